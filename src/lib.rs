@@ -1,0 +1,4 @@
+//! facteur: a thread-per-connection mail daemon.
+
+pub mod clock;
+pub mod mail;

@@ -1,0 +1,144 @@
+//! The envelope: who sent a message, who is to receive it and how it came (RFC 5321 §2.3.1).
+//!
+//! Plain values: a session fills them in, the store and the trace header read them. Nothing here
+//! checks anything; paths are checked when they are parsed.
+
+use std::fmt;
+
+use super::{Address, MailboxName};
+
+/// Where failure reports go: RFC 5321 §4.1.1.2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReversePath {
+    /// `<>`: no report is wanted (RFC 5321 §4.5.5).
+    Null,
+    /// A mailbox.
+    Address(Address),
+}
+
+impl fmt::Display for ReversePath {
+    /// Writes the path with its angle brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("<>"),
+            Self::Address(address) => write!(f, "<{address}>"),
+        }
+    }
+}
+
+/// Who is to receive the message: RFC 5321 §4.1.1.3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ForwardPath {
+    /// `<postmaster>` without a domain, in any case: the postmaster of this host.
+    Postmaster,
+    /// A mailbox.
+    Address(Address),
+}
+
+impl fmt::Display for ForwardPath {
+    /// Writes the path with its angle brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Postmaster => f.write_str("<postmaster>"),
+            Self::Address(address) => write!(f, "<{address}>"),
+        }
+    }
+}
+
+/// What the client declared about the octets of the content (RFC 6152).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BodyType {
+    /// `BODY=7BIT`, or nothing declared.
+    #[default]
+    SevenBit,
+    /// `BODY=8BITMIME`.
+    EightBitMime,
+}
+
+/// How the message came: its `Display` form is the keyword of the `with` clause of the trace
+/// header (RFC 3848, RFC 6531 §4.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four facts that are independent of each other"
+)]
+pub struct Protocol {
+    /// The session began with EHLO.
+    pub extended: bool,
+    /// The connection is encrypted.
+    pub tls: bool,
+    /// The client has authenticated itself.
+    pub authenticated: bool,
+    /// The transaction was declared SMTPUTF8.
+    pub utf8: bool,
+}
+
+impl fmt::Display for Protocol {
+    /// Writes the registered keyword, such as `ESMTPSA`.
+    ///
+    /// After HELO it is `SMTP` even on an encrypted connection: no other keyword is registered for
+    /// a session without EHLO.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.extended && !self.utf8 {
+            return f.write_str("SMTP");
+        }
+        f.write_str(if self.utf8 { "UTF8SMTP" } else { "ESMTP" })?;
+        f.write_str(if self.tls { "S" } else { "" })?;
+        f.write_str(if self.authenticated { "A" } else { "" })
+    }
+}
+
+/// One accepted recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// The path as the client gave it.
+    pub forward_path: ForwardPath,
+    /// The mailbox that it leads to.
+    pub mailbox: MailboxName,
+}
+
+/// The envelope of one mail transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// Where failure reports go.
+    pub reverse_path: ReversePath,
+    /// The accepted recipients in the order of their RCPT commands; two of them may lead to the
+    /// same mailbox.
+    pub recipients: Vec<Recipient>,
+    /// What the client declared about the content.
+    pub body: BodyType,
+    /// How the message comes.
+    pub protocol: Protocol,
+    /// The size declared with `SIZE=` (RFC 1870), in octets with CRLF line endings.
+    pub declared_octets: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_protocol_is_written_as_its_registered_keyword() {
+        // One letter per fact: extended, tls, authenticated, utf8.
+        for (facts, keyword) in [
+            ("", "SMTP"),
+            ("t", "SMTP"),
+            ("e", "ESMTP"),
+            ("et", "ESMTPS"),
+            ("ea", "ESMTPA"),
+            ("eta", "ESMTPSA"),
+            ("eu", "UTF8SMTP"),
+            ("etu", "UTF8SMTPS"),
+            ("eau", "UTF8SMTPA"),
+            ("etau", "UTF8SMTPSA"),
+        ] {
+            let protocol = Protocol {
+                extended: facts.contains('e'),
+                tls: facts.contains('t'),
+                authenticated: facts.contains('a'),
+                utf8: facts.contains('u'),
+            };
+            assert_eq!(protocol.to_string(), keyword, "{facts}");
+        }
+    }
+}

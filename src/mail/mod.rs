@@ -1,0 +1,20 @@
+//! The vocabulary of mail: addresses, envelopes, trace headers, message summaries.
+//!
+//! Values and their syntax only. Nothing here does I/O, reads a clock, logs or starts a thread, so
+//! every other room may use it and every function can be tested with a table.
+
+mod address;
+mod credentials;
+mod envelope;
+mod mailbox;
+mod message;
+pub mod trace;
+
+#[cfg(test)]
+mod tests;
+
+pub use address::{Address, AddressError, Charset, Domain, parse_forward_path, parse_reverse_path};
+pub use credentials::{Credentials, Secret};
+pub use envelope::{BodyType, Envelope, ForwardPath, Protocol, Recipient, ReversePath};
+pub use mailbox::MailboxName;
+pub use message::{MessageSummary, UniqueId};

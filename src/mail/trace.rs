@@ -1,0 +1,211 @@
+//! Trace headers: the lines put in front of every message at its delivery (RFC 5321 §4.4).
+//!
+//! [`render`] writes them, [`is_internationalized`] reads one fact back from a stored message. The
+//! message itself is neither looked at nor changed, and the date comes from the caller.
+//!
+//! # Invariants
+//! - The output is exactly two header fields, `Return-Path` and `Received`, whatever the client
+//!   called itself (SEC-7): characters that could end a line, open a comment or look like another
+//!   clause are replaced by `?`.
+//! - No line is longer than 998 octets, and only a word that is longer itself makes a line longer
+//!   than 78 (RFC 5322 §2.1.1). `Return-Path` is never folded: programs that read Maildirs look for
+//!   the path behind the colon.
+//!
+//! # Failures
+//! None: every value is brought into a form that can be written.
+
+use std::{borrow::Cow, fmt::Display, net::IpAddr};
+
+use super::{ForwardPath, Protocol, ReversePath, address};
+
+/// Octets from the start of a stored message that are enough for [`is_internationalized`].
+pub const HEAD_OCTETS: usize = 2048;
+
+/// The comment by which we recognise our own field.
+const OWN_COMMENT: &str = "(facteur)";
+
+/// Longest text taken from one value, in octets: that of a domain (RFC 5321 §4.5.3.1.2).
+const WORD_OCTETS_MAX: usize = 255;
+
+/// Longest line to make where there is a choice, in octets without the line ending.
+const LINE_OCTETS_PREFERRED: usize = 78;
+
+/// What the `Received` field says.
+#[derive(Clone, Copy, Debug)]
+pub struct Received<'a> {
+    /// What the client called itself after HELO or EHLO, unchecked.
+    pub client_name: &'a str,
+    /// The address it connected from.
+    pub client_address: IpAddr,
+    /// The name of this host.
+    pub hostname: &'a str,
+    /// How the message came.
+    pub protocol: Protocol,
+    /// The name of the message in the log and the store.
+    pub id: &'a str,
+    /// The recipient if there is exactly one: several in one field would tell them about each
+    /// other (RFC 5321 §7.2).
+    pub forward_path: Option<&'a ForwardPath>,
+    /// The date and time in the form of RFC 5322 §3.3.
+    pub date: &'a str,
+}
+
+/// Appends the two trace header fields to `out`, every line ended by LF.
+pub fn render(reverse_path: &ReversePath, received: &Received<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("Return-Path: {reverse_path}\n").as_bytes());
+
+    let utf8 = received.protocol.utf8;
+    let mut field = FoldedField::start("Received:", out);
+    field.word("from");
+    field.word(client_name(received.client_name, utf8));
+    field.word(client_address(received.client_address));
+    field.fold();
+    field.word("by");
+    field.word(atoms(received.hostname, false));
+    field.word(OWN_COMMENT);
+    field.word("with");
+    field.word(received.protocol);
+    field.word("id");
+    match received.forward_path {
+        Some(forward_path) => {
+            field.word(atoms(received.id, false));
+            field.fold();
+            field.word("for");
+            field.word(format_args!("{forward_path};"));
+        }
+        None => field.word(format_args!("{};", atoms(received.id, false))),
+    }
+    field.word(date(received.date));
+    field.end();
+}
+
+/// Tells whether a stored message was sent with SMTPUTF8 (RFC 6531), so its header may hold UTF-8:
+/// whether our own trace header at its top says `with UTF8SMTP` or a longer keyword of that family.
+///
+/// `head` is the start of the message, [`HEAD_OCTETS`] of it or all, with LF or CRLF line endings.
+/// Trace headers of other programs do not count: we know nothing about their honesty.
+pub fn is_internationalized(head: &[u8]) -> bool {
+    let mut lines = head.split(|octet| *octet == b'\n');
+    let return_path = lines.next().unwrap_or_default();
+    let received = lines.next().unwrap_or_default();
+    if !return_path.starts_with(b"Return-Path: <") || !received.starts_with(b"Received: from") {
+        return false;
+    }
+    let folded = lines.take_while(|line| line.starts_with(b"\t"));
+    let mut words = [received]
+        .into_iter()
+        .chain(folded)
+        .flat_map(|line| line.split(u8::is_ascii_whitespace))
+        .filter(|word| !word.is_empty());
+    // What comes before our comment is under the client's control, but a comment cannot come out of
+    // `client_name`; what comes after the keyword is not looked at.
+    words.any(|word| word == OWN_COMMENT.as_bytes())
+        && words.next() == Some(b"with")
+        && words
+            .next()
+            .is_some_and(|keyword| keyword.starts_with(b"UTF8SMTP"))
+}
+
+/// A header field in the making: words separated by single spaces or folds (RFC 5322 §2.2.3).
+struct FoldedField<'a> {
+    out: &'a mut Vec<u8>,
+    /// Octets in the current line.
+    column: usize,
+}
+
+impl<'a> FoldedField<'a> {
+    /// Begins a field with its name and colon.
+    fn start(name: &str, out: &'a mut Vec<u8>) -> Self {
+        out.extend_from_slice(name.as_bytes());
+        Self {
+            out,
+            column: name.len(),
+        }
+    }
+
+    /// Appends a word, in a new line if it does not fit into the current one. A word is not broken.
+    fn word(&mut self, word: impl Display) {
+        let word = word.to_string();
+        let column = self.column.saturating_add(1).saturating_add(word.len());
+        // A fold leaves the column at 1: then the word stands behind the tab already.
+        if self.column > 1 && column > LINE_OCTETS_PREFERRED {
+            self.fold();
+        }
+        if self.column > 1 {
+            self.out.push(b' ');
+            self.column = self.column.saturating_add(1);
+        }
+        self.out.extend_from_slice(word.as_bytes());
+        self.column = self.column.saturating_add(word.len());
+    }
+
+    /// Goes on in a new line.
+    fn fold(&mut self) {
+        self.out.extend_from_slice(b"\n\t");
+        self.column = 1;
+    }
+
+    /// Ends the field.
+    fn end(self) {
+        self.out.push(b'\n');
+    }
+}
+
+/// The client's name as a domain or, when it is written in brackets, an address literal.
+fn client_name(name: &str, utf8: bool) -> Cow<'_, str> {
+    match name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+    {
+        Some(literal) => Cow::Owned(format!(
+            "[{}]",
+            replace(literal, |c| c == ':' || is_atom(c))
+        )),
+        None if name.is_empty() => Cow::Borrowed("unknown"),
+        None => atoms(name, utf8),
+    }
+}
+
+/// The client's address as TCP-info.
+fn client_address(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => format!("([{address}])"),
+        IpAddr::V6(address) => format!("([IPv6:{address}])"),
+    }
+}
+
+/// The date without anything that could end a line.
+fn date(text: &str) -> Cow<'_, str> {
+    replace(text, |character| {
+        character == ' ' || character.is_ascii_graphic()
+    })
+}
+
+/// The start of `text`, with `?` for each character that cannot stand in dot-separated atoms.
+fn atoms(text: &str, utf8: bool) -> Cow<'_, str> {
+    let is_utf8 = |character: char| {
+        utf8 && !character.is_ascii() && !character.is_whitespace() && address::is_atext(character)
+    };
+    replace(text, |character| is_atom(character) || is_utf8(character))
+}
+
+/// Tells whether a character is ASCII and can stand in dot-separated atoms.
+fn is_atom(character: char) -> bool {
+    character == '.' || (character.is_ascii() && address::is_atext(character))
+}
+
+/// Cuts `text` and puts `?` for each character that is not `allowed`.
+fn replace(text: &str, allowed: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if text.len() <= WORD_OCTETS_MAX && text.chars().all(&allowed) {
+        return Cow::Borrowed(text);
+    }
+    let mut replaced = String::new();
+    for character in text.chars() {
+        let character = if allowed(character) { character } else { '?' };
+        if replaced.len().saturating_add(character.len_utf8()) > WORD_OCTETS_MAX {
+            break;
+        }
+        replaced.push(character);
+    }
+    Cow::Owned(replaced)
+}

@@ -1,0 +1,3 @@
+//! The facteur program.
+
+fn main() {}
