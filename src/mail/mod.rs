@@ -8,6 +8,7 @@ mod credentials;
 mod envelope;
 mod mailbox;
 mod message;
+pub mod sasl;
 pub mod trace;
 
 #[cfg(test)]
