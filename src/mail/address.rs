@@ -97,6 +97,11 @@ impl std::error::Error for AddressError {}
 pub struct Domain(String);
 
 impl Domain {
+    /// The domain `localhost`.
+    pub fn localhost() -> Self {
+        Self("localhost".to_owned())
+    }
+
     /// Takes the whole of `text` as a domain (RFC 5321 §4.1.2) or an address literal with its
     /// brackets (§4.1.3).
     ///
