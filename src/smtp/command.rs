@@ -1,0 +1,385 @@
+//! SMTP commands: one line of octets to one [`Command`] (RFC 5321 §4.1.1).
+//!
+//! Does not know what may come when: that is the session's. Verbs and keywords are recognised in
+//! any case, several spaces count as one where a space may stand, and trailing spaces are ignored
+//! (RFC 5321 §4.1.1 asks servers to tolerate them). A line with a control character or with
+//! octets that are not UTF-8 is no command at all.
+
+use std::fmt;
+
+use crate::mail::{
+    AddressError, BodyType, Charset, Domain, ForwardPath, ReversePath, parse_forward_path,
+    parse_reverse_path,
+};
+
+use super::limits::CLIENT_NAME_OCTETS_MAX;
+
+/// What the meaning of a command depends on besides its own line.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Appended to a path without a domain.
+    pub default_domain: &'a Domain,
+    /// The open transaction was declared SMTPUTF8, so a forward-path may hold UTF-8.
+    pub charset: Charset,
+}
+
+/// One command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// `EHLO` and the client's name.
+    Ehlo(&'a str),
+    /// `HELO` and the client's name.
+    Helo(&'a str),
+    /// `MAIL FROM:<reverse-path>` with its parameters.
+    Mail(ReversePath, MailParameters),
+    /// `RCPT TO:<forward-path>`.
+    Rcpt(ForwardPath),
+    /// `DATA`.
+    Data,
+    /// `BDAT octets [LAST]` (RFC 3030).
+    Bdat {
+        /// Octets that follow the command line.
+        octets: u64,
+        /// Whether the chunk ends the message.
+        last: bool,
+    },
+    /// `RSET`.
+    Rset,
+    /// `VRFY string`.
+    Vrfy,
+    /// `EXPN string`.
+    Expn,
+    /// `HELP`, on anything.
+    Help,
+    /// `NOOP`, with anything.
+    Noop,
+    /// `QUIT`.
+    Quit,
+    /// `STARTTLS` (RFC 3207).
+    StartTls,
+    /// `AUTH mechanism [initial-response]` (RFC 4954).
+    Auth {
+        /// The SASL mechanism as it was written.
+        mechanism: &'a str,
+        /// The initial response, still in base64.
+        initial_response: Option<&'a str>,
+    },
+}
+
+/// The parameters of MAIL (RFC 1870, 6152, 6531).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MailParameters {
+    /// `SIZE=`: octets of the content with CRLF line endings.
+    pub declared_octets: Option<u64>,
+    /// `BODY=`.
+    pub body: BodyType,
+    /// `SMTPUTF8` was given.
+    pub utf8: bool,
+}
+
+/// Why a line is not a command that can be carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SyntaxError {
+    /// The line holds a control character.
+    ControlCharacter,
+    /// The line is not UTF-8.
+    NotUtf8,
+    /// The line is empty.
+    Empty,
+    /// The verb is not one of SMTP's.
+    UnknownVerb,
+    /// The command needs an argument: how it is written.
+    ArgumentMissing(&'static str),
+    /// The command takes no argument.
+    ArgumentUnexpected,
+    /// The argument of HELO or EHLO is not a name.
+    ClientName,
+    /// The reverse-path is wrong.
+    ReversePath(AddressError),
+    /// The forward-path is wrong.
+    ForwardPath(AddressError),
+    /// The address has non-ASCII characters and SMTPUTF8 was not declared.
+    Utf8NotDeclared,
+    /// Something stands directly behind the path.
+    AfterPath,
+    /// A parameter of MAIL or RCPT is not known.
+    ParameterUnknown,
+    /// A parameter of MAIL has a value that it cannot have, or stands twice.
+    ParameterValue(&'static str),
+    /// The argument of BDAT is not a size: how many octets follow is not known.
+    ChunkSize,
+}
+
+impl fmt::Display for SyntaxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ControlCharacter => f.write_str("control character in a command"),
+            Self::NotUtf8 => f.write_str("command is not UTF-8"),
+            Self::Empty => f.write_str("empty command"),
+            Self::UnknownVerb => f.write_str("unknown command"),
+            Self::ArgumentMissing(form) => write!(f, "argument missing in {form}"),
+            Self::ArgumentUnexpected => f.write_str("argument where none belongs"),
+            Self::ClientName => f.write_str("bad name of the client"),
+            Self::ReversePath(error) => write!(f, "bad reverse-path: {error}"),
+            Self::ForwardPath(error) => write!(f, "bad forward-path: {error}"),
+            Self::Utf8NotDeclared => f.write_str("non-ASCII address without SMTPUTF8"),
+            Self::AfterPath => f.write_str("text directly behind the path"),
+            Self::ParameterUnknown => f.write_str("unknown parameter"),
+            Self::ParameterValue(keyword) => write!(f, "bad value of {keyword}"),
+            Self::ChunkSize => f.write_str("bad chunk size"),
+        }
+    }
+}
+
+impl std::error::Error for SyntaxError {}
+
+impl<'a> Command<'a> {
+    /// Parses one line, without its ending.
+    ///
+    /// # Errors
+    /// [`SyntaxError`]: answer with its reply and count it as an error of the session.
+    pub fn parse(line: &'a [u8], context: &Context<'_>) -> Result<Self, SyntaxError> {
+        if line.iter().any(u8::is_ascii_control) {
+            return Err(SyntaxError::ControlCharacter);
+        }
+        let Ok(line) = str::from_utf8(line) else {
+            return Err(SyntaxError::NotUtf8);
+        };
+        let (verb, argument) = split_word(line.trim_end_matches(' '));
+        Verb::recognise(verb)?.with_argument(argument, context)
+    }
+}
+
+/// The verbs of RFC 5321 §4.1.1 and of the extensions, in that order.
+#[derive(Clone, Copy)]
+enum Verb {
+    Ehlo,
+    Helo,
+    Mail,
+    Rcpt,
+    Data,
+    Bdat,
+    Rset,
+    Vrfy,
+    Expn,
+    Help,
+    Noop,
+    Quit,
+    StartTls,
+    Auth,
+}
+
+const VERBS: [(&str, Verb); 14] = [
+    ("EHLO", Verb::Ehlo),
+    ("HELO", Verb::Helo),
+    ("MAIL", Verb::Mail),
+    ("RCPT", Verb::Rcpt),
+    ("DATA", Verb::Data),
+    ("BDAT", Verb::Bdat),
+    ("RSET", Verb::Rset),
+    ("VRFY", Verb::Vrfy),
+    ("EXPN", Verb::Expn),
+    ("HELP", Verb::Help),
+    ("NOOP", Verb::Noop),
+    ("QUIT", Verb::Quit),
+    ("STARTTLS", Verb::StartTls),
+    ("AUTH", Verb::Auth),
+];
+
+impl Verb {
+    fn recognise(text: &str) -> Result<Self, SyntaxError> {
+        if text.is_empty() {
+            return Err(SyntaxError::Empty);
+        }
+        let known = VERBS
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(text));
+        known.map(|&(_, verb)| verb).ok_or(SyntaxError::UnknownVerb)
+    }
+
+    fn with_argument<'a>(
+        self,
+        argument: &'a str,
+        context: &Context<'_>,
+    ) -> Result<Command<'a>, SyntaxError> {
+        match self {
+            Self::Ehlo => client_name(argument, "EHLO <your host name>").map(Command::Ehlo),
+            Self::Helo => client_name(argument, "HELO <your host name>").map(Command::Helo),
+            Self::Mail => mail(argument, context),
+            Self::Rcpt => rcpt(argument, context),
+            Self::Data => alone(argument, Command::Data),
+            Self::Bdat => bdat(argument),
+            Self::Rset => alone(argument, Command::Rset),
+            Self::Vrfy => present(argument, "VRFY <address>").map(|_| Command::Vrfy),
+            Self::Expn => present(argument, "EXPN <list>").map(|_| Command::Expn),
+            Self::Help => Ok(Command::Help),
+            Self::Noop => Ok(Command::Noop),
+            Self::Quit => alone(argument, Command::Quit),
+            Self::StartTls => alone(argument, Command::StartTls),
+            Self::Auth => auth(argument),
+        }
+    }
+}
+
+/// The text up to the first space, and what follows the spaces.
+fn split_word(text: &str) -> (&str, &str) {
+    match text.split_once(' ') {
+        Some((word, rest)) => (word, rest.trim_start_matches(' ')),
+        None => (text, ""),
+    }
+}
+
+fn alone<'a>(argument: &str, command: Command<'a>) -> Result<Command<'a>, SyntaxError> {
+    if argument.is_empty() {
+        Ok(command)
+    } else {
+        Err(SyntaxError::ArgumentUnexpected)
+    }
+}
+
+fn present<'a>(argument: &'a str, form: &'static str) -> Result<&'a str, SyntaxError> {
+    if argument.is_empty() {
+        Err(SyntaxError::ArgumentMissing(form))
+    } else {
+        Ok(argument)
+    }
+}
+
+/// RFC 5321 §4.1.1.1 wants a domain or an address literal, and §4.1.4 forbids refusing a client
+/// because its name is not its own: any one word will do, as clients send all kinds of names.
+fn client_name<'a>(argument: &'a str, form: &'static str) -> Result<&'a str, SyntaxError> {
+    let name = present(argument, form)?;
+    let word = !name.contains(' ') && name.len() <= CLIENT_NAME_OCTETS_MAX;
+    if word {
+        Ok(name)
+    } else {
+        Err(SyntaxError::ClientName)
+    }
+}
+
+/// What follows `keyword` (`FROM:`, `TO:`) at the start of `argument`, in any case.
+fn after_keyword<'a>(argument: &'a str, keyword: &str) -> Option<&'a str> {
+    let (start, rest) = argument.split_at_checked(keyword.len())?;
+    start.eq_ignore_ascii_case(keyword).then_some(rest)
+}
+
+fn mail<'a>(argument: &str, context: &Context<'_>) -> Result<Command<'a>, SyntaxError> {
+    const FORM: &str = "MAIL FROM:<alice@example.com>";
+    let path = after_keyword(argument, "FROM:").ok_or(SyntaxError::ArgumentMissing(FORM))?;
+    // Whether UTF-8 may stand in the path is said by a parameter behind it.
+    let (reverse_path, rest) = parse_reverse_path(path, Charset::Utf8, context.default_domain)
+        .map_err(SyntaxError::ReversePath)?;
+    let parameters = MailParameters::parse(rest)?;
+    if !path.is_ascii() && !parameters.utf8 {
+        return Err(SyntaxError::Utf8NotDeclared);
+    }
+    Ok(Command::Mail(reverse_path, parameters))
+}
+
+fn rcpt<'a>(argument: &str, context: &Context<'_>) -> Result<Command<'a>, SyntaxError> {
+    const FORM: &str = "RCPT TO:<bob@example.com>";
+    let path = after_keyword(argument, "TO:").ok_or(SyntaxError::ArgumentMissing(FORM))?;
+    let (forward_path, rest) = parse_forward_path(path, context.charset, context.default_domain)
+        .map_err(|error| {
+            let undeclared = error == AddressError::NonAscii;
+            if undeclared {
+                SyntaxError::Utf8NotDeclared
+            } else {
+                SyntaxError::ForwardPath(error)
+            }
+        })?;
+    // No extension that adds a parameter to RCPT is offered.
+    match parameters(rest)?.next() {
+        None => Ok(Command::Rcpt(forward_path)),
+        Some(_) => Err(SyntaxError::ParameterUnknown),
+    }
+}
+
+fn bdat<'a>(argument: &str) -> Result<Command<'a>, SyntaxError> {
+    let (size, marker) = split_word(argument);
+    let last = marker.eq_ignore_ascii_case("LAST");
+    let digits = !size.is_empty() && size.bytes().all(|octet| octet.is_ascii_digit());
+    match size.parse() {
+        Ok(octets) if digits && (last || marker.is_empty()) => Ok(Command::Bdat { octets, last }),
+        Ok(_) | Err(_) => Err(SyntaxError::ChunkSize),
+    }
+}
+
+fn auth(argument: &str) -> Result<Command<'_>, SyntaxError> {
+    let argument = present(argument, "AUTH <mechanism>")?;
+    let (mechanism, response) = split_word(argument);
+    if response.contains(' ') {
+        return Err(SyntaxError::ArgumentUnexpected);
+    }
+    let initial_response = (!response.is_empty()).then_some(response);
+    Ok(Command::Auth {
+        mechanism,
+        initial_response,
+    })
+}
+
+/// The parameters that follow a path, as keyword and value (RFC 5321 §4.1.2, esmtp-param).
+fn parameters(rest: &str) -> Result<impl Iterator<Item = (&str, Option<&str>)>, SyntaxError> {
+    if !(rest.is_empty() || rest.starts_with(' ')) {
+        return Err(SyntaxError::AfterPath);
+    }
+    Ok(rest
+        .split(' ')
+        .filter(|word| !word.is_empty())
+        .map(|word| match word.split_once('=') {
+            Some((keyword, value)) => (keyword, Some(value)),
+            None => (word, None),
+        }))
+}
+
+impl MailParameters {
+    fn parse(rest: &str) -> Result<Self, SyntaxError> {
+        let mut parsed = Self::default();
+        let mut given = Vec::new();
+        for (keyword, value) in parameters(rest)? {
+            let known = ["SIZE", "BODY", "SMTPUTF8", "AUTH"];
+            let name = known
+                .into_iter()
+                .find(|name| name.eq_ignore_ascii_case(keyword));
+            let name = name.ok_or(SyntaxError::ParameterUnknown)?;
+            if given.contains(&name) || !parsed.set(name, value) {
+                return Err(SyntaxError::ParameterValue(name));
+            }
+            given.push(name);
+        }
+        Ok(parsed)
+    }
+
+    /// Takes one parameter over; false when it cannot have this value.
+    fn set(&mut self, name: &str, value: Option<&str>) -> bool {
+        match (name, value) {
+            ("SIZE", Some(digits)) => {
+                // RFC 1870 §5: one to twenty digits. What is past u64 is past every limit too.
+                let valid = (1..=20).contains(&digits.len())
+                    && digits.bytes().all(|octet| octet.is_ascii_digit());
+                self.declared_octets = Some(digits.parse().unwrap_or(u64::MAX));
+                valid
+            }
+            ("BODY", Some(body)) if body.eq_ignore_ascii_case("7BIT") => {
+                self.body = BodyType::SevenBit;
+                true
+            }
+            ("BODY", Some(body)) if body.eq_ignore_ascii_case("8BITMIME") => {
+                self.body = BodyType::EightBitMime;
+                true
+            }
+            ("SMTPUTF8", None) => {
+                self.utf8 = true;
+                true
+            }
+            // RFC 4954 §5: who submitted the message first. Nothing here trusts it or passes it
+            // on, so any value is as good as `<>`.
+            ("AUTH", Some(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,22 @@
+//! SMTP without the socket: RFC 5321, the server's side, final delivery.
+//!
+//! A [`Session`] is told what happened as an [`Outcome`] and answers with a [`Step`]: at most one
+//! [`Reply`], then exactly one [`Action`] that the driver is to perform. It never sees a socket, a
+//! file, a clock or the log, so a test can play every dialogue by calling two functions.
+//!
+//! Service extensions: PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME (RFC 6152), SMTPUTF8
+//! (RFC 6531), ENHANCEDSTATUSCODES (RFC 2034), CHUNKING (RFC 3030, without BINARYMIME), LIMITS
+//! (RFC 9422), AUTH (RFC 4954: PLAIN and LOGIN), STARTTLS (RFC 3207) where the driver offers it,
+//! and HELP.
+
+mod command;
+pub mod limits;
+mod reply;
+mod session;
+
+pub use command::{Command, Context, MailParameters, SyntaxError};
+pub use reply::Reply;
+pub use session::{
+    Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Session, Settings,
+    Step, Submission, Tls,
+};

@@ -1,0 +1,356 @@
+//! SMTP replies (RFC 5321 §4.2, RFC 2034): the only place that holds their codes and texts.
+//!
+//! Every fixed reply is a constant, every error type is turned into its reply by one exhaustive
+//! `match`. The enhanced status code is part of a [`Reply`] but is written only in an extended
+//! session, where the client was told that it comes. The texts name the mistake and the mending;
+//! none repeats what the client sent.
+
+use std::borrow::Cow;
+
+use crate::mail::AddressError;
+
+use super::command::SyntaxError;
+use super::session::{DeliveryFailure, RecipientVerdict};
+
+/// One reply: code, enhanced status code, one or more lines of text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    code: &'static str,
+    /// Empty where RFC 2034 §4 gives none: greeting, HELO, EHLO and 3yz.
+    enhanced: &'static str,
+    /// Lines separated by LF, at least one.
+    text: Cow<'static, str>,
+}
+
+const fn fixed(code: &'static str, enhanced: &'static str, text: &'static str) -> Reply {
+    Reply {
+        code,
+        enhanced,
+        text: Cow::Borrowed(text),
+    }
+}
+
+pub(super) const HELO_OK: Reply = fixed("250", "", "Ok");
+pub(super) const SENDER_OK: Reply = fixed("250", "2.1.0", "Sender OK");
+pub(super) const RECIPIENT_OK: Reply = fixed("250", "2.1.5", "Recipient OK");
+pub(super) const SEND_CONTENT: Reply = fixed("354", "", "Envoyez votre mail");
+pub(super) const DELIVERED: Reply = fixed("250", "2.0.0", "OK");
+pub(super) const GOODBYE: Reply = fixed("221", "2.0.0", "Fermeture connexion");
+
+pub(super) const RESET: Reply = fixed("250", "2.0.0", "Ok");
+pub(super) const NOOP: Reply = fixed("250", "2.0.0", "Ok");
+pub(super) const HELP: Reply = fixed(
+    "214",
+    "2.0.0",
+    "A message goes in like this:\n\
+     HELO your.host.name (or EHLO, which lists the extensions)\n\
+     MAIL FROM:<alice@example.com>\n\
+     RCPT TO:<bob@example.com> (once for each recipient)\n\
+     DATA, then the lines of the message, then a line with a single dot\n\
+     QUIT\n\
+     Also: BDAT RSET VRFY NOOP AUTH HELP. Mail comes out by POP3.",
+);
+pub(super) const CANNOT_VERIFY: Reply = fixed(
+    "252",
+    "2.5.0",
+    "Cannot verify the address; send to it and see",
+);
+pub(super) const NO_LISTS: Reply = fixed("502", "5.5.1", "There are no lists here to expand");
+pub(super) const READY_FOR_TLS: Reply = fixed("220", "2.0.0", "Ready to start TLS");
+pub(super) const NO_TLS: Reply = fixed("502", "5.5.1", "STARTTLS is not offered here");
+pub(super) const TLS_ALREADY: Reply = fixed("503", "5.5.1", "TLS is active already");
+
+pub(super) const HELO_FIRST: Reply = fixed("503", "5.5.1", "Say HELO or EHLO first");
+pub(super) const MAIL_FIRST: Reply = fixed(
+    "503",
+    "5.5.1",
+    "Name the sender first: MAIL FROM:<alice@example.com>",
+);
+pub(super) const MAIL_ALREADY: Reply =
+    fixed("503", "5.5.1", "Sender already given; RSET begins again");
+pub(super) const NO_RECIPIENT: Reply = fixed(
+    "554",
+    "5.5.1",
+    "No valid recipient: RCPT TO:<bob@example.com> comes first",
+);
+pub(super) const RECIPIENT_TOO_LATE: Reply = fixed(
+    "503",
+    "5.5.1",
+    "No recipient can be added after BDAT; RSET begins again",
+);
+pub(super) const CHUNKS_BEGUN: Reply = fixed(
+    "503",
+    "5.5.1",
+    "DATA cannot follow BDAT; finish with BDAT LAST or say RSET",
+);
+pub(super) const CHUNKS_FAILED: Reply = fixed(
+    "503",
+    "5.5.1",
+    "An earlier chunk of this message failed; RSET begins again",
+);
+pub(super) const TOO_MANY_RECIPIENTS: Reply = fixed(
+    "452",
+    "4.5.3",
+    "Too many recipients; send to the others in another transaction",
+);
+pub(super) const TOO_LARGE: Reply = fixed("552", "5.3.4", "Message is larger than the limit");
+pub(super) const NOT_ENOUGH_SPACE: Reply = fixed(
+    "452",
+    "4.3.1",
+    "Not enough space to store the message; try again later",
+);
+pub(super) const CHUNK_LINE_ENDING: Reply = fixed(
+    "550",
+    "5.6.0",
+    "Lines of the content must end as those of the commands do",
+);
+
+pub(super) const AUTHENTICATED: Reply = fixed("235", "2.7.0", "Authentication succeeded");
+pub(super) const AUTH_CONTINUE: Reply = fixed("334", "", "");
+pub(super) const AUTH_USER_NAME: Reply = fixed("334", "", "VXNlcm5hbWU6");
+pub(super) const AUTH_PASSWORD: Reply = fixed("334", "", "UGFzc3dvcmQ6");
+pub(super) const AUTH_REFUSED: Reply = fixed(
+    "535",
+    "5.7.8",
+    "Authentication failed: wrong user name or password",
+);
+pub(super) const AUTH_UNAVAILABLE: Reply = fixed(
+    "454",
+    "4.7.0",
+    "Passwords cannot be checked now; try again later",
+);
+pub(super) const AUTH_CANCELLED: Reply = fixed("501", "5.5.2", "Authentication cancelled");
+pub(super) const AUTH_NOT_BASE64: Reply =
+    fixed("501", "5.5.2", "The response is not a valid one in base64");
+pub(super) const AUTH_LINE_TOO_LONG: Reply = fixed(
+    "500",
+    "5.5.6",
+    "The line of the authentication exchange is too long",
+);
+pub(super) const AUTH_MECHANISM: Reply = fixed(
+    "504",
+    "5.5.4",
+    "Unknown mechanism; PLAIN and LOGIN are offered",
+);
+pub(super) const AUTH_ALREADY: Reply = fixed("503", "5.5.1", "Already authenticated");
+pub(super) const AUTH_IN_TRANSACTION: Reply = fixed(
+    "503",
+    "5.5.1",
+    "AUTH cannot come within a mail transaction; RSET ends it",
+);
+pub(super) const AUTH_NEEDS_EHLO: Reply = fixed("503", "5.5.1", "Say EHLO first");
+pub(super) const AUTH_NOT_OFFERED: Reply = fixed("502", "5.5.1", "AUTH is not offered here");
+pub(super) const AUTH_FAILED_TOO_OFTEN: Reply =
+    fixed("421", "4.7.0", "Too many failed authentications, closing");
+
+pub(super) const LINE_TOO_LONG: Reply = fixed("500", "5.5.2", "Line too long");
+pub(super) const TOO_MANY_ERRORS: Reply = fixed("421", "4.7.0", "Too many errors, closing");
+pub(super) const NOT_SMTP: Reply = fixed(
+    "421",
+    "4.7.0",
+    "This is an SMTP server and that is not SMTP, closing",
+);
+pub(super) const IDLE_TIMEOUT: Reply = fixed(
+    "421",
+    "4.4.2",
+    "Timeout: nothing complete came in time, closing",
+);
+pub(super) const TOO_SLOW: Reply = fixed(
+    "421",
+    "4.4.2",
+    "Timeout: the content came too slowly, nothing stored, closing",
+);
+pub(super) const SESSION_TIMEOUT: Reply =
+    fixed("421", "4.4.2", "The session has lasted too long, closing");
+pub(super) const SHUTTING_DOWN: Reply = fixed(
+    "421",
+    "4.3.2",
+    "The service is shutting down, closing; try again later",
+);
+pub(super) const OUT_OF_STEP: Reply = fixed("421", "4.3.0", "Internal error, closing");
+
+impl Reply {
+    /// The greeting: 220 and the name of the host (RFC 5321 §4.2, §3.1).
+    pub(super) fn greeting(hostname: &str) -> Self {
+        Self {
+            code: "220",
+            enhanced: "",
+            text: format!("{hostname} ESMTP facteur").into(),
+        }
+    }
+
+    /// The reply to EHLO: the name of the host, then one line for each extension.
+    pub(super) fn ehlo(hostname: &str, keywords: &[String]) -> Self {
+        let mut text = format!("{hostname} Ok");
+        for keyword in keywords {
+            text.push('\n');
+            text.push_str(keyword);
+        }
+        Self {
+            code: "250",
+            enhanced: "",
+            text: text.into(),
+        }
+    }
+
+    /// The acknowledgement of a chunk that is not the last (RFC 3030 §2).
+    pub(super) fn chunk_received(octets: u64) -> Self {
+        let text = format!("{octets} octets received");
+        Self {
+            code: "250",
+            enhanced: "2.0.0",
+            text: text.into(),
+        }
+    }
+
+    /// The refusal of a line ending in the content (SEC-1): `found` names what stood there.
+    pub(super) fn content_line_ending(found: &str) -> Self {
+        let text = format!("The content has a {found}, nothing stored, closing");
+        Self {
+            code: "550",
+            enhanced: "5.6.0",
+            text: text.into(),
+        }
+    }
+
+    /// The refusal of a command's line ending (SEC-1): `found` names what stood there.
+    pub(super) fn command_line_ending(found: &str) -> Self {
+        let text = format!("The line has a {found}, closing: end every line in CRLF");
+        Self {
+            code: "500",
+            enhanced: "5.5.2",
+            text: text.into(),
+        }
+    }
+
+    /// The reply that a driver gives when there is no session to give one: 421 with `text`, which
+    /// is one line of ASCII.
+    pub fn unavailable(text: &'static str) -> Self {
+        fixed("421", "4.3.2", text)
+    }
+
+    /// The code, for example 250.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// Appends the reply with its CRLF line endings to `out`; `extended` says whether the client
+    /// was told of enhanced status codes.
+    pub fn render(&self, extended: bool, out: &mut Vec<u8>) {
+        let mut lines = self.text.split('\n').peekable();
+        while let Some(line) = lines.next() {
+            out.extend_from_slice(self.code.as_bytes());
+            out.push(if lines.peek().is_some() { b'-' } else { b' ' });
+            if extended && !self.enhanced.is_empty() {
+                out.extend_from_slice(self.enhanced.as_bytes());
+                out.push(b' ');
+            }
+            out.extend_from_slice(line.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+impl From<SyntaxError> for Reply {
+    fn from(error: SyntaxError) -> Self {
+        match error {
+            SyntaxError::ControlCharacter => fixed(
+                "500",
+                "5.5.2",
+                "Control characters cannot stand in a command",
+            ),
+            SyntaxError::NotUtf8 => fixed("500", "5.5.2", "The command is not UTF-8"),
+            SyntaxError::Empty => fixed("500", "5.5.2", "Empty line; HELP shows the commands"),
+            SyntaxError::UnknownVerb => {
+                fixed("500", "5.5.1", "Unknown command; HELP shows the commands")
+            }
+            SyntaxError::ArgumentMissing(form) => {
+                let text = format!("Write it as {form}");
+                Self {
+                    code: "501",
+                    enhanced: "5.5.4",
+                    text: text.into(),
+                }
+            }
+            SyntaxError::ArgumentUnexpected => {
+                fixed("501", "5.5.4", "This command takes no such argument")
+            }
+            SyntaxError::ClientName => fixed(
+                "501",
+                "5.5.4",
+                "The host name must be one word of at most 255 octets",
+            ),
+            SyntaxError::ReversePath(error) => path_refused(error, "5.1.7"),
+            SyntaxError::ForwardPath(error) => path_refused(error, "5.1.3"),
+            SyntaxError::Utf8NotDeclared => {
+                fixed("553", "5.6.7", "A non-ASCII address needs SMTPUTF8 at MAIL")
+            }
+            SyntaxError::AfterPath => fixed(
+                "501",
+                "5.5.4",
+                "A space must stand between the path and a parameter",
+            ),
+            SyntaxError::ParameterUnknown => fixed("555", "5.5.4", "Unknown parameter"),
+            SyntaxError::ParameterValue(keyword) => {
+                let text = format!("The parameter {keyword} has no valid value or stands twice");
+                Self {
+                    code: "501",
+                    enhanced: "5.5.4",
+                    text: text.into(),
+                }
+            }
+            SyntaxError::ChunkSize => {
+                fixed("501", "5.5.4", "Write it as BDAT <octets> [LAST]; closing")
+            }
+        }
+    }
+}
+
+/// A path that cannot be read is 501; one that is read but cannot be a mailbox here is 553
+/// (RFC 5321 §4.2.2). The enhanced code says whether it was the sender's or a recipient's
+/// (RFC 3463 §3.2).
+fn path_refused(error: AddressError, enhanced: &'static str) -> Reply {
+    let code = if error == AddressError::TooLong {
+        "553"
+    } else {
+        "501"
+    };
+    Reply {
+        code,
+        enhanced,
+        text: format!("Bad address: {error}").into(),
+    }
+}
+
+impl From<DeliveryFailure> for Reply {
+    fn from(failure: DeliveryFailure) -> Self {
+        match failure {
+            DeliveryFailure::Full => NOT_ENOUGH_SPACE,
+            DeliveryFailure::Transient => fixed(
+                "451",
+                "4.3.0",
+                "The message could not be stored; try again later",
+            ),
+        }
+    }
+}
+
+impl RecipientVerdict {
+    /// The reply to RCPT.
+    pub(super) fn reply(&self) -> Reply {
+        match self {
+            Self::Accepted(_) => RECIPIENT_OK,
+            Self::Unknown => fixed("550", "5.1.1", "No such mailbox here"),
+            Self::NotLocal => fixed("550", "5.7.1", "Mail for that domain is not taken here"),
+            Self::NameTooLong => fixed("553", "5.1.3", "The name of the mailbox is too long"),
+            Self::Failed => fixed(
+                "451",
+                "4.3.0",
+                "The mailbox cannot be looked up; try again later",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

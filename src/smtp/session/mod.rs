@@ -1,0 +1,562 @@
+//! The SMTP session: what may come when, and what each command does (RFC 5321 §4.1.4).
+//!
+//! Pure: a [`Session`] is told an [`Outcome`] and gives a [`Step`]. It does not know what a socket
+//! or a file is; failures reach it in the words of the protocol.
+//!
+//! # Theory of operation
+//!
+//! Two things make up the state. The *client*: unknown until HELO or EHLO, authenticated or not.
+//! The *phase* of the mail transaction:
+//!
+//! ```text
+//!            MAIL              RCPT…         DATA (→ 354)
+//!   Idle ──────────▶ Envelope ───────┐  ┌──────────────────▶ Content ──┐
+//!    ▲                   ▲───────────┘  │                              │ end of data
+//!    │                   └──────────────┤ BDAT                         │
+//!    │                                  └────▶ Chunks ⟲ BDAT ──────────┤ BDAT LAST
+//!    │                                            │ a chunk failed     │
+//!    │◀──────── RSET, EHLO, HELO ─────────── ChunksFailed ⟲ BDAT       │
+//!    └◀────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! - RSET, HELO, EHLO and the end of data drop the transaction whole; nothing is cleared by hand.
+//! - The driver holds a delivery exactly while [`Session::has_delivery`]: from the outcome
+//!   `DeliveryBegun` until the transaction ends or fails.
+//! - What is asked of the driver is remembered in `Waiting`; an outcome that does not answer it is
+//!   a fault of the driver and ends the session with 421.
+//! - After `ChunksFailed` every further chunk is consumed and refused (RFC 3030 §2), so that
+//!   pipelined chunks are never taken for commands.
+//!
+//! # Attacks met here
+//!
+//! A session that begins with an HTTP verb or with no letter at all is closed before anything is
+//! executed (SEC-13). Line endings that are not the session's own end it (SEC-1; the octets are
+//! judged in `wire`, the consequence is drawn here). Errors are counted and bounded (SEC-8).
+
+mod authentication;
+mod transaction;
+
+use std::sync::Arc;
+
+use crate::mail::{Charset, Credentials, Domain, Envelope, ForwardPath, MailboxName, Protocol};
+
+use super::command::{Command, Context, SyntaxError};
+use super::limits;
+use super::reply::{self, Reply};
+
+use authentication::Exchange;
+
+/// What a session needs to know of the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name of this host, in greeting and replies, and the domain of paths without one.
+    pub hostname: Domain,
+    /// Largest message in octets with CRLF line endings; `None` is no limit.
+    pub message_octets_max: Option<u64>,
+    /// Most recipients of one transaction; `None` is no limit.
+    pub recipients_max: Option<usize>,
+    /// Most syntax and sequence errors of one session; `None` is no limit.
+    pub errors_max: Option<u32>,
+    /// Whether STARTTLS is offered.
+    pub tls: Tls,
+    /// Whether AUTH is offered.
+    pub authentication: bool,
+}
+
+/// Where the connection stands with TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// There is no certificate.
+    NotOffered,
+    /// STARTTLS may be said.
+    Offered,
+    /// The connection is encrypted.
+    Active,
+}
+
+/// A reply, if there is one, and what to do after it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Step {
+    /// To be sent before the action is performed.
+    pub reply: Option<Reply>,
+    /// To be performed; its result is the next outcome.
+    pub action: Action,
+}
+
+/// What the driver is to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Read one line: `Line` and the other outcomes of reading.
+    ReadLine,
+    /// Find the mailbox of a recipient: `Recipient`.
+    LookUpRecipient(ForwardPath),
+    /// Verify a password: `PasswordAccepted`, `PasswordRefused` or `CheckFailed`.
+    CheckPassword(Credentials),
+    /// Open a delivery: `DeliveryBegun` or `DeliveryFailed`.
+    BeginDelivery(Box<Submission>),
+    /// Take content into the open delivery, and commit it at the end of the message: `Content`.
+    ReceiveContent(Framing),
+    /// Read that many octets and throw them away: `ChunkDiscarded`.
+    DiscardChunk {
+        /// The size of the chunk.
+        octets: u64,
+    },
+    /// Send what is waiting, then do the handshake: `TlsStarted`, or end the connection.
+    StartTls,
+    /// Send what is waiting and close; no outcome is expected.
+    Close,
+}
+
+/// All that a delivery needs to know of the transaction.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Submission {
+    /// Sender and recipients.
+    pub envelope: Envelope,
+    /// What the client called itself in HELO or EHLO.
+    pub client_name: String,
+}
+
+/// How the end of the content is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// DATA: until the line with a single dot.
+    Dot {
+        /// Largest content in octets with CRLF line endings; what is larger is `TooLarge`.
+        octets_max: Option<u64>,
+    },
+    /// BDAT: exactly so many octets.
+    Chunk {
+        /// The size of the chunk.
+        octets: u64,
+        /// Whether the message ends with it.
+        last: bool,
+    },
+}
+
+/// What happened: the result of an action, or what came instead of it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome<'a> {
+    /// A line, without its ending.
+    Line(&'a [u8]),
+    /// A line longer than [`Session::line_octets_max`]; it has been read to its end.
+    LineTooLong,
+    /// A line ending that is not the session's own, in a command or in content: its name.
+    LineEndingFault(&'static str),
+    /// The first octet of the connection is not a letter.
+    ForeignProtocol,
+    /// No complete line came in time.
+    IdleTimeout,
+    /// The content came too slowly.
+    ContentTooSlow,
+    /// The session has reached its longest duration.
+    SessionTimeout,
+    /// The daemon is stopping.
+    ShuttingDown,
+    /// The client is gone, or cannot be written to.
+    ConnectionLost,
+    /// What became of the look-up.
+    Recipient(RecipientVerdict),
+    /// The password is right.
+    PasswordAccepted,
+    /// The password is wrong, or the user unknown.
+    PasswordRefused,
+    /// The password could not be verified.
+    CheckFailed,
+    /// A delivery is open.
+    DeliveryBegun,
+    /// A delivery could not be opened.
+    DeliveryFailed(DeliveryFailure),
+    /// What became of the content.
+    Content(ContentEnd),
+    /// The chunk has been read and thrown away.
+    ChunkDiscarded,
+    /// The handshake is done; what was buffered before it is gone.
+    TlsStarted,
+}
+
+/// What became of a content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentEnd {
+    /// The message is durable in every recipient's mailbox.
+    Delivered,
+    /// A chunk that is not the last has been taken.
+    ChunkReceived,
+    /// It could not be stored; it has been read to its end.
+    Failed(DeliveryFailure),
+    /// It was larger than the limit; it has been read to its end.
+    TooLarge,
+    /// It was larger than the limit, and its end did not come for as much again.
+    Overrun,
+    /// It has a line ending that is not the session's own: its name. A chunk has been read to its
+    /// end, other content not.
+    LineEndingFault(&'static str),
+}
+
+/// What became of a recipient's look-up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecipientVerdict {
+    /// It leads to this mailbox.
+    Accepted(MailboxName),
+    /// There is no such mailbox.
+    Unknown,
+    /// The domain is not one of ours.
+    NotLocal,
+    /// The mailbox cannot have so long a name.
+    NameTooLong,
+    /// It could not be found out now.
+    Failed,
+}
+
+/// Why a message could not be stored now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryFailure {
+    /// There is not enough space.
+    Full,
+    /// Anything else; the log has the detail.
+    Transient,
+}
+
+/// Who is at the other end.
+#[derive(Debug)]
+enum Client {
+    /// Has not said HELO or EHLO.
+    Unknown,
+    /// Has said HELO.
+    Plain(String),
+    /// Has said EHLO.
+    Extended(String),
+}
+
+/// The mail transaction: see the theory of operation.
+#[derive(Debug)]
+enum Phase {
+    Idle,
+    Envelope(Envelope),
+    Content,
+    Chunks { octets: u64 },
+    ChunksFailed,
+}
+
+/// The outcome that the last action asked for.
+#[derive(Debug)]
+enum Waiting {
+    Line,
+    Recipient(ForwardPath),
+    Password,
+    Delivery(Framing),
+    Content(Framing),
+    Discard(Reply),
+    Tls,
+    Nothing,
+}
+
+/// One SMTP session.
+#[derive(Debug)]
+pub struct Session {
+    settings: Arc<Settings>,
+    tls: Tls,
+    client: Client,
+    exchange: Option<Exchange>,
+    authenticated: bool,
+    password_failures: u32,
+    phase: Phase,
+    waiting: Waiting,
+    errors: u32,
+    first_line: bool,
+}
+
+impl Session {
+    /// A session on a fresh connection.
+    pub fn new(settings: Arc<Settings>) -> Self {
+        Self {
+            tls: settings.tls,
+            settings,
+            client: Client::Unknown,
+            exchange: None,
+            authenticated: false,
+            password_failures: 0,
+            phase: Phase::Idle,
+            waiting: Waiting::Nothing,
+            errors: 0,
+            first_line: true,
+        }
+    }
+
+    /// The first step: the greeting.
+    pub fn greet(&mut self) -> Step {
+        let greeting = Reply::greeting(self.settings.hostname.as_str());
+        self.say(greeting)
+    }
+
+    /// Tells the session what happened; gives what to do next.
+    pub fn resume(&mut self, outcome: Outcome<'_>) -> Step {
+        match (
+            std::mem::replace(&mut self.waiting, Waiting::Nothing),
+            outcome,
+        ) {
+            (Waiting::Line, Outcome::Line(line)) => self.line(line),
+            (Waiting::Line, Outcome::LineTooLong) => self.line_too_long(),
+            (Waiting::Line, Outcome::ForeignProtocol) => self.close(reply::NOT_SMTP),
+            (Waiting::Line, Outcome::LineEndingFault(found)) => {
+                self.close(Reply::command_line_ending(found))
+            }
+            (Waiting::Recipient(path), Outcome::Recipient(verdict)) => {
+                self.recipient_looked_up(path, verdict)
+            }
+            (Waiting::Password, Outcome::PasswordAccepted) => self.password_accepted(),
+            (Waiting::Password, Outcome::PasswordRefused) => self.password_refused(),
+            (Waiting::Password, Outcome::CheckFailed) => self.say(reply::AUTH_UNAVAILABLE),
+            (Waiting::Delivery(framing), Outcome::DeliveryBegun) => self.delivery_begun(framing),
+            (Waiting::Delivery(framing), Outcome::DeliveryFailed(failure)) => {
+                self.delivery_refused(framing, failure.into())
+            }
+            (Waiting::Content(framing), Outcome::Content(end)) => self.content_ended(framing, end),
+            (Waiting::Discard(refusal), Outcome::ChunkDiscarded) => self.say(refusal),
+            (Waiting::Tls, Outcome::TlsStarted) => self.tls_started(),
+            (_, outcome) => self.interrupted(&outcome),
+        }
+    }
+
+    /// Whether the client was told of enhanced status codes: how replies are rendered.
+    pub fn is_extended(&self) -> bool {
+        matches!(self.client, Client::Extended(_))
+    }
+
+    /// Whether the driver has to keep its open delivery; where it is false, an open one is
+    /// abandoned.
+    pub fn has_delivery(&self) -> bool {
+        matches!(self.phase, Phase::Content | Phase::Chunks { .. })
+    }
+
+    /// Longest line that may come next, in octets with its ending.
+    pub fn line_octets_max(&self) -> usize {
+        if self.exchange.is_some() {
+            limits::AUTH_LINE_OCTETS_MAX
+        } else {
+            limits::COMMAND_LINE_OCTETS_MAX
+        }
+    }
+
+    fn line(&mut self, line: &[u8]) -> Step {
+        if std::mem::take(&mut self.first_line) && is_foreign(line) {
+            return self.close(reply::NOT_SMTP);
+        }
+        if let Some(exchange) = self.exchange.take() {
+            return self.authentication_line(exchange, line);
+        }
+        // A clone of the handle: the context borrows from it while the session changes.
+        let settings = Arc::clone(&self.settings);
+        let context = Context {
+            default_domain: &settings.hostname,
+            charset: self.charset(),
+        };
+        match Command::parse(line, &context) {
+            Ok(command) => self.command(command),
+            // How many octets follow is not known: whatever comes next could be content.
+            Err(error @ SyntaxError::ChunkSize) => self.close(error.into()),
+            Err(error) => self.refuse(error.into()),
+        }
+    }
+
+    fn command(&mut self, command: Command<'_>) -> Step {
+        match command {
+            Command::Ehlo(name) => self.ehlo(name),
+            Command::Helo(name) => {
+                self.begin(Client::Plain(name.to_owned()));
+                self.say(reply::HELO_OK)
+            }
+            Command::Mail(reverse_path, parameters) => self.mail(reverse_path, parameters),
+            Command::Rcpt(forward_path) => self.rcpt(forward_path),
+            Command::Data => self.data(),
+            Command::Bdat { octets, last } => self.bdat(octets, last),
+            Command::Rset => {
+                self.phase = Phase::Idle;
+                self.say(reply::RESET)
+            }
+            Command::Vrfy => self.say(reply::CANNOT_VERIFY),
+            Command::Expn => self.say(reply::NO_LISTS),
+            Command::Help => self.say(reply::HELP),
+            Command::Noop => self.say(reply::NOOP),
+            Command::Quit => self.close(reply::GOODBYE),
+            Command::StartTls => self.start_tls(),
+            Command::Auth {
+                mechanism,
+                initial_response,
+            } => self.authenticate(mechanism, initial_response),
+        }
+    }
+
+    fn ehlo(&mut self, name: &str) -> Step {
+        self.begin(Client::Extended(name.to_owned()));
+        let settings = &self.settings;
+        let mut keywords: Vec<String> = ["PIPELINING", "8BITMIME", "SMTPUTF8", "CHUNKING"]
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        keywords.push("ENHANCEDSTATUSCODES".to_owned());
+        // RFC 1870 §4: 0 says that there is no fixed limit.
+        keywords.push(format!("SIZE {}", settings.message_octets_max.unwrap_or(0)));
+        // RFC 9422 §4: only limits that exist are listed. The number of transactions has none, so
+        // MAILMAX does not appear.
+        if let Some(recipients_max) = settings.recipients_max {
+            keywords.push(format!("LIMITS RCPTMAX={recipients_max}"));
+        }
+        if self.tls == Tls::Offered {
+            keywords.push("STARTTLS".to_owned());
+        }
+        if settings.authentication && !self.authenticated {
+            keywords.push("AUTH PLAIN LOGIN".to_owned());
+        }
+        keywords.push("HELP".to_owned());
+        let reply = Reply::ehlo(settings.hostname.as_str(), &keywords);
+        self.say(reply)
+    }
+
+    /// HELO and EHLO also do what RSET does (RFC 5321 §4.1.4).
+    fn begin(&mut self, client: Client) {
+        self.client = client;
+        self.phase = Phase::Idle;
+    }
+
+    fn start_tls(&mut self) -> Step {
+        match self.tls {
+            Tls::NotOffered => self.refuse(reply::NO_TLS),
+            Tls::Active => self.refuse(reply::TLS_ALREADY),
+            Tls::Offered => {
+                self.waiting = Waiting::Tls;
+                Step {
+                    reply: Some(reply::READY_FOR_TLS),
+                    action: Action::StartTls,
+                }
+            }
+        }
+    }
+
+    /// RFC 3207 §4.2: all that was learnt before the handshake is forgotten.
+    fn tls_started(&mut self) -> Step {
+        self.tls = Tls::Active;
+        self.client = Client::Unknown;
+        self.phase = Phase::Idle;
+        self.authenticated = false;
+        self.first_line = true;
+        self.read_line()
+    }
+
+    fn line_too_long(&mut self) -> Step {
+        if self.exchange.take().is_some() {
+            self.refuse(reply::AUTH_LINE_TOO_LONG)
+        } else {
+            self.refuse(reply::LINE_TOO_LONG)
+        }
+    }
+
+    /// What can come instead of any result.
+    fn interrupted(&mut self, outcome: &Outcome<'_>) -> Step {
+        match outcome {
+            Outcome::IdleTimeout => self.close(reply::IDLE_TIMEOUT),
+            Outcome::ContentTooSlow => self.close(reply::TOO_SLOW),
+            Outcome::SessionTimeout => self.close(reply::SESSION_TIMEOUT),
+            Outcome::ShuttingDown => self.close(reply::SHUTTING_DOWN),
+            Outcome::ConnectionLost => self.end(None),
+            Outcome::Line(_)
+            | Outcome::LineTooLong
+            | Outcome::LineEndingFault(_)
+            | Outcome::ForeignProtocol
+            | Outcome::Recipient(_)
+            | Outcome::PasswordAccepted
+            | Outcome::PasswordRefused
+            | Outcome::CheckFailed
+            | Outcome::DeliveryBegun
+            | Outcome::DeliveryFailed(_)
+            | Outcome::Content(_)
+            | Outcome::ChunkDiscarded
+            | Outcome::TlsStarted => self.close(reply::OUT_OF_STEP),
+        }
+    }
+
+    fn charset(&self) -> Charset {
+        match &self.phase {
+            Phase::Envelope(envelope) if envelope.protocol.utf8 => Charset::Utf8,
+            Phase::Idle
+            | Phase::Envelope(_)
+            | Phase::Content
+            | Phase::Chunks { .. }
+            | Phase::ChunksFailed => Charset::Ascii,
+        }
+    }
+
+    fn client_name(&self) -> Option<&str> {
+        match &self.client {
+            Client::Unknown => None,
+            Client::Plain(name) | Client::Extended(name) => Some(name),
+        }
+    }
+
+    fn protocol(&self, utf8: bool) -> Protocol {
+        Protocol {
+            extended: self.is_extended(),
+            tls: self.tls == Tls::Active,
+            authenticated: self.authenticated,
+            utf8,
+        }
+    }
+
+    /// Replies and reads the next command.
+    fn say(&mut self, reply: Reply) -> Step {
+        Step {
+            reply: Some(reply),
+            ..self.read_line()
+        }
+    }
+
+    /// Replies to a syntax or sequence error; the one that is too many ends the session.
+    fn refuse(&mut self, reply: Reply) -> Step {
+        self.errors = self.errors.saturating_add(1);
+        if self
+            .settings
+            .errors_max
+            .is_some_and(|errors_max| self.errors > errors_max)
+        {
+            return self.close(reply::TOO_MANY_ERRORS);
+        }
+        self.say(reply)
+    }
+
+    fn read_line(&mut self) -> Step {
+        self.waiting = Waiting::Line;
+        Step {
+            reply: None,
+            action: Action::ReadLine,
+        }
+    }
+
+    fn close(&mut self, reply: Reply) -> Step {
+        self.end(Some(reply))
+    }
+
+    fn end(&mut self, reply: Option<Reply>) -> Step {
+        self.phase = Phase::Idle;
+        self.waiting = Waiting::Nothing;
+        Step {
+            reply,
+            action: Action::Close,
+        }
+    }
+}
+
+/// SEC-13: whether the first line shows that the client speaks something else: an HTTP request, or
+/// anything that does not begin with a letter.
+fn is_foreign(line: &[u8]) -> bool {
+    const HTTP_VERBS: [&str; 10] = [
+        "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI",
+    ];
+    let verb = line
+        .split(|&octet| octet == b' ')
+        .next()
+        .unwrap_or_default();
+    !line.first().is_some_and(u8::is_ascii_alphabetic)
+        || HTTP_VERBS.iter().any(|http| verb == http.as_bytes())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,231 @@
+//! The mail transaction: MAIL, RCPT, DATA, BDAT (RFC 5321 §3.3, RFC 3030).
+
+use crate::mail::{Envelope, ForwardPath, Recipient, ReversePath};
+use crate::smtp::command::MailParameters;
+use crate::smtp::limits::OVERRUN_FACTOR;
+use crate::smtp::reply::{self, Reply};
+
+use super::{
+    Action, ContentEnd, Framing, Phase, RecipientVerdict, Session, Step, Submission, Waiting,
+};
+
+impl Session {
+    pub(super) fn mail(&mut self, reverse_path: ReversePath, parameters: MailParameters) -> Step {
+        if self.client_name().is_none() {
+            return self.refuse(reply::HELO_FIRST);
+        }
+        match self.phase {
+            Phase::Idle => {}
+            Phase::ChunksFailed => return self.refuse(reply::CHUNKS_FAILED),
+            Phase::Envelope(_) | Phase::Content | Phase::Chunks { .. } => {
+                return self.refuse(reply::MAIL_ALREADY);
+            }
+        }
+        if self.is_too_large(parameters.declared_octets.unwrap_or(0)) {
+            return self.say(reply::TOO_LARGE);
+        }
+        self.phase = Phase::Envelope(Envelope {
+            reverse_path,
+            recipients: Vec::new(),
+            body: parameters.body,
+            protocol: self.protocol(parameters.utf8),
+            declared_octets: parameters.declared_octets,
+        });
+        self.say(reply::SENDER_OK)
+    }
+
+    pub(super) fn rcpt(&mut self, forward_path: ForwardPath) -> Step {
+        match &self.phase {
+            Phase::Envelope(envelope) => {
+                let recipients_max = self.settings.recipients_max.unwrap_or(usize::MAX);
+                if envelope.recipients.len() >= recipients_max {
+                    return self.say(reply::TOO_MANY_RECIPIENTS);
+                }
+                self.waiting = Waiting::Recipient(forward_path.clone());
+                Step {
+                    reply: None,
+                    action: Action::LookUpRecipient(forward_path),
+                }
+            }
+            Phase::Idle | Phase::Content => self.refuse(reply::MAIL_FIRST),
+            Phase::Chunks { .. } => self.refuse(reply::RECIPIENT_TOO_LATE),
+            Phase::ChunksFailed => self.refuse(reply::CHUNKS_FAILED),
+        }
+    }
+
+    pub(super) fn recipient_looked_up(
+        &mut self,
+        forward_path: ForwardPath,
+        verdict: RecipientVerdict,
+    ) -> Step {
+        let reply = verdict.reply();
+        if let (Phase::Envelope(envelope), RecipientVerdict::Accepted(mailbox)) =
+            (&mut self.phase, verdict)
+        {
+            envelope.recipients.push(Recipient {
+                forward_path,
+                mailbox,
+            });
+        }
+        self.say(reply)
+    }
+
+    pub(super) fn data(&mut self) -> Step {
+        match &self.phase {
+            Phase::Idle | Phase::Content => self.refuse(reply::MAIL_FIRST),
+            Phase::Chunks { .. } => self.refuse(reply::CHUNKS_BEGUN),
+            Phase::ChunksFailed => self.refuse(reply::CHUNKS_FAILED),
+            Phase::Envelope(envelope) if envelope.recipients.is_empty() => {
+                self.refuse(reply::NO_RECIPIENT)
+            }
+            Phase::Envelope(_) => {
+                let octets_max = self.settings.message_octets_max;
+                self.begin_delivery(Framing::Dot { octets_max })
+            }
+        }
+    }
+
+    /// The chunk follows its command whether or not the command is accepted, so each refusal reads
+    /// it first (RFC 3030 §2).
+    pub(super) fn bdat(&mut self, octets: u64, last: bool) -> Step {
+        let framing = Framing::Chunk { octets, last };
+        let refusal = match &self.phase {
+            Phase::Idle | Phase::Content => reply::MAIL_FIRST,
+            Phase::ChunksFailed => reply::CHUNKS_FAILED,
+            Phase::Envelope(envelope) if envelope.recipients.is_empty() => reply::NO_RECIPIENT,
+            Phase::Envelope(_) if !self.is_too_large(octets) => {
+                return self.begin_delivery(framing);
+            }
+            Phase::Chunks { octets: before }
+                if !self.is_too_large(before.saturating_add(octets)) =>
+            {
+                return self.receive(framing);
+            }
+            Phase::Envelope(_) | Phase::Chunks { .. } => reply::TOO_LARGE,
+        };
+        self.discard_chunk(octets, refusal)
+    }
+
+    /// Reads a chunk for nothing and then says `refusal`; a chunk without measure closes instead.
+    fn discard_chunk(&mut self, octets: u64, refusal: Reply) -> Step {
+        let overrun = self
+            .settings
+            .message_octets_max
+            .is_some_and(|octets_max| octets > octets_max.saturating_mul(OVERRUN_FACTOR));
+        if overrun {
+            return self.close(reply::TOO_LARGE);
+        }
+        if matches!(self.phase, Phase::Envelope(_) | Phase::Chunks { .. }) {
+            self.phase = Phase::ChunksFailed;
+        }
+        self.waiting = Waiting::Discard(refusal);
+        Step {
+            reply: None,
+            action: Action::DiscardChunk { octets },
+        }
+    }
+
+    fn begin_delivery(&mut self, framing: Framing) -> Step {
+        let phase = match framing {
+            Framing::Dot { .. } => Phase::Content,
+            Framing::Chunk { .. } => Phase::Chunks { octets: 0 },
+        };
+        let client_name = self.client_name().unwrap_or_default().to_owned();
+        match std::mem::replace(&mut self.phase, phase) {
+            Phase::Envelope(envelope) => {
+                self.waiting = Waiting::Delivery(framing);
+                let submission = Box::new(Submission {
+                    envelope,
+                    client_name,
+                });
+                Step {
+                    reply: None,
+                    action: Action::BeginDelivery(submission),
+                }
+            }
+            Phase::Idle | Phase::Content | Phase::Chunks { .. } | Phase::ChunksFailed => {
+                self.close(reply::OUT_OF_STEP)
+            }
+        }
+    }
+
+    pub(super) fn delivery_begun(&mut self, framing: Framing) -> Step {
+        let receive = self.receive(framing);
+        match framing {
+            Framing::Dot { .. } => Step {
+                reply: Some(reply::SEND_CONTENT),
+                ..receive
+            },
+            Framing::Chunk { .. } => receive,
+        }
+    }
+
+    pub(super) fn delivery_refused(&mut self, framing: Framing, refusal: Reply) -> Step {
+        match framing {
+            Framing::Dot { .. } => {
+                self.phase = Phase::Idle;
+                self.say(refusal)
+            }
+            Framing::Chunk { octets, .. } => self.discard_chunk(octets, refusal),
+        }
+    }
+
+    fn receive(&mut self, framing: Framing) -> Step {
+        self.waiting = Waiting::Content(framing);
+        Step {
+            reply: None,
+            action: Action::ReceiveContent(framing),
+        }
+    }
+
+    pub(super) fn content_ended(&mut self, framing: Framing, end: ContentEnd) -> Step {
+        match end {
+            ContentEnd::Delivered => {
+                self.phase = Phase::Idle;
+                self.say(reply::DELIVERED)
+            }
+            ContentEnd::ChunkReceived => self.chunk_received(framing),
+            ContentEnd::Failed(failure) => self.content_failed(framing, failure.into()),
+            ContentEnd::TooLarge => self.content_failed(framing, reply::TOO_LARGE),
+            ContentEnd::Overrun => self.close(reply::TOO_LARGE),
+            ContentEnd::LineEndingFault(found) => match framing {
+                // What follows may be content or commands: nothing more is read (SEC-1).
+                Framing::Dot { .. } => self.close(Reply::content_line_ending(found)),
+                // The chunk's size says where the commands go on.
+                Framing::Chunk { .. } => self.content_failed(framing, reply::CHUNK_LINE_ENDING),
+            },
+        }
+    }
+
+    fn chunk_received(&mut self, framing: Framing) -> Step {
+        match (&mut self.phase, framing) {
+            (
+                Phase::Chunks { octets: received },
+                Framing::Chunk {
+                    octets,
+                    last: false,
+                },
+            ) => {
+                *received = received.saturating_add(octets);
+                self.say(Reply::chunk_received(octets))
+            }
+            _ => self.close(reply::OUT_OF_STEP),
+        }
+    }
+
+    /// The end of the content has been read and nothing of it is kept.
+    fn content_failed(&mut self, framing: Framing, reply: Reply) -> Step {
+        self.phase = match framing {
+            // After the last chunk nothing is in the pipeline that belongs to this message.
+            Framing::Dot { .. } | Framing::Chunk { last: true, .. } => Phase::Idle,
+            Framing::Chunk { last: false, .. } => Phase::ChunksFailed,
+        };
+        self.say(reply)
+    }
+
+    fn is_too_large(&self, octets: u64) -> bool {
+        self.settings
+            .message_octets_max
+            .is_some_and(|octets_max| octets > octets_max)
+    }
+}
