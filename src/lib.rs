@@ -1,5 +1,8 @@
 //! facteur: a thread-per-connection mail daemon.
 
+pub mod accounts;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod mail;
 pub mod smtp;
