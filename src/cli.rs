@@ -1,0 +1,162 @@
+//! The command line: what may be typed, and how it overrides the configuration.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::config::{self, Config, Listen, LogLevel};
+
+/// facteur, a mail daemon for one machine: SMTP in, Maildir on disk, POP3 out.
+#[derive(Clone, Debug, Default, Parser)]
+#[command(
+    name = "facteur",
+    version,
+    about,
+    after_help = "Without arguments facteur serves: SMTP on 127.0.0.1:65434 and [::1]:65434, POP3 on \
+                  127.0.0.1:65433 and [::1]:65433, mail under ./mail.\n\n\
+                  Exit codes: 0 stopped as asked, 1 failure, 2 usage or configuration, 75 the mail \
+                  directory is in use by another facteur.\n\n\
+                  Signals: SIGTERM and SIGINT finish what is under way and stop; a second one stops \
+                  at once."
+)]
+pub struct Arguments {
+    /// Where SMTP listens, for example 127.0.0.1:65434; may be given several times; port 0 takes any
+    /// free port; "off" switches SMTP off
+    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
+    pub smtp: Vec<ListenOrOff>,
+
+    /// Where POP3 listens, in the same manner
+    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
+    pub pop3: Vec<ListenOrOff>,
+
+    /// The directory that holds the mail; it is made when it is missing
+    #[arg(long, value_name = "DIR")]
+    pub mail: Option<PathBuf>,
+
+    /// The configuration file; config.example.toml shows every key
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Check the configuration and exit
+    #[arg(long)]
+    pub check: bool,
+
+    /// How much to log: off, error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<LogLevel>,
+}
+
+/// The value of `--smtp` and `--pop3`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenOrOff {
+    /// Listen there.
+    Listen(Listen),
+    /// Do not listen.
+    Off,
+}
+
+fn parse_listen(text: &str) -> Result<ListenOrOff, String> {
+    if text == "off" {
+        return Ok(ListenOrOff::Off);
+    }
+    Listen::try_from(text.to_owned()).map(ListenOrOff::Listen)
+}
+
+impl Arguments {
+    /// The configuration that the arguments ask for: the file's, or the defaults, with what was
+    /// typed instead.
+    ///
+    /// # Errors
+    /// [`config::Error`]: tell the user and do not start.
+    pub fn configuration(&self) -> Result<Config, config::Error> {
+        let mut config = match &self.config {
+            Some(path) => Config::read(path)?,
+            None => Config::default(),
+        };
+        override_listeners(&mut config.smtp, &self.smtp);
+        override_listeners(&mut config.pop3, &self.pop3);
+        if let Some(mail) = &self.mail {
+            config.mail.clone_from(mail);
+        }
+        if let Some(log_level) = self.log_level {
+            config.log_level = log_level;
+        }
+        config.check()?;
+        Ok(config)
+    }
+}
+
+/// `off` clears what was said before it, in the file or on the command line.
+fn override_listeners(listeners: &mut Vec<Listen>, typed: &[ListenOrOff]) {
+    if !typed.is_empty() {
+        listeners.clear();
+    }
+    for value in typed {
+        match value {
+            ListenOrOff::Listen(listen) => listeners.push(*listen),
+            ListenOrOff::Off => listeners.clear(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn configuration(arguments: &[&str]) -> Config {
+        let arguments = std::iter::once(&"facteur").chain(arguments);
+        Arguments::try_parse_from(arguments)
+            .unwrap()
+            .configuration()
+            .unwrap()
+    }
+
+    #[test]
+    fn no_argument_gives_the_defaults() {
+        assert_eq!(configuration(&[]), Config::default());
+    }
+
+    #[test]
+    fn listeners_on_the_command_line_replace_those_of_the_configuration() {
+        let typed = configuration(&[
+            "--smtp",
+            "127.0.0.1:0",
+            "--smtp",
+            "[::1]:25",
+            "--pop3",
+            "off",
+        ]);
+        let addresses: Vec<String> = typed
+            .smtp
+            .iter()
+            .map(|listen| listen.address.to_string())
+            .collect();
+        assert_eq!(addresses, ["127.0.0.1:0", "[::1]:25"]);
+        assert!(typed.pop3.is_empty());
+    }
+
+    #[test]
+    fn an_address_that_others_can_reach_is_refused() {
+        for address in [
+            "0.0.0.0:25",
+            "[::]:25",
+            "192.0.2.1:25",
+            "[::ffff:192.0.2.1]:25",
+            "25",
+            "x:1",
+        ] {
+            let arguments = ["facteur", "--smtp", address];
+            assert!(Arguments::try_parse_from(arguments).is_err(), "{address}");
+        }
+    }
+
+    #[test]
+    fn all_listeners_off_is_an_error() {
+        let arguments = ["facteur", "--smtp", "off", "--pop3", "off"];
+        let arguments = Arguments::try_parse_from(arguments).unwrap();
+        assert!(matches!(
+            arguments.configuration(),
+            Err(config::Error::NoListener)
+        ));
+    }
+}

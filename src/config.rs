@@ -1,0 +1,420 @@
+//! The configuration: a TOML file, overridden by the command line, turned into each room's
+//! settings.
+//!
+//! Every value is checked while it is read, so an error always knows its file, its line and its
+//! key. A key that is not known is an error. Where nothing is said the defaults of
+//! `config.example.toml` hold; a test proves that the two are equal.
+//!
+//! Nothing of the file is kept once the rooms have their settings.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+
+use crate::mail::{Charset, Domain};
+use crate::smtp::limits as smtp_limits;
+
+/// Where SMTP listens when nothing is said.
+pub const SMTP_PORT: u16 = 65_434;
+/// Where POP3 listens when nothing is said.
+pub const POP3_PORT: u16 = 65_433;
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The name of this host.
+    pub hostname: HostName,
+    /// The directory of the mail.
+    pub mail: PathBuf,
+    /// Where SMTP listens; empty is nowhere.
+    pub smtp: Vec<Listen>,
+    /// Where POP3 listens; empty is nowhere.
+    pub pop3: Vec<Listen>,
+    /// The local domains; empty is all.
+    pub domains: Vec<HostName>,
+    /// What separates a mailbox from its sub-address.
+    pub subaddress: Subaddress,
+    /// What the log shows.
+    pub log_level: LogLevel,
+    /// The limits.
+    pub limits: Limits,
+}
+
+/// The table `[limits]`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Octets of one message.
+    pub message_octets: Limit,
+    /// Recipients of one transaction.
+    pub recipients: Count,
+    /// Syntax and sequence errors of one session.
+    pub errors: Limit,
+    /// Sessions at once; 0 is as many as the system allows.
+    pub connections: u32,
+    /// Sessions at once from one address.
+    pub connections_per_address: PerAddress,
+    /// Longest wait for a whole SMTP command.
+    pub smtp_idle_seconds: Count,
+    /// Longest wait for a whole POP3 command.
+    pub pop3_idle_seconds: Count,
+    /// Longest session.
+    pub session_seconds: Limit,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            hostname: HostName::localhost(),
+            mail: PathBuf::from("./mail"),
+            smtp: Listen::loopback(SMTP_PORT),
+            pop3: Listen::loopback(POP3_PORT),
+            domains: Vec::new(),
+            subaddress: Subaddress(Some('+')),
+            log_level: LogLevel(log::LevelFilter::Info),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_octets: Limit(Some(smtp_limits::MESSAGE_OCTETS_MAX)),
+            recipients: Count(1_000),
+            errors: Limit(Some(u64::from(smtp_limits::ERRORS_MAX))),
+            connections: 0,
+            connections_per_address: PerAddress::Auto,
+            smtp_idle_seconds: Count(300),
+            pop3_idle_seconds: Count(600),
+            session_seconds: Limit(Some(3_600)),
+        }
+    }
+}
+
+/// A domain that names this host or one that it takes mail for.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub struct HostName(pub Domain);
+
+impl HostName {
+    fn localhost() -> Self {
+        Self(Domain::localhost())
+    }
+}
+
+impl TryFrom<String> for HostName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match Domain::parse(&text, Charset::Utf8) {
+            Ok(domain) if domain.to_a_label().is_ok() => Ok(Self(domain)),
+            Ok(_) | Err(_) => Err(format!("{text:?} is not a domain name")),
+        }
+    }
+}
+
+/// One address to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub struct Listen {
+    /// Address and port; port 0 is any free one.
+    pub address: SocketAddr,
+}
+
+impl Listen {
+    fn loopback(port: u16) -> Vec<Self> {
+        let addresses: [SocketAddr; 2] = [
+            ([127, 0, 0, 1], port).into(),
+            (std::net::Ipv6Addr::LOCALHOST, port).into(),
+        ];
+        addresses
+            .into_iter()
+            .map(|address| Self { address })
+            .collect()
+    }
+}
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+
+    /// SEC-14: without accounts and TLS only this machine may reach the mail.
+    fn try_from(text: String) -> Result<Self, String> {
+        let address: SocketAddr = text.parse().map_err(|_not_an_address| {
+            format!(
+                "{text:?} is not an address and port such as \"127.0.0.1:65434\" or \"[::1]:65434\""
+            )
+        })?;
+        if !address.ip().to_canonical().is_loopback() {
+            return Err(format!(
+                "{text} can be reached from other machines, and anyone there could read all mail: \
+                 any password opens a mailbox; listen on 127.0.0.1 or [::1]"
+            ));
+        }
+        Ok(Self { address })
+    }
+}
+
+/// The separator of sub-addresses; an empty text or `"off"` is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub struct Subaddress(pub Option<char>);
+
+impl TryFrom<String> for Subaddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let mut characters = text.chars();
+        match (characters.next(), characters.next()) {
+            (None, None) => Ok(Self(None)),
+            (Some(separator), None) if separator.is_ascii_punctuation() && separator != '@' => {
+                Ok(Self(Some(separator)))
+            }
+            _ if text == "off" => Ok(Self(None)),
+            _ => Err(format!(
+                "{text:?} is not one punctuation mark such as \"+\", nor \"off\""
+            )),
+        }
+    }
+}
+
+/// How much the log shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub struct LogLevel(pub log::LevelFilter);
+
+impl TryFrom<String> for LogLevel {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|_not_a_level| {
+            format!("{text:?} is not one of \"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\"")
+        })
+    }
+}
+
+impl std::str::FromStr for LogLevel {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+/// A limit that may be switched off with 0 or `"off"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit(pub Option<u64>);
+
+/// A number from 1 on: a limit that cannot be switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "u32")]
+pub struct Count(pub u32);
+
+impl TryFrom<u32> for Count {
+    type Error = &'static str;
+
+    fn try_from(value: u32) -> Result<Self, Self::Error> {
+        if value == 0 {
+            Err("0 is too small: this limit cannot be off")
+        } else {
+            Ok(Self(value))
+        }
+    }
+}
+
+impl Count {
+    /// As a duration in seconds.
+    pub fn as_seconds(self) -> Duration {
+        Duration::from_secs(u64::from(self.0))
+    }
+}
+
+/// Sessions at once from one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PerAddress {
+    /// `"auto"`: many from this machine, few from another.
+    Auto,
+    /// 0 or `"off"`: no limit.
+    Off,
+    /// So many from every address.
+    AtMost(u64),
+}
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = deserializer.deserialize_any(NumberOrWord { words: &["off"] })?;
+        Ok(Self(number.ok().filter(|&value| value != 0)))
+    }
+}
+
+impl<'de> Deserialize<'de> for PerAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(
+            match deserializer.deserialize_any(NumberOrWord {
+                words: &["auto", "off"],
+            })? {
+                Ok(0) | Err("off") => Self::Off,
+                Ok(number) => Self::AtMost(number),
+                Err(_) => Self::Auto,
+            },
+        )
+    }
+}
+
+/// Reads a number that is not negative (`Ok`) or one of a few words (`Err`).
+struct NumberOrWord {
+    words: &'static [&'static str],
+}
+
+impl Visitor<'_> for NumberOrWord {
+    type Value = Result<u64, &'static str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number from 0 on")?;
+        self.words
+            .iter()
+            .try_for_each(|word| write!(f, " or {word:?}"))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
+        let negative = |_| E::invalid_value(de::Unexpected::Signed(value), &self);
+        u64::try_from(value).map(Ok).map_err(negative)
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Ok(value))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
+        let word = self.words.iter().find(|&&word| word == value);
+        word.map(|&word| Err(word))
+            .ok_or_else(|| E::invalid_value(de::Unexpected::Str(value), &self))
+    }
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file cannot be read: name another or mend its permissions.
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A line of the file is wrong.
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The key, where there is one.
+        key: Option<String>,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+    /// Nothing listens.
+    NoListener,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read { path, .. } => write!(f, "cannot read {}", path.display()),
+            Self::Value {
+                path,
+                line,
+                key: Some(key),
+                reason,
+            } => {
+                write!(f, "{}:{line}: {key}: {reason}", path.display())
+            }
+            Self::Value {
+                path,
+                line,
+                key: None,
+                reason,
+            } => {
+                write!(f, "{}:{line}: {reason}", path.display())
+            }
+            Self::NoListener => f.write_str("smtp and pop3 are both off: nothing to serve"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read { source, .. } => Some(source),
+            Self::Value { .. } | Self::NoListener => None,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Read`] and [`Error::Value`]: tell the user and do not start.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let source = |source| Error::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let text = std::fs::read_to_string(path).map_err(source)?;
+        Self::parse(path, &text)
+    }
+
+    /// Parses `text`, the content of the file at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Value`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Error> {
+        toml::from_str(text).map_err(|error| {
+            let place = error.span().unwrap_or(0..0);
+            Error::Value {
+                path: path.to_owned(),
+                line: line_at(text, place.start),
+                key: key_at(text, place),
+                reason: error.message().replace('\n', " "),
+            }
+        })
+    }
+
+    /// Checks what no single value can show.
+    ///
+    /// # Errors
+    /// [`Error::NoListener`].
+    pub fn check(&self) -> Result<(), Error> {
+        if self.smtp.is_empty() && self.pop3.is_empty() {
+            Err(Error::NoListener)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// The number of the line that holds the octet at `position`.
+fn line_at(text: &str, position: usize) -> usize {
+    let before = text.as_bytes().get(..position).unwrap_or_default();
+    memchr::memchr_iter(b'\n', before).count().saturating_add(1)
+}
+
+/// The key whose value, or whose own name, stands at `place`: what the nearest line with `=` at or
+/// above it begins with.
+fn key_at(text: &str, place: Range<usize>) -> Option<String> {
+    let line_end = text.get(place.start..)?.find('\n').unwrap_or(text.len());
+    let above = text.get(..place.start.saturating_add(line_end).min(text.len()))?;
+    let line = above.lines().rev().find(|line| line.contains('='))?;
+    let (key, _) = line.split_once('=')?;
+    Some(key.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests;
