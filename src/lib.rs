@@ -6,3 +6,4 @@ pub mod clock;
 pub mod config;
 pub mod mail;
 pub mod smtp;
+pub mod wire;

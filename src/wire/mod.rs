@@ -1,0 +1,25 @@
+//! Octets on their way in and out: lines, line endings, transparency dots, the first lines of a
+//! message.
+//!
+//! Every codec here is incremental: it may be given its input in pieces of any length and gives the
+//! same result as for the whole. None does I/O, reads a clock, or knows a verb of any protocol; who
+//! calls decides what a line means and how much of a message is too much.
+//!
+//! # Line endings
+//! A session speaks with CRLF, as the protocols demand, or with bare LF, as people at a terminal
+//! do; its first line decides (see [`LineBuffer`]) and everything after it is held to the same
+//! [`LineEnding`]. A server that takes `LF.CRLF` for the end of a message behind one that does not
+//! can be made to see two messages where there was one ("SMTP smuggling"); here nothing but the one
+//! terminator of the session's mode ends a message, and everything that could be taken for another
+//! is a [`LineEndingFault`] (SEC-1).
+//!
+//! # Stored form
+//! The decoders give content with LF line endings, which is how Maildirs keep it. As a bare CR or
+//! LF never gets in, the encoder gives the octets back exactly.
+
+mod line;
+
+#[cfg(test)]
+mod tests;
+
+pub use line::{LfPolicy, LineBuffer, LineEnding, LineEndingFault, Scan};
