@@ -15,11 +15,17 @@
 //!
 //! # Stored form
 //! The decoders give content with LF line endings, which is how Maildirs keep it. As a bare CR or
-//! LF never gets in, the encoder gives the octets back exactly.
+//! LF never gets in, [`DotEncoder`] gives the octets back exactly.
 
+mod chunk;
+mod dot;
 mod line;
+mod top;
 
 #[cfg(test)]
 mod tests;
 
+pub use chunk::ChunkDecoder;
+pub use dot::{DotDecoder, DotEncoder, Progress};
 pub use line::{LfPolicy, LineBuffer, LineEnding, LineEndingFault, Scan};
+pub use top::TopCut;

@@ -7,7 +7,10 @@
     reason = "an overflow in a test fails the test"
 )]
 
+mod chunk;
+mod dot;
 mod line;
+mod top;
 
 use proptest::{collection::vec, prelude::*};
 

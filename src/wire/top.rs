@@ -1,0 +1,93 @@
+//! The top of a message: its header section, the blank line and the first lines of its body.
+//!
+//! Works on stored octets, before any encoding, with LF or CRLF line endings. Nothing of the header
+//! is understood: it ends where the first blank line ends, or with the message.
+//!
+//! # Theory of operation
+//! *In the header* until a line is blank; then *in the body* until the lines asked for have ended;
+//! then *complete*, which is final. With no body lines asked for, the blank line completes.
+
+use memchr::memchr;
+
+/// The part of the message that the cut stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Header,
+    Body,
+    Complete,
+}
+
+/// What the current line holds so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    Empty,
+    /// One CR, which makes it a blank line if the LF follows.
+    Cr,
+    Text,
+}
+
+impl Line {
+    /// The line with `text` appended.
+    fn with(self, text: &[u8]) -> Self {
+        match (self, text) {
+            (line, []) => line,
+            (Self::Empty, [b'\r']) => Self::Cr,
+            (Self::Empty | Self::Cr | Self::Text, _) => Self::Text,
+        }
+    }
+}
+
+/// Finds where the top of one message ends (RFC 1939 §7).
+#[derive(Clone, Debug)]
+pub struct TopCut {
+    part: Part,
+    line: Line,
+    /// Lines of the body still wanted.
+    lines: u64,
+}
+
+impl TopCut {
+    /// A cut at the start of a message, after `lines` lines of its body.
+    pub fn new(lines: u64) -> Self {
+        Self {
+            part: Part::Header,
+            line: Line::Empty,
+            lines,
+        }
+    }
+
+    /// Says how many octets of `input`, the next of the message, belong to its top: all of them
+    /// until the top is complete, and none after that.
+    pub fn cut(&mut self, input: &[u8]) -> usize {
+        let mut rest = input;
+        while self.part != Part::Complete {
+            let Some(text_end) = memchr(b'\n', rest) else {
+                self.line = self.line.with(rest);
+                return input.len();
+            };
+            let line = self.line.with(rest.get(..text_end).unwrap_or_default());
+            self.end_line(line);
+            rest = rest.get(text_end.saturating_add(1)..).unwrap_or_default();
+        }
+        input.len().saturating_sub(rest.len())
+    }
+
+    /// Tells whether all of the top was seen: the rest of the message need not be read.
+    ///
+    /// It stays false for a message that has no more lines than were asked for, or only a header.
+    pub fn is_complete(&self) -> bool {
+        self.part == Part::Complete
+    }
+
+    fn end_line(&mut self, line: Line) {
+        self.line = Line::Empty;
+        match self.part {
+            Part::Header if line != Line::Text => self.part = Part::Body,
+            Part::Header | Part::Complete => {}
+            Part::Body => self.lines = self.lines.saturating_sub(1),
+        }
+        if self.part == Part::Body && self.lines == 0 {
+            self.part = Part::Complete;
+        }
+    }
+}
