@@ -205,7 +205,7 @@ impl Reply {
 
     /// The refusal of a line ending in the content (SEC-1): `found` names what stood there.
     pub(super) fn content_line_ending(found: &str) -> Self {
-        let text = format!("The content has a {found}, nothing stored, closing");
+        let text = format!("The content has {found}; nothing stored, closing");
         Self {
             code: "550",
             enhanced: "5.6.0",
@@ -215,7 +215,7 @@ impl Reply {
 
     /// The refusal of a command's line ending (SEC-1): `found` names what stood there.
     pub(super) fn command_line_ending(found: &str) -> Self {
-        let text = format!("The line has a {found}, closing: end every line in CRLF");
+        let text = format!("The line has {found}, closing");
         Self {
             code: "500",
             enhanced: "5.5.2",

@@ -54,13 +54,20 @@ pub enum LineEndingFault {
     UnexpectedCr,
 }
 
-impl fmt::Display for LineEndingFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl LineEndingFault {
+    /// What was found, in words that end a sentence such as "the line has …".
+    pub fn found(self) -> &'static str {
+        match self {
             Self::BareCr => "a carriage return without a line feed (bare CR)",
             Self::BareLf => "a line feed without a carriage return (bare LF)",
             Self::UnexpectedCr => "a carriage return where lines end in a line feed alone",
-        })
+        }
+    }
+}
+
+impl fmt::Display for LineEndingFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.found())
     }
 }
 

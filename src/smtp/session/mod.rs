@@ -140,7 +140,7 @@ pub enum Outcome<'a> {
     Line(&'a [u8]),
     /// A line longer than [`Session::line_octets_max`]; it has been read to its end.
     LineTooLong,
-    /// A line ending that is not the session's own, in a command or in content: its name.
+    /// A command's line ending that is not the session's own: what was found.
     LineEndingFault(&'static str),
     /// The first octet of the connection is not a letter.
     ForeignProtocol,
@@ -187,7 +187,7 @@ pub enum ContentEnd {
     TooLarge,
     /// It was larger than the limit, and its end did not come for as much again.
     Overrun,
-    /// It has a line ending that is not the session's own: its name. A chunk has been read to its
+    /// It has a line ending that is not the session's own: what was found. A chunk has been read to its
     /// end, other content not.
     LineEndingFault(&'static str),
 }
