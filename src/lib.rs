@@ -5,5 +5,6 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod mail;
+pub mod pop3;
 pub mod smtp;
 pub mod wire;

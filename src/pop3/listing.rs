@@ -1,0 +1,382 @@
+//! The maildrop as one session sees it: a snapshot of its messages, and the marks of DELE.
+//!
+//! Numbers and sizes are fixed when the maildrop is opened and never move (RFC 1939 §4); DELE and
+//! RSET change marks only. Nothing here removes a message: [`Listing::marked`] says which ones the
+//! client asked to be removed, and the session decides whether that is to happen.
+//!
+//! Three numbers, not to be confused: the *message-number* counts from 1 and is what the client
+//! says; the *position* counts from 0 and is the place in the snapshot; the *visible* messages are
+//! those without a mark, which STAT, LIST and UIDL speak of.
+//!
+//! Invariants: `visible` is the count and the sum of the messages without a mark; the snapshot and
+//! the marks are each one shared block, so that a response can go on listing while the session
+//! lives on, without copying either.
+
+use std::{fmt, num::NonZeroUsize, sync::Arc};
+
+use crate::mail::MessageSummary;
+
+/// The number of a message in a session: 1 for the first one of the snapshot (RFC 1939 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageNumber(NonZeroUsize);
+
+impl MessageNumber {
+    /// Takes decimal digits as a message-number; `None` for anything else and for zero.
+    ///
+    /// A number too large for the machine becomes the largest one, which no maildrop has.
+    pub fn parse(text: &str) -> Option<Self> {
+        let number = parse_decimal(text)?;
+        NonZeroUsize::new(usize::try_from(number).unwrap_or(usize::MAX)).map(Self)
+    }
+
+    /// The number of the message at `position`, counted from 0.
+    pub fn at(position: usize) -> Self {
+        Self(NonZeroUsize::MIN.saturating_add(position))
+    }
+
+    /// The number itself, from 1.
+    pub fn get(self) -> usize {
+        self.0.get()
+    }
+
+    /// The place of the message in the snapshot that [`Outcome::MaildropOpened`] brought, counted
+    /// from 0.
+    ///
+    /// [`Outcome::MaildropOpened`]: super::Outcome::MaildropOpened
+    pub fn position(self) -> usize {
+        self.0.get().saturating_sub(1)
+    }
+}
+
+impl fmt::Display for MessageNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Takes one or more decimal digits as a number; a number that is too large becomes the largest.
+pub(super) fn parse_decimal(text: &str) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.chars().try_fold(0_u64, |number, character| {
+        let digit = character.to_digit(10)?;
+        Some(number.saturating_mul(10).saturating_add(u64::from(digit)))
+    })
+}
+
+/// What STAT says: how many messages are not marked as deleted, and their octets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct DropListing {
+    pub(super) messages: usize,
+    pub(super) octets: u64,
+}
+
+impl fmt::Display for DropListing {
+    /// Writes `2 messages (320 octets)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let messages = if self.messages == 1 {
+            "message"
+        } else {
+            "messages"
+        };
+        let octets = if self.octets == 1 { "octet" } else { "octets" };
+        write!(f, "{} {messages} ({} {octets})", self.messages, self.octets)
+    }
+}
+
+/// Why a message-number leads to no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoMessage {
+    /// The snapshot has fewer messages than that.
+    Absent {
+        /// How many it has, marked ones included.
+        messages: usize,
+    },
+    /// DELE has marked the message.
+    Marked(MessageNumber),
+}
+
+/// The snapshot and the marks.
+#[derive(Clone, Debug)]
+pub(super) struct Listing {
+    messages: Arc<[MessageSummary]>,
+    marks: Arc<Marks>,
+    visible: DropListing,
+}
+
+impl Listing {
+    /// A listing of `messages` without marks.
+    pub(super) fn new(messages: Arc<[MessageSummary]>) -> Self {
+        let visible = total(&messages);
+        Self {
+            messages,
+            marks: Arc::default(),
+            visible,
+        }
+    }
+
+    /// The messages that are not marked: how many, and their octets.
+    pub(super) fn visible(&self) -> DropListing {
+        self.visible
+    }
+
+    /// The message with `number`.
+    ///
+    /// # Errors
+    /// [`NoMessage`] when there is none or it is marked: tell the client.
+    pub(super) fn message(&self, number: MessageNumber) -> Result<&MessageSummary, NoMessage> {
+        let message = self
+            .messages
+            .get(number.position())
+            .ok_or(NoMessage::Absent {
+                messages: self.messages.len(),
+            })?;
+        if self.marks.contains(number.position()) {
+            return Err(NoMessage::Marked(number));
+        }
+        Ok(message)
+    }
+
+    /// Marks the message with `number` as deleted.
+    ///
+    /// # Errors
+    /// [`NoMessage`] when there is none or it is marked already: tell the client; nothing changed.
+    pub(super) fn mark(&mut self, number: MessageNumber) -> Result<(), NoMessage> {
+        let octets = self.message(number)?.octets;
+        // The marks are copied only while a response that lists them is still being sent.
+        Arc::make_mut(&mut self.marks).insert(number.position());
+        self.visible.messages = self.visible.messages.saturating_sub(1);
+        self.visible.octets = self.visible.octets.saturating_sub(octets);
+        Ok(())
+    }
+
+    /// Takes all marks away.
+    pub(super) fn unmark_all(&mut self) {
+        self.marks = Arc::default();
+        self.visible = total(&self.messages);
+    }
+
+    /// The marked messages in ascending order.
+    pub(super) fn marked(&self) -> Vec<MessageNumber> {
+        (0..self.messages.len())
+            .filter(|position| self.marks.contains(*position))
+            .map(MessageNumber::at)
+            .collect()
+    }
+
+    /// A cursor over the visible messages as they are now; later marks do not change it.
+    pub(super) fn cursor(&self) -> Cursor {
+        Cursor {
+            messages: Arc::clone(&self.messages),
+            marks: Arc::clone(&self.marks),
+            next_position: 0,
+        }
+    }
+}
+
+fn total(messages: &[MessageSummary]) -> DropListing {
+    let octets = messages
+        .iter()
+        .fold(0_u64, |sum, message| sum.saturating_add(message.octets));
+    DropListing {
+        messages: messages.len(),
+        octets,
+    }
+}
+
+/// Walks over the visible messages of a [`Listing`], at constant cost in memory.
+#[derive(Clone, Debug)]
+pub(super) struct Cursor {
+    messages: Arc<[MessageSummary]>,
+    marks: Arc<Marks>,
+    next_position: usize,
+}
+
+impl Cursor {
+    /// The next visible message, or `None` after the last one.
+    pub(super) fn next(&mut self) -> Option<(MessageNumber, &MessageSummary)> {
+        while self.marks.contains(self.next_position) {
+            self.next_position = self.next_position.saturating_add(1);
+        }
+        let position = self.next_position;
+        let message = self.messages.get(position)?;
+        self.next_position = position.saturating_add(1);
+        Some((MessageNumber::at(position), message))
+    }
+}
+
+/// A bitmap of positions. It has no words until the first mark, so that a session that marks
+/// nothing pays nothing.
+#[derive(Clone, Debug, Default)]
+struct Marks {
+    words: Vec<u64>,
+}
+
+impl Marks {
+    const BITS: usize = 64;
+
+    fn contains(&self, position: usize) -> bool {
+        self.words
+            .get(position / Self::BITS)
+            .is_some_and(|word| word & Self::bit(position) != 0)
+    }
+
+    fn insert(&mut self, position: usize) {
+        let index = position / Self::BITS;
+        if self.words.len() <= index {
+            self.words.resize(index.saturating_add(1), 0);
+        }
+        if let Some(word) = self.words.get_mut(index) {
+            *word |= Self::bit(position);
+        }
+    }
+
+    fn bit(position: usize) -> u64 {
+        // The remainder is below 64, so it always fits.
+        1_u64.wrapping_shl(u32::try_from(position % Self::BITS).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+    use crate::mail::UniqueId;
+
+    fn messages(octets: &[u64]) -> Arc<[MessageSummary]> {
+        octets
+            .iter()
+            .enumerate()
+            .map(|(position, octets)| MessageSummary {
+                octets: *octets,
+                unique_id: UniqueId::parse(&format!("u{position}")).unwrap(),
+            })
+            .collect()
+    }
+
+    fn numbers(mut cursor: Cursor) -> Vec<usize> {
+        let mut numbers = Vec::new();
+        while let Some((number, _)) = cursor.next() {
+            numbers.push(number.position());
+        }
+        numbers
+    }
+
+    #[test]
+    fn message_numbers_are_decimal_and_begin_at_1() {
+        for (text, position) in [
+            ("1", Some(0)),
+            ("2", Some(1)),
+            ("007", Some(6)),
+            ("99999999999999999999999999", Some(usize::MAX - 1)),
+            ("0", None),
+            ("000", None),
+            ("", None),
+            ("-1", None),
+            ("+1", None),
+            ("1.0", None),
+            ("0x1", None),
+            ("1a", None),
+            ("\u{0661}", None),
+        ] {
+            assert_eq!(
+                MessageNumber::parse(text).map(MessageNumber::position),
+                position,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_mark_hides_a_message_until_all_are_taken_away() {
+        let mut listing = Listing::new(messages(&[120, 200]));
+        let second = MessageNumber::at(1);
+        assert_eq!(listing.mark(second), Ok(()));
+        assert_eq!(listing.mark(second), Err(NoMessage::Marked(second)));
+        assert_eq!(
+            listing.message(second).unwrap_err(),
+            NoMessage::Marked(second)
+        );
+        assert_eq!(
+            listing.visible(),
+            DropListing {
+                messages: 1,
+                octets: 120
+            }
+        );
+        assert_eq!(listing.marked(), [second]);
+        listing.unmark_all();
+        assert_eq!(
+            listing.visible(),
+            DropListing {
+                messages: 2,
+                octets: 320
+            }
+        );
+        assert_eq!(listing.marked(), []);
+    }
+
+    #[test]
+    fn a_number_beyond_the_snapshot_is_absent() {
+        let mut listing = Listing::new(messages(&[120, 200]));
+        let absent = Err(NoMessage::Absent { messages: 2 });
+        assert_eq!(listing.mark(MessageNumber::at(2)), absent);
+        assert_eq!(listing.mark(MessageNumber::at(usize::MAX)), absent);
+        assert!(listing.message(MessageNumber::at(2)).is_err());
+    }
+
+    #[test]
+    fn a_cursor_keeps_the_marks_it_began_with() {
+        let mut listing = Listing::new(messages(&[1, 2, 3]));
+        let before = listing.cursor();
+        listing.mark(MessageNumber::at(1)).unwrap();
+        assert_eq!(numbers(before), [0, 1, 2]);
+        assert_eq!(numbers(listing.cursor()), [0, 2]);
+    }
+
+    #[test]
+    fn sizes_that_add_up_to_more_than_a_number_holds_do_not_wrap() {
+        let mut listing = Listing::new(messages(&[u64::MAX, u64::MAX]));
+        assert_eq!(listing.visible().octets, u64::MAX);
+        listing.mark(MessageNumber::at(0)).unwrap();
+        assert_eq!(listing.visible().messages, 1);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        /// The naive model: one flag per message, everything counted anew each time.
+        #[test]
+        fn a_listing_equals_a_vector_of_flags(
+            octets in vec(0_u64..1_000_000, 0..200),
+            marks in vec((any::<bool>(), 0_usize..210), 0..60),
+        ) {
+            let mut listing = Listing::new(messages(&octets));
+            let mut flags = vec![false; octets.len()];
+            for (rarely, position) in marks {
+                if rarely && position % 20 == 0 {
+                    listing.unmark_all();
+                    flags.fill(false);
+                    continue;
+                }
+                let marked = listing.mark(MessageNumber::at(position)).is_ok();
+                prop_assert_eq!(marked, flags.get(position) == Some(&false));
+                if let Some(flag) = flags.get_mut(position) {
+                    *flag = true;
+                }
+                let visible: Vec<usize> = (0..flags.len()).filter(|p| !flags[*p]).collect();
+                let hidden: Vec<usize> = (0..flags.len()).filter(|p| flags[*p]).collect();
+                let sum = visible.iter().map(|position| octets[*position]).sum();
+                prop_assert_eq!(
+                    listing.visible(),
+                    DropListing { messages: visible.len(), octets: sum }
+                );
+                prop_assert_eq!(numbers(listing.cursor()), visible);
+                let marked = listing.marked();
+                prop_assert!(marked.iter().map(|number| number.position()).eq(hidden));
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! AUTHORIZATION: who is it, and may he have the maildrop (RFC 1939 §4, RFC 5034).
+//!
+//! Commands of this state, and what comes of checking a password, opening the maildrop and starting
+//! TLS. Nothing here sees a message.
+//!
+//! A refused login says `[AUTH]` and one fixed text, whether the user exists or not (SEC-11); a
+//! failure of the system says `[SYS/...]`, so that a client does not ask its user for another
+//! password (RFC 3206 §3).
+
+use super::{
+    Action, Session, State, Step, Tls,
+    sasl::{self, Progress, SaslError},
+};
+use crate::{
+    mail::{Credentials, Secret},
+    pop3::{
+        Command, Mechanism,
+        response::{Code, Response},
+    },
+};
+
+/// What CAPA lists (RFC 2449 §6, RFC 3206 §6, RFC 5034 §3, RFC 6856 §2 and §3), STLS first because
+/// it is left out when it is not permitted now (RFC 2595 §4). Capabilities of both states are
+/// listed in both: clients ask once (RFC 2449 §5).
+const CAPABILITIES_WITH_STLS: &[&str] = &[
+    "STLS",
+    "TOP",
+    "UIDL",
+    "USER",
+    "SASL PLAIN LOGIN",
+    "RESP-CODES",
+    "AUTH-RESP-CODE",
+    "PIPELINING",
+    "EXPIRE NEVER",
+    "UTF8",
+    "LANG",
+    "IMPLEMENTATION facteur",
+];
+
+/// What LANG lists: English, which is also what i-default means (RFC 6856 §3.2, RFC 2277 §4.5).
+const LANGUAGES: &[&str] = &["en English", "i-default Default language"];
+
+impl Session {
+    pub(super) fn authorization(&mut self, name: Option<String>, command: Command) -> Step {
+        let again = State::Authorization { name: None };
+        match command {
+            Command::Apop => self.fault(
+                again,
+                Response::err("APOP is not available, use USER and PASS or AUTH"),
+            ),
+            Command::Auth {
+                mechanism,
+                initial_response,
+            } => self.begin_exchange(mechanism, initial_response.as_ref()),
+            Command::Capa => {
+                let response = capabilities(self.stls_is_permitted());
+                self.reply(again, response)
+            }
+            Command::Lang(range) => self.lang(again, range.as_deref()),
+            Command::Pass(password) => match name {
+                Some(user) => self.check(Credentials { user, password }),
+                None => self.fault(again, Response::err("Send USER right before PASS")),
+            },
+            Command::Quit => self.quit_without_login(),
+            Command::Stls => self.stls(),
+            Command::User(name) => self.reply(
+                State::Authorization { name: Some(name) },
+                Response::ok("Send your password with PASS"),
+            ),
+            Command::Utf8 => {
+                self.utf8 = true;
+                self.reply(again, Response::ok("UTF-8 mode enabled"))
+            }
+            Command::Dele(_)
+            | Command::List(_)
+            | Command::Noop
+            | Command::Retr(_)
+            | Command::Rset
+            | Command::Stat
+            | Command::Top { .. }
+            | Command::Uidl(_) => self.fault(
+                again,
+                Response::err("Log in first, with USER and PASS or AUTH"),
+            ),
+        }
+    }
+
+    fn quit_without_login(&self) -> Step {
+        let text = format!("{} POP3 server signing off", self.settings.hostname);
+        Self::close(Some(Response::ok(text)))
+    }
+
+    /// Lists the languages or chooses the only one there is.
+    ///
+    /// A range that names a region (`en-GB`) is answered with the language, as in the lookup of
+    /// RFC 4647 §3.4: RFC 6856 §3.2 wants one language for a range.
+    pub(super) fn lang(&mut self, state: State, range: Option<&str>) -> Step {
+        let Some(range) = range else {
+            return self.reply(
+                state,
+                Response::lines("Language listing follows", LANGUAGES),
+            );
+        };
+        let primary = range.split('-').next().unwrap_or(range);
+        if range.eq_ignore_ascii_case("i-default") {
+            self.reply(state, Response::ok("i-default Language is English"))
+        } else if range == "*" || primary.eq_ignore_ascii_case("en") {
+            self.reply(state, Response::ok("en Language is English"))
+        } else {
+            self.reply(
+                state,
+                Response::err("No such language, LANG shows what is available"),
+            )
+        }
+    }
+
+    fn stls_is_permitted(&self) -> bool {
+        self.settings.tls == Tls::Offered && !self.utf8
+    }
+
+    fn stls(&mut self) -> Step {
+        let refusal = match self.settings.tls {
+            Tls::Active => "TLS is active already",
+            Tls::NotOffered => "TLS is not available",
+            // RFC 6856 §2.1.
+            Tls::Offered if self.utf8 => "STLS is not permitted after UTF8",
+            Tls::Offered => {
+                let response = Response::ok("Begin TLS negotiation");
+                return self.act(State::StartingTls, Some(response), Action::StartTls);
+            }
+        };
+        self.fault(State::Authorization { name: None }, Response::err(refusal))
+    }
+
+    /// Goes on as if the client had just connected (RFC 2595 §4): what came before may have been
+    /// put in by someone on the way. Only the counts stay, or TLS would be a way to reset them.
+    pub(super) fn tls_started(&mut self) -> Step {
+        self.settings.tls = Tls::Active;
+        self.utf8 = false;
+        self.at_first_line = true;
+        self.act(State::Authorization { name: None }, None, Action::ReadLine)
+    }
+
+    /// Closes: `+OK` is said, and the client would take this line for TLS.
+    pub(super) fn tls_unavailable() -> Step {
+        Self::close(Some(Response::err_with(
+            Code::SysTemp,
+            "TLS is not available now, closing connection",
+        )))
+    }
+
+    fn begin_exchange(&mut self, mechanism: Mechanism, initial_response: Option<&Secret>) -> Step {
+        self.advance(sasl::begin(mechanism, initial_response.map(Secret::expose)))
+    }
+
+    /// Goes on with a SASL exchange that has come so far.
+    pub(super) fn advance(&mut self, progress: Result<Progress, SaslError>) -> Step {
+        let again = State::Authorization { name: None };
+        match progress {
+            Ok(Progress::Challenge(exchange)) => {
+                let challenge = Response::challenge(exchange.challenge());
+                self.reply(State::Exchange(exchange), challenge)
+            }
+            Ok(Progress::Complete(credentials)) => self.check(credentials),
+            Err(SaslError::Cancelled) => {
+                self.reply(again, Response::err("Authentication cancelled"))
+            }
+            Err(SaslError::Base64) => self.fault(again, Response::err("Response is not base64")),
+            Err(SaslError::Login) => self.fault(
+                again,
+                Response::err("Response is no user name or no password"),
+            ),
+            Err(SaslError::Plain) => self.fault(
+                again,
+                Response::err("PLAIN needs user name and password, and no other identity"),
+            ),
+        }
+    }
+
+    fn check(&mut self, credentials: Credentials) -> Step {
+        let user = credentials.user.clone();
+        self.act(
+            State::Checking { user },
+            None,
+            Action::CheckPassword(credentials),
+        )
+    }
+
+    pub(super) fn password_refused(&mut self) -> Step {
+        self.refuse_login("Wrong user name or password")
+    }
+
+    pub(super) fn mailbox_ambiguous(&mut self) -> Step {
+        self.refuse_login("Use your full address as user name, such as name@example.com")
+    }
+
+    fn refuse_login(&mut self, text: &'static str) -> Step {
+        let response = Response::err_with(Code::Auth, text);
+        self.password_failures = self.password_failures.saturating_add(1);
+        if self.password_failures >= self.settings.password_failures_max {
+            return Self::close(Some(response));
+        }
+        self.reply(State::Authorization { name: None }, response)
+    }
+
+    pub(super) fn check_failed(&mut self) -> Step {
+        let text = "Password cannot be checked now, try again later";
+        self.reply(
+            State::Authorization { name: None },
+            Response::err_with(Code::SysTemp, text),
+        )
+    }
+
+    pub(super) fn maildrop_in_use(&mut self) -> Step {
+        let text = "Maildrop is in use by another session, try again when it has ended";
+        self.abandon_login(Response::err_with(Code::InUse, text))
+    }
+
+    pub(super) fn maildrop_failed(&mut self, transient: bool) -> Step {
+        let text = if transient {
+            "Maildrop cannot be opened now, try again later"
+        } else {
+            "Maildrop cannot be opened, ask the administrator of this server"
+        };
+        self.abandon_login(Response::err_with(Code::system(transient), text))
+    }
+
+    /// The password was right, but there is no maildrop to go with it (RFC 1939 §4).
+    fn abandon_login(&mut self, response: Response) -> Step {
+        self.user = None;
+        self.reply(State::Authorization { name: None }, response)
+    }
+}
+
+/// What CAPA is answered with, where STLS is permitted or where it is not.
+pub(super) fn capabilities(stls_is_permitted: bool) -> Response {
+    let lines = match CAPABILITIES_WITH_STLS {
+        [_, without_stls @ ..] if !stls_is_permitted => without_stls,
+        all => all,
+    };
+    Response::lines("Capability list follows", lines)
+}

@@ -1,0 +1,757 @@
+//! What the transcripts cannot show: failures of the driver's side, TLS, actions and their order,
+//! and properties of any dialogue.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "the numbers of a test are small"
+)]
+
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+use crate::{
+    mail::{Credentials, Secret, UniqueId},
+    pop3::{
+        MessageNumber,
+        limits::{ERRORS_MAX, PASSWORD_FAILURES_MAX, RESPONSE_LINE_OCTETS_MAX},
+    },
+};
+
+const REMOVE_FAILED: &str =
+    "-ERR [SYS/TEMP] Some deleted messages not removed, connect again and repeat\r\n";
+
+fn settings(tls: Tls) -> Settings {
+    Settings {
+        hostname: "localhost".to_owned(),
+        tls,
+        errors_max: ERRORS_MAX,
+        password_failures_max: PASSWORD_FAILURES_MAX,
+    }
+}
+
+fn messages(octets: &[u64]) -> Arc<[MessageSummary]> {
+    octets
+        .iter()
+        .enumerate()
+        .map(|(position, octets)| MessageSummary {
+            octets: *octets,
+            unique_id: UniqueId::parse(&format!("u{position}")).unwrap(),
+        })
+        .collect()
+}
+
+fn rendered(response: Option<Response>) -> String {
+    let mut sent = Vec::new();
+    if let Some(mut response) = response {
+        assert!(response.render(&mut sent, usize::MAX));
+    }
+    String::from_utf8(sent).unwrap()
+}
+
+/// A session with the steps it gave, for tests that read as a dialogue.
+struct Dialogue {
+    session: Session,
+}
+
+impl Dialogue {
+    fn new(settings: Settings) -> Self {
+        let mut session = Session::new(settings);
+        let step = session.greet();
+        assert_eq!(rendered(step.response), "+OK facteur POP3 server ready\r\n");
+        assert_eq!(step.action, Action::ReadLine);
+        Self { session }
+    }
+
+    fn plain() -> Self {
+        Self::new(settings(Tls::NotOffered))
+    }
+
+    /// A session after the login of bob with messages of 120 and 200 octets.
+    fn logged_in() -> Self {
+        let mut dialogue = Self::plain();
+        dialogue.open();
+        dialogue
+    }
+
+    fn open(&mut self) {
+        self.login();
+        self.check(Outcome::PasswordAccepted, "", &Action::OpenMaildrop);
+        self.check(
+            Outcome::MaildropOpened(messages(&[120, 200])),
+            "+OK Maildrop has 2 messages (320 octets)\r\n",
+            &Action::ReadLine,
+        );
+    }
+
+    /// Sends USER and PASS, up to the check of the password.
+    fn login(&mut self) {
+        self.line("USER bob", "+OK Send your password with PASS\r\n");
+        let credentials = Credentials {
+            user: "bob".to_owned(),
+            password: Secret::new("secret".to_owned()),
+        };
+        self.check(
+            Outcome::Line(b"PASS secret"),
+            "",
+            &Action::CheckPassword(credentials),
+        );
+    }
+
+    #[track_caller]
+    fn check(&mut self, outcome: Outcome<'_>, response: &str, action: &Action) {
+        let step = self.session.resume(outcome);
+        assert_eq!(rendered(step.response), response);
+        assert_eq!(&step.action, action);
+    }
+
+    /// Sends a line that is answered and followed by another.
+    #[track_caller]
+    fn line(&mut self, line: &str, response: &str) {
+        self.check(Outcome::Line(line.as_bytes()), response, &Action::ReadLine);
+    }
+}
+
+#[test]
+fn login_checks_the_password_and_then_opens_the_maildrop() {
+    let mut dialogue = Dialogue::plain();
+    assert_eq!(dialogue.session.user(), None);
+    dialogue.login();
+    assert_eq!(dialogue.session.user(), None);
+    dialogue.check(Outcome::PasswordAccepted, "", &Action::OpenMaildrop);
+    assert_eq!(dialogue.session.user(), Some("bob"));
+    dialogue.check(
+        Outcome::MaildropOpened(messages(&[1])),
+        "+OK Maildrop has 1 message (1 octet)\r\n",
+        &Action::ReadLine,
+    );
+}
+
+#[test]
+fn refused_passwords_get_one_text_and_the_third_closes() {
+    let refused = "-ERR [AUTH] Wrong user name or password\r\n";
+    let mut dialogue = Dialogue::plain();
+    for action in [Action::ReadLine, Action::ReadLine, Action::Close] {
+        dialogue.login();
+        dialogue.check(Outcome::PasswordRefused, refused, &action);
+    }
+    let mut dialogue = Dialogue::new(Settings {
+        password_failures_max: 0,
+        ..settings(Tls::NotOffered)
+    });
+    dialogue.login();
+    dialogue.check(Outcome::PasswordRefused, refused, &Action::Close);
+}
+
+#[test]
+fn a_refused_password_needs_user_again() {
+    let mut dialogue = Dialogue::plain();
+    dialogue.login();
+    let refused = "-ERR [AUTH] Wrong user name or password\r\n";
+    dialogue.check(Outcome::PasswordRefused, refused, &Action::ReadLine);
+    dialogue.line("PASS secret", "-ERR Send USER right before PASS\r\n");
+    dialogue.open();
+}
+
+#[test]
+fn a_login_that_fails_for_the_system_may_be_repeated() {
+    for (outcome, response) in [
+        (
+            Outcome::MaildropInUse,
+            "-ERR [IN-USE] Maildrop is in use by another session, try again when it has ended\r\n",
+        ),
+        (
+            Outcome::MaildropFailed { transient: true },
+            "-ERR [SYS/TEMP] Maildrop cannot be opened now, try again later\r\n",
+        ),
+        (
+            Outcome::MaildropFailed { transient: false },
+            "-ERR [SYS/PERM] Maildrop cannot be opened, ask the administrator of this server\r\n",
+        ),
+    ] {
+        let mut dialogue = Dialogue::plain();
+        // More often than passwords may be wrong.
+        for _ in 0..5 {
+            dialogue.login();
+            dialogue.check(
+                Outcome::CheckFailed,
+                "-ERR [SYS/TEMP] Password cannot be checked now, try again later\r\n",
+                &Action::ReadLine,
+            );
+            dialogue.login();
+            dialogue.check(Outcome::PasswordAccepted, "", &Action::OpenMaildrop);
+            dialogue.check(outcome.clone(), response, &Action::ReadLine);
+            assert_eq!(dialogue.session.user(), None);
+        }
+        dialogue.open();
+    }
+}
+
+#[test]
+fn a_message_is_open_before_ok_is_said() {
+    let mut dialogue = Dialogue::logged_in();
+    let opened = Outcome::MessageOpened {
+        internationalized: false,
+    };
+    for (line, response, extent) in [
+        ("RETR 2", "+OK 200 octets\r\n", Extent::Whole),
+        (
+            "TOP 2 7",
+            "+OK Top of message follows\r\n",
+            Extent::Top { lines: 7 },
+        ),
+    ] {
+        let open = Action::OpenMessage(MessageNumber::at(1));
+        dialogue.check(Outcome::Line(line.as_bytes()), "", &open);
+        dialogue.check(opened.clone(), response, &Action::SendContent(extent));
+        dialogue.check(Outcome::ContentSent, "", &Action::ReadLine);
+    }
+}
+
+#[test]
+fn a_message_that_cannot_be_opened_is_not_sent() {
+    for (outcome, code) in [
+        (Outcome::MessageGone, "[SYS/PERM]"),
+        (Outcome::MessageFailed { transient: true }, "[SYS/TEMP]"),
+        (Outcome::MessageFailed { transient: false }, "[SYS/PERM]"),
+        (
+            Outcome::MessageOpened {
+                internationalized: true,
+            },
+            "[UTF8]",
+        ),
+    ] {
+        let mut dialogue = Dialogue::logged_in();
+        let open = Action::OpenMessage(MessageNumber::at(0));
+        dialogue.check(Outcome::Line(b"RETR 1"), "", &open);
+        let step = dialogue.session.resume(outcome);
+        let response = rendered(step.response);
+        assert!(response.starts_with(&format!("-ERR {code} ")), "{response}");
+        assert_eq!(step.action, Action::ReadLine);
+        dialogue.line("STAT", "+OK 2 320\r\n");
+    }
+}
+
+#[test]
+fn quit_removes_the_marked_messages_and_says_so_when_it_is_done() {
+    let marked = || {
+        let mut dialogue = Dialogue::logged_in();
+        dialogue.line("DELE 2", "+OK Message 2 marked as deleted\r\n");
+        let remove = Action::RemoveMarked(vec![MessageNumber::at(1)]);
+        dialogue.check(Outcome::Line(b"QUIT"), "", &remove);
+        dialogue
+    };
+    marked().check(
+        Outcome::Removed,
+        "+OK localhost POP3 server signing off (1 message left)\r\n",
+        &Action::Close,
+    );
+    marked().check(Outcome::RemoveFailed, REMOVE_FAILED, &Action::Close);
+}
+
+/// Sessions in every state that waits for the driver, each with a mark where there can be one.
+fn in_every_state() -> Vec<(&'static str, Dialogue)> {
+    let mut states = Vec::new();
+    let mut add = |name, mut dialogue: Dialogue, lines: &[&str], outcomes: Vec<Outcome<'_>>| {
+        for line in lines {
+            drop(dialogue.session.resume(Outcome::Line(line.as_bytes())));
+        }
+        for outcome in outcomes {
+            drop(dialogue.session.resume(outcome));
+        }
+        states.push((name, dialogue));
+    };
+    let accepted = || vec![Outcome::PasswordAccepted];
+    let opened = || {
+        vec![Outcome::MessageOpened {
+            internationalized: false,
+        }]
+    };
+    add("authorization", Dialogue::plain(), &[], vec![]);
+    add("after user", Dialogue::plain(), &["USER bob"], vec![]);
+    add(
+        "exchange",
+        Dialogue::plain(),
+        &["AUTH LOGIN", "Ym9i"],
+        vec![],
+    );
+    add(
+        "checking",
+        Dialogue::plain(),
+        &["USER bob", "PASS x"],
+        vec![],
+    );
+    add(
+        "opening",
+        Dialogue::plain(),
+        &["USER bob", "PASS x"],
+        accepted(),
+    );
+    add(
+        "starting tls",
+        Dialogue::new(settings(Tls::Offered)),
+        &["STLS"],
+        vec![],
+    );
+    add("transaction", Dialogue::logged_in(), &["DELE 1"], vec![]);
+    add(
+        "retrieving",
+        Dialogue::logged_in(),
+        &["DELE 1", "RETR 2"],
+        vec![],
+    );
+    add(
+        "sending",
+        Dialogue::logged_in(),
+        &["DELE 1", "RETR 2"],
+        opened(),
+    );
+    add("update", Dialogue::logged_in(), &["DELE 1", "QUIT"], vec![]);
+    add(
+        "closed",
+        Dialogue::logged_in(),
+        &["DELE 1"],
+        vec![Outcome::ConnectionLost],
+    );
+    states
+}
+
+#[test]
+fn a_session_that_ends_without_quit_removes_nothing() {
+    let endings = [
+        (Outcome::ConnectionLost, ""),
+        (Outcome::IdleTimeout, ""),
+        (
+            Outcome::SessionTimeout,
+            "-ERR [SYS/TEMP] Session has lasted too long, nothing is removed, connect again\r\n",
+        ),
+        (
+            Outcome::ShuttingDown,
+            "-ERR [SYS/TEMP] Server is shutting down, nothing is removed, connect again later\r\n",
+        ),
+        (
+            Outcome::LineEndingFault,
+            "-ERR Bare CR or bare LF, end every line with CRLF, closing connection\r\n",
+        ),
+        (
+            Outcome::ForeignProtocol,
+            "-ERR This is a POP3 server, closing connection\r\n",
+        ),
+    ];
+    for (ending, response) in endings {
+        for (name, mut dialogue) in in_every_state() {
+            let response = match name {
+                // In the middle of a content nothing may be said.
+                "sending" | "closed" => "",
+                // The driver may have removed some before it gave up.
+                "update" if !response.is_empty() => REMOVE_FAILED,
+                _ => response,
+            };
+            dialogue.check(ending.clone(), response, &Action::Close);
+            dialogue.check(Outcome::Line(b"QUIT"), "", &Action::Close);
+        }
+    }
+}
+
+#[test]
+fn an_outcome_that_was_not_asked_for_closes_and_removes_nothing() {
+    let outcomes = [
+        Outcome::Line(b"QUIT"),
+        Outcome::LineTooLong,
+        Outcome::PasswordAccepted,
+        Outcome::PasswordRefused,
+        Outcome::MailboxAmbiguous,
+        Outcome::CheckFailed,
+        Outcome::MaildropOpened(messages(&[1])),
+        Outcome::MaildropInUse,
+        Outcome::MaildropFailed { transient: true },
+        Outcome::MessageOpened {
+            internationalized: false,
+        },
+        Outcome::MessageGone,
+        Outcome::MessageFailed { transient: true },
+        Outcome::ContentSent,
+        Outcome::Removed,
+        Outcome::RemoveFailed,
+        Outcome::TlsStarted,
+        Outcome::TlsUnavailable,
+    ];
+    let asked_for = |name: &str, outcome: &Outcome<'_>| match name {
+        "authorization" | "after user" | "exchange" | "transaction" => {
+            matches!(outcome, Outcome::Line(_) | Outcome::LineTooLong)
+        }
+        "checking" => matches!(
+            outcome,
+            Outcome::PasswordAccepted
+                | Outcome::PasswordRefused
+                | Outcome::MailboxAmbiguous
+                | Outcome::CheckFailed
+        ),
+        "opening" => matches!(
+            outcome,
+            Outcome::MaildropOpened(_) | Outcome::MaildropInUse | Outcome::MaildropFailed { .. }
+        ),
+        "starting tls" => matches!(outcome, Outcome::TlsStarted | Outcome::TlsUnavailable),
+        "retrieving" => matches!(
+            outcome,
+            Outcome::MessageOpened { .. } | Outcome::MessageGone | Outcome::MessageFailed { .. }
+        ),
+        "sending" => matches!(outcome, Outcome::ContentSent),
+        "update" => matches!(outcome, Outcome::Removed | Outcome::RemoveFailed),
+        _ => false,
+    };
+    for outcome in outcomes {
+        for (name, mut dialogue) in in_every_state() {
+            if asked_for(name, &outcome) {
+                continue;
+            }
+            let step = dialogue.session.resume(outcome.clone());
+            assert_eq!(step.action, Action::Close, "{name} {outcome:?}");
+        }
+    }
+}
+
+#[test]
+fn a_second_greeting_closes() {
+    let mut dialogue = Dialogue::logged_in();
+    assert_eq!(dialogue.session.greet().action, Action::Close);
+}
+
+#[test]
+fn stls_is_listed_only_where_it_is_permitted() {
+    let lists_stls = |dialogue: &mut Dialogue| {
+        let step = dialogue.session.resume(Outcome::Line(b"CAPA"));
+        let response = rendered(step.response);
+        assert!(
+            response.contains("\r\nTOP\r\n") && response.ends_with("\r\n.\r\n"),
+            "{response}"
+        );
+        response.contains("\r\nSTLS\r\n")
+    };
+    for (tls, listed) in [
+        (Tls::NotOffered, false),
+        (Tls::Offered, true),
+        (Tls::Active, false),
+    ] {
+        let mut dialogue = Dialogue::new(settings(tls));
+        assert_eq!(lists_stls(&mut dialogue), listed, "{tls:?}");
+        dialogue.open();
+        assert!(!lists_stls(&mut dialogue), "{tls:?} after login");
+    }
+    let mut dialogue = Dialogue::new(settings(Tls::Offered));
+    dialogue.line("UTF8", "+OK UTF-8 mode enabled\r\n");
+    assert!(!lists_stls(&mut dialogue), "after UTF8");
+    dialogue.line("STLS", "-ERR STLS is not permitted after UTF8\r\n");
+}
+
+#[test]
+fn tls_makes_the_session_forget_what_came_before() {
+    let mut dialogue = Dialogue::new(settings(Tls::Offered));
+    dialogue.line("USER bob", "+OK Send your password with PASS\r\n");
+    let begin = "+OK Begin TLS negotiation\r\n";
+    dialogue.check(Outcome::Line(b"STLS"), begin, &Action::StartTls);
+    dialogue.check(Outcome::TlsStarted, "", &Action::ReadLine);
+    dialogue.line("PASS secret", "-ERR Send USER right before PASS\r\n");
+    dialogue.line("STLS", "-ERR TLS is active already\r\n");
+    dialogue.open();
+}
+
+#[test]
+fn tls_does_not_reset_the_count_of_refused_logins() {
+    let mut dialogue = Dialogue::new(settings(Tls::Offered));
+    let refused = "-ERR [AUTH] Wrong user name or password\r\n";
+    for _ in 0..2 {
+        dialogue.login();
+        dialogue.check(Outcome::PasswordRefused, refused, &Action::ReadLine);
+    }
+    drop(dialogue.session.resume(Outcome::Line(b"STLS")));
+    dialogue.check(Outcome::TlsStarted, "", &Action::ReadLine);
+    dialogue.login();
+    dialogue.check(Outcome::PasswordRefused, refused, &Action::Close);
+}
+
+#[test]
+fn tls_that_cannot_begin_closes() {
+    let mut dialogue = Dialogue::new(settings(Tls::Offered));
+    drop(dialogue.session.resume(Outcome::Line(b"STLS")));
+    let response = "-ERR [SYS/TEMP] TLS is not available now, closing connection\r\n";
+    dialogue.check(Outcome::TlsUnavailable, response, &Action::Close);
+}
+
+#[test]
+fn a_first_line_of_another_protocol_is_the_last() {
+    let response = "-ERR This is a POP3 server, closing connection\r\n";
+    for line in [
+        "GET / HTTP/1.1",
+        "POST / HTTP/1.0",
+        "PRI * HTTP/2.0",
+        "",
+        " QUIT",
+        "\u{16}\u{3}",
+    ] {
+        let mut dialogue = Dialogue::plain();
+        dialogue.check(Outcome::Line(line.as_bytes()), response, &Action::Close);
+        dialogue.check(Outcome::Line(b"USER bob"), "", &Action::Close);
+        // The same within TLS, where the client begins anew.
+        let mut dialogue = Dialogue::new(settings(Tls::Offered));
+        drop(dialogue.session.resume(Outcome::Line(b"STLS")));
+        dialogue.check(Outcome::TlsStarted, "", &Action::ReadLine);
+        dialogue.check(Outcome::Line(line.as_bytes()), response, &Action::Close);
+    }
+    let mut dialogue = Dialogue::plain();
+    dialogue.check(
+        Outcome::LineTooLong,
+        "-ERR Line too long\r\n",
+        &Action::Close,
+    );
+}
+
+#[test]
+fn errors_are_counted_unless_the_limit_is_off() {
+    let unknown = "-ERR Unknown command, CAPA shows what is available\r\n";
+    let too_many = "-ERR Too many errors, closing connection\r\n";
+    let mut dialogue = Dialogue::new(Settings {
+        errors_max: 3,
+        ..settings(Tls::NotOffered)
+    });
+    dialogue.line("XYZZY", unknown);
+    dialogue.check(
+        Outcome::LineTooLong,
+        "-ERR Line too long\r\n",
+        &Action::ReadLine,
+    );
+    dialogue.check(Outcome::Line(b"PASS x"), too_many, &Action::Close);
+    let mut dialogue = Dialogue::new(Settings {
+        errors_max: 0,
+        ..settings(Tls::NotOffered)
+    });
+    for _ in 0..1_000 {
+        dialogue.line("XYZZY", unknown);
+    }
+}
+
+#[test]
+fn a_line_may_be_longer_in_an_exchange() {
+    let mut dialogue = Dialogue::plain();
+    assert_eq!(dialogue.session.line_octets_max(), 4_096);
+    dialogue.line("AUTH LOGIN", "+ VXNlcm5hbWU6\r\n");
+    assert_eq!(dialogue.session.line_octets_max(), 12_288);
+    dialogue.line("Ym9i", "+ UGFzc3dvcmQ6\r\n");
+    assert_eq!(dialogue.session.line_octets_max(), 12_288);
+    dialogue.check(
+        Outcome::LineTooLong,
+        "-ERR Line too long\r\n",
+        &Action::ReadLine,
+    );
+    assert_eq!(dialogue.session.line_octets_max(), 4_096);
+    dialogue.line("PASS x", "-ERR Send USER right before PASS\r\n");
+}
+
+#[test]
+fn a_listing_that_is_being_sent_does_not_change() {
+    let mut dialogue = Dialogue::logged_in();
+    let step = dialogue.session.resume(Outcome::Line(b"LIST"));
+    dialogue.line("DELE 1", "+OK Message 1 marked as deleted\r\n");
+    let listing = "+OK 2 messages (320 octets)\r\n1 120\r\n2 200\r\n.\r\n";
+    assert_eq!(rendered(step.response), listing);
+    dialogue.line("LIST", "+OK 1 message (200 octets)\r\n2 200\r\n.\r\n");
+}
+
+#[test]
+fn a_host_name_cannot_break_a_response() {
+    let hostname = format!("exämple\r\n{}", "x".repeat(600));
+    let mut dialogue = Dialogue::new(Settings {
+        hostname,
+        ..settings(Tls::NotOffered)
+    });
+    let response = rendered(dialogue.session.resume(Outcome::Line(b"QUIT")).response);
+    assert!(
+        response.len() <= RESPONSE_LINE_OCTETS_MAX,
+        "{}",
+        response.len()
+    );
+    assert!(response.starts_with("+OK ex?mple??xxx"), "{response}");
+}
+
+#[test]
+fn debug_forms_show_no_password() {
+    let mut dialogue = Dialogue::plain();
+    let mut shown = format!("{:?}", Outcome::Line(b"PASS hunter2"));
+    for line in ["USER bob", "PASS hunter2"] {
+        let step = dialogue.session.resume(Outcome::Line(line.as_bytes()));
+        shown = format!("{shown}{step:?}{:?}", dialogue.session);
+    }
+    shown = format!("{shown}{:?}", Command::parse(b"PASS hunter2"));
+    shown = format!("{shown}{:?}", Command::parse(b"AUTH PLAIN hunter2"));
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+/// The maildrop as a list of messages that may be marked; everything is counted anew each time.
+struct Model {
+    octets: Vec<u64>,
+    marked: Vec<bool>,
+}
+
+impl Model {
+    fn visible(&self) -> impl Iterator<Item = usize> {
+        (0..self.octets.len()).filter(|position| !self.marked[*position])
+    }
+
+    fn total(&self) -> u64 {
+        self.visible().map(|position| self.octets[position]).sum()
+    }
+
+    /// What the server must answer, up to the texts that are for people.
+    fn answer(&mut self, verb: &str, number: Option<usize>) -> String {
+        let column = |verb: &str, position: usize| match verb {
+            "LIST" => format!("{} {}", position + 1, self.octets[position]),
+            _ => format!("{} u{position}", position + 1),
+        };
+        let position = number.and_then(|number| number.checked_sub(1));
+        let is_visible = position.is_some_and(|position| self.marked.get(position) == Some(&false));
+        match (verb, number) {
+            ("STAT", _) => format!("+OK {} {}", self.visible().count(), self.total()),
+            ("RSET", _) => {
+                self.marked.fill(false);
+                "+OK".to_owned()
+            }
+            ("LIST" | "UIDL", None) => {
+                let lines = self
+                    .visible()
+                    .map(|position| column(verb, position) + "\r\n");
+                format!("+OK\r\n{}.", lines.collect::<String>())
+            }
+            (_, Some(_)) if !is_visible => "-ERR".to_owned(),
+            ("DELE", _) => {
+                self.marked[position.unwrap()] = true;
+                "+OK".to_owned()
+            }
+            _ => format!("+OK {}", column(verb, position.unwrap())),
+        }
+    }
+}
+
+fn without_text(verb: &str, number: Option<usize>, response: &str) -> String {
+    let response = response.strip_suffix("\r\n").unwrap();
+    let (first, rest) = response.split_once("\r\n").unwrap_or((response, ""));
+    let shows_a_listing = verb == "STAT" || (number.is_some() && verb != "DELE");
+    if first.starts_with("+OK ") && shows_a_listing {
+        return first.to_owned();
+    }
+    let status = first.split(' ').next().unwrap().to_owned();
+    if rest.is_empty() {
+        status
+    } else {
+        format!("{status}\r\n{rest}")
+    }
+}
+
+fn any_line() -> impl Strategy<Value = Vec<u8>> {
+    let verb = prop_oneof![
+        "(?i)(apop|auth|capa|dele|lang|list|noop|pass|quit|retr|rset|stat)",
+        "(?i)(stls|top|uidl|user|utf8|auth plain|auth login|user bob|pass x)",
+    ];
+    let argument = prop_oneof![
+        Just(String::new()),
+        (0_u64..6).prop_map(|number| format!(" {number}")),
+        (0_u64..6, 0_u64..6).prop_map(|(number, lines)| format!(" {number} {lines}")),
+        " [ -~]{0,12}",
+    ];
+    prop_oneof![
+        8 => (verb, argument).prop_map(|(verb, argument)| (verb + &argument).into_bytes()),
+        1 => vec(any::<u8>(), 0..40),
+        1 => Just(b"AHgAeA==".to_vec()),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn stat_list_uidl_and_dele_equal_the_model(
+        octets in vec(0_u64..100_000, 0..12),
+        commands in vec(
+            ("STAT|RSET|LIST|UIDL|DELE|DELE|DELE", proptest::option::of(0_usize..14)),
+            0..40,
+        ),
+    ) {
+        let mut dialogue = Dialogue::plain();
+        dialogue.login();
+        dialogue.check(Outcome::PasswordAccepted, "", &Action::OpenMaildrop);
+        drop(dialogue.session.resume(Outcome::MaildropOpened(messages(&octets))));
+        // Number zero is an error of syntax, and those are counted.
+        dialogue.session.settings.errors_max = 0;
+        let mut model = Model { marked: vec![false; octets.len()], octets };
+        for (verb, number) in commands {
+            let number = match verb.as_str() {
+                "STAT" | "RSET" => None,
+                "DELE" => number.or(Some(1)),
+                _ => number,
+            };
+            let line = number.map_or(verb.clone(), |number| format!("{verb} {number}"));
+            let step = dialogue.session.resume(Outcome::Line(line.as_bytes()));
+            prop_assert_eq!(step.action, Action::ReadLine);
+            let response = without_text(&verb, number, &rendered(step.response));
+            prop_assert_eq!(response, model.answer(&verb, number), "{}", line);
+        }
+        let marked: Vec<_> = (0..model.marked.len())
+            .filter(|position| model.marked[*position])
+            .map(MessageNumber::at)
+            .collect();
+        let left = model.visible().count();
+        let step = dialogue.session.resume(Outcome::Line(b"QUIT"));
+        if marked.is_empty() {
+            prop_assert_eq!(step.action, Action::Close);
+        } else {
+            prop_assert_eq!(step.action, Action::RemoveMarked(marked));
+            let said = rendered(dialogue.session.resume(Outcome::Removed).response);
+            prop_assert!(left == 0 || said.contains(&format!("({left} message")), "{}", said);
+        }
+    }
+
+    /// A driver that answers every action at random, and a client that sends anything.
+    #[test]
+    fn no_dialogue_panics_breaks_a_line_or_removes_without_quit(
+        inputs in vec((any_line(), 0_usize..40), 0..60),
+        offered in any::<bool>(),
+    ) {
+        let tls = if offered { Tls::Offered } else { Tls::NotOffered };
+        let mut session = Session::new(Settings { errors_max: 0, ..settings(tls) });
+        let mut step = session.greet();
+        for (line, chance) in inputs {
+            let outcome = match (&step.action, chance) {
+                (Action::Close, _) => break,
+                (_, 39) => Outcome::ShuttingDown,
+                (Action::ReadLine, 38) => Outcome::LineTooLong,
+                (Action::ReadLine, _) => Outcome::Line(&line),
+                (Action::CheckPassword(_), 0..3) => Outcome::PasswordRefused,
+                (Action::CheckPassword(_), 3) => Outcome::CheckFailed,
+                (Action::CheckPassword(_), _) => Outcome::PasswordAccepted,
+                (Action::OpenMaildrop, 0..5) => Outcome::MaildropInUse,
+                (Action::OpenMaildrop, _) => Outcome::MaildropOpened(messages(&[1, 2, 3])),
+                (Action::OpenMessage(_), 0..5) => Outcome::MessageGone,
+                (Action::OpenMessage(_), chance) => {
+                    Outcome::MessageOpened { internationalized: chance % 2 == 0 }
+                }
+                (Action::SendContent(_), _) => Outcome::ContentSent,
+                (Action::RemoveMarked(_), 0..5) => Outcome::RemoveFailed,
+                (Action::RemoveMarked(_), _) => Outcome::Removed,
+                (Action::StartTls, 0..5) => Outcome::TlsUnavailable,
+                (Action::StartTls, _) => Outcome::TlsStarted,
+            };
+            let is_quit = matches!(
+                &outcome,
+                Outcome::Line(line) if line.trim_ascii_end().eq_ignore_ascii_case(b"QUIT")
+            );
+            step = session.resume(outcome);
+            if let Action::RemoveMarked(marked) = &step.action {
+                prop_assert!(is_quit && !marked.is_empty() && marked.len() <= 3);
+            }
+            let response = rendered(step.response.take());
+            prop_assert!(response.is_empty() || response.ends_with("\r\n"));
+            for line in response.split_terminator("\r\n") {
+                prop_assert!(line.len() + 2 <= RESPONSE_LINE_OCTETS_MAX);
+                prop_assert!(line.bytes().all(|octet| matches!(octet, b' '..=b'~')), "{}", line);
+            }
+        }
+    }
+}
