@@ -39,6 +39,8 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod transaction;
+#[cfg(test)]
+mod transcripts;
 
 use std::{mem, sync::Arc};
 

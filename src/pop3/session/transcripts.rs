@@ -1,0 +1,314 @@
+//! Replays `tests/transcripts/pop3/*.txt` against the session, without a socket.
+//!
+//! Each file shows one behaviour and is named after it. Its lines:
+//!
+//! ```text
+//! # comment
+//! @lf                     first: the client ends its lines with LF instead of CRLF
+//! M: bob@example.com      a message of that mailbox; its content follows, lines ending in CRLF,
+//! | Subject: hi           each behind "| " (an empty one "|" alone), dot-stuffed as on the wire,
+//! |                       up to the first line that does not begin with "|"
+//! S: +OK                  the server sends exactly this line
+//! S~ +OK                  the server sends a line that begins so
+//! C: NOOP                 the client sends this line
+//! R: 4e 4f 0d             the client sends these octets
+//! X:                      the server closes the connection
+//! E:                      the client ends its side
+//! ```
+//!
+//! Nothing is trimmed: a space at the end of a line belongs to it. Any password opens a mailbox; a
+//! user name without a domain stands for the one mailbox with that local part; a message is
+//! internationalized when its header section is not ASCII.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "the numbers of a test are small"
+)]
+
+use std::{collections::VecDeque, fs, path::Path};
+
+use super::{Action, Extent, Outcome, Session, Settings, Step, Tls};
+use crate::{
+    mail::{MessageSummary, UniqueId},
+    pop3::limits::{ERRORS_MAX, PASSWORD_FAILURES_MAX},
+};
+
+enum Directive {
+    Server(String),
+    ServerBegins(String),
+    Client(Vec<u8>),
+    ServerCloses,
+    ClientEnds,
+}
+
+#[derive(Default)]
+struct Transcript {
+    mail: Vec<(String, Vec<Vec<u8>>)>,
+    directives: Vec<(usize, Directive)>,
+}
+
+fn parse(text: &str) -> Transcript {
+    let mut transcript = Transcript::default();
+    let mut ending = "\r\n";
+    for (index, line) in text.lines().enumerate() {
+        let (mark, rest) = line.split_at_checked(2).unwrap_or((line, ""));
+        let rest = rest.strip_prefix(' ').unwrap_or(rest);
+        let directive = match mark {
+            "" | "# " | "#" => continue,
+            "@l" if line == "@lf" => {
+                ending = "\n";
+                continue;
+            }
+            "M:" => {
+                transcript.mail.push((rest.to_owned(), Vec::new()));
+                continue;
+            }
+            "| " | "|" => {
+                let line = line.get(2..).unwrap_or("");
+                let line = line.strip_prefix('.').unwrap_or(line);
+                let (_, content) = transcript.mail.last_mut().expect("content without mailbox");
+                content.push(line.as_bytes().to_vec());
+                continue;
+            }
+            "S:" => Directive::Server(rest.to_owned()),
+            "S~" => Directive::ServerBegins(rest.to_owned()),
+            "C:" => Directive::Client(format!("{rest}{ending}").into_bytes()),
+            "R:" => Directive::Client(
+                rest.split(' ')
+                    .map(|hex| u8::from_str_radix(hex, 16).unwrap())
+                    .collect(),
+            ),
+            "X:" => Directive::ServerCloses,
+            "E:" => Directive::ClientEnds,
+            _ => panic!("line {}: {line:?} is no directive", index + 1),
+        };
+        transcript.directives.push((index + 1, directive));
+    }
+    transcript
+}
+
+/// A naive driver: line reader, mailboxes and socket in one.
+struct Driver {
+    session: Session,
+    mail: Vec<(String, Vec<Vec<u8>>)>,
+    /// The messages of the maildrop that is being opened or is open.
+    maildrop: Vec<Vec<Vec<u8>>>,
+    open_message: usize,
+    ending: Option<&'static str>,
+    at_first_octet: bool,
+    input: Vec<u8>,
+    output: VecDeque<u8>,
+    closed: bool,
+}
+
+enum Input {
+    Line(Vec<u8>),
+    TooLong,
+    EndingFault,
+    Foreign,
+}
+
+impl Driver {
+    fn new(mail: Vec<(String, Vec<Vec<u8>>)>) -> Self {
+        let mut driver = Self {
+            session: Session::new(Settings {
+                hostname: "localhost".to_owned(),
+                tls: Tls::NotOffered,
+                errors_max: ERRORS_MAX,
+                password_failures_max: PASSWORD_FAILURES_MAX,
+            }),
+            mail,
+            maildrop: Vec::new(),
+            open_message: 0,
+            ending: None,
+            at_first_octet: true,
+            input: Vec::new(),
+            output: VecDeque::new(),
+            closed: false,
+        };
+        let step = driver.session.greet();
+        driver.perform(step);
+        driver
+    }
+
+    fn receive(&mut self, octets: &[u8]) {
+        self.input.extend_from_slice(octets);
+        while !self.closed
+            && let Some(input) = self.next_input()
+        {
+            let step = self.session.resume(match &input {
+                Input::Line(line) => Outcome::Line(line),
+                Input::TooLong => Outcome::LineTooLong,
+                Input::EndingFault => Outcome::LineEndingFault,
+                Input::Foreign => Outcome::ForeignProtocol,
+            });
+            self.perform(step);
+        }
+    }
+
+    /// Performs actions until the session wants input or is over.
+    fn perform(&mut self, mut step: Step) {
+        loop {
+            if let Some(response) = &mut step.response {
+                let mut sent = Vec::new();
+                while !response.render(&mut sent, 0) {}
+                self.output.extend(sent);
+            }
+            let outcome = match step.action {
+                Action::ReadLine => return,
+                Action::Close => {
+                    self.closed = true;
+                    return;
+                }
+                Action::CheckPassword(credentials) => self.find_mailbox(&credentials.user),
+                Action::OpenMaildrop => Outcome::MaildropOpened(
+                    (1_u64..)
+                        .zip(&self.maildrop)
+                        .map(|(number, lines)| MessageSummary {
+                            octets: lines
+                                .iter()
+                                .map(|line| u64::try_from(line.len()).unwrap() + 2)
+                                .sum(),
+                            unique_id: UniqueId::parse(&number.to_string()).unwrap(),
+                        })
+                        .collect(),
+                ),
+                Action::OpenMessage(number) => {
+                    self.open_message = number.position();
+                    let lines = &self.maildrop[self.open_message];
+                    let mut header = lines.iter().take_while(|line| !line.is_empty());
+                    Outcome::MessageOpened {
+                        internationalized: !header.all(|line| line.is_ascii()),
+                    }
+                }
+                Action::SendContent(extent) => self.send_content(extent),
+                Action::RemoveMarked(_) => Outcome::Removed,
+                Action::StartTls => panic!("STLS is not offered"),
+            };
+            step = self.session.resume(outcome);
+        }
+    }
+
+    fn find_mailbox(&mut self, user: &str) -> Outcome<'static> {
+        let mut names: Vec<&str> = self.mail.iter().map(|(name, _)| name.as_str()).collect();
+        names.dedup();
+        names.retain(|name| name.split('@').next() == Some(user));
+        let name = match names.as_slice() {
+            _ if user.contains('@') => user.to_owned(),
+            [name] => (*name).to_owned(),
+            _ => return Outcome::MailboxAmbiguous,
+        };
+        let of_user = self
+            .mail
+            .iter()
+            .filter(|(mailbox, _)| mailbox.eq_ignore_ascii_case(&name));
+        self.maildrop = of_user.map(|(_, content)| content.clone()).collect();
+        Outcome::PasswordAccepted
+    }
+
+    fn send_content(&mut self, extent: Extent) -> Outcome<'static> {
+        let lines = &self.maildrop[self.open_message];
+        let header = lines.iter().take_while(|line| !line.is_empty()).count() + 1;
+        let sent = match extent {
+            Extent::Whole => lines.len(),
+            Extent::Top { lines: body } => header.saturating_add(body.try_into().unwrap()),
+        };
+        for line in lines.iter().take(sent) {
+            self.output.extend(line.starts_with(b".").then_some(b'.'));
+            self.output.extend(line);
+            self.output.extend(b"\r\n");
+        }
+        self.output.extend(b".\r\n");
+        Outcome::ContentSent
+    }
+
+    fn next_input(&mut self) -> Option<Input> {
+        let first = *self.input.first()?;
+        if std::mem::take(&mut self.at_first_octet) && !first.is_ascii_alphabetic() {
+            return Some(Input::Foreign);
+        }
+        let end = self
+            .input
+            .iter()
+            .position(|octet| matches!(octet, b'\r' | b'\n'))?;
+        let ending = match (self.input[end], self.input.get(end + 1)) {
+            (b'\n', _) => "\n",
+            (_, Some(b'\n')) => "\r\n",
+            (_, Some(_)) => return Some(Input::EndingFault),
+            (_, None) => return None,
+        };
+        if *self.ending.get_or_insert(ending) != ending {
+            return Some(Input::EndingFault);
+        }
+        let octets = end + ending.len();
+        let line = self.input.drain(..octets).take(end).collect();
+        if octets > self.session.line_octets_max() {
+            return Some(Input::TooLong);
+        }
+        Some(Input::Line(line))
+    }
+
+    fn next_output_line(&mut self) -> Option<String> {
+        let end = self.output.iter().position(|octet| *octet == b'\n')?;
+        let line = self.output.drain(..=end).collect();
+        let line = String::from_utf8(line).expect("a line that is not UTF-8");
+        Some(
+            line.strip_suffix("\r\n")
+                .expect("a line without CRLF")
+                .to_owned(),
+        )
+    }
+}
+
+fn replay(path: &Path) {
+    let transcript = parse(&fs::read_to_string(path).unwrap());
+    let mut driver = Driver::new(transcript.mail);
+    for (number, directive) in transcript.directives {
+        let place = format!("{}:{number}", path.display());
+        match directive {
+            Directive::Server(line) => {
+                assert_eq!(driver.next_output_line(), Some(line), "{place}");
+            }
+            Directive::ServerBegins(prefix) => {
+                let line = driver.next_output_line();
+                assert!(
+                    line.as_deref()
+                        .is_some_and(|line| line.starts_with(&prefix)),
+                    "{place}: {line:?}"
+                );
+            }
+            Directive::Client(octets) => driver.receive(&octets),
+            Directive::ServerCloses => assert!(driver.closed, "{place}: not closed"),
+            Directive::ClientEnds => {
+                if !driver.closed {
+                    let step = driver.session.resume(Outcome::ConnectionLost);
+                    assert_eq!(step.action, Action::Close, "{place}");
+                    assert!(step.response.is_none(), "{place}");
+                    driver.closed = true;
+                }
+            }
+        }
+    }
+    let place = path.display();
+    assert_eq!(
+        driver.next_output_line(),
+        None,
+        "{place}: more than was expected"
+    );
+    assert!(driver.closed, "{place}: the connection is left open");
+}
+
+#[test]
+fn every_transcript_is_replayed() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts/pop3");
+    let mut paths: Vec<_> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    assert!(paths.len() >= 60, "{} transcripts only", paths.len());
+    for path in paths {
+        assert_eq!(path.extension().and_then(|name| name.to_str()), Some("txt"));
+        replay(&path);
+    }
+}
