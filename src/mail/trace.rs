@@ -106,6 +106,22 @@ pub fn is_internationalized(head: &[u8]) -> bool {
             .is_some_and(|keyword| keyword.starts_with(b"UTF8SMTP"))
 }
 
+/// Tells whether a POP3 client has to ask for UTF-8 mode before it may get a stored message
+/// (RFC 6856 §2.1): it was sent with SMTPUTF8, and its header section is not all ASCII.
+///
+/// `head` is as for [`is_internationalized`]; a header section that it does not hold to its end
+/// counts as far as it goes. RFC 6856 means every message with UTF-8 in its header. A message whose
+/// sender put octets outside ASCII there without a word about it never claimed to be UTF-8: it is
+/// given back as it came, as servers did before there was such a mode.
+pub fn needs_utf8(head: &[u8]) -> bool {
+    let mut lines = head.split(|octet| *octet == b'\n');
+    is_internationalized(head)
+        && lines
+            .by_ref()
+            .take_while(|line| !matches!(*line, b"" | b"\r"))
+            .any(|line| !line.is_ascii())
+}
+
 /// A header field in the making: words separated by single spaces or folds (RFC 5322 §2.2.3).
 struct FoldedField<'a> {
     out: &'a mut Vec<u8>,

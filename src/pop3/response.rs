@@ -127,6 +127,18 @@ pub struct Response {
 }
 
 impl Response {
+    /// `-ERR [SYS/TEMP] text`: what a driver says when there is no session to say it.
+    pub fn unavailable(text: &'static str) -> Self {
+        Self::err_with(Code::SysTemp, text)
+    }
+
+    /// Whether the status indicator is not `-ERR`.
+    pub fn is_positive(&self) -> bool {
+        self.first_line
+            .as_ref()
+            .is_none_or(|line| line.status != Status::Err)
+    }
+
     /// `+OK text`.
     pub(super) fn ok(text: impl Into<Cow<'static, str>>) -> Self {
         Self::single(Status::Ok, None, text.into())

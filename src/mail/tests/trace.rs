@@ -6,7 +6,7 @@ use proptest::{prelude::*, string::string_regex};
 
 use crate::mail::{
     Charset, Domain, ForwardPath, Protocol, ReversePath, parse_forward_path, parse_reverse_path,
-    trace::{HEAD_OCTETS, Received, is_internationalized, render},
+    trace::{HEAD_OCTETS, Received, is_internationalized, needs_utf8, render},
 };
 
 const DATE: &str = "Mon, 23 Nov 2026 06:27:42 +0000";
@@ -335,7 +335,22 @@ proptest! {
     }
 
     #[test]
-    fn no_head_panics(head in any::<Vec<u8>>()) {
-        is_internationalized(&head);
+    fn no_head_panics_or_needs_utf8_without_saying_so(head in any::<Vec<u8>>()) {
+        prop_assert!(!needs_utf8(&head) || is_internationalized(&head));
+    }
+}
+
+#[test]
+fn utf8_is_needed_where_it_was_declared_and_stands_in_the_header() {
+    let declared = "Return-Path: <>\nReceived: from x ([127.0.0.1])\n\tby localhost (facteur) with \
+                    UTF8SMTP id 1;\n\tMon, 23 Nov 2026 06:27:42 +0000\n";
+    let undeclared = declared.replace("UTF8SMTP", "ESMTP");
+    for (head, expect) in [
+        (format!("{declared}Subject: d\u{e9}j\u{e0}\n\nvu\n"), true),
+        (format!("{declared}Subject: again\n\nd\u{e9}j\u{e0} vu\n"), false),
+        (format!("{declared}Subject: again\r\n\r\nd\u{e9}j\u{e0} vu\r\n"), false),
+        (format!("{undeclared}Subject: d\u{e9}j\u{e0}\n\nvu\n"), false),
+    ] {
+        assert_eq!(needs_utf8(head.as_bytes()), expect, "{head:?}");
     }
 }

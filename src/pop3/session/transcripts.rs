@@ -17,8 +17,7 @@
 //! ```
 //!
 //! Nothing is trimmed: a space at the end of a line belongs to it. Any password opens a mailbox; a
-//! user name without a domain stands for the one mailbox with that local part; a message is
-//! internationalized when its header section is not ASCII.
+//! user name without a domain stands for the one mailbox with that local part.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -29,7 +28,7 @@ use std::{collections::VecDeque, fs, path::Path};
 
 use super::{Action, Extent, Outcome, Session, Settings, Step, Tls};
 use crate::{
-    mail::{MessageSummary, UniqueId},
+    mail::{MessageSummary, UniqueId, trace},
     pop3::limits::{ERRORS_MAX, PASSWORD_FAILURES_MAX},
 };
 
@@ -175,10 +174,9 @@ impl Driver {
                 ),
                 Action::OpenMessage(number) => {
                     self.open_message = number.position();
-                    let lines = &self.maildrop[self.open_message];
-                    let mut header = lines.iter().take_while(|line| !line.is_empty());
+                    let head = self.maildrop[self.open_message].join(&b'\n');
                     Outcome::MessageOpened {
-                        internationalized: !header.all(|line| line.is_ascii()),
+                        internationalized: trace::needs_utf8(&head),
                     }
                 }
                 Action::SendContent(extent) => self.send_content(extent),
