@@ -7,4 +7,5 @@ pub mod config;
 pub mod mail;
 pub mod pop3;
 pub mod smtp;
+pub mod store;
 pub mod wire;

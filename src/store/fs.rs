@@ -1,0 +1,340 @@
+//! The file system as the store sees it: two traits and their real form.
+//!
+//! The only file of the crate that may touch the disk. [`Fs`] has exactly the operations that a
+//! durable Maildir needs, so that tests can put a simulated disk in its place, cut the power at
+//! any operation and look at what is left. It decides nothing: names, order and the reaction to
+//! failures belong to the rest of the room.
+//!
+//! # Invariants
+//! - Every path comes from `name.rs` or from a directory listing; the last component is never
+//!   followed when it is a symbolic link (SEC-6).
+//! - Files are made with mode 0600 and directories with 0700, whatever the umask allows (SEC-6).
+//! - A call that returns `Ok` did all of it: short writes and interrupted calls are continued here.
+//!
+//! # Failures
+//! Each method returns what the system said. A failed `sync` must never be repeated: the kernel
+//! forgets the data that it could not write, and the next call succeeds without it (I9).
+//!
+//! # Known limits
+//! Symbolic links in front of the last component are followed; the store checks those that lie
+//! inside it when it first meets a mailbox.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fmt::Debug,
+    fs,
+    io::{self, Read as _, Write as _},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{DirBuilderExt as _, MetadataExt as _},
+    },
+    path::Path,
+};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+
+/// What the store asks of a file system.
+///
+/// The errors are those of the system calls named with each method.
+pub trait Fs: Debug + Send + Sync {
+    /// Makes a directory of mode 0700 (mkdir). `AlreadyExists` when anything has the name.
+    ///
+    /// # Errors
+    /// Whatever mkdir says.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes a file of mode 0600 that was not there, for appending (open, `O_EXCL`).
+    ///
+    /// # Errors
+    /// Whatever open says; `AlreadyExists` also for a symbolic link.
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>>;
+
+    /// The octets that we may still write to the file system of `path` (statvfs).
+    ///
+    /// # Errors
+    /// Whatever statvfs says.
+    fn free_octets(&self, path: &Path) -> io::Result<u64>;
+
+    /// Gives the file `from` the further name `to` (link).
+    ///
+    /// # Errors
+    /// Whatever link says.
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Takes an exclusive lock on the file `path`, made if missing; dropping the result ends it.
+    /// `None` when another process or another call holds it.
+    ///
+    /// # Errors
+    /// Whatever open and flock say.
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn File>>>;
+
+    /// What has the name `path`; a symbolic link is reported, not followed (lstat).
+    ///
+    /// # Errors
+    /// Whatever lstat says.
+    fn metadata(&self, path: &Path) -> io::Result<Metadata>;
+
+    /// Opens a regular file for reading. Anything else, a symbolic link or a fifo, is refused as
+    /// `InvalidInput`, without waiting.
+    ///
+    /// # Errors
+    /// Whatever open says.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn File>>;
+
+    /// The entries of a directory in no order, without `.` and `..` (getdents).
+    ///
+    /// An entry that is renamed meanwhile may be missing or come twice.
+    ///
+    /// # Errors
+    /// Whatever open and getdents say.
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>>;
+
+    /// Removes an empty directory (rmdir).
+    ///
+    /// # Errors
+    /// Whatever rmdir says.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Gives a file another name, in one step (rename).
+    ///
+    /// # Errors
+    /// Whatever rename says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Returns when the entries of a directory will survive a power cut (fsync).
+    ///
+    /// # Errors
+    /// Whatever open and fsync say. Never repeat the call (I9).
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Takes a name from a file (unlink).
+    ///
+    /// # Errors
+    /// Whatever unlink says.
+    fn unlink(&self, path: &Path) -> io::Result<()>;
+}
+
+/// An open file: written from the start to the end or read from the start to the end.
+pub trait File: Debug + Send + Sync {
+    /// Writes all of `octets` behind what was written before.
+    ///
+    /// # Errors
+    /// Whatever write says; any part of `octets` may then be in the file.
+    fn append(&mut self, octets: &[u8]) -> io::Result<()>;
+
+    /// Reads the next octets into `buffer`; 0 at the end.
+    ///
+    /// # Errors
+    /// Whatever read says.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Returns when what was written will survive a power cut (fsync).
+    ///
+    /// # Errors
+    /// Whatever fsync says. Never repeat the call (I9).
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// One entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name, without the path.
+    pub name: OsString,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+    /// A symbolic link, a fifo, a device: nothing that belongs into a Maildir.
+    Other,
+}
+
+/// What lstat tells, as far as the store wants to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metadata {
+    /// What the name stands for.
+    pub kind: Kind,
+    /// Whether it belongs to the effective user of this process.
+    pub is_ours: bool,
+    /// The permission bits.
+    pub mode: u32,
+}
+
+/// The file system of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealFs;
+
+impl RealFs {
+    /// Opens `path` without following a symbolic link in its last component.
+    fn open_with(path: &Path, flags: OFlags) -> io::Result<fs::File> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let descriptor = rustix::io::retry_on_intr(|| rustix::fs::open(path, flags, mode))?;
+        Ok(fs::File::from(descriptor))
+    }
+}
+
+impl Fs for RealFs {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        fs::DirBuilder::new().mode(0o700).create(path)
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        let file = Self::open_with(path, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn free_octets(&self, path: &Path) -> io::Result<u64> {
+        let found = rustix::fs::statvfs(path)?;
+        if found.f_blocks == 0 {
+            // Some network and pseudo file systems do not say; a write will.
+            return Ok(u64::MAX);
+        }
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the file that touches the disk"
+    )]
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn File>>> {
+        let file = Self::open_with(path, OFlags::RDWR | OFlags::CREATE)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(RealFile(file)))),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+        let found = fs::symlink_metadata(path)?;
+        let kind = if found.is_dir() {
+            Kind::Directory
+        } else if found.is_file() {
+            Kind::File
+        } else {
+            Kind::Other
+        };
+        let is_ours = found.uid() == rustix::process::geteuid().as_raw();
+        Ok(Metadata {
+            kind,
+            is_ours,
+            mode: found.mode() & 0o7777,
+        })
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        // NONBLOCK: opening a fifo must not wait for a writer.
+        let opened = Self::open_with(path, OFlags::RDONLY | OFlags::NONBLOCK);
+        let file = match opened {
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+            other => other?,
+        };
+        if !file.metadata()?.is_file() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        let directory = Self::open_with(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let mut directory = Dir::new(directory)?;
+        let mut entries = Vec::new();
+        while let Some(found) = directory.read() {
+            let found = found?;
+            let name = found.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let mut file_type = found.file_type();
+            if file_type == FileType::Unknown {
+                match rustix::fs::statat(directory.fd()?, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) => file_type = FileType::from_raw_mode(stat.st_mode),
+                    Err(rustix::io::Errno::NOENT) => continue,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            let kind = match file_type {
+                FileType::Directory => Kind::Directory,
+                FileType::RegularFile => Kind::File,
+                FileType::Symlink
+                | FileType::Fifo
+                | FileType::Socket
+                | FileType::CharacterDevice
+                | FileType::BlockDevice
+                | FileType::Unknown => Kind::Other,
+            };
+            entries.push(Entry {
+                name: OsStr::from_bytes(name.to_bytes()).to_owned(),
+                kind,
+            });
+        }
+        Ok(entries)
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the file that touches the disk"
+    )]
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the file that touches the disk"
+    )]
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        Self::open_with(path, OFlags::RDONLY | OFlags::DIRECTORY)?.sync_all()
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the file that touches the disk"
+    )]
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+}
+
+/// An open file of the machine.
+#[derive(Debug)]
+struct RealFile(fs::File);
+
+impl File for RealFile {
+    fn append(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.0.write_all(octets)
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        // Not fdatasync: it would also write the size, which is needed to read the data back, and
+        // may leave out only the times of the inode. But this file is new, its inode has to be
+        // written for the size and the blocks anyway, so there is nothing to save.
+        self.0.sync_all()
+    }
+}

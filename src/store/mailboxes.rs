@@ -1,0 +1,176 @@
+//! Mailboxes as directories: met, made, made durable, and undone when that fails.
+//!
+//! A mailbox is *known* once its directories are sure to survive a power cut; then a delivery to it
+//! costs no look at them. Nothing here touches messages.
+//!
+//! # Theory of operation
+//! That a directory can be seen does not mean that it is durable: a daemon that was killed may have
+//! made it a moment before. So every mailbox is met once in the life of the daemon: its directories
+//! are checked (SEC-6) and, for a delivery, made where they are missing; then each directory that
+//! holds one of them is synced. Only what is met without an error is ever counted on.
+//!
+//! When a sync fails the kernel may forget the entries that it could not write while it still shows
+//! them, and the next sync succeeds without them. So what was made is removed again; what cannot be
+//! removed, because somebody uses it by now, is *doubtful* and takes no mail before a restart.
+//!
+//! # Failures
+//! [`Error::Io`], [`Error::Full`], or [`Error::Unsafe`] for a symbolic link or a file in the place
+//! of a directory. Nothing is left behind that a later attempt could take for durable.
+//!
+//! # Known limits
+//! When one delivery undoes a mailbox in the same moment as another makes it, the latter may fail
+//! for the time being, or leave the mailbox without its `tmp`, which only other programs use.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::mail::MailboxName;
+
+use super::{
+    error::Error,
+    fs::Kind,
+    maildir::{Maildir, Side},
+    shared::{Shared, SyncMark},
+};
+
+/// One recipient of a delivery.
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    pub(super) mailbox: &'a MailboxName,
+    pub(super) maildir: Maildir,
+}
+
+/// The directories that one delivery made, each behind the one it lies in.
+#[derive(Debug, Default)]
+pub(super) struct Made(Vec<PathBuf>);
+
+/// Whether a directory is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// Nothing has the name.
+    Missing,
+    /// It is a directory.
+    Present,
+}
+
+impl Shared {
+    /// Meets the mailboxes of `targets` that are not known and makes what they lack, adding it to
+    /// `made`. When this is `Ok` their directories are durable.
+    ///
+    /// # Errors
+    /// See the module; the caller then has to call [`undo`](Self::undo).
+    pub(super) fn make_mailboxes(
+        &self,
+        targets: &[Target<'_>],
+        made: &mut Made,
+    ) -> Result<(), Error> {
+        let mut parents = BTreeSet::new();
+        for target in targets {
+            let directories = target.maildir.directories();
+            if let Some(doubtful) = self.find_doubtful(&directories) {
+                let reason = "the disk failed when it was made; restart to try again";
+                return Err(Error::io("deliver into", doubtful)(io::Error::other(
+                    reason,
+                )));
+            }
+            if self.is_known(target.mailbox) {
+                continue;
+            }
+            for directory in directories {
+                if self.make_directory(&directory)? == Presence::Missing {
+                    made.0.push(directory);
+                }
+            }
+            parents.insert(&target.maildir.path);
+            parents.insert(&target.maildir.domain);
+            parents.insert(&self.root);
+        }
+        parents
+            .into_iter()
+            .try_for_each(|parent| self.sync_directory(parent))
+    }
+
+    /// Makes a directory unless it is there; tells which it was before.
+    fn make_directory(&self, path: &Path) -> Result<Presence, Error> {
+        match self.fs.create_dir(path) {
+            Ok(()) => Ok(Presence::Missing),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.look_at_directory(path)
+            }
+            Err(error) => Err(Error::io("make", path)(error)),
+        }
+    }
+
+    /// Removes the directories that a failed delivery made.
+    pub(super) fn undo(&self, made: &Made, mark: SyncMark) {
+        let in_doubt = self.has_failed_since(mark);
+        if in_doubt {
+            self.doubt(&made.0);
+        }
+        for directory in made.0.iter().rev() {
+            if self.fs.remove_dir(directory).is_err() {
+                // In use by now, and so is all that it lies in.
+                break;
+            }
+            if in_doubt {
+                self.settle(directory);
+            }
+        }
+    }
+
+    /// Meets `mailbox` without making anything; `Present` when it has a Maildir, whose messages
+    /// and directories are then durable.
+    ///
+    /// # Errors
+    /// See the module.
+    pub(super) fn meet_mailbox(
+        &self,
+        mailbox: &MailboxName,
+        maildir: &Maildir,
+    ) -> Result<Presence, Error> {
+        if self.is_known(mailbox) {
+            return Ok(Presence::Present);
+        }
+        let [domain, path, inner @ ..] = maildir.directories();
+        for directory in [&domain, &path] {
+            if self.look_at_directory(directory)? == Presence::Missing {
+                return Ok(Presence::Missing);
+            }
+        }
+        let mut is_complete = true;
+        for directory in &inner {
+            is_complete &= self.look_at_directory(directory)? == Presence::Present;
+        }
+        let new = maildir.side(Side::New);
+        if self.look_at_directory(&new)? == Presence::Present {
+            self.sync_directory(&new)?;
+        }
+        for directory in [&path, &domain, &self.root] {
+            self.sync_directory(directory)?;
+        }
+        if is_complete {
+            self.remember([mailbox]);
+        }
+        Ok(Presence::Present)
+    }
+
+    /// Whether `path` is a directory, and nothing else has its name.
+    ///
+    /// # Errors
+    /// [`Error::Unsafe`] when something else has, [`Error::Io`] when the system does not say.
+    pub(super) fn look_at_directory(&self, path: &Path) -> Result<Presence, Error> {
+        match self.fs.metadata(path) {
+            Ok(metadata) if metadata.kind == Kind::Directory => Ok(Presence::Present),
+            Ok(_) => Err(Error::Unsafe {
+                path: path.to_owned(),
+                reason: "is not a directory: symbolic links and files are not followed here, \
+                         remove it",
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Presence::Missing),
+            Err(error) => Err(Error::io("look at", path)(error)),
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! One Maildir on disk: where it is, what is in it, and how large its messages are when sent.
+//!
+//! Knows the directories and the files in them, nothing of sessions or of what is durable.
+//!
+//! # Theory of operation
+//! A Maildir is a directory with the directories `tmp`, `new` and `cur`. A message is born in `new`
+//! and may be moved to `cur`, and renamed there when its flags change, by any program that reads
+//! the Maildir; its base (see `name.rs`) stays. A reader may look at any moment of such a rename, so:
+//! - `new` is read before `cur`: a message on its way from the one to the other is seen at least
+//!   once;
+//! - names with the same base are the same message, and all of them are kept, because after a power
+//!   cut in the middle of a rename both may really be there.
+//!
+//! # Failures
+//! A directory that is missing is empty. A file that vanishes or may not be read while its size is
+//! counted is left out.
+//!
+//! # Known limits
+//! The sizes in the names of other programs are believed.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
+
+use crate::mail::{MailboxName, MessageSummary};
+
+use super::{
+    error::Error,
+    fs::{Fs, Kind},
+    limits::COUNT_OCTETS,
+    name,
+};
+
+/// Where the Maildir of one mailbox is.
+#[derive(Clone, Debug)]
+pub(super) struct Maildir {
+    /// The directory of the domain.
+    pub(super) domain: PathBuf,
+    /// The Maildir itself, inside it.
+    pub(super) path: PathBuf,
+}
+
+/// The two directories of a Maildir that hold messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Side {
+    /// `cur`: some program has seen them.
+    Cur,
+    /// `new`: no program has.
+    New,
+}
+
+/// One name of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The directory.
+    pub(super) side: Side,
+    /// The file name in it, with flags.
+    pub(super) file_name: OsString,
+}
+
+/// One message of a Maildir, found by its names.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The name to try first: in `cur` when it is there too, since messages move that way.
+    pub(super) place: Place,
+    /// Further names with the same base.
+    pub(super) twins: Vec<Place>,
+}
+
+impl Place {
+    /// What never changes in the file name.
+    pub(super) fn base(&self) -> &[u8] {
+        name::base(self.file_name.as_bytes())
+    }
+}
+
+impl Found {
+    /// All names of the message.
+    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
+        std::iter::once(&self.place).chain(&self.twins)
+    }
+}
+
+impl Maildir {
+    /// The Maildir of `mailbox` in the store at `root`; `None` when its name is too long.
+    pub(super) fn of(root: &Path, mailbox: &MailboxName) -> Option<Self> {
+        let domain = root.join(name::encode_directory(mailbox.domain())?);
+        let path = domain.join(name::encode_directory(mailbox.local_part())?);
+        Some(Self { domain, path })
+    }
+
+    /// All its directories, each behind the one it lies in. `new` is the last: a Maildir that can
+    /// receive messages is complete.
+    pub(super) fn directories(&self) -> [PathBuf; 5] {
+        let [tmp, cur, new] = ["tmp", "cur", "new"].map(|name| self.path.join(name));
+        [self.domain.clone(), self.path.clone(), tmp, cur, new]
+    }
+
+    /// One of the directories for messages.
+    pub(super) fn side(&self, side: Side) -> PathBuf {
+        self.path.join(match side {
+            Side::Cur => "cur",
+            Side::New => "new",
+        })
+    }
+
+    /// The file that `place` names.
+    pub(super) fn file(&self, place: &Place) -> PathBuf {
+        self.side(place.side).join(&place.file_name)
+    }
+
+    /// The messages in the order of their arrival.
+    ///
+    /// # Errors
+    /// What the file system says, except that a directory is missing.
+    pub(super) fn list(&self, fs: &dyn Fs) -> Result<Vec<Found>, Error> {
+        let mut places = Vec::new();
+        for side in [Side::New, Side::Cur] {
+            let directory = self.side(side);
+            let entries = match fs.read_dir(&directory) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other.map_err(Error::io("read", &directory))?,
+            };
+            let messages = entries.into_iter().filter(|entry| {
+                entry.kind == Kind::File && !entry.name.as_bytes().starts_with(b".")
+            });
+            places.extend(messages.map(|entry| {
+                let secs = name::arrival_secs(name::base(entry.name.as_bytes()));
+                (
+                    secs,
+                    Place {
+                        side,
+                        file_name: entry.name,
+                    },
+                )
+            }));
+        }
+        places.sort_unstable_by(|(left_secs, left), (right_secs, right)| {
+            let left_key = (left_secs, left.base(), left.side, &left.file_name);
+            left_key.cmp(&(right_secs, right.base(), right.side, &right.file_name))
+        });
+        let mut messages: Vec<Found> = Vec::with_capacity(places.len());
+        for (_, place) in places {
+            match messages.last_mut() {
+                Some(last) if last.place.base() == place.base() => last.twins.push(place),
+                _ => messages.push(Found {
+                    place,
+                    twins: Vec::new(),
+                }),
+            }
+        }
+        Ok(messages)
+    }
+
+    /// What LIST and UIDL say of a message; `None` when it is gone or may not be read.
+    ///
+    /// # Errors
+    /// What the file system says otherwise.
+    pub(super) fn summarise(
+        &self,
+        fs: &dyn Fs,
+        found: &Found,
+    ) -> Result<Option<MessageSummary>, Error> {
+        let base = found.place.base();
+        let octets = match name::sent_octets(base) {
+            Some(octets) => octets,
+            None => match count(fs, &self.file(&found.place))? {
+                Some(octets) => octets,
+                None => return Ok(None),
+            },
+        };
+        Ok(name::unique_id(base).map(|unique_id| MessageSummary { octets, unique_id }))
+    }
+}
+
+/// Counts what RETR will send of a file; `None` when it is gone or may not be read.
+fn count(fs: &dyn Fs, path: &Path) -> Result<Option<u64>, Error> {
+    let mut file = match fs.open(path) {
+        Err(error) if is_unavailable(&error) => return Ok(None),
+        other => other.map_err(Error::io("open", path))?,
+    };
+    let mut size = SentSize::default();
+    let mut buffer = vec![0; COUNT_OCTETS];
+    loop {
+        let n_read = file.read(&mut buffer).map_err(Error::io("read", path))?;
+        match buffer.get(..n_read) {
+            None | Some([]) => return Ok(Some(size.octets())),
+            Some(octets) => size.add(octets),
+        }
+    }
+}
+
+/// Whether a file is simply not there for us: removed, replaced, or of another user.
+fn is_unavailable(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied
+    )
+}
+
+/// Counts octets as RETR sends them: every LF without a CR before it counts as CRLF, a last line
+/// without its LF gets a CRLF, and nothing stays nothing (RFC 1939 §11).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SentSize {
+    stored_octets: u64,
+    n_bare_line_feeds: u64,
+    last: Option<u8>,
+}
+
+impl SentSize {
+    /// Counts the next octets of the message.
+    pub(super) fn add(&mut self, octets: &[u8]) {
+        let Some(&last) = octets.last() else { return };
+        let n_line_feeds = memchr::memchr_iter(b'\n', octets).count();
+        // Rarely any: what we store has no CR.
+        let n_with_cr = memchr::memmem::find_iter(octets, b"\r\n").count();
+        let split_pair = self.last == Some(b'\r') && octets.first() == Some(&b'\n');
+        let n_bare = n_line_feeds
+            .saturating_sub(n_with_cr)
+            .saturating_sub(split_pair.into());
+        self.n_bare_line_feeds = self.n_bare_line_feeds.saturating_add(octets_of(n_bare));
+        self.stored_octets = self.stored_octets.saturating_add(octets_of(octets.len()));
+        self.last = Some(last);
+    }
+
+    /// Octets on disk.
+    pub(super) fn stored_octets(&self) -> u64 {
+        self.stored_octets
+    }
+
+    /// Octets that RETR sends, before dot-stuffing.
+    pub(super) fn octets(&self) -> u64 {
+        let ending = match self.last {
+            None | Some(b'\n') => 0,
+            Some(_) => 2,
+        };
+        self.stored_octets
+            .saturating_add(self.n_bare_line_feeds)
+            .saturating_add(ending)
+    }
+}
+
+/// A length in memory as a number of octets.
+fn octets_of(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+/// The name of a directory as text; `None` when it is not UTF-8 and so none of ours.
+pub(super) fn decoded(directory: &OsStr) -> Option<String> {
+    directory.to_str().and_then(name::decode_directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The rule of RFC 1939 §11, one octet at a time.
+    fn naive_sent_octets(stored: &[u8]) -> u64 {
+        let mut sent = Vec::new();
+        for &octet in stored {
+            if octet == b'\n' && sent.last() != Some(&b'\r') {
+                sent.push(b'\r');
+            }
+            sent.push(octet);
+        }
+        if !stored.is_empty() && stored.last() != Some(&b'\n') {
+            sent.extend(b"\r\n");
+        }
+        octets_of(sent.len())
+    }
+
+    fn check_pieces(pieces: &[&[u8]]) {
+        let whole = pieces.concat();
+        let mut size = SentSize::default();
+        for piece in pieces {
+            size.add(piece);
+        }
+        assert_eq!(size.octets(), naive_sent_octets(&whole), "{pieces:?}");
+        assert_eq!(size.stored_octets(), octets_of(whole.len()), "{pieces:?}");
+    }
+
+    #[test]
+    fn sent_octets_count_every_line_ending_as_crlf() {
+        for (stored, expect) in [
+            ("", 0),
+            ("\n", 2),
+            ("\r\n", 2),
+            ("a", 3),
+            ("a\n", 3),
+            ("a\r\n", 3),
+            ("a\nb", 6),
+            ("a\r", 4),
+            ("\r\r\n\n", 5),
+        ] {
+            let mut size = SentSize::default();
+            size.add(stored.as_bytes());
+            assert_eq!(size.octets(), expect, "{stored:?}");
+            assert_eq!(naive_sent_octets(stored.as_bytes()), expect, "{stored:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sent_octets_do_not_depend_on_the_pieces(stored in "[a\r\n]{0,12}") {
+            let stored = stored.as_bytes();
+            check_pieces(&[stored]);
+            check_pieces(&stored.chunks(1).collect::<Vec<_>>());
+            for at in 0..=stored.len() {
+                let (head, tail) = stored.split_at(at);
+                check_pieces(&[head, tail]);
+            }
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! A maildrop: the messages of one mailbox as they were when its session began.
+//!
+//! Exclusive while it lives (RFC 1939 §4). It reads files and, asked by [`Maildrop::remove`],
+//! unlinks them; it never renames one and never changes a flag. Numbers, marks and what a client is
+//! told are the session's business.
+//!
+//! # Theory of operation
+//! Other programs may move a message from `new` to `cur`, change its flags or remove it at any
+//! moment. So a message that is not where it was is looked for by the part of its name that never
+//! changes, and only if the directories do not have it is it gone.
+//!
+//! # Invariants
+//! - The listing does not change while the maildrop lives, whatever is delivered or removed.
+//! - Everything listed is whole and durable (I4), and nothing is removed but by `remove` (I3).
+//! - When `remove` is `Ok` the messages stay removed, also after a power cut (I2).
+//!
+//! # Failures
+//! A failed `remove` may have removed some of the messages; none of them comes back but by a power
+//! cut, and the caller must not say that they are removed.
+//!
+//! # Known limits
+//! When another program gives a message a second name after the listing was made, and keeps both,
+//! only the listed one is removed. A disk that fails to save a rename of another program may show
+//! the old name again after a power cut, although the message was removed under the new one.
+
+use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
+
+use crate::mail::{MailboxName, MessageSummary};
+
+use super::{
+    error::Error,
+    fs::File,
+    limits::FIND_ATTEMPTS_MAX,
+    mailboxes::Presence,
+    maildir::{Found, Maildir, Place, Side},
+    shared::{Claim, Shared},
+};
+
+/// The messages of one mailbox, fixed for one session. Dropping it ends the exclusive access.
+#[derive(Debug)]
+pub struct Maildrop {
+    claim: Claim,
+    maildir: Maildir,
+    /// As long as `summaries`, in the same order.
+    messages: Vec<Found>,
+    summaries: Arc<[MessageSummary]>,
+}
+
+/// A message open for reading. It stays readable when somebody removes it.
+#[derive(Debug)]
+pub struct Message {
+    path: PathBuf,
+    file: Box<dyn File>,
+}
+
+/// The directories out of which a removed message could come back.
+#[derive(Debug, Default)]
+struct Touched {
+    cur: bool,
+    new: bool,
+}
+
+impl Touched {
+    fn mark(&mut self, side: Side) {
+        match side {
+            // Whoever moved the message here need not have made it durable that it left `new`.
+            Side::Cur => (self.cur, self.new) = (true, true),
+            Side::New => self.new = true,
+        }
+    }
+
+    fn sides(&self) -> impl Iterator<Item = Side> {
+        [(self.new, Side::New), (self.cur, Side::Cur)]
+            .into_iter()
+            .filter_map(|(is_touched, side)| is_touched.then_some(side))
+    }
+}
+
+impl Maildrop {
+    /// Opens the maildrop of `mailbox`.
+    pub(super) fn open(shared: &Arc<Shared>, mailbox: &MailboxName) -> Result<Self, Error> {
+        let maildir = shared.maildir(mailbox)?;
+        let claim = Claim::take(shared, mailbox)?;
+        let found = match shared.meet_mailbox(mailbox, &maildir)? {
+            Presence::Missing => Vec::new(),
+            Presence::Present => maildir.list(&*shared.fs)?,
+        };
+        // Asked after the directories were read: what was read before it was durable and has been
+        // withdrawn since is still hidden.
+        let is_visible = shared.visibility();
+        let mut messages = Vec::with_capacity(found.len());
+        let mut summaries = Vec::with_capacity(found.len());
+        for message in found
+            .into_iter()
+            .filter(|message| is_visible(message.place.base()))
+        {
+            if let Some(summary) = maildir.summarise(&*shared.fs, &message)? {
+                messages.push(message);
+                summaries.push(summary);
+            }
+        }
+        Ok(Self {
+            claim,
+            maildir,
+            messages,
+            summaries: summaries.into(),
+        })
+    }
+
+    /// The messages in the order of their arrival.
+    pub fn messages(&self) -> Arc<[MessageSummary]> {
+        Arc::clone(&self.summaries)
+    }
+
+    /// Opens the message at `index` of [`messages`](Self::messages).
+    ///
+    /// # Errors
+    /// [`Error::MessageGone`] when another program removed it, or there is no such index: say so.
+    /// [`Error::Unsafe`] or [`Error::Io`]: it cannot be read for now.
+    pub fn open_message(&self, index: usize) -> Result<Message, Error> {
+        let gone = || Error::MessageGone {
+            path: self.maildir.path.clone(),
+        };
+        let message = self.messages.get(index).ok_or_else(gone)?;
+        for place in message.places() {
+            if let Some(message) = self.open_at(place)? {
+                return Ok(message);
+            }
+        }
+        for _ in 0..FIND_ATTEMPTS_MAX {
+            let found = self.find_again(&[message])?;
+            for place in found.iter().flat_map(Found::places) {
+                if let Some(message) = self.open_at(place)? {
+                    return Ok(message);
+                }
+            }
+            if found.is_empty() {
+                break;
+            }
+        }
+        Err(Error::MessageGone {
+            path: self.maildir.file(&message.place),
+        })
+    }
+
+    /// Opens the file at `place`; `None` when it is not there.
+    fn open_at(&self, place: &Place) -> Result<Option<Message>, Error> {
+        let path = self.maildir.file(place);
+        match self.shared().fs.open(&path) {
+            Ok(file) => Ok(Some(Message { path, file })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(Error::Unsafe {
+                path,
+                reason: "is not a regular file any more",
+            }),
+            Err(error) => Err(Error::io("open", &path)(error)),
+        }
+    }
+
+    /// Removes the messages at `indexes` of [`messages`](Self::messages); one that is already gone
+    /// counts as removed. `Ok` says that they never come back, not even after a power cut.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Full`]: some may be removed, but tell the client that it failed
+    /// (RFC 1939 §6). They are listed in the next session if they are still there.
+    pub fn remove(&self, indexes: &[usize]) -> Result<(), Error> {
+        let mark = self.shared().sync_mark();
+        let mut touched = Touched::default();
+        let mut missing = Vec::new();
+        for message in indexes.iter().filter_map(|&index| self.messages.get(index)) {
+            let mut is_removed = false;
+            for place in message.places() {
+                is_removed |= self.unlink(place)?;
+                touched.mark(place.side);
+            }
+            if !is_removed {
+                missing.push(message);
+            }
+        }
+        if !missing.is_empty() {
+            self.remove_moved(&missing)?;
+            // Whoever moved or removed them need not have made that durable.
+            touched = Touched {
+                cur: true,
+                new: true,
+            };
+        }
+        for side in touched.sides() {
+            let directory = self.maildir.side(side);
+            match self.shared().sync_directory(&directory) {
+                // A mailbox that somebody removed as a whole has no messages that could come back.
+                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
+        }
+        self.shared().check_syncs(mark)
+    }
+
+    /// Removes messages that were not where they were listed.
+    fn remove_moved(&self, missing: &[&Found]) -> Result<(), Error> {
+        for _ in 0..FIND_ATTEMPTS_MAX {
+            let mut is_settled = true;
+            for message in self.find_again(missing)? {
+                for place in message.places() {
+                    // Not there: it was renamed once more in this moment.
+                    is_settled &= self.unlink(place)?;
+                }
+            }
+            if is_settled {
+                return Ok(());
+            }
+        }
+        let reason = "another program keeps renaming the messages";
+        Err(Error::io("remove messages of", &self.maildir.path)(
+            io::Error::other(reason),
+        ))
+    }
+
+    /// Unlinks the file at `place`; whether it was there.
+    fn unlink(&self, place: &Place) -> Result<bool, Error> {
+        let path = self.maildir.file(place);
+        match self.shared().fs.unlink(&path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::io("remove", &path)(error)),
+        }
+    }
+
+    /// Where those of `messages` that still exist are now.
+    fn find_again(&self, messages: &[&Found]) -> Result<Vec<Found>, Error> {
+        let bases: HashSet<&[u8]> = messages
+            .iter()
+            .map(|message| message.place.base())
+            .collect();
+        let mut found = self.maildir.list(&*self.shared().fs)?;
+        found.retain(|message| bases.contains(message.place.base()));
+        Ok(found)
+    }
+
+    fn shared(&self) -> &Shared {
+        self.claim.shared()
+    }
+}
+
+impl Message {
+    /// Reads the next octets as they are stored, lines ended by LF unless another program delivered
+    /// them otherwise; 0 at the end.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: the rest cannot be read.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        self.file
+            .read(buffer)
+            .map_err(Error::io("read", &self.path))
+    }
+}

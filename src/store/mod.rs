@@ -1,0 +1,260 @@
+//! The message store: Maildirs on disk, written so that what was acknowledged survives a power cut.
+//!
+//! [`MessageStore`] hands out two things: a [`Delivery`] takes one message in, a [`Maildrop`] gives
+//! the messages of one mailbox out and removes them. Both own what they need and may outlive the
+//! call, move to another thread, and be dropped at any moment. The room knows nothing of protocols,
+//! passwords or which mailboxes ought to exist.
+//!
+//! # On disk
+//! ```text
+//! <root>/.facteur/store.lock          held exclusively as long as the store is open
+//! <root>/.facteur/tmp/<name>          content that is being received
+//! <root>/<domain>/<local part>/new    messages as they were delivered
+//! <root>/<domain>/<local part>/cur    messages that another program has moved here
+//! <root>/<domain>/<local part>/tmp    for other programs
+//! ```
+//! `name.rs` says how the names are made. Lines end in LF, the custom of Maildirs.
+//!
+//! # Theory of operation
+//! The direct path, for messages of every size: content to a file in `.facteur/tmp`, sync it,
+//! link it into the mailboxes, sync their directories, acknowledge (`delivery.rs`). Removal:
+//! unlink, sync the directories, acknowledge (`maildrop.rs`). A redo journal in front of the same
+//! Maildirs would take the place of the syncs between [`MessageStore::begin_delivery`] and the
+//! acknowledgement; the interface does not depend on it.
+//!
+//! # Invariants
+//! I1 acknowledged means exactly those octets in every recipient's mailbox, after any crash · I2
+//! acknowledged removals are final · I3 nothing is removed unasked · I4 nothing is listed before it
+//! is durable and whole · I5 what was not acknowledged is there whole or not at all, once at most ·
+//! I6 a unique-id never changes and is never reused · I9 nothing rests on a sync that failed, and
+//! none is repeated · I10 a full disk or a lack of descriptors loses nothing, and the store goes on
+//! when it is over · I11 two daemons never serve one store · I12 no path leaves the store.
+//!
+//! Locks: L1 no system call while the one Mutex is held · L3 no path holds two locks · no public
+//! method returns a guard.
+//!
+//! # Failures
+//! Every method returns [`Error`]; none panics, and none leaves the store unusable.
+//!
+//! # Known limits
+//! The file system must keep its promises: an fsync that returns before the data is safe loses
+//! mail. The lock between daemons is only as good as `flock` is there (network file systems).
+
+mod delivery;
+mod error;
+mod fs;
+mod limits;
+mod mailboxes;
+mod maildir;
+mod maildrop;
+mod name;
+mod shared;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use parking_lot::Mutex;
+
+use crate::{clock::Clock, mail::MailboxName};
+
+pub use delivery::Delivery;
+pub use error::Error;
+pub use fs::{Entry, File, Fs, Kind, Metadata, RealFs};
+pub use maildrop::{Maildrop, Message};
+
+use mailboxes::Presence;
+use shared::{Shared, State};
+
+/// What the store has to be told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The directory of all mail; it is made when it is missing, but not the one it lies in.
+    pub root: PathBuf,
+    /// The name of this host, for the names of message files.
+    pub hostname: String,
+}
+
+/// All mailboxes of this host. To be shared in an [`Arc`].
+#[derive(Debug)]
+pub struct MessageStore {
+    shared: Arc<Shared>,
+}
+
+impl MessageStore {
+    /// Opens the store on the file system of this machine.
+    ///
+    /// # Errors
+    /// As [`open_on`](Self::open_on).
+    pub fn open(settings: Settings, clock: Clock) -> Result<Self, Error> {
+        Self::open_on(Arc::new(RealFs), settings, clock)
+    }
+
+    /// Opens the store on `fs`: makes and checks its directories, takes the lock and removes what a
+    /// crash left of unfinished deliveries.
+    ///
+    /// # Errors
+    /// [`Error::StoreInUse`] when another daemon has it open, [`Error::Unsafe`] when others could
+    /// change it, [`Error::Io`] or [`Error::Full`]: do not start; the text says what to do.
+    pub fn open_on(fs: Arc<dyn Fs>, settings: Settings, clock: Clock) -> Result<Self, Error> {
+        let Settings { root, hostname } = settings;
+        // Without a slash at the end, which would follow a symbolic link.
+        let root: PathBuf = root.components().collect();
+        let own = root.join(".facteur");
+        let spool = own.join("tmp");
+        prepare(&*fs, &root, root.parent().unwrap_or(&root))?;
+        prepare(&*fs, &own, &root)?;
+        let lock_path = own.join("store.lock");
+        let lock = fs
+            .lock(&lock_path)
+            .map_err(Error::io("lock", &lock_path))?
+            .ok_or(Error::StoreInUse { path: lock_path })?;
+        prepare(&*fs, &spool, &own)?;
+        clean(&*fs, &spool)?;
+        let nonce = getrandom::u64().map_err(|error| {
+            Error::io("draw a random number for names in", &root)(io::Error::other(error))
+        })?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                fs,
+                clock,
+                root,
+                spool,
+                host: name::escape_host(&hostname),
+                nonce,
+                n_deliveries: AtomicU64::new(0),
+                state: Mutex::new(State::default()),
+                lock,
+            }),
+        })
+    }
+
+    /// Whether `mailbox` can have a directory at all.
+    ///
+    /// # Errors
+    /// [`Error::NameTooLong`]: refuse the recipient for good.
+    pub fn check_name(&self, mailbox: &MailboxName) -> Result<(), Error> {
+        self.shared.maildir(mailbox).map(|_| ())
+    }
+
+    /// Whether `mailbox` has a directory.
+    ///
+    /// # Errors
+    /// [`Error::NameTooLong`]; [`Error::Unsafe`] or [`Error::Io`] when that cannot be told now.
+    pub fn has_mailbox(&self, mailbox: &MailboxName) -> Result<bool, Error> {
+        let maildir = self.shared.maildir(mailbox)?;
+        for directory in [&maildir.domain, &maildir.path] {
+            if self.shared.look_at_directory(directory)? == Presence::Missing {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Up to two of the mailboxes with this local part, in any domain: none, the one, or not the
+    /// only one. Reads the directory of domains.
+    ///
+    /// # Errors
+    /// [`Error::Unsafe`] or [`Error::Io`] when that cannot be told now.
+    pub fn mailboxes_with_local_part(&self, local_part: &str) -> Result<Vec<MailboxName>, Error> {
+        let local_part = local_part.to_ascii_lowercase();
+        let root = &self.shared.root;
+        let entries = self
+            .shared
+            .fs
+            .read_dir(root)
+            .map_err(Error::io("read", root))?;
+        let mut mailboxes = Vec::new();
+        for entry in entries.iter().filter(|entry| entry.kind == Kind::Directory) {
+            let Some(mailbox) = maildir::decoded(&entry.name)
+                .and_then(|domain| MailboxName::from_canonical(&local_part, &domain))
+            else {
+                continue;
+            };
+            match self.has_mailbox(&mailbox) {
+                Ok(true) => mailboxes.push(mailbox),
+                Ok(false) | Err(Error::NameTooLong { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            if mailboxes.len() == 2 {
+                break;
+            }
+        }
+        Ok(mailboxes)
+    }
+
+    /// Begins a delivery of `declared_octets`, 0 when that is not known.
+    ///
+    /// # Errors
+    /// [`Error::Full`] or [`Error::Io`]: refuse the message for now.
+    pub fn begin_delivery(&self, declared_octets: u64) -> Result<Delivery, Error> {
+        Delivery::begin(&self.shared, declared_octets)
+    }
+
+    /// Opens the maildrop of `mailbox` for one session. A mailbox that does not exist has an empty
+    /// one; looking makes nothing.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] when another session has it open. [`Error::NameTooLong`];
+    /// [`Error::Unsafe`], [`Error::Io`] or [`Error::Full`] when it cannot be read for now.
+    pub fn open_maildrop(&self, mailbox: &MailboxName) -> Result<Maildrop, Error> {
+        Maildrop::open(&self.shared, mailbox)
+    }
+}
+
+/// Makes the directory `path` in `parent` if it is missing, durably, and checks that it is private
+/// enough to keep mail in (SEC-6).
+fn prepare(fs: &dyn Fs, path: &Path, parent: &Path) -> Result<(), Error> {
+    let created = fs.create_dir(path);
+    let was_there = created
+        .as_ref()
+        .is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists);
+    if !was_there {
+        let operation = "make (the directory it lies in has to exist and be writable)";
+        created.map_err(Error::io(operation, path))?;
+    }
+    let metadata = fs.metadata(path).map_err(Error::io("look at", path))?;
+    let reason = if metadata.kind != Kind::Directory {
+        "is not a directory: name a directory, not a symbolic link to one"
+    } else if !metadata.is_ours {
+        "belongs to another user: run as that user, or give it to yours with chown"
+    } else if metadata.mode & 0o022 != 0 {
+        "may be written by others: run chmod go-w on it"
+    } else {
+        return sync_parent(fs, parent, was_there).inspect_err(|_| {
+            if !was_there {
+                // The disk may have lost it although it can be seen, and the next sync would not
+                // tell (I9). When this fails, too, there is nothing more to be done.
+                fs.remove_dir(path).unwrap_or_default();
+            }
+        });
+    };
+    Err(Error::Unsafe {
+        path: path.to_owned(),
+        reason,
+    })
+}
+
+/// Makes the entry of a directory in `parent` durable; also when it was there, since who made it
+/// may not have come so far.
+fn sync_parent(fs: &dyn Fs, parent: &Path, was_there: bool) -> Result<(), Error> {
+    // The parent of the store may be a symbolic link; with the dot it is not the last component.
+    match fs.sync_dir(&parent.join(".")) {
+        // Then it was not us who made the entry.
+        Err(error) if was_there && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other.map_err(Error::io("make durable", parent)),
+    }
+}
+
+/// Removes the content of deliveries that were not finished.
+fn clean(fs: &dyn Fs, spool: &Path) -> Result<(), Error> {
+    for entry in fs.read_dir(spool).map_err(Error::io("read", spool))? {
+        let path = spool.join(&entry.name);
+        if entry.kind != Kind::Directory {
+            fs.unlink(&path).map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}

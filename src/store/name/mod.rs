@@ -1,0 +1,260 @@
+//! Names on disk: directories made from addresses, and message files.
+//!
+//! Pure functions of text. Nothing here looks at a disk or knows where a name is used.
+//!
+//! # Directories (SEC-5)
+//! A mailbox lives in `<domain>/<local part>`, each encoded on its own: an octet of `a-z` or `0-9`
+//! stays as it is; one of `.` `_` `+` `-` too, but not at the start, and a `.` not behind a `.`;
+//! every other octet becomes `%` and two lowercase hexadecimal digits. The empty text becomes a
+//! single `%`. So no name has a `/` or a NUL, none starts with a dot, none is `.` or `..`, and two
+//! texts never have the same name.
+//!
+//! # Message files
+//! `<secs>.<nonce>_<counter>.<host>,S=<octets on disk>,W=<octets with CRLF>`, where `secs` is the
+//! time of the delivery in seconds, `nonce` are 16 hexadecimal digits drawn at every start of the
+//! daemon, `counter` at least 8 hexadecimal digits, and S and W are what Maildir++ made of them.
+//! Programs that read the Maildir add `:2,` and flags when they move the file to `cur`; what stands
+//! before that is the *base*, and it never changes.
+//!
+//! The unique-id is a function of the base alone (I6): `<secs>.<nonce>_<counter>` for our own; for
+//! a file of another program its base if that is a legal unique-id, else the 128-bit FNV-1a hash
+//! of the base as 32 hexadecimal digits.
+//!
+//! # Failures
+//! None but names that are too long; every function is total.
+
+use std::fmt::Write as _;
+
+use crate::mail::UniqueId;
+
+use super::limits::{DIRECTORY_NAME_OCTETS_MAX, HOST_OCTETS_MAX};
+
+#[cfg(test)]
+mod tests;
+
+/// The name of the directory for `text`, a domain or a local part; `None` when it is too long.
+pub(super) fn encode_directory(text: &str) -> Option<String> {
+    if text.is_empty() {
+        return Some("%".to_owned());
+    }
+    let mut name = String::with_capacity(text.len());
+    let mut previous = None;
+    for octet in text.bytes() {
+        let stays = match octet {
+            b'a'..=b'z' | b'0'..=b'9' => true,
+            b'_' | b'+' | b'-' => previous.is_some(),
+            b'.' => previous.is_some_and(|previous| previous != b'.'),
+            _ => false,
+        };
+        if stays {
+            name.push(char::from(octet));
+        } else {
+            push_hex(&mut name, '%', octet);
+        }
+        previous = Some(octet);
+    }
+    (name.len() <= DIRECTORY_NAME_OCTETS_MAX).then_some(name)
+}
+
+/// The text whose directory has this name; `None` when [`encode_directory`] never gives it.
+pub(super) fn decode_directory(name: &str) -> Option<String> {
+    let mut octets = Vec::with_capacity(name.len());
+    let mut rest = name.bytes();
+    while let Some(octet) = rest.next() {
+        if octet != b'%' {
+            octets.push(octet);
+        } else if name.len() > 1 {
+            let high = hex_digit(rest.next()?)?;
+            let low = hex_digit(rest.next()?)?;
+            octets.push(high.checked_shl(4)? | low);
+        }
+    }
+    let text = String::from_utf8(octets).ok()?;
+    // One name for each text: what could be spelled otherwise is not ours.
+    (encode_directory(&text)? == name).then_some(text)
+}
+
+/// Appends `escape` and the two hexadecimal digits of `octet`.
+fn push_hex(out: &mut String, escape: char, octet: u8) {
+    out.push(escape);
+    for digit in [octet >> 4, octet & 15] {
+        out.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+    }
+}
+
+/// The value of a lowercase hexadecimal digit.
+fn hex_digit(octet: u8) -> Option<u8> {
+    if octet.is_ascii_uppercase() {
+        return None;
+    }
+    char::from(octet)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// The host name as it stands in file names.
+///
+/// The Maildir text asks for `/` and `:` to be written as `\057` and `\072`; here every octet that
+/// is not a letter, a digit, `.`, `-` or `_` is, so that a `,` cannot start a field.
+pub(super) fn escape_host(hostname: &str) -> String {
+    let mut host = String::new();
+    for octet in hostname.bytes() {
+        let mut piece = String::new();
+        if octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-' | b'_') {
+            piece.push(char::from(octet));
+        } else {
+            // Writing to a String cannot fail.
+            write!(piece, "\\{octet:03o}").unwrap_or_default();
+        }
+        if host.len().saturating_add(piece.len()) > HOST_OCTETS_MAX {
+            break;
+        }
+        host.push_str(&piece);
+    }
+    if host.is_empty() {
+        "localhost".to_owned()
+    } else {
+        host
+    }
+}
+
+/// What makes a message of this store unlike every other: drawn at the start, counted from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Serial {
+    /// Random, one for each life of the daemon.
+    pub(super) nonce: u64,
+    /// Counts the deliveries begun in that life.
+    pub(super) counter: u64,
+}
+
+impl Serial {
+    /// The text `<nonce>_<counter>`.
+    pub(super) fn render(self) -> String {
+        format!("{:016x}_{:08x}", self.nonce, self.counter)
+    }
+
+    /// Reads back what [`render`](Self::render) wrote.
+    fn parse(text: &str) -> Option<Self> {
+        let (nonce, counter) = text.split_once('_')?;
+        let parse = |digits: &str| u64::from_str_radix(digits, 16).ok();
+        let serial = Self {
+            nonce: parse(nonce)?,
+            counter: parse(counter)?,
+        };
+        (serial.render() == text).then_some(serial)
+    }
+}
+
+/// The name of a message file of this store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OwnName<'a> {
+    /// When the message was delivered, in seconds since 1970.
+    pub(super) secs: u64,
+    /// Which message it is.
+    pub(super) serial: Serial,
+    /// The host, as [`escape_host`] gave it.
+    pub(super) host: &'a str,
+    /// Octets on disk.
+    pub(super) stored_octets: u64,
+    /// Octets that RETR sends, before dot-stuffing.
+    pub(super) sent_octets: u64,
+}
+
+impl<'a> OwnName<'a> {
+    /// The file name, without flags.
+    pub(super) fn render(&self) -> String {
+        let Self {
+            secs,
+            serial,
+            host,
+            stored_octets,
+            sent_octets,
+        } = self;
+        let serial = serial.render();
+        format!("{secs}.{serial}.{host},S={stored_octets},W={sent_octets}")
+    }
+
+    /// Reads back the base of what [`render`](Self::render) wrote; `None` for any other name.
+    pub(super) fn parse(base: &'a [u8]) -> Option<Self> {
+        let base = std::str::from_utf8(base).ok()?;
+        let (secs, rest) = base.split_once('.')?;
+        let (serial, rest) = rest.split_once('.')?;
+        let (host, sizes) = rest.split_once(",S=")?;
+        let (stored, sent) = sizes.split_once(",W=")?;
+        let name = Self {
+            secs: secs.parse().ok()?,
+            serial: Serial::parse(serial)?,
+            host,
+            stored_octets: stored.parse().ok()?,
+            sent_octets: sent.parse().ok()?,
+        };
+        (!host.is_empty() && name.render() == base).then_some(name)
+    }
+}
+
+/// The part of a file name that never changes: all before the flags.
+pub(super) fn base(file_name: &[u8]) -> &[u8] {
+    memchr::memrchr_iter(b':', file_name)
+        .filter_map(|at| file_name.split_at_checked(at))
+        .find_map(|(base, flags)| flags.starts_with(b":2,").then_some(base))
+        .unwrap_or(file_name)
+}
+
+/// The seconds at the start of a base: the order in which messages are listed.
+///
+/// Zero when there are none, so that what comes later is always listed behind.
+pub(super) fn arrival_secs(base: &[u8]) -> u64 {
+    let digits = base
+        .split(|&octet| octet == b'.')
+        .next()
+        .unwrap_or_default();
+    std::str::from_utf8(digits)
+        .ok()
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or(0)
+}
+
+/// The octets that RETR sends, when the base tells them: its field `W=`.
+pub(super) fn sent_octets(base: &[u8]) -> Option<u64> {
+    let mut fields = base.split(|&octet| octet == b',').skip(1);
+    let value = fields.find_map(|field| field.strip_prefix(b"W="))?;
+    if !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// The unique-id of the message with this base.
+///
+/// Always there: the last resort, the hash, is a legal unique-id.
+pub(super) fn unique_id(base: &[u8]) -> Option<UniqueId> {
+    let preferred = OwnName::parse(base)
+        .map(|own| format!("{}.{}", own.secs, own.serial.render()))
+        .or_else(|| foreign_id(base).map(str::to_owned));
+    preferred
+        .and_then(|text| UniqueId::parse(&text))
+        .or_else(|| UniqueId::parse(&hash(base)))
+}
+
+/// The base of a file that another program delivered, unless it looks like the unique-id of one of
+/// our own messages and could be mistaken for it.
+fn foreign_id(base: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(base).ok()?;
+    let looks_like_ours = text
+        .split_once('.')
+        .is_some_and(|(_, s)| Serial::parse(s).is_some());
+    (!looks_like_ours).then_some(text)
+}
+
+/// The 128-bit FNV-1a hash of a base, with the offset basis and the prime of its authors.
+///
+/// It keeps accidental collisions away; whoever may write into the Maildir needs no collision to do
+/// harm.
+fn hash(base: &[u8]) -> String {
+    const OFFSET_BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    let hash = base.iter().fold(OFFSET_BASIS, |hash, &octet| {
+        (hash ^ u128::from(octet)).wrapping_mul(PRIME)
+    });
+    format!("{hash:032x}")
+}

@@ -1,0 +1,213 @@
+//! Names on disk, against tables and against arbitrary text.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn directory_names_keep_what_is_harmless_and_encode_the_rest() {
+    for (text, expect) in [
+        ("bob", "bob"),
+        ("bob+news", "bob+news"),
+        ("b.o_b-1", "b.o_b-1"),
+        ("", "%"),
+        ("%", "%25"),
+        (".", "%2e"),
+        ("..", "%2e%2e"),
+        (".bob", "%2ebob"),
+        ("a..b", "a.%2eb"),
+        ("a...b", "a.%2e%2eb"),
+        ("a.", "a."),
+        ("-x", "%2dx"),
+        ("_x", "%5fx"),
+        ("+x", "%2bx"),
+        ("../../etc/passwd", "%2e%2e%2f.%2e%2fetc%2fpasswd"),
+        ("a\0b", "a%00b"),
+        ("Bob", "%42ob"),
+        ("a b", "a%20b"),
+        ("jos\u{e9}", "jos%c3%a9"),
+        ("[127.0.0.1]", "%5b127.0.0.1%5d"),
+        (".facteur", "%2efacteur"),
+    ] {
+        assert_eq!(encode_directory(text).as_deref(), Some(expect), "{text:?}");
+        assert_eq!(
+            decode_directory(expect).as_deref(),
+            Some(text),
+            "{expect:?}"
+        );
+    }
+}
+
+#[test]
+fn a_directory_name_has_at_most_240_octets() {
+    assert!(encode_directory(&"a".repeat(240)).is_some());
+    assert!(encode_directory(&"a".repeat(241)).is_none());
+    assert!(encode_directory(&" ".repeat(80)).is_some());
+    assert!(encode_directory(&" ".repeat(81)).is_none());
+}
+
+#[test]
+fn directory_names_of_others_are_not_decoded() {
+    for name in [
+        "%", "%61", "%2", "%2G", "%2E", "A", "a..b", ".a", "-a", "%ff", "a b", "é",
+    ] {
+        let expect = (name == "%").then(String::new);
+        assert_eq!(decode_directory(name), expect, "{name:?}");
+    }
+    assert_eq!(decode_directory(""), None);
+}
+
+/// Text with many of the characters that matter.
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![".*", "[./%a-bA-B+_-]{0,12}", "[.]{0,5}", "[a-z.]{230,250}"]
+}
+
+proptest! {
+    #[test]
+    fn directory_names_are_safe_and_come_back(text in any_text()) {
+        if let Some(name) = encode_directory(&text) {
+            prop_assert!(!name.is_empty() && name.len() <= 240);
+            prop_assert!(!name.contains(['/', '\0']));
+            prop_assert!(!name.starts_with('.') && !name.contains(".."));
+            prop_assert!(name.bytes().all(|octet| octet.is_ascii_graphic()));
+            prop_assert!(!name.bytes().any(|octet| octet.is_ascii_uppercase()));
+            prop_assert_eq!(decode_directory(&name), Some(text));
+        } else {
+            prop_assert!(text.len() > 80);
+        }
+    }
+
+    #[test]
+    fn different_texts_have_different_directory_names(a in any_text(), b in any_text()) {
+        let (left, right) = (encode_directory(&a), encode_directory(&b));
+        prop_assert_eq!(left.is_some() && left == right, left.is_some() && a == b);
+    }
+
+    #[test]
+    fn decoding_any_name_gives_a_text_with_that_name(name in any_text()) {
+        if let Some(text) = decode_directory(&name) {
+            prop_assert_eq!(encode_directory(&text), Some(name));
+        }
+    }
+
+    #[test]
+    fn own_names_come_back_with_and_without_flags(
+        secs: u64, nonce: u64, counter: u64, stored: u64, sent: u64, hostname in ".*",
+        flags in "(:2,[DFPRST]{0,6})?",
+    ) {
+        let host = escape_host(&hostname);
+        let name = OwnName {
+            secs,
+            serial: Serial { nonce, counter },
+            host: &host,
+            stored_octets: stored,
+            sent_octets: sent,
+        };
+        let file_name = name.render() + &flags;
+        prop_assert!(file_name.len() <= 240 && !file_name.contains('/'));
+        let base = base(file_name.as_bytes());
+        prop_assert_eq!(OwnName::parse(base), Some(name));
+        prop_assert_eq!(arrival_secs(base), secs);
+        prop_assert_eq!(sent_octets(base), Some(sent));
+        let unique_id = unique_id(base).unwrap();
+        prop_assert_eq!(unique_id.as_str(), format!("{secs}.{nonce:016x}_{counter:08x}"));
+    }
+
+    #[test]
+    fn any_file_name_has_a_unique_id_that_flags_do_not_change(
+        octets in proptest::collection::vec(any::<u8>(), 1..200), flags in "[a-zA-Z]{0,8}",
+    ) {
+        let before = unique_id(base(&octets));
+        prop_assert!(before.is_some());
+        let flagged = [base(&octets), b":2,", flags.as_bytes()].concat();
+        prop_assert_eq!(unique_id(base(&flagged)), before);
+    }
+}
+
+#[test]
+fn foreign_names_give_unique_ids() {
+    let long = format!("1.{}", "x".repeat(69));
+    for (name, expect) in [
+        ("1700000000.M1P2.host:2,S", "1700000000.M1P2.host"),
+        (
+            "1700000000.M1P2.host,S=5,W=6:2,",
+            "1700000000.M1P2.host,S=5,W=6",
+        ),
+        ("a:2,S:2,F", "a:2,S"),
+        ("a:1,S", "a:1,S"),
+        ("a b", "a68d62c6038b5822836dbc79780dff7a"),
+        (long.as_str(), &hash(long.as_bytes())),
+        // The unique-id of one of ours, but not its name.
+        (
+            "1.0123456789abcdef_00000001",
+            &hash(b"1.0123456789abcdef_00000001"),
+        ),
+        (
+            "1.0123456789abcdef_00000001.host",
+            "1.0123456789abcdef_00000001.host",
+        ),
+    ] {
+        let found = unique_id(base(name.as_bytes())).unwrap();
+        assert_eq!(found.as_str(), expect, "{name}");
+    }
+}
+
+#[test]
+fn the_hash_is_fnv_1a_of_128_bits() {
+    assert_eq!(hash(b""), "6c62272e07bb014262b821756295c58d");
+    assert_eq!(hash(b"a"), "d228cb696f1a8caf78912b704e4a8964");
+    assert_eq!(hash(b"foobar"), "343e1662793c64bf6f0d3597ba446f18");
+}
+
+#[test]
+fn only_exact_names_are_our_own() {
+    let own = "17.0123456789abcdef_00000001.host,S=5,W=6";
+    assert!(OwnName::parse(own.as_bytes()).is_some());
+    for other in [
+        "017.0123456789abcdef_00000001.host,S=5,W=6",
+        "17.0123456789ABCDEF_00000001.host,S=5,W=6",
+        "17.0123456789abcdef_1.host,S=5,W=6",
+        "17.0123456789abcdef_00000001.,S=5,W=6",
+        "17.0123456789abcdef_00000001.host,S=5",
+        "17.0123456789abcdef_00000001.host,W=6,S=5",
+        "17.0123456789abcdef_00000001.host,S=5,W=+6",
+        "+17.0123456789abcdef_00000001.host,S=5,W=6",
+        "17.0123456789abcdef_00000001.host,S=5,W=99999999999999999999",
+        "",
+    ] {
+        assert_eq!(OwnName::parse(other.as_bytes()), None, "{other}");
+    }
+}
+
+#[test]
+fn sizes_and_times_of_foreign_names_are_read_where_they_are_given() {
+    for (name, secs, sent) in [
+        ("5.x.y,S=1,W=2", 5, Some(2)),
+        ("5.x.y,W=2,S=1", 5, Some(2)),
+        ("5.x.y,S=1", 5, None),
+        ("5.x.y,W=", 5, None),
+        ("5.x.y,W=-1", 5, None),
+        ("5.x.y,W=99999999999999999999", 5, None),
+        ("W=2", 0, None),
+        ("x.5", 0, None),
+        ("99999999999999999999.x", 0, None),
+    ] {
+        assert_eq!(arrival_secs(name.as_bytes()), secs, "{name}");
+        assert_eq!(sent_octets(name.as_bytes()), sent, "{name}");
+    }
+}
+
+#[test]
+fn the_host_in_a_file_name_is_escaped_as_the_maildir_text_says() {
+    for (hostname, expect) in [
+        ("mail.example.org", "mail.example.org"),
+        ("a/b:c", "a\\057b\\072c"),
+        ("a,S=1", "a\\054S\\0751"),
+        ("", "localhost"),
+        ("é", "\\303\\251"),
+    ] {
+        assert_eq!(escape_host(hostname), expect, "{hostname}");
+    }
+    assert_eq!(escape_host(&"x".repeat(300)).len(), 100);
+    assert_eq!(escape_host(&"/".repeat(300)).len(), 100);
+}

@@ -1,0 +1,264 @@
+//! What all parts of an open store share: the disk, the names, and the Mutex.
+//!
+//! Private to the room. The state behind the Mutex is reached only through the methods here, each
+//! of which takes it, looks, and gives it back.
+//!
+//! # Invariants
+//! - No system call is made while the Mutex is held, and nothing else is locked meanwhile (L1, L3).
+//!   No method returns a guard.
+//! - A directory is synced only through [`Shared::sync_directory`], which counts the failures. What
+//!   rests on several syncs compares that count before and after with [`Shared::check_syncs`]: the
+//!   kernel tells a failure to one caller only, and forgets the entries of all (I9).
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+
+use crate::{clock::Clock, mail::MailboxName};
+
+use super::{
+    error::Error,
+    fs::{File, Fs},
+    limits::KNOWN_MAILBOXES_MAX,
+    maildir::Maildir,
+    name::{OwnName, Serial},
+};
+
+/// The inside of a [`MessageStore`](super::MessageStore), its deliveries and its maildrops.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) fs: Arc<dyn Fs>,
+    pub(super) clock: Clock,
+    pub(super) root: PathBuf,
+    pub(super) spool: PathBuf,
+    /// As it stands in file names.
+    pub(super) host: String,
+    pub(super) nonce: u64,
+    pub(super) n_deliveries: AtomicU64,
+    pub(super) state: Mutex<State>,
+    /// Keeps other daemons out as long as anything of this store is alive (I11).
+    #[expect(dead_code, reason = "held for its lock, which ends when it is dropped")]
+    pub(super) lock: Box<dyn File>,
+}
+
+/// What changes while the store is open.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Mailboxes whose maildrop is open.
+    open_maildrops: HashSet<MailboxName>,
+    /// Messages that may be found on disk and must not be shown, by their counter (I4).
+    invisible: HashMap<u64, Invisible>,
+    /// Mailboxes whose directories are known to survive a power cut.
+    known_mailboxes: HashSet<MailboxName>,
+    /// Directories that the disk may have lost although they can be seen.
+    doubtful: HashSet<PathBuf>,
+    /// How often a directory could not be synced.
+    n_failed_syncs: u64,
+}
+
+/// Why a message must not be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Invisible {
+    /// It is not durable yet.
+    Committing,
+    /// Its delivery failed and it could not be unlinked.
+    Stuck,
+    /// Its delivery failed and it was unlinked, perhaps after somebody read the directory.
+    Withdrawn,
+}
+
+/// What a delivery found when it began to be committed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SyncMark(u64);
+
+/// The right to the one session of a maildrop (RFC 1939 §4); it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Claim {
+    shared: Arc<Shared>,
+    mailbox: MailboxName,
+}
+
+impl Claim {
+    /// Takes the maildrop of `mailbox`.
+    ///
+    /// # Errors
+    /// [`Error::InUse`].
+    pub(super) fn take(shared: &Arc<Shared>, mailbox: &MailboxName) -> Result<Self, Error> {
+        if !shared.state.lock().open_maildrops.insert(mailbox.clone()) {
+            return Err(Error::InUse {
+                mailbox: mailbox.clone(),
+            });
+        }
+        Ok(Self {
+            shared: Arc::clone(shared),
+            mailbox: mailbox.clone(),
+        })
+    }
+
+    /// The store of the maildrop.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut state = self.shared.state.lock();
+        state.open_maildrops.remove(&self.mailbox);
+        if state.open_maildrops.is_empty() {
+            // Nobody is reading a directory now, so nobody can have seen them.
+            state
+                .invisible
+                .retain(|_, why| *why != Invisible::Withdrawn);
+        }
+    }
+}
+
+impl Shared {
+    /// A serial that no message ever had.
+    pub(super) fn next_serial(&self) -> Serial {
+        let counter = self.n_deliveries.fetch_add(1, Ordering::Relaxed);
+        Serial {
+            nonce: self.nonce,
+            counter,
+        }
+    }
+
+    /// Where the Maildir of `mailbox` is.
+    ///
+    /// # Errors
+    /// [`Error::NameTooLong`].
+    pub(super) fn maildir(&self, mailbox: &MailboxName) -> Result<Maildir, Error> {
+        Maildir::of(&self.root, mailbox).ok_or_else(|| Error::NameTooLong {
+            mailbox: mailbox.clone(),
+        })
+    }
+
+    /// Makes the entries of a directory durable.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Full`]; the call must not be repeated for the same entries.
+    pub(super) fn sync_directory(&self, path: &Path) -> Result<(), Error> {
+        self.fs.sync_dir(path).map_err(|error| {
+            // A directory that does not exist has no entries to lose.
+            if error.kind() != io::ErrorKind::NotFound {
+                let mut state = self.state.lock();
+                state.n_failed_syncs = state.n_failed_syncs.wrapping_add(1);
+            }
+            Error::io("make durable", path)(error)
+        })
+    }
+
+    /// How matters stand before the first entry is made.
+    pub(super) fn sync_mark(&self) -> SyncMark {
+        SyncMark(self.state.lock().n_failed_syncs)
+    }
+
+    /// Whether a sync of any directory failed since `mark`.
+    pub(super) fn has_failed_since(&self, mark: SyncMark) -> bool {
+        self.state.lock().n_failed_syncs != mark.0
+    }
+
+    /// Makes sure that no sync of any directory failed since `mark`: it might have been ours.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn check_syncs(&self, mark: SyncMark) -> Result<(), Error> {
+        if self.has_failed_since(mark) {
+            let reason = "the disk failed for somebody else at the same time";
+            return Err(Error::io("make durable", &self.root)(io::Error::other(
+                reason,
+            )));
+        }
+        Ok(())
+    }
+
+    /// Keeps the message out of every listing until it is shown or withdrawn.
+    pub(super) fn hide(&self, serial: Serial) {
+        self.state
+            .lock()
+            .invisible
+            .insert(serial.counter, Invisible::Committing);
+    }
+
+    /// Lets the message, now durable, be seen.
+    pub(super) fn show(&self, serial: Serial) {
+        self.state.lock().invisible.remove(&serial.counter);
+    }
+
+    /// Forgets the message of a failed delivery, as far as that can be done.
+    pub(super) fn withdraw(&self, serial: Serial, is_stuck: bool) {
+        let mut state = self.state.lock();
+        if is_stuck {
+            state.invisible.insert(serial.counter, Invisible::Stuck);
+        } else if state.open_maildrops.is_empty() {
+            state.invisible.remove(&serial.counter);
+        } else {
+            state.invisible.insert(serial.counter, Invisible::Withdrawn);
+        }
+    }
+
+    /// Makes the function that tells whether a message may be shown, by its base. To be asked about
+    /// what was read from the disk before.
+    pub(super) fn visibility(&self) -> impl Fn(&[u8]) -> bool + use<> {
+        let invisible: HashSet<u64> = self.state.lock().invisible.keys().copied().collect();
+        let nonce = self.nonce;
+        move |base| {
+            invisible.is_empty()
+                || !OwnName::parse(base).is_some_and(|name| {
+                    name.serial.nonce == nonce && invisible.contains(&name.serial.counter)
+                })
+        }
+    }
+
+    /// Whether the directories of `mailbox` are known to survive a power cut.
+    pub(super) fn is_known(&self, mailbox: &MailboxName) -> bool {
+        self.state.lock().known_mailboxes.contains(mailbox)
+    }
+
+    /// Remembers that the directories of `mailboxes` survive a power cut.
+    pub(super) fn remember<'a>(&self, mailboxes: impl IntoIterator<Item = &'a MailboxName>) {
+        let mut state = self.state.lock();
+        for mailbox in mailboxes {
+            if state.known_mailboxes.contains(mailbox) {
+                continue;
+            }
+            if state.known_mailboxes.len() >= KNOWN_MAILBOXES_MAX {
+                state.known_mailboxes.clear();
+            }
+            state.known_mailboxes.insert(mailbox.clone());
+        }
+    }
+
+    /// Forgets `mailbox`, because somebody removed its directories.
+    pub(super) fn forget(&self, mailbox: &MailboxName) {
+        self.state.lock().known_mailboxes.remove(mailbox);
+    }
+
+    /// The first of `directories` that the disk may have lost.
+    pub(super) fn find_doubtful<'a>(&self, directories: &'a [PathBuf]) -> Option<&'a PathBuf> {
+        let doubtful = &self.state.lock().doubtful;
+        directories.iter().find(|path| doubtful.contains(*path))
+    }
+
+    /// Marks `directories` as perhaps lost by the disk.
+    pub(super) fn doubt(&self, directories: &[PathBuf]) {
+        self.state
+            .lock()
+            .doubtful
+            .extend(directories.iter().cloned());
+    }
+
+    /// Takes the mark from a directory that is no longer there.
+    pub(super) fn settle(&self, directory: &Path) {
+        self.state.lock().doubtful.remove(directory);
+    }
+}
