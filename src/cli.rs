@@ -6,22 +6,26 @@ use clap::Parser;
 
 use crate::config::{self, Config, Listen, LogLevel};
 
+const AFTER_HELP: &str = "\
+Without arguments facteur serves: SMTP on 127.0.0.1:65434 and [::1]:65434, POP3 on 127.0.0.1:65433
+and [::1]:65433, mail under ./mail.
+
+Exit codes: 0 stopped as asked, 1 failure, 2 usage or configuration, 75 the mail directory is in
+use by another facteur.
+
+Signals: SIGTERM and SIGINT finish what is under way and stop; a second one stops at once.";
+
 /// facteur, a mail daemon for one machine: SMTP in, Maildir on disk, POP3 out.
 #[derive(Clone, Debug, Default, Parser)]
 #[command(
     name = "facteur",
     version,
     about,
-    after_help = "Without arguments facteur serves: SMTP on 127.0.0.1:65434 and [::1]:65434, POP3 on \
-                  127.0.0.1:65433 and [::1]:65433, mail under ./mail.\n\n\
-                  Exit codes: 0 stopped as asked, 1 failure, 2 usage or configuration, 75 the mail \
-                  directory is in use by another facteur.\n\n\
-                  Signals: SIGTERM and SIGINT finish what is under way and stop; a second one stops \
-                  at once."
+    after_help = AFTER_HELP
 )]
 pub struct Arguments {
-    /// Where SMTP listens, for example 127.0.0.1:65434; may be given several times; port 0 takes any
-    /// free port; "off" switches SMTP off
+    /// Where SMTP listens, for example 127.0.0.1:65434; may be given several times; port 0 takes
+    /// any free port; "off" switches SMTP off
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     pub smtp: Vec<ListenOrOff>,
 

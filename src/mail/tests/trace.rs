@@ -347,9 +347,18 @@ fn utf8_is_needed_where_it_was_declared_and_stands_in_the_header() {
     let undeclared = declared.replace("UTF8SMTP", "ESMTP");
     for (head, expect) in [
         (format!("{declared}Subject: d\u{e9}j\u{e0}\n\nvu\n"), true),
-        (format!("{declared}Subject: again\n\nd\u{e9}j\u{e0} vu\n"), false),
-        (format!("{declared}Subject: again\r\n\r\nd\u{e9}j\u{e0} vu\r\n"), false),
-        (format!("{undeclared}Subject: d\u{e9}j\u{e0}\n\nvu\n"), false),
+        (
+            format!("{declared}Subject: again\n\nd\u{e9}j\u{e0} vu\n"),
+            false,
+        ),
+        (
+            format!("{declared}Subject: again\r\n\r\nd\u{e9}j\u{e0} vu\r\n"),
+            false,
+        ),
+        (
+            format!("{undeclared}Subject: d\u{e9}j\u{e0}\n\nvu\n"),
+            false,
+        ),
     ] {
         assert_eq!(needs_utf8(head.as_bytes()), expect, "{head:?}");
     }

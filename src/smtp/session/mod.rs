@@ -187,8 +187,8 @@ pub enum ContentEnd {
     TooLarge,
     /// It was larger than the limit, and its end did not come for as much again.
     Overrun,
-    /// It has a line ending that is not the session's own: what was found. A chunk has been read to its
-    /// end, other content not.
+    /// It has a line ending that is not the session's own: what was found. A chunk has been read to
+    /// its end, other content not.
     LineEndingFault(&'static str),
 }
 
