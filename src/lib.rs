@@ -1,11 +1,143 @@
-//! facteur: a thread-per-connection mail daemon.
+//! facteur, the postman: a mail daemon for one machine.
+//!
+//! Mail comes in over SMTP, lies in plain Maildirs, and goes out over POP3. One operating system
+//! thread serves one client. These pages are the description of the architecture; the README tells
+//! how to use the program.
+//!
+//! # What it is for, and what it is not
+//!
+//! facteur answers `250` only when the message will survive a power cut, gives back exactly the
+//! octets that it was given, and starts with nothing configured.
+//!
+//! It is a message store, not a relay: it never opens a connection to another host, never starts a
+//! program, never parses MIME, never changes a message beyond the two trace headers that RFC 5321
+//! §4.4 asks for. There is no async runtime and no `unsafe`.
+//!
+//! # The shape
+//!
+//! ```text
+//!             main: configuration, one MessageStore, signals
+//!               │
+//!      ┌────────┴──────────┐
+//!  smtp-listener       pop3-listener       a thread each: accept in a loop
+//!      │ │ │               │ │ │
+//!   smtp-1 smtp-2 …     pop3-3 pop3-4 …    a thread for each client
+//!      │                   │
+//!  ┌───┴──────────┐    ┌───┴──────────┐
+//!  │ Connection   │    │ Connection   │    octets, lines, deadlines
+//!  │ smtp::Session│    │ pop3::Session│    pure state machines
+//!  └───┬──────────┘    └───┬──────────┘
+//!      │ Delivery          │ Maildrop
+//!      └───────┬───────────┘
+//!        MessageStore                      a Mutex-guarded mailbox directory
+//!              │
+//!    mail/<domain>/<local part>/{tmp,new,cur}
+//! ```
+//!
+//! The two ports, the two loops and the two protocols are separate; the store is all they share.
+//!
+//! # The rooms
+//!
+//! Each module is a room. "May use" names every other room that it may use; a test reads every
+//! path of the source and enforces it.
+//!
+//! | Room | Lives there | May use | Must never |
+//! |---|---|---|---|
+//! | [`mail`] | addresses, envelopes, trace headers, SASL | – | do I/O, read a clock, log |
+//! | [`wire`] | lines, line endings, dot-stuffing, the cut of TOP | – | know a verb |
+//! | [`clock`] | the only reader of system time | – | be global |
+//! | [`smtp`] | commands, replies, the session | `mail` | see a socket, a file, a clock, the log |
+//! | [`pop3`] | commands, responses, the session | `mail` | the same; and never `smtp` |
+//! | [`accounts`] | who receives, who may log in | `mail` | log or show a secret |
+//! | [`store`] | Maildirs, the Mutex | `mail`, `clock` | speak a protocol, log |
+//! | [`server`] | sockets, threads, drivers, the mail log | all above | parse syntax, touch files |
+//! | [`config`] | TOML to settings | all above | be kept in a session |
+//! | [`daemon`], [`signals`], [`cli`] | assembly, start, stop | all above | hold logic |
+//!
+//! # The seam
+//!
+//! A session is a value with two functions. It gives a `Step`: at most one reply, then exactly one
+//! `Action`; the driver in [`server`] sends the one, performs the other and hands back one
+//! `Outcome`. So all of a protocol's decisions can be tested without a socket, and all of the
+//! socket's accidents reach the protocol as words: a session knows `ShuttingDown` and
+//! `ContentTooSlow`, not `EAGAIN`.
+//!
+//! *A delivery, straight through:* accept → thread → octets → [`wire::LineBuffer`] →
+//! [`smtp::Command`] → [`smtp::Session`] → [`smtp::Reply`]; MAIL opens a transaction; RCPT is one
+//! look-up; DATA begins a [`store::Delivery`], 354 is said, the trace headers and then the content
+//! go through [`wire::DotDecoder`] into it; at the final dot `commit` makes it durable, and only
+//! then is 250 said.
+//!
+//! *A retrieval, straight through:* PASS → [`accounts`] → [`store::MessageStore::open_maildrop`]
+//! (lock, snapshot); STAT, LIST, UIDL, DELE, RSET are answered from the snapshot; RETR and TOP open
+//! the file, say `+OK`, and send it through [`wire::DotEncoder`]; QUIT removes what is marked with
+//! one call, and `+OK` is said when that is durable.
+//!
+//! # The store on disk
+//!
+//! ```text
+//! mail/                                   0700, ours alone
+//!   .facteur/store.lock                   held by the one daemon that serves this store
+//!   .facteur/tmp/                         deliveries under way; emptied at start
+//!   example.com/bob/{tmp,new,cur}/        a Maildir for each mailbox
+//!     new/1732345678.9f…_00000001.localhost,S=1042,W=1071
+//! ```
+//!
+//! A delivery is written to `.facteur/tmp` and synced; linked or renamed into `new/` of every
+//! recipient; each `new/` is synced; only then is it acknowledged and visible. Every state that a
+//! power cut can leave is one of: nothing; a file in `.facteur/tmp`, removed at the next start; the
+//! whole file in some or all of the mailboxes of a message that was not acknowledged; the whole
+//! file in all of them. Lines on disk end in LF, as Maildir readers expect; because a bare CR or
+//! LF never gets in, turning LF into CRLF gives back the octets that came.
+//!
+//! # Invariants
+//!
+//! Each has tests that fail when it is broken.
+//!
+//! - I1: what was acknowledged is in every recipient's mailbox, octet for octet, after any crash
+//!   and restart, until it is deleted.
+//! - I2: after `+OK` to a QUIT with deletions they never come back.
+//! - I3: without QUIT nothing is deleted.
+//! - I4: nothing is visible over POP3 before it is durable and whole.
+//! - I5: of what was not acknowledged there is no copy or one whole copy in a mailbox, never a
+//!   part.
+//! - I6: a unique-id never changes and is never reused.
+//! - I9: no acknowledgement rests on data whose sync failed; no sync is repeated.
+//! - I10: when disk, descriptors, threads or memory run out, clients get 4yz or `-ERR`, nothing is
+//!   lost, and the service resumes by itself.
+//! - I11: two daemons never serve one store.
+//! - I12: no path made from the network leaves the store.
+//!
+//! # Security
+//!
+//! - SEC-1: line endings are strict; the first line fixes CRLF or (from this machine only) LF, and
+//!   no other sequence ends a content: see [`wire`].
+//! - SEC-4: no program is ever started. SEC-10: there is no MIME parser.
+//! - SEC-5: names from the network are encoded before they are part of a path: see [`store`].
+//! - SEC-6: the store is ours alone, and no symbolic link in it is followed.
+//! - SEC-7: nothing from the network reaches the log or a trace header unescaped.
+//! - SEC-8: every buffer, count and wait has a limit, named with its reason:
+//!   [`smtp::limits`], [`pop3::limits`], [`server::limits`].
+//! - SEC-13: a client that begins with something else than a command is turned away.
+//! - SEC-14: without accounts and TLS only loopback addresses are listened on: see [`config`].
+//! - SEC-17: a panic ends one session only.
+//!
+//! # Left for later, with its place
+//!
+//! A journal in front of the Maildir belongs into [`store`], behind the same four calls. TLS goes
+//! between socket and `Connection`; the sessions know `StartTls` already and are told by their
+//! settings that it is not offered. A list of accounts answers the questions that [`accounts`]
+//! answers today.
 
 pub mod accounts;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod daemon;
 pub mod mail;
 pub mod pop3;
+pub mod server;
+pub mod signals;
 pub mod smtp;
 pub mod store;
 pub mod wire;

@@ -1,3 +1,112 @@
-//! The facteur program.
+//! The facteur program: reads the configuration, opens the store, starts the two listeners, waits
+//! for a signal.
+//!
+//! Exit codes: 0 stopped as asked, 1 failure, 2 usage or configuration, 75 store in use.
 
-fn main() {}
+use std::error::Error as StdError;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+
+use facteur::cli::Arguments;
+use facteur::clock::Clock;
+use facteur::config::{self, Config};
+use facteur::daemon::{self, Banner, Daemon, Sockets};
+use facteur::server::WithSources;
+use facteur::signals;
+use facteur::store::{self, MessageStore};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Standard error is all there is to tell it; when it is closed, the code says enough.
+            drop(writeln!(
+                io::stderr(),
+                "facteur: {}",
+                WithSources(failure.error())
+            ));
+            failure.code()
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let config = arguments.configuration().map_err(Failure::Config)?;
+    if arguments.check {
+        return Ok(writeln!(io::stdout(), "the configuration is valid")?);
+    }
+    start_log(&config);
+    let mut signals = signals::Receiver::new()?;
+    let clock = Clock::system();
+    let sockets = Sockets::open(&config).map_err(Failure::Daemon)?;
+    let settings = store::Settings {
+        root: config.mail.clone(),
+        hostname: config.hostname.0.as_str().to_owned(),
+    };
+    let store = Arc::new(MessageStore::open(settings, clock.clone()).map_err(Failure::Store)?);
+    let daemon = Daemon::start(&config, sockets, &store, &clock).map_err(Failure::Daemon)?;
+    let mail = std::path::absolute(&config.mail)?;
+    let mut stdout = io::stdout();
+    write!(
+        stdout,
+        "{}",
+        Banner {
+            daemon: &daemon,
+            mail: &mail
+        }
+    )?;
+    stdout.flush()?;
+    log::info!("ready");
+    let signal = signals.wait_for_stop();
+    log::info!("{signal}: stopping");
+    match daemon.stop() {
+        0 => log::info!("stopped"),
+        sessions => log::warn!("stopped with {sessions} sessions that did not end in time"),
+    }
+    Ok(())
+}
+
+fn start_log(config: &Config) {
+    env_logger::Builder::new()
+        .filter_level(config.log_level.0)
+        .format_target(false)
+        .init();
+}
+
+/// Why the program ends with a failure.
+#[derive(Debug)]
+enum Failure {
+    Config(config::Error),
+    Daemon(daemon::Error),
+    Store(store::Error),
+    Io(io::Error),
+}
+
+impl Failure {
+    fn code(&self) -> ExitCode {
+        match self {
+            Self::Config(_) => ExitCode::from(2),
+            Self::Store(store::Error::StoreInUse { .. }) => ExitCode::from(75),
+            Self::Store(_) | Self::Daemon(_) | Self::Io(_) => ExitCode::FAILURE,
+        }
+    }
+
+    fn error(&self) -> &(dyn StdError + 'static) {
+        match self {
+            Self::Config(error) => error,
+            Self::Daemon(error) => error,
+            Self::Store(error) => error,
+            Self::Io(error) => error,
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}

@@ -1,0 +1,377 @@
+//! Assembly: from a configuration and a store to two listeners, and their orderly end.
+//!
+//! Holds no logic of its own beyond the order of things. Starting: sockets first (a port in use is
+//! told before anything is made), then the listeners on a store that `main` has opened. Stopping:
+//! no more clients, then wait for the sessions to finish what is under way.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::accounts::{self, Accounts};
+use crate::clock::Clock;
+use crate::config::{Config, Listen, PerAddress};
+use crate::pop3;
+use crate::server::{self, Caps, Listener, Patience, Registry, Service, Sessions, limits};
+use crate::smtp;
+use crate::store::MessageStore;
+
+/// Why the daemon cannot start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// An address cannot be listened on: free it or configure another.
+    Bind {
+        /// Which protocol.
+        service: Service,
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system gives no thread or pipe for a listener.
+    Start(io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind {
+                service,
+                address,
+                source,
+            } => {
+                write!(f, "cannot listen on {address} for {service}")?;
+                if source.kind() == io::ErrorKind::AddrInUse {
+                    write!(
+                        f,
+                        " (is another facteur running? --{service} ADDR takes another port)"
+                    )?;
+                }
+                Ok(())
+            }
+            Self::Start(_) => f.write_str("cannot start a listener"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Bind { source, .. } | Self::Start(source) => Some(source),
+        }
+    }
+}
+
+/// The sockets of all listeners, not yet served.
+#[derive(Debug)]
+pub struct Sockets {
+    smtp: Vec<TcpListener>,
+    pop3: Vec<TcpListener>,
+}
+
+impl Sockets {
+    /// Opens every socket of the configuration. A machine without IPv6 is noted, not an error, as
+    /// long as the protocol has another address.
+    ///
+    /// # Errors
+    /// [`Error::Bind`].
+    pub fn open(config: &Config) -> Result<Self, Error> {
+        Ok(Self {
+            smtp: bind_all(Service::Smtp, &config.smtp)?,
+            pop3: bind_all(Service::Pop3, &config.pop3)?,
+        })
+    }
+}
+
+fn bind_all(service: Service, listens: &[Listen]) -> Result<Vec<TcpListener>, Error> {
+    let mut sockets = Vec::new();
+    for &Listen { address } in listens {
+        match server::bind(address) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) if lacks_ipv6(address, &error) && listens.len() > 1 => {
+                log::info!("no IPv6 here: {service} does not listen on {address}");
+            }
+            Err(source) => {
+                return Err(Error::Bind {
+                    service,
+                    address,
+                    source,
+                });
+            }
+        }
+    }
+    Ok(sockets)
+}
+
+fn lacks_ipv6(address: SocketAddr, error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let missing = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL];
+    address.is_ipv6()
+        && missing
+            .iter()
+            .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// A daemon that serves.
+#[derive(Debug)]
+pub struct Daemon {
+    registry: Arc<Registry>,
+    clock: Clock,
+    smtp: Vec<SocketAddr>,
+    pop3: Vec<SocketAddr>,
+    listeners: Vec<(io::PipeWriter, JoinHandle<()>)>,
+}
+
+impl Daemon {
+    /// Starts the two listeners on `store`.
+    ///
+    /// # Errors
+    /// [`Error::Start`].
+    pub fn start(
+        config: &Config,
+        sockets: Sockets,
+        store: &Arc<MessageStore>,
+        clock: &Clock,
+    ) -> Result<Self, Error> {
+        let accounts = Arc::new(Accounts::open(&accounts::Settings {
+            hostname: config.hostname.0.clone(),
+            domains: config
+                .domains
+                .iter()
+                .map(|domain| domain.0.clone())
+                .collect(),
+            subaddress: config.subaddress.0,
+        }));
+        let registry = Arc::new(Registry::new(caps(config)));
+        let session = config
+            .limits
+            .session_seconds
+            .0
+            .map(std::time::Duration::from_secs);
+        let smtp_sessions = Sessions::Smtp(server::smtp::Shared {
+            store: Arc::clone(store),
+            accounts: Arc::clone(&accounts),
+            clock: clock.clone(),
+            settings: Arc::new(smtp_settings(config)),
+        });
+        let pop3_sessions = Sessions::Pop3(server::pop3::Shared {
+            store: Arc::clone(store),
+            accounts,
+            settings: pop3_settings(config),
+        });
+        let mut daemon = Self {
+            registry,
+            clock: clock.clone(),
+            smtp: addresses(&sockets.smtp),
+            pop3: addresses(&sockets.pop3),
+            listeners: Vec::new(),
+        };
+        let idle = config.limits.smtp_idle_seconds.as_seconds();
+        daemon.listen(sockets.smtp, smtp_sessions, Patience { idle, session })?;
+        let idle = config.limits.pop3_idle_seconds.as_seconds();
+        daemon.listen(sockets.pop3, pop3_sessions, Patience { idle, session })?;
+        Ok(daemon)
+    }
+
+    fn listen(
+        &mut self,
+        sockets: Vec<TcpListener>,
+        sessions: Sessions,
+        patience: Patience,
+    ) -> Result<(), Error> {
+        if sockets.is_empty() {
+            return Ok(());
+        }
+        let (stopped, stop) = io::pipe().map_err(Error::Start)?;
+        let registry = Arc::clone(&self.registry);
+        let clock = self.clock.clone();
+        let listener = Listener {
+            sessions,
+            patience,
+            registry,
+            clock,
+        };
+        let thread = listener.start(sockets, stopped).map_err(Error::Start)?;
+        self.listeners.push((stop, thread));
+        Ok(())
+    }
+
+    /// Where SMTP listens, with the real ports.
+    pub fn smtp(&self) -> &[SocketAddr] {
+        &self.smtp
+    }
+
+    /// Where POP3 listens, with the real ports.
+    pub fn pop3(&self) -> &[SocketAddr] {
+        &self.pop3
+    }
+
+    /// Stops: no more clients, and the sessions have some seconds to finish what is under way.
+    /// Gives the number of those that did not.
+    pub fn stop(self) -> usize {
+        for (stop, thread) in self.listeners {
+            drop(stop);
+            if thread.join().is_err() {
+                log::error!("a listener had panicked");
+            }
+        }
+        self.registry.stop();
+        let now = self.clock.now();
+        let deadline = now.checked_add(limits::DRAIN_TIMEOUT).unwrap_or(now);
+        self.registry.wait_until_empty(deadline)
+    }
+}
+
+fn addresses(sockets: &[TcpListener]) -> Vec<SocketAddr> {
+    sockets
+        .iter()
+        .filter_map(|socket| socket.local_addr().ok())
+        .collect()
+}
+
+fn smtp_settings(config: &Config) -> smtp::Settings {
+    let limits = &config.limits;
+    smtp::Settings {
+        hostname: config.hostname.0.clone(),
+        message_octets_max: limits.message_octets.0,
+        recipients_max: usize::try_from(limits.recipients.0).ok(),
+        errors_max: limits
+            .errors
+            .0
+            .map(|errors| u32::try_from(errors).unwrap_or(u32::MAX)),
+        tls: smtp::Tls::NotOffered,
+        authentication: true,
+    }
+}
+
+fn pop3_settings(config: &Config) -> pop3::Settings {
+    let errors = config.limits.errors.0.unwrap_or(0);
+    pop3::Settings {
+        hostname: config.hostname.0.as_str().to_owned(),
+        tls: pop3::Tls::NotOffered,
+        errors_max: u32::try_from(errors).unwrap_or(u32::MAX),
+        password_failures_max: pop3::limits::PASSWORD_FAILURES_MAX,
+    }
+}
+
+/// How many sessions there may be: what is configured, and never more than the system can carry
+/// (NET-4), so that the wall is met with a reply and not with a failure.
+fn caps(config: &Config) -> Caps {
+    let (system, bound) = system_sessions_max();
+    let total = match usize::try_from(config.limits.connections) {
+        Ok(configured) if configured != 0 && configured <= system => configured,
+        Ok(_) | Err(_) => system,
+    };
+    if total == system {
+        log::info!("at most {total} sessions at once, bounded by {bound}");
+    } else {
+        log::info!("at most {total} sessions at once, as configured");
+    }
+    let (per_loopback_address, per_address) = match config.limits.connections_per_address {
+        PerAddress::Auto => (limits::PER_LOOPBACK_ADDRESS, limits::PER_ADDRESS),
+        PerAddress::Off => (usize::MAX, usize::MAX),
+        PerAddress::AtMost(count) => {
+            let count = usize::try_from(count).unwrap_or(usize::MAX);
+            (count, count)
+        }
+    };
+    Caps {
+        total,
+        per_loopback_address,
+        per_address,
+    }
+}
+
+/// The sessions that the system can carry, and what bounds them. The soft limit of descriptors is
+/// raised to the hard one first.
+fn system_sessions_max() -> (usize, &'static str) {
+    let limit = getrlimit(Resource::Nofile);
+    if setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            ..limit
+        },
+    )
+    .is_err()
+    {
+        log::info!("the limit of open files stays at its soft value");
+    }
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    // Descriptors: one a session, and one for each file it has open; some for the daemon itself.
+    let files = descriptors.saturating_sub(256).max(descriptors / 2);
+    // A thread takes four mappings (stack, guard and their neighbours); the heap takes some too.
+    let mappings = number_in("/proc/sys/vm/max_map_count").map(|n| n.saturating_sub(4_096) / 4);
+    let threads = number_in("/proc/sys/kernel/threads-max").map(|n| n.saturating_sub(n / 10));
+    let tasks = number_in("/sys/fs/cgroup/pids.max").map(|n| n.saturating_sub(32));
+    let bounds = [
+        (Some(files), "the limit of open files"),
+        (mappings, "vm.max_map_count"),
+        (threads, "kernel.threads-max"),
+        (tasks, "the control group's pids.max"),
+    ];
+    let known = bounds
+        .into_iter()
+        .filter_map(|(most, name)| Some((most?, name)));
+    let (most, name) = known
+        .min_by_key(|&(most, _)| most)
+        .unwrap_or((files, "open files"));
+    (usize::try_from(most).unwrap_or(usize::MAX).max(1), name)
+}
+
+/// The number that a file of the system holds; `None` where there is none, as with `max`.
+fn number_in(path: &str) -> Option<u64> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// What a person who starts the daemon at a terminal is told.
+#[derive(Debug)]
+pub struct Banner<'a> {
+    /// The daemon.
+    pub daemon: &'a Daemon,
+    /// Where the mail is.
+    pub mail: &'a std::path::Path,
+}
+
+impl fmt::Display for Banner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Daemon { smtp, pop3, .. } = self.daemon;
+        writeln!(f, "facteur {}", env!("CARGO_PKG_VERSION"))?;
+        writeln!(f, "SMTP {}", Listed(smtp))?;
+        writeln!(f, "POP3 {}", Listed(pop3))?;
+        writeln!(f, "mail {}", self.mail.display())?;
+        if let Some(address) = smtp.first() {
+            let commands = "HELO me, MAIL FROM:<a@b>, RCPT TO:<bob@example.com>, DATA, a dot, QUIT";
+            writeln!(
+                f,
+                "send:  nc {} {}   ({commands})",
+                address.ip(),
+                address.port()
+            )?;
+        }
+        if let Some(address) = pop3.first() {
+            writeln!(f, "fetch: curl -u bob@example.com:any pop3://{address}/1")?;
+        }
+        Ok(())
+    }
+}
+
+struct Listed<'a>(&'a [SocketAddr]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("off");
+        }
+        for (position, address) in self.0.iter().enumerate() {
+            let separator = if position == 0 { "" } else { ", " };
+            write!(f, "{separator}{address}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,355 @@
+//! One client's socket: buffers, deadlines, the order of reading and writing.
+//!
+//! Knows octets and lines, no verb of any protocol. What is to be sent is collected and leaves
+//! only when the next octets have to be waited for, so a pipelined group of commands is read with
+//! one call and answered with one (RFC 2920 §3.2).
+//!
+//! A deadline covers a whole command, not one read: a client that trickles octets does not move
+//! it. Long waits are made of slices, so that the socket's own timeout is set once and not for
+//! every line; only a wait shorter than a slice sets it anew.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Shutdown, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::clock::Clock;
+use crate::wire::{LfPolicy, LineBuffer, LineEnding, Scan};
+
+use super::limits;
+use super::registry::Ticket;
+
+/// What kept a line, or more content, from coming.
+#[derive(Debug)]
+pub(super) enum Interruption {
+    /// The client closed its side, or the connection broke with this error.
+    Lost(Option<io::Error>),
+    /// The command's deadline has passed.
+    IdleTimeout,
+    /// The content comes too slowly.
+    TooSlow,
+    /// The session's deadline has passed.
+    SessionTimeout,
+    /// The daemon is stopping.
+    ShuttingDown,
+}
+
+/// What was read: see [`LineBuffer::scan`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LineRead {
+    /// [`Connection::line`] has it.
+    Line,
+    /// It was too long and is gone.
+    TooLong,
+    /// It has a line ending that is not the session's own: its name.
+    Fault(&'static str),
+    /// The first octet of the connection is not a letter.
+    Foreign,
+}
+
+/// How long a client may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For one whole command.
+    pub idle: Duration,
+    /// For the whole session; `None` is no limit.
+    pub session: Option<Duration>,
+}
+
+/// The octets of a content within the current slice of time.
+#[derive(Debug)]
+pub(super) struct ContentRate {
+    since: Instant,
+    octets: u64,
+}
+
+/// One client's connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: Arc<TcpStream>,
+    peer: IpAddr,
+    ticket: Ticket,
+    clock: Clock,
+    input: LineBuffer,
+    output: Vec<u8>,
+    read_octets: usize,
+    read_timeout: Duration,
+    idle_timeout: Duration,
+    session_deadline: Option<Instant>,
+    first_octet_seen: bool,
+}
+
+impl Connection {
+    /// Prepares a fresh socket.
+    ///
+    /// # Errors
+    /// What the system says when it refuses a socket option: the connection is of no use.
+    pub(super) fn new(
+        stream: Arc<TcpStream>,
+        peer: IpAddr,
+        ticket: Ticket,
+        clock: Clock,
+        patience: Patience,
+    ) -> io::Result<Self> {
+        let read_timeout = patience.idle.min(limits::WAIT_SLICE);
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(read_timeout))?;
+        stream.set_write_timeout(Some(limits::WRITE_TIMEOUT))?;
+        let loopback = peer.to_canonical().is_loopback();
+        let lf_policy = if loopback {
+            LfPolicy::Accept
+        } else {
+            LfPolicy::Refuse
+        };
+        let begin = clock.now();
+        Ok(Self {
+            stream,
+            peer,
+            ticket,
+            clock,
+            input: LineBuffer::new(limits::READ_OCTETS_MIN, lf_policy),
+            output: Vec::new(),
+            read_octets: limits::READ_OCTETS_MIN,
+            read_timeout,
+            idle_timeout: patience.idle,
+            session_deadline: patience
+                .session
+                .and_then(|session| begin.checked_add(session)),
+            first_octet_seen: false,
+        })
+    }
+
+    /// The client's address.
+    pub(super) fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    /// Where replies and content to be sent are appended.
+    pub(super) fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.output
+    }
+
+    /// The line ending of the session; CRLF while no line has come.
+    pub(super) fn line_ending(&self) -> LineEnding {
+        self.input.ending().unwrap_or(LineEnding::CrLf)
+    }
+
+    /// The line that [`Self::read_line`] found, without its ending.
+    pub(super) fn line(&self) -> &[u8] {
+        self.input.line()
+    }
+
+    /// The octets that came and were not consumed.
+    pub(super) fn unread(&self) -> &[u8] {
+        self.input.unread()
+    }
+
+    /// Takes the first `octets` of [`Self::unread`] away.
+    pub(super) fn consume(&mut self, octets: usize) {
+        self.input.consume(octets);
+    }
+
+    /// Reads until a whole line of at most `octets_max` octets is there.
+    ///
+    /// # Errors
+    /// [`Interruption`]: tell the session.
+    pub(super) fn read_line(&mut self, octets_max: usize) -> Result<LineRead, Interruption> {
+        self.input.set_line_octets_max(octets_max);
+        let mut deadline = None;
+        loop {
+            if self.begins_foreign() {
+                return Ok(LineRead::Foreign);
+            }
+            match self.input.scan() {
+                Scan::Line => return Ok(LineRead::Line),
+                Scan::TooLong => return Ok(LineRead::TooLong),
+                Scan::Fault(fault) => return Ok(LineRead::Fault(fault.found())),
+                Scan::Incomplete => {}
+            }
+            self.flush()?;
+            let now = self.clock.now();
+            let deadline = *deadline.get_or_insert_with(|| now.checked_add(self.idle_timeout));
+            if !self.ticket.begin_wait() {
+                return Err(Interruption::ShuttingDown);
+            }
+            let waited = self.wait_for_command(deadline);
+            self.ticket.end_wait();
+            waited?;
+        }
+    }
+
+    /// SEC-13: whether the first octet of the connection is none that a command begins with.
+    fn begins_foreign(&mut self) -> bool {
+        match self.input.unread().first() {
+            Some(first) if !self.first_octet_seen => {
+                self.first_octet_seen = true;
+                !first.is_ascii_alphabetic()
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// Waits for octets until `deadline` or the session's end.
+    fn wait_for_command(&mut self, deadline: Option<Instant>) -> Result<(), Interruption> {
+        if self.input.unread().is_empty() && self.read_octets > limits::KEEP_OCTETS_MAX {
+            self.input.release();
+            self.read_octets = limits::READ_OCTETS_MIN;
+        }
+        loop {
+            let now = self.clock.now();
+            self.check_session_deadline(now)?;
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return Err(Interruption::IdleTimeout);
+            }
+            let until = [deadline, self.session_deadline]
+                .into_iter()
+                .flatten()
+                .min();
+            let left = until.map_or(limits::WAIT_SLICE, |until| until.duration_since(now));
+            self.set_read_timeout(left.min(limits::WAIT_SLICE))?;
+            match self.read() {
+                Ok(Some(_)) => return Ok(()),
+                Ok(None) => {}
+                Err(_) if self.ticket.is_draining() => return Err(Interruption::ShuttingDown),
+                Err(lost) => return Err(lost),
+            }
+        }
+    }
+
+    /// The measure for a content that begins now.
+    pub(super) fn content_rate(&self) -> ContentRate {
+        ContentRate {
+            since: self.clock.now(),
+            octets: 0,
+        }
+    }
+
+    /// Waits for more octets of a content.
+    ///
+    /// # Errors
+    /// [`Interruption`]: tell the session; nothing of the content may be kept.
+    pub(super) fn read_content(&mut self, rate: &mut ContentRate) -> Result<(), Interruption> {
+        self.flush()?;
+        loop {
+            let read = self.read()?;
+            let now = self.clock.now();
+            self.check_session_deadline(now)?;
+            let octets = read.map_or(0, |octets| u64::try_from(octets).unwrap_or(u64::MAX));
+            rate.octets = rate.octets.saturating_add(octets);
+            let elapsed = now.duration_since(rate.since);
+            if elapsed >= limits::WAIT_SLICE {
+                let least = elapsed
+                    .as_secs()
+                    .saturating_mul(limits::CONTENT_OCTETS_PER_SECOND_MIN);
+                if rate.octets < least {
+                    return Err(Interruption::TooSlow);
+                }
+                *rate = ContentRate {
+                    since: now,
+                    octets: 0,
+                };
+            }
+            if read.is_some() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn check_session_deadline(&self, now: Instant) -> Result<(), Interruption> {
+        match self.session_deadline {
+            Some(deadline) if deadline <= now => Err(Interruption::SessionTimeout),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn set_read_timeout(&mut self, timeout: Duration) -> Result<(), Interruption> {
+        // The system takes no timeout of zero, and rounds what is below its tick.
+        let timeout = timeout.max(Duration::from_millis(1));
+        if timeout != self.read_timeout {
+            self.stream
+                .set_read_timeout(Some(timeout))
+                .map_err(|e| Interruption::Lost(Some(e)))?;
+            self.read_timeout = timeout;
+        }
+        Ok(())
+    }
+
+    /// One read: how many octets came, or `None` when the socket's timeout passed.
+    fn read(&mut self) -> Result<Option<usize>, Interruption> {
+        let space = self.input.space(self.read_octets);
+        let room = space.len();
+        match (&*self.stream).read(space) {
+            Ok(0) => Err(Interruption::Lost(None)),
+            Ok(octets) => {
+                self.input.filled(octets);
+                if octets == room {
+                    let larger = self.read_octets.saturating_mul(2);
+                    self.read_octets = larger.min(limits::READ_OCTETS_MAX);
+                }
+                Ok(Some(octets))
+            }
+            Err(error) if is_pause(error.kind()) => Ok(None),
+            Err(error) => Err(Interruption::Lost(Some(error))),
+        }
+    }
+
+    /// Sends what is waiting when it is more than a buffer should hold.
+    ///
+    /// # Errors
+    /// [`Interruption::Lost`].
+    pub(super) fn flush_when_full(&mut self) -> Result<(), Interruption> {
+        if self.output.len() >= limits::WRITE_OCTETS_MAX {
+            self.flush()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Sends what is waiting.
+    ///
+    /// # Errors
+    /// [`Interruption::Lost`] when the client is gone or does not read.
+    pub(super) fn flush(&mut self) -> Result<(), Interruption> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        let sent = (&*self.stream).write_all(&self.output);
+        if self.output.capacity() > limits::KEEP_OCTETS_MAX {
+            self.output = Vec::new();
+        } else {
+            self.output.clear();
+        }
+        sent.map_err(|error| Interruption::Lost(Some(error)))
+    }
+
+    /// Sends what is waiting and closes, so that the last reply arrives: a socket closed over
+    /// unread octets would be reset, and the reply could be lost with it. So after `faulty`
+    /// sessions what the client still sends is read for a while and thrown away.
+    pub(super) fn close(&mut self, faulty: bool) {
+        if self.flush().is_err() || !faulty && self.input.unread().is_empty() {
+            return;
+        }
+        if self.stream.shutdown(Shutdown::Write).is_err()
+            || self.set_read_timeout(limits::LINGER_TIMEOUT).is_err()
+        {
+            return;
+        }
+        let deadline = self.clock.now().checked_add(limits::LINGER_TIMEOUT);
+        let mut room = limits::LINGER_OCTETS_MAX;
+        while let Ok(Some(octets)) = self.read() {
+            self.input.consume(self.input.unread().len());
+            room = room.saturating_sub(octets);
+            if room == 0 || deadline.is_some_and(|deadline| deadline <= self.clock.now()) {
+                return;
+            }
+        }
+    }
+}
+
+/// Whether a read ended without octets and without harm.
+fn is_pause(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+    )
+}

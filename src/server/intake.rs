@@ -1,0 +1,134 @@
+//! The content of one message on its way from the decoder to the store.
+//!
+//! Octets are collected until there are enough for one write. Once the content is refused (too
+//! large, or the store failed) the delivery is dropped and what still comes is only counted: the
+//! client is heard to the end of its content, and nothing of it is kept.
+
+use crate::mail::{Envelope, MailboxName};
+use crate::store::{self, Delivery};
+
+use super::limits;
+
+/// A message that is being received.
+#[derive(Debug)]
+pub(super) struct Intake {
+    envelope: Envelope,
+    /// `None` once the content is refused.
+    delivery: Option<Delivery>,
+    /// Octets that are not yet with the store.
+    pending: Vec<u8>,
+    octets: u64,
+    refusal: Option<Refusal>,
+}
+
+/// Why nothing of the content is kept.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// It is larger than the limit.
+    TooLarge,
+    /// The store failed.
+    Store(store::Error),
+}
+
+/// What the mail log tells about a message.
+#[derive(Debug)]
+pub(super) struct Delivered {
+    pub(super) name: String,
+    pub(super) octets: u64,
+    pub(super) envelope: Envelope,
+}
+
+impl Intake {
+    /// A message whose stored form begins with `head`, the trace headers.
+    pub(super) fn new(delivery: Delivery, envelope: Envelope, head: Vec<u8>) -> Self {
+        Self {
+            envelope,
+            delivery: Some(delivery),
+            pending: head,
+            octets: 0,
+            refusal: None,
+        }
+    }
+
+    /// Lets `decode` append content, counts it against `octets_max` and hands it on to the store
+    /// when there is enough of it.
+    pub(super) fn take<T>(
+        &mut self,
+        octets_max: Option<u64>,
+        decode: impl FnOnce(&mut Vec<u8>) -> T,
+    ) -> T {
+        let before = self.pending.len();
+        let decoded = decode(&mut self.pending);
+        let added = self.pending.get(before..).unwrap_or_default();
+        self.octets = self.octets.saturating_add(crlf_octets(added));
+        if octets_max.is_some_and(|octets_max| self.octets > octets_max) {
+            self.refuse(Refusal::TooLarge);
+        }
+        if self.delivery.is_none() {
+            self.pending.clear();
+        } else if self.pending.len() >= limits::CONTENT_OCTETS_MAX {
+            self.spill();
+        }
+        decoded
+    }
+
+    /// Content octets so far, with CRLF line endings (RFC 1870 §5).
+    pub(super) fn octets(&self) -> u64 {
+        self.octets
+    }
+
+    /// Whether nothing of the content is kept.
+    pub(super) fn is_refused(&self) -> bool {
+        self.delivery.is_none()
+    }
+
+    /// Hands what is pending to the store.
+    fn spill(&mut self) {
+        let Some(delivery) = &mut self.delivery else {
+            return;
+        };
+        let appended = delivery.append(&self.pending);
+        self.pending.clear();
+        if let Err(error) = appended {
+            self.refuse(Refusal::Store(error));
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        self.delivery = None;
+        self.refusal.get_or_insert(refusal);
+    }
+
+    /// Makes the message durable in the mailbox of every recipient.
+    ///
+    /// # Errors
+    /// Why it is not there: tell the client.
+    pub(super) fn commit(mut self) -> Result<Delivered, Refusal> {
+        self.spill();
+        let Some(delivery) = self.delivery else {
+            return Err(self.refusal.unwrap_or(Refusal::TooLarge));
+        };
+        let name = delivery.name().to_owned();
+        let octets = delivery.octets();
+        let mailboxes: Vec<MailboxName> = self
+            .envelope
+            .recipients
+            .iter()
+            .map(|recipient| recipient.mailbox.clone())
+            .collect();
+        delivery.commit(&mailboxes).map_err(Refusal::Store)?;
+        Ok(Delivered {
+            name,
+            octets,
+            envelope: self.envelope,
+        })
+    }
+}
+
+/// How many octets `lines`, which end in LF, have with CRLF line endings.
+fn crlf_octets(lines: &[u8]) -> u64 {
+    let octets = lines
+        .len()
+        .saturating_add(memchr::memchr_iter(b'\n', lines).count());
+    u64::try_from(octets).unwrap_or(u64::MAX)
+}

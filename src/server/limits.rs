@@ -1,0 +1,64 @@
+//! Every limit of the server room, each with its reason.
+
+use std::time::Duration;
+
+/// First size of a session's input buffer in octets: a group of pipelined commands, or a small
+/// message, in one read.
+pub const READ_OCTETS_MIN: usize = 4 * 1_024;
+
+/// Largest read in octets, reached while a large content streams in: beyond it fewer system calls
+/// gain nothing and more memory is held for each session.
+pub const READ_OCTETS_MAX: usize = 64 * 1_024;
+
+/// Replies or content waiting to be sent, in octets, from which on they are sent even though more
+/// input waits: bounds the memory of a client that pipelines without end.
+pub const WRITE_OCTETS_MAX: usize = 64 * 1_024;
+
+/// Decoded content in octets that is collected before it goes to the store: one write call each.
+pub const CONTENT_OCTETS_MAX: usize = 64 * 1_024;
+
+/// Buffers larger than this are given back when their session waits for the next command.
+pub const KEEP_OCTETS_MAX: usize = 16 * 1_024;
+
+/// Longest single wait for octets from a client, and the time over which the rate of a content is
+/// averaged. A longer wait is made of several, so that the socket's timeout is set only once.
+pub const WAIT_SLICE: Duration = Duration::from_mins(1);
+
+/// Slowest content in octets per second, averaged over [`WAIT_SLICE`]: far below any modem, and a
+/// session that trickles cannot hold its thread for long.
+pub const CONTENT_OCTETS_PER_SECOND_MIN: u64 = 500;
+
+/// Longest wait for a client that does not read what it asked for.
+pub const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Longest time that a closing connection waits for the client to close too. Without the wait the
+/// system would answer octets that are still under way with a reset, and the last reply could be
+/// lost with it.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Most octets that are read and thrown away while a connection closes.
+pub const LINGER_OCTETS_MAX: usize = 1_024 * 1_024;
+
+/// How long sessions may go on after a stop was asked for, to end a content or an update.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Stack of a session's thread in octets: the deepest session uses a fraction of it, and thousands
+/// of threads must fit. Without optimisation frames are larger.
+pub const STACK_OCTETS: usize = if cfg!(debug_assertions) {
+    512 * 1_024
+} else {
+    256 * 1_024
+};
+
+/// Connections that the system completes before they are accepted: a burst of clients waits
+/// instead of being refused.
+pub const BACKLOG: i32 = 1_024;
+
+/// First and longest pause of an accept loop after the system had no descriptor or thread to give.
+pub const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// Sessions at once from one loopback address where nothing is configured: test suites open many.
+pub const PER_LOOPBACK_ADDRESS: usize = 1_000;
+
+/// Sessions at once from one other address where nothing is configured.
+pub const PER_ADDRESS: usize = 20;

@@ -1,0 +1,253 @@
+//! The two listener threads: accept clients in a loop, give each a thread of its own.
+//!
+//! A listener serves one protocol on all of its addresses. An error of `accept` never ends the
+//! loop (NET-6): where the system is out of descriptors or memory the loop pauses, a client that
+//! went away before it was accepted is nothing, and a client that can have no thread is told so.
+//! A panic ends the session it happens in and nothing else (SEC-17).
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::clock::Clock;
+
+use super::connection::{Connection, Patience};
+use super::limits;
+use super::maillog::{self, Service, SessionEnd, SessionId};
+use super::registry::{Refusal, Registry, Ticket};
+use super::{pop3, smtp};
+
+/// Opens a socket that listens on `address`.
+///
+/// # Errors
+/// What the system says: the address is in use, not of this machine, or not allowed.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        // Each address is configured for itself; [::] must not take 0.0.0.0's port away.
+        socket.set_only_v6(true)?;
+    }
+    // A restart must not wait for the old connections' TIME-WAIT to end.
+    socket.set_reuse_address(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    socket.listen(limits::BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// What the sessions of a listener need.
+#[derive(Debug)]
+pub enum Sessions {
+    /// SMTP.
+    Smtp(smtp::Shared),
+    /// POP3.
+    Pop3(pop3::Shared),
+}
+
+impl Sessions {
+    /// Appends what a client is told that gets no session, or whose session broke.
+    fn render_unavailable(&self, why: &'static str, out: &mut Vec<u8>) {
+        match self {
+            Self::Smtp(_) => crate::smtp::Reply::unavailable(why).render(false, out),
+            Self::Pop3(_) => {
+                // One line is never rendered in part.
+                crate::pop3::Response::unavailable(why).render(out, usize::MAX);
+            }
+        }
+    }
+}
+
+/// One protocol's listener.
+#[derive(Debug)]
+pub struct Listener {
+    /// What the sessions need.
+    pub sessions: Sessions,
+    /// How long clients may take.
+    pub patience: Patience,
+    /// Who is connected.
+    pub registry: Arc<Registry>,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl Listener {
+    /// Starts the listener's thread on `sockets`, each from [`bind`]; it ends, and the sockets are
+    /// closed, when the other end of `stop` is closed.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(
+        self,
+        sockets: Vec<TcpListener>,
+        stop: io::PipeReader,
+    ) -> io::Result<thread::JoinHandle<()>> {
+        let name = format!("{}-listener", self.service());
+        let listener = Arc::new(self);
+        thread::Builder::new()
+            .name(name)
+            .spawn(move || listener.run(&sockets, &stop))
+    }
+
+    fn service(&self) -> Service {
+        match self.sessions {
+            Sessions::Smtp(_) => Service::Smtp,
+            Sessions::Pop3(_) => Service::Pop3,
+        }
+    }
+
+    fn run(self: &Arc<Self>, sockets: &[TcpListener], stop: &io::PipeReader) {
+        let (shortest, longest) = limits::BACK_OFF;
+        let mut pause = shortest;
+        loop {
+            match self.accept_ready(sockets, stop) {
+                Ok(true) => pause = shortest,
+                Ok(false) => return,
+                Err(error) => {
+                    maillog::accept_failed(self.service(), &error);
+                    if stopped_within(stop, pause) {
+                        return;
+                    }
+                    pause = pause.saturating_mul(2).min(longest);
+                }
+            }
+        }
+    }
+
+    /// Waits for clients and accepts all that are there; false when the listener is to stop.
+    fn accept_ready(
+        self: &Arc<Self>,
+        sockets: &[TcpListener],
+        stop: &io::PipeReader,
+    ) -> io::Result<bool> {
+        let readable = |socket| PollFd::from_borrowed_fd(socket, PollFlags::IN);
+        let mut waiting: Vec<PollFd<'_>> = sockets
+            .iter()
+            .map(|socket| readable(socket.as_fd()))
+            .collect();
+        waiting.push(readable(stop.as_fd()));
+        match poll(&mut waiting, None) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        }
+        if waiting.last().is_none_or(|stop| !stop.revents().is_empty()) {
+            return Ok(false);
+        }
+        for (socket, polled) in sockets.iter().zip(&waiting) {
+            if !polled.revents().is_empty() {
+                self.accept_all(socket)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn accept_all(self: &Arc<Self>, socket: &TcpListener) -> io::Result<()> {
+        loop {
+            match socket.accept() {
+                Ok((stream, peer)) => self.admit(stream, peer),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if is_passing(error.kind()) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Gives the client a thread, or says why not.
+    fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let stream = Arc::new(stream);
+        let ticket = match self.registry.admit(peer.ip(), &stream) {
+            Ok(ticket) => ticket,
+            Err(refusal) => {
+                let why = match refusal {
+                    Refusal::TooMany => "Too many connections, try again later",
+                    Refusal::TooManyFromAddress => {
+                        "Too many connections from your address, try again later"
+                    }
+                    Refusal::ShuttingDown => "The service is shutting down, try again later",
+                };
+                return self.turn_away(&stream, peer, why);
+            }
+        };
+        let id = SessionId {
+            service: self.service(),
+            number: ticket.id(),
+        };
+        let listener = Arc::clone(self);
+        let socket = Arc::clone(&stream);
+        let spawned = thread::Builder::new()
+            .name(id.to_string())
+            .stack_size(limits::STACK_OCTETS)
+            .spawn(move || listener.serve(socket, peer, ticket, id));
+        if let Err(error) = spawned {
+            maillog::accept_failed(self.service(), &error);
+            self.turn_away(&stream, peer, "No thread to serve you, try again later");
+        }
+    }
+
+    /// Says `why` and closes. The socket does not wait: what does not fit at once is lost.
+    fn turn_away(&self, mut stream: &TcpStream, peer: SocketAddr, why: &'static str) {
+        maillog::turned_away(self.service(), peer.ip(), why);
+        let mut reply = Vec::new();
+        self.sessions.render_unavailable(why, &mut reply);
+        // The client is turned away either way; whether it hears why is its own luck.
+        drop(stream.set_nonblocking(true));
+        drop(stream.write(&reply));
+    }
+
+    /// The life of a session's thread.
+    fn serve(&self, stream: Arc<TcpStream>, peer: SocketAddr, ticket: Ticket, id: SessionId) {
+        maillog::session_began(id, peer.ip());
+        let clock = self.clock.clone();
+        let end = match Connection::new(stream, peer.ip(), ticket, clock, self.patience) {
+            Ok(mut connection) => self.serve_guarded(&mut connection, id),
+            Err(error) => SessionEnd::Lost(Some(error)),
+        };
+        maillog::session_ended(id, peer.ip(), &end);
+    }
+
+    /// A panic is a broken invariant of ours: the session that met it is told and ends, all others
+    /// go on. What the session shared with others is behind locks that do not poison and are not
+    /// held while its code runs.
+    fn serve_guarded(&self, connection: &mut Connection, id: SessionId) -> SessionEnd {
+        let served = catch_unwind(AssertUnwindSafe(|| match &self.sessions {
+            Sessions::Smtp(shared) => smtp::serve(connection, id, shared),
+            Sessions::Pop3(shared) => pop3::serve(connection, id, shared),
+        }));
+        served.unwrap_or_else(|_| {
+            let why = "Internal error, closing";
+            let output = connection.output();
+            output.clear();
+            self.sessions.render_unavailable(why, output);
+            connection.close(true);
+            SessionEnd::Panicked
+        })
+    }
+}
+
+/// Whether `accept` failed for one client only: it is gone already, or a signal came.
+fn is_passing(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// Waits for `pause`; true when the listener is to stop.
+fn stopped_within(stop: &io::PipeReader, pause: Duration) -> bool {
+    let mut waiting = [PollFd::from_borrowed_fd(stop.as_fd(), PollFlags::IN)];
+    let timeout = Timespec::try_from(pause).ok();
+    poll(&mut waiting, timeout.as_ref()).is_ok_and(|ready| ready > 0)
+}

@@ -1,0 +1,20 @@
+//! Sockets and threads: what stands between the clients and the pure sessions.
+//!
+//! Each protocol has its listener thread ([`Listener`]), each client its own thread, and each
+//! session a driver that performs the session's actions: it reads lines, asks the accounts, moves
+//! octets between socket and store, and hands the outcome back. No syntax is parsed here and no
+//! file is touched.
+
+mod connection;
+mod intake;
+pub mod limits;
+mod listener;
+mod maillog;
+pub mod pop3;
+mod registry;
+pub mod smtp;
+
+pub use connection::Patience;
+pub use listener::{Listener, Sessions, bind};
+pub use maillog::{Service, WithSources};
+pub use registry::{Caps, Registry};

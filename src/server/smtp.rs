@@ -1,0 +1,283 @@
+//! The SMTP driver: performs what an SMTP session asks for and tells it what came of it.
+//!
+//! One loop, one `match`. No syntax is parsed and no file touched here: octets go through `wire`
+//! into the store, and every decision is the session's.
+
+use std::sync::Arc;
+
+use crate::accounts::{Accounts, Resolution, Verdict};
+use crate::clock::Clock;
+use crate::mail::{Credentials, ForwardPath, trace};
+use crate::smtp::limits::OVERRUN_FACTOR;
+use crate::smtp::{
+    Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Session, Settings,
+    Submission,
+};
+use crate::store::{self, MessageStore};
+use crate::wire::{ChunkDecoder, DotDecoder, Progress};
+
+use super::connection::{Connection, Interruption, LineRead};
+use super::intake::{Intake, Refusal};
+use super::maillog::{self, SessionEnd, SessionId};
+
+/// What all SMTP sessions share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Where messages go.
+    pub store: Arc<MessageStore>,
+    /// Who receives.
+    pub accounts: Arc<Accounts>,
+    /// The time.
+    pub clock: Clock,
+    /// What the sessions need to know.
+    pub settings: Arc<Settings>,
+}
+
+/// Serves one client until its session ends.
+pub(super) fn serve(connection: &mut Connection, id: SessionId, shared: &Shared) -> SessionEnd {
+    let mut session = Session::new(Arc::clone(&shared.settings));
+    let mut driver = Driver {
+        connection,
+        id,
+        shared,
+        intake: None,
+        chunks: None,
+    };
+    let mut step = session.greet();
+    loop {
+        if let Some(reply) = &step.reply {
+            reply.render(session.is_extended(), driver.connection.output());
+        }
+        if !session.has_delivery() {
+            driver.intake = None;
+        }
+        let done = match step.action {
+            Action::ReadLine => driver.read_line(session.line_octets_max()),
+            Action::LookUpRecipient(path) => Ok(driver.look_up(&path)),
+            Action::CheckPassword(credentials) => Ok(driver.check_password(&credentials)),
+            Action::BeginDelivery(submission) => Ok(driver.begin_delivery(*submission)),
+            Action::ReceiveContent(framing) => driver.receive(framing),
+            Action::DiscardChunk { octets } => driver.discard(octets),
+            // No certificate can be configured, so no session offers TLS and none comes here.
+            Action::StartTls => Err(Interruption::Lost(None)),
+            Action::Close => {
+                let last = step.reply.map_or("", |reply| reply.code());
+                driver.connection.close(last != "221");
+                return SessionEnd::Closed { last };
+            }
+        };
+        step = match done {
+            Ok(outcome) => session.resume(outcome),
+            Err(Interruption::Lost(error)) => return SessionEnd::Lost(error),
+            Err(Interruption::IdleTimeout) => session.resume(Outcome::IdleTimeout),
+            Err(Interruption::TooSlow) => session.resume(Outcome::ContentTooSlow),
+            Err(Interruption::SessionTimeout) => session.resume(Outcome::SessionTimeout),
+            Err(Interruption::ShuttingDown) => session.resume(Outcome::ShuttingDown),
+        };
+    }
+}
+
+struct Driver<'a> {
+    connection: &'a mut Connection,
+    id: SessionId,
+    shared: &'a Shared,
+    /// The message that is being received, between the chunks of BDAT too.
+    intake: Option<Intake>,
+    /// Goes on from chunk to chunk: a line ending may be split between two.
+    chunks: Option<ChunkDecoder>,
+}
+
+impl Driver<'_> {
+    fn read_line(&mut self, octets_max: usize) -> Result<Outcome<'_>, Interruption> {
+        self.connection.flush_when_full()?;
+        Ok(match self.connection.read_line(octets_max)? {
+            LineRead::Line => Outcome::Line(self.connection.line()),
+            LineRead::TooLong => Outcome::LineTooLong,
+            LineRead::Fault(found) => Outcome::LineEndingFault(found),
+            LineRead::Foreign => Outcome::ForeignProtocol,
+        })
+    }
+
+    fn look_up(&self, path: &ForwardPath) -> Outcome<'static> {
+        let store = &self.shared.store;
+        let resolution = self
+            .shared
+            .accounts
+            .resolve(path, |mailbox| store.has_mailbox(mailbox));
+        Outcome::Recipient(match resolution {
+            Ok(Resolution::Mailbox(mailbox)) if store.check_name(&mailbox).is_ok() => {
+                RecipientVerdict::Accepted(mailbox)
+            }
+            Ok(Resolution::Mailbox(_)) | Err(store::Error::NameTooLong { .. }) => {
+                RecipientVerdict::NameTooLong
+            }
+            Ok(Resolution::NotLocal) => RecipientVerdict::NotLocal,
+            Ok(Resolution::Unknown) => RecipientVerdict::Unknown,
+            Err(error) => {
+                maillog::store_failed(self.id, &error);
+                RecipientVerdict::Failed
+            }
+        })
+    }
+
+    fn check_password(&self, credentials: &Credentials) -> Outcome<'static> {
+        match self.shared.accounts.verify(credentials) {
+            Verdict::Accepted => Outcome::PasswordAccepted,
+            Verdict::Refused => {
+                let peer = self.connection.peer();
+                maillog::login_refused(self.id, peer, &credentials.user, "wrong password");
+                Outcome::PasswordRefused
+            }
+        }
+    }
+
+    fn begin_delivery(&mut self, submission: Submission) -> Outcome<'static> {
+        let Submission {
+            envelope,
+            client_name,
+        } = submission;
+        let declared_octets = envelope.declared_octets.unwrap_or(0);
+        let delivery = match self.shared.store.begin_delivery(declared_octets) {
+            Ok(delivery) => delivery,
+            Err(error) => return Outcome::DeliveryFailed(self.store_failed(&error)),
+        };
+        let only_recipient = match envelope.recipients.as_slice() {
+            [only] => Some(&only.forward_path),
+            _ => None,
+        };
+        let received = trace::Received {
+            client_name: &client_name,
+            client_address: self.connection.peer(),
+            hostname: self.shared.settings.hostname.as_str(),
+            protocol: envelope.protocol,
+            id: delivery.name(),
+            forward_path: only_recipient,
+            date: &self.shared.clock.date(),
+        };
+        let mut head = Vec::new();
+        trace::render(&envelope.reverse_path, &received, &mut head);
+        self.intake = Some(Intake::new(delivery, envelope, head));
+        self.chunks = Some(ChunkDecoder::new(self.connection.line_ending()));
+        Outcome::DeliveryBegun
+    }
+
+    fn receive(&mut self, framing: Framing) -> Result<Outcome<'static>, Interruption> {
+        match (self.intake.take(), framing) {
+            (Some(intake), Framing::Dot { octets_max }) => self.receive_lines(intake, octets_max),
+            (Some(intake), Framing::Chunk { octets, last }) => {
+                self.receive_chunk(intake, octets, last)
+            }
+            // The session asks for content only after a delivery has begun.
+            (None, _) => Ok(Outcome::Content(ContentEnd::Failed(
+                DeliveryFailure::Transient,
+            ))),
+        }
+    }
+
+    /// Takes the content of DATA to its end.
+    fn receive_lines(
+        &mut self,
+        mut intake: Intake,
+        octets_max: Option<u64>,
+    ) -> Result<Outcome<'static>, Interruption> {
+        let overrun = octets_max.map(|octets| octets.saturating_mul(OVERRUN_FACTOR));
+        let mut decoder = DotDecoder::new(self.connection.line_ending());
+        let mut rate = self.connection.content_rate();
+        loop {
+            if self.connection.unread().is_empty() {
+                self.connection.read_content(&mut rate)?;
+            }
+            let input = self.connection.unread();
+            let (consumed, progress) = intake.take(octets_max, |out| decoder.decode(input, out));
+            self.connection.consume(consumed);
+            match progress {
+                Progress::End => return Ok(Outcome::Content(self.commit(intake))),
+                Progress::Fault(fault) => {
+                    return Ok(Outcome::Content(ContentEnd::LineEndingFault(fault.found())));
+                }
+                Progress::More if overrun.is_some_and(|overrun| intake.octets() > overrun) => {
+                    return Ok(Outcome::Content(ContentEnd::Overrun));
+                }
+                Progress::More => {}
+            }
+        }
+    }
+
+    /// Takes one chunk to its end; the rest of a faulty one is read and thrown away.
+    fn receive_chunk(
+        &mut self,
+        mut intake: Intake,
+        octets: u64,
+        last: bool,
+    ) -> Result<Outcome<'static>, Interruption> {
+        let line_ending = self.connection.line_ending();
+        let mut decoder = self
+            .chunks
+            .take()
+            .unwrap_or_else(|| ChunkDecoder::new(line_ending));
+        let mut fault = None;
+        self.read_chunk(octets, |input| {
+            if fault.is_none() {
+                fault = intake.take(None, |out| decoder.decode(input, out)).err();
+            }
+        })?;
+        if last && fault.is_none() {
+            fault = intake.take(None, |out| decoder.finish(out)).err();
+        }
+        Ok(Outcome::Content(match fault {
+            Some(fault) => ContentEnd::LineEndingFault(fault.found()),
+            // A refused message is not waited for: its commit says why.
+            None if last || intake.is_refused() => self.commit(intake),
+            None => {
+                self.intake = Some(intake);
+                self.chunks = Some(decoder);
+                ContentEnd::ChunkReceived
+            }
+        }))
+    }
+
+    fn discard(&mut self, octets: u64) -> Result<Outcome<'static>, Interruption> {
+        self.read_chunk(octets, |_| ())?;
+        Ok(Outcome::ChunkDiscarded)
+    }
+
+    /// Gives the next `octets` octets to `take`, piece by piece.
+    fn read_chunk(&mut self, octets: u64, mut take: impl FnMut(&[u8])) -> Result<(), Interruption> {
+        let mut rate = self.connection.content_rate();
+        let mut left = octets;
+        while left > 0 {
+            if self.connection.unread().is_empty() {
+                self.connection.read_content(&mut rate)?;
+            }
+            let unread = self.connection.unread();
+            let room = usize::try_from(left).unwrap_or(usize::MAX);
+            let piece = unread.get(..room).unwrap_or(unread);
+            take(piece);
+            let taken = piece.len();
+            self.connection.consume(taken);
+            left = left.saturating_sub(u64::try_from(taken).unwrap_or(u64::MAX));
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, intake: Intake) -> ContentEnd {
+        match intake.commit() {
+            Ok(delivered) => {
+                maillog::accepted(self.id, self.connection.peer(), &delivered);
+                ContentEnd::Delivered
+            }
+            Err(Refusal::TooLarge) => ContentEnd::TooLarge,
+            Err(Refusal::Store(error)) => ContentEnd::Failed(self.store_failed(&error)),
+        }
+    }
+
+    /// Puts a failure of the store into the log, and into the words of the protocol.
+    fn store_failed(&self, error: &store::Error) -> DeliveryFailure {
+        maillog::store_failed(self.id, error);
+        if matches!(error, store::Error::Full { .. }) {
+            DeliveryFailure::Full
+        } else {
+            DeliveryFailure::Transient
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Signals: what the system or the person at the terminal asks of the daemon.
+//!
+//! SIGTERM and SIGINT stop it; while it finishes what is under way, a second one ends it at once.
+//! SIGHUP asks for accounts and certificates to be read anew: there are none yet, so it is only
+//! noted, and a terminal that closes does not end the daemon.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// By convention a process that a signal ended has the signal's number plus this as its status.
+const SIGNAL_STATUS: i32 = 128;
+
+/// The signals of this process, from the moment it is made.
+#[derive(Debug)]
+pub struct Receiver {
+    signals: Signals,
+}
+
+impl Receiver {
+    /// Begins to receive signals.
+    ///
+    /// # Errors
+    /// When the system refuses a handler.
+    pub fn new() -> io::Result<Self> {
+        let stopping = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the first signal sets the flag, the second finds it set.
+            let status = SIGNAL_STATUS.saturating_add(signal);
+            signal_hook::flag::register_conditional_shutdown(
+                signal,
+                status,
+                Arc::clone(&stopping),
+            )?;
+            signal_hook::flag::register(signal, Arc::clone(&stopping))?;
+        }
+        Ok(Self {
+            signals: Signals::new([SIGHUP, SIGINT, SIGTERM])?,
+        })
+    }
+
+    /// Waits until the daemon is asked to stop; gives the name of the signal.
+    pub fn wait_for_stop(&mut self) -> &'static str {
+        for signal in self.signals.forever() {
+            match signal {
+                SIGINT => return "SIGINT",
+                SIGTERM => return "SIGTERM",
+                _ => log::info!("SIGHUP: there are no accounts or certificates to read anew"),
+            }
+        }
+        "the end of all signals"
+    }
+}
