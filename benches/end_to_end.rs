@@ -1,0 +1,235 @@
+//! The whole daemon under load: SMTP in over real sockets, durable in Maildirs, POP3 out.
+//!
+//! `cargo bench --bench end_to_end` starts a daemon in this process with a directory of its own
+//! and prints a table: messages and megabytes a second for several sizes and numbers of
+//! connections. Every message is acknowledged only when it is durable, so the figures are those of
+//! the disk as much as ours: compare them only with others of the same machine and hour.
+//!
+//! `FACTEUR_BENCH_SECONDS` sets the length of each measurement (2), `FACTEUR_BENCH_DIR` the
+//! directory whose file system is used (the system's temporary one).
+#![expect(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a benchmark: it prints its table, reads the clock, and stops at the first fault"
+)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use facteur::clock::Clock;
+use facteur::config::Config;
+use facteur::daemon::{Daemon, Sockets};
+use facteur::store::{MessageStore, Settings};
+
+const SIZES: [(&str, usize); 4] = [
+    ("1 KiB", 1 << 10),
+    ("10 KiB", 10 << 10),
+    ("100 KiB", 100 << 10),
+    ("10 MiB", 10 << 20),
+];
+const CONNECTIONS: [usize; 3] = [1, 16, 64];
+
+/// Octets that one mailbox may get before it is drained, so that the disk does not fill.
+const MAILBOX_OCTETS_MAX: u64 = 256 << 20;
+
+fn main() {
+    let seconds = std::env::var("FACTEUR_BENCH_SECONDS").ok();
+    let seconds = Duration::from_secs(seconds.map_or(2, |text| text.parse().unwrap()));
+    let parent = std::env::var_os("FACTEUR_BENCH_DIR").map_or_else(std::env::temp_dir, Into::into);
+    println!("| content | connections | in: messages/s | in: MB/s | out: messages/s | out: MB/s |");
+    println!("|---|---:|---:|---:|---:|---:|");
+    for (name, octets) in SIZES {
+        for connections in CONNECTIONS {
+            let directory = tempfile::tempdir_in(&parent).unwrap();
+            let server = Server::start(directory.path());
+            let sent = server.deliver(connections, octets, seconds);
+            let fetched = server.drain(connections);
+            println!("| {name} | {connections} | {sent} | {fetched} |");
+            server.daemon.stop();
+        }
+    }
+}
+
+struct Server {
+    daemon: Daemon,
+    smtp: SocketAddr,
+    pop3: SocketAddr,
+}
+
+/// What was moved in which time.
+struct Rate {
+    messages: u64,
+    octets: u64,
+    elapsed: Duration,
+}
+
+impl std::fmt::Display for Rate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let seconds = self.elapsed.as_secs_f64();
+        let messages = self.messages as f64 / seconds;
+        write!(
+            f,
+            "{messages:.0} | {:.1}",
+            self.octets as f64 / seconds / 1e6
+        )
+    }
+}
+
+impl Server {
+    fn start(directory: &Path) -> Self {
+        let text = "smtp = [\"127.0.0.1:0\"]\npop3 = [\"127.0.0.1:0\"]\n";
+        let mut config = Config::parse(Path::new("bench.toml"), text).unwrap();
+        config.mail = directory.join("mail");
+        let clock = Clock::system();
+        let sockets = Sockets::open(&config).unwrap();
+        let settings = Settings {
+            root: config.mail.clone(),
+            hostname: "localhost".to_owned(),
+        };
+        let store = Arc::new(MessageStore::open(settings, clock.clone()).unwrap());
+        let daemon = Daemon::start(&config, sockets, &store, &clock).unwrap();
+        let (smtp, pop3) = (daemon.smtp()[0], daemon.pop3()[0]);
+        Self { daemon, smtp, pop3 }
+    }
+
+    /// Delivers for `duration` over `connections`, each to a mailbox of its own.
+    fn deliver(&self, connections: usize, octets: usize, duration: Duration) -> Rate {
+        let content = Arc::new(content(octets));
+        let smtp = self.smtp;
+        in_parallel(connections, move |connection, begin| {
+            let mut client = Client::connect(smtp);
+            client.line();
+            client.send(b"EHLO bench\r\n");
+            while client.line().starts_with("250-") {}
+            let commands = format!(
+                "MAIL FROM:<bench@example.com>\r\nRCPT TO:<user{connection}@example.com>\r\nDATA\r\n"
+            );
+            begin.wait();
+            let start = Instant::now();
+            let (mut messages, mut sent) = (0, 0);
+            while start.elapsed() < duration && sent < MAILBOX_OCTETS_MAX {
+                client.send(commands.as_bytes());
+                for expected in ["250", "250", "354"] {
+                    assert!(client.line().starts_with(expected));
+                }
+                client.send(&content);
+                assert!(client.line().starts_with("250"));
+                messages += 1;
+                sent += content.len() as u64;
+            }
+            (messages, sent)
+        })
+    }
+
+    /// Fetches and deletes every message, a session for each mailbox, commands pipelined.
+    fn drain(&self, connections: usize) -> Rate {
+        let pop3 = self.pop3;
+        in_parallel(connections, move |connection, begin| {
+            let mut client = Client::connect(pop3);
+            client.line();
+            client.send(format!("USER user{connection}@example.com\r\nPASS x\r\n").as_bytes());
+            client.line();
+            client.line();
+            begin.wait();
+            client.send(b"STAT\r\n");
+            let count: u64 = client.line().split(' ').nth(1).unwrap().parse().unwrap();
+            let mut octets = 0;
+            for number in 1..=count {
+                client.send(format!("RETR {number}\r\n").as_bytes());
+                let announced = client.line();
+                let size: u64 = announced.split(' ').nth(1).unwrap().parse().unwrap();
+                client.skip_content(size);
+                client.send(format!("DELE {number}\r\n").as_bytes());
+                client.line();
+                octets += size;
+            }
+            client.send(b"QUIT\r\n");
+            assert!(client.line().starts_with("+OK"));
+            (count, octets)
+        })
+    }
+}
+
+/// Runs `work` on so many threads at once; gives the sums and the time of the slowest.
+fn in_parallel(
+    threads: usize,
+    work: impl Fn(usize, &Barrier) -> (u64, u64) + Send + Sync + 'static,
+) -> Rate {
+    let work = Arc::new(work);
+    let begin = Arc::new(Barrier::new(threads + 1));
+    let running: Vec<_> = (0..threads)
+        .map(|index| {
+            let (work, begin) = (Arc::clone(&work), Arc::clone(&begin));
+            thread::Builder::new()
+                .spawn(move || work(index, &begin))
+                .unwrap()
+        })
+        .collect();
+    begin.wait();
+    let start = Instant::now();
+    let mut rate = Rate {
+        messages: 0,
+        octets: 0,
+        elapsed: Duration::ZERO,
+    };
+    for thread in running {
+        let (messages, octets) = thread.join().unwrap();
+        rate.messages += messages;
+        rate.octets += octets;
+    }
+    rate.elapsed = start.elapsed();
+    rate
+}
+
+/// Lines of ordinary length, ready to be sent, with the final dot.
+fn content(octets: usize) -> Vec<u8> {
+    let mut content = b"Subject: bench\r\n\r\n".to_vec();
+    while content.len() < octets {
+        content.extend_from_slice(
+            b"The quick brown fox jumps over the lazy dog, again and again.\r\n",
+        );
+    }
+    content.extend_from_slice(b".\r\n");
+    content
+}
+
+struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self {
+            stream: BufReader::with_capacity(64 << 10, stream),
+        }
+    }
+
+    fn send(&mut self, octets: &[u8]) {
+        self.stream.get_mut().write_all(octets).unwrap();
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).unwrap();
+        assert!(line.ends_with('\n'), "the server closed the connection");
+        line
+    }
+
+    /// Reads a message of `octets` octets, none of whose lines begins with a dot, and its end.
+    fn skip_content(&mut self, octets: u64) {
+        let content = octets + ".\r\n".len() as u64;
+        let read = std::io::copy(&mut (&mut self.stream).take(content), &mut std::io::sink());
+        assert_eq!(read.unwrap(), content);
+    }
+}

@@ -1,0 +1,344 @@
+//! A disk that fails: clients are told, nothing acknowledged is lost, the service goes on.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use facteur::store::{Entry, File, Fs, Metadata, RealFs};
+use parking_lot::Mutex;
+
+use crate::support::{Client, Server, Service, dot_stuffed};
+
+const BOB: &str = "bob@example.com";
+const ENOSPC: i32 = 28;
+const EIO: i32 = 5;
+const EMFILE: i32 = 24;
+
+/// The operations that a test can let fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operation {
+    Append,
+    CreateDir,
+    CreateNew,
+    FreeOctets,
+    HardLink,
+    Open,
+    Read,
+    ReadDir,
+    Rename,
+    SyncDir,
+    SyncFile,
+    Unlink,
+}
+
+/// What happens instead of the operation.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Error(i32),
+    Panic,
+}
+
+/// The switch that a test holds.
+#[derive(Debug, Default)]
+struct Switch {
+    fault: Mutex<Option<(Operation, Fault)>>,
+    met: AtomicUsize,
+}
+
+impl Switch {
+    fn set(&self, operation: Operation, fault: Fault) {
+        *self.fault.lock() = Some((operation, fault));
+        self.met.store(0, Ordering::SeqCst);
+    }
+
+    /// Mends the disk; the fault must have been met.
+    fn mend(&self) {
+        *self.fault.lock() = None;
+        assert!(
+            self.met.load(Ordering::SeqCst) > 0,
+            "the fault was never met"
+        );
+    }
+
+    fn pass(&self, operation: Operation) -> io::Result<()> {
+        let fault = *self.fault.lock();
+        match fault {
+            Some((failing, fault)) if failing == operation => {
+                self.met.fetch_add(1, Ordering::SeqCst);
+                match fault {
+                    Fault::Error(errno) => Err(io::Error::from_raw_os_error(errno)),
+                    Fault::Panic => panic!("a planted panic"),
+                }
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// The real file system behind a switch.
+#[derive(Debug)]
+struct FaultyFs(Arc<Switch>);
+
+#[derive(Debug)]
+struct FaultyFile(Box<dyn File>, Arc<Switch>);
+
+impl Fs for FaultyFs {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.pass(Operation::CreateDir)?;
+        RealFs.create_dir(path)
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        self.0.pass(Operation::CreateNew)?;
+        Ok(Box::new(FaultyFile(
+            RealFs.create_new(path)?,
+            Arc::clone(&self.0),
+        )))
+    }
+
+    fn free_octets(&self, path: &Path) -> io::Result<u64> {
+        // A full disk is one that has nothing free.
+        self.0
+            .pass(Operation::FreeOctets)
+            .map_or(Ok(0), |()| RealFs.free_octets(path))
+    }
+
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.pass(Operation::HardLink)?;
+        RealFs.hard_link(from, to)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn File>>> {
+        RealFs.lock(path)
+    }
+
+    fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+        RealFs.metadata(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        self.0.pass(Operation::Open)?;
+        Ok(Box::new(FaultyFile(
+            RealFs.open(path)?,
+            Arc::clone(&self.0),
+        )))
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        self.0.pass(Operation::ReadDir)?;
+        RealFs.read_dir(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        RealFs.remove_dir(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.pass(Operation::Rename)?;
+        RealFs.rename(from, to)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.pass(Operation::SyncDir)?;
+        RealFs.sync_dir(path)
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        self.0.pass(Operation::Unlink)?;
+        RealFs.unlink(path)
+    }
+}
+
+impl File for FaultyFile {
+    fn append(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.1.pass(Operation::Append)?;
+        self.0.append(octets)
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.1.pass(Operation::Read)?;
+        self.0.read(buffer)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.1.pass(Operation::SyncFile)?;
+        self.0.sync()
+    }
+}
+
+fn server() -> (Server, Arc<Switch>) {
+    let switch = Arc::new(Switch::default());
+    let fs = Arc::new(FaultyFs(Arc::clone(&switch)));
+    (Server::on(fs, "", tempfile::tempdir().unwrap()), switch)
+}
+
+fn session(server: &Server) -> Client {
+    let mut client = server.smtp_client();
+    client.say("HELO test");
+    client.expect("250 Ok");
+    client
+}
+
+/// One transaction whose content goes out with its commands; gives the last reply. A server that
+/// refuses at DATA takes the content for commands, so it is sent only after 354.
+fn attempt(client: &mut Client, recipients: &[&str], content: &str) -> String {
+    client.say("MAIL FROM:<alice@example.com>");
+    client.expect("250 Sender OK");
+    for recipient in recipients {
+        client.say(&format!("RCPT TO:<{recipient}>"));
+        client.expect("250 Recipient OK");
+    }
+    client.say("DATA");
+    let reply = client.line();
+    if !reply.starts_with("354") {
+        return reply;
+    }
+    client.send(dot_stuffed(content).as_bytes());
+    client.line()
+}
+
+#[test]
+fn a_delivery_that_the_disk_refuses_is_refused_and_the_next_one_is_taken() {
+    let large = "a line of some length that is repeated\r\n".repeat(10_000);
+    for operation in [
+        Operation::Append,
+        Operation::CreateDir,
+        Operation::CreateNew,
+        Operation::HardLink,
+        Operation::Rename,
+        Operation::SyncDir,
+        Operation::SyncFile,
+    ] {
+        for (errno, code) in [(ENOSPC, "452"), (EIO, "451"), (EMFILE, "451")] {
+            for content in ["small\r\n", &large] {
+                let (server, switch) = server();
+                let mut client = session(&server);
+                let recipients = [BOB, "carol@example.com"];
+                switch.set(operation, Fault::Error(errno));
+                let reply = attempt(&mut client, &recipients, content);
+                assert!(reply.starts_with(code), "{operation:?} {errno}: {reply}");
+                switch.mend();
+                for recipient in recipients {
+                    assert_eq!(server.contents(recipient), [""; 0], "{operation:?} {errno}");
+                }
+                // The same session goes on, and nothing of the first message appears.
+                let reply = attempt(&mut client, &recipients, "second\r\n");
+                assert_eq!(reply, "250 OK", "{operation:?} {errno}");
+                for recipient in recipients {
+                    assert_eq!(server.contents(recipient), ["second\r\n"], "{operation:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_before_the_content_is_sent() {
+    let (server, switch) = server();
+    let mut client = session(&server);
+    assert_eq!(attempt(&mut client, &[BOB], "first\r\n"), "250 OK");
+    switch.set(Operation::FreeOctets, Fault::Error(ENOSPC));
+    let reply = attempt(&mut client, &[BOB], "second\r\n");
+    assert!(reply.starts_with("452 "), "{reply}");
+    assert_eq!(
+        server.contents(BOB),
+        ["first\r\n"],
+        "what is there can be read"
+    );
+    switch.mend();
+    assert_eq!(attempt(&mut client, &[BOB], "third\r\n"), "250 OK");
+    assert_eq!(server.contents(BOB), ["first\r\n", "third\r\n"]);
+}
+
+#[test]
+fn a_chunk_that_the_disk_refuses_is_consumed_and_the_session_goes_on() {
+    let (server, switch) = server();
+    let mut client = server.smtp_client();
+    client.say("EHLO test");
+    while client.line().starts_with("250-") {}
+    let chunk = "a line\r\n".repeat(20_000);
+    switch.set(Operation::Append, Fault::Error(ENOSPC));
+    client.send(b"MAIL FROM:<>\r\nRCPT TO:<bob@example.com>\r\n");
+    client.expect("250 2.1.0 Sender OK");
+    client.expect("250 2.1.5 Recipient OK");
+    client.send(format!("BDAT {}\r\n{chunk}", chunk.len()).as_bytes());
+    client.expect_prefix("452 4.3.1");
+    client.send(format!("BDAT {} LAST\r\n{chunk}RSET\r\n", chunk.len()).as_bytes());
+    client.expect_prefix("503 5.5.1");
+    client.expect("250 2.0.0 Ok");
+    switch.mend();
+    assert_eq!(server.contents(BOB), [""; 0]);
+}
+
+#[test]
+fn a_removal_that_fails_is_not_acknowledged() {
+    for operation in [Operation::Unlink, Operation::SyncDir] {
+        let (server, switch) = server();
+        server.deliver(BOB, "one\r\n");
+        let mut client = server.maildrop(BOB);
+        client.say("DELE 1");
+        client.expect_prefix("+OK");
+        switch.set(operation, Fault::Error(EIO));
+        client.say("QUIT");
+        client.expect_prefix("-ERR [SYS/TEMP]");
+        client.expect_end();
+        switch.mend();
+        server.deliver(BOB, "two\r\n");
+        assert!(
+            server.contents(BOB).ends_with(&["two\r\n".to_owned()]),
+            "{operation:?}"
+        );
+    }
+}
+
+#[test]
+fn a_maildrop_that_cannot_be_read_is_a_transient_error() {
+    let (server, switch) = server();
+    server.deliver(BOB, "one\r\n");
+    switch.set(Operation::ReadDir, Fault::Error(EMFILE));
+    let mut client = server.pop3_client();
+    client.say(&format!("USER {BOB}"));
+    client.expect_prefix("+OK");
+    client.say("PASS any");
+    client.expect_prefix("-ERR [SYS/TEMP]");
+    switch.mend();
+    let mut client = server.maildrop(BOB);
+    for operation in [Operation::Open, Operation::Read] {
+        switch.set(operation, Fault::Error(EIO));
+        client.say("RETR 1");
+        client.expect_prefix("-ERR [SYS/TEMP]");
+        switch.mend();
+    }
+    assert!(client.retrieve(1).ends_with("one\r\n"));
+}
+
+/// SEC-17: a panic ends the session it happens in, with a reply, and nothing else.
+#[test]
+fn a_panic_ends_one_session_only() {
+    let (server, switch) = server();
+    server.deliver(BOB, "one\r\n");
+    let mut beside = session(&server);
+
+    let mut client = session(&server);
+    client.begin_content(&[BOB]);
+    switch.set(Operation::SyncFile, Fault::Panic);
+    client.send(b"x\r\n.\r\n");
+    client.expect_prefix("421 ");
+    client.expect_end();
+    switch.mend();
+
+    let mut client = server.maildrop(BOB);
+    switch.set(Operation::Open, Fault::Panic);
+    client.say("RETR 1");
+    client.expect_prefix("-ERR [SYS/TEMP]");
+    client.expect_end();
+    switch.mend();
+
+    assert_eq!(attempt(&mut beside, &[BOB], "two\r\n"), "250 OK");
+    assert_eq!(
+        server.contents(BOB),
+        ["one\r\n", "two\r\n"],
+        "the maildrop is free again"
+    );
+}

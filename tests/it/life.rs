@@ -1,0 +1,75 @@
+//! The end of the daemon: what is under way is finished, the others are told.
+
+use crate::support::{Client, Server, Service, dot_stuffed};
+
+#[test]
+fn sessions_that_wait_are_told_and_closed() {
+    let mut server = Server::start();
+    let mut smtp = server.smtp_client();
+    let mut pop3 = server.pop3_client();
+    let mut logged_in = server.maildrop("bob@example.com");
+    assert_eq!(server.stop(), 0);
+    smtp.expect_prefix("421 ");
+    smtp.expect_end();
+    for client in [&mut pop3, &mut logged_in] {
+        client.expect_prefix("-ERR [SYS/TEMP]");
+        client.expect_end();
+    }
+}
+
+#[test]
+fn a_content_under_way_is_finished_and_kept() {
+    let mut server = Server::start();
+    let mut client = server.smtp_client();
+    client.say("HELO test");
+    client.expect("250 Ok");
+    client.begin_content(&["bob@example.com"]);
+    client.send(b"Subject: in time\r\n");
+    let finisher = std::thread::Builder::new()
+        .spawn(move || {
+            // The stop closes the listening sockets first: once no one connects it has begun.
+            while let Ok(stream) = std::net::TcpStream::connect(client.peer()) {
+                drop(stream);
+            }
+            client.send(dot_stuffed("\r\nbody\r\n").as_bytes());
+            client.expect("250 OK");
+            client.expect_prefix("421 ");
+            client.expect_end();
+        })
+        .unwrap();
+    let mail = server.mail();
+    assert_eq!(server.stop(), 0, "all sessions ended in time");
+    finisher.join().unwrap();
+    let new = mail.join("example.com/bob/new");
+    assert_eq!(std::fs::read_dir(new).unwrap().count(), 1);
+}
+
+#[test]
+fn nobody_is_accepted_after_the_stop() {
+    let mut server = Server::start();
+    server.stop();
+    assert!(std::net::TcpStream::connect(server.smtp).is_err());
+    assert!(std::net::TcpStream::connect(server.pop3).is_err());
+}
+
+#[test]
+fn the_store_can_be_served_again_after_the_stop() {
+    let mut server = Server::start();
+    server.deliver("bob@example.com", "one\r\n");
+    server.restart();
+    server.deliver("bob@example.com", "two\r\n");
+    let mut contents = server.contents("bob@example.com");
+    // Within one second the order of two daemons is not kept.
+    contents.sort();
+    assert_eq!(contents, ["one\r\n", "two\r\n"]);
+}
+
+#[test]
+fn a_session_that_quits_is_closed_by_the_server() {
+    let server = Server::start();
+    let mut client = Client::connect(server.smtp);
+    client.send(b"QUIT\r\nNOOP\r\n");
+    client.expect("220 localhost ESMTP facteur");
+    client.expect("221 Fermeture connexion");
+    client.expect_end();
+}

@@ -1,0 +1,113 @@
+//! Limits of time and size, with configured values that a test can reach.
+
+use crate::support::{Server, Service, dot_stuffed};
+
+const BOB: &str = "bob@example.com";
+
+#[test]
+fn a_whole_command_has_one_deadline_however_it_trickles() {
+    let server = Server::with("[limits]\nsmtp_idle_seconds = 1\npop3_idle_seconds = 1\n");
+    let mut smtp = server.smtp_client();
+    // An octet now and then does not move the deadline: the writer goes on until it is cut off.
+    let socket = smtp.socket().try_clone().unwrap();
+    let writer = std::thread::Builder::new()
+        .spawn(move || {
+            use std::io::Write;
+            let (_keep, never) = std::sync::mpsc::channel::<()>();
+            while (&socket).write_all(b"x").is_ok() {
+                // The pace of a slow typist.
+                let pause = std::time::Duration::from_millis(50);
+                assert!(never.recv_timeout(pause).is_err());
+            }
+        })
+        .unwrap();
+    smtp.expect_prefix("421 ");
+    smtp.expect_end();
+    drop(smtp);
+    writer.join().unwrap();
+    let mut pop3 = server.pop3_client();
+    // RFC 1939 §3: the autologout closes without a word and without removing anything.
+    pop3.expect_end();
+}
+
+#[test]
+fn an_autologout_removes_nothing_and_frees_the_maildrop() {
+    let server = Server::with("[limits]\npop3_idle_seconds = 1\n");
+    server.deliver(BOB, "one\r\n");
+    let mut client = server.maildrop(BOB);
+    client.say("DELE 1");
+    client.expect_prefix("+OK");
+    client.expect_end();
+    assert_eq!(server.contents(BOB), ["one\r\n"]);
+}
+
+#[test]
+fn a_session_ends_when_it_has_lasted_long_enough() {
+    let server = Server::with("[limits]\nsession_seconds = 1\n");
+    let mut client = server.smtp_client();
+    let end = loop {
+        client.say("NOOP");
+        let line = client.line();
+        if line != "250 Ok" {
+            break line;
+        }
+    };
+    assert!(end.starts_with("421 "), "{end}");
+    client.expect_end();
+}
+
+#[test]
+fn a_message_of_exactly_the_limit_is_taken_and_one_octet_more_is_not() {
+    let server = Server::with("[limits]\nmessage_octets = 1000\n");
+    let mut client = server.smtp_client();
+    client.say("HELO test");
+    client.expect("250 Ok");
+    let fits = format!("{}\r\n", "x".repeat(998));
+    client.transaction(&[BOB], &fits);
+    client.begin_content(&[BOB]);
+    client.send(dot_stuffed(&format!("{}\r\n", "x".repeat(999))).as_bytes());
+    client.expect_prefix("552 ");
+    // Dots added for transparency do not count.
+    client.transaction(&[BOB], &".\r\n".repeat(333));
+    assert_eq!(server.contents(BOB).len(), 2);
+}
+
+#[test]
+fn a_content_twice_the_limit_ends_the_session() {
+    let server = Server::with("[limits]\nmessage_octets = 1000\n");
+    let mut client = server.smtp_client();
+    client.say("HELO test");
+    client.expect("250 Ok");
+    client.begin_content(&[BOB]);
+    client.try_send(&b"0123456789abcdef0123456789abcdef\r\n".repeat(1_000));
+    client.expect_prefix("552 ");
+    client.expect_end();
+    assert_eq!(server.contents(BOB), [""; 0]);
+}
+
+#[test]
+fn a_thousand_recipients_are_taken_and_the_next_is_asked_to_wait() {
+    let server = Server::start();
+    let mut client = server.smtp_client();
+    client.say("EHLO test");
+    while client.line().starts_with("250-") {}
+    let mut commands = String::from("MAIL FROM:<>\r\n");
+    for number in 0..1_001 {
+        commands += &format!("RCPT TO:<user{number}@example.com>\r\n");
+    }
+    commands.push_str("DATA\r\n");
+    client.send(commands.as_bytes());
+    client.expect("250 2.1.0 Sender OK");
+    for _ in 0..1_000 {
+        client.expect("250 2.1.5 Recipient OK");
+    }
+    client.expect_prefix("452 4.5.3");
+    client.expect("354 Envoyez votre mail");
+    client.send(b"Subject: all\r\n\r\nbody\r\n.\r\n");
+    client.expect("250 2.0.0 OK");
+    for number in [0, 1, 500, 999] {
+        let contents = server.contents(&format!("user{number}@example.com"));
+        assert_eq!(contents, ["Subject: all\r\n\r\nbody\r\n"], "{number}");
+    }
+    assert_eq!(server.contents("user1000@example.com"), [""; 0]);
+}

@@ -1,0 +1,24 @@
+//! The integration tests: a daemon in this process, or the program itself, and real sockets.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    clippy::format_push_string,
+    clippy::naive_bytecount,
+    reason = "tests: a failed assumption is a failed test, and they make their own files"
+)]
+
+mod concurrency;
+mod durability;
+mod failing_disk;
+mod hostile;
+mod life;
+mod limits;
+mod program;
+mod retrieval;
+mod support;
+mod tidy;

@@ -1,0 +1,255 @@
+//! The program as a person or a script meets it: flags, texts, exit codes, signals.
+
+use std::process::Command;
+
+use crate::support::Service;
+use crate::support::program::{Program, run};
+
+#[test]
+fn it_says_where_it_listens_and_where_the_mail_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = Program::start(directory.path());
+    let banner = &program.banner;
+    assert!(banner[0].starts_with("facteur "), "{banner:?}");
+    assert_eq!(banner[1], format!("SMTP {}", program.smtp));
+    assert_eq!(banner[2], format!("POP3 {}", program.pop3));
+    assert_eq!(
+        banner[3],
+        format!("mail {}", directory.path().join("mail").display())
+    );
+    assert!(
+        banner[4].contains(&format!("nc 127.0.0.1 {}", program.smtp.port())),
+        "{banner:?}"
+    );
+    assert!(
+        banner[5].contains(&format!("pop3://{}/1", program.pop3)),
+        "{banner:?}"
+    );
+}
+
+#[test]
+fn a_signal_stops_it_with_status_0() {
+    for signal in ["TERM", "INT"] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut program = Program::start(directory.path());
+        let mut idle = program.maildrop("bob@example.com");
+        program.signal(signal);
+        idle.expect_prefix("-ERR [SYS/TEMP]");
+        idle.expect_end();
+        assert_eq!(program.wait(), Some(0), "SIG{signal}");
+    }
+}
+
+#[test]
+fn a_terminal_that_closes_does_not_stop_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut program = Program::start(directory.path());
+    program.signal("HUP");
+    program.expect_log("SIGHUP");
+    program.deliver("bob@example.com", "still here\r\n");
+    program.signal("TERM");
+    assert_eq!(program.wait(), Some(0));
+}
+
+#[test]
+fn a_second_daemon_on_the_same_store_ends_with_status_75() {
+    let directory = tempfile::tempdir().unwrap();
+    let _first = Program::start(directory.path());
+    let mail = directory.path().join("mail");
+    let second = run(&[
+        "--smtp",
+        "127.0.0.1:0",
+        "--pop3",
+        "off",
+        "--mail",
+        mail.to_str().unwrap(),
+    ]);
+    assert_eq!(second.status, Some(75), "{}", second.errors);
+    assert_eq!(
+        second
+            .errors
+            .lines()
+            .filter(|line| line.starts_with("facteur: "))
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn a_port_in_use_is_one_clear_line_and_status_1() {
+    let directory = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mail = directory.path().join("mail");
+    let ended = run(&[
+        "--smtp",
+        &address,
+        "--pop3",
+        "off",
+        "--mail",
+        mail.to_str().unwrap(),
+    ]);
+    assert_eq!(ended.status, Some(1));
+    let lines: Vec<&str> = ended.errors.lines().collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(
+        lines[0].contains(&address) && lines[0].contains("in use"),
+        "{lines:?}"
+    );
+    assert!(!mail.exists(), "nothing is made when the port is taken");
+}
+
+#[test]
+fn a_mail_directory_that_others_can_write_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let mail = directory.path().join("mail");
+    std::fs::create_dir(&mail).unwrap();
+    std::fs::set_permissions(&mail, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let ended = run(&[
+        "--smtp",
+        "127.0.0.1:0",
+        "--pop3",
+        "off",
+        "--mail",
+        mail.to_str().unwrap(),
+    ]);
+    assert_eq!(ended.status, Some(1));
+    assert!(
+        ended.errors.contains(mail.to_str().unwrap()),
+        "{}",
+        ended.errors
+    );
+}
+
+#[test]
+fn a_mail_directory_that_cannot_be_made_is_one_clear_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let mail = file.join("mail");
+    let ended = run(&[
+        "--smtp",
+        "127.0.0.1:0",
+        "--pop3",
+        "off",
+        "--mail",
+        mail.to_str().unwrap(),
+    ]);
+    assert_eq!(ended.status, Some(1));
+    assert!(
+        ended.errors.contains(mail.to_str().unwrap()),
+        "{}",
+        ended.errors
+    );
+}
+
+#[test]
+fn a_bad_key_names_file_line_and_key_and_ends_with_status_2() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("facteur.toml");
+    for (text, parts) in [
+        ("hostname = \"x\"\nsmpt = []\n", vec![":2: ", "smpt"]),
+        ("[limits]\n\nerrors = -1\n", vec![":3: ", "errors"]),
+        (
+            "smtp = [\"0.0.0.0:25\"]\n",
+            vec![":1: ", "smtp", "0.0.0.0:25"],
+        ),
+        ("mail = [\n", vec![":"]),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let ended = run(&["--check", "--config", file.to_str().unwrap()]);
+        assert_eq!(ended.status, Some(2), "{text}");
+        assert_eq!(ended.errors.lines().count(), 1, "{}", ended.errors);
+        for part in parts {
+            assert!(
+                ended.errors.contains(part),
+                "{part:?} is not in {}",
+                ended.errors
+            );
+        }
+        assert!(
+            ended.errors.contains(file.to_str().unwrap()),
+            "{}",
+            ended.errors
+        );
+    }
+}
+
+#[test]
+fn check_accepts_the_example_and_exits() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/config.example.toml");
+    let ended = run(&["--check", "--config", example]);
+    assert_eq!(ended.status, Some(0), "{}", ended.errors);
+    let missing = run(&["--check", "--config", "/no/such/file.toml"]);
+    assert_eq!(missing.status, Some(2));
+    assert!(
+        missing.errors.contains("/no/such/file.toml"),
+        "{}",
+        missing.errors
+    );
+}
+
+#[test]
+fn usage_errors_end_with_status_2() {
+    for arguments in [
+        vec!["--smtp", "192.0.2.1:25"],
+        vec!["--smtp", "off", "--pop3", "off"],
+        vec!["--unknown"],
+        vec!["--log-level", "loud"],
+    ] {
+        let ended = run(&arguments);
+        assert_eq!(ended.status, Some(2), "{arguments:?}: {}", ended.errors);
+    }
+}
+
+#[test]
+fn help_and_version_tell_what_they_should() {
+    let help = run(&["--help"]);
+    assert_eq!(help.status, Some(0));
+    for flag in [
+        "--smtp",
+        "--pop3",
+        "--mail",
+        "--config",
+        "--check",
+        "--log-level",
+        "--version",
+    ] {
+        assert!(help.output.contains(flag), "{flag} is not in the help");
+    }
+    let version = run(&["--version"]);
+    assert_eq!(
+        version.output.trim(),
+        concat!("facteur ", env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut program = Program::start(directory.path());
+    let mut client = program.smtp_client();
+    client.say("HELO test");
+    client.expect("250 Ok");
+    client.begin_content(&["bob@example.com"]);
+    program.signal("TERM");
+    program.expect_log("stopping");
+    program.signal("TERM");
+    assert_eq!(program.wait(), Some(128 + 15));
+}
+
+/// The program with no arguments in a directory of its own is what a newcomer starts. Its ports
+/// are fixed, so only the texts are looked at here.
+#[test]
+fn the_default_ports_are_the_documented_ones() {
+    let help = Command::new(env!("CARGO_BIN_EXE_facteur"))
+        .arg("--help")
+        .output()
+        .unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    assert!(
+        help.contains("127.0.0.1:65434") && help.contains("127.0.0.1:65433"),
+        "{help}"
+    );
+}

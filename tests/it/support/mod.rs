@@ -1,0 +1,364 @@
+//! A daemon for one test, and clients that wait for exact lines with a deadline.
+
+pub(crate) mod program;
+
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use facteur::clock::Clock;
+use facteur::config::Config;
+use facteur::daemon::{Daemon, Sockets};
+use facteur::store::{Fs, MessageStore, RealFs, Settings};
+
+/// Longest wait of a client: far beyond what any step takes, so that only a hang reaches it.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A daemon in this process, with a directory of its own.
+pub(crate) struct Server {
+    daemon: Option<Daemon>,
+    directory: tempfile::TempDir,
+    pub(crate) smtp: SocketAddr,
+    pub(crate) pop3: SocketAddr,
+}
+
+impl Server {
+    /// A daemon with the default configuration.
+    pub(crate) fn start() -> Self {
+        Self::with("")
+    }
+
+    /// A daemon with this text as its configuration; ports and directory are the test's own.
+    pub(crate) fn with(configuration: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self::on(Arc::new(RealFs), configuration, directory)
+    }
+
+    /// A daemon whose store is on this file system.
+    pub(crate) fn on(fs: Arc<dyn Fs>, configuration: &str, directory: tempfile::TempDir) -> Self {
+        let (daemon, smtp, pop3) = serve(fs, &directory.path().join("mail"), configuration);
+        Self {
+            daemon: Some(daemon),
+            directory,
+            smtp,
+            pop3,
+        }
+    }
+
+    /// Where the mail is.
+    pub(crate) fn mail(&self) -> PathBuf {
+        self.directory.path().join("mail")
+    }
+
+    /// Stops the daemon and starts another on the same store.
+    pub(crate) fn restart(&mut self) {
+        self.stop();
+        let (daemon, smtp, pop3) = serve(Arc::new(RealFs), &self.mail(), "");
+        (self.daemon, self.smtp, self.pop3) = (Some(daemon), smtp, pop3);
+    }
+
+    /// Stops the daemon; gives the number of sessions that did not end.
+    pub(crate) fn stop(&mut self) -> usize {
+        self.daemon.take().map_or(0, Daemon::stop)
+    }
+}
+
+fn serve(fs: Arc<dyn Fs>, mail: &Path, configuration: &str) -> (Daemon, SocketAddr, SocketAddr) {
+    let mut config = Config::parse(Path::new("test.toml"), configuration).unwrap();
+    mail.clone_into(&mut config.mail);
+    for listens in [&mut config.smtp, &mut config.pop3] {
+        listens.truncate(1);
+        listens[0].address.set_port(0);
+    }
+    let clock = Clock::system();
+    let sockets = Sockets::open(&config).unwrap();
+    let settings = Settings {
+        root: config.mail.clone(),
+        hostname: config.hostname.0.as_str().to_owned(),
+    };
+    let store = Arc::new(MessageStore::open_on(fs, settings, clock.clone()).unwrap());
+    let daemon = Daemon::start(&config, sockets, &store, &clock).unwrap();
+    let (smtp, pop3) = (daemon.smtp()[0], daemon.pop3()[0]);
+    (daemon, smtp, pop3)
+}
+
+/// What tests ask of a daemon, in this process or in another.
+pub(crate) trait Service {
+    /// Where SMTP listens.
+    fn smtp(&self) -> SocketAddr;
+
+    /// Where POP3 listens.
+    fn pop3(&self) -> SocketAddr;
+
+    /// A client of the SMTP port that has read the greeting.
+    fn smtp_client(&self) -> Client {
+        let mut client = Client::connect(self.smtp());
+        client.expect("220 localhost ESMTP facteur");
+        client
+    }
+
+    /// A client of the POP3 port that has read the greeting.
+    fn pop3_client(&self) -> Client {
+        let mut client = Client::connect(self.pop3());
+        client.expect_prefix("+OK");
+        client
+    }
+
+    /// A POP3 client that is logged in to the maildrop of `user`.
+    fn maildrop(&self, user: &str) -> Client {
+        let mut client = self.pop3_client();
+        client.say(&format!("USER {user}"));
+        client.expect_prefix("+OK");
+        client.say("PASS any");
+        client.expect_prefix("+OK");
+        client
+    }
+
+    /// Sends one message, given with CRLF line endings and not dot-stuffed.
+    fn deliver(&self, recipient: &str, content: &str) {
+        let mut client = self.smtp_client();
+        client.say("HELO test");
+        client.expect("250 Ok");
+        client.transaction(&[recipient], content);
+        client.say("QUIT");
+        client.expect("221 Fermeture connexion");
+    }
+
+    /// The contents of all messages of `user`, without their trace headers, in CRLF form.
+    fn contents(&self, user: &str) -> Vec<String> {
+        let contents = self.contents_octets(user).into_iter();
+        contents
+            .map(|content| String::from_utf8(content).unwrap())
+            .collect()
+    }
+
+    /// The same for contents that need not be text.
+    fn contents_octets(&self, user: &str) -> Vec<Vec<u8>> {
+        let mut client = self.maildrop(user);
+        let numbers = 1..=client.count();
+        let contents = numbers.map(|number| after_trace(&client.retrieve_octets(number)).to_vec());
+        let contents = contents.collect();
+        client.say("QUIT");
+        client.expect_prefix("+OK");
+        contents
+    }
+}
+
+impl Service for Server {
+    fn smtp(&self) -> SocketAddr {
+        self.smtp
+    }
+
+    fn pop3(&self) -> SocketAddr {
+        self.pop3
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A message as it came, after the Return-Path and the Received field that were put before it.
+pub(crate) fn without_trace(message: &str) -> &str {
+    str::from_utf8(after_trace(message.as_bytes())).unwrap()
+}
+
+fn after_trace(message: &[u8]) -> &[u8] {
+    let mut rest = message;
+    for field in [b"Return-Path:".as_slice(), b"Received:"] {
+        assert!(rest.starts_with(field), "the trace headers come first");
+        loop {
+            let end = rest
+                .iter()
+                .position(|octet| *octet == b'\n')
+                .expect("the headers end");
+            rest = &rest[end + 1..];
+            if !rest.starts_with(b"\t") {
+                break;
+            }
+        }
+    }
+    rest
+}
+
+/// A client with a deadline.
+pub(crate) struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self {
+            stream: BufReader::new(stream),
+        }
+    }
+
+    /// Sends octets as they are.
+    pub(crate) fn send(&mut self, octets: &[u8]) {
+        self.stream.get_mut().write_all(octets).unwrap();
+    }
+
+    /// Sends octets that the server may refuse to take.
+    pub(crate) fn try_send(&mut self, octets: &[u8]) -> bool {
+        self.stream.get_mut().write_all(octets).is_ok()
+    }
+
+    /// Sends a line.
+    pub(crate) fn say(&mut self, line: &str) {
+        self.send(format!("{line}\r\n").as_bytes());
+    }
+
+    /// The next line, without its CRLF.
+    pub(crate) fn line(&mut self) -> String {
+        String::from_utf8(self.line_octets()).unwrap()
+    }
+
+    fn line_octets(&mut self) -> Vec<u8> {
+        let line = self.try_line_octets().expect("a line, not the end");
+        line.strip_suffix(b"\r\n")
+            .expect("lines of the server end in CRLF")
+            .to_vec()
+    }
+
+    /// The next line as it came; `None` at the end of the connection.
+    pub(crate) fn try_line(&mut self) -> Option<String> {
+        self.try_line_octets()
+            .map(|line| String::from_utf8(line).unwrap())
+    }
+
+    fn try_line_octets(&mut self) -> Option<Vec<u8>> {
+        let mut line = Vec::new();
+        match self.stream.read_until(b'\n', &mut line) {
+            Ok(0) => None,
+            Ok(_) => Some(line),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("no line within the deadline: {error}"),
+        }
+    }
+
+    pub(crate) fn expect(&mut self, expected: &str) {
+        assert_eq!(self.line(), expected);
+    }
+
+    pub(crate) fn expect_prefix(&mut self, prefix: &str) -> String {
+        let line = self.line();
+        assert!(
+            line.starts_with(prefix),
+            "{line:?} does not begin with {prefix:?}"
+        );
+        line
+    }
+
+    /// Reads to the end of the connection: nothing may come but its end.
+    pub(crate) fn expect_end(&mut self) {
+        let line = self.try_line();
+        assert_eq!(line, None, "the server should have closed the connection");
+    }
+
+    /// All that comes until the server closes.
+    pub(crate) fn read_to_end(&mut self) -> String {
+        let mut all = String::new();
+        while let Some(line) = self.try_line() {
+            all.push_str(&line);
+        }
+        all
+    }
+
+    /// Closes the sending side.
+    pub(crate) fn half_close(&mut self) {
+        self.stream.get_mut().shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Where the server listens.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.socket().peer_addr().unwrap()
+    }
+
+    /// The socket itself.
+    pub(crate) fn socket(&self) -> &TcpStream {
+        self.stream.get_ref()
+    }
+
+    /// One SMTP transaction in a HELO session, up to its 250.
+    pub(crate) fn transaction(&mut self, recipients: &[&str], content: &str) {
+        self.begin_content(recipients);
+        self.send(dot_stuffed(content).as_bytes());
+        self.expect("250 OK");
+    }
+
+    /// MAIL, RCPT and DATA, up to the 354.
+    pub(crate) fn begin_content(&mut self, recipients: &[&str]) {
+        self.say("MAIL FROM:<alice@example.com>");
+        self.expect("250 Sender OK");
+        for recipient in recipients {
+            self.say(&format!("RCPT TO:<{recipient}>"));
+            self.expect("250 Recipient OK");
+        }
+        self.say("DATA");
+        self.expect("354 Envoyez votre mail");
+    }
+
+    /// The number of messages that STAT tells.
+    pub(crate) fn count(&mut self) -> usize {
+        self.say("STAT");
+        let line = self.expect_prefix("+OK ");
+        line.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    /// A multi-line response after its first line, dot-stuffing removed, CRLF kept.
+    pub(crate) fn multi_line(&mut self) -> String {
+        String::from_utf8(self.multi_line_octets()).unwrap()
+    }
+
+    fn multi_line_octets(&mut self) -> Vec<u8> {
+        let mut lines = Vec::new();
+        loop {
+            let line = self.line_octets();
+            if line == b"." {
+                return lines;
+            }
+            lines.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
+            lines.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// RETR: the message as it is stored, with CRLF line endings; its size is what was announced.
+    pub(crate) fn retrieve(&mut self, number: usize) -> String {
+        String::from_utf8(self.retrieve_octets(number)).unwrap()
+    }
+
+    fn retrieve_octets(&mut self, number: usize) -> Vec<u8> {
+        self.say(&format!("LIST {number}"));
+        let listed = self.expect_prefix("+OK ");
+        let octets: usize = listed.split(' ').nth(2).unwrap().parse().unwrap();
+        self.say(&format!("RETR {number}"));
+        self.expect_prefix("+OK");
+        let message = self.multi_line_octets();
+        assert_eq!(
+            message.len(),
+            octets,
+            "RETR sends as many octets as LIST says"
+        );
+        message
+    }
+}
+
+/// Content ready to be sent: dot-stuffed, with the final dot.
+pub(crate) fn dot_stuffed(content: &str) -> String {
+    let mut wire = String::new();
+    for line in content.split_inclusive("\r\n") {
+        if line.starts_with('.') {
+            wire.push('.');
+        }
+        wire.push_str(line);
+    }
+    wire + ".\r\n"
+}

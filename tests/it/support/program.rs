@@ -1,0 +1,172 @@
+//! The program itself, as a child process.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{DEADLINE, Service};
+
+/// A running program; it is killed when this is dropped.
+pub(crate) struct Program {
+    child: Child,
+    log: Receiver<String>,
+    /// What it printed on standard output.
+    pub(crate) banner: Vec<String>,
+    pub(crate) smtp: SocketAddr,
+    pub(crate) pop3: SocketAddr,
+}
+
+/// What a program that ended left behind.
+pub(crate) struct Ended {
+    pub(crate) status: Option<i32>,
+    pub(crate) output: String,
+    pub(crate) errors: String,
+}
+
+/// Runs the program to its end.
+pub(crate) fn run(arguments: &[&str]) -> Ended {
+    let output = Command::new(env!("CARGO_BIN_EXE_facteur"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    Ended {
+        status: output.status.code(),
+        output: String::from_utf8(output.stdout).unwrap(),
+        errors: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Number of lines that the program prints on standard output when it is up.
+const BANNER_LINES: usize = 6;
+
+impl Program {
+    /// Starts the program with the mail in `directory`/mail, and waits until it is ready.
+    pub(crate) fn start(directory: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_facteur"))
+            .args(["--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--mail"])
+            .arg(directory.join("mail"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = follow(child.stderr.take().unwrap());
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let banner: Vec<String> = output
+            .lines()
+            .take(BANNER_LINES)
+            .map(Result::unwrap)
+            .collect();
+        let address = |line: &str| line[5..].parse().unwrap();
+        let (smtp, pop3) = (address(&banner[1]), address(&banner[2]));
+        let program = Self {
+            child,
+            log,
+            banner,
+            smtp,
+            pop3,
+        };
+        program.expect_log("ready");
+        program
+    }
+
+    /// Waits for a log line that contains `text`.
+    pub(crate) fn expect_log(&self, text: &str) {
+        let end = Instant::now() + DEADLINE;
+        let mut seen = Vec::new();
+        loop {
+            match self
+                .log
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
+                Ok(line) if line.contains(text) => return,
+                Ok(line) => seen.push(line),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    panic!("{text:?} did not come in the log: {seen:#?}")
+                }
+            }
+        }
+    }
+
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill")
+            .args(["-s", name, &pid])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    }
+
+    /// Kills the program as a crash would.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Octets of memory that the program holds.
+    pub(crate) fn resident_octets(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
+        let kibioctets: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        kibioctets * 1024
+    }
+
+    /// Waits for the program to end by itself; gives its status.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        let end = Instant::now() + DEADLINE;
+        // The log ends with the program.
+        while Instant::now() < end {
+            match self.log.recv_timeout(Duration::from_secs(1)) {
+                Err(RecvTimeoutError::Disconnected) => break,
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Service for Program {
+    fn smtp(&self) -> SocketAddr {
+        self.smtp
+    }
+
+    fn pop3(&self) -> SocketAddr {
+        self.pop3
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn follow(errors: ChildStderr) -> Receiver<String> {
+    let (line_out, line_in) = channel();
+    thread::Builder::new()
+        .spawn(move || {
+            let mut errors = BufReader::new(errors);
+            let mut line = String::new();
+            while errors.read_line(&mut line).is_ok_and(|octets| octets > 0) {
+                if line_out.send(std::mem::take(&mut line)).is_err() {
+                    break;
+                }
+            }
+            // Nobody listens any more, but the program must not meet a closed pipe.
+            drop(errors.read_to_end(&mut Vec::new()));
+        })
+        .unwrap();
+    line_in
+}

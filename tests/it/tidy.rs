@@ -1,0 +1,238 @@
+//! The source itself: who may use whom, and rules of style that no lint knows.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Which rooms a room may use, besides itself. `testing` is there for every room's tests.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("mail", &[]),
+    ("wire", &[]),
+    ("clock", &[]),
+    ("smtp", &["mail"]),
+    ("pop3", &["mail"]),
+    ("accounts", &["mail"]),
+    ("store", &["mail", "clock"]),
+    (
+        "server",
+        &["mail", "wire", "clock", "smtp", "pop3", "accounts", "store"],
+    ),
+    (
+        "config",
+        &[
+            "mail", "wire", "clock", "smtp", "pop3", "accounts", "store", "server",
+        ],
+    ),
+    (
+        "daemon",
+        &[
+            "mail", "wire", "clock", "smtp", "pop3", "accounts", "store", "server", "config",
+        ],
+    ),
+    ("signals", &[]),
+    ("cli", &["config"]),
+    ("testing", &["mail", "clock", "store"]),
+];
+
+fn source_files(directory: &str) -> BTreeMap<PathBuf, String> {
+    let mut files = BTreeMap::new();
+    let mut directories = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(directory)];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                files.insert(path, text);
+            }
+        }
+    }
+    assert!(!files.is_empty());
+    files
+}
+
+/// The code of a file: lines that are not comments.
+fn code(text: &str) -> String {
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    lines.fold(String::new(), |code, line| code + line + "\n")
+}
+
+/// The rooms that `code` names after `crate::`, in groups too.
+fn used_rooms(code: &str) -> Vec<String> {
+    let mut rooms = Vec::new();
+    for (position, _) in code.match_indices("crate::") {
+        let rest = &code[position + "crate::".len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let mut depth = 0_u32;
+            let mut name = String::new();
+            let mut at_name = true;
+            for character in group.chars() {
+                match character {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => {
+                        rooms.push(std::mem::take(&mut name));
+                        at_name = true;
+                        continue;
+                    }
+                    _ => {}
+                }
+                if character.is_alphanumeric() || character == '_' {
+                    if at_name {
+                        name.push(character);
+                    }
+                } else if !name.is_empty() {
+                    at_name = false;
+                }
+            }
+            rooms.push(name);
+        } else {
+            let end = rest
+                .find(|c: char| !c.is_alphanumeric() && c != '_')
+                .unwrap_or(rest.len());
+            rooms.push(rest[..end].to_owned());
+        }
+    }
+    rooms.retain(|room| !room.is_empty());
+    rooms
+}
+
+fn room_of(path: &Path) -> String {
+    let below = path
+        .strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+        .unwrap();
+    let first = below
+        .components()
+        .next()
+        .unwrap()
+        .as_os_str()
+        .to_str()
+        .unwrap();
+    first.strip_suffix(".rs").unwrap_or(first).to_owned()
+}
+
+#[test]
+fn used_rooms_are_found_in_paths_and_in_groups() {
+    let code = "use crate::mail::Address;\nuse crate::{clock::Clock, store::{self, Fs}, wire};\n\
+                let x = crate::smtp::parse();";
+    let mut rooms = used_rooms(code);
+    rooms.sort();
+    assert_eq!(rooms, ["clock", "mail", "smtp", "store", "wire"]);
+}
+
+#[test]
+fn rooms_use_only_the_rooms_they_may() {
+    let mut faults = Vec::new();
+    for (path, text) in source_files("src") {
+        let room = room_of(&path);
+        if room == "lib" || room == "main" {
+            continue;
+        }
+        let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == room) else {
+            faults.push(format!("{} is in no known room", path.display()));
+            continue;
+        };
+        for used in used_rooms(&code(&text)) {
+            if used != room && used != "testing" && !allowed.contains(&used.as_str()) {
+                faults.push(format!("{}: {room} may not use {used}", path.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn pure_rooms_do_no_io_and_do_not_log() {
+    let forbidden = [
+        "std::net",
+        "std::fs",
+        "std::io",
+        "std::thread",
+        "std::time",
+        "log::",
+        "rustix",
+    ];
+    let mut faults = Vec::new();
+    for (path, text) in source_files("src") {
+        let is_test =
+            path.ends_with("tests.rs") || path.components().any(|c| c.as_os_str() == "tests");
+        let room = room_of(&path);
+        if is_test || !["mail", "wire", "smtp", "pop3", "accounts"].contains(&room.as_str()) {
+            continue;
+        }
+        let code = code(&text);
+        let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        for word in forbidden {
+            // An address is a value: the one thing of std::net that the trace headers hold.
+            if code
+                .replace("std::net::IpAddr", "")
+                .replace("net::Ipv6Addr", "")
+                .contains(word)
+            {
+                faults.push(format!("{}: {word}", path.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn only_the_file_system_of_the_store_touches_files() {
+    for (path, text) in source_files("src") {
+        let code = code(&text);
+        let writes = ["File::options", "OpenOptions", "fs::write", "rustix::fs::"];
+        let may =
+            path.ends_with("store/fs.rs") || path.components().any(|c| c.as_os_str() == "tests");
+        let found = writes.iter().find(|word| code.contains(*word));
+        assert!(may || found.is_none(), "{}: {found:?}", path.display());
+    }
+}
+
+#[test]
+fn every_file_begins_with_its_purpose_and_keeps_the_style() {
+    let mut faults = Vec::new();
+    let all = ["src", "tests", "benches"]
+        .into_iter()
+        .flat_map(source_files);
+    for (path, text) in all {
+        let name = path.display();
+        let is_test_module = path.ends_with("tests.rs");
+        if !text.starts_with("//! ") && !is_test_module {
+            faults.push(format!("{name}: no module header"));
+        }
+        for (index, line) in text.lines().enumerate() {
+            let place = format!("{name}:{}", index + 1);
+            if line.chars().count() > 100 {
+                faults.push(format!("{place}: longer than 100 characters"));
+            }
+            let open_end = ["TO", "DO"].concat();
+            let fix_me = ["FIX", "ME"].concat();
+            if line.contains(&open_end) || line.contains(&fix_me) {
+                faults.push(format!("{place}: something is left open"));
+            }
+            if line.contains(&["thread::", "sleep"].concat()) {
+                faults.push(format!("{place}: waits without a condition"));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let manifest = include_str!("../../Cargo.toml");
+    let mut in_dependencies = false;
+    let mut count = 0;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            in_dependencies = line == "[dependencies]" || line == "[dev-dependencies]";
+        } else if in_dependencies && !line.is_empty() {
+            assert!(line.contains(" # "), "no reason beside {line}");
+            count += 1;
+        }
+    }
+    assert!(count > 0);
+}
