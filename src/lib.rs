@@ -141,3 +141,6 @@ pub mod signals;
 pub mod smtp;
 pub mod store;
 pub mod wire;
+
+#[cfg(test)]
+mod testing;

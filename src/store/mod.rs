@@ -50,6 +50,9 @@ mod maildrop;
 mod name;
 mod shared;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     io,
     path::{Path, PathBuf},

@@ -1,0 +1,705 @@
+//! The store on a disk that loses its power, fails, or is full: at every operation in turn.
+//!
+//! A script is a list of things that clients do, drawn from a seed. It is run against the simulated
+//! disk with the power cut (or the process killed, or an error reported) at operation 1, 2, 3, …
+//! until it comes through; each time the store is opened again on what is left and compared with
+//! the naive model.
+
+#![expect(clippy::arithmetic_side_effects, reason = "tests count small things")]
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::Path,
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use rustix::io::Errno;
+
+use super::mailbox;
+use crate::{
+    clock::Clock,
+    mail::MailboxName,
+    store::{
+        Delivery, Error, Fs as _, Maildrop, MessageStore, Settings, limits::FREE_OCTETS_RESERVE,
+    },
+    testing::{
+        disk::{Defect, Fault, SimFs},
+        model::{Fate, Model, Start, read},
+        rng::Rng,
+    },
+};
+
+const ROOT: &str = "/mail";
+
+/// How many crash states each script is given per operation.
+const SEEDS_PER_CRASH: u64 = 5;
+
+/// Scripts in the ordinary test run, and the length of each.
+const N_SCRIPTS: u64 = 18;
+const N_ACTIONS: usize = 34;
+
+/// One thing that a client does. Numbers name deliveries and mailboxes.
+#[derive(Clone, Debug)]
+enum Action {
+    Begin {
+        delivery: usize,
+        declared: u64,
+    },
+    Append {
+        delivery: usize,
+        octets: Vec<u8>,
+    },
+    Commit {
+        delivery: usize,
+        recipients: Vec<usize>,
+    },
+    Abort {
+        delivery: usize,
+    },
+    Open {
+        mailbox: usize,
+    },
+    Read {
+        mailbox: usize,
+        choice: usize,
+    },
+    Remove {
+        mailbox: usize,
+        choices: Vec<usize>,
+    },
+    Close {
+        mailbox: usize,
+    },
+    /// Another program marks a message as seen.
+    Move {
+        mailbox: usize,
+        choice: usize,
+    },
+}
+
+fn mailboxes() -> Vec<MailboxName> {
+    ["ann@example.org", "bob@example.org", "ann@example.net"]
+        .map(mailbox)
+        .to_vec()
+}
+
+/// A script of about `n_actions`, three deliveries and three sessions in any order.
+fn script(seed: u64, n_actions: usize) -> Vec<Action> {
+    let mut rng = Rng::new(seed);
+    let mut actions = Vec::new();
+    let mut sequence = 0;
+    while actions.len() < n_actions {
+        let delivery = rng.below(3);
+        let mailbox = rng.below(3);
+        match rng.below(11) {
+            0..=4 => {
+                sequence += 1;
+                let mut octets = format!("{seed}/{sequence}\n").into_bytes();
+                let n_lines = if rng.chance(15) { 300 } else { rng.below(6) };
+                for line in 0..n_lines {
+                    octets.extend(format!("line {line} {}\n", rng.next()).bytes());
+                }
+                if rng.chance(20) {
+                    octets.extend(b"no line ending");
+                }
+                let at = rng.below(octets.len());
+                let tail = octets.split_off(at);
+                let recipients = (0..=rng.below(4)).map(|_| rng.below(3)).collect();
+                actions.push(Action::Begin {
+                    delivery,
+                    declared: rng.next() >> 40,
+                });
+                actions.push(Action::Append { delivery, octets });
+                actions.push(Action::Append {
+                    delivery,
+                    octets: tail,
+                });
+                actions.push(if rng.chance(85) {
+                    Action::Commit {
+                        delivery,
+                        recipients,
+                    }
+                } else {
+                    Action::Abort { delivery }
+                });
+            }
+            5..=6 => actions.push(Action::Open { mailbox }),
+            7 => actions.push(Action::Read {
+                mailbox,
+                choice: rng.below(20),
+            }),
+            8 => {
+                let choices = (0..=rng.below(3)).map(|_| rng.below(20)).collect();
+                actions.push(Action::Remove { mailbox, choices });
+            }
+            9 => actions.push(Action::Close { mailbox }),
+            _ => actions.push(Action::Move {
+                mailbox,
+                choice: rng.below(20),
+            }),
+        }
+    }
+    interleave(actions, &mut rng)
+}
+
+/// Exchanges neighbours that belong to different clients, so that their work overlaps.
+fn interleave(mut actions: Vec<Action>, rng: &mut Rng) -> Vec<Action> {
+    let client = |action: &Action| match action {
+        Action::Begin { delivery, .. }
+        | Action::Append { delivery, .. }
+        | Action::Commit { delivery, .. }
+        | Action::Abort { delivery } => *delivery,
+        Action::Open { mailbox }
+        | Action::Read { mailbox, .. }
+        | Action::Remove { mailbox, .. }
+        | Action::Close { mailbox } => 10 + mailbox,
+        Action::Move { .. } => 20,
+    };
+    for _ in 0..actions.len() * 2 {
+        let at = rng.below(actions.len().saturating_sub(1));
+        if client(&actions[at]) != client(&actions[at + 1]) {
+            actions.swap(at, at + 1);
+        }
+    }
+    actions
+}
+
+fn open(fs: &SimFs) -> Result<MessageStore, Error> {
+    let settings = Settings {
+        root: ROOT.into(),
+        hostname: "host.example".to_owned(),
+    };
+    MessageStore::open_on(Arc::new(fs.clone()), settings, Clock::system())
+}
+
+/// The clients of one store.
+struct Clients<'a> {
+    fs: &'a SimFs,
+    store: MessageStore,
+    model: Model,
+    deliveries: BTreeMap<usize, (Delivery, Vec<u8>)>,
+    maildrops: BTreeMap<usize, Maildrop>,
+}
+
+impl<'a> Clients<'a> {
+    fn new(fs: &'a SimFs, store: MessageStore) -> Self {
+        let (deliveries, maildrops) = (BTreeMap::new(), BTreeMap::new());
+        Self {
+            fs,
+            store,
+            model: Model::default(),
+            deliveries,
+            maildrops,
+        }
+    }
+
+    fn perform(&mut self, action: &Action) -> Result<(), String> {
+        match action {
+            Action::Begin { delivery, declared } => {
+                if let Ok(begun) = self.store.begin_delivery(*declared) {
+                    self.deliveries.insert(*delivery, (begun, Vec::new()));
+                }
+            }
+            Action::Append { delivery, octets } => {
+                if let Some((delivery, content)) = self.deliveries.get_mut(delivery) {
+                    if delivery.append(octets).is_err() {
+                        // Then the commit has to fail, too, which the check will see.
+                        content.extend(b"what was not written");
+                    }
+                    content.extend(octets);
+                }
+            }
+            Action::Commit {
+                delivery,
+                recipients,
+            } => {
+                if let Some((delivery, content)) = self.deliveries.remove(delivery) {
+                    self.commit(delivery, &content, recipients);
+                }
+            }
+            Action::Abort { delivery } => drop(self.deliveries.remove(delivery)),
+            Action::Open { mailbox } => self.open_maildrop(*mailbox)?,
+            Action::Read { mailbox, choice } => {
+                if let Some((maildrop, index)) = self.choose(*mailbox, *choice)
+                    && let Ok(content) = read(maildrop, index)
+                {
+                    let unique_id = maildrop.messages()[index].unique_id.clone();
+                    self.model
+                        .see(&mailboxes()[*mailbox], &content, &unique_id)?;
+                }
+            }
+            Action::Remove { mailbox, choices } => self.remove(*mailbox, choices),
+            Action::Close { mailbox } => drop(self.maildrops.remove(mailbox)),
+            Action::Move { mailbox, choice } => {
+                // When it cannot, it leaves the message where it was.
+                self.move_to_cur(*mailbox, *choice).unwrap_or_default();
+            }
+        }
+        Ok(())
+    }
+
+    /// Plays a program that is careful not to lose a message, but leaves it to the disk whether it
+    /// has one or two names after a power cut.
+    fn move_to_cur(&self, mailbox: usize, choice: usize) -> io::Result<()> {
+        let name = &mailboxes()[mailbox];
+        let maildir = Path::new(ROOT).join(name.domain()).join(name.local_part());
+        let (new, cur) = (maildir.join("new"), maildir.join("cur"));
+        let entries = self.fs.read_dir(&new)?;
+        let Some(index) = choice.checked_rem(entries.len()) else {
+            return Ok(());
+        };
+        let mut flagged = entries[index].name.clone();
+        let from = new.join(&flagged);
+        flagged.push(":2,S");
+        let to = cur.join(flagged);
+        let moved = self
+            .fs
+            .hard_link(&from, &to)
+            .and_then(|()| self.fs.sync_dir(&cur));
+        let surplus = if moved.is_ok() { &from } else { &to };
+        self.fs.unlink(surplus).or_else(|_| self.fs.unlink(surplus))
+    }
+
+    fn commit(&mut self, delivery: Delivery, content: &[u8], recipients: &[usize]) {
+        let recipients: Vec<_> = recipients
+            .iter()
+            .map(|&it| mailboxes()[it].clone())
+            .collect();
+        for mailbox in &recipients {
+            self.model.note(mailbox, content, Fate::Attempted);
+        }
+        let fate = match delivery.commit(&recipients) {
+            Ok(()) => Fate::Accepted,
+            Err(_) => Fate::Refused,
+        };
+        for mailbox in &recipients {
+            self.model.note(mailbox, content, fate);
+        }
+    }
+
+    /// Opens a maildrop and checks that all it lists is durable at this moment (I4).
+    fn open_maildrop(&mut self, mailbox: usize) -> Result<(), String> {
+        let name = &mailboxes()[mailbox];
+        match self.store.open_maildrop(name) {
+            Err(_) => {}
+            Ok(_) if self.maildrops.contains_key(&mailbox) => {
+                return Err(format!("{name}: opened twice"));
+            }
+            Ok(maildrop) => {
+                check_durable(self.fs, name, &maildrop)?;
+                self.maildrops.insert(mailbox, maildrop);
+            }
+        }
+        Ok(())
+    }
+
+    /// An open maildrop and one of its messages.
+    fn choose(&self, mailbox: usize, choice: usize) -> Option<(&Maildrop, usize)> {
+        let maildrop = self.maildrops.get(&mailbox)?;
+        Some((maildrop, choice.checked_rem(maildrop.messages().len())?))
+    }
+
+    fn remove(&mut self, mailbox: usize, choices: &[usize]) {
+        let mut chosen: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
+        for &choice in choices {
+            // A message that cannot be read could not be noted.
+            if let Some((maildrop, index)) = self.choose(mailbox, choice)
+                && let Ok(content) = read(maildrop, index)
+            {
+                chosen.insert(index, content);
+            }
+        }
+        let name = &mailboxes()[mailbox];
+        let Some(maildrop) = self.maildrops.get(&mailbox) else {
+            return;
+        };
+        for content in chosen.values() {
+            self.model.note(name, content, Fate::RemovalAttempted);
+        }
+        let indexes: Vec<usize> = chosen.keys().copied().collect();
+        if maildrop.remove(&indexes).is_ok() {
+            for content in chosen.values() {
+                self.model.note(name, content, Fate::Gone);
+            }
+        }
+    }
+}
+
+/// Checks that everything listed would be there if the power failed now.
+fn check_durable(fs: &SimFs, name: &MailboxName, maildrop: &Maildrop) -> Result<(), String> {
+    let directory = Path::new(ROOT).join(name.domain()).join(name.local_part());
+    let mut durable = fs.durable_files(&directory.join("new"));
+    durable.extend(fs.durable_files(&directory.join("cur")));
+    for index in 0..maildrop.messages().len() {
+        if let Ok(content) = read(maildrop, index)
+            && !durable.contains(&content)
+        {
+            return Err(format!("I4: {name}: listed but not durable"));
+        }
+    }
+    Ok(())
+}
+
+/// Runs `actions` on `fs`; gives the model of what has to be there. The store may not open.
+fn run(fs: &SimFs, actions: &[Action]) -> Result<Model, String> {
+    let Ok(store) = open(fs) else {
+        return Ok(Model::default());
+    };
+    let mut clients = Clients::new(fs, store);
+    for action in actions {
+        clients.perform(action)?;
+    }
+    Ok(clients.model)
+}
+
+/// Opens the store on `fs`, which must work, and checks it.
+fn check_found(fs: &SimFs, model: &mut Model, start: Start) -> Result<MessageStore, String> {
+    let store = open(fs).map_err(|error| format!("I10: does not open: {error:?}"))?;
+    model.check(&store, start)?;
+    Ok(store)
+}
+
+/// The same; then sees that the store still takes mail and that this survives, too.
+fn check_reopened(fs: &SimFs, mut model: Model, start: Start) -> Result<(), String> {
+    let store = check_found(fs, &mut model, start)?;
+    check_serves(&store, &mut model)?;
+    drop(store);
+    check_found(&fs.power_cut(0), &mut model, Start::PowerCut).map(drop)
+}
+
+/// Makes the messages of [`check_serves`] different from each other.
+static N_CHECKS: AtomicU64 = AtomicU64::new(0);
+
+/// Delivers one message, which must work, and checks everything.
+fn check_serves(store: &MessageStore, model: &mut Model) -> Result<(), String> {
+    let to = mailboxes();
+    let content = format!("still here {}\n", N_CHECKS.fetch_add(1, Ordering::Relaxed));
+    let deliver = || {
+        let mut delivery = store.begin_delivery(0)?;
+        delivery.append(content.as_bytes())?;
+        delivery.commit(&to)
+    };
+    deliver().map_err(|error: Error| format!("I10: no service: {error:?}"))?;
+    for mailbox in &to {
+        model.note(mailbox, content.as_bytes(), Fate::Accepted);
+    }
+    model.check(store, Start::Same)
+}
+
+/// Cuts the power at every operation of a script and looks at what is left, several times each.
+/// Gives the number of crash states.
+fn crash_everywhere(actions: &[Action], defect: Option<Defect>) -> Result<u64, String> {
+    for at in 1.. {
+        let fs = SimFs::new();
+        defect.inspect(|&defect| fs.plant(defect));
+        fs.cut_at(at);
+        let model = run(&fs, actions)?;
+        for n in 0..SEEDS_PER_CRASH {
+            let seed = if n < 2 { n } else { n + at * SEEDS_PER_CRASH };
+            let found = fs.power_cut(seed);
+            if n == at % SEEDS_PER_CRASH {
+                check_reopened(&found, model.clone(), Start::PowerCut)
+            } else {
+                check_found(&found, &mut model.clone(), Start::PowerCut).map(drop)
+            }
+            .map_err(|error| format!("power cut at {at}, seed {seed}: {error}"))?;
+        }
+        if fs.n_operations() < at {
+            return Ok(at * SEEDS_PER_CRASH);
+        }
+    }
+    Ok(0)
+}
+
+/// Reports an error at every operation of a script, then goes on, and looks at what is there.
+fn fail_everywhere(
+    actions: &[Action],
+    errno: Errno,
+    is_done: bool,
+    defect: Option<Defect>,
+) -> Result<(), String> {
+    for at in 1.. {
+        let fs = SimFs::new();
+        defect.inspect(|&defect| fs.plant(defect));
+        fs.fail(Fault { at, errno, is_done });
+        let context = |error: String| format!("{errno} at {at}: {error}");
+        if let Ok(store) = open(&fs) {
+            let mut clients = Clients::new(&fs, store);
+            for action in actions {
+                clients.perform(action).map_err(context)?;
+            }
+            let Clients {
+                store,
+                mut model,
+                deliveries,
+                maildrops,
+                ..
+            } = clients;
+            drop((deliveries, maildrops));
+            if fs.n_operations() < at {
+                return Ok(());
+            }
+            model.check(&store, Start::Same).map_err(context)?;
+            check_serves(&store, &mut model).map_err(context)?;
+            drop(store);
+            for seed in [0, 1, at + 2] {
+                check_reopened(&fs.power_cut(seed), model.clone(), Start::PowerCut)
+                    .map_err(context)?;
+            }
+        } else {
+            check_reopened(&fs.kill(), Model::default(), Start::Kill).map_err(context)?;
+        }
+    }
+    Ok(())
+}
+
+/// How many times the ordinary number of scripts to run: `FACTEUR_PATIENCE`, for long runs.
+fn patience() -> u64 {
+    std::env::var("FACTEUR_PATIENCE").map_or(1, |factor| factor.parse().unwrap())
+}
+
+#[test]
+fn a_power_cut_at_any_operation_loses_nothing_acknowledged() {
+    let mut n_states = 0;
+    let n_scripts = N_SCRIPTS * patience();
+    for seed in 0..n_scripts {
+        let actions = script(seed, N_ACTIONS);
+        n_states += crash_everywhere(&actions, None)
+            .unwrap_or_else(|error| panic!("script {seed}: {error}\n{actions:?}"));
+    }
+    assert!(n_states >= 500 * n_scripts, "{n_states}");
+}
+
+#[test]
+fn a_process_killed_at_any_operation_loses_nothing_acknowledged() {
+    for seed in 1_000_000..1_000_000 + 4 * patience() {
+        let actions = script(seed, N_ACTIONS);
+        for at in 1.. {
+            let fs = SimFs::new();
+            fs.cut_at(at);
+            let model = run(&fs, &actions).unwrap();
+            let is_over = fs.n_operations() < at;
+            check_reopened(&fs.kill(), model, Start::Kill)
+                .unwrap_or_else(|error| panic!("script {seed}, killed at {at}: {error}"));
+            if is_over {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_second_power_cut_during_the_start_loses_nothing_either() {
+    let actions = script(3_000_000, N_ACTIONS);
+    let fs = SimFs::new();
+    let model = run(&fs, &actions).unwrap();
+    for seed in 0..4 {
+        for at in 1.. {
+            let found = fs.power_cut(seed);
+            found.cut_at(at);
+            let is_open = open(&found).is_ok();
+            check_reopened(&found.power_cut(seed + at), model.clone(), Start::PowerCut).unwrap();
+            if is_open {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn an_error_at_any_operation_loses_nothing_and_service_goes_on() {
+    let errors = [Errno::IO, Errno::NOSPC, Errno::MFILE];
+    for (n, errno) in (0..6 * patience()).zip(errors.iter().cycle()) {
+        let seed = 2_000_000 + n;
+        let mut actions = script(seed, N_ACTIONS);
+        // A failing disk may forget what other programs did; the store cannot answer for that.
+        actions.retain(|action| !matches!(action, Action::Move { .. }));
+        fail_everywhere(&actions, *errno, n % 2 == 1, None)
+            .unwrap_or_else(|error| panic!("script {seed}: {error}\n{actions:?}"));
+    }
+}
+
+#[test]
+fn every_planted_defect_is_found() {
+    for defect in [
+        Defect::FilesAreNotSynced,
+        Defect::FilesAreSyncedLate,
+        Defect::LastBlockIsNotSynced,
+        Defect::DirectoriesAreNotSynced,
+        Defect::ParentsAreNotSynced,
+        Defect::RemovalsAreNotSynced,
+    ] {
+        let is_found = (0..N_SCRIPTS)
+            .any(|seed| crash_everywhere(&script(seed, N_ACTIONS), Some(defect)).is_err());
+        assert!(is_found, "{defect:?}");
+    }
+    let defect = Defect::FailedSyncsPass;
+    let found = fail_everywhere(
+        &script(2_000_000, N_ACTIONS),
+        Errno::IO,
+        false,
+        Some(defect),
+    );
+    assert!(found.is_err(), "{defect:?}");
+}
+
+/// Delivers a message to two mailboxes with a session looking at both before every single
+/// operation. Gives how many operations there were, those of the sessions included.
+fn look_during_commit(fault: Option<Fault>) -> u64 {
+    let fs = SimFs::new();
+    let store: Arc<OnceLock<Weak<MessageStore>>> = Arc::default();
+    let is_off = Arc::new(AtomicBool::new(true));
+    let watched = {
+        let (fs, store, is_off) = (fs.clone(), Arc::clone(&store), Arc::clone(&is_off));
+        fs.clone().watched(move || {
+            if let Some(store) = store.get().and_then(Weak::upgrade) {
+                assert!(
+                    !store.shared.state.is_locked(),
+                    "L1: locked during a system call"
+                );
+                if !is_off.swap(true, Ordering::Relaxed) {
+                    look(&fs, &store);
+                    is_off.store(false, Ordering::Relaxed);
+                }
+            }
+        })
+    };
+    let opened = Arc::new(open(&watched).unwrap());
+    store.set(Arc::downgrade(&opened)).unwrap();
+    let mut delivery = opened.begin_delivery(0).unwrap();
+    delivery.append(b"content\n").unwrap();
+    let n_before = fs.n_operations();
+    if let Some(fault) = fault {
+        fs.fail(Fault {
+            at: n_before + fault.at,
+            ..fault
+        });
+    }
+    is_off.store(false, Ordering::Relaxed);
+    let committed = delivery.commit(&mailboxes()[..2]);
+    is_off.store(true, Ordering::Relaxed);
+    let n_operations = fs.n_operations() - n_before;
+    fs.heal();
+    look(&fs, &opened);
+    let n_listed = mailboxes()
+        .into_iter()
+        .filter_map(|it| opened.open_maildrop(&it).ok());
+    let n_listed: usize = n_listed.map(|maildrop| maildrop.messages().len()).sum();
+    assert_eq!(n_listed, if committed.is_ok() { 2 } else { 0 });
+    n_operations
+}
+
+/// Opens every maildrop and checks that what it lists is durable.
+fn look(fs: &SimFs, store: &MessageStore) {
+    for name in mailboxes() {
+        if let Ok(maildrop) = store.open_maildrop(&name) {
+            check_durable(fs, &name, &maildrop).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_message_is_not_listed_before_it_is_durable() {
+    look_during_commit(None);
+}
+
+#[test]
+fn a_message_whose_delivery_fails_at_any_operation_is_never_listed() {
+    for is_done in [false, true] {
+        for at in 1.. {
+            let fault = Fault {
+                at,
+                errno: Errno::IO,
+                is_done,
+            };
+            if look_during_commit(Some(fault)) < at {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_message_that_cannot_be_taken_back_stays_hidden() {
+    let fs = SimFs::new();
+    let store = open(&fs).unwrap();
+    let bob = &mailboxes()[..1];
+    store.begin_delivery(0).unwrap().commit(bob).unwrap();
+    let mut delivery = store.begin_delivery(0).unwrap();
+    delivery.append(b"content\n").unwrap();
+    // Sync of the file, rename, sync of the directory, unlink: the last two fail.
+    let n_before = fs.n_operations();
+    for at in [n_before + 3, n_before + 4] {
+        fs.fail(Fault {
+            at,
+            errno: Errno::IO,
+            is_done: false,
+        });
+    }
+    let result = delivery.commit(bob);
+    assert!(
+        matches!(
+            result,
+            Err(Error::Io {
+                operation: "make durable",
+                ..
+            })
+        ),
+        "{result:?}"
+    );
+    assert_eq!(store.open_maildrop(&bob[0]).unwrap().messages().len(), 1);
+    drop(store);
+    let store = open(&fs).unwrap();
+    assert_eq!(store.open_maildrop(&bob[0]).unwrap().messages().len(), 2);
+}
+
+#[test]
+fn a_delivery_is_refused_beforehand_when_the_reserve_would_be_touched() {
+    let fs = SimFs::new();
+    let store = open(&fs).unwrap();
+    for (free, declared, is_refused) in [
+        (FREE_OCTETS_RESERVE, 0, false),
+        (FREE_OCTETS_RESERVE - 1, 0, true),
+        (FREE_OCTETS_RESERVE + 10, 10, false),
+        (FREE_OCTETS_RESERVE + 10, 11, true),
+        (u64::MAX, u64::MAX, false),
+        (u64::MAX - 1, u64::MAX, true),
+    ] {
+        fs.set_free_octets(free);
+        let result = store.begin_delivery(declared);
+        let refused = matches!(result, Err(Error::Full { source: None, .. }));
+        assert_eq!(refused, is_refused, "{free} {declared}: {result:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_from_a_failing_one() {
+    for (errno, is_full) in [
+        (Errno::NOSPC, true),
+        (Errno::DQUOT, true),
+        (Errno::IO, false),
+    ] {
+        let fs = SimFs::new();
+        let store = open(&fs).unwrap();
+        let mut delivery = store.begin_delivery(0).unwrap();
+        fs.fail(Fault {
+            at: fs.n_operations() + 1,
+            errno,
+            is_done: false,
+        });
+        let error = delivery.append(b"content\n").unwrap_err();
+        assert_eq!(matches!(error, Error::Full { .. }), is_full, "{error:?}");
+        assert!(
+            delivery.append(b"more\n").is_err(),
+            "the content has a hole"
+        );
+        assert!(
+            delivery.commit(&mailboxes()).is_err(),
+            "the content has a hole"
+        );
+    }
+}

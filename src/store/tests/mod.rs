@@ -1,0 +1,11 @@
+//! Tests of the room as a whole: on a disk that fails.
+
+mod crash;
+
+use crate::mail::MailboxName;
+
+/// The mailbox of an address in canonical form.
+fn mailbox(address: &str) -> MailboxName {
+    let (local_part, domain) = address.split_once('@').unwrap();
+    MailboxName::from_canonical(local_part, domain).unwrap()
+}

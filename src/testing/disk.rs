@@ -1,0 +1,667 @@
+//! A simulated file system whose power can be cut at any operation.
+//!
+//! It keeps, for every file and directory, what a program sees and what a power cut would leave,
+//! and is harsher than any real file system that keeps the rules of POSIX. Symbolic links, owners and
+//! permissions are not simulated.
+//!
+//! # Theory of operation
+//! - A file has *seen* and *durable* content and a set of dirty blocks of 4 KiB. A sync copies the
+//!   dirty blocks. A sync that fails marks them clean without copying, as Linux does: what was
+//!   written can still be read, and no later sync will save it.
+//! - A directory has seen and durable entries and the list of changes between them, with the same
+//!   rules. A rename is two changes, which a crash may keep one without the other.
+//! - [`SimFs::power_cut`] gives the disk as it would be found: of what is not durable it keeps an
+//!   arbitrary part, the dirty blocks torn at 512 octets.
+//! - [`SimFs::kill`] ends the process but not the machine: nothing is lost yet.
+//!
+//! Every call counts as one operation. At a chosen one the power fails or the call reports an
+//! error, done or not; [`Defect`] makes the whole file system break a promise, to see whether the tests
+//! notice.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    fmt, io,
+    path::{Component, Path},
+    sync::Arc,
+};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::store::{Entry, File, Fs, Kind, Metadata};
+
+use super::rng::Rng;
+
+const BLOCK_OCTETS: usize = 4096;
+const SECTOR_OCTETS: usize = 512;
+
+/// A promise that the file system breaks, in the way a store with a missing line would.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Defect {
+    /// `sync` of a file does nothing.
+    FilesAreNotSynced,
+    /// `sync` of a file saves it only together with the next directory, as if names were given
+    /// before the content is durable.
+    FilesAreSyncedLate,
+    /// `sync` of a file saves all but its last block.
+    LastBlockIsNotSynced,
+    /// `sync_dir` does nothing.
+    DirectoriesAreNotSynced,
+    /// `sync_dir` does nothing to directories that hold no messages.
+    ParentsAreNotSynced,
+    /// `sync_dir` saves new entries but no removals.
+    RemovalsAreNotSynced,
+    /// A sync that failed says that it succeeded.
+    FailedSyncsPass,
+}
+
+/// An error to be reported by one operation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    /// The operation, counted from 1.
+    pub(crate) at: u64,
+    /// The number of the error, as the system would give it.
+    pub(crate) errno: rustix::io::Errno,
+    /// Whether the operation is done all the same.
+    pub(crate) is_done: bool,
+}
+
+/// A handle on the simulated file system, for one life of a process.
+#[derive(Clone)]
+pub(crate) struct SimFs {
+    disk: Arc<Mutex<Disk>>,
+    life: u64,
+    watcher: Option<Watcher>,
+}
+
+/// Called before every operation.
+type Watcher = Arc<dyn Fn() + Send + Sync>;
+
+#[derive(Clone, Debug, Default)]
+struct Disk {
+    /// By number; the first is the root directory. None is ever reused.
+    nodes: Vec<Node>,
+    locked: BTreeSet<usize>,
+    life: u64,
+    n_operations: u64,
+    cut_at: Option<u64>,
+    faults: Vec<Fault>,
+    defect: Option<Defect>,
+    free_octets: u64,
+    /// For [`Defect::FilesAreSyncedLate`].
+    late: Vec<usize>,
+}
+
+#[derive(Clone, Debug)]
+enum Node {
+    Directory(Directory),
+    Content(Content),
+}
+
+#[derive(Clone, Debug, Default)]
+struct Directory {
+    seen: BTreeMap<OsString, usize>,
+    durable: BTreeMap<OsString, usize>,
+    unsynced: Vec<Change>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Content {
+    seen: Vec<u8>,
+    durable: Vec<u8>,
+    dirty_blocks: BTreeSet<usize>,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Added(OsString, usize),
+    Removed(OsString),
+}
+
+impl Change {
+    fn apply(&self, entries: &mut BTreeMap<OsString, usize>) {
+        match self {
+            Self::Added(name, node) => entries.insert(name.clone(), *node),
+            Self::Removed(name) => entries.remove(name),
+        };
+    }
+}
+
+impl Directory {
+    fn change(&mut self, change: Change) {
+        change.apply(&mut self.seen);
+        self.unsynced.push(change);
+    }
+
+    fn after_power_cut(&self, keep_percent: usize, rng: &mut Rng) -> Self {
+        let mut entries = self.durable.clone();
+        for change in &self.unsynced {
+            if rng.chance(keep_percent) {
+                change.apply(&mut entries);
+            }
+        }
+        Self {
+            seen: entries.clone(),
+            durable: entries,
+            unsynced: Vec::new(),
+        }
+    }
+}
+
+impl Content {
+    fn append(&mut self, octets: &[u8]) {
+        let start = self.seen.len();
+        self.seen.extend_from_slice(octets);
+        for block in start / BLOCK_OCTETS..self.seen.len().div_ceil(BLOCK_OCTETS) {
+            self.dirty_blocks.insert(block);
+        }
+    }
+
+    /// Copies the octets from `start` to `end` as far as there are any.
+    fn save(&mut self, start: usize, end: usize) {
+        let end = end.min(self.seen.len());
+        if self.durable.len() < end {
+            self.durable.resize(end, 0);
+        }
+        if start < end {
+            self.durable[start..end].copy_from_slice(&self.seen[start..end]);
+        }
+    }
+
+    fn sync(&mut self, defect: Option<Defect>) {
+        for block in std::mem::take(&mut self.dirty_blocks) {
+            let (start, end) = (block * BLOCK_OCTETS, (block + 1) * BLOCK_OCTETS);
+            let is_last = end >= self.seen.len();
+            if !(is_last && defect == Some(Defect::LastBlockIsNotSynced)) {
+                self.save(start, end);
+            }
+        }
+        // The size belongs to what is synced, whatever happened to the blocks.
+        self.durable.resize(self.seen.len(), 0);
+    }
+
+    fn after_power_cut(&self, keep_percent: usize, rng: &mut Rng) -> Self {
+        let mut found = self.clone();
+        for block in std::mem::take(&mut found.dirty_blocks) {
+            let is_torn = rng.chance(25);
+            let is_kept = rng.chance(keep_percent);
+            for sector in 0..BLOCK_OCTETS / SECTOR_OCTETS {
+                let start = block * BLOCK_OCTETS + sector * SECTOR_OCTETS;
+                if if is_torn {
+                    rng.chance(keep_percent)
+                } else {
+                    is_kept
+                } {
+                    found.save(start, start + SECTOR_OCTETS);
+                }
+            }
+        }
+        if !self.dirty_blocks.is_empty() && rng.chance(keep_percent) {
+            // The size came through, perhaps without the data.
+            found.durable.resize(self.seen.len(), 0);
+        }
+        Self {
+            seen: found.durable.clone(),
+            durable: found.durable,
+            dirty_blocks: BTreeSet::new(),
+        }
+    }
+}
+
+impl Disk {
+    fn find(&self, path: &Path) -> io::Result<usize> {
+        let mut found = 0;
+        for component in path.components() {
+            if let Component::Normal(name) = component {
+                let entries = &self.directory(found)?.seen;
+                found = *entries.get(name).ok_or(io::ErrorKind::NotFound)?;
+            }
+        }
+        Ok(found)
+    }
+
+    fn directory(&self, node: usize) -> io::Result<&Directory> {
+        match &self.nodes[node] {
+            Node::Directory(directory) => Ok(directory),
+            Node::Content(_) => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    fn content(&mut self, node: usize) -> io::Result<&mut Content> {
+        match &mut self.nodes[node] {
+            Node::Content(content) => Ok(content),
+            Node::Directory(_) => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    /// The directory that holds `path`.
+    fn parent(&mut self, path: &Path) -> io::Result<&mut Directory> {
+        let node = self.find(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
+        match &mut self.nodes[node] {
+            Node::Directory(directory) => Ok(directory),
+            Node::Content(_) => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    fn add(&mut self, path: &Path, node: usize) -> io::Result<()> {
+        self.parent(path)?
+            .change(Change::Added(name_of(path)?, node));
+        Ok(())
+    }
+
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        self.parent(path)?.change(Change::Removed(name_of(path)?));
+        Ok(())
+    }
+
+    /// Makes a new node and gives it the name `path`, unless that is taken.
+    fn make(&mut self, path: &Path, node: Node) -> io::Result<usize> {
+        let name = name_of(path)?;
+        if self.parent(path)?.seen.contains_key(&name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.nodes.push(node);
+        let number = self.nodes.len() - 1;
+        self.add(path, number)?;
+        Ok(number)
+    }
+
+    fn sync_dir(&mut self, path: &Path, is_saved: bool) -> io::Result<()> {
+        for node in std::mem::take(&mut self.late) {
+            self.content(node)?.sync(None);
+        }
+        let node = self.find(path)?;
+        let defect = self.defect;
+        let Node::Directory(directory) = &mut self.nodes[node] else {
+            return Err(io::ErrorKind::NotADirectory.into());
+        };
+        let is_parent = !path.ends_with("new") && !path.ends_with("cur");
+        if defect == Some(Defect::DirectoriesAreNotSynced)
+            || (defect == Some(Defect::ParentsAreNotSynced) && is_parent)
+        {
+            return Ok(());
+        }
+        for change in std::mem::take(&mut directory.unsynced) {
+            let is_removal = matches!(change, Change::Removed(_));
+            if is_removal && defect == Some(Defect::RemovalsAreNotSynced) {
+                directory.unsynced.push(change);
+            } else if is_saved {
+                change.apply(&mut directory.durable);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The last component of `path`.
+fn name_of(path: &Path) -> io::Result<OsString> {
+    Ok(path
+        .file_name()
+        .ok_or(io::ErrorKind::InvalidInput)?
+        .to_owned())
+}
+
+impl SimFs {
+    /// An empty disk.
+    pub(crate) fn new() -> Self {
+        let disk = Disk {
+            nodes: vec![Node::Directory(Directory::default())],
+            free_octets: u64::MAX,
+            ..Disk::default()
+        };
+        Self {
+            disk: Arc::new(Mutex::new(disk)),
+            life: 0,
+            watcher: None,
+        }
+    }
+
+    /// Cuts the power when operation `at` is called, counted from 1.
+    pub(crate) fn cut_at(&self, at: u64) {
+        self.disk.lock().cut_at = Some(at);
+    }
+
+    /// Makes one more operation report an error.
+    pub(crate) fn fail(&self, fault: Fault) {
+        self.disk.lock().faults.push(fault);
+    }
+
+    /// Forgets the errors that were still to be reported.
+    pub(crate) fn heal(&self) {
+        self.disk.lock().faults.clear();
+    }
+
+    /// Makes the file system break a promise.
+    pub(crate) fn plant(&self, defect: Defect) {
+        self.disk.lock().defect = Some(defect);
+    }
+
+    /// Sets what `free_octets` says.
+    pub(crate) fn set_free_octets(&self, octets: u64) {
+        self.disk.lock().free_octets = octets;
+    }
+
+    /// How many operations there were.
+    pub(crate) fn n_operations(&self) -> u64 {
+        self.disk.lock().n_operations
+    }
+
+    /// The same file system with `watcher` called before every operation.
+    pub(crate) fn watched(&self, watcher: impl Fn() + Send + Sync + 'static) -> Self {
+        Self {
+            watcher: Some(Arc::new(watcher)),
+            ..self.clone()
+        }
+    }
+
+    /// The disk as it is found after a power cut; which part of what was not durable is kept
+    /// depends on `seed`: nothing for 0, everything for 1, any part for others.
+    #[expect(
+        clippy::significant_drop_tightening,
+        reason = "cloning the disk would cost more"
+    )]
+    pub(crate) fn power_cut(&self, seed: u64) -> Self {
+        let before = self.disk.lock();
+        let mut rng = Rng::new(seed);
+        let keep_percent = match seed {
+            0 => 0,
+            1 => 100,
+            _ => [20, 50, 80][rng.below(3)],
+        };
+        let mut nodes = Vec::with_capacity(before.nodes.len());
+        for node in &before.nodes {
+            nodes.push(match node {
+                Node::Directory(it) => Node::Directory(it.after_power_cut(keep_percent, &mut rng)),
+                Node::Content(it) => Node::Content(it.after_power_cut(keep_percent, &mut rng)),
+            });
+        }
+        let (defect, free_octets) = (before.defect, before.free_octets);
+        let disk = Disk {
+            nodes,
+            defect,
+            free_octets,
+            ..Disk::default()
+        };
+        Self {
+            disk: Arc::new(Mutex::new(disk)),
+            life: 0,
+            watcher: None,
+        }
+    }
+
+    /// Ends the life of the process: the old handles fail, the new one sees what they saw.
+    pub(crate) fn kill(&self) -> Self {
+        let mut disk = self.disk.lock();
+        disk.life += 1;
+        disk.locked.clear();
+        disk.cut_at = None;
+        disk.faults.clear();
+        Self {
+            disk: Arc::clone(&self.disk),
+            life: disk.life,
+            watcher: None,
+        }
+    }
+
+    /// What the files of a directory would hold if the power were cut now and nothing kept.
+    #[expect(
+        clippy::significant_drop_tightening,
+        reason = "what is found borrows from the disk"
+    )]
+    pub(crate) fn durable_files(&self, directory: &Path) -> Vec<Vec<u8>> {
+        let disk = self.disk.lock();
+        let mut found = 0;
+        for component in directory.components() {
+            if let Component::Normal(name) = component {
+                match disk.directory(found).unwrap().durable.get(name) {
+                    Some(node) => found = *node,
+                    None => return Vec::new(),
+                }
+            }
+        }
+        let nodes = disk.directory(found).unwrap().durable.values();
+        let contents = nodes.filter_map(|&node| match &disk.nodes[node] {
+            Node::Content(content) => Some(content.durable.clone()),
+            Node::Directory(_) => None,
+        });
+        contents.collect()
+    }
+
+    /// Counts an operation; gives the fault that it has to report.
+    fn begin(&self) -> io::Result<(MutexGuard<'_, Disk>, Option<Fault>)> {
+        if let Some(watcher) = &self.watcher {
+            watcher();
+        }
+        let mut disk = self.disk.lock();
+        if self.life != disk.life {
+            return Err(io::Error::other("the process was killed"));
+        }
+        disk.n_operations += 1;
+        let now = disk.n_operations;
+        if disk.cut_at.is_some_and(|at| at <= now) {
+            return Err(io::Error::other("the power is off"));
+        }
+        let fault = disk.faults.iter().copied().find(|fault| fault.at == now);
+        Ok((disk, fault))
+    }
+
+    /// Performs an operation on the disk, or fails as planned.
+    fn perform<T>(&self, operation: impl FnOnce(&mut Disk) -> io::Result<T>) -> io::Result<T> {
+        let (mut disk, fault) = self.begin()?;
+        match fault {
+            None => operation(&mut disk),
+            Some(fault) => {
+                if fault.is_done {
+                    operation(&mut disk)?;
+                }
+                Err(fault.errno.into())
+            }
+        }
+    }
+
+    /// Performs a sync; `sync` is told whether the changes are saved or lost.
+    fn perform_sync(&self, sync: impl FnOnce(&mut Disk, bool) -> io::Result<()>) -> io::Result<()> {
+        let (mut disk, fault) = self.begin()?;
+        sync(&mut disk, fault.is_none())?;
+        match fault {
+            Some(fault) if disk.defect != Some(Defect::FailedSyncsPass) => Err(fault.errno.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn file(&self, node: usize) -> Box<dyn File> {
+        Box::new(SimFile {
+            fs: self.clone(),
+            node,
+            offset: 0,
+        })
+    }
+}
+
+impl fmt::Debug for SimFs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimFs")
+            .field("life", &self.life)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Fs for SimFs {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.perform(|disk| {
+            disk.make(path, Node::Directory(Directory::default()))
+                .map(|_| ())
+        })
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        let node = self.perform(|disk| disk.make(path, Node::Content(Content::default())))?;
+        Ok(self.file(node))
+    }
+
+    fn free_octets(&self, _path: &Path) -> io::Result<u64> {
+        self.perform(|disk| Ok(disk.free_octets))
+    }
+
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.perform(|disk| {
+            let node = disk.find(from)?;
+            if disk.find(to).is_ok() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            disk.add(to, node)
+        })
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn File>>> {
+        let node = self.perform(|disk| {
+            let node = match disk.find(path) {
+                Ok(node) => node,
+                Err(_) => disk.make(path, Node::Content(Content::default()))?,
+            };
+            Ok(disk.locked.insert(node).then_some(node))
+        })?;
+        Ok(node.map(|node| self.file(node)))
+    }
+
+    fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+        self.perform(|disk| {
+            let node = disk.find(path)?;
+            Ok(match &disk.nodes[node] {
+                Node::Directory(_) => Metadata {
+                    kind: Kind::Directory,
+                    is_ours: true,
+                    mode: 0o700,
+                },
+                Node::Content(_) => Metadata {
+                    kind: Kind::File,
+                    is_ours: true,
+                    mode: 0o600,
+                },
+            })
+        })
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        let node = self.perform(|disk| {
+            let node = disk.find(path)?;
+            disk.content(node)?;
+            Ok(node)
+        })?;
+        Ok(self.file(node))
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        self.perform(|disk| {
+            let node = disk.find(path)?;
+            let entries = disk.directory(node)?.seen.iter();
+            let kind = |node: usize| match disk.nodes[node] {
+                Node::Directory(_) => Kind::Directory,
+                Node::Content(_) => Kind::File,
+            };
+            Ok(entries
+                .map(|(name, &node)| Entry {
+                    name: name.clone(),
+                    kind: kind(node),
+                })
+                .collect())
+        })
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.perform(|disk| {
+            let node = disk.find(path)?;
+            if !disk.directory(node)?.seen.is_empty() {
+                return Err(io::ErrorKind::DirectoryNotEmpty.into());
+            }
+            disk.remove(path)
+        })
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.perform(|disk| {
+            let node = disk.find(from)?;
+            disk.parent(to)?;
+            disk.remove(from)?;
+            disk.add(to, node)
+        })
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.perform_sync(|disk, is_saved| disk.sync_dir(path, is_saved))
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        self.perform(|disk| {
+            let node = disk.find(path)?;
+            disk.content(node)?;
+            disk.remove(path)
+        })
+    }
+}
+
+/// An open file of the simulated file system; also the lock on it, if there is one.
+#[derive(Debug)]
+struct SimFile {
+    fs: SimFs,
+    node: usize,
+    offset: usize,
+}
+
+impl File for SimFile {
+    fn append(&mut self, octets: &[u8]) -> io::Result<()> {
+        let (mut disk, fault) = self.fs.begin()?;
+        let content = disk.content(self.node)?;
+        match fault {
+            None => content.append(octets),
+            Some(fault) => {
+                // A part of it is written.
+                content.append(&octets[..octets.len() / 2]);
+                return Err(fault.errno.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (node, offset) = (self.node, self.offset);
+        let n_read = self.fs.perform(|disk| {
+            let rest = &disk.content(node)?.seen[offset..];
+            let n_read = rest.len().min(buffer.len());
+            buffer[..n_read].copy_from_slice(&rest[..n_read]);
+            Ok(n_read)
+        })?;
+        self.offset += n_read;
+        Ok(n_read)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let node = self.node;
+        self.fs.perform_sync(|disk, is_saved| {
+            let defect = disk.defect;
+            if defect == Some(Defect::FilesAreNotSynced) {
+                return Ok(());
+            }
+            if defect == Some(Defect::FilesAreSyncedLate) {
+                disk.late.push(node);
+                return Ok(());
+            }
+            let content = disk.content(node)?;
+            if is_saved {
+                content.sync(defect);
+            } else {
+                content.dirty_blocks.clear();
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        let mut disk = self.fs.disk.lock();
+        if disk.life == self.fs.life {
+            disk.locked.remove(&self.node);
+        }
+    }
+}

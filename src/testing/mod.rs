@@ -1,0 +1,10 @@
+//! What tests of several rooms share: chance that can be repeated, a disk that can lose its power,
+//! and a model of the store so simple that it is obviously right.
+//!
+//! Compiled for tests only.
+
+#![expect(clippy::arithmetic_side_effects, reason = "tests count small things")]
+
+pub(crate) mod disk;
+pub(crate) mod model;
+pub(crate) mod rng;

@@ -1,0 +1,181 @@
+//! What a message store has to keep, as a list: the naive model that judges the real one.
+//!
+//! The model is told what is about to be asked of the store and what the store said. It knows for
+//! each message whether it must be there, must not, or may; contents are unique, so a message is
+//! recognised by what it says.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::{
+    mail::{MailboxName, UniqueId},
+    store::{Error, MessageStore},
+};
+
+/// What the store promised about one message in one mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Its delivery was neither acknowledged nor refused: it may be there.
+    Attempted,
+    /// Its delivery failed: it must not be seen before the next restart.
+    Refused,
+    /// Its delivery was acknowledged: it must be there.
+    Accepted,
+    /// Its removal was neither acknowledged nor never asked for: it may be there.
+    RemovalAttempted,
+    /// It was removed, or lost with every right: it must never be there again.
+    Gone,
+}
+
+/// How the store came to be open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// It was open all the time.
+    Same,
+    /// The process was killed before, the machine went on.
+    Kill,
+    /// The power failed before.
+    PowerCut,
+}
+
+/// All that the store was asked and what it said.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Model {
+    messages: BTreeMap<MailboxName, Vec<(Vec<u8>, Fate)>>,
+    /// Every unique-id ever seen and the message that had it.
+    unique_ids: HashMap<(MailboxName, UniqueId), Vec<u8>>,
+}
+
+impl Model {
+    /// Notes what becomes of the message `content` in `mailbox`.
+    pub(crate) fn note(&mut self, mailbox: &MailboxName, content: &[u8], fate: Fate) {
+        let messages = self.messages.entry(mailbox.clone()).or_default();
+        match messages.iter_mut().find(|(known, _)| known == content) {
+            Some((_, known)) => *known = fate,
+            None => messages.push((content.to_vec(), fate)),
+        }
+    }
+
+    /// Compares every mailbox with what it has to hold. From then on what is there must stay, and
+    /// after a power cut what is not there must stay away.
+    pub(crate) fn check(&mut self, store: &MessageStore, start: Start) -> Result<(), String> {
+        let mailboxes: Vec<MailboxName> = self.messages.keys().cloned().collect();
+        for mailbox in mailboxes {
+            let failed = |error: Error| format!("I10: {mailbox}: {error} ({error:?})");
+            let maildrop = store.open_maildrop(&mailbox).map_err(failed)?;
+            let mut contents = Vec::new();
+            for (index, summary) in maildrop.messages().iter().enumerate() {
+                let content = read(&maildrop, index).map_err(failed)?;
+                self.see(&mailbox, &content, &summary.unique_id)?;
+                if summary.octets != sent_octets(&content) {
+                    return Err(format!("I5: {mailbox}: {} octets listed", summary.octets));
+                }
+                contents.push(content);
+            }
+            self.compare(&mailbox, &contents, start)?;
+        }
+        Ok(())
+    }
+
+    /// Notes that `content` has this unique-id.
+    pub(crate) fn see(
+        &mut self,
+        mailbox: &MailboxName,
+        content: &[u8],
+        unique_id: &UniqueId,
+    ) -> Result<(), String> {
+        let key = (mailbox.clone(), unique_id.clone());
+        let known = self
+            .unique_ids
+            .entry(key)
+            .or_insert_with(|| content.to_vec());
+        if known != content {
+            return Err(format!(
+                "I6: {mailbox}: {unique_id} was another message before"
+            ));
+        }
+        let same = |((of, _), known): &(&(MailboxName, UniqueId), &Vec<u8>)| {
+            of == mailbox && *known == content
+        };
+        if self.unique_ids.iter().filter(same).count() > 1 {
+            return Err(format!(
+                "I6: {mailbox}: {unique_id} had another unique-id before"
+            ));
+        }
+        Ok(())
+    }
+
+    fn compare(
+        &mut self,
+        mailbox: &MailboxName,
+        contents: &[Vec<u8>],
+        start: Start,
+    ) -> Result<(), String> {
+        let is_twice = |(index, it)| {
+            contents
+                .iter()
+                .skip(index)
+                .filter(|other| *other == it)
+                .count()
+                > 1
+        };
+        if contents.iter().enumerate().any(is_twice) {
+            return Err(format!("I5: {mailbox}: a message is there twice"));
+        }
+        let messages = self.messages.entry(mailbox.clone()).or_default();
+        if let Some(content) = contents
+            .iter()
+            .find(|it| !messages.iter().any(|(m, _)| m == *it))
+        {
+            let start = String::from_utf8_lossy(&content[..content.len().min(40)]).into_owned();
+            let octets = content.len();
+            return Err(format!(
+                "I5: {mailbox}: nobody sent these {octets} octets: {start:?}"
+            ));
+        }
+        for (content, fate) in messages {
+            let is_found = contents.contains(content);
+            let name = String::from_utf8_lossy(&content[..content.len().min(12)]).into_owned();
+            match (is_found, *fate, start) {
+                (false, Fate::Accepted, _) => {
+                    return Err(format!("I1, I3: {mailbox}: {name:?} is lost"));
+                }
+                (true, Fate::Gone, _) => {
+                    return Err(format!("I2: {mailbox}: {name:?} came back"));
+                }
+                (true, Fate::Refused, Start::Same) => {
+                    return Err(format!(
+                        "I4: {mailbox}: {name:?} is seen though it was refused"
+                    ));
+                }
+                (true, ..) => *fate = Fate::Accepted,
+                (false, _, Start::PowerCut) => *fate = Fate::Gone,
+                (false, ..) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What RETR sends of `content`, in the simplest way.
+fn sent_octets(content: &[u8]) -> u64 {
+    let n_lines = memchr::memchr_iter(b'\n', content).count();
+    let unended = if content.last().is_none_or(|&last| last == b'\n') {
+        0
+    } else {
+        2
+    };
+    u64::try_from(content.len() + n_lines + unended).unwrap()
+}
+
+/// Reads a whole message.
+pub(crate) fn read(maildrop: &crate::store::Maildrop, index: usize) -> Result<Vec<u8>, Error> {
+    let mut message = maildrop.open_message(index)?;
+    let mut content = Vec::new();
+    let mut buffer = [0; 3000];
+    loop {
+        match message.read(&mut buffer)? {
+            0 => return Ok(content),
+            n_read => content.extend_from_slice(&buffer[..n_read]),
+        }
+    }
+}
