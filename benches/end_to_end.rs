@@ -110,9 +110,9 @@ impl Server {
             client.line();
             client.send(b"EHLO bench\r\n");
             while client.line().starts_with("250-") {}
-            let commands = format!(
-                "MAIL FROM:<bench@example.com>\r\nRCPT TO:<user{connection}@example.com>\r\nDATA\r\n"
-            );
+            let recipient = format!("user{connection}@example.com");
+            let commands =
+                format!("MAIL FROM:<a@example.com>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n");
             begin.wait();
             let start = Instant::now();
             let (mut messages, mut sent) = (0, 0);

@@ -5,7 +5,8 @@
 //! # Theory of operation
 //! A Maildir is a directory with the directories `tmp`, `new` and `cur`. A message is born in `new`
 //! and may be moved to `cur`, and renamed there when its flags change, by any program that reads
-//! the Maildir; its base (see `name.rs`) stays. A reader may look at any moment of such a rename, so:
+//! the Maildir; its base (see `name.rs`) stays. A reader may look at any moment of such a rename,
+//! so:
 //! - `new` is read before `cur`: a message on its way from the one to the other is seen at least
 //!   once;
 //! - names with the same base are the same message, and all of them are kept, because after a power
