@@ -8,12 +8,12 @@
 //! Nothing of the file is kept once the rooms have their settings.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
 use crate::mail::{Charset, Domain};
 use crate::smtp::limits as smtp_limits;
@@ -30,12 +30,16 @@ pub struct Config {
     /// The name of this host.
     pub hostname: HostName,
     /// The directory of the mail.
+    #[serde(deserialize_with = "directory")]
     pub mail: PathBuf,
     /// Where SMTP listens; empty is nowhere.
+    #[serde(deserialize_with = "listeners")]
     pub smtp: Vec<Listen>,
     /// Where POP3 listens; empty is nowhere.
+    #[serde(deserialize_with = "listeners")]
     pub pop3: Vec<Listen>,
     /// The local domains; empty is all.
+    #[serde(deserialize_with = "domains")]
     pub domains: Vec<HostName>,
     /// What separates a mailbox from its sub-address.
     pub subaddress: Subaddress,
@@ -56,6 +60,7 @@ pub struct Limits {
     /// Syntax and sequence errors of one session.
     pub errors: Limit,
     /// Sessions at once; 0 is as many as the system allows.
+    #[serde(deserialize_with = "number")]
     pub connections: u32,
     /// Sessions at once from one address.
     pub connections_per_address: PerAddress,
@@ -211,21 +216,8 @@ impl std::str::FromStr for LogLevel {
 pub struct Limit(pub Option<u64>);
 
 /// A number from 1 on: a limit that cannot be switched off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(try_from = "u32")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count(pub u32);
-
-impl TryFrom<u32> for Count {
-    type Error = &'static str;
-
-    fn try_from(value: u32) -> Result<Self, Self::Error> {
-        if value == 0 {
-            Err("0 is too small: this limit cannot be off")
-        } else {
-            Ok(Self(value))
-        }
-    }
-}
 
 impl Count {
     /// As a duration in seconds.
@@ -252,6 +244,17 @@ impl<'de> Deserialize<'de> for Limit {
     }
 }
 
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match number(deserializer)? {
+            0 => Err(de::Error::custom(
+                "0 is too small: this limit cannot be off",
+            )),
+            count => Ok(Self(count)),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for PerAddress {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(
@@ -263,6 +266,76 @@ impl<'de> Deserialize<'de> for PerAddress {
                 Err(_) => Self::Auto,
             },
         )
+    }
+}
+
+/// Reads a path; an empty one would mean the directory that the daemon happens to run in.
+fn directory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        Err(de::Error::custom(
+            "\"\" is not a directory; \".\" is this one",
+        ))
+    } else {
+        Ok(PathBuf::from(text))
+    }
+}
+
+/// Reads the addresses to listen on.
+fn listeners<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Listen>, D::Error> {
+    deserializer.deserialize_any(ListOrOff {
+        expected: "a list of addresses such as [\"127.0.0.1:65434\"], or \"off\"",
+        off: Some("off"),
+        element: PhantomData,
+    })
+}
+
+/// Reads the local domains.
+fn domains<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<HostName>, D::Error> {
+    deserializer.deserialize_any(ListOrOff {
+        expected: "a list of domains such as [\"example.com\"]",
+        off: None,
+        element: PhantomData,
+    })
+}
+
+/// Reads a number that fits into 32 bits.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let number = deserializer.deserialize_any(NumberOrWord { words: &[] })?;
+    let number = number.unwrap_or_default();
+    u32::try_from(number).map_err(|_too_large| de::Error::custom(format!("{number} is too large")))
+}
+
+/// Reads a list, or the word that stands for an empty one.
+struct ListOrOff<T> {
+    /// What the user should have written.
+    expected: &'static str,
+    /// The word, where there is one.
+    off: Option<&'static str>,
+    element: PhantomData<T>,
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ListOrOff<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(element) = elements.next_element()? {
+            list.push(element);
+        }
+        Ok(list)
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
+        if self.off == Some(value) {
+            Ok(Vec::new())
+        } else {
+            Err(E::invalid_value(de::Unexpected::Str(value), &self))
+        }
     }
 }
 
@@ -377,11 +450,11 @@ impl Config {
     /// [`Error::Value`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, Error> {
         toml::from_str(text).map_err(|error| {
-            let place = error.span().unwrap_or(0..0);
+            let position = error.span().map_or(0, |place| place.start);
             Error::Value {
                 path: path.to_owned(),
-                line: line_at(text, place.start),
-                key: key_at(text, place),
+                line: line_at(text, position),
+                key: key_at(text, position),
                 reason: error.message().replace('\n', " "),
             }
         })
@@ -406,14 +479,28 @@ fn line_at(text: &str, position: usize) -> usize {
     memchr::memchr_iter(b'\n', before).count().saturating_add(1)
 }
 
-/// The key whose value, or whose own name, stands at `place`: what the nearest line with `=` at or
-/// above it begins with.
-fn key_at(text: &str, place: Range<usize>) -> Option<String> {
-    let line_end = text.get(place.start..)?.find('\n').unwrap_or(text.len());
-    let above = text.get(..place.start.saturating_add(line_end).min(text.len()))?;
-    let line = above.lines().rev().find(|line| line.contains('='))?;
+/// The key on the line that holds the octet at `position`, with the table that it is in; the table
+/// alone where the line is its header. A value that goes on over several lines is always reported
+/// at its beginning; on any other line without a key something else is wrong than a value.
+fn key_at(text: &str, position: usize) -> Option<String> {
+    let lines_above = line_at(text, position).saturating_sub(1);
+    let line = text.lines().nth(lines_above)?;
+    if let Some(table) = table_header(line) {
+        return Some(table.to_owned());
+    }
     let (key, _) = line.split_once('=')?;
-    Some(key.trim().to_owned())
+    let key = key.trim();
+    let above = text.lines().take(lines_above);
+    Some(match above.filter_map(table_header).last() {
+        Some(table) => format!("{table}.{key}"),
+        None => key.to_owned(),
+    })
+}
+
+/// The name in a line such as `[limits]`.
+fn table_header(line: &str) -> Option<&str> {
+    let (name, _) = line.trim_start().strip_prefix('[')?.split_once(']')?;
+    Some(name.trim())
 }
 
 #[cfg(test)]

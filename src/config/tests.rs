@@ -1,1 +1,322 @@
+//! The example is the default; what is wrong is told in one line that leads to it.
 
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../config.example.toml");
+
+fn parse(text: &str) -> Result<Config, Error> {
+    Config::parse(Path::new("facteur.toml"), text)
+}
+
+/// Parses `text` and gives what the user would read.
+fn complaint(text: &str) -> String {
+    parse(text).unwrap_err().to_string()
+}
+
+#[test]
+fn the_example_equals_the_defaults() {
+    assert_eq!(parse(EXAMPLE).unwrap(), Config::default());
+    assert_eq!(parse("").unwrap(), Config::default());
+}
+
+/// The keys of a table, as the parser itself lists them when it meets one that it does not know.
+fn known_keys(text_with_unknown_key: &str) -> Vec<String> {
+    let complaint = complaint(text_with_unknown_key);
+    let (_, listed) = complaint.split_once("expected one of ").unwrap();
+    let keys = listed
+        .split(", ")
+        .map(|key| key.trim_matches('`').to_owned());
+    keys.collect()
+}
+
+#[test]
+fn the_example_shows_every_key_with_a_comment() {
+    let lines: Vec<&str> = EXAMPLE.lines().collect();
+    let top = known_keys("unknown = 1");
+    let limits = known_keys("[limits]\nunknown = 1");
+    assert!(top.contains(&"hostname".to_owned()) && limits.contains(&"errors".to_owned()));
+    for key in top.iter().chain(&limits).filter(|key| *key != "limits") {
+        let is_this_key = |line: &&str| line.starts_with(&format!("{key} = "));
+        let position = lines.iter().position(is_this_key);
+        let position = position.unwrap_or_else(|| panic!("{key} is not in the example"));
+        assert!(
+            lines[position - 1].starts_with("# "),
+            "{key} is not explained"
+        );
+    }
+    assert!(lines.contains(&"[limits]"));
+}
+
+#[test]
+fn every_line_of_the_example_is_read() {
+    // A line that is changed to nonsense is noticed: none of them is dead.
+    for line in EXAMPLE
+        .lines()
+        .filter(|line| line.contains(" = ") && !line.starts_with('#'))
+    {
+        let (key, _) = line.split_once(" = ").unwrap();
+        let changed = EXAMPLE.replace(line, &format!("{key} = {{ wrong = true }}"));
+        let complaint = complaint(&changed);
+        assert!(complaint.contains(key), "{line}: {complaint}");
+    }
+}
+
+#[test]
+fn values_are_taken_from_the_file() {
+    fn check(text: &str, expect: impl FnOnce(&mut Config)) {
+        let mut expected = Config::default();
+        expect(&mut expected);
+        assert_eq!(parse(text).unwrap(), expected, "{text}");
+    }
+    let listen = |text: &str| Listen::try_from(text.to_owned()).unwrap();
+    let host = |text: &str| HostName::try_from(text.to_owned()).unwrap();
+    check("hostname = \"mail.example.com\"", |c| {
+        c.hostname = host("mail.example.com");
+    });
+    check("mail = \"/var/mail/facteur\"", |c| {
+        c.mail = PathBuf::from("/var/mail/facteur");
+    });
+    check("smtp = [\"127.0.0.1:0\"]", |c| {
+        c.smtp = vec![listen("127.0.0.1:0")];
+    });
+    check("smtp = [\"[::ffff:127.0.0.1]:25\"]", |c| {
+        c.smtp = vec![listen("[::ffff:127.0.0.1]:25")];
+    });
+    check("pop3 = [\n  \"127.9.9.9:1\",\n  \"[::1]:2\",\n]", |c| {
+        c.pop3 = vec![listen("127.9.9.9:1"), listen("[::1]:2")];
+    });
+    check("pop3 = []", |c| c.pop3.clear());
+    check("smtp = \"off\"", |c| c.smtp.clear());
+    check("domains = [\"example.com\", \"bücher.example\"]", |c| {
+        c.domains = vec![host("example.com"), host("bücher.example")];
+    });
+    check("subaddress = \"-\"", |c| {
+        c.subaddress = Subaddress(Some('-'));
+    });
+    check("subaddress = \"off\"", |c| c.subaddress = Subaddress(None));
+    check("subaddress = \"\"", |c| c.subaddress = Subaddress(None));
+    check("log_level = \"off\"", |c| {
+        c.log_level = LogLevel(log::LevelFilter::Off);
+    });
+    check("log_level = \"Debug\"", |c| {
+        c.log_level = LogLevel(log::LevelFilter::Debug);
+    });
+    check("limits.recipients = 5", |c| c.limits.recipients = Count(5));
+}
+
+#[test]
+fn limits_are_numbers_or_switched_off() {
+    fn check(line: &str, expect: impl FnOnce(&mut Limits)) {
+        let mut expected = Config::default();
+        expect(&mut expected.limits);
+        assert_eq!(
+            parse(&format!("[limits]\n{line}")).unwrap(),
+            expected,
+            "{line}"
+        );
+    }
+    check("message_octets = 1", |l| l.message_octets = Limit(Some(1)));
+    check("message_octets = 0", |l| l.message_octets = Limit(None));
+    check("message_octets = \"off\"", |l| {
+        l.message_octets = Limit(None);
+    });
+    check("errors = \"off\"", |l| l.errors = Limit(None));
+    check("session_seconds = 0", |l| l.session_seconds = Limit(None));
+    check("connections = 0", |l| l.connections = 0);
+    check("connections = 64", |l| l.connections = 64);
+    check("connections_per_address = \"auto\"", |l| {
+        l.connections_per_address = PerAddress::Auto;
+    });
+    check("connections_per_address = \"off\"", |l| {
+        l.connections_per_address = PerAddress::Off;
+    });
+    check("connections_per_address = 0", |l| {
+        l.connections_per_address = PerAddress::Off;
+    });
+    check("connections_per_address = 3", |l| {
+        l.connections_per_address = PerAddress::AtMost(3);
+    });
+    check("smtp_idle_seconds = 1", |l| l.smtp_idle_seconds = Count(1));
+    check("pop3_idle_seconds = 4294967295", |l| {
+        l.pop3_idle_seconds = Count(u32::MAX);
+    });
+}
+
+/// A text, the line and the key that must be named, and a part of the reason.
+const WRONG_VALUES: &[(&str, &str, &str)] = &[
+    ("smpt = []", "1: smpt", "unknown field `smpt`"),
+    ("\n\nSMTP = []", "3: SMTP", "unknown field"),
+    (
+        "mail = \"x\"\n[limit]\nerrors = 1",
+        "2: limit",
+        "unknown field",
+    ),
+    (
+        "[limits]\nerrors = 1\nfoo = 2",
+        "3: limits.foo",
+        "unknown field `foo`",
+    ),
+    ("mail = \"x\"\nmail = \"y\"", "2: mail", "duplicate key"),
+    ("mail = 5", "1: mail", "integer `5`"),
+    ("mail = \"\"", "1: mail", "is not a directory"),
+    (
+        "hostname = \"a b\"",
+        "1: hostname",
+        "\"a b\" is not a domain",
+    ),
+    ("hostname = \"\"", "1: hostname", "is not a domain"),
+    (
+        "domains = [\"a..b\"]",
+        "1: domains",
+        "\"a..b\" is not a domain",
+    ),
+    ("domains = \"a.b\"", "1: domains", "a list of domains"),
+    ("smtp = \"127.0.0.1:25\"", "1: smtp", "a list of addresses"),
+    (
+        "pop3 = [\"localhost:1\"]",
+        "1: pop3",
+        "is not an address and port",
+    ),
+    (
+        "pop3 = [\"127.0.0.1\"]",
+        "1: pop3",
+        "is not an address and port",
+    ),
+    (
+        "pop3 = [\"127.0.0.1:65536\"]",
+        "1: pop3",
+        "is not an address and port",
+    ),
+    (
+        "# a = b\nsmtp = [\n\"[::1]:1\", # c = d\n\"x\"]",
+        "2: smtp",
+        "\"x\"",
+    ),
+    ("subaddress = \"++\"", "1: subaddress", "punctuation mark"),
+    ("subaddress = \"@\"", "1: subaddress", "punctuation mark"),
+    (
+        "log_level = \"loud\"",
+        "1: log_level",
+        "\"loud\" is not one of",
+    ),
+    ("limits = 3", "1: limits", "integer `3`"),
+    (
+        "[limits]\n\nerrors = -1",
+        "3: limits.errors",
+        "integer `-1`",
+    ),
+    (
+        "[limits] # x\nerrors = 1.5",
+        "2: limits.errors",
+        "floating point `1.5`",
+    ),
+    (
+        "[limits]\nerrors = \"on\"",
+        "2: limits.errors",
+        "or \"off\"",
+    ),
+    (
+        "[limits]\nrecipients = 0",
+        "2: limits.recipients",
+        "cannot be off",
+    ),
+    (
+        "[limits]\nrecipients = \"off\"",
+        "2: limits.recipients",
+        "a number",
+    ),
+    (
+        "[limits]\nconnections = 4294967296",
+        "2: limits.connections",
+        "too large",
+    ),
+    (
+        "[limits]\nconnections = -4",
+        "2: limits.connections",
+        "integer `-4`",
+    ),
+    (
+        "[limits]\nconnections_per_address = \"many\"",
+        "2: limits.connections_per_address",
+        "or \"auto\" or \"off\"",
+    ),
+    ("limits.errors = true", "1: limits.errors", "boolean `true`"),
+];
+
+#[test]
+fn a_wrong_value_is_told_with_file_line_and_key() {
+    for (text, place, part) in WRONG_VALUES {
+        let complaint = complaint(text);
+        let begin = format!("facteur.toml:{place}: ");
+        assert!(complaint.starts_with(&begin), "{text:?}: {complaint}");
+        assert!(complaint.contains(part), "{text:?}: {complaint}");
+        assert!(!complaint.contains('\n'), "{text:?}: {complaint}");
+    }
+}
+
+#[test]
+fn a_wrong_line_is_told_with_file_and_line() {
+    fn check(text: &str, begin: &str) {
+        let complaint = complaint(text);
+        assert!(complaint.starts_with(begin), "{text:?}: {complaint}");
+        assert!(!complaint.contains('\n'), "{text:?}: {complaint}");
+    }
+    check("mail = \"x\"\nhello\n", "facteur.toml:2: ");
+    check("mail = \"x\"\nhello", "facteur.toml:2: ");
+    check("mail = [", "facteur.toml:1: mail: ");
+    check("[limits", "facteur.toml:1: ");
+    check("mail = x", "facteur.toml:1: mail: ");
+    check("\u{feff}\u{feff}", "facteur.toml:1: ");
+    check("é", "facteur.toml:1: ");
+}
+
+#[test]
+fn an_address_that_others_can_reach_is_refused() {
+    for address in [
+        "0.0.0.0:25",
+        "[::]:25",
+        "192.0.2.1:25",
+        "[2001:db8::1]:25",
+        "[fe80::1]:25",
+    ] {
+        for key in ["smtp", "pop3"] {
+            let complaint = complaint(&format!("{key} = [\"{address}\"]"));
+            assert!(complaint.contains(address), "{complaint}");
+            assert!(
+                complaint.contains("can be reached from other machines"),
+                "{complaint}"
+            );
+        }
+    }
+}
+
+#[test]
+fn serving_nothing_is_an_error() {
+    let config = parse("smtp = []\npop3 = \"off\"").unwrap();
+    assert!(matches!(config.check(), Err(Error::NoListener)));
+    assert!(parse("smtp = []").unwrap().check().is_ok());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("missing.toml");
+    let error = Config::read(&missing).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("cannot read {}", missing.display())
+    );
+    assert!(std::error::Error::source(&error).is_some());
+}
+
+#[test]
+fn every_position_of_any_text_has_a_line() {
+    for text in ["", "\n", "a = 1\n[t]\nb = [\n1\n]\n", "é = \r\n="] {
+        for position in 0..=text.len() + 1 {
+            let line = line_at(text, position);
+            assert!(line >= 1 && line <= text.lines().count() + 1);
+            // It gives a key or none; it does not panic.
+            drop(key_at(text, position));
+        }
+    }
+}
