@@ -380,6 +380,3 @@ impl MailParameters {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -13,6 +13,8 @@ mod command;
 pub mod limits;
 mod reply;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub use command::{Command, Context, MailParameters, SyntaxError};
 pub use reply::Reply;

@@ -351,6 +351,3 @@ impl RecipientVerdict {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

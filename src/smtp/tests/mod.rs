@@ -1,0 +1,3 @@
+//! Tables of commands and replies, and the transcripts.
+
+mod transcripts;

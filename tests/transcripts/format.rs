@@ -1,0 +1,212 @@
+//! The form of a transcript: a dialogue, the mailboxes before it and the mailboxes after it.
+//!
+//! Reads the text of one file and gives it as values; it replays nothing. Each file shows one
+//! behaviour and is named after it. One line is one directive, known by its first two characters;
+//! one space may follow them, and the rest counts as it stands, spaces at its end included.
+//!
+//! ```text
+//! # RFC 5321 §3.3: a comment; empty lines are comments too
+//! @lf                          C: lines are sent with LF; without this, with CRLF
+//! @limit message_octets=1000   a key of `[limits]` in the configuration; may stand several times
+//! @domains example.com         the local domains of the configuration, separated by spaces
+//! M: bob@example.com           this mailbox holds this message before the dialogue, as RETR
+//! | ..dot                      would send it: dot-stuffed
+//! S: 250 Ok                    the server sends exactly this line
+//! S~ 550 The content           the server sends a line that begins so
+//! S* 250                       the server sends one whole reply with this code, of any length
+//! C: DATA                      the client sends this line; content is dot-stuffed by the author
+//! R: 4e 4f 4f 50 78*9 0d 0a    the client sends these octets; 78*9 is nine times 78
+//! X:                           the server closes the connection
+//! E:                           the client closes its sending side
+//! D: bob@example.com           after the dialogue this mailbox holds this message, and only those
+//! | .dot                       that a D: names, in this order; as stored, lines ending in LF,
+//! |: ff 00*3 0a                without the trace headers; |: gives octets, as R: does
+//! N: bob@example.com           this mailbox has no message but those of D:
+//! ```
+//!
+//! `@`, `M:` come before the dialogue, `D:` and `N:` after it. What the client sends between two
+//! lines of the server may go out in one write.
+//!
+//! # Failures
+//! A line that is none of these, or stands where it must not, is an error that names the line.
+
+/// One transcript.
+#[derive(Debug, Default)]
+pub(crate) struct Transcript {
+    /// `@lf`: the client's lines end in LF.
+    pub(crate) lf: bool,
+    /// `@limit`: keys of the configuration's table `[limits]` and their values.
+    pub(crate) limits: Vec<(String, u64)>,
+    /// `@domains`; empty is all.
+    pub(crate) domains: Vec<String>,
+    /// `M:`: the messages there before the dialogue.
+    pub(crate) before: Vec<Message>,
+    /// The dialogue, each step with the number of its line.
+    pub(crate) steps: Vec<(usize, Step)>,
+    /// `D:`: the messages there after the dialogue.
+    pub(crate) after: Vec<Message>,
+    /// `N:`: mailboxes without any message but those of `after`.
+    pub(crate) nothing_more: Vec<String>,
+}
+
+/// A message in a mailbox.
+#[derive(Debug)]
+pub(crate) struct Message {
+    /// The mailbox, as an address.
+    pub(crate) mailbox: String,
+    /// The content as stored: not dot-stuffed, lines ending in LF, no trace headers.
+    pub(crate) content: Vec<u8>,
+}
+
+/// One step of a dialogue.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// `S:`: this line comes, without its CRLF.
+    Line(String),
+    /// `S~`: a line comes that begins so.
+    LineStart(String),
+    /// `S*`: lines come that begin with this code, the last with a space behind it.
+    Reply(String),
+    /// `C:` and `R:`: these octets go out.
+    Send(Vec<u8>),
+    /// `X:`: the connection is closed by the server.
+    ServerCloses,
+    /// `E:`: the client closes its sending side.
+    ClientEnds,
+}
+
+/// Where the parser stands: what `|` adds to and what may still come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Settings,
+    Before,
+    Dialogue,
+    After,
+}
+
+impl Transcript {
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// What is wrong and in which line: mend the file.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let mut transcript = Self::default();
+        let mut part = Part::Settings;
+        for (number, line) in (1..).zip(text.lines()) {
+            transcript
+                .line(number, line, &mut part)
+                .map_err(|reason| format!("line {number}: {reason}: {line:?}"))?;
+        }
+        Ok(transcript)
+    }
+
+    fn line(&mut self, number: usize, line: &str, part: &mut Part) -> Result<(), &'static str> {
+        if line.is_empty() || line.starts_with('#') {
+            return Ok(());
+        }
+        if let Some(setting) = line.strip_prefix('@') {
+            return self.setting(setting, *part);
+        }
+        if line.starts_with('|') {
+            return self.content(line, *part);
+        }
+        let (mark, rest) = line.split_at_checked(2).ok_or("not a directive")?;
+        let rest = rest.strip_prefix(' ').unwrap_or(rest);
+        let next = match mark {
+            "M:" => Part::Before,
+            "D:" | "N:" => Part::After,
+            _ => Part::Dialogue,
+        };
+        if next < *part {
+            return Err("in the wrong place");
+        }
+        *part = next;
+        match mark {
+            "M:" => self.before.push(Message::empty(rest)),
+            "D:" => self.after.push(Message::empty(rest)),
+            "N:" => self.nothing_more.push(rest.to_owned()),
+            _ => {
+                let step = self.step(mark, rest)?;
+                self.steps.push((number, step));
+            }
+        }
+        Ok(())
+    }
+
+    fn setting(&mut self, setting: &str, part: Part) -> Result<(), &'static str> {
+        if part != Part::Settings {
+            return Err("in the wrong place");
+        }
+        match setting.split_once(' ') {
+            None if setting == "lf" => self.lf = true,
+            Some(("limit", limit)) => {
+                let (key, value) = limit.split_once('=').ok_or("a limit without a value")?;
+                let value = value.parse().ok().ok_or("a limit that is no number")?;
+                self.limits.push((key.to_owned(), value));
+            }
+            Some(("domains", domains)) => {
+                self.domains.extend(domains.split(' ').map(str::to_owned));
+            }
+            Some(_) | None => return Err("not a setting"),
+        }
+        Ok(())
+    }
+
+    fn content(&mut self, line: &str, part: Part) -> Result<(), &'static str> {
+        let message = match part {
+            Part::Before => self.before.last_mut(),
+            Part::After => self.after.last_mut(),
+            Part::Settings | Part::Dialogue => None,
+        };
+        let message = message.ok_or("content without a mailbox")?;
+        if let Some(octets) = line.strip_prefix("|:") {
+            message.content.extend(octets_of(octets)?);
+            return Ok(());
+        }
+        let text = match line.strip_prefix("| ") {
+            Some(text) if part == Part::Before => text.strip_prefix('.').unwrap_or(text),
+            Some(text) => text,
+            None if line == "|" => "",
+            None => return Err("no space behind |"),
+        };
+        message.content.extend_from_slice(text.as_bytes());
+        message.content.push(b'\n');
+        Ok(())
+    }
+
+    fn step(&self, mark: &str, rest: &str) -> Result<Step, &'static str> {
+        let ending = if self.lf { "\n" } else { "\r\n" };
+        Ok(match mark {
+            "S:" => Step::Line(rest.to_owned()),
+            "S~" => Step::LineStart(rest.to_owned()),
+            "S*" => Step::Reply(rest.to_owned()),
+            "C:" => Step::Send(format!("{rest}{ending}").into_bytes()),
+            "R:" => Step::Send(octets_of(rest)?),
+            "X:" if rest.is_empty() => Step::ServerCloses,
+            "E:" if rest.is_empty() => Step::ClientEnds,
+            _ => return Err("not a directive"),
+        })
+    }
+}
+
+impl Message {
+    fn empty(mailbox: &str) -> Self {
+        Self {
+            mailbox: mailbox.to_owned(),
+            content: Vec::new(),
+        }
+    }
+}
+
+/// Reads octets in hexadecimal, separated by spaces, each with `*` and a count where it repeats.
+fn octets_of(text: &str) -> Result<Vec<u8>, &'static str> {
+    let mut octets = Vec::new();
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let (octet, count) = word.split_once('*').unwrap_or((word, "1"));
+        let octet = u8::from_str_radix(octet, 16).ok();
+        let octet = octet.ok_or("not an octet in hexadecimal")?;
+        let count: usize = count.parse().ok().ok_or("not a count")?;
+        octets.extend(std::iter::repeat_n(octet, count));
+    }
+    Ok(octets)
+}
