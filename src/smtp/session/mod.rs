@@ -29,9 +29,10 @@
 //!
 //! # Attacks met here
 //!
-//! A session that begins with an HTTP verb or with no letter at all is closed before anything is
-//! executed (SEC-13). Line endings that are not the session's own end it (SEC-1; the octets are
-//! judged in `wire`, the consequence is drawn here). Errors are counted and bounded (SEC-8).
+//! A session that begins with an HTTP verb, with no letter at all or with an overlong line is closed
+//! before anything is executed (SEC-13). Line endings that are not the session's own end it (SEC-1;
+//! the octets are judged in `wire`, the consequence is drawn here). Errors are counted and bounded
+//! (SEC-8).
 
 mod authentication;
 mod transaction;
@@ -443,6 +444,10 @@ impl Session {
     }
 
     fn line_too_long(&mut self) -> Step {
+        // No client of SMTP begins so, but an HTTP request with a long path does (SEC-13).
+        if std::mem::take(&mut self.first_line) {
+            return self.close(reply::NOT_SMTP);
+        }
         if self.exchange.take().is_some() {
             self.refuse(reply::AUTH_LINE_TOO_LONG)
         } else {
