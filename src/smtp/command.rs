@@ -2,8 +2,8 @@
 //!
 //! Does not know what may come when: that is the session's. Verbs and keywords are recognised in
 //! any case, several spaces count as one where a space may stand, and trailing spaces are ignored
-//! (RFC 5321 §4.1.1 asks servers to tolerate them). A line with a control character or with
-//! octets that are not UTF-8 is no command at all.
+//! (RFC 5321 §4.1.1 asks servers to tolerate them). No argument may hold a control character or
+//! octets that are not UTF-8.
 
 use std::fmt;
 
@@ -81,9 +81,9 @@ pub struct MailParameters {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SyntaxError {
-    /// The line holds a control character.
+    /// The argument holds a control character.
     ControlCharacter,
-    /// The line is not UTF-8.
+    /// The argument is not UTF-8.
     NotUtf8,
     /// The line is empty.
     Empty,
@@ -140,14 +140,16 @@ impl<'a> Command<'a> {
     /// # Errors
     /// [`SyntaxError`]: answer with its reply and count it as an error of the session.
     pub fn parse(line: &'a [u8], context: &Context<'_>) -> Result<Self, SyntaxError> {
-        if line.iter().any(u8::is_ascii_control) {
+        let mut words = line.split(|&octet| octet == b' ');
+        let name = words.next().unwrap_or_default();
+        let argument = line.get(name.len()..).unwrap_or_default();
+        let verb = Verb::recognise(name)?;
+        // An unknown verb is the better reason; else such characters are 501 (RFC 5321 §4.1.2).
+        if argument.iter().any(u8::is_ascii_control) {
             return Err(SyntaxError::ControlCharacter);
         }
-        let Ok(line) = str::from_utf8(line) else {
-            return Err(SyntaxError::NotUtf8);
-        };
-        let (verb, argument) = split_word(line.trim_end_matches(' '));
-        Verb::recognise(verb)?.with_argument(argument, context)
+        let argument = str::from_utf8(argument).map_err(|_not_utf8| SyntaxError::NotUtf8)?;
+        verb.with_argument(argument.trim_matches(' '), context)
     }
 }
 
@@ -188,13 +190,13 @@ const VERBS: [(&str, Verb); 14] = [
 ];
 
 impl Verb {
-    fn recognise(text: &str) -> Result<Self, SyntaxError> {
+    fn recognise(text: &[u8]) -> Result<Self, SyntaxError> {
         if text.is_empty() {
             return Err(SyntaxError::Empty);
         }
         let known = VERBS
             .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(text));
+            .find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(text));
         known.map(|&(_, verb)| verb).ok_or(SyntaxError::UnknownVerb)
     }
 

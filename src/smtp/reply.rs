@@ -255,11 +255,11 @@ impl From<SyntaxError> for Reply {
     fn from(error: SyntaxError) -> Self {
         match error {
             SyntaxError::ControlCharacter => fixed(
-                "500",
+                "501",
                 "5.5.2",
                 "Control characters cannot stand in a command",
             ),
-            SyntaxError::NotUtf8 => fixed("500", "5.5.2", "The command is not UTF-8"),
+            SyntaxError::NotUtf8 => fixed("501", "5.5.2", "The command is not UTF-8"),
             SyntaxError::Empty => fixed("500", "5.5.2", "Empty line; HELP shows the commands"),
             SyntaxError::UnknownVerb => {
                 fixed("500", "5.5.1", "Unknown command; HELP shows the commands")
