@@ -107,7 +107,7 @@ pub enum SyntaxError {
     ParameterUnknown,
     /// A parameter of MAIL has a value that it cannot have, or stands twice.
     ParameterValue(&'static str),
-    /// The argument of BDAT is not a size: how many octets follow is not known.
+    /// The argument of BDAT is wrong in any way: how many octets follow is not known.
     ChunkSize,
 }
 
@@ -144,12 +144,12 @@ impl<'a> Command<'a> {
         let name = words.next().unwrap_or_default();
         let argument = line.get(name.len()..).unwrap_or_default();
         let verb = Verb::recognise(name)?;
-        // An unknown verb is the better reason; else such characters are 501 (RFC 5321 §4.1.2).
-        if argument.iter().any(u8::is_ascii_control) {
-            return Err(SyntaxError::ControlCharacter);
+        match text(argument) {
+            Ok(argument) => verb.with_argument(argument.trim_matches(' '), context),
+            // Whatever is wrong with it: the session has to know that a chunk follows.
+            Err(_) if matches!(verb, Verb::Bdat) => Err(SyntaxError::ChunkSize),
+            Err(error) => Err(error),
         }
-        let argument = str::from_utf8(argument).map_err(|_not_utf8| SyntaxError::NotUtf8)?;
-        verb.with_argument(argument.trim_matches(' '), context)
     }
 }
 
@@ -222,6 +222,15 @@ impl Verb {
             Self::Auth => auth(argument),
         }
     }
+}
+
+/// The octets of an argument as text: invalid characters are 501, unless the verb is not known and
+/// so the reason is another (RFC 5321 §4.1.2).
+fn text(octets: &[u8]) -> Result<&str, SyntaxError> {
+    if octets.iter().any(u8::is_ascii_control) {
+        return Err(SyntaxError::ControlCharacter);
+    }
+    str::from_utf8(octets).map_err(|_not_utf8| SyntaxError::NotUtf8)
 }
 
 /// The text up to the first space, and what follows the spaces.
