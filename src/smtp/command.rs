@@ -1,8 +1,8 @@
 //! SMTP commands: one line of octets to one [`Command`] (RFC 5321 §4.1.1).
 //!
 //! Does not know what may come when: that is the session's. Verbs and keywords are recognised in
-//! any case, several spaces count as one where a space may stand, and trailing spaces are ignored
-//! (RFC 5321 §4.1.1 asks servers to tolerate them). No argument may hold a control character or
+//! any case, several spaces count as one where a space may stand, and white space at the end is
+//! ignored (RFC 5321 §4.1.1 asks servers to tolerate it). No argument may hold a control character or
 //! octets that are not UTF-8.
 
 use std::fmt;
@@ -140,12 +140,13 @@ impl<'a> Command<'a> {
     /// # Errors
     /// [`SyntaxError`]: answer with its reply and count it as an error of the session.
     pub fn parse(line: &'a [u8], context: &Context<'_>) -> Result<Self, SyntaxError> {
+        let line = line.trim_ascii_end();
         let mut words = line.split(|&octet| octet == b' ');
         let name = words.next().unwrap_or_default();
         let argument = line.get(name.len()..).unwrap_or_default();
         let verb = Verb::recognise(name)?;
         match text(argument) {
-            Ok(argument) => verb.with_argument(argument.trim_matches(' '), context),
+            Ok(argument) => verb.with_argument(argument.trim_start_matches(' '), context),
             // Whatever is wrong with it: the session has to know that a chunk follows.
             Err(_) if matches!(verb, Verb::Bdat) => Err(SyntaxError::ChunkSize),
             Err(error) => Err(error),
