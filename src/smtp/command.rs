@@ -99,8 +99,10 @@ pub enum SyntaxError {
     ReversePath(AddressError),
     /// The forward-path is wrong.
     ForwardPath(AddressError),
-    /// The address has non-ASCII characters and SMTPUTF8 was not declared.
-    Utf8NotDeclared,
+    /// The reverse-path is not ASCII and SMTPUTF8 was not declared.
+    ReversePathNotAscii,
+    /// The forward-path is not ASCII and SMTPUTF8 was not declared at MAIL.
+    ForwardPathNotAscii,
     /// Something stands directly behind the path.
     AfterPath,
     /// A parameter of MAIL or RCPT is not known.
@@ -123,7 +125,8 @@ impl fmt::Display for SyntaxError {
             Self::ClientName => f.write_str("bad name of the client"),
             Self::ReversePath(error) => write!(f, "bad reverse-path: {error}"),
             Self::ForwardPath(error) => write!(f, "bad forward-path: {error}"),
-            Self::Utf8NotDeclared => f.write_str("non-ASCII address without SMTPUTF8"),
+            Self::ReversePathNotAscii => f.write_str("non-ASCII reverse-path without SMTPUTF8"),
+            Self::ForwardPathNotAscii => f.write_str("non-ASCII forward-path without SMTPUTF8"),
             Self::AfterPath => f.write_str("text directly behind the path"),
             Self::ParameterUnknown => f.write_str("unknown parameter"),
             Self::ParameterValue(keyword) => write!(f, "bad value of {keyword}"),
@@ -284,7 +287,7 @@ fn mail<'a>(argument: &str, context: &Context<'_>) -> Result<Command<'a>, Syntax
         .map_err(SyntaxError::ReversePath)?;
     let parameters = MailParameters::parse(rest)?;
     if !path.is_ascii() && !parameters.utf8 {
-        return Err(SyntaxError::Utf8NotDeclared);
+        return Err(SyntaxError::ReversePathNotAscii);
     }
     Ok(Command::Mail(reverse_path, parameters))
 }
@@ -296,7 +299,7 @@ fn rcpt<'a>(argument: &str, context: &Context<'_>) -> Result<Command<'a>, Syntax
         .map_err(|error| {
             let undeclared = error == AddressError::NonAscii;
             if undeclared {
-                SyntaxError::Utf8NotDeclared
+                SyntaxError::ForwardPathNotAscii
             } else {
                 SyntaxError::ForwardPath(error)
             }

@@ -282,7 +282,11 @@ impl From<SyntaxError> for Reply {
             ),
             SyntaxError::ReversePath(error) => path_refused(error, "5.1.7"),
             SyntaxError::ForwardPath(error) => path_refused(error, "5.1.3"),
-            SyntaxError::Utf8NotDeclared => {
+            // RFC 6531 §3.5 sets the two codes.
+            SyntaxError::ReversePathNotAscii => {
+                fixed("550", "5.6.7", "A non-ASCII address needs SMTPUTF8 at MAIL")
+            }
+            SyntaxError::ForwardPathNotAscii => {
                 fixed("553", "5.6.7", "A non-ASCII address needs SMTPUTF8 at MAIL")
             }
             SyntaxError::AfterPath => fixed(
