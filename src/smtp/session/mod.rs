@@ -246,9 +246,18 @@ enum Waiting {
     Password,
     Delivery(Framing),
     Content(Framing),
-    Discard(Reply),
+    Discard(Refusal),
     Tls,
     Nothing,
+}
+
+/// What to say once a refused chunk has been read.
+#[derive(Debug)]
+enum Refusal {
+    /// The client made an error, which counts.
+    Error(Reply),
+    /// It did not, or could not know yet.
+    NoError(Reply),
 }
 
 /// One SMTP session.
@@ -312,7 +321,10 @@ impl Session {
                 self.delivery_refused(framing, failure.into())
             }
             (Waiting::Content(framing), Outcome::Content(end)) => self.content_ended(framing, end),
-            (Waiting::Discard(refusal), Outcome::ChunkDiscarded) => self.say(refusal),
+            (Waiting::Discard(Refusal::Error(reply)), Outcome::ChunkDiscarded) => {
+                self.refuse(reply)
+            }
+            (Waiting::Discard(Refusal::NoError(reply)), Outcome::ChunkDiscarded) => self.say(reply),
             (Waiting::Tls, Outcome::TlsStarted) => self.tls_started(),
             (_, outcome) => self.interrupted(&outcome),
         }

@@ -6,7 +6,8 @@ use crate::smtp::limits::OVERRUN_FACTOR;
 use crate::smtp::reply::{self, Reply};
 
 use super::{
-    Action, ContentEnd, Framing, Phase, RecipientVerdict, Session, Step, Submission, Waiting,
+    Action, ContentEnd, Framing, Phase, RecipientVerdict, Refusal, Session, Step, Submission,
+    Waiting,
 };
 
 impl Session {
@@ -90,9 +91,12 @@ impl Session {
     pub(super) fn bdat(&mut self, octets: u64, last: bool) -> Step {
         let framing = Framing::Chunk { octets, last };
         let refusal = match &self.phase {
-            Phase::Idle | Phase::Content => reply::MAIL_FIRST,
-            Phase::ChunksFailed => reply::CHUNKS_FAILED,
-            Phase::Envelope(envelope) if envelope.recipients.is_empty() => reply::NO_RECIPIENT,
+            Phase::Idle | Phase::Content => Refusal::Error(reply::MAIL_FIRST),
+            // The chunk may have been under way when the earlier one failed.
+            Phase::ChunksFailed => Refusal::NoError(reply::CHUNKS_FAILED),
+            Phase::Envelope(envelope) if envelope.recipients.is_empty() => {
+                Refusal::Error(reply::NO_RECIPIENT)
+            }
             Phase::Envelope(_) if !self.is_too_large(octets) => {
                 return self.begin_delivery(framing);
             }
@@ -101,13 +105,13 @@ impl Session {
             {
                 return self.receive(framing);
             }
-            Phase::Envelope(_) | Phase::Chunks { .. } => reply::TOO_LARGE,
+            Phase::Envelope(_) | Phase::Chunks { .. } => Refusal::NoError(reply::TOO_LARGE),
         };
         self.discard_chunk(octets, refusal)
     }
 
     /// Reads a chunk for nothing and then says `refusal`; a chunk without measure closes instead.
-    fn discard_chunk(&mut self, octets: u64, refusal: Reply) -> Step {
+    fn discard_chunk(&mut self, octets: u64, refusal: Refusal) -> Step {
         let overrun = self
             .settings
             .message_octets_max
@@ -166,7 +170,7 @@ impl Session {
                 self.phase = Phase::Idle;
                 self.say(refusal)
             }
-            Framing::Chunk { octets, .. } => self.discard_chunk(octets, refusal),
+            Framing::Chunk { octets, .. } => self.discard_chunk(octets, Refusal::NoError(refusal)),
         }
     }
 
