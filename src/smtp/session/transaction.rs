@@ -184,10 +184,7 @@ impl Session {
 
     pub(super) fn content_ended(&mut self, framing: Framing, end: ContentEnd) -> Step {
         match end {
-            ContentEnd::Delivered => {
-                self.phase = Phase::Idle;
-                self.say(reply::DELIVERED)
-            }
+            ContentEnd::Delivered => self.delivered(framing),
             ContentEnd::ChunkReceived => self.chunk_received(framing),
             ContentEnd::Failed(failure) => self.content_failed(framing, failure.into()),
             ContentEnd::TooLarge => self.content_failed(framing, reply::TOO_LARGE),
@@ -198,6 +195,16 @@ impl Session {
                 // The chunk's size says where the commands go on.
                 Framing::Chunk { .. } => self.content_failed(framing, reply::CHUNK_LINE_ENDING),
             },
+        }
+    }
+
+    fn delivered(&mut self, framing: Framing) -> Step {
+        match framing {
+            Framing::Dot { .. } | Framing::Chunk { last: true, .. } => {
+                self.phase = Phase::Idle;
+                self.say(reply::DELIVERED)
+            }
+            Framing::Chunk { last: false, .. } => self.close(reply::OUT_OF_STEP),
         }
     }
 
