@@ -37,6 +37,7 @@
 mod authentication;
 mod transaction;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::mail::{Charset, Credentials, Domain, Envelope, ForwardPath, MailboxName, Protocol};
@@ -294,7 +295,7 @@ impl Session {
 
     /// The first step: the greeting.
     pub fn greet(&mut self) -> Step {
-        let greeting = Reply::greeting(self.settings.hostname.as_str());
+        let greeting = Reply::greeting(&self.hostname());
         self.say(greeting)
     }
 
@@ -421,7 +422,7 @@ impl Session {
             keywords.push("AUTH PLAIN LOGIN".to_owned());
         }
         keywords.push("HELP".to_owned());
-        let reply = Reply::ehlo(settings.hostname.as_str(), &keywords);
+        let reply = Reply::ehlo(&self.hostname(), &keywords);
         self.say(reply)
     }
 
@@ -499,6 +500,15 @@ impl Session {
             | Phase::Content
             | Phase::Chunks { .. }
             | Phase::ChunksFailed => Charset::Ascii,
+        }
+    }
+
+    /// The name of this host as replies have it, which is ASCII (RFC 6531 §3.7.1).
+    fn hostname(&self) -> Cow<'_, str> {
+        let hostname = &self.settings.hostname;
+        match hostname.to_a_label() {
+            Ok(a_label) if !hostname.as_str().is_ascii() => Cow::Owned(a_label),
+            Ok(_) | Err(_) => Cow::Borrowed(hostname.as_str()),
         }
     }
 

@@ -63,3 +63,19 @@ fn a_chunk_that_is_not_the_last_delivers_nothing() {
         "421 4.3.0 Internal error, closing\r\n"
     );
 }
+
+#[test]
+fn replies_name_the_host_in_ascii() {
+    let hostname = Domain::parse("bücher.example", Charset::Utf8).expect("a domain");
+    let mut session = Session::new(Arc::new(Settings {
+        hostname,
+        ..settings()
+    }));
+    let step = session.greet();
+    assert_eq!(
+        reply(&session, &step),
+        "220 xn--bcher-kva.example ESMTP facteur\r\n"
+    );
+    let step = session.resume(Outcome::Line(b"EHLO client.example"));
+    assert!(reply(&session, &step).starts_with("250-xn--bcher-kva.example Ok\r\n"));
+}
