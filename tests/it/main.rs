@@ -19,6 +19,8 @@ mod hostile;
 mod life;
 mod limits;
 mod program;
+mod replay;
 mod retrieval;
 mod support;
 mod tidy;
+mod transcripts;

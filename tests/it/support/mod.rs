@@ -109,10 +109,7 @@ pub(crate) trait Service {
     /// A POP3 client that is logged in to the maildrop of `user`.
     fn maildrop(&self, user: &str) -> Client {
         let mut client = self.pop3_client();
-        client.say(&format!("USER {user}"));
-        client.expect_prefix("+OK");
-        client.say("PASS any");
-        client.expect_prefix("+OK");
+        client.log_in(user);
         client
     }
 
@@ -136,7 +133,10 @@ pub(crate) trait Service {
 
     /// The same for contents that need not be text.
     fn contents_octets(&self, user: &str) -> Vec<Vec<u8>> {
-        let mut client = self.maildrop(user);
+        let mut client = self.pop3_client();
+        client.say("UTF8");
+        client.expect_prefix("+OK");
+        client.log_in(user);
         let numbers = 1..=client.count();
         let contents = numbers.map(|number| after_trace(&client.retrieve_octets(number)).to_vec());
         let contents = contents.collect();
@@ -285,6 +285,14 @@ impl Client {
     /// The socket itself.
     pub(crate) fn socket(&self) -> &TcpStream {
         self.stream.get_ref()
+    }
+
+    /// Logs in to the maildrop of `user`.
+    pub(crate) fn log_in(&mut self, user: &str) {
+        self.say(&format!("USER {user}"));
+        self.expect_prefix("+OK");
+        self.say("PASS any");
+        self.expect_prefix("+OK");
     }
 
     /// One SMTP transaction in a HELO session, up to its 250.

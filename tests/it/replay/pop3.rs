@@ -1,0 +1,156 @@
+//! The POP3 session in memory.
+
+use std::sync::Arc;
+
+use facteur::mail::{MessageSummary, UniqueId, trace};
+use facteur::pop3::{Action, Extent, Outcome, Session, Settings, Step, Tls, limits};
+use facteur::wire::{DotEncoder, LfPolicy, LineBuffer, Scan, TopCut};
+
+use super::fill;
+
+pub(crate) struct Replay {
+    session: Session,
+    input: LineBuffer,
+    at_first_octet: bool,
+    closed: bool,
+    /// All messages, as mailbox and stored octets.
+    messages: Vec<(String, Vec<u8>)>,
+    /// Those of the mailbox that logged in.
+    maildrop: Vec<Vec<u8>>,
+    open: usize,
+    /// All that was sent.
+    pub(crate) output: Vec<u8>,
+}
+
+impl Replay {
+    pub(crate) fn new(messages: Vec<(String, Vec<u8>)>) -> Self {
+        let session = Session::new(Settings {
+            hostname: "localhost".to_owned(),
+            tls: Tls::NotOffered,
+            errors_max: limits::ERRORS_MAX,
+            password_failures_max: limits::PASSWORD_FAILURES_MAX,
+        });
+        let mut replay = Self {
+            session,
+            input: LineBuffer::new(4_096, LfPolicy::Accept),
+            at_first_octet: true,
+            closed: false,
+            messages,
+            maildrop: Vec::new(),
+            open: 0,
+            output: Vec::new(),
+        };
+        let step = replay.session.greet();
+        replay.perform(step);
+        replay
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Octets come from the client.
+    pub(crate) fn feed(&mut self, octets: &[u8]) {
+        fill(&mut self.input, octets);
+        while !self.closed
+            && let Some(step) = self.advance()
+        {
+            self.perform(step);
+        }
+    }
+
+    /// The client ends its side.
+    pub(crate) fn end(&mut self) {
+        if !self.closed {
+            let step = self.session.resume(Outcome::ConnectionLost);
+            self.perform(step);
+        }
+    }
+
+    fn advance(&mut self) -> Option<Step> {
+        self.input
+            .set_line_octets_max(self.session.line_octets_max());
+        if self.at_first_octet
+            && let Some(first) = self.input.unread().first()
+        {
+            self.at_first_octet = false;
+            if !first.is_ascii_alphabetic() {
+                return Some(self.session.resume(Outcome::ForeignProtocol));
+            }
+        }
+        Some(match self.input.scan() {
+            Scan::Line => self.session.resume(Outcome::Line(self.input.line())),
+            Scan::TooLong => self.session.resume(Outcome::LineTooLong),
+            Scan::Fault(_) => self.session.resume(Outcome::LineEndingFault),
+            Scan::Incomplete => return None,
+        })
+    }
+
+    fn perform(&mut self, mut step: Step) {
+        loop {
+            if let Some(response) = &mut step.response {
+                while !response.render(&mut self.output, 0) {}
+            }
+            let outcome = match step.action {
+                Action::ReadLine => return,
+                Action::Close => return self.closed = true,
+                Action::CheckPassword(credentials) => self.find_mailbox(&credentials.user),
+                Action::OpenMaildrop => Outcome::MaildropOpened(self.summaries()),
+                Action::OpenMessage(number) => {
+                    self.open = number.position();
+                    let internationalized = trace::needs_utf8(&self.maildrop[self.open]);
+                    Outcome::MessageOpened { internationalized }
+                }
+                Action::SendContent(extent) => self.send_content(extent),
+                Action::RemoveMarked(_) => Outcome::Removed,
+                Action::StartTls => panic!("TLS is not offered"),
+            };
+            step = self.session.resume(outcome);
+        }
+    }
+
+    fn find_mailbox(&mut self, user: &str) -> Outcome<'static> {
+        let mut names: Vec<&str> = self
+            .messages
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names.retain(|name| name.split('@').next() == Some(user));
+        let name = match names.as_slice() {
+            _ if user.contains('@') => user.to_owned(),
+            [name] => (*name).to_owned(),
+            _ => return Outcome::MailboxAmbiguous,
+        };
+        let mine = self
+            .messages
+            .iter()
+            .filter(|(mailbox, _)| mailbox.eq_ignore_ascii_case(&name));
+        self.maildrop = mine.map(|(_, message)| message.clone()).collect();
+        Outcome::PasswordAccepted
+    }
+
+    fn summaries(&self) -> Arc<[MessageSummary]> {
+        let summary = |(position, message): (usize, &Vec<u8>)| {
+            let lines = message.iter().filter(|octet| **octet == b'\n').count();
+            MessageSummary {
+                octets: u64::try_from(message.len() + lines).unwrap(),
+                unique_id: UniqueId::parse(&format!("{}", position + 1)).unwrap(),
+            }
+        };
+        self.maildrop.iter().enumerate().map(summary).collect()
+    }
+
+    fn send_content(&mut self, extent: Extent) -> Outcome<'static> {
+        let message = &self.maildrop[self.open];
+        let wanted = match extent {
+            Extent::Whole => message.len(),
+            Extent::Top { lines } => TopCut::new(lines).cut(message),
+        };
+        let mut encoder = DotEncoder::new();
+        encoder.encode(&message[..wanted], &mut self.output);
+        encoder.finish(&mut self.output);
+        Outcome::ContentSent
+    }
+}

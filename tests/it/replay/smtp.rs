@@ -1,0 +1,274 @@
+//! The SMTP session in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use facteur::accounts::{self, Accounts, Resolution};
+use facteur::mail::{Charset, Domain};
+use facteur::smtp::{
+    Action, ContentEnd, Framing, Outcome, RecipientVerdict, Session, Settings, Step, Submission,
+    Tls,
+};
+use facteur::wire::{
+    ChunkDecoder, DotDecoder, LfPolicy, LineBuffer, LineEnding, LineEndingFault, Progress, Scan,
+};
+
+use super::fill;
+
+/// What a replay is configured with.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    pub(crate) message_octets: Option<u64>,
+    pub(crate) recipients: Option<usize>,
+    pub(crate) errors: Option<u32>,
+    pub(crate) domains: Vec<String>,
+}
+
+/// What the driver is in the middle of.
+enum Task {
+    Line,
+    Lines(DotDecoder, Option<u64>),
+    Chunk { left: u64, last: bool },
+    Discard { left: u64 },
+    Closed,
+}
+
+pub(crate) struct Replay {
+    session: Session,
+    accounts: Accounts,
+    input: LineBuffer,
+    task: Task,
+    at_first_octet: bool,
+    submission: Option<Submission>,
+    content: Vec<u8>,
+    chunks: Option<ChunkDecoder>,
+    fault: Option<&'static str>,
+    /// All that was sent.
+    pub(crate) output: Vec<u8>,
+    /// What each mailbox holds, in stored form without trace headers.
+    pub(crate) mailboxes: BTreeMap<String, Vec<Vec<u8>>>,
+}
+
+impl Replay {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let domain = |text: &str| Domain::parse(text, Charset::Utf8).unwrap();
+        let session = Session::new(Arc::new(Settings {
+            hostname: domain("localhost"),
+            message_octets_max: limits.message_octets,
+            recipients_max: limits.recipients,
+            errors_max: limits.errors,
+            tls: Tls::NotOffered,
+            authentication: true,
+        }));
+        let accounts = Accounts::open(&accounts::Settings {
+            hostname: domain("localhost"),
+            domains: limits.domains.iter().map(|text| domain(text)).collect(),
+            subaddress: Some('+'),
+        });
+        let mut replay = Self {
+            session,
+            accounts,
+            input: LineBuffer::new(4_096, LfPolicy::Accept),
+            task: Task::Line,
+            at_first_octet: true,
+            submission: None,
+            content: Vec::new(),
+            chunks: None,
+            fault: None,
+            output: Vec::new(),
+            mailboxes: BTreeMap::new(),
+        };
+        let step = replay.session.greet();
+        replay.perform(step);
+        replay
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.task, Task::Closed)
+    }
+
+    /// Octets come from the client.
+    pub(crate) fn feed(&mut self, octets: &[u8]) {
+        fill(&mut self.input, octets);
+        while let Some(step) = self.advance() {
+            self.perform(step);
+        }
+    }
+
+    /// The client ends its side.
+    pub(crate) fn end(&mut self) {
+        if !self.is_closed() {
+            let step = self.session.resume(Outcome::ConnectionLost);
+            self.perform(step);
+        }
+    }
+
+    /// Goes on with the task; `None` when it needs more octets.
+    fn advance(&mut self) -> Option<Step> {
+        match std::mem::replace(&mut self.task, Task::Closed) {
+            Task::Closed => None,
+            Task::Line => self.line(),
+            Task::Lines(decoder, octets_max) => self.lines(decoder, octets_max),
+            Task::Chunk { left, last } => self.chunk(left, last),
+            Task::Discard { left } => {
+                let left = self.take_octets(left, |_, _| ());
+                if left == 0 {
+                    return Some(self.session.resume(Outcome::ChunkDiscarded));
+                }
+                self.task = Task::Discard { left };
+                None
+            }
+        }
+    }
+
+    fn line(&mut self) -> Option<Step> {
+        self.input
+            .set_line_octets_max(self.session.line_octets_max());
+        if self.at_first_octet
+            && let Some(first) = self.input.unread().first()
+        {
+            self.at_first_octet = false;
+            if !first.is_ascii_alphabetic() {
+                return Some(self.session.resume(Outcome::ForeignProtocol));
+            }
+        }
+        Some(match self.input.scan() {
+            Scan::Line => self.session.resume(Outcome::Line(self.input.line())),
+            Scan::TooLong => self.session.resume(Outcome::LineTooLong),
+            Scan::Fault(fault) => self.session.resume(Outcome::LineEndingFault(fault.found())),
+            Scan::Incomplete => {
+                self.task = Task::Line;
+                return None;
+            }
+        })
+    }
+
+    fn lines(&mut self, mut decoder: DotDecoder, octets_max: Option<u64>) -> Option<Step> {
+        let (consumed, progress) = decoder.decode(self.input.unread(), &mut self.content);
+        self.input.consume(consumed);
+        let octets = crlf_octets(&self.content);
+        let end = match progress {
+            Progress::End if octets_max.is_some_and(|most| octets > most) => ContentEnd::TooLarge,
+            Progress::End => self.deliver(),
+            Progress::Fault(fault) => ContentEnd::LineEndingFault(fault.found()),
+            Progress::More if octets_max.is_some_and(|most| octets > 2 * most) => {
+                ContentEnd::Overrun
+            }
+            Progress::More => {
+                self.task = Task::Lines(decoder, octets_max);
+                return None;
+            }
+        };
+        Some(self.session.resume(Outcome::Content(end)))
+    }
+
+    fn chunk(&mut self, left: u64, last: bool) -> Option<Step> {
+        let ending = self.input.ending().unwrap_or(LineEnding::CrLf);
+        let mut chunks = self
+            .chunks
+            .take()
+            .unwrap_or_else(|| ChunkDecoder::new(ending));
+        let mut fault = self.fault;
+        let left = self.take_octets(left, |octets, content| {
+            if fault.is_none() {
+                fault = chunks
+                    .decode(octets, content)
+                    .err()
+                    .map(LineEndingFault::found);
+            }
+        });
+        if left > 0 {
+            (self.fault, self.chunks) = (fault, Some(chunks));
+            self.task = Task::Chunk { left, last };
+            return None;
+        }
+        if last && fault.is_none() {
+            fault = chunks
+                .finish(&mut self.content)
+                .err()
+                .map(LineEndingFault::found);
+        }
+        let end = match fault {
+            Some(found) => ContentEnd::LineEndingFault(found),
+            None if last => self.deliver(),
+            None => {
+                self.chunks = Some(chunks);
+                ContentEnd::ChunkReceived
+            }
+        };
+        self.fault = None;
+        Some(self.session.resume(Outcome::Content(end)))
+    }
+
+    /// Gives up to `left` octets to `take`; how many are still to come.
+    fn take_octets(&mut self, left: u64, take: impl FnOnce(&[u8], &mut Vec<u8>)) -> u64 {
+        let unread = self.input.unread();
+        let room = usize::try_from(left).unwrap().min(unread.len());
+        take(&unread[..room], &mut self.content);
+        self.input.consume(room);
+        left - u64::try_from(room).unwrap()
+    }
+
+    fn deliver(&mut self) -> ContentEnd {
+        let submission = self.submission.take().unwrap();
+        let mut names: Vec<String> = Vec::new();
+        for recipient in submission.envelope.recipients {
+            let name = recipient.mailbox.to_string();
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        for name in names {
+            self.mailboxes
+                .entry(name)
+                .or_default()
+                .push(self.content.clone());
+        }
+        ContentEnd::Delivered
+    }
+
+    /// Sends the reply and performs what needs no octets.
+    fn perform(&mut self, mut step: Step) {
+        loop {
+            if let Some(reply) = step.reply {
+                reply.render(self.session.is_extended(), &mut self.output);
+            }
+            let outcome = match step.action {
+                Action::ReadLine => return self.task = Task::Line,
+                Action::Close => return self.task = Task::Closed,
+                Action::DiscardChunk { octets } => {
+                    return self.task = Task::Discard { left: octets };
+                }
+                Action::ReceiveContent(Framing::Dot { octets_max }) => {
+                    let ending = self.input.ending().unwrap_or(LineEnding::CrLf);
+                    return self.task = Task::Lines(DotDecoder::new(ending), octets_max);
+                }
+                Action::ReceiveContent(Framing::Chunk { octets, last }) => {
+                    return self.task = Task::Chunk { left: octets, last };
+                }
+                Action::BeginDelivery(submission) => {
+                    self.submission = Some(*submission);
+                    self.content.clear();
+                    self.chunks = None;
+                    Outcome::DeliveryBegun
+                }
+                Action::LookUpRecipient(path) => {
+                    let exists = |_: &_| Ok::<_, std::convert::Infallible>(false);
+                    Outcome::Recipient(match self.accounts.resolve(&path, exists).unwrap() {
+                        Resolution::Mailbox(mailbox) => RecipientVerdict::Accepted(mailbox),
+                        Resolution::NotLocal => RecipientVerdict::NotLocal,
+                        Resolution::Unknown => RecipientVerdict::Unknown,
+                    })
+                }
+                Action::CheckPassword(_) => Outcome::PasswordAccepted,
+                Action::StartTls => panic!("TLS is not offered"),
+            };
+            step = self.session.resume(outcome);
+        }
+    }
+}
+
+fn crlf_octets(content: &[u8]) -> u64 {
+    let lines = content.iter().filter(|octet| **octet == b'\n').count();
+    u64::try_from(content.len() + lines).unwrap()
+}

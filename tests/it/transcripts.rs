@@ -1,0 +1,340 @@
+//! Every transcript, replayed against the pure session cut at every place, and over TCP.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use facteur::mail::{Charset, Domain};
+
+use crate::replay;
+use crate::support::{Client, Server, Service};
+
+#[path = "../transcripts/format.rs"]
+mod format;
+
+use format::{Message, Step, Transcript};
+
+/// A dialogue longer than this is cut at some places only: all of its first octets, then one place
+/// in so many.
+const CUT_EVERYWHERE_OCTETS_MAX: usize = 1_000;
+const CUT_DISTANCE: usize = 499;
+
+/// A session in memory.
+trait Replay {
+    fn feed(&mut self, octets: &[u8]);
+    fn end(&mut self);
+    fn is_closed(&self) -> bool;
+    fn output(&self) -> &[u8];
+}
+
+macro_rules! forward {
+    ($name:ty) => {
+        impl Replay for $name {
+            fn feed(&mut self, octets: &[u8]) {
+                self.feed(octets);
+            }
+            fn end(&mut self) {
+                self.end();
+            }
+            fn is_closed(&self) -> bool {
+                self.is_closed()
+            }
+            fn output(&self) -> &[u8] {
+                &self.output
+            }
+        }
+    };
+}
+forward!(replay::smtp::Replay);
+forward!(replay::pop3::Replay);
+
+fn transcripts(protocol: &str) -> Vec<(PathBuf, Transcript)> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/transcripts")
+        .join(protocol);
+    let mut paths: Vec<PathBuf> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        let transcript = Transcript::parse(&text);
+        let transcript = transcript.unwrap_or_else(|why| panic!("{}: {why}", path.display()));
+        (path, transcript)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// What the server is to send, line by line.
+struct Expectation<'a> {
+    lines: std::iter::Peekable<std::str::SplitInclusive<'a, char>>,
+    place: String,
+}
+
+impl Expectation<'_> {
+    fn next(&mut self) -> String {
+        let line = self
+            .lines
+            .next()
+            .unwrap_or_else(|| panic!("{}: nothing comes", self.place));
+        line.strip_suffix("\r\n").unwrap().to_owned()
+    }
+}
+
+/// Checks one line or reply of the server, taken from `next`.
+fn check(step: &Step, place: &str, mut next: impl FnMut() -> String) {
+    match step {
+        Step::Line(expected) => assert_eq!(&next(), expected, "{place}"),
+        Step::LineStart(start) => {
+            let line = next();
+            assert!(line.starts_with(start), "{place}: {line:?}");
+        }
+        Step::Reply(code) => loop {
+            let line = next();
+            assert!(line.starts_with(code), "{place}: {line:?}");
+            if line[code.len()..].starts_with(' ') {
+                return;
+            }
+        },
+        Step::Send(_) | Step::ServerCloses | Step::ClientEnds => {}
+    }
+}
+
+/// Feeds the client's octets in pieces that end at `cuts`, and checks all that came.
+fn replay_cut(
+    path: &Path,
+    transcript: &Transcript,
+    cuts: &BTreeSet<usize>,
+    session: &mut dyn Replay,
+) {
+    let mut piece = Vec::new();
+    let mut position = 0;
+    for (_, step) in &transcript.steps {
+        if let Step::Send(octets) = step {
+            for octet in octets {
+                piece.push(*octet);
+                position += 1;
+                if cuts.contains(&position) {
+                    session.feed(&std::mem::take(&mut piece));
+                }
+            }
+        }
+    }
+    session.feed(&piece);
+    let closes = transcript
+        .steps
+        .iter()
+        .any(|(_, step)| matches!(step, Step::ServerCloses));
+    assert_eq!(
+        session.is_closed(),
+        closes,
+        "{}: closed by the server",
+        path.display()
+    );
+    session.end();
+    let output = str::from_utf8(session.output()).unwrap().to_owned();
+    let place = format!("{} cut at {:?}", path.display(), cuts.iter().take(3));
+    let mut expectation = Expectation {
+        lines: output.split_inclusive('\n').peekable(),
+        place,
+    };
+    for (number, step) in &transcript.steps {
+        check(step, &format!("{}:{number}", path.display()), || {
+            expectation.next()
+        });
+    }
+    let more = expectation.lines.next();
+    assert_eq!(more, None, "{}: more than was expected", expectation.place);
+}
+
+/// The sets of places at which a dialogue is cut: nowhere, at each single place, everywhere.
+fn all_cuts(transcript: &Transcript) -> Vec<BTreeSet<usize>> {
+    let octets: usize = transcript
+        .steps
+        .iter()
+        .map(|(_, step)| {
+            if let Step::Send(octets) = step {
+                octets.len()
+            } else {
+                0
+            }
+        })
+        .sum();
+    let everywhere = octets.min(CUT_EVERYWHERE_OCTETS_MAX);
+    let single = (1..everywhere).chain((everywhere..octets).step_by(CUT_DISTANCE));
+    let mut cuts: Vec<BTreeSet<usize>> = single.map(|place| BTreeSet::from([place])).collect();
+    cuts.push(BTreeSet::new());
+    cuts.push((1..octets).collect());
+    cuts
+}
+
+fn contents_of<'a>(messages: &'a [Message], mailbox: &str) -> Vec<&'a [u8]> {
+    let of_mailbox = messages.iter().filter(|message| message.mailbox == mailbox);
+    of_mailbox
+        .map(|message| message.content.as_slice())
+        .collect()
+}
+
+/// The mailboxes that a transcript says something about at its end.
+fn judged_mailboxes(transcript: &Transcript) -> BTreeSet<&str> {
+    let delivered = transcript
+        .after
+        .iter()
+        .map(|message| message.mailbox.as_str());
+    delivered
+        .chain(transcript.nothing_more.iter().map(String::as_str))
+        .collect()
+}
+
+fn limit(transcript: &Transcript, key: &str, default: u64) -> Option<u64> {
+    let configured = transcript.limits.iter().find(|(name, _)| name == key);
+    let value = configured.map_or(default, |(_, value)| *value);
+    (value != 0).then_some(value)
+}
+
+#[test]
+fn smtp_transcripts_hold_wherever_the_octets_are_cut() {
+    let transcripts = transcripts("smtp");
+    assert!(transcripts.len() >= 90, "{} files", transcripts.len());
+    for (path, transcript) in transcripts {
+        let limits = replay::smtp::Limits {
+            message_octets: limit(&transcript, "message_octets", 50 * 1024 * 1024),
+            recipients: limit(&transcript, "recipients", 1_000).map(|n| n.try_into().unwrap()),
+            errors: limit(&transcript, "errors", 10).map(|n| n.try_into().unwrap()),
+            domains: transcript.domains.clone(),
+        };
+        for cuts in all_cuts(&transcript) {
+            let mut session = replay::smtp::Replay::new(&limits);
+            replay_cut(&path, &transcript, &cuts, &mut session);
+            for mailbox in judged_mailboxes(&transcript) {
+                let none = Vec::new();
+                let stored = session.mailboxes.get(mailbox).unwrap_or(&none);
+                let expected = contents_of(&transcript.after, mailbox);
+                assert_eq!(
+                    stored,
+                    &expected,
+                    "{}: {mailbox} cut {cuts:?}",
+                    path.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn pop3_transcripts_hold_wherever_the_octets_are_cut() {
+    let transcripts = transcripts("pop3");
+    assert!(transcripts.len() >= 60, "{} files", transcripts.len());
+    for (path, transcript) in transcripts {
+        let messages: Vec<(String, Vec<u8>)> = transcript
+            .before
+            .iter()
+            .map(|message| (message.mailbox.clone(), message.content.clone()))
+            .collect();
+        for cuts in all_cuts(&transcript) {
+            let mut session = replay::pop3::Replay::new(messages.clone());
+            replay_cut(&path, &transcript, &cuts, &mut session);
+        }
+    }
+}
+
+fn a_label(domain: &str) -> String {
+    Domain::parse(domain, Charset::Utf8)
+        .unwrap()
+        .to_a_label()
+        .unwrap()
+}
+
+/// The configuration that a transcript asks for.
+fn configuration(transcript: &Transcript) -> String {
+    let mut text = format!("domains = {:?}\n[limits]\n", transcript.domains);
+    for (key, value) in &transcript.limits {
+        text += &format!("{key} = {value}\n");
+    }
+    text
+}
+
+/// Puts a message into a Maildir as another program would.
+fn place(mail: &Path, number: usize, message: &Message) {
+    let (local_part, domain) = message.mailbox.split_once('@').unwrap();
+    let maildir = mail.join(domain).join(local_part);
+    for directory in ["tmp", "new", "cur"] {
+        fs::create_dir_all(maildir.join(directory)).unwrap();
+    }
+    fs::write(
+        maildir.join(format!("new/{number}.M1.test")),
+        &message.content,
+    )
+    .unwrap();
+}
+
+fn replay_over_tcp(path: &Path, transcript: &Transcript, client: &mut Client) {
+    let mut waiting = Vec::new();
+    for (number, step) in &transcript.steps {
+        let place = format!("{}:{number}", path.display());
+        if let Step::Send(octets) = step {
+            // What stands between two lines of the server goes out in one write.
+            waiting.extend_from_slice(octets);
+            continue;
+        }
+        if !waiting.is_empty() {
+            client.try_send(&std::mem::take(&mut waiting));
+        }
+        match step {
+            Step::Line(_) | Step::LineStart(_) | Step::Reply(_) => {
+                check(step, &place, || client.line());
+            }
+            Step::ServerCloses => client.expect_end(),
+            Step::ClientEnds => client.half_close(),
+            Step::Send(_) => {}
+        }
+    }
+    client.try_send(&waiting);
+}
+
+#[test]
+fn smtp_transcripts_hold_over_tcp() {
+    for (path, transcript) in transcripts("smtp") {
+        let server = Server::with(&configuration(&transcript));
+        let mut client = Client::connect(server.smtp);
+        replay_over_tcp(&path, &transcript, &mut client);
+        drop(client);
+        for mailbox in judged_mailboxes(&transcript) {
+            let as_stored = |content: &Vec<u8>| {
+                // A bare CR never gets in, so each one belongs to a line ending.
+                content
+                    .iter()
+                    .copied()
+                    .filter(|octet| *octet != b'\r')
+                    .collect()
+            };
+            let (local_part, domain) = mailbox.split_once('@').unwrap();
+            let domains = &transcript.domains;
+            let is_local =
+                domains.is_empty() || domains.iter().any(|local| a_label(local) == domain);
+            if !is_local && local_part != "postmaster" {
+                // Nobody can log in there, and nothing was made.
+                let directory = server.mail().join(domain);
+                assert!(!directory.exists(), "{}: {mailbox}", path.display());
+                continue;
+            }
+            let contents = server.contents_octets(mailbox);
+            let stored: Vec<Vec<u8>> = contents.iter().map(as_stored).collect();
+            let expected = contents_of(&transcript.after, mailbox);
+            assert_eq!(stored, expected, "{}: {mailbox}", path.display());
+        }
+    }
+}
+
+#[test]
+fn pop3_transcripts_hold_over_tcp() {
+    for (path, transcript) in transcripts("pop3") {
+        let server = Server::with(&configuration(&transcript));
+        for (number, message) in transcript.before.iter().enumerate() {
+            place(&server.mail(), number + 1, message);
+        }
+        let mut client = Client::connect(server.pop3);
+        replay_over_tcp(&path, &transcript, &mut client);
+    }
+}
