@@ -2,8 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{Action, ContentEnd, Domain, Outcome, RecipientVerdict, Session, Settings, Step, Tls};
+use proptest::{collection::vec, prelude::*, sample::select};
+
+use super::{
+    Action, ContentEnd, DeliveryFailure, Domain, Framing, Outcome, RecipientVerdict, Session,
+    Settings, Step, Submission, Tls,
+};
 use crate::mail::{Charset, MailboxName};
+use crate::smtp::limits;
+
+/// AUTH PLAIN for the user bob with the password sesame.
+const AUTH_PLAIN: &str = "AUTH PLAIN AGJvYgBzZXNhbWU=";
 
 fn settings() -> Settings {
     Settings {
@@ -11,7 +20,7 @@ fn settings() -> Settings {
         message_octets_max: Some(1_000),
         recipients_max: Some(1_000),
         errors_max: Some(10),
-        tls: Tls::NotOffered,
+        tls: Tls::Offered,
         authentication: true,
     }
 }
@@ -23,6 +32,46 @@ fn session(settings: Settings) -> Session {
     session
 }
 
+/// A session after EHLO and these lines, where all that they ask for succeeds.
+fn after(lines: &[&str]) -> Session {
+    let mut session = session(settings());
+    say(&mut session, "EHLO client.example");
+    for line in lines {
+        say(&mut session, line);
+    }
+    session
+}
+
+fn accepted() -> Outcome<'static> {
+    let mailbox = MailboxName::from_canonical("bob", "example.com");
+    Outcome::Recipient(RecipientVerdict::Accepted(mailbox.expect("canonical")))
+}
+
+fn line(session: &mut Session, line: &str) -> Step {
+    session.resume(Outcome::Line(line.as_bytes()))
+}
+
+/// Says a line, lets succeed what it asks for, and gives the reply to it.
+fn say(session: &mut Session, text: &str) -> String {
+    let mut step = line(session, text);
+    loop {
+        let outcome = match step.action {
+            Action::LookUpRecipient(_) => accepted(),
+            Action::CheckPassword(_) => Outcome::PasswordAccepted,
+            Action::BeginDelivery(_) => Outcome::DeliveryBegun,
+            Action::DiscardChunk { .. } => Outcome::ChunkDiscarded,
+            Action::StartTls => {
+                session.resume(Outcome::TlsStarted);
+                return reply(session, &step);
+            }
+            Action::ReadLine | Action::ReceiveContent(_) | Action::Close => {
+                return reply(session, &step);
+            }
+        };
+        step = session.resume(outcome);
+    }
+}
+
 /// The reply of a step as it is sent.
 fn reply(session: &Session, step: &Step) -> String {
     let mut out = Vec::new();
@@ -32,36 +81,21 @@ fn reply(session: &Session, step: &Step) -> String {
     String::from_utf8(out).expect("ASCII")
 }
 
-fn accepted() -> Outcome<'static> {
-    let mailbox = MailboxName::from_canonical("bob", "example.com");
-    Outcome::Recipient(RecipientVerdict::Accepted(mailbox.expect("canonical")))
-}
-
-/// A session after EHLO and these lines; look-ups and deliveries succeed. Gives the last step too.
-fn after(lines: &[&str]) -> (Session, Step) {
-    let mut session = session(settings());
-    let mut step = session.resume(Outcome::Line(b"EHLO client.example"));
-    for line in lines {
-        step = session.resume(Outcome::Line(line.as_bytes()));
-        if let Action::LookUpRecipient(_) = step.action {
-            step = session.resume(accepted());
-        }
-        if let Action::BeginDelivery(_) = step.action {
-            step = session.resume(Outcome::DeliveryBegun);
-        }
+/// Says lines and compares the replies, or their starts.
+fn check(session: &mut Session, dialogue: &[(&str, &str)]) {
+    for (text, expect) in dialogue {
+        let found = say(session, text);
+        assert!(found.starts_with(expect), "{text}: {found}");
     }
-    (session, step)
 }
 
 #[test]
 fn a_chunk_that_is_not_the_last_delivers_nothing() {
-    let (mut session, _) = after(&["MAIL FROM:<>", "RCPT TO:<bob>", "BDAT 4"]);
+    let mut session = after(&["MAIL FROM:<>", "RCPT TO:<bob>", "BDAT 4"]);
     let step = session.resume(Outcome::Content(ContentEnd::Delivered));
     assert_eq!(step.action, Action::Close);
-    assert_eq!(
-        reply(&session, &step),
-        "421 4.3.0 Internal error, closing\r\n"
-    );
+    let text = reply(&session, &step);
+    assert_eq!(text, "421 4.3.0 Internal error, closing\r\n");
 }
 
 #[test]
@@ -72,10 +106,635 @@ fn replies_name_the_host_in_ascii() {
         ..settings()
     }));
     let step = session.greet();
-    assert_eq!(
-        reply(&session, &step),
-        "220 xn--bcher-kva.example ESMTP facteur\r\n"
+    let greeting = reply(&session, &step);
+    assert_eq!(greeting, "220 xn--bcher-kva.example ESMTP facteur\r\n");
+    let ehlo = say(&mut session, "EHLO client.example");
+    assert!(
+        ehlo.starts_with("250-xn--bcher-kva.example Ok\r\n"),
+        "{ehlo}"
     );
-    let step = session.resume(Outcome::Line(b"EHLO client.example"));
-    assert!(reply(&session, &step).starts_with("250-xn--bcher-kva.example Ok\r\n"));
+}
+
+/// Makes an outcome: they cannot be cloned.
+type Make = fn() -> Outcome<'static>;
+
+/// Outcomes that are the result of some action, by name.
+const RESULTS: [(&str, Make); 18] = [
+    ("line", || Outcome::Line(b"NOOP")),
+    ("long line", || Outcome::LineTooLong),
+    ("line fault", || Outcome::LineEndingFault("a bare LF")),
+    ("foreign", || Outcome::ForeignProtocol),
+    ("recipient", accepted),
+    ("accepted", || Outcome::PasswordAccepted),
+    ("refused", || Outcome::PasswordRefused),
+    ("unchecked", || Outcome::CheckFailed),
+    ("begun", || Outcome::DeliveryBegun),
+    ("not begun", || {
+        Outcome::DeliveryFailed(DeliveryFailure::Full)
+    }),
+    ("delivered", || Outcome::Content(ContentEnd::Delivered)),
+    ("received", || Outcome::Content(ContentEnd::ChunkReceived)),
+    ("failed", || {
+        Outcome::Content(ContentEnd::Failed(DeliveryFailure::Full))
+    }),
+    ("too large", || Outcome::Content(ContentEnd::TooLarge)),
+    ("overrun", || Outcome::Content(ContentEnd::Overrun)),
+    ("content fault", || {
+        Outcome::Content(ContentEnd::LineEndingFault("a bare LF"))
+    }),
+    ("discarded", || Outcome::ChunkDiscarded),
+    ("tls", || Outcome::TlsStarted),
+];
+
+/// Sessions that wait for something, and the names of its results.
+fn waiting_sessions() -> Vec<(Session, &'static [&'static str])> {
+    let begun = |command| after(&["MAIL FROM:<>", "RCPT TO:<bob>", command]);
+    let asked = |lines: &[&str], last| {
+        let mut session = after(lines);
+        line(&mut session, last);
+        session
+    };
+    vec![
+        (after(&[]), &["line", "long line", "line fault", "foreign"]),
+        (
+            after(&["AUTH LOGIN"]),
+            &["line", "long line", "line fault", "foreign"],
+        ),
+        (asked(&["MAIL FROM:<>"], "RCPT TO:<bob>"), &["recipient"]),
+        (
+            asked(&[], AUTH_PLAIN),
+            &["accepted", "refused", "unchecked"],
+        ),
+        (
+            asked(&["MAIL FROM:<>", "RCPT TO:<bob>"], "DATA"),
+            &["begun", "not begun"],
+        ),
+        (
+            asked(&["MAIL FROM:<>", "RCPT TO:<bob>"], "BDAT 4"),
+            &["begun", "not begun"],
+        ),
+        (
+            begun("DATA"),
+            &[
+                "delivered",
+                "failed",
+                "too large",
+                "overrun",
+                "content fault",
+            ],
+        ),
+        (
+            begun("BDAT 4"),
+            &[
+                "received",
+                "failed",
+                "too large",
+                "overrun",
+                "content fault",
+            ],
+        ),
+        (
+            begun("BDAT 4 LAST"),
+            &[
+                "delivered",
+                "failed",
+                "too large",
+                "overrun",
+                "content fault",
+            ],
+        ),
+        (asked(&[], "BDAT 4"), &["discarded"]),
+        (asked(&[], "STARTTLS"), &["tls"]),
+        (after(&["QUIT"]), &[]),
+    ]
+}
+
+#[test]
+fn a_result_of_another_action_closes() {
+    for (name, outcome) in RESULTS {
+        for (mut session, answers) in waiting_sessions() {
+            let waiting = format!("{:?}", session.waiting);
+            let step = session.resume(outcome());
+            let out_of_step = reply(&session, &step).contains("Internal error");
+            assert_eq!(out_of_step, !answers.contains(&name), "{name}: {waiting}");
+            if out_of_step {
+                assert_eq!(step.action, Action::Close, "{name}: {waiting}");
+                assert!(!session.has_delivery(), "{name}: {waiting}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_interruption_closes_whatever_was_waited_for() {
+    let table: [(Make, &str); 5] = [
+        (
+            || Outcome::IdleTimeout,
+            "421 4.4.2 Timeout: nothing complete",
+        ),
+        (|| Outcome::ContentTooSlow, "421 4.4.2 Timeout: the content"),
+        (
+            || Outcome::SessionTimeout,
+            "421 4.4.2 The session has lasted",
+        ),
+        (
+            || Outcome::ShuttingDown,
+            "421 4.3.2 The service is shutting",
+        ),
+        (|| Outcome::ConnectionLost, ""),
+    ];
+    for (outcome, expect) in table {
+        for (mut session, _) in waiting_sessions() {
+            let step = session.resume(outcome());
+            let text = reply(&session, &step);
+            assert!(text.starts_with(expect), "{:?}: {text}", outcome());
+            assert_eq!(text.is_empty(), expect.is_empty(), "{:?}", outcome());
+            assert_eq!(step.action, Action::Close);
+            assert!(!session.has_delivery());
+        }
+    }
+}
+
+#[test]
+fn a_submission_holds_what_was_said() {
+    let mut session = after(&[
+        AUTH_PLAIN,
+        "MAIL FROM:<alice@example.com> SIZE=900 BODY=8BITMIME SMTPUTF8",
+        "RCPT TO:<bob@example.com>",
+    ]);
+    let step = line(&mut session, "RCPT TO:<Zoë@example.com>");
+    assert!(matches!(step.action, Action::LookUpRecipient(_)));
+    session.resume(accepted());
+    let Action::BeginDelivery(submission) = line(&mut session, "DATA").action else {
+        panic!("no delivery is begun");
+    };
+    let Submission {
+        envelope,
+        client_name,
+    } = *submission;
+    assert_eq!(client_name, "client.example");
+    assert_eq!(envelope.reverse_path.to_string(), "<alice@example.com>");
+    let paths = envelope.recipients.iter();
+    let paths: Vec<String> = paths.map(|to| to.forward_path.to_string()).collect();
+    assert_eq!(paths, ["<bob@example.com>", "<Zoë@example.com>"]);
+    assert_eq!(envelope.declared_octets, Some(900));
+    assert_eq!(format!("{:?}", envelope.body), "EightBitMime");
+    assert_eq!(envelope.protocol.to_string(), "UTF8SMTPA");
+}
+
+#[test]
+fn the_driver_keeps_a_delivery_from_its_beginning_to_its_end() {
+    for (lines, expect) in [
+        (&["MAIL FROM:<>", "RCPT TO:<bob>"][..], false),
+        (&["MAIL FROM:<>", "RCPT TO:<bob>", "DATA"], true),
+        (&["MAIL FROM:<>", "RCPT TO:<bob>", "BDAT 4"], true),
+        (&["MAIL FROM:<>", "BDAT 4"], false),
+        (&["MAIL FROM:<>", "RCPT TO:<bob>", "BDAT 1001"], false),
+    ] {
+        assert_eq!(after(lines).has_delivery(), expect, "{lines:?}");
+    }
+    for ending in ["RSET", "EHLO x", "HELO x", "QUIT", "BDAT 1001", "BDAT"] {
+        let mut session = after(&["MAIL FROM:<>", "RCPT TO:<bob>", "BDAT 4"]);
+        session.resume(Outcome::Content(ContentEnd::ChunkReceived));
+        assert!(session.has_delivery());
+        line(&mut session, ending);
+        assert!(!session.has_delivery(), "{ending}");
+    }
+    for passing in [
+        "NOOP",
+        "VRFY x",
+        "DATA",
+        "RCPT TO:<x>",
+        "MAIL FROM:<>",
+        "FROB",
+    ] {
+        let mut session = after(&["MAIL FROM:<>", "RCPT TO:<bob>", "BDAT 4"]);
+        session.resume(Outcome::Content(ContentEnd::ChunkReceived));
+        line(&mut session, passing);
+        assert!(session.has_delivery(), "{passing}");
+    }
+}
+
+#[test]
+fn a_delivery_that_cannot_begin_or_end_is_refused_for_now() {
+    for (failure, expect) in [
+        (DeliveryFailure::Full, "452 4.3.1 "),
+        (DeliveryFailure::Transient, "451 4.3.0 "),
+    ] {
+        let mut session = after(&["MAIL FROM:<>", "RCPT TO:<bob>"]);
+        line(&mut session, "DATA");
+        let step = session.resume(Outcome::DeliveryFailed(failure));
+        assert!(reply(&session, &step).starts_with(expect));
+        assert_eq!(step.action, Action::ReadLine);
+        check(
+            &mut session,
+            &[("DATA", "503 5.5.1 "), ("MAIL FROM:<>", "250 ")],
+        );
+
+        for command in ["DATA", "BDAT 4 LAST"] {
+            let mut session = after(&["MAIL FROM:<>", "RCPT TO:<bob>", command]);
+            let step = session.resume(Outcome::Content(ContentEnd::Failed(failure)));
+            assert!(reply(&session, &step).starts_with(expect), "{command}");
+            check(
+                &mut session,
+                &[("DATA", "503 5.5.1 "), ("MAIL FROM:<>", "250 ")],
+            );
+        }
+    }
+}
+
+/// RFC 3030 §2: the chunk is read before the reply, and RSET has to follow.
+#[test]
+fn a_chunk_whose_delivery_cannot_begin_is_discarded() {
+    let mut session = after(&["MAIL FROM:<>", "RCPT TO:<bob>"]);
+    line(&mut session, "BDAT 4");
+    let step = session.resume(Outcome::DeliveryFailed(DeliveryFailure::Full));
+    assert_eq!(
+        (&step.reply, &step.action),
+        (&None, &Action::DiscardChunk { octets: 4 })
+    );
+    assert!(!session.has_delivery());
+    let step = session.resume(Outcome::ChunkDiscarded);
+    assert!(reply(&session, &step).starts_with("452 4.3.1 "));
+    check(
+        &mut session,
+        &[
+            ("BDAT 4 LAST", "503 5.5.1 An earlier chunk"),
+            ("MAIL FROM:<>", "503 5.5.1 An earlier chunk"),
+            ("RSET", "250 2.0.0 "),
+            ("MAIL FROM:<>", "250 2.1.0 "),
+        ],
+    );
+}
+
+#[test]
+fn content_is_asked_for_with_the_limit() {
+    let mut session = after(&["MAIL FROM:<>", "RCPT TO:<bob>"]);
+    line(&mut session, "DATA");
+    let step = session.resume(Outcome::DeliveryBegun);
+    let octets_max = Some(1_000);
+    assert_eq!(
+        step.action,
+        Action::ReceiveContent(Framing::Dot { octets_max })
+    );
+
+    let mut session = after(&["MAIL FROM:<>", "RCPT TO:<bob>"]);
+    line(&mut session, "BDAT 1000 LAST");
+    let step = session.resume(Outcome::DeliveryBegun);
+    let chunk = Framing::Chunk {
+        octets: 1_000,
+        last: true,
+    };
+    assert_eq!(
+        (step.reply, step.action),
+        (None, Action::ReceiveContent(chunk))
+    );
+}
+
+#[test]
+fn every_verdict_on_a_recipient_has_its_reply() {
+    for (verdict, expect) in [
+        (RecipientVerdict::Unknown, "550 5.1.1 "),
+        (RecipientVerdict::NotLocal, "550 5.7.1 "),
+        (RecipientVerdict::NameTooLong, "553 5.1.3 "),
+        (RecipientVerdict::Failed, "451 4.3.0 "),
+    ] {
+        let mut session = after(&["MAIL FROM:<>"]);
+        line(&mut session, "RCPT TO:<bob>");
+        let step = session.resume(Outcome::Recipient(verdict));
+        assert!(reply(&session, &step).starts_with(expect), "{expect}");
+        check(&mut session, &[("DATA", "554 5.5.1 ")]);
+    }
+}
+
+/// RFC 5321 §4.5.3.1.8 asks for 100; here there are ten times as many.
+#[test]
+fn the_recipient_after_the_thousandth_is_refused_for_now() {
+    let mut session = after(&["MAIL FROM:<>"]);
+    for number in 0..limits::RECIPIENTS_MAX {
+        let text = format!("RCPT TO:<bob{number}@example.com>");
+        check(&mut session, &[(&text, "250 2.1.5 ")]);
+    }
+    check(&mut session, &[("RCPT TO:<bob>", "452 4.5.3 ")]);
+    let Action::BeginDelivery(submission) = line(&mut session, "DATA").action else {
+        panic!("no delivery is begun");
+    };
+    assert_eq!(submission.envelope.recipients.len(), limits::RECIPIENTS_MAX);
+}
+
+#[test]
+fn limits_that_are_off_do_not_limit() {
+    let mut session = session(Settings {
+        message_octets_max: None,
+        recipients_max: None,
+        errors_max: None,
+        ..settings()
+    });
+    let ehlo = say(&mut session, "EHLO client.example");
+    assert!(
+        ehlo.contains("250-SIZE 0\r\n") && !ehlo.contains("LIMITS"),
+        "{ehlo}"
+    );
+    for _ in 0..100 {
+        check(&mut session, &[("FROB", "500 5.5.1 ")]);
+    }
+    let size = format!("MAIL FROM:<> SIZE={}", u64::MAX);
+    check(&mut session, &[(&size, "250 "), ("RCPT TO:<bob>", "250 ")]);
+    let chunk = format!("BDAT {}", u64::MAX);
+    for _ in 0..2 {
+        say(&mut session, &chunk);
+        let step = session.resume(Outcome::Content(ContentEnd::ChunkReceived));
+        assert!(reply(&session, &step).starts_with("250 2.0.0 18446744073709551615 octets"));
+    }
+}
+
+#[test]
+fn lines_of_an_auth_exchange_may_be_longer() {
+    let mut session = after(&[]);
+    assert_eq!(session.line_octets_max(), limits::COMMAND_LINE_OCTETS_MAX);
+    line(&mut session, "AUTH PLAIN");
+    assert_eq!(session.line_octets_max(), limits::AUTH_LINE_OCTETS_MAX);
+    let step = session.resume(Outcome::LineTooLong);
+    assert!(reply(&session, &step).starts_with("500 5.5.6 "));
+    assert_eq!(session.line_octets_max(), limits::COMMAND_LINE_OCTETS_MAX);
+}
+
+#[test]
+fn the_third_refused_password_closes() {
+    let mut session = after(&[]);
+    for expect in ["535 5.7.8 ", "535 5.7.8 ", "421 4.7.0 "] {
+        let step = line(&mut session, AUTH_PLAIN);
+        let Action::CheckPassword(credentials) = &step.action else {
+            panic!("{step:?}");
+        };
+        assert_eq!(credentials.user, "bob");
+        assert_eq!(credentials.password.expose(), "sesame");
+        let step = session.resume(Outcome::PasswordRefused);
+        assert!(reply(&session, &step).starts_with(expect));
+    }
+    assert_eq!(line(&mut session, "NOOP").action, Action::Close);
+}
+
+#[test]
+fn a_password_that_cannot_be_checked_is_no_failure() {
+    let mut session = after(&[]);
+    for _ in 0..10 {
+        line(&mut session, AUTH_PLAIN);
+        let step = session.resume(Outcome::CheckFailed);
+        assert!(reply(&session, &step).starts_with("454 4.7.0 "));
+    }
+    check(&mut session, &[(AUTH_PLAIN, "235 2.7.0 ")]);
+}
+
+#[test]
+fn auth_that_is_not_offered_is_502() {
+    let mut session = session(Settings {
+        authentication: false,
+        ..settings()
+    });
+    assert!(!say(&mut session, "EHLO client.example").contains("AUTH"));
+    check(&mut session, &[(AUTH_PLAIN, "502 5.5.1 ")]);
+}
+
+/// RFC 3207 §4.2: name, transaction and authentication are forgotten.
+#[test]
+fn starttls_forgets_everything() {
+    let mut session = session(settings());
+    assert!(say(&mut session, "EHLO client.example").contains("250-STARTTLS\r\n"));
+    check(
+        &mut session,
+        &[
+            (AUTH_PLAIN, "235 "),
+            ("MAIL FROM:<>", "250 "),
+            ("RCPT TO:<bob>", "250 "),
+            ("STARTTLS now", "501 5.5.4 "),
+        ],
+    );
+    let step = line(&mut session, "STARTTLS");
+    assert_eq!(step.action, Action::StartTls);
+    assert_eq!(reply(&session, &step), "220 2.0.0 Ready to start TLS\r\n");
+    let step = session.resume(Outcome::TlsStarted);
+    assert_eq!((step.reply, step.action), (None, Action::ReadLine));
+    assert!(!session.is_extended());
+    check(
+        &mut session,
+        &[
+            ("MAIL FROM:<>", "503 Say HELO or EHLO first"),
+            ("DATA", "503 Name the sender first"),
+            ("STARTTLS", "503 TLS is active already"),
+        ],
+    );
+    let ehlo = say(&mut session, "EHLO client.example");
+    assert!(!ehlo.contains("STARTTLS"), "{ehlo}");
+    assert!(ehlo.contains("250-AUTH PLAIN LOGIN\r\n"), "{ehlo}");
+    check(
+        &mut session,
+        &[("MAIL FROM:<>", "250 "), ("RCPT TO:<bob>", "250 ")],
+    );
+    let Action::BeginDelivery(submission) = line(&mut session, "DATA").action else {
+        panic!("no delivery is begun");
+    };
+    assert_eq!(submission.envelope.protocol.to_string(), "ESMTPS");
+}
+
+#[test]
+fn starttls_drops_the_chunks_of_an_open_message() {
+    let mut session = after(&["MAIL FROM:<>", "RCPT TO:<bob>", "BDAT 4"]);
+    session.resume(Outcome::Content(ContentEnd::ChunkReceived));
+    line(&mut session, "STARTTLS");
+    session.resume(Outcome::TlsStarted);
+    assert!(!session.has_delivery());
+}
+
+#[test]
+fn errors_are_counted_across_starttls() {
+    let mut session = after(&["X1", "X2", "X3", "X4", "X5", "X6", "X7", "X8", "X9"]);
+    check(
+        &mut session,
+        &[("STARTTLS", "220 "), ("X10", "500 "), ("X11", "421 ")],
+    );
+}
+
+#[test]
+fn starttls_without_certificate_is_502() {
+    let mut session = session(Settings {
+        tls: Tls::NotOffered,
+        ..settings()
+    });
+    assert!(!say(&mut session, "EHLO client.example").contains("STARTTLS"));
+    check(&mut session, &[("STARTTLS", "502 5.5.1 ")]);
+}
+
+#[test]
+fn a_session_that_begins_with_tls_offers_none() {
+    let mut session = session(Settings {
+        tls: Tls::Active,
+        ..settings()
+    });
+    assert!(!say(&mut session, "EHLO client.example").contains("STARTTLS"));
+    check(&mut session, &[("STARTTLS", "503 5.5.1 ")]);
+}
+
+#[test]
+fn the_first_line_shows_a_foreign_protocol() {
+    for (text, foreign) in [
+        ("EHLO client.example", false),
+        ("GETA", false),
+        ("get / HTTP/1.1", false),
+        ("POSTMASTER", false),
+        ("GET / HTTP/1.1", true),
+        ("HEAD", true),
+        ("POST / HTTP/1.1", true),
+        ("PUT / HTTP/1.1", true),
+        ("DELETE / HTTP/1.1", true),
+        ("CONNECT mail.example:25 HTTP/1.1", true),
+        ("OPTIONS * HTTP/1.1", true),
+        ("TRACE / HTTP/1.1", true),
+        ("PATCH / HTTP/1.1", true),
+        ("PRI * HTTP/2.0", true),
+        ("", true),
+        (" EHLO client.example", true),
+        ("1", true),
+        ("\u{16}\u{3}\u{1}", true),
+        ("é", true),
+    ] {
+        let mut session = session(settings());
+        let step = line(&mut session, text);
+        let is_foreign = reply(&session, &step).starts_with("421 This is an SMTP server");
+        assert_eq!(is_foreign, foreign, "{text:?}");
+        assert_eq!(step.action == Action::Close, foreign, "{text:?}");
+    }
+}
+
+/// Lines that reach every command, right and wrong.
+fn lines() -> impl Strategy<Value = &'static str> {
+    select(vec![
+        "EHLO a",
+        "HELO a",
+        "EHLO",
+        "MAIL FROM:<a@b>",
+        "MAIL FROM:<> SIZE=2000",
+        "MAIL FROM:<é@b>",
+        "MAIL FROM:<é@b> SMTPUTF8",
+        "RCPT TO:<bob>",
+        "RCPT TO:<é@b>",
+        "RCPT TO:<>",
+        "DATA",
+        "BDAT 0",
+        "BDAT 9",
+        "BDAT 900",
+        "BDAT 2000",
+        "BDAT 4 LAST",
+        "BDAT 0 LAST",
+        "BDAT 9999",
+        "BDAT x",
+        "RSET",
+        "NOOP",
+        "HELP",
+        "VRFY a",
+        "EXPN a",
+        "QUIT",
+        "STARTTLS",
+        AUTH_PLAIN,
+        "AUTH PLAIN",
+        "AUTH LOGIN",
+        "AUTH X",
+        "AGJvYgBzZXNhbWU=",
+        "Ym9i",
+        "*",
+        "FROB",
+        "",
+    ])
+}
+
+/// What happens in one step: a result that fits what is waited for, in most cases.
+#[derive(Clone, Debug)]
+struct Chance {
+    line: &'static str,
+    /// Picks among the results that fit.
+    pick: usize,
+    /// Sometimes: any result at all.
+    stray: Option<usize>,
+}
+
+fn chances() -> impl Strategy<Value = Vec<Chance>> {
+    let stray = prop_oneof![60 => Just(None), 1 => (0..RESULTS.len()).prop_map(Some)];
+    let chance =
+        (lines(), 0_usize..6, stray).prop_map(|(line, pick, stray)| Chance { line, pick, stray });
+    vec(chance, 1..80)
+}
+
+fn outcome_of(chance: &Chance, action: &Action) -> Outcome<'static> {
+    let fitting: &[&str] = match action {
+        _ if chance.stray.is_some() => &[],
+        Action::ReadLine => return Outcome::Line(chance.line.as_bytes()),
+        Action::LookUpRecipient(_) => &["recipient"],
+        Action::CheckPassword(_) => &["accepted", "refused", "unchecked"],
+        Action::BeginDelivery(_) => &["begun", "begun", "begun", "not begun"],
+        Action::ReceiveContent(Framing::Chunk { last: false, .. }) => &[
+            "received",
+            "received",
+            "failed",
+            "too large",
+            "content fault",
+        ],
+        Action::ReceiveContent(_) => &[
+            "delivered",
+            "delivered",
+            "failed",
+            "too large",
+            "content fault",
+            "overrun",
+        ],
+        Action::DiscardChunk { .. } => &["discarded"],
+        Action::StartTls => &["tls"],
+        Action::Close => &["line"],
+    };
+    let name = fitting.get(chance.pick).or(fitting.first());
+    let found = RESULTS.iter().find(|(known, _)| Some(known) == name);
+    let stray = chance.stray.and_then(|stray| RESULTS.get(stray));
+    found.or(stray).expect("a known name").1()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Whatever happens: no panic, bounded errors, content only with a delivery, a delivery only
+    /// with recipients, an acknowledgement only of what was delivered, and an end that is final.
+    #[test]
+    fn a_session_keeps_its_promises(chances in chances(), errors_max in 0_u32..20) {
+        let mut session = Session::new(Arc::new(Settings {
+            errors_max: Some(errors_max),
+            ..settings()
+        }));
+        let mut step = session.greet();
+        for chance in chances {
+            let closed = step.action == Action::Close;
+            let outcome = outcome_of(&chance, &step.action);
+            let delivered = outcome == Outcome::Content(ContentEnd::Delivered);
+            step = session.resume(outcome);
+            let text = reply(&session, &step);
+            prop_assert!(!text.ends_with(" OK\r\n") || delivered || text.contains("Sender")
+                || text.contains("Recipient"), "{}", text);
+            prop_assert!(text.lines().all(|line| line.len() <= 510 && line.is_ascii()));
+            prop_assert!(session.errors <= errors_max.saturating_add(1));
+            if let Action::BeginDelivery(submission) = &step.action {
+                prop_assert!(!submission.envelope.recipients.is_empty());
+            }
+            let receives = matches!(step.action, Action::ReceiveContent(_));
+            let closes = step.action == Action::Close;
+            prop_assert!(!receives || session.has_delivery());
+            prop_assert!(!closes || !session.has_delivery());
+            prop_assert!(!closed || closes);
+        }
+    }
+
+    #[test]
+    fn no_line_panics(octets in vec(vec(any::<u8>(), 0..60), 1..20), exchange in any::<bool>()) {
+        let mut session = after(if exchange { &["AUTH LOGIN"] } else { &[] });
+        for line in octets {
+            let step = session.resume(Outcome::Line(&line));
+            prop_assert!(step.reply.is_some() || step.action != Action::ReadLine);
+        }
+    }
 }
