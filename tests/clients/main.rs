@@ -25,6 +25,7 @@ mod dovecot;
 mod fetchers;
 mod mutt;
 mod python;
+mod readme;
 mod senders;
 mod support;
 mod terminals;

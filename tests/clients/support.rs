@@ -112,6 +112,11 @@ impl Facteur {
         assert_eq!(self.contents(user), [content]);
     }
 
+    /// What the program printed when it started.
+    pub(crate) fn banner(&self) -> &[String] {
+        &self.program.banner
+    }
+
     /// Stops the program with a signal, as a service manager does; it must end well.
     pub(crate) fn stop(mut self) {
         self.program.signal("TERM");

@@ -1,0 +1,129 @@
+//! The README, followed from top to bottom.
+//!
+//! An HTML comment before a fenced block says what is to be done with it: `tested`, the block is a
+//! script that must succeed; `prints`, the block is what the script before it printed; `typed: …`,
+//! the block is a dialogue with that command, in which `>` stands before what is typed. `…` in an
+//! expected line stands for anything. The default ports are replaced by those of the test.
+
+use crate::daemon::{self, Service};
+use crate::support::{Facteur, Typist, command, run};
+
+const README: &str = include_str!("../../README.md");
+
+/// A fenced block with what the comment before it says.
+#[derive(Debug)]
+struct Block {
+    comment: String,
+    text: String,
+}
+
+/// The marked blocks of a Markdown text.
+fn marked_blocks(markdown: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut lines = markdown.lines();
+    while let Some(line) = lines.next() {
+        let comment = line
+            .strip_prefix("<!-- ")
+            .and_then(|rest| rest.strip_suffix(" -->"));
+        let Some(comment) = comment else { continue };
+        let fence = lines.next().unwrap_or_default();
+        assert!(fence.starts_with("```"), "no block after {line}");
+        let text = lines.by_ref().take_while(|line| *line != "```");
+        let text = text.map(|line| line.to_owned() + "\n").collect();
+        blocks.push(Block {
+            comment: comment.to_owned(),
+            text,
+        });
+    }
+    blocks
+}
+
+/// Whether a line is as expected.
+fn matches(line: &str, expected: &str) -> bool {
+    let Some((begin, end)) = expected.split_once('…') else {
+        return line == expected;
+    };
+    let rest = line.strip_prefix(begin);
+    rest.and_then(|rest| rest.strip_suffix(end)).is_some()
+}
+
+fn expect(line: &str, expected: &str) {
+    assert!(matches(line, expected), "{line:?} is not {expected:?}");
+}
+
+/// Has the dialogue of a block with a program.
+fn converse(program: &str, dialogue: &str) {
+    let mut words = program.split(' ');
+    let mut typist = Typist::at(&mut command(words.next().unwrap(), words));
+    for line in dialogue.lines() {
+        match line.strip_prefix('>') {
+            Some(typed) => typist.type_line(typed.strip_prefix(' ').unwrap_or(typed)),
+            None => expect(&typist.line(), line),
+        }
+    }
+    assert_eq!(typist.leave(), "", "there was more than the README says");
+}
+
+#[test]
+#[ignore = "needs nc, curl, swaks and python3 installed; .ci/run installs them"]
+fn every_dialogue_and_script_of_the_readme_does_what_it_says() {
+    let facteur = Facteur::start();
+    let ports = [
+        ("65434", facteur.smtp().port()),
+        ("65433", facteur.pop3().port()),
+    ];
+    let readme = ports
+        .iter()
+        .fold(README.to_owned(), |text, (default, port)| {
+            text.replace(default, &port.to_string())
+        });
+    let mut printed = String::new();
+    let blocks = marked_blocks(&readme);
+    assert!(blocks.len() > 10, "{blocks:#?}");
+    for Block { comment, text } in blocks {
+        match comment.split_once(": ") {
+            Some(("typed", program)) => converse(program, &text),
+            None if comment == "tested" => {
+                let mut shell = command("sh", ["-eu", "-c", &text]);
+                printed = run(shell.current_dir(facteur.path("")), "").succeeded();
+            }
+            None if comment == "prints" => {
+                assert_eq!(printed.lines().count(), text.lines().count(), "{printed}");
+                for (line, expected) in printed.lines().zip(text.lines()) {
+                    expect(line, expected);
+                }
+            }
+            _ => panic!("{comment} says nothing"),
+        }
+    }
+    let configuration = facteur.path("facteur.toml");
+    let checked = daemon::program::run(&["--check", "--config", configuration.to_str().unwrap()]);
+    assert_eq!(checked.status, Some(0), "{}", checked.errors);
+    facteur.stop();
+}
+
+#[test]
+fn the_readme_shows_what_the_program_prints() {
+    let facteur = Facteur::start();
+    let [smtp, pop3] = [facteur.smtp(), facteur.pop3()].map(|address| address.port().to_string());
+    for line in facteur.banner().iter().filter(|line| line.contains(": ")) {
+        let line = line.replace(&smtp, "65434").replace(&pop3, "65433");
+        assert!(README.contains(&line), "{line} is not in the README");
+    }
+    facteur.stop();
+}
+
+#[test]
+fn the_readme_lists_every_key_of_the_example_with_its_default() {
+    let mut table = "";
+    for line in include_str!("../../config.example.toml").lines() {
+        if line == "[limits]" {
+            table = "limits.";
+        }
+        let Some((key, default)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) else {
+            continue;
+        };
+        let row = format!("| `{table}{key}` | `{default}` |");
+        assert!(README.contains(&row), "{row} is not in the README");
+    }
+}
