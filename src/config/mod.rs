@@ -197,9 +197,9 @@ impl TryFrom<String> for LogLevel {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        text.parse().map(Self).map_err(|_not_a_level| {
-            format!("{text:?} is not one of \"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\"")
-        })
+        const LEVELS: &str = r#""off", "error", "warn", "info", "debug", "trace""#;
+        let wrong = |_not_a_level| format!("{text:?} is not one of {LEVELS}");
+        text.parse().map(Self).map_err(wrong)
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Does not know what may come when: that is the session's. Verbs and keywords are recognised in
 //! any case, several spaces count as one where a space may stand, and white space at the end is
-//! ignored (RFC 5321 §4.1.1 asks servers to tolerate it). No argument may hold a control character or
-//! octets that are not UTF-8.
+//! ignored (RFC 5321 §4.1.1 asks servers to tolerate it). No argument may hold a control character
+//! or octets that are not UTF-8.
 
 use std::fmt;
 

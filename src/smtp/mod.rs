@@ -11,14 +11,15 @@
 
 mod command;
 pub mod limits;
+mod outcome;
 mod reply;
 mod session;
+mod step;
 #[cfg(test)]
 mod tests;
 
 pub use command::{Command, Context, MailParameters, SyntaxError};
+pub use outcome::{ContentEnd, DeliveryFailure, Outcome, RecipientVerdict};
 pub use reply::Reply;
-pub use session::{
-    Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Session, Settings,
-    Step, Submission, Tls,
-};
+pub use session::Session;
+pub use step::{Action, Framing, Settings, Step, Submission, Tls};

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use crate::mail::AddressError;
 
 use super::command::SyntaxError;
-use super::session::{DeliveryFailure, RecipientVerdict};
+use super::outcome::{DeliveryFailure, RecipientVerdict};
 
 /// One reply: code, enhanced status code, one or more lines of text.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! A simulated file system whose power can be cut at any operation.
 //!
 //! It keeps, for every file and directory, what a program sees and what a power cut would leave,
-//! and is harsher than any real file system that keeps the rules of POSIX. Symbolic links, owners and
-//! permissions are not simulated.
+//! and is harsher than any real file system that keeps the rules of POSIX. Symbolic links, owners
+//! and permissions are not simulated.
 //!
 //! # Theory of operation
 //! - A file has *seen* and *durable* content and a set of dirty blocks of 4 KiB. A sync copies the
@@ -15,8 +15,8 @@
 //! - [`SimFs::kill`] ends the process but not the machine: nothing is lost yet.
 //!
 //! Every call counts as one operation. At a chosen one the power fails or the call reports an
-//! error, done or not; [`Defect`] makes the whole file system break a promise, to see whether the tests
-//! notice.
+//! error, done or not; [`Defect`] makes the whole file system break a promise, to see whether the
+//! tests notice.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -3,8 +3,9 @@
 use crate::mail::{Credentials, Secret, sasl};
 use crate::smtp::limits::PASSWORD_FAILURES_MAX;
 use crate::smtp::reply::{self, Reply};
+use crate::smtp::step::{Action, Step};
 
-use super::{Action, Phase, Session, Step, Waiting};
+use super::{Phase, Session, Waiting};
 
 /// An exchange whose next line is awaited.
 #[derive(Debug)]

@@ -29,8 +29,8 @@
 //!
 //! # Attacks met here
 //!
-//! A session that begins with an HTTP verb, with no letter at all or with an overlong line is closed
-//! before anything is executed (SEC-13). Line endings that are not the session's own end it (SEC-1;
+//! A session that begins with an HTTP verb, with no letter at all or with an overlong line is
+//! closed before anything is executed (SEC-13). Line endings that are not the session's own end it (SEC-1;
 //! the octets are judged in `wire`, the consequence is drawn here). Errors are counted and bounded
 //! (SEC-8).
 
@@ -40,183 +40,15 @@ mod transaction;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::mail::{Charset, Credentials, Domain, Envelope, ForwardPath, MailboxName, Protocol};
+use crate::mail::{Charset, Envelope, ForwardPath, Protocol};
 
 use super::command::{Command, Context, SyntaxError};
 use super::limits;
+use super::outcome::Outcome;
 use super::reply::{self, Reply};
+use super::step::{Action, Framing, Settings, Step, Tls};
 
 use authentication::Exchange;
-
-/// What a session needs to know of the configuration.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The name of this host, in greeting and replies, and the domain of paths without one.
-    pub hostname: Domain,
-    /// Largest message in octets with CRLF line endings; `None` is no limit.
-    pub message_octets_max: Option<u64>,
-    /// Most recipients of one transaction; `None` is no limit.
-    pub recipients_max: Option<usize>,
-    /// Most syntax and sequence errors of one session; `None` is no limit.
-    pub errors_max: Option<u32>,
-    /// Whether STARTTLS is offered.
-    pub tls: Tls,
-    /// Whether AUTH is offered.
-    pub authentication: bool,
-}
-
-/// Where the connection stands with TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tls {
-    /// There is no certificate.
-    NotOffered,
-    /// STARTTLS may be said.
-    Offered,
-    /// The connection is encrypted.
-    Active,
-}
-
-/// A reply, if there is one, and what to do after it.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Step {
-    /// To be sent before the action is performed.
-    pub reply: Option<Reply>,
-    /// To be performed; its result is the next outcome.
-    pub action: Action,
-}
-
-/// What the driver is to do next.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Read one line: `Line` and the other outcomes of reading.
-    ReadLine,
-    /// Find the mailbox of a recipient: `Recipient`.
-    LookUpRecipient(ForwardPath),
-    /// Verify a password: `PasswordAccepted`, `PasswordRefused` or `CheckFailed`.
-    CheckPassword(Credentials),
-    /// Open a delivery: `DeliveryBegun` or `DeliveryFailed`.
-    BeginDelivery(Box<Submission>),
-    /// Take content into the open delivery, and commit it at the end of the message: `Content`.
-    ReceiveContent(Framing),
-    /// Read that many octets and throw them away: `ChunkDiscarded`.
-    DiscardChunk {
-        /// The size of the chunk.
-        octets: u64,
-    },
-    /// Send what is waiting, then do the handshake: `TlsStarted`, or end the connection.
-    StartTls,
-    /// Send what is waiting and close; no outcome is expected.
-    Close,
-}
-
-/// All that a delivery needs to know of the transaction.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Submission {
-    /// Sender and recipients.
-    pub envelope: Envelope,
-    /// What the client called itself in HELO or EHLO.
-    pub client_name: String,
-}
-
-/// How the end of the content is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// DATA: until the line with a single dot.
-    Dot {
-        /// Largest content in octets with CRLF line endings; what is larger is `TooLarge`.
-        octets_max: Option<u64>,
-    },
-    /// BDAT: exactly so many octets.
-    Chunk {
-        /// The size of the chunk.
-        octets: u64,
-        /// Whether the message ends with it.
-        last: bool,
-    },
-}
-
-/// What happened: the result of an action, or what came instead of it.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Outcome<'a> {
-    /// A line, without its ending.
-    Line(&'a [u8]),
-    /// A line longer than [`Session::line_octets_max`]; it has been read to its end.
-    LineTooLong,
-    /// A command's line ending that is not the session's own: what was found.
-    LineEndingFault(&'static str),
-    /// The first octet of the connection is not a letter.
-    ForeignProtocol,
-    /// No complete line came in time.
-    IdleTimeout,
-    /// The content came too slowly.
-    ContentTooSlow,
-    /// The session has reached its longest duration.
-    SessionTimeout,
-    /// The daemon is stopping.
-    ShuttingDown,
-    /// The client is gone, or cannot be written to.
-    ConnectionLost,
-    /// What became of the look-up.
-    Recipient(RecipientVerdict),
-    /// The password is right.
-    PasswordAccepted,
-    /// The password is wrong, or the user unknown.
-    PasswordRefused,
-    /// The password could not be verified.
-    CheckFailed,
-    /// A delivery is open.
-    DeliveryBegun,
-    /// A delivery could not be opened.
-    DeliveryFailed(DeliveryFailure),
-    /// What became of the content.
-    Content(ContentEnd),
-    /// The chunk has been read and thrown away.
-    ChunkDiscarded,
-    /// The handshake is done; what was buffered before it is gone.
-    TlsStarted,
-}
-
-/// What became of a content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ContentEnd {
-    /// The message is durable in every recipient's mailbox.
-    Delivered,
-    /// A chunk that is not the last has been taken.
-    ChunkReceived,
-    /// It could not be stored; it has been read to its end.
-    Failed(DeliveryFailure),
-    /// It was larger than the limit; it has been read to its end.
-    TooLarge,
-    /// It was larger than the limit, and its end did not come for as much again.
-    Overrun,
-    /// It has a line ending that is not the session's own: what was found. A chunk has been read to
-    /// its end, other content not.
-    LineEndingFault(&'static str),
-}
-
-/// What became of a recipient's look-up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RecipientVerdict {
-    /// It leads to this mailbox.
-    Accepted(MailboxName),
-    /// There is no such mailbox.
-    Unknown,
-    /// The domain is not one of ours.
-    NotLocal,
-    /// The mailbox cannot have so long a name.
-    NameTooLong,
-    /// It could not be found out now.
-    Failed,
-}
-
-/// Why a message could not be stored now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeliveryFailure {
-    /// There is not enough space.
-    Full,
-    /// Anything else; the log has the detail.
-    Transient,
-}
 
 /// Who is at the other end.
 #[derive(Debug)]

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
-use super::{
-    Action, ContentEnd, DeliveryFailure, Domain, Framing, Outcome, RecipientVerdict, Session,
-    Settings, Step, Submission, Tls,
+use super::Session;
+use crate::mail::{Charset, Domain, MailboxName};
+use crate::smtp::{
+    Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Settings, Step,
+    Submission, Tls, limits,
 };
-use crate::mail::{Charset, MailboxName};
-use crate::smtp::limits;
 
 /// AUTH PLAIN for the user bob with the password sesame.
 const AUTH_PLAIN: &str = "AUTH PLAIN AGJvYgBzZXNhbWU=";

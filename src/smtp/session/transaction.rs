@@ -3,12 +3,11 @@
 use crate::mail::{Envelope, ForwardPath, Recipient, ReversePath};
 use crate::smtp::command::MailParameters;
 use crate::smtp::limits::OVERRUN_FACTOR;
+use crate::smtp::outcome::{ContentEnd, RecipientVerdict};
 use crate::smtp::reply::{self, Reply};
+use crate::smtp::step::{Action, Framing, Step, Submission};
 
-use super::{
-    Action, ContentEnd, Framing, Phase, RecipientVerdict, Refusal, Session, Step, Submission,
-    Waiting,
-};
+use super::{Phase, Refusal, Session, Waiting};
 
 impl Session {
     pub(super) fn mail(&mut self, reverse_path: ReversePath, parameters: MailParameters) -> Step {

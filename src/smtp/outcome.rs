@@ -1,0 +1,88 @@
+//! What a driver tells its session: the result of an action, or what came instead of it.
+//!
+//! The accidents of sockets and disks arrive here in the words of the protocol.
+
+use crate::mail::MailboxName;
+
+/// What happened: the result of an action, or what came instead of it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome<'a> {
+    /// A line, without its ending.
+    Line(&'a [u8]),
+    /// A line longer than [`Session::line_octets_max`](super::Session::line_octets_max); it has been read to its end.
+    LineTooLong,
+    /// A command's line ending that is not the session's own: what was found.
+    LineEndingFault(&'static str),
+    /// The first octet of the connection is not a letter.
+    ForeignProtocol,
+    /// No complete line came in time.
+    IdleTimeout,
+    /// The content came too slowly.
+    ContentTooSlow,
+    /// The session has reached its longest duration.
+    SessionTimeout,
+    /// The daemon is stopping.
+    ShuttingDown,
+    /// The client is gone, or cannot be written to.
+    ConnectionLost,
+    /// What became of the look-up.
+    Recipient(RecipientVerdict),
+    /// The password is right.
+    PasswordAccepted,
+    /// The password is wrong, or the user unknown.
+    PasswordRefused,
+    /// The password could not be verified.
+    CheckFailed,
+    /// A delivery is open.
+    DeliveryBegun,
+    /// A delivery could not be opened.
+    DeliveryFailed(DeliveryFailure),
+    /// What became of the content.
+    Content(ContentEnd),
+    /// The chunk has been read and thrown away.
+    ChunkDiscarded,
+    /// The handshake is done; what was buffered before it is gone.
+    TlsStarted,
+}
+
+/// What became of a content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentEnd {
+    /// The message is durable in every recipient's mailbox.
+    Delivered,
+    /// A chunk that is not the last has been taken.
+    ChunkReceived,
+    /// It could not be stored; it has been read to its end.
+    Failed(DeliveryFailure),
+    /// It was larger than the limit; it has been read to its end.
+    TooLarge,
+    /// It was larger than the limit, and its end did not come for as much again.
+    Overrun,
+    /// It has a line ending that is not the session's own: what was found. A chunk has been read to
+    /// its end, other content not.
+    LineEndingFault(&'static str),
+}
+
+/// What became of a recipient's look-up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecipientVerdict {
+    /// It leads to this mailbox.
+    Accepted(MailboxName),
+    /// There is no such mailbox.
+    Unknown,
+    /// The domain is not one of ours.
+    NotLocal,
+    /// The mailbox cannot have so long a name.
+    NameTooLong,
+    /// It could not be found out now.
+    Failed,
+}
+
+/// Why a message could not be stored now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryFailure {
+    /// There is not enough space.
+    Full,
+    /// Anything else; the log has the detail.
+    Transient,
+}

@@ -1,0 +1,94 @@
+//! What a session tells its driver: a reply, and what to do next.
+//!
+//! Values only. Which outcomes may follow an action is said at each action.
+
+use crate::mail::{Credentials, Domain, Envelope, ForwardPath};
+
+use super::reply::Reply;
+
+/// What a session needs to know of the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name of this host, in greeting and replies, and the domain of paths without one.
+    pub hostname: Domain,
+    /// Largest message in octets with CRLF line endings; `None` is no limit.
+    pub message_octets_max: Option<u64>,
+    /// Most recipients of one transaction; `None` is no limit.
+    pub recipients_max: Option<usize>,
+    /// Most syntax and sequence errors of one session; `None` is no limit.
+    pub errors_max: Option<u32>,
+    /// Whether STARTTLS is offered.
+    pub tls: Tls,
+    /// Whether AUTH is offered.
+    pub authentication: bool,
+}
+
+/// Where the connection stands with TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// There is no certificate.
+    NotOffered,
+    /// STARTTLS may be said.
+    Offered,
+    /// The connection is encrypted.
+    Active,
+}
+
+/// A reply, if there is one, and what to do after it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Step {
+    /// To be sent before the action is performed.
+    pub reply: Option<Reply>,
+    /// To be performed; its result is the next outcome.
+    pub action: Action,
+}
+
+/// What the driver is to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Read one line: `Line` and the other outcomes of reading.
+    ReadLine,
+    /// Find the mailbox of a recipient: `Recipient`.
+    LookUpRecipient(ForwardPath),
+    /// Verify a password: `PasswordAccepted`, `PasswordRefused` or `CheckFailed`.
+    CheckPassword(Credentials),
+    /// Open a delivery: `DeliveryBegun` or `DeliveryFailed`.
+    BeginDelivery(Box<Submission>),
+    /// Take content into the open delivery, and commit it at the end of the message: `Content`.
+    ReceiveContent(Framing),
+    /// Read that many octets and throw them away: `ChunkDiscarded`.
+    DiscardChunk {
+        /// The size of the chunk.
+        octets: u64,
+    },
+    /// Send what is waiting, then do the handshake: `TlsStarted`, or end the connection.
+    StartTls,
+    /// Send what is waiting and close; no outcome is expected.
+    Close,
+}
+
+/// All that a delivery needs to know of the transaction.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Submission {
+    /// Sender and recipients.
+    pub envelope: Envelope,
+    /// What the client called itself in HELO or EHLO.
+    pub client_name: String,
+}
+
+/// How the end of the content is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// DATA: until the line with a single dot.
+    Dot {
+        /// Largest content in octets with CRLF line endings; what is larger is `TooLarge`.
+        octets_max: Option<u64>,
+    },
+    /// BDAT: exactly so many octets.
+    Chunk {
+        /// The size of the chunk.
+        octets: u64,
+        /// Whether the message ends with it.
+        last: bool,
+    },
+}
