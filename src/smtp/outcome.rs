@@ -9,7 +9,9 @@ use crate::mail::MailboxName;
 pub enum Outcome<'a> {
     /// A line, without its ending.
     Line(&'a [u8]),
-    /// A line longer than [`Session::line_octets_max`](super::Session::line_octets_max); it has been read to its end.
+    /// A line longer than [`Session::line_octets_max`]; it has been read to its end.
+    ///
+    /// [`Session::line_octets_max`]: super::Session::line_octets_max
     LineTooLong,
     /// A command's line ending that is not the session's own: what was found.
     LineEndingFault(&'static str),

@@ -47,7 +47,7 @@ impl Session {
             Some(reply::AUTH_NEEDS_EHLO)
         } else if self.authenticated {
             Some(reply::AUTH_ALREADY)
-        } else if !matches!(self.phase, Phase::Idle) {
+        } else if !matches!(self.phase, Phase::Idle | Phase::MailRefused) {
             Some(reply::AUTH_IN_TRANSACTION)
         } else {
             None

@@ -24,15 +24,17 @@
 //!   `DeliveryBegun` until the transaction ends or fails.
 //! - What is asked of the driver is remembered in `Waiting`; an outcome that does not answer it is
 //!   a fault of the driver and ends the session with 421.
+//! - `MailRefused` is `Idle` after a MAIL that was understood but not taken: what a client has
+//!   pipelined behind it is refused too, but is no error of the client's (RFC 2920 §3.1).
 //! - After `ChunksFailed` every further chunk is consumed and refused (RFC 3030 §2), so that
 //!   pipelined chunks are never taken for commands.
 //!
 //! # Attacks met here
 //!
 //! A session that begins with an HTTP verb, with no letter at all or with an overlong line is
-//! closed before anything is executed (SEC-13). Line endings that are not the session's own end it (SEC-1;
-//! the octets are judged in `wire`, the consequence is drawn here). Errors are counted and bounded
-//! (SEC-8).
+//! closed before anything is executed (SEC-13). Line endings that are not the session's own end it
+//! (SEC-1; the octets are judged in `wire`, the consequence is drawn here). Errors are counted and
+//! bounded (SEC-8).
 
 mod authentication;
 mod transaction;
@@ -65,6 +67,7 @@ enum Client {
 #[derive(Debug)]
 enum Phase {
     Idle,
+    MailRefused,
     Envelope(Envelope),
     Content,
     Chunks { octets: u64 },
@@ -328,6 +331,7 @@ impl Session {
         match &self.phase {
             Phase::Envelope(envelope) if envelope.protocol.utf8 => Charset::Utf8,
             Phase::Idle
+            | Phase::MailRefused
             | Phase::Envelope(_)
             | Phase::Content
             | Phase::Chunks { .. }

@@ -15,13 +15,14 @@ impl Session {
             return self.refuse(reply::HELO_FIRST);
         }
         match self.phase {
-            Phase::Idle => {}
+            Phase::Idle | Phase::MailRefused => {}
             Phase::ChunksFailed => return self.refuse(reply::CHUNKS_FAILED),
             Phase::Envelope(_) | Phase::Content | Phase::Chunks { .. } => {
                 return self.refuse(reply::MAIL_ALREADY);
             }
         }
         if self.is_too_large(parameters.declared_octets.unwrap_or(0)) {
+            self.phase = Phase::MailRefused;
             return self.say(reply::TOO_LARGE);
         }
         self.phase = Phase::Envelope(Envelope {
@@ -48,6 +49,7 @@ impl Session {
                 }
             }
             Phase::Idle | Phase::Content => self.refuse(reply::MAIL_FIRST),
+            Phase::MailRefused => self.say(reply::MAIL_FIRST),
             Phase::Chunks { .. } => self.refuse(reply::RECIPIENT_TOO_LATE),
             Phase::ChunksFailed => self.refuse(reply::CHUNKS_FAILED),
         }
@@ -73,10 +75,12 @@ impl Session {
     pub(super) fn data(&mut self) -> Step {
         match &self.phase {
             Phase::Idle | Phase::Content => self.refuse(reply::MAIL_FIRST),
+            Phase::MailRefused => self.say(reply::MAIL_FIRST),
             Phase::Chunks { .. } => self.refuse(reply::CHUNKS_BEGUN),
             Phase::ChunksFailed => self.refuse(reply::CHUNKS_FAILED),
+            // Pipelined behind recipients that were all refused, DATA is no error of the client's.
             Phase::Envelope(envelope) if envelope.recipients.is_empty() => {
-                self.refuse(reply::NO_RECIPIENT)
+                self.say(reply::NO_RECIPIENT)
             }
             Phase::Envelope(_) => {
                 let octets_max = self.settings.message_octets_max;
@@ -91,10 +95,11 @@ impl Session {
         let framing = Framing::Chunk { octets, last };
         let refusal = match &self.phase {
             Phase::Idle | Phase::Content => Refusal::Error(reply::MAIL_FIRST),
+            Phase::MailRefused => Refusal::NoError(reply::MAIL_FIRST),
             // The chunk may have been under way when the earlier one failed.
             Phase::ChunksFailed => Refusal::NoError(reply::CHUNKS_FAILED),
             Phase::Envelope(envelope) if envelope.recipients.is_empty() => {
-                Refusal::Error(reply::NO_RECIPIENT)
+                Refusal::NoError(reply::NO_RECIPIENT)
             }
             Phase::Envelope(_) if !self.is_too_large(octets) => {
                 return self.begin_delivery(framing);
@@ -146,9 +151,11 @@ impl Session {
                     action: Action::BeginDelivery(submission),
                 }
             }
-            Phase::Idle | Phase::Content | Phase::Chunks { .. } | Phase::ChunksFailed => {
-                self.close(reply::OUT_OF_STEP)
-            }
+            Phase::Idle
+            | Phase::MailRefused
+            | Phase::Content
+            | Phase::Chunks { .. }
+            | Phase::ChunksFailed => self.close(reply::OUT_OF_STEP),
         }
     }
 

@@ -379,6 +379,10 @@ fn commands() -> impl Strategy<Value = Command<'static>> {
             Command::Mail(reverse_path, parameters)
         },
     );
+    let auth = (mechanisms, responses).prop_map(|(mechanism, initial_response)| Command::Auth {
+        mechanism,
+        initial_response,
+    });
     prop_oneof![
         1 => names.clone().prop_map(Command::Ehlo),
         1 => names.prop_map(Command::Helo),
@@ -386,8 +390,7 @@ fn commands() -> impl Strategy<Value = Command<'static>> {
         4 => forward_paths.prop_map(Command::Rcpt),
         2 => (any::<u64>(), any::<bool>())
             .prop_map(|(octets, last)| Command::Bdat { octets, last }),
-        2 => (mechanisms, responses)
-            .prop_map(|(mechanism, initial_response)| Command::Auth { mechanism, initial_response }),
+        2 => auth,
         2 => select(vec![
             Command::Data, Command::Rset, Command::Vrfy, Command::Expn, Command::Help,
             Command::Noop, Command::Quit, Command::StartTls,
