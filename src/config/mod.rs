@@ -117,10 +117,12 @@ impl TryFrom<String> for HostName {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        match Domain::parse(&text, Charset::Utf8) {
-            Ok(domain) if domain.to_a_label().is_ok() => Ok(Self(domain)),
-            Ok(_) | Err(_) => Err(format!("{text:?} is not a domain name")),
-        }
+        // Kept as it is sent to clients of every kind: in A-label form.
+        let domain = Domain::parse(&text, Charset::Utf8).and_then(|domain| domain.to_a_label());
+        let domain = domain.and_then(|a_label| Domain::parse(&a_label, Charset::Ascii));
+        domain
+            .map(Self)
+            .map_err(|error| format!("{text:?} is not a domain name: {error}"))
     }
 }
 

@@ -48,6 +48,14 @@ pub enum Error {
         /// The mailbox that cannot be.
         mailbox: MailboxName,
     },
+    /// The directory of the store cannot be made at the start. Make the one it is to lie in, or name
+    /// another.
+    NoDirectory {
+        /// The directory that is missing.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Another daemon serves this store (I11).
     StoreInUse {
         /// The lock that it holds.
@@ -70,6 +78,7 @@ impl Error {
             Self::Full { .. }
             | Self::InUse { .. }
             | Self::Io { .. }
+            | Self::NoDirectory { .. }
             | Self::StoreInUse { .. }
             // It takes an operator, but mail need not bounce until he comes.
             | Self::Unsafe { .. } => true,
@@ -138,6 +147,12 @@ impl fmt::Display for Error {
             Self::NameTooLong { mailbox } => {
                 write!(f, "the address {mailbox} is too long for a directory name")
             }
+            Self::NoDirectory { path, .. } => write!(
+                f,
+                "cannot make the mail directory {}: the directory it lies in has to exist and be \
+                 writable",
+                path.display()
+            ),
             Self::StoreInUse { path } => write!(
                 f,
                 "another facteur serves this mail directory (it holds {}): stop it, or choose \
@@ -153,6 +168,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io { source, .. }
+            | Self::NoDirectory { source, .. }
             | Self::Full {
                 source: Some(source),
                 ..

@@ -215,8 +215,10 @@ fn prepare(fs: &dyn Fs, path: &Path, parent: &Path) -> Result<(), Error> {
         .as_ref()
         .is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists);
     if !was_there {
-        let operation = "make (the directory it lies in has to exist and be writable)";
-        created.map_err(Error::io(operation, path))?;
+        created.map_err(|source| Error::NoDirectory {
+            path: path.to_owned(),
+            source,
+        })?;
     }
     let metadata = fs.metadata(path).map_err(Error::io("look at", path))?;
     let reason = if metadata.kind != Kind::Directory {

@@ -130,7 +130,7 @@ pub enum Outcome<'a> {
     },
     /// The message is open.
     MessageOpened {
-        /// Whether its header section has octets outside ASCII (RFC 6532).
+        /// Whether only a client in UTF-8 mode may get it (RFC 6856 §2.1).
         internationalized: bool,
     },
     /// The message is no longer there: another program has removed it.
