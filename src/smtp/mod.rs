@@ -8,6 +8,19 @@
 //! (RFC 6531), ENHANCEDSTATUSCODES (RFC 2034), CHUNKING (RFC 3030, without BINARYMIME), LIMITS
 //! (RFC 9422), AUTH (RFC 4954: PLAIN and LOGIN), STARTTLS (RFC 3207) where the driver offers it,
 //! and HELP.
+//!
+//! # Deviations
+//!
+//! - RFC 5321 §3.8 lets a server close only after QUIT, after 421 or on a timeout. We also close
+//!   after 500, 501, 550 and 552 where it is not known any more what the next octets are: commands
+//!   or content (SEC-1, SEC-13).
+//! - RFC 5321 §2.3.8 knows lines that end in CRLF only. A client on this machine may end all of its
+//!   lines in LF instead, because people type at this port with programs that do.
+//! - RFC 5321 §4.2 begins 220, 221 and 421 with the name of the host. Our 221 is what it always
+//!   was, and 421 says what happened.
+//! - RFC 2034 §4 wants enhanced status codes in every reply. They begin with EHLO, which announces
+//!   them: who says HELO gets the plain texts.
+//! - RFC 5321 §4.1.1.1 wants a domain or a literal after HELO and EHLO. Any one word will do.
 
 mod command;
 pub mod limits;

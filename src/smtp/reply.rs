@@ -99,11 +99,6 @@ pub(super) const NOT_ENOUGH_SPACE: Reply = fixed(
     "4.3.1",
     "Not enough space to store the message; try again later",
 );
-pub(super) const CHUNK_LINE_ENDING: Reply = fixed(
-    "550",
-    "5.6.0",
-    "Lines of the content must end as those of the commands do",
-);
 
 pub(super) const AUTHENTICATED: Reply = fixed("235", "2.7.0", "Authentication succeeded");
 pub(super) const AUTH_CONTINUE: Reply = fixed("334", "", "");
@@ -206,6 +201,16 @@ impl Reply {
     /// The refusal of a line ending in the content (SEC-1): `found` names what stood there.
     pub(super) fn content_line_ending(found: &str) -> Self {
         let text = format!("The content has {found}; nothing stored, closing");
+        Self {
+            code: "550",
+            enhanced: "5.6.0",
+            text: text.into(),
+        }
+    }
+
+    /// The refusal of a line ending in a chunk, whose end is known whatever it holds.
+    pub(super) fn chunk_line_ending(found: &str) -> Self {
+        let text = format!("The content has {found}; nothing stored");
         Self {
             code: "550",
             enhanced: "5.6.0",

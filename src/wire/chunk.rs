@@ -43,8 +43,8 @@ impl ChunkDecoder {
     /// ending as LF. `out` grows by no more than the length of `input`.
     ///
     /// # Errors
-    /// [`LineEndingFault`] when the peer mixes line endings: close the connection. Every further
-    /// call gives the same.
+    /// [`LineEndingFault`] when the peer mixes line endings: refuse the message. Every further call
+    /// gives the same. The end of the chunk is known all the same, so the connection may stay.
     pub fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), LineEndingFault> {
         out.reserve(input.len());
         let mut rest = input;
@@ -92,7 +92,7 @@ impl ChunkDecoder {
     ///
     /// # Errors
     /// [`LineEndingFault`] as [`decode`](Self::decode), and [`LineEndingFault::BareCr`] when the
-    /// last octet of all was a CR: close the connection.
+    /// last octet of all was a CR: refuse the message.
     pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), LineEndingFault> {
         match self.state {
             State::LineStart => {}

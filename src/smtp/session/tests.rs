@@ -359,9 +359,8 @@ fn a_chunk_whose_delivery_cannot_begin_is_discarded() {
     check(
         &mut session,
         &[
-            ("BDAT 4 LAST", "503 5.5.1 An earlier chunk"),
             ("MAIL FROM:<>", "503 5.5.1 An earlier chunk"),
-            ("RSET", "250 2.0.0 "),
+            ("BDAT 4 LAST", "503 5.5.1 An earlier chunk"),
             ("MAIL FROM:<>", "250 2.1.0 "),
         ],
     );

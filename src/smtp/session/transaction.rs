@@ -111,11 +111,11 @@ impl Session {
             }
             Phase::Envelope(_) | Phase::Chunks { .. } => Refusal::NoError(reply::TOO_LARGE),
         };
-        self.discard_chunk(octets, refusal)
+        self.discard_chunk(octets, last, refusal)
     }
 
     /// Reads a chunk for nothing and then says `refusal`; a chunk without measure closes instead.
-    fn discard_chunk(&mut self, octets: u64, refusal: Refusal) -> Step {
+    fn discard_chunk(&mut self, octets: u64, last: bool, refusal: Refusal) -> Step {
         let overrun = self
             .settings
             .message_octets_max
@@ -123,8 +123,11 @@ impl Session {
         if overrun {
             return self.close(reply::TOO_LARGE);
         }
-        if matches!(self.phase, Phase::Envelope(_) | Phase::Chunks { .. }) {
-            self.phase = Phase::ChunksFailed;
+        match self.phase {
+            Phase::Idle | Phase::MailRefused | Phase::Content => {}
+            Phase::Envelope(_) | Phase::Chunks { .. } | Phase::ChunksFailed => {
+                self.phase = Phase::after_failed_chunk(last);
+            }
         }
         self.waiting = Waiting::Discard(refusal);
         Step {
@@ -176,7 +179,9 @@ impl Session {
                 self.phase = Phase::Idle;
                 self.say(refusal)
             }
-            Framing::Chunk { octets, .. } => self.discard_chunk(octets, Refusal::NoError(refusal)),
+            Framing::Chunk { octets, last } => {
+                self.discard_chunk(octets, last, Refusal::NoError(refusal))
+            }
         }
     }
 
@@ -199,7 +204,9 @@ impl Session {
                 // What follows may be content or commands: nothing more is read (SEC-1).
                 Framing::Dot { .. } => self.close(Reply::content_line_ending(found)),
                 // The chunk's size says where the commands go on.
-                Framing::Chunk { .. } => self.content_failed(framing, reply::CHUNK_LINE_ENDING),
+                Framing::Chunk { .. } => {
+                    self.content_failed(framing, Reply::chunk_line_ending(found))
+                }
             },
         }
     }
@@ -233,9 +240,8 @@ impl Session {
     /// The end of the content has been read and nothing of it is kept.
     fn content_failed(&mut self, framing: Framing, reply: Reply) -> Step {
         self.phase = match framing {
-            // After the last chunk nothing is in the pipeline that belongs to this message.
-            Framing::Dot { .. } | Framing::Chunk { last: true, .. } => Phase::Idle,
-            Framing::Chunk { last: false, .. } => Phase::ChunksFailed,
+            Framing::Dot { .. } => Phase::Idle,
+            Framing::Chunk { last, .. } => Phase::after_failed_chunk(last),
         };
         self.say(reply)
     }
@@ -244,5 +250,13 @@ impl Session {
         self.settings
             .message_octets_max
             .is_some_and(|octets_max| octets > octets_max)
+    }
+}
+
+impl Phase {
+    /// After the last chunk nothing is in the pipeline that belongs to this message: the client may
+    /// begin another without RSET.
+    fn after_failed_chunk(last: bool) -> Self {
+        if last { Self::Idle } else { Self::ChunksFailed }
     }
 }

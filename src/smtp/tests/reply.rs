@@ -5,7 +5,7 @@ use crate::smtp::reply::{self, Reply};
 use crate::smtp::{DeliveryFailure, RecipientVerdict, SyntaxError};
 
 /// Every constant of the room.
-const FIXED: [Reply; 48] = [
+const FIXED: [Reply; 47] = [
     reply::HELO_OK,
     reply::SENDER_OK,
     reply::RECIPIENT_OK,
@@ -30,7 +30,6 @@ const FIXED: [Reply; 48] = [
     reply::TOO_MANY_RECIPIENTS,
     reply::TOO_LARGE,
     reply::NOT_ENOUGH_SPACE,
-    reply::CHUNK_LINE_ENDING,
     reply::AUTHENTICATED,
     reply::AUTH_CONTINUE,
     reply::AUTH_USER_NAME,
