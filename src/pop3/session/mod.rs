@@ -30,8 +30,8 @@
 //! (I3): in every other way to `Closed` the listing is dropped with its marks.
 //!
 //! What fails: wrong commands are answered with `-ERR` and counted, up to
-//! [`Settings::errors_max`]; an outcome that does not fit the state is a fault of the driver and
-//! closes the connection, with nothing removed.
+//! [`Settings::errors_max`], and the next one closes the connection; an outcome that does not fit
+//! the state is a fault of the driver and closes the connection, with nothing removed.
 
 mod authorization;
 mod sasl;
@@ -253,7 +253,7 @@ impl Session {
     /// Counts a wrong command, and goes on in `state` or closes the connection.
     fn fault(&mut self, state: State, response: Response) -> Step {
         self.errors = self.errors.saturating_add(1);
-        if self.settings.errors_max != 0 && self.errors >= self.settings.errors_max {
+        if self.settings.errors_max != 0 && self.errors > self.settings.errors_max {
             return Self::close(Some(Response::err("Too many errors, closing connection")));
         }
         self.reply(state, response)

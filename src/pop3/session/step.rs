@@ -29,8 +29,8 @@ pub struct Settings {
     pub hostname: String,
     /// The connection as it begins.
     pub tls: Tls,
-    /// The connection is closed at this many commands with wrong syntax or at the wrong time; 0
-    /// lets a client go on for ever.
+    /// So many commands with wrong syntax or at the wrong time are answered; the next closes the
+    /// connection. 0 lets a client go on for ever.
     pub errors_max: u32,
     /// The connection is closed at this many refused logins; 0 is taken as 1, for guessing without
     /// an end is never wanted.

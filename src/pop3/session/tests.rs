@@ -519,7 +519,8 @@ fn errors_are_counted_unless_the_limit_is_off() {
         "-ERR Line too long\r\n",
         &Action::ReadLine,
     );
-    dialogue.check(Outcome::Line(b"PASS x"), too_many, &Action::Close);
+    dialogue.line("PASS x", "-ERR Send USER right before PASS\r\n");
+    dialogue.check(Outcome::Line(b"XYZZY"), too_many, &Action::Close);
     let mut dialogue = Dialogue::new(Settings {
         errors_max: 0,
         ..settings(Tls::NotOffered)
