@@ -9,14 +9,14 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::time::Duration;
 
 use crate::accounts::{self, Accounts};
+use crate::capacity::System;
 use crate::clock::Clock;
 use crate::config::{Config, Listen, PerAddress};
 use crate::pop3;
-use crate::server::{self, Caps, Listener, Patience, Registry, Service, Sessions, limits};
+use crate::server::{self, Caps, Listener, Registry, Service, Sessions, Timeouts, limits};
 use crate::smtp;
 use crate::store::MessageStore;
 
@@ -148,11 +148,7 @@ impl Daemon {
             subaddress: config.subaddress.0,
         }));
         let registry = Arc::new(Registry::new(caps(config)));
-        let session = config
-            .limits
-            .session_seconds
-            .0
-            .map(std::time::Duration::from_secs);
+        let session = config.limits.session_seconds.0.map(Duration::from_secs);
         let smtp_sessions = Sessions::Smtp(server::smtp::Shared {
             store: Arc::clone(store),
             accounts: Arc::clone(&accounts),
@@ -172,9 +168,9 @@ impl Daemon {
             listeners: Vec::new(),
         };
         let idle = config.limits.smtp_idle_seconds.as_seconds();
-        daemon.listen(sockets.smtp, smtp_sessions, Patience { idle, session })?;
+        daemon.listen(sockets.smtp, smtp_sessions, Timeouts { idle, session })?;
         let idle = config.limits.pop3_idle_seconds.as_seconds();
-        daemon.listen(sockets.pop3, pop3_sessions, Patience { idle, session })?;
+        daemon.listen(sockets.pop3, pop3_sessions, Timeouts { idle, session })?;
         Ok(daemon)
     }
 
@@ -182,7 +178,7 @@ impl Daemon {
         &mut self,
         sockets: Vec<TcpListener>,
         sessions: Sessions,
-        patience: Patience,
+        timeouts: Timeouts,
     ) -> Result<(), Error> {
         if sockets.is_empty() {
             return Ok(());
@@ -192,7 +188,7 @@ impl Daemon {
         let clock = self.clock.clone();
         let listener = Listener {
             sessions,
-            patience,
+            timeouts,
             registry,
             clock,
         };
@@ -213,16 +209,23 @@ impl Daemon {
 
     /// Stops: no more clients, and the sessions have some seconds to finish what is under way.
     /// Gives the number of those that did not.
-    pub fn stop(self) -> usize {
-        for (stop, thread) in self.listeners {
+    pub fn stop(mut self) -> usize {
+        for (stop, thread) in std::mem::take(&mut self.listeners) {
             drop(stop);
             if thread.join().is_err() {
                 log::error!("a listener had panicked");
             }
         }
         self.registry.stop();
+        if self.wait_until_empty(limits::DRAIN_TIMEOUT) > 0 {
+            self.registry.stop_all();
+        }
+        self.wait_until_empty(limits::FAREWELL_TIMEOUT)
+    }
+
+    fn wait_until_empty(&self, timeout: Duration) -> usize {
         let now = self.clock.now();
-        let deadline = now.checked_add(limits::DRAIN_TIMEOUT).unwrap_or(now);
+        let deadline = now.checked_add(timeout).unwrap_or(now);
         self.registry.wait_until_empty(deadline)
     }
 }
@@ -262,7 +265,7 @@ fn pop3_settings(config: &Config) -> pop3::Settings {
 /// How many sessions there may be: what is configured, and never more than the system can carry
 /// (NET-4), so that the wall is met with a reply and not with a failure.
 fn caps(config: &Config) -> Caps {
-    let (system, bound) = system_sessions_max();
+    let (system, bound) = System::read().sessions_max();
     let total = match usize::try_from(config.limits.connections) {
         Ok(configured) if configured != 0 && configured <= system => configured,
         Ok(_) | Err(_) => system,
@@ -285,48 +288,6 @@ fn caps(config: &Config) -> Caps {
         per_loopback_address,
         per_address,
     }
-}
-
-/// The sessions that the system can carry, and what bounds them. The soft limit of descriptors is
-/// raised to the hard one first.
-fn system_sessions_max() -> (usize, &'static str) {
-    let limit = getrlimit(Resource::Nofile);
-    if setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            ..limit
-        },
-    )
-    .is_err()
-    {
-        log::info!("the limit of open files stays at its soft value");
-    }
-    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    // Descriptors: one a session, and one for each file it has open; some for the daemon itself.
-    let files = descriptors.saturating_sub(256).max(descriptors / 2);
-    // A thread takes four mappings (stack, guard and their neighbours); the heap takes some too.
-    let mappings = number_in("/proc/sys/vm/max_map_count").map(|n| n.saturating_sub(4_096) / 4);
-    let threads = number_in("/proc/sys/kernel/threads-max").map(|n| n.saturating_sub(n / 10));
-    let tasks = number_in("/sys/fs/cgroup/pids.max").map(|n| n.saturating_sub(32));
-    let bounds = [
-        (Some(files), "the limit of open files"),
-        (mappings, "vm.max_map_count"),
-        (threads, "kernel.threads-max"),
-        (tasks, "the control group's pids.max"),
-    ];
-    let known = bounds
-        .into_iter()
-        .filter_map(|(most, name)| Some((most?, name)));
-    let (most, name) = known
-        .min_by_key(|&(most, _)| most)
-        .unwrap_or((files, "open files"));
-    (usize::try_from(most).unwrap_or(usize::MAX).max(1), name)
-}
-
-/// The number that a file of the system holds; `None` where there is none, as with `max`.
-fn number_in(path: &str) -> Option<u64> {
-    std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 /// What a person who starts the daemon at a terminal is told.

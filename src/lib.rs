@@ -53,6 +53,8 @@
 //! | [`server`] | sockets, threads, drivers, the mail log | all above | parse syntax, touch files |
 //! | [`config`] | TOML to settings | all above | be kept in a session |
 //! | [`daemon`], [`signals`], [`cli`] | assembly, start, stop | all above | hold logic |
+//! | [`capacity`] | how many sessions the system can carry | – | be asked twice |
+//! | [`logging`] | the log's queue and thread | – | hold anybody up |
 //!
 //! # The seam
 //!
@@ -130,10 +132,12 @@
 //! answers today.
 
 pub mod accounts;
+pub mod capacity;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod daemon;
+pub mod logging;
 pub mod mail;
 pub mod pop3;
 pub mod server;

@@ -14,6 +14,7 @@ use facteur::cli::Arguments;
 use facteur::clock::Clock;
 use facteur::config::{self, Config};
 use facteur::daemon::{self, Banner, Daemon, Sockets};
+use facteur::logging::Log;
 use facteur::server::WithSources;
 use facteur::signals;
 use facteur::store::{self, MessageStore};
@@ -39,27 +40,31 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.check {
         return Ok(writeln!(io::stdout(), "the configuration is valid")?);
     }
-    start_log(&config);
+    let log = Log::start(config.log_level.0)?;
+    let served = serve(&config);
+    log.flush();
+    served
+}
+
+/// Serves until a signal asks for the end.
+fn serve(config: &Config) -> Result<(), Failure> {
     let mut signals = signals::Receiver::new()?;
     let clock = Clock::system();
-    let sockets = Sockets::open(&config).map_err(Failure::Daemon)?;
+    let sockets = Sockets::open(config).map_err(Failure::Daemon)?;
     let settings = store::Settings {
         root: config.mail.clone(),
         hostname: config.hostname.0.as_str().to_owned(),
     };
     let store = Arc::new(MessageStore::open(settings, clock.clone()).map_err(Failure::Store)?);
-    let daemon = Daemon::start(&config, sockets, &store, &clock).map_err(Failure::Daemon)?;
+    let daemon = Daemon::start(config, sockets, &store, &clock).map_err(Failure::Daemon)?;
     let mail = std::path::absolute(&config.mail)?;
-    let mut stdout = io::stdout();
-    write!(
-        stdout,
-        "{}",
-        Banner {
-            daemon: &daemon,
-            mail: &mail
-        }
-    )?;
-    stdout.flush()?;
+    let banner = Banner {
+        daemon: &daemon,
+        mail: &mail,
+    };
+    if let Err(error) = write!(io::stdout(), "{banner}") {
+        log::warn!("cannot print where the daemon listens: {error}");
+    }
     log::info!("ready");
     let signal = signals.wait_for_stop();
     log::info!("{signal}: stopping");
@@ -68,13 +73,6 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         sessions => log::warn!("stopped with {sessions} sessions that did not end in time"),
     }
     Ok(())
-}
-
-fn start_log(config: &Config) {
-    env_logger::Builder::new()
-        .filter_level(config.log_level.0)
-        .format_target(false)
-        .init();
 }
 
 /// Why the program ends with a failure.

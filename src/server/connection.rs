@@ -8,6 +8,7 @@
 //! it. Long waits are made of slices, so that the socket's own timeout is set once and not for
 //! every line; only a wait shorter than a slice sets it anew.
 
+use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::Arc;
@@ -19,11 +20,13 @@ use crate::wire::{LfPolicy, LineBuffer, LineEnding, Scan};
 use super::limits;
 use super::registry::Ticket;
 
-/// What kept a line, or more content, from coming.
+/// What kept a line or more content from coming, or a reply from going.
 #[derive(Debug)]
 pub(super) enum Interruption {
     /// The client closed its side, or the connection broke with this error.
     Lost(Option<io::Error>),
+    /// The client does not read what it asked for.
+    NotReading,
     /// The command's deadline has passed.
     IdleTimeout,
     /// The content comes too slowly.
@@ -32,6 +35,23 @@ pub(super) enum Interruption {
     SessionTimeout,
     /// The daemon is stopping.
     ShuttingDown,
+    /// The store cannot give the rest of a message whose beginning is sent.
+    Unreadable,
+}
+
+impl fmt::Display for Interruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lost(Some(error)) => return write!(f, "connection lost: {error}"),
+            Self::Lost(None) => "client closed the connection",
+            Self::NotReading => "the client does not read",
+            Self::IdleTimeout => "no whole command in time",
+            Self::TooSlow => "the content came too slowly",
+            Self::SessionTimeout => "the session lasted too long",
+            Self::ShuttingDown => "the daemon is stopping",
+            Self::Unreadable => "a message could not be read to its end",
+        })
+    }
 }
 
 /// What was read: see [`LineBuffer::scan`].
@@ -49,14 +69,15 @@ pub(super) enum LineRead {
 
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct Timeouts {
     /// For one whole command.
     pub idle: Duration,
     /// For the whole session; `None` is no limit.
     pub session: Option<Duration>,
 }
 
-/// The octets of a content within the current slice of time.
+/// The octets of a content within the current slice of time. Clients on this machine are not held
+/// to it: a person who types a message at a terminal is slower than any network.
 #[derive(Debug)]
 pub(super) struct ContentRate {
     since: Instant,
@@ -100,6 +121,7 @@ pub(super) struct Connection {
     read_timeout: Duration,
     idle_timeout: Duration,
     session_deadline: Option<Instant>,
+    is_local: bool,
     first_octet_seen: bool,
 }
 
@@ -113,14 +135,16 @@ impl Connection {
         peer: IpAddr,
         ticket: Ticket,
         clock: Clock,
-        patience: Patience,
+        timeouts: Timeouts,
     ) -> io::Result<Self> {
-        let read_timeout = patience.idle.min(limits::WAIT_SLICE);
+        let read_timeout = timeouts.idle.min(limits::WAIT_SLICE);
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(read_timeout))?;
-        stream.set_write_timeout(Some(limits::WRITE_TIMEOUT))?;
-        let loopback = peer.to_canonical().is_loopback();
-        let lf_policy = if loopback {
+        // A blocked write looks at the clock no later than the session ends.
+        let write_timeout = timeouts.session.unwrap_or(limits::WRITE_TIMEOUT);
+        stream.set_write_timeout(Some(write_timeout.min(limits::WRITE_TIMEOUT)))?;
+        let is_local = peer.to_canonical().is_loopback();
+        let lf_policy = if is_local {
             LfPolicy::Accept
         } else {
             LfPolicy::Refuse
@@ -135,10 +159,11 @@ impl Connection {
             output: Vec::new(),
             read_octets: limits::READ_OCTETS_MIN,
             read_timeout,
-            idle_timeout: patience.idle,
-            session_deadline: patience
+            idle_timeout: timeouts.idle,
+            session_deadline: timeouts
                 .session
                 .and_then(|session| begin.checked_add(session)),
+            is_local,
             first_octet_seen: false,
         })
     }
@@ -173,11 +198,14 @@ impl Connection {
         self.input.consume(octets);
     }
 
-    /// Reads until a whole line of at most `octets_max` octets is there.
+    /// Reads until a whole line of at most `octets_max` octets is there. A stop and the end of the
+    /// session come before a line that is there already: a pipelined group must not outlast them.
     ///
     /// # Errors
     /// [`Interruption`]: tell the session.
     pub(super) fn read_line(&mut self, octets_max: usize) -> Result<LineRead, Interruption> {
+        self.check_session_deadline(self.clock.now())?;
+        self.check_draining()?;
         self.input.set_line_octets_max(octets_max);
         let mut deadline = None;
         loop {
@@ -191,15 +219,18 @@ impl Connection {
                 Scan::Incomplete => {}
             }
             self.flush()?;
-            let now = self.clock.now();
-            let deadline = *deadline.get_or_insert_with(|| now.checked_add(self.idle_timeout));
-            if !self.ticket.begin_wait() {
-                return Err(Interruption::ShuttingDown);
-            }
-            let waited = self.wait_for_command(deadline);
+            let deadline = *deadline.get_or_insert_with(|| self.idle_deadline());
+            self.ticket.begin_wait();
+            let waited = self.check_draining().and_then(|()| self.wait(deadline));
             self.ticket.end_wait();
+            // Looked at on both sides of the wait: see the registry.
+            self.check_draining()?;
             waited?;
         }
+    }
+
+    fn idle_deadline(&self) -> Option<Instant> {
+        self.clock.now().checked_add(self.idle_timeout)
     }
 
     /// SEC-13: whether the first octet of the connection is none that a command begins with.
@@ -213,11 +244,10 @@ impl Connection {
         }
     }
 
-    /// Waits for octets until `deadline` or the session's end.
-    fn wait_for_command(&mut self, deadline: Option<Instant>) -> Result<(), Interruption> {
-        if self.input.unread().is_empty() && self.read_octets > limits::KEEP_OCTETS_MAX {
+    /// Waits for octets until `deadline` or the session's end; tells how many came.
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<usize, Interruption> {
+        if self.input.unread().is_empty() && self.input.capacity() > limits::KEEP_OCTETS_MAX {
             self.input.release();
-            self.read_octets = limits::READ_OCTETS_MIN;
         }
         loop {
             let now = self.clock.now();
@@ -225,17 +255,12 @@ impl Connection {
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return Err(Interruption::IdleTimeout);
             }
-            let until = [deadline, self.session_deadline]
-                .into_iter()
-                .flatten()
-                .min();
+            let deadlines = [deadline, self.session_deadline];
+            let until = deadlines.into_iter().flatten().min();
             let left = until.map_or(limits::WAIT_SLICE, |until| until.duration_since(now));
             self.set_read_timeout(left.min(limits::WAIT_SLICE))?;
-            match self.read() {
-                Ok(Some(_)) => return Ok(()),
-                Ok(None) => {}
-                Err(_) if self.ticket.is_draining() => return Err(Interruption::ShuttingDown),
-                Err(lost) => return Err(lost),
+            if let Some(octets) = self.read()? {
+                return Ok(octets);
             }
         }
     }
@@ -245,23 +270,33 @@ impl Connection {
         ContentRate::begin(self.clock.now())
     }
 
-    /// Waits for more octets of a content.
+    /// Waits for more octets of a content, as long as for a whole command at most.
     ///
     /// # Errors
     /// [`Interruption`]: tell the session; nothing of the content may be kept.
     pub(super) fn read_content(&mut self, rate: &mut ContentRate) -> Result<(), Interruption> {
         self.flush()?;
-        loop {
-            let read = self.read()?;
-            let now = self.clock.now();
-            self.check_session_deadline(now)?;
-            let octets = read.map_or(0, |octets| u64::try_from(octets).unwrap_or(u64::MAX));
-            if !rate.keeps_pace(octets, now) {
-                return Err(Interruption::TooSlow);
+        let octets = match self.wait(self.idle_deadline()) {
+            Ok(octets) => u64::try_from(octets).unwrap_or(u64::MAX),
+            Err(Interruption::IdleTimeout) => return Err(Interruption::TooSlow),
+            Err(interruption) => {
+                // At the end of a stop the contents that are left are woken too.
+                self.check_draining()?;
+                return Err(interruption);
             }
-            if read.is_some() {
-                return Ok(());
-            }
+        };
+        if self.is_local || rate.keeps_pace(octets, self.clock.now()) {
+            Ok(())
+        } else {
+            Err(Interruption::TooSlow)
+        }
+    }
+
+    fn check_draining(&self) -> Result<(), Interruption> {
+        if self.ticket.is_draining() {
+            Err(Interruption::ShuttingDown)
+        } else {
+            Ok(())
         }
     }
 
@@ -292,10 +327,13 @@ impl Connection {
             Ok(0) => Err(Interruption::Lost(None)),
             Ok(octets) => {
                 self.input.filled(octets);
-                if octets == room {
-                    let larger = self.read_octets.saturating_mul(2);
-                    self.read_octets = larger.min(limits::READ_OCTETS_MAX);
-                }
+                // As large as the last read asks for: commands are short, contents may be long.
+                let next = if octets == room {
+                    self.read_octets.saturating_mul(2)
+                } else {
+                    octets.next_power_of_two()
+                };
+                self.read_octets = next.clamp(limits::READ_OCTETS_MIN, limits::READ_OCTETS_MAX);
                 Ok(Some(octets))
             }
             Err(error) if is_pause(error.kind()) => Ok(None),
@@ -318,28 +356,61 @@ impl Connection {
     /// Sends what is waiting.
     ///
     /// # Errors
-    /// [`Interruption::Lost`] when the client is gone or does not read.
+    /// [`Interruption::Lost`] when the client is gone, [`Interruption::NotReading`] when it does
+    /// not take what is sent.
     pub(super) fn flush(&mut self) -> Result<(), Interruption> {
         if self.output.is_empty() {
             return Ok(());
         }
-        let sent = (&*self.stream).write_all(&self.output);
+        let sent = self.write_all(&self.output);
         if self.output.capacity() > limits::KEEP_OCTETS_MAX {
             self.output = Vec::new();
         } else {
             self.output.clear();
         }
-        sent.map_err(|error| Interruption::Lost(Some(error)))
+        sent
     }
 
-    /// Sends what is waiting and closes, so that the last reply arrives: a socket closed over
-    /// unread octets would be reset, and the reply could be lost with it. So after `faulty`
-    /// sessions what the client still sends is read for a while and thrown away.
-    pub(super) fn close(&mut self, faulty: bool) {
-        if self.flush().is_err() || !faulty && self.input.unread().is_empty() {
-            return;
+    fn write_all(&self, mut octets: &[u8]) -> Result<(), Interruption> {
+        let mut deadline = None;
+        loop {
+            let written = match (&*self.stream).write(octets) {
+                Ok(written) => written,
+                Err(error) if error.kind() == ErrorKind::Interrupted => 0,
+                Err(error) if is_pause(error.kind()) => return Err(Interruption::NotReading),
+                Err(error) => return Err(Interruption::Lost(Some(error))),
+            };
+            octets = octets.get(written..).unwrap_or_default();
+            if octets.is_empty() {
+                return Ok(());
+            }
+            // Not all at once: the client reads more slowly than we write.
+            let now = self.clock.now();
+            let timeout = limits::WRITE_TIMEOUT;
+            let deadline = *deadline.get_or_insert_with(|| now.checked_add(timeout));
+            let deadlines = [deadline, self.session_deadline];
+            if deadlines
+                .into_iter()
+                .flatten()
+                .any(|deadline| deadline <= now)
+            {
+                return Err(Interruption::NotReading);
+            }
         }
-        if self.stream.shutdown(Shutdown::Write).is_err()
+    }
+
+    /// Sends what is waiting, before the connection closes.
+    pub(super) fn close(&mut self) {
+        // Nobody is left to tell when it does not go.
+        drop(self.flush());
+    }
+
+    /// Sends what is waiting and sees that it arrives, before the connection closes: a socket that
+    /// is closed over unread octets is reset, and the last reply could be lost with it. So what the
+    /// client still sends is read for a while and thrown away.
+    pub(super) fn close_lingering(&mut self) {
+        if self.flush().is_err()
+            || self.stream.shutdown(Shutdown::Write).is_err()
             || self.set_read_timeout(limits::LINGER_TIMEOUT).is_err()
         {
             return;

@@ -18,17 +18,18 @@ pub const WRITE_OCTETS_MAX: usize = 64 * 1_024;
 pub const CONTENT_OCTETS_MAX: usize = 64 * 1_024;
 
 /// Buffers larger than this are given back when their session waits for the next command.
-pub const KEEP_OCTETS_MAX: usize = 16 * 1_024;
+pub const KEEP_OCTETS_MAX: usize = READ_OCTETS_MIN;
 
 /// Longest single wait for octets from a client, and the time over which the rate of a content is
 /// averaged. A longer wait is made of several, so that the socket's timeout is set only once.
 pub const WAIT_SLICE: Duration = Duration::from_mins(1);
 
-/// Slowest content in octets per second, averaged over [`WAIT_SLICE`]: far below any modem, and a
-/// session that trickles cannot hold its thread for long.
+/// Slowest content in octets per second from another machine, averaged over [`WAIT_SLICE`]: far
+/// below any modem, and a session that trickles cannot hold its thread for long.
 pub const CONTENT_OCTETS_PER_SECOND_MIN: u64 = 500;
 
-/// Longest wait for a client that does not read what it asked for.
+/// Longest time in which a client may take what [`WRITE_OCTETS_MAX`] holds: one kibioctet a second
+/// is enough.
 pub const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Longest time that a closing connection waits for the client to close too. Without the wait the
@@ -41,6 +42,9 @@ pub const LINGER_OCTETS_MAX: usize = 1_024 * 1_024;
 
 /// How long sessions may go on after a stop was asked for, to end a content or an update.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the sessions that are left after [`DRAIN_TIMEOUT`] have to say that they end.
+pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Stack of a session's thread in octets: the deepest session uses a fraction of it, and thousands
 /// of threads must fit. Without optimisation frames are larger.

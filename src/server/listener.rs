@@ -18,7 +18,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::clock::Clock;
 
-use super::connection::{Connection, Patience};
+use super::connection::{Connection, Interruption, Timeouts};
 use super::limits;
 use super::maillog::{self, Service, SessionEnd, SessionId};
 use super::registry::{Refusal, Registry, Ticket};
@@ -74,7 +74,7 @@ pub struct Listener {
     /// What the sessions need.
     pub sessions: Sessions,
     /// How long clients may take.
-    pub patience: Patience,
+    pub timeouts: Timeouts,
     /// Who is connected.
     pub registry: Arc<Registry>,
     /// The time.
@@ -190,7 +190,7 @@ impl Listener {
             .stack_size(limits::STACK_OCTETS)
             .spawn(move || listener.serve(socket, peer, ticket, id));
         if let Err(error) = spawned {
-            maillog::accept_failed(self.service(), &error);
+            maillog::no_thread(id, &error);
             self.turn_away(&stream, peer, "No thread to serve you, try again later");
         }
     }
@@ -209,11 +209,17 @@ impl Listener {
     fn serve(&self, stream: Arc<TcpStream>, peer: SocketAddr, ticket: Ticket, id: SessionId) {
         maillog::session_began(id, peer.ip());
         let clock = self.clock.clone();
-        let end = match Connection::new(stream, peer.ip(), ticket, clock, self.patience) {
-            Ok(mut connection) => self.serve_guarded(&mut connection, id),
-            Err(error) => SessionEnd::Lost(Some(error)),
-        };
-        maillog::session_ended(id, peer.ip(), &end);
+        match Connection::new(stream, peer.ip(), ticket, clock, self.timeouts) {
+            Ok(mut connection) => {
+                let end = self.serve_guarded(&mut connection, id);
+                // While the connection holds the session's place: a stop waits for this line.
+                maillog::session_ended(id, peer.ip(), &end);
+            }
+            Err(error) => {
+                let end = SessionEnd::Broken(Interruption::Lost(Some(error)));
+                maillog::session_ended(id, peer.ip(), &end);
+            }
+        }
     }
 
     /// A panic is a broken invariant of ours: the session that met it is told and ends, all others
@@ -229,7 +235,7 @@ impl Listener {
             let output = connection.output();
             output.clear();
             self.sessions.render_unavailable(why, output);
-            connection.close(true);
+            connection.close_lingering();
             SessionEnd::Panicked
         })
     }

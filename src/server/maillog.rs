@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use crate::mail::{Envelope, MailboxName};
 
+use super::connection::Interruption;
 use super::intake::Delivered;
 
 /// Longest text of a client in the log, in octets (SEC-7).
@@ -34,13 +35,17 @@ impl fmt::Display for Service {
 /// How a session ended.
 #[derive(Debug)]
 pub(super) enum SessionEnd {
-    /// The session closed it; after a QUIT, or after a fault that was answered.
+    /// The client said QUIT.
+    Quit,
+    /// The session closed it.
     Closed {
-        /// The last reply, without its line ending.
+        /// The code or status indicator of what was said last; empty when nothing was.
         last: &'static str,
+        /// What made it close, where that was no line of the client.
+        why: Option<Interruption>,
     },
-    /// The client went away, or the connection broke.
-    Lost(Option<std::io::Error>),
+    /// It could not go on.
+    Broken(Interruption),
     /// A fault of the program: the thread panicked.
     Panicked,
 }
@@ -48,9 +53,21 @@ pub(super) enum SessionEnd {
 impl fmt::Display for SessionEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed { last } => write!(f, "closed after {last}"),
-            Self::Lost(None) => f.write_str("client closed the connection"),
-            Self::Lost(Some(error)) => write!(f, "connection lost: {error}"),
+            Self::Quit => f.write_str("quit"),
+            Self::Closed {
+                last: "",
+                why: None,
+            } => f.write_str("closed"),
+            Self::Closed { last, why: None } => write!(f, "closed with {last}"),
+            Self::Closed {
+                last: "",
+                why: Some(why),
+            } => write!(f, "closed: {why}"),
+            Self::Closed {
+                last,
+                why: Some(why),
+            } => write!(f, "closed with {last}: {why}"),
+            Self::Broken(why) => write!(f, "{why}"),
             Self::Panicked => f.write_str("internal error"),
         }
     }
@@ -99,7 +116,7 @@ pub(super) fn session_began(id: SessionId, peer: IpAddr) {
 pub(super) fn session_ended(id: SessionId, peer: IpAddr, end: &SessionEnd) {
     match end {
         SessionEnd::Panicked => log::error!("{id} ended client={peer}: {end}"),
-        SessionEnd::Closed { .. } | SessionEnd::Lost(_) => {
+        SessionEnd::Quit | SessionEnd::Closed { .. } | SessionEnd::Broken(_) => {
             log::info!("{id} ended client={peer}: {end}");
         }
     }
@@ -163,9 +180,14 @@ pub(super) fn turned_away(service: Service, peer: IpAddr, why: &str) {
     log::warn!("{service} client={peer} turned away: {why}");
 }
 
-/// A listener could not take a client.
+/// A listener could not take a client, and pauses.
 pub(super) fn accept_failed(service: Service, error: &std::io::Error) {
     log::error!("{service} cannot accept a connection, pausing: {error}");
+}
+
+/// A client could get no thread.
+pub(super) fn no_thread(id: SessionId, error: &std::io::Error) {
+    log::error!("{id} no thread for the session: {error}");
 }
 
 /// An error and all its sources, on one line.

@@ -14,7 +14,7 @@ pub mod pop3;
 mod registry;
 pub mod smtp;
 
-pub use connection::Patience;
+pub use connection::Timeouts;
 pub use listener::{Listener, Sessions, bind};
 pub use maillog::{Service, WithSources};
 pub use registry::{Caps, Registry};

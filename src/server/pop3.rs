@@ -38,14 +38,13 @@ pub(super) fn serve(connection: &mut Connection, id: SessionId, shared: &Shared)
         open: None,
     };
     let mut step = session.greet();
+    let mut why = None;
     loop {
-        let refused = step
-            .response
-            .as_ref()
-            .is_some_and(|response| !response.is_positive());
-        let sent = step
-            .response
-            .map_or(Ok(()), |response| driver.send(response));
+        let response_was = step.response.as_ref().map(Response::is_positive);
+        let sent = match step.response {
+            Some(response) => driver.send(response),
+            None => Ok(()),
+        };
         let done = sent.and_then(|()| match step.action {
             Action::ReadLine => driver.read_line(session.line_octets_max()).map(Some),
             Action::CheckPassword(credentials) => Ok(Some(driver.check_password(&credentials))),
@@ -60,18 +59,22 @@ pub(super) fn serve(connection: &mut Connection, id: SessionId, shared: &Shared)
         step = match done {
             Ok(Some(outcome)) => session.resume(outcome),
             Ok(None) => {
+                // The maildrop is free before the client knows that its session is over.
                 driver.maildrop = None;
-                driver.connection.close(refused);
-                return SessionEnd::Closed {
-                    last: if refused { "-ERR" } else { "+OK" },
+                return driver.close(response_was, why);
+            }
+            Err(interruption) => {
+                let outcome = match interruption {
+                    Interruption::IdleTimeout | Interruption::TooSlow => Outcome::IdleTimeout,
+                    Interruption::SessionTimeout => Outcome::SessionTimeout,
+                    Interruption::ShuttingDown => Outcome::ShuttingDown,
+                    Interruption::Lost(_) | Interruption::NotReading | Interruption::Unreadable => {
+                        return SessionEnd::Broken(interruption);
+                    }
                 };
+                why = Some(interruption);
+                session.resume(outcome)
             }
-            Err(Interruption::Lost(error)) => return SessionEnd::Lost(error),
-            Err(Interruption::IdleTimeout | Interruption::TooSlow) => {
-                session.resume(Outcome::IdleTimeout)
-            }
-            Err(Interruption::SessionTimeout) => session.resume(Outcome::SessionTimeout),
-            Err(Interruption::ShuttingDown) => session.resume(Outcome::ShuttingDown),
         };
     }
 }
@@ -94,6 +97,20 @@ struct OpenMessage {
 }
 
 impl Driver<'_> {
+    /// Ends the connection after a response that was positive, or negative, or was not given.
+    fn close(&mut self, positive: Option<bool>, why: Option<Interruption>) -> SessionEnd {
+        let last = match positive {
+            Some(true) => {
+                self.connection.close();
+                return SessionEnd::Quit;
+            }
+            Some(false) => "-ERR",
+            None => "",
+        };
+        self.connection.close_lingering();
+        SessionEnd::Closed { last, why }
+    }
+
     /// Appends a response to the output; a long one leaves in pieces.
     fn send(&mut self, mut response: Response) -> Result<(), Interruption> {
         while !response.render(self.connection.output(), limits::WRITE_OCTETS_MAX) {
@@ -234,7 +251,7 @@ impl Driver<'_> {
             open.filled = open.message.read(&mut open.buffer).map_err(|error| {
                 // Half of the message is with the client; nothing but the end can tell it so.
                 maillog::store_failed(self.id, &error);
-                Interruption::Lost(None)
+                Interruption::Unreadable
             })?;
         }
         encoder.finish(self.connection.output());

@@ -117,11 +117,13 @@ impl Registry {
     /// Ends the sessions that wait for a command; the others end at their next wait.
     pub fn stop(&self) {
         self.draining.store(true, Ordering::SeqCst);
-        let waiting = self.sessions.lock().waiting();
-        for stream in waiting {
-            // A session that has just ended needs no waking.
-            drop(stream.shutdown(Shutdown::Read));
-        }
+        let waiting = |open: &Open| open.waiting.load(Ordering::SeqCst);
+        wake(self.sessions.lock().streams(waiting));
+    }
+
+    /// Ends the sessions that are in the middle of a content too.
+    pub fn stop_all(&self) {
+        wake(self.sessions.lock().streams(|_| true));
     }
 
     /// Waits until no session is left, or until `deadline`; gives the number that is left.
@@ -136,11 +138,9 @@ impl Registry {
 }
 
 impl Sessions {
-    /// The sockets of the sessions that wait for a command.
-    fn waiting(&self) -> Vec<Arc<TcpStream>> {
-        let open = self.open.values();
-        let waiting = open.filter(|open| open.waiting.load(Ordering::SeqCst));
-        waiting.map(|open| Arc::clone(&open.stream)).collect()
+    fn streams(&self, wanted: impl Fn(&Open) -> bool) -> Vec<Arc<TcpStream>> {
+        let wanted = self.open.values().filter(|open| wanted(open));
+        wanted.map(|open| Arc::clone(&open.stream)).collect()
     }
 
     fn add(
@@ -163,14 +163,24 @@ impl Sessions {
         Ok(self.next_id)
     }
 
-    fn remove(&mut self, id: u64, peer: IpAddr) {
-        self.open.remove(&id);
+    /// Takes the session away. Dropping what this gives may close the socket, so it is left to be
+    /// done after the lock.
+    fn remove(&mut self, id: u64, peer: IpAddr) -> Option<Open> {
         if let Some(from_peer) = self.per_address.get_mut(&peer) {
             *from_peer = from_peer.saturating_sub(1);
             if *from_peer == 0 {
                 self.per_address.remove(&peer);
             }
         }
+        self.open.remove(&id)
+    }
+}
+
+/// Ends the reading side of `streams`: whoever waits there is woken.
+fn wake(streams: Vec<Arc<TcpStream>>) {
+    for stream in streams {
+        // A session that has just ended needs no waking.
+        drop(stream.shutdown(Shutdown::Read));
     }
 }
 
@@ -180,13 +190,15 @@ impl Ticket {
         self.id
     }
 
-    /// Says that the session waits for a command and may be ended; false when it is to end now.
+    /// Says that the session waits for a command and may be ended. It has to ask
+    /// [`Self::is_draining`] after this and again after [`Self::end_wait`].
     ///
-    /// Both sides write their flag before they read the other's, in one total order: either the
-    /// stop sees the waiting session, or the session sees the stop.
-    pub(super) fn begin_wait(&self) -> bool {
+    /// Each side writes its flag before it reads the other's, in one total order. So either the
+    /// session sees the stop before it waits, or the stop sees it waiting and wakes it. And a
+    /// session that sees no stop after its wait was not waiting when the stop looked, so that its
+    /// socket is not closed in the middle of what it does next.
+    pub(super) fn begin_wait(&self) {
         self.waiting.store(true, Ordering::SeqCst);
-        !self.registry.is_draining()
     }
 
     /// Says that the session is at work and is to be left alone.
@@ -203,11 +215,107 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut sessions = self.registry.sessions.lock();
-        sessions.remove(self.id, self.peer);
-        let empty = sessions.open.is_empty();
+        let open = sessions.remove(self.id, self.peer);
+        let is_empty = sessions.open.is_empty();
         drop(sessions);
-        if empty {
+        drop(open);
+        if is_empty {
             self.registry.emptied.notify_all();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    const CAPS: Caps = Caps {
+        total: 3,
+        per_loopback_address: 2,
+        per_address: 1,
+    };
+
+    fn registry() -> Arc<Registry> {
+        Arc::new(Registry::new(CAPS))
+    }
+
+    /// A socket for a session; nobody has to be at its other end.
+    fn stream() -> Arc<TcpStream> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap())
+    }
+
+    fn admit(registry: &Arc<Registry>, peer: &str) -> Result<Ticket, Refusal> {
+        registry.admit(peer.parse().unwrap(), &stream())
+    }
+
+    #[test]
+    fn caps_hold_in_all_and_for_each_address() {
+        let registry = registry();
+        let first = admit(&registry, "192.0.2.1").unwrap();
+        let refused = admit(&registry, "192.0.2.1").unwrap_err();
+        assert_eq!(refused, Refusal::TooManyFromAddress);
+        let _local = [admit(&registry, "127.0.0.1"), admit(&registry, "127.0.0.1")];
+        // A mapped address is the address that it stands for, and the total comes first.
+        let refused = admit(&registry, "::ffff:127.0.0.1").unwrap_err();
+        assert_eq!(refused, Refusal::TooMany);
+        drop(first);
+        let refused = admit(&registry, "::ffff:127.0.0.1").unwrap_err();
+        assert_eq!(refused, Refusal::TooManyFromAddress);
+        admit(&registry, "192.0.2.1").expect("its place was given back");
+    }
+
+    #[test]
+    fn a_place_is_given_back_and_leaves_nothing_behind() {
+        let registry = registry();
+        for _ in 0..10 {
+            drop(admit(&registry, "192.0.2.1").unwrap());
+        }
+        assert_eq!(registry.sessions.lock().open.len(), 0);
+        assert_eq!(registry.sessions.lock().per_address.len(), 0);
+    }
+
+    #[test]
+    fn a_stop_wakes_who_waits_and_leaves_who_works() {
+        use std::io::Read;
+        let registry = registry();
+        let (listener, mut peers) = (TcpListener::bind("127.0.0.1:0").unwrap(), Vec::new());
+        let mut session = || {
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            peers.push(listener.accept().unwrap().0);
+            let stream = Arc::new(stream);
+            let peer = [127, 0, 0, 1].into();
+            (registry.admit(peer, &stream).unwrap(), stream)
+        };
+        let ((waiting, waiting_stream), (working, working_stream)) = (session(), session());
+        waiting.begin_wait();
+        working.begin_wait();
+        working.end_wait();
+        registry.stop();
+        assert!(waiting.is_draining() && working.is_draining());
+        assert_eq!((&*waiting_stream).read(&mut [0]).unwrap(), 0, "woken");
+        working_stream.set_nonblocking(true).unwrap();
+        let undisturbed = (&*working_stream).read(&mut [0]).unwrap_err();
+        assert_eq!(undisturbed.kind(), std::io::ErrorKind::WouldBlock);
+        registry.stop_all();
+        assert_eq!(
+            (&*working_stream).read(&mut [0]).unwrap(),
+            0,
+            "woken at the end"
+        );
+        let refused = admit(&registry, "127.0.0.1").unwrap_err();
+        assert_eq!(refused, Refusal::ShuttingDown);
+    }
+
+    #[test]
+    fn waiting_for_the_end_tells_how_many_are_left() {
+        let registry = registry();
+        let ticket = admit(&registry, "127.0.0.1").unwrap();
+        let now = crate::clock::Clock::system().now();
+        assert_eq!(registry.wait_until_empty(now), 1);
+        drop(ticket);
+        assert_eq!(registry.wait_until_empty(now), 0);
     }
 }

@@ -16,7 +16,7 @@ use crate::smtp::{
 use crate::store::{self, MessageStore};
 use crate::wire::{ChunkDecoder, DotDecoder, Progress};
 
-use super::connection::{Connection, Interruption, LineRead};
+use super::connection::{Connection, ContentRate, Interruption, LineRead};
 use super::intake::{Intake, Refusal};
 use super::maillog::{self, SessionEnd, SessionId};
 
@@ -36,14 +36,17 @@ pub struct Shared {
 /// Serves one client until its session ends.
 pub(super) fn serve(connection: &mut Connection, id: SessionId, shared: &Shared) -> SessionEnd {
     let mut session = Session::new(Arc::clone(&shared.settings));
+    let rate = connection.content_rate();
     let mut driver = Driver {
         connection,
         id,
         shared,
         intake: None,
         chunks: None,
+        rate,
     };
     let mut step = session.greet();
+    let mut why = None;
     loop {
         if let Some(reply) = &step.reply {
             reply.render(session.is_extended(), driver.connection.output());
@@ -62,17 +65,29 @@ pub(super) fn serve(connection: &mut Connection, id: SessionId, shared: &Shared)
             Action::StartTls => Err(Interruption::Lost(None)),
             Action::Close => {
                 let last = step.reply.map_or("", |reply| reply.code());
-                driver.connection.close(last != "221");
-                return SessionEnd::Closed { last };
+                if last == "221" {
+                    driver.connection.close();
+                    return SessionEnd::Quit;
+                }
+                driver.connection.close_lingering();
+                return SessionEnd::Closed { last, why };
             }
         };
         step = match done {
             Ok(outcome) => session.resume(outcome),
-            Err(Interruption::Lost(error)) => return SessionEnd::Lost(error),
-            Err(Interruption::IdleTimeout) => session.resume(Outcome::IdleTimeout),
-            Err(Interruption::TooSlow) => session.resume(Outcome::ContentTooSlow),
-            Err(Interruption::SessionTimeout) => session.resume(Outcome::SessionTimeout),
-            Err(Interruption::ShuttingDown) => session.resume(Outcome::ShuttingDown),
+            Err(interruption) => {
+                let outcome = match interruption {
+                    Interruption::IdleTimeout => Outcome::IdleTimeout,
+                    Interruption::TooSlow => Outcome::ContentTooSlow,
+                    Interruption::SessionTimeout => Outcome::SessionTimeout,
+                    Interruption::ShuttingDown => Outcome::ShuttingDown,
+                    Interruption::Lost(_) | Interruption::NotReading | Interruption::Unreadable => {
+                        return SessionEnd::Broken(interruption);
+                    }
+                };
+                why = Some(interruption);
+                session.resume(outcome)
+            }
         };
     }
 }
@@ -85,6 +100,8 @@ struct Driver<'a> {
     intake: Option<Intake>,
     /// Goes on from chunk to chunk: a line ending may be split between two.
     chunks: Option<ChunkDecoder>,
+    /// Measures a whole message, not each of its chunks.
+    rate: ContentRate,
 }
 
 impl Driver<'_> {
@@ -158,6 +175,7 @@ impl Driver<'_> {
         trace::render(&envelope.reverse_path, &received, &mut head);
         self.intake = Some(Intake::new(delivery, envelope, head));
         self.chunks = Some(ChunkDecoder::new(self.connection.line_ending()));
+        self.rate = self.connection.content_rate();
         Outcome::DeliveryBegun
     }
 
@@ -182,10 +200,9 @@ impl Driver<'_> {
     ) -> Result<Outcome<'static>, Interruption> {
         let overrun = octets_max.map(|octets| octets.saturating_mul(OVERRUN_FACTOR));
         let mut decoder = DotDecoder::new(self.connection.line_ending());
-        let mut rate = self.connection.content_rate();
         loop {
             if self.connection.unread().is_empty() {
-                self.connection.read_content(&mut rate)?;
+                self.connection.read_content(&mut self.rate)?;
             }
             let input = self.connection.unread();
             let (consumed, progress) = intake.take(octets_max, |out| decoder.decode(input, out));
@@ -243,11 +260,10 @@ impl Driver<'_> {
 
     /// Gives the next `octets` octets to `take`, piece by piece.
     fn read_chunk(&mut self, octets: u64, mut take: impl FnMut(&[u8])) -> Result<(), Interruption> {
-        let mut rate = self.connection.content_rate();
         let mut left = octets;
         while left > 0 {
             if self.connection.unread().is_empty() {
-                self.connection.read_content(&mut rate)?;
+                self.connection.read_content(&mut self.rate)?;
             }
             let unread = self.connection.unread();
             let room = usize::try_from(left).unwrap_or(usize::MAX);

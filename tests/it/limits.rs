@@ -1,6 +1,6 @@
 //! Limits of time and size, with configured values that a test can reach.
 
-use crate::support::{Server, Service, dot_stuffed};
+use crate::support::{DEADLINE, Server, Service, dot_stuffed};
 
 const BOB: &str = "bob@example.com";
 
@@ -110,4 +110,44 @@ fn a_thousand_recipients_are_taken_and_the_next_is_asked_to_wait() {
         assert_eq!(contents, ["Subject: all\r\n\r\nbody\r\n"], "{number}");
     }
     assert_eq!(server.contents("user1000@example.com"), [""; 0]);
+}
+
+#[test]
+fn a_pipelined_group_does_not_outlast_the_session() {
+    const COMMANDS: usize = 5_000;
+    let server = Server::with("[limits]\nsession_seconds = 1\n");
+    server.deliver(BOB, &"a line of content\r\n".repeat(60_000));
+    let mut client = server.maildrop(BOB);
+    client.send("RETR 1\r\n".repeat(COMMANDS).as_bytes());
+    let mut messages = 0;
+    while client.line().starts_with("+OK") {
+        client.multi_line();
+        messages += 1;
+    }
+    assert!(
+        messages < COMMANDS,
+        "the session went on to the end of the group"
+    );
+    client.expect_end();
+}
+
+#[test]
+fn a_client_that_does_not_read_loses_its_session_and_frees_the_maildrop() {
+    let server = Server::with("[limits]\nsession_seconds = 1\n");
+    server.deliver(BOB, &"a line of content\r\n".repeat(1_000_000));
+    let mut lazy = server.maildrop(BOB);
+    lazy.say("RETR 1");
+    let begin = std::time::Instant::now();
+    loop {
+        let mut client = server.pop3_client();
+        client.say(&format!("USER {BOB}"));
+        client.expect_prefix("+OK");
+        client.say("PASS any");
+        let response = client.line();
+        if response.starts_with("+OK") {
+            break;
+        }
+        assert!(response.starts_with("-ERR [IN-USE]"), "{response}");
+        assert!(begin.elapsed() < DEADLINE, "the maildrop is still in use");
+    }
 }

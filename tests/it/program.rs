@@ -253,3 +253,39 @@ fn the_default_ports_are_the_documented_ones() {
         "{help}"
     );
 }
+
+/// A terminal that is paused, or a pipe that nobody reads, must not hold the mail up.
+#[test]
+fn a_log_that_nobody_reads_stops_neither_mail_nor_the_stop() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut program = Program::start_with_unread_log(directory.path());
+    // Far more lines than a pipe holds.
+    let mut client = program.smtp_client();
+    client.say("HELO test");
+    client.expect("250 Ok");
+    for _ in 0..2_000 {
+        client.transaction(&["bob@example.com"], "x\r\n");
+    }
+    client.say("QUIT");
+    client.expect("221 Fermeture connexion");
+    program.signal("TERM");
+    assert_eq!(program.wait(), Some(0));
+}
+
+#[test]
+fn a_closed_standard_output_is_no_reason_not_to_serve() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_facteur"))
+        .args(["--smtp", "127.0.0.1:0", "--pop3", "off", "--mail"])
+        .arg(directory.path().join("mail"))
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let log = std::io::BufReader::new(child.stderr.take().unwrap());
+    let ready = std::io::BufRead::lines(log).any(|line| line.unwrap().contains("] ready"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(ready);
+}

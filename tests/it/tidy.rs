@@ -26,9 +26,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "daemon",
         &[
             "mail", "wire", "clock", "smtp", "pop3", "accounts", "store", "server", "config",
+            "capacity",
         ],
     ),
     ("signals", &[]),
+    ("capacity", &[]),
+    ("logging", &[]),
     ("cli", &["config"]),
     ("testing", &["mail", "clock", "store"]),
 ];

@@ -47,32 +47,32 @@ const BANNER_LINES: usize = 6;
 impl Program {
     /// Starts the program with the mail in `directory`/mail, and waits until it is ready.
     pub(crate) fn start(directory: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_facteur"))
-            .args(["--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--mail"])
-            .arg(directory.join("mail"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = spawn(directory);
         let log = follow(child.stderr.take().unwrap());
+        let program = Self::with(child, log);
+        program.expect_log("ready");
+        program
+    }
+
+    /// Starts the program in the same way, but nobody reads its log.
+    pub(crate) fn start_with_unread_log(directory: &Path) -> Self {
+        let (_nobody, log) = channel();
+        Self::with(spawn(directory), log)
+    }
+
+    fn with(mut child: Child, log: Receiver<String>) -> Self {
         let output = BufReader::new(child.stdout.take().unwrap());
-        let banner: Vec<String> = output
-            .lines()
-            .take(BANNER_LINES)
-            .map(Result::unwrap)
-            .collect();
+        let lines = output.lines().take(BANNER_LINES);
+        let banner: Vec<String> = lines.map(Result::unwrap).collect();
         let address = |line: &str| line[5..].parse().unwrap();
         let (smtp, pop3) = (address(&banner[1]), address(&banner[2]));
-        let program = Self {
+        Self {
             child,
             log,
             banner,
             smtp,
             pop3,
-        };
-        program.expect_log("ready");
-        program
+        }
     }
 
     /// Waits for a log line that contains `text`.
@@ -151,6 +151,17 @@ impl Drop for Program {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+fn spawn(directory: &Path) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_facteur"))
+        .args(["--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--mail"])
+        .arg(directory.join("mail"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 fn follow(errors: ChildStderr) -> Receiver<String> {
