@@ -48,8 +48,8 @@ pub enum Error {
         /// The mailbox that cannot be.
         mailbox: MailboxName,
     },
-    /// The directory of the store cannot be made at the start. Make the one it is to lie in, or name
-    /// another.
+    /// The directory of the store cannot be made at the start. Make the one it is to lie in, or
+    /// name another.
     NoDirectory {
         /// The directory that is missing.
         path: PathBuf,
