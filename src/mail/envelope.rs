@@ -88,23 +88,17 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// One accepted recipient.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recipient {
-    /// The path as the client gave it.
-    pub forward_path: ForwardPath,
-    /// The mailbox that it leads to.
-    pub mailbox: MailboxName,
-}
-
 /// The envelope of one mail transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
     /// Where failure reports go.
     pub reverse_path: ReversePath,
-    /// The accepted recipients in the order of their RCPT commands; two of them may lead to the
-    /// same mailbox.
-    pub recipients: Vec<Recipient>,
+    /// The path of the first accepted recipient as the client gave it. Of the others nobody needs
+    /// the path, and a thousand of them take memory.
+    pub first_forward_path: Option<ForwardPath>,
+    /// The mailboxes of the accepted recipients in the order of their RCPT commands; one may be
+    /// there several times.
+    pub recipients: Vec<MailboxName>,
     /// What the client declared about the content.
     pub body: BodyType,
     /// How the message comes.

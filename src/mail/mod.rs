@@ -16,6 +16,6 @@ mod tests;
 
 pub use address::{Address, AddressError, Charset, Domain, parse_forward_path, parse_reverse_path};
 pub use credentials::{Credentials, Secret};
-pub use envelope::{BodyType, Envelope, ForwardPath, Protocol, Recipient, ReversePath};
+pub use envelope::{BodyType, Envelope, ForwardPath, Protocol, ReversePath};
 pub use mailbox::MailboxName;
 pub use message::{MessageSummary, UniqueId};

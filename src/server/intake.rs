@@ -4,7 +4,7 @@
 //! large, or the store failed) the delivery is dropped and what still comes is only counted: the
 //! client is heard to the end of its content, and nothing of it is kept.
 
-use crate::mail::{Envelope, MailboxName};
+use crate::mail::Envelope;
 use crate::store::{self, Delivery};
 
 use super::limits;
@@ -110,13 +110,9 @@ impl Intake {
         };
         let name = delivery.name().to_owned();
         let octets = delivery.octets();
-        let mailboxes: Vec<MailboxName> = self
-            .envelope
-            .recipients
-            .iter()
-            .map(|recipient| recipient.mailbox.clone())
-            .collect();
-        delivery.commit(&mailboxes).map_err(Refusal::Store)?;
+        delivery
+            .commit(&self.envelope.recipients)
+            .map_err(Refusal::Store)?;
         Ok(Delivered {
             name,
             octets,

@@ -138,8 +138,8 @@ struct Recipients<'a>(&'a Envelope);
 
 impl fmt::Display for Recipients<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(first) = self.0.recipients.first() {
-            write!(f, "to={}", Escaped(&first.forward_path.to_string()))?;
+        if let Some(first) = &self.0.first_forward_path {
+            write!(f, "to={}", Escaped(&first.to_string()))?;
         }
         match self.0.recipients.len().saturating_sub(1) {
             0 => Ok(()),

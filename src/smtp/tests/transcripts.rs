@@ -110,8 +110,7 @@ impl Driver {
             Action::CheckPassword(_) => Outcome::PasswordAccepted,
             Action::BeginDelivery(submission) => {
                 let Submission { envelope, .. } = &**submission;
-                let mailboxes = envelope.recipients.iter();
-                self.recipients = mailboxes.map(|to| to.mailbox.clone()).collect();
+                self.recipients.clone_from(&envelope.recipients);
                 self.chunks.clear();
                 Outcome::DeliveryBegun
             }

@@ -212,8 +212,8 @@ impl Replay {
     fn deliver(&mut self) -> ContentEnd {
         let submission = self.submission.take().unwrap();
         let mut names: Vec<String> = Vec::new();
-        for recipient in submission.envelope.recipients {
-            let name = recipient.mailbox.to_string();
+        for mailbox in submission.envelope.recipients {
+            let name = mailbox.to_string();
             if !names.contains(&name) {
                 names.push(name);
             }
