@@ -399,8 +399,12 @@ impl Connection {
         }
     }
 
-    /// Sends what is waiting, before the connection closes.
+    /// Sends what is waiting, before the connection closes as the client asked. A client that goes
+    /// on sending behind its QUIT may need more time to hear the answer.
     pub(super) fn close(&mut self) {
+        if !self.input.unread().is_empty() {
+            return self.close_lingering();
+        }
         // Nobody is left to tell when it does not go.
         drop(self.flush());
     }

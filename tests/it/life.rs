@@ -69,6 +69,7 @@ fn a_session_that_quits_is_closed_by_the_server() {
     let server = Server::start();
     let mut client = Client::connect(server.smtp);
     client.send(b"QUIT\r\nNOOP\r\n");
+    client.try_send(&b"NOOP\r\n".repeat(100_000));
     client.expect("220 localhost ESMTP facteur");
     client.expect("221 Fermeture connexion");
     client.expect_end();
