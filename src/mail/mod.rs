@@ -6,6 +6,7 @@
 mod address;
 mod credentials;
 mod envelope;
+mod foreign;
 mod mailbox;
 mod message;
 pub mod sasl;
@@ -17,5 +18,6 @@ mod tests;
 pub use address::{Address, AddressError, Charset, Domain, parse_forward_path, parse_reverse_path};
 pub use credentials::{Credentials, Secret};
 pub use envelope::{BodyType, Envelope, ForwardPath, Protocol, ReversePath};
+pub use foreign::is_foreign;
 pub use mailbox::MailboxName;
 pub use message::{MessageSummary, UniqueId};

@@ -12,27 +12,6 @@
 use super::listing::{MessageNumber, parse_decimal};
 use crate::mail::Secret;
 
-/// The first words of a request line of HTTP (RFC 9110 §9, RFC 9113 §3.4).
-const HTTP_METHODS: [&str; 10] = [
-    "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PRI", "PUT", "TRACE",
-];
-
-/// Whether `line`, the first one of a connection, shows that the client speaks another protocol:
-/// it is an HTTP request, or does not begin with a letter (SEC-13).
-///
-/// A browser can be made to send a body of someone else's choosing to any port; whatever follows
-/// such a line must not be executed.
-pub(super) fn is_foreign_protocol(line: &[u8]) -> bool {
-    let word = line
-        .split(|octet| *octet == b' ')
-        .next()
-        .unwrap_or_default();
-    !line.first().is_some_and(u8::is_ascii_alphabetic)
-        || HTTP_METHODS
-            .iter()
-            .any(|method| word.eq_ignore_ascii_case(method.as_bytes()))
-}
-
 /// The keyword of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
@@ -424,31 +403,6 @@ mod tests {
             (b"TOP x 1", SyntaxError::MessageNumber),
         ] {
             check(line, &Err(error));
-        }
-    }
-
-    #[test]
-    fn another_protocol_is_known_by_its_first_line() {
-        for (line, foreign) in [
-            (&b"GET / HTTP/1.1"[..], true),
-            (b"post /x HTTP/1.0", true),
-            (b"PRI * HTTP/2.0", true),
-            (b"OPTIONS", true),
-            (b"\x16\x03\x01", true),
-            (b"", true),
-            (b" USER bob", true),
-            (b"{\"method\":1}", true),
-            (b"USER bob", false),
-            (b"GETTING", false),
-            (b"quit", false),
-            (b"nonsense", false),
-        ] {
-            assert_eq!(
-                is_foreign_protocol(line),
-                foreign,
-                "{}",
-                line.escape_ascii()
-            );
         }
     }
 

@@ -144,6 +144,7 @@ fn client_addresses_are_literals() {
     }
 }
 
+/// SEC-7.
 #[test]
 fn client_names_are_made_harmless() {
     let long = "x".repeat(300);

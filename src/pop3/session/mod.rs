@@ -48,12 +48,11 @@ pub use self::step::{Action, Extent, Outcome, Settings, Step, Tls};
 use self::{sasl::Exchange, transaction::Retrieval};
 use super::{
     Command, Response, SyntaxError,
-    command::is_foreign_protocol,
     limits::{COMMAND_LINE_OCTETS_MAX, SASL_LINE_OCTETS_MAX},
     listing::Listing,
     response::Code,
 };
-use crate::mail::MessageSummary;
+use crate::mail::{MessageSummary, is_foreign};
 
 /// The life of one connection.
 #[derive(Debug)]
@@ -155,7 +154,7 @@ impl Session {
     pub fn resume(&mut self, outcome: Outcome<'_>) -> Step {
         if let Outcome::Line(line) = &outcome
             && mem::take(&mut self.at_first_line)
-            && is_foreign_protocol(line)
+            && is_foreign(line)
         {
             return self.resume(Outcome::ForeignProtocol);
         }

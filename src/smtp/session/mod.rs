@@ -42,7 +42,7 @@ mod transaction;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::mail::{Charset, Envelope, ForwardPath, Protocol};
+use crate::mail::{Charset, Envelope, ForwardPath, Protocol, is_foreign};
 
 use super::command::{Command, Context, SyntaxError};
 use super::limits;
@@ -405,20 +405,6 @@ impl Session {
             action: Action::Close,
         }
     }
-}
-
-/// SEC-13: whether the first line shows that the client speaks something else: an HTTP request, or
-/// anything that does not begin with a letter.
-fn is_foreign(line: &[u8]) -> bool {
-    const HTTP_VERBS: [&str; 10] = [
-        "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI",
-    ];
-    let verb = line
-        .split(|&octet| octet == b' ')
-        .next()
-        .unwrap_or_default();
-    !line.first().is_some_and(u8::is_ascii_alphabetic)
-        || HTTP_VERBS.iter().any(|http| verb == http.as_bytes())
 }
 
 #[cfg(test)]

@@ -579,7 +579,7 @@ fn the_first_line_shows_a_foreign_protocol() {
     for (text, foreign) in [
         ("EHLO client.example", false),
         ("GETA", false),
-        ("get / HTTP/1.1", false),
+        ("get / HTTP/1.1", true),
         ("POSTMASTER", false),
         ("GET / HTTP/1.1", true),
         ("HEAD", true),

@@ -9,9 +9,6 @@
     reason = "the numbers of a test are small"
 )]
 
-#[path = "../../../tests/transcripts/format.rs"]
-mod format;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -25,7 +22,7 @@ use crate::smtp::{
     Action, ContentEnd, Framing, Outcome, RecipientVerdict, Session, Settings, Step, Submission,
     Tls,
 };
-use format::Transcript;
+use crate::testing::format::{self, Transcript};
 
 /// Messages without trace headers, by the name of their mailbox.
 type Mailboxes = BTreeMap<String, Vec<Vec<u8>>>;
