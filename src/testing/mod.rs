@@ -6,5 +6,7 @@
 #![expect(clippy::arithmetic_side_effects, reason = "tests count small things")]
 
 pub(crate) mod disk;
+#[path = "../../tests/transcripts/format.rs"]
+pub(crate) mod format;
 pub(crate) mod model;
 pub(crate) mod rng;

@@ -1,23 +1,9 @@
 //! Replays `tests/transcripts/pop3/*.txt` against the session, without a socket.
 //!
-//! Each file shows one behaviour and is named after it. Its lines:
+//! Their form is described in `tests/transcripts/format.rs`.
 //!
-//! ```text
-//! # comment
-//! @lf                     first: the client ends its lines with LF instead of CRLF
-//! M: bob@example.com      a message of that mailbox; its content follows, lines ending in CRLF,
-//! | Subject: hi           each behind "| " (an empty one "|" alone), dot-stuffed as on the wire,
-//! |                       up to the first line that does not begin with "|"
-//! S: +OK                  the server sends exactly this line
-//! S~ +OK                  the server sends a line that begins so
-//! C: NOOP                 the client sends this line
-//! R: 4e 4f 0d             the client sends these octets
-//! X:                      the server closes the connection
-//! E:                      the client ends its side
-//! ```
-//!
-//! Nothing is trimmed: a space at the end of a line belongs to it. Any password opens a mailbox; a
-//! user name without a domain stands for the one mailbox with that local part.
+//! Any password opens a mailbox; a user name without a domain stands for the one mailbox with that
+//! local part.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -30,60 +16,19 @@ use super::{Action, Extent, Outcome, Session, Settings, Step, Tls};
 use crate::{
     mail::{MessageSummary, UniqueId, trace},
     pop3::limits::{ERRORS_MAX, PASSWORD_FAILURES_MAX},
+    testing::format::{self, Message, Transcript},
 };
 
-enum Directive {
-    Server(String),
-    ServerBegins(String),
-    Client(Vec<u8>),
-    ServerCloses,
-    ClientEnds,
-}
-
-#[derive(Default)]
-struct Transcript {
-    mail: Vec<(String, Vec<Vec<u8>>)>,
-    directives: Vec<(usize, Directive)>,
-}
-
-fn parse(text: &str) -> Transcript {
-    let mut transcript = Transcript::default();
-    let mut ending = "\r\n";
-    for (index, line) in text.lines().enumerate() {
-        let (mark, rest) = line.split_at_checked(2).unwrap_or((line, ""));
-        let rest = rest.strip_prefix(' ').unwrap_or(rest);
-        let directive = match mark {
-            "" | "# " | "#" => continue,
-            "@l" if line == "@lf" => {
-                ending = "\n";
-                continue;
-            }
-            "M:" => {
-                transcript.mail.push((rest.to_owned(), Vec::new()));
-                continue;
-            }
-            "| " | "|" => {
-                let line = line.get(2..).unwrap_or("");
-                let line = line.strip_prefix('.').unwrap_or(line);
-                let (_, content) = transcript.mail.last_mut().expect("content without mailbox");
-                content.push(line.as_bytes().to_vec());
-                continue;
-            }
-            "S:" => Directive::Server(rest.to_owned()),
-            "S~" => Directive::ServerBegins(rest.to_owned()),
-            "C:" => Directive::Client(format!("{rest}{ending}").into_bytes()),
-            "R:" => Directive::Client(
-                rest.split(' ')
-                    .map(|hex| u8::from_str_radix(hex, 16).unwrap())
-                    .collect(),
-            ),
-            "X:" => Directive::ServerCloses,
-            "E:" => Directive::ClientEnds,
-            _ => panic!("line {}: {line:?} is no directive", index + 1),
-        };
-        transcript.directives.push((index + 1, directive));
-    }
-    transcript
+/// The lines of a message, without their endings.
+fn lines_of(message: &Message) -> Vec<Vec<u8>> {
+    let content = message
+        .content
+        .strip_suffix(b"\n")
+        .unwrap_or(&message.content);
+    content
+        .split(|octet| *octet == b'\n')
+        .map(<[u8]>::to_vec)
+        .collect()
 }
 
 /// A naive driver: line reader, mailboxes and socket in one.
@@ -259,25 +204,25 @@ impl Driver {
 }
 
 fn replay(path: &Path) {
-    let transcript = parse(&fs::read_to_string(path).unwrap());
-    let mut driver = Driver::new(transcript.mail);
-    for (number, directive) in transcript.directives {
+    let transcript = Transcript::parse(&fs::read_to_string(path).unwrap());
+    let transcript = transcript.unwrap_or_else(|why| panic!("{}: {why}", path.display()));
+    let mail = transcript.before.iter();
+    let mail = mail.map(|message| (message.mailbox.clone(), lines_of(message)));
+    let mut driver = Driver::new(mail.collect());
+    for (number, step) in transcript.steps {
         let place = format!("{}:{number}", path.display());
-        match directive {
-            Directive::Server(line) => {
+        match step {
+            format::Step::Line(line) => {
                 assert_eq!(driver.next_output_line(), Some(line), "{place}");
             }
-            Directive::ServerBegins(prefix) => {
+            format::Step::LineStart(start) | format::Step::Reply(start) => {
                 let line = driver.next_output_line();
-                assert!(
-                    line.as_deref()
-                        .is_some_and(|line| line.starts_with(&prefix)),
-                    "{place}: {line:?}"
-                );
+                let begins_so = line.as_deref().is_some_and(|line| line.starts_with(&start));
+                assert!(begins_so, "{place}: {line:?}");
             }
-            Directive::Client(octets) => driver.receive(&octets),
-            Directive::ServerCloses => assert!(driver.closed, "{place}: not closed"),
-            Directive::ClientEnds => {
+            format::Step::Send(octets) => driver.receive(&octets),
+            format::Step::ServerCloses => assert!(driver.closed, "{place}: not closed"),
+            format::Step::ClientEnds => {
                 if !driver.closed {
                     let step = driver.session.resume(Outcome::ConnectionLost);
                     assert_eq!(step.action, Action::Close, "{place}");
