@@ -77,8 +77,8 @@ impl Arguments {
             Some(path) => Config::read(path)?,
             None => Config::default(),
         };
-        override_listeners(&mut config.smtp, &self.smtp);
-        override_listeners(&mut config.pop3, &self.pop3);
+        override_listeners("--smtp", &mut config.smtp, &self.smtp)?;
+        override_listeners("--pop3", &mut config.pop3, &self.pop3)?;
         if let Some(mail) = &self.mail {
             config.mail.clone_from(mail);
         }
@@ -90,17 +90,37 @@ impl Arguments {
     }
 }
 
-/// `off` clears what was said before it, in the file or on the command line.
-fn override_listeners(listeners: &mut Vec<Listen>, typed: &[ListenOrOff]) {
-    if !typed.is_empty() {
-        listeners.clear();
-    }
-    for value in typed {
-        match value {
-            ListenOrOff::Listen(listen) => listeners.push(*listen),
-            ListenOrOff::Off => listeners.clear(),
+/// What was typed takes the place of what the file says.
+fn override_listeners(
+    flag: &'static str,
+    listeners: &mut Vec<Listen>,
+    typed: &[ListenOrOff],
+) -> Result<(), config::Error> {
+    match typed {
+        [] => {}
+        [ListenOrOff::Off] => listeners.clear(),
+        several => {
+            listeners.clear();
+            for value in several {
+                match value {
+                    ListenOrOff::Listen(listen) => listeners.push(*listen),
+                    ListenOrOff::Off => return Err(config::Error::OffAndOn { flag }),
+                }
+            }
         }
     }
+    Ok(())
+}
+
+/// What is wrong with a command line, in one line.
+pub fn usage_error(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim);
+    // The first paragraph tells what is wrong; the rest repeats the usage.
+    let first: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
+    let reason = first.join(" ");
+    let reason = reason.strip_prefix("error: ").unwrap_or(&reason);
+    format!("{reason} (--help shows what can be said)")
 }
 
 #[cfg(test)]
@@ -139,6 +159,7 @@ mod tests {
         assert!(typed.pop3.is_empty());
     }
 
+    /// SEC-14.
     #[test]
     fn an_address_that_others_can_reach_is_refused() {
         for address in [
@@ -151,6 +172,42 @@ mod tests {
         ] {
             let arguments = ["facteur", "--smtp", address];
             assert!(Arguments::try_parse_from(arguments).is_err(), "{address}");
+        }
+    }
+
+    #[test]
+    fn off_and_an_address_contradict_each_other() {
+        for typed in [
+            ["off", "127.0.0.1:0"],
+            ["127.0.0.1:0", "off"],
+            ["off", "off"],
+        ] {
+            let arguments = ["facteur", "--smtp", typed[0], "--smtp", typed[1]];
+            let arguments = Arguments::try_parse_from(arguments).unwrap();
+            let error = arguments.configuration().unwrap_err();
+            assert!(
+                matches!(error, config::Error::OffAndOn { flag: "--smtp" }),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_usage_error_is_one_line() {
+        for arguments in [
+            &["facteur", "--smtp", "0.0.0.0:25"][..],
+            &["facteur", "--bogus"],
+            &["facteur", "--smpt", "off"],
+            &["facteur", "--log-level", "loud"],
+            &["facteur", "--mail"],
+            &["facteur", "surplus"],
+        ] {
+            let error = Arguments::try_parse_from(arguments).unwrap_err();
+            let text = usage_error(&error);
+            assert_eq!(text.lines().count(), 1, "{text}");
+            let value = arguments.last().unwrap().trim_start_matches("--");
+            assert!(text.contains(value) || text.contains("--smpt"), "{text}");
+            assert!(!text.starts_with("error"), "{text}");
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 
-use facteur::cli::Arguments;
+use facteur::cli::{Arguments, usage_error};
 use facteur::clock::Clock;
 use facteur::config::{self, Config};
 use facteur::daemon::{self, Banner, Daemon, Sockets};
@@ -20,19 +20,31 @@ use facteur::signals;
 use facteur::store::{self, MessageStore};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(wrong) if wrong.use_stderr() => {
+            complain(&usage_error(&wrong));
+            return ExitCode::from(2);
+        }
+        // --help and --version.
+        Err(answer) => {
+            return answer
+                .print()
+                .map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+        }
+    };
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Standard error is all there is to tell it; when it is closed, the code says enough.
-            drop(writeln!(
-                io::stderr(),
-                "facteur: {}",
-                WithSources(failure.error())
-            ));
+            complain(&WithSources(failure.error()).to_string());
             failure.code()
         }
     }
+}
+
+/// Says why the program ends. When standard error is closed, the exit code has to say enough.
+fn complain(reason: &str) {
+    drop(writeln!(io::stderr(), "facteur: {reason}"));
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {

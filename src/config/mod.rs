@@ -396,6 +396,11 @@ pub enum Error {
     },
     /// Nothing listens.
     NoListener,
+    /// A flag says both that nothing listens and where: leave one of the two.
+    OffAndOn {
+        /// The flag.
+        flag: &'static str,
+    },
 }
 
 impl fmt::Display for Error {
@@ -418,6 +423,12 @@ impl fmt::Display for Error {
             } => {
                 write!(f, "{}:{line}: {reason}", path.display())
             }
+            Self::OffAndOn { flag } => {
+                write!(
+                    f,
+                    "{flag} off stands beside another {flag}: leave one of the two"
+                )
+            }
             Self::NoListener => f.write_str("smtp and pop3 are both off: nothing to serve"),
         }
     }
@@ -427,7 +438,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Read { source, .. } => Some(source),
-            Self::Value { .. } | Self::NoListener => None,
+            Self::Value { .. } | Self::NoListener | Self::OffAndOn { .. } => None,
         }
     }
 }

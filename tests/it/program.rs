@@ -51,6 +51,7 @@ fn a_terminal_that_closes_does_not_stop_it() {
     assert_eq!(program.wait(), Some(0));
 }
 
+/// I11.
 #[test]
 fn a_second_daemon_on_the_same_store_ends_with_status_75() {
     let directory = tempfile::tempdir().unwrap();
@@ -99,6 +100,7 @@ fn a_port_in_use_is_one_clear_line_and_status_1() {
     assert!(!mail.exists(), "nothing is made when the port is taken");
 }
 
+/// SEC-6.
 #[test]
 fn a_mail_directory_that_others_can_write_is_refused() {
     use std::os::unix::fs::PermissionsExt;
@@ -200,6 +202,8 @@ fn usage_errors_end_with_status_2() {
     ] {
         let ended = run(&arguments);
         assert_eq!(ended.status, Some(2), "{arguments:?}: {}", ended.errors);
+        assert_eq!(ended.errors.lines().count(), 1, "{}", ended.errors);
+        assert!(ended.errors.starts_with("facteur: "), "{}", ended.errors);
     }
 }
 
