@@ -210,6 +210,7 @@ impl fmt::Display for WithSources<'_> {
 mod tests {
     use super::*;
 
+    /// SEC-7.
     #[test]
     fn text_of_a_client_is_escaped_and_cut() {
         for (text, expected) in [

@@ -14,7 +14,18 @@ pub mod pop3;
 mod registry;
 pub mod smtp;
 
+use crate::mail::MailboxName;
+use crate::store::{Error, MessageStore};
+
 pub use connection::Timeouts;
 pub use listener::{Listener, Sessions, bind};
 pub use maillog::{Service, WithSources};
 pub use registry::{Caps, Registry};
+
+/// Whether there is a mailbox of that name. One whose name is too long for a directory is none.
+fn exists(store: &MessageStore, mailbox: &MailboxName) -> Result<bool, Error> {
+    match store.has_mailbox(mailbox) {
+        Err(Error::NameTooLong { .. }) => Ok(false),
+        found => found,
+    }
+}

@@ -51,7 +51,7 @@ pub(super) fn serve(connection: &mut Connection, id: SessionId, shared: &Shared)
             Action::OpenMaildrop => Ok(Some(driver.open_maildrop())),
             Action::OpenMessage(number) => Ok(Some(driver.open_message(number))),
             Action::SendContent(extent) => driver.send_content(extent).map(Some),
-            Action::RemoveMarked(numbers) => Ok(Some(driver.remove(&numbers))),
+            Action::RemoveMarked(numbers) => driver.remove(&numbers).map(Some),
             // No certificate can be configured, so no session offers TLS and none comes here.
             Action::StartTls => Ok(Some(Outcome::TlsUnavailable)),
             Action::Close => Ok(None),
@@ -165,17 +165,12 @@ impl Driver<'_> {
     }
 
     fn mailbox_of(&self, path: &ForwardPath) -> Result<Found, store::Error> {
-        let store = &self.shared.store;
-        Ok(
-            match self
-                .shared
-                .accounts
-                .resolve(path, |mailbox| store.has_mailbox(mailbox))?
-            {
-                Resolution::Mailbox(mailbox) => Found::Mailbox(mailbox),
-                Resolution::NotLocal | Resolution::Unknown => Found::Nobody,
-            },
-        )
+        let accounts = &self.shared.accounts;
+        let exists = |mailbox: &MailboxName| super::exists(&self.shared.store, mailbox);
+        Ok(match accounts.resolve(path, exists)? {
+            Resolution::Mailbox(mailbox) => Found::Mailbox(mailbox),
+            Resolution::NotLocal | Resolution::Unknown => Found::Nobody,
+        })
     }
 
     fn only_mailbox_with(&self, local_part: &str) -> Result<Found, store::Error> {
@@ -197,7 +192,11 @@ impl Driver<'_> {
                 self.maildrop = Some(maildrop);
                 Outcome::MaildropOpened(messages)
             }
-            Err(store::Error::InUse { .. }) => Outcome::MaildropInUse,
+            Err(store::Error::InUse { .. }) => {
+                let (peer, user) = (self.connection.peer(), mailbox.to_string());
+                maillog::login_refused(self.id, peer, &user, "the maildrop is in use");
+                Outcome::MaildropInUse
+            }
             Err(error) => {
                 maillog::store_failed(self.id, &error);
                 Outcome::MaildropFailed {
@@ -258,12 +257,15 @@ impl Driver<'_> {
         Ok(Outcome::ContentSent)
     }
 
-    fn remove(&self, numbers: &[MessageNumber]) -> Outcome<'static> {
+    /// Removes messages, after all that was asked for before is on its way: a client that pipelines
+    /// RETR, DELE and QUIT and breaks down must not lose what it never got.
+    fn remove(&mut self, numbers: &[MessageNumber]) -> Result<Outcome<'static>, Interruption> {
+        self.connection.flush()?;
         let Some(maildrop) = &self.maildrop else {
-            return Outcome::RemoveFailed;
+            return Ok(Outcome::RemoveFailed);
         };
         let positions: Vec<usize> = numbers.iter().map(|number| number.position()).collect();
-        match maildrop.remove(&positions) {
+        Ok(match maildrop.remove(&positions) {
             Ok(()) => {
                 maillog::removed(self.id, self.connection.peer(), positions.len());
                 Outcome::Removed
@@ -272,7 +274,7 @@ impl Driver<'_> {
                 maillog::store_failed(self.id, &error);
                 Outcome::RemoveFailed
             }
-        }
+        })
     }
 }
 

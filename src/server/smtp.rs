@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::accounts::{Accounts, Resolution, Verdict};
 use crate::clock::Clock;
-use crate::mail::{Credentials, ForwardPath, trace};
+use crate::mail::{Credentials, ForwardPath, MailboxName, trace};
 use crate::smtp::limits::OVERRUN_FACTOR;
 use crate::smtp::{
     Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Session, Settings,
@@ -117,17 +117,13 @@ impl Driver<'_> {
 
     fn look_up(&self, path: &ForwardPath) -> Outcome<'static> {
         let store = &self.shared.store;
-        let resolution = self
-            .shared
-            .accounts
-            .resolve(path, |mailbox| store.has_mailbox(mailbox));
+        let exists = |mailbox: &MailboxName| super::exists(store, mailbox);
+        let resolution = self.shared.accounts.resolve(path, exists);
         Outcome::Recipient(match resolution {
             Ok(Resolution::Mailbox(mailbox)) if store.check_name(&mailbox).is_ok() => {
                 RecipientVerdict::Accepted(mailbox)
             }
-            Ok(Resolution::Mailbox(_)) | Err(store::Error::NameTooLong { .. }) => {
-                RecipientVerdict::NameTooLong
-            }
+            Ok(Resolution::Mailbox(_)) => RecipientVerdict::NameTooLong,
             Ok(Resolution::NotLocal) => RecipientVerdict::NotLocal,
             Ok(Resolution::Unknown) => RecipientVerdict::Unknown,
             Err(error) => {

@@ -2,13 +2,13 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 
 use facteur::store::{Entry, File, Fs, Metadata, RealFs};
 use parking_lot::Mutex;
 
-use crate::support::{Client, Server, Service, dot_stuffed};
+use crate::support::{Client, DEADLINE, Server, Service, dot_stuffed};
 
 const BOB: &str = "bob@example.com";
 const ENOSPC: i32 = 28;
@@ -36,6 +36,8 @@ enum Operation {
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     Error(i32),
+    /// The operation waits for the test twice: to say that it is there, and to go on.
+    Meet,
     Panic,
 }
 
@@ -44,6 +46,17 @@ enum Fault {
 struct Switch {
     fault: Mutex<Option<(Operation, Fault)>>,
     met: AtomicUsize,
+    meeting: Meeting,
+}
+
+/// Where the test and the operation meet.
+#[derive(Debug)]
+struct Meeting(Barrier);
+
+impl Default for Meeting {
+    fn default() -> Self {
+        Self(Barrier::new(2))
+    }
 }
 
 impl Switch {
@@ -68,6 +81,11 @@ impl Switch {
                 self.met.fetch_add(1, Ordering::SeqCst);
                 match fault {
                     Fault::Error(errno) => Err(io::Error::from_raw_os_error(errno)),
+                    Fault::Meet => {
+                        self.meeting.0.wait();
+                        self.meeting.0.wait();
+                        Ok(())
+                    }
                     Fault::Panic => panic!("a planted panic"),
                 }
             }
@@ -341,4 +359,35 @@ fn a_panic_ends_one_session_only() {
         ["one\r\n", "two\r\n"],
         "the maildrop is free again"
     );
+}
+
+/// A client that pipelines RETR, DELE and QUIT and breaks down before anything reached it keeps
+/// its message (I3).
+#[test]
+fn nothing_is_removed_before_what_was_asked_for_is_sent() {
+    let (server, switch) = server();
+    server.deliver(BOB, "one\r\n");
+    let mut client = server.maildrop(BOB);
+    switch.set(Operation::Open, Fault::Meet);
+    client.send(b"RETR 1\r\nDELE 1\r\nQUIT\r\n");
+    switch.meeting.0.wait();
+    let reset = Some(std::time::Duration::ZERO);
+    socket2::SockRef::from(client.socket())
+        .set_linger(reset)
+        .unwrap();
+    drop(client);
+    switch.meeting.0.wait();
+    switch.mend();
+    let begin = std::time::Instant::now();
+    while begin.elapsed() < DEADLINE {
+        let mut client = server.pop3_client();
+        client.say(&format!("USER {BOB}"));
+        client.expect_prefix("+OK");
+        client.say("PASS any");
+        if client.line().starts_with("+OK") {
+            assert_eq!(client.count(), 1, "the message is still there");
+            return;
+        }
+    }
+    panic!("the maildrop is still in use");
 }
