@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::support::{Client, Service, program::Program};
 
+/// I1 and I5.
 #[test]
 fn a_kill_right_after_250_loses_nothing() {
     let directory = tempfile::tempdir().unwrap();
@@ -37,6 +38,7 @@ fn a_kill_right_after_250_loses_nothing() {
     }
 }
 
+/// I2 and I3.
 #[test]
 fn a_kill_before_quit_deletes_nothing_and_after_it_brings_nothing_back() {
     let directory = tempfile::tempdir().unwrap();
@@ -64,6 +66,7 @@ fn a_kill_before_quit_deletes_nothing_and_after_it_brings_nothing_back() {
     );
 }
 
+/// I6.
 #[test]
 fn unique_ids_outlive_a_kill() {
     let directory = tempfile::tempdir().unwrap();

@@ -16,6 +16,7 @@ fn in_content(server: &Server) -> Client {
     client
 }
 
+/// SEC-13.
 #[test]
 fn an_http_request_is_turned_away_at_both_ports() {
     let server = Server::start();
@@ -30,6 +31,7 @@ fn an_http_request_is_turned_away_at_both_ports() {
     pop3.expect_end();
 }
 
+/// SEC-13.
 #[test]
 fn a_tls_hello_is_turned_away_before_its_line_ends() {
     let server = Server::start();
@@ -183,6 +185,7 @@ fn drain(server: &Server) {
     client.expect_end();
 }
 
+/// SEC-8.
 #[test]
 fn a_command_line_of_fifty_mebioctets_is_refused_and_forgotten() {
     let server = Server::start();
@@ -199,6 +202,7 @@ fn a_command_line_of_fifty_mebioctets_is_refused_and_forgotten() {
     client.expect("250 Ok");
 }
 
+/// SEC-8.
 #[test]
 fn errors_are_counted_and_end_the_session() {
     let server = Server::with("[limits]\nerrors = 3\n");
@@ -212,6 +216,7 @@ fn errors_are_counted_and_end_the_session() {
     client.expect_end();
 }
 
+/// SEC-5, I12.
 #[test]
 fn names_from_hell_stay_within_the_store() {
     let server = Server::start();
@@ -256,6 +261,7 @@ fn names_from_hell_stay_within_the_store() {
     assert_eq!(outside.len(), 1, "nothing beside the store: {outside:?}");
 }
 
+/// SEC-8.
 #[test]
 fn a_crowd_from_one_address_is_told_to_wait() {
     let server = Server::with("[limits]\nconnections_per_address = 3\n");

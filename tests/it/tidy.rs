@@ -194,6 +194,29 @@ fn only_the_file_system_of_the_store_touches_files() {
     }
 }
 
+/// SEC-4 and SEC-10: no program is started, no connection opened, no MIME looked into.
+#[test]
+fn nothing_starts_a_program_connects_or_parses_mime() {
+    for (path, text) in source_files("src") {
+        let is_test =
+            path.ends_with("tests.rs") || path.components().any(|c| c.as_os_str() == "tests");
+        let code = code(&text);
+        let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        for word in [
+            "process::Command",
+            "TcpStream::connect",
+            "Content-Type",
+            "multipart",
+        ] {
+            assert!(
+                is_test || !code.contains(word),
+                "{}: {word}",
+                path.display()
+            );
+        }
+    }
+}
+
 #[test]
 fn every_file_begins_with_its_purpose_and_keeps_the_style() {
     let mut faults = Vec::new();
