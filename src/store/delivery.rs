@@ -82,6 +82,16 @@ enum Step {
 impl Delivery {
     /// Begins a delivery of `declared_octets`, 0 when that is not known.
     pub(super) fn begin(shared: &Arc<Shared>, declared_octets: u64) -> Result<Self, Error> {
+        match Self::begin_in_spool(shared, declared_octets) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                shared.settle_anew()?;
+                Self::begin_in_spool(shared, declared_octets)
+            }
+            begun => begun,
+        }
+    }
+
+    fn begin_in_spool(shared: &Arc<Shared>, declared_octets: u64) -> Result<Self, Error> {
         let free = shared
             .fs
             .free_octets(&shared.spool)

@@ -105,16 +105,7 @@ impl MessageStore {
         let Settings { root, hostname } = settings;
         // Without a slash at the end, which would follow a symbolic link.
         let root: PathBuf = root.components().collect();
-        let own = root.join(".facteur");
-        let spool = own.join("tmp");
-        prepare(&*fs, &root, root.parent().unwrap_or(&root))?;
-        prepare(&*fs, &own, &root)?;
-        let lock_path = own.join("store.lock");
-        let lock = fs
-            .lock(&lock_path)
-            .map_err(Error::io("lock", &lock_path))?
-            .ok_or(Error::StoreInUse { path: lock_path })?;
-        prepare(&*fs, &spool, &own)?;
+        let (spool, lock) = settle(&*fs, &root)?;
         clean(&*fs, &spool)?;
         let nonce = getrandom::u64().map_err(|error| {
             Error::io("draw a random number for names in", &root)(io::Error::other(error))
@@ -129,7 +120,7 @@ impl MessageStore {
                 nonce,
                 n_deliveries: AtomicU64::new(0),
                 state: Mutex::new(State::default()),
-                lock,
+                lock: Mutex::new(lock),
             }),
         })
     }
@@ -205,6 +196,22 @@ impl MessageStore {
     pub fn open_maildrop(&self, mailbox: &MailboxName) -> Result<Maildrop, Error> {
         Maildrop::open(&self.shared, mailbox)
     }
+}
+
+/// Makes and checks the directories that are the store's own and takes its lock; gives the spool
+/// and the lock.
+fn settle(fs: &dyn Fs, root: &Path) -> Result<(PathBuf, Box<dyn File>), Error> {
+    let own = root.join(".facteur");
+    prepare(fs, root, root.parent().unwrap_or(root))?;
+    prepare(fs, &own, root)?;
+    let lock_path = own.join("store.lock");
+    let lock = fs
+        .lock(&lock_path)
+        .map_err(Error::io("lock", &lock_path))?
+        .ok_or(Error::StoreInUse { path: lock_path })?;
+    let spool = own.join("tmp");
+    prepare(fs, &spool, &own)?;
+    Ok((spool, lock))
 }
 
 /// Makes the directory `path` in `parent` if it is missing, durably, and checks that it is private

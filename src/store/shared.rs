@@ -30,6 +30,7 @@ use super::{
     limits::KNOWN_MAILBOXES_MAX,
     maildir::Maildir,
     name::{OwnName, Serial},
+    settle,
 };
 
 /// The inside of a [`MessageStore`](super::MessageStore), its deliveries and its maildrops.
@@ -45,8 +46,7 @@ pub(super) struct Shared {
     pub(super) n_deliveries: AtomicU64,
     pub(super) state: Mutex<State>,
     /// Keeps other daemons out as long as anything of this store is alive (I11).
-    #[expect(dead_code, reason = "held for its lock, which ends when it is dropped")]
-    pub(super) lock: Box<dyn File>,
+    pub(super) lock: Mutex<Box<dyn File>>,
 }
 
 /// What changes while the store is open.
@@ -123,6 +123,22 @@ impl Drop for Claim {
 }
 
 impl Shared {
+    /// Settles anew where somebody has removed the directories under the running daemon, as people
+    /// do who want all mail gone.
+    ///
+    /// # Errors
+    /// As at the start of the daemon. [`Error::StoreInUse`] may also mean that another delivery is
+    /// at it in this moment.
+    pub(super) fn settle_anew(&self) -> Result<(), Error> {
+        let (_, lock) = settle(&*self.fs, &self.root)?;
+        // What was known to be durable is gone with the directories.
+        self.state.lock().known_mailboxes.clear();
+        let former = std::mem::replace(&mut *self.lock.lock(), lock);
+        // Closed when the Mutex is free again (L1).
+        drop(former);
+        Ok(())
+    }
+
     /// A serial that no message ever had.
     pub(super) fn next_serial(&self) -> Serial {
         let counter = self.n_deliveries.fetch_add(1, Ordering::Relaxed);

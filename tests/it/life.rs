@@ -89,3 +89,27 @@ fn a_content_that_does_not_end_is_told_when_the_stop_can_wait_no_longer() {
     client.expect_end();
     assert!(!mail.join("example.com").exists(), "nothing of it is kept");
 }
+
+/// People who want all mail gone remove its directory, also under a running daemon.
+#[test]
+fn a_mail_directory_that_was_removed_is_made_again() {
+    let server = Server::start();
+    for content in ["one\r\n", "two\r\n"] {
+        server.deliver("bob@example.com", content);
+        assert_eq!(server.contents("bob@example.com"), [content]);
+        std::fs::remove_dir_all(server.mail()).unwrap();
+        assert_eq!(server.contents("bob@example.com"), [""; 0]);
+    }
+    // The store is still ours alone (I11).
+    server.deliver("bob@example.com", "three\r\n");
+    let mail = server.mail();
+    let arguments = [
+        "--smtp",
+        "127.0.0.1:0",
+        "--pop3",
+        "off",
+        "--mail",
+        mail.to_str().unwrap(),
+    ];
+    assert_eq!(crate::support::program::run(&arguments).status, Some(75));
+}
