@@ -1,0 +1,105 @@
+//! Logins to a maildrop of 100,000 messages, beside the reading of its directory alone.
+//!
+//! Run with `cargo bench --bench maildrop`. The directory alone is what the file system costs: the
+//! other figures are to be read as multiples of it.
+#![expect(
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a benchmark: it plays another program, and stops at the first fault"
+)]
+
+use std::{fs, path::Path, sync::LazyLock, time::Duration};
+
+use divan::Bencher;
+use facteur::{
+    clock::Clock,
+    mail::MailboxName,
+    store::{MessageStore, Settings},
+};
+use tempfile::TempDir;
+
+const N_MESSAGES: usize = 100_000;
+
+/// A store with one large maildrop.
+static PLACE: LazyLock<TempDir> = LazyLock::new(|| {
+    let place = TempDir::new().expect("a temporary directory");
+    let store = open(place.path());
+    let begun = store.begin_delivery(0).expect("room on the disk");
+    begun.commit(&[mailbox()]).expect("room on the disk");
+    let new = place.path().join("mail/example.org/bob/new");
+    // Named as deliveries name them; a directory returns them in no order.
+    for number in 0..N_MESSAGES {
+        let secs = 1_700_000_000_usize.saturating_add(number / 7);
+        let name = format!("{secs}.0123456789abcdef_{number:08x}.localhost,S=1024,W=1050");
+        fs::File::create_new(new.join(name)).expect("room on the disk");
+    }
+    place
+});
+
+fn main() {
+    divan::main();
+}
+
+fn mailbox() -> MailboxName {
+    MailboxName::from_canonical("bob", "example.org").expect("canonical")
+}
+
+fn open(place: &Path) -> MessageStore {
+    let settings = Settings {
+        root: place.join("mail"),
+        hostname: "localhost".to_owned(),
+    };
+    MessageStore::open(settings, Clock::system()).expect("a store")
+}
+
+/// What the file system takes to name the files.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn directory_alone(bencher: Bencher<'_, '_>) {
+    let new = PLACE.path().join("mail/example.org/bob/new");
+    bencher.bench(|| fs::read_dir(&new).expect("a directory").count());
+}
+
+/// The first login after the start of the daemon.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn first_login(bencher: Bencher<'_, '_>) {
+    bencher
+        .with_inputs(|| open(PLACE.path()))
+        .bench_local_values(|store| {
+            // The store ends here, so that the next sample can open it.
+            log_in(&store)
+        });
+}
+
+/// A login when another program did something in the mailbox since the last one.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn login_after_a_change(bencher: Bencher<'_, '_>) {
+    let store = open(PLACE.path());
+    let file = PLACE
+        .path()
+        .join("mail/example.org/bob/new/1.other.host,S=0,W=0");
+    bencher
+        .with_inputs(|| {
+            fs::File::create_new(&file).expect("room on the disk");
+            fs::remove_file(&file).expect("the file just made");
+        })
+        .bench_local_values(|()| log_in(&store));
+}
+
+/// A login when nothing changed since the last one.
+#[divan::bench(sample_count = 1_000, sample_size = 1)]
+fn login_when_nothing_changed(bencher: Bencher<'_, '_>) {
+    let (store, clock) = (open(PLACE.path()), Clock::system());
+    // Until the directory has been left alone long enough for its listing to be remembered.
+    let start = clock.now();
+    while clock.now().duration_since(start) < Duration::from_secs(5) {
+        log_in(&store);
+    }
+    bencher.bench_local(|| log_in(&store));
+}
+
+fn log_in(store: &MessageStore) -> usize {
+    let maildrop = store.open_maildrop(&mailbox()).expect("a maildrop");
+    let n_messages = maildrop.messages().len();
+    assert!(n_messages > N_MESSAGES);
+    n_messages
+}
