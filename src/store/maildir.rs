@@ -59,7 +59,10 @@ pub(super) struct Place {
     /// The directory.
     pub(super) side: Side,
     /// The file name in it, with flags.
-    pub(super) file_name: OsString,
+    file_name: OsString,
+    /// Length of the part of it that never changes. To look for the end of that at every comparison
+    /// would take longer than to sort.
+    base_octets: usize,
 }
 
 /// One message of a Maildir, found by its names.
@@ -72,9 +75,19 @@ pub(super) struct Found {
 }
 
 impl Place {
+    fn new(side: Side, file_name: OsString) -> Self {
+        let base_octets = name::base(file_name.as_bytes()).len();
+        Self {
+            side,
+            file_name,
+            base_octets,
+        }
+    }
+
     /// What never changes in the file name.
     pub(super) fn base(&self) -> &[u8] {
-        name::base(self.file_name.as_bytes())
+        let octets = self.file_name.as_bytes();
+        octets.get(..self.base_octets).unwrap_or(octets)
     }
 }
 
@@ -129,14 +142,8 @@ impl Maildir {
                 entry.kind == Kind::File && !entry.name.as_bytes().starts_with(b".")
             });
             places.extend(messages.map(|entry| {
-                let secs = name::arrival_secs(name::base(entry.name.as_bytes()));
-                (
-                    secs,
-                    Place {
-                        side,
-                        file_name: entry.name,
-                    },
-                )
+                let place = Place::new(side, entry.name);
+                (name::arrival_secs(place.base()), place)
             }));
         }
         places.sort_unstable_by(|(left_secs, left), (right_secs, right)| {

@@ -133,15 +133,17 @@ impl Serial {
         format!("{:016x}_{:08x}", self.nonce, self.counter)
     }
 
-    /// Reads back what [`render`](Self::render) wrote.
+    /// Reads back what [`render`](Self::render) wrote; `None` for any other text.
     fn parse(text: &str) -> Option<Self> {
         let (nonce, counter) = text.split_once('_')?;
-        let parse = |digits: &str| u64::from_str_radix(digits, 16).ok();
-        let serial = Self {
-            nonce: parse(nonce)?,
-            counter: parse(counter)?,
-        };
-        (serial.render() == text).then_some(serial)
+        let is_padded_to_8 = counter.len() == 8 || (counter.len() > 8 && !counter.starts_with('0'));
+        if nonce.len() != 16 || !is_padded_to_8 {
+            return None;
+        }
+        Some(Self {
+            nonce: parse_hex(nonce)?,
+            counter: parse_hex(counter)?,
+        })
     }
 }
 
@@ -175,21 +177,39 @@ impl<'a> OwnName<'a> {
     }
 
     /// Reads back the base of what [`render`](Self::render) wrote; `None` for any other name.
+    ///
+    /// Asked for every message of every listing, so it allocates nothing.
     pub(super) fn parse(base: &'a [u8]) -> Option<Self> {
         let base = std::str::from_utf8(base).ok()?;
         let (secs, rest) = base.split_once('.')?;
         let (serial, rest) = rest.split_once('.')?;
         let (host, sizes) = rest.split_once(",S=")?;
         let (stored, sent) = sizes.split_once(",W=")?;
-        let name = Self {
-            secs: secs.parse().ok()?,
+        if host.is_empty() {
+            return None;
+        }
+        Some(Self {
+            secs: parse_decimal(secs)?,
             serial: Serial::parse(serial)?,
             host,
-            stored_octets: stored.parse().ok()?,
-            sent_octets: sent.parse().ok()?,
-        };
-        (!host.is_empty() && name.render() == base).then_some(name)
+            stored_octets: parse_decimal(stored)?,
+            sent_octets: parse_decimal(sent)?,
+        })
     }
+}
+
+/// The number that is written as `digits` in the shortest way.
+fn parse_decimal(digits: &str) -> Option<u64> {
+    let is_shortest = digits == "0" || !digits.starts_with(['0', '+']);
+    is_shortest.then(|| digits.parse().ok()).flatten()
+}
+
+/// The number that is written as `digits`, all of them lowercase hexadecimal ones.
+fn parse_hex(digits: &str) -> Option<u64> {
+    let is_hex = digits.bytes().all(|octet| hex_digit(octet).is_some());
+    is_hex
+        .then(|| u64::from_str_radix(digits, 16).ok())
+        .flatten()
 }
 
 /// The part of a file name that never changes: all before the flags.
@@ -228,12 +248,17 @@ pub(super) fn sent_octets(base: &[u8]) -> Option<u64> {
 ///
 /// Always there: the last resort, the hash, is a legal unique-id.
 pub(super) fn unique_id(base: &[u8]) -> Option<UniqueId> {
-    let preferred = OwnName::parse(base)
-        .map(|own| format!("{}.{}", own.secs, own.serial.render()))
-        .or_else(|| foreign_id(base).map(str::to_owned));
-    preferred
-        .and_then(|text| UniqueId::parse(&text))
+    own_id(base)
+        .or_else(|| foreign_id(base))
+        .and_then(UniqueId::parse)
         .or_else(|| UniqueId::parse(&hash(base)))
+}
+
+/// What stands before the host in the name of one of our own messages.
+fn own_id(base: &[u8]) -> Option<&str> {
+    OwnName::parse(base)?;
+    let end = memchr::memchr_iter(b'.', base).nth(1)?;
+    std::str::from_utf8(base.get(..end)?).ok()
 }
 
 /// The base of a file that another program delivered, unless it looks like the unique-id of one of

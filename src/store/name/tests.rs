@@ -57,6 +57,27 @@ fn directory_names_of_others_are_not_decoded() {
     assert_eq!(decode_directory(""), None);
 }
 
+/// The fields of a name, however they are written.
+fn parsed_loosely(base: &str) -> Option<OwnName<'_>> {
+    let (secs, rest) = base.split_once('.')?;
+    let (serial, rest) = rest.split_once('.')?;
+    let (nonce, counter) = serial.split_once('_')?;
+    let (host, sizes) = rest.split_once(",S=")?;
+    let (stored, sent) = sizes.split_once(",W=")?;
+    let serial = Serial {
+        nonce: u64::from_str_radix(nonce, 16).ok()?,
+        counter: u64::from_str_radix(counter, 16).ok()?,
+    };
+    let name = OwnName {
+        secs: secs.parse().ok()?,
+        serial,
+        host,
+        stored_octets: stored.parse().ok()?,
+        sent_octets: sent.parse().ok()?,
+    };
+    (!host.is_empty()).then_some(name)
+}
+
 /// Text with many of the characters that matter.
 fn any_text() -> impl Strategy<Value = String> {
     prop_oneof![".*", "[./%a-bA-B+_-]{0,12}", "[.]{0,5}", "[a-z.]{230,250}"]
@@ -111,6 +132,16 @@ proptest! {
         prop_assert_eq!(sent_octets(base), Some(sent));
         let unique_id = unique_id(base).unwrap();
         prop_assert_eq!(unique_id.as_str(), format!("{secs}.{nonce:016x}_{counter:08x}"));
+    }
+
+    #[test]
+    fn only_what_is_rendered_is_read_back(
+        base in "[0+]{0,2}[0-9]{0,20}[.][+0A]?[0-9a-f]{15,16}_[+0]?[0-9a-f]{7,17}\
+                 [.][a-z.]{0,3},S=[+0]?[0-9]{0,21},W=[+0]?[0-9]{0,2}",
+    ) {
+        let parsed = OwnName::parse(base.as_bytes());
+        let expect = parsed_loosely(&base).filter(|name| name.render() == base);
+        prop_assert_eq!(parsed, expect);
     }
 
     #[test]
