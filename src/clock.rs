@@ -8,10 +8,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jiff::{Timestamp, tz::TimeZone};
 
+#[cfg(test)]
+pub(crate) use hands::Hands;
+
 /// Reads monotonic and wall-clock time.
 #[derive(Clone, Debug)]
 pub struct Clock {
     zone: TimeZone,
+    /// Who turns this clock; nobody turns that of the system.
+    #[cfg(test)]
+    hands: Option<std::sync::Arc<Hands>>,
 }
 
 impl Clock {
@@ -19,6 +25,17 @@ impl Clock {
     pub fn system() -> Self {
         Self {
             zone: TimeZone::try_system().unwrap_or(TimeZone::UTC),
+            #[cfg(test)]
+            hands: None,
+        }
+    }
+
+    /// A clock that stands still until its hands are turned.
+    #[cfg(test)]
+    pub(crate) fn turned_by(hands: std::sync::Arc<Hands>) -> Self {
+        Self {
+            zone: TimeZone::UTC,
+            hands: Some(hands),
         }
     }
 
@@ -28,6 +45,10 @@ impl Clock {
         reason = "this is the one place that reads the clock"
     )]
     pub fn now(&self) -> Instant {
+        #[cfg(test)]
+        if let Some(hands) = &self.hands {
+            return hands.now();
+        }
         Instant::now()
     }
 
@@ -37,6 +58,10 @@ impl Clock {
         reason = "this is the one place that reads the clock"
     )]
     pub fn unix_time(&self) -> Duration {
+        #[cfg(test)]
+        if let Some(hands) = &self.hands {
+            return hands.unix_time();
+        }
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or(Duration::ZERO)
@@ -51,6 +76,61 @@ impl Clock {
             .to_zoned(self.zone.clone())
             .strftime("%a, %d %b %Y %H:%M:%S %z")
             .to_string()
+    }
+}
+
+/// A clock in the hands of a test.
+#[cfg(test)]
+mod hands {
+    use std::time::{Duration, Instant};
+
+    use parking_lot::Mutex;
+
+    /// The hands of a clock: time passes when a test says so.
+    #[derive(Debug)]
+    pub(crate) struct Hands {
+        times: Mutex<(Instant, Duration)>,
+    }
+
+    impl Hands {
+        /// Some day in 2023.
+        pub(crate) fn new() -> Self {
+            let start = super::Clock::system().now();
+            Self {
+                times: Mutex::new((start, Duration::from_secs(1_700_000_000))),
+            }
+        }
+
+        /// Lets time pass.
+        pub(crate) fn pass(&self, time: Duration) {
+            let (instant, unix_time) = &mut *self.times.lock();
+            *instant = instant.checked_add(time).unwrap();
+            *unix_time = unix_time.saturating_add(time);
+        }
+
+        /// Sets the wall clock, as an administrator may; no time passes.
+        pub(crate) fn set(&self, unix_time: Duration) {
+            self.times.lock().1 = unix_time;
+        }
+
+        /// Sets the wall clock back.
+        pub(crate) fn set_back(&self, by: Duration) {
+            self.set(self.unix_time().saturating_sub(by));
+        }
+
+        /// Sets the wall clock forward.
+        pub(crate) fn set_forward(&self, by: Duration) {
+            self.set(self.unix_time().saturating_add(by));
+        }
+
+        pub(super) fn now(&self) -> Instant {
+            self.times.lock().0
+        }
+
+        /// What the wall clock shows.
+        pub(crate) fn unix_time(&self) -> Duration {
+            self.times.lock().1
+        }
     }
 }
 

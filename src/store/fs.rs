@@ -164,6 +164,25 @@ pub struct Metadata {
     pub is_ours: bool,
     /// The permission bits.
     pub mode: u32,
+    /// Which it is, and when it was changed.
+    pub stamp: Stamp,
+}
+
+/// Which file or directory it is and when it was changed, by the clock of the file system.
+///
+/// Whoever adds an entry to a directory or takes one away changes both times; a program can set the
+/// first one as it likes, the second only by setting the clock. How fine they are is the file
+/// system's business: some count in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The number of the file system.
+    pub device: u64,
+    /// The number of the inode in it.
+    pub inode: u64,
+    /// When the content was last changed: nanoseconds since 1970 (mtime).
+    pub modified: i128,
+    /// When the inode was last changed: nanoseconds since 1970 (ctime).
+    pub changed: i128,
 }
 
 /// The file system of the machine.
@@ -230,6 +249,12 @@ impl Fs for RealFs {
             kind,
             is_ours,
             mode: found.mode() & 0o7777,
+            stamp: Stamp {
+                device: found.dev(),
+                inode: found.ino(),
+                modified: nanoseconds(found.mtime(), found.mtime_nsec()),
+                changed: nanoseconds(found.ctime(), found.ctime_nsec()),
+            },
         })
     }
 
@@ -311,6 +336,13 @@ impl Fs for RealFs {
     fn unlink(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }
+}
+
+/// A time of the system as nanoseconds since 1970.
+fn nanoseconds(seconds: i64, nanoseconds: i64) -> i128 {
+    i128::from(seconds)
+        .saturating_mul(1_000_000_000)
+        .saturating_add(nanoseconds.into())
 }
 
 /// An open file of the machine.

@@ -74,6 +74,15 @@ pub(super) struct Found {
     pub(super) twins: Vec<Place>,
 }
 
+/// How the size of a message was found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SizeSource {
+    /// It was counted in the file, which may be rewritten.
+    Content,
+    /// It stands in the name.
+    Name,
+}
+
 impl Place {
     fn new(side: Side, file_name: OsString) -> Self {
         let base_octets = name::base(file_name.as_bytes()).len();
@@ -92,6 +101,15 @@ impl Place {
 }
 
 impl Found {
+    /// A message as it is delivered.
+    #[cfg(test)]
+    pub(super) fn in_new(file_name: &str) -> Self {
+        Self {
+            place: Place::new(Side::New, file_name.into()),
+            twins: Vec::new(),
+        }
+    }
+
     /// All names of the message.
     pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
         std::iter::once(&self.place).chain(&self.twins)
@@ -163,7 +181,8 @@ impl Maildir {
         Ok(messages)
     }
 
-    /// What LIST and UIDL say of a message; `None` when it is gone or may not be read.
+    /// What LIST and UIDL say of a message, and how the size was found out; `None` when it is gone
+    /// or may not be read.
     ///
     /// # Errors
     /// What the file system says otherwise.
@@ -171,16 +190,17 @@ impl Maildir {
         &self,
         fs: &dyn Fs,
         found: &Found,
-    ) -> Result<Option<MessageSummary>, Error> {
+    ) -> Result<Option<(MessageSummary, SizeSource)>, Error> {
         let base = found.place.base();
-        let octets = match name::sent_octets(base) {
-            Some(octets) => octets,
+        let (octets, source) = match name::sent_octets(base) {
+            Some(octets) => (octets, SizeSource::Name),
             None => match count(fs, &self.file(&found.place))? {
-                Some(octets) => octets,
+                Some(octets) => (octets, SizeSource::Content),
                 None => return Ok(None),
             },
         };
-        Ok(name::unique_id(base).map(|unique_id| MessageSummary { octets, unique_id }))
+        let summary = |unique_id| MessageSummary { octets, unique_id };
+        Ok(name::unique_id(base).map(|unique_id| (summary(unique_id), source)))
     }
 }
 

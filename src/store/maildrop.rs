@@ -9,6 +9,8 @@
 //! moment. So a message that is not where it was is looked for by the part of its name that never
 //! changes, and only if the directories do not have it is it gone.
 //!
+//! The listing of an earlier session is used again when nothing changed since (`index.rs`).
+//!
 //! # Invariants
 //! - The listing does not change while the maildrop lives, whatever is delivered or removed.
 //! - Everything listed is whole and durable (I4), and nothing is removed but by `remove` (I3).
@@ -30,9 +32,10 @@ use crate::mail::{MailboxName, MessageSummary};
 use super::{
     error::Error,
     fs::File,
+    index::{Listing, Remembered, Sight},
     limits::FIND_ATTEMPTS_MAX,
     mailboxes::Presence,
-    maildir::{Found, Maildir, Place, Side},
+    maildir::{Found, Maildir, Place, Side, SizeSource},
     shared::{Claim, Shared},
 };
 
@@ -41,9 +44,7 @@ use super::{
 pub struct Maildrop {
     claim: Claim,
     maildir: Maildir,
-    /// As long as `summaries`, in the same order.
-    messages: Vec<Found>,
-    summaries: Arc<[MessageSummary]>,
+    listing: Arc<Listing>,
 }
 
 /// A message open for reading. It stays readable when somebody removes it.
@@ -81,35 +82,20 @@ impl Maildrop {
     pub(super) fn open(shared: &Arc<Shared>, mailbox: &MailboxName) -> Result<Self, Error> {
         let maildir = shared.maildir(mailbox)?;
         let claim = Claim::take(shared, mailbox)?;
-        let found = match shared.meet_mailbox(mailbox, &maildir)? {
-            Presence::Missing => Vec::new(),
-            Presence::Present => maildir.list(&*shared.fs)?,
+        let listing = match shared.meet_mailbox(mailbox, &maildir)? {
+            Presence::Missing => Arc::default(),
+            Presence::Present => list(&claim, &maildir)?,
         };
-        // Asked after the directories were read: what was read before it was durable and has been
-        // withdrawn since is still hidden.
-        let is_visible = shared.visibility();
-        let mut messages = Vec::with_capacity(found.len());
-        let mut summaries = Vec::with_capacity(found.len());
-        for message in found
-            .into_iter()
-            .filter(|message| is_visible(message.place.base()))
-        {
-            if let Some(summary) = maildir.summarise(&*shared.fs, &message)? {
-                messages.push(message);
-                summaries.push(summary);
-            }
-        }
         Ok(Self {
             claim,
             maildir,
-            messages,
-            summaries: summaries.into(),
+            listing,
         })
     }
 
     /// The messages in the order of their arrival.
     pub fn messages(&self) -> Arc<[MessageSummary]> {
-        Arc::clone(&self.summaries)
+        Arc::clone(&self.listing.summaries)
     }
 
     /// Opens the message at `index` of [`messages`](Self::messages).
@@ -121,7 +107,7 @@ impl Maildrop {
         let gone = || Error::MessageGone {
             path: self.maildir.path.clone(),
         };
-        let message = self.messages.get(index).ok_or_else(gone)?;
+        let message = self.listing.messages.get(index).ok_or_else(gone)?;
         for place in message.places() {
             if let Some(message) = self.open_at(place)? {
                 return Ok(message);
@@ -164,10 +150,17 @@ impl Maildrop {
     /// [`Error::Io`] or [`Error::Full`]: some may be removed, but tell the client that it failed
     /// (RFC 1939 §6). They are listed in the next session if they are still there.
     pub fn remove(&self, indexes: &[usize]) -> Result<(), Error> {
+        if indexes.is_empty() {
+            return Ok(());
+        }
+        // It will not hold any more, whatever becomes of this; and nobody can enter another while
+        // this maildrop is open.
+        drop(self.shared().take_listing(self.claim.mailbox()));
         let mark = self.shared().sync_mark();
         let mut touched = Touched::default();
         let mut missing = Vec::new();
-        for message in indexes.iter().filter_map(|&index| self.messages.get(index)) {
+        let messages = &self.listing.messages;
+        for message in indexes.iter().filter_map(|&index| messages.get(index)) {
             let mut is_removed = false;
             for place in message.places() {
                 is_removed |= self.unlink(place)?;
@@ -240,6 +233,51 @@ impl Maildrop {
     fn shared(&self) -> &Shared {
         self.claim.shared()
     }
+}
+
+/// The messages of the mailbox of `claim`, which has been met: as remembered if that still holds,
+/// else as they are on disk.
+fn list(claim: &Claim, maildir: &Maildir) -> Result<Arc<Listing>, Error> {
+    let (shared, mailbox) = (claim.shared(), claim.mailbox());
+    let remembered = shared.take_listing(mailbox);
+    // Before the directories are read: what changes while they are read has to show.
+    let sight = Sight::of(maildir, &*shared.fs, &shared.clock);
+    if let (Some(remembered), Some(sight)) = (remembered, &sight)
+        && let Some(listing) = remembered.still_holds(sight)
+    {
+        shared.enter_listing(mailbox, remembered);
+        return Ok(listing);
+    }
+    let found = maildir.list(&*shared.fs)?;
+    let n_found = found.len();
+    // Asked after the directories were read: what was read before it was durable and has been
+    // withdrawn since is still hidden.
+    let is_visible = shared.visibility();
+    let mut messages = Vec::with_capacity(n_found);
+    let mut summaries = Vec::with_capacity(n_found);
+    let mut is_counted = false;
+    for message in found
+        .into_iter()
+        .filter(|message| is_visible(message.place.base()))
+    {
+        if let Some((summary, source)) = maildir.summarise(&*shared.fs, &message)? {
+            is_counted |= source == SizeSource::Content;
+            messages.push(message);
+            summaries.push(summary);
+        }
+    }
+    let is_whole = messages.len() == n_found;
+    let listing = Arc::new(Listing {
+        messages,
+        summaries: summaries.into(),
+    });
+    if is_whole
+        && !is_counted
+        && let Some(remembered) = sight.and_then(|sight| Remembered::new(&listing, sight))
+    {
+        shared.enter_listing(mailbox, remembered);
+    }
+    Ok(listing)
 }
 
 impl Message {

@@ -22,6 +22,9 @@
 //! Maildirs would take the place of the syncs between [`MessageStore::begin_delivery`] and the
 //! acknowledgement; the interface does not depend on it.
 //!
+//! Listings of maildrops in which nothing changed are kept in memory (`index.rs`); the truth is on
+//! disk, and a listing is used only when the directories show that it is still theirs.
+//!
 //! # Invariants
 //! I1 acknowledged means exactly those octets in every recipient's mailbox, after any crash · I2
 //! acknowledged removals are final · I3 nothing is removed unasked · I4 nothing is listed before it
@@ -43,6 +46,7 @@
 mod delivery;
 mod error;
 mod fs;
+mod index;
 mod limits;
 mod mailboxes;
 mod maildir;
@@ -65,7 +69,7 @@ use crate::{clock::Clock, mail::MailboxName};
 
 pub use delivery::Delivery;
 pub use error::Error;
-pub use fs::{Entry, File, Fs, Kind, Metadata, RealFs};
+pub use fs::{Entry, File, Fs, Kind, Metadata, RealFs, Stamp};
 pub use maildrop::{Maildrop, Message};
 
 use mailboxes::Presence;

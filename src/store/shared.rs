@@ -27,6 +27,7 @@ use crate::{clock::Clock, mail::MailboxName};
 use super::{
     error::Error,
     fs::{File, Fs},
+    index::{Index, Remembered},
     limits::KNOWN_MAILBOXES_MAX,
     maildir::Maildir,
     name::{OwnName, Serial},
@@ -60,6 +61,8 @@ pub(super) struct State {
     known_mailboxes: HashSet<MailboxName>,
     /// Directories that the disk may have lost although they can be seen.
     doubtful: HashSet<PathBuf>,
+    /// Listings of earlier sessions.
+    index: Index,
     /// How often a directory could not be synced.
     n_failed_syncs: u64,
 }
@@ -101,6 +104,11 @@ impl Claim {
             shared: Arc::clone(shared),
             mailbox: mailbox.clone(),
         })
+    }
+
+    /// The mailbox of the maildrop.
+    pub(super) fn mailbox(&self) -> &MailboxName {
+        &self.mailbox
     }
 
     /// The store of the maildrop.
@@ -233,6 +241,18 @@ impl Shared {
                     name.serial.nonce == nonce && invisible.contains(&name.serial.counter)
                 })
         }
+    }
+
+    /// Takes out what the index remembers of `mailbox`, whose maildrop the caller has to itself.
+    pub(super) fn take_listing(&self, mailbox: &MailboxName) -> Option<Remembered> {
+        self.state.lock().index.take(mailbox)
+    }
+
+    /// Lets the index remember the listing of `mailbox`.
+    pub(super) fn enter_listing(&self, mailbox: &MailboxName, remembered: Remembered) {
+        let gone = self.state.lock().index.enter(mailbox, remembered);
+        // Not before the lock is given back (L1).
+        drop(gone);
     }
 
     /// Whether the directories of `mailbox` are known to survive a power cut.

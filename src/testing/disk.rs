@@ -12,6 +12,8 @@
 //!   rules. A rename is two changes, which a crash may keep one without the other.
 //! - [`SimFs::power_cut`] gives the disk as it would be found: of what is not durable it keeps an
 //!   arbitrary part, the dirty blocks torn at 512 octets.
+//! - A directory has a time of change, in coarse ticks of the clock that [`SimFs::clock`] gives to
+//!   the store; every operation takes some time, now less than a tick, now many.
 //! - [`SimFs::kill`] ends the process but not the machine: nothing is lost yet.
 //!
 //! Every call counts as one operation. At a chosen one the power fails or the call reports an
@@ -24,16 +26,26 @@ use std::{
     fmt, io,
     path::{Component, Path},
     sync::Arc,
+    time::Duration,
 };
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::store::{Entry, File, Fs, Kind, Metadata};
+use crate::{
+    clock::{Clock, Hands},
+    store::{Entry, File, Fs, Kind, Metadata, Stamp},
+};
 
 use super::rng::Rng;
 
 const BLOCK_OCTETS: usize = 4096;
 const SECTOR_OCTETS: usize = 512;
+
+/// How coarse the times of directories are, in seconds.
+const TICK_SECS: u64 = 1;
+
+/// What the operations take, in turn: in milliseconds.
+const PACE: [u64; 7] = [0, 1, 4_000, 300, 0, 1_200, 30];
 
 /// A promise that the file system breaks, in the way a store with a missing line would.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +65,10 @@ pub(crate) enum Defect {
     RemovalsAreNotSynced,
     /// A sync that failed says that it succeeded.
     FailedSyncsPass,
+    /// Changes do not change the time of the directory.
+    TimesStandStill,
+    /// The times are much coarser than the store believes.
+    TimesAreCoarse,
 }
 
 /// An error to be reported by one operation.
@@ -77,17 +93,21 @@ pub(crate) struct SimFs {
 /// Called before every operation.
 type Watcher = Arc<dyn Fn() + Send + Sync>;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Disk {
     /// By number; the first is the root directory. None is ever reused.
     nodes: Vec<Node>,
     locked: BTreeSet<usize>,
     life: u64,
     n_operations: u64,
+    n_directories_read: u64,
     cut_at: Option<u64>,
     faults: Vec<Fault>,
     defect: Option<Defect>,
     free_octets: u64,
+    hands: Arc<Hands>,
+    /// Whether operations take no time.
+    is_timeless: bool,
     /// For [`Defect::FilesAreSyncedLate`].
     late: Vec<usize>,
 }
@@ -103,6 +123,8 @@ struct Directory {
     seen: BTreeMap<OsString, usize>,
     durable: BTreeMap<OsString, usize>,
     unsynced: Vec<Change>,
+    /// In nanoseconds since 1970.
+    changed: i128,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -128,9 +150,10 @@ impl Change {
 }
 
 impl Directory {
-    fn change(&mut self, change: Change) {
+    fn change(&mut self, change: Change, tick: i128) {
         change.apply(&mut self.seen);
         self.unsynced.push(change);
+        self.changed = tick;
     }
 
     fn after_power_cut(&self, keep_percent: usize, rng: &mut Rng) -> Self {
@@ -144,6 +167,7 @@ impl Directory {
             seen: entries.clone(),
             durable: entries,
             unsynced: Vec::new(),
+            changed: self.changed,
         }
     }
 }
@@ -209,6 +233,34 @@ impl Content {
 }
 
 impl Disk {
+    fn new(nodes: Vec<Node>, hands: Arc<Hands>) -> Self {
+        Self {
+            nodes,
+            locked: BTreeSet::new(),
+            life: 0,
+            n_operations: 0,
+            n_directories_read: 0,
+            cut_at: None,
+            faults: Vec::new(),
+            defect: None,
+            free_octets: u64::MAX,
+            hands,
+            is_timeless: false,
+            late: Vec::new(),
+        }
+    }
+
+    /// The time of a change that happens now.
+    fn tick(&self) -> i128 {
+        let tick_secs = match self.defect {
+            Some(Defect::TimesStandStill) => return 0,
+            Some(Defect::TimesAreCoarse) => 60,
+            _ => TICK_SECS,
+        };
+        let secs = self.hands.unix_time().as_secs();
+        i128::from(secs - secs % tick_secs) * 1_000_000_000
+    }
+
     fn find(&self, path: &Path) -> io::Result<usize> {
         let mut found = 0;
         for component in path.components() {
@@ -244,21 +296,27 @@ impl Disk {
     }
 
     fn add(&mut self, path: &Path, node: usize) -> io::Result<()> {
+        let tick = self.tick();
         self.parent(path)?
-            .change(Change::Added(name_of(path)?, node));
+            .change(Change::Added(name_of(path)?, node), tick);
         Ok(())
     }
 
     fn remove(&mut self, path: &Path) -> io::Result<()> {
-        self.parent(path)?.change(Change::Removed(name_of(path)?));
+        let tick = self.tick();
+        self.parent(path)?
+            .change(Change::Removed(name_of(path)?), tick);
         Ok(())
     }
 
     /// Makes a new node and gives it the name `path`, unless that is taken.
-    fn make(&mut self, path: &Path, node: Node) -> io::Result<usize> {
+    fn make(&mut self, path: &Path, mut node: Node) -> io::Result<usize> {
         let name = name_of(path)?;
         if self.parent(path)?.seen.contains_key(&name) {
             return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        if let Node::Directory(directory) = &mut node {
+            directory.changed = self.tick();
         }
         self.nodes.push(node);
         let number = self.nodes.len() - 1;
@@ -304,11 +362,8 @@ fn name_of(path: &Path) -> io::Result<OsString> {
 impl SimFs {
     /// An empty disk.
     pub(crate) fn new() -> Self {
-        let disk = Disk {
-            nodes: vec![Node::Directory(Directory::default())],
-            free_octets: u64::MAX,
-            ..Disk::default()
-        };
+        let nodes = vec![Node::Directory(Directory::default())];
+        let disk = Disk::new(nodes, Arc::new(Hands::new()));
         Self {
             disk: Arc::new(Mutex::new(disk)),
             life: 0,
@@ -341,9 +396,29 @@ impl SimFs {
         self.disk.lock().free_octets = octets;
     }
 
+    /// The clock by which this file system counts its times.
+    pub(crate) fn clock(&self) -> Clock {
+        Clock::turned_by(self.hands())
+    }
+
+    /// The hands of that clock.
+    pub(crate) fn hands(&self) -> Arc<Hands> {
+        Arc::clone(&self.disk.lock().hands)
+    }
+
+    /// Makes operations take no time: it passes only when the hands are turned.
+    pub(crate) fn make_timeless(&self) {
+        self.disk.lock().is_timeless = true;
+    }
+
     /// How many operations there were.
     pub(crate) fn n_operations(&self) -> u64 {
         self.disk.lock().n_operations
+    }
+
+    /// How many directories were read.
+    pub(crate) fn n_directories_read(&self) -> u64 {
+        self.disk.lock().n_directories_read
     }
 
     /// The same file system with `watcher` called before every operation.
@@ -375,12 +450,11 @@ impl SimFs {
                 Node::Content(it) => Node::Content(it.after_power_cut(keep_percent, &mut rng)),
             });
         }
-        let (defect, free_octets) = (before.defect, before.free_octets);
         let disk = Disk {
-            nodes,
-            defect,
-            free_octets,
-            ..Disk::default()
+            defect: before.defect,
+            free_octets: before.free_octets,
+            is_timeless: before.is_timeless,
+            ..Disk::new(nodes, Arc::clone(&before.hands))
         };
         Self {
             disk: Arc::new(Mutex::new(disk)),
@@ -438,6 +512,10 @@ impl SimFs {
         }
         disk.n_operations += 1;
         let now = disk.n_operations;
+        if !disk.is_timeless {
+            let taken = PACE[usize::try_from(now).unwrap() % PACE.len()];
+            disk.hands.pass(Duration::from_millis(taken));
+        }
         if disk.cut_at.is_some_and(|at| at <= now) {
             return Err(io::Error::other("the power is off"));
         }
@@ -527,17 +605,21 @@ impl Fs for SimFs {
     fn metadata(&self, path: &Path) -> io::Result<Metadata> {
         self.perform(|disk| {
             let node = disk.find(path)?;
-            Ok(match &disk.nodes[node] {
-                Node::Directory(_) => Metadata {
-                    kind: Kind::Directory,
-                    is_ours: true,
-                    mode: 0o700,
-                },
-                Node::Content(_) => Metadata {
-                    kind: Kind::File,
-                    is_ours: true,
-                    mode: 0o600,
-                },
+            let (kind, mode, changed) = match &disk.nodes[node] {
+                Node::Directory(it) => (Kind::Directory, 0o700, it.changed),
+                Node::Content(_) => (Kind::File, 0o600, 0),
+            };
+            let stamp = Stamp {
+                device: 0,
+                inode: u64::try_from(node).unwrap(),
+                modified: changed,
+                changed,
+            };
+            Ok(Metadata {
+                kind,
+                is_ours: true,
+                mode,
+                stamp,
             })
         })
     }
@@ -553,6 +635,7 @@ impl Fs for SimFs {
 
     fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>> {
         self.perform(|disk| {
+            disk.n_directories_read += 1;
             let node = disk.find(path)?;
             let entries = disk.directory(node)?.seen.iter();
             let kind = |node: usize| match disk.nodes[node] {

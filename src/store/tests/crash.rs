@@ -21,7 +21,6 @@ use rustix::io::Errno;
 
 use super::mailbox;
 use crate::{
-    clock::Clock,
     mail::MailboxName,
     store::{
         Delivery, Error, Fs as _, Maildrop, MessageStore, Settings, limits::FREE_OCTETS_RESERVE,
@@ -173,7 +172,7 @@ fn open(fs: &SimFs) -> Result<MessageStore, Error> {
         root: ROOT.into(),
         hostname: "host.example".to_owned(),
     };
-    MessageStore::open_on(Arc::new(fs.clone()), settings, Clock::system())
+    MessageStore::open_on(Arc::new(fs.clone()), settings, fs.clock())
 }
 
 /// The clients of one store.
@@ -532,6 +531,8 @@ fn every_planted_defect_is_found() {
         Defect::DirectoriesAreNotSynced,
         Defect::ParentsAreNotSynced,
         Defect::RemovalsAreNotSynced,
+        Defect::TimesStandStill,
+        Defect::TimesAreCoarse,
     ] {
         let is_found = (0..N_SCRIPTS)
             .any(|seed| crash_everywhere(&script(seed, N_ACTIONS), Some(defect)).is_err());

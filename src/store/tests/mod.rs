@@ -1,6 +1,7 @@
 //! Tests of the room as a whole: on a disk that fails, and on the real one.
 
 mod crash;
+mod index;
 mod real;
 
 use crate::mail::MailboxName;

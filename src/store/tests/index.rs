@@ -1,0 +1,385 @@
+//! Listings kept from one login to the next, against listings read anew: whatever deliveries,
+//! sessions, other programs and the clock do in between.
+
+#![expect(clippy::arithmetic_side_effects, reason = "tests count small things")]
+
+use std::{
+    ffi::OsString,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use proptest::prelude::*;
+
+use super::mailbox;
+use crate::{
+    mail::{MailboxName, MessageSummary},
+    store::{
+        Fs as _, Kind, Maildrop, MessageStore, Settings,
+        limits::{INDEX_CLOCK_TOLERANCE, INDEX_QUIET},
+        name::OwnName,
+    },
+    testing::{disk::SimFs, model::read},
+};
+
+const ROOT: &str = "/mail";
+
+/// One thing that happens to the mailbox.
+#[derive(Clone, Debug)]
+enum Event {
+    Deliver,
+    /// Somebody logs in, and removes some of the messages, or none.
+    Login {
+        removed: Vec<usize>,
+    },
+    /// Another program marks a message as seen, or changes its flags.
+    Move(usize),
+    /// Another program delivers a message, with or without its size in the name.
+    Add {
+        is_sized: bool,
+    },
+    /// Another program writes something more into a message.
+    Rewrite(usize),
+    /// Another program removes a message.
+    Unlink(usize),
+    /// Somebody removes the mailbox.
+    RemoveMailbox,
+    Pass(Duration),
+    SetBack(Duration),
+    SetForward(Duration),
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let millis = |range| Strategy::prop_map(range, Duration::from_millis);
+    let removed = prop_oneof![
+        4 => Just(Vec::new()),
+        1 => proptest::collection::vec(0..20_usize, 0..3),
+    ];
+    prop_oneof![
+        3 => Just(Event::Deliver),
+        12 => removed.prop_map(|removed| Event::Login { removed }),
+        1 => (0..20_usize).prop_map(Event::Move),
+        2 => prop_oneof![9 => Just(true), 1 => Just(false)]
+            .prop_map(|is_sized| Event::Add { is_sized }),
+        1 => (0..20_usize).prop_map(Event::Rewrite),
+        1 => (0..20_usize).prop_map(Event::Unlink),
+        1 => prop_oneof![9 => Just(Event::Pass(Duration::ZERO)), 1 => Just(Event::RemoveMailbox)],
+        8 => millis(0..6_000_u64).prop_map(Event::Pass),
+        1 => millis(0..600_u64).prop_map(Event::SetBack),
+        1 => millis(0..9_000_u64).prop_map(Event::SetBack),
+        // Never what steps back make up for: see the known limits of the index.
+        1 => millis(10_000_000..90_000_000_u64).prop_map(Event::SetForward),
+    ]
+}
+
+/// A mailbox on a simulated disk.
+struct Place {
+    fs: SimFs,
+    store: MessageStore,
+    bob: MailboxName,
+    n_added: usize,
+    n_hits: usize,
+}
+
+/// A directory of the mailbox.
+fn directory(name: &str) -> PathBuf {
+    Path::new(ROOT).join("example.org/bob").join(name)
+}
+
+impl Place {
+    fn new() -> Self {
+        let fs = SimFs::new();
+        fs.make_timeless();
+        let settings = Settings {
+            root: ROOT.into(),
+            hostname: "host.example".to_owned(),
+        };
+        let store = MessageStore::open_on(Arc::new(fs.clone()), settings, fs.clock()).unwrap();
+        Self {
+            fs,
+            store,
+            bob: mailbox("bob@example.org"),
+            n_added: 0,
+            n_hits: 0,
+        }
+    }
+
+    /// The files of the mailbox, sorted by their names.
+    fn files(&self) -> Vec<(&'static str, OsString)> {
+        let mut files = Vec::new();
+        for side in ["new", "cur"] {
+            let entries = self.fs.read_dir(&directory(side)).unwrap_or_default();
+            files.extend(entries.into_iter().map(|entry| (side, entry.name)));
+        }
+        files.sort_by(|left, right| left.1.cmp(&right.1));
+        files
+    }
+
+    fn choose(&self, choice: usize) -> Option<(&'static str, OsString)> {
+        let files = self.files();
+        files.get(choice.checked_rem(files.len())?).cloned()
+    }
+
+    fn write(&self, path: &Path, content: &[u8]) {
+        let mut file = self
+            .fs
+            .create_new(path)
+            .unwrap_or_else(|_| self.fs.open(path).unwrap());
+        file.append(content).unwrap();
+    }
+
+    fn deliver(&mut self) {
+        self.n_added += 1;
+        let mut delivery = self.store.begin_delivery(0).unwrap();
+        let content = format!("message {}\n", self.n_added);
+        delivery.append(content.as_bytes()).unwrap();
+        delivery.commit(std::slice::from_ref(&self.bob)).unwrap();
+    }
+
+    /// Logs in; whether the directories were read for that.
+    fn open(&self) -> (Maildrop, bool) {
+        let n_before = self.fs.n_directories_read();
+        let maildrop = self.store.open_maildrop(&self.bob).unwrap();
+        (maildrop, self.fs.n_directories_read() > n_before)
+    }
+
+    /// Logs in and compares what is listed with what a reading gives.
+    fn check(&mut self) -> Maildrop {
+        let (maildrop, is_read) = self.open();
+        self.n_hits += usize::from(!is_read);
+        let maildir = self.store.shared.maildir(&self.bob).unwrap();
+        let mut expect: Vec<MessageSummary> = Vec::new();
+        for found in maildir.list(&self.fs).unwrap() {
+            expect.extend(
+                maildir
+                    .summarise(&self.fs, &found)
+                    .unwrap()
+                    .map(|(summary, _)| summary),
+            );
+        }
+        assert_eq!(maildrop.messages()[..], expect[..]);
+        for index in 0..expect.len() {
+            read(&maildrop, index).unwrap();
+        }
+        maildrop
+    }
+
+    fn perform(&mut self, event: &Event) {
+        match event {
+            Event::Deliver => self.deliver(),
+            Event::Login { removed } => {
+                let maildrop = self.check();
+                let n_listed = maildrop.messages().len();
+                let removed: Vec<usize> = removed
+                    .iter()
+                    .copied()
+                    .filter(|it| *it < n_listed)
+                    .collect();
+                maildrop.remove(&removed).unwrap();
+            }
+            Event::Move(choice) => {
+                if let Some((side, name)) = self.choose(*choice) {
+                    let mut moved = name.clone();
+                    moved.push(if side == "new" { ":2," } else { "S" });
+                    let to = directory("cur").join(moved);
+                    self.fs.rename(&directory(side).join(name), &to).unwrap();
+                }
+            }
+            Event::Add { is_sized } => {
+                self.n_added += 1;
+                let sizes = if *is_sized { ",S=2,W=3" } else { "" };
+                let name = format!("{}.foreign.host{sizes}", self.n_added);
+                if self.fs.metadata(&directory("new")).is_ok() {
+                    self.write(&directory("new").join(name), b"x\n");
+                }
+            }
+            Event::Rewrite(choice) => {
+                if let Some((side, name)) = self.choose(*choice) {
+                    self.write(&directory(side).join(name), b"more\n");
+                }
+            }
+            Event::Unlink(choice) => {
+                if let Some((side, name)) = self.choose(*choice) {
+                    self.fs.unlink(&directory(side).join(name)).unwrap();
+                }
+            }
+            Event::RemoveMailbox => self.remove_mailbox(),
+            Event::Pass(time) => self.fs.hands().pass(*time),
+            Event::SetBack(time) => self.fs.hands().set_back(*time),
+            Event::SetForward(time) => self.fs.hands().set_forward(*time),
+        }
+    }
+
+    fn remove_mailbox(&self) {
+        for (side, name) in self.files() {
+            self.fs.unlink(&directory(side).join(name)).unwrap();
+        }
+        for name in ["new", "cur", "tmp", ""] {
+            let path = directory(name);
+            let is_there = self
+                .fs
+                .metadata(&path)
+                .is_ok_and(|it| it.kind == Kind::Directory);
+            assert!(!is_there || self.fs.remove_dir(&path).is_ok());
+        }
+    }
+
+    fn pass(&self, time: Duration) {
+        self.fs.hands().pass(time);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn a_listing_is_always_what_a_reading_gives(
+        events in proptest::collection::vec(any_event(), 1..80)
+    ) {
+        let mut place = Place::new();
+        for event in &events {
+            place.perform(event);
+        }
+        place.check();
+    }
+}
+
+/// A place with one message, its listing remembered.
+fn settled() -> Place {
+    let mut place = Place::new();
+    place.deliver();
+    place.pass(INDEX_QUIET * 2);
+    place.check();
+    place.check();
+    assert_eq!(place.n_hits, 1);
+    place
+}
+
+#[test]
+fn a_maildrop_that_has_not_changed_is_not_read_again() {
+    let mut place = settled();
+    place.pass(Duration::from_hours(24));
+    let before = place.fs.n_operations();
+    place.open();
+    assert_eq!(
+        place.fs.n_operations() - before,
+        2,
+        "one look at each directory"
+    );
+    place.check();
+    assert_eq!(place.n_hits, 2);
+}
+
+#[test]
+fn every_change_is_seen_at_the_next_login() {
+    for event in [
+        Event::Deliver,
+        Event::Login { removed: vec![0] },
+        Event::Move(0),
+        Event::Add { is_sized: true },
+        Event::Add { is_sized: false },
+        Event::Unlink(0),
+        Event::RemoveMailbox,
+    ] {
+        let mut place = settled();
+        place.perform(&event);
+        let n_hits = place.n_hits;
+        place.check();
+        assert_eq!(place.n_hits, n_hits, "{event:?}");
+    }
+}
+
+#[test]
+fn a_change_in_the_tick_of_the_reading_is_seen() {
+    let mut place = Place::new();
+    place.deliver();
+    place.check();
+    // No time passes, so the directory has the same time after this.
+    place.deliver();
+    assert_eq!(place.check().messages().len(), 2);
+    place.perform(&Event::Unlink(0));
+    assert_eq!(place.check().messages().len(), 1);
+    assert_eq!(place.n_hits, 0);
+}
+
+#[test]
+fn a_change_after_the_clock_was_set_back_to_the_tick_of_an_earlier_one_is_seen() {
+    let mut place = settled();
+    place.fs.hands().set_back(INDEX_QUIET * 2);
+    place.deliver();
+    place.pass(Duration::from_hours(1));
+    assert_eq!(place.check().messages().len(), 2);
+    // By so little that it goes unnoticed: then it does not reach so far back.
+    let mut place = Place::new();
+    place.deliver();
+    place.pass(INDEX_QUIET + Duration::from_secs(1));
+    place.check();
+    place.fs.hands().set_back(INDEX_CLOCK_TOLERANCE);
+    place.deliver();
+    assert_eq!(place.check().messages().len(), 2);
+}
+
+#[test]
+fn a_message_rewritten_in_its_place_is_counted_anew() {
+    let mut place = settled();
+    place.perform(&Event::Add { is_sized: false });
+    for expect in [3, 3 + 6, 3 + 12] {
+        place.pass(INDEX_QUIET * 2);
+        let octets: Vec<u64> = place
+            .check()
+            .messages()
+            .iter()
+            .map(|it| it.octets)
+            .collect();
+        assert!(octets.contains(&expect), "{expect} {octets:?}");
+        // The one with the low number comes first.
+        place.perform(&Event::Rewrite(1));
+    }
+}
+
+#[test]
+fn another_directory_in_the_place_of_the_first_is_read() {
+    let mut place = settled();
+    let hands = place.fs.hands();
+    let now = hands.unix_time();
+    // Both directories get exactly the times that they had before.
+    hands.set(Duration::from_secs(1_700_000_000));
+    place.remove_mailbox();
+    place.deliver();
+    hands.set(now);
+    place.check();
+}
+
+#[test]
+fn a_message_hidden_at_one_login_is_listed_at_the_next_in_the_same_directory() {
+    let mut place = settled();
+    place.deliver();
+    let (_, name) = place.choose(1).unwrap();
+    let serial = OwnName::parse(name.as_bytes()).unwrap().serial;
+    let shared = Arc::clone(&place.store.shared);
+    // As it is while its commit waits for a slow disk.
+    shared.hide(serial);
+    place.pass(INDEX_QUIET * 2);
+    for _ in 0..2 {
+        assert_eq!(place.open().0.messages().len(), 1);
+    }
+    shared.show(serial);
+    assert_eq!(place.check().messages().len(), 2);
+}
+
+#[test]
+fn what_a_session_removed_is_not_listed_again_whatever_the_clock_says() {
+    let place = settled();
+    let hands = place.fs.hands();
+    let now = hands.unix_time();
+    let (maildrop, is_read) = place.open();
+    assert!(!is_read);
+    // The time of the delivery, then as if nothing had been.
+    hands.set(Duration::from_secs(1_700_000_000));
+    maildrop.remove(&[0]).unwrap();
+    hands.set(now);
+    drop(maildrop);
+    assert_eq!(place.open().0.messages().len(), 0);
+}
