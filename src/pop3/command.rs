@@ -257,7 +257,7 @@ fn message_number(text: &str) -> Result<MessageNumber, SyntaxError> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::{collection::vec, prelude::*};
+    use proptest::{collection::vec, prelude::*, sample::select};
 
     use super::*;
 
@@ -473,6 +473,59 @@ mod tests {
             proptest::option::of(number()).prop_map(Command::Uidl),
             "[^\\p{Cc} ]([^\\p{Cc}]{0,20}[^\\p{Cc} ])?".prop_map(Command::User),
         ]
+    }
+
+    /// The commands of the maildrop, read the slow way: words, and a list of what they may be.
+    fn naive_command(line: &str) -> Option<Command> {
+        if line.starts_with(' ') {
+            return None;
+        }
+        let upper = line.to_ascii_uppercase();
+        let words: Vec<&str> = upper.split(' ').filter(|word| !word.is_empty()).collect();
+        let number = |text: &str| {
+            let digits = text.chars().all(|c| c.is_ascii_digit());
+            let number: usize = text.parse().ok().filter(|_| digits)?;
+            number.checked_sub(1).map(MessageNumber::at)
+        };
+        let lines = |text: &str| text.parse().ok().filter(|_| !text.starts_with('+'));
+        Some(match words.as_slice() {
+            ["STAT"] => Command::Stat,
+            ["NOOP"] => Command::Noop,
+            ["RSET"] => Command::Rset,
+            ["QUIT"] => Command::Quit,
+            ["CAPA"] => Command::Capa,
+            ["LIST"] => Command::List(None),
+            ["UIDL"] => Command::Uidl(None),
+            ["LIST", n] => Command::List(Some(number(n)?)),
+            ["UIDL", n] => Command::Uidl(Some(number(n)?)),
+            ["RETR", n] => Command::Retr(number(n)?),
+            ["DELE", n] => Command::Dele(number(n)?),
+            ["TOP", n, l] => Command::Top {
+                message: number(n)?,
+                lines: lines(l)?,
+            },
+            _ => return None,
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn commands_of_the_maildrop_are_read_as_words(
+            words in vec(
+                select(vec![
+                    "STAT", "stat", "NOOP", "RSET", "Quit", "CAPA", "LIST", "list", "UIDL", "RETR",
+                    "DELE", "TOP", "top", "0", "1", "12", "+1", "-1", "x", "XYZZY", "",
+                ]),
+                0..5,
+            ),
+            blanks in select(vec![" ", "  "]),
+        ) {
+            let line = words.join(blanks);
+            let parsed = Command::parse(line.as_bytes()).ok();
+            prop_assert_eq!(parsed, naive_command(&line), "{:?}", line);
+        }
     }
 
     proptest! {

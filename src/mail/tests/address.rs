@@ -570,3 +570,39 @@ proptest! {
         }
     }
 }
+
+/// RFC 5321 §4.1.2 the slow way, for addresses without quotes and literals: what stands on each
+/// side of the one `@`, if it may.
+fn naive_address(text: &str) -> Option<(&str, &str)> {
+    let parts: Vec<&str> = text.split('@').collect();
+    let [local_part, domain] = parts.as_slice() else {
+        return None;
+    };
+    let is_atom = |atom: &str| {
+        !atom.is_empty()
+            && atom
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "+-_!".contains(c))
+    };
+    let is_label = |label: &str| {
+        let plain = label
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        !label.is_empty() && plain && !label.starts_with('-') && !label.ends_with('-')
+    };
+    let valid = local_part.split('.').all(is_atom) && domain.split('.').all(is_label);
+    valid.then_some((*local_part, *domain))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn plain_addresses_are_judged_as_the_grammar_judges_them(
+        text in string_regex("[a1B@.+_! -]{0,12}|[a1.+-]{1,5}@[ab.-]{1,6}").expect("a regex"),
+    ) {
+        let parsed = Address::parse(&text, Ascii).ok();
+        let parsed = parsed.as_ref().map(|a| (a.local_part(), a.domain().as_str()));
+        prop_assert_eq!(parsed, naive_address(&text));
+    }
+}

@@ -437,3 +437,63 @@ proptest! {
         prop_assert_eq!(parse_as(Charset::Ascii, line.as_bytes()), expect, "{:?}", line);
     }
 }
+
+/// The commands without paths, read the slow way: words, and a list of what they may be.
+fn naive_command(line: &str) -> Option<Command<'_>> {
+    if line.starts_with(' ') {
+        return None;
+    }
+    let words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
+    let upper: Vec<String> = words.iter().map(|word| word.to_ascii_uppercase()).collect();
+    let upper: Vec<&str> = upper.iter().map(String::as_str).collect();
+    Some(match upper.as_slice() {
+        ["DATA"] => Command::Data,
+        ["RSET"] => Command::Rset,
+        ["QUIT"] => Command::Quit,
+        ["STARTTLS"] => Command::StartTls,
+        ["NOOP", ..] => Command::Noop,
+        ["HELP", ..] => Command::Help,
+        ["VRFY", _, ..] => Command::Vrfy,
+        ["EXPN", _, ..] => Command::Expn,
+        ["HELO", _] => Command::Helo(words[1]),
+        ["EHLO", _] => Command::Ehlo(words[1]),
+        ["BDAT", octets, rest @ ..] => Command::Bdat {
+            octets: octets.parse().ok().filter(|_| !octets.starts_with('+'))?,
+            last: match rest {
+                [] => false,
+                ["LAST"] => true,
+                _ => return None,
+            },
+        },
+        ["AUTH", _] => Command::Auth {
+            mechanism: words[1],
+            initial_response: None,
+        },
+        ["AUTH", _, _] => Command::Auth {
+            mechanism: words[1],
+            initial_response: Some(words[2]),
+        },
+        _ => return None,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn commands_without_paths_are_read_as_words(
+        words in vec(
+            select(vec![
+                "DATA", "data", "RSET", "Quit", "STARTTLS", "NOOP", "help", "VRFY", "EXPN", "HELO",
+                "ehlo", "BDAT", "bdat", "LAST", "last", "AUTH", "PLAIN", "0", "12", "+1", "-1",
+                "99999999999999999999", "x.example", "XYZZY", "DATAA", "",
+            ]),
+            0..4,
+        ),
+        blanks in select(vec![" ", "  "]),
+    ) {
+        let line = words.join(blanks);
+        let parsed = parse_as(Charset::Ascii, line.as_bytes()).ok();
+        prop_assert_eq!(parsed, naive_command(&line), "{:?}", line);
+    }
+}
