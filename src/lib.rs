@@ -92,6 +92,9 @@
 //! file in all of them. Lines on disk end in LF, as Maildir readers expect; because a bare CR or
 //! LF never gets in, turning LF into CRLF gives back the octets that came.
 //!
+//! What a login read of a Maildir is remembered, within a bound, and used again as long as the
+//! times of its directories prove that nothing has changed.
+//!
 //! # Invariants
 //!
 //! Each has tests that fail when it is broken.
