@@ -112,11 +112,21 @@ fn a_thousand_recipients_are_taken_and_the_next_is_asked_to_wait() {
     assert_eq!(server.contents("user1000@example.com"), [""; 0]);
 }
 
+/// Puts a message into the maildrop of [`BOB`] as another program would: a session would have to
+/// be quick to deliver it.
+fn place(server: &Server, content: &str) {
+    let maildir = server.mail().join("example.com/bob");
+    for directory in ["tmp", "new", "cur"] {
+        std::fs::create_dir_all(maildir.join(directory)).unwrap();
+    }
+    std::fs::write(maildir.join("new/1.M1.test"), content).unwrap();
+}
+
 #[test]
 fn a_pipelined_group_does_not_outlast_the_session() {
     const COMMANDS: usize = 5_000;
-    let server = Server::with("[limits]\nsession_seconds = 1\n");
-    server.deliver(BOB, &"a line of content\r\n".repeat(60_000));
+    let server = Server::with("[limits]\nsession_seconds = 2\n");
+    place(&server, &"a line of content\n".repeat(60_000));
     let mut client = server.maildrop(BOB);
     client.send("RETR 1\r\n".repeat(COMMANDS).as_bytes());
     let mut messages = 0;
@@ -133,8 +143,8 @@ fn a_pipelined_group_does_not_outlast_the_session() {
 
 #[test]
 fn a_client_that_does_not_read_loses_its_session_and_frees_the_maildrop() {
-    let server = Server::with("[limits]\nsession_seconds = 1\n");
-    server.deliver(BOB, &"a line of content\r\n".repeat(1_000_000));
+    let server = Server::with("[limits]\nsession_seconds = 2\n");
+    place(&server, &"a line of content\n".repeat(1_000_000));
     let mut lazy = server.maildrop(BOB);
     lazy.say("RETR 1");
     let begin = std::time::Instant::now();
