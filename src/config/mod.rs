@@ -91,7 +91,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message_octets: Limit(Some(smtp_limits::MESSAGE_OCTETS_MAX)),
-            recipients: Count(1_000),
+            recipients: Count(smtp_limits::RECIPIENTS_MAX),
             errors: Limit(Some(u64::from(smtp_limits::ERRORS_MAX))),
             connections: 0,
             connections_per_address: PerAddress::Auto,

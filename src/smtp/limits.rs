@@ -10,7 +10,7 @@ pub const AUTH_LINE_OCTETS_MAX: usize = 12_288;
 
 /// Recipients of one transaction where nothing is configured: ten times the 100 that RFC 5321
 /// §4.5.3.1.8 asks for, and what one envelope may hold in memory.
-pub const RECIPIENTS_MAX: usize = 1_000;
+pub const RECIPIENTS_MAX: u32 = 1_000;
 
 /// Size of one message in octets where nothing is configured: more than the large mail services
 /// let through.

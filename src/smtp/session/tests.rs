@@ -418,7 +418,8 @@ fn the_recipient_after_the_thousandth_is_refused_for_now() {
     let Action::BeginDelivery(submission) = line(&mut session, "DATA").action else {
         panic!("no delivery is begun");
     };
-    assert_eq!(submission.envelope.recipients.len(), limits::RECIPIENTS_MAX);
+    let recipients_max = usize::try_from(limits::RECIPIENTS_MAX).unwrap();
+    assert_eq!(submission.envelope.recipients.len(), recipients_max);
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl Driver {
         let mut settings = Settings {
             hostname: Domain::localhost(),
             message_octets_max: Some(MESSAGE_OCTETS_MAX),
-            recipients_max: Some(RECIPIENTS_MAX),
+            recipients_max: RECIPIENTS_MAX.try_into().ok(),
             errors_max: Some(ERRORS_MAX),
             tls: Tls::NotOffered,
             authentication: true,
