@@ -98,7 +98,8 @@ struct Driver<'a> {
     shared: &'a Shared,
     /// The message that is being received, between the chunks of BDAT too.
     intake: Option<Intake>,
-    /// Goes on from chunk to chunk: a line ending may be split between two.
+    /// Begins with the first chunk of a message and goes on from one to the next: a line ending may
+    /// be split between two.
     chunks: Option<ChunkDecoder>,
     /// Measures a whole message, not each of its chunks.
     rate: ContentRate,
@@ -168,7 +169,7 @@ impl Driver<'_> {
         let mut head = Vec::new();
         trace::render(&envelope.reverse_path, &received, &mut head);
         self.intake = Some(Intake::new(delivery, envelope, head));
-        self.chunks = Some(ChunkDecoder::new(self.connection.line_ending()));
+        self.chunks = None;
         self.rate = self.connection.content_rate();
         Outcome::DeliveryBegun
     }
@@ -248,6 +249,8 @@ impl Driver<'_> {
     }
 
     fn discard(&mut self, octets: u64) -> Result<Outcome<'static>, Interruption> {
+        // It belongs to no message whose pace could be measured.
+        self.rate = self.connection.content_rate();
         self.read_chunk(octets, |_| ())?;
         Ok(Outcome::ChunkDiscarded)
     }
