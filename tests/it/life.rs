@@ -102,14 +102,6 @@ fn a_mail_directory_that_was_removed_is_made_again() {
     }
     // The store is still ours alone (I11).
     server.deliver("bob@example.com", "three\r\n");
-    let mail = server.mail();
-    let arguments = [
-        "--smtp",
-        "127.0.0.1:0",
-        "--pop3",
-        "off",
-        "--mail",
-        mail.to_str().unwrap(),
-    ];
-    assert_eq!(crate::support::program::run(&arguments).status, Some(75));
+    let second = crate::support::program::run_on("127.0.0.1:0", &server.mail());
+    assert_eq!(second.status, Some(75));
 }

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::support::Service;
-use crate::support::program::{Program, run};
+use crate::support::program::{Program, run, run_on};
 
 #[test]
 fn it_says_where_it_listens_and_where_the_mail_is() {
@@ -57,14 +57,7 @@ fn a_second_daemon_on_the_same_store_ends_with_status_75() {
     let directory = tempfile::tempdir().unwrap();
     let _first = Program::start(directory.path());
     let mail = directory.path().join("mail");
-    let second = run(&[
-        "--smtp",
-        "127.0.0.1:0",
-        "--pop3",
-        "off",
-        "--mail",
-        mail.to_str().unwrap(),
-    ]);
+    let second = run_on("127.0.0.1:0", &mail);
     assert_eq!(second.status, Some(75), "{}", second.errors);
     assert_eq!(
         second
@@ -82,14 +75,7 @@ fn a_port_in_use_is_one_clear_line_and_status_1() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let mail = directory.path().join("mail");
-    let ended = run(&[
-        "--smtp",
-        &address,
-        "--pop3",
-        "off",
-        "--mail",
-        mail.to_str().unwrap(),
-    ]);
+    let ended = run_on(&address, &mail);
     assert_eq!(ended.status, Some(1));
     let lines: Vec<&str> = ended.errors.lines().collect();
     assert_eq!(lines.len(), 1, "{lines:?}");
@@ -108,14 +94,7 @@ fn a_mail_directory_that_others_can_write_is_refused() {
     let mail = directory.path().join("mail");
     std::fs::create_dir(&mail).unwrap();
     std::fs::set_permissions(&mail, std::fs::Permissions::from_mode(0o777)).unwrap();
-    let ended = run(&[
-        "--smtp",
-        "127.0.0.1:0",
-        "--pop3",
-        "off",
-        "--mail",
-        mail.to_str().unwrap(),
-    ]);
+    let ended = run_on("127.0.0.1:0", &mail);
     assert_eq!(ended.status, Some(1));
     assert!(
         ended.errors.contains(mail.to_str().unwrap()),
@@ -130,14 +109,7 @@ fn a_mail_directory_that_cannot_be_made_is_one_clear_line() {
     let file = directory.path().join("file");
     std::fs::write(&file, "").unwrap();
     let mail = file.join("mail");
-    let ended = run(&[
-        "--smtp",
-        "127.0.0.1:0",
-        "--pop3",
-        "off",
-        "--mail",
-        mail.to_str().unwrap(),
-    ]);
+    let ended = run_on("127.0.0.1:0", &mail);
     assert_eq!(ended.status, Some(1));
     assert!(
         ended.errors.contains(mail.to_str().unwrap()),

@@ -41,6 +41,12 @@ pub(crate) fn run(arguments: &[&str]) -> Ended {
     }
 }
 
+/// Runs the program with SMTP at `address` and the mail in `mail`, where it is to refuse to serve.
+pub(crate) fn run_on(address: &str, mail: &Path) -> Ended {
+    let mail = mail.to_str().unwrap();
+    run(&["--smtp", address, "--pop3", "off", "--mail", mail])
+}
+
 /// Number of lines that the program prints on standard output when it is up.
 const BANNER_LINES: usize = 6;
 
