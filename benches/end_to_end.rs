@@ -91,10 +91,7 @@ impl Server {
         config.mail = directory.join("mail");
         let clock = Clock::system();
         let sockets = Sockets::open(&config).unwrap();
-        let settings = Settings {
-            root: config.mail.clone(),
-            hostname: "localhost".to_owned(),
-        };
+        let settings = Settings::new(&config.mail, "localhost");
         let store = Arc::new(MessageStore::open(settings, clock.clone()).unwrap());
         let daemon = Daemon::start(&config, sockets, &store, &clock).unwrap();
         let (smtp, pop3) = (daemon.smtp()[0], daemon.pop3()[0]);

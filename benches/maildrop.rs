@@ -45,10 +45,7 @@ fn mailbox() -> MailboxName {
 }
 
 fn open(place: &Path) -> MessageStore {
-    let settings = Settings {
-        root: place.join("mail"),
-        hostname: "localhost".to_owned(),
-    };
+    let settings = Settings::new(place.join("mail"), "localhost");
     MessageStore::open(settings, Clock::system()).expect("a store")
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use crate::config::{self, Config, Listen, LogLevel};
+use crate::config::{self, Config, Durability, Listen, LogLevel};
 
 const AFTER_HELP: &str = "\
 Without arguments facteur serves: SMTP on 127.0.0.1:65434 and [::1]:65434, POP3 on 127.0.0.1:65433
@@ -36,6 +36,10 @@ pub struct Arguments {
     /// The directory that holds the mail; it is made when it is missing
     #[arg(long, value_name = "DIR")]
     pub mail: Option<PathBuf>,
+
+    /// How messages are made durable: journal, maildir or none
+    #[arg(long, value_name = "HOW")]
+    pub durability: Option<Durability>,
 
     /// The configuration file; config.example.toml shows every key
     #[arg(long, value_name = "FILE")]
@@ -81,6 +85,9 @@ impl Arguments {
         override_listeners("--pop3", &mut config.pop3, &self.pop3)?;
         if let Some(mail) = &self.mail {
             config.mail.clone_from(mail);
+        }
+        if let Some(durability) = self.durability {
+            config.durability = durability;
         }
         if let Some(log_level) = self.log_level {
             config.log_level = log_level;

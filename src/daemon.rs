@@ -14,11 +14,11 @@ use std::time::Duration;
 use crate::accounts::{self, Accounts};
 use crate::capacity::System;
 use crate::clock::Clock;
-use crate::config::{Config, Listen, PerAddress};
+use crate::config::{Config, Durability, Listen, PerAddress};
 use crate::pop3;
 use crate::server::{self, Caps, Listener, Registry, Service, Sessions, Timeouts, limits};
 use crate::smtp;
-use crate::store::MessageStore;
+use crate::store::{self, MessageStore};
 
 /// Why the daemon cannot start.
 #[derive(Debug)]
@@ -235,6 +235,36 @@ fn addresses(sockets: &[TcpListener]) -> Vec<SocketAddr> {
         .iter()
         .filter_map(|socket| socket.local_addr().ok())
         .collect()
+}
+
+/// What the store has to be told, with its events going to the log.
+pub fn store_settings(config: &Config) -> store::Settings {
+    store::Settings {
+        root: config.mail.clone(),
+        hostname: config.hostname.0.as_str().to_owned(),
+        durability: match config.durability {
+            Durability::Journal => store::Durability::Journal {
+                segment_octets: config.journal.segment_octets.0,
+                segments: config.journal.segments.0,
+            },
+            Durability::Maildir => store::Durability::Maildir,
+            Durability::None => store::Durability::None,
+        },
+        observer: store::Observer::new(log_store_event),
+    }
+}
+
+/// Puts an event of the store into the log.
+fn log_store_event(event: &store::Event<'_>) {
+    let level = match event.severity() {
+        store::Severity::Notice => log::Level::Info,
+        store::Severity::Warning => log::Level::Warn,
+        store::Severity::Alarm => log::Level::Error,
+    };
+    match event.error() {
+        Some(error) => log::log!(level, "store: {event}: {}", server::WithSources(error)),
+        None => log::log!(level, "store: {event}"),
+    }
 }
 
 fn smtp_settings(config: &Config) -> smtp::Settings {

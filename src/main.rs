@@ -63,10 +63,10 @@ fn serve(config: &Config) -> Result<(), Failure> {
     let mut signals = signals::Receiver::new()?;
     let clock = Clock::system();
     let sockets = Sockets::open(config).map_err(Failure::Daemon)?;
-    let settings = store::Settings {
-        root: config.mail.clone(),
-        hostname: config.hostname.0.as_str().to_owned(),
-    };
+    if config.durability == config::Durability::None {
+        log::warn!("durability is \"none\": a power cut loses mail that was acknowledged");
+    }
+    let settings = daemon::store_settings(config);
     let store = Arc::new(MessageStore::open(settings, clock.clone()).map_err(Failure::Store)?);
     let daemon = Daemon::start(config, sockets, &store, &clock).map_err(Failure::Daemon)?;
     let mail = std::path::absolute(&config.mail)?;
@@ -83,6 +83,10 @@ fn serve(config: &Config) -> Result<(), Failure> {
     match daemon.stop() {
         0 => log::info!("stopped"),
         sessions => log::warn!("stopped with {sessions} sessions that did not end in time"),
+    }
+    if let Err(error) = store.close() {
+        let error = WithSources(&error);
+        log::error!("{error}; the next start replays what is left in the journal");
     }
     Ok(())
 }

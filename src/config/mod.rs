@@ -17,6 +17,7 @@ use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
 use crate::mail::{Charset, Domain};
 use crate::smtp::limits as smtp_limits;
+use crate::store::limits as store_limits;
 
 /// Where SMTP listens when nothing is said.
 pub const SMTP_PORT: u16 = 65_434;
@@ -43,10 +44,24 @@ pub struct Config {
     pub domains: Vec<HostName>,
     /// What separates a mailbox from its sub-address.
     pub subaddress: Subaddress,
+    /// How messages are made durable.
+    pub durability: Durability,
     /// What the log shows.
     pub log_level: LogLevel,
+    /// The journal.
+    pub journal: Journal,
     /// The limits.
     pub limits: Limits,
+}
+
+/// The table `[journal]`: how large the journal is, where there is one.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Journal {
+    /// Octets of one segment.
+    pub segment_octets: SegmentOctets,
+    /// How many segments there are.
+    pub segments: Segments,
 }
 
 /// The table `[limits]`.
@@ -81,8 +96,19 @@ impl Default for Config {
             pop3: Listen::loopback(POP3_PORT),
             domains: Vec::new(),
             subaddress: Subaddress(Some('+')),
+            durability: Durability::Journal,
             log_level: LogLevel(log::LevelFilter::Info),
+            journal: Journal::default(),
             limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self {
+            segment_octets: SegmentOctets(store_limits::SEGMENT_OCTETS),
+            segments: Segments(store_limits::SEGMENTS),
         }
     }
 }
@@ -187,6 +213,79 @@ impl TryFrom<String> for Subaddress {
                 "{text:?} is not one punctuation mark such as \"+\", nor \"off\""
             )),
         }
+    }
+}
+
+/// How messages are made durable before they are acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub enum Durability {
+    /// `"journal"`: in a journal, many with one sync.
+    Journal,
+    /// `"maildir"`: in the Maildirs, each with syncs of its own.
+    Maildir,
+    /// `"none"`: not at all.
+    None,
+}
+
+impl TryFrom<String> for Durability {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "journal" => Ok(Self::Journal),
+            "maildir" => Ok(Self::Maildir),
+            "none" => Ok(Self::None),
+            _ => Err(format!(
+                "{text:?} is not one of \"journal\", \"maildir\", \"none\""
+            )),
+        }
+    }
+}
+
+impl std::str::FromStr for Durability {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+/// Octets of one segment of the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "u64")]
+pub struct SegmentOctets(pub u64);
+
+impl TryFrom<u64> for SegmentOctets {
+    type Error = String;
+
+    fn try_from(octets: u64) -> Result<Self, String> {
+        const MIN: u64 = store_limits::SEGMENT_OCTETS_MIN;
+        const MAX: u64 = store_limits::SEGMENT_OCTETS_MAX;
+        if octets.is_multiple_of(4_096) && (MIN..=MAX).contains(&octets) {
+            return Ok(Self(octets));
+        }
+        Err(format!(
+            "{octets} is not a multiple of 4096 from {MIN} to {MAX}"
+        ))
+    }
+}
+
+/// How many segments the journal has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "u64")]
+pub struct Segments(pub usize);
+
+impl TryFrom<u64> for Segments {
+    type Error = String;
+
+    fn try_from(count: u64) -> Result<Self, String> {
+        const MAX: usize = store_limits::SEGMENTS_MAX;
+        let segments = usize::try_from(count).unwrap_or(usize::MAX);
+        if (2..=MAX).contains(&segments) {
+            return Ok(Self(segments));
+        }
+        Err(format!("{count} is not a number from 2 to {MAX}"))
     }
 }
 

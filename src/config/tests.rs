@@ -22,11 +22,10 @@ fn the_example_equals_the_defaults() {
 /// The keys of a table, as the parser itself lists them when it meets one that it does not know.
 fn known_keys(text_with_unknown_key: &str) -> Vec<String> {
     let complaint = complaint(text_with_unknown_key);
-    let (_, listed) = complaint.split_once("expected one of ").unwrap();
-    let keys = listed
-        .split(", ")
-        .map(|key| key.trim_matches('`').to_owned());
-    keys.collect()
+    let (_, listed) = complaint.split_once("expected ").unwrap();
+    // "one of `a`, `b`, `c`", or "`a` or `b`".
+    let keys = listed.split('`').skip(1).step_by(2);
+    keys.map(str::to_owned).collect()
 }
 
 #[test]
@@ -34,8 +33,11 @@ fn the_example_shows_every_key_with_a_comment() {
     let lines: Vec<&str> = EXAMPLE.lines().collect();
     let top = known_keys("unknown = 1");
     let limits = known_keys("[limits]\nunknown = 1");
+    let journal = known_keys("[journal]\nunknown = 1");
     assert!(top.contains(&"hostname".to_owned()) && limits.contains(&"errors".to_owned()));
-    for key in top.iter().chain(&limits).filter(|key| *key != "limits") {
+    let tables = ["journal", "limits"];
+    let keys = top.iter().chain(&journal).chain(&limits);
+    for key in keys.filter(|key| !tables.contains(&key.as_str())) {
         let is_this_key = |line: &&str| line.starts_with(&format!("{key} = "));
         let position = lines.iter().position(is_this_key);
         let position = position.unwrap_or_else(|| panic!("{key} is not in the example"));
@@ -44,7 +46,9 @@ fn the_example_shows_every_key_with_a_comment() {
             "{key} is not explained"
         );
     }
-    assert!(lines.contains(&"[limits]"));
+    for table in tables {
+        assert!(lines.contains(&format!("[{table}]").as_str()));
+    }
 }
 
 #[test]
@@ -100,6 +104,14 @@ fn values_are_taken_from_the_file() {
     });
     check("log_level = \"Debug\"", |c| {
         c.log_level = LogLevel(log::LevelFilter::Debug);
+    });
+    check("durability = \"none\"", |c| c.durability = Durability::None);
+    check("durability = \"maildir\"", |c| {
+        c.durability = Durability::Maildir;
+    });
+    check("[journal]\nsegment_octets = 1048576\nsegments = 2", |c| {
+        c.journal.segment_octets = SegmentOctets(1_048_576);
+        c.journal.segments = Segments(2);
     });
     check("limits.recipients = 5", |c| c.limits.recipients = Count(5));
 }
@@ -198,6 +210,26 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
         "log_level = \"loud\"",
         "1: log_level",
         "\"loud\" is not one of",
+    ),
+    (
+        "durability = \"fsync\"",
+        "1: durability",
+        "\"fsync\" is not one of",
+    ),
+    (
+        "[journal]\nsegment_octets = 5000000",
+        "2: journal.segment_octets",
+        "not a multiple of 4096 from 1048576",
+    ),
+    (
+        "journal.segment_octets = 524288",
+        "1: journal.segment_octets",
+        "from 1048576 to 1073741824",
+    ),
+    (
+        "journal.segments = 1",
+        "1: journal.segments",
+        "from 2 to 64",
     ),
     ("limits = 3", "1: limits", "integer `3`"),
     (

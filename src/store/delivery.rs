@@ -4,12 +4,20 @@
 //! a mailbox before all of it is durable. No header is added here and no line ending changed.
 //!
 //! # Theory of operation
-//! A delivery is in one of these states, and what is on disk follows from it:
+//! Content is held in memory while it is small, and goes to a file in `.facteur/tmp` as soon as it
+//! is not. At the commit there are two ways.
+//!
+//! *Through the journal*, for what is held: the mailboxes are made where they are missing, one
+//! record is put into the journal, with those of other sessions (`journal/mod.rs`), and when it is
+//! durable the message is applied to the Maildirs (`apply.rs`).
+//!
+//! *Directly*, for what is in a file, and for everything when there is no journal. The delivery is
+//! in one of these states, and what is on disk follows from it:
 //!
 //! | state | on disk |
 //! |---|---|
-//! | begun | a file in `.facteur/tmp`, of mode 0600, growing |
-//! | synced | the same file, all of it durable |
+//! | begun | nothing, or a file in `.facteur/tmp`, of mode 0600, growing |
+//! | synced | that file, all of it durable |
 //! | linked | that file also in `new` of some mailboxes, hidden from this daemon's maildrops |
 //! | committed | in `new` of every mailbox, durable there, gone from `.facteur/tmp` |
 //! | aborted, failed | nothing; what a crash leaves in `.facteur/tmp` goes at the next start |
@@ -28,6 +36,7 @@
 //!   also after a power cut (I1). `Err` means: each recipient has none or one whole copy (I5), and
 //!   no maildrop of this daemon shows it before a restart (I4).
 //! - A sync that failed is never repeated (I9).
+//! - Deliveries together hold no more than [`HELD_OCTETS_MAX`] in memory (SEC-9).
 //!
 //! # Failures
 //! Every error leaves the store as it was, but for the copies that I5 allows. After a failed
@@ -40,20 +49,22 @@
 use std::{
     collections::HashSet,
     io,
-    path::{Path, PathBuf},
-    sync::Arc,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
 };
 
 use crate::mail::MailboxName;
 
 use super::{
+    apply::{Letter, Spooled, Step},
     error::Error,
     fs::File,
-    limits::FREE_OCTETS_RESERVE,
+    journal::{self, Apply, Journal, Ticket},
+    limits::{FREE_OCTETS_RESERVE, HELD_OCTETS_MAX, JOURNALED_OCTETS_MAX},
     mailboxes::{Made, Target},
     maildir::{SentSize, Side},
     name::{OwnName, Serial},
-    shared::Shared,
+    shared::{Shared, SyncMark},
 };
 
 /// A message being received. Dropping it gives it up and removes what was written.
@@ -62,62 +73,63 @@ pub struct Delivery {
     shared: Arc<Shared>,
     serial: Serial,
     name: String,
-    spool_path: PathBuf,
-    /// `None` once a write has failed or the content is complete.
-    file: Option<Box<dyn File>>,
-    /// Whether `spool_path` is still there to be removed.
-    is_spooled: bool,
+    content: Content,
     size: SentSize,
 }
 
-/// How the content gets into a mailbox.
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    /// By a further name: other recipients come behind.
-    Link,
-    /// By giving up the name in the spool.
-    Rename,
+/// Where the content is.
+#[derive(Debug)]
+enum Content {
+    /// In memory, and counted there.
+    Held(Vec<u8>),
+    /// In a file in the spool.
+    Spooled(Box<dyn File>),
+    /// In no state to be delivered: a write has failed.
+    Lost,
+    /// With the mailboxes or the journal.
+    Committed,
+}
+
+/// A message in the journal whose batch is not yet durable.
+#[derive(Debug)]
+pub(super) struct Submitted {
+    shared: Arc<Shared>,
+    ticket: Ticket,
+    letter: Letter,
+    made: Made,
+    mark: SyncMark,
+}
+
+/// What became of a delivery that was begun to be committed.
+#[derive(Debug)]
+pub(super) enum Commit {
+    /// It is durable.
+    Done,
+    /// It waits for its batch.
+    Submitted(Box<Submitted>),
 }
 
 impl Delivery {
     /// Begins a delivery of `declared_octets`, 0 when that is not known.
     pub(super) fn begin(shared: &Arc<Shared>, declared_octets: u64) -> Result<Self, Error> {
-        match Self::begin_in_spool(shared, declared_octets) {
+        // What is durable and waits for room goes first.
+        shared.retry_kept()?;
+        if let Some(journal) = &shared.journal {
+            journal.check()?;
+        }
+        match shared.check_free(declared_octets) {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 shared.settle_anew()?;
-                Self::begin_in_spool(shared, declared_octets)
+                shared.check_free(declared_octets)?;
             }
-            begun => begun,
-        }
-    }
-
-    fn begin_in_spool(shared: &Arc<Shared>, declared_octets: u64) -> Result<Self, Error> {
-        let free = shared
-            .fs
-            .free_octets(&shared.spool)
-            .map_err(Error::io("look at", &shared.spool))?;
-        if free < FREE_OCTETS_RESERVE.saturating_add(declared_octets) {
-            let path = shared.root.clone();
-            return Err(Error::Full {
-                operation: "begin a delivery in",
-                path,
-                source: None,
-            });
+            checked => checked?,
         }
         let serial = shared.next_serial();
-        let name = serial.render();
-        let spool_path = shared.spool.join(&name);
-        let file = shared
-            .fs
-            .create_new(&spool_path)
-            .map_err(Error::io("make", &spool_path))?;
         Ok(Self {
             shared: Arc::clone(shared),
             serial,
-            name,
-            spool_path,
-            file: Some(file),
-            is_spooled: true,
+            name: serial.render(),
+            content: Content::Held(Vec::new()),
             size: SentSize::default(),
         })
     }
@@ -128,16 +140,39 @@ impl Delivery {
         &self.name
     }
 
-    /// Adds `octets` to the content, lines ended by LF. Each call is one write: give large pieces.
+    /// Adds `octets` to the content, lines ended by LF. Each call may be one write: give large
+    /// pieces.
     ///
     /// # Errors
     /// [`Error::Full`] or [`Error::Io`]: drop the delivery and refuse the message for now.
     pub fn append(&mut self, octets: &[u8]) -> Result<(), Error> {
-        let path = &self.spool_path;
-        let mut file = self.file.take().ok_or_else(|| Self::given_up(path))?;
-        file.append(octets).map_err(Error::io("write", path))?;
-        // Only now: after a failed write nobody knows what is in the file.
-        self.file = Some(file);
+        // Lost until all of it went well: after a failed write nobody knows what is in the file.
+        self.content = match std::mem::replace(&mut self.content, Content::Lost) {
+            Content::Held(mut held) => {
+                let length = held.len().saturating_add(octets.len());
+                if length <= JOURNALED_OCTETS_MAX && self.shared.hold(octets.len()) {
+                    held.extend_from_slice(octets);
+                    Content::Held(held)
+                } else {
+                    let spooled = self.spool(&held).and_then(|mut file| {
+                        let appended = file.append(octets);
+                        appended.map_err(Error::io("write", self.spool_path()))?;
+                        Ok(file)
+                    });
+                    self.shared.release(held.len());
+                    Content::Spooled(spooled.inspect_err(|_| self.unspool())?)
+                }
+            }
+            Content::Spooled(mut file) => {
+                let appended = file.append(octets);
+                if let Err(error) = appended {
+                    self.unspool();
+                    return Err(Error::io("write", self.spool_path())(error));
+                }
+                Content::Spooled(file)
+            }
+            Content::Lost | Content::Committed => return Err(self.given_up()),
+        };
         self.size.add(octets);
         Ok(())
     }
@@ -155,7 +190,12 @@ impl Delivery {
     /// # Errors
     /// [`Error::NameTooLong`], [`Error::Full`], [`Error::Io`] or [`Error::Unsafe`]: refuse the
     /// message; what was put into a mailbox is taken back.
-    pub fn commit(mut self, recipients: &[MailboxName]) -> Result<(), Error> {
+    pub fn commit(self, recipients: &[MailboxName]) -> Result<(), Error> {
+        self.begin_commit(recipients)?.finish()
+    }
+
+    /// Does all of [`commit`](Self::commit) that comes before a wait for others.
+    pub(super) fn begin_commit(mut self, recipients: &[MailboxName]) -> Result<Commit, Error> {
         let mut targets: Vec<Target<'_>> = Vec::with_capacity(recipients.len());
         let mut seen = HashSet::with_capacity(recipients.len());
         for mailbox in recipients.iter().filter(|mailbox| seen.insert(*mailbox)) {
@@ -164,29 +204,99 @@ impl Delivery {
                 maildir: self.shared.maildir(mailbox)?,
             });
         }
-        let mut file = self
-            .file
-            .take()
-            .ok_or_else(|| Self::given_up(&self.spool_path))?;
         if targets.is_empty() {
-            return Ok(());
+            return match self.content {
+                Content::Lost | Content::Committed => Err(self.given_up()),
+                Content::Held(_) | Content::Spooled(_) => Ok(Commit::Done),
+            };
         }
-        file.sync()
-            .map_err(Error::io("make durable", &self.spool_path))?;
-        drop(file);
-        self.publish(&targets)
+        let mut file = match std::mem::replace(&mut self.content, Content::Committed) {
+            Content::Held(held) => {
+                self.shared.release(held.len());
+                match self.submit(&targets, held)? {
+                    Ok(submitted) => return Ok(Commit::Submitted(Box::new(submitted))),
+                    Err(held) => self.spool(&held).inspect_err(|_| self.unspool())?,
+                }
+            }
+            Content::Spooled(file) => file,
+            Content::Lost | Content::Committed => return Err(self.given_up()),
+        };
+        let published = self.sync(&mut *file).and_then(|()| self.publish(&targets));
+        // Renamed into the last mailbox when all went well.
+        published.inspect_err(|_| self.unspool())?;
+        Ok(Commit::Done)
     }
 
-    /// Puts the durable file into every mailbox, or into none.
-    fn publish(&mut self, targets: &[Target<'_>]) -> Result<(), Error> {
-        let file_name = OwnName {
+    /// Puts the message into the journal; gives the content back when the journal does not take it.
+    fn submit(
+        &self,
+        targets: &[Target<'_>],
+        content: Vec<u8>,
+    ) -> Result<Result<Submitted, Vec<u8>>, Error> {
+        let Some(journal) = &self.shared.journal else {
+            return Ok(Err(content));
+        };
+        let mailboxes: Vec<MailboxName> = targets
+            .iter()
+            .map(|target| target.mailbox.clone())
+            .collect();
+        let letter = Letter {
+            serial: self.serial,
+            file_name: self.file_name(),
+            mailboxes,
+            content,
+            n_applied: 0,
+        };
+        let octets =
+            journal::delivery_octets(&letter.file_name, &letter.mailboxes, letter.content.len());
+        if octets > journal.record_octets_max() {
+            return Ok(Err(letter.content));
+        }
+        let mut made = Made::default();
+        let mark = self.shared.sync_mark();
+        let submitted = self
+            .shared
+            .make_mailboxes(targets, &mut made)
+            .and_then(|()| self.shared.check_syncs(mark))
+            .and_then(|()| self.shared.submit(journal, &letter, octets));
+        match submitted {
+            Ok(ticket) => Ok(Ok(Submitted {
+                shared: Arc::clone(&self.shared),
+                ticket,
+                letter,
+                made,
+                mark,
+            })),
+            Err(error) => {
+                self.shared.undo(&made, mark);
+                Err(error)
+            }
+        }
+    }
+
+    fn file_name(&self) -> String {
+        OwnName {
             secs: self.shared.clock.unix_time().as_secs(),
             serial: self.serial,
             host: &self.shared.host,
             stored_octets: self.size.stored_octets(),
             sent_octets: self.size.octets(),
         }
-        .render();
+        .render()
+    }
+
+    /// Makes the spooled file durable.
+    fn sync(&self, file: &mut dyn File) -> Result<(), Error> {
+        if !self.shared.syncs {
+            return Ok(());
+        }
+        file.sync()
+            .map_err(Error::io("make durable", self.spool_path()))
+    }
+
+    /// Puts the durable file into every mailbox, or into none.
+    fn publish(&self, targets: &[Target<'_>]) -> Result<(), Error> {
+        let file_name = self.file_name();
         let mut made = Made::default();
         let mut linked = Vec::with_capacity(targets.len());
         let mark = self.shared.sync_mark();
@@ -214,45 +324,24 @@ impl Delivery {
 
     /// Gives the file its names in the mailboxes, noted in `linked`, and makes them durable.
     fn link_into_all(
-        &mut self,
+        &self,
         targets: &[Target<'_>],
         file_name: &str,
         linked: &mut Vec<PathBuf>,
         made: &mut Made,
     ) -> Result<(), Error> {
+        let path = &self.spool_path();
+        let spooled = Spooled { path, file_name };
         for (n_before, target) in targets.iter().enumerate() {
             let is_last = n_before.saturating_add(1) == targets.len();
             let step = if is_last { Step::Rename } else { Step::Link };
-            let path = target.maildir.side(Side::New).join(file_name);
             // Noted first: who knows what a failed call did.
-            linked.push(path.clone());
-            match self.link_into(&path, step) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    // Somebody removed the mailbox since we met it.
-                    self.shared.forget(target.mailbox);
-                    self.shared
-                        .make_mailboxes(std::slice::from_ref(target), made)?;
-                    self.link_into(&path, step)
-                }
-                other => other,
-            }
-            .map_err(Error::io("deliver to", &path))?;
+            linked.push(target.maildir.side(Side::New).join(file_name));
+            self.shared.place(spooled, target, step, made)?;
         }
         targets
             .iter()
             .try_for_each(|target| self.shared.sync_directory(&target.maildir.side(Side::New)))
-    }
-
-    /// Gives the file the name `path`.
-    fn link_into(&mut self, path: &Path, step: Step) -> io::Result<()> {
-        match step {
-            Step::Link => self.shared.fs.hard_link(&self.spool_path, path),
-            Step::Rename => {
-                self.shared.fs.rename(&self.spool_path, path)?;
-                self.is_spooled = false;
-                Ok(())
-            }
-        }
     }
 
     /// Takes the file out of the mailboxes again.
@@ -265,17 +354,110 @@ impl Delivery {
         self.shared.withdraw(self.serial, is_stuck);
     }
 
+    fn spool_path(&self) -> PathBuf {
+        self.shared.spool.join(&self.name)
+    }
+
+    /// Makes a file in the spool that begins with `held`.
+    fn spool(&self, held: &[u8]) -> Result<Box<dyn File>, Error> {
+        self.shared.spool(&self.spool_path(), held)
+    }
+
+    /// Removes the file from the spool. Nobody is left to tell when that fails; what stays is
+    /// removed at the next start.
+    fn unspool(&self) {
+        self.shared
+            .fs
+            .unlink(&self.spool_path())
+            .unwrap_or_default();
+    }
+
     /// The error of a delivery that cannot go on after an earlier one.
-    fn given_up(path: &Path) -> Error {
-        Error::io("write", path)(io::Error::other("an earlier write failed"))
+    fn given_up(&self) -> Error {
+        let reason = "an earlier write failed";
+        Error::io("write", self.spool_path())(io::Error::other(reason))
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        if self.is_spooled {
-            // Nobody is left to tell; what stays is removed at the next start.
-            self.shared.fs.unlink(&self.spool_path).unwrap_or_default();
+        match std::mem::replace(&mut self.content, Content::Lost) {
+            Content::Held(held) => self.shared.release(held.len()),
+            Content::Spooled(_) => self.unspool(),
+            Content::Lost | Content::Committed => {}
         }
+    }
+}
+
+impl Commit {
+    /// Waits until the message is durable, and puts it into the mailboxes.
+    pub(super) fn finish(self) -> Result<(), Error> {
+        let Self::Submitted(submitted) = self else {
+            return Ok(());
+        };
+        let Submitted {
+            shared,
+            ticket,
+            letter,
+            made,
+            mark,
+        } = *submitted;
+        let Some(journal) = &shared.journal else {
+            return Ok(());
+        };
+        match journal.wait(&ticket, &*shared) {
+            Ok(number) => {
+                shared.remember(&letter.mailboxes);
+                shared.apply_or_keep(letter, number);
+                Ok(())
+            }
+            Err(error) => {
+                shared.undo(&made, mark);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Makes sure that there is room for a message of `declared_octets`.
+    fn check_free(&self, declared_octets: u64) -> Result<(), Error> {
+        let free = self.fs.free_octets(&self.spool);
+        let free = free.map_err(Error::io("look at", &self.spool))?;
+        let held = self.held_octets.load(Ordering::Relaxed);
+        let wanted = FREE_OCTETS_RESERVE.saturating_add(held);
+        if free < wanted.saturating_add(declared_octets) {
+            return Err(Error::Full {
+                operation: "begin a delivery in",
+                path: self.root.clone(),
+                source: None,
+            });
+        }
+        Ok(())
+    }
+
+    /// Counts content that is held in memory; false when there is no room for it.
+    fn hold(&self, octets: usize) -> bool {
+        let octets = u64::try_from(octets).unwrap_or(u64::MAX);
+        let before = self.held_octets.fetch_add(octets, Ordering::Relaxed);
+        let fits = before.saturating_add(octets) <= HELD_OCTETS_MAX;
+        if !fits {
+            self.held_octets.fetch_sub(octets, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    /// Counts content that is no longer held.
+    fn release(&self, octets: usize) {
+        let octets = u64::try_from(octets).unwrap_or(u64::MAX);
+        self.held_octets.fetch_sub(octets, Ordering::Relaxed);
+    }
+
+    /// Puts a letter of `octets` into the journal.
+    fn submit(&self, journal: &Journal, letter: &Letter, octets: usize) -> Result<Ticket, Error> {
+        let push = |batch: &mut Vec<u8>| {
+            journal::push_delivery(batch, &letter.file_name, &letter.mailboxes, &letter.content);
+        };
+        journal.submit(octets, Apply::Later, push, self)
     }
 }

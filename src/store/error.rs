@@ -6,12 +6,14 @@
 use std::{
     fmt, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use crate::mail::MailboxName;
 
-/// Why the store could not do what it was asked for.
-#[derive(Debug)]
+/// Why the store could not do what it was asked for. It can be cloned, because one failure may be
+/// that of many: of all who have a message in the same batch of the journal.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// The disk or the quota is full, or the reserve would be touched. Refuse the delivery for now
@@ -22,7 +24,7 @@ pub enum Error {
         /// The file or directory it was done to.
         path: PathBuf,
         /// What the system said; none when the store refused beforehand.
-        source: Option<io::Error>,
+        source: Option<Arc<io::Error>>,
     },
     /// The maildrop is open in another session (RFC 1939 §4, RFC 2449 §8.1.1). Ask again later.
     InUse {
@@ -36,7 +38,7 @@ pub enum Error {
         /// The file or directory it was done to.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// Another program removed the message since the maildrop was opened.
     MessageGone {
@@ -54,7 +56,13 @@ pub enum Error {
         /// The directory that is missing.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        source: Arc<io::Error>,
+    },
+    /// The journal could not be written several times in a row. Nothing was promised; ask again
+    /// later.
+    OutOfOrder {
+        /// Where the journal lies.
+        path: PathBuf,
     },
     /// Another daemon serves this store (I11).
     StoreInUse {
@@ -79,6 +87,7 @@ impl Error {
             | Self::InUse { .. }
             | Self::Io { .. }
             | Self::NoDirectory { .. }
+            | Self::OutOfOrder { .. }
             | Self::StoreInUse { .. }
             // It takes an operator, but mail need not bounce until he comes.
             | Self::Unsafe { .. } => true,
@@ -92,6 +101,7 @@ impl Error {
         path: impl AsRef<Path>,
     ) -> impl FnOnce(io::Error) -> Self {
         move |source| {
+            let source = Arc::new(source);
             let path = path.as_ref().to_owned();
             let full = matches!(
                 source.kind(),
@@ -153,6 +163,11 @@ impl fmt::Display for Error {
                  writable",
                 path.display()
             ),
+            Self::OutOfOrder { path } => write!(
+                f,
+                "the journal in {} cannot be written: no mail is taken until it works again",
+                path.display()
+            ),
             Self::StoreInUse { path } => write!(
                 f,
                 "another facteur serves this mail directory (it holds {}): stop it, or choose \
@@ -172,11 +187,12 @@ impl std::error::Error for Error {
             | Self::Full {
                 source: Some(source),
                 ..
-            } => Some(source),
+            } => Some(&**source),
             Self::Full { source: None, .. }
             | Self::InUse { .. }
             | Self::MessageGone { .. }
             | Self::NameTooLong { .. }
+            | Self::OutOfOrder { .. }
             | Self::StoreInUse { .. }
             | Self::Unsafe { .. } => None,
         }

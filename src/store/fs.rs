@@ -1,9 +1,9 @@
-//! The file system as the store sees it: two traits and their real form.
+//! The file system as the store sees it: four traits and their real form.
 //!
 //! The only file of the crate that may touch the disk. [`Fs`] has exactly the operations that a
-//! durable Maildir needs, so that tests can put a simulated disk in its place, cut the power at
-//! any operation and look at what is left. It decides nothing: names, order and the reaction to
-//! failures belong to the rest of the room.
+//! durable Maildir with a journal needs, so that tests can put a simulated disk in its place, cut
+//! the power at any operation and look at what is left. It decides nothing: names, order and the
+//! reaction to failures belong to the rest of the room.
 //!
 //! # Invariants
 //! - Every path comes from `name.rs` or from a directory listing; the last component is never
@@ -26,12 +26,12 @@ use std::{
     io::{self, Read as _, Write as _},
     os::unix::{
         ffi::OsStrExt as _,
-        fs::{DirBuilderExt as _, MetadataExt as _},
+        fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _},
     },
     path::Path,
 };
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
 
 /// What the store asks of a file system.
 ///
@@ -48,6 +48,13 @@ pub trait Fs: Debug + Send + Sync {
     /// # Errors
     /// Whatever open says; `AlreadyExists` also for a symbolic link.
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>>;
+
+    /// Gives each of two files the other one's name, in one step (renameat2, `RENAME_EXCHANGE`).
+    ///
+    /// # Errors
+    /// Whatever renameat2 says; `NotFound` when one of them is not there, and then nothing is
+    /// changed.
+    fn exchange(&self, left: &Path, right: &Path) -> io::Result<()>;
 
     /// The octets that we may still write to the file system of `path` (statvfs).
     ///
@@ -81,6 +88,12 @@ pub trait Fs: Debug + Send + Sync {
     /// Whatever open says.
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>>;
 
+    /// Opens a file for writing in its place, made with mode 0600 if missing (open).
+    ///
+    /// # Errors
+    /// Whatever open says.
+    fn open_segment(&self, path: &Path) -> io::Result<Box<dyn Segment>>;
+
     /// The entries of a directory in no order, without `.` and `..` (getdents).
     ///
     /// An entry that is renamed meanwhile may be missing or come twice.
@@ -112,6 +125,13 @@ pub trait Fs: Debug + Send + Sync {
     /// # Errors
     /// Whatever unlink says.
     fn unlink(&self, path: &Path) -> io::Result<()>;
+
+    /// The file system of `path`, to be synced as a whole. A failure to write anything of it is
+    /// told to those who asked for it before.
+    ///
+    /// # Errors
+    /// Whatever open says.
+    fn volume(&self, path: &Path) -> io::Result<Box<dyn Volume>>;
 }
 
 /// An open file: written from the start to the end or read from the start to the end.
@@ -133,6 +153,52 @@ pub trait File: Debug + Send + Sync {
     /// # Errors
     /// Whatever fsync says. Never repeat the call (I9).
     fn sync(&mut self) -> io::Result<()>;
+}
+
+/// An open file that is written in its place, again and again.
+pub trait Segment: Debug + Send + Sync {
+    /// Whether the file still has a name (fstat).
+    ///
+    /// # Errors
+    /// Whatever fstat says.
+    fn is_linked(&self) -> io::Result<bool>;
+
+    /// Its size (fstat).
+    ///
+    /// # Errors
+    /// Whatever fstat says.
+    fn octets(&self) -> io::Result<u64>;
+
+    /// Reads octets from `offset` on; fewer than `buffer` has room for only at the end of the file
+    /// (pread).
+    ///
+    /// # Errors
+    /// Whatever pread says.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Returns when what was written will survive a power cut, with the size that it needs
+    /// (fdatasync).
+    ///
+    /// # Errors
+    /// Whatever fdatasync says. Never repeat the call (I9).
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// Writes all of `octets` from `offset` on (pwrite).
+    ///
+    /// # Errors
+    /// Whatever pwrite says; any part of `octets` may then be in the file.
+    fn write_at(&self, octets: &[u8], offset: u64) -> io::Result<()>;
+}
+
+/// A file system as a whole.
+pub trait Volume: Debug + Send + Sync {
+    /// Returns when all that was written and named before the call will survive a power cut
+    /// (syncfs).
+    ///
+    /// # Errors
+    /// Whatever syncfs says. Anything that was not durable may be lost then, and the next call need
+    /// not tell (I9).
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// One entry of a directory.
@@ -209,6 +275,11 @@ impl Fs for RealFs {
         Ok(Box::new(RealFile(file)))
     }
 
+    fn exchange(&self, left: &Path, right: &Path) -> io::Result<()> {
+        let flags = RenameFlags::EXCHANGE;
+        Ok(rustix::fs::renameat_with(CWD, left, CWD, right, flags)?)
+    }
+
     fn free_octets(&self, path: &Path) -> io::Result<u64> {
         let found = rustix::fs::statvfs(path)?;
         if found.f_blocks == 0 {
@@ -270,6 +341,11 @@ impl Fs for RealFs {
         if !file.metadata()?.is_file() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn open_segment(&self, path: &Path) -> io::Result<Box<dyn Segment>> {
+        let file = Self::open_with(path, OFlags::RDWR | OFlags::CREATE)?;
         Ok(Box::new(RealFile(file)))
     }
 
@@ -336,6 +412,11 @@ impl Fs for RealFs {
     fn unlink(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }
+
+    fn volume(&self, path: &Path) -> io::Result<Box<dyn Volume>> {
+        let directory = Self::open_with(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        Ok(Box::new(RealFile(directory)))
+    }
 }
 
 /// A time of the system as nanoseconds since 1970.
@@ -368,5 +449,45 @@ impl File for RealFile {
         // may leave out only the times of the inode. But this file is new, its inode has to be
         // written for the size and the blocks anyway, so there is nothing to save.
         self.0.sync_all()
+    }
+}
+
+impl Segment for RealFile {
+    fn is_linked(&self) -> io::Result<bool> {
+        Ok(self.0.metadata()?.nlink() > 0)
+    }
+
+    fn octets(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
+            let done = u64::try_from(filled).unwrap_or(u64::MAX);
+            match self.0.read_at(room, offset.saturating_add(done)) {
+                Ok(0) => break,
+                Ok(n_read) => filled = filled.saturating_add(n_read),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        // fdatasync: a segment has its size already, so only its octets have to be written and no
+        // journal of the file system has to be waited for.
+        self.0.sync_data()
+    }
+
+    fn write_at(&self, octets: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(octets, offset)
+    }
+}
+
+impl Volume for RealFile {
+    fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.0)?)
     }
 }

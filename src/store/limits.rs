@@ -59,3 +59,74 @@ pub(super) const INDEX_QUIET: Duration = Duration::from_secs(3);
 /// The two are not read at once, so there has to be some tolerance. Clocks that are corrected
 /// slowly are corrected together.
 pub(super) const INDEX_CLOCK_TOLERANCE: Duration = Duration::from_millis(500);
+
+/// Largest content that takes the way through the journal, in octets.
+///
+/// It is written twice then, so the journal pays only while a sync costs more than the second
+/// writing; it is also what a delivery holds in memory until it is committed.
+pub(super) const JOURNALED_OCTETS_MAX: usize = 128 * 1024;
+
+/// Most octets of a batch of the journal.
+///
+/// What is written with one call and one sync. More would make each sync longer than it makes them
+/// fewer, and two batches are held in memory: one that is written and one that is filled.
+pub(super) const BATCH_OCTETS_MAX: usize = 4 * 1024 * 1024;
+
+/// Octets by which a segment grows while it is filled for the first time.
+///
+/// A growing file costs a commit of the file system with its sync; a larger step makes those fewer
+/// and the space that a hardly used store takes larger.
+pub(super) const SEGMENT_STEP_OCTETS: u64 = 1024 * 1024;
+
+/// Batches that may fail one after the other before new mail is refused.
+///
+/// One failure may be a bad spot on the disk, and the next batch goes elsewhere.
+pub(super) const JOURNAL_FAILURES_MAX: u32 = 2;
+
+/// How long new mail is refused then, until some is let through to see whether it works again.
+pub(super) const JOURNAL_RETRY: Duration = Duration::from_secs(5);
+
+/// Octets of content that deliveries hold in memory, all together (SEC-9).
+///
+/// Beyond it content goes to a file at once, whatever its size, and takes the direct way.
+pub(super) const HELD_OCTETS_MAX: u64 = 128 * 1024 * 1024;
+
+/// How long after the last batch everything is checkpointed.
+///
+/// It bounds what a start after a crash has to replay, and for how long a message that another
+/// program deleted could come back by that. Checkpoints of a busy store come with its segments.
+pub(super) const CHECKPOINT_IDLE: Duration = Duration::from_secs(5);
+
+/// How often a checkpoint is tried before the store takes no more mail until one succeeds.
+pub(super) const CHECKPOINT_ATTEMPTS_MAX: u32 = 3;
+
+/// How long a full journal waits for sessions that are just applying what is in it.
+pub(super) const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Messages named in one removal of the journal; more take several.
+pub(super) const REMOVAL_MESSAGES_MAX: usize = 2_048;
+
+/// How often a start that replays a long journal says how far it has come.
+pub(super) const REPLAY_PROGRESS: Duration = Duration::from_secs(1);
+
+/// Octets of a segment of the journal, when nothing is configured.
+///
+/// As long as it lasts no file has to be synced: the larger, the fewer checkpoints, and the more
+/// files the system may write in its own order.
+pub const SEGMENT_OCTETS: u64 = 64 * 1024 * 1024;
+
+/// How many segments there are, when nothing is configured.
+///
+/// One is filled while others wait for their checkpoint, which takes long beside a program that
+/// writes much.
+pub const SEGMENTS: usize = 4;
+
+/// Smallest segment that may be configured: a batch may fill half of it, and has to have room for
+/// the largest message that is journaled, with all its recipients.
+pub const SEGMENT_OCTETS_MIN: u64 = 1024 * 1024;
+
+/// Largest segment that may be configured: what a start after a crash has to read.
+pub const SEGMENT_OCTETS_MAX: u64 = 1024 * 1024 * 1024;
+
+/// Most segments that may be configured.
+pub const SEGMENTS_MAX: usize = 64;

@@ -33,9 +33,11 @@ use super::{
     error::Error,
     fs::File,
     index::{Listing, Remembered, Sight},
-    limits::FIND_ATTEMPTS_MAX,
+    journal::{self, Apply, Ticket},
+    limits::{FIND_ATTEMPTS_MAX, REMOVAL_MESSAGES_MAX},
     mailboxes::Presence,
     maildir::{Found, Maildir, Place, Side, SizeSource},
+    name::OwnName,
     shared::{Claim, Shared},
 };
 
@@ -81,6 +83,9 @@ impl Maildrop {
     /// Opens the maildrop of `mailbox`.
     pub(super) fn open(shared: &Arc<Shared>, mailbox: &MailboxName) -> Result<Self, Error> {
         let maildir = shared.maildir(mailbox)?;
+        // What still cannot be put into its mailbox comes to a later session; until then at least
+        // messages can be removed, which may be what makes room for it.
+        shared.retry_kept().unwrap_or_default();
         let claim = Claim::take(shared, mailbox)?;
         let listing = match shared.meet_mailbox(mailbox, &maildir)? {
             Presence::Missing => Arc::default(),
@@ -186,7 +191,43 @@ impl Maildrop {
                 other => other?,
             }
         }
-        self.shared().check_syncs(mark)
+        self.shared().check_syncs(mark)?;
+        self.note_removal(indexes)
+    }
+
+    /// Says in the journal that the messages at `indexes` are removed: without it a crash would
+    /// bring back those whose delivery is still there to be replayed.
+    fn note_removal(&self, indexes: &[usize]) -> Result<(), Error> {
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::RemovalsAreNotJournaled) {
+            return Ok(());
+        }
+        let shared = self.shared();
+        let journal = shared.journal.as_ref();
+        let Some(journal) = journal.filter(|journal| journal.would_be_replayed()) else {
+            return Ok(());
+        };
+        let messages = indexes
+            .iter()
+            .filter_map(|&index| self.listing.messages.get(index));
+        let serials = messages.filter_map(|message| {
+            let name = OwnName::parse(message.place.base())?;
+            // The journal has only what this life of the daemon took.
+            (name.serial.nonce == shared.nonce).then_some(name.serial.counter)
+        });
+        let counters: Vec<u64> = serials.collect();
+        let mailbox = self.claim.mailbox();
+        let tickets = counters.chunks(REMOVAL_MESSAGES_MAX).map(|counters| {
+            let push =
+                |batch: &mut Vec<u8>| journal::push_removal(batch, mailbox, shared.nonce, counters);
+            let octets = journal::removal_octets(mailbox, counters.len());
+            journal.submit(octets, Apply::Done, push, shared)
+        });
+        let tickets: Vec<Ticket> = tickets.collect::<Result<_, _>>()?;
+        for ticket in &tickets {
+            journal.wait(ticket, shared)?;
+        }
+        Ok(())
     }
 
     /// Removes messages that were not where they were listed.

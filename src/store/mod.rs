@@ -43,15 +43,20 @@
 //! The file system must keep its promises: an fsync that returns before the data is safe loses
 //! mail. The lock between daemons is only as good as `flock` is there (network file systems).
 
+mod apply;
+mod checkpoint;
 mod delivery;
 mod error;
+mod event;
 mod fs;
 mod index;
-mod limits;
+mod journal;
+pub mod limits;
 mod mailboxes;
 mod maildir;
 mod maildrop;
 mod name;
+mod replay;
 mod shared;
 
 #[cfg(test)]
@@ -61,6 +66,8 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicU64},
+    thread::JoinHandle,
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -69,11 +76,14 @@ use crate::{clock::Clock, mail::MailboxName};
 
 pub use delivery::Delivery;
 pub use error::Error;
-pub use fs::{Entry, File, Fs, Kind, Metadata, RealFs, Stamp};
+pub use event::{Event, Observer, Severity};
+pub use fs::{Entry, File, Fs, Kind, Metadata, RealFs, Segment, Stamp, Volume};
 pub use maildrop::{Maildrop, Message};
 
+use checkpoint::Checkpoints;
+use journal::{Journal, Shape};
 use mailboxes::Presence;
-use shared::{Shared, State};
+use shared::{Shared, State, SyncMark};
 
 /// What the store has to be told.
 #[derive(Clone, Debug)]
@@ -82,12 +92,60 @@ pub struct Settings {
     pub root: PathBuf,
     /// The name of this host, for the names of message files.
     pub hostname: String,
+    /// How messages are made durable.
+    pub durability: Durability,
+    /// Who is told what nobody asked for.
+    pub observer: Observer,
+}
+
+impl Settings {
+    /// The store at `root` on the host with this name, and nobody to be told of events.
+    pub fn new(root: impl Into<PathBuf>, hostname: &str) -> Self {
+        Self {
+            root: root.into(),
+            hostname: hostname.to_owned(),
+            durability: Durability::default(),
+            observer: Observer::default(),
+        }
+    }
+}
+
+/// How what is acknowledged is made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// In a journal in front of the Maildirs, many messages with one sync.
+    Journal {
+        /// Octets of one segment: a multiple of 4,096, and at least three times that.
+        segment_octets: u64,
+        /// How many segments there are: at least 2.
+        segments: usize,
+    },
+    /// In the Maildirs, each message with syncs of its own.
+    Maildir,
+    /// Not at all: a power cut loses what was acknowledged.
+    None,
+}
+
+impl Default for Durability {
+    fn default() -> Self {
+        Self::Journal {
+            segment_octets: limits::SEGMENT_OCTETS,
+            segments: limits::SEGMENTS,
+        }
+    }
 }
 
 /// All mailboxes of this host. To be shared in an [`Arc`].
+///
+/// Dropping it ends the journal like [`close`](Self::close), and has nobody to tell of a failure.
 #[derive(Debug)]
 pub struct MessageStore {
     shared: Arc<Shared>,
+    /// The thread that makes checkpoints, until the store is closed.
+    checkpoints: Mutex<Option<JoinHandle<()>>>,
+    /// Whether it is to be left as it is.
+    #[cfg(test)]
+    is_abandoned: std::sync::atomic::AtomicBool,
 }
 
 impl MessageStore {
@@ -99,34 +157,118 @@ impl MessageStore {
         Self::open_on(Arc::new(RealFs), settings, clock)
     }
 
-    /// Opens the store on `fs`: makes and checks its directories, takes the lock and removes what a
-    /// crash left of unfinished deliveries.
+    /// Opens the store on `fs`: makes and checks its directories, takes the lock, removes what a
+    /// crash left of unfinished deliveries, and replays what it left in the journal.
     ///
     /// # Errors
     /// [`Error::StoreInUse`] when another daemon has it open, [`Error::Unsafe`] when others could
     /// change it, [`Error::Io`] or [`Error::Full`]: do not start; the text says what to do.
     pub fn open_on(fs: Arc<dyn Fs>, settings: Settings, clock: Clock) -> Result<Self, Error> {
-        let Settings { root, hostname } = settings;
+        let has_journal = matches!(settings.durability, Durability::Journal { .. });
+        let store = Self::open_quietly(fs, settings, clock, limits::ROOM_TIMEOUT)?;
+        if has_journal {
+            *store.checkpoints.lock() = Some(checkpoint::start(&store.shared)?);
+        }
+        Ok(store)
+    }
+
+    /// Opens the store without a thread of its own: checkpoints are made by those who need them.
+    fn open_quietly(
+        fs: Arc<dyn Fs>,
+        settings: Settings,
+        clock: Clock,
+        room_timeout: Duration,
+    ) -> Result<Self, Error> {
+        let Settings {
+            root,
+            hostname,
+            durability,
+            observer,
+        } = settings;
         // Without a slash at the end, which would follow a symbolic link.
         let root: PathBuf = root.components().collect();
         let (spool, lock) = settle(&*fs, &root)?;
+        // Before anything is written: it tells of failures since.
+        let volume = fs.volume(&root).map_err(Error::io("open", &root))?;
         clean(&*fs, &spool)?;
         let nonce = getrandom::u64().map_err(|error| {
             Error::io("draw a random number for names in", &root)(io::Error::other(error))
         })?;
+        let mut shared = Shared {
+            fs,
+            clock,
+            root,
+            spool,
+            host: name::escape_host(&hostname),
+            nonce,
+            n_deliveries: AtomicU64::new(0),
+            state: Mutex::new(State::default()),
+            journal: None,
+            checkpoints: Checkpoints::new(volume, SyncMark::default()),
+            kept: Mutex::default(),
+            held_octets: AtomicU64::new(0),
+            syncs: true,
+            room_timeout,
+            observer,
+            lock: Mutex::new(lock),
+        };
+        let directory = shared.root.join(OWN_DIRECTORY).join("journal");
+        shared.recover(&directory)?;
+        match durability {
+            Durability::Journal {
+                segment_octets,
+                segments,
+            } => {
+                let shape = Shape {
+                    segment_octets,
+                    segments,
+                };
+                let (fs, clock) = (Arc::clone(&shared.fs), shared.clock.clone());
+                shared.journal = Some(Journal::open(fs, directory, shape, clock)?);
+            }
+            Durability::Maildir => {}
+            Durability::None => shared.syncs = false,
+        }
         Ok(Self {
-            shared: Arc::new(Shared {
-                fs,
-                clock,
-                root,
-                spool,
-                host: name::escape_host(&hostname),
-                nonce,
-                n_deliveries: AtomicU64::new(0),
-                state: Mutex::new(State::default()),
-                lock: Mutex::new(lock),
-            }),
+            shared: Arc::new(shared),
+            checkpoints: Mutex::default(),
+            #[cfg(test)]
+            is_abandoned: false.into(),
         })
+    }
+
+    /// Leaves the journal as it is when the store is dropped, as a crash would.
+    #[cfg(test)]
+    fn abandon(&self) {
+        self.is_abandoned
+            .store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Whether any lock of the store is held at this moment (L1, L2).
+    #[cfg(test)]
+    fn is_locked(&self) -> bool {
+        let shared = &self.shared;
+        let journal = shared.journal.as_ref();
+        shared.state.is_locked()
+            || shared.kept.is_locked()
+            || shared.lock.is_locked()
+            || shared.checkpoints.is_locked()
+            || journal.is_some_and(Journal::is_locked)
+    }
+
+    /// Ends the journal: waits for the batch under way and makes everything durable in the
+    /// Maildirs. No delivery can be committed any more; maildrops can still be read.
+    ///
+    /// # Errors
+    /// [`Error`]: nothing is lost, and the next start replays what is still in the journal.
+    pub fn close(&self) -> Result<(), Error> {
+        let thread = self.checkpoints.lock().take();
+        if let Some(thread) = thread {
+            self.shared.checkpoints.end();
+            // Its panic is in the log, and what it left undone is done now.
+            drop(thread.join());
+        }
+        self.shared.close()
     }
 
     /// Whether `mailbox` can have a directory at all.
@@ -202,10 +344,24 @@ impl MessageStore {
     }
 }
 
+impl Drop for MessageStore {
+    fn drop(&mut self) {
+        #[cfg(test)]
+        if *self.is_abandoned.get_mut() {
+            return;
+        }
+        // What could not be ended is replayed at the next start.
+        self.close().unwrap_or_default();
+    }
+}
+
+/// The directory in the store that is its own.
+const OWN_DIRECTORY: &str = ".facteur";
+
 /// Makes and checks the directories that are the store's own and takes its lock; gives the spool
 /// and the lock.
 fn settle(fs: &dyn Fs, root: &Path) -> Result<(PathBuf, Box<dyn File>), Error> {
-    let own = root.join(".facteur");
+    let own = root.join(OWN_DIRECTORY);
     prepare(fs, root, root.parent().unwrap_or(root))?;
     prepare(fs, &own, root)?;
     let lock_path = own.join("store.lock");
@@ -228,7 +384,7 @@ fn prepare(fs: &dyn Fs, path: &Path, parent: &Path) -> Result<(), Error> {
     if !was_there {
         created.map_err(|source| Error::NoDirectory {
             path: path.to_owned(),
-            source,
+            source: Arc::new(source),
         })?;
     }
     let metadata = fs.metadata(path).map_err(Error::io("look at", path))?;

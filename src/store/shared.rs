@@ -18,6 +18,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -25,9 +26,13 @@ use parking_lot::Mutex;
 use crate::{clock::Clock, mail::MailboxName};
 
 use super::{
+    apply::Letter,
+    checkpoint::Checkpoints,
     error::Error,
+    event::Observer,
     fs::{File, Fs},
     index::{Index, Remembered},
+    journal::Journal,
     limits::KNOWN_MAILBOXES_MAX,
     maildir::Maildir,
     name::{OwnName, Serial},
@@ -46,6 +51,18 @@ pub(super) struct Shared {
     pub(super) nonce: u64,
     pub(super) n_deliveries: AtomicU64,
     pub(super) state: Mutex<State>,
+    /// In front of the Maildirs, where it is configured.
+    pub(super) journal: Option<Journal>,
+    pub(super) checkpoints: Checkpoints,
+    /// Messages that are durable and could not be applied, with the numbers of their batches.
+    pub(super) kept: Mutex<Vec<(u64, Letter)>>,
+    /// Octets of content that deliveries hold in memory.
+    pub(super) held_octets: AtomicU64,
+    /// Whether anything is synced at all.
+    pub(super) syncs: bool,
+    /// How long a full journal waits for those who are applying what is in it.
+    pub(super) room_timeout: Duration,
+    pub(super) observer: Observer,
     /// Keeps other daemons out as long as anything of this store is alive (I11).
     pub(super) lock: Mutex<Box<dyn File>>,
 }
@@ -79,7 +96,7 @@ enum Invisible {
 }
 
 /// What a delivery found when it began to be committed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct SyncMark(u64);
 
 /// The right to the one session of a maildrop (RFC 1939 §4); it ends when this is dropped.
@@ -171,6 +188,9 @@ impl Shared {
     /// # Errors
     /// [`Error::Io`] or [`Error::Full`]; the call must not be repeated for the same entries.
     pub(super) fn sync_directory(&self, path: &Path) -> Result<(), Error> {
+        if !self.syncs {
+            return Ok(());
+        }
         self.fs.sync_dir(path).map_err(|error| {
             // A directory that does not exist has no entries to lose.
             if error.kind() != io::ErrorKind::NotFound {

@@ -24,7 +24,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fmt, io,
-    path::{Component, Path},
+    path::{Component, Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -33,7 +33,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     clock::{Clock, Hands},
-    store::{Entry, File, Fs, Kind, Metadata, Stamp},
+    store::{Entry, File, Fs, Kind, Metadata, Segment, Stamp, Volume},
 };
 
 use super::rng::Rng;
@@ -65,6 +65,10 @@ pub(crate) enum Defect {
     RemovalsAreNotSynced,
     /// A sync that failed says that it succeeded.
     FailedSyncsPass,
+    /// `sync_data` of a segment does nothing.
+    SegmentsAreNotSynced,
+    /// `sync` of the whole file system does nothing.
+    VolumeIsNotSynced,
     /// Changes do not change the time of the directory.
     TimesStandStill,
     /// The times are much coarser than the store believes.
@@ -174,11 +178,17 @@ impl Directory {
 
 impl Content {
     fn append(&mut self, octets: &[u8]) {
-        let start = self.seen.len();
-        self.seen.extend_from_slice(octets);
-        for block in start / BLOCK_OCTETS..self.seen.len().div_ceil(BLOCK_OCTETS) {
-            self.dirty_blocks.insert(block);
+        self.write_at(self.seen.len(), octets);
+    }
+
+    fn write_at(&mut self, start: usize, octets: &[u8]) {
+        let end = start + octets.len();
+        if self.seen.len() < end {
+            self.seen.resize(end, 0);
         }
+        self.seen[start..end].copy_from_slice(octets);
+        self.dirty_blocks
+            .extend(start / BLOCK_OCTETS..end.div_ceil(BLOCK_OCTETS));
     }
 
     /// Copies the octets from `start` to `end` as far as there are any.
@@ -202,6 +212,15 @@ impl Content {
         }
         // The size belongs to what is synced, whatever happened to the blocks.
         self.durable.resize(self.seen.len(), 0);
+    }
+
+    /// Syncs, or marks as clean what could not be written.
+    fn sync_or_lose(&mut self, is_saved: bool, defect: Option<Defect>) {
+        if is_saved {
+            self.sync(defect);
+        } else {
+            self.dirty_blocks.clear();
+        }
     }
 
     fn after_power_cut(&self, keep_percent: usize, rng: &mut Rng) -> Self {
@@ -322,6 +341,22 @@ impl Disk {
         let number = self.nodes.len() - 1;
         self.add(path, number)?;
         Ok(number)
+    }
+
+    /// Syncs everything, or marks as clean what could not be written.
+    fn sync_all(&mut self, is_saved: bool) {
+        for node in &mut self.nodes {
+            match node {
+                Node::Content(content) => content.sync_or_lose(is_saved, None),
+                Node::Directory(directory) => {
+                    for change in std::mem::take(&mut directory.unsynced) {
+                        if is_saved {
+                            change.apply(&mut directory.durable);
+                        }
+                    }
+                }
+            }
+        }
     }
 
     fn sync_dir(&mut self, path: &Path, is_saved: bool) -> io::Result<()> {
@@ -477,30 +512,6 @@ impl SimFs {
         }
     }
 
-    /// What the files of a directory would hold if the power were cut now and nothing kept.
-    #[expect(
-        clippy::significant_drop_tightening,
-        reason = "what is found borrows from the disk"
-    )]
-    pub(crate) fn durable_files(&self, directory: &Path) -> Vec<Vec<u8>> {
-        let disk = self.disk.lock();
-        let mut found = 0;
-        for component in directory.components() {
-            if let Component::Normal(name) = component {
-                match disk.directory(found).unwrap().durable.get(name) {
-                    Some(node) => found = *node,
-                    None => return Vec::new(),
-                }
-            }
-        }
-        let nodes = disk.directory(found).unwrap().durable.values();
-        let contents = nodes.filter_map(|&node| match &disk.nodes[node] {
-            Node::Content(content) => Some(content.durable.clone()),
-            Node::Directory(_) => None,
-        });
-        contents.collect()
-    }
-
     /// Counts an operation; gives the fault that it has to report.
     fn begin(&self) -> io::Result<(MutexGuard<'_, Disk>, Option<Fault>)> {
         if let Some(watcher) = &self.watcher {
@@ -577,6 +588,14 @@ impl Fs for SimFs {
         Ok(self.file(node))
     }
 
+    fn exchange(&self, left: &Path, right: &Path) -> io::Result<()> {
+        self.perform(|disk| {
+            let (left_node, right_node) = (disk.find(left)?, disk.find(right)?);
+            disk.add(left, right_node)?;
+            disk.add(right, left_node)
+        })
+    }
+
     fn free_octets(&self, _path: &Path) -> io::Result<u64> {
         self.perform(|disk| Ok(disk.free_octets))
     }
@@ -633,6 +652,18 @@ impl Fs for SimFs {
         Ok(self.file(node))
     }
 
+    fn open_segment(&self, path: &Path) -> io::Result<Box<dyn Segment>> {
+        let node = self.perform(|disk| match disk.find(path) {
+            Ok(node) => Ok(node),
+            Err(_) => disk.make(path, Node::Content(Content::default())),
+        })?;
+        Ok(Box::new(SimSegment {
+            fs: self.clone(),
+            node,
+            path: path.to_owned(),
+        }))
+    }
+
     fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>> {
         self.perform(|disk| {
             disk.n_directories_read += 1;
@@ -680,6 +711,81 @@ impl Fs for SimFs {
             disk.content(node)?;
             disk.remove(path)
         })
+    }
+
+    fn volume(&self, _path: &Path) -> io::Result<Box<dyn Volume>> {
+        self.perform(|_| Ok(()))?;
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Volume for SimFs {
+    fn sync(&self) -> io::Result<()> {
+        self.perform_sync(|disk, is_saved| {
+            if disk.defect != Some(Defect::VolumeIsNotSynced) {
+                disk.sync_all(is_saved);
+            }
+            Ok(())
+        })
+    }
+}
+
+/// A segment of the simulated file system.
+#[derive(Debug)]
+struct SimSegment {
+    fs: SimFs,
+    node: usize,
+    path: PathBuf,
+}
+
+impl Segment for SimSegment {
+    fn is_linked(&self) -> io::Result<bool> {
+        // Not an operation of its own: nothing can go wrong in it, and nothing depends on when the
+        // power fails in it.
+        let disk = self.fs.disk.lock();
+        Ok(disk.find(&self.path).is_ok_and(|node| node == self.node))
+    }
+
+    fn octets(&self) -> io::Result<u64> {
+        let node = self.node;
+        self.fs
+            .perform(|disk| Ok(u64::try_from(disk.content(node)?.seen.len()).unwrap()))
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let (node, offset) = (self.node, usize::try_from(offset).unwrap());
+        self.fs.perform(|disk| {
+            let seen = &disk.content(node)?.seen;
+            let rest = seen.get(offset..).unwrap_or_default();
+            let n_read = rest.len().min(buffer.len());
+            buffer[..n_read].copy_from_slice(&rest[..n_read]);
+            Ok(n_read)
+        })
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let node = self.node;
+        self.fs.perform_sync(|disk, is_saved| {
+            if disk.defect == Some(Defect::SegmentsAreNotSynced) {
+                return Ok(());
+            }
+            disk.content(node)?.sync_or_lose(is_saved, None);
+            Ok(())
+        })
+    }
+
+    fn write_at(&self, octets: &[u8], offset: u64) -> io::Result<()> {
+        let (mut disk, fault) = self.fs.begin()?;
+        let (content, start) = (disk.content(self.node)?, usize::try_from(offset).unwrap());
+        match fault {
+            None => content.write_at(start, octets),
+            Some(fault) => {
+                // A part of it is written.
+                content.write_at(start, &octets[..octets.len() / 2]);
+                return Err(fault.errno.into());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -729,12 +835,7 @@ impl File for SimFile {
                 disk.late.push(node);
                 return Ok(());
             }
-            let content = disk.content(node)?;
-            if is_saved {
-                content.sync(defect);
-            } else {
-                content.dirty_blocks.clear();
-            }
+            disk.content(node)?.sync_or_lose(is_saved, defect);
             Ok(())
         })
     }

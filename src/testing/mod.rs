@@ -5,6 +5,7 @@
 
 #![expect(clippy::arithmetic_side_effects, reason = "tests count small things")]
 
+pub(crate) mod bugs;
 pub(crate) mod disk;
 #[path = "../../tests/transcripts/format.rs"]
 pub(crate) mod format;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
-use facteur::store::{Entry, File, Fs, Metadata, RealFs};
+use facteur::store::{Entry, File, Fs, Metadata, RealFs, Segment, Volume};
 use parking_lot::Mutex;
 
 use crate::support::{Client, DEADLINE, Server, Service, dot_stuffed};
@@ -27,6 +27,8 @@ enum Operation {
     Read,
     ReadDir,
     Rename,
+    SegmentSync,
+    SegmentWrite,
     SyncDir,
     SyncFile,
     Unlink,
@@ -115,6 +117,10 @@ impl Fs for FaultyFs {
         )))
     }
 
+    fn exchange(&self, left: &Path, right: &Path) -> io::Result<()> {
+        RealFs.exchange(left, right)
+    }
+
     fn free_octets(&self, path: &Path) -> io::Result<u64> {
         // A full disk is one that has nothing free.
         self.0
@@ -143,6 +149,13 @@ impl Fs for FaultyFs {
         )))
     }
 
+    fn open_segment(&self, path: &Path) -> io::Result<Box<dyn Segment>> {
+        Ok(Box::new(FaultySegment(
+            RealFs.open_segment(path)?,
+            Arc::clone(&self.0),
+        )))
+    }
+
     fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>> {
         self.0.pass(Operation::ReadDir)?;
         RealFs.read_dir(path)
@@ -166,6 +179,37 @@ impl Fs for FaultyFs {
         self.0.pass(Operation::Unlink)?;
         RealFs.unlink(path)
     }
+
+    fn volume(&self, path: &Path) -> io::Result<Box<dyn Volume>> {
+        RealFs.volume(path)
+    }
+}
+
+#[derive(Debug)]
+struct FaultySegment(Box<dyn Segment>, Arc<Switch>);
+
+impl Segment for FaultySegment {
+    fn is_linked(&self) -> io::Result<bool> {
+        self.0.is_linked()
+    }
+
+    fn octets(&self) -> io::Result<u64> {
+        self.0.octets()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buffer, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.1.pass(Operation::SegmentSync)?;
+        self.0.sync_data()
+    }
+
+    fn write_at(&self, octets: &[u8], offset: u64) -> io::Result<()> {
+        self.1.pass(Operation::SegmentWrite)?;
+        self.0.write_at(octets, offset)
+    }
 }
 
 impl File for FaultyFile {
@@ -185,10 +229,16 @@ impl File for FaultyFile {
     }
 }
 
+/// A server that makes messages durable in the Maildirs.
 fn server() -> (Server, Arc<Switch>) {
+    server_with("durability = \"maildir\"")
+}
+
+fn server_with(configuration: &str) -> (Server, Arc<Switch>) {
     let switch = Arc::new(Switch::default());
     let fs = Arc::new(FaultyFs(Arc::clone(&switch)));
-    (Server::on(fs, "", tempfile::tempdir().unwrap()), switch)
+    let directory = tempfile::tempdir().unwrap();
+    (Server::on(fs, configuration, directory), switch)
 }
 
 fn session(server: &Server) -> Client {
@@ -251,6 +301,73 @@ fn a_delivery_that_the_disk_refuses_is_refused_and_the_next_one_is_taken() {
     }
 }
 
+/// A batch that fails is refused to its sender, and the next one goes to another segment.
+#[test]
+fn a_message_that_the_journal_refuses_is_refused_and_the_next_one_is_taken() {
+    for operation in [
+        Operation::CreateDir,
+        Operation::SegmentSync,
+        Operation::SegmentWrite,
+    ] {
+        for (errno, code) in [(ENOSPC, "452"), (EIO, "451")] {
+            let (server, switch) = server_with("");
+            let mut client = session(&server);
+            switch.set(operation, Fault::Error(errno));
+            let reply = attempt(&mut client, &[BOB], "first\r\n");
+            assert!(reply.starts_with(code), "{operation:?} {errno}: {reply}");
+            switch.mend();
+            assert_eq!(server.contents(BOB), [""; 0], "{operation:?} {errno}");
+            let reply = attempt(&mut client, &[BOB], "second\r\n");
+            assert_eq!(reply, "250 OK", "{operation:?} {errno}");
+            assert_eq!(server.contents(BOB), ["second\r\n"], "{operation:?}");
+        }
+    }
+}
+
+/// What is durable in the journal is acknowledged; as long as it cannot be put into its mailbox no
+/// more is taken, and when it can it is there.
+#[test]
+fn a_message_that_finds_no_room_in_the_maildir_stays_in_the_journal() {
+    for operation in [Operation::CreateNew, Operation::Append, Operation::Rename] {
+        let (mut server, switch) = server_with("");
+        let mut client = session(&server);
+        assert_eq!(attempt(&mut client, &[BOB], "first\r\n"), "250 OK");
+        switch.set(operation, Fault::Error(ENOSPC));
+        let reply = attempt(&mut client, &[BOB], "second\r\n");
+        assert_eq!(reply, "250 OK", "{operation:?}: it is durable");
+        let reply = attempt(&mut client, &[BOB], "third\r\n");
+        assert!(reply.starts_with("452"), "{operation:?}: {reply}");
+        assert_eq!(server.contents(BOB), ["first\r\n"], "{operation:?}");
+        switch.mend();
+        let expected = ["first\r\n", "second\r\n"];
+        assert_eq!(server.contents(BOB), expected, "{operation:?}");
+        drop(client);
+        server.restart();
+        assert_eq!(server.contents(BOB), expected, "{operation:?}");
+    }
+}
+
+/// The journal that failed twice is out of order: mail is refused before its content is sent.
+#[test]
+fn a_journal_that_fails_again_takes_no_mail() {
+    let (server, switch) = server_with("");
+    let mut client = session(&server);
+    assert_eq!(attempt(&mut client, &[BOB], "first\r\n"), "250 OK");
+    switch.set(Operation::SegmentSync, Fault::Error(EIO));
+    for _ in 0..2 {
+        let reply = attempt(&mut client, &[BOB], "refused\r\n");
+        assert!(reply.starts_with("451"), "{reply}");
+    }
+    switch.mend();
+    client.say("MAIL FROM:<alice@example.com>");
+    client.expect("250 Sender OK");
+    client.say(&format!("RCPT TO:<{BOB}>"));
+    client.expect("250 Recipient OK");
+    client.say("DATA");
+    client.expect_prefix("451");
+    assert_eq!(server.contents(BOB), ["first\r\n"], "reading goes on");
+}
+
 #[test]
 fn a_full_disk_refuses_before_the_content_is_sent() {
     let (server, switch) = server();
@@ -275,7 +392,7 @@ fn a_chunk_that_the_disk_refuses_is_consumed_and_the_session_goes_on() {
     let mut client = server.smtp_client();
     client.say("EHLO test");
     while client.line().starts_with("250-") {}
-    let chunk = "a line\r\n".repeat(20_000);
+    let chunk = "a line\r\n".repeat(40_000);
     switch.set(Operation::Append, Fault::Error(ENOSPC));
     client.send(b"MAIL FROM:<>\r\nRCPT TO:<bob@example.com>\r\n");
     client.expect("250 2.1.0 Sender OK");
@@ -359,6 +476,27 @@ fn a_panic_ends_one_session_only() {
         ["one\r\n", "two\r\n"],
         "the maildrop is free again"
     );
+}
+
+/// The same for one who leads a commit: nobody waits for a leader that is gone.
+#[test]
+fn a_panic_in_the_journal_does_not_hold_up_others() {
+    let (server, switch) = server_with("");
+    server.deliver(BOB, "one\r\n");
+    let mut client = session(&server);
+    switch.set(Operation::SegmentSync, Fault::Panic);
+    let reply = attempt(&mut client, &[BOB], "refused\r\n");
+    assert!(reply.starts_with("451"), "{reply}");
+    switch.mend();
+    // A panic behind the journal ends the session; its message was durable by then.
+    switch.set(Operation::Rename, Fault::Panic);
+    let reply = attempt(&mut client, &[BOB], "two\r\n");
+    assert!(reply.starts_with("421"), "{reply}");
+    switch.mend();
+    let mut beside = session(&server);
+    assert_eq!(attempt(&mut beside, &[BOB], "three\r\n"), "250 OK");
+    let expected = ["one\r\n", "two\r\n", "three\r\n"];
+    assert_eq!(server.contents(BOB), expected);
 }
 
 /// A client that pipelines RETR, DELE and QUIT and breaks down before anything reached it keeps

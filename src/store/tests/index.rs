@@ -92,10 +92,7 @@ impl Place {
     fn new() -> Self {
         let fs = SimFs::new();
         fs.make_timeless();
-        let settings = Settings {
-            root: ROOT.into(),
-            hostname: "host.example".to_owned(),
-        };
+        let settings = Settings::new(ROOT, "host.example");
         let store = MessageStore::open_on(Arc::new(fs.clone()), settings, fs.clock()).unwrap();
         Self {
             fs,

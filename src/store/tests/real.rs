@@ -65,10 +65,7 @@ impl Place {
 }
 
 fn open(root: &Path) -> Result<MessageStore, Error> {
-    let settings = Settings {
-        root: root.to_owned(),
-        hostname: "host.example".to_owned(),
-    };
+    let settings = Settings::new(root, "host.example");
     MessageStore::open(settings, Clock::system())
 }
 
@@ -190,6 +187,9 @@ fn a_delivery_given_up_leaves_nothing() {
     let mut delivery = place.store.begin_delivery(0).unwrap();
     delivery.append(b"content\n").unwrap();
     assert_eq!(delivery.octets(), 8);
+    // Nothing is on disk as long as it is little.
+    assert!(names(place.root().join(".facteur/tmp")).is_empty());
+    delivery.append(&b"content\n".repeat(20_000)).unwrap();
     assert_eq!(names(place.root().join(".facteur/tmp")), [delivery.name()]);
     drop(delivery);
     let delivery = place.store.begin_delivery(0).unwrap();

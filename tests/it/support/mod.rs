@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use facteur::clock::Clock;
 use facteur::config::Config;
-use facteur::daemon::{Daemon, Sockets};
-use facteur::store::{Fs, MessageStore, RealFs, Settings};
+use facteur::daemon::{Daemon, Sockets, store_settings};
+use facteur::store::{Fs, MessageStore, RealFs};
 
 /// Longest wait of a client: far beyond what any step takes, so that only a hang reaches it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -19,6 +19,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// A daemon in this process, with a directory of its own.
 pub(crate) struct Server {
     daemon: Option<Daemon>,
+    store: Option<Arc<MessageStore>>,
     directory: tempfile::TempDir,
     pub(crate) smtp: SocketAddr,
     pub(crate) pop3: SocketAddr,
@@ -38,9 +39,11 @@ impl Server {
 
     /// A daemon whose store is on this file system.
     pub(crate) fn on(fs: Arc<dyn Fs>, configuration: &str, directory: tempfile::TempDir) -> Self {
-        let (daemon, smtp, pop3) = serve(fs, &directory.path().join("mail"), configuration);
+        let (daemon, store) = serve(fs, &directory.path().join("mail"), configuration);
+        let (smtp, pop3) = (daemon.smtp()[0], daemon.pop3()[0]);
         Self {
             daemon: Some(daemon),
+            store: Some(store),
             directory,
             smtp,
             pop3,
@@ -55,17 +58,26 @@ impl Server {
     /// Stops the daemon and starts another on the same store.
     pub(crate) fn restart(&mut self) {
         self.stop();
-        let (daemon, smtp, pop3) = serve(Arc::new(RealFs), &self.mail(), "");
-        (self.daemon, self.smtp, self.pop3) = (Some(daemon), smtp, pop3);
+        let (daemon, store) = serve(Arc::new(RealFs), &self.mail(), "");
+        (self.smtp, self.pop3) = (daemon.smtp()[0], daemon.pop3()[0]);
+        (self.daemon, self.store) = (Some(daemon), Some(store));
     }
 
     /// Stops the daemon; gives the number of sessions that did not end.
     pub(crate) fn stop(&mut self) -> usize {
-        self.daemon.take().map_or(0, Daemon::stop)
+        let n_left = self.daemon.take().map_or(0, Daemon::stop);
+        if let Some(store) = self.store.take() {
+            store.close().unwrap();
+            // The thread of a session that has ended gives the store back at the very last.
+            while n_left == 0 && Arc::strong_count(&store) > 1 {
+                std::thread::yield_now();
+            }
+        }
+        n_left
     }
 }
 
-fn serve(fs: Arc<dyn Fs>, mail: &Path, configuration: &str) -> (Daemon, SocketAddr, SocketAddr) {
+fn serve(fs: Arc<dyn Fs>, mail: &Path, configuration: &str) -> (Daemon, Arc<MessageStore>) {
     let mut config = Config::parse(Path::new("test.toml"), configuration).unwrap();
     mail.clone_into(&mut config.mail);
     for listens in [&mut config.smtp, &mut config.pop3] {
@@ -74,14 +86,10 @@ fn serve(fs: Arc<dyn Fs>, mail: &Path, configuration: &str) -> (Daemon, SocketAd
     }
     let clock = Clock::system();
     let sockets = Sockets::open(&config).unwrap();
-    let settings = Settings {
-        root: config.mail.clone(),
-        hostname: config.hostname.0.as_str().to_owned(),
-    };
+    let settings = store_settings(&config);
     let store = Arc::new(MessageStore::open_on(fs, settings, clock.clone()).unwrap());
     let daemon = Daemon::start(&config, sockets, &store, &clock).unwrap();
-    let (smtp, pop3) = (daemon.smtp()[0], daemon.pop3()[0]);
-    (daemon, smtp, pop3)
+    (daemon, store)
 }
 
 /// What tests ask of a daemon, in this process or in another.

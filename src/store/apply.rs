@@ -1,0 +1,201 @@
+//! Messages that are durable in the journal on their way into the Maildirs.
+//!
+//! # Theory of operation
+//! Whoever delivered a message applies it, right after its batch is durable and before it is
+//! acknowledged: the content is written to `.facteur/tmp`, linked into the mailboxes and renamed
+//! into the last one. Nothing is synced; a crash undoes any part of it and the journal does it
+//! again. So a message is in its mailboxes, for maildrops and other programs, when its sender
+//! hears of it, and what other clients wait for is never this.
+//!
+//! A message that cannot be applied (the disk has no room for files, descriptors are short) is
+//! acknowledged all the same: it is durable. It is *kept* in memory and tried again by every
+//! delivery that begins, every login and every checkpoint. As long as one is kept no delivery
+//! begins, so there are never more of them than there were sessions.
+//!
+//! # Invariants
+//! - I4: nothing is applied before it is durable, and no reader sees a part of it.
+//! - A mailbox gets each message once, however often it is tried: what was done is remembered,
+//!   since the message may be removed again meanwhile.
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::Path,
+};
+
+use crate::mail::MailboxName;
+
+use super::{
+    error::Error,
+    event::Event,
+    fs::File,
+    mailboxes::{Made, Target},
+    maildir::Side,
+    name::Serial,
+    shared::Shared,
+};
+
+/// A message that is durable.
+#[derive(Debug)]
+pub(super) struct Letter {
+    pub(super) serial: Serial,
+    pub(super) file_name: String,
+    /// Without repetition.
+    pub(super) mailboxes: Vec<MailboxName>,
+    pub(super) content: Vec<u8>,
+    /// How many of the mailboxes have it.
+    pub(super) n_applied: usize,
+}
+
+/// A file in the spool with all its octets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spooled<'a> {
+    /// Where it is.
+    pub(super) path: &'a Path,
+    /// What it is called in mailboxes.
+    pub(super) file_name: &'a str,
+}
+
+/// How a spooled file gets into a mailbox.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    /// By a further name: other recipients come behind.
+    Link,
+    /// By giving up the name in the spool.
+    Rename,
+}
+
+impl Shared {
+    /// Puts the message of batch `number` into its mailboxes, or keeps it.
+    pub(super) fn apply_or_keep(&self, mut letter: Letter, number: u64) {
+        // A fault of the program must not lose a durable message either (SEC-17).
+        let applied = catch_unwind(AssertUnwindSafe(|| self.apply(&mut letter)));
+        match applied {
+            Ok(Ok(())) => self.applied(number),
+            Ok(Err(error)) => {
+                self.kept.lock().push((number, letter));
+                self.observer.tell(&Event::NotDelivered { error: &error });
+            }
+            Err(panic) => {
+                self.kept.lock().push((number, letter));
+                resume_unwind(panic);
+            }
+        }
+    }
+
+    /// Tries again what is kept.
+    ///
+    /// # Errors
+    /// Why one of them still cannot be applied.
+    pub(super) fn retry_kept(&self) -> Result<(), Error> {
+        let letters = std::mem::take(&mut *self.kept.lock());
+        let mut result = Ok(());
+        for (number, mut letter) in letters {
+            match self.apply(&mut letter) {
+                Ok(()) => self.applied(number),
+                Err(error) => {
+                    result = Err(error);
+                    self.kept.lock().push((number, letter));
+                }
+            }
+        }
+        result
+    }
+
+    fn applied(&self, number: u64) {
+        if let Some(journal) = &self.journal {
+            journal.applied(number);
+        }
+    }
+
+    fn apply(&self, letter: &mut Letter) -> Result<(), Error> {
+        let spool_path = self.spool.join(letter.serial.render());
+        drop(self.spool(&spool_path, &letter.content)?);
+        let mut made = Made::default();
+        let mark = self.sync_mark();
+        let mut is_spooled = true;
+        let mut result = Ok(());
+        while let Some(mailbox) = letter.mailboxes.get(letter.n_applied) {
+            let n_applied = letter.n_applied.saturating_add(1);
+            let step = if n_applied == letter.mailboxes.len() {
+                Step::Rename
+            } else {
+                Step::Link
+            };
+            result = self.maildir(mailbox).and_then(|maildir| {
+                let target = Target { mailbox, maildir };
+                let spooled = Spooled {
+                    path: &spool_path,
+                    file_name: &letter.file_name,
+                };
+                self.place(spooled, &target, step, &mut made)
+            });
+            if result.is_err() {
+                break;
+            }
+            is_spooled = matches!(step, Step::Link);
+            letter.n_applied = n_applied;
+        }
+        if is_spooled {
+            // What stays is removed at the next start.
+            self.fs.unlink(&spool_path).unwrap_or_default();
+        }
+        if result.is_err() {
+            self.undo(&made, mark);
+        }
+        result
+    }
+
+    /// Writes a file into the spool, in the place of one that an earlier attempt left.
+    pub(super) fn spool(&self, path: &Path, content: &[u8]) -> Result<Box<dyn File>, Error> {
+        let created = match self.fs.create_new(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.fs.unlink(path).map_err(Error::io("remove", path))?;
+                self.fs.create_new(path)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.settle_anew()?;
+                self.fs.create_new(path)
+            }
+            other => other,
+        };
+        let mut file = created.map_err(Error::io("make", path))?;
+        match file.append(content) {
+            Ok(()) => Ok(file),
+            Err(error) => {
+                // What stays is removed at the next start.
+                self.fs.unlink(path).unwrap_or_default();
+                Err(Error::io("write", path)(error))
+            }
+        }
+    }
+
+    /// Gives the file its name in the mailbox of `target`, which is made again if somebody removed
+    /// it. A name that is there already is that of this message.
+    pub(super) fn place(
+        &self,
+        spooled: Spooled<'_>,
+        target: &Target<'_>,
+        step: Step,
+        made: &mut Made,
+    ) -> Result<(), Error> {
+        let path = target.maildir.side(Side::New).join(spooled.file_name);
+        let place = || match step {
+            Step::Link => self.fs.hard_link(spooled.path, &path),
+            Step::Rename => self.fs.rename(spooled.path, &path),
+        };
+        let placed = match place() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Somebody removed the mailbox since we met it.
+                self.forget(target.mailbox);
+                self.make_mailboxes(std::slice::from_ref(target), made)?;
+                place()
+            }
+            other => other,
+        };
+        match placed {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other.map_err(Error::io("deliver to", &path)),
+        }
+    }
+}

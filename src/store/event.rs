@@ -1,0 +1,179 @@
+//! What the store has to tell whoever runs the daemon, beside the errors of its callers.
+//!
+//! The store does not log. It tells an [`Observer`], which is given with the settings.
+
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+/// Something that nobody asked for, or that takes long.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// What was in the journal cannot be made durable in the Maildirs. It stays in the journal and
+    /// is tried again; mail is taken as long as there is room.
+    CheckpointFailed {
+        /// Why.
+        error: &'a super::Error,
+    },
+    /// It can again.
+    CheckpointRestored,
+    /// A batch of the journal could not be written: the senders were told.
+    JournalFailed {
+        /// Why.
+        error: &'a super::Error,
+        /// Whether no more mail is taken for the time being.
+        is_out_of_order: bool,
+    },
+    /// The journal can be written again.
+    JournalRestored,
+    /// An acknowledged message cannot be put into its mailboxes. It stays in the journal and is
+    /// tried again; no mail is taken until then.
+    NotDelivered {
+        /// Why.
+        error: &'a super::Error,
+    },
+    /// The journal has lost batches: the disk did not keep what it said it had. The segments are
+    /// set aside.
+    JournalDamaged {
+        /// How many batches are missing.
+        missing: u64,
+        /// Where the segments are now.
+        kept_in: PathBuf,
+    },
+    /// A start after a crash works on what the journal had.
+    Replaying {
+        /// Records used so far.
+        done: u64,
+        /// Records in all.
+        total: u64,
+    },
+    /// A start after a crash is through with it.
+    Replayed {
+        /// Messages put into mailboxes.
+        messages: u64,
+        /// Messages not brought back because they were removed.
+        removed: u64,
+        /// How long it took.
+        took: Duration,
+    },
+}
+
+/// How much an event matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// Nothing to be done.
+    Notice,
+    /// Something is wrong.
+    Warning,
+    /// Somebody should look at it.
+    Alarm,
+}
+
+impl Event<'_> {
+    /// How much it matters.
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::CheckpointRestored
+            | Self::JournalRestored
+            | Self::Replaying { .. }
+            | Self::Replayed { .. } => Severity::Notice,
+            Self::NotDelivered { .. }
+            | Self::JournalFailed {
+                is_out_of_order: false,
+                ..
+            } => Severity::Warning,
+            Self::CheckpointFailed { .. }
+            | Self::JournalDamaged { .. }
+            | Self::JournalFailed {
+                is_out_of_order: true,
+                ..
+            } => Severity::Alarm,
+        }
+    }
+
+    /// The error behind it, where there is one.
+    pub fn error(&self) -> Option<&super::Error> {
+        match self {
+            Self::CheckpointFailed { error }
+            | Self::JournalFailed { error, .. }
+            | Self::NotDelivered { error } => Some(error),
+            Self::CheckpointRestored
+            | Self::JournalDamaged { .. }
+            | Self::JournalRestored
+            | Self::Replaying { .. }
+            | Self::Replayed { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CheckpointFailed { .. } => f.write_str(
+                "what is in the journal cannot be made durable in the Maildirs; it stays in the \
+                 journal",
+            ),
+            Self::CheckpointRestored => f.write_str("the Maildirs can be made durable again"),
+            Self::JournalFailed {
+                is_out_of_order: false,
+                ..
+            } => f.write_str("the journal failed; the next message goes to another segment"),
+            Self::JournalFailed {
+                is_out_of_order: true,
+                ..
+            } => f.write_str("the journal failed again; no mail is taken until it works"),
+            Self::JournalRestored => f.write_str("the journal works again"),
+            Self::NotDelivered { .. } => f.write_str(
+                "a message cannot be put into its mailbox; it stays in the journal, and no mail \
+                 is taken until it can",
+            ),
+            Self::JournalDamaged { missing, kept_in } => write!(
+                f,
+                "the journal has lost {missing} batches that the disk had said it kept; \
+                 acknowledged messages may be missing. What is left was used, and the segments \
+                 are in {}",
+                kept_in.display()
+            ),
+            Self::Replaying { done, total } => {
+                write!(f, "replaying the journal: {done} of {total} records")
+            }
+            Self::Replayed {
+                messages,
+                removed,
+                took,
+            } => write!(
+                f,
+                "the last run did not end in order: replayed {messages} messages from the \
+                 journal, left out {removed} that were removed, in {:.1} s",
+                took.as_secs_f64()
+            ),
+        }
+    }
+}
+
+/// Who is told of events.
+#[derive(Clone)]
+pub struct Observer(Arc<dyn Fn(&Event<'_>) + Send + Sync>);
+
+impl Observer {
+    /// Calls `tell` with each event, from any thread and never with a lock of the store held.
+    pub fn new(tell: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+
+    pub(super) fn tell(&self, event: &Event<'_>) {
+        (self.0)(event);
+    }
+}
+
+impl Default for Observer {
+    /// Nobody.
+    fn default() -> Self {
+        Self::new(|_| ())
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
+}

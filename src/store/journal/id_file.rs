@@ -1,0 +1,81 @@
+//! The file that says which journal is to be replayed.
+//!
+//! `<store>/.facteur/journal/id` holds the id as 32 hexadecimal digits. As long as it is there the
+//! batches with this id are to be replayed at the next start; without it the journal is empty,
+//! whatever lies in the segments. So one name that appears or goes begins or ends a whole journal.
+//!
+//! # Failures
+//! [`Error`]. Whether the file is there after a crash is then open, and both is right: nothing was
+//! written to a journal that could not begin, and everything is in the Maildirs when one ends.
+
+use std::{fmt::Write as _, io, path::Path};
+
+use super::{
+    super::{error::Error, fs::Fs},
+    format::JournalId,
+};
+
+const NAME: &str = "id";
+
+/// Its name while it is written.
+const NEW_NAME: &str = "id.new";
+
+/// Makes `id` the one to be replayed, durably.
+pub(super) fn write(fs: &dyn Fs, directory: &Path, id: JournalId) -> Result<(), Error> {
+    let (path, new_path) = (directory.join(NAME), directory.join(NEW_NAME));
+    // Left by a crash or an earlier attempt, or not there.
+    fs.unlink(&new_path).unwrap_or_default();
+    let mut text = String::with_capacity(33);
+    for octet in id.0 {
+        // Writing to a String cannot fail.
+        write!(text, "{octet:02x}").unwrap_or_default();
+    }
+    text.push('\n');
+    let written = fs.create_new(&new_path).and_then(|mut file| {
+        file.append(text.as_bytes())?;
+        file.sync()?;
+        fs.rename(&new_path, &path)
+    });
+    written.map_err(Error::io("write", &path))?;
+    fs.sync_dir(directory)
+        .map_err(Error::io("make durable", directory))
+}
+
+/// Leaves nothing to be replayed, durably.
+pub(super) fn remove(fs: &dyn Fs, directory: &Path) -> Result<(), Error> {
+    let path = directory.join(NAME);
+    match fs.unlink(&path) {
+        // Somebody removed all of it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(Error::io("remove", &path))?,
+    }
+    fs.sync_dir(directory)
+        .map_err(Error::io("make durable", directory))
+}
+
+/// The id to be replayed; `None` when there is none.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be read, or is none.
+pub(super) fn read(fs: &dyn Fs, directory: &Path) -> Result<Option<JournalId>, Error> {
+    let path = directory.join(NAME);
+    let mut file = match fs.open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(Error::io("open", &path))?,
+    };
+    let mut text = [0; 64];
+    let n_read = file.read(&mut text).map_err(Error::io("read", &path))?;
+    let id = text.get(..n_read).and_then(parse);
+    id.map(Some).ok_or_else(|| {
+        let reason = "32 hexadecimal digits were expected; move the file away to start without \
+                      the journal, which loses what was not yet in the Maildirs";
+        Error::io("understand", &path)(io::Error::new(io::ErrorKind::InvalidData, reason))
+    })
+}
+
+fn parse(text: &[u8]) -> Option<JournalId> {
+    let digits = std::str::from_utf8(text.strip_suffix(b"\n")?).ok()?;
+    let is_id = digits.len() == 32 && digits.bytes().all(|octet| octet.is_ascii_hexdigit());
+    let id = u128::from_str_radix(digits, 16).ok().filter(|_| is_id)?;
+    Some(JournalId(id.to_be_bytes()))
+}

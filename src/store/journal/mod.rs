@@ -1,0 +1,512 @@
+//! The redo journal: what is acknowledged is here first, durably, many messages with one sync.
+//!
+//! Knows records and batches, not Maildirs: what is in the journal and not yet durable elsewhere
+//! is replayed at the next start by `replay.rs`.
+//!
+//! # Theory of operation
+//! *Group commit.* Whoever has a record appends it to the batch that is being filled
+//! ([`Journal::submit`]). Then ([`Journal::wait`]) whoever finds that nobody leads becomes the
+//! leader: takes the batch, so that the next one can be filled meanwhile, writes it with one call,
+//! syncs it with another, and wakes all whose records were in it. So the more clients there are,
+//! the more messages share one sync, and one alone waits for one sync only.
+//!
+//! *Floor.* Each batch has a number. The owner of a record says when it is applied to the Maildirs
+//! ([`Journal::applied`]); all batches below the first one with an open record can be checkpointed
+//! (`checkpoint.rs`). Which batches are checkpointed stands in every batch that is written later.
+//!
+//! # Invariants
+//! - L2: the Mutex covers the copying of one record at most; writing and syncing happen outside.
+//! - I7: no segment is overwritten before all of it is checkpointed, and a durable batch says so.
+//! - I9: when a batch cannot be written or synced every record of it fails, nothing is tried again,
+//!   and the segment is left alone from then on.
+//! - The batch that is being filled never holds more than [`Shape::batch_octets_max`].
+//!
+//! # Failures
+//! All who have a record in a batch get the same [`Error`]. After two failures in a row the journal
+//! is out of order: [`Journal::check`] refuses new work, and lets some through from time to time to
+//! see whether it works again.
+
+mod format;
+mod id_file;
+mod reader;
+mod ring;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use crate::clock::Clock;
+
+use super::{
+    error::Error,
+    fs::Fs,
+    limits::{BATCH_OCTETS_MAX, JOURNAL_FAILURES_MAX, JOURNAL_RETRY},
+};
+
+pub(super) use format::{
+    HEADER_OCTETS, Record, delivery_octets, push_delivery, push_removal, removal_octets,
+};
+pub(super) use reader::Journaled;
+
+use ring::Ring;
+
+/// How large the journal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// Octets of one segment, a multiple of 4,096.
+    pub(super) segment_octets: u64,
+    /// How many segments there are.
+    pub(super) segments: usize,
+}
+
+impl Shape {
+    /// Most octets of one batch, header included.
+    pub(super) fn batch_octets_max(&self) -> usize {
+        let half = usize::try_from(self.segment_octets / 2).unwrap_or(usize::MAX);
+        half.min(BATCH_OCTETS_MAX)
+    }
+}
+
+/// The journal of an open store.
+#[derive(Debug)]
+pub(super) struct Journal {
+    shape: Shape,
+    directory: PathBuf,
+    clock: Clock,
+    inner: Mutex<Inner>,
+    /// A leader is ready, or a record was applied.
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// With the leader while somebody leads.
+    ring: Option<Ring>,
+    filling: Filling,
+    /// The memory of the last batch, to be filled again.
+    spare: Vec<u8>,
+    /// The last durable batch.
+    durable: u64,
+    /// The last durable batch that has records.
+    durable_with_records: u64,
+    /// How many records of durable batches are not yet applied.
+    open: BTreeMap<u64, u32>,
+    /// All batches up to this one are in the Maildirs, durably.
+    checkpointed: u64,
+    /// The same, as the journal says of itself.
+    settled: u64,
+    last_commit: Option<Instant>,
+    health: Health,
+    is_closed: bool,
+}
+
+/// The batch that is being filled.
+#[derive(Debug)]
+struct Filling {
+    octets: Vec<u8>,
+    n_records: u32,
+    n_to_apply: u32,
+    fate: Arc<Fate>,
+}
+
+/// What becomes of a batch, for all who have a record in it.
+#[derive(Debug, Default)]
+struct Fate {
+    outcome: OnceLock<Result<u64, Error>>,
+    decided: Condvar,
+}
+
+/// Whether the journal works.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Health {
+    /// Batches that failed since the last one that did not.
+    n_failures: u32,
+    failed_at: Option<Instant>,
+}
+
+/// The right to hear what became of a record.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Ticket(Arc<Fate>);
+
+/// How matters stand for a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Progress {
+    /// All batches up to this one are applied.
+    pub(super) applied: u64,
+    /// All batches up to this one are checkpointed.
+    pub(super) checkpointed: u64,
+    /// Whether batches with records were written since.
+    pub(super) is_due: bool,
+    /// When the last batch was written.
+    pub(super) last_commit: Option<Instant>,
+}
+
+/// What an owner is to do with a record that is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Apply {
+    /// Apply it, and say so.
+    Later,
+    /// Nothing: it was applied before.
+    Done,
+}
+
+/// What there is to be checkpointed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wake {
+    /// The first batch since all was checkpointed: soon.
+    InUse,
+    /// A whole segment: now.
+    SegmentFull,
+}
+
+/// What the one who leads needs others for.
+pub(super) trait Helper {
+    /// Brings on a checkpoint of all that is applied, so that segments get free.
+    fn make_room(&self);
+
+    /// Sees to it that what was written is checkpointed in time.
+    fn wake(&self, why: Wake);
+
+    /// A batch failed (`Some`), or the first after a failure did not.
+    fn journal_changed(&self, failure: Option<&Error>, is_out_of_order: bool);
+}
+
+impl Filling {
+    fn new(mut octets: Vec<u8>) -> Self {
+        octets.clear();
+        octets.resize(HEADER_OCTETS, 0);
+        Self {
+            octets,
+            n_records: 0,
+            n_to_apply: 0,
+            fate: Arc::default(),
+        }
+    }
+
+    fn add(&mut self, apply: Apply, push: impl FnOnce(&mut Vec<u8>)) -> Ticket {
+        push(&mut self.octets);
+        self.n_records = self.n_records.saturating_add(1);
+        if apply == Apply::Later {
+            self.n_to_apply = self.n_to_apply.saturating_add(1);
+        }
+        Ticket(Arc::clone(&self.fate))
+    }
+}
+
+impl Journal {
+    /// A journal in `directory`, which is empty: what was there was replayed.
+    ///
+    /// # Errors
+    /// [`Error`] when it cannot be begun.
+    pub(super) fn open(
+        fs: Arc<dyn Fs>,
+        directory: PathBuf,
+        shape: Shape,
+        clock: Clock,
+    ) -> Result<Self, Error> {
+        let ring = Ring::open(fs, directory.clone(), shape)?;
+        Ok(Self {
+            shape,
+            directory,
+            clock,
+            inner: Mutex::new(Inner {
+                ring: Some(ring),
+                filling: Filling::new(Vec::new()),
+                spare: Vec::new(),
+                durable: 0,
+                durable_with_records: 0,
+                open: BTreeMap::new(),
+                checkpointed: 0,
+                settled: 0,
+                last_commit: None,
+                health: Health::default(),
+                is_closed: false,
+            }),
+            changed: Condvar::new(),
+        })
+    }
+
+    /// Whether its lock is held.
+    #[cfg(test)]
+    pub(super) fn is_locked(&self) -> bool {
+        self.inner.is_locked()
+    }
+
+    /// Where it lies.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Most octets of one record.
+    pub(super) fn record_octets_max(&self) -> usize {
+        self.shape.batch_octets_max().saturating_sub(HEADER_OCTETS)
+    }
+
+    /// Whether new work may be begun.
+    ///
+    /// # Errors
+    /// [`Error::OutOfOrder`].
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let now = self.clock.now();
+        let health = self.inner.lock().health;
+        if health.is_out_of_order() && !health.is_to_be_tried(now) {
+            return Err(Error::OutOfOrder {
+                path: self.directory.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Puts a record of `octets` into the batch that is being filled.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the journal is closed.
+    pub(super) fn submit(
+        &self,
+        octets: usize,
+        apply: Apply,
+        push: impl FnOnce(&mut Vec<u8>),
+        helper: &dyn Helper,
+    ) -> Result<Ticket, Error> {
+        let octets_max = self.shape.batch_octets_max();
+        let mut inner = self.inner.lock();
+        while inner.filling.octets.len().saturating_add(octets) > octets_max
+            && inner.filling.n_records > 0
+        {
+            if inner.ring.is_some() {
+                self.lead(&mut inner, helper);
+            } else {
+                self.changed.wait(&mut inner);
+            }
+        }
+        if inner.is_closed {
+            return Err(self.error("the store is closed"));
+        }
+        Ok(inner.filling.add(apply, push))
+    }
+
+    /// Waits until the record is durable, and leads where nobody does; gives the number of its
+    /// batch.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Full`]: the record is not to be counted on, and not to be applied.
+    pub(super) fn wait(&self, ticket: &Ticket, helper: &dyn Helper) -> Result<u64, Error> {
+        let fate = &ticket.0;
+        let mut inner = self.inner.lock();
+        loop {
+            if let Some(outcome) = fate.outcome.get() {
+                drop(inner);
+                return outcome.clone();
+            }
+            if inner.ring.is_some() {
+                self.lead(&mut inner, helper);
+            } else {
+                fate.decided.wait(&mut inner);
+            }
+        }
+    }
+
+    /// Writes a batch without records, which says what is checkpointed.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub(super) fn write_floor(&self, helper: &dyn Helper) -> Result<(), Error> {
+        let fate = Arc::clone(&self.inner.lock().filling.fate);
+        self.wait(&Ticket(fate), helper).map(drop)
+    }
+
+    /// Writes the batch that is being filled, with the lock given back meanwhile.
+    fn lead(&self, inner: &mut MutexGuard<'_, Inner>, helper: &dyn Helper) {
+        let Some(mut ring) = inner.ring.take() else {
+            return;
+        };
+        let octets = inner.filling.octets.len();
+        if !ring.has_room(octets, inner.checkpointed) {
+            // Records may still come in meanwhile.
+            MutexGuard::unlocked(inner, || helper.make_room());
+        }
+        let spare = std::mem::take(&mut inner.spare);
+        let mut batch = std::mem::replace(&mut inner.filling, Filling::new(spare));
+        let checkpointed = inner.checkpointed;
+        let written = MutexGuard::unlocked(inner, || {
+            // A fault of the program must not leave all others waiting for this leader (SEC-17).
+            let write = || ring.write(&mut batch.octets, batch.n_records, checkpointed);
+            catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|_panic| {
+                ring.retire();
+                Err(self.error("a fault of the program"))
+            })
+        });
+        let mut wake = None;
+        let had_failed = inner.health.n_failures > 0;
+        let outcome = match &written {
+            Ok(written) => {
+                let number = written.number;
+                inner.durable = number;
+                inner.settled = ring.settled();
+                inner.health = Health::default();
+                if written.is_first {
+                    wake = Some(Wake::SegmentFull);
+                } else if batch.n_records > 0 && inner.durable_with_records <= checkpointed {
+                    wake = Some(Wake::InUse);
+                }
+                if batch.n_records > 0 {
+                    inner.durable_with_records = number;
+                    inner.last_commit = Some(self.clock.now());
+                }
+                if batch.n_to_apply > 0 {
+                    inner.open.insert(number, batch.n_to_apply);
+                }
+                Ok(number)
+            }
+            Err(error) => {
+                // A full disk is no fault of the journal, and it is over when there is room.
+                if !matches!(error, Error::Full { .. }) {
+                    inner.health.fail(self.clock.now());
+                }
+                Err(error.clone())
+            }
+        };
+        let is_out_of_order = inner.health.is_out_of_order();
+        inner.ring = Some(ring);
+        inner.spare = batch.octets;
+        let decided = batch.fate.outcome.set(outcome);
+        debug_assert!(decided.is_ok(), "one leader decides about a batch");
+        batch.fate.decided.notify_all();
+        // One of those who wait for the next batch is to lead it.
+        inner.filling.fate.decided.notify_one();
+        self.changed.notify_all();
+        if let Some(why) = wake {
+            MutexGuard::unlocked(inner, || helper.wake(why));
+        }
+        if written.is_err() || had_failed {
+            let failure = written.as_ref().err();
+            MutexGuard::unlocked(inner, || helper.journal_changed(failure, is_out_of_order));
+        }
+    }
+
+    /// Notes that a record of batch `number` is in its Maildirs.
+    pub(super) fn applied(&self, number: u64) {
+        let is_whole_batch = self.inner.lock().close_record(number);
+        if is_whole_batch {
+            self.changed.notify_all();
+        }
+    }
+
+    /// How matters stand for a checkpoint.
+    pub(super) fn progress(&self) -> Progress {
+        let inner = self.inner.lock();
+        Progress {
+            applied: inner.applied(),
+            checkpointed: inner.checkpointed,
+            is_due: inner.durable_with_records > inner.checkpointed,
+            last_commit: inner.last_commit,
+        }
+    }
+
+    /// Waits until more is applied than `applied`, for `patience` at most.
+    pub(super) fn wait_for_progress(&self, applied: u64, patience: Duration) {
+        let mut inner = self.inner.lock();
+        if inner.applied() == applied && !patience.is_zero() {
+            self.changed.wait_for(&mut inner, patience);
+        }
+    }
+
+    /// Notes that all batches up to `number` are in the Maildirs, durably.
+    pub(super) fn checkpointed(&self, number: u64) {
+        let mut inner = self.inner.lock();
+        inner.checkpointed = inner.checkpointed.max(number);
+    }
+
+    /// Whether a crash now would replay deliveries.
+    pub(super) fn would_be_replayed(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.durable_with_records > inner.settled || inner.ring.is_none()
+    }
+
+    /// Takes no more records, and waits until nobody leads.
+    pub(super) fn close(&self) {
+        let mut inner = self.inner.lock();
+        inner.is_closed = true;
+        while inner.ring.is_none() {
+            self.changed.wait(&mut inner);
+        }
+    }
+
+    /// Ends the journal after [`close`](Self::close), when all of it is checkpointed.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: it is replayed at the next start, which does no harm.
+    pub(super) fn end(&self) -> Result<(), Error> {
+        // The lock is not held while the file is removed (L1).
+        let ring = self.inner.lock().ring.take();
+        let Some(mut ring) = ring else { return Ok(()) };
+        let ended = ring.end();
+        self.inner.lock().ring = Some(ring);
+        ended
+    }
+
+    /// Ends the journal that was read from `directory`: nothing of it is replayed any more.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: it is replayed at the next start, too.
+    pub(super) fn forget(fs: &dyn Fs, directory: &Path) -> Result<(), Error> {
+        id_file::remove(fs, directory)
+    }
+
+    fn error(&self, reason: &'static str) -> Error {
+        Error::io("write", &self.directory)(io::Error::other(reason))
+    }
+}
+
+impl Inner {
+    /// Counts a record of batch `number` as applied; true when it was the last one.
+    fn close_record(&mut self, number: u64) -> bool {
+        let Some(n_open) = self.open.get_mut(&number) else {
+            return false;
+        };
+        *n_open = n_open.saturating_sub(1);
+        let is_last = *n_open == 0;
+        if is_last {
+            self.open.remove(&number);
+        }
+        is_last
+    }
+
+    /// All batches up to this one are applied.
+    fn applied(&self) -> u64 {
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::CheckpointsCountTheUnapplied)
+        {
+            return self.durable;
+        }
+        let first_open = self.open.first_key_value();
+        first_open.map_or(self.durable, |(number, _)| number.saturating_sub(1))
+    }
+}
+
+impl Health {
+    fn fail(&mut self, now: Instant) {
+        self.n_failures = self.n_failures.saturating_add(1);
+        self.failed_at = Some(now);
+    }
+
+    fn is_out_of_order(self) -> bool {
+        self.n_failures >= JOURNAL_FAILURES_MAX
+    }
+
+    /// Whether it is time to see whether it works again.
+    fn is_to_be_tried(self, now: Instant) -> bool {
+        let elapsed = self
+            .failed_at
+            .map(|failed_at| now.saturating_duration_since(failed_at));
+        elapsed.is_none_or(|elapsed| elapsed >= JOURNAL_RETRY)
+    }
+}

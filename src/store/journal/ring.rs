@@ -1,0 +1,370 @@
+//! The segments of the journal and the place of the next batch in them.
+//!
+//! Belongs to whoever leads a commit: one batch is written at a time. Knows what is safe to write
+//! over, not what the batches say.
+//!
+//! # Theory of operation
+//! The segments are used in a ring, each from its start to its end. So what is overwritten first is
+//! always the oldest, and what is left of the journal is its end without a gap. A segment may be
+//! entered when every batch in it is *settled*: in the Maildirs, durably, and said to be so by a
+//! durable batch. The last block of each segment is kept for a batch without records that says
+//! just that.
+//!
+//! A segment grows while it is filled for the first time: zeros are written and synced a good piece
+//! ahead of the batches, so that a batch finds its blocks allocated and needs no more than its own
+//! octets synced. A segment that was filled once has its full size ever after.
+//!
+//! The journal begins with its first batch: an id is drawn and made durable (`id_file.rs`).
+//!
+//! # Invariants
+//! - I7: a batch is written only where nothing unsettled lies.
+//! - I9: a segment in which a write or a sync failed is never written again. When its batches are
+//!   settled another file takes its place.
+//!
+//! # Failures
+//! An [`Error`] for this one batch; the next attempt finds a place that is not in doubt.
+//!
+//! # Known limits
+//! When the file of the segments is removed by somebody while the daemon runs, the journal begins
+//! anew, and what was acknowledged but not yet settled has its file in the Maildirs only.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    super::{
+        error::Error,
+        fs::{Fs, Segment},
+        limits::SEGMENT_STEP_OCTETS,
+        prepare,
+    },
+    Shape,
+    format::{BATCH_ALIGNMENT, HEADER_OCTETS, JournalId, Seal},
+    id_file,
+};
+
+/// [`BATCH_ALIGNMENT`] as a distance in a file.
+const BLOCK: u64 = 4096;
+
+/// The segments. See the module.
+#[derive(Debug)]
+pub(super) struct Ring {
+    fs: Arc<dyn Fs>,
+    directory: PathBuf,
+    shape: Shape,
+    /// `None` while the journal is empty.
+    id: Option<JournalId>,
+    slots: Vec<Slot>,
+    active: usize,
+    /// Where the next batch of the active segment begins.
+    offset: u64,
+    /// The number of the last batch that was tried.
+    number: u64,
+    /// The last durable batch of this journal.
+    previous: u64,
+    /// What a durable batch says of itself to be checkpointed.
+    settled: u64,
+}
+
+/// The place of one segment in the ring.
+#[derive(Debug, Default)]
+struct Slot {
+    /// `None` before it is used for the first time.
+    file: Option<Box<dyn Segment>>,
+    /// Its octets that are allocated and durable.
+    prepared: u64,
+    /// The last durable batch with records in it; 0 when there is none.
+    last: u64,
+    /// Whether a write or a sync failed in it.
+    is_retired: bool,
+}
+
+/// A batch that is durable.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    /// Its number.
+    pub(super) number: u64,
+    /// Whether it is the first in its segment, so that the one before could be settled.
+    pub(super) is_first: bool,
+}
+
+impl Ring {
+    /// The segments in `directory`, whatever is in them.
+    pub(super) fn open(fs: Arc<dyn Fs>, directory: PathBuf, shape: Shape) -> Result<Self, Error> {
+        let mut ring = Self {
+            fs,
+            directory,
+            shape,
+            id: None,
+            slots: (0..shape.segments).map(|_| Slot::default()).collect(),
+            active: 0,
+            offset: 0,
+            number: 0,
+            previous: 0,
+            settled: 0,
+        };
+        // A journal that ended here before need not have ended on disk too: the system may have
+        // failed to write that. A new id settles it.
+        if ring.fs.metadata(&ring.directory).is_ok() {
+            ring.begin()?;
+        }
+        Ok(ring)
+    }
+
+    /// All batches up to this one are in the Maildirs and will not be replayed.
+    pub(super) fn settled(&self) -> u64 {
+        self.settled
+    }
+
+    /// Whether a batch of `octets` has a place once what is `checkpointed` may be overwritten.
+    pub(super) fn has_room(&self, octets: usize, checkpointed: u64) -> bool {
+        self.fits(octets) || self.last_in_next() <= checkpointed
+    }
+
+    /// Whether the active segment takes a batch of `octets`.
+    fn fits(&self, octets: usize) -> bool {
+        // The last block is for a batch without records.
+        self.is_usable() && self.end_of(octets) <= self.shape.segment_octets.saturating_sub(BLOCK)
+    }
+
+    fn is_usable(&self) -> bool {
+        let active = self.slots.get(self.active);
+        active.is_some_and(|slot| !slot.is_retired)
+    }
+
+    fn end_of(&self, octets: usize) -> u64 {
+        let octets = octets.next_multiple_of(BATCH_ALIGNMENT);
+        let octets = u64::try_from(octets).unwrap_or(u64::MAX);
+        self.offset.saturating_add(octets)
+    }
+
+    fn next_index(&self) -> usize {
+        let next = self.active.saturating_add(1);
+        if next < self.slots.len() { next } else { 0 }
+    }
+
+    fn last_in_next(&self) -> u64 {
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::SegmentsAreReusedEarly) {
+            return 0;
+        }
+        let next = self.slots.get(self.next_index());
+        next.map_or(0, |slot| slot.last)
+    }
+
+    fn path(&self, index: usize) -> PathBuf {
+        self.directory.join(segment_name(index))
+    }
+
+    /// Writes a batch, whose records stand behind the place for its header, and makes it durable.
+    /// It says that all batches up to `checkpointed` are in the Maildirs.
+    ///
+    /// # Errors
+    /// The batch may or may not be found after a crash: nothing may rest on it.
+    pub(super) fn write(
+        &mut self,
+        batch: &mut Vec<u8>,
+        n_records: u32,
+        checkpointed: u64,
+    ) -> Result<Written, Error> {
+        self.notice_removal();
+        if self.id.is_none() {
+            self.begin()?;
+        }
+        // A batch without records may use the last block.
+        let fits = self.fits(batch.len()) || (n_records == 0 && self.fits_at_all(batch.len()));
+        if !fits {
+            self.settle(checkpointed)?;
+            self.enter_next()?;
+        }
+        let number = self.write_here(batch, n_records, checkpointed)?;
+        Ok(Written {
+            number,
+            is_first: !fits,
+        })
+    }
+
+    fn fits_at_all(&self, octets: usize) -> bool {
+        self.is_usable() && self.end_of(octets) <= self.shape.segment_octets
+    }
+
+    /// Makes sure that the next segment may be overwritten. A durable batch has to say that what
+    /// lies in it is settled; else a crash in the middle of overwriting would look like a loss.
+    fn settle(&mut self, checkpointed: u64) -> Result<(), Error> {
+        let last = self.last_in_next();
+        if last > checkpointed {
+            let reason = "what lies in it is not yet in the Maildirs";
+            return Err(Error::io("find room in", &self.directory)(
+                io::Error::other(reason),
+            ));
+        }
+        if last > self.settled && self.fits_at_all(HEADER_OCTETS) {
+            self.write_here(&mut vec![0; HEADER_OCTETS], 0, checkpointed)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on to the next segment, with a new file when the old one is retired.
+    fn enter_next(&mut self) -> Result<(), Error> {
+        self.active = self.next_index();
+        self.offset = 0;
+        let path = self.path(self.active);
+        if let Some(slot) = self.slots.get_mut(self.active)
+            && slot.is_retired
+        {
+            match self.fs.unlink(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("remove", &path)(error));
+                }
+                Ok(()) | Err(_) => *slot = Slot::default(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a batch into the active segment; gives its number.
+    fn write_here(
+        &mut self,
+        batch: &mut Vec<u8>,
+        n_records: u32,
+        checkpointed: u64,
+    ) -> Result<u64, Error> {
+        self.number = self.number.saturating_add(1);
+        let (number, previous, offset) = (self.number, self.previous, self.offset);
+        let end = self.end_of(batch.len());
+        let path = self.path(self.active);
+        let no_id = || Error::io("write", &path)(io::ErrorKind::Other.into());
+        let seal = Seal {
+            id: self.id.ok_or_else(no_id)?,
+            number,
+            previous,
+            checkpointed,
+            n_records,
+        };
+        seal.close(batch);
+        let slot = self.slots.get_mut(self.active).ok_or_else(no_id)?;
+        if slot.is_retired {
+            return Err(Error::io("write", &path)(io::Error::other(
+                "an earlier write failed",
+            )));
+        }
+        slot.open(&*self.fs, &self.directory, &path)?;
+        slot.prepare(end, self.shape.segment_octets)
+            .map_err(Error::io("enlarge", &path))?;
+        slot.write(batch, offset)
+            .map_err(Error::io("write", &path))?;
+        if n_records > 0 {
+            slot.last = number;
+        }
+        (self.offset, self.previous, self.settled) = (end, number, checkpointed);
+        Ok(number)
+    }
+
+    /// Leaves the active segment alone from now on.
+    pub(super) fn retire(&mut self) {
+        if let Some(slot) = self.slots.get_mut(self.active) {
+            slot.is_retired = true;
+        }
+    }
+
+    /// Begins the journal: draws an id and makes it durable.
+    fn begin(&mut self) -> Result<(), Error> {
+        let own = self.directory.parent().unwrap_or(&self.directory);
+        prepare(&*self.fs, &self.directory, own)?;
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(|error| {
+            let error = io::Error::other(error);
+            Error::io("draw a random number for", &self.directory)(error)
+        })?;
+        let id = JournalId(id);
+        id_file::write(&*self.fs, &self.directory, id)?;
+        self.id = Some(id);
+        // The first of its chain; numbers go on, and so does what is settled.
+        self.previous = 0;
+        Ok(())
+    }
+
+    /// Ends the journal, all of which is in the Maildirs, durably: nothing is replayed any more.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: it may be replayed, which does no harm.
+    pub(super) fn end(&mut self) -> Result<(), Error> {
+        match self.id.take() {
+            Some(_) => id_file::remove(&*self.fs, &self.directory),
+            None => Ok(()),
+        }
+    }
+
+    /// Begins anew when somebody has removed the files, as people do who want all mail gone: what
+    /// is written to a file without a name is lost with the process.
+    fn notice_removal(&mut self) {
+        let Some(slot) = self.slots.get(self.active) else {
+            return;
+        };
+        let is_gone = slot
+            .file
+            .as_ref()
+            .is_some_and(|file| file.is_linked().is_ok_and(|is_linked| !is_linked));
+        if is_gone {
+            for slot in &mut self.slots {
+                *slot = Slot::default();
+            }
+            (self.id, self.active, self.offset) = (None, 0, 0);
+        }
+    }
+}
+
+impl Slot {
+    /// Opens the file, made if missing, and makes its name durable.
+    fn open(&mut self, fs: &dyn Fs, directory: &Path, path: &Path) -> Result<(), Error> {
+        if self.file.is_some() {
+            return Ok(());
+        }
+        let file = fs.open_segment(path).map_err(Error::io("open", path))?;
+        let octets = file.octets().map_err(Error::io("look at", path))?;
+        if let Err(error) = fs.sync_dir(directory) {
+            // The disk may have lost the name although it can be seen (I9). When this fails too,
+            // the next attempt opens it again, and a sync that was not ours has its name.
+            fs.unlink(path).unwrap_or_default();
+            return Err(Error::io("make durable", directory)(error));
+        }
+        self.prepared = octets;
+        self.file = Some(file);
+        Ok(())
+    }
+
+    /// Allocates the octets up to `end`. A full disk leaves the segment as it was.
+    fn prepare(&mut self, end: u64, segment_octets: u64) -> io::Result<()> {
+        while self.prepared < end {
+            let file = self.file.as_deref().ok_or(io::ErrorKind::NotFound)?;
+            let step = self.prepared.saturating_add(SEGMENT_STEP_OCTETS);
+            let step = step.min(segment_octets.max(end));
+            let room = step.saturating_sub(self.prepared);
+            let zeros = vec![0; usize::try_from(room).unwrap_or(0)];
+            file.write_at(&zeros, self.prepared)?;
+            file.sync_data().inspect_err(|_| self.is_retired = true)?;
+            self.prepared = step;
+        }
+        Ok(())
+    }
+
+    /// Writes a batch and makes it durable.
+    fn write(&mut self, batch: &[u8], offset: u64) -> io::Result<()> {
+        let file = self.file.as_deref().ok_or(io::ErrorKind::NotFound)?;
+        let written = file.write_at(batch, offset);
+        let written = written.and_then(|()| file.sync_data());
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::FailedSyncsAreRepeated) {
+            return written.or_else(|_| file.sync_data());
+        }
+        written.inspect_err(|_| self.is_retired = true)
+    }
+}
+
+/// The file name of the segment with this place in the ring.
+fn segment_name(index: usize) -> String {
+    format!("{index}.seg")
+}

@@ -1,0 +1,310 @@
+//! Replay: what the journal says is done to the Maildirs once more.
+//!
+//! # Theory of operation
+//! *At a start* that finds a journal, the last run did not end in order, and nobody knows which of
+//! its unsynced files and names the disk has. So every delivery that the journal has and that is
+//! not known to be checkpointed is done again: a file that is there is replaced by a new one, since
+//! it may have its name and not its octets, or be shown by a system that has failed to write it; a
+//! file that is not there is made. A delivery whose removal is in the journal too is left out. Then
+//! everything is synced and the journal ended. Every step may be cut short and repeated.
+//!
+//! *While the store serves*, after a sync that failed, the same is done but for one thing: a file
+//! that is not there was removed by somebody, and stays away.
+//!
+//! # Invariants
+//! - I8: to replay twice, or half and then all of it, is the same as once.
+//! - I2: what the journal says was removed is not brought back.
+//! - I6: a message that is replayed has the name it had.
+//!
+//! # Failures
+//! [`Error`]: the journal stays as it was, and the same can be tried again.
+//!
+//! # Known limits
+//! A message that another program deleted within the last seconds before a crash may come back,
+//! since the journal does not know of it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use crate::mail::MailboxName;
+
+use super::{
+    apply::{Spooled, Step},
+    error::Error,
+    event::Event,
+    journal::{Journal, Journaled, Record},
+    limits::REPLAY_PROGRESS,
+    mailboxes::{Made, Target},
+    maildir::Side,
+    name::{self, OwnName, Serial},
+    shared::Shared,
+};
+
+/// When a replay happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moment {
+    /// Before anybody is served.
+    Start,
+    /// While the store serves.
+    Service,
+}
+
+/// One replay.
+struct Replay<'a> {
+    shared: &'a Shared,
+    moment: Moment,
+    /// What was removed from which mailbox.
+    removed: HashSet<(MailboxName, Serial)>,
+    /// Where the messages of the journal's life are that were found.
+    places: HashMap<MailboxName, HashMap<Serial, Vec<PathBuf>>>,
+    n_messages: u64,
+    n_removed: u64,
+}
+
+impl Shared {
+    /// Replays the journal in `directory` that the last run has left, if it has left one, and ends
+    /// it.
+    ///
+    /// # Errors
+    /// See the module. Do not start.
+    pub(super) fn recover(&self, directory: &Path) -> Result<(), Error> {
+        let Some(journaled) = Journaled::read(&*self.fs, directory)? else {
+            return Ok(());
+        };
+        let begin = self.clock.now();
+        let mark = self.sync_mark();
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::JournalsEndBeforeTheSync) {
+            Journal::forget(&*self.fs, directory)?;
+        }
+        let (n_messages, n_removed) = self.replay(&journaled, Moment::Start, begin)?;
+        self.checkpoints.sync(self)?;
+        self.check_syncs(mark)?;
+        let damaged = (journaled.n_missing() > 0).then(|| self.set_aside(directory, &journaled));
+        let kept_in = damaged.transpose()?;
+        Journal::forget(&*self.fs, directory)?;
+        if let Some(kept_in) = kept_in {
+            self.observer.tell(&Event::JournalDamaged {
+                missing: journaled.n_missing(),
+                kept_in,
+            });
+        }
+        self.observer.tell(&Event::Replayed {
+            messages: n_messages,
+            removed: n_removed,
+            took: self.clock.now().saturating_duration_since(begin),
+        });
+        Ok(())
+    }
+
+    /// Writes anew what the journal has, because the system may have lost it although it shows it.
+    ///
+    /// # Errors
+    /// See the module.
+    pub(super) fn write_anew(&self, journal: &Journal) -> Result<(), Error> {
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::FailedCheckpointsAreRepeated)
+        {
+            return Ok(());
+        }
+        match Journaled::read(&*self.fs, journal.directory())? {
+            Some(journaled) => {
+                let begin = self.clock.now();
+                self.replay(&journaled, Moment::Service, begin).map(drop)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Gives how many messages were replayed, and how many left out.
+    fn replay(
+        &self,
+        journaled: &Journaled,
+        moment: Moment,
+        begin: Instant,
+    ) -> Result<(u64, u64), Error> {
+        let mut replay = Replay {
+            shared: self,
+            moment,
+            removed: HashSet::new(),
+            places: HashMap::new(),
+            n_messages: 0,
+            n_removed: 0,
+        };
+        journaled.each(|record| {
+            if let Record::Removal { mailbox, serials } = record {
+                let removed = serials.into_iter().map(|serial| (mailbox.clone(), serial));
+                replay.removed.extend(removed);
+            }
+            Ok(())
+        })?;
+        let (mut done, total) = (0_u64, journaled.n_records());
+        let mut told = begin;
+        journaled.each(|record| {
+            if let Record::Delivery {
+                file_name,
+                mailboxes,
+                content,
+            } = record
+            {
+                replay.deliver(file_name, &mailboxes, content)?;
+            }
+            done = done.saturating_add(1);
+            let now = self.clock.now();
+            if now.saturating_duration_since(told) >= REPLAY_PROGRESS && moment == Moment::Start {
+                self.observer.tell(&Event::Replaying { done, total });
+                told = now;
+            }
+            Ok(())
+        })?;
+        Ok((replay.n_messages, replay.n_removed))
+    }
+
+    /// Moves the segments of a damaged journal out of the way, for whoever wants to look at them.
+    fn set_aside(&self, directory: &Path, journaled: &Journaled) -> Result<PathBuf, Error> {
+        let seconds = self.clock.unix_time().as_secs();
+        let own = directory.parent().unwrap_or(directory);
+        let kept_in = own.join(format!("damaged-journal-{seconds}"));
+        match self.fs.create_dir(&kept_in) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => other.map_err(Error::io("make", &kept_in))?,
+        }
+        for path in journaled.paths() {
+            let Some(file_name) = path.file_name() else {
+                continue;
+            };
+            self.fs
+                .rename(path, &kept_in.join(file_name))
+                .map_err(Error::io("set aside", path))?;
+        }
+        for changed in [&kept_in, own, directory] {
+            self.sync_directory(changed)?;
+        }
+        Ok(kept_in)
+    }
+}
+
+impl Replay<'_> {
+    fn deliver(
+        &mut self,
+        file_name: &str,
+        mailboxes: &[MailboxName],
+        content: &[u8],
+    ) -> Result<(), Error> {
+        let Some(serial) = OwnName::parse(file_name.as_bytes()).map(|name| name.serial) else {
+            return Ok(());
+        };
+        // Not the name under which a delivery of this message may be at work.
+        let spool_path = self.shared.spool.join(format!("{}.again", serial.render()));
+        drop(self.shared.spool(&spool_path, content)?);
+        let spooled = Spooled {
+            path: &spool_path,
+            file_name,
+        };
+        let mut result = Ok(());
+        for mailbox in mailboxes {
+            if self.removed.contains(&(mailbox.clone(), serial)) {
+                self.n_removed = self.n_removed.saturating_add(1);
+            } else {
+                result = self.deliver_to(mailbox, serial, spooled);
+                if result.is_err() {
+                    break;
+                }
+                self.n_messages = self.n_messages.saturating_add(1);
+            }
+        }
+        let unlinked = self.shared.fs.unlink(&spool_path);
+        result.and(unlinked.map_err(Error::io("remove", &spool_path)))
+    }
+
+    fn deliver_to(
+        &mut self,
+        mailbox: &MailboxName,
+        serial: Serial,
+        spooled: Spooled<'_>,
+    ) -> Result<(), Error> {
+        let maildir = self.shared.maildir(mailbox)?;
+        let target = Target { mailbox, maildir };
+        let places = self.places(&target, serial)?;
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::ReplaysTrustNames)
+            && !places.is_empty()
+        {
+            return Ok(());
+        }
+        for place in &places {
+            self.replace(place, spooled.path)?;
+        }
+        if !places.is_empty() || self.moment == Moment::Service {
+            return Ok(());
+        }
+        let mut made = Made::default();
+        let mark = self.shared.sync_mark();
+        let shared = self.shared;
+        shared
+            .make_mailboxes(std::slice::from_ref(&target), &mut made)
+            .and_then(|()| shared.place(spooled, &target, Step::Link, &mut made))
+            .inspect_err(|_| shared.undo(&made, mark))
+    }
+
+    /// The files of the message in the mailbox of `target`.
+    fn places(&mut self, target: &Target<'_>, serial: Serial) -> Result<Vec<PathBuf>, Error> {
+        if !self.places.contains_key(target.mailbox) {
+            let found = self.find(target, serial.nonce)?;
+            self.places.insert(target.mailbox.clone(), found);
+        }
+        let found = self.places.get(target.mailbox);
+        let found = found.and_then(|found| found.get(&serial));
+        Ok(found.cloned().unwrap_or_default())
+    }
+
+    /// The messages of the life with this nonce in the mailbox of `target`.
+    fn find(
+        &self,
+        target: &Target<'_>,
+        nonce: u64,
+    ) -> Result<HashMap<Serial, Vec<PathBuf>>, Error> {
+        let mut found: HashMap<Serial, Vec<PathBuf>> = HashMap::new();
+        for side in [Side::New, Side::Cur] {
+            let directory = target.maildir.side(side);
+            let entries = match self.shared.fs.read_dir(&directory) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other.map_err(Error::io("read", &directory))?,
+            };
+            for entry in entries {
+                let base = name::base(entry.name.as_encoded_bytes());
+                let serial = OwnName::parse(base).map(|name| name.serial);
+                if let Some(serial) = serial.filter(|serial| serial.nonce == nonce) {
+                    let path = directory.join(&entry.name);
+                    found.entry(serial).or_default().push(path);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Puts the spooled file in the place of the one at `place`, under the same name.
+    fn replace(&self, place: &Path, spool_path: &Path) -> Result<(), Error> {
+        let fs = &self.shared.fs;
+        let mut twin = spool_path.as_os_str().to_owned();
+        twin.push(".new");
+        let twin = PathBuf::from(twin);
+        fs.unlink(&twin).unwrap_or_default();
+        fs.hard_link(spool_path, &twin)
+            .map_err(Error::io("make", &twin))?;
+        if self.moment == Moment::Start {
+            return fs.rename(&twin, place).map_err(Error::io("replace", place));
+        }
+        // Exchanged, since a rename would bring back what is being removed in this moment.
+        let exchanged = match fs.exchange(&twin, place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(Error::io("replace", place)),
+        };
+        let unlinked = fs.unlink(&twin).map_err(Error::io("remove", &twin));
+        exchanged.and(unlinked)
+    }
+}

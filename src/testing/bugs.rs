@@ -1,0 +1,41 @@
+//! Bugs that the tests plant in the store, to see whether they would be noticed.
+//!
+//! Each stands where the right code is, behind `cfg(test)`, and works in the thread that planted
+//! it.
+
+use std::cell::Cell;
+
+/// A line of the store that is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// What is not yet in the Maildirs counts as checkpointed.
+    CheckpointsCountTheUnapplied,
+    /// After a failed sync nothing is written anew.
+    FailedCheckpointsAreRepeated,
+    /// A batch whose sync failed is synced again.
+    FailedSyncsAreRepeated,
+    /// A start ends the journal before what was replayed is durable.
+    JournalsEndBeforeTheSync,
+    /// What was removed is not noted in the journal.
+    RemovalsAreNotJournaled,
+    /// A replay takes a file that has the name for the message.
+    ReplaysTrustNames,
+    /// A segment is written over before it is checkpointed.
+    SegmentsAreReusedEarly,
+    /// A batch need not fit its checksum.
+    TornBatchesAreTrusted,
+}
+
+thread_local! {
+    static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+}
+
+/// Plants `bug` in the code that this thread runs, or none.
+pub(crate) fn plant(bug: Option<Bug>) {
+    PLANTED.set(bug);
+}
+
+/// Whether `bug` is planted.
+pub(crate) fn is_planted(bug: Bug) -> bool {
+    PLANTED.get() == Some(bug)
+}
