@@ -240,6 +240,7 @@ impl MessageStore {
     /// Leaves the journal as it is when the store is dropped, as a crash would.
     #[cfg(test)]
     fn abandon(&self) {
+        self.end_thread();
         self.is_abandoned
             .store(true, std::sync::atomic::Ordering::Relaxed);
     }
@@ -262,13 +263,18 @@ impl MessageStore {
     /// # Errors
     /// [`Error`]: nothing is lost, and the next start replays what is still in the journal.
     pub fn close(&self) -> Result<(), Error> {
+        self.end_thread();
+        self.shared.close()
+    }
+
+    /// Ends the thread that makes checkpoints.
+    fn end_thread(&self) {
         let thread = self.checkpoints.lock().take();
         if let Some(thread) = thread {
             self.shared.checkpoints.end();
-            // Its panic is in the log, and what it left undone is done now.
+            // Its panic is in the log, and what it left undone is done by others.
             drop(thread.join());
         }
-        self.shared.close()
     }
 
     /// Whether `mailbox` can have a directory at all.

@@ -317,3 +317,105 @@ fn take_mailbox(rest: &mut &[u8]) -> Option<MailboxName> {
     let domain = take_text(rest)?;
     MailboxName::from_canonical(local_part, domain)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    const ID: JournalId = JournalId(*b"0123456789abcdef");
+
+    fn mailbox() -> impl Strategy<Value = MailboxName> {
+        let mailbox = |(local_part, domain): (String, String)| {
+            MailboxName::from_canonical(&local_part, &domain)
+        };
+        ("[a-zé ./%+]{1,20}", "[a-z]{1,10}(\\.[a-z]{1,10}){0,2}")
+            .prop_filter_map("canonical", mailbox)
+    }
+
+    /// A batch of two records and what is in it.
+    fn batch(mailboxes: &[MailboxName], content: &[u8], counters: &[u64]) -> Vec<u8> {
+        let mut batch = vec![0; HEADER_OCTETS];
+        push_delivery(&mut batch, "name", mailboxes, content);
+        let (_, delivery) = batch.split_at(HEADER_OCTETS);
+        let expected = delivery_octets("name", mailboxes, content.len());
+        assert_eq!(delivery.len(), expected);
+        let before = batch.len();
+        push_removal(&mut batch, &mailboxes[0], 7, counters);
+        let (_, removal) = batch.split_at(before);
+        let expected = removal_octets(&mailboxes[0], counters.len());
+        assert_eq!(removal.len(), expected);
+        let seal = Seal {
+            id: ID,
+            number: 5,
+            previous: 4,
+            checkpointed: 3,
+            n_records: 2,
+        };
+        seal.close(&mut batch);
+        batch
+    }
+
+    fn read(batch: &[u8]) -> Option<(Header, Vec<Record<'_>>)> {
+        let header = Header::parse(batch, ID)?;
+        let end = HEADER_OCTETS.checked_add(usize::try_from(header.octets).ok()?)?;
+        let whole = batch.get(..end)?;
+        let found = header
+            .fits(whole)
+            .then(|| records(&whole[HEADER_OCTETS..]))?;
+        Some((header, found.collect()))
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(
+            mailboxes in vec(mailbox(), 1..4),
+            content in vec(any::<u8>(), 0..9_000),
+            counters in vec(any::<u64>(), 0..5),
+        ) {
+            let batch = batch(&mailboxes, &content, &counters);
+            prop_assert_eq!(batch.len() % BATCH_ALIGNMENT, 0);
+            let (header, found) = read(&batch).unwrap();
+            let numbers = (header.number, header.previous, header.checkpointed);
+            prop_assert_eq!((numbers, header.n_records), ((5, 4, 3), 2));
+            let serials = counters.iter().map(|&counter| Serial { nonce: 7, counter });
+            let expected = [
+                Record::Delivery {
+                    file_name: "name",
+                    mailboxes: mailboxes.clone(),
+                    content: &content,
+                },
+                Record::Removal {
+                    mailbox: mailboxes[0].clone(),
+                    serials: serials.collect(),
+                },
+            ];
+            prop_assert_eq!(found, expected);
+        }
+
+        #[test]
+        fn a_batch_with_a_wrong_octet_is_none(at in 0_usize..300, bit in 0_u8..8) {
+            let bob = MailboxName::from_canonical("bob", "example.org").unwrap();
+            let mut batch = batch(&[bob], &[b'x'; 300], &[]);
+            batch[at] ^= 1 << bit;
+            prop_assert!(read(&batch).is_none());
+        }
+
+        #[test]
+        fn no_octets_panic(octets in vec(any::<u8>(), 0..400)) {
+            let found = records(&octets).count();
+            prop_assert!(found <= octets.len());
+            prop_assert!(Header::parse(&octets, ID).is_none());
+        }
+    }
+
+    #[test]
+    fn a_batch_of_another_journal_is_none() {
+        let bob = MailboxName::from_canonical("bob", "example.org").unwrap();
+        let batch = batch(&[bob], b"content", &[]);
+        assert!(Header::parse(&batch, ID).is_some());
+        assert!(Header::parse(&batch, JournalId([0; 16])).is_none());
+        assert!(!format!("{ID:?}").contains("48"), "the id is a secret");
+    }
+}

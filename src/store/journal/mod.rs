@@ -50,6 +50,8 @@ use super::{
     limits::{BATCH_OCTETS_MAX, JOURNAL_FAILURES_MAX, JOURNAL_RETRY},
 };
 
+#[cfg(test)]
+pub(super) use format::{BATCH_ALIGNMENT, JournalId, Seal};
 pub(super) use format::{
     HEADER_OCTETS, Record, delivery_octets, push_delivery, push_removal, removal_octets,
 };

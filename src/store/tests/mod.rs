@@ -2,6 +2,7 @@
 
 mod crash;
 mod index;
+mod journal;
 mod real;
 
 use crate::mail::MailboxName;

@@ -1,0 +1,474 @@
+//! The journal: what a start finds in it, what it leaves, and what it does when it cannot be
+//! written. Power cuts are the business of `crash.rs`.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tests play the other programs"
+)]
+#![expect(clippy::arithmetic_side_effects, reason = "tests count small things")]
+
+use std::{
+    fs,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use rustix::io::Errno;
+use tempfile::TempDir;
+
+use super::mailbox;
+use crate::{
+    clock::Clock,
+    mail::MailboxName,
+    store::{
+        Durability, Error, Maildrop, MessageStore, Observer, RealFs, Settings,
+        journal::{BATCH_ALIGNMENT, HEADER_OCTETS, JournalId, Seal, push_delivery},
+        limits::{HELD_OCTETS_MAX, JOURNAL_RETRY},
+    },
+    testing::{
+        disk::{Fault, SimFs},
+        model::read,
+    },
+};
+
+/// A store on the real disk whose events are noted.
+struct Place {
+    directory: TempDir,
+    events: Arc<Mutex<Vec<String>>>,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self {
+            directory: TempDir::new().unwrap(),
+            events: Arc::default(),
+        }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.directory.path().join("mail")
+    }
+
+    fn journal(&self, name: &str) -> PathBuf {
+        self.root().join(".facteur/journal").join(name)
+    }
+
+    fn settings(&self) -> Settings {
+        let events = Arc::clone(&self.events);
+        Settings {
+            durability: Durability::Journal {
+                segment_octets: 1024 * 1024,
+                segments: 2,
+            },
+            observer: Observer::new(move |event| events.lock().push(event.to_string())),
+            ..Settings::new(self.root(), "host.example")
+        }
+    }
+
+    fn open(&self) -> MessageStore {
+        self.open_with(self.settings().durability)
+    }
+
+    fn open_with(&self, durability: Durability) -> MessageStore {
+        let settings = Settings {
+            durability,
+            ..self.settings()
+        };
+        let fs = Arc::new(RealFs);
+        MessageStore::open_quietly(fs, settings, Clock::system(), Duration::ZERO).unwrap()
+    }
+
+    /// What the store told since the last time.
+    fn events(&self) -> Vec<String> {
+        std::mem::take(&mut *self.events.lock())
+    }
+}
+
+fn deliver(store: &MessageStore, content: &str) -> Result<(), Error> {
+    deliver_to(store, content, &[mailbox("bob@example.org")])
+}
+
+fn deliver_to(
+    store: &MessageStore,
+    content: &str,
+    recipients: &[MailboxName],
+) -> Result<(), Error> {
+    let mut delivery = store.begin_delivery(0)?;
+    delivery.append(content.as_bytes())?;
+    delivery.commit(recipients)
+}
+
+fn maildrop(store: &MessageStore) -> Maildrop {
+    store.open_maildrop(&mailbox("bob@example.org")).unwrap()
+}
+
+fn contents(store: &MessageStore) -> Vec<String> {
+    let maildrop = maildrop(store);
+    let indexes = 0..maildrop.messages().len();
+    let mut contents: Vec<String> = indexes
+        .map(|index| String::from_utf8_lossy(&read(&maildrop, index).unwrap()).into_owned())
+        .collect();
+    contents.sort();
+    contents
+}
+
+/// Plays a crash.
+fn crash(store: MessageStore) {
+    store.abandon();
+    drop(store);
+}
+
+fn segment(path: &Path) -> fs::File {
+    fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap()
+}
+
+#[test]
+fn a_store_that_is_closed_leaves_an_empty_journal() {
+    let place = Place::new();
+    let store = place.open();
+    deliver(&store, "one\n").unwrap();
+    assert!(place.journal("id").exists());
+    store.close().unwrap();
+    assert!(!place.journal("id").exists());
+    assert!(deliver(&store, "two\n").is_err(), "it is closed");
+    assert_eq!(contents(&store), ["one\n"], "it can still be read");
+    drop(store);
+    let store = place.open();
+    assert_eq!(contents(&store), ["one\n"]);
+    assert_eq!(place.events(), [""; 0], "nothing was replayed");
+}
+
+#[test]
+fn a_store_that_was_killed_replays_what_the_maildirs_lost_and_says_so() {
+    let place = Place::new();
+    let store = place.open();
+    for content in ["one\n", "two\n", "three\n"] {
+        deliver(&store, content).unwrap();
+    }
+    maildrop(&store).remove(&[0]).unwrap();
+    let before = contents(&store);
+    crash(store);
+    // What a power cut may do to files that were not synced.
+    let new = place.root().join("example.org/bob/new");
+    let mut files: Vec<PathBuf> = fs::read_dir(&new)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    fs::File::create(&files[0]).unwrap();
+    fs::remove_file(&files[1]).unwrap();
+    // Whatever a store is configured to, it finds what was acknowledged.
+    let store = place.open_with(Durability::Maildir);
+    assert_eq!(contents(&store), before);
+    let events = place.events();
+    assert_eq!(events.len(), 1, "{events:?}");
+    let expected = "the last run did not end in order: replayed 2 messages from the journal, left \
+                    out 1 that were removed, in ";
+    assert!(events[0].starts_with(expected), "{events:?}");
+    drop(store);
+    assert_eq!(contents(&place.open()), before);
+    assert_eq!(place.events(), [""; 0], "it is replayed once");
+}
+
+/// A message that another program has seen is replayed where that program put it.
+#[test]
+fn a_message_that_was_moved_is_replayed_in_its_place() {
+    let place = Place::new();
+    let store = place.open();
+    deliver(&store, "one\n").unwrap();
+    crash(store);
+    let maildir = place.root().join("example.org/bob");
+    let name = fs::read_dir(maildir.join("new"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .file_name()
+        .into_string()
+        .unwrap();
+    let moved = maildir.join("cur").join(format!("{name}:2,S"));
+    fs::rename(maildir.join("new").join(name), &moved).unwrap();
+    fs::File::create(&moved).unwrap();
+    let store = place.open();
+    assert_eq!(contents(&store), ["one\n"]);
+    assert_eq!(fs::read(&moved).unwrap(), b"one\n");
+}
+
+#[test]
+fn what_was_deleted_by_others_stays_away_once_the_store_was_idle() {
+    let place = Place::new();
+    let store = place.open();
+    deliver(&store, "one\n").unwrap();
+    store.shared.checkpoint_when_idle().unwrap();
+    let new = place.root().join("example.org/bob/new");
+    let file = fs::read_dir(&new).unwrap().next().unwrap().unwrap().path();
+    fs::remove_file(file).unwrap();
+    crash(store);
+    assert_eq!(contents(&place.open()), [""; 0]);
+}
+
+/// One body for all recipients, in the journal and in the Maildirs.
+#[test]
+fn a_thousand_recipients_cost_one_body() {
+    let place = Place::new();
+    let store = place.open();
+    let recipients: Vec<MailboxName> = (0..1_000)
+        .map(|number| mailbox(&format!("user{number}@example.org")))
+        .collect();
+    let content = "x\n".repeat(30_000);
+    deliver_to(&store, &content, &recipients).unwrap();
+    let new = place.root().join("example.org/user999/new");
+    let file = fs::read_dir(new).unwrap().next().unwrap().unwrap();
+    assert_eq!(file.metadata().unwrap().nlink(), 1_000);
+    let batch_octets = segment(&place.journal("0.seg")).metadata().unwrap().len();
+    assert!(batch_octets <= 1024 * 1024, "{batch_octets}");
+    crash(store);
+    let store = place.open();
+    for recipient in [&recipients[0], &recipients[999]] {
+        let maildrop = store.open_maildrop(recipient).unwrap();
+        assert_eq!(maildrop.messages().len(), 1);
+        assert_eq!(read(&maildrop, 0).unwrap(), content.as_bytes());
+    }
+}
+
+/// Segments are used many times over, by many sessions, with the thread that makes checkpoints.
+#[test]
+fn many_sessions_share_a_small_journal() {
+    let place = Place::new();
+    let settings = place.settings();
+    let store = Arc::new(MessageStore::open(settings, Clock::system()).unwrap());
+    thread::scope(|scope| {
+        for session in 0..8 {
+            let store = &store;
+            thread::Builder::new()
+                .spawn_scoped(scope, move || {
+                    for number in 0..60 {
+                        let content = format!("{session} {number}\n{}", "x\n".repeat(5_000));
+                        deliver(store, &content).unwrap();
+                    }
+                })
+                .unwrap();
+        }
+    });
+    let before = contents(&store);
+    assert_eq!(before.len(), 480);
+    crash(Arc::into_inner(store).unwrap());
+    assert_eq!(contents(&place.open()), before);
+    let events = place.events();
+    assert!(!events.iter().any(|it| it.contains("failed")), "{events:?}");
+}
+
+#[test]
+fn a_journal_that_is_removed_under_the_store_begins_anew() {
+    let place = Place::new();
+    let store = place.open();
+    deliver(&store, "one\n").unwrap();
+    fs::remove_dir_all(place.root().join(".facteur/journal")).unwrap();
+    deliver(&store, "two\n").unwrap();
+    crash(store);
+    let new = place.root().join("example.org/bob/new");
+    for file in fs::read_dir(new).unwrap() {
+        fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    assert_eq!(contents(&place.open()), ["two\n"]);
+}
+
+/// A batch in the middle is gone: what is left is used, and somebody is told.
+#[test]
+fn a_damaged_journal_is_used_as_far_as_it_goes_and_set_aside() {
+    let place = Place::new();
+    let store = place.open();
+    for content in ["one\n", "two\n", "three\n"] {
+        deliver(&store, content).unwrap();
+    }
+    crash(store);
+    fs::remove_dir_all(place.root().join("example.org")).unwrap();
+    let damaged = segment(&place.journal("0.seg"));
+    damaged.write_all_at(b"damaged", 4_096 + 70).unwrap();
+    let store = place.open();
+    assert_eq!(contents(&store), ["one\n", "three\n"]);
+    let events = place.events();
+    assert!(
+        events[0].starts_with("the journal has lost 1 batches"),
+        "{events:?}"
+    );
+    let (_, kept_in) = events[0].rsplit_once(' ').unwrap();
+    assert!(Path::new(kept_in).join("0.seg").exists());
+    deliver(&store, "four\n").unwrap();
+    crash(store);
+    assert_eq!(contents(&place.open()), ["four\n", "one\n", "three\n"]);
+}
+
+#[test]
+fn a_torn_end_is_silent() {
+    let place = Place::new();
+    let store = place.open();
+    deliver(&store, "one\n").unwrap();
+    deliver(&store, "torn\n").unwrap();
+    crash(store);
+    fs::remove_dir_all(place.root().join("example.org")).unwrap();
+    let torn = segment(&place.journal("0.seg"));
+    torn.write_all_at(&[0; 512], 4_096).unwrap();
+    assert_eq!(contents(&place.open()), ["one\n"]);
+    let events = place.events();
+    assert_eq!(events.len(), 1);
+    assert!(events[0].contains("replayed 1 messages"), "{events:?}");
+}
+
+/// A batch as somebody would forge it who wants it to be taken for one of ours.
+fn forged(id: JournalId, number: u64) -> Vec<u8> {
+    let mut batch = vec![0; HEADER_OCTETS];
+    let name = "1.00000000deadbeef_00000001.host,S=7,W=8";
+    push_delivery(&mut batch, name, &[mailbox("bob@example.org")], b"forged\n");
+    let seal = Seal {
+        id,
+        number,
+        previous: 0,
+        checkpointed: 0,
+        n_records: 1,
+    };
+    seal.close(&mut batch);
+    batch
+}
+
+/// SEC-20: content that looks like a batch is never taken for one, be the batch around it whole or
+/// torn.
+#[test]
+fn a_forged_batch_in_a_message_is_not_replayed() {
+    for is_torn in [false, true] {
+        let place = Place::new();
+        let store = place.open();
+        deliver(&store, "one\n").unwrap();
+        crash(store);
+        let (id, file) = (
+            fs::read_to_string(place.journal("id")).unwrap(),
+            segment(&place.journal("0.seg")),
+        );
+        let id = u128::from_str_radix(id.trim(), 16).unwrap();
+        // Inside a whole batch even the right id is of no use; when the batch is torn only the id
+        // protects, and it is a secret.
+        let guess = JournalId(if is_torn { id ^ 1 } else { id }.to_be_bytes());
+        let mut outer = vec![0; HEADER_OCTETS];
+        let inner = forged(guess, 900);
+        let name = "1.00000000deadbeef_00000002.host,S=9,W=9";
+        let mut content = vec![b'x'; BATCH_ALIGNMENT];
+        let mut probe = Vec::new();
+        let bob = [mailbox("bob@example.org")];
+        push_delivery(&mut probe, name, &bob, b"");
+        content.truncate(BATCH_ALIGNMENT - HEADER_OCTETS - probe.len());
+        content.extend(inner);
+        push_delivery(&mut outer, name, &bob, &content);
+        let seal = Seal {
+            id: JournalId(id.to_be_bytes()),
+            number: 2,
+            previous: 1,
+            checkpointed: 0,
+            n_records: 1,
+        };
+        seal.close(&mut outer);
+        if is_torn {
+            outer[100] ^= 1;
+        }
+        file.write_all_at(&outer, 4_096).unwrap();
+        let store = place.open();
+        let found = contents(&store);
+        assert!(!found.contains(&"forged\n".to_owned()), "{is_torn}");
+        assert_eq!(found.len(), if is_torn { 1 } else { 2 });
+    }
+}
+
+fn open_simulated(fs: &SimFs) -> MessageStore {
+    let settings = Settings {
+        durability: Durability::Journal {
+            segment_octets: 64 * 1024,
+            segments: 3,
+        },
+        ..Settings::new("/mail", "host.example")
+    };
+    MessageStore::open_quietly(Arc::new(fs.clone()), settings, fs.clock(), Duration::ZERO).unwrap()
+}
+
+/// The operations that it takes to deliver as many messages at once.
+fn operations_of(n_messages: usize) -> u64 {
+    let fs = SimFs::new();
+    let store = open_simulated(&fs);
+    deliver(&store, "the first makes the mailbox and the segment\n").unwrap();
+    let bob = [mailbox("bob@example.org")];
+    let before = fs.n_operations();
+    let commits: Vec<_> = (0..n_messages)
+        .map(|number| {
+            let mut delivery = store.begin_delivery(0).unwrap();
+            delivery.append(format!("{number}\n").as_bytes()).unwrap();
+            delivery.begin_commit(&bob).unwrap()
+        })
+        .collect();
+    for commit in commits {
+        commit.finish().unwrap();
+    }
+    fs.n_operations() - before
+}
+
+#[test]
+fn messages_that_come_together_share_a_write_and_a_sync() {
+    let (one, ten) = (operations_of(1), operations_of(10));
+    // Each looks at the free space, makes a file, writes it and renames it; once for all of them a
+    // batch is written and synced.
+    assert_eq!((one, ten), (6, 42));
+}
+
+#[test]
+fn a_journal_that_failed_twice_is_tried_again_after_a_while() {
+    let fs = SimFs::new();
+    fs.make_timeless();
+    let store = open_simulated(&fs);
+    deliver(&store, "one\n").unwrap();
+    for _ in 0..2 {
+        let mut delivery = store.begin_delivery(0).unwrap();
+        delivery.append(b"refused\n").unwrap();
+        let at = fs.n_operations() + 1;
+        fs.fail(Fault {
+            at,
+            errno: Errno::IO,
+            is_done: false,
+        });
+        assert!(delivery.commit(&[mailbox("bob@example.org")]).is_err());
+    }
+    let refused = deliver(&store, "refused\n").unwrap_err();
+    assert!(matches!(refused, Error::OutOfOrder { .. }), "{refused:?}");
+    assert!(refused.is_transient());
+    assert!(maildrop(&store).messages().len() == 1, "reading goes on");
+    fs.hands().pass(JOURNAL_RETRY);
+    deliver(&store, "two\n").unwrap();
+    deliver(&store, "three\n").unwrap();
+    assert_eq!(contents(&store).len(), 3);
+}
+
+/// SEC-9.
+#[test]
+fn content_goes_to_a_file_at_once_when_too_much_is_held_in_memory() {
+    let place = Place::new();
+    let store = place.open();
+    let held = &store.shared.held_octets;
+    held.fetch_add(HELD_OCTETS_MAX, Ordering::Relaxed);
+    let mut delivery = store.begin_delivery(0).unwrap();
+    delivery.append(b"one\n").unwrap();
+    let spool = place.root().join(".facteur/tmp");
+    assert_eq!(fs::read_dir(&spool).unwrap().count(), 1);
+    delivery.commit(&[mailbox("bob@example.org")]).unwrap();
+    held.fetch_sub(HELD_OCTETS_MAX, Ordering::Relaxed);
+    let mut delivery = store.begin_delivery(0).unwrap();
+    delivery.append(b"two\n").unwrap();
+    assert_eq!(held.load(Ordering::Relaxed), 4);
+    assert_eq!(fs::read_dir(&spool).unwrap().count(), 0);
+    drop(delivery);
+    assert_eq!(held.load(Ordering::Relaxed), 0);
+    assert_eq!(contents(&store), ["one\n"]);
+}
