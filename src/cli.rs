@@ -37,7 +37,8 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     pub mail: Option<PathBuf>,
 
-    /// How messages are made durable: journal, maildir or none
+    /// How messages are made safe from a power cut: journal (together, in a journal), maildir (each
+    /// in its Maildir) or none (not at all, for test servers that are thrown away)
     #[arg(long, value_name = "HOW")]
     pub durability: Option<Durability>,
 

@@ -30,7 +30,7 @@
 //!      │ Delivery          │ Maildrop
 //!      └───────┬───────────┘
 //!        MessageStore                      a Mutex-guarded mailbox directory
-//!              │
+//!              │      └── checkpoint         a thread that makes the Maildirs durable
 //!    mail/<domain>/<local part>/{tmp,new,cur}
 //! ```
 //!
@@ -49,7 +49,7 @@
 //! | [`smtp`] | commands, replies, the session | `mail` | see a socket, a file, a clock, the log |
 //! | [`pop3`] | commands, responses, the session | `mail` | the same; and never `smtp` |
 //! | [`accounts`] | who receives, who may log in | `mail` | log or show a secret |
-//! | [`store`] | Maildirs, the Mutex | `mail`, `clock` | speak a protocol, log |
+//! | [`store`] | Maildirs, the journal, the Mutex | `mail`, `clock` | speak a protocol, log |
 //! | [`server`] | sockets, threads, drivers, the mail log | all above | parse syntax, touch files |
 //! | [`config`] | TOML to settings | all above | be kept in a session |
 //! | [`daemon`], [`signals`], [`cli`] | assembly, start, stop | all above | hold logic |
@@ -80,17 +80,60 @@
 //! ```text
 //! mail/                                   0700, ours alone
 //!   .facteur/store.lock                   held by the one daemon that serves this store
-//!   .facteur/tmp/                         deliveries under way; emptied at start
+//!   .facteur/journal/id                   there as long as the journal is to be replayed
+//!   .facteur/journal/{0,1,2,3}.seg        the journal: batches of messages
+//!   .facteur/tmp/                         messages on their way into mailboxes; emptied at start
 //!   example.com/bob/{tmp,new,cur}/        a Maildir for each mailbox
 //!     new/1732345678.9f…_00000001.localhost,S=1042,W=1071
 //! ```
 //!
-//! A delivery is written to `.facteur/tmp` and synced; linked or renamed into `new/` of every
-//! recipient; each `new/` is synced; only then is it acknowledged and visible. Every state that a
-//! power cut can leave is one of: nothing; a file in `.facteur/tmp`, removed at the next start; the
+//! Lines on disk end in LF, as Maildir readers expect; because a bare CR or LF never gets in,
+//! turning LF into CRLF gives back the octets that came.
+//!
+//! *Why there is a journal.* A file that was written is not safe: for a while it is only in the
+//! memory of the system, and so is its name in the directory. A program can wait until both are on
+//! the disk (a sync), but that takes milliseconds, and a Maildir needs two for each message. A
+//! journal is one file to which everything that comes is appended. Ten sessions whose messages come
+//! at the same time append ten records, and one of them syncs for all: one wait instead of twenty.
+//! The message also gets its file in the Maildir at once, where everybody can read it, but for that
+//! nobody waits.
+//!
+//! *The life of a message*, and what a power cut would leave of it at each point:
+//!
+//! 1. It is coming in: in memory, or in `.facteur/tmp` when it is large. A power cut leaves
+//!    nothing, or a file there that the next start removes. Nothing was promised.
+//! 2. Its record is being written to the journal. A power cut leaves a batch that is torn, which
+//!    its checksum tells, or one that happens to be whole. The message is gone, or it is there and
+//!    its sender does not know: both are allowed.
+//! 3. Its batch is synced. From here on the message cannot be lost: the next start reads the
+//!    journal and delivers it.
+//! 4. Its file is written to `.facteur/tmp` and renamed into `new/`, linked for further recipients,
+//!    nothing synced. It can be read, and `250` is said. A power cut may leave the name without the
+//!    file, the file without its octets, all of it, or nothing: the next start writes it anew
+//!    whatever it finds.
+//! 5. A checkpoint has synced the whole file system. File and name are safe, and the next batch
+//!    says so: a start has no need of the record, and its segment may be written over.
+//!
+//! *The removal of a message*: the file is unlinked and its directory synced; then, if the record
+//! of its delivery could still be replayed, a record of the removal is put into the journal and
+//! synced; then `+OK` is said. A power cut before that may bring it back, and none after it.
+//!
+//! *The life of the journal.* It begins with the first message, or with the start of a store that
+//! has had one: a random id is written to the file `id` and synced, and every batch carries it. It
+//! ends when the daemon stops in order: the Maildirs are synced, and `id` is removed. So a start
+//! that finds no `id` has nothing to do, whatever lies in the segments; and one that finds it
+//! replays the batches of that id, syncs everything, removes it, and is then where an orderly stop
+//! would have left it. It may be cut short at any point and begin again. Batches of another id are
+//! not looked at, so nobody can smuggle one in by mail.
+//!
+//! *The directory of a mailbox* is made and synced before the first message for it goes into the
+//! journal.
+//!
+//! *Large messages*, beyond 128 KiB, would be written twice for nothing. They are synced in
+//! `.facteur/tmp`, renamed or linked into every `new/`, and every `new/` is synced, before `250` is
+//! said. Every state that a power cut can leave is one of: nothing; a file in `.facteur/tmp`; the
 //! whole file in some or all of the mailboxes of a message that was not acknowledged; the whole
-//! file in all of them. Lines on disk end in LF, as Maildir readers expect; because a bare CR or
-//! LF never gets in, turning LF into CRLF gives back the octets that came.
+//! file in all of them. With `durability = "maildir"` all messages go this way.
 //!
 //! What a login read of a Maildir is remembered, within a bound, and used again as long as the
 //! times of its directories prove that nothing has changed.
@@ -107,6 +150,8 @@
 //! - I5: of what was not acknowledged there is no copy or one whole copy in a mailbox, never a
 //!   part.
 //! - I6: a unique-id never changes and is never reused.
+//! - I7: a part of the journal is written over only when a successful sync covers all that it says.
+//! - I8: to replay the journal is the same as to replay it twice, or half and then all of it.
 //! - I9: no acknowledgement rests on data whose sync failed; no sync is repeated.
 //! - I10: when disk, descriptors, threads or memory run out, clients get 4yz or `-ERR`, nothing is
 //!   lost, and the service resumes by itself.
@@ -122,17 +167,18 @@
 //! - SEC-6: the store is ours alone, and no symbolic link in it is followed.
 //! - SEC-7: nothing from the network reaches the log or a trace header unescaped.
 //! - SEC-8: every buffer, count and wait has a limit, named with its reason:
-//!   [`smtp::limits`], [`pop3::limits`], [`server::limits`].
+//!   [`smtp::limits`], [`pop3::limits`], [`server::limits`], [`store::limits`].
+//! - SEC-9: what deliveries hold in memory is bounded for all of them together.
 //! - SEC-13: a client that begins with something else than a command is turned away.
 //! - SEC-14: without accounts and TLS only loopback addresses are listened on: see [`config`].
 //! - SEC-17: a panic ends one session only.
+//! - SEC-20: content that looks like a batch of the journal is never taken for one.
 //!
 //! # Left for later, with its place
 //!
-//! A journal in front of the Maildir belongs into [`store`], behind the same four calls. TLS goes
-//! between socket and `Connection`; the sessions know `StartTls` already and are told by their
-//! settings that it is not offered. A list of accounts answers the questions that [`accounts`]
-//! answers today.
+//! TLS goes between socket and `Connection`; the sessions know `StartTls` already and are told by
+//! their settings that it is not offered. A list of accounts answers the questions that
+//! [`accounts`] answers today.
 
 pub mod accounts;
 pub mod capacity;

@@ -19,8 +19,8 @@ const LINES_MAX: usize = 16 * 1_024;
 /// Octets that leave in one write, where so many wait.
 const WRITE_OCTETS_MAX: usize = 64 * 1_024;
 
-/// How long the thread rests between two writes: to be woken for every line would cost a busy server
-/// a tenth of its time, and a person who reads along does not see the difference.
+/// How long the thread rests between two writes: to be woken for every line would cost a busy
+/// server a tenth of its time, and a person who reads along does not see the difference.
 const REST: Duration = Duration::from_millis(5);
 
 /// How long the end of the program waits for the lines that are left.

@@ -8,7 +8,9 @@
 //! # On disk
 //! ```text
 //! <root>/.facteur/store.lock          held exclusively as long as the store is open
-//! <root>/.facteur/tmp/<name>          content that is being received
+//! <root>/.facteur/journal/id          which journal is to be replayed; none when it is empty
+//! <root>/.facteur/journal/<n>.seg     its segments
+//! <root>/.facteur/tmp/<name>          content on its way into a mailbox
 //! <root>/<domain>/<local part>/new    messages as they were delivered
 //! <root>/<domain>/<local part>/cur    messages that another program has moved here
 //! <root>/<domain>/<local part>/tmp    for other programs
@@ -16,11 +18,14 @@
 //! `name.rs` says how the names are made. Lines end in LF, the custom of Maildirs.
 //!
 //! # Theory of operation
-//! The direct path, for messages of every size: content to a file in `.facteur/tmp`, sync it,
-//! link it into the mailboxes, sync their directories, acknowledge (`delivery.rs`). Removal:
-//! unlink, sync the directories, acknowledge (`maildrop.rs`). A redo journal in front of the same
-//! Maildirs would take the place of the syncs between [`MessageStore::begin_delivery`] and the
-//! acknowledgement; the interface does not depend on it.
+//! What has to be durable is put into a journal first, many messages with one sync
+//! (`journal/mod.rs`); then it is put into the Maildirs without a sync (`apply.rs`), and only then
+//! acknowledged. So maildrops and other programs read plain Maildirs and never the journal. From
+//! time to time the Maildirs are made durable as a whole, and the journal can be used anew
+//! (`checkpoint.rs`). A start after a crash does again what the journal has (`replay.rs`). What is
+//! too large for that is synced in the Maildirs themselves (`delivery.rs`), as is everything in a
+//! store without a journal. Removal: unlink, sync the directories, note it in the journal where a
+//! replay could undo it, acknowledge (`maildrop.rs`).
 //!
 //! Listings of maildrops in which nothing changed are kept in memory (`index.rs`); the truth is on
 //! disk, and a listing is used only when the directories show that it is still theirs.
@@ -29,19 +34,24 @@
 //! I1 acknowledged means exactly those octets in every recipient's mailbox, after any crash · I2
 //! acknowledged removals are final · I3 nothing is removed unasked · I4 nothing is listed before it
 //! is durable and whole · I5 what was not acknowledged is there whole or not at all, once at most ·
-//! I6 a unique-id never changes and is never reused · I9 nothing rests on a sync that failed, and
-//! none is repeated · I10 a full disk or a lack of descriptors loses nothing, and the store goes on
-//! when it is over · I11 two daemons never serve one store · I12 no path leaves the store.
+//! I6 a unique-id never changes and is never reused · I7 no part of the journal is written over
+//! before the Maildirs have it durably · I8 to replay twice is the same as once · I9 nothing rests
+//! on a sync that failed, and none is repeated · I10 a full disk or a lack of descriptors loses
+//! nothing, and the store goes on when it is over · I11 two daemons never serve one store · I12 no
+//! path leaves the store.
 //!
-//! Locks: L1 no system call while the one Mutex is held · L3 no path holds two locks · no public
-//! method returns a guard.
+//! Locks: L1 no system call while a Mutex is held · L2 the Mutex of the journal covers the copying
+//! of one record at most · L3 no path holds two locks · no public method returns a guard.
 //!
 //! # Failures
-//! Every method returns [`Error`]; none panics, and none leaves the store unusable.
+//! Every method returns [`Error`]; none panics, and none leaves the store unusable. What nobody
+//! asked for is told to an [`Observer`].
 //!
 //! # Known limits
-//! The file system must keep its promises: an fsync that returns before the data is safe loses
-//! mail. The lock between daemons is only as good as `flock` is there (network file systems).
+//! The file system must keep its promises: a sync that returns before the data is safe loses mail.
+//! One without a journal of its own that fails to write a directory may lose entries that it still
+//! shows; messages are written anew then, directories are not. The lock between daemons is only as
+//! good as `flock` is there (network file systems).
 
 mod apply;
 mod checkpoint;
