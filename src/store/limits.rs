@@ -130,3 +130,10 @@ pub const SEGMENT_OCTETS_MAX: u64 = 1024 * 1024 * 1024;
 
 /// Most segments that may be configured.
 pub const SEGMENTS_MAX: usize = 64;
+
+/// Which part of the time of the last sync a leader waits for others: long enough for clients on a
+/// fast machine to come back when the disk is slow, and not worth mentioning when it is fast.
+pub(super) const GATHER_SHARE: u32 = 4;
+
+/// How long a leader waits for others at most, however slow the disk is.
+pub(super) const GATHER_MAX: Duration = Duration::from_millis(5);

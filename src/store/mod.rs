@@ -136,6 +136,23 @@ pub enum Durability {
     None,
 }
 
+/// How long one thread waits for what others may do.
+#[derive(Clone, Copy, Debug, Default)]
+struct Patience {
+    /// For room in the journal.
+    room: Duration,
+    /// For their records, at most.
+    gather: Duration,
+}
+
+impl Patience {
+    /// Where there are other threads. (By default there are none, and nothing is waited for.)
+    const WITH_OTHERS: Self = Self {
+        room: limits::ROOM_TIMEOUT,
+        gather: limits::GATHER_MAX,
+    };
+}
+
 impl Default for Durability {
     fn default() -> Self {
         Self::Journal {
@@ -175,7 +192,7 @@ impl MessageStore {
     /// change it, [`Error::Io`] or [`Error::Full`]: do not start; the text says what to do.
     pub fn open_on(fs: Arc<dyn Fs>, settings: Settings, clock: Clock) -> Result<Self, Error> {
         let has_journal = matches!(settings.durability, Durability::Journal { .. });
-        let store = Self::open_quietly(fs, settings, clock, limits::ROOM_TIMEOUT)?;
+        let store = Self::open_quietly(fs, settings, clock, Patience::WITH_OTHERS)?;
         if has_journal {
             *store.checkpoints.lock() = Some(checkpoint::start(&store.shared)?);
         }
@@ -187,7 +204,7 @@ impl MessageStore {
         fs: Arc<dyn Fs>,
         settings: Settings,
         clock: Clock,
-        room_timeout: Duration,
+        patience: Patience,
     ) -> Result<Self, Error> {
         let Settings {
             root,
@@ -218,7 +235,7 @@ impl MessageStore {
             kept: Mutex::default(),
             held_octets: AtomicU64::new(0),
             syncs: true,
-            room_timeout,
+            room_timeout: patience.room,
             observer,
             lock: Mutex::new(lock),
         };
@@ -234,7 +251,8 @@ impl MessageStore {
                     segments,
                 };
                 let (fs, clock) = (Arc::clone(&shared.fs), shared.clock.clone());
-                shared.journal = Some(Journal::open(fs, directory, shape, clock)?);
+                let gather = patience.gather;
+                shared.journal = Some(Journal::open(fs, directory, shape, clock, gather)?);
             }
             Durability::Maildir => {}
             Durability::None => shared.syncs = false,

@@ -8,7 +8,9 @@
 //! ([`Journal::submit`]). Then ([`Journal::wait`]) whoever finds that nobody leads becomes the
 //! leader: takes the batch, so that the next one can be filled meanwhile, writes it with one call,
 //! syncs it with another, and wakes all whose records were in it. So the more clients there are,
-//! the more messages share one sync, and one alone waits for one sync only.
+//! the more messages share one sync, and one alone waits for one sync only. Where there are several
+//! the leader waits for a fraction of the time of a sync, so that those who were just woken can
+//! come back and share it.
 //!
 //! *Floor.* Each batch has a number. The owner of a record says when it is applied to the Maildirs
 //! ([`Journal::applied`]); all batches below the first one with an open record can be checkpointed
@@ -47,7 +49,7 @@ use crate::clock::Clock;
 use super::{
     error::Error,
     fs::Fs,
-    limits::{BATCH_OCTETS_MAX, JOURNAL_FAILURES_MAX, JOURNAL_RETRY},
+    limits::{BATCH_OCTETS_MAX, GATHER_SHARE, JOURNAL_FAILURES_MAX, JOURNAL_RETRY},
 };
 
 #[cfg(test)]
@@ -82,6 +84,8 @@ pub(super) struct Journal {
     shape: Shape,
     directory: PathBuf,
     clock: Clock,
+    /// How long a leader waits for others at most.
+    gather_max: Duration,
     inner: Mutex<Inner>,
     /// A leader is ready, or a record was applied.
     changed: Condvar,
@@ -105,8 +109,19 @@ struct Inner {
     /// The same, as the journal says of itself.
     settled: u64,
     last_commit: Option<Instant>,
+    pace: Pace,
     health: Health,
     is_closed: bool,
+}
+
+/// What the last batch was like.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    n_records: u32,
+    /// How long it took to be written and synced.
+    took: Duration,
+    /// How many records a leader waits for in this moment.
+    wanted: Option<u32>,
 }
 
 /// The batch that is being filled.
@@ -213,12 +228,14 @@ impl Journal {
         directory: PathBuf,
         shape: Shape,
         clock: Clock,
+        gather_max: Duration,
     ) -> Result<Self, Error> {
         let ring = Ring::open(fs, directory.clone(), shape)?;
         Ok(Self {
             shape,
             directory,
             clock,
+            gather_max,
             inner: Mutex::new(Inner {
                 ring: Some(ring),
                 filling: Filling::new(Vec::new()),
@@ -229,6 +246,7 @@ impl Journal {
                 checkpointed: 0,
                 settled: 0,
                 last_commit: None,
+                pace: Pace::default(),
                 health: Health::default(),
                 is_closed: false,
             }),
@@ -292,7 +310,40 @@ impl Journal {
         if inner.is_closed {
             return Err(self.error("the store is closed"));
         }
-        Ok(inner.filling.add(apply, push))
+        let ticket = inner.filling.add(apply, push);
+        let is_awaited = inner.is_gathered();
+        drop(inner);
+        if is_awaited {
+            self.changed.notify_all();
+        }
+        Ok(ticket)
+    }
+
+    /// Waits a little for those whose records were in the last batch: they have been woken a moment
+    /// ago and many come back at once. Without it two halves of the clients would take turns, each
+    /// with a sync of its own.
+    fn gather(&self, inner: &mut MutexGuard<'_, Inner>) {
+        let Pace {
+            n_records, took, ..
+        } = inner.pace;
+        let time = took
+            .checked_div(GATHER_SHARE)
+            .unwrap_or_default()
+            .min(self.gather_max);
+        let present = inner.filling.n_records;
+        if n_records < 2 || present == 0 || time.is_zero() {
+            return;
+        }
+        inner.pace.wanted = Some(present.saturating_add(n_records));
+        let begin = self.clock.now();
+        while !inner.is_gathered() {
+            let left = time.saturating_sub(self.clock.now().saturating_duration_since(begin));
+            if left.is_zero() {
+                break;
+            }
+            self.changed.wait_for(inner, left);
+        }
+        inner.pace.wanted = None;
     }
 
     /// Waits until the record is durable, and leads where nobody does; gives the number of its
@@ -330,6 +381,7 @@ impl Journal {
         let Some(mut ring) = inner.ring.take() else {
             return;
         };
+        self.gather(inner);
         let octets = inner.filling.octets.len();
         if !ring.has_room(octets, inner.checkpointed) {
             // Records may still come in meanwhile.
@@ -338,6 +390,7 @@ impl Journal {
         let spare = std::mem::take(&mut inner.spare);
         let mut batch = std::mem::replace(&mut inner.filling, Filling::new(spare));
         let checkpointed = inner.checkpointed;
+        let begin = self.clock.now();
         let written = MutexGuard::unlocked(inner, || {
             // A fault of the program must not leave all others waiting for this leader (SEC-17).
             let write = || ring.write(&mut batch.octets, batch.n_records, checkpointed);
@@ -354,6 +407,11 @@ impl Journal {
                 inner.durable = number;
                 inner.settled = ring.settled();
                 inner.health = Health::default();
+                inner.pace = Pace {
+                    n_records: batch.n_records,
+                    took: self.clock.now().saturating_duration_since(begin),
+                    wanted: None,
+                };
                 if written.is_first {
                     wake = Some(Wake::SegmentFull);
                 } else if batch.n_records > 0 && inner.durable_with_records <= checkpointed {
@@ -469,6 +527,12 @@ impl Journal {
 }
 
 impl Inner {
+    /// Whether those whom a leader waits for have come.
+    fn is_gathered(&self) -> bool {
+        let wanted = self.pace.wanted;
+        wanted.is_some_and(|wanted| wanted <= self.filling.n_records)
+    }
+
     /// Counts a record of batch `number` as applied; true when it was the last one.
     fn close_record(&mut self, number: u64) -> bool {
         let Some(n_open) = self.open.get_mut(&number) else {

@@ -15,7 +15,6 @@ use std::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use rustix::io::Errno;
@@ -24,8 +23,8 @@ use super::mailbox;
 use crate::{
     mail::MailboxName,
     store::{
-        Delivery, Durability, Error, Fs as _, Maildrop, MessageStore, Settings, delivery::Commit,
-        limits::FREE_OCTETS_RESERVE,
+        Delivery, Durability, Error, Fs as _, Maildrop, MessageStore, Patience, Settings,
+        delivery::Commit, limits::FREE_OCTETS_RESERVE,
     },
     testing::{
         bugs::{self, Bug},
@@ -264,7 +263,12 @@ fn open(fs: &SimFs, durability: Durability) -> Result<MessageStore, Error> {
         durability,
         ..Settings::new(ROOT, "host.example")
     };
-    MessageStore::open_quietly(Arc::new(fs.clone()), settings, fs.clock(), Duration::ZERO)
+    MessageStore::open_quietly(
+        Arc::new(fs.clone()),
+        settings,
+        fs.clock(),
+        Patience::default(),
+    )
 }
 
 /// The clients of one store.

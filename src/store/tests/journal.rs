@@ -13,7 +13,6 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     thread,
-    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -25,7 +24,7 @@ use crate::{
     clock::Clock,
     mail::MailboxName,
     store::{
-        Durability, Error, Maildrop, MessageStore, Observer, RealFs, Settings,
+        Durability, Error, Maildrop, MessageStore, Observer, Patience, RealFs, Settings,
         journal::{BATCH_ALIGNMENT, HEADER_OCTETS, JournalId, Seal, push_delivery},
         limits::{HELD_OCTETS_MAX, JOURNAL_RETRY},
     },
@@ -79,7 +78,7 @@ impl Place {
             ..self.settings()
         };
         let fs = Arc::new(RealFs);
-        MessageStore::open_quietly(fs, settings, Clock::system(), Duration::ZERO).unwrap()
+        MessageStore::open_quietly(fs, settings, Clock::system(), Patience::default()).unwrap()
     }
 
     /// What the store told since the last time.
@@ -393,7 +392,13 @@ fn open_simulated(fs: &SimFs) -> MessageStore {
         },
         ..Settings::new("/mail", "host.example")
     };
-    MessageStore::open_quietly(Arc::new(fs.clone()), settings, fs.clock(), Duration::ZERO).unwrap()
+    MessageStore::open_quietly(
+        Arc::new(fs.clone()),
+        settings,
+        fs.clock(),
+        Patience::default(),
+    )
+    .unwrap()
 }
 
 /// The operations that it takes to deliver as many messages at once.
