@@ -2,8 +2,10 @@
 //!
 //! `cargo bench --bench end_to_end` starts a daemon in this process with a directory of its own
 //! and prints a table: messages and megabytes a second for several sizes and numbers of
-//! connections. Every message is acknowledged only when it is durable, so the figures are those of
-//! the disk as much as ours: compare them only with others of the same machine and hour.
+//! connections, and how much faster messages come in than directly (`durability = "maildir"`),
+//! which is measured in turn. Every message is acknowledged only when it is durable, so the figures
+//! are those of the disk as much as ours: compare them only with others of the same machine and
+//! hour.
 //!
 //! `FACTEUR_BENCH_SECONDS` sets the length of each measurement (2), `FACTEUR_BENCH_DIR` the
 //! directory whose file system is used (the system's temporary one).
@@ -28,7 +30,7 @@ use std::time::{Duration, Instant};
 use facteur::clock::Clock;
 use facteur::config::Config;
 use facteur::daemon::{Daemon, Sockets};
-use facteur::store::{MessageStore, Settings};
+use facteur::store::{Durability, MessageStore, Settings};
 
 const SIZES: [(&str, usize); 4] = [
     ("1 KiB", 1 << 10),
@@ -45,16 +47,24 @@ fn main() {
     let seconds = std::env::var("FACTEUR_BENCH_SECONDS").ok();
     let seconds = Duration::from_secs(seconds.map_or(2, |text| text.parse().unwrap()));
     let parent = std::env::var_os("FACTEUR_BENCH_DIR").map_or_else(std::env::temp_dir, Into::into);
-    println!("| content | connections | in: messages/s | in: MB/s | out: messages/s | out: MB/s |");
-    println!("|---|---:|---:|---:|---:|---:|");
+    println!(
+        "| content | connections | in: messages/s | MB/s | times direct | out: messages/s | MB/s |"
+    );
+    println!("|---|---:|---:|---:|---:|---:|---:|");
     for (name, octets) in SIZES {
         for connections in CONNECTIONS {
-            let directory = tempfile::tempdir_in(&parent).unwrap();
-            let server = Server::start(directory.path());
-            let sent = server.deliver(connections, octets, seconds);
-            let fetched = server.drain(connections);
-            println!("| {name} | {connections} | {sent} | {fetched} |");
-            server.daemon.stop();
+            let [direct, journal] =
+                [Durability::Maildir, Durability::default()].map(|durability| {
+                    let directory = tempfile::tempdir_in(&parent).unwrap();
+                    let server = Server::start(directory.path(), durability);
+                    let sent = server.deliver(connections, octets, seconds);
+                    let fetched = server.drain(connections);
+                    server.daemon.stop();
+                    (sent, fetched)
+                });
+            let (sent, fetched) = journal;
+            let ratio = sent.messages_per_second() / direct.0.messages_per_second();
+            println!("| {name} | {connections} | {sent} | {ratio:.1} | {fetched} |");
         }
     }
 }
@@ -72,26 +82,30 @@ struct Rate {
     elapsed: Duration,
 }
 
+impl Rate {
+    fn messages_per_second(&self) -> f64 {
+        self.messages as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
 impl std::fmt::Display for Rate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let seconds = self.elapsed.as_secs_f64();
-        let messages = self.messages as f64 / seconds;
-        write!(
-            f,
-            "{messages:.0} | {:.1}",
-            self.octets as f64 / seconds / 1e6
-        )
+        let megabytes = self.octets as f64 / self.elapsed.as_secs_f64() / 1e6;
+        write!(f, "{:.0} | {megabytes:.1}", self.messages_per_second())
     }
 }
 
 impl Server {
-    fn start(directory: &Path) -> Self {
+    fn start(directory: &Path, durability: Durability) -> Self {
         let text = "smtp = [\"127.0.0.1:0\"]\npop3 = [\"127.0.0.1:0\"]\n";
         let mut config = Config::parse(Path::new("bench.toml"), text).unwrap();
         config.mail = directory.join("mail");
         let clock = Clock::system();
         let sockets = Sockets::open(&config).unwrap();
-        let settings = Settings::new(&config.mail, "localhost");
+        let settings = Settings {
+            durability,
+            ..Settings::new(&config.mail, "localhost")
+        };
         let store = Arc::new(MessageStore::open(settings, clock.clone()).unwrap());
         let daemon = Daemon::start(&config, sockets, &store, &clock).unwrap();
         let (smtp, pop3) = (daemon.smtp()[0], daemon.pop3()[0]);
