@@ -23,6 +23,8 @@ use std::{
     path::Path,
 };
 
+use parking_lot::{Condvar, Mutex};
+
 use crate::mail::MailboxName;
 
 use super::{
@@ -45,6 +47,54 @@ pub(super) struct Letter {
     pub(super) content: Vec<u8>,
     /// How many of the mailboxes have it.
     pub(super) n_applied: usize,
+}
+
+/// Messages that are durable and could not be applied.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    shelf: Mutex<Shelf>,
+    is_free: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    /// With the numbers of their batches.
+    letters: Vec<(u64, Letter)>,
+    /// Whether somebody has taken them to try again.
+    is_taken: bool,
+}
+
+impl Kept {
+    fn add(&self, number: u64, letter: Letter) {
+        self.shelf.lock().letters.push((number, letter));
+    }
+
+    /// Takes all of them, after others have given theirs back: who looks into a mailbox then finds
+    /// what could be put there.
+    fn take(&self) -> Vec<(u64, Letter)> {
+        let mut found = self.shelf.lock();
+        while found.is_taken {
+            self.is_free.wait(&mut found);
+        }
+        let letters = std::mem::take(&mut found.letters);
+        found.is_taken = !letters.is_empty();
+        drop(found);
+        letters
+    }
+
+    fn give_back(&self, letters: Vec<(u64, Letter)>) {
+        let mut found = self.shelf.lock();
+        found.letters.extend(letters);
+        found.is_taken = false;
+        drop(found);
+        self.is_free.notify_all();
+    }
+
+    /// Whether the lock is held.
+    #[cfg(test)]
+    pub(super) fn is_locked(&self) -> bool {
+        self.shelf.is_locked()
+    }
 }
 
 /// A file in the spool with all its octets.
@@ -73,11 +123,11 @@ impl Shared {
         match applied {
             Ok(Ok(())) => self.applied(number),
             Ok(Err(error)) => {
-                self.kept.lock().push((number, letter));
+                self.kept.add(number, letter);
                 self.observer.tell(&Event::NotDelivered { error: &error });
             }
             Err(panic) => {
-                self.kept.lock().push((number, letter));
+                self.kept.add(number, letter);
                 resume_unwind(panic);
             }
         }
@@ -88,17 +138,24 @@ impl Shared {
     /// # Errors
     /// Why one of them still cannot be applied.
     pub(super) fn retry_kept(&self) -> Result<(), Error> {
-        let letters = std::mem::take(&mut *self.kept.lock());
-        let mut result = Ok(());
+        let letters = self.kept.take();
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let (mut left, mut result) = (Vec::new(), Ok(()));
         for (number, mut letter) in letters {
-            match self.apply(&mut letter) {
-                Ok(()) => self.applied(number),
-                Err(error) => {
+            // After a fault of the program it is kept like after any other.
+            let applied = catch_unwind(AssertUnwindSafe(|| self.apply(&mut letter)));
+            match applied {
+                Ok(Ok(())) => self.applied(number),
+                Ok(Err(error)) => {
                     result = Err(error);
-                    self.kept.lock().push((number, letter));
+                    left.push((number, letter));
                 }
+                Err(_panic) => left.push((number, letter)),
             }
         }
+        self.kept.give_back(left);
         result
     }
 

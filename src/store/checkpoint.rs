@@ -99,6 +99,7 @@ impl Checkpoints {
     pub(super) fn sync(&self, shared: &Shared) -> Result<(), Error> {
         self.volume
             .sync()
+            .and_then(|()| shared.fs.confirm(&shared.lock_path))
             .map_err(Error::io("make durable", &shared.root))
     }
 

@@ -31,12 +31,23 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_NOW,
+};
 
 /// What the store asks of a file system.
 ///
 /// The errors are those of the system calls named with each method.
 pub trait Fs: Debug + Send + Sync {
+    /// Makes a change to the file `path` that means nothing: sets its times (utimensat).
+    ///
+    /// Asked after a sync. A journaled file system whose journal has failed tells so to one caller;
+    /// the syncs of all others succeed from then on, and save nothing, but no change can be begun.
+    ///
+    /// # Errors
+    /// Whatever utimensat says: then the sync before is to be taken for one that failed.
+    fn confirm(&self, path: &Path) -> io::Result<()>;
+
     /// Makes a directory of mode 0700 (mkdir). `AlreadyExists` when anything has the name.
     ///
     /// # Errors
@@ -266,6 +277,23 @@ impl RealFs {
 }
 
 impl Fs for RealFs {
+    fn confirm(&self, path: &Path) -> io::Result<()> {
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_NOW,
+        };
+        let times = Timestamps {
+            last_access: now,
+            last_modification: now,
+        };
+        Ok(rustix::fs::utimensat(
+            CWD,
+            path,
+            &times,
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?)
+    }
+
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         fs::DirBuilder::new().mode(0o700).create(path)
     }

@@ -90,6 +90,7 @@ pub use event::{Event, Observer, Severity};
 pub use fs::{Entry, File, Fs, Kind, Metadata, RealFs, Segment, Stamp, Volume};
 pub use maildrop::{Maildrop, Message};
 
+use apply::Kept;
 use checkpoint::Checkpoints;
 use journal::{Journal, Shape};
 use mailboxes::Presence;
@@ -214,6 +215,7 @@ impl MessageStore {
         } = settings;
         // Without a slash at the end, which would follow a symbolic link.
         let root: PathBuf = root.components().collect();
+        let own = root.join(OWN_DIRECTORY);
         let (spool, lock) = settle(&*fs, &root)?;
         // Before anything is written: it tells of failures since.
         let volume = fs.volume(&root).map_err(Error::io("open", &root))?;
@@ -232,14 +234,15 @@ impl MessageStore {
             state: Mutex::new(State::default()),
             journal: None,
             checkpoints: Checkpoints::new(volume, SyncMark::default()),
-            kept: Mutex::default(),
+            kept: Kept::default(),
             held_octets: AtomicU64::new(0),
             syncs: true,
             room_timeout: patience.room,
             observer,
+            lock_path: own.join(LOCK_NAME),
             lock: Mutex::new(lock),
         };
-        let directory = shared.root.join(OWN_DIRECTORY).join("journal");
+        let directory = own.join("journal");
         shared.recover(&directory)?;
         match durability {
             Durability::Journal {
@@ -392,13 +395,16 @@ impl Drop for MessageStore {
 /// The directory in the store that is its own.
 const OWN_DIRECTORY: &str = ".facteur";
 
+/// The file in it that one daemon holds a lock on.
+const LOCK_NAME: &str = "store.lock";
+
 /// Makes and checks the directories that are the store's own and takes its lock; gives the spool
 /// and the lock.
 fn settle(fs: &dyn Fs, root: &Path) -> Result<(PathBuf, Box<dyn File>), Error> {
     let own = root.join(OWN_DIRECTORY);
     prepare(fs, root, root.parent().unwrap_or(root))?;
     prepare(fs, &own, root)?;
-    let lock_path = own.join("store.lock");
+    let lock_path = own.join(LOCK_NAME);
     let lock = fs
         .lock(&lock_path)
         .map_err(Error::io("lock", &lock_path))?

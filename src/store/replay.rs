@@ -6,7 +6,8 @@
 //! not known to be checkpointed is done again: a file that is there is replaced by a new one, since
 //! it may have its name and not its octets, or be shown by a system that has failed to write it; a
 //! file that is not there is made. A delivery whose removal is in the journal too is left out. Then
-//! everything is synced and the journal ended. Every step may be cut short and repeated.
+//! everything is synced and the journal ended. Every step may be cut short and repeated. Where the
+//! disk has no room for that, a file that has all its octets is left as it is.
 //!
 //! *While the store serves*, after a sync that failed, the same is done but for one thing: a file
 //! that is not there was removed by somebody, and stays away.
@@ -37,7 +38,7 @@ use super::{
     error::Error,
     event::Event,
     journal::{Journal, Journaled, Record},
-    limits::REPLAY_PROGRESS,
+    limits::{COUNT_OCTETS, REPLAY_PROGRESS},
     mailboxes::{Made, Target},
     maildir::Side,
     name::{self, OwnName, Serial},
@@ -200,7 +201,17 @@ impl Replay<'_> {
         };
         // Not the name under which a delivery of this message may be at work.
         let spool_path = self.shared.spool.join(format!("{}.again", serial.render()));
-        drop(self.shared.spool(&spool_path, content)?);
+        match self.shared.spool(&spool_path, content) {
+            Ok(file) => drop(file),
+            // There is nothing better to be had, and it serves those who make room.
+            Err(Error::Full { .. })
+                if self.moment == Moment::Start && self.is_whole(mailboxes, serial, content)? =>
+            {
+                self.n_messages = self.n_messages.saturating_add(1);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
         let spooled = Spooled {
             path: &spool_path,
             file_name,
@@ -249,6 +260,47 @@ impl Replay<'_> {
             .make_mailboxes(std::slice::from_ref(&target), &mut made)
             .and_then(|()| shared.place(spooled, &target, Step::Link, &mut made))
             .inspect_err(|_| shared.undo(&made, mark))
+    }
+
+    /// Whether every mailbox that has to have the message has all octets of it.
+    fn is_whole(
+        &mut self,
+        mailboxes: &[MailboxName],
+        serial: Serial,
+        content: &[u8],
+    ) -> Result<bool, Error> {
+        for mailbox in mailboxes {
+            if self.removed.contains(&(mailbox.clone(), serial)) {
+                continue;
+            }
+            let maildir = self.shared.maildir(mailbox)?;
+            let places = self.places(&Target { mailbox, maildir }, serial)?;
+            let has_it = |place: &PathBuf| self.holds(place, content);
+            if places.is_empty() || !places.iter().all(has_it) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether the file at `place` can be read and has just this content.
+    fn holds(&self, place: &Path, content: &[u8]) -> bool {
+        let Ok(mut file) = self.shared.fs.open(place) else {
+            return false;
+        };
+        let (mut rest, mut buffer) = (content, vec![0; COUNT_OCTETS]);
+        loop {
+            let read = file.read(&mut buffer);
+            let octets = read.ok().and_then(|n_read| buffer.get(..n_read));
+            match octets {
+                Some([]) => return rest.is_empty(),
+                Some(octets) => match rest.strip_prefix(octets) {
+                    Some(behind) => rest = behind,
+                    None => return false,
+                },
+                None => return false,
+            }
+        }
     }
 
     /// The files of the message in the mailbox of `target`.

@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 use crate::{clock::Clock, mail::MailboxName};
 
 use super::{
-    apply::Letter,
+    apply::Kept,
     checkpoint::Checkpoints,
     error::Error,
     event::Observer,
@@ -54,8 +54,8 @@ pub(super) struct Shared {
     /// In front of the Maildirs, where it is configured.
     pub(super) journal: Option<Journal>,
     pub(super) checkpoints: Checkpoints,
-    /// Messages that are durable and could not be applied, with the numbers of their batches.
-    pub(super) kept: Mutex<Vec<(u64, Letter)>>,
+    /// Messages that are durable and could not be applied.
+    pub(super) kept: Kept,
     /// Octets of content that deliveries hold in memory.
     pub(super) held_octets: AtomicU64,
     /// Whether anything is synced at all.
@@ -63,6 +63,8 @@ pub(super) struct Shared {
     /// How long a full journal waits for those who are applying what is in it.
     pub(super) room_timeout: Duration,
     pub(super) observer: Observer,
+    /// The file of the lock, whose times nobody minds.
+    pub(super) lock_path: PathBuf,
     /// Keeps other daemons out as long as anything of this store is alive (I11).
     pub(super) lock: Mutex<Box<dyn File>>,
 }
@@ -191,7 +193,9 @@ impl Shared {
         if !self.syncs {
             return Ok(());
         }
-        self.fs.sync_dir(path).map_err(|error| {
+        let synced = self.fs.sync_dir(path);
+        let synced = synced.and_then(|()| self.fs.confirm(&self.lock_path));
+        synced.map_err(|error| {
             // A directory that does not exist has no entries to lose.
             if error.kind() != io::ErrorKind::NotFound {
                 let mut state = self.state.lock();

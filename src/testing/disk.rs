@@ -109,6 +109,8 @@ struct Disk {
     faults: Vec<Fault>,
     defect: Option<Defect>,
     free_octets: u64,
+    /// Whether there is no room for the octets of files that are appended to.
+    refuses_files: bool,
     hands: Arc<Hands>,
     /// Whether operations take no time.
     is_timeless: bool,
@@ -263,6 +265,7 @@ impl Disk {
             faults: Vec::new(),
             defect: None,
             free_octets: u64::MAX,
+            refuses_files: false,
             hands,
             is_timeless: false,
             late: Vec::new(),
@@ -431,6 +434,11 @@ impl SimFs {
         self.disk.lock().free_octets = octets;
     }
 
+    /// Makes every append fail as on a full disk.
+    pub(crate) fn refuse_files(&self, refuses: bool) {
+        self.disk.lock().refuses_files = refuses;
+    }
+
     /// The clock by which this file system counts its times.
     pub(crate) fn clock(&self) -> Clock {
         Clock::turned_by(self.hands())
@@ -576,6 +584,10 @@ impl fmt::Debug for SimFs {
 }
 
 impl Fs for SimFs {
+    fn confirm(&self, path: &Path) -> io::Result<()> {
+        self.perform(|disk| disk.find(path).map(|_| ()))
+    }
+
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.perform(|disk| {
             disk.make(path, Node::Directory(Directory::default()))
@@ -800,6 +812,9 @@ struct SimFile {
 impl File for SimFile {
     fn append(&mut self, octets: &[u8]) -> io::Result<()> {
         let (mut disk, fault) = self.fs.begin()?;
+        if disk.refuses_files {
+            return Err(rustix::io::Errno::NOSPC.into());
+        }
         let content = disk.content(self.node)?;
         match fault {
             None => content.append(octets),

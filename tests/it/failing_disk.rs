@@ -19,6 +19,7 @@ const EMFILE: i32 = 24;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
     Append,
+    Confirm,
     CreateDir,
     CreateNew,
     FreeOctets,
@@ -104,6 +105,11 @@ struct FaultyFs(Arc<Switch>);
 struct FaultyFile(Box<dyn File>, Arc<Switch>);
 
 impl Fs for FaultyFs {
+    fn confirm(&self, path: &Path) -> io::Result<()> {
+        self.0.pass(Operation::Confirm)?;
+        RealFs.confirm(path)
+    }
+
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.0.pass(Operation::CreateDir)?;
         RealFs.create_dir(path)
@@ -271,6 +277,7 @@ fn a_delivery_that_the_disk_refuses_is_refused_and_the_next_one_is_taken() {
     let large = "a line of some length that is repeated\r\n".repeat(10_000);
     for operation in [
         Operation::Append,
+        Operation::Confirm,
         Operation::CreateDir,
         Operation::CreateNew,
         Operation::HardLink,
@@ -408,7 +415,7 @@ fn a_chunk_that_the_disk_refuses_is_consumed_and_the_session_goes_on() {
 
 #[test]
 fn a_removal_that_fails_is_not_acknowledged() {
-    for operation in [Operation::Unlink, Operation::SyncDir] {
+    for operation in [Operation::Confirm, Operation::SyncDir, Operation::Unlink] {
         let (server, switch) = server();
         server.deliver(BOB, "one\r\n");
         let mut client = server.maildrop(BOB);

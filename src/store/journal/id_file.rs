@@ -38,6 +38,7 @@ pub(super) fn write(fs: &dyn Fs, directory: &Path, id: JournalId) -> Result<(), 
     });
     written.map_err(Error::io("write", &path))?;
     fs.sync_dir(directory)
+        .and_then(|()| fs.confirm(&path))
         .map_err(Error::io("make durable", directory))
 }
 

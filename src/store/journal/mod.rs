@@ -59,7 +59,7 @@ pub(super) use format::{
 };
 pub(super) use reader::Journaled;
 
-use ring::Ring;
+use ring::{Load, Ring, Written};
 
 /// How large the journal is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -393,43 +393,30 @@ impl Journal {
         let begin = self.clock.now();
         let written = MutexGuard::unlocked(inner, || {
             // A fault of the program must not leave all others waiting for this leader (SEC-17).
-            let write = || ring.write(&mut batch.octets, batch.n_records, checkpointed);
+            let load = Load {
+                n_records: batch.n_records,
+                n_messages: batch.n_to_apply,
+            };
+            let write = || ring.write(&mut batch.octets, load, checkpointed);
             catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|_panic| {
                 ring.retire();
                 Err(self.error("a fault of the program"))
             })
         });
-        let mut wake = None;
         let had_failed = inner.health.n_failures > 0;
+        let now = self.clock.now();
+        let mut wake = None;
         let outcome = match &written {
             Ok(written) => {
-                let number = written.number;
-                inner.durable = number;
+                let took = now.saturating_duration_since(begin);
+                wake = inner.note(*written, &batch, took, now);
                 inner.settled = ring.settled();
-                inner.health = Health::default();
-                inner.pace = Pace {
-                    n_records: batch.n_records,
-                    took: self.clock.now().saturating_duration_since(begin),
-                    wanted: None,
-                };
-                if written.is_first {
-                    wake = Some(Wake::SegmentFull);
-                } else if batch.n_records > 0 && inner.durable_with_records <= checkpointed {
-                    wake = Some(Wake::InUse);
-                }
-                if batch.n_records > 0 {
-                    inner.durable_with_records = number;
-                    inner.last_commit = Some(self.clock.now());
-                }
-                if batch.n_to_apply > 0 {
-                    inner.open.insert(number, batch.n_to_apply);
-                }
-                Ok(number)
+                Ok(written.number)
             }
             Err(error) => {
                 // A full disk is no fault of the journal, and it is over when there is room.
                 if !matches!(error, Error::Full { .. }) {
-                    inner.health.fail(self.clock.now());
+                    inner.health.fail(now);
                 }
                 Err(error.clone())
             }
@@ -527,6 +514,36 @@ impl Journal {
 }
 
 impl Inner {
+    /// Notes that a batch is durable; gives what there is to be checkpointed now.
+    fn note(
+        &mut self,
+        written: Written,
+        batch: &Filling,
+        took: Duration,
+        now: Instant,
+    ) -> Option<Wake> {
+        let is_first_use = self.durable_with_records <= self.checkpointed;
+        self.durable = written.number;
+        self.health = Health::default();
+        self.pace = Pace {
+            n_records: batch.n_records,
+            took,
+            wanted: None,
+        };
+        if batch.n_to_apply > 0 {
+            self.open.insert(written.number, batch.n_to_apply);
+        }
+        if batch.n_records > 0 {
+            self.durable_with_records = written.number;
+            self.last_commit = Some(now);
+        }
+        if written.is_first {
+            Some(Wake::SegmentFull)
+        } else {
+            (batch.n_records > 0 && is_first_use).then_some(Wake::InUse)
+        }
+    }
+
     /// Whether those whom a leader waits for have come.
     fn is_gathered(&self) -> bool {
         let wanted = self.pace.wanted;

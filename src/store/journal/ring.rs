@@ -12,7 +12,9 @@
 //!
 //! A segment grows while it is filled for the first time: zeros are written and synced a good piece
 //! ahead of the batches, so that a batch finds its blocks allocated and needs no more than its own
-//! octets synced. A segment that was filled once has its full size ever after.
+//! octets synced. A segment that was filled once has its full size ever after. Messages leave a
+//! piece free behind them, be it in the next segment: on a full disk what is removed can still be
+//! noted there, and that is what makes room.
 //!
 //! The journal begins with its first batch: an id is drawn and made durable (`id_file.rs`).
 //!
@@ -82,6 +84,14 @@ struct Slot {
     is_retired: bool,
 }
 
+/// What is in a batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Load {
+    pub(super) n_records: u32,
+    /// How many of them are messages.
+    pub(super) n_messages: u32,
+}
+
 /// A batch that is durable.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written {
@@ -107,9 +117,13 @@ impl Ring {
             settled: 0,
         };
         // A journal that ended here before need not have ended on disk too: the system may have
-        // failed to write that. A new id settles it.
+        // failed to write that. A new id settles it; a full disk must not keep anybody from making
+        // room.
         if ring.fs.metadata(&ring.directory).is_ok() {
-            ring.begin()?;
+            match ring.begin() {
+                Ok(()) | Err(Error::Full { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(ring)
     }
@@ -167,7 +181,7 @@ impl Ring {
     pub(super) fn write(
         &mut self,
         batch: &mut Vec<u8>,
-        n_records: u32,
+        load: Load,
         checkpointed: u64,
     ) -> Result<Written, Error> {
         self.notice_removal();
@@ -175,12 +189,12 @@ impl Ring {
             self.begin()?;
         }
         // A batch without records may use the last block.
-        let fits = self.fits(batch.len()) || (n_records == 0 && self.fits_at_all(batch.len()));
+        let fits = self.fits(batch.len()) || (load.n_records == 0 && self.fits_at_all(batch.len()));
         if !fits {
             self.settle(checkpointed)?;
             self.enter_next()?;
         }
-        let number = self.write_here(batch, n_records, checkpointed)?;
+        let number = self.write_here(batch, load, checkpointed)?;
         Ok(Written {
             number,
             is_first: !fits,
@@ -202,7 +216,7 @@ impl Ring {
             ));
         }
         if last > self.settled && self.fits_at_all(HEADER_OCTETS) {
-            self.write_here(&mut vec![0; HEADER_OCTETS], 0, checkpointed)?;
+            self.write_here(&mut vec![0; HEADER_OCTETS], Load::default(), checkpointed)?;
         }
         Ok(())
     }
@@ -229,7 +243,7 @@ impl Ring {
     fn write_here(
         &mut self,
         batch: &mut Vec<u8>,
-        n_records: u32,
+        load: Load,
         checkpointed: u64,
     ) -> Result<u64, Error> {
         self.number = self.number.saturating_add(1);
@@ -242,21 +256,22 @@ impl Ring {
             number,
             previous,
             checkpointed,
-            n_records,
+            n_records: load.n_records,
         };
         seal.close(batch);
+        if load.n_messages > 0 {
+            self.keep_ahead(end)?;
+        }
         let slot = self.slots.get_mut(self.active).ok_or_else(no_id)?;
         if slot.is_retired {
             return Err(Error::io("write", &path)(io::Error::other(
                 "an earlier write failed",
             )));
         }
-        slot.open(&*self.fs, &self.directory, &path)?;
-        slot.prepare(end, self.shape.segment_octets)
-            .map_err(Error::io("enlarge", &path))?;
+        slot.prepare(&*self.fs, &path, end)?;
         slot.write(batch, offset)
             .map_err(Error::io("write", &path))?;
-        if n_records > 0 {
+        if load.n_records > 0 {
             slot.last = number;
         }
         (self.offset, self.previous, self.settled) = (end, number, checkpointed);
@@ -268,6 +283,30 @@ impl Ring {
         if let Some(slot) = self.slots.get_mut(self.active) {
             slot.is_retired = true;
         }
+    }
+
+    /// Allocates a step more than a batch that ends at `end` needs, in this segment or the next.
+    fn keep_ahead(&mut self, end: u64) -> Result<(), Error> {
+        let (step, segment_octets) = (SEGMENT_STEP_OCTETS, self.shape.segment_octets);
+        let wanted = end.saturating_add(step);
+        let (active, next) = (self.active, self.next_index());
+        let places = [
+            (active, wanted.min(segment_octets)),
+            (
+                next,
+                wanted.saturating_sub(segment_octets).min(segment_octets),
+            ),
+        ];
+        for (index, octets) in places {
+            let path = self.path(index);
+            if let Some(slot) = self.slots.get_mut(index)
+                && !slot.is_retired
+                && slot.prepared < octets
+            {
+                slot.prepare(&*self.fs, &path, octets)?;
+            }
+        }
+        Ok(())
     }
 
     /// Begins the journal: draws an id and makes it durable.
@@ -319,13 +358,11 @@ impl Ring {
 
 impl Slot {
     /// Opens the file, made if missing, and makes its name durable.
-    fn open(&mut self, fs: &dyn Fs, directory: &Path, path: &Path) -> Result<(), Error> {
-        if self.file.is_some() {
-            return Ok(());
-        }
+    fn open(&mut self, fs: &dyn Fs, path: &Path) -> Result<(), Error> {
         let file = fs.open_segment(path).map_err(Error::io("open", path))?;
         let octets = file.octets().map_err(Error::io("look at", path))?;
-        if let Err(error) = fs.sync_dir(directory) {
+        let directory = path.parent().unwrap_or(path);
+        if let Err(error) = fs.sync_dir(directory).and_then(|()| fs.confirm(path)) {
             // The disk may have lost the name although it can be seen (I9). When this fails too,
             // the next attempt opens it again, and a sync that was not ours has its name.
             fs.unlink(path).unwrap_or_default();
@@ -336,16 +373,25 @@ impl Slot {
         Ok(())
     }
 
-    /// Allocates the octets up to `end`. A full disk leaves the segment as it was.
-    fn prepare(&mut self, end: u64, segment_octets: u64) -> io::Result<()> {
+    /// Allocates the octets up to `end`, in a file that is made if missing. A full disk leaves the
+    /// segment as it was.
+    fn prepare(&mut self, fs: &dyn Fs, path: &Path, end: u64) -> Result<(), Error> {
+        if self.file.is_none() {
+            self.open(fs, path)?;
+        }
         while self.prepared < end {
-            let file = self.file.as_deref().ok_or(io::ErrorKind::NotFound)?;
-            let step = self.prepared.saturating_add(SEGMENT_STEP_OCTETS);
-            let step = step.min(segment_octets.max(end));
+            let no_file = || Error::io("enlarge", path)(io::ErrorKind::NotFound.into());
+            let file = self.file.as_deref().ok_or_else(no_file)?;
+            let step = self.prepared.saturating_add(SEGMENT_STEP_OCTETS).min(end);
             let room = step.saturating_sub(self.prepared);
             let zeros = vec![0; usize::try_from(room).unwrap_or(0)];
-            file.write_at(&zeros, self.prepared)?;
-            file.sync_data().inspect_err(|_| self.is_retired = true)?;
+            file.write_at(&zeros, self.prepared)
+                .map_err(Error::io("enlarge", path))?;
+            let synced = file.sync_data().and_then(|()| fs.confirm(path));
+            if let Err(error) = synced {
+                self.is_retired = true;
+                return Err(Error::io("make durable", path)(error));
+            }
             self.prepared = step;
         }
         Ok(())

@@ -177,6 +177,37 @@ fn a_store_that_was_killed_replays_what_the_maildirs_lost_and_says_so() {
     assert_eq!(place.events(), [""; 0], "it is replayed once");
 }
 
+/// On a disk without room what is whole is left as it is, so that the store can be opened and
+/// messages removed; what is not is an error at the start.
+#[test]
+fn a_full_disk_does_not_keep_a_store_closed_in_which_nothing_is_missing() {
+    let fs = SimFs::new();
+    fs.make_timeless();
+    let store = open_simulated(&fs);
+    deliver(&store, "one\n").unwrap();
+    deliver(&store, "two\n").unwrap();
+    store.abandon();
+    let opened = open_on_a_full_disk(&fs.kill()).unwrap();
+    assert_eq!(contents(&opened), ["one\n", "two\n"]);
+    maildrop(&opened).remove(&[0]).unwrap();
+    opened.abandon();
+    // And one of which a power cut left nothing but the journal.
+    let fs = SimFs::new();
+    let store = open_simulated(&fs);
+    deliver(&store, "one\n").unwrap();
+    store.abandon();
+    let error = open_on_a_full_disk(&fs.power_cut(0)).unwrap_err();
+    assert!(matches!(error, Error::Full { .. }), "{error:?}");
+}
+
+/// Opens a store on a disk where no file can be made.
+fn open_on_a_full_disk(fs: &SimFs) -> Result<MessageStore, Error> {
+    fs.refuse_files(true);
+    let opened = try_open_simulated(fs);
+    fs.refuse_files(false);
+    opened
+}
+
 /// A message that another program has seen is replayed where that program put it.
 #[test]
 fn a_message_that_was_moved_is_replayed_in_its_place() {
@@ -385,6 +416,10 @@ fn a_forged_batch_in_a_message_is_not_replayed() {
 }
 
 fn open_simulated(fs: &SimFs) -> MessageStore {
+    try_open_simulated(fs).unwrap()
+}
+
+fn try_open_simulated(fs: &SimFs) -> Result<MessageStore, Error> {
     let settings = Settings {
         durability: Durability::Journal {
             segment_octets: 64 * 1024,
@@ -398,7 +433,6 @@ fn open_simulated(fs: &SimFs) -> MessageStore {
         fs.clock(),
         Patience::default(),
     )
-    .unwrap()
 }
 
 /// The operations that it takes to deliver as many messages at once.
