@@ -1384,10 +1384,7 @@ def eio_round(bench: Bench, below: Path) -> None:
     load = Load(bench, daemon)
     load.wait_for("acknowledged", rng.randrange(20, 300))
     load.expect_failures()
-    # No sync first: what the file system has not yet written does not count.
-    used = os.statvfs(below)
-    octets = (used.f_blocks - used.f_bfree) * used.f_frsize + rng.choice([1, 4, 16]) * MIB
-    run("mount", "-o", f"remount,size={octets}", below)
+    shrink(below, rng.choice([1, 4, 16]) * MIB)
     has_failed = load.wait_for("SMTP refused", 20)
     load.over.wait(rng.random() * 2)
     daemon.check_alive()
@@ -1405,6 +1402,19 @@ def eio_round(bench: Bench, below: Path) -> None:
         raise Unable("the disk did not fail when the tmpfs below it was full")
     daemon.kill()
     disk.unmount()
+
+
+def shrink(tmpfs: Path, room: int) -> None:
+    """Leaves only so much room on a tmpfs. It is written to, so that takes several attempts."""
+    for attempt in range(20, -1, -1):
+        used = os.statvfs(tmpfs)
+        octets = (used.f_blocks - used.f_bfree) * used.f_frsize + room
+        try:
+            run("mount", "-o", f"remount,size={octets}", tmpfs)
+            return
+        except Unable:
+            if attempt == 0:
+                raise
 
 
 # System calls that are one to the daemon, and what they may fail with.
