@@ -1,0 +1,517 @@
+"""What survival.py puts under the clients: the daemon, its disk, the load, and the comparison."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import os
+import random
+import re
+import select
+import struct
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from survival_clients import (
+    PATIENCE,
+    Broken,
+    Finding,
+    Findings,
+    Kind,
+    Ledger,
+    Letters,
+    Pop3,
+    Refused,
+    Smtp,
+    some_size,
+)
+
+FS_IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32)
+GOING_FLAGS_NOLOGFLUSH = 2  # stop at once: neither data nor the file system's journal is written
+
+MAILBOXES = [f"box{n}@{domain}.test" for domain in ("one", "two", "three") for n in range(12)]
+
+
+class Unable(Exception):
+    """This machine cannot do what the scenario needs."""
+
+
+class NotStarted(Exception):
+    """The daemon ended before it said where it listens."""
+
+    def __init__(self, code: int, log: str) -> None:
+        super().__init__(f"the daemon did not start (exit code {code}): {log.strip()[-500:]}")
+        self.code = code
+        self.log = log
+
+
+class Daemon:
+    """The program under test. Always ended by `kill` or `stop`, also when something went wrong."""
+
+    def __init__(self, bench: Bench, mail: Path, prefix: tuple[str, ...] = ()) -> None:
+        self.log = bench.new_log()
+        self.smtp = self.pop3 = 0
+        arguments = ["--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0"]
+        arguments += ["--mail", str(mail), "--config", str(bench.config)]
+        with open(self.log, "wb") as log:
+            # A session of its own: Ctrl-C is for this script, which then ends the daemon.
+            self.process = subprocess.Popen(
+                [*prefix, str(bench.binary), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+        bench.daemons.append(self)
+
+    def wait_until_ready(self) -> None:
+        """Waits for the addresses. The daemon prints them when it serves."""
+        assert self.process.stdout is not None
+        deadline = time.monotonic() + PATIENCE
+        printed = b""
+        while not (ports := re.search(rb"SMTP \S+:(\d+)\nPOP3 \S+:(\d+)\n", printed)):
+            left = max(deadline - time.monotonic(), 0)
+            if not select.select([self.process.stdout], [], [], left)[0]:
+                self.kill()
+                raise Finding(Kind.CRASH, f"the daemon is not ready after {PATIENCE:.0f} s")
+            octets = os.read(self.process.stdout.fileno(), 4096)
+            if not octets:
+                code = self.process.wait(PATIENCE)
+                self.process.stdout.close()
+                raise NotStarted(code, self.tail())
+            printed += octets
+        self.smtp, self.pop3 = int(ports[1]), int(ports[2])
+
+    def kill(self) -> None:
+        """Ends it at once, if it is still there."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(PATIENCE)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def stop(self) -> None:
+        """Asks it to end, which it has to do with exit code 0."""
+        self.process.terminate()
+        try:
+            code = self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise Finding(Kind.CRASH, "the daemon does not stop on SIGTERM") from None
+        self.kill()
+        if code != 0:
+            raise Finding(Kind.CRASH, f"stopped with exit code {code}: {self.tail()}")
+
+    def check_alive(self) -> None:
+        """It must not have ended by itself."""
+        code = self.process.poll()
+        if code is not None:
+            raise Finding(Kind.CRASH, f"the daemon ended by itself ({code}): {self.tail()}")
+
+    def check_log(self) -> None:
+        """No thread of it may have panicked."""
+        for line in self.log.read_text(errors="replace").splitlines():
+            if "panicked" in line:
+                raise Finding(Kind.CRASH, line)
+
+    def tail(self, lines: int = 5) -> str:
+        """The end of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+class Bench:
+    """What all rounds of a scenario share: the program, a directory, a ledger, chance."""
+
+    def __init__(self, options: argparse.Namespace, scenario: str, directory: Path) -> None:
+        self.binary: Path = options.binary
+        self.is_long: bool = options.long
+        self.scenario = scenario
+        self.seed: int = options.seed
+        self.directory = directory
+        self.config = directory / "facteur.toml"
+        self.lines: list[str] = options.config_line
+        self.configure()
+        self.rng = self.chance("bench")
+        self.letters = Letters(self.rng)
+        self.ledger = Ledger()
+        self.daemons: list[Daemon] = []
+        self.disks: list[Disk] = []
+        self.n_logs = 0
+        self.round = 0
+
+    def configure(self, *lines: str) -> None:
+        """Writes the configuration; `lines` come first."""
+        limits = ["[limits]", "errors = 0", "connections_per_address = 0"]
+        self.config.write_text("\n".join([*lines, *self.lines, *limits]) + "\n")
+
+    def chance(self, name: str) -> random.Random:
+        """A source of chance that depends on nothing but the seed and its name."""
+        return random.Random(f"{self.seed}/{self.scenario}/{name}")
+
+    def new_log(self) -> Path:
+        """A file for the next daemon's log. Only the last ones are kept."""
+        self.n_logs += 1
+        old = self.directory / f"daemon-{self.n_logs - 6:05}.log"
+        old.unlink(missing_ok=True)
+        return self.directory / f"daemon-{self.n_logs:05}.log"
+
+    def start(self, mail: Path, prefix: tuple[str, ...] = ()) -> Daemon:
+        """Starts a daemon that serves."""
+        daemon = Daemon(self, mail, prefix)
+        daemon.wait_until_ready()
+        # Whoever waits for the mail log wants only what is running.
+        self.daemons = [other for other in self.daemons if other.process.poll() is None]
+        return daemon
+
+    def restart(self, mail: Path, rng: random.Random) -> Daemon:
+        """Starts it after a crash. Sometimes it is killed while it recovers, and starts again."""
+        while rng.random() < 0.3:
+            daemon = Daemon(self, mail)
+            time.sleep(rng.random() ** 2 * 0.1)
+            daemon.kill()
+        return self.start(mail)
+
+    def clean_up(self) -> None:
+        """Ends and releases everything, whatever happened."""
+        for daemon in self.daemons:
+            daemon.kill()
+        for disk in reversed(self.disks):
+            disk.release()
+
+    def say(self, text: str) -> None:
+        """One line about the round."""
+        print(f"    {self.scenario} {self.round}: {text}", flush=True)
+
+
+def run(*command: str | Path) -> str:
+    """Runs a program of the system. Its failure means that this machine cannot do the scenario."""
+    try:
+        done = subprocess.run(
+            list(map(str, command)),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unable(f"{command[0]}: {error}") from None
+    if done.returncode != 0:
+        raise Unable(f"{' '.join(map(str, command))}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+class Disk:
+    """An ext4 file system on a loop device on a sparse file."""
+
+    def __init__(self, bench: Bench, image: Path, octets: int, *mkfs: str) -> None:
+        if os.geteuid() != 0:
+            raise Unable("only root can mount file systems")
+        self.image = image
+        self.device: str | None = None
+        self.is_mounted = False
+        self.mount_point = bench.directory / "disk"
+        self.mount_point.mkdir(exist_ok=True)
+        with open(image, "wb") as file:
+            file.truncate(octets)
+        # No blocks only for root: the daemon under test is root.
+        run("mkfs.ext4", "-q", "-F", "-m", "0", *mkfs, image)
+        bench.disks.append(self)
+
+    @property
+    def mail(self) -> Path:
+        """Where the mail is when the disk is mounted."""
+        return self.mount_point / "mail"
+
+    def mount(self) -> None:
+        """Attaches and mounts it; the file system recovers by its own journal."""
+        self.device = run("losetup", "--find", "--show", self.image)
+        run("mount", "-t", "ext4", self.device, self.mount_point)
+        self.is_mounted = True
+
+    def unmount(self) -> None:
+        """Unmounts and detaches it. Nobody may use it any more."""
+        run("umount", self.mount_point)
+        self.is_mounted = False
+        assert self.device is not None
+        run("losetup", "--detach", self.device)
+        self.device = None
+
+    def cut_power(self) -> None:
+        """From now on nothing reaches the device, and nothing that was not written ever will."""
+        descriptor = os.open(self.mount_point, os.O_RDONLY)
+        try:
+            fcntl.ioctl(descriptor, FS_IOC_SHUTDOWN, struct.pack("I", GOING_FLAGS_NOLOGFLUSH))
+        except OSError as error:
+            raise Unable(f"FS_IOC_SHUTDOWN: {error}") from None
+        finally:
+            os.close(descriptor)
+
+    def check(self) -> None:
+        """The file system itself has to be sound, or else nothing above it can be judged."""
+        run("e2fsck", "-fn", self.image)
+
+    def release(self) -> None:
+        """Unmounts and detaches it after a failure."""
+        if self.is_mounted:
+            with contextlib.suppress(Unable):
+                run("umount", "--lazy", self.mount_point)
+            self.is_mounted = False
+        if self.device is not None:
+            with contextlib.suppress(Unable):
+                run("losetup", "--detach", self.device)
+            self.device = None
+
+
+class Load:
+    """Senders and readers, each a thread, that work until they are told to stop.
+
+    Before `expect_failures` nothing may be refused, and no connection may break.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        daemon: Daemon,
+        senders: int = 16,
+        readers: int = 4,
+        letters_each: int = 100_000,
+        brand_new: float = 0.1,
+    ) -> None:
+        self.bench = bench
+        self.ledger = bench.ledger
+        self.daemon = daemon
+        self.letters_each = letters_each
+        self.brand_new = brand_new
+        self.smtp_may_fail = threading.Event()
+        self.pop3_may_fail = threading.Event()
+        self.over = threading.Event()
+        self.changed = threading.Condition()
+        self.counts: Counter[str] = Counter()
+        self.findings: list[Finding] = []
+        self.claimed: set[str] = set()
+        self.mailboxes = list(MAILBOXES)
+        name = f"round {bench.round}"
+        self.senders = self.threads(self.send, senders, f"{name} sender")
+        self.readers = self.threads(self.read, readers, f"{name} reader")
+        for thread in self.senders + self.readers:
+            thread.start()
+
+    def threads(
+        self, work: Callable[[random.Random], None], count: int, name: str
+    ) -> list[threading.Thread]:
+        def guarded(rng: random.Random) -> None:
+            try:
+                work(rng)
+            except Finding as finding:
+                self.findings.append(finding)
+                self.stop()
+            except Exception as error:  # a fault of this script must not look like a quiet client
+                self.findings.append(Finding(Kind.CRASH, f"in the script itself: {error!r}"))
+                self.stop()
+
+        chances = [self.bench.chance(f"{name} {n}") for n in range(count)]
+        return [threading.Thread(target=guarded, args=(rng,), daemon=True) for rng in chances]
+
+    def count(self, what: str) -> None:
+        """Counts something that others may wait for."""
+        with self.changed:
+            self.counts[what] += 1
+            self.changed.notify_all()
+
+    def wait_for(self, what: str, more: int, seconds: float = PATIENCE) -> bool:
+        """Waits until `what` was counted so many times more."""
+        with self.changed:
+            goal = self.counts[what] + more
+            self.changed.wait_for(
+                lambda: self.counts[what] >= goal or self.over.is_set(), timeout=seconds
+            )
+            return self.counts[what] >= goal
+
+    def expect_failures(self) -> None:
+        """The daemon is about to be hit."""
+        self.smtp_may_fail.set()
+        self.pop3_may_fail.set()
+
+    def stop(self) -> None:
+        """No client begins anything more."""
+        self.over.set()
+        with self.changed:
+            self.changed.notify_all()
+
+    def wait_for_senders(self) -> None:
+        """Waits until the senders have sent what they were given, or the daemon is gone."""
+        for thread in self.senders:
+            thread.join(PATIENCE)
+
+    def end(self) -> None:
+        """Waits for the clients to end, and raises what they have found."""
+        self.stop()
+        deadline = time.monotonic() + 2 * PATIENCE
+        for thread in self.senders + self.readers:
+            thread.join(max(deadline - time.monotonic(), 0))
+            if thread.is_alive():
+                self.findings.append(Finding(Kind.REPLY, "a client hangs"))
+        if self.findings:
+            raise Findings(self.findings)
+
+    def failed(self, may_fail: threading.Event, what: str, error: Exception) -> None:
+        """A refusal or a broken connection: a finding, unless it was to be expected."""
+        text = str(error)
+        self.count(f"{what} {text[:3] if isinstance(error, Refused) else 'broken'}")
+        if isinstance(error, Refused):
+            # A session that has just broken off may still have the maildrop.
+            if text.startswith(("given up", "-ERR [IN-USE]")):
+                return
+            if text.startswith("5"):
+                raise Finding(Kind.REPLY, f"{what}: {text}")
+            self.count(f"{what} refused")
+        if not may_fail.is_set():
+            raise Finding(Kind.REPLY, f"{what}: {text}")
+        # Not too eager: what fails at once can be tried very often.
+        self.over.wait(0.01)
+
+    def recipients(self, rng: random.Random) -> list[str]:
+        """Mostly one; some letters have many, and some go to mailboxes that never were there."""
+        kind = rng.random()
+        count = 1 if kind < 0.75 else rng.randrange(2, 6) if kind < 0.96 else rng.randrange(6, 31)
+        mailboxes = rng.sample(MAILBOXES, count)
+        if rng.random() < self.brand_new:
+            mailbox = f"new{self.bench.round}-{rng.randrange(10**9)}@fresh.test"
+            mailboxes[rng.randrange(count)] = mailbox
+            self.mailboxes.append(mailbox)
+        return mailboxes
+
+    def send(self, rng: random.Random) -> None:
+        """A sender: several letters in a session, then another session."""
+        left = self.letters_each
+        while left > 0 and not self.over.is_set() and self.daemon.process.poll() is None:
+            try:
+                with Smtp(self.daemon.smtp) as smtp:
+                    for _ in range(min(rng.randrange(1, 30), left)):
+                        if self.over.is_set():
+                            break
+                        left -= 1
+                        letter = self.bench.letters.write(rng, some_size(rng))
+                        smtp.deliver(self.ledger, letter, self.recipients(rng), rng)
+                        self.count("acknowledged")
+                    smtp.command("QUIT", "221")
+            except (Broken, Refused) as error:
+                self.failed(self.smtp_may_fail, "SMTP", error)
+
+    def read(self, rng: random.Random) -> None:
+        """A reader: one maildrop after the other."""
+        while not self.over.is_set() and self.daemon.process.poll() is None:
+            mailbox = rng.choice(self.mailboxes)
+            with self.changed:
+                if mailbox in self.claimed:
+                    continue
+                self.claimed.add(mailbox)
+            try:
+                self.visit(mailbox, rng)
+                self.count("visits")
+            except (Broken, Refused) as error:
+                self.failed(self.pop3_may_fail, "POP3", error)
+            finally:
+                with self.changed:
+                    self.claimed.remove(mailbox)
+
+    def visit(self, mailbox: str, rng: random.Random) -> None:
+        """A session: retrieves everything, removes some, and ends in one of several ways."""
+        kept = self.ledger.kept(mailbox)
+        with Pop3(self.daemon.pop3, mailbox) as pop3:
+            seen = pop3.see_all(self.ledger, mailbox)
+            if lost := kept - seen.keys():
+                text = f"{mailbox} does not show letters {sorted(lost)[:5]}"
+                raise Finding(Kind.LOST, text, min(lost))
+            share = 0.25 if len(seen) < 40 else 0.8
+            marked = [number for number in seen if rng.random() < share]
+            pop3.delete([seen[number] for number in marked])
+            ending = rng.random()
+            if ending < 0.05:
+                return  # without QUIT: nothing is removed
+            if ending < 0.1:
+                pop3.command("RSET")
+                marked = []
+            self.ledger.leave(mailbox, marked)
+            if ending > 0.95:
+                pop3.send(b"QUIT\r\n")
+                return  # without reading the response: removed or not
+            pop3.command("QUIT")
+            self.ledger.remove(mailbox, marked)
+            if marked:
+                self.count("removals")
+
+
+def files_of(mail: Path) -> dict[str, int]:
+    """How many messages each Maildir has on disk, all of them as large as their names say."""
+    counts: dict[str, int] = {}
+    for domain in mail.iterdir():
+        if domain.name == ".facteur":
+            continue
+        for maildir in domain.iterdir():
+            files = [file for side in ("new", "cur") for file in (maildir / side).glob("*")]
+            for file in files:
+                octets = file.read_bytes()
+                sizes = re.search(r",S=(\d+),W=(\d+)", file.name)
+                found = (len(octets), len(octets) + octets.count(b"\n"))
+                if sizes is None or (int(sizes[1]), int(sizes[2])) != found:
+                    raise Finding(Kind.TORN, f"{file} has S={found[0]}, W={found[1]}")
+            counts[f"{maildir.name}@{domain.name}"] = len(files)
+    return counts
+
+
+def compare(bench: Bench, daemon: Daemon, mail: Path, rng: random.Random) -> None:
+    """After a restart: everything that is there against everything that the clients know.
+
+    Also removes some, so that the store does not grow from round to round.
+    """
+    ledger = bench.ledger
+    findings: list[Finding] = []
+    try:
+        on_disk = files_of(mail)
+    except Finding as finding:
+        findings.append(finding)
+        on_disk = {}
+    mailboxes = sorted(set(ledger.mailboxes()) | {m for m, count in on_disk.items() if count})
+    rooms = {mailbox: rng.randrange(30) for mailbox in mailboxes}
+
+    def visit(mailbox: str) -> list[Finding]:
+        try:
+            with Pop3(daemon.pop3, mailbox) as pop3:
+                seen = pop3.see_all(ledger, mailbox)
+                found = ledger.settle(mailbox, set(seen))
+                if len(seen) != on_disk.get(mailbox, 0) and not findings:
+                    text = f"{mailbox} has {on_disk.get(mailbox, 0)} files, shows {len(seen)}"
+                    found.append(Finding(Kind.SIZE, text))
+                marked = sorted(seen)[: max(len(seen) - rooms[mailbox], 0)]
+                pop3.delete([seen[number] for number in marked])
+                ledger.leave(mailbox, marked)
+                pop3.command("QUIT")
+                ledger.remove(mailbox, marked)
+                return found
+        except Finding as finding:
+            return [finding]
+        except (Broken, Refused) as error:
+            return [Finding(Kind.REPLY, f"{mailbox} after the restart: {error}")]
+
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(visit, mailboxes):
+            findings += found
+    daemon.check_alive()
+    daemon.check_log()
+    if findings:
+        raise Findings(findings)
+
+
+def tell(bench: Bench, load: Load) -> None:
+    """One line about a round; in the long form only about every tenth."""
+    if not bench.is_long or bench.round % 10 == 0:
+        counts, copies = load.counts, bench.ledger.copies()
+        text = f"{counts['acknowledged']} acknowledged, {counts['visits']} visits"
+        bench.say(f"{text}, {counts['removals']} removals, {copies} copies stay")
