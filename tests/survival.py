@@ -671,7 +671,8 @@ def main() -> int:
     try:
         failed = [name for name in names if not run_scenario(options, name, top / name)]
     except KeyboardInterrupt:
-        failed = ["interrupted"]
+        print("interrupted")
+        return 1
     finally:
         if options.keep:
             print(f"kept in {top}")

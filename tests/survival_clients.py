@@ -433,7 +433,8 @@ class Pop3(Wire):
         count, octets = map(int, self.command("STAT").split()[:2])
         sizes = {int(n): int(size) for n, size in self.lines("LIST")}
         unique_ids = {int(n): unique_id for n, unique_id in self.lines("UIDL")}
-        if (len(sizes), sum(sizes.values())) != (count, octets) or sizes.keys() != unique_ids.keys():
+        agree = (len(sizes), sum(sizes.values())) == (count, octets)
+        if not agree or sizes.keys() != unique_ids.keys():
             text = f"STAT {count} {octets}, LIST of {len(sizes)}, UIDL of {len(unique_ids)}"
             raise Finding(Kind.SIZE, text)
         if len(set(unique_ids.values())) != count:
