@@ -198,6 +198,7 @@ def run(*command: str | Path) -> str:
             capture_output=True,
             text=True,
             timeout=PATIENCE,
+            start_new_session=True,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unable(f"{command[0]}: {error}") from None
@@ -282,12 +283,14 @@ class Load:
         readers: int = 4,
         letters_each: int = 100_000,
         brand_new: float = 0.1,
+        many: float = 0.04,
     ) -> None:
         self.bench = bench
         self.ledger = bench.ledger
         self.daemon = daemon
         self.letters_each = letters_each
         self.brand_new = brand_new
+        self.many = many
         self.smtp_may_fail = threading.Event()
         self.pop3_may_fail = threading.Event()
         self.over = threading.Event()
@@ -378,8 +381,10 @@ class Load:
 
     def recipients(self, rng: random.Random) -> list[str]:
         """Mostly one; some letters have many, and some go to mailboxes that never were there."""
-        kind = rng.random()
-        count = 1 if kind < 0.75 else rng.randrange(2, 6) if kind < 0.96 else rng.randrange(6, 31)
+        if rng.random() < self.many:
+            count = rng.randrange(6, 31)
+        else:
+            count = rng.choice([1, 1, 1, 1, rng.randrange(2, 6)])
         mailboxes = rng.sample(MAILBOXES, count)
         if rng.random() < self.brand_new:
             mailbox = f"new{self.bench.round}-{rng.randrange(10**9)}@fresh.test"
