@@ -46,7 +46,18 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True  # nothing is left in the source tree
 
-from survival_bench import Bench, Daemon, Disk, Load, NotStarted, Unable, compare, run, tell
+from survival_bench import (
+    Bench,
+    Daemon,
+    Disk,
+    Load,
+    NotStarted,
+    Unable,
+    compare,
+    release_mount,
+    run,
+    tell,
+)
 from survival_clients import (
     KIB,
     MIB,
@@ -432,15 +443,12 @@ def on_tmpfs(bench: Bench, rounds: int, load_on: Callable[[Disk], Load], calm: r
     below = bench.directory / "below"
     below.mkdir()
     for bench.round in range(1, rounds + 1):
-        run("mount", "-t", "tmpfs", "-o", "size=1500m,mode=0700", "tmpfs", below)
         try:
+            run("mount", "-t", "tmpfs", "-o", "size=1500m,mode=0700", "tmpfs", below)
             eio_round(bench, below, load_on, calm)
         finally:
-            for daemon in bench.daemons:
-                daemon.kill()
-            for disk in bench.disks:
-                disk.release()
-            run("umount", "--lazy", below)
+            bench.clean_up()
+            release_mount(below)
 
 
 def eio_round(bench: Bench, below: Path, load_on: Callable[[Disk], Load], calm: range) -> None:

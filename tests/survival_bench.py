@@ -180,9 +180,12 @@ class Bench:
     def clean_up(self) -> None:
         """Ends and releases everything, whatever happened."""
         for daemon in self.daemons:
-            daemon.kill()
-        for disk in reversed(self.disks):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                daemon.kill()
+        for disk in self.disks:
             disk.release()
+        self.daemons.clear()
+        self.disks.clear()
 
     def say(self, text: str) -> None:
         """One line about the round."""
@@ -215,7 +218,6 @@ class Disk:
             raise Unable("only root can mount file systems")
         self.image = image
         self.device: str | None = None
-        self.is_mounted = False
         self.mount_point = bench.directory / "disk"
         self.mount_point.mkdir(exist_ok=True)
         with open(image, "wb") as file:
@@ -233,12 +235,10 @@ class Disk:
         """Attaches and mounts it; the file system recovers by its own journal."""
         self.device = run("losetup", "--find", "--show", self.image)
         run("mount", "-t", "ext4", self.device, self.mount_point)
-        self.is_mounted = True
 
     def unmount(self) -> None:
         """Unmounts and detaches it. Nobody may use it any more."""
         run("umount", self.mount_point)
-        self.is_mounted = False
         assert self.device is not None
         run("losetup", "--detach", self.device)
         self.device = None
@@ -258,15 +258,19 @@ class Disk:
         run("e2fsck", "-fn", self.image)
 
     def release(self) -> None:
-        """Unmounts and detaches it after a failure."""
-        if self.is_mounted:
-            with contextlib.suppress(Unable):
-                run("umount", "--lazy", self.mount_point)
-            self.is_mounted = False
-        if self.device is not None:
-            with contextlib.suppress(Unable):
-                run("losetup", "--detach", self.device)
-            self.device = None
+        """Unmounts and detaches it, whatever was interrupted before."""
+        release_mount(self.mount_point)
+        with contextlib.suppress(Unable):
+            for line in run("losetup", "--associated", self.image).splitlines():
+                run("losetup", "--detach", line.partition(":")[0])
+        self.device = None
+
+
+def release_mount(mount_point: Path) -> None:
+    """Unmounts what is mounted there, if anything is."""
+    if mount_point.is_mount():
+        with contextlib.suppress(Unable):
+            run("umount", "--lazy", mount_point)
 
 
 class Load:
