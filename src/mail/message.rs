@@ -1,42 +1,87 @@
-//! What a maildrop tells about a message before it is opened.
+//! What a maildrop tells about its messages before they are opened.
 //!
-//! The store makes these values at login and they do not change while the session lasts.
+//! The store makes these values at login and they do not change while the session lasts. There may
+//! be a million of them, so they are asked for one by one and need not exist before.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// The unique-id of a message: 1 to 70 octets of 0x21–0x7E, never changed, never reused
 /// (RFC 1939 §7, UIDL).
 ///
-/// The form is checked here; that it stays with its message is the promise of the store.
+/// The form is checked here; that it stays with its message is the promise of the store. Borrowed
+/// from what the store remembers, where that holds it as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UniqueId(Box<str>);
+pub struct UniqueId<'a>(Cow<'a, str>);
 
-impl UniqueId {
+impl<'a> UniqueId<'a> {
+    /// Octets of the longest one (RFC 1939 §7).
+    pub const OCTETS_MAX: usize = 70;
+
     /// Takes `text` as a unique-id when it has the form that RFC 1939 §7 allows.
-    pub fn parse(text: &str) -> Option<Self> {
-        let fits = (1..=70).contains(&text.len());
-        (fits && text.bytes().all(|octet| octet.is_ascii_graphic())).then(|| Self(text.into()))
+    pub fn parse(text: impl Into<Cow<'a, str>>) -> Option<Self> {
+        let text = text.into();
+        let fits = (1..=Self::OCTETS_MAX).contains(&text.len());
+        (fits && text.bytes().all(|octet| octet.is_ascii_graphic())).then_some(Self(text))
     }
 
     /// The unique-id as it is sent.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The same, borrowed from nobody.
+    pub fn into_owned(self) -> UniqueId<'static> {
+        UniqueId(Cow::Owned(self.0.into_owned()))
+    }
 }
 
-impl fmt::Display for UniqueId {
+impl fmt::Display for UniqueId<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-/// One message of a maildrop: all that LIST and UIDL say of it.
+/// All that LIST and UIDL say of the messages of one maildrop, by their positions, counted from 0.
+///
+/// What is said never changes, and there is something for every position below the length.
+pub trait Summaries: fmt::Debug + Send + Sync {
+    /// How many messages there are.
+    fn len(&self) -> usize;
+
+    /// Octets that RETR sends before dot-stuffing, every line ending counted as CRLF; `None` when
+    /// there is no such message.
+    fn octets(&self, position: usize) -> Option<u64>;
+
+    /// The name of a message that outlives the session; `None` when there is no such message.
+    fn unique_id(&self, position: usize) -> Option<UniqueId<'_>>;
+
+    /// Whether there are no messages.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// One message of a maildrop: a list of these is a maildrop too, a small one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageSummary {
-    /// Octets that RETR sends before dot-stuffing, every line ending counted as CRLF.
+    /// See [`Summaries::octets`].
     pub octets: u64,
-    /// The name that outlives the session.
-    pub unique_id: UniqueId,
+    /// See [`Summaries::unique_id`].
+    pub unique_id: UniqueId<'static>,
+}
+
+impl Summaries for Vec<MessageSummary> {
+    fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    fn octets(&self, position: usize) -> Option<u64> {
+        self.get(position).map(|message| message.octets)
+    }
+
+    fn unique_id(&self, position: usize) -> Option<UniqueId<'_>> {
+        self.get(position).map(|message| message.unique_id.clone())
+    }
 }
 
 #[cfg(test)]
@@ -52,8 +97,8 @@ mod tests {
             ("a b", false),
             ("a\u{7f}", false),
             ("é", false),
-            (&"x".repeat(70), true),
-            (&"x".repeat(71), false),
+            ("x".repeat(70).as_str(), true),
+            ("x".repeat(71).as_str(), false),
         ] {
             assert_eq!(UniqueId::parse(text).is_some(), fits, "{text:?}");
         }

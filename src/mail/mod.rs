@@ -20,4 +20,4 @@ pub use credentials::{Credentials, Secret};
 pub use envelope::{BodyType, Envelope, ForwardPath, Protocol, ReversePath};
 pub use foreign::is_foreign;
 pub use mailbox::MailboxName;
-pub use message::{MessageSummary, UniqueId};
+pub use message::{MessageSummary, Summaries, UniqueId};

@@ -14,7 +14,7 @@
 
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
-use crate::mail::MessageSummary;
+use crate::mail::{Summaries, UniqueId};
 
 /// The number of a message in a session: 1 for the first one of the snapshot (RFC 1939 §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,15 +100,15 @@ pub(super) enum NoMessage {
 /// The snapshot and the marks.
 #[derive(Clone, Debug)]
 pub(super) struct Listing {
-    messages: Arc<[MessageSummary]>,
+    messages: Arc<dyn Summaries>,
     marks: Arc<Marks>,
     visible: DropListing,
 }
 
 impl Listing {
     /// A listing of `messages` without marks.
-    pub(super) fn new(messages: Arc<[MessageSummary]>) -> Self {
-        let visible = total(&messages);
+    pub(super) fn new(messages: Arc<dyn Summaries>) -> Self {
+        let visible = total(&*messages);
         Self {
             messages,
             marks: Arc::default(),
@@ -121,21 +121,30 @@ impl Listing {
         self.visible
     }
 
-    /// The message with `number`.
+    /// The octets of the message with `number`.
     ///
     /// # Errors
     /// [`NoMessage`] when there is none or it is marked: tell the client.
-    pub(super) fn message(&self, number: MessageNumber) -> Result<&MessageSummary, NoMessage> {
-        let message = self
-            .messages
-            .get(number.position())
-            .ok_or(NoMessage::Absent {
-                messages: self.messages.len(),
-            })?;
+    pub(super) fn octets(&self, number: MessageNumber) -> Result<u64, NoMessage> {
+        self.visible_one(number, self.messages.octets(number.position()))
+    }
+
+    /// The unique-id of the message with `number`.
+    ///
+    /// # Errors
+    /// As [`octets`](Self::octets).
+    pub(super) fn unique_id(&self, number: MessageNumber) -> Result<UniqueId<'_>, NoMessage> {
+        self.visible_one(number, self.messages.unique_id(number.position()))
+    }
+
+    /// What is `said` of the message with `number`, if it may be said.
+    fn visible_one<T>(&self, number: MessageNumber, said: Option<T>) -> Result<T, NoMessage> {
         if self.marks.contains(number.position()) {
             return Err(NoMessage::Marked(number));
         }
-        Ok(message)
+        said.ok_or_else(|| NoMessage::Absent {
+            messages: self.messages.len(),
+        })
     }
 
     /// Marks the message with `number` as deleted.
@@ -143,7 +152,7 @@ impl Listing {
     /// # Errors
     /// [`NoMessage`] when there is none or it is marked already: tell the client; nothing changed.
     pub(super) fn mark(&mut self, number: MessageNumber) -> Result<(), NoMessage> {
-        let octets = self.message(number)?.octets;
+        let octets = self.octets(number)?;
         // The marks are copied only while a response that lists them is still being sent.
         Arc::make_mut(&mut self.marks).insert(number.position());
         self.visible.messages = self.visible.messages.saturating_sub(1);
@@ -154,7 +163,7 @@ impl Listing {
     /// Takes all marks away.
     pub(super) fn unmark_all(&mut self) {
         self.marks = Arc::default();
-        self.visible = total(&self.messages);
+        self.visible = total(&*self.messages);
     }
 
     /// The marked messages in ascending order.
@@ -175,10 +184,10 @@ impl Listing {
     }
 }
 
-fn total(messages: &[MessageSummary]) -> DropListing {
-    let octets = messages
-        .iter()
-        .fold(0_u64, |sum, message| sum.saturating_add(message.octets));
+fn total(messages: &dyn Summaries) -> DropListing {
+    let octets = (0..messages.len())
+        .filter_map(|position| messages.octets(position))
+        .fold(0_u64, u64::saturating_add);
     DropListing {
         messages: messages.len(),
         octets,
@@ -188,21 +197,28 @@ fn total(messages: &[MessageSummary]) -> DropListing {
 /// Walks over the visible messages of a [`Listing`], at constant cost in memory.
 #[derive(Clone, Debug)]
 pub(super) struct Cursor {
-    messages: Arc<[MessageSummary]>,
+    messages: Arc<dyn Summaries>,
     marks: Arc<Marks>,
     next_position: usize,
 }
 
 impl Cursor {
     /// The next visible message, or `None` after the last one.
-    pub(super) fn next(&mut self) -> Option<(MessageNumber, &MessageSummary)> {
+    pub(super) fn next(&mut self) -> Option<MessageNumber> {
         while self.marks.contains(self.next_position) {
             self.next_position = self.next_position.saturating_add(1);
         }
         let position = self.next_position;
-        let message = self.messages.get(position)?;
+        if position >= self.messages.len() {
+            return None;
+        }
         self.next_position = position.saturating_add(1);
-        Some((MessageNumber::at(position), message))
+        Some(MessageNumber::at(position))
+    }
+
+    /// What there is to say of all messages.
+    pub(super) fn messages(&self) -> &dyn Summaries {
+        &*self.messages
     }
 }
 
@@ -243,22 +259,19 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::mail::UniqueId;
+    use crate::mail::MessageSummary;
 
-    fn messages(octets: &[u64]) -> Arc<[MessageSummary]> {
-        octets
-            .iter()
-            .enumerate()
-            .map(|(position, octets)| MessageSummary {
-                octets: *octets,
-                unique_id: UniqueId::parse(&format!("u{position}")).unwrap(),
-            })
-            .collect()
+    fn messages(octets: &[u64]) -> Arc<Vec<MessageSummary>> {
+        let summary = |(position, octets): (usize, &u64)| MessageSummary {
+            octets: *octets,
+            unique_id: UniqueId::parse(format!("u{position}")).unwrap(),
+        };
+        Arc::new(octets.iter().enumerate().map(summary).collect())
     }
 
     fn numbers(mut cursor: Cursor) -> Vec<usize> {
         let mut numbers = Vec::new();
-        while let Some((number, _)) = cursor.next() {
+        while let Some(number) = cursor.next() {
             numbers.push(number.position());
         }
         numbers
@@ -296,7 +309,11 @@ mod tests {
         assert_eq!(listing.mark(second), Ok(()));
         assert_eq!(listing.mark(second), Err(NoMessage::Marked(second)));
         assert_eq!(
-            listing.message(second).unwrap_err(),
+            listing.octets(second).unwrap_err(),
+            NoMessage::Marked(second)
+        );
+        assert_eq!(
+            listing.unique_id(second).unwrap_err(),
             NoMessage::Marked(second)
         );
         assert_eq!(
@@ -324,7 +341,7 @@ mod tests {
         let absent = Err(NoMessage::Absent { messages: 2 });
         assert_eq!(listing.mark(MessageNumber::at(2)), absent);
         assert_eq!(listing.mark(MessageNumber::at(usize::MAX)), absent);
-        assert!(listing.message(MessageNumber::at(2)).is_err());
+        assert!(listing.octets(MessageNumber::at(2)).is_err());
     }
 
     #[test]

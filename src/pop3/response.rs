@@ -21,7 +21,7 @@ use super::{
     limits::RESPONSE_LINE_OCTETS_MAX,
     listing::{Cursor, Listing, NoMessage},
 };
-use crate::mail::MessageSummary;
+use crate::mail::Summaries;
 
 /// Room for a text beside the longest status indicator, the longest response code and CRLF.
 const TEXT_OCTETS_MAX: usize = RESPONSE_LINE_OCTETS_MAX - "-ERR [SYS/TEMP] \r\n".len();
@@ -226,11 +226,11 @@ impl Response {
                 }
             }
             Body::Listing(cursor, column) => {
-                if let Some((number, message)) = cursor.next() {
+                if let Some(number) = cursor.next() {
                     // The number of a thing in memory fits 64 bits.
                     push_decimal(out, u64::try_from(number.get()).unwrap_or(u64::MAX));
                     out.push(b' ');
-                    push_column(out, message, *column);
+                    push_column(out, cursor.messages(), number.position(), *column);
                     out.extend_from_slice(b"\r\n");
                     return false;
                 }
@@ -277,10 +277,15 @@ impl From<NoMessage> for Response {
     }
 }
 
-fn push_column(out: &mut Vec<u8>, message: &MessageSummary, column: Column) {
+/// Appends what `column` says of the message at `position`, which exists.
+fn push_column(out: &mut Vec<u8>, messages: &dyn Summaries, position: usize, column: Column) {
     match column {
-        Column::Octets => push_decimal(out, message.octets),
-        Column::UniqueId => out.extend_from_slice(message.unique_id.as_str().as_bytes()),
+        Column::Octets => push_decimal(out, messages.octets(position).unwrap_or_default()),
+        Column::UniqueId => {
+            if let Some(unique_id) = messages.unique_id(position) {
+                out.extend_from_slice(unique_id.as_str().as_bytes());
+            }
+        }
     }
 }
 
@@ -309,7 +314,7 @@ fn printable(text: Cow<'static, str>) -> Cow<'static, str> {
 mod tests {
     use super::*;
     use crate::{
-        mail::UniqueId,
+        mail::{MessageSummary, UniqueId},
         pop3::{Verb, listing::MessageNumber},
     };
 
@@ -339,14 +344,12 @@ mod tests {
     }
 
     fn listing(messages: usize) -> Listing {
-        Listing::new(
-            (1..=messages)
-                .map(|number| MessageSummary {
-                    octets: u64::try_from(number).unwrap().saturating_mul(100),
-                    unique_id: UniqueId::parse(&format!("{}{number}", "u".repeat(60))).unwrap(),
-                })
-                .collect(),
-        )
+        let summary = |number: usize| MessageSummary {
+            octets: u64::try_from(number).unwrap().saturating_mul(100),
+            unique_id: UniqueId::parse(format!("{}{number}", "u".repeat(60))).unwrap(),
+        };
+        let messages: Vec<MessageSummary> = (1..=messages).map(summary).collect();
+        Listing::new(std::sync::Arc::new(messages))
     }
 
     #[test]

@@ -282,9 +282,7 @@ impl OpenMessage {
     fn open(maildrop: &Maildrop, number: MessageNumber) -> Result<Self, store::Error> {
         let mut message = maildrop.open_message(number.position())?;
         let messages = maildrop.messages();
-        let octets = messages
-            .get(number.position())
-            .map_or(0, |summary| summary.octets);
+        let octets = messages.octets(number.position()).unwrap_or_default();
         // One octet more than a small message has: the read that takes all of it also sees its end.
         let room = usize::try_from(octets.saturating_add(1)).unwrap_or(usize::MAX);
         let mut buffer = vec![0; room.clamp(1, limits::CONTENT_OCTETS_MAX)];

@@ -20,7 +20,7 @@
 //! inside it when it first meets a mailbox.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::{CStr, OsStr, OsString},
     fmt::Debug,
     fs,
     io::{self, Read as _, Write as _},
@@ -31,9 +31,17 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_NOW,
+#[cfg(not(target_os = "linux"))]
+use rustix::fs::Dir;
+#[cfg(target_os = "linux")]
+use rustix::fs::RawDir;
+use rustix::{
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_NOW},
+    io::Errno,
 };
+
+#[cfg(target_os = "linux")]
+use super::limits::DIRECTORY_OCTETS;
 
 /// What the store asks of a file system.
 ///
@@ -112,6 +120,18 @@ pub trait Fs: Debug + Send + Sync {
     /// # Errors
     /// Whatever open and getdents say.
     fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>>;
+
+    /// Calls `visit` for each entry of a directory, as [`read_dir`](Self::read_dir) gives them; for
+    /// directories that may have a million.
+    ///
+    /// # Errors
+    /// Whatever open and getdents say; some entries may have been visited then.
+    fn visit_dir(&self, path: &Path, visit: &mut dyn FnMut(&OsStr, Kind)) -> io::Result<()> {
+        for entry in self.read_dir(path)? {
+            visit(&entry.name, entry.kind);
+        }
+        Ok(())
+    }
 
     /// Removes an empty directory (rmdir).
     ///
@@ -361,7 +381,7 @@ impl Fs for RealFs {
         // NONBLOCK: opening a fifo must not wait for a writer.
         let opened = Self::open_with(path, OFlags::RDONLY | OFlags::NONBLOCK);
         let file = match opened {
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
                 return Err(io::ErrorKind::InvalidInput.into());
             }
             other => other?,
@@ -378,39 +398,40 @@ impl Fs for RealFs {
     }
 
     fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>> {
-        let directory = Self::open_with(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-        let mut directory = Dir::new(directory)?;
         let mut entries = Vec::new();
-        while let Some(found) = directory.read() {
-            let found = found?;
-            let name = found.file_name();
-            if matches!(name.to_bytes(), b"." | b"..") {
-                continue;
-            }
-            let mut file_type = found.file_type();
-            if file_type == FileType::Unknown {
-                match rustix::fs::statat(directory.fd()?, name, AtFlags::SYMLINK_NOFOLLOW) {
-                    Ok(stat) => file_type = FileType::from_raw_mode(stat.st_mode),
-                    Err(rustix::io::Errno::NOENT) => continue,
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            let kind = match file_type {
-                FileType::Directory => Kind::Directory,
-                FileType::RegularFile => Kind::File,
-                FileType::Symlink
-                | FileType::Fifo
-                | FileType::Socket
-                | FileType::CharacterDevice
-                | FileType::BlockDevice
-                | FileType::Unknown => Kind::Other,
-            };
-            entries.push(Entry {
-                name: OsStr::from_bytes(name.to_bytes()).to_owned(),
-                kind,
-            });
-        }
+        self.visit_dir(path, &mut |name, kind| {
+            let name = name.to_owned();
+            entries.push(Entry { name, kind });
+        })?;
         Ok(entries)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn visit_dir(&self, path: &Path, visit: &mut dyn FnMut(&OsStr, Kind)) -> io::Result<()> {
+        let directory = Self::open_with(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let mut buffer = Vec::with_capacity(DIRECTORY_OCTETS);
+        let mut entries = RawDir::new(&directory, buffer.spare_capacity_mut());
+        while let Some(found) = entries.next() {
+            match found {
+                Ok(found) => visit_entry(&directory, found.file_name(), found.file_type(), visit)?,
+                Err(Errno::INTR) => {}
+                // Somebody removed the directory: it has no entries any more.
+                Err(Errno::NOENT) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn visit_dir(&self, path: &Path, visit: &mut dyn FnMut(&OsStr, Kind)) -> io::Result<()> {
+        let directory = Self::open_with(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let mut entries = Dir::read_from(&directory)?;
+        while let Some(found) = entries.read() {
+            let found = found?;
+            visit_entry(&directory, found.file_name(), found.file_type(), visit)?;
+        }
+        Ok(())
     }
 
     #[expect(
@@ -445,6 +466,38 @@ impl Fs for RealFs {
         let directory = Self::open_with(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
         Ok(Box::new(RealFile(directory)))
     }
+}
+
+/// Calls `visit` for one entry of `directory`, unless it stands for the directory or its parent or
+/// has gone.
+fn visit_entry(
+    directory: &fs::File,
+    name: &CStr,
+    mut file_type: FileType,
+    visit: &mut dyn FnMut(&OsStr, Kind),
+) -> io::Result<()> {
+    if matches!(name.to_bytes(), b"." | b"..") {
+        return Ok(());
+    }
+    if file_type == FileType::Unknown {
+        match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => file_type = FileType::from_raw_mode(stat.st_mode),
+            Err(Errno::NOENT) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let kind = match file_type {
+        FileType::Directory => Kind::Directory,
+        FileType::RegularFile => Kind::File,
+        FileType::Symlink
+        | FileType::Fifo
+        | FileType::Socket
+        | FileType::CharacterDevice
+        | FileType::BlockDevice
+        | FileType::Unknown => Kind::Other,
+    };
+    visit(OsStr::from_bytes(name.to_bytes()), kind);
+    Ok(())
 }
 
 /// A time of the system as nanoseconds since 1970.

@@ -40,7 +40,7 @@
 //!
 //! # Invariants
 //! - A listing that [`Remembered::still_holds`] equals what a reading would give.
-//! - At most [`INDEX_MESSAGES_MAX`] messages are remembered in all.
+//! - The listings remembered take at most [`INDEX_OCTETS_MAX`] in all.
 //!
 //! # Failures
 //! None: when the times cannot be told, nothing is remembered.
@@ -57,34 +57,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    clock::Clock,
-    mail::{MailboxName, MessageSummary},
-};
+use crate::{clock::Clock, mail::MailboxName};
 
 use super::{
     fs::{Fs, Kind, Stamp},
-    limits::{INDEX_CLOCK_TOLERANCE, INDEX_MAILBOX_COST, INDEX_MESSAGES_MAX, INDEX_QUIET},
-    maildir::{Found, Maildir, Side},
+    limits::{INDEX_CLOCK_TOLERANCE, INDEX_MAILBOX_OCTETS, INDEX_OCTETS_MAX, INDEX_QUIET},
+    listing::Listing,
+    maildir::{Maildir, Side},
 };
-
-/// The messages of a maildrop as they were found.
-#[derive(Debug)]
-pub(super) struct Listing {
-    /// Where they are, in the order of their arrival.
-    pub(super) messages: Vec<Found>,
-    /// What is told about them: as long as `messages`, in the same order.
-    pub(super) summaries: Arc<[MessageSummary]>,
-}
-
-impl Default for Listing {
-    fn default() -> Self {
-        Self {
-            messages: Vec::new(),
-            summaries: Arc::from([]),
-        }
-    }
-}
 
 /// The moment before a maildrop was read, or looked at.
 #[derive(Clone, Copy, Debug)]
@@ -155,11 +135,10 @@ impl Remembered {
     }
 
     /// What it takes of the room of the index.
-    fn cost(&self) -> usize {
+    fn held_octets(&self) -> usize {
         self.listing
-            .messages
-            .len()
-            .saturating_add(INDEX_MAILBOX_COST)
+            .held_octets()
+            .saturating_add(INDEX_MAILBOX_OCTETS)
     }
 }
 
@@ -171,25 +150,25 @@ pub(super) struct Index {
     /// The mailboxes by the number that they were entered with.
     order: BTreeMap<u64, MailboxName>,
     next_number: u64,
-    cost: usize,
-    cost_max: usize,
+    held_octets: usize,
+    octets_max: usize,
 }
 
 impl Default for Index {
     fn default() -> Self {
-        Self::with_room(INDEX_MESSAGES_MAX)
+        Self::with_room(INDEX_OCTETS_MAX)
     }
 }
 
 impl Index {
-    /// An index with room for `cost_max` messages.
-    fn with_room(cost_max: usize) -> Self {
+    /// An index that takes `octets_max` at most.
+    fn with_room(octets_max: usize) -> Self {
         Self {
             listings: HashMap::new(),
             order: BTreeMap::new(),
             next_number: 0,
-            cost: 0,
-            cost_max,
+            held_octets: 0,
+            octets_max,
         }
     }
 
@@ -197,7 +176,7 @@ impl Index {
     pub(super) fn take(&mut self, mailbox: &MailboxName) -> Option<Remembered> {
         let (number, remembered) = self.listings.remove(mailbox)?;
         self.order.remove(&number);
-        self.cost = self.cost.saturating_sub(remembered.cost());
+        self.held_octets = self.held_octets.saturating_sub(remembered.held_octets());
         Some(remembered)
     }
 
@@ -209,12 +188,12 @@ impl Index {
         remembered: Remembered,
     ) -> Vec<Remembered> {
         let mut gone: Vec<Remembered> = self.take(mailbox).into_iter().collect();
-        let cost = remembered.cost();
-        if cost > self.cost_max {
+        let octets = remembered.held_octets();
+        if octets > self.octets_max {
             gone.push(remembered);
             return gone;
         }
-        while self.cost.saturating_add(cost) > self.cost_max {
+        while self.held_octets.saturating_add(octets) > self.octets_max {
             let Some((_, oldest)) = self.order.first_key_value() else {
                 break;
             };
@@ -225,7 +204,7 @@ impl Index {
         self.next_number = number.wrapping_add(1);
         self.order.insert(number, mailbox.clone());
         self.listings.insert(mailbox.clone(), (number, remembered));
-        self.cost = self.cost.saturating_add(cost);
+        self.held_octets = self.held_octets.saturating_add(octets);
         gone
     }
 }
@@ -233,7 +212,7 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Hands;
+    use crate::{clock::Hands, store::listing::Names};
 
     const SEC: Duration = Duration::from_secs(1);
     const LONG: Duration = Duration::from_hours(1);
@@ -264,11 +243,16 @@ mod tests {
     }
 
     fn listing(n_messages: usize) -> Arc<Listing> {
-        let found = |number| Found::in_new(&format!("{number}.x.host,S=1,W=1"));
-        Arc::new(Listing {
-            messages: (0..n_messages).map(found).collect(),
-            ..Listing::default()
-        })
+        let mut names = Names::default();
+        for number in 0..n_messages {
+            names.add(Side::New, format!("{number:02}.x.host,S=1,W=1").as_ref());
+        }
+        Arc::new(names.sort())
+    }
+
+    /// What a remembered listing of so many messages takes.
+    fn octets_of(n_messages: usize) -> usize {
+        remembered(n_messages).held_octets()
     }
 
     fn remembered(n_messages: usize) -> Remembered {
@@ -330,7 +314,7 @@ mod tests {
 
     #[test]
     fn the_maildrop_used_longest_ago_makes_room() {
-        let mut index = Index::with_room(3 * (INDEX_MAILBOX_COST + 10));
+        let mut index = Index::with_room(3 * octets_of(10));
         for number in 0..3 {
             assert!(index.enter(&mailbox(number), remembered(10)).is_empty());
         }
@@ -343,14 +327,14 @@ mod tests {
             .collect();
         assert_eq!(left, [true, false, false, true]);
         assert_eq!(
-            (index.cost, index.order.len(), index.listings.len()),
+            (index.held_octets, index.order.len(), index.listings.len()),
             (0, 0, 0)
         );
     }
 
     #[test]
     fn a_maildrop_larger_than_all_room_pushes_nobody_out() {
-        let mut index = Index::with_room(20);
+        let mut index = Index::with_room(octets_of(17));
         assert!(index.enter(&mailbox(0), remembered(5)).is_empty());
         let gone = index.enter(&mailbox(1), remembered(18));
         assert_eq!(gone.len(), 1);
@@ -361,7 +345,8 @@ mod tests {
     #[test]
     fn no_order_of_use_takes_more_than_the_room() {
         let mut rng = crate::testing::rng::Rng::new(1);
-        let mut index = Index::with_room(100);
+        let room = octets_of(85);
+        let mut index = Index::with_room(room);
         for _ in 0..2_000 {
             let number = mailbox(rng.below(30));
             if rng.chance(30) {
@@ -369,9 +354,9 @@ mod tests {
             } else {
                 drop(index.enter(&number, remembered(rng.below(40))));
             }
-            let costs = index.listings.values().map(|(_, it)| it.cost());
-            assert_eq!(index.cost, costs.sum::<usize>());
-            assert!(index.cost <= 100 && index.order.len() == index.listings.len());
+            let octets = index.listings.values().map(|(_, it)| it.held_octets());
+            assert_eq!(index.held_octets, octets.sum::<usize>());
+            assert!(index.held_octets <= room && index.order.len() == index.listings.len());
         }
     }
 }

@@ -35,16 +35,23 @@ pub(super) const COUNT_OCTETS: usize = 64 * 1024;
 /// Times a message that another program keeps renaming is looked for again.
 pub(super) const FIND_ATTEMPTS_MAX: usize = 3;
 
-/// Messages remembered in listings of all maildrops together.
+/// Octets of a directory read with one call.
 ///
-/// About 230 octets each with names of our own, so 60 MiB at most; enough for two maildrops of
-/// 100,000 messages or for thousands of ordinary ones. What does not fit is read from the disk at
-/// each login, as a maildrop that is larger alone always is.
-pub(super) const INDEX_MESSAGES_MAX: usize = 262_144;
+/// About 350 names of our own. More gains nothing that can be measured, and a maildrop of a few
+/// messages does not touch what it does not need.
+#[cfg(target_os = "linux")]
+pub(super) const DIRECTORY_OCTETS: usize = 32 * 1024;
 
-/// What a remembered maildrop costs beside its messages, counted in messages: its name, the times
-/// of its directories and its places in the tables, about 600 octets.
-pub(super) const INDEX_MAILBOX_COST: usize = 3;
+/// Memory of the remembered listings of all maildrops together, in octets.
+///
+/// A message of our own takes about 90: its name, and 24 for where that is and what it says. So
+/// there is room for seven maildrops of 100,000 messages or for thousands of ordinary ones. What
+/// does not fit is read from the disk at each login, as a maildrop of a million always is.
+pub(super) const INDEX_OCTETS_MAX: usize = 64 * 1024 * 1024;
+
+/// What a remembered maildrop takes beside its listing, in octets: its name, the times of its
+/// directories and its places in the tables.
+pub(super) const INDEX_MAILBOX_OCTETS: usize = 600;
 
 /// How long a directory must have been left alone before it was read, for its listing to be
 /// remembered.

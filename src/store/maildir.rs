@@ -20,18 +20,19 @@
 //! The sizes in the names of other programs are believed.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     io,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
 
-use crate::mail::{MailboxName, MessageSummary};
+use crate::mail::MailboxName;
 
 use super::{
     error::Error,
     fs::{Fs, Kind},
     limits::COUNT_OCTETS,
+    listing::{Listing, Names, Place},
     name,
 };
 
@@ -51,69 +52,6 @@ pub(super) enum Side {
     Cur,
     /// `new`: no program has.
     New,
-}
-
-/// One name of a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    /// The directory.
-    pub(super) side: Side,
-    /// The file name in it, with flags.
-    file_name: OsString,
-    /// Length of the part of it that never changes. To look for the end of that at every comparison
-    /// would take longer than to sort.
-    base_octets: usize,
-}
-
-/// One message of a Maildir, found by its names.
-#[derive(Debug)]
-pub(super) struct Found {
-    /// The name to try first: in `cur` when it is there too, since messages move that way.
-    pub(super) place: Place,
-    /// Further names with the same base.
-    pub(super) twins: Vec<Place>,
-}
-
-/// How the size of a message was found out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SizeSource {
-    /// It was counted in the file, which may be rewritten.
-    Content,
-    /// It stands in the name.
-    Name,
-}
-
-impl Place {
-    fn new(side: Side, file_name: OsString) -> Self {
-        let base_octets = name::base(file_name.as_bytes()).len();
-        Self {
-            side,
-            file_name,
-            base_octets,
-        }
-    }
-
-    /// What never changes in the file name.
-    pub(super) fn base(&self) -> &[u8] {
-        let octets = self.file_name.as_bytes();
-        octets.get(..self.base_octets).unwrap_or(octets)
-    }
-}
-
-impl Found {
-    /// A message as it is delivered.
-    #[cfg(test)]
-    pub(super) fn in_new(file_name: &str) -> Self {
-        Self {
-            place: Place::new(Side::New, file_name.into()),
-            twins: Vec::new(),
-        }
-    }
-
-    /// All names of the message.
-    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
-        std::iter::once(&self.place).chain(&self.twins)
-    }
 }
 
 impl Maildir {
@@ -140,67 +78,38 @@ impl Maildir {
     }
 
     /// The file that `place` names.
-    pub(super) fn file(&self, place: &Place) -> PathBuf {
-        self.side(place.side).join(&place.file_name)
+    pub(super) fn file(&self, place: Place<'_>) -> PathBuf {
+        self.side(place.side).join(place.file_name)
     }
 
-    /// The messages in the order of their arrival.
+    /// The messages in the order of their arrival, with the sizes that their names tell.
     ///
     /// # Errors
     /// What the file system says, except that a directory is missing.
-    pub(super) fn list(&self, fs: &dyn Fs) -> Result<Vec<Found>, Error> {
-        let mut places = Vec::new();
+    pub(super) fn list(&self, fs: &dyn Fs) -> Result<Listing, Error> {
+        let mut names = Names::default();
         for side in [Side::New, Side::Cur] {
             let directory = self.side(side);
-            let entries = match fs.read_dir(&directory) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                other => other.map_err(Error::io("read", &directory))?,
-            };
-            let messages = entries.into_iter().filter(|entry| {
-                entry.kind == Kind::File && !entry.name.as_bytes().starts_with(b".")
+            let visited = fs.visit_dir(&directory, &mut |name, kind| {
+                if kind == Kind::File && !name.as_bytes().starts_with(b".") {
+                    names.add(side, name);
+                }
             });
-            places.extend(messages.map(|entry| {
-                let place = Place::new(side, entry.name);
-                (name::arrival_secs(place.base()), place)
-            }));
-        }
-        places.sort_unstable_by(|(left_secs, left), (right_secs, right)| {
-            let left_key = (left_secs, left.base(), left.side, &left.file_name);
-            left_key.cmp(&(right_secs, right.base(), right.side, &right.file_name))
-        });
-        let mut messages: Vec<Found> = Vec::with_capacity(places.len());
-        for (_, place) in places {
-            match messages.last_mut() {
-                Some(last) if last.place.base() == place.base() => last.twins.push(place),
-                _ => messages.push(Found {
-                    place,
-                    twins: Vec::new(),
-                }),
+            match visited {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(Error::io("read", &directory))?,
             }
         }
-        Ok(messages)
+        Ok(names.sort())
     }
 
-    /// What LIST and UIDL say of a message, and how the size was found out; `None` when it is gone
-    /// or may not be read.
+    /// Counts the sizes that are not told by names, and leaves out messages that are gone or may
+    /// not be read; says whether any size had to be counted.
     ///
     /// # Errors
     /// What the file system says otherwise.
-    pub(super) fn summarise(
-        &self,
-        fs: &dyn Fs,
-        found: &Found,
-    ) -> Result<Option<(MessageSummary, SizeSource)>, Error> {
-        let base = found.place.base();
-        let (octets, source) = match name::sent_octets(base) {
-            Some(octets) => (octets, SizeSource::Name),
-            None => match count(fs, &self.file(&found.place))? {
-                Some(octets) => (octets, SizeSource::Content),
-                None => return Ok(None),
-            },
-        };
-        let summary = |unique_id| MessageSummary { octets, unique_id };
-        Ok(name::unique_id(base).map(|unique_id| (summary(unique_id), source)))
+    pub(super) fn count_sizes(&self, fs: &dyn Fs, listing: &mut Listing) -> Result<bool, Error> {
+        listing.count_sizes(|place| count(fs, &self.file(place)))
     }
 }
 

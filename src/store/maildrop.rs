@@ -27,16 +27,17 @@
 
 use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
 
-use crate::mail::{MailboxName, MessageSummary};
+use crate::mail::{MailboxName, Summaries};
 
 use super::{
     error::Error,
     fs::File,
-    index::{Listing, Remembered, Sight},
+    index::{Remembered, Sight},
     journal::{self, Apply, Ticket},
     limits::{FIND_ATTEMPTS_MAX, REMOVAL_MESSAGES_MAX},
+    listing::{Found, Listing, Place},
     mailboxes::Presence,
-    maildir::{Found, Maildir, Place, Side, SizeSource},
+    maildir::{Maildir, Side},
     name::OwnName,
     shared::{Claim, Shared},
 };
@@ -99,8 +100,8 @@ impl Maildrop {
     }
 
     /// The messages in the order of their arrival.
-    pub fn messages(&self) -> Arc<[MessageSummary]> {
-        Arc::clone(&self.listing.summaries)
+    pub fn messages(&self) -> Arc<dyn Summaries> {
+        self.listing.clone()
     }
 
     /// Opens the message at `index` of [`messages`](Self::messages).
@@ -112,7 +113,7 @@ impl Maildrop {
         let gone = || Error::MessageGone {
             path: self.maildir.path.clone(),
         };
-        let message = self.listing.messages.get(index).ok_or_else(gone)?;
+        let message = self.listing.get(index).ok_or_else(gone)?;
         for place in message.places() {
             if let Some(message) = self.open_at(place)? {
                 return Ok(message);
@@ -120,7 +121,7 @@ impl Maildrop {
         }
         for _ in 0..FIND_ATTEMPTS_MAX {
             let found = self.find_again(&[message])?;
-            for place in found.iter().flat_map(Found::places) {
+            for place in found.iter().flat_map(|found| found.places()) {
                 if let Some(message) = self.open_at(place)? {
                     return Ok(message);
                 }
@@ -130,12 +131,12 @@ impl Maildrop {
             }
         }
         Err(Error::MessageGone {
-            path: self.maildir.file(&message.place),
+            path: self.maildir.file(message.place()),
         })
     }
 
     /// Opens the file at `place`; `None` when it is not there.
-    fn open_at(&self, place: &Place) -> Result<Option<Message>, Error> {
+    fn open_at(&self, place: Place<'_>) -> Result<Option<Message>, Error> {
         let path = self.maildir.file(place);
         match self.shared().fs.open(&path) {
             Ok(file) => Ok(Some(Message { path, file })),
@@ -164,7 +165,7 @@ impl Maildrop {
         let mark = self.shared().sync_mark();
         let mut touched = Touched::default();
         let mut missing = Vec::new();
-        let messages = &self.listing.messages;
+        let messages = &*self.listing;
         for message in indexes.iter().filter_map(|&index| messages.get(index)) {
             let mut is_removed = false;
             for place in message.places() {
@@ -207,11 +208,9 @@ impl Maildrop {
         let Some(journal) = journal.filter(|journal| journal.would_be_replayed()) else {
             return Ok(());
         };
-        let messages = indexes
-            .iter()
-            .filter_map(|&index| self.listing.messages.get(index));
+        let messages = indexes.iter().filter_map(|&index| self.listing.get(index));
         let serials = messages.filter_map(|message| {
-            let name = OwnName::parse(message.place.base())?;
+            let name = OwnName::parse(message.base())?;
             // The journal has only what this life of the daemon took.
             (name.serial.nonce == shared.nonce).then_some(name.serial.counter)
         });
@@ -231,10 +230,10 @@ impl Maildrop {
     }
 
     /// Removes messages that were not where they were listed.
-    fn remove_moved(&self, missing: &[&Found]) -> Result<(), Error> {
+    fn remove_moved(&self, missing: &[Found<'_>]) -> Result<(), Error> {
         for _ in 0..FIND_ATTEMPTS_MAX {
             let mut is_settled = true;
-            for message in self.find_again(missing)? {
+            for message in self.find_again(missing)?.iter() {
                 for place in message.places() {
                     // Not there: it was renamed once more in this moment.
                     is_settled &= self.unlink(place)?;
@@ -251,7 +250,7 @@ impl Maildrop {
     }
 
     /// Unlinks the file at `place`; whether it was there.
-    fn unlink(&self, place: &Place) -> Result<bool, Error> {
+    fn unlink(&self, place: Place<'_>) -> Result<bool, Error> {
         let path = self.maildir.file(place);
         match self.shared().fs.unlink(&path) {
             Ok(()) => Ok(true),
@@ -261,13 +260,10 @@ impl Maildrop {
     }
 
     /// Where those of `messages` that still exist are now.
-    fn find_again(&self, messages: &[&Found]) -> Result<Vec<Found>, Error> {
-        let bases: HashSet<&[u8]> = messages
-            .iter()
-            .map(|message| message.place.base())
-            .collect();
+    fn find_again(&self, messages: &[Found<'_>]) -> Result<Listing, Error> {
+        let bases: HashSet<&[u8]> = messages.iter().map(Found::base).collect();
         let mut found = self.maildir.list(&*self.shared().fs)?;
-        found.retain(|message| bases.contains(message.place.base()));
+        found.retain(|base| bases.contains(base));
         Ok(found)
     }
 
@@ -289,29 +285,14 @@ fn list(claim: &Claim, maildir: &Maildir) -> Result<Arc<Listing>, Error> {
         shared.enter_listing(mailbox, remembered);
         return Ok(listing);
     }
-    let found = maildir.list(&*shared.fs)?;
-    let n_found = found.len();
+    let mut listing = maildir.list(&*shared.fs)?;
+    let n_found = listing.len();
     // Asked after the directories were read: what was read before it was durable and has been
     // withdrawn since is still hidden.
-    let is_visible = shared.visibility();
-    let mut messages = Vec::with_capacity(n_found);
-    let mut summaries = Vec::with_capacity(n_found);
-    let mut is_counted = false;
-    for message in found
-        .into_iter()
-        .filter(|message| is_visible(message.place.base()))
-    {
-        if let Some((summary, source)) = maildir.summarise(&*shared.fs, &message)? {
-            is_counted |= source == SizeSource::Content;
-            messages.push(message);
-            summaries.push(summary);
-        }
-    }
-    let is_whole = messages.len() == n_found;
-    let listing = Arc::new(Listing {
-        messages,
-        summaries: summaries.into(),
-    });
+    listing.retain(shared.visibility());
+    let is_counted = maildir.count_sizes(&*shared.fs, &mut listing)?;
+    let is_whole = listing.len() == n_found;
+    let listing = Arc::new(listing);
     if is_whole
         && !is_counted
         && let Some(remembered) = sight.and_then(|sight| Remembered::new(&listing, sight))

@@ -62,6 +62,7 @@ mod fs;
 mod index;
 mod journal;
 pub mod limits;
+mod listing;
 mod mailboxes;
 mod maildir;
 mod maildrop;

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
-    mail::{MailboxName, UniqueId},
+    mail::{MailboxName, MessageSummary, Summaries, UniqueId},
     store::{Error, MessageStore},
 };
 
@@ -42,7 +42,7 @@ pub(crate) enum Start {
 pub(crate) struct Model {
     messages: BTreeMap<MailboxName, Vec<(Vec<u8>, Fate)>>,
     /// Every unique-id ever seen and the message that had it.
-    unique_ids: HashMap<(MailboxName, UniqueId), Vec<u8>>,
+    unique_ids: HashMap<(MailboxName, UniqueId<'static>), Vec<u8>>,
 }
 
 impl Model {
@@ -63,7 +63,7 @@ impl Model {
             let failed = |error: Error| format!("I10: {mailbox}: {error} ({error:?})");
             let maildrop = store.open_maildrop(&mailbox).map_err(failed)?;
             let mut contents = Vec::new();
-            for (index, summary) in maildrop.messages().iter().enumerate() {
+            for (index, summary) in summaries(&*maildrop.messages()).iter().enumerate() {
                 let content = read(&maildrop, index).map_err(failed)?;
                 self.see(&mailbox, &content, &summary.unique_id)?;
                 if summary.octets != sent_octets(&content) {
@@ -81,7 +81,7 @@ impl Model {
         &mut self,
         mailbox: &MailboxName,
         content: &[u8],
-        unique_id: &UniqueId,
+        unique_id: &UniqueId<'static>,
     ) -> Result<(), String> {
         let key = (mailbox.clone(), unique_id.clone());
         let known = self
@@ -93,7 +93,7 @@ impl Model {
                 "I6: {mailbox}: {unique_id} was another message before"
             ));
         }
-        let same = |((of, _), known): &(&(MailboxName, UniqueId), &Vec<u8>)| {
+        let same = |((of, _), known): &(&(MailboxName, UniqueId<'_>), &Vec<u8>)| {
             of == mailbox && *known == content
         };
         if self.unique_ids.iter().filter(same).count() > 1 {
@@ -165,6 +165,15 @@ fn sent_octets(content: &[u8]) -> u64 {
         2
     };
     u64::try_from(content.len() + n_lines + unended).unwrap()
+}
+
+/// All that is said of the messages of a maildrop.
+pub(crate) fn summaries(messages: &dyn Summaries) -> Vec<MessageSummary> {
+    let summary = |position| MessageSummary {
+        octets: messages.octets(position).unwrap(),
+        unique_id: messages.unique_id(position).unwrap().into_owned(),
+    };
+    (0..messages.len()).map(summary).collect()
 }
 
 /// Reads a whole message.

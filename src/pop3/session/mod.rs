@@ -52,7 +52,7 @@ use super::{
     listing::Listing,
     response::Code,
 };
-use crate::mail::{MessageSummary, is_foreign};
+use crate::mail::{Summaries, is_foreign};
 
 /// The life of one connection.
 #[derive(Debug)]
@@ -282,7 +282,7 @@ impl Session {
         )))
     }
 
-    fn maildrop_opened(&mut self, messages: Arc<[MessageSummary]>) -> Step {
+    fn maildrop_opened(&mut self, messages: Arc<dyn Summaries>) -> Step {
         let listing = Listing::new(messages);
         let response = Response::ok(format!("Maildrop has {}", listing.visible()));
         self.reply(State::Transaction(listing), response)

@@ -7,7 +7,7 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    mail::{Credentials, MessageSummary},
+    mail::{Credentials, Summaries},
     pop3::{MessageNumber, Response},
 };
 
@@ -120,7 +120,7 @@ pub enum Outcome<'a> {
     /// The password could not be verified now.
     CheckFailed,
     /// The maildrop is locked; these are its messages.
-    MaildropOpened(Arc<[MessageSummary]>),
+    MaildropOpened(Arc<dyn Summaries>),
     /// Another session has the maildrop.
     MaildropInUse,
     /// The maildrop cannot be read.

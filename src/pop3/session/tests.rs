@@ -10,7 +10,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::{
-    mail::{Credentials, Secret, UniqueId},
+    mail::{Credentials, MessageSummary, Secret, UniqueId},
     pop3::{
         MessageNumber,
         limits::{ERRORS_MAX, PASSWORD_FAILURES_MAX, RESPONSE_LINE_OCTETS_MAX},
@@ -29,15 +29,13 @@ fn settings(tls: Tls) -> Settings {
     }
 }
 
-fn messages(octets: &[u64]) -> Arc<[MessageSummary]> {
-    octets
-        .iter()
-        .enumerate()
-        .map(|(position, octets)| MessageSummary {
-            octets: *octets,
-            unique_id: UniqueId::parse(&format!("u{position}")).unwrap(),
-        })
-        .collect()
+fn messages(octets: &[u64]) -> Arc<dyn Summaries> {
+    let summary = |(position, octets): (usize, &u64)| MessageSummary {
+        octets: *octets,
+        unique_id: UniqueId::parse(format!("u{position}")).unwrap(),
+    };
+    let messages: Vec<MessageSummary> = octets.iter().enumerate().map(summary).collect();
+    Arc::new(messages)
 }
 
 fn rendered(response: Option<Response>) -> String {

@@ -59,12 +59,9 @@ impl Session {
     }
 
     fn retrieve(&mut self, listing: Listing, number: MessageNumber, extent: Extent) -> Step {
-        match listing.message(number) {
-            Ok(message) => {
-                let retrieval = Retrieval {
-                    octets: message.octets,
-                    extent,
-                };
+        match listing.octets(number) {
+            Ok(octets) => {
+                let retrieval = Retrieval { octets, extent };
                 let state = State::Retrieving(listing, retrieval);
                 self.act(state, None, Action::OpenMessage(number))
             }
@@ -147,8 +144,8 @@ fn list(listing: &Listing, number: Option<MessageNumber>) -> Result<Response, No
             Column::Octets,
         ));
     };
-    let message = listing.message(number)?;
-    Ok(Response::ok(format!("{number} {}", message.octets)))
+    let octets = listing.octets(number)?;
+    Ok(Response::ok(format!("{number} {octets}")))
 }
 
 fn uidl(listing: &Listing, number: Option<MessageNumber>) -> Result<Response, NoMessage> {
@@ -159,6 +156,6 @@ fn uidl(listing: &Listing, number: Option<MessageNumber>) -> Result<Response, No
             Column::UniqueId,
         ));
     };
-    let message = listing.message(number)?;
-    Ok(Response::ok(format!("{number} {}", message.unique_id)))
+    let unique_id = listing.unique_id(number)?;
+    Ok(Response::ok(format!("{number} {unique_id}")))
 }

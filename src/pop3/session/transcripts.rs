@@ -10,7 +10,7 @@
     reason = "the numbers of a test are small"
 )]
 
-use std::{collections::VecDeque, fs, path::Path};
+use std::{collections::VecDeque, fs, path::Path, sync::Arc};
 
 use super::{Action, Extent, Outcome, Session, Settings, Step, Tls};
 use crate::{
@@ -105,18 +105,7 @@ impl Driver {
                     return;
                 }
                 Action::CheckPassword(credentials) => self.find_mailbox(&credentials.user),
-                Action::OpenMaildrop => Outcome::MaildropOpened(
-                    (1_u64..)
-                        .zip(&self.maildrop)
-                        .map(|(number, lines)| MessageSummary {
-                            octets: lines
-                                .iter()
-                                .map(|line| u64::try_from(line.len()).unwrap() + 2)
-                                .sum(),
-                            unique_id: UniqueId::parse(&number.to_string()).unwrap(),
-                        })
-                        .collect(),
-                ),
+                Action::OpenMaildrop => Outcome::MaildropOpened(Arc::new(self.summaries())),
                 Action::OpenMessage(number) => {
                     self.open_message = number.position();
                     let head = self.maildrop[self.open_message].join(&b'\n');
@@ -147,6 +136,16 @@ impl Driver {
             .filter(|(mailbox, _)| mailbox.eq_ignore_ascii_case(&name));
         self.maildrop = of_user.map(|(_, content)| content.clone()).collect();
         Outcome::PasswordAccepted
+    }
+
+    /// What LIST and UIDL say of the maildrop.
+    fn summaries(&self) -> Vec<MessageSummary> {
+        let octets_of = |line: &Vec<u8>| u64::try_from(line.len()).unwrap() + 2;
+        let summary = |(number, lines): (u64, &Vec<Vec<u8>>)| MessageSummary {
+            octets: lines.iter().map(octets_of).sum(),
+            unique_id: UniqueId::parse(number.to_string()).unwrap(),
+        };
+        (1..).zip(&self.maildrop).map(summary).collect()
     }
 
     fn send_content(&mut self, extent: Extent) -> Outcome<'static> {

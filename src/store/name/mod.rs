@@ -23,7 +23,7 @@
 //! # Failures
 //! None but names that are too long; every function is total.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, num::NonZeroU8};
 
 use crate::mail::UniqueId;
 
@@ -84,12 +84,11 @@ fn push_hex(out: &mut String, escape: char, octet: u8) {
 
 /// The value of a lowercase hexadecimal digit.
 fn hex_digit(octet: u8) -> Option<u8> {
-    if octet.is_ascii_uppercase() {
-        return None;
+    match octet {
+        b'0'..=b'9' => octet.checked_sub(b'0'),
+        b'a'..=b'f' => octet.checked_sub(b'a' - 10),
+        _ => None,
     }
-    char::from(octet)
-        .to_digit(16)
-        .and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// The host name as it stands in file names.
@@ -134,9 +133,10 @@ impl Serial {
     }
 
     /// Reads back what [`render`](Self::render) wrote; `None` for any other text.
-    fn parse(text: &str) -> Option<Self> {
-        let (nonce, counter) = text.split_once('_')?;
-        let is_padded_to_8 = counter.len() == 8 || (counter.len() > 8 && !counter.starts_with('0'));
+    fn parse(text: &[u8]) -> Option<Self> {
+        let (nonce, counter) = split_once(text, b'_')?;
+        let is_padded_to_8 =
+            counter.len() == 8 || (counter.len() > 8 && counter.first() != Some(&b'0'));
         if nonce.len() != 16 || !is_padded_to_8 {
             return None;
         }
@@ -178,38 +178,60 @@ impl<'a> OwnName<'a> {
 
     /// Reads back the base of what [`render`](Self::render) wrote; `None` for any other name.
     ///
-    /// Asked for every message of every listing, so it allocates nothing.
+    /// Asked for every message of every listing, so it allocates nothing and takes the fields with
+    /// fixed ends from there.
     pub(super) fn parse(base: &'a [u8]) -> Option<Self> {
-        let base = std::str::from_utf8(base).ok()?;
-        let (secs, rest) = base.split_once('.')?;
-        let (serial, rest) = rest.split_once('.')?;
-        let (host, sizes) = rest.split_once(",S=")?;
-        let (stored, sent) = sizes.split_once(",W=")?;
-        if host.is_empty() {
+        let (secs, rest) = split_once(base, b'.')?;
+        let (serial, rest) = split_once(rest, b'.')?;
+        let (rest, sent) = split_field(rest, b",W")?;
+        let (host, stored) = split_field(rest, b",S")?;
+        // The first field of a kind counts, so the host must not look as if it had one.
+        let has_field = || memchr::memmem::find(host, b",S=").is_some();
+        if host.is_empty() || (memchr::memchr(b',', host).is_some() && has_field()) {
             return None;
         }
         Some(Self {
             secs: parse_decimal(secs)?,
             serial: Serial::parse(serial)?,
-            host,
+            host: std::str::from_utf8(host).ok()?,
             stored_octets: parse_decimal(stored)?,
             sent_octets: parse_decimal(sent)?,
         })
     }
 }
 
+/// What stands before and behind the first `separator`.
+fn split_once(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
+    let (head, tail) = text.split_at_checked(memchr::memchr(separator, text)?)?;
+    Some((head, tail.get(1..)?))
+}
+
+/// What stands before the last field, which has to have this key, and its value.
+fn split_field<'a>(text: &'a [u8], key: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let (head, tail) = text.split_at_checked(memchr::memrchr(b'=', text)?)?;
+    Some((head.strip_suffix(key)?, tail.get(1..)?))
+}
+
 /// The number that is written as `digits` in the shortest way.
-fn parse_decimal(digits: &str) -> Option<u64> {
-    let is_shortest = digits == "0" || !digits.starts_with(['0', '+']);
-    is_shortest.then(|| digits.parse().ok()).flatten()
+fn parse_decimal(digits: &[u8]) -> Option<u64> {
+    let (first, _) = digits.split_first()?;
+    if *first == b'0' && digits.len() > 1 {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |number, octet| {
+        let digit = octet.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    })
 }
 
 /// The number that is written as `digits`, all of them lowercase hexadecimal ones.
-fn parse_hex(digits: &str) -> Option<u64> {
-    let is_hex = digits.bytes().all(|octet| hex_digit(octet).is_some());
-    is_hex
-        .then(|| u64::from_str_radix(digits, 16).ok())
-        .flatten()
+fn parse_hex(digits: &[u8]) -> Option<u64> {
+    if !(1..=16).contains(&digits.len()) {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |number, octet| {
+        Some(number.wrapping_shl(4) | u64::from(hex_digit(*octet)?))
+    })
 }
 
 /// The part of a file name that never changes: all before the flags.
@@ -220,10 +242,48 @@ pub(super) fn base(file_name: &[u8]) -> &[u8] {
         .unwrap_or(file_name)
 }
 
+/// What a base says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Said {
+    /// The order in which messages are listed.
+    pub(super) arrival_secs: u64,
+    /// The octets that RETR sends, when the base tells them.
+    pub(super) sent_octets: Option<u64>,
+    /// How much of the start of the base is the unique-id; `None` when it has to be hashed.
+    pub(super) unique_id_octets: Option<NonZeroU8>,
+}
+
+impl Said {
+    /// Reads `base`.
+    pub(super) fn by(base: &[u8]) -> Self {
+        if let Some(own) = OwnName::parse(base) {
+            // What stands before the host in the name of one of our own messages.
+            let end = memchr::memchr_iter(b'.', base).nth(1);
+            return Self {
+                arrival_secs: own.secs,
+                sent_octets: Some(own.sent_octets),
+                unique_id_octets: end.and_then(unique_id_octets),
+            };
+        }
+        Self {
+            arrival_secs: arrival_secs(base),
+            sent_octets: sent_octets(base),
+            unique_id_octets: foreign_id(base).and_then(|id| unique_id_octets(id.len())),
+        }
+    }
+}
+
+/// A length, if a unique-id may have it.
+fn unique_id_octets(octets: usize) -> Option<NonZeroU8> {
+    let fits = octets <= UniqueId::OCTETS_MAX;
+    fits.then(|| u8::try_from(octets).ok().and_then(NonZeroU8::new))
+        .flatten()
+}
+
 /// The seconds at the start of a base: the order in which messages are listed.
 ///
 /// Zero when there are none, so that what comes later is always listed behind.
-pub(super) fn arrival_secs(base: &[u8]) -> u64 {
+fn arrival_secs(base: &[u8]) -> u64 {
     let digits = base
         .split(|&octet| octet == b'.')
         .next()
@@ -235,7 +295,7 @@ pub(super) fn arrival_secs(base: &[u8]) -> u64 {
 }
 
 /// The octets that RETR sends, when the base tells them: its field `W=`.
-pub(super) fn sent_octets(base: &[u8]) -> Option<u64> {
+fn sent_octets(base: &[u8]) -> Option<u64> {
     let mut fields = base.split(|&octet| octet == b',').skip(1);
     let value = fields.find_map(|field| field.strip_prefix(b"W="))?;
     if !value.iter().all(u8::is_ascii_digit) {
@@ -244,31 +304,24 @@ pub(super) fn sent_octets(base: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
 
-/// The unique-id of the message with this base.
+/// The unique-id of the message with this base, of which [`Said::unique_id_octets`] is known.
 ///
 /// Always there: the last resort, the hash, is a legal unique-id.
-pub(super) fn unique_id(base: &[u8]) -> Option<UniqueId> {
-    own_id(base)
-        .or_else(|| foreign_id(base))
+pub(super) fn unique_id(base: &[u8], octets: Option<NonZeroU8>) -> Option<UniqueId<'_>> {
+    octets
+        .and_then(|octets| base.get(..usize::from(octets.get())))
+        .and_then(|id| std::str::from_utf8(id).ok())
         .and_then(UniqueId::parse)
-        .or_else(|| UniqueId::parse(&hash(base)))
+        .or_else(|| UniqueId::parse(hash(base)))
 }
 
-/// What stands before the host in the name of one of our own messages.
-fn own_id(base: &[u8]) -> Option<&str> {
-    OwnName::parse(base)?;
-    let end = memchr::memchr_iter(b'.', base).nth(1)?;
-    std::str::from_utf8(base.get(..end)?).ok()
-}
-
-/// The base of a file that another program delivered, unless it looks like the unique-id of one of
-/// our own messages and could be mistaken for it.
-fn foreign_id(base: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(base).ok()?;
-    let looks_like_ours = text
-        .split_once('.')
-        .is_some_and(|(_, s)| Serial::parse(s).is_some());
-    (!looks_like_ours).then_some(text)
+/// The base of a file that another program delivered, unless it is no unique-id or looks like that
+/// of one of our own messages and could be mistaken for it.
+fn foreign_id(base: &[u8]) -> Option<&[u8]> {
+    let looks_like_ours =
+        split_once(base, b'.').is_some_and(|(_, serial)| Serial::parse(serial).is_some());
+    let is_graphic = base.iter().all(u8::is_ascii_graphic);
+    (is_graphic && !looks_like_ours).then_some(base)
 }
 
 /// The 128-bit FNV-1a hash of a base, with the offset basis and the prime of its authors.

@@ -342,7 +342,7 @@ impl<'a> Clients<'a> {
                 if let Some((maildrop, index)) = self.choose(*mailbox, *choice)
                     && let Ok(content) = read(maildrop, index)
                 {
-                    let unique_id = maildrop.messages()[index].unique_id.clone();
+                    let unique_id = maildrop.messages().unique_id(index).unwrap().into_owned();
                     self.model
                         .see(&mailboxes()[*mailbox], &content, &unique_id)?;
                 }

@@ -95,7 +95,7 @@ impl Replay {
                 Action::ReadLine => return,
                 Action::Close => return self.closed = true,
                 Action::CheckPassword(credentials) => self.find_mailbox(&credentials.user),
-                Action::OpenMaildrop => Outcome::MaildropOpened(self.summaries()),
+                Action::OpenMaildrop => Outcome::MaildropOpened(Arc::new(self.summaries())),
                 Action::OpenMessage(number) => {
                     self.open = number.position();
                     let internationalized = trace::needs_utf8(&self.maildrop[self.open]);
@@ -131,12 +131,12 @@ impl Replay {
         Outcome::PasswordAccepted
     }
 
-    fn summaries(&self) -> Arc<[MessageSummary]> {
+    fn summaries(&self) -> Vec<MessageSummary> {
         let summary = |(position, message): (usize, &Vec<u8>)| {
             let lines = message.iter().filter(|octet| **octet == b'\n').count();
             MessageSummary {
                 octets: u64::try_from(message.len() + lines).unwrap(),
-                unique_id: UniqueId::parse(&format!("{}", position + 1)).unwrap(),
+                unique_id: UniqueId::parse(format!("{}", position + 1)).unwrap(),
             }
         };
         self.maildrop.iter().enumerate().map(summary).collect()

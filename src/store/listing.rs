@@ -1,0 +1,459 @@
+//! A listing: the names of all messages of a maildrop, and what is told about them.
+//!
+//! There may be a million, so all names lie one behind the other in one block, and a message is a
+//! record of 24 octets that says where. Nothing here looks at a disk.
+//!
+//! # Theory of operation
+//! Names are added in whatever order the directories give them, and read once for what they say.
+//! [`Names::sort`] then puts the messages into the order of their arrival: by the seconds at the
+//! start of the base, then by the base. Nearly all names of one second begin alike, with the nonce
+//! of the daemon, so to compare them octet by octet from the start would look at the same octets
+//! over and over again, in memory that is far apart. Instead the names of one second are sorted by
+//! a number: the eight octets behind what all of them have in common. Only where these are equal
+//! too the names themselves are compared.
+//!
+//! Names with the same base are the same message; the first of them is its record, the others are
+//! its twins. They are so rare that they have a table of their own.
+//!
+//! # Invariants
+//! - The messages are sorted by arrival, then base; no two have the same base.
+//! - Every record names octets that are there, and a base and a unique-id that the name begins
+//!   with.
+
+use std::{collections::HashMap, ffi::OsStr, num::NonZeroU8, os::unix::ffi::OsStrExt as _};
+
+use crate::mail::{Summaries, UniqueId};
+
+use super::{
+    maildir::Side,
+    name::{self, Said},
+};
+
+/// How the size of a message was found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SizeSource {
+    /// It was, or has to be, counted in the file, which may be rewritten.
+    Content,
+    /// It stands in the name.
+    Name,
+}
+
+/// One name of a message: where it lies among the names, and what it says.
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    start: usize,
+    /// What RETR sends.
+    octets: u64,
+    name_octets: u16,
+    base_octets: u16,
+    unique_id_octets: Option<NonZeroU8>,
+    source: SizeSource,
+    side: Side,
+}
+
+/// One name of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place<'a> {
+    /// The directory.
+    pub(super) side: Side,
+    /// The file name in it, with flags.
+    pub(super) file_name: &'a OsStr,
+}
+
+/// One message of a listing, with its names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found<'a> {
+    listing: &'a Listing,
+    record: &'a Record,
+}
+
+impl<'a> Found<'a> {
+    /// What never changes in its file names.
+    pub(super) fn base(&self) -> &'a [u8] {
+        base(&self.listing.text, self.record)
+    }
+
+    /// The name to try first: in `cur` when it is there too, since messages move that way.
+    pub(super) fn place(&self) -> Place<'a> {
+        self.listing.place(self.record)
+    }
+
+    /// All names of the message.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place<'a>> + use<'a> {
+        let listing = self.listing;
+        let twins = listing.twins.get(&self.record.start);
+        std::iter::once(self.record)
+            .chain(twins.into_iter().flatten())
+            .map(|record| listing.place(record))
+    }
+}
+
+/// The names of a maildrop as they are read.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    text: Vec<u8>,
+    records: Vec<(u64, Record)>,
+}
+
+impl Names {
+    /// Adds a name of a message.
+    pub(super) fn add(&mut self, side: Side, file_name: &OsStr) {
+        let file_name = file_name.as_bytes();
+        let base = name::base(file_name);
+        let said = Said::by(base);
+        let lengths = (u16::try_from(file_name.len()), u16::try_from(base.len()));
+        // No file system has longer names.
+        let (Ok(name_octets), Ok(base_octets)) = lengths else {
+            return;
+        };
+        let source = match said.sent_octets {
+            Some(_) => SizeSource::Name,
+            None => SizeSource::Content,
+        };
+        let record = Record {
+            start: self.text.len(),
+            octets: said.sent_octets.unwrap_or_default(),
+            name_octets,
+            base_octets,
+            unique_id_octets: said.unique_id_octets,
+            source,
+            side,
+        };
+        self.text.extend_from_slice(file_name);
+        self.records.push((said.arrival_secs, record));
+    }
+
+    /// The messages with these names, in the order of their arrival.
+    pub(super) fn sort(self) -> Listing {
+        let Self { text, mut records } = self;
+        records.sort_unstable_by_key(|(secs, _)| *secs);
+        for of_one_second in records.chunk_by_mut(|(left, _), (right, _)| left == right) {
+            sort_by_name(&text, of_one_second);
+        }
+        let mut twins: HashMap<usize, Vec<Record>> = HashMap::new();
+        let mut previous: Option<(u64, Record)> = None;
+        records.retain(|&(key, record)| {
+            if let Some((previous_key, first)) = previous
+                && key == previous_key
+                && base(&text, &first) == base(&text, &record)
+            {
+                twins.entry(first.start).or_default().push(record);
+                return false;
+            }
+            previous = Some((key, record));
+            true
+        });
+        let mut listing = Listing {
+            text,
+            messages: records.into_iter().map(|(_, record)| record).collect(),
+            twins,
+        };
+        listing.shrink();
+        listing
+    }
+}
+
+/// Sorts the names of one second, and puts in the place of the second a number that is the same for
+/// names with the same base.
+fn sort_by_name(text: &[u8], records: &mut [(u64, Record)]) {
+    let Some(((_, first), others @ [_, ..])) = records.split_first() else {
+        return;
+    };
+    let first = base(text, first);
+    let n_common = others.iter().fold(first.len(), |n_common, (_, other)| {
+        let common = first.get(..n_common).unwrap_or(first);
+        n_equal(common, base(text, other))
+    });
+    for (key, record) in &mut *records {
+        *key = eight_octets(base(text, record).get(n_common..).unwrap_or_default());
+    }
+    let in_full = |record: &Record| {
+        (
+            base(text, record),
+            record.side,
+            octets(text, record.start, record.name_octets),
+        )
+    };
+    records.sort_unstable_by(|(left_key, left), (right_key, right)| {
+        left_key
+            .cmp(right_key)
+            .then_with(|| in_full(left).cmp(&in_full(right)))
+    });
+}
+
+/// How many octets at their starts are equal.
+fn n_equal(left: &[u8], right: &[u8]) -> usize {
+    let is_equal = |(left, right): &(&u8, &u8)| left == right;
+    // Nearly always all of the shorter one, and a comparison of blocks is quick.
+    match right.get(..left.len()) {
+        Some(right) if left == right => left.len(),
+        _ => left.iter().zip(right).take_while(is_equal).count(),
+    }
+}
+
+/// The first eight octets as a number that sorts as they do. A text that ends before sorts first,
+/// as no name has a NUL.
+fn eight_octets(text: &[u8]) -> u64 {
+    if let Some(octets) = text.first_chunk() {
+        return u64::from_be_bytes(*octets);
+    }
+    let mut octets = [0; 8];
+    for (octet, of_text) in octets.iter_mut().zip(text) {
+        *octet = *of_text;
+    }
+    u64::from_be_bytes(octets)
+}
+
+/// The octets that a record speaks of.
+fn octets(text: &[u8], start: usize, octets: u16) -> &[u8] {
+    let end = start.saturating_add(octets.into());
+    text.get(start..end).unwrap_or_default()
+}
+
+/// What never changes in the name of `record`.
+fn base<'a>(text: &'a [u8], record: &Record) -> &'a [u8] {
+    octets(text, record.start, record.base_octets)
+}
+
+/// The messages of a maildrop as they were found, in the order of their arrival.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// All names.
+    text: Vec<u8>,
+    messages: Vec<Record>,
+    /// Further names of messages, by the start of the first one.
+    twins: HashMap<usize, Vec<Record>>,
+}
+
+impl Listing {
+    /// The message at `position`, from 0.
+    pub(super) fn get(&self, position: usize) -> Option<Found<'_>> {
+        let record = self.messages.get(position)?;
+        Some(Found {
+            listing: self,
+            record,
+        })
+    }
+
+    /// All messages.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Found<'_>> {
+        self.messages.iter().map(|record| Found {
+            listing: self,
+            record,
+        })
+    }
+
+    /// Leaves out the messages that may not be `kept`.
+    pub(super) fn retain(&mut self, mut is_kept: impl FnMut(&[u8]) -> bool) {
+        let text = &self.text;
+        self.messages.retain(|record| is_kept(base(text, record)));
+    }
+
+    /// Sets the sizes that the names do not tell to what `count` finds, and leaves out the messages
+    /// for which that is `None`; says whether there was one without a size.
+    ///
+    /// # Errors
+    /// The first one of `count`; the listing is of no use then.
+    pub(super) fn count_sizes<E>(
+        &mut self,
+        mut count: impl FnMut(Place<'_>) -> Result<Option<u64>, E>,
+    ) -> Result<bool, E> {
+        let is_unknown = |record: &Record| record.source == SizeSource::Content;
+        if !self.messages.iter().any(is_unknown) {
+            return Ok(false);
+        }
+        let mut messages = std::mem::take(&mut self.messages);
+        let mut failed = None;
+        messages.retain_mut(|record| {
+            if failed.is_some() || !is_unknown(record) {
+                return true;
+            }
+            match count(self.place(record)) {
+                Ok(octets) => {
+                    record.octets = octets.unwrap_or_default();
+                    octets.is_some()
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    true
+                }
+            }
+        });
+        self.messages = messages;
+        failed.map_or(Ok(true), Err)
+    }
+
+    /// The octets of memory that it takes.
+    pub(super) fn held_octets(&self) -> usize {
+        let of_records = |n_records: usize| n_records.saturating_mul(size_of::<Record>());
+        let n_twins = self.twins.values().map(Vec::capacity);
+        let of_twins = n_twins.map(|n_twins| of_records(n_twins).saturating_add(TWIN_OCTETS));
+        of_twins.fold(
+            self.text
+                .capacity()
+                .saturating_add(of_records(self.messages.capacity())),
+            usize::saturating_add,
+        )
+    }
+
+    /// Gives back the memory that was taken in advance.
+    fn shrink(&mut self) {
+        self.text.shrink_to_fit();
+        self.messages.shrink_to_fit();
+    }
+
+    fn place(&self, record: &Record) -> Place<'_> {
+        Place {
+            side: record.side,
+            file_name: OsStr::from_bytes(octets(&self.text, record.start, record.name_octets)),
+        }
+    }
+}
+
+/// What a message with twins takes in their table, about twice what an entry has.
+const TWIN_OCTETS: usize = 2 * size_of::<(usize, Vec<Record>)>();
+
+impl Summaries for Listing {
+    fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    fn octets(&self, position: usize) -> Option<u64> {
+        self.messages.get(position).map(|record| record.octets)
+    }
+
+    fn unique_id(&self, position: usize) -> Option<UniqueId<'_>> {
+        let record = self.messages.get(position)?;
+        name::unique_id(base(&self.text, record), record.unique_id_octets)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A message as the naive model has it: the names in the order in which they are tried.
+    type Model = Vec<(Side, String)>;
+
+    /// Sorts whole names, compares each with the one before.
+    fn naive_listing(names: &[(Side, String)]) -> Vec<Model> {
+        let base_of = |name: &String| name::base(name.as_bytes()).to_vec();
+        let mut names = names.to_vec();
+        names.sort_by_key(|(side, name)| {
+            let base = base_of(name);
+            (Said::by(&base).arrival_secs, base, *side, name.clone())
+        });
+        let mut messages: Vec<Model> = Vec::new();
+        for name in names {
+            match messages.last_mut() {
+                Some(last) if base_of(&last[0].1) == base_of(&name.1) => last.push(name),
+                _ => messages.push(vec![name]),
+            }
+        }
+        messages
+    }
+
+    fn listing(names: &[(Side, String)]) -> Listing {
+        let mut gathered = Names::default();
+        for (side, name) in names {
+            gathered.add(*side, name.as_ref());
+        }
+        gathered.sort()
+    }
+
+    fn model_of(found: Found<'_>) -> Model {
+        let owned = |place: Place<'_>| (place.side, place.file_name.to_str().unwrap().to_owned());
+        found.places().map(owned).collect()
+    }
+
+    /// Names that differ early, late, not at all, or in their flags only.
+    fn any_name() -> impl Strategy<Value = (Side, String)> {
+        let side = prop_oneof![Just(Side::New), Just(Side::Cur)];
+        let name = prop_oneof![
+            "[12]{1,2}[.]0123456789abcdef_0000000[0-9a-f][.]host,S=[12],W=[12](:2,S?)?",
+            "0?[1-3][.][a-c]{0,2}(,W=[0-9]{0,2})?(:2,[FS]{0,2})?",
+            "[a-b]{1,12}(:2,[FS]?)?",
+            "1[.]aaaaaaaaaaaaaaaaaaaa[ab]{0,9}",
+        ];
+        (side, name)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        #[test]
+        fn a_listing_equals_names_sorted_whole(
+            names in proptest::collection::vec(any_name(), 0..40)
+        ) {
+            let (listing, expect) = (listing(&names), naive_listing(&names));
+            let found: Vec<Model> = listing.iter().map(model_of).collect();
+            prop_assert_eq!(&found, &expect);
+            for (position, names) in expect.iter().enumerate() {
+                let found = listing.get(position).unwrap();
+                let base = name::base(names[0].1.as_bytes());
+                let said = Said::by(base);
+                prop_assert_eq!(found.base(), base);
+                prop_assert_eq!(&model_of(found), names);
+                prop_assert_eq!(found.place(), found.places().next().unwrap());
+                prop_assert_eq!(listing.octets(position), Some(said.sent_octets.unwrap_or(0)));
+                prop_assert_eq!(
+                    listing.unique_id(position),
+                    name::unique_id(base, said.unique_id_octets)
+                );
+            }
+            prop_assert_eq!(listing.len(), expect.len());
+            prop_assert!(listing.get(expect.len()).is_none());
+        }
+
+        #[test]
+        fn messages_left_out_leave_the_others_as_they_were(
+            names in proptest::collection::vec(any_name(), 0..40), left_out in "[0-9a-c]",
+        ) {
+            let is_kept = |base: &[u8]| !base.contains(&left_out.as_bytes()[0]);
+            let mut listing = listing(&names);
+            listing.retain(is_kept);
+            let mut expect = naive_listing(&names);
+            expect.retain(|names| is_kept(name::base(names[0].1.as_bytes())));
+            let found: Vec<Model> = listing.iter().map(model_of).collect();
+            prop_assert_eq!(&found, &expect);
+            // Sizes are counted only where no name tells them; one that is gone is left out.
+            let size = |name: &str| {
+                (!name.contains('b')).then_some(u64::try_from(name.len()).unwrap())
+            };
+            let unknown = |names: &Model| {
+                Said::by(name::base(names[0].1.as_bytes())).sent_octets.is_none()
+            };
+            let is_counted = listing
+                .count_sizes(|place| Ok::<_, ()>(size(place.file_name.to_str().unwrap())));
+            prop_assert_eq!(is_counted, Ok(expect.iter().any(unknown)));
+            expect.retain(|names| !unknown(names) || size(&names[0].1).is_some());
+            let found: Vec<Model> = listing.iter().map(model_of).collect();
+            prop_assert_eq!(&found, &expect);
+            for (position, names) in expect.iter().enumerate() {
+                if unknown(names) {
+                    prop_assert_eq!(listing.octets(position), size(&names[0].1));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_takes_its_name_and_24_octets() {
+        let names: Vec<(Side, String)> = (0..1_000)
+            .map(|number| {
+                let name = format!("1.0123456789abcdef_{number:08x}.localhost,S=1,W=1");
+                (Side::New, name)
+            })
+            .collect();
+        let text: usize = names.iter().map(|(_, name)| name.len()).sum();
+        assert_eq!(listing(&names).held_octets(), text + 24 * 1_000);
+    }
+
+    #[test]
+    fn a_size_that_cannot_be_counted_is_an_error() {
+        let mut listing = listing(&[(Side::New, "1.a".to_owned())]);
+        assert_eq!(listing.count_sizes(|_| Err("disk")), Err("disk"));
+    }
+}
