@@ -20,7 +20,7 @@
 //! - Every record names octets that are there, and a base and a unique-id that the name begins
 //!   with.
 
-use std::{collections::HashMap, ffi::OsStr, num::NonZeroU8, os::unix::ffi::OsStrExt as _};
+use std::{collections::BTreeMap, ffi::OsStr, num::NonZeroU8, os::unix::ffi::OsStrExt as _};
 
 use crate::mail::{Summaries, UniqueId};
 
@@ -130,7 +130,7 @@ impl Names {
         for of_one_second in records.chunk_by_mut(|(left, _), (right, _)| left == right) {
             sort_by_name(&text, of_one_second);
         }
-        let mut twins: HashMap<usize, Vec<Record>> = HashMap::new();
+        let mut twins: BTreeMap<usize, Vec<Record>> = BTreeMap::new();
         let mut previous: Option<(u64, Record)> = None;
         records.retain(|&(key, record)| {
             if let Some((previous_key, first)) = previous
@@ -221,8 +221,9 @@ pub(super) struct Listing {
     /// All names.
     text: Vec<u8>,
     messages: Vec<Record>,
-    /// Further names of messages, by the start of the first one.
-    twins: HashMap<usize, Vec<Record>>,
+    /// Further names of messages, by the start of the first one. Not hashed: for its first table a
+    /// thread asks the system for random numbers, and this one is nearly always empty.
+    twins: BTreeMap<usize, Vec<Record>>,
 }
 
 impl Listing {

@@ -11,7 +11,7 @@
 //!   kernel tells a failure to one caller only, and forgets the entries of all (I9).
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     io,
     path::{Path, PathBuf},
     sync::{
@@ -257,7 +257,7 @@ impl Shared {
     /// Makes the function that tells whether a message may be shown, by its base. To be asked about
     /// what was read from the disk before.
     pub(super) fn visibility(&self) -> impl Fn(&[u8]) -> bool + use<> {
-        let invisible: HashSet<u64> = self.state.lock().invisible.keys().copied().collect();
+        let invisible: BTreeSet<u64> = self.state.lock().invisible.keys().copied().collect();
         let nonce = self.nonce;
         move |base| {
             invisible.is_empty()
