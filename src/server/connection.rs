@@ -246,8 +246,13 @@ impl Connection {
 
     /// Waits for octets until `deadline` or the session's end; tells how many came.
     fn wait(&mut self, deadline: Option<Instant>) -> Result<usize, Interruption> {
+        // Kept as long as there is something to do: the pieces of a large message, or the replies
+        // to a group of commands, use them again and again.
         if self.input.unread().is_empty() && self.input.capacity() > limits::KEEP_OCTETS_MAX {
             self.input.release();
+        }
+        if self.output.is_empty() && self.output.capacity() > limits::KEEP_OCTETS_MAX {
+            self.output = Vec::new();
         }
         loop {
             let now = self.clock.now();
@@ -363,11 +368,7 @@ impl Connection {
             return Ok(());
         }
         let sent = self.write_all(&self.output);
-        if self.output.capacity() > limits::KEEP_OCTETS_MAX {
-            self.output = Vec::new();
-        } else {
-            self.output.clear();
-        }
+        self.output.clear();
         sent
     }
 
