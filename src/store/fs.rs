@@ -386,10 +386,16 @@ impl Fs for RealFs {
             }
             other => other?,
         };
-        if !file.metadata()?.is_file() {
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        Ok(Box::new(RealFile(file)))
+        // A file system that does not know the size of a file says 0.
+        let octets = Some(metadata.len()).filter(|octets| *octets > 0);
+        Ok(Box::new(Opened {
+            file: RealFile(file),
+            octets_left: octets.unwrap_or(u64::MAX),
+        }))
     }
 
     fn open_segment(&self, path: &Path) -> io::Result<Box<dyn Segment>> {
@@ -505,6 +511,34 @@ fn nanoseconds(seconds: i64, nanoseconds: i64) -> i128 {
     i128::from(seconds)
         .saturating_mul(1_000_000_000)
         .saturating_add(nanoseconds.into())
+}
+
+/// A file of the machine that was opened for reading, as long as it was then: so its end is known
+/// without another call.
+#[derive(Debug)]
+struct Opened {
+    file: RealFile,
+    octets_left: u64,
+}
+
+impl File for Opened {
+    fn append(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.file.append(octets)
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.octets_left == 0 {
+            return Ok(0);
+        }
+        let n_read = self.file.read(buffer)?;
+        let octets = u64::try_from(n_read).unwrap_or(u64::MAX);
+        self.octets_left = self.octets_left.saturating_sub(octets);
+        Ok(n_read)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync()
+    }
 }
 
 /// An open file of the machine.
