@@ -21,7 +21,9 @@ impl<'a> UniqueId<'a> {
     pub fn parse(text: impl Into<Cow<'a, str>>) -> Option<Self> {
         let text = text.into();
         let fits = (1..=Self::OCTETS_MAX).contains(&text.len());
-        (fits && text.bytes().all(|octet| octet.is_ascii_graphic())).then_some(Self(text))
+        // All octets, whatever the first ones are: so they are looked at many at a time.
+        let is_graphic = |so_far, octet: u8| so_far & octet.is_ascii_graphic();
+        (fits && text.bytes().fold(true, is_graphic)).then_some(Self(text))
     }
 
     /// The unique-id as it is sent.
