@@ -288,7 +288,8 @@ impl Ring {
     /// Allocates a step more than a batch that ends at `end` needs, in this segment or the next.
     fn keep_ahead(&mut self, end: u64) -> Result<(), Error> {
         let (step, segment_octets) = (SEGMENT_STEP_OCTETS, self.shape.segment_octets);
-        let wanted = end.saturating_add(step);
+        // In whole steps: each costs a commit of the file system.
+        let wanted = end.saturating_add(step).next_multiple_of(step);
         let (active, next) = (self.active, self.next_index());
         let places = [
             (active, wanted.min(segment_octets)),
