@@ -31,16 +31,13 @@ use std::{
     path::Path,
 };
 
-#[cfg(not(target_os = "linux"))]
-use rustix::fs::Dir;
-#[cfg(target_os = "linux")]
-use rustix::fs::RawDir;
 use rustix::{
-    fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_NOW},
+    fs::{
+        AtFlags, CWD, FileType, Mode, OFlags, RawDir, RenameFlags, Timespec, Timestamps, UTIME_NOW,
+    },
     io::Errno,
 };
 
-#[cfg(target_os = "linux")]
 use super::limits::DIRECTORY_OCTETS;
 
 /// What the store asks of a file system.
@@ -412,7 +409,6 @@ impl Fs for RealFs {
         Ok(entries)
     }
 
-    #[cfg(target_os = "linux")]
     fn visit_dir(&self, path: &Path, visit: &mut dyn FnMut(&OsStr, Kind)) -> io::Result<()> {
         let directory = Self::open_with(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let mut buffer = Vec::with_capacity(DIRECTORY_OCTETS);
@@ -425,17 +421,6 @@ impl Fs for RealFs {
                 Err(Errno::NOENT) => break,
                 Err(error) => return Err(error.into()),
             }
-        }
-        Ok(())
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn visit_dir(&self, path: &Path, visit: &mut dyn FnMut(&OsStr, Kind)) -> io::Result<()> {
-        let directory = Self::open_with(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-        let mut entries = Dir::read_from(&directory)?;
-        while let Some(found) = entries.read() {
-            let found = found?;
-            visit_entry(&directory, found.file_name(), found.file_type(), visit)?;
         }
         Ok(())
     }

@@ -39,7 +39,6 @@ pub(super) const FIND_ATTEMPTS_MAX: usize = 3;
 ///
 /// About 350 names of our own. More gains nothing that can be measured, and a maildrop of a few
 /// messages does not touch what it does not need.
-#[cfg(target_os = "linux")]
 pub(super) const DIRECTORY_OCTETS: usize = 32 * 1024;
 
 /// Memory of the remembered listings of all maildrops together, in octets.

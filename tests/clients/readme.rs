@@ -115,10 +115,13 @@ fn the_readme_shows_what_the_program_prints() {
 
 #[test]
 fn the_readme_lists_every_key_of_the_example_with_its_default() {
-    let mut table = "";
+    let mut table = String::new();
     for line in include_str!("../../config.example.toml").lines() {
-        if line == "[limits]" {
-            table = "limits.";
+        let header = line
+            .strip_prefix('[')
+            .and_then(|line| line.strip_suffix(']'));
+        if let Some(name) = header {
+            table = format!("{name}.");
         }
         let Some((key, default)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) else {
             continue;

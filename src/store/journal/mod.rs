@@ -39,6 +39,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
+    thread::{self, Thread},
     time::{Duration, Instant},
 };
 
@@ -96,6 +97,8 @@ struct Inner {
     /// With the leader while somebody leads.
     ring: Option<Ring>,
     filling: Filling,
+    /// Who waits for the batch that is being written.
+    waiting: Vec<Thread>,
     /// The memory of the last batch, to be filled again.
     spare: Vec<u8>,
     /// The last durable batch.
@@ -131,14 +134,13 @@ struct Filling {
     n_records: u32,
     n_to_apply: u32,
     fate: Arc<Fate>,
+    /// Who waits for it. The first of them leads it.
+    waiting: Vec<Thread>,
 }
 
 /// What becomes of a batch, for all who have a record in it.
 #[derive(Debug, Default)]
-struct Fate {
-    outcome: OnceLock<Result<u64, Error>>,
-    decided: Condvar,
-}
+struct Fate(OnceLock<Result<u64, Error>>);
 
 /// Whether the journal works.
 #[derive(Clone, Copy, Debug, Default)]
@@ -205,6 +207,7 @@ impl Filling {
             n_records: 0,
             n_to_apply: 0,
             fate: Arc::default(),
+            waiting: Vec::new(),
         }
     }
 
@@ -239,6 +242,7 @@ impl Journal {
             inner: Mutex::new(Inner {
                 ring: Some(ring),
                 filling: Filling::new(Vec::new()),
+                waiting: Vec::new(),
                 spare: Vec::new(),
                 durable: 0,
                 durable_with_records: 0,
@@ -302,7 +306,8 @@ impl Journal {
             && inner.filling.n_records > 0
         {
             if inner.ring.is_some() {
-                self.lead(&mut inner, helper);
+                self.lead(inner, helper);
+                inner = self.inner.lock();
             } else {
                 self.changed.wait(&mut inner);
             }
@@ -352,17 +357,22 @@ impl Journal {
     /// # Errors
     /// [`Error::Io`] or [`Error::Full`]: the record is not to be counted on, and not to be applied.
     pub(super) fn wait(&self, ticket: &Ticket, helper: &dyn Helper) -> Result<u64, Error> {
-        let fate = &ticket.0;
-        let mut inner = self.inner.lock();
+        let Ticket(fate) = ticket;
         loop {
-            if let Some(outcome) = fate.outcome.get() {
-                drop(inner);
+            let mut inner = self.inner.lock();
+            if let Some(outcome) = fate.0.get() {
                 return outcome.clone();
             }
             if inner.ring.is_some() {
-                self.lead(&mut inner, helper);
+                self.lead(inner, helper);
             } else {
-                fate.decided.wait(&mut inner);
+                inner.register(fate);
+                drop(inner);
+                thread::park();
+            }
+            // Who is woken because all is decided needs no turn at the lock.
+            if let Some(outcome) = fate.0.get() {
+                return outcome.clone();
             }
         }
     }
@@ -376,66 +386,55 @@ impl Journal {
         self.wait(&Ticket(fate), helper).map(drop)
     }
 
-    /// Writes the batch that is being filled, with the lock given back meanwhile.
-    fn lead(&self, inner: &mut MutexGuard<'_, Inner>, helper: &dyn Helper) {
+    /// Writes the batch that is being filled, and tells those who wait for it.
+    fn lead(&self, mut inner: MutexGuard<'_, Inner>, helper: &dyn Helper) {
         let Some(mut ring) = inner.ring.take() else {
             return;
         };
-        self.gather(inner);
+        self.gather(&mut inner);
         let octets = inner.filling.octets.len();
         if !ring.has_room(octets, inner.checkpointed) {
             // Records may still come in meanwhile.
-            MutexGuard::unlocked(inner, || helper.make_room());
+            MutexGuard::unlocked(&mut inner, || helper.make_room());
         }
-        let spare = std::mem::take(&mut inner.spare);
-        let mut batch = std::mem::replace(&mut inner.filling, Filling::new(spare));
+        let mut batch = inner.take_batch();
         let checkpointed = inner.checkpointed;
+        drop(inner);
         let begin = self.clock.now();
-        let written = MutexGuard::unlocked(inner, || {
-            // A fault of the program must not leave all others waiting for this leader (SEC-17).
+        // A fault of the program must not leave all others waiting for this leader (SEC-17).
+        let written = catch_unwind(AssertUnwindSafe(|| {
             let load = Load {
                 n_records: batch.n_records,
                 n_messages: batch.n_to_apply,
             };
-            let write = || ring.write(&mut batch.octets, load, checkpointed);
-            catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|_panic| {
-                ring.retire();
-                Err(self.error("a fault of the program"))
-            })
+            ring.write(&mut batch.octets, load, checkpointed)
+        }));
+        let written = written.unwrap_or_else(|_panic| {
+            ring.retire();
+            Err(self.error("a fault of the program"))
         });
-        let had_failed = inner.health.n_failures > 0;
         let now = self.clock.now();
-        let mut wake = None;
-        let outcome = match &written {
-            Ok(written) => {
-                let took = now.saturating_duration_since(begin);
-                wake = inner.note(*written, &batch, took, now);
-                inner.settled = ring.settled();
-                Ok(written.number)
-            }
-            Err(error) => {
-                // A full disk is no fault of the journal, and it is over when there is room.
-                if !matches!(error, Error::Full { .. }) {
-                    inner.health.fail(now);
-                }
-                Err(error.clone())
-            }
-        };
+        let mut inner = self.inner.lock();
+        let had_failed = inner.health.n_failures > 0;
+        let wake = inner.note(&written, &batch, now.saturating_duration_since(begin), now);
         let is_out_of_order = inner.health.is_out_of_order();
+        inner.settled = ring.settled();
         inner.ring = Some(ring);
         inner.spare = batch.octets;
-        let decided = batch.fate.outcome.set(outcome);
+        let outcome = written.as_ref().map(|written| written.number);
+        let decided = batch.fate.0.set(outcome.map_err(Error::clone));
         debug_assert!(decided.is_ok(), "one leader decides about a batch");
-        batch.fate.decided.notify_all();
-        // One of those who wait for the next batch is to lead it.
-        inner.filling.fate.decided.notify_one();
+        let waiting = std::mem::take(&mut inner.waiting);
+        let next_leader = inner.filling.waiting.first().cloned();
+        drop(inner);
+        // The next leader first: until it is at work the disk is idle.
+        next_leader.iter().chain(&waiting).for_each(Thread::unpark);
         self.changed.notify_all();
         if let Some(why) = wake {
-            MutexGuard::unlocked(inner, || helper.wake(why));
+            helper.wake(why);
         }
         if written.is_err() || had_failed {
-            let failure = written.as_ref().err();
-            MutexGuard::unlocked(inner, || helper.journal_changed(failure, is_out_of_order));
+            helper.journal_changed(written.as_ref().err(), is_out_of_order);
         }
     }
 
@@ -514,14 +513,42 @@ impl Journal {
 }
 
 impl Inner {
-    /// Notes that a batch is durable; gives what there is to be checkpointed now.
+    /// Takes the batch that is being filled, and lets another one be filled.
+    fn take_batch(&mut self) -> Filling {
+        let next = Filling::new(std::mem::take(&mut self.spare));
+        let mut batch = std::mem::replace(&mut self.filling, next);
+        self.waiting = std::mem::take(&mut batch.waiting);
+        batch
+    }
+
+    /// Lets the current thread be woken when the batch of `fate` is decided, or is to be led.
+    fn register(&mut self, fate: &Arc<Fate>) {
+        let is_filling = Arc::ptr_eq(fate, &self.filling.fate);
+        let waiting = if is_filling {
+            &mut self.filling.waiting
+        } else {
+            &mut self.waiting
+        };
+        waiting.push(thread::current());
+    }
+
+    /// Notes what became of a batch; gives what there is to be checkpointed now.
     fn note(
         &mut self,
-        written: Written,
+        written: &Result<Written, Error>,
         batch: &Filling,
         took: Duration,
         now: Instant,
     ) -> Option<Wake> {
+        let written = match written {
+            Ok(written) => written,
+            // A full disk is no fault of the journal, and it is over when there is room.
+            Err(Error::Full { .. }) => return None,
+            Err(_) => {
+                self.health.fail(now);
+                return None;
+            }
+        };
         let is_first_use = self.durable_with_records <= self.checkpointed;
         self.durable = written.number;
         self.health = Health::default();
