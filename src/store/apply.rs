@@ -28,6 +28,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::mail::MailboxName;
 
 use super::{
+    delivery::Held,
     error::Error,
     event::Event,
     fs::File,
@@ -44,7 +45,7 @@ pub(super) struct Letter {
     pub(super) file_name: String,
     /// Without repetition.
     pub(super) mailboxes: Vec<MailboxName>,
-    pub(super) content: Vec<u8>,
+    pub(super) content: Held,
     /// How many of the mailboxes have it.
     pub(super) n_applied: usize,
 }
@@ -152,7 +153,11 @@ impl Shared {
                     result = Err(error);
                     left.push((number, letter));
                 }
-                Err(_panic) => left.push((number, letter)),
+                Err(_panic) => {
+                    let error = io::Error::other("a fault of the program");
+                    result = Err(Error::io("deliver into", &self.root)(error));
+                    left.push((number, letter));
+                }
             }
         }
         self.kept.give_back(left);
@@ -167,7 +172,7 @@ impl Shared {
 
     fn apply(&self, letter: &mut Letter) -> Result<(), Error> {
         let spool_path = self.spool.join(letter.serial.render());
-        drop(self.spool(&spool_path, &letter.content)?);
+        drop(self.spool(&spool_path, letter.content.octets())?);
         let mut made = Made::default();
         let mark = self.sync_mark();
         let mut is_spooled = true;

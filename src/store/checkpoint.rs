@@ -22,6 +22,7 @@
 //! taken until the journal is full.
 
 use std::{
+    io,
     sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
@@ -54,7 +55,8 @@ pub(super) struct Checkpoints {
 struct Turn {
     /// How often syncs of directories had failed when nothing was in doubt.
     trusted: SyncMark,
-    is_in_doubt: bool,
+    /// The last batch that may be affected by a sync that failed.
+    doubtful: Option<u64>,
     has_failed: bool,
 }
 
@@ -83,7 +85,7 @@ impl Checkpoints {
     pub(super) fn new(volume: Box<dyn Volume>, trusted: SyncMark) -> Self {
         let turn = Turn {
             trusted,
-            is_in_doubt: false,
+            doubtful: None,
             has_failed: false,
         };
         Self {
@@ -99,7 +101,8 @@ impl Checkpoints {
     pub(super) fn sync(&self, shared: &Shared) -> Result<(), Error> {
         self.volume
             .sync()
-            .and_then(|()| shared.fs.confirm(&shared.lock_path))
+            .and_then(|()| shared.fs.confirm(&shared.own))
+            .inspect_err(|_| shared.count_failed_sync())
             .map_err(Error::io("make durable", &shared.root))
     }
 
@@ -164,21 +167,29 @@ impl Shared {
                 return Ok(());
             }
             let mark = self.sync_mark();
-            if turn.is_in_doubt || turn.trusted != mark {
-                turn.is_in_doubt = true;
-                self.write_anew(journal)?;
-                turn.is_in_doubt = false;
+            if turn.trusted != mark {
+                // Batches that come later are applied after the failure.
+                turn.doubtful = Some(progress.durable);
                 turn.trusted = mark;
+            }
+            if let Some(doubtful) = turn.doubtful {
+                if progress.applied < doubtful {
+                    // What is being applied may be affected and cannot be written anew yet.
+                    let reason = "a sync has failed, and messages are still on their way";
+                    let error = io::Error::other(reason);
+                    return Err(Error::io("make durable", &self.root)(error));
+                }
+                self.write_anew(journal)?;
             }
             result = self
                 .checkpoints
                 .sync(self)
                 .and_then(|()| self.check_syncs(mark));
             if result.is_ok() {
+                turn.doubtful = None;
                 journal.checkpointed(progress.applied);
                 return Ok(());
             }
-            turn.is_in_doubt = true;
         }
         result
     }
@@ -203,10 +214,14 @@ impl Shared {
     pub(super) fn checkpoint_when_idle(&self) -> Result<(), Error> {
         self.retry_kept()?;
         self.checkpoint()?;
-        match &self.journal {
-            Some(journal) if journal.would_be_replayed() => journal.write_floor(self),
-            Some(_) | None => Ok(()),
+        let Some(journal) = &self.journal else {
+            return Ok(());
+        };
+        let progress = journal.progress();
+        if progress.checkpointed > progress.settled {
+            journal.write_floor(self)?;
         }
+        Ok(())
     }
 
     /// Ends the journal: all of it is in the Maildirs, durably, and nothing more comes.
@@ -220,16 +235,12 @@ impl Shared {
         journal.close();
         self.retry_kept()?;
         self.checkpoint()?;
-        if journal.progress().is_due {
-            // A session is still applying its message, and the next start will do it too.
-            return Ok(());
-        }
         journal.end()
     }
 }
 
 impl Helper for Shared {
-    fn make_room(&self) {
+    fn make_room(&self, needed: u64) {
         let Some(journal) = &self.journal else { return };
         let begin = self.clock.now();
         // What is kept keeps a segment from being used again; who began it was told.
@@ -237,7 +248,7 @@ impl Helper for Shared {
         loop {
             let before = journal.progress();
             // Who needs the room is told when there is none.
-            if self.checkpoint().is_err() || journal.progress().checkpointed > before.checkpointed {
+            if self.checkpoint().is_err() || journal.progress().checkpointed >= needed {
                 return;
             }
             let waited = self.clock.now().saturating_duration_since(begin);
@@ -287,15 +298,21 @@ fn run(shared: &Shared) {
             // A failure is told to the observer, and what it leaves is still due.
             MutexGuard::unlocked(&mut wanted, || shared.checkpoint()).unwrap_or_default();
         } else if wanted.is_in_use {
-            match MutexGuard::unlocked(&mut wanted, || shared.until_idle()) {
-                None => wanted.is_in_use = false,
-                Some(Duration::ZERO) => {
-                    let done = MutexGuard::unlocked(&mut wanted, || shared.checkpoint_when_idle());
-                    if done.is_err() && !wanted.is_end {
-                        checkpoints.is_wanted.wait_for(&mut wanted, CHECKPOINT_IDLE);
-                    }
+            // Before it is looked: what comes then sets it again.
+            wanted.is_in_use = false;
+            let left = MutexGuard::unlocked(&mut wanted, || {
+                let is_idle = shared.until_idle() == Some(Duration::ZERO);
+                if is_idle {
+                    // A failure is told to the observer.
+                    shared.checkpoint_when_idle().unwrap_or_default();
                 }
-                Some(left) => {
+                let left = shared.until_idle();
+                // What is still due then is tried again after a while.
+                left.map(|left| if is_idle { CHECKPOINT_IDLE } else { left })
+            });
+            if let Some(left) = left {
+                wanted.is_in_use = true;
+                if !wanted.is_end && !wanted.is_segment_full {
                     checkpoints.is_wanted.wait_for(&mut wanted, left);
                 }
             }

@@ -50,7 +50,10 @@ use std::{
     collections::HashSet,
     io,
     path::PathBuf,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use crate::mail::MailboxName;
@@ -60,7 +63,7 @@ use super::{
     error::Error,
     fs::File,
     journal::{self, Apply, Journal, Ticket},
-    limits::{FREE_OCTETS_RESERVE, HELD_OCTETS_MAX, JOURNALED_OCTETS_MAX},
+    limits::{BEGIN_SYNC_OCTETS, FREE_OCTETS_RESERVE, HELD_OCTETS_MAX, JOURNALED_OCTETS_MAX},
     mailboxes::{Made, Target},
     maildir::{SentSize, Side},
     name::{OwnName, Serial},
@@ -80,14 +83,78 @@ pub struct Delivery {
 /// Where the content is.
 #[derive(Debug)]
 enum Content {
-    /// In memory, and counted there.
-    Held(Vec<u8>),
+    /// In memory.
+    Held(Held),
     /// In a file in the spool.
-    Spooled(Box<dyn File>),
+    Spooled(Spool),
     /// In no state to be delivered: a write has failed.
     Lost,
     /// With the mailboxes or the journal.
     Committed,
+}
+
+/// Content in memory, counted against what all may hold together as long as it lives.
+#[derive(Debug)]
+pub(super) struct Held {
+    octets: Vec<u8>,
+    held_octets: Arc<AtomicU64>,
+}
+
+impl Held {
+    fn new(held_octets: &Arc<AtomicU64>) -> Self {
+        Self {
+            octets: Vec::new(),
+            held_octets: Arc::clone(held_octets),
+        }
+    }
+
+    /// Adds `octets` if that is not too much, alone or together.
+    fn take(&mut self, octets: &[u8]) -> bool {
+        let added = u64::try_from(octets.len()).unwrap_or(u64::MAX);
+        if self.octets.len().saturating_add(octets.len()) > JOURNALED_OCTETS_MAX {
+            return false;
+        }
+        let before = self.held_octets.fetch_add(added, Ordering::Relaxed);
+        if before.saturating_add(added) > HELD_OCTETS_MAX {
+            self.held_octets.fetch_sub(added, Ordering::Relaxed);
+            return false;
+        }
+        self.octets.extend_from_slice(octets);
+        true
+    }
+
+    pub(super) fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let octets = u64::try_from(self.octets.len()).unwrap_or(u64::MAX);
+        self.held_octets.fetch_sub(octets, Ordering::Relaxed);
+    }
+}
+
+/// A file that grows in the spool.
+#[derive(Debug)]
+struct Spool {
+    file: Box<dyn File>,
+    octets: u64,
+    /// Up to here the system has been asked to write it.
+    begun: u64,
+}
+
+impl Spool {
+    fn append(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.file.append(octets)?;
+        let added = u64::try_from(octets.len()).unwrap_or(u64::MAX);
+        self.octets = self.octets.saturating_add(added);
+        if self.octets.saturating_sub(self.begun) >= BEGIN_SYNC_OCTETS {
+            self.file.begin_sync(self.begun);
+            self.begun = self.octets;
+        }
+        Ok(())
+    }
 }
 
 /// A message in the journal whose batch is not yet durable.
@@ -129,7 +196,7 @@ impl Delivery {
             shared: Arc::clone(shared),
             serial,
             name: serial.render(),
-            content: Content::Held(Vec::new()),
+            content: Content::Held(Held::new(&shared.held_octets)),
             size: SentSize::default(),
         })
     }
@@ -149,27 +216,29 @@ impl Delivery {
         // Lost until all of it went well: after a failed write nobody knows what is in the file.
         self.content = match std::mem::replace(&mut self.content, Content::Lost) {
             Content::Held(mut held) => {
-                let length = held.len().saturating_add(octets.len());
-                if length <= JOURNALED_OCTETS_MAX && self.shared.hold(octets.len()) {
-                    held.extend_from_slice(octets);
+                if held.take(octets) {
                     Content::Held(held)
                 } else {
-                    let spooled = self.spool(&held).and_then(|mut file| {
-                        let appended = file.append(octets);
+                    let spooled = self.spool(held.octets()).and_then(|file| {
+                        let mut spool = Spool {
+                            file,
+                            octets: self.size.stored_octets(),
+                            begun: 0,
+                        };
+                        let appended = spool.append(octets);
                         appended.map_err(Error::io("write", self.spool_path()))?;
-                        Ok(file)
+                        Ok(spool)
                     });
-                    self.shared.release(held.len());
                     Content::Spooled(spooled.inspect_err(|_| self.unspool())?)
                 }
             }
-            Content::Spooled(mut file) => {
-                let appended = file.append(octets);
+            Content::Spooled(mut spool) => {
+                let appended = spool.append(octets);
                 if let Err(error) = appended {
                     self.unspool();
                     return Err(Error::io("write", self.spool_path())(error));
                 }
-                Content::Spooled(file)
+                Content::Spooled(spool)
             }
             Content::Lost | Content::Committed => return Err(self.given_up()),
         };
@@ -211,14 +280,11 @@ impl Delivery {
             };
         }
         let mut file = match std::mem::replace(&mut self.content, Content::Committed) {
-            Content::Held(held) => {
-                self.shared.release(held.len());
-                match self.submit(&targets, held)? {
-                    Ok(submitted) => return Ok(Commit::Submitted(Box::new(submitted))),
-                    Err(held) => self.spool(&held).inspect_err(|_| self.unspool())?,
-                }
-            }
-            Content::Spooled(file) => file,
+            Content::Held(held) => match self.submit(&targets, held)? {
+                Ok(submitted) => return Ok(Commit::Submitted(Box::new(submitted))),
+                Err(held) => self.spool(held.octets()).inspect_err(|_| self.unspool())?,
+            },
+            Content::Spooled(spool) => spool.file,
             Content::Lost | Content::Committed => return Err(self.given_up()),
         };
         let published = self.sync(&mut *file).and_then(|()| self.publish(&targets));
@@ -231,8 +297,8 @@ impl Delivery {
     fn submit(
         &self,
         targets: &[Target<'_>],
-        content: Vec<u8>,
-    ) -> Result<Result<Submitted, Vec<u8>>, Error> {
+        content: Held,
+    ) -> Result<Result<Submitted, Held>, Error> {
         let Some(journal) = &self.shared.journal else {
             return Ok(Err(content));
         };
@@ -247,9 +313,13 @@ impl Delivery {
             content,
             n_applied: 0,
         };
-        let octets =
-            journal::delivery_octets(&letter.file_name, &letter.mailboxes, letter.content.len());
-        if octets > journal.record_octets_max() {
+        let octets = journal::delivery_octets(
+            &letter.file_name,
+            &letter.mailboxes,
+            letter.content.octets().len(),
+        );
+        let is_countable = u16::try_from(letter.mailboxes.len()).is_ok();
+        if octets > journal.record_octets_max() || !is_countable {
             return Ok(Err(letter.content));
         }
         let mut made = Made::default();
@@ -382,9 +452,8 @@ impl Delivery {
 impl Drop for Delivery {
     fn drop(&mut self) {
         match std::mem::replace(&mut self.content, Content::Lost) {
-            Content::Held(held) => self.shared.release(held.len()),
             Content::Spooled(_) => self.unspool(),
-            Content::Lost | Content::Committed => {}
+            Content::Held(_) | Content::Lost | Content::Committed => {}
         }
     }
 }
@@ -436,27 +505,15 @@ impl Shared {
         Ok(())
     }
 
-    /// Counts content that is held in memory; false when there is no room for it.
-    fn hold(&self, octets: usize) -> bool {
-        let octets = u64::try_from(octets).unwrap_or(u64::MAX);
-        let before = self.held_octets.fetch_add(octets, Ordering::Relaxed);
-        let fits = before.saturating_add(octets) <= HELD_OCTETS_MAX;
-        if !fits {
-            self.held_octets.fetch_sub(octets, Ordering::Relaxed);
-        }
-        fits
-    }
-
-    /// Counts content that is no longer held.
-    fn release(&self, octets: usize) {
-        let octets = u64::try_from(octets).unwrap_or(u64::MAX);
-        self.held_octets.fetch_sub(octets, Ordering::Relaxed);
-    }
-
     /// Puts a letter of `octets` into the journal.
     fn submit(&self, journal: &Journal, letter: &Letter, octets: usize) -> Result<Ticket, Error> {
         let push = |batch: &mut Vec<u8>| {
-            journal::push_delivery(batch, &letter.file_name, &letter.mailboxes, &letter.content);
+            journal::push_delivery(
+                batch,
+                &letter.file_name,
+                &letter.mailboxes,
+                letter.content.octets(),
+            );
         };
         journal.submit(octets, Apply::Later, push, self)
     }

@@ -33,7 +33,8 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, CWD, FileType, Mode, OFlags, RawDir, RenameFlags, Timespec, Timestamps, UTIME_NOW,
+        Advice, AtFlags, CWD, FileType, Mode, OFlags, RawDir, RenameFlags, Timespec, Timestamps,
+        UTIME_NOW,
     },
     io::Errno,
 };
@@ -169,6 +170,10 @@ pub trait File: Debug + Send + Sync {
     /// # Errors
     /// Whatever write says; any part of `octets` may then be in the file.
     fn append(&mut self, octets: &[u8]) -> io::Result<()>;
+
+    /// Lets the system begin to write what was appended from octet `start` on, so that a sync finds
+    /// less to do (fadvise). Only an advice: it may do nothing, and it cannot fail.
+    fn begin_sync(&mut self, _start: u64) {}
 
     /// Reads the next octets into `buffer`; 0 at the end.
     ///
@@ -533,6 +538,12 @@ struct RealFile(fs::File);
 impl File for RealFile {
     fn append(&mut self, octets: &[u8]) -> io::Result<()> {
         self.0.write_all(octets)
+    }
+
+    fn begin_sync(&mut self, start: u64) {
+        // What is not needed any more is written at once, and dropped only if it is written
+        // already: not what was appended a moment ago.
+        rustix::fs::fadvise(&self.0, start, None, Advice::DontNeed).unwrap_or_default();
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

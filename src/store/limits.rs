@@ -143,3 +143,9 @@ pub(super) const GATHER_SHARE: u32 = 4;
 
 /// How long a leader waits for others at most, however slow the disk is.
 pub(super) const GATHER_MAX: Duration = Duration::from_millis(5);
+
+/// Octets of a large message after which the system is asked to begin writing them.
+///
+/// While a message comes in the disk has nothing to do; what it writes meanwhile need not be waited
+/// for at the end. Smaller pieces would be many calls, larger ones would leave more to the end.
+pub(super) const BEGIN_SYNC_OCTETS: u64 = 1024 * 1024;

@@ -236,14 +236,14 @@ impl MessageStore {
             journal: None,
             checkpoints: Checkpoints::new(volume, SyncMark::default()),
             kept: Kept::default(),
-            held_octets: AtomicU64::new(0),
+            held_octets: Arc::default(),
             syncs: true,
             room_timeout: patience.room,
             observer,
-            lock_path: own.join(LOCK_NAME),
+            own,
             lock: Mutex::new(lock),
         };
-        let directory = own.join("journal");
+        let directory = shared.own.join("journal");
         shared.recover(&directory)?;
         match durability {
             Durability::Journal {

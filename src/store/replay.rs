@@ -74,7 +74,13 @@ impl Shared {
     /// See the module. Do not start.
     pub(super) fn recover(&self, directory: &Path) -> Result<(), Error> {
         let Some(journaled) = Journaled::read(&*self.fs, directory)? else {
-            return Ok(());
+            // That it has ended need not be on disk yet.
+            let is_there = self.fs.metadata(directory).is_ok();
+            return if is_there {
+                self.sync_directory(directory)
+            } else {
+                Ok(())
+            };
         };
         let begin = self.clock.now();
         let mark = self.sync_mark();
@@ -323,17 +329,17 @@ impl Replay<'_> {
         let mut found: HashMap<Serial, Vec<PathBuf>> = HashMap::new();
         for side in [Side::New, Side::Cur] {
             let directory = target.maildir.side(side);
-            let entries = match self.shared.fs.read_dir(&directory) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                other => other.map_err(Error::io("read", &directory))?,
-            };
-            for entry in entries {
-                let base = name::base(entry.name.as_encoded_bytes());
+            let visited = self.shared.fs.visit_dir(&directory, &mut |file_name, _| {
+                let base = name::base(file_name.as_encoded_bytes());
                 let serial = OwnName::parse(base).map(|name| name.serial);
                 if let Some(serial) = serial.filter(|serial| serial.nonce == nonce) {
-                    let path = directory.join(&entry.name);
+                    let path = directory.join(file_name);
                     found.entry(serial).or_default().push(path);
                 }
+            });
+            match visited {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(Error::io("read", &directory))?,
             }
         }
         Ok(found)

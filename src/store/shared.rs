@@ -26,6 +26,7 @@ use parking_lot::Mutex;
 use crate::{clock::Clock, mail::MailboxName};
 
 use super::{
+    LOCK_NAME,
     apply::Kept,
     checkpoint::Checkpoints,
     error::Error,
@@ -36,7 +37,7 @@ use super::{
     limits::KNOWN_MAILBOXES_MAX,
     maildir::Maildir,
     name::{OwnName, Serial},
-    settle,
+    prepare, settle,
 };
 
 /// The inside of a [`MessageStore`](super::MessageStore), its deliveries and its maildrops.
@@ -57,14 +58,14 @@ pub(super) struct Shared {
     /// Messages that are durable and could not be applied.
     pub(super) kept: Kept,
     /// Octets of content that deliveries hold in memory.
-    pub(super) held_octets: AtomicU64,
+    pub(super) held_octets: Arc<AtomicU64>,
     /// Whether anything is synced at all.
     pub(super) syncs: bool,
     /// How long a full journal waits for those who are applying what is in it.
     pub(super) room_timeout: Duration,
     pub(super) observer: Observer,
-    /// The file of the lock, whose times nobody minds.
-    pub(super) lock_path: PathBuf,
+    /// The directory that is the store's own. Nobody minds its times.
+    pub(super) own: PathBuf,
     /// Keeps other daemons out as long as anything of this store is alive (I11).
     pub(super) lock: Mutex<Box<dyn File>>,
 }
@@ -157,7 +158,14 @@ impl Shared {
     /// As at the start of the daemon. [`Error::StoreInUse`] may also mean that another delivery is
     /// at it in this moment.
     pub(super) fn settle_anew(&self) -> Result<(), Error> {
-        let (_, lock) = settle(&*self.fs, &self.root)?;
+        let is_locked = self.fs.metadata(&self.own.join(LOCK_NAME)).is_ok();
+        if is_locked {
+            // Ours still; only the rest is missing.
+            return prepare(&*self.fs, &self.spool, &self.own)
+                .inspect_err(|_| self.count_failed_sync());
+        }
+        let settled = settle(&*self.fs, &self.root).inspect_err(|_| self.count_failed_sync());
+        let (_, lock) = settled?;
         // What was known to be durable is gone with the directories.
         self.state.lock().known_mailboxes.clear();
         let former = std::mem::replace(&mut *self.lock.lock(), lock);
@@ -194,15 +202,20 @@ impl Shared {
             return Ok(());
         }
         let synced = self.fs.sync_dir(path);
-        let synced = synced.and_then(|()| self.fs.confirm(&self.lock_path));
+        let synced = synced.and_then(|()| self.fs.confirm(&self.own));
         synced.map_err(|error| {
             // A directory that does not exist has no entries to lose.
             if error.kind() != io::ErrorKind::NotFound {
-                let mut state = self.state.lock();
-                state.n_failed_syncs = state.n_failed_syncs.wrapping_add(1);
+                self.count_failed_sync();
             }
             Error::io("make durable", path)(error)
         })
+    }
+
+    /// Notes that a sync has failed whose effects others may rest on.
+    pub(super) fn count_failed_sync(&self) {
+        let mut state = self.state.lock();
+        state.n_failed_syncs = state.n_failed_syncs.wrapping_add(1);
     }
 
     /// How matters stand before the first entry is made.

@@ -54,6 +54,12 @@ pub(super) fn remove(fs: &dyn Fs, directory: &Path) -> Result<(), Error> {
         .map_err(Error::io("make durable", directory))
 }
 
+/// Whether somebody has removed it.
+pub(super) fn is_gone(fs: &dyn Fs, directory: &Path) -> bool {
+    let found = fs.metadata(&directory.join(NAME));
+    found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 /// The id to be replayed; `None` when there is none.
 ///
 /// # Errors

@@ -162,6 +162,10 @@ pub(super) struct Progress {
     pub(super) applied: u64,
     /// All batches up to this one are checkpointed.
     pub(super) checkpointed: u64,
+    /// The same, as the journal says of itself.
+    pub(super) settled: u64,
+    /// The last durable batch.
+    pub(super) durable: u64,
     /// Whether batches with records were written since.
     pub(super) is_due: bool,
     /// When the last batch was written.
@@ -188,8 +192,8 @@ pub(super) enum Wake {
 
 /// What the one who leads needs others for.
 pub(super) trait Helper {
-    /// Brings on a checkpoint of all that is applied, so that segments get free.
-    fn make_room(&self);
+    /// Brings on a checkpoint of all batches up to `needed`, so that a segment gets free.
+    fn make_room(&self, needed: u64);
 
     /// Sees to it that what was written is checkpointed in time.
     fn wake(&self, why: Wake);
@@ -393,9 +397,10 @@ impl Journal {
         };
         self.gather(&mut inner);
         let octets = inner.filling.octets.len();
-        if !ring.has_room(octets, inner.checkpointed) {
-            // Records may still come in meanwhile.
-            MutexGuard::unlocked(&mut inner, || helper.make_room());
+        if let Some(needed) = ring.needs(octets, inner.filling.n_records, inner.checkpointed) {
+            // Records may still come in meanwhile. If it fails there is no room, and all are told.
+            let make_room = AssertUnwindSafe(|| helper.make_room(needed));
+            MutexGuard::unlocked(&mut inner, || catch_unwind(make_room)).unwrap_or_default();
         }
         let mut batch = inner.take_batch();
         let checkpointed = inner.checkpointed;
@@ -452,6 +457,8 @@ impl Journal {
         Progress {
             applied: inner.applied(),
             checkpointed: inner.checkpointed,
+            settled: inner.settled,
+            durable: inner.durable,
             is_due: inner.durable_with_records > inner.checkpointed,
             last_commit: inner.last_commit,
         }
@@ -486,16 +493,30 @@ impl Journal {
         }
     }
 
-    /// Ends the journal after [`close`](Self::close), when all of it is checkpointed.
+    /// Ends the journal after [`close`](Self::close), if all of it is checkpointed; else it is
+    /// replayed at the next start.
     ///
     /// # Errors
-    /// [`Error::Io`]: it is replayed at the next start, which does no harm.
+    /// [`Error::Io`]: it is replayed then, too, which does no harm.
     pub(super) fn end(&self) -> Result<(), Error> {
+        let mut inner = self.inner.lock();
+        // Somebody who came before the close may just have written a batch.
+        if inner.durable_with_records > inner.checkpointed {
+            return Ok(());
+        }
+        let Some(mut ring) = inner.ring.take() else {
+            return Ok(());
+        };
         // The lock is not held while the file is removed (L1).
-        let ring = self.inner.lock().ring.take();
-        let Some(mut ring) = ring else { return Ok(()) };
+        drop(inner);
         let ended = ring.end();
-        self.inner.lock().ring = Some(ring);
+        let mut inner = self.inner.lock();
+        inner.settled = inner.durable;
+        inner.ring = Some(ring);
+        let next_leader = inner.filling.waiting.first().cloned();
+        drop(inner);
+        next_leader.iter().for_each(Thread::unpark);
+        self.changed.notify_all();
         ended
     }
 

@@ -120,6 +120,11 @@ impl Journaled {
             };
             let octets = read_batch(&**segment, batch.offset, &batch.header)
                 .map_err(Error::io("read", path))?;
+            // While the store serves, a segment may have been used again since it was scanned.
+            if !batch.header.fits(&octets) {
+                let error = io::Error::other("it was overwritten meanwhile");
+                return Err(Error::io("read", path)(error));
+            }
             for record in records(octets.get(HEADER_OCTETS..).unwrap_or_default()) {
                 use_record(record)?;
             }

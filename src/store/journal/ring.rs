@@ -14,7 +14,7 @@
 //! ahead of the batches, so that a batch finds its blocks allocated and needs no more than its own
 //! octets synced. A segment that was filled once has its full size ever after. Messages leave a
 //! piece free behind them, be it in the next segment: on a full disk what is removed can still be
-//! noted there, and that is what makes room.
+//! noted there, as long as no message is in the same batch, and that is what makes room.
 //!
 //! The journal begins with its first batch: an id is drawn and made durable (`id_file.rs`).
 //!
@@ -133,9 +133,18 @@ impl Ring {
         self.settled
     }
 
-    /// Whether a batch of `octets` has a place once what is `checkpointed` may be overwritten.
-    pub(super) fn has_room(&self, octets: usize, checkpointed: u64) -> bool {
-        self.fits(octets) || self.last_in_next() <= checkpointed
+    /// Up to which batch all has to be checkpointed before a batch of `octets` has a place; `None`
+    /// when it has one with what is `checkpointed`.
+    pub(super) fn needs(&self, octets: usize, n_records: u32, checkpointed: u64) -> Option<u64> {
+        let last = self.last_in_next();
+        let fits = self.fits_with(octets, n_records) || last <= checkpointed;
+        (!fits).then_some(last)
+    }
+
+    /// Whether the active segment takes a batch of `octets`: one without records may use the last
+    /// block.
+    fn fits_with(&self, octets: usize, n_records: u32) -> bool {
+        self.fits(octets) || (n_records == 0 && self.fits_at_all(octets))
     }
 
     /// Whether the active segment takes a batch of `octets`.
@@ -188,11 +197,19 @@ impl Ring {
         if self.id.is_none() {
             self.begin()?;
         }
-        // A batch without records may use the last block.
-        let fits = self.fits(batch.len()) || (load.n_records == 0 && self.fits_at_all(batch.len()));
+        let fits = self.fits_with(batch.len(), load.n_records);
         if !fits {
             self.settle(checkpointed)?;
+            let last = self.last_in_next();
             self.enter_next()?;
+            self.notice_removal();
+            if self.id.is_none() {
+                self.begin()?;
+            }
+            if last > self.settled {
+                // The former segment could not say so: its last block is used up, or it failed.
+                self.write_here(&mut vec![0; HEADER_OCTETS], Load::default(), checkpointed)?;
+            }
         }
         let number = self.write_here(batch, load, checkpointed)?;
         Ok(Written {
@@ -341,13 +358,12 @@ impl Ring {
     /// Begins anew when somebody has removed the files, as people do who want all mail gone: what
     /// is written to a file without a name is lost with the process.
     fn notice_removal(&mut self) {
-        let Some(slot) = self.slots.get(self.active) else {
-            return;
+        let file = self.slots.get(self.active).and_then(|it| it.file.as_ref());
+        let is_gone = match file {
+            Some(file) => file.is_linked().is_ok_and(|is_linked| !is_linked),
+            // Not used in this life: then the id says whether the journal is still there.
+            None => self.id.is_some() && id_file::is_gone(&*self.fs, &self.directory),
         };
-        let is_gone = slot
-            .file
-            .as_ref()
-            .is_some_and(|file| file.is_linked().is_ok_and(|is_linked| !is_linked));
         if is_gone {
             for slot in &mut self.slots {
                 *slot = Slot::default();

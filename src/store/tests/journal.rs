@@ -311,6 +311,93 @@ fn a_journal_that_is_removed_under_the_store_begins_anew() {
     assert_eq!(contents(&place.open()), ["two\n"]);
 }
 
+/// The same at a start that finds one, before anything was written to it.
+#[test]
+fn a_journal_that_is_removed_before_it_is_used_begins_anew() {
+    for removed in [".facteur/journal", ".facteur/journal/id", ".facteur", ""] {
+        let place = Place::new();
+        let store = place.open();
+        deliver(&store, "one\n").unwrap();
+        drop(store);
+        let store = place.open();
+        let path = place.root().join(removed);
+        if path.is_dir() {
+            fs::remove_dir_all(path).unwrap();
+        } else {
+            fs::remove_file(path).unwrap();
+        }
+        deliver(&store, "two\n").unwrap();
+        crash(store);
+        let new = place.root().join("example.org/bob/new");
+        for file in fs::read_dir(new).unwrap() {
+            fs::remove_file(file.unwrap().path()).unwrap();
+        }
+        assert_eq!(contents(&place.open()), ["two\n"], "{removed}");
+    }
+}
+
+/// The spool alone is made again; the lock is still ours.
+#[test]
+fn a_spool_that_is_removed_is_made_again() {
+    let place = Place::new();
+    let store = place.open();
+    deliver(&store, "one\n").unwrap();
+    fs::remove_dir(place.root().join(".facteur/tmp")).unwrap();
+    deliver(&store, "two\n").unwrap();
+    assert_eq!(contents(&store), ["one\n", "two\n"]);
+}
+
+/// After a sync that failed, what was being applied meanwhile is not taken for durable.
+#[test]
+fn a_checkpoint_waits_for_what_a_failed_sync_may_have_lost() {
+    let fs = SimFs::new();
+    fs.make_timeless();
+    let store = open_simulated(&fs);
+    deliver(&store, "one\n").unwrap();
+    // Its batch is durable, led by the next one, and it is still to be applied.
+    let mut delivery = store.begin_delivery(0).unwrap();
+    delivery.append(b"two\n").unwrap();
+    let bob = [mailbox("bob@example.org")];
+    let overtaken = delivery.begin_commit(&bob).unwrap();
+    deliver(&store, "three\n").unwrap();
+    let at = fs.n_operations() + 1;
+    fs.fail(Fault {
+        at,
+        errno: Errno::IO,
+        is_done: false,
+    });
+    assert!(store.shared.checkpoint().is_err(), "one is on its way");
+    assert!(store.shared.checkpoint().is_err(), "and still is");
+    overtaken.finish().unwrap();
+    store.shared.checkpoint().unwrap();
+    assert!(!store.shared.journal.as_ref().unwrap().progress().is_due);
+    store.shared.checkpoint_when_idle().unwrap();
+    store.abandon();
+    assert_eq!(
+        contents(&open_simulated(&fs.power_cut(0))),
+        ["one\n", "three\n", "two\n"]
+    );
+}
+
+/// Whoever is waiting for a batch when the store is closed is told, and its message is not lost.
+#[test]
+fn a_message_that_is_on_its_way_when_the_store_is_closed_is_not_lost() {
+    let fs = SimFs::new();
+    let store = open_simulated(&fs);
+    deliver(&store, "one\n").unwrap();
+    let mut delivery = store.begin_delivery(0).unwrap();
+    delivery.append(b"two\n").unwrap();
+    let late = delivery
+        .begin_commit(&[mailbox("bob@example.org")])
+        .unwrap();
+    store.close().unwrap();
+    if late.finish().is_ok() {
+        store.abandon();
+        let found = contents(&open_simulated(&fs.power_cut(0)));
+        assert_eq!(found, ["one\n", "two\n"]);
+    }
+}
+
 /// A batch in the middle is gone: what is left is used, and somebody is told.
 #[test]
 fn a_damaged_journal_is_used_as_far_as_it_goes_and_set_aside() {
