@@ -78,11 +78,15 @@ pub(super) const JOURNALED_OCTETS_MAX: usize = 128 * 1024;
 /// fewer, and two batches are held in memory: one that is written and one that is filled.
 pub(super) const BATCH_OCTETS_MAX: usize = 4 * 1024 * 1024;
 
-/// Octets by which a segment grows while it is filled for the first time.
+/// Octets by which a segment grows at first while it is filled for the first time, and what
+/// messages leave free behind them.
 ///
 /// A growing file costs a commit of the file system with its sync; a larger step makes those fewer
-/// and the space that a hardly used store takes larger.
+/// and the space that a hardly used store takes larger. So the steps grow with the segment.
 pub(super) const SEGMENT_STEP_OCTETS: u64 = 1024 * 1024;
+
+/// Octets by which a segment grows at most: everybody waits for it.
+pub(super) const SEGMENT_STEP_OCTETS_MAX: u64 = 16 * 1024 * 1024;
 
 /// Batches that may fail one after the other before new mail is refused.
 ///

@@ -50,8 +50,12 @@
 //! # Known limits
 //! The file system must keep its promises: a sync that returns before the data is safe loses mail.
 //! One without a journal of its own that fails to write a directory may lose entries that it still
-//! shows; messages are written anew then, directories are not. The lock between daemons is only as
-//! good as `flock` is there (network file systems).
+//! shows; messages are written anew then, directories are not. To write them anew while the store
+//! serves takes a file system that can exchange two names. A start on a full disk fails when an
+//! acknowledged message had not found room before. A checkpoint waits for all that other programs
+//! have written to the same file system; beside one that writes all the time the journal may fill
+//! up before it is done. The lock between daemons is only as good as `flock` is there (network file
+//! systems).
 
 mod apply;
 mod checkpoint;

@@ -40,7 +40,7 @@ use super::{
     super::{
         error::Error,
         fs::{Fs, Segment},
-        limits::SEGMENT_STEP_OCTETS,
+        limits::{SEGMENT_STEP_OCTETS, SEGMENT_STEP_OCTETS_MAX},
         prepare,
     },
     Shape,
@@ -302,18 +302,16 @@ impl Ring {
         }
     }
 
-    /// Allocates a step more than a batch that ends at `end` needs, in this segment or the next.
+    /// Allocates more than a batch that ends at `end` needs, in this segment or the next. How much
+    /// grows with the segment: each step waits for a commit of the file system, and a store that is
+    /// hardly used shall stay small.
     fn keep_ahead(&mut self, end: u64) -> Result<(), Error> {
-        let (step, segment_octets) = (SEGMENT_STEP_OCTETS, self.shape.segment_octets);
-        // In whole steps: each costs a commit of the file system.
-        let wanted = end.saturating_add(step).next_multiple_of(step);
+        let wanted = end.saturating_add(SEGMENT_STEP_OCTETS);
+        let segment_octets = self.shape.segment_octets;
         let (active, next) = (self.active, self.next_index());
         let places = [
             (active, wanted.min(segment_octets)),
-            (
-                next,
-                wanted.saturating_sub(segment_octets).min(segment_octets),
-            ),
+            (next, wanted.saturating_sub(segment_octets)),
         ];
         for (index, octets) in places {
             let path = self.path(index);
@@ -321,7 +319,11 @@ impl Ring {
                 && !slot.is_retired
                 && slot.prepared < octets
             {
-                slot.prepare(&*self.fs, &path, octets)?;
+                let step = slot
+                    .prepared
+                    .clamp(SEGMENT_STEP_OCTETS, SEGMENT_STEP_OCTETS_MAX);
+                let octets = octets.max(slot.prepared.saturating_add(step));
+                slot.prepare(&*self.fs, &path, octets.min(segment_octets))?;
             }
         }
         Ok(())
@@ -396,21 +398,25 @@ impl Slot {
         if self.file.is_none() {
             self.open(fs, path)?;
         }
-        while self.prepared < end {
-            let no_file = || Error::io("enlarge", path)(io::ErrorKind::NotFound.into());
-            let file = self.file.as_deref().ok_or_else(no_file)?;
-            let step = self.prepared.saturating_add(SEGMENT_STEP_OCTETS).min(end);
-            let room = step.saturating_sub(self.prepared);
-            let zeros = vec![0; usize::try_from(room).unwrap_or(0)];
-            file.write_at(&zeros, self.prepared)
-                .map_err(Error::io("enlarge", path))?;
-            let synced = file.sync_data().and_then(|()| fs.confirm(path));
-            if let Err(error) = synced {
-                self.is_retired = true;
-                return Err(Error::io("make durable", path)(error));
-            }
-            self.prepared = step;
+        if self.prepared >= end {
+            return Ok(());
         }
+        let no_file = || Error::io("enlarge", path)(io::ErrorKind::NotFound.into());
+        let file = self.file.as_deref().ok_or_else(no_file)?;
+        let mut written = self.prepared;
+        while written < end {
+            let octets = end.saturating_sub(written).min(SEGMENT_STEP_OCTETS);
+            let zeros = vec![0; usize::try_from(octets).unwrap_or(0)];
+            file.write_at(&zeros, written)
+                .map_err(Error::io("enlarge", path))?;
+            written = written.saturating_add(octets);
+        }
+        let synced = file.sync_data().and_then(|()| fs.confirm(path));
+        if let Err(error) = synced {
+            self.is_retired = true;
+            return Err(Error::io("make durable", path)(error));
+        }
+        self.prepared = end;
         Ok(())
     }
 
