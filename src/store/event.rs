@@ -140,12 +140,15 @@ impl fmt::Display for Event<'_> {
                 messages,
                 removed,
                 took,
-            } => write!(
-                f,
-                "the last run did not end in order: replayed {messages} messages from the \
-                 journal, left out {removed} that were removed, in {:.1} s",
-                took.as_secs_f64()
-            ),
+            } => {
+                let plural = if *messages == 1 { "" } else { "s" };
+                let secs = took.as_secs_f64();
+                write!(
+                    f,
+                    "the last run did not end in order: replayed {messages} message{plural} from \
+                     the journal, left out {removed} that were removed, in {secs:.1} s"
+                )
+            }
         }
     }
 }

@@ -437,7 +437,7 @@ fn a_torn_end_is_silent() {
     assert_eq!(contents(&place.open()), ["one\n"]);
     let events = place.events();
     assert_eq!(events.len(), 1);
-    assert!(events[0].contains("replayed 1 messages"), "{events:?}");
+    assert!(events[0].contains("replayed 1 message from"), "{events:?}");
 }
 
 /// A batch as somebody would forge it who wants it to be taken for one of ours.
