@@ -14,7 +14,7 @@
 //! ahead of the batches, so that a batch finds its blocks allocated and needs no more than its own
 //! octets synced. A segment that was filled once has its full size ever after. Messages leave a
 //! piece free behind them, be it in the next segment: on a full disk what is removed can still be
-//! noted there, as long as no message is in the same batch, and that is what makes room.
+//! noted there, and that is what makes room.
 //!
 //! The journal begins with its first batch: an id is drawn and made durable (`id_file.rs`).
 //!
@@ -277,7 +277,11 @@ impl Ring {
         };
         seal.close(batch);
         if load.n_messages > 0 {
-            self.keep_ahead(end)?;
+            match self.keep_ahead(end) {
+                // What is removed together with these messages makes room.
+                Err(Error::Full { .. }) if load.n_records > load.n_messages => {}
+                kept => kept?,
+            }
         }
         let slot = self.slots.get_mut(self.active).ok_or_else(no_id)?;
         if slot.is_retired {
