@@ -35,7 +35,7 @@ use super::{
     event::Event,
     fs::Volume,
     journal::{Helper, Journal, Wake},
-    limits::{CHECKPOINT_ATTEMPTS_MAX, CHECKPOINT_IDLE, ROOM_TIMEOUT},
+    limits::{CHECKPOINT_ATTEMPTS_MAX, CHECKPOINT_IDLE},
     shared::{Shared, SyncMark},
 };
 
@@ -256,7 +256,7 @@ impl Helper for Shared {
             if left.is_zero() {
                 return;
             }
-            journal.wait_for_progress(before.applied, left.min(ROOM_TIMEOUT));
+            journal.wait_for_progress(before.applied, left);
         }
     }
 

@@ -282,7 +282,7 @@ impl Delivery {
         let mut file = match std::mem::replace(&mut self.content, Content::Committed) {
             Content::Held(held) => match self.submit(&targets, held)? {
                 Ok(submitted) => return Ok(Commit::Submitted(Box::new(submitted))),
-                Err(held) => self.spool(held.octets()).inspect_err(|_| self.unspool())?,
+                Err(held) => self.spool(held.octets())?,
             },
             Content::Spooled(spool) => spool.file,
             Content::Lost | Content::Committed => return Err(self.given_up()),

@@ -193,19 +193,13 @@ impl Ring {
         load: Load,
         checkpointed: u64,
     ) -> Result<Written, Error> {
-        self.notice_removal();
-        if self.id.is_none() {
-            self.begin()?;
-        }
+        self.begin_if_gone()?;
         let fits = self.fits_with(batch.len(), load.n_records);
         if !fits {
             self.settle(checkpointed)?;
             let last = self.last_in_next();
             self.enter_next()?;
-            self.notice_removal();
-            if self.id.is_none() {
-                self.begin()?;
-            }
+            self.begin_if_gone()?;
             if last > self.settled {
                 // The former segment could not say so: its last block is used up, or it failed.
                 self.write_here(&mut vec![0; HEADER_OCTETS], Load::default(), checkpointed)?;
@@ -216,6 +210,15 @@ impl Ring {
             number,
             is_first: !fits,
         })
+    }
+
+    /// Begins the journal unless it has begun and its files are still there.
+    fn begin_if_gone(&mut self) -> Result<(), Error> {
+        self.notice_removal();
+        if self.id.is_none() {
+            self.begin()?;
+        }
+        Ok(())
     }
 
     fn fits_at_all(&self, octets: usize) -> bool {

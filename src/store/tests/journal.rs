@@ -81,6 +81,13 @@ impl Place {
         MessageStore::open_quietly(fs, settings, Clock::system(), Patience::default()).unwrap()
     }
 
+    /// Plays a power cut that leaves bob's mailbox without its files.
+    fn lose_files(&self) {
+        for file in fs::read_dir(self.root().join("example.org/bob/new")).unwrap() {
+            fs::remove_file(file.unwrap().path()).unwrap();
+        }
+    }
+
     /// What the store told since the last time.
     fn events(&self) -> Vec<String> {
         std::mem::take(&mut *self.events.lock())
@@ -304,10 +311,7 @@ fn a_journal_that_is_removed_under_the_store_begins_anew() {
     fs::remove_dir_all(place.root().join(".facteur/journal")).unwrap();
     deliver(&store, "two\n").unwrap();
     crash(store);
-    let new = place.root().join("example.org/bob/new");
-    for file in fs::read_dir(new).unwrap() {
-        fs::remove_file(file.unwrap().path()).unwrap();
-    }
+    place.lose_files();
     assert_eq!(contents(&place.open()), ["two\n"]);
 }
 
@@ -328,10 +332,7 @@ fn a_journal_that_is_removed_before_it_is_used_begins_anew() {
         }
         deliver(&store, "two\n").unwrap();
         crash(store);
-        let new = place.root().join("example.org/bob/new");
-        for file in fs::read_dir(new).unwrap() {
-            fs::remove_file(file.unwrap().path()).unwrap();
-        }
+        place.lose_files();
         assert_eq!(contents(&place.open()), ["two\n"], "{removed}");
     }
 }
