@@ -39,6 +39,17 @@ pub struct Config {
     /// Where POP3 listens; empty is nowhere.
     #[serde(deserialize_with = "listeners")]
     pub pop3: Vec<Listen>,
+    /// Where SMTP listens with TLS from the first octet on; empty is nowhere.
+    #[serde(deserialize_with = "listeners")]
+    pub smtps: Vec<Listen>,
+    /// Where POP3 listens with TLS from the first octet on; empty is nowhere.
+    #[serde(deserialize_with = "listeners")]
+    pub pop3s: Vec<Listen>,
+    /// Where SMTP listens for the mail of those who log in (RFC 6409); empty is nowhere.
+    #[serde(deserialize_with = "listeners")]
+    pub submission: Vec<Listen>,
+    /// Whether SMTP takes no mail from clients that have not logged in.
+    pub require_auth: bool,
     /// The local domains; empty is all.
     #[serde(deserialize_with = "domains")]
     pub domains: Vec<HostName>,
@@ -48,10 +59,24 @@ pub struct Config {
     pub durability: Durability,
     /// What the log shows.
     pub log_level: LogLevel,
+    /// The certificate; `None` is no TLS.
+    pub tls: Option<TlsFiles>,
     /// The journal.
     pub journal: Journal,
     /// The limits.
     pub limits: Limits,
+}
+
+/// The table `[tls]`: where the certificate is. A relative path starts at the configuration file.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsFiles {
+    /// The certificate and those between it and its authority, PEM.
+    #[serde(deserialize_with = "file")]
+    pub certificate: PathBuf,
+    /// The private key, PEM.
+    #[serde(deserialize_with = "file")]
+    pub key: PathBuf,
 }
 
 /// The table `[journal]`: how large the journal is, where there is one.
@@ -94,10 +119,15 @@ impl Default for Config {
             mail: PathBuf::from("./mail"),
             smtp: Listen::loopback(SMTP_PORT),
             pop3: Listen::loopback(POP3_PORT),
+            smtps: Vec::new(),
+            pop3s: Vec::new(),
+            submission: Vec::new(),
+            require_auth: false,
             domains: Vec::new(),
             subaddress: Subaddress(Some('+')),
             durability: Durability::Journal,
             log_level: LogLevel(log::LevelFilter::Info),
+            tls: None,
             journal: Journal::default(),
             limits: Limits::default(),
         }
@@ -382,6 +412,16 @@ fn directory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::E
     }
 }
 
+/// Reads the path of a file.
+fn file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        Err(de::Error::custom("\"\" is not the name of a file"))
+    } else {
+        Ok(PathBuf::from(text))
+    }
+}
+
 /// Reads the addresses to listen on.
 fn listeners<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Listen>, D::Error> {
     deserializer.deserialize_any(ListOrOff {
@@ -495,6 +535,11 @@ pub enum Error {
     },
     /// Nothing listens.
     NoListener,
+    /// Something is to listen with TLS, and there is no certificate.
+    NoCertificate {
+        /// The key of the listener.
+        key: &'static str,
+    },
     /// A flag says both that nothing listens and where: leave one of the two.
     OffAndOn {
         /// The flag.
@@ -529,6 +574,10 @@ impl fmt::Display for Error {
                 )
             }
             Self::NoListener => f.write_str("smtp and pop3 are both off: nothing to serve"),
+            Self::NoCertificate { key } => write!(
+                f,
+                "{key} needs TLS, and there is no certificate: name one in [tls], or remove {key}"
+            ),
         }
     }
 }
@@ -537,7 +586,10 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Read { source, .. } => Some(source),
-            Self::Value { .. } | Self::NoListener | Self::OffAndOn { .. } => None,
+            Self::Value { .. }
+            | Self::NoListener
+            | Self::NoCertificate { .. }
+            | Self::OffAndOn { .. } => None,
         }
     }
 }
@@ -561,7 +613,7 @@ impl Config {
     /// # Errors
     /// [`Error::Value`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, Error> {
-        toml::from_str(text).map_err(|error| {
+        let parsed = toml::from_str(text).map_err(|error| {
             let position = error.span().map_or(0, |place| place.start);
             Error::Value {
                 path: path.to_owned(),
@@ -569,20 +621,49 @@ impl Config {
                 key: key_at(text, position),
                 reason: error.message().replace('\n', " "),
             }
-        })
+        });
+        let mut config: Self = parsed?;
+        if let Some(tls) = &mut config.tls {
+            for file in [&mut tls.certificate, &mut tls.key] {
+                *file = beside(path, file);
+            }
+        }
+        Ok(config)
+    }
+
+    /// All addresses to listen on, with the keys that name them.
+    pub fn listeners(&self) -> [(&'static str, &[Listen]); 5] {
+        [
+            ("smtp", &self.smtp),
+            ("smtps", &self.smtps),
+            ("submission", &self.submission),
+            ("pop3", &self.pop3),
+            ("pop3s", &self.pop3s),
+        ]
     }
 
     /// Checks what no single value can show.
     ///
     /// # Errors
-    /// [`Error::NoListener`].
+    /// [`Error::NoListener`], [`Error::NoCertificate`].
     pub fn check(&self) -> Result<(), Error> {
-        if self.smtp.is_empty() && self.pop3.is_empty() {
-            Err(Error::NoListener)
-        } else {
-            Ok(())
+        let listeners = self.listeners();
+        if listeners.iter().all(|(_, listens)| listens.is_empty()) {
+            return Err(Error::NoListener);
+        }
+        let needs_tls = listeners
+            .iter()
+            .find(|(key, listens)| ["smtps", "pop3s"].contains(key) && !listens.is_empty());
+        match needs_tls {
+            Some((key, _)) if self.tls.is_none() => Err(Error::NoCertificate { key }),
+            Some(_) | None => Ok(()),
         }
     }
+}
+
+/// The place of `file`, which the file at `path` names.
+fn beside(path: &Path, file: &Path) -> PathBuf {
+    path.parent().unwrap_or(path).join(file)
 }
 
 /// The number of the line that holds the octet at `position`.

@@ -35,19 +35,31 @@ fn the_example_shows_every_key_with_a_comment() {
     let limits = known_keys("[limits]\nunknown = 1");
     let journal = known_keys("[journal]\nunknown = 1");
     assert!(top.contains(&"hostname".to_owned()) && limits.contains(&"errors".to_owned()));
-    let tables = ["journal", "limits"];
-    let keys = top.iter().chain(&journal).chain(&limits);
+    let tls = known_keys("[tls]\nunknown = 1");
+    let tables = ["tls", "journal", "limits"];
+    let keys = top.iter().chain(&tls).chain(&journal).chain(&limits);
     for key in keys.filter(|key| !tables.contains(&key.as_str())) {
-        let is_this_key = |line: &&str| line.starts_with(&format!("{key} = "));
+        let is_this_key = |line: &&str| {
+            line.trim_start_matches('#')
+                .starts_with(&format!("{key} = "))
+        };
         let position = lines.iter().position(is_this_key);
         let position = position.unwrap_or_else(|| panic!("{key} is not in the example"));
+        // Keys that belong together share their explanation.
+        let above = lines[..position].iter().rev();
+        let explained = above.take_while(|line| !line.is_empty());
         assert!(
-            lines[position - 1].starts_with("# "),
+            explained.into_iter().any(|line| line.starts_with("# ")),
             "{key} is not explained"
         );
     }
     for table in tables {
-        assert!(lines.contains(&format!("[{table}]").as_str()));
+        let header = format!("[{table}]");
+        assert!(
+            lines
+                .iter()
+                .any(|line| line.trim_start_matches('#') == header)
+        );
     }
 }
 
@@ -114,6 +126,43 @@ fn values_are_taken_from_the_file() {
         c.journal.segments = Segments(2);
     });
     check("limits.recipients = 5", |c| c.limits.recipients = Count(5));
+    check("smtps = [\"127.0.0.1:465\"]", |c| {
+        c.smtps = vec![listen("127.0.0.1:465")];
+    });
+    check("pop3s = [\"127.0.0.1:995\"]", |c| {
+        c.pop3s = vec![listen("127.0.0.1:995")];
+    });
+    check("submission = [\"[::1]:587\"]", |c| {
+        c.submission = vec![listen("[::1]:587")];
+    });
+    check("require_auth = true", |c| c.require_auth = true);
+    check("tls = { certificate = \"a.pem\", key = \"/b.pem\" }", |c| {
+        c.tls = Some(TlsFiles {
+            certificate: PathBuf::from("a.pem"),
+            key: PathBuf::from("/b.pem"),
+        });
+    });
+}
+
+#[test]
+fn files_are_named_from_where_the_configuration_is() {
+    let text = "[tls]\ncertificate = \"tls/a.pem\"\nkey = \"/b.pem\"\n";
+    let tls = Config::parse(Path::new("/etc/facteur/facteur.toml"), text).unwrap();
+    let tls = tls.tls.unwrap();
+    assert_eq!(tls.certificate, Path::new("/etc/facteur/tls/a.pem"));
+    assert_eq!(tls.key, Path::new("/b.pem"));
+}
+
+#[test]
+fn tls_from_the_first_octet_on_needs_a_certificate() {
+    for key in ["smtps", "pop3s"] {
+        let text = format!("{key} = [\"127.0.0.1:0\"]\n");
+        let config = parse(&text).unwrap();
+        let error = config.check().unwrap_err().to_string();
+        assert!(error.starts_with(key) && error.contains("[tls]"), "{error}");
+        let tls = "[tls]\ncertificate = \"a\"\nkey = \"b\"\n";
+        parse(&(text + tls)).unwrap().check().unwrap();
+    }
 }
 
 #[test]
