@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use facteur::clock::Clock;
 use facteur::config::Config;
-use facteur::daemon::{Daemon, Sockets};
+use facteur::daemon::{Daemon, Renewable, Sockets};
 use facteur::store::{Durability, MessageStore, Settings};
 
 const SIZES: [(&str, usize); 4] = [
@@ -107,7 +107,8 @@ impl Server {
             ..Settings::new(&config.mail, "localhost")
         };
         let store = Arc::new(MessageStore::open(settings, clock.clone()).unwrap());
-        let daemon = Daemon::start(&config, sockets, &store, &clock).unwrap();
+        let renewable = Renewable::load(&config).unwrap();
+        let daemon = Daemon::start(&config, renewable, sockets, &store, &clock).unwrap();
         let (smtp, pop3) = (daemon.smtp()[0], daemon.pop3()[0]);
         Self { daemon, smtp, pop3 }
     }

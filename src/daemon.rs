@@ -14,9 +14,11 @@ use std::time::Duration;
 use crate::accounts::{self, Accounts};
 use crate::capacity::System;
 use crate::clock::Clock;
-use crate::config::{Config, Durability, Listen, PerAddress};
+use crate::config::{self, Config, Durability, Listen, PerAddress, TlsFiles};
 use crate::pop3;
-use crate::server::{self, Caps, Listener, Registry, Service, Sessions, Timeouts, limits};
+use crate::server::{
+    self, Caps, Current, Door, Identity, Listener, Registry, Service, Sessions, Timeouts, limits,
+};
 use crate::smtp;
 use crate::store::{self, MessageStore};
 
@@ -70,8 +72,8 @@ impl std::error::Error for Error {
 /// The sockets of all listeners, not yet served.
 #[derive(Debug)]
 pub struct Sockets {
-    smtp: Vec<TcpListener>,
-    pop3: Vec<TcpListener>,
+    smtp: Vec<(TcpListener, Door)>,
+    pop3: Vec<(TcpListener, Door)>,
 }
 
 impl Sockets {
@@ -81,18 +83,49 @@ impl Sockets {
     /// # Errors
     /// [`Error::Bind`].
     pub fn open(config: &Config) -> Result<Self, Error> {
+        let smtp = [
+            (Door::Plain, &config.smtp),
+            (Door::Tls, &config.smtps),
+            (Door::Submission, &config.submission),
+        ];
+        let pop3 = [(Door::Plain, &config.pop3), (Door::Tls, &config.pop3s)];
         Ok(Self {
-            smtp: bind_all(Service::Smtp, &config.smtp)?,
-            pop3: bind_all(Service::Pop3, &config.pop3)?,
+            smtp: bind_all(Service::Smtp, &smtp)?,
+            pop3: bind_all(Service::Pop3, &pop3)?,
         })
+    }
+
+    fn addresses(&self) -> Vec<(Service, Door, SocketAddr)> {
+        let smtp = self.smtp.iter().map(|socket| (Service::Smtp, socket));
+        let pop3 = self.pop3.iter().map(|socket| (Service::Pop3, socket));
+        smtp.chain(pop3)
+            .filter_map(|(service, (socket, door))| {
+                Some((service, *door, socket.local_addr().ok()?))
+            })
+            .collect()
     }
 }
 
-fn bind_all(service: Service, listens: &[Listen]) -> Result<Vec<TcpListener>, Error> {
+fn bind_all(
+    service: Service,
+    doors: &[(Door, &Vec<Listen>)],
+) -> Result<Vec<(TcpListener, Door)>, Error> {
     let mut sockets = Vec::new();
+    for (door, listens) in doors {
+        bind_door(service, *door, listens, &mut sockets)?;
+    }
+    Ok(sockets)
+}
+
+fn bind_door(
+    service: Service,
+    door: Door,
+    listens: &[Listen],
+    sockets: &mut Vec<(TcpListener, Door)>,
+) -> Result<(), Error> {
     for &Listen { address } in listens {
         match server::bind(address) {
-            Ok(socket) => sockets.push(socket),
+            Ok(socket) => sockets.push((socket, door)),
             Err(error) if lacks_ipv6(address, &error) && listens.len() > 1 => {
                 log::info!("no IPv6 here: {service} does not listen on {address}");
             }
@@ -105,7 +138,7 @@ fn bind_all(service: Service, listens: &[Listen]) -> Result<Vec<TcpListener>, Er
             }
         }
     }
-    Ok(sockets)
+    Ok(())
 }
 
 fn lacks_ipv6(address: SocketAddr, error: &io::Error) -> bool {
@@ -117,13 +150,34 @@ fn lacks_ipv6(address: SocketAddr, error: &io::Error) -> bool {
             .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
+/// What SIGHUP reads anew.
+#[derive(Debug)]
+pub struct Renewable {
+    identity: Option<Identity>,
+}
+
+impl Renewable {
+    /// Reads what the configuration names.
+    ///
+    /// # Errors
+    /// [`config::Error`]: do not start, or go on with what there is.
+    pub fn load(config: &Config) -> Result<Self, config::Error> {
+        let identity = config.tls.as_ref().map(TlsFiles::identity).transpose()?;
+        if config.tls.as_ref().is_some_and(TlsFiles::is_key_exposed) {
+            log::warn!("every user of this machine can read the private key: run chmod o-r on it");
+        }
+        Ok(Self { identity })
+    }
+}
+
 /// A daemon that serves.
 #[derive(Debug)]
 pub struct Daemon {
     registry: Arc<Registry>,
     clock: Clock,
-    smtp: Vec<SocketAddr>,
-    pop3: Vec<SocketAddr>,
+    /// What listens where, in the order of the configuration.
+    addresses: Vec<(Service, Door, SocketAddr)>,
+    identity: Option<Arc<Current<Identity>>>,
     listeners: Vec<(io::PipeWriter, JoinHandle<()>)>,
 }
 
@@ -134,6 +188,7 @@ impl Daemon {
     /// [`Error::Start`].
     pub fn start(
         config: &Config,
+        renewable: Renewable,
         sockets: Sockets,
         store: &Arc<MessageStore>,
         clock: &Clock,
@@ -149,22 +204,25 @@ impl Daemon {
         }));
         let registry = Arc::new(Registry::new(caps(config)));
         let session = config.limits.session_seconds.0.map(Duration::from_secs);
+        let identity = renewable.identity.map(|it| Arc::new(Current::new(it)));
         let smtp_sessions = Sessions::Smtp(server::smtp::Shared {
             store: Arc::clone(store),
             accounts: Arc::clone(&accounts),
             clock: clock.clone(),
+            identity: identity.clone(),
             settings: Arc::new(smtp_settings(config)),
         });
         let pop3_sessions = Sessions::Pop3(server::pop3::Shared {
             store: Arc::clone(store),
             accounts,
+            identity: identity.clone(),
             settings: pop3_settings(config),
         });
         let mut daemon = Self {
             registry,
             clock: clock.clone(),
-            smtp: addresses(&sockets.smtp),
-            pop3: addresses(&sockets.pop3),
+            addresses: sockets.addresses(),
+            identity,
             listeners: Vec::new(),
         };
         let idle = config.limits.smtp_idle_seconds.as_seconds();
@@ -176,7 +234,7 @@ impl Daemon {
 
     fn listen(
         &mut self,
-        sockets: Vec<TcpListener>,
+        sockets: Vec<(TcpListener, Door)>,
         sessions: Sessions,
         timeouts: Timeouts,
     ) -> Result<(), Error> {
@@ -197,14 +255,31 @@ impl Daemon {
         Ok(())
     }
 
-    /// Where SMTP listens, with the real ports.
-    pub fn smtp(&self) -> &[SocketAddr] {
-        &self.smtp
+    /// Puts what was read anew into the place of what there is.
+    pub fn renew(&self, renewable: Renewable) {
+        match (&self.identity, renewable.identity) {
+            (Some(current), Some(identity)) => current.set(identity),
+            (None, None) => {}
+            (None, Some(_)) => log::warn!("a restart is needed before TLS is offered"),
+            (Some(_), None) => log::warn!("a restart is needed before TLS is no longer offered"),
+        }
     }
 
-    /// Where POP3 listens, with the real ports.
-    pub fn pop3(&self) -> &[SocketAddr] {
-        &self.pop3
+    /// Where SMTP listens in clear, with the real ports.
+    pub fn smtp(&self) -> Vec<SocketAddr> {
+        self.addresses(Service::Smtp, Door::Plain)
+    }
+
+    /// Where POP3 listens in clear, with the real ports.
+    pub fn pop3(&self) -> Vec<SocketAddr> {
+        self.addresses(Service::Pop3, Door::Plain)
+    }
+
+    /// Where clients of a protocol come in by a door, with the real ports.
+    pub fn addresses(&self, service: Service, door: Door) -> Vec<SocketAddr> {
+        let listens = self.addresses.iter();
+        let wanted = listens.filter(|listen| (listen.0, listen.1) == (service, door));
+        wanted.map(|(_, _, address)| *address).collect()
     }
 
     /// Stops: no more clients, and the sessions have some seconds to finish what is under way.
@@ -228,13 +303,6 @@ impl Daemon {
         let deadline = now.checked_add(timeout).unwrap_or(now);
         self.registry.wait_until_empty(deadline)
     }
-}
-
-fn addresses(sockets: &[TcpListener]) -> Vec<SocketAddr> {
-    sockets
-        .iter()
-        .filter_map(|socket| socket.local_addr().ok())
-        .collect()
 }
 
 /// What the store has to be told, with its events going to the log.
@@ -277,7 +345,11 @@ fn smtp_settings(config: &Config) -> smtp::Settings {
             .errors
             .0
             .map(|errors| u32::try_from(errors).unwrap_or(u32::MAX)),
-        tls: smtp::Tls::NotOffered,
+        tls: if config.tls.is_some() {
+            smtp::Tls::Offered
+        } else {
+            smtp::Tls::NotOffered
+        },
         authentication: true,
     }
 }
@@ -286,7 +358,11 @@ fn pop3_settings(config: &Config) -> pop3::Settings {
     let errors = config.limits.errors.0.unwrap_or(0);
     pop3::Settings {
         hostname: config.hostname.0.as_str().to_owned(),
-        tls: pop3::Tls::NotOffered,
+        tls: if config.tls.is_some() {
+            pop3::Tls::Offered
+        } else {
+            pop3::Tls::NotOffered
+        },
         errors_max: u32::try_from(errors).unwrap_or(u32::MAX),
         password_failures_max: pop3::limits::PASSWORD_FAILURES_MAX,
     }
@@ -331,10 +407,20 @@ pub struct Banner<'a> {
 
 impl fmt::Display for Banner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Daemon { smtp, pop3, .. } = self.daemon;
+        let (smtp, pop3) = (self.daemon.smtp(), self.daemon.pop3());
         writeln!(f, "facteur {}", env!("CARGO_PKG_VERSION"))?;
-        writeln!(f, "SMTP {}", Listed(smtp))?;
-        writeln!(f, "POP3 {}", Listed(pop3))?;
+        writeln!(f, "SMTP {}", Listed(&smtp))?;
+        writeln!(f, "POP3 {}", Listed(&pop3))?;
+        for (name, service, door) in [
+            ("SMTP with TLS", Service::Smtp, Door::Tls),
+            ("POP3 with TLS", Service::Pop3, Door::Tls),
+            ("submission", Service::Smtp, Door::Submission),
+        ] {
+            let addresses = self.daemon.addresses(service, door);
+            if !addresses.is_empty() {
+                writeln!(f, "{name} {}", Listed(&addresses))?;
+            }
+        }
         writeln!(f, "mail {}", self.mail.display())?;
         if let Some(address) = smtp.first() {
             let commands = "HELO me, MAIL FROM:<a@b>, RCPT TO:<bob@example.com>, DATA, a dot, QUIT";

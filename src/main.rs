@@ -13,7 +13,7 @@ use clap::Parser;
 use facteur::cli::{Arguments, usage_error};
 use facteur::clock::Clock;
 use facteur::config::{self, Config};
-use facteur::daemon::{self, Banner, Daemon, Sockets};
+use facteur::daemon::{self, Banner, Daemon, Renewable, Sockets};
 use facteur::logging::Log;
 use facteur::server::WithSources;
 use facteur::signals;
@@ -50,17 +50,19 @@ fn complain(reason: &str) {
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = arguments.configuration().map_err(Failure::Config)?;
     if arguments.check {
+        Renewable::load(&config).map_err(Failure::Config)?;
         return Ok(writeln!(io::stdout(), "the configuration is valid")?);
     }
     let log = Log::start(config.log_level.0)?;
-    let served = serve(&config);
+    let served = serve(arguments, &config);
     log.flush();
     served
 }
 
 /// Serves until a signal asks for the end.
-fn serve(config: &Config) -> Result<(), Failure> {
+fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
     let mut signals = signals::Receiver::new()?;
+    let renewable = Renewable::load(config).map_err(Failure::Config)?;
     let clock = Clock::system();
     let sockets = Sockets::open(config).map_err(Failure::Daemon)?;
     if config.durability == config::Durability::None {
@@ -68,7 +70,8 @@ fn serve(config: &Config) -> Result<(), Failure> {
     }
     let settings = daemon::store_settings(config);
     let store = Arc::new(MessageStore::open(settings, clock.clone()).map_err(Failure::Store)?);
-    let daemon = Daemon::start(config, sockets, &store, &clock).map_err(Failure::Daemon)?;
+    let daemon =
+        Daemon::start(config, renewable, sockets, &store, &clock).map_err(Failure::Daemon)?;
     let mail = std::path::absolute(&config.mail)?;
     let banner = Banner {
         daemon: &daemon,
@@ -78,7 +81,7 @@ fn serve(config: &Config) -> Result<(), Failure> {
         log::warn!("cannot print where the daemon listens: {error}");
     }
     log::info!("ready");
-    let signal = signals.wait_for_stop();
+    let signal = signals.wait_for_stop(|| renew(arguments, &daemon));
     log::info!("{signal}: stopping");
     match daemon.stop() {
         0 => log::info!("stopped"),
@@ -89,6 +92,21 @@ fn serve(config: &Config) -> Result<(), Failure> {
         log::error!("{error}; the next start replays what is left in the journal");
     }
     Ok(())
+}
+
+/// Reads accounts and certificate anew. What cannot be used leaves the old ones in their place.
+fn renew(arguments: &Arguments, daemon: &Daemon) {
+    let read = arguments.configuration();
+    match read.and_then(|config| Renewable::load(&config)) {
+        Ok(renewable) => {
+            daemon.renew(renewable);
+            log::info!("SIGHUP: accounts and certificate are read anew");
+        }
+        Err(error) => log::error!(
+            "SIGHUP: accounts and certificate stay as they were: {}",
+            WithSources(&error)
+        ),
+    }
 }
 
 /// Why the program ends with a failure.

@@ -1,8 +1,8 @@
 //! Signals: what the system or the person at the terminal asks of the daemon.
 //!
 //! SIGTERM and SIGINT stop it; while it finishes what is under way, a second one ends it at once.
-//! SIGHUP asks for accounts and certificates to be read anew: there are none yet, so it is only
-//! noted, and a terminal that closes does not end the daemon.
+//! SIGHUP asks for accounts and certificates to be read anew; a terminal that closes sends it too,
+//! and does not end the daemon.
 
 use std::io;
 use std::sync::Arc;
@@ -42,13 +42,14 @@ impl Receiver {
         })
     }
 
-    /// Waits until the daemon is asked to stop; gives the name of the signal.
-    pub fn wait_for_stop(&mut self) -> &'static str {
+    /// Waits until the daemon is asked to stop; gives the name of the signal. Calls `renew` for
+    /// each SIGHUP until then.
+    pub fn wait_for_stop(&mut self, renew: impl Fn()) -> &'static str {
         for signal in self.signals.forever() {
             match signal {
                 SIGINT => return "SIGINT",
                 SIGTERM => return "SIGTERM",
-                _ => log::info!("SIGHUP: there are no accounts or certificates to read anew"),
+                _ => renew(),
             }
         }
         "the end of all signals"

@@ -7,6 +7,8 @@
 //!
 //! Nothing of the file is kept once the rooms have their settings.
 
+mod tls;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
@@ -16,6 +18,7 @@ use std::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
 use crate::mail::{Charset, Domain};
+use crate::server::IdentityError;
 use crate::smtp::limits as smtp_limits;
 use crate::store::limits as store_limits;
 
@@ -533,6 +536,15 @@ pub enum Error {
         /// What is wrong, and what would be right.
         reason: String,
     },
+    /// The certificate and its key cannot be used.
+    Tls {
+        /// The file of the certificate.
+        certificate: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+        /// Why.
+        error: IdentityError,
+    },
     /// Nothing listens.
     NoListener,
     /// Something is to listen with TLS, and there is no certificate.
@@ -574,6 +586,20 @@ impl fmt::Display for Error {
                 )
             }
             Self::NoListener => f.write_str("smtp and pop3 are both off: nothing to serve"),
+            Self::Tls {
+                certificate,
+                key,
+                error,
+            } => match error {
+                IdentityError::Certificate(_) => write!(f, "{}: {error}", certificate.display()),
+                IdentityError::Key(_) => write!(f, "{}: {error}", key.display()),
+                IdentityError::Pair(_) => write!(
+                    f,
+                    "{} and {}: {error}",
+                    certificate.display(),
+                    key.display()
+                ),
+            },
             Self::NoCertificate { key } => write!(
                 f,
                 "{key} needs TLS, and there is no certificate: name one in [tls], or remove {key}"
@@ -587,6 +613,7 @@ impl std::error::Error for Error {
         match self {
             Self::Read { source, .. } => Some(source),
             Self::Value { .. }
+            | Self::Tls { .. }
             | Self::NoListener
             | Self::NoCertificate { .. }
             | Self::OffAndOn { .. } => None,

@@ -1,6 +1,6 @@
 //! One client's socket: buffers, deadlines, the order of reading and writing.
 //!
-//! Knows octets and lines, no verb of any protocol. What is to be sent is collected and leaves
+//! Knows octets and lines, no verb of any protocol; with TLS, the octets within it. What is to be sent is collected and leaves
 //! only when the next octets have to be waited for, so a pipelined group of commands is read with
 //! one call and answered with one (RFC 2920 §3.2).
 //!
@@ -19,6 +19,7 @@ use crate::wire::{LfPolicy, LineBuffer, LineEnding, Scan};
 
 use super::limits;
 use super::registry::Ticket;
+use super::tls::{Identity, Tunnel};
 
 /// What kept a line or more content from coming, or a reply from going.
 #[derive(Debug)]
@@ -37,6 +38,10 @@ pub(super) enum Interruption {
     ShuttingDown,
     /// The store cannot give the rest of a message whose beginning is sent.
     Unreadable,
+    /// Octets came behind the command that begins TLS, before its answer (SEC-2).
+    Injected,
+    /// There is no certificate to begin TLS with.
+    NoCertificate,
 }
 
 impl fmt::Display for Interruption {
@@ -50,6 +55,8 @@ impl fmt::Display for Interruption {
             Self::SessionTimeout => "the session lasted too long",
             Self::ShuttingDown => "the daemon is stopping",
             Self::Unreadable => "a message could not be read to its end",
+            Self::Injected => "the command that begins TLS had more behind it",
+            Self::NoCertificate => "there is no certificate",
         })
     }
 }
@@ -117,6 +124,8 @@ pub(super) struct Connection {
     clock: Clock,
     input: LineBuffer,
     output: Vec<u8>,
+    /// A box: most connections have none, and it is large.
+    tunnel: Option<Box<Tunnel>>,
     read_octets: usize,
     read_timeout: Duration,
     idle_timeout: Duration,
@@ -144,19 +153,15 @@ impl Connection {
         let write_timeout = timeouts.session.unwrap_or(limits::WRITE_TIMEOUT);
         stream.set_write_timeout(Some(write_timeout.min(limits::WRITE_TIMEOUT)))?;
         let is_local = peer.to_canonical().is_loopback();
-        let lf_policy = if is_local {
-            LfPolicy::Accept
-        } else {
-            LfPolicy::Refuse
-        };
         let begin = clock.now();
         Ok(Self {
             stream,
             peer,
             ticket,
             clock,
-            input: LineBuffer::new(limits::READ_OCTETS_MIN, lf_policy),
+            input: lines_from(is_local),
             output: Vec::new(),
+            tunnel: None,
             read_octets: limits::READ_OCTETS_MIN,
             read_timeout,
             idle_timeout: timeouts.idle,
@@ -171,6 +176,48 @@ impl Connection {
     /// The client's address.
     pub(super) fn peer(&self) -> IpAddr {
         self.peer
+    }
+
+    /// The TLS of the connection, once it has begun.
+    pub(super) fn tunnel(&self) -> Option<&Tunnel> {
+        self.tunnel.as_deref()
+    }
+
+    /// Sends what is waiting and does the handshake of TLS, within a time of its own. All that was
+    /// known of the client's octets is forgotten (RFC 3207 §4.2, RFC 2595 §4).
+    ///
+    /// # Errors
+    /// [`Interruption`]: the connection cannot be used any more.
+    pub(super) fn start_tls(&mut self, identity: &Identity) -> Result<(), Interruption> {
+        if !self.input.unread().is_empty() {
+            return Err(Interruption::Injected);
+        }
+        self.flush()?;
+        let tunnel = Tunnel::new(identity).map_err(|e| Interruption::Lost(Some(e)))?;
+        self.tunnel = Some(Box::new(tunnel));
+        self.input = lines_from(self.is_local);
+        self.first_octet_seen = false;
+        let timeout = self.idle_timeout.min(limits::HANDSHAKE_TIMEOUT);
+        let deadline = self.clock.now().checked_add(timeout);
+        let done = self.wait_undrained(deadline, Self::shake_hands);
+        if matches!(done, Err(Interruption::Lost(Some(_)))) {
+            // It may be an alert that has to arrive.
+            self.linger();
+        }
+        done
+    }
+
+    /// One step of the handshake: `Some` when it is done.
+    fn shake_hands(&mut self) -> Result<Option<()>, Interruption> {
+        let Some(tunnel) = &mut self.tunnel else {
+            return Ok(None);
+        };
+        match tunnel.advance(&self.stream, limits::READ_OCTETS_MIN) {
+            Ok(true) => Ok((!tunnel.is_handshaking()).then_some(())),
+            Ok(false) => Err(Interruption::Lost(None)),
+            Err(error) if is_pause(error.kind()) => Ok(None),
+            Err(error) => Err(Interruption::Lost(Some(error))),
+        }
     }
 
     /// Where replies and content to be sent are appended.
@@ -220,13 +267,24 @@ impl Connection {
             }
             self.flush()?;
             let deadline = *deadline.get_or_insert_with(|| self.idle_deadline());
-            self.ticket.begin_wait();
-            let waited = self.check_draining().and_then(|()| self.wait(deadline));
-            self.ticket.end_wait();
-            // Looked at on both sides of the wait: see the registry.
-            self.check_draining()?;
-            waited?;
+            self.wait_undrained(deadline, Self::read)?;
         }
+    }
+
+    /// Waits as [`wait`](Self::wait) does, and is woken when the daemon stops.
+    fn wait_undrained<T>(
+        &mut self,
+        deadline: Option<Instant>,
+        attempt: impl Fn(&mut Self) -> Result<Option<T>, Interruption>,
+    ) -> Result<T, Interruption> {
+        self.ticket.begin_wait();
+        let waited = self
+            .check_draining()
+            .and_then(|()| self.wait(deadline, attempt));
+        self.ticket.end_wait();
+        // Looked at on both sides of the wait: see the registry.
+        self.check_draining()?;
+        waited
     }
 
     fn idle_deadline(&self) -> Option<Instant> {
@@ -244,8 +302,13 @@ impl Connection {
         }
     }
 
-    /// Waits for octets until `deadline` or the session's end; tells how many came.
-    fn wait(&mut self, deadline: Option<Instant>) -> Result<usize, Interruption> {
+    /// Does `attempt` until it gives something, or until `deadline` or the session's end. Each
+    /// attempt reads from the socket once, and so waits as long as its timeout.
+    fn wait<T>(
+        &mut self,
+        deadline: Option<Instant>,
+        attempt: impl Fn(&mut Self) -> Result<Option<T>, Interruption>,
+    ) -> Result<T, Interruption> {
         // Kept as long as there is something to do: the pieces of a large message, or the replies
         // to a group of commands, use them again and again.
         if self.input.unread().is_empty() && self.input.capacity() > limits::KEEP_OCTETS_MAX {
@@ -253,6 +316,9 @@ impl Connection {
         }
         if self.output.is_empty() && self.output.capacity() > limits::KEEP_OCTETS_MAX {
             self.output = Vec::new();
+        }
+        if let Some(tunnel) = &mut self.tunnel {
+            tunnel.release();
         }
         loop {
             let now = self.clock.now();
@@ -264,8 +330,8 @@ impl Connection {
             let until = deadlines.into_iter().flatten().min();
             let left = until.map_or(limits::WAIT_SLICE, |until| until.duration_since(now));
             self.set_read_timeout(left.min(limits::WAIT_SLICE))?;
-            if let Some(octets) = self.read()? {
-                return Ok(octets);
+            if let Some(done) = attempt(self)? {
+                return Ok(done);
             }
         }
     }
@@ -281,7 +347,7 @@ impl Connection {
     /// [`Interruption`]: tell the session; nothing of the content may be kept.
     pub(super) fn read_content(&mut self, rate: &mut ContentRate) -> Result<(), Interruption> {
         self.flush()?;
-        let octets = match self.wait(self.idle_deadline()) {
+        let octets = match self.wait(self.idle_deadline(), Self::read) {
             Ok(octets) => u64::try_from(octets).unwrap_or(u64::MAX),
             Err(Interruption::IdleTimeout) => return Err(Interruption::TooSlow),
             Err(interruption) => {
@@ -328,7 +394,11 @@ impl Connection {
     fn read(&mut self) -> Result<Option<usize>, Interruption> {
         let space = self.input.space(self.read_octets);
         let room = space.len();
-        match (&*self.stream).read(space) {
+        let read = match &mut self.tunnel {
+            Some(tunnel) => tunnel.read(&self.stream, space),
+            None => (&*self.stream).read(space),
+        };
+        match read {
             Ok(0) => Err(Interruption::Lost(None)),
             Ok(octets) => {
                 self.input.filled(octets);
@@ -367,24 +437,24 @@ impl Connection {
         if self.output.is_empty() {
             return Ok(());
         }
-        let sent = self.write_all(&self.output);
-        self.output.clear();
+        let mut output = std::mem::take(&mut self.output);
+        let sent = self.write_all(&output);
+        output.clear();
+        self.output = output;
         sent
     }
 
-    fn write_all(&self, mut octets: &[u8]) -> Result<(), Interruption> {
+    fn write_all(&mut self, mut octets: &[u8]) -> Result<(), Interruption> {
         let mut deadline = None;
         loop {
-            let written = match (&*self.stream).write(octets) {
-                Ok(written) => written,
+            let written = match self.write(octets) {
+                Ok((_, true)) => return Ok(()),
+                Ok((written, false)) => written,
                 Err(error) if error.kind() == ErrorKind::Interrupted => 0,
                 Err(error) if is_pause(error.kind()) => return Err(Interruption::NotReading),
                 Err(error) => return Err(Interruption::Lost(Some(error))),
             };
             octets = octets.get(written..).unwrap_or_default();
-            if octets.is_empty() {
-                return Ok(());
-            }
             // Not all at once: the client reads more slowly than we write.
             let now = self.clock.now();
             let timeout = limits::WRITE_TIMEOUT;
@@ -400,6 +470,15 @@ impl Connection {
         }
     }
 
+    /// One write: how many octets were taken, and whether all of them are on their way.
+    fn write(&mut self, octets: &[u8]) -> io::Result<(usize, bool)> {
+        if let Some(tunnel) = &mut self.tunnel {
+            return tunnel.write(&self.stream, octets);
+        }
+        let written = (&*self.stream).write(octets)?;
+        Ok((written, written == octets.len()))
+    }
+
     /// Sends what is waiting, before the connection closes as the client asked. A client that goes
     /// on sending behind its QUIT may need more time to hear the answer.
     pub(super) fn close(&mut self) {
@@ -408,28 +487,54 @@ impl Connection {
         }
         // Nobody is left to tell when it does not go.
         drop(self.flush());
+        self.close_tunnel();
+    }
+
+    fn close_tunnel(&mut self) {
+        if let Some(tunnel) = &mut self.tunnel {
+            tunnel.close(&self.stream);
+        }
     }
 
     /// Sends what is waiting and sees that it arrives, before the connection closes: a socket that
     /// is closed over unread octets is reset, and the last reply could be lost with it. So what the
     /// client still sends is read for a while and thrown away.
     pub(super) fn close_lingering(&mut self) {
-        if self.flush().is_err()
-            || self.stream.shutdown(Shutdown::Write).is_err()
+        if self.flush().is_ok() {
+            self.close_tunnel();
+            self.linger();
+        }
+    }
+
+    /// Reads what the client still sends, as octets without a meaning.
+    fn linger(&mut self) {
+        if self.stream.shutdown(Shutdown::Write).is_err()
             || self.set_read_timeout(limits::LINGER_TIMEOUT).is_err()
         {
             return;
         }
         let deadline = self.clock.now().checked_add(limits::LINGER_TIMEOUT);
         let mut room = limits::LINGER_OCTETS_MAX;
-        while let Ok(Some(octets)) = self.read() {
-            self.input.consume(self.input.unread().len());
+        let mut buffer = vec![0; limits::READ_OCTETS_MIN];
+        while let Ok(octets) = (&*self.stream).read(&mut buffer)
+            && octets > 0
+        {
             room = room.saturating_sub(octets);
             if room == 0 || deadline.is_some_and(|deadline| deadline <= self.clock.now()) {
                 return;
             }
         }
     }
+}
+
+/// A buffer for the lines of a client, of which nothing is known yet.
+fn lines_from(is_local: bool) -> LineBuffer {
+    let lf_policy = if is_local {
+        LfPolicy::Accept
+    } else {
+        LfPolicy::Refuse
+    };
+    LineBuffer::new(limits::READ_OCTETS_MIN, lf_policy)
 }
 
 /// Whether a read ended without octets and without harm.

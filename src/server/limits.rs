@@ -28,6 +28,9 @@ pub const WAIT_SLICE: Duration = Duration::from_mins(1);
 /// below any modem, and a session that trickles cannot hold its thread for long.
 pub const CONTENT_OCTETS_PER_SECOND_MIN: u64 = 500;
 
+/// Longest handshake of TLS: a few round trips, on the worst of lines.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Longest time in which a client may take what [`WRITE_OCTETS_MAX`] holds: one kibioctet a second
 /// is enough.
 pub const WRITE_TIMEOUT: Duration = Duration::from_mins(1);

@@ -22,6 +22,7 @@ use super::connection::{Connection, Interruption, Timeouts};
 use super::limits;
 use super::maillog::{self, Service, SessionEnd, SessionId};
 use super::registry::{Refusal, Registry, Ticket};
+use super::tls::Identity;
 use super::{pop3, smtp};
 
 /// Opens a socket that listens on `address`.
@@ -46,6 +47,24 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// How clients come in at a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// In clear; TLS may begin later.
+    Plain,
+    /// With TLS from the first octet on (RFC 8314).
+    Tls,
+    /// In clear, to hand in mail that they write (RFC 6409); TLS may begin later.
+    Submission,
+}
+
+/// A session, and the door that its client came in by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Visit {
+    pub(super) id: SessionId,
+    pub(super) door: Door,
+}
+
 /// What the sessions of a listener need.
 #[derive(Debug)]
 pub enum Sessions {
@@ -56,6 +75,15 @@ pub enum Sessions {
 }
 
 impl Sessions {
+    /// What TLS begins with now, where there is a certificate.
+    fn identity(&self) -> Option<Arc<Identity>> {
+        let identity = match self {
+            Self::Smtp(shared) => &shared.identity,
+            Self::Pop3(shared) => &shared.identity,
+        };
+        identity.as_ref().map(|identity| identity.get())
+    }
+
     /// Appends what a client is told that gets no session, or whose session broke.
     fn render_unavailable(&self, why: &'static str, out: &mut Vec<u8>) {
         match self {
@@ -82,14 +110,14 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Starts the listener's thread on `sockets`, each from [`bind`]; it ends, and the sockets are
+    /// Starts the listener's thread on `sockets`, each from [`bind`] with its door; it ends, and the sockets are
     /// closed, when the other end of `stop` is closed.
     ///
     /// # Errors
     /// When the system gives no thread.
     pub fn start(
         self,
-        sockets: Vec<TcpListener>,
+        sockets: Vec<(TcpListener, Door)>,
         stop: io::PipeReader,
     ) -> io::Result<thread::JoinHandle<()>> {
         let name = format!("{}-listener", self.service());
@@ -106,7 +134,7 @@ impl Listener {
         }
     }
 
-    fn run(self: &Arc<Self>, sockets: &[TcpListener], stop: &io::PipeReader) {
+    fn run(self: &Arc<Self>, sockets: &[(TcpListener, Door)], stop: &io::PipeReader) {
         let (shortest, longest) = limits::BACK_OFF;
         let mut pause = shortest;
         loop {
@@ -127,13 +155,13 @@ impl Listener {
     /// Waits for clients and accepts all that are there; false when the listener is to stop.
     fn accept_ready(
         self: &Arc<Self>,
-        sockets: &[TcpListener],
+        sockets: &[(TcpListener, Door)],
         stop: &io::PipeReader,
     ) -> io::Result<bool> {
         let readable = |socket| PollFd::from_borrowed_fd(socket, PollFlags::IN);
         let mut waiting: Vec<PollFd<'_>> = sockets
             .iter()
-            .map(|socket| readable(socket.as_fd()))
+            .map(|(socket, _)| readable(socket.as_fd()))
             .collect();
         waiting.push(readable(stop.as_fd()));
         match poll(&mut waiting, None) {
@@ -144,18 +172,18 @@ impl Listener {
         if waiting.last().is_none_or(|stop| !stop.revents().is_empty()) {
             return Ok(false);
         }
-        for (socket, polled) in sockets.iter().zip(&waiting) {
+        for ((socket, door), polled) in sockets.iter().zip(&waiting) {
             if !polled.revents().is_empty() {
-                self.accept_all(socket)?;
+                self.accept_all(socket, *door)?;
             }
         }
         Ok(true)
     }
 
-    fn accept_all(self: &Arc<Self>, socket: &TcpListener) -> io::Result<()> {
+    fn accept_all(self: &Arc<Self>, socket: &TcpListener, door: Door) -> io::Result<()> {
         loop {
             match socket.accept() {
-                Ok((stream, peer)) => self.admit(stream, peer),
+                Ok((stream, peer)) => self.admit(stream, peer, door),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if is_passing(error.kind()) => {}
                 Err(error) => return Err(error),
@@ -164,7 +192,7 @@ impl Listener {
     }
 
     /// Gives the client a thread, or says why not.
-    fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+    fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, door: Door) {
         let stream = Arc::new(stream);
         let ticket = match self.registry.admit(peer.ip(), &stream) {
             Ok(ticket) => ticket,
@@ -176,7 +204,7 @@ impl Listener {
                     }
                     Refusal::ShuttingDown => "The service is shutting down, try again later",
                 };
-                return self.turn_away(&stream, peer, why);
+                return self.turn_away(&stream, peer, door, why);
             }
         };
         let id = SessionId {
@@ -188,16 +216,25 @@ impl Listener {
         let spawned = thread::Builder::new()
             .name(id.to_string())
             .stack_size(limits::STACK_OCTETS)
-            .spawn(move || listener.serve(socket, peer, ticket, id));
+            .spawn(move || listener.serve(socket, peer, ticket, Visit { id, door }));
         if let Err(error) = spawned {
             maillog::no_thread(id, &error);
-            self.turn_away(&stream, peer, "No thread to serve you, try again later");
+            self.turn_away(
+                &stream,
+                peer,
+                door,
+                "No thread to serve you, try again later",
+            );
         }
     }
 
-    /// Says `why` and closes. The socket does not wait: what does not fit at once is lost.
-    fn turn_away(&self, mut stream: &TcpStream, peer: SocketAddr, why: &'static str) {
+    /// Says `why` and closes. The socket does not wait: what does not fit at once is lost. A client
+    /// that begins with TLS is not told: it would not take words for what they are.
+    fn turn_away(&self, mut stream: &TcpStream, peer: SocketAddr, door: Door, why: &'static str) {
         maillog::turned_away(self.service(), peer.ip(), why);
+        if door == Door::Tls {
+            return;
+        }
         let mut reply = Vec::new();
         self.sessions.render_unavailable(why, &mut reply);
         // The client is turned away either way; whether it hears why is its own luck.
@@ -206,12 +243,13 @@ impl Listener {
     }
 
     /// The life of a session's thread.
-    fn serve(&self, stream: Arc<TcpStream>, peer: SocketAddr, ticket: Ticket, id: SessionId) {
+    fn serve(&self, stream: Arc<TcpStream>, peer: SocketAddr, ticket: Ticket, visit: Visit) {
+        let id = visit.id;
         maillog::session_began(id, peer.ip());
         let clock = self.clock.clone();
         match Connection::new(stream, peer.ip(), ticket, clock, self.timeouts) {
             Ok(mut connection) => {
-                let end = self.serve_guarded(&mut connection, id);
+                let end = self.serve_guarded(&mut connection, visit);
                 // While the connection holds the session's place: a stop waits for this line.
                 maillog::session_ended(id, peer.ip(), &end);
             }
@@ -225,10 +263,17 @@ impl Listener {
     /// A panic is a broken invariant of ours: the session that met it is told and ends, all others
     /// go on. What the session shared with others is behind locks that do not poison and are not
     /// held while its code runs.
-    fn serve_guarded(&self, connection: &mut Connection, id: SessionId) -> SessionEnd {
-        let served = catch_unwind(AssertUnwindSafe(|| match &self.sessions {
-            Sessions::Smtp(shared) => smtp::serve(connection, id, shared),
-            Sessions::Pop3(shared) => pop3::serve(connection, id, shared),
+    fn serve_guarded(&self, connection: &mut Connection, visit: Visit) -> SessionEnd {
+        let served = catch_unwind(AssertUnwindSafe(|| {
+            if visit.door == Door::Tls
+                && let Err(interruption) = start_tls(connection, self.sessions.identity(), visit.id)
+            {
+                return SessionEnd::Broken(interruption);
+            }
+            match &self.sessions {
+                Sessions::Smtp(shared) => smtp::serve(connection, visit, shared),
+                Sessions::Pop3(shared) => pop3::serve(connection, visit, shared),
+            }
         }));
         served.unwrap_or_else(|_| {
             let why = "Internal error, closing";
@@ -239,6 +284,20 @@ impl Listener {
             SessionEnd::Panicked
         })
     }
+}
+
+/// Begins TLS on a connection, and tells the log with what.
+pub(super) fn start_tls(
+    connection: &mut Connection,
+    identity: Option<Arc<Identity>>,
+    id: SessionId,
+) -> Result<(), Interruption> {
+    let identity = identity.ok_or(Interruption::NoCertificate)?;
+    connection.start_tls(&identity)?;
+    if let Some(tunnel) = connection.tunnel() {
+        maillog::tls_began(id, connection.peer(), tunnel.parameters());
+    }
+    Ok(())
 }
 
 /// Whether `accept` failed for one client only: it is gone already, or a signal came.

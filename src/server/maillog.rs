@@ -112,6 +112,11 @@ pub(super) fn session_began(id: SessionId, peer: IpAddr) {
     log::debug!("{id} begins client={peer}");
 }
 
+/// The connection of a session is encrypted.
+pub(super) fn tls_began(id: SessionId, peer: IpAddr, (version, suite): (&str, &str)) {
+    log::debug!("{id} tls version={version} cipher={suite} client={peer}");
+}
+
 /// A session has ended.
 pub(super) fn session_ended(id: SessionId, peer: IpAddr, end: &SessionEnd) {
     match end {

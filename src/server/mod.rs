@@ -6,6 +6,7 @@
 //! file is touched.
 
 mod connection;
+mod current;
 mod intake;
 pub mod limits;
 mod listener;
@@ -13,14 +14,17 @@ mod maillog;
 pub mod pop3;
 mod registry;
 pub mod smtp;
+mod tls;
 
 use crate::mail::MailboxName;
 use crate::store::{Error, MessageStore};
 
 pub use connection::Timeouts;
-pub use listener::{Listener, Sessions, bind};
+pub use current::Current;
+pub use listener::{Door, Listener, Sessions, bind};
 pub use maillog::{Service, WithSources};
 pub use registry::{Caps, Registry};
+pub use tls::{Identity, IdentityError};
 
 /// Whether there is a mailbox of that name. One whose name is too long for a directory is none.
 fn exists(store: &MessageStore, mailbox: &MailboxName) -> Result<bool, Error> {

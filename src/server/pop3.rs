@@ -7,13 +7,16 @@ use std::sync::Arc;
 
 use crate::accounts::{Accounts, Resolution, UserName, Verdict};
 use crate::mail::{Credentials, ForwardPath, MailboxName, trace};
-use crate::pop3::{Action, Extent, MessageNumber, Outcome, Response, Session, Settings};
+use crate::pop3::{Action, Extent, MessageNumber, Outcome, Response, Session, Settings, Tls};
 use crate::store::{self, Maildrop, Message, MessageStore};
 use crate::wire::{DotEncoder, TopCut};
 
 use super::connection::{Connection, Interruption, LineRead};
+use super::current::Current;
 use super::limits;
+use super::listener::{self, Door, Visit};
 use super::maillog::{self, SessionEnd, SessionId};
+use super::tls::Identity;
 
 /// What all POP3 sessions share.
 #[derive(Debug)]
@@ -22,16 +25,22 @@ pub struct Shared {
     pub store: Arc<MessageStore>,
     /// Who may log in.
     pub accounts: Arc<Accounts>,
+    /// What TLS begins with, where there is a certificate.
+    pub identity: Option<Arc<Current<Identity>>>,
     /// What the sessions need to know.
     pub settings: Settings,
 }
 
 /// Serves one client until its session ends.
-pub(super) fn serve(connection: &mut Connection, id: SessionId, shared: &Shared) -> SessionEnd {
-    let mut session = Session::new(shared.settings.clone());
+pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) -> SessionEnd {
+    let mut settings = shared.settings.clone();
+    if visit.door == Door::Tls {
+        settings.tls = Tls::Active;
+    }
+    let mut session = Session::new(settings);
     let mut driver = Driver {
         connection,
-        id,
+        id: visit.id,
         shared,
         mailbox: None,
         maildrop: None,
@@ -52,8 +61,7 @@ pub(super) fn serve(connection: &mut Connection, id: SessionId, shared: &Shared)
             Action::OpenMessage(number) => Ok(Some(driver.open_message(number))),
             Action::SendContent(extent) => driver.send_content(extent).map(Some),
             Action::RemoveMarked(numbers) => driver.remove(&numbers).map(Some),
-            // No certificate can be configured, so no session offers TLS and none comes here.
-            Action::StartTls => Ok(Some(Outcome::TlsUnavailable)),
+            Action::StartTls => driver.start_tls().map(Some),
             Action::Close => Ok(None),
         });
         step = match done {
@@ -68,9 +76,11 @@ pub(super) fn serve(connection: &mut Connection, id: SessionId, shared: &Shared)
                     Interruption::IdleTimeout | Interruption::TooSlow => Outcome::IdleTimeout,
                     Interruption::SessionTimeout => Outcome::SessionTimeout,
                     Interruption::ShuttingDown => Outcome::ShuttingDown,
-                    Interruption::Lost(_) | Interruption::NotReading | Interruption::Unreadable => {
-                        return SessionEnd::Broken(interruption);
-                    }
+                    Interruption::Lost(_)
+                    | Interruption::NotReading
+                    | Interruption::Unreadable
+                    | Interruption::Injected
+                    | Interruption::NoCertificate => return SessionEnd::Broken(interruption),
                 };
                 why = Some(interruption);
                 session.resume(outcome)
@@ -179,6 +189,12 @@ impl Driver<'_> {
             (Some(only), true) => Found::Mailbox(only),
             (Some(_), false) | (None, _) => Found::Ambiguous,
         })
+    }
+
+    fn start_tls(&mut self) -> Result<Outcome<'static>, Interruption> {
+        let identity = self.shared.identity.as_ref().map(|identity| identity.get());
+        listener::start_tls(self.connection, identity, self.id)?;
+        Ok(Outcome::TlsStarted)
     }
 
     fn open_maildrop(&mut self) -> Outcome<'static> {

@@ -11,14 +11,17 @@ use crate::mail::{Credentials, ForwardPath, MailboxName, trace};
 use crate::smtp::limits::OVERRUN_FACTOR;
 use crate::smtp::{
     Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Session, Settings,
-    Submission,
+    Submission, Tls,
 };
 use crate::store::{self, MessageStore};
 use crate::wire::{ChunkDecoder, DotDecoder, Progress};
 
 use super::connection::{Connection, ContentRate, Interruption, LineRead};
+use super::current::Current;
 use super::intake::{Intake, Refusal};
+use super::listener::{self, Door, Visit};
 use super::maillog::{self, SessionEnd, SessionId};
+use super::tls::Identity;
 
 /// What all SMTP sessions share.
 #[derive(Debug)]
@@ -29,17 +32,23 @@ pub struct Shared {
     pub accounts: Arc<Accounts>,
     /// The time.
     pub clock: Clock,
+    /// What TLS begins with, where there is a certificate.
+    pub identity: Option<Arc<Current<Identity>>>,
     /// What the sessions need to know.
     pub settings: Arc<Settings>,
 }
 
 /// Serves one client until its session ends.
-pub(super) fn serve(connection: &mut Connection, id: SessionId, shared: &Shared) -> SessionEnd {
-    let mut session = Session::new(Arc::clone(&shared.settings));
+pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) -> SessionEnd {
+    let mut settings = Arc::clone(&shared.settings);
+    if visit.door == Door::Tls {
+        Arc::make_mut(&mut settings).tls = Tls::Active;
+    }
+    let mut session = Session::new(settings);
     let rate = connection.content_rate();
     let mut driver = Driver {
         connection,
-        id,
+        id: visit.id,
         shared,
         intake: None,
         chunks: None,
@@ -61,8 +70,7 @@ pub(super) fn serve(connection: &mut Connection, id: SessionId, shared: &Shared)
             Action::BeginDelivery(submission) => Ok(driver.begin_delivery(*submission)),
             Action::ReceiveContent(framing) => driver.receive(framing),
             Action::DiscardChunk { octets } => driver.discard(octets),
-            // No certificate can be configured, so no session offers TLS and none comes here.
-            Action::StartTls => Err(Interruption::Lost(None)),
+            Action::StartTls => driver.start_tls(),
             Action::Close => {
                 let last = step.reply.map_or("", |reply| reply.code());
                 if last == "221" {
@@ -81,9 +89,11 @@ pub(super) fn serve(connection: &mut Connection, id: SessionId, shared: &Shared)
                     Interruption::TooSlow => Outcome::ContentTooSlow,
                     Interruption::SessionTimeout => Outcome::SessionTimeout,
                     Interruption::ShuttingDown => Outcome::ShuttingDown,
-                    Interruption::Lost(_) | Interruption::NotReading | Interruption::Unreadable => {
-                        return SessionEnd::Broken(interruption);
-                    }
+                    Interruption::Lost(_)
+                    | Interruption::NotReading
+                    | Interruption::Unreadable
+                    | Interruption::Injected
+                    | Interruption::NoCertificate => return SessionEnd::Broken(interruption),
                 };
                 why = Some(interruption);
                 session.resume(outcome)
@@ -143,6 +153,12 @@ impl Driver<'_> {
                 Outcome::PasswordRefused
             }
         }
+    }
+
+    fn start_tls(&mut self) -> Result<Outcome<'static>, Interruption> {
+        let identity = self.shared.identity.as_ref().map(|identity| identity.get());
+        listener::start_tls(self.connection, identity, self.id)?;
+        Ok(Outcome::TlsStarted)
     }
 
     fn begin_delivery(&mut self, submission: Submission) -> Outcome<'static> {

@@ -23,4 +23,5 @@ mod replay;
 mod retrieval;
 mod support;
 mod tidy;
+mod tls;
 mod transcripts;

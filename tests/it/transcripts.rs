@@ -1,10 +1,12 @@
-//! Every transcript, replayed against the pure session cut at every place, and over TCP.
+//! Every transcript, replayed against the pure session cut at every place, and over TCP with and
+//! without TLS.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use facteur::mail::{Charset, Domain};
+use facteur::server::{Door, Service as Protocol};
 
 use crate::replay;
 use crate::support::{Client, Server, Service};
@@ -269,9 +271,9 @@ fn place(mail: &Path, number: usize, message: &Message) {
     .unwrap();
 }
 
-fn replay_over_tcp(path: &Path, transcript: &Transcript, client: &mut Client) {
+fn replay_over_tcp(path: &Path, steps: &[(usize, Step)], client: &mut Client) {
     let mut waiting = Vec::new();
-    for (number, step) in &transcript.steps {
+    for (number, step) in steps {
         let place = format!("{}:{number}", path.display());
         if let Step::Send(octets) = step {
             // What stands between two lines of the server goes out in one write.
@@ -293,48 +295,138 @@ fn replay_over_tcp(path: &Path, transcript: &Transcript, client: &mut Client) {
     client.try_send(&waiting);
 }
 
-#[test]
-fn smtp_transcripts_hold_over_tcp() {
-    for (path, transcript) in transcripts("smtp") {
-        let server = Server::with(&configuration(&transcript));
-        let mut client = Client::connect(server.smtp);
-        replay_over_tcp(&path, &transcript, &mut client);
-        drop(client);
-        for mailbox in judged_mailboxes(&transcript) {
-            let as_stored = |content: &Vec<u8>| {
-                // A bare CR never gets in, so each one belongs to a line ending.
-                content
-                    .iter()
-                    .copied()
-                    .filter(|octet| *octet != b'\r')
-                    .collect()
-            };
-            let (local_part, domain) = mailbox.split_once('@').unwrap();
-            let domains = &transcript.domains;
-            let is_local =
-                domains.is_empty() || domains.iter().any(|local| a_label(local) == domain);
-            if !is_local && local_part != "postmaster" {
-                // Nobody can log in there, and nothing was made.
-                let directory = server.mail().join(domain);
-                assert!(!directory.exists(), "{}: {mailbox}", path.display());
-                continue;
+/// How a client's connection comes to the point where a transcript begins.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Clear,
+    /// With TLS from the first octet on.
+    Tls,
+    /// In clear at first; then TLS begins, and all is as on a new connection but for the greeting.
+    StartTls,
+}
+
+impl Way {
+    /// The transcripts of a protocol that hold then.
+    fn transcripts(self, protocol: &str) -> Vec<(PathBuf, Transcript)> {
+        let mut transcripts = transcripts(protocol);
+        let is_clear = matches!(self, Self::Clear);
+        transcripts.retain(|(_, transcript)| is_clear || !transcript.clear);
+        transcripts
+    }
+
+    fn server(self, transcript: &Transcript) -> Server {
+        match self {
+            Self::Clear => Server::with(&configuration(transcript)),
+            Self::Tls | Self::StartTls => Server::with_tls(&configuration(transcript)),
+        }
+    }
+
+    fn connect(self, server: &Server, protocol: Protocol) -> Client {
+        let plain = server.address(protocol, Door::Plain);
+        match (self, protocol) {
+            (Self::Clear, _) => Client::connect(plain),
+            (Self::Tls, _) => Client::connect(server.address(protocol, Door::Tls)).begin_tls(),
+            (Self::StartTls, Protocol::Smtp) => {
+                let mut client = Client::connect(plain);
+                client.expect_prefix("220 ");
+                client.say("EHLO before");
+                client.reply();
+                client.say("STARTTLS");
+                client.expect_prefix("220 2.0.0 ");
+                client.begin_tls()
             }
-            let contents = server.contents_octets(mailbox);
-            let stored: Vec<Vec<u8>> = contents.iter().map(as_stored).collect();
-            let expected = contents_of(&transcript.after, mailbox);
-            assert_eq!(stored, expected, "{}: {mailbox}", path.display());
+            (Self::StartTls, Protocol::Pop3) => {
+                let mut client = Client::connect(plain);
+                client.expect_prefix("+OK");
+                client.say("STLS");
+                client.expect_prefix("+OK");
+                client.begin_tls()
+            }
+        }
+    }
+
+    /// The steps of a transcript that come then.
+    fn steps(self, transcript: &Transcript) -> &[(usize, Step)] {
+        match (self, transcript.steps.as_slice()) {
+            (Self::StartTls, [_greeting, steps @ ..]) => steps,
+            (_, steps) => steps,
         }
     }
 }
 
-#[test]
-fn pop3_transcripts_hold_over_tcp() {
-    for (path, transcript) in transcripts("pop3") {
-        let server = Server::with(&configuration(&transcript));
+fn smtp_transcripts_hold(way: Way) {
+    for (path, transcript) in way.transcripts("smtp") {
+        let server = way.server(&transcript);
+        let mut client = way.connect(&server, Protocol::Smtp);
+        replay_over_tcp(&path, way.steps(&transcript), &mut client);
+        drop(client);
+        check_mailboxes(&path, &transcript, &server);
+    }
+}
+
+fn check_mailboxes(path: &Path, transcript: &Transcript, server: &Server) {
+    for mailbox in judged_mailboxes(transcript) {
+        let as_stored = |content: &Vec<u8>| {
+            // A bare CR never gets in, so each one belongs to a line ending.
+            content
+                .iter()
+                .copied()
+                .filter(|octet| *octet != b'\r')
+                .collect()
+        };
+        let (local_part, domain) = mailbox.split_once('@').unwrap();
+        let domains = &transcript.domains;
+        let is_local = domains.is_empty() || domains.iter().any(|local| a_label(local) == domain);
+        if !is_local && local_part != "postmaster" {
+            // Nobody can log in there, and nothing was made.
+            let directory = server.mail().join(domain);
+            assert!(!directory.exists(), "{}: {mailbox}", path.display());
+            continue;
+        }
+        let contents = server.contents_octets(mailbox);
+        let stored: Vec<Vec<u8>> = contents.iter().map(as_stored).collect();
+        let expected = contents_of(&transcript.after, mailbox);
+        assert_eq!(stored, expected, "{}: {mailbox}", path.display());
+    }
+}
+
+fn pop3_transcripts_hold(way: Way) {
+    for (path, transcript) in way.transcripts("pop3") {
+        let server = way.server(&transcript);
         for (number, message) in transcript.before.iter().enumerate() {
             place(&server.mail(), number + 1, message);
         }
-        let mut client = Client::connect(server.pop3);
-        replay_over_tcp(&path, &transcript, &mut client);
+        let mut client = way.connect(&server, Protocol::Pop3);
+        replay_over_tcp(&path, way.steps(&transcript), &mut client);
     }
+}
+
+#[test]
+fn smtp_transcripts_hold_over_tcp() {
+    smtp_transcripts_hold(Way::Clear);
+}
+
+#[test]
+fn smtp_transcripts_hold_over_tls() {
+    smtp_transcripts_hold(Way::Tls);
+}
+
+#[test]
+fn smtp_transcripts_hold_after_starttls() {
+    smtp_transcripts_hold(Way::StartTls);
+}
+
+#[test]
+fn pop3_transcripts_hold_over_tcp() {
+    pop3_transcripts_hold(Way::Clear);
+}
+
+#[test]
+fn pop3_transcripts_hold_over_tls() {
+    pop3_transcripts_hold(Way::Tls);
+}
+
+#[test]
+fn pop3_transcripts_hold_after_stls() {
+    pop3_transcripts_hold(Way::StartTls);
 }

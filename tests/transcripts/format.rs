@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! # RFC 5321 §3.3: a comment; empty lines are comments too
+//! @clear                       holds only where TLS is neither active nor offered
 //! @lf                          C: lines are sent with LF; without this, with CRLF
 //! @limit message_octets=1000   a key of `[limits]` in the configuration; may stand several times
 //! @domains example.com         the local domains of the configuration, separated by spaces
@@ -33,6 +34,8 @@
 /// One transcript.
 #[derive(Debug, Default)]
 pub(crate) struct Transcript {
+    /// `@clear`: not to be replayed where there is TLS.
+    pub(crate) clear: bool,
     /// `@lf`: the client's lines end in LF.
     pub(crate) lf: bool,
     /// `@limit`: keys of the configuration's table `[limits]` and their values.
@@ -138,6 +141,7 @@ impl Transcript {
             return Err("in the wrong place");
         }
         match setting.split_once(' ') {
+            None if setting == "clear" => self.clear = true,
             None if setting == "lf" => self.lf = true,
             Some(("limit", limit)) => {
                 let (key, value) = limit.split_once('=').ok_or("a limit without a value")?;

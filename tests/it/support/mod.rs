@@ -1,8 +1,9 @@
 //! A daemon for one test, and clients that wait for exact lines with a deadline.
 
 pub(crate) mod program;
+pub(crate) mod tls;
 
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,8 +11,11 @@ use std::time::Duration;
 
 use facteur::clock::Clock;
 use facteur::config::Config;
-use facteur::daemon::{Daemon, Sockets, store_settings};
+use facteur::daemon::{Daemon, Renewable, Sockets, store_settings};
+use facteur::server::{self, Door};
 use facteur::store::{Fs, MessageStore, RealFs};
+
+use tls::Wire;
 
 /// Longest wait of a client: far beyond what any step takes, so that only a hang reaches it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -37,6 +41,13 @@ impl Server {
         Self::on(Arc::new(RealFs), configuration, directory)
     }
 
+    /// A daemon with this text before what makes it offer TLS in every way that there is.
+    pub(crate) fn with_tls(configuration: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let tls = tls::configure(directory.path());
+        Self::on(Arc::new(RealFs), &(tls + configuration), directory)
+    }
+
     /// A daemon whose store is on this file system.
     pub(crate) fn on(fs: Arc<dyn Fs>, configuration: &str, directory: tempfile::TempDir) -> Self {
         let (daemon, store) = serve(fs, &directory.path().join("mail"), configuration);
@@ -48,6 +59,11 @@ impl Server {
             smtp,
             pop3,
         }
+    }
+
+    /// Where clients of a protocol come in by a door.
+    pub(crate) fn address(&self, service: server::Service, door: Door) -> SocketAddr {
+        self.daemon.as_ref().unwrap().addresses(service, door)[0]
     }
 
     /// Where the mail is.
@@ -78,17 +94,20 @@ impl Server {
 }
 
 fn serve(fs: Arc<dyn Fs>, mail: &Path, configuration: &str) -> (Daemon, Arc<MessageStore>) {
-    let mut config = Config::parse(Path::new("test.toml"), configuration).unwrap();
+    let file = mail.with_file_name("test.toml");
+    let mut config = Config::parse(&file, configuration).unwrap();
     mail.clone_into(&mut config.mail);
     for listens in [&mut config.smtp, &mut config.pop3] {
         listens.truncate(1);
         listens[0].address.set_port(0);
     }
     let clock = Clock::system();
+    config.check().unwrap();
+    let renewable = Renewable::load(&config).unwrap();
     let sockets = Sockets::open(&config).unwrap();
     let settings = store_settings(&config);
     let store = Arc::new(MessageStore::open_on(fs, settings, clock.clone()).unwrap());
-    let daemon = Daemon::start(&config, sockets, &store, &clock).unwrap();
+    let daemon = Daemon::start(&config, renewable, sockets, &store, &clock).unwrap();
     (daemon, store)
 }
 
@@ -195,7 +214,7 @@ fn after_trace(message: &[u8]) -> &[u8] {
 
 /// A client with a deadline.
 pub(crate) struct Client {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Wire>,
 }
 
 impl Client {
@@ -205,7 +224,52 @@ impl Client {
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self {
-            stream: BufReader::new(stream),
+            stream: BufReader::new(Wire::Plain(stream)),
+        }
+    }
+
+    /// Begins TLS, as a client that trusts the authority of these tests.
+    pub(crate) fn begin_tls(self) -> Self {
+        assert_eq!(self.stream.buffer(), b"", "nothing is left from before");
+        Self {
+            stream: BufReader::new(self.stream.into_inner().into_tls()),
+        }
+    }
+
+    /// Begins TLS as this client.
+    pub(crate) fn begin_tls_of(self, config: &Arc<rustls::ClientConfig>) -> Self {
+        Self {
+            stream: BufReader::new(self.stream.into_inner().into_tls_of(config)),
+        }
+    }
+
+    /// How the handshake was done.
+    pub(crate) fn handshake_kind(&self) -> rustls::HandshakeKind {
+        match self.stream.get_ref() {
+            Wire::Plain(_) => panic!("there is no TLS"),
+            Wire::Tls(tls) => tls.conn.handshake_kind().unwrap(),
+        }
+    }
+
+    /// Whether nothing can be read because the client itself gives up.
+    pub(crate) fn fails(&mut self) -> bool {
+        self.stream.fill_buf().is_err()
+    }
+
+    /// All octets that come until the server closes.
+    pub(crate) fn read_octets_to_end(&mut self, octets: &mut Vec<u8>) {
+        self.stream.read_to_end(octets).unwrap();
+    }
+
+    /// The lines of one SMTP reply, without their code.
+    pub(crate) fn reply(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            let line = self.line();
+            lines.push(line[4..].to_owned());
+            if line.as_bytes()[3] == b' ' {
+                return lines;
+            }
         }
     }
 
@@ -248,6 +312,8 @@ impl Client {
             Ok(0) => None,
             Ok(_) => Some(line),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
+            // TLS that was not ended before its connection was.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => None,
             Err(error) => panic!("no line within the deadline: {error}"),
         }
     }
@@ -282,7 +348,9 @@ impl Client {
 
     /// Closes the sending side.
     pub(crate) fn half_close(&mut self) {
-        self.stream.get_mut().shutdown(Shutdown::Write).unwrap();
+        self.stream.get_mut().end();
+        // The server may have closed by now.
+        drop(self.socket().shutdown(Shutdown::Write));
     }
 
     /// Where the server listens.
@@ -292,7 +360,7 @@ impl Client {
 
     /// The socket itself.
     pub(crate) fn socket(&self) -> &TcpStream {
-        self.stream.get_ref()
+        self.stream.get_ref().socket()
     }
 
     /// Logs in to the maildrop of `user`.

@@ -60,6 +60,17 @@ impl Program {
         program
     }
 
+    /// Starts the program in the same way with this text as its configuration file.
+    pub(crate) fn start_with(directory: &Path, configuration: &str) -> Self {
+        let file = directory.join("facteur.toml");
+        std::fs::write(&file, configuration).unwrap();
+        let mut child = spawn_with(directory, &["--config", file.to_str().unwrap()]);
+        let log = follow(child.stderr.take().unwrap());
+        let program = Self::with(child, log);
+        program.expect_log("ready");
+        program
+    }
+
     /// Starts the program in the same way, but nobody reads its log.
     pub(crate) fn start_with_unread_log(directory: &Path) -> Self {
         let (_nobody, log) = channel();
@@ -160,7 +171,12 @@ impl Drop for Program {
 }
 
 fn spawn(directory: &Path) -> Child {
+    spawn_with(directory, &[])
+}
+
+fn spawn_with(directory: &Path, arguments: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_facteur"))
+        .args(arguments)
         .args(["--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--mail"])
         .arg(directory.join("mail"))
         .stdin(Stdio::null())

@@ -1,0 +1,57 @@
+//! The files of the certificate, read and checked.
+//!
+//! They are read at the start and on SIGHUP; nothing of them is kept but the [`Identity`].
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+};
+
+use crate::server::Identity;
+
+use super::{Error, TlsFiles};
+
+/// Largest file of certificates or of a key in octets: a hundred times what they usually have. A
+/// wrong path must not fill the memory.
+const FILE_OCTETS_MAX: u64 = 1024 * 1024;
+
+impl TlsFiles {
+    /// Reads the two files.
+    ///
+    /// # Errors
+    /// [`Error::Read`] and [`Error::Tls`]: do not start, or go on with the identity that there is.
+    pub fn identity(&self) -> Result<Identity, Error> {
+        let certificate = read(&self.certificate)?;
+        let key = read(&self.key)?;
+        Identity::from_pem(&certificate, &key).map_err(|error| Error::Tls {
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            error,
+        })
+    }
+
+    /// Whether other users of this machine may read the private key.
+    pub fn is_key_exposed(&self) -> bool {
+        let metadata = fs::metadata(&self.key);
+        metadata.is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let read = || {
+        let mut octets = Vec::new();
+        let mut file = File::open(path)?.take(FILE_OCTETS_MAX);
+        file.read_to_end(&mut octets)?;
+        if file.limit() == 0 {
+            let reason = "it is too large for a certificate or a key";
+            return Err(io::Error::other(reason));
+        }
+        Ok(octets)
+    };
+    read().map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source,
+    })
+}

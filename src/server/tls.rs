@@ -1,0 +1,285 @@
+//! TLS on a client's connection: versions 1.2 and 1.3, by rustls (SEC-3).
+//!
+//! # Theory of operation
+//! An [`Identity`] is a certificate with its key and all that new connections need; it is replaced
+//! as a whole. A `Tunnel` is the TLS of one connection: it stands between the connection's buffers
+//! and its socket, and turns records into octets and back. It reads and writes the socket itself,
+//! one system call at a time, so that deadlines stay with the connection: a call that brought no
+//! octets of the client's gives `WouldBlock`, and the connection looks at its clock.
+//!
+//! rustls takes 4 KiB of records at a time; the tunnel reads more with one system call and hands
+//! it on in pieces. While the client is silent that buffer is given back.
+//!
+//! # Invariants
+//! - SEC-2: a tunnel is made only over a connection whose buffers are empty, so nothing that came
+//!   before it is ever taken for something that came through it.
+//! - What the client has sealed and what it has not never mix: a tunnel is never taken away.
+//!
+//! # Failures
+//! A handshake or a record that is wrong is an error of this connection alone; the client is sent
+//! the alert that says why. A certificate that cannot be used is an [`IdentityError`] with a reason
+//! that a person can act on.
+
+use std::{
+    fmt,
+    io::{self, ErrorKind, Read as _, Write as _},
+    net::TcpStream,
+    sync::Arc,
+};
+
+use rustls::{
+    AlertDescription, ServerConfig, ServerConnection,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject as _},
+    server::NoServerSessionStorage,
+};
+
+use super::limits;
+
+/// A certificate with its key, ready for handshakes.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    config: Arc<ServerConfig>,
+    /// In DER form.
+    certificate: Vec<u8>,
+}
+
+/// Why a certificate and a key are no identity.
+#[derive(Debug)]
+pub enum IdentityError {
+    /// The file of the certificate is no PEM, or has no certificate in it.
+    Certificate(pem::Error),
+    /// The file of the key is no PEM, or has no private key in it.
+    Key(pem::Error),
+    /// The two do not belong together, or are of a kind that cannot be used.
+    Pair(rustls::Error),
+}
+
+impl fmt::Display for IdentityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Certificate(pem::Error::NoItemsFound) => f.write_str(
+                "there is no certificate in it: a PEM file has -----BEGIN CERTIFICATE-----",
+            ),
+            Self::Certificate(_) => f.write_str("the certificate is no proper PEM file"),
+            Self::Key(pem::Error::NoItemsFound) => f.write_str(
+                "there is no private key in it: a PEM file without a password has \
+                 -----BEGIN PRIVATE KEY-----",
+            ),
+            Self::Key(_) => f.write_str("the private key is no proper PEM file"),
+            Self::Pair(rustls::Error::InconsistentKeys(_)) => {
+                f.write_str("the key does not belong to the certificate")
+            }
+            Self::Pair(error) => write!(f, "the certificate or its key cannot be used: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for IdentityError {}
+
+impl Identity {
+    /// Takes a certificate, followed by those between it and its authority, and its private key,
+    /// both in PEM form.
+    ///
+    /// # Errors
+    /// [`IdentityError`]: tell the user, and keep the identity that there is.
+    pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
+        let chain = CertificateDer::pem_slice_iter(certificates).collect::<Result<Vec<_>, _>>();
+        let chain = chain.map_err(IdentityError::Certificate)?;
+        let Some(first) = chain.first() else {
+            return Err(IdentityError::Certificate(pem::Error::NoItemsFound));
+        };
+        let certificate = first.to_vec();
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(IdentityError::Key)?;
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(IdentityError::Pair)?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .map_err(IdentityError::Pair)?;
+        // Sessions are resumed from what the clients keep, so no memory of ours grows with them.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = ring::Ticketer::new().map_err(IdentityError::Pair)?;
+        Ok(Self {
+            config: Arc::new(config),
+            certificate,
+        })
+    }
+
+    /// The certificate in DER form.
+    pub fn certificate(&self) -> &[u8] {
+        &self.certificate
+    }
+}
+
+/// The TLS of one connection.
+#[derive(Debug)]
+pub(super) struct Tunnel {
+    tls: ServerConnection,
+    /// What came from the socket.
+    records: Vec<u8>,
+    /// How many octets of it rustls has.
+    taken: usize,
+}
+
+impl Tunnel {
+    /// The server's side of a handshake that has not begun.
+    ///
+    /// # Errors
+    /// When rustls cannot begin one.
+    pub(super) fn new(identity: &Identity) -> io::Result<Self> {
+        let tls = ServerConnection::new(Arc::clone(&identity.config)).map_err(io::Error::other)?;
+        Ok(Self {
+            tls,
+            records: Vec::new(),
+            taken: 0,
+        })
+    }
+
+    /// Whether no octet of the client's can come yet.
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.tls.is_handshaking()
+    }
+
+    /// The version and the cipher suite, for the log.
+    pub(super) fn parameters(&self) -> (&'static str, &'static str) {
+        let version = self.tls.protocol_version().and_then(|it| it.as_str());
+        let suite = self.tls.negotiated_cipher_suite();
+        let suite = suite.and_then(|suite| suite.suite().as_str());
+        (version.unwrap_or("?"), suite.unwrap_or("?"))
+    }
+
+    /// Octets of the client, after one read of the socket at most; 0 at the end. Sends what TLS
+    /// itself has to say.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none came yet; `InvalidData` when what came is no TLS, or says that the
+    /// client gives up.
+    pub(super) fn read(&mut self, socket: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
+        match self.plaintext(into) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            done => return done,
+        }
+        self.advance(socket, into.len())?;
+        self.plaintext(into)
+    }
+
+    /// What is there already. An end that the client did not announce is an end all the same: a
+    /// command or a message that it cuts is never taken for a whole one.
+    fn plaintext(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self.tls.reader().read(into) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(0),
+            other => other,
+        }
+    }
+
+    /// Takes records until one of them holds octets of the client, after one read of the socket
+    /// at most; false at the end of the connection.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub(super) fn advance(&mut self, socket: &TcpStream, room: usize) -> io::Result<bool> {
+        if self.taken >= self.records.len() {
+            self.fill(socket, room)?;
+        }
+        let is_end = self.records.is_empty();
+        loop {
+            let mut rest = self.records.get(self.taken..).unwrap_or_default();
+            let taken = self.tls.read_tls(&mut rest)?;
+            self.taken = self.taken.saturating_add(taken);
+            let state = match self.tls.process_new_packets() {
+                Ok(state) => state,
+                Err(error) => {
+                    // The alert; whether it arrives is the client's luck.
+                    drop(self.send_records(socket));
+                    return Err(io::Error::new(ErrorKind::InvalidData, Failure(error)));
+                }
+            };
+            self.send_records(socket)?;
+            let has_octets = state.plaintext_bytes_to_read() > 0;
+            if has_octets || taken == 0 || self.taken >= self.records.len() {
+                return Ok(!is_end);
+            }
+        }
+    }
+
+    /// One read of the socket.
+    fn fill(&mut self, mut socket: &TcpStream, room: usize) -> io::Result<()> {
+        let room = room.clamp(limits::READ_OCTETS_MIN, limits::READ_OCTETS_MAX);
+        self.taken = 0;
+        self.records.resize(room, 0);
+        let filled = socket.read(&mut self.records);
+        self.records.truncate(*filled.as_ref().unwrap_or(&0));
+        filled.map(drop)
+    }
+
+    fn send_records(&mut self, mut socket: &TcpStream) -> io::Result<()> {
+        while self.tls.wants_write() {
+            self.tls.write_tls(&mut socket)?;
+        }
+        Ok(())
+    }
+
+    /// Takes some of `octets` to be sent, and does one write to the socket. Gives how many it took,
+    /// and whether all of it is on its way.
+    ///
+    /// # Errors
+    /// Whatever the socket says.
+    pub(super) fn write(
+        &mut self,
+        mut socket: &TcpStream,
+        octets: &[u8],
+    ) -> io::Result<(usize, bool)> {
+        let taken = self.tls.writer().write(octets)?;
+        if self.tls.wants_write() {
+            match self.tls.write_tls(&mut socket) {
+                // What was taken must not be given again.
+                Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        let is_done = taken == octets.len() && !self.tls.wants_write();
+        Ok((taken, is_done))
+    }
+
+    /// Tells the client that nothing more will come.
+    pub(super) fn close(&mut self, socket: &TcpStream) {
+        self.tls.send_close_notify();
+        // A client that is gone need not be told.
+        drop(self.send_records(socket));
+    }
+
+    /// Gives the buffer back that the next read makes anew.
+    pub(super) fn release(&mut self) {
+        if self.taken >= self.records.len() {
+            self.taken = 0;
+            self.records = Vec::new();
+        }
+    }
+}
+
+/// Why TLS ended, with a word on what to do where that is known.
+#[derive(Debug)]
+struct Failure(rustls::Error);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TLS: {}", self.0)?;
+        let distrust = [
+            AlertDescription::UnknownCA,
+            AlertDescription::BadCertificate,
+            AlertDescription::CertificateUnknown,
+        ];
+        if let rustls::Error::AlertReceived(alert) = &self.0
+            && distrust.contains(alert)
+        {
+            f.write_str(" (the client does not trust the certificate)")?;
+        }
+        if matches!(self.0, rustls::Error::InvalidMessage(_)) {
+            f.write_str(" (does the client speak TLS?)")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failure {}
