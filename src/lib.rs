@@ -50,6 +50,7 @@
 //! | [`pop3`] | commands, responses, the session | `mail` | the same; and never `smtp` |
 //! | [`accounts`] | who receives, who may log in | `mail` | log or show a secret |
 //! | [`store`] | Maildirs, the journal, the Mutex | `mail`, `clock` | speak a protocol, log |
+//! | [`certificate`] | a CA, certificates, their expiry | `mail`, `store` | overwrite a key |
 //! | [`server`] | sockets, threads, drivers, the mail log | all above | parse syntax, touch files |
 //! | [`config`] | TOML to settings | all above | be kept in a session |
 //! | [`daemon`], [`signals`], [`cli`] | assembly, start, stop | all above | hold logic |
@@ -182,6 +183,7 @@
 
 pub mod accounts;
 pub mod capacity;
+pub mod certificate;
 pub mod cli;
 pub mod clock;
 pub mod config;

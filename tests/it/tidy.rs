@@ -31,6 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("signals", &[]),
     ("capacity", &[]),
+    ("certificate", &["mail", "store"]),
     ("logging", &[]),
     ("cli", &["config"]),
     ("testing", &["mail", "clock", "store"]),

@@ -1,0 +1,469 @@
+//! Certificates: a CA for this machine, a server's certificate signed by it, and when one ends.
+//!
+//! [`make`] is the work of `facteur cert`. The daemon itself never comes here but for [`expiry`]:
+//! it reads its certificate like that of any other origin, and no start of it changes a file.
+//!
+//! # Theory of operation
+//! The directory has four files, which are made in this order: `ca.key`, `ca.pem`, `key.pem`,
+//! `certificate.pem`. Each is durable before the next is begun (`files.rs`), and what is there is
+//! kept: so wherever a crash comes, what is there fits together, and the next run makes the rest.
+//! A renewal replaces `certificate.pem` alone, in one step, for the key that is there: two files
+//! cannot be replaced in one step, and a daemon that found the new key beside the old certificate
+//! could not start. Whoever wants a new key removes both files.
+//!
+//! `ca.key` is needed only to sign: it may be taken away and put back for a renewal.
+//!
+//! What the CA may sign for is said in `authority.rs`; `names.rs` has the names, `der.rs` reads
+//! certificates, `pem.rs` their textual form, and `report.rs` tells people what to do with them.
+//!
+//! # Invariants
+//! No private key and no CA is ever overwritten. A private key is in no error, no output and no
+//! `Debug` form. `certificate.pem` always fits `key.pem` and `ca.pem`; one that does not is
+//! reported and left alone.
+//!
+//! # Failures
+//! [`Error`], for the person who ran the command.
+
+mod authority;
+mod der;
+mod files;
+pub mod limits;
+mod names;
+mod pem;
+mod report;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+use rcgen::KeyPair;
+
+use crate::store::Fs;
+
+pub use der::expiry;
+pub use names::{Name, NotAName};
+pub use report::{Instructions, configuration_lines};
+
+use der::Certificate;
+use files::{Files, Name as FileName};
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The directory of the files; it is made when it is missing, but not the one it lies in.
+    pub directory: &'a Path,
+    /// The names that the certificate is to have.
+    pub names: &'a [Name],
+    /// Whether a certificate that is still valid is replaced.
+    pub renew: bool,
+    /// Seconds since 1970.
+    pub now: u64,
+}
+
+/// What there is now.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// The file of the CA's certificate.
+    pub authority: PathBuf,
+    /// The file of the server's certificate.
+    pub certificate: PathBuf,
+    /// The file of the server's private key.
+    pub key: PathBuf,
+    /// SHA-256 of the CA's certificate, as programs show it.
+    pub fingerprint: String,
+    /// Whether the CA was there before.
+    pub authority_was_there: bool,
+    /// What became of the server's certificate.
+    pub change: Change,
+    /// The last second in which it is valid, since 1970.
+    pub not_after: u64,
+    /// The names that it is for.
+    pub names: Vec<Name>,
+    /// Names that were asked for and that it is not for.
+    pub lacking: Vec<Name>,
+}
+
+/// What became of the server's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was there and is as it was.
+    Kept,
+    /// There was none.
+    Made,
+    /// It has taken the place of another one, for the same key.
+    Renewed,
+}
+
+/// Makes what is missing in a directory, and renews the server's certificate when that is asked
+/// for or when it has ended. A renewed one has the names of the old one too.
+///
+/// # Errors
+/// Any [`Error`]: tell the person. Running it again is always safe.
+pub fn make(fs: &dyn Fs, request: &Request<'_>) -> Result<Made, Error> {
+    let files = Files::open(fs, request.directory)?;
+    let authority = read(&files, FileName::Authority, pem::CERTIFICATE)?;
+    let old = read(&files, FileName::Certificate, pem::CERTIFICATE)?;
+    let mut names = request.names.to_vec();
+    if let Some(old) = &old {
+        let foreign = || Error::Foreign {
+            path: files.path(FileName::Certificate),
+        };
+        let authority = authority.as_deref().ok_or_else(foreign)?;
+        let old = Certificate::parse(old).ok_or_else(foreign)?;
+        let old_names = check_old(&files, authority, &old)?;
+        if !request.renew && old.not_after >= request.now {
+            let lacking = |name: &&Name| !old_names.contains(name);
+            let lacking = names.iter().filter(lacking).cloned().collect();
+            let made = Issued {
+                authority,
+                authority_was_there: true,
+                change: Change::Kept,
+                not_after: old.not_after,
+                names: old_names,
+            };
+            return Ok(made.in_files(&files, lacking));
+        }
+        let wanted = std::mem::replace(&mut names, old_names);
+        names::add(&mut names, &wanted);
+    }
+    issue(&files, request.now, authority, names, old.is_some())
+}
+
+/// Checks that a server's certificate was signed by this CA and fits the key; gives its names.
+fn check_old(
+    files: &Files<'_>,
+    authority: &[u8],
+    old: &Certificate<'_>,
+) -> Result<Vec<Name>, Error> {
+    let path = files.path(FileName::Certificate);
+    let authority = parse_authority(files, authority)?;
+    if old.issuer != authority.subject {
+        return Err(Error::OtherAuthority {
+            certificate: path,
+            authority: files.path(FileName::Authority),
+        });
+    }
+    let foreign = || Error::Foreign { path: path.clone() };
+    let names = old.names().ok_or_else(foreign)?;
+    match read_key(files, FileName::Key)? {
+        Some(key) if authority::public_key(&key) == old.public_key => Ok(names),
+        Some(_) | None => Err(Error::Mismatch {
+            certificate: path,
+            key: files.path(FileName::Key),
+        }),
+    }
+}
+
+/// Signs a server's certificate, with the CA and the keys that are there or new ones.
+fn issue(
+    files: &Files<'_>,
+    now: u64,
+    authority: Option<Vec<u8>>,
+    names: Vec<Name>,
+    is_renewal: bool,
+) -> Result<Made, Error> {
+    let authority_was_there = authority.is_some();
+    let (authority, authority_key) = match authority {
+        Some(authority) => (authority, existing_authority_key(files)?),
+        None => make_authority(files, &names, now)?,
+    };
+    let parsed = parse_authority(files, &authority)?;
+    check_authority(files, &parsed, &authority_key, now)?;
+    let permitted = parsed.permitted().unwrap_or_default();
+    let is_forbidden = |name: &&Name| !permitted.iter().any(|part| part.covers(name));
+    if let Some(name) = names.iter().find(is_forbidden) {
+        return Err(Error::NotPermitted {
+            name: name.clone(),
+            authority: files.path(FileName::Authority),
+        });
+    }
+    let key = match read_key(files, FileName::Key)? {
+        Some(key) => key,
+        None => make_key(files, FileName::Key)?,
+    };
+    let der = authority::certificate(&authority_key, parsed.not_after, &key, &names, now)?;
+    let not_after = expiry(&der).ok_or(Error::Clock)?;
+    files.replace(FileName::Certificate, &pem::encode(pem::CERTIFICATE, &der))?;
+    let issued = Issued {
+        authority: &authority,
+        authority_was_there,
+        change: if is_renewal {
+            Change::Renewed
+        } else {
+            Change::Made
+        },
+        not_after,
+        names,
+    };
+    Ok(issued.in_files(files, Vec::new()))
+}
+
+/// Makes a CA, with the key that a crash may have left alone; gives its certificate and key.
+fn make_authority(
+    files: &Files<'_>,
+    names: &[Name],
+    now: u64,
+) -> Result<(Vec<u8>, KeyPair), Error> {
+    let key = if files.read(FileName::AuthorityKey)?.is_some() {
+        existing_authority_key(files)?
+    } else {
+        make_key(files, FileName::AuthorityKey)?
+    };
+    let der = authority::authority(&key, names, now)?;
+    files.create(FileName::Authority, &pem::encode(pem::CERTIFICATE, &der))?;
+    Ok((der, key))
+}
+
+fn existing_authority_key(files: &Files<'_>) -> Result<KeyPair, Error> {
+    let path = files.path(FileName::AuthorityKey);
+    let key = read_key(files, FileName::AuthorityKey)?.ok_or(Error::NoAuthorityKey { path })?;
+    files.check_private(FileName::AuthorityKey)?;
+    Ok(key)
+}
+
+fn make_key(files: &Files<'_>, name: FileName) -> Result<KeyPair, Error> {
+    let key = authority::generate_key()?;
+    let text = pem::encode(pem::PRIVATE_KEY, key.serialized_der());
+    files.create(name, &text)?;
+    Ok(key)
+}
+
+/// Checks that the CA's certificate and key belong together and may still sign.
+fn check_authority(
+    files: &Files<'_>,
+    authority: &Certificate<'_>,
+    key: &KeyPair,
+    now: u64,
+) -> Result<(), Error> {
+    if authority::public_key(key) != authority.public_key {
+        return Err(Error::Mismatch {
+            certificate: files.path(FileName::Authority),
+            key: files.path(FileName::AuthorityKey),
+        });
+    }
+    if authority.not_after < now {
+        return Err(Error::AuthorityExpired {
+            path: files.path(FileName::Authority),
+        });
+    }
+    Ok(())
+}
+
+fn parse_authority<'a>(files: &Files<'_>, der: &'a [u8]) -> Result<Certificate<'a>, Error> {
+    Certificate::parse(der).ok_or_else(|| Error::Foreign {
+        path: files.path(FileName::Authority),
+    })
+}
+
+/// The DER form of what is in a file; `None` when there is no file.
+fn read(files: &Files<'_>, name: FileName, label: &str) -> Result<Option<Vec<u8>>, Error> {
+    let Some(text) = files.read(name)? else {
+        return Ok(None);
+    };
+    let path = files.path(name);
+    let der = pem::decode(label, &text).ok_or(Error::Foreign { path })?;
+    Ok(Some(der))
+}
+
+fn read_key(files: &Files<'_>, name: FileName) -> Result<Option<KeyPair>, Error> {
+    let Some(der) = read(files, name, pem::PRIVATE_KEY)? else {
+        return Ok(None);
+    };
+    let path = files.path(name);
+    let key = authority::read_key(der).map_err(|_not_ours| Error::Foreign { path })?;
+    Ok(Some(key))
+}
+
+/// A certificate and the CA that has signed it.
+#[derive(Debug)]
+struct Issued<'a> {
+    authority: &'a [u8],
+    authority_was_there: bool,
+    change: Change,
+    not_after: u64,
+    names: Vec<Name>,
+}
+
+impl Issued<'_> {
+    fn in_files(self, files: &Files<'_>, lacking: Vec<Name>) -> Made {
+        Made {
+            authority: files.path(FileName::Authority),
+            certificate: files.path(FileName::Certificate),
+            key: files.path(FileName::Key),
+            fingerprint: authority::fingerprint(self.authority),
+            authority_was_there: self.authority_was_there,
+            change: self.change,
+            not_after: self.not_after,
+            names: self.names,
+            lacking,
+        }
+    }
+}
+
+/// Why there is no certificate.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The CA has ended: begin anew in another directory.
+    AuthorityExpired {
+        /// Its certificate.
+        path: PathBuf,
+    },
+    /// Another `facteur cert` works in the directory: wait for it.
+    Busy {
+        /// Its lock.
+        path: PathBuf,
+    },
+    /// The clock of the system shows a time that no certificate can have: set it.
+    Clock,
+    /// A file is not one that was made here: move it away, or name another directory.
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file system failed.
+    Io {
+        /// What was being done, as an infinitive.
+        operation: &'static str,
+        /// The file or directory it was done to.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A certificate and a key do not belong together: bring back the right one, or move both away.
+    Mismatch {
+        /// The certificate.
+        certificate: PathBuf,
+        /// The key.
+        key: PathBuf,
+    },
+    /// The CA's key is not there: bring it back, or name another directory.
+    NoAuthorityKey {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The CA may not sign for a name: use another directory, which gets a CA of its own.
+    NotPermitted {
+        /// The name.
+        name: Name,
+        /// The CA's certificate.
+        authority: PathBuf,
+    },
+    /// A certificate was signed by another CA: bring back that one, or move the certificate away.
+    OtherAuthority {
+        /// The certificate.
+        certificate: PathBuf,
+        /// The certificate of the CA that is there.
+        authority: PathBuf,
+    },
+    /// The system gives no random numbers.
+    Random(io::Error),
+    /// A key or a signature cannot be made.
+    Signing(rcgen::Error),
+    /// Something is not as private or not of the kind that it has to be (SEC-6).
+    Unsafe {
+        /// The file or directory in question.
+        path: PathBuf,
+        /// What is wrong and what to do about it, as the end of a sentence.
+        reason: &'static str,
+    },
+}
+
+impl Error {
+    /// Wraps what the system says about an operation.
+    fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io {
+            operation,
+            path,
+            source,
+        }
+    }
+}
+
+impl From<rcgen::Error> for Error {
+    fn from(error: rcgen::Error) -> Self {
+        Self::Signing(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AuthorityExpired { path } => write!(
+                f,
+                "the CA in {} is valid no longer: name another directory with --dir, and import \
+                 the new CA that is made there",
+                path.display()
+            ),
+            Self::Busy { path } => write!(
+                f,
+                "another facteur cert is at work (it holds {}): wait for its end",
+                path.display()
+            ),
+            Self::Clock => f.write_str("the clock of the system is wrong: set it"),
+            Self::Foreign { path } => write!(
+                f,
+                "{} was not made by facteur cert, or was changed: move it away, or name another \
+                 directory with --dir",
+                path.display()
+            ),
+            Self::Io {
+                operation, path, ..
+            } => write!(f, "cannot {operation} {}", path.display()),
+            Self::Mismatch { certificate, key } => write!(
+                f,
+                "{} is not for the key in {}: bring back the right one, or move both away",
+                certificate.display(),
+                key.display()
+            ),
+            Self::NoAuthorityKey { path } => write!(
+                f,
+                "there is no {}, which has to sign: bring it back, or name another directory with \
+                 --dir, where a new CA is made",
+                path.display()
+            ),
+            Self::NotPermitted { name, authority } => write!(
+                f,
+                "the CA in {} may not sign for {name}, only for the names with which it was made: \
+                 name another directory with --dir, and import the new CA that is made there",
+                authority.display()
+            ),
+            Self::OtherAuthority {
+                certificate,
+                authority,
+            } => write!(
+                f,
+                "{} was not signed by the CA in {}: move it away, or name another directory with \
+                 --dir",
+                certificate.display(),
+                authority.display()
+            ),
+            Self::Random(_) => f.write_str("the system gives no random numbers"),
+            Self::Signing(_) => f.write_str("cannot sign"),
+            Self::Unsafe { path, reason } => write!(f, "{} {reason}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } | Self::Random(source) => Some(source),
+            Self::Signing(source) => Some(source),
+            Self::AuthorityExpired { .. }
+            | Self::Busy { .. }
+            | Self::Clock
+            | Self::Foreign { .. }
+            | Self::Mismatch { .. }
+            | Self::NoAuthorityKey { .. }
+            | Self::NotPermitted { .. }
+            | Self::OtherAuthority { .. }
+            | Self::Unsafe { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The textual form of certificates and keys (RFC 7468): writes it, and reads what was written.
+//!
+//! Strict, since nobody else writes these files: the block begins the text, and its lines end in
+//! LF. A certificate of other origin is read by the TLS library and never comes here.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+/// The label of a certificate.
+pub(super) const CERTIFICATE: &str = "CERTIFICATE";
+/// The label of a private key in PKCS #8.
+pub(super) const PRIVATE_KEY: &str = "PRIVATE KEY";
+
+/// Characters of one line (RFC 7468 §2).
+const LINE_CHARACTERS: usize = 64;
+
+/// Writes one block.
+pub(super) fn encode(label: &str, der: &[u8]) -> String {
+    let mut text = format!("-----BEGIN {label}-----\n");
+    for (position, character) in STANDARD.encode(der).chars().enumerate() {
+        if position != 0 && position.is_multiple_of(LINE_CHARACTERS) {
+            text.push('\n');
+        }
+        text.push(character);
+    }
+    text.push_str("\n-----END ");
+    text.push_str(label);
+    text.push_str("-----\n");
+    text
+}
+
+/// Reads the block that `text` consists of. `None` when it is anything else.
+pub(super) fn decode(label: &str, text: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(text).ok()?;
+    let block = text.strip_prefix(&format!("-----BEGIN {label}-----\n"))?;
+    let lines = block.strip_suffix(&format!("\n-----END {label}-----\n"))?;
+    STANDARD.decode(lines.replace('\n', "")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_block_looks_as_it_should() {
+        let text = encode(CERTIFICATE, &[0; 49]);
+        let line = "A".repeat(64);
+        let expected =
+            format!("-----BEGIN CERTIFICATE-----\n{line}\nAA==\n-----END CERTIFICATE-----\n");
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_is_not_one_whole_block_is_refused() {
+        let whole = encode(CERTIFICATE, &[1; 100]);
+        assert!(decode(CERTIFICATE, whole.as_bytes()).is_some());
+        assert_eq!(decode(PRIVATE_KEY, whole.as_bytes()), None);
+        for end in 0..whole.len() {
+            let cut = decode(CERTIFICATE, &whole.as_bytes()[..end]);
+            assert_eq!(cut, None, "cut at {end}");
+        }
+        for wrong in [
+            whole.replace('Q', "*"),
+            whole.replacen('\n', "\r\n", 5),
+            whole.clone() + &whole,
+            "x".to_owned() + &whole,
+        ] {
+            assert_eq!(decode(CERTIFICATE, wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read(der in proptest::collection::vec(any::<u8>(), 1..300)) {
+            let text = encode(PRIVATE_KEY, &der);
+            prop_assert!(text.lines().all(|line| line.len() <= LINE_CHARACTERS));
+            prop_assert_eq!(decode(PRIVATE_KEY, text.as_bytes()), Some(der));
+        }
+    }
+}
