@@ -4,6 +4,8 @@
 //! told before anything is made), then the listeners on a store that `main` has opened. Stopping:
 //! no more clients, then wait for the sessions to finish what is under way.
 
+mod expiry;
+
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -21,6 +23,8 @@ use crate::server::{
 };
 use crate::smtp;
 use crate::store::{self, MessageStore};
+
+use expiry::Watch;
 
 /// Why the daemon cannot start.
 #[derive(Debug)]
@@ -178,6 +182,8 @@ pub struct Daemon {
     /// What listens where, in the order of the configuration.
     addresses: Vec<(Service, Door, SocketAddr)>,
     identity: Option<Arc<Current<Identity>>>,
+    /// There is one as long as there is a certificate.
+    expiry: Option<Watch>,
     listeners: Vec<(io::PipeWriter, JoinHandle<()>)>,
 }
 
@@ -222,6 +228,11 @@ impl Daemon {
             registry,
             clock: clock.clone(),
             addresses: sockets.addresses(),
+            expiry: identity
+                .clone()
+                .map(|identity| Watch::start(identity, clock.clone()))
+                .transpose()
+                .map_err(Error::Start)?,
             identity,
             listeners: Vec::new(),
         };
@@ -258,7 +269,12 @@ impl Daemon {
     /// Puts what was read anew into the place of what there is.
     pub fn renew(&self, renewable: Renewable) {
         match (&self.identity, renewable.identity) {
-            (Some(current), Some(identity)) => current.set(identity),
+            (Some(current), Some(identity)) => {
+                current.set(identity);
+                if let Some(expiry) = &self.expiry {
+                    expiry.renewed();
+                }
+            }
             (None, None) => {}
             (None, Some(_)) => log::warn!("a restart is needed before TLS is offered"),
             (Some(_), None) => log::warn!("a restart is needed before TLS is no longer offered"),

@@ -1,8 +1,8 @@
 //! One client's socket: buffers, deadlines, the order of reading and writing.
 //!
-//! Knows octets and lines, no verb of any protocol; with TLS, the octets within it. What is to be sent is collected and leaves
-//! only when the next octets have to be waited for, so a pipelined group of commands is read with
-//! one call and answered with one (RFC 2920 §3.2).
+//! Knows octets and lines, no verb of any protocol; with TLS, the octets within it. What is to be
+//! sent is collected and leaves only when the next octets have to be waited for, so a pipelined
+//! group of commands is read with one call and answered with one (RFC 2920 §3.2).
 //!
 //! A deadline covers a whole command, not one read: a client that trickles octets does not move
 //! it. Long waits are made of slices, so that the socket's own timeout is set once and not for

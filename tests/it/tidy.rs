@@ -25,8 +25,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
-            "mail", "wire", "clock", "smtp", "pop3", "accounts", "store", "server", "config",
+            "mail",
+            "wire",
+            "clock",
+            "smtp",
+            "pop3",
+            "accounts",
+            "store",
+            "server",
+            "config",
             "capacity",
+            "certificate",
         ],
     ),
     ("signals", &[]),

@@ -300,3 +300,23 @@ fn a_certificate_that_cannot_be_used_is_an_error_at_the_start() {
         assert!(ended.errors.contains(complaint), "{}", ended.errors);
     }
 }
+
+#[test]
+fn a_certificate_that_has_ended_is_told_at_the_start_and_after_sighup() {
+    let directory = tempfile::tempdir().unwrap();
+    let ended = Pki::with(|params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    ended.write(directory.path());
+    let program = Program::start_with(directory.path(), FILES);
+    program.expect_log("the certificate has ended");
+    program.signal("HUP");
+    program.expect_log("the certificate has ended");
+    drop(program);
+
+    Pki::new().write(directory.path());
+    let mut program = Program::start_with(directory.path(), FILES);
+    ended.write(directory.path());
+    program.signal("HUP");
+    program.expect_log("the certificate has ended");
+    program.signal("TERM");
+    assert_eq!(program.wait(), Some(0));
+}

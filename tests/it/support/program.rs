@@ -1,5 +1,6 @@
 //! The program itself, as a child process.
 
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,6 +15,8 @@ use super::{DEADLINE, Service};
 pub(crate) struct Program {
     child: Child,
     log: Receiver<String>,
+    /// Log lines that nobody has waited for yet.
+    unasked: RefCell<Vec<String>>,
     /// What it printed on standard output.
     pub(crate) banner: Vec<String>,
     pub(crate) smtp: SocketAddr,
@@ -86,25 +89,30 @@ impl Program {
         Self {
             child,
             log,
+            unasked: RefCell::default(),
             banner,
             smtp,
             pop3,
         }
     }
 
-    /// Waits for a log line that contains `text`.
+    /// Waits for a log line that contains `text`, which may have come already; each is found once.
     pub(crate) fn expect_log(&self, text: &str) {
         let end = Instant::now() + DEADLINE;
-        let mut seen = Vec::new();
+        let mut unasked = self.unasked.borrow_mut();
+        if let Some(position) = unasked.iter().position(|line| line.contains(text)) {
+            unasked.remove(position);
+            return;
+        }
         loop {
             match self
                 .log
                 .recv_timeout(end.saturating_duration_since(Instant::now()))
             {
                 Ok(line) if line.contains(text) => return,
-                Ok(line) => seen.push(line),
+                Ok(line) => unasked.push(line),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    panic!("{text:?} did not come in the log: {seen:#?}")
+                    panic!("{text:?} did not come in the log: {unasked:#?}")
                 }
             }
         }

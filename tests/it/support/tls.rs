@@ -23,6 +23,11 @@ pub(crate) struct Pki {
 impl Pki {
     /// A new one, for localhost and 127.0.0.1.
     pub(crate) fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    /// A new one, with something about the server's certificate changed.
+    pub(crate) fn with(change: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority_key = KeyPair::generate().unwrap();
@@ -33,7 +38,8 @@ impl Pki {
         let issuer = Issuer::new(params, authority_key);
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(names).unwrap();
+        let mut params = CertificateParams::new(names).unwrap();
+        change(&mut params);
         let certificate = params.signed_by(&key, &issuer).unwrap();
         Self {
             authority: authority.der().clone(),
