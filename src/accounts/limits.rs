@@ -10,6 +10,10 @@ pub const HASH_PASSES: u32 = 2;
 /// See [`HASH_MEMORY_KIB`].
 pub const HASH_LANES: u32 = 1;
 
+/// Memory times passes, in KiB, below which the user is warned of a hash: the least of the choices
+/// that OWASP gives for argon2id.
+pub const HASH_WORK_WEAK: u64 = 35_840;
+
 /// Most memory that one verification may take, in KiB: a configured hash must not be able to drive
 /// the daemon out of memory, and there are as many verifications at once as cores.
 pub const HASH_MEMORY_KIB_MAX: u32 = 256 * 1_024;
