@@ -9,6 +9,7 @@ mod expiry;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -199,15 +200,7 @@ impl Daemon {
         store: &Arc<MessageStore>,
         clock: &Clock,
     ) -> Result<Self, Error> {
-        let accounts = Arc::new(Accounts::open(&accounts::Settings {
-            hostname: config.hostname.0.clone(),
-            domains: config
-                .domains
-                .iter()
-                .map(|domain| domain.0.clone())
-                .collect(),
-            subaddress: config.subaddress.0,
-        }));
+        let accounts = Arc::new(accounts(config));
         let registry = Arc::new(Registry::new(caps(config)));
         let session = config.limits.session_seconds.0.map(Duration::from_secs);
         let identity = renewable.identity.map(|it| Arc::new(Current::new(it)));
@@ -318,6 +311,28 @@ impl Daemon {
         let now = self.clock.now();
         let deadline = now.checked_add(timeout).unwrap_or(now);
         self.registry.wait_until_empty(deadline)
+    }
+}
+
+/// Who receives and who may log in, with what the user should know of it going to the log.
+fn accounts(config: &Config) -> Accounts {
+    for warning in &config.warnings {
+        log::warn!("{warning}");
+    }
+    let domains = config.domains.iter().map(|domain| domain.0.clone());
+    let settings = accounts::Settings {
+        hostname: config.hostname.0.clone(),
+        domains: domains.collect(),
+        subaddress: config.subaddress.0,
+    };
+    match &config.table {
+        None => Accounts::open(&settings),
+        Some(table) => {
+            // As many passwords are verified at once as there are cores (SEC-11).
+            let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+            log::info!("closed to all but {} accounts", table.accounts().len());
+            Accounts::closed(&settings, table.clone(), cores)
+        }
     }
 }
 
