@@ -336,6 +336,21 @@ impl Connection {
         }
     }
 
+    /// Lets the client wait for `time`, as long as its session and the daemon go on.
+    ///
+    /// # Errors
+    /// [`Interruption`]: tell the session.
+    pub(super) fn pause(&self, time: Duration) -> Result<(), Interruption> {
+        if !time.is_zero() {
+            let now = self.clock.now();
+            let end = now.checked_add(time);
+            let end = end.into_iter().chain(self.session_deadline).min();
+            self.ticket.pause(end.unwrap_or(now));
+        }
+        self.check_draining()?;
+        self.check_session_deadline(self.clock.now())
+    }
+
     /// The measure for a content that begins now.
     pub(super) fn content_rate(&self) -> ContentRate {
         ContentRate::begin(self.clock.now())

@@ -43,6 +43,7 @@ pub struct Registry {
     draining: AtomicBool,
     sessions: Mutex<Sessions>,
     emptied: Condvar,
+    stopped: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +76,7 @@ impl Registry {
             draining: AtomicBool::new(false),
             sessions: Mutex::default(),
             emptied: Condvar::new(),
+            stopped: Condvar::new(),
         }
     }
 
@@ -118,7 +120,10 @@ impl Registry {
     pub fn stop(&self) {
         self.draining.store(true, Ordering::SeqCst);
         let waiting = |open: &Open| open.waiting.load(Ordering::SeqCst);
-        wake(self.sessions.lock().streams(waiting));
+        // Who pauses looked at the flag while it had the lock: it sees it, or is notified.
+        let streams = self.sessions.lock().streams(waiting);
+        self.stopped.notify_all();
+        wake(streams);
     }
 
     /// Ends the sessions that are in the middle of a content too.
@@ -204,6 +209,19 @@ impl Ticket {
     /// Says that the session is at work and is to be left alone.
     pub(super) fn end_wait(&self) {
         self.waiting.store(false, Ordering::SeqCst);
+    }
+
+    /// Does nothing until `deadline`, or until the daemon stops.
+    pub(super) fn pause(&self, deadline: Instant) {
+        let registry = &self.registry;
+        let mut sessions = registry.sessions.lock();
+        let mut timed_out = false;
+        while !registry.is_draining() && !timed_out {
+            timed_out = registry
+                .stopped
+                .wait_until(&mut sessions, deadline)
+                .timed_out();
+        }
     }
 
     /// Whether the daemon is stopping.
@@ -307,6 +325,20 @@ mod tests {
         );
         let refused = admit(&registry, "127.0.0.1").unwrap_err();
         assert_eq!(refused, Refusal::ShuttingDown);
+    }
+
+    #[test]
+    fn a_pause_ends_in_time_or_with_the_daemon() {
+        let registry = registry();
+        let ticket = admit(&registry, "127.0.0.1").unwrap();
+        let now = crate::clock::Clock::system().now();
+        ticket.pause(now);
+        let far = now.checked_add(std::time::Duration::from_hours(1)).unwrap();
+        let pausing = std::thread::Builder::new()
+            .spawn(move || ticket.pause(far))
+            .unwrap();
+        registry.stop();
+        pausing.join().unwrap();
     }
 
     #[test]
