@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 
+use crate::certificate::Name;
 use crate::config::{self, Config, Durability, Listen, LogLevel};
 
 const AFTER_HELP: &str = "\
-Without arguments facteur serves: SMTP on 127.0.0.1:65434 and [::1]:65434, POP3 on 127.0.0.1:65433
+Without a command facteur serves, and without options: SMTP on 127.0.0.1:65434 and [::1]:65434, POP3 on 127.0.0.1:65433
 and [::1]:65433, mail under ./mail.
 
 Exit codes: 0 stopped as asked, 1 failure, 2 usage or configuration, 75 the mail directory is in
@@ -43,7 +44,7 @@ pub struct Arguments {
     pub durability: Option<Durability>,
 
     /// The configuration file; config.example.toml shows every key
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
 
     /// Check the configuration and exit
@@ -53,6 +54,40 @@ pub struct Arguments {
     /// How much to log: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<LogLevel>,
+
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What can be done instead of serving.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Make a certificate for TLS on this machine, and the CA that programs have to trust for it
+    Cert(CertArguments),
+}
+
+const CERT_AFTER_HELP: &str = "\
+The certificate is for localhost, 127.0.0.1, ::1, the hostname of the configuration, and each NAME.
+What is there is kept: running this again makes only what is missing, and says how to use it.
+
+With --config FILE the two lines that facteur needs are added to FILE, unless it has them.";
+
+/// What may be said about `facteur cert`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = CERT_AFTER_HELP)]
+pub struct CertArguments {
+    /// Further names and addresses by which programs reach facteur
+    #[arg(value_name = "NAME")]
+    pub names: Vec<Name>,
+
+    /// The directory of the certificates and keys; it is made when it is missing
+    #[arg(long, value_name = "DIR", default_value = "./tls")]
+    pub dir: PathBuf,
+
+    /// Replace a certificate that is still valid; the keys and the CA stay
+    #[arg(long)]
+    pub renew: bool,
 }
 
 /// The value of `--smtp` and `--pop3`.
@@ -78,6 +113,17 @@ impl Arguments {
     /// # Errors
     /// [`config::Error`]: tell the user and do not start.
     pub fn configuration(&self) -> Result<Config, config::Error> {
+        let config = self.unchecked_configuration()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The same, though it may not do to serve with: there may be a listener that needs the
+    /// certificate which is yet to be made.
+    ///
+    /// # Errors
+    /// [`config::Error`]: tell the user.
+    pub fn unchecked_configuration(&self) -> Result<Config, config::Error> {
         let mut config = match &self.config {
             Some(path) => Config::read(path)?,
             None => Config::default(),
@@ -93,7 +139,6 @@ impl Arguments {
         if let Some(log_level) = self.log_level {
             config.log_level = log_level;
         }
-        config.check()?;
         Ok(config)
     }
 }
@@ -209,6 +254,8 @@ mod tests {
             &["facteur", "--log-level", "loud"],
             &["facteur", "--mail"],
             &["facteur", "surplus"],
+            &["facteur", "cert", "*.example.com"],
+            &["facteur", "cert", "--bogus"],
         ] {
             let error = Arguments::try_parse_from(arguments).unwrap_err();
             let text = usage_error(&error);
@@ -216,6 +263,24 @@ mod tests {
             let value = arguments.last().unwrap().trim_start_matches("--");
             assert!(text.contains(value) || text.contains("--smpt"), "{text}");
             assert!(!text.starts_with("error"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_command_takes_the_configuration_before_and_behind_it() {
+        for arguments in [
+            ["facteur", "--config", "x.toml", "cert", "a.example"],
+            ["facteur", "cert", "--config", "x.toml", "a.example"],
+            ["facteur", "cert", "a.example", "--config", "x.toml"],
+        ] {
+            let arguments = Arguments::try_parse_from(arguments).unwrap();
+            assert_eq!(arguments.config, Some(PathBuf::from("x.toml")));
+            let Some(Command::Cert(cert)) = arguments.command else {
+                panic!("{arguments:?}");
+            };
+            assert_eq!(cert.names, ["a.example".parse().unwrap()]);
+            assert_eq!(cert.dir, PathBuf::from("./tls"));
+            assert!(!cert.renew);
         }
     }
 

@@ -1,5 +1,5 @@
-//! The facteur program: reads the configuration, opens the store, starts the two listeners, waits
-//! for a signal.
+//! The facteur program: runs a command, or reads the configuration, opens the store, starts the
+//! listeners and waits for a signal.
 //!
 //! Exit codes: 0 stopped as asked, 1 failure, 2 usage or configuration, 75 store in use.
 
@@ -12,6 +12,7 @@ use clap::Parser;
 
 use facteur::cli::{Arguments, usage_error};
 use facteur::clock::Clock;
+use facteur::commands;
 use facteur::config::{self, Config};
 use facteur::daemon::{self, Banner, Daemon, Renewable, Sockets};
 use facteur::logging::Log;
@@ -48,6 +49,10 @@ fn complain(reason: &str) {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if let Some(command) = &arguments.command {
+        let done = commands::run(command, arguments, &Clock::system(), &mut io::stdout());
+        return done.map_err(Failure::Command);
+    }
     let config = arguments.configuration().map_err(Failure::Config)?;
     if arguments.check {
         Renewable::load(&config).map_err(Failure::Config)?;
@@ -112,6 +117,7 @@ fn renew(arguments: &Arguments, daemon: &Daemon) {
 /// Why the program ends with a failure.
 #[derive(Debug)]
 enum Failure {
+    Command(commands::Error),
     Config(config::Error),
     Daemon(daemon::Error),
     Store(store::Error),
@@ -121,14 +127,16 @@ enum Failure {
 impl Failure {
     fn code(&self) -> ExitCode {
         match self {
+            Self::Command(error) if error.is_usage() => ExitCode::from(2),
             Self::Config(_) => ExitCode::from(2),
             Self::Store(store::Error::StoreInUse { .. }) => ExitCode::from(75),
-            Self::Store(_) | Self::Daemon(_) | Self::Io(_) => ExitCode::FAILURE,
+            Self::Command(_) | Self::Store(_) | Self::Daemon(_) | Self::Io(_) => ExitCode::FAILURE,
         }
     }
 
     fn error(&self) -> &(dyn StdError + 'static) {
         match self {
+            Self::Command(error) => error,
             Self::Config(error) => error,
             Self::Daemon(error) => error,
             Self::Store(error) => error,

@@ -467,8 +467,8 @@ mod tests {
             let times = times(UTC_TIME, "240101000000Z");
             let mut der = certificate(&times, true, &extensions);
             for (position, octet) in changes {
-                let octets = der.len();
-                der[position % octets] = octet;
+                let at = position.rem_euclid(der.len());
+                der[at] = octet;
             }
             if let Some(certificate) = Certificate::parse(&der) {
                 certificate.names();

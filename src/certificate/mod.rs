@@ -107,7 +107,8 @@ pub fn make(fs: &dyn Fs, request: &Request<'_>) -> Result<Made, Error> {
     let files = Files::open(fs, request.directory)?;
     let authority = read(&files, FileName::Authority, pem::CERTIFICATE)?;
     let old = read(&files, FileName::Certificate, pem::CERTIFICATE)?;
-    let mut names = request.names.to_vec();
+    let mut names = Vec::new();
+    names::add(&mut names, request.names);
     if let Some(old) = &old {
         let foreign = || Error::Foreign {
             path: files.path(FileName::Certificate),

@@ -42,7 +42,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("capacity", &[]),
     ("certificate", &["mail", "store"]),
     ("logging", &[]),
-    ("cli", &["config"]),
+    ("cli", &["certificate", "config"]),
+    (
+        "commands",
+        &["certificate", "cli", "clock", "config", "store"],
+    ),
     ("testing", &["mail", "clock", "store"]),
 ];
 

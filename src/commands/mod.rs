@@ -1,0 +1,123 @@
+//! What facteur can do instead of serving: one file for each command.
+//!
+//! A command reads what it was told, lets another room do the work, and writes what a person
+//! should read to `output`; it holds no logic of its own beyond that.
+//!
+//! # Failures
+//! [`Error`]: it is told in one line, and its exit code is that of the daemon for the same mistake.
+
+mod cert;
+
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, io, path::PathBuf};
+
+use crate::{
+    certificate,
+    cli::{Arguments, Command},
+    clock::Clock,
+    config,
+    store::RealFs,
+};
+
+/// Runs a command.
+///
+/// # Errors
+/// Any [`Error`]: tell the person and end.
+pub fn run(
+    command: &Command,
+    arguments: &Arguments,
+    clock: &Clock,
+    output: &mut dyn io::Write,
+) -> Result<(), Error> {
+    if arguments.check {
+        return Err(Error::CheckAndCommand);
+    }
+    match command {
+        Command::Cert(asked) => cert::run(asked, arguments, (&RealFs, clock), output),
+    }
+}
+
+/// Why a command ended without having done its work.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no certificate to be had.
+    Certificate(certificate::Error),
+    /// `--check` stands beside a command: leave one of the two.
+    CheckAndCommand,
+    /// The configuration is wrong.
+    Config(config::Error),
+    /// The host name of the configuration cannot be in a certificate.
+    HostName(certificate::NotAName),
+    /// A path cannot be written into a configuration, which is UTF-8.
+    NotUtf8 {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Standard output cannot be written to.
+    Output(io::Error),
+}
+
+impl Error {
+    /// Whether what was typed, or the configuration, is at fault, and nothing was tried.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::CheckAndCommand | Self::Config(_) | Self::HostName(_) | Self::NotUtf8 { .. } => {
+                true
+            }
+            Self::Certificate(_) | Self::Output(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Certificate(error) => error.fmt(f),
+            Self::CheckAndCommand => {
+                f.write_str("--check stands beside a command: leave one of the two")
+            }
+            Self::Config(error) => error.fmt(f),
+            Self::HostName(error) => write!(f, "hostname: {error}"),
+            Self::NotUtf8 { path } => write!(
+                f,
+                "{} is not UTF-8, and no configuration can name it: name another directory with \
+                 --dir",
+                path.display()
+            ),
+            Self::Output(_) => f.write_str("cannot write to standard output"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Certificate(error) => error.source(),
+            Self::Config(error) => error.source(),
+            Self::Output(source) => Some(source),
+            Self::CheckAndCommand | Self::HostName(_) | Self::NotUtf8 { .. } => None,
+        }
+    }
+}
+
+impl From<config::Error> for Error {
+    fn from(error: config::Error) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<certificate::Error> for Error {
+    fn from(error: certificate::Error) -> Self {
+        Self::Certificate(error)
+    }
+}
+
+impl From<io::Error> for Error {
+    /// All that is written here goes to standard output.
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}

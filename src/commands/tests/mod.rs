@@ -1,0 +1,24 @@
+//! Each command as main runs it, with its output in memory.
+
+mod cert;
+
+use clap::Parser as _;
+
+use super::*;
+
+/// Runs `facteur` with these arguments, of which one is a command; gives what it printed.
+fn run_with(arguments: &[&str]) -> Result<String, Error> {
+    let all = std::iter::once(&"facteur").chain(arguments);
+    let arguments = Arguments::try_parse_from(all).unwrap();
+    let command = arguments.command.clone().unwrap();
+    let mut output = Vec::new();
+    run(&command, &arguments, &Clock::system(), &mut output)?;
+    Ok(String::from_utf8(output).unwrap())
+}
+
+#[test]
+fn check_is_not_for_commands() {
+    let error = run_with(&["--check", "cert"]).unwrap_err();
+    assert!(matches!(error, Error::CheckAndCommand), "{error}");
+    assert!(error.is_usage());
+}
