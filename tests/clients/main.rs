@@ -17,6 +17,7 @@
     reason = "tests: a failed assumption is a failed test, and they make their own files"
 )]
 
+mod certificate;
 mod curl;
 #[path = "../it/support/mod.rs"]
 #[expect(dead_code, reason = "the integration tests use the rest")]

@@ -1,0 +1,157 @@
+//! The commands of the program, as a person or a script meets them.
+
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls::{ClientConfig, ClientConnection};
+
+use crate::support::program::{Ended, Program, run};
+use crate::support::tls::client_of;
+
+/// Runs `facteur cert` in a directory, with a configuration.
+fn cert(directory: &Path, configuration: &str, more: &[&str]) -> Ended {
+    let file = directory.join("facteur.toml");
+    if !file.exists() {
+        std::fs::write(&file, configuration).unwrap();
+    }
+    let tls = directory.join("tls");
+    let mut arguments = vec!["cert", "--dir", tls.to_str().unwrap()];
+    arguments.extend(["--config", file.to_str().unwrap()]);
+    arguments.extend(more);
+    run(&arguments)
+}
+
+/// The files of a directory with their permissions and contents, by name.
+fn files(directory: &Path) -> Vec<(String, u32, Vec<u8>)> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o7777;
+        let content = std::fs::read(entry.path()).unwrap();
+        files.push((entry.file_name().into_string().unwrap(), mode, content));
+    }
+    files.sort();
+    files
+}
+
+/// Whether a client that trusts this authority takes the server for `name`.
+fn is_trusted(address: SocketAddr, client: &Arc<ClientConfig>, name: &'static str) -> bool {
+    let name = ServerName::try_from(name).unwrap();
+    let mut tls = ClientConnection::new(Arc::clone(client), name).unwrap();
+    let mut socket = TcpStream::connect(address).unwrap();
+    tls.complete_io(&mut socket).is_ok()
+}
+
+/// SEC-3, and SEC-6 for the files.
+#[test]
+fn a_certificate_is_made_once_and_clients_that_trust_the_ca_take_it() {
+    let own = tempfile::tempdir().unwrap();
+    let configuration = "hostname = \"mail.example.com\"\nsmtps = [\"127.0.0.1:0\"]\n";
+    let first = cert(own.path(), configuration, &["box.example.org"]);
+    assert_eq!(first.status, Some(0), "{}", first.errors);
+    assert_eq!(first.errors, "");
+    assert!(first.output.starts_with("made the CA "), "{}", first.output);
+    let tls = own.path().join("tls");
+    let made = files(&tls);
+    let names: Vec<&str> = made.iter().map(|(name, _, _)| name.as_str()).collect();
+    let expected = [".lock", "ca.key", "ca.pem", "certificate.pem", "key.pem"];
+    assert_eq!(names, expected);
+    assert!(made.iter().all(|(_, mode, _)| *mode == 0o600), "{made:?}");
+    let mode = std::fs::metadata(&tls).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o700);
+
+    let second = cert(own.path(), "", &[]);
+    assert_eq!(second.status, Some(0), "{}", second.errors);
+    assert!(second.output.contains("Nothing was changed"));
+    assert_eq!(files(&tls), made);
+
+    let configuration = std::fs::read_to_string(own.path().join("facteur.toml")).unwrap();
+    let mut program = Program::start_with(own.path(), &configuration);
+    let smtps = program.banner[3].strip_prefix("SMTP with TLS ").unwrap();
+    let smtps: SocketAddr = smtps.parse().unwrap();
+    let authority = CertificateDer::from_pem_file(tls.join("ca.pem")).unwrap();
+    let client = Arc::new(client_of(authority, rustls::ALL_VERSIONS));
+    for (name, is_expected) in [
+        ("localhost", true),
+        ("127.0.0.1", true),
+        ("::1", true),
+        ("mail.example.com", true),
+        ("box.example.org", true),
+        ("example.com", false),
+        ("127.0.0.2", false),
+    ] {
+        assert_eq!(is_trusted(smtps, &client, name), is_expected, "{name}");
+    }
+    program.signal("TERM");
+    assert_eq!(program.wait(), Some(0));
+    assert_eq!(files(&tls), made);
+}
+
+#[test]
+fn a_renewal_changes_the_certificate_alone() {
+    let own = tempfile::tempdir().unwrap();
+    assert_eq!(cert(own.path(), "", &[]).status, Some(0));
+    let tls = own.path().join("tls");
+    let before = files(&tls);
+    let renewed = cert(own.path(), "", &["--renew"]);
+    assert_eq!(renewed.status, Some(0), "{}", renewed.errors);
+    for (before, after) in before.iter().zip(files(&tls)) {
+        assert_eq!(
+            before == &after,
+            after.0 != "certificate.pem",
+            "{}",
+            after.0
+        );
+    }
+}
+
+#[test]
+fn a_mistake_at_a_command_is_one_line() {
+    let own = tempfile::tempdir().unwrap();
+    let missing = own.path().join("missing/tls");
+    let missing = missing.to_str().unwrap();
+    for (arguments, status, part) in [
+        (vec!["cert", "*.example.com"], 2, "*.example.com"),
+        (vec!["cert", "--check"], 2, "--check"),
+        (vec!["--check", "cert"], 2, "--check"),
+        (vec!["cret"], 2, "cret"),
+        (
+            vec!["cert", "--config", "/no/such/file"],
+            2,
+            "/no/such/file",
+        ),
+        (vec!["cert", "--dir", missing], 1, missing),
+    ] {
+        let ended = run(&arguments);
+        assert_eq!(
+            ended.status,
+            Some(status),
+            "{arguments:?}: {}",
+            ended.errors
+        );
+        assert_eq!(ended.errors.lines().count(), 1, "{}", ended.errors);
+        assert!(ended.errors.starts_with("facteur: "), "{}", ended.errors);
+        assert!(ended.errors.contains(part), "{}", ended.errors);
+        assert_eq!(ended.output, "");
+    }
+}
+
+#[test]
+fn the_help_shows_the_commands() {
+    let help = run(&["--help"]).output;
+    for (command, flags) in [("cert", &["--dir", "--renew", "--config", "NAME"])] {
+        assert!(help.contains(&format!("\n  {command} ")), "{help}");
+        let help = run(&[command, "--help"]);
+        assert_eq!(help.status, Some(0));
+        for flag in flags {
+            assert!(
+                help.output.contains(flag),
+                "{flag} is not in {}",
+                help.output
+            );
+        }
+    }
+}
