@@ -6,10 +6,11 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::certificate::Name;
 use crate::config::{self, Config, Durability, Listen, LogLevel};
+use crate::mail::{Address, AddressError, Charset};
 
 const AFTER_HELP: &str = "\
-Without a command facteur serves, and without options: SMTP on 127.0.0.1:65434 and [::1]:65434, POP3 on 127.0.0.1:65433
-and [::1]:65433, mail under ./mail.
+Without a command facteur serves, and without options too: SMTP on 127.0.0.1:65434 and [::1]:65434,
+POP3 on 127.0.0.1:65433 and [::1]:65433, mail under ./mail.
 
 Exit codes: 0 stopped as asked, 1 failure, 2 usage or configuration, 75 the mail directory is in
 use by another facteur.
@@ -65,6 +66,8 @@ pub struct Arguments {
 pub enum Command {
     /// Make a certificate for TLS on this machine, and the CA that programs have to trust for it
     Cert(CertArguments),
+    /// Print what to type into a mail program for an address
+    Settings(SettingsArguments),
 }
 
 const CERT_AFTER_HELP: &str = "\
@@ -88,6 +91,27 @@ pub struct CertArguments {
     /// Replace a certificate that is still valid; the keys and the CA stay
     #[arg(long)]
     pub renew: bool,
+}
+
+const SETTINGS_AFTER_HELP: &str = "\
+The settings are those of a facteur that is started with the same options: put them in front, as in
+facteur --smtp 127.0.0.1:2525 settings bob@example.com.";
+
+/// What may be said about `facteur settings`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = SETTINGS_AFTER_HELP)]
+pub struct SettingsArguments {
+    /// The address whose mail the program is to fetch and send
+    #[arg(value_name = "ADDRESS", value_parser = parse_address)]
+    pub address: Address,
+
+    /// Print a file that mail programs fetch by themselves (Thunderbird's autoconfig)
+    #[arg(long)]
+    pub autoconfig: bool,
+}
+
+fn parse_address(text: &str) -> Result<Address, AddressError> {
+    Address::parse(text, Charset::Utf8)
 }
 
 /// The value of `--smtp` and `--pop3`.
@@ -256,6 +280,7 @@ mod tests {
             &["facteur", "surplus"],
             &["facteur", "cert", "*.example.com"],
             &["facteur", "cert", "--bogus"],
+            &["facteur", "settings", "bob"],
         ] {
             let error = Arguments::try_parse_from(arguments).unwrap_err();
             let text = usage_error(&error);

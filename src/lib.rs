@@ -54,6 +54,7 @@
 //! | [`server`] | sockets, threads, drivers, the mail log | all above | parse syntax, touch files |
 //! | [`config`] | TOML to settings | all above | be kept in a session |
 //! | [`daemon`], [`signals`], [`cli`] | assembly, start, stop | all above | hold logic |
+//! | [`client_settings`] | what to type into a mail program | `mail` | do I/O |
 //! | [`commands`] | what is done instead of serving | all above | hold logic |
 //! | [`capacity`] | how many sessions the system can carry | – | be asked twice |
 //! | [`logging`] | the log's queue and thread | – | hold anybody up |
@@ -186,6 +187,7 @@ pub mod accounts;
 pub mod capacity;
 pub mod certificate;
 pub mod cli;
+pub mod client_settings;
 pub mod clock;
 pub mod commands;
 pub mod config;

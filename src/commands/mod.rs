@@ -7,6 +7,7 @@
 //! [`Error`]: it is told in one line, and its exit code is that of the daemon for the same mistake.
 
 mod cert;
+mod settings;
 
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use std::{fmt, io, path::PathBuf};
 use crate::{
     certificate,
     cli::{Arguments, Command},
+    client_settings::NoAutoconfig,
     clock::Clock,
     config,
     store::RealFs,
@@ -36,6 +38,7 @@ pub fn run(
     }
     match command {
         Command::Cert(asked) => cert::run(asked, arguments, (&RealFs, clock), output),
+        Command::Settings(asked) => settings::run(asked, arguments, output),
     }
 }
 
@@ -51,6 +54,8 @@ pub enum Error {
     Config(config::Error),
     /// The host name of the configuration cannot be in a certificate.
     HostName(certificate::NotAName),
+    /// The configuration leaves no autoconfig file to be written.
+    NoAutoconfig(NoAutoconfig),
     /// A path cannot be written into a configuration, which is UTF-8.
     NotUtf8 {
         /// The path.
@@ -64,9 +69,11 @@ impl Error {
     /// Whether what was typed, or the configuration, is at fault, and nothing was tried.
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::CheckAndCommand | Self::Config(_) | Self::HostName(_) | Self::NotUtf8 { .. } => {
-                true
-            }
+            Self::CheckAndCommand
+            | Self::Config(_)
+            | Self::HostName(_)
+            | Self::NoAutoconfig(_)
+            | Self::NotUtf8 { .. } => true,
             Self::Certificate(_) | Self::Output(_) => false,
         }
     }
@@ -81,6 +88,7 @@ impl fmt::Display for Error {
             }
             Self::Config(error) => error.fmt(f),
             Self::HostName(error) => write!(f, "hostname: {error}"),
+            Self::NoAutoconfig(reason) => reason.fmt(f),
             Self::NotUtf8 { path } => write!(
                 f,
                 "{} is not UTF-8, and no configuration can name it: name another directory with \
@@ -98,7 +106,10 @@ impl std::error::Error for Error {
             Self::Certificate(error) => error.source(),
             Self::Config(error) => error.source(),
             Self::Output(source) => Some(source),
-            Self::CheckAndCommand | Self::HostName(_) | Self::NotUtf8 { .. } => None,
+            Self::CheckAndCommand
+            | Self::HostName(_)
+            | Self::NoAutoconfig(_)
+            | Self::NotUtf8 { .. } => None,
         }
     }
 }

@@ -60,8 +60,8 @@ fn a_certificate_is_made_once_and_clients_that_trust_the_ca_take_it() {
     let expected = [".lock", "ca.key", "ca.pem", "certificate.pem", "key.pem"];
     assert_eq!(names, expected);
     assert!(made.iter().all(|(_, mode, _)| *mode == 0o600), "{made:?}");
-    let mode = std::fs::metadata(&tls).unwrap().permissions().mode();
-    assert_eq!(mode & 0o7777, 0o700);
+    let permissions = std::fs::metadata(&tls).unwrap().permissions();
+    assert_eq!(permissions.mode() & 0o7777, 0o700);
 
     let second = cert(own.path(), "", &[]);
     assert_eq!(second.status, Some(0), "{}", second.errors);
@@ -118,6 +118,8 @@ fn a_mistake_at_a_command_is_one_line() {
         (vec!["cert", "--check"], 2, "--check"),
         (vec!["--check", "cert"], 2, "--check"),
         (vec!["cret"], 2, "cret"),
+        (vec!["settings"], 2, "ADDRESS"),
+        (vec!["settings", "bob"], 2, "bob"),
         (
             vec!["cert", "--config", "/no/such/file"],
             2,
@@ -142,7 +144,10 @@ fn a_mistake_at_a_command_is_one_line() {
 #[test]
 fn the_help_shows_the_commands() {
     let help = run(&["--help"]).output;
-    for (command, flags) in [("cert", &["--dir", "--renew", "--config", "NAME"])] {
+    for (command, flags) in [
+        ("cert", &["--dir", "--renew", "--config", "NAME"][..]),
+        ("settings", &["--autoconfig", "--config", "ADDRESS"]),
+    ] {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
         let help = run(&[command, "--help"]);
         assert_eq!(help.status, Some(0));

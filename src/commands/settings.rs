@@ -1,0 +1,47 @@
+//! `facteur settings`: what to type into a mail program.
+
+use std::{io::Write, net::SocketAddr};
+
+use crate::{
+    cli::{Arguments, SettingsArguments},
+    client_settings::{Passwords, Service, Settings},
+    config::{Config, Listen},
+};
+
+use super::Error;
+
+pub(super) fn run(
+    asked: &SettingsArguments,
+    arguments: &Arguments,
+    output: &mut dyn Write,
+) -> Result<(), Error> {
+    let config = arguments.configuration()?;
+    let settings = Settings::new(&service(&config), asked.address.clone());
+    if asked.autoconfig {
+        let file = settings.autoconfig().map_err(Error::NoAutoconfig)?;
+        output.write_all(file.as_bytes())?;
+    } else {
+        write!(output, "{settings}")?;
+    }
+    Ok(())
+}
+
+fn service(config: &Config) -> Service {
+    let addresses = |listens: &[Listen]| -> Vec<SocketAddr> {
+        listens.iter().map(|listen| listen.address).collect()
+    };
+    Service {
+        hostname: config.hostname.0.as_str().to_owned(),
+        smtp: addresses(&config.smtp),
+        smtps: addresses(&config.smtps),
+        submission: addresses(&config.submission),
+        pop3: addresses(&config.pop3),
+        pop3s: addresses(&config.pop3s),
+        has_certificate: config.tls.is_some(),
+        passwords: if config.table.is_some() {
+            Passwords::OfTheAccount
+        } else {
+            Passwords::Any
+        },
+    }
+}

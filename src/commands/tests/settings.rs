@@ -1,0 +1,48 @@
+//! `facteur settings` and the configuration.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests make their own configurations"
+)]
+
+use super::*;
+
+#[test]
+fn the_settings_are_those_of_the_configuration_and_of_what_is_typed() {
+    let own = tempfile::tempdir().unwrap();
+    let file = own.path().join("facteur.toml");
+    let text = "\
+hostname = \"mail.example.com\"
+smtps = [\"127.0.0.1:465\"]
+pop3 = [\"127.0.0.1:110\"]
+[tls]
+certificate = \"not there\"
+key = \"not there\"
+";
+    std::fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    let printed = run_with(&["--config", file, "settings", "bob@example.com"]).unwrap();
+    let encryptions: Vec<&str> = printed
+        .lines()
+        .filter_map(|line| line.strip_prefix("  Encryption      "))
+        .collect();
+    assert_eq!(encryptions, ["STARTTLS", "SSL/TLS"]);
+    assert!(printed.contains("Any password is taken"), "{printed}");
+    let typed = ["--pop3", "127.0.0.1:2110", "settings", "bob@example.com"];
+    let printed = run_with(&[&["--config", file][..], &typed].concat()).unwrap();
+    assert!(printed.contains("  Port            2110\n"), "{printed}");
+}
+
+#[test]
+fn the_autoconfig_file_is_printed_and_nothing_else() {
+    let printed = run_with(&["settings", "bob@example.com", "--autoconfig"]).unwrap();
+    assert!(printed.starts_with("<?xml "), "{printed}");
+    assert!(printed.ends_with("</clientConfig>\n"), "{printed}");
+    let off = ["--pop3", "off", "settings", "bob@example.com"];
+    assert!(run_with(&off).unwrap().contains("POP3 is switched off"));
+    let error = run_with(&[&off[..], &["--autoconfig"]].concat()).unwrap_err();
+    assert!(
+        error.is_usage() && error.to_string().contains("POP3"),
+        "{error}"
+    );
+}
