@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::accounts::{self, Accounts};
+use crate::accounts::{self, Accounts, Table};
 use crate::capacity::System;
 use crate::clock::Clock;
 use crate::config::{self, Config, Durability, Listen, PerAddress, TlsFiles};
@@ -158,11 +158,14 @@ fn lacks_ipv6(address: SocketAddr, error: &io::Error) -> bool {
 /// What SIGHUP reads anew.
 #[derive(Debug)]
 pub struct Renewable {
+    /// None is open mode.
+    table: Option<Table>,
     identity: Option<Identity>,
 }
 
 impl Renewable {
-    /// Reads what the configuration names.
+    /// Takes the accounts, which came with the configuration, and reads the certificate. What the
+    /// user should know of them goes to the log.
     ///
     /// # Errors
     /// [`config::Error`]: do not start, or go on with what there is.
@@ -171,7 +174,11 @@ impl Renewable {
         if config.tls.as_ref().is_some_and(TlsFiles::is_key_exposed) {
             log::warn!("every user of this machine can read the private key: run chmod o-r on it");
         }
-        Ok(Self { identity })
+        for warning in &config.warnings {
+            log::warn!("{warning}");
+        }
+        let table = config.table.clone();
+        Ok(Self { table, identity })
     }
 }
 
@@ -182,6 +189,7 @@ pub struct Daemon {
     clock: Clock,
     /// What listens where, in the order of the configuration.
     addresses: Vec<(Service, Door, SocketAddr)>,
+    accounts: Arc<Accounts>,
     identity: Option<Arc<Current<Identity>>>,
     /// There is one as long as there is a certificate.
     expiry: Option<Watch>,
@@ -200,7 +208,7 @@ impl Daemon {
         store: &Arc<MessageStore>,
         clock: &Clock,
     ) -> Result<Self, Error> {
-        let accounts = Arc::new(accounts(config));
+        let accounts = Arc::new(accounts(config, renewable.table));
         let registry = Arc::new(Registry::new(caps(config)));
         let session = config.limits.session_seconds.0.map(Duration::from_secs);
         let identity = renewable.identity.map(|it| Arc::new(Current::new(it)));
@@ -213,7 +221,7 @@ impl Daemon {
         });
         let pop3_sessions = Sessions::Pop3(server::pop3::Shared {
             store: Arc::clone(store),
-            accounts,
+            accounts: Arc::clone(&accounts),
             identity: identity.clone(),
             settings: pop3_settings(config),
         });
@@ -221,6 +229,7 @@ impl Daemon {
             registry,
             clock: clock.clone(),
             addresses: sockets.addresses(),
+            accounts,
             expiry: identity
                 .clone()
                 .map(|identity| Watch::start(identity, clock.clone()))
@@ -261,6 +270,16 @@ impl Daemon {
 
     /// Puts what was read anew into the place of what there is.
     pub fn renew(&self, renewable: Renewable) {
+        match (self.accounts.is_open(), renewable.table) {
+            (true, None) => {}
+            (true, Some(_)) => log::warn!("a restart is needed before there are accounts"),
+            (false, None) => log::warn!("a restart is needed before there are no accounts"),
+            (false, Some(table)) => {
+                log::info!("closed to all but {} accounts", table.accounts().len());
+                // It is in closed mode.
+                self.accounts.replace(table).unwrap_or_default();
+            }
+        }
         match (&self.identity, renewable.identity) {
             (Some(current), Some(identity)) => {
                 current.set(identity);
@@ -314,24 +333,21 @@ impl Daemon {
     }
 }
 
-/// Who receives and who may log in, with what the user should know of it going to the log.
-fn accounts(config: &Config) -> Accounts {
-    for warning in &config.warnings {
-        log::warn!("{warning}");
-    }
+/// Who receives and who may log in.
+fn accounts(config: &Config, table: Option<Table>) -> Accounts {
     let domains = config.domains.iter().map(|domain| domain.0.clone());
     let settings = accounts::Settings {
         hostname: config.hostname.0.clone(),
         domains: domains.collect(),
         subaddress: config.subaddress.0,
     };
-    match &config.table {
+    match table {
         None => Accounts::open(&settings),
         Some(table) => {
             // As many passwords are verified at once as there are cores (SEC-11).
             let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
             log::info!("closed to all but {} accounts", table.accounts().len());
-            Accounts::closed(&settings, table.clone(), cores)
+            Accounts::closed(&settings, table, cores)
         }
     }
 }
