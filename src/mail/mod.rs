@@ -7,6 +7,7 @@ mod address;
 mod credentials;
 mod envelope;
 mod foreign;
+pub mod limits;
 mod mailbox;
 mod message;
 pub mod sasl;

@@ -30,7 +30,7 @@ mod listing;
 mod response;
 mod session;
 
-pub use command::{Command, Mechanism, SyntaxError, Verb};
+pub use command::{Command, SyntaxError, Verb};
 pub use listing::MessageNumber;
 pub use response::Response;
 pub use session::{Action, Extent, Outcome, Session, Settings, Step, Tls};

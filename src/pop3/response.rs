@@ -1,8 +1,8 @@
 //! Responses: a status indicator, perhaps a response code, a text, perhaps further lines.
 //!
 //! A [`Response`] is rendered piece by piece into a buffer of the caller, so the listing of a
-//! hundred thousand messages needs no more memory than that of one. Errors of the parser and of the
-//! listing become responses here and nowhere else, in one exhaustive match each.
+//! hundred thousand messages needs no more memory than that of one. Errors of the parser, of the
+//! listing and of a SASL exchange become responses here and nowhere else, in one exhaustive match each.
 //!
 //! Invariants:
 //! - A line has at most 512 octets with its CRLF (RFC 1939 §3), printable ASCII only: the texts are
@@ -21,7 +21,7 @@ use super::{
     limits::RESPONSE_LINE_OCTETS_MAX,
     listing::{Cursor, Listing, NoMessage},
 };
-use crate::mail::Summaries;
+use crate::mail::{Summaries, sasl::Fault};
 
 /// Room for a text beside the longest status indicator, the longest response code and CRLF.
 const TEXT_OCTETS_MAX: usize = RESPONSE_LINE_OCTETS_MAX - "-ERR [SYS/TEMP] \r\n".len();
@@ -155,7 +155,7 @@ impl Response {
     }
 
     /// `+ base64`, a challenge of a SASL exchange.
-    pub(super) fn challenge(base64: &'static str) -> Self {
+    pub(super) fn challenge(base64: String) -> Self {
         Self::single(Status::Continue, None, base64.into())
     }
 
@@ -251,12 +251,24 @@ impl From<SyntaxError> for Response {
             SyntaxError::Encoding => "Command is not UTF-8",
             SyntaxError::LineCount => "Number of lines must be decimal digits",
             SyntaxError::LineTooLong => "Line too long",
-            SyntaxError::Mechanism => "Unknown mechanism, use PLAIN or LOGIN",
             SyntaxError::MessageNumber => {
                 "Message-numbers are decimal digits and begin at 1, LIST shows them"
             }
             SyntaxError::UnknownCommand => "Unknown command, CAPA shows what is available",
         })
+    }
+}
+
+impl From<Fault> for Response {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Base64 => Self::err("Response is not base64"),
+            Fault::Cancelled => Self::err("Authentication cancelled"),
+            Fault::Message => Self::err("Response is not what this mechanism asks for"),
+            Fault::OtherIdentity => {
+                Self::err_with(Code::Auth, "Nobody can act for another user here")
+            }
+        }
     }
 }
 
@@ -369,8 +381,11 @@ mod tests {
             &Response::err_with(Code::system(false), "x"),
             "-ERR [SYS/PERM] x\r\n",
         );
-        check(&Response::challenge(""), "+ \r\n");
-        check(&Response::challenge("VXNlcm5hbWU6"), "+ VXNlcm5hbWU6\r\n");
+        check(&Response::challenge(String::new()), "+ \r\n");
+        check(
+            &Response::challenge("VXNlcm5hbWU6".to_owned()),
+            "+ VXNlcm5hbWU6\r\n",
+        );
     }
 
     #[test]
@@ -420,7 +435,6 @@ mod tests {
             SyntaxError::Encoding,
             SyntaxError::LineCount,
             SyntaxError::LineTooLong,
-            SyntaxError::Mechanism,
             SyntaxError::MessageNumber,
             SyntaxError::UnknownCommand,
         ] {

@@ -2,10 +2,13 @@
 //!
 //! The accidents of sockets and disks arrive here in the words of the protocol.
 
+use std::fmt;
+
 use crate::mail::MailboxName;
 
-/// What happened: the result of an action, or what came instead of it.
-#[derive(Debug, PartialEq, Eq)]
+/// What happened: the result of an action, or what came instead of it. Its [`Debug`](fmt::Debug)
+/// form names it and shows nothing of the line, which may hold a password.
+#[derive(PartialEq, Eq)]
 pub enum Outcome<'a> {
     /// A line, without its ending.
     Line(&'a [u8]),
@@ -45,6 +48,31 @@ pub enum Outcome<'a> {
     ChunkDiscarded,
     /// The handshake is done; what was buffered before it is gone.
     TlsStarted,
+}
+
+impl fmt::Debug for Outcome<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Line(_) => "Line",
+            Self::LineTooLong => "LineTooLong",
+            Self::LineEndingFault(_) => "LineEndingFault",
+            Self::ForeignProtocol => "ForeignProtocol",
+            Self::IdleTimeout => "IdleTimeout",
+            Self::ContentTooSlow => "ContentTooSlow",
+            Self::SessionTimeout => "SessionTimeout",
+            Self::ShuttingDown => "ShuttingDown",
+            Self::ConnectionLost => "ConnectionLost",
+            Self::Recipient(_) => "Recipient",
+            Self::PasswordAccepted => "PasswordAccepted",
+            Self::PasswordRefused => "PasswordRefused",
+            Self::CheckFailed => "CheckFailed",
+            Self::DeliveryBegun => "DeliveryBegun",
+            Self::DeliveryFailed(_) => "DeliveryFailed",
+            Self::Content(_) => "Content",
+            Self::ChunkDiscarded => "ChunkDiscarded",
+            Self::TlsStarted => "TlsStarted",
+        })
+    }
 }
 
 /// What became of a content.

@@ -7,14 +7,14 @@
 //! failure of the system says `[SYS/...]`, so that a client does not ask its user for another
 //! password (RFC 3206 §3).
 
-use super::{
-    Action, Session, State, Step, Tls,
-    sasl::{self, Progress, SaslError},
-};
+use super::{Action, Session, State, Step, Tls};
 use crate::{
-    mail::{Credentials, Secret},
+    mail::{
+        Credentials, Secret,
+        sasl::{self, Fault, Mechanism, Progress},
+    },
     pop3::{
-        Command, Mechanism,
+        Command,
         response::{Code, Response},
     },
 };
@@ -51,7 +51,7 @@ impl Session {
             Command::Auth {
                 mechanism,
                 initial_response,
-            } => self.begin_exchange(mechanism, initial_response.as_ref()),
+            } => self.begin_exchange(&mechanism, initial_response.as_ref()),
             Command::Capa => {
                 let response = capabilities(self.stls_is_permitted());
                 self.reply(again, response)
@@ -149,31 +149,25 @@ impl Session {
         )))
     }
 
-    fn begin_exchange(&mut self, mechanism: Mechanism, initial_response: Option<&Secret>) -> Step {
+    fn begin_exchange(&mut self, name: &str, initial_response: Option<&Secret>) -> Step {
+        let Some(mechanism) = Mechanism::parse(name) else {
+            let response = Response::err("Mechanism is not offered, CAPA lists those that are");
+            return self.fault(State::Authorization { name: None }, response);
+        };
         self.advance(sasl::begin(mechanism, initial_response.map(Secret::expose)))
     }
 
     /// Goes on with a SASL exchange that has come so far.
-    pub(super) fn advance(&mut self, progress: Result<Progress, SaslError>) -> Step {
+    pub(super) fn advance(&mut self, progress: Result<Progress, Fault>) -> Step {
         let again = State::Authorization { name: None };
         match progress {
-            Ok(Progress::Challenge(exchange)) => {
-                let challenge = Response::challenge(exchange.challenge());
-                self.reply(State::Exchange(exchange), challenge)
+            Ok(Progress::Challenge(exchange, challenge)) => {
+                self.reply(State::Exchange(exchange), Response::challenge(challenge))
             }
-            Ok(Progress::Complete(credentials)) => self.check(credentials),
-            Err(SaslError::Cancelled) => {
-                self.reply(again, Response::err("Authentication cancelled"))
-            }
-            Err(SaslError::Base64) => self.fault(again, Response::err("Response is not base64")),
-            Err(SaslError::Login) => self.fault(
-                again,
-                Response::err("Response is no user name or no password"),
-            ),
-            Err(SaslError::Plain) => self.fault(
-                again,
-                Response::err("PLAIN needs user name and password, and no other identity"),
-            ),
+            Ok(Progress::CheckPassword(credentials)) => self.check(credentials),
+            // To change one's mind is no error.
+            Err(fault @ Fault::Cancelled) => self.reply(again, fault.into()),
+            Err(fault) => self.fault(again, fault.into()),
         }
     }
 

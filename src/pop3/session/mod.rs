@@ -34,7 +34,6 @@
 //! the state is a fault of the driver and closes the connection, with nothing removed.
 
 mod authorization;
-mod sasl;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -45,14 +44,14 @@ mod transcripts;
 use std::{mem, sync::Arc};
 
 pub use self::step::{Action, Extent, Outcome, Settings, Step, Tls};
-use self::{sasl::Exchange, transaction::Retrieval};
+use self::transaction::Retrieval;
 use super::{
     Command, Response, SyntaxError,
     limits::{COMMAND_LINE_OCTETS_MAX, SASL_LINE_OCTETS_MAX},
     listing::Listing,
     response::Code,
 };
-use crate::mail::{Summaries, is_foreign};
+use crate::mail::{Summaries, is_foreign, sasl::Exchange};
 
 /// The life of one connection.
 #[derive(Debug)]

@@ -42,6 +42,7 @@ mod transaction;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::mail::sasl::Exchange;
 use crate::mail::{Charset, Envelope, ForwardPath, Protocol, is_foreign};
 
 use super::command::{Command, Context, SyntaxError};
@@ -49,8 +50,6 @@ use super::limits;
 use super::outcome::Outcome;
 use super::reply::{self, Reply};
 use super::step::{Action, Framing, Settings, Step, Tls};
-
-use authentication::Exchange;
 
 /// Who is at the other end.
 #[derive(Debug)]
@@ -79,7 +78,8 @@ enum Phase {
 enum Waiting {
     Line,
     Recipient(ForwardPath),
-    Password,
+    /// The verdict on the password of this user.
+    Password(String),
     Delivery(Framing),
     Content(Framing),
     Discard(Refusal),
@@ -103,7 +103,8 @@ pub struct Session {
     tls: Tls,
     client: Client,
     exchange: Option<Exchange>,
-    authenticated: bool,
+    /// Who has authenticated, by the name that was given.
+    user: Option<String>,
     password_failures: u32,
     phase: Phase,
     waiting: Waiting,
@@ -119,7 +120,7 @@ impl Session {
             settings,
             client: Client::Unknown,
             exchange: None,
-            authenticated: false,
+            user: None,
             password_failures: 0,
             phase: Phase::Idle,
             waiting: Waiting::Nothing,
@@ -149,9 +150,9 @@ impl Session {
             (Waiting::Recipient(path), Outcome::Recipient(verdict)) => {
                 self.recipient_looked_up(path, verdict)
             }
-            (Waiting::Password, Outcome::PasswordAccepted) => self.password_accepted(),
-            (Waiting::Password, Outcome::PasswordRefused) => self.password_refused(),
-            (Waiting::Password, Outcome::CheckFailed) => self.say(reply::AUTH_UNAVAILABLE),
+            (Waiting::Password(user), Outcome::PasswordAccepted) => self.authenticated(user),
+            (Waiting::Password(_), Outcome::PasswordRefused) => self.password_refused(),
+            (Waiting::Password(_), Outcome::CheckFailed) => self.say(reply::AUTH_UNAVAILABLE),
             (Waiting::Delivery(framing), Outcome::DeliveryBegun) => self.delivery_begun(framing),
             (Waiting::Delivery(framing), Outcome::DeliveryFailed(failure)) => {
                 self.delivery_refused(framing, failure.into())
@@ -169,6 +170,11 @@ impl Session {
     /// Whether the client was told of enhanced status codes: how replies are rendered.
     pub fn is_extended(&self) -> bool {
         matches!(self.client, Client::Extended(_))
+    }
+
+    /// Who has authenticated, by the name that was given; for the log, which must escape it.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
     }
 
     /// Whether the driver has to keep its open delivery; where it is false, an open one is
@@ -191,7 +197,7 @@ impl Session {
             return self.close(reply::NOT_SMTP);
         }
         if let Some(exchange) = self.exchange.take() {
-            return self.authentication_line(exchange, line);
+            return self.advance(exchange.respond(line));
         }
         // A clone of the handle: the context borrows from it while the session changes.
         let settings = Arc::clone(&self.settings);
@@ -231,7 +237,7 @@ impl Session {
             Command::Auth {
                 mechanism,
                 initial_response,
-            } => self.authenticate(mechanism, initial_response),
+            } => self.authenticate(mechanism, initial_response.as_ref()),
         }
     }
 
@@ -253,7 +259,7 @@ impl Session {
         if self.tls == Tls::Offered {
             keywords.push("STARTTLS".to_owned());
         }
-        if settings.authentication && !self.authenticated {
+        if settings.authentication && self.user.is_none() {
             keywords.push("AUTH PLAIN LOGIN".to_owned());
         }
         keywords.push("HELP".to_owned());
@@ -286,7 +292,7 @@ impl Session {
         self.tls = Tls::Active;
         self.client = Client::Unknown;
         self.phase = Phase::Idle;
-        self.authenticated = false;
+        self.user = None;
         self.first_line = true;
         self.read_line()
     }
@@ -359,7 +365,7 @@ impl Session {
         Protocol {
             extended: self.is_extended(),
             tls: self.tls == Tls::Active,
-            authenticated: self.authenticated,
+            authenticated: self.user.is_some(),
             utf8,
         }
     }

@@ -476,6 +476,34 @@ fn the_third_refused_password_closes() {
 }
 
 #[test]
+fn debug_forms_show_no_password() {
+    let mut session = after(&[]);
+    let mut shown = format!("{:?}", Outcome::Line(AUTH_PLAIN.as_bytes()));
+    for text in ["AUTH LOGIN", "Ym9i", "c2VzYW1l"] {
+        let step = line(&mut session, text);
+        shown = format!("{shown}{step:?}{session:?}");
+    }
+    for secret in ["AGJvYgBzZXNhbWU=", "c2VzYW1l", "sesame"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
+
+#[test]
+fn the_user_is_known_once_the_password_was_right() {
+    let mut session = after(&[]);
+    line(&mut session, AUTH_PLAIN);
+    assert_eq!(session.user(), None);
+    session.resume(Outcome::PasswordRefused);
+    assert_eq!(session.user(), None);
+    check(&mut session, &[(AUTH_PLAIN, "235 ")]);
+    assert_eq!(session.user(), Some("bob"));
+    check(&mut session, &[("EHLO other.example", "250-")]);
+    assert_eq!(session.user(), Some("bob"));
+    check(&mut session, &[("STARTTLS", "220 ")]);
+    assert_eq!(session.user(), None);
+}
+
+#[test]
 fn a_password_that_cannot_be_checked_is_no_failure() {
     let mut session = after(&[]);
     for _ in 0..10 {
