@@ -277,7 +277,6 @@ fn smtp_settings(config: &Config) -> smtp::Settings {
             .errors
             .0
             .map(|errors| u32::try_from(errors).unwrap_or(u32::MAX)),
-        tls: smtp::Tls::NotOffered,
         authentication: true,
     }
 }
@@ -286,7 +285,6 @@ fn pop3_settings(config: &Config) -> pop3::Settings {
     let errors = config.limits.errors.0.unwrap_or(0);
     pop3::Settings {
         hostname: config.hostname.0.as_str().to_owned(),
-        tls: pop3::Tls::NotOffered,
         errors_max: u32::try_from(errors).unwrap_or(u32::MAX),
         password_failures_max: pop3::limits::PASSWORD_FAILURES_MAX,
     }

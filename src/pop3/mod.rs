@@ -33,4 +33,4 @@ mod session;
 pub use command::{Command, SyntaxError, Verb};
 pub use listing::MessageNumber;
 pub use response::Response;
-pub use session::{Action, Extent, Outcome, Session, Settings, Step, Tls};
+pub use session::{Action, Extent, Outcome, Session, Settings, Step};

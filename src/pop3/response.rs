@@ -14,7 +14,7 @@
 //!
 //! Messages are not rendered here: the driver sends their content itself.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, vec};
 
 use super::{
     command::SyntaxError,
@@ -115,7 +115,7 @@ impl FirstLine {
 enum Body {
     /// A single-line response, or one that is rendered to its end.
     None,
-    Lines(&'static [&'static str]),
+    Lines(vec::IntoIter<Cow<'static, str>>),
     Listing(Cursor, Column),
 }
 
@@ -160,9 +160,16 @@ impl Response {
     }
 
     /// `+OK text`, the `lines`, and the final dot.
-    pub(super) fn lines(text: &'static str, lines: &'static [&'static str]) -> Self {
+    pub(super) fn lines<Line: Into<Cow<'static, str>>>(
+        text: &'static str,
+        lines: impl IntoIterator<Item = Line>,
+    ) -> Self {
+        let lines: Vec<_> = lines
+            .into_iter()
+            .map(|line| printable(line.into()))
+            .collect();
         Self {
-            body: Body::Lines(lines),
+            body: Body::Lines(lines.into_iter()),
             ..Self::ok(text)
         }
     }
@@ -218,10 +225,9 @@ impl Response {
         match &mut self.body {
             Body::None => return true,
             Body::Lines(lines) => {
-                if let Some((line, rest)) = lines.split_first() {
+                if let Some(line) = lines.next() {
                     out.extend_from_slice(line.as_bytes());
                     out.extend_from_slice(b"\r\n");
-                    *lines = rest;
                     return false;
                 }
             }
@@ -391,10 +397,10 @@ mod tests {
     #[test]
     fn a_multi_line_response_ends_in_a_dot() {
         check(
-            &Response::lines("Two", &["one", "two"]),
+            &Response::lines("Two", ["one", "two"]),
             "+OK Two\r\none\r\ntwo\r\n.\r\n",
         );
-        check(&Response::lines("None", &[]), "+OK None\r\n.\r\n");
+        check(&Response::lines::<&str>("None", []), "+OK None\r\n.\r\n");
         check(
             &Response::listing("None", &listing(0), Column::Octets),
             "+OK None\r\n.\r\n",
@@ -476,7 +482,7 @@ mod tests {
     #[test]
     fn what_the_buffer_held_before_counts() {
         let mut out = vec![b'x'; 10_000];
-        let mut response = Response::lines("Two", &["one", "two"]);
+        let mut response = Response::lines("Two", ["one", "two"]);
         assert!(!response.render(&mut out, 8_192));
         assert_eq!(&out[10_000..], b"+OK Two\r\n");
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::accounts::{Accounts, Resolution, UserName, Verdict};
-use crate::mail::{Credentials, ForwardPath, MailboxName, trace};
+use crate::mail::{Credentials, ForwardPath, Link, MailboxName, Tls, trace};
 use crate::pop3::{Action, Extent, MessageNumber, Outcome, Response, Session, Settings};
 use crate::store::{self, Maildrop, Message, MessageStore};
 use crate::wire::{DotEncoder, TopCut};
@@ -28,7 +28,11 @@ pub struct Shared {
 
 /// Serves one client until its session ends.
 pub(super) fn serve(connection: &mut Connection, id: SessionId, shared: &Shared) -> SessionEnd {
-    let mut session = Session::new(shared.settings.clone());
+    let link = Link {
+        tls: Tls::NotOffered,
+        is_local: connection.peer().to_canonical().is_loopback(),
+    };
+    let mut session = Session::new(shared.settings.clone(), link);
     let mut driver = Driver {
         connection,
         id,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::accounts::{Accounts, Resolution, Verdict};
 use crate::clock::Clock;
-use crate::mail::{Credentials, ForwardPath, MailboxName, trace};
+use crate::mail::{Credentials, ForwardPath, Link, MailboxName, Tls, trace};
 use crate::smtp::limits::OVERRUN_FACTOR;
 use crate::smtp::{
     Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Session, Settings,
@@ -35,7 +35,11 @@ pub struct Shared {
 
 /// Serves one client until its session ends.
 pub(super) fn serve(connection: &mut Connection, id: SessionId, shared: &Shared) -> SessionEnd {
-    let mut session = Session::new(Arc::clone(&shared.settings));
+    let link = Link {
+        tls: Tls::NotOffered,
+        is_local: connection.peer().to_canonical().is_loopback(),
+    };
+    let mut session = Session::new(Arc::clone(&shared.settings), link);
     let rate = connection.content_rate();
     let mut driver = Driver {
         connection,

@@ -35,4 +35,4 @@ pub use command::{Command, Context, MailParameters, SyntaxError};
 pub use outcome::{ContentEnd, DeliveryFailure, Outcome, RecipientVerdict};
 pub use reply::Reply;
 pub use session::Session;
-pub use step::{Action, Framing, Settings, Step, Submission, Tls};
+pub use step::{Action, Framing, Settings, Step, Submission};

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::mail::MailboxName;
+use crate::mail::{ChannelBindings, MailboxName};
 
 /// What happened: the result of an action, or what came instead of it. Its [`Debug`](fmt::Debug)
 /// form names it and shows nothing of the line, which may hold a password.
@@ -47,7 +47,7 @@ pub enum Outcome<'a> {
     /// The chunk has been read and thrown away.
     ChunkDiscarded,
     /// The handshake is done; what was buffered before it is gone.
-    TlsStarted,
+    TlsStarted(ChannelBindings),
 }
 
 impl fmt::Debug for Outcome<'_> {
@@ -70,7 +70,7 @@ impl fmt::Debug for Outcome<'_> {
             Self::DeliveryFailed(_) => "DeliveryFailed",
             Self::Content(_) => "Content",
             Self::ChunkDiscarded => "ChunkDiscarded",
-            Self::TlsStarted => "TlsStarted",
+            Self::TlsStarted(_) => "TlsStarted",
         })
     }
 }

@@ -129,6 +129,11 @@ pub(super) const AUTH_IN_TRANSACTION: Reply = fixed(
     "AUTH cannot come within a mail transaction; RSET ends it",
 );
 pub(super) const AUTH_NEEDS_EHLO: Reply = fixed("503", "5.5.1", "Say EHLO first");
+pub(super) const AUTH_NEEDS_TLS: Reply = fixed(
+    "538",
+    "5.7.11",
+    "Encryption required: say STARTTLS first, then AUTH",
+);
 pub(super) const AUTH_NOT_OFFERED: Reply = fixed("502", "5.5.1", "AUTH is not offered here");
 pub(super) const AUTH_FAILED_TOO_OFTEN: Reply =
     fixed("421", "4.7.0", "Too many failed authentications, closing");

@@ -17,21 +17,8 @@ pub struct Settings {
     pub recipients_max: Option<usize>,
     /// Most syntax and sequence errors of one session; `None` is no limit.
     pub errors_max: Option<u32>,
-    /// Whether STARTTLS is offered.
-    pub tls: Tls,
-    /// Whether AUTH is offered.
+    /// Whether AUTH is offered, on connections where a secret may be said.
     pub authentication: bool,
-}
-
-/// Where the connection stands with TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tls {
-    /// There is no certificate.
-    NotOffered,
-    /// STARTTLS may be said.
-    Offered,
-    /// The connection is encrypted.
-    Active,
 }
 
 /// A reply, if there is one, and what to do after it.

@@ -31,7 +31,7 @@ mod plain;
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::limits::USER_NAME_OCTETS_MAX;
-use super::{Credentials, Secret};
+use super::{Credentials, Link, Secret};
 
 /// "Username:" and "Password:" in base64, which widely deployed clients insist on
 /// (draft-murchison-sasl-login §2.2).
@@ -102,6 +102,24 @@ pub enum Fault {
     Message,
     /// The client would act for another user.
     OtherIdentity,
+}
+
+/// The mechanisms that may be used on this connection as it is now: none where a secret could be
+/// read by others (SEC-2).
+pub fn offered(link: &Link) -> &'static [Mechanism] {
+    if link.is_private() {
+        &Mechanism::ALL
+    } else {
+        &[]
+    }
+}
+
+/// The names of mechanisms with a space before each, as the lists of both protocols have them.
+pub fn names(mechanisms: &[Mechanism]) -> String {
+    mechanisms
+        .iter()
+        .flat_map(|mechanism| [" ", mechanism.name()])
+        .collect()
 }
 
 /// Begins an exchange of `mechanism`; `initial_response` is in base64, `=` when it is empty.

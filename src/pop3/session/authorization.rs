@@ -7,10 +7,12 @@
 //! failure of the system says `[SYS/...]`, so that a client does not ask its user for another
 //! password (RFC 3206 §3).
 
-use super::{Action, Session, State, Step, Tls};
+use std::borrow::Cow;
+
+use super::{Action, Session, State, Step};
 use crate::{
     mail::{
-        Credentials, Secret,
+        ChannelBindings, Credentials, Secret, Tls,
         sasl::{self, Fault, Mechanism, Progress},
     },
     pop3::{
@@ -19,15 +21,11 @@ use crate::{
     },
 };
 
-/// What CAPA lists (RFC 2449 §6, RFC 3206 §6, RFC 5034 §3, RFC 6856 §2 and §3), STLS first because
-/// it is left out when it is not permitted now (RFC 2595 §4). Capabilities of both states are
-/// listed in both: clients ask once (RFC 2449 §5).
-const CAPABILITIES_WITH_STLS: &[&str] = &[
-    "STLS",
+/// What CAPA lists whatever the connection is (RFC 2449 §6, RFC 3206 §6, RFC 6856 §2 and §3).
+/// Capabilities of both states are listed in both: clients ask once (RFC 2449 §5).
+const CAPABILITIES: &[&str] = &[
     "TOP",
     "UIDL",
-    "USER",
-    "SASL PLAIN LOGIN",
     "RESP-CODES",
     "AUTH-RESP-CODE",
     "PIPELINING",
@@ -44,6 +42,11 @@ impl Session {
     pub(super) fn authorization(&mut self, name: Option<String>, command: Command) -> Step {
         let again = State::Authorization { name: None };
         match command {
+            Command::Auth { .. } | Command::Pass(_) | Command::User(_)
+                if !self.link.is_private() =>
+            {
+                self.not_in_clear()
+            }
             Command::Apop => self.fault(
                 again,
                 Response::err("APOP is not available, use USER and PASS or AUTH"),
@@ -53,7 +56,7 @@ impl Session {
                 initial_response,
             } => self.begin_exchange(&mechanism, initial_response.as_ref()),
             Command::Capa => {
-                let response = capabilities(self.stls_is_permitted());
+                let response = self.capabilities(self.stls_is_permitted());
                 self.reply(again, response)
             }
             Command::Lang(range) => self.lang(again, range.as_deref()),
@@ -98,7 +101,7 @@ impl Session {
         let Some(range) = range else {
             return self.reply(
                 state,
-                Response::lines("Language listing follows", LANGUAGES),
+                Response::lines("Language listing follows", LANGUAGES.iter().copied()),
             );
         };
         let primary = range.split('-').next().unwrap_or(range);
@@ -114,13 +117,38 @@ impl Session {
         }
     }
 
+    /// SEC-2: no password in clear off loopback.
+    fn not_in_clear(&mut self) -> Step {
+        let text = match self.link.tls {
+            Tls::Offered => "Encryption is required, send STLS first",
+            Tls::NotOffered | Tls::Active(_) => "Passwords are not taken without encryption",
+        };
+        self.fault(State::Authorization { name: None }, Response::err(text))
+    }
+
     fn stls_is_permitted(&self) -> bool {
-        self.settings.tls == Tls::Offered && !self.utf8
+        self.link.tls == Tls::Offered && !self.utf8
+    }
+
+    /// What CAPA is answered with, where STLS is permitted (RFC 2595 §4) or where it is not; USER
+    /// and SASL (RFC 5034 §3) only where passwords are taken.
+    pub(super) fn capabilities(&self, stls_is_permitted: bool) -> Response {
+        let mut lines: Vec<Cow<'static, str>> = Vec::new();
+        if stls_is_permitted {
+            lines.push("STLS".into());
+        }
+        let mechanisms = sasl::offered(&self.link);
+        if !mechanisms.is_empty() {
+            lines.push("USER".into());
+            lines.push(format!("SASL{}", sasl::names(mechanisms)).into());
+        }
+        lines.extend(CAPABILITIES.iter().copied().map(Cow::Borrowed));
+        Response::lines("Capability list follows", lines)
     }
 
     fn stls(&mut self) -> Step {
-        let refusal = match self.settings.tls {
-            Tls::Active => "TLS is active already",
+        let refusal = match self.link.tls {
+            Tls::Active(_) => "TLS is active already",
             Tls::NotOffered => "TLS is not available",
             // RFC 6856 §2.1.
             Tls::Offered if self.utf8 => "STLS is not permitted after UTF8",
@@ -134,8 +162,8 @@ impl Session {
 
     /// Goes on as if the client had just connected (RFC 2595 §4): what came before may have been
     /// put in by someone on the way. Only the counts stay, or TLS would be a way to reset them.
-    pub(super) fn tls_started(&mut self) -> Step {
-        self.settings.tls = Tls::Active;
+    pub(super) fn tls_started(&mut self, bindings: ChannelBindings) -> Step {
+        self.link.tls = Tls::Active(bindings);
         self.utf8 = false;
         self.at_first_line = true;
         self.act(State::Authorization { name: None }, None, Action::ReadLine)
@@ -150,7 +178,8 @@ impl Session {
     }
 
     fn begin_exchange(&mut self, name: &str, initial_response: Option<&Secret>) -> Step {
-        let Some(mechanism) = Mechanism::parse(name) else {
+        let offered = |mechanism: &Mechanism| sasl::offered(&self.link).contains(mechanism);
+        let Some(mechanism) = Mechanism::parse(name).filter(offered) else {
             let response = Response::err("Mechanism is not offered, CAPA lists those that are");
             return self.fault(State::Authorization { name: None }, response);
         };
@@ -224,13 +253,4 @@ impl Session {
         self.user = None;
         self.reply(State::Authorization { name: None }, response)
     }
-}
-
-/// What CAPA is answered with, where STLS is permitted or where it is not.
-pub(super) fn capabilities(stls_is_permitted: bool) -> Response {
-    let lines = match CAPABILITIES_WITH_STLS {
-        [_, without_stls @ ..] if !stls_is_permitted => without_stls,
-        all => all,
-    };
-    Response::lines("Capability list follows", lines)
 }

@@ -43,7 +43,7 @@ mod transcripts;
 
 use std::{mem, sync::Arc};
 
-pub use self::step::{Action, Extent, Outcome, Settings, Step, Tls};
+pub use self::step::{Action, Extent, Outcome, Settings, Step};
 use self::transaction::Retrieval;
 use super::{
     Command, Response, SyntaxError,
@@ -51,12 +51,13 @@ use super::{
     listing::Listing,
     response::Code,
 };
-use crate::mail::{Summaries, is_foreign, sasl::Exchange};
+use crate::mail::{Link, Summaries, is_foreign, sasl::Exchange};
 
 /// The life of one connection.
 #[derive(Debug)]
 pub struct Session {
     settings: Settings,
+    link: Link,
     state: State,
     /// Who has logged in.
     user: Option<String>,
@@ -106,10 +107,11 @@ enum State {
 }
 
 impl Session {
-    /// A session that has said nothing yet.
-    pub fn new(settings: Settings) -> Self {
+    /// A session that has said nothing yet, on a connection that may be encrypted already.
+    pub fn new(settings: Settings, link: Link) -> Self {
         Self {
             settings,
+            link,
             state: State::Connected,
             user: None,
             utf8: false,
@@ -190,7 +192,7 @@ impl Session {
             (State::Opening, Outcome::MaildropFailed { transient }) => {
                 self.maildrop_failed(transient)
             }
-            (State::StartingTls, Outcome::TlsStarted) => self.tls_started(),
+            (State::StartingTls, Outcome::TlsStarted(bindings)) => self.tls_started(bindings),
             (State::StartingTls, Outcome::TlsUnavailable) => Self::tls_unavailable(),
 
             (

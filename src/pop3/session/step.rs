@@ -7,28 +7,15 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    mail::{Credentials, Summaries},
+    mail::{ChannelBindings, Credentials, Summaries},
     pop3::{MessageNumber, Response},
 };
-
-/// Whether the connection is encrypted, or may become so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tls {
-    /// It is not, and there is no certificate: STLS is refused.
-    NotOffered,
-    /// It is not, and STLS is offered.
-    Offered,
-    /// It is.
-    Active,
-}
 
 /// What a session needs to know of the daemon's configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The name of this host, shown when the session ends.
     pub hostname: String,
-    /// The connection as it begins.
-    pub tls: Tls,
     /// So many commands with wrong syntax or at the wrong time are answered; the next closes the
     /// connection. 0 lets a client go on for ever.
     pub errors_max: u32,
@@ -147,7 +134,7 @@ pub enum Outcome<'a> {
     /// Some of the messages, or all, may still be there.
     RemoveFailed,
     /// The connection is encrypted.
-    TlsStarted,
+    TlsStarted(ChannelBindings),
     /// TLS cannot be begun.
     TlsUnavailable,
 }
@@ -176,7 +163,7 @@ impl fmt::Debug for Outcome<'_> {
             Self::ContentSent => "ContentSent",
             Self::Removed => "Removed",
             Self::RemoveFailed => "RemoveFailed",
-            Self::TlsStarted => "TlsStarted",
+            Self::TlsStarted(_) => "TlsStarted",
             Self::TlsUnavailable => "TlsUnavailable",
         })
     }

@@ -10,7 +10,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::{
-    mail::{Credentials, MessageSummary, Secret, UniqueId},
+    mail::{ChannelBindings, Credentials, MessageSummary, Secret, Tls, UniqueId},
     pop3::{
         MessageNumber,
         limits::{ERRORS_MAX, PASSWORD_FAILURES_MAX, RESPONSE_LINE_OCTETS_MAX},
@@ -20,13 +20,23 @@ use crate::{
 const REMOVE_FAILED: &str =
     "-ERR [SYS/TEMP] Some deleted messages not removed, connect again and repeat\r\n";
 
-fn settings(tls: Tls) -> Settings {
+fn settings() -> Settings {
     Settings {
         hostname: "localhost".to_owned(),
-        tls,
         errors_max: ERRORS_MAX,
         password_failures_max: PASSWORD_FAILURES_MAX,
     }
+}
+
+fn local(tls: Tls) -> Link {
+    Link {
+        tls,
+        is_local: true,
+    }
+}
+
+fn active() -> Tls {
+    Tls::Active(ChannelBindings::default())
 }
 
 fn messages(octets: &[u64]) -> Arc<dyn Summaries> {
@@ -52,16 +62,30 @@ struct Dialogue {
 }
 
 impl Dialogue {
-    fn new(settings: Settings) -> Self {
-        let mut session = Session::new(settings);
+    fn new(settings: Settings, link: Link) -> Self {
+        let mut session = Session::new(settings, link);
         let step = session.greet();
         assert_eq!(rendered(step.response), "+OK facteur POP3 server ready\r\n");
         assert_eq!(step.action, Action::ReadLine);
         Self { session }
     }
 
+    /// A session with a client on this machine.
+    fn local(tls: Tls) -> Self {
+        Self::new(settings(), local(tls))
+    }
+
+    /// A session with a client on another machine.
+    fn remote(tls: Tls) -> Self {
+        let link = Link {
+            tls,
+            is_local: false,
+        };
+        Self::new(settings(), link)
+    }
+
     fn plain() -> Self {
-        Self::new(settings(Tls::NotOffered))
+        Self::local(Tls::NotOffered)
     }
 
     /// A session after the login of bob with messages of 120 and 200 octets.
@@ -132,10 +156,13 @@ fn refused_passwords_get_one_text_and_the_third_closes() {
         dialogue.login();
         dialogue.check(Outcome::PasswordRefused, refused, &action);
     }
-    let mut dialogue = Dialogue::new(Settings {
-        password_failures_max: 0,
-        ..settings(Tls::NotOffered)
-    });
+    let mut dialogue = Dialogue::new(
+        Settings {
+            password_failures_max: 0,
+            ..settings()
+        },
+        local(Tls::NotOffered),
+    );
     dialogue.login();
     dialogue.check(Outcome::PasswordRefused, refused, &Action::Close);
 }
@@ -286,7 +313,7 @@ fn in_every_state() -> Vec<(&'static str, Dialogue)> {
     );
     add(
         "starting tls",
-        Dialogue::new(settings(Tls::Offered)),
+        Dialogue::local(Tls::Offered),
         &["STLS"],
         vec![],
     );
@@ -370,7 +397,7 @@ fn an_outcome_that_was_not_asked_for_closes_and_removes_nothing() {
         Outcome::ContentSent,
         Outcome::Removed,
         Outcome::RemoveFailed,
-        Outcome::TlsStarted,
+        Outcome::TlsStarted(ChannelBindings::default()),
         Outcome::TlsUnavailable,
     ];
     let asked_for = |name: &str, outcome: &Outcome<'_>| match name {
@@ -388,7 +415,7 @@ fn an_outcome_that_was_not_asked_for_closes_and_removes_nothing() {
             outcome,
             Outcome::MaildropOpened(_) | Outcome::MaildropInUse | Outcome::MaildropFailed { .. }
         ),
-        "starting tls" => matches!(outcome, Outcome::TlsStarted | Outcome::TlsUnavailable),
+        "starting tls" => matches!(outcome, Outcome::TlsStarted(_) | Outcome::TlsUnavailable),
         "retrieving" => matches!(
             outcome,
             Outcome::MessageOpened { .. } | Outcome::MessageGone | Outcome::MessageFailed { .. }
@@ -428,26 +455,74 @@ fn stls_is_listed_only_where_it_is_permitted() {
     for (tls, listed) in [
         (Tls::NotOffered, false),
         (Tls::Offered, true),
-        (Tls::Active, false),
+        (active(), false),
     ] {
-        let mut dialogue = Dialogue::new(settings(tls));
+        let mut dialogue = Dialogue::local(tls.clone());
         assert_eq!(lists_stls(&mut dialogue), listed, "{tls:?}");
         dialogue.open();
         assert!(!lists_stls(&mut dialogue), "{tls:?} after login");
     }
-    let mut dialogue = Dialogue::new(settings(Tls::Offered));
+    let mut dialogue = Dialogue::local(Tls::Offered);
     dialogue.line("UTF8", "+OK UTF-8 mode enabled\r\n");
     assert!(!lists_stls(&mut dialogue), "after UTF8");
     dialogue.line("STLS", "-ERR STLS is not permitted after UTF8\r\n");
 }
 
+/// SEC-2: no password in clear off loopback.
+#[test]
+fn a_login_off_this_machine_needs_tls() {
+    let login = [
+        "USER bob",
+        "PASS secret",
+        "AUTH PLAIN",
+        "AUTH LOGIN Ym9i",
+        "AUTH X",
+    ];
+    let capabilities = |dialogue: &mut Dialogue| {
+        let step = dialogue.session.resume(Outcome::Line(b"CAPA"));
+        rendered(step.response)
+    };
+    let is_listed = |capabilities: &str| {
+        let user = capabilities.contains("\r\nUSER\r\n");
+        assert_eq!(user, capabilities.contains("SASL"), "{capabilities}");
+        user
+    };
+    let mut dialogue = Dialogue::remote(Tls::Offered);
+    for line in login {
+        dialogue.line(line, "-ERR Encryption is required, send STLS first\r\n");
+    }
+    let before = capabilities(&mut dialogue);
+    assert!(before.contains("\r\nSTLS\r\n") && !is_listed(&before));
+    let begin = "+OK Begin TLS negotiation\r\n";
+    dialogue.check(Outcome::Line(b"STLS"), begin, &Action::StartTls);
+    let started = Outcome::TlsStarted(ChannelBindings::default());
+    dialogue.check(started, "", &Action::ReadLine);
+    let after = capabilities(&mut dialogue);
+    assert!(!after.contains("STLS") && is_listed(&after));
+    dialogue.open();
+
+    let mut dialogue = Dialogue::remote(Tls::NotOffered);
+    for line in login {
+        dialogue.line(line, "-ERR Passwords are not taken without encryption\r\n");
+    }
+    assert!(!is_listed(&capabilities(&mut dialogue)));
+
+    let mut dialogue = Dialogue::remote(active());
+    assert!(is_listed(&capabilities(&mut dialogue)));
+    dialogue.open();
+}
+
 #[test]
 fn tls_makes_the_session_forget_what_came_before() {
-    let mut dialogue = Dialogue::new(settings(Tls::Offered));
+    let mut dialogue = Dialogue::local(Tls::Offered);
     dialogue.line("USER bob", "+OK Send your password with PASS\r\n");
     let begin = "+OK Begin TLS negotiation\r\n";
     dialogue.check(Outcome::Line(b"STLS"), begin, &Action::StartTls);
-    dialogue.check(Outcome::TlsStarted, "", &Action::ReadLine);
+    dialogue.check(
+        Outcome::TlsStarted(ChannelBindings::default()),
+        "",
+        &Action::ReadLine,
+    );
     dialogue.line("PASS secret", "-ERR Send USER right before PASS\r\n");
     dialogue.line("STLS", "-ERR TLS is active already\r\n");
     dialogue.open();
@@ -455,21 +530,25 @@ fn tls_makes_the_session_forget_what_came_before() {
 
 #[test]
 fn tls_does_not_reset_the_count_of_refused_logins() {
-    let mut dialogue = Dialogue::new(settings(Tls::Offered));
+    let mut dialogue = Dialogue::local(Tls::Offered);
     let refused = "-ERR [AUTH] Wrong user name or password\r\n";
     for _ in 0..2 {
         dialogue.login();
         dialogue.check(Outcome::PasswordRefused, refused, &Action::ReadLine);
     }
     drop(dialogue.session.resume(Outcome::Line(b"STLS")));
-    dialogue.check(Outcome::TlsStarted, "", &Action::ReadLine);
+    dialogue.check(
+        Outcome::TlsStarted(ChannelBindings::default()),
+        "",
+        &Action::ReadLine,
+    );
     dialogue.login();
     dialogue.check(Outcome::PasswordRefused, refused, &Action::Close);
 }
 
 #[test]
 fn tls_that_cannot_begin_closes() {
-    let mut dialogue = Dialogue::new(settings(Tls::Offered));
+    let mut dialogue = Dialogue::local(Tls::Offered);
     drop(dialogue.session.resume(Outcome::Line(b"STLS")));
     let response = "-ERR [SYS/TEMP] TLS is not available now, closing connection\r\n";
     dialogue.check(Outcome::TlsUnavailable, response, &Action::Close);
@@ -490,9 +569,13 @@ fn a_first_line_of_another_protocol_is_the_last() {
         dialogue.check(Outcome::Line(line.as_bytes()), response, &Action::Close);
         dialogue.check(Outcome::Line(b"USER bob"), "", &Action::Close);
         // The same within TLS, where the client begins anew.
-        let mut dialogue = Dialogue::new(settings(Tls::Offered));
+        let mut dialogue = Dialogue::local(Tls::Offered);
         drop(dialogue.session.resume(Outcome::Line(b"STLS")));
-        dialogue.check(Outcome::TlsStarted, "", &Action::ReadLine);
+        dialogue.check(
+            Outcome::TlsStarted(ChannelBindings::default()),
+            "",
+            &Action::ReadLine,
+        );
         dialogue.check(Outcome::Line(line.as_bytes()), response, &Action::Close);
     }
     let mut dialogue = Dialogue::plain();
@@ -507,10 +590,13 @@ fn a_first_line_of_another_protocol_is_the_last() {
 fn errors_are_counted_unless_the_limit_is_off() {
     let unknown = "-ERR Unknown command, CAPA shows what is available\r\n";
     let too_many = "-ERR Too many errors, closing connection\r\n";
-    let mut dialogue = Dialogue::new(Settings {
-        errors_max: 3,
-        ..settings(Tls::NotOffered)
-    });
+    let mut dialogue = Dialogue::new(
+        Settings {
+            errors_max: 3,
+            ..settings()
+        },
+        local(Tls::NotOffered),
+    );
     dialogue.line("XYZZY", unknown);
     dialogue.check(
         Outcome::LineTooLong,
@@ -519,10 +605,13 @@ fn errors_are_counted_unless_the_limit_is_off() {
     );
     dialogue.line("PASS x", "-ERR Send USER right before PASS\r\n");
     dialogue.check(Outcome::Line(b"XYZZY"), too_many, &Action::Close);
-    let mut dialogue = Dialogue::new(Settings {
-        errors_max: 0,
-        ..settings(Tls::NotOffered)
-    });
+    let mut dialogue = Dialogue::new(
+        Settings {
+            errors_max: 0,
+            ..settings()
+        },
+        local(Tls::NotOffered),
+    );
     for _ in 0..1_000 {
         dialogue.line("XYZZY", unknown);
     }
@@ -558,10 +647,13 @@ fn a_listing_that_is_being_sent_does_not_change() {
 #[test]
 fn a_host_name_cannot_break_a_response() {
     let hostname = format!("exämple\r\n{}", "x".repeat(600));
-    let mut dialogue = Dialogue::new(Settings {
-        hostname,
-        ..settings(Tls::NotOffered)
-    });
+    let mut dialogue = Dialogue::new(
+        Settings {
+            hostname,
+            ..settings()
+        },
+        local(Tls::NotOffered),
+    );
     let response = rendered(dialogue.session.resume(Outcome::Line(b"QUIT")).response);
     assert!(
         response.len() <= RESPONSE_LINE_OCTETS_MAX,
@@ -714,7 +806,7 @@ proptest! {
         offered in any::<bool>(),
     ) {
         let tls = if offered { Tls::Offered } else { Tls::NotOffered };
-        let mut session = Session::new(Settings { errors_max: 0, ..settings(tls) });
+        let mut session = Session::new(Settings { errors_max: 0, ..settings() }, local(tls));
         let mut step = session.greet();
         for (line, chance) in inputs {
             let outcome = match (&step.action, chance) {
@@ -735,7 +827,7 @@ proptest! {
                 (Action::RemoveMarked(_), 0..5) => Outcome::RemoveFailed,
                 (Action::RemoveMarked(_), _) => Outcome::Removed,
                 (Action::StartTls, 0..5) => Outcome::TlsUnavailable,
-                (Action::StartTls, _) => Outcome::TlsStarted,
+                (Action::StartTls, _) => Outcome::TlsStarted(ChannelBindings::default()),
             };
             let is_quit = matches!(
                 &outcome,

@@ -12,9 +12,9 @@
 
 use std::{collections::VecDeque, fs, path::Path, sync::Arc};
 
-use super::{Action, Extent, Outcome, Session, Settings, Step, Tls};
+use super::{Action, Extent, Outcome, Session, Settings, Step};
 use crate::{
-    mail::{MessageSummary, UniqueId, trace},
+    mail::{Link, MessageSummary, Tls, UniqueId, trace},
     pop3::limits::{ERRORS_MAX, PASSWORD_FAILURES_MAX},
     testing::format::{self, Message, Transcript},
 };
@@ -54,13 +54,17 @@ enum Input {
 
 impl Driver {
     fn new(mail: Vec<(String, Vec<Vec<u8>>)>) -> Self {
+        let settings = Settings {
+            hostname: "localhost".to_owned(),
+            errors_max: ERRORS_MAX,
+            password_failures_max: PASSWORD_FAILURES_MAX,
+        };
+        let link = Link {
+            tls: Tls::NotOffered,
+            is_local: true,
+        };
         let mut driver = Self {
-            session: Session::new(Settings {
-                hostname: "localhost".to_owned(),
-                tls: Tls::NotOffered,
-                errors_max: ERRORS_MAX,
-                password_failures_max: PASSWORD_FAILURES_MAX,
-            }),
+            session: Session::new(settings, link),
             mail,
             maildrop: Vec::new(),
             open_message: 0,

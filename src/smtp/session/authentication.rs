@@ -1,7 +1,7 @@
 //! AUTH (RFC 4954): when it may be said, and what the exchange of `mail::sasl` is told and tells.
 
-use crate::mail::Secret;
 use crate::mail::sasl::{self, Fault, Mechanism, Progress};
+use crate::mail::{Secret, Tls};
 use crate::smtp::limits::PASSWORD_FAILURES_MAX;
 use crate::smtp::reply::{self, Reply};
 use crate::smtp::step::{Action, Step};
@@ -13,18 +13,33 @@ impl Session {
         if let Some(refusal) = self.why_not_now() {
             return self.refuse(refusal);
         }
-        let Some(mechanism) = Mechanism::parse(name) else {
+        let offered = |mechanism: &Mechanism| self.mechanisms().contains(mechanism);
+        let Some(mechanism) = Mechanism::parse(name).filter(offered) else {
             return self.refuse(reply::AUTH_MECHANISM);
         };
         self.advance(sasl::begin(mechanism, initial_response.map(Secret::expose)))
     }
 
-    /// RFC 4954 §4: after EHLO, outside a transaction, once.
+    /// What may be used at this moment, and so what EHLO lists.
+    pub(super) fn mechanisms(&self) -> &'static [Mechanism] {
+        if self.settings.authentication {
+            sasl::offered(&self.link)
+        } else {
+            &[]
+        }
+    }
+
+    /// RFC 4954 §4: after EHLO, outside a transaction, once; and where nobody reads along (SEC-2).
     fn why_not_now(&self) -> Option<Reply> {
         if !self.settings.authentication {
             Some(reply::AUTH_NOT_OFFERED)
         } else if !self.is_extended() {
             Some(reply::AUTH_NEEDS_EHLO)
+        } else if !self.link.is_private() {
+            Some(match self.link.tls {
+                Tls::Offered => reply::AUTH_NEEDS_TLS,
+                Tls::NotOffered | Tls::Active(_) => reply::AUTH_NOT_OFFERED,
+            })
         } else if self.user.is_some() {
             Some(reply::AUTH_ALREADY)
         } else if !matches!(self.phase, Phase::Idle | Phase::MailRefused) {

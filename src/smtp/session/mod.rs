@@ -42,14 +42,16 @@ mod transaction;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::mail::sasl::Exchange;
-use crate::mail::{Charset, Envelope, ForwardPath, Protocol, is_foreign};
+use crate::mail::sasl::{self, Exchange};
+use crate::mail::{
+    ChannelBindings, Charset, Envelope, ForwardPath, Link, Protocol, Tls, is_foreign,
+};
 
 use super::command::{Command, Context, SyntaxError};
 use super::limits;
 use super::outcome::Outcome;
 use super::reply::{self, Reply};
-use super::step::{Action, Framing, Settings, Step, Tls};
+use super::step::{Action, Framing, Settings, Step};
 
 /// Who is at the other end.
 #[derive(Debug)]
@@ -100,7 +102,7 @@ enum Refusal {
 #[derive(Debug)]
 pub struct Session {
     settings: Arc<Settings>,
-    tls: Tls,
+    link: Link,
     client: Client,
     exchange: Option<Exchange>,
     /// Who has authenticated, by the name that was given.
@@ -113,11 +115,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session on a fresh connection.
-    pub fn new(settings: Arc<Settings>) -> Self {
+    /// A session on a fresh connection, which may be encrypted already.
+    pub fn new(settings: Arc<Settings>, link: Link) -> Self {
         Self {
-            tls: settings.tls,
             settings,
+            link,
             client: Client::Unknown,
             exchange: None,
             user: None,
@@ -162,7 +164,7 @@ impl Session {
                 self.refuse(reply)
             }
             (Waiting::Discard(Refusal::NoError(reply)), Outcome::ChunkDiscarded) => self.say(reply),
-            (Waiting::Tls, Outcome::TlsStarted) => self.tls_started(),
+            (Waiting::Tls, Outcome::TlsStarted(bindings)) => self.tls_started(bindings),
             (_, outcome) => self.interrupted(&outcome),
         }
     }
@@ -256,11 +258,12 @@ impl Session {
         if let Some(recipients_max) = settings.recipients_max {
             keywords.push(format!("LIMITS RCPTMAX={recipients_max}"));
         }
-        if self.tls == Tls::Offered {
+        if self.link.tls == Tls::Offered {
             keywords.push("STARTTLS".to_owned());
         }
-        if settings.authentication && self.user.is_none() {
-            keywords.push("AUTH PLAIN LOGIN".to_owned());
+        let mechanisms = self.mechanisms();
+        if !mechanisms.is_empty() && self.user.is_none() {
+            keywords.push(format!("AUTH{}", sasl::names(mechanisms)));
         }
         keywords.push("HELP".to_owned());
         let reply = Reply::ehlo(&self.hostname(), &keywords);
@@ -274,9 +277,9 @@ impl Session {
     }
 
     fn start_tls(&mut self) -> Step {
-        match self.tls {
+        match self.link.tls {
             Tls::NotOffered => self.refuse(reply::NO_TLS),
-            Tls::Active => self.refuse(reply::TLS_ALREADY),
+            Tls::Active(_) => self.refuse(reply::TLS_ALREADY),
             Tls::Offered => {
                 self.waiting = Waiting::Tls;
                 Step {
@@ -287,9 +290,10 @@ impl Session {
         }
     }
 
-    /// RFC 3207 §4.2: all that was learnt before the handshake is forgotten.
-    fn tls_started(&mut self) -> Step {
-        self.tls = Tls::Active;
+    /// RFC 3207 §4.2, SEC-2: all that was learnt before the handshake is forgotten. Only the counts
+    /// of errors and of refused passwords stay, or TLS would be a way to reset them.
+    fn tls_started(&mut self, bindings: ChannelBindings) -> Step {
+        self.link.tls = Tls::Active(bindings);
         self.client = Client::Unknown;
         self.phase = Phase::Idle;
         self.user = None;
@@ -329,7 +333,7 @@ impl Session {
             | Outcome::DeliveryFailed(_)
             | Outcome::Content(_)
             | Outcome::ChunkDiscarded
-            | Outcome::TlsStarted => self.close(reply::OUT_OF_STEP),
+            | Outcome::TlsStarted(_) => self.close(reply::OUT_OF_STEP),
         }
     }
 
@@ -364,7 +368,7 @@ impl Session {
     fn protocol(&self, utf8: bool) -> Protocol {
         Protocol {
             extended: self.is_extended(),
-            tls: self.tls == Tls::Active,
+            tls: self.link.is_encrypted(),
             authenticated: self.user.is_some(),
             utf8,
         }

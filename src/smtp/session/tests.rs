@@ -5,10 +5,10 @@ use std::sync::Arc;
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::Session;
-use crate::mail::{Charset, Domain, MailboxName};
+use crate::mail::{ChannelBindings, Charset, Domain, Link, MailboxName, Tls};
 use crate::smtp::{
     Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Settings, Step,
-    Submission, Tls, limits,
+    Submission, limits,
 };
 
 /// AUTH PLAIN for the user bob with the password sesame.
@@ -20,14 +20,26 @@ fn settings() -> Settings {
         message_octets_max: Some(1_000),
         recipients_max: Some(1_000),
         errors_max: Some(10),
-        tls: Tls::Offered,
         authentication: true,
+    }
+}
+
+/// A connection within this machine, where TLS is offered.
+fn local() -> Link {
+    Link {
+        tls: Tls::Offered,
+        is_local: true,
     }
 }
 
 /// A session that has greeted.
 fn session(settings: Settings) -> Session {
-    let mut session = Session::new(Arc::new(settings));
+    session_on(local(), settings)
+}
+
+/// A session on this connection that has greeted.
+fn session_on(link: Link, settings: Settings) -> Session {
+    let mut session = Session::new(Arc::new(settings), link);
     session.greet();
     session
 }
@@ -61,7 +73,7 @@ fn say(session: &mut Session, text: &str) -> String {
             Action::BeginDelivery(_) => Outcome::DeliveryBegun,
             Action::DiscardChunk { .. } => Outcome::ChunkDiscarded,
             Action::StartTls => {
-                session.resume(Outcome::TlsStarted);
+                session.resume(Outcome::TlsStarted(ChannelBindings::default()));
                 return reply(session, &step);
             }
             Action::ReadLine | Action::ReceiveContent(_) | Action::Close => {
@@ -101,10 +113,11 @@ fn a_chunk_that_is_not_the_last_delivers_nothing() {
 #[test]
 fn replies_name_the_host_in_ascii() {
     let hostname = Domain::parse("bücher.example", Charset::Utf8).expect("a domain");
-    let mut session = Session::new(Arc::new(Settings {
+    let settings = Settings {
         hostname,
         ..settings()
-    }));
+    };
+    let mut session = Session::new(Arc::new(settings), local());
     let step = session.greet();
     let greeting = reply(&session, &step);
     assert_eq!(greeting, "220 xn--bcher-kva.example ESMTP facteur\r\n");
@@ -143,7 +156,7 @@ const RESULTS: [(&str, Make); 18] = [
         Outcome::Content(ContentEnd::LineEndingFault("a bare LF"))
     }),
     ("discarded", || Outcome::ChunkDiscarded),
-    ("tls", || Outcome::TlsStarted),
+    ("tls", || Outcome::TlsStarted(ChannelBindings::default())),
 ];
 
 /// Sessions that wait for something, and the names of its results.
@@ -541,7 +554,7 @@ fn starttls_forgets_everything() {
     let step = line(&mut session, "STARTTLS");
     assert_eq!(step.action, Action::StartTls);
     assert_eq!(reply(&session, &step), "220 2.0.0 Ready to start TLS\r\n");
-    let step = session.resume(Outcome::TlsStarted);
+    let step = session.resume(Outcome::TlsStarted(ChannelBindings::default()));
     assert_eq!((step.reply, step.action), (None, Action::ReadLine));
     assert!(!session.is_extended());
     check(
@@ -570,7 +583,7 @@ fn starttls_drops_the_chunks_of_an_open_message() {
     let mut session = after(&["MAIL FROM:<>", "RCPT TO:<bob>", "BDAT 4"]);
     session.resume(Outcome::Content(ContentEnd::ChunkReceived));
     line(&mut session, "STARTTLS");
-    session.resume(Outcome::TlsStarted);
+    session.resume(Outcome::TlsStarted(ChannelBindings::default()));
     assert!(!session.has_delivery());
 }
 
@@ -585,22 +598,82 @@ fn errors_are_counted_across_starttls() {
 
 #[test]
 fn starttls_without_certificate_is_502() {
-    let mut session = session(Settings {
+    let link = Link {
         tls: Tls::NotOffered,
-        ..settings()
-    });
+        is_local: true,
+    };
+    let mut session = session_on(link, settings());
     assert!(!say(&mut session, "EHLO client.example").contains("STARTTLS"));
     check(&mut session, &[("STARTTLS", "502 5.5.1 ")]);
 }
 
 #[test]
 fn a_session_that_begins_with_tls_offers_none() {
-    let mut session = session(Settings {
-        tls: Tls::Active,
-        ..settings()
-    });
-    assert!(!say(&mut session, "EHLO client.example").contains("STARTTLS"));
-    check(&mut session, &[("STARTTLS", "503 5.5.1 ")]);
+    let link = Link {
+        tls: Tls::Active(ChannelBindings::default()),
+        is_local: false,
+    };
+    let mut session = session_on(link, settings());
+    let ehlo = say(&mut session, "EHLO client.example");
+    assert!(!ehlo.contains("STARTTLS"), "{ehlo}");
+    assert!(ehlo.contains("250-AUTH PLAIN LOGIN\r\n"), "{ehlo}");
+    check(
+        &mut session,
+        &[
+            ("STARTTLS", "503 5.5.1 "),
+            ("STARTTLS now", "501 5.5.4 "),
+            (AUTH_PLAIN, "235 "),
+            ("MAIL FROM:<>", "250 "),
+            ("RCPT TO:<bob>", "250 "),
+        ],
+    );
+    let Action::BeginDelivery(submission) = line(&mut session, "DATA").action else {
+        panic!("no delivery is begun");
+    };
+    assert_eq!(submission.envelope.protocol.to_string(), "ESMTPSA");
+}
+
+/// SEC-2: no password in clear off loopback.
+#[test]
+fn auth_off_this_machine_needs_tls() {
+    let remote = |tls| Link {
+        tls,
+        is_local: false,
+    };
+    let mut offered = session_on(remote(Tls::Offered), settings());
+    assert!(!say(&mut offered, "EHLO client.example").contains("AUTH"));
+    for text in [AUTH_PLAIN, "AUTH LOGIN", "AUTH SCRAM-SHA-256", "AUTH X"] {
+        let step = line(&mut offered, text);
+        assert_eq!(
+            reply(&offered, &step),
+            "538 5.7.11 Encryption required: say STARTTLS first, then AUTH\r\n"
+        );
+        assert_eq!(step.action, Action::ReadLine, "{text}");
+    }
+    check(&mut offered, &[("STARTTLS", "220 ")]);
+    assert!(say(&mut offered, "EHLO client.example").contains("250-AUTH PLAIN LOGIN\r\n"));
+    check(&mut offered, &[(AUTH_PLAIN, "235 ")]);
+
+    let mut never = session_on(remote(Tls::NotOffered), settings());
+    assert!(!say(&mut never, "EHLO client.example").contains("AUTH"));
+    check(&mut never, &[(AUTH_PLAIN, "502 5.5.1 ")]);
+    // Mail for mailboxes here comes in without a password.
+    check(&mut never, &[("MAIL FROM:<>", "250 ")]);
+}
+
+/// TLS is no way to guess on.
+#[test]
+fn refused_passwords_are_counted_across_starttls() {
+    let mut session = after(&[]);
+    for expect in ["535 5.7.8 ", "535 5.7.8 "] {
+        line(&mut session, AUTH_PLAIN);
+        let step = session.resume(Outcome::PasswordRefused);
+        assert!(reply(&session, &step).starts_with(expect));
+    }
+    check(&mut session, &[("STARTTLS", "220 "), ("EHLO x", "250-")]);
+    line(&mut session, AUTH_PLAIN);
+    let step = session.resume(Outcome::PasswordRefused);
+    assert_eq!(step.action, Action::Close);
 }
 
 #[test]
@@ -731,10 +804,11 @@ proptest! {
     /// with recipients, an acknowledgement only of what was delivered, and an end that is final.
     #[test]
     fn a_session_keeps_its_promises(chances in chances(), errors_max in 0_u32..20) {
-        let mut session = Session::new(Arc::new(Settings {
+        let settings = Settings {
             errors_max: Some(errors_max),
             ..settings()
-        }));
+        };
+        let mut session = Session::new(Arc::new(settings), local());
         let mut step = session.greet();
         for chance in chances {
             let closed = step.action == Action::Close;

@@ -16,11 +16,10 @@ use std::{
     sync::Arc,
 };
 
-use crate::mail::{Charset, Domain, ForwardPath, MailboxName};
+use crate::mail::{Charset, Domain, ForwardPath, Link, MailboxName, Tls};
 use crate::smtp::limits::{ERRORS_MAX, MESSAGE_OCTETS_MAX, OVERRUN_FACTOR, RECIPIENTS_MAX};
 use crate::smtp::{
     Action, ContentEnd, Framing, Outcome, RecipientVerdict, Session, Settings, Step, Submission,
-    Tls,
 };
 use crate::testing::format::{self, Transcript};
 
@@ -50,7 +49,6 @@ impl Driver {
             message_octets_max: Some(MESSAGE_OCTETS_MAX),
             recipients_max: RECIPIENTS_MAX.try_into().ok(),
             errors_max: Some(ERRORS_MAX),
-            tls: Tls::NotOffered,
             authentication: true,
         };
         for (key, value) in &transcript.limits {
@@ -63,8 +61,12 @@ impl Driver {
                 _ => panic!("{key} is no limit of a session"),
             }
         }
+        let link = Link {
+            tls: Tls::NotOffered,
+            is_local: true,
+        };
         let mut driver = Self {
-            session: Session::new(Arc::new(settings)),
+            session: Session::new(Arc::new(settings), link),
             domains: transcript
                 .domains
                 .iter()

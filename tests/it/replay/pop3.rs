@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use facteur::mail::{MessageSummary, UniqueId, trace};
-use facteur::pop3::{Action, Extent, Outcome, Session, Settings, Step, Tls, limits};
+use facteur::mail::{Link, MessageSummary, Tls, UniqueId, trace};
+use facteur::pop3::{Action, Extent, Outcome, Session, Settings, Step, limits};
 use facteur::wire::{DotEncoder, LfPolicy, LineBuffer, Scan, TopCut};
 
 use super::fill;
@@ -24,12 +24,16 @@ pub(crate) struct Replay {
 
 impl Replay {
     pub(crate) fn new(messages: Vec<(String, Vec<u8>)>) -> Self {
-        let session = Session::new(Settings {
+        let settings = Settings {
             hostname: "localhost".to_owned(),
-            tls: Tls::NotOffered,
             errors_max: limits::ERRORS_MAX,
             password_failures_max: limits::PASSWORD_FAILURES_MAX,
-        });
+        };
+        let link = Link {
+            tls: Tls::NotOffered,
+            is_local: true,
+        };
+        let session = Session::new(settings, link);
         let mut replay = Self {
             session,
             input: LineBuffer::new(4_096, LfPolicy::Accept),

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use facteur::accounts::{self, Accounts, Resolution};
-use facteur::mail::{Charset, Domain};
+use facteur::mail::{Charset, Domain, Link, Tls};
 use facteur::smtp::{
     Action, ContentEnd, Framing, Outcome, RecipientVerdict, Session, Settings, Step, Submission,
-    Tls,
 };
 use facteur::wire::{
     ChunkDecoder, DotDecoder, LfPolicy, LineBuffer, LineEnding, LineEndingFault, Progress, Scan,
@@ -52,14 +51,18 @@ pub(crate) struct Replay {
 impl Replay {
     pub(crate) fn new(limits: &Limits) -> Self {
         let domain = |text: &str| Domain::parse(text, Charset::Utf8).unwrap();
-        let session = Session::new(Arc::new(Settings {
+        let settings = Arc::new(Settings {
             hostname: domain("localhost"),
             message_octets_max: limits.message_octets,
             recipients_max: limits.recipients,
             errors_max: limits.errors,
-            tls: Tls::NotOffered,
             authentication: true,
-        }));
+        });
+        let link = Link {
+            tls: Tls::NotOffered,
+            is_local: true,
+        };
+        let session = Session::new(settings, link);
         let accounts = Accounts::open(&accounts::Settings {
             hostname: domain("localhost"),
             domains: limits.domains.iter().map(|text| domain(text)).collect(),
