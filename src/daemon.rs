@@ -278,6 +278,7 @@ fn smtp_settings(config: &Config) -> smtp::Settings {
             .0
             .map(|errors| u32::try_from(errors).unwrap_or(u32::MAX)),
         authentication: true,
+        scram: false,
     }
 }
 
@@ -286,6 +287,7 @@ fn pop3_settings(config: &Config) -> pop3::Settings {
     pop3::Settings {
         hostname: config.hostname.0.as_str().to_owned(),
         errors_max: u32::try_from(errors).unwrap_or(u32::MAX),
+        scram: false,
         password_failures_max: pop3::limits::PASSWORD_FAILURES_MAX,
     }
 }

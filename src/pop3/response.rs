@@ -2,7 +2,8 @@
 //!
 //! A [`Response`] is rendered piece by piece into a buffer of the caller, so the listing of a
 //! hundred thousand messages needs no more memory than that of one. Errors of the parser, of the
-//! listing and of a SASL exchange become responses here and nowhere else, in one exhaustive match each.
+//! listing and of a SASL exchange become responses here and nowhere else, in one exhaustive match
+//! each.
 //!
 //! Invariants:
 //! - A line has at most 512 octets with its CRLF (RFC 1939 §3), printable ASCII only: the texts are
@@ -154,9 +155,18 @@ impl Response {
         Self::single(Status::Err, Some(code), text.into())
     }
 
-    /// `+ base64`, a challenge of a SASL exchange.
+    /// `+ base64`, a challenge of a SASL exchange. It is printable and fits a line, and is never
+    /// cut: half of it would be another.
     pub(super) fn challenge(base64: String) -> Self {
-        Self::single(Status::Continue, None, base64.into())
+        let first_line = FirstLine {
+            status: Status::Continue,
+            code: None,
+            text: base64.into(),
+        };
+        Self {
+            first_line: Some(first_line),
+            body: Body::None,
+        }
     }
 
     /// `+OK text`, the `lines`, and the final dot.
@@ -270,10 +280,21 @@ impl From<Fault> for Response {
         match fault {
             Fault::Base64 => Self::err("Response is not base64"),
             Fault::Cancelled => Self::err("Authentication cancelled"),
+            // Another password would not help, so there is no [AUTH].
+            Fault::ChannelBinding => {
+                Self::err("Authentication failed: it is not bound to this connection")
+            }
+            Fault::Downgrade => Self::err(
+                "Authentication failed: somebody hides SCRAM-SHA-256-PLUS from the client",
+            ),
             Fault::Message => Self::err("Response is not what this mechanism asks for"),
             Fault::OtherIdentity => {
                 Self::err_with(Code::Auth, "Nobody can act for another user here")
             }
+            Fault::Unavailable => Self::err_with(
+                Code::SysTemp,
+                "Password cannot be checked now, try again later",
+            ),
         }
     }
 }

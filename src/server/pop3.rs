@@ -52,6 +52,8 @@ pub(super) fn serve(connection: &mut Connection, id: SessionId, shared: &Shared)
         let done = sent.and_then(|()| match step.action {
             Action::ReadLine => driver.read_line(session.line_octets_max()).map(Some),
             Action::CheckPassword(credentials) => Ok(Some(driver.check_password(&credentials))),
+            // No account has keys for SCRAM, so no session offers it and none comes here.
+            Action::BeginScram { .. } | Action::CheckProof(_) => Ok(Some(Outcome::CheckFailed)),
             Action::OpenMaildrop => Ok(Some(driver.open_maildrop())),
             Action::OpenMessage(number) => Ok(Some(driver.open_message(number))),
             Action::SendContent(extent) => driver.send_content(extent).map(Some),

@@ -62,6 +62,8 @@ pub(super) fn serve(connection: &mut Connection, id: SessionId, shared: &Shared)
             Action::ReadLine => driver.read_line(session.line_octets_max()),
             Action::LookUpRecipient(path) => Ok(driver.look_up(&path)),
             Action::CheckPassword(credentials) => Ok(driver.check_password(&credentials)),
+            // No account has keys for SCRAM, so no session offers it and none comes here.
+            Action::BeginScram { .. } | Action::CheckProof(_) => Ok(Outcome::CheckFailed),
             Action::BeginDelivery(submission) => Ok(driver.begin_delivery(*submission)),
             Action::ReceiveContent(framing) => driver.receive(framing),
             Action::DiscardChunk { octets } => driver.discard(octets),

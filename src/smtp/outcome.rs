@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::mail::sasl::scram;
 use crate::mail::{ChannelBindings, MailboxName};
 
 /// What happened: the result of an action, or what came instead of it. Its [`Debug`](fmt::Debug)
@@ -34,10 +35,17 @@ pub enum Outcome<'a> {
     Recipient(RecipientVerdict),
     /// The password is right.
     PasswordAccepted,
-    /// The password is wrong, or the user unknown.
+    /// The password or the proof is wrong, or the user unknown.
     PasswordRefused,
-    /// The password could not be verified.
+    /// The password or the proof could not be verified.
     CheckFailed,
+    /// What SCRAM needs to know of the user.
+    ScramBegun(scram::Parameters),
+    /// The proof is right.
+    ProofAccepted {
+        /// The server's own, over the same auth message.
+        signature: [u8; 32],
+    },
     /// A delivery is open.
     DeliveryBegun,
     /// A delivery could not be opened.
@@ -66,6 +74,8 @@ impl fmt::Debug for Outcome<'_> {
             Self::PasswordAccepted => "PasswordAccepted",
             Self::PasswordRefused => "PasswordRefused",
             Self::CheckFailed => "CheckFailed",
+            Self::ScramBegun(_) => "ScramBegun",
+            Self::ProofAccepted { .. } => "ProofAccepted",
             Self::DeliveryBegun => "DeliveryBegun",
             Self::DeliveryFailed(_) => "DeliveryFailed",
             Self::Content(_) => "Content",

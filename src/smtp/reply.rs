@@ -3,7 +3,7 @@
 //! Every fixed reply is a constant, every error type is turned into its reply by one exhaustive
 //! `match`. The enhanced status code is part of a [`Reply`] but is written only in an extended
 //! session, where the client was told that it comes. The texts name the mistake and the mending;
-//! none repeats what the client sent.
+//! none repeats what the client sent, but for the nonce that SCRAM has to repeat, in base64.
 
 use std::borrow::Cow;
 
@@ -345,12 +345,23 @@ impl From<Fault> for Reply {
         match fault {
             Fault::Base64 => fixed("501", "5.5.2", "The response is not valid base64"),
             Fault::Cancelled => fixed("501", "5.7.0", "Authentication cancelled"),
+            Fault::ChannelBinding => fixed(
+                "535",
+                "5.7.8",
+                "Authentication failed: it is not bound to this connection",
+            ),
+            Fault::Downgrade => fixed(
+                "535",
+                "5.7.8",
+                "Authentication failed: somebody hides SCRAM-SHA-256-PLUS from the client",
+            ),
             Fault::Message => fixed(
                 "501",
                 "5.5.2",
                 "The response is not what this mechanism asks for",
             ),
             Fault::OtherIdentity => fixed("535", "5.7.8", "Nobody can act for another user here"),
+            Fault::Unavailable => AUTH_UNAVAILABLE,
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Values only. Which outcomes may follow an action is said at each action.
 
+use crate::mail::sasl::scram;
 use crate::mail::{Credentials, Domain, Envelope, ForwardPath};
 
 use super::reply::Reply;
@@ -19,6 +20,8 @@ pub struct Settings {
     pub errors_max: Option<u32>,
     /// Whether AUTH is offered, on connections where a secret may be said.
     pub authentication: bool,
+    /// Whether SCRAM is offered with it: there are keys to verify proofs with.
+    pub scram: bool,
 }
 
 /// A reply, if there is one, and what to do after it.
@@ -39,6 +42,14 @@ pub enum Action {
     LookUpRecipient(ForwardPath),
     /// Verify a password: `PasswordAccepted`, `PasswordRefused` or `CheckFailed`.
     CheckPassword(Credentials),
+    /// Find what SCRAM needs to know of a user, or make it up where there is no such user:
+    /// `ScramBegun` or `CheckFailed`.
+    BeginScram {
+        /// The name, as the client sent it.
+        user: String,
+    },
+    /// Verify a proof: `ProofAccepted`, `PasswordRefused` or `CheckFailed`.
+    CheckProof(scram::Attempt),
     /// Open a delivery: `DeliveryBegun` or `DeliveryFailed`.
     BeginDelivery(Box<Submission>),
     /// Take content into the open delivery, and commit it at the end of the message: `Content`.

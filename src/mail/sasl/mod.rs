@@ -13,7 +13,14 @@
 //! ```text
 //! AUTH PLAIN ─▶ Plain ─message─▶ CheckPassword
 //! AUTH LOGIN ─▶ LoginUser ─name─▶ LoginPassword ─password─▶ CheckPassword
+//! AUTH SCRAM ─▶ ScramFirst ─message─▶ BeginScram
+//!                 ClientFirst::answer ─▶ ScramFinal ─message─▶ CheckProof
+//!                             confirm ─▶ ScramEnd ─nothing─▶ Authenticated
 //! ```
+//!
+//! SCRAM asks twice and goes on with what it was told. Its last challenge is the server's own
+//! proof; the client acknowledges it with an empty response (RFC 4954 §4, RFC 5034 §4), and only
+//! then is it authenticated.
 //!
 //! An initial response is what the first line would be. Any [`Fault`] ends the exchange.
 //!
@@ -27,11 +34,13 @@
 //! security layer.
 
 mod plain;
+pub mod scram;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::limits::USER_NAME_OCTETS_MAX;
-use super::{Credentials, Link, Secret};
+use super::{ChannelBindings, Credentials, Link, Secret, Tls};
+use scram::{Attempt, ClientFirst, Expected};
 
 /// "Username:" and "Password:" in base64, which widely deployed clients insist on
 /// (draft-murchison-sasl-login §2.2).
@@ -41,6 +50,10 @@ const PASSWORD_CHALLENGE: &str = "UGFzc3dvcmQ6";
 /// How a client may prove who it is, in the order in which they are offered: the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mechanism {
+    /// RFC 7677, bound to the encrypted connection.
+    ScramSha256Plus,
+    /// RFC 7677: a proof instead of the password.
+    ScramSha256,
     /// RFC 4616: name and password in one message.
     Plain,
     /// draft-murchison-sasl-login: obsolete, but some clients know nothing else.
@@ -48,7 +61,12 @@ pub enum Mechanism {
 }
 
 impl Mechanism {
-    const ALL: [Self; 2] = [Self::Plain, Self::Login];
+    const ALL: [Self; 4] = [
+        Self::ScramSha256Plus,
+        Self::ScramSha256,
+        Self::Plain,
+        Self::Login,
+    ];
 
     /// Recognises a name, which may be written in any case (RFC 4422 §3.1).
     pub fn parse(name: &str) -> Option<Self> {
@@ -60,6 +78,8 @@ impl Mechanism {
     /// The registered name.
     pub fn name(self) -> &'static str {
         match self {
+            Self::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
+            Self::ScramSha256 => "SCRAM-SHA-256",
             Self::Plain => "PLAIN",
             Self::Login => "LOGIN",
         }
@@ -79,6 +99,17 @@ enum Awaited {
     LoginUser,
     /// The password of LOGIN, for this user.
     LoginPassword(String),
+    /// The first message of SCRAM.
+    ScramFirst {
+        /// The mechanism is the one with channel binding.
+        plus: bool,
+        /// What there is to bind to.
+        bindings: ChannelBindings,
+    },
+    /// The last message of SCRAM.
+    ScramFinal(Expected),
+    /// Nothing more, from this user.
+    ScramEnd(String),
 }
 
 /// What an exchange needs next.
@@ -89,6 +120,13 @@ pub enum Progress {
     Challenge(Exchange, String),
     /// The exchange is over: verify the password.
     CheckPassword(Credentials),
+    /// Look up what is stored for the user and give it to [`ClientFirst::answer`].
+    BeginScram(ClientFirst),
+    /// Verify the proof; when it is right, go on with [`confirm`], and otherwise the exchange is
+    /// over.
+    CheckProof(Attempt),
+    /// The exchange is over: this user is authenticated.
+    Authenticated(String),
 }
 
 /// Why an exchange ended without an answer.
@@ -98,19 +136,30 @@ pub enum Fault {
     Base64,
     /// The client has sent `*`.
     Cancelled,
+    /// The client's proof is for another connection, or bound in a way that is not there.
+    ChannelBinding,
+    /// The client believes that SCRAM-SHA-256-PLUS is not offered, and it is (RFC 5802 §6).
+    Downgrade,
     /// The response is not a message of the mechanism.
     Message,
     /// The client would act for another user.
     OtherIdentity,
+    /// What is stored for the user cannot be used.
+    Unavailable,
 }
 
 /// The mechanisms that may be used on this connection as it is now: none where a secret could be
-/// read by others (SEC-2).
-pub fn offered(link: &Link) -> &'static [Mechanism] {
-    if link.is_private() {
-        &Mechanism::ALL
-    } else {
-        &[]
+/// read by others (SEC-2), SCRAM only where there are keys to verify proofs with (`scram`), -PLUS
+/// only where there is something to bind to.
+pub fn offered(link: &Link, scram: bool) -> &'static [Mechanism] {
+    const PASSWORDS: &[Mechanism] = &[Mechanism::Plain, Mechanism::Login];
+    const WITH_SCRAM: &[Mechanism] = &[Mechanism::ScramSha256, Mechanism::Plain, Mechanism::Login];
+    const ALL: &[Mechanism] = &Mechanism::ALL;
+    match &link.tls {
+        _ if !link.is_private() => &[],
+        _ if !scram => PASSWORDS,
+        Tls::Active(bindings) if !bindings.is_empty() => ALL,
+        Tls::NotOffered | Tls::Offered | Tls::Active(_) => WITH_SCRAM,
     }
 }
 
@@ -122,12 +171,26 @@ pub fn names(mechanisms: &[Mechanism]) -> String {
         .collect()
 }
 
-/// Begins an exchange of `mechanism`; `initial_response` is in base64, `=` when it is empty.
+/// Begins an exchange of `mechanism`, which is [`offered`] on this connection; `initial_response`
+/// is in base64, `=` when it is empty.
 ///
 /// # Errors
 /// [`Fault`]: tell the client; there is no exchange.
-pub fn begin(mechanism: Mechanism, initial_response: Option<&str>) -> Result<Progress, Fault> {
+pub fn begin(
+    mechanism: Mechanism,
+    link: &Link,
+    initial_response: Option<&str>,
+) -> Result<Progress, Fault> {
+    let scram_first = |plus| Awaited::ScramFirst {
+        plus,
+        bindings: match &link.tls {
+            Tls::Active(bindings) => bindings.clone(),
+            Tls::NotOffered | Tls::Offered => ChannelBindings::default(),
+        },
+    };
     let (awaited, challenge) = match mechanism {
+        Mechanism::ScramSha256Plus => (scram_first(true), ""),
+        Mechanism::ScramSha256 => (scram_first(false), ""),
         Mechanism::Plain => (Awaited::Plain, ""),
         Mechanism::Login => (Awaited::LoginUser, USER_NAME_CHALLENGE),
     };
@@ -135,6 +198,12 @@ pub fn begin(mechanism: Mechanism, initial_response: Option<&str>) -> Result<Pro
         None => Ok(Progress::challenge(awaited, challenge)),
         Some(response) => Exchange(awaited).respond(response.as_bytes()),
     }
+}
+
+/// Goes on when the proof of `user` was right, with the server's own over the same auth message.
+pub fn confirm(user: String, signature: &[u8; 32]) -> Progress {
+    let message = scram::server_final(signature);
+    Progress::challenge(Awaited::ScramEnd(user), &STANDARD.encode(message))
 }
 
 impl Exchange {
@@ -168,6 +237,12 @@ impl Exchange {
                 let password = Secret::new(password);
                 Ok(Progress::CheckPassword(Credentials { user, password }))
             }
+            Awaited::ScramFirst { plus, bindings } => {
+                ClientFirst::parse(&message, plus, &bindings).map(Progress::BeginScram)
+            }
+            Awaited::ScramFinal(expected) => expected.parse(&message).map(Progress::CheckProof),
+            Awaited::ScramEnd(user) if message.is_empty() => Ok(Progress::Authenticated(user)),
+            Awaited::ScramEnd(_) => Err(Fault::Message),
         }
     }
 }
@@ -175,6 +250,10 @@ impl Exchange {
 impl Progress {
     fn challenge(awaited: Awaited, base64: &str) -> Self {
         Self::Challenge(Exchange(awaited), base64.to_owned())
+    }
+
+    fn scram_challenge(expected: Expected, message: &str) -> Self {
+        Self::challenge(Awaited::ScramFinal(expected), &STANDARD.encode(message))
     }
 }
 

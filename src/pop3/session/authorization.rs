@@ -137,7 +137,7 @@ impl Session {
         if stls_is_permitted {
             lines.push("STLS".into());
         }
-        let mechanisms = sasl::offered(&self.link);
+        let mechanisms = self.mechanisms();
         if !mechanisms.is_empty() {
             lines.push("USER".into());
             lines.push(format!("SASL{}", sasl::names(mechanisms)).into());
@@ -178,12 +178,18 @@ impl Session {
     }
 
     fn begin_exchange(&mut self, name: &str, initial_response: Option<&Secret>) -> Step {
-        let offered = |mechanism: &Mechanism| sasl::offered(&self.link).contains(mechanism);
+        let offered = |mechanism: &Mechanism| self.mechanisms().contains(mechanism);
         let Some(mechanism) = Mechanism::parse(name).filter(offered) else {
             let response = Response::err("Mechanism is not offered, CAPA lists those that are");
             return self.fault(State::Authorization { name: None }, response);
         };
-        self.advance(sasl::begin(mechanism, initial_response.map(Secret::expose)))
+        let initial_response = initial_response.map(Secret::expose);
+        self.advance(sasl::begin(mechanism, &self.link, initial_response))
+    }
+
+    /// What may be used at this moment, and so what CAPA lists.
+    fn mechanisms(&self) -> &'static [Mechanism] {
+        sasl::offered(&self.link, self.settings.scram)
     }
 
     /// Goes on with a SASL exchange that has come so far.
@@ -194,6 +200,22 @@ impl Session {
                 self.reply(State::Exchange(exchange), Response::challenge(challenge))
             }
             Ok(Progress::CheckPassword(credentials)) => self.check(credentials),
+            Ok(Progress::BeginScram(first)) => {
+                let user = first.user().to_owned();
+                self.act(
+                    State::BeginningScram(first),
+                    None,
+                    Action::BeginScram { user },
+                )
+            }
+            Ok(Progress::CheckProof(attempt)) => {
+                let user = attempt.user.clone();
+                let state = State::CheckingProof { user };
+                self.act(state, None, Action::CheckProof(attempt))
+            }
+            Ok(Progress::Authenticated(user)) => self.authenticated(user),
+            // What fails here is none of the client's.
+            Err(Fault::Unavailable) => self.check_failed(),
             // To change one's mind is no error.
             Err(fault @ Fault::Cancelled) => self.reply(again, fault.into()),
             Err(fault) => self.fault(again, fault.into()),
@@ -207,6 +229,11 @@ impl Session {
             None,
             Action::CheckPassword(credentials),
         )
+    }
+
+    pub(super) fn authenticated(&mut self, user: String) -> Step {
+        self.user = Some(user);
+        self.act(State::Opening, None, Action::OpenMaildrop)
     }
 
     pub(super) fn password_refused(&mut self) -> Step {
@@ -227,10 +254,9 @@ impl Session {
     }
 
     pub(super) fn check_failed(&mut self) -> Step {
-        let text = "Password cannot be checked now, try again later";
         self.reply(
             State::Authorization { name: None },
-            Response::err_with(Code::SysTemp, text),
+            Fault::Unavailable.into(),
         )
     }
 

@@ -14,6 +14,8 @@
 //! Authorization [ReadLine]
 //!   USER, PASS → Checking [CheckPassword] ─accepted→ Opening [OpenMaildrop] ─opened→ Transaction
 //!   AUTH → Exchange [ReadLine] → Checking            (refused, in use, failed → Authorization)
+//!   AUTH → Exchange [ReadLine] → BeginningScram [BeginScram] → Exchange [ReadLine]
+//!        → CheckingProof [CheckProof] ─accepted→ Exchange [ReadLine] → Opening
 //!   STLS → StartingTls [StartTls] ─started→ Authorization, all forgotten
 //!   QUIT → Closed
 //!
@@ -51,7 +53,10 @@ use super::{
     listing::Listing,
     response::Code,
 };
-use crate::mail::{Link, Summaries, is_foreign, sasl::Exchange};
+use crate::mail::{
+    Link, Summaries, is_foreign,
+    sasl::{self, Exchange, scram::ClientFirst},
+};
 
 /// The life of one connection.
 #[derive(Debug)]
@@ -84,6 +89,13 @@ enum State {
     Exchange(Exchange),
     /// The verdict on a password.
     Checking {
+        /// Whose it is.
+        user: String,
+    },
+    /// What SCRAM needs to know of a user.
+    BeginningScram(ClientFirst),
+    /// The verdict on a proof.
+    CheckingProof {
         /// Whose it is.
         user: String,
     },
@@ -180,13 +192,23 @@ impl Session {
                 self.line_too_long(State::Transaction(listing))
             }
 
-            (State::Checking { user }, Outcome::PasswordAccepted) => {
-                self.user = Some(user);
-                self.act(State::Opening, None, Action::OpenMaildrop)
+            (State::Checking { user }, Outcome::PasswordAccepted) => self.authenticated(user),
+            (State::BeginningScram(first), Outcome::ScramBegun(parameters)) => {
+                self.advance(first.answer(&parameters))
             }
-            (State::Checking { .. }, Outcome::PasswordRefused) => self.password_refused(),
-            (State::Checking { .. }, Outcome::MailboxAmbiguous) => self.mailbox_ambiguous(),
-            (State::Checking { .. }, Outcome::CheckFailed) => self.check_failed(),
+            (State::CheckingProof { user }, Outcome::ProofAccepted { signature }) => {
+                self.advance(Ok(sasl::confirm(user, &signature)))
+            }
+            (State::Checking { .. } | State::CheckingProof { .. }, Outcome::PasswordRefused) => {
+                self.password_refused()
+            }
+            (State::Checking { .. } | State::CheckingProof { .. }, Outcome::MailboxAmbiguous) => {
+                self.mailbox_ambiguous()
+            }
+            (
+                State::Checking { .. } | State::BeginningScram(_) | State::CheckingProof { .. },
+                Outcome::CheckFailed,
+            ) => self.check_failed(),
             (State::Opening, Outcome::MaildropOpened(messages)) => self.maildrop_opened(messages),
             (State::Opening, Outcome::MaildropInUse) => self.maildrop_in_use(),
             (State::Opening, Outcome::MaildropFailed { transient }) => {

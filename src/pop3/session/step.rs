@@ -7,7 +7,7 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    mail::{ChannelBindings, Credentials, Summaries},
+    mail::{ChannelBindings, Credentials, Summaries, sasl::scram},
     pop3::{MessageNumber, Response},
 };
 
@@ -19,6 +19,8 @@ pub struct Settings {
     /// So many commands with wrong syntax or at the wrong time are answered; the next closes the
     /// connection. 0 lets a client go on for ever.
     pub errors_max: u32,
+    /// Whether SCRAM is offered: there are keys to verify proofs with.
+    pub scram: bool,
     /// The connection is closed at this many refused logins; 0 is taken as 1, for guessing without
     /// an end is never wanted.
     pub password_failures_max: u32,
@@ -47,6 +49,15 @@ pub enum Action {
     /// Verify a password and find the mailbox: `PasswordAccepted`, `PasswordRefused`,
     /// `MailboxAmbiguous`, `CheckFailed`.
     CheckPassword(Credentials),
+    /// Find what SCRAM needs to know of a user, or make it up where there is no such user:
+    /// `ScramBegun`, `CheckFailed`.
+    BeginScram {
+        /// The name, as the client sent it.
+        user: String,
+    },
+    /// Verify a proof and find the mailbox: `ProofAccepted`, `PasswordRefused`,
+    /// `MailboxAmbiguous`, `CheckFailed`.
+    CheckProof(scram::Attempt),
     /// Lock and list the maildrop of the mailbox that was just found: `MaildropOpened`,
     /// `MaildropInUse`, `MaildropFailed`.
     OpenMaildrop,
@@ -104,8 +115,15 @@ pub enum Outcome<'a> {
     PasswordRefused,
     /// The user name has no domain and there is not exactly one mailbox with that local part.
     MailboxAmbiguous,
-    /// The password could not be verified now.
+    /// The password or the proof could not be verified now.
     CheckFailed,
+    /// What SCRAM needs to know of the user.
+    ScramBegun(scram::Parameters),
+    /// The proof opens a mailbox.
+    ProofAccepted {
+        /// The server's own, over the same auth message.
+        signature: [u8; 32],
+    },
     /// The maildrop is locked; these are its messages.
     MaildropOpened(Arc<dyn Summaries>),
     /// Another session has the maildrop.
@@ -154,6 +172,8 @@ impl fmt::Debug for Outcome<'_> {
             Self::PasswordRefused => "PasswordRefused",
             Self::MailboxAmbiguous => "MailboxAmbiguous",
             Self::CheckFailed => "CheckFailed",
+            Self::ScramBegun(_) => "ScramBegun",
+            Self::ProofAccepted { .. } => "ProofAccepted",
             Self::MaildropOpened(_) => "MaildropOpened",
             Self::MaildropInUse => "MaildropInUse",
             Self::MaildropFailed { .. } => "MaildropFailed",

@@ -10,11 +10,12 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::{
-    mail::{ChannelBindings, Credentials, MessageSummary, Secret, Tls, UniqueId},
+    mail::{ChannelBindings, Credentials, MessageSummary, Secret, Tls, UniqueId, sasl::scram},
     pop3::{
         MessageNumber,
         limits::{ERRORS_MAX, PASSWORD_FAILURES_MAX, RESPONSE_LINE_OCTETS_MAX},
     },
+    testing::scram as account,
 };
 
 const REMOVE_FAILED: &str =
@@ -24,6 +25,7 @@ fn settings() -> Settings {
     Settings {
         hostname: "localhost".to_owned(),
         errors_max: ERRORS_MAX,
+        scram: true,
         password_failures_max: PASSWORD_FAILURES_MAX,
     }
 }
@@ -37,6 +39,24 @@ fn local(tls: Tls) -> Link {
 
 fn active() -> Tls {
     Tls::Active(ChannelBindings::default())
+}
+
+/// The messages of the client in RFC 7677 §3.
+const SCRAM_FIRST: &str = "biwsbj11c2VyLHI9ck9wck5HZndFYmVSV2diTkVrcU8=";
+const SCRAM_FINAL: &str = "Yz1iaXdzLHI9ck9wck5HZndFYmVSV2diTkVrcU8laHZZRHBXVWEyUmFUQ0FmdXhGSWxqK\
+                           WhObEYkazAscD1kSHpiWmFwV0lrNGpVaE4rVXRlOXl0YWc5empmTUhnc3FtbWl6N0FuZF\
+                           ZRPQ==";
+
+fn scram_begun() -> Outcome<'static> {
+    Outcome::ScramBegun(scram::Parameters {
+        salt: account::SALT.to_vec(),
+        iterations: account::ITERATIONS,
+        nonce: account::NONCE.to_owned(),
+    })
+}
+
+fn proof_accepted() -> Outcome<'static> {
+    Outcome::ProofAccepted { signature: [7; 32] }
 }
 
 fn messages(octets: &[u64]) -> Arc<dyn Summaries> {
@@ -211,6 +231,91 @@ fn a_login_that_fails_for_the_system_may_be_repeated() {
     }
 }
 
+/// RFC 7677 §3 and RFC 5034 §4: the server's proof is a challenge, answered with nothing.
+#[test]
+fn scram_opens_the_maildrop_when_the_client_has_seen_the_signature() {
+    let mut dialogue = Dialogue::plain();
+    let first = format!("AUTH SCRAM-SHA-256 {SCRAM_FIRST}");
+    let user = "user".to_owned();
+    let begin = Action::BeginScram { user };
+    dialogue.check(Outcome::Line(first.as_bytes()), "", &begin);
+    let challenge = "+ cj1yT3ByTkdmd0ViZVJXZ2JORWtxTyVodllEcFdVYTJSYVRDQWZ1eEZJbGopaE5sRiRrMCxzPV\
+                     cyMlphSjBTTlk3c29Fc1VFamI2Z1E9PSxpPTQwOTY=\r\n";
+    dialogue.check(scram_begun(), challenge, &Action::ReadLine);
+    let step = dialogue
+        .session
+        .resume(Outcome::Line(SCRAM_FINAL.as_bytes()));
+    let Action::CheckProof(attempt) = step.action else {
+        panic!("{step:?}");
+    };
+    let signature = account::verify(&attempt.user, &attempt.auth_message, &attempt.proof);
+    let signature = signature.expect("the RFC's proof");
+    dialogue.check(
+        Outcome::ProofAccepted { signature },
+        "+ dj02cnJpVFJCaTIzV3BSUi93dHVwK21NaFVaVW4vZEI1bkxUSlJzamw5NUc0PQ==\r\n",
+        &Action::ReadLine,
+    );
+    assert_eq!(dialogue.session.user(), None);
+    dialogue.check(Outcome::Line(b""), "", &Action::OpenMaildrop);
+    assert_eq!(dialogue.session.user(), Some("user"));
+}
+
+#[test]
+fn scram_that_does_not_come_to_its_end_opens_nothing() {
+    let checking = || {
+        let mut dialogue = Dialogue::plain();
+        let first = format!("AUTH SCRAM-SHA-256 {SCRAM_FIRST}");
+        drop(dialogue.session.resume(Outcome::Line(first.as_bytes())));
+        drop(dialogue.session.resume(scram_begun()));
+        drop(
+            dialogue
+                .session
+                .resume(Outcome::Line(SCRAM_FINAL.as_bytes())),
+        );
+        dialogue
+    };
+    for (outcome, response) in [
+        (
+            Outcome::PasswordRefused,
+            "-ERR [AUTH] Wrong user name or password\r\n",
+        ),
+        (
+            Outcome::MailboxAmbiguous,
+            "-ERR [AUTH] Use your full address as user name, such as name@example.com\r\n",
+        ),
+        (
+            Outcome::CheckFailed,
+            "-ERR [SYS/TEMP] Password cannot be checked now, try again later\r\n",
+        ),
+    ] {
+        let mut dialogue = checking();
+        dialogue.check(outcome, response, &Action::ReadLine);
+        dialogue.open();
+    }
+    for (last, response) in [
+        ("*", "-ERR Authentication cancelled\r\n"),
+        (
+            "QUIT",
+            "-ERR Response is not what this mechanism asks for\r\n",
+        ),
+    ] {
+        let mut dialogue = checking();
+        drop(dialogue.session.resume(proof_accepted()));
+        dialogue.line(last, response);
+        assert_eq!(dialogue.session.user(), None);
+    }
+    let mut dialogue = Dialogue::plain();
+    let first = format!("AUTH SCRAM-SHA-256 {SCRAM_FIRST}");
+    drop(dialogue.session.resume(Outcome::Line(first.as_bytes())));
+    let unusable = Outcome::ScramBegun(scram::Parameters {
+        salt: Vec::new(),
+        iterations: 1,
+        nonce: String::new(),
+    });
+    let response = "-ERR [SYS/TEMP] Password cannot be checked now, try again later\r\n";
+    dialogue.check(unusable, response, &Action::ReadLine);
+}
+
 #[test]
 fn a_message_is_open_before_ok_is_said() {
     let mut dialogue = Dialogue::logged_in();
@@ -305,6 +410,12 @@ fn in_every_state() -> Vec<(&'static str, Dialogue)> {
         &["USER bob", "PASS x"],
         vec![],
     );
+    let scram = format!("AUTH SCRAM-SHA-256 {SCRAM_FIRST}");
+    add("beginning scram", Dialogue::plain(), &[&scram], vec![]);
+    let mut begun = Dialogue::plain();
+    drop(begun.session.resume(Outcome::Line(scram.as_bytes())));
+    drop(begun.session.resume(scram_begun()));
+    add("checking proof", begun, &[SCRAM_FINAL], vec![]);
     add(
         "opening",
         Dialogue::plain(),
@@ -386,6 +497,8 @@ fn an_outcome_that_was_not_asked_for_closes_and_removes_nothing() {
         Outcome::PasswordRefused,
         Outcome::MailboxAmbiguous,
         Outcome::CheckFailed,
+        scram_begun(),
+        proof_accepted(),
         Outcome::MaildropOpened(messages(&[1])),
         Outcome::MaildropInUse,
         Outcome::MaildropFailed { transient: true },
@@ -407,6 +520,16 @@ fn an_outcome_that_was_not_asked_for_closes_and_removes_nothing() {
         "checking" => matches!(
             outcome,
             Outcome::PasswordAccepted
+                | Outcome::PasswordRefused
+                | Outcome::MailboxAmbiguous
+                | Outcome::CheckFailed
+        ),
+        "beginning scram" => {
+            matches!(outcome, Outcome::ScramBegun(_) | Outcome::CheckFailed)
+        }
+        "checking proof" => matches!(
+            outcome,
+            Outcome::ProofAccepted { .. }
                 | Outcome::PasswordRefused
                 | Outcome::MailboxAmbiguous
                 | Outcome::CheckFailed
@@ -672,6 +795,9 @@ fn debug_forms_show_no_password() {
         shown = format!("{shown}{step:?}{:?}", dialogue.session);
     }
     shown = format!("{shown}{:?}", Command::parse(b"PASS hunter2"));
+    for outcome in [scram_begun(), proof_accepted()] {
+        shown = format!("{shown}{outcome:?}");
+    }
     shown = format!("{shown}{:?}", Command::parse(b"AUTH PLAIN hunter2"));
     assert!(!shown.contains("hunter2"), "{shown}");
 }
@@ -751,6 +877,8 @@ fn any_line() -> impl Strategy<Value = Vec<u8>> {
         8 => (verb, argument).prop_map(|(verb, argument)| (verb + &argument).into_bytes()),
         1 => vec(any::<u8>(), 0..40),
         1 => Just(b"AHgAeA==".to_vec()),
+        1 => Just(format!("AUTH SCRAM-SHA-256 {SCRAM_FIRST}").into_bytes()),
+        1 => Just(SCRAM_FINAL.as_bytes().to_vec()),
     ]
 }
 
@@ -814,9 +942,13 @@ proptest! {
                 (_, 39) => Outcome::ShuttingDown,
                 (Action::ReadLine, 38) => Outcome::LineTooLong,
                 (Action::ReadLine, _) => Outcome::Line(&line),
-                (Action::CheckPassword(_), 0..3) => Outcome::PasswordRefused,
-                (Action::CheckPassword(_), 3) => Outcome::CheckFailed,
+                (Action::CheckPassword(_) | Action::CheckProof(_), 0..3) => {
+                    Outcome::PasswordRefused
+                }
+                (Action::CheckPassword(_) | Action::BeginScram { .. }, 3) => Outcome::CheckFailed,
                 (Action::CheckPassword(_), _) => Outcome::PasswordAccepted,
+                (Action::BeginScram { .. }, _) => scram_begun(),
+                (Action::CheckProof(_), _) => proof_accepted(),
                 (Action::OpenMaildrop, 0..5) => Outcome::MaildropInUse,
                 (Action::OpenMaildrop, _) => Outcome::MaildropOpened(messages(&[1, 2, 3])),
                 (Action::OpenMessage(_), 0..5) => Outcome::MessageGone,

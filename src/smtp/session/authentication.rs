@@ -17,13 +17,14 @@ impl Session {
         let Some(mechanism) = Mechanism::parse(name).filter(offered) else {
             return self.refuse(reply::AUTH_MECHANISM);
         };
-        self.advance(sasl::begin(mechanism, initial_response.map(Secret::expose)))
+        let initial_response = initial_response.map(Secret::expose);
+        self.advance(sasl::begin(mechanism, &self.link, initial_response))
     }
 
     /// What may be used at this moment, and so what EHLO lists.
     pub(super) fn mechanisms(&self) -> &'static [Mechanism] {
         if self.settings.authentication {
-            sasl::offered(&self.link)
+            sasl::offered(&self.link, self.settings.scram)
         } else {
             &[]
         }
@@ -63,8 +64,24 @@ impl Session {
                     action: Action::CheckPassword(credentials),
                 }
             }
-            // To change one's mind is no error.
-            Err(fault @ Fault::Cancelled) => self.say(fault.into()),
+            Ok(Progress::BeginScram(first)) => {
+                let user = first.user().to_owned();
+                self.waiting = Waiting::Scram(first);
+                Step {
+                    reply: None,
+                    action: Action::BeginScram { user },
+                }
+            }
+            Ok(Progress::CheckProof(attempt)) => {
+                self.waiting = Waiting::Proof(attempt.user.clone());
+                Step {
+                    reply: None,
+                    action: Action::CheckProof(attempt),
+                }
+            }
+            Ok(Progress::Authenticated(user)) => self.authenticated(user),
+            // To change one's mind is no error, and what fails here is none of the client's.
+            Err(fault @ (Fault::Cancelled | Fault::Unavailable)) => self.say(fault.into()),
             Err(fault) => self.refuse(fault.into()),
         }
     }

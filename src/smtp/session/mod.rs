@@ -42,7 +42,7 @@ mod transaction;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::mail::sasl::{self, Exchange};
+use crate::mail::sasl::{self, Exchange, scram::ClientFirst};
 use crate::mail::{
     ChannelBindings, Charset, Envelope, ForwardPath, Link, Protocol, Tls, is_foreign,
 };
@@ -82,6 +82,10 @@ enum Waiting {
     Recipient(ForwardPath),
     /// The verdict on the password of this user.
     Password(String),
+    /// What SCRAM needs to know of a user.
+    Scram(ClientFirst),
+    /// The verdict on the proof of this user.
+    Proof(String),
     Delivery(Framing),
     Content(Framing),
     Discard(Refusal),
@@ -153,8 +157,19 @@ impl Session {
                 self.recipient_looked_up(path, verdict)
             }
             (Waiting::Password(user), Outcome::PasswordAccepted) => self.authenticated(user),
-            (Waiting::Password(_), Outcome::PasswordRefused) => self.password_refused(),
-            (Waiting::Password(_), Outcome::CheckFailed) => self.say(reply::AUTH_UNAVAILABLE),
+            (Waiting::Scram(first), Outcome::ScramBegun(parameters)) => {
+                self.advance(first.answer(&parameters))
+            }
+            (Waiting::Proof(user), Outcome::ProofAccepted { signature }) => {
+                self.advance(Ok(sasl::confirm(user, &signature)))
+            }
+            (Waiting::Password(_) | Waiting::Proof(_), Outcome::PasswordRefused) => {
+                self.password_refused()
+            }
+            (
+                Waiting::Password(_) | Waiting::Scram(_) | Waiting::Proof(_),
+                Outcome::CheckFailed,
+            ) => self.say(reply::AUTH_UNAVAILABLE),
             (Waiting::Delivery(framing), Outcome::DeliveryBegun) => self.delivery_begun(framing),
             (Waiting::Delivery(framing), Outcome::DeliveryFailed(failure)) => {
                 self.delivery_refused(framing, failure.into())
@@ -329,6 +344,8 @@ impl Session {
             | Outcome::PasswordAccepted
             | Outcome::PasswordRefused
             | Outcome::CheckFailed
+            | Outcome::ScramBegun(_)
+            | Outcome::ProofAccepted { .. }
             | Outcome::DeliveryBegun
             | Outcome::DeliveryFailed(_)
             | Outcome::Content(_)

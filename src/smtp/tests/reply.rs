@@ -101,8 +101,11 @@ fn derived() -> Vec<Reply> {
         [
             Fault::Base64,
             Fault::Cancelled,
+            Fault::ChannelBinding,
+            Fault::Downgrade,
             Fault::Message,
             Fault::OtherIdentity,
+            Fault::Unavailable,
         ]
         .map(Reply::from),
     );

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use facteur::accounts::{self, Accounts, Resolution};
-use facteur::mail::{Charset, Domain, Link, Tls};
+use facteur::mail::{Charset, Domain};
 use facteur::smtp::{
     Action, ContentEnd, Framing, Outcome, RecipientVerdict, Session, Settings, Step, Submission,
 };
@@ -13,6 +13,7 @@ use facteur::wire::{
 };
 
 use super::fill;
+use crate::transcripts::Transcript;
 
 /// What a replay is configured with.
 #[derive(Clone, Debug)]
@@ -49,7 +50,7 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, transcript: &Transcript) -> Self {
         let domain = |text: &str| Domain::parse(text, Charset::Utf8).unwrap();
         let settings = Arc::new(Settings {
             hostname: domain("localhost"),
@@ -57,12 +58,9 @@ impl Replay {
             recipients_max: limits.recipients,
             errors_max: limits.errors,
             authentication: true,
+            scram: transcript.has("scram"),
         });
-        let link = Link {
-            tls: Tls::NotOffered,
-            is_local: true,
-        };
-        let session = Session::new(settings, link);
+        let session = Session::new(settings, super::link(transcript));
         let accounts = Accounts::open(&accounts::Settings {
             hostname: domain("localhost"),
             domains: limits.domains.iter().map(|text| domain(text)).collect(),
@@ -264,7 +262,15 @@ impl Replay {
                     })
                 }
                 Action::CheckPassword(_) => Outcome::PasswordAccepted,
-                Action::StartTls => panic!("TLS is not offered"),
+                Action::BeginScram { .. } => Outcome::ScramBegun(super::scram_parameters()),
+                Action::CheckProof(attempt) => match super::verify(&attempt) {
+                    Some(signature) => Outcome::ProofAccepted { signature },
+                    None => Outcome::PasswordRefused,
+                },
+                Action::StartTls => {
+                    self.at_first_octet = true;
+                    Outcome::TlsStarted(super::bindings())
+                }
             };
             step = self.session.resume(outcome);
         }
