@@ -392,12 +392,8 @@ fn smtp_settings(config: &Config) -> smtp::Settings {
             .errors
             .0
             .map(|errors| u32::try_from(errors).unwrap_or(u32::MAX)),
-        tls: if config.tls.is_some() {
-            smtp::Tls::Offered
-        } else {
-            smtp::Tls::NotOffered
-        },
         authentication: true,
+        scram: false,
     }
 }
 
@@ -405,12 +401,8 @@ fn pop3_settings(config: &Config) -> pop3::Settings {
     let errors = config.limits.errors.0.unwrap_or(0);
     pop3::Settings {
         hostname: config.hostname.0.as_str().to_owned(),
-        tls: if config.tls.is_some() {
-            pop3::Tls::Offered
-        } else {
-            pop3::Tls::NotOffered
-        },
         errors_max: u32::try_from(errors).unwrap_or(u32::MAX),
+        scram: false,
         password_failures_max: pop3::limits::PASSWORD_FAILURES_MAX,
     }
 }

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use crate::accounts::{Accounts, Login, Resolution, UserName, Verdict};
 use crate::mail::{Credentials, ForwardPath, MailboxName, trace};
-use crate::pop3::{Action, Extent, MessageNumber, Outcome, Response, Session, Settings, Tls};
+use crate::pop3::{Action, Extent, MessageNumber, Outcome, Response, Session, Settings};
 use crate::store::{self, Maildrop, Message, MessageStore};
 use crate::wire::{DotEncoder, TopCut};
 
 use super::connection::{Connection, Interruption, LineRead};
 use super::current::Current;
 use super::limits;
-use super::listener::{self, Door, Visit};
+use super::listener::{self, Visit};
 use super::maillog::{self, SessionEnd, SessionId};
 use super::tls::Identity;
 
@@ -34,10 +34,8 @@ pub struct Shared {
 /// Serves one client until its session ends.
 pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) -> SessionEnd {
     let mut settings = shared.settings.clone();
-    if visit.door == Door::Tls {
-        settings.tls = Tls::Active;
-    }
-    let mut session = Session::new(settings);
+    settings.scram = shared.accounts.offers_scram();
+    let mut session = Session::new(settings, connection.link(shared.identity.is_some()));
     let mut driver = Driver {
         connection,
         id: visit.id,
@@ -57,6 +55,8 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
         let done = sent.and_then(|()| match step.action {
             Action::ReadLine => driver.read_line(session.line_octets_max()).map(Some),
             Action::CheckPassword(credentials) => Ok(Some(driver.check_password(&credentials))),
+            // No account has keys for SCRAM, so no session offers it and none comes here.
+            Action::BeginScram { .. } | Action::CheckProof(_) => Ok(Some(Outcome::CheckFailed)),
             Action::OpenMaildrop => Ok(Some(driver.open_maildrop())),
             Action::OpenMessage(number) => Ok(Some(driver.open_message(number))),
             Action::SendContent(extent) => driver.send_content(extent).map(Some),
@@ -206,7 +206,7 @@ impl Driver<'_> {
     fn start_tls(&mut self) -> Result<Outcome<'static>, Interruption> {
         let identity = self.shared.identity.as_ref().map(|identity| identity.get());
         listener::start_tls(self.connection, identity, self.id)?;
-        Ok(Outcome::TlsStarted)
+        Ok(Outcome::TlsStarted(self.connection.bindings()))
     }
 
     fn open_maildrop(&mut self) -> Outcome<'static> {

@@ -11,7 +11,7 @@ use crate::mail::{Credentials, ForwardPath, MailboxName, trace};
 use crate::smtp::limits::OVERRUN_FACTOR;
 use crate::smtp::{
     Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Session, Settings,
-    Submission, Tls,
+    Submission,
 };
 use crate::store::{self, MessageStore};
 use crate::wire::{ChunkDecoder, DotDecoder, Progress};
@@ -19,7 +19,7 @@ use crate::wire::{ChunkDecoder, DotDecoder, Progress};
 use super::connection::{Connection, ContentRate, Interruption, LineRead};
 use super::current::Current;
 use super::intake::{Intake, Refusal};
-use super::listener::{self, Door, Visit};
+use super::listener::{self, Visit};
 use super::maillog::{self, SessionEnd, SessionId};
 use super::tls::Identity;
 
@@ -41,10 +41,11 @@ pub struct Shared {
 /// Serves one client until its session ends.
 pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) -> SessionEnd {
     let mut settings = Arc::clone(&shared.settings);
-    if visit.door == Door::Tls {
-        Arc::make_mut(&mut settings).tls = Tls::Active;
+    let scram = shared.accounts.offers_scram();
+    if settings.scram != scram {
+        Arc::make_mut(&mut settings).scram = scram;
     }
-    let mut session = Session::new(settings);
+    let mut session = Session::new(settings, connection.link(shared.identity.is_some()));
     let rate = connection.content_rate();
     let mut driver = Driver {
         connection,
@@ -67,6 +68,8 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
             Action::ReadLine => driver.read_line(session.line_octets_max()),
             Action::LookUpRecipient(path) => Ok(driver.look_up(&path)),
             Action::CheckPassword(credentials) => Ok(driver.check_password(&credentials)),
+            // No account has keys for SCRAM, so no session offers it and none comes here.
+            Action::BeginScram { .. } | Action::CheckProof(_) => Ok(Outcome::CheckFailed),
             Action::BeginDelivery(submission) => Ok(driver.begin_delivery(*submission)),
             Action::ReceiveContent(framing) => driver.receive(framing),
             Action::DiscardChunk { octets } => driver.discard(octets),
@@ -165,7 +168,7 @@ impl Driver<'_> {
     fn start_tls(&mut self) -> Result<Outcome<'static>, Interruption> {
         let identity = self.shared.identity.as_ref().map(|identity| identity.get());
         listener::start_tls(self.connection, identity, self.id)?;
-        Ok(Outcome::TlsStarted)
+        Ok(Outcome::TlsStarted(self.connection.bindings()))
     }
 
     fn begin_delivery(&mut self, submission: Submission) -> Outcome<'static> {
