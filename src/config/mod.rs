@@ -19,7 +19,7 @@ use std::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use toml::Spanned;
 
-use crate::accounts::Table;
+use crate::accounts::{Table, limits as account_limits};
 use crate::mail::{Charset, Domain};
 use crate::server::IdentityError;
 use crate::smtp::limits as smtp_limits;
@@ -132,6 +132,8 @@ pub struct Limits {
     pub pop3_idle_seconds: Count,
     /// Longest session.
     pub session_seconds: Limit,
+    /// How long the first refused login of an address waits for its answer.
+    pub refused_login_seconds: Limit,
 }
 
 impl Default for Config {
@@ -182,6 +184,7 @@ impl Default for Limits {
             smtp_idle_seconds: Count(300),
             pop3_idle_seconds: Count(600),
             session_seconds: Limit(Some(3_600)),
+            refused_login_seconds: Limit(Some(account_limits::FAILURE_DELAY.as_secs())),
         }
     }
 }

@@ -20,7 +20,8 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Durability, Listen, PerAddress, TlsFiles};
 use crate::pop3;
 use crate::server::{
-    self, Caps, Current, Door, Identity, Listener, Registry, Service, Sessions, Timeouts, limits,
+    self, Caps, Current, Door, Identity, Listener, Logins, Registry, Service, Sessions, Timeouts,
+    limits,
 };
 use crate::smtp;
 use crate::store::{self, MessageStore};
@@ -212,16 +213,21 @@ impl Daemon {
         let registry = Arc::new(Registry::new(caps(config)));
         let session = config.limits.session_seconds.0.map(Duration::from_secs);
         let identity = renewable.identity.map(|it| Arc::new(Current::new(it)));
+        let first_delay = Duration::from_secs(config.limits.refused_login_seconds.0.unwrap_or(0));
+        let logins = Logins::new(Arc::clone(&accounts), first_delay, clock.clone());
+        let logins = Arc::new(logins);
         let smtp_sessions = Sessions::Smtp(server::smtp::Shared {
             store: Arc::clone(store),
             accounts: Arc::clone(&accounts),
             clock: clock.clone(),
+            logins: Arc::clone(&logins),
             identity: identity.clone(),
             settings: Arc::new(smtp_settings(config)),
         });
         let pop3_sessions = Sessions::Pop3(server::pop3::Shared {
             store: Arc::clone(store),
             accounts: Arc::clone(&accounts),
+            logins,
             identity: identity.clone(),
             settings: pop3_settings(config),
         });
@@ -461,8 +467,14 @@ impl fmt::Display for Banner<'_> {
             }
         }
         writeln!(f, "mail {}", self.mail.display())?;
+        let table = self.daemon.accounts.table();
+        let account = table.and_then(|table| table.accounts().first().cloned());
+        let (user, password) = match &account {
+            Some(account) => (account.mailbox.to_string(), "PASSWORD"),
+            None => ("bob@example.com".to_owned(), "any"),
+        };
         if let Some(address) = smtp.first() {
-            let commands = "HELO me, MAIL FROM:<a@b>, RCPT TO:<bob@example.com>, DATA, a dot, QUIT";
+            let commands = format!("HELO me, MAIL FROM:<a@b>, RCPT TO:<{user}>, DATA, a dot, QUIT");
             writeln!(
                 f,
                 "send:  nc {} {}   ({commands})",
@@ -471,7 +483,7 @@ impl fmt::Display for Banner<'_> {
             )?;
         }
         if let Some(address) = pop3.first() {
-            writeln!(f, "fetch: curl -u bob@example.com:any pop3://{address}/1")?;
+            writeln!(f, "fetch: curl -u {user}:{password} pop3://{address}/1")?;
         }
         Ok(())
     }

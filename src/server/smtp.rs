@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::accounts::{Accounts, Resolution, Verdict};
 use crate::clock::Clock;
+use crate::mail::sasl::scram;
 use crate::mail::{Credentials, ForwardPath, MailboxName, trace};
 use crate::smtp::limits::OVERRUN_FACTOR;
 use crate::smtp::{
@@ -20,6 +21,7 @@ use super::connection::{Connection, ContentRate, Interruption, LineRead};
 use super::current::Current;
 use super::intake::{Intake, Refusal};
 use super::listener::{self, Visit};
+use super::logins::Logins;
 use super::maillog::{self, SessionEnd, SessionId};
 use super::tls::Identity;
 
@@ -32,6 +34,8 @@ pub struct Shared {
     pub accounts: Arc<Accounts>,
     /// The time.
     pub clock: Clock,
+    /// Who verifies passwords.
+    pub logins: Arc<Logins>,
     /// What TLS begins with, where there is a certificate.
     pub identity: Option<Arc<Current<Identity>>>,
     /// What the sessions need to know.
@@ -67,9 +71,9 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
         let done = match step.action {
             Action::ReadLine => driver.read_line(session.line_octets_max()),
             Action::LookUpRecipient(path) => Ok(driver.look_up(&path)),
-            Action::CheckPassword(credentials) => Ok(driver.check_password(&credentials)),
-            // No account has keys for SCRAM, so no session offers it and none comes here.
-            Action::BeginScram { .. } | Action::CheckProof(_) => Ok(Outcome::CheckFailed),
+            Action::CheckPassword(credentials) => driver.check_password(&credentials),
+            Action::BeginScram { user } => Ok(driver.begin_scram(&user)),
+            Action::CheckProof(attempt) => driver.check_proof(&attempt),
             Action::BeginDelivery(submission) => Ok(driver.begin_delivery(*submission)),
             Action::ReceiveContent(framing) => driver.receive(framing),
             Action::DiscardChunk { octets } => driver.discard(octets),
@@ -147,22 +151,28 @@ impl Driver<'_> {
         })
     }
 
-    fn check_password(&self, credentials: &Credentials) -> Outcome<'static> {
-        let refused = |why| {
-            let peer = self.connection.peer();
-            maillog::login_refused(self.id, peer, &credentials.user, why);
-        };
-        match self.shared.accounts.verify(credentials) {
+    fn check_password(&self, credentials: &Credentials) -> Result<Outcome<'static>, Interruption> {
+        let logins = &self.shared.logins;
+        let verdict = logins.check_password(self.connection, self.id, credentials)?;
+        Ok(match verdict {
             Verdict::Accepted(_) => Outcome::PasswordAccepted,
-            Verdict::Refused => {
-                refused(maillog::WRONG_PASSWORD);
-                Outcome::PasswordRefused
-            }
-            Verdict::Busy => {
-                refused(maillog::BUSY);
-                Outcome::CheckFailed
-            }
-        }
+            Verdict::Refused => Outcome::PasswordRefused,
+            Verdict::Busy => Outcome::CheckFailed,
+        })
+    }
+
+    fn begin_scram(&self, user: &str) -> Outcome<'static> {
+        let parameters = self.shared.logins.begin_scram(user);
+        parameters.map_or(Outcome::CheckFailed, Outcome::ScramBegun)
+    }
+
+    fn check_proof(&self, attempt: &scram::Attempt) -> Result<Outcome<'static>, Interruption> {
+        let logins = &self.shared.logins;
+        let accepted = logins.check_proof(self.connection, self.id, attempt)?;
+        Ok(match accepted {
+            Some((signature, _)) => Outcome::ProofAccepted { signature },
+            None => Outcome::PasswordRefused,
+        })
     }
 
     fn start_tls(&mut self) -> Result<Outcome<'static>, Interruption> {
