@@ -244,9 +244,17 @@ mod tests {
             "[::]:25",
             "192.0.2.1:25",
             "[::ffff:192.0.2.1]:25",
-            "25",
-            "x:1",
         ] {
+            let arguments = ["facteur", "--smtp", address];
+            let arguments = Arguments::try_parse_from(arguments).unwrap();
+            let error = arguments.configuration().unwrap_err();
+            assert!(matches!(error, config::Error::Exposed { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for address in ["25", "x:1", "127.0.0.1", ""] {
             let arguments = ["facteur", "--smtp", address];
             assert!(Arguments::try_parse_from(arguments).is_err(), "{address}");
         }
@@ -272,7 +280,7 @@ mod tests {
     #[test]
     fn a_usage_error_is_one_line() {
         for arguments in [
-            &["facteur", "--smtp", "0.0.0.0:25"][..],
+            &["facteur", "--smtp", "0.0.0.0"][..],
             &["facteur", "--bogus"],
             &["facteur", "--smpt", "off"],
             &["facteur", "--log-level", "loud"],

@@ -19,7 +19,7 @@ use std::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use toml::Spanned;
 
-use crate::accounts::Table;
+use crate::accounts::{Table, limits as account_limits};
 use crate::mail::{Charset, Domain};
 use crate::server::IdentityError;
 use crate::smtp::limits as smtp_limits;
@@ -132,6 +132,8 @@ pub struct Limits {
     pub pop3_idle_seconds: Count,
     /// Longest session.
     pub session_seconds: Limit,
+    /// How long the first refused login of an address waits for its answer.
+    pub refused_login_seconds: Limit,
 }
 
 impl Default for Config {
@@ -182,6 +184,7 @@ impl Default for Limits {
             smtp_idle_seconds: Count(300),
             pop3_idle_seconds: Count(600),
             session_seconds: Limit(Some(3_600)),
+            refused_login_seconds: Limit(Some(account_limits::FAILURE_DELAY.as_secs())),
         }
     }
 }
@@ -231,22 +234,22 @@ impl Listen {
     }
 }
 
+impl Listen {
+    /// Whether only this machine can reach it.
+    pub fn is_loopback(&self) -> bool {
+        self.address.ip().to_canonical().is_loopback()
+    }
+}
+
 impl TryFrom<String> for Listen {
     type Error = String;
 
-    /// SEC-14: without accounts and TLS only this machine may reach the mail.
     fn try_from(text: String) -> Result<Self, String> {
         let address: SocketAddr = text.parse().map_err(|_not_an_address| {
             format!(
                 "{text:?} is not an address and port such as \"127.0.0.1:65434\" or \"[::1]:65434\""
             )
         })?;
-        if !address.ip().to_canonical().is_loopback() {
-            return Err(format!(
-                "{text} can be reached from other machines, and anyone there could read all mail: \
-                 any password opens a mailbox; listen on 127.0.0.1 or [::1]"
-            ));
-        }
         Ok(Self { address })
     }
 }
@@ -539,6 +542,15 @@ impl Visitor<'_> for NumberOrWord {
     }
 }
 
+/// What a listener lacks that other machines can reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// There are no accounts: any password opens every mailbox.
+    Accounts,
+    /// There is no certificate: passwords would go over the network in clear.
+    Certificate,
+}
+
 /// What is wrong with a configuration.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -577,6 +589,15 @@ pub enum Error {
         /// The key of the listener.
         key: &'static str,
     },
+    /// Other machines could reach a listener, and what would keep strangers out is missing.
+    Exposed {
+        /// The key of the listener.
+        key: &'static str,
+        /// Where it is to listen.
+        address: SocketAddr,
+        /// What is missing first.
+        lack: Lack,
+    },
     /// A flag says both that nothing listens and where: leave one of the two.
     OffAndOn {
         /// The flag.
@@ -603,6 +624,21 @@ impl fmt::Display for Error {
                 reason,
             } => {
                 write!(f, "{}:{line}: {reason}", path.display())
+            }
+            Self::Exposed { key, address, lack } => {
+                write!(f, "{key}: other machines can reach {address}, and ")?;
+                f.write_str(match lack {
+                    Lack::Accounts => {
+                        "anyone there could read all mail, since any password opens a mailbox: \
+                         listen on 127.0.0.1 or [::1] instead, or configure accounts \
+                         (facteur hash-password) and TLS (facteur cert)"
+                    }
+                    Lack::Certificate => {
+                        "passwords would go there in clear: name a certificate in [tls] \
+                         (facteur cert makes one), listen on 127.0.0.1 or [::1] instead, or \
+                         remove the listener"
+                    }
+                })
             }
             Self::OffAndOn { flag } => {
                 write!(
@@ -641,6 +677,7 @@ impl std::error::Error for Error {
             | Self::Tls { .. }
             | Self::NoListener
             | Self::NoCertificate { .. }
+            | Self::Exposed { .. }
             | Self::OffAndOn { .. } => None,
         }
     }
@@ -694,7 +731,7 @@ impl Config {
     /// Checks what no single value can show.
     ///
     /// # Errors
-    /// [`Error::NoListener`], [`Error::NoCertificate`].
+    /// [`Error::NoListener`], [`Error::NoCertificate`], [`Error::Exposed`].
     pub fn check(&self) -> Result<(), Error> {
         let listeners = self.listeners();
         if listeners.iter().all(|(_, listens)| listens.is_empty()) {
@@ -705,8 +742,24 @@ impl Config {
             .find(|(key, listens)| ["smtps", "pop3s"].contains(key) && !listens.is_empty());
         match needs_tls {
             Some((key, _)) if self.tls.is_none() => Err(Error::NoCertificate { key }),
-            Some(_) | None => Ok(()),
+            Some(_) | None => self.check_exposure(),
         }
+    }
+
+    /// SEC-14: without accounts and TLS only this machine may reach the mail.
+    fn check_exposure(&self) -> Result<(), Error> {
+        let lack = match (&self.table, &self.tls) {
+            (Some(_), Some(_)) => return Ok(()),
+            (None, _) => Lack::Accounts,
+            (Some(_), None) => Lack::Certificate,
+        };
+        for (key, listens) in self.listeners() {
+            let exposed = listens.iter().find(|listen| !listen.is_loopback());
+            if let Some(&Listen { address }) = exposed {
+                return Err(Error::Exposed { key, address, lack });
+            }
+        }
+        Ok(())
     }
 }
 

@@ -351,22 +351,44 @@ fn a_wrong_line_is_told_with_file_and_line() {
     check("é", "facteur.toml:1: ");
 }
 
+/// SEC-14: not without accounts, nor without TLS, for each kind of listener.
 #[test]
-fn an_address_that_others_can_reach_is_refused() {
+fn an_address_that_others_can_reach_needs_accounts_and_tls() {
+    let accounts = format!("[[accounts]]\naddress = \"bob@example.com\"\npassword = \"{HASH}\"\n");
+    let tls = "[tls]\ncertificate = \"a\"\nkey = \"b\"\n";
     for address in [
         "0.0.0.0:25",
         "[::]:25",
         "192.0.2.1:25",
         "[2001:db8::1]:25",
         "[fe80::1]:25",
+        "[::ffff:192.0.2.1]:25",
     ] {
-        for key in ["smtp", "pop3"] {
-            let complaint = complaint(&format!("{key} = [\"{address}\"]"));
-            assert!(complaint.contains(address), "{complaint}");
-            assert!(
-                complaint.contains("can be reached from other machines"),
-                "{complaint}"
-            );
+        for key in ["smtp", "pop3", "submission"] {
+            let line = format!("{key} = [\"127.0.0.1:1\", \"{address}\"]\n");
+            let open = [format!("{line}{tls}"), line.clone()];
+            for text in open {
+                let complaint = parse(&text).unwrap().check().unwrap_err().to_string();
+                let begin = format!("{key}: other machines can reach {address}, and anyone there");
+                assert!(complaint.starts_with(&begin), "{complaint}");
+                for way_out in ["127.0.0.1", "accounts", "TLS"] {
+                    assert!(complaint.contains(way_out), "{complaint}");
+                }
+            }
+            let text = format!("{line}{accounts}");
+            let complaint = parse(&text).unwrap().check().unwrap_err().to_string();
+            let begin = format!("{key}: other machines can reach {address}, and passwords");
+            assert!(complaint.starts_with(&begin), "{complaint}");
+            for way_out in ["127.0.0.1", "[tls]", "remove the listener"] {
+                assert!(complaint.contains(way_out), "{complaint}");
+            }
+            let text = format!("{line}{accounts}{tls}");
+            parse(&text).unwrap().check().unwrap();
+        }
+        for key in ["smtps", "pop3s"] {
+            let text = format!("{key} = [\"{address}\"]\n{tls}");
+            let complaint = parse(&text).unwrap().check().unwrap_err().to_string();
+            assert!(complaint.starts_with(&format!("{key}: ")), "{complaint}");
         }
     }
 }

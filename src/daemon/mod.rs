@@ -14,13 +14,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::accounts::{self, Accounts};
+use crate::accounts::{self, Accounts, Table};
 use crate::capacity::System;
 use crate::clock::Clock;
 use crate::config::{self, Config, Durability, Listen, PerAddress, TlsFiles};
 use crate::pop3;
 use crate::server::{
-    self, Caps, Current, Door, Identity, Listener, Registry, Service, Sessions, Timeouts, limits,
+    self, Caps, Current, Door, Identity, Listener, Logins, Registry, Service, Sessions, Timeouts,
+    limits,
 };
 use crate::smtp;
 use crate::store::{self, MessageStore};
@@ -158,11 +159,14 @@ fn lacks_ipv6(address: SocketAddr, error: &io::Error) -> bool {
 /// What SIGHUP reads anew.
 #[derive(Debug)]
 pub struct Renewable {
+    /// None is open mode.
+    table: Option<Table>,
     identity: Option<Identity>,
 }
 
 impl Renewable {
-    /// Reads what the configuration names.
+    /// Takes the accounts, which came with the configuration, and reads the certificate. What the
+    /// user should know of them goes to the log.
     ///
     /// # Errors
     /// [`config::Error`]: do not start, or go on with what there is.
@@ -171,7 +175,11 @@ impl Renewable {
         if config.tls.as_ref().is_some_and(TlsFiles::is_key_exposed) {
             log::warn!("every user of this machine can read the private key: run chmod o-r on it");
         }
-        Ok(Self { identity })
+        for warning in &config.warnings {
+            log::warn!("{warning}");
+        }
+        let table = config.table.clone();
+        Ok(Self { table, identity })
     }
 }
 
@@ -182,6 +190,7 @@ pub struct Daemon {
     clock: Clock,
     /// What listens where, in the order of the configuration.
     addresses: Vec<(Service, Door, SocketAddr)>,
+    accounts: Arc<Accounts>,
     identity: Option<Arc<Current<Identity>>>,
     /// There is one as long as there is a certificate.
     expiry: Option<Watch>,
@@ -200,20 +209,25 @@ impl Daemon {
         store: &Arc<MessageStore>,
         clock: &Clock,
     ) -> Result<Self, Error> {
-        let accounts = Arc::new(accounts(config));
+        let accounts = Arc::new(accounts(config, renewable.table));
         let registry = Arc::new(Registry::new(caps(config)));
         let session = config.limits.session_seconds.0.map(Duration::from_secs);
         let identity = renewable.identity.map(|it| Arc::new(Current::new(it)));
+        let first_delay = Duration::from_secs(config.limits.refused_login_seconds.0.unwrap_or(0));
+        let logins = Logins::new(Arc::clone(&accounts), first_delay, clock.clone());
+        let logins = Arc::new(logins);
         let smtp_sessions = Sessions::Smtp(server::smtp::Shared {
             store: Arc::clone(store),
             accounts: Arc::clone(&accounts),
             clock: clock.clone(),
+            logins: Arc::clone(&logins),
             identity: identity.clone(),
             settings: Arc::new(smtp_settings(config)),
         });
         let pop3_sessions = Sessions::Pop3(server::pop3::Shared {
             store: Arc::clone(store),
-            accounts,
+            accounts: Arc::clone(&accounts),
+            logins,
             identity: identity.clone(),
             settings: pop3_settings(config),
         });
@@ -221,6 +235,7 @@ impl Daemon {
             registry,
             clock: clock.clone(),
             addresses: sockets.addresses(),
+            accounts,
             expiry: identity
                 .clone()
                 .map(|identity| Watch::start(identity, clock.clone()))
@@ -261,6 +276,16 @@ impl Daemon {
 
     /// Puts what was read anew into the place of what there is.
     pub fn renew(&self, renewable: Renewable) {
+        match (self.accounts.is_open(), renewable.table) {
+            (true, None) => {}
+            (true, Some(_)) => log::warn!("a restart is needed before there are accounts"),
+            (false, None) => log::warn!("a restart is needed before there are no accounts"),
+            (false, Some(table)) => {
+                log::info!("closed to all but {} accounts", table.accounts().len());
+                // It is in closed mode.
+                self.accounts.replace(table).unwrap_or_default();
+            }
+        }
         match (&self.identity, renewable.identity) {
             (Some(current), Some(identity)) => {
                 current.set(identity);
@@ -314,24 +339,21 @@ impl Daemon {
     }
 }
 
-/// Who receives and who may log in, with what the user should know of it going to the log.
-fn accounts(config: &Config) -> Accounts {
-    for warning in &config.warnings {
-        log::warn!("{warning}");
-    }
+/// Who receives and who may log in.
+fn accounts(config: &Config, table: Option<Table>) -> Accounts {
     let domains = config.domains.iter().map(|domain| domain.0.clone());
     let settings = accounts::Settings {
         hostname: config.hostname.0.clone(),
         domains: domains.collect(),
         subaddress: config.subaddress.0,
     };
-    match &config.table {
+    match table {
         None => Accounts::open(&settings),
         Some(table) => {
             // As many passwords are verified at once as there are cores (SEC-11).
             let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
             log::info!("closed to all but {} accounts", table.accounts().len());
-            Accounts::closed(&settings, table.clone(), cores)
+            Accounts::closed(&settings, table, cores)
         }
     }
 }
@@ -376,12 +398,8 @@ fn smtp_settings(config: &Config) -> smtp::Settings {
             .errors
             .0
             .map(|errors| u32::try_from(errors).unwrap_or(u32::MAX)),
-        tls: if config.tls.is_some() {
-            smtp::Tls::Offered
-        } else {
-            smtp::Tls::NotOffered
-        },
         authentication: true,
+        scram: false,
     }
 }
 
@@ -389,12 +407,8 @@ fn pop3_settings(config: &Config) -> pop3::Settings {
     let errors = config.limits.errors.0.unwrap_or(0);
     pop3::Settings {
         hostname: config.hostname.0.as_str().to_owned(),
-        tls: if config.tls.is_some() {
-            pop3::Tls::Offered
-        } else {
-            pop3::Tls::NotOffered
-        },
         errors_max: u32::try_from(errors).unwrap_or(u32::MAX),
+        scram: false,
         password_failures_max: pop3::limits::PASSWORD_FAILURES_MAX,
     }
 }
@@ -453,8 +467,14 @@ impl fmt::Display for Banner<'_> {
             }
         }
         writeln!(f, "mail {}", self.mail.display())?;
+        let table = self.daemon.accounts.table();
+        let account = table.and_then(|table| table.accounts().first().cloned());
+        let (user, password) = match &account {
+            Some(account) => (account.mailbox.to_string(), "PASSWORD"),
+            None => ("bob@example.com".to_owned(), "any"),
+        };
         if let Some(address) = smtp.first() {
-            let commands = "HELO me, MAIL FROM:<a@b>, RCPT TO:<bob@example.com>, DATA, a dot, QUIT";
+            let commands = format!("HELO me, MAIL FROM:<a@b>, RCPT TO:<{user}>, DATA, a dot, QUIT");
             writeln!(
                 f,
                 "send:  nc {} {}   ({commands})",
@@ -463,7 +483,7 @@ impl fmt::Display for Banner<'_> {
             )?;
         }
         if let Some(address) = pop3.first() {
-            writeln!(f, "fetch: curl -u bob@example.com:any pop3://{address}/1")?;
+            writeln!(f, "fetch: curl -u {user}:{password} pop3://{address}/1")?;
         }
         Ok(())
     }

@@ -7,6 +7,8 @@ mod address;
 mod credentials;
 mod envelope;
 mod foreign;
+pub mod limits;
+mod link;
 mod mailbox;
 mod message;
 pub mod sasl;
@@ -19,5 +21,6 @@ pub use address::{Address, AddressError, Charset, Domain, parse_forward_path, pa
 pub use credentials::{Credentials, Secret};
 pub use envelope::{BodyType, Envelope, ForwardPath, Protocol, ReversePath};
 pub use foreign::is_foreign;
+pub use link::{ChannelBindings, Link, Tls};
 pub use mailbox::MailboxName;
 pub use message::{MessageSummary, Summaries, UniqueId};

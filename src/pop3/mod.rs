@@ -5,8 +5,10 @@
 //! every dialogue can be replayed in a test, at any split of the input, without a network.
 //!
 //! Implemented: RFC 1939 (without APOP), RFC 2449 (CAPA, response codes), RFC 2595 §4 (STLS),
-//! RFC 3206 (SYS and AUTH response codes), RFC 5034 (AUTH, with PLAIN of RFC 4616 and LOGIN of
-//! draft-murchison-sasl-login), RFC 6856 (UTF8, LANG).
+//! RFC 3206 (SYS and AUTH response codes), RFC 5034 (AUTH, with the mechanisms of [`mail::sasl`]),
+//! RFC 6856 (UTF8, LANG).
+//!
+//! [`mail::sasl`]: crate::mail::sasl
 //!
 //! What this room does not do: it opens no socket and no file, reads no clock, writes no log. It
 //! does not know how messages are stored, how passwords are verified or how long a session may
@@ -17,7 +19,7 @@
 //!   (RFC 1939 §6, I3).
 //! - A message is open before `+OK` is said to RETR or TOP.
 //! - No response line is longer than [`limits::RESPONSE_LINE_OCTETS_MAX`]; none holds an octet
-//!   that the client sent.
+//!   that the client sent, but for the nonce that SCRAM has to repeat, in base64.
 //! - No input and no order of outcomes panics.
 //!
 //! Known limits: texts are English only; there is no APOP, for it needs passwords in clear on
@@ -30,7 +32,7 @@ mod listing;
 mod response;
 mod session;
 
-pub use command::{Command, Mechanism, SyntaxError, Verb};
+pub use command::{Command, SyntaxError, Verb};
 pub use listing::MessageNumber;
 pub use response::Response;
-pub use session::{Action, Extent, Outcome, Session, Settings, Step, Tls};
+pub use session::{Action, Extent, Outcome, Session, Settings, Step};

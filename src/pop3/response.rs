@@ -1,8 +1,9 @@
 //! Responses: a status indicator, perhaps a response code, a text, perhaps further lines.
 //!
 //! A [`Response`] is rendered piece by piece into a buffer of the caller, so the listing of a
-//! hundred thousand messages needs no more memory than that of one. Errors of the parser and of the
-//! listing become responses here and nowhere else, in one exhaustive match each.
+//! hundred thousand messages needs no more memory than that of one. Errors of the parser, of the
+//! listing and of a SASL exchange become responses here and nowhere else, in one exhaustive match
+//! each.
 //!
 //! Invariants:
 //! - A line has at most 512 octets with its CRLF (RFC 1939 §3), printable ASCII only: the texts are
@@ -14,14 +15,14 @@
 //!
 //! Messages are not rendered here: the driver sends their content itself.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, vec};
 
 use super::{
     command::SyntaxError,
     limits::RESPONSE_LINE_OCTETS_MAX,
     listing::{Cursor, Listing, NoMessage},
 };
-use crate::mail::Summaries;
+use crate::mail::{Summaries, sasl::Fault};
 
 /// Room for a text beside the longest status indicator, the longest response code and CRLF.
 const TEXT_OCTETS_MAX: usize = RESPONSE_LINE_OCTETS_MAX - "-ERR [SYS/TEMP] \r\n".len();
@@ -115,7 +116,7 @@ impl FirstLine {
 enum Body {
     /// A single-line response, or one that is rendered to its end.
     None,
-    Lines(&'static [&'static str]),
+    Lines(vec::IntoIter<Cow<'static, str>>),
     Listing(Cursor, Column),
 }
 
@@ -154,15 +155,31 @@ impl Response {
         Self::single(Status::Err, Some(code), text.into())
     }
 
-    /// `+ base64`, a challenge of a SASL exchange.
-    pub(super) fn challenge(base64: &'static str) -> Self {
-        Self::single(Status::Continue, None, base64.into())
+    /// `+ base64`, a challenge of a SASL exchange. It is printable and fits a line, and is never
+    /// cut: half of it would be another.
+    pub(super) fn challenge(base64: String) -> Self {
+        let first_line = FirstLine {
+            status: Status::Continue,
+            code: None,
+            text: base64.into(),
+        };
+        Self {
+            first_line: Some(first_line),
+            body: Body::None,
+        }
     }
 
     /// `+OK text`, the `lines`, and the final dot.
-    pub(super) fn lines(text: &'static str, lines: &'static [&'static str]) -> Self {
+    pub(super) fn lines<Line: Into<Cow<'static, str>>>(
+        text: &'static str,
+        lines: impl IntoIterator<Item = Line>,
+    ) -> Self {
+        let lines: Vec<_> = lines
+            .into_iter()
+            .map(|line| printable(line.into()))
+            .collect();
         Self {
-            body: Body::Lines(lines),
+            body: Body::Lines(lines.into_iter()),
             ..Self::ok(text)
         }
     }
@@ -218,10 +235,9 @@ impl Response {
         match &mut self.body {
             Body::None => return true,
             Body::Lines(lines) => {
-                if let Some((line, rest)) = lines.split_first() {
+                if let Some(line) = lines.next() {
                     out.extend_from_slice(line.as_bytes());
                     out.extend_from_slice(b"\r\n");
-                    *lines = rest;
                     return false;
                 }
             }
@@ -251,12 +267,35 @@ impl From<SyntaxError> for Response {
             SyntaxError::Encoding => "Command is not UTF-8",
             SyntaxError::LineCount => "Number of lines must be decimal digits",
             SyntaxError::LineTooLong => "Line too long",
-            SyntaxError::Mechanism => "Unknown mechanism, use PLAIN or LOGIN",
             SyntaxError::MessageNumber => {
                 "Message-numbers are decimal digits and begin at 1, LIST shows them"
             }
             SyntaxError::UnknownCommand => "Unknown command, CAPA shows what is available",
         })
+    }
+}
+
+impl From<Fault> for Response {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Base64 => Self::err("Response is not base64"),
+            Fault::Cancelled => Self::err("Authentication cancelled"),
+            // Another password would not help, so there is no [AUTH].
+            Fault::ChannelBinding => {
+                Self::err("Authentication failed: it is not bound to this connection")
+            }
+            Fault::Downgrade => Self::err(
+                "Authentication failed: somebody hides SCRAM-SHA-256-PLUS from the client",
+            ),
+            Fault::Message => Self::err("Response is not what this mechanism asks for"),
+            Fault::OtherIdentity => {
+                Self::err_with(Code::Auth, "Nobody can act for another user here")
+            }
+            Fault::Unavailable => Self::err_with(
+                Code::SysTemp,
+                "Password cannot be checked now, try again later",
+            ),
+        }
     }
 }
 
@@ -369,17 +408,20 @@ mod tests {
             &Response::err_with(Code::system(false), "x"),
             "-ERR [SYS/PERM] x\r\n",
         );
-        check(&Response::challenge(""), "+ \r\n");
-        check(&Response::challenge("VXNlcm5hbWU6"), "+ VXNlcm5hbWU6\r\n");
+        check(&Response::challenge(String::new()), "+ \r\n");
+        check(
+            &Response::challenge("VXNlcm5hbWU6".to_owned()),
+            "+ VXNlcm5hbWU6\r\n",
+        );
     }
 
     #[test]
     fn a_multi_line_response_ends_in_a_dot() {
         check(
-            &Response::lines("Two", &["one", "two"]),
+            &Response::lines("Two", ["one", "two"]),
             "+OK Two\r\none\r\ntwo\r\n.\r\n",
         );
-        check(&Response::lines("None", &[]), "+OK None\r\n.\r\n");
+        check(&Response::lines::<&str>("None", []), "+OK None\r\n.\r\n");
         check(
             &Response::listing("None", &listing(0), Column::Octets),
             "+OK None\r\n.\r\n",
@@ -420,7 +462,6 @@ mod tests {
             SyntaxError::Encoding,
             SyntaxError::LineCount,
             SyntaxError::LineTooLong,
-            SyntaxError::Mechanism,
             SyntaxError::MessageNumber,
             SyntaxError::UnknownCommand,
         ] {
@@ -462,7 +503,7 @@ mod tests {
     #[test]
     fn what_the_buffer_held_before_counts() {
         let mut out = vec![b'x'; 10_000];
-        let mut response = Response::lines("Two", &["one", "two"]);
+        let mut response = Response::lines("Two", ["one", "two"]);
         assert!(!response.render(&mut out, 8_192));
         assert_eq!(&out[10_000..], b"+OK Two\r\n");
     }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
+use crate::mail::{ChannelBindings, Link, Tls};
 use crate::wire::{LfPolicy, LineBuffer, LineEnding, Scan};
 
 use super::limits;
@@ -181,6 +182,26 @@ impl Connection {
     /// The TLS of the connection, once it has begun.
     pub(super) fn tunnel(&self) -> Option<&Tunnel> {
         self.tunnel.as_deref()
+    }
+
+    /// What a proof can be bound to.
+    pub(super) fn bindings(&self) -> ChannelBindings {
+        ChannelBindings {
+            exporter: self.tunnel().and_then(Tunnel::exporter),
+            server_end_point: None,
+        }
+    }
+
+    /// What a session has to know of its connection, where TLS is `offered` or not.
+    pub(super) fn link(&self, offered: bool) -> Link {
+        Link {
+            tls: match self.tunnel {
+                Some(_) => Tls::Active(self.bindings()),
+                None if offered => Tls::Offered,
+                None => Tls::NotOffered,
+            },
+            is_local: self.is_local,
+        }
     }
 
     /// Sends what is waiting and does the handshake of TLS, within a time of its own. All that was

@@ -69,3 +69,6 @@ pub const PER_LOOPBACK_ADDRESS: usize = 1_000;
 
 /// Sessions at once from one other address where nothing is configured.
 pub const PER_ADDRESS: usize = 20;
+
+/// Random octets in the server's part of a nonce of SCRAM: as many as of a key that nobody guesses.
+pub const SCRAM_NONCE_OCTETS: usize = 16;

@@ -6,15 +6,17 @@
 use std::sync::Arc;
 
 use crate::accounts::{Accounts, Login, Resolution, UserName, Verdict};
+use crate::mail::sasl::scram;
 use crate::mail::{Credentials, ForwardPath, MailboxName, trace};
-use crate::pop3::{Action, Extent, MessageNumber, Outcome, Response, Session, Settings, Tls};
+use crate::pop3::{Action, Extent, MessageNumber, Outcome, Response, Session, Settings};
 use crate::store::{self, Maildrop, Message, MessageStore};
 use crate::wire::{DotEncoder, TopCut};
 
 use super::connection::{Connection, Interruption, LineRead};
 use super::current::Current;
 use super::limits;
-use super::listener::{self, Door, Visit};
+use super::listener::{self, Visit};
+use super::logins::Logins;
 use super::maillog::{self, SessionEnd, SessionId};
 use super::tls::Identity;
 
@@ -25,6 +27,8 @@ pub struct Shared {
     pub store: Arc<MessageStore>,
     /// Who may log in.
     pub accounts: Arc<Accounts>,
+    /// Who verifies passwords.
+    pub logins: Arc<Logins>,
     /// What TLS begins with, where there is a certificate.
     pub identity: Option<Arc<Current<Identity>>>,
     /// What the sessions need to know.
@@ -34,10 +38,8 @@ pub struct Shared {
 /// Serves one client until its session ends.
 pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) -> SessionEnd {
     let mut settings = shared.settings.clone();
-    if visit.door == Door::Tls {
-        settings.tls = Tls::Active;
-    }
-    let mut session = Session::new(settings);
+    settings.scram = shared.accounts.offers_scram();
+    let mut session = Session::new(settings, connection.link(shared.identity.is_some()));
     let mut driver = Driver {
         connection,
         id: visit.id,
@@ -56,7 +58,9 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
         };
         let done = sent.and_then(|()| match step.action {
             Action::ReadLine => driver.read_line(session.line_octets_max()).map(Some),
-            Action::CheckPassword(credentials) => Ok(Some(driver.check_password(&credentials))),
+            Action::CheckPassword(credentials) => driver.check_password(&credentials).map(Some),
+            Action::BeginScram { user } => Ok(Some(driver.begin_scram(&user))),
+            Action::CheckProof(attempt) => driver.check_proof(&attempt).map(Some),
             Action::OpenMaildrop => Ok(Some(driver.open_maildrop())),
             Action::OpenMessage(number) => Ok(Some(driver.open_message(number))),
             Action::SendContent(extent) => driver.send_content(extent).map(Some),
@@ -140,39 +144,62 @@ impl Driver<'_> {
         })
     }
 
-    fn check_password(&mut self, credentials: &Credentials) -> Outcome<'static> {
-        let refused = |why| {
-            let peer = self.connection.peer();
-            maillog::login_refused(self.id, peer, &credentials.user, why);
-        };
-        let found = match self.shared.accounts.verify(credentials) {
-            Verdict::Accepted(Login::Account(mailbox)) => Ok(Found::Mailbox(mailbox)),
-            Verdict::Accepted(Login::Anyone) => self.mailbox_of_user(&credentials.user),
-            Verdict::Refused => {
-                refused(maillog::WRONG_PASSWORD);
-                return Outcome::PasswordRefused;
-            }
-            Verdict::Busy => {
-                refused(maillog::BUSY);
-                return Outcome::CheckFailed;
-            }
+    fn check_password(
+        &mut self,
+        credentials: &Credentials,
+    ) -> Result<Outcome<'static>, Interruption> {
+        let logins = &self.shared.logins;
+        let verdict = logins.check_password(self.connection, self.id, credentials)?;
+        Ok(match verdict {
+            Verdict::Accepted(login) => match self.find_mailbox(login, &credentials.user) {
+                Ok(()) => Outcome::PasswordAccepted,
+                Err(refusal) => refusal,
+            },
+            Verdict::Refused => Outcome::PasswordRefused,
+            Verdict::Busy => Outcome::CheckFailed,
+        })
+    }
+
+    fn begin_scram(&self, user: &str) -> Outcome<'static> {
+        let parameters = self.shared.logins.begin_scram(user);
+        parameters.map_or(Outcome::CheckFailed, Outcome::ScramBegun)
+    }
+
+    fn check_proof(&mut self, attempt: &scram::Attempt) -> Result<Outcome<'static>, Interruption> {
+        let logins = &self.shared.logins;
+        let accepted = logins.check_proof(self.connection, self.id, attempt)?;
+        Ok(match accepted {
+            Some((signature, login)) => match self.find_mailbox(login, &attempt.user) {
+                Ok(()) => Outcome::ProofAccepted { signature },
+                Err(refusal) => refusal,
+            },
+            None => Outcome::PasswordRefused,
+        })
+    }
+
+    /// Remembers the mailbox of who has logged in; or gives what the session is to be told.
+    fn find_mailbox(&mut self, login: Login, user: &str) -> Result<(), Outcome<'static>> {
+        let refused = |why| maillog::login_refused(self.id, self.connection.peer(), user, why);
+        let found = match login {
+            Login::Account(mailbox) => Ok(Found::Mailbox(mailbox)),
+            Login::Anyone => self.mailbox_of_user(user),
         };
         match found {
             Ok(Found::Mailbox(mailbox)) => {
                 self.mailbox = Some(mailbox);
-                Outcome::PasswordAccepted
+                Ok(())
             }
             Ok(Found::Nobody) => {
                 refused("no such user");
-                Outcome::PasswordRefused
+                Err(Outcome::PasswordRefused)
             }
             Ok(Found::Ambiguous) => {
                 refused("not one mailbox has this local part");
-                Outcome::MailboxAmbiguous
+                Err(Outcome::MailboxAmbiguous)
             }
             Err(error) => {
                 maillog::store_failed(self.id, &error);
-                Outcome::CheckFailed
+                Err(Outcome::CheckFailed)
             }
         }
     }
@@ -206,7 +233,7 @@ impl Driver<'_> {
     fn start_tls(&mut self) -> Result<Outcome<'static>, Interruption> {
         let identity = self.shared.identity.as_ref().map(|identity| identity.get());
         listener::start_tls(self.connection, identity, self.id)?;
-        Ok(Outcome::TlsStarted)
+        Ok(Outcome::TlsStarted(self.connection.bindings()))
     }
 
     fn open_maildrop(&mut self) -> Outcome<'static> {

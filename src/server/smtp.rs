@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use crate::accounts::{Accounts, Resolution, Verdict};
 use crate::clock::Clock;
+use crate::mail::sasl::scram;
 use crate::mail::{Credentials, ForwardPath, MailboxName, trace};
 use crate::smtp::limits::OVERRUN_FACTOR;
 use crate::smtp::{
     Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Session, Settings,
-    Submission, Tls,
+    Submission,
 };
 use crate::store::{self, MessageStore};
 use crate::wire::{ChunkDecoder, DotDecoder, Progress};
@@ -19,7 +20,8 @@ use crate::wire::{ChunkDecoder, DotDecoder, Progress};
 use super::connection::{Connection, ContentRate, Interruption, LineRead};
 use super::current::Current;
 use super::intake::{Intake, Refusal};
-use super::listener::{self, Door, Visit};
+use super::listener::{self, Visit};
+use super::logins::Logins;
 use super::maillog::{self, SessionEnd, SessionId};
 use super::tls::Identity;
 
@@ -32,6 +34,8 @@ pub struct Shared {
     pub accounts: Arc<Accounts>,
     /// The time.
     pub clock: Clock,
+    /// Who verifies passwords.
+    pub logins: Arc<Logins>,
     /// What TLS begins with, where there is a certificate.
     pub identity: Option<Arc<Current<Identity>>>,
     /// What the sessions need to know.
@@ -41,10 +45,11 @@ pub struct Shared {
 /// Serves one client until its session ends.
 pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) -> SessionEnd {
     let mut settings = Arc::clone(&shared.settings);
-    if visit.door == Door::Tls {
-        Arc::make_mut(&mut settings).tls = Tls::Active;
+    let scram = shared.accounts.offers_scram();
+    if settings.scram != scram {
+        Arc::make_mut(&mut settings).scram = scram;
     }
-    let mut session = Session::new(settings);
+    let mut session = Session::new(settings, connection.link(shared.identity.is_some()));
     let rate = connection.content_rate();
     let mut driver = Driver {
         connection,
@@ -66,7 +71,9 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
         let done = match step.action {
             Action::ReadLine => driver.read_line(session.line_octets_max()),
             Action::LookUpRecipient(path) => Ok(driver.look_up(&path)),
-            Action::CheckPassword(credentials) => Ok(driver.check_password(&credentials)),
+            Action::CheckPassword(credentials) => driver.check_password(&credentials),
+            Action::BeginScram { user } => Ok(driver.begin_scram(&user)),
+            Action::CheckProof(attempt) => driver.check_proof(&attempt),
             Action::BeginDelivery(submission) => Ok(driver.begin_delivery(*submission)),
             Action::ReceiveContent(framing) => driver.receive(framing),
             Action::DiscardChunk { octets } => driver.discard(octets),
@@ -144,28 +151,34 @@ impl Driver<'_> {
         })
     }
 
-    fn check_password(&self, credentials: &Credentials) -> Outcome<'static> {
-        let refused = |why| {
-            let peer = self.connection.peer();
-            maillog::login_refused(self.id, peer, &credentials.user, why);
-        };
-        match self.shared.accounts.verify(credentials) {
+    fn check_password(&self, credentials: &Credentials) -> Result<Outcome<'static>, Interruption> {
+        let logins = &self.shared.logins;
+        let verdict = logins.check_password(self.connection, self.id, credentials)?;
+        Ok(match verdict {
             Verdict::Accepted(_) => Outcome::PasswordAccepted,
-            Verdict::Refused => {
-                refused(maillog::WRONG_PASSWORD);
-                Outcome::PasswordRefused
-            }
-            Verdict::Busy => {
-                refused(maillog::BUSY);
-                Outcome::CheckFailed
-            }
-        }
+            Verdict::Refused => Outcome::PasswordRefused,
+            Verdict::Busy => Outcome::CheckFailed,
+        })
+    }
+
+    fn begin_scram(&self, user: &str) -> Outcome<'static> {
+        let parameters = self.shared.logins.begin_scram(user);
+        parameters.map_or(Outcome::CheckFailed, Outcome::ScramBegun)
+    }
+
+    fn check_proof(&self, attempt: &scram::Attempt) -> Result<Outcome<'static>, Interruption> {
+        let logins = &self.shared.logins;
+        let accepted = logins.check_proof(self.connection, self.id, attempt)?;
+        Ok(match accepted {
+            Some((signature, _)) => Outcome::ProofAccepted { signature },
+            None => Outcome::PasswordRefused,
+        })
     }
 
     fn start_tls(&mut self) -> Result<Outcome<'static>, Interruption> {
         let identity = self.shared.identity.as_ref().map(|identity| identity.get());
         listener::start_tls(self.connection, identity, self.id)?;
-        Ok(Outcome::TlsStarted)
+        Ok(Outcome::TlsStarted(self.connection.bindings()))
     }
 
     fn begin_delivery(&mut self, submission: Submission) -> Outcome<'static> {

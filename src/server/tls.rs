@@ -28,7 +28,7 @@ use std::{
 };
 
 use rustls::{
-    AlertDescription, ServerConfig, ServerConnection,
+    AlertDescription, ProtocolVersion, ServerConfig, ServerConnection,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject as _},
     server::NoServerSessionStorage,
@@ -147,6 +147,18 @@ impl Tunnel {
         let suite = self.tls.negotiated_cipher_suite();
         let suite = suite.and_then(|suite| suite.suite().as_str());
         (version.unwrap_or("?"), suite.unwrap_or("?"))
+    }
+
+    /// The octets that only the two ends of this tunnel know (RFC 9266); `None` before TLS 1.3,
+    /// where they need not be unique.
+    pub(super) fn exporter(&self) -> Option<[u8; 32]> {
+        if self.tls.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+            return None;
+        }
+        let label = b"EXPORTER-Channel-Binding";
+        self.tls
+            .export_keying_material([0; 32], label, Some(&[]))
+            .ok()
     }
 
     /// Octets of the client, after one read of the socket at most; 0 at the end. Sends what TLS

@@ -8,7 +8,7 @@
 use std::fmt;
 
 use crate::mail::{
-    AddressError, BodyType, Charset, Domain, ForwardPath, ReversePath, parse_forward_path,
+    AddressError, BodyType, Charset, Domain, ForwardPath, ReversePath, Secret, parse_forward_path,
     parse_reverse_path,
 };
 
@@ -23,7 +23,7 @@ pub struct Context<'a> {
     pub charset: Charset,
 }
 
-/// One command.
+/// One command. Secrets are wrapped, so its [`Debug`] form may be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command<'a> {
     /// `EHLO` and the client's name.
@@ -62,7 +62,7 @@ pub enum Command<'a> {
         /// The SASL mechanism as it was written.
         mechanism: &'a str,
         /// The initial response, still in base64.
-        initial_response: Option<&'a str>,
+        initial_response: Option<Secret>,
     },
 }
 
@@ -327,7 +327,7 @@ fn auth(argument: &str) -> Result<Command<'_>, SyntaxError> {
     if response.contains(' ') {
         return Err(SyntaxError::ArgumentUnexpected);
     }
-    let initial_response = (!response.is_empty()).then_some(response);
+    let initial_response = (!response.is_empty()).then(|| Secret::new(response.to_owned()));
     Ok(Command::Auth {
         mechanism,
         initial_response,

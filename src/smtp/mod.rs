@@ -6,8 +6,10 @@
 //!
 //! Service extensions: PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME (RFC 6152), SMTPUTF8
 //! (RFC 6531), ENHANCEDSTATUSCODES (RFC 2034), CHUNKING (RFC 3030, without BINARYMIME), LIMITS
-//! (RFC 9422), AUTH (RFC 4954: PLAIN and LOGIN), STARTTLS (RFC 3207) where the driver offers it,
-//! and HELP.
+//! (RFC 9422), AUTH (RFC 4954, with the mechanisms of [`mail::sasl`]), STARTTLS (RFC 3207) where the
+//! driver offers it, and HELP.
+//!
+//! [`mail::sasl`]: crate::mail::sasl
 //!
 //! # Deviations
 //!
@@ -35,4 +37,4 @@ pub use command::{Command, Context, MailParameters, SyntaxError};
 pub use outcome::{ContentEnd, DeliveryFailure, Outcome, RecipientVerdict};
 pub use reply::Reply;
 pub use session::Session;
-pub use step::{Action, Framing, Settings, Step, Submission, Tls};
+pub use step::{Action, Framing, Settings, Step, Submission};

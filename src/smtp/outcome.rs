@@ -2,10 +2,14 @@
 //!
 //! The accidents of sockets and disks arrive here in the words of the protocol.
 
-use crate::mail::MailboxName;
+use std::fmt;
 
-/// What happened: the result of an action, or what came instead of it.
-#[derive(Debug, PartialEq, Eq)]
+use crate::mail::sasl::scram;
+use crate::mail::{ChannelBindings, MailboxName};
+
+/// What happened: the result of an action, or what came instead of it. Its [`Debug`](fmt::Debug)
+/// form names it and shows nothing of the line, which may hold a password.
+#[derive(PartialEq, Eq)]
 pub enum Outcome<'a> {
     /// A line, without its ending.
     Line(&'a [u8]),
@@ -31,10 +35,17 @@ pub enum Outcome<'a> {
     Recipient(RecipientVerdict),
     /// The password is right.
     PasswordAccepted,
-    /// The password is wrong, or the user unknown.
+    /// The password or the proof is wrong, or the user unknown.
     PasswordRefused,
-    /// The password could not be verified.
+    /// The password or the proof could not be verified.
     CheckFailed,
+    /// What SCRAM needs to know of the user.
+    ScramBegun(scram::Parameters),
+    /// The proof is right.
+    ProofAccepted {
+        /// The server's own, over the same auth message.
+        signature: [u8; 32],
+    },
     /// A delivery is open.
     DeliveryBegun,
     /// A delivery could not be opened.
@@ -44,7 +55,34 @@ pub enum Outcome<'a> {
     /// The chunk has been read and thrown away.
     ChunkDiscarded,
     /// The handshake is done; what was buffered before it is gone.
-    TlsStarted,
+    TlsStarted(ChannelBindings),
+}
+
+impl fmt::Debug for Outcome<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Line(_) => "Line",
+            Self::LineTooLong => "LineTooLong",
+            Self::LineEndingFault(_) => "LineEndingFault",
+            Self::ForeignProtocol => "ForeignProtocol",
+            Self::IdleTimeout => "IdleTimeout",
+            Self::ContentTooSlow => "ContentTooSlow",
+            Self::SessionTimeout => "SessionTimeout",
+            Self::ShuttingDown => "ShuttingDown",
+            Self::ConnectionLost => "ConnectionLost",
+            Self::Recipient(_) => "Recipient",
+            Self::PasswordAccepted => "PasswordAccepted",
+            Self::PasswordRefused => "PasswordRefused",
+            Self::CheckFailed => "CheckFailed",
+            Self::ScramBegun(_) => "ScramBegun",
+            Self::ProofAccepted { .. } => "ProofAccepted",
+            Self::DeliveryBegun => "DeliveryBegun",
+            Self::DeliveryFailed(_) => "DeliveryFailed",
+            Self::Content(_) => "Content",
+            Self::ChunkDiscarded => "ChunkDiscarded",
+            Self::TlsStarted(_) => "TlsStarted",
+        })
+    }
 }
 
 /// What became of a content.

@@ -3,11 +3,12 @@
 //! Every fixed reply is a constant, every error type is turned into its reply by one exhaustive
 //! `match`. The enhanced status code is part of a [`Reply`] but is written only in an extended
 //! session, where the client was told that it comes. The texts name the mistake and the mending;
-//! none repeats what the client sent.
+//! none repeats what the client sent, but for the nonce that SCRAM has to repeat, in base64.
 
 use std::borrow::Cow;
 
 use crate::mail::AddressError;
+use crate::mail::sasl::Fault;
 
 use super::command::SyntaxError;
 use super::outcome::{DeliveryFailure, RecipientVerdict};
@@ -101,9 +102,6 @@ pub(super) const NOT_ENOUGH_SPACE: Reply = fixed(
 );
 
 pub(super) const AUTHENTICATED: Reply = fixed("235", "2.7.0", "Authentication succeeded");
-pub(super) const AUTH_CONTINUE: Reply = fixed("334", "", "");
-pub(super) const AUTH_USER_NAME: Reply = fixed("334", "", "VXNlcm5hbWU6");
-pub(super) const AUTH_PASSWORD: Reply = fixed("334", "", "UGFzc3dvcmQ6");
 pub(super) const AUTH_REFUSED: Reply = fixed(
     "535",
     "5.7.8",
@@ -114,9 +112,6 @@ pub(super) const AUTH_UNAVAILABLE: Reply = fixed(
     "4.7.0",
     "Passwords cannot be checked now; try again later",
 );
-pub(super) const AUTH_CANCELLED: Reply = fixed("501", "5.5.2", "Authentication cancelled");
-pub(super) const AUTH_NOT_BASE64: Reply =
-    fixed("501", "5.5.2", "The response is not a valid one in base64");
 pub(super) const AUTH_LINE_TOO_LONG: Reply = fixed(
     "500",
     "5.5.6",
@@ -125,7 +120,7 @@ pub(super) const AUTH_LINE_TOO_LONG: Reply = fixed(
 pub(super) const AUTH_MECHANISM: Reply = fixed(
     "504",
     "5.5.4",
-    "Unknown mechanism; PLAIN and LOGIN are offered",
+    "This mechanism is not offered; EHLO lists those that are",
 );
 pub(super) const AUTH_ALREADY: Reply = fixed("503", "5.5.1", "Already authenticated");
 pub(super) const AUTH_IN_TRANSACTION: Reply = fixed(
@@ -134,6 +129,11 @@ pub(super) const AUTH_IN_TRANSACTION: Reply = fixed(
     "AUTH cannot come within a mail transaction; RSET ends it",
 );
 pub(super) const AUTH_NEEDS_EHLO: Reply = fixed("503", "5.5.1", "Say EHLO first");
+pub(super) const AUTH_NEEDS_TLS: Reply = fixed(
+    "538",
+    "5.7.11",
+    "Encryption required: say STARTTLS first, then AUTH",
+);
 pub(super) const AUTH_NOT_OFFERED: Reply = fixed("502", "5.5.1", "AUTH is not offered here");
 pub(super) const AUTH_FAILED_TOO_OFTEN: Reply =
     fixed("421", "4.7.0", "Too many failed authentications, closing");
@@ -185,6 +185,15 @@ impl Reply {
             code: "250",
             enhanced: "",
             text: text.into(),
+        }
+    }
+
+    /// A challenge of an authentication exchange, in base64 (RFC 4954 §4).
+    pub(super) fn challenge(base64: String) -> Self {
+        Self {
+            code: "334",
+            enhanced: "",
+            text: base64.into(),
         }
     }
 
@@ -328,6 +337,32 @@ fn path_refused(error: AddressError, enhanced: &'static str) -> Reply {
         code,
         enhanced,
         text: format!("Bad address: {error}").into(),
+    }
+}
+
+impl From<Fault> for Reply {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Base64 => fixed("501", "5.5.2", "The response is not valid base64"),
+            Fault::Cancelled => fixed("501", "5.7.0", "Authentication cancelled"),
+            Fault::ChannelBinding => fixed(
+                "535",
+                "5.7.8",
+                "Authentication failed: it is not bound to this connection",
+            ),
+            Fault::Downgrade => fixed(
+                "535",
+                "5.7.8",
+                "Authentication failed: somebody hides SCRAM-SHA-256-PLUS from the client",
+            ),
+            Fault::Message => fixed(
+                "501",
+                "5.5.2",
+                "The response is not what this mechanism asks for",
+            ),
+            Fault::OtherIdentity => fixed("535", "5.7.8", "Nobody can act for another user here"),
+            Fault::Unavailable => AUTH_UNAVAILABLE,
+        }
     }
 }
 

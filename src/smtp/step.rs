@@ -2,6 +2,7 @@
 //!
 //! Values only. Which outcomes may follow an action is said at each action.
 
+use crate::mail::sasl::scram;
 use crate::mail::{Credentials, Domain, Envelope, ForwardPath};
 
 use super::reply::Reply;
@@ -17,21 +18,10 @@ pub struct Settings {
     pub recipients_max: Option<usize>,
     /// Most syntax and sequence errors of one session; `None` is no limit.
     pub errors_max: Option<u32>,
-    /// Whether STARTTLS is offered.
-    pub tls: Tls,
-    /// Whether AUTH is offered.
+    /// Whether AUTH is offered, on connections where a secret may be said.
     pub authentication: bool,
-}
-
-/// Where the connection stands with TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tls {
-    /// There is no certificate.
-    NotOffered,
-    /// STARTTLS may be said.
-    Offered,
-    /// The connection is encrypted.
-    Active,
+    /// Whether SCRAM is offered with it: there are keys to verify proofs with.
+    pub scram: bool,
 }
 
 /// A reply, if there is one, and what to do after it.
@@ -52,6 +42,14 @@ pub enum Action {
     LookUpRecipient(ForwardPath),
     /// Verify a password: `PasswordAccepted`, `PasswordRefused` or `CheckFailed`.
     CheckPassword(Credentials),
+    /// Find what SCRAM needs to know of a user, or make it up where there is no such user:
+    /// `ScramBegun` or `CheckFailed`.
+    BeginScram {
+        /// The name, as the client sent it.
+        user: String,
+    },
+    /// Verify a proof: `ProofAccepted`, `PasswordRefused` or `CheckFailed`.
+    CheckProof(scram::Attempt),
     /// Open a delivery: `DeliveryBegun` or `DeliveryFailed`.
     BeginDelivery(Box<Submission>),
     /// Take content into the open delivery, and commit it at the end of the message: `Content`.

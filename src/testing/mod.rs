@@ -11,3 +11,5 @@ pub(crate) mod disk;
 pub(crate) mod format;
 pub(crate) mod model;
 pub(crate) mod rng;
+#[path = "../../tests/transcripts/scram.rs"]
+pub(crate) mod scram;

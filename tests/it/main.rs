@@ -22,6 +22,7 @@ mod limits;
 mod program;
 mod replay;
 mod retrieval;
+mod scram;
 mod support;
 mod tidy;
 mod tls;

@@ -14,7 +14,11 @@ use crate::support::{Client, Server, Service};
 #[path = "../transcripts/format.rs"]
 mod format;
 
-use format::{Message, Step, Transcript};
+#[path = "../transcripts/scram.rs"]
+pub(crate) mod account;
+
+pub(crate) use format::Transcript;
+use format::{Message, Step};
 
 /// A dialogue longer than this is cut at some places only: all of its first octets, then one place
 /// in so many.
@@ -207,7 +211,7 @@ fn smtp_transcripts_hold_wherever_the_octets_are_cut() {
             domains: transcript.domains.clone(),
         };
         for cuts in all_cuts(&transcript) {
-            let mut session = replay::smtp::Replay::new(&limits);
+            let mut session = replay::smtp::Replay::new(&limits, &transcript);
             replay_cut(&path, &transcript, &cuts, &mut session);
             for mailbox in judged_mailboxes(&transcript) {
                 let none = Vec::new();
@@ -235,7 +239,7 @@ fn pop3_transcripts_hold_wherever_the_octets_are_cut() {
             .map(|message| (message.mailbox.clone(), message.content.clone()))
             .collect();
         for cuts in all_cuts(&transcript) {
-            let mut session = replay::pop3::Replay::new(messages.clone());
+            let mut session = replay::pop3::Replay::new(messages.clone(), &transcript);
             replay_cut(&path, &transcript, &cuts, &mut session);
         }
     }
@@ -310,7 +314,9 @@ impl Way {
     fn transcripts(self, protocol: &str) -> Vec<(PathBuf, Transcript)> {
         let mut transcripts = transcripts(protocol);
         let is_clear = matches!(self, Self::Clear);
-        transcripts.retain(|(_, transcript)| is_clear || !transcript.clear);
+        transcripts.retain(|(_, transcript)| {
+            transcript.facts.is_empty() && (is_clear || !transcript.clear)
+        });
         transcripts
     }
 

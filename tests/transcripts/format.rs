@@ -10,6 +10,7 @@
 //! @lf                          C: lines are sent with LF; without this, with CRLF
 //! @limit message_octets=1000   a key of `[limits]` in the configuration; may stand several times
 //! @domains example.com         the local domains of the configuration, separated by spaces
+//! @with remote starttls        facts of the session that the defaults do not have: see below
 //! M: bob@example.com           this mailbox holds this message before the dialogue, as RETR
 //! | ..dot                      would send it: dot-stuffed
 //! S: 250 Ok                    the server sends exactly this line
@@ -28,8 +29,24 @@
 //! `@`, `M:` come before the dialogue, `D:` and `N:` after it. What the client sends between two
 //! lines of the server may go out in one write.
 //!
+//! The facts of `@with` are: `remote`, the client is on another machine; `starttls`, STARTTLS or
+//! STLS is offered; `tls`, the connection begins encrypted; `scram`, there are keys for the account
+//! of `scram.rs`; `authentication-required`, mail is taken after AUTH only; `own-senders`, the
+//! same, and with the user's own address as sender only. They are brought about in memory only: a
+//! transcript that has any is not replayed over TCP.
+//!
 //! # Failures
 //! A line that is none of these, or stands where it must not, is an error that names the line.
+
+/// What `@with` may name.
+const FACTS: [&str; 6] = [
+    "authentication-required",
+    "own-senders",
+    "remote",
+    "scram",
+    "starttls",
+    "tls",
+];
 
 /// One transcript.
 #[derive(Debug, Default)]
@@ -42,6 +59,8 @@ pub(crate) struct Transcript {
     pub(crate) limits: Vec<(String, u64)>,
     /// `@domains`; empty is all.
     pub(crate) domains: Vec<String>,
+    /// `@with`.
+    pub(crate) facts: Vec<String>,
     /// `M:`: the messages there before the dialogue.
     pub(crate) before: Vec<Message>,
     /// The dialogue, each step with the number of its line.
@@ -103,6 +122,11 @@ impl Transcript {
         Ok(transcript)
     }
 
+    /// Whether `@with` names this fact.
+    pub(crate) fn has(&self, fact: &str) -> bool {
+        self.facts.iter().any(|named| named == fact)
+    }
+
     fn line(&mut self, number: usize, line: &str, part: &mut Part) -> Result<(), &'static str> {
         if line.is_empty() || line.starts_with('#') {
             return Ok(());
@@ -150,6 +174,12 @@ impl Transcript {
             }
             Some(("domains", domains)) => {
                 self.domains.extend(domains.split(' ').map(str::to_owned));
+            }
+            Some(("with", facts)) => {
+                self.facts.extend(facts.split(' ').map(str::to_owned));
+                if !self.facts.iter().all(|fact| FACTS.contains(&fact.as_str())) {
+                    return Err("not a fact");
+                }
             }
             Some(_) | None => return Err("not a setting"),
         }

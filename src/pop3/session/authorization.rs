@@ -7,27 +7,25 @@
 //! failure of the system says `[SYS/...]`, so that a client does not ask its user for another
 //! password (RFC 3206 §3).
 
-use super::{
-    Action, Session, State, Step, Tls,
-    sasl::{self, Progress, SaslError},
-};
+use std::borrow::Cow;
+
+use super::{Action, Session, State, Step};
 use crate::{
-    mail::{Credentials, Secret},
+    mail::{
+        ChannelBindings, Credentials, Secret, Tls,
+        sasl::{self, Fault, Mechanism, Progress},
+    },
     pop3::{
-        Command, Mechanism,
+        Command,
         response::{Code, Response},
     },
 };
 
-/// What CAPA lists (RFC 2449 §6, RFC 3206 §6, RFC 5034 §3, RFC 6856 §2 and §3), STLS first because
-/// it is left out when it is not permitted now (RFC 2595 §4). Capabilities of both states are
-/// listed in both: clients ask once (RFC 2449 §5).
-const CAPABILITIES_WITH_STLS: &[&str] = &[
-    "STLS",
+/// What CAPA lists whatever the connection is (RFC 2449 §6, RFC 3206 §6, RFC 6856 §2 and §3).
+/// Capabilities of both states are listed in both: clients ask once (RFC 2449 §5).
+const CAPABILITIES: &[&str] = &[
     "TOP",
     "UIDL",
-    "USER",
-    "SASL PLAIN LOGIN",
     "RESP-CODES",
     "AUTH-RESP-CODE",
     "PIPELINING",
@@ -44,6 +42,11 @@ impl Session {
     pub(super) fn authorization(&mut self, name: Option<String>, command: Command) -> Step {
         let again = State::Authorization { name: None };
         match command {
+            Command::Auth { .. } | Command::Pass(_) | Command::User(_)
+                if !self.link.is_private() =>
+            {
+                self.not_in_clear()
+            }
             Command::Apop => self.fault(
                 again,
                 Response::err("APOP is not available, use USER and PASS or AUTH"),
@@ -51,9 +54,9 @@ impl Session {
             Command::Auth {
                 mechanism,
                 initial_response,
-            } => self.begin_exchange(mechanism, initial_response.as_ref()),
+            } => self.begin_exchange(&mechanism, initial_response.as_ref()),
             Command::Capa => {
-                let response = capabilities(self.stls_is_permitted());
+                let response = self.capabilities(self.stls_is_permitted());
                 self.reply(again, response)
             }
             Command::Lang(range) => self.lang(again, range.as_deref()),
@@ -98,7 +101,7 @@ impl Session {
         let Some(range) = range else {
             return self.reply(
                 state,
-                Response::lines("Language listing follows", LANGUAGES),
+                Response::lines("Language listing follows", LANGUAGES.iter().copied()),
             );
         };
         let primary = range.split('-').next().unwrap_or(range);
@@ -114,13 +117,38 @@ impl Session {
         }
     }
 
+    /// SEC-2: no password in clear off loopback.
+    fn not_in_clear(&mut self) -> Step {
+        let text = match self.link.tls {
+            Tls::Offered => "Encryption is required, send STLS first",
+            Tls::NotOffered | Tls::Active(_) => "Passwords are not taken without encryption",
+        };
+        self.fault(State::Authorization { name: None }, Response::err(text))
+    }
+
     fn stls_is_permitted(&self) -> bool {
-        self.settings.tls == Tls::Offered && !self.utf8
+        self.link.tls == Tls::Offered && !self.utf8
+    }
+
+    /// What CAPA is answered with, where STLS is permitted (RFC 2595 §4) or where it is not; USER
+    /// and SASL (RFC 5034 §3) only where passwords are taken.
+    pub(super) fn capabilities(&self, stls_is_permitted: bool) -> Response {
+        let mut lines: Vec<Cow<'static, str>> = Vec::new();
+        if stls_is_permitted {
+            lines.push("STLS".into());
+        }
+        let mechanisms = self.mechanisms();
+        if !mechanisms.is_empty() {
+            lines.push("USER".into());
+            lines.push(format!("SASL{}", sasl::names(mechanisms)).into());
+        }
+        lines.extend(CAPABILITIES.iter().copied().map(Cow::Borrowed));
+        Response::lines("Capability list follows", lines)
     }
 
     fn stls(&mut self) -> Step {
-        let refusal = match self.settings.tls {
-            Tls::Active => "TLS is active already",
+        let refusal = match self.link.tls {
+            Tls::Active(_) => "TLS is active already",
             Tls::NotOffered => "TLS is not available",
             // RFC 6856 §2.1.
             Tls::Offered if self.utf8 => "STLS is not permitted after UTF8",
@@ -134,8 +162,8 @@ impl Session {
 
     /// Goes on as if the client had just connected (RFC 2595 §4): what came before may have been
     /// put in by someone on the way. Only the counts stay, or TLS would be a way to reset them.
-    pub(super) fn tls_started(&mut self) -> Step {
-        self.settings.tls = Tls::Active;
+    pub(super) fn tls_started(&mut self, bindings: ChannelBindings) -> Step {
+        self.link.tls = Tls::Active(bindings);
         self.utf8 = false;
         self.at_first_line = true;
         self.act(State::Authorization { name: None }, None, Action::ReadLine)
@@ -149,31 +177,48 @@ impl Session {
         )))
     }
 
-    fn begin_exchange(&mut self, mechanism: Mechanism, initial_response: Option<&Secret>) -> Step {
-        self.advance(sasl::begin(mechanism, initial_response.map(Secret::expose)))
+    fn begin_exchange(&mut self, name: &str, initial_response: Option<&Secret>) -> Step {
+        let offered = |mechanism: &Mechanism| self.mechanisms().contains(mechanism);
+        let Some(mechanism) = Mechanism::parse(name).filter(offered) else {
+            let response = Response::err("Mechanism is not offered, CAPA lists those that are");
+            return self.fault(State::Authorization { name: None }, response);
+        };
+        let initial_response = initial_response.map(Secret::expose);
+        self.advance(sasl::begin(mechanism, &self.link, initial_response))
+    }
+
+    /// What may be used at this moment, and so what CAPA lists.
+    fn mechanisms(&self) -> &'static [Mechanism] {
+        sasl::offered(&self.link, self.settings.scram)
     }
 
     /// Goes on with a SASL exchange that has come so far.
-    pub(super) fn advance(&mut self, progress: Result<Progress, SaslError>) -> Step {
+    pub(super) fn advance(&mut self, progress: Result<Progress, Fault>) -> Step {
         let again = State::Authorization { name: None };
         match progress {
-            Ok(Progress::Challenge(exchange)) => {
-                let challenge = Response::challenge(exchange.challenge());
-                self.reply(State::Exchange(exchange), challenge)
+            Ok(Progress::Challenge(exchange, challenge)) => {
+                self.reply(State::Exchange(exchange), Response::challenge(challenge))
             }
-            Ok(Progress::Complete(credentials)) => self.check(credentials),
-            Err(SaslError::Cancelled) => {
-                self.reply(again, Response::err("Authentication cancelled"))
+            Ok(Progress::CheckPassword(credentials)) => self.check(credentials),
+            Ok(Progress::BeginScram(first)) => {
+                let user = first.user().to_owned();
+                self.act(
+                    State::BeginningScram(first),
+                    None,
+                    Action::BeginScram { user },
+                )
             }
-            Err(SaslError::Base64) => self.fault(again, Response::err("Response is not base64")),
-            Err(SaslError::Login) => self.fault(
-                again,
-                Response::err("Response is no user name or no password"),
-            ),
-            Err(SaslError::Plain) => self.fault(
-                again,
-                Response::err("PLAIN needs user name and password, and no other identity"),
-            ),
+            Ok(Progress::CheckProof(attempt)) => {
+                let user = attempt.user.clone();
+                let state = State::CheckingProof { user };
+                self.act(state, None, Action::CheckProof(attempt))
+            }
+            Ok(Progress::Authenticated(user)) => self.authenticated(user),
+            // What fails here is none of the client's.
+            Err(Fault::Unavailable) => self.check_failed(),
+            // To change one's mind is no error.
+            Err(fault @ Fault::Cancelled) => self.reply(again, fault.into()),
+            Err(fault) => self.fault(again, fault.into()),
         }
     }
 
@@ -184,6 +229,11 @@ impl Session {
             None,
             Action::CheckPassword(credentials),
         )
+    }
+
+    pub(super) fn authenticated(&mut self, user: String) -> Step {
+        self.user = Some(user);
+        self.act(State::Opening, None, Action::OpenMaildrop)
     }
 
     pub(super) fn password_refused(&mut self) -> Step {
@@ -204,10 +254,9 @@ impl Session {
     }
 
     pub(super) fn check_failed(&mut self) -> Step {
-        let text = "Password cannot be checked now, try again later";
         self.reply(
             State::Authorization { name: None },
-            Response::err_with(Code::SysTemp, text),
+            Fault::Unavailable.into(),
         )
     }
 
@@ -230,13 +279,4 @@ impl Session {
         self.user = None;
         self.reply(State::Authorization { name: None }, response)
     }
-}
-
-/// What CAPA is answered with, where STLS is permitted or where it is not.
-pub(super) fn capabilities(stls_is_permitted: bool) -> Response {
-    let lines = match CAPABILITIES_WITH_STLS {
-        [_, without_stls @ ..] if !stls_is_permitted => without_stls,
-        all => all,
-    };
-    Response::lines("Capability list follows", lines)
 }

@@ -14,6 +14,8 @@
 //! Authorization [ReadLine]
 //!   USER, PASS → Checking [CheckPassword] ─accepted→ Opening [OpenMaildrop] ─opened→ Transaction
 //!   AUTH → Exchange [ReadLine] → Checking            (refused, in use, failed → Authorization)
+//!   AUTH → Exchange [ReadLine] → BeginningScram [BeginScram] → Exchange [ReadLine]
+//!        → CheckingProof [CheckProof] ─accepted→ Exchange [ReadLine] → Opening
 //!   STLS → StartingTls [StartTls] ─started→ Authorization, all forgotten
 //!   QUIT → Closed
 //!
@@ -34,7 +36,6 @@
 //! the state is a fault of the driver and closes the connection, with nothing removed.
 
 mod authorization;
-mod sasl;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -44,20 +45,24 @@ mod transcripts;
 
 use std::{mem, sync::Arc};
 
-pub use self::step::{Action, Extent, Outcome, Settings, Step, Tls};
-use self::{sasl::Exchange, transaction::Retrieval};
+pub use self::step::{Action, Extent, Outcome, Settings, Step};
+use self::transaction::Retrieval;
 use super::{
     Command, Response, SyntaxError,
     limits::{COMMAND_LINE_OCTETS_MAX, SASL_LINE_OCTETS_MAX},
     listing::Listing,
     response::Code,
 };
-use crate::mail::{Summaries, is_foreign};
+use crate::mail::{
+    Link, Summaries, is_foreign,
+    sasl::{self, Exchange, scram::ClientFirst},
+};
 
 /// The life of one connection.
 #[derive(Debug)]
 pub struct Session {
     settings: Settings,
+    link: Link,
     state: State,
     /// Who has logged in.
     user: Option<String>,
@@ -87,6 +92,13 @@ enum State {
         /// Whose it is.
         user: String,
     },
+    /// What SCRAM needs to know of a user.
+    BeginningScram(ClientFirst),
+    /// The verdict on a proof.
+    CheckingProof {
+        /// Whose it is.
+        user: String,
+    },
     /// The maildrop.
     Opening,
     /// TLS.
@@ -107,10 +119,11 @@ enum State {
 }
 
 impl Session {
-    /// A session that has said nothing yet.
-    pub fn new(settings: Settings) -> Self {
+    /// A session that has said nothing yet, on a connection that may be encrypted already.
+    pub fn new(settings: Settings, link: Link) -> Self {
         Self {
             settings,
+            link,
             state: State::Connected,
             user: None,
             utf8: false,
@@ -179,19 +192,29 @@ impl Session {
                 self.line_too_long(State::Transaction(listing))
             }
 
-            (State::Checking { user }, Outcome::PasswordAccepted) => {
-                self.user = Some(user);
-                self.act(State::Opening, None, Action::OpenMaildrop)
+            (State::Checking { user }, Outcome::PasswordAccepted) => self.authenticated(user),
+            (State::BeginningScram(first), Outcome::ScramBegun(parameters)) => {
+                self.advance(first.answer(&parameters))
             }
-            (State::Checking { .. }, Outcome::PasswordRefused) => self.password_refused(),
-            (State::Checking { .. }, Outcome::MailboxAmbiguous) => self.mailbox_ambiguous(),
-            (State::Checking { .. }, Outcome::CheckFailed) => self.check_failed(),
+            (State::CheckingProof { user }, Outcome::ProofAccepted { signature }) => {
+                self.advance(Ok(sasl::confirm(user, &signature)))
+            }
+            (State::Checking { .. } | State::CheckingProof { .. }, Outcome::PasswordRefused) => {
+                self.password_refused()
+            }
+            (State::Checking { .. } | State::CheckingProof { .. }, Outcome::MailboxAmbiguous) => {
+                self.mailbox_ambiguous()
+            }
+            (
+                State::Checking { .. } | State::BeginningScram(_) | State::CheckingProof { .. },
+                Outcome::CheckFailed,
+            ) => self.check_failed(),
             (State::Opening, Outcome::MaildropOpened(messages)) => self.maildrop_opened(messages),
             (State::Opening, Outcome::MaildropInUse) => self.maildrop_in_use(),
             (State::Opening, Outcome::MaildropFailed { transient }) => {
                 self.maildrop_failed(transient)
             }
-            (State::StartingTls, Outcome::TlsStarted) => self.tls_started(),
+            (State::StartingTls, Outcome::TlsStarted(bindings)) => self.tls_started(bindings),
             (State::StartingTls, Outcome::TlsUnavailable) => Self::tls_unavailable(),
 
             (

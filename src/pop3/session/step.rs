@@ -7,31 +7,20 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    mail::{Credentials, Summaries},
+    mail::{ChannelBindings, Credentials, Summaries, sasl::scram},
     pop3::{MessageNumber, Response},
 };
-
-/// Whether the connection is encrypted, or may become so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tls {
-    /// It is not, and there is no certificate: STLS is refused.
-    NotOffered,
-    /// It is not, and STLS is offered.
-    Offered,
-    /// It is.
-    Active,
-}
 
 /// What a session needs to know of the daemon's configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The name of this host, shown when the session ends.
     pub hostname: String,
-    /// The connection as it begins.
-    pub tls: Tls,
     /// So many commands with wrong syntax or at the wrong time are answered; the next closes the
     /// connection. 0 lets a client go on for ever.
     pub errors_max: u32,
+    /// Whether SCRAM is offered: there are keys to verify proofs with.
+    pub scram: bool,
     /// The connection is closed at this many refused logins; 0 is taken as 1, for guessing without
     /// an end is never wanted.
     pub password_failures_max: u32,
@@ -60,6 +49,15 @@ pub enum Action {
     /// Verify a password and find the mailbox: `PasswordAccepted`, `PasswordRefused`,
     /// `MailboxAmbiguous`, `CheckFailed`.
     CheckPassword(Credentials),
+    /// Find what SCRAM needs to know of a user, or make it up where there is no such user:
+    /// `ScramBegun`, `CheckFailed`.
+    BeginScram {
+        /// The name, as the client sent it.
+        user: String,
+    },
+    /// Verify a proof and find the mailbox: `ProofAccepted`, `PasswordRefused`,
+    /// `MailboxAmbiguous`, `CheckFailed`.
+    CheckProof(scram::Attempt),
     /// Lock and list the maildrop of the mailbox that was just found: `MaildropOpened`,
     /// `MaildropInUse`, `MaildropFailed`.
     OpenMaildrop,
@@ -117,8 +115,15 @@ pub enum Outcome<'a> {
     PasswordRefused,
     /// The user name has no domain and there is not exactly one mailbox with that local part.
     MailboxAmbiguous,
-    /// The password could not be verified now.
+    /// The password or the proof could not be verified now.
     CheckFailed,
+    /// What SCRAM needs to know of the user.
+    ScramBegun(scram::Parameters),
+    /// The proof opens a mailbox.
+    ProofAccepted {
+        /// The server's own, over the same auth message.
+        signature: [u8; 32],
+    },
     /// The maildrop is locked; these are its messages.
     MaildropOpened(Arc<dyn Summaries>),
     /// Another session has the maildrop.
@@ -147,7 +152,7 @@ pub enum Outcome<'a> {
     /// Some of the messages, or all, may still be there.
     RemoveFailed,
     /// The connection is encrypted.
-    TlsStarted,
+    TlsStarted(ChannelBindings),
     /// TLS cannot be begun.
     TlsUnavailable,
 }
@@ -167,6 +172,8 @@ impl fmt::Debug for Outcome<'_> {
             Self::PasswordRefused => "PasswordRefused",
             Self::MailboxAmbiguous => "MailboxAmbiguous",
             Self::CheckFailed => "CheckFailed",
+            Self::ScramBegun(_) => "ScramBegun",
+            Self::ProofAccepted { .. } => "ProofAccepted",
             Self::MaildropOpened(_) => "MaildropOpened",
             Self::MaildropInUse => "MaildropInUse",
             Self::MaildropFailed { .. } => "MaildropFailed",
@@ -176,7 +183,7 @@ impl fmt::Debug for Outcome<'_> {
             Self::ContentSent => "ContentSent",
             Self::Removed => "Removed",
             Self::RemoveFailed => "RemoveFailed",
-            Self::TlsStarted => "TlsStarted",
+            Self::TlsStarted(_) => "TlsStarted",
             Self::TlsUnavailable => "TlsUnavailable",
         })
     }

@@ -10,23 +10,53 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::{
-    mail::{Credentials, MessageSummary, Secret, UniqueId},
+    mail::{ChannelBindings, Credentials, MessageSummary, Secret, Tls, UniqueId, sasl::scram},
     pop3::{
         MessageNumber,
         limits::{ERRORS_MAX, PASSWORD_FAILURES_MAX, RESPONSE_LINE_OCTETS_MAX},
     },
+    testing::scram as account,
 };
 
 const REMOVE_FAILED: &str =
     "-ERR [SYS/TEMP] Some deleted messages not removed, connect again and repeat\r\n";
 
-fn settings(tls: Tls) -> Settings {
+fn settings() -> Settings {
     Settings {
         hostname: "localhost".to_owned(),
-        tls,
         errors_max: ERRORS_MAX,
+        scram: true,
         password_failures_max: PASSWORD_FAILURES_MAX,
     }
+}
+
+fn local(tls: Tls) -> Link {
+    Link {
+        tls,
+        is_local: true,
+    }
+}
+
+fn active() -> Tls {
+    Tls::Active(ChannelBindings::default())
+}
+
+/// The messages of the client in RFC 7677 §3.
+const SCRAM_FIRST: &str = "biwsbj11c2VyLHI9ck9wck5HZndFYmVSV2diTkVrcU8=";
+const SCRAM_FINAL: &str = "Yz1iaXdzLHI9ck9wck5HZndFYmVSV2diTkVrcU8laHZZRHBXVWEyUmFUQ0FmdXhGSWxqK\
+                           WhObEYkazAscD1kSHpiWmFwV0lrNGpVaE4rVXRlOXl0YWc5empmTUhnc3FtbWl6N0FuZF\
+                           ZRPQ==";
+
+fn scram_begun() -> Outcome<'static> {
+    Outcome::ScramBegun(scram::Parameters {
+        salt: account::SALT.to_vec(),
+        iterations: account::ITERATIONS,
+        nonce: account::NONCE.to_owned(),
+    })
+}
+
+fn proof_accepted() -> Outcome<'static> {
+    Outcome::ProofAccepted { signature: [7; 32] }
 }
 
 fn messages(octets: &[u64]) -> Arc<dyn Summaries> {
@@ -52,16 +82,30 @@ struct Dialogue {
 }
 
 impl Dialogue {
-    fn new(settings: Settings) -> Self {
-        let mut session = Session::new(settings);
+    fn new(settings: Settings, link: Link) -> Self {
+        let mut session = Session::new(settings, link);
         let step = session.greet();
         assert_eq!(rendered(step.response), "+OK facteur POP3 server ready\r\n");
         assert_eq!(step.action, Action::ReadLine);
         Self { session }
     }
 
+    /// A session with a client on this machine.
+    fn local(tls: Tls) -> Self {
+        Self::new(settings(), local(tls))
+    }
+
+    /// A session with a client on another machine.
+    fn remote(tls: Tls) -> Self {
+        let link = Link {
+            tls,
+            is_local: false,
+        };
+        Self::new(settings(), link)
+    }
+
     fn plain() -> Self {
-        Self::new(settings(Tls::NotOffered))
+        Self::local(Tls::NotOffered)
     }
 
     /// A session after the login of bob with messages of 120 and 200 octets.
@@ -132,10 +176,13 @@ fn refused_passwords_get_one_text_and_the_third_closes() {
         dialogue.login();
         dialogue.check(Outcome::PasswordRefused, refused, &action);
     }
-    let mut dialogue = Dialogue::new(Settings {
-        password_failures_max: 0,
-        ..settings(Tls::NotOffered)
-    });
+    let mut dialogue = Dialogue::new(
+        Settings {
+            password_failures_max: 0,
+            ..settings()
+        },
+        local(Tls::NotOffered),
+    );
     dialogue.login();
     dialogue.check(Outcome::PasswordRefused, refused, &Action::Close);
 }
@@ -182,6 +229,91 @@ fn a_login_that_fails_for_the_system_may_be_repeated() {
         }
         dialogue.open();
     }
+}
+
+/// RFC 7677 §3 and RFC 5034 §4: the server's proof is a challenge, answered with nothing.
+#[test]
+fn scram_opens_the_maildrop_when_the_client_has_seen_the_signature() {
+    let mut dialogue = Dialogue::plain();
+    let first = format!("AUTH SCRAM-SHA-256 {SCRAM_FIRST}");
+    let user = "user".to_owned();
+    let begin = Action::BeginScram { user };
+    dialogue.check(Outcome::Line(first.as_bytes()), "", &begin);
+    let challenge = "+ cj1yT3ByTkdmd0ViZVJXZ2JORWtxTyVodllEcFdVYTJSYVRDQWZ1eEZJbGopaE5sRiRrMCxzPV\
+                     cyMlphSjBTTlk3c29Fc1VFamI2Z1E9PSxpPTQwOTY=\r\n";
+    dialogue.check(scram_begun(), challenge, &Action::ReadLine);
+    let step = dialogue
+        .session
+        .resume(Outcome::Line(SCRAM_FINAL.as_bytes()));
+    let Action::CheckProof(attempt) = step.action else {
+        panic!("{step:?}");
+    };
+    let signature = account::verify(&attempt.user, &attempt.auth_message, &attempt.proof);
+    let signature = signature.expect("the RFC's proof");
+    dialogue.check(
+        Outcome::ProofAccepted { signature },
+        "+ dj02cnJpVFJCaTIzV3BSUi93dHVwK21NaFVaVW4vZEI1bkxUSlJzamw5NUc0PQ==\r\n",
+        &Action::ReadLine,
+    );
+    assert_eq!(dialogue.session.user(), None);
+    dialogue.check(Outcome::Line(b""), "", &Action::OpenMaildrop);
+    assert_eq!(dialogue.session.user(), Some("user"));
+}
+
+#[test]
+fn scram_that_does_not_come_to_its_end_opens_nothing() {
+    let checking = || {
+        let mut dialogue = Dialogue::plain();
+        let first = format!("AUTH SCRAM-SHA-256 {SCRAM_FIRST}");
+        drop(dialogue.session.resume(Outcome::Line(first.as_bytes())));
+        drop(dialogue.session.resume(scram_begun()));
+        drop(
+            dialogue
+                .session
+                .resume(Outcome::Line(SCRAM_FINAL.as_bytes())),
+        );
+        dialogue
+    };
+    for (outcome, response) in [
+        (
+            Outcome::PasswordRefused,
+            "-ERR [AUTH] Wrong user name or password\r\n",
+        ),
+        (
+            Outcome::MailboxAmbiguous,
+            "-ERR [AUTH] Use your full address as user name, such as name@example.com\r\n",
+        ),
+        (
+            Outcome::CheckFailed,
+            "-ERR [SYS/TEMP] Password cannot be checked now, try again later\r\n",
+        ),
+    ] {
+        let mut dialogue = checking();
+        dialogue.check(outcome, response, &Action::ReadLine);
+        dialogue.open();
+    }
+    for (last, response) in [
+        ("*", "-ERR Authentication cancelled\r\n"),
+        (
+            "QUIT",
+            "-ERR Response is not what this mechanism asks for\r\n",
+        ),
+    ] {
+        let mut dialogue = checking();
+        drop(dialogue.session.resume(proof_accepted()));
+        dialogue.line(last, response);
+        assert_eq!(dialogue.session.user(), None);
+    }
+    let mut dialogue = Dialogue::plain();
+    let first = format!("AUTH SCRAM-SHA-256 {SCRAM_FIRST}");
+    drop(dialogue.session.resume(Outcome::Line(first.as_bytes())));
+    let unusable = Outcome::ScramBegun(scram::Parameters {
+        salt: Vec::new(),
+        iterations: 1,
+        nonce: String::new(),
+    });
+    let response = "-ERR [SYS/TEMP] Password cannot be checked now, try again later\r\n";
+    dialogue.check(unusable, response, &Action::ReadLine);
 }
 
 #[test]
@@ -278,6 +410,12 @@ fn in_every_state() -> Vec<(&'static str, Dialogue)> {
         &["USER bob", "PASS x"],
         vec![],
     );
+    let scram = format!("AUTH SCRAM-SHA-256 {SCRAM_FIRST}");
+    add("beginning scram", Dialogue::plain(), &[&scram], vec![]);
+    let mut begun = Dialogue::plain();
+    drop(begun.session.resume(Outcome::Line(scram.as_bytes())));
+    drop(begun.session.resume(scram_begun()));
+    add("checking proof", begun, &[SCRAM_FINAL], vec![]);
     add(
         "opening",
         Dialogue::plain(),
@@ -286,7 +424,7 @@ fn in_every_state() -> Vec<(&'static str, Dialogue)> {
     );
     add(
         "starting tls",
-        Dialogue::new(settings(Tls::Offered)),
+        Dialogue::local(Tls::Offered),
         &["STLS"],
         vec![],
     );
@@ -359,6 +497,8 @@ fn an_outcome_that_was_not_asked_for_closes_and_removes_nothing() {
         Outcome::PasswordRefused,
         Outcome::MailboxAmbiguous,
         Outcome::CheckFailed,
+        scram_begun(),
+        proof_accepted(),
         Outcome::MaildropOpened(messages(&[1])),
         Outcome::MaildropInUse,
         Outcome::MaildropFailed { transient: true },
@@ -370,7 +510,7 @@ fn an_outcome_that_was_not_asked_for_closes_and_removes_nothing() {
         Outcome::ContentSent,
         Outcome::Removed,
         Outcome::RemoveFailed,
-        Outcome::TlsStarted,
+        Outcome::TlsStarted(ChannelBindings::default()),
         Outcome::TlsUnavailable,
     ];
     let asked_for = |name: &str, outcome: &Outcome<'_>| match name {
@@ -384,11 +524,21 @@ fn an_outcome_that_was_not_asked_for_closes_and_removes_nothing() {
                 | Outcome::MailboxAmbiguous
                 | Outcome::CheckFailed
         ),
+        "beginning scram" => {
+            matches!(outcome, Outcome::ScramBegun(_) | Outcome::CheckFailed)
+        }
+        "checking proof" => matches!(
+            outcome,
+            Outcome::ProofAccepted { .. }
+                | Outcome::PasswordRefused
+                | Outcome::MailboxAmbiguous
+                | Outcome::CheckFailed
+        ),
         "opening" => matches!(
             outcome,
             Outcome::MaildropOpened(_) | Outcome::MaildropInUse | Outcome::MaildropFailed { .. }
         ),
-        "starting tls" => matches!(outcome, Outcome::TlsStarted | Outcome::TlsUnavailable),
+        "starting tls" => matches!(outcome, Outcome::TlsStarted(_) | Outcome::TlsUnavailable),
         "retrieving" => matches!(
             outcome,
             Outcome::MessageOpened { .. } | Outcome::MessageGone | Outcome::MessageFailed { .. }
@@ -428,26 +578,74 @@ fn stls_is_listed_only_where_it_is_permitted() {
     for (tls, listed) in [
         (Tls::NotOffered, false),
         (Tls::Offered, true),
-        (Tls::Active, false),
+        (active(), false),
     ] {
-        let mut dialogue = Dialogue::new(settings(tls));
+        let mut dialogue = Dialogue::local(tls.clone());
         assert_eq!(lists_stls(&mut dialogue), listed, "{tls:?}");
         dialogue.open();
         assert!(!lists_stls(&mut dialogue), "{tls:?} after login");
     }
-    let mut dialogue = Dialogue::new(settings(Tls::Offered));
+    let mut dialogue = Dialogue::local(Tls::Offered);
     dialogue.line("UTF8", "+OK UTF-8 mode enabled\r\n");
     assert!(!lists_stls(&mut dialogue), "after UTF8");
     dialogue.line("STLS", "-ERR STLS is not permitted after UTF8\r\n");
 }
 
+/// SEC-2: no password in clear off loopback.
+#[test]
+fn a_login_off_this_machine_needs_tls() {
+    let login = [
+        "USER bob",
+        "PASS secret",
+        "AUTH PLAIN",
+        "AUTH LOGIN Ym9i",
+        "AUTH X",
+    ];
+    let capabilities = |dialogue: &mut Dialogue| {
+        let step = dialogue.session.resume(Outcome::Line(b"CAPA"));
+        rendered(step.response)
+    };
+    let is_listed = |capabilities: &str| {
+        let user = capabilities.contains("\r\nUSER\r\n");
+        assert_eq!(user, capabilities.contains("SASL"), "{capabilities}");
+        user
+    };
+    let mut dialogue = Dialogue::remote(Tls::Offered);
+    for line in login {
+        dialogue.line(line, "-ERR Encryption is required, send STLS first\r\n");
+    }
+    let before = capabilities(&mut dialogue);
+    assert!(before.contains("\r\nSTLS\r\n") && !is_listed(&before));
+    let begin = "+OK Begin TLS negotiation\r\n";
+    dialogue.check(Outcome::Line(b"STLS"), begin, &Action::StartTls);
+    let started = Outcome::TlsStarted(ChannelBindings::default());
+    dialogue.check(started, "", &Action::ReadLine);
+    let after = capabilities(&mut dialogue);
+    assert!(!after.contains("STLS") && is_listed(&after));
+    dialogue.open();
+
+    let mut dialogue = Dialogue::remote(Tls::NotOffered);
+    for line in login {
+        dialogue.line(line, "-ERR Passwords are not taken without encryption\r\n");
+    }
+    assert!(!is_listed(&capabilities(&mut dialogue)));
+
+    let mut dialogue = Dialogue::remote(active());
+    assert!(is_listed(&capabilities(&mut dialogue)));
+    dialogue.open();
+}
+
 #[test]
 fn tls_makes_the_session_forget_what_came_before() {
-    let mut dialogue = Dialogue::new(settings(Tls::Offered));
+    let mut dialogue = Dialogue::local(Tls::Offered);
     dialogue.line("USER bob", "+OK Send your password with PASS\r\n");
     let begin = "+OK Begin TLS negotiation\r\n";
     dialogue.check(Outcome::Line(b"STLS"), begin, &Action::StartTls);
-    dialogue.check(Outcome::TlsStarted, "", &Action::ReadLine);
+    dialogue.check(
+        Outcome::TlsStarted(ChannelBindings::default()),
+        "",
+        &Action::ReadLine,
+    );
     dialogue.line("PASS secret", "-ERR Send USER right before PASS\r\n");
     dialogue.line("STLS", "-ERR TLS is active already\r\n");
     dialogue.open();
@@ -455,21 +653,25 @@ fn tls_makes_the_session_forget_what_came_before() {
 
 #[test]
 fn tls_does_not_reset_the_count_of_refused_logins() {
-    let mut dialogue = Dialogue::new(settings(Tls::Offered));
+    let mut dialogue = Dialogue::local(Tls::Offered);
     let refused = "-ERR [AUTH] Wrong user name or password\r\n";
     for _ in 0..2 {
         dialogue.login();
         dialogue.check(Outcome::PasswordRefused, refused, &Action::ReadLine);
     }
     drop(dialogue.session.resume(Outcome::Line(b"STLS")));
-    dialogue.check(Outcome::TlsStarted, "", &Action::ReadLine);
+    dialogue.check(
+        Outcome::TlsStarted(ChannelBindings::default()),
+        "",
+        &Action::ReadLine,
+    );
     dialogue.login();
     dialogue.check(Outcome::PasswordRefused, refused, &Action::Close);
 }
 
 #[test]
 fn tls_that_cannot_begin_closes() {
-    let mut dialogue = Dialogue::new(settings(Tls::Offered));
+    let mut dialogue = Dialogue::local(Tls::Offered);
     drop(dialogue.session.resume(Outcome::Line(b"STLS")));
     let response = "-ERR [SYS/TEMP] TLS is not available now, closing connection\r\n";
     dialogue.check(Outcome::TlsUnavailable, response, &Action::Close);
@@ -490,9 +692,13 @@ fn a_first_line_of_another_protocol_is_the_last() {
         dialogue.check(Outcome::Line(line.as_bytes()), response, &Action::Close);
         dialogue.check(Outcome::Line(b"USER bob"), "", &Action::Close);
         // The same within TLS, where the client begins anew.
-        let mut dialogue = Dialogue::new(settings(Tls::Offered));
+        let mut dialogue = Dialogue::local(Tls::Offered);
         drop(dialogue.session.resume(Outcome::Line(b"STLS")));
-        dialogue.check(Outcome::TlsStarted, "", &Action::ReadLine);
+        dialogue.check(
+            Outcome::TlsStarted(ChannelBindings::default()),
+            "",
+            &Action::ReadLine,
+        );
         dialogue.check(Outcome::Line(line.as_bytes()), response, &Action::Close);
     }
     let mut dialogue = Dialogue::plain();
@@ -507,10 +713,13 @@ fn a_first_line_of_another_protocol_is_the_last() {
 fn errors_are_counted_unless_the_limit_is_off() {
     let unknown = "-ERR Unknown command, CAPA shows what is available\r\n";
     let too_many = "-ERR Too many errors, closing connection\r\n";
-    let mut dialogue = Dialogue::new(Settings {
-        errors_max: 3,
-        ..settings(Tls::NotOffered)
-    });
+    let mut dialogue = Dialogue::new(
+        Settings {
+            errors_max: 3,
+            ..settings()
+        },
+        local(Tls::NotOffered),
+    );
     dialogue.line("XYZZY", unknown);
     dialogue.check(
         Outcome::LineTooLong,
@@ -519,10 +728,13 @@ fn errors_are_counted_unless_the_limit_is_off() {
     );
     dialogue.line("PASS x", "-ERR Send USER right before PASS\r\n");
     dialogue.check(Outcome::Line(b"XYZZY"), too_many, &Action::Close);
-    let mut dialogue = Dialogue::new(Settings {
-        errors_max: 0,
-        ..settings(Tls::NotOffered)
-    });
+    let mut dialogue = Dialogue::new(
+        Settings {
+            errors_max: 0,
+            ..settings()
+        },
+        local(Tls::NotOffered),
+    );
     for _ in 0..1_000 {
         dialogue.line("XYZZY", unknown);
     }
@@ -558,10 +770,13 @@ fn a_listing_that_is_being_sent_does_not_change() {
 #[test]
 fn a_host_name_cannot_break_a_response() {
     let hostname = format!("exämple\r\n{}", "x".repeat(600));
-    let mut dialogue = Dialogue::new(Settings {
-        hostname,
-        ..settings(Tls::NotOffered)
-    });
+    let mut dialogue = Dialogue::new(
+        Settings {
+            hostname,
+            ..settings()
+        },
+        local(Tls::NotOffered),
+    );
     let response = rendered(dialogue.session.resume(Outcome::Line(b"QUIT")).response);
     assert!(
         response.len() <= RESPONSE_LINE_OCTETS_MAX,
@@ -580,6 +795,9 @@ fn debug_forms_show_no_password() {
         shown = format!("{shown}{step:?}{:?}", dialogue.session);
     }
     shown = format!("{shown}{:?}", Command::parse(b"PASS hunter2"));
+    for outcome in [scram_begun(), proof_accepted()] {
+        shown = format!("{shown}{outcome:?}");
+    }
     shown = format!("{shown}{:?}", Command::parse(b"AUTH PLAIN hunter2"));
     assert!(!shown.contains("hunter2"), "{shown}");
 }
@@ -659,6 +877,8 @@ fn any_line() -> impl Strategy<Value = Vec<u8>> {
         8 => (verb, argument).prop_map(|(verb, argument)| (verb + &argument).into_bytes()),
         1 => vec(any::<u8>(), 0..40),
         1 => Just(b"AHgAeA==".to_vec()),
+        1 => Just(format!("AUTH SCRAM-SHA-256 {SCRAM_FIRST}").into_bytes()),
+        1 => Just(SCRAM_FINAL.as_bytes().to_vec()),
     ]
 }
 
@@ -714,7 +934,7 @@ proptest! {
         offered in any::<bool>(),
     ) {
         let tls = if offered { Tls::Offered } else { Tls::NotOffered };
-        let mut session = Session::new(Settings { errors_max: 0, ..settings(tls) });
+        let mut session = Session::new(Settings { errors_max: 0, ..settings() }, local(tls));
         let mut step = session.greet();
         for (line, chance) in inputs {
             let outcome = match (&step.action, chance) {
@@ -722,9 +942,13 @@ proptest! {
                 (_, 39) => Outcome::ShuttingDown,
                 (Action::ReadLine, 38) => Outcome::LineTooLong,
                 (Action::ReadLine, _) => Outcome::Line(&line),
-                (Action::CheckPassword(_), 0..3) => Outcome::PasswordRefused,
-                (Action::CheckPassword(_), 3) => Outcome::CheckFailed,
+                (Action::CheckPassword(_) | Action::CheckProof(_), 0..3) => {
+                    Outcome::PasswordRefused
+                }
+                (Action::CheckPassword(_) | Action::BeginScram { .. }, 3) => Outcome::CheckFailed,
                 (Action::CheckPassword(_), _) => Outcome::PasswordAccepted,
+                (Action::BeginScram { .. }, _) => scram_begun(),
+                (Action::CheckProof(_), _) => proof_accepted(),
                 (Action::OpenMaildrop, 0..5) => Outcome::MaildropInUse,
                 (Action::OpenMaildrop, _) => Outcome::MaildropOpened(messages(&[1, 2, 3])),
                 (Action::OpenMessage(_), 0..5) => Outcome::MessageGone,
@@ -735,7 +959,7 @@ proptest! {
                 (Action::RemoveMarked(_), 0..5) => Outcome::RemoveFailed,
                 (Action::RemoveMarked(_), _) => Outcome::Removed,
                 (Action::StartTls, 0..5) => Outcome::TlsUnavailable,
-                (Action::StartTls, _) => Outcome::TlsStarted,
+                (Action::StartTls, _) => Outcome::TlsStarted(ChannelBindings::default()),
             };
             let is_quit = matches!(
                 &outcome,

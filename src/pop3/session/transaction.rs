@@ -5,7 +5,7 @@
 //! messages that are marked then (I3). Its `+OK` is said when the driver reports that the removal
 //! is durable (I2), never before.
 
-use super::{Action, Extent, Session, State, Step, authorization::capabilities};
+use super::{Action, Extent, Session, State, Step};
 use crate::pop3::{
     Command, MessageNumber,
     listing::{Listing, NoMessage},
@@ -22,7 +22,7 @@ pub(super) struct Retrieval {
 impl Session {
     pub(super) fn transaction(&mut self, mut listing: Listing, command: Command) -> Step {
         let response = match command {
-            Command::Capa => capabilities(false),
+            Command::Capa => self.capabilities(false),
             Command::Dele(number) => match listing.mark(number) {
                 Ok(()) => Response::ok(format!("Message {number} marked as deleted")),
                 Err(reason) => reason.into(),

@@ -12,11 +12,14 @@
 
 use std::{collections::VecDeque, fs, path::Path, sync::Arc};
 
-use super::{Action, Extent, Outcome, Session, Settings, Step, Tls};
+use super::{Action, Extent, Outcome, Session, Settings, Step};
 use crate::{
-    mail::{MessageSummary, UniqueId, trace},
+    mail::{ChannelBindings, Link, MessageSummary, Tls, UniqueId, sasl::scram, trace},
     pop3::limits::{ERRORS_MAX, PASSWORD_FAILURES_MAX},
-    testing::format::{self, Message, Transcript},
+    testing::{
+        format::{self, Message, Transcript},
+        scram as account,
+    },
 };
 
 /// The lines of a message, without their endings.
@@ -53,15 +56,18 @@ enum Input {
 }
 
 impl Driver {
-    fn new(mail: Vec<(String, Vec<Vec<u8>>)>) -> Self {
+    fn new(transcript: &Transcript) -> Self {
+        let mail = transcript.before.iter();
+        let mail = mail.map(|message| (message.mailbox.clone(), lines_of(message)));
+        let settings = Settings {
+            hostname: "localhost".to_owned(),
+            errors_max: ERRORS_MAX,
+            scram: transcript.has("scram"),
+            password_failures_max: PASSWORD_FAILURES_MAX,
+        };
         let mut driver = Self {
-            session: Session::new(Settings {
-                hostname: "localhost".to_owned(),
-                tls: Tls::NotOffered,
-                errors_max: ERRORS_MAX,
-                password_failures_max: PASSWORD_FAILURES_MAX,
-            }),
-            mail,
+            session: Session::new(settings, link(transcript)),
+            mail: mail.collect(),
             maildrop: Vec::new(),
             open_message: 0,
             ending: None,
@@ -105,6 +111,11 @@ impl Driver {
                     return;
                 }
                 Action::CheckPassword(credentials) => self.find_mailbox(&credentials.user),
+                Action::BeginScram { .. } => scram_begun(),
+                Action::CheckProof(attempt) => {
+                    drop(self.find_mailbox(&attempt.user));
+                    check_proof(&attempt)
+                }
                 Action::OpenMaildrop => Outcome::MaildropOpened(Arc::new(self.summaries())),
                 Action::OpenMessage(number) => {
                     self.open_message = number.position();
@@ -115,7 +126,10 @@ impl Driver {
                 }
                 Action::SendContent(extent) => self.send_content(extent),
                 Action::RemoveMarked(_) => Outcome::Removed,
-                Action::StartTls => panic!("STLS is not offered"),
+                Action::StartTls => {
+                    self.at_first_octet = true;
+                    Outcome::TlsStarted(bindings())
+                }
             };
             step = self.session.resume(outcome);
         }
@@ -202,12 +216,49 @@ impl Driver {
     }
 }
 
+/// What an encrypted connection of a transcript is bound to.
+fn bindings() -> ChannelBindings {
+    ChannelBindings {
+        exporter: Some(account::EXPORTER),
+        server_end_point: Some(account::SERVER_END_POINT.to_vec()),
+    }
+}
+
+/// The connection of a transcript.
+fn link(transcript: &Transcript) -> Link {
+    let tls = if transcript.has("tls") {
+        Tls::Active(bindings())
+    } else if transcript.has("starttls") {
+        Tls::Offered
+    } else {
+        Tls::NotOffered
+    };
+    Link {
+        tls,
+        is_local: !transcript.has("remote"),
+    }
+}
+
+/// What SCRAM needs to know of any user: nobody learns so who there is.
+fn scram_begun() -> Outcome<'static> {
+    Outcome::ScramBegun(scram::Parameters {
+        salt: account::SALT.to_vec(),
+        iterations: account::ITERATIONS,
+        nonce: account::NONCE.to_owned(),
+    })
+}
+
+fn check_proof(attempt: &scram::Attempt) -> Outcome<'static> {
+    match account::verify(&attempt.user, &attempt.auth_message, &attempt.proof) {
+        Some(signature) => Outcome::ProofAccepted { signature },
+        None => Outcome::PasswordRefused,
+    }
+}
+
 fn replay(path: &Path) {
     let transcript = Transcript::parse(&fs::read_to_string(path).unwrap());
     let transcript = transcript.unwrap_or_else(|why| panic!("{}: {why}", path.display()));
-    let mail = transcript.before.iter();
-    let mail = mail.map(|message| (message.mailbox.clone(), lines_of(message)));
-    let mut driver = Driver::new(mail.collect());
+    let mut driver = Driver::new(&transcript);
     for (number, step) in transcript.steps {
         let place = format!("{}:{number}", path.display());
         match step {

@@ -1,51 +1,47 @@
-//! AUTH: PLAIN and LOGIN (RFC 4954, RFC 4616, draft-murchison-sasl-login).
+//! AUTH (RFC 4954): when it may be said, and what the exchange of `mail::sasl` is told and tells.
 
-use crate::mail::{Credentials, Secret, sasl};
+use crate::mail::sasl::{self, Fault, Mechanism, Progress};
+use crate::mail::{Secret, Tls};
 use crate::smtp::limits::PASSWORD_FAILURES_MAX;
 use crate::smtp::reply::{self, Reply};
 use crate::smtp::step::{Action, Step};
 
 use super::{Phase, Session, Waiting};
 
-/// An exchange whose next line is awaited.
-#[derive(Debug)]
-pub(super) enum Exchange {
-    /// PLAIN: the one message of the client.
-    Plain,
-    /// LOGIN: the user name.
-    LoginUser,
-    /// LOGIN: the password of this user.
-    LoginPassword(String),
-}
-
 impl Session {
-    pub(super) fn authenticate(&mut self, mechanism: &str, response: Option<&str>) -> Step {
+    pub(super) fn authenticate(&mut self, name: &str, initial_response: Option<&Secret>) -> Step {
         if let Some(refusal) = self.why_not_now() {
             return self.refuse(refusal);
         }
-        let exchange = if mechanism.eq_ignore_ascii_case("PLAIN") {
-            Exchange::Plain
-        } else if mechanism.eq_ignore_ascii_case("LOGIN") {
-            Exchange::LoginUser
-        } else {
+        let offered = |mechanism: &Mechanism| self.mechanisms().contains(mechanism);
+        let Some(mechanism) = Mechanism::parse(name).filter(offered) else {
             return self.refuse(reply::AUTH_MECHANISM);
         };
-        match (response, &exchange) {
-            (Some(response), _) => self.authentication_line(exchange, response.as_bytes()),
-            (None, Exchange::Plain) => self.ask(exchange, reply::AUTH_CONTINUE),
-            (None, Exchange::LoginUser | Exchange::LoginPassword(_)) => {
-                self.ask(exchange, reply::AUTH_USER_NAME)
-            }
+        let initial_response = initial_response.map(Secret::expose);
+        self.advance(sasl::begin(mechanism, &self.link, initial_response))
+    }
+
+    /// What may be used at this moment, and so what EHLO lists.
+    pub(super) fn mechanisms(&self) -> &'static [Mechanism] {
+        if self.settings.authentication {
+            sasl::offered(&self.link, self.settings.scram)
+        } else {
+            &[]
         }
     }
 
-    /// RFC 4954 §4: after EHLO, outside a transaction, once.
+    /// RFC 4954 §4: after EHLO, outside a transaction, once; and where nobody reads along (SEC-2).
     fn why_not_now(&self) -> Option<Reply> {
         if !self.settings.authentication {
             Some(reply::AUTH_NOT_OFFERED)
         } else if !self.is_extended() {
             Some(reply::AUTH_NEEDS_EHLO)
-        } else if self.authenticated {
+        } else if !self.link.is_private() {
+            Some(match self.link.tls {
+                Tls::Offered => reply::AUTH_NEEDS_TLS,
+                Tls::NotOffered | Tls::Active(_) => reply::AUTH_NOT_OFFERED,
+            })
+        } else if self.user.is_some() {
             Some(reply::AUTH_ALREADY)
         } else if !matches!(self.phase, Phase::Idle | Phase::MailRefused) {
             Some(reply::AUTH_IN_TRANSACTION)
@@ -54,47 +50,44 @@ impl Session {
         }
     }
 
-    pub(super) fn authentication_line(&mut self, exchange: Exchange, line: &[u8]) -> Step {
-        if line == b"*" {
-            return self.refuse(reply::AUTH_CANCELLED);
-        }
-        let Some(message) = sasl::decode_base64(line) else {
-            return self.refuse(reply::AUTH_NOT_BASE64);
-        };
-        match exchange {
-            Exchange::Plain => match sasl::parse_plain(&message) {
-                Some(credentials) => self.check(credentials),
-                None => self.refuse(reply::AUTH_NOT_BASE64),
-            },
-            Exchange::LoginUser => match String::from_utf8(message) {
-                Ok(user) => self.ask(Exchange::LoginPassword(user), reply::AUTH_PASSWORD),
-                Err(_) => self.refuse(reply::AUTH_NOT_BASE64),
-            },
-            Exchange::LoginPassword(user) => match String::from_utf8(message) {
-                Ok(password) => self.check(Credentials {
-                    user,
-                    password: Secret::new(password),
-                }),
-                Err(_) => self.refuse(reply::AUTH_NOT_BASE64),
-            },
-        }
-    }
-
-    fn ask(&mut self, exchange: Exchange, prompt: Reply) -> Step {
-        self.exchange = Some(exchange);
-        self.say(prompt)
-    }
-
-    fn check(&mut self, credentials: Credentials) -> Step {
-        self.waiting = Waiting::Password;
-        Step {
-            reply: None,
-            action: Action::CheckPassword(credentials),
+    /// Goes on with an exchange that has come so far.
+    pub(super) fn advance(&mut self, progress: Result<Progress, Fault>) -> Step {
+        match progress {
+            Ok(Progress::Challenge(exchange, challenge)) => {
+                self.exchange = Some(exchange);
+                self.say(Reply::challenge(challenge))
+            }
+            Ok(Progress::CheckPassword(credentials)) => {
+                self.waiting = Waiting::Password(credentials.user.clone());
+                Step {
+                    reply: None,
+                    action: Action::CheckPassword(credentials),
+                }
+            }
+            Ok(Progress::BeginScram(first)) => {
+                let user = first.user().to_owned();
+                self.waiting = Waiting::Scram(first);
+                Step {
+                    reply: None,
+                    action: Action::BeginScram { user },
+                }
+            }
+            Ok(Progress::CheckProof(attempt)) => {
+                self.waiting = Waiting::Proof(attempt.user.clone());
+                Step {
+                    reply: None,
+                    action: Action::CheckProof(attempt),
+                }
+            }
+            Ok(Progress::Authenticated(user)) => self.authenticated(user),
+            // To change one's mind is no error, and what fails here is none of the client's.
+            Err(fault @ (Fault::Cancelled | Fault::Unavailable)) => self.say(fault.into()),
+            Err(fault) => self.refuse(fault.into()),
         }
     }
 
-    pub(super) fn password_accepted(&mut self) -> Step {
-        self.authenticated = true;
+    pub(super) fn authenticated(&mut self, user: String) -> Step {
+        self.user = Some(user);
         self.say(reply::AUTHENTICATED)
     }
 

@@ -42,15 +42,16 @@ mod transaction;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::mail::{Charset, Envelope, ForwardPath, Protocol, is_foreign};
+use crate::mail::sasl::{self, Exchange, scram::ClientFirst};
+use crate::mail::{
+    ChannelBindings, Charset, Envelope, ForwardPath, Link, Protocol, Tls, is_foreign,
+};
 
 use super::command::{Command, Context, SyntaxError};
 use super::limits;
 use super::outcome::Outcome;
 use super::reply::{self, Reply};
-use super::step::{Action, Framing, Settings, Step, Tls};
-
-use authentication::Exchange;
+use super::step::{Action, Framing, Settings, Step};
 
 /// Who is at the other end.
 #[derive(Debug)]
@@ -79,7 +80,12 @@ enum Phase {
 enum Waiting {
     Line,
     Recipient(ForwardPath),
-    Password,
+    /// The verdict on the password of this user.
+    Password(String),
+    /// What SCRAM needs to know of a user.
+    Scram(ClientFirst),
+    /// The verdict on the proof of this user.
+    Proof(String),
     Delivery(Framing),
     Content(Framing),
     Discard(Refusal),
@@ -100,10 +106,11 @@ enum Refusal {
 #[derive(Debug)]
 pub struct Session {
     settings: Arc<Settings>,
-    tls: Tls,
+    link: Link,
     client: Client,
     exchange: Option<Exchange>,
-    authenticated: bool,
+    /// Who has authenticated, by the name that was given.
+    user: Option<String>,
     password_failures: u32,
     phase: Phase,
     waiting: Waiting,
@@ -112,14 +119,14 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session on a fresh connection.
-    pub fn new(settings: Arc<Settings>) -> Self {
+    /// A session on a fresh connection, which may be encrypted already.
+    pub fn new(settings: Arc<Settings>, link: Link) -> Self {
         Self {
-            tls: settings.tls,
             settings,
+            link,
             client: Client::Unknown,
             exchange: None,
-            authenticated: false,
+            user: None,
             password_failures: 0,
             phase: Phase::Idle,
             waiting: Waiting::Nothing,
@@ -149,9 +156,20 @@ impl Session {
             (Waiting::Recipient(path), Outcome::Recipient(verdict)) => {
                 self.recipient_looked_up(path, verdict)
             }
-            (Waiting::Password, Outcome::PasswordAccepted) => self.password_accepted(),
-            (Waiting::Password, Outcome::PasswordRefused) => self.password_refused(),
-            (Waiting::Password, Outcome::CheckFailed) => self.say(reply::AUTH_UNAVAILABLE),
+            (Waiting::Password(user), Outcome::PasswordAccepted) => self.authenticated(user),
+            (Waiting::Scram(first), Outcome::ScramBegun(parameters)) => {
+                self.advance(first.answer(&parameters))
+            }
+            (Waiting::Proof(user), Outcome::ProofAccepted { signature }) => {
+                self.advance(Ok(sasl::confirm(user, &signature)))
+            }
+            (Waiting::Password(_) | Waiting::Proof(_), Outcome::PasswordRefused) => {
+                self.password_refused()
+            }
+            (
+                Waiting::Password(_) | Waiting::Scram(_) | Waiting::Proof(_),
+                Outcome::CheckFailed,
+            ) => self.say(reply::AUTH_UNAVAILABLE),
             (Waiting::Delivery(framing), Outcome::DeliveryBegun) => self.delivery_begun(framing),
             (Waiting::Delivery(framing), Outcome::DeliveryFailed(failure)) => {
                 self.delivery_refused(framing, failure.into())
@@ -161,7 +179,7 @@ impl Session {
                 self.refuse(reply)
             }
             (Waiting::Discard(Refusal::NoError(reply)), Outcome::ChunkDiscarded) => self.say(reply),
-            (Waiting::Tls, Outcome::TlsStarted) => self.tls_started(),
+            (Waiting::Tls, Outcome::TlsStarted(bindings)) => self.tls_started(bindings),
             (_, outcome) => self.interrupted(&outcome),
         }
     }
@@ -169,6 +187,11 @@ impl Session {
     /// Whether the client was told of enhanced status codes: how replies are rendered.
     pub fn is_extended(&self) -> bool {
         matches!(self.client, Client::Extended(_))
+    }
+
+    /// Who has authenticated, by the name that was given; for the log, which must escape it.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
     }
 
     /// Whether the driver has to keep its open delivery; where it is false, an open one is
@@ -191,7 +214,7 @@ impl Session {
             return self.close(reply::NOT_SMTP);
         }
         if let Some(exchange) = self.exchange.take() {
-            return self.authentication_line(exchange, line);
+            return self.advance(exchange.respond(line));
         }
         // A clone of the handle: the context borrows from it while the session changes.
         let settings = Arc::clone(&self.settings);
@@ -231,7 +254,7 @@ impl Session {
             Command::Auth {
                 mechanism,
                 initial_response,
-            } => self.authenticate(mechanism, initial_response),
+            } => self.authenticate(mechanism, initial_response.as_ref()),
         }
     }
 
@@ -250,11 +273,12 @@ impl Session {
         if let Some(recipients_max) = settings.recipients_max {
             keywords.push(format!("LIMITS RCPTMAX={recipients_max}"));
         }
-        if self.tls == Tls::Offered {
+        if self.link.tls == Tls::Offered {
             keywords.push("STARTTLS".to_owned());
         }
-        if settings.authentication && !self.authenticated {
-            keywords.push("AUTH PLAIN LOGIN".to_owned());
+        let mechanisms = self.mechanisms();
+        if !mechanisms.is_empty() && self.user.is_none() {
+            keywords.push(format!("AUTH{}", sasl::names(mechanisms)));
         }
         keywords.push("HELP".to_owned());
         let reply = Reply::ehlo(&self.hostname(), &keywords);
@@ -268,9 +292,9 @@ impl Session {
     }
 
     fn start_tls(&mut self) -> Step {
-        match self.tls {
+        match self.link.tls {
             Tls::NotOffered => self.refuse(reply::NO_TLS),
-            Tls::Active => self.refuse(reply::TLS_ALREADY),
+            Tls::Active(_) => self.refuse(reply::TLS_ALREADY),
             Tls::Offered => {
                 self.waiting = Waiting::Tls;
                 Step {
@@ -281,12 +305,13 @@ impl Session {
         }
     }
 
-    /// RFC 3207 §4.2: all that was learnt before the handshake is forgotten.
-    fn tls_started(&mut self) -> Step {
-        self.tls = Tls::Active;
+    /// RFC 3207 §4.2, SEC-2: all that was learnt before the handshake is forgotten. Only the counts
+    /// of errors and of refused passwords stay, or TLS would be a way to reset them.
+    fn tls_started(&mut self, bindings: ChannelBindings) -> Step {
+        self.link.tls = Tls::Active(bindings);
         self.client = Client::Unknown;
         self.phase = Phase::Idle;
-        self.authenticated = false;
+        self.user = None;
         self.first_line = true;
         self.read_line()
     }
@@ -319,11 +344,13 @@ impl Session {
             | Outcome::PasswordAccepted
             | Outcome::PasswordRefused
             | Outcome::CheckFailed
+            | Outcome::ScramBegun(_)
+            | Outcome::ProofAccepted { .. }
             | Outcome::DeliveryBegun
             | Outcome::DeliveryFailed(_)
             | Outcome::Content(_)
             | Outcome::ChunkDiscarded
-            | Outcome::TlsStarted => self.close(reply::OUT_OF_STEP),
+            | Outcome::TlsStarted(_) => self.close(reply::OUT_OF_STEP),
         }
     }
 
@@ -358,8 +385,8 @@ impl Session {
     fn protocol(&self, utf8: bool) -> Protocol {
         Protocol {
             extended: self.is_extended(),
-            tls: self.tls == Tls::Active,
-            authenticated: self.authenticated,
+            tls: self.link.is_encrypted(),
+            authenticated: self.user.is_some(),
             utf8,
         }
     }

@@ -5,14 +5,22 @@ use std::sync::Arc;
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::Session;
-use crate::mail::{Charset, Domain, MailboxName};
+use crate::mail::sasl::scram;
+use crate::mail::{ChannelBindings, Charset, Domain, Link, MailboxName, Tls};
 use crate::smtp::{
     Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Settings, Step,
-    Submission, Tls, limits,
+    Submission, limits,
 };
+use crate::testing::scram as account;
 
 /// AUTH PLAIN for the user bob with the password sesame.
 const AUTH_PLAIN: &str = "AUTH PLAIN AGJvYgBzZXNhbWU=";
+
+/// The messages of the client in RFC 7677 §3.
+const AUTH_SCRAM: &str = "AUTH SCRAM-SHA-256 biwsbj11c2VyLHI9ck9wck5HZndFYmVSV2diTkVrcU8=";
+const SCRAM_FINAL: &str = "Yz1iaXdzLHI9ck9wck5HZndFYmVSV2diTkVrcU8laHZZRHBXVWEyUmFUQ0FmdXhGSWxqK\
+                           WhObEYkazAscD1kSHpiWmFwV0lrNGpVaE4rVXRlOXl0YWc5empmTUhnc3FtbWl6N0FuZF\
+                           ZRPQ==";
 
 fn settings() -> Settings {
     Settings {
@@ -20,14 +28,27 @@ fn settings() -> Settings {
         message_octets_max: Some(1_000),
         recipients_max: Some(1_000),
         errors_max: Some(10),
-        tls: Tls::Offered,
         authentication: true,
+        scram: true,
+    }
+}
+
+/// A connection within this machine, where TLS is offered.
+fn local() -> Link {
+    Link {
+        tls: Tls::Offered,
+        is_local: true,
     }
 }
 
 /// A session that has greeted.
 fn session(settings: Settings) -> Session {
-    let mut session = Session::new(Arc::new(settings));
+    session_on(local(), settings)
+}
+
+/// A session on this connection that has greeted.
+fn session_on(link: Link, settings: Settings) -> Session {
+    let mut session = Session::new(Arc::new(settings), link);
     session.greet();
     session
 }
@@ -47,6 +68,18 @@ fn accepted() -> Outcome<'static> {
     Outcome::Recipient(RecipientVerdict::Accepted(mailbox.expect("canonical")))
 }
 
+fn scram_begun() -> Outcome<'static> {
+    Outcome::ScramBegun(scram::Parameters {
+        salt: account::SALT.to_vec(),
+        iterations: account::ITERATIONS,
+        nonce: account::NONCE.to_owned(),
+    })
+}
+
+fn proof_accepted() -> Outcome<'static> {
+    Outcome::ProofAccepted { signature: [7; 32] }
+}
+
 fn line(session: &mut Session, line: &str) -> Step {
     session.resume(Outcome::Line(line.as_bytes()))
 }
@@ -58,10 +91,12 @@ fn say(session: &mut Session, text: &str) -> String {
         let outcome = match step.action {
             Action::LookUpRecipient(_) => accepted(),
             Action::CheckPassword(_) => Outcome::PasswordAccepted,
+            Action::BeginScram { .. } => scram_begun(),
+            Action::CheckProof(_) => proof_accepted(),
             Action::BeginDelivery(_) => Outcome::DeliveryBegun,
             Action::DiscardChunk { .. } => Outcome::ChunkDiscarded,
             Action::StartTls => {
-                session.resume(Outcome::TlsStarted);
+                session.resume(Outcome::TlsStarted(ChannelBindings::default()));
                 return reply(session, &step);
             }
             Action::ReadLine | Action::ReceiveContent(_) | Action::Close => {
@@ -101,10 +136,11 @@ fn a_chunk_that_is_not_the_last_delivers_nothing() {
 #[test]
 fn replies_name_the_host_in_ascii() {
     let hostname = Domain::parse("bücher.example", Charset::Utf8).expect("a domain");
-    let mut session = Session::new(Arc::new(Settings {
+    let settings = Settings {
         hostname,
         ..settings()
-    }));
+    };
+    let mut session = Session::new(Arc::new(settings), local());
     let step = session.greet();
     let greeting = reply(&session, &step);
     assert_eq!(greeting, "220 xn--bcher-kva.example ESMTP facteur\r\n");
@@ -119,7 +155,7 @@ fn replies_name_the_host_in_ascii() {
 type Make = fn() -> Outcome<'static>;
 
 /// Outcomes that are the result of some action, by name.
-const RESULTS: [(&str, Make); 18] = [
+const RESULTS: [(&str, Make); 20] = [
     ("line", || Outcome::Line(b"NOOP")),
     ("long line", || Outcome::LineTooLong),
     ("line fault", || Outcome::LineEndingFault("a bare LF")),
@@ -128,6 +164,8 @@ const RESULTS: [(&str, Make); 18] = [
     ("accepted", || Outcome::PasswordAccepted),
     ("refused", || Outcome::PasswordRefused),
     ("unchecked", || Outcome::CheckFailed),
+    ("scram", scram_begun),
+    ("proven", proof_accepted),
     ("begun", || Outcome::DeliveryBegun),
     ("not begun", || {
         Outcome::DeliveryFailed(DeliveryFailure::Full)
@@ -143,7 +181,7 @@ const RESULTS: [(&str, Make); 18] = [
         Outcome::Content(ContentEnd::LineEndingFault("a bare LF"))
     }),
     ("discarded", || Outcome::ChunkDiscarded),
-    ("tls", || Outcome::TlsStarted),
+    ("tls", || Outcome::TlsStarted(ChannelBindings::default())),
 ];
 
 /// Sessions that wait for something, and the names of its results.
@@ -164,6 +202,15 @@ fn waiting_sessions() -> Vec<(Session, &'static [&'static str])> {
         (
             asked(&[], AUTH_PLAIN),
             &["accepted", "refused", "unchecked"],
+        ),
+        (asked(&[], AUTH_SCRAM), &["scram", "unchecked"]),
+        (
+            asked(&[AUTH_SCRAM], SCRAM_FINAL),
+            &["proven", "refused", "unchecked"],
+        ),
+        (
+            after(&[AUTH_SCRAM, SCRAM_FINAL]),
+            &["line", "long line", "line fault", "foreign"],
         ),
         (
             asked(&["MAIL FROM:<>", "RCPT TO:<bob>"], "DATA"),
@@ -476,6 +523,38 @@ fn the_third_refused_password_closes() {
 }
 
 #[test]
+fn debug_forms_show_no_password() {
+    let mut session = after(&[]);
+    let mut shown = format!("{:?}", Outcome::Line(AUTH_PLAIN.as_bytes()));
+    for text in ["AUTH LOGIN", "Ym9i", "c2VzYW1l"] {
+        let step = line(&mut session, text);
+        shown = format!("{shown}{step:?}{session:?}");
+    }
+    let mut session = after(&[AUTH_SCRAM]);
+    let step = line(&mut session, SCRAM_FINAL);
+    shown = format!("{shown}{step:?}{session:?}");
+    // The proof begins with 116, 124; the nonce with rOpr.
+    for secret in ["AGJvYgBzZXNhbWU=", "c2VzYW1l", "sesame", "116", "rOpr"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
+
+#[test]
+fn the_user_is_known_once_the_password_was_right() {
+    let mut session = after(&[]);
+    line(&mut session, AUTH_PLAIN);
+    assert_eq!(session.user(), None);
+    session.resume(Outcome::PasswordRefused);
+    assert_eq!(session.user(), None);
+    check(&mut session, &[(AUTH_PLAIN, "235 ")]);
+    assert_eq!(session.user(), Some("bob"));
+    check(&mut session, &[("EHLO other.example", "250-")]);
+    assert_eq!(session.user(), Some("bob"));
+    check(&mut session, &[("STARTTLS", "220 ")]);
+    assert_eq!(session.user(), None);
+}
+
+#[test]
 fn a_password_that_cannot_be_checked_is_no_failure() {
     let mut session = after(&[]);
     for _ in 0..10 {
@@ -513,7 +592,7 @@ fn starttls_forgets_everything() {
     let step = line(&mut session, "STARTTLS");
     assert_eq!(step.action, Action::StartTls);
     assert_eq!(reply(&session, &step), "220 2.0.0 Ready to start TLS\r\n");
-    let step = session.resume(Outcome::TlsStarted);
+    let step = session.resume(Outcome::TlsStarted(ChannelBindings::default()));
     assert_eq!((step.reply, step.action), (None, Action::ReadLine));
     assert!(!session.is_extended());
     check(
@@ -526,7 +605,10 @@ fn starttls_forgets_everything() {
     );
     let ehlo = say(&mut session, "EHLO client.example");
     assert!(!ehlo.contains("STARTTLS"), "{ehlo}");
-    assert!(ehlo.contains("250-AUTH PLAIN LOGIN\r\n"), "{ehlo}");
+    assert!(
+        ehlo.contains("250-AUTH SCRAM-SHA-256 PLAIN LOGIN\r\n"),
+        "{ehlo}"
+    );
     check(
         &mut session,
         &[("MAIL FROM:<>", "250 "), ("RCPT TO:<bob>", "250 ")],
@@ -542,7 +624,7 @@ fn starttls_drops_the_chunks_of_an_open_message() {
     let mut session = after(&["MAIL FROM:<>", "RCPT TO:<bob>", "BDAT 4"]);
     session.resume(Outcome::Content(ContentEnd::ChunkReceived));
     line(&mut session, "STARTTLS");
-    session.resume(Outcome::TlsStarted);
+    session.resume(Outcome::TlsStarted(ChannelBindings::default()));
     assert!(!session.has_delivery());
 }
 
@@ -557,22 +639,211 @@ fn errors_are_counted_across_starttls() {
 
 #[test]
 fn starttls_without_certificate_is_502() {
-    let mut session = session(Settings {
+    let link = Link {
         tls: Tls::NotOffered,
-        ..settings()
-    });
+        is_local: true,
+    };
+    let mut session = session_on(link, settings());
     assert!(!say(&mut session, "EHLO client.example").contains("STARTTLS"));
     check(&mut session, &[("STARTTLS", "502 5.5.1 ")]);
 }
 
 #[test]
 fn a_session_that_begins_with_tls_offers_none() {
-    let mut session = session(Settings {
-        tls: Tls::Active,
-        ..settings()
-    });
-    assert!(!say(&mut session, "EHLO client.example").contains("STARTTLS"));
-    check(&mut session, &[("STARTTLS", "503 5.5.1 ")]);
+    let link = Link {
+        tls: Tls::Active(ChannelBindings::default()),
+        is_local: false,
+    };
+    let mut session = session_on(link, settings());
+    let ehlo = say(&mut session, "EHLO client.example");
+    assert!(!ehlo.contains("STARTTLS"), "{ehlo}");
+    assert!(
+        ehlo.contains("250-AUTH SCRAM-SHA-256 PLAIN LOGIN\r\n"),
+        "{ehlo}"
+    );
+    check(
+        &mut session,
+        &[
+            ("STARTTLS", "503 5.5.1 "),
+            ("STARTTLS now", "501 5.5.4 "),
+            (AUTH_PLAIN, "235 "),
+            ("MAIL FROM:<>", "250 "),
+            ("RCPT TO:<bob>", "250 "),
+        ],
+    );
+    let Action::BeginDelivery(submission) = line(&mut session, "DATA").action else {
+        panic!("no delivery is begun");
+    };
+    assert_eq!(submission.envelope.protocol.to_string(), "ESMTPSA");
+}
+
+/// Says the first two messages and gives the proof that is to be verified.
+fn attempt(session: &mut Session) -> scram::Attempt {
+    let step = line(session, AUTH_SCRAM);
+    let user = "user".to_owned();
+    assert_eq!(
+        (step.reply, step.action),
+        (None, Action::BeginScram { user })
+    );
+    let step = session.resume(scram_begun());
+    assert!(reply(session, &step).starts_with("334 cj1yT3By"));
+    let Action::CheckProof(attempt) = line(session, SCRAM_FINAL).action else {
+        panic!("no proof is verified");
+    };
+    attempt
+}
+
+/// RFC 7677 §3 and RFC 4954 §4: the server's proof is a challenge, answered with nothing.
+#[test]
+fn scram_ends_when_the_client_has_seen_the_signature() {
+    let mut session = after(&[]);
+    let attempt = attempt(&mut session);
+    let signature = account::verify(&attempt.user, &attempt.auth_message, &attempt.proof);
+    let signature = signature.expect("the RFC's proof");
+    let step = session.resume(Outcome::ProofAccepted { signature });
+    let challenge = "334 dj02cnJpVFJCaTIzV3BSUi93dHVwK21NaFVaVW4vZEI1bkxUSlJzamw5NUc0PQ==\r\n";
+    assert_eq!(reply(&session, &step), challenge);
+    assert_eq!((step.action, session.user()), (Action::ReadLine, None));
+    let step = line(&mut session, "");
+    let text = reply(&session, &step);
+    assert_eq!(text, "235 2.7.0 Authentication succeeded\r\n");
+    assert_eq!(session.user(), Some("user"));
+}
+
+#[test]
+fn scram_that_does_not_come_to_its_end_authenticates_nobody() {
+    for (last, expect) in [
+        ("*", "501 5.7.0 "),
+        ("QUIT", "501 5.5.2 "),
+        ("eA==", "501 5.5.2 "),
+    ] {
+        let mut session = after(&[AUTH_SCRAM, SCRAM_FINAL]);
+        check(&mut session, &[(last, expect)]);
+        assert_eq!(session.user(), None, "{last}");
+    }
+    let mut session = after(&[]);
+    for expect in ["535 5.7.8 ", "535 5.7.8 ", "421 4.7.0 "] {
+        attempt(&mut session);
+        let step = session.resume(Outcome::PasswordRefused);
+        assert!(reply(&session, &step).starts_with(expect));
+    }
+}
+
+#[test]
+fn scram_that_cannot_be_answered_is_no_failure() {
+    let mut session = after(&[]);
+    let unusable = || {
+        Outcome::ScramBegun(scram::Parameters {
+            salt: Vec::new(),
+            iterations: 1,
+            nonce: String::new(),
+        })
+    };
+    for _ in 0..10 {
+        for outcome in [Outcome::CheckFailed, unusable()] {
+            line(&mut session, AUTH_SCRAM);
+            let step = session.resume(outcome);
+            assert!(reply(&session, &step).starts_with("454 4.7.0 "));
+        }
+        attempt(&mut session);
+        let step = session.resume(Outcome::CheckFailed);
+        assert!(reply(&session, &step).starts_with("454 4.7.0 "));
+    }
+    check(
+        &mut session,
+        &[(AUTH_SCRAM, "334 "), (SCRAM_FINAL, "334 "), ("", "235 ")],
+    );
+}
+
+#[test]
+fn scram_is_offered_only_with_keys_and_bound_only_with_a_binding() {
+    let active = |exporter| {
+        Tls::Active(ChannelBindings {
+            exporter,
+            server_end_point: None,
+        })
+    };
+    for (tls, scram, expect) in [
+        (Tls::Offered, false, "250-AUTH PLAIN LOGIN\r\n"),
+        (Tls::Offered, true, "250-AUTH SCRAM-SHA-256 PLAIN LOGIN\r\n"),
+        (active(None), true, "250-AUTH SCRAM-SHA-256 PLAIN LOGIN\r\n"),
+        (active(Some([7; 32])), false, "250-AUTH PLAIN LOGIN\r\n"),
+        (
+            active(Some([7; 32])),
+            true,
+            "250-AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN\r\n",
+        ),
+    ] {
+        let link = Link {
+            tls,
+            is_local: true,
+        };
+        let mut session = session_on(
+            link,
+            Settings {
+                scram,
+                ..settings()
+            },
+        );
+        let ehlo = say(&mut session, "EHLO client.example");
+        assert!(ehlo.contains(expect), "{ehlo}");
+        for mechanism in ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"] {
+            let listed = ehlo.contains(&format!(" {mechanism}"));
+            let answer = say(&mut session, &format!("AUTH {mechanism}"));
+            assert_eq!(answer.starts_with("334 "), listed, "{mechanism}: {answer}");
+            assert!(listed || answer.starts_with("504 5.5.4 "), "{answer}");
+            if listed {
+                check(&mut session, &[("*", "501 5.7.0 ")]);
+            }
+        }
+    }
+}
+
+/// SEC-2: no password in clear off loopback.
+#[test]
+fn auth_off_this_machine_needs_tls() {
+    let remote = |tls| Link {
+        tls,
+        is_local: false,
+    };
+    let mut offered = session_on(remote(Tls::Offered), settings());
+    assert!(!say(&mut offered, "EHLO client.example").contains("AUTH"));
+    for text in [AUTH_PLAIN, "AUTH LOGIN", "AUTH SCRAM-SHA-256", "AUTH X"] {
+        let step = line(&mut offered, text);
+        assert_eq!(
+            reply(&offered, &step),
+            "538 5.7.11 Encryption required: say STARTTLS first, then AUTH\r\n"
+        );
+        assert_eq!(step.action, Action::ReadLine, "{text}");
+    }
+    check(&mut offered, &[("STARTTLS", "220 ")]);
+    let ehlo = say(&mut offered, "EHLO client.example");
+    assert!(
+        ehlo.contains("250-AUTH SCRAM-SHA-256 PLAIN LOGIN\r\n"),
+        "{ehlo}"
+    );
+    check(&mut offered, &[(AUTH_PLAIN, "235 ")]);
+
+    let mut never = session_on(remote(Tls::NotOffered), settings());
+    assert!(!say(&mut never, "EHLO client.example").contains("AUTH"));
+    check(&mut never, &[(AUTH_PLAIN, "502 5.5.1 ")]);
+    // Mail for mailboxes here comes in without a password.
+    check(&mut never, &[("MAIL FROM:<>", "250 ")]);
+}
+
+/// TLS is no way to guess on.
+#[test]
+fn refused_passwords_are_counted_across_starttls() {
+    let mut session = after(&[]);
+    for expect in ["535 5.7.8 ", "535 5.7.8 "] {
+        line(&mut session, AUTH_PLAIN);
+        let step = session.resume(Outcome::PasswordRefused);
+        assert!(reply(&session, &step).starts_with(expect));
+    }
+    check(&mut session, &[("STARTTLS", "220 "), ("EHLO x", "250-")]);
+    line(&mut session, AUTH_PLAIN);
+    let step = session.resume(Outcome::PasswordRefused);
+    assert_eq!(step.action, Action::Close);
 }
 
 #[test]
@@ -639,6 +910,11 @@ fn lines() -> impl Strategy<Value = &'static str> {
         "AUTH PLAIN",
         "AUTH LOGIN",
         "AUTH X",
+        AUTH_SCRAM,
+        AUTH_SCRAM,
+        "AUTH SCRAM-SHA-256-PLUS",
+        SCRAM_FINAL,
+        SCRAM_FINAL,
         "AGJvYgBzZXNhbWU=",
         "Ym9i",
         "*",
@@ -670,6 +946,8 @@ fn outcome_of(chance: &Chance, action: &Action) -> Outcome<'static> {
         Action::ReadLine => return Outcome::Line(chance.line.as_bytes()),
         Action::LookUpRecipient(_) => &["recipient"],
         Action::CheckPassword(_) => &["accepted", "refused", "unchecked"],
+        Action::BeginScram { .. } => &["scram", "scram", "unchecked"],
+        Action::CheckProof(_) => &["proven", "proven", "refused", "unchecked"],
         Action::BeginDelivery(_) => &["begun", "begun", "begun", "not begun"],
         Action::ReceiveContent(Framing::Chunk { last: false, .. }) => &[
             "received",
@@ -703,10 +981,11 @@ proptest! {
     /// with recipients, an acknowledgement only of what was delivered, and an end that is final.
     #[test]
     fn a_session_keeps_its_promises(chances in chances(), errors_max in 0_u32..20) {
-        let mut session = Session::new(Arc::new(Settings {
+        let settings = Settings {
             errors_max: Some(errors_max),
             ..settings()
-        }));
+        };
+        let mut session = Session::new(Arc::new(settings), local());
         let mut step = session.greet();
         for chance in chances {
             let closed = step.action == Action::Close;

@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use proptest::{collection::vec, option, prelude::*, sample::select, string::string_regex};
 
-use crate::mail::{Address, AddressError, BodyType, Charset, Domain, ForwardPath, ReversePath};
+use crate::mail::{
+    Address, AddressError, BodyType, Charset, Domain, ForwardPath, ReversePath, Secret,
+};
 use crate::smtp::{Command, Context, MailParameters, SyntaxError};
 
 use SyntaxError::{
@@ -272,12 +274,26 @@ fn bdat_has_a_size_and_perhaps_last() {
     ]);
 }
 
+fn secret(text: &str) -> Secret {
+    Secret::new(text.to_owned())
+}
+
+#[test]
+fn a_command_shows_no_secret() {
+    let command = parse_as(Charset::Ascii, b"AUTH PLAIN hunter2");
+    let shown = format!("{command:?}");
+    assert!(
+        shown.contains("PLAIN") && !shown.contains("hunter2"),
+        "{shown}"
+    );
+}
+
 #[test]
 fn auth_has_a_mechanism_and_perhaps_a_response() {
-    let auth = |mechanism, initial_response| {
+    let auth = |mechanism, initial_response: Option<&str>| {
         Ok(Command::Auth {
             mechanism,
-            initial_response,
+            initial_response: initial_response.map(secret),
         })
     };
     check(&[
@@ -329,7 +345,7 @@ fn render(command: &Command<'_>) -> String {
         Command::Auth {
             mechanism,
             initial_response: Some(response),
-        } => format!("AUTH {mechanism} {response}"),
+        } => format!("AUTH {mechanism} {}", response.expose()),
     }
 }
 
@@ -379,9 +395,9 @@ fn commands() -> impl Strategy<Value = Command<'static>> {
             Command::Mail(reverse_path, parameters)
         },
     );
-    let auth = (mechanisms, responses).prop_map(|(mechanism, initial_response)| Command::Auth {
+    let auth = (mechanisms, responses).prop_map(|(mechanism, response)| Command::Auth {
         mechanism,
-        initial_response,
+        initial_response: response.map(secret),
     });
     prop_oneof![
         1 => names.clone().prop_map(Command::Ehlo),
@@ -471,7 +487,7 @@ fn naive_command(line: &str) -> Option<Command<'_>> {
         },
         ["AUTH", _, _] => Command::Auth {
             mechanism: words[1],
-            initial_response: Some(words[2]),
+            initial_response: Some(secret(words[2])),
         },
         _ => return None,
     })

@@ -16,13 +16,14 @@ use std::{
     sync::Arc,
 };
 
-use crate::mail::{Charset, Domain, ForwardPath, MailboxName};
+use crate::mail::sasl::scram;
+use crate::mail::{ChannelBindings, Charset, Domain, ForwardPath, Link, MailboxName, Tls};
 use crate::smtp::limits::{ERRORS_MAX, MESSAGE_OCTETS_MAX, OVERRUN_FACTOR, RECIPIENTS_MAX};
 use crate::smtp::{
     Action, ContentEnd, Framing, Outcome, RecipientVerdict, Session, Settings, Step, Submission,
-    Tls,
 };
 use crate::testing::format::{self, Transcript};
+use crate::testing::scram as account;
 
 /// Messages without trace headers, by the name of their mailbox.
 type Mailboxes = BTreeMap<String, Vec<Vec<u8>>>;
@@ -50,8 +51,8 @@ impl Driver {
             message_octets_max: Some(MESSAGE_OCTETS_MAX),
             recipients_max: RECIPIENTS_MAX.try_into().ok(),
             errors_max: Some(ERRORS_MAX),
-            tls: Tls::NotOffered,
             authentication: true,
+            scram: transcript.has("scram"),
         };
         for (key, value) in &transcript.limits {
             // 0 is no limit, as in the configuration.
@@ -64,7 +65,7 @@ impl Driver {
             }
         }
         let mut driver = Self {
-            session: Session::new(Arc::new(settings)),
+            session: Session::new(Arc::new(settings), link(transcript)),
             domains: transcript
                 .domains
                 .iter()
@@ -105,6 +106,8 @@ impl Driver {
             Action::ReadLine => return self.read_line(),
             Action::LookUpRecipient(path) => Outcome::Recipient(self.look_up(path)),
             Action::CheckPassword(_) => Outcome::PasswordAccepted,
+            Action::BeginScram { .. } => scram_begun(),
+            Action::CheckProof(attempt) => check_proof(attempt),
             Action::BeginDelivery(submission) => {
                 let Submission { envelope, .. } = &**submission;
                 self.recipients.clone_from(&envelope.recipients);
@@ -123,7 +126,10 @@ impl Driver {
                 self.read_chunk(octets)?;
                 Outcome::ChunkDiscarded
             }
-            Action::StartTls => panic!("STARTTLS is not offered"),
+            Action::StartTls => {
+                self.at_first_octet = true;
+                Outcome::TlsStarted(bindings())
+            }
             Action::Close => return None,
         };
         Some(self.session.resume(outcome))
@@ -296,6 +302,45 @@ impl Driver {
     }
 }
 
+/// What an encrypted connection of a transcript is bound to.
+fn bindings() -> ChannelBindings {
+    ChannelBindings {
+        exporter: Some(account::EXPORTER),
+        server_end_point: Some(account::SERVER_END_POINT.to_vec()),
+    }
+}
+
+/// The connection of a transcript.
+fn link(transcript: &Transcript) -> Link {
+    let tls = if transcript.has("tls") {
+        Tls::Active(bindings())
+    } else if transcript.has("starttls") {
+        Tls::Offered
+    } else {
+        Tls::NotOffered
+    };
+    Link {
+        tls,
+        is_local: !transcript.has("remote"),
+    }
+}
+
+/// What SCRAM needs to know of any user: nobody learns so who there is.
+fn scram_begun() -> Outcome<'static> {
+    Outcome::ScramBegun(scram::Parameters {
+        salt: account::SALT.to_vec(),
+        iterations: account::ITERATIONS,
+        nonce: account::NONCE.to_owned(),
+    })
+}
+
+fn check_proof(attempt: &scram::Attempt) -> Outcome<'static> {
+    match account::verify(&attempt.user, &attempt.auth_message, &attempt.proof) {
+        Some(signature) => Outcome::ProofAccepted { signature },
+        None => Outcome::PasswordRefused,
+    }
+}
+
 fn a_label(domain: &str) -> String {
     let domain = Domain::parse(domain, Charset::Utf8).expect("a domain");
     domain.to_a_label().expect("an A-label form")
@@ -412,6 +457,8 @@ fn a_malformed_transcript_is_an_error_that_names_the_line() {
             "@limit errors=x",
             Err("line 1: a limit that is no number: \"@limit errors=x\""),
         ),
+        ("@with tls remote\nX:", Ok(1)),
+        ("@with ssl", Err("line 1: not a fact: \"@with ssl\"")),
         ("@crlf", Err("line 1: not a setting: \"@crlf\"")),
         ("X:\n@lf", Err("line 2: in the wrong place: \"@lf\"")),
         ("X:\nM: a@b", Err("line 2: in the wrong place: \"M: a@b\"")),

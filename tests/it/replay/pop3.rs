@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use facteur::mail::{MessageSummary, UniqueId, trace};
-use facteur::pop3::{Action, Extent, Outcome, Session, Settings, Step, Tls, limits};
+use facteur::pop3::{Action, Extent, Outcome, Session, Settings, Step, limits};
 use facteur::wire::{DotEncoder, LfPolicy, LineBuffer, Scan, TopCut};
 
 use super::fill;
+use crate::transcripts::Transcript;
 
 pub(crate) struct Replay {
     session: Session,
@@ -23,13 +24,14 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    pub(crate) fn new(messages: Vec<(String, Vec<u8>)>) -> Self {
-        let session = Session::new(Settings {
+    pub(crate) fn new(messages: Vec<(String, Vec<u8>)>, transcript: &Transcript) -> Self {
+        let settings = Settings {
             hostname: "localhost".to_owned(),
-            tls: Tls::NotOffered,
             errors_max: limits::ERRORS_MAX,
+            scram: transcript.has("scram"),
             password_failures_max: limits::PASSWORD_FAILURES_MAX,
-        });
+        };
+        let session = Session::new(settings, super::link(transcript));
         let mut replay = Self {
             session,
             input: LineBuffer::new(4_096, LfPolicy::Accept),
@@ -95,6 +97,14 @@ impl Replay {
                 Action::ReadLine => return,
                 Action::Close => return self.closed = true,
                 Action::CheckPassword(credentials) => self.find_mailbox(&credentials.user),
+                Action::BeginScram { .. } => Outcome::ScramBegun(super::scram_parameters()),
+                Action::CheckProof(attempt) => match super::verify(&attempt) {
+                    Some(signature) => {
+                        drop(self.find_mailbox(&attempt.user));
+                        Outcome::ProofAccepted { signature }
+                    }
+                    None => Outcome::PasswordRefused,
+                },
                 Action::OpenMaildrop => Outcome::MaildropOpened(Arc::new(self.summaries())),
                 Action::OpenMessage(number) => {
                     self.open = number.position();
@@ -103,7 +113,10 @@ impl Replay {
                 }
                 Action::SendContent(extent) => self.send_content(extent),
                 Action::RemoveMarked(_) => Outcome::Removed,
-                Action::StartTls => panic!("TLS is not offered"),
+                Action::StartTls => {
+                    self.at_first_octet = true;
+                    Outcome::TlsStarted(super::bindings())
+                }
             };
             step = self.session.resume(outcome);
         }

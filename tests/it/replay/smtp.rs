@@ -7,13 +7,13 @@ use facteur::accounts::{self, Accounts, Resolution};
 use facteur::mail::{Charset, Domain};
 use facteur::smtp::{
     Action, ContentEnd, Framing, Outcome, RecipientVerdict, Session, Settings, Step, Submission,
-    Tls,
 };
 use facteur::wire::{
     ChunkDecoder, DotDecoder, LfPolicy, LineBuffer, LineEnding, LineEndingFault, Progress, Scan,
 };
 
 use super::fill;
+use crate::transcripts::Transcript;
 
 /// What a replay is configured with.
 #[derive(Clone, Debug)]
@@ -50,16 +50,17 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, transcript: &Transcript) -> Self {
         let domain = |text: &str| Domain::parse(text, Charset::Utf8).unwrap();
-        let session = Session::new(Arc::new(Settings {
+        let settings = Arc::new(Settings {
             hostname: domain("localhost"),
             message_octets_max: limits.message_octets,
             recipients_max: limits.recipients,
             errors_max: limits.errors,
-            tls: Tls::NotOffered,
             authentication: true,
-        }));
+            scram: transcript.has("scram"),
+        });
+        let session = Session::new(settings, super::link(transcript));
         let accounts = Accounts::open(&accounts::Settings {
             hostname: domain("localhost"),
             domains: limits.domains.iter().map(|text| domain(text)).collect(),
@@ -261,7 +262,15 @@ impl Replay {
                     })
                 }
                 Action::CheckPassword(_) => Outcome::PasswordAccepted,
-                Action::StartTls => panic!("TLS is not offered"),
+                Action::BeginScram { .. } => Outcome::ScramBegun(super::scram_parameters()),
+                Action::CheckProof(attempt) => match super::verify(&attempt) {
+                    Some(signature) => Outcome::ProofAccepted { signature },
+                    None => Outcome::PasswordRefused,
+                },
+                Action::StartTls => {
+                    self.at_first_octet = true;
+                    Outcome::TlsStarted(super::bindings())
+                }
             };
             step = self.session.resume(outcome);
         }

@@ -251,6 +251,16 @@ impl Client {
         }
     }
 
+    /// What only the two ends of this connection know (RFC 9266).
+    pub(crate) fn exporter(&self) -> Vec<u8> {
+        let Wire::Tls(tls) = self.stream.get_ref() else {
+            panic!("there is no TLS");
+        };
+        let label = b"EXPORTER-Channel-Binding";
+        let exported = tls.conn.export_keying_material([0; 32], label, Some(&[]));
+        exported.unwrap().to_vec()
+    }
+
     /// Whether nothing can be read because the client itself gives up.
     pub(crate) fn fails(&mut self) -> bool {
         self.stream.fill_buf().is_err()

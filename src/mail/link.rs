@@ -1,0 +1,115 @@
+//! What a session has to know of its connection: may a secret be said on it, and what is there to
+//! bind a proof to.
+//!
+//! Values only; the driver, which owns the socket, fills them in. "No password in clear off
+//! loopback" (SEC-2) is decided here, in [`Link::is_private`], for both protocols.
+
+use std::fmt;
+
+/// The connection of one session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Where the connection stands with TLS.
+    pub tls: Tls,
+    /// Whether the client is on this machine: its address is a loopback address.
+    pub is_local: bool,
+}
+
+/// Where a connection stands with TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// It is not encrypted, and there is no certificate.
+    NotOffered,
+    /// It is not encrypted; STARTTLS or STLS may be said.
+    Offered,
+    /// It is encrypted.
+    Active(ChannelBindings),
+}
+
+/// What is peculiar to an encrypted connection, so that a proof made for it is good for no other:
+/// the channel bindings that TLS can give (RFC 5056). Its [`Debug`](fmt::Debug) form shows which
+/// there are.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ChannelBindings {
+    /// `tls-exporter` (RFC 9266 §2): `None` with TLS 1.2 where the master secret was not extended
+    /// (RFC 7627), for then it is not peculiar to the connection.
+    pub exporter: Option<[u8; 32]>,
+    /// `tls-server-end-point` (RFC 5929 §4): the hash of the certificate that was shown.
+    pub server_end_point: Option<Vec<u8>>,
+}
+
+impl Link {
+    /// Whether a secret may be said here: nobody on the way can read it, or there is no way.
+    pub fn is_private(&self) -> bool {
+        self.is_encrypted() || self.is_local
+    }
+
+    /// Whether the connection is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self.tls, Tls::Active(_))
+    }
+}
+
+impl ChannelBindings {
+    /// The data of the binding type of this registered name.
+    pub fn data(&self, name: &str) -> Option<&[u8]> {
+        match name {
+            "tls-exporter" => self.exporter.as_ref().map(<[u8; 32]>::as_slice),
+            "tls-server-end-point" => self.server_end_point.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.exporter.is_none() && self.server_end_point.is_none()
+    }
+}
+
+impl fmt::Debug for ChannelBindings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelBindings")
+            .field("exporter", &self.exporter.is_some())
+            .field("server_end_point", &self.server_end_point.is_some())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SEC-2: no password in clear off loopback.
+    #[test]
+    fn a_link_is_private_within_the_machine_and_within_tls() {
+        let active = || Tls::Active(ChannelBindings::default());
+        for (tls, is_local, private) in [
+            (Tls::NotOffered, true, true),
+            (Tls::NotOffered, false, false),
+            (Tls::Offered, true, true),
+            (Tls::Offered, false, false),
+            (active(), true, true),
+            (active(), false, true),
+        ] {
+            let link = Link { tls, is_local };
+            assert_eq!(link.is_private(), private, "{link:?}");
+        }
+    }
+
+    #[test]
+    fn bindings_are_found_by_their_names() {
+        let bindings = ChannelBindings {
+            exporter: Some([7; 32]),
+            server_end_point: Some(vec![8; 48]),
+        };
+        assert_eq!(bindings.data("tls-exporter"), Some(&[7; 32][..]));
+        assert_eq!(bindings.data("tls-server-end-point"), Some(&[8; 48][..]));
+        assert_eq!(bindings.data("tls-unique"), None);
+        assert!(!bindings.is_empty());
+        let none = ChannelBindings::default();
+        assert!(none.is_empty());
+        assert_eq!(none.data("tls-exporter"), None);
+        assert_eq!(none.data("tls-server-end-point"), None);
+        assert!(!format!("{bindings:?}").contains('7'));
+    }
+}

@@ -1,0 +1,279 @@
+//! SASL (RFC 4422): the exchange that AUTH begins, the same for SMTP (RFC 4954) and POP3
+//! (RFC 5034).
+//!
+//! Turns what a client sends after AUTH into questions that somebody else can answer: is this the
+//! password? It does not answer them, does not know when AUTH may be said, and has no words for
+//! the client: a protocol has its own for a challenge, for success and for each [`Fault`].
+//!
+//! # Theory of operation
+//!
+//! [`begin`] takes the AUTH command and [`Exchange::respond`] each line after it. Both give a
+//! [`Progress`]: send a challenge and read the next line, or ask what is to be known.
+//!
+//! ```text
+//! AUTH PLAIN ─▶ Plain ─message─▶ CheckPassword
+//! AUTH LOGIN ─▶ LoginUser ─name─▶ LoginPassword ─password─▶ CheckPassword
+//! AUTH SCRAM ─▶ ScramFirst ─message─▶ BeginScram
+//!                 ClientFirst::answer ─▶ ScramFinal ─message─▶ CheckProof
+//!                             confirm ─▶ ScramEnd ─nothing─▶ Authenticated
+//! ```
+//!
+//! SCRAM asks twice and goes on with what it was told. Its last challenge is the server's own
+//! proof; the client acknowledges it with an empty response (RFC 4954 §4, RFC 5034 §4), and only
+//! then is it authenticated.
+//!
+//! An initial response is what the first line would be. Any [`Fault`] ends the exchange.
+//!
+//! # Failures
+//! A fault says of what kind it is and nothing more: a reason could hold a part of a password.
+//!
+//! # Known limits
+//! Names and passwords are UTF-8 and are compared as they are: `SASLprep` (RFC 4013) is not
+//! applied. That is right for ASCII, which it leaves alone; whoever has another name or password
+//! has to write it in the same normal form each time. Nobody acts for another user. There is no
+//! security layer.
+
+mod plain;
+pub mod scram;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use super::limits::USER_NAME_OCTETS_MAX;
+use super::{ChannelBindings, Credentials, Link, Secret, Tls};
+use scram::{Attempt, ClientFirst, Expected};
+
+/// "Username:" and "Password:" in base64, which widely deployed clients insist on
+/// (draft-murchison-sasl-login §2.2).
+const USER_NAME_CHALLENGE: &str = "VXNlcm5hbWU6";
+const PASSWORD_CHALLENGE: &str = "UGFzc3dvcmQ6";
+
+/// How a client may prove who it is, in the order in which they are offered: the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mechanism {
+    /// RFC 7677, bound to the encrypted connection.
+    ScramSha256Plus,
+    /// RFC 7677: a proof instead of the password.
+    ScramSha256,
+    /// RFC 4616: name and password in one message.
+    Plain,
+    /// draft-murchison-sasl-login: obsolete, but some clients know nothing else.
+    Login,
+}
+
+impl Mechanism {
+    const ALL: [Self; 4] = [
+        Self::ScramSha256Plus,
+        Self::ScramSha256,
+        Self::Plain,
+        Self::Login,
+    ];
+
+    /// Recognises a name, which may be written in any case (RFC 4422 §3.1).
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|mechanism| mechanism.name().eq_ignore_ascii_case(name))
+    }
+
+    /// The registered name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::Plain => "PLAIN",
+            Self::Login => "LOGIN",
+        }
+    }
+}
+
+/// An exchange that waits for a response of the client.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Exchange(Awaited);
+
+/// The response that is awaited.
+#[derive(Debug, PartialEq, Eq)]
+enum Awaited {
+    /// The one message of PLAIN.
+    Plain,
+    /// The user name of LOGIN.
+    LoginUser,
+    /// The password of LOGIN, for this user.
+    LoginPassword(String),
+    /// The first message of SCRAM.
+    ScramFirst {
+        /// The mechanism is the one with channel binding.
+        plus: bool,
+        /// What there is to bind to.
+        bindings: ChannelBindings,
+    },
+    /// The last message of SCRAM.
+    ScramFinal(Expected),
+    /// Nothing more, from this user.
+    ScramEnd(String),
+}
+
+/// What an exchange needs next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Send the challenge, which is in base64 and may be empty, and give the next line to the
+    /// exchange.
+    Challenge(Exchange, String),
+    /// The exchange is over: verify the password.
+    CheckPassword(Credentials),
+    /// Look up what is stored for the user and give it to [`ClientFirst::answer`].
+    BeginScram(ClientFirst),
+    /// Verify the proof; when it is right, go on with [`confirm`], and otherwise the exchange is
+    /// over.
+    CheckProof(Attempt),
+    /// The exchange is over: this user is authenticated.
+    Authenticated(String),
+}
+
+/// Why an exchange ended without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The response is not base64.
+    Base64,
+    /// The client has sent `*`.
+    Cancelled,
+    /// The client's proof is for another connection, or bound in a way that is not there.
+    ChannelBinding,
+    /// The client believes that SCRAM-SHA-256-PLUS is not offered, and it is (RFC 5802 §6).
+    Downgrade,
+    /// The response is not a message of the mechanism.
+    Message,
+    /// The client would act for another user.
+    OtherIdentity,
+    /// What is stored for the user cannot be used.
+    Unavailable,
+}
+
+/// The mechanisms that may be used on this connection as it is now: none where a secret could be
+/// read by others (SEC-2), SCRAM only where there are keys to verify proofs with (`scram`), -PLUS
+/// only where there is something to bind to.
+pub fn offered(link: &Link, scram: bool) -> &'static [Mechanism] {
+    const PASSWORDS: &[Mechanism] = &[Mechanism::Plain, Mechanism::Login];
+    const WITH_SCRAM: &[Mechanism] = &[Mechanism::ScramSha256, Mechanism::Plain, Mechanism::Login];
+    const ALL: &[Mechanism] = &Mechanism::ALL;
+    match &link.tls {
+        _ if !link.is_private() => &[],
+        _ if !scram => PASSWORDS,
+        Tls::Active(bindings) if !bindings.is_empty() => ALL,
+        Tls::NotOffered | Tls::Offered | Tls::Active(_) => WITH_SCRAM,
+    }
+}
+
+/// The names of mechanisms with a space before each, as the lists of both protocols have them.
+pub fn names(mechanisms: &[Mechanism]) -> String {
+    mechanisms
+        .iter()
+        .flat_map(|mechanism| [" ", mechanism.name()])
+        .collect()
+}
+
+/// Begins an exchange of `mechanism`, which is [`offered`] on this connection; `initial_response`
+/// is in base64, `=` when it is empty.
+///
+/// # Errors
+/// [`Fault`]: tell the client; there is no exchange.
+pub fn begin(
+    mechanism: Mechanism,
+    link: &Link,
+    initial_response: Option<&str>,
+) -> Result<Progress, Fault> {
+    let scram_first = |plus| Awaited::ScramFirst {
+        plus,
+        bindings: match &link.tls {
+            Tls::Active(bindings) => bindings.clone(),
+            Tls::NotOffered | Tls::Offered => ChannelBindings::default(),
+        },
+    };
+    let (awaited, challenge) = match mechanism {
+        Mechanism::ScramSha256Plus => (scram_first(true), ""),
+        Mechanism::ScramSha256 => (scram_first(false), ""),
+        Mechanism::Plain => (Awaited::Plain, ""),
+        Mechanism::Login => (Awaited::LoginUser, USER_NAME_CHALLENGE),
+    };
+    match initial_response {
+        None => Ok(Progress::challenge(awaited, challenge)),
+        Some(response) => Exchange(awaited).respond(response.as_bytes()),
+    }
+}
+
+/// Goes on when the proof of `user` was right, with the server's own over the same auth message.
+pub fn confirm(user: String, signature: &[u8; 32]) -> Progress {
+    let message = scram::server_final(signature);
+    Progress::challenge(Awaited::ScramEnd(user), &STANDARD.encode(message))
+}
+
+impl Exchange {
+    /// Takes the client's `line`, base64 or `*`.
+    ///
+    /// # Errors
+    /// [`Fault`]: tell the client; the exchange is over.
+    pub fn respond(self, line: &[u8]) -> Result<Progress, Fault> {
+        if line == b"*" {
+            return Err(Fault::Cancelled);
+        }
+        let message = decode_base64(line).ok_or(Fault::Base64)?;
+        match self.0 {
+            Awaited::Plain => plain::parse(&message).map(Progress::CheckPassword),
+            Awaited::LoginUser => {
+                let user = String::from_utf8(message)
+                    .ok()
+                    .filter(|user| is_user_name(user));
+                let user = user.ok_or(Fault::Message)?;
+                Ok(Progress::challenge(
+                    Awaited::LoginPassword(user),
+                    PASSWORD_CHALLENGE,
+                ))
+            }
+            Awaited::LoginPassword(user) => {
+                // draft-murchison-sasl-login §2: anything but NUL, CR and LF.
+                let password = String::from_utf8(message)
+                    .ok()
+                    .filter(|text| !text.is_empty() && !text.contains(['\0', '\r', '\n']))
+                    .ok_or(Fault::Message)?;
+                let password = Secret::new(password);
+                Ok(Progress::CheckPassword(Credentials { user, password }))
+            }
+            Awaited::ScramFirst { plus, bindings } => {
+                ClientFirst::parse(&message, plus, &bindings).map(Progress::BeginScram)
+            }
+            Awaited::ScramFinal(expected) => expected.parse(&message).map(Progress::CheckProof),
+            Awaited::ScramEnd(user) if message.is_empty() => Ok(Progress::Authenticated(user)),
+            Awaited::ScramEnd(_) => Err(Fault::Message),
+        }
+    }
+}
+
+impl Progress {
+    fn challenge(awaited: Awaited, base64: &str) -> Self {
+        Self::Challenge(Exchange(awaited), base64.to_owned())
+    }
+
+    fn scram_challenge(expected: Expected, message: &str) -> Self {
+        Self::challenge(Awaited::ScramFinal(expected), &STANDARD.encode(message))
+    }
+}
+
+/// Decodes `text` by RFC 4648 §4, strictly: the alphabet with `+` and `/`, padding required, no
+/// line endings or spaces, unused bits zero.
+///
+/// `=` alone stands for the empty message, as RFC 4954 §4 and RFC 5034 §4 have it for an initial
+/// response; an empty text is empty too.
+fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
+    if text == b"=" {
+        return Some(Vec::new());
+    }
+    STANDARD.decode(text).ok()
+}
+
+/// Whether `text` can be a user name: it is not empty, no longer than an address, and has no
+/// control characters.
+fn is_user_name(text: &str) -> bool {
+    (1..=USER_NAME_OCTETS_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests;
