@@ -1,23 +1,55 @@
 //! Who receives mail here, and who may fetch it.
 //!
-//! Today there is one mode, the *open* one: every address of every local domain is a mailbox, and
-//! any password opens it. It is for loopback only; the configuration refuses other listeners. The
-//! questions are asked in the form that a list of accounts will answer too, so a session never
-//! knows which mode it serves.
+//! There are two modes. In the *open* one every address of every local domain is a mailbox, and any
+//! password opens it; it is for loopback only. In the *closed* one a [`Table`] of accounts says who
+//! receives mail, and passwords are verified. The questions are the same, so a session never knows
+//! which mode it serves.
 //!
-//! Nothing here logs, and no password is kept or shown.
+//! # Invariants
+//! - Nothing here logs, and no password and nothing that is stored of one is ever shown.
+//! - A user who does not exist is as much work as one who does, and the answers are the same
+//!   (SEC-11).
+//! - No more passwords are verified at once than was said at the beginning; who waits too long for
+//!   a turn is told that the service is busy, and not that the password is wrong.
+//!
+//! # Known limits
+//! Accounts whose hashes are not of the same cost can be told from each other, and the cheaper ones
+//! from users who do not exist, by the time that a refusal takes.
 
-use crate::mail::{Address, Charset, Credentials, Domain, ForwardPath, MailboxName};
+mod failures;
+pub mod limits;
+mod password;
+mod scram;
+mod table;
+mod turnstile;
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::mail::{Address, Charset, Credentials, Domain, ForwardPath, MailboxName, Secret};
+
+pub use failures::Failures;
+pub use password::{Cost, OutOfMemory, PasswordHash, SecretError, StoredPassword};
+pub use scram::{KEY_OCTETS, Key, ScramSecret};
+pub use table::{Account, CatchAll, SendAs, Table, TableError};
+
+use turnstile::Turnstile;
 
 /// The local part that every mail server must take mail for (RFC 5321 §4.5.1).
 const POSTMASTER: &str = "postmaster";
+
+/// The local part to which complaints go (RFC 2142 §2).
+const ABUSE: &str = "abuse";
 
 /// What the configuration says of addresses.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The domain of `<postmaster>` and of names without a domain.
     pub hostname: Domain,
-    /// The local domains; empty means all.
+    /// The local domains. In open mode none means all; in closed mode those of the accounts are
+    /// local too.
     pub domains: Vec<Domain>,
     /// What separates a mailbox from its sub-address, where that is wanted.
     pub subaddress: Option<char>,
@@ -30,6 +62,16 @@ pub struct Accounts {
     /// In A-label form.
     domains: Vec<String>,
     subaddress: Option<char>,
+    mode: Mode,
+}
+
+#[derive(Debug)]
+enum Mode {
+    Open,
+    Closed {
+        table: RwLock<Arc<Table>>,
+        turnstile: Turnstile,
+    },
 }
 
 /// Where a recipient's address leads.
@@ -39,7 +81,7 @@ pub enum Resolution {
     Mailbox(MailboxName),
     /// To a domain that is not local.
     NotLocal,
-    /// Nowhere: the domain cannot exist.
+    /// Nowhere: no account has it, or the domain cannot exist.
     Unknown,
 }
 
@@ -54,30 +96,89 @@ pub enum UserName {
     Unknown,
 }
 
-/// Whether a password opens a mailbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It does.
-    Accepted,
-    /// It does not, or there is no such user: the two look the same.
-    Refused,
+/// Who has logged in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// In open mode: whoever the user name says.
+    Anyone,
+    /// In closed mode: the account with this mailbox.
+    Account(MailboxName),
 }
+
+/// Whether a password is right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is.
+    Accepted(Login),
+    /// It is not, or there is no such user: the two look the same.
+    Refused,
+    /// It could not be verified now: too many others wait, or there is no memory. Say that the
+    /// client should try again later.
+    Busy,
+}
+
+/// There is no closed mode to which new accounts could be given: going from one mode to the other
+/// takes a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenMode;
 
 impl Accounts {
     /// Accounts in open mode.
     ///
     /// A domain without an A-label form cannot be local; the configuration refuses it before.
     pub fn open(settings: &Settings) -> Self {
+        Self::in_mode(settings, Mode::Open)
+    }
+
+    /// Accounts in closed mode: those of `table`, with at most `verifications_max` passwords
+    /// verified at once.
+    pub fn closed(settings: &Settings, table: Table, verifications_max: NonZeroUsize) -> Self {
+        let mode = Mode::Closed {
+            table: RwLock::new(Arc::new(table)),
+            turnstile: Turnstile::new(verifications_max, limits::VERIFICATION_PATIENCE),
+        };
+        Self::in_mode(settings, mode)
+    }
+
+    fn in_mode(settings: &Settings, mode: Mode) -> Self {
         let a_label = |domain: &Domain| domain.to_a_label().ok();
         Self {
             hostname: a_label(&settings.hostname).unwrap_or_default(),
             domains: settings.domains.iter().filter_map(a_label).collect(),
             subaddress: settings.subaddress,
+            mode,
         }
     }
 
-    /// Finds the mailbox that `path` leads to. `exists` is asked whether a mailbox of the literal
-    /// name is there, and only where the name could also be read as a sub-address.
+    /// Whether every password opens every mailbox.
+    pub fn is_open(&self) -> bool {
+        matches!(self.mode, Mode::Open)
+    }
+
+    /// Answers from `table` from now on. What is under way is finished with the old one.
+    ///
+    /// # Errors
+    /// [`OpenMode`]: everything stays as it is; say that this takes a start.
+    pub fn replace(&self, table: Table) -> Result<(), OpenMode> {
+        match &self.mode {
+            Mode::Open => Err(OpenMode),
+            Mode::Closed { table: current, .. } => {
+                *current.write() = Arc::new(table);
+                Ok(())
+            }
+        }
+    }
+
+    /// The table of closed mode, as it is now.
+    pub fn table(&self) -> Option<Arc<Table>> {
+        match &self.mode {
+            Mode::Open => None,
+            Mode::Closed { table, .. } => Some(Arc::clone(&table.read())),
+        }
+    }
+
+    /// Finds the mailbox that `path` leads to. `exists` is asked in open mode only: whether a
+    /// mailbox of the literal name is there, where the name could also be read as a sub-address.
     ///
     /// # Errors
     /// Whatever `exists` gives.
@@ -93,16 +194,24 @@ impl Accounts {
         let Some(literal) = literal else {
             return Ok(Resolution::Unknown);
         };
-        if !self.is_local(&literal) {
+        let table = self.table();
+        if !self.is_local(&literal, table.as_deref()) {
             return Ok(Resolution::NotLocal);
         }
-        match self.without_subaddress(&literal) {
+        let base = self.without_subaddress(&literal);
+        if let Some(table) = table {
+            let account = table.recipient(&literal, base.as_ref());
+            let mailbox = account.map(|account| account.mailbox.clone());
+            return Ok(mailbox.map_or(Resolution::Unknown, Resolution::Mailbox));
+        }
+        match base {
             Some(base) if !exists(&literal)? => Ok(Resolution::Mailbox(base)),
             Some(_) | None => Ok(Resolution::Mailbox(literal)),
         }
     }
 
-    /// Reads a user name as the client sent it.
+    /// Reads a user name as the client sent it. Only open mode has need of it: in closed mode a
+    /// [`Login`] says whose mailbox it is.
     pub fn user(&self, name: &str) -> UserName {
         if !name.contains('@') {
             return UserName::LocalPart(name.to_ascii_lowercase());
@@ -114,15 +223,79 @@ impl Accounts {
     }
 
     /// Verifies a password. In open mode every password opens every mailbox.
-    pub fn verify(&self, _credentials: &Credentials) -> Verdict {
-        Verdict::Accepted
+    ///
+    /// The user is the address of an account, in any case of letters, or its local part alone where
+    /// no other account has it; an alias is none. Blocks the thread while too many others verify.
+    pub fn verify(&self, credentials: &Credentials) -> Verdict {
+        let Mode::Closed { table, turnstile } = &self.mode else {
+            return Verdict::Accepted(Login::Anyone);
+        };
+        let table = Arc::clone(&table.read());
+        let account = table.user(&credentials.user);
+        let hash = account.map_or(table.dummy(), |account| &account.password.hash);
+        let Some(_pass) = turnstile.enter() else {
+            return Verdict::Busy;
+        };
+        match (hash.verify(&credentials.password), account) {
+            (Ok(true), Some(account)) => Verdict::Accepted(Login::Account(account.mailbox.clone())),
+            (Ok(_), _) => Verdict::Refused,
+            (Err(OutOfMemory), _) => Verdict::Busy,
+        }
+    }
+
+    /// Whether SCRAM-SHA-256 can be offered: in closed mode, when every account has its secret.
+    pub fn offers_scram(&self) -> bool {
+        self.table().is_some_and(|table| table.has_scram())
+    }
+
+    /// The salt and the number of iterations that a client needs for its proof (RFC 5802 §5.1).
+    ///
+    /// A user who does not exist has them too, the same ones at every time and after every start.
+    /// They are empty where SCRAM is not offered.
+    pub fn scram_parameters(&self, user: &str) -> (Vec<u8>, u32) {
+        let table = self.table();
+        let scram = table.as_ref().and_then(|table| table.scram(user));
+        scram.map_or_else(Default::default, |(secret, _)| secret.parameters())
+    }
+
+    /// Checks a client's proof (RFC 5802 §3): gives the server's signature for its last message,
+    /// and who has logged in; `None` when the proof is wrong or there is no such user, which takes
+    /// as much work.
+    pub fn verify_proof(
+        &self,
+        user: &str,
+        auth_message: &[u8],
+        proof: &Key,
+    ) -> Option<(Key, Login)> {
+        let table = self.table()?;
+        let (secret, account) = table.scram(user)?;
+        let (is_right, signature) = secret.check(auth_message, proof);
+        let account = account.filter(|_| is_right)?;
+        Some((signature, Login::Account(account.mailbox.clone())))
+    }
+
+    /// Whether who has logged in as `user` may send mail from `address` (RFC 6409 §6.1): one that
+    /// leads to the account other than by a catch-all, or that the configuration allows. In open
+    /// mode everybody may send from every address.
+    pub fn may_send_as(&self, user: &str, address: &Address) -> bool {
+        let Some(table) = self.table() else {
+            return true;
+        };
+        let (Some(account), Ok(literal)) = (table.user(user), MailboxName::from_address(address))
+        else {
+            return false;
+        };
+        let base = self.without_subaddress(&literal);
+        table.may_send_as(account, &literal, base.as_ref())
     }
 
     /// RFC 5321 §4.5.1: postmaster of any local name is taken, and mail for this host is local.
-    fn is_local(&self, mailbox: &MailboxName) -> bool {
+    fn is_local(&self, mailbox: &MailboxName, table: Option<&Table>) -> bool {
         let domain = mailbox.domain();
-        self.domains.is_empty()
+        let has_domain = |table: &Table| table.has_domain(domain);
+        (self.domains.is_empty() && table.is_none())
             || self.domains.iter().any(|local| local == domain)
+            || table.is_some_and(has_domain)
             || (mailbox.local_part() == POSTMASTER && domain == self.hostname)
     }
 
@@ -132,82 +305,82 @@ impl Accounts {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Which secrets are made of a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrets {
+    /// An argon2id hash.
+    Hash,
+    /// A secret for SCRAM-SHA-256 beside it.
+    HashAndScram,
+}
 
-    fn accounts(domains: &[&str]) -> Accounts {
-        let domain = |text: &str| Domain::parse(text, Charset::Utf8).unwrap();
-        Accounts::open(&Settings {
-            hostname: domain("localhost"),
-            domains: domains.iter().map(|text| domain(text)).collect(),
-            subaddress: Some('+'),
+/// Why a password cannot be hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HashingError {
+    /// It is empty.
+    Empty,
+    /// It has control characters, which cannot be sent in every mechanism.
+    Control,
+    /// It is to be used with SCRAM, and is not of ASCII characters: clients prepare it in different
+    /// ways.
+    NotAscii,
+    /// The system gives no random numbers or no memory.
+    System,
+}
+
+impl std::fmt::Display for HashingError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "the password is empty",
+            Self::Control => "the password has control characters, which not every client can send",
+            Self::NotAscii => {
+                "the password has characters that are not ASCII, which clients send to SCRAM in \
+                 different ways: choose another, or leave SCRAM out"
+            }
+            Self::System => "the system gives no random numbers or not enough memory",
         })
     }
+}
 
-    fn resolve(accounts: &Accounts, address: &str, existing: &[&str]) -> String {
-        let path = match address {
-            "postmaster" => ForwardPath::Postmaster,
-            _ => ForwardPath::Address(Address::parse(address, Charset::Utf8).unwrap()),
-        };
-        let exists =
-            |mailbox: &MailboxName| Ok::<_, ()>(existing.contains(&mailbox.to_string().as_str()));
-        match accounts.resolve(&path, exists).unwrap() {
-            Resolution::Mailbox(mailbox) => mailbox.to_string(),
-            Resolution::NotLocal => "not local".to_owned(),
-            Resolution::Unknown => "unknown".to_owned(),
+impl std::error::Error for HashingError {}
+
+/// The line `password = …` of an account's configuration.
+///
+/// # Errors
+/// [`HashingError`].
+pub fn hash_password(password: &Secret, secrets: Secrets) -> Result<String, HashingError> {
+    line_of(password, secrets, Cost::default())
+}
+
+fn line_of(password: &Secret, secrets: Secrets, cost: Cost) -> Result<String, HashingError> {
+    let text = password.expose();
+    if text.is_empty() {
+        return Err(HashingError::Empty);
+    }
+    if text.chars().any(char::is_control) {
+        return Err(HashingError::Control);
+    }
+    let hash = PasswordHash::create(password, cost, &new_salt()?);
+    let hash = hash.map_err(|OutOfMemory| HashingError::System)?;
+    let hash = hash.to_text();
+    match (secrets, NonZeroU32::new(limits::SCRAM_ITERATIONS)) {
+        (Secrets::HashAndScram, Some(iterations)) => {
+            if !text.is_ascii() {
+                return Err(HashingError::NotAscii);
+            }
+            let scram = ScramSecret::create(password, iterations, &new_salt()?);
+            Ok(format!("password = [\"{hash}\", \"{}\"]", scram.to_text()))
         }
-    }
-
-    #[test]
-    fn an_address_leads_to_its_canonical_mailbox() {
-        let open = accounts(&[]);
-        for (address, expected) in [
-            ("Bob@Example.COM", "bob@example.com"),
-            ("bob@bücher.example", "bob@xn--bcher-kva.example"),
-            ("postmaster", "postmaster@localhost"),
-            ("bob+news@example.com", "bob@example.com"),
-            ("bob+a+b@example.com", "bob@example.com"),
-            ("+news@example.com", "+news@example.com"),
-        ] {
-            assert_eq!(resolve(&open, address, &[]), expected, "{address}");
-        }
-    }
-
-    #[test]
-    fn a_mailbox_with_the_literal_name_wins_over_the_sub_address() {
-        let open = accounts(&[]);
-        let existing = ["bob+news@example.com"];
-        assert_eq!(
-            resolve(&open, "bob+news@example.com", &existing),
-            "bob+news@example.com"
-        );
-        assert_eq!(
-            resolve(&open, "bob+other@example.com", &existing),
-            "bob@example.com"
-        );
-    }
-
-    #[test]
-    fn only_local_domains_and_the_postmaster_are_taken_when_domains_are_listed() {
-        let listed = accounts(&["example.com", "bücher.example"]);
-        for (address, expected) in [
-            ("bob@EXAMPLE.com", "bob@example.com"),
-            ("bob@xn--bcher-kva.example", "bob@xn--bcher-kva.example"),
-            ("bob@example.net", "not local"),
-            ("bob@localhost", "not local"),
-            ("postmaster", "postmaster@localhost"),
-            ("Postmaster@localhost", "postmaster@localhost"),
-        ] {
-            assert_eq!(resolve(&listed, address, &[]), expected, "{address}");
-        }
-    }
-
-    #[test]
-    fn a_user_name_is_an_address_or_a_local_part() {
-        let open = accounts(&[]);
-        assert_eq!(open.user("Bob"), UserName::LocalPart("bob".to_owned()));
-        assert!(matches!(open.user("bob@example.com"), UserName::Address(_)));
-        assert_eq!(open.user("bob@@example.com"), UserName::Unknown);
+        (Secrets::Hash, _) | (Secrets::HashAndScram, None) => Ok(format!("password = \"{hash}\"")),
     }
 }
+
+fn new_salt() -> Result<[u8; limits::SALT_OCTETS], HashingError> {
+    let mut salt = [0; limits::SALT_OCTETS];
+    getrandom::fill(&mut salt).map_err(|_no_source| HashingError::System)?;
+    Ok(salt)
+}
+
+#[cfg(test)]
+mod tests;

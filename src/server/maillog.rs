@@ -14,6 +14,12 @@ use super::intake::Delivered;
 /// Longest text of a client in the log, in octets (SEC-7).
 const TEXT_OCTETS_MAX: usize = 256;
 
+/// Why a login was refused: there is no more to say (SEC-11).
+pub(super) const WRONG_PASSWORD: &str = "wrong user name or password";
+
+/// Why a login was refused that could not be verified.
+pub(super) const BUSY: &str = "too many passwords are verified at once, or there is no memory";
+
 /// Which protocol a session speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {

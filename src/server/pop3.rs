@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::accounts::{Accounts, Resolution, UserName, Verdict};
+use crate::accounts::{Accounts, Login, Resolution, UserName, Verdict};
 use crate::mail::{Credentials, ForwardPath, MailboxName, trace};
 use crate::pop3::{Action, Extent, MessageNumber, Outcome, Response, Session, Settings};
 use crate::store::{self, Maildrop, Message, MessageStore};
@@ -135,14 +135,17 @@ impl Driver<'_> {
             let peer = self.connection.peer();
             maillog::login_refused(self.id, peer, &credentials.user, why);
         };
-        if self.shared.accounts.verify(credentials) == Verdict::Refused {
-            refused("wrong password");
-            return Outcome::PasswordRefused;
-        }
-        let found = match self.shared.accounts.user(&credentials.user) {
-            UserName::Address(path) => self.mailbox_of(&path),
-            UserName::LocalPart(local_part) => self.only_mailbox_with(&local_part),
-            UserName::Unknown => Ok(Found::Nobody),
+        let found = match self.shared.accounts.verify(credentials) {
+            Verdict::Accepted(Login::Account(mailbox)) => Ok(Found::Mailbox(mailbox)),
+            Verdict::Accepted(Login::Anyone) => self.mailbox_of_user(&credentials.user),
+            Verdict::Refused => {
+                refused(maillog::WRONG_PASSWORD);
+                return Outcome::PasswordRefused;
+            }
+            Verdict::Busy => {
+                refused(maillog::BUSY);
+                return Outcome::CheckFailed;
+            }
         };
         match found {
             Ok(Found::Mailbox(mailbox)) => {
@@ -161,6 +164,15 @@ impl Driver<'_> {
                 maillog::store_failed(self.id, &error);
                 Outcome::CheckFailed
             }
+        }
+    }
+
+    /// In open mode the user is whoever it says it is.
+    fn mailbox_of_user(&self, user: &str) -> Result<Found, store::Error> {
+        match self.shared.accounts.user(user) {
+            UserName::Address(path) => self.mailbox_of(&path),
+            UserName::LocalPart(local_part) => self.only_mailbox_with(&local_part),
+            UserName::Unknown => Ok(Found::Nobody),
         }
     }
 

@@ -135,12 +135,19 @@ impl Driver<'_> {
     }
 
     fn check_password(&self, credentials: &Credentials) -> Outcome<'static> {
+        let refused = |why| {
+            let peer = self.connection.peer();
+            maillog::login_refused(self.id, peer, &credentials.user, why);
+        };
         match self.shared.accounts.verify(credentials) {
-            Verdict::Accepted => Outcome::PasswordAccepted,
+            Verdict::Accepted(_) => Outcome::PasswordAccepted,
             Verdict::Refused => {
-                let peer = self.connection.peer();
-                maillog::login_refused(self.id, peer, &credentials.user, "wrong password");
+                refused(maillog::WRONG_PASSWORD);
                 Outcome::PasswordRefused
+            }
+            Verdict::Busy => {
+                refused(maillog::BUSY);
+                Outcome::CheckFailed
             }
         }
     }

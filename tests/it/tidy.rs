@@ -169,12 +169,17 @@ fn pure_rooms_do_no_io_and_do_not_log() {
         let code = code(&text);
         let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap();
         for word in forbidden {
-            // An address is a value: the one thing of std::net that the trace headers hold.
-            if code
+            // Addresses and times are values. No other room than `accounts` holds times; the clock
+            // is read nowhere, which a lint sees to.
+            let mut code = code
                 .replace("std::net::IpAddr", "")
-                .replace("net::Ipv6Addr", "")
-                .contains(word)
-            {
+                .replace("net::Ipv6Addr", "");
+            if room == "accounts" {
+                code = code
+                    .replace("std::time::{Duration, Instant};", "")
+                    .replace("std::time::Duration;", "");
+            }
+            if code.contains(word) {
                 faults.push(format!("{}: {word}", path.display()));
             }
         }

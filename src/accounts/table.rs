@@ -1,0 +1,348 @@
+//! The table of the accounts: which address leads to which, and who a user name means.
+//!
+//! Theory of operation: a table is filled step by step by whoever reads the configuration, so that
+//! each error can be told with the line that it comes from. Then it does not change any more.
+//!
+//! A recipient is looked for as it was written, then without its sub-address; then among the
+//! addresses that every domain must have (RFC 5321 §4.5.1, RFC 2142); then the catch-all of its
+//! domain has it, then that of all domains.
+//!
+//! # Invariants
+//! - No two accounts have a name or an alias in common.
+//! - Aliases, roles and catch-alls lead to accounts of the table.
+//! - For each question about a user who does not exist there is a dummy that takes as much work as
+//!   one who does (SEC-11).
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+
+use super::password::{PasswordHash, StoredPassword};
+use super::scram::ScramSecret;
+use super::{ABUSE, POSTMASTER};
+use crate::mail::{Address, Charset, MailboxName};
+
+/// Who has an account, and which addresses lead there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    accounts: Vec<Account>,
+    /// Names of accounts and aliases, with the position of the account.
+    addresses: HashMap<MailboxName, usize>,
+    /// Local parts of names of accounts; `None` where several accounts have it.
+    local_parts: HashMap<String, Option<usize>>,
+    /// The domains of all addresses and catch-alls, in A-label form.
+    domains: BTreeSet<String>,
+    postmaster: Option<usize>,
+    abuse: Option<usize>,
+    /// By domain, in A-label form.
+    catch_all: HashMap<String, usize>,
+    catch_all_domains: Option<usize>,
+    dummy: PasswordHash,
+}
+
+/// One account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its name, and the mailbox in which its mail is.
+    pub mailbox: MailboxName,
+    /// What opens it.
+    pub password: StoredPassword,
+    /// Which sender addresses it may use beside its own.
+    pub send_as: SendAs,
+}
+
+/// Sender addresses that an account may use beside its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SendAs {
+    /// These.
+    Addresses(Vec<MailboxName>),
+    /// Any.
+    Anyone,
+}
+
+impl Default for SendAs {
+    fn default() -> Self {
+        Self::Addresses(Vec::new())
+    }
+}
+
+/// Why a step of filling a table is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TableError {
+    /// The name is that of an account already.
+    Account(MailboxName),
+    /// The name is an alias of this account already.
+    AliasOf(MailboxName),
+    /// No account has the name.
+    NoAccount(MailboxName),
+}
+
+impl fmt::Display for TableError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account(name) => write!(f, "there is an account {name} already"),
+            Self::AliasOf(name) => write!(f, "it is an alias of {name} already"),
+            Self::NoAccount(name) => write!(f, "{name} is not the address of an account"),
+        }
+    }
+}
+
+impl std::error::Error for TableError {}
+
+/// Which domains a catch-all is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CatchAll {
+    /// This one, in A-label form.
+    Domain(String),
+    /// All local ones that have none of their own.
+    AllDomains,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            accounts: Vec::new(),
+            addresses: HashMap::new(),
+            local_parts: HashMap::new(),
+            domains: BTreeSet::new(),
+            postmaster: None,
+            abuse: None,
+            catch_all: HashMap::new(),
+            catch_all_domains: None,
+            dummy: PasswordHash::dummy(None),
+        }
+    }
+}
+
+impl Table {
+    /// Adds an account.
+    ///
+    /// # Errors
+    /// [`TableError::Account`], [`TableError::AliasOf`].
+    pub fn add(&mut self, account: Account) -> Result<(), TableError> {
+        let position = self.accounts.len();
+        self.take(&account.mailbox, position)?;
+        let local_part = account.mailbox.local_part().to_owned();
+        let is_only = |only: &mut Option<usize>| *only = None;
+        let place = self.local_parts.entry(local_part);
+        place.and_modify(is_only).or_insert(Some(position));
+        // As strong as the strongest of all.
+        let hash = &account.password.hash;
+        if self.accounts.is_empty() || hash.cost().work() > self.dummy.cost().work() {
+            self.dummy = PasswordHash::dummy(Some(hash));
+        }
+        self.accounts.push(account);
+        Ok(())
+    }
+
+    /// Makes `alias` another address of `account`.
+    ///
+    /// # Errors
+    /// Each [`TableError`].
+    pub fn add_alias(
+        &mut self,
+        alias: &MailboxName,
+        account: &MailboxName,
+    ) -> Result<(), TableError> {
+        let position = self.position(account)?;
+        self.take(alias, position)
+    }
+
+    /// Gives mail for the postmaster of every local domain to `account`, instead of the first.
+    ///
+    /// # Errors
+    /// [`TableError::NoAccount`].
+    pub fn set_postmaster(&mut self, account: &MailboxName) -> Result<(), TableError> {
+        self.postmaster = Some(self.position(account)?);
+        Ok(())
+    }
+
+    /// Gives mail for `abuse` of every local domain (RFC 2142 §2) to `account`, instead of the one
+    /// that has the postmaster's.
+    ///
+    /// # Errors
+    /// [`TableError::NoAccount`].
+    pub fn set_abuse(&mut self, account: &MailboxName) -> Result<(), TableError> {
+        self.abuse = Some(self.position(account)?);
+        Ok(())
+    }
+
+    /// Gives mail that no other address takes to `account`.
+    ///
+    /// # Errors
+    /// [`TableError::NoAccount`].
+    pub fn set_catch_all(
+        &mut self,
+        which: CatchAll,
+        account: &MailboxName,
+    ) -> Result<(), TableError> {
+        let position = self.position(account)?;
+        match which {
+            CatchAll::Domain(domain) => {
+                self.domains.insert(domain.clone());
+                self.catch_all.insert(domain, position);
+            }
+            CatchAll::AllDomains => self.catch_all_domains = Some(position),
+        }
+        Ok(())
+    }
+
+    /// The accounts, in the order in which they were added.
+    pub fn accounts(&self) -> &[Account] {
+        &self.accounts
+    }
+
+    /// Whether an address of the table is in `domain`, which is in A-label form.
+    pub(super) fn has_domain(&self, domain: &str) -> bool {
+        self.domains.contains(domain)
+    }
+
+    /// The account of a recipient in a local domain.
+    pub(super) fn recipient(
+        &self,
+        literal: &MailboxName,
+        base: Option<&MailboxName>,
+    ) -> Option<&Account> {
+        let own = self.owner(literal, base);
+        let catch_all = || self.catch_all.get(literal.domain()).copied();
+        let position = own.or_else(catch_all).or(self.catch_all_domains)?;
+        self.accounts.get(position)
+    }
+
+    /// Whether `account` may use the address as its sender: mail for it comes to the account, other
+    /// than by a catch-all, or it was allowed.
+    pub(super) fn may_send_as(
+        &self,
+        account: &Account,
+        literal: &MailboxName,
+        base: Option<&MailboxName>,
+    ) -> bool {
+        let allowed = match &account.send_as {
+            SendAs::Anyone => true,
+            SendAs::Addresses(addresses) => addresses
+                .iter()
+                .any(|address| address == literal || Some(address) == base),
+        };
+        let owner = self.owner(literal, base);
+        let owner = owner.and_then(|position| self.accounts.get(position));
+        allowed || owner.is_some_and(|owner| owner.mailbox == account.mailbox)
+    }
+
+    /// The account that a user name means: its address, or the local part alone where no other
+    /// account has it.
+    pub(super) fn user(&self, name: &str) -> Option<&Account> {
+        if !name.contains('@') {
+            let position = (*self.local_parts.get(&name.to_ascii_lowercase())?)?;
+            return self.accounts.get(position);
+        }
+        let address = Address::parse(name, Charset::Utf8).ok()?;
+        self.account(&MailboxName::from_address(&address).ok()?)
+    }
+
+    /// The hash to verify for a user who does not exist.
+    pub(super) fn dummy(&self) -> &PasswordHash {
+        &self.dummy
+    }
+
+    /// Whether every account has a SCRAM secret.
+    pub(super) fn has_scram(&self) -> bool {
+        let mut accounts = self.accounts.iter();
+        !self.accounts.is_empty() && accounts.all(|account| account.password.scram.is_some())
+    }
+
+    /// The SCRAM secret of the user, with the account where there is one. Who does not exist has
+    /// one too, always the same, that tells nobody that it is none.
+    ///
+    /// The dummy is computed for those who exist too: it is to take as long.
+    pub(super) fn scram(&self, user: &str) -> Option<(ScramSecret, Option<&Account>)> {
+        let like = self
+            .accounts
+            .iter()
+            .find_map(|a| a.password.scram.as_ref())?;
+        let (account, name) = self.scram_user(user, like);
+        let dummy = ScramSecret::dummy(like, &name);
+        let secret = account.and_then(|account| account.password.scram.clone());
+        Some(match secret {
+            Some(secret) => (secret, account.filter(|_| self.user(user).is_some())),
+            None => (dummy, None),
+        })
+    }
+
+    /// The account and the canonical name of a SCRAM user.
+    ///
+    /// A local part alone has the salt of the address that it means. So one that means none must
+    /// have that of an address too, or a client could tell them apart by asking for both: it is put
+    /// into one of the domains, always the same.
+    fn scram_user(&self, user: &str, like: &ScramSecret) -> (Option<&Account>, String) {
+        if let Some(account) = self.user(user) {
+            return (Some(account), account.mailbox.to_string());
+        }
+        let name = user.to_ascii_lowercase();
+        let address = if name.contains('@') {
+            name
+        } else {
+            let domains = self.accounts.iter().map(|account| account.mailbox.domain());
+            let domains: BTreeSet<&str> = domains.collect();
+            let choice = like.choice(&name, domains.len());
+            let domain = domains.into_iter().nth(choice).unwrap_or_default();
+            format!("{name}@{domain}")
+        };
+        let account = self.user(&address);
+        let parsed = Address::parse(&address, Charset::Utf8);
+        let canonical = parsed.and_then(|parsed| MailboxName::from_address(&parsed));
+        (account, canonical.map_or(address, |name| name.to_string()))
+    }
+
+    fn account(&self, name: &MailboxName) -> Option<&Account> {
+        let position = self.position(name).ok()?;
+        self.accounts.get(position)
+    }
+
+    /// The position of the account with this very name.
+    fn position(&self, name: &MailboxName) -> Result<usize, TableError> {
+        let position = self.addresses.get(name).copied();
+        let is_name = |position: &usize| {
+            let account = self.accounts.get(*position);
+            account.is_some_and(|account| account.mailbox == *name)
+        };
+        position
+            .filter(is_name)
+            .ok_or_else(|| TableError::NoAccount(name.clone()))
+    }
+
+    /// Notes that `name` leads to the account at `position`.
+    fn take(&mut self, name: &MailboxName, position: usize) -> Result<(), TableError> {
+        match self.addresses.entry(name.clone()) {
+            Entry::Vacant(place) => {
+                place.insert(position);
+                self.domains.insert(name.domain().to_owned());
+                Ok(())
+            }
+            Entry::Occupied(taken) => {
+                let owner = self.accounts.get(*taken.get());
+                Err(match owner.filter(|owner| owner.mailbox != *name) {
+                    Some(owner) => TableError::AliasOf(owner.mailbox.clone()),
+                    None => TableError::Account(name.clone()),
+                })
+            }
+        }
+    }
+
+    /// The position of the account that has the address, other than by a catch-all.
+    fn owner(&self, literal: &MailboxName, base: Option<&MailboxName>) -> Option<usize> {
+        let address = self.addresses.get(literal);
+        let address = address.or_else(|| self.addresses.get(base?));
+        address.copied().or_else(|| self.role(literal))
+    }
+
+    /// The position of the account that has mail for the postmaster or for abuse.
+    fn role(&self, name: &MailboxName) -> Option<usize> {
+        let postmaster = self.postmaster.unwrap_or_default();
+        match name.local_part() {
+            POSTMASTER => Some(postmaster),
+            ABUSE => Some(self.abuse.unwrap_or(postmaster)),
+            _ => None,
+        }
+    }
+}
