@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -120,6 +121,7 @@ fn lacks_ipv6(address: SocketAddr, error: &io::Error) -> bool {
 /// A daemon that serves.
 #[derive(Debug)]
 pub struct Daemon {
+    accounts: Arc<Accounts>,
     registry: Arc<Registry>,
     clock: Clock,
     smtp: Vec<SocketAddr>,
@@ -138,15 +140,7 @@ impl Daemon {
         store: &Arc<MessageStore>,
         clock: &Clock,
     ) -> Result<Self, Error> {
-        let accounts = Arc::new(Accounts::open(&accounts::Settings {
-            hostname: config.hostname.0.clone(),
-            domains: config
-                .domains
-                .iter()
-                .map(|domain| domain.0.clone())
-                .collect(),
-            subaddress: config.subaddress.0,
-        }));
+        let accounts = Arc::new(accounts(config));
         let registry = Arc::new(Registry::new(caps(config)));
         let session = config.limits.session_seconds.0.map(Duration::from_secs);
         let smtp_sessions = Sessions::Smtp(server::smtp::Shared {
@@ -157,10 +151,11 @@ impl Daemon {
         });
         let pop3_sessions = Sessions::Pop3(server::pop3::Shared {
             store: Arc::clone(store),
-            accounts,
+            accounts: Arc::clone(&accounts),
             settings: pop3_settings(config),
         });
         let mut daemon = Self {
+            accounts,
             registry,
             clock: clock.clone(),
             smtp: addresses(&sockets.smtp),
@@ -235,6 +230,28 @@ fn addresses(sockets: &[TcpListener]) -> Vec<SocketAddr> {
         .iter()
         .filter_map(|socket| socket.local_addr().ok())
         .collect()
+}
+
+/// Who receives and who may log in, with what the user should know of it going to the log.
+fn accounts(config: &Config) -> Accounts {
+    for warning in &config.warnings {
+        log::warn!("{warning}");
+    }
+    let domains = config.domains.iter().map(|domain| domain.0.clone());
+    let settings = accounts::Settings {
+        hostname: config.hostname.0.clone(),
+        domains: domains.collect(),
+        subaddress: config.subaddress.0,
+    };
+    match &config.table {
+        None => Accounts::open(&settings),
+        Some(table) => {
+            // As many passwords are verified at once as there are cores (SEC-11).
+            let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+            log::info!("closed to all but {} accounts", table.accounts().len());
+            Accounts::closed(&settings, table.clone(), cores)
+        }
+    }
 }
 
 /// What the store has to be told, with its events going to the log.
@@ -336,8 +353,17 @@ impl fmt::Display for Banner<'_> {
         writeln!(f, "SMTP {}", Listed(smtp))?;
         writeln!(f, "POP3 {}", Listed(pop3))?;
         writeln!(f, "mail {}", self.mail.display())?;
+        // In closed mode curl asks for the password.
+        let table = self.daemon.accounts.table();
+        let first = table.as_ref().and_then(|table| table.accounts().first());
+        let recipient = first.map_or_else(
+            || "bob@example.com".to_owned(),
+            |account| account.mailbox.to_string(),
+        );
+        let password = if first.is_some() { "" } else { ":any" };
         if let Some(address) = smtp.first() {
-            let commands = "HELO me, MAIL FROM:<a@b>, RCPT TO:<bob@example.com>, DATA, a dot, QUIT";
+            let commands =
+                format!("HELO me, MAIL FROM:<a@b>, RCPT TO:<{recipient}>, DATA, a dot, QUIT");
             writeln!(
                 f,
                 "send:  nc {} {}   ({commands})",
@@ -346,7 +372,7 @@ impl fmt::Display for Banner<'_> {
             )?;
         }
         if let Some(address) = pop3.first() {
-            writeln!(f, "fetch: curl -u bob@example.com:any pop3://{address}/1")?;
+            writeln!(f, "fetch: curl -u {recipient}{password} pop3://{address}/1")?;
         }
         Ok(())
     }

@@ -7,6 +7,8 @@
 //!
 //! Nothing of the file is kept once the rooms have their settings.
 
+mod accounts;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
@@ -14,10 +16,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
+use toml::Spanned;
 
+use crate::accounts::Table;
 use crate::mail::{Charset, Domain};
 use crate::smtp::limits as smtp_limits;
 use crate::store::limits as store_limits;
+
+pub use accounts::{Accounts, CatchAlls, Role};
 
 /// Where SMTP listens when nothing is said.
 pub const SMTP_PORT: u16 = 65_434;
@@ -44,6 +50,20 @@ pub struct Config {
     pub domains: Vec<HostName>,
     /// What separates a mailbox from its sub-address.
     pub subaddress: Subaddress,
+    /// Who has an account: a file of accounts, a list of them, or nobody, which is open mode.
+    pub accounts: Accounts,
+    /// Which account has mail for the postmaster of every local domain.
+    pub postmaster: Spanned<Role>,
+    /// Which account has mail for abuse at every local domain.
+    pub abuse: Spanned<Role>,
+    /// Which account has mail that no other address takes, by domain.
+    pub catch_all: CatchAlls,
+    /// What `accounts` and the three keys after it amount to; none is open mode.
+    #[serde(skip)]
+    pub table: Option<Table>,
+    /// What the user should be warned of when the daemon starts.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
     /// How messages are made durable.
     pub durability: Durability,
     /// What the log shows.
@@ -96,6 +116,12 @@ impl Default for Config {
             pop3: Listen::loopback(POP3_PORT),
             domains: Vec::new(),
             subaddress: Subaddress(Some('+')),
+            accounts: Accounts::Off,
+            postmaster: Role::auto(),
+            abuse: Role::auto(),
+            catch_all: CatchAlls::new(),
+            table: None,
+            warnings: Vec::new(),
             durability: Durability::Journal,
             log_level: LogLevel(log::LevelFilter::Info),
             journal: Journal::default(),
@@ -556,20 +582,19 @@ impl Config {
         Self::parse(path, &text)
     }
 
-    /// Parses `text`, the content of the file at `path`.
+    /// Parses `text`, the content of the file at `path`, and reads the file of accounts that it
+    /// names, which is looked for beside `path`.
     ///
     /// # Errors
     /// [`Error::Value`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, Error> {
-        toml::from_str(text).map_err(|error| {
-            let position = error.span().map_or(0, |place| place.start);
-            Error::Value {
-                path: path.to_owned(),
-                line: line_at(text, position),
-                key: key_at(text, position),
-                reason: error.message().replace('\n', " "),
-            }
-        })
+        let mut config: Self =
+            toml::from_str(text).map_err(|error| value_error(path, text, &error))?;
+        if let Some((table, warnings)) = accounts::table(&config, path, text)? {
+            config.table = Some(table);
+            config.warnings = warnings;
+        }
+        Ok(config)
     }
 
     /// Checks what no single value can show.
@@ -585,34 +610,89 @@ impl Config {
     }
 }
 
+/// What is wrong with `text`, the content of the file at `path`.
+fn value_error(path: &Path, text: &str, error: &toml::de::Error) -> Error {
+    let position = error.span().map_or(0, |place| place.start);
+    Error::Value {
+        path: path.to_owned(),
+        line: line_at(text, position),
+        key: key_at(text, position),
+        reason: error.message().replace('\n', " "),
+    }
+}
+
 /// The number of the line that holds the octet at `position`.
 fn line_at(text: &str, position: usize) -> usize {
     let before = text.as_bytes().get(..position).unwrap_or_default();
     memchr::memchr_iter(b'\n', before).count().saturating_add(1)
 }
 
-/// The key on the line that holds the octet at `position`, with the table that it is in; the table
-/// alone where the line is its header. A value that goes on over several lines is always reported
-/// at its beginning; on any other line without a key something else is wrong than a value.
+/// The key on the line that holds the octet at `position`, with the table that it is in and, in
+/// that of an account, its address; the table alone where the line is its header. On any other line
+/// without a key something else is wrong than a value, or the value goes on over several lines: of
+/// an account at least the address is told.
 fn key_at(text: &str, position: usize) -> Option<String> {
     let lines_above = line_at(text, position).saturating_sub(1);
     let line = text.lines().nth(lines_above)?;
-    if let Some(table) = table_header(line) {
-        return Some(table.to_owned());
-    }
-    let (key, _) = line.split_once('=')?;
-    let key = key.trim();
-    let above = text.lines().take(lines_above);
-    Some(match above.filter_map(table_header).last() {
-        Some(table) => format!("{table}.{key}"),
-        None => key.to_owned(),
+    let own_table = table_header(line);
+    let above: Vec<&str> = text.lines().take(lines_above).collect();
+    let table = own_table.or_else(|| above.into_iter().rev().find_map(table_header));
+    let key = match own_table {
+        Some(_) => None,
+        None => key_of(line),
+    };
+    let account = match table {
+        Some("accounts") if key != Some("address") => address_near(text, lines_above),
+        Some(_) | None => None,
+    };
+    let name = match (table, key) {
+        (Some(table), Some(key)) => format!("{table}.{key}"),
+        (Some(table), None) if own_table.is_some() || account.is_some() => table.to_owned(),
+        (None, Some(key)) => key.to_owned(),
+        (_, None) => return None,
+    };
+    Some(match account {
+        Some(account) => format!("{name} of {account}"),
+        None => name,
     })
 }
 
-/// The name in a line such as `[limits]`.
+/// The name in a line such as `[limits]` or `[[accounts]]`.
 fn table_header(line: &str) -> Option<&str> {
-    let (name, _) = line.trim_start().strip_prefix('[')?.split_once(']')?;
+    let after = line.trim_start().strip_prefix('[')?;
+    let (name, _) = after.strip_prefix('[').unwrap_or(after).split_once(']')?;
     Some(name.trim())
+}
+
+/// The key of a line. What does not look like one may be a part of a value, and a value may be
+/// secret.
+fn key_of(line: &str) -> Option<&str> {
+    let (key, _) = line.split_once('=')?;
+    let key = key.trim();
+    let quoted = |mark| key.len() > 1 && key.starts_with(mark) && key.ends_with(mark);
+    let is_bare = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ');
+    (key.chars().all(is_bare) || quoted('"') || quoted('\'')).then_some(key)
+}
+
+/// The value of `address` in the table that has the line after `lines_above` lines.
+fn address_near(text: &str, lines_above: usize) -> Option<&str> {
+    let lines: Vec<&str> = text.lines().collect();
+    let (above, below) = lines.split_at_checked(lines_above)?;
+    let is_inside = |line: &&&str| table_header(line).is_none();
+    // The line itself may be the header.
+    let (own, below) = below.split_first()?;
+    let above = match table_header(own) {
+        Some(_) => &[],
+        None => above,
+    };
+    let inside = above.iter().rev().take_while(is_inside);
+    let inside = inside.chain(std::iter::once(own));
+    let mut inside = inside.chain(below.iter().take_while(is_inside));
+    inside.find_map(|line| {
+        let value = line.trim_start().strip_prefix("address")?.trim_start();
+        let value = value.strip_prefix('=')?.trim_start();
+        value.strip_prefix('"')?.split('"').next()
+    })
 }
 
 #[cfg(test)]
