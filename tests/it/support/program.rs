@@ -73,24 +73,25 @@ pub(crate) fn run_on(address: &str, mail: &Path) -> Ended {
 const BANNER_END: &str = "fetch:";
 
 impl Program {
-    /// Starts the program with the mail in `directory`/mail, and waits until it is ready.
+    /// Starts the program with the mail in `directory`/mail and, where there is one, the
+    /// configuration in `directory`/facteur.toml; waits until it is ready.
     pub(crate) fn start(directory: &Path) -> Self {
-        let mut child = spawn(directory);
-        let log = follow(child.stderr.take().unwrap());
-        let program = Self::with(child, log);
+        let program = Self::start_unready(directory);
         program.expect_log("ready");
         program
     }
 
     /// Starts the program in the same way with this text as its configuration file.
     pub(crate) fn start_with(directory: &Path, configuration: &str) -> Self {
-        let file = directory.join("facteur.toml");
-        std::fs::write(&file, configuration).unwrap();
-        let mut child = spawn_with(directory, &["--config", file.to_str().unwrap()]);
+        std::fs::write(directory.join("facteur.toml"), configuration).unwrap();
+        Self::start(directory)
+    }
+
+    /// Starts the program in the same way, and leaves it to the caller to read its log.
+    pub(crate) fn start_unready(directory: &Path) -> Self {
+        let mut child = spawn(directory);
         let log = follow(child.stderr.take().unwrap());
-        let program = Self::with(child, log);
-        program.expect_log("ready");
-        program
+        Self::with(child, log)
     }
 
     /// Starts the program in the same way, but nobody reads its log.
@@ -218,12 +219,12 @@ impl Drop for Program {
 }
 
 fn spawn(directory: &Path) -> Child {
-    spawn_with(directory, &[])
-}
-
-fn spawn_with(directory: &Path, arguments: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_facteur"))
-        .args(arguments)
+    let mut command = Command::new(env!("CARGO_BIN_EXE_facteur"));
+    let configuration = directory.join("facteur.toml");
+    if configuration.exists() {
+        command.arg("--config").arg(configuration);
+    }
+    command
         .args(["--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--mail"])
         .arg(directory.join("mail"))
         .stdin(Stdio::null())
