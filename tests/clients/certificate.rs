@@ -42,13 +42,6 @@ impl Certified {
         self.directory.path().join("mail")
     }
 
-    /// Writes a file that only its owner may read: some programs insist on it.
-    pub(crate) fn write(&self, path: &Path, content: &str) {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::write(path, content).unwrap();
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    }
-
     /// Runs a script of the shell in the directory of the certificates; gives whether it succeeded,
     /// and what it printed.
     fn shell(&self, script: &str) -> (bool, String) {

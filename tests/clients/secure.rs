@@ -1,5 +1,6 @@
 //! Programs that log in to an account over TLS: in each of their manners, and with a wrong password.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::certificate::Certified;
@@ -89,6 +90,13 @@ impl Closed {
             .program
             .deliver("bob@example.com", &ascii_letter());
     }
+}
+
+/// Writes a file that only its owner may read: some programs insist on it.
+fn write_private(path: &Path, content: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, content).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// Runs a program that has to fail because of its password, and to say so.
@@ -197,7 +205,7 @@ fn msmtp_sends_by_password_and_by_proof() {
                     tls_lines(&closed, begin),
                     closed.smtp_port(begin),
                 );
-                closed.certified.write(&file, &lines);
+                write_private(&file, &lines);
                 let mut msmtp = command("msmtp", ["-C"]);
                 msmtp.arg(file).args(["--", "bob@example.com"]);
                 msmtp
@@ -231,7 +239,7 @@ fn mpop_fetches_by_password_and_by_proof() {
                     closed.certified.path("uidls").display(),
                     maildir.display(),
                 );
-                closed.certified.write(&file, &lines);
+                write_private(&file, &lines);
                 let mut mpop = command("mpop", ["-C"]);
                 mpop.arg(file);
                 mpop
@@ -265,7 +273,7 @@ fn fetchmail_fetches() {
                 fetched.display(),
             );
             let file = closed.certified.path("fetchmailrc");
-            closed.certified.write(&file, &lines);
+            write_private(&file, &lines);
             let mut fetchmail = command("fetchmail", ["--nosyslog", "-f"]);
             fetchmail.arg(file);
             fetchmail.arg("--idfile").arg(closed.certified.path("ids"));

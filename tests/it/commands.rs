@@ -70,8 +70,7 @@ fn a_certificate_is_made_once_and_clients_that_trust_the_ca_take_it() {
 
     let configuration = std::fs::read_to_string(own.path().join("facteur.toml")).unwrap();
     let mut program = Program::start_with(own.path(), &configuration);
-    let smtps = program.banner[3].strip_prefix("SMTP with TLS ").unwrap();
-    let smtps: SocketAddr = smtps.parse().unwrap();
+    let smtps = program.smtps();
     let authority = CertificateDer::from_pem_file(tls.join("ca.pem")).unwrap();
     let client = Arc::new(client_of(authority, rustls::ALL_VERSIONS));
     for (name, is_expected) in [

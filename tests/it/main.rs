@@ -20,6 +20,7 @@ mod failing_disk;
 mod hostile;
 mod life;
 mod limits;
+mod logins;
 mod program;
 mod replay;
 mod retrieval;

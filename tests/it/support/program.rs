@@ -32,11 +32,11 @@ pub(crate) struct Ended {
 
 /// The address on the line of the banner that begins with this name.
 fn address(banner: &[String], name: &str) -> SocketAddr {
-    let addresses = banner.iter().filter_map(|line| {
+    let mut addresses = banner.iter().filter_map(|line| {
         let address = line.strip_prefix(name)?.strip_prefix(' ')?;
         address.parse().ok()
     });
-    addresses.last().unwrap()
+    addresses.next().unwrap()
 }
 
 /// Runs the program to its end.

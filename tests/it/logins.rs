@@ -1,0 +1,264 @@
+//! Logins of the program: answers that come late, accounts that change, storms of guesses.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::support::program::Program;
+use crate::support::{Client, Service, tls};
+
+/// A hash of "password".
+const HASH: &str =
+    "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+
+/// Writes a file of accounts with these names, all with the password "password".
+fn write_accounts(directory: &Path, names: &[&str]) {
+    let mut text = String::new();
+    for name in names {
+        writeln!(
+            text,
+            "[[accounts]]\naddress = \"{name}@example.com\"\npassword = \"{HASH}\""
+        )
+        .unwrap();
+    }
+    std::fs::write(directory.join("accounts.toml"), text).unwrap();
+}
+
+/// The program with an account for bob, and what else the configuration is to say.
+fn closed(directory: &Path, configuration: &str) -> Program {
+    write_accounts(directory, &["bob"]);
+    let configuration = format!("accounts = \"accounts.toml\"\n{configuration}");
+    Program::start_with(directory, &configuration)
+}
+
+/// Where a program listens, for other threads than that of the test.
+#[derive(Clone, Copy)]
+struct Ports {
+    smtp: SocketAddr,
+    pop3: SocketAddr,
+}
+
+impl Ports {
+    fn of(program: &Program) -> Self {
+        let (smtp, pop3) = (program.smtp, program.pop3);
+        Self { smtp, pop3 }
+    }
+}
+
+impl Service for Ports {
+    fn smtp(&self) -> SocketAddr {
+        self.smtp
+    }
+
+    fn pop3(&self) -> SocketAddr {
+        self.pop3
+    }
+}
+
+/// Sends a login over POP3, and does not wait for its answer.
+fn begin_login(address: SocketAddr, user: &str, password: &str) -> Client {
+    let mut client = Client::connect(address);
+    client.expect_prefix("+OK");
+    client.say(&format!("USER {user}@example.com"));
+    client.expect_prefix("+OK");
+    client.say(&format!("PASS {password}"));
+    client
+}
+
+/// The answer to a login over POP3.
+fn login(address: SocketAddr, user: &str, password: &str) -> String {
+    begin_login(address, user, password).line()
+}
+
+fn plain(user: &str, password: &str) -> String {
+    STANDARD.encode(format!("\0{user}@example.com\0{password}"))
+}
+
+/// SEC-11: a refusal is told to the log at once and to the client late; what is right is not held
+/// up by it, and the stop does not wait for it.
+#[test]
+fn a_refusal_is_held_back_and_a_stop_does_not_wait_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut program = closed(directory.path(), "limits.refused_login_seconds = 15\n");
+    let mut pop3 = begin_login(program.pop3, "bob", "wrong");
+    program.expect_log("login refused user=\"bob@example.com\"");
+    let mut smtp = program.smtp_client();
+    smtp.say("EHLO test");
+    smtp.reply();
+    smtp.say(&format!("AUTH PLAIN {}", plain("bob", "wrong")));
+    program.expect_log("login refused user=\"bob@example.com\"");
+    assert!(login(program.pop3, "bob", "password").starts_with("+OK"));
+    program.signal("TERM");
+    pop3.expect_prefix("-ERR [SYS/TEMP]");
+    smtp.expect_prefix("421 ");
+    assert_eq!(program.wait(), Some(0));
+}
+
+#[test]
+fn refusals_that_are_not_held_back_come_until_the_third() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = closed(directory.path(), "limits.refused_login_seconds = \"off\"\n");
+    let mut smtp = program.smtp_client();
+    smtp.say("EHLO test");
+    smtp.reply();
+    for expected in ["535 5.7.8 ", "535 5.7.8 ", "421 4.7.0 "] {
+        smtp.say(&format!("AUTH PLAIN {}", plain("nobody", "password")));
+        smtp.expect_prefix(expected);
+    }
+    smtp.expect_end();
+}
+
+/// SIGHUP in the middle of deliveries and logins: who has an account may always log in, whatever
+/// the file says meanwhile.
+#[test]
+fn sighup_under_load_changes_the_accounts_and_survives_bad_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = closed(directory.path(), "limits.refused_login_seconds = 0\n");
+    let ports = Ports::of(&program);
+    let (done, visits) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    ports.deliver("bob@example.com", "Subject: x\r\n\r\nx\r\n");
+                    let mut client = Client::connect(ports.pop3);
+                    client.expect_prefix("+OK");
+                    client.say(&format!("AUTH PLAIN {}", plain("bob", "password")));
+                    // Another of these threads may have the maildrop.
+                    let line = client.line();
+                    let is_in = line.starts_with("+OK") || line.starts_with("-ERR [IN-USE]");
+                    assert!(is_in, "{line}");
+                    visits.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let file = directory.path().join("accounts.toml");
+        for round in 0..10 {
+            write_accounts(directory.path(), &["bob", "carol"]);
+            program.signal("HUP");
+            program.expect_log("accounts and certificate are read anew");
+            assert!(login(program.pop3, "carol", "password").starts_with("+OK"));
+
+            write_accounts(directory.path(), &["bob"]);
+            program.signal("HUP");
+            program.expect_log("accounts and certificate are read anew");
+            assert!(login(program.pop3, "carol", "password").starts_with("-ERR [AUTH]"));
+
+            let (text, complaint) = match round % 3 {
+                0 => (
+                    "[[accounts]]\naddress = \"dave\"\n",
+                    "accounts.toml:2: accounts.address",
+                ),
+                1 => ("", "accounts.toml:1: there is no account"),
+                _ => ("accounts = \"x\"\n", "accounts.toml:1: accounts"),
+            };
+            std::fs::write(&file, text).unwrap();
+            program.signal("HUP");
+            program.expect_log("accounts and certificate stay as they were");
+            program.signal("HUP");
+            program.expect_log(complaint);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(visits.load(Ordering::Relaxed) > 0);
+}
+
+/// SEC-11: while more clients guess than passwords can be verified at once, mail is taken and
+/// fetched.
+#[test]
+fn a_storm_of_logins_does_not_stop_deliveries() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = closed(directory.path(), "limits.refused_login_seconds = 0\n");
+    let ports = Ports::of(&program);
+    let (done, guesses) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for number in 0..32 {
+            let (done, guesses) = (&done, &guesses);
+            scope.spawn(move || {
+                let user = if number % 2 == 0 { "bob" } else { "nobody" };
+                while !done.load(Ordering::Relaxed) {
+                    let answer = login(ports.pop3, user, "guess");
+                    assert!(answer.starts_with("-ERR ["), "{answer}");
+                    guesses.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for _ in 0..50 {
+            program.deliver("bob@example.com", "Subject: x\r\n\r\nx\r\n");
+        }
+        assert!(login(program.pop3, "bob", "password").starts_with("+OK"));
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(guesses.load(Ordering::Relaxed) > 32);
+}
+
+/// RFC 6409: mail is handed in by those who log in, from addresses of their own.
+#[test]
+fn submission_is_for_users_and_their_own_addresses() {
+    let directory = tempfile::tempdir().unwrap();
+    let tls = tls::configure(directory.path());
+    let program = closed(
+        directory.path(),
+        &format!("limits.refused_login_seconds = 0\n{tls}"),
+    );
+    let mut client = Client::connect(program.submission());
+    client.expect_prefix("220 ");
+    client.say("EHLO test");
+    client.reply();
+    client.say("MAIL FROM:<bob@example.com>");
+    client.expect_prefix("530 5.7.0 ");
+    client.say("STARTTLS");
+    client.expect_prefix("220 ");
+    let mut client = client.begin_tls();
+    client.say("EHLO test");
+    client.reply();
+    client.say("MAIL FROM:<bob@example.com>");
+    client.expect_prefix("530 5.7.0 ");
+    client.say(&format!("AUTH PLAIN {}", plain("bob", "password")));
+    client.expect_prefix("235 2.7.0 ");
+    client.say("MAIL FROM:<alice@example.com>");
+    client.expect_prefix("550 5.7.1 ");
+    client.say("MAIL FROM:<BOB+list@example.com>");
+    client.expect_prefix("250 2.1.0 ");
+    client.say("RCPT TO:<bob@example.com>");
+    client.expect_prefix("250 2.1.5 ");
+    client.say("RSET");
+    client.expect_prefix("250 ");
+    // A notification (RFC 6409 §6.1).
+    client.say("MAIL FROM:<>");
+    client.expect_prefix("250 2.1.0 ");
+
+    // The other doors ask for nothing of the kind.
+    let mut client = Client::connect(program.smtps()).begin_tls();
+    client.expect_prefix("220 ");
+    client.say("HELO test");
+    client.expect("250 Ok");
+    client.transaction(&["bob@example.com"], "Subject: x\r\n\r\n");
+    let mut client = Client::connect(program.pop3s()).begin_tls();
+    client.expect_prefix("+OK");
+}
+
+/// With `require_auth` every door of SMTP asks for a login, in open mode for any.
+#[test]
+fn mail_may_be_taken_from_users_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = Program::start_with(directory.path(), "require_auth = true\n");
+    let mut client = program.smtp_client();
+    client.say("HELO test");
+    client.expect("250 Ok");
+    client.say("MAIL FROM:<alice@example.com>");
+    client.expect_prefix("530 ");
+    client.say("EHLO test");
+    client.reply();
+    client.say("MAIL FROM:<alice@example.com>");
+    client.expect_prefix("530 5.7.0 ");
+    client.say(&format!("AUTH PLAIN {}", plain("anybody", "any")));
+    client.expect_prefix("235 2.7.0 ");
+    client.say("MAIL FROM:<alice@example.com>");
+    client.expect("250 2.1.0 Sender OK");
+}
