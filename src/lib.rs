@@ -171,8 +171,12 @@
 //! - SEC-6: the store is ours alone, and no symbolic link in it is followed.
 //! - SEC-7: nothing from the network reaches the log or a trace header unescaped.
 //! - SEC-8: every buffer, count and wait has a limit, named with its reason:
-//!   [`smtp::limits`], [`pop3::limits`], [`server::limits`], [`store::limits`].
+//!   [`smtp::limits`], [`pop3::limits`], [`accounts::limits`], [`server::limits`],
+//!   [`store::limits`].
 //! - SEC-9: what deliveries hold in memory is bounded for all of them together.
+//! - SEC-11: passwords are argon2id hashes; a user who does not exist gets the same answers after
+//!   the same work, and no more passwords are verified at once than there are cores: see
+//!   [`accounts`].
 //! - SEC-13: a client that begins with something else than a command is turned away.
 //! - SEC-14: without accounts and TLS only loopback addresses are listened on: see [`config`].
 //! - SEC-17: a panic ends one session only.
@@ -181,8 +185,7 @@
 //! # Left for later, with its place
 //!
 //! TLS goes between socket and `Connection`; the sessions know `StartTls` already and are told by
-//! their settings that it is not offered. A list of accounts answers the questions that
-//! [`accounts`] answers today.
+//! their settings that it is not offered.
 
 pub mod accounts;
 pub mod capacity;

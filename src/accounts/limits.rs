@@ -46,7 +46,7 @@ pub const HASH_OCTETS_MAX: usize = 64;
 /// Least iterations of a SCRAM secret: RFC 7677 §4.
 pub const SCRAM_ITERATIONS_MIN: u32 = 4_096;
 /// Iterations of a new SCRAM secret. They are the client's work at every login, also that of a
-/// telephone: some 50 ms on a fast machine. Guessing from a stolen file costs as much per guess,
+/// telephone: some 20 ms on a fast machine. Guessing from a stolen file costs as much per guess,
 /// which is why a SCRAM secret is made only when it is asked for.
 pub const SCRAM_ITERATIONS: u32 = 100_000;
 /// Most iterations of a SCRAM secret: clients refuse a server that asks for much more, because it

@@ -31,7 +31,7 @@ use parking_lot::RwLock;
 use crate::mail::{Address, Charset, Credentials, Domain, ForwardPath, MailboxName, Secret};
 
 pub use failures::Failures;
-pub use password::{Cost, PasswordHash, SecretError, StoredPassword};
+pub use password::{Cost, OutOfMemory, PasswordHash, SecretError, StoredPassword};
 pub use scram::{KEY_OCTETS, Key, ScramSecret};
 pub use table::{Account, CatchAll, SendAs, Table, TableError};
 
@@ -239,11 +239,11 @@ impl Accounts {
         match (hash.verify(&credentials.password), account) {
             (Ok(true), Some(account)) => Verdict::Accepted(Login::Account(account.mailbox.clone())),
             (Ok(_), _) => Verdict::Refused,
-            (Err(password::OutOfMemory), _) => Verdict::Busy,
+            (Err(OutOfMemory), _) => Verdict::Busy,
         }
     }
 
-    /// Whether SCRAM-SHA-256 can be offered: in closed mode, when every account has a secret for it.
+    /// Whether SCRAM-SHA-256 can be offered: in closed mode, when every account has its secret.
     pub fn offers_scram(&self) -> bool {
         self.table().is_some_and(|table| table.has_scram())
     }
@@ -258,9 +258,9 @@ impl Accounts {
         scram.map_or_else(Default::default, |(secret, _)| secret.parameters())
     }
 
-    /// Checks a client's proof (RFC 5802 §3): gives the server's signature for its last message, and
-    /// who has logged in; `None` when the proof is wrong or there is no such user, which takes as
-    /// much work.
+    /// Checks a client's proof (RFC 5802 §3): gives the server's signature for its last message,
+    /// and who has logged in; `None` when the proof is wrong or there is no such user, which takes
+    /// as much work.
     pub fn verify_proof(
         &self,
         user: &str,
@@ -362,7 +362,7 @@ fn line_of(password: &Secret, secrets: Secrets, cost: Cost) -> Result<String, Ha
         return Err(HashingError::Control);
     }
     let hash = PasswordHash::create(password, cost, &new_salt()?);
-    let hash = hash.map_err(|password::OutOfMemory| HashingError::System)?;
+    let hash = hash.map_err(|OutOfMemory| HashingError::System)?;
     let hash = hash.to_text();
     match (secrets, NonZeroU32::new(limits::SCRAM_ITERATIONS)) {
         (Secrets::HashAndScram, Some(iterations)) => {

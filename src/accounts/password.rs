@@ -1,8 +1,8 @@
 //! Stored passwords: argon2id hashes in their written form, made and verified.
 //!
-//! The written form is `$argon2id$v=19$m=<KiB>,t=<passes>,p=<lanes>$<salt>$<hash>`, salt and hash in
-//! base64 without padding: what other programs that know argon2 print too. An account has one hash,
-//! and may have a [`ScramSecret`] beside it.
+//! The written form is `$argon2id$v=19$m=<KiB>,t=<passes>,p=<lanes>$<salt>$<hash>`, salt and hash
+//! in base64 without padding: what other programs that know argon2 print too. An account has one
+//! hash, and may have a [`ScramSecret`] beside it.
 //!
 //! # Invariants
 //! - `Debug` shows no hash, and no error holds a part of the text that it refuses: it may be the

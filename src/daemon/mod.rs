@@ -467,14 +467,17 @@ impl fmt::Display for Banner<'_> {
             }
         }
         writeln!(f, "mail {}", self.mail.display())?;
+        // In closed mode curl asks for the password.
         let table = self.daemon.accounts.table();
-        let account = table.and_then(|table| table.accounts().first().cloned());
-        let (user, password) = match &account {
-            Some(account) => (account.mailbox.to_string(), "PASSWORD"),
-            None => ("bob@example.com".to_owned(), "any"),
-        };
+        let first = table.as_ref().and_then(|table| table.accounts().first());
+        let recipient = first.map_or_else(
+            || "bob@example.com".to_owned(),
+            |account| account.mailbox.to_string(),
+        );
+        let password = if first.is_some() { "" } else { ":any" };
         if let Some(address) = smtp.first() {
-            let commands = format!("HELO me, MAIL FROM:<a@b>, RCPT TO:<{user}>, DATA, a dot, QUIT");
+            let commands =
+                format!("HELO me, MAIL FROM:<a@b>, RCPT TO:<{recipient}>, DATA, a dot, QUIT");
             writeln!(
                 f,
                 "send:  nc {} {}   ({commands})",
@@ -483,7 +486,7 @@ impl fmt::Display for Banner<'_> {
             )?;
         }
         if let Some(address) = pop3.first() {
-            writeln!(f, "fetch: curl -u {user}:{password} pop3://{address}/1")?;
+            writeln!(f, "fetch: curl -u {recipient}{password} pop3://{address}/1")?;
         }
         Ok(())
     }

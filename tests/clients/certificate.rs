@@ -1,33 +1,52 @@
 //! The certificate of `facteur cert`, as OpenSSL, curl and Python see it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::daemon::Service;
 use crate::daemon::program::{self, Program};
 use crate::support::{command, run};
 
 /// A directory with certificates, and a facteur that uses them.
-struct Certified {
+pub(crate) struct Certified {
     directory: tempfile::TempDir,
-    program: Program,
+    pub(crate) program: Program,
 }
 
 impl Certified {
     fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// One with this configuration beside the certificate.
+    pub(crate) fn start_with(configuration: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("facteur.toml");
-        std::fs::write(&file, "").unwrap();
+        std::fs::write(&file, "hostname = \"localhost\"\n").unwrap();
         let tls = directory.path().join("tls");
         let (file, tls) = (file.to_str().unwrap(), tls.to_str().unwrap());
         let made = program::run(&["cert", "--dir", tls, "--config", file]);
         assert_eq!(made.status, Some(0), "{}", made.errors);
-        let configuration = std::fs::read_to_string(file).unwrap();
+        let tls = std::fs::read_to_string(file).unwrap();
+        let configuration = tls.replace("[tls]", &format!("{configuration}[tls]"));
         let program = Program::start_with(directory.path(), &configuration);
         Self { directory, program }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// A path in the directory of the certificates.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join("tls").join(name)
+    }
+
+    /// Where the mail is.
+    pub(crate) fn mail(&self) -> PathBuf {
+        self.directory.path().join("mail")
+    }
+
+    /// Writes a file that only its owner may read: some programs insist on it.
+    pub(crate) fn write(&self, path: &Path, content: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::write(path, content).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     /// Runs a script of the shell in the directory of the certificates; gives whether it succeeded,

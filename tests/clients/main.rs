@@ -27,6 +27,8 @@ mod fetchers;
 mod mutt;
 mod python;
 mod readme;
+mod scan;
+mod secure;
 mod senders;
 mod support;
 mod terminals;

@@ -12,6 +12,7 @@
     reason = "tests: a failed assumption is a failed test, and they make their own files"
 )]
 
+mod accounts;
 mod commands;
 mod concurrency;
 mod durability;

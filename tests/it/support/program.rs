@@ -1,7 +1,7 @@
 //! The program itself, as a child process.
 
 use std::cell::RefCell;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -30,13 +30,32 @@ pub(crate) struct Ended {
     pub(crate) errors: String,
 }
 
+/// The address on the line of the banner that begins with this name.
+fn address(banner: &[String], name: &str) -> SocketAddr {
+    let addresses = banner.iter().filter_map(|line| {
+        let address = line.strip_prefix(name)?.strip_prefix(' ')?;
+        address.parse().ok()
+    });
+    addresses.last().unwrap()
+}
+
 /// Runs the program to its end.
 pub(crate) fn run(arguments: &[&str]) -> Ended {
-    let output = Command::new(env!("CARGO_BIN_EXE_facteur"))
+    run_with(arguments, "")
+}
+
+/// Runs the program to its end with this on its standard input.
+pub(crate) fn run_with(arguments: &[&str], input: &str) -> Ended {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_facteur"))
         .args(arguments)
-        .stdin(Stdio::null())
-        .output()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
+    // A program that reads no input may have ended by now.
+    drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
+    let output = child.wait_with_output().unwrap();
     Ended {
         status: output.status.code(),
         output: String::from_utf8(output.stdout).unwrap(),
@@ -50,28 +69,29 @@ pub(crate) fn run_on(address: &str, mail: &Path) -> Ended {
     run(&["--smtp", address, "--pop3", "off", "--mail", mail])
 }
 
-/// Number of lines that the program prints on standard output when it is up.
-const BANNER_LINES: usize = 6;
+/// The last line that the program prints on standard output when it is up begins so.
+const BANNER_END: &str = "fetch:";
 
 impl Program {
-    /// Starts the program with the mail in `directory`/mail, and waits until it is ready.
+    /// Starts the program with the mail in `directory`/mail and, where there is one, the
+    /// configuration in `directory`/facteur.toml; waits until it is ready.
     pub(crate) fn start(directory: &Path) -> Self {
-        let mut child = spawn(directory);
-        let log = follow(child.stderr.take().unwrap());
-        let program = Self::with(child, log);
+        let program = Self::start_unready(directory);
         program.expect_log("ready");
         program
     }
 
     /// Starts the program in the same way with this text as its configuration file.
     pub(crate) fn start_with(directory: &Path, configuration: &str) -> Self {
-        let file = directory.join("facteur.toml");
-        std::fs::write(&file, configuration).unwrap();
-        let mut child = spawn_with(directory, &["--config", file.to_str().unwrap()]);
+        std::fs::write(directory.join("facteur.toml"), configuration).unwrap();
+        Self::start(directory)
+    }
+
+    /// Starts the program in the same way, and leaves it to the caller to read its log.
+    pub(crate) fn start_unready(directory: &Path) -> Self {
+        let mut child = spawn(directory);
         let log = follow(child.stderr.take().unwrap());
-        let program = Self::with(child, log);
-        program.expect_log("ready");
-        program
+        Self::with(child, log)
     }
 
     /// Starts the program in the same way, but nobody reads its log.
@@ -82,10 +102,15 @@ impl Program {
 
     fn with(mut child: Child, log: Receiver<String>) -> Self {
         let output = BufReader::new(child.stdout.take().unwrap());
-        let lines = output.lines().take(BANNER_LINES);
-        let banner: Vec<String> = lines.map(Result::unwrap).collect();
-        let address = |line: &str| line[5..].parse().unwrap();
-        let (smtp, pop3) = (address(&banner[1]), address(&banner[2]));
+        let mut banner = Vec::new();
+        for line in output.lines().map(Result::unwrap) {
+            let is_end = line.starts_with(BANNER_END);
+            banner.push(line);
+            if is_end {
+                break;
+            }
+        }
+        let (smtp, pop3) = (address(&banner, "SMTP"), address(&banner, "POP3"));
         Self {
             child,
             log,
@@ -94,6 +119,21 @@ impl Program {
             smtp,
             pop3,
         }
+    }
+
+    /// Where SMTP listens with TLS.
+    pub(crate) fn smtps(&self) -> SocketAddr {
+        address(&self.banner, "SMTP with TLS")
+    }
+
+    /// Where POP3 listens with TLS.
+    pub(crate) fn pop3s(&self) -> SocketAddr {
+        address(&self.banner, "POP3 with TLS")
+    }
+
+    /// Where mail is handed in.
+    pub(crate) fn submission(&self) -> SocketAddr {
+        address(&self.banner, "submission")
     }
 
     /// Waits for a log line that contains `text`, which may have come already; each is found once.
@@ -179,12 +219,12 @@ impl Drop for Program {
 }
 
 fn spawn(directory: &Path) -> Child {
-    spawn_with(directory, &[])
-}
-
-fn spawn_with(directory: &Path, arguments: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_facteur"))
-        .args(arguments)
+    let mut command = Command::new(env!("CARGO_BIN_EXE_facteur"));
+    let configuration = directory.join("facteur.toml");
+    if configuration.exists() {
+        command.arg("--config").arg(configuration);
+    }
+    command
         .args(["--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--mail"])
         .arg(directory.join("mail"))
         .stdin(Stdio::null())

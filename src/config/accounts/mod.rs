@@ -382,14 +382,13 @@ impl Source<'_> {
         }
         for (domain, account) in self.catch_all {
             let key = || format!("catch_all.{domain}");
-            let which = match domain.as_str() {
-                "*" => CatchAll::AllDomains,
-                _ => {
-                    let host = HostName::try_from(domain.clone());
-                    let host =
-                        host.map_err(|reason| self.error(account.span().start, key(), reason))?;
-                    CatchAll::Domain(host.0.as_str().to_ascii_lowercase())
-                }
+            let which = if domain == "*" {
+                CatchAll::AllDomains
+            } else {
+                let host = HostName::try_from(domain.clone());
+                let host =
+                    host.map_err(|reason| self.error(account.span().start, key(), reason))?;
+                CatchAll::Domain(host.0.as_str().to_ascii_lowercase())
             };
             let set = table.set_catch_all(which, &account.get_ref().0);
             self.check(set, account, key)?;
@@ -479,3 +478,6 @@ impl Entry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
