@@ -66,6 +66,8 @@ pub struct Arguments {
 pub enum Command {
     /// Make a certificate for TLS on this machine, and the CA that programs have to trust for it
     Cert(CertArguments),
+    /// Print the line that gives an account its password
+    HashPassword(HashPasswordArguments),
     /// Print what to type into a mail program for an address
     Settings(SettingsArguments),
 }
@@ -91,6 +93,19 @@ pub struct CertArguments {
     /// Replace a certificate that is still valid; the keys and the CA stay
     #[arg(long)]
     pub renew: bool,
+}
+
+const HASH_PASSWORD_AFTER_HELP: &str = "\
+The password is typed twice at a terminal, which does not show it, or it is the first line of
+standard input. The line goes below the address of the account.";
+
+/// What may be said about `facteur hash-password`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = HASH_PASSWORD_AFTER_HELP)]
+pub struct HashPasswordArguments {
+    /// Leave out the secret for SCRAM-SHA-256, which only passwords of ASCII characters can have
+    #[arg(long)]
+    pub no_scram: bool,
 }
 
 const SETTINGS_AFTER_HELP: &str = "\

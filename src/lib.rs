@@ -56,6 +56,7 @@
 //! | [`daemon`], [`signals`], [`cli`] | assembly, start, stop | all above | hold logic |
 //! | [`client_settings`] | what to type into a mail program | `mail` | do I/O |
 //! | [`commands`] | what is done instead of serving | all above | hold logic |
+//! | [`terminal`] | a password that is typed | – | show it |
 //! | [`capacity`] | how many sessions the system can carry | – | be asked twice |
 //! | [`logging`] | the log's queue and thread | – | hold anybody up |
 //!
@@ -202,6 +203,7 @@ pub mod server;
 pub mod signals;
 pub mod smtp;
 pub mod store;
+pub mod terminal;
 pub mod wire;
 
 #[cfg(test)]

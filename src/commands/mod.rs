@@ -7,6 +7,7 @@
 //! [`Error`]: it is told in one line, and its exit code is that of the daemon for the same mistake.
 
 mod cert;
+mod hash_password;
 mod settings;
 
 #[cfg(test)]
@@ -15,12 +16,14 @@ mod tests;
 use std::{fmt, io, path::PathBuf};
 
 use crate::{
+    accounts::HashingError,
     certificate,
     cli::{Arguments, Command},
     client_settings::NoAutoconfig,
     clock::Clock,
     config,
     store::RealFs,
+    terminal::StandardInput,
 };
 
 /// Runs a command.
@@ -38,6 +41,7 @@ pub fn run(
     }
     match command {
         Command::Cert(asked) => cert::run(asked, arguments, (&RealFs, clock), output),
+        Command::HashPassword(asked) => hash_password::run(asked, &mut StandardInput, output),
         Command::Settings(asked) => settings::run(asked, arguments, output),
     }
 }
@@ -54,6 +58,8 @@ pub enum Error {
     Config(config::Error),
     /// The host name of the configuration cannot be in a certificate.
     HostName(certificate::NotAName),
+    /// The password cannot be read.
+    Input(io::Error),
     /// The configuration leaves no autoconfig file to be written.
     NoAutoconfig(NoAutoconfig),
     /// A path cannot be written into a configuration, which is UTF-8.
@@ -63,6 +69,12 @@ pub enum Error {
     },
     /// Standard output cannot be written to.
     Output(io::Error),
+    /// The password cannot be one, or cannot be hashed.
+    Password(HashingError),
+    /// The password is not UTF-8, which is what clients send.
+    PasswordNotUtf8,
+    /// The second time another password was typed.
+    PasswordsDiffer,
 }
 
 impl Error {
@@ -74,7 +86,12 @@ impl Error {
             | Self::HostName(_)
             | Self::NoAutoconfig(_)
             | Self::NotUtf8 { .. } => true,
-            Self::Certificate(_) | Self::Output(_) => false,
+            Self::Certificate(_)
+            | Self::Input(_)
+            | Self::Output(_)
+            | Self::Password(_)
+            | Self::PasswordNotUtf8
+            | Self::PasswordsDiffer => false,
         }
     }
 }
@@ -88,6 +105,7 @@ impl fmt::Display for Error {
             }
             Self::Config(error) => error.fmt(f),
             Self::HostName(error) => write!(f, "hostname: {error}"),
+            Self::Input(_) => f.write_str("cannot read the password"),
             Self::NoAutoconfig(reason) => reason.fmt(f),
             Self::NotUtf8 { path } => write!(
                 f,
@@ -96,6 +114,12 @@ impl fmt::Display for Error {
                 path.display()
             ),
             Self::Output(_) => f.write_str("cannot write to standard output"),
+            Self::Password(HashingError::NotAscii) => {
+                write!(f, "{} with --no-scram", HashingError::NotAscii)
+            }
+            Self::Password(error) => error.fmt(f),
+            Self::PasswordNotUtf8 => f.write_str("the password is not UTF-8"),
+            Self::PasswordsDiffer => f.write_str("the two passwords are not the same"),
         }
     }
 }
@@ -105,11 +129,14 @@ impl std::error::Error for Error {
         match self {
             Self::Certificate(error) => error.source(),
             Self::Config(error) => error.source(),
-            Self::Output(source) => Some(source),
+            Self::Input(source) | Self::Output(source) => Some(source),
             Self::CheckAndCommand
             | Self::HostName(_)
             | Self::NoAutoconfig(_)
-            | Self::NotUtf8 { .. } => None,
+            | Self::NotUtf8 { .. }
+            | Self::Password(_)
+            | Self::PasswordNotUtf8
+            | Self::PasswordsDiffer => None,
         }
     }
 }

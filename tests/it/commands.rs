@@ -1,13 +1,22 @@
 //! The commands of the program, as a person or a script meets them.
 
+use std::fs::File;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection};
 
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
+
+use crate::support::DEADLINE;
 use crate::support::program::{Ended, Program, run};
 use crate::support::tls::client_of;
 
@@ -107,6 +116,112 @@ fn a_renewal_changes_the_certificate_alone() {
     }
 }
 
+/// Somebody at a terminal in front of `facteur hash-password`.
+struct Typist {
+    keyboard: File,
+    screen: Receiver<Vec<u8>>,
+    terminal: OwnedFd,
+    program: Child,
+    /// What was shown so far.
+    shown: String,
+}
+
+impl Typist {
+    fn new() -> Self {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        let controller = openpt(flags).unwrap();
+        grantpt(&controller).unwrap();
+        unlockpt(&controller).unwrap();
+        let name = ptsname(&controller, Vec::new()).unwrap();
+        let terminal = File::options()
+            .read(true)
+            .write(true)
+            .open(name.to_str().unwrap())
+            .unwrap();
+        let program = Command::new(env!("CARGO_BIN_EXE_facteur"))
+            .arg("hash-password")
+            .stdin(terminal.try_clone().unwrap())
+            .stderr(terminal.try_clone().unwrap())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let keyboard = File::from(controller);
+        let mut output = keyboard.try_clone().unwrap();
+        let (shown_out, screen) = channel();
+        std::thread::Builder::new()
+            .spawn(move || {
+                let mut buffer = [0; 256];
+                while let Ok(octets) = output.read(&mut buffer) {
+                    if shown_out.send(buffer[..octets].to_vec()).is_err() {
+                        break;
+                    }
+                }
+            })
+            .unwrap();
+        Self {
+            keyboard,
+            screen,
+            terminal: terminal.into(),
+            program,
+            shown: String::new(),
+        }
+    }
+
+    /// Waits until this is shown at the end.
+    fn expect(&mut self, text: &str) {
+        while !self.shown.ends_with(text) {
+            let more = self.screen.recv_timeout(DEADLINE);
+            let more = more.unwrap_or_else(|_| panic!("{text:?} is not in {:?}", self.shown));
+            self.shown.push_str(&String::from_utf8(more).unwrap());
+        }
+    }
+
+    fn type_in(&mut self, text: &str) {
+        self.keyboard.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn shows_what_is_typed(&self) -> bool {
+        let modes = tcgetattr(&self.terminal).unwrap().local_modes;
+        modes.contains(LocalModes::ECHO | LocalModes::ISIG)
+    }
+
+    /// Waits for the end of the program; gives its status and its standard output.
+    fn leave(&mut self) -> (Option<i32>, String) {
+        let mut output = String::new();
+        let mut stdout = self.program.stdout.take().unwrap();
+        stdout.read_to_string(&mut output).unwrap();
+        (self.program.wait().unwrap().code(), output)
+    }
+}
+
+#[test]
+fn a_password_is_typed_twice_and_never_shown() {
+    let mut typist = Typist::new();
+    typist.expect("Password: ");
+    typist.type_in("hunter2\n");
+    typist.expect("The same again: ");
+    typist.type_in("hunter2\n");
+    let (status, output) = typist.leave();
+    assert_eq!(status, Some(0));
+    assert_eq!(output.lines().count(), 1, "{output}");
+    assert!(output.starts_with("password = "), "{output}");
+    typist.expect("The same again: \r\n");
+    assert_eq!(typist.shown, "Password: \r\nThe same again: \r\n");
+    assert!(typist.shows_what_is_typed());
+}
+
+#[test]
+fn control_c_leaves_the_terminal_as_it_was() {
+    let mut typist = Typist::new();
+    typist.expect("Password: ");
+    typist.type_in("hunt\u{3}");
+    let (status, output) = typist.leave();
+    assert_eq!((status, output.as_str()), (Some(1), ""));
+    typist.expect("interrupted\r\n");
+    assert!(!typist.shown.contains("hunt"), "{}", typist.shown);
+    assert!(typist.shows_what_is_typed());
+}
+
 #[test]
 fn a_mistake_at_a_command_is_one_line() {
     let own = tempfile::tempdir().unwrap();
@@ -117,6 +232,8 @@ fn a_mistake_at_a_command_is_one_line() {
         (vec!["cert", "--check"], 2, "--check"),
         (vec!["--check", "cert"], 2, "--check"),
         (vec!["cret"], 2, "cret"),
+        (vec!["hash-password", "hunter2"], 2, "hunter2"),
+        (vec!["hash-password"], 1, "empty"),
         (vec!["settings"], 2, "ADDRESS"),
         (vec!["settings", "bob"], 2, "bob"),
         (
@@ -145,6 +262,7 @@ fn the_help_shows_the_commands() {
     let help = run(&["--help"]).output;
     for (command, flags) in [
         ("cert", &["--dir", "--renew", "--config", "NAME"][..]),
+        ("hash-password", &["--no-scram"]),
         ("settings", &["--autoconfig", "--config", "ADDRESS"]),
     ] {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");

@@ -42,6 +42,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("capacity", &[]),
     ("certificate", &["mail", "store"]),
     ("logging", &[]),
+    ("terminal", &[]),
     ("cli", &["certificate", "config", "mail"]),
     ("client_settings", &["mail"]),
     (
@@ -55,6 +56,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "mail",
             "store",
+            "terminal",
         ],
     ),
     ("testing", &["mail", "clock", "store"]),

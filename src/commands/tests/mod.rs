@@ -1,6 +1,7 @@
 //! Each command as main runs it, with its output in memory.
 
 mod cert;
+mod hash_password;
 mod settings;
 
 use clap::Parser as _;

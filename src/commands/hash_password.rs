@@ -1,0 +1,40 @@
+//! `facteur hash-password`: the line that gives an account its password.
+//!
+//! The password comes from whoever types it, twice, since nothing of it can be seen; or it is the
+//! first line of a standard input that is no terminal. It is never taken from the command line,
+//! where every user of the machine can read it.
+
+use std::io::Write;
+
+use crate::{
+    accounts::{self, Secrets},
+    cli::HashPasswordArguments,
+    mail::Secret,
+    terminal::Input,
+};
+
+use super::Error;
+
+pub(super) fn run(
+    asked: &HashPasswordArguments,
+    input: &mut dyn Input,
+    output: &mut dyn Write,
+) -> Result<(), Error> {
+    let password = secret(input, "Password")?;
+    if input.is_terminal() && secret(input, "The same again")? != password {
+        return Err(Error::PasswordsDiffer);
+    }
+    let secrets = if asked.no_scram {
+        Secrets::Hash
+    } else {
+        Secrets::HashAndScram
+    };
+    let line = accounts::hash_password(&password, secrets).map_err(Error::Password)?;
+    Ok(writeln!(output, "{}", line.trim_end())?)
+}
+
+fn secret(input: &mut dyn Input, prompt: &str) -> Result<Secret, Error> {
+    let line = input.line(prompt).map_err(Error::Input)?;
+    let text = String::from_utf8(line).map_err(|_octets_are_secret| Error::PasswordNotUtf8)?;
+    Ok(Secret::new(text))
+}
