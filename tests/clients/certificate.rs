@@ -1,6 +1,6 @@
 //! The certificate of `facteur cert`, as OpenSSL, curl and Python see it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::daemon::Service;
 use crate::daemon::program::{self, Program};

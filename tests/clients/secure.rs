@@ -244,7 +244,7 @@ fn mpop_fetches_by_password_and_by_proof() {
                 mpop.arg(file);
                 mpop
             };
-            expect_refused(&mut fetch("wrong"), "", &["[AUTH]"]);
+            expect_refused(&mut fetch("wrong"), "", &["[AUTH]", "authentication failed"]);
             run(&mut fetch("sesame"), "").succeeded();
             assert_eq!(closed.messages().len(), 0);
             assert_eq!(std::fs::read_dir(maildir.join("new")).unwrap().count(), 1);
