@@ -43,7 +43,7 @@
 //!
 //! | Room | Lives there | May use | Must never |
 //! |---|---|---|---|
-//! | [`mail`] | addresses, envelopes, trace headers, SASL | – | do I/O, read a clock, log |
+//! | [`mail`] | addresses, envelopes, trace headers, links, SASL | – | do I/O, read a clock, log |
 //! | [`wire`] | lines, line endings, dot-stuffing, the cut of TOP | – | know a verb |
 //! | [`clock`] | the only reader of system time | – | be global |
 //! | [`smtp`] | commands, replies, the session | `mail` | see a socket, a file, a clock, the log |
@@ -166,6 +166,8 @@
 //!
 //! - SEC-1: line endings are strict; the first line fixes CRLF or (from this machine only) LF, and
 //!   no other sequence ends a content: see [`wire`].
+//! - SEC-2: no password is taken in clear off loopback, and TLS makes a session forget what came
+//!   before: see [`mail::Link`].
 //! - SEC-4: no program is ever started. SEC-10: there is no MIME parser.
 //! - SEC-5: names from the network are encoded before they are part of a path: see [`store`].
 //! - SEC-6: the store is ours alone, and no symbolic link in it is followed.

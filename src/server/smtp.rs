@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::accounts::{Accounts, Resolution, Verdict};
 use crate::clock::Clock;
 use crate::mail::sasl::scram;
-use crate::mail::{Credentials, ForwardPath, MailboxName, trace};
+use crate::mail::{Address, Credentials, ForwardPath, MailboxName, trace};
 use crate::smtp::limits::OVERRUN_FACTOR;
 use crate::smtp::{
     Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Session, Settings,
@@ -74,6 +74,7 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
             Action::CheckPassword(credentials) => driver.check_password(&credentials),
             Action::BeginScram { user } => Ok(driver.begin_scram(&user)),
             Action::CheckProof(attempt) => driver.check_proof(&attempt),
+            Action::CheckSender { user, address } => Ok(driver.check_sender(&user, &address)),
             Action::BeginDelivery(submission) => Ok(driver.begin_delivery(*submission)),
             Action::ReceiveContent(framing) => driver.receive(framing),
             Action::DiscardChunk { octets } => driver.discard(octets),
@@ -179,6 +180,14 @@ impl Driver<'_> {
         let identity = self.shared.identity.as_ref().map(|identity| identity.get());
         listener::start_tls(self.connection, identity, self.id)?;
         Ok(Outcome::TlsStarted(self.connection.bindings()))
+    }
+
+    fn check_sender(&self, user: &str, address: &Address) -> Outcome<'static> {
+        if self.shared.accounts.may_send_as(user, address) {
+            Outcome::SenderPermitted
+        } else {
+            Outcome::SenderNotPermitted
+        }
     }
 
     fn begin_delivery(&mut self, submission: Submission) -> Outcome<'static> {

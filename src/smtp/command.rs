@@ -66,7 +66,7 @@ pub enum Command<'a> {
     },
 }
 
-/// The parameters of MAIL (RFC 1870, 6152, 6531).
+/// The parameters of MAIL (RFC 1870, 4954, 6152, 6531).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MailParameters {
     /// `SIZE=`: octets of the content with CRLF line endings.
@@ -75,6 +75,9 @@ pub struct MailParameters {
     pub body: BodyType,
     /// `SMTPUTF8` was given.
     pub utf8: bool,
+    /// `AUTH=` was given (RFC 4954 §5): who submitted the message first. Nothing here trusts it or
+    /// passes it on, so it is not kept.
+    pub auth: bool,
 }
 
 /// Why a line is not a command that can be carried out.
@@ -334,6 +337,18 @@ fn auth(argument: &str) -> Result<Command<'_>, SyntaxError> {
     })
 }
 
+/// Whether a text, not empty, is encoded as RFC 3461 §4 has it: printable ASCII, where `+` stands
+/// before two hexadecimal digits. `<>`, for nobody, is in that form too.
+fn is_xtext(text: &str) -> bool {
+    let is_digit = |octet: &u8| matches!(octet, b'0'..=b'9' | b'A'..=b'F');
+    let encoded = text.split('+').skip(1).all(|piece| {
+        let digits = piece.as_bytes().first_chunk::<2>();
+        digits.is_some_and(|digits| digits.iter().all(is_digit))
+    });
+    let printable = |octet: u8| octet.is_ascii_graphic() && octet != b'=';
+    !text.is_empty() && encoded && text.bytes().all(printable)
+}
+
 /// The parameters that follow a path, as keyword and value (RFC 5321 §4.1.2, esmtp-param).
 fn parameters(rest: &str) -> Result<impl Iterator<Item = (&str, Option<&str>)>, SyntaxError> {
     if !(rest.is_empty() || rest.starts_with(' ')) {
@@ -388,9 +403,10 @@ impl MailParameters {
                 self.utf8 = true;
                 true
             }
-            // RFC 4954 §5: who submitted the message first. Nothing here trusts it or passes it
-            // on, so any value is as good as `<>`.
-            ("AUTH", Some(_)) => true,
+            ("AUTH", Some(submitter)) => {
+                self.auth = true;
+                is_xtext(submitter)
+            }
             _ => false,
         }
     }

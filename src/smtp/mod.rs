@@ -6,8 +6,9 @@
 //!
 //! Service extensions: PIPELINING (RFC 2920), SIZE (RFC 1870), 8BITMIME (RFC 6152), SMTPUTF8
 //! (RFC 6531), ENHANCEDSTATUSCODES (RFC 2034), CHUNKING (RFC 3030, without BINARYMIME), LIMITS
-//! (RFC 9422), AUTH (RFC 4954, with the mechanisms of [`mail::sasl`]), STARTTLS (RFC 3207) where the
-//! driver offers it, and HELP.
+//! (RFC 9422), AUTH (RFC 4954, with the mechanisms of [`mail::sasl`]), STARTTLS (RFC 3207) where
+//! the driver offers it, and HELP. Message submission (RFC 6409): what a listener asks of its
+//! clients is a setting, [`Senders`].
 //!
 //! [`mail::sasl`]: crate::mail::sasl
 //!
@@ -37,4 +38,4 @@ pub use command::{Command, Context, MailParameters, SyntaxError};
 pub use outcome::{ContentEnd, DeliveryFailure, Outcome, RecipientVerdict};
 pub use reply::Reply;
 pub use session::Session;
-pub use step::{Action, Framing, Settings, Step, Submission};
+pub use step::{Action, Framing, Senders, Settings, Step, Submission};

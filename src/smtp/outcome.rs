@@ -37,7 +37,7 @@ pub enum Outcome<'a> {
     PasswordAccepted,
     /// The password or the proof is wrong, or the user unknown.
     PasswordRefused,
-    /// The password or the proof could not be verified.
+    /// The password, the proof or the sender could not be verified.
     CheckFailed,
     /// What SCRAM needs to know of the user.
     ScramBegun(scram::Parameters),
@@ -46,6 +46,10 @@ pub enum Outcome<'a> {
         /// The server's own, over the same auth message.
         signature: [u8; 32],
     },
+    /// The address is one of the user's.
+    SenderPermitted,
+    /// It is not.
+    SenderNotPermitted,
     /// A delivery is open.
     DeliveryBegun,
     /// A delivery could not be opened.
@@ -76,6 +80,8 @@ impl fmt::Debug for Outcome<'_> {
             Self::CheckFailed => "CheckFailed",
             Self::ScramBegun(_) => "ScramBegun",
             Self::ProofAccepted { .. } => "ProofAccepted",
+            Self::SenderPermitted => "SenderPermitted",
+            Self::SenderNotPermitted => "SenderNotPermitted",
             Self::DeliveryBegun => "DeliveryBegun",
             Self::DeliveryFailed(_) => "DeliveryFailed",
             Self::Content(_) => "Content",

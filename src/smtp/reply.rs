@@ -67,6 +67,16 @@ pub(super) const MAIL_FIRST: Reply = fixed(
     "5.5.1",
     "Name the sender first: MAIL FROM:<alice@example.com>",
 );
+pub(super) const SENDER_NOT_PERMITTED: Reply = fixed(
+    "550",
+    "5.7.1",
+    "This sender address is not one of your account's",
+);
+pub(super) const SENDER_UNCHECKED: Reply = fixed(
+    "451",
+    "4.3.0",
+    "The sender address cannot be checked now; try again later",
+);
 pub(super) const MAIL_ALREADY: Reply =
     fixed("503", "5.5.1", "Sender already given; RSET begins again");
 pub(super) const NO_RECIPIENT: Reply = fixed(
@@ -129,6 +139,16 @@ pub(super) const AUTH_IN_TRANSACTION: Reply = fixed(
     "AUTH cannot come within a mail transaction; RSET ends it",
 );
 pub(super) const AUTH_NEEDS_EHLO: Reply = fixed("503", "5.5.1", "Say EHLO first");
+pub(super) const AUTH_REQUIRED: Reply = fixed(
+    "530",
+    "5.7.0",
+    "Authentication required: say EHLO and AUTH first",
+);
+pub(super) const TLS_AND_AUTH_REQUIRED: Reply = fixed(
+    "530",
+    "5.7.0",
+    "Authentication required: say STARTTLS, then EHLO and AUTH",
+);
 pub(super) const AUTH_NEEDS_TLS: Reply = fixed(
     "538",
     "5.7.11",

@@ -3,7 +3,7 @@
 //! Values only. Which outcomes may follow an action is said at each action.
 
 use crate::mail::sasl::scram;
-use crate::mail::{Credentials, Domain, Envelope, ForwardPath};
+use crate::mail::{Address, Credentials, Domain, Envelope, ForwardPath};
 
 use super::reply::Reply;
 
@@ -22,6 +22,20 @@ pub struct Settings {
     pub authentication: bool,
     /// Whether SCRAM is offered with it: there are keys to verify proofs with.
     pub scram: bool,
+    /// Whose mail is taken.
+    pub senders: Senders,
+}
+
+/// Whose mail is taken: what a listener asks of a client before MAIL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Senders {
+    /// Anybody's, as a server must that receives mail for its domains (RFC 5321).
+    Anybody,
+    /// That of users who have authenticated (RFC 6409 §4.3).
+    Authenticated,
+    /// The same, and the reverse-path has to be an address of the user's own, or null (RFC 6409
+    /// §6.1).
+    OwnAddresses,
 }
 
 /// A reply, if there is one, and what to do after it.
@@ -50,6 +64,14 @@ pub enum Action {
     },
     /// Verify a proof: `ProofAccepted`, `PasswordRefused` or `CheckFailed`.
     CheckProof(scram::Attempt),
+    /// Find out whether a user may send with this reverse-path: `SenderPermitted`,
+    /// `SenderNotPermitted` or `CheckFailed`.
+    CheckSender {
+        /// Who has authenticated, by the name that was given.
+        user: String,
+        /// The reverse-path.
+        address: Address,
+    },
     /// Open a delivery: `DeliveryBegun` or `DeliveryFailed`.
     BeginDelivery(Box<Submission>),
     /// Take content into the open delivery, and commit it at the end of the message: `Content`.

@@ -29,6 +29,14 @@
 //! - After `ChunksFailed` every further chunk is consumed and refused (RFC 3030 §2), so that
 //!   pipelined chunks are never taken for commands.
 //!
+//! # Who may send
+//!
+//! On a listener for incoming mail, anybody. Where the setting [`Senders`](super::Senders) asks for
+//! authentication, MAIL and what depends on it get 530 until AUTH has succeeded (RFC 4954 §6), and
+//! on a listener for submission the driver is asked whether the reverse-path is the user's own
+//! (RFC 6409 §6.1). AUTH itself can be had only where nobody reads along: within this machine or
+//! within TLS (SEC-2).
+//!
 //! # Attacks met here
 //!
 //! A session that begins with an HTTP verb, with no letter at all or with an overlong line is
@@ -86,6 +94,8 @@ enum Waiting {
     Scram(ClientFirst),
     /// The verdict on the proof of this user.
     Proof(String),
+    /// The verdict on the sender of this transaction.
+    Sender(Box<Envelope>),
     Delivery(Framing),
     Content(Framing),
     Discard(Refusal),
@@ -170,6 +180,12 @@ impl Session {
                 Waiting::Password(_) | Waiting::Scram(_) | Waiting::Proof(_),
                 Outcome::CheckFailed,
             ) => self.say(reply::AUTH_UNAVAILABLE),
+            (
+                Waiting::Sender(envelope),
+                verdict @ (Outcome::SenderPermitted
+                | Outcome::SenderNotPermitted
+                | Outcome::CheckFailed),
+            ) => self.sender_checked(*envelope, &verdict),
             (Waiting::Delivery(framing), Outcome::DeliveryBegun) => self.delivery_begun(framing),
             (Waiting::Delivery(framing), Outcome::DeliveryFailed(failure)) => {
                 self.delivery_refused(framing, failure.into())
@@ -346,6 +362,8 @@ impl Session {
             | Outcome::CheckFailed
             | Outcome::ScramBegun(_)
             | Outcome::ProofAccepted { .. }
+            | Outcome::SenderPermitted
+            | Outcome::SenderNotPermitted
             | Outcome::DeliveryBegun
             | Outcome::DeliveryFailed(_)
             | Outcome::Content(_)

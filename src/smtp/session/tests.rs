@@ -8,8 +8,8 @@ use super::Session;
 use crate::mail::sasl::scram;
 use crate::mail::{ChannelBindings, Charset, Domain, Link, MailboxName, Tls};
 use crate::smtp::{
-    Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Settings, Step,
-    Submission, limits,
+    Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Senders, Settings,
+    Step, Submission, limits,
 };
 use crate::testing::scram as account;
 
@@ -30,6 +30,7 @@ fn settings() -> Settings {
         errors_max: Some(10),
         authentication: true,
         scram: true,
+        senders: Senders::Anybody,
     }
 }
 
@@ -56,6 +57,19 @@ fn session_on(link: Link, settings: Settings) -> Session {
 /// A session after EHLO and these lines, where all that they ask for succeeds.
 fn after(lines: &[&str]) -> Session {
     let mut session = session(settings());
+    say(&mut session, "EHLO client.example");
+    for line in lines {
+        say(&mut session, line);
+    }
+    session
+}
+
+/// The same on a listener for submission.
+fn submission(lines: &[&str]) -> Session {
+    let mut session = session(Settings {
+        senders: Senders::OwnAddresses,
+        ..settings()
+    });
     say(&mut session, "EHLO client.example");
     for line in lines {
         say(&mut session, line);
@@ -93,6 +107,7 @@ fn say(session: &mut Session, text: &str) -> String {
             Action::CheckPassword(_) => Outcome::PasswordAccepted,
             Action::BeginScram { .. } => scram_begun(),
             Action::CheckProof(_) => proof_accepted(),
+            Action::CheckSender { .. } => Outcome::SenderPermitted,
             Action::BeginDelivery(_) => Outcome::DeliveryBegun,
             Action::DiscardChunk { .. } => Outcome::ChunkDiscarded,
             Action::StartTls => {
@@ -155,7 +170,7 @@ fn replies_name_the_host_in_ascii() {
 type Make = fn() -> Outcome<'static>;
 
 /// Outcomes that are the result of some action, by name.
-const RESULTS: [(&str, Make); 20] = [
+const RESULTS: [(&str, Make); 22] = [
     ("line", || Outcome::Line(b"NOOP")),
     ("long line", || Outcome::LineTooLong),
     ("line fault", || Outcome::LineEndingFault("a bare LF")),
@@ -166,6 +181,8 @@ const RESULTS: [(&str, Make); 20] = [
     ("unchecked", || Outcome::CheckFailed),
     ("scram", scram_begun),
     ("proven", proof_accepted),
+    ("permitted", || Outcome::SenderPermitted),
+    ("not permitted", || Outcome::SenderNotPermitted),
     ("begun", || Outcome::DeliveryBegun),
     ("not begun", || {
         Outcome::DeliveryFailed(DeliveryFailure::Full)
@@ -184,6 +201,9 @@ const RESULTS: [(&str, Make); 20] = [
     ("tls", || Outcome::TlsStarted(ChannelBindings::default())),
 ];
 
+/// The names of what can come instead of a line, and of a line.
+const LINE_RESULTS: &[&str] = &["line", "long line", "line fault", "foreign"];
+
 /// Sessions that wait for something, and the names of its results.
 fn waiting_sessions() -> Vec<(Session, &'static [&'static str])> {
     let begun = |command| after(&["MAIL FROM:<>", "RCPT TO:<bob>", command]);
@@ -192,26 +212,23 @@ fn waiting_sessions() -> Vec<(Session, &'static [&'static str])> {
         line(&mut session, last);
         session
     };
+    let mut sender = submission(&[AUTH_PLAIN]);
+    line(&mut sender, "MAIL FROM:<bob@example.com>");
     vec![
-        (after(&[]), &["line", "long line", "line fault", "foreign"]),
-        (
-            after(&["AUTH LOGIN"]),
-            &["line", "long line", "line fault", "foreign"],
-        ),
+        (after(&[]), LINE_RESULTS),
+        (after(&["AUTH LOGIN"]), LINE_RESULTS),
         (asked(&["MAIL FROM:<>"], "RCPT TO:<bob>"), &["recipient"]),
         (
             asked(&[], AUTH_PLAIN),
             &["accepted", "refused", "unchecked"],
         ),
         (asked(&[], AUTH_SCRAM), &["scram", "unchecked"]),
+        (sender, &["permitted", "not permitted", "unchecked"]),
         (
             asked(&[AUTH_SCRAM], SCRAM_FINAL),
             &["proven", "refused", "unchecked"],
         ),
-        (
-            after(&[AUTH_SCRAM, SCRAM_FINAL]),
-            &["line", "long line", "line fault", "foreign"],
-        ),
+        (after(&[AUTH_SCRAM, SCRAM_FINAL]), LINE_RESULTS),
         (
             asked(&["MAIL FROM:<>", "RCPT TO:<bob>"], "DATA"),
             &["begun", "not begun"],
@@ -799,6 +816,91 @@ fn scram_is_offered_only_with_keys_and_bound_only_with_a_binding() {
     }
 }
 
+/// RFC 4954 §6.
+#[test]
+fn mail_is_530_until_the_client_has_authenticated() {
+    for senders in [Senders::Authenticated, Senders::OwnAddresses] {
+        let mut session = session(Settings {
+            senders,
+            ..settings()
+        });
+        check(
+            &mut session,
+            &[
+                ("MAIL FROM:<>", "503 Say HELO or EHLO first"),
+                ("RCPT TO:<bob>", "530 Authentication required"),
+                ("EHLO client.example", "250-"),
+                // A group of commands in one write: one error, not four.
+                ("MAIL FROM:<>", "530 5.7.0 "),
+                ("RCPT TO:<bob>", "530 5.7.0 "),
+                ("DATA", "530 5.7.0 "),
+                ("BDAT 4 LAST", "530 5.7.0 "),
+                ("NOOP", "250 "),
+                ("RSET", "250 "),
+                ("HELP", "214-"),
+            ],
+        );
+        assert_eq!(session.errors, 3);
+        check(
+            &mut session,
+            &[
+                (AUTH_PLAIN, "235 "),
+                ("RCPT TO:<bob>", "503 5.5.1 "),
+                ("MAIL FROM:<>", "250 2.1.0 "),
+                ("RCPT TO:<bob>", "250 2.1.5 "),
+            ],
+        );
+        // What TLS makes the session forget has to be said again.
+        check(
+            &mut session,
+            &[
+                ("STARTTLS", "220 "),
+                ("EHLO client.example", "250-"),
+                ("MAIL FROM:<>", "530 5.7.0 "),
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_sender_is_checked_where_only_own_addresses_are_taken() {
+    let mut session = submission(&[AUTH_PLAIN]);
+    for (outcome, expect) in [
+        (Outcome::SenderNotPermitted, "550 5.7.1 "),
+        (Outcome::CheckFailed, "451 4.3.0 "),
+    ] {
+        let errors = session.errors;
+        let step = line(&mut session, "MAIL FROM:<alice@example.com>");
+        let Action::CheckSender { user, address } = step.action else {
+            panic!("no sender is checked");
+        };
+        assert_eq!(user, "bob");
+        assert_eq!(address.to_string(), "alice@example.com");
+        let step = session.resume(outcome);
+        assert!(reply(&session, &step).starts_with(expect));
+        check(
+            &mut session,
+            &[("RCPT TO:<bob>", "503 5.5.1 "), ("DATA", "503 5.5.1 ")],
+        );
+        assert_eq!(session.errors, errors);
+    }
+    check(
+        &mut session,
+        &[
+            ("MAIL FROM:<bob@example.com> SMTPUTF8", "250 2.1.0 "),
+            ("RCPT TO:<zoë@example.com>", "250 2.1.5 "),
+            ("RSET", "250 "),
+        ],
+    );
+    // RFC 6409 §6.1, for reports; and nobody is asked.
+    let step = line(&mut session, "MAIL FROM:<>");
+    assert_eq!(reply(&session, &step), "250 2.1.0 Sender OK\r\n");
+    // Elsewhere nobody is asked either.
+    let mut session = after(&[AUTH_PLAIN]);
+    let step = line(&mut session, "MAIL FROM:<alice@example.com>");
+    assert_eq!(reply(&session, &step), "250 2.1.0 Sender OK\r\n");
+}
+
 /// SEC-2: no password in clear off loopback.
 #[test]
 fn auth_off_this_machine_needs_tls() {
@@ -948,6 +1050,7 @@ fn outcome_of(chance: &Chance, action: &Action) -> Outcome<'static> {
         Action::CheckPassword(_) => &["accepted", "refused", "unchecked"],
         Action::BeginScram { .. } => &["scram", "scram", "unchecked"],
         Action::CheckProof(_) => &["proven", "proven", "refused", "unchecked"],
+        Action::CheckSender { .. } => &["permitted", "permitted", "not permitted", "unchecked"],
         Action::BeginDelivery(_) => &["begun", "begun", "begun", "not begun"],
         Action::ReceiveContent(Framing::Chunk { last: false, .. }) => &[
             "received",
@@ -980,9 +1083,19 @@ proptest! {
     /// Whatever happens: no panic, bounded errors, content only with a delivery, a delivery only
     /// with recipients, an acknowledgement only of what was delivered, and an end that is final.
     #[test]
-    fn a_session_keeps_its_promises(chances in chances(), errors_max in 0_u32..20) {
+    fn a_session_keeps_its_promises(
+        chances in chances(),
+        errors_max in 0_u32..20,
+        senders in select(vec![
+            Senders::Anybody,
+            Senders::Anybody,
+            Senders::Authenticated,
+            Senders::OwnAddresses,
+        ]),
+    ) {
         let settings = Settings {
             errors_max: Some(errors_max),
+            senders,
             ..settings()
         };
         let mut session = Session::new(Arc::new(settings), local());
@@ -999,6 +1112,9 @@ proptest! {
             prop_assert!(session.errors <= errors_max.saturating_add(1));
             if let Action::BeginDelivery(submission) = &step.action {
                 prop_assert!(!submission.envelope.recipients.is_empty());
+                let authenticated = submission.envelope.protocol.authenticated;
+                prop_assert_eq!(authenticated, session.user().is_some());
+                prop_assert!(authenticated || senders == Senders::Anybody);
             }
             let receives = matches!(step.action, Action::ReceiveContent(_));
             let closes = step.action == Action::Close;

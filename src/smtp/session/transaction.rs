@@ -1,11 +1,11 @@
 //! The mail transaction: MAIL, RCPT, DATA, BDAT (RFC 5321 §3.3, RFC 3030).
 
-use crate::mail::{Envelope, ForwardPath, ReversePath};
-use crate::smtp::command::MailParameters;
+use crate::mail::{Envelope, ForwardPath, ReversePath, Tls};
+use crate::smtp::command::{MailParameters, SyntaxError};
 use crate::smtp::limits::OVERRUN_FACTOR;
-use crate::smtp::outcome::{ContentEnd, RecipientVerdict};
+use crate::smtp::outcome::{ContentEnd, Outcome, RecipientVerdict};
 use crate::smtp::reply::{self, Reply};
-use crate::smtp::step::{Action, Framing, Step, Submission};
+use crate::smtp::step::{Action, Framing, Senders, Step, Submission};
 
 use super::{Phase, Refusal, Session, Waiting};
 
@@ -21,19 +21,76 @@ impl Session {
                 return self.refuse(reply::MAIL_ALREADY);
             }
         }
+        // The parameter belongs to an extension, which EHLO has to ask for.
+        if parameters.auth && !self.is_extended() {
+            return self.refuse(SyntaxError::ParameterUnknown.into());
+        }
+        if let Some(refusal) = self.missing_authentication() {
+            self.phase = Phase::MailRefused;
+            return self.refuse(refusal);
+        }
         if self.is_too_large(parameters.declared_octets.unwrap_or(0)) {
             self.phase = Phase::MailRefused;
             return self.say(reply::TOO_LARGE);
         }
-        self.phase = Phase::Envelope(Envelope {
+        let envelope = Envelope {
             reverse_path,
             first_forward_path: None,
             recipients: Vec::new(),
             body: parameters.body,
             protocol: self.protocol(parameters.utf8),
             declared_octets: parameters.declared_octets,
-        });
+        };
+        match (self.settings.senders, &envelope.reverse_path) {
+            (Senders::OwnAddresses, ReversePath::Address(address)) => {
+                let action = Action::CheckSender {
+                    // There is one, or MAIL would have been refused; nobody would own nothing.
+                    user: self.user.clone().unwrap_or_default(),
+                    address: address.clone(),
+                };
+                self.waiting = Waiting::Sender(Box::new(envelope));
+                Step {
+                    reply: None,
+                    action,
+                }
+            }
+            // RFC 6409 §6.1: the null path is for reports, and nobody's.
+            (Senders::OwnAddresses, ReversePath::Null)
+            | (Senders::Anybody | Senders::Authenticated, _) => self.open_transaction(envelope),
+        }
+    }
+
+    /// RFC 4954 §6: mail is taken after AUTH only, and there was none.
+    fn missing_authentication(&self) -> Option<Reply> {
+        match (self.settings.senders, &self.user) {
+            (Senders::Anybody, _) | (_, Some(_)) => None,
+            (Senders::Authenticated | Senders::OwnAddresses, None) => Some(match self.link.tls {
+                Tls::Offered if !self.link.is_private() => reply::TLS_AND_AUTH_REQUIRED,
+                Tls::NotOffered | Tls::Offered | Tls::Active(_) => reply::AUTH_REQUIRED,
+            }),
+        }
+    }
+
+    fn open_transaction(&mut self, envelope: Envelope) -> Step {
+        self.phase = Phase::Envelope(envelope);
         self.say(reply::SENDER_OK)
+    }
+
+    pub(super) fn sender_checked(&mut self, envelope: Envelope, verdict: &Outcome<'_>) -> Step {
+        if *verdict == Outcome::SenderPermitted {
+            return self.open_transaction(envelope);
+        }
+        self.phase = Phase::MailRefused;
+        self.say(if *verdict == Outcome::SenderNotPermitted {
+            reply::SENDER_NOT_PERMITTED
+        } else {
+            reply::SENDER_UNCHECKED
+        })
+    }
+
+    /// What is said to a command that comes before MAIL: what is to come first.
+    fn mail_first(&self) -> Reply {
+        self.missing_authentication().unwrap_or(reply::MAIL_FIRST)
     }
 
     pub(super) fn rcpt(&mut self, forward_path: ForwardPath) -> Step {
@@ -49,8 +106,8 @@ impl Session {
                     action: Action::LookUpRecipient(forward_path),
                 }
             }
-            Phase::Idle | Phase::Content => self.refuse(reply::MAIL_FIRST),
-            Phase::MailRefused => self.say(reply::MAIL_FIRST),
+            Phase::Idle | Phase::Content => self.refuse(self.mail_first()),
+            Phase::MailRefused => self.say(self.mail_first()),
             Phase::Chunks { .. } => self.refuse(reply::RECIPIENT_TOO_LATE),
             Phase::ChunksFailed => self.refuse(reply::CHUNKS_FAILED),
         }
@@ -73,8 +130,8 @@ impl Session {
 
     pub(super) fn data(&mut self) -> Step {
         match &self.phase {
-            Phase::Idle | Phase::Content => self.refuse(reply::MAIL_FIRST),
-            Phase::MailRefused => self.say(reply::MAIL_FIRST),
+            Phase::Idle | Phase::Content => self.refuse(self.mail_first()),
+            Phase::MailRefused => self.say(self.mail_first()),
             Phase::Chunks { .. } => self.refuse(reply::CHUNKS_BEGUN),
             Phase::ChunksFailed => self.refuse(reply::CHUNKS_FAILED),
             // Pipelined behind recipients that were all refused, DATA is no error of the client's.
@@ -93,8 +150,8 @@ impl Session {
     pub(super) fn bdat(&mut self, octets: u64, last: bool) -> Step {
         let framing = Framing::Chunk { octets, last };
         let refusal = match &self.phase {
-            Phase::Idle | Phase::Content => Refusal::Error(reply::MAIL_FIRST),
-            Phase::MailRefused => Refusal::NoError(reply::MAIL_FIRST),
+            Phase::Idle | Phase::Content => Refusal::Error(self.mail_first()),
+            Phase::MailRefused => Refusal::NoError(self.mail_first()),
             // The chunk may have been under way when the earlier one failed.
             Phase::ChunksFailed => Refusal::NoError(reply::CHUNKS_FAILED),
             Phase::Envelope(envelope) if envelope.recipients.is_empty() => {

@@ -139,6 +139,11 @@ fn mail_has_a_reverse_path_and_parameters() {
         declared_octets: Some(1_000),
         body: BodyType::EightBitMime,
         utf8: true,
+        auth: true,
+    };
+    let auth = MailParameters {
+        auth: true,
+        ..plain
     };
     check(&[
         ("MAIL FROM:<>", Ok(mail("", plain))),
@@ -153,7 +158,9 @@ fn mail_has_a_reverse_path_and_parameters() {
             Ok(mail("", size(u64::MAX))),
         ),
         ("MAIL FROM:<> BODY=7bit", Ok(mail("", plain))),
-        ("MAIL FROM:<> AUTH=<>", Ok(mail("", plain))),
+        ("MAIL FROM:<> AUTH=<>", Ok(mail("", auth))),
+        ("MAIL FROM:<> AUTH=e+3Dmc2@example.com", Ok(mail("", auth))),
+        ("MAIL FROM:<> auth=a+2B", Ok(mail("", auth))),
         (
             "MAIL FROM:<> SMTPUTF8 BODY=8BITMIME SIZE=1000 AUTH=a",
             Ok(mail("", all)),
@@ -210,6 +217,14 @@ fn malformed_mail_is_refused() {
         ("MAIL FROM:<> BODY", Err(ParameterValue("BODY"))),
         ("MAIL FROM:<> SMTPUTF8=", Err(ParameterValue("SMTPUTF8"))),
         ("MAIL FROM:<> AUTH", Err(ParameterValue("AUTH"))),
+        ("MAIL FROM:<> AUTH=", Err(ParameterValue("AUTH"))),
+        ("MAIL FROM:<> AUTH=a=b", Err(ParameterValue("AUTH"))),
+        ("MAIL FROM:<> AUTH=a+", Err(ParameterValue("AUTH"))),
+        ("MAIL FROM:<> AUTH=a+2", Err(ParameterValue("AUTH"))),
+        ("MAIL FROM:<> AUTH=a+2b", Err(ParameterValue("AUTH"))),
+        ("MAIL FROM:<> AUTH=a+3é", Err(ParameterValue("AUTH"))),
+        ("MAIL FROM:<> AUTH=é", Err(ParameterValue("AUTH"))),
+        ("MAIL FROM:<> AUTH=a AUTH=a", Err(ParameterValue("AUTH"))),
         ("MAIL FROM:<> RET=HDRS", Err(ParameterUnknown)),
         ("MAIL FROM:<> =1", Err(ParameterUnknown)),
         ("MAIL FROM:<é@b>", Err(ReversePathNotAscii)),
@@ -322,6 +337,9 @@ fn render(command: &Command<'_>) -> String {
             if parameters.utf8 {
                 line.push_str(" SMTPUTF8");
             }
+            if parameters.auth {
+                line.push_str(" AUTH=e+3Dmc2@example.com");
+            }
             line
         }
         Command::Rcpt(forward_path) => format!("RCPT TO:{forward_path}"),
@@ -379,8 +397,8 @@ fn commands() -> impl Strategy<Value = Command<'static>> {
         .prop_map(|address| address.map_or(ReversePath::Null, ReversePath::Address));
     let forward_paths = option::weighted(0.9, addresses())
         .prop_map(|address| address.map_or(ForwardPath::Postmaster, ForwardPath::Address));
-    let mail = (reverse_paths, option::of(any::<u64>()), any::<[bool; 2]>()).prop_map(
-        |(reverse_path, declared_octets, [eight_bit, utf8])| {
+    let mail = (reverse_paths, option::of(any::<u64>()), any::<[bool; 3]>()).prop_map(
+        |(reverse_path, declared_octets, [eight_bit, utf8, auth])| {
             let body = if eight_bit {
                 BodyType::EightBitMime
             } else {
@@ -391,6 +409,7 @@ fn commands() -> impl Strategy<Value = Command<'static>> {
                 declared_octets,
                 body,
                 utf8,
+                auth,
             };
             Command::Mail(reverse_path, parameters)
         },

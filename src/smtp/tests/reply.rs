@@ -6,7 +6,7 @@ use crate::smtp::reply::{self, Reply};
 use crate::smtp::{DeliveryFailure, RecipientVerdict, SyntaxError};
 
 /// Every constant of the room.
-const FIXED: [Reply; 43] = [
+const FIXED: [Reply; 47] = [
     reply::HELO_OK,
     reply::SENDER_OK,
     reply::RECIPIENT_OK,
@@ -23,6 +23,8 @@ const FIXED: [Reply; 43] = [
     reply::TLS_ALREADY,
     reply::HELO_FIRST,
     reply::MAIL_FIRST,
+    reply::SENDER_NOT_PERMITTED,
+    reply::SENDER_UNCHECKED,
     reply::MAIL_ALREADY,
     reply::NO_RECIPIENT,
     reply::RECIPIENT_TOO_LATE,
@@ -39,6 +41,8 @@ const FIXED: [Reply; 43] = [
     reply::AUTH_ALREADY,
     reply::AUTH_IN_TRANSACTION,
     reply::AUTH_NEEDS_EHLO,
+    reply::AUTH_REQUIRED,
+    reply::TLS_AND_AUTH_REQUIRED,
     reply::AUTH_NEEDS_TLS,
     reply::AUTH_NOT_OFFERED,
     reply::AUTH_FAILED_TOO_OFTEN,
@@ -235,7 +239,7 @@ fn enhanced_codes_agree_with_their_codes() {
 fn codes_are_those_of_the_rfcs() {
     let known = [
         "214", "220", "221", "235", "250", "252", "334", "354", "421", "451", "452", "454", "500",
-        "501", "502", "503", "504", "535", "538", "550", "552", "553", "554", "555",
+        "501", "502", "503", "504", "530", "535", "538", "550", "552", "553", "554", "555",
     ];
     for reply in FIXED.into_iter().chain(derived()).chain(variable()) {
         assert!(known.contains(&reply.code()), "{reply:?}");

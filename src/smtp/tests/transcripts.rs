@@ -20,7 +20,8 @@ use crate::mail::sasl::scram;
 use crate::mail::{ChannelBindings, Charset, Domain, ForwardPath, Link, MailboxName, Tls};
 use crate::smtp::limits::{ERRORS_MAX, MESSAGE_OCTETS_MAX, OVERRUN_FACTOR, RECIPIENTS_MAX};
 use crate::smtp::{
-    Action, ContentEnd, Framing, Outcome, RecipientVerdict, Session, Settings, Step, Submission,
+    Action, ContentEnd, Framing, Outcome, RecipientVerdict, Senders, Session, Settings, Step,
+    Submission,
 };
 use crate::testing::format::{self, Transcript};
 use crate::testing::scram as account;
@@ -53,6 +54,13 @@ impl Driver {
             errors_max: Some(ERRORS_MAX),
             authentication: true,
             scram: transcript.has("scram"),
+            senders: if transcript.has("own-senders") {
+                Senders::OwnAddresses
+            } else if transcript.has("authentication-required") {
+                Senders::Authenticated
+            } else {
+                Senders::Anybody
+            },
         };
         for (key, value) in &transcript.limits {
             // 0 is no limit, as in the configuration.
@@ -126,6 +134,10 @@ impl Driver {
                 self.read_chunk(octets)?;
                 Outcome::ChunkDiscarded
             }
+            Action::CheckSender { user, address } if address.to_string() == *user => {
+                Outcome::SenderPermitted
+            }
+            Action::CheckSender { .. } => Outcome::SenderNotPermitted,
             Action::StartTls => {
                 self.at_first_octet = true;
                 Outcome::TlsStarted(bindings())

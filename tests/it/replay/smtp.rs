@@ -6,7 +6,8 @@ use std::sync::Arc;
 use facteur::accounts::{self, Accounts, Resolution};
 use facteur::mail::{Charset, Domain};
 use facteur::smtp::{
-    Action, ContentEnd, Framing, Outcome, RecipientVerdict, Session, Settings, Step, Submission,
+    Action, ContentEnd, Framing, Outcome, RecipientVerdict, Senders, Session, Settings, Step,
+    Submission,
 };
 use facteur::wire::{
     ChunkDecoder, DotDecoder, LfPolicy, LineBuffer, LineEnding, LineEndingFault, Progress, Scan,
@@ -59,6 +60,13 @@ impl Replay {
             errors_max: limits.errors,
             authentication: true,
             scram: transcript.has("scram"),
+            senders: if transcript.has("own-senders") {
+                Senders::OwnAddresses
+            } else if transcript.has("authentication-required") {
+                Senders::Authenticated
+            } else {
+                Senders::Anybody
+            },
         });
         let session = Session::new(settings, super::link(transcript));
         let accounts = Accounts::open(&accounts::Settings {
@@ -267,6 +275,10 @@ impl Replay {
                     Some(signature) => Outcome::ProofAccepted { signature },
                     None => Outcome::PasswordRefused,
                 },
+                Action::CheckSender { user, address } if address.to_string() == user => {
+                    Outcome::SenderPermitted
+                }
+                Action::CheckSender { .. } => Outcome::SenderNotPermitted,
                 Action::StartTls => {
                     self.at_first_octet = true;
                     Outcome::TlsStarted(super::bindings())
