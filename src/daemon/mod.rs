@@ -400,7 +400,11 @@ fn smtp_settings(config: &Config) -> smtp::Settings {
             .map(|errors| u32::try_from(errors).unwrap_or(u32::MAX)),
         authentication: true,
         scram: false,
-        senders: smtp::Senders::Anybody,
+        senders: if config.require_auth {
+            smtp::Senders::Authenticated
+        } else {
+            smtp::Senders::Anybody
+        },
     }
 }
 

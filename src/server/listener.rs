@@ -110,8 +110,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Starts the listener's thread on `sockets`, each from [`bind`] with its door; it ends, and the
-    /// sockets are closed, when the other end of `stop` is closed.
+    /// Starts the listener's thread on `sockets`, each from [`bind`] with its door; it ends, and
+    /// the sockets are closed, when the other end of `stop` is closed.
     ///
     /// # Errors
     /// When the system gives no thread.

@@ -11,8 +11,8 @@ use crate::mail::sasl::scram;
 use crate::mail::{Address, Credentials, ForwardPath, MailboxName, trace};
 use crate::smtp::limits::OVERRUN_FACTOR;
 use crate::smtp::{
-    Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Session, Settings,
-    Submission,
+    Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Senders, Session,
+    Settings, Submission,
 };
 use crate::store::{self, MessageStore};
 use crate::wire::{ChunkDecoder, DotDecoder, Progress};
@@ -20,7 +20,7 @@ use crate::wire::{ChunkDecoder, DotDecoder, Progress};
 use super::connection::{Connection, ContentRate, Interruption, LineRead};
 use super::current::Current;
 use super::intake::{Intake, Refusal};
-use super::listener::{self, Visit};
+use super::listener::{self, Door, Visit};
 use super::logins::Logins;
 use super::maillog::{self, SessionEnd, SessionId};
 use super::tls::Identity;
@@ -42,14 +42,27 @@ pub struct Shared {
     pub settings: Arc<Settings>,
 }
 
+impl Shared {
+    /// The settings of a session that begins now: what they have in common is shared.
+    fn settings_at(&self, door: Door) -> Arc<Settings> {
+        let mut settings = Arc::clone(&self.settings);
+        let scram = self.accounts.offers_scram();
+        let senders = match door {
+            Door::Submission => Senders::OwnAddresses,
+            Door::Plain | Door::Tls => settings.senders,
+        };
+        if (settings.scram, settings.senders) != (scram, senders) {
+            let settings = Arc::make_mut(&mut settings);
+            (settings.scram, settings.senders) = (scram, senders);
+        }
+        settings
+    }
+}
+
 /// Serves one client until its session ends.
 pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) -> SessionEnd {
-    let mut settings = Arc::clone(&shared.settings);
-    let scram = shared.accounts.offers_scram();
-    if settings.scram != scram {
-        Arc::make_mut(&mut settings).scram = scram;
-    }
-    let mut session = Session::new(settings, connection.link(shared.identity.is_some()));
+    let link = connection.link(shared.identity.is_some());
+    let mut session = Session::new(shared.settings_at(visit.door), link);
     let rate = connection.content_rate();
     let mut driver = Driver {
         connection,
