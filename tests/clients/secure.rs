@@ -1,4 +1,5 @@
-//! Programs that log in to an account over TLS: in each of their manners, and with a wrong password.
+//! Programs that log in to an account over TLS: in each of their manners, and with a wrong
+//! password.
 
 use std::path::Path;
 use std::process::Command;
@@ -244,7 +245,11 @@ fn mpop_fetches_by_password_and_by_proof() {
                 mpop.arg(file);
                 mpop
             };
-            expect_refused(&mut fetch("wrong"), "", &["[AUTH]", "authentication failed"]);
+            expect_refused(
+                &mut fetch("wrong"),
+                "",
+                &["[AUTH]", "authentication failed"],
+            );
             run(&mut fetch("sesame"), "").succeeded();
             assert_eq!(closed.messages().len(), 0);
             assert_eq!(std::fs::read_dir(maildir.join("new")).unwrap().count(), 1);

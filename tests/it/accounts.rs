@@ -30,7 +30,10 @@ fn closed() -> Server {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("accounts.toml");
     std::fs::write(&file, accounts()).unwrap();
-    Server::with(&format!("accounts = \"{}\"", file.display()))
+    Server::with(&format!(
+        "accounts = \"{}\"\nlimits.refused_login_seconds = 0\n",
+        file.display()
+    ))
 }
 
 /// A POP3 client that is logged in with the right password.
