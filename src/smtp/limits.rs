@@ -23,6 +23,10 @@ pub const ERRORS_MAX: u32 = 10;
 /// Refused authentications of one session: guessing has to reconnect.
 pub const PASSWORD_FAILURES_MAX: u32 = 3;
 
+/// Recipients of one session who do not exist (SEC-12): a person mistypes a few, a list has old
+/// addresses; who tries names from a dictionary has to reconnect.
+pub const UNKNOWN_RECIPIENTS_MAX: u32 = 10;
+
 /// How many times the size limit a client may send before it is cut off: the content of a message
 /// that is too large is read to its end so that nothing of it is taken for a command, but not
 /// without end.

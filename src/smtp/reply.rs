@@ -160,6 +160,8 @@ pub(super) const AUTH_FAILED_TOO_OFTEN: Reply =
 
 pub(super) const LINE_TOO_LONG: Reply = fixed("500", "5.5.2", "Line too long");
 pub(super) const TOO_MANY_ERRORS: Reply = fixed("421", "4.7.0", "Too many errors, closing");
+pub(super) const TOO_MANY_UNKNOWN: Reply =
+    fixed("421", "4.7.0", "Too many unknown recipients, closing");
 pub(super) const NOT_SMTP: Reply = fixed(
     "421",
     "4.7.0",

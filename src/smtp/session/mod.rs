@@ -122,6 +122,7 @@ pub struct Session {
     /// Who has authenticated, by the name that was given.
     user: Option<String>,
     password_failures: u32,
+    unknown_recipients: u32,
     phase: Phase,
     waiting: Waiting,
     errors: u32,
@@ -138,6 +139,7 @@ impl Session {
             exchange: None,
             user: None,
             password_failures: 0,
+            unknown_recipients: 0,
             phase: Phase::Idle,
             waiting: Waiting::Nothing,
             errors: 0,

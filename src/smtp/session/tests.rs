@@ -470,6 +470,26 @@ fn every_verdict_on_a_recipient_has_its_reply() {
     }
 }
 
+/// SEC-12: ten recipients who do not exist get one fixed text, the next ends the session, and no
+/// RSET begins anew.
+#[test]
+fn the_eleventh_unknown_recipient_ends_the_session() {
+    let mut session = after(&["MAIL FROM:<>"]);
+    for number in 1..=11 {
+        line(&mut session, &format!("RCPT TO:<user{number}@example.com>"));
+        let step = session.resume(Outcome::Recipient(RecipientVerdict::Unknown));
+        let said = reply(&session, &step);
+        if number > 10 {
+            assert_eq!(said, "421 4.7.0 Too many unknown recipients, closing\r\n");
+            assert_eq!(step.action, Action::Close);
+        } else {
+            assert_eq!(said, "550 5.1.1 No such mailbox here\r\n");
+            say(&mut session, "RSET");
+            say(&mut session, "MAIL FROM:<>");
+        }
+    }
+}
+
 /// RFC 5321 §4.5.3.1.8 asks for 100; here there are ten times as many.
 #[test]
 fn the_recipient_after_the_thousandth_is_refused_for_now() {

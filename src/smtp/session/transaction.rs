@@ -2,7 +2,7 @@
 
 use crate::mail::{Envelope, ForwardPath, ReversePath, Tls};
 use crate::smtp::command::{MailParameters, SyntaxError};
-use crate::smtp::limits::OVERRUN_FACTOR;
+use crate::smtp::limits::{OVERRUN_FACTOR, UNKNOWN_RECIPIENTS_MAX};
 use crate::smtp::outcome::{ContentEnd, Outcome, RecipientVerdict};
 use crate::smtp::reply::{self, Reply};
 use crate::smtp::step::{Action, Framing, Senders, Step, Submission};
@@ -119,6 +119,13 @@ impl Session {
         verdict: RecipientVerdict,
     ) -> Step {
         let reply = verdict.reply();
+        if verdict == RecipientVerdict::Unknown {
+            // SEC-12: whoever collects addresses has to connect again for every few of them.
+            self.unknown_recipients = self.unknown_recipients.saturating_add(1);
+            if self.unknown_recipients > UNKNOWN_RECIPIENTS_MAX {
+                return self.close(reply::TOO_MANY_UNKNOWN);
+            }
+        }
         if let (Phase::Envelope(envelope), RecipientVerdict::Accepted(mailbox)) =
             (&mut self.phase, verdict)
         {

@@ -6,7 +6,7 @@ use crate::smtp::reply::{self, Reply};
 use crate::smtp::{DeliveryFailure, RecipientVerdict, SyntaxError};
 
 /// Every constant of the room.
-const FIXED: [Reply; 47] = [
+const FIXED: [Reply; 48] = [
     reply::HELO_OK,
     reply::SENDER_OK,
     reply::RECIPIENT_OK,
@@ -48,6 +48,7 @@ const FIXED: [Reply; 47] = [
     reply::AUTH_FAILED_TOO_OFTEN,
     reply::LINE_TOO_LONG,
     reply::TOO_MANY_ERRORS,
+    reply::TOO_MANY_UNKNOWN,
     reply::NOT_SMTP,
     reply::IDLE_TIMEOUT,
     reply::TOO_SLOW,
