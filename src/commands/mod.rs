@@ -22,6 +22,7 @@ use crate::{
     client_settings::NoAutoconfig,
     clock::Clock,
     config,
+    mail::Address,
     store::RealFs,
     terminal::StandardInput,
 };
@@ -60,6 +61,8 @@ pub enum Error {
     HostName(certificate::NotAName),
     /// The password cannot be read.
     Input(io::Error),
+    /// There are accounts, and nobody can log in under this address.
+    NoAccount(Address),
     /// The configuration leaves no autoconfig file to be written.
     NoAutoconfig(NoAutoconfig),
     /// A path cannot be written into a configuration, which is UTF-8.
@@ -84,6 +87,7 @@ impl Error {
             Self::CheckAndCommand
             | Self::Config(_)
             | Self::HostName(_)
+            | Self::NoAccount(_)
             | Self::NoAutoconfig(_)
             | Self::NotUtf8 { .. } => true,
             Self::Certificate(_)
@@ -106,6 +110,11 @@ impl fmt::Display for Error {
             Self::Config(error) => error.fmt(f),
             Self::HostName(error) => write!(f, "hostname: {error}"),
             Self::Input(_) => f.write_str("cannot read the password"),
+            Self::NoAccount(address) => write!(
+                f,
+                "there is no account {address}; one logs in with the address of an account, not \
+                 with an alias"
+            ),
             Self::NoAutoconfig(reason) => reason.fmt(f),
             Self::NotUtf8 { path } => write!(
                 f,
@@ -132,6 +141,7 @@ impl std::error::Error for Error {
             Self::Input(source) | Self::Output(source) => Some(source),
             Self::CheckAndCommand
             | Self::HostName(_)
+            | Self::NoAccount(_)
             | Self::NoAutoconfig(_)
             | Self::NotUtf8 { .. }
             | Self::Password(_)

@@ -6,6 +6,7 @@ use crate::{
     cli::{Arguments, SettingsArguments},
     client_settings::{Passwords, Service, Settings},
     config::{Config, Listen},
+    mail::{Address, MailboxName},
 };
 
 use super::Error;
@@ -16,6 +17,9 @@ pub(super) fn run(
     output: &mut dyn Write,
 ) -> Result<(), Error> {
     let config = arguments.configuration()?;
+    if !has_account(&config, &asked.address) {
+        return Err(Error::NoAccount(asked.address.clone()));
+    }
     let settings = Settings::new(&service(&config), asked.address.clone());
     if asked.autoconfig {
         let file = settings.autoconfig().map_err(Error::NoAutoconfig)?;
@@ -24,6 +28,15 @@ pub(super) fn run(
         write!(output, "{settings}")?;
     }
     Ok(())
+}
+
+/// Whether somebody can log in under this address: with accounts, not under an alias.
+fn has_account(config: &Config, address: &Address) -> bool {
+    let Some(table) = &config.table else {
+        return true;
+    };
+    let name = MailboxName::from_address(address);
+    name.is_ok_and(|name| table.accounts().iter().any(|it| it.mailbox == name))
 }
 
 fn service(config: &Config) -> Service {

@@ -2,8 +2,9 @@
 //!
 //! An HTML comment before a fenced block says what is to be done with it: `tested`, the block is a
 //! script that must succeed; `prints`, the block is what the script before it printed; `typed: …`,
-//! the block is a dialogue with that command, in which `>` stands before what is typed. `…` in an
-//! expected line stands for anything. The default ports are replaced by those of the test.
+//! the block is a dialogue with that command, in which `>` stands before what is typed; `shown: …`,
+//! the block is what facteur prints with those arguments. `…` in an expected line stands for
+//! anything. The default ports are replaced by those of the test.
 
 use crate::daemon::{self, Service};
 use crate::support::{Facteur, Typist, command, run};
@@ -83,6 +84,8 @@ fn every_dialogue_and_script_of_the_readme_does_what_it_says() {
     for Block { comment, text } in blocks {
         match comment.split_once(": ") {
             Some(("typed", program)) => converse(program, &text),
+            // Needs no daemon: see below.
+            Some(("shown", _)) => {}
             None if comment == "tested" => {
                 let mut shell = command("sh", ["-eu", "-c", &text]);
                 printed = run(shell.current_dir(facteur.path("")), "").succeeded();
@@ -111,6 +114,28 @@ fn the_readme_shows_what_the_program_prints() {
         assert!(README.contains(&line), "{line} is not in the README");
     }
     facteur.stop();
+}
+
+#[test]
+fn the_readme_shows_what_the_commands_print() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("facteur.toml");
+    std::fs::write(&file, "hostname = \"mail.example.com\"\n").unwrap();
+    let mut n_shown = 0;
+    for Block { comment, text } in marked_blocks(README) {
+        let Some(("shown", arguments)) = comment.split_once(": ") else {
+            continue;
+        };
+        let mut facteur = command(env!("CARGO_BIN_EXE_facteur"), arguments.split(' '));
+        let printed = run(facteur.current_dir(directory.path()), "").succeeded();
+        let printed = printed.replace(directory.path().to_str().unwrap(), "/home/you/facteur");
+        assert_eq!(printed.lines().count(), text.lines().count(), "{printed}");
+        for (line, expected) in printed.lines().zip(text.lines()) {
+            expect(line, expected);
+        }
+        n_shown += 1;
+    }
+    assert_eq!(n_shown, 2);
 }
 
 #[test]

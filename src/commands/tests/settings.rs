@@ -46,3 +46,30 @@ fn the_autoconfig_file_is_printed_and_nothing_else() {
         "{error}"
     );
 }
+
+#[test]
+fn with_accounts_only_their_own_addresses_have_settings() {
+    let own = tempfile::tempdir().unwrap();
+    let file = own.path().join("facteur.toml");
+    let password = run_with_password("hunter2");
+    let account = "[[accounts]]\naddress = \"bob@example.com\"\naliases = [\"rob@example.com\"]";
+    std::fs::write(&file, format!("{account}\n{password}")).unwrap();
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&file, permissions).unwrap();
+    let settings = |address| run_with(&["--config", file.to_str().unwrap(), "settings", address]);
+    let printed = settings("Bob@Example.com").unwrap();
+    assert!(printed.contains("The password is that of the account."));
+    for address in ["rob@example.com", "eve@example.com"] {
+        let error = settings(address).unwrap_err();
+        assert!(
+            error.is_usage() && error.to_string().contains(address),
+            "{error}"
+        );
+    }
+}
+
+/// The line of `facteur hash-password`.
+fn run_with_password(password: &str) -> String {
+    let password = crate::mail::Secret::new(password.to_owned());
+    crate::accounts::hash_password(&password, crate::accounts::Secrets::Hash).unwrap()
+}
