@@ -153,8 +153,14 @@ impl Arguments {
     /// [`config::Error`]: tell the user and do not start.
     pub fn configuration(&self) -> Result<Config, config::Error> {
         let config = self.unchecked_configuration()?;
-        config.check()?;
-        Ok(config)
+        match (config.check(), &self.config) {
+            (Ok(()), _) => Ok(config),
+            (Err(error), None) => Err(error),
+            (Err(error), Some(path)) => Err(config::Error::Whole {
+                path: path.clone(),
+                error: Box::new(error),
+            }),
+        }
     }
 
     /// The same, though it may not do to serve with: there may be a listener that needs the

@@ -167,7 +167,9 @@
 //! - SEC-1: line endings are strict; the first line fixes CRLF or (from this machine only) LF, and
 //!   no other sequence ends a content: see [`wire`].
 //! - SEC-2: no password is taken in clear off loopback, and TLS makes a session forget what came
-//!   before: see [`mail::Link`].
+//!   before; octets behind the command that begins it close the connection: see [`mail::Link`] and
+//!   [`server`].
+//! - SEC-3: TLS 1.2 and 1.3, by STARTTLS and STLS or from the first octet on, and nothing older.
 //! - SEC-4: no program is ever started. SEC-10: there is no MIME parser.
 //! - SEC-5: names from the network are encoded before they are part of a path: see [`store`].
 //! - SEC-6: the store is ours alone, and no symbolic link in it is followed.
@@ -177,17 +179,13 @@
 //!   [`store::limits`].
 //! - SEC-9: what deliveries hold in memory is bounded for all of them together.
 //! - SEC-11: passwords are argon2id hashes; a user who does not exist gets the same answers after
-//!   the same work, and no more passwords are verified at once than there are cores: see
-//!   [`accounts`].
+//!   the same work, no more passwords are verified at once than there are cores, and refusals come
+//!   late: see [`accounts`].
+//! - SEC-12: unknown recipients get one fixed text, and a session only a few of them.
 //! - SEC-13: a client that begins with something else than a command is turned away.
 //! - SEC-14: without accounts and TLS only loopback addresses are listened on: see [`config`].
 //! - SEC-17: a panic ends one session only.
 //! - SEC-20: content that looks like a batch of the journal is never taken for one.
-//!
-//! # Left for later, with its place
-//!
-//! TLS goes between socket and `Connection`; the sessions know `StartTls` already and are told by
-//! their settings that it is not offered.
 
 pub mod accounts;
 pub mod capacity;

@@ -598,6 +598,13 @@ pub enum Error {
         /// What is missing first.
         lack: Lack,
     },
+    /// What a file says does not go together, with what was typed in its place.
+    Whole {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: Box<Self>,
+    },
     /// A flag says both that nothing listens and where: leave one of the two.
     OffAndOn {
         /// The flag.
@@ -640,6 +647,7 @@ impl fmt::Display for Error {
                     }
                 })
             }
+            Self::Whole { path, error } => write!(f, "{}: {error}", path.display()),
             Self::OffAndOn { flag } => {
                 write!(
                     f,
@@ -678,6 +686,7 @@ impl std::error::Error for Error {
             | Self::NoListener
             | Self::NoCertificate { .. }
             | Self::Exposed { .. }
+            | Self::Whole { .. }
             | Self::OffAndOn { .. } => None,
         }
     }

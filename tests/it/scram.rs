@@ -73,11 +73,9 @@ fn mac(key: &[u8], text: &[u8]) -> Vec<u8> {
 
 /// The value of an attribute of a message of the server.
 fn attribute<'a>(message: &'a str, name: &str) -> &'a str {
-    let attributes = message.split(',');
-    attributes
-        .filter_map(|text| text.strip_prefix(name))
-        .next()
-        .unwrap()
+    let mut attributes = message.split(',');
+    let value = attributes.find_map(|text| text.strip_prefix(name));
+    value.unwrap()
 }
 
 /// Logs in by SCRAM; gives the last line of the server, whose signature was right.
