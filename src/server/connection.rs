@@ -11,7 +11,9 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpStream};
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
@@ -220,12 +222,31 @@ impl Connection {
         self.first_octet_seen = false;
         let timeout = self.idle_timeout.min(limits::HANDSHAKE_TIMEOUT);
         let deadline = self.clock.now().checked_add(timeout);
-        let done = self.wait_undrained(deadline, Self::shake_hands);
+        let done = self.shake_hands_apart(deadline);
         if matches!(done, Err(Interruption::Lost(Some(_)))) {
             // It may be an alert that has to arrive.
             self.linger();
         }
         done
+    }
+
+    /// Does the handshake in a thread of its own, which leaves nothing behind: a handshake goes deep
+    /// into the stack and uses many small pieces of memory, and what the thread of a session has
+    /// once used stays with it as long as the client is there.
+    fn shake_hands_apart(&mut self, deadline: Option<Instant>) -> Result<(), Interruption> {
+        let done = thread::scope(|scope| {
+            let handshake = thread::Builder::new()
+                .name("handshake".to_owned())
+                .stack_size(limits::STACK_OCTETS)
+                .spawn_scoped(scope, || self.wait_undrained(deadline, Self::shake_hands));
+            handshake.ok().map(thread::ScopedJoinHandle::join)
+        });
+        match done {
+            Some(Ok(done)) => done,
+            Some(Err(panic)) => resume_unwind(panic),
+            // The system has no thread to give.
+            None => self.wait_undrained(deadline, Self::shake_hands),
+        }
     }
 
     /// One step of the handshake: `Some` when it is done.
