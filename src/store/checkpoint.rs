@@ -100,7 +100,7 @@ impl Checkpoints {
     /// Syncs the whole file system.
     pub(super) fn sync(&self, shared: &Shared) -> Result<(), Error> {
         self.volume
-            .sync()
+            .sync_whole()
             .and_then(|()| shared.fs.confirm(&shared.own))
             .inspect_err(|_| shared.count_failed_sync())
             .map_err(Error::io("make durable", &shared.root))

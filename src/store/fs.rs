@@ -231,7 +231,7 @@ pub trait Volume: Debug + Send + Sync {
     /// # Errors
     /// Whatever syncfs says. Anything that was not durable may be lost then, and the next call need
     /// not tell (I9).
-    fn sync(&self) -> io::Result<()>;
+    fn sync_whole(&self) -> io::Result<()>;
 }
 
 /// One entry of a directory.
@@ -598,7 +598,7 @@ impl Segment for RealFile {
 }
 
 impl Volume for RealFile {
-    fn sync(&self) -> io::Result<()> {
+    fn sync_whole(&self) -> io::Result<()> {
         Ok(rustix::fs::syncfs(&self.0)?)
     }
 }

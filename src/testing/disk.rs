@@ -732,7 +732,7 @@ impl Fs for SimFs {
 }
 
 impl Volume for SimFs {
-    fn sync(&self) -> io::Result<()> {
+    fn sync_whole(&self) -> io::Result<()> {
         self.perform_sync(|disk, is_saved| {
             if disk.defect != Some(Defect::VolumeIsNotSynced) {
                 disk.sync_all(is_saved);
