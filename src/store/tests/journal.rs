@@ -94,11 +94,11 @@ impl Place {
     }
 }
 
-fn deliver(store: &MessageStore, content: &str) -> Result<(), Error> {
+pub(super) fn deliver(store: &MessageStore, content: &str) -> Result<(), Error> {
     deliver_to(store, content, &[mailbox("bob@example.org")])
 }
 
-fn deliver_to(
+pub(super) fn deliver_to(
     store: &MessageStore,
     content: &str,
     recipients: &[MailboxName],
@@ -108,11 +108,11 @@ fn deliver_to(
     delivery.commit(recipients)
 }
 
-fn maildrop(store: &MessageStore) -> Maildrop {
+pub(super) fn maildrop(store: &MessageStore) -> Maildrop {
     store.open_maildrop(&mailbox("bob@example.org")).unwrap()
 }
 
-fn contents(store: &MessageStore) -> Vec<String> {
+pub(super) fn contents(store: &MessageStore) -> Vec<String> {
     let maildrop = maildrop(store);
     let indexes = 0..maildrop.messages().len();
     let mut contents: Vec<String> = indexes
@@ -503,7 +503,7 @@ fn a_forged_batch_in_a_message_is_not_replayed() {
     }
 }
 
-fn open_simulated(fs: &SimFs) -> MessageStore {
+pub(super) fn open_simulated(fs: &SimFs) -> MessageStore {
     try_open_simulated(fs).unwrap()
 }
 
