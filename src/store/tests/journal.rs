@@ -276,6 +276,37 @@ fn a_thousand_recipients_cost_one_body() {
     }
 }
 
+/// A record counts its mailboxes in two octets. One of more is delivered without the journal, even
+/// if it has room for it.
+#[test]
+fn more_recipients_than_a_record_can_count_all_get_the_message() {
+    let fs = SimFs::new();
+    fs.make_timeless();
+    let settings = Settings {
+        durability: Durability::Journal {
+            segment_octets: 8 * 1024 * 1024,
+            segments: 2,
+        },
+        ..Settings::new("/mail", "host.example")
+    };
+    let open = |fs: &SimFs| {
+        let disk = Arc::new(fs.clone());
+        MessageStore::open_quietly(disk, settings.clone(), fs.clock(), Patience::default()).unwrap()
+    };
+    let store = open(&fs);
+    let n_recipients = usize::from(u16::MAX) + 1;
+    let recipients: Vec<MailboxName> = (0..n_recipients)
+        .map(|number| mailbox(&format!("{number}@a.example")))
+        .collect();
+    deliver_to(&store, "one\n", &recipients).unwrap();
+    store.abandon();
+    let store = open(&fs.power_cut(0));
+    for recipient in [&recipients[0], &recipients[n_recipients - 1]] {
+        let maildrop = store.open_maildrop(recipient).unwrap();
+        assert_eq!(maildrop.messages().len(), 1, "{recipient}");
+    }
+}
+
 /// Segments are used many times over, by many sessions, with the thread that makes checkpoints.
 #[test]
 fn many_sessions_share_a_small_journal() {
