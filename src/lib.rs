@@ -115,8 +115,9 @@
 //!    nothing synced. It can be read, and `250` is said. A power cut may leave the name without the
 //!    file, the file without its octets, all of it, or nothing: the next start writes it anew
 //!    whatever it finds.
-//! 5. A checkpoint has synced the whole file system. File and name are safe, and the next batch
-//!    says so: a start has no need of the record, and its segment may be written over.
+//! 5. A checkpoint has synced the whole file system or, where that takes long because other
+//!    programs write much, just the file and its directory. Both are safe, and the next batch says
+//!    so: a start has no need of the record, and its segment may be written over.
 //!
 //! *The removal of a message*: the file is unlinked and its directory synced; then, if the record
 //! of its delivery could still be replayed, a record of the removal is put into the journal and

@@ -36,6 +36,7 @@ use super::{
     maildir::Side,
     name::Serial,
     shared::Shared,
+    touched::Applied,
 };
 
 /// A message that is durable.
@@ -122,7 +123,7 @@ impl Shared {
         // A fault of the program must not lose a durable message either (SEC-17).
         let applied = catch_unwind(AssertUnwindSafe(|| self.apply(&mut letter)));
         match applied {
-            Ok(Ok(())) => self.applied(number),
+            Ok(Ok(())) => self.applied(letter, number),
             Ok(Err(error)) => {
                 self.kept.add(number, letter);
                 self.observer.tell(&Event::NotDelivered { error: &error });
@@ -148,7 +149,7 @@ impl Shared {
             // After a fault of the program it is kept like after any other.
             let applied = catch_unwind(AssertUnwindSafe(|| self.apply(&mut letter)));
             match applied {
-                Ok(Ok(())) => self.applied(number),
+                Ok(Ok(())) => self.applied(letter, number),
                 Ok(Err(error)) => {
                     result = Err(error);
                     left.push((number, letter));
@@ -164,10 +165,19 @@ impl Shared {
         result
     }
 
-    fn applied(&self, number: u64) {
-        if let Some(journal) = &self.journal {
-            journal.applied(number);
+    fn applied(&self, letter: Letter, number: u64) {
+        let Some(journal) = &self.journal else { return };
+        let message = Applied {
+            number,
+            counter: letter.serial.counter,
+            file_name: letter.file_name,
+            mailboxes: letter.mailboxes,
+        };
+        // Before the batch counts as applied: who makes a checkpoint of it has to know.
+        if self.touched.note(message) {
+            self.checkpoints.hurry();
         }
+        journal.applied(number);
     }
 
     fn apply(&self, letter: &mut Letter) -> Result<(), Error> {

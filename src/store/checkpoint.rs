@@ -7,7 +7,14 @@
 //! segment is full, some seconds after the last message, when a leader finds no room, and at the
 //! end.
 //!
-//! When that sync fails, or the sync of any directory failed since the last good checkpoint, the
+//! That sync also waits for all that other programs have written, and makes the disk busy with it.
+//! So when it took long, those that follow go *piece by piece* (`piecemeal.rs`): what the journal's
+//! messages have touched is known (`touched.rs`), and is synced file by file. Both ways are timed.
+//! The whole file system is synced again after a while, to see whether it still takes long, and
+//! whenever the pieces are so many that they would take longer; also when something has to be in
+//! the pieces that cannot be found, and when anything is in doubt.
+//!
+//! When a sync fails, or the sync of any directory failed since the last good checkpoint, the
 //! system may have forgotten what it could not write, while it still shows it. Another sync would
 //! succeed and prove nothing (I9). So every message that the journal still has is written anew,
 //! to a new file that takes the place of the old one (`replay.rs`), and then all is synced again.
@@ -25,7 +32,7 @@ use std::{
     io,
     sync::Arc,
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -34,9 +41,11 @@ use super::{
     error::Error,
     event::Event,
     fs::Volume,
-    journal::{Helper, Journal, Wake},
-    limits::{CHECKPOINT_ATTEMPTS_MAX, CHECKPOINT_IDLE},
+    journal::{Helper, Journal, Progress, Wake},
+    limits::{CHECKPOINT_ATTEMPTS_MAX, CHECKPOINT_IDLE, SYNC_PACE_KEPT, SYNC_SLOW},
+    piecemeal::Synced,
     shared::{Shared, SyncMark},
+    touched::Applied,
 };
 
 /// What the checkpoints of a store share.
@@ -58,6 +67,55 @@ struct Turn {
     /// The last batch that may be affected by a sync that failed.
     doubtful: Option<u64>,
     has_failed: bool,
+    pace: Pace,
+}
+
+/// How long syncs took of late.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    /// Of the whole file system.
+    whole: Option<Measured>,
+    /// Piece by piece, for each name.
+    piece: Option<Measured>,
+}
+
+/// How long something took.
+#[derive(Clone, Copy, Debug)]
+struct Measured {
+    took: Duration,
+    at: Instant,
+}
+
+impl Pace {
+    /// How long a sync of the whole file system takes, if that is long.
+    fn slow(&self, now: Instant) -> Option<Duration> {
+        let took = self.whole.and_then(|whole| whole.at(now));
+        took.filter(|took| *took >= SYNC_SLOW)
+    }
+
+    /// Whether `n_names` are synced sooner than the whole file system, which takes long.
+    fn prefers_pieces(&self, n_names: u32, now: Instant) -> bool {
+        let piece = self.piece.and_then(|piece| piece.at(now));
+        let pieces = piece.unwrap_or_default().saturating_mul(n_names);
+        self.slow(now).is_some_and(|whole| pieces <= whole)
+    }
+
+    /// Believes a little less that pieces take so long: it may have been chance, and the sooner it
+    /// is tried again the nearer the two are.
+    fn doubt_pieces(&mut self) {
+        if let Some(piece) = &mut self.piece {
+            let eighth = piece.took.checked_div(8).unwrap_or_default();
+            piece.took = piece.took.saturating_sub(eighth);
+        }
+    }
+}
+
+impl Measured {
+    /// How long it took, unless that says nothing any more.
+    fn at(self, now: Instant) -> Option<Duration> {
+        let age = now.saturating_duration_since(self.at);
+        (age < SYNC_PACE_KEPT).then_some(self.took)
+    }
 }
 
 /// The turn in the hands of one; given back when this is dropped, whatever happened.
@@ -77,7 +135,8 @@ impl Drop for Taken<'_> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Wanted {
     is_end: bool,
-    is_segment_full: bool,
+    /// Now: a segment is full, or so is the record of what was touched.
+    is_urgent: bool,
     is_in_use: bool,
 }
 
@@ -87,6 +146,7 @@ impl Checkpoints {
             trusted,
             doubtful: None,
             has_failed: false,
+            pace: Pace::default(),
         };
         Self {
             volume,
@@ -100,10 +160,16 @@ impl Checkpoints {
     /// Syncs the whole file system.
     pub(super) fn sync(&self, shared: &Shared) -> Result<(), Error> {
         self.volume
-            .sync()
+            .sync_whole()
             .and_then(|()| shared.fs.confirm(&shared.own))
             .inspect_err(|_| shared.count_failed_sync())
             .map_err(Error::io("make durable", &shared.root))
+    }
+
+    /// Whether a checkpoint is wanted now.
+    #[cfg(test)]
+    pub(super) fn is_urgent(&self) -> bool {
+        self.wanted.lock().is_urgent
     }
 
     /// Whether a lock of this file is held.
@@ -130,6 +196,11 @@ impl Checkpoints {
     fn want(&self, want: impl FnOnce(&mut Wanted)) {
         want(&mut self.wanted.lock());
         self.is_wanted.notify_one();
+    }
+
+    /// Brings on a checkpoint.
+    pub(super) fn hurry(&self) {
+        self.want(|wanted| (wanted.is_urgent, wanted.is_in_use) = (true, true));
     }
 
     /// Ends the thread.
@@ -182,16 +253,55 @@ impl Shared {
                 self.write_anew(journal)?;
             }
             result = self
-                .checkpoints
-                .sync(self)
+                .sync_applied(progress, turn)
                 .and_then(|()| self.check_syncs(mark));
             if result.is_ok() {
                 turn.doubtful = None;
                 journal.checkpointed(progress.applied);
+                self.touched.settle();
                 return Ok(());
             }
         }
         result
+    }
+
+    /// Makes durable in the Maildirs all that is applied as `progress` says: in the way that takes
+    /// less time, or all of the file system.
+    fn sync_applied(&self, progress: Progress, turn: &mut Turn) -> Result<(), Error> {
+        let touched = self.touched.take(progress.applied, progress.checkpointed);
+        let begin = self.clock.now();
+        if turn.doubtful.is_none()
+            && let Some(messages) = touched
+            && turn.pace.prefers_pieces(count_names(&messages), begin)
+            && self.sync_pieces(&messages, turn)? == Synced::All
+        {
+            return Ok(());
+        }
+        let begin = self.clock.now();
+        self.checkpoints.sync(self)?;
+        turn.pace.whole = Some(self.measure(begin, 1));
+        turn.pace.doubt_pieces();
+        let is_slow = turn.pace.slow(self.clock.now()).is_some();
+        self.touched.set_in_use(is_slow);
+        Ok(())
+    }
+
+    /// Makes `messages` durable in the Maildirs, and notes how long that takes.
+    fn sync_pieces(&self, messages: &[Applied], turn: &mut Turn) -> Result<Synced, Error> {
+        let begin = self.clock.now();
+        let synced = self.sync_piecemeal(messages)?;
+        if synced == Synced::All {
+            turn.pace.piece = Some(self.measure(begin, count_names(messages)));
+        }
+        Ok(synced)
+    }
+
+    /// How long each of `n` things took since `begin`.
+    fn measure(&self, begin: Instant, n: u32) -> Measured {
+        let at = self.clock.now();
+        let all = at.saturating_duration_since(begin);
+        let took = all.checked_div(n).unwrap_or_default();
+        Measured { took, at }
     }
 
     /// How long until the store has been idle for long enough; `None` when nothing is due.
@@ -263,7 +373,7 @@ impl Helper for Shared {
     fn wake(&self, why: Wake) {
         self.checkpoints.want(|wanted| match why {
             Wake::InUse => wanted.is_in_use = true,
-            Wake::SegmentFull => (wanted.is_segment_full, wanted.is_in_use) = (true, true),
+            Wake::SegmentFull => (wanted.is_urgent, wanted.is_in_use) = (true, true),
         });
     }
 
@@ -276,6 +386,12 @@ impl Helper for Shared {
             None => Event::JournalRestored,
         });
     }
+}
+
+/// In how many mailboxes `messages` are, all together.
+fn count_names(messages: &[Applied]) -> u32 {
+    let n_names: usize = messages.iter().map(|it| it.mailboxes.len()).sum();
+    u32::try_from(n_names).unwrap_or(u32::MAX)
 }
 
 /// Starts the thread that makes checkpoints.
@@ -294,7 +410,7 @@ fn run(shared: &Shared) {
     let checkpoints = &shared.checkpoints;
     let mut wanted = checkpoints.wanted.lock();
     while !wanted.is_end {
-        if std::mem::take(&mut wanted.is_segment_full) {
+        if std::mem::take(&mut wanted.is_urgent) {
             // A failure is told to the observer, and what it leaves is still due.
             MutexGuard::unlocked(&mut wanted, || shared.checkpoint()).unwrap_or_default();
         } else if wanted.is_in_use {
@@ -312,7 +428,7 @@ fn run(shared: &Shared) {
             });
             if let Some(left) = left {
                 wanted.is_in_use = true;
-                if !wanted.is_end && !wanted.is_segment_full {
+                if !wanted.is_end && !wanted.is_urgent {
                     checkpoints.is_wanted.wait_for(&mut wanted, left);
                 }
             }

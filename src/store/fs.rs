@@ -98,8 +98,8 @@ pub trait Fs: Debug + Send + Sync {
     /// Whatever lstat says.
     fn metadata(&self, path: &Path) -> io::Result<Metadata>;
 
-    /// Opens a regular file for reading. Anything else, a symbolic link or a fifo, is refused as
-    /// `InvalidInput`, without waiting.
+    /// Opens a regular file for reading, and to sync what others wrote. Anything else, a symbolic
+    /// link or a fifo, is refused as `InvalidInput`, without waiting.
     ///
     /// # Errors
     /// Whatever open says.
@@ -171,7 +171,7 @@ pub trait File: Debug + Send + Sync {
     /// Whatever write says; any part of `octets` may then be in the file.
     fn append(&mut self, octets: &[u8]) -> io::Result<()>;
 
-    /// Lets the system begin to write what was appended from octet `start` on, so that a sync finds
+    /// Lets the system begin to write what was written from octet `start` on, so that a sync finds
     /// less to do (fadvise). Only an advice: it may do nothing, and it cannot fail.
     fn begin_sync(&mut self, _start: u64) {}
 
@@ -231,7 +231,7 @@ pub trait Volume: Debug + Send + Sync {
     /// # Errors
     /// Whatever syncfs says. Anything that was not durable may be lost then, and the next call need
     /// not tell (I9).
-    fn sync(&self) -> io::Result<()>;
+    fn sync_whole(&self) -> io::Result<()>;
 }
 
 /// One entry of a directory.
@@ -526,6 +526,10 @@ impl File for Opened {
         Ok(n_read)
     }
 
+    fn begin_sync(&mut self, start: u64) {
+        self.file.begin_sync(start);
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         self.file.sync()
     }
@@ -598,7 +602,7 @@ impl Segment for RealFile {
 }
 
 impl Volume for RealFile {
-    fn sync(&self) -> io::Result<()> {
+    fn sync_whole(&self) -> io::Result<()> {
         Ok(rustix::fs::syncfs(&self.0)?)
     }
 }

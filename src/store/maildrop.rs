@@ -33,7 +33,7 @@ use super::{
     error::Error,
     fs::File,
     index::{Remembered, Sight},
-    journal::{self, Apply, Ticket},
+    journal::{self, Apply, Journal, Ticket},
     limits::{FIND_ATTEMPTS_MAX, REMOVAL_MESSAGES_MAX},
     listing::{Found, Listing, Place},
     mailboxes::Presence,
@@ -162,6 +162,13 @@ impl Maildrop {
         // It will not hold any more, whatever becomes of this; and nobody can enter another while
         // this maildrop is open.
         drop(self.shared().take_listing(self.claim.mailbox()));
+        let counters = self.counters(indexes);
+        if !counters.is_empty() {
+            // Before they are gone: a checkpoint that misses them shall know why.
+            self.shared()
+                .touched
+                .note_removal(self.claim.mailbox(), &counters);
+        }
         let mark = self.shared().sync_mark();
         let mut touched = Touched::default();
         let mut missing = Vec::new();
@@ -193,12 +200,28 @@ impl Maildrop {
             }
         }
         self.shared().check_syncs(mark)?;
-        self.note_removal(indexes)
+        self.note_removal(&counters)
     }
 
-    /// Says in the journal that the messages at `indexes` are removed: without it a crash would
-    /// bring back those whose delivery is still there to be replayed.
-    fn note_removal(&self, indexes: &[usize]) -> Result<(), Error> {
+    /// Those of the messages at `indexes` that the journal may have, by their counters.
+    fn counters(&self, indexes: &[usize]) -> Vec<u64> {
+        let shared = self.shared();
+        let journal = shared.journal.as_ref();
+        if !journal.is_some_and(Journal::would_be_replayed) {
+            return Vec::new();
+        }
+        let messages = indexes.iter().filter_map(|&index| self.listing.get(index));
+        let serials = messages.filter_map(|message| {
+            let name = OwnName::parse(message.base())?;
+            // The journal has only what this life of the daemon took.
+            (name.serial.nonce == shared.nonce).then_some(name.serial.counter)
+        });
+        serials.collect()
+    }
+
+    /// Says in the journal that messages are removed: without it a crash would bring back those
+    /// whose delivery is still there to be replayed.
+    fn note_removal(&self, counters: &[u64]) -> Result<(), Error> {
         #[cfg(test)]
         if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::RemovalsAreNotJournaled) {
             return Ok(());
@@ -208,13 +231,6 @@ impl Maildrop {
         let Some(journal) = journal.filter(|journal| journal.would_be_replayed()) else {
             return Ok(());
         };
-        let messages = indexes.iter().filter_map(|&index| self.listing.get(index));
-        let serials = messages.filter_map(|message| {
-            let name = OwnName::parse(message.base())?;
-            // The journal has only what this life of the daemon took.
-            (name.serial.nonce == shared.nonce).then_some(name.serial.counter)
-        });
-        let counters: Vec<u64> = serials.collect();
         let mailbox = self.claim.mailbox();
         let tickets = counters.chunks(REMOVAL_MESSAGES_MAX).map(|counters| {
             let push =

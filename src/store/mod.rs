@@ -21,11 +21,12 @@
 //! What has to be durable is put into a journal first, many messages with one sync
 //! (`journal/mod.rs`); then it is put into the Maildirs without a sync (`apply.rs`), and only then
 //! acknowledged. So maildrops and other programs read plain Maildirs and never the journal. From
-//! time to time the Maildirs are made durable as a whole, and the journal can be used anew
-//! (`checkpoint.rs`). A start after a crash does again what the journal has (`replay.rs`). What is
-//! too large for that is synced in the Maildirs themselves (`delivery.rs`), as is everything in a
-//! store without a journal. Removal: unlink, sync the directories, note it in the journal where a
-//! replay could undo it, acknowledge (`maildrop.rs`).
+//! time to time the Maildirs are made durable as a whole, or file by file where that takes long
+//! (`touched.rs`, `piecemeal.rs`), and the journal can be used anew (`checkpoint.rs`). A start
+//! after a crash does again what the journal has (`replay.rs`). What is too large for that is
+//! synced in the Maildirs themselves (`delivery.rs`), as is everything in a store without a
+//! journal. Removal: unlink, sync the directories, note it in the journal where a replay could undo
+//! it, acknowledge (`maildrop.rs`).
 //!
 //! Listings of maildrops in which nothing changed are kept in memory (`index.rs`); the truth is on
 //! disk, and a listing is used only when the directories show that it is still theirs.
@@ -52,10 +53,11 @@
 //! One without a journal of its own that fails to write a directory may lose entries that it still
 //! shows; messages are written anew then, directories are not. To write them anew while the store
 //! serves takes a file system that can exchange two names. A start on a full disk fails when an
-//! acknowledged message had not found room before. A checkpoint waits for all that other programs
-//! have written to the same file system; beside one that writes all the time the journal may fill
-//! up before it is done. The lock between daemons is only as good as `flock` is there (network file
-//! systems).
+//! acknowledged message had not found room before. Beside a program that writes all the time the
+//! first checkpoint, and one every few minutes, waits for all that this program has written. One
+//! that goes file by file may miss a failure of the disk that somebody else has heard of, or that
+//! the system forgot meanwhile (`piecemeal.rs`). The lock between daemons is only as good as
+//! `flock` is there (network file systems).
 
 mod apply;
 mod checkpoint;
@@ -71,8 +73,10 @@ mod mailboxes;
 mod maildir;
 mod maildrop;
 mod name;
+mod piecemeal;
 mod replay;
 mod shared;
+mod touched;
 
 #[cfg(test)]
 mod tests;
@@ -100,6 +104,7 @@ use checkpoint::Checkpoints;
 use journal::{Journal, Shape};
 use mailboxes::Presence;
 use shared::{Shared, State, SyncMark};
+use touched::Touched;
 
 /// What the store has to be told.
 #[derive(Clone, Debug)]
@@ -240,6 +245,7 @@ impl MessageStore {
             journal: None,
             checkpoints: Checkpoints::new(volume, SyncMark::default()),
             kept: Kept::default(),
+            touched: Touched::default(),
             held_octets: Arc::default(),
             syncs: true,
             room_timeout: patience.room,
@@ -288,6 +294,7 @@ impl MessageStore {
         let journal = shared.journal.as_ref();
         shared.state.is_locked()
             || shared.kept.is_locked()
+            || shared.touched.is_locked()
             || shared.lock.is_locked()
             || shared.checkpoints.is_locked()
             || journal.is_some_and(Journal::is_locked)

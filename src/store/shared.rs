@@ -38,6 +38,7 @@ use super::{
     maildir::Maildir,
     name::{OwnName, Serial},
     prepare, settle,
+    touched::Touched,
 };
 
 /// The inside of a [`MessageStore`](super::MessageStore), its deliveries and its maildrops.
@@ -57,6 +58,8 @@ pub(super) struct Shared {
     pub(super) checkpoints: Checkpoints,
     /// Messages that are durable and could not be applied.
     pub(super) kept: Kept,
+    /// What was put into Maildirs and is not synced.
+    pub(super) touched: Touched,
     /// Octets of content that deliveries hold in memory.
     pub(super) held_octets: Arc<AtomicU64>,
     /// Whether anything is synced at all.

@@ -12,10 +12,14 @@ pub(crate) enum Bug {
     CheckpointsCountTheUnapplied,
     /// After a failed sync nothing is written anew.
     FailedCheckpointsAreRepeated,
+    /// A message file whose sync failed counts as durable.
+    FailedFileSyncsAreTrusted,
     /// A batch whose sync failed is synced again.
     FailedSyncsAreRepeated,
     /// A start ends the journal before what was replayed is durable.
     JournalsEndBeforeTheSync,
+    /// A file that is not where it was put is not looked for.
+    MovedFilesAreMissed,
     /// What was removed is not noted in the journal.
     RemovalsAreNotJournaled,
     /// A replay takes a file that has the name for the message.
@@ -24,6 +28,10 @@ pub(crate) enum Bug {
     SegmentsAreReusedEarly,
     /// A batch need not fit its checksum.
     TornBatchesAreTrusted,
+    /// A checkpoint syncs files and not the directories of their names.
+    TouchedDirectoriesAreMissed,
+    /// A checkpoint syncs all files but the first.
+    TouchedFilesAreMissed,
 }
 
 thread_local! {

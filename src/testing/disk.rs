@@ -114,6 +114,10 @@ struct Disk {
     hands: Arc<Hands>,
     /// Whether operations take no time.
     is_timeless: bool,
+    n_whole_syncs: u64,
+    /// What such a sync takes in any case, and that of a file.
+    whole_sync_takes: Duration,
+    file_sync_takes: Duration,
     /// For [`Defect::FilesAreSyncedLate`].
     late: Vec<usize>,
 }
@@ -268,6 +272,9 @@ impl Disk {
             refuses_files: false,
             hands,
             is_timeless: false,
+            n_whole_syncs: 0,
+            whole_sync_takes: Duration::ZERO,
+            file_sync_takes: Duration::ZERO,
             late: Vec::new(),
         }
     }
@@ -454,6 +461,19 @@ impl SimFs {
         self.disk.lock().is_timeless = true;
     }
 
+    /// Makes a sync of the whole file system take time, as if other programs wrote much, and that
+    /// of one file.
+    pub(crate) fn slow_syncs(&self, whole: Duration, file: Duration) {
+        let mut disk = self.disk.lock();
+        disk.whole_sync_takes = whole;
+        disk.file_sync_takes = file;
+    }
+
+    /// How often the whole file system was synced.
+    pub(crate) fn n_whole_syncs(&self) -> u64 {
+        self.disk.lock().n_whole_syncs
+    }
+
     /// How many operations there were.
     pub(crate) fn n_operations(&self) -> u64 {
         self.disk.lock().n_operations
@@ -497,6 +517,8 @@ impl SimFs {
             defect: before.defect,
             free_octets: before.free_octets,
             is_timeless: before.is_timeless,
+            whole_sync_takes: before.whole_sync_takes,
+            file_sync_takes: before.file_sync_takes,
             ..Disk::new(nodes, Arc::clone(&before.hands))
         };
         Self {
@@ -732,8 +754,10 @@ impl Fs for SimFs {
 }
 
 impl Volume for SimFs {
-    fn sync(&self) -> io::Result<()> {
+    fn sync_whole(&self) -> io::Result<()> {
         self.perform_sync(|disk, is_saved| {
+            disk.n_whole_syncs += 1;
+            disk.hands.pass(disk.whole_sync_takes);
             if disk.defect != Some(Defect::VolumeIsNotSynced) {
                 disk.sync_all(is_saved);
             }
@@ -842,6 +866,7 @@ impl File for SimFile {
     fn sync(&mut self) -> io::Result<()> {
         let node = self.node;
         self.fs.perform_sync(|disk, is_saved| {
+            disk.hands.pass(disk.file_sync_takes);
             let defect = disk.defect;
             if defect == Some(Defect::FilesAreNotSynced) {
                 return Ok(());

@@ -15,6 +15,7 @@ use std::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use rustix::io::Errno;
@@ -24,7 +25,8 @@ use crate::{
     mail::MailboxName,
     store::{
         Delivery, Durability, Error, Fs as _, Maildrop, MessageStore, Patience, Settings,
-        delivery::Commit, limits::FREE_OCTETS_RESERVE,
+        delivery::Commit,
+        limits::{FREE_OCTETS_RESERVE, SYNC_SLOW},
     },
     testing::{
         bugs::{self, Bug},
@@ -117,7 +119,20 @@ fn mailboxes() -> Vec<MailboxName> {
 #[derive(Clone, Debug)]
 struct Script {
     durability: Durability,
+    /// Whether other programs write much, so that syncs of the whole file system take long.
+    is_busy: bool,
     actions: Vec<Action>,
+}
+
+impl Script {
+    /// An empty disk for it.
+    fn disk(&self) -> SimFs {
+        let fs = SimFs::new();
+        if self.is_busy {
+            fs.slow_syncs(SYNC_SLOW, Duration::ZERO);
+        }
+        fs
+    }
 }
 
 /// A script of about `n_actions`: two of three go through a journal.
@@ -133,6 +148,7 @@ fn script(seed: u64, n_actions: usize) -> Script {
     let kind = usize::try_from(seed % 6).unwrap();
     Script {
         durability: kinds[kind],
+        is_busy: seed % 4 < 2,
         actions: actions(seed, n_actions),
     }
 }
@@ -229,6 +245,43 @@ fn overtaking() -> Script {
     ]);
     Script {
         durability: JOURNALS[2],
+        is_busy: false,
+        actions,
+    }
+}
+
+/// Another program marks a message as seen before the checkpoint that has to make it durable, where
+/// that goes piece by piece: chance would take long for this, too.
+fn moving() -> Script {
+    let deliver = |delivery| {
+        let octets = format!("moving {delivery}\n").into_bytes();
+        let recipients = vec![0];
+        [
+            Action::Begin {
+                delivery,
+                declared: 0,
+            },
+            Action::Append { delivery, octets },
+            Action::Commit {
+                delivery,
+                recipients,
+            },
+        ]
+    };
+    let mut actions = Vec::from(deliver(0));
+    actions.push(Action::Idle);
+    actions.extend(deliver(1));
+    actions.extend([
+        Action::Move {
+            mailbox: 0,
+            choice: 1,
+        },
+        Action::Idle,
+        Action::Open { mailbox: 0 },
+    ]);
+    Script {
+        durability: JOURNALS[2],
+        is_busy: true,
         actions,
     }
 }
@@ -547,7 +600,7 @@ fn check_serves(store: &MessageStore, model: &mut Model) -> Result<(), String> {
 /// Gives the number of crash states.
 fn crash_everywhere(script: &Script, defect: Option<Defect>) -> Result<u64, String> {
     for at in 1.. {
-        let fs = SimFs::new();
+        let fs = script.disk();
         defect.inspect(|&defect| fs.plant(defect));
         fs.cut_at(at);
         let model = run(&fs, script)?;
@@ -583,7 +636,7 @@ fn fail_everywhere(
 ) -> Result<(), String> {
     let durability = script.durability;
     for at in 1.. {
-        let fs = SimFs::new();
+        let fs = script.disk();
         defect.inspect(|&defect| fs.plant(defect));
         fs.fail(Fault { at, errno, is_done });
         let context = |error: String| format!("{errno} at {at}: {error}");
@@ -628,7 +681,7 @@ fn patience() -> u64 {
 fn a_power_cut_at_any_operation_loses_nothing_acknowledged() {
     let mut n_states = 0;
     let scripts = (0..N_SCRIPTS * patience()).map(|seed| script(seed, N_ACTIONS));
-    for (number, script) in scripts.chain([overtaking()]).enumerate() {
+    for (number, script) in scripts.chain([overtaking(), moving()]).enumerate() {
         n_states += crash_everywhere(&script, None)
             .unwrap_or_else(|error| panic!("script {number}: {error}\n{script:?}"));
     }
@@ -641,7 +694,7 @@ fn a_process_killed_at_any_operation_loses_nothing_acknowledged() {
     for seed in 1_000_000..1_000_000 + 4 * patience() {
         let script = script(seed, N_ACTIONS);
         for at in 1.. {
-            let fs = SimFs::new();
+            let fs = script.disk();
             fs.cut_at(at);
             let model = run(&fs, &script).unwrap();
             let is_over = fs.n_operations() < at;
@@ -666,9 +719,9 @@ fn a_second_power_cut_during_the_start_loses_nothing_either() {
 /// operation of the start after it.
 fn crash_twice(seed: u64) -> Result<(), String> {
     let script = script(seed, N_ACTIONS);
-    let whole = SimFs::new();
+    let whole = script.disk();
     run(&whole, &script)?;
-    let fs = SimFs::new();
+    let fs = script.disk();
     fs.cut_at(whole.n_operations() * 2 / 3 + seed % 50);
     let model = run(&fs, &script)?;
     for seed in 0..4 {
@@ -741,13 +794,17 @@ fn every_planted_defect_is_found() {
 fn every_planted_bug_is_found() {
     for bug in [
         Bug::CheckpointsCountTheUnapplied,
+        Bug::MovedFilesAreMissed,
         Bug::RemovalsAreNotJournaled,
         Bug::ReplaysTrustNames,
         Bug::SegmentsAreReusedEarly,
         Bug::TornBatchesAreTrusted,
+        Bug::TouchedDirectoriesAreMissed,
+        Bug::TouchedFilesAreMissed,
     ] {
         bugs::plant(Some(bug));
-        let is_found = std::iter::once(overtaking())
+        let is_found = [overtaking(), moving()]
+            .into_iter()
             .chain((0..N_SCRIPTS).map(|seed| script(seed, N_ACTIONS)))
             .any(|script| crash_everywhere(&script, None).is_err());
         assert!(is_found, "{bug:?}");
@@ -758,6 +815,7 @@ fn every_planted_bug_is_found() {
     assert!(is_found, "{bug:?}");
     for bug in [
         Bug::FailedCheckpointsAreRepeated,
+        Bug::FailedFileSyncsAreTrusted,
         Bug::FailedSyncsAreRepeated,
     ] {
         bugs::plant(Some(bug));

@@ -94,11 +94,11 @@ impl Place {
     }
 }
 
-fn deliver(store: &MessageStore, content: &str) -> Result<(), Error> {
+pub(super) fn deliver(store: &MessageStore, content: &str) -> Result<(), Error> {
     deliver_to(store, content, &[mailbox("bob@example.org")])
 }
 
-fn deliver_to(
+pub(super) fn deliver_to(
     store: &MessageStore,
     content: &str,
     recipients: &[MailboxName],
@@ -108,11 +108,11 @@ fn deliver_to(
     delivery.commit(recipients)
 }
 
-fn maildrop(store: &MessageStore) -> Maildrop {
+pub(super) fn maildrop(store: &MessageStore) -> Maildrop {
     store.open_maildrop(&mailbox("bob@example.org")).unwrap()
 }
 
-fn contents(store: &MessageStore) -> Vec<String> {
+pub(super) fn contents(store: &MessageStore) -> Vec<String> {
     let maildrop = maildrop(store);
     let indexes = 0..maildrop.messages().len();
     let mut contents: Vec<String> = indexes
@@ -273,6 +273,37 @@ fn a_thousand_recipients_cost_one_body() {
         let maildrop = store.open_maildrop(recipient).unwrap();
         assert_eq!(maildrop.messages().len(), 1);
         assert_eq!(read(&maildrop, 0).unwrap(), content.as_bytes());
+    }
+}
+
+/// A record counts its mailboxes in two octets. One of more is delivered without the journal, even
+/// if it has room for it.
+#[test]
+fn more_recipients_than_a_record_can_count_all_get_the_message() {
+    let fs = SimFs::new();
+    fs.make_timeless();
+    let settings = Settings {
+        durability: Durability::Journal {
+            segment_octets: 8 * 1024 * 1024,
+            segments: 2,
+        },
+        ..Settings::new("/mail", "host.example")
+    };
+    let open = |fs: &SimFs| {
+        let disk = Arc::new(fs.clone());
+        MessageStore::open_quietly(disk, settings.clone(), fs.clock(), Patience::default()).unwrap()
+    };
+    let store = open(&fs);
+    let n_recipients = usize::from(u16::MAX) + 1;
+    let recipients: Vec<MailboxName> = (0..n_recipients)
+        .map(|number| mailbox(&format!("{number}@a.example")))
+        .collect();
+    deliver_to(&store, "one\n", &recipients).unwrap();
+    store.abandon();
+    let store = open(&fs.power_cut(0));
+    for recipient in [&recipients[0], &recipients[n_recipients - 1]] {
+        let maildrop = store.open_maildrop(recipient).unwrap();
+        assert_eq!(maildrop.messages().len(), 1, "{recipient}");
     }
 }
 
@@ -503,7 +534,7 @@ fn a_forged_batch_in_a_message_is_not_replayed() {
     }
 }
 
-fn open_simulated(fs: &SimFs) -> MessageStore {
+pub(super) fn open_simulated(fs: &SimFs) -> MessageStore {
     try_open_simulated(fs).unwrap()
 }
 

@@ -1,5 +1,6 @@
 //! Tests of the room as a whole: on a disk that fails, and on the real one.
 
+mod checkpoint;
 mod crash;
 mod index;
 mod journal;

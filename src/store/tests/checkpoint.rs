@@ -1,0 +1,317 @@
+//! Checkpoints: which way they go, and that each way covers what it must. Power cuts at arbitrary
+//! moments are the business of `crash.rs`.
+
+#![expect(clippy::arithmetic_side_effects, reason = "tests count small things")]
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rustix::io::Errno;
+
+use super::{
+    journal::{contents, deliver, deliver_to, maildrop, open_simulated},
+    mailbox,
+};
+use crate::{
+    mail::MailboxName,
+    store::{
+        Fs as _, MessageStore,
+        limits::{SYNC_PACE_KEPT, SYNC_SLOW, TOUCHED_NAMES_MAX},
+        touched::Applied,
+    },
+    testing::disk::{Fault, SimFs},
+};
+
+/// Which way a checkpoint goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Pieces,
+    Whole,
+}
+
+/// A store beside programs that write much, after a checkpoint that took long.
+struct Busy {
+    fs: SimFs,
+    store: MessageStore,
+}
+
+impl Busy {
+    fn new() -> Self {
+        let fs = SimFs::new();
+        fs.make_timeless();
+        fs.slow_syncs(SYNC_SLOW, Duration::ZERO);
+        let store = open_simulated(&fs);
+        let busy = Self { fs, store };
+        assert_eq!(busy.checkpoint("first\n"), Way::Whole);
+        busy
+    }
+
+    /// Delivers a message and makes a checkpoint of it.
+    fn checkpoint(&self, content: &str) -> Way {
+        deliver(&self.store, content).unwrap();
+        self.checkpoint_only()
+    }
+
+    fn checkpoint_only(&self) -> Way {
+        let before = self.fs.n_whole_syncs();
+        self.store.shared.checkpoint_when_idle().unwrap();
+        let progress = self.store.shared.journal.as_ref().unwrap().progress();
+        assert_eq!(
+            progress.settled,
+            progress.durable - 1,
+            "the floor is behind"
+        );
+        match self.fs.n_whole_syncs() - before {
+            0 => Way::Pieces,
+            _ => Way::Whole,
+        }
+    }
+
+    /// Where messages come in.
+    fn new_directory() -> PathBuf {
+        PathBuf::from("/mail/example.org/bob/new")
+    }
+
+    /// The file names there.
+    fn file_names(&self) -> Vec<OsString> {
+        let entries = self.fs.read_dir(&Self::new_directory()).unwrap();
+        entries.into_iter().map(|entry| entry.name).collect()
+    }
+
+    /// Delivers a message; gives its file.
+    fn deliver(&self, content: &str) -> PathBuf {
+        let before = self.file_names();
+        deliver(&self.store, content).unwrap();
+        let after = self.file_names();
+        let new = after.iter().find(|name| !before.contains(name)).unwrap();
+        Self::new_directory().join(new)
+    }
+
+    /// What a power cut leaves that keeps nothing but what was synced.
+    fn after_power_cut(self) -> Vec<String> {
+        self.store.abandon();
+        contents(&open_simulated(&self.fs.power_cut(0)))
+    }
+}
+
+#[test]
+fn after_a_slow_checkpoint_they_go_piece_by_piece() {
+    let busy = Busy::new();
+    assert_eq!(busy.checkpoint("two\n"), Way::Pieces);
+    assert_eq!(busy.checkpoint("three\n"), Way::Pieces);
+    assert_eq!(busy.after_power_cut(), ["first\n", "three\n", "two\n"]);
+}
+
+#[test]
+fn a_quick_checkpoint_is_followed_by_others_of_its_kind() {
+    let fs = SimFs::new();
+    fs.make_timeless();
+    fs.slow_syncs(SYNC_SLOW / 2, Duration::ZERO);
+    let store = open_simulated(&fs);
+    let busy = Busy { fs, store };
+    assert_eq!(busy.checkpoint("one\n"), Way::Whole);
+    assert_eq!(busy.checkpoint("two\n"), Way::Whole);
+}
+
+#[test]
+fn a_slow_way_is_tried_again_after_a_while() {
+    let busy = Busy::new();
+    assert_eq!(busy.checkpoint("two\n"), Way::Pieces);
+    busy.fs.hands().pass(SYNC_PACE_KEPT);
+    assert_eq!(busy.checkpoint("three\n"), Way::Whole);
+    assert_eq!(busy.checkpoint("four\n"), Way::Pieces, "it is still slow");
+    busy.fs.hands().pass(SYNC_PACE_KEPT);
+    busy.fs.slow_syncs(SYNC_SLOW / 2, Duration::ZERO);
+    assert_eq!(busy.checkpoint("five\n"), Way::Whole);
+    assert_eq!(busy.checkpoint("six\n"), Way::Whole, "it is quick again");
+}
+
+#[test]
+fn pieces_that_would_take_longer_are_synced_as_a_whole() {
+    let busy = Busy::new();
+    busy.fs.slow_syncs(SYNC_SLOW, SYNC_SLOW * 2 / 3);
+    assert_eq!(busy.checkpoint("one\n"), Way::Pieces, "who knows before");
+    assert_eq!(busy.checkpoint("one\n"), Way::Pieces);
+    deliver(&busy.store, "two\n").unwrap();
+    assert_eq!(busy.checkpoint("three\n"), Way::Whole, "two of them");
+    let mut n_whole = 0;
+    let retried = loop {
+        deliver(&busy.store, "four\n").unwrap();
+        match busy.checkpoint("five\n") {
+            Way::Whole => n_whole += 1,
+            Way::Pieces => break n_whole,
+        }
+    };
+    assert_eq!(retried, 2, "it is tried again, and not at once");
+}
+
+#[test]
+fn a_checkpoint_is_made_before_too_much_is_to_be_remembered() {
+    let busy = Busy::new();
+    let to_half = TOUCHED_NAMES_MAX / 2 - 1;
+    let filling = Applied {
+        number: 2,
+        counter: 0,
+        file_name: "much".to_owned(),
+        mailboxes: vec![mailbox("bob@example.org"); to_half],
+    };
+    busy.store.shared.touched.note(filling);
+    assert!(!busy.store.shared.checkpoints.is_urgent());
+    deliver(&busy.store, "two\n").unwrap();
+    assert!(busy.store.shared.checkpoints.is_urgent());
+}
+
+#[test]
+fn what_is_not_remembered_is_synced_as_a_whole() {
+    let busy = Busy::new();
+    deliver(&busy.store, "two\n").unwrap();
+    let number = busy
+        .store
+        .shared
+        .journal
+        .as_ref()
+        .unwrap()
+        .progress()
+        .durable;
+    busy.store.shared.touched.note(Applied {
+        number,
+        counter: 0,
+        file_name: "too much".to_owned(),
+        mailboxes: vec![mailbox("bob@example.org"); TOUCHED_NAMES_MAX],
+    });
+    assert_eq!(busy.checkpoint_only(), Way::Whole);
+    assert_eq!(busy.checkpoint("three\n"), Way::Pieces);
+    assert_eq!(busy.after_power_cut(), ["first\n", "three\n", "two\n"]);
+}
+
+#[test]
+fn a_message_removed_over_pop3_is_not_missed() {
+    let busy = Busy::new();
+    deliver(&busy.store, "two\n").unwrap();
+    deliver(&busy.store, "three\n").unwrap();
+    maildrop(&busy.store).remove(&[1]).unwrap();
+    assert_eq!(busy.checkpoint_only(), Way::Pieces);
+    assert_eq!(busy.after_power_cut(), ["first\n", "three\n"]);
+}
+
+/// Removed or moved out of the Maildir: only a sync of all covers what was done to it.
+#[test]
+fn a_message_that_another_program_took_away_is_synced_as_a_whole() {
+    let busy = Busy::new();
+    let file = busy.deliver("two\n");
+    busy.fs.unlink(&file).unwrap();
+    assert_eq!(busy.checkpoint_only(), Way::Whole);
+    assert_eq!(busy.checkpoint("three\n"), Way::Pieces);
+    let file = busy.deliver("four\n");
+    let folder = Path::new("/mail/example.org/bob/.Trash");
+    busy.fs.create_dir(folder).unwrap();
+    let moved = folder.join(file.file_name().unwrap());
+    busy.fs.rename(&file, &moved).unwrap();
+    assert_eq!(busy.checkpoint_only(), Way::Whole);
+    let after = busy.fs.power_cut(0);
+    assert!(after.open(&moved).is_ok(), "it is where it was moved");
+    assert_eq!(busy.after_power_cut(), ["first\n", "three\n"]);
+}
+
+#[test]
+fn a_message_that_another_program_marked_as_seen_is_synced_where_it_is() {
+    let busy = Busy::new();
+    let file = busy.deliver("two\n");
+    let mut flagged = OsString::from(file.file_name().unwrap());
+    flagged.push(":2,S");
+    let moved = Path::new("/mail/example.org/bob/cur").join(flagged);
+    // Nothing of it is synced.
+    busy.fs.rename(&file, &moved).unwrap();
+    deliver(&busy.store, "three\n").unwrap();
+    assert_eq!(busy.checkpoint_only(), Way::Pieces);
+    let after = busy.fs.power_cut(0);
+    assert!(after.open(&moved).is_ok(), "under its new name");
+    assert!(after.open(&file).is_err(), "and no other");
+    assert_eq!(busy.after_power_cut(), ["first\n", "three\n", "two\n"]);
+}
+
+#[test]
+fn a_mailbox_that_somebody_removed_is_synced_as_a_whole() {
+    let busy = Busy::new();
+    let alone = mailbox("ann@example.org");
+    deliver_to(&busy.store, "two\n", &[alone]).unwrap();
+    let ann = Path::new("/mail/example.org/ann");
+    let new = ann.join("new");
+    for entry in busy.fs.read_dir(&new).unwrap() {
+        busy.fs.unlink(&new.join(entry.name)).unwrap();
+    }
+    for name in ["new", "cur", "tmp", ""] {
+        busy.fs.remove_dir(&ann.join(name)).unwrap();
+    }
+    assert_eq!(busy.checkpoint_only(), Way::Whole);
+}
+
+/// Several threads sync them.
+#[test]
+fn many_pieces_are_synced_every_one() {
+    let busy = Busy::new();
+    let recipients: Vec<MailboxName> = (0..700)
+        .map(|number| mailbox(&format!("user{number}@example.org")))
+        .collect();
+    deliver_to(&busy.store, "two\n", &recipients).unwrap();
+    assert_eq!(busy.checkpoint_only(), Way::Pieces);
+    busy.store.abandon();
+    let store = open_simulated(&busy.fs.power_cut(0));
+    for recipient in &recipients {
+        let maildrop = store.open_maildrop(recipient).unwrap();
+        assert_eq!(maildrop.messages().len(), 1, "{recipient}");
+    }
+}
+
+/// I9: a failure at any point leaves everything in doubt, or is none, and nothing rests on it.
+#[test]
+fn an_error_anywhere_in_a_checkpoint_by_pieces_loses_nothing() {
+    for errno in [Errno::IO, Errno::MFILE] {
+        for is_done in [false, true] {
+            for at in 1.. {
+                let busy = Busy::new();
+                let moved = busy.deliver("two\n");
+                deliver(&busy.store, "three\n").unwrap();
+                let cur = Path::new("/mail/example.org/bob/cur");
+                let cur = cur.join(moved.file_name().unwrap());
+                busy.fs.rename(&moved, &cur).unwrap();
+                let before = busy.fs.n_operations();
+                busy.fs.fail(Fault {
+                    at: before + at,
+                    errno,
+                    is_done,
+                });
+                busy.store.shared.checkpoint().unwrap();
+                let n_operations = busy.fs.n_operations() - before;
+                busy.fs.heal();
+                busy.store.shared.checkpoint_when_idle().unwrap();
+                let found = busy.after_power_cut();
+                assert_eq!(found, ["first\n", "three\n", "two\n"], "{errno} at {at}");
+                if n_operations < at {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Whatever failed, the next sync is one of everything, after it was written anew.
+#[test]
+fn a_failed_sync_of_one_file_puts_everything_in_doubt() {
+    let busy = Busy::new();
+    let file = busy.deliver("two\n");
+    let inode = |file: &Path| busy.fs.metadata(file).unwrap().stamp.inode;
+    let before = inode(&file);
+    // It is opened, and its sync fails.
+    busy.fs.fail(Fault {
+        at: busy.fs.n_operations() + 2,
+        errno: Errno::IO,
+        is_done: false,
+    });
+    assert_eq!(busy.checkpoint_only(), Way::Whole);
+    assert_ne!(inode(&file), before, "it was written anew");
+    assert_eq!(busy.after_power_cut(), ["first\n", "two\n"]);
+}
