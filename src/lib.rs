@@ -186,6 +186,7 @@
 //! - SEC-13: a client that begins with something else than a command is turned away.
 //! - SEC-14: without accounts and TLS only loopback addresses are listened on: see [`config`].
 //! - SEC-17: a panic ends one session only.
+//! - SEC-19: whatever takes octets from outside is fuzzed: see `tests/fuzz`.
 //! - SEC-20: content that looks like a batch of the journal is never taken for one.
 
 pub mod accounts;

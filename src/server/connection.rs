@@ -230,9 +230,9 @@ impl Connection {
         done
     }
 
-    /// Does the handshake in a thread of its own, which leaves nothing behind: a handshake goes deep
-    /// into the stack and uses many small pieces of memory, and what the thread of a session has
-    /// once used stays with it as long as the client is there.
+    /// Does the handshake in a thread of its own, which leaves nothing behind: a handshake goes
+    /// deep into the stack and uses many small pieces of memory, and what the thread of a session
+    /// has once used stays with it as long as the client is there.
     fn shake_hands_apart(&mut self, deadline: Option<Instant>) -> Result<(), Interruption> {
         let done = thread::scope(|scope| {
             let handshake = thread::Builder::new()

@@ -1,0 +1,42 @@
+//! Addresses and paths: what is understood is shown in a form that is understood alike, and its
+//! mailbox has a canonical name.
+
+use facteur::mail::{
+    Address, Charset, Domain, MailboxName, parse_forward_path, parse_reverse_path,
+};
+
+/// Reads one text in every way.
+pub fn run(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else {
+        return;
+    };
+    for charset in [Charset::Ascii, Charset::Utf8] {
+        if let Ok(address) = Address::parse(text, charset) {
+            check(&address, charset);
+        }
+        let localhost = Domain::localhost();
+        drop(parse_forward_path(text, charset, &localhost));
+        drop(parse_reverse_path(text, charset, &localhost));
+        if let Ok(domain) = Domain::parse(text, charset)
+            && let Ok(a_label) = domain.to_a_label()
+        {
+            assert!(a_label.is_ascii());
+        }
+    }
+}
+
+fn check(address: &Address, charset: Charset) {
+    let shown = address.to_string();
+    let again = Address::parse(&shown, charset).expect("what is shown can be read");
+    assert_eq!(again.to_string(), shown);
+    let (first, second) = (
+        MailboxName::from_address(address),
+        MailboxName::from_address(&again),
+    );
+    assert_eq!(first.is_ok(), second.is_ok());
+    if let (Ok(first), Ok(second)) = (first, second) {
+        assert_eq!(first, second);
+        let canonical = MailboxName::from_canonical(first.local_part(), first.domain());
+        assert_eq!(canonical.as_ref(), Some(&first));
+    }
+}

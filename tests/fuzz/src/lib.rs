@@ -1,0 +1,53 @@
+//! What is fuzzed (SEC-19): seven functions that take any octets and must never panic, hang or
+//! break what is said of them.
+//!
+//! Each module has one `run`, for libFuzzer, and states its property. The sessions are driven by
+//! the drivers in memory of the integration tests.
+
+#[path = "../../it/replay/mod.rs"]
+pub(crate) mod replay;
+pub(crate) mod transcripts;
+
+pub mod address;
+pub mod config;
+pub mod content;
+pub mod journal;
+pub mod names;
+pub mod pop3;
+pub mod seeds;
+pub mod smtp;
+mod store;
+
+/// The ways in which a dialogue is cut: not at all, after every octet, and in pieces that depend on
+/// what is said.
+pub(crate) fn cuts(octets: &[u8]) -> [Vec<&[u8]>; 3] {
+    let mut pieces = Vec::new();
+    let mut rest = octets;
+    while !rest.is_empty() {
+        let length = usize::from(rest[0] % 13) + 1;
+        let (piece, more) = rest.split_at(length.min(rest.len()));
+        pieces.push(piece);
+        rest = more;
+    }
+    [vec![octets], octets.chunks(1).collect(), pieces]
+}
+
+/// What is configured for a dialogue: a setting for each bit of the first octet.
+pub(crate) fn transcript(bits: u8) -> transcripts::Transcript {
+    const FACTS: [&str; 6] = [
+        "authentication-required",
+        "own-senders",
+        "remote",
+        "scram",
+        "starttls",
+        "tls",
+    ];
+    let set = FACTS
+        .iter()
+        .enumerate()
+        .filter(|(bit, _)| bits & (1 << bit) != 0);
+    transcripts::Transcript {
+        facts: set.map(|(_, fact)| (*fact).to_owned()).collect(),
+        ..transcripts::Transcript::default()
+    }
+}

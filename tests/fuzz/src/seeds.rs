@@ -1,0 +1,137 @@
+//! First inputs: what the clients of all transcripts say, and a few of each other kind.
+
+use std::fs;
+use std::path::Path;
+
+use crate::transcripts::{Step, Transcript};
+
+/// Writes the seeds of all targets, each into a directory of its own below `corpus`.
+pub fn write(tests: &Path, corpus: &Path) {
+    for protocol in ["smtp", "pop3"] {
+        for entry in fs::read_dir(tests.join("transcripts").join(protocol)).expect("transcripts") {
+            let path = entry.expect("an entry").path();
+            let text = fs::read_to_string(&path).expect("a transcript");
+            let transcript = Transcript::parse(&text).expect("a transcript");
+            let name = path
+                .file_name()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned();
+            let said = said(&transcript);
+            put(
+                corpus,
+                protocol,
+                &name,
+                &[&[bits(&transcript)], said.as_slice()].concat(),
+            );
+            if protocol == "smtp" {
+                put(
+                    corpus,
+                    "content",
+                    &name,
+                    &[&[u8::from(transcript.lf)], said.as_slice()].concat(),
+                );
+            }
+        }
+    }
+    let addresses = [
+        "bob@example.com",
+        "\"quoted \\\" local\"@example.com",
+        "bob@[127.0.0.1]",
+        "bob@[IPv6:::1]",
+        "<@relay.example,@other.example:bob@example.com>",
+        "<postmaster>",
+        "<>",
+        "b\u{fc}cher@b\u{fc}cher.example",
+        "bob@xn--bcher-kva.example",
+    ];
+    for (number, address) in addresses.iter().enumerate() {
+        put(corpus, "address", &number.to_string(), address.as_bytes());
+    }
+    let example = fs::read(tests.join("../config.example.toml")).expect("the example");
+    put(corpus, "config", "example", &example);
+    let accounts = "[[accounts]]\naddress = \"bob@example.com\"\naliases = [\"b@example.com\"]\n\
+        password = [\"$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$\
+        pDWL6CL2u3TVMyYEQ2BHhN1IHwZ8s0kZzqXbUmBV1nY\", \
+        \"SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:\
+        wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\"]\n\
+        catch_all = { \"*\" = \"bob@example.com\" }\n";
+    put(corpus, "config", "accounts", accounts.as_bytes());
+    let names = b"\x021732345678.9f86d081884c7d65_00000001.localhost,S=207,W=214/1.M1P2.host:2,S/x";
+    put(corpus, "names", "0", names);
+    for (number, batch) in batches().iter().enumerate() {
+        put(corpus, "journal", &number.to_string(), batch);
+    }
+}
+
+fn put(corpus: &Path, target: &str, name: &str, octets: &[u8]) {
+    let directory = corpus.join(target);
+    fs::create_dir_all(&directory).expect("a directory");
+    fs::write(directory.join(name), octets).expect("a seed");
+}
+
+/// All that the client sends.
+fn said(transcript: &Transcript) -> Vec<u8> {
+    let mut octets = Vec::new();
+    for (_, step) in &transcript.steps {
+        if let Step::Send(more) = step {
+            octets.extend_from_slice(more);
+        }
+    }
+    octets
+}
+
+/// The octet of settings that makes what `@with` says.
+fn bits(transcript: &Transcript) -> u8 {
+    (0..6)
+        .map(|bit| 1 << bit)
+        .filter(|bit| {
+            crate::transcript(*bit)
+                .facts
+                .iter()
+                .all(|fact| transcript.has(fact))
+        })
+        .sum()
+}
+
+/// A delivery and a removal, in a batch each.
+fn batches() -> [Vec<u8>; 2] {
+    let name = b"1732345678.9f86d081884c7d65_00000001.localhost,S=7,W=8";
+    let mut mailbox = Vec::new();
+    for part in ["bob", "example.com"] {
+        mailbox.extend(u16::try_from(part.len()).expect("short").to_le_bytes());
+        mailbox.extend(part.as_bytes());
+    }
+    let mut delivery = u16::try_from(name.len())
+        .expect("short")
+        .to_le_bytes()
+        .to_vec();
+    delivery.extend(name);
+    delivery.extend(1_u16.to_le_bytes());
+    delivery.extend(&mailbox);
+    delivery.extend(b"a: b\n\nx");
+    let mut removal = mailbox;
+    removal.extend(0x9f86_d081_884c_7d65_u64.to_le_bytes());
+    removal.extend(1_u64.to_le_bytes());
+    [
+        batch(1, 0, 1, &delivery),
+        [batch(1, 0, 1, &delivery), batch(2, 1, 2, &removal)].concat(),
+    ]
+}
+
+fn batch(number: u64, previous: u64, kind: u8, record: &[u8]) -> Vec<u8> {
+    let mut records = vec![kind];
+    records.extend(u32::try_from(record.len()).expect("short").to_le_bytes());
+    records.extend(record);
+    let mut batch = b"facteur1\0\0\0\0".to_vec();
+    batch.extend(u32::try_from(records.len()).expect("short").to_le_bytes());
+    batch.extend([0; 16]);
+    for value in [number, previous, 0] {
+        batch.extend(value.to_le_bytes());
+    }
+    batch.extend(1_u32.to_le_bytes());
+    batch.extend([0; 4]);
+    batch.extend(records);
+    batch.resize(batch.len().next_multiple_of(4096), 0);
+    batch
+}

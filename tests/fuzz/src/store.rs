@@ -1,0 +1,21 @@
+//! A store on the disk for one input. It should lie in memory: set TMPDIR to a tmpfs.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use facteur::clock::Clock;
+use facteur::store::{Durability, Error, MessageStore, Observer, Settings};
+
+/// Opens the store at `root`, with a journal of the least size.
+pub(crate) fn open(root: &Path) -> Result<Arc<MessageStore>, Error> {
+    let settings = Settings {
+        root: root.to_owned(),
+        hostname: "localhost".to_owned(),
+        durability: Durability::Journal {
+            segment_octets: 1024 * 1024,
+            segments: 2,
+        },
+        observer: Observer::new(|_| ()),
+    };
+    MessageStore::open(settings, Clock::system()).map(Arc::new)
+}

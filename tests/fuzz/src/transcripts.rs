@@ -1,0 +1,10 @@
+//! The form of a transcript, for seeds and settings, and the account that SCRAM knows.
+
+#[path = "../../transcripts/format.rs"]
+#[expect(dead_code, reason = "what comes after a dialogue is not looked at")]
+mod format;
+
+#[path = "../../transcripts/scram.rs"]
+pub(crate) mod account;
+
+pub(crate) use format::{Step, Transcript};
