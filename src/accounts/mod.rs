@@ -286,7 +286,8 @@ impl Accounts {
             return false;
         };
         let base = self.without_subaddress(&literal);
-        table.may_send_as(account, &literal, base.as_ref())
+        let is_local = self.is_local(&literal, Some(&table));
+        table.may_send_as(account, is_local, &literal, base.as_ref())
     }
 
     /// RFC 5321 §4.5.1: postmaster of any local name is taken, and mail for this host is local.

@@ -211,10 +211,12 @@ impl Table {
     }
 
     /// Whether `account` may use the address as its sender: mail for it comes to the account, other
-    /// than by a catch-all, or it was allowed.
+    /// than by a catch-all, or it was allowed. The postmasters of domains that are not local are
+    /// somebody else.
     pub(super) fn may_send_as(
         &self,
         account: &Account,
+        is_local: bool,
         literal: &MailboxName,
         base: Option<&MailboxName>,
     ) -> bool {
@@ -224,7 +226,7 @@ impl Table {
                 .iter()
                 .any(|address| address == literal || Some(address) == base),
         };
-        let owner = self.owner(literal, base);
+        let owner = self.owner(literal, base).filter(|_| is_local);
         let owner = owner.and_then(|position| self.accounts.get(position));
         allowed || owner.is_some_and(|owner| owner.mailbox == account.mailbox)
     }

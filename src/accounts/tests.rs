@@ -404,6 +404,10 @@ fn a_user_may_send_from_addresses_that_lead_to_it_or_that_it_was_given() {
         ("bob", "alice@example.com", false),
         ("bob", "alice+news@example.com", false),
         ("bob", "anybody@example.com", false), // by a catch-all only
+        ("bob", "postmaster@example.org", true),
+        ("bob", "postmaster@mail.example.com", true),
+        ("bob", "postmaster@example.net", false), // not local
+        ("bob", "abuse@example.net", false),
         ("alice", "alice+bob@example.com", false),
         ("alice", "postmaster@example.com", false),
         ("eve", "list@example.net", true),
