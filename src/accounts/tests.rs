@@ -310,6 +310,11 @@ fn a_user_who_does_not_exist_is_as_much_work_as_one_who_does() {
     ] {
         assert_eq!(work(user, "pencil"), expected, "{user}");
     }
+    let expected = work("alice", "pencil");
+    assert_eq!(expected.0, [strong]);
+    for user in ["eve", "alice+news", ""] {
+        assert_eq!(work(user, "pencil"), expected, "{user}");
+    }
 }
 
 /// SEC-11.
