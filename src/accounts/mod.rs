@@ -13,8 +13,12 @@
 //!   a turn is told that the service is busy, and not that the password is wrong.
 //!
 //! # Known limits
-//! Accounts whose hashes are not of the same cost can be told from each other, and the cheaper ones
-//! from users who do not exist, by the time that a refusal takes.
+//! - Accounts whose hashes are not of the same cost can be told from each other, and the cheaper
+//!   ones from users who do not exist, by the time that a refusal takes; those whose SCRAM secrets
+//!   have other iterations than the first one's, by what a client is told.
+//! - What SCRAM tells of users who do not exist is made from the secret of the first account. When
+//!   that changes it changes for all of them at once, and not for the other accounts; and whoever
+//!   knows that account's password can compute it.
 
 mod failures;
 pub mod limits;
