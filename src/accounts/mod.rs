@@ -13,8 +13,12 @@
 //!   a turn is told that the service is busy, and not that the password is wrong.
 //!
 //! # Known limits
-//! Accounts whose hashes are not of the same cost can be told from each other, and the cheaper ones
-//! from users who do not exist, by the time that a refusal takes.
+//! - Accounts whose hashes are not of the same cost can be told from each other, and the cheaper
+//!   ones from users who do not exist, by the time that a refusal takes; those whose SCRAM secrets
+//!   have other iterations than the first one's, by what a client is told.
+//! - What SCRAM tells of users who do not exist is made from the secret of the first account. When
+//!   that changes it changes for all of them at once, and not for the other accounts; and whoever
+//!   knows that account's password can compute it.
 
 mod failures;
 pub mod limits;
@@ -286,7 +290,8 @@ impl Accounts {
             return false;
         };
         let base = self.without_subaddress(&literal);
-        table.may_send_as(account, &literal, base.as_ref())
+        let is_local = self.is_local(&literal, Some(&table));
+        table.may_send_as(account, is_local, &literal, base.as_ref())
     }
 
     /// RFC 5321 §4.5.1: postmaster of any local name is taken, and mail for this host is local.

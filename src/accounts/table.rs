@@ -32,6 +32,10 @@ pub struct Table {
     local_parts: HashMap<String, Option<usize>>,
     /// The domains of all addresses and catch-alls, in A-label form.
     domains: BTreeSet<String>,
+    /// Those of the names of accounts alone.
+    name_domains: BTreeSet<String>,
+    /// Whether an account has no SCRAM secret.
+    lacks_scram: bool,
     postmaster: Option<usize>,
     abuse: Option<usize>,
     /// By domain, in A-label form.
@@ -106,6 +110,8 @@ impl Default for Table {
             addresses: HashMap::new(),
             local_parts: HashMap::new(),
             domains: BTreeSet::new(),
+            name_domains: BTreeSet::new(),
+            lacks_scram: false,
             postmaster: None,
             abuse: None,
             catch_all: HashMap::new(),
@@ -132,6 +138,9 @@ impl Table {
         if self.accounts.is_empty() || hash.cost().work() > self.dummy.cost().work() {
             self.dummy = PasswordHash::dummy(Some(hash));
         }
+        self.lacks_scram |= account.password.scram.is_none();
+        self.name_domains
+            .insert(account.mailbox.domain().to_owned());
         self.accounts.push(account);
         Ok(())
     }
@@ -211,10 +220,12 @@ impl Table {
     }
 
     /// Whether `account` may use the address as its sender: mail for it comes to the account, other
-    /// than by a catch-all, or it was allowed.
+    /// than by a catch-all, or it was allowed. The postmasters of domains that are not local are
+    /// somebody else.
     pub(super) fn may_send_as(
         &self,
         account: &Account,
+        is_local: bool,
         literal: &MailboxName,
         base: Option<&MailboxName>,
     ) -> bool {
@@ -224,7 +235,7 @@ impl Table {
                 .iter()
                 .any(|address| address == literal || Some(address) == base),
         };
-        let owner = self.owner(literal, base);
+        let owner = self.owner(literal, base).filter(|_| is_local);
         let owner = owner.and_then(|position| self.accounts.get(position));
         allowed || owner.is_some_and(|owner| owner.mailbox == account.mailbox)
     }
@@ -247,8 +258,7 @@ impl Table {
 
     /// Whether every account has a SCRAM secret.
     pub(super) fn has_scram(&self) -> bool {
-        let mut accounts = self.accounts.iter();
-        !self.accounts.is_empty() && accounts.all(|account| account.password.scram.is_some())
+        !self.accounts.is_empty() && !self.lacks_scram
     }
 
     /// The SCRAM secret of the user, with the account where there is one. Who does not exist has
@@ -275,19 +285,18 @@ impl Table {
     /// have that of an address too, or a client could tell them apart by asking for both: it is put
     /// into one of the domains, always the same.
     fn scram_user(&self, user: &str, like: &ScramSecret) -> (Option<&Account>, String) {
-        if let Some(account) = self.user(user) {
-            return (Some(account), account.mailbox.to_string());
-        }
         let name = user.to_ascii_lowercase();
         let address = if name.contains('@') {
             name
         } else {
-            let domains = self.accounts.iter().map(|account| account.mailbox.domain());
-            let domains: BTreeSet<&str> = domains.collect();
-            let choice = like.choice(&name, domains.len());
-            let domain = domains.into_iter().nth(choice).unwrap_or_default();
-            format!("{name}@{domain}")
+            // Also for one that means an address: it is to take as long.
+            let choice = like.choice(&name, self.name_domains.len());
+            let domain = self.name_domains.iter().nth(choice);
+            format!("{name}@{}", domain.map_or("", String::as_str))
         };
+        if let Some(account) = self.user(user) {
+            return (Some(account), account.mailbox.to_string());
+        }
         let account = self.user(&address);
         let parsed = Address::parse(&address, Charset::Utf8);
         let canonical = parsed.and_then(|parsed| MailboxName::from_address(&parsed));

@@ -310,6 +310,11 @@ fn a_user_who_does_not_exist_is_as_much_work_as_one_who_does() {
     ] {
         assert_eq!(work(user, "pencil"), expected, "{user}");
     }
+    let expected = work("alice", "pencil");
+    assert_eq!(expected.0, [strong]);
+    for user in ["eve", "alice+news", ""] {
+        assert_eq!(work(user, "pencil"), expected, "{user}");
+    }
 }
 
 /// SEC-11.
@@ -404,6 +409,10 @@ fn a_user_may_send_from_addresses_that_lead_to_it_or_that_it_was_given() {
         ("bob", "alice@example.com", false),
         ("bob", "alice+news@example.com", false),
         ("bob", "anybody@example.com", false), // by a catch-all only
+        ("bob", "postmaster@example.org", true),
+        ("bob", "postmaster@mail.example.com", true),
+        ("bob", "postmaster@example.net", false), // not local
+        ("bob", "abuse@example.net", false),
         ("alice", "alice+bob@example.com", false),
         ("alice", "postmaster@example.com", false),
         ("eve", "list@example.net", true),

@@ -537,14 +537,14 @@ impl Connection {
     }
 
     /// Sends what is waiting, before the connection closes as the client asked. A client that goes
-    /// on sending behind its QUIT may need more time to hear the answer.
+    /// on sending behind its QUIT may need more time to hear the answer; and with TLS each client
+    /// does, for it says there that nothing more will come.
     pub(super) fn close(&mut self) {
-        if !self.input.unread().is_empty() {
+        if self.tunnel.is_some() || !self.input.unread().is_empty() {
             return self.close_lingering();
         }
         // Nobody is left to tell when it does not go.
         drop(self.flush());
-        self.close_tunnel();
     }
 
     fn close_tunnel(&mut self) {

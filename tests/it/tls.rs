@@ -92,6 +92,30 @@ fn a_large_message_goes_both_ways() {
     assert!(client.retrieve(1).ends_with(&content));
 }
 
+/// A client that says early that it will send nothing more still gets all that it asked for: what
+/// it says so with must not lie unread in a socket that is closed, which would be reset.
+#[test]
+fn who_ends_his_side_before_the_answer_has_come_gets_all_of_it() {
+    let server = Server::with_tls("");
+    let line = "0123456789".repeat(97) + "\r\n";
+    let content = format!("Subject: large\r\n\r\n{}", line.repeat(1_000));
+    server.deliver("bob@example.com", &content);
+    let pop3s = server.address(Protocol::Pop3, Door::Tls);
+    let mut client = Client::connect(pop3s).begin_tls();
+    // Most of the message has to wait on the server's side.
+    let socket = socket2::SockRef::from(client.socket());
+    socket.set_recv_buffer_size(16_384).unwrap();
+    client.expect_prefix("+OK");
+    client.log_in("bob@example.com");
+    client.send(b"RETR 1\r\nDELE 1\r\nQUIT\r\n");
+    client.expect_prefix("+OK");
+    client.half_close();
+    let said = client.read_to_end();
+    let message_and_end = format!("\r\n\r\n{}.\r\n+OK ", line.repeat(1_000));
+    assert!(said.contains(&message_and_end), "{} octets", said.len());
+    assert!(said.ends_with("(maildrop empty)\r\n"));
+}
+
 /// SEC-2: commands that came in clear behind the one that begins TLS are not executed.
 #[test]
 fn octets_behind_starttls_close_the_connection() {
@@ -196,6 +220,34 @@ fn a_session_of_tls_is_resumed() {
         });
         let expected = [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed];
         assert_eq!(kinds, expected, "{version:?}");
+    }
+}
+
+/// A handshake that does not come to its end holds a session no longer than a command would, by
+/// either way to begin one.
+#[test]
+fn a_handshake_has_to_come_in_time() {
+    let server = Server::with_tls("limits = { smtp_idle_seconds = 1, pop3_idle_seconds = 1 }\n");
+    let mut smtps = Client::connect(server.address(Protocol::Smtp, Door::Tls));
+    let mut pop3s = Client::connect(server.address(Protocol::Pop3, Door::Tls));
+    // The begin of a record that would be long.
+    let begin = [0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01];
+    smtps.send(&begin);
+    let mut upgraded = server.smtp_client();
+    upgraded.say("EHLO test");
+    upgraded.reply();
+    upgraded.say("STARTTLS");
+    upgraded.expect_prefix("220 ");
+    upgraded.send(&begin);
+    for client in [&mut smtps, &mut pop3s, &mut upgraded] {
+        let mut said = Vec::new();
+        client.read_octets_to_end(&mut said);
+        // An alert at most (RFC 8446 §5.1), and no words in clear.
+        assert!(
+            matches!(said.first(), None | Some(21)),
+            "{}",
+            said.escape_ascii()
+        );
     }
 }
 

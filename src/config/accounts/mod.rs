@@ -17,7 +17,9 @@ use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, SeqAccess, Vis
 use toml::Spanned;
 
 use super::{Config, Error, HostName, ListOrOff};
-use crate::accounts::{self, CatchAll, SendAs, StoredPassword, Table, TableError, limits};
+use crate::accounts::{
+    self, CatchAll, ScramSecret, SendAs, StoredPassword, Table, TableError, limits,
+};
 use crate::mail::{Address, Charset, MailboxName};
 
 /// The value of `accounts`.
@@ -424,6 +426,23 @@ impl Source<'_> {
             warnings.push(format!(
                 "{path}: the hash of {} is of a lower cost than others: the time of a refusal \
                  tells that this account exists",
+                other.mailbox
+            ));
+        }
+        let form = |account: &accounts::Account| {
+            let scram = account.password.scram.as_ref();
+            scram
+                .map(ScramSecret::parameters)
+                .map(|(salt, iterations)| (salt.len(), iterations))
+        };
+        let first = accounts().find_map(form);
+        let is_other =
+            |account: &&accounts::Account| form(account).is_some_and(|form| Some(form) != first);
+        if let Some(other) = accounts().find(is_other) {
+            warnings.push(format!(
+                "{path}: the SCRAM secret of {} has other iterations or another length of salt \
+                 than those of others, and tells that this account exists: run `facteur \
+                 hash-password` again",
                 other.mailbox
             ));
         }

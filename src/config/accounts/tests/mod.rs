@@ -374,3 +374,30 @@ fn weak_hashes_and_a_file_that_others_may_read_are_warned_of() {
     // Without accounts there is no secret in the file.
     assert_eq!(warnings("", 0o644), [""; 0]);
 }
+
+/// SEC-11: who asks for the parameters of a user that does not exist gets those of the first one.
+#[test]
+fn scram_secrets_that_tell_who_exists_are_warned_of() {
+    let strong = HASH.replace("m=8,t=1", "m=19456,t=2");
+    let warnings = |secrets: &[&str]| {
+        let accounts = secrets.iter().enumerate().map(|(number, scram)| {
+            let address = format!("user{number}@example.com");
+            account(&address).replace(
+                &format!("\"{HASH}\""),
+                &format!("[\"{strong}\", \"{scram}\"]"),
+            )
+        });
+        parse(&accounts.collect::<String>()).unwrap().warnings
+    };
+    let more = SCRAM.replace("$4096:", "$8192:");
+    let longer = SCRAM.replace("W22ZaJ0SNY7soEsUEjb6gQ==", "W22ZaJ0SNY7soEsUEjb6gQAA");
+    assert_eq!(warnings(&[SCRAM, SCRAM]), [""; 0]);
+    for other in [&more, &longer] {
+        let found = warnings(&[SCRAM, SCRAM, other]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].contains("the SCRAM secret of user2@example.com"),
+            "{found:?}"
+        );
+    }
+}
