@@ -35,8 +35,8 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// A limit that a long content breaks. Where a client is cut off, at twice the limit, depends on how
-/// the octets come, so it is too far for that; in a session with LF each counts as CRLF.
+/// A limit that a long content breaks. Where a client is cut off, at twice the limit, depends on
+/// how the octets come, so it is too far for that; in a session with LF each counts as CRLF.
 fn octets_max(octets: &[u8]) -> u64 {
     let length = u64::try_from(octets.len()).expect("not so long");
     let first = octets.split(|octet| *octet == b'\n').next();
