@@ -11,6 +11,8 @@ mod accounts;
 mod tls;
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -560,7 +562,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A line of the file is wrong.
     Value {
@@ -702,7 +704,7 @@ impl Config {
             path: path.to_owned(),
             source,
         };
-        let text = std::fs::read_to_string(path).map_err(source)?;
+        let text = read_text(path).map_err(source)?;
         Self::parse(path, &text)
     }
 
@@ -770,6 +772,26 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Largest file that is read, in octets: a configuration with some thousand accounts, or a hundred
+/// times what a certificate and a key usually have. A wrong path must not fill the memory.
+const FILE_OCTETS_MAX: u64 = 4 * 1024 * 1024;
+
+/// The content of a file that has a bound.
+fn read_octets(path: &Path) -> io::Result<Vec<u8>> {
+    let mut octets = Vec::new();
+    let mut file = File::open(path)?.take(FILE_OCTETS_MAX);
+    file.read_to_end(&mut octets)?;
+    if file.limit() == 0 {
+        let reason = format!("it is larger than {FILE_OCTETS_MAX} octets");
+        return Err(io::Error::other(reason));
+    }
+    Ok(octets)
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(read_octets(path)?).map_err(|error| io::Error::other(error.utf8_error()))
 }
 
 /// The place of `file`, which the file at `path` names.

@@ -401,6 +401,14 @@ fn serving_nothing_is_an_error() {
 }
 
 #[test]
+fn a_file_without_an_end_is_not_read_into_memory() {
+    let error = Config::read(Path::new("/dev/zero")).unwrap_err();
+    assert!(matches!(error, Error::Read { .. }), "{error}");
+    let error = complaint("accounts = \"/dev/zero\"");
+    assert!(error.contains("larger than"), "{error}");
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("missing.toml");

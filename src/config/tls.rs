@@ -2,20 +2,11 @@
 //!
 //! They are read at the start and on SIGHUP; nothing of them is kept but the [`Identity`].
 
-use std::{
-    fs::{self, File},
-    io::{self, Read as _},
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use crate::server::Identity;
 
 use super::{Error, TlsFiles};
-
-/// Largest file of certificates or of a key in octets: a hundred times what they usually have. A
-/// wrong path must not fill the memory.
-const FILE_OCTETS_MAX: u64 = 1024 * 1024;
 
 impl TlsFiles {
     /// Reads the two files.
@@ -40,17 +31,7 @@ impl TlsFiles {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let read = || {
-        let mut octets = Vec::new();
-        let mut file = File::open(path)?.take(FILE_OCTETS_MAX);
-        file.read_to_end(&mut octets)?;
-        if file.limit() == 0 {
-            let reason = "it is too large for a certificate or a key";
-            return Err(io::Error::other(reason));
-        }
-        Ok(octets)
-    };
-    read().map_err(|source| Error::Read {
+    super::read_octets(path).map_err(|source| Error::Read {
         path: path.to_owned(),
         source,
     })

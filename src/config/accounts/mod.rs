@@ -330,7 +330,7 @@ pub(super) fn table(
             let reason = format!("it belongs into the file {}", file_path.display());
             source.check_nothing_said(&reason)?;
             let path = path.parent().unwrap_or(path).join(file_path);
-            let text = std::fs::read_to_string(&path).map_err(|error| {
+            let text = super::read_text(&path).map_err(|error| {
                 let reason = format!("cannot read {}: {error}", path.display());
                 source.error(file.span().start, "accounts".to_owned(), reason)
             })?;
