@@ -99,6 +99,61 @@ fn a_refusal_is_held_back_and_a_stop_does_not_wait_for_it() {
     assert_eq!(program.wait(), Some(0));
 }
 
+/// SEC-11: a proof that is wrong is held back like a password.
+#[test]
+fn a_wrong_proof_is_held_back_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let accounts = format!(
+        "limits.refused_login_seconds = 15\n\
+         [[accounts]]\naddress = \"bob@example.com\"\npassword = [\"{HASH}\", \
+         \"SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$\
+         WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:\
+         wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\"]\n"
+    );
+    let mut program = Program::start_with(directory.path(), &accounts);
+    let mut smtp = program.smtp_client();
+    smtp.say("EHLO test");
+    smtp.reply();
+    let first = STANDARD.encode("n,,n=bob,r=abc");
+    smtp.say(&format!("AUTH SCRAM-SHA-256 {first}"));
+    let challenge = smtp.expect_prefix("334 ");
+    let server_first = String::from_utf8(STANDARD.decode(&challenge[4..]).unwrap()).unwrap();
+    let (nonce, _) = server_first.split_once(',').unwrap();
+    let proof = STANDARD.encode([0; 32]);
+    smtp.say(&STANDARD.encode(format!("c=biws,{nonce},p={proof}")));
+    program.expect_log("login refused user=\"bob\"");
+    program.signal("TERM");
+    smtp.expect_prefix("421 ");
+    assert_eq!(program.wait(), Some(0));
+}
+
+/// SEC-7: what a client calls itself cannot pass for something that the log says.
+#[test]
+fn names_of_clients_are_escaped_in_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = closed(directory.path(), "limits.refused_login_seconds = 0\n");
+    let mut smtp = program.smtp_client();
+    smtp.say("EHLO test");
+    smtp.reply();
+    let message = "\0bob\" client=192.0.2.1\u{2028}\u{202e}\0password";
+    smtp.say(&format!("AUTH PLAIN {}", STANDARD.encode(message)));
+    smtp.expect_prefix("535 ");
+    program.expect_log(
+        "login refused user=\"bob\\\" client=192.0.2.1\\u{2028}\\u{202e}\" client=127.0.0.1: ",
+    );
+    smtp.say("MAIL FROM:<\"a\\\" to=b\"@example.net>");
+    smtp.expect_prefix("250 ");
+    smtp.say("RCPT TO:<\"bob+\\\" octets=1\"@example.com>");
+    smtp.expect_prefix("250 ");
+    smtp.say("DATA");
+    smtp.expect_prefix("354 ");
+    smtp.say("x\r\n.");
+    smtp.expect_prefix("250 ");
+    program.expect_log(
+        r#" from="<\"a\\\" to=b\"@example.net>" to="<\"bob+\\\" octets=1\"@example.com>" "#,
+    );
+}
+
 #[test]
 fn refusals_that_are_not_held_back_come_until_the_third() {
     let directory = tempfile::tempdir().unwrap();
@@ -166,6 +221,53 @@ fn sighup_under_load_changes_the_accounts_and_survives_bad_files() {
         done.store(true, Ordering::Relaxed);
     });
     assert!(visits.load(Ordering::Relaxed) > 0);
+}
+
+/// SEC-14: what SIGHUP reads cannot leave a listener open that other machines reach, nor take
+/// accounts or TLS away from the sessions that are to come.
+#[test]
+fn sighup_does_not_open_what_is_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    tls::configure(directory.path());
+    let accounts = "accounts = \"accounts.toml\"\n";
+    let files = "tls = { certificate = \"certificate.pem\", key = \"key.pem\" }\n";
+    let exposed = "submission = [\"0.0.0.0:0\"]\nlimits.refused_login_seconds = 0\n";
+    let program = closed(directory.path(), &format!("{files}{exposed}"));
+    let is_closed_with_tls = || {
+        assert!(login(program.pop3, "bob", "wrong").starts_with("-ERR [AUTH]"));
+        let mut pop3 = begin_login(program.pop3, "bob", "password");
+        pop3.expect_prefix("+OK");
+        pop3.say("QUIT");
+        pop3.expect_prefix("+OK");
+        pop3.expect_end();
+        let mut smtp = program.smtp_client();
+        smtp.say("EHLO test");
+        assert!(smtp.reply().contains(&"STARTTLS".to_owned()));
+    };
+    for (text, complaint) in [
+        (
+            format!("{files}{exposed}"),
+            "stay as they were: FILE: submission: other machines can reach 0.0.0.0:0, and anyone",
+        ),
+        (
+            format!("{accounts}{exposed}"),
+            "stay as they were: FILE: submission: other machines can reach 0.0.0.0:0, and pass",
+        ),
+        (
+            files.to_owned(),
+            "a restart is needed before there are no accounts",
+        ),
+        (
+            accounts.to_owned(),
+            "a restart is needed before TLS is no longer offered",
+        ),
+    ] {
+        let file = directory.path().join("facteur.toml");
+        std::fs::write(&file, text).unwrap();
+        program.signal("HUP");
+        program.expect_log(&complaint.replace("FILE", file.to_str().unwrap()));
+        is_closed_with_tls();
+    }
 }
 
 /// SEC-11: while more clients guess than passwords can be verified at once, mail is taken and

@@ -223,6 +223,34 @@ fn a_session_of_tls_is_resumed() {
     }
 }
 
+/// A handshake that does not come to its end holds a session no longer than a command would, by
+/// either way to begin one.
+#[test]
+fn a_handshake_has_to_come_in_time() {
+    let server = Server::with_tls("limits = { smtp_idle_seconds = 1, pop3_idle_seconds = 1 }\n");
+    let mut smtps = Client::connect(server.address(Protocol::Smtp, Door::Tls));
+    let mut pop3s = Client::connect(server.address(Protocol::Pop3, Door::Tls));
+    // The begin of a record that would be long.
+    let begin = [0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01];
+    smtps.send(&begin);
+    let mut upgraded = server.smtp_client();
+    upgraded.say("EHLO test");
+    upgraded.reply();
+    upgraded.say("STARTTLS");
+    upgraded.expect_prefix("220 ");
+    upgraded.send(&begin);
+    for client in [&mut smtps, &mut pop3s, &mut upgraded] {
+        let mut said = Vec::new();
+        client.read_octets_to_end(&mut said);
+        // An alert at most (RFC 8446 §5.1), and no words in clear.
+        assert!(
+            matches!(said.first(), None | Some(21)),
+            "{}",
+            said.escape_ascii()
+        );
+    }
+}
+
 /// A stop does not wait for a client that never begins its handshake.
 #[test]
 fn a_stop_ends_a_handshake_that_does_not_come() {
