@@ -104,3 +104,107 @@ impl Logins {
         connection.pause(delay)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::num::NonZeroUsize;
+
+    use crate::accounts::{Account, SendAs, Settings, StoredPassword, Table};
+    use crate::mail::{Address, Charset, Domain, MailboxName, Secret};
+
+    use super::super::connection::Timeouts;
+    use super::super::maillog::Service;
+    use super::super::registry::{Caps, Registry};
+    use super::*;
+
+    const FIRST_DELAY: Duration = Duration::from_millis(1);
+
+    const ID: SessionId = SessionId {
+        service: Service::Smtp,
+        number: 1,
+    };
+
+    /// One account, "user", whose password is "password", and "pencil" for SCRAM as in RFC 7677 §3.
+    fn logins() -> Logins {
+        let password = StoredPassword::parse(&[
+            "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+            "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$\
+             WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:\
+             wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=",
+        ]);
+        let address = Address::parse("user@example.com", Charset::Ascii).unwrap();
+        let mut table = Table::default();
+        let added = table.add(Account {
+            mailbox: MailboxName::from_address(&address).unwrap(),
+            password: password.unwrap(),
+            send_as: SendAs::default(),
+        });
+        added.unwrap();
+        let settings = Settings {
+            hostname: Domain::localhost(),
+            domains: Vec::new(),
+            subaddress: None,
+        };
+        let accounts = Accounts::closed(&settings, table, NonZeroUsize::MIN);
+        Logins::new(Arc::new(accounts), FIRST_DELAY, Clock::system())
+    }
+
+    fn connection() -> Connection {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        let registry = Arc::new(Registry::new(Caps {
+            total: 1,
+            per_loopback_address: 1,
+            per_address: 1,
+        }));
+        let peer = [127, 0, 0, 1].into();
+        let ticket = registry.admit(peer, &stream).unwrap();
+        let timeouts = Timeouts {
+            idle: Duration::from_mins(1),
+            session: None,
+        };
+        Connection::new(stream, peer, ticket, Clock::system(), timeouts).unwrap()
+    }
+
+    /// SEC-11: each refusal is held back longer than the one before until a login is right, by
+    /// either way to log in.
+    #[test]
+    fn refusals_are_remembered_until_a_login_is_right() {
+        let (logins, connection) = (logins(), connection());
+        let next_delay = || {
+            let now = logins.clock.now();
+            logins.failures.lock().record(connection.peer(), now)
+        };
+        let password = |password: &str| {
+            let credentials = Credentials {
+                user: "user".to_owned(),
+                password: Secret::new(password.to_owned()),
+            };
+            let verdict = logins.check_password(&connection, ID, &credentials);
+            matches!(verdict.unwrap(), Verdict::Accepted(_))
+        };
+        let proof = |auth_message: &str| {
+            let proof = STANDARD.decode("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
+            let attempt = Attempt {
+                user: "user".to_owned(),
+                auth_message: auth_message.to_owned(),
+                proof: proof.unwrap().try_into().unwrap(),
+            };
+            let accepted = logins.check_proof(&connection, ID, &attempt);
+            accepted.unwrap().is_some()
+        };
+        let message = "n=user,r=rOprNGfwEbeRWgbNEkqO,\
+                       r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
+                       s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,\
+                       c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+        assert!(!password("wrong"));
+        assert!(!proof("another message"));
+        assert_eq!(next_delay(), 4 * FIRST_DELAY);
+        assert!(password("password"));
+        assert_eq!(next_delay(), FIRST_DELAY);
+        assert!(!password("wrong"));
+        assert!(proof(message));
+        assert_eq!(next_delay(), FIRST_DELAY);
+    }
+}
