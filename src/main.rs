@@ -54,14 +54,20 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         return done.map_err(Failure::Command);
     }
     let config = arguments.configuration().map_err(Failure::Config)?;
-    if arguments.check {
-        Renewable::load(&config).map_err(Failure::Config)?;
-        return Ok(writeln!(io::stdout(), "the configuration is valid")?);
-    }
     let log = Log::start(config.log_level.0)?;
-    let served = serve(arguments, &config);
+    let done = if arguments.check {
+        check(&config)
+    } else {
+        serve(arguments, &config)
+    };
     log.flush();
-    served
+    done
+}
+
+/// Reads what the configuration names too; what is to be warned of is told as at a start.
+fn check(config: &Config) -> Result<(), Failure> {
+    Renewable::load(config).map_err(Failure::Config)?;
+    Ok(writeln!(io::stdout(), "the configuration is valid")?)
 }
 
 /// Serves until a signal asks for the end.

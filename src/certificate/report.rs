@@ -64,9 +64,9 @@ To make programs trust the CA, give them {path}
 
 Thunderbird     Settings, Privacy & Security, Certificates, Manage Certificates, Authorities,
                 Import; tick \"Trust this CA to identify websites\"
-Debian, Ubuntu  sudo cp {quoted} /usr/local/share/ca-certificates/facteur.crt
+Debian, Ubuntu  sudo install -m 644 {quoted} /usr/local/share/ca-certificates/facteur.crt
                 sudo update-ca-certificates
-Fedora          sudo cp {quoted} /etc/pki/ca-trust/source/anchors/facteur.pem
+Fedora          sudo install -m 644 {quoted} /etc/pki/ca-trust/source/anchors/facteur.pem
                 sudo update-ca-trust
 macOS           sudo security add-trusted-cert -d -r trustRoot \\
                     -k /Library/Keychains/System.keychain {quoted}

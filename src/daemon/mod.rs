@@ -511,3 +511,17 @@ impl fmt::Display for Listed<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SEC-11.
+    #[test]
+    fn no_more_passwords_are_verified_at_once_than_there_are_cores() {
+        let accounts = accounts(&Config::default(), Some(Table::default()));
+        let cores = std::thread::available_parallelism().unwrap();
+        let shown = format!("{accounts:?}");
+        assert!(shown.contains(&format!("inside_max: {cores},")), "{shown}");
+    }
+}

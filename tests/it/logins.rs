@@ -235,7 +235,11 @@ fn sighup_does_not_open_what_is_closed() {
     let program = closed(directory.path(), &format!("{files}{exposed}"));
     let is_closed_with_tls = || {
         assert!(login(program.pop3, "bob", "wrong").starts_with("-ERR [AUTH]"));
-        assert!(login(program.pop3, "bob", "password").starts_with("+OK"));
+        let mut pop3 = begin_login(program.pop3, "bob", "password");
+        pop3.expect_prefix("+OK");
+        pop3.say("QUIT");
+        pop3.expect_prefix("+OK");
+        pop3.expect_end();
         let mut smtp = program.smtp_client();
         smtp.say("EHLO test");
         assert!(smtp.reply().contains(&"STARTTLS".to_owned()));
