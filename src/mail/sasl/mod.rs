@@ -196,6 +196,8 @@ pub fn begin(
     };
     match initial_response {
         None => Ok(Progress::challenge(awaited, challenge)),
+        // RFC 4954 §4, RFC 5034 §4: an empty response that is there.
+        Some("=") => Exchange(awaited).respond(b""),
         Some(response) => Exchange(awaited).respond(response.as_bytes()),
     }
 }
@@ -258,14 +260,8 @@ impl Progress {
 }
 
 /// Decodes `text` by RFC 4648 §4, strictly: the alphabet with `+` and `/`, padding required, no
-/// line endings or spaces, unused bits zero.
-///
-/// `=` alone stands for the empty message, as RFC 4954 §4 and RFC 5034 §4 have it for an initial
-/// response; an empty text is empty too.
+/// line endings or spaces, unused bits zero. An empty text is empty.
 fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
-    if text == b"=" {
-        return Some(Vec::new());
-    }
     STANDARD.decode(text).ok()
 }
 

@@ -61,7 +61,7 @@ fn mechanisms_are_known_by_name_in_any_case() {
 fn base64_is_strict() {
     for (text, expect) in [
         ("", Some("")),
-        ("=", Some("")),
+        ("=", None), // an initial response alone may be that
         ("Zg==", Some("f")),
         ("Zm8=", Some("fo")),
         ("Zm9v", Some("foo")),
