@@ -278,15 +278,18 @@ impl Accounts {
         Some((signature, Login::Account(account.mailbox.clone())))
     }
 
-    /// Whether who has logged in as `user` may send mail from `address` (RFC 6409 §6.1): one that
+    /// Whether who has logged in may send mail from `address` (RFC 6409 §6.1): one that
     /// leads to the account other than by a catch-all, or that the configuration allows. In open
     /// mode everybody may send from every address.
-    pub fn may_send_as(&self, user: &str, address: &Address) -> bool {
+    pub fn may_send_as(&self, login: &Login, address: &Address) -> bool {
         let Some(table) = self.table() else {
             return true;
         };
-        let (Some(account), Ok(literal)) = (table.user(user), MailboxName::from_address(address))
-        else {
+        let account = match login {
+            Login::Account(mailbox) => table.account(mailbox),
+            Login::Anyone => None,
+        };
+        let (Some(account), Ok(literal)) = (account, MailboxName::from_address(address)) else {
             return false;
         };
         let base = self.without_subaddress(&literal);

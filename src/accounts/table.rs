@@ -303,7 +303,7 @@ impl Table {
         (account, canonical.map_or(address, |name| name.to_string()))
     }
 
-    fn account(&self, name: &MailboxName) -> Option<&Account> {
+    pub(super) fn account(&self, name: &MailboxName) -> Option<&Account> {
         let position = self.position(name).ok()?;
         self.accounts.get(position)
     }

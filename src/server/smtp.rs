@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::accounts::{Accounts, Resolution, Verdict};
+use crate::accounts::{Accounts, Login, Resolution, Verdict};
 use crate::clock::Clock;
 use crate::mail::sasl::scram;
 use crate::mail::{Address, Credentials, ForwardPath, MailboxName, trace};
@@ -68,6 +68,7 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
         connection,
         id: visit.id,
         shared,
+        login: None,
         intake: None,
         chunks: None,
         rate,
@@ -87,7 +88,7 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
             Action::CheckPassword(credentials) => driver.check_password(&credentials),
             Action::BeginScram { user } => Ok(driver.begin_scram(&user)),
             Action::CheckProof(attempt) => driver.check_proof(&attempt),
-            Action::CheckSender { user, address } => Ok(driver.check_sender(&user, &address)),
+            Action::CheckSender { address, .. } => Ok(driver.check_sender(&address)),
             Action::BeginDelivery(submission) => Ok(driver.begin_delivery(*submission)),
             Action::ReceiveContent(framing) => driver.receive(framing),
             Action::DiscardChunk { octets } => driver.discard(octets),
@@ -127,6 +128,8 @@ struct Driver<'a> {
     connection: &'a mut Connection,
     id: SessionId,
     shared: &'a Shared,
+    /// Who has logged in: the same, whatever becomes of the accounts meanwhile.
+    login: Option<Login>,
     /// The message that is being received, between the chunks of BDAT too.
     intake: Option<Intake>,
     /// Begins with the first chunk of a message and goes on from one to the next: a line ending may
@@ -165,11 +168,17 @@ impl Driver<'_> {
         })
     }
 
-    fn check_password(&self, credentials: &Credentials) -> Result<Outcome<'static>, Interruption> {
+    fn check_password(
+        &mut self,
+        credentials: &Credentials,
+    ) -> Result<Outcome<'static>, Interruption> {
         let logins = &self.shared.logins;
         let verdict = logins.check_password(self.connection, self.id, credentials)?;
         Ok(match verdict {
-            Verdict::Accepted(_) => Outcome::PasswordAccepted,
+            Verdict::Accepted(login) => {
+                self.login = Some(login);
+                Outcome::PasswordAccepted
+            }
             Verdict::Refused => Outcome::PasswordRefused,
             Verdict::Busy => Outcome::CheckFailed,
         })
@@ -180,11 +189,14 @@ impl Driver<'_> {
         parameters.map_or(Outcome::CheckFailed, Outcome::ScramBegun)
     }
 
-    fn check_proof(&self, attempt: &scram::Attempt) -> Result<Outcome<'static>, Interruption> {
+    fn check_proof(&mut self, attempt: &scram::Attempt) -> Result<Outcome<'static>, Interruption> {
         let logins = &self.shared.logins;
         let accepted = logins.check_proof(self.connection, self.id, attempt)?;
         Ok(match accepted {
-            Some((signature, _)) => Outcome::ProofAccepted { signature },
+            Some((signature, login)) => {
+                self.login = Some(login);
+                Outcome::ProofAccepted { signature }
+            }
             None => Outcome::PasswordRefused,
         })
     }
@@ -195,8 +207,10 @@ impl Driver<'_> {
         Ok(Outcome::TlsStarted(self.connection.bindings()))
     }
 
-    fn check_sender(&self, user: &str, address: &Address) -> Outcome<'static> {
-        if self.shared.accounts.may_send_as(user, address) {
+    fn check_sender(&self, address: &Address) -> Outcome<'static> {
+        let accounts = &self.shared.accounts;
+        let login = self.login.as_ref();
+        if login.is_some_and(|login| accounts.may_send_as(login, address)) {
             Outcome::SenderPermitted
         } else {
             Outcome::SenderNotPermitted

@@ -345,6 +345,37 @@ fn submission_is_for_users_and_their_own_addresses() {
     client.expect_prefix("+OK");
 }
 
+/// Who has logged in is the same to the end of the session, also when another account has the name
+/// that was typed.
+#[test]
+fn who_has_logged_in_does_not_become_another_by_sighup() {
+    let directory = tempfile::tempdir().unwrap();
+    let tls = tls::configure(directory.path());
+    let program = closed(directory.path(), &tls);
+    let mut client = Client::connect(program.submission());
+    client.expect_prefix("220 ");
+    client.say("EHLO test");
+    client.reply();
+    client.say(&format!(
+        "AUTH PLAIN {}",
+        STANDARD.encode("\0bob\0password")
+    ));
+    client.expect_prefix("235 ");
+    client.say("MAIL FROM:<bob@example.com>");
+    client.expect_prefix("250 ");
+    client.say("RSET");
+    client.expect_prefix("250 ");
+    let file = directory.path().join("accounts.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("@example.com", "@example.org")).unwrap();
+    program.signal("HUP");
+    program.expect_log("accounts and certificate are read anew");
+    for address in ["bob@example.org", "bob@example.com"] {
+        client.say(&format!("MAIL FROM:<{address}>"));
+        client.expect_prefix("550 5.7.1 ");
+    }
+}
+
 /// With `require_auth` every door of SMTP asks for a login, in open mode for any.
 #[test]
 fn mail_may_be_taken_from_users_only() {
