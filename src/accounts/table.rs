@@ -80,6 +80,8 @@ pub enum TableError {
     AliasOf(MailboxName),
     /// No account has the name.
     NoAccount(MailboxName),
+    /// The domain, which may be written in several ways, has a catch-all already.
+    CatchAll(String),
 }
 
 impl fmt::Display for TableError {
@@ -88,6 +90,7 @@ impl fmt::Display for TableError {
             Self::Account(name) => write!(f, "there is an account {name} already"),
             Self::AliasOf(name) => write!(f, "it is an alias of {name} already"),
             Self::NoAccount(name) => write!(f, "{name} is not the address of an account"),
+            Self::CatchAll(domain) => write!(f, "{domain} has a catch-all already"),
         }
     }
 }
@@ -190,7 +193,14 @@ impl Table {
         match which {
             CatchAll::Domain(domain) => {
                 self.domains.insert(domain.clone());
-                self.catch_all.insert(domain, position);
+                match self.catch_all.entry(domain) {
+                    Entry::Vacant(place) => {
+                        place.insert(position);
+                    }
+                    Entry::Occupied(place) => {
+                        return Err(TableError::CatchAll(place.key().clone()));
+                    }
+                }
             }
             CatchAll::AllDomains => self.catch_all_domains = Some(position),
         }

@@ -281,6 +281,13 @@ fn what_is_wrong_with_the_accounts_together_is_told_with_file_and_line() {
             "x@example.com is not the address of an account",
         ),
         (
+            format!(
+                "[catch_all]\n\"A.B\" = \"bob@example.com\"\n\"a.b\" = \"bob@example.com\"\n{bob}"
+            ),
+            "3: catch_all.a.b: ",
+            "a.b has a catch-all already",
+        ),
+        (
             format!("\nabuse = \"bob\"\n{bob}"),
             "2: abuse: ",
             "is not an address",
