@@ -202,7 +202,9 @@ impl Replay<'_> {
         mailboxes: &[MailboxName],
         content: &[u8],
     ) -> Result<(), Error> {
-        let Some(serial) = OwnName::parse(file_name.as_bytes()).map(|name| name.serial) else {
+        let name = OwnName::parse(file_name.as_bytes());
+        let name = name.filter(|name| name::is_escaped_host(name.host));
+        let Some(serial) = name.map(|name| name.serial) else {
             return Ok(());
         };
         // Not the name under which a delivery of this message may be at work.

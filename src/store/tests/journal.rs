@@ -630,3 +630,37 @@ fn content_goes_to_a_file_at_once_when_too_much_is_held_in_memory() {
     assert_eq!(held.load(Ordering::Relaxed), 0);
     assert_eq!(contents(&store), ["one\n"]);
 }
+
+/// I12: a batch that is ours in every other way does not lead out of its mailbox, and does not keep
+/// a store from being opened.
+#[test]
+fn a_file_name_in_the_journal_that_leads_elsewhere_is_not_used() {
+    for host in ["../../../../out", "x\0", "a:b", "\u{fc}", &"h".repeat(300)] {
+        let place = Place::new();
+        let store = place.open();
+        deliver(&store, "one\n").unwrap();
+        crash(store);
+        let id = fs::read_to_string(place.journal("id")).unwrap();
+        let id = u128::from_str_radix(id.trim(), 16).unwrap();
+        let name = format!("1.00000000deadbeef_00000002.{host},S=4,W=5");
+        let mut batch = vec![0; HEADER_OCTETS];
+        push_delivery(&mut batch, &name, &[mailbox("bob@example.org")], b"out\n");
+        let seal = Seal {
+            id: JournalId(id.to_be_bytes()),
+            number: 2,
+            previous: 1,
+            checkpointed: 0,
+            n_records: 1,
+        };
+        seal.close(&mut batch);
+        let file = segment(&place.journal("0.seg"));
+        file.write_all_at(&batch, 4_096).unwrap();
+        let store = place.open();
+        assert_eq!(contents(&store), ["one\n"], "{host:?}");
+        assert!(
+            !fs::read_dir(place.root())
+                .unwrap()
+                .any(|entry| { entry.unwrap().file_name().to_string_lossy().contains("out") })
+        );
+    }
+}
