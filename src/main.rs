@@ -14,9 +14,10 @@ use facteur::cli::{Arguments, usage_error};
 use facteur::clock::Clock;
 use facteur::commands;
 use facteur::config::{self, Config};
+use facteur::counters::Report;
 use facteur::daemon::{self, Banner, Daemon, Renewable, Sockets};
 use facteur::logging::Log;
-use facteur::server::WithSources;
+use facteur::server::{Registry, WithSources};
 use facteur::signals;
 use facteur::store::{self, MessageStore};
 
@@ -86,7 +87,8 @@ fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
         log::warn!("cannot print where the daemon listens: {error}");
     }
     log::info!("ready");
-    let signal = signals.wait_for_stop(|| renew(arguments, &daemon));
+    let sessions = daemon.sessions();
+    let signal = signals.wait_for_stop(|| renew(arguments, &daemon), || report(&sessions, &store));
     log::info!("{signal}: stopping");
     match daemon.stop() {
         0 => log::info!("stopped"),
@@ -96,7 +98,16 @@ fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
         let error = WithSources(&error);
         log::error!("{error}; the next start replays what is left in the journal");
     }
+    report(&sessions, &store);
     Ok(())
+}
+
+/// Puts what was counted since the start into the log.
+fn report(sessions: &Registry, store: &MessageStore) {
+    let mut report = Report::default();
+    sessions.report(&mut report);
+    store.report(&mut report);
+    report.log();
 }
 
 /// Reads accounts and certificate anew. What cannot be used leaves the old ones in their place.

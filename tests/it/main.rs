@@ -15,6 +15,7 @@
 mod accounts;
 mod commands;
 mod concurrency;
+mod counters;
 mod durability;
 mod failing_disk;
 mod hostile;

@@ -8,13 +8,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("mail", &[]),
     ("wire", &[]),
     ("clock", &[]),
+    ("counters", &[]),
     ("smtp", &["mail"]),
     ("pop3", &["mail"]),
     ("accounts", &["mail"]),
-    ("store", &["mail", "clock"]),
+    ("store", &["mail", "clock", "counters"]),
     (
         "server",
-        &["mail", "wire", "clock", "smtp", "pop3", "accounts", "store"],
+        &[
+            "mail", "wire", "clock", "counters", "smtp", "pop3", "accounts", "store",
+        ],
     ),
     (
         "config",
@@ -28,6 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "mail",
             "wire",
             "clock",
+            "counters",
             "smtp",
             "pop3",
             "accounts",

@@ -138,18 +138,22 @@ impl Program {
 
     /// Waits for a log line that contains `text`, which may have come already; each is found once.
     pub(crate) fn expect_log(&self, text: &str) {
+        self.log_line(text);
+    }
+
+    /// Waits in the same way; gives the line.
+    pub(crate) fn log_line(&self, text: &str) -> String {
         let end = Instant::now() + DEADLINE;
         let mut unasked = self.unasked.borrow_mut();
         if let Some(position) = unasked.iter().position(|line| line.contains(text)) {
-            unasked.remove(position);
-            return;
+            return unasked.remove(position);
         }
         loop {
             match self
                 .log
                 .recv_timeout(end.saturating_duration_since(Instant::now()))
             {
-                Ok(line) if line.contains(text) => return,
+                Ok(line) if line.contains(text) => return line,
                 Ok(line) => unasked.push(line),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     panic!("{text:?} did not come in the log: {unasked:#?}")
