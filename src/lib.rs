@@ -59,7 +59,7 @@
 //! | [`commands`] | what is done instead of serving | all above | hold logic |
 //! | [`terminal`] | a password that is typed | – | show it |
 //! | [`capacity`] | how many sessions the system can carry | – | be asked twice |
-//! | [`logging`] | the log's queue and thread | – | hold anybody up |
+//! | [`logging`] | the log's queue and thread | `clock` | hold anybody up |
 //!
 //! # The seam
 //!

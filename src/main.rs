@@ -13,10 +13,10 @@ use clap::Parser;
 use facteur::cli::{Arguments, usage_error};
 use facteur::clock::Clock;
 use facteur::commands;
-use facteur::config::{self, Config};
+use facteur::config::{self, Config, LogFormat};
 use facteur::counters::Report;
 use facteur::daemon::{self, Banner, Daemon, Renewable, Sockets};
-use facteur::logging::Log;
+use facteur::logging::{self, Log};
 use facteur::server::{Registry, WithSources};
 use facteur::signals;
 use facteur::store::{self, MessageStore};
@@ -59,17 +59,21 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         Renewable::load(&config).map_err(Failure::Config)?;
         return Ok(writeln!(io::stdout(), "the configuration is valid")?);
     }
-    let log = Log::start(config.log_level.0)?;
-    let served = serve(arguments, &config);
+    let format = match config.log_format {
+        LogFormat::Text => logging::Format::Text,
+        LogFormat::Json => logging::Format::Json,
+    };
+    let clock = Clock::system();
+    let log = Log::start(config.log_level.0, format, &clock)?;
+    let served = serve(arguments, &config, &clock);
     log.flush();
     served
 }
 
 /// Serves until a signal asks for the end.
-fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
+fn serve(arguments: &Arguments, config: &Config, clock: &Clock) -> Result<(), Failure> {
     let mut signals = signals::Receiver::new()?;
     let renewable = Renewable::load(config).map_err(Failure::Config)?;
-    let clock = Clock::system();
     let sockets = Sockets::open(config).map_err(Failure::Daemon)?;
     if config.durability == config::Durability::None {
         log::warn!("durability is \"none\": a power cut loses mail that was acknowledged");
@@ -77,7 +81,7 @@ fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
     let settings = daemon::store_settings(config);
     let store = Arc::new(MessageStore::open(settings, clock.clone()).map_err(Failure::Store)?);
     let daemon =
-        Daemon::start(config, renewable, sockets, &store, &clock).map_err(Failure::Daemon)?;
+        Daemon::start(config, renewable, sockets, &store, clock).map_err(Failure::Daemon)?;
     let mail = std::path::absolute(&config.mail)?;
     let banner = Banner {
         daemon: &daemon,

@@ -21,6 +21,7 @@ mod failing_disk;
 mod hostile;
 mod life;
 mod limits;
+mod log_format;
 mod logins;
 mod program;
 mod replay;

@@ -45,7 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("signals", &[]),
     ("capacity", &[]),
     ("certificate", &["mail", "store"]),
-    ("logging", &[]),
+    ("logging", &["clock"]),
     ("terminal", &[]),
     ("cli", &["certificate", "config", "mail"]),
     ("client_settings", &["mail"]),

@@ -1,5 +1,6 @@
 //! A daemon for one test, and clients that wait for exact lines with a deadline.
 
+pub(crate) mod json;
 pub(crate) mod program;
 pub(crate) mod tls;
 

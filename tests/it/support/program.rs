@@ -190,6 +190,17 @@ impl Program {
         kibioctets * 1024
     }
 
+    /// Stops the program; gives all lines of its log that nobody has asked for.
+    pub(crate) fn stop(mut self) -> Vec<String> {
+        self.signal("TERM");
+        let mut lines = self.unasked.take();
+        while let Ok(line) = self.log.recv_timeout(DEADLINE) {
+            lines.push(line);
+        }
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+        lines
+    }
+
     /// Waits for the program to end by itself; gives its status.
     pub(crate) fn wait(&mut self) -> Option<i32> {
         let end = Instant::now() + DEADLINE;
