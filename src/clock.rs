@@ -67,6 +67,14 @@ impl Clock {
             .unwrap_or(Duration::ZERO)
     }
 
+    /// The current date and time in UTC as RFC 3339 writes it, with milliseconds:
+    /// `2026-11-23T06:27:42.123Z`.
+    pub fn timestamp(&self) -> String {
+        let millis = i64::try_from(self.unix_time().as_millis()).unwrap_or(i64::MAX);
+        let timestamp = Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH);
+        format!("{timestamp:.3}")
+    }
+
     /// The current date and time as RFC 5322 §3.3 writes it, with the local offset:
     /// `Mon, 23 Nov 2026 06:27:42 +0000`.
     pub fn date(&self) -> String {

@@ -46,10 +46,11 @@
 //! | [`mail`] | addresses, envelopes, trace headers, links, SASL | – | do I/O, read a clock, log |
 //! | [`wire`] | lines, line endings, dot-stuffing, the cut of TOP | – | know a verb |
 //! | [`clock`] | the only reader of system time | – | be global |
+//! | [`counters`] | numbers that are added up | – | take a lock |
 //! | [`smtp`] | commands, replies, the session | `mail` | see a socket, a file, a clock, the log |
 //! | [`pop3`] | commands, responses, the session | `mail` | the same; and never `smtp` |
 //! | [`accounts`] | who receives, who may log in | `mail` | log or show a secret |
-//! | [`store`] | Maildirs, the journal, the Mutex | `mail`, `clock` | speak a protocol, log |
+//! | [`store`] | Maildirs, journal, Mutex | `mail`, `clock`, `counters` | speak a protocol, log |
 //! | [`certificate`] | a CA, certificates, their expiry | `mail`, `store` | overwrite a key |
 //! | [`server`] | sockets, threads, drivers, the mail log | all above | parse syntax, touch files |
 //! | [`config`] | TOML to settings | all above | be kept in a session |
@@ -58,7 +59,7 @@
 //! | [`commands`] | what is done instead of serving | all above | hold logic |
 //! | [`terminal`] | a password that is typed | – | show it |
 //! | [`capacity`] | how many sessions the system can carry | – | be asked twice |
-//! | [`logging`] | the log's queue and thread | – | hold anybody up |
+//! | [`logging`] | the log's queue and thread | `clock` | hold anybody up |
 //!
 //! # The seam
 //!
@@ -197,6 +198,7 @@ pub mod client_settings;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod counters;
 pub mod daemon;
 pub mod logging;
 pub mod mail;

@@ -13,10 +13,11 @@ use clap::Parser;
 use facteur::cli::{Arguments, usage_error};
 use facteur::clock::Clock;
 use facteur::commands;
-use facteur::config::{self, Config};
+use facteur::config::{self, Config, LogFormat};
+use facteur::counters::Report;
 use facteur::daemon::{self, Banner, Daemon, Renewable, Sockets};
-use facteur::logging::Log;
-use facteur::server::WithSources;
+use facteur::logging::{self, Log};
+use facteur::server::{Registry, WithSources};
 use facteur::signals;
 use facteur::store::{self, MessageStore};
 
@@ -54,11 +55,16 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         return done.map_err(Failure::Command);
     }
     let config = arguments.configuration().map_err(Failure::Config)?;
-    let log = Log::start(config.log_level.0)?;
+    let format = match config.log_format {
+        LogFormat::Text => logging::Format::Text,
+        LogFormat::Json => logging::Format::Json,
+    };
+    let clock = Clock::system();
+    let log = Log::start(config.log_level.0, format, &clock)?;
     let done = if arguments.check {
         check(&config)
     } else {
-        serve(arguments, &config)
+        serve(arguments, &config, &clock)
     };
     log.flush();
     done
@@ -71,10 +77,9 @@ fn check(config: &Config) -> Result<(), Failure> {
 }
 
 /// Serves until a signal asks for the end.
-fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
+fn serve(arguments: &Arguments, config: &Config, clock: &Clock) -> Result<(), Failure> {
     let mut signals = signals::Receiver::new()?;
     let renewable = Renewable::load(config).map_err(Failure::Config)?;
-    let clock = Clock::system();
     let sockets = Sockets::open(config).map_err(Failure::Daemon)?;
     if config.durability == config::Durability::None {
         log::warn!("durability is \"none\": a power cut loses mail that was acknowledged");
@@ -82,7 +87,7 @@ fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
     let settings = daemon::store_settings(config);
     let store = Arc::new(MessageStore::open(settings, clock.clone()).map_err(Failure::Store)?);
     let daemon =
-        Daemon::start(config, renewable, sockets, &store, &clock).map_err(Failure::Daemon)?;
+        Daemon::start(config, renewable, sockets, &store, clock).map_err(Failure::Daemon)?;
     let mail = std::path::absolute(&config.mail)?;
     let banner = Banner {
         daemon: &daemon,
@@ -92,7 +97,8 @@ fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
         log::warn!("cannot print where the daemon listens: {error}");
     }
     log::info!("ready");
-    let signal = signals.wait_for_stop(|| renew(arguments, &daemon));
+    let sessions = daemon.sessions();
+    let signal = signals.wait_for_stop(|| renew(arguments, &daemon), || report(&sessions, &store));
     log::info!("{signal}: stopping");
     match daemon.stop() {
         0 => log::info!("stopped"),
@@ -102,7 +108,16 @@ fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
         let error = WithSources(&error);
         log::error!("{error}; the next start replays what is left in the journal");
     }
+    report(&sessions, &store);
     Ok(())
+}
+
+/// Puts what was counted since the start into the log.
+fn report(sessions: &Registry, store: &MessageStore) {
+    let mut report = Report::default();
+    sessions.report(&mut report);
+    store.report(&mut report);
+    report.log();
 }
 
 /// Reads accounts and certificate anew. What cannot be used leaves the old ones in their place.

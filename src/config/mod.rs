@@ -83,6 +83,8 @@ pub struct Config {
     pub durability: Durability,
     /// What the log shows.
     pub log_level: LogLevel,
+    /// What a line of the log looks like.
+    pub log_format: LogFormat,
     /// The certificate; `None` is no TLS.
     pub tls: Option<TlsFiles>,
     /// The journal.
@@ -159,6 +161,7 @@ impl Default for Config {
             warnings: Vec::new(),
             durability: Durability::Journal,
             log_level: LogLevel(log::LevelFilter::Info),
+            log_format: LogFormat::Text,
             tls: None,
             journal: Journal::default(),
             limits: Limits::default(),
@@ -372,6 +375,28 @@ impl std::str::FromStr for LogLevel {
 
     fn from_str(text: &str) -> Result<Self, String> {
         Self::try_from(text.to_owned())
+    }
+}
+
+/// What a line of the log looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub enum LogFormat {
+    /// `"text"`: for people.
+    Text,
+    /// `"json"`: an object for programs.
+    Json,
+}
+
+impl TryFrom<String> for LogFormat {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(format!("{text:?} is not one of \"text\", \"json\"")),
+        }
     }
 }
 

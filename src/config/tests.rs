@@ -114,6 +114,7 @@ fn values_are_taken_from_the_file() {
     check("log_level = \"off\"", |c| {
         c.log_level = LogLevel(log::LevelFilter::Off);
     });
+    check("log_format = \"json\"", |c| c.log_format = LogFormat::Json);
     check("log_level = \"Debug\"", |c| {
         c.log_level = LogLevel(log::LevelFilter::Debug);
     });
@@ -259,6 +260,11 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
         "log_level = \"loud\"",
         "1: log_level",
         "\"loud\" is not one of",
+    ),
+    (
+        "log_format = \"xml\"",
+        "1: log_format",
+        "\"xml\" is not one of",
     ),
     (
         "durability = \"fsync\"",

@@ -299,6 +299,11 @@ impl Daemon {
         }
     }
 
+    /// Who is connected, and what was counted.
+    pub fn sessions(&self) -> Arc<Registry> {
+        Arc::clone(&self.registry)
+    }
+
     /// Where SMTP listens in clear, with the real ports.
     pub fn smtp(&self) -> Vec<SocketAddr> {
         self.addresses(Service::Smtp, Door::Plain)

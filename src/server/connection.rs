@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::mail::{ChannelBindings, Link, Tls};
 use crate::wire::{LfPolicy, LineBuffer, LineEnding, Scan};
 
+use super::counters::Counters;
 use super::limits;
 use super::registry::Ticket;
 use super::tls::{Identity, Tunnel};
@@ -179,6 +180,11 @@ impl Connection {
     /// The client's address.
     pub(super) fn peer(&self) -> IpAddr {
         self.peer
+    }
+
+    /// What is counted of all connections.
+    pub(super) fn counters(&self) -> &Counters {
+        self.ticket.counters()
     }
 
     /// The TLS of the connection, once it has begun.

@@ -142,6 +142,7 @@ impl Listener {
                 Ok(true) => pause = shortest,
                 Ok(false) => return,
                 Err(error) => {
+                    self.registry.counters().sessions.accept_failed.increment();
                     maillog::accept_failed(self.service(), &error);
                     if stopped_within(stop, pause) {
                         return;
@@ -197,6 +198,7 @@ impl Listener {
         let ticket = match self.registry.admit(peer.ip(), &stream) {
             Ok(ticket) => ticket,
             Err(refusal) => {
+                self.registry.counters().turned_away(refusal);
                 let why = match refusal {
                     Refusal::TooMany => "Too many connections, try again later",
                     Refusal::TooManyFromAddress => {
@@ -218,6 +220,7 @@ impl Listener {
             .stack_size(limits::STACK_OCTETS)
             .spawn(move || listener.serve(socket, peer, ticket, Visit { id, door }));
         if let Err(error) = spawned {
+            self.registry.counters().sessions.no_thread.increment();
             maillog::no_thread(id, &error);
             self.turn_away(
                 &stream,
@@ -245,16 +248,19 @@ impl Listener {
     /// The life of a session's thread.
     fn serve(&self, stream: Arc<TcpStream>, peer: SocketAddr, ticket: Ticket, visit: Visit) {
         let id = visit.id;
+        self.registry.counters().began(id.service);
         maillog::session_began(id, peer.ip());
         let clock = self.clock.clone();
         match Connection::new(stream, peer.ip(), ticket, clock, self.timeouts) {
             Ok(mut connection) => {
                 let end = self.serve_guarded(&mut connection, visit);
+                self.registry.counters().ended(&end);
                 // While the connection holds the session's place: a stop waits for this line.
                 maillog::session_ended(id, peer.ip(), &end);
             }
             Err(error) => {
                 let end = SessionEnd::Broken(Interruption::Lost(Some(error)));
+                self.registry.counters().ended(&end);
                 maillog::session_ended(id, peer.ip(), &end);
             }
         }
@@ -293,7 +299,13 @@ pub(super) fn start_tls(
     id: SessionId,
 ) -> Result<(), Interruption> {
     let identity = identity.ok_or(Interruption::NoCertificate)?;
-    connection.start_tls(&identity)?;
+    let done = connection.start_tls(&identity);
+    let handshakes = &connection.counters().tls;
+    match &done {
+        Ok(()) => handshakes.done.increment(),
+        Err(_) => handshakes.failed.increment(),
+    }
+    done?;
     if let Some(tunnel) = connection.tunnel() {
         maillog::tls_began(id, connection.peer(), tunnel.parameters());
     }

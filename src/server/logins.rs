@@ -52,6 +52,7 @@ impl Logins {
             Verdict::Accepted(_) => self.failures.lock().forget(connection.peer()),
             Verdict::Refused => self.refuse(connection, id, &credentials.user)?,
             Verdict::Busy => {
+                connection.counters().logins(id.service).busy.increment();
                 maillog::login_refused(id, connection.peer(), &credentials.user, maillog::BUSY);
             }
         }
@@ -99,6 +100,7 @@ impl Logins {
         user: &str,
     ) -> Result<(), Interruption> {
         let peer = connection.peer();
+        connection.counters().logins(id.service).refused.increment();
         maillog::login_refused(id, peer, user, maillog::WRONG_PASSWORD);
         let delay = self.failures.lock().record(peer, self.clock.now());
         connection.pause(delay)

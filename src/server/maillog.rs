@@ -1,12 +1,19 @@
 //! The mail log: one function for each event, so that every line of a kind looks alike.
 //!
-//! Each line begins with the protocol and the number of the session (`smtp-17`); what follows is
-//! `key=value`. Text from the network is escaped and cut (SEC-7); a secret never comes here.
+//! Each function states its event once, as a name and fields. A text shows them after the protocol
+//! and the number of the session (`smtp-17`) as `key=value`, the reason last behind a colon; a log
+//! of objects gets the same fields by the same names. The names are part of what users rely on.
+//!
+//! Text from the network is cut, and escaped by whatever shows it (SEC-7); a secret never comes
+//! here. Nothing is put together before it is clear that the log wants it.
 
 use std::fmt::{self, Write};
 use std::net::IpAddr;
 
-use crate::mail::{Envelope, MailboxName};
+use log::Level;
+use log::kv::{self, Key, Source, VisitSource};
+
+use crate::mail::MailboxName;
 
 use super::connection::Interruption;
 use super::intake::Delivered;
@@ -92,113 +99,312 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// Text of a client, safe to print: control characters, quotes, backslashes and what is not ASCII
-/// are escaped, and what is longer than the limit is cut.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Escaped<'a>(pub(super) &'a str);
+/// Text of a client: in a text, control characters, quotes, backslashes and what is not ASCII are
+/// escaped; it is cut where it is longer than the limit, and at the same place as a field.
+#[derive(Clone, Copy)]
+struct Theirs<'a>(&'a dyn fmt::Display);
 
-impl fmt::Display for Escaped<'_> {
+impl Theirs<'_> {
+    /// Appends it to `out`; true when it was cut.
+    fn cut(self, escapes: bool, out: &mut dyn Write) -> Result<bool, fmt::Error> {
+        let mut cut = Cut {
+            out,
+            escapes,
+            room: Some(TEXT_OCTETS_MAX),
+        };
+        write!(cut, "{}", self.0)?;
+        Ok(cut.room.is_none())
+    }
+}
+
+/// As it stands in a field: as it is, whose format has to escape it.
+impl fmt::Display for Theirs<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut room = TEXT_OCTETS_MAX;
-        f.write_char('"')?;
-        for character in self.0.chars() {
-            let escaped = character.escape_default();
-            let Some(left) = room.checked_sub(escaped.len()) else {
-                return f.write_str("\"…");
-            };
-            room = left;
-            write!(f, "{escaped}")?;
+        if self.cut(false, f)? {
+            f.write_char('…')?;
         }
-        f.write_char('"')
+        Ok(())
+    }
+}
+
+/// Passes on what there is room for.
+struct Cut<'a> {
+    out: &'a mut dyn Write,
+    escapes: bool,
+    /// `None` once something did not fit.
+    room: Option<usize>,
+}
+
+impl Write for Cut<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            let escaped = character.escape_default();
+            self.room = self.room.and_then(|room| room.checked_sub(escaped.len()));
+            if self.room.is_none() {
+                return Ok(());
+            }
+            if self.escapes {
+                write!(self.out, "{escaped}")?;
+            } else {
+                self.out.write_char(character)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The value of a field.
+#[derive(Clone, Copy)]
+enum Value<'a> {
+    /// A word of ours.
+    Ours(&'a dyn fmt::Display),
+    /// Text of a client.
+    Theirs(Theirs<'a>),
+    /// A number.
+    Count(u64),
+    /// How many there are of what the field before shows the first of.
+    InAll(u64),
+}
+
+impl<'a> Value<'a> {
+    fn theirs(text: &'a dyn fmt::Display) -> Self {
+        Self::Theirs(Theirs(text))
+    }
+}
+
+fn count(things: usize) -> u64 {
+    u64::try_from(things).unwrap_or(u64::MAX)
+}
+
+/// Whom an event is about.
+#[derive(Clone, Copy)]
+enum Subject {
+    Session(SessionId),
+    Service(Service),
+}
+
+/// One event. It shows itself as text, and gives its fields to formats that have a place for them.
+struct Event<'a> {
+    subject: Subject,
+    name: &'static str,
+    fields: &'a [(&'static str, Value<'a>)],
+    /// The last field, which a text shows behind a colon.
+    reason: Option<&'a dyn fmt::Display>,
+}
+
+impl fmt::Display for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.subject {
+            Subject::Session(id) => write!(f, "{id} {}", self.name)?,
+            Subject::Service(service) => write!(f, "{service} {}", self.name)?,
+        }
+        for (name, value) in self.fields {
+            match value {
+                Value::Ours(word) => write!(f, " {name}={word}")?,
+                Value::Theirs(text) => {
+                    write!(f, " {name}=\"")?;
+                    let is_cut = text.cut(true, f)?;
+                    f.write_str(if is_cut { "\"…" } else { "\"" })?;
+                }
+                Value::Count(n) => write!(f, " {name}={n}")?,
+                Value::InAll(0 | 1) => {}
+                Value::InAll(n) => write!(f, " and {} more", n.saturating_sub(1))?,
+            }
+        }
+        match self.reason {
+            Some(reason) => write!(f, ": {reason}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Source for Event<'_> {
+    fn visit<'kvs>(&'kvs self, visitor: &mut dyn VisitSource<'kvs>) -> Result<(), kv::Error> {
+        let mut pair = |name, value| visitor.visit_pair(Key::from_str(name), value);
+        match &self.subject {
+            Subject::Session(id) => pair("session", kv::Value::from_display(id))?,
+            Subject::Service(service) => pair("service", kv::Value::from_display(service))?,
+        }
+        pair("event", kv::Value::from(self.name))?;
+        for (name, value) in self.fields {
+            let value = match value {
+                Value::Ours(word) => kv::Value::from_display(word),
+                Value::Theirs(text) => kv::Value::from_display(text),
+                Value::Count(n) | Value::InAll(n) => kv::Value::from(*n),
+            };
+            pair(name, value)?;
+        }
+        match &self.reason {
+            Some(reason) => pair("reason", kv::Value::from_display(reason)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Event<'_> {
+    fn log(&self, level: Level) {
+        if level > log::max_level() {
+            return;
+        }
+        log::logger().log(
+            &log::Record::builder()
+                .level(level)
+                .target(module_path!())
+                .args(format_args!("{self}"))
+                .key_values(self)
+                .build(),
+        );
     }
 }
 
 /// A session begins.
 pub(super) fn session_began(id: SessionId, peer: IpAddr) {
-    log::debug!("{id} begins client={peer}");
+    Event {
+        subject: Subject::Session(id),
+        name: "begins",
+        fields: &[("client", Value::Ours(&peer))],
+        reason: None,
+    }
+    .log(Level::Debug);
 }
 
 /// The connection of a session is encrypted.
 pub(super) fn tls_began(id: SessionId, peer: IpAddr, (version, suite): (&str, &str)) {
-    log::debug!("{id} tls version={version} cipher={suite} client={peer}");
+    Event {
+        subject: Subject::Session(id),
+        name: "tls",
+        fields: &[
+            ("version", Value::Ours(&version)),
+            ("cipher", Value::Ours(&suite)),
+            ("client", Value::Ours(&peer)),
+        ],
+        reason: None,
+    }
+    .log(Level::Debug);
 }
 
 /// A session has ended.
 pub(super) fn session_ended(id: SessionId, peer: IpAddr, end: &SessionEnd) {
-    match end {
-        SessionEnd::Panicked => log::error!("{id} ended client={peer}: {end}"),
-        SessionEnd::Quit | SessionEnd::Closed { .. } | SessionEnd::Broken(_) => {
-            log::info!("{id} ended client={peer}: {end}");
-        }
+    let level = match end {
+        SessionEnd::Panicked => Level::Error,
+        SessionEnd::Quit | SessionEnd::Closed { .. } | SessionEnd::Broken(_) => Level::Info,
+    };
+    Event {
+        subject: Subject::Session(id),
+        name: "ended",
+        fields: &[("client", Value::Ours(&peer))],
+        reason: Some(end),
     }
+    .log(level);
 }
 
 /// A message is durable in every recipient's mailbox.
 pub(super) fn accepted(id: SessionId, peer: IpAddr, message: &Delivered) {
-    log::info!(
-        "{id} accepted id={} from={} {} octets={} client={peer}",
-        message.name,
-        Escaped(&message.envelope.reverse_path.to_string()),
-        Recipients(&message.envelope),
-        message.octets,
-    );
-}
-
-/// The recipients: the first, and how many more.
-struct Recipients<'a>(&'a Envelope);
-
-impl fmt::Display for Recipients<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(first) = &self.0.first_forward_path {
-            write!(f, "to={}", Escaped(&first.to_string()))?;
-        }
-        match self.0.recipients.len().saturating_sub(1) {
-            0 => Ok(()),
-            others => write!(f, " and {others} more"),
-        }
+    let envelope = &message.envelope;
+    let first = envelope.first_forward_path.as_ref();
+    // There is no delivery without a recipient.
+    let first: &dyn fmt::Display = first.map_or(&"", |path| path);
+    Event {
+        subject: Subject::Session(id),
+        name: "accepted",
+        fields: &[
+            ("id", Value::Ours(&message.name)),
+            ("from", Value::theirs(&envelope.reverse_path)),
+            ("to", Value::theirs(&first)),
+            ("recipients", Value::InAll(count(envelope.recipients.len()))),
+            ("octets", Value::Count(message.octets)),
+            ("client", Value::Ours(&peer)),
+        ],
+        reason: None,
     }
+    .log(Level::Info);
 }
 
 /// The store could not do what was asked; the client got a transient failure.
 pub(super) fn store_failed(id: SessionId, error: &crate::store::Error) {
-    log::error!("{id} store: {}", WithSources(error));
+    Event {
+        subject: Subject::Session(id),
+        name: "store",
+        fields: &[],
+        reason: Some(&WithSources(error)),
+    }
+    .log(Level::Error);
 }
 
 /// A maildrop is open.
 pub(super) fn logged_in(id: SessionId, peer: IpAddr, mailbox: &MailboxName, messages: usize) {
-    let mailbox = mailbox.to_string();
-    log::info!(
-        "{id} login mailbox={} messages={messages} client={peer}",
-        Escaped(&mailbox)
-    );
+    Event {
+        subject: Subject::Session(id),
+        name: "login",
+        fields: &[
+            ("mailbox", Value::theirs(mailbox)),
+            ("messages", Value::Count(count(messages))),
+            ("client", Value::Ours(&peer)),
+        ],
+        reason: None,
+    }
+    .log(Level::Info);
 }
 
 /// Messages were removed at the end of a session.
 pub(super) fn removed(id: SessionId, peer: IpAddr, messages: usize) {
-    log::info!("{id} removed messages={messages} client={peer}");
+    Event {
+        subject: Subject::Session(id),
+        name: "removed",
+        fields: &[
+            ("messages", Value::Count(count(messages))),
+            ("client", Value::Ours(&peer)),
+        ],
+        reason: None,
+    }
+    .log(Level::Info);
 }
 
 /// A login was refused.
 pub(super) fn login_refused(id: SessionId, peer: IpAddr, user: &str, why: &str) {
-    log::warn!(
-        "{id} login refused user={} client={peer}: {why}",
-        Escaped(user)
-    );
+    Event {
+        subject: Subject::Session(id),
+        name: "login refused",
+        fields: &[
+            ("user", Value::theirs(&user)),
+            ("client", Value::Ours(&peer)),
+        ],
+        reason: Some(&why),
+    }
+    .log(Level::Warn);
 }
 
 /// A client was turned away before it had a session.
 pub(super) fn turned_away(service: Service, peer: IpAddr, why: &str) {
-    log::warn!("{service} client={peer} turned away: {why}");
+    Event {
+        subject: Subject::Service(service),
+        name: "turned away",
+        fields: &[("client", Value::Ours(&peer))],
+        reason: Some(&why),
+    }
+    .log(Level::Warn);
 }
 
 /// A listener could not take a client, and pauses.
 pub(super) fn accept_failed(service: Service, error: &std::io::Error) {
-    log::error!("{service} cannot accept a connection, pausing: {error}");
+    Event {
+        subject: Subject::Service(service),
+        name: "cannot accept a connection, pausing",
+        fields: &[],
+        reason: Some(error),
+    }
+    .log(Level::Error);
 }
 
 /// A client could get no thread.
 pub(super) fn no_thread(id: SessionId, error: &std::io::Error) {
-    log::error!("{id} no thread for the session: {error}");
+    Event {
+        subject: Subject::Session(id),
+        name: "no thread for the session",
+        fields: &[],
+        reason: Some(error),
+    }
+    .log(Level::Error);
 }
 
 /// An error and all its sources, on one line.
@@ -221,19 +427,83 @@ impl fmt::Display for WithSources<'_> {
 mod tests {
     use super::*;
 
+    fn event<'a>(fields: &'a [(&'static str, Value<'a>)]) -> Event<'a> {
+        Event {
+            subject: Subject::Session(SessionId {
+                service: Service::Smtp,
+                number: 17,
+            }),
+            name: "login refused",
+            fields,
+            reason: Some(&"why"),
+        }
+    }
+
     /// SEC-7.
     #[test]
     fn text_of_a_client_is_escaped_and_cut() {
-        for (text, expected) in [
-            ("bob", "\"bob\"".to_owned()),
+        for (text, expected, field) in [
+            ("bob", "\"bob\"", "bob"),
             (
                 "a\r\nsmtp-1 accepted",
-                "\"a\\r\\nsmtp-1 accepted\"".to_owned(),
+                "\"a\\r\\nsmtp-1 accepted\"",
+                "a\r\nsmtp-1 accepted",
             ),
-            ("\u{1b}[2J\"\\é", "\"\\u{1b}[2J\\\"\\\\\\u{e9}\"".to_owned()),
-            (&"x".repeat(300), format!("\"{}\"…", "x".repeat(256))),
+            (
+                "\u{1b}[2J\"\\é",
+                "\"\\u{1b}[2J\\\"\\\\\\u{e9}\"",
+                "\u{1b}[2J\"\\é",
+            ),
+            (
+                &"x".repeat(300),
+                &format!("\"{}\"…", "x".repeat(256)),
+                &("x".repeat(256) + "…"),
+            ),
+            // What is cut does not go on with what would fit.
+            (
+                &("x".repeat(254) + "éx"),
+                &format!("\"{}\"…", "x".repeat(254)),
+                &("x".repeat(254) + "…"),
+            ),
         ] {
-            assert_eq!(Escaped(text).to_string(), expected);
+            let fields = [("user", Value::theirs(&text))];
+            let event = event(&fields);
+            let shown = format!("smtp-17 login refused user={expected}: why");
+            assert_eq!(event.to_string(), shown);
+            let user = event.get(Key::from_str("user")).unwrap();
+            assert_eq!(user.to_string(), field);
         }
+    }
+
+    #[test]
+    fn a_text_and_the_fields_say_the_same() {
+        let peer = IpAddr::from([127, 0, 0, 1]);
+        let mut fields = [
+            ("to", Value::theirs(&"<bob>")),
+            ("recipients", Value::InAll(3)),
+            ("octets", Value::Count(207)),
+            ("client", Value::Ours(&peer)),
+        ];
+        let several = event(&fields);
+        assert_eq!(
+            several.to_string(),
+            "smtp-17 login refused to=\"<bob>\" and 2 more octets=207 client=127.0.0.1: why"
+        );
+        for (key, value) in [
+            ("session", "smtp-17"),
+            ("event", "login refused"),
+            ("to", "<bob>"),
+            ("recipients", "3"),
+            ("octets", "207"),
+            ("client", "127.0.0.1"),
+            ("reason", "why"),
+        ] {
+            let found = several.get(Key::from_str(key)).unwrap();
+            assert_eq!(found.to_string(), value, "{key}");
+        }
+        assert_eq!(several.count(), 7);
+        fields[1] = ("recipients", Value::InAll(1));
+        let one = event(&fields).to_string();
+        assert!(one.contains(" to=\"<bob>\" octets=207 "), "{one}");
     }
 }

@@ -6,6 +6,7 @@
 //! file is touched.
 
 mod connection;
+mod counters;
 mod current;
 mod intake;
 pub mod limits;

@@ -9,10 +9,12 @@ use crate::accounts::{Accounts, Login, Resolution, UserName, Verdict};
 use crate::mail::sasl::scram;
 use crate::mail::{Credentials, ForwardPath, MailboxName, trace};
 use crate::pop3::{Action, Extent, MessageNumber, Outcome, Response, Session, Settings};
+use crate::smtp::Reason;
 use crate::store::{self, Maildrop, Message, MessageStore};
 use crate::wire::{DotEncoder, TopCut};
 
 use super::connection::{Connection, Interruption, LineRead};
+use super::counters::LoginsOf;
 use super::current::Current;
 use super::limits;
 use super::listener::{self, Visit};
@@ -139,8 +141,14 @@ impl Driver<'_> {
         Ok(match self.connection.read_line(octets_max)? {
             LineRead::Line => Outcome::Line(self.connection.line()),
             LineRead::TooLong => Outcome::LineTooLong,
-            LineRead::Fault(_) => Outcome::LineEndingFault,
-            LineRead::Foreign => Outcome::ForeignProtocol,
+            LineRead::Fault(_) => {
+                self.connection.counters().refused(Reason::LineEnding);
+                Outcome::LineEndingFault
+            }
+            LineRead::Foreign => {
+                self.connection.counters().refused(Reason::OtherProtocol);
+                Outcome::ForeignProtocol
+            }
         })
     }
 
@@ -179,7 +187,10 @@ impl Driver<'_> {
 
     /// Remembers the mailbox of who has logged in; or gives what the session is to be told.
     fn find_mailbox(&mut self, login: Login, user: &str) -> Result<(), Outcome<'static>> {
-        let refused = |why| maillog::login_refused(self.id, self.connection.peer(), user, why);
+        let refused = |why| {
+            self.logins().refused.increment();
+            maillog::login_refused(self.id, self.connection.peer(), user, why);
+        };
         let found = match login {
             Login::Account(mailbox) => Ok(Found::Mailbox(mailbox)),
             Login::Anyone => self.mailbox_of_user(user),
@@ -198,10 +209,19 @@ impl Driver<'_> {
                 Err(Outcome::MailboxAmbiguous)
             }
             Err(error) => {
-                maillog::store_failed(self.id, &error);
+                self.store_failed(&error);
                 Err(Outcome::CheckFailed)
             }
         }
+    }
+
+    fn store_failed(&self, error: &store::Error) {
+        self.connection.counters().store_failures.increment();
+        maillog::store_failed(self.id, error);
+    }
+
+    fn logins(&self) -> &LoginsOf {
+        self.connection.counters().logins(self.id.service)
     }
 
     /// In open mode the user is whoever it says it is.
@@ -243,17 +263,19 @@ impl Driver<'_> {
         match self.shared.store.open_maildrop(mailbox) {
             Ok(maildrop) => {
                 let messages = maildrop.messages();
+                self.logins().accepted.increment();
                 maillog::logged_in(self.id, self.connection.peer(), mailbox, messages.len());
                 self.maildrop = Some(maildrop);
                 Outcome::MaildropOpened(messages)
             }
             Err(store::Error::InUse { .. }) => {
+                self.logins().busy.increment();
                 let (peer, user) = (self.connection.peer(), mailbox.to_string());
                 maillog::login_refused(self.id, peer, &user, "the maildrop is in use");
                 Outcome::MaildropInUse
             }
             Err(error) => {
-                maillog::store_failed(self.id, &error);
+                self.store_failed(&error);
                 Outcome::MaildropFailed {
                     transient: error.is_transient(),
                 }
@@ -275,7 +297,7 @@ impl Driver<'_> {
             }
             Err(store::Error::MessageGone { .. }) => Outcome::MessageGone,
             Err(error) => {
-                maillog::store_failed(self.id, &error);
+                self.store_failed(&error);
                 Outcome::MessageFailed {
                     transient: error.is_transient(),
                 }
@@ -293,22 +315,27 @@ impl Driver<'_> {
             Extent::Top { lines } => Some(TopCut::new(lines)),
         };
         let mut encoder = DotEncoder::new();
+        let mut octets = 0_usize;
         while open.filled > 0 {
             let piece = open.buffer.get(..open.filled).unwrap_or_default();
             let wanted = cut.as_mut().map_or(piece.len(), |cut| cut.cut(piece));
             let piece = piece.get(..wanted).unwrap_or(piece);
-            encoder.encode(piece, self.connection.output());
+            let output = self.connection.output();
+            octets = octets.saturating_add(added(output, |out| encoder.encode(piece, out)));
             self.connection.flush_when_full()?;
             if cut.as_ref().is_some_and(TopCut::is_complete) {
                 break;
             }
             open.filled = open.message.read(&mut open.buffer).map_err(|error| {
                 // Half of the message is with the client; nothing but the end can tell it so.
-                maillog::store_failed(self.id, &error);
+                self.store_failed(&error);
                 Interruption::Unreadable
             })?;
         }
-        encoder.finish(self.connection.output());
+        let output = self.connection.output();
+        octets = octets.saturating_add(added(output, |out| encoder.finish(out)));
+        let is_whole = extent == Extent::Whole;
+        self.connection.counters().fetched(is_whole, octets);
         Ok(Outcome::ContentSent)
     }
 
@@ -322,11 +349,12 @@ impl Driver<'_> {
         let positions: Vec<usize> = numbers.iter().map(|number| number.position()).collect();
         Ok(match maildrop.remove(&positions) {
             Ok(()) => {
+                self.connection.counters().removed(positions.len());
                 maillog::removed(self.id, self.connection.peer(), positions.len());
                 Outcome::Removed
             }
             Err(error) => {
-                maillog::store_failed(self.id, &error);
+                self.store_failed(&error);
                 Outcome::RemoveFailed
             }
         })
@@ -348,6 +376,13 @@ impl OpenMessage {
             filled,
         })
     }
+}
+
+/// How many octets `append` adds to `out`.
+fn added(out: &mut Vec<u8>, append: impl FnOnce(&mut Vec<u8>)) -> usize {
+    let before = out.len();
+    append(out);
+    out.len().saturating_sub(before)
 }
 
 /// What a user name leads to.

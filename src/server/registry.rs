@@ -14,6 +14,10 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::counters::Report;
+
+use super::counters::Counters;
+
 /// How many sessions there may be at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
@@ -36,7 +40,7 @@ pub(super) enum Refusal {
     ShuttingDown,
 }
 
-/// All sessions of the daemon.
+/// All sessions of the daemon, and what is counted of them.
 #[derive(Debug)]
 pub struct Registry {
     caps: Caps,
@@ -44,6 +48,7 @@ pub struct Registry {
     sessions: Mutex<Sessions>,
     emptied: Condvar,
     stopped: Condvar,
+    counters: Counters,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +82,7 @@ impl Registry {
             sessions: Mutex::default(),
             emptied: Condvar::new(),
             stopped: Condvar::new(),
+            counters: Counters::default(),
         }
     }
 
@@ -110,6 +116,17 @@ impl Registry {
             peer,
             waiting,
         })
+    }
+
+    /// What is counted.
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Puts what was counted into `report`.
+    pub fn report(&self, report: &mut Report) {
+        let now = self.sessions.lock().open.len();
+        self.counters.report(now, report);
     }
 
     fn is_draining(&self) -> bool {
@@ -193,6 +210,11 @@ impl Ticket {
     /// The number of the session, unique within this run of the daemon.
     pub(super) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// What is counted.
+    pub(super) fn counters(&self) -> &Counters {
+        &self.registry.counters
     }
 
     /// Says that the session waits for a command and may be ended. It has to ask

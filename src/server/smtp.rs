@@ -18,6 +18,7 @@ use crate::store::{self, MessageStore};
 use crate::wire::{ChunkDecoder, DotDecoder, Progress};
 
 use super::connection::{Connection, ContentRate, Interruption, LineRead};
+use super::counters::LoginsOf;
 use super::current::Current;
 use super::intake::{Intake, Refusal};
 use super::listener::{self, Door, Visit};
@@ -77,6 +78,9 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
     let mut why = None;
     loop {
         if let Some(reply) = &step.reply {
+            if let Some(reason) = reply.reason() {
+                driver.connection.counters().refused(reason);
+            }
             reply.render(session.is_extended(), driver.connection.output());
         }
         if !session.has_delivery() {
@@ -162,7 +166,7 @@ impl Driver<'_> {
             Ok(Resolution::NotLocal) => RecipientVerdict::NotLocal,
             Ok(Resolution::Unknown) => RecipientVerdict::Unknown,
             Err(error) => {
-                maillog::store_failed(self.id, &error);
+                self.store_failed(&error);
                 RecipientVerdict::Failed
             }
         })
@@ -177,11 +181,16 @@ impl Driver<'_> {
         Ok(match verdict {
             Verdict::Accepted(login) => {
                 self.login = Some(login);
+                self.logins().accepted.increment();
                 Outcome::PasswordAccepted
             }
             Verdict::Refused => Outcome::PasswordRefused,
             Verdict::Busy => Outcome::CheckFailed,
         })
+    }
+
+    fn logins(&self) -> &LoginsOf {
+        self.connection.counters().logins(self.id.service)
     }
 
     fn begin_scram(&self, user: &str) -> Outcome<'static> {
@@ -195,6 +204,7 @@ impl Driver<'_> {
         Ok(match accepted {
             Some((signature, login)) => {
                 self.login = Some(login);
+                self.logins().accepted.increment();
                 Outcome::ProofAccepted { signature }
             }
             None => Outcome::PasswordRefused,
@@ -348,6 +358,9 @@ impl Driver<'_> {
     fn commit(&mut self, intake: Intake) -> ContentEnd {
         match intake.commit() {
             Ok(delivered) => {
+                let recipients = delivered.envelope.recipients.len();
+                let counters = self.connection.counters();
+                counters.accepted(delivered.octets, recipients);
                 maillog::accepted(self.id, self.connection.peer(), &delivered);
                 ContentEnd::Delivered
             }
@@ -358,6 +371,7 @@ impl Driver<'_> {
 
     /// Puts a failure of the store into the log, and into the words of the protocol.
     fn store_failed(&self, error: &store::Error) -> DeliveryFailure {
+        self.connection.counters().store_failures.increment();
         maillog::store_failed(self.id, error);
         if matches!(error, store::Error::Full { .. }) {
             DeliveryFailure::Full

@@ -36,6 +36,6 @@ mod tests;
 
 pub use command::{Command, Context, MailParameters, SyntaxError};
 pub use outcome::{ContentEnd, DeliveryFailure, Outcome, RecipientVerdict};
-pub use reply::Reply;
+pub use reply::{Reason, Reply};
 pub use session::Session;
 pub use step::{Action, Framing, Senders, Settings, Step, Submission};

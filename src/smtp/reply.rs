@@ -21,6 +21,38 @@ pub struct Reply {
     enhanced: &'static str,
     /// Lines separated by LF, at least one.
     text: Cow<'static, str>,
+    /// Why something was refused, where that is worth counting.
+    reason: Option<Reason>,
+}
+
+/// Why a client was refused something, as far as whoever runs the service wants to know. Mistakes
+/// of a client's are not among them, and refused logins are counted where they are verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// There is no such mailbox, or there cannot be one.
+    UnknownRecipient,
+    /// The domain is not one of ours.
+    NotLocal,
+    /// The transaction has as many recipients as it may have.
+    TooManyRecipients,
+    /// The message is larger than the limit.
+    TooLarge,
+    /// The disk is full.
+    NoSpace,
+    /// The store failed in another way; the log has the detail.
+    NotStored,
+    /// Only clients that have logged in may send, or may only do so with TLS.
+    AuthenticationRequired,
+    /// The sender is not an address of the user's own.
+    SenderNotPermitted,
+    /// A line ending is not the session's own (SEC-1).
+    LineEnding,
+    /// The client does not speak SMTP (SEC-13).
+    OtherProtocol,
+    /// The session has made too many mistakes.
+    TooManyErrors,
+    /// The session has named too many recipients who do not exist (SEC-12).
+    TooManyUnknown,
 }
 
 const fn fixed(code: &'static str, enhanced: &'static str, text: &'static str) -> Reply {
@@ -28,6 +60,21 @@ const fn fixed(code: &'static str, enhanced: &'static str, text: &'static str) -
         code,
         enhanced,
         text: Cow::Borrowed(text),
+        reason: None,
+    }
+}
+
+const fn refused(
+    reason: Reason,
+    code: &'static str,
+    enhanced: &'static str,
+    text: &'static str,
+) -> Reply {
+    Reply {
+        code,
+        enhanced,
+        text: Cow::Borrowed(text),
+        reason: Some(reason),
     }
 }
 
@@ -67,7 +114,8 @@ pub(super) const MAIL_FIRST: Reply = fixed(
     "5.5.1",
     "Name the sender first: MAIL FROM:<alice@example.com>",
 );
-pub(super) const SENDER_NOT_PERMITTED: Reply = fixed(
+pub(super) const SENDER_NOT_PERMITTED: Reply = refused(
+    Reason::SenderNotPermitted,
     "550",
     "5.7.1",
     "This sender address is not one of your account's",
@@ -99,13 +147,20 @@ pub(super) const CHUNKS_FAILED: Reply = fixed(
     "5.5.1",
     "An earlier chunk of this message failed; RSET begins again",
 );
-pub(super) const TOO_MANY_RECIPIENTS: Reply = fixed(
+pub(super) const TOO_MANY_RECIPIENTS: Reply = refused(
+    Reason::TooManyRecipients,
     "452",
     "4.5.3",
     "Too many recipients; send to the others in another transaction",
 );
-pub(super) const TOO_LARGE: Reply = fixed("552", "5.3.4", "Message is larger than the limit");
-pub(super) const NOT_ENOUGH_SPACE: Reply = fixed(
+pub(super) const TOO_LARGE: Reply = refused(
+    Reason::TooLarge,
+    "552",
+    "5.3.4",
+    "Message is larger than the limit",
+);
+pub(super) const NOT_ENOUGH_SPACE: Reply = refused(
+    Reason::NoSpace,
     "452",
     "4.3.1",
     "Not enough space to store the message; try again later",
@@ -139,17 +194,20 @@ pub(super) const AUTH_IN_TRANSACTION: Reply = fixed(
     "AUTH cannot come within a mail transaction; RSET ends it",
 );
 pub(super) const AUTH_NEEDS_EHLO: Reply = fixed("503", "5.5.1", "Say EHLO first");
-pub(super) const AUTH_REQUIRED: Reply = fixed(
+pub(super) const AUTH_REQUIRED: Reply = refused(
+    Reason::AuthenticationRequired,
     "530",
     "5.7.0",
     "Authentication required: say EHLO and AUTH first",
 );
-pub(super) const TLS_AND_AUTH_REQUIRED: Reply = fixed(
+pub(super) const TLS_AND_AUTH_REQUIRED: Reply = refused(
+    Reason::AuthenticationRequired,
     "530",
     "5.7.0",
     "Authentication required: say STARTTLS, then EHLO and AUTH",
 );
-pub(super) const AUTH_NEEDS_TLS: Reply = fixed(
+pub(super) const AUTH_NEEDS_TLS: Reply = refused(
+    Reason::AuthenticationRequired,
     "538",
     "5.7.11",
     "Encryption required: say STARTTLS first, then AUTH",
@@ -159,10 +217,20 @@ pub(super) const AUTH_FAILED_TOO_OFTEN: Reply =
     fixed("421", "4.7.0", "Too many failed authentications, closing");
 
 pub(super) const LINE_TOO_LONG: Reply = fixed("500", "5.5.2", "Line too long");
-pub(super) const TOO_MANY_ERRORS: Reply = fixed("421", "4.7.0", "Too many errors, closing");
-pub(super) const TOO_MANY_UNKNOWN: Reply =
-    fixed("421", "4.7.0", "Too many unknown recipients, closing");
-pub(super) const NOT_SMTP: Reply = fixed(
+pub(super) const TOO_MANY_ERRORS: Reply = refused(
+    Reason::TooManyErrors,
+    "421",
+    "4.7.0",
+    "Too many errors, closing",
+);
+pub(super) const TOO_MANY_UNKNOWN: Reply = refused(
+    Reason::TooManyUnknown,
+    "421",
+    "4.7.0",
+    "Too many unknown recipients, closing",
+);
+pub(super) const NOT_SMTP: Reply = refused(
+    Reason::OtherProtocol,
     "421",
     "4.7.0",
     "This is an SMTP server and that is not SMTP, closing",
@@ -193,6 +261,7 @@ impl Reply {
             code: "220",
             enhanced: "",
             text: format!("{hostname} ESMTP facteur").into(),
+            reason: None,
         }
     }
 
@@ -207,6 +276,7 @@ impl Reply {
             code: "250",
             enhanced: "",
             text: text.into(),
+            reason: None,
         }
     }
 
@@ -216,6 +286,7 @@ impl Reply {
             code: "334",
             enhanced: "",
             text: base64.into(),
+            reason: None,
         }
     }
 
@@ -226,6 +297,7 @@ impl Reply {
             code: "250",
             enhanced: "2.0.0",
             text: text.into(),
+            reason: None,
         }
     }
 
@@ -236,6 +308,7 @@ impl Reply {
             code: "550",
             enhanced: "5.6.0",
             text: text.into(),
+            reason: Some(Reason::LineEnding),
         }
     }
 
@@ -246,6 +319,7 @@ impl Reply {
             code: "550",
             enhanced: "5.6.0",
             text: text.into(),
+            reason: Some(Reason::LineEnding),
         }
     }
 
@@ -256,6 +330,7 @@ impl Reply {
             code: "500",
             enhanced: "5.5.2",
             text: text.into(),
+            reason: Some(Reason::LineEnding),
         }
     }
 
@@ -268,6 +343,11 @@ impl Reply {
     /// The code, for example 250.
     pub fn code(&self) -> &'static str {
         self.code
+    }
+
+    /// Why it refuses something, where that is worth counting.
+    pub fn reason(&self) -> Option<Reason> {
+        self.reason
     }
 
     /// Appends the reply with its CRLF line endings to `out`; `extended` says whether the client
@@ -306,6 +386,7 @@ impl From<SyntaxError> for Reply {
                     code: "501",
                     enhanced: "5.5.4",
                     text: text.into(),
+                    reason: None,
                 }
             }
             SyntaxError::ArgumentUnexpected => {
@@ -337,6 +418,7 @@ impl From<SyntaxError> for Reply {
                     code: "501",
                     enhanced: "5.5.4",
                     text: text.into(),
+                    reason: None,
                 }
             }
             SyntaxError::ChunkSize => {
@@ -359,6 +441,7 @@ fn path_refused(error: AddressError, enhanced: &'static str) -> Reply {
         code,
         enhanced,
         text: format!("Bad address: {error}").into(),
+        reason: None,
     }
 }
 
@@ -392,7 +475,8 @@ impl From<DeliveryFailure> for Reply {
     fn from(failure: DeliveryFailure) -> Self {
         match failure {
             DeliveryFailure::Full => NOT_ENOUGH_SPACE,
-            DeliveryFailure::Transient => fixed(
+            DeliveryFailure::Transient => refused(
+                Reason::NotStored,
                 "451",
                 "4.3.0",
                 "The message could not be stored; try again later",
@@ -406,10 +490,26 @@ impl RecipientVerdict {
     pub(super) fn reply(&self) -> Reply {
         match self {
             Self::Accepted(_) => RECIPIENT_OK,
-            Self::Unknown => fixed("550", "5.1.1", "No such mailbox here"),
-            Self::NotLocal => fixed("550", "5.7.1", "Mail for that domain is not taken here"),
-            Self::NameTooLong => fixed("553", "5.1.3", "The name of the mailbox is too long"),
-            Self::Failed => fixed(
+            Self::Unknown => refused(
+                Reason::UnknownRecipient,
+                "550",
+                "5.1.1",
+                "No such mailbox here",
+            ),
+            Self::NotLocal => refused(
+                Reason::NotLocal,
+                "550",
+                "5.7.1",
+                "Mail for that domain is not taken here",
+            ),
+            Self::NameTooLong => refused(
+                Reason::UnknownRecipient,
+                "553",
+                "5.1.3",
+                "The name of the mailbox is too long",
+            ),
+            Self::Failed => refused(
+                Reason::NotStored,
                 "451",
                 "4.3.0",
                 "The mailbox cannot be looked up; try again later",

@@ -92,6 +92,11 @@ impl Kept {
         self.is_free.notify_all();
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.shelf.lock().letters.len()
+    }
+
     /// Whether the lock is held.
     #[cfg(test)]
     pub(super) fn is_locked(&self) -> bool {

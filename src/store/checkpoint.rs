@@ -219,9 +219,15 @@ impl Shared {
             return Ok(());
         };
         let mut taken = self.checkpoints.take_turn();
+        let (begin, before) = (self.clock.now(), journal.progress().checkpointed);
         let result = self.checkpoint_in_turn(journal, &mut taken.turn);
         let had_failed = std::mem::replace(&mut taken.turn.has_failed, result.is_err());
         drop(taken);
+        // Not when there was nothing to do.
+        if result.is_err() || journal.progress().checkpointed > before {
+            let took = self.clock.now().saturating_duration_since(begin);
+            self.counters.checkpointed(result.is_ok(), took);
+        }
         match &result {
             Ok(()) if had_failed => self.observer.tell(&Event::CheckpointRestored),
             Err(error) if !had_failed => self.observer.tell(&Event::CheckpointFailed { error }),
@@ -377,7 +383,14 @@ impl Helper for Shared {
         });
     }
 
+    fn batch_committed(&self, n_records: u32, took: Duration) {
+        self.counters.committed(n_records, took);
+    }
+
     fn journal_changed(&self, failure: Option<&Error>, is_out_of_order: bool) {
+        if failure.is_some() {
+            self.counters.commit_failures.increment();
+        }
         self.observer.tell(&match failure {
             Some(error) => Event::JournalFailed {
                 error,

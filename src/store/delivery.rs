@@ -290,6 +290,7 @@ impl Delivery {
         let published = self.sync(&mut *file).and_then(|()| self.publish(&targets));
         // Renamed into the last mailbox when all went well.
         published.inspect_err(|_| self.unspool())?;
+        self.shared.counters.direct.increment();
         Ok(Commit::Done)
     }
 
@@ -476,6 +477,7 @@ impl Commit {
         };
         match journal.wait(&ticket, &*shared) {
             Ok(number) => {
+                shared.counters.journaled.increment();
                 shared.remember(&letter.mailboxes);
                 shared.apply_or_keep(letter, number);
                 Ok(())

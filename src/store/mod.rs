@@ -61,6 +61,7 @@
 
 mod apply;
 mod checkpoint;
+mod counters;
 mod delivery;
 mod error;
 mod event;
@@ -91,7 +92,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::{clock::Clock, mail::MailboxName};
+use crate::{clock::Clock, counters::Report, mail::MailboxName};
 
 pub use delivery::Delivery;
 pub use error::Error;
@@ -101,6 +102,7 @@ pub use maildrop::{Maildrop, Message};
 
 use apply::Kept;
 use checkpoint::Checkpoints;
+use counters::Counters;
 use journal::{Journal, Shape};
 use mailboxes::Presence;
 use shared::{Shared, State, SyncMark};
@@ -250,6 +252,7 @@ impl MessageStore {
             syncs: true,
             room_timeout: patience.room,
             observer,
+            counters: Counters::default(),
             own,
             lock: Mutex::new(lock),
         };
@@ -308,6 +311,11 @@ impl MessageStore {
     pub fn close(&self) -> Result<(), Error> {
         self.end_thread();
         self.shared.close()
+    }
+
+    /// Puts what was counted since the store was opened into `report`, and whether all is well.
+    pub fn report(&self, report: &mut Report) {
+        self.shared.report(report);
     }
 
     /// Ends the thread that makes checkpoints.

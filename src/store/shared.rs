@@ -29,6 +29,7 @@ use super::{
     LOCK_NAME,
     apply::Kept,
     checkpoint::Checkpoints,
+    counters::Counters,
     error::Error,
     event::Observer,
     fs::{File, Fs},
@@ -67,6 +68,7 @@ pub(super) struct Shared {
     /// How long a full journal waits for those who are applying what is in it.
     pub(super) room_timeout: Duration,
     pub(super) observer: Observer,
+    pub(super) counters: Counters,
     /// The directory that is the store's own. Nobody minds its times.
     pub(super) own: PathBuf,
     /// Keeps other daemons out as long as anything of this store is alive (I11).

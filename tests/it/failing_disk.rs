@@ -345,9 +345,14 @@ fn a_message_that_finds_no_room_in_the_maildir_stays_in_the_journal() {
         let reply = attempt(&mut client, &[BOB], "third\r\n");
         assert!(reply.starts_with("452"), "{operation:?}: {reply}");
         assert_eq!(server.contents(BOB), ["first\r\n"], "{operation:?}");
+        let count = |name| server.counted(name);
+        assert_eq!((count("store_kept"), count("store_degraded")), (1, 1));
+        assert_eq!(count("refused_no_space"), 1);
         switch.mend();
         let expected = ["first\r\n", "second\r\n"];
         assert_eq!(server.contents(BOB), expected, "{operation:?}");
+        assert_eq!((count("store_kept"), count("store_degraded")), (0, 0));
+        assert_eq!(count("store_journaled"), 2);
         drop(client);
         server.restart();
         assert_eq!(server.contents(BOB), expected, "{operation:?}");
@@ -373,6 +378,8 @@ fn a_journal_that_fails_again_takes_no_mail() {
     client.say("DATA");
     client.expect_prefix("451");
     assert_eq!(server.contents(BOB), ["first\r\n"], "reading goes on");
+    let names = ["commits_failures", "refused_not_stored", "store_degraded"];
+    assert_eq!(names.map(|name| server.counted(name)), [2, 3, 1]);
 }
 
 #[test]

@@ -15,11 +15,13 @@
 mod accounts;
 mod commands;
 mod concurrency;
+mod counters;
 mod durability;
 mod failing_disk;
 mod hostile;
 mod life;
 mod limits;
+mod log_format;
 mod logins;
 mod program;
 mod replay;

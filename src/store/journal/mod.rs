@@ -198,6 +198,9 @@ pub(super) trait Helper {
     /// Sees to it that what was written is checkpointed in time.
     fn wake(&self, why: Wake);
 
+    /// A batch of so many records is durable, and took so long.
+    fn batch_committed(&self, n_records: u32, took: Duration);
+
     /// A batch failed (`Some`), or the first after a failure did not.
     fn journal_changed(&self, failure: Option<&Error>, is_out_of_order: bool);
 }
@@ -291,6 +294,11 @@ impl Journal {
             });
         }
         Ok(())
+    }
+
+    /// Whether it fails, and takes no mail for the time being.
+    pub(super) fn is_out_of_order(&self) -> bool {
+        self.inner.lock().health.is_out_of_order()
     }
 
     /// Puts a record of `octets` into the batch that is being filled.
@@ -421,7 +429,8 @@ impl Journal {
         let now = self.clock.now();
         let mut inner = self.inner.lock();
         let had_failed = inner.health.n_failures > 0;
-        let wake = inner.note(&written, &batch, now.saturating_duration_since(begin), now);
+        let took = now.saturating_duration_since(begin);
+        let wake = inner.note(&written, &batch, took, now);
         let is_out_of_order = inner.health.is_out_of_order();
         inner.settled = ring.settled();
         inner.ring = Some(ring);
@@ -435,6 +444,9 @@ impl Journal {
         // The next leader first: until it is at work the disk is idle.
         next_leader.iter().chain(&waiting).for_each(Thread::unpark);
         self.changed.notify_all();
+        if written.is_ok() {
+            helper.batch_committed(batch.n_records, took);
+        }
         if let Some(why) = wake {
             helper.wake(why);
         }

@@ -1,5 +1,6 @@
 //! A daemon for one test, and clients that wait for exact lines with a deadline.
 
+pub(crate) mod json;
 pub(crate) mod program;
 pub(crate) mod tls;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use facteur::clock::Clock;
 use facteur::config::Config;
+use facteur::counters::Report;
 use facteur::daemon::{Daemon, Renewable, Sockets, store_settings};
 use facteur::server::{self, Door};
 use facteur::store::{Fs, MessageStore, RealFs};
@@ -64,6 +66,15 @@ impl Server {
     /// Where clients of a protocol come in by a door.
     pub(crate) fn address(&self, service: server::Service, door: Door) -> SocketAddr {
         self.daemon.as_ref().unwrap().addresses(service, door)[0]
+    }
+
+    /// What was counted under this name.
+    pub(crate) fn counted(&self, name: &str) -> u64 {
+        let mut report = Report::default();
+        self.daemon.as_ref().unwrap().sessions().report(&mut report);
+        self.store.as_ref().unwrap().report(&mut report);
+        let found = log::kv::Source::get(&report, name.into());
+        found.and_then(|value| value.to_u64()).unwrap()
     }
 
     /// Where the mail is.

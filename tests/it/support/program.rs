@@ -138,18 +138,22 @@ impl Program {
 
     /// Waits for a log line that contains `text`, which may have come already; each is found once.
     pub(crate) fn expect_log(&self, text: &str) {
+        self.log_line(text);
+    }
+
+    /// Waits in the same way; gives the line.
+    pub(crate) fn log_line(&self, text: &str) -> String {
         let end = Instant::now() + DEADLINE;
         let mut unasked = self.unasked.borrow_mut();
         if let Some(position) = unasked.iter().position(|line| line.contains(text)) {
-            unasked.remove(position);
-            return;
+            return unasked.remove(position);
         }
         loop {
             match self
                 .log
                 .recv_timeout(end.saturating_duration_since(Instant::now()))
             {
-                Ok(line) if line.contains(text) => return,
+                Ok(line) if line.contains(text) => return line,
                 Ok(line) => unasked.push(line),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     panic!("{text:?} did not come in the log: {unasked:#?}")
@@ -184,6 +188,17 @@ impl Program {
             .unwrap();
         let kibioctets: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
         kibioctets * 1024
+    }
+
+    /// Stops the program; gives all lines of its log that nobody has asked for.
+    pub(crate) fn stop(mut self) -> Vec<String> {
+        self.signal("TERM");
+        let mut lines = self.unasked.take();
+        while let Ok(line) = self.log.recv_timeout(DEADLINE) {
+            lines.push(line);
+        }
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+        lines
     }
 
     /// Waits for the program to end by itself; gives its status.

@@ -3,15 +3,23 @@
 //! Whoever logs only puts a line into a queue. So a terminal that is paused, or a pipe that nobody
 //! reads, never holds up a delivery or a stop. When the queue is full, lines are lost and counted,
 //! and the count is logged as soon as there is room. Lines that wait together leave in one write.
+//!
+//! A line is text for people, or an object of JSON for programs (`json.rs`). What is logged with
+//! fields brings its own text, so both say the same.
+
+mod json;
 
 use std::io::{self, Write};
+use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use log::LevelFilter;
+use log::{Level, LevelFilter};
+
+use crate::clock::Clock;
 
 /// Lines that may wait: a burst of every session's end at a stop, at some hundred octets a line.
 const LINES_MAX: usize = 16 * 1_024;
@@ -25,6 +33,15 @@ const REST: Duration = Duration::from_millis(5);
 
 /// How long the end of the program waits for the lines that are left.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Text, with time and level in brackets.
+    Text,
+    /// An object of JSON.
+    Json,
+}
 
 /// The running log.
 #[derive(Debug)]
@@ -52,21 +69,35 @@ impl Log {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(level: LevelFilter) -> io::Result<Self> {
+    pub fn start(level: LevelFilter, format: Format, clock: &Clock) -> io::Result<Self> {
         let (entries, waiting) = sync_channel(LINES_MAX);
         let n_lost = Arc::new(AtomicU64::new(0));
         let queue = Queue {
             entries: entries.clone(),
             n_lost: Arc::clone(&n_lost),
         };
+        let losses = Losses {
+            n_lost,
+            format,
+            clock: clock.clone(),
+        };
         thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || write_all(&waiting, &n_lost, &mut io::stderr()))?;
-        env_logger::Builder::new()
+            .spawn(move || write_all(&waiting, &losses, &mut io::stderr()))?;
+        let mut builder = env_logger::Builder::new();
+        builder
             .filter_level(level)
             .format_target(false)
-            .target(env_logger::Target::Pipe(Box::new(queue)))
-            .init();
+            .target(env_logger::Target::Pipe(Box::new(queue)));
+        if format == Format::Json {
+            let clock = clock.clone();
+            builder.format(move |out, record| {
+                writeln!(out, "{}", json::line(&clock.timestamp(), record))
+            });
+            // It would write a text of several lines.
+            panic::set_hook(Box::new(|panic| log::error!("{panic}")));
+        }
+        builder.init();
         Ok(Self { queue: entries })
     }
 
@@ -94,8 +125,30 @@ impl Write for Queue {
     }
 }
 
+/// Lines that found no room in the queue.
+struct Losses {
+    n_lost: Arc<AtomicU64>,
+    format: Format,
+    clock: Clock,
+}
+
+impl Losses {
+    /// A line that tells of those since the last one, if there are any.
+    fn take(&self) -> Option<String> {
+        let lost = self.n_lost.swap(0, Ordering::Relaxed);
+        if lost == 0 {
+            return None;
+        }
+        let line = format!("{lost} lines of the log were lost");
+        Some(match self.format {
+            Format::Text => line,
+            Format::Json => json::message(&self.clock.timestamp(), Level::Error, &line),
+        })
+    }
+}
+
 /// Writes entries to `out` until no sender is left.
-fn write_all(waiting: &Receiver<Entry>, n_lost: &AtomicU64, out: &mut impl Write) {
+fn write_all(waiting: &Receiver<Entry>, losses: &Losses, out: &mut impl Write) {
     let mut octets = Vec::new();
     while let Ok(entry) = waiting.recv() {
         // What comes meanwhile leaves with it. To be woken early does no harm.
@@ -114,9 +167,9 @@ fn write_all(waiting: &Receiver<Entry>, n_lost: &AtomicU64, out: &mut impl Write
                 None
             };
         }
-        let lost = n_lost.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            octets.extend_from_slice(format!("{lost} lines of the log were lost\n").as_bytes());
+        if let Some(line) = losses.take() {
+            octets.extend_from_slice(line.as_bytes());
+            octets.push(b'\n');
         }
         // There is no better place to tell that the log cannot be written.
         drop(out.write_all(&octets));
@@ -132,6 +185,7 @@ fn write_all(waiting: &Receiver<Entry>, n_lost: &AtomicU64, out: &mut impl Write
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Hands;
 
     /// A log of `room` lines whose writer has not begun.
     fn stalled(room: usize) -> (Queue, Receiver<Entry>) {
@@ -141,10 +195,18 @@ mod tests {
     }
 
     fn written(queue: Queue, waiting: &Receiver<Entry>) -> String {
-        let n_lost = Arc::clone(&queue.n_lost);
+        written_as(Format::Text, queue, waiting)
+    }
+
+    fn written_as(format: Format, queue: Queue, waiting: &Receiver<Entry>) -> String {
+        let losses = Losses {
+            n_lost: Arc::clone(&queue.n_lost),
+            format,
+            clock: Clock::turned_by(Arc::new(Hands::new())),
+        };
         drop(queue);
         let mut out = Vec::new();
-        write_all(waiting, &n_lost, &mut out);
+        write_all(waiting, &losses, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -167,6 +229,24 @@ mod tests {
             written(queue, &waiting),
             "one\ntwo\n2 lines of the log were lost\n"
         );
+    }
+
+    #[test]
+    fn a_log_of_objects_tells_its_losses_by_an_object() {
+        let (mut queue, waiting) = stalled(0);
+        queue.write_all(b"{}\n").unwrap();
+        queue.n_lost.fetch_add(1, Ordering::Relaxed);
+        let (done, _answered) = sync_channel(1);
+        let entries = queue.entries.clone();
+        let flush = thread::Builder::new()
+            .spawn(move || entries.send(Entry::Flush(done)).unwrap())
+            .unwrap();
+        assert_eq!(
+            written_as(Format::Json, queue, &waiting),
+            "{\"time\":\"2023-11-14T22:13:20.000Z\",\"level\":\"error\",\
+             \"message\":\"2 lines of the log were lost\"}\n"
+        );
+        flush.join().unwrap();
     }
 
     #[test]

@@ -1,0 +1,223 @@
+//! What the program has counted: told on SIGUSR1 and at its end.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::support::program::Program;
+use crate::support::{Client, Service, tls};
+
+/// A hash of "password".
+const HASH: &str =
+    "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+
+/// What a report says, by section and name.
+type Counts = BTreeMap<String, u64>;
+
+/// The sections of a report, in their order.
+const SECTIONS: &[&str] = &[
+    "sessions",
+    "ended",
+    "accepted",
+    "refused",
+    "sent",
+    "logins",
+    "tls",
+    "store",
+    "commits",
+    "batches",
+    "checkpoints",
+];
+
+/// Waits for a report in the log.
+fn report(program: &Program) -> Counts {
+    program.expect_log(" counters:");
+    let mut counts = Counts::new();
+    for section in SECTIONS {
+        let line = program.log_line(&format!("    {section} "));
+        let mut words = line.split_whitespace();
+        assert_eq!(words.next(), Some(*section));
+        for word in words {
+            let (name, value) = word.split_once('=').unwrap();
+            counts.insert(format!("{section}_{name}"), value.parse().unwrap());
+        }
+    }
+    counts
+}
+
+fn start(directory: &Path) -> Program {
+    let accounts = ["bob", "alice", "carol"].map(|name| {
+        format!("[[accounts]]\naddress = \"{name}@example.com\"\npassword = \"{HASH}\"\n")
+    });
+    let configuration = tls::configure(directory)
+        + "limits.message_octets = 1000\n\
+           limits.recipients = 2\n\
+           limits.refused_login_seconds = 0\n"
+        + &accounts.concat();
+    Program::start_with(directory, &configuration)
+}
+
+/// An SMTP client that has said EHLO.
+fn extended(program: &Program) -> Client {
+    let mut client = program.smtp_client();
+    client.say("EHLO test");
+    client.reply();
+    client
+}
+
+fn ask(client: &mut Client, dialogue: &[(&str, &str)]) {
+    for (command, reply) in dialogue {
+        client.say(command);
+        client.expect_prefix(reply);
+    }
+}
+
+/// One message to two recipients, another refused, recipients refused, mistakes: gives the octets
+/// of what was accepted, as the log told them.
+fn send_mail(program: &Program) -> u64 {
+    let mut client = extended(program);
+    let login = STANDARD.encode("\0bob@example.com\0password");
+    ask(
+        &mut client,
+        &[
+            (&format!("AUTH PLAIN {login}"), "235 "),
+            ("MAIL FROM:<a@example.org> SIZE=2000", "552 "),
+            ("MAIL FROM:<a@example.org>", "250 "),
+            ("RCPT TO:<nobody@example.com>", "550 5.1.1"),
+            ("RCPT TO:<bob@elsewhere.example>", "550 5.7.1"),
+            ("RCPT TO:<bob@example.com>", "250 "),
+            ("RCPT TO:<alice@example.com>", "250 "),
+            ("RCPT TO:<carol@example.com>", "452 "),
+            ("DATA", "354 "),
+            ("Subject: x\r\n\r\n..\r\n.", "250 "),
+            ("QUIT", "221 "),
+        ],
+    );
+    program.expect_log(": quit");
+    let mut mixed = extended(program);
+    mixed.send(b"NOOP\n");
+    mixed.expect_prefix("500 ");
+    mixed.half_close();
+    let mut foreign = program.smtp_client();
+    foreign.send(b"\x16\x03\x01");
+    foreign.expect_prefix("421 ");
+    foreign.half_close();
+    for _ in 0..2 {
+        program.expect_log(": closed with ");
+    }
+    let accepted = program.log_line(" accepted ");
+    let (_, octets) = accepted.split_once(" octets=").unwrap();
+    octets.split(' ').next().unwrap().parse().unwrap()
+}
+
+/// A login that is refused, and one that fetches and removes a message; gives the octets that came.
+fn fetch_mail(program: &Program) -> u64 {
+    let mut client = program.pop3_client();
+    ask(
+        &mut client,
+        &[
+            ("USER bob@example.com", "+OK"),
+            ("PASS wrong", "-ERR"),
+            ("STLS", "+OK"),
+        ],
+    );
+    let mut client = client.begin_tls();
+    ask(
+        &mut client,
+        &[("USER bob@example.com", "+OK"), ("PASS password", "+OK")],
+    );
+    // With the second dot of the line that is one dot, and the final line.
+    let octets = client.retrieve(1).len() + 1 + ".\r\n".len();
+    client.say("TOP 1 0");
+    client.expect_prefix("+OK");
+    let top = client.multi_line().len() + ".\r\n".len();
+    ask(&mut client, &[("DELE 1", "+OK"), ("QUIT", "+OK")]);
+    program.expect_log(": quit");
+    u64::try_from(octets + top).unwrap()
+}
+
+/// What was counted of the sessions that are over, beside the numbers that depend on the hour.
+fn expected(came: u64, went: u64) -> Vec<(&'static str, u64)> {
+    vec![
+        ("sessions_smtp", 3),
+        ("sessions_pop3", 2),
+        ("sessions_too_many", 0),
+        ("ended_quit", 2),
+        ("ended_closed", 2),
+        ("ended_lost", 1),
+        ("ended_timed_out", 0),
+        ("accepted_messages", 1),
+        ("accepted_octets", came),
+        ("accepted_recipients", 2),
+        ("refused_unknown_recipient", 1),
+        ("refused_not_local", 1),
+        ("refused_too_many_recipients", 1),
+        ("refused_too_large", 1),
+        ("refused_line_ending", 1),
+        ("refused_other_protocol", 1),
+        ("refused_too_many_errors", 0),
+        ("refused_no_space", 0),
+        ("sent_messages", 1),
+        ("sent_tops", 1),
+        ("sent_octets", went),
+        ("sent_removed", 1),
+        ("logins_smtp_accepted", 1),
+        ("logins_smtp_refused", 0),
+        ("logins_pop3_accepted", 1),
+        ("logins_pop3_refused", 1),
+        ("logins_pop3_busy", 0),
+        ("tls_done", 1),
+        ("tls_failed", 1),
+        ("store_failures", 0),
+        ("store_degraded", 0),
+        ("store_kept", 0),
+        ("store_journaled", 1),
+        ("store_direct", 0),
+        ("commits_failures", 0),
+        ("batches_of_2_to_3", 0),
+        ("checkpoints_failures", 0),
+    ]
+}
+
+#[test]
+fn what_was_done_is_what_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut program = start(directory.path());
+    let came = send_mail(&program);
+    let went = fetch_mail(&program);
+    let mut no_tls = Client::connect(program.pop3s());
+    no_tls.send(b"CAPA\r\n");
+    no_tls.half_close();
+    program.expect_log("does the client speak TLS?");
+    let counts = loop {
+        program.signal("USR1");
+        let counts = report(&program);
+        // A session tells the log that it ended, and then gives its place back.
+        if counts["sessions_now"] == 0 {
+            break counts;
+        }
+    };
+    for (name, value) in expected(came, went) {
+        assert_eq!(counts.get(name), Some(&value), "{name} of {counts:#?}");
+    }
+    // The message, and perhaps the removal, each alone; the journal may have said more for itself.
+    assert!(matches!(counts["batches_of_1"], 1 | 2), "{counts:#?}");
+    assert!(counts["commits_count"] >= counts["batches_of_1"]);
+    assert!(counts["commits_longest_us"] >= counts["commits_mean_us"]);
+    assert!(counts["commits_mean_us"] > 0, "{counts:#?}");
+
+    let idle = program.smtp_client();
+    program.signal("USR1");
+    assert_eq!(report(&program)["sessions_now"], 1);
+    drop(idle);
+    program.expect_log("client closed the connection");
+    program.signal("TERM");
+    program.expect_log(" stopped");
+    let counts = report(&program);
+    assert_eq!((counts["sessions_now"], counts["sessions_smtp"]), (0, 4));
+    assert_eq!(counts["accepted_octets"], came);
+    assert!(counts["checkpoints_count"] >= 1, "the end makes one");
+    assert_eq!(program.wait(), Some(0));
+}
