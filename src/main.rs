@@ -14,7 +14,7 @@ use facteur::cli::{Arguments, usage_error};
 use facteur::clock::Clock;
 use facteur::commands;
 use facteur::config::{self, Config};
-use facteur::daemon::{self, Banner, Daemon, Renewable, Sockets};
+use facteur::daemon::{self, Banner, Confinement, Daemon, Renewable, Sockets};
 use facteur::logging::Log;
 use facteur::server::WithSources;
 use facteur::signals;
@@ -58,25 +58,59 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         Renewable::load(&config).map_err(Failure::Config)?;
         return Ok(writeln!(io::stdout(), "the configuration is valid")?);
     }
+    let prepared = Prepared::new(arguments, &config)?;
     let log = Log::start(config.log_level.0)?;
-    let served = serve(arguments, &config);
+    let served = serve(arguments, &config, prepared);
     log.flush();
     served
 }
 
+/// What is to be had before the sandbox is entered and there is a second thread, so without a log.
+struct Prepared {
+    renewable: Renewable,
+    sockets: Sockets,
+    clock: Clock,
+    confinement: Confinement,
+}
+
+impl Prepared {
+    fn new(arguments: &Arguments, config: &Config) -> Result<Self, Failure> {
+        let renewable = Renewable::load(config).map_err(Failure::Config)?;
+        let sockets = Sockets::open(config).map_err(Failure::Daemon)?;
+        // The time zone is read now and never again.
+        let clock = Clock::system();
+        store::make_root(&config.mail).map_err(Failure::Store)?;
+        let file = arguments.config.as_deref();
+        Ok(Self {
+            renewable,
+            sockets,
+            clock,
+            confinement: Confinement::enter(config, file).map_err(Failure::Daemon)?,
+        })
+    }
+}
+
 /// Serves until a signal asks for the end.
-fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
+fn serve(arguments: &Arguments, config: &Config, prepared: Prepared) -> Result<(), Failure> {
+    let Prepared {
+        renewable,
+        sockets,
+        clock,
+        confinement,
+    } = prepared;
     let mut signals = signals::Receiver::new()?;
-    let renewable = Renewable::load(config).map_err(Failure::Config)?;
-    let clock = Clock::system();
-    let sockets = Sockets::open(config).map_err(Failure::Daemon)?;
+    confinement.tell();
     if config.durability == config::Durability::None {
         log::warn!("durability is \"none\": a power cut loses mail that was acknowledged");
     }
-    let settings = daemon::store_settings(config);
-    let store = Arc::new(MessageStore::open(settings, clock.clone()).map_err(Failure::Store)?);
-    let daemon =
-        Daemon::start(config, renewable, sockets, &store, &clock).map_err(Failure::Daemon)?;
+    let started = confinement.start_within(|| {
+        let settings = daemon::store_settings(config);
+        let store = MessageStore::open(settings, clock.clone()).map_err(Failure::Store)?;
+        let store = Arc::new(store);
+        let daemon = Daemon::start(config, renewable, sockets, &store, &clock);
+        Ok::<_, Failure>((daemon.map_err(Failure::Daemon)?, store))
+    });
+    let (daemon, store) = started.map_err(Failure::Daemon)??;
     let mail = std::path::absolute(&config.mail)?;
     let banner = Banner {
         daemon: &daemon,

@@ -81,6 +81,8 @@ pub struct Config {
     pub durability: Durability,
     /// What the log shows.
     pub log_level: LogLevel,
+    /// Whether the kernel is asked to keep the daemon to what it needs.
+    pub sandbox: Sandbox,
     /// The certificate; `None` is no TLS.
     pub tls: Option<TlsFiles>,
     /// The journal.
@@ -157,6 +159,7 @@ impl Default for Config {
             warnings: Vec::new(),
             durability: Durability::Journal,
             log_level: LogLevel(log::LevelFilter::Info),
+            sandbox: Sandbox::On,
             tls: None,
             journal: Journal::default(),
             limits: Limits::default(),
@@ -370,6 +373,33 @@ impl std::str::FromStr for LogLevel {
 
     fn from_str(text: &str) -> Result<Self, String> {
         Self::try_from(text.to_owned())
+    }
+}
+
+/// Whether the kernel is asked to keep the daemon to what it needs (SEC-16).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub enum Sandbox {
+    /// `"on"`: as far as this kernel can.
+    On,
+    /// `"require"`: and without that the daemon does not start.
+    Required,
+    /// `"off"`: not at all.
+    Off,
+}
+
+impl TryFrom<String> for Sandbox {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "on" => Ok(Self::On),
+            "require" => Ok(Self::Required),
+            "off" => Ok(Self::Off),
+            _ => Err(format!(
+                "{text:?} is not one of \"on\", \"require\", \"off\""
+            )),
+        }
     }
 }
 
@@ -724,6 +754,18 @@ impl Config {
             config.warnings = warnings;
         }
         Ok(config)
+    }
+
+    /// The files that this was read from, the first of which is `path`, or will be read with it.
+    pub fn files(&self, path: Option<&Path>) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = path.map(Path::to_owned).into_iter().collect();
+        if let (Some(path), Accounts::File(accounts)) = (path, &self.accounts) {
+            files.push(beside(path, accounts.get_ref()));
+        }
+        if let Some(tls) = &self.tls {
+            files.extend([tls.certificate.clone(), tls.key.clone()]);
+        }
+        files
     }
 
     /// All addresses to listen on, with the keys that name them.

@@ -402,6 +402,18 @@ impl Drop for MessageStore {
 /// The directory in the store that is its own.
 const OWN_DIRECTORY: &str = ".facteur";
 
+/// Makes the directory of all mail if it is missing, durably, and checks that it is private enough
+/// (SEC-6). To open the store does this too, but needs the directory that it lies in, which a
+/// daemon may have given up by then.
+///
+/// # Errors
+/// [`Error::NoDirectory`], [`Error::Unsafe`], [`Error::Io`]: as for opening it.
+pub fn make_root(root: &Path) -> Result<(), Error> {
+    // As when it is opened.
+    let root: PathBuf = root.components().collect();
+    prepare(&RealFs, &root, root.parent().unwrap_or(&root))
+}
+
 /// The file in it that one daemon holds a lock on.
 const LOCK_NAME: &str = "store.lock";
 

@@ -24,6 +24,7 @@ mod logins;
 mod program;
 mod replay;
 mod retrieval;
+mod sandbox;
 mod scram;
 mod support;
 mod tidy;
