@@ -61,6 +61,7 @@
 //! | [`commands`] | what is done instead of serving | all above | hold logic |
 //! | [`terminal`] | a password that is typed | – | show it |
 //! | [`capacity`] | how many sessions the system can carry | – | be asked twice |
+//! | [`privileges`] | root, given up | – | be used by a second thread |
 //! | [`sandbox`] | what threads may still do | – | know why |
 //! | [`logging`] | the log's queue and thread | – | hold anybody up |
 //!
@@ -205,6 +206,7 @@ pub mod daemon;
 pub mod logging;
 pub mod mail;
 pub mod pop3;
+pub mod privileges;
 pub mod sandbox;
 pub mod server;
 pub mod signals;

@@ -16,6 +16,7 @@ use facteur::commands;
 use facteur::config::{self, Config};
 use facteur::daemon::{self, Banner, Confinement, Daemon, Renewable, Sockets};
 use facteur::logging::Log;
+use facteur::privileges;
 use facteur::server::WithSources;
 use facteur::signals;
 use facteur::store::{self, MessageStore};
@@ -75,8 +76,13 @@ struct Prepared {
 
 impl Prepared {
     fn new(arguments: &Arguments, config: &Config) -> Result<Self, Failure> {
-        let renewable = Renewable::load(config).map_err(Failure::Config)?;
         let sockets = Sockets::open(config).map_err(Failure::Daemon)?;
+        if !config.user.is_empty() {
+            privileges::go_on_as(&config.user).map_err(Failure::Privileges)?;
+            // What that user cannot read would be missing at the first SIGHUP only.
+            arguments.configuration().map_err(Failure::Config)?;
+        }
+        let renewable = Renewable::load(config).map_err(Failure::Config)?;
         // The time zone is read now and never again.
         let clock = Clock::system();
         store::make_root(&config.mail).map_err(Failure::Store)?;
@@ -100,6 +106,9 @@ fn serve(arguments: &Arguments, config: &Config, prepared: Prepared) -> Result<(
     } = prepared;
     let mut signals = signals::Receiver::new()?;
     confinement.tell();
+    if privileges::is_root() {
+        log::warn!("serving as root: start as another user, or name one with the key user");
+    }
     if config.durability == config::Durability::None {
         log::warn!("durability is \"none\": a power cut loses mail that was acknowledged");
     }
@@ -154,6 +163,7 @@ enum Failure {
     Command(commands::Error),
     Config(config::Error),
     Daemon(daemon::Error),
+    Privileges(privileges::Error),
     Store(store::Error),
     Io(io::Error),
 }
@@ -164,7 +174,11 @@ impl Failure {
             Self::Command(error) if error.is_usage() => ExitCode::from(2),
             Self::Config(_) => ExitCode::from(2),
             Self::Store(store::Error::StoreInUse { .. }) => ExitCode::from(75),
-            Self::Command(_) | Self::Store(_) | Self::Daemon(_) | Self::Io(_) => ExitCode::FAILURE,
+            Self::Command(_)
+            | Self::Daemon(_)
+            | Self::Privileges(_)
+            | Self::Store(_)
+            | Self::Io(_) => ExitCode::FAILURE,
         }
     }
 
@@ -173,6 +187,7 @@ impl Failure {
             Self::Command(error) => error,
             Self::Config(error) => error,
             Self::Daemon(error) => error,
+            Self::Privileges(error) => error,
             Self::Store(error) => error,
             Self::Io(error) => error,
         }

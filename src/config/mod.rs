@@ -83,6 +83,8 @@ pub struct Config {
     pub log_level: LogLevel,
     /// Whether the kernel is asked to keep the daemon to what it needs.
     pub sandbox: Sandbox,
+    /// As which user root goes on once the sockets are open; empty is the one who started.
+    pub user: String,
     /// The certificate; `None` is no TLS.
     pub tls: Option<TlsFiles>,
     /// The journal.
@@ -160,6 +162,7 @@ impl Default for Config {
             durability: Durability::Journal,
             log_level: LogLevel(log::LevelFilter::Info),
             sandbox: Sandbox::On,
+            user: String::new(),
             tls: None,
             journal: Journal::default(),
             limits: Limits::default(),

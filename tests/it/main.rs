@@ -21,6 +21,7 @@ mod hostile;
 mod life;
 mod limits;
 mod logins;
+mod privileges;
 mod program;
 mod replay;
 mod retrieval;

@@ -40,6 +40,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("sandbox", &[]),
+    ("privileges", &[]),
     ("signals", &[]),
     ("capacity", &[]),
     ("certificate", &["mail", "store"]),
