@@ -34,6 +34,9 @@
 //!    mail/<domain>/<local part>/{tmp,new,cur}
 //! ```
 //!
+//! All of it goes on in a sandbox: the kernel keeps the process to the mail directory and to
+//! reading its configuration, and every thread below `main` to the mail directory alone.
+//!
 //! The two ports, the two loops and the two protocols are separate; the store is all they share.
 //!
 //! # The rooms
@@ -59,6 +62,8 @@
 //! | [`commands`] | what is done instead of serving | all above | hold logic |
 //! | [`terminal`] | a password that is typed | – | show it |
 //! | [`capacity`] | how many sessions the system can carry | – | be asked twice |
+//! | [`privileges`] | root, given up | – | be used by a second thread |
+//! | [`sandbox`] | what threads may still do | – | know why |
 //! | [`logging`] | the log's queue and thread | `clock` | hold anybody up |
 //!
 //! # The seam
@@ -186,6 +191,8 @@
 //! - SEC-12: unknown recipients get one fixed text, and a session only a few of them.
 //! - SEC-13: a client that begins with something else than a command is turned away.
 //! - SEC-14: without accounts and TLS only loopback addresses are listened on: see [`config`].
+//! - SEC-16: threads that meet clients can open nothing but the store, connect nowhere and execute
+//!   nothing, where the kernel has Landlock: see [`sandbox`].
 //! - SEC-17: a panic ends one session only.
 //! - SEC-19: whatever takes octets from outside is fuzzed: see `tests/fuzz`.
 //! - SEC-20: content that looks like a batch of the journal is never taken for one.
@@ -203,6 +210,8 @@ pub mod daemon;
 pub mod logging;
 pub mod mail;
 pub mod pop3;
+pub mod privileges;
+pub mod sandbox;
 pub mod server;
 pub mod signals;
 pub mod smtp;

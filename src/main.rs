@@ -15,8 +15,9 @@ use facteur::clock::Clock;
 use facteur::commands;
 use facteur::config::{self, Config, LogFormat};
 use facteur::counters::Report;
-use facteur::daemon::{self, Banner, Daemon, Renewable, Sockets};
+use facteur::daemon::{self, Banner, Confinement, Daemon, Renewable, Sockets};
 use facteur::logging::{self, Log};
+use facteur::privileges;
 use facteur::server::{Registry, WithSources};
 use facteur::signals;
 use facteur::store::{self, MessageStore};
@@ -59,12 +60,17 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         LogFormat::Text => logging::Format::Text,
         LogFormat::Json => logging::Format::Json,
     };
+    // The time zone is read now and never again.
     let clock = Clock::system();
-    let log = Log::start(config.log_level.0, format, &clock)?;
-    let done = if arguments.check {
-        check(&config)
+    let prepared = if arguments.check {
+        None
     } else {
-        serve(arguments, &config, &clock)
+        Some(Prepared::new(arguments, &config)?)
+    };
+    let log = Log::start(config.log_level.0, format, &clock)?;
+    let done = match prepared {
+        None => check(&config),
+        Some(prepared) => serve(arguments, &config, prepared, &clock),
     };
     log.flush();
     done
@@ -72,22 +78,64 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Reads what the configuration names too; what is to be warned of is told as at a start.
 fn check(config: &Config) -> Result<(), Failure> {
-    Renewable::load(config).map_err(Failure::Config)?;
+    Renewable::load(config).map_err(Failure::Config)?.warn();
     Ok(writeln!(io::stdout(), "the configuration is valid")?)
 }
 
+/// What is to be had before the sandbox is entered and there is a second thread, so without a log.
+struct Prepared {
+    renewable: Renewable,
+    sockets: Sockets,
+    confinement: Confinement,
+}
+
+impl Prepared {
+    fn new(arguments: &Arguments, config: &Config) -> Result<Self, Failure> {
+        let sockets = Sockets::open(config).map_err(Failure::Daemon)?;
+        if !config.user.is_empty() {
+            privileges::go_on_as(&config.user).map_err(Failure::Privileges)?;
+            // What that user cannot read would be missing at the first SIGHUP only.
+            arguments.configuration().map_err(Failure::Config)?;
+        }
+        let renewable = Renewable::load(config).map_err(Failure::Config)?;
+        store::make_root(&config.mail).map_err(Failure::Store)?;
+        let file = arguments.config.as_deref();
+        Ok(Self {
+            renewable,
+            sockets,
+            confinement: Confinement::enter(config, file).map_err(Failure::Daemon)?,
+        })
+    }
+}
+
 /// Serves until a signal asks for the end.
-fn serve(arguments: &Arguments, config: &Config, clock: &Clock) -> Result<(), Failure> {
+fn serve(
+    arguments: &Arguments,
+    config: &Config,
+    prepared: Prepared,
+    clock: &Clock,
+) -> Result<(), Failure> {
+    let Prepared {
+        renewable,
+        sockets,
+        confinement,
+    } = prepared;
     let mut signals = signals::Receiver::new()?;
-    let renewable = Renewable::load(config).map_err(Failure::Config)?;
-    let sockets = Sockets::open(config).map_err(Failure::Daemon)?;
+    confinement.tell();
+    if privileges::is_root() {
+        log::warn!("serving as root: start as another user, or name one with the key user");
+    }
     if config.durability == config::Durability::None {
         log::warn!("durability is \"none\": a power cut loses mail that was acknowledged");
     }
-    let settings = daemon::store_settings(config);
-    let store = Arc::new(MessageStore::open(settings, clock.clone()).map_err(Failure::Store)?);
-    let daemon =
-        Daemon::start(config, renewable, sockets, &store, clock).map_err(Failure::Daemon)?;
+    let started = confinement.start_within(|| {
+        let settings = daemon::store_settings(config);
+        let store = MessageStore::open(settings, clock.clone()).map_err(Failure::Store)?;
+        let store = Arc::new(store);
+        let daemon = Daemon::start(config, renewable, sockets, &store, clock);
+        Ok::<_, Failure>((daemon.map_err(Failure::Daemon)?, store))
+    });
+    let (daemon, store) = started.map_err(Failure::Daemon)??;
     let mail = std::path::absolute(&config.mail)?;
     let banner = Banner {
         daemon: &daemon,
@@ -141,6 +189,7 @@ enum Failure {
     Command(commands::Error),
     Config(config::Error),
     Daemon(daemon::Error),
+    Privileges(privileges::Error),
     Store(store::Error),
     Io(io::Error),
 }
@@ -151,7 +200,11 @@ impl Failure {
             Self::Command(error) if error.is_usage() => ExitCode::from(2),
             Self::Config(_) => ExitCode::from(2),
             Self::Store(store::Error::StoreInUse { .. }) => ExitCode::from(75),
-            Self::Command(_) | Self::Store(_) | Self::Daemon(_) | Self::Io(_) => ExitCode::FAILURE,
+            Self::Command(_)
+            | Self::Daemon(_)
+            | Self::Privileges(_)
+            | Self::Store(_)
+            | Self::Io(_) => ExitCode::FAILURE,
         }
     }
 
@@ -160,6 +213,7 @@ impl Failure {
             Self::Command(error) => error,
             Self::Config(error) => error,
             Self::Daemon(error) => error,
+            Self::Privileges(error) => error,
             Self::Store(error) => error,
             Self::Io(error) => error,
         }

@@ -31,6 +31,10 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use ring::{
+    error::Unspecified,
+    rand::{SecureRandom as _, SystemRandom},
+};
 
 use crate::mail::{Address, Charset, Credentials, Domain, ForwardPath, MailboxName, Secret};
 
@@ -386,7 +390,8 @@ fn line_of(password: &Secret, secrets: Secrets, cost: Cost) -> Result<String, Ha
 
 fn new_salt() -> Result<[u8; limits::SALT_OCTETS], HashingError> {
     let mut salt = [0; limits::SALT_OCTETS];
-    getrandom::fill(&mut salt).map_err(|_no_source| HashingError::System)?;
+    let drawn = SystemRandom::new().fill(&mut salt);
+    drawn.map_err(|Unspecified| HashingError::System)?;
     Ok(salt)
 }
 

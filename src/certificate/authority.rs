@@ -24,6 +24,10 @@ use rcgen::{
     ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     NameConstraints, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SanType, SerialNumber,
 };
+use ring::{
+    error::Unspecified,
+    rand::{SecureRandom as _, SystemRandom},
+};
 
 use super::{
     Error,
@@ -147,7 +151,8 @@ fn permitted(name: &Name) -> GeneralSubtree {
 /// A number that is positive and was never used before (RFC 5280 §4.1.2.2).
 fn serial_number() -> Result<SerialNumber, Error> {
     let mut octets = [0; SERIAL_OCTETS];
-    getrandom::fill(&mut octets).map_err(|error| Error::Random(io::Error::other(error)))?;
+    let drawn = SystemRandom::new().fill(&mut octets);
+    drawn.map_err(|Unspecified| Error::Random(io::Error::other("the system gives none")))?;
     // Neither negative nor with zeros in front.
     if let Some(first) = octets.first_mut() {
         *first = (*first & 0x3f) | 0x40;

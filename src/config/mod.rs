@@ -85,6 +85,10 @@ pub struct Config {
     pub log_level: LogLevel,
     /// What a line of the log looks like.
     pub log_format: LogFormat,
+    /// Whether the kernel is asked to keep the daemon to what it needs.
+    pub sandbox: Sandbox,
+    /// As which user root goes on once the sockets are open; empty is the one who started.
+    pub user: String,
     /// The certificate; `None` is no TLS.
     pub tls: Option<TlsFiles>,
     /// The journal.
@@ -162,6 +166,8 @@ impl Default for Config {
             durability: Durability::Journal,
             log_level: LogLevel(log::LevelFilter::Info),
             log_format: LogFormat::Text,
+            sandbox: Sandbox::On,
+            user: String::new(),
             tls: None,
             journal: Journal::default(),
             limits: Limits::default(),
@@ -396,6 +402,33 @@ impl TryFrom<String> for LogFormat {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
             _ => Err(format!("{text:?} is not one of \"text\", \"json\"")),
+        }
+    }
+}
+
+/// Whether the kernel is asked to keep the daemon to what it needs (SEC-16).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub enum Sandbox {
+    /// `"on"`: as far as this kernel can.
+    On,
+    /// `"require"`: and without that the daemon does not start.
+    Required,
+    /// `"off"`: not at all.
+    Off,
+}
+
+impl TryFrom<String> for Sandbox {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "on" => Ok(Self::On),
+            "require" => Ok(Self::Required),
+            "off" => Ok(Self::Off),
+            _ => Err(format!(
+                "{text:?} is not one of \"on\", \"require\", \"off\""
+            )),
         }
     }
 }
@@ -751,6 +784,18 @@ impl Config {
             config.warnings = warnings;
         }
         Ok(config)
+    }
+
+    /// The files that this was read from, the first of which is `path`, or will be read with it.
+    pub fn files(&self, path: Option<&Path>) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = path.map(Path::to_owned).into_iter().collect();
+        if let (Some(path), Accounts::File(accounts)) = (path, &self.accounts) {
+            files.push(beside(path, accounts.get_ref()));
+        }
+        if let Some(tls) = &self.tls {
+            files.extend([tls.certificate.clone(), tls.key.clone()]);
+        }
+        files
     }
 
     /// All addresses to listen on, with the keys that name them.

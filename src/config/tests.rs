@@ -122,6 +122,9 @@ fn values_are_taken_from_the_file() {
     check("durability = \"maildir\"", |c| {
         c.durability = Durability::Maildir;
     });
+    check("user = \"facteur\"", |c| "facteur".clone_into(&mut c.user));
+    check("sandbox = \"off\"", |c| c.sandbox = Sandbox::Off);
+    check("sandbox = \"require\"", |c| c.sandbox = Sandbox::Required);
     check("[journal]\nsegment_octets = 1048576\nsegments = 2", |c| {
         c.journal.segment_octets = SegmentOctets(1_048_576);
         c.journal.segments = Segments(2);

@@ -1,9 +1,11 @@
 //! Assembly: from a configuration and a store to two listeners, and their orderly end.
 //!
 //! Holds no logic of its own beyond the order of things. Starting: sockets first (a port in use is
-//! told before anything is made), then the listeners on a store that `main` has opened. Stopping:
+//! told before anything is made), then the sandbox, then the listeners on a store that `main` has
+//! opened. Stopping:
 //! no more clients, then wait for the sessions to finish what is under way.
 
+mod confinement;
 mod expiry;
 
 use std::fmt;
@@ -19,12 +21,15 @@ use crate::capacity::System;
 use crate::clock::Clock;
 use crate::config::{self, Config, Durability, Listen, PerAddress, TlsFiles};
 use crate::pop3;
+use crate::sandbox;
 use crate::server::{
     self, Caps, Current, Door, Identity, Listener, Logins, Registry, Service, Sessions, Timeouts,
     limits,
 };
 use crate::smtp;
 use crate::store::{self, MessageStore};
+
+pub use confinement::Confinement;
 
 use expiry::Watch;
 
@@ -43,6 +48,9 @@ pub enum Error {
     },
     /// The system gives no thread or pipe for a listener.
     Start(io::Error),
+    /// The sandbox is required, and there is none: ask for less in the configuration, or take
+    /// another kernel.
+    Sandbox(sandbox::State),
 }
 
 impl fmt::Display for Error {
@@ -63,6 +71,11 @@ impl fmt::Display for Error {
                 Ok(())
             }
             Self::Start(_) => f.write_str("cannot start a listener"),
+            Self::Sandbox(state) => write!(
+                f,
+                "sandbox: files and network cannot be kept from facteur here ({state}): take Linux \
+                 6.7 or newer, or set sandbox = \"on\" to go on with what there is"
+            ),
         }
     }
 }
@@ -71,15 +84,21 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Bind { source, .. } | Self::Start(source) => Some(source),
+            Self::Sandbox(_) => None,
         }
     }
 }
 
-/// The sockets of all listeners, not yet served.
+/// The sockets of all listeners, not yet served, and what else is to be had of the system only
+/// before the daemon goes into its sandbox.
 #[derive(Debug)]
 pub struct Sockets {
     smtp: Vec<(TcpListener, Door)>,
     pop3: Vec<(TcpListener, Door)>,
+    /// Where nothing listens because there is no IPv6.
+    left_out: Vec<(Service, SocketAddr)>,
+    system: System,
+    cores: NonZeroUsize,
 }
 
 impl Sockets {
@@ -95,9 +114,13 @@ impl Sockets {
             (Door::Submission, &config.submission),
         ];
         let pop3 = [(Door::Plain, &config.pop3), (Door::Tls, &config.pop3s)];
+        let mut left_out = Vec::new();
         Ok(Self {
-            smtp: bind_all(Service::Smtp, &smtp)?,
-            pop3: bind_all(Service::Pop3, &pop3)?,
+            smtp: bind_all(Service::Smtp, &smtp, &mut left_out)?,
+            pop3: bind_all(Service::Pop3, &pop3, &mut left_out)?,
+            left_out,
+            system: System::read(),
+            cores: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         })
     }
 
@@ -115,36 +138,27 @@ impl Sockets {
 fn bind_all(
     service: Service,
     doors: &[(Door, &Vec<Listen>)],
+    left_out: &mut Vec<(Service, SocketAddr)>,
 ) -> Result<Vec<(TcpListener, Door)>, Error> {
     let mut sockets = Vec::new();
     for (door, listens) in doors {
-        bind_door(service, *door, listens, &mut sockets)?;
-    }
-    Ok(sockets)
-}
-
-fn bind_door(
-    service: Service,
-    door: Door,
-    listens: &[Listen],
-    sockets: &mut Vec<(TcpListener, Door)>,
-) -> Result<(), Error> {
-    for &Listen { address } in listens {
-        match server::bind(address) {
-            Ok(socket) => sockets.push((socket, door)),
-            Err(error) if lacks_ipv6(address, &error) && listens.len() > 1 => {
-                log::info!("no IPv6 here: {service} does not listen on {address}");
-            }
-            Err(source) => {
-                return Err(Error::Bind {
-                    service,
-                    address,
-                    source,
-                });
+        for &Listen { address } in *listens {
+            match server::bind(address) {
+                Ok(socket) => sockets.push((socket, *door)),
+                Err(error) if lacks_ipv6(address, &error) && listens.len() > 1 => {
+                    left_out.push((service, address));
+                }
+                Err(source) => {
+                    return Err(Error::Bind {
+                        service,
+                        address,
+                        source,
+                    });
+                }
             }
         }
     }
-    Ok(())
+    Ok(sockets)
 }
 
 fn lacks_ipv6(address: SocketAddr, error: &io::Error) -> bool {
@@ -162,24 +176,35 @@ pub struct Renewable {
     /// None is open mode.
     table: Option<Table>,
     identity: Option<Identity>,
+    /// What the user should know of them.
+    warnings: Vec<String>,
 }
 
 impl Renewable {
-    /// Takes the accounts, which came with the configuration, and reads the certificate. What the
-    /// user should know of them goes to the log.
+    /// Takes the accounts, which came with the configuration, and reads the certificate.
     ///
     /// # Errors
     /// [`config::Error`]: do not start, or go on with what there is.
     pub fn load(config: &Config) -> Result<Self, config::Error> {
         let identity = config.tls.as_ref().map(TlsFiles::identity).transpose()?;
+        let mut warnings = config.warnings.clone();
         if config.tls.as_ref().is_some_and(TlsFiles::is_key_exposed) {
-            log::warn!("every user of this machine can read the private key: run chmod o-r on it");
+            let warning =
+                "every user of this machine can read the private key: run chmod o-r on it";
+            warnings.push(warning.to_owned());
         }
-        for warning in &config.warnings {
+        Ok(Self {
+            table: config.table.clone(),
+            identity,
+            warnings,
+        })
+    }
+
+    /// Puts the warnings into the log.
+    pub fn warn(&self) {
+        for warning in &self.warnings {
             log::warn!("{warning}");
         }
-        let table = config.table.clone();
-        Ok(Self { table, identity })
     }
 }
 
@@ -209,8 +234,12 @@ impl Daemon {
         store: &Arc<MessageStore>,
         clock: &Clock,
     ) -> Result<Self, Error> {
-        let accounts = Arc::new(accounts(config, renewable.table));
-        let registry = Arc::new(Registry::new(caps(config)));
+        renewable.warn();
+        for (service, address) in &sockets.left_out {
+            log::info!("no IPv6 here: {service} does not listen on {address}");
+        }
+        let accounts = Arc::new(accounts(config, renewable.table, sockets.cores));
+        let registry = Arc::new(Registry::new(caps(config, &sockets.system)));
         let session = config.limits.session_seconds.0.map(Duration::from_secs);
         let identity = renewable.identity.map(|it| Arc::new(Current::new(it)));
         let first_delay = Duration::from_secs(config.limits.refused_login_seconds.0.unwrap_or(0));
@@ -276,6 +305,7 @@ impl Daemon {
 
     /// Puts what was read anew into the place of what there is.
     pub fn renew(&self, renewable: Renewable) {
+        renewable.warn();
         match (self.accounts.is_open(), renewable.table) {
             (true, None) => {}
             (true, Some(_)) => log::warn!("a restart is needed before there are accounts"),
@@ -345,7 +375,7 @@ impl Daemon {
 }
 
 /// Who receives and who may log in.
-fn accounts(config: &Config, table: Option<Table>) -> Accounts {
+fn accounts(config: &Config, table: Option<Table>, cores: NonZeroUsize) -> Accounts {
     let domains = config.domains.iter().map(|domain| domain.0.clone());
     let settings = accounts::Settings {
         hostname: config.hostname.0.clone(),
@@ -356,7 +386,6 @@ fn accounts(config: &Config, table: Option<Table>) -> Accounts {
         None => Accounts::open(&settings),
         Some(table) => {
             // As many passwords are verified at once as there are cores (SEC-11).
-            let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
             log::info!("closed to all but {} accounts", table.accounts().len());
             Accounts::closed(&settings, table, cores)
         }
@@ -425,8 +454,8 @@ fn pop3_settings(config: &Config) -> pop3::Settings {
 
 /// How many sessions there may be: what is configured, and never more than the system can carry
 /// (NET-4), so that the wall is met with a reply and not with a failure.
-fn caps(config: &Config) -> Caps {
-    let (system, bound) = System::read().sessions_max();
+fn caps(config: &Config, system: &System) -> Caps {
+    let (system, bound) = system.sessions_max();
     let total = match usize::try_from(config.limits.connections) {
         Ok(configured) if configured != 0 && configured <= system => configured,
         Ok(_) | Err(_) => system,
@@ -524,8 +553,14 @@ mod tests {
     /// SEC-11.
     #[test]
     fn no_more_passwords_are_verified_at_once_than_there_are_cores() {
-        let accounts = accounts(&Config::default(), Some(Table::default()));
-        let cores = std::thread::available_parallelism().unwrap();
+        let nowhere = Config {
+            smtp: Vec::new(),
+            pop3: Vec::new(),
+            ..Config::default()
+        };
+        let cores = Sockets::open(&nowhere).unwrap().cores;
+        assert_eq!(cores, std::thread::available_parallelism().unwrap());
+        let accounts = accounts(&nowhere, Some(Table::default()), cores);
         let shown = format!("{accounts:?}");
         assert!(shown.contains(&format!("inside_max: {cores},")), "{shown}");
     }

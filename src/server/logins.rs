@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use parking_lot::Mutex;
+use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::accounts::{Accounts, Failures, Key, Login, Verdict};
 use crate::clock::Clock;
@@ -62,7 +63,7 @@ impl Logins {
     /// What a client of SCRAM needs for its proof; `None` when the system has no random numbers.
     pub(super) fn begin_scram(&self, user: &str) -> Option<Parameters> {
         let mut nonce = [0; limits::SCRAM_NONCE_OCTETS];
-        getrandom::fill(&mut nonce).ok()?;
+        SystemRandom::new().fill(&mut nonce).ok()?;
         let (salt, iterations) = self.accounts.scram_parameters(user);
         Some(Parameters {
             salt,

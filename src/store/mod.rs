@@ -91,6 +91,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use ring::{
+    error::Unspecified,
+    rand::{SecureRandom as _, SystemRandom},
+};
 
 use crate::{clock::Clock, counters::Report, mail::MailboxName};
 
@@ -232,9 +236,7 @@ impl MessageStore {
         // Before anything is written: it tells of failures since.
         let volume = fs.volume(&root).map_err(Error::io("open", &root))?;
         clean(&*fs, &spool)?;
-        let nonce = getrandom::u64().map_err(|error| {
-            Error::io("draw a random number for names in", &root)(io::Error::other(error))
-        })?;
+        let nonce = new_nonce().map_err(Error::io("draw a random number for names in", &root))?;
         let mut shared = Shared {
             fs,
             clock,
@@ -415,6 +417,18 @@ impl Drop for MessageStore {
 /// The directory in the store that is its own.
 const OWN_DIRECTORY: &str = ".facteur";
 
+/// Makes the directory of all mail if it is missing, durably, and checks that it is private enough
+/// (SEC-6). To open the store does this too, but needs the directory that it lies in, which a
+/// daemon may have given up by then.
+///
+/// # Errors
+/// [`Error::NoDirectory`], [`Error::Unsafe`], [`Error::Io`]: as for opening it.
+pub fn make_root(root: &Path) -> Result<(), Error> {
+    // As when it is opened.
+    let root: PathBuf = root.components().collect();
+    prepare(&RealFs, &root, root.parent().unwrap_or(&root))
+}
+
 /// The file in it that one daemon holds a lock on.
 const LOCK_NAME: &str = "store.lock";
 
@@ -478,6 +492,14 @@ fn sync_parent(fs: &dyn Fs, parent: &Path, was_there: bool) -> Result<(), Error>
         Err(error) if was_there && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         other => other.map_err(Error::io("make durable", parent)),
     }
+}
+
+/// Draws what sets the message names of this run apart from those of all others.
+fn new_nonce() -> io::Result<u64> {
+    let mut octets = [0; 8];
+    let drawn = SystemRandom::new().fill(&mut octets);
+    drawn.map_err(|Unspecified| io::Error::other("the system gives none"))?;
+    Ok(u64::from_ne_bytes(octets))
 }
 
 /// Removes the content of deliveries that were not finished.

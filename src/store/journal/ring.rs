@@ -36,6 +36,11 @@ use std::{
     sync::Arc,
 };
 
+use ring::{
+    error::Unspecified,
+    rand::{SecureRandom as _, SystemRandom},
+};
+
 use super::{
     super::{
         error::Error,
@@ -341,8 +346,8 @@ impl Ring {
         let own = self.directory.parent().unwrap_or(&self.directory);
         prepare(&*self.fs, &self.directory, own)?;
         let mut id = [0; 16];
-        getrandom::fill(&mut id).map_err(|error| {
-            let error = io::Error::other(error);
+        SystemRandom::new().fill(&mut id).map_err(|Unspecified| {
+            let error = io::Error::other("the system gives none");
             Error::io("draw a random number for", &self.directory)(error)
         })?;
         let id = JournalId(id);

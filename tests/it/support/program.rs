@@ -1,6 +1,7 @@
 //! The program itself, as a child process.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -176,6 +177,19 @@ impl Program {
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// The status of each thread that the program has now, as proc(5) describes it, by its name.
+    pub(crate) fn threads(&self) -> BTreeMap<String, String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        // A thread may end meanwhile.
+        let read = |task: std::io::Result<std::fs::DirEntry>| {
+            let task = task.ok()?.path();
+            let name = std::fs::read_to_string(task.join("comm")).ok()?;
+            let status = std::fs::read_to_string(task.join("status")).ok()?;
+            Some((name.trim().to_owned(), status))
+        };
+        tasks.filter_map(read).collect()
     }
 
     /// Octets of memory that the program holds.

@@ -1,0 +1,322 @@
+//! SEC-16: what the sandbox forbids, what it leaves, and that the program is in it.
+//!
+//! On a kernel without Landlock the tests say so, and look at what the program does there.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+
+use facteur::sandbox::{Missing, Rules, State, enter};
+
+use crate::support::Service;
+use crate::support::program::{Program, run, run_with};
+
+/// Calls `test` in a thread of its own that is in a sandbox; false where there is none to be had.
+fn within(writable: &Path, readable: &[&Path], test: impl FnOnce() + Send) -> bool {
+    let rules = Rules { writable, readable };
+    let enter_and_test = || match enter(&rules) {
+        State::Enforced { .. } => {
+            test();
+            true
+        }
+        State::Missing(why) => {
+            assert!(!matches!(why, Missing::Refused(_)), "{why}");
+            not_tested(&why.to_string());
+            false
+        }
+    };
+    thread::scope(|scope| scope.spawn(enter_and_test).join().unwrap())
+}
+
+/// Says so, even when the test passes.
+fn not_tested(why: &str) {
+    let mut errors = std::io::stderr();
+    writeln!(errors, "not tested: {why}").unwrap();
+}
+
+fn is_whole() -> bool {
+    let directory = tempfile::tempdir().unwrap();
+    let rules = Rules {
+        writable: directory.path(),
+        readable: &[],
+    };
+    thread::scope(|scope| scope.spawn(|| enter(&rules).is_whole()).join().unwrap())
+}
+
+fn denied<T>(result: std::io::Result<T>) -> bool {
+    result.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+}
+
+#[test]
+fn nothing_outside_can_be_opened_made_linked_or_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (inside, outside) = (directory.path().join("mail"), directory.path().join("else"));
+    for directory in [&inside, &outside] {
+        fs::create_dir(directory).unwrap();
+        fs::write(directory.join("file"), "text").unwrap();
+    }
+    let file = outside.join("file");
+    within(&inside, &[], || {
+        assert!(denied(File::open(&file)));
+        assert!(denied(File::options().append(true).open(&file)));
+        assert!(denied(File::open("/etc/passwd")));
+        assert!(denied(fs::read_dir(&outside)));
+        assert!(denied(fs::write(outside.join("new"), "")));
+        assert!(denied(fs::create_dir(outside.join("new"))));
+        assert!(denied(fs::remove_file(&file)));
+        for (from, to) in [
+            (&file, inside.join("taken")),
+            (&inside.join("file"), outside.join("given")),
+        ] {
+            assert!(fs::hard_link(from, &to).is_err(), "{}", to.display());
+            assert!(fs::rename(from, &to).is_err(), "{}", to.display());
+        }
+        // A way that leads out is no way.
+        assert!(denied(File::open(inside.join("../else/file"))));
+        // Nothing that is neither a file nor a directory is made.
+        assert!(denied(std::os::unix::fs::symlink("/", inside.join("link"))));
+        assert!(denied(
+            std::os::unix::net::UnixListener::bind(inside.join("socket")).map(drop)
+        ));
+        // What it starts is in there too.
+        let inherited = thread::scope(|scope| scope.spawn(|| denied(File::open(&file))).join());
+        assert!(inherited.unwrap());
+    });
+    assert_eq!(fs::read_to_string(&file).unwrap(), "text");
+}
+
+#[test]
+fn all_that_a_maildir_needs_is_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let mail = directory.path();
+    within(mail, &[], || {
+        let (tmp, new) = (mail.join("tmp"), mail.join("example.com/bob/new"));
+        fs::create_dir(&tmp).unwrap();
+        fs::create_dir_all(&new).unwrap();
+        fs::write(tmp.join("1"), "one").unwrap();
+        // Between directories: this is what the oldest Landlock forbids.
+        fs::hard_link(tmp.join("1"), new.join("1")).unwrap();
+        fs::rename(tmp.join("1"), new.join("2")).unwrap();
+        let file = File::options().write(true).open(new.join("1")).unwrap();
+        file.set_len(1).unwrap();
+        File::open(&new).unwrap().sync_all().unwrap();
+        assert_eq!(fs::read_to_string(new.join("2")).unwrap(), "o");
+        assert_eq!(fs::read_dir(&new).unwrap().count(), 2);
+        fs::remove_file(new.join("1")).unwrap();
+        fs::remove_dir_all(mail.join("example.com")).unwrap();
+    });
+}
+
+#[test]
+fn files_that_are_replaced_can_be_read_and_not_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mail, settings) = (directory.path().join("mail"), directory.path().join("etc"));
+    fs::create_dir(&mail).unwrap();
+    fs::create_dir(&settings).unwrap();
+    let (file, next) = (settings.join("file"), settings.join("next"));
+    fs::write(&file, "old").unwrap();
+    fs::write(&next, "new").unwrap();
+    let missing = directory.path().join("missing");
+    within(&mail, &[&settings, &missing], || {
+        assert_eq!(fs::read_to_string(&file).unwrap(), "old");
+        // Who is outside puts another file into the place.
+        let other = Command::new("mv").arg(&next).arg(&file).status();
+        assert!(denied(other));
+        assert!(denied(File::options().write(true).open(&file)));
+        assert!(denied(fs::rename(&next, &file)));
+    });
+    if fs::rename(&next, &file).is_ok() {
+        within(&mail, &[&settings], || {
+            assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        });
+    }
+}
+
+#[test]
+fn no_program_can_be_executed() {
+    let directory = tempfile::tempdir().unwrap();
+    let own = directory.path().join("program");
+    fs::copy(env!("CARGO_BIN_EXE_facteur"), &own).unwrap();
+    let runs = |program: &Path| Command::new(program).arg("--version").output().map(drop);
+    runs(&own).unwrap();
+    within(directory.path(), &[], || {
+        assert!(denied(runs(&own)));
+        assert!(denied(runs(Path::new("/bin/sh"))));
+    });
+}
+
+#[test]
+fn nothing_can_be_connected_to_and_no_port_bound_but_what_is_open_goes_on() {
+    if !is_whole() {
+        not_tested("this kernel does not restrict TCP");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut client = TcpStream::connect(address).unwrap();
+    within(directory.path(), &[], || {
+        assert!(denied(TcpStream::connect(address)));
+        assert!(denied(TcpListener::bind("127.0.0.1:0")));
+        let (mut accepted, _) = listener.accept().unwrap();
+        accepted.write_all(b"hello").unwrap();
+    });
+    let mut greeting = String::new();
+    client.read_to_string(&mut greeting).unwrap();
+    assert_eq!(greeting, "hello");
+}
+
+/// The store looks at the directories of a mailbox once; that one of them is later another one, and
+/// lies elsewhere, it would not notice. So this fails for a program that is not in the sandbox; and
+/// reading, for one whose sessions have no narrower one than `main`, which may read beside its
+/// configuration.
+#[test]
+fn the_program_cannot_be_led_out_of_its_mail_directory() {
+    for (sandbox, reply, response) in [("off", "250 OK", "+OK"), ("on", "451 ", "-ERR")] {
+        let directory = tempfile::tempdir().unwrap();
+        let configuration = format!("durability = \"maildir\"\nsandbox = \"{sandbox}\"");
+        let program = Program::start_with(directory.path(), &configuration);
+        program.deliver("bob@example.com", "one\r\n");
+        let mut maildrop = program.maildrop("bob@example.com");
+        let (domain, outside) = (
+            directory.path().join("mail/example.com"),
+            directory.path().join("elsewhere"),
+        );
+        fs::rename(&domain, &outside).unwrap();
+        std::os::unix::fs::symlink(&outside, &domain).unwrap();
+        if sandbox == "on" && !is_whole() {
+            not_tested("there is no sandbox here");
+            return;
+        }
+        let mut client = program.smtp_client();
+        client.say("HELO test");
+        client.expect("250 Ok");
+        client.begin_content(&["bob@example.com"]);
+        client.say(".");
+        client.expect_prefix(reply);
+        maildrop.say("RETR 1");
+        maildrop.expect_prefix(response);
+    }
+}
+
+/// No thread that meets clients, nor any other, is left out: going in sets this flag of a thread,
+/// and only threads that it starts inherit it.
+#[test]
+fn every_thread_of_the_program_is_in_the_sandbox() {
+    let flag = |sandbox: &str| {
+        let directory = tempfile::tempdir().unwrap();
+        let configuration = format!("sandbox = \"{sandbox}\"");
+        let program = Program::start_with(directory.path(), &configuration);
+        let _clients = (program.smtp_client(), program.pop3_client());
+        let threads = program.threads();
+        for name in ["facteur", "log", "checkpoint", "smtp-listener", "smtp-1"] {
+            assert!(threads.contains_key(name), "{name}: {:?}", threads.keys());
+        }
+        let in_there = |status: &String| status.contains("NoNewPrivs:\t1");
+        let n_in = threads.values().filter(|status| in_there(status)).count();
+        (n_in, threads.len())
+    };
+    let (n_in, _) = flag("off");
+    assert_eq!(n_in, 0);
+    let (n_in, n_threads) = flag("on");
+    assert_eq!(n_in, n_threads);
+}
+
+#[test]
+fn the_log_tells_of_the_sandbox_and_require_is_heeded() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = Program::start_with(directory.path(), "sandbox = \"off\"");
+    program.expect_log("sandbox: off, as configured");
+    drop(program);
+    let file = directory.path().join("facteur.toml");
+    fs::write(&file, "sandbox = \"require\"\nsmtp = [\"127.0.0.1:0\"]\n").unwrap();
+    if is_whole() {
+        let program = Program::start(directory.path());
+        program.expect_log("sandbox: Landlock ABI ");
+    } else {
+        let mail = directory.path().join("mail");
+        let arguments = ["--pop3", "off", "--mail", mail.to_str().unwrap()];
+        let arguments = [&["--config", file.to_str().unwrap()][..], &arguments].concat();
+        let ended = run(&arguments);
+        assert_eq!(ended.status, Some(1), "{}", ended.errors);
+        assert!(ended.errors.starts_with("facteur: sandbox: "));
+        assert_eq!(ended.errors.lines().count(), 1, "{}", ended.errors);
+    }
+}
+
+/// An editor, or who renews a certificate, puts another file into the place, or turns a link.
+#[test]
+fn what_is_read_anew_may_have_been_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("accounts.toml");
+    let archive = directory.path().join("archive");
+    fs::create_dir(&archive).unwrap();
+    let account = |name: &str| {
+        let hashed = run_with(&["hash-password"], "secret\n");
+        format!("[[accounts]]\naddress = \"{name}\"\n{}", hashed.output)
+    };
+    fs::write(archive.join("1"), account("alice@example.com")).unwrap();
+    fs::write(archive.join("2"), account("bob@example.com")).unwrap();
+    std::os::unix::fs::symlink("archive/1", &file).unwrap();
+    let program = Program::start_with(directory.path(), "accounts = \"accounts.toml\"\n");
+    let next = directory.path().join("next");
+    std::os::unix::fs::symlink("archive/2", &next).unwrap();
+    fs::rename(&next, &file).unwrap();
+    program.signal("HUP");
+    program.expect_log("are read anew");
+    program.deliver("bob@example.com", "two\r\n");
+    fs::write(&next, account("carol@example.com")).unwrap();
+    fs::rename(&next, &file).unwrap();
+    program.signal("HUP");
+    program.expect_log("are read anew");
+    program.deliver("carol@example.com", "three\r\n");
+}
+
+/// What lies in the mail directory may be removed at any time; the directory itself is what the
+/// sandbox holds on to.
+#[test]
+fn all_mail_may_be_removed_under_the_program() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = Program::start(directory.path());
+    let mail = directory.path().join("mail");
+    for content in ["one\r\n", "two\r\n"] {
+        program.deliver("bob@example.com", content);
+        assert_eq!(program.contents("bob@example.com"), [content]);
+        for entry in fs::read_dir(&mail).unwrap() {
+            fs::remove_dir_all(entry.unwrap().path()).unwrap();
+        }
+        assert_eq!(program.contents("bob@example.com"), [""; 0]);
+    }
+}
+
+/// Nothing is acknowledged that has no place, and the next start makes one.
+#[test]
+fn a_mail_directory_that_was_removed_takes_no_mail_until_the_next_start() {
+    for durability in ["journal", "maildir", "none"] {
+        let directory = tempfile::tempdir().unwrap();
+        let configuration = format!("durability = \"{durability}\"");
+        let mut program = Program::start_with(directory.path(), &configuration);
+        program.deliver("bob@example.com", "one\r\n");
+        fs::remove_dir_all(directory.path().join("mail")).unwrap();
+        assert_eq!(program.contents("bob@example.com"), [""; 0]);
+        if is_whole() {
+            let mut client = program.smtp_client();
+            client.say("HELO test");
+            client.expect("250 Ok");
+            client.say("MAIL FROM:<>");
+            client.expect("250 Sender OK");
+            client.say("RCPT TO:<bob@example.com>");
+            client.expect("250 Recipient OK");
+            client.say("DATA");
+            client.expect_prefix("451 ");
+        } else {
+            program.deliver("bob@example.com", "two\r\n");
+        }
+        program.kill();
+        let program = Program::start(directory.path());
+        program.deliver("bob@example.com", "three\r\n");
+    }
+}
