@@ -117,8 +117,8 @@ pub(super) fn escape_host(hostname: &str) -> String {
     }
 }
 
-/// Whether a host can stand in a file name as [`escape_host`] writes it: nothing in it ends the name
-/// or leads elsewhere (I12).
+/// Whether a host can stand in a file name as [`escape_host`] writes it: nothing in it ends the
+/// name or leads elsewhere (I12).
 pub(super) fn is_escaped_host(host: &str) -> bool {
     let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || b".-_\\".contains(&octet);
     host.len() <= HOST_OCTETS_MAX && host.bytes().all(is_plain)
