@@ -166,7 +166,7 @@ impl Connection {
             input: lines_from(is_local),
             output: Vec::new(),
             tunnel: None,
-            read_octets: limits::READ_OCTETS_MIN,
+            read_octets: limits::COMMAND_READ_OCTETS,
             read_timeout,
             idle_timeout: timeouts.idle,
             session_deadline: timeouts
@@ -270,6 +270,10 @@ impl Connection {
 
     /// Where replies and content to be sent are appended.
     pub(super) fn output(&mut self) -> &mut Vec<u8> {
+        if self.output.capacity() == 0 {
+            // Enough for most replies: to grow there by little pieces leaves them all behind.
+            self.output.reserve_exact(limits::REPLY_OCTETS);
+        }
         &mut self.output
     }
 
@@ -410,6 +414,7 @@ impl Connection {
     /// [`Interruption`]: tell the session; nothing of the content may be kept.
     pub(super) fn read_content(&mut self, rate: &mut ContentRate) -> Result<(), Interruption> {
         self.flush()?;
+        self.read_octets = self.read_octets.max(limits::READ_OCTETS_MIN);
         let octets = match self.wait(self.idle_deadline(), Self::read) {
             Ok(octets) => u64::try_from(octets).unwrap_or(u64::MAX),
             Err(Interruption::IdleTimeout) => return Err(Interruption::TooSlow),
@@ -471,7 +476,7 @@ impl Connection {
                 } else {
                     octets.next_power_of_two()
                 };
-                self.read_octets = next.clamp(limits::READ_OCTETS_MIN, limits::READ_OCTETS_MAX);
+                self.read_octets = next.clamp(limits::COMMAND_READ_OCTETS, limits::READ_OCTETS_MAX);
                 Ok(Some(octets))
             }
             Err(error) if is_pause(error.kind()) => Ok(None),

@@ -2,13 +2,20 @@
 
 use std::time::Duration;
 
-/// First size of a session's input buffer in octets: a group of pipelined commands, or a small
-/// message, in one read.
+/// First size of a session's input buffer in octets, which it has as long as the client is silent:
+/// a command (RFC 5321 §4.5.3.1.4), or a small group of them, in one read. Thousands of idle
+/// sessions have to fit (NET-1).
+pub const COMMAND_READ_OCTETS: usize = 1_024;
+
+/// Smallest read of a content in octets: a small message at once.
 pub const READ_OCTETS_MIN: usize = 4 * 1_024;
 
 /// Largest read in octets, reached while a large content streams in: beyond it fewer system calls
 /// gain nothing and more memory is held for each session.
 pub const READ_OCTETS_MAX: usize = 64 * 1_024;
+
+/// First size of a session's output buffer in octets: the reply to EHLO, the longest of the usual.
+pub const REPLY_OCTETS: usize = 256;
 
 /// Replies or content waiting to be sent, in octets, from which on they are sent even though more
 /// input waits: bounds the memory of a client that pipelines without end.
@@ -18,7 +25,7 @@ pub const WRITE_OCTETS_MAX: usize = 64 * 1_024;
 pub const CONTENT_OCTETS_MAX: usize = 64 * 1_024;
 
 /// Buffers larger than this are given back when their session waits for the next command.
-pub const KEEP_OCTETS_MAX: usize = READ_OCTETS_MIN;
+pub const KEEP_OCTETS_MAX: usize = COMMAND_READ_OCTETS;
 
 /// Longest single wait for octets from a client, and the time over which the rate of a content is
 /// averaged. A longer wait is made of several, so that the socket's timeout is set only once.

@@ -6,7 +6,7 @@
 //! A panic ends the session it happens in and nothing else (SEC-17).
 
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -251,7 +251,7 @@ impl Listener {
         self.registry.counters().began(id.service);
         maillog::session_began(id, peer.ip());
         let clock = self.clock.clone();
-        match Connection::new(stream, peer.ip(), ticket, clock, self.timeouts) {
+        match connect(stream, peer.ip(), ticket, clock, self.timeouts) {
             Ok(mut connection) => {
                 let end = self.serve_guarded(&mut connection, visit);
                 self.registry.counters().ended(&end);
@@ -290,6 +290,19 @@ impl Listener {
             SessionEnd::Panicked
         })
     }
+}
+
+/// Prepares a fresh socket. In a box and not inlined: as little as possible lies on the stack of a
+/// session that waits (NET-1).
+#[inline(never)]
+fn connect(
+    stream: Arc<TcpStream>,
+    peer: IpAddr,
+    ticket: Ticket,
+    clock: Clock,
+    timeouts: Timeouts,
+) -> io::Result<Box<Connection>> {
+    Connection::new(stream, peer, ticket, clock, timeouts).map(Box::new)
 }
 
 /// Begins TLS on a connection, and tells the log with what.

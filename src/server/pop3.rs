@@ -37,11 +37,14 @@ pub struct Shared {
     pub settings: Settings,
 }
 
-/// Serves one client until its session ends.
+/// Serves one client until its session ends. Not inlined: its frame is on the stack of an idle
+/// session, and that of the other protocol should not be there too (NET-1).
+#[inline(never)]
 pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) -> SessionEnd {
     let mut settings = shared.settings.clone();
     settings.scram = shared.accounts.offers_scram();
-    let mut session = Session::new(settings, connection.link(shared.identity.is_some()));
+    let link = connection.link(shared.identity.is_some());
+    let mut session = Box::new(Session::new(settings, link));
     let mut driver = Driver {
         connection,
         id: visit.id,
@@ -58,17 +61,14 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
             Some(response) => driver.send(response),
             None => Ok(()),
         };
-        let done = sent.and_then(|()| match step.action {
-            Action::ReadLine => driver.read_line(session.line_octets_max()).map(Some),
-            Action::CheckPassword(credentials) => driver.check_password(&credentials).map(Some),
-            Action::BeginScram { user } => Ok(Some(driver.begin_scram(&user))),
-            Action::CheckProof(attempt) => driver.check_proof(&attempt).map(Some),
-            Action::OpenMaildrop => Ok(Some(driver.open_maildrop())),
-            Action::OpenMessage(number) => Ok(Some(driver.open_message(number))),
-            Action::SendContent(extent) => driver.send_content(extent).map(Some),
-            Action::RemoveMarked(numbers) => driver.remove(&numbers).map(Some),
-            Action::StartTls => driver.start_tls().map(Some),
-            Action::Close => Ok(None),
+        let done = sent.and_then(|()| {
+            if step.action == Action::ReadLine {
+                driver.read_line(session.line_octets_max()).map(Some)
+            } else if step.action == Action::Close {
+                Ok(None)
+            } else {
+                driver.perform(step.action).map(Some)
+            }
         });
         step = match done {
             Ok(Some(outcome)) => session.resume(outcome),
@@ -113,6 +113,23 @@ struct OpenMessage {
 }
 
 impl Driver<'_> {
+    /// Performs whatever is more than to read a line. Not inlined, for the same reason as `serve`.
+    #[inline(never)]
+    fn perform(&mut self, action: Action) -> Result<Outcome<'static>, Interruption> {
+        match action {
+            Action::CheckPassword(credentials) => self.check_password(&credentials),
+            Action::BeginScram { user } => Ok(self.begin_scram(&user)),
+            Action::CheckProof(attempt) => self.check_proof(&attempt),
+            Action::OpenMaildrop => Ok(self.open_maildrop()),
+            Action::OpenMessage(number) => Ok(self.open_message(number)),
+            Action::SendContent(extent) => self.send_content(extent),
+            Action::RemoveMarked(numbers) => self.remove(&numbers),
+            Action::StartTls => self.start_tls(),
+            // The loop sees to these two.
+            Action::ReadLine | Action::Close => Err(Interruption::Lost(None)),
+        }
+    }
+
     /// Ends the connection after a response that was positive, or negative, or was not given.
     fn close(&mut self, positive: Option<bool>, why: Option<Interruption>) -> SessionEnd {
         let last = match positive {

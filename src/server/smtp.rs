@@ -60,10 +60,12 @@ impl Shared {
     }
 }
 
-/// Serves one client until its session ends.
+/// Serves one client until its session ends. Not inlined: its frame is on the stack of an idle
+/// session, and that of the other protocol should not be there too (NET-1).
+#[inline(never)]
 pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) -> SessionEnd {
     let link = connection.link(shared.identity.is_some());
-    let mut session = Session::new(shared.settings_at(visit.door), link);
+    let mut session = Box::new(Session::new(shared.settings_at(visit.door), link));
     let rate = connection.content_rate();
     let mut driver = Driver {
         connection,
@@ -86,26 +88,18 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
         if !session.has_delivery() {
             driver.intake = None;
         }
-        let done = match step.action {
-            Action::ReadLine => driver.read_line(session.line_octets_max()),
-            Action::LookUpRecipient(path) => Ok(driver.look_up(&path)),
-            Action::CheckPassword(credentials) => driver.check_password(&credentials),
-            Action::BeginScram { user } => Ok(driver.begin_scram(&user)),
-            Action::CheckProof(attempt) => driver.check_proof(&attempt),
-            Action::CheckSender { address, .. } => Ok(driver.check_sender(&address)),
-            Action::BeginDelivery(submission) => Ok(driver.begin_delivery(*submission)),
-            Action::ReceiveContent(framing) => driver.receive(framing),
-            Action::DiscardChunk { octets } => driver.discard(octets),
-            Action::StartTls => driver.start_tls(),
-            Action::Close => {
-                let last = step.reply.map_or("", |reply| reply.code());
-                if last == "221" {
-                    driver.connection.close();
-                    return SessionEnd::Quit;
-                }
-                driver.connection.close_lingering();
-                return SessionEnd::Closed { last, why };
+        let done = if step.action == Action::ReadLine {
+            driver.read_line(session.line_octets_max())
+        } else if step.action == Action::Close {
+            let last = step.reply.map_or("", |reply| reply.code());
+            if last == "221" {
+                driver.connection.close();
+                return SessionEnd::Quit;
             }
+            driver.connection.close_lingering();
+            return SessionEnd::Closed { last, why };
+        } else {
+            driver.perform(step.action)
         };
         step = match done {
             Ok(outcome) => session.resume(outcome),
@@ -135,7 +129,8 @@ struct Driver<'a> {
     /// Who has logged in: the same, whatever becomes of the accounts meanwhile.
     login: Option<Login>,
     /// The message that is being received, between the chunks of BDAT too.
-    intake: Option<Intake>,
+    /// A box: most of the time there is none, and it is large.
+    intake: Option<Box<Intake>>,
     /// Begins with the first chunk of a message and goes on from one to the next: a line ending may
     /// be split between two.
     chunks: Option<ChunkDecoder>,
@@ -144,6 +139,24 @@ struct Driver<'a> {
 }
 
 impl Driver<'_> {
+    /// Performs whatever is more than to read a line. Not inlined, for the same reason as `serve`.
+    #[inline(never)]
+    fn perform(&mut self, action: Action) -> Result<Outcome<'static>, Interruption> {
+        match action {
+            Action::LookUpRecipient(path) => Ok(self.look_up(&path)),
+            Action::CheckPassword(credentials) => self.check_password(&credentials),
+            Action::BeginScram { user } => Ok(self.begin_scram(&user)),
+            Action::CheckProof(attempt) => self.check_proof(&attempt),
+            Action::CheckSender { address, .. } => Ok(self.check_sender(&address)),
+            Action::BeginDelivery(submission) => Ok(self.begin_delivery(*submission)),
+            Action::ReceiveContent(framing) => self.receive(framing),
+            Action::DiscardChunk { octets } => self.discard(octets),
+            Action::StartTls => self.start_tls(),
+            // The loop sees to these two.
+            Action::ReadLine | Action::Close => Err(Interruption::Lost(None)),
+        }
+    }
+
     fn read_line(&mut self, octets_max: usize) -> Result<Outcome<'_>, Interruption> {
         self.connection.flush_when_full()?;
         Ok(match self.connection.read_line(octets_max)? {
@@ -250,7 +263,7 @@ impl Driver<'_> {
         };
         let mut head = Vec::new();
         trace::render(&envelope.reverse_path, &received, &mut head);
-        self.intake = Some(Intake::new(delivery, envelope, head));
+        self.intake = Some(Box::new(Intake::new(delivery, envelope, head)));
         self.chunks = None;
         self.rate = self.connection.content_rate();
         Outcome::DeliveryBegun
@@ -272,7 +285,7 @@ impl Driver<'_> {
     /// Takes the content of DATA to its end.
     fn receive_lines(
         &mut self,
-        mut intake: Intake,
+        mut intake: Box<Intake>,
         octets_max: Option<u64>,
     ) -> Result<Outcome<'static>, Interruption> {
         let overrun = octets_max.map(|octets| octets.saturating_mul(OVERRUN_FACTOR));
@@ -285,7 +298,7 @@ impl Driver<'_> {
             let (consumed, progress) = intake.take(octets_max, |out| decoder.decode(input, out));
             self.connection.consume(consumed);
             match progress {
-                Progress::End => return Ok(Outcome::Content(self.commit(intake))),
+                Progress::End => return Ok(Outcome::Content(self.commit(*intake))),
                 Progress::Fault(fault) => {
                     return Ok(Outcome::Content(ContentEnd::LineEndingFault(fault.found())));
                 }
@@ -300,7 +313,7 @@ impl Driver<'_> {
     /// Takes one chunk to its end; the rest of a faulty one is read and thrown away.
     fn receive_chunk(
         &mut self,
-        mut intake: Intake,
+        mut intake: Box<Intake>,
         octets: u64,
         last: bool,
     ) -> Result<Outcome<'static>, Interruption> {
@@ -321,7 +334,7 @@ impl Driver<'_> {
         Ok(Outcome::Content(match fault {
             Some(fault) => ContentEnd::LineEndingFault(fault.found()),
             // A refused message is not waited for: its commit says why.
-            None if last || intake.is_refused() => self.commit(intake),
+            None if last || intake.is_refused() => self.commit(*intake),
             None => {
                 self.intake = Some(intake);
                 self.chunks = Some(decoder);

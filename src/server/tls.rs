@@ -217,7 +217,7 @@ impl Tunnel {
 
     /// One read of the socket.
     fn fill(&mut self, mut socket: &TcpStream, room: usize) -> io::Result<()> {
-        let room = room.clamp(limits::READ_OCTETS_MIN, limits::READ_OCTETS_MAX);
+        let room = room.clamp(limits::COMMAND_READ_OCTETS, limits::READ_OCTETS_MAX);
         self.taken = 0;
         self.records.resize(room, 0);
         let filled = socket.read(&mut self.records);

@@ -6,6 +6,7 @@
 //! none repeats what the client sent, but for the nonce that SCRAM has to repeat, in base64.
 
 use std::borrow::Cow;
+use std::iter;
 
 use crate::mail::AddressError;
 use crate::mail::sasl::Fault;
@@ -266,12 +267,10 @@ impl Reply {
     }
 
     /// The reply to EHLO: the name of the host, then one line for each extension.
-    pub(super) fn ehlo(hostname: &str, keywords: &[String]) -> Self {
-        let mut text = format!("{hostname} Ok");
-        for keyword in keywords {
-            text.push('\n');
-            text.push_str(keyword);
-        }
+    pub(super) fn ehlo(hostname: &str, keywords: &[Cow<'_, str>]) -> Self {
+        let first = format!("{hostname} Ok");
+        let lines = iter::once(first.as_str()).chain(keywords.iter().map(Cow::as_ref));
+        let text = lines.collect::<Vec<_>>().join("\n");
         Self {
             code: "250",
             enhanced: "",

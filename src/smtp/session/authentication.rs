@@ -9,6 +9,8 @@ use crate::smtp::step::{Action, Step};
 use super::{Phase, Session, Waiting};
 
 impl Session {
+    // Not inlined: see `answered`.
+    #[inline(never)]
     pub(super) fn authenticate(&mut self, name: &str, initial_response: Option<&Secret>) -> Step {
         if let Some(refusal) = self.why_not_now() {
             return self.refuse(refusal);
@@ -51,6 +53,8 @@ impl Session {
     }
 
     /// Goes on with an exchange that has come so far.
+    // Not inlined: see `answered`.
+    #[inline(never)]
     pub(super) fn advance(&mut self, progress: Result<Progress, Fault>) -> Step {
         match progress {
             Ok(Progress::Challenge(exchange, challenge)) => {

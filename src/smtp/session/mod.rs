@@ -160,6 +160,15 @@ impl Session {
             outcome,
         ) {
             (Waiting::Line, Outcome::Line(line)) => self.line(line),
+            (waiting, outcome) => self.answered(waiting, outcome),
+        }
+    }
+
+    /// What is not a line has come. This and the larger commands are not inlined: their frames
+    /// would be on the stack of every session that waits, thousands of times (NET-1).
+    #[inline(never)]
+    fn answered(&mut self, waiting: Waiting, outcome: Outcome<'_>) -> Step {
+        match (waiting, outcome) {
             (Waiting::Line, Outcome::LineTooLong) => self.line_too_long(),
             (Waiting::Line, Outcome::ForeignProtocol) => self.close(reply::NOT_SMTP),
             (Waiting::Line, Outcome::LineEndingFault(found)) => {
@@ -276,29 +285,36 @@ impl Session {
         }
     }
 
+    /// Not inlined, as `answered`.
+    #[inline(never)]
     fn ehlo(&mut self, name: &str) -> Step {
         self.begin(Client::Extended(name.to_owned()));
         let settings = &self.settings;
-        let mut keywords: Vec<String> = ["PIPELINING", "8BITMIME", "SMTPUTF8", "CHUNKING"]
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
-        keywords.push("ENHANCEDSTATUSCODES".to_owned());
+        let fixed = [
+            "PIPELINING",
+            "8BITMIME",
+            "SMTPUTF8",
+            "CHUNKING",
+            "ENHANCEDSTATUSCODES",
+        ];
+        let mut keywords: Vec<Cow<'static, str>> = Vec::with_capacity(10);
+        keywords.extend(fixed.map(Cow::Borrowed));
         // RFC 1870 §4: 0 says that there is no fixed limit.
-        keywords.push(format!("SIZE {}", settings.message_octets_max.unwrap_or(0)));
+        let size = settings.message_octets_max.unwrap_or(0);
+        keywords.push(format!("SIZE {size}").into());
         // RFC 9422 §4: only limits that exist are listed. The number of transactions has none, so
         // MAILMAX does not appear.
         if let Some(recipients_max) = settings.recipients_max {
-            keywords.push(format!("LIMITS RCPTMAX={recipients_max}"));
+            keywords.push(format!("LIMITS RCPTMAX={recipients_max}").into());
         }
         if self.link.tls == Tls::Offered {
-            keywords.push("STARTTLS".to_owned());
+            keywords.push("STARTTLS".into());
         }
         let mechanisms = self.mechanisms();
         if !mechanisms.is_empty() && self.user.is_none() {
-            keywords.push(format!("AUTH{}", sasl::names(mechanisms)));
+            keywords.push(format!("AUTH{}", sasl::names(mechanisms)).into());
         }
-        keywords.push("HELP".to_owned());
+        keywords.push("HELP".into());
         let reply = Reply::ehlo(&self.hostname(), &keywords);
         self.say(reply)
     }

@@ -10,6 +10,8 @@ use crate::smtp::step::{Action, Framing, Senders, Step, Submission};
 use super::{Phase, Refusal, Session, Waiting};
 
 impl Session {
+    // Not inlined: see `answered`.
+    #[inline(never)]
     pub(super) fn mail(&mut self, reverse_path: ReversePath, parameters: MailParameters) -> Step {
         if self.client_name().is_none() {
             return self.refuse(reply::HELO_FIRST);
@@ -93,6 +95,8 @@ impl Session {
         self.missing_authentication().unwrap_or(reply::MAIL_FIRST)
     }
 
+    // Not inlined: see `answered`.
+    #[inline(never)]
     pub(super) fn rcpt(&mut self, forward_path: ForwardPath) -> Step {
         match &self.phase {
             Phase::Envelope(envelope) => {
@@ -135,6 +139,8 @@ impl Session {
         self.say(reply)
     }
 
+    // Not inlined: see `answered`.
+    #[inline(never)]
     pub(super) fn data(&mut self) -> Step {
         match &self.phase {
             Phase::Idle | Phase::Content => self.refuse(self.mail_first()),
@@ -154,6 +160,8 @@ impl Session {
 
     /// The chunk follows its command whether or not the command is accepted, so each refusal reads
     /// it first (RFC 3030 §2).
+    // Not inlined: see `answered`.
+    #[inline(never)]
     pub(super) fn bdat(&mut self, octets: u64, last: bool) -> Step {
         let framing = Framing::Chunk { octets, last };
         let refusal = match &self.phase {

@@ -127,7 +127,7 @@ fn variable() -> Vec<Reply> {
     vec![
         Reply::greeting(&longest_name),
         Reply::ehlo(&longest_name, &[]),
-        Reply::ehlo("localhost", &[keyword.clone(), keyword]),
+        Reply::ehlo("localhost", &[keyword.clone().into(), keyword.into()]),
         Reply::challenge(String::new()),
         Reply::challenge("VXNlcm5hbWU6".to_owned()),
         Reply::chunk_received(u64::MAX),
