@@ -7,6 +7,7 @@ use std::error::Error as StdError;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 
 use clap::Parser;
 
@@ -20,6 +21,7 @@ use facteur::privileges;
 use facteur::server::WithSources;
 use facteur::signals;
 use facteur::store::{self, MessageStore};
+use facteur::supervisor::{News, Supervisor};
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -71,6 +73,7 @@ struct Prepared {
     renewable: Renewable,
     sockets: Sockets,
     clock: Clock,
+    supervisor: Supervisor,
     confinement: Confinement,
 }
 
@@ -91,6 +94,7 @@ impl Prepared {
             renewable,
             sockets,
             clock,
+            supervisor: Supervisor::from_environment(),
             confinement: Confinement::enter(config, file).map_err(Failure::Daemon)?,
         })
     }
@@ -102,10 +106,12 @@ fn serve(arguments: &Arguments, config: &Config, prepared: Prepared) -> Result<(
         renewable,
         sockets,
         clock,
+        supervisor,
         confinement,
     } = prepared;
     let mut signals = signals::Receiver::new()?;
     confinement.tell();
+    supervisor.warn();
     if privileges::is_root() {
         log::warn!("serving as root: start as another user, or name one with the key user");
     }
@@ -129,8 +135,17 @@ fn serve(arguments: &Arguments, config: &Config, prepared: Prepared) -> Result<(
         log::warn!("cannot print where the daemon listens: {error}");
     }
     log::info!("ready");
-    let signal = signals.wait_for_stop(|| renew(arguments, &daemon));
+    let signal = thread::scope(|scope| {
+        let _signs = supervisor.give_signs(scope, || daemon.is_serving())?;
+        supervisor.tell(News::Ready);
+        Ok::<_, io::Error>(signals.wait_for_stop(|| {
+            supervisor.tell(News::Reloading);
+            renew(arguments, &daemon);
+            supervisor.tell(News::Ready);
+        }))
+    })?;
     log::info!("{signal}: stopping");
+    supervisor.tell(News::Stopping);
     match daemon.stop() {
         0 => log::info!("stopped"),
         sessions => log::warn!("stopped with {sessions} sessions that did not end in time"),

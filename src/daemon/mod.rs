@@ -329,6 +329,12 @@ impl Daemon {
         }
     }
 
+    /// Whether every listener still listens.
+    pub fn is_serving(&self) -> bool {
+        let mut threads = self.listeners.iter().map(|(_, thread)| thread);
+        threads.all(|thread| !thread.is_finished())
+    }
+
     /// Where SMTP listens in clear, with the real ports.
     pub fn smtp(&self) -> Vec<SocketAddr> {
         self.addresses(Service::Smtp, Door::Plain)

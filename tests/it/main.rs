@@ -27,6 +27,7 @@ mod replay;
 mod retrieval;
 mod sandbox;
 mod scram;
+mod supervisor;
 mod support;
 mod tidy;
 mod tls;
