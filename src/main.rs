@@ -15,7 +15,7 @@ use facteur::cli::{Arguments, usage_error};
 use facteur::clock::Clock;
 use facteur::commands;
 use facteur::config::{self, Config};
-use facteur::daemon::{self, Banner, Confinement, Daemon, Renewable, Sockets};
+use facteur::daemon::{self, Banner, Confinement, Daemon, Inherited, Renewable, Sockets};
 use facteur::logging::Log;
 use facteur::privileges;
 use facteur::server::WithSources;
@@ -56,12 +56,12 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         let done = commands::run(command, arguments, &Clock::system(), &mut io::stdout());
         return done.map_err(Failure::Command);
     }
-    let config = arguments.configuration().map_err(Failure::Config)?;
+    let mut config = arguments.configuration().map_err(Failure::Config)?;
     if arguments.check {
         Renewable::load(&config).map_err(Failure::Config)?;
         return Ok(writeln!(io::stdout(), "the configuration is valid")?);
     }
-    let prepared = Prepared::new(arguments, &config)?;
+    let prepared = Prepared::new(arguments, &mut config)?;
     let log = Log::start(config.log_level.0)?;
     let served = serve(arguments, &config, prepared);
     log.flush();
@@ -78,8 +78,11 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn new(arguments: &Arguments, config: &Config) -> Result<Self, Failure> {
-        let sockets = Sockets::open(config).map_err(Failure::Daemon)?;
+    fn new(arguments: &Arguments, config: &mut Config) -> Result<Self, Failure> {
+        let inherited = Inherited::from_environment().map_err(Failure::Daemon)?;
+        inherited.put_into(config).map_err(Failure::Daemon)?;
+        config.check().map_err(Failure::Config)?;
+        let sockets = Sockets::open_beside(inherited, config).map_err(Failure::Daemon)?;
         if !config.user.is_empty() {
             privileges::go_on_as(&config.user).map_err(Failure::Privileges)?;
             // What that user cannot read would be missing at the first SIGHUP only.

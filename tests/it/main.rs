@@ -18,6 +18,7 @@ mod concurrency;
 mod durability;
 mod failing_disk;
 mod hostile;
+mod inheritance;
 mod life;
 mod limits;
 mod logins;
