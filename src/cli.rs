@@ -66,6 +66,9 @@ pub struct Arguments {
 pub enum Command {
     /// Make a certificate for TLS on this machine, and the CA that programs have to trust for it
     Cert(CertArguments),
+    /// Ask the daemon with this configuration whether it greets its clients
+    #[command(after_help = CHECK_READY_AFTER_HELP)]
+    CheckReady,
     /// Print the line that gives an account its password
     HashPassword(HashPasswordArguments),
     /// Print what to type into a mail program for an address
@@ -94,6 +97,12 @@ pub struct CertArguments {
     #[arg(long)]
     pub renew: bool,
 }
+
+const CHECK_READY_AFTER_HELP: &str = "\
+Each listener is asked from this machine. What was typed for the daemon goes in front, as in
+facteur --smtp 127.0.0.1:2525 check-ready.
+
+Exit codes: 0 all of them greet, 1 one does not.";
 
 const HASH_PASSWORD_AFTER_HELP: &str = "\
 The password is typed twice at a terminal, which does not show it, or it is the first line of

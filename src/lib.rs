@@ -64,6 +64,7 @@
 //! | [`capacity`] | how many sessions the system can carry | – | be asked twice |
 //! | [`privileges`] | root, given up | – | be used by a second thread |
 //! | [`sandbox`] | what threads may still do | – | know why |
+//! | [`supervisor`] | what the service manager is told | – | wait for it |
 //! | [`logging`] | the log's queue and thread | `clock` | hold anybody up |
 //!
 //! # The seam
@@ -216,6 +217,7 @@ pub mod server;
 pub mod signals;
 pub mod smtp;
 pub mod store;
+pub mod supervisor;
 pub mod terminal;
 pub mod wire;
 

@@ -7,6 +7,7 @@ use std::error::Error as StdError;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 
 use clap::Parser;
 
@@ -15,12 +16,13 @@ use facteur::clock::Clock;
 use facteur::commands;
 use facteur::config::{self, Config, LogFormat};
 use facteur::counters::Report;
-use facteur::daemon::{self, Banner, Confinement, Daemon, Renewable, Sockets};
+use facteur::daemon::{self, Banner, Confinement, Daemon, Inherited, Renewable, Sockets};
 use facteur::logging::{self, Log};
 use facteur::privileges;
 use facteur::server::{Registry, WithSources};
 use facteur::signals;
 use facteur::store::{self, MessageStore};
+use facteur::supervisor::{News, Supervisor};
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -55,7 +57,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         let done = commands::run(command, arguments, &Clock::system(), &mut io::stdout());
         return done.map_err(Failure::Command);
     }
-    let config = arguments.configuration().map_err(Failure::Config)?;
+    let mut config = arguments.configuration().map_err(Failure::Config)?;
     let format = match config.log_format {
         LogFormat::Text => logging::Format::Text,
         LogFormat::Json => logging::Format::Json,
@@ -65,7 +67,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let prepared = if arguments.check {
         None
     } else {
-        Some(Prepared::new(arguments, &config)?)
+        Some(Prepared::new(arguments, &mut config)?)
     };
     let log = Log::start(config.log_level.0, format, &clock)?;
     let done = match prepared {
@@ -86,12 +88,16 @@ fn check(config: &Config) -> Result<(), Failure> {
 struct Prepared {
     renewable: Renewable,
     sockets: Sockets,
+    supervisor: Supervisor,
     confinement: Confinement,
 }
 
 impl Prepared {
-    fn new(arguments: &Arguments, config: &Config) -> Result<Self, Failure> {
-        let sockets = Sockets::open(config).map_err(Failure::Daemon)?;
+    fn new(arguments: &Arguments, config: &mut Config) -> Result<Self, Failure> {
+        let inherited = Inherited::from_environment().map_err(Failure::Daemon)?;
+        inherited.put_into(config).map_err(Failure::Daemon)?;
+        config.check().map_err(Failure::Config)?;
+        let sockets = Sockets::open_beside(inherited, config).map_err(Failure::Daemon)?;
         if !config.user.is_empty() {
             privileges::go_on_as(&config.user).map_err(Failure::Privileges)?;
             // What that user cannot read would be missing at the first SIGHUP only.
@@ -103,6 +109,7 @@ impl Prepared {
         Ok(Self {
             renewable,
             sockets,
+            supervisor: Supervisor::from_environment(),
             confinement: Confinement::enter(config, file).map_err(Failure::Daemon)?,
         })
     }
@@ -118,10 +125,12 @@ fn serve(
     let Prepared {
         renewable,
         sockets,
+        supervisor,
         confinement,
     } = prepared;
     let mut signals = signals::Receiver::new()?;
     confinement.tell();
+    supervisor.warn();
     if privileges::is_root() {
         log::warn!("serving as root: start as another user, or name one with the key user");
     }
@@ -146,8 +155,18 @@ fn serve(
     }
     log::info!("ready");
     let sessions = daemon.sessions();
-    let signal = signals.wait_for_stop(|| renew(arguments, &daemon), || report(&sessions, &store));
+    let signal = thread::scope(|scope| {
+        let _signs = supervisor.give_signs(scope, || daemon.is_serving())?;
+        supervisor.tell(News::Ready);
+        let renew = || {
+            supervisor.tell(News::Reloading);
+            renew(arguments, &daemon);
+            supervisor.tell(News::Ready);
+        };
+        Ok::<_, io::Error>(signals.wait_for_stop(renew, || report(&sessions, &store)))
+    })?;
     log::info!("{signal}: stopping");
+    supervisor.tell(News::Stopping);
     match daemon.stop() {
         0 => log::info!("stopped"),
         sessions => log::warn!("stopped with {sessions} sessions that did not end in time"),

@@ -7,6 +7,7 @@
 //! [`Error`]: it is told in one line, and its exit code is that of the daemon for the same mistake.
 
 mod cert;
+mod check_ready;
 mod hash_password;
 mod settings;
 
@@ -27,6 +28,8 @@ use crate::{
     terminal::StandardInput,
 };
 
+pub use check_ready::NotReady;
+
 /// Runs a command.
 ///
 /// # Errors
@@ -42,6 +45,7 @@ pub fn run(
     }
     match command {
         Command::Cert(asked) => cert::run(asked, arguments, (&RealFs, clock), output),
+        Command::CheckReady => check_ready::run(arguments, clock, output),
         Command::HashPassword(asked) => hash_password::run(asked, &mut StandardInput, output),
         Command::Settings(asked) => settings::run(asked, arguments, output),
     }
@@ -65,6 +69,8 @@ pub enum Error {
     NoAccount(Address),
     /// The configuration leaves no autoconfig file to be written.
     NoAutoconfig(NoAutoconfig),
+    /// The daemon does not greet: it is not started, or not yet, or ill.
+    NotReady(NotReady),
     /// A path cannot be written into a configuration, which is UTF-8.
     NotUtf8 {
         /// The path.
@@ -92,6 +98,7 @@ impl Error {
             | Self::NotUtf8 { .. } => true,
             Self::Certificate(_)
             | Self::Input(_)
+            | Self::NotReady(_)
             | Self::Output(_)
             | Self::Password(_)
             | Self::PasswordNotUtf8
@@ -116,6 +123,7 @@ impl fmt::Display for Error {
                  with an alias"
             ),
             Self::NoAutoconfig(reason) => reason.fmt(f),
+            Self::NotReady(error) => error.fmt(f),
             Self::NotUtf8 { path } => write!(
                 f,
                 "{} is not UTF-8, and no configuration can name it: name another directory with \
@@ -138,7 +146,9 @@ impl std::error::Error for Error {
         match self {
             Self::Certificate(error) => error.source(),
             Self::Config(error) => error.source(),
-            Self::Input(source) | Self::Output(source) => Some(source),
+            Self::Input(source)
+            | Self::NotReady(NotReady { source, .. })
+            | Self::Output(source) => Some(source),
             Self::CheckAndCommand
             | Self::HostName(_)
             | Self::NoAccount(_)

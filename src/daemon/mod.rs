@@ -7,6 +7,7 @@
 
 mod confinement;
 mod expiry;
+mod inheritance;
 
 use std::fmt;
 use std::io;
@@ -30,6 +31,7 @@ use crate::smtp;
 use crate::store::{self, MessageStore};
 
 pub use confinement::Confinement;
+pub use inheritance::Inherited;
 
 use expiry::Watch;
 
@@ -44,6 +46,13 @@ pub enum Error {
         /// Where.
         address: SocketAddr,
         /// What the system said.
+        source: io::Error,
+    },
+    /// A socket that was opened for us cannot be served: mend the unit that opens it.
+    Inherited {
+        /// Its name.
+        name: String,
+        /// Why not.
         source: io::Error,
     },
     /// The system gives no thread or pipe for a listener.
@@ -70,6 +79,9 @@ impl fmt::Display for Error {
                 }
                 Ok(())
             }
+            Self::Inherited { name, .. } => {
+                write!(f, "cannot serve the socket {name:?} of socket activation")
+            }
             Self::Start(_) => f.write_str("cannot start a listener"),
             Self::Sandbox(state) => write!(
                 f,
@@ -83,7 +95,9 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Bind { source, .. } | Self::Start(source) => Some(source),
+            Self::Bind { source, .. } | Self::Inherited { source, .. } | Self::Start(source) => {
+                Some(source)
+            }
             Self::Sandbox(_) => None,
         }
     }
@@ -108,16 +122,28 @@ impl Sockets {
     /// # Errors
     /// [`Error::Bind`].
     pub fn open(config: &Config) -> Result<Self, Error> {
+        Self::open_beside(Inherited::default(), config)
+    }
+
+    /// Takes those of `inherited`, which the configuration knows by now, and opens every other one.
+    ///
+    /// # Errors
+    /// [`Error::Bind`].
+    pub fn open_beside(mut inherited: Inherited, config: &Config) -> Result<Self, Error> {
+        let mut of_key = |key, door, listens| (door, listens, inherited.take_all(key));
         let smtp = [
-            (Door::Plain, &config.smtp),
-            (Door::Tls, &config.smtps),
-            (Door::Submission, &config.submission),
+            of_key("smtp", Door::Plain, &config.smtp),
+            of_key("smtps", Door::Tls, &config.smtps),
+            of_key("submission", Door::Submission, &config.submission),
         ];
-        let pop3 = [(Door::Plain, &config.pop3), (Door::Tls, &config.pop3s)];
+        let pop3 = [
+            of_key("pop3", Door::Plain, &config.pop3),
+            of_key("pop3s", Door::Tls, &config.pop3s),
+        ];
         let mut left_out = Vec::new();
         Ok(Self {
-            smtp: bind_all(Service::Smtp, &smtp, &mut left_out)?,
-            pop3: bind_all(Service::Pop3, &pop3, &mut left_out)?,
+            smtp: bind_all(Service::Smtp, smtp, &mut left_out)?,
+            pop3: bind_all(Service::Pop3, pop3, &mut left_out)?,
             left_out,
             system: System::read(),
             cores: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
@@ -135,16 +161,23 @@ impl Sockets {
     }
 }
 
-fn bind_all(
+/// A door, its addresses, and the sockets there that are open already: all of them or none.
+type Entrance<'a> = (Door, &'a Vec<Listen>, Vec<TcpListener>);
+
+fn bind_all<const N: usize>(
     service: Service,
-    doors: &[(Door, &Vec<Listen>)],
+    entrances: [Entrance<'_>; N],
     left_out: &mut Vec<(Service, SocketAddr)>,
 ) -> Result<Vec<(TcpListener, Door)>, Error> {
     let mut sockets = Vec::new();
-    for (door, listens) in doors {
-        for &Listen { address } in *listens {
+    for (door, listens, inherited) in entrances {
+        if !inherited.is_empty() {
+            sockets.extend(inherited.into_iter().map(|socket| (socket, door)));
+            continue;
+        }
+        for &Listen { address } in listens {
             match server::bind(address) {
-                Ok(socket) => sockets.push((socket, *door)),
+                Ok(socket) => sockets.push((socket, door)),
                 Err(error) if lacks_ipv6(address, &error) && listens.len() > 1 => {
                     left_out.push((service, address));
                 }
@@ -332,6 +365,12 @@ impl Daemon {
     /// Who is connected, and what was counted.
     pub fn sessions(&self) -> Arc<Registry> {
         Arc::clone(&self.registry)
+    }
+
+    /// Whether every listener still listens.
+    pub fn is_serving(&self) -> bool {
+        let mut threads = self.listeners.iter().map(|(_, thread)| thread);
+        threads.all(|thread| !thread.is_finished())
     }
 
     /// Where SMTP listens in clear, with the real ports.

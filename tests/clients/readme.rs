@@ -3,7 +3,8 @@
 //! An HTML comment before a fenced block says what is to be done with it: `tested`, the block is a
 //! script that must succeed; `prints`, the block is what the script before it printed; `typed: …`,
 //! the block is a dialogue with that command, in which `>` stands before what is typed; `shown: …`,
-//! the block is what facteur prints with those arguments. `…` in an expected line stands for
+//! the block is what facteur prints with those arguments; `file: …`, the block is a file of that name,
+//! which another program reads. `…` in an expected line stands for
 //! anything. The default ports are replaced by those of the test.
 
 use crate::daemon::{self, Service};
@@ -85,7 +86,7 @@ fn every_dialogue_and_script_of_the_readme_does_what_it_says() {
         match comment.split_once(": ") {
             Some(("typed", program)) => converse(program, &text),
             // Needs no daemon: see below.
-            Some(("shown", _)) => {}
+            Some(("shown" | "file", _)) => {}
             None if comment == "tested" => {
                 let mut shell = command("sh", ["-eu", "-c", &text]);
                 printed = run(shell.current_dir(facteur.path("")), "").succeeded();
@@ -154,4 +155,86 @@ fn the_readme_lists_every_key_of_the_example_with_its_default() {
         let row = format!("| `{table}{key}` | `{default}` |");
         assert!(README.contains(&row), "{row} is not in the README");
     }
+}
+
+/// The block of the README that is the file of this name.
+fn file(name: &str) -> String {
+    let mut blocks = marked_blocks(README).into_iter();
+    let file = format!("file: {name}");
+    blocks.find(|block| block.comment == file).unwrap().text
+}
+
+/// Runs facteur with these words of a file, and a configuration that is there; it is only to say that
+/// it knows the options, or that no daemon is there yet.
+fn check_options<'a>(words: impl Iterator<Item = &'a str>, more: &[&str], status: i32) {
+    let directory = tempfile::tempdir().unwrap();
+    let configuration = directory.path().join("facteur.toml");
+    // A port that nobody listens on while this test holds it.
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = held.local_addr().unwrap().port();
+    drop(held);
+    let text = format!("smtp = [\"127.0.0.1:{port}\"]\npop3 = []\n");
+    std::fs::write(&configuration, text).unwrap();
+    let configuration = configuration.to_str().unwrap();
+    let words = words.map(|word| word.replace("/etc/facteur/facteur.toml", configuration));
+    let words: Vec<String> = words
+        .chain(more.iter().map(|&word| word.to_owned()))
+        .collect();
+    assert!(words.iter().any(|word| word == configuration), "{words:?}");
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let ended = daemon::program::run(&words);
+    assert_eq!(ended.status, Some(status), "{words:?}: {}", ended.errors);
+}
+
+/// The words of a line such as `KEY ["facteur", "--option"]`, behind the program.
+fn words_of<'a>(file: &'a str, key: &str) -> impl Iterator<Item = &'a str> {
+    let mut lines = file.lines().filter(move |line| line.starts_with(key));
+    let (_, list) = lines.find_map(|line| line.split_once('[')).unwrap();
+    let mut words = list.split('"').skip(1).step_by(2);
+    assert_eq!(words.next(), Some("facteur"));
+    words
+}
+
+#[test]
+fn the_unit_and_the_containerfile_start_facteur_with_options_that_there_are() {
+    let unit = file("facteur.service");
+    let start = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("ExecStart="));
+    let mut words = start.unwrap().split(' ');
+    assert_eq!(words.next(), Some("/usr/local/bin/facteur"));
+    check_options(words, &["--check"], 0);
+    let container = file("Containerfile");
+    check_options(words_of(&container, "ENTRYPOINT"), &["--check"], 0);
+    check_options(words_of(&container, "HEALTHCHECK"), &[], 1);
+    // All that cargo needs is copied.
+    for part in ["src", "tests", "benches", "Cargo.toml", "Cargo.lock"] {
+        assert!(container.contains(part), "{part}");
+    }
+    let version = format!("rust:{}-", env!("CARGO_PKG_RUST_VERSION"));
+    assert!(container.contains(&version), "{version}");
+}
+
+#[test]
+#[ignore = "needs systemd-analyze installed; .ci/run installs it"]
+fn systemd_takes_the_units() {
+    let directory = tempfile::tempdir().unwrap();
+    let service = file("facteur.service");
+    // This machine has the program elsewhere, and need not have the user.
+    let service = service.replace("/usr/local/bin/facteur", env!("CARGO_BIN_EXE_facteur"));
+    let service = service.replace("User=facteur\n", "");
+    let units = [
+        ("facteur.service", service),
+        ("facteur-smtp.socket", file("facteur-smtp.socket")),
+    ];
+    let mut verify = command("systemd-analyze", ["verify", "--man=no"]);
+    for (name, unit) in units {
+        let path = directory.path().join(name);
+        std::fs::write(&path, unit).unwrap();
+        verify.arg(path);
+    }
+    let verified = run(&mut verify, "");
+    let is_ours = |line: &&str| line.contains("facteur");
+    assert_eq!(verified.errors.lines().find(is_ours), None);
+    verified.succeeded();
 }

@@ -95,6 +95,16 @@ impl Program {
         Self::with(child, log)
     }
 
+    /// Starts the program in the same way with these variables in its environment.
+    pub(crate) fn start_in(directory: &Path, environment: &[(&str, &str)]) -> Self {
+        let mut command = command(directory);
+        let mut child = command.envs(environment.iter().copied()).spawn().unwrap();
+        let log = follow(child.stderr.take().unwrap());
+        let program = Self::with(child, log);
+        program.expect_log("ready");
+        program
+    }
+
     /// Starts the program in the same way, but nobody reads its log.
     pub(crate) fn start_with_unread_log(directory: &Path) -> Self {
         let (_nobody, log) = channel();
@@ -248,6 +258,10 @@ impl Drop for Program {
 }
 
 fn spawn(directory: &Path) -> Child {
+    command(directory).spawn().unwrap()
+}
+
+fn command(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_facteur"));
     let configuration = directory.join("facteur.toml");
     if configuration.exists() {
@@ -258,9 +272,8 @@ fn spawn(directory: &Path) -> Child {
         .arg(directory.join("mail"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+        .stderr(Stdio::piped());
+    command
 }
 
 fn follow(errors: ChildStderr) -> Receiver<String> {

@@ -1,0 +1,169 @@
+//! `facteur check-ready`: whether the daemon with this configuration greets its clients.
+
+use std::{
+    fmt,
+    io::{self, Read, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use crate::{
+    cli::Arguments,
+    clock::Clock,
+    config::{Config, Listen},
+};
+
+use super::Error;
+
+/// How long all of it may take: long for a daemon on this machine, and shorter than what watches
+/// containers waits.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Octets of a greeting that are looked at.
+const GREETING_OCTETS_MAX: usize = 512;
+
+pub(super) fn run(
+    arguments: &Arguments,
+    clock: &Clock,
+    output: &mut dyn Write,
+) -> Result<(), Error> {
+    let config = arguments.configuration()?;
+    let began = clock.now();
+    let left = || TIMEOUT.saturating_sub(clock.now().saturating_duration_since(began));
+    let mut names = Vec::new();
+    for (key, listens, greeting) in doors(&config) {
+        let mut n_greeted: usize = 0;
+        for listen in listens {
+            let address = local(listen.address);
+            match greeted(address, greeting, &left) {
+                Ok(()) => n_greeted = n_greeted.saturating_add(1),
+                // The daemon leaves such an address out, where there is another.
+                Err(error) if lacks_ipv6(address, &error) && listens.len() > 1 => {}
+                Err(source) => {
+                    return Err(Error::NotReady(NotReady {
+                        key,
+                        address,
+                        source,
+                    }));
+                }
+            }
+        }
+        if n_greeted > 0 {
+            names.push(key);
+        }
+    }
+    writeln!(output, "ready: {}", names.join(", "))?;
+    Ok(())
+}
+
+/// A listener that does not greet.
+#[derive(Debug)]
+pub struct NotReady {
+    /// The key of the configuration that names it.
+    key: &'static str,
+    address: SocketAddr,
+    /// Why not.
+    pub(super) source: io::Error,
+}
+
+impl fmt::Display for NotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "not ready: {} does not greet at {}",
+            self.key, self.address
+        )
+    }
+}
+
+/// The listeners, with how their greetings begin; where TLS comes first none is waited for.
+fn doors(config: &Config) -> Vec<(&'static str, &[Listen], Option<&'static str>)> {
+    let with_greeting = |(key, listens)| {
+        let greeting = match key {
+            "smtp" | "submission" => Some("220 "),
+            "pop3" => Some("+OK"),
+            _ => None,
+        };
+        (key, listens, greeting)
+    };
+    config.listeners().map(with_greeting).to_vec()
+}
+
+/// Where a client of this machine finds a daemon that listens at `address`.
+fn local(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        });
+    }
+    address
+}
+
+/// Connects, and waits for the greeting.
+fn greeted(
+    address: SocketAddr,
+    greeting: Option<&str>,
+    left: &dyn Fn() -> Duration,
+) -> io::Result<()> {
+    if address.port() == 0 {
+        let reason = "the configuration takes any free port, and only the daemon knows which";
+        return Err(io::Error::other(reason));
+    }
+    let in_time = || match left() {
+        Duration::ZERO => Err(io::Error::from(io::ErrorKind::TimedOut)),
+        left => Ok(left),
+    };
+    let mut stream = TcpStream::connect_timeout(&address, in_time()?)?;
+    let Some(greeting) = greeting else {
+        return Ok(());
+    };
+    let mut octets = Vec::new();
+    let mut buffer = [0; 128];
+    while !octets.contains(&b'\n') && octets.len() < GREETING_OCTETS_MAX {
+        stream.set_read_timeout(Some(in_time()?))?;
+        let n_read = match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n_read) => n_read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            Err(error) => return Err(error),
+        };
+        octets.extend(buffer.iter().take(n_read));
+    }
+    if !octets.starts_with(greeting.as_bytes()) {
+        let line = octets.split(|&octet| octet == b'\n').next();
+        let line = String::from_utf8_lossy(line.unwrap_or_default());
+        let line = line.trim_end().escape_debug();
+        return Err(io::Error::other(format!("it says \"{line}\"")));
+    }
+    // A courtesy to the daemon's log; whether it comes does not matter here.
+    drop(stream.write_all(b"QUIT\r\n"));
+    Ok(())
+}
+
+fn lacks_ipv6(address: SocketAddr, error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let missing = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL, Errno::NETUNREACH];
+    address.is_ipv6()
+        && missing
+            .iter()
+            .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_listens_everywhere_is_asked_on_this_machine() {
+        for (address, expect) in [
+            ("0.0.0.0:25", "127.0.0.1:25"),
+            ("[::]:25", "[::1]:25"),
+            ("192.0.2.1:25", "192.0.2.1:25"),
+        ] {
+            assert_eq!(local(address.parse().unwrap()), expect.parse().unwrap());
+        }
+    }
+}
