@@ -24,6 +24,8 @@ use crate::sandbox::{self, Rules, State};
 #[derive(Debug)]
 pub struct Confinement {
     mail: PathBuf,
+    /// Whether the daemon is not to start without.
+    is_required: bool,
     /// `None` where none is wanted.
     state: Option<State>,
 }
@@ -36,8 +38,13 @@ impl Confinement {
     /// [`Error::Sandbox`] where it is required.
     pub fn enter(config: &Config, file: Option<&Path>) -> Result<Self, Error> {
         let mail = config.mail.clone();
+        let is_required = config.sandbox == config::Sandbox::Required;
         if config.sandbox == config::Sandbox::Off {
-            return Ok(Self { mail, state: None });
+            return Ok(Self {
+                mail,
+                is_required,
+                state: None,
+            });
         }
         let directories: Vec<PathBuf> = config
             .files(file)
@@ -49,11 +56,14 @@ impl Confinement {
             writable: &mail,
             readable: &readable,
         });
-        if config.sandbox == config::Sandbox::Required && !state.is_whole() {
+        if is_required && !state.is_whole() {
             return Err(Error::Sandbox(state));
         }
-        let state = Some(state);
-        Ok(Self { mail, state })
+        Ok(Self {
+            mail,
+            is_required,
+            state: Some(state),
+        })
     }
 
     /// Tells the log.
@@ -69,7 +79,7 @@ impl Confinement {
     ///
     /// # Errors
     /// [`Error::Start`] when the system gives no thread; [`Error::Sandbox`] when the kernel gives
-    /// less than before.
+    /// less than before, and the sandbox is required.
     pub fn start_within<T: Send>(&self, start: impl FnOnce() -> T + Send) -> Result<T, Error> {
         let run = || {
             if let Some(outer) = &self.state {
@@ -77,8 +87,11 @@ impl Confinement {
                     writable: &self.mail,
                     readable: &[],
                 });
-                if inner != *outer {
+                if inner != *outer && self.is_required {
                     return Err(Error::Sandbox(inner));
+                }
+                if inner != *outer {
+                    log::warn!("sandbox: {inner}; sessions have that of the whole process");
                 }
             }
             Ok(start())

@@ -27,6 +27,7 @@ mod fetchers;
 mod mutt;
 mod python;
 mod readme;
+mod sandbox;
 mod scan;
 mod secure;
 mod senders;
