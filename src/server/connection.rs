@@ -6,7 +6,8 @@
 //!
 //! A deadline covers a whole command, not one read: a client that trickles octets does not move
 //! it. Long waits are made of slices, so that the socket's own timeout is set once and not for
-//! every line; only a wait shorter than a slice sets it anew.
+//! every line; only a wait shorter than a slice sets it anew. A client that is silent for longer
+//! than the first, short slice is waited for without a buffer (NET-1).
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -15,6 +16,9 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::clock::Clock;
 use crate::mail::{ChannelBindings, Link, Tls};
@@ -150,7 +154,7 @@ impl Connection {
         clock: Clock,
         timeouts: Timeouts,
     ) -> io::Result<Self> {
-        let read_timeout = timeouts.idle.min(limits::WAIT_SLICE);
+        let read_timeout = timeouts.idle.min(limits::BUFFERED_WAIT);
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(read_timeout))?;
         // A blocked write looks at the clock no later than the session ends.
@@ -363,15 +367,8 @@ impl Connection {
     ) -> Result<T, Interruption> {
         // Kept as long as there is something to do: the pieces of a large message, or the replies
         // to a group of commands, use them again and again.
-        if self.input.unread().is_empty() && self.input.capacity() > limits::KEEP_OCTETS_MAX {
-            self.input.release();
-        }
-        if self.output.is_empty() && self.output.capacity() > limits::KEEP_OCTETS_MAX {
-            self.output = Vec::new();
-        }
-        if let Some(tunnel) = &mut self.tunnel {
-            tunnel.release();
-        }
+        self.release(limits::KEEP_OCTETS_MAX);
+        let mut is_silent = false;
         loop {
             let now = self.clock.now();
             self.check_session_deadline(now)?;
@@ -381,10 +378,41 @@ impl Connection {
             let deadlines = [deadline, self.session_deadline];
             let until = deadlines.into_iter().flatten().min();
             let left = until.map_or(limits::WAIT_SLICE, |until| until.duration_since(now));
-            self.set_read_timeout(left.min(limits::WAIT_SLICE))?;
+            if is_silent && !self.is_readable_within(left.min(limits::WAIT_SLICE))? {
+                continue;
+            }
+            self.set_read_timeout(left.min(limits::BUFFERED_WAIT))?;
             if let Some(done) = attempt(self)? {
                 return Ok(done);
             }
+            // A client that has been silent for so long is not worth a buffer.
+            self.release(0);
+            // What a tunnel has taken from the socket would not make that readable again.
+            is_silent = self.tunnel.as_deref().is_none_or(Tunnel::is_released);
+        }
+    }
+
+    /// Gives back the buffers that are empty and have room for more than `octets`.
+    fn release(&mut self, octets: usize) {
+        if self.input.unread().is_empty() && self.input.capacity() > octets {
+            self.input.release();
+        }
+        if self.output.is_empty() && self.output.capacity() > octets {
+            self.output = Vec::new();
+        }
+        if let Some(tunnel) = &mut self.tunnel {
+            tunnel.release();
+        }
+    }
+
+    /// Waits until octets, or the end, can be read; false when none came within `timeout`.
+    fn is_readable_within(&self, timeout: Duration) -> Result<bool, Interruption> {
+        let mut waiting = [PollFd::new(&*self.stream, PollFlags::IN)];
+        let timeout = Timespec::try_from(timeout).ok();
+        match poll(&mut waiting, timeout.as_ref()) {
+            Ok(ready) => Ok(ready > 0),
+            Err(Errno::INTR) => Ok(false),
+            Err(error) => Err(Interruption::Lost(Some(error.into()))),
         }
     }
 

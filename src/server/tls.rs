@@ -261,6 +261,11 @@ impl Tunnel {
         drop(self.send_records(socket));
     }
 
+    /// Whether nothing that came from the socket is waiting here.
+    pub(super) fn is_released(&self) -> bool {
+        self.records.is_empty()
+    }
+
     /// Gives the buffer back that the next read makes anew.
     pub(super) fn release(&mut self) {
         if self.taken >= self.records.len() {
