@@ -130,8 +130,8 @@ fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
     Ok(socket)
 }
 
-/// How long the manager waits for a sign of life, from the variables that say so, if this process is
-/// the one that they mean.
+/// How long the manager waits for a sign of life, from the variables that say so, if this process
+/// is the one that they mean.
 fn patience(microseconds: Option<&str>, process: Option<&str>, this: u32) -> Option<Duration> {
     if process.is_some_and(|process| process.parse() != Ok(this)) {
         return None;

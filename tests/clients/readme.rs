@@ -3,9 +3,9 @@
 //! An HTML comment before a fenced block says what is to be done with it: `tested`, the block is a
 //! script that must succeed; `prints`, the block is what the script before it printed; `typed: …`,
 //! the block is a dialogue with that command, in which `>` stands before what is typed; `shown: …`,
-//! the block is what facteur prints with those arguments; `file: …`, the block is a file of that name,
-//! which another program reads. `…` in an expected line stands for
-//! anything. The default ports are replaced by those of the test.
+//! the block is what facteur prints with those arguments; `file: …`, the block is a file of that
+//! name, which another program reads. `…` in an expected line stands for anything. The default
+//! ports are replaced by those of the test.
 
 use crate::daemon::{self, Service};
 use crate::support::{Facteur, Typist, command, run};
@@ -164,8 +164,8 @@ fn file(name: &str) -> String {
     blocks.find(|block| block.comment == file).unwrap().text
 }
 
-/// Runs facteur with these words of a file, and a configuration that is there; it is only to say that
-/// it knows the options, or that no daemon is there yet.
+/// Runs facteur with these words of a file, and a configuration that is there; it is only to say
+/// that it knows the options, or that no daemon is there yet.
 fn check_options<'a>(words: impl Iterator<Item = &'a str>, more: &[&str], status: i32) {
     let directory = tempfile::tempdir().unwrap();
     let configuration = directory.path().join("facteur.toml");
