@@ -1,7 +1,7 @@
 //! Sockets that a service manager has opened for the program.
 //!
-//! A shell stands in for the manager: what it has as its standard input becomes descriptor 3, and the
-//! program, which takes its place, has the number of its process.
+//! A shell stands in for the manager: what it has as its standard input becomes descriptor 3, and
+//! the program, which takes its place, has the number of its process.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
