@@ -1,6 +1,8 @@
 //! Limits of time and size, with configured values that a test can reach.
 
-use crate::support::{DEADLINE, Server, Service, dot_stuffed};
+use facteur::server::Door;
+
+use crate::support::{Client, DEADLINE, Server, Service, dot_stuffed};
 
 const BOB: &str = "bob@example.com";
 
@@ -28,6 +30,41 @@ fn a_whole_command_has_one_deadline_however_it_trickles() {
     let mut pop3 = server.pop3_client();
     // RFC 1939 §3: the autologout closes without a word and without removing anything.
     pop3.expect_end();
+}
+
+/// NET-1: who is silent for longer than a second is waited for without a buffer.
+#[test]
+fn a_client_that_was_silent_for_a_while_is_heard() {
+    let mut server = Server::with_tls("[limits]\npop3_idle_seconds = 2\n");
+    let smtps = server.address(facteur::server::Service::Smtp, Door::Tls);
+    let mut half = server.smtp_client();
+    half.send(b"NO");
+    let mut content = server.smtp_client();
+    content.say("HELO test");
+    content.expect("250 Ok");
+    content.begin_content(&[BOB]);
+    let mut clients = [
+        server.smtp_client(),
+        Client::connect(smtps).begin_tls(),
+        server.smtp_client(),
+    ];
+    clients[1].expect_prefix("220 ");
+    // The time that this one is given passes for the others too.
+    server.pop3_client().expect_end();
+    half.say("OP");
+    half.expect("250 Ok");
+    content.send(b"x\r\n.\r\n");
+    content.expect("250 OK");
+    for client in &mut clients[..2] {
+        client.say("NOOP");
+        client.expect("250 Ok");
+    }
+    // One of them has heard from its client since, the other has not; a stop wakes both.
+    assert_eq!(server.stop(), 0);
+    for client in &mut clients {
+        client.expect_prefix("421 ");
+        client.expect_end();
+    }
 }
 
 #[test]
