@@ -160,7 +160,7 @@ impl fmt::Display for Error {
             Self::NoDirectory { path, .. } => write!(
                 f,
                 "cannot make the mail directory {}: the directory it lies in has to exist and be \
-                 writable",
+                 writable (if it was removed while facteur ran, start facteur again)",
                 path.display()
             ),
             Self::OutOfOrder { path } => write!(
