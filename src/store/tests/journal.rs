@@ -474,13 +474,18 @@ fn a_torn_end_is_silent() {
 
 /// A batch as somebody would forge it who wants it to be taken for one of ours.
 fn forged(id: JournalId, number: u64) -> Vec<u8> {
-    let mut batch = vec![0; HEADER_OCTETS];
     let name = "1.00000000deadbeef_00000001.host,S=7,W=8";
-    push_delivery(&mut batch, name, &[mailbox("bob@example.org")], b"forged\n");
+    batch(id, (0, number), name, b"forged\n")
+}
+
+/// A batch with one message for bob at example.org, after the first of two numbers.
+fn batch(id: JournalId, (previous, number): (u64, u64), name: &str, content: &[u8]) -> Vec<u8> {
+    let mut batch = vec![0; HEADER_OCTETS];
+    push_delivery(&mut batch, name, &[mailbox("bob@example.org")], content);
     let seal = Seal {
         id,
         number,
-        previous: 0,
+        previous,
         checkpointed: 0,
         n_records: 1,
     };
@@ -505,7 +510,6 @@ fn a_forged_batch_in_a_message_is_not_replayed() {
         // Inside a whole batch even the right id is of no use; when the batch is torn only the id
         // protects, and it is a secret.
         let guess = JournalId(if is_torn { id ^ 1 } else { id }.to_be_bytes());
-        let mut outer = vec![0; HEADER_OCTETS];
         let inner = forged(guess, 900);
         let name = "1.00000000deadbeef_00000002.host,S=9,W=9";
         let mut content = vec![b'x'; BATCH_ALIGNMENT];
@@ -514,15 +518,7 @@ fn a_forged_batch_in_a_message_is_not_replayed() {
         push_delivery(&mut probe, name, &bob, b"");
         content.truncate(BATCH_ALIGNMENT - HEADER_OCTETS - probe.len());
         content.extend(inner);
-        push_delivery(&mut outer, name, &bob, &content);
-        let seal = Seal {
-            id: JournalId(id.to_be_bytes()),
-            number: 2,
-            previous: 1,
-            checkpointed: 0,
-            n_records: 1,
-        };
-        seal.close(&mut outer);
+        let mut outer = batch(JournalId(id.to_be_bytes()), (1, 2), name, &content);
         if is_torn {
             outer[100] ^= 1;
         }
@@ -643,16 +639,7 @@ fn a_file_name_in_the_journal_that_leads_elsewhere_is_not_used() {
         let id = fs::read_to_string(place.journal("id")).unwrap();
         let id = u128::from_str_radix(id.trim(), 16).unwrap();
         let name = format!("1.00000000deadbeef_00000002.{host},S=4,W=5");
-        let mut batch = vec![0; HEADER_OCTETS];
-        push_delivery(&mut batch, &name, &[mailbox("bob@example.org")], b"out\n");
-        let seal = Seal {
-            id: JournalId(id.to_be_bytes()),
-            number: 2,
-            previous: 1,
-            checkpointed: 0,
-            n_records: 1,
-        };
-        seal.close(&mut batch);
+        let batch = batch(JournalId(id.to_be_bytes()), (1, 2), &name, b"out\n");
         let file = segment(&place.journal("0.seg"));
         file.write_all_at(&batch, 4_096).unwrap();
         let store = place.open();
