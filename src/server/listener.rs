@@ -17,8 +17,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
 use crate::clock::Clock;
+use crate::mail::ChannelBindings;
 
 use super::connection::{Connection, Interruption, Timeouts};
+use super::current::Current;
 use super::limits;
 use super::maillog::{self, Service, SessionEnd, SessionId};
 use super::registry::{Refusal, Registry, Ticket};
@@ -77,12 +79,11 @@ pub enum Sessions {
 
 impl Sessions {
     /// What TLS begins with now, where there is a certificate.
-    fn identity(&self) -> Option<Arc<Identity>> {
-        let identity = match self {
-            Self::Smtp(shared) => &shared.identity,
-            Self::Pop3(shared) => &shared.identity,
-        };
-        identity.as_ref().map(|identity| identity.get())
+    fn identity(&self) -> Option<&Current<Identity>> {
+        match self {
+            Self::Smtp(shared) => shared.identity.as_deref(),
+            Self::Pop3(shared) => shared.identity.as_deref(),
+        }
     }
 
     /// Appends what a client is told that gets no session, or whose session broke.
@@ -309,10 +310,10 @@ fn connect(
 /// Begins TLS on a connection, and tells the log with what.
 pub(super) fn start_tls(
     connection: &mut Connection,
-    identity: Option<Arc<Identity>>,
+    identity: Option<&Current<Identity>>,
     id: SessionId,
-) -> Result<(), Interruption> {
-    let identity = identity.ok_or(Interruption::NoCertificate)?;
+) -> Result<ChannelBindings, Interruption> {
+    let identity = identity.ok_or(Interruption::NoCertificate)?.get();
     let done = connection.start_tls(&identity);
     let handshakes = &connection.counters().tls;
     match &done {
@@ -323,7 +324,7 @@ pub(super) fn start_tls(
     if let Some(tunnel) = connection.tunnel() {
         maillog::tls_began(id, connection.peer(), tunnel.parameters());
     }
-    Ok(())
+    Ok(connection.bindings())
 }
 
 /// Whether `accept` failed for one client only: it is gone already, or a signal came.

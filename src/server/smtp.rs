@@ -225,9 +225,9 @@ impl Driver<'_> {
     }
 
     fn start_tls(&mut self) -> Result<Outcome<'static>, Interruption> {
-        let identity = self.shared.identity.as_ref().map(|identity| identity.get());
-        listener::start_tls(self.connection, identity, self.id)?;
-        Ok(Outcome::TlsStarted(self.connection.bindings()))
+        let identity = self.shared.identity.as_deref();
+        let bindings = listener::start_tls(self.connection, identity, self.id)?;
+        Ok(Outcome::TlsStarted(bindings))
     }
 
     fn check_sender(&self, address: &Address) -> Outcome<'static> {
