@@ -221,5 +221,8 @@ pub mod supervisor;
 pub mod terminal;
 pub mod wire;
 
+/// Files that the tests here share with those outside name the crate alike.
+#[cfg(test)]
+extern crate self as facteur;
 #[cfg(test)]
 mod testing;

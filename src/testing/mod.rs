@@ -7,6 +7,8 @@
 
 pub(crate) mod bugs;
 pub(crate) mod disk;
+#[path = "../../tests/transcripts/facts.rs"]
+pub(crate) mod facts;
 #[path = "../../tests/transcripts/format.rs"]
 pub(crate) mod format;
 pub(crate) mod model;

@@ -11,11 +11,14 @@ use facteur::server::{Door, Service as Protocol};
 use crate::replay;
 use crate::support::{Client, Server, Service};
 
+#[path = "../transcripts/facts.rs"]
+pub(crate) mod facts;
+
 #[path = "../transcripts/format.rs"]
 mod format;
 
 #[path = "../transcripts/scram.rs"]
-pub(crate) mod account;
+mod scram;
 
 pub(crate) use format::Transcript;
 use format::{Message, Step};

@@ -15,7 +15,7 @@ use crate::{
         MessageNumber,
         limits::{ERRORS_MAX, PASSWORD_FAILURES_MAX, RESPONSE_LINE_OCTETS_MAX},
     },
-    testing::scram as account,
+    testing::facts,
 };
 
 const REMOVE_FAILED: &str =
@@ -48,11 +48,7 @@ const SCRAM_FINAL: &str = "Yz1iaXdzLHI9ck9wck5HZndFYmVSV2diTkVrcU8laHZZRHBXVWEyU
                            ZRPQ==";
 
 fn scram_begun() -> Outcome<'static> {
-    Outcome::ScramBegun(scram::Parameters {
-        salt: account::SALT.to_vec(),
-        iterations: account::ITERATIONS,
-        nonce: account::NONCE.to_owned(),
-    })
+    Outcome::ScramBegun(facts::scram_parameters())
 }
 
 fn proof_accepted() -> Outcome<'static> {
@@ -248,7 +244,7 @@ fn scram_opens_the_maildrop_when_the_client_has_seen_the_signature() {
     let Action::CheckProof(attempt) = step.action else {
         panic!("{step:?}");
     };
-    let signature = account::verify(&attempt.user, &attempt.auth_message, &attempt.proof);
+    let signature = facts::verify(&attempt);
     let signature = signature.expect("the RFC's proof");
     dialogue.check(
         Outcome::ProofAccepted { signature },

@@ -14,11 +14,11 @@ use std::{collections::VecDeque, fs, path::Path, sync::Arc};
 
 use super::{Action, Extent, Outcome, Session, Settings, Step};
 use crate::{
-    mail::{ChannelBindings, Link, MessageSummary, Tls, UniqueId, sasl::scram, trace},
+    mail::{MessageSummary, UniqueId, sasl::scram, trace},
     pop3::limits::{ERRORS_MAX, PASSWORD_FAILURES_MAX},
     testing::{
+        facts,
         format::{self, Message, Transcript},
-        scram as account,
     },
 };
 
@@ -66,7 +66,7 @@ impl Driver {
             password_failures_max: PASSWORD_FAILURES_MAX,
         };
         let mut driver = Self {
-            session: Session::new(settings, link(transcript)),
+            session: Session::new(settings, facts::link(transcript)),
             mail: mail.collect(),
             maildrop: Vec::new(),
             open_message: 0,
@@ -111,7 +111,7 @@ impl Driver {
                     return;
                 }
                 Action::CheckPassword(credentials) => self.find_mailbox(&credentials.user),
-                Action::BeginScram { .. } => scram_begun(),
+                Action::BeginScram { .. } => Outcome::ScramBegun(facts::scram_parameters()),
                 Action::CheckProof(attempt) => {
                     drop(self.find_mailbox(&attempt.user));
                     check_proof(&attempt)
@@ -128,7 +128,7 @@ impl Driver {
                 Action::RemoveMarked(_) => Outcome::Removed,
                 Action::StartTls => {
                     self.at_first_octet = true;
-                    Outcome::TlsStarted(bindings())
+                    Outcome::TlsStarted(facts::bindings())
                 }
             };
             step = self.session.resume(outcome);
@@ -216,40 +216,8 @@ impl Driver {
     }
 }
 
-/// What an encrypted connection of a transcript is bound to.
-fn bindings() -> ChannelBindings {
-    ChannelBindings {
-        exporter: Some(account::EXPORTER),
-        server_end_point: Some(account::SERVER_END_POINT.to_vec()),
-    }
-}
-
-/// The connection of a transcript.
-fn link(transcript: &Transcript) -> Link {
-    let tls = if transcript.has("tls") {
-        Tls::Active(bindings())
-    } else if transcript.has("starttls") {
-        Tls::Offered
-    } else {
-        Tls::NotOffered
-    };
-    Link {
-        tls,
-        is_local: !transcript.has("remote"),
-    }
-}
-
-/// What SCRAM needs to know of any user: nobody learns so who there is.
-fn scram_begun() -> Outcome<'static> {
-    Outcome::ScramBegun(scram::Parameters {
-        salt: account::SALT.to_vec(),
-        iterations: account::ITERATIONS,
-        nonce: account::NONCE.to_owned(),
-    })
-}
-
 fn check_proof(attempt: &scram::Attempt) -> Outcome<'static> {
-    match account::verify(&attempt.user, &attempt.auth_message, &attempt.proof) {
+    match facts::verify(attempt) {
         Some(signature) => Outcome::ProofAccepted { signature },
         None => Outcome::PasswordRefused,
     }

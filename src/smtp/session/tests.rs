@@ -11,7 +11,7 @@ use crate::smtp::{
     Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Senders, Settings,
     Step, Submission, limits,
 };
-use crate::testing::scram as account;
+use crate::testing::facts;
 
 /// AUTH PLAIN for the user bob with the password sesame.
 const AUTH_PLAIN: &str = "AUTH PLAIN AGJvYgBzZXNhbWU=";
@@ -83,11 +83,7 @@ fn accepted() -> Outcome<'static> {
 }
 
 fn scram_begun() -> Outcome<'static> {
-    Outcome::ScramBegun(scram::Parameters {
-        salt: account::SALT.to_vec(),
-        iterations: account::ITERATIONS,
-        nonce: account::NONCE.to_owned(),
-    })
+    Outcome::ScramBegun(facts::scram_parameters())
 }
 
 fn proof_accepted() -> Outcome<'static> {
@@ -735,7 +731,7 @@ fn attempt(session: &mut Session) -> scram::Attempt {
 fn scram_ends_when_the_client_has_seen_the_signature() {
     let mut session = after(&[]);
     let attempt = attempt(&mut session);
-    let signature = account::verify(&attempt.user, &attempt.auth_message, &attempt.proof);
+    let signature = facts::verify(&attempt);
     let signature = signature.expect("the RFC's proof");
     let step = session.resume(Outcome::ProofAccepted { signature });
     let challenge = "334 dj02cnJpVFJCaTIzV3BSUi93dHVwK21NaFVaVW4vZEI1bkxUSlJzamw5NUc0PQ==\r\n";

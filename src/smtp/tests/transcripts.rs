@@ -17,14 +17,14 @@ use std::{
 };
 
 use crate::mail::sasl::scram;
-use crate::mail::{ChannelBindings, Charset, Domain, ForwardPath, Link, MailboxName, Tls};
+use crate::mail::{Charset, Domain, ForwardPath, MailboxName};
 use crate::smtp::limits::{ERRORS_MAX, MESSAGE_OCTETS_MAX, OVERRUN_FACTOR, RECIPIENTS_MAX};
 use crate::smtp::{
     Action, ContentEnd, Framing, Outcome, RecipientVerdict, Senders, Session, Settings, Step,
     Submission,
 };
+use crate::testing::facts;
 use crate::testing::format::{self, Transcript};
-use crate::testing::scram as account;
 
 /// Messages without trace headers, by the name of their mailbox.
 type Mailboxes = BTreeMap<String, Vec<Vec<u8>>>;
@@ -73,7 +73,7 @@ impl Driver {
             }
         }
         let mut driver = Self {
-            session: Session::new(Arc::new(settings), link(transcript)),
+            session: Session::new(Arc::new(settings), facts::link(transcript)),
             domains: transcript
                 .domains
                 .iter()
@@ -114,7 +114,7 @@ impl Driver {
             Action::ReadLine => return self.read_line(),
             Action::LookUpRecipient(path) => Outcome::Recipient(self.look_up(path)),
             Action::CheckPassword(_) => Outcome::PasswordAccepted,
-            Action::BeginScram { .. } => scram_begun(),
+            Action::BeginScram { .. } => Outcome::ScramBegun(facts::scram_parameters()),
             Action::CheckProof(attempt) => check_proof(attempt),
             Action::BeginDelivery(submission) => {
                 let Submission { envelope, .. } = &**submission;
@@ -140,7 +140,7 @@ impl Driver {
             Action::CheckSender { .. } => Outcome::SenderNotPermitted,
             Action::StartTls => {
                 self.at_first_octet = true;
-                Outcome::TlsStarted(bindings())
+                Outcome::TlsStarted(facts::bindings())
             }
             Action::Close => return None,
         };
@@ -314,40 +314,8 @@ impl Driver {
     }
 }
 
-/// What an encrypted connection of a transcript is bound to.
-fn bindings() -> ChannelBindings {
-    ChannelBindings {
-        exporter: Some(account::EXPORTER),
-        server_end_point: Some(account::SERVER_END_POINT.to_vec()),
-    }
-}
-
-/// The connection of a transcript.
-fn link(transcript: &Transcript) -> Link {
-    let tls = if transcript.has("tls") {
-        Tls::Active(bindings())
-    } else if transcript.has("starttls") {
-        Tls::Offered
-    } else {
-        Tls::NotOffered
-    };
-    Link {
-        tls,
-        is_local: !transcript.has("remote"),
-    }
-}
-
-/// What SCRAM needs to know of any user: nobody learns so who there is.
-fn scram_begun() -> Outcome<'static> {
-    Outcome::ScramBegun(scram::Parameters {
-        salt: account::SALT.to_vec(),
-        iterations: account::ITERATIONS,
-        nonce: account::NONCE.to_owned(),
-    })
-}
-
 fn check_proof(attempt: &scram::Attempt) -> Outcome<'static> {
-    match account::verify(&attempt.user, &attempt.auth_message, &attempt.proof) {
+    match facts::verify(attempt) {
         Some(signature) => Outcome::ProofAccepted { signature },
         None => Outcome::PasswordRefused,
     }

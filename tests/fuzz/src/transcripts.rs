@@ -1,10 +1,13 @@
 //! The form of a transcript, for seeds and settings, and the account that SCRAM knows.
 
+#[path = "../../transcripts/facts.rs"]
+pub(crate) mod facts;
+
 #[path = "../../transcripts/format.rs"]
 #[expect(dead_code, reason = "what comes after a dialogue is not looked at")]
 mod format;
 
 #[path = "../../transcripts/scram.rs"]
-pub(crate) mod account;
+mod scram;
 
 pub(crate) use format::{Step, Transcript};

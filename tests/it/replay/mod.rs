@@ -6,48 +6,7 @@
 pub(crate) mod pop3;
 pub(crate) mod smtp;
 
-use facteur::mail::sasl::scram;
-use facteur::mail::{ChannelBindings, Link, Tls};
 use facteur::wire::LineBuffer;
-
-use crate::transcripts::{Transcript, account};
-
-/// What an encrypted connection of a transcript is bound to.
-fn bindings() -> ChannelBindings {
-    ChannelBindings {
-        exporter: Some(account::EXPORTER),
-        server_end_point: Some(account::SERVER_END_POINT.to_vec()),
-    }
-}
-
-/// The connection of a transcript.
-fn link(transcript: &Transcript) -> Link {
-    let tls = if transcript.has("tls") {
-        Tls::Active(bindings())
-    } else if transcript.has("starttls") {
-        Tls::Offered
-    } else {
-        Tls::NotOffered
-    };
-    Link {
-        tls,
-        is_local: !transcript.has("remote"),
-    }
-}
-
-/// What SCRAM needs to know of any user: nobody learns so who there is.
-fn scram_parameters() -> scram::Parameters {
-    scram::Parameters {
-        salt: account::SALT.to_vec(),
-        iterations: account::ITERATIONS,
-        nonce: account::NONCE.to_owned(),
-    }
-}
-
-/// The signature, if the proof is right.
-fn verify(attempt: &scram::Attempt) -> Option<[u8; 32]> {
-    account::verify(&attempt.user, &attempt.auth_message, &attempt.proof)
-}
 
 /// Puts `octets` into `buffer` as if one read had brought them.
 fn fill(buffer: &mut LineBuffer, octets: &[u8]) {

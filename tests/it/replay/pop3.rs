@@ -7,7 +7,7 @@ use facteur::pop3::{Action, Extent, Outcome, Session, Settings, Step, limits};
 use facteur::wire::{DotEncoder, LfPolicy, LineBuffer, Scan, TopCut};
 
 use super::fill;
-use crate::transcripts::Transcript;
+use crate::transcripts::{Transcript, facts};
 
 pub(crate) struct Replay {
     session: Session,
@@ -31,7 +31,7 @@ impl Replay {
             scram: transcript.has("scram"),
             password_failures_max: limits::PASSWORD_FAILURES_MAX,
         };
-        let session = Session::new(settings, super::link(transcript));
+        let session = Session::new(settings, facts::link(transcript));
         let mut replay = Self {
             session,
             input: LineBuffer::new(4_096, LfPolicy::Accept),
@@ -97,8 +97,8 @@ impl Replay {
                 Action::ReadLine => return,
                 Action::Close => return self.closed = true,
                 Action::CheckPassword(credentials) => self.find_mailbox(&credentials.user),
-                Action::BeginScram { .. } => Outcome::ScramBegun(super::scram_parameters()),
-                Action::CheckProof(attempt) => match super::verify(&attempt) {
+                Action::BeginScram { .. } => Outcome::ScramBegun(facts::scram_parameters()),
+                Action::CheckProof(attempt) => match facts::verify(&attempt) {
                     Some(signature) => {
                         drop(self.find_mailbox(&attempt.user));
                         Outcome::ProofAccepted { signature }
@@ -115,7 +115,7 @@ impl Replay {
                 Action::RemoveMarked(_) => Outcome::Removed,
                 Action::StartTls => {
                     self.at_first_octet = true;
-                    Outcome::TlsStarted(super::bindings())
+                    Outcome::TlsStarted(facts::bindings())
                 }
             };
             step = self.session.resume(outcome);

@@ -14,7 +14,7 @@ use facteur::wire::{
 };
 
 use super::fill;
-use crate::transcripts::Transcript;
+use crate::transcripts::{Transcript, facts};
 
 /// What a replay is configured with.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ impl Replay {
                 Senders::Anybody
             },
         });
-        let session = Session::new(settings, super::link(transcript));
+        let session = Session::new(settings, facts::link(transcript));
         let accounts = Accounts::open(&accounts::Settings {
             hostname: domain("localhost"),
             domains: limits.domains.iter().map(|text| domain(text)).collect(),
@@ -270,8 +270,8 @@ impl Replay {
                     })
                 }
                 Action::CheckPassword(_) => Outcome::PasswordAccepted,
-                Action::BeginScram { .. } => Outcome::ScramBegun(super::scram_parameters()),
-                Action::CheckProof(attempt) => match super::verify(&attempt) {
+                Action::BeginScram { .. } => Outcome::ScramBegun(facts::scram_parameters()),
+                Action::CheckProof(attempt) => match facts::verify(&attempt) {
                     Some(signature) => Outcome::ProofAccepted { signature },
                     None => Outcome::PasswordRefused,
                 },
@@ -281,7 +281,7 @@ impl Replay {
                 Action::CheckSender { .. } => Outcome::SenderNotPermitted,
                 Action::StartTls => {
                     self.at_first_octet = true;
-                    Outcome::TlsStarted(super::bindings())
+                    Outcome::TlsStarted(facts::bindings())
                 }
             };
             step = self.session.resume(outcome);
