@@ -147,7 +147,7 @@ impl Driver<'_> {
             Action::CheckPassword(credentials) => self.check_password(&credentials),
             Action::BeginScram { user } => Ok(self.begin_scram(&user)),
             Action::CheckProof(attempt) => self.check_proof(&attempt),
-            Action::CheckSender { address, .. } => Ok(self.check_sender(&address)),
+            Action::CheckSender(address) => Ok(self.check_sender(&address)),
             Action::BeginDelivery(submission) => Ok(self.begin_delivery(*submission)),
             Action::ReceiveContent(framing) => self.receive(framing),
             Action::DiscardChunk { octets } => self.discard(octets),

@@ -66,12 +66,7 @@ pub enum Action {
     CheckProof(scram::Attempt),
     /// Find out whether a user may send with this reverse-path: `SenderPermitted`,
     /// `SenderNotPermitted` or `CheckFailed`.
-    CheckSender {
-        /// Who has authenticated, by the name that was given.
-        user: String,
-        /// The reverse-path.
-        address: Address,
-    },
+    CheckSender(Address),
     /// Open a delivery: `DeliveryBegun` or `DeliveryFailed`.
     BeginDelivery(Box<Submission>),
     /// Take content into the open delivery, and commit it at the end of the message: `Content`.

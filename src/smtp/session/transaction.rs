@@ -45,11 +45,7 @@ impl Session {
         };
         match (self.settings.senders, &envelope.reverse_path) {
             (Senders::OwnAddresses, ReversePath::Address(address)) => {
-                let action = Action::CheckSender {
-                    // There is one, or MAIL would have been refused; nobody would own nothing.
-                    user: self.user.clone().unwrap_or_default(),
-                    address: address.clone(),
-                };
+                let action = Action::CheckSender(address.clone());
                 self.waiting = Waiting::Sender(Box::new(envelope));
                 Step {
                     reply: None,

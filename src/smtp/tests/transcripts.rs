@@ -134,10 +134,10 @@ impl Driver {
                 self.read_chunk(octets)?;
                 Outcome::ChunkDiscarded
             }
-            Action::CheckSender { user, address } if address.to_string() == *user => {
+            Action::CheckSender(address) if self.session.user() == Some(&address.to_string()) => {
                 Outcome::SenderPermitted
             }
-            Action::CheckSender { .. } => Outcome::SenderNotPermitted,
+            Action::CheckSender(_) => Outcome::SenderNotPermitted,
             Action::StartTls => {
                 self.at_first_octet = true;
                 Outcome::TlsStarted(facts::bindings())

@@ -275,10 +275,12 @@ impl Replay {
                     Some(signature) => Outcome::ProofAccepted { signature },
                     None => Outcome::PasswordRefused,
                 },
-                Action::CheckSender { user, address } if address.to_string() == user => {
+                Action::CheckSender(address)
+                    if self.session.user() == Some(&address.to_string()) =>
+                {
                     Outcome::SenderPermitted
                 }
-                Action::CheckSender { .. } => Outcome::SenderNotPermitted,
+                Action::CheckSender(_) => Outcome::SenderNotPermitted,
                 Action::StartTls => {
                     self.at_first_octet = true;
                     Outcome::TlsStarted(facts::bindings())
