@@ -594,8 +594,9 @@ def inject_round(
                 daemon.check_alive()
         except NotStarted as error:
             outcome = "killed at the start" if kills else "did not start"
-            # 127 is the dynamic loader's, which the fault has hit before the program.
-            is_told = error.code in (1, 127) and error.log.strip()
+            # 1 is a start that failed and 2 a configuration that could not be read; 127 is the
+            # dynamic loader's, which the fault has hit before the program.
+            is_told = error.code in (1, 2, 127) and error.log.strip()
             if not (is_told or kills and error.code == -signal.SIGKILL):
                 raise Finding(Kind.CRASH, str(error)) from None
     except (Finding, Findings):
