@@ -20,8 +20,10 @@
     reason = "a benchmark: it prints its table, reads the clock, and stops at the first fault"
 )]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+mod support;
+
+use std::io::Read;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -31,6 +33,8 @@ use facteur::clock::Clock;
 use facteur::config::Config;
 use facteur::daemon::{Daemon, Renewable, Sockets};
 use facteur::store::{Durability, MessageStore, Settings};
+
+use support::{BUFFER_OCTETS, Client, content, transaction};
 
 const SIZES: [(&str, usize); 4] = [
     ("1 KiB", 1 << 10),
@@ -118,23 +122,13 @@ impl Server {
         let content = Arc::new(content(octets));
         let smtp = self.smtp;
         in_parallel(connections, move |connection, begin| {
-            let mut client = Client::connect(smtp);
-            client.line();
-            client.send(b"EHLO bench\r\n");
-            while client.line().starts_with("250-") {}
-            let recipient = format!("user{connection}@example.com");
-            let commands =
-                format!("MAIL FROM:<a@example.com>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n");
+            let mut client = Client::connect_smtp(smtp);
+            let commands = transaction(&format!("user{connection}@example.com"));
             begin.wait();
             let start = Instant::now();
             let (mut messages, mut sent) = (0, 0);
             while start.elapsed() < duration && sent < MAILBOX_OCTETS_MAX {
-                client.send(commands.as_bytes());
-                for expected in ["250", "250", "354"] {
-                    assert!(client.line().starts_with(expected));
-                }
-                client.send(&content);
-                assert!(client.line().starts_with("250"));
+                client.deliver(&commands, &content);
                 messages += 1;
                 sent += content.len() as u64;
             }
@@ -146,7 +140,7 @@ impl Server {
     fn drain(&self, connections: usize) -> Rate {
         let pop3 = self.pop3;
         in_parallel(connections, move |connection, begin| {
-            let mut client = Client::connect(pop3);
+            let mut client = Client::connect(pop3, BUFFER_OCTETS);
             client.line();
             client.send(format!("USER user{connection}@example.com\r\nPASS x\r\n").as_bytes());
             client.line();
@@ -159,7 +153,7 @@ impl Server {
                 client.send(format!("RETR {number}\r\n").as_bytes());
                 let announced = client.line();
                 let size: u64 = announced.split(' ').nth(1).unwrap().parse().unwrap();
-                client.skip_content(size);
+                skip_content(&mut client, size);
                 client.send(format!("DELE {number}\r\n").as_bytes());
                 client.line();
                 octets += size;
@@ -202,46 +196,12 @@ fn in_parallel(
     rate
 }
 
-/// Lines of ordinary length, ready to be sent, with the final dot.
-fn content(octets: usize) -> Vec<u8> {
-    let mut content = b"Subject: bench\r\n\r\n".to_vec();
-    while content.len() < octets {
-        content.extend_from_slice(
-            b"The quick brown fox jumps over the lazy dog, again and again.\r\n",
-        );
-    }
-    content.extend_from_slice(b".\r\n");
-    content
-}
-
-struct Client {
-    stream: BufReader<TcpStream>,
-}
-
-impl Client {
-    fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self {
-            stream: BufReader::with_capacity(64 << 10, stream),
-        }
-    }
-
-    fn send(&mut self, octets: &[u8]) {
-        self.stream.get_mut().write_all(octets).unwrap();
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stream.read_line(&mut line).unwrap();
-        assert!(line.ends_with('\n'), "the server closed the connection");
-        line
-    }
-
-    /// Reads a message of `octets` octets, none of whose lines begins with a dot, and its end.
-    fn skip_content(&mut self, octets: u64) {
-        let content = octets + ".\r\n".len() as u64;
-        let read = std::io::copy(&mut (&mut self.stream).take(content), &mut std::io::sink());
-        assert_eq!(read.unwrap(), content);
-    }
+/// Reads a message of `octets` octets, none of whose lines begins with a dot, and its end.
+fn skip_content(client: &mut Client, octets: u64) {
+    let content = octets + ".\r\n".len() as u64;
+    let read = std::io::copy(
+        &mut (&mut client.stream).take(content),
+        &mut std::io::sink(),
+    );
+    assert_eq!(read.unwrap(), content);
 }

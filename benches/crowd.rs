@@ -1,0 +1,344 @@
+//! What ten thousand clients cost: the daemon itself, as a process of its own, and its crowd.
+//!
+//! `cargo bench --bench crowd` prints how soon the daemon serves and what it holds then; how many
+//! clients a second connect, are greeted and quit; what a crowd of idle sessions holds, and how
+//! soon a newcomer beside it is greeted; how much 64 busy senders lose beside the crowd, measured
+//! with and without it in turn; and what becomes of those who are too many. Clients and daemon
+//! share the machine: take ratios, and compare only what was measured in one run.
+//!
+//! `FACTEUR_BENCH_CROWD` sets how many idle sessions there are (10,000), `FACTEUR_BENCH_SECONDS`
+//! the length of each measurement of a rate (3), `FACTEUR_BENCH_DIR` the directory whose file
+//! system is used (the system's temporary one). The limit of open files has to leave room for the
+//! crowd.
+#![expect(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a benchmark: it prints its table, reads the clock, and stops at the first fault"
+)]
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use support::{Client, content, transaction};
+
+const STARTS: usize = 20;
+const CYCLE_CLIENTS: usize = 8;
+const NEWCOMERS: usize = 200;
+const SENDERS: usize = 64;
+const CONTENT_OCTETS: usize = 1 << 10;
+/// Measurements with and without the crowd, in turn.
+const TURNS: usize = 3;
+/// Octets of a client that never reads much.
+const LEAN: usize = 512;
+/// Clients beyond the cap that are to be refused.
+const TOO_MANY: usize = 500;
+/// Memory is read when it has not changed for so long.
+const SETTLED: Duration = Duration::from_secs(3);
+
+fn main() {
+    let seconds = Duration::from_secs(setting("FACTEUR_BENCH_SECONDS", 3) as u64);
+    let n_idle = setting("FACTEUR_BENCH_CROWD", 10_000);
+    raise_descriptors();
+    let parent = std::env::var_os("FACTEUR_BENCH_DIR").map_or_else(std::env::temp_dir, Into::into);
+    let directory = tempfile::tempdir_in(&parent).unwrap();
+
+    starts(&parent);
+    let server = Server::start(directory.path(), "");
+    println!("memory after the start: {}", mebioctets(server.settled()));
+    cycles(&server, seconds);
+
+    // A daemon of its own: the cycles have left threads' memory behind in the other.
+    drop(server);
+    let server = Server::start(&directory.path().join("crowd"), "");
+    busy_beside_a_crowd(&server, n_idle, seconds);
+
+    drop(server);
+    let cap = n_idle / 10;
+    let config = format!("connections = {cap}\n");
+    let server = Server::start(&directory.path().join("cap"), &config);
+    beyond_the_cap(&server, cap);
+}
+
+fn setting(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, raised).unwrap();
+}
+
+fn mebioctets(kibioctets: u64) -> String {
+    format!("{:.1} MiB", kibioctets as f64 / 1024.0)
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+/// The daemon as a process; it is killed when this is dropped.
+struct Server {
+    process: Child,
+    smtp: SocketAddr,
+    pop3: SocketAddr,
+}
+
+impl Server {
+    /// Starts a daemon with `limits` in that section of its configuration.
+    fn start(directory: &Path, limits: &str) -> Self {
+        std::fs::create_dir_all(directory).unwrap();
+        let config = directory.join("facteur.toml");
+        let text = format!("[limits]\nconnections_per_address = 0\n{limits}");
+        std::fs::write(&config, text).unwrap();
+        let log = std::fs::File::create(directory.join("log")).unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_facteur"))
+            .args(["--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0"])
+            .arg("--mail")
+            .arg(directory.join("mail"))
+            .arg("--config")
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut banner = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut address = |name: &str| -> SocketAddr {
+            let mut lines = banner.by_ref().map(Result::unwrap);
+            let found = lines.find_map(|line| line.strip_prefix(name).map(str::to_owned));
+            found.unwrap().parse().unwrap()
+        };
+        let (smtp, pop3) = (address("SMTP "), address("POP3 "));
+        // It still has something to print.
+        thread::spawn(move || banner.for_each(drop));
+        Self {
+            process,
+            smtp,
+            pop3,
+        }
+    }
+
+    /// Resident memory in KiB.
+    fn resident(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    fn threads(&self) -> u64 {
+        self.status("Threads:")
+    }
+
+    fn status(&self, name: &str) -> u64 {
+        let path = PathBuf::from(format!("/proc/{}/status", self.process.id()));
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Resident memory in KiB once it does not change any more.
+    fn settled(&self) -> u64 {
+        let (mut last, mut since) = (self.resident(), Instant::now());
+        while since.elapsed() < SETTLED {
+            thread::sleep(SETTLED / 10);
+            let now = self.resident();
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+        }
+        last
+    }
+
+    /// Messages a second of [`SENDERS`] clients.
+    fn deliveries(&self, duration: Duration) -> f64 {
+        let content = content(CONTENT_OCTETS);
+        let total: u64 = thread::scope(|scope| {
+            let senders: Vec<_> = (0..SENDERS)
+                .map(|sender| {
+                    let content = &content;
+                    scope.spawn(move || {
+                        let mut client = Client::connect_smtp(self.smtp);
+                        let commands = transaction(&format!("user{sender}@example.com"));
+                        let (start, mut messages) = (Instant::now(), 0);
+                        while start.elapsed() < duration {
+                            client.deliver(&commands, content);
+                            messages += 1;
+                        }
+                        messages
+                    })
+                })
+                .collect();
+            senders
+                .into_iter()
+                .map(|sender| sender.join().unwrap())
+                .sum()
+        });
+        total as f64 / duration.as_secs_f64()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// How soon a daemon with an empty store serves.
+fn starts(parent: &Path) {
+    let times = (0..STARTS).map(|_| {
+        let directory = tempfile::tempdir_in(parent).unwrap();
+        let begin = Instant::now();
+        let server = Server::start(directory.path(), "");
+        Client::connect(server.smtp, LEAN).line();
+        begin.elapsed()
+    });
+    let first = median(times.collect());
+    let directory = tempfile::tempdir_in(parent).unwrap();
+    let times = (0..STARTS).map(|_| {
+        let begin = Instant::now();
+        let mut server = Server::start(directory.path(), "");
+        Client::connect(server.smtp, LEAN).line();
+        let time = begin.elapsed();
+        let pid = rustix::process::Pid::from_child(&server.process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        assert!(server.process.wait().unwrap().success());
+        time
+    });
+    let again = median(times.collect());
+    println!("from the start to the first greeting: {first:.1?} on nothing, {again:.1?} again");
+}
+
+/// Clients that connect, read the greeting, say QUIT and read the answer.
+fn cycles(server: &Server, duration: Duration) {
+    let total: u64 = thread::scope(|scope| {
+        let clients: Vec<_> = (0..CYCLE_CLIENTS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let (start, mut cycles) = (Instant::now(), 0);
+                    while start.elapsed() < duration {
+                        let mut client = Client::connect(server.smtp, LEAN);
+                        client.line();
+                        client.send(b"QUIT\r\n");
+                        client.line();
+                        cycles += 1;
+                    }
+                    cycles
+                })
+            })
+            .collect();
+        clients
+            .into_iter()
+            .map(|client| client.join().unwrap())
+            .sum()
+    });
+    let rate = total as f64 / duration.as_secs_f64();
+    println!("connect, greeting, QUIT: {rate:.0} a second by {CYCLE_CLIENTS} clients");
+}
+
+/// A crowd that says nothing, half of it at each port, every one greeted.
+fn gather(server: &Server, n_idle: usize) -> Vec<Client> {
+    let ports = [server.smtp, server.pop3];
+    let mut crowd: Vec<Client> = Vec::with_capacity(n_idle);
+    for index in 0..n_idle {
+        crowd.push(Client::connect(ports[index % 2], LEAN));
+    }
+    for client in &mut crowd {
+        client.line();
+    }
+    crowd
+}
+
+fn busy_beside_a_crowd(server: &Server, n_idle: usize, seconds: Duration) {
+    let before = server.settled();
+    let crowd = gather(server, n_idle);
+    let with = server.settled();
+    println!(
+        "{n_idle} idle sessions: {} in all, {:.1} KiB each beyond {}; {} threads",
+        mebioctets(with),
+        (with - before) as f64 / n_idle as f64,
+        mebioctets(before),
+        server.threads(),
+    );
+    newcomers(server, "beside the crowd");
+    drop(crowd);
+    newcomers(server, "alone");
+    let mut ratios = Vec::new();
+    for _ in 0..TURNS {
+        while server.threads() > 100 {
+            thread::sleep(SETTLED / 100);
+        }
+        let alone = server.deliveries(seconds);
+        let mut crowd = gather(server, n_idle);
+        let beside = server.deliveries(seconds);
+        for client in &mut crowd {
+            client.send(b"NOOP\r\n");
+        }
+        for client in &mut crowd {
+            // POP3 knows no NOOP before the login, and says so.
+            client.line();
+        }
+        ratios.push(beside / alone);
+        println!(
+            "{SENDERS} senders of 1 KiB: {alone:.0} messages/s alone, {beside:.0} beside \
+             {n_idle} idle sessions, which all answer afterwards"
+        );
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!("beside the crowd they keep {:.2} of it", ratios[TURNS / 2]);
+}
+
+/// How soon newcomers are greeted, one after the other.
+fn newcomers(server: &Server, what: &str) {
+    let mut times: Vec<Duration> = (0..NEWCOMERS)
+        .map(|_| {
+            let begin = Instant::now();
+            Client::connect(server.smtp, LEAN).line();
+            begin.elapsed()
+        })
+        .collect();
+    times.sort();
+    println!(
+        "a newcomer {what} is greeted in {:.2?} (median), {:.2?} (worst of {NEWCOMERS})",
+        times[NEWCOMERS / 2],
+        times[NEWCOMERS - 1],
+    );
+}
+
+/// Everybody beyond the cap is told so, and all others stay.
+fn beyond_the_cap(server: &Server, cap: usize) {
+    let mut crowd = gather(server, cap);
+    let threads = server.threads();
+    let begin = Instant::now();
+    for _ in 0..TOO_MANY {
+        let mut late = TcpStream::connect(server.smtp).unwrap();
+        let mut told = String::new();
+        late.read_to_string(&mut told).unwrap();
+        assert!(told.starts_with("421 "), "{told:?}");
+    }
+    let rate = TOO_MANY as f64 / begin.elapsed().as_secs_f64();
+    assert!(server.threads() <= threads, "a refusal needs no thread");
+    for client in &mut crowd {
+        client.send(b"QUIT\r\n");
+        client.line();
+    }
+    println!("beyond a cap of {cap}: {TOO_MANY} told to come again, {rate:.0} a second");
+    drop(std::io::stdout().flush());
+}
