@@ -156,7 +156,7 @@ impl Server {
     fn settled(&self) -> u64 {
         let (mut last, mut since) = (self.resident(), Instant::now());
         while since.elapsed() < SETTLED {
-            thread::sleep(SETTLED / 10);
+            thread::park_timeout(SETTLED / 10);
             let now = self.resident();
             if now != last {
                 (last, since) = (now, Instant::now());
@@ -283,7 +283,7 @@ fn busy_beside_a_crowd(server: &Server, n_idle: usize, seconds: Duration) {
     let mut ratios = Vec::new();
     for _ in 0..TURNS {
         while server.threads() > 100 {
-            thread::sleep(SETTLED / 100);
+            thread::park_timeout(SETTLED / 100);
         }
         let alone = server.deliveries(seconds);
         let mut crowd = gather(server, n_idle);

@@ -72,8 +72,18 @@ pub const STACK_OCTETS: usize = if cfg!(debug_assertions) {
 /// instead of being refused.
 pub const BACKLOG: i32 = 1_024;
 
+/// Clients that are accepted at one socket before the listener looks at its others again.
+pub const ACCEPTS_MAX: usize = 64;
+
 /// First and longest pause of an accept loop after the system had no descriptor or thread to give.
 pub const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// Refused clients that the log tells of one by one within [`REFUSALS_PERIOD`]; of the others it
+/// tells how many they were. Enough to see who comes, and a flood does not fill a disk with lines.
+pub const REFUSALS_TOLD_MAX: u32 = 10;
+
+/// The time after which refused clients are told of again.
+pub const REFUSALS_PERIOD: Duration = Duration::from_secs(1);
 
 /// Sessions at once from one loopback address where nothing is configured: test suites open many.
 pub const PER_LOOPBACK_ADDRESS: usize = 1_000;

@@ -23,6 +23,7 @@ use super::connection::{Connection, Interruption, Timeouts};
 use super::current::Current;
 use super::limits;
 use super::maillog::{self, Service, SessionEnd, SessionId};
+use super::muffler::Muffler;
 use super::registry::{Refusal, Registry, Ticket};
 use super::tls::Identity;
 use super::{pop3, smtp};
@@ -98,6 +99,28 @@ impl Sessions {
     }
 }
 
+/// Why a client got no session.
+#[derive(Debug)]
+struct TurnedAway {
+    /// What it was told.
+    why: &'static str,
+    /// What the system said, where it had no thread to give.
+    error: Option<io::Error>,
+}
+
+impl TurnedAway {
+    /// Puts it into the log, with the number of those before that were not.
+    fn log(&self, service: Service, peer: IpAddr, untold: u64) {
+        match &self.error {
+            None => maillog::turned_away(service, peer, untold, &self.why),
+            Some(error) => {
+                let why = format_args!("{}: {error}", self.why);
+                maillog::turned_away(service, peer, untold, &why);
+            }
+        }
+    }
+}
+
 /// One protocol's listener.
 #[derive(Debug)]
 pub struct Listener {
@@ -139,8 +162,9 @@ impl Listener {
     fn run(self: &Arc<Self>, sockets: &[(TcpListener, Door)], stop: &io::PipeReader) {
         let (shortest, longest) = limits::BACK_OFF;
         let mut pause = shortest;
+        let mut refusals = Muffler::default();
         loop {
-            match self.accept_ready(sockets, stop) {
+            match self.accept_ready(sockets, stop, &mut refusals) {
                 Ok(true) => pause = shortest,
                 Ok(false) => return,
                 Err(error) => {
@@ -160,6 +184,7 @@ impl Listener {
         self: &Arc<Self>,
         sockets: &[(TcpListener, Door)],
         stop: &io::PipeReader,
+        refusals: &mut Muffler,
     ) -> io::Result<bool> {
         let readable = |socket| PollFd::from_borrowed_fd(socket, PollFlags::IN);
         let mut waiting: Vec<PollFd<'_>> = sockets
@@ -177,25 +202,44 @@ impl Listener {
         }
         for ((socket, door), polled) in sockets.iter().zip(&waiting) {
             if !polled.revents().is_empty() {
-                self.accept_all(socket, *door)?;
+                self.accept_all(socket, *door, refusals)?;
             }
         }
         Ok(true)
     }
 
-    fn accept_all(self: &Arc<Self>, socket: &TcpListener, door: Door) -> io::Result<()> {
-        loop {
+    /// Accepts who waits at the socket. Those who come while it does so may have to wait for the
+    /// next round: a flood must not keep the listener from its other sockets, and from a stop.
+    fn accept_all(
+        self: &Arc<Self>,
+        socket: &TcpListener,
+        door: Door,
+        refusals: &mut Muffler,
+    ) -> io::Result<()> {
+        for _ in 0..limits::ACCEPTS_MAX {
             match socket.accept() {
-                Ok((stream, peer)) => self.admit(stream, peer, door),
+                Ok((stream, peer)) => {
+                    if let Err(turned_away) = self.admit(stream, peer, door)
+                        && let Some(untold) = refusals.lets_through(self.clock.now())
+                    {
+                        turned_away.log(self.service(), peer.ip(), untold);
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if is_passing(error.kind()) => {}
                 Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 
-    /// Gives the client a thread, or says why not.
-    fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, door: Door) {
+    /// Gives the client a thread, or says why not, to the client and to the caller.
+    fn admit(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        door: Door,
+    ) -> Result<(), TurnedAway> {
         let stream = Arc::new(stream);
         let ticket = match self.registry.admit(peer.ip(), &stream) {
             Ok(ticket) => ticket,
@@ -208,7 +252,8 @@ impl Listener {
                     }
                     Refusal::ShuttingDown => "The service is shutting down, try again later",
                 };
-                return self.turn_away(&stream, peer, door, why);
+                self.turn_away(&stream, door, why);
+                return Err(TurnedAway { why, error: None });
             }
         };
         let id = SessionId {
@@ -221,22 +266,20 @@ impl Listener {
             .name(id.to_string())
             .stack_size(limits::STACK_OCTETS)
             .spawn(move || listener.serve(socket, peer, ticket, Visit { id, door }));
-        if let Err(error) = spawned {
+        spawned.map(drop).map_err(|error| {
             self.registry.counters().sessions.no_thread.increment();
-            maillog::no_thread(id, &error);
-            self.turn_away(
-                &stream,
-                peer,
-                door,
-                "No thread to serve you, try again later",
-            );
-        }
+            let why = "No thread to serve you, try again later";
+            self.turn_away(&stream, door, why);
+            TurnedAway {
+                why,
+                error: Some(error),
+            }
+        })
     }
 
     /// Says `why` and closes. The socket does not wait: what does not fit at once is lost. A client
     /// that begins with TLS is not told: it would not take words for what they are.
-    fn turn_away(&self, mut stream: &TcpStream, peer: SocketAddr, door: Door, why: &'static str) {
-        maillog::turned_away(self.service(), peer.ip(), why);
+    fn turn_away(&self, mut stream: &TcpStream, door: Door, why: &'static str) {
         if door == Door::Tls {
             return;
         }

@@ -374,13 +374,18 @@ pub(super) fn login_refused(id: SessionId, peer: IpAddr, user: &str, why: &str) 
     .log(Level::Warn);
 }
 
-/// A client was turned away before it had a session.
-pub(super) fn turned_away(service: Service, peer: IpAddr, why: &str) {
+/// A client was turned away before it had a session, and `untold` others of which no line tells.
+pub(super) fn turned_away(service: Service, peer: IpAddr, untold: u64, why: &dyn fmt::Display) {
+    let fields = [
+        ("client", Value::Ours(&peer)),
+        ("untold", Value::Count(untold)),
+    ];
+    let shown = if untold == 0 { 1 } else { fields.len() };
     Event {
         subject: Subject::Service(service),
         name: "turned away",
-        fields: &[("client", Value::Ours(&peer))],
-        reason: Some(&why),
+        fields: fields.get(..shown).unwrap_or_default(),
+        reason: Some(why),
     }
     .log(Level::Warn);
 }
@@ -390,17 +395,6 @@ pub(super) fn accept_failed(service: Service, error: &std::io::Error) {
     Event {
         subject: Subject::Service(service),
         name: "cannot accept a connection, pausing",
-        fields: &[],
-        reason: Some(error),
-    }
-    .log(Level::Error);
-}
-
-/// A client could get no thread.
-pub(super) fn no_thread(id: SessionId, error: &std::io::Error) {
-    Event {
-        subject: Subject::Session(id),
-        name: "no thread for the session",
         fields: &[],
         reason: Some(error),
     }

@@ -13,6 +13,7 @@ pub mod limits;
 mod listener;
 mod logins;
 mod maillog;
+mod muffler;
 pub mod pop3;
 mod registry;
 pub mod smtp;

@@ -221,3 +221,26 @@ fn what_was_done_is_what_is_told() {
     assert!(counts["checkpoints_count"] >= 1, "the end makes one");
     assert_eq!(program.wait(), Some(0));
 }
+
+#[test]
+fn a_flood_of_refusals_is_a_few_lines_and_a_number() {
+    const FLOOD: u64 = 300;
+    let directory = tempfile::tempdir().unwrap();
+    let configuration = "limits.connections_per_address = 1\n";
+    let begin = std::time::Instant::now();
+    let program = Program::start_with(directory.path(), configuration);
+    let _first = program.smtp_client();
+    for _ in 0..FLOOD {
+        let mut client = Client::connect(program.smtp);
+        client.expect_prefix("421 ");
+    }
+    program.signal("USR1");
+    let counts = report(&program);
+    assert_eq!(counts["sessions_too_many_from_address"], FLOOD);
+    // Ten within a second, each second; a slow machine may take several.
+    let told_max = 10 * (begin.elapsed().as_secs() + 1);
+    let log = program.stop();
+    let told = log.iter().filter(|line| line.contains("turned away"));
+    let told = u64::try_from(told.count()).unwrap();
+    assert!((1..=told_max).contains(&told), "{log:#?}");
+}
