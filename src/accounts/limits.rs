@@ -10,6 +10,11 @@ pub const HASH_PASSES: u32 = 2;
 /// See [`HASH_MEMORY_KIB`].
 pub const HASH_LANES: u32 = 1;
 
+/// Blocks of 1 KiB that the memory of a computation is reserved for at least: more than 32 MiB, from
+/// which on the C library takes every piece from the system and gives it back. What it has smaller
+/// pieces from it would keep, for each of up to eight threads a core, after the first few logins.
+pub const HASH_BLOCKS_RESERVED: usize = 33 * 1_024;
+
 /// Memory times passes, in KiB, below which the user is warned of a hash: the least of the choices
 /// that OWASP gives for argon2id.
 pub const HASH_WORK_WEAK: u64 = 35_840;

@@ -16,7 +16,7 @@
 
 use std::fmt;
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 
 use super::limits;
@@ -234,12 +234,30 @@ fn compute(
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(octets));
     // The bounds were checked when the hash was read, so that only memory can be lacking.
     let params = params.map_err(|_impossible| OutOfMemory)?;
+    let mut blocks = blocks(params.block_count())?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     let mut hash = vec![0; octets];
     argon2
-        .hash_password_into(password.expose().as_bytes(), salt, &mut hash)
-        .map_err(|_no_memory| OutOfMemory)?;
+        .hash_password_into_with_memory(
+            password.expose().as_bytes(),
+            salt,
+            &mut hash,
+            blocks.as_mut_slice(),
+        )
+        .map_err(|_impossible| OutOfMemory)?;
     Ok(hash)
+}
+
+/// The memory of one computation, which goes back to the system with it: room is asked for that no
+/// allocator keeps for the thread, and what is not used of it is never touched.
+fn blocks(count: usize) -> Result<Vec<Block>, OutOfMemory> {
+    let mut blocks = Vec::new();
+    let room = count.max(limits::HASH_BLOCKS_RESERVED);
+    blocks
+        .try_reserve_exact(room)
+        .map_err(|_no_memory| OutOfMemory)?;
+    blocks.resize(count, Block::new());
+    Ok(blocks)
 }
 
 /// Compares secrets without an early exit.

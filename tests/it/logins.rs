@@ -395,3 +395,34 @@ fn mail_may_be_taken_from_users_only() {
     client.say("MAIL FROM:<alice@example.com>");
     client.expect("250 2.1.0 Sender OK");
 }
+
+/// SEC-9: a verification takes 19 MiB for a moment, and its session keeps nothing of that.
+#[test]
+fn sessions_that_have_logged_in_keep_no_memory_of_it() {
+    const SESSIONS: usize = 12;
+    let directory = tempfile::tempdir().unwrap();
+    // Nobody knows the password; the work is that of a hash as `facteur hash-password` makes it.
+    let hash = format!(
+        "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ${}",
+        "A".repeat(43)
+    );
+    let configuration = format!(
+        "limits.refused_login_seconds = 0\n\
+         [[accounts]]\naddress = \"bob@example.com\"\npassword = \"{hash}\"\n"
+    );
+    let program = Program::start_with(directory.path(), &configuration);
+    let guess = || {
+        let mut client = program.pop3_client();
+        client.say("USER bob@example.com");
+        client.expect_prefix("+OK");
+        client.say("PASS guess");
+        client.expect_prefix("-ERR [AUTH]");
+        client
+    };
+    let _first = guess();
+    let before = program.resident_octets();
+    let _others: Vec<Client> = (0..SESSIONS).map(|_| guess()).collect();
+    let grown = program.resident_octets().saturating_sub(before);
+    // A few pages each: less than one verification in all.
+    assert!(grown < 19_456 * 1_024, "{grown} octets");
+}
