@@ -40,6 +40,8 @@ class Kind(enum.Enum):
     SIZE = "size"
     REPLY = "reply"
     CRASH = "crash"
+    LEAK = "leak"
+    LOG = "log"
 
 
 class Finding(Exception):
