@@ -18,7 +18,8 @@
 //!
 //! The unique-id is a function of the base alone (I6): `<secs>.<nonce>_<counter>` for our own; for
 //! a file of another program its base if that is a legal unique-id, else the 128-bit FNV-1a hash
-//! of the base as 32 hexadecimal digits.
+//! of the base as 32 hexadecimal digits. A base that has the form of such a hash is hashed too, so
+//! that no file can have the hash of another one for its name.
 //!
 //! # Failures
 //! None but names that are too long; every function is total.
@@ -322,13 +323,23 @@ pub(super) fn unique_id(base: &[u8], octets: Option<NonZeroU8>) -> Option<Unique
         .or_else(|| UniqueId::parse(hash(base)))
 }
 
-/// The base of a file that another program delivered, unless it is no unique-id or looks like that
-/// of one of our own messages and could be mistaken for it.
+/// The base of a file that another program delivered, unless it is no unique-id, or looks like that
+/// of one of our own messages or like a hash and could be mistaken for it.
 fn foreign_id(base: &[u8]) -> Option<&[u8]> {
     let looks_like_ours =
         split_once(base, b'.').is_some_and(|(_, serial)| Serial::parse(serial).is_some());
     let is_graphic = base.iter().all(u8::is_ascii_graphic);
-    (is_graphic && !looks_like_ours).then_some(base)
+    (is_graphic && !looks_like_ours && !looks_like_a_hash(base)).then_some(base)
+}
+
+/// Hexadecimal digits of 128 bits.
+const HASH_OCTETS: usize = 32;
+
+fn looks_like_a_hash(base: &[u8]) -> bool {
+    base.len() == HASH_OCTETS
+        && base
+            .iter()
+            .all(|&octet| matches!(octet, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// The 128-bit FNV-1a hash of a base, with the offset basis and the prime of its authors.

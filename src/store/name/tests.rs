@@ -188,6 +188,22 @@ fn foreign_names_give_unique_ids() {
     }
 }
 
+/// I6: a file that has the hash of another one's name for its own.
+#[test]
+fn a_name_that_is_a_hash_is_hashed_itself() {
+    let hashed = unique_id_of(b"a b");
+    let named = hashed.as_str().as_bytes();
+    assert_ne!(hashed, unique_id_of(named));
+    assert_eq!(unique_id_of(named).as_str(), hash(named));
+    // Of another length, or in capitals, it is no hash.
+    for other in [
+        "a68d62c6038b5822836dbc79780dff7",
+        "A68D62C6038B5822836DBC79780DFF7A",
+    ] {
+        assert_eq!(unique_id_of(other.as_bytes()).as_str(), other);
+    }
+}
+
 #[test]
 fn the_hash_is_fnv_1a_of_128_bits() {
     assert_eq!(hash(b""), "6c62272e07bb014262b821756295c58d");
