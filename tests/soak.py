@@ -483,7 +483,7 @@ class LogWatcher:
         rf"\S+ login refused user=.* client={re.escape(HOSTILE)}\S+: .*",
         # RFC 1939 has one session of a maildrop; who broke off may be there for a moment.
         r"pop3-\d+ login refused user=.* client=\S+: the maildrop is in use",
-        rf"\S+ turned away client={re.escape(FLOODING)}: .*",
+        rf"\S+ turned away client={re.escape(FLOODING)}(?: untold=\d+)?: .*",
     )
     # How sessions of well-behaved clients end; some of these break off on purpose.
     GOOD_END = re.compile(r"\S+ ended client=127\.0\.0\.1: (?!quit$|closed$)(.*)")
@@ -609,6 +609,7 @@ def judge_the_judges() -> None:
                 f'{at} WARN ] pop3-7 login refused user="x" client=127.0.0.1: '
                 "the maildrop is in use",
                 f"{at} WARN ] SMTP turned away client={FLOODING}: too many",
+                f"{at} WARN ] POP3 turned away client={FLOODING} untold=5: too many",
                 f"{at} INFO ] smtp-3 ended client=127.0.0.1: quit",
                 f"{at} INFO ] smtp-3 ended client={HOSTILE}3.4: timed out",
                 f"{at} INFO ] counters:",
