@@ -10,13 +10,15 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::clock::Clock;
 use crate::counters::Report;
 
 use super::counters::Counters;
+use super::limits;
 
 /// How many sessions there may be at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +131,14 @@ impl Registry {
         self.counters.report(now, report);
     }
 
+    /// Whether a stop would wake every session.
+    #[cfg(test)]
+    pub(crate) fn is_everyone_waiting(&self) -> bool {
+        let sessions = self.sessions.lock();
+        let mut open = sessions.open.values();
+        open.all(|open| open.waiting.load(Ordering::SeqCst))
+    }
+
     fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
     }
@@ -148,12 +158,17 @@ impl Registry {
         wake(self.sessions.lock().streams(|_| true));
     }
 
-    /// Waits until no session is left, or until `deadline`; gives the number that is left.
-    pub fn wait_until_empty(&self, deadline: Instant) -> usize {
+    /// Waits until no session is left, or for `timeout`; gives the number that is left.
+    pub fn wait_until_empty(&self, timeout: Duration, clock: &Clock) -> usize {
+        let begin = clock.now();
         let mut sessions = self.sessions.lock();
-        let mut timed_out = false;
-        while !sessions.open.is_empty() && !timed_out {
-            timed_out = self.emptied.wait_until(&mut sessions, deadline).timed_out();
+        while !sessions.open.is_empty() {
+            let left = timeout.saturating_sub(clock.now().duration_since(begin));
+            if left.is_zero() {
+                break;
+            }
+            self.emptied
+                .wait_for(&mut sessions, left.min(limits::CLOCK_SLICE));
         }
         sessions.open.len()
     }
@@ -233,16 +248,13 @@ impl Ticket {
         self.waiting.store(false, Ordering::SeqCst);
     }
 
-    /// Does nothing until `deadline`, or until the daemon stops.
-    pub(super) fn pause(&self, deadline: Instant) {
+    /// Does nothing for `time` at most, and no longer than the daemon goes on.
+    pub(super) fn pause(&self, time: Duration) {
         let registry = &self.registry;
         let mut sessions = registry.sessions.lock();
-        let mut timed_out = false;
-        while !registry.is_draining() && !timed_out {
-            timed_out = registry
-                .stopped
-                .wait_until(&mut sessions, deadline)
-                .timed_out();
+        // Looked at under the lock: the stop comes before this and is seen, or after and wakes.
+        if !registry.is_draining() {
+            registry.stopped.wait_for(&mut sessions, time);
         }
     }
 
@@ -268,6 +280,8 @@ impl Drop for Ticket {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+
+    use crate::clock::Hands;
 
     use super::*;
 
@@ -353,11 +367,9 @@ mod tests {
     fn a_pause_ends_in_time_or_with_the_daemon() {
         let registry = registry();
         let ticket = admit(&registry, "127.0.0.1").unwrap();
-        let now = crate::clock::Clock::system().now();
-        ticket.pause(now);
-        let far = now.checked_add(std::time::Duration::from_hours(1)).unwrap();
+        ticket.pause(Duration::ZERO);
         let pausing = std::thread::Builder::new()
-            .spawn(move || ticket.pause(far))
+            .spawn(move || ticket.pause(Duration::from_hours(1)))
             .unwrap();
         registry.stop();
         pausing.join().unwrap();
@@ -367,9 +379,20 @@ mod tests {
     fn waiting_for_the_end_tells_how_many_are_left() {
         let registry = registry();
         let ticket = admit(&registry, "127.0.0.1").unwrap();
-        let now = crate::clock::Clock::system().now();
-        assert_eq!(registry.wait_until_empty(now), 1);
+        let hands = Arc::new(Hands::new());
+        let clock = Clock::turned_by(Arc::clone(&hands));
+        assert_eq!(registry.wait_until_empty(Duration::ZERO, &clock), 1);
+        let long = Duration::from_hours(1);
+        let waiting = {
+            let (registry, clock) = (Arc::clone(&registry), clock.clone());
+            std::thread::Builder::new()
+                .spawn(move || registry.wait_until_empty(long, &clock))
+                .unwrap()
+        };
+        assert!(hands.is_looked_at(2, || waiting.is_finished()));
+        hands.pass(long);
+        assert_eq!(waiting.join().unwrap(), 1);
         drop(ticket);
-        assert_eq!(registry.wait_until_empty(now), 0);
+        assert_eq!(registry.wait_until_empty(long, &clock), 0);
     }
 }
