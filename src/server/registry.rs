@@ -16,6 +16,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::clock::Clock;
 use crate::counters::Report;
+use crate::mail::Network;
 
 use super::counters::Counters;
 use super::limits;
@@ -27,7 +28,7 @@ pub struct Caps {
     pub total: usize,
     /// From one loopback address.
     pub per_loopback_address: usize,
-    /// From one other address.
+    /// From one other address, or one /64 of IPv6.
     pub per_address: usize,
 }
 
@@ -57,7 +58,7 @@ pub struct Registry {
 struct Sessions {
     next_id: u64,
     open: HashMap<u64, Open>,
-    per_address: HashMap<IpAddr, usize>,
+    per_address: HashMap<Network, usize>,
 }
 
 #[derive(Debug)]
@@ -71,7 +72,7 @@ struct Open {
 pub(super) struct Ticket {
     registry: Arc<Registry>,
     id: u64,
-    peer: IpAddr,
+    network: Network,
     waiting: Arc<AtomicBool>,
 }
 
@@ -97,8 +98,8 @@ impl Registry {
         if self.is_draining() {
             return Err(Refusal::ShuttingDown);
         }
-        let peer = peer.to_canonical();
-        let per_address = if peer.is_loopback() {
+        let network = Network::from(peer);
+        let per_address = if peer.to_canonical().is_loopback() {
             self.caps.per_loopback_address
         } else {
             self.caps.per_address
@@ -111,11 +112,11 @@ impl Registry {
         let id = self
             .sessions
             .lock()
-            .add(peer, open, self.caps.total, per_address)?;
+            .add(network, open, self.caps.total, per_address)?;
         Ok(Ticket {
             registry: Arc::clone(self),
             id,
-            peer,
+            network,
             waiting,
         })
     }
@@ -182,7 +183,7 @@ impl Sessions {
 
     fn add(
         &mut self,
-        peer: IpAddr,
+        network: Network,
         open: Open,
         total: usize,
         per_address: usize,
@@ -190,11 +191,11 @@ impl Sessions {
         if self.open.len() >= total {
             return Err(Refusal::TooMany);
         }
-        let from_peer = self.per_address.entry(peer).or_default();
-        if *from_peer >= per_address {
+        let from_network = self.per_address.entry(network).or_default();
+        if *from_network >= per_address {
             return Err(Refusal::TooManyFromAddress);
         }
-        *from_peer = from_peer.saturating_add(1);
+        *from_network = from_network.saturating_add(1);
         self.next_id = self.next_id.saturating_add(1);
         self.open.insert(self.next_id, open);
         Ok(self.next_id)
@@ -202,11 +203,11 @@ impl Sessions {
 
     /// Takes the session away. Dropping what this gives may close the socket, so it is left to be
     /// done after the lock.
-    fn remove(&mut self, id: u64, peer: IpAddr) -> Option<Open> {
-        if let Some(from_peer) = self.per_address.get_mut(&peer) {
-            *from_peer = from_peer.saturating_sub(1);
-            if *from_peer == 0 {
-                self.per_address.remove(&peer);
+    fn remove(&mut self, id: u64, network: Network) -> Option<Open> {
+        if let Some(from_network) = self.per_address.get_mut(&network) {
+            *from_network = from_network.saturating_sub(1);
+            if *from_network == 0 {
+                self.per_address.remove(&network);
             }
         }
         self.open.remove(&id)
@@ -267,7 +268,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut sessions = self.registry.sessions.lock();
-        let open = sessions.remove(self.id, self.peer);
+        let open = sessions.remove(self.id, self.network);
         let is_empty = sessions.open.is_empty();
         drop(sessions);
         drop(open);
@@ -305,6 +306,7 @@ mod tests {
         registry.admit(peer.parse().unwrap(), &stream())
     }
 
+    /// NET-4, NET-5.
     #[test]
     fn caps_hold_in_all_and_for_each_address() {
         let registry = registry();
@@ -319,6 +321,21 @@ mod tests {
         let refused = admit(&registry, "::ffff:127.0.0.1").unwrap_err();
         assert_eq!(refused, Refusal::TooManyFromAddress);
         admit(&registry, "192.0.2.1").expect("its place was given back");
+    }
+
+    /// NET-5: whoever has a network of IPv6 is one customer, whatever addresses it makes up.
+    #[test]
+    fn the_cap_of_an_address_is_that_of_a_network_of_ipv6() {
+        let registry = registry();
+        let first = admit(&registry, "2001:db8::1").unwrap();
+        let refused = admit(&registry, "2001:db8::2:3").unwrap_err();
+        assert_eq!(refused, Refusal::TooManyFromAddress);
+        let _neighbour = admit(&registry, "2001:db8:0:1::1").unwrap();
+        drop(first);
+        let _again = admit(&registry, "2001:db8::2:3").unwrap();
+        // This machine's own address has the cap of this machine.
+        let _local = admit(&registry, "::1").unwrap();
+        assert_eq!(admit(&registry, "::1").unwrap_err(), Refusal::TooMany);
     }
 
     #[test]
