@@ -1,51 +1,16 @@
 //! What the program has counted: told on SIGUSR1 and at its end.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::support::program::Program;
+use crate::support::program::{Program, report};
 use crate::support::{Client, Service, tls};
 
 /// A hash of "password".
 const HASH: &str =
     "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
-
-/// What a report says, by section and name.
-type Counts = BTreeMap<String, u64>;
-
-/// The sections of a report, in their order.
-const SECTIONS: &[&str] = &[
-    "sessions",
-    "ended",
-    "accepted",
-    "refused",
-    "sent",
-    "logins",
-    "tls",
-    "store",
-    "commits",
-    "batches",
-    "checkpoints",
-];
-
-/// Waits for a report in the log.
-fn report(program: &Program) -> Counts {
-    program.expect_log(" counters:");
-    let mut counts = Counts::new();
-    for section in SECTIONS {
-        let line = program.log_line(&format!("    {section} "));
-        let mut words = line.split_whitespace();
-        assert_eq!(words.next(), Some(*section));
-        for word in words {
-            let (name, value) = word.split_once('=').unwrap();
-            counts.insert(format!("{section}_{name}"), value.parse().unwrap());
-        }
-    }
-    counts
-}
 
 fn start(directory: &Path) -> Program {
     let accounts = ["bob", "alice", "carol"].map(|name| {

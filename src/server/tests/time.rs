@@ -14,6 +14,8 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
+use crate::clock::Clock;
+
 use super::super::connection::{Interruption, LineRead};
 use super::super::{Identity, Timeouts, limits};
 use super::{Ends, timeouts};
@@ -45,6 +47,16 @@ fn meanwhile<T: Send, U>(
             .spawn_scoped(scope, || serve(connection))
             .unwrap();
         let met = meet(&meeting, &served);
+        let clock = Clock::system();
+        let begin = clock.now();
+        while !served.is_finished() {
+            if clock.now().duration_since(begin) > 30 * SECOND {
+                // Nothing ended it that should have: let the test say so.
+                ends.registry.stop();
+                drop(ends.socket.shutdown(Shutdown::Both));
+            }
+            thread::yield_now();
+        }
         (served.join().unwrap(), met)
     })
 }
@@ -59,7 +71,7 @@ struct Meeting<'a> {
 impl Meeting<'_> {
     /// Waits until the connection waits for the client, and so has begun to measure its time.
     fn await_wait(&self) {
-        let clock = crate::clock::Clock::system();
+        let clock = Clock::system();
         let begin = clock.now();
         while !self.registry.is_everyone_waiting() {
             assert!(clock.now().duration_since(begin) < 30 * SECOND);
