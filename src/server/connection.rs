@@ -545,8 +545,8 @@ impl Connection {
         sent
     }
 
-    /// Sends all of it. A client that reads takes it at once; from the first time that one does not,
-    /// each turn has waited a slice of time at most, and looks at the clock.
+    /// Sends all of it. A client that reads takes it at once; from the first time that one does
+    /// not, each turn has waited a slice of time at most, and looks at the clock.
     fn write_all(&mut self, mut octets: &[u8]) -> Result<(), Interruption> {
         let mut deadline = None;
         loop {

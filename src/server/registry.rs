@@ -135,9 +135,8 @@ impl Registry {
     /// Whether a stop would wake every session.
     #[cfg(test)]
     pub(crate) fn is_everyone_waiting(&self) -> bool {
-        let sessions = self.sessions.lock();
-        let mut open = sessions.open.values();
-        open.all(|open| open.waiting.load(Ordering::SeqCst))
+        let is_waiting = |open: &Open| open.waiting.load(Ordering::SeqCst);
+        self.sessions.lock().open.values().all(is_waiting)
     }
 
     fn is_draining(&self) -> bool {

@@ -85,7 +85,7 @@ fn each_session_has_a_thread_of_its_name_with_a_small_stack() {
     await_that("every session waits", || {
         let threads = program.threads();
         let waits = |name: &&str| threads[*name].contains("State:\tS");
-        sessions.iter().all(|name| waits(&name))
+        sessions.iter().all(waits)
     });
     let stacks = stacks(&program, |name| sessions.contains(&name));
     assert_eq!(stacks.len(), sessions.len());
@@ -228,7 +228,7 @@ fn an_accept_loop_without_descriptors_backs_off_and_recovers() {
     let program = Program::start(directory.path());
     let mut inside = program.smtp_client();
     let taken: BTreeSet<u64> = program.descriptors();
-    let free = (0..).find(|number| !taken.contains(number)).unwrap();
+    let free = (0..1_000).find(|number| !taken.contains(number)).unwrap();
     let limit = program.limit(Resource::Nofile, free);
     let begin = Instant::now();
     let mut waiting = Client::connect(program.smtp);

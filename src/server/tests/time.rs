@@ -24,6 +24,9 @@ const LINE_OCTETS_MAX: usize = 100;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Longest wait for another thread: far beyond what any step takes.
+const DEADLINE: Duration = Duration::from_secs(30);
+
 /// A limit that the kernel reaches at once, while the clock stands.
 const TICK: Duration = Duration::from_millis(5);
 
@@ -46,18 +49,18 @@ fn meanwhile<T: Send, U>(
         let served = thread::Builder::new()
             .spawn_scoped(scope, || serve(connection))
             .unwrap();
-        let met = meet(&meeting, &served);
+        let gained = meet(&meeting, &served);
         let clock = Clock::system();
         let begin = clock.now();
         while !served.is_finished() {
-            if clock.now().duration_since(begin) > 30 * SECOND {
+            if clock.now().duration_since(begin) > DEADLINE {
                 // Nothing ended it that should have: let the test say so.
                 ends.registry.stop();
                 drop(ends.socket.shutdown(Shutdown::Both));
             }
             thread::yield_now();
         }
-        (served.join().unwrap(), met)
+        (served.join().unwrap(), gained)
     })
 }
 
@@ -74,7 +77,7 @@ impl Meeting<'_> {
         let clock = Clock::system();
         let begin = clock.now();
         while !self.registry.is_everyone_waiting() {
-            assert!(clock.now().duration_since(begin) < 30 * SECOND);
+            assert!(clock.now().duration_since(begin) < DEADLINE);
             thread::yield_now();
         }
     }
@@ -85,7 +88,7 @@ impl Meeting<'_> {
         self.await_wait();
         self.hands.pass(limit.saturating_sub(SECOND));
         client.write_all(&octets[..1]).unwrap();
-        self.hands.pass(2 * SECOND);
+        self.hands.pass(Duration::from_secs(2));
         // Where nothing measures the time this is what ends the wait.
         client.write_all(&octets[1..]).unwrap();
         client.shutdown(Shutdown::Write).unwrap();
@@ -162,7 +165,7 @@ fn content_from(peer: &str, octets: usize) -> Result<(), Interruption> {
         ends.connection.read_content(&mut rate)?;
         let unread = ends.connection.unread().len();
         ends.connection.consume(unread);
-        read += unread;
+        read = read.saturating_add(unread);
     }
     ends.hands.pass(limits::WAIT_SLICE);
     ends.client.write_all(b"x").unwrap();

@@ -82,8 +82,8 @@ impl Turned {
         self.hands.pass(Duration::from_secs(seconds));
     }
 
-    /// Stops the daemon, and lets time pass for each look at the clock; gives the number of sessions
-    /// that are left.
+    /// Stops the daemon, and lets time pass for each look at the clock; gives the number of
+    /// sessions that are left.
     fn stop(self) -> usize {
         let Self { daemon, hands, .. } = self;
         let stopping = std::thread::Builder::new().spawn(move || daemon.stop());
