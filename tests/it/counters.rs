@@ -2,15 +2,8 @@
 
 use std::path::Path;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::support::program::{Program, report};
-use crate::support::{Client, Service, tls};
-
-/// A hash of "password".
-const HASH: &str =
-    "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+use crate::support::{Client, HASH, Service, plain, tls};
 
 fn start(directory: &Path) -> Program {
     let accounts = ["bob", "alice", "carol"].map(|name| {
@@ -24,14 +17,6 @@ fn start(directory: &Path) -> Program {
     Program::start_with(directory, &configuration)
 }
 
-/// An SMTP client that has said EHLO.
-fn extended(program: &Program) -> Client {
-    let mut client = program.smtp_client();
-    client.say("EHLO test");
-    client.reply();
-    client
-}
-
 fn ask(client: &mut Client, dialogue: &[(&str, &str)]) {
     for (command, reply) in dialogue {
         client.say(command);
@@ -42,8 +27,8 @@ fn ask(client: &mut Client, dialogue: &[(&str, &str)]) {
 /// One message to two recipients, another refused, recipients refused, mistakes: gives the octets
 /// of what was accepted, as the log told them.
 fn send_mail(program: &Program) -> u64 {
-    let mut client = extended(program);
-    let login = STANDARD.encode("\0bob@example.com\0password");
+    let mut client = program.extended_client();
+    let login = plain("bob@example.com", "password");
     ask(
         &mut client,
         &[
@@ -61,7 +46,7 @@ fn send_mail(program: &Program) -> u64 {
         ],
     );
     program.expect_log(": quit");
-    let mut mixed = extended(program);
+    let mut mixed = program.extended_client();
     mixed.send(b"NOOP\n");
     mixed.expect_prefix("500 ");
     mixed.half_close();
