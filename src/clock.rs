@@ -90,6 +90,7 @@ impl Clock {
 /// A clock in the hands of a test.
 #[cfg(test)]
 mod hands {
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::{Duration, Instant};
 
     use parking_lot::Mutex;
@@ -98,6 +99,7 @@ mod hands {
     #[derive(Debug)]
     pub(crate) struct Hands {
         times: Mutex<(Instant, Duration)>,
+        looks: AtomicU64,
     }
 
     impl Hands {
@@ -106,7 +108,33 @@ mod hands {
             let start = super::Clock::system().now();
             Self {
                 times: Mutex::new((start, Duration::from_secs(1_700_000_000))),
+                looks: AtomicU64::new(0),
             }
+        }
+
+        /// Waits until somebody has looked at the clock `times` more; false when nobody does, or
+        /// when `is_over`. So a test knows that another thread waits, and on this clock.
+        pub(crate) fn is_looked_at(&self, times: u64, is_over: impl Fn() -> bool) -> bool {
+            let seen = || self.looks.load(Ordering::SeqCst);
+            let enough = seen().saturating_add(times);
+            let system = super::Clock::system();
+            let begin = system.now();
+            while seen() < enough {
+                let waited = system.now().duration_since(begin);
+                if is_over() || waited > Duration::from_secs(30) {
+                    return false;
+                }
+                std::thread::yield_now();
+            }
+            true
+        }
+
+        /// Lets `time` pass each time that somebody looks at the clock, until `is_over`.
+        pub(crate) fn pass_until(&self, time: Duration, is_over: impl Fn() -> bool) {
+            while self.is_looked_at(1, &is_over) {
+                self.pass(time);
+            }
+            assert!(is_over(), "nobody looks at the clock");
         }
 
         /// Lets time pass.
@@ -132,6 +160,7 @@ mod hands {
         }
 
         pub(super) fn now(&self) -> Instant {
+            self.looks.fetch_add(1, Ordering::SeqCst);
             self.times.lock().0
         }
 

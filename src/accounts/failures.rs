@@ -16,32 +16,15 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::mail::Network;
+
 use super::limits;
 
 /// Who was refused of late.
 #[derive(Debug)]
 pub struct Failures {
     first_delay: Duration,
-    places: HashMap<Place, Failure>,
-}
-
-/// An IPv4 address, or the network of an IPv6 address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Place {
-    V4([u8; 4]),
-    V6(u64),
-}
-
-impl From<IpAddr> for Place {
-    fn from(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address.octets()),
-            IpAddr::V6(address) => {
-                let network = address.to_bits() >> 64;
-                Self::V6(u64::try_from(network).unwrap_or_default())
-            }
-        }
-    }
+    places: HashMap<Network, Failure>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +47,7 @@ impl Failures {
         if self.first_delay.is_zero() {
             return Duration::ZERO;
         }
-        let place = Place::from(address);
+        let place = Network::from(address);
         let fresh =
             |failure: &Failure| now.saturating_duration_since(failure.at) < limits::FAILURE_MEMORY;
         let delay = match self.places.get(&place).filter(|failure| fresh(failure)) {
@@ -79,11 +62,11 @@ impl Failures {
 
     /// A login from `address` is right: what was refused before is forgotten.
     pub fn forget(&mut self, address: IpAddr) {
-        self.places.remove(&Place::from(address));
+        self.places.remove(&Network::from(address));
     }
 
     /// Looks at every place, but only when all are taken, and beside the work of a verification.
-    fn make_room(&mut self, for_place: Place) {
+    fn make_room(&mut self, for_place: Network) {
         if self.places.len() < limits::FAILURE_ADDRESSES_MAX || self.places.contains_key(&for_place)
         {
             return;

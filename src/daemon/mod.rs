@@ -9,6 +9,9 @@ mod confinement;
 mod expiry;
 mod inheritance;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -400,16 +403,11 @@ impl Daemon {
             }
         }
         self.registry.stop();
-        if self.wait_until_empty(limits::DRAIN_TIMEOUT) > 0 {
-            self.registry.stop_all();
+        let (registry, clock) = (&self.registry, &self.clock);
+        if registry.wait_until_empty(limits::DRAIN_TIMEOUT, clock) > 0 {
+            registry.stop_all();
         }
-        self.wait_until_empty(limits::FAREWELL_TIMEOUT)
-    }
-
-    fn wait_until_empty(&self, timeout: Duration) -> usize {
-        let now = self.clock.now();
-        let deadline = now.checked_add(timeout).unwrap_or(now);
-        self.registry.wait_until_empty(deadline)
+        registry.wait_until_empty(limits::FAREWELL_TIMEOUT, clock)
     }
 }
 
@@ -582,25 +580,5 @@ impl fmt::Display for Listed<'_> {
             write!(f, "{separator}{address}")?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// SEC-11.
-    #[test]
-    fn no_more_passwords_are_verified_at_once_than_there_are_cores() {
-        let nowhere = Config {
-            smtp: Vec::new(),
-            pop3: Vec::new(),
-            ..Config::default()
-        };
-        let cores = Sockets::open(&nowhere).unwrap().cores;
-        assert_eq!(cores, std::thread::available_parallelism().unwrap());
-        let accounts = accounts(&nowhere, Some(Table::default()), cores);
-        let shown = format!("{accounts:?}");
-        assert!(shown.contains(&format!("inside_max: {cores},")), "{shown}");
     }
 }

@@ -11,6 +11,7 @@ pub mod limits;
 mod link;
 mod mailbox;
 mod message;
+mod network;
 pub mod sasl;
 pub mod trace;
 
@@ -24,3 +25,4 @@ pub use foreign::is_foreign;
 pub use link::{ChannelBindings, Link, Tls};
 pub use mailbox::MailboxName;
 pub use message::{MessageSummary, Summaries, UniqueId};
+pub use network::Network;

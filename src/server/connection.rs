@@ -157,9 +157,7 @@ impl Connection {
         let read_timeout = timeouts.idle.min(limits::BUFFERED_WAIT);
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(read_timeout))?;
-        // A blocked write looks at the clock no later than the session ends.
-        let write_timeout = timeouts.session.unwrap_or(limits::WRITE_TIMEOUT);
-        stream.set_write_timeout(Some(write_timeout.min(limits::WRITE_TIMEOUT)))?;
+        stream.set_write_timeout(Some(limits::CLOCK_SLICE))?;
         let is_local = peer.to_canonical().is_loopback();
         let begin = clock.now();
         Ok(Self {
@@ -421,14 +419,21 @@ impl Connection {
     /// # Errors
     /// [`Interruption`]: tell the session.
     pub(super) fn pause(&self, time: Duration) -> Result<(), Interruption> {
-        if !time.is_zero() {
+        let begin = self.clock.now();
+        let end = begin.checked_add(time).unwrap_or(begin);
+        loop {
+            self.check_draining()?;
             let now = self.clock.now();
-            let end = now.checked_add(time);
-            let end = end.into_iter().chain(self.session_deadline).min();
-            self.ticket.pause(end.unwrap_or(now));
+            self.check_session_deadline(now)?;
+            if end <= now {
+                return Ok(());
+            }
+            let until = self
+                .session_deadline
+                .map_or(end, |session| session.min(end));
+            let left = until.duration_since(now);
+            self.ticket.pause(left.min(limits::CLOCK_SLICE));
         }
-        self.check_draining()?;
-        self.check_session_deadline(self.clock.now())
     }
 
     /// The measure for a content that begins now.
@@ -540,14 +545,15 @@ impl Connection {
         sent
     }
 
+    /// Sends all of it. A client that reads takes it at once; from the first time that one does
+    /// not, each turn has waited a slice of time at most, and looks at the clock.
     fn write_all(&mut self, mut octets: &[u8]) -> Result<(), Interruption> {
         let mut deadline = None;
         loop {
             let written = match self.write(octets) {
                 Ok((_, true)) => return Ok(()),
                 Ok((written, false)) => written,
-                Err(error) if error.kind() == ErrorKind::Interrupted => 0,
-                Err(error) if is_pause(error.kind()) => return Err(Interruption::NotReading),
+                Err(error) if is_pause(error.kind()) => 0,
                 Err(error) => return Err(Interruption::Lost(Some(error))),
             };
             octets = octets.get(written..).unwrap_or_default();
@@ -633,8 +639,8 @@ fn lines_from(is_local: bool) -> LineBuffer {
     LineBuffer::new(limits::READ_OCTETS_MIN, lf_policy)
 }
 
-/// Whether a read ended without octets and without harm.
-fn is_pause(kind: ErrorKind) -> bool {
+/// Whether a read or a write ended without octets and without harm.
+pub(super) fn is_pause(kind: ErrorKind) -> bool {
     matches!(
         kind,
         ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
@@ -643,6 +649,7 @@ fn is_pause(kind: ErrorKind) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{Ends, timeouts};
     use super::*;
 
     /// What comes as seconds since the begin and octets, and when it is too slow.
@@ -669,4 +676,42 @@ mod tests {
         check(&[(90, 44_999)], Some(90));
         check(&[(90, 45_000)], None);
     }
+
+    /// NET-1.
+    #[test]
+    fn a_client_that_is_silent_is_waited_for_without_a_buffer() {
+        let mut ends = Ends::new("127.0.0.1", timeouts());
+        ends.client.write_all(b"NOOP\r\n").unwrap();
+        let connection = &mut ends.connection;
+        assert_eq!(connection.read_line(100).unwrap(), LineRead::Line);
+        connection.output().extend_from_slice(b"250 Ok\r\n");
+        connection.flush().unwrap();
+        let capacities = |it: &Connection| (it.input.capacity(), it.output.capacity());
+        let busy = capacities(connection);
+        assert!(busy.0 > 0 && busy.1 > 0, "{busy:?}");
+        // The clock stands, so each turn waits for so little time.
+        let deadline = connection.clock.now().checked_add(TICK);
+        let turns = std::cell::Cell::new(0);
+        let silent = connection.wait(deadline, |connection| {
+            turns.set(turns.get() + 1);
+            if turns.get() == 2 {
+                // The end of the silence came after the buffers were given back.
+                return Ok(Some(capacities(connection)));
+            }
+            let read = connection.read()?;
+            assert_eq!(read, None, "nothing came");
+            (&ends.client).write_all(b"N").unwrap();
+            Ok(None)
+        });
+        assert_eq!(silent.unwrap(), (0, 0));
+    }
+
+    /// NET-3: a reply does not wait for the acknowledgement of the one before.
+    #[test]
+    fn small_replies_leave_at_once() {
+        let ends = Ends::new("127.0.0.1", timeouts());
+        assert!(ends.connection.stream.nodelay().unwrap());
+    }
+
+    const TICK: Duration = Duration::from_millis(5);
 }

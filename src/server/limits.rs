@@ -31,6 +31,10 @@ pub const KEEP_OCTETS_MAX: usize = COMMAND_READ_OCTETS;
 /// averaged. A longer wait is made of several, so that the socket's timeout is set only once.
 pub const WAIT_SLICE: Duration = Duration::from_mins(1);
 
+/// Longest wait that does not look at the clock where nobody counts the system calls: until a
+/// client takes more of what is sent, until a refusal may be told, until sessions have ended.
+pub const CLOCK_SLICE: Duration = Duration::from_secs(1);
+
 /// How long a wait for a client's octets has a buffer ready for them. A busy client answers within
 /// that time; who does not is waited for without one, at the price of two more system calls.
 pub const BUFFERED_WAIT: Duration = Duration::from_secs(1);

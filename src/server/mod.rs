@@ -19,6 +19,9 @@ mod registry;
 pub mod smtp;
 mod tls;
 
+#[cfg(test)]
+mod tests;
+
 use crate::mail::MailboxName;
 use crate::store::{Error, MessageStore};
 

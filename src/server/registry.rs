@@ -10,13 +10,16 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::clock::Clock;
 use crate::counters::Report;
+use crate::mail::Network;
 
 use super::counters::Counters;
+use super::limits;
 
 /// How many sessions there may be at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +28,7 @@ pub struct Caps {
     pub total: usize,
     /// From one loopback address.
     pub per_loopback_address: usize,
-    /// From one other address.
+    /// From one other address, or one /64 of IPv6.
     pub per_address: usize,
 }
 
@@ -55,7 +58,7 @@ pub struct Registry {
 struct Sessions {
     next_id: u64,
     open: HashMap<u64, Open>,
-    per_address: HashMap<IpAddr, usize>,
+    per_address: HashMap<Network, usize>,
 }
 
 #[derive(Debug)]
@@ -69,7 +72,7 @@ struct Open {
 pub(super) struct Ticket {
     registry: Arc<Registry>,
     id: u64,
-    peer: IpAddr,
+    network: Network,
     waiting: Arc<AtomicBool>,
 }
 
@@ -95,8 +98,8 @@ impl Registry {
         if self.is_draining() {
             return Err(Refusal::ShuttingDown);
         }
-        let peer = peer.to_canonical();
-        let per_address = if peer.is_loopback() {
+        let network = Network::from(peer);
+        let per_address = if peer.to_canonical().is_loopback() {
             self.caps.per_loopback_address
         } else {
             self.caps.per_address
@@ -109,11 +112,11 @@ impl Registry {
         let id = self
             .sessions
             .lock()
-            .add(peer, open, self.caps.total, per_address)?;
+            .add(network, open, self.caps.total, per_address)?;
         Ok(Ticket {
             registry: Arc::clone(self),
             id,
-            peer,
+            network,
             waiting,
         })
     }
@@ -127,6 +130,13 @@ impl Registry {
     pub fn report(&self, report: &mut Report) {
         let now = self.sessions.lock().open.len();
         self.counters.report(now, report);
+    }
+
+    /// Whether a stop would wake every session.
+    #[cfg(test)]
+    pub(crate) fn is_everyone_waiting(&self) -> bool {
+        let is_waiting = |open: &Open| open.waiting.load(Ordering::SeqCst);
+        self.sessions.lock().open.values().all(is_waiting)
     }
 
     fn is_draining(&self) -> bool {
@@ -148,12 +158,17 @@ impl Registry {
         wake(self.sessions.lock().streams(|_| true));
     }
 
-    /// Waits until no session is left, or until `deadline`; gives the number that is left.
-    pub fn wait_until_empty(&self, deadline: Instant) -> usize {
+    /// Waits until no session is left, or for `timeout`; gives the number that is left.
+    pub fn wait_until_empty(&self, timeout: Duration, clock: &Clock) -> usize {
+        let begin = clock.now();
         let mut sessions = self.sessions.lock();
-        let mut timed_out = false;
-        while !sessions.open.is_empty() && !timed_out {
-            timed_out = self.emptied.wait_until(&mut sessions, deadline).timed_out();
+        while !sessions.open.is_empty() {
+            let left = timeout.saturating_sub(clock.now().duration_since(begin));
+            if left.is_zero() {
+                break;
+            }
+            self.emptied
+                .wait_for(&mut sessions, left.min(limits::CLOCK_SLICE));
         }
         sessions.open.len()
     }
@@ -167,7 +182,7 @@ impl Sessions {
 
     fn add(
         &mut self,
-        peer: IpAddr,
+        network: Network,
         open: Open,
         total: usize,
         per_address: usize,
@@ -175,11 +190,11 @@ impl Sessions {
         if self.open.len() >= total {
             return Err(Refusal::TooMany);
         }
-        let from_peer = self.per_address.entry(peer).or_default();
-        if *from_peer >= per_address {
+        let from_network = self.per_address.entry(network).or_default();
+        if *from_network >= per_address {
             return Err(Refusal::TooManyFromAddress);
         }
-        *from_peer = from_peer.saturating_add(1);
+        *from_network = from_network.saturating_add(1);
         self.next_id = self.next_id.saturating_add(1);
         self.open.insert(self.next_id, open);
         Ok(self.next_id)
@@ -187,11 +202,11 @@ impl Sessions {
 
     /// Takes the session away. Dropping what this gives may close the socket, so it is left to be
     /// done after the lock.
-    fn remove(&mut self, id: u64, peer: IpAddr) -> Option<Open> {
-        if let Some(from_peer) = self.per_address.get_mut(&peer) {
-            *from_peer = from_peer.saturating_sub(1);
-            if *from_peer == 0 {
-                self.per_address.remove(&peer);
+    fn remove(&mut self, id: u64, network: Network) -> Option<Open> {
+        if let Some(from_network) = self.per_address.get_mut(&network) {
+            *from_network = from_network.saturating_sub(1);
+            if *from_network == 0 {
+                self.per_address.remove(&network);
             }
         }
         self.open.remove(&id)
@@ -233,16 +248,13 @@ impl Ticket {
         self.waiting.store(false, Ordering::SeqCst);
     }
 
-    /// Does nothing until `deadline`, or until the daemon stops.
-    pub(super) fn pause(&self, deadline: Instant) {
+    /// Does nothing for `time` at most, and no longer than the daemon goes on.
+    pub(super) fn pause(&self, time: Duration) {
         let registry = &self.registry;
         let mut sessions = registry.sessions.lock();
-        let mut timed_out = false;
-        while !registry.is_draining() && !timed_out {
-            timed_out = registry
-                .stopped
-                .wait_until(&mut sessions, deadline)
-                .timed_out();
+        // Looked at under the lock: the stop comes before this and is seen, or after and wakes.
+        if !registry.is_draining() {
+            registry.stopped.wait_for(&mut sessions, time);
         }
     }
 
@@ -255,7 +267,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut sessions = self.registry.sessions.lock();
-        let open = sessions.remove(self.id, self.peer);
+        let open = sessions.remove(self.id, self.network);
         let is_empty = sessions.open.is_empty();
         drop(sessions);
         drop(open);
@@ -268,6 +280,8 @@ impl Drop for Ticket {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+
+    use crate::clock::Hands;
 
     use super::*;
 
@@ -291,6 +305,7 @@ mod tests {
         registry.admit(peer.parse().unwrap(), &stream())
     }
 
+    /// NET-4, NET-5.
     #[test]
     fn caps_hold_in_all_and_for_each_address() {
         let registry = registry();
@@ -305,6 +320,21 @@ mod tests {
         let refused = admit(&registry, "::ffff:127.0.0.1").unwrap_err();
         assert_eq!(refused, Refusal::TooManyFromAddress);
         admit(&registry, "192.0.2.1").expect("its place was given back");
+    }
+
+    /// NET-5: whoever has a network of IPv6 is one customer, whatever addresses it makes up.
+    #[test]
+    fn the_cap_of_an_address_is_that_of_a_network_of_ipv6() {
+        let registry = registry();
+        let first = admit(&registry, "2001:db8::1").unwrap();
+        let refused = admit(&registry, "2001:db8::2:3").unwrap_err();
+        assert_eq!(refused, Refusal::TooManyFromAddress);
+        let _neighbour = admit(&registry, "2001:db8:0:1::1").unwrap();
+        drop(first);
+        let _again = admit(&registry, "2001:db8::2:3").unwrap();
+        // This machine's own address has the cap of this machine.
+        let _local = admit(&registry, "::1").unwrap();
+        assert_eq!(admit(&registry, "::1").unwrap_err(), Refusal::TooMany);
     }
 
     #[test]
@@ -353,11 +383,9 @@ mod tests {
     fn a_pause_ends_in_time_or_with_the_daemon() {
         let registry = registry();
         let ticket = admit(&registry, "127.0.0.1").unwrap();
-        let now = crate::clock::Clock::system().now();
-        ticket.pause(now);
-        let far = now.checked_add(std::time::Duration::from_hours(1)).unwrap();
+        ticket.pause(Duration::ZERO);
         let pausing = std::thread::Builder::new()
-            .spawn(move || ticket.pause(far))
+            .spawn(move || ticket.pause(Duration::from_hours(1)))
             .unwrap();
         registry.stop();
         pausing.join().unwrap();
@@ -367,9 +395,20 @@ mod tests {
     fn waiting_for_the_end_tells_how_many_are_left() {
         let registry = registry();
         let ticket = admit(&registry, "127.0.0.1").unwrap();
-        let now = crate::clock::Clock::system().now();
-        assert_eq!(registry.wait_until_empty(now), 1);
+        let hands = Arc::new(Hands::new());
+        let clock = Clock::turned_by(Arc::clone(&hands));
+        assert_eq!(registry.wait_until_empty(Duration::ZERO, &clock), 1);
+        let long = Duration::from_hours(1);
+        let waiting = {
+            let (registry, clock) = (Arc::clone(&registry), clock.clone());
+            std::thread::Builder::new()
+                .spawn(move || registry.wait_until_empty(long, &clock))
+                .unwrap()
+        };
+        assert!(hands.is_looked_at(2, || waiting.is_finished()));
+        hands.pass(long);
+        assert_eq!(waiting.join().unwrap(), 1);
         drop(ticket);
-        assert_eq!(registry.wait_until_empty(now), 0);
+        assert_eq!(registry.wait_until_empty(long, &clock), 0);
     }
 }

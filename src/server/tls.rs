@@ -34,6 +34,7 @@ use rustls::{
     server::NoServerSessionStorage,
 };
 
+use super::connection::is_pause;
 use super::limits;
 
 /// A certificate with its key, ready for handshakes.
@@ -191,6 +192,8 @@ impl Tunnel {
     /// # Errors
     /// As [`read`](Self::read).
     pub(super) fn advance(&mut self, socket: &TcpStream, room: usize) -> io::Result<bool> {
+        // What the client did not take last time it may be waiting for.
+        self.send_records(socket)?;
         if self.taken >= self.records.len() {
             self.fill(socket, room)?;
         }
@@ -245,8 +248,8 @@ impl Tunnel {
         let taken = self.tls.writer().write(octets)?;
         if self.tls.wants_write() {
             match self.tls.write_tls(&mut socket) {
-                // What was taken must not be given again.
-                Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+                // What was taken must not be given again; a pause only leaves it here for now.
+                Err(error) if !is_pause(error.kind()) => return Err(error),
                 Ok(_) | Err(_) => {}
             }
         }

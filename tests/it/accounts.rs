@@ -4,11 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::support::program::{Program, run};
-use crate::support::{Client, Server, Service};
-
-/// A hash of "password", a vector of argon2's reference implementation.
-const HASH: &str =
-    "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+use crate::support::{Client, HASH, Server, Service, plain};
 
 /// What the accounts of these tests are.
 fn accounts() -> String {
@@ -46,22 +42,10 @@ fn log_in(server: &impl Service, user: &str) -> Client {
     client
 }
 
-/// An SMTP client that has said EHLO.
-fn extended(server: &impl Service) -> Client {
-    let mut client = server.smtp_client();
-    client.say("EHLO test");
-    while client.line().starts_with("250-") {}
-    client
-}
-
-fn plain(user: &str, password: &str) -> String {
-    STANDARD.encode(format!("\0{user}\0{password}"))
-}
-
 #[test]
 fn mail_comes_to_accounts_and_to_nobody_else() {
     let server = closed();
-    let mut smtp = extended(&server);
+    let mut smtp = server.extended_client();
     smtp.say("MAIL FROM:<eve@example.net>");
     smtp.expect("250 2.1.0 Sender OK");
     let mut of_bob = 0;
@@ -129,7 +113,7 @@ fn a_wrong_password_and_an_unknown_user_look_the_same() {
         ("robert@example.com", "password"),
         ("bob@@", "password"),
     ] {
-        let mut smtp = extended(&server);
+        let mut smtp = server.extended_client();
         smtp.say(&format!("AUTH PLAIN {}", plain(user, password)));
         smtp_texts.insert(smtp.line());
         smtp.say("AUTH LOGIN");
@@ -162,7 +146,7 @@ fn a_wrong_password_and_an_unknown_user_look_the_same() {
 fn the_right_password_opens_the_account() {
     let server = closed();
     for user in ["bob@example.com", "Bob@EXAMPLE.com", "bob", "BOB"] {
-        let mut smtp = extended(&server);
+        let mut smtp = server.extended_client();
         smtp.say(&format!("AUTH PLAIN {}", plain(user, "password")));
         smtp.expect_prefix("235 2.7.0 ");
         let mut pop3 = server.pop3_client();

@@ -1,51 +1,9 @@
 //! What the program has counted: told on SIGUSR1 and at its end.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
-use crate::support::program::Program;
-use crate::support::{Client, Service, tls};
-
-/// A hash of "password".
-const HASH: &str =
-    "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
-
-/// What a report says, by section and name.
-type Counts = BTreeMap<String, u64>;
-
-/// The sections of a report, in their order.
-const SECTIONS: &[&str] = &[
-    "sessions",
-    "ended",
-    "accepted",
-    "refused",
-    "sent",
-    "logins",
-    "tls",
-    "store",
-    "commits",
-    "batches",
-    "checkpoints",
-];
-
-/// Waits for a report in the log.
-fn report(program: &Program) -> Counts {
-    program.expect_log(" counters:");
-    let mut counts = Counts::new();
-    for section in SECTIONS {
-        let line = program.log_line(&format!("    {section} "));
-        let mut words = line.split_whitespace();
-        assert_eq!(words.next(), Some(*section));
-        for word in words {
-            let (name, value) = word.split_once('=').unwrap();
-            counts.insert(format!("{section}_{name}"), value.parse().unwrap());
-        }
-    }
-    counts
-}
+use crate::support::program::{Program, report};
+use crate::support::{Client, HASH, Service, plain, tls};
 
 fn start(directory: &Path) -> Program {
     let accounts = ["bob", "alice", "carol"].map(|name| {
@@ -59,14 +17,6 @@ fn start(directory: &Path) -> Program {
     Program::start_with(directory, &configuration)
 }
 
-/// An SMTP client that has said EHLO.
-fn extended(program: &Program) -> Client {
-    let mut client = program.smtp_client();
-    client.say("EHLO test");
-    client.reply();
-    client
-}
-
 fn ask(client: &mut Client, dialogue: &[(&str, &str)]) {
     for (command, reply) in dialogue {
         client.say(command);
@@ -77,8 +27,8 @@ fn ask(client: &mut Client, dialogue: &[(&str, &str)]) {
 /// One message to two recipients, another refused, recipients refused, mistakes: gives the octets
 /// of what was accepted, as the log told them.
 fn send_mail(program: &Program) -> u64 {
-    let mut client = extended(program);
-    let login = STANDARD.encode("\0bob@example.com\0password");
+    let mut client = program.extended_client();
+    let login = plain("bob@example.com", "password");
     ask(
         &mut client,
         &[
@@ -96,7 +46,7 @@ fn send_mail(program: &Program) -> u64 {
         ],
     );
     program.expect_log(": quit");
-    let mut mixed = extended(program);
+    let mut mixed = program.extended_client();
     mixed.send(b"NOOP\n");
     mixed.expect_prefix("500 ");
     mixed.half_close();

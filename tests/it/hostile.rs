@@ -261,7 +261,7 @@ fn names_from_hell_stay_within_the_store() {
     assert_eq!(outside.len(), 1, "nothing beside the store: {outside:?}");
 }
 
-/// SEC-8.
+/// SEC-8, NET-5.
 #[test]
 fn a_crowd_from_one_address_is_told_to_wait() {
     let server = Server::with("[limits]\nconnections_per_address = 3\n");

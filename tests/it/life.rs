@@ -75,21 +75,6 @@ fn a_session_that_quits_is_closed_by_the_server() {
     client.expect_end();
 }
 
-#[test]
-fn a_content_that_does_not_end_is_told_when_the_stop_can_wait_no_longer() {
-    let mut server = Server::start();
-    let mut client = server.smtp_client();
-    client.say("HELO test");
-    client.expect("250 Ok");
-    client.begin_content(&["bob@example.com"]);
-    client.send(b"Subject: never finished\r\n");
-    let mail = server.mail();
-    assert_eq!(server.stop(), 0, "every session has ended");
-    client.expect_prefix("421 ");
-    client.expect_end();
-    assert!(!mail.join("example.com").exists(), "nothing of it is kept");
-}
-
 /// People who want all mail gone remove its directory, also under a running daemon.
 #[test]
 fn a_mail_directory_that_was_removed_is_made_again() {

@@ -160,25 +160,6 @@ fn place(server: &Server, content: &str) {
 }
 
 #[test]
-fn a_pipelined_group_does_not_outlast_the_session() {
-    const COMMANDS: usize = 5_000;
-    let server = Server::with("[limits]\nsession_seconds = 2\n");
-    place(&server, &"a line of content\n".repeat(60_000));
-    let mut client = server.maildrop(BOB);
-    client.send("RETR 1\r\n".repeat(COMMANDS).as_bytes());
-    let mut messages = 0;
-    while client.line().starts_with("+OK") {
-        client.multi_line();
-        messages += 1;
-    }
-    assert!(
-        messages < COMMANDS,
-        "the session went on to the end of the group"
-    );
-    client.expect_end();
-}
-
-#[test]
 fn a_client_that_does_not_read_loses_its_session_and_frees_the_maildrop() {
     let server = Server::with("[limits]\nsession_seconds = 2\n");
     place(&server, &"a line of content\n".repeat(1_000_000));

@@ -1,15 +1,8 @@
 //! A log of objects, one in each line, whatever clients say.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::support::json::{Json, parse};
 use crate::support::program::Program;
-use crate::support::{Client, Service};
-
-/// A hash of "password".
-const HASH: &str =
-    "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+use crate::support::{Client, HASH, Service, plain};
 
 /// The fields of one line.
 type Fields = Vec<(String, Json)>;
@@ -167,7 +160,7 @@ fn whatever_clients_say_every_line_is_one_object() {
     users.push("\u{2028}\"".repeat(40));
     for user in &users {
         let mut client = program.pop3_client();
-        let login = STANDARD.encode(format!("\0{user}\0wrong"));
+        let login = plain(user, "wrong");
         client.say(&format!("AUTH PLAIN {login}"));
         client.expect_prefix("-ERR");
         let mut client = Client::connect(program.smtp);

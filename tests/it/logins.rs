@@ -10,11 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::support::program::Program;
-use crate::support::{Client, Service, tls};
-
-/// A hash of "password".
-const HASH: &str =
-    "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+use crate::support::{self, Client, HASH, Service, tls};
 
 /// Writes a file of accounts with these names, all with the password "password".
 fn write_accounts(directory: &Path, names: &[&str]) {
@@ -75,8 +71,9 @@ fn login(address: SocketAddr, user: &str, password: &str) -> String {
     begin_login(address, user, password).line()
 }
 
+/// PLAIN, as a user of this domain.
 fn plain(user: &str, password: &str) -> String {
-    STANDARD.encode(format!("\0{user}@example.com\0{password}"))
+    support::plain(&format!("{user}@example.com"), password)
 }
 
 /// SEC-11: a refusal is told to the log at once and to the client late; what is right is not held
@@ -356,10 +353,7 @@ fn who_has_logged_in_does_not_become_another_by_sighup() {
     client.expect_prefix("220 ");
     client.say("EHLO test");
     client.reply();
-    client.say(&format!(
-        "AUTH PLAIN {}",
-        STANDARD.encode("\0bob\0password")
-    ));
+    client.say(&format!("AUTH PLAIN {}", support::plain("bob", "password")));
     client.expect_prefix("235 ");
     client.say("MAIL FROM:<bob@example.com>");
     client.expect_prefix("250 ");

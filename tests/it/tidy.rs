@@ -1,6 +1,6 @@
 //! The source itself: who may use whom, and rules of style that no lint knows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may use, besides itself. `testing` is there for every room's tests.
@@ -298,18 +298,148 @@ fn every_file_begins_with_its_purpose_and_keeps_the_style() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// SEC-18: each dependency beside its reason, and few of them.
 #[test]
 fn every_dependency_has_its_reason() {
     let manifest = include_str!("../../Cargo.toml");
-    let mut in_dependencies = false;
-    let mut count = 0;
+    let mut table = "";
+    let mut counts = BTreeMap::new();
     for line in manifest.lines() {
         if line.starts_with('[') {
-            in_dependencies = line == "[dependencies]" || line == "[dev-dependencies]";
-        } else if in_dependencies && !line.is_empty() {
+            table = line;
+        } else if table.ends_with("dependencies]") && !line.is_empty() {
             assert!(line.contains(" # "), "no reason beside {line}");
-            count += 1;
+            *counts.entry(table).or_insert(0) += 1;
         }
     }
-    assert!(count > 0);
+    let expected = ["[dependencies]", "[dev-dependencies]"];
+    assert!(counts.keys().eq(&expected), "{counts:?}");
+    assert!((1..=20).contains(&counts["[dependencies]"]), "{counts:?}");
+}
+
+/// SEC-18: every dependency, of ours and of others, is one release of the public registry, known
+/// by its checksum, for tests and other systems too.
+#[test]
+fn every_dependency_comes_from_the_registry_with_a_checksum() {
+    const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
+    for (lock, own) in [
+        (include_str!("../../Cargo.lock"), vec!["facteur"]),
+        (
+            include_str!("../fuzz/Cargo.lock"),
+            vec!["facteur", "facteur-fuzz"],
+        ),
+    ] {
+        let lock: toml::Table = lock.parse().unwrap();
+        let packages = lock["package"].as_array().unwrap();
+        let (mut n_own, mut n_others) = (0, 0);
+        for package in packages {
+            let text = |key: &str| package.get(key).and_then(toml::Value::as_str);
+            let name = text("name").unwrap();
+            if own.contains(&name) {
+                n_own += 1;
+                continue;
+            }
+            n_others += 1;
+            assert_eq!(text("source"), Some(REGISTRY), "{name}");
+            let checksum = text("checksum").unwrap_or_default();
+            assert_eq!(checksum.len(), 64, "{name}");
+        }
+        assert!(n_own == own.len() && n_others > 0);
+    }
+}
+
+/// SEC-18: what is built into the program, or runs while it is built, on this system. The lock file
+/// cannot say that: it knows no features, and holds what tests and other systems need.
+#[test]
+fn the_program_is_built_of_few_crates() {
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--offline", "--edges", "normal,build"])
+        .args(["--prefix", "none", "--manifest-path"])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let tree = String::from_utf8(output.stdout).unwrap();
+    // A crate that several others need comes several times, with a mark.
+    let crates = tree.lines().map(|line| {
+        let mut words = line.split(' ');
+        (words.next(), words.next())
+    });
+    let crates: BTreeSet<_> = crates.collect();
+    let others = crates.len() - 1;
+    assert!((20..=100).contains(&others), "{others} crates: {tree}");
+}
+
+/// SEC-17: there is no `unsafe` in any part of the package, and a panic unwinds to where it is
+/// caught.
+#[test]
+fn there_is_no_unsafe_code_and_a_panic_unwinds() {
+    let manifest: toml::Table = include_str!("../../Cargo.toml").parse().unwrap();
+    let lint = &manifest["lints"]["rust"]["unsafe_code"];
+    assert_eq!(lint.as_str(), Some("forbid"));
+    let profiles = manifest["profile"].as_table().unwrap();
+    for (name, profile) in profiles {
+        let panic = profile.get("panic").and_then(toml::Value::as_str);
+        assert!(matches!(panic, None | Some("unwind")), "{name}");
+    }
+}
+
+/// SEC-19: there is a fuzzer for whatever takes octets from outside, and the gate runs all of them.
+#[test]
+fn all_fuzzers_are_there_and_run_by_the_gate() {
+    let fuzzers = [
+        "smtp", "pop3", "content", "journal", "names", "address", "config",
+    ];
+    let manifest: toml::Table = include_str!("../fuzz/Cargo.toml").parse().unwrap();
+    let bins = manifest["bin"].as_array().unwrap().iter();
+    let names: Vec<&str> = bins.map(|bin| bin["name"].as_str().unwrap()).collect();
+    // The last one writes what the others begin with.
+    assert_eq!(names.split_last(), Some((&"seeds", &fuzzers[..])));
+    let run = include_str!("../fuzz/run");
+    assert!(run.contains(&format!("targets=({})\n", fuzzers.join(" "))));
+    let gate = include_str!("../../.ci/run");
+    let is_fuzzing = |line: &str| line.starts_with("step ") && line.contains(" tests/fuzz/run ");
+    assert!(gate.lines().any(is_fuzzing));
+}
+
+/// The parts of all files that are tests: whole files of them, and modules within others.
+fn test_code() -> String {
+    let mut tests = String::new();
+    for (path, text) in source_files("src") {
+        let is_test =
+            path.ends_with("tests.rs") || path.components().any(|c| c.as_os_str() == "tests");
+        let begin = if is_test {
+            Some(0)
+        } else {
+            text.find("#[cfg(test)]\nmod tests {")
+        };
+        tests.extend(begin.map(|begin| &text[begin..]));
+    }
+    for (path, text) in source_files("tests") {
+        // This one names them all.
+        if !path.ends_with("tidy.rs") {
+            tests += &text;
+        }
+    }
+    tests
+        + include_str!("tidy.rs")
+            .split("#[test]\nfn every_promise")
+            .next()
+            .unwrap()
+}
+
+/// What the crate promises of its security and of its threads has a test that names it.
+#[test]
+fn every_promise_has_a_test_that_names_it() {
+    let tests = test_code();
+    let mut words: BTreeSet<&str> = BTreeSet::new();
+    words.extend(tests.split(|c: char| !c.is_ascii_alphanumeric() && c != '-'));
+    // One number was never given.
+    let security = (1..=20).filter(|n| *n != 15).map(|n| format!("SEC-{n}"));
+    let threads = (1..=7).map(|n| format!("NET-{n}"));
+    let invariants = (1..=12).map(|n| format!("I{n}"));
+    let ids = security.chain(threads).chain(invariants);
+    let missing: Vec<String> = ids.filter(|id| !words.contains(id.as_str())).collect();
+    assert!(missing.is_empty(), "no test names {missing:?}");
 }

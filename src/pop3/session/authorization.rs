@@ -169,14 +169,6 @@ impl Session {
         self.act(State::Authorization { name: None }, None, Action::ReadLine)
     }
 
-    /// Closes: `+OK` is said, and the client would take this line for TLS.
-    pub(super) fn tls_unavailable() -> Step {
-        Self::close(Some(Response::err_with(
-            Code::SysTemp,
-            "TLS is not available now, closing connection",
-        )))
-    }
-
     fn begin_exchange(&mut self, name: &str, initial_response: Option<&Secret>) -> Step {
         let offered = |mechanism: &Mechanism| self.mechanisms().contains(mechanism);
         let Some(mechanism) = Mechanism::parse(name).filter(offered) else {

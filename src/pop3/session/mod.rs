@@ -215,7 +215,6 @@ impl Session {
                 self.maildrop_failed(transient)
             }
             (State::StartingTls, Outcome::TlsStarted(bindings)) => self.tls_started(bindings),
-            (State::StartingTls, Outcome::TlsUnavailable) => Self::tls_unavailable(),
 
             (
                 State::Retrieving(listing, retrieval),

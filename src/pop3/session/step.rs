@@ -70,8 +70,8 @@ pub enum Action {
     /// Remove these messages, in ascending order, and no others: `Removed` when the removal is
     /// durable, else `RemoveFailed`.
     RemoveMarked(Vec<MessageNumber>),
-    /// Begin TLS: `TlsStarted`, `TlsUnavailable`. Octets that came with the STLS line close the
-    /// connection (SEC-2).
+    /// Begin TLS: `TlsStarted`. Octets that came with the STLS line close the connection (SEC-2),
+    /// as does TLS that cannot begin.
     StartTls,
     /// Send what is to be sent, close the connection and release the maildrop.
     Close,
@@ -153,8 +153,6 @@ pub enum Outcome<'a> {
     RemoveFailed,
     /// The connection is encrypted.
     TlsStarted(ChannelBindings),
-    /// TLS cannot be begun.
-    TlsUnavailable,
 }
 
 impl fmt::Debug for Outcome<'_> {
@@ -184,7 +182,6 @@ impl fmt::Debug for Outcome<'_> {
             Self::Removed => "Removed",
             Self::RemoveFailed => "RemoveFailed",
             Self::TlsStarted(_) => "TlsStarted",
-            Self::TlsUnavailable => "TlsUnavailable",
         })
     }
 }

@@ -507,7 +507,6 @@ fn an_outcome_that_was_not_asked_for_closes_and_removes_nothing() {
         Outcome::Removed,
         Outcome::RemoveFailed,
         Outcome::TlsStarted(ChannelBindings::default()),
-        Outcome::TlsUnavailable,
     ];
     let asked_for = |name: &str, outcome: &Outcome<'_>| match name {
         "authorization" | "after user" | "exchange" | "transaction" => {
@@ -534,7 +533,7 @@ fn an_outcome_that_was_not_asked_for_closes_and_removes_nothing() {
             outcome,
             Outcome::MaildropOpened(_) | Outcome::MaildropInUse | Outcome::MaildropFailed { .. }
         ),
-        "starting tls" => matches!(outcome, Outcome::TlsStarted(_) | Outcome::TlsUnavailable),
+        "starting tls" => matches!(outcome, Outcome::TlsStarted(_)),
         "retrieving" => matches!(
             outcome,
             Outcome::MessageOpened { .. } | Outcome::MessageGone | Outcome::MessageFailed { .. }
@@ -663,14 +662,6 @@ fn tls_does_not_reset_the_count_of_refused_logins() {
     );
     dialogue.login();
     dialogue.check(Outcome::PasswordRefused, refused, &Action::Close);
-}
-
-#[test]
-fn tls_that_cannot_begin_closes() {
-    let mut dialogue = Dialogue::local(Tls::Offered);
-    drop(dialogue.session.resume(Outcome::Line(b"STLS")));
-    let response = "-ERR [SYS/TEMP] TLS is not available now, closing connection\r\n";
-    dialogue.check(Outcome::TlsUnavailable, response, &Action::Close);
 }
 
 #[test]
@@ -954,7 +945,6 @@ proptest! {
                 (Action::SendContent(_), _) => Outcome::ContentSent,
                 (Action::RemoveMarked(_), 0..5) => Outcome::RemoveFailed,
                 (Action::RemoveMarked(_), _) => Outcome::Removed,
-                (Action::StartTls, 0..5) => Outcome::TlsUnavailable,
                 (Action::StartTls, _) => Outcome::TlsStarted(ChannelBindings::default()),
             };
             let is_quit = matches!(

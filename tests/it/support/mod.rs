@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use facteur::clock::Clock;
 use facteur::config::Config;
 use facteur::counters::Report;
@@ -21,6 +23,15 @@ use tls::Wire;
 
 /// Longest wait of a client: far beyond what any step takes, so that only a hang reaches it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A hash of "password", a vector of argon2's reference implementation.
+pub(crate) const HASH: &str =
+    "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+
+/// What a client of PLAIN (RFC 4616) sends, in base64.
+pub(crate) fn plain(user: &str, password: &str) -> String {
+    STANDARD.encode(format!("\0{user}\0{password}"))
+}
 
 /// A daemon in this process, with a directory of its own.
 pub(crate) struct Server {
@@ -137,6 +148,14 @@ pub(crate) trait Service {
         client
     }
 
+    /// A client of the SMTP port that has said EHLO.
+    fn extended_client(&self) -> Client {
+        let mut client = self.smtp_client();
+        client.say("EHLO test");
+        client.reply();
+        client
+    }
+
     /// A client of the POP3 port that has read the greeting.
     fn pop3_client(&self) -> Client {
         let mut client = Client::connect(self.pop3());
@@ -230,7 +249,11 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::over(TcpStream::connect(address).unwrap())
+    }
+
+    /// A client that has connected.
+    pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
         stream.set_nodelay(true).unwrap();

@@ -1,14 +1,16 @@
 //! The program itself, as a child process.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use super::{DEADLINE, Service};
 
@@ -103,6 +105,17 @@ impl Program {
         let program = Self::with(child, log);
         program.expect_log("ready");
         program
+    }
+
+    /// Starts the program in the same way, after a shell has done this for its own process.
+    pub(crate) fn start_under(directory: &Path, limits: &str) -> Self {
+        let program = command(directory);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{limits}; exec \"$0\" \"$@\"")]);
+        shell.arg(program.get_program()).args(program.get_args());
+        let mut child = piped(&mut shell).spawn().unwrap();
+        let log = follow(child.stderr.take().unwrap());
+        Self::with(child, log)
     }
 
     /// Starts the program in the same way, but nobody reads its log.
@@ -202,14 +215,49 @@ impl Program {
         tasks.filter_map(read).collect()
     }
 
+    /// What the system tells about the program: proc(5).
+    pub(crate) fn proc(&self) -> PathBuf {
+        format!("/proc/{}", self.child.id()).into()
+    }
+
+    /// The numbers of the descriptors that the program has open.
+    pub(crate) fn descriptors(&self) -> BTreeSet<u64> {
+        let open = std::fs::read_dir(self.proc().join("fd")).unwrap();
+        let number = |entry: std::io::Result<std::fs::DirEntry>| {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            name.parse().unwrap()
+        };
+        open.map(number).collect()
+    }
+
+    /// Gives the program as much of something as `current`; gives the limit that it had.
+    pub(crate) fn limit(&self, resource: Resource, current: u64) -> Rlimit {
+        // It has its hard limits from this process.
+        let maximum = getrlimit(resource).maximum;
+        let current = Some(current);
+        self.restore(resource, Rlimit { current, maximum })
+    }
+
+    /// Gives the program this limit; gives the one that it had.
+    pub(crate) fn restore(&self, resource: Resource, limit: Rlimit) -> Rlimit {
+        let pid = Pid::from_child(&self.child);
+        prlimit(Some(pid), resource, limit).unwrap()
+    }
+
     /// Octets of memory that the program holds.
     pub(crate) fn resident_octets(&self) -> u64 {
-        let status = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(status).unwrap();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .unwrap();
+        self.octets_of("VmRSS:")
+    }
+
+    /// Octets that the program has mapped, whether there is memory behind them or not.
+    pub(crate) fn mapped_octets(&self) -> u64 {
+        self.octets_of("VmSize:")
+    }
+
+    fn octets_of(&self, field: &str) -> u64 {
+        let status = std::fs::read_to_string(self.proc().join("status")).unwrap();
+        let mut lines = status.lines();
+        let line = lines.find(|line| line.starts_with(field)).unwrap();
         let kibioctets: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
         kibioctets * 1024
     }
@@ -269,11 +317,16 @@ fn command(directory: &Path) -> Command {
     }
     command
         .args(["--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--mail"])
-        .arg(directory.join("mail"))
+        .arg(directory.join("mail"));
+    piped(&mut command);
+    command
+}
+
+fn piped(command: &mut Command) -> &mut Command {
+    command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
+        .stderr(Stdio::piped())
 }
 
 fn follow(errors: ChildStderr) -> Receiver<String> {
@@ -292,4 +345,38 @@ fn follow(errors: ChildStderr) -> Receiver<String> {
         })
         .unwrap();
     line_in
+}
+
+/// What a report says, by section and name.
+pub(crate) type Counts = BTreeMap<String, u64>;
+
+/// The sections of a report, in their order.
+const SECTIONS: &[&str] = &[
+    "sessions",
+    "ended",
+    "accepted",
+    "refused",
+    "sent",
+    "logins",
+    "tls",
+    "store",
+    "commits",
+    "batches",
+    "checkpoints",
+];
+
+/// Waits for a report of what was counted in the log.
+pub(crate) fn report(program: &Program) -> Counts {
+    program.expect_log(" counters:");
+    let mut counts = Counts::new();
+    for section in SECTIONS {
+        let line = program.log_line(&format!("    {section} "));
+        let mut words = line.split_whitespace();
+        assert_eq!(words.next(), Some(*section));
+        for word in words {
+            let (name, value) = word.split_once('=').unwrap();
+            counts.insert(format!("{section}_{name}"), value.parse().unwrap());
+        }
+    }
+    counts
 }

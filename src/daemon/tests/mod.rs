@@ -1,0 +1,217 @@
+//! A whole daemon on a clock that the test turns: the limits of time that nobody should have to
+//! wait for.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+
+use crate::clock::Hands;
+
+use super::*;
+
+/// SEC-11.
+#[test]
+fn no_more_passwords_are_verified_at_once_than_there_are_cores() {
+    let nowhere = Config {
+        smtp: Vec::new(),
+        pop3: Vec::new(),
+        ..Config::default()
+    };
+    let cores = Sockets::open(&nowhere).unwrap().cores;
+    assert_eq!(cores, std::thread::available_parallelism().unwrap());
+    let accounts = accounts(&nowhere, Some(Table::default()), cores);
+    let shown = format!("{accounts:?}");
+    assert!(shown.contains(&format!("inside_max: {cores},")), "{shown}");
+}
+
+/// A daemon with the usual limits, and the hands of its clock. The time of the store is the
+/// system's: its threads have work of their own.
+struct Turned {
+    daemon: Daemon,
+    hands: Arc<Hands>,
+    _directory: tempfile::TempDir,
+}
+
+impl Turned {
+    /// `prepare` may put something where the mail will be.
+    fn new(prepare: impl FnOnce(&Path)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = Config {
+            mail: directory.path().join("mail"),
+            ..Config::default()
+        };
+        for listens in [&mut config.smtp, &mut config.pop3] {
+            listens.truncate(1);
+            listens[0].address.set_port(0);
+        }
+        store::make_root(&config.mail).unwrap();
+        prepare(&config.mail);
+        let renewable = Renewable::load(&config).unwrap();
+        let sockets = Sockets::open(&config).unwrap();
+        let store = MessageStore::open(store_settings(&config), Clock::system()).unwrap();
+        let hands = Arc::new(Hands::new());
+        let clock = Clock::turned_by(Arc::clone(&hands));
+        let daemon = Daemon::start(&config, renewable, sockets, &Arc::new(store), &clock);
+        Self {
+            daemon: daemon.unwrap(),
+            hands,
+            _directory: directory,
+        }
+    }
+
+    fn smtp_client(&self) -> Client {
+        Client::connect(self.daemon.smtp()[0], "220 ")
+    }
+
+    /// A client that is logged in to the maildrop of bob.
+    fn maildrop(&self) -> Client {
+        let mut client = Client::connect(self.daemon.pop3()[0], "+OK");
+        client.ask("USER bob@example.com", "+OK");
+        client.ask("PASS any", "+OK");
+        client
+    }
+
+    /// Lets so many seconds pass, once every session waits for a command and measures its time.
+    fn pass(&self, seconds: u64) {
+        let begin = Clock::system().now();
+        while !self.daemon.registry.is_everyone_waiting() {
+            let waited = Clock::system().now().duration_since(begin);
+            assert!(waited < Duration::from_secs(30), "no session comes to wait");
+            std::thread::yield_now();
+        }
+        self.hands.pass(Duration::from_secs(seconds));
+    }
+
+    /// Stops the daemon, and lets time pass for each look at the clock; gives the number of
+    /// sessions that are left.
+    fn stop(self) -> usize {
+        let Self { daemon, hands, .. } = self;
+        let stopping = std::thread::Builder::new().spawn(move || daemon.stop());
+        let stopping = stopping.unwrap();
+        hands.pass_until(limits::DRAIN_TIMEOUT, || stopping.is_finished());
+        stopping.join().unwrap()
+    }
+}
+
+struct Client(BufReader<TcpStream>);
+
+impl Client {
+    fn connect(address: SocketAddr, greeting: &str) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        let timeout = Some(Duration::from_secs(30));
+        stream.set_read_timeout(timeout).unwrap();
+        let mut client = Self(BufReader::new(stream));
+        client.expect(greeting);
+        client
+    }
+
+    fn send(&mut self, octets: &[u8]) {
+        self.0.get_mut().write_all(octets).unwrap();
+    }
+
+    fn expect(&mut self, prefix: &str) {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        assert!(line.starts_with(prefix), "{line:?} is not {prefix:?}");
+    }
+
+    fn ask(&mut self, command: &str, reply: &str) {
+        self.send(format!("{command}\r\n").as_bytes());
+        self.expect(reply);
+    }
+
+    fn begin_content(&mut self) {
+        for (command, reply) in [
+            ("HELO test", "250 "),
+            ("MAIL FROM:<>", "250 "),
+            ("RCPT TO:<bob@example.com>", "250 "),
+            ("DATA", "354 "),
+        ] {
+            self.ask(command, reply);
+        }
+    }
+
+    /// Nothing comes but the end.
+    fn expect_end(mut self) {
+        let mut rest = String::new();
+        self.0.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "");
+    }
+}
+
+/// SEC-8, RFC 5321 §4.5.3.2.7: the reply says why; the other protocol ends without one.
+#[test]
+fn who_says_nothing_for_too_long_is_told_so_over_smtp() {
+    let turned = Turned::new(|_| ());
+    let mut smtp = turned.smtp_client();
+    turned.pass(299);
+    smtp.ask("NOOP", "250 ");
+    turned.pass(301);
+    // Whatever comes now is too late; it only makes the session look at its clock.
+    smtp.send(b"N");
+    smtp.expect("421 ");
+    smtp.expect_end();
+    assert_eq!(turned.stop(), 0);
+}
+
+/// SEC-8, I3: RFC 1939 §3: the autologout says nothing and removes nothing.
+#[test]
+fn an_autologout_says_nothing_and_removes_nothing() {
+    let turned = Turned::new(|mail| place(mail, 1));
+    let mut pop3 = turned.maildrop();
+    pop3.ask("DELE 1", "+OK");
+    turned.pass(599);
+    pop3.ask("NOOP", "+OK");
+    turned.pass(601);
+    pop3.send(b"N");
+    pop3.expect_end();
+    turned.maildrop().ask("STAT", "+OK 1 ");
+    assert_eq!(turned.stop(), 0);
+}
+
+/// Puts a message of so many lines into the maildrop of bob, as another program would.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is another program, not the daemon"
+)]
+fn place(mail: &Path, lines: usize) {
+    let maildir = mail.join("example.com/bob");
+    for directory in ["tmp", "new", "cur"] {
+        std::fs::create_dir_all(maildir.join(directory)).unwrap();
+    }
+    std::fs::write(maildir.join("new/1.M1.test"), "a line\n".repeat(lines)).unwrap();
+}
+
+/// The stop waits for contents under way, and no longer than it should.
+#[test]
+fn a_content_that_does_not_end_is_told_when_the_stop_can_wait_no_longer() {
+    let turned = Turned::new(|_| ());
+    let [mut endless, mut ends] = [turned.smtp_client(), turned.smtp_client()];
+    endless.begin_content();
+    ends.begin_content();
+    let mut waiting = turned.smtp_client();
+    let Turned { daemon, hands, .. } = turned;
+    let stopping = std::thread::Builder::new().spawn(move || daemon.stop());
+    let stopping = stopping.unwrap();
+    waiting.expect("421 ");
+    waiting.expect_end();
+    ends.send(b"Subject: in time\r\n\r\n.\r\n");
+    ends.expect("250 ");
+    ends.expect("421 ");
+    ends.expect_end();
+    assert!(!stopping.is_finished(), "one content is under way");
+    hands.pass_until(limits::DRAIN_TIMEOUT, || stopping.is_finished());
+    assert_eq!(stopping.join().unwrap(), 0, "every session has ended");
+    endless.expect("421 ");
+    endless.expect_end();
+}
+
+/// A session that cannot be told anything does not hold up the stop.
+#[test]
+fn a_client_that_does_not_read_is_left_behind_by_the_stop() {
+    // More than the buffers of two sockets hold.
+    let turned = Turned::new(|mail| place(mail, 3_000_000));
+    let mut lazy = turned.maildrop();
+    lazy.ask("RETR 1", "+OK");
+    assert_eq!(turned.stop(), 1);
+}

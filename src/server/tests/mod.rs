@@ -1,0 +1,58 @@
+//! Tests of connections over real sockets, on a clock that the test turns.
+
+mod time;
+
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, Hands};
+
+use super::Timeouts;
+use super::connection::Connection;
+use super::registry::{Caps, Registry};
+
+/// The two ends of a connection, and the hands of its clock.
+pub(super) struct Ends {
+    pub(super) connection: Connection,
+    /// What `connection` reads from and writes to.
+    pub(super) socket: Arc<TcpStream>,
+    pub(super) client: TcpStream,
+    pub(super) hands: Arc<Hands>,
+    pub(super) registry: Arc<Registry>,
+}
+
+impl Ends {
+    /// A connection that takes its client to be at `peer`.
+    pub(super) fn new(peer: &str, timeouts: Timeouts) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.set_nodelay(true).unwrap();
+        let socket = Arc::new(listener.accept().unwrap().0);
+        let hands = Arc::new(Hands::new());
+        let clock = Clock::turned_by(Arc::clone(&hands));
+        let registry = Arc::new(Registry::new(Caps {
+            total: 1,
+            per_loopback_address: 1,
+            per_address: 1,
+        }));
+        let peer = peer.parse().unwrap();
+        let ticket = registry.admit(peer, &socket).unwrap();
+        let connection = Connection::new(Arc::clone(&socket), peer, ticket, clock, timeouts);
+        Self {
+            connection: connection.unwrap(),
+            socket,
+            client,
+            hands,
+            registry,
+        }
+    }
+}
+
+/// Five minutes for a command and an hour in all, as where nothing is configured.
+pub(super) fn timeouts() -> Timeouts {
+    Timeouts {
+        idle: Duration::from_mins(5),
+        session: Some(Duration::from_hours(1)),
+    }
+}

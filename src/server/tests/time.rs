@@ -1,0 +1,402 @@
+//! Every limit of time that a connection keeps.
+//!
+//! The clock stands until a test turns it, and the tests wait for nothing but what another thread
+//! does. Where a limit is short, the kernel waits no longer than that, and the connection looks at
+//! the clock again and again.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::thread::{self, ScopedJoinHandle};
+use std::time::Duration;
+
+use rcgen::{CertificateParams, KeyPair};
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::clock::Clock;
+
+use super::super::connection::{Interruption, LineRead};
+use super::super::{Identity, Timeouts, limits};
+use super::{Ends, timeouts};
+
+const LINE_OCTETS_MAX: usize = 100;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Longest wait for another thread: far beyond what any step takes.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A limit that the kernel reaches at once, while the clock stands.
+const TICK: Duration = Duration::from_millis(5);
+
+/// An address of another machine.
+const ELSEWHERE: &str = "192.0.2.1";
+
+/// Does `serve` with the connection, and meanwhile `meet` with the rest; gives what came of both.
+fn meanwhile<T: Send, U>(
+    mut ends: Ends,
+    serve: impl FnOnce(&mut super::Connection) -> T + Send,
+    meet: impl FnOnce(&Meeting<'_>, &ScopedJoinHandle<'_, T>) -> U,
+) -> (T, U) {
+    let connection = &mut ends.connection;
+    let meeting = Meeting {
+        client: &ends.client,
+        hands: &ends.hands,
+        registry: &ends.registry,
+    };
+    thread::scope(|scope| {
+        let served = thread::Builder::new()
+            .spawn_scoped(scope, || serve(connection))
+            .unwrap();
+        let gained = meet(&meeting, &served);
+        let clock = Clock::system();
+        let begin = clock.now();
+        while !served.is_finished() {
+            if clock.now().duration_since(begin) > DEADLINE {
+                // Nothing ended it that should have: let the test say so.
+                ends.registry.stop();
+                drop(ends.socket.shutdown(Shutdown::Both));
+            }
+            thread::yield_now();
+        }
+        (served.join().unwrap(), gained)
+    })
+}
+
+/// The client's side of a connection that another thread serves.
+struct Meeting<'a> {
+    client: &'a TcpStream,
+    hands: &'a super::Hands,
+    registry: &'a super::Registry,
+}
+
+impl Meeting<'_> {
+    /// Waits until the connection waits for the client, and so has begun to measure its time.
+    fn await_wait(&self) {
+        let clock = Clock::system();
+        let begin = clock.now();
+        while !self.registry.is_everyone_waiting() {
+            assert!(clock.now().duration_since(begin) < DEADLINE);
+            thread::yield_now();
+        }
+    }
+
+    /// Sends an octet just before the end of `limit` and another after it, and then the end.
+    fn trickle_beyond(&self, limit: Duration, octets: [u8; 2]) {
+        let mut client = self.client;
+        self.await_wait();
+        self.hands.pass(limit.saturating_sub(SECOND));
+        client.write_all(&octets[..1]).unwrap();
+        self.hands.pass(Duration::from_secs(2));
+        // Where nothing measures the time this is what ends the wait.
+        client.write_all(&octets[1..]).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+    }
+}
+
+/// SEC-8: octets that keep coming do not move the deadline of the command.
+#[test]
+fn a_whole_command_has_one_deadline() {
+    let ends = Ends::new("127.0.0.1", timeouts());
+    let (read, ()) = meanwhile(
+        ends,
+        |connection| connection.read_line(LINE_OCTETS_MAX),
+        |meeting, _| meeting.trickle_beyond(timeouts().idle, *b"NO"),
+    );
+    assert!(matches!(read, Err(Interruption::IdleTimeout)), "{read:?}");
+}
+
+/// SEC-8: the next command has its own time.
+#[test]
+fn a_command_that_came_in_time_begins_the_time_anew() {
+    let mut ends = Ends::new("127.0.0.1", timeouts());
+    for _ in 0..3 {
+        ends.hands.pass(timeouts().idle);
+        ends.client.write_all(b"NOOP\r\n").unwrap();
+        let read = ends.connection.read_line(LINE_OCTETS_MAX);
+        assert_eq!(read.unwrap(), LineRead::Line);
+    }
+}
+
+/// SEC-8.
+#[test]
+fn a_session_that_waits_ends_when_it_has_lasted_long_enough() {
+    let timeouts = Timeouts {
+        idle: Duration::from_hours(2),
+        ..timeouts()
+    };
+    let ends = Ends::new("127.0.0.1", timeouts);
+    let (read, ()) = meanwhile(
+        ends,
+        |connection| connection.read_line(LINE_OCTETS_MAX),
+        |meeting, _| meeting.trickle_beyond(Duration::from_hours(1), *b"NO"),
+    );
+    assert!(
+        matches!(read, Err(Interruption::SessionTimeout)),
+        "{read:?}"
+    );
+}
+
+/// SEC-8: commands that are there already are not answered when the session's time is over.
+#[test]
+fn a_pipelined_group_does_not_outlast_the_session() {
+    let mut ends = Ends::new("127.0.0.1", timeouts());
+    ends.client.write_all(&b"NOOP\r\n".repeat(3)).unwrap();
+    for _ in 0..2 {
+        let read = ends.connection.read_line(LINE_OCTETS_MAX);
+        assert_eq!(read.unwrap(), LineRead::Line);
+        ends.hands.pass(Duration::from_mins(30));
+    }
+    let read = ends.connection.read_line(LINE_OCTETS_MAX);
+    assert!(
+        matches!(read, Err(Interruption::SessionTimeout)),
+        "{read:?}"
+    );
+}
+
+/// What comes of a content from `peer` that brings `octets` in its first minute, and one more.
+fn content_from(peer: &str, octets: usize) -> Result<(), Interruption> {
+    let mut ends = Ends::new(peer, timeouts());
+    let mut rate = ends.connection.content_rate();
+    ends.client.write_all(&vec![b'x'; octets]).unwrap();
+    let mut read = 0;
+    while read < octets {
+        ends.connection.read_content(&mut rate)?;
+        let unread = ends.connection.unread().len();
+        ends.connection.consume(unread);
+        read = read.saturating_add(unread);
+    }
+    ends.hands.pass(limits::WAIT_SLICE);
+    ends.client.write_all(b"x").unwrap();
+    ends.connection.read_content(&mut rate)
+}
+
+/// SEC-8.
+#[test]
+fn a_content_that_trickles_is_cut_off_unless_it_comes_from_this_machine() {
+    let enough = usize::try_from(limits::CONTENT_OCTETS_PER_SECOND_MIN * 60).unwrap();
+    content_from(ELSEWHERE, enough - 1).expect("it keeps pace with the last octet");
+    let slow = content_from(ELSEWHERE, enough - 2);
+    assert!(matches!(slow, Err(Interruption::TooSlow)), "{slow:?}");
+    content_from("127.0.0.1", 1).expect("a person at a terminal may be slow");
+}
+
+/// SEC-8: a pause within a content is as long as a command may take, for every client.
+#[test]
+fn a_content_that_pauses_for_too_long_is_cut_off() {
+    let timeouts = Timeouts {
+        idle: TICK,
+        ..timeouts()
+    };
+    let ends = Ends::new("127.0.0.1", timeouts);
+    let (read, ()) = meanwhile(
+        ends,
+        |connection| {
+            let mut rate = connection.content_rate();
+            connection.read_content(&mut rate)
+        },
+        |meeting, served| {
+            let is_over = || served.is_finished();
+            assert!(meeting.hands.is_looked_at(5, is_over), "the clock stands");
+            meeting.hands.pass(TICK);
+        },
+    );
+    assert!(matches!(read, Err(Interruption::TooSlow)), "{read:?}");
+}
+
+/// What the buffers of [`unread`] hold.
+const SOME: usize = 64 * 1024;
+
+/// What they do not hold.
+const MUCH: usize = 1024 * 1024;
+
+/// Ends whose sockets hold little, and whose writes wait a tick for the client and no longer.
+fn unread() -> Ends {
+    let ends = Ends::new("127.0.0.1", timeouts());
+    let socket = socket2::SockRef::from(&*ends.socket);
+    socket.set_send_buffer_size(SOME).unwrap();
+    let client = socket2::SockRef::from(&ends.client);
+    client.set_recv_buffer_size(SOME).unwrap();
+    ends.socket.set_write_timeout(Some(TICK)).unwrap();
+    ends
+}
+
+/// What a client has to be sent that makes the server wait.
+fn much() -> Vec<u8> {
+    let octets = (0..MUCH).map(|n| u8::try_from(n % 251).unwrap());
+    octets.collect()
+}
+
+/// SEC-8.
+#[test]
+fn a_client_that_never_reads_is_given_up() {
+    let (sent, ()) = meanwhile(
+        unread(),
+        |connection| {
+            connection.output().extend(much());
+            connection.flush()
+        },
+        |meeting, served| {
+            let is_over = || served.is_finished();
+            assert!(meeting.hands.is_looked_at(3, is_over), "it is waited for");
+            meeting.hands.pass(limits::WRITE_TIMEOUT);
+        },
+    );
+    assert!(matches!(sent, Err(Interruption::NotReading)), "{sent:?}");
+}
+
+#[test]
+fn a_client_that_reads_late_gets_all_of_it() {
+    let (sent, got) = meanwhile(
+        unread(),
+        |connection| {
+            connection.output().extend(much());
+            connection.flush()
+        },
+        |meeting, served| {
+            let is_over = || served.is_finished();
+            assert!(meeting.hands.is_looked_at(5, is_over), "it is waited for");
+            meeting
+                .hands
+                .pass(limits::WRITE_TIMEOUT.saturating_sub(SECOND));
+            let mut got = vec![0; MUCH];
+            let mut client = meeting.client;
+            client.read_exact(&mut got).unwrap();
+            got
+        },
+    );
+    sent.unwrap();
+    assert!(got == much(), "octet for octet");
+}
+
+/// SEC-8: the session's end comes before the client's time to read is over.
+#[test]
+fn a_client_that_never_reads_does_not_outlast_its_session() {
+    let ends = unread();
+    let almost = Duration::from_hours(1).saturating_sub(2 * SECOND);
+    ends.hands.pass(almost);
+    let (sent, ()) = meanwhile(
+        ends,
+        |connection| {
+            connection.output().extend(much());
+            connection.flush()
+        },
+        |meeting, served| {
+            let is_over = || served.is_finished();
+            assert!(meeting.hands.is_looked_at(3, is_over), "it is waited for");
+            meeting.hands.pass(2 * SECOND);
+        },
+    );
+    assert!(matches!(sent, Err(Interruption::NotReading)), "{sent:?}");
+}
+
+/// A certificate for localhost, and a client that trusts it.
+fn identity() -> (Identity, Arc<ClientConfig>) {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let identity = Identity::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes());
+    let mut roots = RootCertStore::empty();
+    let certificate: CertificateDer<'static> = certificate.der().clone();
+    roots.add(certificate).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (identity.unwrap(), Arc::new(client))
+}
+
+/// SEC-8: a handshake has its own time, however it trickles.
+#[test]
+fn a_handshake_has_one_deadline() {
+    let (identity, _) = identity();
+    let ends = Ends::new("127.0.0.1", timeouts());
+    let (begun, ()) = meanwhile(
+        ends,
+        |connection| connection.start_tls(&identity),
+        // A record of a handshake, which never ends.
+        |meeting, _| meeting.trickle_beyond(limits::HANDSHAKE_TIMEOUT, [0x16, 0x03]),
+    );
+    assert!(matches!(begun, Err(Interruption::IdleTimeout)), "{begun:?}");
+}
+
+#[test]
+fn a_client_that_reads_late_gets_all_of_it_through_tls() {
+    let (identity, config) = identity();
+    let (sent, got) = meanwhile(
+        unread(),
+        |connection| {
+            connection.start_tls(&identity)?;
+            connection.output().extend(much());
+            connection.flush()
+        },
+        |meeting, served| {
+            let name = "localhost".try_into().unwrap();
+            let tls = ClientConnection::new(config, name).unwrap();
+            let mut client = StreamOwned::new(tls, meeting.client);
+            while client.conn.is_handshaking() {
+                client.conn.complete_io(&mut client.sock).unwrap();
+            }
+            let is_over = || served.is_finished();
+            assert!(meeting.hands.is_looked_at(20, is_over), "it is waited for");
+            meeting
+                .hands
+                .pass(limits::WRITE_TIMEOUT.saturating_sub(SECOND));
+            let mut got = vec![0; MUCH];
+            client.read_exact(&mut got).unwrap();
+            got
+        },
+    );
+    sent.unwrap();
+    assert!(got == much(), "octet for octet");
+}
+
+/// SEC-11: a refusal is told when its time has come on the clock, and not before.
+#[test]
+fn a_refusal_waits_for_the_clock() {
+    let ends = Ends::new(ELSEWHERE, timeouts());
+    let (paused, ()) = meanwhile(
+        ends,
+        |connection| connection.pause(TICK),
+        |meeting, served| {
+            let is_over = || served.is_finished();
+            assert!(meeting.hands.is_looked_at(5, is_over), "the clock stands");
+            meeting.hands.pass(TICK);
+        },
+    );
+    paused.unwrap();
+}
+
+#[test]
+fn a_refusal_waits_no_longer_than_the_session_or_the_daemon_lasts() {
+    let session = Timeouts {
+        session: Some(TICK),
+        ..timeouts()
+    };
+    let long = Duration::from_mins(15);
+    let (paused, ()) = meanwhile(
+        Ends::new(ELSEWHERE, session),
+        |connection| connection.pause(long),
+        |meeting, served| {
+            let is_over = || served.is_finished();
+            assert!(meeting.hands.is_looked_at(5, is_over), "the clock stands");
+            meeting.hands.pass(TICK);
+        },
+    );
+    assert!(
+        matches!(paused, Err(Interruption::SessionTimeout)),
+        "{paused:?}"
+    );
+    let (paused, ()) = meanwhile(
+        Ends::new(ELSEWHERE, timeouts()),
+        |connection| connection.pause(long),
+        |meeting, _| meeting.registry.stop(),
+    );
+    assert!(
+        matches!(paused, Err(Interruption::ShuttingDown)),
+        "{paused:?}"
+    );
+}

@@ -1,0 +1,359 @@
+//! Threads, memory and descriptors, of the program itself: what a session costs, and what becomes
+//! of clients when there is nothing left to serve them with.
+
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use facteur::server::limits;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::support::program::{Program, report};
+use crate::support::{Client, DEADLINE, Service, tls};
+
+const BOB: &str = "bob@example.com";
+
+/// Any number of sessions from this machine.
+const CROWDS: &str = "[limits]\nconnections_per_address = \"off\"\n";
+
+/// A crowd whose sockets wait at the listener all at once.
+const CROWD: usize = 1_000;
+
+/// Waits until something is so.
+fn await_that(what: &str, is_so: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < DEADLINE, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Lets this process have as many descriptors as it may.
+fn raise_own_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.maximum;
+    setrlimit(Resource::Nofile, Rlimit { current, ..limit }).unwrap();
+}
+
+/// The octets of the mapping that each of these threads has its stack in.
+fn stacks(program: &Program, wanted: impl Fn(&str) -> bool) -> Vec<u64> {
+    let process = program.proc();
+    let maps = std::fs::read_to_string(process.join("maps")).unwrap();
+    let number = |text: &str| u64::from_str_radix(text, 16).unwrap();
+    let mappings = maps.lines().map(|line| {
+        let (begin, rest) = line.split_once('-').unwrap();
+        (number(begin), number(rest.split_once(' ').unwrap().0))
+    });
+    let mappings: Vec<(u64, u64)> = mappings.collect();
+    let tasks = std::fs::read_dir(process.join("task")).unwrap();
+    let of_task = |task: std::io::Result<std::fs::DirEntry>| {
+        let task = task.unwrap().path();
+        let name = std::fs::read_to_string(task.join("comm")).unwrap();
+        if !wanted(name.trim()) {
+            return None;
+        }
+        // A thread that waits in the kernel: the number of the call, its arguments, the stack
+        // pointer and the instruction.
+        let call = std::fs::read_to_string(task.join("syscall")).unwrap();
+        let pointer = call.split_whitespace().rev().nth(1).unwrap();
+        let pointer = number(pointer.strip_prefix("0x").unwrap());
+        let mut around = mappings.iter();
+        let (begin, end) = around.find(|(begin, end)| (*begin..*end).contains(&pointer))?;
+        Some(end - begin)
+    };
+    tasks.filter_map(of_task).collect()
+}
+
+/// NET-1.
+#[test]
+fn each_session_has_a_thread_of_its_name_with_a_small_stack() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = Program::start(directory.path());
+    // Threads of the start have ended, and some sessions get their larger stacks again.
+    let _first: Vec<Client> = (0..8).map(|_| program.smtp_client()).collect();
+    let _clients = [
+        program.smtp_client(),
+        program.pop3_client(),
+        program.smtp_client(),
+    ];
+    let sessions = ["smtp-9", "pop3-10", "smtp-11"];
+    let threads = program.threads();
+    for name in sessions.iter().chain(&["smtp-listener", "pop3-listener"]) {
+        assert!(threads.contains_key(*name), "no {name} in {threads:#?}");
+    }
+    // A thread that has just greeted may not wait yet.
+    await_that("every session waits", || {
+        let threads = program.threads();
+        let waits = |name: &&str| threads[*name].contains("State:\tS");
+        sessions.iter().all(waits)
+    });
+    let stacks = stacks(&program, |name| sessions.contains(&name));
+    assert_eq!(stacks.len(), sessions.len());
+    let most = u64::try_from(limits::STACK_OCTETS).unwrap() + 64 * 1024;
+    assert!(stacks.iter().all(|octets| *octets <= most), "{stacks:?}");
+}
+
+/// NET-1: more would be buffers that nobody needs. Without optimisation frames are larger.
+#[test]
+fn a_session_that_waits_takes_little_memory() {
+    const SESSIONS: usize = 400;
+    const EACH_MAX: u64 = if cfg!(debug_assertions) { 28 } else { 14 };
+    raise_own_descriptors();
+    let directory = tempfile::tempdir().unwrap();
+    let program = Program::start_with(directory.path(), CROWDS);
+    // What the first sessions make for all.
+    let mut first: Vec<Client> = (0..20).map(|_| program.smtp_client()).collect();
+    let before = program.resident_octets();
+    let mut clients: Vec<Client> = (0..SESSIONS).map(|_| program.smtp_client()).collect();
+    for client in first.iter_mut().chain(&mut clients) {
+        client.say("NOOP");
+        client.expect("250 Ok");
+    }
+    let each = || {
+        let more = program.resident_octets().saturating_sub(before);
+        more / 1024 / u64::try_from(SESSIONS).unwrap()
+    };
+    // The buffers go when the clients have been silent for a while.
+    await_that("a session takes too much", || each() <= EACH_MAX);
+}
+
+/// NET-2, NET-3: each session has one descriptor, given back at its end, and nobody is forgotten.
+#[test]
+fn a_thousand_idle_sessions_leave_room_for_one_more() {
+    raise_own_descriptors();
+    let directory = tempfile::tempdir().unwrap();
+    let program = Program::start_with(directory.path(), CROWDS);
+    let (descriptors, threads) = (program.descriptors().len(), program.threads().len());
+    let mut idle: Vec<Client> = (0..CROWD).map(|_| program.smtp_client()).collect();
+    assert_eq!(program.descriptors().len(), descriptors + CROWD);
+    assert_eq!(program.threads().len(), threads + CROWD);
+    program.deliver(BOB, "beside a crowd\r\n");
+    assert_eq!(program.contents(BOB), ["beside a crowd\r\n"]);
+    for client in &mut idle {
+        client.say("NOOP");
+        client.expect("250 Ok");
+    }
+    drop(idle);
+    await_that("all threads end", || program.threads().len() <= threads);
+    program.signal("USR1");
+    assert_eq!(report(&program)["sessions_now"], 0);
+}
+
+/// NET-3: a burst of clients waits instead of being refused.
+#[test]
+fn clients_that_come_while_nobody_accepts_are_served_later() {
+    raise_own_descriptors();
+    let somaxconn = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let burst = CROWD.min(somaxconn.trim().parse().unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let program = Program::start_with(directory.path(), CROWDS);
+    program.signal("STOP");
+    let connect = |_| TcpStream::connect_timeout(&program.smtp, DEADLINE).unwrap();
+    let waiting: Vec<TcpStream> = (0..burst).map(connect).collect();
+    program.signal("CONT");
+    for stream in waiting {
+        Client::over(stream).expect("220 localhost ESMTP facteur");
+    }
+}
+
+/// NET-4: the limit of descriptors says how many sessions there may be, and the log says so.
+#[test]
+fn the_cap_is_computed_from_what_there_is_and_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = Program::start_under(directory.path(), "ulimit -n 64");
+    program.expect_log("at most 16 sessions at once, bounded by the limit of open files");
+    let directory = tempfile::tempdir().unwrap();
+    // Raised to the hard limit, less what is not for sessions.
+    let program = Program::start_under(directory.path(), "ulimit -S -n 64; ulimit -H -n 1024");
+    program.expect_log("at most 768 sessions at once, bounded by the limit of open files");
+    let limits = std::fs::read_to_string(program.proc().join("limits")).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open"));
+    let words: Vec<&str> = line.unwrap().split_whitespace().collect();
+    assert_eq!(words[3..5], ["1024", "1024"]);
+}
+
+/// Lets the program map a little more memory than it has, and no stack of another thread.
+fn take_stacks(program: &Program) -> Rlimit {
+    let little = u64::try_from(limits::STACK_OCTETS / 2).unwrap();
+    program.limit(Resource::As, program.mapped_octets() + little)
+}
+
+/// NET-4: who comes when all places are taken needs no thread to be told so.
+#[test]
+fn who_is_too_many_is_told_so_without_a_thread() {
+    let directory = tempfile::tempdir().unwrap();
+    let configuration = "[limits]\nconnections = 3\n";
+    let program = Program::start_with(directory.path(), configuration);
+    program.expect_log("at most 3 sessions at once, as configured");
+    let mut places: Vec<Client> = (0..3).map(|_| program.smtp_client()).collect();
+    let (threads, descriptors) = (program.threads(), program.descriptors());
+    take_stacks(&program);
+    for _ in 0..10 {
+        let mut late = Client::connect(program.smtp);
+        late.expect_prefix("421 ");
+        late.expect_end();
+        let mut late = Client::connect(program.pop3);
+        late.expect_prefix("-ERR [SYS/TEMP] Too many connections");
+        late.expect_end();
+    }
+    let names = program.threads();
+    assert!(names.keys().eq(threads.keys()), "{names:#?}");
+    assert_eq!(program.descriptors(), descriptors);
+    for client in &mut places {
+        client.say("NOOP");
+        client.expect("250 Ok");
+    }
+    program.signal("USR1");
+    let counts = report(&program);
+    assert_eq!(counts["sessions_too_many"], 20);
+    assert_eq!(counts["sessions_no_thread"], 0, "none was wanted");
+}
+
+/// How many times an accept loop that backs off can have failed in this time.
+fn failures_max(elapsed: Duration) -> u64 {
+    let (mut pause, longest) = limits::BACK_OFF;
+    let (mut failures, mut passed) = (1, Duration::ZERO);
+    while passed <= elapsed {
+        passed += pause;
+        pause = (pause * 2).min(longest);
+        failures += 1;
+    }
+    failures
+}
+
+/// NET-6: without a descriptor for the next client the loop pauses, and goes on when there is one.
+#[test]
+fn an_accept_loop_without_descriptors_backs_off_and_recovers() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = Program::start(directory.path());
+    let mut inside = program.smtp_client();
+    let taken: BTreeSet<u64> = program.descriptors();
+    let free = (0..1_000).find(|number| !taken.contains(number)).unwrap();
+    let limit = program.limit(Resource::Nofile, free);
+    let begin = Instant::now();
+    let mut waiting = Client::connect(program.smtp);
+    for _ in 0..5 {
+        program.expect_log("cannot accept a connection, pausing");
+    }
+    inside.say("NOOP");
+    inside.expect("250 Ok");
+    program.signal("USR1");
+    let failed = report(&program)["sessions_accept_failed"];
+    let most = failures_max(begin.elapsed());
+    assert!((5..=most).contains(&failed), "{failed}, at most {most}");
+    program.limit(Resource::Nofile, limit.current.unwrap());
+    waiting.expect("220 localhost ESMTP facteur");
+    program.smtp_client();
+}
+
+/// NET-6: a client that can have no thread is told so, and the next one is served again.
+#[test]
+fn a_client_without_a_thread_is_told_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = Program::start(directory.path());
+    let mut inside = program.smtp_client();
+    let descriptors = program.descriptors();
+    let limit = take_stacks(&program);
+    for _ in 0..3 {
+        let mut unlucky = Client::connect(program.smtp);
+        unlucky.expect("421 No thread to serve you, try again later");
+        unlucky.expect_end();
+        let mut unlucky = Client::connect(program.pop3);
+        unlucky.expect("-ERR [SYS/TEMP] No thread to serve you, try again later");
+        unlucky.expect_end();
+    }
+    program.expect_log("no thread for the session");
+    await_that("descriptors are given back", || {
+        program.descriptors() == descriptors
+    });
+    inside.say("NOOP");
+    inside.expect("250 Ok");
+    program.restore(Resource::As, limit);
+    program.deliver(BOB, "again\r\n");
+    program.signal("USR1");
+    let counts = report(&program);
+    assert_eq!(counts["sessions_no_thread"], 6);
+    assert_eq!(counts["sessions_now"], 1, "no place is lost");
+}
+
+/// Connects, and is gone at once.
+fn connect_and_reset(address: SocketAddr) {
+    let stream = TcpStream::connect(address).unwrap();
+    let socket = socket2::SockRef::from(&stream);
+    socket.set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+/// NET-6: clients that are gone before they are accepted are nothing to pause for.
+#[test]
+fn clients_that_are_gone_before_they_are_accepted_hold_nobody_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = Program::start(directory.path());
+    program.signal("STOP");
+    for _ in 0..50 {
+        connect_and_reset(program.smtp);
+    }
+    let mut behind = Client::connect(program.smtp);
+    program.signal("CONT");
+    behind.expect("220 localhost ESMTP facteur");
+    program.signal("USR1");
+    assert_eq!(report(&program)["sessions_accept_failed"], 0);
+}
+
+/// Puts a message that no two sockets hold into the maildrop of [`BOB`].
+fn place_much(mail: &std::path::Path) {
+    let maildir = mail.join("example.com/bob");
+    for directory in ["tmp", "new", "cur"] {
+        std::fs::create_dir_all(maildir.join(directory)).unwrap();
+    }
+    let much = "a line of content\n".repeat(1_000_000);
+    std::fs::write(maildir.join("new/1.M1.test"), much).unwrap();
+}
+
+/// NET-7: clients that are stuck in the middle of something hold up nobody: no lock is held while
+/// one of them is waited for.
+#[test]
+fn clients_that_are_stuck_hold_nobody_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let configuration = tls::configure(directory.path());
+    let program = Program::start_with(directory.path(), &configuration);
+    place_much(&directory.path().join("mail"));
+    let mut unread = program.maildrop(BOB);
+    unread.say("RETR 1");
+    unread.expect_prefix("+OK");
+    let mut content = program.smtp_client();
+    content.say("HELO test");
+    content.expect("250 Ok");
+    content.begin_content(&[BOB]);
+    content.send(b"Subject: half of\r\n");
+    let mut hello = Client::connect(program.smtps());
+    hello.send(&[0x16, 0x03, 0x01]);
+    await_that("the handshake has begun", || {
+        program.threads().contains_key("handshake")
+    });
+
+    let mut waiting = program.smtp_client();
+    program.deliver(BOB, "beside them\r\n");
+    program.deliver("alice@example.com", "to another\r\n");
+    assert_eq!(program.contents("alice@example.com"), ["to another\r\n"]);
+    Client::connect(program.smtps())
+        .begin_tls()
+        .expect("220 localhost ESMTP facteur");
+    let mut second = program.pop3_client();
+    second.say(&format!("USER {BOB}"));
+    second.expect_prefix("+OK");
+    second.say("PASS any");
+    second.expect_prefix("-ERR [IN-USE]");
+    program.signal("USR1");
+    assert!(report(&program)["sessions_now"] >= 4);
+    program.signal("HUP");
+    program.expect_log("SIGHUP: accounts and certificate are read anew");
+    program.signal("TERM");
+    // The stop reaches who waits while the others are as stuck as before.
+    waiting.expect_prefix("421 ");
+    waiting.expect_end();
+    content.send(b"a message\r\n.\r\n");
+    content.expect("250 OK");
+    drop(unread);
+    let mut program = program;
+    assert_eq!(program.wait(), Some(0));
+}
