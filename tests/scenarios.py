@@ -1,4 +1,4 @@
-"""How survival.py runs: its arguments, and one scenario after the other."""
+"""How survival.py and attacks.py run: their arguments, and one scenario after the other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from survival_bench import Bench, NotStarted, Unable
-from survival_clients import Finding, Findings, Kind
+from survival_clients import Broken, Finding, Findings, Kind, Refused
 
 # What is told of a scenario before it begins, and the scenario.
 Play = tuple[str, Callable[[Bench], None]]
@@ -52,6 +52,8 @@ def play(options: argparse.Namespace, name: str, how: Play, directory: Path) -> 
         findings = several.findings
     except NotStarted as error:
         findings = [Finding(Kind.CRASH, str(error))]
+    except (Broken, Refused) as error:
+        findings = [Finding(Kind.REPLY, f"{type(error).__name__.lower()}: {error}")]
     except Unable as reason:
         print(f"{name}: FAILED in round {bench.round}: this machine cannot do it: {reason}")
         return False

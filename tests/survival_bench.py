@@ -1,4 +1,4 @@
-"""What survival.py put under the clients: daemon, disk, load, and comparison."""
+"""What survival.py and attacks.py put under the clients: daemon, disk, load, and comparison."""
 
 from __future__ import annotations
 
@@ -366,6 +366,7 @@ class Load:
         letters_each: int = 100_000,
         brand_new: float = 0.1,
         many: float = 0.04,
+        mailboxes: list[str] = MAILBOXES,
     ) -> None:
         self.bench = bench
         self.ledger = bench.ledger
@@ -383,7 +384,7 @@ class Load:
         self.counts: Counter[str] = Counter()
         self.findings: list[Finding] = []
         self.claimed: set[str] = set()
-        self.mailboxes = list(MAILBOXES)
+        self.mailboxes = list(mailboxes)
         name = f"round {bench.round}"
         self.senders = self.threads(self.send, senders, f"{name} sender")
         self.readers = self.threads(self.read, readers, f"{name} reader")

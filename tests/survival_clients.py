@@ -1,4 +1,4 @@
-"""The clients of survival.py: what they send, are told, and what follows from it."""
+"""The clients of survival.py and attacks.py: what they send, are told, and what follows from it."""
 
 from __future__ import annotations
 

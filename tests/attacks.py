@@ -1,0 +1,511 @@
+#!/usr/bin/env python3
+"""Attacks on the real thing: the program is hit, and goes on serving.
+
+    python3 tests/attacks.py --short target/release/facteur
+    python3 tests/attacks.py --long target/release/facteur
+    python3 tests/attacks.py --short target/release/facteur flood login-storm --seed 7
+
+Each scenario starts a daemon, and beside the attack a regular client delivers and fetches mail and
+keeps the ledger of survival.py. It must be served throughout. Where an attack starves everybody, as
+a full disk does, it may be refused with 421, 451, 452 or -ERR [SYS/TEMP], and is served again
+without anybody's help: the scenarios below for which that holds have a star.
+
+Afterwards the daemon lives and no thread of it has panicked; it has as many threads and descriptors
+as before the attack; it uses no processor; a fresh client is served; its memory has stayed within
+64 KiB for each session and 256 MiB for all deliveries (SEC-9); it stops in order, starts again, and
+nothing that was acknowledged is lost, torn, twice or back.
+
+    slow-readers   clients that ask for much and never read
+    slow-writers   clients that send commands and contents octet by octet
+    flood *        connections that come and go by the thousand, within the cap and beyond it
+    address-flood  one address takes all that it may have
+    login-storm *  passwords are guessed, by POP3 and SMTP (only logins may be put off)
+    long-lines     commands and contents that are one long line
+    recipients     more recipients than a message may have, many times over
+    resets         RST in every phase of SMTP, POP3 and TLS
+    smuggling      line endings that others might take for the end of a content
+    injection      octets behind STARTTLS and STLS
+    wrong-ports    HTTP, TLS, the other protocol and noise at every port
+    paths          names that would be something else in a path
+    descriptors *  64 descriptors, and then none left for a daemon that runs
+    tasks *        a control group of 32 tasks, and then none left for a daemon that runs
+    memory         a control group of 64 MiB
+    full-disk *    mail fills the disk
+    idle           thousands of sessions that do nothing (NET-1, NET-2), and more than there may be
+
+Everything needs Linux; tasks, memory and full-disk need root, control groups, loop devices and
+e2fsprogs. What cannot be done here is a failure, never silence. What is printed of memory is beyond
+what the daemon had before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import itertools
+import os
+import random
+import re
+import resource
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+sys.dont_write_bytecode = True  # nothing is left in the source tree
+
+import scenarios
+from attacks_bench import (
+    REGULARS,
+    TRANSIENT,
+    ControlGroup,
+    Peer,
+    Siege,
+    certificate,
+    exchange,
+    hello,
+    reset,
+    swarm,
+    trusting,
+)
+from survival_bench import Bench, BlockFiller, Disk, Unable
+from survival_clients import KIB, MIB, PATIENCE, Broken, Finding, Kind, Pop3, Refused, Smtp, Wire
+
+CONTENT = b"Subject: attack\r\n\r\n"
+TO_BOB = b"MAIL FROM:<a@attack.test>\r\nRCPT TO:<bob@attack.test>\r\n"
+EVIL = b"MAIL FROM:<evil@evil.test>\r\nRCPT TO:<evil@evil.test>\r\nDATA\r\nevil\r\n.\r\n"
+
+
+def fail(text: str) -> Finding:
+    """What is wrong with a reply."""
+    return Finding(Kind.REPLY, text)
+
+
+def check_no_evil(siege: Siege) -> None:
+    """Nothing of what was hidden in something else was executed."""
+    if (siege.mail / "evil.test").exists():
+        raise fail("there is mail for evil.test")
+
+
+def counted(counts: Counter[str]) -> str:
+    """The counts in a line, the greatest first."""
+    return ", ".join(f"{count} {what}" for what, count in counts.most_common())
+
+
+# ----------------------------------------------------------------------------------- slow clients
+
+
+def slow_readers(bench: Bench) -> None:
+    """Clients ask for much and never read: the limit of the session cuts them off, and then
+    neither threads nor descriptors are left of them."""
+    seconds = 6
+    limits = (f"session_seconds = {seconds}", "smtp_idle_seconds = 4", "pop3_idle_seconds = 4")
+    each = 200 if bench.is_long else 25
+    with Siege(bench, limits=limits) as siege:
+        drops = [f"big{n}@attack.test" for n in range(each)]
+        with Smtp(siege.daemon.smtp) as smtp:
+            smtp.command("MAIL FROM:<>", "250")
+            for drop in drops:
+                smtp.command(f"RCPT TO:<{drop}>", "250")
+            smtp.command("DATA", "354")
+            smtp.send(CONTENT + b"x" * 70 + b"\r\n" * (8 * MIB // 2) + b".\r\n")
+            smtp.expect("250")
+        peers: list[Peer] = []
+
+        async def fetch(number: int) -> None:
+            peer = await Peer.connect(siege.daemon.pop3, window=4 * KIB)
+            peers.append(peer)
+            login = f"USER {drops[number]}\r\nPASS any\r\n".encode()
+            await peer.send(login + b"RETR 1\r\nTOP 1 9999999\r\n" * 3)
+
+        async def ask(number: int) -> None:
+            peer = await Peer.connect(siege.daemon.smtp, window=4 * KIB)
+            peers.append(peer)
+            await peer.send(b"EHLO slow\r\n")
+            command = b"NOOP\r\n" if number % 2 else b"HELP\r\n"
+            # Until nothing more is taken.
+            with contextlib.suppress(TimeoutError, Broken):
+                while True:
+                    async with asyncio.timeout(1):
+                        await peer.send(command * 2000)
+
+        begin = time.monotonic()
+
+        async def either(number: int) -> None:
+            await (fetch if number < each else ask)(number)
+
+        try:
+            swarm(either, 2 * each)
+            siege.wait_for_sessions(0, "who never reads is not cut off", 5 * seconds)
+            took = time.monotonic() - begin
+        finally:
+            for peer in peers:
+                peer.close()
+        siege.tell(f"{2 * each} clients that never read were cut off after {took:.0f} s")
+
+
+def slow_writers(bench: Bench) -> None:
+    """Commands and contents come octet by octet, from hundreds at once. Octets do not move the
+    deadline of a command, and those of a content do not move that of the session."""
+    idle, session = 3, 8
+    limits = (
+        f"session_seconds = {session}",
+        f"smtp_idle_seconds = {idle}",
+        f"pop3_idle_seconds = {idle}",
+    )
+    count = 1500 if bench.is_long else 300
+    with Siege(bench, limits=limits) as siege:
+        longest: Counter[str] = Counter()
+
+        async def trickle(number: int) -> None:
+            kind = ("SMTP command", "POP3 command", "content")[number % 3]
+            port = siege.daemon.pop3 if kind == "POP3 command" else siege.daemon.smtp
+            peer = await Peer.connect(port)
+            begin = time.monotonic()
+            await peer.line()
+            if kind == "content":
+                await peer.send(b"EHLO slow\r\n" + TO_BOB + b"DATA\r\n")
+                while not (await peer.line()).startswith("354"):
+                    pass
+            listening = asyncio.create_task(peer.rest())
+            with contextlib.suppress(Broken):
+                while not (await asyncio.wait([listening], timeout=0.3))[0]:
+                    await peer.send(b"N")
+            said = await listening
+            peer.close()
+            took = int(time.monotonic() - begin)
+            longest[kind] = max(longest[kind], took)
+            # POP3 says nothing to who is too slow (RFC 1939 §3).
+            if said[:4] != (b"" if kind == "POP3 command" else b"421 "):
+                raise fail(f"a slow {kind} is told {said!r}")
+            most = 5 * (session if kind == "content" else idle)
+            if took > most:
+                raise fail(f"a slow {kind} took {took} s")
+
+        swarm(trickle, count)
+        told = ", ".join(f"{what} {seconds} s" for what, seconds in sorted(longest.items()))
+        siege.tell(f"{count} clients that trickle were cut off, at the latest: {told}")
+
+
+# ---------------------------------------------------------------------------------------- floods
+
+
+async def come_and_go(port: int, source: str, rng: random.Random) -> str:
+    """One connection of a flood. Gives what became of it."""
+    how = rng.choice(["close", "reset", "half", "greet", "greet"])
+    try:
+        peer = await Peer.connect(port, source)
+    except Broken:
+        return "not connected"
+    try:
+        if how == "reset":
+            peer.reset()
+            return "reset at once"
+        if how == "half":
+            await peer.send(b"EHLO ha")
+            return "half a command"
+        if how == "close":
+            return "closed at once"
+        greeting = await peer.line()
+        if greeting.startswith(("421 ", "-ERR [SYS/TEMP]")):
+            return "refused"
+        if not greeting.startswith(("220 ", "+OK ")):
+            raise fail(f"greeting {greeting!r}")
+        await peer.send(b"QUIT\r\n")
+        await peer.line()
+        return "greeted"
+    except Broken:
+        return "broken"
+    finally:
+        peer.close()
+
+
+def flood(bench: Bench) -> None:
+    """Connections come and go as fast as they can, some at once, some with RST, some within a
+    command. Within the cap everybody who waits is greeted. Beyond it most are refused with 421 or
+    -ERR [SYS/TEMP], and that reaches the regular client too; it is served again by itself."""
+    count = 10_000 if bench.is_long else 2_000
+    for cap in 0, 30:
+        limits = (f"connections = {cap}",)
+        with Siege(bench, limits=limits, starving=TRANSIENT if cap else ()) as siege:
+            outcomes: Counter[str] = Counter()
+            rng = siege.rng
+            ports = [siege.daemon.smtp, siege.daemon.pop3]
+            held: list[socket.socket] = []
+            for number in range(cap and cap - 5):
+                held.append(socket.create_connection(("127.0.0.1", ports[number % 2])))
+
+            async def attempt(number: int) -> None:
+                source = f"127.0.{rng.randrange(1, 200)}.{rng.randrange(1, 200)}"
+                outcomes[await come_and_go(ports[number % 2], source, rng)] += 1
+
+            begin = time.monotonic()
+            swarm(attempt, count, at_once=200)
+            seconds = time.monotonic() - begin
+            for connection in held:
+                connection.close()
+            if not cap and (outcomes["refused"] or outcomes["broken"]):
+                raise fail(f"within the cap: {counted(outcomes)}")
+            if cap and not outcomes["refused"]:
+                raise fail(f"nobody is refused: {counted(outcomes)}")
+            siege.tell(f"{count} attempts in {seconds:.1f} s: {counted(outcomes)}")
+
+
+def address_flood(bench: Bench) -> None:
+    """One address opens more sessions than it may have: those are refused, other addresses are
+    served, and it is served again when it has let go."""
+    share, count = 20, 2000 if bench.is_long else 400
+    with Siege(bench, limits=(f"connections_per_address = {share}",)) as siege:
+        greetings: Counter[str] = Counter()
+        peers: list[Peer] = []
+
+        async def come(number: int) -> None:
+            port = siege.daemon.pop3 if number % 2 else siege.daemon.smtp
+            peer = await Peer.connect(port, "127.0.0.2")
+            peers.append(peer)
+            greetings[(await peer.line())[:15]] += 1
+
+        swarm(come, count)
+        siege.wait_until_served()
+        wanted = {"220", "421", "+OK", "-ERR [SYS/TEMP]"}
+        n_greeted = sum(n for text, n in greetings.items() if text.startswith(("220", "+OK")))
+        odd = [text for text in greetings if not text.startswith(tuple(wanted))]
+        if odd or n_greeted != share:
+            raise fail(f"{share} are to be greeted: {dict(greetings)}")
+        for peer in peers:
+            peer.close()
+        siege.wait_for_sessions(0, "sessions of that address stay")
+        swarm(come, share)
+        n_again = sum(n for text, n in greetings.items() if text.startswith(("220", "+OK")))
+        if n_again != 2 * share:
+            raise fail(f"not all are greeted again: {dict(greetings)}")
+        for peer in peers:
+            peer.close()
+        told = f"{count} attempts from one address: {n_greeted} greeted, {count - n_greeted} refused"
+        siege.tell(told)
+
+
+def login_storm(bench: Bench) -> None:
+    """Clients guess passwords without a pause, for accounts that exist and others, by POP3 and
+    SMTP, and nothing delays them but the work. Nobody gets in, and deliveries go on. Logins wait
+    for their turn, and may be put off with -ERR [SYS/TEMP]."""
+    done = subprocess.run(
+        [bench.binary, "hash-password"], input=b"right\n", capture_output=True, check=True
+    )
+    accounts = [
+        f'[[accounts]]\naddress = "{address}"\n{done.stdout.decode()}'
+        for address in [*REGULARS, "bob@attack.test"]
+    ]
+    (bench.directory / "accounts.toml").write_text("\n".join(accounts))
+    (bench.directory / "accounts.toml").chmod(0o600)
+    bench.password = "right"
+    limits = ("refused_login_seconds = 0",)
+    lines = ('accounts = "accounts.toml"',)
+    count, guesses = (1000, 5) if bench.is_long else (120, 3)
+    with Siege(bench, *lines, limits=limits, starving=("-ERR [SYS/TEMP]",)) as siege:
+        outcomes: Counter[str] = Counter()
+
+        async def guess_pop3(peer: Peer, user: str, password: str) -> str:
+            await peer.send(f"USER {user}\r\nPASS {password}\r\n".encode())
+            await peer.line()
+            return await peer.line()
+
+        async def guess_smtp(peer: Peer, user: str, password: str) -> str:
+            token = base64.b64encode(f"\0{user}\0{password}".encode()).decode()
+            await peer.send(f"AUTH PLAIN {token}\r\n".encode())
+            return await peer.line()
+
+        async def guess(number: int) -> None:
+            by_smtp = number % 2
+            user = ("bob@attack.test", f"nobody{number}@attack.test")[number // 2 % 2]
+            left = guesses
+            while left:
+                peer = await Peer.connect(
+                    siege.daemon.smtp if by_smtp else siege.daemon.pop3, "127.0.0.3"
+                )
+                try:
+                    await peer.line()
+                    if by_smtp:
+                        await peer.send(b"EHLO storm\r\n")
+                        while (await peer.line())[3:4] == "-":
+                            pass
+                    while left:
+                        left -= 1
+                        attempt = guess_smtp if by_smtp else guess_pop3
+                        said = await attempt(peer, user, f"wrong{left}")
+                        outcomes[said[:15] if said.startswith("-ERR [SYS") else said[:4]] += 1
+                        if said.startswith(("+OK", "2")):
+                            raise fail(f"a wrong password is taken: {said}")
+                except Broken:
+                    pass  # after three of them
+                finally:
+                    peer.close()
+
+        before = siege.regular.counts["acknowledged"]
+        begin = time.monotonic()
+        swarm(guess, count)
+        seconds = time.monotonic() - begin
+        during = siege.regular.counts["acknowledged"] - before
+        if during < seconds:
+            raise fail(f"only {during} letters in {seconds:.0f} s of the storm")
+        told = f"{count} clients guessed for {seconds:.1f} s: {counted(outcomes)}"
+        siege.tell(f"{told}; {during} letters meanwhile")
+
+
+# -------------------------------------------------------------------------------- endless octets
+
+
+def check_flat(siege: Siege, what: str, most: int = 24 * MIB) -> None:
+    """Memory has not followed what was sent."""
+    if siege.grown() > most:
+        raise Finding(Kind.RESOURCES, f"{what} took {siege.grown() // KIB} KiB")
+
+
+def send_much(wire: Wire, octets: int) -> None:
+    """One long piece of a line."""
+    piece = b"x" * MIB
+    for _ in range(octets // MIB):
+        wire.send(piece)
+
+
+def long_lines(bench: Bench) -> None:
+    """Commands and contents that are one line of a gibioctet (64 MiB in the short form). A command
+    gets 500 or -ERR and the session goes on; a content is taken, and given back, where messages
+    may be as large, and is refused with 552, or cut off, where not. Memory stays flat."""
+    octets = 1024 * MIB if bench.is_long else 64 * MIB
+    with Siege(bench, limits=("message_octets = 0",)) as siege:
+        with Smtp(siege.daemon.smtp) as smtp:
+            for head in b"NOOP ", b"MAIL FROM:<", b"AUTH PLAIN ":
+                smtp.send(head)
+                send_much(smtp, octets)
+                smtp.send(b"\r\n")
+                smtp.expect("500")
+            smtp.command("MAIL FROM:<a@attack.test>", "250")
+            smtp.command("RCPT TO:<long@attack.test>", "250")
+            smtp.command("DATA", "354")
+            send_much(smtp, octets)
+            smtp.send(b"\r\n.\r\n")
+            smtp.expect("250")
+        pop3 = Wire(siege.daemon.pop3)
+        with pop3:
+            # Whoever begins with such a line is cut off at once (SEC-13).
+            pop3.send(b"NOOP\r\n")
+            pop3.until(b"\r\n")
+            pop3.until(b"\r\n")
+            for head in b"USER ", b"PASS ":
+                pop3.send(head)
+                send_much(pop3, octets)
+                pop3.send(b"\r\n")
+                if not (said := pop3.until(b"\r\n")).startswith(b"-ERR"):
+                    raise fail(f"a long command: {said!r}")
+        with Pop3(siege.daemon.pop3, "long@attack.test") as pop3:
+            (listed,) = pop3.listing()
+            pop3.command("RETR 1")
+            left = listed.octets + len(b".\r\n") - len(pop3.received)
+            end = bytes(pop3.received)[-8:]
+            while left > 0:
+                piece = pop3.socket.recv(MIB)
+                left -= len(piece)
+                end = (end + piece)[-8:]
+                if not piece:
+                    raise fail("the message breaks off")
+            if end != b"xxx\r\n.\r\n" or listed.octets < octets:
+                raise fail(f"a long line of {listed.octets} octets ends in {end!r}")
+        check_flat(siege, "long lines")
+        siege.tell(f"6 lines of {octets // MIB} MiB, one of which was taken and given back")
+    with Siege(bench, limits=(f"message_octets = {MIB}",)) as siege:
+        said = []
+        for command in b"DATA\r\n", b"BDAT %d LAST\r\n" % octets:
+            with Smtp(siege.daemon.smtp) as smtp:
+                smtp.send(TO_BOB.replace(b"bob", b"short") + command)
+                smtp.expect("250")
+                smtp.expect("250")
+                try:
+                    if command == b"DATA\r\n":
+                        smtp.expect("354")
+                    send_much(smtp, octets)
+                    smtp.send(b"\r\n.\r\n")
+                    said.append(smtp.reply())
+                except Broken:
+                    said.append("cut off")
+        if not all(reply.startswith(("552", "cut off")) for reply in said):
+            raise fail(f"contents over the limit: {said}")
+        if list(siege.mail.glob("attack.test/short/new/*")):
+            raise fail("of a content over the limit something is stored")
+        check_flat(siege, "contents over the limit")
+        siege.tell(f"2 contents of {octets // MIB} MiB where 1 MiB is allowed: {', '.join(said)}")
+
+
+def recipients(bench: Bench) -> None:
+    """As many RCPT as one likes. Beyond the limit each gets 452 4.5.3, which is no mistake of the
+    client; RSET begins anew; memory stays flat."""
+    count = 100_000 if bench.is_long else 20_000
+    limits = ("recipients = 1000", "errors = 10")
+    with Siege(bench, limits=limits) as siege:
+
+        async def pour(way: int) -> Counter[str]:
+            """All in one transaction, or a thousand in each of many."""
+            peer = await Peer.connect(siege.daemon.smtp)
+            await peer.send(b"EHLO many\r\n")
+            begin, end = b"MAIL FROM:<>\r\n", b"RSET\r\n"
+            lines = [b"RCPT TO:<many%d@attack.test>\r\n" % n for n in range(count)]
+            if way:
+                pieces = [lines[n : n + 1000] for n in range(0, count, 1000)]
+                text = b"".join(begin + b"".join(piece) + end for piece in pieces)
+            else:
+                text = begin + b"".join(lines) + end
+            sending = asyncio.create_task(peer.send(text + b"QUIT\r\n"))
+            replies: Counter[str] = Counter()
+            with contextlib.suppress(Broken):
+                while True:
+                    replies[(await peer.line())[:9]] += 1
+            await sending
+            peer.close()
+            return replies
+
+        at_once, in_parts = swarm(pour, 2)
+        if (at_once["250 2.1.5"], at_once["452 4.5.3"]) != (1000, count - 1000):
+            raise fail(f"{count} recipients at once: {dict(at_once)}")
+        if in_parts["250 2.1.5"] != count or not in_parts["221 2.0.0"]:
+            raise fail(f"{count} recipients in parts: {dict(in_parts)}")
+        check_flat(siege, f"{count} recipients")
+        told = f"{count} recipients of one message: 1000 taken, {at_once['452 4.5.3']} refused"
+        siege.tell(f"{told}; as many with RSET between the thousands: all taken")
+
+
+# Each scenario.
+SCENARIOS: dict[str, Callable[[Bench], None]] = {
+    "slow-readers": slow_readers,
+    "slow-writers": slow_writers,
+    "flood": flood,
+    "address-flood": address_flood,
+    "login-storm": login_storm,
+    "long-lines": long_lines,
+    "recipients": recipients,
+}
+
+
+def main() -> int:
+    durations = ("two minutes", "the better part of an hour")
+    parser = scenarios.parser(__doc__, SCENARIOS, durations)
+    options = scenarios.parse(parser, SCENARIOS)
+    # As many connections as the system lets one have.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    names = options.scenario or list(SCENARIOS)
+    if not scenarios.play_all(options, "attacks", {name: ("", SCENARIOS[name]) for name in names}):
+        return 1
+    if left_out := [name for name in SCENARIOS if name not in names]:
+        print(f"left out: {', '.join(left_out)}")
+    print("all attacks were withstood")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
