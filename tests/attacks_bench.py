@@ -37,9 +37,9 @@ T = TypeVar("T")
 # Linux' linux/in.h; this version of Python does not have it.
 IP_BIND_ADDRESS_NO_PORT = 24
 
-# The maildrops of the regular client, and those that attackers may write to.
+# The maildrops of the regular client, and the domains whose mail is in the ledger.
 REGULARS = [f"regular{n}@regular.test" for n in range(6)]
-ATTACKED = frozenset({"attack.test", "evil.test"})
+OURS = frozenset({"regular.test", "reset.test"})
 
 # SEC-9: what sessions may take in memory, and what all deliveries may together.
 SESSION_OCTETS = 64 * KIB
@@ -140,7 +140,7 @@ class Siege:
         starving: tuple[str, ...] = (),
     ) -> None:
         bench.round += 1
-        bench.not_ours = ATTACKED
+        bench.ours = OURS
         keys = {limit.partition(" ")[0] for limit in limits}
         usual = tuple(limit for limit in LIMITS if limit.partition(" ")[0] not in keys)
         bench.configure(*lines, limits=(*limits, *usual))

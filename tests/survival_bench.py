@@ -151,8 +151,8 @@ class Bench:
         self.lines: list[str] = options.config_line
         # What opens every maildrop.
         self.password = "any"
-        # The domains whose mail is not in the ledger.
-        self.not_ours: frozenset[str] = frozenset()
+        # The domains whose mail is in the ledger; `None` are all.
+        self.ours: frozenset[str] | None = None
         self.configure()
         self.rng = self.chance("bench")
         self.letters = Letters(self.rng)
@@ -542,11 +542,11 @@ class Load:
                 self.count("removals")
 
 
-def files_of(mail: Path, not_ours: frozenset[str] = frozenset()) -> dict[str, int]:
+def files_of(mail: Path, ours: frozenset[str] | None = None) -> dict[str, int]:
     """How many messages each Maildir has on disk, all of them as large as their names say."""
     counts: dict[str, int] = {}
     for domain in mail.iterdir():
-        if domain.name == ".facteur" or domain.name in not_ours:
+        if domain.name == ".facteur" or (ours is not None and domain.name not in ours):
             continue
         for maildir in domain.iterdir():
             files = [file for side in ("new", "cur") for file in (maildir / side).glob("*")]
@@ -568,7 +568,7 @@ def compare(bench: Bench, daemon: Daemon, mail: Path, rng: random.Random) -> Non
     ledger = bench.ledger
     findings: list[Finding] = []
     try:
-        on_disk = files_of(mail, bench.not_ours)
+        on_disk = files_of(mail, bench.ours)
     except Finding as finding:
         findings.append(finding)
         on_disk = {}
