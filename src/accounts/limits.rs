@@ -26,6 +26,11 @@ pub const HASH_PASSES_MAX: u32 = 32;
 /// nothing faster; other programs write up to this many.
 pub const HASH_LANES_MAX: u32 = 16;
 
+/// Least KiB that are asked of the system for a verification, which then uses what it needs. Of so
+/// much the allocator keeps nothing for the thread when it is given back; of up to 32 MiB it would,
+/// and thousands of threads may have verified something (SEC-9).
+pub const HASH_ALLOCATION_KIB_MIN: usize = 33 * 1_024;
+
 /// Least octets of a salt: RFC 9106 §3.1.
 pub const SALT_OCTETS_MIN: usize = 8;
 /// Octets of a new salt: RFC 9106 §3.1 recommends 16 for passwords.

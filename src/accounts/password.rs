@@ -16,7 +16,7 @@
 
 use std::fmt;
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 
 use super::limits;
@@ -234,11 +234,18 @@ fn compute(
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(octets));
     // The bounds were checked when the hash was read, so that only memory can be lacking.
     let params = params.map_err(|_impossible| OutOfMemory)?;
+    // A block is a KiB.
+    let blocks = params.block_count();
+    let mut memory = Vec::new();
+    memory
+        .try_reserve_exact(blocks.max(limits::HASH_ALLOCATION_KIB_MIN))
+        .map_err(|_no_memory| OutOfMemory)?;
+    memory.resize(blocks, Block::new());
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     let mut hash = vec![0; octets];
     argon2
-        .hash_password_into(password.expose().as_bytes(), salt, &mut hash)
-        .map_err(|_no_memory| OutOfMemory)?;
+        .hash_password_into_with_memory(password.expose().as_bytes(), salt, &mut hash, memory)
+        .map_err(|_impossible| OutOfMemory)?;
     Ok(hash)
 }
 

@@ -9,7 +9,7 @@ use std::thread;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::support::program::Program;
+use crate::support::program::{Program, run_with};
 use crate::support::{Client, Service, tls};
 
 /// A hash of "password".
@@ -394,4 +394,30 @@ fn mail_may_be_taken_from_users_only() {
     client.expect_prefix("235 2.7.0 ");
     client.say("MAIL FROM:<alice@example.com>");
     client.expect("250 2.1.0 Sender OK");
+}
+
+/// SEC-9: a verification's 19 MiB are the system's again after it, whichever thread had them.
+#[test]
+fn verifications_leave_no_memory_behind() {
+    const SESSIONS: usize = 40;
+    const OCTETS_MAX: u64 = 64 * 1_024 * 1_024;
+    let directory = tempfile::tempdir().unwrap();
+    let hash = run_with(&["hash-password"], "right\n").output;
+    let account = format!("[[accounts]]\naddress = \"bob@example.com\"\n{hash}");
+    std::fs::write(directory.path().join("accounts.toml"), account).unwrap();
+    let configuration = "accounts = \"accounts.toml\"\n[limits]\nrefused_login_seconds = 0\n";
+    let program = Program::start_with(directory.path(), configuration);
+    let before = program.resident_octets();
+    let mut sessions = Vec::new();
+    for _ in 0..SESSIONS {
+        let mut client = Ports::of(&program).pop3_client();
+        client.say("USER bob@example.com");
+        client.expect_prefix("+OK");
+        client.say("PASS wrong");
+        client.expect_prefix("-ERR [AUTH]");
+        // It stays: the end of a thread would give some of it back.
+        sessions.push(client);
+    }
+    let grown = program.resident_octets().saturating_sub(before);
+    assert!(grown < OCTETS_MAX, "{grown} octets after {SESSIONS} logins");
 }
