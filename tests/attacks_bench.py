@@ -12,6 +12,7 @@ import ssl
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
@@ -50,6 +51,21 @@ PACE = 0.02
 
 # Refusals that clients come back from.
 TRANSIENT = ("421", "451", "452", "-ERR [SYS/TEMP]")
+
+
+# What attackers send.
+CONTENT = b"Subject: attack\r\n\r\n"
+TO_BOB = b"MAIL FROM:<a@attack.test>\r\nRCPT TO:<bob@attack.test>\r\n"
+
+
+def fail(text: str) -> Finding:
+    """What is wrong with a reply."""
+    return Finding(Kind.REPLY, text)
+
+
+def counted(counts: Counter[str]) -> str:
+    """The counts in a line, the greatest first."""
+    return ", ".join(f"{count} {what}" for what, count in counts.most_common())
 
 
 class Vitals:

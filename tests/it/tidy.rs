@@ -309,7 +309,7 @@ fn every_file_begins_with_its_purpose_and_keeps_the_style() {
 fn scripts_begin_with_their_purpose_and_keep_the_style() {
     let mut faults = Vec::new();
     let scripts = files("tests", "py");
-    for script in ["attacks", "attacks_bench", "scenarios", "survival"] {
+    for script in ["attacks", "attacks_dialogues", "scenarios", "survival"] {
         let name = format!("{script}.py");
         assert!(scripts.keys().any(|path| path.ends_with(&name)), "{name}");
     }
