@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import random
 import re
 import socket
 import ssl
 import struct
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -275,10 +277,10 @@ class Siege:
             return threads <= self.base[0] and descriptors <= self.base[1]
 
         try:
-            self.wait_until(is_back, "threads and descriptors do not come back")
+            self.wait_until(is_back, "something of the sessions stays")
         except Finding as finding:
-            text = f"{finding}: {self.base} before, {self.now()} now"
-            raise Finding(Kind.RESOURCES, text) from None
+            there = f"threads and descriptors were {self.base}, are {self.now()}"
+            raise Finding(Kind.RESOURCES, f"{finding}: {there}") from None
         # What lies in the journal may still be on its way, but not for long.
         for _ in range(10):
             share = self.share_of_processor()
@@ -467,13 +469,71 @@ class ControlGroup:
         return ("sh", "-c", script, str(self.path / "cgroup.procs"))
 
 
-def certificate(bench: Bench) -> tuple[str, ...]:
+class OtherMachine:
+    """A network namespace that plays another machine, and the cable to it."""
+
+    # RFC 2544: for tests between machines, and not for the networks that they are in.
+    HERE, THERE = "198.19.203.1", "198.19.203.2"
+
+    def __init__(self) -> None:
+        if os.geteuid() != 0:
+            raise Unable("only root can make network namespaces")
+        if "198.19." in run("ip", "-4", "address", "show"):
+            raise Unable("this machine has an address that the test needs")
+        self.name = f"facteur-{os.getpid()}"
+        self.cable = f"fct{os.getpid()}"
+
+    def __enter__(self) -> OtherMachine:
+        inside = ("ip", "netns", "exec", self.name, "ip")
+        run("ip", "netns", "add", self.name)
+        try:
+            end = ("peer", "name", "there", "netns", self.name)
+            run("ip", "link", "add", self.cable, "type", "veth", *end)
+            run("ip", "address", "add", f"{self.HERE}/30", "dev", self.cable)
+            run("ip", "link", "set", self.cable, "up")
+            run(*inside, "address", "add", f"{self.THERE}/30", "dev", "there")
+            run(*inside, "link", "set", "there", "up")
+        except Unable:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The cable goes with its end.
+        run("ip", "netns", "delete", self.name)
+
+    def enter(self) -> None:
+        """From now on the sockets that this thread opens are that machine's."""
+        with open(f"/run/netns/{self.name}", "rb") as namespace:
+            if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), 0) != 0:
+                raise Unable(f"setns: {os.strerror(ctypes.get_errno())}")
+
+
+def closed(bench: Bench) -> str:
+    """Accounts for the regular client and for one that attackers know. Gives the line of the
+    configuration."""
+    hashed = subprocess.run(
+        [bench.binary, "hash-password"], input=b"right\n", capture_output=True, check=True
+    )
+    file = bench.directory / "accounts.toml"
+    file.touch(0o600)
+    file.write_text(
+        "\n".join(
+            f'[[accounts]]\naddress = "{address}"\n{hashed.stdout.decode()}'
+            for address in [*REGULARS, "bob@attack.test"]
+        )
+    )
+    bench.password = "right"
+    return 'accounts = "accounts.toml"'
+
+
+def certificate(bench: Bench, address: str = "127.0.0.1") -> tuple[str, ...]:
     """Makes one. Gives the lines of the configuration for it, and for two listeners of TLS."""
     directory = bench.directory / "tls"
     run(bench.binary, "cert", "--dir", directory)
     return (
-        'smtps = ["127.0.0.1:0"]',
-        'pop3s = ["127.0.0.1:0"]',
+        f'smtps = ["{address}:0"]',
+        f'pop3s = ["{address}:0"]',
         "[tls]",
         f'certificate = "{directory}/certificate.pem"',
         f'key = "{directory}/key.pem"',
