@@ -193,9 +193,14 @@ class Siege:
         self.over.set()
         self.regular.expect_failures()
         self.regular.stop()
-        # What the attack met may only be what the regular client has met first.
-        if isinstance(error, Finding) and self.regular.findings:
-            raise Findings([*self.regular.findings, error]) from None
+        if not isinstance(error, (Finding, Broken, Refused)):
+            return
+        # What the attack met may only be what the regular client has met first, or what a daemon
+        # that is gone leaves behind.
+        self.daemon.check_alive()
+        if self.regular.findings:
+            met = error if isinstance(error, Finding) else Finding(Kind.REPLY, str(error))
+            raise Findings([*self.regular.findings, met]) from None
 
     def now(self) -> tuple[int, int]:
         """Threads and descriptors."""
