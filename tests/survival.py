@@ -28,8 +28,7 @@ same seed gives the same kind of run, not the same run.
 
 from __future__ import annotations
 
-import argparse
-import contextlib
+import functools
 import os
 import random
 import re
@@ -38,7 +37,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -46,10 +44,13 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True  # nothing is left in the source tree
 
+import scenarios
 from survival_bench import (
+    BlockFiller,
     Bench,
     Daemon,
     Disk,
+    InodeFiller,
     Load,
     NotStarted,
     Unable,
@@ -59,7 +60,6 @@ from survival_bench import (
     tell,
 )
 from survival_clients import (
-    KIB,
     MIB,
     PATIENCE,
     Finding,
@@ -294,68 +294,6 @@ def control_round(bench: Bench, way: str, prefix: tuple[str, ...]) -> int:
     finally:
         disk.release()
     return n_lost
-
-
-class Filler:
-    """Takes all that is free on a disk, blocks or inodes, and gives it back."""
-
-    def __init__(self, disk: Disk) -> None:
-        self.directory = disk.mount_point / "filler"
-        self.directory.mkdir(exist_ok=True)
-        self.n_files = 0
-
-    def fill(self) -> None:
-        """Takes what is free now."""
-        raise NotImplementedError
-
-    def release(self) -> None:
-        """Gives all of it back."""
-        for file in self.directory.iterdir():
-            file.unlink()
-
-    def file(self) -> int:
-        """Opens a new file."""
-        self.n_files += 1
-        path = self.directory / str(self.n_files)
-        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-
-
-class BlockFiller(Filler):
-    """Takes the blocks."""
-
-    def __init__(self, disk: Disk) -> None:
-        super().__init__(disk)
-        # Made in advance, because a full disk has no block for a new directory entry.
-        self.descriptor = self.file()
-
-    def fill(self) -> None:
-        end = os.fstat(self.descriptor).st_size
-        step = 64 * MIB
-        while step >= KIB:
-            try:
-                os.posix_fallocate(self.descriptor, end, step)
-                end += step
-            except OSError:
-                step //= 2
-
-    def release(self) -> None:
-        os.truncate(self.descriptor, 0)
-
-    def close(self) -> None:
-        """Lets go of the file, so that the disk can be unmounted."""
-        os.close(self.descriptor)
-
-
-class InodeFiller(Filler):
-    """Takes the inodes."""
-
-    def fill(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                os.close(self.file())
-
-    def close(self) -> None:
-        """There is nothing to let go of."""
 
 
 def full(bench: Bench, rounds: int) -> None:
@@ -644,107 +582,18 @@ SCENARIOS: dict[str, tuple[Callable[[Bench, int], None], int, int]] = {
 }
 
 
-def report(bench: Bench, findings: list[Finding]) -> None:
-    """Everything one needs to look into it."""
-    for finding in findings[:10]:
-        print(f"    {finding}")
-    if len(findings) > 10:
-        print(f"    and {len(findings) - 10} more")
-    for number in sorted({f.number for f in findings[:5] if f.number is not None}):
-        for line in list(bench.ledger.history(number))[:40]:
-            print(f"      {line}")
-    for log in sorted(bench.directory.glob("daemon-*.log"))[-2:]:
-        print(f"    the end of {log.name}:")
-        for line in log.read_text(errors="replace").splitlines()[-20:]:
-            print(f"      {line[:300]}")
-
-
-def run_scenario(options: argparse.Namespace, name: str, directory: Path) -> bool:
-    """Runs one scenario and says how it ended."""
-    work, short, long = SCENARIOS[name]
-    rounds = options.rounds or (long if options.long else short) or 10
-    print(f"{name}: {rounds} rounds, seed {options.seed}", flush=True)
-    begin = time.monotonic()
-    directory.mkdir()
-    bench = Bench(options, name, directory)
-    findings: list[Finding] = []
-    try:
-        work(bench, rounds)
-    except Finding as finding:
-        findings = [finding]
-    except Findings as several:
-        findings = several.findings
-    except NotStarted as error:
-        findings = [Finding(Kind.CRASH, str(error))]
-    except Unable as reason:
-        print(f"{name}: FAILED in round {bench.round}: this machine cannot do it: {reason}")
-        return False
-    finally:
-        bench.clean_up()
-    seconds = time.monotonic() - begin
-    if findings:
-        print(f"{name}: FAILED in round {bench.round}, seed {options.seed}, {seconds:.0f} s")
-        report(bench, findings)
-    else:
-        counts = bench.ledger.counts
-        told = ", ".join(f"{counts[what]} copies {what}" for what in ("acknowledged", "removed"))
-        print(f"{name}: ok, {told}, {seconds:.0f} s", flush=True)
-    return not findings
-
-
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-def interrupt(*_: object) -> None:
-    """Ends the run, which ends its children and releases its disks. Once: a second signal, which
-    `timeout` sends for instance, must not interrupt that."""
-    for number in ENDING:
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    length = parser.add_mutually_exclusive_group(required=True)
-    length.add_argument("--short", action="store_true", help="some minutes")
-    length.add_argument("--long", action="store_true", help="hours")
-    parser.add_argument("binary", type=Path, help="the program, built with --release")
-    known = f"{', '.join(SCENARIOS)}; all of the form when none is given"
-    parser.add_argument("scenario", nargs="*", help=known)
+    parser = scenarios.parser(__doc__, SCENARIOS, ("some minutes", "hours"))
     parser.add_argument("--rounds", type=int, help="instead of those of the form")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    parser.add_argument("--keep", action="store_true", help="keep mail, images and logs")
-    parser.add_argument("--directory", type=Path, help="where to make them instead of in /tmp")
-    parser.add_argument(
-        "--config-line", action="append", default=[], metavar="LINE", help="for the configuration"
-    )
-    options = parser.parse_args()
-    options.binary = options.binary.resolve()
+    options = scenarios.parse(parser, SCENARIOS)
     of_short_form = [name for name, (_, short, _) in SCENARIOS.items() if short]
     names = options.scenario or (list(SCENARIOS) if options.long else of_short_form)
-    if unknown := set(names) - SCENARIOS.keys():
-        parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
-    if not os.access(options.binary, os.X_OK):
-        parser.error(f"no such program: {options.binary}")
-    for number in ENDING:
-        signal.signal(number, interrupt)
-    top = Path(tempfile.mkdtemp(prefix="facteur-survival-", dir=options.directory))
-    failed: list[str] = []
-    try:
-        failed = [name for name in names if not run_scenario(options, name, top / name)]
-    except KeyboardInterrupt:
-        print("interrupted")
-        return 1
-    finally:
-        if options.keep:
-            print(f"kept in {top}")
-        else:
-            shutil.rmtree(top, ignore_errors=True)
-    if failed:
-        again = f"{Path(sys.argv[0])} {'--long' if options.long else '--short'} {options.binary}"
-        print(f"FAILED: {', '.join(failed)}; again with: {again} {failed[0]} --seed {options.seed}")
+    plays: dict[str, scenarios.Play] = {}
+    for name in names:
+        work, short, long = SCENARIOS[name]
+        rounds = options.rounds or (long if options.long else short) or 10
+        plays[name] = (f"{rounds} rounds", functools.partial(work, rounds=rounds))
+    if not scenarios.play_all(options, "survival", plays):
         return 1
     if left_out := [name for name in SCENARIOS if name not in names]:
         print(f"left out: {', '.join(left_out)}")

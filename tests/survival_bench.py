@@ -1,4 +1,4 @@
-"""What survival.py puts under the clients: the daemon, its disk, the load, and the comparison."""
+"""What survival.py and attacks.py put under the clients: daemon, disk, load, and comparison."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from survival_clients import (
+    KIB,
+    MIB,
     PATIENCE,
     Broken,
     Finding,
@@ -34,6 +36,15 @@ from survival_clients import (
 
 FS_IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32)
 GOING_FLAGS_NOLOGFLUSH = 2  # stop at once: neither data nor the file system's journal is written
+
+# What a daemon prints when it serves, from its first address to what follows the last.
+READY = re.compile(
+    rb"SMTP \S+:(\d+)\nPOP3 \S+:(\d+)\n"
+    rb"(?:SMTP with TLS \S+:(\d+)\nPOP3 with TLS \S+:(\d+)\n)?mail "
+)
+
+# What clients of this script would run into.
+LIMITS = ("errors = 0", "connections_per_address = 0")
 
 MAILBOXES = [f"box{n}@{domain}.test" for domain in ("one", "two", "three") for n in range(12)]
 
@@ -56,7 +67,7 @@ class Daemon:
 
     def __init__(self, bench: Bench, mail: Path, prefix: tuple[str, ...] = ()) -> None:
         self.log = bench.new_log()
-        self.smtp = self.pop3 = 0
+        self.smtp = self.pop3 = self.smtps = self.pop3s = 0
         arguments = ["--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0"]
         arguments += ["--mail", str(mail), "--config", str(bench.config)]
         with open(self.log, "wb") as log:
@@ -75,7 +86,7 @@ class Daemon:
         assert self.process.stdout is not None
         deadline = time.monotonic() + PATIENCE
         printed = b""
-        while not (ports := re.search(rb"SMTP \S+:(\d+)\nPOP3 \S+:(\d+)\n", printed)):
+        while not (ports := READY.search(printed)):
             left = max(deadline - time.monotonic(), 0)
             if not select.select([self.process.stdout], [], [], left)[0]:
                 self.kill()
@@ -87,6 +98,8 @@ class Daemon:
                 raise NotStarted(code, self.tail())
             printed += octets
         self.smtp, self.pop3 = int(ports[1]), int(ports[2])
+        if ports[3]:
+            self.smtps, self.pop3s = int(ports[3]), int(ports[4])
 
     def kill(self) -> None:
         """Ends it at once, if it is still there."""
@@ -136,6 +149,10 @@ class Bench:
         self.directory = directory
         self.config = directory / "facteur.toml"
         self.lines: list[str] = options.config_line
+        # What opens every maildrop.
+        self.password = "any"
+        # The domains whose mail is in the ledger; `None` are all.
+        self.ours: frozenset[str] | None = None
         self.configure()
         self.rng = self.chance("bench")
         self.letters = Letters(self.rng)
@@ -145,10 +162,9 @@ class Bench:
         self.n_logs = 0
         self.round = 0
 
-    def configure(self, *lines: str) -> None:
+    def configure(self, *lines: str, limits: tuple[str, ...] = LIMITS) -> None:
         """Writes the configuration; `lines` come first."""
-        limits = ["[limits]", "errors = 0", "connections_per_address = 0"]
-        self.config.write_text("\n".join([*lines, *self.lines, *limits]) + "\n")
+        self.config.write_text("\n".join([*lines, *self.lines, "[limits]", *limits]) + "\n")
 
     def chance(self, name: str) -> random.Random:
         """A source of chance that depends on nothing but the seed and its name."""
@@ -273,6 +289,68 @@ def release_mount(mount_point: Path) -> None:
             run("umount", "--lazy", mount_point)
 
 
+class Filler:
+    """Takes all that is free on a disk, blocks or inodes, and gives it back."""
+
+    def __init__(self, disk: Disk) -> None:
+        self.directory = disk.mount_point / "filler"
+        self.directory.mkdir(exist_ok=True)
+        self.n_files = 0
+
+    def fill(self) -> None:
+        """Takes what is free now."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Gives all of it back."""
+        for file in self.directory.iterdir():
+            file.unlink()
+
+    def file(self) -> int:
+        """Opens a new file."""
+        self.n_files += 1
+        path = self.directory / str(self.n_files)
+        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+
+
+class BlockFiller(Filler):
+    """Takes the blocks."""
+
+    def __init__(self, disk: Disk) -> None:
+        super().__init__(disk)
+        # Made in advance, because a full disk has no block for a new directory entry.
+        self.descriptor = self.file()
+
+    def fill(self) -> None:
+        end = os.fstat(self.descriptor).st_size
+        step = 64 * MIB
+        while step >= KIB:
+            try:
+                os.posix_fallocate(self.descriptor, end, step)
+                end += step
+            except OSError:
+                step //= 2
+
+    def release(self) -> None:
+        os.truncate(self.descriptor, 0)
+
+    def close(self) -> None:
+        """Lets go of the file, so that the disk can be unmounted."""
+        os.close(self.descriptor)
+
+
+class InodeFiller(Filler):
+    """Takes the inodes."""
+
+    def fill(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                os.close(self.file())
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+
 class Load:
     """Senders and readers, each a thread, that work until they are told to stop.
 
@@ -288,6 +366,7 @@ class Load:
         letters_each: int = 100_000,
         brand_new: float = 0.1,
         many: float = 0.04,
+        mailboxes: list[str] = MAILBOXES,
     ) -> None:
         self.bench = bench
         self.ledger = bench.ledger
@@ -305,7 +384,7 @@ class Load:
         self.counts: Counter[str] = Counter()
         self.findings: list[Finding] = []
         self.claimed: set[str] = set()
-        self.mailboxes = list(MAILBOXES)
+        self.mailboxes = list(mailboxes)
         name = f"round {bench.round}"
         self.senders = self.threads(self.send, senders, f"{name} sender")
         self.readers = self.threads(self.read, readers, f"{name} reader")
@@ -438,7 +517,7 @@ class Load:
         """A session: retrieves everything, removes some, and ends in one of several ways."""
         may_be_late = self.may_be_late.is_set()
         kept = self.ledger.kept(mailbox)
-        with Pop3(self.daemon.pop3, mailbox) as pop3:
+        with Pop3(self.daemon.pop3, mailbox, self.bench.password) as pop3:
             seen = pop3.see_all(self.ledger, mailbox)
             lost = kept - seen.keys()
             if lost and not may_be_late and not self.may_be_late.is_set():
@@ -463,11 +542,11 @@ class Load:
                 self.count("removals")
 
 
-def files_of(mail: Path) -> dict[str, int]:
+def files_of(mail: Path, ours: frozenset[str] | None = None) -> dict[str, int]:
     """How many messages each Maildir has on disk, all of them as large as their names say."""
     counts: dict[str, int] = {}
     for domain in mail.iterdir():
-        if domain.name == ".facteur":
+        if domain.name == ".facteur" or (ours is not None and domain.name not in ours):
             continue
         for maildir in domain.iterdir():
             files = [file for side in ("new", "cur") for file in (maildir / side).glob("*")]
@@ -489,7 +568,7 @@ def compare(bench: Bench, daemon: Daemon, mail: Path, rng: random.Random) -> Non
     ledger = bench.ledger
     findings: list[Finding] = []
     try:
-        on_disk = files_of(mail)
+        on_disk = files_of(mail, bench.ours)
     except Finding as finding:
         findings.append(finding)
         on_disk = {}
@@ -498,7 +577,7 @@ def compare(bench: Bench, daemon: Daemon, mail: Path, rng: random.Random) -> Non
 
     def visit(mailbox: str) -> list[Finding]:
         try:
-            with Pop3(daemon.pop3, mailbox) as pop3:
+            with Pop3(daemon.pop3, mailbox, bench.password) as pop3:
                 seen = pop3.see_all(ledger, mailbox)
                 found = ledger.settle(mailbox, set(seen))
                 if len(seen) != on_disk.get(mailbox, 0) and not findings:

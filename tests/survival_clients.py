@@ -1,4 +1,4 @@
-"""The clients of survival.py: what they send, what they are told, and what follows from it."""
+"""The clients of survival.py and attacks.py: what they send, are told, and what follows from it."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ class Kind(enum.Enum):
     CRASH = "crash"
     LEAK = "leak"
     LOG = "log"
+    RESOURCES = "resources"
 
 
 class Finding(Exception):
@@ -404,11 +405,11 @@ class Listed:
 class Pop3(Wire):
     """A POP3 session."""
 
-    def __init__(self, port: int, mailbox: str) -> None:
+    def __init__(self, port: int, mailbox: str, password: str = "any") -> None:
         super().__init__(port)
         self.ok()
         self.command(f"USER {mailbox}")
-        self.command("PASS any")
+        self.command(f"PASS {password}")
 
     def ok(self) -> str:
         """The text of the next response, which has to be +OK."""

@@ -81,6 +81,10 @@ const PURE: &[&str] = &[
 ];
 
 fn source_files(directory: &str) -> BTreeMap<PathBuf, String> {
+    files(directory, "rs")
+}
+
+fn files(directory: &str, wanted: &str) -> BTreeMap<PathBuf, String> {
     let mut files = BTreeMap::new();
     let mut directories = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(directory)];
     while let Some(directory) = directories.pop() {
@@ -88,7 +92,10 @@ fn source_files(directory: &str) -> BTreeMap<PathBuf, String> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 directories.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension == wanted)
+            {
                 let text = std::fs::read_to_string(&path).unwrap();
                 files.insert(path, text);
             }
@@ -299,6 +306,30 @@ fn every_file_begins_with_its_purpose_and_keeps_the_style() {
 }
 
 /// SEC-18: each dependency beside its reason, and few of them.
+#[test]
+fn scripts_begin_with_their_purpose_and_keep_the_style() {
+    let mut faults = Vec::new();
+    let scripts = files("tests", "py");
+    for script in ["attacks", "attacks_dialogues", "scenarios", "survival"] {
+        let name = format!("{script}.py");
+        assert!(scripts.keys().any(|path| path.ends_with(&name)), "{name}");
+    }
+    for (path, text) in scripts {
+        let name = path.display();
+        let begin = text.trim_start_matches("#!/usr/bin/env python3\n");
+        if !begin.starts_with("\"\"\"") {
+            faults.push(format!("{name}: no purpose"));
+        }
+        for (index, line) in text.lines().enumerate() {
+            if line.chars().count() > 100 || line.ends_with(' ') {
+                let place = format!("{name}:{}", index + 1);
+                faults.push(format!("{place}: too long, or ends in a space"));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
 #[test]
 fn every_dependency_has_its_reason() {
     let manifest = include_str!("../../Cargo.toml");

@@ -1,0 +1,135 @@
+"""How survival.py and attacks.py run: their arguments, and one scenario after the other."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from survival_bench import Bench, NotStarted, Unable
+from survival_clients import Broken, Finding, Findings, Kind, Refused
+
+# What is told of a scenario before it begins, and the scenario.
+Play = tuple[str, Callable[[Bench], None]]
+
+
+def report(bench: Bench, findings: list[Finding]) -> None:
+    """Everything one needs to look into it."""
+    for finding in findings[:10]:
+        print(f"    {finding}")
+    if len(findings) > 10:
+        print(f"    and {len(findings) - 10} more")
+    for number in sorted({f.number for f in findings[:5] if f.number is not None}):
+        for line in list(bench.ledger.history(number))[:40]:
+            print(f"      {line}")
+    for log in sorted(bench.directory.glob("daemon-*.log"))[-2:]:
+        print(f"    the end of {log.name}:")
+        for line in log.read_text(errors="replace").splitlines()[-20:]:
+            print(f"      {line[:300]}")
+
+
+def play(options: argparse.Namespace, name: str, how: Play, directory: Path) -> bool:
+    """Runs one scenario and says how it ended."""
+    told, work = how
+    print(f"{name}: {told}, seed {options.seed}" if told else f"{name}: seed {options.seed}")
+    sys.stdout.flush()
+    begin = time.monotonic()
+    directory.mkdir()
+    bench = Bench(options, name, directory)
+    findings: list[Finding] = []
+    try:
+        work(bench)
+    except Finding as finding:
+        findings = [finding]
+    except Findings as several:
+        findings = several.findings
+    except NotStarted as error:
+        findings = [Finding(Kind.CRASH, str(error))]
+    except (Broken, Refused) as error:
+        findings = [Finding(Kind.REPLY, f"{type(error).__name__.lower()}: {error}")]
+    except Unable as reason:
+        print(f"{name}: FAILED in round {bench.round}: this machine cannot do it: {reason}")
+        return False
+    finally:
+        bench.clean_up()
+    seconds = time.monotonic() - begin
+    if findings:
+        print(f"{name}: FAILED in round {bench.round}, seed {options.seed}, {seconds:.0f} s")
+        report(bench, findings)
+    else:
+        counts = bench.ledger.counts
+        told = ", ".join(f"{counts[what]} copies {what}" for what in ("acknowledged", "removed"))
+        print(f"{name}: ok, {told}, {seconds:.0f} s", flush=True)
+    return not findings
+
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def interrupt(*_: object) -> None:
+    """Ends the run, which ends its children and releases its disks. Once: a second signal, which
+    `timeout` sends for instance, must not interrupt that."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def parser(
+    description: str | None, names: Iterable[str], durations: tuple[str, str]
+) -> argparse.ArgumentParser:
+    """The arguments; `durations` are those of the short and of the long form."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument("--short", action="store_true", help=durations[0])
+    length.add_argument("--long", action="store_true", help=durations[1])
+    parser.add_argument("binary", type=Path, help="the program, built with --release")
+    known = f"{', '.join(names)}; all of the form when none is given"
+    parser.add_argument("scenario", nargs="*", help=known)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--keep", action="store_true", help="keep mail, images and logs")
+    parser.add_argument("--directory", type=Path, help="where to make them instead of in /tmp")
+    parser.add_argument(
+        "--config-line", action="append", default=[], metavar="LINE", help="for the configuration"
+    )
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, names: Iterable[str]) -> argparse.Namespace:
+    """What was typed, as far as it can be done."""
+    options = parser.parse_args()
+    options.binary = options.binary.resolve()
+    if unknown := set(options.scenario) - set(names):
+        parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
+    if not os.access(options.binary, os.X_OK):
+        parser.error(f"no such program: {options.binary}")
+    return options
+
+
+def play_all(options: argparse.Namespace, what: str, plays: dict[str, Play]) -> bool:
+    """Runs them all, also behind one that fails. Says which did, and how to run the first again."""
+    for number in ENDING:
+        signal.signal(number, interrupt)
+    top = Path(tempfile.mkdtemp(prefix=f"facteur-{what}-", dir=options.directory))
+    try:
+        failed = [name for name, how in plays.items() if not play(options, name, how, top / name)]
+    except KeyboardInterrupt:
+        print("interrupted")
+        return False
+    finally:
+        if options.keep:
+            print(f"kept in {top}")
+        else:
+            shutil.rmtree(top, ignore_errors=True)
+    if failed:
+        again = f"{Path(sys.argv[0])} {'--long' if options.long else '--short'} {options.binary}"
+        print(f"FAILED: {', '.join(failed)}; again with: {again} {failed[0]} --seed {options.seed}")
+    return not failed
