@@ -96,9 +96,10 @@ pub(super) const JOURNAL_FAILURES_MAX: u32 = 2;
 /// How long new mail is refused then, until some is let through to see whether it works again.
 pub(super) const JOURNAL_RETRY: Duration = Duration::from_secs(5);
 
-/// Octets of content that deliveries hold in memory, all together (SEC-9).
+/// Octets of content that deliveries hold in memory, all together, when nothing is configured
+/// (SEC-9).
 ///
-/// Beyond it content goes to a file at once, whatever its size, and takes the direct way.
+/// A thousand of the largest that are journaled, which the disk has to be slow to gather.
 pub(super) const HELD_OCTETS_MAX: u64 = 128 * 1024 * 1024;
 
 /// How long after the last batch everything is checkpointed.
