@@ -14,9 +14,12 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::clock::Clock;
 use crate::counters::Report;
 
+use super::budget::{Budget, Share};
 use super::counters::Counters;
+use super::limits;
 
 /// How many sessions there may be at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +52,7 @@ pub struct Registry {
     emptied: Condvar,
     stopped: Condvar,
     counters: Counters,
+    budget: Arc<Budget>,
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +87,17 @@ impl Registry {
             emptied: Condvar::new(),
             stopped: Condvar::new(),
             counters: Counters::default(),
+            budget: Arc::new(Budget::new(limits::IN_FLIGHT_OCTETS / 2)),
+        }
+    }
+
+    /// The same where sessions may hold so many octets together, beyond what each has of its own
+    /// (SEC-9).
+    #[must_use]
+    pub fn within(self, in_flight_octets: u64) -> Self {
+        Self {
+            budget: Arc::new(Budget::new(in_flight_octets)),
+            ..self
         }
     }
 
@@ -123,10 +138,16 @@ impl Registry {
         &self.counters
     }
 
+    /// The memory of all sessions.
+    #[cfg(test)]
+    pub(super) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
     /// Puts what was counted into `report`.
     pub fn report(&self, report: &mut Report) {
         let now = self.sessions.lock().open.len();
-        self.counters.report(now, report);
+        self.counters.report(now, &self.budget, report);
     }
 
     fn is_draining(&self) -> bool {
@@ -140,6 +161,7 @@ impl Registry {
         // Who pauses looked at the flag while it had the lock: it sees it, or is notified.
         let streams = self.sessions.lock().streams(waiting);
         self.stopped.notify_all();
+        self.budget.wake();
         wake(streams);
     }
 
@@ -215,6 +237,24 @@ impl Ticket {
     /// What is counted.
     pub(super) fn counters(&self) -> &Counters {
         &self.registry.counters
+    }
+
+    /// A share of nothing of the memory that is for all.
+    pub(super) fn share(&self) -> Share {
+        Share::of(&self.registry.budget)
+    }
+
+    /// Whether there is memory for another content.
+    pub(super) fn has_room(&self) -> bool {
+        self.registry.budget.has_room()
+    }
+
+    /// Waits for memory for another content until `deadline`, or until the daemon stops; false when
+    /// none was to be had.
+    pub(super) fn wait_for_room(&self, clock: &Clock, deadline: Option<Instant>) -> bool {
+        let is_over = || self.is_draining();
+        let budget = &self.registry.budget;
+        budget.wait_for_room(clock, deadline, is_over)
     }
 
     /// Says that the session waits for a command and may be ended. It has to ask
@@ -353,7 +393,7 @@ mod tests {
     fn a_pause_ends_in_time_or_with_the_daemon() {
         let registry = registry();
         let ticket = admit(&registry, "127.0.0.1").unwrap();
-        let now = crate::clock::Clock::system().now();
+        let now = Clock::system().now();
         ticket.pause(now);
         let far = now.checked_add(std::time::Duration::from_hours(1)).unwrap();
         let pausing = std::thread::Builder::new()
@@ -367,7 +407,7 @@ mod tests {
     fn waiting_for_the_end_tells_how_many_are_left() {
         let registry = registry();
         let ticket = admit(&registry, "127.0.0.1").unwrap();
-        let now = crate::clock::Clock::system().now();
+        let now = Clock::system().now();
         assert_eq!(registry.wait_until_empty(now), 1);
         drop(ticket);
         assert_eq!(registry.wait_until_empty(now), 0);
