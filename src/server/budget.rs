@@ -18,7 +18,8 @@
 //!
 //! With TLS what is read and what is sent is there twice, and counts twice. What is behind this is
 //! the store's: content that deliveries hold before it is durable has a budget of its own, and goes
-//! to files when that is used up.
+//! to files when that is used up; and so have the listings of open maildrops, where a login without
+//! room is asked to come again.
 //!
 //! # Theory of operation
 //!

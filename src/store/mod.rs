@@ -257,6 +257,7 @@ impl MessageStore {
             touched: Touched::default(),
             held_octets: Arc::default(),
             held_octets_max,
+            listed_octets: Arc::default(),
             syncs: true,
             room_timeout: patience.room,
             observer,
