@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use crate::accounts::{self, Accounts};
 use crate::clock::{Clock, Hands};
-use crate::mail::{Domain, MailboxName};
+use crate::mail::{BodyType, Domain, Envelope, MailboxName, Protocol, ReversePath};
 use crate::store::{self, MessageStore};
 
-use super::budget::{Purpose, Share};
+use super::budget::{Purpose, Recipients, Share};
+use super::intake::Intake;
 use super::{Caps, Door, Listener, Logins, Registry, Sessions, Timeouts, limits, pop3, smtp};
 
 /// Longest wait of a test: only a hang reaches it.
@@ -306,6 +307,39 @@ fn a_content_goes_on_when_the_memory_is_used_up() {
     }
     assert_eq!(house.counted("octets_peak"), OCTETS);
     drop(taken);
+    assert_eq!(house.counted("octets_now"), 0);
+}
+
+/// SEC-9: what is collected for one write is asked for, and given back.
+#[test]
+fn a_content_is_collected_in_memory_that_was_granted() {
+    let house = House::open();
+    let share = || Share::of(house.registry.budget());
+    let envelope = Envelope {
+        reverse_path: ReversePath::Null,
+        first_forward_path: None,
+        recipients: Vec::new(),
+        body: BodyType::default(),
+        protocol: Protocol::default(),
+        declared_octets: None,
+    };
+    let delivery = house.store.begin_delivery(0).unwrap();
+    let recipients = Recipients::none(share());
+    let mut intake = Intake::new(delivery, envelope, recipients, Vec::new(), share());
+    let (free, max) = (limits::CONTENT_OCTETS_FREE, limits::CONTENT_OCTETS_MAX);
+    let taken = house.leave(0);
+    assert_eq!(intake.keep_pace(max), free);
+    drop(taken);
+    assert_eq!(intake.keep_pace(free), free);
+    assert_eq!(house.counted("octets_now"), 0);
+    assert_eq!(intake.keep_pace(10 * max), max);
+    let held = u64::try_from(2 * max).unwrap();
+    assert_eq!(house.counted("octets_now"), held);
+    assert_eq!(intake.keep_pace(free + 1), max, "it goes on as it is");
+    assert_eq!(intake.keep_pace(free), free, "until the client is slow");
+    assert_eq!(house.counted("octets_now"), 0);
+    intake.keep_pace(max);
+    drop(intake);
     assert_eq!(house.counted("octets_now"), 0);
 }
 
