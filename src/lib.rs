@@ -185,7 +185,9 @@
 //! - SEC-8: every buffer, count and wait has a limit, named with its reason:
 //!   [`smtp::limits`], [`pop3::limits`], [`accounts::limits`], [`server::limits`],
 //!   [`store::limits`].
-//! - SEC-9: what deliveries hold in memory is bounded for all of them together.
+//! - SEC-9: a session holds 64 KiB, with TLS 96 KiB; what all of them hold beyond that, what
+//!   deliveries hold, and what open maildrops list, is bounded for all of them together: see
+//!   [`server`] and [`store`].
 //! - SEC-11: passwords are argon2id hashes; a user who does not exist gets the same answers after
 //!   the same work, no more passwords are verified at once than there are cores, and refusals come
 //!   late: see [`accounts`].

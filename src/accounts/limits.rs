@@ -10,9 +10,9 @@ pub const HASH_PASSES: u32 = 2;
 /// See [`HASH_MEMORY_KIB`].
 pub const HASH_LANES: u32 = 1;
 
-/// Blocks of 1 KiB that the memory of a computation is reserved for at least: more than 32 MiB, from
-/// which on the C library takes every piece from the system and gives it back. What it has smaller
-/// pieces from it would keep, for each of up to eight threads a core, after the first few logins.
+/// Blocks of 1 KiB that room is asked for at least: more than 32 MiB, from which on the C library
+/// takes every piece from the system and gives it back. Smaller ones it would keep after the first
+/// few logins, for each of up to eight threads a core.
 pub const HASH_BLOCKS_RESERVED: usize = 33 * 1_024;
 
 /// Memory times passes, in KiB, below which the user is warned of a hash: the least of the choices

@@ -23,7 +23,7 @@ use toml::Spanned;
 
 use crate::accounts::{Table, limits as account_limits};
 use crate::mail::{Charset, Domain};
-use crate::server::IdentityError;
+use crate::server::{IdentityError, limits as server_limits};
 use crate::smtp::limits as smtp_limits;
 use crate::store::limits as store_limits;
 
@@ -129,6 +129,8 @@ pub struct Limits {
     pub recipients: Count,
     /// Syntax and sequence errors of one session.
     pub errors: Limit,
+    /// Octets that all sessions together may hold in flight.
+    pub in_flight_octets: InFlightOctets,
     /// Sessions at once; 0 is as many as the system allows.
     #[serde(deserialize_with = "number")]
     pub connections: u32,
@@ -190,6 +192,7 @@ impl Default for Limits {
             message_octets: Limit(Some(smtp_limits::MESSAGE_OCTETS_MAX)),
             recipients: Count(smtp_limits::RECIPIENTS_MAX),
             errors: Limit(Some(u64::from(smtp_limits::ERRORS_MAX))),
+            in_flight_octets: InFlightOctets(server_limits::IN_FLIGHT_OCTETS),
             connections: 0,
             connections_per_address: PerAddress::Auto,
             smtp_idle_seconds: Count(300),
@@ -430,6 +433,35 @@ impl TryFrom<String> for Sandbox {
                 "{text:?} is not one of \"on\", \"require\", \"off\""
             )),
         }
+    }
+}
+
+/// Octets that all sessions together may hold in flight (SEC-9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "u64")]
+pub struct InFlightOctets(pub u64);
+
+impl InFlightOctets {
+    /// What is for content that the store holds in memory.
+    pub fn of_deliveries(self) -> u64 {
+        self.0 / 2
+    }
+
+    /// What is for the buffers and envelopes of sessions.
+    pub fn of_sessions(self) -> u64 {
+        self.0.saturating_sub(self.of_deliveries())
+    }
+}
+
+impl TryFrom<u64> for InFlightOctets {
+    type Error = String;
+
+    fn try_from(octets: u64) -> Result<Self, String> {
+        const MIN: u64 = server_limits::IN_FLIGHT_OCTETS_MIN;
+        if octets < MIN {
+            return Err(format!("{octets} is too small: at least {MIN}"));
+        }
+        Ok(Self(octets))
     }
 }
 

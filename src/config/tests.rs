@@ -77,6 +77,15 @@ fn every_line_of_the_example_is_read() {
     }
 }
 
+/// SEC-9.
+#[test]
+fn what_is_in_flight_is_shared_by_sessions_and_deliveries() {
+    let config = parse("[limits]\nin_flight_octets = 1048577").unwrap();
+    let octets = config.limits.in_flight_octets;
+    let of_both = (octets.of_sessions(), octets.of_deliveries());
+    assert_eq!(of_both, (524_289, 524_288));
+}
+
 #[test]
 fn values_are_taken_from_the_file() {
     fn check(text: &str, expect: impl FnOnce(&mut Config)) {
@@ -314,6 +323,11 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
         "[limits]\nrecipients = \"off\"",
         "2: limits.recipients",
         "a number",
+    ),
+    (
+        "[limits]\nin_flight_octets = 1048575",
+        "2: limits.in_flight_octets",
+        "at least 1048576",
     ),
     (
         "[limits]\nconnections = 4294967296",

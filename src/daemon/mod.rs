@@ -275,7 +275,9 @@ impl Daemon {
             log::info!("no IPv6 here: {service} does not listen on {address}");
         }
         let accounts = Arc::new(accounts(config, renewable.table, sockets.cores));
-        let registry = Arc::new(Registry::new(caps(config, &sockets.system)));
+        let in_flight = config.limits.in_flight_octets.of_sessions();
+        let registry = Registry::new(caps(config, &sockets.system));
+        let registry = Arc::new(registry.within(in_flight));
         let session = config.limits.session_seconds.0.map(Duration::from_secs);
         let identity = renewable.identity.map(|it| Arc::new(Current::new(it)));
         let first_delay = Duration::from_secs(config.limits.refused_login_seconds.0.unwrap_or(0));
@@ -443,6 +445,7 @@ pub fn store_settings(config: &Config) -> store::Settings {
             Durability::None => store::Durability::None,
         },
         observer: store::Observer::new(log_store_event),
+        held_octets_max: config.limits.in_flight_octets.of_deliveries(),
     }
 }
 

@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::mail::{ChannelBindings, Link, Tls};
 use crate::wire::{LfPolicy, LineBuffer, LineEnding, Scan};
 
+use super::budget::{Purpose, Share};
 use super::counters::Counters;
 use super::limits;
 use super::registry::Ticket;
@@ -134,7 +135,12 @@ pub(super) struct Connection {
     output: Vec<u8>,
     /// A box: most connections have none, and it is large.
     tunnel: Option<Box<Tunnel>>,
+    /// How many octets the next read asks for, as the last ones came.
     read_octets: usize,
+    /// What a large read has of the memory that is for all.
+    receiving: Share,
+    /// What large pieces of output have of it.
+    sending: Share,
     read_timeout: Duration,
     idle_timeout: Duration,
     session_deadline: Option<Instant>,
@@ -160,6 +166,7 @@ impl Connection {
         stream.set_write_timeout(Some(limits::CLOCK_SLICE))?;
         let is_local = peer.to_canonical().is_loopback();
         let begin = clock.now();
+        let (receiving, sending) = (ticket.share(), ticket.share());
         Ok(Self {
             stream,
             peer,
@@ -169,6 +176,8 @@ impl Connection {
             output: Vec::new(),
             tunnel: None,
             read_octets: limits::COMMAND_READ_OCTETS,
+            receiving,
+            sending,
             read_timeout,
             idle_timeout: timeouts.idle,
             session_deadline: timeouts
@@ -187,6 +196,16 @@ impl Connection {
     /// What is counted of all connections.
     pub(super) fn counters(&self) -> &Counters {
         self.ticket.counters()
+    }
+
+    /// A share of nothing of the memory that is for all.
+    pub(super) fn share(&self) -> Share {
+        self.receiving.another()
+    }
+
+    /// How many octets the client sends at once, as far as there is memory for them.
+    pub(super) fn pace(&self) -> usize {
+        self.read_octets
     }
 
     /// The TLS of the connection, once it has begun.
@@ -361,7 +380,7 @@ impl Connection {
     fn wait<T>(
         &mut self,
         deadline: Option<Instant>,
-        attempt: impl Fn(&mut Self) -> Result<Option<T>, Interruption>,
+        mut attempt: impl FnMut(&mut Self) -> Result<Option<T>, Interruption>,
     ) -> Result<T, Interruption> {
         // Kept as long as there is something to do: the pieces of a large message, or the replies
         // to a group of commands, use them again and again.
@@ -383,10 +402,37 @@ impl Connection {
             if let Some(done) = attempt(self)? {
                 return Ok(done);
             }
-            // A client that has been silent for so long is not worth a buffer.
-            self.release(0);
+            if self.has_part_of_record() {
+                self.release(0);
+            } else {
+                // A client that has been silent for so long is not worth a buffer.
+                self.give_back();
+            }
             // What a tunnel has taken from the socket would not make that readable again.
             is_silent = self.tunnel.as_deref().is_none_or(Tunnel::is_released);
+        }
+    }
+
+    /// Whether a read brought octets, but with TLS and not enough to make anything of them.
+    fn has_part_of_record(&self) -> bool {
+        self.tunnel
+            .as_deref()
+            .is_some_and(|tunnel| !tunnel.is_released())
+    }
+
+    /// Gives back all memory but for what is still to be used or to be sent.
+    fn give_back(&mut self) {
+        self.release(0);
+        self.read_octets = self.read_octets.min(limits::READ_OCTETS_FREE);
+        self.shrink_input();
+    }
+
+    /// Gives back what the input has of the memory that is for all, unless a chunk that came before
+    /// it was asked for is in there.
+    fn shrink_input(&mut self) {
+        self.input.release();
+        if self.input.capacity() <= limits::READ_OCTETS_FREE {
+            self.receiving.give_back();
         }
     }
 
@@ -395,8 +441,11 @@ impl Connection {
         if self.input.unread().is_empty() && self.input.capacity() > octets {
             self.input.release();
         }
-        if self.output.is_empty() && self.output.capacity() > octets {
-            self.output = Vec::new();
+        if self.output.is_empty() {
+            if self.output.capacity() > octets {
+                self.output = Vec::new();
+            }
+            self.sending.give_back();
         }
         if let Some(tunnel) = &mut self.tunnel {
             tunnel.release();
@@ -441,14 +490,46 @@ impl Connection {
         ContentRate::begin(self.clock.now())
     }
 
-    /// Waits for more octets of a content, as long as for a whole command at most.
+    /// Waits until there is memory for another content; false when there is none for a while.
+    ///
+    /// # Errors
+    /// [`Interruption`]: tell the session.
+    pub(super) fn wait_for_memory(&mut self) -> Result<bool, Interruption> {
+        if self.ticket.has_room() {
+            return Ok(true);
+        }
+        self.flush()?;
+        self.give_back();
+        // Nobody is kept waiting for longer than we would wait.
+        let timeout = self.idle_timeout.min(limits::ADMISSION_TIMEOUT);
+        let deadline = self.clock.now().checked_add(timeout);
+        let deadline = deadline.into_iter().chain(self.session_deadline).min();
+        let has_room = self.ticket.wait_for_room(&self.clock, deadline);
+        self.check_draining()?;
+        self.check_session_deadline(self.clock.now())?;
+        Ok(has_room)
+    }
+
+    /// Waits for more octets of a content, as long as for a whole command at most; while the client
+    /// is silent, `put_away` is told to hold nothing for it.
     ///
     /// # Errors
     /// [`Interruption`]: tell the session; nothing of the content may be kept.
-    pub(super) fn read_content(&mut self, rate: &mut ContentRate) -> Result<(), Interruption> {
+    pub(super) fn read_content(
+        &mut self,
+        rate: &mut ContentRate,
+        mut put_away: impl FnMut(),
+    ) -> Result<(), Interruption> {
         self.flush()?;
         self.read_octets = self.read_octets.max(limits::READ_OCTETS_MIN);
-        let octets = match self.wait(self.idle_deadline(), Self::read) {
+        let read = |connection: &mut Self| {
+            let read = connection.read()?;
+            if read.is_none() && !connection.has_part_of_record() {
+                put_away();
+            }
+            Ok(read)
+        };
+        let octets = match self.wait(self.idle_deadline(), read) {
             Ok(octets) => u64::try_from(octets).unwrap_or(u64::MAX),
             Err(Interruption::IdleTimeout) => return Err(Interruption::TooSlow),
             Err(interruption) => {
@@ -493,6 +574,7 @@ impl Connection {
 
     /// One read: how many octets came, or `None` when the socket's timeout passed.
     fn read(&mut self) -> Result<Option<usize>, Interruption> {
+        self.ask_for_memory();
         let space = self.input.space(self.read_octets);
         let room = space.len();
         let read = match &mut self.tunnel {
@@ -517,12 +599,59 @@ impl Connection {
         }
     }
 
+    /// Sees that there is memory for the next read, which is small if there is none (SEC-9).
+    fn ask_for_memory(&mut self) {
+        if self.read_octets > limits::READ_OCTETS_FREE {
+            let octets = self.read_octets.saturating_mul(self.copies());
+            if !self.receiving.grow_to(octets, Purpose::Receiving) {
+                // As many as before.
+                self.read_octets /= 2;
+            }
+        } else if !self.receiving.is_empty() {
+            // The client has become slower.
+            self.shrink_input();
+        }
+    }
+
+    /// Asks for memory to send something in pieces of `octets`, until it is sent; gives how large
+    /// the pieces may be (SEC-9).
+    pub(super) fn ask_to_send(&mut self, octets: usize) -> usize {
+        if octets <= limits::RETRIEVED_OCTETS_FREE {
+            return octets;
+        }
+        // What is waiting, and the piece as it is sent, at worst twice as large.
+        let output = limits::WRITE_OCTETS_MAX.saturating_add(octets.saturating_mul(2));
+        let output = output.saturating_mul(self.copies());
+        if self
+            .sending
+            .grow_to(output.saturating_add(octets), Purpose::Keeping)
+        {
+            octets
+        } else {
+            limits::RETRIEVED_OCTETS_FREE
+        }
+    }
+
+    /// How often the octets of a client, and those for it, are held: with TLS sealed and opened.
+    fn copies(&self) -> usize {
+        if self.tunnel.is_some() { 2 } else { 1 }
+    }
+
+    /// How much may wait to be sent.
+    pub(super) fn output_octets_max(&self) -> usize {
+        if self.sending.is_empty() {
+            limits::WRITE_OCTETS_FREE
+        } else {
+            limits::WRITE_OCTETS_MAX
+        }
+    }
+
     /// Sends what is waiting when it is more than a buffer should hold.
     ///
     /// # Errors
     /// [`Interruption::Lost`].
     pub(super) fn flush_when_full(&mut self) -> Result<(), Interruption> {
-        if self.output.len() >= limits::WRITE_OCTETS_MAX {
+        if self.output.len() >= self.output_octets_max() {
             self.flush()
         } else {
             Ok(())

@@ -7,6 +7,7 @@
 use crate::counters::{Counter, Report};
 use crate::smtp::Reason;
 
+use super::budget::Budget;
 use super::connection::Interruption;
 use super::maillog::{Service, SessionEnd};
 use super::registry::Refusal;
@@ -66,6 +67,7 @@ pub(super) struct Refused {
     too_many_recipients: Counter,
     too_large: Counter,
     no_space: Counter,
+    busy: Counter,
     not_stored: Counter,
     auth_required: Counter,
     sender_not_permitted: Counter,
@@ -179,6 +181,7 @@ impl Counters {
             Reason::TooManyRecipients => &refused.too_many_recipients,
             Reason::TooLarge => &refused.too_large,
             Reason::NoSpace => &refused.no_space,
+            Reason::Busy => &refused.busy,
             Reason::NotStored => &refused.not_stored,
             Reason::AuthenticationRequired => &refused.auth_required,
             Reason::SenderNotPermitted => &refused.sender_not_permitted,
@@ -198,8 +201,9 @@ impl Counters {
         }
     }
 
-    /// Puts all of it into `report`, with the number of sessions that there are `now`.
-    pub(super) fn report(&self, now: usize, report: &mut Report) {
+    /// Puts all of it into `report`, with the number of sessions that there are `now`, and what was
+    /// counted of their `budget`.
+    pub(super) fn report(&self, now: usize, budget: &Budget, report: &mut Report) {
         let now = u64::try_from(now).unwrap_or(u64::MAX);
         report.add("sessions", self.sessions.values(now));
         report.add("ended", self.ended.values());
@@ -209,6 +213,7 @@ impl Counters {
         report.add("logins", self.logins.values());
         let Handshakes { done, failed } = &self.tls;
         report.add("tls", named([("done", done), ("failed", failed)]));
+        report.add("memory", budget.values());
         let failures = named([("failures", &self.store_failures)]);
         report.add("store", failures);
     }
@@ -260,13 +265,14 @@ impl Came {
 }
 
 impl Refused {
-    fn values(&self) -> [(&'static str, u64); 12] {
+    fn values(&self) -> [(&'static str, u64); 13] {
         named([
             ("unknown_recipient", &self.unknown_recipient),
             ("not_local", &self.not_local),
             ("too_many_recipients", &self.too_many_recipients),
             ("too_large", &self.too_large),
             ("no_space", &self.no_space),
+            ("busy", &self.busy),
             ("not_stored", &self.not_stored),
             ("auth_required", &self.auth_required),
             ("sender_not_permitted", &self.sender_not_permitted),

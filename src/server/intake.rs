@@ -1,12 +1,14 @@
 //! The content of one message on its way from the decoder to the store.
 //!
-//! Octets are collected until there are enough for one write. Once the content is refused (too
+//! Octets are collected until there are enough for one write: the more of them, the faster they
+//! come, and as far as there is memory (SEC-9). Once the content is refused (too
 //! large, or the store failed) the delivery is dropped and what still comes is only counted: the
 //! client is heard to the end of its content, and nothing of it is kept.
 
 use crate::mail::Envelope;
 use crate::store::{self, Delivery};
 
+use super::budget::{Purpose, Recipients, Share};
 use super::limits;
 
 /// A message that is being received.
@@ -17,6 +19,12 @@ pub(super) struct Intake {
     delivery: Option<Delivery>,
     /// Octets that are not yet with the store.
     pending: Vec<u8>,
+    /// How many of them are collected.
+    room: usize,
+    /// What these have of the memory that is for all.
+    share: Share,
+    /// What the envelope has of it.
+    recipients: Recipients,
     octets: u64,
     refusal: Option<Refusal>,
 }
@@ -39,15 +47,51 @@ pub(super) struct Delivered {
 }
 
 impl Intake {
-    /// A message whose stored form begins with `head`, the trace headers.
-    pub(super) fn new(delivery: Delivery, envelope: Envelope, head: Vec<u8>) -> Self {
+    /// A message whose stored form begins with `head`, the trace headers, and whose `recipients`
+    /// have the memory of its envelope.
+    pub(super) fn new(
+        delivery: Delivery,
+        envelope: Envelope,
+        recipients: Recipients,
+        head: Vec<u8>,
+        share: Share,
+    ) -> Self {
         Self {
             envelope,
             delivery: Some(delivery),
             pending: head,
+            room: limits::CONTENT_OCTETS_FREE,
+            share,
+            recipients,
             octets: 0,
             refusal: None,
         }
+    }
+
+    /// Collects about as much as the client sends at once, which is `octets`. Gives what of it may
+    /// be decoded at once.
+    pub(super) fn keep_pace(&mut self, octets: usize) -> usize {
+        if octets <= limits::CONTENT_OCTETS_FREE {
+            if self.room > limits::CONTENT_OCTETS_FREE {
+                self.put_away();
+            }
+        } else if octets > self.room {
+            let room = octets.min(limits::CONTENT_OCTETS_MAX);
+            // Whatever it has collected, all that is decoded at once may come on top.
+            let wanted = room.saturating_mul(2);
+            if self.share.grow_to(wanted, Purpose::Receiving) {
+                self.room = room;
+            }
+        }
+        self.room
+    }
+
+    /// Hands everything to the store and holds nothing more than a little.
+    pub(super) fn put_away(&mut self) {
+        self.spill();
+        self.pending = Vec::new();
+        self.room = limits::CONTENT_OCTETS_FREE;
+        self.share.give_back();
     }
 
     /// Lets `decode` append content, counts it against `octets_max` and hands it on to the store
@@ -66,7 +110,7 @@ impl Intake {
         }
         if self.delivery.is_none() {
             self.pending.clear();
-        } else if self.pending.len() >= limits::CONTENT_OCTETS_MAX {
+        } else if self.pending.len() >= self.room {
             self.spill();
         }
         decoded
@@ -87,6 +131,9 @@ impl Intake {
         let Some(delivery) = &mut self.delivery else {
             return;
         };
+        if self.pending.is_empty() {
+            return;
+        }
         let appended = delivery.append(&self.pending);
         self.pending.clear();
         if let Err(error) = appended {
@@ -113,6 +160,7 @@ impl Intake {
         delivery
             .commit(&self.envelope.recipients)
             .map_err(Refusal::Store)?;
+        self.recipients.clear();
         Ok(Delivered {
             name,
             octets,

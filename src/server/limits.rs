@@ -14,15 +14,55 @@ pub const READ_OCTETS_MIN: usize = 4 * 1_024;
 /// gain nothing and more memory is held for each session.
 pub const READ_OCTETS_MAX: usize = 64 * 1_024;
 
+/// Largest read in octets that a session need not ask for (SEC-9): a small message still comes in
+/// one or two.
+pub const READ_OCTETS_FREE: usize = 8 * 1_024;
+
 /// First size of a session's output buffer in octets: the reply to EHLO, the longest of the usual.
 pub const REPLY_OCTETS: usize = 256;
 
 /// Replies or content waiting to be sent, in octets, from which on they are sent even though more
-/// input waits: bounds the memory of a client that pipelines without end.
+/// input waits: bounds the memory of a client that pipelines without end (SEC-9). Some hundred
+/// replies.
+pub const WRITE_OCTETS_FREE: usize = 8 * 1_024;
+
+/// The same while something long is sent and there is memory for it.
 pub const WRITE_OCTETS_MAX: usize = 64 * 1_024;
+
+/// Largest piece in octets of a message being retrieved that a session need not ask for (SEC-9). At
+/// worst, when all of it are dots and line feeds, twice as much is sent.
+pub const RETRIEVED_OCTETS_FREE: usize = 4 * 1_024;
 
 /// Decoded content in octets that is collected before it goes to the store: one write call each.
 pub const CONTENT_OCTETS_MAX: usize = 64 * 1_024;
+
+/// The same for a content that has no larger share of the memory (SEC-9).
+pub const CONTENT_OCTETS_FREE: usize = 8 * 1_024;
+
+/// Memory in octets that a content takes at its full size, with TLS: what is read, as it came and
+/// opened, and what is collected, to which a whole read may be added. DATA waits while the budget
+/// has less than that left.
+pub const CONTENT_ROOM_OCTETS: u64 = 4 * 64 * 1_024;
+
+/// Octets that sessions and deliveries may hold in flight, all together, where nothing is
+/// configured (SEC-9). One half is the sessions', the other the store's: neither can starve the
+/// other.
+pub const IN_FLIGHT_OCTETS: u64 = 256 * 1_024 * 1_024;
+
+/// Fewest that may be configured. Half of it, the sessions', has room for a content at its full
+/// size beside as much again that is kept for others: a single message is always let in.
+pub const IN_FLIGHT_OCTETS_MIN: u64 = 1_024 * 1_024;
+
+/// How long DATA waits for memory before it is refused. Contents end within seconds, and a client
+/// gives the server two minutes (RFC 5321 §4.5.3.2.4) that it shall not spend without an answer.
+pub const ADMISSION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Memory in octets of the recipients of a transaction that need not be asked for (SEC-9): some
+/// fifty. More of them ask for as much at a time.
+pub const RECIPIENTS_OCTETS_FREE: usize = 16 * 1_024;
+
+/// What the name of a recipient takes in octets each time that it is held, beside its text.
+pub const RECIPIENT_OCTETS: usize = 64;
 
 /// Buffers larger than this are given back when their session waits for the next command.
 pub const KEEP_OCTETS_MAX: usize = COMMAND_READ_OCTETS;

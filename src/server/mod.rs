@@ -3,8 +3,9 @@
 //! Each protocol has its listener thread ([`Listener`]), each client its own thread, and each
 //! session a driver that performs the session's actions: it reads lines, asks the accounts, moves
 //! octets between socket and store, and hands the outcome back. No syntax is parsed here and no
-//! file is touched.
+//! file is touched. What sessions hold in memory is bounded, for each and for all (`budget.rs`).
 
+mod budget;
 mod connection;
 mod counters;
 mod current;

@@ -146,10 +146,14 @@ impl Driver<'_> {
 
     /// Appends a response to the output; a long one leaves in pieces.
     fn send(&mut self, mut response: Response) -> Result<(), Interruption> {
-        while !response.render(self.connection.output(), limits::WRITE_OCTETS_MAX) {
+        loop {
+            let octets_max = self.connection.output_octets_max();
+            if response.render(self.connection.output(), octets_max) {
+                return Ok(());
+            }
             self.connection.flush()?;
+            self.connection.ask_to_send(limits::WRITE_OCTETS_MAX);
         }
-        Ok(())
     }
 
     fn read_line(&mut self, octets_max: usize) -> Result<Outcome<'_>, Interruption> {
@@ -305,7 +309,7 @@ impl Driver<'_> {
         let Some(maildrop) = &self.maildrop else {
             return Outcome::MessageFailed { transient: false };
         };
-        match OpenMessage::open(maildrop, number) {
+        match OpenMessage::open(maildrop, number, self.connection) {
             Ok(open) => {
                 let head = open.buffer.get(..open.filled).unwrap_or_default();
                 let internationalized = trace::needs_utf8(head);
@@ -379,13 +383,18 @@ impl Driver<'_> {
 }
 
 impl OpenMessage {
-    fn open(maildrop: &Maildrop, number: MessageNumber) -> Result<Self, store::Error> {
+    fn open(
+        maildrop: &Maildrop,
+        number: MessageNumber,
+        connection: &mut Connection,
+    ) -> Result<Self, store::Error> {
         let mut message = maildrop.open_message(number.position())?;
         let messages = maildrop.messages();
         let octets = messages.octets(number.position()).unwrap_or_default();
         // One octet more than a small message has: the read that takes all of it also sees its end.
         let room = usize::try_from(octets.saturating_add(1)).unwrap_or(usize::MAX);
-        let mut buffer = vec![0; room.clamp(1, limits::CONTENT_OCTETS_MAX)];
+        let room = connection.ask_to_send(room.clamp(1, limits::CONTENT_OCTETS_MAX));
+        let mut buffer = vec![0; room];
         let filled = message.read(&mut buffer)?;
         Ok(Self {
             message,

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::counters::Report;
 use crate::mail::Network;
 
+use super::budget::{Budget, Share};
 use super::counters::Counters;
 use super::limits;
 
@@ -52,6 +53,7 @@ pub struct Registry {
     emptied: Condvar,
     stopped: Condvar,
     counters: Counters,
+    budget: Arc<Budget>,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +88,17 @@ impl Registry {
             emptied: Condvar::new(),
             stopped: Condvar::new(),
             counters: Counters::default(),
+            budget: Arc::new(Budget::new(limits::IN_FLIGHT_OCTETS / 2)),
+        }
+    }
+
+    /// The same where sessions may hold so many octets together, beyond what each has of its own
+    /// (SEC-9).
+    #[must_use]
+    pub fn within(self, in_flight_octets: u64) -> Self {
+        Self {
+            budget: Arc::new(Budget::new(in_flight_octets)),
+            ..self
         }
     }
 
@@ -126,10 +139,16 @@ impl Registry {
         &self.counters
     }
 
+    /// The memory of all sessions.
+    #[cfg(test)]
+    pub(super) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
     /// Puts what was counted into `report`.
     pub fn report(&self, report: &mut Report) {
         let now = self.sessions.lock().open.len();
-        self.counters.report(now, report);
+        self.counters.report(now, &self.budget, report);
     }
 
     /// Whether a stop would wake every session.
@@ -150,6 +169,7 @@ impl Registry {
         // Who pauses looked at the flag while it had the lock: it sees it, or is notified.
         let streams = self.sessions.lock().streams(waiting);
         self.stopped.notify_all();
+        self.budget.wake();
         wake(streams);
     }
 
@@ -230,6 +250,24 @@ impl Ticket {
     /// What is counted.
     pub(super) fn counters(&self) -> &Counters {
         &self.registry.counters
+    }
+
+    /// A share of nothing of the memory that is for all.
+    pub(super) fn share(&self) -> Share {
+        Share::of(&self.registry.budget)
+    }
+
+    /// Whether there is memory for another content.
+    pub(super) fn has_room(&self) -> bool {
+        self.registry.budget.has_room()
+    }
+
+    /// Waits for memory for another content until `deadline`, or until the daemon stops; false when
+    /// none was to be had.
+    pub(super) fn wait_for_room(&self, clock: &Clock, deadline: Option<Instant>) -> bool {
+        let is_over = || self.is_draining();
+        let budget = &self.registry.budget;
+        budget.wait_for_room(clock, deadline, is_over)
     }
 
     /// Says that the session waits for a command and may be ended. It has to ask

@@ -17,6 +17,7 @@ use crate::smtp::{
 use crate::store::{self, MessageStore};
 use crate::wire::{ChunkDecoder, DotDecoder, Progress};
 
+use super::budget::Recipients;
 use super::connection::{Connection, ContentRate, Interruption, LineRead};
 use super::counters::LoginsOf;
 use super::current::Current;
@@ -67,11 +68,13 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
     let link = connection.link(shared.identity.is_some());
     let mut session = Box::new(Session::new(shared.settings_at(visit.door), link));
     let rate = connection.content_rate();
+    let recipients = Recipients::none(connection.share());
     let mut driver = Driver {
         connection,
         id: visit.id,
         shared,
         login: None,
+        recipients,
         intake: None,
         chunks: None,
         rate,
@@ -87,6 +90,9 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
         }
         if !session.has_delivery() {
             driver.intake = None;
+            if !session.has_envelope() {
+                driver.recipients.clear();
+            }
         }
         let done = if step.action == Action::ReadLine {
             driver.read_line(session.line_octets_max())
@@ -128,6 +134,8 @@ struct Driver<'a> {
     shared: &'a Shared,
     /// Who has logged in: the same, whatever becomes of the accounts meanwhile.
     login: Option<Login>,
+    /// The memory of the transaction's recipients, until a message has it.
+    recipients: Recipients,
     /// The message that is being received, between the chunks of BDAT too.
     /// A box: most of the time there is none, and it is large.
     intake: Option<Box<Intake>>,
@@ -148,7 +156,7 @@ impl Driver<'_> {
             Action::BeginScram { user } => Ok(self.begin_scram(&user)),
             Action::CheckProof(attempt) => self.check_proof(&attempt),
             Action::CheckSender(address) => Ok(self.check_sender(&address)),
-            Action::BeginDelivery(submission) => Ok(self.begin_delivery(*submission)),
+            Action::BeginDelivery(submission) => self.begin_delivery(*submission),
             Action::ReceiveContent(framing) => self.receive(framing),
             Action::DiscardChunk { octets } => self.discard(octets),
             Action::StartTls => self.start_tls(),
@@ -167,13 +175,17 @@ impl Driver<'_> {
         })
     }
 
-    fn look_up(&self, path: &ForwardPath) -> Outcome<'static> {
+    fn look_up(&mut self, path: &ForwardPath) -> Outcome<'static> {
         let store = &self.shared.store;
         let exists = |mailbox: &MailboxName| super::exists(store, mailbox);
         let resolution = self.shared.accounts.resolve(path, exists);
         Outcome::Recipient(match resolution {
             Ok(Resolution::Mailbox(mailbox)) if store.check_name(&mailbox).is_ok() => {
-                RecipientVerdict::Accepted(mailbox)
+                if self.recipients.add(&mailbox) {
+                    RecipientVerdict::Accepted(mailbox)
+                } else {
+                    RecipientVerdict::TooMany
+                }
             }
             Ok(Resolution::Mailbox(_)) => RecipientVerdict::NameTooLong,
             Ok(Resolution::NotLocal) => RecipientVerdict::NotLocal,
@@ -240,7 +252,12 @@ impl Driver<'_> {
         }
     }
 
-    fn begin_delivery(&mut self, submission: Submission) -> Outcome<'static> {
+    fn begin_delivery(&mut self, submission: Submission) -> Result<Outcome<'static>, Interruption> {
+        // The envelope is with us now, and is gone when this fails.
+        let recipients = self.recipients.take();
+        if !self.connection.wait_for_memory()? {
+            return Ok(Outcome::DeliveryFailed(DeliveryFailure::Busy));
+        }
         let Submission {
             envelope,
             client_name,
@@ -248,7 +265,7 @@ impl Driver<'_> {
         let declared_octets = envelope.declared_octets.unwrap_or(0);
         let delivery = match self.shared.store.begin_delivery(declared_octets) {
             Ok(delivery) => delivery,
-            Err(error) => return Outcome::DeliveryFailed(self.store_failed(&error)),
+            Err(error) => return Ok(Outcome::DeliveryFailed(self.store_failed(&error))),
         };
         let is_only = envelope.recipients.len() == 1;
         let first_forward_path = envelope.first_forward_path.as_ref();
@@ -263,10 +280,12 @@ impl Driver<'_> {
         };
         let mut head = Vec::new();
         trace::render(&envelope.reverse_path, &received, &mut head);
-        self.intake = Some(Box::new(Intake::new(delivery, envelope, head)));
+        let share = self.connection.share();
+        let intake = Intake::new(delivery, envelope, recipients, head, share);
+        self.intake = Some(Box::new(intake));
         self.chunks = None;
         self.rate = self.connection.content_rate();
-        Outcome::DeliveryBegun
+        Ok(Outcome::DeliveryBegun)
     }
 
     fn receive(&mut self, framing: Framing) -> Result<Outcome<'static>, Interruption> {
@@ -292,9 +311,12 @@ impl Driver<'_> {
         let mut decoder = DotDecoder::new(self.connection.line_ending());
         loop {
             if self.connection.unread().is_empty() {
-                self.connection.read_content(&mut self.rate)?;
+                let put_away = || intake.put_away();
+                self.connection.read_content(&mut self.rate, put_away)?;
             }
-            let input = self.connection.unread();
+            let room = intake.keep_pace(self.connection.pace());
+            let unread = self.connection.unread();
+            let input = unread.get(..room).unwrap_or(unread);
             let (consumed, progress) = intake.take(octets_max, |out| decoder.decode(input, out));
             self.connection.consume(consumed);
             match progress {
@@ -323,8 +345,8 @@ impl Driver<'_> {
             .take()
             .unwrap_or_else(|| ChunkDecoder::new(line_ending));
         let mut fault = None;
-        self.read_chunk(octets, |input| {
-            if fault.is_none() {
+        self.read_chunk(octets, Some(&mut intake), |intake, input| {
+            if let (None, Some(intake)) = (&fault, intake) {
                 fault = intake.take(None, |out| decoder.decode(input, out)).err();
             }
         })?;
@@ -336,6 +358,8 @@ impl Driver<'_> {
             // A refused message is not waited for: its commit says why.
             None if last || intake.is_refused() => self.commit(*intake),
             None => {
+                // The next one may be long in coming.
+                intake.keep_pace(0);
                 self.intake = Some(intake);
                 self.chunks = Some(decoder);
                 ContentEnd::ChunkReceived
@@ -346,21 +370,34 @@ impl Driver<'_> {
     fn discard(&mut self, octets: u64) -> Result<Outcome<'static>, Interruption> {
         // It belongs to no message whose pace could be measured.
         self.rate = self.connection.content_rate();
-        self.read_chunk(octets, |_| ())?;
+        self.read_chunk(octets, None, |_, _| ())?;
         Ok(Outcome::ChunkDiscarded)
     }
 
-    /// Gives the next `octets` octets to `take`, piece by piece.
-    fn read_chunk(&mut self, octets: u64, mut take: impl FnMut(&[u8])) -> Result<(), Interruption> {
+    /// Gives the next `octets` octets to `take`, piece by piece, with their message.
+    fn read_chunk(
+        &mut self,
+        octets: u64,
+        mut intake: Option<&mut Intake>,
+        mut take: impl FnMut(Option<&mut Intake>, &[u8]),
+    ) -> Result<(), Interruption> {
         let mut left = octets;
         while left > 0 {
             if self.connection.unread().is_empty() {
-                self.connection.read_content(&mut self.rate)?;
+                let put_away = || {
+                    if let Some(intake) = &mut intake {
+                        intake.put_away();
+                    }
+                };
+                self.connection.read_content(&mut self.rate, put_away)?;
             }
+            let pace = self.connection.pace();
+            let room = intake.as_mut().map(|intake| intake.keep_pace(pace));
             let unread = self.connection.unread();
-            let room = usize::try_from(left).unwrap_or(usize::MAX);
+            let left_here = usize::try_from(left).unwrap_or(usize::MAX);
+            let room = room.unwrap_or(left_here).min(left_here);
             let piece = unread.get(..room).unwrap_or(unread);
-            take(piece);
+            take(intake.as_deref_mut(), piece);
             let taken = piece.len();
             self.connection.consume(taken);
             left = left.saturating_sub(u64::try_from(taken).unwrap_or(u64::MAX));

@@ -120,6 +120,8 @@ pub enum RecipientVerdict {
     NotLocal,
     /// The mailbox cannot have so long a name.
     NameTooLong,
+    /// There is no memory for more recipients of one transaction now.
+    TooMany,
     /// It could not be found out now.
     Failed,
 }
@@ -129,6 +131,8 @@ pub enum RecipientVerdict {
 pub enum DeliveryFailure {
     /// There is not enough space.
     Full,
+    /// There is no memory for it: too much comes in at once.
+    Busy,
     /// Anything else; the log has the detail.
     Transient,
 }

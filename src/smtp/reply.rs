@@ -40,6 +40,8 @@ pub enum Reason {
     TooLarge,
     /// The disk is full.
     NoSpace,
+    /// Too much came in at once (SEC-9).
+    Busy,
     /// The store failed in another way; the log has the detail.
     NotStored,
     /// Only clients that have logged in may send, or may only do so with TLS.
@@ -474,6 +476,12 @@ impl From<DeliveryFailure> for Reply {
     fn from(failure: DeliveryFailure) -> Self {
         match failure {
             DeliveryFailure::Full => NOT_ENOUGH_SPACE,
+            DeliveryFailure::Busy => refused(
+                Reason::Busy,
+                "452",
+                "4.3.1",
+                "Too much mail is coming in at this moment; try again later",
+            ),
             DeliveryFailure::Transient => refused(
                 Reason::NotStored,
                 "451",
@@ -507,6 +515,7 @@ impl RecipientVerdict {
                 "5.1.3",
                 "The name of the mailbox is too long",
             ),
+            Self::TooMany => TOO_MANY_RECIPIENTS,
             Self::Failed => refused(
                 Reason::NotStored,
                 "451",

@@ -36,7 +36,7 @@
 //!   also after a power cut (I1). `Err` means: each recipient has none or one whole copy (I5), and
 //!   no maildrop of this daemon shows it before a restart (I4).
 //! - A sync that failed is never repeated (I9).
-//! - Deliveries together hold no more than [`HELD_OCTETS_MAX`] in memory (SEC-9).
+//! - Deliveries together hold no more of their contents in memory than is configured (SEC-9).
 //!
 //! # Failures
 //! Every error leaves the store as it was, but for the copies that I5 allows. After a failed
@@ -63,7 +63,7 @@ use super::{
     error::Error,
     fs::File,
     journal::{self, Apply, Journal, Ticket},
-    limits::{BEGIN_SYNC_OCTETS, FREE_OCTETS_RESERVE, HELD_OCTETS_MAX, JOURNALED_OCTETS_MAX},
+    limits::{BEGIN_SYNC_OCTETS, FREE_OCTETS_RESERVE, JOURNALED_OCTETS_MAX},
     mailboxes::{Made, Target},
     maildir::{SentSize, Side},
     name::{OwnName, Serial},
@@ -97,14 +97,16 @@ enum Content {
 #[derive(Debug)]
 pub(super) struct Held {
     octets: Vec<u8>,
-    held_octets: Arc<AtomicU64>,
+    of_all: Arc<AtomicU64>,
+    of_all_max: u64,
 }
 
 impl Held {
-    fn new(held_octets: &Arc<AtomicU64>) -> Self {
+    fn new(shared: &Shared) -> Self {
         Self {
             octets: Vec::new(),
-            held_octets: Arc::clone(held_octets),
+            of_all: Arc::clone(&shared.held_octets),
+            of_all_max: shared.held_octets_max,
         }
     }
 
@@ -114,11 +116,13 @@ impl Held {
         if self.octets.len().saturating_add(octets.len()) > JOURNALED_OCTETS_MAX {
             return false;
         }
-        let before = self.held_octets.fetch_add(added, Ordering::Relaxed);
-        if before.saturating_add(added) > HELD_OCTETS_MAX {
-            self.held_octets.fetch_sub(added, Ordering::Relaxed);
+        let before = self.of_all.fetch_add(added, Ordering::Relaxed);
+        if before.saturating_add(added) > self.of_all_max {
+            self.of_all.fetch_sub(added, Ordering::Relaxed);
             return false;
         }
+        // No more than is counted.
+        self.octets.reserve_exact(octets.len());
         self.octets.extend_from_slice(octets);
         true
     }
@@ -131,7 +135,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         let octets = u64::try_from(self.octets.len()).unwrap_or(u64::MAX);
-        self.held_octets.fetch_sub(octets, Ordering::Relaxed);
+        self.of_all.fetch_sub(octets, Ordering::Relaxed);
     }
 }
 
@@ -196,7 +200,7 @@ impl Delivery {
             shared: Arc::clone(shared),
             serial,
             name: serial.render(),
-            content: Content::Held(Held::new(&shared.held_octets)),
+            content: Content::Held(Held::new(shared)),
             size: SentSize::default(),
         })
     }

@@ -40,6 +40,11 @@ pub enum Error {
         /// What the system said.
         source: Arc<io::Error>,
     },
+    /// The listing of the maildrop finds no room beside those of others (SEC-9). Ask again later.
+    ListingTooLarge {
+        /// The Maildir.
+        path: PathBuf,
+    },
     /// Another program removed the message since the maildrop was opened.
     MessageGone {
         /// Where the message was.
@@ -86,6 +91,7 @@ impl Error {
             Self::Full { .. }
             | Self::InUse { .. }
             | Self::Io { .. }
+            | Self::ListingTooLarge { .. }
             | Self::NoDirectory { .. }
             | Self::OutOfOrder { .. }
             | Self::StoreInUse { .. }
@@ -151,6 +157,11 @@ impl fmt::Display for Error {
             Self::InUse { mailbox } => {
                 write!(f, "the maildrop of {mailbox} is open in another session")
             }
+            Self::ListingTooLarge { path } => write!(
+                f,
+                "cannot list {}: open maildrops take as much memory as they may",
+                path.display()
+            ),
             Self::MessageGone { path } => {
                 write!(f, "another program removed {}", path.display())
             }
@@ -190,6 +201,7 @@ impl std::error::Error for Error {
             } => Some(&**source),
             Self::Full { source: None, .. }
             | Self::InUse { .. }
+            | Self::ListingTooLarge { .. }
             | Self::MessageGone { .. }
             | Self::NameTooLong { .. }
             | Self::OutOfOrder { .. }

@@ -23,11 +23,21 @@
 //! - Every record names octets that are there, and a base and a unique-id that the name begins
 //!   with.
 
-use std::{collections::BTreeMap, ffi::OsStr, num::NonZeroU8, os::unix::ffi::OsStrExt as _};
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    num::NonZeroU8,
+    os::unix::ffi::OsStrExt as _,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use crate::mail::{Summaries, UniqueId};
 
 use super::{
+    limits::{LISTED_MESSAGE_OCTETS, LISTED_OCTETS_FREE, LISTED_OCTETS_MAX},
     maildir::Side,
     name::{self, Said},
 };
@@ -91,6 +101,61 @@ impl<'a> Found<'a> {
     }
 }
 
+/// What a listing takes of the memory of all listings (SEC-9), as long as this lives.
+#[derive(Debug)]
+pub(super) struct Listed {
+    octets: u64,
+    of_all: Arc<AtomicU64>,
+}
+
+impl Listed {
+    /// Nothing, out of the sum that is `of_all`.
+    pub(super) fn nothing(of_all: &Arc<AtomicU64>) -> Self {
+        Self {
+            octets: 0,
+            of_all: Arc::clone(of_all),
+        }
+    }
+
+    /// Takes so many `octets` instead; false when that is too much, and it stays as it was.
+    fn set(&mut self, octets: usize) -> bool {
+        let octets = octets.saturating_sub(LISTED_OCTETS_FREE);
+        let octets = u64::try_from(octets).unwrap_or(u64::MAX);
+        let (mine, after) = (self.octets, octets);
+        let changed = self
+            .of_all
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |all| {
+                let all = all.saturating_sub(mine).saturating_add(after);
+                (all <= LISTED_OCTETS_MAX || after <= mine).then_some(all)
+            });
+        if changed.is_ok() {
+            self.octets = octets;
+        }
+        changed.is_ok()
+    }
+
+    /// Takes what there is while `names` are read and sorted, in steps of a half; false when that
+    /// is too much.
+    pub(super) fn covers_reading(&mut self, names: &Names) -> bool {
+        let wanted = names.sorting_octets();
+        let covered = usize::try_from(self.octets).unwrap_or(usize::MAX);
+        let covered = covered.saturating_add(LISTED_OCTETS_FREE);
+        wanted <= covered || self.set(wanted.saturating_add(wanted / 2)) || self.set(wanted)
+    }
+
+    /// Takes what `listing` needs from now on; false when that is too much.
+    pub(super) fn covers(&mut self, listing: &Listing) -> bool {
+        let of_messages = listing.len().saturating_mul(LISTED_MESSAGE_OCTETS);
+        self.set(listing.held_octets().saturating_add(of_messages))
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.of_all.fetch_sub(self.octets, Ordering::Relaxed);
+    }
+}
+
 /// The names of a maildrop as they are read.
 #[derive(Debug, Default)]
 pub(super) struct Names {
@@ -124,6 +189,14 @@ impl Names {
         };
         self.text.extend_from_slice(file_name);
         self.records.push((said.arrival_secs, record));
+    }
+
+    /// What it takes to sort them: the names in both orders, the records with and without their
+    /// key.
+    fn sorting_octets(&self) -> usize {
+        let of_each = size_of::<(u64, Record)>().saturating_add(size_of::<Record>());
+        let of_records = self.records.len().saturating_mul(of_each);
+        self.text.len().saturating_mul(2).saturating_add(of_records)
     }
 
     /// The messages with these names, in the order of their arrival.

@@ -32,7 +32,7 @@ use super::{
     error::Error,
     fs::{Fs, Kind},
     limits::COUNT_OCTETS,
-    listing::{Listing, Names, Place},
+    listing::{Listed, Listing, Names, Place},
     name,
 };
 
@@ -85,22 +85,35 @@ impl Maildir {
     /// The messages in the order of their arrival, with the sizes that their names tell.
     ///
     /// # Errors
-    /// What the file system says, except that a directory is missing.
-    pub(super) fn list(&self, fs: &dyn Fs) -> Result<Listing, Error> {
+    /// What the file system says, except that a directory is missing; and
+    /// [`Error::ListingTooLarge`] when it takes more memory than can be `listed`.
+    pub(super) fn list(&self, fs: &dyn Fs, listed: &mut Listed) -> Result<Listing, Error> {
+        let too_large = || Error::ListingTooLarge {
+            path: self.path.clone(),
+        };
         let mut names = Names::default();
+        let mut has_room = true;
         for side in [Side::New, Side::Cur] {
             let directory = self.side(side);
             let visited = fs.visit_dir(&directory, &mut |name, kind| {
-                if kind == Kind::File && !name.as_bytes().starts_with(b".") {
+                if has_room && kind == Kind::File && !name.as_bytes().starts_with(b".") {
                     names.add(side, name);
+                    has_room = listed.covers_reading(&names);
                 }
             });
             match visited {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 other => other.map_err(Error::io("read", &directory))?,
             }
+            if !has_room {
+                return Err(too_large());
+            }
         }
-        Ok(names.sort())
+        let listing = names.sort();
+        if !listed.covers(&listing) {
+            return Err(too_large());
+        }
+        Ok(listing)
     }
 
     /// Counts the sizes that are not told by names, and leaves out messages that are gone or may

@@ -35,7 +35,7 @@ use super::{
     index::{Remembered, Sight},
     journal::{self, Apply, Journal, Ticket},
     limits::{FIND_ATTEMPTS_MAX, REMOVAL_MESSAGES_MAX},
-    listing::{Found, Listing, Place},
+    listing::{Found, Listed, Listing, Place},
     mailboxes::Presence,
     maildir::{Maildir, Side},
     name::OwnName,
@@ -48,6 +48,8 @@ pub struct Maildrop {
     claim: Claim,
     maildir: Maildir,
     listing: Arc<Listing>,
+    /// The memory of the listing.
+    _listed: Listed,
 }
 
 /// A message open for reading. It stays readable when somebody removes it.
@@ -88,14 +90,16 @@ impl Maildrop {
         // messages can be removed, which may be what makes room for it.
         shared.retry_kept().unwrap_or_default();
         let claim = Claim::take(shared, mailbox)?;
+        let mut listed = Listed::nothing(&shared.listed_octets);
         let listing = match shared.meet_mailbox(mailbox, &maildir)? {
             Presence::Missing => Arc::default(),
-            Presence::Present => list(&claim, &maildir)?,
+            Presence::Present => list(&claim, &maildir, &mut listed)?,
         };
         Ok(Self {
             claim,
             maildir,
             listing,
+            _listed: listed,
         })
     }
 
@@ -278,7 +282,8 @@ impl Maildrop {
     /// Where those of `messages` that still exist are now.
     fn find_again(&self, messages: &[Found<'_>]) -> Result<Listing, Error> {
         let bases: HashSet<&[u8]> = messages.iter().map(Found::base).collect();
-        let mut found = self.maildir.list(&*self.shared().fs)?;
+        let mut listed = Listed::nothing(&self.shared().listed_octets);
+        let mut found = self.maildir.list(&*self.shared().fs, &mut listed)?;
         found.retain(|base| bases.contains(base));
         Ok(found)
     }
@@ -290,7 +295,7 @@ impl Maildrop {
 
 /// The messages of the mailbox of `claim`, which has been met: as remembered if that still holds,
 /// else as they are on disk.
-fn list(claim: &Claim, maildir: &Maildir) -> Result<Arc<Listing>, Error> {
+fn list(claim: &Claim, maildir: &Maildir, listed: &mut Listed) -> Result<Arc<Listing>, Error> {
     let (shared, mailbox) = (claim.shared(), claim.mailbox());
     let remembered = shared.take_listing(mailbox);
     // Before the directories are read: what changes while they are read has to show.
@@ -299,9 +304,13 @@ fn list(claim: &Claim, maildir: &Maildir) -> Result<Arc<Listing>, Error> {
         && let Some(listing) = remembered.still_holds(sight)
     {
         shared.enter_listing(mailbox, remembered);
+        if !listed.covers(&listing) {
+            let path = maildir.path.clone();
+            return Err(Error::ListingTooLarge { path });
+        }
         return Ok(listing);
     }
-    let mut listing = maildir.list(&*shared.fs)?;
+    let mut listing = maildir.list(&*shared.fs, listed)?;
     let n_found = listing.len();
     // Asked after the directories were read: what was read before it was durable and has been
     // withdrawn since is still hidden.

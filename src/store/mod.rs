@@ -123,6 +123,9 @@ pub struct Settings {
     pub durability: Durability,
     /// Who is told what nobody asked for.
     pub observer: Observer,
+    /// Octets of content that deliveries may hold in memory, all together (SEC-9). Beyond it
+    /// content goes to a file at once, whatever its size, and takes the direct way.
+    pub held_octets_max: u64,
 }
 
 impl Settings {
@@ -133,6 +136,7 @@ impl Settings {
             hostname: hostname.to_owned(),
             durability: Durability::default(),
             observer: Observer::default(),
+            held_octets_max: limits::HELD_OCTETS_MAX,
         }
     }
 }
@@ -228,6 +232,7 @@ impl MessageStore {
             hostname,
             durability,
             observer,
+            held_octets_max,
         } = settings;
         // Without a slash at the end, which would follow a symbolic link.
         let root: PathBuf = root.components().collect();
@@ -251,6 +256,8 @@ impl MessageStore {
             kept: Kept::default(),
             touched: Touched::default(),
             held_octets: Arc::default(),
+            held_octets_max,
+            listed_octets: Arc::default(),
             syncs: true,
             room_timeout: patience.room,
             observer,

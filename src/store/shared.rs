@@ -63,6 +63,10 @@ pub(super) struct Shared {
     pub(super) touched: Touched,
     /// Octets of content that deliveries hold in memory.
     pub(super) held_octets: Arc<AtomicU64>,
+    /// How many they may be.
+    pub(super) held_octets_max: u64,
+    /// Octets of the listings of open maildrops.
+    pub(super) listed_octets: Arc<AtomicU64>,
     /// Whether anything is synced at all.
     pub(super) syncs: bool,
     /// How long a full journal waits for those who are applying what is in it.

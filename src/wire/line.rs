@@ -222,14 +222,13 @@ impl LineBuffer {
         self.searched = self.searched.max(self.start);
     }
 
-    /// Gives the memory back if nothing is unread: for a session that waits.
+    /// Gives the memory back but for what is unread: for a session that waits.
     ///
     /// The line found last is forgotten; the mode and the limit stay.
     pub fn release(&mut self) {
-        if self.start == self.end {
-            self.compact();
-            self.octets = Vec::new();
-        }
+        self.compact();
+        let unread = self.octets.get(..self.end).unwrap_or_default();
+        self.octets = unread.to_vec();
     }
 
     /// How many octets of memory are held.

@@ -109,6 +109,8 @@ fn expected(came: u64, went: u64) -> Vec<(&'static str, u64)> {
         ("refused_other_protocol", 1),
         ("refused_too_many_errors", 0),
         ("refused_no_space", 0),
+        ("refused_busy", 0),
+        ("memory_refused", 0),
         ("sent_messages", 1),
         ("sent_tops", 1),
         ("sent_octets", went),

@@ -24,6 +24,7 @@ mod life;
 mod limits;
 mod log_format;
 mod logins;
+mod memory;
 mod net;
 mod privileges;
 mod program;

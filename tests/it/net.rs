@@ -262,7 +262,7 @@ fn a_client_without_a_thread_is_told_so() {
         unlucky.expect("-ERR [SYS/TEMP] No thread to serve you, try again later");
         unlucky.expect_end();
     }
-    program.expect_log("no thread for the session");
+    program.expect_log("No thread to serve you");
     await_that("descriptors are given back", || {
         program.descriptors() == descriptors
     });

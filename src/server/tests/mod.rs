@@ -1,5 +1,6 @@
 //! Tests of connections over real sockets, on a clock that the test turns.
 
+mod overload;
 mod time;
 
 use std::net::{TcpListener, TcpStream};

@@ -162,14 +162,14 @@ fn content_from(peer: &str, octets: usize) -> Result<(), Interruption> {
     ends.client.write_all(&vec![b'x'; octets]).unwrap();
     let mut read = 0;
     while read < octets {
-        ends.connection.read_content(&mut rate)?;
+        ends.connection.read_content(&mut rate, || ())?;
         let unread = ends.connection.unread().len();
         ends.connection.consume(unread);
         read = read.saturating_add(unread);
     }
     ends.hands.pass(limits::WAIT_SLICE);
     ends.client.write_all(b"x").unwrap();
-    ends.connection.read_content(&mut rate)
+    ends.connection.read_content(&mut rate, || ())
 }
 
 /// SEC-8.
@@ -194,7 +194,7 @@ fn a_content_that_pauses_for_too_long_is_cut_off() {
         ends,
         |connection| {
             let mut rate = connection.content_rate();
-            connection.read_content(&mut rate)
+            connection.read_content(&mut rate, || ())
         },
         |meeting, served| {
             let is_over = || served.is_finished();

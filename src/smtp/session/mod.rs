@@ -227,6 +227,11 @@ impl Session {
         matches!(self.phase, Phase::Content | Phase::Chunks { .. })
     }
 
+    /// Whether there are recipients, or may be, of a transaction whose content has not begun.
+    pub fn has_envelope(&self) -> bool {
+        matches!(self.phase, Phase::Envelope(_))
+    }
+
     /// Longest line that may come next, in octets with its ending.
     pub fn line_octets_max(&self) -> usize {
         if self.exchange.is_some() {

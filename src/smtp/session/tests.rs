@@ -344,6 +344,11 @@ fn a_submission_holds_what_was_said() {
 
 #[test]
 fn the_driver_keeps_a_delivery_from_its_beginning_to_its_end() {
+    assert!(after(&["MAIL FROM:<>", "RCPT TO:<bob>"]).has_envelope());
+    for ending in ["RSET", "EHLO x", "DATA", "BDAT 4"] {
+        let session = after(&["MAIL FROM:<>", "RCPT TO:<bob>", ending]);
+        assert!(!session.has_envelope(), "{ending}");
+    }
     for (lines, expect) in [
         (&["MAIL FROM:<>", "RCPT TO:<bob>"][..], false),
         (&["MAIL FROM:<>", "RCPT TO:<bob>", "DATA"], true),
@@ -379,6 +384,7 @@ fn the_driver_keeps_a_delivery_from_its_beginning_to_its_end() {
 fn a_delivery_that_cannot_begin_or_end_is_refused_for_now() {
     for (failure, expect) in [
         (DeliveryFailure::Full, "452 4.3.1 "),
+        (DeliveryFailure::Busy, "452 4.3.1 "),
         (DeliveryFailure::Transient, "451 4.3.0 "),
     ] {
         let mut session = after(&["MAIL FROM:<>", "RCPT TO:<bob>"]);
@@ -456,6 +462,7 @@ fn every_verdict_on_a_recipient_has_its_reply() {
         (RecipientVerdict::Unknown, "550 5.1.1 "),
         (RecipientVerdict::NotLocal, "550 5.7.1 "),
         (RecipientVerdict::NameTooLong, "553 5.1.3 "),
+        (RecipientVerdict::TooMany, "452 4.5.3 "),
         (RecipientVerdict::Failed, "451 4.3.0 "),
     ] {
         let mut session = after(&["MAIL FROM:<>"]);

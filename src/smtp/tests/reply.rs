@@ -98,6 +98,7 @@ fn derived() -> Vec<Reply> {
             RecipientVerdict::Unknown,
             RecipientVerdict::NotLocal,
             RecipientVerdict::NameTooLong,
+            RecipientVerdict::TooMany,
             RecipientVerdict::Failed,
         ]
         .map(|verdict| verdict.reply()),
@@ -114,7 +115,14 @@ fn derived() -> Vec<Reply> {
         ]
         .map(Reply::from),
     );
-    replies.extend([DeliveryFailure::Full, DeliveryFailure::Transient].map(Reply::from));
+    replies.extend(
+        [
+            DeliveryFailure::Full,
+            DeliveryFailure::Busy,
+            DeliveryFailure::Transient,
+        ]
+        .map(Reply::from),
+    );
     replies
 }
 

@@ -7,7 +7,7 @@ use std::{
     ffi::OsString,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -17,8 +17,9 @@ use super::mailbox;
 use crate::{
     mail::{MailboxName, Summaries as _},
     store::{
-        Fs as _, Kind, Maildrop, MessageStore, Settings,
-        limits::{INDEX_CLOCK_TOLERANCE, INDEX_QUIET},
+        Error, Fs as _, Kind, Maildrop, MessageStore, Settings,
+        limits::{INDEX_CLOCK_TOLERANCE, INDEX_QUIET, LISTED_OCTETS_MAX},
+        listing::Listed,
         name::OwnName,
     },
     testing::{
@@ -150,7 +151,8 @@ impl Place {
         let (maildrop, is_read) = self.open();
         self.n_hits += usize::from(!is_read);
         let maildir = self.store.shared.maildir(&self.bob).unwrap();
-        let mut expect = maildir.list(&self.fs).unwrap();
+        let mut listed = Listed::nothing(&self.store.shared.listed_octets);
+        let mut expect = maildir.list(&self.fs, &mut listed).unwrap();
         maildir.count_sizes(&self.fs, &mut expect).unwrap();
         assert_eq!(summaries(&*maildrop.messages()), summaries(&expect));
         for index in 0..expect.len() {
@@ -371,4 +373,38 @@ fn what_a_session_removed_is_not_listed_again_whatever_the_clock_says() {
     hands.set(now);
     drop(maildrop);
     assert_eq!(place.open().0.messages().len(), 0);
+}
+
+/// SEC-9: a maildrop that finds no room for its listing is asked to come again, read or remembered.
+#[test]
+fn open_maildrops_take_no_more_than_they_may_together() {
+    let mut place = settled();
+    let listed = Arc::clone(&place.store.shared.listed_octets);
+    let now = || listed.load(Ordering::Relaxed);
+    let error_of = |place: &Place| place.store.open_maildrop(&place.bob).unwrap_err();
+    listed.fetch_add(LISTED_OCTETS_MAX, Ordering::Relaxed);
+    drop(place.check());
+    for _ in 0..1_000 {
+        place.perform(&Event::Add { is_sized: true });
+    }
+    place.pass(INDEX_QUIET * 2);
+    let error = error_of(&place);
+    assert!(matches!(error, Error::ListingTooLarge { .. }), "{error:?}");
+    assert!(error.is_transient());
+    assert_eq!(now(), LISTED_OCTETS_MAX, "the attempt took nothing");
+    listed.fetch_sub(LISTED_OCTETS_MAX, Ordering::Relaxed);
+    let (maildrop, is_read) = place.open();
+    assert!(is_read && maildrop.messages().len() == 1_001);
+    let octets = now();
+    assert!((50_000..100_000).contains(&octets), "{octets}");
+    drop(maildrop);
+    assert_eq!(now(), 0);
+    listed.fetch_add(LISTED_OCTETS_MAX - octets + 1, Ordering::Relaxed);
+    let error = error_of(&place);
+    assert!(matches!(error, Error::ListingTooLarge { .. }), "{error:?}");
+    listed.fetch_sub(1, Ordering::Relaxed);
+    let (maildrop, is_read) = place.open();
+    assert!(!is_read && now() == LISTED_OCTETS_MAX);
+    drop(maildrop);
+    assert_eq!(now(), LISTED_OCTETS_MAX - octets);
 }

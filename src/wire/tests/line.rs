@@ -249,6 +249,7 @@ fn no_memory_is_held_before_the_first_octet_and_after_release() {
     assert_eq!(buffer.scan(), Scan::Line);
     buffer.release();
     assert_eq!(buffer.unread(), b"sec", "what is unread is kept");
+    assert_eq!(buffer.capacity(), 3, "and nothing else");
     receive(&mut buffer, b"ond\n");
     assert_eq!((buffer.scan(), buffer.line()), (Scan::Line, &b"second"[..]));
     buffer.release();

@@ -353,6 +353,7 @@ pub(crate) type Counts = BTreeMap<String, u64>;
 /// The sections of a report, in their order.
 const SECTIONS: &[&str] = &[
     "sessions",
+    "memory",
     "ended",
     "accepted",
     "refused",

@@ -1,0 +1,399 @@
+//! Tests of what sessions do when the memory for what is on its way is used up (SEC-9).
+
+use std::io::{BufRead, BufReader, PipeWriter, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::accounts::{self, Accounts};
+use crate::clock::{Clock, Hands};
+use crate::mail::{BodyType, Domain, Envelope, MailboxName, Protocol, ReversePath};
+use crate::store::{self, MessageStore};
+
+use super::super::budget::{Purpose, Recipients, Share};
+use super::super::intake::Intake;
+use super::super::{
+    Caps, Door, Listener, Logins, Registry, Sessions, Timeouts, limits, pop3, smtp,
+};
+
+/// Longest wait of a test: only a hang reaches it.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The memory of all sessions here.
+const OCTETS: u64 = limits::IN_FLIGHT_OCTETS_MIN / 2;
+
+/// Both services on a clock that stands still, with little memory.
+struct House {
+    registry: Arc<Registry>,
+    hands: Arc<Hands>,
+    store: Arc<MessageStore>,
+    smtp: SocketAddr,
+    pop3: SocketAddr,
+    /// The listeners go on until these are dropped.
+    _stops: [PipeWriter; 2],
+    _threads: [JoinHandle<()>; 2],
+    _directory: tempfile::TempDir,
+}
+
+impl House {
+    fn open() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let hands = Arc::new(Hands::new());
+        // So far that no wait ends by itself.
+        hands.pass(Duration::from_hours(1));
+        let clock = Clock::turned_by(Arc::clone(&hands));
+        let settings = store::Settings::new(directory.path().join("mail"), "localhost");
+        let store = Arc::new(MessageStore::open(settings, clock.clone()).unwrap());
+        let accounts = Arc::new(Accounts::open(&accounts::Settings {
+            hostname: Domain::localhost(),
+            domains: Vec::new(),
+            subaddress: None,
+        }));
+        let registry = Registry::new(Caps {
+            total: 100,
+            per_loopback_address: 100,
+            per_address: 100,
+        });
+        let registry = Arc::new(registry.within(OCTETS));
+        let logins = Logins::new(Arc::clone(&accounts), Duration::ZERO, clock.clone());
+        let logins = Arc::new(logins);
+        let smtp = Sessions::Smtp(smtp::Shared {
+            store: Arc::clone(&store),
+            accounts: Arc::clone(&accounts),
+            clock: clock.clone(),
+            logins: Arc::clone(&logins),
+            identity: None,
+            settings: Arc::new(crate::smtp::Settings {
+                hostname: Domain::localhost(),
+                message_octets_max: None,
+                recipients_max: None,
+                errors_max: None,
+                authentication: false,
+                scram: false,
+                senders: crate::smtp::Senders::Anybody,
+            }),
+        });
+        let pop3 = Sessions::Pop3(pop3::Shared {
+            store: Arc::clone(&store),
+            accounts,
+            logins,
+            identity: None,
+            settings: crate::pop3::Settings {
+                hostname: "localhost".to_owned(),
+                errors_max: 10,
+                scram: false,
+                password_failures_max: 3,
+            },
+        });
+        let [smtp, pop3] = [smtp, pop3].map(|it| listen(it, &registry, &clock));
+        Self {
+            registry,
+            hands,
+            store,
+            smtp: smtp.0,
+            pop3: pop3.0,
+            _stops: [smtp.1, pop3.1],
+            _threads: [smtp.2, pop3.2],
+            _directory: directory,
+        }
+    }
+
+    /// Takes all memory but `octets`.
+    fn leave(&self, octets: u64) -> Share {
+        let mut share = Share::of(self.registry.budget());
+        let taken = usize::try_from(OCTETS.saturating_sub(octets)).unwrap();
+        assert!(share.grow_to(taken, Purpose::Receiving));
+        share
+    }
+
+    /// One number of the report.
+    fn counted(&self, name: &str) -> u64 {
+        let values = self.registry.budget().values();
+        values.into_iter().find(|(it, _)| *it == name).unwrap().1
+    }
+
+    /// Waits until a number of the report is as it shall be.
+    fn until(&self, name: &str, is_so: impl Fn(u64) -> bool) {
+        let begin = Clock::system().now();
+        while !is_so(self.counted(name)) {
+            assert!(begin.elapsed() < DEADLINE, "{name} {}", self.counted(name));
+            std::thread::yield_now();
+        }
+    }
+
+    /// An SMTP client that has named its recipient.
+    fn sender(&self) -> Client {
+        let mut client = Client::connect(self.smtp, "220 ");
+        client.ask("EHLO test", "250-");
+        while client.line().starts_with("250-") {}
+        client.name_recipient();
+        client
+    }
+
+    /// How many messages there are.
+    fn n_messages(&self) -> usize {
+        let bob = MailboxName::from_canonical("bob", "example.com").unwrap();
+        self.store.open_maildrop(&bob).unwrap().messages().len()
+    }
+}
+
+fn listen(
+    sessions: Sessions,
+    registry: &Arc<Registry>,
+    clock: &Clock,
+) -> (SocketAddr, PipeWriter, JoinHandle<()>) {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let address = socket.local_addr().unwrap();
+    let listener = Listener {
+        sessions,
+        timeouts: Timeouts {
+            idle: Duration::from_mins(5),
+            session: None,
+        },
+        registry: Arc::clone(registry),
+        clock: clock.clone(),
+    };
+    let (stop, stopped) = {
+        let (reader, writer) = std::io::pipe().unwrap();
+        (writer, reader)
+    };
+    let thread = listener.start(vec![(socket, Door::Plain)], stopped);
+    (address, stop, thread.unwrap())
+}
+
+struct Client(BufReader<TcpStream>);
+
+impl Client {
+    fn connect(address: SocketAddr, greeting: &str) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        let mut client = Self(BufReader::new(stream));
+        let line = client.line();
+        assert!(line.starts_with(greeting), "{line}");
+        client
+    }
+
+    fn send(&mut self, octets: &[u8]) {
+        self.0.get_mut().write_all(octets).unwrap();
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        line
+    }
+
+    fn expect(&mut self, prefix: &str) {
+        let line = self.line();
+        assert!(line.starts_with(prefix), "{line:?}, not {prefix:?}");
+    }
+
+    fn ask(&mut self, command: &str, reply: &str) {
+        self.send(format!("{command}\r\n").as_bytes());
+        self.expect(reply);
+    }
+
+    fn name_recipient(&mut self) {
+        self.ask("MAIL FROM:<>", "250 ");
+        self.ask("RCPT TO:<bob@example.com>", "250 ");
+    }
+
+    fn send_message(&mut self) {
+        self.name_recipient();
+        self.ask("DATA", "354 ");
+        self.ask("x\r\n.", "250 ");
+    }
+}
+
+/// So many octets of content.
+fn lines(octets: usize) -> Vec<u8> {
+    b"0123456789abcdef0123456789abcd\r\n".repeat(octets / 32)
+}
+
+/// SEC-9.
+#[test]
+fn data_waits_for_memory_and_is_let_in_when_some_is_given_back() {
+    let house = House::open();
+    let taken = house.leave(limits::CONTENT_ROOM_OCTETS - 1);
+    let mut client = house.sender();
+    client.send(b"DATA\r\n");
+    house.until("waits", |waits| waits == 1);
+    drop(taken);
+    client.expect("354 ");
+    client.ask("x\r\n.", "250 ");
+    // What is left is enough for one.
+    let _taken = house.leave(limits::CONTENT_ROOM_OCTETS);
+    client.send_message();
+    assert_eq!((house.counted("waits"), house.counted("refused")), (1, 0));
+    assert_eq!(house.n_messages(), 2);
+}
+
+/// SEC-9.
+#[test]
+fn data_is_refused_when_no_memory_is_given_back_in_time() {
+    let house = House::open();
+    let taken = house.leave(0);
+    let mut data = house.sender();
+    data.send(b"DATA\r\n");
+    let mut chunk = house.sender();
+    chunk.send(b"BDAT 6 LAST\r\nQUIT\r\nNOOP\r\n");
+    house.until("waits", |waits| waits == 2);
+    assert_eq!(house.counted("refused"), 0);
+    house.hands.pass(limits::ADMISSION_TIMEOUT);
+    house.registry.budget().wake();
+    for client in [&mut data, &mut chunk] {
+        client.expect("452 4.3.1 Too much mail");
+    }
+    // The chunk was taken for no command.
+    chunk.expect("250 2.0.0 Ok");
+    assert_eq!((house.counted("refused"), house.n_messages()), (2, 0));
+    drop(taken);
+    for client in [&mut data, &mut chunk] {
+        client.send_message();
+    }
+    assert_eq!(house.n_messages(), 2);
+}
+
+/// SEC-9: the wait does not delay the end of the daemon.
+#[test]
+fn a_stop_ends_those_who_wait_for_memory() {
+    let house = House::open();
+    let _taken = house.leave(0);
+    let mut clients = [house.sender(), house.sender()];
+    for client in &mut clients {
+        client.send(b"DATA\r\n");
+    }
+    house.until("waits", |waits| waits == 2);
+    house.registry.stop();
+    for client in &mut clients {
+        client.expect("421 4.3.2 ");
+    }
+    drop(clients);
+    let left = house.registry.wait_until_empty(DEADLINE, &Clock::system());
+    assert_eq!(left, 0);
+}
+
+/// SEC-9: a content that was let in is slower without memory, and as good.
+#[test]
+fn a_content_goes_on_when_the_memory_is_used_up() {
+    let house = House::open();
+    let mut client = house.sender();
+    client.ask("DATA", "354 ");
+    let taken = house.leave(0);
+    client.send(&lines(1_000_000));
+    client.ask(".", "250 ");
+    assert!(house.counted("denied") > 0, "it would have taken some");
+    assert_eq!(house.counted("octets_now"), OCTETS);
+    drop(taken);
+    client.name_recipient();
+    client.ask("BDAT 0", "250 ");
+    let taken = house.leave(0);
+    client.send(b"BDAT 1000000\r\n");
+    client.send(&lines(1_000_000));
+    client.expect("250 ");
+    client.ask("BDAT 0 LAST", "250 ");
+    assert_eq!(house.counted("octets_now"), OCTETS);
+    // Neither does a retrieval need it.
+    let mut reader = Client::connect(house.pop3, "+OK");
+    reader.ask("USER bob@example.com", "+OK");
+    reader.ask("PASS any", "+OK");
+    for number in 1..=2 {
+        reader.ask(&format!("RETR {number}"), "+OK");
+        let mut message = Vec::new();
+        while !message.ends_with(b"\r\n.\r\n") {
+            reader.0.read_until(b'\n', &mut message).unwrap();
+        }
+        let content = message.strip_suffix(b".\r\n").unwrap();
+        assert!(content.ends_with(&lines(1_000_000)), "{number}");
+    }
+    assert_eq!(house.counted("octets_peak"), OCTETS);
+    drop(taken);
+    assert_eq!(house.counted("octets_now"), 0);
+}
+
+/// SEC-9: what is collected for one write is asked for, and given back.
+#[test]
+fn a_content_is_collected_in_memory_that_was_granted() {
+    let house = House::open();
+    let share = || Share::of(house.registry.budget());
+    let envelope = Envelope {
+        reverse_path: ReversePath::Null,
+        first_forward_path: None,
+        recipients: Vec::new(),
+        body: BodyType::default(),
+        protocol: Protocol::default(),
+        declared_octets: None,
+    };
+    let delivery = house.store.begin_delivery(0).unwrap();
+    let recipients = Recipients::none(share());
+    let mut intake = Intake::new(delivery, envelope, recipients, Vec::new(), share());
+    let (free, max) = (limits::CONTENT_OCTETS_FREE, limits::CONTENT_OCTETS_MAX);
+    let taken = house.leave(0);
+    assert_eq!(intake.keep_pace(max), free);
+    drop(taken);
+    assert_eq!(intake.keep_pace(free), free);
+    assert_eq!(house.counted("octets_now"), 0);
+    assert_eq!(intake.keep_pace(10 * max), max);
+    let held = u64::try_from(2 * max).unwrap();
+    assert_eq!(house.counted("octets_now"), held);
+    assert_eq!(intake.keep_pace(free + 1), max, "it goes on as it is");
+    assert_eq!(intake.keep_pace(free), free, "until the client is slow");
+    assert_eq!(house.counted("octets_now"), 0);
+    intake.keep_pace(max);
+    drop(intake);
+    assert_eq!(house.counted("octets_now"), 0);
+}
+
+/// SEC-9: who sends nothing keeps nothing.
+#[test]
+fn a_silent_content_gives_its_memory_back() {
+    let house = House::open();
+    let mut client = house.sender();
+    client.ask("DATA", "354 ");
+    client.send(&lines(1_000_000));
+    house.until("octets_peak", |octets| octets > 0);
+    house.until("octets_now", |octets| octets == 0);
+    client.send(&lines(1_000_000));
+    client.ask(".", "250 ");
+    // Between two chunks too, and before a command that has begun.
+    client.name_recipient();
+    let mut chunk = b"BDAT 1000000\r\n".to_vec();
+    chunk.extend(lines(1_000_000));
+    client.send(&chunk);
+    client.expect("250 ");
+    client.send("NOOP\r\n".repeat(10_000).as_bytes());
+    client.send(b"BDAT 0 ");
+    for _ in 0..10_000 {
+        client.expect("250 ");
+    }
+    house.until("octets_now", |octets| octets == 0);
+    client.ask("LAST", "250 ");
+    assert_eq!(house.n_messages(), 2);
+}
+
+/// SEC-9: who reads nothing cannot keep mail from coming in.
+#[test]
+fn a_retrieval_that_is_not_read_leaves_room_for_mail() {
+    let house = House::open();
+    let mut client = house.sender();
+    client.ask("DATA", "354 ");
+    client.send(&lines(16_000_000));
+    client.ask(".", "250 ");
+    let mut reader = Client::connect(house.pop3, "+OK");
+    reader.ask("USER bob@example.com", "+OK");
+    reader.ask("PASS any", "+OK");
+    house.until("octets_now", |octets| octets == 0);
+    reader.send(b"RETR 1\r\n");
+    house.until("octets_now", |octets| octets > 0);
+    assert!(house.counted("octets_now") <= OCTETS / 2);
+    client.send_message();
+    assert_eq!(house.counted("waits"), 0);
+    let mut rest = Vec::new();
+    reader.send(b"QUIT\r\n");
+    reader.0.read_to_end(&mut rest).unwrap();
+    assert!(rest.len() > 16_000_000);
+    house.until("octets_now", |octets| octets == 0);
+}
