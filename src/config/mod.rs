@@ -10,7 +10,7 @@
 mod accounts;
 mod tls;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::marker::PhantomData;
@@ -704,17 +704,33 @@ pub enum Error {
     },
 }
 
+/// A path as it is shown: a line break in it must not make two lines of an error.
+struct OneLine<'a>(&'a Path);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for char in self.0.to_string_lossy().chars() {
+            if char.is_control() {
+                write!(f, "{}", char.escape_default())?;
+            } else {
+                f.write_char(char)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Read { path, .. } => write!(f, "cannot read {}", path.display()),
+            Self::Read { path, .. } => write!(f, "cannot read {}", OneLine(path)),
             Self::Value {
                 path,
                 line,
                 key: Some(key),
                 reason,
             } => {
-                write!(f, "{}:{line}: {key}: {reason}", path.display())
+                write!(f, "{}:{line}: {key}: {reason}", OneLine(path))
             }
             Self::Value {
                 path,
@@ -722,7 +738,7 @@ impl fmt::Display for Error {
                 key: None,
                 reason,
             } => {
-                write!(f, "{}:{line}: {reason}", path.display())
+                write!(f, "{}:{line}: {reason}", OneLine(path))
             }
             Self::Exposed { key, address, lack } => {
                 write!(f, "{key}: other machines can reach {address}, and ")?;
@@ -739,7 +755,7 @@ impl fmt::Display for Error {
                     }
                 })
             }
-            Self::Whole { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::Whole { path, error } => write!(f, "{}: {error}", OneLine(path)),
             Self::OffAndOn { flag } => {
                 write!(
                     f,

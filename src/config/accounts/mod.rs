@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use toml::Spanned;
 
-use super::{Config, Error, HostName, ListOrOff};
+use super::{Config, Error, HostName, ListOrOff, OneLine};
 use crate::accounts::{
     self, CatchAll, ScramSecret, SendAs, StoredPassword, Table, TableError, limits,
 };
@@ -327,11 +327,11 @@ pub(super) fn table(
         Accounts::List(List(accounts)) => Source { accounts, ..source }.table().map(Some),
         Accounts::File(file) => {
             let file_path = file.get_ref();
-            let reason = format!("it belongs into the file {}", file_path.display());
+            let reason = format!("it belongs into the file {}", OneLine(file_path));
             source.check_nothing_said(&reason)?;
             let path = path.parent().unwrap_or(path).join(file_path);
             let text = super::read_text(&path).map_err(|error| {
-                let reason = format!("cannot read {}: {error}", path.display());
+                let reason = format!("cannot read {}: {error}", OneLine(&path));
                 source.error(file.span().start, "accounts".to_owned(), reason)
             })?;
             read(&path, &text).map(Some)

@@ -327,6 +327,12 @@ fn what_does_not_fit_the_key_accounts_is_told_with_its_line() {
             "2: accounts: ",
             "cannot read missing.toml: No such file",
         ),
+        // What is told is one line, whatever the path.
+        (
+            "accounts = \"miss\\ning\"",
+            "1: accounts: ",
+            "cannot read miss\\ning: No such file",
+        ),
         (
             "postmaster = \"bob@example.com\"",
             "1: postmaster: ",
