@@ -646,16 +646,20 @@ impl Connection {
         }
     }
 
-    /// Sends what is waiting when it is more than a buffer should hold.
+    /// Sends what is waiting when it is more than a buffer should hold: a large group of commands
+    /// has its answers in large pieces, as long as there is memory for them.
     ///
     /// # Errors
     /// [`Interruption::Lost`].
     pub(super) fn flush_when_full(&mut self) -> Result<(), Interruption> {
-        if self.output.len() >= self.output_octets_max() {
-            self.flush()
-        } else {
-            Ok(())
+        if self.output.len() < self.output_octets_max() {
+            return Ok(());
         }
+        let octets = limits::WRITE_OCTETS_MAX.saturating_mul(self.copies().saturating_mul(2));
+        if self.sending.is_empty() && self.sending.grow_to(octets, Purpose::Keeping) {
+            return Ok(());
+        }
+        self.flush()
     }
 
     /// Sends what is waiting.
