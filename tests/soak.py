@@ -49,8 +49,8 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True  # nothing is left in the source tree
 
+from scenarios import ENDING, interrupt, report
 from soak_hostile import FLOODING, GLUTTON, HOSTILE, VICTIM, Doors, Hostile
-from survival import ENDING, interrupt, report
 from survival_bench import Bench, Daemon, Load, NotStarted, compare
 from survival_clients import (
     KIB,

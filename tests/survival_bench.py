@@ -130,7 +130,7 @@ class Daemon:
     def check_log(self) -> None:
         """No thread of it may have panicked."""
         for line in self.log.read_text(errors="replace").splitlines():
-            if "panicked" in line:
+            if "panicked at" in line:
                 raise Finding(Kind.CRASH, line)
 
     def tail(self, lines: int = 5) -> str:
