@@ -39,6 +39,8 @@ const CAPABILITIES: &[&str] = &[
 const LANGUAGES: &[&str] = &["en English", "i-default Default language"];
 
 impl Session {
+    // Not inlined: see `answered`.
+    #[inline(never)]
     pub(super) fn authorization(&mut self, name: Option<String>, command: Command) -> Step {
         let again = State::Authorization { name: None };
         match command {

@@ -178,13 +178,22 @@ impl Session {
                 Ok(command) => self.authorization(name, command),
                 Err(error) => self.fault(State::Authorization { name: None }, error.into()),
             },
-            (State::Exchange(exchange), Outcome::Line(line)) => {
-                self.advance(exchange.respond(line))
-            }
             (State::Transaction(listing), Outcome::Line(line)) => match Command::parse(line) {
                 Ok(command) => self.transaction(listing, command),
                 Err(error) => self.fault(State::Transaction(listing), error.into()),
             },
+            (state, outcome) => self.answered(state, outcome),
+        }
+    }
+
+    /// What is no command has come. Not inlined: the frames of all this would be on the stack of
+    /// every session, thousands of times (NET-1).
+    #[inline(never)]
+    fn answered(&mut self, state: State, outcome: Outcome<'_>) -> Step {
+        match (state, outcome) {
+            (State::Exchange(exchange), Outcome::Line(line)) => {
+                self.advance(exchange.respond(line))
+            }
             (State::Authorization { .. } | State::Exchange(_), Outcome::LineTooLong) => {
                 self.line_too_long(State::Authorization { name: None })
             }

@@ -20,6 +20,8 @@ pub(super) struct Retrieval {
 }
 
 impl Session {
+    // Not inlined: see `answered`.
+    #[inline(never)]
     pub(super) fn transaction(&mut self, mut listing: Listing, command: Command) -> Step {
         let response = match command {
             Command::Capa => self.capabilities(false),
