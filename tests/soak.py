@@ -136,7 +136,7 @@ class SoakBench(Bench):
     def configure(self, *lines: str) -> None:
         self.config.write_text("\n".join([*lines, *self.lines]) + CONFIG)
         command = [self.binary, "hash-password", "--no-scram"]
-        self.password = self.call(*command, told="any\nany\n").strip()
+        self.password_line = self.call(*command, told="any\nany\n").strip()
         self.accounts = self.directory / "accounts.toml"
         self.n_renewals = 0
         self.renew_accounts()
@@ -158,7 +158,7 @@ class SoakBench(Bench):
         self.n_renewals += 1
         guest = f"guest{self.n_renewals}@soak.test"
         tables = [
-            f'[[accounts]]\naddress = "{address}"\n{self.password}\n'
+            f'[[accounts]]\naddress = "{address}"\n{self.password_line}\n'
             for address in [POSTMAN, *BOXES, VICTIM, GLUTTON, guest]
         ]
         tables[0] += 'send_as = ["*"]\n'
