@@ -197,8 +197,21 @@
 //! - SEC-16: threads that meet clients can open nothing but the store, connect nowhere and execute
 //!   nothing, where the kernel has Landlock: see [`sandbox`].
 //! - SEC-17: a panic ends one session only.
+//! - SEC-18: few dependencies, each with its reason, all of them in `Cargo.lock`.
 //! - SEC-19: whatever takes octets from outside is fuzzed: see `tests/fuzz`.
 //! - SEC-20: content that looks like a batch of the journal is never taken for one.
+//!
+//! # Threads
+//!
+//! - NET-1: a session's thread has a name and a small stack, and while it waits no buffer.
+//! - NET-2: ten thousand idle sessions fit, and a newcomer beside them is served at once.
+//! - NET-3: a burst of clients waits to be accepted, replies leave at once, and a session has one
+//!   descriptor.
+//! - NET-4: there are no more sessions than the system can carry, and who is too many is told so
+//!   without a thread: see [`capacity`].
+//! - NET-5: one address, or one /64 of IPv6, has its share of them.
+//! - NET-6: no error of `accept` and no lack of threads ends a listener or makes it spin.
+//! - NET-7: no lock is held while octets are moved.
 
 pub mod accounts;
 pub mod capacity;
