@@ -9,13 +9,12 @@ use facteur::store::{Durability, Error, MessageStore, Observer, Settings};
 /// Opens the store at `root`, with a journal of the least size.
 pub(crate) fn open(root: &Path) -> Result<Arc<MessageStore>, Error> {
     let settings = Settings {
-        root: root.to_owned(),
-        hostname: "localhost".to_owned(),
         durability: Durability::Journal {
             segment_octets: 1024 * 1024,
             segments: 2,
         },
         observer: Observer::new(|_| ()),
+        ..Settings::new(root, "localhost")
     };
     MessageStore::open(settings, Clock::system()).map(Arc::new)
 }
