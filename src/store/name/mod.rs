@@ -336,10 +336,7 @@ fn foreign_id(base: &[u8]) -> Option<&[u8]> {
 const HASH_OCTETS: usize = 32;
 
 fn looks_like_a_hash(base: &[u8]) -> bool {
-    base.len() == HASH_OCTETS
-        && base
-            .iter()
-            .all(|&octet| matches!(octet, b'0'..=b'9' | b'a'..=b'f'))
+    base.len() == HASH_OCTETS && base.iter().all(|&octet| hex_digit(octet).is_some())
 }
 
 /// The 128-bit FNV-1a hash of a base, with the offset basis and the prime of its authors.
