@@ -46,15 +46,7 @@
 //! All mailboxes lie on one file system that has hard links. The space that several deliveries were
 //! promised at the same time is not added up: a write may still find the disk full.
 
-use std::{
-    collections::HashSet,
-    io,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
 
 use crate::mail::MailboxName;
 
@@ -67,6 +59,7 @@ use super::{
     mailboxes::{Made, Target},
     maildir::{SentSize, Side},
     name::{OwnName, Serial},
+    quota::Taken,
     shared::{Shared, SyncMark},
 };
 
@@ -97,45 +90,32 @@ enum Content {
 #[derive(Debug)]
 pub(super) struct Held {
     octets: Vec<u8>,
-    of_all: Arc<AtomicU64>,
-    of_all_max: u64,
+    taken: Taken,
 }
 
 impl Held {
     fn new(shared: &Shared) -> Self {
         Self {
             octets: Vec::new(),
-            of_all: Arc::clone(&shared.held_octets),
-            of_all_max: shared.held_octets_max,
+            taken: Taken::nothing(&shared.held),
         }
     }
 
     /// Adds `octets` if that is not too much, alone or together.
     fn take(&mut self, octets: &[u8]) -> bool {
-        let added = u64::try_from(octets.len()).unwrap_or(u64::MAX);
-        if self.octets.len().saturating_add(octets.len()) > JOURNALED_OCTETS_MAX {
-            return false;
+        let after = self.octets.len().saturating_add(octets.len());
+        let fits = after <= JOURNALED_OCTETS_MAX
+            && self.taken.set(u64::try_from(after).unwrap_or(u64::MAX));
+        if fits {
+            // No more than is counted.
+            self.octets.reserve_exact(octets.len());
+            self.octets.extend_from_slice(octets);
         }
-        let before = self.of_all.fetch_add(added, Ordering::Relaxed);
-        if before.saturating_add(added) > self.of_all_max {
-            self.of_all.fetch_sub(added, Ordering::Relaxed);
-            return false;
-        }
-        // No more than is counted.
-        self.octets.reserve_exact(octets.len());
-        self.octets.extend_from_slice(octets);
-        true
+        fits
     }
 
     pub(super) fn octets(&self) -> &[u8] {
         &self.octets
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let octets = u64::try_from(self.octets.len()).unwrap_or(u64::MAX);
-        self.of_all.fetch_sub(octets, Ordering::Relaxed);
     }
 }
 
@@ -499,7 +479,7 @@ impl Shared {
     fn check_free(&self, declared_octets: u64) -> Result<(), Error> {
         let free = self.fs.free_octets(&self.spool);
         let free = free.map_err(Error::io("look at", &self.spool))?;
-        let held = self.held_octets.load(Ordering::Relaxed);
+        let held = self.held.octets();
         let wanted = FREE_OCTETS_RESERVE.saturating_add(held);
         if free < wanted.saturating_add(declared_octets) {
             return Err(Error::Full {

@@ -24,22 +24,16 @@
 //!   with.
 
 use std::{
-    collections::BTreeMap,
-    ffi::OsStr,
-    num::NonZeroU8,
-    os::unix::ffi::OsStrExt as _,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    collections::BTreeMap, ffi::OsStr, num::NonZeroU8, os::unix::ffi::OsStrExt as _, sync::Arc,
 };
 
 use crate::mail::{Summaries, UniqueId};
 
 use super::{
-    limits::{LISTED_MESSAGE_OCTETS, LISTED_OCTETS_FREE, LISTED_OCTETS_MAX},
+    limits::{LISTED_MESSAGE_OCTETS, LISTED_OCTETS_FREE},
     maildir::Side,
     name::{self, Said},
+    quota::{Quota, Taken},
 };
 
 /// How the size of a message was found out.
@@ -103,42 +97,26 @@ impl<'a> Found<'a> {
 
 /// What a listing takes of the memory of all listings (SEC-9), as long as this lives.
 #[derive(Debug)]
-pub(super) struct Listed {
-    octets: u64,
-    of_all: Arc<AtomicU64>,
-}
+pub(super) struct Listed(Taken);
 
 impl Listed {
-    /// Nothing, out of the sum that is `of_all`.
-    pub(super) fn nothing(of_all: &Arc<AtomicU64>) -> Self {
-        Self {
-            octets: 0,
-            of_all: Arc::clone(of_all),
-        }
+    /// Nothing of the memory of all listings.
+    pub(super) fn nothing(of_all: &Arc<Quota>) -> Self {
+        Self(Taken::nothing(of_all))
     }
 
-    /// Takes so many `octets` instead; false when that is too much, and it stays as it was.
+    /// Takes so many `octets` instead, a little for nothing; false when that is too much, and it
+    /// stays as it was.
     fn set(&mut self, octets: usize) -> bool {
         let octets = octets.saturating_sub(LISTED_OCTETS_FREE);
-        let octets = u64::try_from(octets).unwrap_or(u64::MAX);
-        let (mine, after) = (self.octets, octets);
-        let changed = self
-            .of_all
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |all| {
-                let all = all.saturating_sub(mine).saturating_add(after);
-                (all <= LISTED_OCTETS_MAX || after <= mine).then_some(all)
-            });
-        if changed.is_ok() {
-            self.octets = octets;
-        }
-        changed.is_ok()
+        self.0.set(u64::try_from(octets).unwrap_or(u64::MAX))
     }
 
     /// Takes what there is while `names` are read and sorted, in steps of a half; false when that
     /// is too much.
     pub(super) fn covers_reading(&mut self, names: &Names) -> bool {
         let wanted = names.sorting_octets();
-        let covered = usize::try_from(self.octets).unwrap_or(usize::MAX);
+        let covered = usize::try_from(self.0.octets()).unwrap_or(usize::MAX);
         let covered = covered.saturating_add(LISTED_OCTETS_FREE);
         wanted <= covered || self.set(wanted.saturating_add(wanted / 2)) || self.set(wanted)
     }
@@ -147,12 +125,6 @@ impl Listed {
     pub(super) fn covers(&mut self, listing: &Listing) -> bool {
         let of_messages = listing.len().saturating_mul(LISTED_MESSAGE_OCTETS);
         self.set(listing.held_octets().saturating_add(of_messages))
-    }
-}
-
-impl Drop for Listed {
-    fn drop(&mut self) {
-        self.of_all.fetch_sub(self.octets, Ordering::Relaxed);
     }
 }
 

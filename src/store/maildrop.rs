@@ -90,7 +90,7 @@ impl Maildrop {
         // messages can be removed, which may be what makes room for it.
         shared.retry_kept().unwrap_or_default();
         let claim = Claim::take(shared, mailbox)?;
-        let mut listed = Listed::nothing(&shared.listed_octets);
+        let mut listed = Listed::nothing(&shared.listed);
         let listing = match shared.meet_mailbox(mailbox, &maildir)? {
             Presence::Missing => Arc::default(),
             Presence::Present => list(&claim, &maildir, &mut listed)?,
@@ -282,7 +282,7 @@ impl Maildrop {
     /// Where those of `messages` that still exist are now.
     fn find_again(&self, messages: &[Found<'_>]) -> Result<Listing, Error> {
         let bases: HashSet<&[u8]> = messages.iter().map(Found::base).collect();
-        let mut listed = Listed::nothing(&self.shared().listed_octets);
+        let mut listed = Listed::nothing(&self.shared().listed);
         let mut found = self.maildir.list(&*self.shared().fs, &mut listed)?;
         found.retain(|base| bases.contains(base));
         Ok(found)

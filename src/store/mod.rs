@@ -75,6 +75,7 @@ mod maildir;
 mod maildrop;
 mod name;
 mod piecemeal;
+mod quota;
 mod replay;
 mod shared;
 mod touched;
@@ -109,6 +110,7 @@ use checkpoint::Checkpoints;
 use counters::Counters;
 use journal::{Journal, Shape};
 use mailboxes::Presence;
+use quota::Quota;
 use shared::{Shared, State, SyncMark};
 use touched::Touched;
 
@@ -255,9 +257,8 @@ impl MessageStore {
             checkpoints: Checkpoints::new(volume, SyncMark::default()),
             kept: Kept::default(),
             touched: Touched::default(),
-            held_octets: Arc::default(),
-            held_octets_max,
-            listed_octets: Arc::default(),
+            held: Quota::new(held_octets_max),
+            listed: Quota::new(limits::LISTED_OCTETS_MAX),
             syncs: true,
             room_timeout: patience.room,
             observer,

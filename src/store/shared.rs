@@ -38,7 +38,9 @@ use super::{
     limits::KNOWN_MAILBOXES_MAX,
     maildir::Maildir,
     name::{OwnName, Serial},
-    prepare, settle,
+    prepare,
+    quota::Quota,
+    settle,
     touched::Touched,
 };
 
@@ -61,12 +63,10 @@ pub(super) struct Shared {
     pub(super) kept: Kept,
     /// What was put into Maildirs and is not synced.
     pub(super) touched: Touched,
-    /// Octets of content that deliveries hold in memory.
-    pub(super) held_octets: Arc<AtomicU64>,
-    /// How many they may be.
-    pub(super) held_octets_max: u64,
-    /// Octets of the listings of open maildrops.
-    pub(super) listed_octets: Arc<AtomicU64>,
+    /// Memory of the content that deliveries hold.
+    pub(super) held: Arc<Quota>,
+    /// Memory of the listings of open maildrops.
+    pub(super) listed: Arc<Quota>,
     /// Whether anything is synced at all.
     pub(super) syncs: bool,
     /// How long a full journal waits for those who are applying what is in it.

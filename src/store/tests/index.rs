@@ -7,7 +7,7 @@ use std::{
     ffi::OsString,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,6 +21,7 @@ use crate::{
         limits::{INDEX_CLOCK_TOLERANCE, INDEX_QUIET, LISTED_OCTETS_MAX},
         listing::Listed,
         name::OwnName,
+        quota::Taken,
     },
     testing::{
         disk::SimFs,
@@ -151,7 +152,7 @@ impl Place {
         let (maildrop, is_read) = self.open();
         self.n_hits += usize::from(!is_read);
         let maildir = self.store.shared.maildir(&self.bob).unwrap();
-        let mut listed = Listed::nothing(&self.store.shared.listed_octets);
+        let mut listed = Listed::nothing(&self.store.shared.listed);
         let mut expect = maildir.list(&self.fs, &mut listed).unwrap();
         maildir.count_sizes(&self.fs, &mut expect).unwrap();
         assert_eq!(summaries(&*maildrop.messages()), summaries(&expect));
@@ -379,10 +380,11 @@ fn what_a_session_removed_is_not_listed_again_whatever_the_clock_says() {
 #[test]
 fn open_maildrops_take_no_more_than_they_may_together() {
     let mut place = settled();
-    let listed = Arc::clone(&place.store.shared.listed_octets);
-    let now = || listed.load(Ordering::Relaxed);
+    let listed = Arc::clone(&place.store.shared.listed);
+    let mut others = Taken::nothing(&listed);
+    let now = || listed.octets();
     let error_of = |place: &Place| place.store.open_maildrop(&place.bob).unwrap_err();
-    listed.fetch_add(LISTED_OCTETS_MAX, Ordering::Relaxed);
+    assert!(others.set(LISTED_OCTETS_MAX));
     drop(place.check());
     for _ in 0..1_000 {
         place.perform(&Event::Add { is_sized: true });
@@ -392,17 +394,17 @@ fn open_maildrops_take_no_more_than_they_may_together() {
     assert!(matches!(error, Error::ListingTooLarge { .. }), "{error:?}");
     assert!(error.is_transient());
     assert_eq!(now(), LISTED_OCTETS_MAX, "the attempt took nothing");
-    listed.fetch_sub(LISTED_OCTETS_MAX, Ordering::Relaxed);
+    assert!(others.set(0));
     let (maildrop, is_read) = place.open();
     assert!(is_read && maildrop.messages().len() == 1_001);
     let octets = now();
     assert!((50_000..100_000).contains(&octets), "{octets}");
     drop(maildrop);
     assert_eq!(now(), 0);
-    listed.fetch_add(LISTED_OCTETS_MAX - octets + 1, Ordering::Relaxed);
+    assert!(others.set(LISTED_OCTETS_MAX - octets + 1));
     let error = error_of(&place);
     assert!(matches!(error, Error::ListingTooLarge { .. }), "{error:?}");
-    listed.fetch_sub(1, Ordering::Relaxed);
+    assert!(others.set(LISTED_OCTETS_MAX - octets));
     let (maildrop, is_read) = place.open();
     assert!(!is_read && now() == LISTED_OCTETS_MAX);
     drop(maildrop);

@@ -11,7 +11,7 @@ use std::{
     fs,
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     thread,
 };
 
@@ -27,6 +27,7 @@ use crate::{
         Durability, Error, Maildrop, MessageStore, Observer, Patience, RealFs, Settings,
         journal::{BATCH_ALIGNMENT, HEADER_OCTETS, JournalId, Seal, push_delivery},
         limits::{HELD_OCTETS_MAX, JOURNAL_RETRY},
+        quota::Taken,
     },
     testing::{
         disk::{Fault, SimFs},
@@ -610,20 +611,21 @@ fn a_journal_that_failed_twice_is_tried_again_after_a_while() {
 fn content_goes_to_a_file_at_once_when_too_much_is_held_in_memory() {
     let place = Place::new();
     let store = place.open();
-    let held = &store.shared.held_octets;
-    held.fetch_add(HELD_OCTETS_MAX, Ordering::Relaxed);
+    let held = &store.shared.held;
+    let mut others = Taken::nothing(held);
+    assert!(others.set(HELD_OCTETS_MAX));
     let mut delivery = store.begin_delivery(0).unwrap();
     delivery.append(b"one\n").unwrap();
     let spool = place.root().join(".facteur/tmp");
     assert_eq!(fs::read_dir(&spool).unwrap().count(), 1);
     delivery.commit(&[mailbox("bob@example.org")]).unwrap();
-    held.fetch_sub(HELD_OCTETS_MAX, Ordering::Relaxed);
+    assert!(others.set(0));
     let mut delivery = store.begin_delivery(0).unwrap();
     delivery.append(b"two\n").unwrap();
-    assert_eq!(held.load(Ordering::Relaxed), 4);
+    assert_eq!(held.octets(), 4);
     assert_eq!(fs::read_dir(&spool).unwrap().count(), 0);
     drop(delivery);
-    assert_eq!(held.load(Ordering::Relaxed), 0);
+    assert_eq!(held.octets(), 0);
     assert_eq!(contents(&store), ["one\n"]);
 }
 

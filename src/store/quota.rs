@@ -1,0 +1,96 @@
+//! Memory that many have a part of, and no more of it together than a bound (SEC-9).
+//!
+//! # Invariants
+//! - The sum of what is taken never exceeds the bound, and what is dropped has given back its part.
+//! - To take and to give back is one atomic operation.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+/// The octets that all may take together.
+#[derive(Debug)]
+pub(super) struct Quota {
+    octets_max: u64,
+    octets: AtomicU64,
+}
+
+impl Quota {
+    /// A quota of `octets_max`, all of it to be had.
+    pub(super) fn new(octets_max: u64) -> Arc<Self> {
+        Arc::new(Self {
+            octets_max,
+            octets: AtomicU64::new(0),
+        })
+    }
+
+    /// How much is taken.
+    pub(super) fn octets(&self) -> u64 {
+        self.octets.load(Ordering::Relaxed)
+    }
+}
+
+/// What one has taken of a quota; it is given back when this is dropped.
+#[derive(Debug)]
+pub(super) struct Taken {
+    quota: Arc<Quota>,
+    octets: u64,
+}
+
+impl Taken {
+    /// Nothing of `quota`.
+    pub(super) fn nothing(quota: &Arc<Quota>) -> Self {
+        Self {
+            quota: Arc::clone(quota),
+            octets: 0,
+        }
+    }
+
+    /// How much it is.
+    pub(super) fn octets(&self) -> u64 {
+        self.octets
+    }
+
+    /// Takes so many `octets` instead; false when that is too much, and it stays as it was.
+    pub(super) fn set(&mut self, octets: u64) -> bool {
+        let before = self.octets;
+        let changed = self
+            .quota
+            .octets
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |all| {
+                let all = all.saturating_sub(before).saturating_add(octets);
+                (all <= self.quota.octets_max || octets <= before).then_some(all)
+            });
+        if changed.is_ok() {
+            self.octets = octets;
+        }
+        changed.is_ok()
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.quota.octets.fetch_sub(self.octets, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SEC-9.
+    #[test]
+    fn all_together_take_no_more_than_the_quota() {
+        let quota = Quota::new(10);
+        let [mut one, mut other] = [Taken::nothing(&quota), Taken::nothing(&quota)];
+        assert!(one.set(7) && other.set(3));
+        assert!(!other.set(4));
+        assert_eq!((one.octets(), other.octets(), quota.octets()), (7, 3, 10));
+        assert!(one.set(6) && other.set(4));
+        drop(one);
+        assert_eq!(quota.octets(), 4);
+        assert!(other.set(10) && other.set(0));
+        assert_eq!(quota.octets(), 0);
+    }
+}
