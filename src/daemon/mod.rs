@@ -276,8 +276,8 @@ impl Daemon {
         }
         let accounts = Arc::new(accounts(config, renewable.table, sockets.cores));
         let in_flight = config.limits.in_flight_octets.of_sessions();
-        let registry = Registry::new(caps(config, &sockets.system));
-        let registry = Arc::new(registry.within(in_flight));
+        let registry = Registry::new(caps(config, &sockets.system), in_flight);
+        let registry = Arc::new(registry);
         let session = config.limits.session_seconds.0.map(Duration::from_secs);
         let identity = renewable.identity.map(|it| Arc::new(Current::new(it)));
         let first_delay = Duration::from_secs(config.limits.refused_login_seconds.0.unwrap_or(0));

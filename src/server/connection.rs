@@ -409,7 +409,7 @@ impl Connection {
                 self.give_back();
             }
             // What a tunnel has taken from the socket would not make that readable again.
-            is_silent = self.tunnel.as_deref().is_none_or(Tunnel::is_released);
+            is_silent = !self.has_part_of_record();
         }
     }
 

@@ -219,10 +219,12 @@ impl Listener {
         for _ in 0..limits::ACCEPTS_MAX {
             match socket.accept() {
                 Ok((stream, peer)) => {
-                    if let Err(turned_away) = self.admit(stream, peer, door)
-                        && let Some(untold) = refusals.lets_through(self.clock.now())
-                    {
-                        turned_away.log(self.service(), peer.ip(), untold);
+                    let stream = Arc::new(stream);
+                    if let Err(refused) = self.admit(&stream, peer, door) {
+                        self.turn_away(&stream, door, refused.why);
+                        if let Some(untold) = refusals.lets_through(self.clock.now()) {
+                            refused.log(self.service(), peer.ip(), untold);
+                        }
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -233,15 +235,14 @@ impl Listener {
         Ok(())
     }
 
-    /// Gives the client a thread, or says why not, to the client and to the caller.
+    /// Gives the client a thread, or the reason why it has none.
     fn admit(
         self: &Arc<Self>,
-        stream: TcpStream,
+        stream: &Arc<TcpStream>,
         peer: SocketAddr,
         door: Door,
     ) -> Result<(), TurnedAway> {
-        let stream = Arc::new(stream);
-        let ticket = match self.registry.admit(peer.ip(), &stream) {
+        let ticket = match self.registry.admit(peer.ip(), stream) {
             Ok(ticket) => ticket,
             Err(refusal) => {
                 self.registry.counters().turned_away(refusal);
@@ -252,7 +253,6 @@ impl Listener {
                     }
                     Refusal::ShuttingDown => "The service is shutting down, try again later",
                 };
-                self.turn_away(&stream, door, why);
                 return Err(TurnedAway { why, error: None });
             }
         };
@@ -261,17 +261,15 @@ impl Listener {
             number: ticket.id(),
         };
         let listener = Arc::clone(self);
-        let socket = Arc::clone(&stream);
+        let socket = Arc::clone(stream);
         let spawned = thread::Builder::new()
             .name(id.to_string())
             .stack_size(limits::STACK_OCTETS)
             .spawn(move || listener.serve(socket, peer, ticket, Visit { id, door }));
         spawned.map(drop).map_err(|error| {
             self.registry.counters().sessions.no_thread.increment();
-            let why = "No thread to serve you, try again later";
-            self.turn_away(&stream, door, why);
             TurnedAway {
-                why,
+                why: "No thread to serve you, try again later",
                 error: Some(error),
             }
         })

@@ -156,11 +156,12 @@ mod tests {
     fn connection() -> Connection {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
-        let registry = Arc::new(Registry::new(Caps {
+        let caps = Caps {
             total: 1,
             per_loopback_address: 1,
             per_address: 1,
-        }));
+        };
+        let registry = Arc::new(Registry::new(caps, limits::IN_FLIGHT_OCTETS));
         let peer = [127, 0, 0, 1].into();
         let ticket = registry.admit(peer, &stream).unwrap();
         let timeouts = Timeouts {

@@ -79,8 +79,9 @@ pub(super) struct Ticket {
 }
 
 impl Registry {
-    /// A registry without sessions.
-    pub fn new(caps: Caps) -> Self {
+    /// A registry without sessions, which may hold `in_flight_octets` together beyond what each of
+    /// them has of its own (SEC-9).
+    pub fn new(caps: Caps, in_flight_octets: u64) -> Self {
         Self {
             caps,
             draining: AtomicBool::new(false),
@@ -88,17 +89,7 @@ impl Registry {
             emptied: Condvar::new(),
             stopped: Condvar::new(),
             counters: Counters::default(),
-            budget: Arc::new(Budget::new(limits::IN_FLIGHT_OCTETS / 2)),
-        }
-    }
-
-    /// The same where sessions may hold so many octets together, beyond what each has of its own
-    /// (SEC-9).
-    #[must_use]
-    pub fn within(self, in_flight_octets: u64) -> Self {
-        Self {
             budget: Arc::new(Budget::new(in_flight_octets)),
-            ..self
         }
     }
 
@@ -330,7 +321,7 @@ mod tests {
     };
 
     fn registry() -> Arc<Registry> {
-        Arc::new(Registry::new(CAPS))
+        Arc::new(Registry::new(CAPS, 0))
     }
 
     /// A socket for a session; nobody has to be at its other end.

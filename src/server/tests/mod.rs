@@ -11,6 +11,7 @@ use crate::clock::{Clock, Hands};
 
 use super::Timeouts;
 use super::connection::Connection;
+use super::limits;
 use super::registry::{Caps, Registry};
 
 /// The two ends of a connection, and the hands of its clock.
@@ -32,11 +33,12 @@ impl Ends {
         let socket = Arc::new(listener.accept().unwrap().0);
         let hands = Arc::new(Hands::new());
         let clock = Clock::turned_by(Arc::clone(&hands));
-        let registry = Arc::new(Registry::new(Caps {
+        let caps = Caps {
             total: 1,
             per_loopback_address: 1,
             per_address: 1,
-        }));
+        };
+        let registry = Arc::new(Registry::new(caps, limits::IN_FLIGHT_OCTETS));
         let peer = peer.parse().unwrap();
         let ticket = registry.admit(peer, &socket).unwrap();
         let connection = Connection::new(Arc::clone(&socket), peer, ticket, clock, timeouts);

@@ -50,12 +50,12 @@ impl House {
             domains: Vec::new(),
             subaddress: None,
         }));
-        let registry = Registry::new(Caps {
+        let caps = Caps {
             total: 100,
             per_loopback_address: 100,
             per_address: 100,
-        });
-        let registry = Arc::new(registry.within(OCTETS));
+        };
+        let registry = Arc::new(Registry::new(caps, OCTETS));
         let logins = Logins::new(Arc::clone(&accounts), Duration::ZERO, clock.clone());
         let logins = Arc::new(logins);
         let smtp = Sessions::Smtp(smtp::Shared {
