@@ -30,7 +30,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use facteur::capacity::raise_descriptors;
 
 use support::{Client, content, transaction};
 
@@ -51,7 +51,7 @@ const SETTLED: Duration = Duration::from_secs(3);
 fn main() {
     let seconds = Duration::from_secs(setting("FACTEUR_BENCH_SECONDS", 3) as u64);
     let n_idle = setting("FACTEUR_BENCH_CROWD", 10_000);
-    raise_descriptors();
+    raise_descriptors().unwrap();
     let parent = std::env::var_os("FACTEUR_BENCH_DIR").map_or_else(std::env::temp_dir, Into::into);
     let directory = tempfile::tempdir_in(&parent).unwrap();
 
@@ -74,15 +74,6 @@ fn main() {
 
 fn setting(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
-}
-
-fn raise_descriptors() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    setrlimit(Resource::Nofile, raised).unwrap();
 }
 
 fn mebioctets(kibioctets: u64) -> String {
@@ -168,29 +159,39 @@ impl Server {
     /// Messages a second of [`SENDERS`] clients.
     fn deliveries(&self, duration: Duration) -> f64 {
         let content = content(CONTENT_OCTETS);
-        let total: u64 = thread::scope(|scope| {
-            let senders: Vec<_> = (0..SENDERS)
-                .map(|sender| {
-                    let content = &content;
-                    scope.spawn(move || {
-                        let mut client = Client::connect_smtp(self.smtp);
-                        let commands = transaction(&format!("user{sender}@example.com"));
-                        let (start, mut messages) = (Instant::now(), 0);
-                        while start.elapsed() < duration {
-                            client.deliver(&commands, content);
-                            messages += 1;
-                        }
-                        messages
-                    })
-                })
-                .collect();
-            senders
-                .into_iter()
-                .map(|sender| sender.join().unwrap())
-                .sum()
-        });
-        total as f64 / duration.as_secs_f64()
+        rate(SENDERS, duration, |sender| {
+            let mut client = Client::connect_smtp(self.smtp);
+            let commands = transaction(&format!("user{sender}@example.com"));
+            let content = &content;
+            move || client.deliver(&commands, content)
+        })
     }
+}
+
+/// How often a second so many threads do what `prepare` makes for each of them.
+fn rate<W: FnMut()>(
+    threads: usize,
+    duration: Duration,
+    prepare: impl Fn(usize) -> W + Sync,
+) -> f64 {
+    let prepare = &prepare;
+    let total: u64 = thread::scope(|scope| {
+        let running: Vec<_> = (0..threads)
+            .map(|thread| {
+                scope.spawn(move || {
+                    let mut work = prepare(thread);
+                    let (start, mut times) = (Instant::now(), 0);
+                    while start.elapsed() < duration {
+                        work();
+                        times += 1;
+                    }
+                    times
+                })
+            })
+            .collect();
+        running.into_iter().map(|it| it.join().unwrap()).sum()
+    });
+    total as f64 / duration.as_secs_f64()
 }
 
 impl Drop for Server {
@@ -228,28 +229,14 @@ fn starts(parent: &Path) {
 
 /// Clients that connect, read the greeting, say QUIT and read the answer.
 fn cycles(server: &Server, duration: Duration) {
-    let total: u64 = thread::scope(|scope| {
-        let clients: Vec<_> = (0..CYCLE_CLIENTS)
-            .map(|_| {
-                scope.spawn(|| {
-                    let (start, mut cycles) = (Instant::now(), 0);
-                    while start.elapsed() < duration {
-                        let mut client = Client::connect(server.smtp, LEAN);
-                        client.line();
-                        client.send(b"QUIT\r\n");
-                        client.line();
-                        cycles += 1;
-                    }
-                    cycles
-                })
-            })
-            .collect();
-        clients
-            .into_iter()
-            .map(|client| client.join().unwrap())
-            .sum()
+    let rate = rate(CYCLE_CLIENTS, duration, |_| {
+        || {
+            let mut client = Client::connect(server.smtp, LEAN);
+            client.line();
+            client.send(b"QUIT\r\n");
+            client.line();
+        }
     });
-    let rate = total as f64 / duration.as_secs_f64();
     println!("connect, greeting, QUIT: {rate:.0} a second by {CYCLE_CLIENTS} clients");
 }
 

@@ -6,6 +6,8 @@
 //!
 //! What cannot be read, because the system has no such limit or does not tell, bounds nothing.
 
+use std::io;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors that are not for sessions: listeners, the log, the lock, and what sessions have open
@@ -37,12 +39,7 @@ pub struct System {
 impl System {
     /// Reads the limits, after the soft limit of descriptors was raised to the hard one.
     pub fn read() -> Self {
-        let limit = getrlimit(Resource::Nofile);
-        let raised = Rlimit {
-            current: limit.maximum,
-            ..limit
-        };
-        if setrlimit(Resource::Nofile, raised).is_err() {
+        if raise_descriptors().is_err() {
             log::info!("the limit of open files stays at its soft value");
         }
         Self {
@@ -76,6 +73,19 @@ impl System {
             .unwrap_or((u64::MAX, "nothing"));
         (usize::try_from(most).unwrap_or(usize::MAX).max(1), name)
     }
+}
+
+/// Lets this process have as many descriptors as it may: raises the soft limit to the hard one.
+///
+/// # Errors
+/// What the system says; the soft limit stays.
+pub fn raise_descriptors() -> io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    Ok(setrlimit(Resource::Nofile, raised)?)
 }
 
 /// The number that a file of the system holds; `None` where there is none, as with `max`.

@@ -142,11 +142,17 @@ impl Registry {
         self.counters.report(now, &self.budget, report);
     }
 
-    /// Whether a stop would wake every session.
+    /// Waits until every session waits for its client, where a stop would wake it.
     #[cfg(test)]
-    pub(crate) fn is_everyone_waiting(&self) -> bool {
+    pub(crate) fn until_everyone_waits(&self) {
         let is_waiting = |open: &Open| open.waiting.load(Ordering::SeqCst);
-        self.sessions.lock().open.values().all(is_waiting)
+        let clock = Clock::system();
+        let begin = clock.now();
+        while !self.sessions.lock().open.values().all(is_waiting) {
+            let waited = clock.now().duration_since(begin);
+            assert!(waited < Duration::from_secs(30), "no session comes to wait");
+            std::thread::yield_now();
+        }
     }
 
     fn is_draining(&self) -> bool {

@@ -403,9 +403,7 @@ fn a_full_disk_refuses_before_the_content_is_sent() {
 #[test]
 fn a_chunk_that_the_disk_refuses_is_consumed_and_the_session_goes_on() {
     let (server, switch) = server();
-    let mut client = server.smtp_client();
-    client.say("EHLO test");
-    while client.line().starts_with("250-") {}
+    let mut client = server.extended_client();
     let chunk = "a line\r\n".repeat(40_000);
     switch.set(Operation::Append, Fault::Error(ENOSPC));
     client.send(b"MAIL FROM:<>\r\nRCPT TO:<bob@example.com>\r\n");

@@ -220,9 +220,7 @@ fn errors_are_counted_and_end_the_session() {
 #[test]
 fn names_from_hell_stay_within_the_store() {
     let server = Server::start();
-    let mut client = server.smtp_client();
-    client.say("EHLO test");
-    while client.line().starts_with("250-") {}
+    let mut client = server.extended_client();
     let names = [
         "\"../../escape\"",
         "\"/etc/passwd\"",

@@ -2,7 +2,7 @@
 
 use facteur::server::Door;
 
-use crate::support::{Client, DEADLINE, Server, Service, dot_stuffed};
+use crate::support::{Client, DEADLINE, Server, Service, dot_stuffed, place};
 
 const BOB: &str = "bob@example.com";
 
@@ -125,9 +125,7 @@ fn a_content_twice_the_limit_ends_the_session() {
 #[test]
 fn a_thousand_recipients_are_taken_and_the_next_is_asked_to_wait() {
     let server = Server::start();
-    let mut client = server.smtp_client();
-    client.say("EHLO test");
-    while client.line().starts_with("250-") {}
+    let mut client = server.extended_client();
     let mut commands = String::from("MAIL FROM:<>\r\n");
     for number in 0..1_001 {
         commands += &format!("RCPT TO:<user{number}@example.com>\r\n");
@@ -149,20 +147,12 @@ fn a_thousand_recipients_are_taken_and_the_next_is_asked_to_wait() {
     assert_eq!(server.contents("user1000@example.com"), [""; 0]);
 }
 
-/// Puts a message into the maildrop of [`BOB`] as another program would: a session would have to
-/// be quick to deliver it.
-fn place(server: &Server, content: &str) {
-    let maildir = server.mail().join("example.com/bob");
-    for directory in ["tmp", "new", "cur"] {
-        std::fs::create_dir_all(maildir.join(directory)).unwrap();
-    }
-    std::fs::write(maildir.join("new/1.M1.test"), content).unwrap();
-}
-
 #[test]
 fn a_client_that_does_not_read_loses_its_session_and_frees_the_maildrop() {
     let server = Server::with("[limits]\nsession_seconds = 2\n");
-    place(&server, &"a line of content\n".repeat(1_000_000));
+    // As another program would: a session would have to be quick to deliver it.
+    let much = "a line of content\n".repeat(1_000_000);
+    place(&server.mail(), BOB, 1, &much);
     let mut lazy = server.maildrop(BOB);
     lazy.say("RETR 1");
     let begin = std::time::Instant::now();

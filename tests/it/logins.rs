@@ -84,9 +84,7 @@ fn a_refusal_is_held_back_and_a_stop_does_not_wait_for_it() {
     let mut program = closed(directory.path(), "limits.refused_login_seconds = 15\n");
     let mut pop3 = begin_login(program.pop3, "bob", "wrong");
     program.expect_log("login refused user=\"bob@example.com\"");
-    let mut smtp = program.smtp_client();
-    smtp.say("EHLO test");
-    smtp.reply();
+    let mut smtp = program.extended_client();
     smtp.say(&format!("AUTH PLAIN {}", plain("bob", "wrong")));
     program.expect_log("login refused user=\"bob@example.com\"");
     assert!(login(program.pop3, "bob", "password").starts_with("+OK"));
@@ -108,9 +106,7 @@ fn a_wrong_proof_is_held_back_too() {
          wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\"]\n"
     );
     let mut program = Program::start_with(directory.path(), &accounts);
-    let mut smtp = program.smtp_client();
-    smtp.say("EHLO test");
-    smtp.reply();
+    let mut smtp = program.extended_client();
     let first = STANDARD.encode("n,,n=bob,r=abc");
     smtp.say(&format!("AUTH SCRAM-SHA-256 {first}"));
     let challenge = smtp.expect_prefix("334 ");
@@ -129,9 +125,7 @@ fn a_wrong_proof_is_held_back_too() {
 fn names_of_clients_are_escaped_in_the_log() {
     let directory = tempfile::tempdir().unwrap();
     let program = closed(directory.path(), "limits.refused_login_seconds = 0\n");
-    let mut smtp = program.smtp_client();
-    smtp.say("EHLO test");
-    smtp.reply();
+    let mut smtp = program.extended_client();
     let message = "\0bob\" client=192.0.2.1\u{2028}\u{202e}\0password";
     smtp.say(&format!("AUTH PLAIN {}", STANDARD.encode(message)));
     smtp.expect_prefix("535 ");
@@ -155,9 +149,7 @@ fn names_of_clients_are_escaped_in_the_log() {
 fn refusals_that_are_not_held_back_come_until_the_third() {
     let directory = tempfile::tempdir().unwrap();
     let program = closed(directory.path(), "limits.refused_login_seconds = \"off\"\n");
-    let mut smtp = program.smtp_client();
-    smtp.say("EHLO test");
-    smtp.reply();
+    let mut smtp = program.extended_client();
     for expected in ["535 5.7.8 ", "535 5.7.8 ", "421 4.7.0 "] {
         smtp.say(&format!("AUTH PLAIN {}", plain("nobody", "password")));
         smtp.expect_prefix(expected);

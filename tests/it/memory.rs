@@ -1,20 +1,12 @@
 //! SEC-9: what the program holds in memory is bounded, whatever is sent.
 
 use crate::support::program::Program;
-use crate::support::{Client, DEADLINE, Server, Service, dot_stuffed};
+use crate::support::{Client, Server, Service, await_that, dot_stuffed};
 
 const BOB: &str = "bob@example.com";
 
 /// The smallest that may be configured.
 const TINY: &str = "[limits]\nin_flight_octets = 1048576\nrecipients = 100000\n";
-
-/// An SMTP client that has said EHLO.
-fn extended(server: &impl Service) -> Client {
-    let mut client = server.smtp_client();
-    client.say("EHLO test");
-    client.reply();
-    client
-}
 
 /// Names recipients until one is refused, or up to `n_max`; gives how many were taken.
 fn name_recipients(client: &mut Client, n_max: usize) -> usize {
@@ -31,25 +23,23 @@ fn name_recipients(client: &mut Client, n_max: usize) -> usize {
 
 /// Waits until sessions that have ended, or have nothing to do, hold nothing.
 fn until_given_back(server: &Server) {
-    let begin = std::time::Instant::now();
-    while server.counted("memory_octets_now") > 0 {
-        assert!(begin.elapsed() < DEADLINE, "some memory is still held");
-        std::thread::yield_now();
-    }
+    await_that("some memory is still held", || {
+        server.counted("memory_octets_now") == 0
+    });
 }
 
 /// SEC-9.
 #[test]
 fn recipients_that_find_no_memory_are_refused_and_the_others_get_their_mail() {
     let server = Server::with(TINY);
-    let mut first = extended(&server);
+    let mut first = server.extended_client();
     first.say("MAIL FROM:<>");
     first.expect("250 2.1.0 Sender OK");
     let n_first = name_recipients(&mut first, 100_000);
     assert!((500..5_000).contains(&n_first), "{n_first}");
     assert!(server.counted("memory_octets_now") <= 524_288 / 2);
     // A second client has what each has of its own, which is enough for usual mail.
-    let mut second = extended(&server);
+    let mut second = server.extended_client();
     second.say("MAIL FROM:<>");
     second.expect("250 2.1.0 Sender OK");
     let n_second = name_recipients(&mut second, 100_000);
@@ -91,7 +81,7 @@ fn many_contents_in_little_memory_are_all_taken_as_they_are() {
         for number in 0..CLIENTS {
             let (server, content) = (&server, content(number));
             let send = move || {
-                let mut client = extended(server);
+                let mut client = server.extended_client();
                 // Some are told to come back, as a client does that has queued its mail.
                 loop {
                     client.say("MAIL FROM:<>");
@@ -135,7 +125,9 @@ fn memory_is_bounded_by_the_number_of_sessions_whatever_they_send() {
     for user in 0..SESSIONS / 4 {
         program.deliver(&format!("user{user}@example.com"), &message);
     }
-    let mut streams: Vec<Client> = (0..SESSIONS * 3 / 4).map(|_| extended(&program)).collect();
+    let mut streams: Vec<Client> = (0..SESSIONS * 3 / 4)
+        .map(|_| program.extended_client())
+        .collect();
     for client in &mut streams {
         client.say("MAIL FROM:<>");
         client.expect("250 2.1.0 Sender OK");

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use facteur::capacity::raise_descriptors;
 use facteur::server::limits;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit};
 
 use crate::support::program::{Program, report};
-use crate::support::{Client, DEADLINE, Service, tls};
+use crate::support::{Client, DEADLINE, Service, await_that, place, tls};
 
 const BOB: &str = "bob@example.com";
 
@@ -18,22 +19,6 @@ const CROWDS: &str = "[limits]\nconnections_per_address = \"off\"\n";
 
 /// A crowd whose sockets wait at the listener all at once.
 const CROWD: usize = 1_000;
-
-/// Waits until something is so.
-fn await_that(what: &str, is_so: impl Fn() -> bool) {
-    let begin = Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < DEADLINE, "{what}");
-        std::thread::yield_now();
-    }
-}
-
-/// Lets this process have as many descriptors as it may.
-fn raise_own_descriptors() {
-    let limit = getrlimit(Resource::Nofile);
-    let current = limit.maximum;
-    setrlimit(Resource::Nofile, Rlimit { current, ..limit }).unwrap();
-}
 
 /// The octets of the mapping that each of these threads has its stack in.
 fn stacks(program: &Program, wanted: impl Fn(&str) -> bool) -> Vec<u64> {
@@ -98,7 +83,7 @@ fn each_session_has_a_thread_of_its_name_with_a_small_stack() {
 fn a_session_that_waits_takes_little_memory() {
     const SESSIONS: usize = 400;
     const EACH_MAX: u64 = if cfg!(debug_assertions) { 28 } else { 14 };
-    raise_own_descriptors();
+    raise_descriptors().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let program = Program::start_with(directory.path(), CROWDS);
     // What the first sessions make for all.
@@ -120,7 +105,7 @@ fn a_session_that_waits_takes_little_memory() {
 /// NET-2, NET-3: each session has one descriptor, given back at its end, and nobody is forgotten.
 #[test]
 fn a_thousand_idle_sessions_leave_room_for_one_more() {
-    raise_own_descriptors();
+    raise_descriptors().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let program = Program::start_with(directory.path(), CROWDS);
     let (descriptors, threads) = (program.descriptors().len(), program.threads().len());
@@ -142,7 +127,7 @@ fn a_thousand_idle_sessions_leave_room_for_one_more() {
 /// NET-3: a burst of clients waits instead of being refused.
 #[test]
 fn clients_that_come_while_nobody_accepts_are_served_later() {
-    raise_own_descriptors();
+    raise_descriptors().unwrap();
     let somaxconn = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
     let burst = CROWD.min(somaxconn.trim().parse().unwrap());
     let directory = tempfile::tempdir().unwrap();
@@ -299,16 +284,6 @@ fn clients_that_are_gone_before_they_are_accepted_hold_nobody_up() {
     assert_eq!(report(&program)["sessions_accept_failed"], 0);
 }
 
-/// Puts a message that no two sockets hold into the maildrop of [`BOB`].
-fn place_much(mail: &std::path::Path) {
-    let maildir = mail.join("example.com/bob");
-    for directory in ["tmp", "new", "cur"] {
-        std::fs::create_dir_all(maildir.join(directory)).unwrap();
-    }
-    let much = "a line of content\n".repeat(1_000_000);
-    std::fs::write(maildir.join("new/1.M1.test"), much).unwrap();
-}
-
 /// NET-7: clients that are stuck in the middle of something hold up nobody: no lock is held while
 /// one of them is waited for.
 #[test]
@@ -316,7 +291,9 @@ fn clients_that_are_stuck_hold_nobody_up() {
     let directory = tempfile::tempdir().unwrap();
     let configuration = tls::configure(directory.path());
     let program = Program::start_with(directory.path(), &configuration);
-    place_much(&directory.path().join("mail"));
+    // More than two sockets hold.
+    let much = "a line of content\n".repeat(1_000_000);
+    place(&directory.path().join("mail"), BOB, 1, &much);
     let mut unread = program.maildrop(BOB);
     unread.say("RETR 1");
     unread.expect_prefix("+OK");

@@ -141,9 +141,7 @@ fn octets_behind_starttls_close_the_connection() {
 #[test]
 fn commands_in_clear_after_starttls_end_the_session() {
     let server = Server::with_tls("");
-    let mut client = server.smtp_client();
-    client.say("EHLO test");
-    client.reply();
+    let mut client = server.extended_client();
     client.say("STARTTLS");
     client.expect_prefix("220 ");
     client.send(b"MAIL FROM:<evil@example.com>\r\n");
@@ -157,9 +155,7 @@ fn commands_in_clear_after_starttls_end_the_session() {
 #[test]
 fn what_was_said_before_tls_is_forgotten() {
     let server = Server::with_tls("");
-    let mut client = server.smtp_client();
-    client.say("EHLO test");
-    client.reply();
+    let mut client = server.extended_client();
     client.say("STARTTLS");
     client.expect_prefix("220 ");
     let mut client = client.begin_tls();
@@ -233,9 +229,7 @@ fn a_handshake_has_to_come_in_time() {
     // The begin of a record that would be long.
     let begin = [0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01];
     smtps.send(&begin);
-    let mut upgraded = server.smtp_client();
-    upgraded.say("EHLO test");
-    upgraded.reply();
+    let mut upgraded = server.extended_client();
     upgraded.say("STARTTLS");
     upgraded.expect_prefix("220 ");
     upgraded.send(&begin);
@@ -280,9 +274,7 @@ const FILES: &str = "tls = { certificate = \"certificate.pem\", key = \"key.pem\
 
 /// A session after STARTTLS, as a client that trusts only the authority of `pki`.
 fn visit(program: &Program, pki: &Pki) -> Option<Client> {
-    let mut client = program.smtp_client();
-    client.say("EHLO test");
-    client.reply();
+    let mut client = program.extended_client();
     client.say("STARTTLS");
     client.expect_prefix("220 ");
     let config = Arc::new(pki.client(rustls::ALL_VERSIONS));

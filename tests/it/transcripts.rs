@@ -9,7 +9,7 @@ use facteur::mail::{Charset, Domain};
 use facteur::server::{Door, Service as Protocol};
 
 use crate::replay;
-use crate::support::{Client, Server, Service};
+use crate::support::{Client, Server, Service, place};
 
 #[path = "../transcripts/facts.rs"]
 pub(crate) mod facts;
@@ -264,20 +264,6 @@ fn configuration(transcript: &Transcript) -> String {
     text
 }
 
-/// Puts a message into a Maildir as another program would.
-fn place(mail: &Path, number: usize, message: &Message) {
-    let (local_part, domain) = message.mailbox.split_once('@').unwrap();
-    let maildir = mail.join(domain).join(local_part);
-    for directory in ["tmp", "new", "cur"] {
-        fs::create_dir_all(maildir.join(directory)).unwrap();
-    }
-    fs::write(
-        maildir.join(format!("new/{number}.M1.test")),
-        &message.content,
-    )
-    .unwrap();
-}
-
 fn replay_over_tcp(path: &Path, steps: &[(usize, Step)], client: &mut Client) {
     let mut waiting = Vec::new();
     for (number, step) in steps {
@@ -403,7 +389,12 @@ fn pop3_transcripts_hold(way: Way) {
     for (path, transcript) in way.transcripts("pop3") {
         let server = way.server(&transcript);
         for (number, message) in transcript.before.iter().enumerate() {
-            place(&server.mail(), number + 1, message);
+            place(
+                &server.mail(),
+                &message.mailbox,
+                number + 1,
+                &message.content,
+            );
         }
         let mut client = way.connect(&server, Protocol::Pop3);
         replay_over_tcp(&path, way.steps(&transcript), &mut client);

@@ -73,12 +73,7 @@ impl Turned {
 
     /// Lets so many seconds pass, once every session waits for a command and measures its time.
     fn pass(&self, seconds: u64) {
-        let begin = Clock::system().now();
-        while !self.daemon.registry.is_everyone_waiting() {
-            let waited = Clock::system().now().duration_since(begin);
-            assert!(waited < Duration::from_secs(30), "no session comes to wait");
-            std::thread::yield_now();
-        }
+        self.daemon.registry.until_everyone_waits();
         self.hands.pass(Duration::from_secs(seconds));
     }
 
@@ -86,11 +81,16 @@ impl Turned {
     /// sessions that are left.
     fn stop(self) -> usize {
         let Self { daemon, hands, .. } = self;
-        let stopping = std::thread::Builder::new().spawn(move || daemon.stop());
-        let stopping = stopping.unwrap();
+        let stopping = stop(daemon);
         hands.pass_until(limits::DRAIN_TIMEOUT, || stopping.is_finished());
         stopping.join().unwrap()
     }
+}
+
+/// Stops the daemon in a thread of its own.
+fn stop(daemon: Daemon) -> JoinHandle<usize> {
+    let stopping = std::thread::Builder::new().spawn(move || daemon.stop());
+    stopping.unwrap()
 }
 
 struct Client(BufReader<TcpStream>);
@@ -191,8 +191,7 @@ fn a_content_that_does_not_end_is_told_when_the_stop_can_wait_no_longer() {
     ends.begin_content();
     let mut waiting = turned.smtp_client();
     let Turned { daemon, hands, .. } = turned;
-    let stopping = std::thread::Builder::new().spawn(move || daemon.stop());
-    let stopping = stopping.unwrap();
+    let stopping = stop(daemon);
     waiting.expect("421 ");
     waiting.expect_end();
     ends.send(b"Subject: in time\r\n\r\n.\r\n");

@@ -72,20 +72,19 @@ struct Meeting<'a> {
 }
 
 impl Meeting<'_> {
-    /// Waits until the connection waits for the client, and so has begun to measure its time.
-    fn await_wait(&self) {
-        let clock = Clock::system();
-        let begin = clock.now();
-        while !self.registry.is_everyone_waiting() {
-            assert!(clock.now().duration_since(begin) < DEADLINE);
-            thread::yield_now();
-        }
+    /// Lets `time` pass once the connection has looked at the clock so many times, which stands
+    /// meanwhile.
+    fn pass_once_looked_at<T>(&self, times: u64, served: &ScopedJoinHandle<'_, T>, time: Duration) {
+        let is_over = || served.is_finished();
+        assert!(self.hands.is_looked_at(times, is_over), "it is waited for");
+        self.hands.pass(time);
     }
 
     /// Sends an octet just before the end of `limit` and another after it, and then the end.
     fn trickle_beyond(&self, limit: Duration, octets: [u8; 2]) {
         let mut client = self.client;
-        self.await_wait();
+        // It has begun to measure its time then.
+        self.registry.until_everyone_waits();
         self.hands.pass(limit.saturating_sub(SECOND));
         client.write_all(&octets[..1]).unwrap();
         self.hands.pass(Duration::from_secs(2));
@@ -197,9 +196,7 @@ fn a_content_that_pauses_for_too_long_is_cut_off() {
             connection.read_content(&mut rate, || ())
         },
         |meeting, served| {
-            let is_over = || served.is_finished();
-            assert!(meeting.hands.is_looked_at(5, is_over), "the clock stands");
-            meeting.hands.pass(TICK);
+            meeting.pass_once_looked_at(5, served, TICK);
         },
     );
     assert!(matches!(read, Err(Interruption::TooSlow)), "{read:?}");
@@ -228,44 +225,29 @@ fn much() -> Vec<u8> {
     octets.collect()
 }
 
+fn send_much(connection: &mut super::Connection) -> Result<(), Interruption> {
+    connection.output().extend(much());
+    connection.flush()
+}
+
 /// SEC-8.
 #[test]
 fn a_client_that_never_reads_is_given_up() {
-    let (sent, ()) = meanwhile(
-        unread(),
-        |connection| {
-            connection.output().extend(much());
-            connection.flush()
-        },
-        |meeting, served| {
-            let is_over = || served.is_finished();
-            assert!(meeting.hands.is_looked_at(3, is_over), "it is waited for");
-            meeting.hands.pass(limits::WRITE_TIMEOUT);
-        },
-    );
+    let (sent, ()) = meanwhile(unread(), send_much, |meeting, served| {
+        meeting.pass_once_looked_at(3, served, limits::WRITE_TIMEOUT);
+    });
     assert!(matches!(sent, Err(Interruption::NotReading)), "{sent:?}");
 }
 
 #[test]
 fn a_client_that_reads_late_gets_all_of_it() {
-    let (sent, got) = meanwhile(
-        unread(),
-        |connection| {
-            connection.output().extend(much());
-            connection.flush()
-        },
-        |meeting, served| {
-            let is_over = || served.is_finished();
-            assert!(meeting.hands.is_looked_at(5, is_over), "it is waited for");
-            meeting
-                .hands
-                .pass(limits::WRITE_TIMEOUT.saturating_sub(SECOND));
-            let mut got = vec![0; MUCH];
-            let mut client = meeting.client;
-            client.read_exact(&mut got).unwrap();
-            got
-        },
-    );
+    let (sent, got) = meanwhile(unread(), send_much, |meeting, served| {
+        meeting.pass_once_looked_at(5, served, limits::WRITE_TIMEOUT.saturating_sub(SECOND));
+        let mut got = vec![0; MUCH];
+        let mut client = meeting.client;
+        client.read_exact(&mut got).unwrap();
+        got
+    });
     sent.unwrap();
     assert!(got == much(), "octet for octet");
 }
@@ -276,18 +258,9 @@ fn a_client_that_never_reads_does_not_outlast_its_session() {
     let ends = unread();
     let almost = Duration::from_hours(1).saturating_sub(2 * SECOND);
     ends.hands.pass(almost);
-    let (sent, ()) = meanwhile(
-        ends,
-        |connection| {
-            connection.output().extend(much());
-            connection.flush()
-        },
-        |meeting, served| {
-            let is_over = || served.is_finished();
-            assert!(meeting.hands.is_looked_at(3, is_over), "it is waited for");
-            meeting.hands.pass(2 * SECOND);
-        },
-    );
+    let (sent, ()) = meanwhile(ends, send_much, |meeting, served| {
+        meeting.pass_once_looked_at(3, served, 2 * SECOND);
+    });
     assert!(matches!(sent, Err(Interruption::NotReading)), "{sent:?}");
 }
 
@@ -330,8 +303,7 @@ fn a_client_that_reads_late_gets_all_of_it_through_tls() {
         unread(),
         |connection| {
             connection.start_tls(&identity)?;
-            connection.output().extend(much());
-            connection.flush()
+            send_much(connection)
         },
         |meeting, served| {
             let name = "localhost".try_into().unwrap();
@@ -340,11 +312,7 @@ fn a_client_that_reads_late_gets_all_of_it_through_tls() {
             while client.conn.is_handshaking() {
                 client.conn.complete_io(&mut client.sock).unwrap();
             }
-            let is_over = || served.is_finished();
-            assert!(meeting.hands.is_looked_at(20, is_over), "it is waited for");
-            meeting
-                .hands
-                .pass(limits::WRITE_TIMEOUT.saturating_sub(SECOND));
+            meeting.pass_once_looked_at(20, served, limits::WRITE_TIMEOUT.saturating_sub(SECOND));
             let mut got = vec![0; MUCH];
             client.read_exact(&mut got).unwrap();
             got
@@ -362,9 +330,7 @@ fn a_refusal_waits_for_the_clock() {
         ends,
         |connection| connection.pause(TICK),
         |meeting, served| {
-            let is_over = || served.is_finished();
-            assert!(meeting.hands.is_looked_at(5, is_over), "the clock stands");
-            meeting.hands.pass(TICK);
+            meeting.pass_once_looked_at(5, served, TICK);
         },
     );
     paused.unwrap();
@@ -381,9 +347,7 @@ fn a_refusal_waits_no_longer_than_the_session_or_the_daemon_lasts() {
         Ends::new(ELSEWHERE, session),
         |connection| connection.pause(long),
         |meeting, served| {
-            let is_over = || served.is_finished();
-            assert!(meeting.hands.is_looked_at(5, is_over), "the clock stands");
-            meeting.hands.pass(TICK);
+            meeting.pass_once_looked_at(5, served, TICK);
         },
     );
     assert!(

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -27,6 +27,26 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// A hash of "password", a vector of argon2's reference implementation.
 pub(crate) const HASH: &str =
     "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+
+/// Waits until something is so.
+pub(crate) fn await_that(what: &str, is_so: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < DEADLINE, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Puts a message into the maildrop of `mailbox` as another program would, as the `number`th.
+pub(crate) fn place(mail: &Path, mailbox: &str, number: usize, content: impl AsRef<[u8]>) {
+    let (local_part, domain) = mailbox.split_once('@').unwrap();
+    let maildir = mail.join(domain).join(local_part);
+    for directory in ["tmp", "new", "cur"] {
+        std::fs::create_dir_all(maildir.join(directory)).unwrap();
+    }
+    let file = maildir.join(format!("new/{number}.M1.test"));
+    std::fs::write(file, content).unwrap();
+}
 
 /// What a client of PLAIN (RFC 4616) sends, in base64.
 pub(crate) fn plain(user: &str, password: &str) -> String {
