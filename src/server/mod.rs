@@ -21,7 +21,7 @@ pub mod smtp;
 mod tls;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::mail::MailboxName;
 use crate::store::{Error, MessageStore};

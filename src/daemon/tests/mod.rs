@@ -1,11 +1,10 @@
 //! A whole daemon on a clock that the test turns: the limits of time that nobody should have to
 //! wait for.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::Path;
 
 use crate::clock::Hands;
+use crate::server::tests::client::Client;
 
 use super::*;
 
@@ -93,50 +92,10 @@ fn stop(daemon: Daemon) -> JoinHandle<usize> {
     stopping.unwrap()
 }
 
-struct Client(BufReader<TcpStream>);
-
-impl Client {
-    fn connect(address: SocketAddr, greeting: &str) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        let timeout = Some(Duration::from_secs(30));
-        stream.set_read_timeout(timeout).unwrap();
-        let mut client = Self(BufReader::new(stream));
-        client.expect(greeting);
-        client
-    }
-
-    fn send(&mut self, octets: &[u8]) {
-        self.0.get_mut().write_all(octets).unwrap();
-    }
-
-    fn expect(&mut self, prefix: &str) {
-        let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
-        assert!(line.starts_with(prefix), "{line:?} is not {prefix:?}");
-    }
-
-    fn ask(&mut self, command: &str, reply: &str) {
-        self.send(format!("{command}\r\n").as_bytes());
-        self.expect(reply);
-    }
-
-    fn begin_content(&mut self) {
-        for (command, reply) in [
-            ("HELO test", "250 "),
-            ("MAIL FROM:<>", "250 "),
-            ("RCPT TO:<bob@example.com>", "250 "),
-            ("DATA", "354 "),
-        ] {
-            self.ask(command, reply);
-        }
-    }
-
-    /// Nothing comes but the end.
-    fn expect_end(mut self) {
-        let mut rest = String::new();
-        self.0.read_to_string(&mut rest).unwrap();
-        assert_eq!(rest, "");
-    }
+fn begin_content(client: &mut Client) {
+    client.ask("HELO test", "250 ");
+    client.name_recipient();
+    client.ask("DATA", "354 ");
 }
 
 /// SEC-8, RFC 5321 §4.5.3.2.7: the reply says why; the other protocol ends without one.
@@ -187,8 +146,8 @@ fn place(mail: &Path, lines: usize) {
 fn a_content_that_does_not_end_is_told_when_the_stop_can_wait_no_longer() {
     let turned = Turned::new(|_| ());
     let [mut endless, mut ends] = [turned.smtp_client(), turned.smtp_client()];
-    endless.begin_content();
-    ends.begin_content();
+    begin_content(&mut endless);
+    begin_content(&mut ends);
     let mut waiting = turned.smtp_client();
     let Turned { daemon, hands, .. } = turned;
     let stopping = stop(daemon);

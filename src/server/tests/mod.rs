@@ -1,5 +1,6 @@
 //! Tests of connections over real sockets, on a clock that the test turns.
 
+pub(crate) mod client;
 mod overload;
 mod time;
 

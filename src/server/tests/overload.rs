@@ -1,7 +1,7 @@
 //! Tests of what sessions do when the memory for what is on its way is used up (SEC-9).
 
-use std::io::{BufRead, BufReader, PipeWriter, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, PipeWriter, Read};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use super::super::intake::Intake;
 use super::super::{
     Caps, Door, Listener, Logins, Registry, Sessions, Timeouts, limits, pop3, smtp,
 };
+use super::client::Client;
 
 /// Longest wait of a test: only a hang reaches it.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -163,49 +164,11 @@ fn listen(
     (address, stop, thread.unwrap())
 }
 
-struct Client(BufReader<TcpStream>);
-
-impl Client {
-    fn connect(address: SocketAddr, greeting: &str) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream.set_write_timeout(Some(DEADLINE)).unwrap();
-        let mut client = Self(BufReader::new(stream));
-        let line = client.line();
-        assert!(line.starts_with(greeting), "{line}");
-        client
-    }
-
-    fn send(&mut self, octets: &[u8]) {
-        self.0.get_mut().write_all(octets).unwrap();
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
-        line
-    }
-
-    fn expect(&mut self, prefix: &str) {
-        let line = self.line();
-        assert!(line.starts_with(prefix), "{line:?}, not {prefix:?}");
-    }
-
-    fn ask(&mut self, command: &str, reply: &str) {
-        self.send(format!("{command}\r\n").as_bytes());
-        self.expect(reply);
-    }
-
-    fn name_recipient(&mut self) {
-        self.ask("MAIL FROM:<>", "250 ");
-        self.ask("RCPT TO:<bob@example.com>", "250 ");
-    }
-
-    fn send_message(&mut self) {
-        self.name_recipient();
-        self.ask("DATA", "354 ");
-        self.ask("x\r\n.", "250 ");
-    }
+/// A whole message.
+fn send_message(client: &mut Client) {
+    client.name_recipient();
+    client.ask("DATA", "354 ");
+    client.ask("x\r\n.", "250 ");
 }
 
 /// So many octets of content.
@@ -226,7 +189,7 @@ fn data_waits_for_memory_and_is_let_in_when_some_is_given_back() {
     client.ask("x\r\n.", "250 ");
     // What is left is enough for one.
     let _taken = house.leave(limits::CONTENT_ROOM_OCTETS);
-    client.send_message();
+    send_message(&mut client);
     assert_eq!((house.counted("waits"), house.counted("refused")), (1, 0));
     assert_eq!(house.n_messages(), 2);
 }
@@ -252,7 +215,7 @@ fn data_is_refused_when_no_memory_is_given_back_in_time() {
     assert_eq!((house.counted("refused"), house.n_messages()), (2, 0));
     drop(taken);
     for client in [&mut data, &mut chunk] {
-        client.send_message();
+        send_message(client);
     }
     assert_eq!(house.n_messages(), 2);
 }
@@ -389,7 +352,7 @@ fn a_retrieval_that_is_not_read_leaves_room_for_mail() {
     reader.send(b"RETR 1\r\n");
     house.until("octets_now", |octets| octets > 0);
     assert!(house.counted("octets_now") <= OCTETS / 2);
-    client.send_message();
+    send_message(&mut client);
     assert_eq!(house.counted("waits"), 0);
     let mut rest = Vec::new();
     reader.send(b"QUIT\r\n");
