@@ -58,7 +58,6 @@ sys.dont_write_bytecode = True  # nothing is left in the source tree
 import scenarios
 from attacks_bench import (
     CONTENT,
-    REGULARS,
     TO_BOB,
     TRANSIENT,
     ControlGroup,

@@ -7,7 +7,6 @@ import contextlib
 import ctypes
 import os
 import random
-import re
 import socket
 import ssl
 import struct
@@ -20,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from survival_bench import LIMITS, Bench, Daemon, Load, Unable, compare, run
+from survival_bench import LIMITS, Bench, Daemon, Load, Unable, Vitals, compare, run
 from survival_clients import (
     KIB,
     MIB,
@@ -68,36 +67,6 @@ def fail(text: str) -> Finding:
 def counted(counts: Counter[str]) -> str:
     """The counts in a line, the greatest first."""
     return ", ".join(f"{count} {what}" for what, count in counts.most_common())
-
-
-class Vitals:
-    """What /proc tells of a process."""
-
-    def __init__(self, pid: int) -> None:
-        self.proc = Path(f"/proc/{pid}")
-
-    def descriptors(self) -> int:
-        """Open descriptors but those of the journal, which opens its segments as it needs them."""
-        count = 0
-        for entry in (self.proc / "fd").iterdir():
-            with contextlib.suppress(OSError):
-                count += not re.search(r"/\.facteur/journal/\d+\.seg$", os.readlink(entry))
-        return count
-
-    def threads(self) -> int:
-        """Its threads."""
-        return len(os.listdir(self.proc / "task"))
-
-    def octets(self, which: str) -> int:
-        """`VmRSS` is what it has in memory now, `VmHWM` the most that it ever had."""
-        found = re.search(rf"^{which}:\s+(\d+) kB$", (self.proc / "status").read_text(), re.M)
-        assert found is not None
-        return int(found[1]) * KIB
-
-    def cpu_seconds(self) -> float:
-        """What it has used of the processors."""
-        fields = (self.proc / "stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Regular(Load):

@@ -35,6 +35,21 @@ def report(bench: Bench, findings: list[Finding]) -> None:
             print(f"      {line[:300]}")
 
 
+def found_by(work: Callable[[], None]) -> list[Finding]:
+    """What the work finds, in whatever form it says so."""
+    try:
+        work()
+    except Finding as finding:
+        return [finding]
+    except Findings as several:
+        return several.findings
+    except NotStarted as error:
+        return [Finding(Kind.CRASH, str(error))]
+    except (Broken, Refused) as error:
+        return [Finding(Kind.REPLY, f"{type(error).__name__.lower()}: {error}")]
+    return []
+
+
 def play(options: argparse.Namespace, name: str, how: Play, directory: Path) -> bool:
     """Runs one scenario and says how it ended."""
     told, work = how
@@ -43,17 +58,8 @@ def play(options: argparse.Namespace, name: str, how: Play, directory: Path) -> 
     begin = time.monotonic()
     directory.mkdir()
     bench = Bench(options, name, directory)
-    findings: list[Finding] = []
     try:
-        work(bench)
-    except Finding as finding:
-        findings = [finding]
-    except Findings as several:
-        findings = several.findings
-    except NotStarted as error:
-        findings = [Finding(Kind.CRASH, str(error))]
-    except (Broken, Refused) as error:
-        findings = [Finding(Kind.REPLY, f"{type(error).__name__.lower()}: {error}")]
+        findings = found_by(lambda: work(bench))
     except Unable as reason:
         print(f"{name}: FAILED in round {bench.round}: this machine cannot do it: {reason}")
         return False

@@ -34,7 +34,6 @@ import os
 import random
 import re
 import resource
-import select
 import shutil
 import signal
 import ssl
@@ -49,9 +48,9 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True  # nothing is left in the source tree
 
-from scenarios import ENDING, interrupt, report
+from scenarios import ENDING, found_by, interrupt, report
 from soak_hostile import FLOODING, GLUTTON, HOSTILE, VICTIM, Doors, Hostile
-from survival_bench import Bench, Daemon, Load, NotStarted, compare
+from survival_bench import Bench, Daemon, Load, Vitals, compare
 from survival_clients import (
     KIB,
     MIB,
@@ -104,30 +103,10 @@ SESSION_SECONDS = 40
 class SoakDaemon(Daemon):
     """A daemon with all the doors."""
 
-    doors: Doors
-
-    def wait_until_ready(self) -> None:
-        assert self.process.stdout is not None
-        pattern = (
-            rb"SMTP \S+:(\d+)\nPOP3 \S+:(\d+)\nSMTP with TLS \S+:(\d+)\nPOP3 with TLS \S+:(\d+)\n"
-            rb"submission \S+:(\d+)\n"
-        )
-        deadline = time.monotonic() + PATIENCE
-        printed = b""
-        while not (ports := re.search(pattern, printed)):
-            left = max(deadline - time.monotonic(), 0)
-            if not select.select([self.process.stdout], [], [], left)[0]:
-                self.kill()
-                raise Finding(Kind.CRASH, f"the daemon is not ready after {PATIENCE:.0f} s")
-            octets = os.read(self.process.stdout.fileno(), 4096)
-            if not octets:
-                raise NotStarted(self.process.wait(PATIENCE), self.tail())
-            printed += octets
-        self.doors = Doors(*map(int, ports.groups()))
-        self.smtp, self.pop3 = self.doors.smtp, self.doors.pop3
-
-    def check_log(self) -> None:
-        """LogWatcher does; the counters have the word that this looks for."""
+    @property
+    def doors(self) -> Doors:
+        """All of them."""
+        return Doors(self.smtp, self.pop3, self.smtps, self.pop3s, self.submission)
 
 
 class SoakBench(Bench):
@@ -293,6 +272,8 @@ def some_size(rng: random.Random) -> int:
 class SoakLoad(Load):
     """Paced senders and readers, of whom nothing may be refused."""
 
+    breaks_off = 0.0
+
     def __init__(self, bench: SoakBench, daemon: SoakDaemon, pace: float) -> None:
         self.doors = daemon.doors
         self.tls = bench.tls
@@ -330,42 +311,21 @@ class SoakLoad(Load):
         while not self.over.is_set():
             self.pause(rng, self.pace / 12)
             mailbox = rng.choice(BOXES)
-            with self.changed:
-                if mailbox in self.claimed:
+            with self.claim(mailbox) as is_ours:
+                if not is_ours:
                     continue
-                self.claimed.add(mailbox)
-            way = rng.choice(Reader.WAYS)
-            try:
-                self.visit_by(way, mailbox, rng)
-                self.count("visits")
-                self.count(f"by {way}")
-            except (Broken, Refused) as error:
-                self.failed(self.pop3_may_fail, f"POP3 ({way})", error)
-            finally:
-                with self.changed:
-                    self.claimed.remove(mailbox)
+                way = rng.choice(Reader.WAYS)
+                try:
+                    self.visit_with(
+                        lambda: Reader(self.doors, self.tls, way, mailbox, rng), mailbox, rng
+                    )
+                    self.count("visits")
+                    self.count(f"by {way}")
+                except (Broken, Refused) as error:
+                    self.failed(self.pop3_may_fail, f"POP3 ({way})", error)
 
-    def visit_by(self, way: str, mailbox: str, rng: random.Random) -> None:
-        """A session: retrieves everything, removes half of it or more, and ends in some way."""
-        kept = self.ledger.kept(mailbox)
-        with Reader(self.doors, self.tls, way, mailbox, rng) as pop3:
-            seen = pop3.see_all(self.ledger, mailbox)
-            if lost := kept - seen.keys():
-                text = f"{mailbox} does not show letters {sorted(lost)[:5]}"
-                raise Finding(Kind.LOST, text, min(lost))
-            share = 0.5 if len(seen) < 30 else 0.9
-            marked = [number for number in seen if rng.random() < share]
-            pop3.delete([seen[number] for number in marked])
-            ending = rng.random()
-            if ending < 0.05:
-                return  # without QUIT: nothing is removed
-            if ending < 0.1:
-                pop3.command("RSET")
-                marked = []
-            self.ledger.leave(mailbox, marked)
-            pop3.command("QUIT")
-            self.ledger.remove(mailbox, marked)
-            self.count("removals")
+    def share(self, n_seen: int) -> float:
+        return 0.5 if n_seen < 30 else 0.9
 
 
 def empty(daemon: SoakDaemon, mailbox: str) -> None:
@@ -417,22 +377,14 @@ class Sample:
     @staticmethod
     def of(pid: int) -> Sample:
         """Now."""
-        status = dict(
-            line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
-        )
-        # The name of the program may have spaces; what follows it has none.
-        times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-        descriptors = os.listdir(f"/proc/{pid}/fd")
-        names = []
-        for descriptor in descriptors:
-            with contextlib.suppress(OSError):  # it may be closed by now
-                names.append(os.readlink(f"/proc/{pid}/fd/{descriptor}"))
+        vitals = Vitals(pid)
+        names = vitals.open_files()
         return Sample(
-            rss=int(status["VmRSS"].split()[0]),
-            anon=int(status["RssAnon"].split()[0]),
-            threads=int(status["Threads"]),
-            descriptors=len(descriptors),
-            cpu=sum(map(int, times)) / os.sysconf("SC_CLK_TCK"),
+            rss=vitals.octets("VmRSS") // KIB,
+            anon=vitals.octets("RssAnon") // KIB,
+            threads=vitals.threads(),
+            descriptors=len(names),
+            cpu=vitals.cpu_seconds(),
             open=tuple(names),
         )
 
@@ -847,17 +799,16 @@ def main() -> int:
     print(f"soak: {options.minutes:g} minutes, seed {options.seed}, {directory}", flush=True)
     findings: list[Finding] = []
     bench: SoakBench | None = None
-    try:
+
+    def soak() -> None:
+        nonlocal bench
         judge_the_judges()
         bench = SoakBench(options, "soak", directory)
         bench.letters.text *= 24  # for large letters
         Soak(bench, options).run()
-    except Finding as finding:
-        findings = [finding]
-    except Findings as several:
-        findings = several.findings
-    except NotStarted as error:
-        findings = [Finding(Kind.CRASH, str(error))]
+
+    try:
+        findings = found_by(soak)
     except KeyboardInterrupt:
         print("interrupted")
         return 1

@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -40,7 +40,8 @@ GOING_FLAGS_NOLOGFLUSH = 2  # stop at once: neither data nor the file system's j
 # What a daemon prints when it serves, from its first address to what follows the last.
 READY = re.compile(
     rb"SMTP \S+:(\d+)\nPOP3 \S+:(\d+)\n"
-    rb"(?:SMTP with TLS \S+:(\d+)\nPOP3 with TLS \S+:(\d+)\n)?mail "
+    rb"(?:SMTP with TLS \S+:(\d+)\nPOP3 with TLS \S+:(\d+)\n)?"
+    rb"(?:submission \S+:(\d+)\n)?mail "
 )
 
 # What clients of this script would run into.
@@ -67,7 +68,7 @@ class Daemon:
 
     def __init__(self, bench: Bench, mail: Path, prefix: tuple[str, ...] = ()) -> None:
         self.log = bench.new_log()
-        self.smtp = self.pop3 = self.smtps = self.pop3s = 0
+        self.smtp = self.pop3 = self.smtps = self.pop3s = self.submission = 0
         arguments = ["--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0"]
         arguments += ["--mail", str(mail), "--config", str(bench.config)]
         with open(self.log, "wb") as log:
@@ -100,6 +101,8 @@ class Daemon:
         self.smtp, self.pop3 = int(ports[1]), int(ports[2])
         if ports[3]:
             self.smtps, self.pop3s = int(ports[3]), int(ports[4])
+        if ports[5]:
+            self.submission = int(ports[5])
 
     def kill(self) -> None:
         """Ends it at once, if it is still there."""
@@ -136,6 +139,42 @@ class Daemon:
     def tail(self, lines: int = 5) -> str:
         """The end of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+class Vitals:
+    """What /proc tells of a process."""
+
+    def __init__(self, pid: int) -> None:
+        self.proc = Path(f"/proc/{pid}")
+
+    def open_files(self) -> list[str]:
+        """What its descriptors are open on."""
+        names = []
+        for entry in (self.proc / "fd").iterdir():
+            with contextlib.suppress(OSError):  # it may be closed by now
+                names.append(os.readlink(entry))
+        return names
+
+    def descriptors(self) -> int:
+        """Open descriptors but those of the journal, which opens its segments as it needs them."""
+        segment = re.compile(r"/\.facteur/journal/\d+\.seg$")
+        return sum(not segment.search(name) for name in self.open_files())
+
+    def threads(self) -> int:
+        """Its threads."""
+        return len(os.listdir(self.proc / "task"))
+
+    def octets(self, which: str) -> int:
+        """`VmRSS` is what it has in memory now, `RssAnon` what of it is no file, and `VmHWM` the
+        most that it ever had."""
+        found = re.search(rf"^{which}:\s+(\d+) kB$", (self.proc / "status").read_text(), re.M)
+        assert found is not None
+        return int(found[1]) * KIB
+
+    def cpu_seconds(self) -> float:
+        """What it has used of the processors."""
+        fields = (self.proc / "stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Bench:
@@ -357,6 +396,9 @@ class Load:
     Before `expect_failures` nothing may be refused, and no connection may break.
     """
 
+    # How many readers do not wait for the response to QUIT.
+    breaks_off = 0.05
+
     def __init__(
         self,
         bench: Bench,
@@ -500,30 +542,49 @@ class Load:
         """A reader: one maildrop after the other."""
         while not self.over.is_set() and self.daemon.process.poll() is None:
             mailbox = rng.choice(self.mailboxes)
-            with self.changed:
-                if mailbox in self.claimed:
+            with self.claim(mailbox) as is_ours:
+                if not is_ours:
                     continue
-                self.claimed.add(mailbox)
-            try:
-                self.visit(mailbox, rng)
-                self.count("visits")
-            except (Broken, Refused) as error:
-                self.failed(self.pop3_may_fail, "POP3", error)
-            finally:
+                try:
+                    self.visit(mailbox, rng)
+                    self.count("visits")
+                except (Broken, Refused) as error:
+                    self.failed(self.pop3_may_fail, "POP3", error)
+
+    @contextlib.contextmanager
+    def claim(self, mailbox: str) -> Iterator[bool]:
+        """Keeps other readers from a maildrop. Gives whether none of them has it."""
+        with self.changed:
+            is_ours = mailbox not in self.claimed
+            self.claimed.add(mailbox)
+        try:
+            yield is_ours
+        finally:
+            if is_ours:
                 with self.changed:
                     self.claimed.remove(mailbox)
 
     def visit(self, mailbox: str, rng: random.Random) -> None:
+        """A session as usual."""
+        self.visit_with(
+            lambda: Pop3(self.daemon.pop3, mailbox, self.bench.password), mailbox, rng
+        )
+
+    def share(self, n_seen: int) -> float:
+        """How much of so many messages a reader removes."""
+        return 0.25 if n_seen < 40 else 0.8
+
+    def visit_with(self, log_in: Callable[[], Pop3], mailbox: str, rng: random.Random) -> None:
         """A session: retrieves everything, removes some, and ends in one of several ways."""
         may_be_late = self.may_be_late.is_set()
         kept = self.ledger.kept(mailbox)
-        with Pop3(self.daemon.pop3, mailbox, self.bench.password) as pop3:
+        with log_in() as pop3:
             seen = pop3.see_all(self.ledger, mailbox)
             lost = kept - seen.keys()
             if lost and not may_be_late and not self.may_be_late.is_set():
                 text = f"{mailbox} does not show letters {sorted(lost)[:5]}"
                 raise Finding(Kind.LOST, text, min(lost))
-            share = 0.25 if len(seen) < 40 else 0.8
+            share = self.share(len(seen))
             marked = [number for number in seen if rng.random() < share]
             pop3.delete([seen[number] for number in marked])
             ending = rng.random()
@@ -533,7 +594,7 @@ class Load:
                 pop3.command("RSET")
                 marked = []
             self.ledger.leave(mailbox, marked)
-            if ending > 0.95:
+            if ending > 1 - self.breaks_off:
                 pop3.send(b"QUIT\r\n")
                 return  # without reading the response: removed or not
             pop3.command("QUIT")
