@@ -1,12 +1,15 @@
-//! How many sessions the system can carry at once.
+//! What the system can carry: how many sessions at once, and how much of its memory.
 //!
 //! A daemon with a thread for each client runs into a wall of the system sooner or later:
-//! descriptors, mappings, threads or tasks. Met with a cap (NET-4), the wall is a reply to the
-//! client that is too many; met unprepared, it is a failure in the middle of somebody's session.
+//! descriptors, mappings, threads, tasks or memory. Met with a cap (NET-4), the wall is a reply to
+//! the client that is too many; met unprepared, it is a failure in the middle of somebody's
+//! session, or the end of the daemon where a control group has no more memory.
 //!
 //! What cannot be read, because the system has no such limit or does not tell, bounds nothing.
 
+use std::fs;
 use std::io;
+use std::num::NonZeroUsize;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -20,8 +23,26 @@ const MAPPINGS_RESERVE: u64 = 4_096;
 /// Mappings of one thread: its stack, the guard, the signal stack and its guard.
 const MAPPINGS_PER_THREAD: u64 = 4;
 
-/// Tasks of the control group that are not for sessions.
+/// Tasks of the control group that are not for sessions: handshakes of TLS, a look from outside.
 const TASKS_RESERVE: u64 = 32;
+
+/// Tasks that the daemon has when nobody is there. Where there are few, half of the others are for
+/// sessions.
+const TASKS_OWN: u64 = 8;
+
+/// Memory in octets that is there whoever comes: the program, two batches of the journal, its other
+/// tables, and what the verification of a password takes, 19 MiB.
+const MEMORY_OWN: u64 = 32 * 1_024 * 1_024;
+
+/// Memory in octets that a session takes at worst without asking for more, with TLS (SEC-9), and
+/// that the system takes for it: the kernel's stack of its thread and its socket.
+const SESSION_OCTETS: u64 = 128 * 1_024;
+
+/// Memory in octets that one more verification of a password takes.
+const VERIFICATION_OCTETS: u64 = 19 * 1_024 * 1_024;
+
+/// The name of the limit of a control group's memory.
+pub const GROUP_MEMORY: &str = "the control group's memory";
 
 /// The limits of the system, as far as they are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +55,38 @@ pub struct System {
     pub threads: Option<u64>,
     /// Tasks that the control group of this process may have.
     pub tasks: Option<u64>,
+    /// Octets of memory that the control group of this process may have.
+    pub memory: Option<u64>,
+}
+
+/// How the memory of a control group is divided, in octets (SEC-9). What the daemon takes whoever
+/// comes is set apart; of the rest the sessions have one half, for all that they need not ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Division {
+    /// For all sessions, and what is on its way.
+    pub sessions: u64,
+    /// What is on its way beyond that: a quarter.
+    pub in_flight: u64,
+    /// Listings of open maildrops: an eighth.
+    pub listed: u64,
+    /// Listings that are remembered: a sixteenth.
+    pub remembered: u64,
+    /// Further verifications of passwords, beside the first: a sixteenth.
+    pub verifications: u64,
+}
+
+impl Division {
+    fn of(octets: u64) -> Self {
+        // A group that is too small for the daemon gets one that serves somebody all the same.
+        let rest = octets.saturating_sub(MEMORY_OWN).max(octets / 4);
+        Self {
+            sessions: rest / 2,
+            in_flight: rest / 4,
+            listed: rest / 8,
+            remembered: rest / 16,
+            verifications: rest / 16,
+        }
+    }
 }
 
 impl System {
@@ -46,8 +99,26 @@ impl System {
             descriptors: getrlimit(Resource::Nofile).current,
             mappings: number_in("/proc/sys/vm/max_map_count"),
             threads: number_in("/proc/sys/kernel/threads-max"),
-            tasks: tasks_max(),
+            tasks: group_limit("pids", &["pids.max"]),
+            memory: group_limit("memory", &["memory.max", "memory.limit_in_bytes"]),
         }
+    }
+
+    /// How the memory is divided, where it is limited.
+    pub fn memory(&self) -> Option<Division> {
+        self.memory.map(Division::of)
+    }
+
+    /// How many passwords may be verified at once on `cores`: one on each, as far as there is
+    /// memory for them.
+    pub fn verifications_max(&self, cores: NonZeroUsize) -> NonZeroUsize {
+        let Some(division) = self.memory() else {
+            return cores;
+        };
+        let further = usize::try_from(division.verifications / VERIFICATION_OCTETS);
+        NonZeroUsize::MIN
+            .saturating_add(further.unwrap_or(usize::MAX))
+            .min(cores)
     }
 
     /// The most sessions, at least 1, and what bounds them.
@@ -56,14 +127,17 @@ impl System {
         let files = |n: u64| n.saturating_sub(DESCRIPTORS_RESERVE).max(n / 4);
         let mappings = |n: u64| n.saturating_sub(MAPPINGS_RESERVE) / MAPPINGS_PER_THREAD;
         let threads = |n: u64| n.saturating_sub(n / 10);
+        let tasks = |n: u64| {
+            let of_few = n.saturating_sub(TASKS_OWN) / 2;
+            n.saturating_sub(TASKS_RESERVE).max(of_few)
+        };
+        let memory = |division: Division| division.sessions / SESSION_OCTETS;
         let bounds = [
             (self.descriptors.map(files), "the limit of open files"),
             (self.mappings.map(mappings), "vm.max_map_count"),
             (self.threads.map(threads), "kernel.threads-max"),
-            (
-                self.tasks.map(|n| n.saturating_sub(TASKS_RESERVE)),
-                "the control group's pids.max",
-            ),
+            (self.tasks.map(tasks), "the control group's pids.max"),
+            (self.memory().map(memory), GROUP_MEMORY),
         ];
         let known = bounds
             .into_iter()
@@ -90,26 +164,42 @@ pub fn raise_descriptors() -> io::Result<()> {
 
 /// The number that a file of the system holds; `None` where there is none, as with `max`.
 fn number_in(path: &str) -> Option<u64> {
-    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+    fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// `pids.max` of this process's control group.
-fn tasks_max() -> Option<u64> {
-    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let limits = groups.lines().filter_map(pids_file);
-    limits.filter_map(|path| number_in(&path)).min()
+/// The least that the control groups of this process allow of what `controller` limits, each in one
+/// of `files`.
+fn group_limit(controller: &str, files: &[&str]) -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let directories = groups
+        .lines()
+        .flat_map(|line| directories(line, controller));
+    let limits = directories.flat_map(|directory| {
+        let files = files.iter();
+        files.filter_map(move |file| number_in(&format!("{directory}/{file}")))
+    });
+    limits.min()
 }
 
-/// Where the limit of tasks stands of a group that a line of `/proc/self/cgroup` names:
-/// `0::/path` in version 2, `n:pids:/path` in version 1.
-fn pids_file(line: &str) -> Option<String> {
+/// Where the limits stand that hold for a group which a line of `/proc/self/cgroup` names,
+/// `0::/path` in version 2, `n:controllers:/path` in version 1: in its directory and in all above
+/// it. In a container the path may be that of the host, and its own group at the top.
+fn directories(line: &str, controller: &str) -> Vec<String> {
     let mut fields = line.splitn(3, ':');
-    let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
-    match controllers {
-        "" => Some(format!("/sys/fs/cgroup{path}/pids.max")),
-        "pids" => Some(format!("/sys/fs/cgroup/pids{path}/pids.max")),
-        _ => None,
-    }
+    let (_, Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
+        return Vec::new();
+    };
+    let top = match controllers {
+        "" => "/sys/fs/cgroup".to_owned(),
+        of_line if of_line.split(',').any(|one| one == controller) => {
+            format!("/sys/fs/cgroup/{of_line}")
+        }
+        _ => return Vec::new(),
+    };
+    let ends = path.match_indices('/').map(|(end, _)| end);
+    let ends = ends.chain((path.len() > 1).then_some(path.len()));
+    let above = ends.filter_map(|end| path.get(..end));
+    above.map(|group| format!("{top}{group}")).collect()
 }
 
 #[cfg(test)]
@@ -121,7 +211,10 @@ mod tests {
         mappings: None,
         threads: None,
         tasks: None,
+        memory: None,
     };
+
+    const MIB: u64 = 1_024 * 1_024;
 
     #[test]
     fn the_narrowest_limit_bounds_the_sessions() {
@@ -129,44 +222,44 @@ mod tests {
             descriptors: Some(1_048_576),
             mappings: Some(65_530),
             threads: Some(192_000),
-            tasks: None,
+            ..UNLIMITED
+        };
+        let with = |change: fn(&mut System)| {
+            let mut system = usual;
+            change(&mut system);
+            system
         };
         for (system, expect) in [
             (usual, (15_358, "vm.max_map_count")),
             (
-                System {
-                    descriptors: Some(1_024),
-                    ..usual
-                },
+                with(|it| it.descriptors = Some(1_024)),
                 (768, "the limit of open files"),
             ),
             (
-                System {
-                    descriptors: Some(64),
-                    ..usual
-                },
+                with(|it| it.descriptors = Some(64)),
                 (16, "the limit of open files"),
             ),
             (
-                System {
-                    threads: Some(1_000),
-                    ..usual
-                },
+                with(|it| it.threads = Some(1_000)),
                 (900, "kernel.threads-max"),
             ),
             (
-                System {
-                    tasks: Some(100),
-                    ..usual
-                },
+                with(|it| it.tasks = Some(100)),
                 (68, "the control group's pids.max"),
             ),
             (
-                System {
-                    tasks: Some(8),
-                    ..usual
-                },
+                with(|it| it.tasks = Some(32)),
+                (12, "the control group's pids.max"),
+            ),
+            (
+                with(|it| it.tasks = Some(8)),
                 (1, "the control group's pids.max"),
+            ),
+            (with(|it| it.memory = Some(64 * MIB)), (128, GROUP_MEMORY)),
+            (with(|it| it.memory = Some(16 * MIB)), (16, GROUP_MEMORY)),
+            (
+                with(|it| it.memory = Some(u64::MAX)),
+                (15_358, "vm.max_map_count"),
             ),
             (UNLIMITED, (usize::MAX, "nothing")),
         ] {
@@ -174,19 +267,67 @@ mod tests {
         }
     }
 
+    /// SEC-9.
     #[test]
-    fn the_limit_of_tasks_is_looked_for_in_our_own_group() {
+    fn the_memory_of_a_group_is_not_divided_twice() {
+        for octets in [0, 1, 16 * MIB, 64 * MIB, 512 * MIB, u64::MAX] {
+            let it = Division::of(octets);
+            let parts = [
+                it.sessions,
+                it.in_flight,
+                it.listed,
+                it.remembered,
+                it.verifications,
+            ];
+            let own = octets.min(MEMORY_OWN) / 4 * 3;
+            assert!(parts.iter().sum::<u64>() <= octets - own, "{it:?}");
+        }
+    }
+
+    /// SEC-9, SEC-11.
+    #[test]
+    fn no_more_passwords_are_verified_at_once_than_there_is_memory_for() {
+        let cores = NonZeroUsize::new(4).unwrap();
+        for (memory, expect) in [
+            (None, 4),
+            (Some(u64::MAX), 4),
+            (Some(64 * MIB), 1),
+            (Some(512 * MIB), 2),
+        ] {
+            let system = System {
+                memory,
+                ..UNLIMITED
+            };
+            assert_eq!(system.verifications_max(cores).get(), expect, "{memory:?}");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_looked_for_in_our_own_group_and_above() {
+        const V2: &str = "/sys/fs/cgroup";
         for (line, expect) in [
-            ("0::/", Some("/sys/fs/cgroup//pids.max")),
+            ("0::/", vec![V2.to_owned()]),
             (
                 "0::/system.slice/facteur.service",
-                Some("/sys/fs/cgroup/system.slice/facteur.service/pids.max"),
+                vec![
+                    V2.to_owned(),
+                    format!("{V2}/system.slice"),
+                    format!("{V2}/system.slice/facteur.service"),
+                ],
             ),
-            ("7:pids:/a:b", Some("/sys/fs/cgroup/pids/a:b/pids.max")),
-            ("4:memory:/a", None),
-            ("nonsense", None),
+            (
+                "7:pids:/a:b",
+                vec![format!("{V2}/pids"), format!("{V2}/pids/a:b")],
+            ),
+            (
+                "7:cpu,pids:/a",
+                vec![format!("{V2}/cpu,pids"), format!("{V2}/cpu,pids/a")],
+            ),
+            ("4:memory:/a", vec![]),
+            ("4:pidsx:/a", vec![]),
+            ("nonsense", vec![]),
         ] {
-            assert_eq!(pids_file(line).as_deref(), expect, "{line}");
+            assert_eq!(directories(line, "pids"), expect, "{line}");
         }
     }
 

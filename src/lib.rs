@@ -186,11 +186,11 @@
 //!   [`smtp::limits`], [`pop3::limits`], [`accounts::limits`], [`server::limits`],
 //!   [`store::limits`].
 //! - SEC-9: a session holds 64 KiB, with TLS 96 KiB; what all of them hold beyond that, what
-//!   deliveries hold, and what open maildrops list, is bounded for all of them together: see
-//!   [`server`] and [`store`].
+//!   deliveries hold, and what open maildrops list, is bounded for all of them together, and by the
+//!   memory of the control group: see [`server`], [`store`] and [`capacity`].
 //! - SEC-11: passwords are argon2id hashes; a user who does not exist gets the same answers after
-//!   the same work, no more passwords are verified at once than there are cores, and refusals come
-//!   late: see [`accounts`].
+//!   the same work, no more passwords are verified at once than there are cores and memory for, and
+//!   refusals come late: see [`accounts`].
 //! - SEC-12: unknown recipients get one fixed text, and a session only a few of them.
 //! - SEC-13: a client that begins with something else than a command is turned away.
 //! - SEC-14: without accounts and TLS only loopback addresses are listened on: see [`config`].

@@ -138,7 +138,7 @@ fn serve(
         log::warn!("durability is \"none\": a power cut loses mail that was acknowledged");
     }
     let started = confinement.start_within(|| {
-        let settings = daemon::store_settings(config);
+        let settings = daemon::store_settings(config, sockets.system());
         let store = MessageStore::open(settings, clock.clone()).map_err(Failure::Store)?;
         let store = Arc::new(store);
         let daemon = Daemon::start(config, renewable, sockets, &store, clock);

@@ -437,11 +437,16 @@ impl TryFrom<String> for Sandbox {
 }
 
 /// Octets that all sessions together may hold in flight (SEC-9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
 #[serde(try_from = "u64")]
 pub struct InFlightOctets(pub u64);
 
 impl InFlightOctets {
+    /// So many, or the fewest that there may be.
+    pub fn or_the_fewest(octets: u64) -> Self {
+        Self(octets.max(server_limits::IN_FLIGHT_OCTETS_MIN))
+    }
+
     /// What is for content that the store holds in memory.
     pub fn of_deliveries(self) -> u64 {
         self.0 / 2

@@ -21,9 +21,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::accounts::{self, Accounts, Table};
-use crate::capacity::System;
+use crate::capacity::{GROUP_MEMORY, System};
 use crate::clock::Clock;
-use crate::config::{self, Config, Durability, Listen, PerAddress, TlsFiles};
+use crate::config::{self, Config, Durability, InFlightOctets, Listen, PerAddress, TlsFiles};
 use crate::pop3;
 use crate::sandbox;
 use crate::server::{
@@ -153,6 +153,11 @@ impl Sockets {
         })
     }
 
+    /// What the system can carry.
+    pub fn system(&self) -> &System {
+        &self.system
+    }
+
     fn addresses(&self) -> Vec<(Service, Door, SocketAddr)> {
         let smtp = self.smtp.iter().map(|socket| (Service::Smtp, socket));
         let pop3 = self.pop3.iter().map(|socket| (Service::Pop3, socket));
@@ -274,9 +279,15 @@ impl Daemon {
         for (service, address) in &sockets.left_out {
             log::info!("no IPv6 here: {service} does not listen on {address}");
         }
-        let accounts = Arc::new(accounts(config, renewable.table, sockets.cores));
-        let in_flight = config.limits.in_flight_octets.of_sessions();
-        let registry = Registry::new(caps(config, &sockets.system), in_flight);
+        let system = &sockets.system;
+        let verifications_max = system.verifications_max(sockets.cores);
+        let accounts = Arc::new(accounts(config, renewable.table, verifications_max));
+        let in_flight = in_flight(config, system);
+        if in_flight < config.limits.in_flight_octets {
+            let octets = in_flight.0;
+            log::info!("at most {octets} octets in flight, bounded by {GROUP_MEMORY}");
+        }
+        let registry = Registry::new(caps(config, system), in_flight.of_sessions());
         let registry = Arc::new(registry);
         let session = config.limits.session_seconds.0.map(Duration::from_secs);
         let identity = renewable.identity.map(|it| Arc::new(Current::new(it)));
@@ -414,7 +425,7 @@ impl Daemon {
 }
 
 /// Who receives and who may log in.
-fn accounts(config: &Config, table: Option<Table>, cores: NonZeroUsize) -> Accounts {
+fn accounts(config: &Config, table: Option<Table>, verifications_max: NonZeroUsize) -> Accounts {
     let domains = config.domains.iter().map(|domain| domain.0.clone());
     let settings = accounts::Settings {
         hostname: config.hostname.0.clone(),
@@ -424,15 +435,24 @@ fn accounts(config: &Config, table: Option<Table>, cores: NonZeroUsize) -> Accou
     match table {
         None => Accounts::open(&settings),
         Some(table) => {
-            // As many passwords are verified at once as there are cores (SEC-11).
             log::info!("closed to all but {} accounts", table.accounts().len());
-            Accounts::closed(&settings, table, cores)
+            Accounts::closed(&settings, table, verifications_max)
         }
     }
 }
 
+/// What may be in flight: what is configured, and in a small control group less.
+fn in_flight(config: &Config, system: &System) -> InFlightOctets {
+    let configured = config.limits.in_flight_octets;
+    system.memory().map_or(configured, |division| {
+        configured.min(InFlightOctets::or_the_fewest(division.in_flight))
+    })
+}
+
 /// What the store has to be told, with its events going to the log.
-pub fn store_settings(config: &Config) -> store::Settings {
+pub fn store_settings(config: &Config, system: &System) -> store::Settings {
+    let usual = store::Memory::default();
+    let division = system.memory();
     store::Settings {
         root: config.mail.clone(),
         hostname: config.hostname.0.as_str().to_owned(),
@@ -445,7 +465,11 @@ pub fn store_settings(config: &Config) -> store::Settings {
             Durability::None => store::Durability::None,
         },
         observer: store::Observer::new(log_store_event),
-        held_octets_max: config.limits.in_flight_octets.of_deliveries(),
+        memory: store::Memory {
+            held: in_flight(config, system).of_deliveries(),
+            listed: division.map_or(usual.listed, |it| it.listed.min(usual.listed)),
+            remembered: division.map_or(usual.remembered, |it| it.remembered.min(usual.remembered)),
+        },
     }
 }
 

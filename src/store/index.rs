@@ -40,7 +40,7 @@
 //!
 //! # Invariants
 //! - A listing that [`Remembered::still_holds`] equals what a reading would give.
-//! - The listings remembered take at most [`INDEX_OCTETS_MAX`] in all.
+//! - The listings remembered take no more in all than the index has room for.
 //!
 //! # Failures
 //! None: when the times cannot be told, nothing is remembered.
@@ -61,7 +61,7 @@ use crate::{clock::Clock, mail::MailboxName};
 
 use super::{
     fs::{Fs, Kind, Stamp},
-    limits::{INDEX_CLOCK_TOLERANCE, INDEX_MAILBOX_OCTETS, INDEX_OCTETS_MAX, INDEX_QUIET},
+    limits::{INDEX_CLOCK_TOLERANCE, INDEX_MAILBOX_OCTETS, INDEX_QUIET},
     listing::Listing,
     maildir::{Maildir, Side},
 };
@@ -154,15 +154,9 @@ pub(super) struct Index {
     octets_max: usize,
 }
 
-impl Default for Index {
-    fn default() -> Self {
-        Self::with_room(INDEX_OCTETS_MAX)
-    }
-}
-
 impl Index {
     /// An index that takes `octets_max` at most.
-    fn with_room(octets_max: usize) -> Self {
+    pub(super) fn with_room(octets_max: usize) -> Self {
         Self {
             listings: HashMap::new(),
             order: BTreeMap::new(),

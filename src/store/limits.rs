@@ -41,18 +41,18 @@ pub(super) const FIND_ATTEMPTS_MAX: usize = 3;
 /// messages does not touch what it does not need.
 pub(super) const DIRECTORY_OCTETS: usize = 32 * 1024;
 
-/// Memory of the remembered listings of all maildrops together, in octets.
+/// Memory of the remembered listings of all maildrops together, in octets, when nothing is said.
 ///
 /// A message of our own takes about 90: its name, and 24 for where that is and what it says. So
 /// there is room for seven maildrops of 100,000 messages or for thousands of ordinary ones. What
 /// does not fit is read from the disk at each login, as a maildrop of a million always is.
-pub(super) const INDEX_OCTETS_MAX: usize = 64 * 1024 * 1024;
+pub(super) const INDEX_OCTETS_MAX: u64 = 64 * 1024 * 1024;
 
 /// What a remembered maildrop takes beside its listing, in octets: its name, the times of its
 /// directories and its places in the tables.
 pub(super) const INDEX_MAILBOX_OCTETS: usize = 600;
 
-/// Memory of the listings of all open maildrops together, in octets (SEC-9).
+/// Memory of the listings of all open maildrops together, in octets, when nothing is said (SEC-9).
 ///
 /// A message takes about 90, its mark 32 more, and while its directory is read and sorted all of it
 /// 170. So a maildrop of a million messages can be opened beside one that is open already. A login

@@ -125,9 +125,8 @@ pub struct Settings {
     pub durability: Durability,
     /// Who is told what nobody asked for.
     pub observer: Observer,
-    /// Octets of content that deliveries may hold in memory, all together (SEC-9). Beyond it
-    /// content goes to a file at once, whatever its size, and takes the direct way.
-    pub held_octets_max: u64,
+    /// How much memory it may take.
+    pub memory: Memory,
 }
 
 impl Settings {
@@ -138,7 +137,29 @@ impl Settings {
             hostname: hostname.to_owned(),
             durability: Durability::default(),
             observer: Observer::default(),
-            held_octets_max: limits::HELD_OCTETS_MAX,
+            memory: Memory::default(),
+        }
+    }
+}
+
+/// Octets of memory that the store may take at most, each for all together (SEC-9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Content that deliveries hold. Beyond it content goes to a file at once, whatever its size,
+    /// and takes the direct way.
+    pub held: u64,
+    /// Listings of open maildrops. Beyond it a maildrop cannot be opened for now.
+    pub listed: u64,
+    /// Listings of maildrops that were open. Beyond it the one used longest ago is forgotten.
+    pub remembered: u64,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            held: limits::HELD_OCTETS_MAX,
+            listed: limits::LISTED_OCTETS_MAX,
+            remembered: limits::INDEX_OCTETS_MAX,
         }
     }
 }
@@ -234,7 +255,7 @@ impl MessageStore {
             hostname,
             durability,
             observer,
-            held_octets_max,
+            memory,
         } = settings;
         // Without a slash at the end, which would follow a symbolic link.
         let root: PathBuf = root.components().collect();
@@ -252,13 +273,13 @@ impl MessageStore {
             host: name::escape_host(&hostname),
             nonce,
             n_deliveries: AtomicU64::new(0),
-            state: Mutex::new(State::default()),
+            state: Mutex::new(State::remembering(memory.remembered)),
             journal: None,
             checkpoints: Checkpoints::new(volume, SyncMark::default()),
             kept: Kept::default(),
             touched: Touched::default(),
-            held: Quota::new(held_octets_max),
-            listed: Quota::new(limits::LISTED_OCTETS_MAX),
+            held: Quota::new(memory.held),
+            listed: Quota::new(memory.listed),
             syncs: true,
             room_timeout: patience.room,
             observer,

@@ -80,7 +80,7 @@ pub(super) struct Shared {
 }
 
 /// What changes while the store is open.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
     /// Mailboxes whose maildrop is open.
     open_maildrops: HashSet<MailboxName>,
@@ -94,6 +94,20 @@ pub(super) struct State {
     index: Index,
     /// How often a directory could not be synced.
     n_failed_syncs: u64,
+}
+
+impl State {
+    /// Nothing is known yet; listings of earlier sessions may take `octets_max`.
+    pub(super) fn remembering(octets_max: u64) -> Self {
+        Self {
+            open_maildrops: HashSet::default(),
+            invisible: HashMap::default(),
+            known_mailboxes: HashSet::default(),
+            doubtful: HashSet::default(),
+            index: Index::with_room(usize::try_from(octets_max).unwrap_or(usize::MAX)),
+            n_failed_syncs: 0,
+        }
+    }
 }
 
 /// Why a message must not be shown.

@@ -23,6 +23,38 @@ fn no_more_passwords_are_verified_at_once_than_there_are_cores() {
     assert!(shown.contains(&format!("inside_max: {cores},")), "{shown}");
 }
 
+/// SEC-9: what is configured for a large machine does not kill the daemon in a small container.
+#[test]
+fn a_small_control_group_has_less_in_flight_than_what_is_configured() {
+    const MIB: u64 = 1_024 * 1_024;
+    let mut config = Config::default();
+    let nowhere = Config {
+        smtp: Vec::new(),
+        pop3: Vec::new(),
+        ..Config::default()
+    };
+    let known = *Sockets::open(&nowhere).unwrap().system();
+    let memory = |octets, config: &Config| {
+        let system = System {
+            memory: octets,
+            ..known
+        };
+        let store = store_settings(config, &system).memory;
+        let sessions = in_flight(config, &system).of_sessions();
+        [sessions, store.held, store.listed, store.remembered]
+    };
+    assert_eq!(memory(None, &config), [128, 128, 256, 64].map(|n| n * MIB));
+    let plenty = Some(u64::MAX);
+    assert_eq!(memory(plenty, &config), memory(None, &config));
+    let small = Some(64 * MIB);
+    assert_eq!(memory(small, &config), [4, 4, 4, 2].map(|n| n * MIB));
+    // The fewest with which a message is let in.
+    let fewest = limits::IN_FLIGHT_OCTETS_MIN / 2;
+    assert_eq!(memory(Some(1), &config)[..2], [fewest; 2]);
+    config.limits.in_flight_octets = InFlightOctets(2 * MIB);
+    assert_eq!(memory(small, &config)[..2], [MIB; 2]);
+}
+
 /// A daemon with the usual limits, and the hands of its clock. The time of the store is the
 /// system's: its threads have work of their own.
 struct Turned {
@@ -47,7 +79,8 @@ impl Turned {
         prepare(&config.mail);
         let renewable = Renewable::load(&config).unwrap();
         let sockets = Sockets::open(&config).unwrap();
-        let store = MessageStore::open(store_settings(&config), Clock::system()).unwrap();
+        let store =
+            MessageStore::open(store_settings(&config, sockets.system()), Clock::system()).unwrap();
         let hands = Arc::new(Hands::new());
         let clock = Clock::turned_by(Arc::clone(&hands));
         let daemon = Daemon::start(&config, renewable, sockets, &Arc::new(store), &clock);

@@ -147,7 +147,7 @@ fn serve(fs: Arc<dyn Fs>, mail: &Path, configuration: &str) -> (Daemon, Arc<Mess
     config.check().unwrap();
     let renewable = Renewable::load(&config).unwrap();
     let sockets = Sockets::open(&config).unwrap();
-    let settings = store_settings(&config);
+    let settings = store_settings(&config, sockets.system());
     let store = Arc::new(MessageStore::open_on(fs, settings, clock.clone()).unwrap());
     let daemon = Daemon::start(&config, renewable, sockets, &store, &clock).unwrap();
     (daemon, store)
