@@ -7,7 +7,7 @@
 //! A deadline covers a whole command, not one read: a client that trickles octets does not move
 //! it. Long waits are made of slices, so that the socket's own timeout is set once and not for
 //! every line; only a wait shorter than a slice sets it anew. A client that is silent for longer
-//! than the first, short slice is waited for without a buffer (NET-1).
+//! than the first, short slice is waited for without a buffer, and so is the first octet (NET-1).
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -385,7 +385,12 @@ impl Connection {
         // Kept as long as there is something to do: the pieces of a large message, or the replies
         // to a group of commands, use them again and again.
         self.release(limits::KEEP_OCTETS_MAX);
-        let mut is_silent = false;
+        // Who has said nothing yet may never do, and the buffers of thousands who come at once
+        // would leave holes in the memory. What a tunnel has taken from the socket is no silence.
+        let mut is_silent = !self.first_octet_seen && self.tunnel.is_none();
+        if is_silent {
+            self.give_back();
+        }
         loop {
             let now = self.clock.now();
             self.check_session_deadline(now)?;
@@ -837,6 +842,20 @@ mod tests {
             Ok(None)
         });
         assert_eq!(silent.unwrap(), (0, 0));
+    }
+
+    /// NET-1.
+    #[test]
+    fn a_client_that_has_said_nothing_yet_is_waited_for_without_a_buffer() {
+        let mut ends = Ends::new("127.0.0.1", timeouts());
+        let connection = &mut ends.connection;
+        connection.output().extend_from_slice(b"220 Welcome\r\n");
+        connection.flush().unwrap();
+        assert!(connection.output.capacity() > 0);
+        ends.client.write_all(b"N").unwrap();
+        let capacities =
+            |it: &mut Connection| Ok(Some((it.input.capacity(), it.output.capacity())));
+        assert_eq!(connection.wait(None, capacities).unwrap(), (0, 0));
     }
 
     /// NET-3: a reply does not wait for the acknowledgement of the one before.
