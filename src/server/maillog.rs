@@ -257,7 +257,8 @@ impl Event<'_> {
     }
 }
 
-/// A session begins.
+/// A session begins. Not inlined, as little as possible lies on the stack of a session (NET-1).
+#[inline(never)]
 pub(super) fn session_began(id: SessionId, peer: IpAddr) {
     Event {
         subject: Subject::Session(id),
@@ -283,7 +284,8 @@ pub(super) fn tls_began(id: SessionId, peer: IpAddr, (version, suite): (&str, &s
     .log(Level::Debug);
 }
 
-/// A session has ended.
+/// A session has ended. Not inlined, for the same reason.
+#[inline(never)]
 pub(super) fn session_ended(id: SessionId, peer: IpAddr, end: &SessionEnd) {
     let level = match end {
         SessionEnd::Panicked => Level::Error,

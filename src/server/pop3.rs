@@ -41,10 +41,7 @@ pub struct Shared {
 /// session, and that of the other protocol should not be there too (NET-1).
 #[inline(never)]
 pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) -> SessionEnd {
-    let mut settings = shared.settings.clone();
-    settings.scram = shared.accounts.offers_scram();
-    let link = connection.link(shared.identity.is_some());
-    let mut session = Box::new(Session::new(settings, link));
+    let mut session = new_session(connection, shared);
     let mut driver = Driver {
         connection,
         id: visit.id,
@@ -95,14 +92,25 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
     }
 }
 
+/// A session in a box, and not inlined: what it is made of would stay on the stack of an idle
+/// session (NET-1).
+#[inline(never)]
+fn new_session(connection: &Connection, shared: &Shared) -> Box<Session> {
+    let mut settings = shared.settings.clone();
+    settings.scram = shared.accounts.offers_scram();
+    let link = connection.link(shared.identity.is_some());
+    Box::new(Session::new(settings, link))
+}
+
 struct Driver<'a> {
     connection: &'a mut Connection,
     id: SessionId,
     shared: &'a Shared,
     /// Whose maildrop the password opens.
     mailbox: Option<MailboxName>,
-    maildrop: Option<Maildrop>,
-    open: Option<OpenMessage>,
+    /// Boxes: they are large, and on the stack of every session there would be room for them.
+    maildrop: Option<Box<Maildrop>>,
+    open: Option<Box<OpenMessage>>,
 }
 
 /// A message that is open, with its first octets already read.
@@ -286,7 +294,7 @@ impl Driver<'_> {
                 let messages = maildrop.messages();
                 self.logins().accepted.increment();
                 maillog::logged_in(self.id, self.connection.peer(), mailbox, messages.len());
-                self.maildrop = Some(maildrop);
+                self.maildrop = Some(Box::new(maildrop));
                 Outcome::MaildropOpened(messages)
             }
             Err(store::Error::InUse { .. }) => {
@@ -313,7 +321,7 @@ impl Driver<'_> {
             Ok(open) => {
                 let head = open.buffer.get(..open.filled).unwrap_or_default();
                 let internationalized = trace::needs_utf8(head);
-                self.open = Some(open);
+                self.open = Some(Box::new(open));
                 Outcome::MessageOpened { internationalized }
             }
             Err(store::Error::MessageGone { .. }) => Outcome::MessageGone,

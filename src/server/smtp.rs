@@ -65,8 +65,7 @@ impl Shared {
 /// session, and that of the other protocol should not be there too (NET-1).
 #[inline(never)]
 pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) -> SessionEnd {
-    let link = connection.link(shared.identity.is_some());
-    let mut session = Box::new(Session::new(shared.settings_at(visit.door), link));
+    let mut session = new_session(connection, visit.door, shared);
     let rate = connection.content_rate();
     let recipients = Recipients::none(connection.share());
     let mut driver = Driver {
@@ -126,6 +125,14 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
             }
         };
     }
+}
+
+/// A session in a box, and not inlined: what it is made of would stay on the stack of an idle
+/// session (NET-1).
+#[inline(never)]
+fn new_session(connection: &Connection, door: Door, shared: &Shared) -> Box<Session> {
+    let link = connection.link(shared.identity.is_some());
+    Box::new(Session::new(shared.settings_at(door), link))
 }
 
 struct Driver<'a> {
