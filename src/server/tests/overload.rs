@@ -1,6 +1,6 @@
 //! Tests of what sessions do when the memory for what is on its way is used up (SEC-9).
 
-use std::io::{BufRead, PipeWriter, Read};
+use std::io::{BufRead, PipeWriter, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -17,6 +17,7 @@ use super::super::{
     Caps, Door, Listener, Logins, Registry, Sessions, Timeouts, limits, pop3, smtp,
 };
 use super::client::Client;
+use super::{Ends, timeouts};
 
 /// Longest wait of a test: only a hang reaches it.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -110,8 +111,7 @@ impl House {
 
     /// One number of the report.
     fn counted(&self, name: &str) -> u64 {
-        let values = self.registry.budget().values();
-        values.into_iter().find(|(it, _)| *it == name).unwrap().1
+        counted(&self.registry, name)
     }
 
     /// Waits until a number of the report is as it shall be.
@@ -162,6 +162,12 @@ fn listen(
     };
     let thread = listener.start(vec![(socket, Door::Plain)], stopped);
     (address, stop, thread.unwrap())
+}
+
+/// One number of the report of a registry.
+fn counted(registry: &Registry, name: &str) -> u64 {
+    let values = registry.budget().values();
+    values.into_iter().find(|(it, _)| *it == name).unwrap().1
 }
 
 /// A whole message.
@@ -359,4 +365,35 @@ fn a_retrieval_that_is_not_read_leaves_room_for_mail() {
     reader.0.read_to_end(&mut rest).unwrap();
     assert!(rest.len() > 16_000_000);
     house.until("octets_now", |octets| octets == 0);
+}
+
+/// SEC-9: what waits to be sent is asked for, and given back.
+#[test]
+fn output_is_collected_in_memory_that_was_granted() {
+    let mut ends = Ends::new("127.0.0.1", timeouts());
+    let connection = &mut ends.connection;
+    let (free, max) = (limits::WRITE_OCTETS_FREE, limits::WRITE_OCTETS_MAX);
+    let mut others = Share::of(ends.registry.budget());
+    let taken = usize::try_from(limits::IN_FLIGHT_OCTETS).unwrap();
+    assert!(others.grow_to(taken, Purpose::Receiving));
+    for _ in 0..2 {
+        connection.output().resize(free, b'x');
+        connection.flush_when_full().unwrap();
+        assert!(connection.output().is_empty(), "it is sent");
+    }
+    let piece = connection.ask_to_send(max);
+    assert_eq!(piece, limits::RETRIEVED_OCTETS_FREE);
+    assert_eq!(connection.output_octets_max(), free);
+    others.give_back();
+    connection.output().resize(free, b'x');
+    connection.flush_when_full().unwrap();
+    assert_eq!(connection.output().len(), free, "it waits for more");
+    assert_eq!(connection.output_octets_max(), max);
+    let held = |times: u64| times * u64::try_from(max).unwrap();
+    assert_eq!(counted(&ends.registry, "octets_now"), held(2));
+    assert_eq!(connection.ask_to_send(max), max);
+    assert_eq!(counted(&ends.registry, "octets_now"), held(4));
+    ends.client.write_all(b"NOOP\r\n").unwrap();
+    connection.read_line(100).unwrap();
+    assert_eq!(counted(&ends.registry, "octets_now"), 0);
 }
