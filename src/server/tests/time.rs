@@ -239,6 +239,18 @@ fn a_client_that_never_reads_is_given_up() {
     assert!(matches!(sent, Err(Interruption::NotReading)), "{sent:?}");
 }
 
+/// SEC-8: what the client reads meanwhile does not move the deadline.
+#[test]
+fn a_client_that_reads_too_slowly_is_given_up() {
+    let (sent, ()) = meanwhile(unread(), send_much, |meeting, served| {
+        meeting.pass_once_looked_at(3, served, limits::WRITE_TIMEOUT.saturating_sub(SECOND));
+        let mut client = meeting.client;
+        client.read_exact(&mut vec![0; MUCH / 4]).unwrap();
+        meeting.pass_once_looked_at(3, served, 2 * SECOND);
+    });
+    assert!(matches!(sent, Err(Interruption::NotReading)), "{sent:?}");
+}
+
 #[test]
 fn a_client_that_reads_late_gets_all_of_it() {
     let (sent, got) = meanwhile(unread(), send_much, |meeting, served| {
