@@ -3,8 +3,10 @@
 use std::io::{BufRead, PipeWriter, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
+
+use rustls::{ClientConnection, StreamOwned};
 
 use crate::accounts::{self, Accounts};
 use crate::clock::{Clock, Hands};
@@ -17,7 +19,7 @@ use super::super::{
     Caps, Door, Listener, Logins, Registry, Sessions, Timeouts, limits, pop3, smtp,
 };
 use super::client::Client;
-use super::{Ends, timeouts};
+use super::{Ends, time, timeouts};
 
 /// Longest wait of a test: only a hang reaches it.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -119,7 +121,7 @@ impl House {
         let begin = Clock::system().now();
         while !is_so(self.counted(name)) {
             assert!(begin.elapsed() < DEADLINE, "{name} {}", self.counted(name));
-            std::thread::yield_now();
+            thread::yield_now();
         }
     }
 
@@ -396,4 +398,39 @@ fn output_is_collected_in_memory_that_was_granted() {
     ends.client.write_all(b"NOOP\r\n").unwrap();
     connection.read_line(100).unwrap();
     assert_eq!(counted(&ends.registry, "octets_now"), 0);
+}
+
+/// SEC-9: with TLS what is read and what is sent is there twice, and is granted twice.
+#[test]
+fn memory_is_asked_for_twice_with_tls() {
+    let (identity, config) = time::identity();
+    let mut ends = Ends::new("127.0.0.1", timeouts());
+    let connection = &mut ends.connection;
+    let tls = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+    let mut client = StreamOwned::new(tls, &ends.client);
+    thread::scope(|scope| {
+        let begun = thread::Builder::new()
+            .spawn_scoped(scope, || connection.start_tls(&identity))
+            .unwrap();
+        while client.conn.is_handshaking() {
+            client.conn.complete_io(&mut client.sock).unwrap();
+        }
+        begun.join().unwrap().unwrap();
+    });
+    let now = || counted(&ends.registry, "octets_now");
+    // One record: it is read in pieces of 4 KiB, of 8, and of 16 at most.
+    let record = 16 * 1_024;
+    client.write_all(&vec![b'x'; record]).unwrap();
+    let mut rate = connection.content_rate();
+    for _ in 0..3 {
+        assert_eq!(now(), 0);
+        connection.read_content(&mut rate, || ()).unwrap();
+        connection.consume(connection.unread().len());
+    }
+    assert_eq!(now(), u64::try_from(2 * record).unwrap());
+    let max = limits::WRITE_OCTETS_MAX;
+    // The piece itself is there once.
+    assert_eq!(connection.ask_to_send(max), max);
+    let sending = 2 * (max + 2 * max) + max;
+    assert_eq!(now(), u64::try_from(2 * record + sending).unwrap());
 }

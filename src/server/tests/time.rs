@@ -277,7 +277,7 @@ fn a_client_that_never_reads_does_not_outlast_its_session() {
 }
 
 /// A certificate for localhost, and a client that trusts it.
-fn identity() -> (Identity, Arc<ClientConfig>) {
+pub(super) fn identity() -> (Identity, Arc<ClientConfig>) {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
     let certificate = params.self_signed(&key).unwrap();
