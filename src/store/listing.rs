@@ -507,4 +507,23 @@ mod tests {
         let mut listing = listing(&[(Side::New, "1.a".to_owned())]);
         assert_eq!(listing.count_sizes(|_| Err("disk")), Err("disk"));
     }
+
+    /// SEC-9: a directory is not read to its end when what was read of it is too much already.
+    #[test]
+    fn names_that_are_read_are_covered_before_they_are_sorted() {
+        const OCTETS_MAX: u64 = 100_000;
+        let quota = Quota::new(OCTETS_MAX);
+        let mut listed = Listed::nothing(&quota);
+        let mut names = Names::default();
+        let octets_max = usize::try_from(OCTETS_MAX).unwrap() + LISTED_OCTETS_FREE;
+        while names.sorting_octets() <= octets_max {
+            assert!(listed.covers_reading(&names));
+            let wanted = names.sorting_octets().saturating_sub(LISTED_OCTETS_FREE);
+            assert!(u64::try_from(wanted).unwrap() <= quota.octets());
+            names.add(Side::New, "1.a.localhost,S=1,W=1".as_ref());
+        }
+        assert!(!listed.covers_reading(&names));
+        drop(listed);
+        assert_eq!(quota.octets(), 0);
+    }
 }
