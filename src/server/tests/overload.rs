@@ -345,6 +345,20 @@ fn a_silent_content_gives_its_memory_back() {
     assert_eq!(house.n_messages(), 2);
 }
 
+/// SEC-9: who is silent within a chunk keeps nothing either.
+#[test]
+fn a_silent_chunk_gives_its_memory_back() {
+    let house = House::open();
+    let mut client = house.sender();
+    client.send(b"BDAT 2000000 LAST\r\n");
+    client.send(&lines(1_000_000));
+    house.until("octets_peak", |octets| octets > 0);
+    house.until("octets_now", |octets| octets == 0);
+    client.send(&lines(1_000_000));
+    client.expect("250 ");
+    assert_eq!(house.n_messages(), 1);
+}
+
 /// SEC-9: who reads nothing cannot keep mail from coming in.
 #[test]
 fn a_retrieval_that_is_not_read_leaves_room_for_mail() {
