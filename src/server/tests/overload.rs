@@ -448,3 +448,50 @@ fn memory_is_asked_for_twice_with_tls() {
     let sending = 2 * (max + 2 * max) + max;
     assert_eq!(now(), u64::try_from(2 * record + sending).unwrap());
 }
+
+/// Ends whose client has said a command.
+fn begun() -> Ends {
+    let mut ends = Ends::new("127.0.0.1", timeouts());
+    ends.client.write_all(b"NOOP\r\n").unwrap();
+    ends.connection.read_line(100).unwrap();
+    ends
+}
+
+/// Reads what is there all at once when it begins, and gives the largest read.
+fn read_much(ends: &mut Ends) -> usize {
+    const OCTETS: usize = 32 * 1_024;
+    ends.client.write_all(&lines(OCTETS)).unwrap();
+    let mut there = vec![0; OCTETS];
+    while ends.socket.peek(&mut there).unwrap() < OCTETS {
+        thread::yield_now();
+    }
+    let mut rate = ends.connection.content_rate();
+    let (mut left, mut largest) = (OCTETS, 0);
+    while left > 0 {
+        ends.connection.read_content(&mut rate, || ()).unwrap();
+        let octets = ends.connection.unread().len();
+        ends.connection.consume(octets);
+        left = left.saturating_sub(octets);
+        largest = largest.max(octets);
+    }
+    largest
+}
+
+/// SEC-9: a large read is asked for, and given back as soon as the client is slower.
+#[test]
+fn a_content_is_read_into_memory_that_was_granted() {
+    let mut ends = begun();
+    let mut others = Share::of(ends.registry.budget());
+    let taken = usize::try_from(limits::IN_FLIGHT_OCTETS).unwrap();
+    assert!(others.grow_to(taken, Purpose::Receiving));
+    assert_eq!(read_much(&mut ends), limits::READ_OCTETS_FREE);
+    others.give_back();
+    let largest = read_much(&mut ends);
+    assert!(largest > limits::READ_OCTETS_FREE);
+    let held = counted(&ends.registry, "octets_now");
+    assert!(held >= u64::try_from(largest).unwrap());
+    ends.client.write_all(b"x").unwrap();
+    let mut rate = ends.connection.content_rate();
+    ends.connection.read_content(&mut rate, || ()).unwrap();
+    assert_eq!(counted(&ends.registry, "octets_now"), 0);
+}
