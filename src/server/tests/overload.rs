@@ -495,3 +495,19 @@ fn a_content_is_read_into_memory_that_was_granted() {
     ends.connection.read_content(&mut rate, || ()).unwrap();
     assert_eq!(counted(&ends.registry, "octets_now"), 0);
 }
+
+/// SEC-9: who waits for memory keeps none meanwhile.
+#[test]
+fn a_client_that_waits_for_memory_gives_back_its_own() {
+    let mut ends = begun();
+    read_much(&mut ends);
+    let mut others = Share::of(ends.registry.budget());
+    let taken = limits::IN_FLIGHT_OCTETS - limits::CONTENT_ROOM_OCTETS;
+    assert!(others.grow_to(usize::try_from(taken).unwrap(), Purpose::Receiving));
+    let now = || counted(&ends.registry, "octets_now");
+    assert!(now() > taken);
+    // So it does not wait for long, if it does.
+    ends.registry.stop();
+    assert!(ends.connection.wait_for_memory().is_err());
+    assert_eq!((now(), counted(&ends.registry, "refused")), (taken, 0));
+}
