@@ -694,6 +694,10 @@ impl Connection {
                 Err(error) if is_pause(error.kind()) => 0,
                 Err(error) => return Err(Interruption::Lost(Some(error))),
             };
+            if written == 0 && self.ticket.is_draining() {
+                // A stop does not wait for who takes nothing.
+                return Err(Interruption::NotReading);
+            }
             octets = octets.get(written..).unwrap_or_default();
             // Not all at once: the client reads more slowly than we write.
             let now = self.clock.now();
