@@ -9,7 +9,7 @@
 //!
 //! | phase | without asking | out of the budget |
 //! |---|---|---|
-//! | it waits | stack and values, about 12 KiB | – |
+//! | it waits | stack and values, 11 to 13 KiB | – |
 //! | commands | + 12 KiB of a line, 8 KiB read, 8 KiB of replies | a larger read |
 //! | recipients | + 16 KiB | what more of them take, also at the commit |
 //! | a content | + 8 KiB read, 16 KiB decoded | a larger read, and twice as much decoded |
