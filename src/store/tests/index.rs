@@ -17,7 +17,7 @@ use super::mailbox;
 use crate::{
     mail::{MailboxName, Summaries as _},
     store::{
-        Error, Fs as _, Kind, Maildrop, MessageStore, Patience, Settings,
+        Error, Fs as _, Kind, Maildrop, Memory, MessageStore, Patience, Settings,
         limits::{INDEX_CLOCK_TOLERANCE, INDEX_QUIET, LISTED_OCTETS_MAX},
         listing::Listed,
         name::OwnName,
@@ -95,9 +95,16 @@ fn directory(name: &str) -> PathBuf {
 
 impl Place {
     fn new() -> Self {
+        Self::with_memory(Memory::default())
+    }
+
+    fn with_memory(memory: Memory) -> Self {
         let fs = SimFs::new();
         fs.make_timeless();
-        let settings = Settings::new(ROOT, "host.example");
+        let settings = Settings {
+            memory,
+            ..Settings::new(ROOT, "host.example")
+        };
         let disk = Arc::new(fs.clone());
         // Without its thread: what that does of its own is not to be counted.
         let store = MessageStore::open_quietly(disk, settings, fs.clock(), Patience::default());
@@ -411,4 +418,31 @@ fn open_maildrops_take_no_more_than_they_may_together() {
     assert!(!is_read && now() == LISTED_OCTETS_MAX);
     drop(maildrop);
     assert_eq!(now(), LISTED_OCTETS_MAX - octets);
+}
+
+/// SEC-9.
+#[test]
+fn a_store_takes_no_more_memory_than_it_is_told() {
+    let mut place = Place::with_memory(Memory {
+        held: 5,
+        listed: 0,
+        remembered: 0,
+    });
+    let held = Arc::clone(&place.store.shared.held);
+    let mut delivery = place.store.begin_delivery(0).unwrap();
+    delivery.append(b"12345").unwrap();
+    assert_eq!(held.octets(), 5);
+    delivery.append(b"6").unwrap();
+    assert_eq!(held.octets(), 0, "it is in a file");
+    drop(delivery);
+    place.deliver();
+    place.pass(INDEX_QUIET * 2);
+    place.check();
+    place.check();
+    assert_eq!(place.n_hits, 0, "nothing is remembered");
+    for _ in 0..1_000 {
+        place.perform(&Event::Add { is_sized: true });
+    }
+    let error = place.store.open_maildrop(&place.bob).unwrap_err();
+    assert!(matches!(error, Error::ListingTooLarge { .. }), "{error:?}");
 }
