@@ -185,9 +185,10 @@
 //! - SEC-8: every buffer, count and wait has a limit, named with its reason:
 //!   [`smtp::limits`], [`pop3::limits`], [`accounts::limits`], [`server::limits`],
 //!   [`store::limits`].
-//! - SEC-9: a session holds 64 KiB, with TLS 96 KiB; what all of them hold beyond that, what
-//!   deliveries hold, and what open maildrops list, is bounded for all of them together, and by the
-//!   memory of the control group: see [`server`], [`store`] and [`capacity`].
+//! - SEC-9: a session holds 64 KiB, with TLS 96 KiB, and what its client does not read is hardly
+//!   more than 64 KiB in the kernel. What all of them hold beyond that, what deliveries hold, and
+//!   what open maildrops list, is bounded for all of them together, and by the memory of the
+//!   control group: see [`server`], [`store`] and [`capacity`].
 //! - SEC-11: passwords are argon2id hashes; a user who does not exist gets the same answers after
 //!   the same work, no more passwords are verified at once than there are cores and memory for, and
 //!   refusals come late: see [`accounts`].

@@ -29,6 +29,11 @@ pub const WRITE_OCTETS_FREE: usize = 8 * 1_024;
 /// The same while something long is sent and there is memory for it.
 pub const WRITE_OCTETS_MAX: usize = 64 * 1_024;
 
+/// Octets that wait in the kernel to be sent to a client, beyond what is on its way to it: without
+/// the limit up to 4 MiB for each that does not read. As much as is written at once; a client that
+/// reads is fed in time.
+pub const UNSENT_OCTETS_MAX: u32 = 64 * 1_024;
+
 /// Largest piece in octets of a message being retrieved that a session need not ask for (SEC-9). At
 /// worst, when all of it are dots and line feeds, twice as much is sent.
 pub const RETRIEVED_OCTETS_FREE: usize = 4 * 1_024;

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use socket2::SockRef;
 
 use crate::clock::Clock;
 use crate::mail::ChannelBindings;
@@ -49,6 +50,12 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     net::bind(&socket, &address)?;
     net::listen(&socket, limits::BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Bounds what the kernel keeps to be sent, for each client that is accepted at the socket (SEC-9):
+/// it goes on with what the socket was told.
+fn bound_unsent(socket: &TcpListener) -> io::Result<()> {
+    SockRef::from(socket).set_tcp_notsent_lowat(limits::UNSENT_OCTETS_MAX)
 }
 
 /// How clients come in at a socket.
@@ -145,6 +152,9 @@ impl Listener {
         sockets: Vec<(TcpListener, Door)>,
         stop: io::PipeReader,
     ) -> io::Result<thread::JoinHandle<()>> {
+        for (socket, _) in &sockets {
+            bound_unsent(socket)?;
+        }
         let name = format!("{}-listener", self.service());
         let listener = Arc::new(self);
         thread::Builder::new()
@@ -383,4 +393,34 @@ fn stopped_within(stop: &io::PipeReader, pause: Duration) -> bool {
     let mut waiting = [PollFd::from_borrowed_fd(stop.as_fd(), PollFlags::IN)];
     let timeout = Timespec::try_from(pause).ok();
     poll(&mut waiting, timeout.as_ref()).is_ok_and(|ready| ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SEC-9: without the bound it is some megabytes.
+    #[test]
+    fn the_kernel_keeps_little_for_a_client_that_does_not_read() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        bound_unsent(&listener).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        // The client's side of it grows only while it reads.
+        stream
+            .set_write_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
+        let piece = vec![b'x'; 64 * 1_024];
+        let mut octets = 0;
+        let error = loop {
+            match stream.write(&piece) {
+                Ok(written) => octets += written,
+                Err(error) => break error,
+            }
+            assert!(octets < 1_024 * 1_024, "{octets}");
+        };
+        assert!(crate::server::connection::is_pause(error.kind()), "{error}");
+        assert!(octets >= piece.len());
+    }
 }

@@ -340,7 +340,10 @@ fn every_dependency_has_its_reason() {
             table = line;
         } else if table.ends_with("dependencies]") && !line.is_empty() {
             assert!(line.contains(" # "), "no reason beside {line}");
-            *counts.entry(table).or_insert(0) += 1;
+            // This one is not for our code: it chooses how another is built.
+            if !line.starts_with("idna_adapter") {
+                *counts.entry(table).or_insert(0) += 1;
+            }
         }
     }
     let expected = ["[dependencies]", "[dev-dependencies]"];
