@@ -7,7 +7,8 @@
 //! A deadline covers a whole command, not one read: a client that trickles octets does not move
 //! it. Long waits are made of slices, so that the socket's own timeout is set once and not for
 //! every line; only a wait shorter than a slice sets it anew. A client that is silent for longer
-//! than the first, short slice is waited for without a buffer, and so is the first octet (NET-1).
+//! than the first, short slice is waited for without a buffer, and so is the first octet where
+//! there is no TLS (NET-1).
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -689,16 +690,18 @@ impl Connection {
         let mut deadline = None;
         loop {
             let written = match self.write(octets) {
-                Ok((_, true)) => return Ok(()),
-                Ok((written, false)) => written,
-                Err(error) if is_pause(error.kind()) => 0,
+                Ok(written) => written,
+                Err(error) if is_pause(error.kind()) => Written::nothing(error.kind()),
                 Err(error) => return Err(Interruption::Lost(Some(error))),
             };
-            if written == 0 && self.ticket.is_draining() {
+            if written.is_done {
+                return Ok(());
+            }
+            if written.is_stuck && self.ticket.is_draining() {
                 // A stop does not wait for who takes nothing.
                 return Err(Interruption::NotReading);
             }
-            octets = octets.get(written..).unwrap_or_default();
+            octets = octets.get(written.taken..).unwrap_or_default();
             // Not all at once: the client reads more slowly than we write.
             let now = self.clock.now();
             let timeout = limits::WRITE_TIMEOUT;
@@ -714,13 +717,17 @@ impl Connection {
         }
     }
 
-    /// One write: how many octets were taken, and whether all of them are on their way.
-    fn write(&mut self, octets: &[u8]) -> io::Result<(usize, bool)> {
+    /// One write.
+    fn write(&mut self, octets: &[u8]) -> io::Result<Written> {
         if let Some(tunnel) = &mut self.tunnel {
             return tunnel.write(&self.stream, octets);
         }
-        let written = (&*self.stream).write(octets)?;
-        Ok((written, written == octets.len()))
+        let taken = (&*self.stream).write(octets)?;
+        Ok(Written {
+            taken,
+            is_stuck: taken == 0,
+            is_done: taken == octets.len(),
+        })
     }
 
     /// Sends what is waiting, before the connection closes as the client asked. A client that goes
@@ -779,6 +786,28 @@ fn lines_from(is_local: bool) -> LineBuffer {
         LfPolicy::Refuse
     };
     LineBuffer::new(limits::READ_OCTETS_MIN, lf_policy)
+}
+
+/// What one write did.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    /// How many of the octets were taken; the others are to be given again.
+    pub(super) taken: usize,
+    /// Whether the client took nothing for as long as a write waits.
+    pub(super) is_stuck: bool,
+    /// Whether all of it is on its way.
+    pub(super) is_done: bool,
+}
+
+impl Written {
+    /// What a write did that ended in a pause.
+    pub(super) fn nothing(kind: ErrorKind) -> Self {
+        Self {
+            taken: 0,
+            is_stuck: kind != ErrorKind::Interrupted,
+            is_done: false,
+        }
+    }
 }
 
 /// Whether a read or a write ended without octets and without harm.
@@ -848,7 +877,7 @@ mod tests {
         assert_eq!(silent.unwrap(), (0, 0));
     }
 
-    /// NET-1.
+    /// NET-1: nothing is read, and so no buffer made, before there is something to read.
     #[test]
     fn a_client_that_has_said_nothing_yet_is_waited_for_without_a_buffer() {
         let mut ends = Ends::new("127.0.0.1", timeouts());
@@ -856,10 +885,43 @@ mod tests {
         connection.output().extend_from_slice(b"220 Welcome\r\n");
         connection.flush().unwrap();
         assert!(connection.output.capacity() > 0);
-        ends.client.write_all(b"N").unwrap();
-        let capacities =
-            |it: &mut Connection| Ok(Some((it.input.capacity(), it.output.capacity())));
-        assert_eq!(connection.wait(None, capacities).unwrap(), (0, 0));
+        let (hands, mut client) = (&ends.hands, &ends.client);
+        // The clock stands, so each turn waits for so little time.
+        let deadline = connection.clock.now().checked_add(TICK);
+        let found = thread::scope(|scope| {
+            let waiting = thread::Builder::new().spawn_scoped(scope, || {
+                connection.wait(deadline, |it| {
+                    it.stream.set_nonblocking(true).unwrap();
+                    let there = it.stream.peek(&mut [0]).unwrap_or(0);
+                    Ok(Some((there, it.input.capacity(), it.output.capacity())))
+                })
+            });
+            let waiting = waiting.unwrap();
+            hands.is_looked_at(3, || waiting.is_finished());
+            client.write_all(b"N").unwrap();
+            waiting.join().unwrap()
+        });
+        assert_eq!(found.unwrap(), (1, 0, 0));
+    }
+
+    /// With TLS it is not what the tunnel takes that tells whether the client does.
+    #[test]
+    fn a_client_is_stuck_when_its_socket_takes_nothing() {
+        let mut ends = Ends::new("127.0.0.1", timeouts());
+        let _tls = ends.begin_tls();
+        let Connection { stream, tunnel, .. } = &mut ends.connection;
+        stream.set_nonblocking(true).unwrap();
+        let tunnel = tunnel.as_mut().unwrap();
+        while !tunnel.write(stream, &[b'x'; 1_024]).unwrap().is_stuck {}
+        let is_writable = || {
+            let mut waiting = [PollFd::new(&**stream, PollFlags::OUT)];
+            poll(&mut waiting, Some(&Timespec::default())).unwrap() > 0
+        };
+        while !is_writable() {
+            ends.client.read_exact(&mut [0; 1_024]).unwrap();
+        }
+        let written = tunnel.write(stream, &[]).unwrap();
+        assert_eq!((written.taken, written.is_stuck), (0, false));
     }
 
     /// NET-3: a reply does not wait for the acknowledgement of the one before.

@@ -81,7 +81,8 @@ pub const WAIT_SLICE: Duration = Duration::from_mins(1);
 pub const CLOCK_SLICE: Duration = Duration::from_secs(1);
 
 /// How long a wait for a client's octets has a buffer ready for them. A busy client answers within
-/// that time; who does not is waited for without one, at the price of two more system calls.
+/// that time; who does not is waited for without one, at the price of two more system calls. For
+/// the first octet of all no buffer is ready.
 pub const BUFFERED_WAIT: Duration = Duration::from_secs(1);
 
 /// Slowest content in octets per second from another machine, averaged over [`WAIT_SLICE`]: far

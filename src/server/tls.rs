@@ -34,7 +34,7 @@ use rustls::{
     server::NoServerSessionStorage,
 };
 
-use super::connection::is_pause;
+use super::connection::{Written, is_pause};
 use super::limits;
 
 /// A certificate with its key, ready for handshakes.
@@ -235,26 +235,28 @@ impl Tunnel {
         Ok(())
     }
 
-    /// Takes some of `octets` to be sent, and does one write to the socket. Gives how many it took,
-    /// and whether all of it is on its way.
+    /// Takes some of `octets` to be sent, and does one write to the socket.
     ///
     /// # Errors
     /// Whatever the socket says.
-    pub(super) fn write(
-        &mut self,
-        mut socket: &TcpStream,
-        octets: &[u8],
-    ) -> io::Result<(usize, bool)> {
+    pub(super) fn write(&mut self, mut socket: &TcpStream, octets: &[u8]) -> io::Result<Written> {
         let taken = self.tls.writer().write(octets)?;
+        let mut is_stuck = false;
         if self.tls.wants_write() {
             match self.tls.write_tls(&mut socket) {
+                Ok(sent) => is_stuck = sent == 0,
                 // What was taken must not be given again; a pause only leaves it here for now.
-                Err(error) if !is_pause(error.kind()) => return Err(error),
-                Ok(_) | Err(_) => {}
+                Err(error) if is_pause(error.kind()) => {
+                    is_stuck = Written::nothing(error.kind()).is_stuck;
+                }
+                Err(error) => return Err(error),
             }
         }
-        let is_done = taken == octets.len() && !self.tls.wants_write();
-        Ok((taken, is_done))
+        Ok(Written {
+            taken,
+            is_stuck,
+            is_done: taken == octets.len() && !self.tls.wants_write(),
+        })
     }
 
     /// Tells the client that nothing more will come.

@@ -6,7 +6,10 @@ mod time;
 
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
+
+use rustls::ClientConnection;
 
 use crate::clock::{Clock, Hands};
 
@@ -50,6 +53,25 @@ impl Ends {
             hands,
             registry,
         }
+    }
+}
+
+impl Ends {
+    /// Begins TLS at both ends; gives the client's side of it.
+    pub(super) fn begin_tls(&mut self) -> ClientConnection {
+        let (identity, config) = time::identity();
+        let mut tls = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+        let (connection, mut client) = (&mut self.connection, &self.client);
+        thread::scope(|scope| {
+            let begun = thread::Builder::new()
+                .spawn_scoped(scope, || connection.start_tls(&identity))
+                .unwrap();
+            while tls.is_handshaking() {
+                tls.complete_io(&mut client).unwrap();
+            }
+            begun.join().unwrap().unwrap();
+        });
+        tls
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rustls::{ClientConnection, StreamOwned};
+use rustls::StreamOwned;
 
 use crate::accounts::{self, Accounts};
 use crate::clock::{Clock, Hands};
@@ -19,7 +19,7 @@ use super::super::{
     Caps, Door, Listener, Logins, Registry, Sessions, Timeouts, limits, pop3, smtp,
 };
 use super::client::Client;
-use super::{Ends, time, timeouts};
+use super::{Ends, timeouts};
 
 /// Longest wait of a test: only a hang reaches it.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -417,20 +417,10 @@ fn output_is_collected_in_memory_that_was_granted() {
 /// SEC-9: with TLS what is read and what is sent is there twice, and is granted twice.
 #[test]
 fn memory_is_asked_for_twice_with_tls() {
-    let (identity, config) = time::identity();
     let mut ends = Ends::new("127.0.0.1", timeouts());
+    let tls = ends.begin_tls();
     let connection = &mut ends.connection;
-    let tls = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
     let mut client = StreamOwned::new(tls, &ends.client);
-    thread::scope(|scope| {
-        let begun = thread::Builder::new()
-            .spawn_scoped(scope, || connection.start_tls(&identity))
-            .unwrap();
-        while client.conn.is_handshaking() {
-            client.conn.complete_io(&mut client.sock).unwrap();
-        }
-        begun.join().unwrap().unwrap();
-    });
     let now = || counted(&ends.registry, "octets_now");
     // One record: it is read in pieces of 4 KiB, of 8, and of 16 at most.
     let record = 16 * 1_024;

@@ -310,9 +310,44 @@ fn a_handshake_has_one_deadline() {
 
 #[test]
 fn a_client_that_reads_late_gets_all_of_it_through_tls() {
+    let (sent, got) = meanwhile_through_tls(unread(), |client, meeting, served| {
+        meeting.pass_once_looked_at(20, served, limits::WRITE_TIMEOUT.saturating_sub(SECOND));
+        let mut got = vec![0; MUCH];
+        client.read_exact(&mut got).unwrap();
+        got
+    });
+    sent.unwrap();
+    assert!(got == much(), "octet for octet");
+}
+
+/// A client that takes nothing is left by a stop, and so is one whose octets TLS holds.
+#[test]
+fn a_client_that_takes_nothing_is_left_when_the_daemon_stops() {
+    let stop = |meeting: &Meeting<'_>, served: &ScopedJoinHandle<'_, _>| {
+        meeting.hands.is_looked_at(3, || served.is_finished());
+        meeting.registry.stop();
+    };
+    let (sent, ()) = meanwhile(unread(), send_much, stop);
+    assert!(matches!(sent, Err(Interruption::NotReading)), "{sent:?}");
+    let (sent, ()) = meanwhile_through_tls(unread(), |client, meeting, served| {
+        client.read_exact(&mut [0]).unwrap();
+        stop(meeting, served);
+    });
+    assert!(matches!(sent, Err(Interruption::NotReading)), "{sent:?}");
+}
+
+/// Much is sent through TLS, and the client does `meet` once there is a tunnel.
+fn meanwhile_through_tls<U>(
+    ends: Ends,
+    meet: impl FnOnce(
+        &mut StreamOwned<ClientConnection, &TcpStream>,
+        &Meeting<'_>,
+        &ScopedJoinHandle<'_, Result<(), Interruption>>,
+    ) -> U,
+) -> (Result<(), Interruption>, U) {
     let (identity, config) = identity();
-    let (sent, got) = meanwhile(
-        unread(),
+    meanwhile(
+        ends,
         |connection| {
             connection.start_tls(&identity)?;
             send_much(connection)
@@ -324,14 +359,9 @@ fn a_client_that_reads_late_gets_all_of_it_through_tls() {
             while client.conn.is_handshaking() {
                 client.conn.complete_io(&mut client.sock).unwrap();
             }
-            meeting.pass_once_looked_at(20, served, limits::WRITE_TIMEOUT.saturating_sub(SECOND));
-            let mut got = vec![0; MUCH];
-            client.read_exact(&mut got).unwrap();
-            got
+            meet(&mut client, meeting, served)
         },
-    );
-    sent.unwrap();
-    assert!(got == much(), "octet for octet");
+    )
 }
 
 /// SEC-11: a refusal is told when its time has come on the clock, and not before.
