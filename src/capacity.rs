@@ -30,16 +30,16 @@ const TASKS_RESERVE: u64 = 32;
 /// sessions.
 const TASKS_OWN: u64 = 8;
 
-/// Memory in octets that is there whoever comes: the program, two batches of the journal, its other
-/// tables, and what the verification of a password takes, 19 MiB.
-const MEMORY_OWN: u64 = 32 * 1_024 * 1_024;
+/// Memory in octets that is there whoever comes: the program, two batches of the journal, and the
+/// tables that the store keeps. Its limits make that 8, 4 and 3 MiB beside 5 for the program.
+const MEMORY_OWN: u64 = 21 * 1_024 * 1_024;
 
 /// Memory in octets that a session takes at worst without asking for more, with TLS (SEC-9), and
 /// that the kernel takes for it: another stack, the socket, and what waits there to be sent.
 const SESSION_OCTETS: u64 = 192 * 1_024;
 
-/// Memory in octets that one more verification of a password takes.
-const VERIFICATION_OCTETS: u64 = 19 * 1_024 * 1_024;
+/// Where a control group's memory is limited; beyond `memory.high` it is slowed down.
+const MEMORY_FILES: [&str; 3] = ["memory.max", "memory.high", "memory.limit_in_bytes"];
 
 /// The name of the limit of a control group's memory.
 pub const GROUP_MEMORY: &str = "the control group's memory";
@@ -60,31 +60,34 @@ pub struct System {
 }
 
 /// How the memory of a control group is divided, in octets (SEC-9). What the daemon takes whoever
-/// comes is set apart; of the rest the sessions have one half, for all that they need not ask for.
+/// comes, and a verification of a password where there are any, is set apart; of the rest the
+/// sessions have one half, for all that they need not ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Division {
     /// For all sessions, and what is on its way.
     pub sessions: u64,
     /// What is on its way beyond that: a quarter.
     pub in_flight: u64,
-    /// Listings of open maildrops: an eighth.
+    /// Listings of open maildrops: three sixteenths.
     pub listed: u64,
-    /// Listings that are remembered: a sixteenth.
+    /// Listings that are remembered: half a sixteenth.
     pub remembered: u64,
-    /// Further verifications of passwords, beside the first: a sixteenth.
+    /// Further verifications of passwords, beside the first: half a sixteenth.
     pub verifications: u64,
 }
 
 impl Division {
-    fn of(octets: u64) -> Self {
+    fn of(octets: u64, verification_octets: u64) -> Self {
+        let own = MEMORY_OWN.saturating_add(verification_octets);
         // A group that is too small for the daemon gets one that serves somebody all the same.
-        let rest = octets.saturating_sub(MEMORY_OWN).max(octets / 4);
+        let rest = octets.saturating_sub(own).max(octets / 4);
+        let part = rest / 32;
         Self {
-            sessions: rest / 2,
-            in_flight: rest / 4,
-            listed: rest / 8,
-            remembered: rest / 16,
-            verifications: rest / 16,
+            sessions: part.saturating_mul(16),
+            in_flight: part.saturating_mul(8),
+            listed: part.saturating_mul(6),
+            remembered: part,
+            verifications: part,
         }
     }
 }
@@ -100,29 +103,31 @@ impl System {
             mappings: number_in("/proc/sys/vm/max_map_count"),
             threads: number_in("/proc/sys/kernel/threads-max"),
             tasks: group_limit("pids", &["pids.max"]),
-            memory: group_limit("memory", &["memory.max", "memory.limit_in_bytes"]),
+            memory: group_limit("memory", &MEMORY_FILES),
         }
     }
 
-    /// How the memory is divided, where it is limited.
-    pub fn memory(&self) -> Option<Division> {
-        self.memory.map(Division::of)
+    /// How the memory is divided, where it is limited; `verification_octets` is what the
+    /// verification of a password takes.
+    pub fn division(&self, verification_octets: u64) -> Option<Division> {
+        let octets = self.memory?;
+        Some(Division::of(octets, verification_octets))
     }
 
     /// How many passwords may be verified at once on `cores`: one on each, as far as there is
     /// memory for them.
-    pub fn verifications_max(&self, cores: NonZeroUsize) -> NonZeroUsize {
-        let Some(division) = self.memory() else {
-            return cores;
-        };
-        let further = usize::try_from(division.verifications / VERIFICATION_OCTETS);
-        NonZeroUsize::MIN
-            .saturating_add(further.unwrap_or(usize::MAX))
-            .min(cores)
+    pub fn verifications_max(&self, cores: NonZeroUsize, octets: u64) -> NonZeroUsize {
+        let further = self
+            .division(octets)
+            .and_then(|division| division.verifications.checked_div(octets));
+        further.map_or(cores, |further| {
+            let further = usize::try_from(further).unwrap_or(usize::MAX);
+            NonZeroUsize::MIN.saturating_add(further).min(cores)
+        })
     }
 
-    /// The most sessions, at least 1, and what bounds them.
-    pub fn sessions_max(&self) -> (usize, &'static str) {
+    /// The most sessions, at least 1, and what bounds them, beside such verifications of passwords.
+    pub fn sessions_max(&self, verification_octets: u64) -> (usize, &'static str) {
         // Where there are few descriptors a session may need several of them at its busiest.
         let files = |n: u64| n.saturating_sub(DESCRIPTORS_RESERVE).max(n / 4);
         let mappings = |n: u64| n.saturating_sub(MAPPINGS_RESERVE) / MAPPINGS_PER_THREAD;
@@ -137,7 +142,7 @@ impl System {
             (self.mappings.map(mappings), "vm.max_map_count"),
             (self.threads.map(threads), "kernel.threads-max"),
             (self.tasks.map(tasks), "the control group's pids.max"),
-            (self.memory().map(memory), GROUP_MEMORY),
+            (self.division(verification_octets).map(memory), GROUP_MEMORY),
         ];
         let known = bounds
             .into_iter()
@@ -171,14 +176,25 @@ fn number_in(path: &str) -> Option<u64> {
 /// of `files`.
 fn group_limit(controller: &str, files: &[&str]) -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    least_of(&groups, controller, files, number_in)
+}
+
+/// The same for the groups that the lines of a `/proc/self/cgroup` name, out of files that
+/// `number_in` reads.
+fn least_of(
+    groups: &str,
+    controller: &str,
+    files: &[&str],
+    number_in: impl Fn(&str) -> Option<u64>,
+) -> Option<u64> {
     let directories = groups
         .lines()
         .flat_map(|line| directories(line, controller));
-    let limits = directories.flat_map(|directory| {
-        let files = files.iter();
-        files.filter_map(move |file| number_in(&format!("{directory}/{file}")))
+    let paths = directories.flat_map(|directory| {
+        let paths = files.iter().map(|file| format!("{directory}/{file}"));
+        paths.collect::<Vec<_>>()
     });
-    limits.min()
+    paths.filter_map(|path| number_in(&path)).min()
 }
 
 /// Where the limits stand that hold for a group which a line of `/proc/self/cgroup` names,
@@ -215,6 +231,7 @@ mod tests {
     };
 
     const MIB: u64 = 1_024 * 1_024;
+    const VERIFICATION: u64 = 19 * MIB;
 
     #[test]
     fn the_narrowest_limit_bounds_the_sessions() {
@@ -255,7 +272,7 @@ mod tests {
                 with(|it| it.tasks = Some(8)),
                 (1, "the control group's pids.max"),
             ),
-            (with(|it| it.memory = Some(64 * MIB)), (85, GROUP_MEMORY)),
+            (with(|it| it.memory = Some(64 * MIB)), (64, GROUP_MEMORY)),
             (with(|it| it.memory = Some(16 * MIB)), (10, GROUP_MEMORY)),
             (
                 with(|it| it.memory = Some(u64::MAX)),
@@ -263,7 +280,7 @@ mod tests {
             ),
             (UNLIMITED, (usize::MAX, "nothing")),
         ] {
-            assert_eq!(system.sessions_max(), expect, "{system:?}");
+            assert_eq!(system.sessions_max(VERIFICATION), expect, "{system:?}");
         }
     }
 
@@ -271,7 +288,7 @@ mod tests {
     #[test]
     fn the_memory_of_a_group_is_not_divided_twice() {
         for octets in [0, 1, 16 * MIB, 64 * MIB, 512 * MIB, u64::MAX] {
-            let it = Division::of(octets);
+            let it = Division::of(octets, VERIFICATION);
             let parts = [
                 it.sessions,
                 it.in_flight,
@@ -279,7 +296,7 @@ mod tests {
                 it.remembered,
                 it.verifications,
             ];
-            let own = octets.min(MEMORY_OWN) / 4 * 3;
+            let own = octets.min(MEMORY_OWN + VERIFICATION) / 4 * 3;
             assert!(parts.iter().sum::<u64>() <= octets - own, "{it:?}");
         }
     }
@@ -292,13 +309,15 @@ mod tests {
             (None, 4),
             (Some(u64::MAX), 4),
             (Some(64 * MIB), 1),
-            (Some(512 * MIB), 2),
+            (Some(1_024 * MIB), 2),
         ] {
             let system = System {
                 memory,
                 ..UNLIMITED
             };
-            assert_eq!(system.verifications_max(cores).get(), expect, "{memory:?}");
+            let max = system.verifications_max(cores, VERIFICATION);
+            assert_eq!(max.get(), expect, "{memory:?}");
+            assert_eq!(system.verifications_max(cores, 0), cores, "there are none");
         }
     }
 
@@ -332,7 +351,33 @@ mod tests {
     }
 
     #[test]
+    fn the_least_of_all_limits_counts() {
+        let limit = |there: &[(&str, u64)]| {
+            let number_in = |path: &str| {
+                let file = path.strip_prefix("/sys/fs/cgroup/");
+                there.iter().find(|it| Some(it.0) == file).map(|it| it.1)
+            };
+            least_of("1:cpu:/c\n0::/a/b\n", "memory", &MEMORY_FILES, number_in)
+        };
+        assert_eq!(limit(&[]), None);
+        assert_eq!(limit(&[("a/b/memory.max", 2)]), Some(2));
+        assert_eq!(
+            limit(&[("a/memory.max", 1), ("a/b/memory.max", 2)]),
+            Some(1)
+        );
+        assert_eq!(
+            limit(&[("a/memory.max", 2), ("a/b/memory.high", 1)]),
+            Some(1)
+        );
+        assert_eq!(
+            limit(&[("c/memory.max", 1), ("b/memory.max", 1)]),
+            None,
+            "not ours"
+        );
+    }
+
+    #[test]
     fn this_system_carries_some_sessions() {
-        assert!(System::read().sessions_max().0 > 1);
+        assert!(System::read().sessions_max(0).0 > 1);
     }
 }

@@ -61,7 +61,7 @@
 //! | [`client_settings`] | what to type into a mail program | `mail` | do I/O |
 //! | [`commands`] | what is done instead of serving | all above | hold logic |
 //! | [`terminal`] | a password that is typed | – | show it |
-//! | [`capacity`] | how many sessions the system can carry | – | be asked twice |
+//! | [`capacity`] | how much the system can carry | – | be asked twice |
 //! | [`privileges`] | root, given up | – | be used by a second thread |
 //! | [`sandbox`] | what threads may still do | – | know why |
 //! | [`supervisor`] | what the service manager is told | – | wait for it |

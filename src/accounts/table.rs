@@ -148,6 +148,13 @@ impl Table {
         Ok(())
     }
 
+    /// The most memory, in octets, that the verification of one of the passwords takes.
+    pub fn verification_octets(&self) -> u64 {
+        let hashes = self.accounts.iter().map(|it| &it.password.hash);
+        let kib = hashes.chain([&self.dummy]).map(|it| it.cost().memory_kib);
+        u64::from(kib.max().unwrap_or(0)).saturating_mul(1_024)
+    }
+
     /// Makes `alias` another address of `account`.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::accounts::{self, Accounts, Table};
-use crate::capacity::{GROUP_MEMORY, System};
+use crate::capacity::{Division, GROUP_MEMORY, System};
 use crate::clock::Clock;
 use crate::config::{self, Config, Durability, InFlightOctets, Listen, PerAddress, TlsFiles};
 use crate::pop3;
@@ -280,14 +280,18 @@ impl Daemon {
             log::info!("no IPv6 here: {service} does not listen on {address}");
         }
         let system = &sockets.system;
-        let verifications_max = system.verifications_max(sockets.cores);
+        let verifications_max =
+            system.verifications_max(sockets.cores, verification_octets(config));
         let accounts = Arc::new(accounts(config, renewable.table, verifications_max));
-        let in_flight = in_flight(config, system);
-        if in_flight < config.limits.in_flight_octets {
-            let octets = in_flight.0;
-            log::info!("at most {octets} octets in flight, bounded by {GROUP_MEMORY}");
+        let octets = in_flight(config, system);
+        if octets < config.limits.in_flight_octets {
+            let (octets, listed) = (octets.0, memory_of_store(config, system).listed);
+            log::info!(
+                "at most {octets} octets in flight and {listed} of listings of open maildrops, \
+                 bounded by {GROUP_MEMORY}"
+            );
         }
-        let registry = Registry::new(caps(config, system), in_flight.of_sessions());
+        let registry = Registry::new(caps(config, system), octets.of_sessions());
         let registry = Arc::new(registry);
         let session = config.limits.session_seconds.0.map(Duration::from_secs);
         let identity = renewable.identity.map(|it| Arc::new(Current::new(it)));
@@ -441,18 +445,38 @@ fn accounts(config: &Config, table: Option<Table>, verifications_max: NonZeroUsi
     }
 }
 
+/// What the verification of a password takes, where there are any.
+fn verification_octets(config: &Config) -> u64 {
+    let table = config.table.as_ref();
+    table.map_or(0, Table::verification_octets)
+}
+
+/// How the memory of the control group is divided, where it is limited.
+fn division(config: &Config, system: &System) -> Option<Division> {
+    system.division(verification_octets(config))
+}
+
 /// What may be in flight: what is configured, and in a small control group less.
 fn in_flight(config: &Config, system: &System) -> InFlightOctets {
     let configured = config.limits.in_flight_octets;
-    system.memory().map_or(configured, |division| {
+    division(config, system).map_or(configured, |division| {
         configured.min(InFlightOctets::or_the_fewest(division.in_flight))
     })
 }
 
+/// What the store may take.
+fn memory_of_store(config: &Config, system: &System) -> store::Memory {
+    let usual = store::Memory::default();
+    let division = division(config, system);
+    store::Memory {
+        held: in_flight(config, system).of_deliveries(),
+        listed: division.map_or(usual.listed, |it| it.listed.min(usual.listed)),
+        remembered: division.map_or(usual.remembered, |it| it.remembered.min(usual.remembered)),
+    }
+}
+
 /// What the store has to be told, with its events going to the log.
 pub fn store_settings(config: &Config, system: &System) -> store::Settings {
-    let usual = store::Memory::default();
-    let division = system.memory();
     store::Settings {
         root: config.mail.clone(),
         hostname: config.hostname.0.as_str().to_owned(),
@@ -465,11 +489,7 @@ pub fn store_settings(config: &Config, system: &System) -> store::Settings {
             Durability::None => store::Durability::None,
         },
         observer: store::Observer::new(log_store_event),
-        memory: store::Memory {
-            held: in_flight(config, system).of_deliveries(),
-            listed: division.map_or(usual.listed, |it| it.listed.min(usual.listed)),
-            remembered: division.map_or(usual.remembered, |it| it.remembered.min(usual.remembered)),
-        },
+        memory: memory_of_store(config, system),
     }
 }
 
@@ -519,7 +539,7 @@ fn pop3_settings(config: &Config) -> pop3::Settings {
 /// How many sessions there may be: what is configured, and never more than the system can carry
 /// (NET-4), so that the wall is met with a reply and not with a failure.
 fn caps(config: &Config, system: &System) -> Caps {
-    let (system, bound) = system.sessions_max();
+    let (system, bound) = system.sessions_max(verification_octets(config));
     let total = match usize::try_from(config.limits.connections) {
         Ok(configured) if configured != 0 && configured <= system => configured,
         Ok(_) | Err(_) => system,

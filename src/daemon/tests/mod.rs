@@ -23,21 +23,19 @@ fn no_more_passwords_are_verified_at_once_than_there_are_cores() {
     assert!(shown.contains(&format!("inside_max: {cores},")), "{shown}");
 }
 
+const MIB: u64 = 1_024 * 1_024;
+
+/// Memory of a control group that leaves 32 MiB when the daemon has its own.
+const SMALL: u64 = 53 * MIB;
+
 /// SEC-9: what is configured for a large machine does not kill the daemon in a small container.
 #[test]
 fn a_small_control_group_has_less_in_flight_than_what_is_configured() {
-    const MIB: u64 = 1_024 * 1_024;
     let mut config = Config::default();
-    let nowhere = Config {
-        smtp: Vec::new(),
-        pop3: Vec::new(),
-        ..Config::default()
-    };
-    let known = *Sockets::open(&nowhere).unwrap().system();
     let memory = |octets, config: &Config| {
         let system = System {
             memory: octets,
-            ..known
+            ..System::read()
         };
         let store = store_settings(config, &system).memory;
         let sessions = in_flight(config, &system).of_sessions();
@@ -46,13 +44,36 @@ fn a_small_control_group_has_less_in_flight_than_what_is_configured() {
     assert_eq!(memory(None, &config), [128, 128, 256, 64].map(|n| n * MIB));
     let plenty = Some(u64::MAX);
     assert_eq!(memory(plenty, &config), memory(None, &config));
-    let small = Some(64 * MIB);
-    assert_eq!(memory(small, &config), [4, 4, 4, 2].map(|n| n * MIB));
+    assert_eq!(memory(Some(SMALL), &config), [4, 4, 6, 1].map(|n| n * MIB));
+    // Room for a verification comes first.
+    let table = Table::default();
+    let verification_octets = table.verification_octets();
+    assert!(verification_octets > 16 * MIB);
+    config.table = Some(table);
+    let as_much = memory(Some(SMALL + verification_octets), &config);
+    assert_eq!(as_much, [4, 4, 6, 1].map(|n| n * MIB));
     // The fewest with which a message is let in.
     let fewest = limits::IN_FLIGHT_OCTETS_MIN / 2;
     assert_eq!(memory(Some(1), &config)[..2], [fewest; 2]);
     config.limits.in_flight_octets = InFlightOctets(2 * MIB);
-    assert_eq!(memory(small, &config)[..2], [MIB; 2]);
+    assert_eq!(memory(plenty, &config)[..2], [MIB; 2]);
+}
+
+/// SEC-9, NET-4, SEC-11: all of it is asked when the daemon starts.
+#[test]
+fn a_daemon_in_a_small_control_group_keeps_to_it() {
+    let open = Turned::within(Some(SMALL), None, |_| ());
+    let shown = format!("{:?}", open.daemon.registry);
+    let budget = format!("octets_max: {},", 4 * MIB);
+    assert!(shown.contains(&budget), "{shown}");
+    assert!(shown.contains("total: 85,"), "{shown}");
+    let table = Table::default();
+    let enough = SMALL + table.verification_octets();
+    let closed = Turned::within(Some(enough), Some(table), |_| ());
+    let shown = format!("{:?}", closed.daemon.registry);
+    assert!(shown.contains("total: 85,"), "{shown}");
+    let shown = format!("{:?}", closed.daemon.accounts);
+    assert!(shown.contains("inside_max: 1,"), "{shown}");
 }
 
 /// A daemon with the usual limits, and the hands of its clock. The time of the store is the
@@ -66,9 +87,15 @@ struct Turned {
 impl Turned {
     /// `prepare` may put something where the mail will be.
     fn new(prepare: impl FnOnce(&Path)) -> Self {
+        Self::within(None, None, prepare)
+    }
+
+    /// The same in a control group with so much memory, and with accounts.
+    fn within(memory: Option<u64>, table: Option<Table>, prepare: impl FnOnce(&Path)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = Config {
             mail: directory.path().join("mail"),
+            table,
             ..Config::default()
         };
         for listens in [&mut config.smtp, &mut config.pop3] {
@@ -78,7 +105,9 @@ impl Turned {
         store::make_root(&config.mail).unwrap();
         prepare(&config.mail);
         let renewable = Renewable::load(&config).unwrap();
-        let sockets = Sockets::open(&config).unwrap();
+        let mut sockets = Sockets::open(&config).unwrap();
+        sockets.system.memory = memory;
+        sockets.cores = NonZeroUsize::new(4).unwrap();
         let store =
             MessageStore::open(store_settings(&config, sockets.system()), Clock::system()).unwrap();
         let hands = Arc::new(Hands::new());
@@ -123,6 +152,19 @@ impl Turned {
 fn stop(daemon: Daemon) -> JoinHandle<usize> {
     let stopping = std::thread::Builder::new().spawn(move || daemon.stop());
     stopping.unwrap()
+}
+
+/// The number of sessions that a stop left, which is to be over soon.
+fn n_left(stopping: JoinHandle<usize>) -> usize {
+    let begin = Clock::system().now();
+    while !stopping.is_finished() {
+        assert!(
+            begin.elapsed() < Duration::from_secs(30),
+            "it does not stop"
+        );
+        std::thread::yield_now();
+    }
+    stopping.join().unwrap()
 }
 
 fn begin_content(client: &mut Client) {
@@ -191,8 +233,10 @@ fn a_content_that_does_not_end_is_told_when_the_stop_can_wait_no_longer() {
     ends.expect("421 ");
     ends.expect_end();
     assert!(!stopping.is_finished(), "one content is under way");
-    hands.pass_until(limits::DRAIN_TIMEOUT, || stopping.is_finished());
-    assert_eq!(stopping.join().unwrap(), 0, "every session has ended");
+    // Only the stop looks so often. Once more, and the time to say so would be over too.
+    hands.is_looked_at(2, || stopping.is_finished());
+    hands.pass(limits::DRAIN_TIMEOUT);
+    assert_eq!(n_left(stopping), 0, "every session has ended");
     endless.expect("421 ");
     endless.expect_end();
 }
@@ -204,7 +248,6 @@ fn a_client_that_does_not_read_does_not_hold_up_the_stop() {
     let turned = Turned::new(|mail| place(mail, 3_000_000));
     let mut lazy = turned.maildrop();
     lazy.ask("RETR 1", "+OK");
-    let Turned { daemon, .. } = turned;
     // The clock stands: the stop would wait for ever.
-    assert_eq!(daemon.stop(), 0);
+    assert_eq!(n_left(stop(turned.daemon)), 0);
 }
