@@ -668,6 +668,8 @@ def memory(bench: Bench) -> None:
                 done[did] += 1
 
             swarm(come, count)
+            if done["broken"] or not done["refused"]:
+                raise fail(f"in 64 MiB: {dict(done)}")
             # What is within the daemon has to be written first.
             is_idle = lambda: siege.share_of_processor() < 0.1
             siege.wait_until(is_idle, "without memory it is always busy")
