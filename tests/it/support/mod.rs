@@ -198,6 +198,8 @@ pub(crate) trait Service {
         client.transaction(&[recipient], content);
         client.say("QUIT");
         client.expect("221 Fermeture connexion");
+        // Its place is free then.
+        client.expect_end();
     }
 
     /// The contents of all messages of `user`, without their trace headers, in CRLF form.
