@@ -393,7 +393,8 @@ class InodeFiller(Filler):
 class Load:
     """Senders and readers, each a thread, that work until they are told to stop.
 
-    Before `expect_failures` nothing may be refused, and no connection may break.
+    Before `expect_failures` nothing may be refused, and no connection may break, unless the daemon
+    `is_hit` before they begin.
     """
 
     # How many readers do not wait for the response to QUIT.
@@ -409,6 +410,7 @@ class Load:
         brand_new: float = 0.1,
         many: float = 0.04,
         mailboxes: list[str] = MAILBOXES,
+        is_hit: bool = False,
     ) -> None:
         self.bench = bench
         self.ledger = bench.ledger
@@ -427,6 +429,8 @@ class Load:
         self.findings: list[Finding] = []
         self.claimed: set[str] = set()
         self.mailboxes = list(mailboxes)
+        if is_hit:
+            self.expect_failures()
         name = f"round {bench.round}"
         self.senders = self.threads(self.send, senders, f"{name} sender")
         self.readers = self.threads(self.read, readers, f"{name} reader")
