@@ -44,7 +44,7 @@ const MEMORY_FILES: [&str; 3] = ["memory.max", "memory.high", "memory.limit_in_b
 /// The name of the limit of a control group's memory.
 pub const GROUP_MEMORY: &str = "the control group's memory";
 
-/// The limits of the system, as far as they are known.
+/// The limits of the system, as far as they are known, and what is already spoken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct System {
     /// Descriptors that this process may have.
@@ -57,6 +57,8 @@ pub struct System {
     pub tasks: Option<u64>,
     /// Octets of memory that the control group of this process may have.
     pub memory: Option<u64>,
+    /// Octets of it that the verification of a password takes; 0 where none are verified.
+    pub verification_octets: u64,
 }
 
 /// How the memory of a control group is divided, in octets (SEC-9). What the daemon takes whoever
@@ -94,7 +96,7 @@ impl Division {
 
 impl System {
     /// Reads the limits, after the soft limit of descriptors was raised to the hard one.
-    pub fn read() -> Self {
+    pub fn read(verification_octets: u64) -> Self {
         if raise_descriptors().is_err() {
             log::info!("the limit of open files stays at its soft value");
         }
@@ -104,30 +106,30 @@ impl System {
             threads: number_in("/proc/sys/kernel/threads-max"),
             tasks: group_limit("pids", &["pids.max"]),
             memory: group_limit("memory", &MEMORY_FILES),
+            verification_octets,
         }
     }
 
-    /// How the memory is divided, where it is limited; `verification_octets` is what the
-    /// verification of a password takes.
-    pub fn division(&self, verification_octets: u64) -> Option<Division> {
+    /// How the memory is divided, where it is limited.
+    pub fn division(&self) -> Option<Division> {
         let octets = self.memory?;
-        Some(Division::of(octets, verification_octets))
+        Some(Division::of(octets, self.verification_octets))
     }
 
     /// How many passwords may be verified at once on `cores`: one on each, as far as there is
     /// memory for them.
-    pub fn verifications_max(&self, cores: NonZeroUsize, octets: u64) -> NonZeroUsize {
+    pub fn verifications_max(&self, cores: NonZeroUsize) -> NonZeroUsize {
         let further = self
-            .division(octets)
-            .and_then(|division| division.verifications.checked_div(octets));
+            .division()
+            .and_then(|it| it.verifications.checked_div(self.verification_octets));
         further.map_or(cores, |further| {
             let further = usize::try_from(further).unwrap_or(usize::MAX);
             NonZeroUsize::MIN.saturating_add(further).min(cores)
         })
     }
 
-    /// The most sessions, at least 1, and what bounds them, beside such verifications of passwords.
-    pub fn sessions_max(&self, verification_octets: u64) -> (usize, &'static str) {
+    /// The most sessions, at least 1, and what bounds them.
+    pub fn sessions_max(&self) -> (usize, &'static str) {
         // Where there are few descriptors a session may need several of them at its busiest.
         let files = |n: u64| n.saturating_sub(DESCRIPTORS_RESERVE).max(n / 4);
         let mappings = |n: u64| n.saturating_sub(MAPPINGS_RESERVE) / MAPPINGS_PER_THREAD;
@@ -142,7 +144,7 @@ impl System {
             (self.mappings.map(mappings), "vm.max_map_count"),
             (self.threads.map(threads), "kernel.threads-max"),
             (self.tasks.map(tasks), "the control group's pids.max"),
-            (self.division(verification_octets).map(memory), GROUP_MEMORY),
+            (self.division().map(memory), GROUP_MEMORY),
         ];
         let known = bounds
             .into_iter()
@@ -228,6 +230,7 @@ mod tests {
         threads: None,
         tasks: None,
         memory: None,
+        verification_octets: VERIFICATION,
     };
 
     const MIB: u64 = 1_024 * 1_024;
@@ -280,7 +283,7 @@ mod tests {
             ),
             (UNLIMITED, (usize::MAX, "nothing")),
         ] {
-            assert_eq!(system.sessions_max(VERIFICATION), expect, "{system:?}");
+            assert_eq!(system.sessions_max(), expect, "{system:?}");
         }
     }
 
@@ -315,9 +318,12 @@ mod tests {
                 memory,
                 ..UNLIMITED
             };
-            let max = system.verifications_max(cores, VERIFICATION);
-            assert_eq!(max.get(), expect, "{memory:?}");
-            assert_eq!(system.verifications_max(cores, 0), cores, "there are none");
+            assert_eq!(system.verifications_max(cores).get(), expect, "{memory:?}");
+            let open = System {
+                verification_octets: 0,
+                ..system
+            };
+            assert_eq!(open.verifications_max(cores), cores, "there are none");
         }
     }
 
@@ -378,6 +384,6 @@ mod tests {
 
     #[test]
     fn this_system_carries_some_sessions() {
-        assert!(System::read().sessions_max(0).0 > 1);
+        assert!(System::read(0).sessions_max().0 > 1);
     }
 }

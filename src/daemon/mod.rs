@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::accounts::{self, Accounts, Table};
-use crate::capacity::{Division, GROUP_MEMORY, System};
+use crate::capacity::{GROUP_MEMORY, System};
 use crate::clock::Clock;
 use crate::config::{self, Config, Durability, InFlightOctets, Listen, PerAddress, TlsFiles};
 use crate::pop3;
@@ -148,7 +148,7 @@ impl Sockets {
             smtp: bind_all(Service::Smtp, smtp, &mut left_out)?,
             pop3: bind_all(Service::Pop3, pop3, &mut left_out)?,
             left_out,
-            system: System::read(),
+            system: System::read(verification_octets(config)),
             cores: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         })
     }
@@ -280,8 +280,7 @@ impl Daemon {
             log::info!("no IPv6 here: {service} does not listen on {address}");
         }
         let system = &sockets.system;
-        let verifications_max =
-            system.verifications_max(sockets.cores, verification_octets(config));
+        let verifications_max = system.verifications_max(sockets.cores);
         let accounts = Arc::new(accounts(config, renewable.table, verifications_max));
         let octets = in_flight(config, system);
         if octets < config.limits.in_flight_octets {
@@ -451,15 +450,10 @@ fn verification_octets(config: &Config) -> u64 {
     table.map_or(0, Table::verification_octets)
 }
 
-/// How the memory of the control group is divided, where it is limited.
-fn division(config: &Config, system: &System) -> Option<Division> {
-    system.division(verification_octets(config))
-}
-
 /// What may be in flight: what is configured, and in a small control group less.
 fn in_flight(config: &Config, system: &System) -> InFlightOctets {
     let configured = config.limits.in_flight_octets;
-    division(config, system).map_or(configured, |division| {
+    system.division().map_or(configured, |division| {
         configured.min(InFlightOctets::or_the_fewest(division.in_flight))
     })
 }
@@ -467,7 +461,7 @@ fn in_flight(config: &Config, system: &System) -> InFlightOctets {
 /// What the store may take.
 fn memory_of_store(config: &Config, system: &System) -> store::Memory {
     let usual = store::Memory::default();
-    let division = division(config, system);
+    let division = system.division();
     store::Memory {
         held: in_flight(config, system).of_deliveries(),
         listed: division.map_or(usual.listed, |it| it.listed.min(usual.listed)),
@@ -539,7 +533,7 @@ fn pop3_settings(config: &Config) -> pop3::Settings {
 /// How many sessions there may be: what is configured, and never more than the system can carry
 /// (NET-4), so that the wall is met with a reply and not with a failure.
 fn caps(config: &Config, system: &System) -> Caps {
-    let (system, bound) = system.sessions_max(verification_octets(config));
+    let (system, bound) = system.sessions_max();
     let total = match usize::try_from(config.limits.connections) {
         Ok(configured) if configured != 0 && configured <= system => configured,
         Ok(_) | Err(_) => system,

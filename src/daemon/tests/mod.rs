@@ -35,7 +35,7 @@ fn a_small_control_group_has_less_in_flight_than_what_is_configured() {
     let memory = |octets, config: &Config| {
         let system = System {
             memory: octets,
-            ..System::read()
+            ..System::read(verification_octets(config))
         };
         let store = store_settings(config, &system).memory;
         let sessions = in_flight(config, &system).of_sessions();
