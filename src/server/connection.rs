@@ -691,7 +691,11 @@ impl Connection {
         loop {
             let written = match self.write(octets) {
                 Ok(written) => written,
-                Err(error) if is_pause(error.kind()) => Written::nothing(error.kind()),
+                Err(error) if is_pause(error.kind()) => Written {
+                    taken: 0,
+                    is_stuck: is_stuck(error.kind()),
+                    is_done: false,
+                },
                 Err(error) => return Err(Interruption::Lost(Some(error))),
             };
             if written.is_done {
@@ -799,23 +803,17 @@ pub(super) struct Written {
     pub(super) is_done: bool,
 }
 
-impl Written {
-    /// What a write did that ended in a pause.
-    pub(super) fn nothing(kind: ErrorKind) -> Self {
-        Self {
-            taken: 0,
-            is_stuck: kind != ErrorKind::Interrupted,
-            is_done: false,
-        }
-    }
-}
-
 /// Whether a read or a write ended without octets and without harm.
 pub(super) fn is_pause(kind: ErrorKind) -> bool {
     matches!(
         kind,
         ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
     )
+}
+
+/// Whether a write that ended in a pause has waited for as long as a write does.
+pub(super) fn is_stuck(pause: ErrorKind) -> bool {
+    pause != ErrorKind::Interrupted
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ use rustls::{
     server::NoServerSessionStorage,
 };
 
-use super::connection::{Written, is_pause};
+use super::connection::{Written, is_pause, is_stuck};
 use super::limits;
 
 /// A certificate with its key, ready for handshakes.
@@ -241,20 +241,18 @@ impl Tunnel {
     /// Whatever the socket says.
     pub(super) fn write(&mut self, mut socket: &TcpStream, octets: &[u8]) -> io::Result<Written> {
         let taken = self.tls.writer().write(octets)?;
-        let mut is_stuck = false;
+        let mut stuck = false;
         if self.tls.wants_write() {
             match self.tls.write_tls(&mut socket) {
-                Ok(sent) => is_stuck = sent == 0,
+                Ok(sent) => stuck = sent == 0,
                 // What was taken must not be given again; a pause only leaves it here for now.
-                Err(error) if is_pause(error.kind()) => {
-                    is_stuck = Written::nothing(error.kind()).is_stuck;
-                }
+                Err(error) if is_pause(error.kind()) => stuck = is_stuck(error.kind()),
                 Err(error) => return Err(error),
             }
         }
         Ok(Written {
             taken,
-            is_stuck,
+            is_stuck: stuck,
             is_done: taken == octets.len() && !self.tls.wants_write(),
         })
     }
