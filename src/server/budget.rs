@@ -196,6 +196,15 @@ impl Share {
         }
     }
 
+    /// All of a budget but for `left`.
+    #[cfg(test)]
+    pub(super) fn all_but(budget: &Arc<Budget>, left: u64) -> Self {
+        let mut share = Self::of(budget);
+        let octets = usize::try_from(budget.octets_max.saturating_sub(left)).unwrap();
+        assert!(share.grow_to(octets, Purpose::Receiving));
+        share
+    }
+
     /// A share of nothing of the same budget.
     pub(super) fn another(&self) -> Self {
         Self::of(&self.budget)
@@ -298,14 +307,6 @@ mod tests {
 
     fn budget(octets_max: u64) -> Arc<Budget> {
         Arc::new(Budget::new(octets_max))
-    }
-
-    /// A share that holds all of a budget but for `left`.
-    fn all_but(budget: &Arc<Budget>, left: u64) -> Share {
-        let mut share = Share::of(budget);
-        let octets = usize::try_from(budget.octets_max.saturating_sub(left)).unwrap();
-        assert!(share.grow_to(octets, Purpose::Receiving));
-        share
     }
 
     fn octets(budget: &Budget) -> u64 {
@@ -413,7 +414,7 @@ mod tests {
     #[test]
     fn who_waits_is_woken_by_the_room_that_is_given_back() {
         let budget = budget(2 * ROOM);
-        let share = all_but(&budget, ROOM - 1);
+        let share = Share::all_but(&budget, ROOM - 1);
         let clock = Clock::system();
         let far = clock.now().checked_add(Duration::from_hours(1));
         std::thread::scope(|scope| {
@@ -434,7 +435,7 @@ mod tests {
     #[test]
     fn a_wait_ends_in_time_or_for_another_reason() {
         let budget = budget(2 * ROOM);
-        let _share = all_but(&budget, ROOM - 1);
+        let _share = Share::all_but(&budget, ROOM - 1);
         let hands = Arc::new(Hands::new());
         let clock = Clock::turned_by(Arc::clone(&hands));
         let deadline = clock.now().checked_add(Duration::from_hours(1));

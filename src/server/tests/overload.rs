@@ -13,7 +13,7 @@ use crate::clock::{Clock, Hands};
 use crate::mail::{BodyType, Domain, Envelope, MailboxName, Protocol, ReversePath};
 use crate::store::{self, MessageStore};
 
-use super::super::budget::{Purpose, Recipients, Share};
+use super::super::budget::{Recipients, Share};
 use super::super::intake::Intake;
 use super::super::{
     Caps, Door, Listener, Logins, Registry, Sessions, Timeouts, limits, pop3, smtp,
@@ -105,10 +105,7 @@ impl House {
 
     /// Takes all memory but `octets`.
     fn leave(&self, octets: u64) -> Share {
-        let mut share = Share::of(self.registry.budget());
-        let taken = usize::try_from(OCTETS.saturating_sub(octets)).unwrap();
-        assert!(share.grow_to(taken, Purpose::Receiving));
-        share
+        Share::all_but(self.registry.budget(), octets)
     }
 
     /// One number of the report.
@@ -389,9 +386,7 @@ fn output_is_collected_in_memory_that_was_granted() {
     let mut ends = Ends::new("127.0.0.1", timeouts());
     let connection = &mut ends.connection;
     let (free, max) = (limits::WRITE_OCTETS_FREE, limits::WRITE_OCTETS_MAX);
-    let mut others = Share::of(ends.registry.budget());
-    let taken = usize::try_from(limits::IN_FLIGHT_OCTETS).unwrap();
-    assert!(others.grow_to(taken, Purpose::Receiving));
+    let mut others = Share::all_but(ends.registry.budget(), 0);
     for _ in 0..2 {
         connection.output().resize(free, b'x');
         connection.flush_when_full().unwrap();
@@ -471,9 +466,7 @@ fn read_much(ends: &mut Ends) -> usize {
 #[test]
 fn a_content_is_read_into_memory_that_was_granted() {
     let mut ends = begun();
-    let mut others = Share::of(ends.registry.budget());
-    let taken = usize::try_from(limits::IN_FLIGHT_OCTETS).unwrap();
-    assert!(others.grow_to(taken, Purpose::Receiving));
+    let mut others = Share::all_but(ends.registry.budget(), 0);
     assert_eq!(read_much(&mut ends), limits::READ_OCTETS_FREE);
     others.give_back();
     let largest = read_much(&mut ends);
@@ -491,9 +484,8 @@ fn a_content_is_read_into_memory_that_was_granted() {
 fn a_client_that_waits_for_memory_gives_back_its_own() {
     let mut ends = begun();
     read_much(&mut ends);
-    let mut others = Share::of(ends.registry.budget());
     let taken = limits::IN_FLIGHT_OCTETS - limits::CONTENT_ROOM_OCTETS;
-    assert!(others.grow_to(usize::try_from(taken).unwrap(), Purpose::Receiving));
+    let _others = Share::all_but(ends.registry.budget(), limits::CONTENT_ROOM_OCTETS);
     let now = || counted(&ends.registry, "octets_now");
     assert!(now() > taken);
     // So it does not wait for long, if it does.

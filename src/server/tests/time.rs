@@ -4,7 +4,7 @@
 //! does. Where a limit is short, the kernel waits no longer than that, and the connection looks at
 //! the clock again and again.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::thread::{self, ScopedJoinHandle};
@@ -254,14 +254,24 @@ fn a_client_that_reads_too_slowly_is_given_up() {
 #[test]
 fn a_client_that_reads_late_gets_all_of_it() {
     let (sent, got) = meanwhile(unread(), send_much, |meeting, served| {
-        meeting.pass_once_looked_at(5, served, limits::WRITE_TIMEOUT.saturating_sub(SECOND));
-        let mut got = vec![0; MUCH];
-        let mut client = meeting.client;
-        client.read_exact(&mut got).unwrap();
-        got
+        read_late(meeting.client, 5, meeting, served)
     });
     sent.unwrap();
     assert!(got == much(), "octet for octet");
+}
+
+/// Reads all that is sent, once the clock was looked at so often and the time to do so is almost
+/// over.
+fn read_late<T>(
+    mut client: impl Read,
+    looks: u64,
+    meeting: &Meeting<'_>,
+    served: &ScopedJoinHandle<'_, T>,
+) -> Vec<u8> {
+    meeting.pass_once_looked_at(looks, served, limits::WRITE_TIMEOUT.saturating_sub(SECOND));
+    let mut got = vec![0; MUCH];
+    client.read_exact(&mut got).unwrap();
+    got
 }
 
 /// SEC-8: the session's end comes before the client's time to read is over.
@@ -311,10 +321,7 @@ fn a_handshake_has_one_deadline() {
 #[test]
 fn a_client_that_reads_late_gets_all_of_it_through_tls() {
     let (sent, got) = meanwhile_through_tls(unread(), |client, meeting, served| {
-        meeting.pass_once_looked_at(20, served, limits::WRITE_TIMEOUT.saturating_sub(SECOND));
-        let mut got = vec![0; MUCH];
-        client.read_exact(&mut got).unwrap();
-        got
+        read_late(client, 20, meeting, served)
     });
     sent.unwrap();
     assert!(got == much(), "octet for octet");
@@ -336,32 +343,20 @@ fn a_client_that_takes_nothing_is_left_when_the_daemon_stops() {
     assert!(matches!(sent, Err(Interruption::NotReading)), "{sent:?}");
 }
 
-/// Much is sent through TLS, and the client does `meet` once there is a tunnel.
+/// Much is sent through TLS, and the client does `meet` meanwhile.
 fn meanwhile_through_tls<U>(
-    ends: Ends,
+    mut ends: Ends,
     meet: impl FnOnce(
         &mut StreamOwned<ClientConnection, &TcpStream>,
         &Meeting<'_>,
         &ScopedJoinHandle<'_, Result<(), Interruption>>,
     ) -> U,
 ) -> (Result<(), Interruption>, U) {
-    let (identity, config) = identity();
-    meanwhile(
-        ends,
-        |connection| {
-            connection.start_tls(&identity)?;
-            send_much(connection)
-        },
-        |meeting, served| {
-            let name = "localhost".try_into().unwrap();
-            let tls = ClientConnection::new(config, name).unwrap();
-            let mut client = StreamOwned::new(tls, meeting.client);
-            while client.conn.is_handshaking() {
-                client.conn.complete_io(&mut client.sock).unwrap();
-            }
-            meet(&mut client, meeting, served)
-        },
-    )
+    let tls = ends.begin_tls();
+    meanwhile(ends, send_much, |meeting, served| {
+        let mut client = StreamOwned::new(tls, meeting.client);
+        meet(&mut client, meeting, served)
+    })
 }
 
 /// SEC-11: a refusal is told when its time has come on the clock, and not before.
