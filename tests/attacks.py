@@ -50,7 +50,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 sys.dont_write_bytecode = True  # nothing is left in the source tree
@@ -501,22 +501,35 @@ def recipients(bench: Bench) -> None:
 # ------------------------------------------------------------------------------------ starvation
 
 
-def counting_swarm(siege: Siege, count: int, peers: list[Peer]) -> Counter[str]:
-    """So many clients come and stay, half SMTP and half POP3. Gives how they were greeted."""
-    greetings: Counter[str] = Counter()
+async def stay(_peer: Peer, _number: int) -> str:
+    """Does nothing more."""
+    return "greeted"
+
+
+def counting_swarm(
+    siege: Siege,
+    count: int,
+    peers: list[Peer],
+    then: Callable[[Peer, int], Awaitable[str]] = stay,
+) -> Counter[str]:
+    """So many clients come and stay, half SMTP and half POP3; `then` is what those do who are let
+    in. Gives how they were greeted, or what they did."""
+    outcomes: Counter[str] = Counter()
 
     async def come(number: int) -> None:
         port = siege.daemon.pop3 if number % 2 else siege.daemon.smtp
         try:
             peer = await Peer.connect(port, f"127.0.{1 + number // 250 % 250}.{1 + number % 250}")
             peers.append(peer)
-            said = await peer.line()
+            outcome = greeted(await peer.line())
+            if outcome == "greeted":
+                outcome = await then(peer, number)
         except Broken:
-            said = "broken"
-        greetings[greeted(said)] += 1
+            outcome = "broken"
+        outcomes[outcome] += 1
 
     swarm(come, count, at_once=500)
-    return greetings
+    return outcomes
 
 
 def greeted(said: str) -> str:
@@ -532,7 +545,6 @@ GREETINGS = {
     "+OK ": "greeted",
     "421 ": "refused",
     "-ERR [SYS/TEMP]": "refused",
-    "broken": "broken",
 }
 
 
@@ -636,7 +648,6 @@ def memory(bench: Bench) -> None:
             drops = [f"large{n}@attack.test" for n in range(40)]
             deliver_large(siege, drops)
             piece = (CONTENT + b"y" * 60_000 + b"\r\n") * 18
-            done: Counter[str] = Counter()
 
             async def write(peer: Peer, number: int) -> str:
                 to = f"RCPT TO:<m{number % 20}@attack.test>\r\n"
@@ -655,19 +666,10 @@ def memory(bench: Bench) -> None:
                         return f"told {said[:15]}"
                 return "within a retrieval of 8 MiB"
 
-            async def come(number: int) -> None:
-                does, port = [(write, siege.daemon.smtp), (fetch, siege.daemon.pop3)][number % 2]
-                try:
-                    peer = await Peer.connect(port, f"127.0.{1 + number // 250}.{1 + number % 250}")
-                    peers.append(peer)
-                    did = greeted(await peer.line())
-                    if did == "greeted":
-                        did = await does(peer, number)
-                except Broken:
-                    did = "broken"
-                done[did] += 1
+            async def either(peer: Peer, number: int) -> str:
+                return await (fetch if number % 2 else write)(peer, number)
 
-            swarm(come, count)
+            done = counting_swarm(siege, count, peers, either)
             if done["broken"] or not done["refused"]:
                 raise fail(f"in 64 MiB: {dict(done)}")
             # What is within the daemon has to be written first.
