@@ -23,8 +23,6 @@ use std::{
     path::Path,
 };
 
-use parking_lot::{Condvar, Mutex};
-
 use crate::mail::MailboxName;
 
 use super::{
@@ -36,6 +34,7 @@ use super::{
     maildir::Side,
     name::Serial,
     shared::Shared,
+    sync::{Condvar, Mutex},
     touched::Applied,
 };
 

@@ -31,11 +31,8 @@
 use std::{
     io,
     sync::Arc,
-    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
-
-use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::{
     error::Error,
@@ -45,6 +42,10 @@ use super::{
     limits::{CHECKPOINT_ATTEMPTS_MAX, CHECKPOINT_IDLE, SYNC_PACE_KEPT, SYNC_SLOW},
     piecemeal::Synced,
     shared::{Shared, SyncMark},
+    sync::{
+        Condvar, Mutex, MutexGuard,
+        thread::{self, JoinHandle},
+    },
     touched::Applied,
 };
 

@@ -1,12 +1,12 @@
 //! What the store has counted since it was opened.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::counters::{Counter, Report, Sizes, Times};
 
 use super::journal::Journal;
 use super::shared::Shared;
+use super::sync::atomic::{AtomicBool, Ordering};
 
 /// All numbers of a store.
 #[derive(Debug, Default)]

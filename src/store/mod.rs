@@ -78,6 +78,7 @@ mod piecemeal;
 mod quota;
 mod replay;
 mod shared;
+mod sync;
 mod touched;
 
 #[cfg(test)]
@@ -86,15 +87,8 @@ mod tests;
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicU64},
-    thread::JoinHandle,
+    sync::Arc,
     time::Duration,
-};
-
-use parking_lot::Mutex;
-use ring::{
-    error::Unspecified,
-    rand::{SecureRandom as _, SystemRandom},
 };
 
 use crate::{clock::Clock, counters::Report, mail::MailboxName};
@@ -112,6 +106,7 @@ use journal::{Journal, Shape};
 use mailboxes::Presence;
 use quota::Quota;
 use shared::{Shared, State, SyncMark};
+use sync::{Mutex, atomic::AtomicU64, thread::JoinHandle};
 use touched::Touched;
 
 /// What the store has to be told.
@@ -526,8 +521,7 @@ fn sync_parent(fs: &dyn Fs, parent: &Path, was_there: bool) -> Result<(), Error>
 /// Draws what sets the message names of this run apart from those of all others.
 fn new_nonce() -> io::Result<u64> {
     let mut octets = [0; 8];
-    let drawn = SystemRandom::new().fill(&mut octets);
-    drawn.map_err(|Unspecified| io::Error::other("the system gives none"))?;
+    sync::fill_random(&mut octets)?;
     Ok(u64::from_ne_bytes(octets))
 }
 

@@ -38,7 +38,6 @@ use std::{
     io,
     panic::resume_unwind,
     path::{Path, PathBuf},
-    thread,
 };
 
 use crate::mail::MailboxName;
@@ -49,6 +48,7 @@ use super::{
     maildir::{Maildir, Side},
     name,
     shared::Shared,
+    sync::thread,
     touched::Applied,
 };
 

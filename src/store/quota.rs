@@ -4,10 +4,9 @@
 //! - The sum of what is taken never exceeds the bound, and what is dropped has given back its part.
 //! - To take and to give back is one atomic operation.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
+
+use super::sync::atomic::{AtomicU64, Ordering};
 
 /// The octets that all may take together.
 #[derive(Debug)]

@@ -14,14 +14,9 @@ use std::{
     collections::{BTreeSet, HashMap, HashSet},
     io,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
-
-use parking_lot::Mutex;
 
 use crate::{clock::Clock, mail::MailboxName};
 
@@ -41,6 +36,10 @@ use super::{
     prepare,
     quota::Quota,
     settle,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     touched::Touched,
 };
 

@@ -26,11 +26,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use parking_lot::Mutex;
-
 use crate::mail::MailboxName;
 
-use super::limits::TOUCHED_NAMES_MAX;
+use super::{limits::TOUCHED_NAMES_MAX, sync::Mutex};
 
 /// What is left of a message when it is in its mailboxes.
 #[derive(Debug)]

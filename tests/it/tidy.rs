@@ -346,7 +346,11 @@ fn every_dependency_has_its_reason() {
             }
         }
     }
-    let expected = ["[dependencies]", "[dev-dependencies]"];
+    let expected = [
+        "[dependencies]",
+        "[dev-dependencies]",
+        "[target.'cfg(shuttle)'.dev-dependencies]",
+    ];
     assert!(counts.keys().eq(&expected), "{counts:?}");
     assert!((1..=20).contains(&counts["[dependencies]"]), "{counts:?}");
 }

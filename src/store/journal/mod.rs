@@ -39,11 +39,8 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
-    thread::{self, Thread},
     time::{Duration, Instant},
 };
-
-use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::clock::Clock;
 
@@ -51,6 +48,10 @@ use super::{
     error::Error,
     fs::Fs,
     limits::{BATCH_OCTETS_MAX, GATHER_SHARE, JOURNAL_FAILURES_MAX, JOURNAL_RETRY},
+    sync::{
+        Condvar, Mutex, MutexGuard,
+        thread::{self, Thread},
+    },
 };
 
 #[cfg(test)]

@@ -36,17 +36,12 @@ use std::{
     sync::Arc,
 };
 
-use ring::{
-    error::Unspecified,
-    rand::{SecureRandom as _, SystemRandom},
-};
-
 use super::{
     super::{
         error::Error,
         fs::{Fs, Segment},
         limits::{SEGMENT_STEP_OCTETS, SEGMENT_STEP_OCTETS_MAX},
-        prepare,
+        prepare, sync,
     },
     Shape,
     format::{BATCH_ALIGNMENT, HEADER_OCTETS, JournalId, Seal},
@@ -346,10 +341,8 @@ impl Ring {
         let own = self.directory.parent().unwrap_or(&self.directory);
         prepare(&*self.fs, &self.directory, own)?;
         let mut id = [0; 16];
-        SystemRandom::new().fill(&mut id).map_err(|Unspecified| {
-            let error = io::Error::other("the system gives none");
-            Error::io("draw a random number for", &self.directory)(error)
-        })?;
+        sync::fill_random(&mut id)
+            .map_err(Error::io("draw a random number for", &self.directory))?;
         let id = JournalId(id);
         id_file::write(&*self.fs, &self.directory, id)?;
         self.id = Some(id);

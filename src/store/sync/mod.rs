@@ -1,0 +1,37 @@
+//! Locks, condition variables, threads, atomic numbers and random numbers, in one place.
+//!
+//! All of the store takes them from here. They are those of `parking_lot`, the standard library and
+//! `ring`. When tests are built with `--cfg shuttle` they are those of the crate `shuttle`, which
+//! decides at each of them which thread runs next (`tests/interleavings`).
+
+#[cfg(shuttle)]
+#[cfg(test)]
+mod explored;
+
+#[cfg(not(all(test, shuttle)))]
+use std::io;
+
+#[cfg(not(all(test, shuttle)))]
+use ring::{
+    error::Unspecified,
+    rand::{SecureRandom as _, SystemRandom},
+};
+
+#[cfg(not(all(test, shuttle)))]
+pub(super) use {
+    parking_lot::{Condvar, Mutex, MutexGuard},
+    std::{sync::atomic, thread},
+};
+
+#[cfg(all(test, shuttle))]
+pub(super) use explored::{Condvar, Mutex, MutexGuard, atomic, fill_random, thread};
+
+/// Fills `octets` with random numbers that nobody can guess.
+///
+/// # Errors
+/// When the system gives none.
+#[cfg(not(all(test, shuttle)))]
+pub(super) fn fill_random(octets: &mut [u8]) -> io::Result<()> {
+    let drawn = SystemRandom::new().fill(octets);
+    drawn.map_err(|Unspecified| io::Error::other("the system gives none"))
+}
