@@ -279,7 +279,7 @@ impl Shared {
         let begin = self.clock.now();
         if turn.doubtful.is_none()
             && let Some(messages) = touched
-            && turn.pace.prefers_pieces(count_names(&messages), begin)
+            && (!self.trust.whole_sync || turn.pace.prefers_pieces(count_names(&messages), begin))
             && self.sync_pieces(&messages, turn)? == Synced::All
         {
             return Ok(());

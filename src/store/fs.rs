@@ -39,7 +39,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::limits::DIRECTORY_OCTETS;
+use super::{limits::DIRECTORY_OCTETS, trust::FileSystem};
 
 /// What the store asks of a file system.
 ///
@@ -72,6 +72,12 @@ pub trait Fs: Debug + Send + Sync {
     /// Whatever renameat2 says; `NotFound` when one of them is not there, and then nothing is
     /// changed.
     fn exchange(&self, left: &Path, right: &Path) -> io::Result<()>;
+
+    /// The kind of the file system of `path` (statfs).
+    ///
+    /// # Errors
+    /// Whatever statfs says.
+    fn file_system(&self, path: &Path) -> io::Result<FileSystem>;
 
     /// The octets that we may still write to the file system of `path` (statvfs).
     ///
@@ -328,6 +334,12 @@ impl Fs for RealFs {
     fn exchange(&self, left: &Path, right: &Path) -> io::Result<()> {
         let flags = RenameFlags::EXCHANGE;
         Ok(rustix::fs::renameat_with(CWD, left, CWD, right, flags)?)
+    }
+
+    fn file_system(&self, path: &Path) -> io::Result<FileSystem> {
+        // Its width and its sign depend on the machine; the number has 32 bits.
+        let number = i128::from(rustix::fs::statfs(path)?.f_type) & 0xFFFF_FFFF;
+        Ok(FileSystem(u32::try_from(number).unwrap_or_default()))
     }
 
     fn free_octets(&self, path: &Path) -> io::Result<u64> {

@@ -299,7 +299,10 @@ fn list(claim: &Claim, maildir: &Maildir, listed: &mut Listed) -> Result<Arc<Lis
     let (shared, mailbox) = (claim.shared(), claim.mailbox());
     let remembered = shared.take_listing(mailbox);
     // Before the directories are read: what changes while they are read has to show.
-    let sight = Sight::of(maildir, &*shared.fs, &shared.clock);
+    let sight = shared
+        .trusts_times()
+        .then(|| Sight::of(maildir, &*shared.fs, &shared.clock))
+        .flatten();
     if let (Some(remembered), Some(sight)) = (remembered, &sight)
         && let Some(listing) = remembered.still_holds(sight)
     {

@@ -80,6 +80,7 @@ mod replay;
 mod shared;
 mod sync;
 mod touched;
+mod trust;
 
 #[cfg(test)]
 mod tests;
@@ -98,6 +99,7 @@ pub use error::Error;
 pub use event::{Event, Observer, Severity};
 pub use fs::{Entry, File, Fs, Kind, Metadata, RealFs, Segment, Stamp, Volume};
 pub use maildrop::{Maildrop, Message};
+pub use trust::FileSystem;
 
 use apply::Kept;
 use checkpoint::Checkpoints;
@@ -258,6 +260,7 @@ impl MessageStore {
         let (spool, lock) = settle(&*fs, &root)?;
         // Before anything is written: it tells of failures since.
         let volume = fs.volume(&root).map_err(Error::io("open", &root))?;
+        let file_system = fs.file_system(&root).map_err(Error::io("look at", &root))?;
         clean(&*fs, &spool)?;
         let nonce = new_nonce().map_err(Error::io("draw a random number for names in", &root))?;
         let mut shared = Shared {
@@ -273,6 +276,7 @@ impl MessageStore {
             checkpoints: Checkpoints::new(volume, SyncMark::default()),
             kept: Kept::default(),
             touched: Touched::default(),
+            trust: file_system.trust(),
             held: Quota::new(memory.held),
             listed: Quota::new(memory.listed),
             syncs: true,

@@ -41,6 +41,7 @@ use super::{
         atomic::{AtomicU64, Ordering},
     },
     touched::Touched,
+    trust::Trust,
 };
 
 /// The inside of a [`MessageStore`](super::MessageStore), its deliveries and its maildrops.
@@ -62,6 +63,8 @@ pub(super) struct Shared {
     pub(super) kept: Kept,
     /// What was put into Maildirs and is not synced.
     pub(super) touched: Touched,
+    /// What the file system is relied on for.
+    pub(super) trust: Trust,
     /// Memory of the content that deliveries hold.
     pub(super) held: Arc<Quota>,
     /// Memory of the listings of open maildrops.
@@ -194,6 +197,12 @@ impl Shared {
         // Closed when the Mutex is free again (L1).
         drop(former);
         Ok(())
+    }
+
+    /// Whether the times of a directory tell that it was changed. Where they do not, nothing that
+    /// was read of one may be remembered.
+    pub(super) fn trusts_times(&self) -> bool {
+        self.trust.times
     }
 
     /// A serial that no message ever had.

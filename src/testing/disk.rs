@@ -33,7 +33,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     clock::{Clock, Hands},
-    store::{Entry, File, Fs, Kind, Metadata, Segment, Stamp, Volume},
+    store::{Entry, File, FileSystem, Fs, Kind, Metadata, Segment, Stamp, Volume},
 };
 
 use super::rng::Rng;
@@ -108,6 +108,7 @@ struct Disk {
     cut_at: Option<u64>,
     faults: Vec<Fault>,
     defect: Option<Defect>,
+    file_system: FileSystem,
     free_octets: u64,
     /// Whether there is no room for the octets of files that are appended to.
     refuses_files: bool,
@@ -268,6 +269,7 @@ impl Disk {
             cut_at: None,
             faults: Vec::new(),
             defect: None,
+            file_system: FileSystem::EXT,
             free_octets: u64::MAX,
             refuses_files: false,
             hands,
@@ -436,6 +438,13 @@ impl SimFs {
         self.disk.lock().defect = Some(defect);
     }
 
+    /// Makes it a file system in user space, where a sync of the whole saves nothing.
+    pub(crate) fn be_fuse(&self) {
+        let mut disk = self.disk.lock();
+        disk.file_system = FileSystem::FUSE;
+        disk.defect = Some(Defect::VolumeIsNotSynced);
+    }
+
     /// Sets what `free_octets` says.
     pub(crate) fn set_free_octets(&self, octets: u64) {
         self.disk.lock().free_octets = octets;
@@ -515,6 +524,7 @@ impl SimFs {
         }
         let disk = Disk {
             defect: before.defect,
+            file_system: before.file_system,
             free_octets: before.free_octets,
             is_timeless: before.is_timeless,
             whole_sync_takes: before.whole_sync_takes,
@@ -628,6 +638,10 @@ impl Fs for SimFs {
             disk.add(left, right_node)?;
             disk.add(right, left_node)
         })
+    }
+
+    fn file_system(&self, _path: &Path) -> io::Result<FileSystem> {
+        self.perform(|disk| Ok(disk.file_system))
     }
 
     fn free_octets(&self, _path: &Path) -> io::Result<u64> {

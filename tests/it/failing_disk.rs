@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
-use facteur::store::{Entry, File, Fs, Metadata, RealFs, Segment, Volume};
+use facteur::store::{Entry, File, FileSystem, Fs, Metadata, RealFs, Segment, Volume};
 use parking_lot::Mutex;
 
 use crate::support::{Client, DEADLINE, Server, Service, dot_stuffed};
@@ -125,6 +125,10 @@ impl Fs for FaultyFs {
 
     fn exchange(&self, left: &Path, right: &Path) -> io::Result<()> {
         RealFs.exchange(left, right)
+    }
+
+    fn file_system(&self, path: &Path) -> io::Result<FileSystem> {
+        RealFs.file_system(path)
     }
 
     fn free_octets(&self, path: &Path) -> io::Result<u64> {

@@ -106,6 +106,18 @@ fn after_a_slow_checkpoint_they_go_piece_by_piece() {
 }
 
 #[test]
+fn where_a_sync_of_the_whole_saves_nothing_they_go_piece_by_piece_from_the_first_on() {
+    let fs = SimFs::new();
+    fs.make_timeless();
+    fs.be_fuse();
+    let store = open_simulated(&fs);
+    let busy = Busy { fs, store };
+    assert_eq!(busy.checkpoint("one\n"), Way::Pieces);
+    assert_eq!(busy.checkpoint("two\n"), Way::Pieces);
+    assert_eq!(busy.after_power_cut(), ["one\n", "two\n"]);
+}
+
+#[test]
 fn a_quick_checkpoint_is_followed_by_others_of_its_kind() {
     let fs = SimFs::new();
     fs.make_timeless();

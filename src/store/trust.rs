@@ -1,0 +1,105 @@
+//! Which file systems are relied on for what: the one table.
+//!
+//! Three things that the store would like to use have in common that they fail without a word where
+//! a file system does not have them: a call that succeeds and saves nothing, a time that does not
+//! move. They cannot be tried out, so they are used only where they are known to work. Everything
+//! else says so itself when it is missing (an exchange of two names by `EINVAL` or `ENOSYS`, a hard
+//! link by `EPERM` or `EXDEV`): it is tried, and nobody has to know beforehand.
+//!
+//! | File system | syncfs saves all | times of directories | exchange | hard links |
+//! |---|---|---|---|---|
+//! | ext2, ext3, ext4 | yes | yes | ext4 | yes |
+//! | xfs | yes | yes | yes | yes, not across project ids |
+//! | btrfs | yes, all its subvolumes | yes | yes | yes, not across subvolumes |
+//! | f2fs, bcachefs | yes | yes | yes | yes |
+//! | zfs | yes: it commits its intent log | yes | from 2.2 on | yes |
+//! | tmpfs, ramfs | nothing there survives a power cut anyway | yes | yes | yes |
+//! | overlayfs | passed on to the layer below, which nobody can ask for its kind | yes | yes | yes |
+//! | FUSE (mergerfs, bindfs, sshfs, …) | no: the kernel passes it to virtiofs only | no | some | some |
+//! | virtiofs | perhaps: it has the number of FUSE, and its server may ignore the call | no | some | yes |
+//! | 9p | no: there is no such message | no | no | some |
+//! | nfs, cifs, smb | not tried; times are kept in a cache | no | no | some |
+//! | ceph, vfat, exfat, ecryptfs, all others | not tried | not tried | some | some |
+//!
+//! A file system that is not trusted costs time and no safety: what was written is made durable
+//! file by file (`checkpoint.rs`), and directories are read at each login.
+
+/// The kind of a file system, by the number that the system gives it (statfs, `f_type`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileSystem(pub u32);
+
+/// What a file system is relied on for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Trust {
+    /// A sync of the whole (syncfs) makes durable all that was written before, and says when it
+    /// could not.
+    pub(super) whole_sync: bool,
+    /// An entry that is added to a directory or taken from it changes the times of the directory,
+    /// and whoever looks sees that at once.
+    pub(super) times: bool,
+}
+
+impl FileSystem {
+    /// Of ext2, ext3 and ext4.
+    pub const EXT: Self = Self(0xEF53);
+    const BCACHEFS: Self = Self(0xCA45_1A4E);
+    const BTRFS: Self = Self(0x9123_683E);
+    const F2FS: Self = Self(0xF2F5_2010);
+    /// Of everything that a program in user space serves, and of virtiofs.
+    #[cfg(test)]
+    pub(crate) const FUSE: Self = Self(0x6573_5546);
+    const OVERLAY: Self = Self(0x794C_7630);
+    const RAMFS: Self = Self(0x8584_58F6);
+    const TMPFS: Self = Self(0x0102_1994);
+    const XFS: Self = Self(0x5846_5342);
+    const ZFS: Self = Self(0x2FC1_2FC1);
+
+    /// What it is relied on for. See the table.
+    pub(super) fn trust(self) -> Trust {
+        let (whole_sync, times) = match self {
+            Self::EXT | Self::XFS | Self::BTRFS | Self::F2FS | Self::BCACHEFS | Self::ZFS
+            // Both calls save nothing there, and there is nothing to be saved.
+            | Self::TMPFS | Self::RAMFS => (true, true),
+            // A directory there has the times of the one in the upper layer, and to change that
+            // one behind its back is forbidden.
+            Self::OVERLAY => (false, true),
+            _ => (false, false),
+        };
+        Trust { whole_sync, times }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_that_nobody_knows_is_relied_on_for_nothing() {
+        const NFS: u32 = 0x6969;
+        const V9FS: u32 = 0x0102_1997;
+        const CIFS: u32 = 0xFF53_4D42;
+        const SMB2: u32 = 0xFE53_4D42;
+        const VFAT: u32 = 0x4D44;
+        let nothing = Trust {
+            whole_sync: false,
+            times: false,
+        };
+        for number in [0, NFS, V9FS, CIFS, SMB2, VFAT, FileSystem::FUSE.0] {
+            assert_eq!(FileSystem(number).trust(), nothing, "{number:x}");
+        }
+    }
+
+    #[test]
+    fn local_file_systems_are_relied_on_and_what_lies_below_an_overlay_is_not() {
+        for known in [
+            FileSystem::EXT,
+            FileSystem::XFS,
+            FileSystem::BTRFS,
+            FileSystem::TMPFS,
+        ] {
+            assert!(known.trust().whole_sync && known.trust().times, "{known:?}");
+        }
+        let overlay = FileSystem::OVERLAY.trust();
+        assert!(!overlay.whole_sync && overlay.times);
+    }
+}
