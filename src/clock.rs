@@ -121,7 +121,7 @@ mod hands {
             let begin = system.now();
             while seen() < enough {
                 let waited = system.now().duration_since(begin);
-                if is_over() || waited > Duration::from_secs(30) {
+                if is_over() || waited > Duration::from_mins(5) {
                     return false;
                 }
                 std::thread::yield_now();

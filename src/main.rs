@@ -156,8 +156,9 @@ fn serve(
     log::info!("ready");
     let sessions = daemon.sessions();
     let signal = thread::scope(|scope| {
-        let _signs = supervisor.give_signs(scope, || daemon.is_serving())?;
+        // Signs of life could fill the queue of a manager that is slow to read, and this be lost.
         supervisor.tell(News::Ready);
+        let _signs = supervisor.give_signs(scope, || daemon.is_serving())?;
         let renew = || {
             supervisor.tell(News::Reloading);
             renew(arguments, &daemon);

@@ -142,6 +142,8 @@ fn patience(microseconds: Option<&str>, process: Option<&str>, this: u32) -> Opt
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd as _;
+
     use super::*;
 
     #[test]
@@ -175,11 +177,13 @@ mod tests {
     #[test]
     fn who_is_not_well_gives_no_signs() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("notify");
+        // The address of a socket has at most 107 octets, which a temporary directory may exceed.
+        let opened = std::fs::File::open(directory.path()).unwrap();
+        let path = format!("/proc/self/fd/{}/notify", opened.as_raw_fd());
         let manager = UnixDatagram::bind(&path).unwrap();
         manager.set_nonblocking(true).unwrap();
         let supervisor = Supervisor {
-            socket: Some(connect(path.as_os_str())),
+            socket: Some(connect(OsStr::new(&path))),
             patience: Some(Duration::from_mins(1)),
         };
         // The scope ends when the thread does.

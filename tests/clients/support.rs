@@ -54,7 +54,11 @@ pub(crate) struct Facteur {
 impl Facteur {
     /// Starts it and waits until it is ready.
     pub(crate) fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap())
+    }
+
+    /// Starts it in this directory.
+    pub(crate) fn start_in(directory: tempfile::TempDir) -> Self {
         let program = Program::start(directory.path());
         Self { program, directory }
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Barrier};
 use facteur::store::{Entry, File, FileSystem, Fs, Metadata, RealFs, Segment, Volume};
 use parking_lot::Mutex;
 
-use crate::support::{Client, DEADLINE, Server, Service, dot_stuffed};
+use crate::support::{Client, Server, Service, await_some, dot_stuffed};
 
 const BOB: &str = "bob@example.com";
 const ENOSPC: i32 = 28;
@@ -79,6 +79,14 @@ impl Switch {
 
     fn pass(&self, operation: Operation) -> io::Result<()> {
         let fault = *self.fault.lock();
+        // What is planted into the journal is for the session of the test. The thread of the
+        // checkpoints comes there too when some seconds have passed.
+        let is_session = std::thread::current().name() != Some("checkpoint");
+        let is_journal = matches!(operation, Operation::SegmentSync | Operation::SegmentWrite)
+            || matches!(fault, Some((_, Fault::Panic)));
+        if is_journal && !is_session {
+            return Ok(());
+        }
         match fault {
             Some((failing, fault)) if failing == operation => {
                 self.met.fetch_add(1, Ordering::SeqCst);
@@ -374,16 +382,26 @@ fn a_journal_that_fails_again_takes_no_mail() {
         let reply = attempt(&mut client, &[BOB], "refused\r\n");
         assert!(reply.starts_with("451"), "{reply}");
     }
+    // Now and then one is let through, to see whether the journal works again.
+    let mut n_tried = 0;
+    loop {
+        client.say("MAIL FROM:<alice@example.com>");
+        client.expect("250 Sender OK");
+        client.say(&format!("RCPT TO:<{BOB}>"));
+        client.expect("250 Recipient OK");
+        client.say("DATA");
+        if client.line().starts_with("451") {
+            break;
+        }
+        client.send(b"refused\r\n.\r\n");
+        client.expect_prefix("451");
+        n_tried += 1;
+    }
     switch.mend();
-    client.say("MAIL FROM:<alice@example.com>");
-    client.expect("250 Sender OK");
-    client.say(&format!("RCPT TO:<{BOB}>"));
-    client.expect("250 Recipient OK");
-    client.say("DATA");
-    client.expect_prefix("451");
     assert_eq!(server.contents(BOB), ["first\r\n"], "reading goes on");
     let names = ["commits_failures", "refused_not_stored", "store_degraded"];
-    assert_eq!(names.map(|name| server.counted(name)), [2, 3, 1]);
+    let expected = [2 + n_tried, 3 + n_tried, 1];
+    assert_eq!(names.map(|name| server.counted(name)), expected);
 }
 
 #[test]
@@ -532,16 +550,12 @@ fn nothing_is_removed_before_what_was_asked_for_is_sent() {
     drop(client);
     switch.meeting.0.wait();
     switch.mend();
-    let begin = std::time::Instant::now();
-    while begin.elapsed() < DEADLINE {
+    let mut next = await_some("the maildrop is free again", || {
         let mut client = server.pop3_client();
         client.say(&format!("USER {BOB}"));
         client.expect_prefix("+OK");
         client.say("PASS any");
-        if client.line().starts_with("+OK") {
-            assert_eq!(client.count(), 1, "the message is still there");
-            return;
-        }
-    }
-    panic!("the maildrop is still in use");
+        client.line().starts_with("+OK").then_some(client)
+    });
+    assert_eq!(next.count(), 1, "the message is still there");
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::Shutdown;
 
-use crate::support::{Client, DEADLINE, Server, Service, dot_stuffed};
+use crate::support::{Client, Server, Service, await_that, dot_stuffed};
 
 const BOB: &str = "bob@example.com";
 
@@ -272,14 +272,10 @@ fn a_crowd_from_one_address_is_told_to_wait() {
     late.expect_end();
     drop(crowd);
     // The places are given back as the sessions notice that their clients are gone.
-    let begin = std::time::Instant::now();
-    while begin.elapsed() < DEADLINE {
+    await_that("a place is given back", || {
         let mut client = Client::connect(server.smtp);
-        if client.line().starts_with("220 ") {
-            return;
-        }
-    }
-    panic!("no place was given back");
+        client.line().starts_with("220 ")
+    });
 }
 
 #[test]

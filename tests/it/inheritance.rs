@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::Client;
+use crate::support::{Client, ShortWay};
 
 const MANAGER: &str = "LISTEN_PID=$$ LISTEN_FDS=1; export LISTEN_PID LISTEN_FDS\n\
                        exec \"$@\" 3<&0 </dev/null";
@@ -84,7 +84,8 @@ fn a_socket_that_cannot_be_served_is_one_clear_line() {
     let directory = tempfile::tempdir().unwrap();
     let arguments = ["--smtp", "127.0.0.1:0", "--pop3", "off"];
     let listener = || OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
-    let unix = std::os::unix::net::UnixListener::bind(directory.path().join("socket")).unwrap();
+    let way = ShortWay::into(directory.path());
+    let unix = std::os::unix::net::UnixListener::bind(way.to("socket")).unwrap();
     let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let file = tempfile::tempfile().unwrap();
     for (socket, name, reason) in [

@@ -1,6 +1,14 @@
 //! The end of the daemon: what is under way is finished, the others are told.
 
-use crate::support::{Client, Server, Service, dot_stuffed};
+use crate::support::{Client, Server, Service, dot_stuffed, own_address};
+
+/// A daemon whose ports nobody takes when it has given them back.
+fn alone() -> Server {
+    let address = own_address();
+    Server::with(&format!(
+        "smtp = [\"{address}:0\"]\npop3 = [\"{address}:0\"]\n"
+    ))
+}
 
 #[test]
 fn sessions_that_wait_are_told_and_closed() {
@@ -19,7 +27,7 @@ fn sessions_that_wait_are_told_and_closed() {
 
 #[test]
 fn a_content_under_way_is_finished_and_kept() {
-    let mut server = Server::start();
+    let mut server = alone();
     let mut client = server.smtp_client();
     client.say("HELO test");
     client.expect("250 Ok");
@@ -46,7 +54,7 @@ fn a_content_under_way_is_finished_and_kept() {
 
 #[test]
 fn nobody_is_accepted_after_the_stop() {
-    let mut server = Server::start();
+    let mut server = alone();
     server.stop();
     assert!(std::net::TcpStream::connect(server.smtp).is_err());
     assert!(std::net::TcpStream::connect(server.pop3).is_err());

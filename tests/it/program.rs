@@ -231,6 +231,8 @@ fn the_default_ports_are_the_documented_ones() {
 #[test]
 fn a_log_that_nobody_reads_stops_neither_mail_nor_the_stop() {
     let directory = tempfile::tempdir().unwrap();
+    let configuration = "durability = \"none\"\n";
+    std::fs::write(directory.path().join("facteur.toml"), configuration).unwrap();
     let mut program = Program::start_with_unread_log(directory.path());
     // Far more lines than a pipe holds.
     let mut client = program.smtp_client();

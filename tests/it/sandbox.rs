@@ -11,8 +11,8 @@ use std::thread;
 
 use facteur::sandbox::{Missing, Rules, State, enter};
 
-use crate::support::Service;
-use crate::support::program::{Program, run, run_with};
+use crate::support::program::{OWN_THREADS, Program, copy_program, run, run_with};
+use crate::support::{Service, ShortWay, not_tested};
 
 /// Calls `test` in a thread of its own that is in a sandbox; false where there is none to be had.
 fn within(writable: &Path, readable: &[&Path], test: impl FnOnce() + Send) -> bool {
@@ -29,12 +29,6 @@ fn within(writable: &Path, readable: &[&Path], test: impl FnOnce() + Send) -> bo
         }
     };
     thread::scope(|scope| scope.spawn(enter_and_test).join().unwrap())
-}
-
-/// Says so, even when the test passes.
-fn not_tested(why: &str) {
-    let mut errors = std::io::stderr();
-    writeln!(errors, "not tested: {why}").unwrap();
 }
 
 fn is_whole() -> bool {
@@ -59,6 +53,7 @@ fn nothing_outside_can_be_opened_made_linked_or_removed() {
         fs::write(directory.join("file"), "text").unwrap();
     }
     let file = outside.join("file");
+    let way = ShortWay::into(&inside);
     within(&inside, &[], || {
         assert!(denied(File::open(&file)));
         assert!(denied(File::options().append(true).open(&file)));
@@ -78,9 +73,8 @@ fn nothing_outside_can_be_opened_made_linked_or_removed() {
         assert!(denied(File::open(inside.join("../else/file"))));
         // Nothing that is neither a file nor a directory is made.
         assert!(denied(std::os::unix::fs::symlink("/", inside.join("link"))));
-        assert!(denied(
-            std::os::unix::net::UnixListener::bind(inside.join("socket")).map(drop)
-        ));
+        let socket = std::os::unix::net::UnixListener::bind(way.to("socket"));
+        assert!(denied(socket.map(drop)));
         // What it starts is in there too.
         let inherited = thread::scope(|scope| scope.spawn(|| denied(File::open(&file))).join());
         assert!(inherited.unwrap());
@@ -139,7 +133,7 @@ fn files_that_are_replaced_can_be_read_and_not_written() {
 fn no_program_can_be_executed() {
     let directory = tempfile::tempdir().unwrap();
     let own = directory.path().join("program");
-    fs::copy(env!("CARGO_BIN_EXE_facteur"), &own).unwrap();
+    copy_program(&own);
     let runs = |program: &Path| Command::new(program).arg("--version").output().map(drop);
     runs(&own).unwrap();
     within(directory.path(), &[], || {
@@ -211,12 +205,9 @@ fn every_thread_of_the_program_is_in_the_sandbox() {
         let configuration = format!("sandbox = \"{sandbox}\"");
         let program = Program::start_with(directory.path(), &configuration);
         let _clients = (program.smtp_client(), program.pop3_client());
-        let threads = program.threads();
-        for name in ["facteur", "log", "checkpoint", "smtp-listener", "smtp-1"] {
-            assert!(threads.contains_key(name), "{name}: {:?}", threads.keys());
-        }
-        let in_there = |status: &String| status.contains("NoNewPrivs:\t1");
-        let n_in = threads.values().filter(|status| in_there(status)).count();
+        let threads = program.threads_with(&[&OWN_THREADS[..], &["smtp-1", "pop3-2"]].concat());
+        let in_there = |(_, status): &&(String, String)| status.contains("NoNewPrivs:\t1");
+        let n_in = threads.iter().filter(in_there).count();
         (n_in, threads.len())
     };
     let (n_in, _) = flag("off");

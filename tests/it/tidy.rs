@@ -305,6 +305,68 @@ fn every_file_begins_with_its_purpose_and_keeps_the_style() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// What made tests fail by chance, or for some users and directories only, and what to do instead.
+/// The first part of each text is apart, so that it is not found here.
+const BY_CHANCE: [(&str, &str, &str); 7] = [
+    (
+        "elapsed() ",
+        "< ",
+        "await_that and await_some wait, with the deadline of all tests",
+    ),
+    (
+        "elapsed() ",
+        "> ",
+        "await_that and await_some wait, with the deadline of all tests",
+    ),
+    (
+        "threads().",
+        "contains",
+        "a thread names itself when it runs: threads_with waits for it",
+    ),
+    (
+        "assert_eq!(program.",
+        "threads()",
+        "threads come and go: await_that waits for the number",
+    ),
+    (
+        "assert_eq!(program.",
+        "descriptors()",
+        "they come and go: await_that waits for the number",
+    ),
+    (
+        "fs::copy(env!",
+        "(",
+        "a process of another test may have the copy open: copy_program",
+    ),
+    (
+        "::bind(directory",
+        ".",
+        "a socket's path must be short, a directory's need not: ShortWay",
+    ),
+];
+
+/// Each of these was a test that failed on a machine with much to do, or in another directory.
+#[test]
+fn no_test_depends_on_luck() {
+    let mut faults = Vec::new();
+    for (path, text) in ["tests/it", "tests/clients"]
+        .into_iter()
+        .flat_map(source_files)
+    {
+        if path.components().any(|part| part.as_os_str() == "support") {
+            continue;
+        }
+        for (index, line) in text.lines().enumerate() {
+            for (begin, rest, instead) in BY_CHANCE {
+                if line.contains(&[begin, rest].concat()) {
+                    faults.push(format!("{}:{}: {instead}", path.display(), index + 1));
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
 /// SEC-18: each dependency beside its reason, and few of them.
 #[test]
 fn scripts_begin_with_their_purpose_and_keep_the_style() {

@@ -257,7 +257,12 @@ fn a_label(domain: &str) -> String {
 
 /// The configuration that a transcript asks for.
 fn configuration(transcript: &Transcript) -> String {
-    let mut text = format!("domains = {:?}\n[limits]\n", transcript.domains);
+    // Nothing of this is about power cuts: no time goes into waiting for the disk.
+    let durability = "durability = \"none\"";
+    let mut text = format!(
+        "{durability}\ndomains = {:?}\n[limits]\n",
+        transcript.domains
+    );
     for (key, value) in &transcript.limits {
         text += &format!("{key} = {value}\n");
     }

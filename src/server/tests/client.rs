@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// Longest wait: far beyond what any step takes.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_mins(5);
 
 /// A client of either protocol; what it reads from is open to those who read more than lines.
 pub(crate) struct Client(pub(crate) BufReader<TcpStream>);

@@ -1,7 +1,7 @@
 //! Tests of what sessions do when the memory for what is on its way is used up (SEC-9).
 
 use std::io::{BufRead, PipeWriter, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -22,7 +22,7 @@ use super::client::Client;
 use super::{Ends, timeouts};
 
 /// Longest wait of a test: only a hang reaches it.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_mins(5);
 
 /// The memory of all sessions here.
 const OCTETS: u64 = limits::IN_FLIGHT_OCTETS_MIN / 2;
@@ -420,6 +420,7 @@ fn memory_is_asked_for_twice_with_tls() {
     // One record: it is read in pieces of 4 KiB, of 8, and of 16 at most.
     let record = 16 * 1_024;
     client.write_all(&vec![b'x'; record]).unwrap();
+    until_there(&ends.socket, record);
     let mut rate = connection.content_rate();
     for _ in 0..3 {
         assert_eq!(now(), 0);
@@ -442,14 +443,19 @@ fn begun() -> Ends {
     ends
 }
 
+/// Waits until so many octets have come.
+fn until_there(socket: &TcpStream, octets: usize) {
+    let mut there = vec![0; octets];
+    while socket.peek(&mut there).unwrap() < octets {
+        thread::yield_now();
+    }
+}
+
 /// Reads what is there all at once when it begins, and gives the largest read.
 fn read_much(ends: &mut Ends) -> usize {
     const OCTETS: usize = 32 * 1_024;
     ends.client.write_all(&lines(OCTETS)).unwrap();
-    let mut there = vec![0; OCTETS];
-    while ends.socket.peek(&mut there).unwrap() < OCTETS {
-        thread::yield_now();
-    }
+    until_there(&ends.socket, OCTETS);
     let mut rate = ends.connection.content_rate();
     let (mut left, mut largest) = (OCTETS, 0);
     while left > 0 {

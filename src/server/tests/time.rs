@@ -25,7 +25,7 @@ const LINE_OCTETS_MAX: usize = 100;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Longest wait for another thread: far beyond what any step takes.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_mins(5);
 
 /// A limit that the kernel reaches at once, while the clock stands.
 const TICK: Duration = Duration::from_millis(5);

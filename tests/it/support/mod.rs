@@ -3,9 +3,11 @@
 pub(crate) mod json;
 pub(crate) mod program;
 pub(crate) mod tls;
+pub(crate) mod user;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,8 +23,9 @@ use facteur::store::{Fs, MessageStore, RealFs};
 
 use tls::Wire;
 
-/// Longest wait of a client: far beyond what any step takes, so that only a hang reaches it.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+/// Longest wait of a client: far beyond what any step takes on a machine that has much else to do,
+/// so that only a hang reaches it.
+pub(crate) const DEADLINE: Duration = Duration::from_mins(5);
 
 /// A hash of "password", a vector of argon2's reference implementation.
 pub(crate) const HASH: &str =
@@ -30,11 +33,48 @@ pub(crate) const HASH: &str =
 
 /// Waits until something is so.
 pub(crate) fn await_that(what: &str, is_so: impl Fn() -> bool) {
+    await_some(what, || is_so().then_some(()));
+}
+
+/// Waits until there is something; gives it.
+pub(crate) fn await_some<T>(what: &str, seek: impl Fn() -> Option<T>) -> T {
     let begin = Instant::now();
-    while !is_so() {
+    loop {
+        if let Some(found) = seek() {
+            return found;
+        }
         assert!(begin.elapsed() < DEADLINE, "{what}");
         std::thread::yield_now();
     }
+}
+
+/// Says so, even when the test passes.
+pub(crate) fn not_tested(why: &str) {
+    let mut errors = std::io::stderr();
+    writeln!(errors, "not tested: {why}").unwrap();
+}
+
+/// A short way into a directory: the address of a socket has at most 107 octets, and the path of
+/// the temporary directory may be longer.
+pub(crate) struct ShortWay(std::fs::File);
+
+impl ShortWay {
+    pub(crate) fn into(directory: &Path) -> Self {
+        Self(std::fs::File::open(directory).unwrap())
+    }
+
+    /// The path of a file there, for other processes too.
+    pub(crate) fn to(&self, name: &str) -> PathBuf {
+        let (process, descriptor) = (std::process::id(), self.0.as_raw_fd());
+        format!("/proc/{process}/fd/{descriptor}/{name}").into()
+    }
+}
+
+/// An address of this machine that only the tests of this process listen on: elsewhere a port that
+/// is free again may belong to somebody else by the time that a test looks.
+pub(crate) fn own_address() -> String {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    format!("127.{}.{middle}.{low}", high | 64)
 }
 
 /// Puts a message into the maildrop of `mailbox` as another program would, as the `number`th.

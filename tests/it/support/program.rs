@@ -12,7 +12,16 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
-use super::{DEADLINE, Service};
+use super::{DEADLINE, Service, await_some};
+
+/// The threads that the program has when nobody is there.
+pub(crate) const OWN_THREADS: [&str; 5] = [
+    "facteur",
+    "log",
+    "checkpoint",
+    "smtp-listener",
+    "pop3-listener",
+];
 
 /// A running program; it is killed when this is dropped.
 pub(crate) struct Program {
@@ -40,6 +49,16 @@ fn address(banner: &[String], name: &str) -> SocketAddr {
         address.parse().ok()
     });
     addresses.next().unwrap()
+}
+
+/// Puts a copy of the program there, which everybody may execute. Another process writes it: what
+/// this one has open to write, a process that another test starts would have open too for a moment,
+/// and the system executes no file that somebody may write.
+pub(crate) fn copy_program(path: &Path) {
+    let program = env!("CARGO_BIN_EXE_facteur");
+    let mut install = Command::new("install");
+    let installed = install.args(["-m", "755", program]).arg(path).status();
+    assert!(installed.unwrap().success());
 }
 
 /// Runs the program to its end.
@@ -84,6 +103,19 @@ impl Program {
         program
     }
 
+    /// Starts the program in the same way, but for the address that it listens at.
+    pub(crate) fn start_at(directory: &Path, address: &str) -> Self {
+        Self::ready(&mut command_at(directory, address))
+    }
+
+    fn ready(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let log = follow(child.stderr.take().unwrap());
+        let program = Self::with(child, log);
+        program.expect_log("ready");
+        program
+    }
+
     /// Starts the program in the same way with this text as its configuration file.
     pub(crate) fn start_with(directory: &Path, configuration: &str) -> Self {
         std::fs::write(directory.join("facteur.toml"), configuration).unwrap();
@@ -100,11 +132,7 @@ impl Program {
     /// Starts the program in the same way with these variables in its environment.
     pub(crate) fn start_in(directory: &Path, environment: &[(&str, &str)]) -> Self {
         let mut command = command(directory);
-        let mut child = command.envs(environment.iter().copied()).spawn().unwrap();
-        let log = follow(child.stderr.take().unwrap());
-        let program = Self::with(child, log);
-        program.expect_log("ready");
-        program
+        Self::ready(command.envs(environment.iter().copied()))
     }
 
     /// Starts the program in the same way, after a shell has done this for its own process.
@@ -202,8 +230,10 @@ impl Program {
         self.child.wait().unwrap();
     }
 
-    /// The status of each thread that the program has now, as proc(5) describes it, by its name.
-    pub(crate) fn threads(&self) -> BTreeMap<String, String> {
+    /// The name and the status of each thread that the program has now, as proc(5) describes them.
+    /// A new thread has the name of the one that started it until it gives itself its own: see
+    /// [`Self::threads_with`].
+    pub(crate) fn threads(&self) -> Vec<(String, String)> {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
         // A thread may end meanwhile.
         let read = |task: std::io::Result<std::fs::DirEntry>| {
@@ -213,6 +243,16 @@ impl Program {
             Some((name.trim().to_owned(), status))
         };
         tasks.filter_map(read).collect()
+    }
+
+    /// Waits until the program has threads of all these names; gives all the threads that it has
+    /// then.
+    pub(crate) fn threads_with(&self, names: &[&str]) -> Vec<(String, String)> {
+        await_some(&format!("threads named {names:?}"), || {
+            let threads = self.threads();
+            let has = |wanted: &&str| threads.iter().any(|(name, _)| name == wanted);
+            names.iter().all(has).then_some(threads)
+        })
     }
 
     /// What the system tells about the program: proc(5).
@@ -228,6 +268,14 @@ impl Program {
             name.parse().unwrap()
         };
         open.map(number).collect()
+    }
+
+    /// How many sockets the program has open.
+    pub(crate) fn sockets(&self) -> usize {
+        let open = std::fs::read_dir(self.proc().join("fd")).unwrap();
+        let targets = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        let is_socket = |target: &PathBuf| target.to_string_lossy().starts_with("socket:");
+        targets.filter(is_socket).count()
     }
 
     /// Gives the program as much of something as `current`; gives the limit that it had.
@@ -310,13 +358,18 @@ fn spawn(directory: &Path) -> Child {
 }
 
 fn command(directory: &Path) -> Command {
+    command_at(directory, "127.0.0.1")
+}
+
+fn command_at(directory: &Path, address: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_facteur"));
     let configuration = directory.join("facteur.toml");
     if configuration.exists() {
         command.arg("--config").arg(configuration);
     }
+    let address = format!("{address}:0");
     command
-        .args(["--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--mail"])
+        .args(["--smtp", &address, "--pop3", &address, "--mail"])
         .arg(directory.join("mail"));
     piped(&mut command);
     command
