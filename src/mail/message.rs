@@ -105,4 +105,24 @@ mod tests {
             assert_eq!(UniqueId::parse(text).is_some(), fits, "{text:?}");
         }
     }
+
+    #[test]
+    fn a_list_of_messages_is_a_maildrop() {
+        let message = |octets, unique_id| MessageSummary {
+            octets,
+            unique_id: UniqueId::parse(unique_id).unwrap(),
+        };
+        let list = vec![message(7, "first"), message(0, "second")];
+        let maildrop: &dyn Summaries = &list;
+        assert_eq!((maildrop.len(), maildrop.is_empty()), (2, false));
+        assert_eq!(
+            [0, 1, 2].map(|n| maildrop.octets(n)),
+            [Some(7), Some(0), None]
+        );
+        let unique_id = |n| maildrop.unique_id(n).map(|it| it.as_str().to_owned());
+        let expected = [Some("first".to_owned()), Some("second".to_owned()), None];
+        assert_eq!([0, 1, 2].map(unique_id), expected);
+        let empty: &dyn Summaries = &Vec::new();
+        assert_eq!((empty.len(), empty.is_empty()), (0, true));
+    }
 }

@@ -86,3 +86,41 @@ fn parse(text: &[u8]) -> Option<JournalId> {
     let id = u128::from_str_radix(digits, 16).ok().filter(|_| is_id)?;
     Some(JournalId(id.to_be_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::RealFs;
+
+    const ID: JournalId = JournalId([0xa5; 16]);
+
+    #[test]
+    fn what_is_written_is_there_until_it_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        assert_eq!(read(&RealFs, path).unwrap(), None);
+        assert!(is_gone(&RealFs, path));
+        write(&RealFs, path, ID).unwrap();
+        assert_eq!(read(&RealFs, path).unwrap(), Some(ID));
+        assert!(!is_gone(&RealFs, path));
+        remove(&RealFs, path).unwrap();
+        assert_eq!(read(&RealFs, path).unwrap(), None);
+        assert!(is_gone(&RealFs, path));
+    }
+
+    /// Who removed the mail directory has removed the journal too: the end of it is no failure.
+    #[test]
+    fn what_is_not_there_needs_no_removal() {
+        let directory = tempfile::tempdir().unwrap();
+        remove(&RealFs, directory.path()).unwrap();
+        remove(&RealFs, &directory.path().join("missing")).unwrap();
+    }
+
+    /// A journal that is still there would be replayed.
+    #[test]
+    fn a_removal_that_fails_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        RealFs.create_dir(&directory.path().join(NAME)).unwrap();
+        assert!(remove(&RealFs, directory.path()).is_err());
+    }
+}

@@ -654,3 +654,33 @@ impl Health {
         elapsed.is_none_or(|elapsed| elapsed >= JOURNAL_RETRY)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::RealFs;
+
+    /// A leader that waits for as many records as were in the last batch goes on with the last of
+    /// them, and need not wait until its time is over.
+    #[test]
+    fn a_leader_has_gathered_all_with_the_last_record_it_waits_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let shape = Shape {
+            segment_octets: 1024 * 1024,
+            segments: 2,
+        };
+        let (place, clock) = (directory.path().join("journal"), Clock::system());
+        let journal = Journal::open(Arc::new(RealFs), place, shape, clock, Duration::ZERO);
+        let journal = journal.unwrap();
+        let is_gathered = |wanted, n_records| {
+            let mut inner = journal.inner.lock();
+            inner.pace.wanted = wanted;
+            inner.filling.n_records = n_records;
+            inner.is_gathered()
+        };
+        assert!(!is_gathered(None, 3), "nobody waits");
+        for (n_records, expected) in [(0, false), (2, false), (3, true), (4, true)] {
+            assert_eq!(is_gathered(Some(3), n_records), expected, "{n_records}");
+        }
+    }
+}

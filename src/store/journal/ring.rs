@@ -442,3 +442,40 @@ impl Slot {
 fn segment_name(index: usize) -> String {
     format!("{index}.seg")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::RealFs;
+
+    const SHAPE: Shape = Shape {
+        segment_octets: 4 * 1_024 * 1_024,
+        segments: 2,
+    };
+
+    /// How much is allocated when a batch like this is the first one, beyond the batch itself.
+    fn allocated_ahead(load: Load) -> u64 {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("journal");
+        let mut ring = Ring::open(Arc::new(RealFs), place, SHAPE).unwrap();
+        ring.write(&mut vec![0; HEADER_OCTETS], load, 0).unwrap();
+        let prepared = ring.slots.first().unwrap().prepared;
+        prepared.checked_sub(ring.offset).unwrap()
+    }
+
+    /// On a full disk what is removed, and what is checkpointed, can be noted there.
+    #[test]
+    fn messages_leave_a_piece_free_behind_them_and_nothing_else_needs_one() {
+        for (n_records, n_messages, is_ahead) in
+            [(0, 0, false), (1, 0, false), (1, 1, true), (2, 1, true)]
+        {
+            let load = Load {
+                n_records,
+                n_messages,
+            };
+            let ahead = allocated_ahead(load);
+            assert_eq!(ahead >= SEGMENT_STEP_OCTETS, is_ahead, "{load:?}: {ahead}");
+            assert_eq!(ahead == 0, !is_ahead, "{load:?}: {ahead}");
+        }
+    }
+}
