@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use jiff::{Timestamp, tz::TimeZone};
 
 #[cfg(test)]
-pub(crate) use hands::Hands;
+pub(crate) use hands::{Hands, look_again};
 
 /// Reads monotonic and wall-clock time.
 #[derive(Clone, Debug)]
@@ -95,6 +95,12 @@ mod hands {
 
     use parking_lot::Mutex;
 
+    /// Pauses before a test looks again whether something is so: what it waits for needs the
+    /// processor.
+    pub(crate) fn look_again() {
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+
     /// The hands of a clock: time passes when a test says so.
     #[derive(Debug)]
     pub(crate) struct Hands {
@@ -124,7 +130,7 @@ mod hands {
                 if is_over() || waited > Duration::from_mins(5) {
                     return false;
                 }
-                std::thread::yield_now();
+                look_again();
             }
             true
         }

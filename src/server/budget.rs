@@ -423,7 +423,7 @@ mod tests {
                 .spawn_scoped(scope, wait)
                 .unwrap();
             while budget.n_waiting.load(Ordering::SeqCst) == 0 {
-                std::thread::yield_now();
+                crate::clock::look_again();
             }
             drop(share);
             assert!(waiting.join().unwrap());

@@ -118,7 +118,7 @@ impl House {
         let begin = Clock::system().now();
         while !is_so(self.counted(name)) {
             assert!(begin.elapsed() < DEADLINE, "{name} {}", self.counted(name));
-            thread::yield_now();
+            crate::clock::look_again();
         }
     }
 
@@ -447,7 +447,7 @@ fn begun() -> Ends {
 fn until_there(socket: &TcpStream, octets: usize) {
     let mut there = vec![0; octets];
     while socket.peek(&mut there).unwrap() < octets {
-        thread::yield_now();
+        crate::clock::look_again();
     }
 }
 

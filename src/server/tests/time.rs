@@ -58,7 +58,7 @@ fn meanwhile<T: Send, U>(
                 ends.registry.stop();
                 drop(ends.socket.shutdown(Shutdown::Both));
             }
-            thread::yield_now();
+            crate::clock::look_again();
         }
         (served.join().unwrap(), gained)
     })

@@ -44,8 +44,13 @@ pub(crate) fn await_some<T>(what: &str, seek: impl Fn() -> Option<T>) -> T {
             return found;
         }
         assert!(begin.elapsed() < DEADLINE, "{what}");
-        std::thread::yield_now();
+        look_again();
     }
+}
+
+/// Pauses before a test looks again whether something is so: what it waits for needs the processor.
+pub(crate) fn look_again() {
+    std::thread::park_timeout(Duration::from_millis(1));
 }
 
 /// Says so, even when the test passes.
@@ -168,7 +173,7 @@ impl Server {
             store.close().unwrap();
             // The thread of a session that has ended gives the store back at the very last.
             while n_left == 0 && Arc::strong_count(&store) > 1 {
-                std::thread::yield_now();
+                look_again();
             }
         }
         n_left
