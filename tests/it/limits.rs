@@ -158,9 +158,13 @@ fn a_thousand_recipients_are_taken_and_the_next_is_asked_to_wait() {
 #[test]
 fn a_client_that_does_not_read_loses_its_session_and_frees_the_maildrop() {
     let server = Server::with("[limits]\nsession_seconds = 2\n");
-    // As another program would: a session would have to be quick to deliver it.
+    // As another program would: a session would have to be quick to deliver it. Its name tells how
+    // large it is: a session would have to be quick to find that out too.
     let much = "a line of content\n".repeat(1_000_000);
     place(&server.mail(), BOB, 1, &much);
+    let new = server.mail().join("example.com/bob/new");
+    let sized = new.join("1.M1.test,S=18000000,W=19000000");
+    std::fs::rename(new.join("1.M1.test"), sized).unwrap();
     // Where the test has to wait for its turn, a session may be over before it has begun.
     let lazy = await_some("the message is being sent", || {
         let mut client = Client::connect(server.pop3);

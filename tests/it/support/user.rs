@@ -41,9 +41,14 @@ impl User {
         command.uid(self.id).gid(self.group)
     }
 
-    /// Whether this process may start others as this user: root of a container may not always.
-    fn can_start(self) -> bool {
-        self.starts(&mut Command::new("true")).status().is_ok()
+    /// Whether this process may start others as this user, and a word about it where it may not:
+    /// root of a container is not always root of the system.
+    pub(crate) fn can_be_had(self) -> bool {
+        let can = self.starts(&mut Command::new("true")).status().is_ok();
+        if !can {
+            not_tested("other users cannot be had here");
+        }
+        can
     }
 
     fn succeeds(self, command: &mut Command) -> bool {
@@ -61,10 +66,9 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Finds one; `None`, and a word about it, where this process cannot start others as `user`.
+    /// Finds one; `None` where this process cannot start others as `user`.
     pub(crate) fn of(user: User) -> Option<Self> {
-        if !user.can_start() {
-            not_tested("other users cannot be had here");
+        if !user.can_be_had() {
             return None;
         }
         let usual = ["/tmp", "/var/tmp", "/dev/shm", "/"].map(PathBuf::from);
