@@ -195,6 +195,10 @@ impl Maildrop {
                 new: true,
             };
         }
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::ClaimsEndBeforeRemovals) {
+            self.claim.give_back();
+        }
         for side in touched.sides() {
             let directory = self.maildir.side(side);
             match self.shared().sync_directory(&directory) {

@@ -160,10 +160,9 @@ impl Claim {
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
     }
-}
 
-impl Drop for Claim {
-    fn drop(&mut self) {
+    /// Ends the session.
+    pub(super) fn give_back(&self) {
         let mut state = self.shared.state.lock();
         state.open_maildrops.remove(&self.mailbox);
         if state.open_maildrops.is_empty() {
@@ -172,6 +171,12 @@ impl Drop for Claim {
                 .invisible
                 .retain(|_, why| *why != Invisible::Withdrawn);
         }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }
 

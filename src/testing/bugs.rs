@@ -16,6 +16,10 @@ pub(crate) enum Bug {
     FailedFileSyncsAreTrusted,
     /// A batch whose sync failed is synced again.
     FailedSyncsAreRepeated,
+    /// A session gives its maildrop back before what it removes is settled.
+    ClaimsEndBeforeRemovals,
+    /// Who waits for its batch looks, and lets another go first before it says that it waits.
+    FollowersAreMissed,
     /// A start ends the journal before what was replayed is durable.
     JournalsEndBeforeTheSync,
     /// A file that is not where it was put is not looked for.

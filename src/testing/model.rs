@@ -55,6 +55,41 @@ impl Model {
         }
     }
 
+    /// Notes what the store said of a delivery, unless something became of the message since.
+    #[cfg(shuttle)]
+    pub(crate) fn settle(&mut self, mailbox: &MailboxName, content: &[u8], fate: Fate) {
+        let messages = self.messages.entry(mailbox.clone()).or_default();
+        let attempted =
+            |(known, fate): &&mut (Vec<u8>, Fate)| known == content && *fate == Fate::Attempted;
+        if let Some((_, known)) = messages.iter_mut().find(attempted) {
+            *known = fate;
+        }
+    }
+
+    /// Notes that the message may be gone from now on, if it is not already.
+    #[cfg(shuttle)]
+    pub(crate) fn give_up(&mut self, mailbox: &MailboxName, content: &[u8]) {
+        let messages = self.messages.entry(mailbox.clone()).or_default();
+        let here = |(known, fate): &&mut (Vec<u8>, Fate)| {
+            known == content && !matches!(fate, Fate::Gone | Fate::Refused)
+        };
+        if let Some((_, known)) = messages.iter_mut().find(here) {
+            *known = Fate::RemovalAttempted;
+        }
+    }
+
+    /// The messages of `mailbox` with this fate.
+    #[cfg(shuttle)]
+    pub(crate) fn messages(
+        &self,
+        mailbox: &MailboxName,
+        fate: Fate,
+    ) -> impl Iterator<Item = Vec<u8>> {
+        let messages = self.messages.get(mailbox).into_iter().flatten();
+        let messages = messages.filter(move |(_, known)| *known == fate);
+        messages.map(|(content, _)| content.clone())
+    }
+
     /// Compares every mailbox with what it has to hold. From then on what is there must stay, and
     /// after a power cut what is not there must stay away.
     pub(crate) fn check(&mut self, store: &MessageStore, start: Start) -> Result<(), String> {

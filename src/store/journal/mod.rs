@@ -379,6 +379,11 @@ impl Journal {
             if inner.ring.is_some() {
                 self.lead(inner, helper);
             } else {
+                #[cfg(test)]
+                if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::FollowersAreMissed) {
+                    drop(inner);
+                    inner = self.inner.lock();
+                }
                 inner.register(fate);
                 drop(inner);
                 thread::park();

@@ -24,7 +24,9 @@ pub(super) use {
 };
 
 #[cfg(all(test, shuttle))]
-pub(super) use explored::{Condvar, Mutex, MutexGuard, atomic, fill_random, thread};
+pub(super) use explored::{
+    Condvar, Mutex, MutexGuard, atomic, fill_random, n_held, set_hands, take_nested, thread,
+};
 
 /// Fills `octets` with random numbers that nobody can guess.
 ///

@@ -36,11 +36,11 @@ use crate::{
     },
 };
 
-const ROOT: &str = "/mail";
+pub(super) const ROOT: &str = "/mail";
 
 /// The store through a journal, in the sizes that scripts are run with: the smaller the segments,
 /// the more often one is entered.
-const JOURNALS: [Durability; 3] = [journal(12, 2), journal(32, 3), journal(96, 3)];
+pub(super) const JOURNALS: [Durability; 3] = [journal(12, 2), journal(32, 3), journal(96, 3)];
 
 const fn journal(kibioctets: u64, segments: usize) -> Durability {
     Durability::Journal {
@@ -109,7 +109,7 @@ enum Action {
     },
 }
 
-fn mailboxes() -> Vec<MailboxName> {
+pub(super) fn mailboxes() -> Vec<MailboxName> {
     ["ann@example.org", "bob@example.org", "ann@example.net"]
         .map(mailbox)
         .to_vec()
@@ -311,7 +311,7 @@ fn interleave(mut actions: Vec<Action>, rng: &mut Rng) -> Vec<Action> {
     actions
 }
 
-fn open(fs: &SimFs, durability: Durability) -> Result<MessageStore, Error> {
+pub(super) fn open(fs: &SimFs, durability: Durability) -> Result<MessageStore, Error> {
     let settings = Settings {
         durability,
         ..Settings::new(ROOT, "host.example")
@@ -552,7 +552,7 @@ fn run(fs: &SimFs, script: &Script) -> Result<Model, String> {
 }
 
 /// Opens the store on `fs`, which must work, and checks it.
-fn check_found(
+pub(super) fn check_found(
     fs: &SimFs,
     durability: Durability,
     model: &mut Model,
@@ -564,7 +564,7 @@ fn check_found(
 }
 
 /// The same; then sees that the store still takes mail and that this survives, too.
-fn check_reopened(
+pub(super) fn check_reopened(
     fs: &SimFs,
     durability: Durability,
     mut model: Model,
@@ -581,7 +581,7 @@ fn check_reopened(
 static N_CHECKS: AtomicU64 = AtomicU64::new(0);
 
 /// Delivers one message, which must work, and checks everything.
-fn check_serves(store: &MessageStore, model: &mut Model) -> Result<(), String> {
+pub(super) fn check_serves(store: &MessageStore, model: &mut Model) -> Result<(), String> {
     let to = mailboxes();
     let content = format!("still here {}\n", N_CHECKS.fetch_add(1, Ordering::Relaxed));
     let deliver = || {
@@ -673,7 +673,7 @@ fn fail_everywhere(
 }
 
 /// How many times the ordinary number of scripts to run: `FACTEUR_PATIENCE`, for long runs.
-fn patience() -> u64 {
+pub(super) fn patience() -> u64 {
     std::env::var("FACTEUR_PATIENCE").map_or(1, |factor| factor.parse().unwrap())
 }
 

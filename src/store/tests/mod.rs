@@ -3,6 +3,8 @@
 mod checkpoint;
 mod crash;
 mod index;
+#[cfg(shuttle)]
+mod interleavings;
 mod journal;
 mod real;
 
