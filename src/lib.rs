@@ -94,6 +94,7 @@
 //!   .facteur/journal/id                   there as long as the journal is to be replayed
 //!   .facteur/journal/{0,1,2,3}.seg        the journal: batches of messages
 //!   .facteur/tmp/                         messages on their way into mailboxes; emptied at start
+//!   .facteur/waiting/example.com/bob/     messages for a mailbox that takes none, durable
 //!   example.com/bob/{tmp,new,cur}/        a Maildir for each mailbox
 //!     new/1732345678.9f…_00000001.localhost,S=1042,W=1071
 //! ```
@@ -147,6 +148,14 @@
 //! whole file in some or all of the mailboxes of a message that was not acknowledged; the whole
 //! file in all of them. With `durability = "maildir"` all messages go this way.
 //!
+//! *A mailbox that takes no mail*, because of its owner, its permissions, its quota or something
+//! else in its place, is found out when it is named as a recipient, as far as one look can tell,
+//! and its senders get 451 while those of others are served. What was acknowledged before is put
+//! into `.facteur/waiting`, durably, so that neither a batch of the journal nor a start is held up
+//! by it, and is delivered when the mailbox is mended: with the next message, login, start, or
+//! minute. A mailbox to which nothing can be linked or renamed (another file system, a subvolume,
+//! a project id) gets copies, synced one by one.
+//!
 //! What a login read of a Maildir is remembered, within a bound, and used again as long as the
 //! times of its directories prove that nothing has changed.
 //!
@@ -166,7 +175,7 @@
 //! - I8: to replay the journal is the same as to replay it twice, or half and then all of it.
 //! - I9: no acknowledgement rests on data whose sync failed; no sync is repeated.
 //! - I10: when disk, descriptors, threads or memory run out, clients get 4yz or `-ERR`, nothing is
-//!   lost, and the service resumes by itself.
+//!   lost, and the service resumes by itself. What is wrong with one mailbox harms it alone.
 //! - I11: two daemons never serve one store.
 //! - I12: no path made from the network leaves the store.
 //!

@@ -493,7 +493,7 @@ def judge_counters(watcher: LogWatcher, minutes: float) -> list[Finding]:
         "sessions": ["now", "too_many", "no_thread", "accept_failed"],
         "ended": ["panicked"],
         "refused": ["no_space", "not_stored"],
-        "store": ["failures", "degraded", "kept"],
+        "store": ["failures", "degraded", "kept", "waiting"],
         "commits": ["failures"],
         "checkpoints": ["failures"],
     }

@@ -494,9 +494,11 @@ fn log_store_event(event: &store::Event<'_>) {
         store::Severity::Warning => log::Level::Warn,
         store::Severity::Alarm => log::Level::Error,
     };
-    match event.error() {
-        Some(error) => log::log!(level, "store: {event}: {}", server::WithSources(error)),
-        None => log::log!(level, "store: {event}"),
+    let error = event.error().map(|error| server::WithSources(error));
+    match (error, event.cure()) {
+        (Some(error), Some(cure)) => log::log!(level, "store: {event}: {error}. {cure}"),
+        (Some(error), None) => log::log!(level, "store: {event}: {error}"),
+        (None, _) => log::log!(level, "store: {event}"),
     }
 }
 

@@ -306,7 +306,7 @@ impl Driver<'_> {
             Err(error) => {
                 self.store_failed(&error);
                 Outcome::MaildropFailed {
-                    transient: error.is_transient(),
+                    transient: error.is_transient() && !error.needs_operator(),
                 }
             }
         }

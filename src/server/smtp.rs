@@ -187,14 +187,14 @@ impl Driver<'_> {
         let exists = |mailbox: &MailboxName| super::exists(store, mailbox);
         let resolution = self.shared.accounts.resolve(path, exists);
         Outcome::Recipient(match resolution {
-            Ok(Resolution::Mailbox(mailbox)) if store.check_name(&mailbox).is_ok() => {
-                if self.recipients.add(&mailbox) {
-                    RecipientVerdict::Accepted(mailbox)
-                } else {
-                    RecipientVerdict::TooMany
-                }
-            }
-            Ok(Resolution::Mailbox(_)) => RecipientVerdict::NameTooLong,
+            Ok(Resolution::Mailbox(mailbox)) => match store.check_recipient(&mailbox) {
+                Ok(()) if self.recipients.add(&mailbox) => RecipientVerdict::Accepted(mailbox),
+                Ok(()) => RecipientVerdict::TooMany,
+                Err(store::Error::NameTooLong { .. }) => RecipientVerdict::NameTooLong,
+                // The log has it from the store, once and not for every sender.
+                Err(store::Error::Full { .. }) => RecipientVerdict::Full,
+                Err(_) => RecipientVerdict::Unavailable,
+            },
             Ok(Resolution::NotLocal) => RecipientVerdict::NotLocal,
             Ok(Resolution::Unknown) => RecipientVerdict::Unknown,
             Err(error) => {

@@ -124,6 +124,10 @@ pub enum RecipientVerdict {
     TooMany,
     /// It could not be found out now.
     Failed,
+    /// The mailbox is full.
+    Full,
+    /// The mailbox cannot be written for now.
+    Unavailable,
 }
 
 /// Why a message could not be stored now.

@@ -522,6 +522,18 @@ impl RecipientVerdict {
                 "4.3.0",
                 "The mailbox cannot be looked up; try again later",
             ),
+            Self::Full => refused(
+                Reason::NoSpace,
+                "452",
+                "4.2.2",
+                "The mailbox is full; try again later",
+            ),
+            Self::Unavailable => refused(
+                Reason::NotStored,
+                "451",
+                "4.2.0",
+                "The mailbox takes no mail at the moment; try again later",
+            ),
         }
     }
 }

@@ -7,6 +7,8 @@
 //! again. So a message is in its mailboxes, for maildrops and other programs, when its sender
 //! hears of it, and what other clients wait for is never this.
 //!
+//! A message that one mailbox cannot take is set aside for it (`waiting.rs`), and is applied.
+//!
 //! A message that cannot be applied (the disk has no room for files, descriptors are short) is
 //! acknowledged all the same: it is durable. It is *kept* in memory and tried again by every
 //! delivery that begins, every login and every checkpoint. As long as one is kept no delivery
@@ -33,9 +35,11 @@ use super::{
     mailboxes::{Made, Target},
     maildir::Side,
     name::Serial,
+    place::{self, Former},
     shared::Shared,
     sync::{Condvar, Mutex},
     touched::Applied,
+    waiting::Purpose,
 };
 
 /// A message that is durable.
@@ -48,6 +52,10 @@ pub(super) struct Letter {
     pub(super) content: Held,
     /// How many of the mailboxes have it.
     pub(super) n_applied: usize,
+    /// Those that were broken before it was put into the journal: it is set aside for them.
+    pub(super) broken: Vec<(MailboxName, Error)>,
+    /// Those for which it is durable already: it was copied there, or set aside.
+    pub(super) settled: Vec<MailboxName>,
 }
 
 /// Messages that are durable and could not be applied.
@@ -121,6 +129,47 @@ pub(super) enum Step {
     Rename,
 }
 
+/// How it got there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Placed {
+    /// As a copy, which is durable.
+    Copied,
+    /// By a further name, or it was there.
+    Linked,
+    /// By giving up the name in the spool.
+    Renamed,
+}
+
+/// Why a message could not be put into a mailbox.
+#[derive(Debug)]
+pub(super) struct Misplaced {
+    pub(super) error: Error,
+    /// Whether it had to be copied there, so that a full disk is not that of the store.
+    is_copy: bool,
+}
+
+impl Misplaced {
+    /// Whether the reason lies in the mailbox alone.
+    pub(super) fn is_of_mailbox(&self) -> bool {
+        self.is_copy || self.error.is_of_place()
+    }
+}
+
+impl From<Error> for Misplaced {
+    fn from(error: Error) -> Self {
+        Self {
+            error,
+            is_copy: false,
+        }
+    }
+}
+
+impl From<Misplaced> for Error {
+    fn from(misplaced: Misplaced) -> Self {
+        misplaced.error
+    }
+}
+
 impl Shared {
     /// Puts the message of batch `number` into its mailboxes, or keeps it.
     pub(super) fn apply_or_keep(&self, mut letter: Letter, number: u64) {
@@ -171,11 +220,13 @@ impl Shared {
 
     fn applied(&self, letter: Letter, number: u64) {
         let Some(journal) = &self.journal else { return };
+        let mut mailboxes = letter.mailboxes;
+        mailboxes.retain(|mailbox| !letter.settled.contains(mailbox));
         let message = Applied {
             number,
             counter: letter.serial.counter,
             file_name: letter.file_name,
-            mailboxes: letter.mailboxes,
+            mailboxes,
         };
         // Before the batch counts as applied: who makes a checkpoint of it has to know.
         if self.touched.note(message) {
@@ -191,25 +242,28 @@ impl Shared {
         let mark = self.sync_mark();
         let mut is_spooled = true;
         let mut result = Ok(());
-        while let Some(mailbox) = letter.mailboxes.get(letter.n_applied) {
+        while let Some(mailbox) = letter.mailboxes.get(letter.n_applied).cloned() {
             let n_applied = letter.n_applied.saturating_add(1);
             let step = if n_applied == letter.mailboxes.len() {
                 Step::Rename
             } else {
                 Step::Link
             };
-            result = self.maildir(mailbox).and_then(|maildir| {
-                let target = Target { mailbox, maildir };
-                let spooled = Spooled {
-                    path: &spool_path,
-                    file_name: &letter.file_name,
-                };
-                self.place(spooled, &target, step, &mut made)
-            });
-            if result.is_err() {
-                break;
+            let spooled = Spooled {
+                path: &spool_path,
+                file_name: &letter.file_name,
+            };
+            let broken = letter.broken.iter().find(|(broken, _)| *broken == mailbox);
+            let broken = broken.map(|(_, error)| error);
+            match self.place_or_keep_waiting(spooled, (&mailbox, broken), step, &mut made) {
+                Ok(Some(Placed::Linked)) => {}
+                Ok(Some(Placed::Renamed)) => is_spooled = false,
+                Ok(Some(Placed::Copied) | None) => letter.settled.push(mailbox),
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
             }
-            is_spooled = matches!(step, Step::Link);
             letter.n_applied = n_applied;
         }
         if is_spooled {
@@ -220,6 +274,31 @@ impl Shared {
             self.undo(&made, mark);
         }
         result
+    }
+
+    /// Puts the message into a mailbox or, when that cannot be done or is known to be `broken`,
+    /// sets it aside for it: `None`.
+    fn place_or_keep_waiting(
+        &self,
+        spooled: Spooled<'_>,
+        (mailbox, broken): (&MailboxName, Option<&Error>),
+        step: Step,
+        made: &mut Made,
+    ) -> Result<Option<Placed>, Error> {
+        let maildir = self.maildir(mailbox)?;
+        let target = Target { mailbox, maildir };
+        let placed = match broken {
+            Some(error) => Err(error.clone().into()),
+            None => self.place(spooled, &target, step, made),
+        };
+        match placed {
+            Ok(placed) => Ok(Some(placed)),
+            // If the store as a whole is in order it can be set aside, whatever the reason is.
+            Err(Misplaced { error, .. }) => self
+                .keep_waiting(&target, spooled, Purpose::Delivery, &error)
+                .map(|()| None)
+                .map_err(|_not_even_there| error),
+        }
     }
 
     /// Writes a file into the spool, in the place of one that an earlier attempt left.
@@ -254,24 +333,37 @@ impl Shared {
         target: &Target<'_>,
         step: Step,
         made: &mut Made,
-    ) -> Result<(), Error> {
+    ) -> Result<Placed, Misplaced> {
         let path = target.maildir.side(Side::New).join(spooled.file_name);
-        let place = || match step {
+        let give_name = || match step {
             Step::Link => self.fs.hard_link(spooled.path, &path),
             Step::Rename => self.fs.rename(spooled.path, &path),
         };
-        let placed = match place() {
+        let placed = match give_name() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // Somebody removed the mailbox since we met it.
                 self.forget(target.mailbox);
                 self.make_mailboxes(std::slice::from_ref(target), made)?;
-                place()
+                give_name()
             }
             other => other,
         };
         match placed {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            other => other.map_err(Error::io("deliver to", &path)),
+            Ok(()) => Ok(match step {
+                Step::Link => Placed::Linked,
+                Step::Rename => Placed::Renamed,
+            }),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Placed::Linked),
+            Err(error) if place::takes_a_copy(&error) => {
+                let scratches = place::scratches(Some(&target.maildir), &path);
+                let copied = self.copy(spooled.path, &path, &scratches, Former::Replaced);
+                copied.map_err(|error| Misplaced {
+                    error,
+                    is_copy: true,
+                })?;
+                Ok(Placed::Copied)
+            }
+            Err(error) => Err(Error::io("deliver to", &path)(error).into()),
         }
     }
 }

@@ -204,6 +204,11 @@ impl Checkpoints {
         self.want(|wanted| (wanted.is_urgent, wanted.is_in_use) = (true, true));
     }
 
+    /// Lets the thread look how long it may wait.
+    pub(super) fn notice(&self) {
+        self.want(|wanted| wanted.is_in_use = true);
+    }
+
     /// Ends the thread.
     pub(super) fn end(&self) {
         self.want(|wanted| wanted.is_end = true);
@@ -424,7 +429,12 @@ fn run(shared: &Shared) {
     let checkpoints = &shared.checkpoints;
     let mut wanted = checkpoints.wanted.lock();
     while !wanted.is_end {
-        if std::mem::take(&mut wanted.is_urgent) {
+        // What comes to wait from here on sets `is_in_use`.
+        let due =
+            MutexGuard::unlocked(&mut wanted, || shared.waiting.until_due(shared.clock.now()));
+        if due == Some(Duration::ZERO) {
+            MutexGuard::unlocked(&mut wanted, || shared.cure_all());
+        } else if std::mem::take(&mut wanted.is_urgent) {
             // A failure is told to the observer, and what it leaves is still due.
             MutexGuard::unlocked(&mut wanted, || shared.checkpoint()).unwrap_or_default();
         } else if wanted.is_in_use {
@@ -446,8 +456,13 @@ fn run(shared: &Shared) {
                     checkpoints.is_wanted.wait_for(&mut wanted, left);
                 }
             }
+        } else if wanted.is_end {
+            break;
+        } else if let Some(due) = due {
+            checkpoints.is_wanted.wait_for(&mut wanted, due);
         } else {
             checkpoints.is_wanted.wait(&mut wanted);
         }
     }
+    drop(wanted);
 }

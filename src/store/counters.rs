@@ -53,12 +53,14 @@ impl Shared {
         let kept = u64::try_from(self.kept.count()).unwrap_or(u64::MAX);
         let is_out_of_order = journal.is_some_and(Journal::is_out_of_order);
         let is_checkpoint_failing = counters.is_checkpoint_failing.load(Ordering::Relaxed);
-        let is_degraded = kept > 0 || is_out_of_order || is_checkpoint_failing;
+        let waiting = u64::try_from(self.waiting.count()).unwrap_or(u64::MAX);
+        let is_degraded = kept > 0 || waiting > 0 || is_out_of_order || is_checkpoint_failing;
         report.add(
             "store",
             [
                 ("degraded", u64::from(is_degraded)),
                 ("kept", kept),
+                ("waiting", waiting),
                 ("journaled", counters.journaled.value()),
                 ("direct", counters.direct.value()),
             ],

@@ -43,7 +43,8 @@
 //! [`Delivery::append`] the delivery can only be dropped.
 //!
 //! # Known limits
-//! All mailboxes lie on one file system that has hard links. The space that several deliveries were
+//! In a mailbox on another file system, or on one without hard links, each message is copied and
+//! synced (`place.rs`). The space that several deliveries were
 //! promised at the same time is not added up: a write may still find the disk full.
 
 use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
@@ -51,7 +52,7 @@ use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
 use crate::mail::MailboxName;
 
 use super::{
-    apply::{Letter, Spooled, Step},
+    apply::{Letter, Placed, Spooled, Step},
     error::Error,
     fs::File,
     journal::{self, Apply, Journal, Ticket},
@@ -61,6 +62,7 @@ use super::{
     name::{OwnName, Serial},
     quota::Taken,
     shared::{Shared, SyncMark},
+    waiting::Purpose,
 };
 
 /// A message being received. Dropping it gives it up and removes what was written.
@@ -149,6 +151,25 @@ pub(super) struct Submitted {
     letter: Letter,
     made: Made,
     mark: SyncMark,
+}
+
+/// Where the file of a delivery was put.
+#[derive(Debug, Default)]
+struct Places<'a> {
+    /// Its names in mailboxes.
+    linked: Vec<PathBuf>,
+    /// The mailboxes that cannot have it, and why.
+    broken: Vec<(&'a Target<'a>, Error)>,
+    /// Those of them for which it was set aside.
+    aside: Vec<&'a Target<'a>>,
+}
+
+impl Places<'_> {
+    /// Whether the mailbox of `target` cannot have the file.
+    fn lacks(&self, target: &Target<'_>) -> bool {
+        let mut broken = self.broken.iter();
+        broken.any(|(broken, _)| broken.mailbox == target.mailbox)
+    }
 }
 
 /// What became of a delivery that was begun to be committed.
@@ -291,12 +312,14 @@ impl Delivery {
             .iter()
             .map(|target| target.mailbox.clone())
             .collect();
-        let letter = Letter {
+        let mut letter = Letter {
             serial: self.serial,
             file_name: self.file_name(),
             mailboxes,
             content,
             n_applied: 0,
+            broken: Vec::new(),
+            settled: Vec::new(),
         };
         let octets = journal::delivery_octets(
             &letter.file_name,
@@ -311,9 +334,14 @@ impl Delivery {
         let mark = self.shared.sync_mark();
         let submitted = self
             .shared
-            .make_mailboxes(targets, &mut made)
-            .and_then(|()| self.shared.check_syncs(mark))
-            .and_then(|()| self.shared.submit(journal, &letter, octets));
+            .make_sound_mailboxes(targets, &mut made, mark)
+            .and_then(|broken| {
+                let broken = broken.into_iter();
+                letter.broken = broken
+                    .map(|(target, error)| (target.mailbox.clone(), error))
+                    .collect();
+                self.shared.submit(journal, &letter, octets)
+            });
         match submitted {
             Ok(ticket) => Ok(Ok(Submitted {
                 shared: Arc::clone(&self.shared),
@@ -350,23 +378,26 @@ impl Delivery {
     }
 
     /// Puts the durable file into every mailbox, or into none.
-    fn publish(&self, targets: &[Target<'_>]) -> Result<(), Error> {
+    fn publish<'a>(&self, targets: &'a [Target<'a>]) -> Result<(), Error> {
         let file_name = self.file_name();
         let mut made = Made::default();
-        let mut linked = Vec::with_capacity(targets.len());
+        let mut places = Places::default();
         let mark = self.shared.sync_mark();
         self.shared.hide(self.serial);
         let result = self
             .shared
-            .make_mailboxes(targets, &mut made)
-            .and_then(|()| self.link_into_all(targets, &file_name, &mut linked, &mut made))
+            .make_sound_mailboxes(targets, &mut made, mark)
+            .and_then(|broken| {
+                places.broken = broken;
+                self.link_into_all(targets, &file_name, &mut places, &mut made)
+            })
             .and_then(|()| self.shared.check_syncs(mark));
         if result.is_ok() {
-            self.shared
-                .remember(targets.iter().map(|target| target.mailbox));
+            let sound = targets.iter().filter(|target| !places.lacks(target));
+            self.shared.remember(sound.map(|target| target.mailbox));
             self.shared.show(self.serial);
         } else {
-            self.withdraw(&linked);
+            self.withdraw(&places, &file_name);
             if self.shared.has_failed_since(mark) {
                 for target in targets {
                     self.shared.forget(target.mailbox);
@@ -377,34 +408,77 @@ impl Delivery {
         result
     }
 
-    /// Gives the file its names in the mailboxes, noted in `linked`, and makes them durable.
-    fn link_into_all(
+    /// Gives the file its names in the mailboxes, noted in `places`, and makes them durable. Sets
+    /// it aside for those that cannot have it, if others can.
+    fn link_into_all<'a>(
         &self,
-        targets: &[Target<'_>],
+        targets: &'a [Target<'a>],
         file_name: &str,
-        linked: &mut Vec<PathBuf>,
+        places: &mut Places<'a>,
         made: &mut Made,
     ) -> Result<(), Error> {
         let path = &self.spool_path();
         let spooled = Spooled { path, file_name };
+        let mut is_spooled = true;
         for (n_before, target) in targets.iter().enumerate() {
+            if places.lacks(target) {
+                continue;
+            }
             let is_last = n_before.saturating_add(1) == targets.len();
-            let step = if is_last { Step::Rename } else { Step::Link };
+            let is_to_be_given_up = is_last && places.broken.is_empty();
+            let step = if is_to_be_given_up {
+                Step::Rename
+            } else {
+                Step::Link
+            };
             // Noted first: who knows what a failed call did.
-            linked.push(target.maildir.side(Side::New).join(file_name));
-            self.shared.place(spooled, target, step, made)?;
+            let in_new = target.maildir.side(Side::New).join(file_name);
+            places.linked.push(in_new);
+            match self.shared.place(spooled, target, step, made) {
+                Ok(how) => is_spooled = how != Placed::Renamed,
+                Err(misplaced) if misplaced.is_of_mailbox() && targets.len() > 1 => {
+                    places.linked.pop();
+                    places.broken.push((target, misplaced.error));
+                }
+                Err(misplaced) => {
+                    if misplaced.error.needs_operator() {
+                        let mailbox = target.mailbox;
+                        self.shared.note_ailing(mailbox, &misplaced.error, None);
+                    }
+                    return Err(misplaced.error);
+                }
+            }
         }
-        targets
-            .iter()
-            .try_for_each(|target| self.shared.sync_directory(&target.maildir.side(Side::New)))
+        if let (true, Some((_, error))) = (places.linked.is_empty(), places.broken.first()) {
+            return Err(error.clone());
+        }
+        for target in targets.iter().filter(|target| !places.lacks(target)) {
+            self.shared
+                .sync_directory(&target.maildir.side(Side::New))?;
+        }
+        for (target, error) in &places.broken {
+            places.aside.push(target);
+            let purpose = Purpose::Delivery;
+            self.shared.keep_waiting(target, spooled, purpose, error)?;
+        }
+        if is_spooled {
+            self.unspool();
+        }
+        Ok(())
     }
 
     /// Takes the file out of the mailboxes again.
-    fn withdraw(&self, linked: &[PathBuf]) {
+    fn withdraw(&self, places: &Places<'_>, file_name: &str) {
         let mut is_stuck = false;
-        for path in linked {
+        for path in &places.linked {
             let unlinked = self.shared.fs.unlink(path);
             is_stuck |= unlinked.is_err_and(|error| error.kind() != io::ErrorKind::NotFound);
+        }
+        let bases = HashSet::from([file_name.as_bytes()]);
+        for target in &places.aside {
+            let (mailbox, maildir) = (target.mailbox, &target.maildir);
+            let removed = self.shared.remove_waiting(mailbox, maildir, &bases);
+            is_stuck |= removed.is_err();
         }
         self.shared.withdraw(self.serial, is_stuck);
     }
@@ -462,7 +536,9 @@ impl Commit {
         match journal.wait(&ticket, &*shared) {
             Ok(number) => {
                 shared.counters.journaled.increment();
-                shared.remember(&letter.mailboxes);
+                let is_sound =
+                    |mailbox: &&MailboxName| letter.broken.iter().all(|(it, _)| it != *mailbox);
+                shared.remember(letter.mailboxes.iter().filter(is_sound));
                 shared.apply_or_keep(letter, number);
                 Ok(())
             }

@@ -9,6 +9,8 @@ use std::{
     sync::Arc,
 };
 
+use rustix::io::Errno;
+
 use crate::mail::MailboxName;
 
 /// Why the store could not do what it was asked for. It can be cloned, because one failure may be
@@ -101,6 +103,67 @@ impl Error {
         }
     }
 
+    /// Whether it stays until somebody mends what is on disk: its owner, its permissions, its kind.
+    pub fn needs_operator(&self) -> bool {
+        match self {
+            Self::Unsafe { .. } => true,
+            Self::Io { source, .. } => is_of_place(source),
+            Self::Full { .. }
+            | Self::InUse { .. }
+            | Self::ListingTooLarge { .. }
+            | Self::MessageGone { .. }
+            | Self::NameTooLong { .. }
+            | Self::NoDirectory { .. }
+            | Self::OutOfOrder { .. }
+            | Self::StoreInUse { .. } => false,
+        }
+    }
+
+    /// Whether the reason lies in the file or directory that was named, and not in the system, the
+    /// disk or the daemon as a whole.
+    pub(super) fn is_of_place(&self) -> bool {
+        if let Self::Full { source, .. } = self {
+            let kind = source.as_ref().map(|source| source.kind());
+            return kind == Some(io::ErrorKind::QuotaExceeded);
+        }
+        self.needs_operator()
+    }
+
+    /// What whoever runs the service may do about it, as a sentence; empty when nothing is known
+    /// to help.
+    pub fn cure(&self) -> &'static str {
+        // What is `Unsafe` says it itself.
+        let (Self::Io { source, .. }
+        | Self::Full {
+            source: Some(source),
+            ..
+        }) = self
+        else {
+            return "";
+        };
+        let errno = Errno::from_io_error(source);
+        let is = |kind| source.kind() == kind;
+        if errno == Some(Errno::PERM) {
+            "The directory may be immutable or append-only: look with lsattr, and take that off \
+             with chattr -i -a"
+        } else if errno == Some(Errno::LOOP) {
+            "A symbolic link is in the place of a directory: remove it"
+        } else if errno == Some(Errno::UCLEAN) {
+            "The file system is damaged: check it with fsck"
+        } else if is(io::ErrorKind::PermissionDenied) {
+            "Give the directory to the user that facteur runs as with chown -R, and let that user \
+             write there with chmod u+rwx"
+        } else if is(io::ErrorKind::NotADirectory) || is(io::ErrorKind::IsADirectory) {
+            "A file is in the place of a directory: remove it"
+        } else if is(io::ErrorKind::ReadOnlyFilesystem) {
+            "Mount the file system for writing"
+        } else if is(io::ErrorKind::StorageFull) || is(io::ErrorKind::QuotaExceeded) {
+            "Make room there, or raise the quota"
+        } else {
+            ""
+        }
+    }
+
     /// Makes the function that turns what the system said into an error of the store.
     pub(super) fn io(
         operation: &'static str,
@@ -128,6 +191,24 @@ impl Error {
             }
         }
     }
+}
+
+/// Whether what the system said is about one file or directory only.
+fn is_of_place(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::InvalidFilename
+            | io::ErrorKind::StaleNetworkFileHandle
+            | io::ErrorKind::CrossesDevices
+            | io::ErrorKind::TooManyLinks
+    ) || matches!(
+        Errno::from_io_error(error),
+        Some(Errno::LOOP | Errno::UCLEAN)
+    )
 }
 
 impl fmt::Display for Error {

@@ -4,6 +4,8 @@
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
+use crate::mail::MailboxName;
+
 /// Something that nobody asked for, or that takes long.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -16,6 +18,23 @@ pub enum Event<'a> {
     },
     /// It can again.
     CheckpointRestored,
+    /// No mail can be put into one mailbox. Others are not affected, and what was acknowledged
+    /// waits for it.
+    MailboxAiling {
+        /// Which one.
+        mailbox: &'a MailboxName,
+        /// How many messages wait for it.
+        waiting: usize,
+        /// Why.
+        error: &'a super::Error,
+    },
+    /// It can again, and what waited for it is there.
+    MailboxCured {
+        /// Which one.
+        mailbox: &'a MailboxName,
+        /// How many messages waited for it.
+        delivered: usize,
+    },
     /// A batch of the journal could not be written: the senders were told.
     JournalFailed {
         /// Why.
@@ -25,8 +44,8 @@ pub enum Event<'a> {
     },
     /// The journal can be written again.
     JournalRestored,
-    /// An acknowledged message cannot be put into its mailboxes. It stays in the journal and is
-    /// tried again; no mail is taken until then.
+    /// An acknowledged message can neither be put into its mailboxes nor be set aside for them. It
+    /// stays in the journal and is tried again; no mail is taken until then.
     NotDelivered {
         /// Why.
         error: &'a super::Error,
@@ -74,9 +93,11 @@ impl Event<'_> {
         match self {
             Self::CheckpointRestored
             | Self::JournalRestored
+            | Self::MailboxCured { .. }
             | Self::Replaying { .. }
             | Self::Replayed { .. } => Severity::Notice,
-            Self::NotDelivered { .. }
+            Self::MailboxAiling { .. }
+            | Self::NotDelivered { .. }
             | Self::JournalFailed {
                 is_out_of_order: false,
                 ..
@@ -95,13 +116,25 @@ impl Event<'_> {
         match self {
             Self::CheckpointFailed { error }
             | Self::JournalFailed { error, .. }
+            | Self::MailboxAiling { error, .. }
             | Self::NotDelivered { error } => Some(error),
             Self::CheckpointRestored
             | Self::JournalDamaged { .. }
             | Self::JournalRestored
+            | Self::MailboxCured { .. }
             | Self::Replaying { .. }
             | Self::Replayed { .. } => None,
         }
+    }
+}
+
+impl Event<'_> {
+    /// What may be done about it, as a sentence, where that is known.
+    pub fn cure(&self) -> Option<&'static str> {
+        let Self::MailboxAiling { error, .. } = self else {
+            return None;
+        };
+        Some(error.cure()).filter(|cure| !cure.is_empty())
     }
 }
 
@@ -113,6 +146,24 @@ impl fmt::Display for Event<'_> {
                  journal",
             ),
             Self::CheckpointRestored => f.write_str("the Maildirs can be made durable again"),
+            Self::MailboxAiling {
+                mailbox, waiting, ..
+            } => {
+                write!(f, "no mail can be put into the mailbox {mailbox}")?;
+                match waiting {
+                    0 => f.write_str("; its senders are asked to come again"),
+                    1 => f.write_str("; 1 message waits for it"),
+                    _ => write!(f, "; {waiting} messages wait for it"),
+                }
+            }
+            Self::MailboxCured { mailbox, delivered } => {
+                write!(f, "mail can be put into the mailbox {mailbox} again")?;
+                match delivered {
+                    0 => Ok(()),
+                    1 => f.write_str("; 1 message that waited is there"),
+                    _ => write!(f, "; {delivered} messages that waited are there"),
+                }
+            }
             Self::JournalFailed {
                 is_out_of_order: false,
                 ..
@@ -123,8 +174,8 @@ impl fmt::Display for Event<'_> {
             } => f.write_str("the journal failed again; no mail is taken until it works"),
             Self::JournalRestored => f.write_str("the journal works again"),
             Self::NotDelivered { .. } => f.write_str(
-                "a message cannot be put into its mailbox; it stays in the journal, and no mail \
-                 is taken until it can",
+                "a message can neither be put into its mailbox nor be set aside; it stays in the \
+                 journal, and no mail is taken until it can",
             ),
             Self::JournalDamaged { missing, kept_in } => write!(
                 f,

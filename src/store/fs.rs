@@ -33,8 +33,8 @@ use std::{
 
 use rustix::{
     fs::{
-        Advice, AtFlags, CWD, FileType, Mode, OFlags, RawDir, RenameFlags, Timespec, Timestamps,
-        UTIME_NOW,
+        Access, Advice, AtFlags, CWD, FileType, Mode, OFlags, RawDir, RenameFlags, Timespec,
+        Timestamps, UTIME_NOW,
     },
     io::Errno,
 };
@@ -45,6 +45,15 @@ use super::{limits::DIRECTORY_OCTETS, trust::FileSystem};
 ///
 /// The errors are those of the system calls named with each method.
 pub trait Fs: Debug + Send + Sync {
+    /// Whether this process may put entries into the directory `path`, as far as the system can
+    /// tell beforehand (faccessat). A file system that does not know says that it may.
+    ///
+    /// # Errors
+    /// Whatever faccessat says.
+    fn check_entries(&self, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Makes a change to the file `path` that means nothing: sets its times (utimensat).
     ///
     /// Asked after a sync. A journaled file system whose journal has failed tells so to one caller;
@@ -305,6 +314,15 @@ impl RealFs {
 }
 
 impl Fs for RealFs {
+    fn check_entries(&self, path: &Path) -> io::Result<()> {
+        let wanted = Access::WRITE_OK | Access::EXEC_OK;
+        match rustix::fs::accessat(CWD, path, wanted, AtFlags::EACCESS) {
+            // An old kernel that cannot tell it for this process.
+            Err(Errno::NOSYS) => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
     fn confirm(&self, path: &Path) -> io::Result<()> {
         let now = Timespec {
             tv_sec: 0,

@@ -23,6 +23,21 @@ pub(super) const DIRECTORY_NAME_OCTETS_MAX: usize = 240;
 /// other programs.
 pub(super) const HOST_OCTETS_MAX: usize = 100;
 
+/// Mailboxes that are known to take no mail.
+///
+/// What waits for them is on the disk; of each there is its name here and what is wrong with it,
+/// some 500 octets. More than that are not one mailbox that is broken: then what cannot be
+/// delivered is kept in memory, as after a failure of the whole store, and no delivery is begun.
+pub(super) const AILING_MAILBOXES_MAX: usize = 16_384;
+
+/// How often the mailboxes that take no mail are tried again when nobody asks for one of them.
+///
+/// A few system calls for each. Whoever logs in or sends to one has it tried at once.
+pub(super) const CURE_PACE: Duration = Duration::from_mins(1);
+
+/// How often it is told that a mailbox takes no mail.
+pub(super) const AILING_REMINDER: Duration = Duration::from_hours(1);
+
 /// Mailboxes remembered as durable, so that a delivery to them costs no extra system call.
 ///
 /// About 200 octets each. When the limit is reached all are forgotten, which costs each mailbox in

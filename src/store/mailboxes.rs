@@ -93,6 +93,53 @@ impl Shared {
             .try_for_each(|parent| self.sync_directory(parent))
     }
 
+    /// Makes the mailboxes of `targets` in the same way, but for those that are broken, which are
+    /// given with what is wrong with them: some are not.
+    ///
+    /// # Errors
+    /// All of them are broken, or it is not one mailbox that is.
+    pub(super) fn make_sound_mailboxes<'a>(
+        &self,
+        targets: &'a [Target<'a>],
+        made: &mut Made,
+        mark: SyncMark,
+    ) -> Result<Vec<(&'a Target<'a>, Error)>, Error> {
+        let ailing = targets
+            .iter()
+            .any(|target| self.waiting.ailment(target.mailbox).is_some());
+        if !ailing {
+            match self.make_mailboxes(targets, made) {
+                Err(error) if error.is_of_place() && !self.has_failed_since(mark) => {}
+                other => {
+                    other?;
+                    self.check_syncs(mark)?;
+                    return Ok(Vec::new());
+                }
+            }
+        }
+        let mut broken = Vec::new();
+        for target in targets {
+            // It may have been mended since.
+            if let Err(error) = self.cure(target.mailbox) {
+                broken.push((target, error));
+                continue;
+            }
+            let result = self.make_mailboxes(std::slice::from_ref(target), made);
+            self.check_syncs(mark)?;
+            match result {
+                Err(error) if error.is_of_place() => {
+                    self.note_ailing(target.mailbox, &error, None);
+                    broken.push((target, error));
+                }
+                other => other?,
+            }
+        }
+        match broken.first() {
+            Some((_, error)) if broken.len() == targets.len() => Err(error.clone()),
+            _ => Ok(broken),
+        }
+    }
+
     /// Makes a directory unless it is there; tells which it was before.
     fn make_directory(&self, path: &Path) -> Result<Presence, Error> {
         match self.fs.create_dir(path) {

@@ -89,6 +89,8 @@ impl Maildrop {
         // What still cannot be put into its mailbox comes to a later session; until then at least
         // messages can be removed, which may be what makes room for it.
         shared.retry_kept().unwrap_or_default();
+        // As does what waits for this mailbox alone.
+        shared.cure(mailbox).unwrap_or_default();
         let claim = Claim::take(shared, mailbox)?;
         let mut listed = Listed::nothing(&shared.listed);
         let listing = match shared.meet_mailbox(mailbox, &maildir)? {
@@ -208,6 +210,10 @@ impl Maildrop {
             }
         }
         self.shared().check_syncs(mark)?;
+        let messages = indexes.iter().filter_map(|&index| messages.get(index));
+        let bases: HashSet<&[u8]> = messages.map(|message| message.base()).collect();
+        self.shared()
+            .remove_waiting(self.claim.mailbox(), &self.maildir, &bases)?;
         self.note_removal(&counters)
     }
 

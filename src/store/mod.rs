@@ -14,6 +14,7 @@
 //! <root>/<domain>/<local part>/new    messages as they were delivered
 //! <root>/<domain>/<local part>/cur    messages that another program has moved here
 //! <root>/<domain>/<local part>/tmp    for other programs
+//! <root>/.facteur/waiting/<domain>/<local part>   messages for a mailbox that takes none
 //! ```
 //! `name.rs` says how the names are made. Lines end in LF, the custom of Maildirs.
 //!
@@ -25,8 +26,9 @@
 //! (`touched.rs`, `piecemeal.rs`), and the journal can be used anew (`checkpoint.rs`). A start
 //! after a crash does again what the journal has (`replay.rs`). What is too large for that is
 //! synced in the Maildirs themselves (`delivery.rs`), as is everything in a store without a
-//! journal. Removal: unlink, sync the directories, note it in the journal where a replay could undo
-//! it, acknowledge (`maildrop.rs`).
+//! journal. What one mailbox cannot take waits for it (`waiting.rs`), and what cannot be linked or
+//! renamed into one is copied there (`place.rs`). Removal: unlink, sync the directories, note it
+//! in the journal where a replay could undo it, acknowledge (`maildrop.rs`).
 //!
 //! Listings of maildrops in which nothing changed are kept in memory (`index.rs`); the truth is on
 //! disk, and a listing is used only when the directories show that it is still theirs.
@@ -52,7 +54,8 @@
 //! The file system must keep its promises: a sync that returns before the data is safe loses mail.
 //! One without a journal of its own that fails to write a directory may lose entries that it still
 //! shows; messages are written anew then, directories are not. To write them anew while the store
-//! serves takes a file system that can exchange two names. A start on a full disk fails when an
+//! serves takes a file system that can exchange two names; where it cannot, a message that another
+//! program removes in that moment may come back. A start on a full disk fails when an
 //! acknowledged message had not found room before. Beside a program that writes all the time the
 //! first checkpoint, and one every few minutes, waits for all that this program has written. One
 //! that goes file by file may miss a failure of the disk that somebody else has heard of, or that
@@ -75,12 +78,14 @@ mod maildir;
 mod maildrop;
 mod name;
 mod piecemeal;
+mod place;
 mod quota;
 mod replay;
 mod shared;
 mod sync;
 mod touched;
 mod trust;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -110,6 +115,7 @@ use quota::Quota;
 use shared::{Shared, State, SyncMark};
 use sync::{Mutex, atomic::AtomicU64, thread::JoinHandle};
 use touched::Touched;
+use waiting::Waiting;
 
 /// What the store has to be told.
 #[derive(Clone, Debug)]
@@ -209,7 +215,8 @@ impl Default for Durability {
 #[derive(Debug)]
 pub struct MessageStore {
     shared: Arc<Shared>,
-    /// The thread that makes checkpoints, until the store is closed.
+    /// The thread that makes checkpoints and tries mailboxes that take no mail, until the store is
+    /// closed.
     checkpoints: Mutex<Option<JoinHandle<()>>>,
     /// Whether it is to be left as it is.
     #[cfg(test)]
@@ -232,11 +239,8 @@ impl MessageStore {
     /// [`Error::StoreInUse`] when another daemon has it open, [`Error::Unsafe`] when others could
     /// change it, [`Error::Io`] or [`Error::Full`]: do not start; the text says what to do.
     pub fn open_on(fs: Arc<dyn Fs>, settings: Settings, clock: Clock) -> Result<Self, Error> {
-        let has_journal = matches!(settings.durability, Durability::Journal { .. });
         let store = Self::open_quietly(fs, settings, clock, Patience::WITH_OTHERS)?;
-        if has_journal {
-            *store.checkpoints.lock() = Some(checkpoint::start(&store.shared)?);
-        }
+        *store.checkpoints.lock() = Some(checkpoint::start(&store.shared)?);
         Ok(store)
     }
 
@@ -275,6 +279,7 @@ impl MessageStore {
             journal: None,
             checkpoints: Checkpoints::new(volume, SyncMark::default()),
             kept: Kept::default(),
+            waiting: Waiting::default(),
             touched: Touched::default(),
             trust: file_system.trust(),
             held: Quota::new(memory.held),
@@ -288,6 +293,7 @@ impl MessageStore {
         };
         let directory = shared.own.join("journal");
         shared.recover(&directory)?;
+        shared.recover_waiting()?;
         match durability {
             Durability::Journal {
                 segment_octets,
@@ -327,6 +333,7 @@ impl MessageStore {
         let journal = shared.journal.as_ref();
         shared.state.is_locked()
             || shared.kept.is_locked()
+            || shared.waiting.is_locked()
             || shared.touched.is_locked()
             || shared.lock.is_locked()
             || shared.checkpoints.is_locked()
@@ -358,12 +365,14 @@ impl MessageStore {
         }
     }
 
-    /// Whether `mailbox` can have a directory at all.
+    /// Whether `mailbox` can have a directory at all, and takes mail as far as that can be seen. If
+    /// it did not and does again, what waited for it is delivered.
     ///
     /// # Errors
-    /// [`Error::NameTooLong`]: refuse the recipient for good.
-    pub fn check_name(&self, mailbox: &MailboxName) -> Result<(), Error> {
-        self.shared.maildir(mailbox).map(|_| ())
+    /// [`Error::NameTooLong`]: refuse the recipient for good. Any other: refuse it for now, and
+    /// no other one; the observer was told why.
+    pub fn check_recipient(&self, mailbox: &MailboxName) -> Result<(), Error> {
+        self.shared.check_recipient(mailbox)
     }
 
     /// Whether `mailbox` has a directory.
@@ -394,6 +403,7 @@ impl MessageStore {
             .read_dir(root)
             .map_err(Error::io("read", root))?;
         let mut mailboxes = Vec::new();
+        let mut unknown = None;
         for entry in entries.iter().filter(|entry| entry.kind == Kind::Directory) {
             let Some(mailbox) = maildir::decoded(&entry.name)
                 .and_then(|domain| MailboxName::from_canonical(&local_part, &domain))
@@ -403,13 +413,21 @@ impl MessageStore {
             match self.has_mailbox(&mailbox) {
                 Ok(true) => mailboxes.push(mailbox),
                 Ok(false) | Err(Error::NameTooLong { .. }) => {}
+                // One domain that is broken does not keep the users of others from theirs.
+                Err(error) if error.needs_operator() => {
+                    self.shared.note_ailing(&mailbox, &error, None);
+                    unknown = Some(error);
+                }
                 Err(error) => return Err(error),
             }
             if mailboxes.len() == 2 {
                 break;
             }
         }
-        Ok(mailboxes)
+        match unknown {
+            Some(error) if mailboxes.is_empty() => Err(error),
+            _ => Ok(mailboxes),
+        }
     }
 
     /// Begins a delivery of `declared_octets`, 0 when that is not known.

@@ -142,7 +142,7 @@ impl Shared {
     }
 
     /// Syncs the file at `path`, if it can be opened.
-    fn sync_file(&self, path: &Path) -> Result<Synced, Error> {
+    pub(super) fn sync_file(&self, path: &Path) -> Result<Synced, Error> {
         let Ok(mut file) = self.fs.open(path) else {
             return Ok(Synced::Some);
         };
@@ -213,7 +213,7 @@ impl Shared {
         }
         for directory in directories {
             match self.sync_directory(directory) {
-                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Err(Error::Io { source, .. }) if is_unopened(&source) => {
                     return Ok(Synced::Some);
                 }
                 other => other?,
@@ -221,6 +221,14 @@ impl Shared {
         }
         Ok(Synced::All)
     }
+}
+
+/// Whether the directory could not even be opened: it is gone, or no longer ours.
+fn is_unopened(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied
+    )
 }
 
 /// Has `work` done for all of `items`, in shares for several threads where there are many.

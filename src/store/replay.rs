@@ -42,22 +42,27 @@ use super::{
     mailboxes::{Made, Target},
     maildir::Side,
     name::{self, OwnName, Serial},
+    place::{self, Former},
     shared::Shared,
+    waiting::Purpose,
 };
 
 /// When a replay happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Moment {
+pub(super) enum Moment {
     /// Before anybody is served.
     Start,
     /// While the store serves.
     Service,
+    /// While the store serves, and the message may not have been in its mailbox yet.
+    Cure,
 }
 
 /// One replay.
-struct Replay<'a> {
+#[derive(Debug)]
+pub(super) struct Replay<'a> {
     shared: &'a Shared,
-    moment: Moment,
+    pub(super) moment: Moment,
     /// What was removed from which mailbox.
     removed: HashSet<(MailboxName, Serial)>,
     /// Where the messages of the journal's life are that were found.
@@ -134,14 +139,7 @@ impl Shared {
         moment: Moment,
         begin: Instant,
     ) -> Result<(u64, u64), Error> {
-        let mut replay = Replay {
-            shared: self,
-            moment,
-            removed: HashSet::new(),
-            places: HashMap::new(),
-            n_messages: 0,
-            n_removed: 0,
-        };
+        let mut replay = Replay::of(self, moment);
         journaled.each(|record| {
             if let Record::Removal { mailbox, serials } = record {
                 let removed = serials.into_iter().map(|serial| (mailbox.clone(), serial));
@@ -195,7 +193,18 @@ impl Shared {
     }
 }
 
-impl Replay<'_> {
+impl<'a> Replay<'a> {
+    pub(super) fn of(shared: &'a Shared, moment: Moment) -> Self {
+        Self {
+            shared,
+            moment,
+            removed: HashSet::new(),
+            places: HashMap::new(),
+            n_messages: 0,
+            n_removed: 0,
+        }
+    }
+
     fn deliver(
         &mut self,
         file_name: &str,
@@ -229,7 +238,7 @@ impl Replay<'_> {
             if self.removed.contains(&(mailbox.clone(), serial)) {
                 self.n_removed = self.n_removed.saturating_add(1);
             } else {
-                result = self.deliver_to(mailbox, serial, spooled);
+                result = self.deliver_or_keep(mailbox, serial, spooled);
                 if result.is_err() {
                     break;
                 }
@@ -240,7 +249,8 @@ impl Replay<'_> {
         result.and(unlinked.map_err(Error::io("remove", &spool_path)))
     }
 
-    fn deliver_to(
+    /// Delivers the message or, when one mailbox cannot take it, sets it aside for that.
+    fn deliver_or_keep(
         &mut self,
         mailbox: &MailboxName,
         serial: Serial,
@@ -248,7 +258,26 @@ impl Replay<'_> {
     ) -> Result<(), Error> {
         let maildir = self.shared.maildir(mailbox)?;
         let target = Target { mailbox, maildir };
-        let places = self.places(&target, serial)?;
+        self.deliver_to(&target, serial, spooled).or_else(|error| {
+            let purpose = match self.moment {
+                Moment::Start | Moment::Cure => Purpose::Delivery,
+                Moment::Service => Purpose::Anew,
+            };
+            // If the store as a whole is in order it can be set aside, whatever the reason is.
+            self.shared
+                .keep_waiting(&target, spooled, purpose, &error)
+                .map_err(|_not_even_there| error)
+        })
+    }
+
+    /// Puts the message into the mailbox of `target`, or in the place of what is there of it.
+    pub(super) fn deliver_to(
+        &mut self,
+        target: &Target<'_>,
+        serial: Serial,
+        spooled: Spooled<'_>,
+    ) -> Result<(), Error> {
+        let places = self.places(target, serial)?;
         #[cfg(test)]
         if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::ReplaysTrustNames)
             && !places.is_empty()
@@ -256,7 +285,7 @@ impl Replay<'_> {
             return Ok(());
         }
         for place in &places {
-            self.replace(place, spooled.path)?;
+            self.replace(target, serial, place, spooled.path)?;
         }
         if !places.is_empty() || self.moment == Moment::Service {
             return Ok(());
@@ -265,9 +294,10 @@ impl Replay<'_> {
         let mark = self.shared.sync_mark();
         let shared = self.shared;
         shared
-            .make_mailboxes(std::slice::from_ref(&target), &mut made)
-            .and_then(|()| shared.place(spooled, &target, Step::Link, &mut made))
+            .make_mailboxes(std::slice::from_ref(target), &mut made)
+            .and_then(|()| Ok(shared.place(spooled, target, Step::Link, &mut made)?))
             .inspect_err(|_| shared.undo(&made, mark))
+            .map(drop)
     }
 
     /// Whether every mailbox that has to have the message has all octets of it.
@@ -348,23 +378,79 @@ impl Replay<'_> {
     }
 
     /// Puts the spooled file in the place of the one at `place`, under the same name.
-    fn replace(&self, place: &Path, spool_path: &Path) -> Result<(), Error> {
+    fn replace(
+        &self,
+        target: &Target<'_>,
+        serial: Serial,
+        place: &Path,
+        spool_path: &Path,
+    ) -> Result<(), Error> {
         let fs = &self.shared.fs;
-        let mut twin = spool_path.as_os_str().to_owned();
-        twin.push(".new");
-        let twin = PathBuf::from(twin);
+        let twin = self.shared.spool.join(format!("{}.twin", serial.render()));
         fs.unlink(&twin).unwrap_or_default();
-        fs.hard_link(spool_path, &twin)
-            .map_err(Error::io("make", &twin))?;
-        if self.moment == Moment::Start {
-            return fs.rename(&twin, place).map_err(Error::io("replace", place));
+        if let Err(error) = fs.hard_link(spool_path, &twin) {
+            if place::takes_a_copy(&error) {
+                return self.replace_by_copy(target, serial, place, spool_path);
+            }
+            return Err(Error::io("make", &twin)(error));
         }
-        // Exchanged, since a rename would bring back what is being removed in this moment.
-        let exchanged = match fs.exchange(&twin, place) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other.map_err(Error::io("replace", place)),
+        let replaced = match self.moment {
+            Moment::Start => fs.rename(&twin, place),
+            // Exchanged, since a rename would bring back what is being removed in this moment.
+            Moment::Service | Moment::Cure => fs.exchange(&twin, place),
         };
+        if replaced.is_ok() && self.is_start() {
+            return Ok(());
+        }
         let unlinked = fs.unlink(&twin).map_err(Error::io("remove", &twin));
-        exchanged.and(unlinked)
+        match replaced {
+            Ok(()) => unlinked,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_start() => unlinked,
+            Err(error) if place::takes_a_copy(&error) || place::cannot_exchange(&error) => {
+                self.replace_by_copy(target, serial, place, spool_path)
+            }
+            Err(error) => Err(Error::io("replace", place)(error)),
+        }
+    }
+
+    fn is_start(&self) -> bool {
+        self.moment == Moment::Start
+    }
+
+    fn replace_by_copy(
+        &self,
+        target: &Target<'_>,
+        serial: Serial,
+        place: &Path,
+        spool_path: &Path,
+    ) -> Result<(), Error> {
+        let scratches = place::scratches(Some(&target.maildir), place);
+        let former = if self.is_start() {
+            Former::Replaced
+        } else {
+            Former::Exchanged
+        };
+        match self.shared.copy(spool_path, place, &scratches, former) {
+            Err(Error::Io { source, .. })
+                if source.kind() == io::ErrorKind::NotFound && !self.is_start() => {}
+            other => other?,
+        }
+        self.remove_again(target, serial, place)
+    }
+
+    /// Removes what was removed over POP3 in this moment: where two names cannot be exchanged, it
+    /// may just have been put back.
+    fn remove_again(&self, target: &Target<'_>, serial: Serial, place: &Path) -> Result<(), Error> {
+        let shared = self.shared;
+        let is_removed = serial.nonce == shared.nonce
+            && shared.touched.was_removed(target.mailbox, serial.counter);
+        if !is_removed || self.is_start() {
+            return Ok(());
+        }
+        match shared.fs.unlink(place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other.map_err(Error::io("remove", place))?,
+        }
+        shared.sync_directory(place.parent().unwrap_or(place))
     }
 }

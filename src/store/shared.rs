@@ -42,6 +42,7 @@ use super::{
     },
     touched::Touched,
     trust::Trust,
+    waiting::Waiting,
 };
 
 /// The inside of a [`MessageStore`](super::MessageStore), its deliveries and its maildrops.
@@ -61,6 +62,8 @@ pub(super) struct Shared {
     pub(super) checkpoints: Checkpoints,
     /// Messages that are durable and could not be applied.
     pub(super) kept: Kept,
+    /// Mailboxes that take no mail, and what waits for them.
+    pub(super) waiting: Waiting,
     /// What was put into Maildirs and is not synced.
     pub(super) touched: Touched,
     /// What the file system is relied on for.
@@ -240,8 +243,15 @@ impl Shared {
         let synced = self.fs.sync_dir(path);
         let synced = synced.and_then(|()| self.fs.confirm(&self.own));
         synced.map_err(|error| {
-            // A directory that does not exist has no entries to lose.
-            if error.kind() != io::ErrorKind::NotFound {
+            // A directory that does not exist has no entries to lose. One that may not be opened
+            // was not synced and has not forgotten any: it is one mailbox that is broken.
+            let is_opened = !matches!(
+                error.kind(),
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::NotADirectory
+                    | io::ErrorKind::PermissionDenied
+            );
+            if is_opened {
                 self.count_failed_sync();
             }
             Error::io("make durable", path)(error)

@@ -10,6 +10,8 @@ use std::cell::Cell;
 pub(crate) enum Bug {
     /// What is not yet in the Maildirs counts as checkpointed.
     CheckpointsCountTheUnapplied,
+    /// What was copied to another device is left to a checkpoint.
+    CopiesAreLeftToCheckpoints,
     /// After a failed sync nothing is written anew.
     FailedCheckpointsAreRepeated,
     /// A message file whose sync failed counts as durable.
@@ -36,6 +38,8 @@ pub(crate) enum Bug {
     TouchedDirectoriesAreMissed,
     /// A checkpoint syncs all files but the first.
     TouchedFilesAreMissed,
+    /// What waited is let go before it is durable in its mailbox.
+    WaitingMessagesAreLetGoEarly,
 }
 
 thread_local! {

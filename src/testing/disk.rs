@@ -1,8 +1,8 @@
 //! A simulated file system whose power can be cut at any operation.
 //!
 //! It keeps, for every file and directory, what a program sees and what a power cut would leave,
-//! and is harsher than any real file system that keeps the rules of POSIX. Symbolic links, owners
-//! and permissions are not simulated.
+//! and is harsher than any real file system that keeps the rules of POSIX. Symbolic links and
+//! owners are not simulated, and of permissions only that a directory refuses entries.
 //!
 //! # Theory of operation
 //! - A file has *seen* and *durable* content and a set of dirty blocks of 4 KiB. A sync copies the
@@ -14,6 +14,8 @@
 //!   arbitrary part, the dirty blocks torn at 512 octets.
 //! - A directory has a time of change, in coarse ticks of the clock that [`SimFs::clock`] gives to
 //!   the store; every operation takes some time, now less than a tick, now many.
+//! - What is made below [`SimFs::split_at`] lies on a second device: nothing is linked or renamed
+//!   between the two, and a sync of the whole file system is one of the first only.
 //! - [`SimFs::kill`] ends the process but not the machine: nothing is lost yet.
 //!
 //! Every call counts as one operation. At a chosen one the power fails or the call reports an
@@ -121,6 +123,14 @@ struct Disk {
     file_sync_takes: Duration,
     /// For [`Defect::FilesAreSyncedLate`].
     late: Vec<usize>,
+    /// What is made below this lies on the second device.
+    second_device: Option<PathBuf>,
+    /// What lies there.
+    on_second_device: BTreeSet<usize>,
+    /// Directories that refuse every change of their entries.
+    refusing: BTreeSet<usize>,
+    /// Whether two names can be exchanged.
+    lacks_exchange: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -278,6 +288,21 @@ impl Disk {
             whole_sync_takes: Duration::ZERO,
             file_sync_takes: Duration::ZERO,
             late: Vec::new(),
+            second_device: None,
+            on_second_device: BTreeSet::new(),
+            refusing: BTreeSet::new(),
+            lacks_exchange: false,
+        }
+    }
+
+    /// Makes sure that `node` lies on the same device as the directory of `path`.
+    fn check_device(&self, node: usize, path: &Path) -> io::Result<()> {
+        let directory = self.find(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
+        let is_second = |node| self.on_second_device.contains(&node);
+        if is_second(node) == is_second(directory) {
+            Ok(())
+        } else {
+            Err(rustix::io::Errno::XDEV.into())
         }
     }
 
@@ -320,6 +345,9 @@ impl Disk {
     /// The directory that holds `path`.
     fn parent(&mut self, path: &Path) -> io::Result<&mut Directory> {
         let node = self.find(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
+        if self.refusing.contains(&node) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         match &mut self.nodes[node] {
             Node::Directory(directory) => Ok(directory),
             Node::Content(_) => Err(io::ErrorKind::NotADirectory.into()),
@@ -351,13 +379,20 @@ impl Disk {
         }
         self.nodes.push(node);
         let number = self.nodes.len() - 1;
+        let second_device = self.second_device.as_ref();
+        if second_device.is_some_and(|second_device| path.starts_with(second_device)) {
+            self.on_second_device.insert(number);
+        }
         self.add(path, number)?;
         Ok(number)
     }
 
     /// Syncs everything, or marks as clean what could not be written.
     fn sync_all(&mut self, is_saved: bool) {
-        for node in &mut self.nodes {
+        for (number, node) in self.nodes.iter_mut().enumerate() {
+            if self.on_second_device.contains(&number) {
+                continue;
+            }
             match node {
                 Node::Content(content) => content.sync_or_lose(is_saved, None),
                 Node::Directory(directory) => {
@@ -455,6 +490,35 @@ impl SimFs {
         self.disk.lock().refuses_files = refuses;
     }
 
+    /// Puts what will be made at `path` and below on another device.
+    pub(crate) fn split_at(&self, path: &Path) {
+        self.disk.lock().second_device = Some(path.to_owned());
+    }
+
+    /// Makes the directory `path` refuse every change of its entries, or no longer. Gives whether
+    /// there is one.
+    pub(crate) fn refuse_entries(&self, path: &Path, refuses: bool) -> bool {
+        let mut disk = self.disk.lock();
+        let Ok(node) = disk.find(path) else {
+            return false;
+        };
+        if refuses {
+            disk.refusing.insert(node)
+        } else {
+            disk.refusing.remove(&node)
+        }
+    }
+
+    /// Lets every directory take entries again.
+    pub(crate) fn accept_entries(&self) {
+        self.disk.lock().refusing.clear();
+    }
+
+    /// Makes the file system unable to exchange two names.
+    pub(crate) fn refuse_exchange(&self) {
+        self.disk.lock().lacks_exchange = true;
+    }
+
     /// The clock by which this file system counts its times.
     pub(crate) fn clock(&self) -> Clock {
         Clock::turned_by(self.hands())
@@ -529,6 +593,10 @@ impl SimFs {
             is_timeless: before.is_timeless,
             whole_sync_takes: before.whole_sync_takes,
             file_sync_takes: before.file_sync_takes,
+            second_device: before.second_device.clone(),
+            on_second_device: before.on_second_device.clone(),
+            refusing: before.refusing.clone(),
+            lacks_exchange: before.lacks_exchange,
             ..Disk::new(nodes, Arc::clone(&before.hands))
         };
         Self {
@@ -616,6 +684,17 @@ impl fmt::Debug for SimFs {
 }
 
 impl Fs for SimFs {
+    fn check_entries(&self, path: &Path) -> io::Result<()> {
+        self.perform(|disk| {
+            let node = disk.find(path)?;
+            disk.directory(node)?;
+            if disk.refusing.contains(&node) {
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
+            Ok(())
+        })
+    }
+
     fn confirm(&self, path: &Path) -> io::Result<()> {
         self.perform(|disk| disk.find(path).map(|_| ()))
     }
@@ -635,6 +714,12 @@ impl Fs for SimFs {
     fn exchange(&self, left: &Path, right: &Path) -> io::Result<()> {
         self.perform(|disk| {
             let (left_node, right_node) = (disk.find(left)?, disk.find(right)?);
+            if disk.lacks_exchange {
+                return Err(rustix::io::Errno::INVAL.into());
+            }
+            disk.check_device(left_node, right)?;
+            disk.parent(left)?;
+            disk.parent(right)?;
             disk.add(left, right_node)?;
             disk.add(right, left_node)
         })
@@ -654,6 +739,7 @@ impl Fs for SimFs {
             if disk.find(to).is_ok() {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
+            disk.check_device(node, to)?;
             disk.add(to, node)
         })
     }
@@ -743,6 +829,7 @@ impl Fs for SimFs {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.perform(|disk| {
             let node = disk.find(from)?;
+            disk.check_device(node, to)?;
             disk.parent(to)?;
             disk.remove(from)?;
             disk.add(to, node)

@@ -125,6 +125,7 @@ fn expected(came: u64, went: u64) -> Vec<(&'static str, u64)> {
         ("store_failures", 0),
         ("store_degraded", 0),
         ("store_kept", 0),
+        ("store_waiting", 0),
         ("store_journaled", 1),
         ("store_direct", 0),
         ("commits_failures", 0),

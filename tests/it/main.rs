@@ -13,6 +13,7 @@
 )]
 
 mod accounts;
+mod alone;
 mod commands;
 mod concurrency;
 mod counters;

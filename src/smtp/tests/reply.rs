@@ -100,6 +100,8 @@ fn derived() -> Vec<Reply> {
             RecipientVerdict::NameTooLong,
             RecipientVerdict::TooMany,
             RecipientVerdict::Failed,
+            RecipientVerdict::Full,
+            RecipientVerdict::Unavailable,
         ]
         .map(|verdict| verdict.reply()),
     );

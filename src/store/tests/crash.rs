@@ -107,6 +107,16 @@ enum Action {
         mailbox: usize,
         choice: usize,
     },
+    /// Somebody takes the right to write to a part of a mailbox.
+    Break {
+        mailbox: usize,
+        part: usize,
+    },
+    /// Somebody gives it back.
+    Mend {
+        mailbox: usize,
+        part: usize,
+    },
 }
 
 pub(super) fn mailboxes() -> Vec<MailboxName> {
@@ -121,6 +131,8 @@ struct Script {
     durability: Durability,
     /// Whether other programs write much, so that syncs of the whole file system take long.
     is_busy: bool,
+    /// Whether one of the mailboxes lies on another device.
+    is_split: bool,
     actions: Vec<Action>,
 }
 
@@ -130,6 +142,9 @@ impl Script {
         let fs = SimFs::new();
         if self.is_busy {
             fs.slow_syncs(SYNC_SLOW, Duration::ZERO);
+        }
+        if self.is_split {
+            fs.split_at(&Path::new(ROOT).join("example.net"));
         }
         fs
     }
@@ -146,10 +161,27 @@ fn script(seed: u64, n_actions: usize) -> Script {
         JOURNALS[2],
     ];
     let kind = usize::try_from(seed % 6).unwrap();
+    let mut actions = actions(seed, n_actions);
+    if seed % 5 < 2 {
+        break_mailboxes(&mut actions, seed);
+    }
     Script {
         durability: kinds[kind],
         is_busy: seed % 4 < 2,
-        actions: actions(seed, n_actions),
+        is_split: seed % 7 < 3,
+        actions,
+    }
+}
+
+/// Lets mailboxes be broken and mended somewhere in the script.
+fn break_mailboxes(actions: &mut Vec<Action>, seed: u64) {
+    let mut rng = Rng::new(!seed);
+    for _ in 0..3 {
+        let (mailbox, part) = (rng.below(3), rng.below(3));
+        let at = rng.below(actions.len());
+        actions.insert(at, Action::Break { mailbox, part });
+        let until = at + rng.below(actions.len() - at);
+        actions.insert(until + 1, Action::Mend { mailbox, part });
     }
 }
 
@@ -246,6 +278,7 @@ fn overtaking() -> Script {
     Script {
         durability: JOURNALS[2],
         is_busy: false,
+        is_split: false,
         actions,
     }
 }
@@ -282,6 +315,7 @@ fn moving() -> Script {
     Script {
         durability: JOURNALS[2],
         is_busy: true,
+        is_split: false,
         actions,
     }
 }
@@ -301,6 +335,7 @@ fn interleave(mut actions: Vec<Action>, rng: &mut Rng) -> Vec<Action> {
         | Action::Close { mailbox } => 10 + mailbox,
         Action::Move { .. } => 20,
         Action::Idle => 30,
+        Action::Break { .. } | Action::Mend { .. } => 40,
     };
     for _ in 0..actions.len() * 2 {
         let at = rng.below(actions.len().saturating_sub(1));
@@ -402,12 +437,23 @@ impl<'a> Clients<'a> {
             }
             Action::Remove { mailbox, choices } => self.remove(*mailbox, choices),
             Action::Close { mailbox } => drop(self.maildrops.remove(mailbox)),
+            Action::Break { mailbox, part } => self.refuse(*mailbox, *part, true),
+            Action::Mend { mailbox, part } => self.refuse(*mailbox, *part, false),
             Action::Move { mailbox, choice } => {
                 // When it cannot, it leaves the message where it was.
                 self.move_to_cur(*mailbox, *choice).unwrap_or_default();
             }
         }
         Ok(())
+    }
+
+    /// Plays somebody who changes the permissions of a part of a mailbox, if it is there.
+    fn refuse(&self, mailbox: usize, part: usize, refuses: bool) {
+        let name = &mailboxes()[mailbox];
+        let domain = Path::new(ROOT).join(name.domain());
+        let maildir = domain.join(name.local_part());
+        let part = [maildir.join("new"), maildir.join("cur"), domain][part].clone();
+        self.fs.refuse_entries(&part, refuses);
     }
 
     /// Plays a program that is careful not to lose a message, but leaves it to the disk whether it
@@ -529,7 +575,9 @@ fn check_durable(
         return Ok(());
     }
     let failed = |error: Error| format!("I4: {name}: {error:?}");
-    let found = open(&fs.power_cut(0), durability).map_err(failed)?;
+    let cut = fs.power_cut(0);
+    let found = open(&cut, durability).map_err(failed)?;
+    cut.accept_entries();
     let durable = found.open_maildrop(name).map_err(failed)?;
     let n_durable = durable.messages().len();
     let durable: Vec<Vec<u8>> = (0..n_durable)
@@ -559,6 +607,8 @@ pub(super) fn check_found(
     start: Start,
 ) -> Result<MessageStore, String> {
     let store = open(fs, durability).map_err(|error| format!("I10: does not open: {error:?}"))?;
+    // What waits for a mailbox that was broken is there when it is mended, without a restart.
+    fs.accept_entries();
     model.check(&store, start)?;
     Ok(store)
 }
@@ -649,6 +699,7 @@ fn fail_everywhere(
             if fs.n_operations() < at {
                 return Ok(());
             }
+            fs.accept_entries();
             model.check(&store, Start::Same).map_err(context)?;
             check_serves(&store, &mut model).map_err(context)?;
             if at % 3 == 0 {
@@ -796,6 +847,7 @@ fn every_planted_defect_is_found() {
 fn every_planted_bug_is_found() {
     for bug in [
         Bug::CheckpointsCountTheUnapplied,
+        Bug::CopiesAreLeftToCheckpoints,
         Bug::MovedFilesAreMissed,
         Bug::RemovalsAreNotJournaled,
         Bug::ReplaysTrustNames,
@@ -803,6 +855,7 @@ fn every_planted_bug_is_found() {
         Bug::TornBatchesAreTrusted,
         Bug::TouchedDirectoriesAreMissed,
         Bug::TouchedFilesAreMissed,
+        Bug::WaitingMessagesAreLetGoEarly,
     ] {
         bugs::plant(Some(bug));
         let is_found = [overtaking(), moving()]

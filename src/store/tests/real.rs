@@ -345,11 +345,11 @@ fn hostile_addresses_stay_inside_the_store() {
 fn an_address_too_long_for_a_directory_is_refused_before_anything_is_made() {
     let place = Place::new();
     let long = mailbox(&format!("{}@example.org", "x".repeat(241)));
-    let error = place.store.check_name(&long).unwrap_err();
+    let error = place.store.check_recipient(&long).unwrap_err();
     assert!(matches!(error, Error::NameTooLong { .. }), "{error:?}");
     place
         .store
-        .check_name(&mailbox(&format!("{}@example.org", "x".repeat(240))))
+        .check_recipient(&mailbox(&format!("{}@example.org", "x".repeat(240))))
         .unwrap();
     let delivery = place.store.begin_delivery(0).unwrap();
     let result = delivery.commit(&[mailbox("bob@example.org"), long]);
