@@ -16,10 +16,11 @@ and what it has is compared with the ledger (class Ledger tells the rules).
     full       no blocks left, and then no inodes left, under load
     eio        the disk below the file system begins to fail under load
     eio-race   the same with few clients and slow syncs; not part of the short form
+    alone      one mailbox is broken in every way that ext4, xfs and btrfs have
     inject     strace makes system calls fail, or kills the daemon at one of them
 
-Everything needs Linux. power, control, full and both of eio need root, loop devices and e2fsprogs;
-control, eio-race and inject need strace. What cannot be done here is a failure, never silence. All
+Everything needs Linux. power, control, full, alone and both of eio need root, loop devices and
+e2fsprogs, and alone xfsprogs, btrfs-progs and quota too; control, eio-race and inject need strace. What cannot be done here is a failure, never silence. All
 mail, images and logs lie in one directory, which is removed at the end unless --keep is given.
 
 The seed decides what is sent and when the daemon is hit. The scheduler has its say, too, so the
@@ -45,6 +46,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True  # nothing is left in the source tree
 
 import scenarios
+from survival_alone import alone
 from survival_bench import (
     BlockFiller,
     Bench,
@@ -579,6 +581,7 @@ SCENARIOS: dict[str, tuple[Callable[[Bench, int], None], int, int]] = {
     "full": (full, 2, 50),
     "eio": (eio, 3, 100),
     "eio-race": (eio_race, 0, 100),
+    "alone": (alone, 1, 20),
     "inject": (inject, 40, 4000),
 }
 
