@@ -20,7 +20,8 @@ and what it has is compared with the ledger (class Ledger tells the rules).
     inject     strace makes system calls fail, or kills the daemon at one of them
 
 Everything needs Linux. power, control, full, alone and both of eio need root, loop devices and
-e2fsprogs, and alone xfsprogs, btrfs-progs and quota too; control, eio-race and inject need strace. What cannot be done here is a failure, never silence. All
+e2fsprogs; alone needs xfsprogs, btrfs-progs and quota too; control, eio-race and inject need
+strace. What cannot be done here is a failure, never silence. All
 mail, images and logs lie in one directory, which is removed at the end unless --keep is given.
 
 The seed decides what is sent and when the daemon is hit. The scheduler has its say, too, so the

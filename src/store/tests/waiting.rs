@@ -2,7 +2,11 @@
 //! it is lost, doubled or brought back. Power cuts at arbitrary moments are the business of
 //! `crash.rs`.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, mpsc::channel},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use rustix::io::Errno;
@@ -14,7 +18,7 @@ use super::{
 use crate::{
     mail::MailboxName,
     store::{
-        Durability, Error, Fs as _, MessageStore, Observer, Patience, Settings,
+        Durability, Error, Event, Fs as _, MessageStore, Observer, Patience, Settings,
         limits::{AILING_REMINDER, CURE_PACE},
     },
     testing::{
@@ -26,6 +30,9 @@ use crate::{
 const NEW: &str = "/mail/example.org/bob/new";
 const CUR: &str = "/mail/example.org/bob/cur";
 const WAITING: &str = "/mail/.facteur/waiting/example.org/bob";
+
+/// Far beyond what anything here takes, so that only a hang reaches it.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Too large for the journal.
 const LARGE: usize = 600_000;
@@ -297,6 +304,36 @@ fn what_nobody_asks_for_is_tried_after_a_while_and_told_again() {
     told.store.shared.cure_all();
     assert_eq!(until_due(), None);
     assert_eq!(n_entries(&fs, NEW), 2);
+}
+
+/// With the thread that a daemon has.
+#[test]
+fn somebody_tries_a_broken_mailbox_though_nobody_asks_for_it() {
+    for durability in [Durability::default(), Durability::Maildir] {
+        let fs = timeless();
+        let (cured_out, cured_in) = channel();
+        let settings = Settings {
+            durability,
+            observer: Observer::new(move |event| {
+                if let Event::MailboxCured { delivered, .. } = event {
+                    cured_out.send(*delivered).unwrap();
+                }
+            }),
+            ..Settings::new("/mail", "host.example")
+        };
+        let store = MessageStore::open_on(Arc::new(fs.clone()), settings, fs.clock()).unwrap();
+        deliver(&store, "one\n").unwrap();
+        refuse(&fs, NEW);
+        deliver_to(&store, "two\n", &both()).unwrap();
+        fs.accept_entries();
+        // From now on, if the thread has not looked at it yet.
+        store.shared.waiting.until_due(fs.clock().now());
+        fs.hands().pass(CURE_PACE);
+        // The thread waits by a clock that a test cannot turn.
+        store.shared.checkpoints.notice();
+        assert_eq!(cured_in.recv_timeout(DEADLINE), Ok(1));
+        assert_eq!(n_entries(&fs, NEW), 2);
+    }
 }
 
 /// A sync failed, all that the journal has is to be written anew, and one mailbox cannot be.
