@@ -2,7 +2,7 @@
 
 use facteur::server::Door;
 
-use crate::support::{Client, Server, Service, await_some, await_that, dot_stuffed, place};
+use crate::support::{Client, Server, Service, await_some, await_that, dot_stuffed, place_lines};
 
 const BOB: &str = "bob@example.com";
 
@@ -158,13 +158,8 @@ fn a_thousand_recipients_are_taken_and_the_next_is_asked_to_wait() {
 #[test]
 fn a_client_that_does_not_read_loses_its_session_and_frees_the_maildrop() {
     let server = Server::with("[limits]\nsession_seconds = 2\n");
-    // As another program would: a session would have to be quick to deliver it. Its name tells how
-    // large it is: a session would have to be quick to find that out too.
-    let much = "a line of content\n".repeat(1_000_000);
-    place(&server.mail(), BOB, 1, &much);
-    let new = server.mail().join("example.com/bob/new");
-    let sized = new.join("1.M1.test,S=18000000,W=19000000");
-    std::fs::rename(new.join("1.M1.test"), sized).unwrap();
+    // As another program would: a session would have to be quick to deliver it.
+    place_lines(&server.mail(), BOB, "a line of content\n", 1_000_000);
     // Where the test has to wait for its turn, a session may be over before it has begun.
     let lazy = await_some("the message is being sent", || {
         let mut client = Client::connect(server.pop3);

@@ -9,7 +9,7 @@ use facteur::server::limits;
 use rustix::process::{Resource, Rlimit};
 
 use crate::support::program::{OWN_THREADS, Program, report};
-use crate::support::{Client, DEADLINE, Service, await_some, await_that, place, tls};
+use crate::support::{Client, DEADLINE, Service, await_some, await_that, place_lines, tls};
 
 const BOB: &str = "bob@example.com";
 
@@ -300,8 +300,12 @@ fn clients_that_are_stuck_hold_nobody_up() {
     let configuration = tls::configure(directory.path());
     let program = Program::start_with(directory.path(), &configuration);
     // More than two sockets hold.
-    let much = "a line of content\n".repeat(1_000_000);
-    place(&directory.path().join("mail"), BOB, 1, &much);
+    place_lines(
+        &directory.path().join("mail"),
+        BOB,
+        "a line of content\n",
+        1_000_000,
+    );
     let mut unread = program.maildrop(BOB);
     unread.say("RETR 1");
     unread.expect_prefix("+OK");

@@ -210,7 +210,11 @@ fn place(mail: &Path, lines: usize) {
     for directory in ["tmp", "new", "cur"] {
         std::fs::create_dir_all(maildir.join(directory)).unwrap();
     }
-    std::fs::write(maildir.join("new/1.M1.test"), "a line\n".repeat(lines)).unwrap();
+    let content = "a line\n".repeat(lines);
+    // Its name tells its sizes, so that a login need not read it to learn them.
+    let (octets, with_cr) = (content.len(), content.len().saturating_add(lines));
+    let name = format!("new/1.M1.test,S={octets},W={with_cr}");
+    std::fs::write(maildir.join(name), content).unwrap();
 }
 
 /// The stop waits for contents under way, and no longer than it should.

@@ -82,6 +82,17 @@ pub(crate) fn own_address() -> String {
     format!("127.{}.{middle}.{low}", high | 64)
 }
 
+/// Puts a message of a line that comes so many times into the maildrop of `mailbox` as another
+/// program would. Its name tells its sizes, so that a login need not read it to learn them.
+pub(crate) fn place_lines(mail: &Path, mailbox: &str, line: &str, times: usize) {
+    place(mail, mailbox, 1, line.repeat(times));
+    let (local_part, domain) = mailbox.split_once('@').unwrap();
+    let new = mail.join(domain).join(local_part).join("new");
+    let (octets, with_cr) = (line.len() * times, (line.len() + 1) * times);
+    let sized = new.join(format!("1.M1.test,S={octets},W={with_cr}"));
+    std::fs::rename(new.join("1.M1.test"), sized).unwrap();
+}
+
 /// Puts a message into the maildrop of `mailbox` as another program would, as the `number`th.
 pub(crate) fn place(mail: &Path, mailbox: &str, number: usize, content: impl AsRef<[u8]>) {
     let (local_part, domain) = mailbox.split_once('@').unwrap();
