@@ -6,10 +6,10 @@
 //! with and without it in turn; and what becomes of those who are too many. Clients and daemon
 //! share the machine: take ratios, and compare only what was measured in one run.
 //!
-//! `FACTEUR_BENCH_CROWD` sets how many idle sessions there are (10,000), `FACTEUR_BENCH_SECONDS`
+//! `FACTEUR_BENCH_CROWD` sets how many idle sessions there are (9,000), `FACTEUR_BENCH_SECONDS`
 //! the length of each measurement of a rate (3), `FACTEUR_BENCH_DIR` the directory whose file
-//! system is used (the system's temporary one). The limit of open files has to leave room for the
-//! crowd.
+//! system is used (the system's temporary one). The limit of open files has to leave room for two
+//! of each session.
 #![expect(
     clippy::unwrap_used,
     clippy::arithmetic_side_effects,
@@ -50,7 +50,7 @@ const SETTLED: Duration = Duration::from_secs(3);
 
 fn main() {
     let seconds = Duration::from_secs(setting("FACTEUR_BENCH_SECONDS", 3) as u64);
-    let n_idle = setting("FACTEUR_BENCH_CROWD", 10_000);
+    let n_idle = setting("FACTEUR_BENCH_CROWD", 9_000);
     raise_descriptors().unwrap();
     let parent = std::env::var_os("FACTEUR_BENCH_DIR").map_or_else(std::env::temp_dir, Into::into);
     let directory = tempfile::tempdir_in(&parent).unwrap();

@@ -7,28 +7,52 @@
 //!
 //! What cannot be read, because the system has no such limit or does not tell, bounds nothing.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::num::NonZeroUsize;
+use std::os::unix::fs::MetadataExt;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors that are not for sessions: listeners, the log, the lock, and what sessions have open
-/// beside their sockets for the moment of a delivery.
+/// Descriptors that are not for sessions: listeners, the log, the lock, the journal, and
+/// directories for the moment in which they are read or synced.
 const DESCRIPTORS_RESERVE: u64 = 256;
 
-/// Mappings that are not for threads: the program, its libraries, the heap.
-const MAPPINGS_RESERVE: u64 = 4_096;
+/// Descriptors of a session: its socket, and the file of a large message that it takes in or gives
+/// out, for as long as its client likes.
+const DESCRIPTORS_PER_SESSION: u64 = 2;
 
-/// Mappings of one thread: its stack, the guard, the signal stack and its guard.
-const MAPPINGS_PER_THREAD: u64 = 4;
+/// Mappings whoever comes: the program and its libraries, some hundred; the threads of
+/// [`TASKS_OWN`] and [`TASKS_RESERVE`], some hundred more; and the stacks of threads that have
+/// ended, of which the C library keeps 40 MiB, which are some 300.
+const MAPPINGS_OWN: u64 = 1_024;
 
-/// Tasks of the control group that are not for sessions: handshakes of TLS, a look from outside.
-const TASKS_RESERVE: u64 = 32;
+/// Mappings for each core: the C library makes up to eight arenas of two mappings each, and one
+/// verification of a password at once has its memory.
+pub const MAPPINGS_PER_CORE: u64 = 17;
 
-/// Tasks that the daemon has when nobody is there. Where there are few, half of the others are for
-/// sessions.
+/// Mappings of one thread: its stack, the guard, the signal stack and its guard. A thread that gets
+/// the first two and not the others cannot be started or refused in order: the process ends.
+pub const MAPPINGS_PER_THREAD: u64 = 4;
+
+/// From so many octets on the C library gives a piece of memory a mapping of its own.
+const LARGE_OCTETS: u64 = 128 * 1_024;
+
+/// Mappings of a session that has all such pieces at once that it may have: what comes in, what it
+/// collects of it, what is to be sent, and what a delivery holds; or the parts of a listing.
+const MAPPINGS_PER_BUSY_SESSION: u64 = MAPPINGS_PER_THREAD + 4;
+
+/// Tasks that the daemon has when nobody is there: the main thread, two listeners, the log, the
+/// checkpoints, the end of the certificate, the signs of life, and one that starts all this. The
+/// workers of handshakes come on top of it.
 const TASKS_OWN: u64 = 8;
+
+/// Further tasks that are not for sessions: three that help to sync, and a shell that somebody
+/// looks from. Where there are few tasks, half of all that are left are for sessions.
+const TASKS_RESERVE: u64 = 16;
+
+/// Where the tasks are limited, one of so many may be a worker of handshakes.
+const TASKS_PER_WORKER: u64 = 16;
 
 /// Memory in octets that is there whoever comes: the program, two batches of the journal, and the
 /// tables that the store keeps. Its limits make that 8, 4 and 3 MiB beside 5 for the program.
@@ -42,9 +66,28 @@ const SESSION_OCTETS: u64 = 192 * 1_024;
 const MEMORY_FILES: [&str; 3] = ["memory.max", "memory.high", "memory.limit_in_bytes"];
 
 /// The name of the limit of a control group's memory.
-pub const GROUP_MEMORY: &str = "the control group's memory";
+const GROUP_MEMORY: &str = "the control group's memory";
 
-/// The limits of the system, as far as they are known, and what is already spoken for.
+/// The name of that of a machine.
+const MACHINE_MEMORY: &str = "the machine's memory";
+
+/// What the daemon takes of the system whoever comes, as it is configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Own {
+    /// Octets of memory that the verification of a password takes; 0 where none are verified.
+    pub verification_octets: u64,
+    /// Octets of memory that all sessions may hold together beyond what each has of its own.
+    pub shared_octets: u64,
+    /// Octets of a session's stack.
+    pub stack_octets: u64,
+    /// The cores that there are to work on.
+    pub cores: NonZeroUsize,
+    /// Threads that compute handshakes of TLS, if there are enough tasks; 0 where there is no TLS.
+    pub workers: usize,
+}
+
+/// The limits of the system, as far as they are known, and what is already spoken for. What others
+/// had taken of something when it was looked at is not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct System {
     /// Descriptors that this process may have.
@@ -53,15 +96,22 @@ pub struct System {
     pub mappings: Option<u64>,
     /// Threads that the system may have.
     pub threads: Option<u64>,
+    /// Numbers that it has for them.
+    pub numbers: Option<u64>,
     /// Tasks that the control group of this process may have.
     pub tasks: Option<u64>,
     /// Octets of memory that the control group of this process may have.
     pub memory: Option<u64>,
-    /// Octets of it that the verification of a password takes; 0 where none are verified.
-    pub verification_octets: u64,
+    /// Octets of memory that the machine has.
+    pub machine_memory: Option<u64>,
+    /// Octets that may be mapped for writing, where the system promises no more than it has.
+    pub promised: Option<u64>,
+    /// What is not for sessions.
+    pub own: Own,
 }
 
-/// How the memory of a control group is divided, in octets (SEC-9). What the daemon takes whoever
+/// How the memory of a control group, or of a small machine, is divided, in octets (SEC-9). What
+/// the daemon takes whoever
 /// comes, and a verification of a password where there are any, is set apart; of the rest the
 /// sessions have one half, for all that they need not ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,55 +146,116 @@ impl Division {
 
 impl System {
     /// Reads the limits, after the soft limit of descriptors was raised to the hard one.
-    pub fn read(verification_octets: u64) -> Self {
+    pub fn read(own: Own) -> Self {
         if raise_descriptors().is_err() {
             log::info!("the limit of open files stays at its soft value");
         }
+        let running = running_in("/proc/loadavg").unwrap_or(0);
+        let beside_others = |most: u64| most.saturating_sub(running);
         Self {
             descriptors: getrlimit(Resource::Nofile).current,
             mappings: number_in("/proc/sys/vm/max_map_count"),
-            threads: number_in("/proc/sys/kernel/threads-max"),
-            tasks: group_limit("pids", &["pids.max"]),
-            memory: group_limit("memory", &MEMORY_FILES),
-            verification_octets,
+            threads: number_in("/proc/sys/kernel/threads-max").map(beside_others),
+            numbers: number_in("/proc/sys/kernel/pid_max").map(beside_others),
+            tasks: group_limit("pids", |directory| {
+                let most = number_in(&format!("{directory}/pids.max"))?;
+                let all = number_in(&format!("{directory}/pids.current")).unwrap_or(0);
+                // This process has one thread by now.
+                Some(most.saturating_sub(all.saturating_sub(1)))
+            }),
+            memory: group_limit("memory", |directory| {
+                let files = MEMORY_FILES.map(|file| number_in(&format!("{directory}/{file}")));
+                files.into_iter().flatten().min()
+            }),
+            machine_memory: octets_in(&meminfo(), "MemTotal:"),
+            promised: promised(),
+            own,
         }
     }
 
     /// How the memory is divided, where it is limited.
     pub fn division(&self) -> Option<Division> {
-        let octets = self.memory?;
-        Some(Division::of(octets, self.verification_octets))
+        let (octets, _) = self.narrowest_memory()?;
+        Some(Division::of(octets, self.own.verification_octets))
     }
 
-    /// How many passwords may be verified at once on `cores`: one on each, as far as there is
-    /// memory for them.
-    pub fn verifications_max(&self, cores: NonZeroUsize) -> NonZeroUsize {
+    /// What limits the memory.
+    pub fn memory_name(&self) -> &'static str {
+        self.narrowest_memory().map_or("nothing", |(_, name)| name)
+    }
+
+    fn narrowest_memory(&self) -> Option<(u64, &'static str)> {
+        let limits = [
+            (self.memory, GROUP_MEMORY),
+            (self.machine_memory, MACHINE_MEMORY),
+        ];
+        let known = limits
+            .into_iter()
+            .filter_map(|(octets, name)| Some((octets?, name)));
+        known.min_by_key(|&(octets, _)| octets)
+    }
+
+    /// How many passwords may be verified at once: one on each core, as far as there is memory for
+    /// them.
+    pub fn verifications_max(&self) -> NonZeroUsize {
         let further = self
             .division()
-            .and_then(|it| it.verifications.checked_div(self.verification_octets));
-        further.map_or(cores, |further| {
+            .and_then(|it| it.verifications.checked_div(self.own.verification_octets));
+        further.map_or(self.own.cores, |further| {
             let further = usize::try_from(further).unwrap_or(usize::MAX);
-            NonZeroUsize::MIN.saturating_add(further).min(cores)
+            NonZeroUsize::MIN
+                .saturating_add(further)
+                .min(self.own.cores)
         })
+    }
+
+    /// How many threads are to compute handshakes.
+    pub fn workers(&self) -> NonZeroUsize {
+        let few = |tasks: u64| usize::try_from(tasks / TASKS_PER_WORKER).unwrap_or(usize::MAX);
+        let workers = self.own.workers.min(self.tasks.map_or(usize::MAX, few));
+        NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN)
+    }
+
+    /// The threads that there are whoever comes.
+    fn tasks_own(&self) -> u64 {
+        let workers = match self.own.workers {
+            0 => 0,
+            _ => u64::try_from(self.workers().get()).unwrap_or(u64::MAX),
+        };
+        TASKS_OWN.saturating_add(workers)
     }
 
     /// The most sessions, at least 1, and what bounds them.
     pub fn sessions_max(&self) -> (usize, &'static str) {
-        // Where there are few descriptors a session may need several of them at its busiest.
-        let files = |n: u64| n.saturating_sub(DESCRIPTORS_RESERVE).max(n / 4);
-        let mappings = |n: u64| n.saturating_sub(MAPPINGS_RESERVE) / MAPPINGS_PER_THREAD;
-        let threads = |n: u64| n.saturating_sub(n / 10);
+        // Where there are few descriptors not all sessions are at their busiest.
+        let files = |n: u64| {
+            let all_busy = n.saturating_sub(DESCRIPTORS_RESERVE) / DESCRIPTORS_PER_SESSION;
+            all_busy.max(n / 4)
+        };
+        // The system has other programs, too.
+        let threads = |n: u64| n.saturating_sub(n / 10).saturating_sub(self.tasks_own());
         let tasks = |n: u64| {
-            let of_few = n.saturating_sub(TASKS_OWN) / 2;
-            n.saturating_sub(TASKS_RESERVE).max(of_few)
+            let left = n.saturating_sub(self.tasks_own());
+            left.saturating_sub(TASKS_RESERVE).max(left / 2)
         };
         let memory = |division: Division| division.sessions / SESSION_OCTETS;
+        let promised = |n: u64| {
+            let own = MEMORY_OWN.saturating_add(self.own.shared_octets);
+            let each = SESSION_OCTETS.saturating_add(self.own.stack_octets);
+            let left = n.saturating_sub(own).max(n / 4);
+            left.checked_div(each).unwrap_or(left)
+        };
         let bounds = [
             (self.descriptors.map(files), "the limit of open files"),
-            (self.mappings.map(mappings), "vm.max_map_count"),
+            (
+                self.mappings.map(|n| self.sessions_in_mappings(n)),
+                "vm.max_map_count",
+            ),
             (self.threads.map(threads), "kernel.threads-max"),
+            (self.numbers.map(threads), "kernel.pid_max"),
             (self.tasks.map(tasks), "the control group's pids.max"),
-            (self.division().map(memory), GROUP_MEMORY),
+            (self.division().map(memory), self.memory_name()),
+            (self.promised.map(promised), "vm.overcommit_memory"),
         ];
         let known = bounds
             .into_iter()
@@ -153,6 +264,59 @@ impl System {
             .min_by_key(|&(most, _)| most)
             .unwrap_or((u64::MAX, "nothing"));
         (usize::try_from(most).unwrap_or(usize::MAX).max(1), name)
+    }
+
+    /// How many sessions so many mappings are enough for, while they hold all that they may in
+    /// pieces that have mappings of their own: as many as the memory makes, or all that each
+    /// session can have.
+    fn sessions_in_mappings(&self, mappings: u64) -> u64 {
+        let cores = u64::try_from(self.own.cores.get()).unwrap_or(u64::MAX);
+        let own = MAPPINGS_OWN.saturating_add(cores.saturating_mul(MAPPINGS_PER_CORE));
+        let left = mappings.saturating_sub(own);
+        let large = self.own.shared_octets / LARGE_OCTETS;
+        let of_all = left.saturating_sub(large) / MAPPINGS_PER_THREAD;
+        of_all.max(left / MAPPINGS_PER_BUSY_SESSION)
+    }
+}
+
+/// The threads of this process as the system counts them, those too that have done their work and
+/// have not given back all that they had: where many sessions end at once, their places are free
+/// some time before their mappings are.
+#[derive(Debug)]
+pub struct Threads {
+    /// `/proc/self/task`; `None` where there is none, and nothing is counted.
+    directory: Option<File>,
+    most: u64,
+}
+
+impl Threads {
+    /// Counts them from now on, up to those that `system` can carry; from within the sandbox they
+    /// could not be found.
+    pub fn of(system: &System) -> Self {
+        let (sessions, _) = system.sessions_max();
+        let sessions = u64::try_from(sessions).unwrap_or(u64::MAX);
+        let own = system.tasks_own().saturating_add(TASKS_RESERVE);
+        Self {
+            directory: File::open("/proc/self/task").ok(),
+            most: sessions.saturating_add(own),
+        }
+    }
+
+    /// None of them.
+    #[cfg(test)]
+    pub(crate) fn uncounted() -> Self {
+        Self {
+            directory: None,
+            most: 0,
+        }
+    }
+
+    /// Whether there are as many as there may be.
+    pub fn are_spent(&self) -> bool {
+        let directory = self.directory.as_ref();
+        let found = directory.and_then(|it| it.metadata().ok());
+        // A link for each, and two as every directory has.
+        found.is_some_and(|it| it.nlink().saturating_sub(2) >= self.most)
     }
 }
 
@@ -174,29 +338,50 @@ fn number_in(path: &str) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// The least that the control groups of this process allow of what `controller` limits, each in one
-/// of `files`.
-fn group_limit(controller: &str, files: &[&str]) -> Option<u64> {
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    least_of(&groups, controller, files, number_in)
+/// How many tasks the system has now, as a `/proc/loadavg` tells: `0.00 0.01 0.05 1/80 4711`.
+fn running_in(path: &str) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    let (_, all) = text.split_whitespace().nth(3)?.split_once('/')?;
+    all.parse().ok()
 }
 
-/// The same for the groups that the lines of a `/proc/self/cgroup` name, out of files that
-/// `number_in` reads.
-fn least_of(
-    groups: &str,
-    controller: &str,
-    files: &[&str],
-    number_in: impl Fn(&str) -> Option<u64>,
-) -> Option<u64> {
+/// What the system tells of its memory.
+fn meminfo() -> String {
+    fs::read_to_string("/proc/meminfo").unwrap_or_default()
+}
+
+/// The octets on the line of a `/proc/meminfo` that begins with `name`.
+fn octets_in(meminfo: &str, name: &str) -> Option<u64> {
+    let mut lines = meminfo.lines();
+    let rest = lines.find_map(|line| line.strip_prefix(name))?;
+    let kibioctets: u64 = rest.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibioctets.checked_mul(1_024)
+}
+
+/// What the system may still promise, where it keeps count.
+fn promised() -> Option<u64> {
+    if number_in("/proc/sys/vm/overcommit_memory") != Some(2) {
+        return None;
+    }
+    let meminfo = meminfo();
+    let most = octets_in(&meminfo, "CommitLimit:")?;
+    Some(most.saturating_sub(octets_in(&meminfo, "Committed_AS:")?))
+}
+
+/// The least that `limit_in` finds in the control groups of this process for `controller`.
+fn group_limit(controller: &str, limit_in: impl Fn(&str) -> Option<u64>) -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    least_of(&groups, controller, limit_in)
+}
+
+/// The same for the groups that the lines of a `/proc/self/cgroup` name.
+fn least_of(groups: &str, controller: &str, limit_in: impl Fn(&str) -> Option<u64>) -> Option<u64> {
     let directories = groups
         .lines()
         .flat_map(|line| directories(line, controller));
-    let paths = directories.flat_map(|directory| {
-        let paths = files.iter().map(|file| format!("{directory}/{file}"));
-        paths.collect::<Vec<_>>()
-    });
-    paths.filter_map(|path| number_in(&path)).min()
+    directories
+        .filter_map(|directory| limit_in(&directory))
+        .min()
 }
 
 /// Where the limits stand that hold for a group which a line of `/proc/self/cgroup` names,
@@ -228,13 +413,24 @@ mod tests {
         descriptors: None,
         mappings: None,
         threads: None,
+        numbers: None,
         tasks: None,
         memory: None,
-        verification_octets: VERIFICATION,
+        machine_memory: None,
+        promised: None,
+        own: OWN,
+    };
+
+    const OWN: Own = Own {
+        verification_octets: 19 * MIB,
+        shared_octets: 576 * MIB,
+        stack_octets: 256 * 1_024,
+        cores: NonZeroUsize::new(4).unwrap(),
+        workers: 4,
     };
 
     const MIB: u64 = 1_024 * 1_024;
-    const VERIFICATION: u64 = 19 * MIB;
+    const GIB: u64 = 1_024 * MIB;
 
     #[test]
     fn the_narrowest_limit_bounds_the_sessions() {
@@ -250,10 +446,22 @@ mod tests {
             system
         };
         for (system, expect) in [
-            (usual, (15_358, "vm.max_map_count")),
+            (usual, (14_957, "vm.max_map_count")),
+            (
+                with(|it| it.own.shared_octets = 1_024 * GIB),
+                (8_054, "vm.max_map_count"),
+            ),
+            (
+                with(|it| it.own.cores = NonZeroUsize::new(256).unwrap()),
+                (13_886, "vm.max_map_count"),
+            ),
+            (
+                with(|it| it.descriptors = Some(20_000)),
+                (9_872, "the limit of open files"),
+            ),
             (
                 with(|it| it.descriptors = Some(1_024)),
-                (768, "the limit of open files"),
+                (384, "the limit of open files"),
             ),
             (
                 with(|it| it.descriptors = Some(64)),
@@ -261,15 +469,19 @@ mod tests {
             ),
             (
                 with(|it| it.threads = Some(1_000)),
-                (900, "kernel.threads-max"),
+                (888, "kernel.threads-max"),
+            ),
+            (
+                with(|it| it.numbers = Some(4_096)),
+                (3_675, "kernel.pid_max"),
             ),
             (
                 with(|it| it.tasks = Some(100)),
-                (68, "the control group's pids.max"),
+                (72, "the control group's pids.max"),
             ),
             (
                 with(|it| it.tasks = Some(32)),
-                (12, "the control group's pids.max"),
+                (11, "the control group's pids.max"),
             ),
             (
                 with(|it| it.tasks = Some(8)),
@@ -278,8 +490,12 @@ mod tests {
             (with(|it| it.memory = Some(64 * MIB)), (64, GROUP_MEMORY)),
             (with(|it| it.memory = Some(16 * MIB)), (10, GROUP_MEMORY)),
             (
-                with(|it| it.memory = Some(u64::MAX)),
-                (15_358, "vm.max_map_count"),
+                with(|it| it.machine_memory = Some(512 * MIB)),
+                (1_258, MACHINE_MEMORY),
+            ),
+            (
+                with(|it| it.promised = Some(2 * GIB)),
+                (3_316, "vm.overcommit_memory"),
             ),
             (UNLIMITED, (usize::MAX, "nothing")),
         ] {
@@ -291,7 +507,7 @@ mod tests {
     #[test]
     fn the_memory_of_a_group_is_not_divided_twice() {
         for octets in [0, 1, 16 * MIB, 64 * MIB, 512 * MIB, u64::MAX] {
-            let it = Division::of(octets, VERIFICATION);
+            let it = Division::of(octets, OWN.verification_octets);
             let parts = [
                 it.sessions,
                 it.in_flight,
@@ -299,7 +515,7 @@ mod tests {
                 it.remembered,
                 it.verifications,
             ];
-            let own = octets.min(MEMORY_OWN + VERIFICATION) / 4 * 3;
+            let own = octets.min(MEMORY_OWN + OWN.verification_octets) / 4 * 3;
             assert!(parts.iter().sum::<u64>() <= octets - own, "{it:?}");
         }
     }
@@ -307,24 +523,64 @@ mod tests {
     /// SEC-9, SEC-11.
     #[test]
     fn no_more_passwords_are_verified_at_once_than_there_is_memory_for() {
-        let cores = NonZeroUsize::new(4).unwrap();
         for (memory, expect) in [
             (None, 4),
             (Some(u64::MAX), 4),
             (Some(64 * MIB), 1),
             (Some(1_024 * MIB), 2),
         ] {
-            let system = System {
+            let mut system = System {
                 memory,
                 ..UNLIMITED
             };
-            assert_eq!(system.verifications_max(cores).get(), expect, "{memory:?}");
-            let open = System {
-                verification_octets: 0,
-                ..system
-            };
-            assert_eq!(open.verifications_max(cores), cores, "there are none");
+            assert_eq!(system.verifications_max().get(), expect, "{memory:?}");
+            system.own.verification_octets = 0;
+            assert_eq!(system.verifications_max(), OWN.cores, "there are none");
         }
+    }
+
+    /// NET-4.
+    #[test]
+    fn where_there_are_few_tasks_few_of_them_are_workers() {
+        for (tasks, expect) in [(None, 4), (Some(1_000), 4), (Some(32), 2), (Some(4), 1)] {
+            let mut system = System { tasks, ..UNLIMITED };
+            assert_eq!(system.workers().get(), expect, "{tasks:?}");
+            let with_workers = system.sessions_max().0;
+            system.own.workers = 0;
+            let more = system.sessions_max().0;
+            assert!(
+                more > with_workers || tasks.is_none_or(|n| n < 8),
+                "{tasks:?}"
+            );
+        }
+    }
+
+    /// NET-4.
+    #[test]
+    fn threads_are_counted_by_the_system() {
+        let none_more = System {
+            tasks: Some(0),
+            ..UNLIMITED
+        };
+        let threads = |most| Threads {
+            most,
+            ..Threads::of(&none_more)
+        };
+        assert_eq!(Threads::of(&none_more).most, 1 + 8 + 1 + 16);
+        // This test has a thread beside the main one.
+        assert!(threads(2).are_spent());
+        assert!(!threads(1_000_000).are_spent());
+        assert!(!Threads::of(&UNLIMITED).are_spent());
+    }
+
+    #[test]
+    fn the_memory_of_the_machine_is_read_as_the_system_tells_it() {
+        let meminfo = "MemTotal:       24683652 kB\nHugePages_Total:       0\n";
+        assert_eq!(octets_in(meminfo, "MemTotal:"), Some(24_683_652 * 1_024));
+        assert_eq!(octets_in(meminfo, "HugePages_Total:"), None, "not octets");
+        assert_eq!(octets_in(meminfo, "CommitLimit:"), None);
+        assert!(octets_in(&super::meminfo(), "MemTotal:") > Some(MIB));
+        assert!(running_in("/proc/loadavg") > Some(0));
     }
 
     #[test]
@@ -359,31 +615,22 @@ mod tests {
     #[test]
     fn the_least_of_all_limits_counts() {
         let limit = |there: &[(&str, u64)]| {
-            let number_in = |path: &str| {
-                let file = path.strip_prefix("/sys/fs/cgroup/");
-                there.iter().find(|it| Some(it.0) == file).map(|it| it.1)
+            let limit_in = |path: &str| {
+                let directory = path.strip_prefix("/sys/fs/cgroup/");
+                let found = there.iter().find(|it| Some(it.0) == directory);
+                found.map(|it| it.1)
             };
-            least_of("1:cpu:/c\n0::/a/b\n", "memory", &MEMORY_FILES, number_in)
+            least_of("1:cpu:/c\n0::/a/b\n", "memory", limit_in)
         };
         assert_eq!(limit(&[]), None);
-        assert_eq!(limit(&[("a/b/memory.max", 2)]), Some(2));
-        assert_eq!(
-            limit(&[("a/memory.max", 1), ("a/b/memory.max", 2)]),
-            Some(1)
-        );
-        assert_eq!(
-            limit(&[("a/memory.max", 2), ("a/b/memory.high", 1)]),
-            Some(1)
-        );
-        assert_eq!(
-            limit(&[("c/memory.max", 1), ("b/memory.max", 1)]),
-            None,
-            "not ours"
-        );
+        assert_eq!(limit(&[("a/b", 2)]), Some(2));
+        assert_eq!(limit(&[("a", 1), ("a/b", 2)]), Some(1));
+        assert_eq!(limit(&[("a", 2), ("a/b", 1)]), Some(1));
+        assert_eq!(limit(&[("c", 1), ("b", 1)]), None, "not ours");
     }
 
     #[test]
     fn this_system_carries_some_sessions() {
-        assert!(System::read(0).sessions_max().0 > 1);
+        assert!(System::read(OWN).sessions_max().0 > 1);
     }
 }

@@ -55,7 +55,7 @@
 //! | [`accounts`] | who receives, who may log in | `mail` | log or show a secret |
 //! | [`store`] | Maildirs, journal, Mutex | `mail`, `clock`, `counters` | speak a protocol, log |
 //! | [`certificate`] | a CA, certificates, their expiry | `mail`, `store` | overwrite a key |
-//! | [`server`] | sockets, threads, drivers, the mail log | all above | parse syntax, touch files |
+//! | [`server`] | sockets, threads, mail log | all above, `capacity` | parse syntax, touch files |
 //! | [`config`] | TOML to settings | all above | be kept in a session |
 //! | [`daemon`], [`signals`], [`cli`] | assembly, start, stop | all above | hold logic |
 //! | [`client_settings`] | what to type into a mail program | `mail` | do I/O |

@@ -21,14 +21,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::accounts::{self, Accounts, Table};
-use crate::capacity::{GROUP_MEMORY, System};
+use crate::capacity::{Own, System, Threads};
 use crate::clock::Clock;
 use crate::config::{self, Config, Durability, InFlightOctets, Listen, PerAddress, TlsFiles};
 use crate::pop3;
 use crate::sandbox;
 use crate::server::{
-    self, Caps, Current, Door, Identity, Listener, Logins, Registry, Service, Sessions, Timeouts,
-    limits,
+    self, Caps, Current, Door, Identity, Listener, Logins, Registry, Service, Sessions,
+    Timeouts, limits,
 };
 use crate::smtp;
 use crate::store::{self, MessageStore};
@@ -115,7 +115,7 @@ pub struct Sockets {
     /// Where nothing listens because there is no IPv6.
     left_out: Vec<(Service, SocketAddr)>,
     system: System,
-    cores: NonZeroUsize,
+    threads: Arc<Threads>,
 }
 
 impl Sockets {
@@ -144,12 +144,13 @@ impl Sockets {
             of_key("pop3s", Door::Tls, &config.pop3s),
         ];
         let mut left_out = Vec::new();
+        let system = System::read(own(config));
         Ok(Self {
             smtp: bind_all(Service::Smtp, smtp, &mut left_out)?,
             pop3: bind_all(Service::Pop3, pop3, &mut left_out)?,
             left_out,
-            system: System::read(verification_octets(config)),
-            cores: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            threads: Arc::new(Threads::of(&system)),
+            system,
         })
     }
 
@@ -253,6 +254,7 @@ impl Renewable {
 #[derive(Debug)]
 pub struct Daemon {
     registry: Arc<Registry>,
+    threads: Arc<Threads>,
     clock: Clock,
     /// What listens where, in the order of the configuration.
     addresses: Vec<(Service, Door, SocketAddr)>,
@@ -280,14 +282,15 @@ impl Daemon {
             log::info!("no IPv6 here: {service} does not listen on {address}");
         }
         let system = &sockets.system;
-        let verifications_max = system.verifications_max(sockets.cores);
+        let verifications_max = system.verifications_max();
         let accounts = Arc::new(accounts(config, renewable.table, verifications_max));
         let octets = in_flight(config, system);
         if octets < config.limits.in_flight_octets {
             let (octets, listed) = (octets.0, memory_of_store(config, system).listed);
             log::info!(
                 "at most {octets} octets in flight and {listed} of listings of open maildrops, \
-                 bounded by {GROUP_MEMORY}"
+                 bounded by {}",
+                system.memory_name()
             );
         }
         let registry = Registry::new(caps(config, system), octets.of_sessions());
@@ -314,6 +317,7 @@ impl Daemon {
         });
         let mut daemon = Self {
             registry,
+            threads: Arc::clone(&sockets.threads),
             clock: clock.clone(),
             addresses: sockets.addresses(),
             accounts,
@@ -343,11 +347,13 @@ impl Daemon {
         }
         let (stopped, stop) = io::pipe().map_err(Error::Start)?;
         let registry = Arc::clone(&self.registry);
+        let threads = Arc::clone(&self.threads);
         let clock = self.clock.clone();
         let listener = Listener {
             sessions,
             timeouts,
             registry,
+            threads,
             clock,
         };
         let thread = listener.start(sockets, stopped).map_err(Error::Start)?;
@@ -444,10 +450,22 @@ fn accounts(config: &Config, table: Option<Table>, verifications_max: NonZeroUsi
     }
 }
 
-/// What the verification of a password takes, where there are any.
-fn verification_octets(config: &Config) -> u64 {
-    let table = config.table.as_ref();
-    table.map_or(0, Table::verification_octets)
+/// What the daemon takes of the system whoever comes.
+fn own(config: &Config) -> Own {
+    let store = store::Memory::default();
+    let InFlightOctets(in_flight) = config.limits.in_flight_octets;
+    let shared_octets = [store.listed, store.remembered, in_flight];
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    Own {
+        verification_octets: config.table.as_ref().map_or(0, Table::verification_octets),
+        shared_octets: shared_octets.into_iter().fold(0, u64::saturating_add),
+        stack_octets: u64::try_from(limits::STACK_OCTETS).unwrap_or(u64::MAX),
+        cores,
+        workers: match config.tls {
+            Some(_) => cores.get().min(limits::HANDSHAKE_WORKERS_MAX),
+            None => 0,
+        },
+    }
 }
 
 /// What may be in flight: what is configured, and in a small control group less.

@@ -89,6 +89,10 @@ pub const BUFFERED_WAIT: Duration = Duration::from_secs(1);
 /// below any modem, and a session that trickles cannot hold its thread for long.
 pub const CONTENT_OCTETS_PER_SECOND_MIN: u64 = 500;
 
+/// Most threads that compute handshakes of TLS, of which there is one for each core: they do
+/// nothing but compute. So many make some ten thousand handshakes a second, more than come.
+pub const HANDSHAKE_WORKERS_MAX: usize = 8;
+
 /// Longest handshake of TLS: a few round trips, on the worst of lines.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 

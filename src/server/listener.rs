@@ -17,6 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 use socket2::SockRef;
 
+use crate::capacity::Threads;
 use crate::clock::Clock;
 use crate::mail::ChannelBindings;
 
@@ -137,6 +138,8 @@ pub struct Listener {
     pub timeouts: Timeouts,
     /// Who is connected.
     pub registry: Arc<Registry>,
+    /// The threads that there are.
+    pub threads: Arc<Threads>,
     /// The time.
     pub clock: Clock,
 }
@@ -252,7 +255,13 @@ impl Listener {
         peer: SocketAddr,
         door: Door,
     ) -> Result<(), TurnedAway> {
-        let ticket = match self.registry.admit(peer.ip(), stream) {
+        let admitted = if self.threads.are_spent() {
+            // Some are left of sessions that have ended.
+            Err(Refusal::TooMany)
+        } else {
+            self.registry.admit(peer.ip(), stream)
+        };
+        let ticket = match admitted {
             Ok(ticket) => ticket,
             Err(refusal) => {
                 self.registry.counters().turned_away(refusal);

@@ -152,7 +152,7 @@ fn the_cap_is_computed_from_what_there_is_and_told() {
     let directory = tempfile::tempdir().unwrap();
     // Raised to the hard limit, less what is not for sessions.
     let program = Program::start_under(directory.path(), "ulimit -S -n 64; ulimit -H -n 1024");
-    program.expect_log("at most 768 sessions at once, bounded by the limit of open files");
+    program.expect_log("at most 384 sessions at once, bounded by the limit of open files");
     let limits = std::fs::read_to_string(program.proc().join("limits")).unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max open"));
     let words: Vec<&str> = line.unwrap().split_whitespace().collect();

@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "mail", "wire", "clock", "counters", "smtp", "pop3", "accounts", "store",
+            "mail", "wire", "clock", "counters", "smtp", "pop3", "accounts", "store", "capacity",
         ],
     ),
     (

@@ -16,7 +16,7 @@ fn no_more_passwords_are_verified_at_once_than_there_are_cores() {
         pop3: Vec::new(),
         ..Config::default()
     };
-    let cores = Sockets::open(&nowhere).unwrap().cores;
+    let cores = Sockets::open(&nowhere).unwrap().system.own.cores;
     assert_eq!(cores, std::thread::available_parallelism().unwrap());
     let accounts = accounts(&nowhere, Some(Table::default()), cores);
     let shown = format!("{accounts:?}");
@@ -35,7 +35,8 @@ fn a_small_control_group_has_less_in_flight_than_what_is_configured() {
     let memory = |octets, config: &Config| {
         let system = System {
             memory: octets,
-            ..System::read(verification_octets(config))
+            machine_memory: None,
+            ..System::read(own(config))
         };
         let store = store_settings(config, &system).memory;
         let sessions = in_flight(config, &system).of_sessions();
@@ -107,7 +108,8 @@ impl Turned {
         let renewable = Renewable::load(&config).unwrap();
         let mut sockets = Sockets::open(&config).unwrap();
         sockets.system.memory = memory;
-        sockets.cores = NonZeroUsize::new(4).unwrap();
+        sockets.system.machine_memory = None;
+        sockets.system.own.cores = NonZeroUsize::new(4).unwrap();
         let store =
             MessageStore::open(store_settings(&config, sockets.system()), Clock::system()).unwrap();
         let hands = Arc::new(Hands::new());

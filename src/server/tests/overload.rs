@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustls::StreamOwned;
 
 use crate::accounts::{self, Accounts};
+use crate::capacity::Threads;
 use crate::clock::{Clock, Hands};
 use crate::mail::{BodyType, Domain, Envelope, MailboxName, Protocol, ReversePath};
 use crate::store::{self, MessageStore};
@@ -153,6 +154,7 @@ fn listen(
             session: None,
         },
         registry: Arc::clone(registry),
+        threads: Arc::new(Threads::uncounted()),
         clock: clock.clone(),
     };
     let (stop, stopped) = {
