@@ -213,12 +213,13 @@
 //!
 //! # Threads
 //!
-//! - NET-1: a session's thread has a name and a small stack, and while it waits no buffer.
+//! - NET-1: a session's thread has a name and a small stack, and while it waits no buffer. It does
+//!   not compute handshakes of TLS: a few threads do that for all.
 //! - NET-2: ten thousand idle sessions fit, and a newcomer beside them is served at once.
 //! - NET-3: a burst of clients waits to be accepted, replies leave at once, and a session has one
 //!   descriptor.
-//! - NET-4: there are no more sessions than the system can carry, and who is too many is told so
-//!   without a thread: see [`capacity`].
+//! - NET-4: there are no more sessions than the system can carry, in whatever phase their clients
+//!   stop, and a session has one thread. Who is too many is told so without one: see [`capacity`].
 //! - NET-5: one address, or one /64 of IPv6, has its share of them.
 //! - NET-6: no error of `accept` and no lack of threads ends a listener or makes it spin.
 //! - NET-7: no lock is held while octets are moved.

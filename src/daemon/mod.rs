@@ -27,7 +27,7 @@ use crate::config::{self, Config, Durability, InFlightOctets, Listen, PerAddress
 use crate::pop3;
 use crate::sandbox;
 use crate::server::{
-    self, Caps, Current, Door, Identity, Listener, Logins, Registry, Service, Sessions,
+    self, Caps, Current, Door, Handshakes, Identity, Listener, Logins, Registry, Service, Sessions,
     Timeouts, limits,
 };
 use crate::smtp;
@@ -297,6 +297,11 @@ impl Daemon {
         let registry = Arc::new(registry);
         let session = config.limits.session_seconds.0.map(Duration::from_secs);
         let identity = renewable.identity.map(|it| Arc::new(Current::new(it)));
+        let handshakes = identity.clone().map(|identity| {
+            let handshakes = Handshakes::start(identity, system.workers());
+            handshakes.map(Arc::new).map_err(Error::Start)
+        });
+        let handshakes = handshakes.transpose()?;
         let first_delay = Duration::from_secs(config.limits.refused_login_seconds.0.unwrap_or(0));
         let logins = Logins::new(Arc::clone(&accounts), first_delay, clock.clone());
         let logins = Arc::new(logins);
@@ -305,14 +310,14 @@ impl Daemon {
             accounts: Arc::clone(&accounts),
             clock: clock.clone(),
             logins: Arc::clone(&logins),
-            identity: identity.clone(),
+            handshakes: handshakes.clone(),
             settings: Arc::new(smtp_settings(config)),
         });
         let pop3_sessions = Sessions::Pop3(server::pop3::Shared {
             store: Arc::clone(store),
             accounts: Arc::clone(&accounts),
             logins,
-            identity: identity.clone(),
+            handshakes,
             settings: pop3_settings(config),
         });
         let mut daemon = Self {

@@ -15,7 +15,6 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -27,9 +26,10 @@ use crate::wire::{LfPolicy, LineBuffer, LineEnding, Scan};
 
 use super::budget::{Purpose, Share};
 use super::counters::Counters;
+use super::handshakes::Handshakes;
 use super::limits;
 use super::registry::Ticket;
-use super::tls::{Identity, Tunnel};
+use super::tls::{Lack, Tunnel};
 
 /// What kept a line or more content from coming, or a reply from going.
 #[derive(Debug)]
@@ -239,18 +239,19 @@ impl Connection {
     ///
     /// # Errors
     /// [`Interruption`]: the connection cannot be used any more.
-    pub(super) fn start_tls(&mut self, identity: &Identity) -> Result<(), Interruption> {
+    pub(super) fn start_tls(&mut self, handshakes: &Handshakes) -> Result<(), Interruption> {
         if !self.input.unread().is_empty() {
             return Err(Interruption::Injected);
         }
         self.flush()?;
-        let tunnel = Tunnel::new(identity).map_err(|e| Interruption::Lost(Some(e)))?;
+        let identity = handshakes.identity().get();
+        let tunnel = Tunnel::new(&identity).map_err(|e| Interruption::Lost(Some(e)))?;
         self.tunnel = Some(Box::new(tunnel));
         self.input = lines_from(self.is_local);
         self.first_octet_seen = false;
         let timeout = self.idle_timeout.min(limits::HANDSHAKE_TIMEOUT);
         let deadline = self.clock.now().checked_add(timeout);
-        let done = self.shake_hands_apart(deadline);
+        let done = self.wait_undrained(|it| it.shake_hands(handshakes, deadline));
         if matches!(done, Err(Interruption::Lost(Some(_)))) {
             // It may be an alert that has to arrive.
             self.linger();
@@ -258,35 +259,49 @@ impl Connection {
         done
     }
 
-    /// Does the handshake in a thread of its own, which leaves nothing behind: a handshake goes
-    /// deep into the stack and uses many small pieces of memory, and what the thread of a session
-    /// has once used stays with it as long as the client is there.
-    fn shake_hands_apart(&mut self, deadline: Option<Instant>) -> Result<(), Interruption> {
-        let done = thread::scope(|scope| {
-            let handshake = thread::Builder::new()
-                .name("handshake".to_owned())
-                .stack_size(limits::STACK_OCTETS)
-                .spawn_scoped(scope, || self.wait_undrained(deadline, Self::shake_hands));
-            handshake.ok().map(thread::ScopedJoinHandle::join)
-        });
-        match done {
-            Some(Ok(done)) => done,
-            Some(Err(panic)) => resume_unwind(panic),
-            // The system has no thread to give.
-            None => self.wait_undrained(deadline, Self::shake_hands),
+    /// Does the handshake: waits for the client here, and has every step computed elsewhere.
+    fn shake_hands(
+        &mut self,
+        handshakes: &Handshakes,
+        deadline: Option<Instant>,
+    ) -> Result<(), Interruption> {
+        self.give_back();
+        loop {
+            let left = self.time_left(deadline)?;
+            let is_ready = match self.tunnel().map(Tunnel::lack) {
+                Some(Lack::Nothing) => return Ok(()),
+                Some(Lack::Step) => true,
+                Some(Lack::Octets) => self.is_ready_within(PollFlags::IN, left)?,
+                // A stop ends the reading side, which does not wake who waits for the other.
+                Some(Lack::Room) => {
+                    self.check_draining()?;
+                    self.is_ready_within(PollFlags::OUT, left.min(limits::CLOCK_SLICE))?
+                }
+                None => return Err(Interruption::Lost(None)),
+            };
+            if is_ready {
+                self.advance_handshake(handshakes)?;
+            }
         }
     }
 
-    /// One step of the handshake: `Some` when it is done.
-    fn shake_hands(&mut self) -> Result<Option<()>, Interruption> {
-        let Some(tunnel) = &mut self.tunnel else {
-            return Ok(None);
+    /// Has one step of the handshake computed.
+    fn advance_handshake(&mut self, handshakes: &Handshakes) -> Result<(), Interruption> {
+        let tunnel = self.tunnel.take();
+        let advanced = tunnel.and_then(|tunnel| handshakes.advance(tunnel, &self.stream));
+        let Some((tunnel, result)) = advanced else {
+            // Nothing may be said in clear any more.
+            drop(self.stream.shutdown(Shutdown::Both));
+            let error = io::Error::other("the handshake was broken off here");
+            return Err(Interruption::Lost(Some(error)));
         };
-        match tunnel.advance(&self.stream, limits::READ_OCTETS_MIN) {
-            Ok(true) => Ok((!tunnel.is_handshaking()).then_some(())),
-            Ok(false) => Err(Interruption::Lost(None)),
-            Err(error) if is_pause(error.kind()) => Ok(None),
-            Err(error) => Err(Interruption::Lost(Some(error))),
+        self.tunnel = Some(tunnel);
+        match result {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(Interruption::Lost(None)),
+            Ok(Err(error)) if is_pause(error.kind()) => Ok(()),
+            Ok(Err(error)) => Err(Interruption::Lost(Some(error))),
+            Err(panic) => resume_unwind(panic),
         }
     }
 
@@ -341,20 +356,17 @@ impl Connection {
             }
             self.flush()?;
             let deadline = *deadline.get_or_insert_with(|| self.idle_deadline());
-            self.wait_undrained(deadline, Self::read)?;
+            self.wait_undrained(|it| it.wait(deadline, Self::read))?;
         }
     }
 
-    /// Waits as [`wait`](Self::wait) does, and is woken when the daemon stops.
+    /// Does `wait`, and is woken when the daemon stops.
     fn wait_undrained<T>(
         &mut self,
-        deadline: Option<Instant>,
-        attempt: impl Fn(&mut Self) -> Result<Option<T>, Interruption>,
+        wait: impl FnOnce(&mut Self) -> Result<T, Interruption>,
     ) -> Result<T, Interruption> {
         self.ticket.begin_wait();
-        let waited = self
-            .check_draining()
-            .and_then(|()| self.wait(deadline, attempt));
+        let waited = self.check_draining().and_then(|()| wait(self));
         self.ticket.end_wait();
         // Looked at on both sides of the wait: see the registry.
         self.check_draining()?;
@@ -393,15 +405,8 @@ impl Connection {
             self.give_back();
         }
         loop {
-            let now = self.clock.now();
-            self.check_session_deadline(now)?;
-            if deadline.is_some_and(|deadline| deadline <= now) {
-                return Err(Interruption::IdleTimeout);
-            }
-            let deadlines = [deadline, self.session_deadline];
-            let until = deadlines.into_iter().flatten().min();
-            let left = until.map_or(limits::WAIT_SLICE, |until| until.duration_since(now));
-            if is_silent && !self.is_readable_within(left.min(limits::WAIT_SLICE))? {
+            let left = self.time_left(deadline)?;
+            if is_silent && !self.is_ready_within(PollFlags::IN, left)? {
                 continue;
             }
             self.set_read_timeout(left.min(limits::BUFFERED_WAIT))?;
@@ -417,6 +422,20 @@ impl Connection {
             // What a tunnel has taken from the socket would not make that readable again.
             is_silent = !self.has_part_of_record();
         }
+    }
+
+    /// How long to wait before the clock is looked at again: at most until `deadline` and the
+    /// session's end, neither of which has passed.
+    fn time_left(&self, deadline: Option<Instant>) -> Result<Duration, Interruption> {
+        let now = self.clock.now();
+        self.check_session_deadline(now)?;
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return Err(Interruption::IdleTimeout);
+        }
+        let deadlines = [deadline, self.session_deadline];
+        let until = deadlines.into_iter().flatten().min();
+        let left = until.map_or(limits::WAIT_SLICE, |until| until.duration_since(now));
+        Ok(left.min(limits::WAIT_SLICE))
     }
 
     /// Whether a read brought octets, but with TLS and not enough to make anything of them.
@@ -458,9 +477,10 @@ impl Connection {
         }
     }
 
-    /// Waits until octets, or the end, can be read; false when none came within `timeout`.
-    fn is_readable_within(&self, timeout: Duration) -> Result<bool, Interruption> {
-        let mut waiting = [PollFd::new(&*self.stream, PollFlags::IN)];
+    /// Waits until the socket is ready for this, or has ended; false when it was not within
+    /// `timeout`.
+    fn is_ready_within(&self, wanted: PollFlags, timeout: Duration) -> Result<bool, Interruption> {
+        let mut waiting = [PollFd::new(&*self.stream, wanted)];
         let timeout = Timespec::try_from(timeout).ok();
         match poll(&mut waiting, timeout.as_ref()) {
             Ok(ready) => Ok(ready > 0),
@@ -818,6 +838,8 @@ pub(super) fn is_stuck(pause: ErrorKind) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::super::tests::{Ends, timeouts};
     use super::*;
 

@@ -22,12 +22,11 @@ use crate::clock::Clock;
 use crate::mail::ChannelBindings;
 
 use super::connection::{Connection, Interruption, Timeouts};
-use super::current::Current;
+use super::handshakes::Handshakes;
 use super::limits;
 use super::maillog::{self, Service, SessionEnd, SessionId};
 use super::muffler::Muffler;
 use super::registry::{Refusal, Registry, Ticket};
-use super::tls::Identity;
 use super::{pop3, smtp};
 
 /// Opens a socket that listens on `address`.
@@ -87,11 +86,11 @@ pub enum Sessions {
 }
 
 impl Sessions {
-    /// What TLS begins with now, where there is a certificate.
-    fn identity(&self) -> Option<&Current<Identity>> {
+    /// How TLS begins, where there is a certificate.
+    fn handshakes(&self) -> Option<&Handshakes> {
         match self {
-            Self::Smtp(shared) => shared.identity.as_deref(),
-            Self::Pop3(shared) => shared.identity.as_deref(),
+            Self::Smtp(shared) => shared.handshakes.as_deref(),
+            Self::Pop3(shared) => shared.handshakes.as_deref(),
         }
     }
 
@@ -334,7 +333,8 @@ impl Listener {
     fn serve_guarded(&self, connection: &mut Connection, visit: Visit) -> SessionEnd {
         let served = catch_unwind(AssertUnwindSafe(|| {
             if visit.door == Door::Tls
-                && let Err(interruption) = start_tls(connection, self.sessions.identity(), visit.id)
+                && let Err(interruption) =
+                    start_tls(connection, self.sessions.handshakes(), visit.id)
             {
                 return SessionEnd::Broken(interruption);
             }
@@ -370,15 +370,15 @@ fn connect(
 /// Begins TLS on a connection, and tells the log with what.
 pub(super) fn start_tls(
     connection: &mut Connection,
-    identity: Option<&Current<Identity>>,
+    handshakes: Option<&Handshakes>,
     id: SessionId,
 ) -> Result<ChannelBindings, Interruption> {
-    let identity = identity.ok_or(Interruption::NoCertificate)?.get();
-    let done = connection.start_tls(&identity);
-    let handshakes = &connection.counters().tls;
+    let handshakes = handshakes.ok_or(Interruption::NoCertificate)?;
+    let done = connection.start_tls(handshakes);
+    let counters = &connection.counters().tls;
     match &done {
-        Ok(()) => handshakes.done.increment(),
-        Err(_) => handshakes.failed.increment(),
+        Ok(()) => counters.done.increment(),
+        Err(_) => counters.failed.increment(),
     }
     done?;
     if let Some(tunnel) = connection.tunnel() {

@@ -9,6 +9,7 @@ mod budget;
 mod connection;
 mod counters;
 mod current;
+mod handshakes;
 mod intake;
 pub mod limits;
 mod listener;
@@ -28,6 +29,7 @@ use crate::store::{Error, MessageStore};
 
 pub use connection::Timeouts;
 pub use current::Current;
+pub use handshakes::Handshakes;
 pub use listener::{Door, Listener, Sessions, bind};
 pub use logins::Logins;
 pub use maillog::{Service, WithSources};

@@ -15,12 +15,11 @@ use crate::wire::{DotEncoder, TopCut};
 
 use super::connection::{Connection, Interruption, LineRead};
 use super::counters::LoginsOf;
-use super::current::Current;
+use super::handshakes::Handshakes;
 use super::limits;
 use super::listener::{self, Visit};
 use super::logins::Logins;
 use super::maillog::{self, SessionEnd, SessionId};
-use super::tls::Identity;
 
 /// What all POP3 sessions share.
 #[derive(Debug)]
@@ -31,8 +30,8 @@ pub struct Shared {
     pub accounts: Arc<Accounts>,
     /// Who verifies passwords.
     pub logins: Arc<Logins>,
-    /// What TLS begins with, where there is a certificate.
-    pub identity: Option<Arc<Current<Identity>>>,
+    /// How TLS begins, where there is a certificate.
+    pub handshakes: Option<Arc<Handshakes>>,
     /// What the sessions need to know.
     pub settings: Settings,
 }
@@ -98,7 +97,7 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
 fn new_session(connection: &Connection, shared: &Shared) -> Box<Session> {
     let mut settings = shared.settings.clone();
     settings.scram = shared.accounts.offers_scram();
-    let link = connection.link(shared.identity.is_some());
+    let link = connection.link(shared.handshakes.is_some());
     Box::new(Session::new(settings, link))
 }
 
@@ -280,8 +279,8 @@ impl Driver<'_> {
     }
 
     fn start_tls(&mut self) -> Result<Outcome<'static>, Interruption> {
-        let identity = self.shared.identity.as_deref();
-        let bindings = listener::start_tls(self.connection, identity, self.id)?;
+        let handshakes = self.shared.handshakes.as_deref();
+        let bindings = listener::start_tls(self.connection, handshakes, self.id)?;
         Ok(Outcome::TlsStarted(bindings))
     }
 

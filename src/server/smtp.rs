@@ -20,12 +20,11 @@ use crate::wire::{ChunkDecoder, DotDecoder, Progress};
 use super::budget::Recipients;
 use super::connection::{Connection, ContentRate, Interruption, LineRead};
 use super::counters::LoginsOf;
-use super::current::Current;
+use super::handshakes::Handshakes;
 use super::intake::{Intake, Refusal};
 use super::listener::{self, Door, Visit};
 use super::logins::Logins;
 use super::maillog::{self, SessionEnd, SessionId};
-use super::tls::Identity;
 
 /// What all SMTP sessions share.
 #[derive(Debug)]
@@ -38,8 +37,8 @@ pub struct Shared {
     pub clock: Clock,
     /// Who verifies passwords.
     pub logins: Arc<Logins>,
-    /// What TLS begins with, where there is a certificate.
-    pub identity: Option<Arc<Current<Identity>>>,
+    /// How TLS begins, where there is a certificate.
+    pub handshakes: Option<Arc<Handshakes>>,
     /// What the sessions need to know.
     pub settings: Arc<Settings>,
 }
@@ -131,7 +130,7 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
 /// session (NET-1).
 #[inline(never)]
 fn new_session(connection: &Connection, door: Door, shared: &Shared) -> Box<Session> {
-    let link = connection.link(shared.identity.is_some());
+    let link = connection.link(shared.handshakes.is_some());
     Box::new(Session::new(shared.settings_at(door), link))
 }
 
@@ -244,8 +243,8 @@ impl Driver<'_> {
     }
 
     fn start_tls(&mut self) -> Result<Outcome<'static>, Interruption> {
-        let identity = self.shared.identity.as_deref();
-        let bindings = listener::start_tls(self.connection, identity, self.id)?;
+        let handshakes = self.shared.handshakes.as_deref();
+        let bindings = listener::start_tls(self.connection, handshakes, self.id)?;
         Ok(Outcome::TlsStarted(bindings))
     }
 

@@ -33,6 +33,8 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject as _},
     server::NoServerSessionStorage,
 };
+#[cfg(test)]
+use rustls::{server::ClientHello, sign::CertifiedKey};
 
 use super::connection::{Written, is_pause, is_stuck};
 use super::limits;
@@ -107,10 +109,43 @@ impl Identity {
         })
     }
 
+    /// One that breaks every handshake.
+    #[cfg(test)]
+    pub(super) fn that_panics() -> Self {
+        #[derive(Debug)]
+        struct Panicking;
+        impl rustls::server::ResolvesServerCert for Panicking {
+            fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+                panic!("on purpose")
+            }
+        }
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth();
+        Self {
+            config: Arc::new(builder.with_cert_resolver(Arc::new(Panicking))),
+            certificate: Vec::new(),
+        }
+    }
+
     /// The certificate in DER form.
     pub fn certificate(&self) -> &[u8] {
         &self.certificate
     }
+}
+
+/// What a handshake waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// For octets of the client.
+    Octets,
+    /// For room in the socket.
+    Room,
+    /// For nothing of the client's: a step was broken off and is to be taken again.
+    Step,
+    /// For nothing: it is done.
+    Nothing,
 }
 
 /// The TLS of one connection.
@@ -137,9 +172,17 @@ impl Tunnel {
         })
     }
 
-    /// Whether no octet of the client's can come yet.
-    pub(super) fn is_handshaking(&self) -> bool {
-        self.tls.is_handshaking()
+    /// What the handshake needs before it can go on.
+    pub(super) fn lack(&self) -> Lack {
+        if self.tls.wants_write() {
+            Lack::Room
+        } else if !self.tls.is_handshaking() {
+            Lack::Nothing
+        } else if self.taken < self.records.len() {
+            Lack::Step
+        } else {
+            Lack::Octets
+        }
     }
 
     /// The version and the cipher suite, for the log.
@@ -187,17 +230,19 @@ impl Tunnel {
     }
 
     /// Takes records until one of them holds octets of the client, after one read of the socket
-    /// at most; false at the end of the connection.
+    /// at most; false when no more can come.
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub(super) fn advance(&mut self, socket: &TcpStream, room: usize) -> io::Result<bool> {
+    pub(super) fn advance<S>(&mut self, socket: S, room: usize) -> io::Result<bool>
+    where
+        S: io::Read + io::Write + Copy,
+    {
         // What the client did not take last time it may be waiting for.
         self.send_records(socket)?;
         if self.taken >= self.records.len() {
             self.fill(socket, room)?;
         }
-        let is_end = self.records.is_empty();
         loop {
             let mut rest = self.records.get(self.taken..).unwrap_or_default();
             let taken = self.tls.read_tls(&mut rest)?;
@@ -211,15 +256,22 @@ impl Tunnel {
                 }
             };
             self.send_records(socket)?;
-            let has_octets = state.plaintext_bytes_to_read() > 0;
-            if has_octets || taken == 0 || self.taken >= self.records.len() {
-                return Ok(!is_end);
+            if state.plaintext_bytes_to_read() > 0 {
+                return Ok(true);
+            }
+            if taken == 0 {
+                // The socket has ended, or the client has said that it ends, and more is behind
+                // that: TLS takes no more of it.
+                return Ok(false);
+            }
+            if self.taken >= self.records.len() {
+                return Ok(true);
             }
         }
     }
 
     /// One read of the socket.
-    fn fill(&mut self, mut socket: &TcpStream, room: usize) -> io::Result<()> {
+    fn fill(&mut self, mut socket: impl io::Read, room: usize) -> io::Result<()> {
         let room = room.clamp(limits::COMMAND_READ_OCTETS, limits::READ_OCTETS_MAX);
         self.taken = 0;
         self.records.resize(room, 0);
@@ -228,7 +280,7 @@ impl Tunnel {
         filled.map(drop)
     }
 
-    fn send_records(&mut self, mut socket: &TcpStream) -> io::Result<()> {
+    fn send_records(&mut self, mut socket: impl io::Write) -> io::Result<()> {
         while self.tls.wants_write() {
             self.tls.write_tls(&mut socket)?;
         }

@@ -316,7 +316,7 @@ fn clients_that_are_stuck_hold_nobody_up() {
     content.send(b"Subject: half of\r\n");
     let mut hello = Client::connect(program.smtps());
     hello.send(&[0x16, 0x03, 0x01]);
-    program.threads_with(&["handshake"]);
+    program.threads_with(&["smtp-3"]);
 
     let mut waiting = program.smtp_client();
     program.deliver(BOB, "beside them\r\n");

@@ -1,6 +1,7 @@
 //! Tests of connections over real sockets, on a clock that the test turns.
 
 pub(crate) mod client;
+mod handshakes;
 mod overload;
 mod time;
 
@@ -9,14 +10,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use rustls::ClientConnection;
+use rustls::{ClientConfig, ClientConnection};
 
 use crate::clock::{Clock, Hands};
 
-use super::Timeouts;
 use super::connection::Connection;
 use super::limits;
 use super::registry::{Caps, Registry};
+use super::{Handshakes, Timeouts};
 
 /// The two ends of a connection, and the hands of its clock.
 pub(super) struct Ends {
@@ -59,12 +60,22 @@ impl Ends {
 impl Ends {
     /// Begins TLS at both ends; gives the client's side of it.
     pub(super) fn begin_tls(&mut self) -> ClientConnection {
-        let (identity, config) = time::identity();
+        let (handshakes, config) = time::handshakes();
+        self.begin_tls_by(&handshakes, &config)
+    }
+
+    /// The same with these handshakes, for a client that trusts their certificate.
+    pub(super) fn begin_tls_by(
+        &mut self,
+        handshakes: &Handshakes,
+        config: &Arc<ClientConfig>,
+    ) -> ClientConnection {
+        let config = Arc::clone(config);
         let mut tls = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
         let (connection, mut client) = (&mut self.connection, &self.client);
         thread::scope(|scope| {
             let begun = thread::Builder::new()
-                .spawn_scoped(scope, || connection.start_tls(&identity))
+                .spawn_scoped(scope, || connection.start_tls(handshakes))
                 .unwrap();
             while tls.is_handshaking() {
                 tls.complete_io(&mut client).unwrap();

@@ -68,7 +68,7 @@ impl House {
             accounts: Arc::clone(&accounts),
             clock: clock.clone(),
             logins: Arc::clone(&logins),
-            identity: None,
+            handshakes: None,
             settings: Arc::new(crate::smtp::Settings {
                 hostname: Domain::localhost(),
                 message_octets_max: None,
@@ -83,7 +83,7 @@ impl House {
             store: Arc::clone(&store),
             accounts,
             logins,
-            identity: None,
+            handshakes: None,
             settings: crate::pop3::Settings {
                 hostname: "localhost".to_owned(),
                 errors_max: 10,

@@ -6,6 +6,7 @@
 
 use std::io::{Read, Write as _};
 use std::net::{Shutdown, TcpStream};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use crate::clock::Clock;
 
 use super::super::connection::{Interruption, LineRead};
-use super::super::{Identity, Timeouts, limits};
+use super::super::{Current, Handshakes, Identity, Timeouts, limits};
 use super::{Ends, timeouts};
 
 const LINE_OCTETS_MAX: usize = 100;
@@ -286,8 +287,8 @@ fn a_client_that_never_reads_does_not_outlast_its_session() {
     assert!(matches!(sent, Err(Interruption::NotReading)), "{sent:?}");
 }
 
-/// A certificate for localhost, and a client that trusts it.
-pub(super) fn identity() -> (Identity, Arc<ClientConfig>) {
+/// Handshakes with a certificate for localhost, and a client that trusts it.
+pub(super) fn handshakes() -> (Handshakes, Arc<ClientConfig>) {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
     let certificate = params.self_signed(&key).unwrap();
@@ -301,17 +302,19 @@ pub(super) fn identity() -> (Identity, Arc<ClientConfig>) {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    (identity.unwrap(), Arc::new(client))
+    let identity = Arc::new(Current::new(identity.unwrap()));
+    let handshakes = Handshakes::start(identity, NonZeroUsize::MIN).unwrap();
+    (handshakes, Arc::new(client))
 }
 
 /// SEC-8: a handshake has its own time, however it trickles.
 #[test]
 fn a_handshake_has_one_deadline() {
-    let (identity, _) = identity();
+    let (handshakes, _) = handshakes();
     let ends = Ends::new("127.0.0.1", timeouts());
     let (begun, ()) = meanwhile(
         ends,
-        |connection| connection.start_tls(&identity),
+        |connection| connection.start_tls(&handshakes),
         // A record of a handshake, which never ends.
         |meeting, _| meeting.trickle_beyond(limits::HANDSHAKE_TIMEOUT, [0x16, 0x03]),
     );
