@@ -19,6 +19,7 @@ mod concurrency;
 mod counters;
 mod durability;
 mod failing_disk;
+mod full;
 mod hostile;
 mod inheritance;
 mod life;
