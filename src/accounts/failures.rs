@@ -47,7 +47,7 @@ impl Failures {
         if self.first_delay.is_zero() {
             return Duration::ZERO;
         }
-        let place = Network::from(address);
+        let place = Network::of_customer(address);
         let fresh =
             |failure: &Failure| now.saturating_duration_since(failure.at) < limits::FAILURE_MEMORY;
         let delay = match self.places.get(&place).filter(|failure| fresh(failure)) {
@@ -62,7 +62,7 @@ impl Failures {
 
     /// A login from `address` is right: what was refused before is forgotten.
     pub fn forget(&mut self, address: IpAddr) {
-        self.places.remove(&Network::from(address));
+        self.places.remove(&Network::of_customer(address));
     }
 
     /// Looks at every place, but only when all are taken, and beside the work of a verification.

@@ -568,19 +568,18 @@ fn caps(config: &Config, system: &System) -> Caps {
     } else {
         log::info!("at most {total} sessions at once, as configured");
     }
-    let (per_loopback_address, per_address) = match config.limits.connections_per_address {
-        PerAddress::Auto => (limits::PER_LOOPBACK_ADDRESS, limits::PER_ADDRESS),
-        PerAddress::Off => (usize::MAX, usize::MAX),
+    let per_address = match config.limits.connections_per_address {
+        PerAddress::Auto => server::PerAddress::Scaled,
+        PerAddress::Off => server::PerAddress::Unlimited,
         PerAddress::AtMost(count) => {
-            let count = usize::try_from(count).unwrap_or(usize::MAX);
-            (count, count)
+            server::PerAddress::AtMost(usize::try_from(count).unwrap_or(usize::MAX))
         }
     };
-    Caps {
-        total,
-        per_loopback_address,
-        per_address,
+    let caps = Caps { total, per_address };
+    if let Some(shares) = caps.summary() {
+        log::info!("{shares}");
     }
+    caps
 }
 
 /// What a person who starts the daemon at a terminal is told.

@@ -25,4 +25,4 @@ pub use foreign::is_foreign;
 pub use link::{ChannelBindings, Link, Tls};
 pub use mailbox::MailboxName;
 pub use message::{MessageSummary, Summaries, UniqueId};
-pub use network::Network;
+pub use network::{Breadth, Network};

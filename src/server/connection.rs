@@ -46,6 +46,8 @@ pub(super) enum Interruption {
     SessionTimeout,
     /// The daemon is stopping.
     ShuttingDown,
+    /// A network that had no place got that of this session.
+    Displaced,
     /// The store cannot give the rest of a message whose beginning is sent.
     Unreadable,
     /// Octets came behind the command that begins TLS, before its answer (SEC-2).
@@ -64,6 +66,7 @@ impl fmt::Display for Interruption {
             Self::TooSlow => "the content came too slowly",
             Self::SessionTimeout => "the session lasted too long",
             Self::ShuttingDown => "the daemon is stopping",
+            Self::Displaced => "its place went to a network with fewer sessions",
             Self::Unreadable => "a message could not be read to its end",
             Self::Injected => "the command that begins TLS had more behind it",
             Self::NoCertificate => "there is no certificate",
@@ -197,6 +200,11 @@ impl Connection {
     /// What is counted of all connections.
     pub(super) fn counters(&self) -> &Counters {
         self.ticket.counters()
+    }
+
+    /// Notes that the client has logged in.
+    pub(super) fn logged_in(&self) {
+        self.ticket.logged_in();
     }
 
     /// A share of nothing of the memory that is for all.
@@ -574,6 +582,8 @@ impl Connection {
     fn check_draining(&self) -> Result<(), Interruption> {
         if self.ticket.is_draining() {
             Err(Interruption::ShuttingDown)
+        } else if self.ticket.is_displaced() {
+            Err(Interruption::Displaced)
         } else {
             Ok(())
         }
@@ -721,8 +731,8 @@ impl Connection {
             if written.is_done {
                 return Ok(());
             }
-            if written.is_stuck && self.ticket.is_draining() {
-                // A stop does not wait for who takes nothing.
+            if written.is_stuck && self.check_draining().is_err() {
+                // A stop does not wait for who takes nothing, nor does a newcomer.
                 return Err(Interruption::NotReading);
             }
             octets = octets.get(written.taken..).unwrap_or_default();

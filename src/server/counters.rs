@@ -5,12 +5,14 @@
 //! client.
 
 use crate::counters::{Counter, Report};
+use crate::mail::Breadth;
 use crate::smtp::Reason;
 
 use super::budget::Budget;
 use super::connection::Interruption;
 use super::maillog::{Service, SessionEnd};
 use super::registry::Refusal;
+use super::shares::Full;
 
 /// All numbers of the server.
 #[derive(Debug, Default)]
@@ -32,7 +34,16 @@ pub(super) struct Sessions {
     smtp: Counter,
     pop3: Counter,
     too_many: Counter,
+    /// From one address, or one /64 of IPv6.
     too_many_from_address: Counter,
+    /// From one /24, or one /56 of IPv6.
+    too_many_from_site: Counter,
+    /// From one /16, or one /48 of IPv6.
+    too_many_from_organisation: Counter,
+    /// From one /8, or one /32 of IPv6.
+    too_many_from_block: Counter,
+    /// From this machine.
+    too_many_from_loopback: Counter,
     shutting_down: Counter,
     pub(super) no_thread: Counter,
     pub(super) accept_failed: Counter,
@@ -47,6 +58,7 @@ pub(super) struct Ended {
     timed_out: Counter,
     not_reading: Counter,
     at_stop: Counter,
+    displaced: Counter,
     broken: Counter,
     panicked: Counter,
 }
@@ -112,11 +124,19 @@ pub(super) struct Handshakes {
 impl Counters {
     /// A client gets no session.
     pub(super) fn turned_away(&self, refusal: Refusal) {
-        match refusal {
-            Refusal::TooMany => self.sessions.too_many.increment(),
-            Refusal::TooManyFromAddress => self.sessions.too_many_from_address.increment(),
-            Refusal::ShuttingDown => self.sessions.shutting_down.increment(),
-        }
+        let sessions = &self.sessions;
+        let counter = match refusal {
+            Refusal::TooMany(Full(network)) => match network.breadth() {
+                Breadth::Everything => &sessions.too_many,
+                Breadth::Address | Breadth::Customer => &sessions.too_many_from_address,
+                Breadth::Site => &sessions.too_many_from_site,
+                Breadth::Organisation => &sessions.too_many_from_organisation,
+                Breadth::Block => &sessions.too_many_from_block,
+                Breadth::Loopback => &sessions.too_many_from_loopback,
+            },
+            Refusal::ShuttingDown => &sessions.shutting_down,
+        };
+        counter.increment();
     }
 
     /// A session begins.
@@ -141,6 +161,7 @@ impl Counters {
                 | Interruption::TooSlow
                 | Interruption::SessionTimeout => &ended.timed_out,
                 Interruption::ShuttingDown => &ended.at_stop,
+                Interruption::Displaced => &ended.displaced,
                 Interruption::Unreadable | Interruption::Injected | Interruption::NoCertificate => {
                     &ended.broken
                 }
@@ -231,6 +252,13 @@ impl Sessions {
             ("pop3", &self.pop3),
             ("too_many", &self.too_many),
             ("too_many_from_address", &self.too_many_from_address),
+            ("too_many_from_site", &self.too_many_from_site),
+            (
+                "too_many_from_organisation",
+                &self.too_many_from_organisation,
+            ),
+            ("too_many_from_block", &self.too_many_from_block),
+            ("too_many_from_loopback", &self.too_many_from_loopback),
             ("shutting_down", &self.shutting_down),
             ("no_thread", &self.no_thread),
             ("accept_failed", &self.accept_failed),
@@ -240,7 +268,7 @@ impl Sessions {
 }
 
 impl Ended {
-    fn values(&self) -> [(&'static str, u64); 8] {
+    fn values(&self) -> [(&'static str, u64); 9] {
         named([
             ("quit", &self.quit),
             ("closed", &self.closed),
@@ -248,6 +276,7 @@ impl Ended {
             ("timed_out", &self.timed_out),
             ("not_reading", &self.not_reading),
             ("at_stop", &self.at_stop),
+            ("displaced", &self.displaced),
             ("broken", &self.broken),
             ("panicked", &self.panicked),
         ])

@@ -139,11 +139,37 @@ pub const REFUSALS_TOLD_MAX: u32 = 10;
 /// The time after which refused clients are told of again.
 pub const REFUSALS_PERIOD: Duration = Duration::from_secs(1);
 
-/// Sessions at once from one loopback address where nothing is configured: test suites open many.
+/// Most sessions at once from one loopback address where nothing is configured: test suites open
+/// many.
 pub const PER_LOOPBACK_ADDRESS: usize = 1_000;
 
-/// Sessions at once from one other address where nothing is configured.
+/// Most sessions at once from one other address, or one /64 of IPv6, where nothing is configured.
 pub const PER_ADDRESS: usize = 20;
+
+/// Smallest share of a network (NET-5): a mail program opens two sessions, one to send and one to
+/// fetch.
+pub const SHARE_MIN: usize = 2;
+
+/// The part of all places that is for sessions which were displaced for another block of
+/// addresses, until they have ended (NET-5): a 16th. They end within a second or two, so some
+/// hundred newcomers a second displace others on a usual system.
+pub const DISPLACED_PART: usize = 16;
+
+/// The same for those that were displaced for a neighbour: a 32nd within this machine, and as much
+/// within all blocks of others. What goes on within a network leaves the places alone that are for
+/// newcomers of other networks.
+pub const DISPLACED_BY_NEIGHBOURS_PART: usize = 32;
+
+/// The part of all places that is for networks which hold none (NET-5): an eighth.
+pub const NEWCOMERS_PART: usize = 8;
+
+/// Fewest places that are divided into shares (NET-5). Of fewer each may have all: whoever allows
+/// three sessions wants three, and of eight one is an eighth.
+pub const SHARED_TOTAL_MIN: usize = 8;
+
+/// Sessions of one address that are looked at for the one whose end does the least harm, the oldest
+/// first: the lock is not held for long, and of so many one nearly always just waits.
+pub const DISPLACEMENT_LOOKS_MAX: usize = 64;
 
 /// Random octets in the server's part of a nonce of SCRAM: as many as of a key that nobody guesses.
 pub const SCRAM_NONCE_OCTETS: usize = 16;

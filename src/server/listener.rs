@@ -19,7 +19,7 @@ use socket2::SockRef;
 
 use crate::capacity::Threads;
 use crate::clock::Clock;
-use crate::mail::ChannelBindings;
+use crate::mail::{Breadth, ChannelBindings, Network};
 
 use super::connection::{Connection, Interruption, Timeouts};
 use super::handshakes::Handshakes;
@@ -27,6 +27,7 @@ use super::limits;
 use super::maillog::{self, Service, SessionEnd, SessionId};
 use super::muffler::Muffler;
 use super::registry::{Refusal, Registry, Ticket};
+use super::shares::Full;
 use super::{pop3, smtp};
 
 /// Opens a socket that listens on `address`.
@@ -256,7 +257,7 @@ impl Listener {
     ) -> Result<(), TurnedAway> {
         let admitted = if self.threads.are_spent() {
             // Some are left of sessions that have ended.
-            Err(Refusal::TooMany)
+            Err(Refusal::TooMany(Full(Network::EVERYTHING)))
         } else {
             self.registry.admit(peer.ip(), stream)
         };
@@ -264,13 +265,7 @@ impl Listener {
             Ok(ticket) => ticket,
             Err(refusal) => {
                 self.registry.counters().turned_away(refusal);
-                let why = match refusal {
-                    Refusal::TooMany => "Too many connections, try again later",
-                    Refusal::TooManyFromAddress => {
-                        "Too many connections from your address, try again later"
-                    }
-                    Refusal::ShuttingDown => "The service is shutting down, try again later",
-                };
+                let why = reason(refusal);
                 return Err(TurnedAway { why, error: None });
             }
         };
@@ -351,6 +346,29 @@ impl Listener {
             connection.close_lingering();
             SessionEnd::Panicked
         })
+    }
+}
+
+/// What a client is told that gets no session: also which share has no place left.
+fn reason(refusal: Refusal) -> &'static str {
+    let Refusal::TooMany(Full(network)) = refusal else {
+        return "The service is shutting down, try again later";
+    };
+    match (network.breadth(), network.is_v4()) {
+        (Breadth::Everything, _) => "Too many connections, try again later",
+        (Breadth::Address, _) => "Too many connections from your address, try again later",
+        (Breadth::Customer, _) => "Too many connections from your network (/64), try again later",
+        (Breadth::Site, true) => "Too many connections from your network (/24), try again later",
+        (Breadth::Site, false) => "Too many connections from your network (/56), try again later",
+        (Breadth::Organisation, true) => {
+            "Too many connections from your network (/16), try again later"
+        }
+        (Breadth::Organisation, false) => {
+            "Too many connections from your network (/48), try again later"
+        }
+        (Breadth::Block, true) => "Too many connections from your network (/8), try again later",
+        (Breadth::Block, false) => "Too many connections from your network (/32), try again later",
+        (Breadth::Loopback, _) => "Too many connections from this machine, try again later",
     }
 }
 

@@ -50,7 +50,7 @@ impl Logins {
     ) -> Result<Verdict, Interruption> {
         let verdict = self.accounts.verify(credentials);
         match &verdict {
-            Verdict::Accepted(_) => self.failures.lock().forget(connection.peer()),
+            Verdict::Accepted(_) => self.accept(connection),
             Verdict::Refused => self.refuse(connection, id, &credentials.user)?,
             Verdict::Busy => {
                 connection.counters().logins(id.service).busy.increment();
@@ -88,10 +88,15 @@ impl Logins {
             .accounts
             .verify_proof(&attempt.user, message, &attempt.proof);
         match &accepted {
-            Some(_) => self.failures.lock().forget(connection.peer()),
+            Some(_) => self.accept(connection),
             None => self.refuse(connection, id, &attempt.user)?,
         }
         Ok(accepted)
+    }
+
+    fn accept(&self, connection: &Connection) {
+        connection.logged_in();
+        self.failures.lock().forget(connection.peer());
     }
 
     fn refuse(
@@ -118,7 +123,8 @@ mod tests {
 
     use super::super::connection::Timeouts;
     use super::super::maillog::Service;
-    use super::super::registry::{Caps, Registry};
+    use super::super::registry::Registry;
+    use super::super::shares::{Caps, PerAddress};
     use super::*;
 
     const FIRST_DELAY: Duration = Duration::from_millis(1);
@@ -158,8 +164,7 @@ mod tests {
         let stream = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
         let caps = Caps {
             total: 1,
-            per_loopback_address: 1,
-            per_address: 1,
+            per_address: PerAddress::Scaled,
         };
         let registry = Arc::new(Registry::new(caps, limits::IN_FLIGHT_OCTETS));
         let peer = [127, 0, 0, 1].into();

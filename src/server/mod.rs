@@ -18,6 +18,7 @@ mod maillog;
 mod muffler;
 pub mod pop3;
 mod registry;
+mod shares;
 pub mod smtp;
 mod tls;
 
@@ -33,7 +34,8 @@ pub use handshakes::Handshakes;
 pub use listener::{Door, Listener, Sessions, bind};
 pub use logins::Logins;
 pub use maillog::{Service, WithSources};
-pub use registry::{Caps, Registry};
+pub use registry::Registry;
+pub use shares::{Caps, PerAddress};
 pub use tls::{Identity, IdentityError};
 
 /// Whether there is a mailbox of that name. One whose name is too long for a directory is none.

@@ -78,6 +78,7 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
                     Interruption::IdleTimeout | Interruption::TooSlow => Outcome::IdleTimeout,
                     Interruption::SessionTimeout => Outcome::SessionTimeout,
                     Interruption::ShuttingDown => Outcome::ShuttingDown,
+                    Interruption::Displaced => Outcome::Displaced,
                     Interruption::Lost(_)
                     | Interruption::NotReading
                     | Interruption::Unreadable

@@ -1,10 +1,14 @@
-//! Who is connected: caps on sessions, and the end of them all when the daemon stops.
+//! Who is connected: the places for sessions, and the end of them all when the daemon stops.
 //!
 //! Every session holds a [`Ticket`] for its life; dropping it gives its place back. A stop wakes
 //! the sessions that wait for a command (their sockets' reading side is shut down) and lets the
 //! others come to their next wait, so that a content or an update under way is finished.
 //!
-//! The lock is held for a look-up in a map, never over a system call (NET-7).
+//! Which networks may have how many places is computed in `shares.rs`. A session that is displaced
+//! for a newcomer is ended like those of a stop, wherever it is: a message that is coming in breaks
+//! off without an acknowledgement, and what is being committed gets its reply first.
+//!
+//! The lock is held for look-ups in maps, never over a system call (NET-7).
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown, TcpStream};
@@ -21,25 +25,13 @@ use crate::mail::Network;
 use super::budget::{Budget, Share};
 use super::counters::Counters;
 use super::limits;
-
-/// How many sessions there may be at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Caps {
-    /// In all.
-    pub total: usize,
-    /// From one loopback address.
-    pub per_loopback_address: usize,
-    /// From one other address, or one /64 of IPv6.
-    pub per_address: usize,
-}
+use super::shares::{Caps, Full, Harm, Shares};
 
 /// Why a client gets no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// The total is reached.
-    TooMany,
-    /// The client's address has its share.
-    TooManyFromAddress,
+    /// A network has its share, or there is no place at all.
+    TooMany(Full),
     /// The daemon is stopping.
     ShuttingDown,
 }
@@ -47,7 +39,6 @@ pub(super) enum Refusal {
 /// All sessions of the daemon, and what is counted of them.
 #[derive(Debug)]
 pub struct Registry {
-    caps: Caps,
     draining: AtomicBool,
     sessions: Mutex<Sessions>,
     emptied: Condvar,
@@ -56,17 +47,41 @@ pub struct Registry {
     budget: Arc<Budget>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Sessions {
     next_id: u64,
     open: HashMap<u64, Open>,
-    per_address: HashMap<Network, usize>,
+    shares: Shares,
 }
 
 #[derive(Debug)]
 struct Open {
     stream: Arc<TcpStream>,
-    waiting: Arc<AtomicBool>,
+    state: Arc<State>,
+}
+
+/// What a session tells of itself, and what it is told.
+#[derive(Debug, Default)]
+struct State {
+    /// It waits for a command.
+    waiting: AtomicBool,
+    /// Somebody has logged in.
+    logged_in: AtomicBool,
+    /// Its place is another's.
+    displaced: AtomicBool,
+}
+
+impl State {
+    /// What harm it would do to end the session now.
+    fn harm(&self) -> Harm {
+        if self.logged_in.load(Ordering::SeqCst) {
+            Harm::Much
+        } else if self.waiting.load(Ordering::SeqCst) {
+            Harm::Little
+        } else {
+            Harm::Some
+        }
+    }
 }
 
 /// A session's place; it is given back when this is dropped.
@@ -74,8 +89,8 @@ struct Open {
 pub(super) struct Ticket {
     registry: Arc<Registry>,
     id: u64,
-    network: Network,
-    waiting: Arc<AtomicBool>,
+    address: Network,
+    state: Arc<State>,
 }
 
 impl Registry {
@@ -83,9 +98,12 @@ impl Registry {
     /// them has of its own (SEC-9).
     pub fn new(caps: Caps, in_flight_octets: u64) -> Self {
         Self {
-            caps,
             draining: AtomicBool::new(false),
-            sessions: Mutex::default(),
+            sessions: Mutex::new(Sessions {
+                next_id: 0,
+                open: HashMap::new(),
+                shares: Shares::new(caps),
+            }),
             emptied: Condvar::new(),
             stopped: Condvar::new(),
             counters: Counters::default(),
@@ -102,26 +120,20 @@ impl Registry {
         if self.is_draining() {
             return Err(Refusal::ShuttingDown);
         }
-        let network = Network::from(peer);
-        let per_address = if peer.to_canonical().is_loopback() {
-            self.caps.per_loopback_address
-        } else {
-            self.caps.per_address
-        };
-        let waiting = Arc::new(AtomicBool::new(false));
+        let address = Network::of(peer);
+        let state = Arc::new(State::default());
         let open = Open {
             stream: Arc::clone(stream),
-            waiting: Arc::clone(&waiting),
+            state: Arc::clone(&state),
         };
-        let id = self
-            .sessions
-            .lock()
-            .add(network, open, self.caps.total, per_address)?;
+        let added = self.sessions.lock().add(address, open);
+        let (id, displaced) = added.map_err(Refusal::TooMany)?;
+        wake(displaced.into_iter().collect());
         Ok(Ticket {
             registry: Arc::clone(self),
             id,
-            network,
-            waiting,
+            address,
+            state,
         })
     }
 
@@ -145,7 +157,7 @@ impl Registry {
     /// Waits until every session waits for its client, where a stop would wake it.
     #[cfg(test)]
     pub(crate) fn until_everyone_waits(&self) {
-        let is_waiting = |open: &Open| open.waiting.load(Ordering::SeqCst);
+        let is_waiting = |open: &Open| open.state.waiting.load(Ordering::SeqCst);
         let clock = Clock::system();
         let begin = clock.now();
         while !self.sessions.lock().open.values().all(is_waiting) {
@@ -162,7 +174,7 @@ impl Registry {
     /// Ends the sessions that wait for a command; the others end at their next wait.
     pub fn stop(&self) {
         self.draining.store(true, Ordering::SeqCst);
-        let waiting = |open: &Open| open.waiting.load(Ordering::SeqCst);
+        let waiting = |open: &Open| open.state.waiting.load(Ordering::SeqCst);
         // Who pauses looked at the flag while it had the lock: it sees it, or is notified.
         let streams = self.sessions.lock().streams(waiting);
         self.stopped.notify_all();
@@ -197,35 +209,30 @@ impl Sessions {
         wanted.map(|open| Arc::clone(&open.stream)).collect()
     }
 
+    /// Gives the session its number, and the socket of the one that has to end for it, if any.
     fn add(
         &mut self,
-        network: Network,
-        open: Open,
-        total: usize,
-        per_address: usize,
-    ) -> Result<u64, Refusal> {
-        if self.open.len() >= total {
-            return Err(Refusal::TooMany);
-        }
-        let from_network = self.per_address.entry(network).or_default();
-        if *from_network >= per_address {
-            return Err(Refusal::TooManyFromAddress);
-        }
-        *from_network = from_network.saturating_add(1);
-        self.next_id = self.next_id.saturating_add(1);
-        self.open.insert(self.next_id, open);
-        Ok(self.next_id)
+        address: Network,
+        session: Open,
+    ) -> Result<(u64, Option<Arc<TcpStream>>), Full> {
+        let id = self.next_id.saturating_add(1);
+        let open = &self.open;
+        // There is none that the shares know of and that is not open.
+        let harm = |id| open.get(&id).map_or(Harm::Much, |open| open.state.harm());
+        let displaced = self.shares.admit(address, id, harm)?;
+        let displaced = displaced.and_then(|id| self.open.get(&id)).map(|open| {
+            open.state.displaced.store(true, Ordering::SeqCst);
+            Arc::clone(&open.stream)
+        });
+        self.next_id = id;
+        self.open.insert(id, session);
+        Ok((id, displaced))
     }
 
     /// Takes the session away. Dropping what this gives may close the socket, so it is left to be
     /// done after the lock.
-    fn remove(&mut self, id: u64, network: Network) -> Option<Open> {
-        if let Some(from_network) = self.per_address.get_mut(&network) {
-            *from_network = from_network.saturating_sub(1);
-            if *from_network == 0 {
-                self.per_address.remove(&network);
-            }
-        }
+    fn remove(&mut self, id: u64, address: Network) -> Option<Open> {
+        self.shares.end(address, id);
         self.open.remove(&id)
     }
 }
@@ -262,7 +269,7 @@ impl Ticket {
     /// Waits for memory for another content until `deadline`, or until the daemon stops; false when
     /// none was to be had.
     pub(super) fn wait_for_room(&self, clock: &Clock, deadline: Option<Instant>) -> bool {
-        let is_over = || self.is_draining();
+        let is_over = || self.is_draining() || self.is_displaced();
         let budget = &self.registry.budget;
         budget.wait_for_room(clock, deadline, is_over)
     }
@@ -275,12 +282,23 @@ impl Ticket {
     /// session that sees no stop after its wait was not waiting when the stop looked, so that its
     /// socket is not closed in the middle of what it does next.
     pub(super) fn begin_wait(&self) {
-        self.waiting.store(true, Ordering::SeqCst);
+        self.state.waiting.store(true, Ordering::SeqCst);
     }
 
     /// Says that the session is at work and is to be left alone.
     pub(super) fn end_wait(&self) {
-        self.waiting.store(false, Ordering::SeqCst);
+        self.state.waiting.store(false, Ordering::SeqCst);
+    }
+
+    /// Says that somebody has logged in.
+    pub(super) fn logged_in(&self) {
+        self.state.logged_in.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the session is to end because its place is another's. Its socket has nothing more to
+    /// read from the moment on that it is so.
+    pub(super) fn is_displaced(&self) -> bool {
+        self.state.displaced.load(Ordering::SeqCst)
     }
 
     /// Does nothing for `time` at most, and no longer than the daemon goes on.
@@ -302,7 +320,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut sessions = self.registry.sessions.lock();
-        let open = sessions.remove(self.id, self.network);
+        let open = sessions.remove(self.id, self.address);
         let is_empty = sessions.open.is_empty();
         drop(sessions);
         drop(open);
@@ -318,16 +336,16 @@ mod tests {
 
     use crate::clock::Hands;
 
+    use super::super::shares::PerAddress;
     use super::*;
 
-    const CAPS: Caps = Caps {
-        total: 3,
-        per_loopback_address: 2,
-        per_address: 1,
-    };
-
+    /// A registry with three places.
     fn registry() -> Arc<Registry> {
-        Arc::new(Registry::new(CAPS, 0))
+        registry_of(3, PerAddress::Unlimited)
+    }
+
+    fn registry_of(total: usize, per_address: PerAddress) -> Arc<Registry> {
+        Arc::new(Registry::new(Caps { total, per_address }, 0))
     }
 
     /// A socket for a session; nobody has to be at its other end.
@@ -343,33 +361,43 @@ mod tests {
     /// NET-4, NET-5.
     #[test]
     fn caps_hold_in_all_and_for_each_address() {
-        let registry = registry();
+        let full = |network: &str| {
+            let network = Network::of(network.parse().unwrap());
+            Refusal::TooMany(Full(network))
+        };
+        let registry = registry_of(3, PerAddress::AtMost(2));
         let first = admit(&registry, "192.0.2.1").unwrap();
-        let refused = admit(&registry, "192.0.2.1").unwrap_err();
-        assert_eq!(refused, Refusal::TooManyFromAddress);
-        let _local = [admit(&registry, "127.0.0.1"), admit(&registry, "127.0.0.1")];
-        // A mapped address is the address that it stands for, and the total comes first.
-        let refused = admit(&registry, "::ffff:127.0.0.1").unwrap_err();
-        assert_eq!(refused, Refusal::TooMany);
+        let _second = admit(&registry, "192.0.2.1").unwrap();
+        let refused = admit(&registry, "::ffff:192.0.2.1").unwrap_err();
+        assert_eq!(refused, full("192.0.2.1"), "a mapped address is the other");
+        let _local = admit(&registry, "127.0.0.1").unwrap();
+        let refused = admit(&registry, "127.0.0.1").unwrap_err();
+        assert_eq!(refused, Refusal::TooMany(Full(Network::EVERYTHING)));
         drop(first);
-        let refused = admit(&registry, "::ffff:127.0.0.1").unwrap_err();
-        assert_eq!(refused, Refusal::TooManyFromAddress);
         admit(&registry, "192.0.2.1").expect("its place was given back");
     }
 
-    /// NET-5: whoever has a network of IPv6 is one customer, whatever addresses it makes up.
+    /// NET-5: who is displaced is told to end, one that waits before one that works, and keeps the
+    /// newcomer's place until then.
     #[test]
-    fn the_cap_of_an_address_is_that_of_a_network_of_ipv6() {
-        let registry = registry();
-        let first = admit(&registry, "2001:db8::1").unwrap();
-        let refused = admit(&registry, "2001:db8::2:3").unwrap_err();
-        assert_eq!(refused, Refusal::TooManyFromAddress);
-        let _neighbour = admit(&registry, "2001:db8:0:1::1").unwrap();
-        drop(first);
-        let _again = admit(&registry, "2001:db8::2:3").unwrap();
-        // This machine's own address has the cap of this machine.
-        let _local = admit(&registry, "::1").unwrap();
-        assert_eq!(admit(&registry, "::1").unwrap_err(), Refusal::TooMany);
+    fn a_newcomer_displaces_a_session_that_waits() {
+        let registry = registry_of(16, PerAddress::AtMost(16));
+        let tickets: Vec<Ticket> = (0..13)
+            .map(|_| admit(&registry, "192.0.2.1").unwrap())
+            .collect();
+        let kept = ["127.0.0.1", "198.51.100.1"].map(|peer| admit(&registry, peer).unwrap());
+        tickets[5].begin_wait();
+        tickets[4].begin_wait();
+        tickets[4].logged_in();
+        let other = admit(&registry, "2001:db8::1").unwrap();
+        let displaced: Vec<usize> = (0..13).filter(|n| tickets[*n].is_displaced()).collect();
+        assert_eq!(displaced, [5]);
+        // There are 16 now, and the 16th has still to end.
+        let refused = admit(&registry, "203.0.113.1").unwrap_err();
+        assert_eq!(refused, Refusal::TooMany(Full(Network::EVERYTHING)));
+        drop(tickets);
+        drop((kept, other));
+        assert!(registry.sessions.lock().shares.is_empty());
     }
 
     #[test]
@@ -379,7 +407,7 @@ mod tests {
             drop(admit(&registry, "192.0.2.1").unwrap());
         }
         assert_eq!(registry.sessions.lock().open.len(), 0);
-        assert_eq!(registry.sessions.lock().per_address.len(), 0);
+        assert!(registry.sessions.lock().shares.is_empty());
     }
 
     #[test]

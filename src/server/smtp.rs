@@ -113,6 +113,7 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
                     Interruption::TooSlow => Outcome::ContentTooSlow,
                     Interruption::SessionTimeout => Outcome::SessionTimeout,
                     Interruption::ShuttingDown => Outcome::ShuttingDown,
+                    Interruption::Displaced => Outcome::Displaced,
                     Interruption::Lost(_)
                     | Interruption::NotReading
                     | Interruption::Unreadable

@@ -29,6 +29,8 @@ pub enum Outcome<'a> {
     SessionTimeout,
     /// The daemon is stopping.
     ShuttingDown,
+    /// The place of the session is needed for a network that has fewer.
+    Displaced,
     /// The client is gone, or cannot be written to.
     ConnectionLost,
     /// What became of the look-up.
@@ -73,6 +75,7 @@ impl fmt::Debug for Outcome<'_> {
             Self::ContentTooSlow => "ContentTooSlow",
             Self::SessionTimeout => "SessionTimeout",
             Self::ShuttingDown => "ShuttingDown",
+            Self::Displaced => "Displaced",
             Self::ConnectionLost => "ConnectionLost",
             Self::Recipient(_) => "Recipient",
             Self::PasswordAccepted => "PasswordAccepted",

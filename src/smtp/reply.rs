@@ -255,6 +255,11 @@ pub(super) const SHUTTING_DOWN: Reply = fixed(
     "4.3.2",
     "The service is shutting down, closing; try again later",
 );
+pub(super) const DISPLACED: Reply = fixed(
+    "421",
+    "4.3.2",
+    "Too many connections from your network, closing this one; try again later",
+);
 pub(super) const OUT_OF_STEP: Reply = fixed("421", "4.3.0", "Internal error, closing");
 
 impl Reply {

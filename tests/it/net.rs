@@ -201,6 +201,51 @@ fn who_is_too_many_is_told_so_without_a_thread() {
     assert_eq!(counts["sessions_no_thread"], 0, "none was wanted");
 }
 
+/// NET-5: addresses of this machine have shares of their own, and together a share of all. Another
+/// one of them gets in although that is taken, and one of the largest crowd is told to end.
+#[test]
+fn an_address_without_a_session_gets_one_beside_a_crowd() {
+    let directory = tempfile::tempdir().unwrap();
+    let configuration = "[limits]\nconnections = 32\n";
+    let program = Program::start_with(directory.path(), configuration);
+    program.expect_log(
+        "at most 2 of them from one address or /64, 4 from a /24 or /56, 8 from a /16 or /48, 16 \
+         from a /8 or /32; from this machine 24, and 16 from one loopback address",
+    );
+    let mut crowd: Vec<Client> = Vec::new();
+    for (host, count) in [(2, 16), (3, 8)] {
+        for number in 0..count {
+            let smtp = number % 2 == 0;
+            let port = if smtp { program.smtp } else { program.pop3 };
+            let mut client = Client::connect_from([127, 0, 0, host], port);
+            client.expect_prefix(if smtp { "220 " } else { "+OK" });
+            crowd.push(client);
+        }
+    }
+    let mut late = Client::connect_from([127, 0, 0, 2], program.smtp);
+    late.expect("421 Too many connections from your address, try again later");
+    let mut late = Client::connect_from([127, 0, 0, 3], program.pop3);
+    late.expect("-ERR [SYS/TEMP] Too many connections from this machine, try again later");
+    program.expect_log("turned away client=127.0.0.3: Too many connections from this machine");
+
+    let mut newcomer = program.smtp_client();
+    crowd[0].expect_prefix("421 Too many connections from your network, closing this one");
+    crowd[0].expect_end();
+    program.expect_log("closed with 421: its place went to a network with fewer sessions");
+    let mut newcomer_too = program.pop3_client();
+    crowd[1].expect_prefix("-ERR [SYS/TEMP] Too many connections from your network, nothing");
+    crowd[1].expect_end();
+    for (client, expect) in [(&mut newcomer, "250 "), (&mut newcomer_too, "-ERR")] {
+        client.say("NOOP");
+        client.expect_prefix(expect);
+    }
+    program.signal("USR1");
+    let counts = report(&program);
+    assert_eq!(counts["sessions_too_many_from_address"], 1);
+    assert_eq!(counts["sessions_too_many_from_loopback"], 1);
+    assert_eq!(counts["ended_displaced"], 2);
+}
+
 /// How many times an accept loop that backs off can have failed in this time.
 fn failures_max(elapsed: Duration) -> u64 {
     let (mut pause, longest) = limits::BACK_OFF;

@@ -260,6 +260,10 @@ impl Session {
                 Code::SysTemp,
                 "Server is shutting down, nothing is removed, connect again later",
             ))),
+            (_, Outcome::Displaced) => Self::close(Some(Response::err_with(
+                Code::SysTemp,
+                "Too many connections from your network, nothing is removed, connect again later",
+            ))),
             (_, Outcome::LineEndingFault) => Self::close(Some(Response::err(
                 "Bare CR or bare LF, end every line with CRLF, closing connection",
             ))),

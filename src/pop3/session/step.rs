@@ -38,8 +38,8 @@ pub struct Step {
 /// One task of the driver.
 ///
 /// Whatever the action, [`Outcome::ConnectionLost`], [`Outcome::IdleTimeout`],
-/// [`Outcome::SessionTimeout`] and [`Outcome::ShuttingDown`] may follow; the named outcomes are
-/// the others.
+/// [`Outcome::SessionTimeout`], [`Outcome::ShuttingDown`] and [`Outcome::Displaced`] may follow;
+/// the named outcomes are the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Read a line, no longer than [`Session::line_octets_max`](super::Session::line_octets_max):
@@ -107,6 +107,8 @@ pub enum Outcome<'a> {
     SessionTimeout,
     /// The daemon is about to end.
     ShuttingDown,
+    /// The place of the session is needed for a network that has fewer.
+    Displaced,
     /// The client is gone.
     ConnectionLost,
     /// The password opens a mailbox.
@@ -165,6 +167,7 @@ impl fmt::Debug for Outcome<'_> {
             Self::IdleTimeout => "IdleTimeout",
             Self::SessionTimeout => "SessionTimeout",
             Self::ShuttingDown => "ShuttingDown",
+            Self::Displaced => "Displaced",
             Self::ConnectionLost => "ConnectionLost",
             Self::PasswordAccepted => "PasswordAccepted",
             Self::PasswordRefused => "PasswordRefused",

@@ -461,6 +461,11 @@ fn a_session_that_ends_without_quit_removes_nothing() {
             "-ERR [SYS/TEMP] Server is shutting down, nothing is removed, connect again later\r\n",
         ),
         (
+            Outcome::Displaced,
+            "-ERR [SYS/TEMP] Too many connections from your network, nothing is removed, connect \
+             again later\r\n",
+        ),
+        (
             Outcome::LineEndingFault,
             "-ERR Bare CR or bare LF, end every line with CRLF, closing connection\r\n",
         ),

@@ -16,7 +16,8 @@ use crate::clock::{Clock, Hands};
 
 use super::connection::Connection;
 use super::limits;
-use super::registry::{Caps, Registry};
+use super::registry::Registry;
+use super::shares::{Caps, PerAddress};
 use super::{Handshakes, Timeouts};
 
 /// The two ends of a connection, and the hands of its clock.
@@ -40,8 +41,7 @@ impl Ends {
         let clock = Clock::turned_by(Arc::clone(&hands));
         let caps = Caps {
             total: 1,
-            per_loopback_address: 1,
-            per_address: 1,
+            per_address: PerAddress::Scaled,
         };
         let registry = Arc::new(Registry::new(caps, limits::IN_FLIGHT_OCTETS));
         let peer = peer.parse().unwrap();

@@ -17,7 +17,7 @@ use crate::store::{self, MessageStore};
 use super::super::budget::{Recipients, Share};
 use super::super::intake::Intake;
 use super::super::{
-    Caps, Door, Listener, Logins, Registry, Sessions, Timeouts, limits, pop3, smtp,
+    Caps, Door, Listener, Logins, PerAddress, Registry, Sessions, Timeouts, limits, pop3, smtp,
 };
 use super::client::Client;
 use super::{Ends, timeouts};
@@ -57,8 +57,7 @@ impl House {
         }));
         let caps = Caps {
             total: 100,
-            per_loopback_address: 100,
-            per_address: 100,
+            per_address: PerAddress::Unlimited,
         };
         let registry = Arc::new(Registry::new(caps, OCTETS));
         let logins = Logins::new(Arc::clone(&accounts), Duration::ZERO, clock.clone());

@@ -374,6 +374,7 @@ impl Session {
             Outcome::ContentTooSlow => self.close(reply::TOO_SLOW),
             Outcome::SessionTimeout => self.close(reply::SESSION_TIMEOUT),
             Outcome::ShuttingDown => self.close(reply::SHUTTING_DOWN),
+            Outcome::Displaced => self.close(reply::DISPLACED),
             Outcome::ConnectionLost => self.end(None),
             Outcome::Line(_)
             | Outcome::LineTooLong

@@ -287,7 +287,7 @@ fn a_result_of_another_action_closes() {
 
 #[test]
 fn an_interruption_closes_whatever_was_waited_for() {
-    let table: [(Make, &str); 5] = [
+    let table: [(Make, &str); 6] = [
         (
             || Outcome::IdleTimeout,
             "421 4.4.2 Timeout: nothing complete",
@@ -301,6 +301,7 @@ fn an_interruption_closes_whatever_was_waited_for() {
             || Outcome::ShuttingDown,
             "421 4.3.2 The service is shutting",
         ),
+        (|| Outcome::Displaced, "421 4.3.2 Too many connections from"),
         (|| Outcome::ConnectionLost, ""),
     ];
     for (outcome, expect) in table {
