@@ -1,81 +1,249 @@
-//! Refused logins by the address of the client, and how long the next refusal is held back
-//! (SEC-11).
+//! Refused logins and unknown recipients, and how long the next refusal is held back (SEC-11,
+//! SEC-12).
 //!
-//! The first refusal is told after a second, each further one after twice the time of the one
-//! before, up to a bound. Some minutes without a refusal, or a login that is right, and the address
-//! begins anew. This only computes: whoever tells the refusal waits.
+//! # Theory of operation
+//! What was refused is counted for the client's address, for each of the wider networks that it
+//! lies in, and for the account that was tried. The first refusal of an address is told after a
+//! second, each further one after twice the time of the one before, up to a bound. A wider network,
+//! or an account, has a number of refusals that change nothing, so that neighbours do not pay for
+//! somebody's slip; from then on it goes the same way. The longest of these times counts. Some
+//! minutes without a refusal, and everything begins anew.
+//!
+//! A delay does not slow down who guesses over many connections at once. So a network may have only
+//! so many refusals that wait to be told; as long as it has, its further logins are not looked at,
+//! right or wrong, and the client is asked to come again.
+//!
+//! A login that is right takes back what the same address got wrong for the same account, and
+//! nothing else: whoever has an account cannot clear what was guessed for others with it. And the
+//! network is *known* for that account from then on: it is never asked to come again, and does not
+//! wait for what others get wrong for its account.
+//!
+//! The users are counted by the names that they give, whether they exist or not: nobody learns from
+//! it who does.
+//!
+//! This only computes: whoever tells the refusal waits.
 //!
 //! # Invariants
-//! No more addresses are held than the limit; the one that was refused longest ago makes room.
+//! The memory is bounded: see [`Sketch`]; what waits to be told belongs to a session; what is known
+//! of an account are the last few networks that logged in. So nobody is forgotten because somebody
+//! else does much.
 //!
 //! # Known limits
-//! A client may have a whole /64 of IPv6, so these count as one address. A guess that comes from
-//! another address each time is not delayed here.
+//! - Numbers can be too large when very much is refused (some ten thousands in a few minutes): then
+//!   refusals come later than they should.
+//! - Strangers in a network that guesses without pause are asked to come again until it pauses.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::mail::Network;
+use crate::mail::{Address, Breadth, Charset, MailboxName, Network};
 
 use super::limits;
+use super::sketch::Sketch;
+use super::turns::Standing;
 
-/// Who was refused of late.
+/// Who was refused of late, and who was not.
 #[derive(Debug)]
 pub struct Failures {
     first_delay: Duration,
-    places: HashMap<Network, Failure>,
+    logins: Sketch,
+    recipients: Sketch,
+    /// How many refusals of each network wait to be told.
+    untold: HashMap<Network, usize>,
+    /// The networks that have logged in to an account, the last one at the end.
+    known: HashMap<String, VecDeque<Network>>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Failure {
-    delay: Duration,
-    at: Instant,
+/// What refusals are counted by.
+#[derive(Hash)]
+enum Place<'a> {
+    Network(Network),
+    Account(&'a str),
+    /// An account as tried from an address.
+    Both(Network, &'a str),
 }
+
+/// How the refusals of one kind are held back.
+struct Pace {
+    /// How many of a network of this kind change nothing.
+    free: fn(Breadth) -> Option<u32>,
+    delay_max: Duration,
+}
+
+const LOGINS: Pace = Pace {
+    free: limits::refused_logins_free,
+    delay_max: limits::FAILURE_DELAY_MAX,
+};
+
+const RECIPIENTS: Pace = Pace {
+    free: limits::unknown_recipients_free,
+    delay_max: limits::UNKNOWN_RECIPIENT_DELAY_MAX,
+};
 
 impl Failures {
     /// Nobody was refused yet. A `first_delay` of zero switches all delays off.
     pub fn new(first_delay: Duration) -> Self {
         Self {
             first_delay,
-            places: HashMap::new(),
+            logins: Sketch::new(limits::FAILURE_MEMORY),
+            recipients: Sketch::new(limits::FAILURE_MEMORY),
+            untold: HashMap::new(),
+            known: HashMap::new(),
         }
     }
 
-    /// A login from `address` is refused at `now`: gives how long to wait before saying so.
-    pub fn record(&mut self, address: IpAddr, now: Instant) -> Duration {
+    /// Whether a client has logged in as `user` before.
+    pub fn standing(&self, peer: IpAddr, user: &str) -> Standing {
+        let networks = self.known.get(&account(user));
+        if networks.is_some_and(|networks| networks.contains(&site(peer))) {
+            Standing::Known
+        } else {
+            Standing::Stranger
+        }
+    }
+
+    /// Whether a login of a client may be looked at: false when too many refusals of its networks
+    /// wait to be told. Ask it to come again then.
+    pub fn may_try(&self, peer: IpAddr, standing: Standing) -> bool {
+        let has_room = |network: Network| {
+            let untold = self.untold.get(&network).copied().unwrap_or(0);
+            limits::untold_refusals_max(network).is_none_or(|most| untold < most)
+        };
+        standing == Standing::Known || customers_and_wider(peer).all(has_room)
+    }
+
+    /// A login is refused at `now`: gives how long to wait before saying so. It waits to be told
+    /// until [`Self::told`].
+    pub fn refuse(&mut self, peer: IpAddr, user: &str, now: Instant) -> Duration {
         if self.first_delay.is_zero() {
             return Duration::ZERO;
         }
-        let place = Network::of_customer(address);
-        let fresh =
-            |failure: &Failure| now.saturating_duration_since(failure.at) < limits::FAILURE_MEMORY;
-        let delay = match self.places.get(&place).filter(|failure| fresh(failure)) {
-            Some(failure) => failure.delay.saturating_mul(2),
-            None => self.first_delay,
+        for network in customers_and_wider(peer) {
+            let untold = self.untold.entry(network).or_default();
+            *untold = untold.saturating_add(1);
+        }
+        let standing = self.standing(peer, user);
+        let account = account(user);
+        let customer = Network::of_customer(peer);
+        self.logins.add(&Place::Both(customer, &account), now);
+        let of_account = self.logins.add(&Place::Account(&account), now);
+        let of_networks = count(&mut self.logins, &LOGINS, peer, now);
+        let beyond = of_account.saturating_sub(limits::ACCOUNT_FAILURES_FREE);
+        let beyond = match standing {
+            Standing::Known => of_networks,
+            Standing::Stranger => of_networks.max(beyond),
         };
-        let delay = delay.min(limits::FAILURE_DELAY_MAX);
-        self.make_room(place);
-        self.places.insert(place, Failure { delay, at: now });
-        delay
+        self.delay(beyond, LOGINS.delay_max)
     }
 
-    /// A login from `address` is right: what was refused before is forgotten.
-    pub fn forget(&mut self, address: IpAddr) {
-        self.places.remove(&Network::of_customer(address));
+    /// A refusal of a login was told, or its client is gone.
+    pub fn told(&mut self, peer: IpAddr) {
+        for network in customers_and_wider(peer) {
+            if let Some(untold) = self.untold.get_mut(&network) {
+                *untold = untold.saturating_sub(1);
+                if *untold == 0 {
+                    self.untold.remove(&network);
+                }
+            }
+        }
     }
 
-    /// Looks at every place, but only when all are taken, and beside the work of a verification.
-    fn make_room(&mut self, for_place: Network) {
-        if self.places.len() < limits::FAILURE_ADDRESSES_MAX || self.places.contains_key(&for_place)
-        {
+    /// A login as `user` is right, who has `mailbox`.
+    pub fn accept(&mut self, peer: IpAddr, user: &str, mailbox: &MailboxName, now: Instant) {
+        let mut names = [
+            account(user),
+            mailbox.to_string(),
+            mailbox.local_part().to_owned(),
+        ];
+        names.sort_unstable();
+        let customer = Network::of_customer(peer);
+        for (position, name) in names.iter().enumerate() {
+            if position > 0 && names.get(position.saturating_sub(1)) == Some(name) {
+                continue;
+            }
+            let both = Place::Both(customer, name);
+            let times = self.logins.count(&both, now);
+            if times > 0 {
+                self.logins.take_back(&both, times, now);
+                self.logins.take_back(&Place::Account(name), times, now);
+                for network in customers_and_wider(peer) {
+                    let place = Place::Network(network);
+                    self.logins.take_back(&place, times, now);
+                }
+            }
+        }
+        self.remember(peer, account(user));
+        self.remember(peer, mailbox.to_string());
+    }
+
+    /// A recipient is unknown: gives how long to wait before saying so.
+    pub fn unknown_recipient(&mut self, peer: IpAddr, now: Instant) -> Duration {
+        if self.first_delay.is_zero() || Network::of(peer).is_loopback() {
+            return Duration::ZERO;
+        }
+        let beyond = count(&mut self.recipients, &RECIPIENTS, peer, now);
+        self.delay(beyond, RECIPIENTS.delay_max)
+    }
+
+    /// The delay of so many refusals beyond those that change nothing.
+    fn delay(&self, beyond: u32, delay_max: Duration) -> Duration {
+        let Some(doubled) = beyond.checked_sub(1) else {
+            return Duration::ZERO;
+        };
+        let times = 2_u32.checked_pow(doubled).unwrap_or(u32::MAX);
+        self.first_delay.saturating_mul(times).min(delay_max)
+    }
+
+    /// Notes that a network has logged in to an account.
+    fn remember(&mut self, peer: IpAddr, account: String) {
+        let is_full = self.known.len() >= limits::KNOWN_ACCOUNTS_MAX;
+        if is_full && !self.known.contains_key(&account) {
             return;
         }
-        let oldest = self.places.iter().min_by_key(|(_, failure)| failure.at);
-        if let Some(place) = oldest.map(|(place, _)| *place) {
-            self.places.remove(&place);
+        let site = site(peer);
+        let networks = self.known.entry(account).or_default();
+        if networks.back() == Some(&site) {
+            return;
+        }
+        networks.retain(|network| *network != site);
+        networks.push_back(site);
+        if networks.len() > limits::KNOWN_NETWORKS_MAX {
+            networks.pop_front();
         }
     }
+}
+
+/// Counts a refusal for each network of a client. Gives by how many the one that has the most has
+/// more than change nothing.
+fn count(counts: &mut Sketch, pace: &Pace, peer: IpAddr, now: Instant) -> u32 {
+    let beyond = customers_and_wider(peer).map(|network| {
+        let times = counts.add(&Place::Network(network), now);
+        let free = (pace.free)(network.breadth());
+        free.map_or(0, |free| times.saturating_sub(free))
+    });
+    beyond.max().unwrap_or(0)
+}
+
+/// The networks of a client that refusals are counted by.
+fn customers_and_wider(peer: IpAddr) -> impl Iterator<Item = Network> {
+    let networks = Network::of_customer(peer).and_wider();
+    networks.filter(|network| network.breadth() != Breadth::Everything)
+}
+
+/// The network that is known for an account: one where a telephone has another address tomorrow.
+fn site(peer: IpAddr) -> Network {
+    let mut networks = Network::of(peer).and_wider();
+    let site = networks.find(|network| network.breadth() == Breadth::Site);
+    // This machine has none.
+    site.unwrap_or_else(|| Network::of(peer))
+}
+
+/// The name that a user is counted by: the same for all ways to write it, whether it exists or not.
+fn account(user: &str) -> String {
+    let address = Address::parse(user, Charset::Utf8);
+    let mailbox = address.and_then(|address| MailboxName::from_address(&address));
+    mailbox.map_or_else(|_| user.to_lowercase(), |mailbox| mailbox.to_string())
 }
 
 #[cfg(test)]
@@ -85,49 +253,111 @@ mod tests {
         reason = "a test needs some instant to begin with"
     )]
 
-    use std::net::{Ipv4Addr, Ipv6Addr};
-
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const BOB: &str = "bob@example.com";
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
 
+    fn mailbox(text: &str) -> MailboxName {
+        MailboxName::from_address(&Address::parse(text, Charset::Utf8).unwrap()).unwrap()
+    }
+
+    /// Failures, and the time.
+    struct Guesses {
+        failures: Failures,
+        now: Instant,
+    }
+
+    impl Guesses {
+        fn new() -> Self {
+            Self {
+                failures: Failures::new(SECOND),
+                now: Instant::now(),
+            }
+        }
+
+        /// After how many seconds a wrong login is refused.
+        fn wrong(&mut self, peer: &str, user: &str) -> u64 {
+            let delay = self.failures.refuse(address(peer), user, self.now);
+            self.failures.told(address(peer));
+            delay.as_secs()
+        }
+
+        fn right(&mut self, peer: &str, user: &str) {
+            let mailbox = mailbox(user);
+            self.failures
+                .accept(address(peer), user, &mailbox, self.now);
+        }
+
+        fn may_try(&self, peer: &str, user: &str) -> bool {
+            let standing = self.failures.standing(address(peer), user);
+            self.failures.may_try(address(peer), standing)
+        }
+
+        fn unknown_recipient(&mut self, peer: &str) -> u64 {
+            let delay = self.failures.unknown_recipient(address(peer), self.now);
+            delay.as_secs()
+        }
+    }
+
     /// SEC-11.
     #[test]
     fn the_delay_doubles_up_to_its_bound() {
-        let mut failures = Failures::new(SECOND);
-        let begin = Instant::now();
-        let delays = (0..7).map(|n| failures.record(address("192.0.2.1"), begin + n * SECOND));
-        let delays: Vec<u64> = delays.map(|delay| delay.as_secs()).collect();
-        assert_eq!(delays, [1, 2, 4, 8, 15, 15, 15]);
+        let mut guesses = Guesses::new();
+        let delays = (0..7).map(|_| {
+            guesses.now += SECOND;
+            guesses.wrong("192.0.2.1", BOB)
+        });
+        assert_eq!(delays.collect::<Vec<_>>(), [1, 2, 4, 8, 15, 15, 15]);
     }
 
     #[test]
     fn time_and_a_right_login_make_it_begin_anew() {
-        let mut failures = Failures::new(SECOND);
-        let (bob, begin) = (address("192.0.2.1"), Instant::now());
-        assert_eq!(failures.record(bob, begin), SECOND);
-        let almost = begin + limits::FAILURE_MEMORY.saturating_sub(Duration::from_nanos(1));
-        assert_eq!(failures.record(bob, almost), 2 * SECOND);
-        assert_eq!(
-            failures.record(bob, almost + limits::FAILURE_MEMORY),
-            SECOND
-        );
-        failures.forget(bob);
-        assert_eq!(
-            failures.record(bob, almost + limits::FAILURE_MEMORY),
-            SECOND
-        );
+        let mut guesses = Guesses::new();
+        assert_eq!(guesses.wrong("192.0.2.1", BOB), 1);
+        guesses.now += limits::FAILURE_MEMORY;
+        assert_eq!(guesses.wrong("192.0.2.1", BOB), 2);
+        guesses.now += 2 * limits::FAILURE_MEMORY;
+        assert_eq!(guesses.wrong("192.0.2.1", BOB), 1);
+        guesses.right("192.0.2.1", BOB);
+        assert_eq!(guesses.wrong("192.0.2.1", BOB), 1);
+    }
+
+    /// SEC-11: mallory's own login takes nothing back of what was guessed for bob.
+    #[test]
+    fn a_right_login_takes_back_what_was_wrong_for_its_own_account() {
+        let mut guesses = Guesses::new();
+        for seconds in [1, 2, 4, 8, 15, 15] {
+            assert_eq!(guesses.wrong("192.0.2.1", BOB), seconds);
+            guesses.right("192.0.2.1", "mallory@example.com");
+        }
+        // However bob writes his name, and of all that he got wrong.
+        let mut guesses = Guesses::new();
+        assert_eq!(guesses.wrong("192.0.2.1", "mallory"), 1);
+        for name in ["bob", "BOB", "Bob@Example.com", "\"bob\"@example.com"] {
+            guesses.wrong("192.0.2.1", name);
+        }
+        guesses.right("192.0.2.1", BOB);
+        assert_eq!(guesses.wrong("192.0.2.1", BOB), 2, "mallory's is left");
+    }
+
+    /// What one address got wrong is not taken back by the same account's login from another.
+    #[test]
+    fn a_right_login_takes_nothing_back_from_another_address() {
+        let mut guesses = Guesses::new();
+        assert_eq!(guesses.wrong("198.51.100.1", BOB), 1);
+        guesses.right("192.0.2.1", BOB);
+        assert_eq!(guesses.wrong("198.51.100.1", BOB), 2);
     }
 
     #[test]
     fn a_network_of_ipv6_and_a_mapped_address_are_one_address() {
-        let mut failures = Failures::new(SECOND);
-        let now = Instant::now();
-        for (text, seconds) in [
+        let mut guesses = Guesses::new();
+        for (peer, seconds) in [
             ("2001:db8::1", 1),
             ("2001:db8::ffff:ffff:ffff:ffff", 2),
             ("2001:db8:0:1::1", 1),
@@ -135,43 +365,156 @@ mod tests {
             ("192.0.2.2", 1),
             ("::ffff:192.0.2.1", 2),
         ] {
-            assert_eq!(
-                failures.record(address(text), now),
-                seconds * SECOND,
-                "{text}"
-            );
+            assert_eq!(guesses.wrong(peer, BOB), seconds, "{peer}");
+        }
+    }
+
+    /// SEC-11: a new /64, or a new address, for each guess is delayed too; who lives in another
+    /// network is not, and a neighbour's slips change nothing.
+    #[test]
+    fn guesses_from_many_addresses_count_for_their_networks() {
+        type Attacker = fn(u32) -> String;
+        let attackers: [(Attacker, &str, u32); 6] = [
+            (|n| format!("2001:db8:0:{n:x}::1"), "2001:db8:0:ff::1", 16),
+            (|n| format!("192.0.2.{n}"), "192.0.2.255", 16),
+            (
+                |n| format!("2001:db8:0:{n:x}00::1"),
+                "2001:db8:0:ff00::1",
+                64,
+            ),
+            (|n| format!("192.0.{n}.1"), "192.0.255.1", 64),
+            (|n| format!("2001:db8:{n:x}::1"), "2001:db8:ffff::1", 256),
+            (
+                |n| format!("192.{}.{}.1", n % 250, n / 250),
+                "192.255.0.1",
+                256,
+            ),
+        ];
+        for (attacker, neighbour, free) in attackers {
+            let mut guesses = Guesses::new();
+            for n in 0..free - 1 {
+                // Each for another account, or that would be slowed down.
+                let user = format!("user{n}@example.com");
+                assert_eq!(guesses.wrong(&attacker(n), &user), 1, "{n}");
+            }
+            assert_eq!(guesses.wrong(neighbour, BOB), 1, "{neighbour}");
+            let delays = (0..5).map(|n| guesses.wrong(&attacker(free + n), "x"));
+            assert_eq!(delays.collect::<Vec<_>>(), [1, 2, 4, 8, 15], "{neighbour}");
+            assert_eq!(guesses.wrong("198.51.100.1", BOB), 1);
+        }
+    }
+
+    /// SEC-11: guesses for one account from everywhere are slowed down, whether it exists or not;
+    /// a network that has logged in to it before does not wait for them.
+    #[test]
+    fn an_account_under_attack_is_slow_for_strangers() {
+        let mut guesses = Guesses::new();
+        guesses.right("198.51.100.1", BOB);
+        for n in 0..limits::ACCOUNT_FAILURES_FREE {
+            assert_eq!(guesses.wrong(&format!("{}.0.0.1", n + 1), BOB), 1);
+        }
+        let delays =
+            (0..5).map(|n| guesses.wrong(&format!("{}.0.0.1", n + 100), "BOB@example.com"));
+        assert_eq!(delays.collect::<Vec<_>>(), [1, 2, 4, 8, 15]);
+        assert_eq!(guesses.wrong("203.0.113.1", "alice@example.com"), 1);
+        assert_eq!(guesses.wrong("198.51.100.77", BOB), 1, "a known network");
+        assert_eq!(guesses.wrong("203.0.113.2", BOB), 15);
+    }
+
+    /// SEC-11: a network guesses no faster over many connections.
+    #[test]
+    fn no_more_refusals_wait_to_be_told_than_the_limit() {
+        let mut guesses = Guesses::new();
+        guesses.right("192.0.2.1", BOB);
+        let now = guesses.now;
+        let refuse = |guesses: &mut Guesses, peer: &str| {
+            assert!(guesses.may_try(peer, BOB), "{peer}");
+            guesses.failures.refuse(address(peer), BOB, now);
+        };
+        for _ in 0..4 {
+            refuse(&mut guesses, "192.0.2.9");
+        }
+        assert!(!guesses.may_try("192.0.2.9", "alice"));
+        for n in 10..22 {
+            refuse(&mut guesses, &format!("192.0.2.{n}"));
+        }
+        // Sixteen of a /24: not for whom it knows.
+        assert!(!guesses.may_try("192.0.2.200", "alice"));
+        assert!(guesses.may_try("192.0.2.200", BOB));
+        for n in 0..48 {
+            refuse(&mut guesses, &format!("192.0.{}.1", 10 + n));
+        }
+        assert!(!guesses.may_try("192.0.200.1", "alice"), "64 of a /16");
+        assert!(guesses.may_try("192.1.0.1", "alice"));
+        guesses.failures.told(address("192.0.10.1"));
+        assert!(guesses.may_try("192.0.200.1", "alice"));
+        for n in 0..4 {
+            guesses.failures.told(address("192.0.2.9"));
+            assert!(guesses.may_try("192.0.2.9", "alice"), "{n}");
+        }
+        for n in 10..22 {
+            guesses.failures.told(address(&format!("192.0.2.{n}")));
+        }
+        for n in 1..48 {
+            guesses
+                .failures
+                .told(address(&format!("192.0.{}.1", 10 + n)));
+        }
+        assert!(guesses.failures.untold.is_empty());
+    }
+
+    /// SEC-12: names are not collected from one connection after another; a client that has one
+    /// wrong recipient, or a few, does not notice.
+    #[test]
+    fn unknown_recipients_are_told_late_when_they_are_many() {
+        let mut guesses = Guesses::new();
+        let delays = (0..12).map(|_| guesses.unknown_recipient("192.0.2.1"));
+        let delays: Vec<u64> = delays.collect();
+        assert_eq!(delays, [0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(guesses.unknown_recipient("192.0.2.2"), 0);
+        assert_eq!(guesses.wrong("192.0.2.1", BOB), 1, "no login was wrong");
+        let of_network = |n: u32| format!("2001:db8:0:{n:x}::1");
+        for n in 0..50 {
+            assert_eq!(guesses.unknown_recipient(&of_network(n)), 0);
+        }
+        assert_eq!(guesses.unknown_recipient(&of_network(50)), 1);
+        for _ in 0..100 {
+            assert_eq!(guesses.unknown_recipient("127.0.0.1"), 0);
+            assert_eq!(guesses.unknown_recipient("::1"), 0);
         }
     }
 
     #[test]
-    fn no_more_addresses_are_held_than_the_limit_and_the_oldest_makes_room() {
-        let mut failures = Failures::new(SECOND);
-        let begin = Instant::now();
-        let most = u32::try_from(limits::FAILURE_ADDRESSES_MAX).unwrap();
-        let place = |n: u32| IpAddr::V4(Ipv4Addr::from(n));
-        for n in 0..most {
-            failures.record(place(n), begin + n * Duration::from_millis(1));
+    fn the_networks_that_are_known_are_the_last_few() {
+        let mut guesses = Guesses::new();
+        let peer = |n: usize| format!("192.0.{n}.1");
+        for n in 0..=limits::KNOWN_NETWORKS_MAX {
+            guesses.right(&peer(n), BOB);
+            guesses.right(&peer(1), BOB);
         }
-        let later = begin + most * Duration::from_millis(1);
-        assert_eq!(failures.record(place(0), later), 2 * SECOND);
-        failures.record(IpAddr::V6(Ipv6Addr::LOCALHOST), later);
-        assert_eq!(failures.places.len(), limits::FAILURE_ADDRESSES_MAX);
-        assert_eq!(failures.record(place(2), later), 2 * SECOND);
-        assert_eq!(failures.record(place(0), later), 4 * SECOND);
-        assert_eq!(
-            failures.record(place(1), later),
-            SECOND,
-            "it was the oldest"
-        );
+        let known = |n: usize, user: &str| {
+            guesses.failures.standing(address(&peer(n)), user) == Standing::Known
+        };
+        assert!(!known(0, BOB));
+        assert!((1..=limits::KNOWN_NETWORKS_MAX).all(|n| known(n, BOB)));
+        assert!(!known(1, "alice@example.com"));
+        assert!(known(1, "Bob@example.com"));
+        // An account that logs in from everywhere makes none forget.
+        for n in 0..1_000_u32 {
+            let from = format!("10.{}.{}.1", n / 250, n % 250);
+            guesses.right(&from, "mallory@example.com");
+        }
+        assert_eq!(guesses.failures.known.len(), 2);
     }
 
     #[test]
     fn delays_can_be_switched_off() {
         let mut failures = Failures::new(Duration::ZERO);
-        for _ in 0..5 {
-            let delay = failures.record(address("192.0.2.1"), Instant::now());
-            assert_eq!(delay, Duration::ZERO);
+        let (peer, now) = (address("192.0.2.1"), Instant::now());
+        for _ in 0..100 {
+            assert_eq!(failures.refuse(peer, BOB, now), Duration::ZERO);
+            assert_eq!(failures.unknown_recipient(peer, now), Duration::ZERO);
+            assert!(failures.may_try(peer, Standing::Stranger));
         }
-        assert!(failures.places.is_empty());
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::mail::{Breadth, Network};
+
 /// Memory of a new hash in KiB, its passes and its lanes: what OWASP recommends for argon2id. One
 /// verification takes some 20 ms of one core and 19 MiB.
 pub const HASH_MEMORY_KIB: u32 = 19_456;
@@ -62,6 +64,9 @@ pub const SCRAM_ITERATIONS_MAX: u32 = 1_000_000;
 /// long as a person waits, and half of the time that a stopping daemon gives its sessions.
 pub const VERIFICATION_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Most logins that wait for a turn: about as many as four cores verify while one waits.
+pub const TURNS_WAITING_MAX: usize = 512;
+
 /// Delay before the first refusal of a client's address is told, when nothing else is configured
 /// (SEC-11): a person who mistyped hardly notices.
 pub const FAILURE_DELAY: Duration = Duration::from_secs(1);
@@ -69,11 +74,66 @@ pub const FAILURE_DELAY: Duration = Duration::from_secs(1);
 /// Longest such delay (SEC-11): a client is not kept until its own patience ends.
 pub const FAILURE_DELAY_MAX: Duration = Duration::from_secs(15);
 
-/// How long a refusal is remembered: at the longest delay somebody who guesses without pause stays
-/// remembered, and a person who comes back after a coffee begins anew.
-pub const FAILURE_MEMORY: Duration = Duration::from_mins(5);
+/// Longest delay before an unknown recipient is told (SEC-12). A client waits five minutes for this
+/// answer (RFC 5321 §4.5.3.2.3).
+pub const UNKNOWN_RECIPIENT_DELAY_MAX: Duration = Duration::from_secs(30);
 
-/// How many addresses with refusals are remembered: some 200 KiB. The one that was refused longest
-/// ago makes room, so somebody with more addresses than this has no delays, but also three guesses
-/// per session only.
-pub const FAILURE_ADDRESSES_MAX: usize = 4_096;
+/// How long a refusal is remembered at least; at most it is twice as long. At the longest delay
+/// somebody who guesses without pause stays remembered, and a person who comes back after a coffee
+/// begins anew.
+pub const FAILURE_MEMORY: Duration = Duration::from_secs(150);
+
+/// Refused logins of an account, from wherever, that do not slow down strangers (SEC-11): a program
+/// with an old password on a telephone and two computers.
+pub const ACCOUNT_FAILURES_FREE: u32 = 10;
+
+/// How many refused logins of a network change nothing; `None` is any number (SEC-11). Those of a
+/// wide one come from many households or companies, some of whose programs have old passwords.
+pub fn refused_logins_free(breadth: Breadth) -> Option<u32> {
+    match breadth {
+        Breadth::Address | Breadth::Customer => Some(0),
+        Breadth::Site => Some(16),
+        Breadth::Organisation | Breadth::Loopback => Some(64),
+        Breadth::Block => Some(256),
+        Breadth::Everything => None,
+    }
+}
+
+/// The same of recipients who do not exist (SEC-12): a person mistypes a few, a list has old
+/// addresses. A large provider sends from one /24, or from several of a /16.
+pub fn unknown_recipients_free(breadth: Breadth) -> Option<u32> {
+    match breadth {
+        Breadth::Address | Breadth::Customer => Some(5),
+        Breadth::Site => Some(50),
+        Breadth::Organisation => Some(200),
+        Breadth::Block | Breadth::Loopback | Breadth::Everything => None,
+    }
+}
+
+/// Refused logins of a network that may wait to be told; as long as there are so many, it is asked
+/// to come again (SEC-11). With the longest delay a /16 has four guesses a second.
+pub fn untold_refusals_max(network: Network) -> Option<usize> {
+    match network.breadth() {
+        // Tests of this machine log in wrong on purpose, several at once.
+        Breadth::Address if network.is_loopback() => Some(16),
+        Breadth::Address | Breadth::Customer => Some(4),
+        Breadth::Site => Some(16),
+        Breadth::Organisation | Breadth::Loopback => Some(64),
+        Breadth::Block | Breadth::Everything => None,
+    }
+}
+
+/// Networks that are known for an account: a home, an office, a telephone, and some holidays.
+pub const KNOWN_NETWORKS_MAX: usize = 8;
+
+/// Names of accounts for which networks are known. Each account has two names at most, so this is
+/// far more than there are.
+pub const KNOWN_ACCOUNTS_MAX: usize = 65_536;
+
+/// Rows of counters that refusals are counted in: the number of a thing is wrong only where it meets
+/// others in all of them.
+pub const SKETCH_ROWS: usize = 4;
+
+/// Counters of a row. Two generations of four rows are 256 KiB; a thousand refusals, each counted in
+/// six places, hardly meet.
+pub const SKETCH_COUNTERS: usize = 16_384;

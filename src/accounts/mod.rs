@@ -24,9 +24,12 @@ mod failures;
 pub mod limits;
 mod password;
 mod scram;
+mod sketch;
 mod table;
+mod turns;
 mod turnstile;
 
+use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 
@@ -36,12 +39,15 @@ use ring::{
     rand::{SecureRandom as _, SystemRandom},
 };
 
-use crate::mail::{Address, Charset, Credentials, Domain, ForwardPath, MailboxName, Secret};
+use crate::mail::{
+    Address, Charset, Credentials, Domain, ForwardPath, MailboxName, Network, Secret,
+};
 
 pub use failures::Failures;
 pub use password::{Cost, OutOfMemory, PasswordHash, SecretError, StoredPassword};
 pub use scram::{KEY_OCTETS, Key, ScramSecret};
 pub use table::{Account, CatchAll, SendAs, Table, TableError};
+pub use turns::Standing;
 
 use turnstile::Turnstile;
 
@@ -78,7 +84,8 @@ enum Mode {
     Open,
     Closed {
         table: RwLock<Arc<Table>>,
-        turnstile: Turnstile,
+        /// A box: open mode has none, and it is large.
+        turnstile: Box<Turnstile>,
     },
 }
 
@@ -120,7 +127,7 @@ pub enum Verdict {
     Accepted(Login),
     /// It is not, or there is no such user: the two look the same.
     Refused,
-    /// It could not be verified now: too many others wait, or there is no memory. Say that the
+    /// It was not verified now: too many others wait, or there is no memory. Say that the
     /// client should try again later.
     Busy,
 }
@@ -143,7 +150,10 @@ impl Accounts {
     pub fn closed(settings: &Settings, table: Table, verifications_max: NonZeroUsize) -> Self {
         let mode = Mode::Closed {
             table: RwLock::new(Arc::new(table)),
-            turnstile: Turnstile::new(verifications_max, limits::VERIFICATION_PATIENCE),
+            turnstile: Box::new(Turnstile::new(
+                verifications_max,
+                limits::VERIFICATION_PATIENCE,
+            )),
         };
         Self::in_mode(settings, mode)
     }
@@ -233,17 +243,27 @@ impl Accounts {
     /// Verifies a password. In open mode every password opens every mailbox.
     ///
     /// The user is the address of an account, in any case of letters, or its local part alone where
-    /// no other account has it; an alias is none. Blocks the thread while too many others verify.
-    pub fn verify(&self, credentials: &Credentials) -> Verdict {
+    /// no other account has it; an alias is none. Blocks the thread while too many others verify;
+    /// the networks of those who wait take turns, and who is known comes first.
+    /// When the turn has come `may_go` is asked whether the password is still to be verified.
+    pub fn verify(
+        &self,
+        credentials: &Credentials,
+        (peer, standing): (IpAddr, Standing),
+        may_go: impl FnOnce() -> bool,
+    ) -> Verdict {
         let Mode::Closed { table, turnstile } = &self.mode else {
             return Verdict::Accepted(Login::Anyone);
         };
         let table = Arc::clone(&table.read());
         let account = table.user(&credentials.user);
         let hash = account.map_or(table.dummy(), |account| &account.password.hash);
-        let Some(_pass) = turnstile.enter() else {
+        let Some(_pass) = turnstile.enter(Network::of(peer), standing) else {
             return Verdict::Busy;
         };
+        if !may_go() {
+            return Verdict::Busy;
+        }
         match (hash.verify(&credentials.password), account) {
             (Ok(true), Some(account)) => Verdict::Accepted(Login::Account(account.mailbox.clone())),
             (Ok(_), _) => Verdict::Refused,

@@ -115,6 +115,13 @@ fn closed(table: Table) -> Accounts {
     Accounts::closed(&settings, table, NonZeroUsize::MIN)
 }
 
+/// Verifies the password of a stranger.
+fn verify(accounts: &Accounts, user: &str, password: &str) -> Verdict {
+    let peer = [192, 0, 2, 1].into();
+    let stranger = (peer, Standing::Stranger);
+    accounts.verify(&credentials(user, password), stranger, || true)
+}
+
 fn credentials(user: &str, password: &str) -> Credentials {
     Credentials {
         user: user.to_owned(),
@@ -260,9 +267,9 @@ fn a_user_is_an_address_or_the_only_local_part() {
         ("bob@", refused()),
         ("", refused()),
     ] {
-        let verdict = closed.verify(&credentials(user, "pencil"));
+        let verdict = verify(&closed, user, "pencil");
         assert_eq!(verdict, expected, "{user}");
-        let verdict = closed.verify(&credentials(user, "Pencil"));
+        let verdict = verify(&closed, user, "Pencil");
         assert_eq!(verdict, Verdict::Refused, "{user}");
         let proof = scram::tests::key("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
         let proven = closed.verify_proof(user, scram::tests::AUTH_MESSAGE.as_bytes(), &proof);
@@ -293,7 +300,7 @@ fn a_user_who_does_not_exist_is_as_much_work_as_one_who_does() {
     let work = |user: &str, password: &str| {
         password::tests::COMPUTED.take();
         scram::tests::SIGNED.set(0);
-        drop(closed.verify(&credentials(user, password)));
+        drop(verify(&closed, user, password));
         closed.scram_parameters(user);
         drop(closed.verify_proof(user, b"message", &[0; 32]));
         (password::tests::COMPUTED.take(), scram::tests::SIGNED.get())
@@ -444,12 +451,13 @@ fn who_finds_all_turns_taken_is_told_that_it_is_busy() {
         panic!("it is closed");
     };
     let patience = std::time::Duration::from_millis(1);
-    *turnstile = Turnstile::new(NonZeroUsize::MIN, patience);
+    **turnstile = Turnstile::new(NonZeroUsize::MIN, patience);
     let Mode::Closed { turnstile, .. } = &closed.mode else {
         panic!("it is closed");
     };
-    let pass = turnstile.enter().unwrap();
-    let verify = |user| closed.verify(&credentials(user, "pencil"));
+    let pass = turnstile.enter(Network::LOOPBACK, Standing::Stranger);
+    let pass = pass.unwrap();
+    let verify = |user| verify(&closed, user, "pencil");
     assert_eq!(verify("bob"), Verdict::Busy);
     assert_eq!(verify("nobody"), Verdict::Busy);
     drop(pass);
@@ -466,10 +474,7 @@ fn new_accounts_take_the_place_of_the_old_ones() {
         resolve(&closed, "alice@example.net", &[]),
         "alice@example.net"
     );
-    assert_eq!(
-        closed.verify(&credentials("bob", "pencil")),
-        Verdict::Refused
-    );
+    assert_eq!(verify(&closed, "bob", "pencil"), Verdict::Refused);
     assert_eq!(
         old.accounts().len(),
         1,

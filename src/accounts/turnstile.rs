@@ -1,23 +1,41 @@
 //! The turnstile before the verification of passwords: so many at once, and a bounded wait.
 //!
 //! A verification takes much memory and much of a core. Without a bound a storm of logins would
-//! take all of both, and deliveries would starve (SEC-9, SEC-11).
+//! take all of both, and deliveries would starve (SEC-9, SEC-11). Who has to wait is let in by
+//! turns of the networks, so that a network at full speed does not make others wait: see [`Turns`].
 //!
 //! # Failures
-//! Who does not get through in time is told so, and asks the client to come again.
+//! Who does not get through in time, or is one too many, is told so, and asks the client to come
+//! again.
 
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+
+use crate::mail::Network;
+
+use super::turns::{Standing, Turns};
 
 /// Lets through as many at once as it was made for.
 #[derive(Debug)]
 pub(super) struct Turnstile {
     inside_max: NonZeroUsize,
     patience: Duration,
-    inside: Mutex<usize>,
-    left: Condvar,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    inside: usize,
+    next_id: u64,
+    turns: Turns,
+    /// Those who wait, and what wakes them when they need not any more.
+    signals: HashMap<u64, Arc<Condvar>>,
+    /// Those who were let in and have not noticed yet; they count as inside.
+    called: HashSet<u64>,
 }
 
 /// Who holds it is through; who drops it makes room.
@@ -30,34 +48,72 @@ impl Turnstile {
         Self {
             inside_max,
             patience,
-            inside: Mutex::new(0),
-            left: Condvar::new(),
+            state: Mutex::default(),
         }
     }
 
-    /// Waits for a place; `None` when there was none in time.
-    pub(super) fn enter(&self) -> Option<Pass<'_>> {
-        let most = self.inside_max.get();
-        let is_full = |inside: &mut usize| *inside >= most;
-        let mut inside = self.inside.lock();
-        let wait = self
-            .left
-            .wait_while_for(&mut inside, is_full, self.patience);
-        if wait.timed_out() && is_full(&mut inside) {
+    /// Waits for the turn of somebody from `address`; `None` when there was none in time, or too
+    /// many wait.
+    pub(super) fn enter(&self, address: Network, standing: Standing) -> Option<Pass<'_>> {
+        let mut state = self.state.lock();
+        if state.inside < self.inside_max.get() {
+            // Nobody waits: whoever leaves lets the next one in.
+            state.inside = state.inside.saturating_add(1);
+            return Some(Pass(self));
+        }
+        let (id, signal) = state.join(address, standing)?;
+        let still_waits = |state: &mut State| state.signals.contains_key(&id);
+        signal.wait_while_for(&mut state, still_waits, self.patience);
+        state.has_turn(id).then(|| Pass(self))
+    }
+}
+
+impl State {
+    /// Waits from now on; `None` when there are too many already.
+    fn join(&mut self, address: Network, standing: Standing) -> Option<(u64, Arc<Condvar>)> {
+        self.next_id = self.next_id.saturating_add(1);
+        let id = self.next_id;
+        let leaves = self.turns.join(id, address, standing);
+        if leaves == Some(id) {
             return None;
         }
-        *inside = inside.saturating_add(1);
-        drop(inside);
-        Some(Pass(self))
+        if let Some(leaves) = leaves {
+            self.wake(leaves);
+        }
+        let signal = Arc::new(Condvar::new());
+        self.signals.insert(id, Arc::clone(&signal));
+        Some((id, signal))
+    }
+
+    /// Does not wait any more; whether it was let in.
+    fn has_turn(&mut self, id: u64) -> bool {
+        if self.signals.remove(&id).is_some() {
+            self.turns.leave(id);
+        }
+        self.called.remove(&id)
+    }
+
+    /// Somebody goes out, and the next one comes in.
+    fn pass_on(&mut self) {
+        match self.turns.next() {
+            Some(next) => {
+                self.called.insert(next);
+                self.wake(next);
+            }
+            None => self.inside = self.inside.saturating_sub(1),
+        }
+    }
+
+    fn wake(&mut self, id: u64) {
+        if let Some(signal) = self.signals.remove(&id) {
+            signal.notify_one();
+        }
     }
 }
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        let mut inside = self.0.inside.lock();
-        *inside = inside.saturating_sub(1);
-        drop(inside);
-        self.0.left.notify_one();
+        self.0.state.lock().pass_on();
     }
 }
 
@@ -66,6 +122,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+
+    const HERE: Network = Network::LOOPBACK;
 
     fn turnstile(inside_max: usize, patience: Duration) -> Turnstile {
         Turnstile::new(NonZeroUsize::new(inside_max).unwrap(), patience)
@@ -86,7 +144,7 @@ mod tests {
             for _ in 0..THREADS {
                 scope.spawn(|| {
                     for _ in 0..TIMES {
-                        let pass = turnstile.enter().unwrap();
+                        let pass = turnstile.enter(HERE, Standing::Stranger).unwrap();
                         let now = inside.fetch_add(1, Ordering::SeqCst) + 1;
                         most.fetch_max(now, Ordering::SeqCst);
                         std::thread::yield_now();
@@ -99,27 +157,57 @@ mod tests {
         });
         assert!((1..=3).contains(&most.into_inner()));
         assert_eq!(through.into_inner(), THREADS * TIMES);
-        assert_eq!(*turnstile.inside.lock(), 0);
+        let state = turnstile.state.into_inner();
+        assert_eq!(state.inside, 0);
+        assert!(state.called.is_empty() && state.signals.is_empty());
     }
 
     #[test]
     fn who_does_not_get_through_in_time_is_told() {
         let turnstile = turnstile(1, Duration::from_millis(1));
-        let pass = turnstile.enter();
+        let pass = turnstile.enter(HERE, Standing::Stranger);
         assert!(pass.is_some());
-        assert!(turnstile.enter().is_none());
+        assert!(turnstile.enter(HERE, Standing::Stranger).is_none());
         drop(pass);
-        assert!(turnstile.enter().is_some());
+        assert!(turnstile.enter(HERE, Standing::Stranger).is_some());
+    }
+
+    /// SEC-11: whoever waits is let in by turns of the networks, not in the order of coming.
+    #[test]
+    fn who_waits_is_let_in_by_turns() {
+        let turnstile = turnstile(1, Duration::from_mins(1));
+        let (entered, order) = std::sync::mpsc::channel();
+        let first = turnstile.enter(HERE, Standing::Stranger).unwrap();
+        std::thread::scope(|scope| {
+            for (n, text) in ["10.0.0.1", "10.0.0.1", "10.0.0.1", "192.0.2.1"]
+                .into_iter()
+                .enumerate()
+            {
+                let (turnstile, entered) = (&turnstile, entered.clone());
+                scope.spawn(move || {
+                    let address = Network::of(text.parse().unwrap());
+                    let pass = turnstile.enter(address, Standing::Stranger).unwrap();
+                    entered.send(text).unwrap();
+                    drop(pass);
+                });
+                while turnstile.state.lock().signals.len() <= n {
+                    std::thread::yield_now();
+                }
+            }
+            drop((first, entered));
+        });
+        let order: Vec<&str> = order.iter().collect();
+        assert_eq!(order, ["10.0.0.1", "192.0.2.1", "10.0.0.1", "10.0.0.1"]);
     }
 
     #[test]
     fn a_panic_inside_makes_room() {
         let turnstile = turnstile(1, Duration::from_millis(1));
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let _pass = turnstile.enter();
+            let _pass = turnstile.enter(HERE, Standing::Stranger);
             panic!("on purpose");
         }));
         assert!(panicked.is_err());
-        assert!(turnstile.enter().is_some());
+        assert!(turnstile.enter(HERE, Standing::Stranger).is_some());
     }
 }

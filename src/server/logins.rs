@@ -1,8 +1,12 @@
 //! Logins of both protocols: verified, told to the log, and answered late when they were wrong.
 //!
-//! A refusal waits the longer the more of them its address has had of late (SEC-11); who has
-//! guessed wrong and who has misspelt a name wait alike. A login that is right does not wait.
+//! A refusal waits the longer the more of them its networks, or the account, have had of late
+//! (SEC-11); who has guessed wrong and who has misspelt a name wait alike. A login that is right
+//! does not wait. As long as too many refusals of a network wait, its logins are not looked at. So
+//! that is also where unknown recipients are counted, whose refusals wait too (SEC-12). The numbers
+//! and the rules are in [`Failures`].
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +14,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use parking_lot::Mutex;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use crate::accounts::{Accounts, Failures, Key, Login, Verdict};
+use crate::accounts::{Accounts, Failures, Key, Login, Standing, Verdict};
 use crate::clock::Clock;
 use crate::mail::Credentials;
 use crate::mail::sasl::scram::{Attempt, Parameters};
@@ -23,8 +27,32 @@ use super::maillog::{self, SessionId};
 #[derive(Debug)]
 pub struct Logins {
     accounts: Arc<Accounts>,
+    first_delay: Duration,
     failures: Mutex<Failures>,
     clock: Clock,
+}
+
+/// What is said to a proof of SCRAM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// It is right: the server's signature, and who has logged in.
+    Accepted(Key, Login),
+    /// It is wrong, or there is no such user.
+    Refused,
+    /// It was not looked at.
+    Busy,
+}
+
+/// A refusal that waits to be told, as long as this is held.
+struct Untold<'a> {
+    failures: &'a Mutex<Failures>,
+    peer: IpAddr,
+}
+
+impl Drop for Untold<'_> {
+    fn drop(&mut self) {
+        self.failures.lock().told(self.peer);
+    }
 }
 
 impl Logins {
@@ -33,6 +61,7 @@ impl Logins {
     pub fn new(accounts: Arc<Accounts>, first_delay: Duration, clock: Clock) -> Self {
         Self {
             accounts,
+            first_delay,
             failures: Mutex::new(Failures::new(first_delay)),
             clock,
         }
@@ -48,14 +77,24 @@ impl Logins {
         id: SessionId,
         credentials: &Credentials,
     ) -> Result<Verdict, Interruption> {
-        let verdict = self.accounts.verify(credentials);
-        match &verdict {
-            Verdict::Accepted(_) => self.accept(connection),
-            Verdict::Refused => self.refuse(connection, id, &credentials.user)?,
-            Verdict::Busy => {
-                connection.counters().logins(id.service).busy.increment();
-                maillog::login_refused(id, connection.peer(), &credentials.user, maillog::BUSY);
+        let (peer, user) = (connection.peer(), &credentials.user);
+        let Some(standing) = self.admit(connection, id, user)? else {
+            return Ok(Verdict::Busy);
+        };
+        // Others may have been refused while it waited for its turn.
+        let mut why = maillog::BUSY;
+        let may_go = || {
+            let may_go = self.failures.lock().may_try(peer, standing);
+            if !may_go {
+                why = maillog::UNTOLD;
             }
+            may_go
+        };
+        let verdict = self.accounts.verify(credentials, (peer, standing), may_go);
+        match &verdict {
+            Verdict::Accepted(login) => self.accept(connection, user, login),
+            Verdict::Refused => self.refuse(connection, id, user)?,
+            Verdict::Busy => self.put_off(connection, id, user, why)?,
         }
         Ok(verdict)
     }
@@ -72,8 +111,7 @@ impl Logins {
         })
     }
 
-    /// Checks a proof of SCRAM: gives the server's signature, and who has logged in. Waits before a
-    /// refusal, which is `None`.
+    /// Checks a proof of SCRAM, and waits before a refusal.
     ///
     /// # Errors
     /// [`Interruption`]: the session, or the daemon, is to end meanwhile.
@@ -82,21 +120,74 @@ impl Logins {
         connection: &Connection,
         id: SessionId,
         attempt: &Attempt,
-    ) -> Result<Option<(Key, Login)>, Interruption> {
-        let message = attempt.auth_message.as_bytes();
-        let accepted = self
-            .accounts
-            .verify_proof(&attempt.user, message, &attempt.proof);
-        match &accepted {
-            Some(_) => self.accept(connection),
-            None => self.refuse(connection, id, &attempt.user)?,
+    ) -> Result<Proof, Interruption> {
+        let user = &attempt.user;
+        if self.admit(connection, id, user)?.is_none() {
+            return Ok(Proof::Busy);
         }
-        Ok(accepted)
+        let message = attempt.auth_message.as_bytes();
+        let proven = self.accounts.verify_proof(user, message, &attempt.proof);
+        Ok(if let Some((signature, login)) = proven {
+            self.accept(connection, user, &login);
+            Proof::Accepted(signature, login)
+        } else {
+            self.refuse(connection, id, user)?;
+            Proof::Refused
+        })
     }
 
-    fn accept(&self, connection: &Connection) {
+    /// Counts a recipient that does not exist: gives how long to wait before saying so. In open
+    /// mode there are no names to be collected.
+    pub(super) fn unknown_recipient(&self, peer: IpAddr) -> Duration {
+        if self.accounts.is_open() {
+            return Duration::ZERO;
+        }
+        let now = self.clock.now();
+        self.failures.lock().unknown_recipient(peer, now)
+    }
+
+    /// Whether a login is looked at: what the client is to the account. Waits before it is not.
+    fn admit(
+        &self,
+        connection: &Connection,
+        id: SessionId,
+        user: &str,
+    ) -> Result<Option<Standing>, Interruption> {
+        let peer = connection.peer();
+        let failures = self.failures.lock();
+        let standing = failures.standing(peer, user);
+        let may_try = failures.may_try(peer, standing);
+        drop(failures);
+        if may_try {
+            return Ok(Some(standing));
+        }
+        self.put_off(connection, id, user, maillog::UNTOLD)?;
+        Ok(None)
+    }
+
+    /// A login was not looked at. Waits, or the client would ask again at once.
+    fn put_off(
+        &self,
+        connection: &Connection,
+        id: SessionId,
+        user: &str,
+        why: &str,
+    ) -> Result<(), Interruption> {
+        connection.counters().logins(id.service).busy.increment();
+        maillog::login_refused(id, connection.peer(), user, why);
+        connection.pause(self.first_delay)
+    }
+
+    fn accept(&self, connection: &Connection, user: &str, login: &Login) {
         connection.logged_in();
-        self.failures.lock().forget(connection.peer());
+        match login {
+            Login::Account(mailbox) => {
+                let (peer, now) = (connection.peer(), self.clock.now());
+                self.failures.lock().accept(peer, user, mailbox, now);
+            }
+            // Nobody is refused.
+            Login::Anyone => {}
+        }
     }
 
     fn refuse(
@@ -108,8 +199,14 @@ impl Logins {
         let peer = connection.peer();
         connection.counters().logins(id.service).refused.increment();
         maillog::login_refused(id, peer, user, maillog::WRONG_PASSWORD);
-        let delay = self.failures.lock().record(peer, self.clock.now());
-        connection.pause(delay)
+        let delay = self.failures.lock().refuse(peer, user, self.clock.now());
+        let untold = Untold {
+            failures: &self.failures,
+            peer,
+        };
+        let paused = connection.pause(delay);
+        drop(untold);
+        paused
     }
 }
 
@@ -183,7 +280,10 @@ mod tests {
         let (logins, connection) = (logins(), connection());
         let next_delay = || {
             let now = logins.clock.now();
-            logins.failures.lock().record(connection.peer(), now)
+            let mut failures = logins.failures.lock();
+            let delay = failures.refuse(connection.peer(), "user", now);
+            failures.told(connection.peer());
+            delay
         };
         let password = |password: &str| {
             let credentials = Credentials {
@@ -200,8 +300,8 @@ mod tests {
                 auth_message: auth_message.to_owned(),
                 proof: proof.unwrap().try_into().unwrap(),
             };
-            let accepted = logins.check_proof(&connection, ID, &attempt);
-            accepted.unwrap().is_some()
+            let proven = logins.check_proof(&connection, ID, &attempt);
+            matches!(proven.unwrap(), Proof::Accepted(..))
         };
         let message = "n=user,r=rOprNGfwEbeRWgbNEkqO,\
                        r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
@@ -215,5 +315,57 @@ mod tests {
         assert!(!password("wrong"));
         assert!(proof(message));
         assert_eq!(next_delay(), FIRST_DELAY);
+        // Whoever has an account cannot clear what was wrong for another.
+        let of_another = || {
+            let now = logins.clock.now();
+            let mut failures = logins.failures.lock();
+            let delay = failures.refuse(connection.peer(), "another", now);
+            failures.told(connection.peer());
+            delay
+        };
+        assert!(password("password"));
+        assert_eq!(of_another(), FIRST_DELAY);
+        assert!(password("password"));
+        assert_eq!(of_another(), 2 * FIRST_DELAY);
+        assert!(proof(message));
+        assert_eq!(of_another(), 4 * FIRST_DELAY);
+    }
+    /// SEC-11: as long as too many refusals wait to be told, neither way to log in is looked at,
+    /// and nobody is delayed by that who was here before.
+    #[test]
+    fn a_network_with_many_untold_refusals_is_put_off() {
+        let (logins, connection) = (logins(), connection());
+        let password = || {
+            let credentials = Credentials {
+                user: "user".to_owned(),
+                password: Secret::new("password".to_owned()),
+            };
+            logins
+                .check_password(&connection, ID, &credentials)
+                .unwrap()
+        };
+        let proof = || {
+            let attempt = Attempt {
+                user: "user".to_owned(),
+                auth_message: String::new(),
+                proof: [0; 32],
+            };
+            logins.check_proof(&connection, ID, &attempt).unwrap()
+        };
+        let now = logins.clock.now();
+        for _ in 0..16 {
+            let mut failures = logins.failures.lock();
+            failures.refuse(connection.peer(), "user", now);
+        }
+        assert_eq!(password(), Verdict::Busy);
+        assert_eq!(proof(), Proof::Busy);
+        logins.failures.lock().told(connection.peer());
+        assert!(matches!(password(), Verdict::Accepted(_)));
+        logins
+            .failures
+            .lock()
+            .refuse(connection.peer(), "user", now);
+        assert!(matches!(password(), Verdict::Accepted(_)));
+        assert_eq!(proof(), Proof::Refused);
     }
 }

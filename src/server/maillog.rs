@@ -27,6 +27,9 @@ pub(super) const WRONG_PASSWORD: &str = "wrong user name or password";
 /// Why a login was refused that could not be verified.
 pub(super) const BUSY: &str = "too many passwords are verified at once, or there is no memory";
 
+/// Why a login was not looked at.
+pub(super) const UNTOLD: &str = "too many refusals of its address or network wait to be told";
+
 /// Which protocol a session speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {

@@ -18,7 +18,7 @@ use super::counters::LoginsOf;
 use super::handshakes::Handshakes;
 use super::limits;
 use super::listener::{self, Visit};
-use super::logins::Logins;
+use super::logins::{Logins, Proof};
 use super::maillog::{self, SessionEnd, SessionId};
 
 /// What all POP3 sessions share.
@@ -204,13 +204,14 @@ impl Driver<'_> {
 
     fn check_proof(&mut self, attempt: &scram::Attempt) -> Result<Outcome<'static>, Interruption> {
         let logins = &self.shared.logins;
-        let accepted = logins.check_proof(self.connection, self.id, attempt)?;
-        Ok(match accepted {
-            Some((signature, login)) => match self.find_mailbox(login, &attempt.user) {
+        let proven = logins.check_proof(self.connection, self.id, attempt)?;
+        Ok(match proven {
+            Proof::Accepted(signature, login) => match self.find_mailbox(login, &attempt.user) {
                 Ok(()) => Outcome::ProofAccepted { signature },
                 Err(refusal) => refusal,
             },
-            None => Outcome::PasswordRefused,
+            Proof::Refused => Outcome::PasswordRefused,
+            Proof::Busy => Outcome::CheckFailed,
         })
     }
 

@@ -23,7 +23,7 @@ use super::counters::LoginsOf;
 use super::handshakes::Handshakes;
 use super::intake::{Intake, Refusal};
 use super::listener::{self, Door, Visit};
-use super::logins::Logins;
+use super::logins::{Logins, Proof};
 use super::maillog::{self, SessionEnd, SessionId};
 
 /// What all SMTP sessions share.
@@ -158,7 +158,7 @@ impl Driver<'_> {
     #[inline(never)]
     fn perform(&mut self, action: Action) -> Result<Outcome<'static>, Interruption> {
         match action {
-            Action::LookUpRecipient(path) => Ok(self.look_up(&path)),
+            Action::LookUpRecipient(path) => self.look_up(&path),
             Action::CheckPassword(credentials) => self.check_password(&credentials),
             Action::BeginScram { user } => Ok(self.begin_scram(&user)),
             Action::CheckProof(attempt) => self.check_proof(&attempt),
@@ -182,11 +182,11 @@ impl Driver<'_> {
         })
     }
 
-    fn look_up(&mut self, path: &ForwardPath) -> Outcome<'static> {
+    fn look_up(&mut self, path: &ForwardPath) -> Result<Outcome<'static>, Interruption> {
         let store = &self.shared.store;
         let exists = |mailbox: &MailboxName| super::exists(store, mailbox);
         let resolution = self.shared.accounts.resolve(path, exists);
-        Outcome::Recipient(match resolution {
+        Ok(Outcome::Recipient(match resolution {
             Ok(Resolution::Mailbox(mailbox)) => match store.check_recipient(&mailbox) {
                 Ok(()) if self.recipients.add(&mailbox) => RecipientVerdict::Accepted(mailbox),
                 Ok(()) => RecipientVerdict::TooMany,
@@ -196,12 +196,27 @@ impl Driver<'_> {
                 Err(_) => RecipientVerdict::Unavailable,
             },
             Ok(Resolution::NotLocal) => RecipientVerdict::NotLocal,
-            Ok(Resolution::Unknown) => RecipientVerdict::Unknown,
+            Ok(Resolution::Unknown) => {
+                self.hold_back()?;
+                RecipientVerdict::Unknown
+            }
             Err(error) => {
                 self.store_failed(&error);
                 RecipientVerdict::Failed
             }
-        })
+        }))
+    }
+
+    /// SEC-12: waits before a recipient is called unknown, where the client's network has named
+    /// many that are.
+    fn hold_back(&mut self) -> Result<(), Interruption> {
+        let delay = self.shared.logins.unknown_recipient(self.connection.peer());
+        if delay.is_zero() {
+            return Ok(());
+        }
+        // What was said of others must not wait too.
+        self.connection.flush()?;
+        self.connection.pause(delay)
     }
 
     fn check_password(
@@ -232,14 +247,15 @@ impl Driver<'_> {
 
     fn check_proof(&mut self, attempt: &scram::Attempt) -> Result<Outcome<'static>, Interruption> {
         let logins = &self.shared.logins;
-        let accepted = logins.check_proof(self.connection, self.id, attempt)?;
-        Ok(match accepted {
-            Some((signature, login)) => {
+        let proven = logins.check_proof(self.connection, self.id, attempt)?;
+        Ok(match proven {
+            Proof::Accepted(signature, login) => {
                 self.login = Some(login);
                 self.logins().accepted.increment();
                 Outcome::ProofAccepted { signature }
             }
-            None => Outcome::PasswordRefused,
+            Proof::Refused => Outcome::PasswordRefused,
+            Proof::Busy => Outcome::CheckFailed,
         })
     }
 

@@ -3,6 +3,7 @@
 pub(crate) mod client;
 mod handshakes;
 mod overload;
+mod recipients;
 mod time;
 
 use std::net::{TcpListener, TcpStream};
