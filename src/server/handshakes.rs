@@ -18,15 +18,16 @@
 //! A panic ends the session whose step it was; the worker goes on (SEC-17).
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SendError, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::current::Current;
@@ -37,7 +38,7 @@ use super::tls::{Identity, Tunnel};
 #[derive(Debug)]
 pub struct Handshakes {
     identity: Arc<Current<Identity>>,
-    steps: Sender<Step>,
+    steps: Arc<Steps>,
 }
 
 /// A tunnel that is to be advanced, and where it is waited for.
@@ -58,16 +59,17 @@ impl Handshakes {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(identity: Arc<Current<Identity>>, n_workers: NonZeroUsize) -> io::Result<Self> {
-        let (steps, waiting) = channel();
-        let waiting = Arc::new(Mutex::new(waiting));
+        let steps = Arc::new(Steps::default());
+        // Where a thread is missing the others end with this.
+        let handshakes = Self { identity, steps };
         for number in 1..=n_workers.get() {
-            let waiting = Arc::clone(&waiting);
+            let steps = Arc::clone(&handshakes.steps);
             thread::Builder::new()
                 .name(format!("handshake-{number}"))
                 .stack_size(limits::STACK_OCTETS)
-                .spawn(move || work(&waiting))?;
+                .spawn(move || steps.work())?;
         }
-        Ok(Self { identity, steps })
+        Ok(handshakes)
     }
 
     /// What handshakes begin with, which may be replaced.
@@ -79,27 +81,59 @@ impl Handshakes {
     /// was lost.
     pub(super) fn advance(&self, tunnel: Box<Tunnel>, stream: &Arc<TcpStream>) -> Option<Advanced> {
         let (advanced, result) = sync_channel(1);
-        let step = Step {
+        self.steps.add(Step {
             tunnel,
             stream: Arc::clone(stream),
             advanced,
-        };
-        if let Err(SendError(step)) = self.steps.send(step) {
-            // No worker is left.
-            step.take();
-        }
+        });
         result.recv().ok()
     }
 }
 
-/// The life of a worker.
-fn work(waiting: &Mutex<Receiver<Step>>) {
-    loop {
-        // One worker waits for the next step, and the others for the lock.
-        let next = waiting.lock().recv();
-        match next {
-            Ok(step) => step.take(),
-            Err(_) => return,
+impl Drop for Handshakes {
+    fn drop(&mut self) {
+        self.steps.end();
+    }
+}
+
+/// The steps that wait for a worker, first come, first served.
+#[derive(Debug, Default)]
+struct Steps {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    steps: VecDeque<Step>,
+    /// Whether no more will come.
+    is_over: bool,
+}
+
+impl Steps {
+    fn add(&self, step: Step) {
+        self.queue.lock().steps.push_back(step);
+        self.changed.notify_one();
+    }
+
+    fn end(&self) {
+        self.queue.lock().is_over = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits for the next step; `None` when no more will come.
+    fn next(&self) -> Option<Step> {
+        let mut queue = self.queue.lock();
+        while queue.steps.is_empty() && !queue.is_over {
+            self.changed.wait(&mut queue);
+        }
+        queue.steps.pop_front()
+    }
+
+    /// The life of a worker.
+    fn work(&self) {
+        while let Some(step) = self.next() {
+            step.take();
         }
     }
 }
