@@ -20,6 +20,9 @@ nothing that was acknowledged is lost, torn, twice or back.
     flood *        connections that come and go by the thousand, within the cap and beyond it
     address-flood  one address takes all that it may have
     other-machine  so does another machine, which may have less
+    networks       thousands of addresses of one network, and then of all, take what they can
+    guessing       passwords are guessed from a network, each time from another address
+    harvest        names are tried as recipients, over many connections
     login-storm *  passwords are guessed, by POP3 and SMTP (only logins may be put off)
     long-lines     commands and contents that are one long line
     recipients     more recipients than a message may have, many times over
@@ -35,10 +38,10 @@ nothing that was acknowledged is lost, torn, twice or back.
     idle           thousands of sessions that do nothing (NET-1, NET-2), and more than there may be
     full *         clients that stop in every phase of a session take all places that were announced
 
-Everything needs Linux; other-machine, tasks, memory, full-disk and full need root, namespaces,
-control groups, loop devices, iproute2 and e2fsprogs; descriptors and full need util-linux. What
-cannot be done here is a failure, never silence. What is printed of memory is beyond what the daemon
-had before.
+Everything needs Linux; other-machine, networks, guessing, harvest, tasks, memory, full-disk and full
+need root, namespaces, control groups, loop devices, iproute2 and e2fsprogs; descriptors and full
+need util-linux. What cannot be done here is a failure, never silence. What is printed of memory is
+beyond what the daemon had before.
 """
 
 from __future__ import annotations
@@ -75,6 +78,7 @@ from attacks_bench import (
 )
 from attacks_dialogues import injection, paths, resets, smuggling, wrong_ports
 from attacks_full import full
+from attacks_networks import guessing, harvest, networks
 from survival_bench import Bench, BlockFiller, Disk, Unable
 from survival_clients import KIB, MIB, PATIENCE, Broken, Finding, Kind, Pop3, Smtp, Wire
 
@@ -796,6 +800,9 @@ SCENARIOS: dict[str, Callable[[Bench], None]] = {
     "flood": flood,
     "address-flood": address_flood,
     "other-machine": other_machine,
+    "networks": networks,
+    "guessing": guessing,
+    "harvest": harvest,
     "login-storm": login_storm,
     "long-lines": long_lines,
     "recipients": recipients,

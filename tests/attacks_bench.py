@@ -38,6 +38,7 @@ T = TypeVar("T")
 
 # Linux' linux/in.h; this version of Python does not have it.
 IP_BIND_ADDRESS_NO_PORT = 24
+IPV6_FREEBIND = 78
 
 # The maildrops of the regular client, and the domains whose mail is in the ledger.
 REGULARS = [f"regular{n}@regular.test" for n in range(6)]
@@ -528,3 +529,60 @@ def hello() -> bytes:
     with contextlib.suppress(ssl.SSLWantReadError):
         context.wrap_bio(incoming, outgoing, server_hostname="localhost").do_handshake()
     return outgoing.read()
+
+
+class Crowds:
+    """A network namespace in which this process, and what it starts, may have any address: so the
+    daemon meets clients from thousands of networks.
+
+    Inside, all of 10.0.0.0/7, 2001:db8::/32 and 2a00::/12 are addresses of the loopback device.
+    They are no loopback addresses, so the daemon takes their clients for those of other machines.
+    """
+
+    NETWORKS = ("10.0.0.0/7", "2001:db8::/32", "2a00::/12")
+
+    def __init__(self) -> None:
+        if os.geteuid() != 0:
+            raise Unable("only root can make network namespaces")
+        self.name = f"facteur-crowds-{os.getpid()}"
+        self.outside = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+
+    def __enter__(self) -> Crowds:
+        inside = ("ip", "netns", "exec", self.name)
+        run("ip", "netns", "add", self.name)
+        try:
+            run(*inside, "ip", "link", "set", "lo", "up")
+            for network in self.NETWORKS:
+                family = "-6" if ":" in network else "-4"
+                run(*inside, "ip", family, "route", "add", "local", network, "dev", "lo")
+            with open(f"/run/netns/{self.name}", "rb") as namespace:
+                enter_network(namespace.fileno())
+            # A burst of clients waits at the listener.
+            Path("/proc/sys/net/core/somaxconn").write_text("4096")
+        except (OSError, Unable):
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        enter_network(self.outside)
+        os.close(self.outside)
+        run("ip", "netns", "delete", self.name)
+
+
+def enter_network(namespace: int) -> None:
+    """From now on the sockets of this thread, and of those that it starts, are in there."""
+    if ctypes.CDLL(None, use_errno=True).setns(namespace, 0) != 0:
+        raise Unable(f"setns: {os.strerror(ctypes.get_errno())}")
+
+
+def from_anywhere(source: str) -> socket.socket:
+    """A socket with this address, whose port is chosen at the connect."""
+    family = socket.AF_INET6 if ":" in source else socket.AF_INET
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    connection.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+    if family == socket.AF_INET6:
+        # Where a route makes an address local, only IPv4 knows it when it is bound.
+        connection.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+    connection.bind((source, 0))
+    return connection

@@ -7,7 +7,6 @@ import contextlib
 import itertools
 import re
 import signal
-import socket
 import ssl
 import threading
 import time
@@ -72,7 +71,7 @@ def networks(bench: Bench) -> None:
     of_48 = (f"2001:db8:7:{n % 768:x}::{n:x}" for n in itertools.count())
     of_16 = (f"10.7.{n // 250 % 250}.{1 + n % 250}" for n in itertools.count())
     of_all = (
-        f"2a{n % 16:02x}:{n // 16 % 4096:x}::{n:x}" if n % 2 else f"11.{n // 2 % 250}.{n // 500}.1"
+        f"2a{n % 16:02x}:{n // 16 % 4:x}:{n:x}::1" if n % 2 else f"11.{n // 2 % 250}.{n // 500}.1"
         for n in itertools.count()
     )
     with Crowds(), Siege(bench, 'submission = ["[::1]:0"]', limits=limits) as siege:
@@ -231,8 +230,8 @@ def guessing(bench: Bench) -> None:
         # A second; more only where the machine is so busy that it takes long by itself.
         if slowest >= max(1, 5 * alone):
             raise fail(f"a login took {slowest:.2f} s, without an attack {alone:.2f} s")
-        # Those that may wait to be told, as often as they are told in that time, and the first ones,
-        # which are told soon.
+        # Those that may wait to be told, as often as they are told in that time, and the first
+        # ones, which are told soon.
         if looked_at > 200 or not after["pop3_busy"]:
             raise fail(f"in {seconds:.0f} s of the attack: {after}")
         put_off = after["pop3_busy"] / seconds
@@ -279,8 +278,6 @@ def harvest(bench: Bench) -> None:
         def slip() -> None:
             nonlocal slowest
             for number in range(5):
-                with socket.create_connection(("127.0.0.1", siege.daemon.smtp)) as _:
-                    pass
                 connection = from_anywhere(f"11.{number}.0.1")
                 with connection:
                     connection.settimeout(PATIENCE)
