@@ -130,10 +130,10 @@ pub const KNOWN_NETWORKS_MAX: usize = 8;
 /// far more than there are.
 pub const KNOWN_ACCOUNTS_MAX: usize = 65_536;
 
-/// Rows of counters that refusals are counted in: the number of a thing is wrong only where it meets
-/// others in all of them.
+/// Rows of counters that refusals are counted in: the number of a thing is wrong only where it
+/// meets others in all of them.
 pub const SKETCH_ROWS: usize = 4;
 
-/// Counters of a row. Two generations of four rows are 256 KiB; a thousand refusals, each counted in
-/// six places, hardly meet.
+/// Counters of a row. Two generations of four rows are 256 KiB; a thousand refusals, each counted
+/// in six places, hardly meet.
 pub const SKETCH_COUNTERS: usize = 16_384;
