@@ -11,7 +11,8 @@
 //!
 //! When a sync fails the kernel may forget the entries that it could not write while it still shows
 //! them, and the next sync succeeds without them. So what was made is removed again; what cannot be
-//! removed, because somebody uses it by now, is *doubtful* and takes no mail before a restart.
+//! removed, because somebody uses it by now, is *doubtful* and takes no mail until a restart, or
+//! until it is empty: then it is removed and made anew.
 //!
 //! # Failures
 //! [`Error::Io`], [`Error::Full`], or [`Error::Unsafe`] for a symbolic link or a file in the place
@@ -70,6 +71,7 @@ impl Shared {
         let mut parents = BTreeSet::new();
         for target in targets {
             let directories = target.maildir.directories();
+            self.remove_doubtful(&directories);
             if let Some(doubtful) = self.find_doubtful(&directories) {
                 let reason = "the disk failed when it was made; restart to try again";
                 return Err(Error::io("deliver into", doubtful)(io::Error::other(
@@ -148,6 +150,23 @@ impl Shared {
                 self.look_at_directory(path)
             }
             Err(error) => Err(Error::io("make", path)(error)),
+        }
+    }
+
+    /// Removes those of `directories` that are doubtful and that nobody uses any more: then they
+    /// can be made anew.
+    fn remove_doubtful(&self, directories: &[PathBuf]) {
+        for directory in directories.iter().rev() {
+            if self
+                .find_doubtful(std::slice::from_ref(directory))
+                .is_none()
+            {
+                continue;
+            }
+            match self.fs.remove_dir(directory) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => break,
+                Ok(()) | Err(_) => self.settle(directory),
+            }
         }
     }
 

@@ -994,6 +994,49 @@ fn a_message_that_cannot_be_taken_back_stays_hidden() {
     assert_eq!(store.open_maildrop(&bob[0]).unwrap().messages().len(), 2);
 }
 
+/// I10: a directory that was to be undone when the disk had failed, and was in use just then, takes
+/// mail again as soon as nobody uses it.
+#[test]
+fn a_directory_in_doubt_takes_mail_again_when_it_is_empty() {
+    let used = Path::new("/mail/example.org/used");
+    let mut n_refused = 0;
+    for at in 1..20 {
+        let disk = SimFs::new();
+        let left = Arc::new(AtomicU64::new(0));
+        let fs = {
+            let (other, left) = (disk.clone(), Arc::clone(&left));
+            disk.watched(move || {
+                if left.load(Ordering::Relaxed) > 0 && left.fetch_sub(1, Ordering::Relaxed) == 1 {
+                    other.create_dir(used).unwrap_or_default();
+                }
+            })
+        };
+        let store = open(&fs, JOURNALS[2]).unwrap();
+        let deliver = || {
+            let mut delivery = store.begin_delivery(0)?;
+            delivery.append(b"content\n")?;
+            delivery.commit(&mailboxes()[..1])
+        };
+        // It is made before this operation, which fails.
+        left.store(at, Ordering::Relaxed);
+        disk.fail(Fault {
+            at: disk.n_operations() + at + 1,
+            errno: Errno::IO,
+            is_done: false,
+        });
+        n_refused += u64::from(deliver().is_err());
+        left.store(0, Ordering::Relaxed);
+        disk.heal();
+        disk.remove_dir(used).unwrap_or_default();
+        deliver().unwrap_or_else(|error: Error| panic!("{at}: {error:?}"));
+        store.abandon();
+        let found = open(&disk.power_cut(0), JOURNALS[2]).unwrap();
+        let maildrop = found.open_maildrop(&mailboxes()[0]).unwrap();
+        assert_ne!(maildrop.messages().len(), 0, "{at}");
+    }
+    assert!(n_refused > 5, "{n_refused}");
+}
+
 #[test]
 fn a_delivery_is_refused_beforehand_when_the_reserve_would_be_touched() {
     let fs = SimFs::new();
