@@ -529,7 +529,10 @@ impl Journal {
         drop(inner);
         let ended = ring.end();
         let mut inner = self.inner.lock();
-        inner.settled = inner.durable;
+        if ended.is_ok() {
+            // Else who removes a message now must not count on it (I2).
+            inner.settled = inner.durable;
+        }
         inner.ring = Some(ring);
         let next_leader = inner.filling.waiting.first().cloned();
         drop(inner);
