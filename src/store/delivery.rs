@@ -362,8 +362,8 @@ impl Delivery {
             secs: self.shared.clock.unix_time().as_secs(),
             serial: self.serial,
             host: &self.shared.host,
-            stored_octets: self.size.stored_octets(),
-            sent_octets: self.size.octets(),
+            stored_octets: Some(self.size.stored_octets()),
+            sent_octets: Some(self.size.octets()),
         }
         .render()
     }

@@ -6,7 +6,7 @@
 //! # Theory of operation
 //! Names are added in whatever order the directories give them, and read once for what they say.
 //! [`Names::sort`] then puts the messages into the order of their arrival: by the seconds at the
-//! start of the base, then by the base. Nearly all names of one second begin alike, with the nonce
+//! start of the base, then by the identity. Nearly all names of one second begin alike, with the nonce
 //! of the daemon, so to compare them octet by octet from the start would look at the same octets
 //! over and over again, in memory that is far apart. Instead the names of one second are sorted by
 //! a number: the eight octets behind what all of them have in common. Only where these are equal
@@ -15,12 +15,12 @@
 //! The names are put into that order too, since UIDL reads all of them, and to fetch each from
 //! another corner of the memory takes five times as long.
 //!
-//! Names with the same base are the same message; the first of them is its record, the others are
-//! its twins. They are so rare that they have a table of their own.
+//! Names with the same identity (`name/mod.rs`) are the same message; the first of them is its
+//! record, the others are its twins. They are so rare that they have a table of their own.
 //!
 //! # Invariants
-//! - The messages are sorted by arrival, then base; no two have the same base.
-//! - Every record names octets that are there, and a base and a unique-id that the name begins
+//! - The messages are sorted by arrival, then identity; no two have the same identity.
+//! - Every record names octets that are there, and an identity and a unique-id that the name begins
 //!   with.
 
 use std::{
@@ -32,7 +32,7 @@ use crate::mail::{Summaries, UniqueId};
 use super::{
     limits::{LISTED_MESSAGE_OCTETS, LISTED_OCTETS_FREE},
     maildir::Side,
-    name::{self, Said},
+    name::{self, Identity, Said},
     quota::{Quota, Taken},
 };
 
@@ -52,8 +52,9 @@ struct Record {
     /// What RETR sends.
     octets: u64,
     name_octets: u16,
-    base_octets: u16,
+    identity_octets: u16,
     unique_id_octets: Option<NonZeroU8>,
+    is_own: bool,
     source: SizeSource,
     side: Side,
 }
@@ -76,8 +77,8 @@ pub(super) struct Found<'a> {
 
 impl<'a> Found<'a> {
     /// What never changes in its file names.
-    pub(super) fn base(&self) -> &'a [u8] {
-        base(&self.listing.text, self.record)
+    pub(super) fn identity(&self) -> Identity<'a> {
+        identity(&self.listing.text, self.record)
     }
 
     /// The name to try first: in `cur` when it is there too, since messages move that way.
@@ -139,11 +140,14 @@ impl Names {
     /// Adds a name of a message.
     pub(super) fn add(&mut self, side: Side, file_name: &OsStr) {
         let file_name = file_name.as_bytes();
-        let base = name::base(file_name);
-        let said = Said::by(base);
-        let lengths = (u16::try_from(file_name.len()), u16::try_from(base.len()));
+        let said = Said::by(file_name);
+        let identity_octets = said.identity.octets().len();
+        let lengths = (
+            u16::try_from(file_name.len()),
+            u16::try_from(identity_octets),
+        );
         // No file system has longer names.
-        let (Ok(name_octets), Ok(base_octets)) = lengths else {
+        let (Ok(name_octets), Ok(identity_octets)) = lengths else {
             return;
         };
         let source = match said.sent_octets {
@@ -154,8 +158,9 @@ impl Names {
             start: self.text.len(),
             octets: said.sent_octets.unwrap_or_default(),
             name_octets,
-            base_octets,
+            identity_octets,
             unique_id_octets: said.unique_id_octets,
+            is_own: said.identity.is_own(),
             source,
             side,
         };
@@ -191,7 +196,7 @@ impl Names {
         records.retain(|&(key, record)| {
             if let Some((previous_key, first)) = previous
                 && key == previous_key
-                && base(&text, &first) == base(&text, &record)
+                && identity(&text, &first) == identity(&text, &record)
             {
                 twins.entry(first.start).or_default().push(record);
                 return false;
@@ -210,22 +215,23 @@ impl Names {
 }
 
 /// Sorts the names of one second, and puts in the place of the second a number that is the same for
-/// names with the same base.
+/// names with the same identity.
 fn sort_by_name(text: &[u8], records: &mut [(u64, Record)]) {
     let Some(((_, first), others @ [_, ..])) = records.split_first() else {
         return;
     };
-    let first = base(text, first);
+    let octets_of = |record: &Record| identity(text, record).octets();
+    let first = octets_of(first);
     let n_common = others.iter().fold(first.len(), |n_common, (_, other)| {
         let common = first.get(..n_common).unwrap_or(first);
-        n_equal(common, base(text, other))
+        n_equal(common, octets_of(other))
     });
     for (key, record) in &mut *records {
-        *key = eight_octets(base(text, record).get(n_common..).unwrap_or_default());
+        *key = eight_octets(octets_of(record).get(n_common..).unwrap_or_default());
     }
     let in_full = |record: &Record| {
         (
-            base(text, record),
+            identity(text, record),
             record.side,
             octets(text, record.start, record.name_octets),
         )
@@ -267,8 +273,9 @@ fn octets(text: &[u8], start: usize, octets: u16) -> &[u8] {
 }
 
 /// What never changes in the name of `record`.
-fn base<'a>(text: &'a [u8], record: &Record) -> &'a [u8] {
-    octets(text, record.start, record.base_octets)
+fn identity<'a>(text: &'a [u8], record: &Record) -> Identity<'a> {
+    let octets = octets(text, record.start, record.identity_octets);
+    Identity::new(octets, record.is_own)
 }
 
 /// The messages of a maildrop as they were found, in the order of their arrival.
@@ -301,9 +308,10 @@ impl Listing {
     }
 
     /// Leaves out the messages that may not be `kept`.
-    pub(super) fn retain(&mut self, mut is_kept: impl FnMut(&[u8]) -> bool) {
+    pub(super) fn retain(&mut self, mut is_kept: impl FnMut(Identity<'_>) -> bool) {
         let text = &self.text;
-        self.messages.retain(|record| is_kept(base(text, record)));
+        self.messages
+            .retain(|record| is_kept(identity(text, record)));
     }
 
     /// Sets the sizes that the names do not tell to what `count` finds, and leaves out the messages
@@ -375,7 +383,7 @@ impl Summaries for Listing {
 
     fn unique_id(&self, position: usize) -> Option<UniqueId<'_>> {
         let record = self.messages.get(position)?;
-        name::unique_id(base(&self.text, record), record.unique_id_octets)
+        name::unique_id(identity(&self.text, record), record.unique_id_octets)
     }
 }
 
@@ -390,20 +398,29 @@ mod tests {
 
     /// Sorts whole names, compares each with the one before.
     fn naive_listing(names: &[(Side, String)]) -> Vec<Model> {
-        let base_of = |name: &String| name::base(name.as_bytes()).to_vec();
         let mut names = names.to_vec();
-        names.sort_by_key(|(side, name)| {
-            let base = base_of(name);
-            (Said::by(&base).arrival_secs, base, *side, name.clone())
+        names.sort_by(|left, right| {
+            let key = |(side, name): &(Side, String)| {
+                let said = Said::by(name.as_bytes());
+                let identity = said.identity.octets().to_vec();
+                let is_own = said.identity.is_own();
+                (said.arrival_secs, identity, is_own, *side, name.clone())
+            };
+            key(left).cmp(&key(right))
         });
         let mut messages: Vec<Model> = Vec::new();
         for name in names {
             match messages.last_mut() {
-                Some(last) if base_of(&last[0].1) == base_of(&name.1) => last.push(name),
+                Some(last) if of(last) == Identity::of(name.1.as_bytes()) => last.push(name),
                 _ => messages.push(vec![name]),
             }
         }
         messages
+    }
+
+    /// Which message it is.
+    fn of(message: &Model) -> Identity<'_> {
+        Identity::of(message[0].1.as_bytes())
     }
 
     fn listing(names: &[(Side, String)]) -> Listing {
@@ -424,6 +441,7 @@ mod tests {
         let side = prop_oneof![Just(Side::New), Just(Side::Cur)];
         let name = prop_oneof![
             "[12]{1,2}[.]0123456789abcdef_0000000[0-9a-f][.]host,S=[12],W=[12](:2,S?)?",
+            "1[.]0123456789abcdef_0000000[0-3]([.](host(,S=1)?(,U=[12])?)?)?(:2,S?)?",
             "0?[1-3][.][a-c]{0,2}(,W=[0-9]{0,2})?(:2,[FS]{0,2})?",
             "[a-b]{1,12}(:2,[FS]?)?",
             "1[.]aaaaaaaaaaaaaaaaaaaa[ab]{0,9}",
@@ -443,15 +461,14 @@ mod tests {
             prop_assert_eq!(&found, &expect);
             for (position, names) in expect.iter().enumerate() {
                 let found = listing.get(position).unwrap();
-                let base = name::base(names[0].1.as_bytes());
-                let said = Said::by(base);
-                prop_assert_eq!(found.base(), base);
+                let said = Said::by(names[0].1.as_bytes());
+                prop_assert_eq!(found.identity(), said.identity);
                 prop_assert_eq!(&model_of(found), names);
                 prop_assert_eq!(found.place(), found.places().next().unwrap());
                 prop_assert_eq!(listing.octets(position), Some(said.sent_octets.unwrap_or(0)));
                 prop_assert_eq!(
                     listing.unique_id(position),
-                    name::unique_id(base, said.unique_id_octets)
+                    name::unique_id(said.identity, said.unique_id_octets)
                 );
             }
             prop_assert_eq!(listing.len(), expect.len());
@@ -462,11 +479,11 @@ mod tests {
         fn messages_left_out_leave_the_others_as_they_were(
             names in proptest::collection::vec(any_name(), 0..40), left_out in "[0-9a-c]",
         ) {
-            let is_kept = |base: &[u8]| !base.contains(&left_out.as_bytes()[0]);
+            let is_kept = |it: Identity<'_>| !it.octets().contains(&left_out.as_bytes()[0]);
             let mut listing = listing(&names);
             listing.retain(is_kept);
             let mut expect = naive_listing(&names);
-            expect.retain(|names| is_kept(name::base(names[0].1.as_bytes())));
+            expect.retain(|names| is_kept(of(names)));
             let found: Vec<Model> = listing.iter().map(model_of).collect();
             prop_assert_eq!(&found, &expect);
             // Sizes are counted only where no name tells them; one that is gone is left out.
@@ -474,7 +491,7 @@ mod tests {
                 (!name.contains('b')).then_some(u64::try_from(name.len()).unwrap())
             };
             let unknown = |names: &Model| {
-                Said::by(name::base(names[0].1.as_bytes())).sent_octets.is_none()
+                Said::by(names[0].1.as_bytes()).sent_octets.is_none()
             };
             let is_counted = listing
                 .count_sizes(|place| Ok::<_, ()>(size(place.file_name.to_str().unwrap())));

@@ -38,7 +38,7 @@ use super::{
     listing::{Found, Listed, Listing, Place},
     mailboxes::Presence,
     maildir::{Maildir, Side},
-    name::OwnName,
+    name::Identity,
     shared::{Claim, Shared},
 };
 
@@ -226,9 +226,9 @@ impl Maildrop {
         }
         let messages = indexes.iter().filter_map(|&index| self.listing.get(index));
         let serials = messages.filter_map(|message| {
-            let name = OwnName::parse(message.base())?;
+            let serial = message.identity().serial()?;
             // The journal has only what this life of the daemon took.
-            (name.serial.nonce == shared.nonce).then_some(name.serial.counter)
+            (serial.nonce == shared.nonce).then_some(serial.counter)
         });
         serials.collect()
     }
@@ -291,10 +291,10 @@ impl Maildrop {
 
     /// Where those of `messages` that still exist are now.
     fn find_again(&self, messages: &[Found<'_>]) -> Result<Listing, Error> {
-        let bases: HashSet<&[u8]> = messages.iter().map(Found::base).collect();
+        let wanted: HashSet<Identity<'_>> = messages.iter().map(Found::identity).collect();
         let mut listed = Listed::nothing(&self.shared().listed);
         let mut found = self.maildir.list(&*self.shared().fs, &mut listed)?;
-        found.retain(|base| bases.contains(base));
+        found.retain(|identity| wanted.contains(&identity));
         Ok(found)
     }
 

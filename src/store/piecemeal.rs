@@ -9,9 +9,8 @@
 //! little left to do. Then the directories are synced in which the names are.
 //!
 //! A file that is not in `new` any more was removed or moved. Who removes one over POP3 says so
-//! first, and makes that durable. What another program has moved to `cur`, perhaps with flags added
-//! to its name, is looked for there and synced where it is, and that directory before the one it
-//! left. What is not found like that may be anywhere: only a sync of the whole file system covers
+//! first, and makes that durable. What another program has moved to `cur`, or given other flags or
+//! fields, is looked for and synced where it is, and `cur` before the directory that it left. What is not found like that may be anywhere: only a sync of the whole file system covers
 //! it.
 //!
 //! # Invariants
@@ -46,7 +45,7 @@ use super::{
     error::Error,
     limits::{FIND_ATTEMPTS_MAX, SYNC_THREAD_NAMES_MIN, SYNC_THREADS_MAX},
     maildir::{Maildir, Side},
-    name,
+    name::Identity,
     shared::Shared,
     sync::thread,
     touched::Applied,
@@ -168,37 +167,41 @@ impl Shared {
         // Asked after the file was not found: who removes one says so before.
         let is_removed =
             |name: &&Name<'_>| self.touched.was_removed(name.mailbox, name.message.counter);
-        let missing = names.iter().filter(|name| !is_removed(name));
-        let mut bases: HashSet<&[u8]> = missing
-            .map(|name| name.message.file_name.as_bytes())
+        let mut missing: HashSet<Identity<'_>> = names
+            .iter()
+            .filter(|name| !is_removed(name))
+            .map(|name| Identity::of(name.message.file_name.as_bytes()))
             .collect();
         #[cfg(test)]
         if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::MovedFilesAreMissed) {
             return Ok(Synced::All);
         }
-        let cur = maildir.side(Side::Cur);
         for _ in 0..FIND_ATTEMPTS_MAX {
-            if bases.is_empty() {
+            if missing.is_empty() {
                 return Ok(Synced::All);
             }
-            let mut found: Vec<OsString> = Vec::new();
-            let visited = self.fs.visit_dir(&cur, &mut |file_name, _| {
-                if bases.contains(name::base(file_name.as_encoded_bytes())) {
-                    found.push(file_name.to_owned());
+            let mut found: Vec<(Side, OsString)> = Vec::new();
+            for side in [Side::New, Side::Cur] {
+                let visited = self.fs.visit_dir(&maildir.side(side), &mut |file_name, _| {
+                    if missing.contains(&Identity::of(file_name.as_encoded_bytes())) {
+                        found.push((side, file_name.to_owned()));
+                    }
+                });
+                if visited.is_err() {
+                    return Ok(Synced::Some);
                 }
-            });
-            if visited.is_err() {
-                return Ok(Synced::Some);
             }
-            for file_name in &found {
+            for (side, file_name) in &found {
+                let directory = maildir.side(*side);
                 // One that is not there was renamed once more in this moment.
-                if self.sync_file(&cur.join(file_name))? == Synced::All {
-                    bases.remove(name::base(file_name.as_encoded_bytes()));
-                    directories.insert(cur.clone());
+                if self.sync_file(&directory.join(file_name))? == Synced::All {
+                    let synced = Identity::of(file_name.as_encoded_bytes());
+                    missing.retain(|it| *it != synced);
+                    directories.insert(directory);
                 }
             }
         }
-        Ok(if bases.is_empty() {
+        Ok(if missing.is_empty() {
             Synced::All
         } else {
             Synced::Some

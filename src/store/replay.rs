@@ -41,7 +41,7 @@ use super::{
     limits::{COUNT_OCTETS, REPLAY_PROGRESS},
     mailboxes::{Made, Target},
     maildir::Side,
-    name::{self, OwnName, Serial},
+    name::{Identity, OwnName, Serial},
     place::{self, Former},
     shared::Shared,
     waiting::Purpose,
@@ -211,9 +211,7 @@ impl<'a> Replay<'a> {
         mailboxes: &[MailboxName],
         content: &[u8],
     ) -> Result<(), Error> {
-        let name = OwnName::parse(file_name.as_bytes());
-        let name = name.filter(|name| name::is_escaped_host(name.host));
-        let Some(serial) = name.map(|name| name.serial) else {
+        let Some(OwnName { serial, .. }) = OwnName::parse_exactly(file_name) else {
             return Ok(());
         };
         // Not the name under which a delivery of this message may be at work.
@@ -362,8 +360,7 @@ impl<'a> Replay<'a> {
         for side in [Side::New, Side::Cur] {
             let directory = target.maildir.side(side);
             let visited = self.shared.fs.visit_dir(&directory, &mut |file_name, _| {
-                let base = name::base(file_name.as_encoded_bytes());
-                let serial = OwnName::parse(base).map(|name| name.serial);
+                let serial = Identity::of(file_name.as_encoded_bytes()).serial();
                 if let Some(serial) = serial.filter(|serial| serial.nonce == nonce) {
                     let path = directory.join(file_name);
                     found.entry(serial).or_default().push(path);

@@ -32,7 +32,7 @@ use super::{
     journal::Journal,
     limits::KNOWN_MAILBOXES_MAX,
     maildir::Maildir,
-    name::{OwnName, Serial},
+    name::{Identity, Serial},
     prepare,
     quota::Quota,
     settle,
@@ -313,15 +313,15 @@ impl Shared {
         }
     }
 
-    /// Makes the function that tells whether a message may be shown, by its base. To be asked about
-    /// what was read from the disk before.
-    pub(super) fn visibility(&self) -> impl Fn(&[u8]) -> bool + use<> {
+    /// Makes the function that tells whether a message may be shown. To be asked about what was read
+    /// from the disk before.
+    pub(super) fn visibility(&self) -> impl Fn(Identity<'_>) -> bool + use<> {
         let invisible: BTreeSet<u64> = self.state.lock().invisible.keys().copied().collect();
         let nonce = self.nonce;
-        move |base| {
+        move |identity| {
             invisible.is_empty()
-                || !OwnName::parse(base).is_some_and(|name| {
-                    name.serial.nonce == nonce && invisible.contains(&name.serial.counter)
+                || !identity.serial().is_some_and(|serial| {
+                    serial.nonce == nonce && invisible.contains(&serial.counter)
                 })
         }
     }

@@ -14,12 +14,16 @@
 //! time of the delivery in seconds, `nonce` are 16 hexadecimal digits drawn at every start of the
 //! daemon, `counter` at least 8 hexadecimal digits, and S and W are what Maildir++ made of them.
 //! Programs that read the Maildir add `:2,` and flags when they move the file to `cur`; what stands
-//! before that is the *base*, and it never changes.
+//! before that is the *base*. Some also change the fields behind the host: mbsync and OfflineIMAP
+//! append `,U=<number>` (and `,FMD5=<hash>`), and Dovecot writes `,S=` alone when the size was
+//! wrong. So what tells a message of our own from others, its [`Identity`], is `<secs>.<serial>`,
+//! whatever fields follow, as long as one of S and W is among them. A message of another program
+//! is told by its whole base, since nobody knows what else in it is free to change.
 //!
-//! The unique-id is a function of the base alone (I6): `<secs>.<nonce>_<counter>` for our own; for
-//! a file of another program its base if that is a legal unique-id, else the 128-bit FNV-1a hash
-//! of the base as 32 hexadecimal digits. A base that has the form of such a hash is hashed too, so
-//! that no file can have the hash of another one for its name.
+//! The unique-id is a function of the identity alone (I6): `<secs>.<nonce>_<counter>` for our own;
+//! for a file of another program its base if that is a legal unique-id, else the 128-bit FNV-1a
+//! hash of the base as 32 hexadecimal digits. A base that has the form of such a hash is hashed
+//! too, so that no file can have the hash of another one for its name.
 //!
 //! # Failures
 //! None but names that are too long; every function is total.
@@ -164,14 +168,15 @@ pub(super) struct OwnName<'a> {
     pub(super) serial: Serial,
     /// The host, as [`escape_host`] gave it.
     pub(super) host: &'a str,
-    /// Octets on disk.
-    pub(super) stored_octets: u64,
-    /// Octets that RETR sends, before dot-stuffing.
-    pub(super) sent_octets: u64,
+    /// Octets on disk; `None` when another program took the field away.
+    pub(super) stored_octets: Option<u64>,
+    /// Octets that RETR sends, before dot-stuffing; `None` when another program took the field
+    /// away.
+    pub(super) sent_octets: Option<u64>,
 }
 
 impl<'a> OwnName<'a> {
-    /// The file name, without flags.
+    /// The file name, without flags and without fields of other programs.
     pub(super) fn render(&self) -> String {
         let Self {
             secs,
@@ -180,44 +185,128 @@ impl<'a> OwnName<'a> {
             stored_octets,
             sent_octets,
         } = self;
-        let serial = serial.render();
-        format!("{secs}.{serial}.{host},S={stored_octets},W={sent_octets}")
+        let mut name = format!("{secs}.{}.{host}", serial.render());
+        for (key, octets) in [('S', stored_octets), ('W', sent_octets)] {
+            if let Some(octets) = octets {
+                // Writing to a String cannot fail.
+                write!(name, ",{key}={octets}").unwrap_or_default();
+            }
+        }
+        name
     }
 
-    /// Reads back the base of what [`render`](Self::render) wrote; `None` for any other name.
+    /// Reads back the base of what [`render`](Self::render) wrote, with whatever fields other
+    /// programs added, changed, or took away; `None` for any other name.
     ///
-    /// Asked for every message of every listing, so it allocates nothing and takes the fields with
-    /// fixed ends from there.
+    /// Asked for every message of every listing, so it allocates nothing.
     pub(super) fn parse(base: &'a [u8]) -> Option<Self> {
         let (secs, rest) = split_once(base, b'.')?;
         let (serial, rest) = split_once(rest, b'.')?;
-        let (rest, sent) = split_field(rest, b",W")?;
-        let (host, stored) = split_field(rest, b",S")?;
-        // The first field of a kind counts, so the host must not look as if it had one.
-        let has_field = || memchr::memmem::find(host, b",S=").is_some();
-        if host.is_empty() || (memchr::memchr(b',', host).is_some() && has_field()) {
+        let (host, fields) = split_once(rest, b',')?;
+        let serial = Serial::parse(serial)?;
+        let sizes = Sizes::parse(fields);
+        if host.is_empty() || (sizes.stored.is_none() && sizes.sent.is_none()) {
             return None;
         }
         Some(Self {
             secs: parse_decimal(secs)?,
-            serial: Serial::parse(serial)?,
+            serial,
             host: std::str::from_utf8(host).ok()?,
-            stored_octets: parse_decimal(stored)?,
-            sent_octets: parse_decimal(sent)?,
+            stored_octets: sizes.stored,
+            sent_octets: sizes.sent,
         })
     }
+
+    /// Reads back what [`render`](Self::render) wrote and nothing else: what may become a path
+    /// (I12).
+    pub(super) fn parse_exactly(file_name: &'a str) -> Option<Self> {
+        let name = Self::parse(file_name.as_bytes())?;
+        (is_escaped_host(name.host) && name.render() == file_name).then_some(name)
+    }
+}
+
+/// What the fields of a name say of the size of the message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sizes {
+    stored: Option<u64>,
+    sent: Option<u64>,
+}
+
+impl Sizes {
+    /// Reads what stands behind the first comma. The first field of a kind counts.
+    fn parse(fields: &[u8]) -> Self {
+        let mut sizes = Self::default();
+        let (mut has_stored, mut has_sent) = (false, false);
+        let mut rest = fields;
+        loop {
+            let (field, behind) = split_once(rest, b',').unwrap_or((rest, &[]));
+            match field {
+                [b'S', b'=', octets @ ..] if !has_stored => {
+                    (has_stored, sizes.stored) = (true, parse_decimal(octets));
+                }
+                [b'W', b'=', octets @ ..] if !has_sent => {
+                    (has_sent, sizes.sent) = (true, parse_decimal(octets));
+                }
+                _ => {}
+            }
+            if behind.is_empty() {
+                return sizes;
+            }
+            rest = behind;
+        }
+    }
+}
+
+/// What tells a message from all others, whatever other programs do to the name of its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Identity<'a> {
+    octets: &'a [u8],
+    is_own: bool,
+}
+
+impl<'a> Identity<'a> {
+    /// That of the message with this file name.
+    pub(super) fn of(file_name: &'a [u8]) -> Self {
+        let base = base(file_name);
+        let own = OwnName::parse(base).and_then(|_| own_identity(base));
+        Self {
+            octets: own.unwrap_or(base),
+            is_own: own.is_some(),
+        }
+    }
+
+    /// The one that was taken apart into these.
+    pub(super) fn new(octets: &'a [u8], is_own: bool) -> Self {
+        Self { octets, is_own }
+    }
+
+    /// Whether it is one of our own messages.
+    pub(super) fn is_own(&self) -> bool {
+        self.is_own
+    }
+
+    /// Where it stands in the name: at the start.
+    pub(super) fn octets(&self) -> &'a [u8] {
+        self.octets
+    }
+
+    /// The serial of one of our own messages.
+    pub(super) fn serial(&self) -> Option<Serial> {
+        let (_, serial) = split_once(self.octets, b'.').filter(|_| self.is_own)?;
+        Serial::parse(serial)
+    }
+}
+
+/// What tells a message of our own from others: all before the host.
+fn own_identity(base: &[u8]) -> Option<&[u8]> {
+    let end = memchr::memchr_iter(b'.', base).nth(1)?;
+    base.get(..end)
 }
 
 /// What stands before and behind the first `separator`.
 fn split_once(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
     let (head, tail) = text.split_at_checked(memchr::memchr(separator, text)?)?;
     Some((head, tail.get(1..)?))
-}
-
-/// What stands before the last field, which has to have this key, and its value.
-fn split_field<'a>(text: &'a [u8], key: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let (head, tail) = text.split_at_checked(memchr::memrchr(b'=', text)?)?;
-    Some((head.strip_suffix(key)?, tail.get(1..)?))
 }
 
 /// The number that is written as `digits` in the shortest way.
@@ -242,7 +331,7 @@ fn parse_hex(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// The part of a file name that never changes: all before the flags.
+/// All of a file name before the flags.
 pub(super) fn base(file_name: &[u8]) -> &[u8] {
     memchr::memrchr_iter(b':', file_name)
         .filter_map(|at| file_name.split_at_checked(at))
@@ -250,30 +339,35 @@ pub(super) fn base(file_name: &[u8]) -> &[u8] {
         .unwrap_or(file_name)
 }
 
-/// What a base says.
+/// What a file name says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct Said<'a> {
+    /// Which message it is.
+    pub(super) identity: Identity<'a>,
     /// The order in which messages are listed.
     pub(super) arrival_secs: u64,
-    /// The octets that RETR sends, when the base tells them.
+    /// The octets that RETR sends, when the name tells them.
     pub(super) sent_octets: Option<u64>,
-    /// How much of the start of the base is the unique-id; `None` when it has to be hashed.
+    /// How much of the start of the identity is the unique-id; `None` when it has to be hashed.
     pub(super) unique_id_octets: Option<NonZeroU8>,
 }
 
-impl Said {
-    /// Reads `base`.
-    pub(super) fn by(base: &[u8]) -> Self {
-        if let Some(own) = OwnName::parse(base) {
-            // What stands before the host in the name of one of our own messages.
-            let end = memchr::memchr_iter(b'.', base).nth(1);
+impl<'a> Said<'a> {
+    /// Reads `file_name`.
+    pub(super) fn by(file_name: &'a [u8]) -> Self {
+        let base = base(file_name);
+        if let Some(own) = OwnName::parse(base)
+            && let Some(octets) = own_identity(base)
+        {
             return Self {
+                identity: Identity::new(octets, true),
                 arrival_secs: own.secs,
-                sent_octets: Some(own.sent_octets),
-                unique_id_octets: end.and_then(unique_id_octets),
+                sent_octets: own.sent_octets,
+                unique_id_octets: unique_id_octets(octets.len()),
             };
         }
         Self {
+            identity: Identity::new(base, false),
             arrival_secs: arrival_secs(base),
             sent_octets: sent_octets(base),
             unique_id_octets: foreign_id(base).and_then(|id| unique_id_octets(id.len())),
@@ -312,15 +406,15 @@ fn sent_octets(base: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
 
-/// The unique-id of the message with this base, of which [`Said::unique_id_octets`] is known.
+/// The unique-id of the message with this identity, of which [`Said::unique_id_octets`] is known.
 ///
 /// Always there: the last resort, the hash, is a legal unique-id.
-pub(super) fn unique_id(base: &[u8], octets: Option<NonZeroU8>) -> Option<UniqueId<'_>> {
+pub(super) fn unique_id(identity: Identity<'_>, octets: Option<NonZeroU8>) -> Option<UniqueId<'_>> {
     octets
-        .and_then(|octets| base.get(..usize::from(octets.get())))
+        .and_then(|octets| identity.octets.get(..usize::from(octets.get())))
         .and_then(|id| std::str::from_utf8(id).ok())
         .and_then(UniqueId::parse)
-        .or_else(|| UniqueId::parse(hash(base)))
+        .or_else(|| UniqueId::parse(hash(identity.octets)))
 }
 
 /// The base of a file that another program delivered, unless it is no unique-id, or looks like that
