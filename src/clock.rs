@@ -67,6 +67,32 @@ impl Clock {
             .unwrap_or(Duration::ZERO)
     }
 
+    /// The time that a file system of this machine writes down for a change that is made now: that
+    /// of the last tick of the system's clock. (What was changed later in the same tick may have
+    /// the same time.)
+    pub fn file_time(&self) -> Duration {
+        #[cfg(test)]
+        if let Some(hands) = &self.hands {
+            return hands.file_time();
+        }
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+    }
+
+    /// Waits for about so long, for what no thread of this process can tell.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that lets time pass"
+    )]
+    pub fn pause(&self, time: Duration) {
+        #[cfg(test)]
+        if let Some(hands) = &self.hands {
+            return hands.pass(time);
+        }
+        std::thread::sleep(time);
+    }
+
     /// The current date and time in UTC as RFC 3339 writes it, with milliseconds:
     /// `2026-11-23T06:27:42.123Z`.
     pub fn timestamp(&self) -> String {
@@ -100,6 +126,9 @@ mod hands {
     pub(crate) fn look_again() {
         std::thread::park_timeout(Duration::from_millis(1));
     }
+
+    /// How often the times of files go on: 250 times a second.
+    const TICK_NANOS: u32 = 4_000_000;
 
     /// The hands of a clock: time passes when a test says so.
     #[derive(Debug)]
@@ -168,6 +197,15 @@ mod hands {
         pub(super) fn now(&self) -> Instant {
             self.looks.fetch_add(1, Ordering::SeqCst);
             self.times.lock().0
+        }
+
+        /// What a file system with fine times writes down: the time of the last tick, which is
+        /// hardly ever a whole number of anything.
+        pub(crate) fn file_time(&self) -> Duration {
+            let time = self.unix_time();
+            let into_tick = time.subsec_nanos() % TICK_NANOS;
+            time.saturating_sub(Duration::from_nanos(into_tick.into()))
+                .saturating_add(Duration::from_nanos(123_457))
         }
 
         /// What the wall clock shows.

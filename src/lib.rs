@@ -156,6 +156,12 @@
 //! minute. A mailbox to which nothing can be linked or renamed (another file system, a subvolume,
 //! a project id) gets copies, synced one by one.
 //!
+//! *Other programs* may rename messages at any moment: move them to `cur`, change their flags,
+//! append fields to their names. A message that one reading of its Maildir does not find is gone
+//! only when the times of the directories, or a second reading, show that nothing was missed; a
+//! program that renames without a pause makes the store say that it cannot answer now, and never
+//! leave a message out. An own message is known by its serial whatever fields follow it.
+//!
 //! What a login read of a Maildir is remembered, within a bound, and used again as long as the
 //! times of its directories prove that nothing has changed.
 //!

@@ -348,6 +348,8 @@ impl Shared {
             }
             other => other,
         };
+        // Whatever came of it: nobody need believe the times of the directory.
+        self.forget_listing(target.mailbox);
         match placed {
             Ok(()) => Ok(match step {
                 Step::Link => Placed::Linked,
@@ -361,6 +363,7 @@ impl Shared {
                     error,
                     is_copy: true,
                 })?;
+                self.forget_listing(target.mailbox);
                 Ok(Placed::Copied)
             }
             Err(error) => Err(Error::io("deliver to", &path)(error).into()),

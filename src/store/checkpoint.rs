@@ -173,6 +173,12 @@ impl Checkpoints {
         self.wanted.lock().is_urgent
     }
 
+    /// Whether nobody makes a checkpoint.
+    #[cfg(test)]
+    pub(super) fn is_free(&self) -> bool {
+        self.turn.lock().is_some()
+    }
+
     /// Whether a lock of this file is held.
     #[cfg(test)]
     pub(super) fn is_locked(&self) -> bool {

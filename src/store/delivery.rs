@@ -59,7 +59,7 @@ use super::{
     limits::{BEGIN_SYNC_OCTETS, FREE_OCTETS_RESERVE, JOURNALED_OCTETS_MAX},
     mailboxes::{Made, Target},
     maildir::{SentSize, Side},
-    name::{OwnName, Serial},
+    name::{Identity, OwnName, Serial},
     quota::Taken,
     shared::{Shared, SyncMark},
     waiting::Purpose,
@@ -384,6 +384,10 @@ impl Delivery {
         let mut places = Places::default();
         let mark = self.shared.sync_mark();
         self.shared.hide(self.serial);
+        for target in targets {
+            // Met once more if it was replaced.
+            self.shared.is_still_known(target.mailbox, &target.maildir);
+        }
         let result = self
             .shared
             .make_sound_mailboxes(targets, &mut made, mark)
@@ -474,7 +478,7 @@ impl Delivery {
             let unlinked = self.shared.fs.unlink(path);
             is_stuck |= unlinked.is_err_and(|error| error.kind() != io::ErrorKind::NotFound);
         }
-        let bases = HashSet::from([file_name.as_bytes()]);
+        let bases = HashSet::from([Identity::of(file_name.as_bytes())]);
         for target in &places.aside {
             let (mailbox, maildir) = (target.mailbox, &target.maildir);
             let removed = self.shared.remove_waiting(mailbox, maildir, &bases);

@@ -23,6 +23,10 @@
 //! Both times of an inode are compared, since programs that copy directories set the first one, and
 //! its number too, since somebody may put another directory in its place.
 //!
+//! Where times do not come from this machine's kernel, on FUSE and on network file systems
+//! (`trust.rs`), nothing is remembered. What this daemon puts into a mailbox makes it forget the
+//! listing in any case, and one that is being read meanwhile is not remembered.
+//!
 //! What the times do not tell is not remembered:
 //! - a size that was counted, because its file has no `W=` in its name: the file may be rewritten
 //!   in its place without a change to the directory. Such a maildrop is read anew each time.
@@ -46,10 +50,8 @@
 //! None: when the times cannot be told, nothing is remembered.
 //!
 //! # Known limits
-//! The times must be those of this machine's clock, to a second. A file server whose clock is wrong
-//! by more, or a client of one that keeps times in a cache, may show changes that were made on
-//! another machine only after a while. A clock that is set back and forth between two logins to a
-//! mailbox hides a change that falls, to the nanosecond, on the time of an earlier one.
+//! A clock that is set back and forth between two logins to a mailbox hides a change of another
+//! program that falls, to the nanosecond, on the time of an earlier one.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -61,7 +63,7 @@ use crate::{clock::Clock, mail::MailboxName};
 
 use super::{
     fs::{Fs, Kind, Stamp},
-    limits::{INDEX_CLOCK_TOLERANCE, INDEX_MAILBOX_OCTETS, INDEX_QUIET},
+    limits::{INDEX_CLOCK_TOLERANCE, INDEX_MAILBOX_OCTETS, INDEX_QUIET, READING_TICK_MAX},
     listing::Listing,
     maildir::{Maildir, Side},
 };
@@ -69,6 +71,8 @@ use super::{
 /// The moment before a maildrop was read, or looked at.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sight {
+    /// Every change from now on is written down with this time or a later one.
+    file_time: Duration,
     unix_time: Duration,
     instant: Instant,
     new: Stamp,
@@ -79,17 +83,48 @@ impl Sight {
     /// Looks at the directories of `maildir`; `None` when one of them is missing, is something
     /// else, or cannot be looked at.
     pub(super) fn of(maildir: &Maildir, fs: &dyn Fs, clock: &Clock) -> Option<Self> {
+        let file_time = clock.file_time();
         let (unix_time, instant) = (clock.unix_time(), clock.now());
         let stamp = |side| match fs.metadata(&maildir.side(side)) {
             Ok(metadata) if metadata.kind == Kind::Directory => Some(metadata.stamp),
             Ok(_) | Err(_) => None,
         };
         Some(Self {
+            file_time,
             unix_time,
             instant,
             new: stamp(Side::New)?,
             cur: stamp(Side::Cur)?,
         })
+    }
+
+    /// Which directory `side` was and when it was changed.
+    pub(super) fn stamp(&self, side: Side) -> Stamp {
+        match side {
+            Side::Cur => self.cur,
+            Side::New => self.new,
+        }
+    }
+
+    /// Whether every change after this moment to the directory `side` will show in its times, or
+    /// would show at the next tick, or nobody can tell.
+    pub(super) fn shows_changes(&self, side: Side) -> Shows {
+        // A program can set the other time.
+        let changed = self.stamp(side).changed;
+        let nanos = |time: Duration| i128::try_from(time.as_nanos()).unwrap_or(i128::MAX);
+        let (now, tick) = (nanos(self.file_time), nanos(READING_TICK_MAX));
+        if changed % NANOS_OF_MILLISECOND == 0 {
+            // These times go on in larger steps than the clock does.
+            let is_over = changed.saturating_add(nanos(INDEX_QUIET)) < now;
+            if is_over { Shows::All } else { Shows::Unknown }
+        } else if changed < now {
+            Shows::All
+        } else if changed.saturating_sub(now) <= tick {
+            Shows::AtNextTick
+        } else {
+            // The clock was set back, or is not the one that these times come from.
+            Shows::Unknown
+        }
     }
 
     /// Whether every change after this moment will show in the times.
@@ -111,6 +146,20 @@ impl Sight {
         !was_set && (self.new, self.cur) == (earlier.new, earlier.cur)
     }
 }
+
+/// Whether the changes of a directory show in its times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shows {
+    /// Every one: when the times are the same, so are the entries.
+    All,
+    /// Those from the next tick on; one that is made now may have the same time as the last.
+    AtNextTick,
+    /// Nobody knows which.
+    Unknown,
+}
+
+/// Times that are whole milliseconds are not those of the clock.
+const NANOS_OF_MILLISECOND: i128 = 1_000_000;
 
 /// A listing and the moment before it was read.
 #[derive(Debug)]
@@ -229,6 +278,7 @@ mod tests {
     fn sight(clock: &Clock, age: Duration) -> Sight {
         let new = stamp(clock.unix_time().saturating_sub(age));
         Sight {
+            file_time: clock.file_time(),
             unix_time: clock.unix_time(),
             instant: clock.now(),
             new,

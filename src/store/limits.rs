@@ -48,7 +48,23 @@ pub(super) const KNOWN_MAILBOXES_MAX: usize = 16_384;
 pub(super) const COUNT_OCTETS: usize = 64 * 1024;
 
 /// Times a message that another program keeps renaming is looked for again.
-pub(super) const FIND_ATTEMPTS_MAX: usize = 3;
+///
+/// One that is renamed as fast as the system can is missed every other time.
+pub(super) const FIND_ATTEMPTS_MAX: usize = 10;
+
+/// Readings of a Maildir until it is said that other programs change it too fast to be listed.
+///
+/// Beside a program that renames a message every ten milliseconds, on a system that counts times in
+/// steps of four, two of three readings are in vain; of sixteen in a row one in a thousand times.
+pub(super) const READINGS_MAX: usize = 16;
+
+/// How far the times of files may be ahead of the tick of the system's clock that they come from.
+///
+/// No kernel has ticks of more than 10 ms; what is further ahead comes from another clock.
+pub(super) const READING_TICK_MAX: Duration = Duration::from_millis(20);
+
+/// How long is waited until it is looked whether that tick is over.
+pub(super) const READING_PAUSE: Duration = Duration::from_millis(1);
 
 /// Octets of a directory read with one call.
 ///
@@ -70,7 +86,7 @@ pub(super) const INDEX_MAILBOX_OCTETS: usize = 600;
 /// Memory of the listings of all open maildrops together, in octets, when nothing is said (SEC-9).
 ///
 /// A message takes about 90, its mark 32 more, and while its directory is read and sorted all of it
-/// 170. So a maildrop of a million messages can be opened beside one that is open already. A login
+/// 180. So a maildrop of a million messages can be opened beside one that is open already. A login
 /// that finds no room is asked to come again; what each session has of its own is not counted.
 pub(super) const LISTED_OCTETS_MAX: u64 = 256 * 1024 * 1024;
 

@@ -24,7 +24,12 @@
 //!   with.
 
 use std::{
-    collections::BTreeMap, ffi::OsStr, num::NonZeroU8, os::unix::ffi::OsStrExt as _, sync::Arc,
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    num::NonZeroU8,
+    os::unix::ffi::OsStrExt as _,
+    sync::Arc,
 };
 
 use crate::mail::{Summaries, UniqueId};
@@ -169,9 +174,10 @@ impl Names {
     }
 
     /// What it takes to sort them: the names in both orders, the records with and without their
-    /// key.
+    /// key; and the fingerprints of an earlier reading.
     fn sorting_octets(&self) -> usize {
         let of_each = size_of::<(u64, Record)>().saturating_add(size_of::<Record>());
+        let of_each = of_each.saturating_add(size_of::<u64>());
         let of_records = self.records.len().saturating_mul(of_each);
         self.text.len().saturating_mul(2).saturating_add(of_records)
     }
@@ -300,6 +306,7 @@ impl Listing {
     }
 
     /// All messages.
+    #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = Found<'_>> {
         self.messages.iter().map(|record| Found {
             listing: self,
@@ -314,38 +321,42 @@ impl Listing {
             .retain(|record| is_kept(identity(text, record)));
     }
 
-    /// Sets the sizes that the names do not tell to what `count` finds, and leaves out the messages
-    /// for which that is `None`; says whether there was one without a size.
-    ///
-    /// # Errors
-    /// The first one of `count`; the listing is of no use then.
-    pub(super) fn count_sizes<E>(
-        &mut self,
-        mut count: impl FnMut(Place<'_>) -> Result<Option<u64>, E>,
-    ) -> Result<bool, E> {
+    /// The positions of the messages whose sizes the names do not tell.
+    pub(super) fn uncounted(&self) -> Vec<usize> {
         let is_unknown = |record: &Record| record.source == SizeSource::Content;
-        if !self.messages.iter().any(is_unknown) {
-            return Ok(false);
+        let messages = self.messages.iter().enumerate();
+        messages
+            .filter(|(_, record)| is_unknown(record))
+            .map(|(position, _)| position)
+            .collect()
+    }
+
+    /// Sets what RETR sends of the message at `position`.
+    pub(super) fn set_octets(&mut self, position: usize, octets: u64) {
+        if let Some(record) = self.messages.get_mut(position) {
+            record.octets = octets;
         }
-        let mut messages = std::mem::take(&mut self.messages);
-        let mut failed = None;
-        messages.retain_mut(|record| {
-            if failed.is_some() || !is_unknown(record) {
-                return true;
-            }
-            match count(self.place(record)) {
-                Ok(octets) => {
-                    record.octets = octets.unwrap_or_default();
-                    octets.is_some()
-                }
-                Err(error) => {
-                    failed = Some(error);
-                    true
-                }
-            }
+    }
+
+    /// Leaves out the messages at `positions`.
+    pub(super) fn leave_out(&mut self, positions: &BTreeSet<usize>) {
+        let mut position = 0_usize..;
+        self.messages
+            .retain(|_| !position.next().is_some_and(|it| positions.contains(&it)));
+    }
+
+    /// What tells whether another reading finds the same names.
+    pub(super) fn fingerprints(&self) -> Fingerprints {
+        let twins = self.twins.values().flatten();
+        let names = self.messages.iter().chain(twins).map(|record| {
+            let mut hasher = DefaultHasher::new();
+            let name = octets(&self.text, record.start, record.name_octets);
+            (record.side == Side::New, name).hash(&mut hasher);
+            hasher.finish()
         });
-        self.messages = messages;
-        failed.map_or(Ok(true), Err)
+        let mut fingerprints: Vec<u64> = names.collect();
+        fingerprints.sort_unstable();
+        Fingerprints(fingerprints)
     }
 
     /// The octets of memory that it takes.
@@ -366,6 +377,19 @@ impl Listing {
             side: record.side,
             file_name: OsStr::from_bytes(octets(&self.text, record.start, record.name_octets)),
         }
+    }
+}
+
+/// The names of a reading, as numbers that are nearly always different for different names: to keep
+/// the names themselves would take the memory of another listing.
+#[derive(Debug)]
+pub(super) struct Fingerprints(Vec<u64>);
+
+impl Fingerprints {
+    /// Whether every name is also among the `later` ones.
+    pub(super) fn are_all_in(&self, later: &Self) -> bool {
+        let mut later = later.0.iter();
+        self.0.iter().all(|name| later.any(|it| it == name))
     }
 }
 
@@ -486,24 +510,33 @@ mod tests {
             expect.retain(|names| is_kept(of(names)));
             let found: Vec<Model> = listing.iter().map(model_of).collect();
             prop_assert_eq!(&found, &expect);
-            // Sizes are counted only where no name tells them; one that is gone is left out.
-            let size = |name: &str| {
-                (!name.contains('b')).then_some(u64::try_from(name.len()).unwrap())
-            };
+            // Sizes are counted only where no name tells them.
             let unknown = |names: &Model| {
                 Said::by(names[0].1.as_bytes()).sent_octets.is_none()
             };
-            let is_counted = listing
-                .count_sizes(|place| Ok::<_, ()>(size(place.file_name.to_str().unwrap())));
-            prop_assert_eq!(is_counted, Ok(expect.iter().any(unknown)));
-            expect.retain(|names| !unknown(names) || size(&names[0].1).is_some());
+            let uncounted: BTreeSet<usize> = listing.uncounted().into_iter().collect();
+            for (position, names) in expect.iter().enumerate() {
+                prop_assert_eq!(uncounted.contains(&position), unknown(names));
+                listing.set_octets(position, 7);
+                prop_assert_eq!(listing.octets(position), Some(7));
+            }
+            listing.leave_out(&uncounted);
+            expect.retain(|names| !unknown(names));
             let found: Vec<Model> = listing.iter().map(model_of).collect();
             prop_assert_eq!(&found, &expect);
-            for (position, names) in expect.iter().enumerate() {
-                if unknown(names) {
-                    prop_assert_eq!(listing.octets(position), size(&names[0].1));
-                }
-            }
+        }
+
+        #[test]
+        fn fingerprints_tell_whether_a_name_is_missing(
+            names in proptest::collection::btree_set(any_name(), 0..20),
+            others in proptest::collection::btree_set(any_name(), 0..5),
+        ) {
+            let of = |names: &BTreeSet<(Side, String)>| {
+                listing(&names.iter().cloned().collect::<Vec<_>>()).fingerprints()
+            };
+            let all: BTreeSet<_> = names.union(&others).cloned().collect();
+            prop_assert!(of(&names).are_all_in(&of(&all)));
+            prop_assert_eq!(of(&all).are_all_in(&of(&names)), others.is_subset(&names));
         }
     }
 
@@ -517,12 +550,6 @@ mod tests {
             .collect();
         let text: usize = names.iter().map(|(_, name)| name.len()).sum();
         assert_eq!(listing(&names).held_octets(), text + 24 * 1_000);
-    }
-
-    #[test]
-    fn a_size_that_cannot_be_counted_is_an_error() {
-        let mut listing = listing(&[(Side::New, "1.a".to_owned())]);
-        assert_eq!(listing.count_sizes(|_| Err("disk")), Err("disk"));
     }
 
     /// SEC-9: a directory is not read to its end when what was read of it is too much already.

@@ -7,7 +7,10 @@
 //! That a directory can be seen does not mean that it is durable: a daemon that was killed may have
 //! made it a moment before. So every mailbox is met once in the life of the daemon: its directories
 //! are checked (SEC-6) and, for a delivery, made where they are missing; then each directory that
-//! holds one of them is synced. Only what is met without an error is ever counted on.
+//! holds one of them is synced. Only what is met without an error is ever counted on, and only as
+//! long as its `new` is the same directory: who restores a mailbox from a backup puts another one
+//! there. That is looked at where it costs nothing: by a login, by a checkpoint that goes file by
+//! file (one that syncs the whole file system need not know), and by a delivery that syncs.
 //!
 //! When a sync fails the kernel may forget the entries that it could not write while it still shows
 //! them, and the next sync succeeds without them. So what was made is removed again; what cannot be

@@ -5,22 +5,24 @@
 //! # Theory of operation
 //! A Maildir is a directory with the directories `tmp`, `new` and `cur`. A message is born in `new`
 //! and may be moved to `cur`, and renamed there when its flags change, by any program that reads
-//! the Maildir; its base (see `name.rs`) stays. A reader may look at any moment of such a rename,
-//! so:
+//! the Maildir; its identity (see `name/mod.rs`) stays. A reader may look at any moment of such a
+//! rename, so:
 //! - `new` is read before `cur`: a message on its way from the one to the other is seen at least
 //!   once;
-//! - names with the same base are the same message, and all of them are kept, because after a power
-//!   cut in the middle of a rename both may really be there.
+//! - names with the same identity are the same message, and all of them are kept, because after a
+//!   power cut in the middle of a rename both may really be there.
+//!
+//! One reading may miss a message all the same; `reading.rs` tells when it has not.
 //!
 //! # Failures
-//! A directory that is missing is empty. A file that vanishes or may not be read while its size is
-//! counted is left out.
+//! A directory that is missing is empty.
 //!
 //! # Known limits
 //! The sizes in the names of other programs are believed.
 
 use std::{
-    ffi::OsStr,
+    collections::HashSet,
+    ffi::{OsStr, OsString},
     io,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
@@ -33,7 +35,7 @@ use super::{
     fs::{Fs, Kind},
     limits::COUNT_OCTETS,
     listing::{Listed, Listing, Names, Place},
-    name,
+    name::{self, Identity},
 };
 
 /// Where the Maildir of one mailbox is.
@@ -82,7 +84,8 @@ impl Maildir {
         self.side(place.side).join(place.file_name)
     }
 
-    /// The messages in the order of their arrival, with the sizes that their names tell.
+    /// The messages that one reading finds, in the order of their arrival, with the sizes that
+    /// their names tell.
     ///
     /// # Errors
     /// What the file system says, except that a directory is missing; and
@@ -116,20 +119,79 @@ impl Maildir {
         Ok(listing)
     }
 
-    /// Counts the sizes that are not told by names, and leaves out messages that are gone or may
-    /// not be read; says whether any size had to be counted.
+    /// The names of those of `wanted` that one reading of both directories finds.
     ///
     /// # Errors
-    /// What the file system says otherwise.
-    pub(super) fn count_sizes(&self, fs: &dyn Fs, listing: &mut Listing) -> Result<bool, Error> {
-        listing.count_sizes(|place| count(fs, &self.file(place)))
+    /// What the file system says, except that a directory is missing.
+    pub(super) fn visit_wanted(
+        &self,
+        fs: &dyn Fs,
+        wanted: &HashSet<Identity<'_>>,
+    ) -> Result<Vec<Moved>, Error> {
+        let mut found = Vec::new();
+        for side in [Side::New, Side::Cur] {
+            let directory = self.side(side);
+            let visited = fs.visit_dir(&directory, &mut |name, _| {
+                if wanted.contains(&Identity::of(name.as_bytes())) {
+                    let file_name = name.to_owned();
+                    found.push(Moved { side, file_name });
+                }
+            });
+            match visited {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(Error::io("read", &directory))?,
+            }
+        }
+        Ok(found)
+    }
+
+    /// Counts what RETR will send of the file at `place`.
+    ///
+    /// # Errors
+    /// What the file system says, except that the file is not there or not for us.
+    pub(super) fn count(&self, fs: &dyn Fs, place: Place<'_>) -> Result<Counted, Error> {
+        count(fs, &self.file(place))
     }
 }
 
-/// Counts what RETR will send of a file; `None` when it is gone or may not be read.
-fn count(fs: &dyn Fs, path: &Path) -> Result<Option<u64>, Error> {
+/// Where a message is that is not where it was listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Moved {
+    side: Side,
+    file_name: OsString,
+}
+
+impl Moved {
+    /// As that of a listing.
+    pub(super) fn place(&self) -> Place<'_> {
+        Place {
+            side: self.side,
+            file_name: &self.file_name,
+        }
+    }
+
+    /// Which message it is.
+    pub(super) fn identity(&self) -> Identity<'_> {
+        Identity::of(self.file_name.as_bytes())
+    }
+}
+
+/// What came of counting a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// The octets that RETR sends.
+    Octets(u64),
+    /// No file has this name.
+    Gone,
+    /// It is no file, or may not be read.
+    Unavailable,
+}
+
+/// Counts what RETR will send of a file.
+fn count(fs: &dyn Fs, path: &Path) -> Result<Counted, Error> {
     let mut file = match fs.open(path) {
-        Err(error) if is_unavailable(&error) => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Counted::Gone),
+        Err(error) if is_unavailable(&error) => return Ok(Counted::Unavailable),
         other => other.map_err(Error::io("open", path))?,
     };
     let mut size = SentSize::default();
@@ -137,17 +199,17 @@ fn count(fs: &dyn Fs, path: &Path) -> Result<Option<u64>, Error> {
     loop {
         let n_read = file.read(&mut buffer).map_err(Error::io("read", path))?;
         match buffer.get(..n_read) {
-            None | Some([]) => return Ok(Some(size.octets())),
+            None | Some([]) => return Ok(Counted::Octets(size.octets())),
             Some(octets) => size.add(octets),
         }
     }
 }
 
-/// Whether a file is simply not there for us: removed, replaced, or of another user.
+/// Whether a file is not for us: something else has its name, or it is that of another user.
 fn is_unavailable(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied
+        io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied
     )
 }
 

@@ -7,7 +7,8 @@
 //! # Theory of operation
 //! Other programs may move a message from `new` to `cur`, change its flags or remove it at any
 //! moment. So a message that is not where it was is looked for by the part of its name that never
-//! changes, and only if the directories do not have it is it gone.
+//! changes, and it is gone only when the directories are known not to have it (`reading.rs`): for
+//! a reader, for whoever counts its size, and for who removes it.
 //!
 //! The listing of an earlier session is used again when nothing changed since (`index.rs`).
 //!
@@ -18,14 +19,20 @@
 //!
 //! # Failures
 //! A failed `remove` may have removed some of the messages; none of them comes back but by a power
-//! cut, and the caller must not say that they are removed.
+//! cut, and the caller must not say that they are removed. While another program renames messages
+//! faster than they can be listed or found, all three say so: ask again later.
 //!
 //! # Known limits
 //! When another program gives a message a second name after the listing was made, and keeps both,
 //! only the listed one is removed. A disk that fails to save a rename of another program may show
 //! the old name again after a power cut, although the message was removed under the new one.
 
-use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    io,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use crate::mail::{MailboxName, Summaries};
 
@@ -35,10 +42,11 @@ use super::{
     index::{Remembered, Sight},
     journal::{self, Apply, Journal, Ticket},
     limits::{FIND_ATTEMPTS_MAX, REMOVAL_MESSAGES_MAX},
-    listing::{Found, Listed, Listing, Place},
+    listing::{Listed, Listing, Place},
     mailboxes::Presence,
-    maildir::{Maildir, Side},
+    maildir::{Counted, Maildir, Moved, Side},
     name::Identity,
+    reading::{Readings, keeps_changing},
     shared::{Claim, Shared},
 };
 
@@ -125,20 +133,21 @@ impl Maildrop {
                 return Ok(message);
             }
         }
+        let wanted = HashSet::from([message.identity()]);
         for _ in 0..FIND_ATTEMPTS_MAX {
-            let found = self.find_again(&[message])?;
-            for place in found.iter().flat_map(|found| found.places()) {
-                if let Some(message) = self.open_at(place)? {
+            let found = self.find(&wanted)?;
+            for moved in &found {
+                if let Some(message) = self.open_at(moved.place())? {
                     return Ok(message);
                 }
             }
             if found.is_empty() {
-                break;
+                return Err(Error::MessageGone {
+                    path: self.maildir.file(message.place()),
+                });
             }
         }
-        Err(Error::MessageGone {
-            path: self.maildir.file(message.place()),
-        })
+        Err(keeps_changing(&self.maildir))
     }
 
     /// Opens the file at `place`; `None` when it is not there.
@@ -170,27 +179,35 @@ impl Maildrop {
         drop(self.shared().take_listing(self.claim.mailbox()));
         let counters = self.counters(indexes);
         if !counters.is_empty() {
-            // Before they are gone: a checkpoint that misses them shall know why.
-            self.shared()
-                .touched
-                .note_removal(self.claim.mailbox(), &counters);
+            // Before they are gone: who writes them anew shall not put them back.
+            let touched = &self.shared().touched;
+            touched.announce_removal(self.claim.mailbox(), &counters);
+        }
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::AnnouncedRemovalsAreDurable)
+        {
+            let touched = &self.shared().touched;
+            touched.note_removal(self.claim.mailbox(), &counters);
         }
         let mark = self.shared().sync_mark();
         let mut touched = Touched::default();
-        let mut missing = Vec::new();
+        let mut missing = HashSet::new();
         let messages = &*self.listing;
         for message in indexes.iter().filter_map(|&index| messages.get(index)) {
-            let mut is_removed = false;
+            // One of several names that is not there may have been renamed, too.
+            let mut is_removed = true;
             for place in message.places() {
-                is_removed |= self.unlink(place)?;
+                is_removed &= self.unlink(place)?;
                 touched.mark(place.side);
             }
-            if !is_removed {
-                missing.push(message);
+            if is_removed {
+                self.note_unlinked(message.identity());
+            } else {
+                missing.insert(message.identity());
             }
         }
         if !missing.is_empty() {
-            self.remove_moved(&missing)?;
+            self.remove_moved(missing)?;
             // Whoever moved or removed them need not have made that durable.
             touched = Touched {
                 cur: true,
@@ -211,9 +228,9 @@ impl Maildrop {
         }
         self.shared().check_syncs(mark)?;
         let messages = indexes.iter().filter_map(|&index| messages.get(index));
-        let bases: HashSet<&[u8]> = messages.map(|message| message.base()).collect();
+        let removed: HashSet<Identity<'_>> = messages.map(|it| it.identity()).collect();
         self.shared()
-            .remove_waiting(self.claim.mailbox(), &self.maildir, &bases)?;
+            .remove_waiting(self.claim.mailbox(), &self.maildir, &removed)?;
         self.note_removal(&counters)
     }
 
@@ -225,12 +242,25 @@ impl Maildrop {
             return Vec::new();
         }
         let messages = indexes.iter().filter_map(|&index| self.listing.get(index));
-        let serials = messages.filter_map(|message| {
-            let serial = message.identity().serial()?;
-            // The journal has only what this life of the daemon took.
-            (serial.nonce == shared.nonce).then_some(serial.counter)
-        });
-        serials.collect()
+        let counters = messages.filter_map(|message| self.counter(message.identity()));
+        counters.collect()
+    }
+
+    /// That of a message of this life of the daemon: the journal has no other.
+    fn counter(&self, message: Identity<'_>) -> Option<u64> {
+        let serial = message.serial()?;
+        (serial.nonce == self.shared().nonce).then_some(serial.counter)
+    }
+
+    /// Tells a checkpoint that misses the message why: it has been unlinked, and that is made
+    /// durable.
+    fn note_unlinked(&self, message: Identity<'_>) {
+        if self.shared().journal.is_some()
+            && let Some(counter) = self.counter(message)
+        {
+            let touched = &self.shared().touched;
+            touched.note_removal(self.claim.mailbox(), &[counter]);
+        }
     }
 
     /// Says in the journal that messages are removed: without it a crash would bring back those
@@ -259,24 +289,27 @@ impl Maildrop {
         Ok(())
     }
 
-    /// Removes messages that were not where they were listed.
-    fn remove_moved(&self, missing: &[Found<'_>]) -> Result<(), Error> {
+    /// Removes messages that were not where they were listed. Each is unlinked in the end, or is
+    /// known not to be there.
+    fn remove_moved(&self, mut missing: HashSet<Identity<'_>>) -> Result<(), Error> {
         for _ in 0..FIND_ATTEMPTS_MAX {
-            let mut is_settled = true;
-            for message in self.find_again(missing)?.iter() {
-                for place in message.places() {
-                    // Not there: it was renamed once more in this moment.
-                    is_settled &= self.unlink(place)?;
+            let found = self.find(&missing)?;
+            if found.is_empty() {
+                return Ok(());
+            }
+            for moved in &found {
+                // Not there: it was renamed once more in this moment.
+                if self.unlink(moved.place())? {
+                    let identity = moved.identity();
+                    self.note_unlinked(identity);
+                    missing.retain(|it| *it != identity);
                 }
             }
-            if is_settled {
+            if missing.is_empty() {
                 return Ok(());
             }
         }
-        let reason = "another program keeps renaming the messages";
-        Err(Error::io("remove messages of", &self.maildir.path)(
-            io::Error::other(reason),
-        ))
+        Err(keeps_changing(&self.maildir))
     }
 
     /// Unlinks the file at `place`; whether it was there.
@@ -289,13 +322,9 @@ impl Maildrop {
         }
     }
 
-    /// Where those of `messages` that still exist are now.
-    fn find_again(&self, messages: &[Found<'_>]) -> Result<Listing, Error> {
-        let wanted: HashSet<Identity<'_>> = messages.iter().map(Found::identity).collect();
-        let mut listed = Listed::nothing(&self.shared().listed);
-        let mut found = self.maildir.list(&*self.shared().fs, &mut listed)?;
-        found.retain(|identity| wanted.contains(&identity));
-        Ok(found)
+    /// Where some of the `wanted` messages are now; none when all of them are gone.
+    fn find(&self, wanted: &HashSet<Identity<'_>>) -> Result<Vec<Moved>, Error> {
+        Readings::of(self.shared(), &self.maildir).find(wanted)
     }
 
     fn shared(&self) -> &Shared {
@@ -309,10 +338,12 @@ fn list(claim: &Claim, maildir: &Maildir, listed: &mut Listed) -> Result<Arc<Lis
     let (shared, mailbox) = (claim.shared(), claim.mailbox());
     let remembered = shared.take_listing(mailbox);
     // Before the directories are read: what changes while they are read has to show.
-    let sight = shared
-        .trusts_times()
-        .then(|| Sight::of(maildir, &*shared.fs, &shared.clock))
-        .flatten();
+    let sight = Sight::of(maildir, &*shared.fs, &shared.clock);
+    if let Some(sight) = &sight
+        && shared.forget_replaced(mailbox, &sight.stamp(Side::New))
+    {
+        shared.meet_mailbox(mailbox, maildir)?;
+    }
     if let (Some(remembered), Some(sight)) = (remembered, &sight)
         && let Some(listing) = remembered.still_holds(sight)
     {
@@ -323,12 +354,13 @@ fn list(claim: &Claim, maildir: &Maildir, listed: &mut Listed) -> Result<Arc<Lis
         }
         return Ok(listing);
     }
-    let mut listing = maildir.list(&*shared.fs, listed)?;
+    let read = Readings::from(shared, maildir, sight).list(listed)?;
+    let (mut listing, sight) = (read.listing, read.sight);
     let n_found = listing.len();
     // Asked after the directories were read: what was read before it was durable and has been
     // withdrawn since is still hidden.
     listing.retain(shared.visibility());
-    let is_counted = maildir.count_sizes(&*shared.fs, &mut listing)?;
+    let is_counted = count_sizes(shared, maildir, &mut listing)?;
     let is_whole = listing.len() == n_found;
     let listing = Arc::new(listing);
     if is_whole
@@ -338,6 +370,88 @@ fn list(claim: &Claim, maildir: &Maildir, listed: &mut Listed) -> Result<Arc<Lis
         shared.enter_listing(mailbox, remembered);
     }
     Ok(listing)
+}
+
+/// Counts the sizes that are not told by names, and leaves out messages that are gone or may not be
+/// read; says whether any size had to be counted.
+///
+/// # Errors
+/// What the file system says otherwise, and when another program renames messages too fast.
+pub(super) fn count_sizes(
+    shared: &Shared,
+    maildir: &Maildir,
+    listing: &mut Listing,
+) -> Result<bool, Error> {
+    let uncounted = listing.uncounted();
+    let is_counted = !uncounted.is_empty();
+    let (mut left_out, mut missing) = (BTreeSet::new(), BTreeSet::new());
+    for position in uncounted {
+        let Some(message) = listing.get(position) else {
+            continue;
+        };
+        let mut counted = Counted::Gone;
+        for place in message.places() {
+            if counted == Counted::Gone {
+                counted = maildir.count(&*shared.fs, place)?;
+            }
+        }
+        match counted {
+            Counted::Octets(octets) => listing.set_octets(position, octets),
+            Counted::Unavailable => drop(left_out.insert(position)),
+            Counted::Gone => drop(missing.insert(position)),
+        }
+    }
+    #[cfg(test)]
+    if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::SkippedEntriesAreGone) {
+        left_out.append(&mut missing);
+    }
+    for _ in 0..FIND_ATTEMPTS_MAX {
+        if missing.is_empty() {
+            break;
+        }
+        let counted = count_moved(shared, maildir, listing, &missing)?;
+        if counted.is_empty() {
+            // They are gone.
+            left_out.append(&mut missing);
+        }
+        for (position, counted) in counted {
+            match counted {
+                Counted::Octets(octets) => listing.set_octets(position, octets),
+                Counted::Unavailable => drop(left_out.insert(position)),
+                // Renamed once more in this moment.
+                Counted::Gone => continue,
+            }
+            missing.remove(&position);
+        }
+    }
+    if !missing.is_empty() {
+        return Err(keeps_changing(maildir));
+    }
+    listing.leave_out(&left_out);
+    Ok(is_counted)
+}
+
+/// Looks for the messages at the positions in `missing`, and counts what is found; nothing when
+/// all of them are gone.
+fn count_moved(
+    shared: &Shared,
+    maildir: &Maildir,
+    listing: &Listing,
+    missing: &BTreeSet<usize>,
+) -> Result<Vec<(usize, Counted)>, Error> {
+    let positions = missing.iter().filter_map(|&position| {
+        let identity = listing.get(position)?.identity();
+        Some((identity, position))
+    });
+    let positions: HashMap<Identity<'_>, usize> = positions.collect();
+    let wanted = positions.keys().copied().collect();
+    let mut counted = Vec::new();
+    for moved in &Readings::of(shared, maildir).find(&wanted)? {
+        if let Some(&position) = positions.get(&moved.identity()) {
+            counted.push((position, maildir.count(&*shared.fs, moved.place())?));
+        }
+    }
+    Ok(counted)
 }
 
 impl Message {

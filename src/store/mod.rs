@@ -30,6 +30,9 @@
 //! renamed into one is copied there (`place.rs`). Removal: unlink, sync the directories, note it
 //! in the journal where a replay could undo it, acknowledge (`maildrop.rs`).
 //!
+//! Other programs rename messages all the time. So what one reading of a Maildir does not find is
+//! not believed to be gone until it is known that the reading missed nothing (`reading.rs`).
+//!
 //! Listings of maildrops in which nothing changed are kept in memory (`index.rs`); the truth is on
 //! disk, and a listing is used only when the directories show that it is still theirs.
 //!
@@ -80,6 +83,7 @@ mod name;
 mod piecemeal;
 mod place;
 mod quota;
+mod reading;
 mod replay;
 mod shared;
 mod sync;

@@ -8,14 +8,14 @@
 //! the first one makes a journaled file system write down the changes of all, and the others find
 //! little left to do. Then the directories are synced in which the names are.
 //!
-//! A file that is not in `new` any more was removed or moved. Who removes one over POP3 says so
-//! first, and makes that durable. What another program has moved to `cur`, or given other flags or
+//! A file that is not in `new` any more was removed or moved. Who unlinks one over POP3 says so;
+//! both directories are synced then, since it may not have come to that yet. What another program has moved to `cur`, or given other flags or
 //! fields, is looked for and synced where it is, and `cur` before the directory that it left. What is not found like that may be anywhere: only a sync of the whole file system covers
 //! it.
 //!
 //! # Invariants
-//! - [`Synced::All`] means: each message is durable in each of its mailboxes, or was removed by
-//!   somebody, durably over POP3 or from where another program had put it.
+//! - [`Synced::All`] means: each message is durable in each of its mailboxes, or was durably removed
+//!   over POP3.
 //! - I9: a sync that failed is counted, so that everything is in doubt, and not repeated.
 //!
 //! # Failures
@@ -84,7 +84,11 @@ impl Shared {
         let names: Vec<Name<'_>> = names.collect();
         let (mut new, mut cur) = (BTreeSet::new(), BTreeSet::new());
         for mailbox in names.iter().map(|name| name.mailbox) {
-            new.insert(self.maildir(mailbox)?.side(Side::New));
+            let maildir = self.maildir(mailbox)?;
+            if new.insert(maildir.side(Side::New)) && !self.is_still_known(mailbox, &maildir) {
+                // The directories that these lie in have to be synced, too.
+                return Ok(Synced::Some);
+            }
         }
         if names.len() > 1 {
             in_shares(&names, |share| self.begin_syncs(share));
@@ -164,14 +168,15 @@ impl Shared {
         names: &[Name<'_>],
         directories: &mut BTreeSet<PathBuf>,
     ) -> Result<Synced, Error> {
-        // Asked after the file was not found: who removes one says so before.
-        let is_removed =
-            |name: &&Name<'_>| self.touched.was_removed(name.mailbox, name.message.counter);
-        let mut missing: HashSet<Identity<'_>> = names
-            .iter()
-            .filter(|name| !is_removed(name))
-            .map(|name| Identity::of(name.message.file_name.as_bytes()))
-            .collect();
+        let mut missing = HashSet::new();
+        for name in names {
+            if self.touched.was_removed(name.mailbox, name.message.counter) {
+                // From whichever directory: without that it could come back there.
+                directories.insert(maildir.side(Side::Cur));
+            } else {
+                missing.insert(Identity::of(name.message.file_name.as_bytes()));
+            }
+        }
         #[cfg(test)]
         if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::MovedFilesAreMissed) {
             return Ok(Synced::All);

@@ -9,8 +9,9 @@
 //! everything is synced and the journal ended. Every step may be cut short and repeated. Where the
 //! disk has no room for that, a file that has all its octets is left as it is.
 //!
-//! *While the store serves*, after a sync that failed, the same is done but for one thing: a file
-//! that is not there was removed by somebody, and stays away.
+//! *While the store serves*, after a sync that failed, the same is done but for one thing: a message
+//! that is not there was removed by somebody, and stays away. It is not there when no file has it;
+//! one that was moved or given other flags meanwhile is looked for (`reading.rs`).
 //!
 //! # Invariants
 //! - I8: to replay twice, or half and then all of it, is the same as once.
@@ -38,14 +39,18 @@ use super::{
     error::Error,
     event::Event,
     journal::{Journal, Journaled, Record},
-    limits::{COUNT_OCTETS, REPLAY_PROGRESS},
+    limits::{COUNT_OCTETS, FIND_ATTEMPTS_MAX, REPLAY_PROGRESS},
     mailboxes::{Made, Target},
     maildir::Side,
     name::{Identity, OwnName, Serial},
     place::{self, Former},
+    reading::{Readings, Verdict, keeps_changing},
     shared::Shared,
     waiting::Purpose,
 };
+
+/// Where the messages of one life of the daemon are in one mailbox.
+type Places = HashMap<Serial, Vec<PathBuf>>;
 
 /// When a replay happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +71,7 @@ pub(super) struct Replay<'a> {
     /// What was removed from which mailbox.
     removed: HashSet<(MailboxName, Serial)>,
     /// Where the messages of the journal's life are that were found.
-    places: HashMap<MailboxName, HashMap<Serial, Vec<PathBuf>>>,
+    places: HashMap<MailboxName, Places>,
     n_messages: u64,
     n_removed: u64,
 }
@@ -282,10 +287,13 @@ impl<'a> Replay<'a> {
         {
             return Ok(());
         }
+        if self.moment == Moment::Service || !(self.is_start() || places.is_empty()) {
+            return self.write_anew(target, serial, places, spooled);
+        }
         for place in &places {
             self.replace(target, serial, place, spooled.path)?;
         }
-        if !places.is_empty() || self.moment == Moment::Service {
+        if !places.is_empty() {
             return Ok(());
         }
         let mut made = Made::default();
@@ -296,6 +304,32 @@ impl<'a> Replay<'a> {
             .and_then(|()| Ok(shared.place(spooled, target, Step::Link, &mut made)?))
             .inspect_err(|_| shared.undo(&made, mark))
             .map(drop)
+    }
+
+    /// Puts new files in the place of those at `places`, and of those that were moved from there
+    /// meanwhile, until there is a new one wherever the message is.
+    fn write_anew(
+        &self,
+        target: &Target<'_>,
+        serial: Serial,
+        mut places: Vec<PathBuf>,
+        spooled: Spooled<'_>,
+    ) -> Result<(), Error> {
+        let wanted = HashSet::from([Identity::of(spooled.file_name.as_bytes())]);
+        for _ in 0..FIND_ATTEMPTS_MAX {
+            let mut is_done = true;
+            for place in &places {
+                is_done &= self.replace(target, serial, place, spooled.path)?;
+            }
+            if is_done {
+                return Ok(());
+            }
+            let found = Readings::of(self.shared, &target.maildir).find(&wanted)?;
+            let found = found.iter().map(|moved| target.maildir.file(moved.place()));
+            // None when somebody has removed it.
+            places = found.collect();
+        }
+        Err(keeps_changing(&target.maildir))
     }
 
     /// Whether every mailbox that has to have the message has all octets of it.
@@ -351,12 +385,32 @@ impl<'a> Replay<'a> {
     }
 
     /// The messages of the life with this nonce in the mailbox of `target`.
-    fn find(
-        &self,
-        target: &Target<'_>,
-        nonce: u64,
-    ) -> Result<HashMap<Serial, Vec<PathBuf>>, Error> {
-        let mut found: HashMap<Serial, Vec<PathBuf>> = HashMap::new();
+    fn find(&self, target: &Target<'_>, nonce: u64) -> Result<Places, Error> {
+        let mut readings = Readings::of(self.shared, &target.maildir);
+        let mut earlier: Option<Places> = None;
+        loop {
+            match readings.begin() {
+                // What is missed then gets a second file, and a start waits for nobody.
+                Err(_) if self.moment == Moment::Start => return Ok(earlier.unwrap_or_default()),
+                other => other?,
+            }
+            let found = self.visit(target, nonce)?;
+            let verdict = readings.end();
+            let has = |(serial, paths): (&Serial, &Vec<PathBuf>)| {
+                let found = found.get(serial);
+                found.is_some_and(|found| paths.iter().all(|path| found.contains(path)))
+            };
+            let agrees = earlier.is_some_and(|earlier| earlier.iter().all(has));
+            if verdict == Verdict::Complete || (verdict == Verdict::CompleteIfAgreed && agrees) {
+                return Ok(found);
+            }
+            earlier = Some(found);
+        }
+    }
+
+    /// What one reading finds of them.
+    fn visit(&self, target: &Target<'_>, nonce: u64) -> Result<Places, Error> {
+        let mut found = Places::new();
         for side in [Side::New, Side::Cur] {
             let directory = target.maildir.side(side);
             let visited = self.shared.fs.visit_dir(&directory, &mut |file_name, _| {
@@ -374,14 +428,15 @@ impl<'a> Replay<'a> {
         Ok(found)
     }
 
-    /// Puts the spooled file in the place of the one at `place`, under the same name.
+    /// Puts the spooled file in the place of the one at `place`, under the same name; false when
+    /// that is not there any more.
     fn replace(
         &self,
         target: &Target<'_>,
         serial: Serial,
         place: &Path,
         spool_path: &Path,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let fs = &self.shared.fs;
         let twin = self.shared.spool.join(format!("{}.twin", serial.render()));
         fs.unlink(&twin).unwrap_or_default();
@@ -397,12 +452,20 @@ impl<'a> Replay<'a> {
             Moment::Service | Moment::Cure => fs.exchange(&twin, place),
         };
         if replaced.is_ok() && self.is_start() {
-            return Ok(());
+            return Ok(true);
         }
         let unlinked = fs.unlink(&twin).map_err(Error::io("remove", &twin));
         match replaced {
-            Ok(()) => unlinked,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_start() => unlinked,
+            Ok(()) => unlinked.map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_start() => {
+                #[cfg(test)]
+                if crate::testing::bugs::is_planted(
+                    crate::testing::bugs::Bug::NotFoundAtExchangeIsRemoved,
+                ) {
+                    return unlinked.map(|()| true);
+                }
+                unlinked.map(|()| false)
+            }
             Err(error) if place::takes_a_copy(&error) || place::cannot_exchange(&error) => {
                 self.replace_by_copy(target, serial, place, spool_path)
             }
@@ -420,7 +483,7 @@ impl<'a> Replay<'a> {
         serial: Serial,
         place: &Path,
         spool_path: &Path,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let scratches = place::scratches(Some(&target.maildir), place);
         let former = if self.is_start() {
             Former::Replaced
@@ -429,10 +492,13 @@ impl<'a> Replay<'a> {
         };
         match self.shared.copy(spool_path, place, &scratches, former) {
             Err(Error::Io { source, .. })
-                if source.kind() == io::ErrorKind::NotFound && !self.is_start() => {}
+                if source.kind() == io::ErrorKind::NotFound && !self.is_start() =>
+            {
+                return Ok(false);
+            }
             other => other?,
         }
-        self.remove_again(target, serial, place)
+        self.remove_again(target, serial, place).map(|()| true)
     }
 
     /// Removes what was removed over POP3 in this moment: where two names cannot be exchanged, it
@@ -440,7 +506,9 @@ impl<'a> Replay<'a> {
     fn remove_again(&self, target: &Target<'_>, serial: Serial, place: &Path) -> Result<(), Error> {
         let shared = self.shared;
         let is_removed = serial.nonce == shared.nonce
-            && shared.touched.was_removed(target.mailbox, serial.counter);
+            && shared
+                .touched
+                .is_being_removed(target.mailbox, serial.counter);
         if !is_removed || self.is_start() {
             return Ok(());
         }

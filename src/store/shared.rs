@@ -11,7 +11,7 @@
 //!   kernel tells a failure to one caller only, and forgets the entries of all (I9).
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -27,11 +27,11 @@ use super::{
     counters::Counters,
     error::Error,
     event::Observer,
-    fs::{File, Fs},
+    fs::{File, Fs, Stamp},
     index::{Index, Remembered},
     journal::Journal,
     limits::KNOWN_MAILBOXES_MAX,
-    maildir::Maildir,
+    maildir::{Maildir, Side},
     name::{Identity, Serial},
     prepare,
     quota::Quota,
@@ -87,12 +87,13 @@ pub(super) struct Shared {
 /// What changes while the store is open.
 #[derive(Debug)]
 pub(super) struct State {
-    /// Mailboxes whose maildrop is open.
-    open_maildrops: HashSet<MailboxName>,
+    /// Mailboxes whose maildrop is open, and whether a message was put into them since.
+    open_maildrops: HashMap<MailboxName, bool>,
     /// Messages that may be found on disk and must not be shown, by their counter (I4).
     invisible: HashMap<u64, Invisible>,
-    /// Mailboxes whose directories are known to survive a power cut.
-    known_mailboxes: HashSet<MailboxName>,
+    /// Mailboxes whose directories are known to survive a power cut, as long as `new` is the one
+    /// with these numbers of device and inode.
+    known_mailboxes: HashMap<MailboxName, (u64, u64)>,
     /// Directories that the disk may have lost although they can be seen.
     doubtful: HashSet<PathBuf>,
     /// Listings of earlier sessions.
@@ -105,9 +106,9 @@ impl State {
     /// Nothing is known yet; listings of earlier sessions may take `octets_max`.
     pub(super) fn remembering(octets_max: u64) -> Self {
         Self {
-            open_maildrops: HashSet::default(),
+            open_maildrops: HashMap::default(),
             invisible: HashMap::default(),
-            known_mailboxes: HashSet::default(),
+            known_mailboxes: HashMap::default(),
             doubtful: HashSet::default(),
             index: Index::with_room(usize::try_from(octets_max).unwrap_or(usize::MAX)),
             n_failed_syncs: 0,
@@ -143,11 +144,14 @@ impl Claim {
     /// # Errors
     /// [`Error::InUse`].
     pub(super) fn take(shared: &Arc<Shared>, mailbox: &MailboxName) -> Result<Self, Error> {
-        if !shared.state.lock().open_maildrops.insert(mailbox.clone()) {
-            return Err(Error::InUse {
-                mailbox: mailbox.clone(),
-            });
-        }
+        match shared.state.lock().open_maildrops.entry(mailbox.clone()) {
+            Entry::Occupied(_) => {
+                return Err(Error::InUse {
+                    mailbox: mailbox.clone(),
+                });
+            }
+            Entry::Vacant(entry) => entry.insert(false),
+        };
         Ok(Self {
             shared: Arc::clone(shared),
             mailbox: mailbox.clone(),
@@ -207,10 +211,11 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether the times of a directory tell that it was changed. Where they do not, nothing that
-    /// was read of one may be remembered.
-    pub(super) fn trusts_times(&self) -> bool {
-        self.trust.times
+    /// Whether the times of `directory` tell that it was changed. Where they do not, nothing that was
+    /// read of it may be remembered. (A mailbox may lie on another file system than the store.)
+    pub(super) fn trusts_times(&self, directory: &Path) -> bool {
+        let file_system = self.fs.file_system(directory);
+        file_system.is_ok_and(|it| it.trust().times)
     }
 
     /// A serial that no message ever had.
@@ -331,30 +336,77 @@ impl Shared {
         self.state.lock().index.take(mailbox)
     }
 
-    /// Lets the index remember the listing of `mailbox`.
+    /// Lets the index remember the listing of `mailbox`, whose maildrop is open, unless a message
+    /// was put there since that was opened.
     pub(super) fn enter_listing(&self, mailbox: &MailboxName, remembered: Remembered) {
-        let gone = self.state.lock().index.enter(mailbox, remembered);
+        let mut state = self.state.lock();
+        let has_changed = state.open_maildrops.get(mailbox) == Some(&true);
+        let gone = if has_changed {
+            vec![remembered]
+        } else {
+            state.index.enter(mailbox, remembered)
+        };
+        drop(state);
+        // Not before the lock is given back (L1).
+        drop(gone);
+    }
+
+    /// Lets the index forget the listing of `mailbox`, because a message was put there: the times
+    /// of the directory should tell, but on some disks they do not.
+    pub(super) fn forget_listing(&self, mailbox: &MailboxName) {
+        let mut state = self.state.lock();
+        if let Some(has_changed) = state.open_maildrops.get_mut(mailbox) {
+            *has_changed = true;
+        }
+        let gone = state.index.take(mailbox);
+        drop(state);
         // Not before the lock is given back (L1).
         drop(gone);
     }
 
     /// Whether the directories of `mailbox` are known to survive a power cut.
     pub(super) fn is_known(&self, mailbox: &MailboxName) -> bool {
-        self.state.lock().known_mailboxes.contains(mailbox)
+        self.state.lock().known_mailboxes.contains_key(mailbox)
     }
 
     /// Remembers that the directories of `mailboxes` survive a power cut.
     pub(super) fn remember<'a>(&self, mailboxes: impl IntoIterator<Item = &'a MailboxName>) {
-        let mut state = self.state.lock();
         for mailbox in mailboxes {
-            if state.known_mailboxes.contains(mailbox) {
+            if self.is_known(mailbox) {
                 continue;
             }
+            let new = self.maildir(mailbox).map(|maildir| maildir.side(Side::New));
+            // What cannot be looked at is met once more.
+            let Some(Ok(metadata)) = new.ok().map(|new| self.fs.metadata(&new)) else {
+                continue;
+            };
+            let Stamp { device, inode, .. } = metadata.stamp;
+            let mut state = self.state.lock();
             if state.known_mailboxes.len() >= KNOWN_MAILBOXES_MAX {
                 state.known_mailboxes.clear();
             }
-            state.known_mailboxes.insert(mailbox.clone());
+            let known = (device, inode);
+            state.known_mailboxes.insert(mailbox.clone(), known);
         }
+    }
+
+    /// Forgets `mailbox` when `new` of it, as it is now, is not the directory that is known to
+    /// survive a power cut: somebody has put another one in its place. Whether it did.
+    pub(super) fn forget_replaced(&self, mailbox: &MailboxName, new: &Stamp) -> bool {
+        let mut state = self.state.lock();
+        let known = state.known_mailboxes.get(mailbox);
+        let is_replaced = known.is_some_and(|known| *known != (new.device, new.inode));
+        if is_replaced {
+            state.known_mailboxes.remove(mailbox);
+        }
+        is_replaced
+    }
+
+    /// Whether `new` of `mailbox` is the directory that is known to survive a power cut.
+    pub(super) fn is_still_known(&self, mailbox: &MailboxName, maildir: &Maildir) -> bool {
+        let found = self.fs.metadata(&maildir.side(Side::New));
+        found.is_ok_and(|found| !self.forget_replaced(mailbox, &found.stamp))
+            && self.is_known(mailbox)
     }
 
     /// Forgets `mailbox`, because somebody removed its directories.

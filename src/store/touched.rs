@@ -9,10 +9,12 @@
 //! The record is kept however a checkpoint is made: when it turns out that one takes long, it is
 //! too late to ask what was written meanwhile.
 //!
-//! A message that is not found any more is either one that was removed over POP3, which was made
-//! durable then, or one with which another program did something. To tell them apart, who removes
-//! messages says so first. That is remembered until the second checkpoint from then on: the first
-//! may be at work already, or not yet cover the batch.
+//! A message that is not found any more is either one that was removed over POP3, or one with which
+//! another program did something. To tell them apart, who removes messages says so of each that it
+//! has unlinked. (Not before: until then it may be there under another name, and if the removal
+//! fails it stays.) That is remembered until the second checkpoint from then on: the first may be
+//! at work already, or not yet cover the batch. One that looks for the message between the two is
+//! not told, and takes longer.
 //!
 //! # Invariants
 //! - What [`Touched::take`] gives is complete: every name of the batches up to `applied` that were
@@ -24,7 +26,7 @@
 //! What does not fit is left out and not forgotten: then, and when an earlier checkpoint took names
 //! and failed, [`Touched::take`] gives `None`, and all has to be synced.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::mail::MailboxName;
 
@@ -62,24 +64,25 @@ struct Record {
 /// Messages that were removed over POP3, by their counters.
 #[derive(Debug, Default)]
 struct Removed {
-    messages: HashMap<MailboxName, HashSet<u64>>,
+    /// And whether they have been unlinked.
+    messages: HashMap<MailboxName, HashMap<u64, bool>>,
     n_messages: usize,
 }
 
 impl Removed {
-    fn add(&mut self, mailbox: &MailboxName, counters: &[u64]) {
+    fn add(&mut self, mailbox: &MailboxName, counters: &[u64], is_unlinked: bool) {
         let n_messages = self.n_messages.saturating_add(counters.len());
         // Without the note its absence cannot be explained, which costs time only.
         if n_messages <= TOUCHED_NAMES_MAX {
             self.n_messages = n_messages;
             let noted = self.messages.entry(mailbox.clone()).or_default();
-            noted.extend(counters);
+            noted.extend(counters.iter().map(|&counter| (counter, is_unlinked)));
         }
     }
 
-    fn has(&self, mailbox: &MailboxName, counter: u64) -> bool {
-        let counters = self.messages.get(mailbox);
-        counters.is_some_and(|counters| counters.contains(&counter))
+    /// Whether the message is noted, and whether as unlinked.
+    fn find(&self, mailbox: &MailboxName, counter: u64) -> Option<bool> {
+        self.messages.get(mailbox)?.get(&counter).copied()
     }
 }
 
@@ -117,16 +120,30 @@ impl Touched {
         record.is_in_use && before < half && record.n_names >= half
     }
 
-    /// Notes that messages of this life of the daemon are about to be removed from `mailbox` by
-    /// somebody who makes that durable.
-    pub(super) fn note_removal(&self, mailbox: &MailboxName, counters: &[u64]) {
-        self.0.lock().removed.add(mailbox, counters);
+    /// Notes that messages of this life of the daemon are about to be removed from `mailbox`.
+    pub(super) fn announce_removal(&self, mailbox: &MailboxName, counters: &[u64]) {
+        self.0.lock().removed.add(mailbox, counters, false);
     }
 
-    /// Whether the message was removed from `mailbox` by somebody who makes that durable.
+    /// Notes that messages of this life of the daemon were unlinked from `mailbox`.
+    pub(super) fn note_removal(&self, mailbox: &MailboxName, counters: &[u64]) {
+        self.0.lock().removed.add(mailbox, counters, true);
+    }
+
+    /// Whether somebody removes the message from `mailbox`, or has removed it.
+    pub(super) fn is_being_removed(&self, mailbox: &MailboxName, counter: u64) -> bool {
+        self.noted(mailbox, counter).iter().any(Option::is_some)
+    }
+
+    /// Whether the message was unlinked from `mailbox`, perhaps not yet durably.
     pub(super) fn was_removed(&self, mailbox: &MailboxName, counter: u64) -> bool {
+        self.noted(mailbox, counter).contains(&Some(true))
+    }
+
+    /// What was noted of the message before and after the last checkpoint began.
+    fn noted(&self, mailbox: &MailboxName, counter: u64) -> [Option<bool>; 2] {
         let record = self.0.lock();
-        record.removed.has(mailbox, counter) || record.removed_before.has(mailbox, counter)
+        [&record.removed, &record.removed_before].map(|it| it.find(mailbox, counter))
     }
 
     /// Takes the messages of the batches up to `applied`; `None` when some that were not yet

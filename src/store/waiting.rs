@@ -60,7 +60,7 @@ use super::{
     limits::{AILING_MAILBOXES_MAX, AILING_REMINDER, CURE_PACE},
     mailboxes::{Presence, Target},
     maildir::{self, Maildir},
-    name::{self, OwnName},
+    name::{Identity, OwnName},
     piecemeal::Synced,
     place::{self, Former},
     replay::{Moment, Replay},
@@ -524,7 +524,7 @@ impl Shared {
         }
     }
 
-    /// Removes those of the messages `bases` that wait for `mailbox`, durably: they are being
+    /// Removes those of the messages `removed` that wait for `mailbox`, durably: they are being
     /// removed from it.
     ///
     /// # Errors
@@ -533,7 +533,7 @@ impl Shared {
         &self,
         mailbox: &MailboxName,
         maildir: &Maildir,
-        bases: &HashSet<&[u8]>,
+        removed: &HashSet<Identity<'_>>,
     ) -> Result<(), Error> {
         if !self.waiting.concerns(mailbox) {
             return Ok(());
@@ -543,7 +543,7 @@ impl Shared {
         let mut is_changed = false;
         for file_name in self.waiting_names(maildir)? {
             let own = file_name.strip_prefix(ANEW).unwrap_or(&file_name);
-            if bases.contains(own.as_bytes()) {
+            if removed.contains(&Identity::of(own.as_bytes())) {
                 let path = directory.join(&file_name);
                 self.fs.unlink(&path).map_err(Error::io("remove", &path))?;
                 is_changed = true;
@@ -631,7 +631,7 @@ impl Shared {
 /// Whether a file with this name waits for its mailbox, and is not what a crash left of a copy.
 fn is_message(file_name: &[u8]) -> bool {
     let own = file_name.strip_prefix(ANEW.as_bytes()).unwrap_or(file_name);
-    OwnName::parse(own).is_some_and(|name| name::is_escaped_host(name.host))
+    std::str::from_utf8(own).is_ok_and(|own| OwnName::parse_exactly(own).is_some())
 }
 
 /// Where all wait, in the directory that is the store's own.

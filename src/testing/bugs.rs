@@ -8,6 +8,8 @@ use std::cell::Cell;
 /// A line of the store that is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
+    /// What somebody is about to remove counts as removed, wherever it is.
+    AnnouncedRemovalsAreDurable,
     /// What is not yet in the Maildirs counts as checkpointed.
     CheckpointsCountTheUnapplied,
     /// What was copied to another device is left to a checkpoint.
@@ -26,12 +28,16 @@ pub(crate) enum Bug {
     JournalsEndBeforeTheSync,
     /// A file that is not where it was put is not looked for.
     MovedFilesAreMissed,
+    /// What is not there to be exchanged when it is written anew was removed.
+    NotFoundAtExchangeIsRemoved,
     /// What was removed is not noted in the journal.
     RemovalsAreNotJournaled,
     /// A replay takes a file that has the name for the message.
     ReplaysTrustNames,
     /// A segment is written over before it is checkpointed.
     SegmentsAreReusedEarly,
+    /// What one reading of a directory does not have is not there.
+    SkippedEntriesAreGone,
     /// A batch need not fit its checksum.
     TornBatchesAreTrusted,
     /// A checkpoint syncs files and not the directories of their names.

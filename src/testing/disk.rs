@@ -12,8 +12,11 @@
 //!   rules. A rename is two changes, which a crash may keep one without the other.
 //! - [`SimFs::power_cut`] gives the disk as it would be found: of what is not durable it keeps an
 //!   arbitrary part, the dirty blocks torn at 512 octets.
-//! - A directory has a time of change, in coarse ticks of the clock that [`SimFs::clock`] gives to
-//!   the store; every operation takes some time, now less than a tick, now many.
+//! - A directory has a time of change, in ticks of the clock that [`SimFs::clock`] gives to the
+//!   store ([`Times`]); every operation takes some time, now less than a tick, now many.
+//! - A directory is visited entry by entry, in an order that depends on the names, and other
+//!   programs may come in between ([`SimFs::watched`]): an entry that they rename is visited under
+//!   either name or both, or not at all.
 //! - What is made below [`SimFs::split_at`] lies on a second device: nothing is linked or renamed
 //!   between the two, and a sync of the whole file system is one of the first only.
 //! - [`SimFs::kill`] ends the process but not the machine: nothing is lost yet.
@@ -24,7 +27,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fmt, io,
     path::{Component, Path, PathBuf},
     sync::Arc,
@@ -45,6 +48,22 @@ const SECTOR_OCTETS: usize = 512;
 
 /// How coarse the times of directories are, in seconds.
 const TICK_SECS: u64 = 1;
+
+/// How many entries of a directory are visited before it is looked at again: so many, or this part
+/// of them.
+const VISITED_AT_ONCE: usize = 2;
+const VISITED_PART: usize = 8;
+
+/// The times of directories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Times {
+    /// In whole seconds.
+    Coarse,
+    /// In ticks of the clock.
+    Fine,
+    /// They never change, and nobody trusts them: as of some FUSE and network file systems.
+    Still,
+}
 
 /// What the operations take, in turn: in milliseconds.
 const PACE: [u64; 7] = [0, 1, 4_000, 300, 0, 1_200, 30];
@@ -71,7 +90,7 @@ pub(crate) enum Defect {
     SegmentsAreNotSynced,
     /// `sync` of the whole file system does nothing.
     VolumeIsNotSynced,
-    /// Changes do not change the time of the directory.
+    /// Changes do not change the time of the directory, although that is trusted.
     TimesStandStill,
     /// The times are much coarser than the store believes.
     TimesAreCoarse,
@@ -115,6 +134,7 @@ struct Disk {
     /// Whether there is no room for the octets of files that are appended to.
     refuses_files: bool,
     hands: Arc<Hands>,
+    times: Times,
     /// Whether operations take no time.
     is_timeless: bool,
     n_whole_syncs: u64,
@@ -283,6 +303,7 @@ impl Disk {
             free_octets: u64::MAX,
             refuses_files: false,
             hands,
+            times: Times::Coarse,
             is_timeless: false,
             n_whole_syncs: 0,
             whole_sync_takes: Duration::ZERO,
@@ -308,10 +329,13 @@ impl Disk {
 
     /// The time of a change that happens now.
     fn tick(&self) -> i128 {
-        let tick_secs = match self.defect {
-            Some(Defect::TimesStandStill) => return 0,
-            Some(Defect::TimesAreCoarse) => 60,
-            _ => TICK_SECS,
+        let tick_secs = match (self.defect, self.times) {
+            (Some(Defect::TimesStandStill), _) | (_, Times::Still) => return 0,
+            (Some(Defect::TimesAreCoarse), _) => 60,
+            (_, Times::Coarse) => TICK_SECS,
+            (_, Times::Fine) => {
+                return i128::try_from(self.hands.file_time().as_nanos()).unwrap();
+            }
         };
         let secs = self.hands.unix_time().as_secs();
         i128::from(secs - secs % tick_secs) * 1_000_000_000
@@ -433,6 +457,22 @@ impl Disk {
     }
 }
 
+/// Where a directory has an entry with this name among the others, like a hashed directory.
+fn order(name: &OsStr) -> u64 {
+    let octets = name.as_encoded_bytes().iter();
+    octets.fold(0, |hash: u64, octet| {
+        let hash = hash ^ u64::from(*octet);
+        hash.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23)
+    })
+}
+
+fn kind(disk: &Disk, node: usize) -> Kind {
+    match disk.nodes[node] {
+        Node::Directory(_) => Kind::Directory,
+        Node::Content(_) => Kind::File,
+    }
+}
+
 /// The last component of `path`.
 fn name_of(path: &Path) -> io::Result<OsString> {
     Ok(path
@@ -478,6 +518,16 @@ impl SimFs {
         let mut disk = self.disk.lock();
         disk.file_system = FileSystem::FUSE;
         disk.defect = Some(Defect::VolumeIsNotSynced);
+    }
+
+    /// Sets what the times of directories are like.
+    pub(crate) fn set_times(&self, times: Times) {
+        let mut disk = self.disk.lock();
+        disk.times = times;
+        disk.file_system = match times {
+            Times::Coarse | Times::Fine => FileSystem::EXT,
+            Times::Still => FileSystem::FUSE,
+        };
     }
 
     /// Sets what `free_octets` says.
@@ -557,7 +607,8 @@ impl SimFs {
         self.disk.lock().n_directories_read
     }
 
-    /// The same file system with `watcher` called before every operation.
+    /// The same file system with `watcher` called before every operation, and between the entries of
+    /// a directory that is visited.
     pub(crate) fn watched(&self, watcher: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
             watcher: Some(Arc::new(watcher)),
@@ -590,6 +641,7 @@ impl SimFs {
             defect: before.defect,
             file_system: before.file_system,
             free_octets: before.free_octets,
+            times: before.times,
             is_timeless: before.is_timeless,
             whole_sync_takes: before.whole_sync_takes,
             file_sync_takes: before.file_sync_takes,
@@ -640,6 +692,27 @@ impl SimFs {
         }
         let fault = disk.faults.iter().copied().find(|fault| fault.at == now);
         Ok((disk, fault))
+    }
+
+    /// The next entries of the directory `node` behind `last`; none at the end.
+    fn entries_behind(
+        &self,
+        node: usize,
+        last: Option<&(u64, OsString)>,
+    ) -> io::Result<Vec<((u64, OsString), Kind)>> {
+        let disk = self.disk.lock();
+        if self.life != disk.life {
+            return Err(io::Error::other("the process was killed"));
+        }
+        let entries = disk.directory(node)?.seen.iter();
+        let placed = entries.map(|(name, &node)| ((order(name), name.clone()), kind(&disk, node)));
+        let mut behind: Vec<_> = placed
+            .filter(|(it, _)| last.is_none_or(|last| it > last))
+            .collect();
+        drop(disk);
+        behind.sort_unstable_by(|left, right| left.0.cmp(&right.0));
+        behind.truncate(VISITED_AT_ONCE.max(behind.len() / VISITED_PART));
+        Ok(behind)
     }
 
     /// Performs an operation on the disk, or fails as planned.
@@ -803,17 +876,36 @@ impl Fs for SimFs {
             disk.n_directories_read += 1;
             let node = disk.find(path)?;
             let entries = disk.directory(node)?.seen.iter();
-            let kind = |node: usize| match disk.nodes[node] {
-                Node::Directory(_) => Kind::Directory,
-                Node::Content(_) => Kind::File,
-            };
             Ok(entries
                 .map(|(name, &node)| Entry {
                     name: name.clone(),
-                    kind: kind(node),
+                    kind: kind(disk, node),
                 })
                 .collect())
         })
+    }
+
+    fn visit_dir(&self, path: &Path, visit: &mut dyn FnMut(&OsStr, Kind)) -> io::Result<()> {
+        let node = self.perform(|disk| {
+            disk.n_directories_read += 1;
+            let node = disk.find(path)?;
+            disk.directory(node)?;
+            Ok(node)
+        })?;
+        let mut last = None;
+        loop {
+            let entries = self.entries_behind(node, last.as_ref())?;
+            for (place, kind) in &entries {
+                visit(&place.1, *kind);
+            }
+            let Some((place, _)) = entries.into_iter().next_back() else {
+                return Ok(());
+            };
+            last = Some(place);
+            if let Some(watcher) = &self.watcher {
+                watcher();
+            }
+        }
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {

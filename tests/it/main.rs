@@ -30,6 +30,7 @@ mod memory;
 mod net;
 mod privileges;
 mod program;
+mod renames;
 mod replay;
 mod retrieval;
 mod sandbox;

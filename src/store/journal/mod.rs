@@ -297,6 +297,12 @@ impl Journal {
         Ok(())
     }
 
+    /// Whether nobody writes a batch.
+    #[cfg(test)]
+    pub(super) fn is_free(&self) -> bool {
+        self.inner.lock().ring.is_some()
+    }
+
     /// Whether it fails, and takes no mail for the time being.
     pub(super) fn is_out_of_order(&self) -> bool {
         self.inner.lock().health.is_out_of_order()

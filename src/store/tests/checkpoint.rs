@@ -317,9 +317,9 @@ fn a_failed_sync_of_one_file_puts_everything_in_doubt() {
     let file = busy.deliver("two\n");
     let inode = |file: &Path| busy.fs.metadata(file).unwrap().stamp.inode;
     let before = inode(&file);
-    // It is opened, and its sync fails.
+    // Its directory is looked at, it is opened, and its sync fails.
     busy.fs.fail(Fault {
-        at: busy.fs.n_operations() + 2,
+        at: busy.fs.n_operations() + 3,
         errno: Errno::IO,
         is_done: false,
     });

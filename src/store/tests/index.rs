@@ -20,11 +20,12 @@ use crate::{
         Error, Fs as _, Kind, Maildrop, Memory, MessageStore, Patience, Settings,
         limits::{INDEX_CLOCK_TOLERANCE, INDEX_QUIET, LISTED_OCTETS_MAX},
         listing::Listed,
+        maildrop::count_sizes,
         name::OwnName,
         quota::Taken,
     },
     testing::{
-        disk::SimFs,
+        disk::{Defect, SimFs, Times},
         model::{read, summaries},
     },
 };
@@ -163,7 +164,7 @@ impl Place {
         let maildir = self.store.shared.maildir(&self.bob).unwrap();
         let mut listed = Listed::nothing(&self.store.shared.listed);
         let mut expect = maildir.list(&self.fs, &mut listed).unwrap();
-        maildir.count_sizes(&self.fs, &mut expect).unwrap();
+        count_sizes(&self.store.shared, &maildir, &mut expect).unwrap();
         assert_eq!(summaries(&*maildrop.messages()), summaries(&expect));
         for index in 0..expect.len() {
             read(&maildrop, index).unwrap();
@@ -383,6 +384,74 @@ fn what_a_session_removed_is_not_listed_again_whatever_the_clock_says() {
     hands.set(now);
     drop(maildrop);
     assert_eq!(place.open().0.messages().len(), 0);
+}
+
+/// As on mergerfs with `func.getattr=ff`.
+#[test]
+fn nothing_is_remembered_where_times_stand_still() {
+    let mut place = Place::new();
+    place.fs.set_times(Times::Still);
+    for event in [
+        Event::Deliver,
+        Event::Deliver,
+        Event::Add { is_sized: true },
+        Event::Move(0),
+        Event::Unlink(0),
+        Event::Login { removed: vec![0] },
+    ] {
+        place.perform(&event);
+        place.pass(INDEX_QUIET * 2);
+        place.check();
+        place.check();
+    }
+    assert_eq!(place.n_hits, 0);
+}
+
+/// The tests here would see it if times went on in larger steps than is believed.
+#[test]
+fn a_listing_that_is_not_what_a_reading_gives_is_noticed() {
+    let mut place = Place::new();
+    place.fs.plant(Defect::TimesAreCoarse);
+    place.deliver();
+    place.pass(INDEX_QUIET * 2);
+    place.check();
+    place.perform(&Event::Add { is_sized: true });
+    assert_eq!(place.files().len(), 2);
+    assert_eq!(place.open().0.messages().len(), 1);
+}
+
+/// Where they are trusted all the same, what this daemon does is seen.
+#[test]
+fn own_deliveries_are_listed_whatever_the_times_say() {
+    let mut place = settled();
+    place.fs.plant(Defect::TimesStandStill);
+    for n_listed in 1..4 {
+        place.pass(INDEX_QUIET * 2);
+        place.check();
+        assert_eq!(place.check().messages().len(), n_listed);
+        place.deliver();
+    }
+}
+
+/// A session that has no room for another listing removes what was moved.
+#[test]
+fn a_message_that_was_moved_is_removed_without_another_listing() {
+    let mut place = settled();
+    for _ in 0..1_000 {
+        place.perform(&Event::Add { is_sized: true });
+    }
+    place.pass(INDEX_QUIET * 2);
+    let maildrop = place.check();
+    let listed = Arc::clone(&place.store.shared.listed);
+    let mut others = Taken::nothing(&listed);
+    assert!(others.set(LISTED_OCTETS_MAX - listed.octets()));
+    for choice in [3, 400, 900] {
+        place.perform(&Event::Move(choice));
+    }
+    let all: Vec<usize> = (0..maildrop.messages().len()).collect();
+    read(&maildrop, all.len() - 1).unwrap();
+    maildrop.remove(&all).unwrap();
+    assert_eq!(place.files(), []);
 }
 
 /// SEC-9: a maildrop that finds no room for its listing is asked to come again, read or remembered.

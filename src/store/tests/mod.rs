@@ -7,6 +7,7 @@ mod index;
 mod interleavings;
 mod journal;
 mod real;
+mod renames;
 mod waiting;
 
 use crate::mail::MailboxName;
