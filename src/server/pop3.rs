@@ -322,8 +322,12 @@ impl Driver<'_> {
             Ok(open) => {
                 let head = open.buffer.get(..open.filled).unwrap_or_default();
                 let internationalized = trace::needs_utf8(head);
+                let edited_octets = open.message.edited_octets();
                 self.open = Some(Box::new(open));
-                Outcome::MessageOpened { internationalized }
+                Outcome::MessageOpened {
+                    internationalized,
+                    edited_octets,
+                }
             }
             Err(store::Error::MessageGone { .. }) => Outcome::MessageGone,
             Err(error) => {

@@ -190,6 +190,12 @@ pub trait File: Debug + Send + Sync {
     /// less to do (fadvise). Only an advice: it may do nothing, and it cannot fail.
     fn begin_sync(&mut self, _start: u64) {}
 
+    /// How long a file that was opened for reading was then; `None` when that is not known without
+    /// another call.
+    fn octets_when_opened(&self) -> Option<u64> {
+        None
+    }
+
     /// Reads the next octets into `buffer`; 0 at the end.
     ///
     /// # Errors
@@ -426,6 +432,7 @@ impl Fs for RealFs {
         let octets = Some(metadata.len()).filter(|octets| *octets > 0);
         Ok(Box::new(Opened {
             file: RealFile(file),
+            octets: metadata.len(),
             octets_left: octets.unwrap_or(u64::MAX),
         }))
     }
@@ -538,12 +545,17 @@ fn nanoseconds(seconds: i64, nanoseconds: i64) -> i128 {
 #[derive(Debug)]
 struct Opened {
     file: RealFile,
+    octets: u64,
     octets_left: u64,
 }
 
 impl File for Opened {
     fn append(&mut self, octets: &[u8]) -> io::Result<()> {
         self.file.append(octets)
+    }
+
+    fn octets_when_opened(&self) -> Option<u64> {
+        Some(self.octets)
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

@@ -25,11 +25,14 @@
 //! # Known limits
 //! When another program gives a message a second name after the listing was made, and keeps both,
 //! only the listed one is removed. A disk that fails to save a rename of another program may show
-//! the old name again after a power cut, although the message was removed under the new one.
+//! the old name again after a power cut, although the message was removed under the new one. When
+//! another program edits a message in its place the listing has the size that the name says; whoever
+//! opens the message is told the right one, if the file has another length.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     io,
+    os::unix::ffi::OsStrExt as _,
     path::PathBuf,
     sync::Arc,
 };
@@ -45,7 +48,7 @@ use super::{
     listing::{Listed, Listing, Place},
     mailboxes::Presence,
     maildir::{Counted, Maildir, Moved, Side},
-    name::Identity,
+    name::{self, Identity},
     reading::{Readings, keeps_changing},
     shared::{Claim, Shared},
 };
@@ -65,6 +68,7 @@ pub struct Maildrop {
 pub struct Message {
     path: PathBuf,
     file: Box<dyn File>,
+    octets: Option<u64>,
 }
 
 /// The directories out of which a removed message could come back.
@@ -154,7 +158,10 @@ impl Maildrop {
     fn open_at(&self, place: Place<'_>) -> Result<Option<Message>, Error> {
         let path = self.maildir.file(place);
         match self.shared().fs.open(&path) {
-            Ok(file) => Ok(Some(Message { path, file })),
+            Ok(file) => {
+                let octets = self.true_octets(place, &*file)?;
+                Ok(Some(Message { path, file, octets }))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(Error::Unsafe {
                 path,
@@ -162,6 +169,20 @@ impl Maildrop {
             }),
             Err(error) => Err(Error::io("open", &path)(error)),
         }
+    }
+
+    /// What RETR sends of the open file at `place` if its name says something else, because another
+    /// program has edited it: then it is not as long as the name says.
+    fn true_octets(&self, place: Place<'_>, file: &dyn File) -> Result<Option<u64>, Error> {
+        let told = name::stored_octets(place.file_name.as_bytes());
+        let is_edited = told.zip(file.octets_when_opened());
+        if is_edited.is_none_or(|(told, octets)| told == octets) {
+            return Ok(None);
+        }
+        Ok(match self.maildir.count(&*self.shared().fs, place)? {
+            Counted::Octets(octets) => Some(octets),
+            Counted::Gone | Counted::Unavailable => None,
+        })
     }
 
     /// Removes the messages at `indexes` of [`messages`](Self::messages); one that is already gone
@@ -455,6 +476,12 @@ fn count_moved(
 }
 
 impl Message {
+    /// The octets that RETR sends, before dot-stuffing, when that is not what the listing says:
+    /// another program has edited the file.
+    pub fn edited_octets(&self) -> Option<u64> {
+        self.octets
+    }
+
     /// Reads the next octets as they are stored, lines ended by LF unless another program delivered
     /// them otherwise; 0 at the end.
     ///

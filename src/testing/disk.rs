@@ -1044,6 +1044,13 @@ impl File for SimFile {
         Ok(())
     }
 
+    fn octets_when_opened(&self) -> Option<u64> {
+        // Nothing that can fail, or that the power can fail in.
+        let content = |disk: &mut Disk| disk.content(self.node).ok().map(|it| it.seen.len());
+        let octets = content(&mut self.fs.disk.lock())?;
+        u64::try_from(octets).ok()
+    }
+
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let (node, offset) = (self.node, self.offset);
         let n_read = self.fs.perform(|disk| {

@@ -227,8 +227,14 @@ impl Session {
 
             (
                 State::Retrieving(listing, retrieval),
-                Outcome::MessageOpened { internationalized },
-            ) => self.message_opened(listing, retrieval, internationalized),
+                Outcome::MessageOpened {
+                    internationalized,
+                    edited_octets,
+                },
+            ) => {
+                let retrieval = retrieval.edited(edited_octets);
+                self.message_opened(listing, retrieval, internationalized)
+            }
             (State::Retrieving(listing, _), Outcome::MessageGone) => self.message_gone(listing),
             (State::Retrieving(listing, _), Outcome::MessageFailed { transient }) => {
                 self.message_failed(listing, transient)

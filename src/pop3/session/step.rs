@@ -139,6 +139,9 @@ pub enum Outcome<'a> {
     MessageOpened {
         /// Whether only a client in UTF-8 mode may get it (RFC 6856 §2.1).
         internationalized: bool,
+        /// How much of it RETR sends if that is not what the listing says, because another program
+        /// has edited it.
+        edited_octets: Option<u64>,
     },
     /// The message is no longer there: another program has removed it.
     MessageGone,

@@ -317,6 +317,7 @@ fn a_message_is_open_before_ok_is_said() {
     let mut dialogue = Dialogue::logged_in();
     let opened = Outcome::MessageOpened {
         internationalized: false,
+        edited_octets: None,
     };
     for (line, response, extent) in [
         ("RETR 2", "+OK 200 octets\r\n", Extent::Whole),
@@ -334,6 +335,22 @@ fn a_message_is_open_before_ok_is_said() {
 }
 
 #[test]
+fn retr_tells_the_octets_of_a_message_that_was_edited() {
+    let mut dialogue = Dialogue::logged_in();
+    let open = Action::OpenMessage(MessageNumber::at(1));
+    dialogue.check(Outcome::Line(b"RETR 2"), "", &open);
+    let opened = Outcome::MessageOpened {
+        internationalized: false,
+        edited_octets: Some(7),
+    };
+    let send = Action::SendContent(Extent::Whole);
+    dialogue.check(opened, "+OK 7 octets\r\n", &send);
+    dialogue.check(Outcome::ContentSent, "", &Action::ReadLine);
+    let line = Outcome::Line(b"LIST 2");
+    dialogue.check(line, "+OK 2 200\r\n", &Action::ReadLine);
+}
+
+#[test]
 fn a_message_that_cannot_be_opened_is_not_sent() {
     for (outcome, code) in [
         (Outcome::MessageGone, "[SYS/PERM]"),
@@ -342,6 +359,7 @@ fn a_message_that_cannot_be_opened_is_not_sent() {
         (
             Outcome::MessageOpened {
                 internationalized: true,
+                edited_octets: None,
             },
             "[UTF8]",
         ),
@@ -390,6 +408,7 @@ fn in_every_state() -> Vec<(&'static str, Dialogue)> {
     let opened = || {
         vec![Outcome::MessageOpened {
             internationalized: false,
+            edited_octets: None,
         }]
     };
     add("authorization", Dialogue::plain(), &[], vec![]);
@@ -505,6 +524,7 @@ fn an_outcome_that_was_not_asked_for_closes_and_removes_nothing() {
         Outcome::MaildropFailed { transient: true },
         Outcome::MessageOpened {
             internationalized: false,
+            edited_octets: None,
         },
         Outcome::MessageGone,
         Outcome::MessageFailed { transient: true },
@@ -945,7 +965,10 @@ proptest! {
                 (Action::OpenMaildrop, _) => Outcome::MaildropOpened(messages(&[1, 2, 3])),
                 (Action::OpenMessage(_), 0..5) => Outcome::MessageGone,
                 (Action::OpenMessage(_), chance) => {
-                    Outcome::MessageOpened { internationalized: chance % 2 == 0 }
+                    Outcome::MessageOpened {
+                        internationalized: chance % 2 == 0,
+                        edited_octets: None,
+                    }
                 }
                 (Action::SendContent(_), _) => Outcome::ContentSent,
                 (Action::RemoveMarked(_), 0..5) => Outcome::RemoveFailed,

@@ -19,6 +19,14 @@ pub(super) struct Retrieval {
     extent: Extent,
 }
 
+impl Retrieval {
+    /// The same of a message that has so many octets, if it has others than the listing says.
+    pub(super) fn edited(self, octets: Option<u64>) -> Self {
+        let octets = octets.unwrap_or(self.octets);
+        Self { octets, ..self }
+    }
+}
+
 impl Session {
     // Not inlined: see `answered`.
     #[inline(never)]

@@ -122,6 +122,7 @@ impl Driver {
                     let head = self.maildrop[self.open_message].join(&b'\n');
                     Outcome::MessageOpened {
                         internationalized: trace::needs_utf8(&head),
+                        edited_octets: None,
                     }
                 }
                 Action::SendContent(extent) => self.send_content(extent),

@@ -375,6 +375,14 @@ impl<'a> Said<'a> {
     }
 }
 
+/// The octets on disk that `file_name` tells, when it also tells those that RETR sends: they are
+/// believed together.
+pub(super) fn stored_octets(file_name: &[u8]) -> Option<u64> {
+    let (_, fields) = split_once(base(file_name), b',')?;
+    let sizes = Sizes::parse(fields);
+    sizes.stored.filter(|_| sizes.sent.is_some())
+}
+
 /// A length, if a unique-id may have it.
 fn unique_id_octets(octets: usize) -> Option<NonZeroU8> {
     let fits = octets <= UniqueId::OCTETS_MAX;

@@ -341,6 +341,25 @@ fn a_message_rewritten_in_its_place_is_counted_anew() {
     }
 }
 
+/// Whoever opens a message whose name tells its size hears that it was edited.
+#[test]
+fn a_message_edited_in_its_place_is_opened_with_its_true_size() {
+    let mut place = settled();
+    let edited = |place: &Place| place.open().0.open_message(0).unwrap().edited_octets();
+    assert_eq!(edited(&place), None);
+    place.perform(&Event::Rewrite(0));
+    // "message 1" and "more", each with its CRLF.
+    assert_eq!(edited(&place), Some(11 + 6));
+    place.perform(&Event::Move(0));
+    assert_eq!(edited(&place), Some(11 + 6));
+    place.perform(&Event::Add { is_sized: true });
+    let octets = summaries(&*place.open().0.messages());
+    assert!(
+        octets.iter().any(|it| it.octets == 11),
+        "the listing knows no better"
+    );
+}
+
 #[test]
 fn another_directory_in_the_place_of_the_first_is_read() {
     let mut place = settled();

@@ -109,7 +109,10 @@ impl Replay {
                 Action::OpenMessage(number) => {
                     self.open = number.position();
                     let internationalized = trace::needs_utf8(&self.maildrop[self.open]);
-                    Outcome::MessageOpened { internationalized }
+                    Outcome::MessageOpened {
+                        internationalized,
+                        edited_octets: None,
+                    }
                 }
                 Action::SendContent(extent) => self.send_content(extent),
                 Action::RemoveMarked(_) => Outcome::Removed,
