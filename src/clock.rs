@@ -80,17 +80,13 @@ impl Clock {
         Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
     }
 
-    /// Waits for about so long, for what no thread of this process can tell.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that lets time pass"
-    )]
+    /// Waits for so long or a little less, for what no thread of this process can tell.
     pub fn pause(&self, time: Duration) {
         #[cfg(test)]
         if let Some(hands) = &self.hands {
             return hands.pass(time);
         }
-        std::thread::sleep(time);
+        std::thread::park_timeout(time);
     }
 
     /// The current date and time in UTC as RFC 3339 writes it, with milliseconds:

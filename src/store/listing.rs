@@ -6,11 +6,11 @@
 //! # Theory of operation
 //! Names are added in whatever order the directories give them, and read once for what they say.
 //! [`Names::sort`] then puts the messages into the order of their arrival: by the seconds at the
-//! start of the base, then by the identity. Nearly all names of one second begin alike, with the nonce
-//! of the daemon, so to compare them octet by octet from the start would look at the same octets
-//! over and over again, in memory that is far apart. Instead the names of one second are sorted by
-//! a number: the eight octets behind what all of them have in common. Only where these are equal
-//! too the names themselves are compared.
+//! start of the base, then by the identity. Nearly all names of one second begin alike, with the
+//! nonce of the daemon, so to compare them octet by octet from the start would look at the same
+//! octets over and over again, in memory that is far apart. Instead the names of one second are
+//! sorted by a number: the eight octets behind what all of them have in common. Only where these
+//! are equal too the names themselves are compared.
 //!
 //! The names are put into that order too, since UIDL reads all of them, and to fetch each from
 //! another corner of the memory takes five times as long.

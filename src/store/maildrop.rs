@@ -26,8 +26,8 @@
 //! When another program gives a message a second name after the listing was made, and keeps both,
 //! only the listed one is removed. A disk that fails to save a rename of another program may show
 //! the old name again after a power cut, although the message was removed under the new one. When
-//! another program edits a message in its place the listing has the size that the name says; whoever
-//! opens the message is told the right one, if the file has another length.
+//! another program edits a message in its place the listing has the size that the name says;
+//! whoever opens the message is told the right one, if the file has another length.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},

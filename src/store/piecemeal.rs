@@ -9,13 +9,14 @@
 //! little left to do. Then the directories are synced in which the names are.
 //!
 //! A file that is not in `new` any more was removed or moved. Who unlinks one over POP3 says so;
-//! both directories are synced then, since it may not have come to that yet. What another program has moved to `cur`, or given other flags or
-//! fields, is looked for and synced where it is, and `cur` before the directory that it left. What is not found like that may be anywhere: only a sync of the whole file system covers
-//! it.
+//! both directories are synced then, since it may not have come to that yet. What another program
+//! has moved to `cur`, or given other flags or fields, is looked for and synced where it is, and
+//! `cur` before the directory that it left. What is not found like that may be anywhere: only a
+//! sync of the whole file system covers it.
 //!
 //! # Invariants
-//! - [`Synced::All`] means: each message is durable in each of its mailboxes, or was durably removed
-//!   over POP3.
+//! - [`Synced::All`] means: each message is durable in each of its mailboxes, or was durably
+//!   removed over POP3.
 //! - I9: a sync that failed is counted, so that everything is in doubt, and not repeated.
 //!
 //! # Failures

@@ -9,9 +9,9 @@
 //! everything is synced and the journal ended. Every step may be cut short and repeated. Where the
 //! disk has no room for that, a file that has all its octets is left as it is.
 //!
-//! *While the store serves*, after a sync that failed, the same is done but for one thing: a message
-//! that is not there was removed by somebody, and stays away. It is not there when no file has it;
-//! one that was moved or given other flags meanwhile is looked for (`reading.rs`).
+//! *While the store serves*, after a sync that failed, the same is done but for one thing: a
+//! message that is not there was removed by somebody, and stays away. It is not there when no file
+//! has it; one that was moved or given other flags meanwhile is looked for (`reading.rs`).
 //!
 //! # Invariants
 //! - I8: to replay twice, or half and then all of it, is the same as once.

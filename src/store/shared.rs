@@ -211,8 +211,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether the times of `directory` tell that it was changed. Where they do not, nothing that was
-    /// read of it may be remembered. (A mailbox may lie on another file system than the store.)
+    /// Whether the times of `directory` tell that it was changed. Where they do not, nothing that
+    /// was read of it may be remembered. (A mailbox may lie on another file system than the store.)
     pub(super) fn trusts_times(&self, directory: &Path) -> bool {
         let file_system = self.fs.file_system(directory);
         file_system.is_ok_and(|it| it.trust().times)
@@ -318,8 +318,8 @@ impl Shared {
         }
     }
 
-    /// Makes the function that tells whether a message may be shown. To be asked about what was read
-    /// from the disk before.
+    /// Makes the function that tells whether a message may be shown. To be asked about what was
+    /// read from the disk before.
     pub(super) fn visibility(&self) -> impl Fn(Identity<'_>) -> bool + use<> {
         let invisible: BTreeSet<u64> = self.state.lock().invisible.keys().copied().collect();
         let nonce = self.nonce;

@@ -607,8 +607,8 @@ impl SimFs {
         self.disk.lock().n_directories_read
     }
 
-    /// The same file system with `watcher` called before every operation, and between the entries of
-    /// a directory that is visited.
+    /// The same file system with `watcher` called before every operation, and between the entries
+    /// of a directory that is visited.
     pub(crate) fn watched(&self, watcher: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
             watcher: Some(Arc::new(watcher)),

@@ -244,7 +244,7 @@ fn fields_of_other_programs_do_not_make_another_message() {
         ("17.0123456789abcdef_00000001.host,S=5,W=6,U=1:2,S", Some(6)),
         ("17.0123456789abcdef_00000001.host,U=1,S=5,W=6", Some(6)),
         (
-            "17.0123456789abcdef_00000001.host,S=5,W=6,U=1,FMD5=0123456789abcdef0123456789abcdef:2,RS",
+            "17.0123456789abcdef_00000001.host,S=5,W=6,U=1,FMD5=0123456789abcdef:2,RS",
             Some(6),
         ),
         ("17.0123456789abcdef_00000001.host,W=6,S=5:2,", Some(6)),
