@@ -9,8 +9,10 @@ const HTTP_METHODS: [&str; 10] = [
 ];
 
 /// Whether the first line of a connection, without its ending, shows that the client speaks
-/// something else: it does not begin with a letter, or it is a request of HTTP. That is a line that
-/// begins with one of its methods, or ends in its version as every request since 1.0 does.
+/// something else: it does not begin with a letter; or it is a request of HTTP, a line that begins
+/// with one of its methods, or ends in its version as every request since 1.0 does; or a proxy
+/// tells by the PROXY protocol (version 1; the first octet of version 2 is no letter) for whom it
+/// connects.
 pub fn is_foreign(first_line: &[u8]) -> bool {
     let mut words = first_line.split(|octet| *octet == b' ');
     let first = words.next().unwrap_or_default();
@@ -20,7 +22,8 @@ pub fn is_foreign(first_line: &[u8]) -> bool {
         .get(..5)
         .is_some_and(|name| name.eq_ignore_ascii_case(b"HTTP/"));
     let begins_with_letter = first.first().is_some_and(u8::is_ascii_alphabetic);
-    !begins_with_letter || HTTP_METHODS.iter().any(is_method) || is_version
+    let is_proxy = first == b"PROXY";
+    !begins_with_letter || HTTP_METHODS.iter().any(is_method) || is_version || is_proxy
 }
 
 #[cfg(test)]
@@ -43,6 +46,9 @@ mod tests {
             ("PRI * HTTP/2.0", true),
             ("PROPFIND / HTTP/1.1", true),
             ("propfind / http/1.1", true),
+            ("PROXY TCP4 192.0.2.1 192.0.2.2 56324 443", true),
+            ("PROXY UNKNOWN", true),
+            ("PROXYING", false),
         ] {
             assert_eq!(is_foreign(line.as_bytes()), foreign, "{line:?}");
         }
