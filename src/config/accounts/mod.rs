@@ -435,6 +435,17 @@ impl Source<'_> {
                 .map(ScramSecret::parameters)
                 .map(|(salt, iterations)| (salt.len(), iterations))
         };
+        let most = limits::SCRAM_ITERATIONS_CYRUS_MAX;
+        let is_refused =
+            |account: &&accounts::Account| form(account).is_some_and(|(_, times)| times > most);
+        if let Some(dear) = accounts().find(is_refused) {
+            warnings.push(format!(
+                "{path}: the SCRAM secret of {} has more than {most} iterations, and clients \
+                 that use Cyrus SASL, such as Postfix, cannot log in: run `facteur \
+                 hash-password` again",
+                dear.mailbox
+            ));
+        }
         let first = accounts().find_map(form);
         let is_other =
             |account: &&accounts::Account| form(account).is_some_and(|form| Some(form) != first);

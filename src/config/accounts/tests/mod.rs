@@ -388,6 +388,23 @@ fn weak_hashes_and_a_file_that_others_may_read_are_warned_of() {
     assert_eq!(warnings("", 0o644), [""; 0]);
 }
 
+#[test]
+fn more_iterations_than_cyrus_sasl_accepts_are_warned_of() {
+    let strong = HASH.replace("m=8,t=1", "m=19456,t=2");
+    let warnings = |iterations: &str| {
+        let scram = SCRAM.replace("$4096:", iterations);
+        let both = format!("[\"{strong}\", \"{scram}\"]");
+        let text = account("bob@example.com").replace(&format!("\"{HASH}\""), &both);
+        parse(&text).unwrap().warnings
+    };
+    assert_eq!(warnings("$65536:"), [""; 0]);
+    let found = warnings("$65537:");
+    assert_eq!(found.len(), 1, "{found:?}");
+    for part in ["bob@example.com", "65536", "Cyrus SASL", "hash-password"] {
+        assert!(found[0].contains(part), "{found:?}");
+    }
+}
+
 /// SEC-11: who asks for the parameters of a user that does not exist gets those of the first one.
 #[test]
 fn scram_secrets_that_tell_who_exists_are_warned_of() {
