@@ -195,8 +195,10 @@ impl Accounts {
         }
     }
 
-    /// Finds the mailbox that `path` leads to. `exists` is asked in open mode only: whether a
-    /// mailbox of the literal name is there, where the name could also be read as a sub-address.
+    /// Finds the mailbox that `path` leads to. Mail for `<postmaster>` (RFC 5321 §4.5.1) goes to
+    /// the first of the listed domains, or to the host name where none is listed. `exists` is asked
+    /// in open mode only: whether a mailbox of the literal name is there, where the name could also
+    /// be read as a sub-address.
     ///
     /// # Errors
     /// Whatever `exists` gives.
@@ -206,7 +208,10 @@ impl Accounts {
         exists: impl FnOnce(&MailboxName) -> Result<bool, E>,
     ) -> Result<Resolution, E> {
         let literal = match path {
-            ForwardPath::Postmaster => MailboxName::from_canonical(POSTMASTER, &self.hostname),
+            ForwardPath::Postmaster => {
+                let domain = self.domains.first().unwrap_or(&self.hostname);
+                MailboxName::from_canonical(POSTMASTER, domain)
+            }
             ForwardPath::Address(address) => MailboxName::from_address(address).ok(),
         };
         let Some(literal) = literal else {

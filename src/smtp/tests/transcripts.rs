@@ -173,7 +173,10 @@ impl Driver {
     /// Open mode, with `+` as the separator of sub-addresses.
     fn look_up(&self, path: &ForwardPath) -> RecipientVerdict {
         let name = match path {
-            ForwardPath::Postmaster => MailboxName::from_canonical("postmaster", "localhost"),
+            ForwardPath::Postmaster => {
+                let domain = self.domains.first().map_or("localhost", String::as_str);
+                MailboxName::from_canonical("postmaster", domain)
+            }
             ForwardPath::Address(address) => MailboxName::from_address(address).ok(),
         };
         let Some(name) = name else {
