@@ -236,6 +236,7 @@ impl Accounts {
     /// Reads a user name as the client sent it. Only open mode has need of it: in closed mode a
     /// [`Login`] says whose mailbox it is.
     pub fn user(&self, name: &str) -> UserName {
+        let name = without_brackets(name);
         if !name.contains('@') {
             return UserName::LocalPart(name.to_ascii_lowercase());
         }
@@ -411,6 +412,12 @@ fn line_of(password: &Secret, secrets: Secrets, cost: Cost) -> Result<String, Ha
         }
         (Secrets::Hash, _) | (Secrets::HashAndScram, None) => Ok(format!("password = \"{hash}\"")),
     }
+}
+
+/// A user name without the brackets of a path, which some people type around an address.
+fn without_brackets(name: &str) -> &str {
+    let bare = name.strip_prefix('<').and_then(|it| it.strip_suffix('>'));
+    bare.unwrap_or(name)
 }
 
 fn new_salt() -> Result<[u8; limits::SALT_OCTETS], HashingError> {

@@ -19,7 +19,7 @@ use std::fmt;
 
 use super::password::{PasswordHash, StoredPassword};
 use super::scram::ScramSecret;
-use super::{ABUSE, POSTMASTER};
+use super::{ABUSE, POSTMASTER, without_brackets};
 use crate::mail::{Address, Charset, MailboxName};
 
 /// Who has an account, and which addresses lead there.
@@ -260,6 +260,7 @@ impl Table {
     /// The account that a user name means: its address, or the local part alone where no other
     /// account has it.
     pub(super) fn user(&self, name: &str) -> Option<&Account> {
+        let name = without_brackets(name);
         if !name.contains('@') {
             let position = (*self.local_parts.get(&name.to_ascii_lowercase())?)?;
             return self.accounts.get(position);
@@ -283,6 +284,7 @@ impl Table {
     ///
     /// The dummy is computed for those who exist too: it is to take as long.
     pub(super) fn scram(&self, user: &str) -> Option<(ScramSecret, Option<&Account>)> {
+        let user = without_brackets(user);
         let like = self
             .accounts
             .iter()

@@ -79,6 +79,7 @@ fn a_user_name_is_an_address_or_a_local_part() {
     let open = accounts(&[]);
     assert_eq!(open.user("Bob"), UserName::LocalPart("bob".to_owned()));
     assert!(matches!(open.user("bob@example.com"), UserName::Address(_)));
+    assert_eq!(open.user("<bob@example.com>"), open.user("bob@example.com"));
     assert_eq!(open.user("bob@@example.com"), UserName::Unknown);
 }
 

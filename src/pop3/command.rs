@@ -187,8 +187,13 @@ impl Command {
         if line.is_empty() {
             return Err(SyntaxError::Empty);
         }
-        let (keyword, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let split = line.split_once(' ');
+        let (keyword, rest) = split.unwrap_or((line, ""));
         let verb = Verb::parse(keyword).ok_or(SyntaxError::UnknownCommand)?;
+        // One space ends the keyword; all that follows belongs to the password, which may be empty.
+        if verb == Verb::Pass && split.is_some() {
+            return Ok(Self::Pass(Secret::new(rest.to_owned())));
+        }
         Self::parse_arguments(verb, rest)
     }
 
@@ -207,8 +212,6 @@ impl Command {
                 Ok(Self::List(number.map(message_number).transpose()?))
             }
             (Verb::Noop, None, ..) => Ok(Self::Noop),
-            // One space ends the keyword; all that follows may belong to the password.
-            (Verb::Pass, ..) if !rest.is_empty() => Ok(Self::Pass(Secret::new(rest.to_owned()))),
             (Verb::Quit, None, ..) => Ok(Self::Quit),
             (Verb::Retr, Some(number), None, _) => Ok(Self::Retr(message_number(number)?)),
             (Verb::Rset, None, ..) => Ok(Self::Rset),
@@ -319,12 +322,12 @@ mod tests {
             ("PASS two words", "two words"),
             ("PASS  leading and trailing ", " leading and trailing "),
             ("PASS  ", " "),
+            ("PASS ", ""),
             ("PASS pässword", "pässword"),
         ] {
             check(line.as_bytes(), &Ok(Command::Pass(secret(password))));
         }
         check(b"PASS", &Err(SyntaxError::Arguments(Verb::Pass)));
-        check(b"PASS ", &Err(SyntaxError::Arguments(Verb::Pass)));
     }
 
     #[test]

@@ -234,7 +234,7 @@ impl Exchange {
                 // draft-murchison-sasl-login §2: anything but NUL, CR and LF.
                 let password = String::from_utf8(message)
                     .ok()
-                    .filter(|text| !text.is_empty() && !text.contains(['\0', '\r', '\n']))
+                    .filter(|text| !text.contains(['\0', '\r', '\n']))
                     .ok_or(Fault::Message)?;
                 let password = Secret::new(password);
                 Ok(Progress::CheckPassword(Credentials { user, password }))

@@ -116,7 +116,10 @@ fn login_asks_for_the_name_and_then_for_the_password() {
         respond(after_name(), "a b\u{7f}"),
         Ok(password("tim", "a b\u{7f}"))
     );
-    for refused in ["", "\0", "a\nb", "a\r"] {
+    assert_eq!(respond(after_name(), ""), Ok(password("tim", "")));
+    let name = challenged(start(Mechanism::Login, None), "Username:");
+    assert_eq!(respond(name, ""), Err(Fault::Message));
+    for refused in ["\0", "a\nb", "a\r"] {
         let name = challenged(start(Mechanism::Login, None), "Username:");
         assert_eq!(respond(name, refused), Err(Fault::Message), "{refused:?}");
         let refusal = respond(after_name(), refused);
