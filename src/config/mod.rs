@@ -60,6 +60,11 @@ pub struct Config {
     pub submission: Vec<Listen>,
     /// Whether SMTP takes no mail from clients that have not logged in.
     pub require_auth: bool,
+    /// Whether POP3 announces UTF8, and gives internationalised messages to clients alone that
+    /// ask for it (RFC 6856).
+    pub pop3_utf8: bool,
+    /// Whether SCRAM-SHA-256-PLUS is offered.
+    pub scram_plus: bool,
     /// The local domains; empty is all.
     #[serde(deserialize_with = "domains")]
     pub domains: Vec<HostName>,
@@ -157,6 +162,8 @@ impl Default for Config {
             pop3s: Vec::new(),
             submission: Vec::new(),
             require_auth: false,
+            pop3_utf8: false,
+            scram_plus: false,
             domains: Vec::new(),
             subaddress: Subaddress(Some('+')),
             accounts: Accounts::Off,

@@ -149,6 +149,8 @@ fn values_are_taken_from_the_file() {
         c.submission = vec![listen("[::1]:587")];
     });
     check("require_auth = true", |c| c.require_auth = true);
+    check("pop3_utf8 = true", |c| c.pop3_utf8 = true);
+    check("scram_plus = true", |c| c.scram_plus = true);
     check("tls = { certificate = \"a.pem\", key = \"/b.pem\" }", |c| {
         c.tls = Some(TlsFiles {
             certificate: PathBuf::from("a.pem"),

@@ -6,14 +6,25 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use crate::server::Identity;
 
-use super::{Error, TlsFiles};
+use super::{Config, Error, TlsFiles};
+
+impl Config {
+    /// Reads the certificate and its key, where there are any.
+    ///
+    /// # Errors
+    /// [`Error::Read`] and [`Error::Tls`]: do not start, or go on with the identity that there is.
+    pub fn identity(&self) -> Result<Option<Identity>, Error> {
+        let identity = self.tls.as_ref().map(TlsFiles::identity).transpose()?;
+        Ok(identity.map(|identity| identity.with_channel_binding(self.scram_plus)))
+    }
+}
 
 impl TlsFiles {
     /// Reads the two files.
     ///
     /// # Errors
-    /// [`Error::Read`] and [`Error::Tls`]: do not start, or go on with the identity that there is.
-    pub fn identity(&self) -> Result<Identity, Error> {
+    /// As [`Config::identity`].
+    fn identity(&self) -> Result<Identity, Error> {
         let certificate = read(&self.certificate)?;
         let key = read(&self.key)?;
         Identity::from_pem(&certificate, &key).map_err(|error| Error::Tls {

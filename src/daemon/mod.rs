@@ -228,7 +228,7 @@ impl Renewable {
     /// # Errors
     /// [`config::Error`]: do not start, or go on with what there is.
     pub fn load(config: &Config) -> Result<Self, config::Error> {
-        let identity = config.tls.as_ref().map(TlsFiles::identity).transpose()?;
+        let identity = config.identity()?;
         let mut warnings = config.warnings.clone();
         if config.tls.as_ref().is_some_and(TlsFiles::is_key_exposed) {
             let warning =
@@ -551,6 +551,7 @@ fn pop3_settings(config: &Config) -> pop3::Settings {
         hostname: config.hostname.0.as_str().to_owned(),
         errors_max: u32::try_from(errors).unwrap_or(u32::MAX),
         scram: false,
+        utf8: config.pop3_utf8,
         password_failures_max: pop3::limits::PASSWORD_FAILURES_MAX,
     }
 }

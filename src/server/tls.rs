@@ -45,6 +45,8 @@ pub struct Identity {
     config: Arc<ServerConfig>,
     /// In DER form.
     certificate: Vec<u8>,
+    /// Whether proofs can be bound to its connections.
+    binds: bool,
 }
 
 /// Why a certificate and a key are no identity.
@@ -106,6 +108,7 @@ impl Identity {
         Ok(Self {
             config: Arc::new(config),
             certificate,
+            binds: false,
         })
     }
 
@@ -126,7 +129,15 @@ impl Identity {
         Self {
             config: Arc::new(builder.with_cert_resolver(Arc::new(Panicking))),
             certificate: Vec::new(),
+            binds: false,
         }
+    }
+
+    /// Whether logins may be bound to a connection with this identity, which is what
+    /// SCRAM-SHA-256-PLUS does.
+    #[must_use]
+    pub fn with_channel_binding(self, binds: bool) -> Self {
+        Self { binds, ..self }
     }
 
     /// The certificate in DER form.
@@ -156,6 +167,8 @@ pub(super) struct Tunnel {
     records: Vec<u8>,
     /// How many octets of it rustls has.
     taken: usize,
+    /// Whether a proof can be bound to it.
+    binds: bool,
 }
 
 impl Tunnel {
@@ -169,6 +182,7 @@ impl Tunnel {
             tls,
             records: Vec::new(),
             taken: 0,
+            binds: identity.binds,
         })
     }
 
@@ -194,9 +208,9 @@ impl Tunnel {
     }
 
     /// The octets that only the two ends of this tunnel know (RFC 9266); `None` before TLS 1.3,
-    /// where they need not be unique.
+    /// where they need not be unique, and where nothing is to be bound to them.
     pub(super) fn exporter(&self) -> Option<[u8; 32]> {
-        if self.tls.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        if !self.binds || self.tls.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
             return None;
         }
         let label = b"EXPORTER-Channel-Binding";

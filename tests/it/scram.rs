@@ -10,7 +10,8 @@ use ring::{digest, hmac, pbkdf2};
 use crate::support::{Client, Server};
 
 /// An account whose password is "pencil" for SCRAM (the keys of RFC 7677 §3) and "password" else.
-const ACCOUNTS: &str = "limits.refused_login_seconds = 0\n\
+const ACCOUNTS: &str = "scram_plus = true\n\
+    limits.refused_login_seconds = 0\n\
     [[accounts]]\n\
     address = \"user@example.com\"\n\
     password = [\"$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$\
@@ -212,6 +213,29 @@ fn a_proof_for_another_connection_is_refused() {
     assert!(refused.is_err(), "{refused:?}");
     smtp.say("MAIL FROM:<user@example.com>");
     smtp.expect_prefix("250 ");
+}
+
+/// Clients of GNU SASL choose -PLUS where they see it, and some of them cannot do it.
+#[test]
+fn plus_is_not_offered_by_default() {
+    let server = Server::with_tls(&ACCOUNTS.replace("scram_plus = true\n", ""));
+    let mut smtp = Client::connect(server.address(Protocol::Smtp, Door::Tls)).begin_tls();
+    smtp.expect_prefix("220 ");
+    smtp.say("EHLO test");
+    let keywords = smtp.reply();
+    let expected = "AUTH SCRAM-SHA-256 PLAIN LOGIN".to_owned();
+    assert!(keywords.contains(&expected), "{keywords:?}");
+    // RFC 5802 §6: a client that could bind, and was not offered it, says so.
+    let binding = Binding {
+        header: "y,,",
+        ..Binding::none()
+    };
+    let accepted = log_in::<Smtp>(&mut smtp, "<user@example.com>", "pencil", &binding);
+    expect::<Smtp>(accepted, true);
+    let mut pop3 = Client::connect(server.address(Protocol::Pop3, Door::Tls)).begin_tls();
+    pop3.expect_prefix("+OK");
+    pop3.say("AUTH SCRAM-SHA-256-PLUS");
+    pop3.expect_prefix("-ERR Mechanism is not offered");
 }
 
 /// SEC-11, SEC-12: without keys for every account SCRAM is not offered.

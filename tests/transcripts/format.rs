@@ -32,20 +32,21 @@
 //! The facts of `@with` are: `remote`, the client is on another machine; `starttls`, STARTTLS or
 //! STLS is offered; `tls`, the connection begins encrypted; `scram`, there are keys for the account
 //! of `scram.rs`; `authentication-required`, mail is taken after AUTH only; `own-senders`, the
-//! same, and with the user's own address as sender only. They are brought about in memory only: a
-//! transcript that has any is not replayed over TCP.
+//! same, and with the user's own address as sender only; `utf8`, POP3 announces UTF8. They are
+//! brought about in memory only: a transcript that has any is not replayed over TCP.
 //!
 //! # Failures
 //! A line that is none of these, or stands where it must not, is an error that names the line.
 
 /// What `@with` may name.
-const FACTS: [&str; 6] = [
+const FACTS: [&str; 7] = [
     "authentication-required",
     "own-senders",
     "remote",
     "scram",
     "starttls",
     "tls",
+    "utf8",
 ];
 
 /// One transcript.

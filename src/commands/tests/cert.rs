@@ -70,7 +70,7 @@ fn the_two_lines_are_added_to_the_configuration_once() {
         assert_eq!(text, format!("{before}{between}{lines}"));
         let config = Config::read(&place.file).unwrap();
         config.check().unwrap();
-        config.tls.unwrap().identity().unwrap();
+        config.identity().unwrap().unwrap();
 
         let printed = place.cert(&[]).unwrap();
         assert!(printed.contains("names these files already"), "{printed}");

@@ -22,7 +22,8 @@ use crate::{
 };
 
 /// What CAPA lists whatever the connection is (RFC 2449 §6, RFC 3206 §6, RFC 6856 §2 and §3).
-/// Capabilities of both states are listed in both: clients ask once (RFC 2449 §5).
+/// Capabilities of both states are listed in both: clients ask once (RFC 2449 §5). UTF8 comes
+/// behind them where it is announced.
 const CAPABILITIES: &[&str] = &[
     "TOP",
     "UIDL",
@@ -30,7 +31,6 @@ const CAPABILITIES: &[&str] = &[
     "AUTH-RESP-CODE",
     "PIPELINING",
     "EXPIRE NEVER",
-    "UTF8",
     "LANG",
     "IMPLEMENTATION facteur",
 ];
@@ -72,10 +72,14 @@ impl Session {
                 State::Authorization { name: Some(name) },
                 Response::ok("Send your password with PASS"),
             ),
-            Command::Utf8 => {
+            Command::Utf8 if self.settings.utf8 => {
                 self.utf8 = true;
                 self.reply(again, Response::ok("UTF-8 mode enabled"))
             }
+            Command::Utf8 => self.fault(
+                again,
+                Response::err("UTF8 is not offered, messages are sent as they came"),
+            ),
             Command::Dele(_)
             | Command::List(_)
             | Command::Noop
@@ -146,6 +150,9 @@ impl Session {
             lines.push(["SASL", &sasl::names(mechanisms)].concat().into());
         }
         lines.extend(CAPABILITIES.iter().copied().map(Cow::Borrowed));
+        if self.settings.utf8 {
+            lines.push("UTF8".into());
+        }
         Response::lines("Capability list follows", lines)
     }
 

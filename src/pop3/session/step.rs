@@ -21,6 +21,9 @@ pub struct Settings {
     pub errors_max: u32,
     /// Whether SCRAM is offered: there are keys to verify proofs with.
     pub scram: bool,
+    /// Whether UTF8 is announced, and its rules hold (RFC 6856). Without it the server is one of
+    /// RFC 1939, which sends every message as it is.
+    pub utf8: bool,
     /// The connection is closed at this many refused logins; 0 is taken as 1, for guessing without
     /// an end is never wanted.
     pub password_failures_max: u32,

@@ -26,6 +26,7 @@ fn settings() -> Settings {
         hostname: "localhost".to_owned(),
         errors_max: ERRORS_MAX,
         scram: true,
+        utf8: true,
         password_failures_max: PASSWORD_FAILURES_MAX,
     }
 }

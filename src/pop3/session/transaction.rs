@@ -85,7 +85,7 @@ impl Session {
         retrieval: Retrieval,
         internationalized: bool,
     ) -> Step {
-        if internationalized && !self.utf8 {
+        if internationalized && self.settings.utf8 && !self.utf8 {
             let text = "Message needs UTF-8 mode, send UTF8 before you log in";
             let response = Response::err_with(Code::Utf8, text);
             return self.reply(State::Transaction(listing), response);

@@ -63,6 +63,7 @@ impl Driver {
             hostname: "localhost".to_owned(),
             errors_max: ERRORS_MAX,
             scram: transcript.has("scram"),
+            utf8: transcript.has("utf8"),
             password_failures_max: PASSWORD_FAILURES_MAX,
         };
         let mut driver = Self {

@@ -87,6 +87,7 @@ impl House {
                 hostname: "localhost".to_owned(),
                 errors_max: 10,
                 scram: false,
+                utf8: false,
                 password_failures_max: 3,
             },
         });

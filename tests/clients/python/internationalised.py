@@ -18,7 +18,6 @@ with smtplib.SMTP("127.0.0.1", smtp_port) as smtp:
     assert smtp.send_message(message) == {}
 
 pop3 = poplib.POP3("127.0.0.1", pop3_port)
-pop3.utf8()
 pop3.user("josé@bücher.example")
 pop3.pass_("pässword")
 assert pop3.stat()[0] == 1

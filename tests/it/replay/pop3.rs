@@ -29,6 +29,7 @@ impl Replay {
             hostname: "localhost".to_owned(),
             errors_max: limits::ERRORS_MAX,
             scram: transcript.has("scram"),
+            utf8: transcript.has("utf8"),
             password_failures_max: limits::PASSWORD_FAILURES_MAX,
         };
         let session = Session::new(settings, facts::link(transcript));

@@ -269,8 +269,6 @@ pub(crate) trait Service {
     /// The same for contents that need not be text.
     fn contents_octets(&self, user: &str) -> Vec<Vec<u8>> {
         let mut client = self.pop3_client();
-        client.say("UTF8");
-        client.expect_prefix("+OK");
         client.log_in(user);
         let numbers = 1..=client.count();
         let contents = numbers.map(|number| after_trace(&client.retrieve_octets(number)).to_vec());
