@@ -9,8 +9,6 @@ pub(crate) mod bugs;
 pub(crate) mod disk;
 #[path = "../../tests/transcripts/facts.rs"]
 pub(crate) mod facts;
-#[path = "../../tests/transcripts/format.rs"]
-pub(crate) mod format;
 pub(crate) mod model;
 pub(crate) mod rng;
 #[path = "../../tests/transcripts/scram.rs"]

@@ -18,7 +18,7 @@ pub(crate) mod facts;
 mod format;
 
 #[path = "../transcripts/scram.rs"]
-mod scram;
+pub(crate) mod scram;
 
 pub(crate) use format::Transcript;
 use format::{Message, Step};
@@ -434,4 +434,57 @@ fn pop3_transcripts_hold_over_tls() {
 #[test]
 fn pop3_transcripts_hold_after_stls() {
     pop3_transcripts_hold(Way::StartTls);
+}
+
+#[test]
+fn a_malformed_transcript_is_an_error_that_names_the_line() {
+    for (text, expect) in [
+        ("# comment\n\nS: 250 Ok\nX:\n", Ok(2)),
+        (
+            "@lf\n@limit errors=2\n@domains a.example b.example\nE:",
+            Ok(1),
+        ),
+        (
+            "M: a@b\n| ..\nC: NOOP\nD: a@b\n|\n| ..\n|: 2e 0a*2\nN: c@d",
+            Ok(1),
+        ),
+        ("S: 220\nfrob", Err("line 2: not a directive: \"frob\"")),
+        ("X: now", Err("line 1: not a directive: \"X: now\"")),
+        ("é", Err("line 1: not a directive: \"é\"")),
+        (
+            "@limit errors",
+            Err("line 1: a limit without a value: \"@limit errors\""),
+        ),
+        (
+            "@limit errors=x",
+            Err("line 1: a limit that is no number: \"@limit errors=x\""),
+        ),
+        ("@with tls remote\nX:", Ok(1)),
+        ("@with ssl", Err("line 1: not a fact: \"@with ssl\"")),
+        ("@crlf", Err("line 1: not a setting: \"@crlf\"")),
+        ("X:\n@lf", Err("line 2: in the wrong place: \"@lf\"")),
+        ("X:\nM: a@b", Err("line 2: in the wrong place: \"M: a@b\"")),
+        ("N: a@b\nX:", Err("line 2: in the wrong place: \"X:\"")),
+        ("X:\n| a", Err("line 2: content without a mailbox: \"| a\"")),
+        ("D: a@b\n|a", Err("line 2: no space behind |: \"|a\"")),
+        ("R: 0", Ok(1)),
+        (
+            "R: 100",
+            Err("line 1: not an octet in hexadecimal: \"R: 100\""),
+        ),
+        ("R: 0a*x", Err("line 1: not a count: \"R: 0a*x\"")),
+    ] {
+        let found = Transcript::parse(text).map(|transcript| transcript.steps.len());
+        assert_eq!(found, expect.map_err(str::to_owned), "{text:?}");
+    }
+}
+
+#[test]
+fn content_is_dot_stuffed_before_the_dialogue_and_as_stored_after_it() {
+    let text = "M: a@b\n| ..\n|\nR: 0a*3 41\nD: a@b\n| ..\n|\n|: 2e 0d*2";
+    let transcript = Transcript::parse(text).unwrap();
+    assert_eq!(transcript.before[0].content, b".\n\n");
+    assert_eq!(transcript.after[0].content, b"..\n\n.\r\r");
+    let (_, step) = &transcript.steps[0];
+    assert!(matches!(step, Step::Send(octets) if octets == b"\n\n\nA"));
 }

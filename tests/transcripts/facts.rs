@@ -1,35 +1,10 @@
-//! What the facts of `@with` bring about: the connection of a transcript, and what SCRAM knows.
+//! What SCRAM knows in transcripts.
 //!
-//! One file for all drivers of transcripts, those in the rooms and those outside the crate.
+//! One file for the driver of transcripts and for the tests of the sessions.
 
 use facteur::mail::sasl::scram::{Attempt, Parameters};
-use facteur::mail::{ChannelBindings, Link, Tls};
 
-use super::format::Transcript;
 use super::scram;
-
-/// What an encrypted connection of a transcript is bound to.
-pub(crate) fn bindings() -> ChannelBindings {
-    ChannelBindings {
-        exporter: Some(scram::EXPORTER),
-        server_end_point: Some(scram::SERVER_END_POINT.to_vec()),
-    }
-}
-
-/// The connection of a transcript.
-pub(crate) fn link(transcript: &Transcript) -> Link {
-    let tls = if transcript.has("tls") {
-        Tls::Active(bindings())
-    } else if transcript.has("starttls") {
-        Tls::Offered
-    } else {
-        Tls::NotOffered
-    };
-    Link {
-        tls,
-        is_local: !transcript.has("remote"),
-    }
-}
 
 /// What SCRAM needs to know of any user: nobody learns so who there is.
 pub(crate) fn scram_parameters() -> Parameters {

@@ -40,8 +40,6 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod transaction;
-#[cfg(test)]
-mod transcripts;
 
 use std::{mem, sync::Arc};
 

@@ -1,5 +1,4 @@
-//! Tables of commands and replies, and the transcripts.
+//! Tables of commands and replies.
 
 mod command;
 mod reply;
-mod transcripts;

@@ -34,19 +34,21 @@ pub(crate) fn cuts(octets: &[u8]) -> [Vec<&[u8]>; 3] {
 
 /// What is configured for a dialogue: a setting for each bit of the first octet.
 pub(crate) fn transcript(bits: u8) -> transcripts::Transcript {
-    const FACTS: [&str; 6] = [
+    const FACTS: [&str; 7] = [
         "authentication-required",
         "own-senders",
         "remote",
         "scram",
         "starttls",
         "tls",
+        "utf8",
     ];
     let set = FACTS
         .iter()
         .enumerate()
         .filter(|(bit, _)| bits & (1 << bit) != 0);
     transcripts::Transcript {
+        strict: bits & (1 << FACTS.len()) != 0,
         facts: set.map(|(_, fact)| (*fact).to_owned()).collect(),
         ..transcripts::Transcript::default()
     }

@@ -8,6 +8,6 @@ pub(crate) mod facts;
 mod format;
 
 #[path = "../../transcripts/scram.rs"]
-mod scram;
+pub(crate) mod scram;
 
 pub(crate) use format::{Step, Transcript};

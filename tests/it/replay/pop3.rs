@@ -32,7 +32,7 @@ impl Replay {
             utf8: transcript.has("utf8"),
             password_failures_max: limits::PASSWORD_FAILURES_MAX,
         };
-        let session = Session::new(settings, facts::link(transcript));
+        let session = Session::new(settings, super::link(transcript));
         let mut replay = Self {
             session,
             input: LineBuffer::new(4_096, LfPolicy::Accept),
@@ -119,7 +119,7 @@ impl Replay {
                 Action::RemoveMarked(_) => Outcome::Removed,
                 Action::StartTls => {
                     self.at_first_octet = true;
-                    Outcome::TlsStarted(facts::bindings())
+                    Outcome::TlsStarted(super::bindings())
                 }
             };
             step = self.session.resume(outcome);

@@ -68,7 +68,7 @@ impl Replay {
                 Senders::Anybody
             },
         });
-        let session = Session::new(settings, facts::link(transcript));
+        let session = Session::new(settings, super::link(transcript));
         let accounts = Accounts::open(&accounts::Settings {
             hostname: domain("localhost"),
             domains: limits.domains.iter().map(|text| domain(text)).collect(),
@@ -283,7 +283,7 @@ impl Replay {
                 Action::CheckSender(_) => Outcome::SenderNotPermitted,
                 Action::StartTls => {
                     self.at_first_octet = true;
-                    Outcome::TlsStarted(facts::bindings())
+                    Outcome::TlsStarted(super::bindings())
                 }
             };
             step = self.session.resume(outcome);
