@@ -49,7 +49,7 @@ impl Shared {
         let mut settings = Arc::clone(&self.settings);
         let scram = self.accounts.offers_scram();
         let senders = match door {
-            Door::Submission => Senders::OwnAddresses,
+            Door::Submission => Senders::Authenticated,
             Door::Plain | Door::Tls => settings.senders,
         };
         if (settings.scram, settings.senders) != (scram, senders) {

@@ -26,16 +26,14 @@ pub struct Settings {
     pub senders: Senders,
 }
 
-/// Whose mail is taken: what a listener asks of a client before MAIL.
+/// Whose mail is taken: what a listener asks of a client before MAIL. Whatever that is, a user who
+/// has authenticated sends from addresses of the user's own, or from null (RFC 6409 §6.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Senders {
     /// Anybody's, as a server must that receives mail for its domains (RFC 5321).
     Anybody,
     /// That of users who have authenticated (RFC 6409 §4.3).
     Authenticated,
-    /// The same, and the reverse-path has to be an address of the user's own, or null (RFC 6409
-    /// §6.1).
-    OwnAddresses,
 }
 
 /// A reply, if there is one, and what to do after it.

@@ -34,7 +34,7 @@ fn send_mail(program: &Program) -> u64 {
         &[
             (&format!("AUTH PLAIN {login}"), "235 "),
             ("MAIL FROM:<a@example.org> SIZE=2000", "552 "),
-            ("MAIL FROM:<a@example.org>", "250 "),
+            ("MAIL FROM:<bob@example.com>", "250 "),
             ("RCPT TO:<nobody@example.com>", "550 5.1.1"),
             ("RCPT TO:<bob@elsewhere.example>", "550 5.7.1"),
             ("RCPT TO:<bob@example.com>", "250 "),

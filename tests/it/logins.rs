@@ -334,12 +334,20 @@ fn submission_is_for_users_and_their_own_addresses() {
     client.say("MAIL FROM:<>");
     client.expect_prefix("250 2.1.0 ");
 
-    // The other doors ask for nothing of the kind.
+    // The other doors ask nobody for a login; but who has logged in there sends as nobody else.
     let mut client = Client::connect(program.smtps()).begin_tls();
     client.expect_prefix("220 ");
     client.say("HELO test");
     client.expect("250 Ok");
     client.transaction(&["bob@example.com"], "Subject: x\r\n\r\n");
+    client.say("EHLO test");
+    client.reply();
+    client.say(&format!("AUTH PLAIN {}", plain("bob", "password")));
+    client.expect_prefix("235 2.7.0 ");
+    client.say("MAIL FROM:<alice@example.com>");
+    client.expect_prefix("550 5.7.1 ");
+    client.say("MAIL FROM:<bob@example.com>");
+    client.expect_prefix("250 2.1.0 ");
     let mut client = Client::connect(program.pop3s()).begin_tls();
     client.expect_prefix("+OK");
 }

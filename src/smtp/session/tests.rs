@@ -67,7 +67,7 @@ fn after(lines: &[&str]) -> Session {
 /// The same on a listener for submission.
 fn submission(lines: &[&str]) -> Session {
     let mut session = session(Settings {
-        senders: Senders::OwnAddresses,
+        senders: Senders::Authenticated,
         ..settings()
     });
     say(&mut session, "EHLO client.example");
@@ -843,73 +843,76 @@ fn scram_is_offered_only_with_keys_and_bound_only_with_a_binding() {
 /// RFC 4954 §6.
 #[test]
 fn mail_is_530_until_the_client_has_authenticated() {
-    for senders in [Senders::Authenticated, Senders::OwnAddresses] {
-        let mut session = session(Settings {
-            senders,
-            ..settings()
-        });
-        check(
-            &mut session,
-            &[
-                ("MAIL FROM:<>", "503 Say HELO or EHLO first"),
-                ("RCPT TO:<bob>", "530 Authentication required"),
-                ("EHLO client.example", "250-"),
-                // A group of commands in one write: one error, not four.
-                ("MAIL FROM:<>", "530 5.7.0 "),
-                ("RCPT TO:<bob>", "530 5.7.0 "),
-                ("DATA", "530 5.7.0 "),
-                ("BDAT 4 LAST", "530 5.7.0 "),
-                ("NOOP", "250 "),
-                ("RSET", "250 "),
-                ("HELP", "214-"),
-            ],
-        );
-        assert_eq!(session.errors, 3);
-        check(
-            &mut session,
-            &[
-                (AUTH_PLAIN, "235 "),
-                ("RCPT TO:<bob>", "503 5.5.1 "),
-                ("MAIL FROM:<>", "250 2.1.0 "),
-                ("RCPT TO:<bob>", "250 2.1.5 "),
-            ],
-        );
-        // What TLS makes the session forget has to be said again.
-        check(
-            &mut session,
-            &[
-                ("STARTTLS", "220 "),
-                ("EHLO client.example", "250-"),
-                ("MAIL FROM:<>", "530 5.7.0 "),
-            ],
-        );
-    }
+    let mut session = session(Settings {
+        senders: Senders::Authenticated,
+        ..settings()
+    });
+    check(
+        &mut session,
+        &[
+            ("MAIL FROM:<>", "503 Say HELO or EHLO first"),
+            ("RCPT TO:<bob>", "530 Authentication required"),
+            ("EHLO client.example", "250-"),
+            // A group of commands in one write: one error, not four.
+            ("MAIL FROM:<>", "530 5.7.0 "),
+            ("RCPT TO:<bob>", "530 5.7.0 "),
+            ("DATA", "530 5.7.0 "),
+            ("BDAT 4 LAST", "530 5.7.0 "),
+            ("NOOP", "250 "),
+            ("RSET", "250 "),
+            ("HELP", "214-"),
+        ],
+    );
+    assert_eq!(session.errors, 3);
+    check(
+        &mut session,
+        &[
+            (AUTH_PLAIN, "235 "),
+            ("RCPT TO:<bob>", "503 5.5.1 "),
+            ("MAIL FROM:<>", "250 2.1.0 "),
+            ("RCPT TO:<bob>", "250 2.1.5 "),
+        ],
+    );
+    // What TLS makes the session forget has to be said again.
+    check(
+        &mut session,
+        &[
+            ("STARTTLS", "220 "),
+            ("EHLO client.example", "250-"),
+            ("MAIL FROM:<>", "530 5.7.0 "),
+        ],
+    );
 }
 
 #[test]
-fn a_sender_is_checked_where_only_own_addresses_are_taken() {
-    let mut session = submission(&[AUTH_PLAIN]);
+fn the_sender_of_a_user_who_has_logged_in_is_checked_on_every_listener() {
+    for mut session in [submission(&[AUTH_PLAIN]), after(&[AUTH_PLAIN])] {
+        check_senders(&mut session);
+    }
+}
+
+fn check_senders(session: &mut Session) {
     for (outcome, expect) in [
         (Outcome::SenderNotPermitted, "550 5.7.1 "),
         (Outcome::CheckFailed, "451 4.3.0 "),
     ] {
         let errors = session.errors;
-        let step = line(&mut session, "MAIL FROM:<alice@example.com>");
+        let step = line(session, "MAIL FROM:<alice@example.com>");
         let Action::CheckSender(address) = step.action else {
             panic!("no sender is checked");
         };
         assert_eq!(session.user(), Some("bob"));
         assert_eq!(address.to_string(), "alice@example.com");
         let step = session.resume(outcome);
-        assert!(reply(&session, &step).starts_with(expect));
+        assert!(reply(session, &step).starts_with(expect));
         check(
-            &mut session,
+            session,
             &[("RCPT TO:<bob>", "503 5.5.1 "), ("DATA", "503 5.5.1 ")],
         );
         assert_eq!(session.errors, errors);
     }
     check(
-        &mut session,
+        session,
         &[
             ("MAIL FROM:<bob@example.com> SMTPUTF8", "250 2.1.0 "),
             ("RCPT TO:<zoë@example.com>", "250 2.1.5 "),
@@ -917,10 +920,13 @@ fn a_sender_is_checked_where_only_own_addresses_are_taken() {
         ],
     );
     // RFC 6409 §6.1, for reports; and nobody is asked.
-    let step = line(&mut session, "MAIL FROM:<>");
-    assert_eq!(reply(&session, &step), "250 2.1.0 Sender OK\r\n");
-    // Elsewhere nobody is asked either.
-    let mut session = after(&[AUTH_PLAIN]);
+    let step = line(session, "MAIL FROM:<>");
+    assert_eq!(reply(session, &step), "250 2.1.0 Sender OK\r\n");
+}
+
+#[test]
+fn the_sender_of_a_stranger_is_not_checked() {
+    let mut session = after(&[]);
     let step = line(&mut session, "MAIL FROM:<alice@example.com>");
     assert_eq!(reply(&session, &step), "250 2.1.0 Sender OK\r\n");
 }
@@ -1114,7 +1120,6 @@ proptest! {
             Senders::Anybody,
             Senders::Anybody,
             Senders::Authenticated,
-            Senders::OwnAddresses,
         ]),
     ) {
         let settings = Settings {

@@ -43,8 +43,10 @@ impl Session {
             protocol: self.protocol(parameters.utf8),
             declared_octets: parameters.declared_octets,
         };
-        match (self.settings.senders, &envelope.reverse_path) {
-            (Senders::OwnAddresses, ReversePath::Address(address)) => {
+        match (&self.user, &envelope.reverse_path) {
+            // Whoever has logged in submits mail, on whatever port (RFC 6409 §6.1, RFC 8314 §3.3):
+            // others may believe that the sender is who it says.
+            (Some(_), ReversePath::Address(address)) => {
                 let action = Action::CheckSender(address.clone());
                 self.waiting = Waiting::Sender(Box::new(envelope));
                 Step {
@@ -52,9 +54,8 @@ impl Session {
                     action,
                 }
             }
-            // RFC 6409 §6.1: the null path is for reports, and nobody's.
-            (Senders::OwnAddresses, ReversePath::Null)
-            | (Senders::Anybody | Senders::Authenticated, _) => self.open_transaction(envelope),
+            // The null path is for reports, and nobody's.
+            (Some(_), ReversePath::Null) | (None, _) => self.open_transaction(envelope),
         }
     }
 
@@ -62,7 +63,7 @@ impl Session {
     fn missing_authentication(&self) -> Option<Reply> {
         match (self.settings.senders, &self.user) {
             (Senders::Anybody, _) | (_, Some(_)) => None,
-            (Senders::Authenticated | Senders::OwnAddresses, None) => Some(match self.link.tls {
+            (Senders::Authenticated, None) => Some(match self.link.tls {
                 Tls::Offered if !self.link.is_private() => reply::TLS_AND_AUTH_REQUIRED,
                 Tls::NotOffered | Tls::Offered | Tls::Active(_) => reply::AUTH_REQUIRED,
             }),

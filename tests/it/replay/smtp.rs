@@ -45,6 +45,7 @@ pub(crate) struct Replay {
     chunks: Option<ChunkDecoder>,
     fault: Option<&'static str>,
     /// All that was sent.
+    own_senders: bool,
     pub(crate) output: Vec<u8>,
     /// What each mailbox holds, in stored form without trace headers.
     pub(crate) mailboxes: BTreeMap<String, Vec<Vec<u8>>>,
@@ -60,9 +61,10 @@ impl Replay {
             errors_max: limits.errors,
             authentication: true,
             scram: transcript.has("scram"),
-            senders: if transcript.has("own-senders") {
-                Senders::OwnAddresses
-            } else if transcript.has("authentication-required") {
+            senders: if ["own-senders", "authentication-required"]
+                .iter()
+                .any(|fact| transcript.has(fact))
+            {
                 Senders::Authenticated
             } else {
                 Senders::Anybody
@@ -85,6 +87,7 @@ impl Replay {
             chunks: None,
             fault: None,
             output: Vec::new(),
+            own_senders: transcript.has("own-senders"),
             mailboxes: BTreeMap::new(),
         };
         let step = replay.session.greet();
@@ -276,7 +279,7 @@ impl Replay {
                     None => Outcome::PasswordRefused,
                 },
                 Action::CheckSender(address)
-                    if self.session.user() == Some(&address.to_string()) =>
+                    if !self.own_senders || self.session.user() == Some(&address.to_string()) =>
                 {
                     Outcome::SenderPermitted
                 }
