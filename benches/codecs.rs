@@ -6,7 +6,8 @@ use std::hint::black_box;
 
 use divan::{Bencher, counter::BytesCount};
 use facteur::wire::{
-    ChunkDecoder, DotDecoder, DotEncoder, LfPolicy, LineBuffer, LineEnding, Scan, TopCut,
+    BareOctets, ChunkDecoder, DotDecoder, DotEncoder, LfPolicy, LineBuffer, LineEnding, Scan,
+    TopCut,
 };
 
 /// Octets per call: a generous read.
@@ -39,7 +40,7 @@ fn decode(bencher: Bencher<'_, '_>, ending: LineEnding, input: &[u8]) {
         .counter(BytesCount::of_slice(input))
         .bench_local(|| {
             out.clear();
-            let mut decoder = DotDecoder::new(ending);
+            let mut decoder = DotDecoder::new(ending, BareOctets::Refuse);
             let progress = decoder.decode(black_box(input), &mut out);
             black_box(out.len());
             progress
@@ -64,7 +65,8 @@ fn chunk_decoder_crlf(bencher: Bencher<'_, '_>) {
         .counter(BytesCount::of_slice(&input))
         .bench_local(|| {
             out.clear();
-            let result = ChunkDecoder::new(LineEnding::CrLf).decode(black_box(&input), &mut out);
+            let result = ChunkDecoder::new(LineEnding::CrLf, BareOctets::Refuse)
+                .decode(black_box(&input), &mut out);
             black_box(out.len());
             result
         });

@@ -99,8 +99,9 @@
 //!     new/1732345678.9f…_00000001.localhost,S=1042,W=1071
 //! ```
 //!
-//! Lines on disk end in LF, as Maildir readers expect; because a bare CR or LF never gets in,
-//! turning LF into CRLF gives back the octets that came.
+//! Lines on disk end in LF, as Maildir readers expect. Turning LF into CRLF gives back the octets
+//! that came: a bare LF is refused or accepted as a CRLF, and a CR is stored only where no line
+//! ends behind it.
 //!
 //! *Why there is a journal.* A file that was written is not safe: for a while it is only in the
 //! memory of the system, and so is its name in the directory. A program can wait until both are on

@@ -26,6 +26,7 @@ use crate::mail::{Charset, Domain};
 use crate::server::{IdentityError, limits as server_limits};
 use crate::smtp::limits as smtp_limits;
 use crate::store::limits as store_limits;
+use crate::wire::BareOctets;
 
 pub use accounts::{Accounts, CatchAlls, Role};
 
@@ -60,6 +61,8 @@ pub struct Config {
     pub submission: Vec<Listen>,
     /// Whether SMTP takes no mail from clients that have not logged in.
     pub require_auth: bool,
+    /// What becomes of bare CRs and LFs that clients of this machine send in open mode.
+    pub bare_lf: BareLf,
     /// Whether POP3 announces UTF8, and gives internationalised messages to clients alone that
     /// ask for it (RFC 6856).
     pub pop3_utf8: bool,
@@ -162,6 +165,7 @@ impl Default for Config {
             pop3s: Vec::new(),
             submission: Vec::new(),
             require_auth: false,
+            bare_lf: BareLf(BareOctets::Accept),
             pop3_utf8: false,
             scram_plus: false,
             domains: Vec::new(),
@@ -294,6 +298,24 @@ impl TryFrom<String> for Subaddress {
             _ => Err(format!(
                 "{text:?} is not one punctuation mark such as \"+\", nor \"off\""
             )),
+        }
+    }
+}
+
+/// What becomes of a content with bare LFs or CRs that a client of this machine sends in open mode;
+/// from all others it is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub struct BareLf(pub BareOctets);
+
+impl TryFrom<String> for BareLf {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "accept" => Ok(Self(BareOctets::Accept)),
+            "refuse" => Ok(Self(BareOctets::Refuse)),
+            _ => Err(format!("{text:?} is not one of \"accept\", \"refuse\"")),
         }
     }
 }

@@ -86,14 +86,19 @@ fn what_is_in_flight_is_shared_by_sessions_and_deliveries() {
     assert_eq!(of_both, (524_289, 524_288));
 }
 
+/// Checks that `text` is the default configuration but for what `expect` changes.
+fn check(text: &str, expect: impl FnOnce(&mut Config)) {
+    let mut expected = Config::default();
+    expect(&mut expected);
+    assert_eq!(parse(text).unwrap(), expected, "{text}");
+}
+
+fn listen(text: &str) -> Listen {
+    Listen::try_from(text.to_owned()).unwrap()
+}
+
 #[test]
 fn values_are_taken_from_the_file() {
-    fn check(text: &str, expect: impl FnOnce(&mut Config)) {
-        let mut expected = Config::default();
-        expect(&mut expected);
-        assert_eq!(parse(text).unwrap(), expected, "{text}");
-    }
-    let listen = |text: &str| Listen::try_from(text.to_owned()).unwrap();
     let host = |text: &str| HostName::try_from(text.to_owned()).unwrap();
     check("hostname = \"mail.example.com\"", |c| {
         c.hostname = host("mail.example.com");
@@ -139,6 +144,10 @@ fn values_are_taken_from_the_file() {
         c.journal.segments = Segments(2);
     });
     check("limits.recipients = 5", |c| c.limits.recipients = Count(5));
+}
+
+#[test]
+fn values_for_tls_and_clients_are_taken_from_the_file() {
     check("smtps = [\"127.0.0.1:465\"]", |c| {
         c.smtps = vec![listen("127.0.0.1:465")];
     });
@@ -149,6 +158,9 @@ fn values_are_taken_from_the_file() {
         c.submission = vec![listen("[::1]:587")];
     });
     check("require_auth = true", |c| c.require_auth = true);
+    check("bare_lf = \"refuse\"", |c| {
+        c.bare_lf = BareLf(BareOctets::Refuse);
+    });
     check("pop3_utf8 = true", |c| c.pop3_utf8 = true);
     check("scram_plus = true", |c| c.scram_plus = true);
     check("tls = { certificate = \"a.pem\", key = \"/b.pem\" }", |c| {

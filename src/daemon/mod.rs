@@ -312,6 +312,7 @@ impl Daemon {
             logins: Arc::clone(&logins),
             handshakes: handshakes.clone(),
             settings: Arc::new(smtp_settings(config)),
+            bare_octets: config.bare_lf.0,
         });
         let pop3_sessions = Sessions::Pop3(server::pop3::Shared {
             store: Arc::clone(store),

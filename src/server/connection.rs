@@ -192,6 +192,11 @@ impl Connection {
         })
     }
 
+    /// Whether the client is on this machine.
+    pub(super) fn is_local(&self) -> bool {
+        self.is_local
+    }
+
     /// The client's address.
     pub(super) fn peer(&self) -> IpAddr {
         self.peer

@@ -32,7 +32,7 @@ pub(super) struct Intake {
 /// Why nothing of the content is kept.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// It is larger than the limit.
+    /// It is larger than the limit, or was abandoned.
     TooLarge,
     /// The store failed.
     Store(store::Error),
@@ -139,6 +139,11 @@ impl Intake {
         if let Err(error) = appended {
             self.refuse(Refusal::Store(error));
         }
+    }
+
+    /// Keeps nothing of the content: whoever takes it knows why.
+    pub(super) fn abandon(&mut self) {
+        self.delivery = None;
     }
 
     fn refuse(&mut self, refusal: Refusal) {

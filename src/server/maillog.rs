@@ -325,6 +325,19 @@ pub(super) fn accepted(id: SessionId, peer: IpAddr, message: &Delivered) {
     .log(Level::Info);
 }
 
+/// A client ended lines of a content with a bare LF, which was accepted.
+pub(super) fn bare_line_feeds(id: SessionId, peer: IpAddr) {
+    let reason = "the client ended lines with a bare LF, which other servers refuse: it should \
+                  send CRLF (curl: --crlf); bare_lf = \"refuse\" makes this server refuse it too";
+    Event {
+        subject: Subject::Session(id),
+        name: "bare line feeds",
+        fields: &[("client", Value::Ours(&peer))],
+        reason: Some(&reason),
+    }
+    .log(Level::Warn);
+}
+
 /// The store could not do what was asked; the client got a transient failure.
 pub(super) fn store_failed(id: SessionId, error: &crate::store::Error) {
     Event {

@@ -15,7 +15,7 @@ use crate::smtp::{
     Settings, Submission,
 };
 use crate::store::{self, MessageStore};
-use crate::wire::{ChunkDecoder, DotDecoder, Progress};
+use crate::wire::{BareOctets, ChunkDecoder, DotDecoder, Progress};
 
 use super::budget::Recipients;
 use super::connection::{Connection, ContentRate, Interruption, LineRead};
@@ -41,6 +41,9 @@ pub struct Shared {
     pub handshakes: Option<Arc<Handshakes>>,
     /// What the sessions need to know.
     pub settings: Arc<Settings>,
+    /// What a bare CR or LF means in a content that a client of this machine hands in, in open
+    /// mode; all others are refused.
+    pub bare_octets: BareOctets,
 }
 
 impl Shared {
@@ -76,6 +79,7 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
         intake: None,
         chunks: None,
         rate,
+        warned_of_bare_lf: false,
     };
     let mut step = session.greet();
     let mut why = None;
@@ -151,6 +155,7 @@ struct Driver<'a> {
     chunks: Option<ChunkDecoder>,
     /// Measures a whole message, not each of its chunks.
     rate: ContentRate,
+    warned_of_bare_lf: bool,
 }
 
 impl Driver<'_> {
@@ -324,6 +329,23 @@ impl Driver<'_> {
         }
     }
 
+    /// A server that strangers reach must not take for a line what another takes for a part of one
+    /// (SEC-1). One that a developer's own programs hand mail to had better take what they send.
+    fn bare_octets(&self) -> BareOctets {
+        if self.connection.is_local() && self.shared.accounts.is_open() {
+            self.shared.bare_octets
+        } else {
+            BareOctets::Refuse
+        }
+    }
+
+    /// Says once in a session that other servers will not take what this one took.
+    fn warn_of_bare_lf(&mut self) {
+        if !std::mem::replace(&mut self.warned_of_bare_lf, true) {
+            maillog::bare_line_feeds(self.id, self.connection.peer());
+        }
+    }
+
     /// Takes the content of DATA to its end.
     fn receive_lines(
         &mut self,
@@ -331,7 +353,7 @@ impl Driver<'_> {
         octets_max: Option<u64>,
     ) -> Result<Outcome<'static>, Interruption> {
         let overrun = octets_max.map(|octets| octets.saturating_mul(OVERRUN_FACTOR));
-        let mut decoder = DotDecoder::new(self.connection.line_ending());
+        let mut decoder = DotDecoder::new(self.connection.line_ending(), self.bare_octets());
         loop {
             if self.connection.unread().is_empty() {
                 let put_away = || intake.put_away();
@@ -342,8 +364,19 @@ impl Driver<'_> {
             let input = unread.get(..room).unwrap_or(unread);
             let (consumed, progress) = intake.take(octets_max, |out| decoder.decode(input, out));
             self.connection.consume(consumed);
+            if decoder.fault().is_some() {
+                intake.abandon();
+            }
             match progress {
-                Progress::End => return Ok(Outcome::Content(self.commit(*intake))),
+                Progress::End => {
+                    if decoder.has_bare_lf() {
+                        self.warn_of_bare_lf();
+                    }
+                    return Ok(Outcome::Content(self.commit(*intake)));
+                }
+                Progress::Refused(fault) => {
+                    return Ok(Outcome::Content(ContentEnd::WrongLineEnding(fault.found())));
+                }
                 Progress::Fault(fault) => {
                     return Ok(Outcome::Content(ContentEnd::LineEndingFault(fault.found())));
                 }
@@ -362,11 +395,11 @@ impl Driver<'_> {
         octets: u64,
         last: bool,
     ) -> Result<Outcome<'static>, Interruption> {
-        let line_ending = self.connection.line_ending();
+        let (line_ending, bare_octets) = (self.connection.line_ending(), self.bare_octets());
         let mut decoder = self
             .chunks
             .take()
-            .unwrap_or_else(|| ChunkDecoder::new(line_ending));
+            .unwrap_or_else(|| ChunkDecoder::new(line_ending, bare_octets));
         let mut fault = None;
         self.read_chunk(octets, Some(&mut intake), |intake, input| {
             if let (None, Some(intake)) = (&fault, intake) {
@@ -376,8 +409,11 @@ impl Driver<'_> {
         if last && fault.is_none() {
             fault = intake.take(None, |out| decoder.finish(out)).err();
         }
+        if last && fault.is_none() && decoder.has_bare_lf() {
+            self.warn_of_bare_lf();
+        }
         Ok(Outcome::Content(match fault {
-            Some(fault) => ContentEnd::LineEndingFault(fault.found()),
+            Some(fault) => ContentEnd::WrongLineEnding(fault.found()),
             // A refused message is not waited for: its commit says why.
             None if last || intake.is_refused() => self.commit(*intake),
             None => {

@@ -107,8 +107,10 @@ pub enum ContentEnd {
     TooLarge,
     /// It was larger than the limit, and its end did not come for as much again.
     Overrun,
-    /// It has a line ending that is not the session's own: what was found. A chunk has been read to
-    /// its end, other content not.
+    /// It has a line ending that is not the session's own: what was found. It has been read to its
+    /// end, and nothing of it is kept.
+    WrongLineEnding(&'static str),
+    /// The same where nobody can say where it ends: nothing more may be read.
     LineEndingFault(&'static str),
 }
 

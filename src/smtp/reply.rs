@@ -307,9 +307,10 @@ impl Reply {
         }
     }
 
-    /// The refusal of a line ending in the content (SEC-1): `found` names what stood there.
+    /// The refusal of a line ending that makes the end of the content doubtful (SEC-1): `found`
+    /// names what stood there.
     pub(super) fn content_line_ending(found: &str) -> Self {
-        let text = format!("The content has {found}; nothing stored, closing");
+        let text = format!("The content has a lone dot beside {found}; nothing stored, closing");
         Self {
             code: "550",
             enhanced: "5.6.0",
@@ -318,9 +319,9 @@ impl Reply {
         }
     }
 
-    /// The refusal of a line ending in a chunk, whose end is known whatever it holds.
-    pub(super) fn chunk_line_ending(found: &str) -> Self {
-        let text = format!("The content has {found}; nothing stored");
+    /// The refusal of a line ending in content whose end was found all the same.
+    pub(super) fn wrong_line_ending(found: &str) -> Self {
+        let text = format!("The content has {found}; nothing stored, end every line with CRLF");
         Self {
             code: "550",
             enhanced: "5.6.0",

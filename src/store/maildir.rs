@@ -227,7 +227,7 @@ impl SentSize {
     pub(super) fn add(&mut self, octets: &[u8]) {
         let Some(&last) = octets.last() else { return };
         let n_line_feeds = memchr::memchr_iter(b'\n', octets).count();
-        // Rarely any: what we store has no CR.
+        // Rarely any: what we store has no CR before an LF.
         let n_with_cr = memchr::memmem::find_iter(octets, b"\r\n").count();
         let split_pair = self.last == Some(b'\r') && octets.first() == Some(&b'\n');
         let n_bare = n_line_feeds

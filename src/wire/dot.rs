@@ -13,12 +13,25 @@
 //! after CR     --LF---> line start             after dot  --LF---> ended
 //! after dot    --CR---> after dot and CR
 //! after dot CR --LF---> ended
+//!
+//! in line      --LF---> after bare LF
+//! after CR     --other> in line, with a bare CR
+//! bare LF      --"."--> after bare LF and dot
 //! ```
 //!
-//! In CRLF mode an LF anywhere else, and anything but LF after a CR, is a fault; in LF mode any CR
-//! is. So nothing but CRLF.CRLF ends a message in CRLF mode and nothing but LF.LF in LF mode
-//! (SEC-1); in front of all content the terminating line stands alone. *Ended* and *faulted* are
-//! final.
+//! Nothing but CRLF.CRLF ends a message in CRLF mode and nothing but LF.LF in LF mode (SEC-1); in
+//! front of all content the terminating line stands alone. *Ended* and *faulted* are final.
+//!
+//! *Bare octets in CRLF mode.* A bare LF ends a line of the content and a bare CR is a part of it;
+//! the decoder goes on to CRLF.CRLF, where the peer and the server agree again on what comes next,
+//! and the octets decide only whether the content is [refused](Progress::Refused) there. With
+//! [`BareOctets::Accept`] it is not, unless a bare CR stands before CRLF: that could not be given
+//! back. A dot alone in its line, where the line before it or the dot itself has another ending, is
+//! a fault at once: one program takes it for the end and another does not, which is how mail is
+//! smuggled. In LF mode any CR is a fault.
+//!
+//! *Dots behind a bare LF.* Some clients double every dot that begins a line, others only one
+//! behind CRLF. So of two dots one is taken away, and a single one stays.
 //!
 //! Almost all octets are seen by the two loops that stay *in line* from one line to the next, with
 //! one search and at most one copy per line; the other states are for the dots and for the places
@@ -26,7 +39,7 @@
 
 use memchr::{memchr, memchr2};
 
-use super::{LineEnding, LineEndingFault};
+use super::{BareOctets, LineEnding, LineEndingFault};
 
 /// How far a decoder has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +48,10 @@ pub enum Progress {
     More,
     /// The end of the content was found; what follows it is not content.
     End,
-    /// The peer mixes line endings: close the connection. Every further call says the same.
+    /// The end was found, of a content whose line endings are wrong: keep nothing of it.
+    Refused(LineEndingFault),
+    /// The peer mixes line endings so that nobody can say where the content ends: close the
+    /// connection. Every further call says the same.
     Fault(LineEndingFault),
 }
 
@@ -45,8 +61,13 @@ enum State {
     LineStart,
     InLine,
     AfterCr,
+    /// The CR before it was a bare one.
+    AfterCrs,
     AfterDot,
     AfterDotCr,
+    AfterLf,
+    AfterLfDot,
+    AfterLfDotCr,
     Ended,
     Faulted(LineEndingFault),
 }
@@ -55,23 +76,41 @@ enum State {
 #[derive(Clone, Debug)]
 pub struct DotDecoder {
     ending: LineEnding,
+    bare_octets: BareOctets,
     state: State,
+    /// Why the content is refused at its end.
+    fault: Option<LineEndingFault>,
+    has_bare_lf: bool,
 }
 
 impl DotDecoder {
     /// A decoder at the start of the content, for a session of the given mode.
-    pub fn new(ending: LineEnding) -> Self {
+    pub fn new(ending: LineEnding, bare_octets: BareOctets) -> Self {
         Self {
             ending,
+            bare_octets,
             state: State::LineStart,
+            fault: None,
+            has_bare_lf: false,
         }
+    }
+
+    /// Why the content will be refused at its end, once that is known: nothing of it need be kept.
+    pub fn fault(&self) -> Option<LineEndingFault> {
+        self.fault
+    }
+
+    /// Whether a bare LF ended a line in CRLF mode.
+    pub fn has_bare_lf(&self) -> bool {
+        self.has_bare_lf
     }
 
     /// Decodes `input` up to the end of the content and appends the content to `out`, every line
     /// with its ending as LF.
     ///
     /// Gives how many octets of `input` were used: all with [`Progress::More`], all before the
-    /// offending one with [`Progress::Fault`]. `out` grows by no more than the length of `input`.
+    /// offending one with [`Progress::Fault`]. `out` grows by no more than the length of `input`
+    /// and two octets, which an earlier call may have held back.
     pub fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) -> (usize, Progress) {
         out.reserve(input.len());
         let mut rest = input;
@@ -85,22 +124,51 @@ impl DotDecoder {
                     LineEnding::Lf => copy_lf_lines(rest, out),
                 },
                 (State::LineStart, b'.') => (State::AfterDot, 1),
+                (State::AfterLf, b'.') => (State::AfterLfDot, 1),
                 (State::AfterCr, b'\n') => {
                     out.push(b'\n');
                     (State::LineStart, 1)
+                }
+                (State::AfterCrs, b'\n') => {
+                    // Stored, the bare CR and the LF would be one CRLF.
+                    self.fault.get_or_insert(LineEndingFault::BareCr);
+                    out.push(b'\n');
+                    (State::LineStart, 1)
+                }
+                (State::AfterCr | State::AfterCrs, _) => {
+                    self.refuse_unless_accepted(LineEndingFault::BareCr);
+                    out.push(b'\r');
+                    let is_cr = *octet == b'\r';
+                    if is_cr {
+                        (State::AfterCrs, 1)
+                    } else {
+                        (State::InLine, 0)
+                    }
                 }
                 (State::AfterDot, b'\r') if self.ending == LineEnding::CrLf => {
                     (State::AfterDotCr, 1)
                 }
                 (State::AfterDot, b'\n') if self.ending == LineEnding::Lf => (State::Ended, 1),
                 (State::AfterDotCr, b'\n') => (State::Ended, 1),
-                // What looks like the wrong line ending after a dot is found out in the line.
-                (State::LineStart | State::AfterDot, _) => (State::InLine, 0),
-                (State::AfterCr | State::AfterDotCr, _) => {
+                (State::AfterDot | State::AfterLfDot | State::AfterLfDotCr, b'\n') => {
+                    (State::Faulted(LineEndingFault::BareLf), 0)
+                }
+                (State::AfterDotCr | State::AfterLfDotCr, _) => {
                     (State::Faulted(LineEndingFault::BareCr), 0)
                 }
+                (State::AfterLfDot, b'\r') => (State::AfterLfDotCr, 1),
+                (State::AfterLfDot, _) => {
+                    out.push(b'.');
+                    (State::InLine, usize::from(*octet == b'.'))
+                }
+                // What looks like the wrong line ending is found out in the line.
+                (State::LineStart | State::AfterLf | State::AfterDot, _) => (State::InLine, 0),
                 (State::Ended | State::Faulted(_), _) => break self.progress(),
             };
+            if state == State::AfterLf {
+                self.has_bare_lf = true;
+                self.refuse_unless_accepted(LineEndingFault::BareLf);
+            }
             self.state = state;
             rest = rest.get(used..).unwrap_or_default();
         };
@@ -109,18 +177,29 @@ impl DotDecoder {
 
     fn progress(&self) -> Progress {
         match self.state {
-            State::Ended => Progress::End,
+            State::Ended => self.fault.map_or(Progress::End, Progress::Refused),
             State::Faulted(fault) => Progress::Fault(fault),
             State::LineStart
             | State::InLine
             | State::AfterCr
+            | State::AfterCrs
             | State::AfterDot
-            | State::AfterDotCr => Progress::More,
+            | State::AfterDotCr
+            | State::AfterLf
+            | State::AfterLfDot
+            | State::AfterLfDotCr => Progress::More,
+        }
+    }
+
+    fn refuse_unless_accepted(&mut self, fault: LineEndingFault) {
+        if self.bare_octets == BareOctets::Refuse {
+            self.fault.get_or_insert(fault);
         }
     }
 }
 
-/// Copies lines in CRLF mode, up to a line that begins with a dot; `input` begins inside a line.
+/// Copies lines in CRLF mode, up to a line that begins with a dot or one that ends otherwise;
+/// `input` begins inside a line.
 ///
 /// Gives the next state and how many octets were used.
 fn copy_crlf_lines(input: &[u8], out: &mut Vec<u8>) -> (State, usize) {
@@ -148,9 +227,11 @@ fn copy_crlf_lines(input: &[u8], out: &mut Vec<u8>) -> (State, usize) {
                 copied = found.saturating_add(1);
                 searched = found.saturating_add(2);
             }
-            [b'\r'] => return (State::AfterCr, found.saturating_add(1)),
-            [b'\r', ..] => return (State::Faulted(LineEndingFault::BareCr), found),
-            _ => return (State::Faulted(LineEndingFault::BareLf), found),
+            [b'\r', ..] => return (State::AfterCr, found.saturating_add(1)),
+            _ => {
+                out.push(b'\n');
+                return (State::AfterLf, found.saturating_add(1));
+            }
         }
     }
 }

@@ -82,6 +82,17 @@ pub enum LfPolicy {
     Refuse,
 }
 
+/// What a bare CR or a bare LF in the content means, in a session whose lines end in CRLF. Neither
+/// ever ends a content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BareOctets {
+    /// The content is refused, as RFC 5321 §2.3.8 demands.
+    Refuse,
+    /// A bare LF ends a line, and a bare CR is an octet like others: for peers on this machine that
+    /// hand in their mail by a library which does not mend line endings.
+    Accept,
+}
+
 /// What [`LineBuffer::scan`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scan {

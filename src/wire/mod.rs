@@ -11,11 +11,12 @@
 //! [`LineEnding`]. A server that takes `LF.CRLF` for the end of a message behind one that does not
 //! can be made to see two messages where there was one ("SMTP smuggling"); here nothing but the one
 //! terminator of the session's mode ends a message, and everything that could be taken for another
-//! is a [`LineEndingFault`] (SEC-1).
+//! is a [`LineEndingFault`] (SEC-1). Other bare CRs and LFs in a content are refused or accepted,
+//! as the caller wants ([`BareOctets`]).
 //!
 //! # Stored form
-//! The decoders give content with LF line endings, which is how Maildirs keep it. As a bare CR or
-//! LF never gets in, [`DotEncoder`] gives the octets back exactly.
+//! The decoders give content with LF line endings, which is how Maildirs keep it. [`DotEncoder`]
+//! gives the octets back exactly, but for a bare LF that was accepted: it comes back as CRLF.
 
 mod chunk;
 mod dot;
@@ -27,5 +28,5 @@ mod tests;
 
 pub use chunk::ChunkDecoder;
 pub use dot::{DotDecoder, DotEncoder, Progress};
-pub use line::{LfPolicy, LineBuffer, LineEnding, LineEndingFault, Scan};
+pub use line::{BareOctets, LfPolicy, LineBuffer, LineEnding, LineEndingFault, Scan};
 pub use top::TopCut;

@@ -259,10 +259,14 @@ fn a_label(domain: &str) -> String {
 fn configuration(transcript: &Transcript) -> String {
     // Nothing of this is about power cuts: no time goes into waiting for the disk.
     let durability = "durability = \"none\"";
-    let mut text = format!(
-        "{durability}\ndomains = {:?}\n[limits]\n",
-        transcript.domains
-    );
+    let bare_lf = if transcript.strict {
+        "refuse"
+    } else {
+        "accept"
+    };
+    let domains = &transcript.domains;
+    let mut text =
+        format!("{durability}\nbare_lf = {bare_lf:?}\ndomains = {domains:?}\n[limits]\n");
     for (key, value) in &transcript.limits {
         text += &format!("{key} = {value}\n");
     }
@@ -367,12 +371,12 @@ fn smtp_transcripts_hold(way: Way) {
 fn check_mailboxes(path: &Path, transcript: &Transcript, server: &Server) {
     for mailbox in judged_mailboxes(transcript) {
         let as_stored = |content: &Vec<u8>| {
-            // A bare CR never gets in, so each one belongs to a line ending.
-            content
-                .iter()
-                .copied()
-                .filter(|octet| *octet != b'\r')
-                .collect()
+            let lines = content.split_inclusive(|octet| *octet == b'\n');
+            let lines = lines.map(|line| match line.strip_suffix(b"\r\n") {
+                Some(text) => [text, b"\n"].concat(),
+                None => line.to_vec(),
+            });
+            lines.collect::<Vec<_>>().concat()
         };
         let (local_part, domain) = mailbox.split_once('@').unwrap();
         let domains = &transcript.domains;

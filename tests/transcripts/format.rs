@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! # RFC 5321 §3.3: a comment; empty lines are comments too
+//! @strict                      bare CRs and LFs in contents are refused: `bare_lf = "refuse"`
 //! @clear                       holds only where TLS is neither active nor offered
 //! @lf                          C: lines are sent with LF; without this, with CRLF
 //! @limit message_octets=1000   a key of `[limits]` in the configuration; may stand several times
@@ -54,6 +55,8 @@ const FACTS: [&str; 7] = [
 pub(crate) struct Transcript {
     /// `@clear`: not to be replayed where there is TLS.
     pub(crate) clear: bool,
+    /// `@strict`: bare CRs and LFs in contents are refused.
+    pub(crate) strict: bool,
     /// `@lf`: the client's lines end in LF.
     pub(crate) lf: bool,
     /// `@limit`: keys of the configuration's table `[limits]` and their values.
@@ -168,6 +171,7 @@ impl Transcript {
         match setting.split_once(' ') {
             None if setting == "clear" => self.clear = true,
             None if setting == "lf" => self.lf = true,
+            None if setting == "strict" => self.strict = true,
             Some(("limit", limit)) => {
                 let (key, value) = limit.split_once('=').ok_or("a limit without a value")?;
                 let value = value.parse().ok().ok_or("a limit that is no number")?;

@@ -13,6 +13,7 @@ use crate::capacity::Threads;
 use crate::clock::{Clock, Hands};
 use crate::mail::{BodyType, Domain, Envelope, MailboxName, Protocol, ReversePath};
 use crate::store::{self, MessageStore};
+use crate::wire::BareOctets;
 
 use super::super::budget::{Recipients, Share};
 use super::super::intake::Intake;
@@ -77,6 +78,7 @@ impl House {
                 scram: false,
                 senders: crate::smtp::Senders::Anybody,
             }),
+            bare_octets: BareOctets::Refuse,
         });
         let pop3 = Sessions::Pop3(pop3::Shared {
             store: Arc::clone(&store),

@@ -44,6 +44,7 @@ fn shared(directory: &std::path::Path, clock: &Clock) -> smtp::Shared {
             scram: false,
             senders: crate::smtp::Senders::Anybody,
         }),
+        bare_octets: crate::wire::BareOctets::Refuse,
     }
 }
 

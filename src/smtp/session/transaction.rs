@@ -268,14 +268,11 @@ impl Session {
             ContentEnd::Failed(failure) => self.content_failed(framing, failure.into()),
             ContentEnd::TooLarge => self.content_failed(framing, reply::TOO_LARGE),
             ContentEnd::Overrun => self.close(reply::TOO_LARGE),
-            ContentEnd::LineEndingFault(found) => match framing {
-                // What follows may be content or commands: nothing more is read (SEC-1).
-                Framing::Dot { .. } => self.close(Reply::content_line_ending(found)),
-                // The chunk's size says where the commands go on.
-                Framing::Chunk { .. } => {
-                    self.content_failed(framing, Reply::chunk_line_ending(found))
-                }
-            },
+            ContentEnd::WrongLineEnding(found) => {
+                self.content_failed(framing, Reply::wrong_line_ending(found))
+            }
+            // What follows may be content or commands: nothing more is read (SEC-1).
+            ContentEnd::LineEndingFault(found) => self.close(Reply::content_line_ending(found)),
         }
     }
 

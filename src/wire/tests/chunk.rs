@@ -3,19 +3,28 @@
 use proptest::prelude::*;
 
 use super::{every_cut, joined, lines, wire_octets};
-use crate::wire::{ChunkDecoder, LineEnding, LineEndingFault};
+use crate::wire::{BareOctets, ChunkDecoder, LineEnding, LineEndingFault};
 
+use BareOctets::{Accept, Refuse};
 use LineEnding::{CrLf, Lf};
 use LineEndingFault::{BareCr, BareLf, UnexpectedCr};
 
 fn decoded(ending: LineEnding, pieces: &[&[u8]]) -> Result<Vec<u8>, LineEndingFault> {
-    let mut decoder = ChunkDecoder::new(ending);
+    decoded_with(ending, Refuse, pieces)
+}
+
+fn decoded_with(
+    ending: LineEnding,
+    bare_octets: BareOctets,
+    pieces: &[&[u8]],
+) -> Result<Vec<u8>, LineEndingFault> {
+    let mut decoder = ChunkDecoder::new(ending, bare_octets);
     let mut out = Vec::new();
     let mut result = Ok(());
     for piece in pieces {
         let before = out.len();
         result = result.and(decoder.decode(piece, &mut out));
-        assert!(out.len() - before <= piece.len());
+        assert!(out.len() - before <= piece.len() + 1);
     }
     let finished = decoder.finish(&mut out);
     assert!(result.is_ok() || result == finished, "a fault is forever");
@@ -75,6 +84,26 @@ fn chunks_in_crlf_mode() {
         ("\n", Err(BareLf)),
     ] {
         check(CrLf, input, expect);
+    }
+}
+
+#[test]
+fn bare_octets_that_are_accepted() {
+    for (input, expect) in [
+        ("a\nb\n\nc\r\n", Ok("a\nb\n\nc\n")),
+        ("a\n", Ok("a\n")),
+        (".\n.\r\n", Ok(".\n.\n")),
+        ("a\rb\r\rc", Ok("a\rb\r\rc\n")),
+        ("\ra\n", Ok("\ra\n")),
+        ("a\r", Err(BareCr)),
+        ("a\r\r", Err(BareCr)),
+        ("a\r\r\n", Err(BareCr)),
+    ] {
+        let expect = expect.map(|content| content.as_bytes().to_vec());
+        for pieces in every_cut(input.as_bytes()) {
+            let found = decoded_with(CrLf, Accept, &pieces);
+            assert_eq!(found, expect, "{input:?} as {pieces:?}");
+        }
     }
 }
 

@@ -3,22 +3,27 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::{every_cut, joined, lines, wire_octets};
-use crate::wire::{DotDecoder, DotEncoder, LineEnding, LineEndingFault, Progress};
+use crate::wire::{BareOctets, DotDecoder, DotEncoder, LineEnding, LineEndingFault, Progress};
 
+use BareOctets::{Accept, Refuse};
 use LineEnding::{CrLf, Lf};
 use LineEndingFault::{BareCr, BareLf, UnexpectedCr};
-use Progress::{End, Fault, More};
+use Progress::{End, Fault, More, Refused};
 
 /// Content, how many octets of the input were used, and how it ended.
 type Decoded = (Vec<u8>, usize, Progress);
 
 fn decoded(ending: LineEnding, pieces: &[&[u8]]) -> Decoded {
-    let mut decoder = DotDecoder::new(ending);
+    decoded_with(ending, Refuse, pieces)
+}
+
+fn decoded_with(ending: LineEnding, bare_octets: BareOctets, pieces: &[&[u8]]) -> Decoded {
+    let mut decoder = DotDecoder::new(ending, bare_octets);
     let (mut out, mut used, mut progress) = (Vec::new(), 0, More);
     for piece in pieces {
         let before = out.len();
         let (octets, now) = decoder.decode(piece, &mut out);
-        assert!(octets <= piece.len() && out.len() - before <= piece.len());
+        assert!(octets <= piece.len() && out.len() - before <= piece.len() + 2);
         used += octets;
         progress = now;
         if now != More {
@@ -36,49 +41,114 @@ fn decoded(ending: LineEnding, pieces: &[&[u8]]) -> Decoded {
         assert_eq!(out.len(), length);
     }
     assert_eq!(decoder.decode(b"", &mut out), (0, progress));
+    if let Refused(fault) = progress {
+        assert_eq!(decoder.fault(), Some(fault));
+    }
     (out, used, progress)
 }
 
-/// The model: splits the whole input into lines first.
-fn naive(ending: LineEnding, input: &[u8]) -> Decoded {
+/// The model: finds the line endings first, then looks at whole lines.
+fn naive(ending: LineEnding, bare_octets: BareOctets, input: &[u8]) -> Decoded {
     let (mut content, mut line, mut at) = (Vec::new(), Vec::new(), 0);
+    // What ended the line before.
+    let mut before = ending;
+    let mut fault = None;
+    let note = |fault: &mut Option<LineEndingFault>, found| {
+        if bare_octets == Refuse {
+            fault.get_or_insert(found);
+        }
+    };
     while at < input.len() {
         let next = input.get(at + 1).copied();
-        let ending_octets = match (ending, input[at], next) {
-            (CrLf, b'\r', Some(b'\n')) => 2,
+        let (end, octets) = match (ending, input[at], next) {
+            (CrLf, b'\r', Some(b'\n')) => (CrLf, 2),
+            // It may be the first octet of CRLF.
             (CrLf, b'\r', None) => break,
-            (CrLf, b'\r', Some(_)) => return (content_with(content, &line), at, Fault(BareCr)),
-            (CrLf, b'\n', _) => return (content_with(content, &line), at, Fault(BareLf)),
-            (Lf, b'\r', _) => return (content_with(content, &line), at, Fault(UnexpectedCr)),
-            (Lf, b'\n', _) => 1,
+            (CrLf, b'\r', Some(_)) if line == b"." => return (content, at, Fault(BareCr)),
+            (CrLf, b'\r', Some(_)) => {
+                note(&mut fault, BareCr);
+                line.push(b'\r');
+                at += 1;
+                continue;
+            }
+            (Lf, b'\r', _) => {
+                return (
+                    content_with(content, before, ending, &line),
+                    at,
+                    Fault(UnexpectedCr),
+                );
+            }
+            (_, b'\n', _) => (Lf, 1),
             (_, octet, _) => {
                 line.push(octet);
                 at += 1;
                 continue;
             }
         };
-        at += ending_octets;
         if line == b"." {
-            return (content, at, End);
+            return match (before == ending && end == ending, fault) {
+                (true, None) => (content, at + octets, End),
+                (true, Some(fault)) => (content, at + octets, Refused(fault)),
+                (false, _) => (content, at, Fault(BareLf)),
+            };
         }
-        content = content_with(content, &line);
+        if end == CrLf && line.last() == Some(&b'\r') {
+            fault.get_or_insert(BareCr);
+        }
+        if end != ending {
+            note(&mut fault, BareLf);
+        }
+        at += octets;
+        content = content_with(content, before, ending, &line);
         content.push(b'\n');
         line.clear();
+        before = end;
     }
-    (content_with(content, &line), input.len(), More)
+    // A lone dot may still be the end.
+    if line == b"." {
+        line.clear();
+    }
+    (
+        content_with(content, before, ending, &line),
+        input.len(),
+        More,
+    )
 }
 
 /// Appends a line, whole or not, without its transparency dot.
-fn content_with(mut content: Vec<u8>, line: &[u8]) -> Vec<u8> {
-    content.extend_from_slice(line.strip_prefix(b".").unwrap_or(line));
+fn content_with(
+    mut content: Vec<u8>,
+    before: LineEnding,
+    ending: LineEnding,
+    line: &[u8],
+) -> Vec<u8> {
+    let is_stuffed = before == ending || line.starts_with(b"..");
+    let text = line.strip_prefix(b".").filter(|_| is_stuffed);
+    content.extend_from_slice(text.unwrap_or(line));
     content
 }
 
 fn check(ending: LineEnding, input: &str, content: &str, rest: &str, progress: Progress) {
+    check_with((ending, Refuse), input, content, rest, progress);
+}
+
+fn check_with(
+    (ending, bare_octets): (LineEnding, BareOctets),
+    input: &str,
+    content: &str,
+    rest: &str,
+    progress: Progress,
+) {
     for pieces in every_cut(input.as_bytes()) {
-        let (found, used, end) = decoded(ending, &pieces);
+        let (found, used, end) = decoded_with(ending, bare_octets, &pieces);
         let shown = (String::from_utf8_lossy(&found), end);
-        assert_eq!(shown, (content.into(), progress), "{input:?} as {pieces:?}");
+        // Nothing is kept of what is refused.
+        let expected = if matches!(progress, Refused(_)) {
+            shown.0.clone()
+        } else {
+            content.into()
+        };
+        assert_eq!(shown, (expected, progress), "{input:?} as {pieces:?}");
         // The position of a fault is of no use, but a CR that waits counts as used.
         if !matches!(end, Fault(_)) {
             assert_eq!(
@@ -114,18 +184,52 @@ fn content_in_crlf_mode() {
         ("a\r\n", "a\n", "", More),
         ("a\r\n.", "a\n", "", More),
         ("a\r\n.\r", "a\n", "", More),
-        ("a\rb", "a", "", Fault(BareCr)),
-        ("a\r\r\n", "a", "", Fault(BareCr)),
-        ("a\nb", "a", "", Fault(BareLf)),
-        ("\n", "", "", Fault(BareLf)),
+        ("a\rb\r\n.\r\nQUIT", "", "QUIT", Refused(BareCr)),
+        ("a\r\r\n.\r\n", "", "", Refused(BareCr)),
+        ("a\nb\r\n.\r\nQUIT", "", "QUIT", Refused(BareLf)),
+        ("\n\rb\r\n.\r\n", "", "", Refused(BareLf)),
+        ("a\n.b\r\n.\r\n", "", "", Refused(BareLf)),
         (".\n", "", "", Fault(BareLf)),
         (".\rx", "", "", Fault(BareCr)),
         (".\r\r\n", "", "", Fault(BareCr)),
-        ("..\n", ".", "", Fault(BareLf)),
         ("a\r\n.\n", "a\n", "", Fault(BareLf)),
         ("a\r\n.\rb\r\n", "a\n", "", Fault(BareCr)),
+        ("a\n.\r\n", "a\n", "", Fault(BareLf)),
+        ("a\n.\n", "a\n", "", Fault(BareLf)),
+        ("a\n.\rb", "a\n", "", Fault(BareCr)),
     ] {
         check(CrLf, input, content, rest, progress);
+    }
+}
+
+#[test]
+fn bare_octets_that_are_accepted() {
+    for (input, content, rest, progress) in [
+        ("a\nb\n\nc\r\n.\r\nQUIT", "a\nb\n\nc\n", "QUIT", End),
+        ("\n\r\n\n.\r\n", "\n\n\n", "", Fault(BareLf)),
+        ("\n\r\n.\r\n", "\n\n", "", End),
+        // Doubled behind a bare LF or not, a dot is meant.
+        ("a\n..\nb\r\n.\r\n", "a\n.\nb\n", "", End),
+        ("a\n.b\n..c\n...d\r\n.\r\n", "a\n.b\n.c\n..d\n", "", End),
+        ("a\r\n.b\n.c\r\n.d\r\n.\r\n", "a\nb\n.c\nd\n", "", End),
+        ("a\n.\rb", "a\n", "", Fault(BareCr)),
+        ("a\n.\r\n", "a\n", "", Fault(BareLf)),
+        ("a\n.\n", "a\n", "", Fault(BareLf)),
+        ("a\r\n.\n", "a\n", "", Fault(BareLf)),
+        // A bare CR stays where it can be given back.
+        ("a\rb\r\rc\r\n.\r\n", "a\rb\r\rc\n", "", End),
+        ("\ra\r\n.\r\n", "\ra\n", "", End),
+        ("a\n\rb\r\n.\r\n", "a\n\rb\n", "", End),
+        ("a\r.\r\n.\r\n", "a\r.\n", "", End),
+        ("a\r\r\n.\r\nQUIT", "", "QUIT", Refused(BareCr)),
+        ("\r\r\n.\r\n", "", "", Refused(BareCr)),
+        ("a\n", "a\n", "", More),
+        ("a\n.", "a\n", "", More),
+        ("a\n.\r", "a\n", "", More),
+        ("a\r", "a", "", More),
+        ("a\r\r", "a\r", "", More),
+    ] {
+        check_with((CrLf, Accept), input, content, rest, progress);
     }
 }
 
@@ -176,15 +280,31 @@ fn no_mixed_terminator_ends_a_message() {
             ("", "") => ("a.b\n", "", End),
             ("\r\n", "") => ("a\nb\n", "", End),
             ("", "\r\n") => ("a.\nb\n", "", End),
-            ("\r", _) => ("a", "", Fault(BareCr)),
-            ("\n", _) => ("a", "", Fault(BareLf)),
-            ("", "\r") => ("a.", "", Fault(BareCr)),
-            ("", "\n") => ("a.", "", Fault(BareLf)),
-            ("\r\n", "\r") => ("a\n", "", Fault(BareCr)),
-            ("\r\n", "\n") => ("a\n", "", Fault(BareLf)),
+            ("\r", _) | ("", "\r") => ("", "", Refused(BareCr)),
+            ("\n", "") | ("", "\n") => ("", "", Refused(BareLf)),
+            ("\r\n" | "\n", "\r") => ("a\n", "", Fault(BareCr)),
+            ("\r\n" | "\n", _) => ("a\n", "", Fault(BareLf)),
             other => panic!("not in the table: {other:?}"),
         };
         check(CrLf, &format!("{inside}\r\n.\r\n"), content, rest, progress);
+
+        // Where bare octets are accepted it is one message, or refused in the same places.
+        let (content, rest, progress) = match (&*before, &*after) {
+            ("\r\n", "\r\n") => ("a\n", "b\r\n.\r\n", End), // the legal one
+            ("", "") => ("a.b\n", "", End),
+            ("\r\n", "") => ("a\nb\n", "", End),
+            ("", "\r\n" | "\n") => ("a.\nb\n", "", End),
+            ("", "\r") => ("a.\rb\n", "", End),
+            ("\r", "") => ("a\r.b\n", "", End),
+            ("\r", "\r") => ("a\r.\rb\n", "", End),
+            ("\r", _) => ("a\r.\nb\n", "", End),
+            ("\n", "") => ("a\n.b\n", "", End),
+            ("\r\n" | "\n", "\r") => ("a\n", "", Fault(BareCr)),
+            ("\r\n" | "\n", _) => ("a\n", "", Fault(BareLf)),
+            other => panic!("not in the table: {other:?}"),
+        };
+        let whole = format!("{inside}\r\n.\r\n");
+        check_with((CrLf, Accept), &whole, content, rest, progress);
 
         let (content, rest, progress) = match (&*before, &*after) {
             ("\n", "\n") => ("a\n", "b\n.\n", End), // the legal one
@@ -281,10 +401,10 @@ fn an_encoder_starts_anew_after_the_end() {
 proptest! {
     #[test]
     fn the_decoder_agrees_with_the_model_however_the_input_is_cut(input in wire_octets()) {
-        for ending in [CrLf, Lf] {
-            let (content, used, progress) = naive(ending, &input);
+        for (ending, bare_octets) in [(CrLf, Refuse), (CrLf, Accept), (Lf, Refuse)] {
+            let (content, used, progress) = naive(ending, bare_octets, &input);
             for pieces in every_cut(&input) {
-                let found = decoded(ending, &pieces);
+                let found = decoded_with(ending, bare_octets, &pieces);
                 prop_assert_eq!((&found.0, found.2), (&content, progress), "{:?}", pieces);
                 prop_assert!(found.1 == used || matches!(progress, Fault(_)));
             }
@@ -314,6 +434,23 @@ proptest! {
         prop_assert_eq!(encoded(&[&stored]), sent);
     }
 
+    /// But for a bare LF, which comes back as CRLF.
+    #[test]
+    fn what_is_accepted_comes_back(input in wire_octets()) {
+        let input = [input.as_slice(), b"\r\n.\r\n"].concat();
+        let (stored, used, progress) = decoded_with(CrLf, Accept, &[&input]);
+        let taken = &input[..used];
+        let is_exact = !taken.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r')
+            && !taken.starts_with(b"\n");
+        // A single dot in front of a line is taken away and not put back.
+        let lines = taken.split(|octet| *octet == b'\n');
+        let is_stuffed = lines.into_iter().all(|line| !line.starts_with(b".")
+            || line.starts_with(b"..") || line == b".\r");
+        if progress == End && is_exact && is_stuffed {
+            prop_assert_eq!(encoded(&[&stored]), taken);
+        }
+    }
+
     #[test]
     fn both_modes_store_the_same(lines in lines()) {
         let sent = encoded(&[&joined(&lines, b"\n")]);
@@ -324,12 +461,14 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_octets_do_not_panic_and_never_store_a_cr(input in vec(any::<u8>(), 0..200)) {
+    fn arbitrary_octets_do_not_panic_and_are_stored_without_a_cr(
+        input in vec(any::<u8>(), 0..200),
+    ) {
         for ending in [CrLf, Lf] {
             let (content, _, progress) = decoded(ending, &[&input]);
-            prop_assert!(!content.contains(&b'\r'));
+            prop_assert!(progress != End || !content.contains(&b'\r'));
             prop_assert_eq!((content, progress), {
-                let (content, _, progress) = naive(ending, &input);
+                let (content, _, progress) = naive(ending, Refuse, &input);
                 (content, progress)
             });
         }

@@ -1,7 +1,7 @@
 //! The decoder of DATA against a naive one that looks at whole lines (SEC-1): they agree on where
 //! the content ends, what is in it, and what is wrong with it; what is encoded comes back.
 
-use facteur::wire::{DotDecoder, DotEncoder, LineEnding, Progress};
+use facteur::wire::{BareOctets, DotDecoder, DotEncoder, LineEnding, Progress};
 
 /// What became of a content.
 #[derive(Debug, PartialEq, Eq)]
@@ -10,9 +10,14 @@ enum End {
     End(usize),
     /// More has to come.
     More,
-    /// A line ending is wrong.
+    /// It ended after so many octets, and a line ending is wrong.
+    Refused(usize, &'static str),
+    /// A line ending is wrong, and nobody can say where it ends.
     Fault(&'static str),
 }
+
+const BARE_LF: &str = "a line feed without a carriage return (bare LF)";
+const BARE_CR: &str = "a carriage return without a line feed (bare CR)";
 
 /// Decodes one content: an octet that chooses the line ending, then the octets.
 pub fn run(data: &[u8]) {
@@ -24,20 +29,27 @@ pub fn run(data: &[u8]) {
     } else {
         LineEnding::Lf
     };
-    let (lines, expected) = naive(octets, ending);
+    let bare_octets = if bits & 2 == 0 {
+        BareOctets::Refuse
+    } else {
+        BareOctets::Accept
+    };
+    let (lines, expected) = naive(octets, ending, bare_octets);
     for pieces in crate::cuts(octets) {
-        let (output, end) = decode(&pieces, ending);
+        let (output, end) = decode(&pieces, ending, bare_octets);
         assert_eq!(end, expected);
         assert!(output.starts_with(&lines));
         if matches!(end, End::End(_)) {
             assert!(output == lines);
         }
     }
-    round_trip(&lines);
+    if matches!(expected, End::End(_)) {
+        round_trip(&lines);
+    }
 }
 
-fn decode(pieces: &[&[u8]], ending: LineEnding) -> (Vec<u8>, End) {
-    let mut decoder = DotDecoder::new(ending);
+fn decode(pieces: &[&[u8]], ending: LineEnding, bare_octets: BareOctets) -> (Vec<u8>, End) {
+    let mut decoder = DotDecoder::new(ending, bare_octets);
     let mut output = Vec::new();
     let mut consumed = 0;
     for piece in pieces {
@@ -45,6 +57,7 @@ fn decode(pieces: &[&[u8]], ending: LineEnding) -> (Vec<u8>, End) {
         consumed += octets;
         match progress {
             Progress::End => return (output, End::End(consumed)),
+            Progress::Refused(fault) => return (output, End::Refused(consumed, fault.found())),
             Progress::Fault(fault) => return (output, End::Fault(fault.found())),
             Progress::More => assert_eq!(octets, piece.len()),
         }
@@ -53,22 +66,24 @@ fn decode(pieces: &[&[u8]], ending: LineEnding) -> (Vec<u8>, End) {
 }
 
 /// The whole lines of `octets` with LF endings, dots removed, and what comes after them.
-fn naive(octets: &[u8], ending: LineEnding) -> (Vec<u8>, End) {
+fn naive(octets: &[u8], ending: LineEnding, bare_octets: BareOctets) -> (Vec<u8>, End) {
     let (mut lines, mut line) = (Vec::new(), Vec::new());
-    let mut position = 0;
+    let (mut position, mut before, mut fault) = (0, ending, None);
+    let is_strict = bare_octets == BareOctets::Refuse;
     while position < octets.len() {
         let octet = octets[position];
         position += 1;
-        match (ending, octet) {
-            (LineEnding::CrLf, b'\n') => {
-                let found = "a line feed without a carriage return (bare LF)";
-                return (lines, End::Fault(found));
-            }
+        let end = match (ending, octet) {
             (LineEnding::CrLf, b'\r') => match octets.get(position) {
-                Some(b'\n') => position += 1,
+                Some(b'\n') => {
+                    position += 1;
+                    LineEnding::CrLf
+                }
+                Some(_) if line == b"." => return (lines, End::Fault(BARE_CR)),
                 Some(_) => {
-                    let found = "a carriage return without a line feed (bare CR)";
-                    return (lines, End::Fault(found));
+                    fault = fault.or(is_strict.then_some(BARE_CR));
+                    line.push(octet);
+                    continue;
                 }
                 None => return (lines, End::More),
             },
@@ -76,18 +91,32 @@ fn naive(octets: &[u8], ending: LineEnding) -> (Vec<u8>, End) {
                 let found = "a carriage return where lines end in a line feed alone";
                 return (lines, End::Fault(found));
             }
-            (LineEnding::Lf, b'\n') => {}
+            (_, b'\n') => LineEnding::Lf,
             _ => {
                 line.push(octet);
                 continue;
             }
-        }
+        };
         if line == b"." {
-            return (lines, End::End(position));
+            let end = match fault {
+                _ if before != ending || end != ending => End::Fault(BARE_LF),
+                Some(found) => End::Refused(position, found),
+                None => End::End(position),
+            };
+            return (lines, end);
         }
-        lines.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
+        if end == LineEnding::CrLf && line.ends_with(b"\r") {
+            fault = fault.or(Some(BARE_CR));
+        }
+        if end != ending {
+            fault = fault.or(is_strict.then_some(BARE_LF));
+        }
+        let is_stuffed = before == ending || line.starts_with(b"..");
+        let text = line.strip_prefix(b".").filter(|_| is_stuffed);
+        lines.extend_from_slice(text.unwrap_or(&line));
         lines.push(b'\n');
         line.clear();
+        before = end;
     }
     (lines, End::More)
 }
@@ -98,7 +127,7 @@ fn round_trip(lines: &[u8]) {
     let mut wire = Vec::new();
     encoder.encode(lines, &mut wire);
     encoder.finish(&mut wire);
-    let (output, end) = decode(&[&wire], LineEnding::CrLf);
+    let (output, end) = decode(&[&wire], LineEnding::CrLf, BareOctets::Accept);
     assert_eq!(end, End::End(wire.len()));
     assert!(output == lines);
 }

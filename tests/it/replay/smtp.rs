@@ -10,7 +10,8 @@ use facteur::smtp::{
     Submission,
 };
 use facteur::wire::{
-    ChunkDecoder, DotDecoder, LfPolicy, LineBuffer, LineEnding, LineEndingFault, Progress, Scan,
+    BareOctets, ChunkDecoder, DotDecoder, LfPolicy, LineBuffer, LineEnding, LineEndingFault,
+    Progress, Scan,
 };
 
 use super::fill;
@@ -44,8 +45,9 @@ pub(crate) struct Replay {
     content: Vec<u8>,
     chunks: Option<ChunkDecoder>,
     fault: Option<&'static str>,
-    /// All that was sent.
+    bare_octets: BareOctets,
     own_senders: bool,
+    /// All that was sent.
     pub(crate) output: Vec<u8>,
     /// What each mailbox holds, in stored form without trace headers.
     pub(crate) mailboxes: BTreeMap<String, Vec<Vec<u8>>>,
@@ -86,8 +88,13 @@ impl Replay {
             content: Vec::new(),
             chunks: None,
             fault: None,
-            output: Vec::new(),
+            bare_octets: if transcript.strict || transcript.has("remote") {
+                BareOctets::Refuse
+            } else {
+                BareOctets::Accept
+            },
             own_senders: transcript.has("own-senders"),
+            output: Vec::new(),
             mailboxes: BTreeMap::new(),
         };
         let step = replay.session.greet();
@@ -162,6 +169,7 @@ impl Replay {
         let end = match progress {
             Progress::End if octets_max.is_some_and(|most| octets > most) => ContentEnd::TooLarge,
             Progress::End => self.deliver(),
+            Progress::Refused(fault) => ContentEnd::WrongLineEnding(fault.found()),
             Progress::Fault(fault) => ContentEnd::LineEndingFault(fault.found()),
             Progress::More if octets_max.is_some_and(|most| octets > 2 * most) => {
                 ContentEnd::Overrun
@@ -179,7 +187,7 @@ impl Replay {
         let mut chunks = self
             .chunks
             .take()
-            .unwrap_or_else(|| ChunkDecoder::new(ending));
+            .unwrap_or_else(|| ChunkDecoder::new(ending, self.bare_octets));
         let mut fault = self.fault;
         let left = self.take_octets(left, |octets, content| {
             if fault.is_none() {
@@ -201,7 +209,7 @@ impl Replay {
                 .map(LineEndingFault::found);
         }
         let end = match fault {
-            Some(found) => ContentEnd::LineEndingFault(found),
+            Some(found) => ContentEnd::WrongLineEnding(found),
             None if last => self.deliver(),
             None => {
                 self.chunks = Some(chunks);
@@ -253,7 +261,8 @@ impl Replay {
                 }
                 Action::ReceiveContent(Framing::Dot { octets_max }) => {
                     let ending = self.input.ending().unwrap_or(LineEnding::CrLf);
-                    return self.task = Task::Lines(DotDecoder::new(ending), octets_max);
+                    return self.task =
+                        Task::Lines(DotDecoder::new(ending, self.bare_octets), octets_max);
                 }
                 Action::ReceiveContent(Framing::Chunk { octets, last }) => {
                     return self.task = Task::Chunk { left: octets, last };
