@@ -104,7 +104,13 @@ impl Intake {
         let before = self.pending.len();
         let decoded = decode(&mut self.pending);
         let added = self.pending.get(before..).unwrap_or_default();
+        let continues_a_field = self.octets == 0 && matches!(added.first(), Some(b' ' | b'\t'));
         self.octets = self.octets.saturating_add(crlf_octets(added));
+        if continues_a_field {
+            // It would be a part of our own last field (RFC 5322 §2.2.3). No header section begins
+            // so: what the client sent is a body, and an empty line says so.
+            self.pending.insert(before, b'\n');
+        }
         if octets_max.is_some_and(|octets_max| self.octets > octets_max) {
             self.refuse(Refusal::TooLarge);
         }

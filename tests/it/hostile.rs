@@ -31,6 +31,42 @@ fn an_http_request_is_turned_away_at_both_ports() {
     pop3.expect_end();
 }
 
+/// RFC 5322 §2.2.3: nothing that a client sends extends the trace fields, and it comes back as it
+/// was.
+#[test]
+fn content_that_begins_with_a_space_is_no_part_of_our_fields() {
+    let server = Server::start();
+    let content = [
+        " with ESMTPSA id 1; Mon, 1 Jan 2001 00:00:00 +0000\r\n",
+        "\t\r\nb\r\n",
+    ];
+    for content in content {
+        let mut client = server.smtp_client();
+        client.say("HELO test");
+        client.expect("250 Ok");
+        client.transaction(&[BOB], content);
+    }
+    let mut client = server.extended_client();
+    client.say("MAIL FROM:<>");
+    client.expect_prefix("250 ");
+    client.say(&format!("RCPT TO:<{BOB}>"));
+    client.expect_prefix("250 ");
+    // Nothing, then a space and the rest.
+    client.send(b"BDAT 0\r\nBDAT 4 LAST\r\n x\r\n");
+    client.expect_prefix("250 ");
+    client.expect_prefix("250 ");
+    let mut pop3 = server.pop3_client();
+    pop3.log_in(BOB);
+    for (number, sent) in (1..).zip([content[0], content[1], " x\r\n"]) {
+        let message = pop3.retrieve(number);
+        let (head, body) = message.split_once("\r\n\r\n").unwrap();
+        assert_eq!(body, sent, "{message}");
+        let fields = head.lines().filter(|line| !line.starts_with('\t'));
+        assert_eq!(fields.count(), 2, "{message}");
+        assert!(!head.contains("ESMTPSA"), "{message}");
+    }
+}
+
 /// SEC-13.
 #[test]
 fn a_tls_hello_is_turned_away_before_its_line_ends() {
