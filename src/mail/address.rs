@@ -4,8 +4,8 @@
 //! parsed here is known to be well-formed; whether such a mailbox exists is not asked here.
 //!
 //! # Invariants
-//! - A parsed value holds no control character and no Unicode line separator, so it can be written
-//!   into a header field or a log line without escaping.
+//! - A parsed value holds no control character, no Unicode line separator and nothing invisible, so
+//!   it can be written into a header field or a log line without escaping.
 //! - Parsing what [`Address`] writes gives an equal address.
 //! - A parsed address takes fewer than 800 octets in writing, so it fits into one line of 998.
 //!
@@ -18,7 +18,8 @@
 //! - `::` in an IPv6 literal may stand for a single group, as RFC 4291 §2.2 has it.
 //! - The C1 control characters (U+0080 to U+009F) and the separators U+2028 and U+2029 are refused
 //!   although the grammar of RFC 6531 lets them pass: programs that read headers may take them for
-//!   the end of a line.
+//!   the end of a line. So are white space beyond ASCII, invisible characters, joiners among them,
+//!   and those that turn the direction of a text: an address with them looks like another one.
 //! - Local parts are not normalised: a composed and a decomposed `é` are different characters.
 
 use std::{fmt, net::Ipv6Addr, str::FromStr};
@@ -237,7 +238,7 @@ pub(super) fn write_local_part(f: &mut fmt::Formatter<'_>, local_part: &str) -> 
     for character in local_part.chars() {
         match character {
             '"' | '\\' => write!(f, "\\{character}")?,
-            _ if is_line_hazard(character) => f.write_str("?")?,
+            _ if is_hazard(character) => f.write_str("?")?,
             _ => write!(f, "{character}")?,
         }
     }
@@ -395,7 +396,7 @@ fn split_quoted_string(text: &str, charset: Charset) -> Result<(String, &str), A
             other => other,
         };
         let character = character.ok_or(AddressError::LocalPart)?;
-        if is_line_hazard(character) {
+        if is_hazard(character) {
             return Err(AddressError::LocalPart);
         }
         if charset == Charset::Ascii && !character.is_ascii() {
@@ -416,9 +417,32 @@ fn fault_at(rest: &str, charset: Charset, otherwise: AddressError) -> AddressErr
     }
 }
 
-/// Tells whether a character could end or garble a line of a header or log.
-pub(super) fn is_line_hazard(character: char) -> bool {
-    character.is_control() || matches!(character, '\u{2028}' | '\u{2029}')
+/// Tells whether a character could end or garble a line of a header or log, or make an address
+/// look like another one: controls, white space beyond ASCII, and what is not shown at all or turns
+/// the direction of the text around it (Unicode: `Default_Ignorable_Code_Point`, `Bidi_Control`).
+pub(super) fn is_hazard(character: char) -> bool {
+    character.is_control()
+        || (character.is_whitespace() && !character.is_ascii())
+        || matches!(
+            character,
+            '\u{ad}'
+                | '\u{34f}'
+                | '\u{61c}'
+                | '\u{115f}'..='\u{1160}'
+                | '\u{17b4}'..='\u{17b5}'
+                | '\u{180b}'..='\u{180f}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{202a}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{3164}'
+                | '\u{fe00}'..='\u{fe0f}'
+                | '\u{feff}'
+                | '\u{ffa0}'
+                | '\u{fff0}'..='\u{fff8}'
+                | '\u{1bca0}'..='\u{1bca3}'
+                | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e0fff}'
+        )
 }
 
 /// Tells whether a character is atext: RFC 5322 §3.2.3, extended by RFC 6531 §3.3.
@@ -427,7 +451,7 @@ pub(super) fn is_atext(character: char) -> bool {
         '!' | '#' | '$' | '%' | '&' | '\'' | '*' | '+' | '-' | '/' | '=' | '?' | '^' | '_'
         | '`' | '{' | '|' | '}' | '~' => true,
         _ if character.is_ascii() => character.is_ascii_alphanumeric(),
-        _ => !is_line_hazard(character),
+        _ => !is_hazard(character),
     }
 }
 
@@ -442,7 +466,7 @@ fn is_label_character(character: char) -> bool {
     match character {
         '-' | '.' | '_' => true,
         _ if character.is_ascii() => character.is_ascii_alphanumeric(),
-        _ => !is_line_hazard(character),
+        _ => !is_hazard(character),
     }
 }
 

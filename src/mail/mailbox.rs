@@ -86,7 +86,7 @@ impl fmt::Display for MailboxName {
 
 /// Tells whether `text` can be the local part of a mailbox.
 fn is_local_part(text: &str) -> bool {
-    !text.is_empty() && !text.chars().any(address::is_line_hazard)
+    !text.is_empty() && !text.chars().any(address::is_hazard)
 }
 
 #[cfg(test)]
