@@ -90,7 +90,7 @@ fn told_late(peer: &str) -> usize {
             if is_held_back {
                 hands.pass(Duration::from_secs(1));
             }
-            expect("550 5.1.1 ");
+            expect("550 ");
             is_held_back
         });
         let held_back = held_back.count();
