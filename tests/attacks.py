@@ -38,10 +38,10 @@ nothing that was acknowledged is lost, torn, twice or back.
     idle           thousands of sessions that do nothing (NET-1, NET-2), and more than there may be
     full *         clients that stop in every phase of a session take all places that were announced
 
-Everything needs Linux; other-machine, networks, guessing, harvest, tasks, memory, full-disk and full
-need root, namespaces, control groups, loop devices, iproute2 and e2fsprogs; descriptors and full
-need util-linux. What cannot be done here is a failure, never silence. What is printed of memory is
-beyond what the daemon had before.
+Everything needs Linux; other-machine, networks, guessing, harvest, tasks, memory, full-disk and
+full need root, namespaces, control groups, loop devices, iproute2 and e2fsprogs; descriptors and
+full need util-linux. What cannot be done here is a failure, never silence. What is printed of
+memory is beyond what the daemon had before.
 """
 
 from __future__ import annotations

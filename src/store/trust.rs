@@ -14,9 +14,9 @@
 //! | f2fs, bcachefs | yes | yes | yes | yes |
 //! | zfs | yes: it commits its intent log | yes | from 2.2 on | yes |
 //! | tmpfs, ramfs | nothing there survives a power cut anyway | yes | yes | yes |
-//! | overlayfs | passed on to the layer below, which nobody can ask for its kind | yes | yes | yes |
-//! | FUSE (mergerfs, bindfs, sshfs, …) | no: the kernel passes it to virtiofs only | no | some | some |
-//! | virtiofs | perhaps: it has the number of FUSE, and its server may ignore the call | no | some | yes |
+//! | overlayfs | passed on to the layer below, whose kind is not known | yes | yes | yes |
+//! | FUSE (mergerfs, bindfs, sshfs, …) | no: only virtiofs is told of it | no | some | some |
+//! | virtiofs | perhaps: it looks like FUSE, and its server may ignore it | no | some | yes |
 //! | 9p | no: there is no such message | no | no | some |
 //! | nfs, cifs, smb | not tried; times are kept in a cache | no | no | some |
 //! | ceph, vfat, exfat, ecryptfs, all others | not tried | not tried | some | some |

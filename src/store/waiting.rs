@@ -16,7 +16,7 @@
 //! `.facteur/waiting/<domain>/<local part>`, under the name that it will have, and durable there:
 //! so its batch of the journal counts as applied. It is delivered when the mailbox is *cured*: that
 //! is tried whenever somebody sends to it or logs in, at every start, and every
-//! [`CURE_PACE`](super::limits::CURE_PACE).
+//! [`CURE_PACE`].
 //!
 //! What waits is put into the mailbox durably before it is gone from here, and one who removes it
 //! over POP3 in between removes it here too, so a crash neither loses it nor brings it back. A name
