@@ -194,8 +194,10 @@ fn every_way_to_break_a_mailbox_harms_it_alone() {
             let mend = spoil(&place);
             client.send(crate::support::dot_stuffed(&content).as_bytes());
             assert_eq!(client.line(), "250 OK", "{way}");
-            let line = program.log_line("no mail can be put into the mailbox bob@example.com");
-            assert!(line.contains("1 message waits"), "{way}: {line}");
+            // Perhaps not the first line: what is wrong may be told before that something waits.
+            let line = program.log_line("; 1 message waits for it");
+            let of_bob = "no mail can be put into the mailbox bob@example.com";
+            assert!(line.contains(of_bob), "{way}: {line}");
             assert!(line.contains("example.com/bob"), "{way}: {line}");
 
             let (replies, last) = send(&program, &[BOB, other], "second\r\n");
@@ -316,8 +318,12 @@ fn a_mailbox_may_be_a_file_system_of_its_own() {
         assert_eq!(program.contents(ANN), expected, "{part}");
         fs::remove_file(filler).unwrap();
         program.deliver(BOB, &small);
-        let expected = [&*small, &*large, &*large, &*small];
-        assert_eq!(program.contents(BOB), expected, "{part}");
+        // Messages of one second come in the order of their names, which another start chooses.
+        let mut contents = program.contents(BOB);
+        contents.sort();
+        let mut expected = [&*small, &*large, &*large, &*small];
+        expected.sort_unstable();
+        assert_eq!(contents, expected, "{part}");
         assert_eq!(fs::read_dir(place.bob("tmp")).map_or(0, Iterator::count), 0);
     }
 }
