@@ -343,7 +343,9 @@ impl Shared {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // Somebody removed the mailbox since we met it.
                 self.forget(target.mailbox);
+                let mark = self.sync_mark();
                 self.make_mailboxes(std::slice::from_ref(target), made)?;
+                self.check_syncs(mark)?;
                 give_name()
             }
             other => other,

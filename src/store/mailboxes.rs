@@ -13,7 +13,8 @@
 //! file (one that syncs the whole file system need not know), and by a delivery that syncs.
 //!
 //! When a sync fails the kernel may forget the entries that it could not write while it still shows
-//! them, and the next sync succeeds without them. So what was made is removed again; what cannot be
+//! them, and the next sync succeeds without them. So at that moment all that is being made becomes
+//! doubtful, for others may have met it already. What was made is removed again; what cannot be
 //! removed, because somebody uses it by now, is *doubtful* and takes no mail until a restart, or
 //! until it is empty: then it is removed and made anew.
 //!
@@ -51,6 +52,41 @@ pub(super) struct Target<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Made(Vec<PathBuf>);
 
+/// The directories that one delivery is making, until this is dropped: a sync that fails meanwhile
+/// makes them doubtful.
+struct Making<'a> {
+    shared: &'a Shared,
+    maker: u64,
+    /// How matters stood before.
+    mark: SyncMark,
+    directories: Vec<PathBuf>,
+}
+
+impl<'a> Making<'a> {
+    fn nothing(shared: &'a Shared) -> Self {
+        let (maker, mark) = shared.new_maker();
+        Self {
+            shared,
+            maker,
+            mark,
+            directories: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, directory: &Path) {
+        self.shared.begin_making(directory, self.maker);
+        self.directories.push(directory.to_owned());
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        if !self.directories.is_empty() {
+            self.shared.end_making(&self.directories, self.maker);
+        }
+    }
+}
+
 /// Whether a directory is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presence {
@@ -72,6 +108,8 @@ impl Shared {
         made: &mut Made,
     ) -> Result<(), Error> {
         let mut parents = BTreeSet::new();
+        let mut making = Making::nothing(self);
+        let mut met = Vec::new();
         for target in targets {
             let directories = target.maildir.directories();
             self.remove_doubtful(&directories);
@@ -84,18 +122,25 @@ impl Shared {
             if self.is_known(target.mailbox) {
                 continue;
             }
-            for directory in directories {
-                if self.make_directory(&directory)? == Presence::Missing {
-                    made.0.push(directory);
+            for directory in &directories {
+                if self.look_at_directory(directory)? == Presence::Present {
+                    continue;
+                }
+                making.add(directory);
+                if self.make_directory(directory)? == Presence::Missing {
+                    made.0.push(directory.clone());
                 }
             }
+            met.extend(directories);
             parents.insert(&target.maildir.path);
             parents.insert(&target.maildir.domain);
             parents.insert(&self.root);
         }
         parents
             .into_iter()
-            .try_for_each(|parent| self.sync_directory(parent))
+            .try_for_each(|parent| self.sync_directory(parent))?;
+        self.confirm(&met, making.mark);
+        Ok(())
     }
 
     /// Makes the mailboxes of `targets` in the same way, but for those that are broken, which are
@@ -175,10 +220,8 @@ impl Shared {
 
     /// Removes the directories that a failed delivery made.
     pub(super) fn undo(&self, made: &Made, mark: SyncMark) {
+        // What was not durable when that sync failed is doubtful already.
         let in_doubt = self.has_failed_since(mark);
-        if in_doubt {
-            self.doubt(&made.0);
-        }
         for directory in made.0.iter().rev() {
             if self.fs.remove_dir(directory).is_err() {
                 // In use by now, and so is all that it lies in.

@@ -96,6 +96,10 @@ pub(super) struct State {
     known_mailboxes: HashMap<MailboxName, (u64, u64)>,
     /// Directories that the disk may have lost although they can be seen.
     doubtful: HashSet<PathBuf>,
+    /// Directories that are being made, until somebody knows that they are durable, with the
+    /// numbers of those who make them.
+    in_making: HashMap<PathBuf, Vec<u64>>,
+    n_makers: u64,
     /// Listings of earlier sessions.
     index: Index,
     /// How often a directory could not be synced.
@@ -110,6 +114,8 @@ impl State {
             invisible: HashMap::default(),
             known_mailboxes: HashMap::default(),
             doubtful: HashSet::default(),
+            in_making: HashMap::default(),
+            n_makers: 0,
             index: Index::with_room(usize::try_from(octets_max).unwrap_or(usize::MAX)),
             n_failed_syncs: 0,
         }
@@ -184,6 +190,43 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         self.give_back();
+    }
+}
+
+impl State {
+    fn count_failed_sync(&mut self) {
+        self.n_failed_syncs = self.n_failed_syncs.wrapping_add(1);
+        // At the same moment: whoever meets one of them after this failure must not take it for
+        // durable, and whoever met it before asks whether a sync has failed since.
+        self.doubtful.extend(self.in_making.keys().cloned());
+    }
+
+    fn new_maker(&mut self) -> (u64, SyncMark) {
+        self.n_makers = self.n_makers.wrapping_add(1);
+        (self.n_makers, SyncMark(self.n_failed_syncs))
+    }
+
+    fn begin_making(&mut self, directory: PathBuf, maker: u64) {
+        self.in_making.entry(directory).or_default().push(maker);
+    }
+
+    fn end_making(&mut self, directories: &[PathBuf], maker: u64) {
+        for directory in directories {
+            if let Some(makers) = self.in_making.get_mut(directory) {
+                makers.retain(|it| *it != maker);
+                if makers.is_empty() {
+                    self.in_making.remove(directory);
+                }
+            }
+        }
+    }
+
+    fn confirm(&mut self, directories: &[PathBuf], mark: SyncMark) {
+        if self.n_failed_syncs == mark.0 {
+            for directory in directories {
+                self.in_making.remove(directory);
+            }
+        }
     }
 }
 
@@ -265,8 +308,29 @@ impl Shared {
 
     /// Notes that a sync has failed whose effects others may rest on.
     pub(super) fn count_failed_sync(&self) {
-        let mut state = self.state.lock();
-        state.n_failed_syncs = state.n_failed_syncs.wrapping_add(1);
+        self.state.lock().count_failed_sync();
+    }
+
+    /// The number of one who may make directories, and how matters stand before.
+    pub(super) fn new_maker(&self) -> (u64, SyncMark) {
+        self.state.lock().new_maker()
+    }
+
+    /// Notes that `maker` is about to make `directory`.
+    pub(super) fn begin_making(&self, directory: &Path, maker: u64) {
+        let directory = directory.to_owned();
+        self.state.lock().begin_making(directory, maker);
+    }
+
+    /// Notes that `maker` has made `directories` durable, or has failed.
+    pub(super) fn end_making(&self, directories: &[PathBuf], maker: u64) {
+        self.state.lock().end_making(directories, maker);
+    }
+
+    /// Notes that `directories`, which were there after `mark`, are durable, whoever made them,
+    /// unless a sync has failed since.
+    pub(super) fn confirm(&self, directories: &[PathBuf], mark: SyncMark) {
+        self.state.lock().confirm(directories, mark);
     }
 
     /// How matters stand before the first entry is made.
@@ -418,14 +482,6 @@ impl Shared {
     pub(super) fn find_doubtful<'a>(&self, directories: &'a [PathBuf]) -> Option<&'a PathBuf> {
         let doubtful = &self.state.lock().doubtful;
         directories.iter().find(|path| doubtful.contains(*path))
-    }
-
-    /// Marks `directories` as perhaps lost by the disk.
-    pub(super) fn doubt(&self, directories: &[PathBuf]) {
-        self.state
-            .lock()
-            .doubtful
-            .extend(directories.iter().cloned());
     }
 
     /// Takes the mark from a directory that is no longer there.

@@ -1243,6 +1243,39 @@ fn a_directory_in_doubt_takes_mail_again_when_it_is_empty() {
     assert!(n_refused > 5, "{n_refused}");
 }
 
+/// I1: a delivery that finds a directory which another one is making must not count on it when a
+/// sync has failed, although the other one has not come to undo it yet.
+#[test]
+fn what_is_being_made_when_a_sync_fails_is_doubtful_at_once() {
+    let store = open(&SimFs::new(), JOURNALS[2]).unwrap();
+    let shared = &store.shared;
+    let directories = [Path::new("/mail/example.org").to_owned()];
+    let begin = || {
+        let (maker, mark) = shared.new_maker();
+        shared.begin_making(&directories[0], maker);
+        (maker, mark)
+    };
+    let is_doubtful = || shared.find_doubtful(&directories).is_some();
+    let (maker, _) = begin();
+    shared.count_failed_sync();
+    assert!(is_doubtful());
+    shared.end_making(&directories, maker);
+    shared.settle(&directories[0]);
+    // Somebody has found it durable before.
+    let (maker, mark) = begin();
+    shared.confirm(&directories, mark);
+    shared.count_failed_sync();
+    assert!(!is_doubtful());
+    shared.end_making(&directories, maker);
+    // Or thinks so, after a failure.
+    let (_, mark) = begin();
+    shared.count_failed_sync();
+    shared.settle(&directories[0]);
+    shared.confirm(&directories, mark);
+    shared.count_failed_sync();
+    assert!(is_doubtful());
+}
+
 #[test]
 fn a_delivery_is_refused_beforehand_when_the_reserve_would_be_touched() {
     let fs = SimFs::new();
