@@ -90,7 +90,8 @@
 //!
 //! ```text
 //! mail/                                   0700, ours alone
-//!   .facteur/store.lock                   held by the one daemon that serves this store
+//!   .facteur/store.lock                   locked by the one daemon that serves this store, as is
+//!                                         the directory itself
 //!   .facteur/journal/id                   there as long as the journal is to be replayed
 //!   .facteur/journal/{0,1,2,3}.seg        the journal: batches of messages
 //!   .facteur/tmp/                         messages on their way into mailboxes; emptied at start
@@ -125,8 +126,9 @@
 //!    file, the file without its octets, all of it, or nothing: the next start writes it anew
 //!    whatever it finds.
 //! 5. A checkpoint has synced the whole file system or, where that takes long because other
-//!    programs write much, just the file and its directory. Both are safe, and the next batch says
-//!    so: a start has no need of the record, and its segment may be written over.
+//!    programs write much, or is not known to save anything (FUSE, network file systems), just the
+//!    file and its directory. Both are safe, and the next batch says so, within some ten seconds: a
+//!    start has no need of the record, and its segment may be written over.
 //!
 //! *The removal of a message*: the file is unlinked and its directory synced; then, if the record
 //! of its delivery could still be replayed, a record of the removal is put into the journal and
@@ -139,6 +141,10 @@
 //! replays the batches of that id, syncs everything, removes it, and is then where an orderly stop
 //! would have left it. It may be cut short at any point and begin again. Batches of another id are
 //! not looked at, so nobody can smuggle one in by mail.
+//!
+//! *The place.* Between the sync of a batch and the acknowledgement it is made sure that the mail
+//! directory, the lock, the id and the segment are still the files that are held open. People
+//! restore backups under a running daemon; then nothing is acknowledged until a restart.
 //!
 //! *The directory of a mailbox* is made and synced before the first message for it goes into the
 //! journal.
@@ -178,12 +184,14 @@
 //! - I5: of what was not acknowledged there is no copy or one whole copy in a mailbox, never a
 //!   part.
 //! - I6: a unique-id never changes and is never reused.
-//! - I7: a part of the journal is written over only when a successful sync covers all that it says.
+//! - I7: a part of the journal is written over only when a successful sync covers all that it says,
+//!   and a durable batch says so.
 //! - I8: to replay the journal is the same as to replay it twice, or half and then all of it.
-//! - I9: no acknowledgement rests on data whose sync failed; no sync is repeated.
+//! - I9: no acknowledgement rests on data whose sync failed, or is not known to save anything, or
+//!   that no start would find; no sync is repeated.
 //! - I10: when disk, descriptors, threads or memory run out, clients get 4yz or `-ERR`, nothing is
 //!   lost, and the service resumes by itself. What is wrong with one mailbox harms it alone.
-//! - I11: two daemons never serve one store.
+//! - I11: two daemons never serve one store, also when its lock file was removed.
 //! - I12: no path made from the network leaves the store.
 //!
 //! # Security

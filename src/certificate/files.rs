@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::store::{File, Fs, Kind};
+use crate::store::{Fs, Held, Kind};
 
 use super::{Error, limits::FILE_OCTETS_MAX};
 
@@ -67,7 +67,7 @@ impl Name {
 pub(super) struct Files<'a> {
     fs: &'a dyn Fs,
     directory: &'a Path,
-    _lock: Box<dyn File>,
+    _lock: Box<dyn Held>,
 }
 
 impl<'a> Files<'a> {

@@ -4,8 +4,9 @@
 //! # Theory of operation
 //! One sync of the whole file system makes durable all that was applied before it began, however
 //! many files that are, and off the path of any acknowledgement. A checkpoint is made when a
-//! segment is full, some seconds after the last message, when a leader finds no room, and at the
-//! end.
+//! segment is full, some seconds after the last message, some more after the first one that a crash
+//! would replay, when a leader finds no room, and at the end. It counts when the journal says so:
+//! the next batch does, and where none comes, one without records.
 //!
 //! That sync also waits for all that other programs have written, and makes the disk busy with it.
 //! So when it took long, those that follow go *piece by piece* (`piecemeal.rs`): what the journal's
@@ -13,6 +14,10 @@
 //! The whole file system is synced again after a while, to see whether it still takes long, and
 //! whenever the pieces are so many that they would take longer; also when something has to be in
 //! the pieces that cannot be found, and when anything is in doubt.
+//!
+//! Where a sync of the whole file system is not to be relied on (`trust.rs`) all checkpoints go
+//! piece by piece, a start and an orderly stop too. When the record of what was touched is not
+//! complete, or anything is in doubt, the journal itself says which messages there are.
 //!
 //! When a sync fails, or the sync of any directory failed since the last good checkpoint, the
 //! system may have forgotten what it could not write, while it still shows it. Another sync would
@@ -39,7 +44,9 @@ use super::{
     event::Event,
     fs::Volume,
     journal::{Helper, Journal, Progress, Wake},
-    limits::{CHECKPOINT_ATTEMPTS_MAX, CHECKPOINT_IDLE, SYNC_PACE_KEPT, SYNC_SLOW},
+    limits::{
+        CHECKPOINT_AGE_MAX, CHECKPOINT_ATTEMPTS_MAX, CHECKPOINT_IDLE, SYNC_PACE_KEPT, SYNC_SLOW,
+    },
     piecemeal::Synced,
     shared::{Shared, SyncMark},
     sync::{
@@ -162,7 +169,11 @@ impl Checkpoints {
     pub(super) fn sync(&self, shared: &Shared) -> Result<(), Error> {
         self.volume
             .sync_whole()
-            .and_then(|()| shared.fs.confirm(&shared.own))
+            .and_then(|()| match shared.fs.confirm(&shared.own) {
+                // Somebody removed or moved it, and nothing will be acknowledged there.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            })
             .inspect_err(|_| shared.count_failed_sync())
             .map_err(Error::io("make durable", &shared.root))
     }
@@ -177,6 +188,12 @@ impl Checkpoints {
     #[cfg(test)]
     pub(super) fn is_free(&self) -> bool {
         self.turn.lock().is_some()
+    }
+
+    /// Whether a checkpoint was wanted; then it is not any more.
+    #[cfg(test)]
+    pub(super) fn take_urgent(&self) -> bool {
+        std::mem::take(&mut self.wanted.lock().is_urgent)
     }
 
     /// Whether a lock of this file is held.
@@ -251,6 +268,7 @@ impl Shared {
     fn checkpoint_in_turn(&self, journal: &Journal, turn: &mut Turn) -> Result<(), Error> {
         let mut result = Ok(());
         for _ in 0..CHECKPOINT_ATTEMPTS_MAX {
+            let begun = self.clock.now();
             let progress = journal.progress();
             if progress.applied <= progress.checkpointed {
                 return Ok(());
@@ -271,11 +289,11 @@ impl Shared {
                 self.write_anew(journal)?;
             }
             result = self
-                .sync_applied(progress, turn)
+                .sync_applied(journal, progress, turn)
                 .and_then(|()| self.check_syncs(mark));
             if result.is_ok() {
                 turn.doubtful = None;
-                journal.checkpointed(progress.applied);
+                journal.checkpointed(progress.applied, begun);
                 self.touched.settle();
                 return Ok(());
             }
@@ -285,12 +303,23 @@ impl Shared {
 
     /// Makes durable in the Maildirs all that is applied as `progress` says: in the way that takes
     /// less time, or all of the file system.
-    fn sync_applied(&self, progress: Progress, turn: &mut Turn) -> Result<(), Error> {
+    fn sync_applied(
+        &self,
+        journal: &Journal,
+        progress: Progress,
+        turn: &mut Turn,
+    ) -> Result<(), Error> {
         let touched = self.touched.take(progress.applied, progress.checkpointed);
+        if !self.trusts_whole_sync() {
+            return match touched.filter(|_| turn.doubtful.is_none()) {
+                Some(messages) => self.sync_piecemeal(&messages).map(drop),
+                None => self.sync_journaled(journal),
+            };
+        }
         let begin = self.clock.now();
         if turn.doubtful.is_none()
             && let Some(messages) = touched
-            && (!self.trust.whole_sync || turn.pace.prefers_pieces(count_names(&messages), begin))
+            && turn.pace.prefers_pieces(count_names(&messages), begin)
             && self.sync_pieces(&messages, turn)? == Synced::All
         {
             return Ok(());
@@ -322,20 +351,31 @@ impl Shared {
         Measured { took, at }
     }
 
-    /// How long until the store has been idle for long enough; `None` when nothing is due.
-    fn until_idle(&self) -> Option<Duration> {
+    /// How long until a checkpoint is due, because the store has been idle for long enough or what
+    /// a crash would replay is too old; `None` when it would replay nothing.
+    fn until_due(&self) -> Option<Duration> {
         let progress = self.journal.as_ref()?.progress();
-        let since = self
-            .clock
-            .now()
-            .saturating_duration_since(progress.last_commit?);
-        progress
-            .is_due
-            .then(|| CHECKPOINT_IDLE.saturating_sub(since))
+        let now = self.clock.now();
+        let until = |since, bound: Duration| bound.saturating_sub(now.duration_since(since));
+        let idle = until(progress.last_commit?, CHECKPOINT_IDLE);
+        let age = until(progress.unsettled_since?, CHECKPOINT_AGE_MAX);
+        progress.is_due.then_some(idle.min(age))
     }
 
-    /// Makes a checkpoint of an idle store, and says so in the journal: a crash from now on has
-    /// nothing to replay.
+    /// Makes a checkpoint if one is due; gives how long until it is to be asked again, if ever.
+    pub(super) fn checkpoint_if_due(&self) -> Option<Duration> {
+        let is_due = self.until_due() == Some(Duration::ZERO);
+        if is_due {
+            // A failure is told to the observer.
+            self.checkpoint_when_idle().unwrap_or_default();
+        }
+        // What is still due then is tried again after a while.
+        let left = self.until_due();
+        left.map(|left| if is_due { CHECKPOINT_IDLE } else { left })
+    }
+
+    /// Makes a checkpoint of a store that has no need of the time, and says so in the journal: a
+    /// crash from now on has nothing to replay.
     ///
     /// # Errors
     /// As [`checkpoint`](Self::checkpoint).
@@ -346,6 +386,10 @@ impl Shared {
             return Ok(());
         };
         let progress = journal.progress();
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::FloorsAreNotWritten) {
+            return Ok(());
+        }
         if progress.checkpointed > progress.settled {
             journal.write_floor(self)?;
         }
@@ -363,11 +407,17 @@ impl Shared {
         journal.close();
         self.retry_kept()?;
         self.checkpoint()?;
+        // What is in the place of the journal now is not to be ended.
+        self.standing()?;
         journal.end()
     }
 }
 
 impl Helper for Shared {
+    fn check_place(&self) -> Result<(), Error> {
+        Self::check_place(self)
+    }
+
     fn make_room(&self, needed: u64) {
         let Some(journal) = &self.journal else { return };
         let begin = self.clock.now();
@@ -404,6 +454,7 @@ impl Helper for Shared {
             self.counters.commit_failures.increment();
         }
         self.observer.tell(&match failure {
+            Some(error @ Error::Replaced { .. }) => Event::Replaced { error },
             Some(error) => Event::JournalFailed {
                 error,
                 is_out_of_order,
@@ -446,16 +497,7 @@ fn run(shared: &Shared) {
         } else if wanted.is_in_use {
             // Before it is looked: what comes then sets it again.
             wanted.is_in_use = false;
-            let left = MutexGuard::unlocked(&mut wanted, || {
-                let is_idle = shared.until_idle() == Some(Duration::ZERO);
-                if is_idle {
-                    // A failure is told to the observer.
-                    shared.checkpoint_when_idle().unwrap_or_default();
-                }
-                let left = shared.until_idle();
-                // What is still due then is tried again after a while.
-                left.map(|left| if is_idle { CHECKPOINT_IDLE } else { left })
-            });
+            let left = MutexGuard::unlocked(&mut wanted, || shared.checkpoint_if_due());
             if let Some(left) = left {
                 wanted.is_in_use = true;
                 if !wanted.is_end && !wanted.is_urgent {

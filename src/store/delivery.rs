@@ -62,6 +62,7 @@ use super::{
     name::{Identity, OwnName, Serial},
     quota::Taken,
     shared::{Shared, SyncMark},
+    standing::Standing,
     waiting::Purpose,
 };
 
@@ -189,6 +190,9 @@ impl Delivery {
         if let Some(journal) = &shared.journal {
             journal.check()?;
         }
+        if shared.standing()? == Standing::Removed {
+            shared.settle_anew()?;
+        }
         match shared.check_free(declared_octets) {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 shared.settle_anew()?;
@@ -292,7 +296,9 @@ impl Delivery {
             Content::Spooled(spool) => spool.file,
             Content::Lost | Content::Committed => return Err(self.given_up()),
         };
-        let published = self.sync(&mut *file).and_then(|()| self.publish(&targets));
+        let published = self
+            .sync(&mut *file)
+            .and_then(|()| self.publish(&targets, &mut *file));
         // Renamed into the last mailbox when all went well.
         published.inspect_err(|_| self.unspool())?;
         self.shared.counters.direct.increment();
@@ -378,7 +384,7 @@ impl Delivery {
     }
 
     /// Puts the durable file into every mailbox, or into none.
-    fn publish<'a>(&self, targets: &'a [Target<'a>]) -> Result<(), Error> {
+    fn publish<'a>(&self, targets: &'a [Target<'a>], file: &mut dyn File) -> Result<(), Error> {
         let file_name = self.file_name();
         let mut made = Made::default();
         let mut places = Places::default();
@@ -395,7 +401,9 @@ impl Delivery {
                 places.broken = broken;
                 self.link_into_all(targets, &file_name, &mut places, &mut made)
             })
-            .and_then(|()| self.shared.check_syncs(mark));
+            .and_then(|()| self.sync_names(file))
+            .and_then(|()| self.shared.check_syncs(mark))
+            .and_then(|()| self.shared.check_place());
         if result.is_ok() {
             let sound = targets.iter().filter(|target| !places.lacks(target));
             self.shared.remember(sound.map(|target| target.mailbox));
@@ -410,6 +418,14 @@ impl Delivery {
             self.shared.undo(&made, mark);
         }
         result
+    }
+
+    /// Makes the names of the file durable where the syncs of their directories may save nothing.
+    fn sync_names(&self, file: &mut dyn File) -> Result<(), Error> {
+        if self.shared.trusts_directory_syncs() {
+            return Ok(());
+        }
+        self.sync(file)
     }
 
     /// Gives the file its names in the mailboxes, noted in `places`, and makes them durable. Sets

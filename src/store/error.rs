@@ -18,6 +18,13 @@ use crate::mail::MailboxName;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
+    /// The file system gives no lock. Do not start; the text says what to do.
+    CannotLock {
+        /// What was to be locked.
+        path: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
     /// The disk or the quota is full, or the reserve would be touched. Refuse the delivery for now
     /// (RFC 5321 §4.2.3, 452).
     Full {
@@ -71,6 +78,12 @@ pub enum Error {
         /// Where the journal lies.
         path: PathBuf,
     },
+    /// The mail directory, or what the store keeps in it, is not what was opened any more: somebody
+    /// moved or replaced it under the running daemon. Nothing was promised; only a restart helps.
+    Replaced {
+        /// What was replaced.
+        path: PathBuf,
+    },
     /// Another daemon serves this store (I11).
     StoreInUse {
         /// The lock that it holds.
@@ -90,12 +103,14 @@ impl Error {
     /// failures of RFC 5321 §4.2.1.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Full { .. }
+            Self::CannotLock { .. }
+            | Self::Full { .. }
             | Self::InUse { .. }
             | Self::Io { .. }
             | Self::ListingTooLarge { .. }
             | Self::NoDirectory { .. }
             | Self::OutOfOrder { .. }
+            | Self::Replaced { .. }
             | Self::StoreInUse { .. }
             // It takes an operator, but mail need not bounce until he comes.
             | Self::Unsafe { .. } => true,
@@ -108,13 +123,15 @@ impl Error {
         match self {
             Self::Unsafe { .. } => true,
             Self::Io { source, .. } => is_of_place(source),
-            Self::Full { .. }
+            Self::CannotLock { .. }
+            | Self::Full { .. }
             | Self::InUse { .. }
             | Self::ListingTooLarge { .. }
             | Self::MessageGone { .. }
             | Self::NameTooLong { .. }
             | Self::NoDirectory { .. }
             | Self::OutOfOrder { .. }
+            | Self::Replaced { .. }
             | Self::StoreInUse { .. } => false,
         }
     }
@@ -214,6 +231,13 @@ fn is_of_place(error: &io::Error) -> bool {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::CannotLock { path, .. } => write!(
+                f,
+                "cannot lock {}: the file system of the mail directory has to support flock (on \
+                 NFS, start its lock service, or mount it with local_lock=flock if no other \
+                 machine uses the directory)",
+                path.display()
+            ),
             Self::Full {
                 operation,
                 path,
@@ -260,6 +284,12 @@ impl fmt::Display for Error {
                 "the journal in {} cannot be written: no mail is taken until it works again",
                 path.display()
             ),
+            Self::Replaced { path } => write!(
+                f,
+                "{} was moved or replaced while facteur was running, as by a restored backup: no \
+                 mail is taken and none is given out until you restart facteur",
+                path.display()
+            ),
             Self::StoreInUse { path } => write!(
                 f,
                 "another facteur serves this mail directory (it holds {}): stop it, or choose \
@@ -274,7 +304,8 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io { source, .. }
+            Self::CannotLock { source, .. }
+            | Self::Io { source, .. }
             | Self::NoDirectory { source, .. }
             | Self::Full {
                 source: Some(source),
@@ -286,6 +317,7 @@ impl std::error::Error for Error {
             | Self::MessageGone { .. }
             | Self::NameTooLong { .. }
             | Self::OutOfOrder { .. }
+            | Self::Replaced { .. }
             | Self::StoreInUse { .. }
             | Self::Unsafe { .. } => None,
         }

@@ -2,7 +2,12 @@
 //!
 //! The store does not log. It tells an [`Observer`], which is given with the settings.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::mail::MailboxName;
 
@@ -58,6 +63,27 @@ pub enum Event<'a> {
         /// Where the segments are now.
         kept_in: PathBuf,
     },
+    /// The file system is not known to keep what a sync of the whole promises.
+    FileByFile {
+        /// Where the mail lies.
+        root: &'a Path,
+    },
+    /// What the store needs was replaced under it: no mail is taken until a restart.
+    Replaced {
+        /// What was replaced.
+        error: &'a super::Error,
+    },
+    /// Blocks of a segment of the journal cannot be read.
+    JournalUnreadable {
+        /// The segment.
+        path: &'a Path,
+        /// How many.
+        blocks: u64,
+        /// What the system said.
+        reason: &'a io::Error,
+        /// Where the segments are now, if there may have been something that counts.
+        kept_in: Option<&'a Path>,
+    },
     /// A start after a crash works on what the journal had.
     Replaying {
         /// Records used so far.
@@ -92,6 +118,7 @@ impl Event<'_> {
     pub fn severity(&self) -> Severity {
         match self {
             Self::CheckpointRestored
+            | Self::FileByFile { .. }
             | Self::JournalRestored
             | Self::MailboxCured { .. }
             | Self::Replaying { .. }
@@ -101,13 +128,18 @@ impl Event<'_> {
             | Self::JournalFailed {
                 is_out_of_order: false,
                 ..
-            } => Severity::Warning,
+            }
+            | Self::JournalUnreadable { kept_in: None, .. } => Severity::Warning,
             Self::CheckpointFailed { .. }
             | Self::JournalDamaged { .. }
             | Self::JournalFailed {
                 is_out_of_order: true,
                 ..
-            } => Severity::Alarm,
+            }
+            | Self::JournalUnreadable {
+                kept_in: Some(_), ..
+            }
+            | Self::Replaced { .. } => Severity::Alarm,
         }
     }
 
@@ -117,10 +149,13 @@ impl Event<'_> {
             Self::CheckpointFailed { error }
             | Self::JournalFailed { error, .. }
             | Self::MailboxAiling { error, .. }
-            | Self::NotDelivered { error } => Some(error),
+            | Self::NotDelivered { error }
+            | Self::Replaced { error } => Some(error),
             Self::CheckpointRestored
+            | Self::FileByFile { .. }
             | Self::JournalDamaged { .. }
             | Self::JournalRestored
+            | Self::JournalUnreadable { .. }
             | Self::MailboxCured { .. }
             | Self::Replaying { .. }
             | Self::Replayed { .. } => None,
@@ -177,6 +212,14 @@ impl fmt::Display for Event<'_> {
                 "a message can neither be put into its mailbox nor be set aside; it stays in the \
                  journal, and no mail is taken until it can",
             ),
+            Self::FileByFile { root } => write!(
+                f,
+                "the file system of {} is none on which a sync of the whole is known to save \
+                 anything: mail is synced file by file, which is slower",
+                root.display()
+            ),
+            Self::Replaced { .. } => f.write_str("a message was refused: restart facteur"),
+            Self::JournalUnreadable { .. } => self.say_unreadable(f),
             Self::JournalDamaged { missing, kept_in } => write!(
                 f,
                 "the journal has lost {missing} batches that the disk had said it kept; \
@@ -200,6 +243,36 @@ impl fmt::Display for Event<'_> {
                      the journal, left out {removed} that were removed, in {secs:.1} s"
                 )
             }
+        }
+    }
+}
+
+impl Event<'_> {
+    /// Says that blocks of a segment cannot be read, and whether that matters.
+    fn say_unreadable(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::JournalUnreadable {
+            path,
+            blocks,
+            reason,
+            kept_in,
+        } = self
+        else {
+            return Ok(());
+        };
+        let plural = if *blocks == 1 { "" } else { "s" };
+        let path = path.display();
+        write!(
+            f,
+            "the disk cannot read {blocks} block{plural} of {path} ({reason}); "
+        )?;
+        match kept_in {
+            None => f.write_str("nothing that is needed was there"),
+            Some(kept_in) => write!(
+                f,
+                "something that is needed may have been there, and acknowledged messages may be \
+                 missing. The segments are in {}",
+                kept_in.display()
+            ),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The file system as the store sees it: four traits and their real form.
+//! The file system as the store sees it: five traits and their real form.
 //!
 //! The only file of the crate that may touch the disk. [`Fs`] has exactly the operations that a
 //! durable Maildir with a journal needs, so that tests can put a simulated disk in its place, cut
@@ -105,7 +105,13 @@ pub trait Fs: Debug + Send + Sync {
     ///
     /// # Errors
     /// Whatever open and flock say.
-    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn File>>>;
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Held>>>;
+
+    /// Takes an exclusive lock on the directory `path`; otherwise like [`lock`](Self::lock).
+    ///
+    /// # Errors
+    /// Whatever open and flock say.
+    fn lock_dir(&self, path: &Path) -> io::Result<Option<Box<dyn Held>>>;
 
     /// What has the name `path`; a symbolic link is reported, not followed (lstat).
     ///
@@ -209,14 +215,23 @@ pub trait File: Debug + Send + Sync {
     fn sync(&mut self) -> io::Result<()>;
 }
 
-/// An open file that is written in its place, again and again.
-pub trait Segment: Debug + Send + Sync {
-    /// Whether the file still has a name (fstat).
+/// A file or directory that is held open: as long as it is, nothing else has its identity.
+pub trait Held: Debug + Send + Sync {
+    /// Which it is (fstat).
+    ///
+    /// # Errors
+    /// Whatever fstat says.
+    fn identity(&self) -> io::Result<Identity>;
+
+    /// Whether it still has a name (fstat). Some file systems say so of any directory.
     ///
     /// # Errors
     /// Whatever fstat says.
     fn is_linked(&self) -> io::Result<bool>;
+}
 
+/// An open file that is written in its place, again and again.
+pub trait Segment: Held {
     /// Its size (fstat).
     ///
     /// # Errors
@@ -288,6 +303,15 @@ pub struct Metadata {
     pub stamp: Stamp,
 }
 
+/// Which file or directory it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The number of the file system.
+    pub device: u64,
+    /// The number of the inode in it.
+    pub inode: u64,
+}
+
 /// Which file or directory it is and when it was changed, by the clock of the file system.
 ///
 /// Whoever adds an entry to a directory or takes one away changes both times; a program can set the
@@ -305,6 +329,16 @@ pub struct Stamp {
     pub changed: i128,
 }
 
+impl Stamp {
+    /// Which it is.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            device: self.device,
+            inode: self.inode,
+        }
+    }
+}
+
 /// The file system of the machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealFs;
@@ -316,6 +350,14 @@ impl RealFs {
         let mode = Mode::RUSR | Mode::WUSR;
         let descriptor = rustix::io::retry_on_intr(|| rustix::fs::open(path, flags, mode))?;
         Ok(fs::File::from(descriptor))
+    }
+
+    fn lock_opened(file: fs::File) -> io::Result<Option<Box<dyn Held>>> {
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(RealFile(file)))),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
     }
 }
 
@@ -383,13 +425,12 @@ impl Fs for RealFs {
         fs::hard_link(from, to)
     }
 
-    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn File>>> {
-        let file = Self::open_with(path, OFlags::RDWR | OFlags::CREATE)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(RealFile(file)))),
-            Err(fs::TryLockError::WouldBlock) => Ok(None),
-            Err(fs::TryLockError::Error(error)) => Err(error),
-        }
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Held>>> {
+        Self::lock_opened(Self::open_with(path, OFlags::RDWR | OFlags::CREATE)?)
+    }
+
+    fn lock_dir(&self, path: &Path) -> io::Result<Option<Box<dyn Held>>> {
+        Self::lock_opened(Self::open_with(path, OFlags::RDONLY | OFlags::DIRECTORY)?)
     }
 
     fn metadata(&self, path: &Path) -> io::Result<Metadata> {
@@ -609,11 +650,21 @@ impl File for RealFile {
     }
 }
 
-impl Segment for RealFile {
+impl Held for RealFile {
+    fn identity(&self) -> io::Result<Identity> {
+        let found = self.0.metadata()?;
+        Ok(Identity {
+            device: found.dev(),
+            inode: found.ino(),
+        })
+    }
+
     fn is_linked(&self) -> io::Result<bool> {
         Ok(self.0.metadata()?.nlink() > 0)
     }
+}
 
+impl Segment for RealFile {
     fn octets(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
@@ -645,6 +696,9 @@ impl Segment for RealFile {
 
 impl Volume for RealFile {
     fn sync_whole(&self) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(&self.0)?)
+        rustix::fs::syncfs(&self.0)?;
+        // Not every file system asks the disk for what is in its own memory then (ext2), but each
+        // does when a file or a directory is synced.
+        self.0.sync_all()
     }
 }

@@ -153,6 +153,13 @@ pub(super) const HELD_OCTETS_MAX: u64 = 128 * 1024 * 1024;
 /// program deleted could come back by that. Checkpoints of a busy store come with its segments.
 pub(super) const CHECKPOINT_IDLE: Duration = Duration::from_secs(5);
 
+/// How long after the first batch that a crash would replay everything is checkpointed, however
+/// much comes in.
+///
+/// The same for a store that is never idle and never fills a segment: one message every few
+/// seconds. One checkpoint in that time is nothing to a store that fills its segments slower.
+pub(super) const CHECKPOINT_AGE_MAX: Duration = Duration::from_secs(10);
+
 /// How often a checkpoint is tried before the store takes no more mail until one succeeds.
 pub(super) const CHECKPOINT_ATTEMPTS_MAX: u32 = 3;
 
@@ -175,6 +182,22 @@ pub(super) const SYNC_PACE_KEPT: Duration = Duration::from_mins(5);
 /// early, which is more than a segment of the ordinary size has messages of 10 KiB. Of smaller
 /// ones there may be more on a quiet machine, and the rest is not remembered.
 pub(super) const TOUCHED_NAMES_MAX: usize = 16_384;
+
+/// How deep the folders of a mailbox are searched for a message that another program has moved.
+///
+/// Folders lie beside each other (Maildir++) or in each other; nobody sorts mail into more levels.
+pub(super) const FOLDER_DEPTH_MAX: usize = 8;
+
+/// How many directories of a mailbox are searched for one.
+///
+/// Three for each folder. It is done off the path of any client, but for each checkpoint in which
+/// a message is missing.
+pub(super) const FOLDERS_MAX: usize = 4_096;
+
+/// Names of the journal that are synced together, where that goes file by file.
+///
+/// Enough for all threads to have work for some while, and the memory of a few hundred KiB.
+pub(super) const SYNC_NAMES: usize = 1_024;
 
 /// Threads that sync files at the same time.
 ///

@@ -98,6 +98,8 @@ impl Maildrop {
     /// Opens the maildrop of `mailbox`.
     pub(super) fn open(shared: &Arc<Shared>, mailbox: &MailboxName) -> Result<Self, Error> {
         let maildir = shared.maildir(mailbox)?;
+        // A directory that was removed has no messages.
+        shared.standing()?;
         // What still cannot be put into its mailbox comes to a later session; until then at least
         // messages can be removed, which may be what makes room for it.
         shared.retry_kept().unwrap_or_default();
@@ -292,6 +294,7 @@ impl Maildrop {
             return Ok(());
         }
         let shared = self.shared();
+        shared.check_place()?;
         let journal = shared.journal.as_ref();
         let Some(journal) = journal.filter(|journal| journal.would_be_replayed()) else {
             return Ok(());
@@ -335,12 +338,7 @@ impl Maildrop {
 
     /// Unlinks the file at `place`; whether it was there.
     fn unlink(&self, place: Place<'_>) -> Result<bool, Error> {
-        let path = self.maildir.file(place);
-        match self.shared().fs.unlink(&path) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Error::io("remove", &path)(error)),
-        }
+        self.shared().unlink(&self.maildir.file(place))
     }
 
     /// Where some of the `wanted` messages are now; none when all of them are gone.

@@ -7,7 +7,7 @@
 //!
 //! # On disk
 //! ```text
-//! <root>/.facteur/store.lock          held exclusively as long as the store is open
+//! <root>/.facteur/store.lock          locked as long as the store is open, like <root>
 //! <root>/.facteur/journal/id          which journal is to be replayed; none when it is empty
 //! <root>/.facteur/journal/<n>.seg     its segments
 //! <root>/.facteur/tmp/<name>          content on its way into a mailbox
@@ -54,7 +54,8 @@
 //! asked for is told to an [`Observer`].
 //!
 //! # Known limits
-//! The file system must keep its promises: a sync that returns before the data is safe loses mail.
+//! The file system must keep its promises: a sync of a file that returns before the data is safe
+//! loses mail. (What else is relied on, and where, is in `trust.rs`.)
 //! One without a journal of its own that fails to write a directory may lose entries that it still
 //! shows; messages are written anew then, directories are not. To write them anew while the store
 //! serves takes a file system that can exchange two names; where it cannot, a message that another
@@ -63,7 +64,8 @@
 //! first checkpoint, and one every few minutes, waits for all that this program has written. One
 //! that goes file by file may miss a failure of the disk that somebody else has heard of, or that
 //! the system forgot meanwhile (`piecemeal.rs`). The lock between daemons is only as good as
-//! `flock` is there (network file systems).
+//! `flock` is there (network file systems). What another program deletes within some ten seconds
+//! before a crash, or between a crash and the next start, may come back with that start.
 
 mod apply;
 mod checkpoint;
@@ -86,6 +88,7 @@ mod quota;
 mod reading;
 mod replay;
 mod shared;
+mod standing;
 mod sync;
 mod touched;
 mod trust;
@@ -106,7 +109,7 @@ use crate::{clock::Clock, counters::Report, mail::MailboxName};
 pub use delivery::Delivery;
 pub use error::Error;
 pub use event::{Event, Observer, Severity};
-pub use fs::{Entry, File, Fs, Kind, Metadata, RealFs, Segment, Stamp, Volume};
+pub use fs::{Entry, File, Fs, Held, Identity, Kind, Metadata, RealFs, Segment, Stamp, Volume};
 pub use maildrop::{Maildrop, Message};
 pub use trust::FileSystem;
 
@@ -265,7 +268,7 @@ impl MessageStore {
         // Without a slash at the end, which would follow a symbolic link.
         let root: PathBuf = root.components().collect();
         let own = root.join(OWN_DIRECTORY);
-        let (spool, lock) = settle(&*fs, &root)?;
+        let (place, spool) = standing::settle(&*fs, &root)?;
         // Before anything is written: it tells of failures since.
         let volume = fs.volume(&root).map_err(Error::io("open", &root))?;
         let file_system = fs.file_system(&root).map_err(Error::io("look at", &root))?;
@@ -293,8 +296,14 @@ impl MessageStore {
             observer,
             counters: Counters::default(),
             own,
-            lock: Mutex::new(lock),
+            place: Mutex::new(place),
         };
+        // Then checkpoints go by the record of what was touched.
+        shared.touched.set_in_use(!shared.trusts_whole_sync());
+        if !shared.trusts_whole_sync() && matches!(durability, Durability::Journal { .. }) {
+            let root = &shared.root;
+            shared.observer.tell(&Event::FileByFile { root });
+        }
         let directory = shared.own.join("journal");
         shared.recover(&directory)?;
         shared.recover_waiting()?;
@@ -339,7 +348,7 @@ impl MessageStore {
             || shared.kept.is_locked()
             || shared.waiting.is_locked()
             || shared.touched.is_locked()
-            || shared.lock.is_locked()
+            || shared.place.is_locked()
             || shared.checkpoints.is_locked()
             || journal.is_some_and(Journal::is_locked)
     }
@@ -477,25 +486,6 @@ pub fn make_root(root: &Path) -> Result<(), Error> {
     // As when it is opened.
     let root: PathBuf = root.components().collect();
     prepare(&RealFs, &root, root.parent().unwrap_or(&root))
-}
-
-/// The file in it that one daemon holds a lock on.
-const LOCK_NAME: &str = "store.lock";
-
-/// Makes and checks the directories that are the store's own and takes its lock; gives the spool
-/// and the lock.
-fn settle(fs: &dyn Fs, root: &Path) -> Result<(PathBuf, Box<dyn File>), Error> {
-    let own = root.join(OWN_DIRECTORY);
-    prepare(fs, root, root.parent().unwrap_or(root))?;
-    prepare(fs, &own, root)?;
-    let lock_path = own.join(LOCK_NAME);
-    let lock = fs
-        .lock(&lock_path)
-        .map_err(Error::io("lock", &lock_path))?
-        .ok_or(Error::StoreInUse { path: lock_path })?;
-    let spool = own.join("tmp");
-    prepare(fs, &spool, &own)?;
-    Ok((spool, lock))
 }
 
 /// Makes the directory `path` in `parent` if it is missing, durably, and checks that it is private

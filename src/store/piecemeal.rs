@@ -14,14 +14,21 @@
 //! `cur` before the directory that it left. What is not found like that may be anywhere: only a
 //! sync of the whole file system covers it.
 //!
+//! Where such a sync is not to be relied on (`trust.rs`) there is only this way. Then a message
+//! that is in neither directory is looked for in the folders of its mailbox too, and one that is in
+//! none of them counts as removed. The directories around a mailbox that is not known to survive a
+//! power cut are synced as well.
+//!
 //! # Invariants
-//! - [`Synced::All`] means: each message is durable in each of its mailboxes, or was durably
-//!   removed over POP3.
+//! - [`Synced::All`] means: each message is durable in each of its mailboxes, or was removed by
+//!   somebody, durably over POP3 or from where another program had put it.
+//! - Where the whole file system cannot be synced the result is [`Synced::All`] or an error.
 //! - I9: a sync that failed is counted, so that everything is in doubt, and not repeated.
 //!
 //! # Failures
 //! [`Error`] when a sync failed. Everything else that goes wrong, a lack of descriptors for
-//! instance, is no reason to fail: then it was not all.
+//! instance, is no reason to fail where a sync of the whole file system is left: then it was not
+//! all.
 //!
 //! # Known limits
 //! A file that is opened hears of a failure to write it, also of one that happened before, but not
@@ -31,6 +38,10 @@
 //! for all the files would close it and are too many. The gap is between the moment when the system
 //! begins to write a file, mostly because it is asked to here, and its sync, some tenths of a
 //! second; and it takes a disk that fails just then, with the journal on it going on to work.
+//!
+//! Where only this way is left, a message that another program moves out of its mailbox before it
+//! is synced, or together with the directory of its mailbox, is not found: whether it survives a
+//! power cut is then up to that program.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -44,7 +55,10 @@ use crate::mail::MailboxName;
 
 use super::{
     error::Error,
-    limits::{FIND_ATTEMPTS_MAX, SYNC_THREAD_NAMES_MIN, SYNC_THREADS_MAX},
+    fs::Kind,
+    limits::{
+        FIND_ATTEMPTS_MAX, FOLDER_DEPTH_MAX, FOLDERS_MAX, SYNC_THREAD_NAMES_MIN, SYNC_THREADS_MAX,
+    },
     maildir::{Maildir, Side},
     name::Identity,
     shared::Shared,
@@ -84,11 +98,15 @@ impl Shared {
         )));
         let names: Vec<Name<'_>> = names.collect();
         let (mut new, mut cur) = (BTreeSet::new(), BTreeSet::new());
+        let mut parents = BTreeSet::new();
         for mailbox in names.iter().map(|name| name.mailbox) {
             let maildir = self.maildir(mailbox)?;
             if new.insert(maildir.side(Side::New)) && !self.is_still_known(mailbox, &maildir) {
                 // The directories that these lie in have to be synced, too.
-                return Ok(Synced::Some);
+                if self.trusts_whole_sync() {
+                    return Ok(Synced::Some);
+                }
+                parents.extend([maildir.path, maildir.domain, self.root.clone()]);
             }
         }
         if names.len() > 1 {
@@ -107,7 +125,7 @@ impl Shared {
             }
         }
         // `cur` first: no name shall be durably gone before the one that took its place is there.
-        for directories in [cur, new] {
+        for directories in [cur, new, parents] {
             let directories: Vec<PathBuf> = directories.into_iter().collect();
             for result in in_shares(&directories, |share| self.sync_directories(share)) {
                 if result? == Synced::Some {
@@ -145,10 +163,11 @@ impl Shared {
         Ok(missing)
     }
 
-    /// Syncs the file at `path`, if it can be opened.
+    /// Syncs the file at `path`, if it is there.
     pub(super) fn sync_file(&self, path: &Path) -> Result<Synced, Error> {
-        let Ok(mut file) = self.fs.open(path) else {
-            return Ok(Synced::Some);
+        let mut file = match self.fs.open(path) {
+            Ok(file) => file,
+            Err(error) => return self.not_all(error, "open", path),
         };
         let synced = file.sync();
         #[cfg(test)]
@@ -159,6 +178,47 @@ impl Shared {
             .inspect_err(|_| self.count_failed_sync())
             .map_err(Error::io("make durable", path))?;
         Ok(Synced::All)
+    }
+
+    /// Syncs the file at `path` once more, now that it has this name, where a sync of its directory
+    /// does not make the name durable.
+    ///
+    /// # Errors
+    /// As for any sync.
+    pub(super) fn sync_name(&self, path: &Path) -> Result<(), Error> {
+        if self.syncs && !self.trusts_directory_syncs() {
+            // One that is gone has no name to lose.
+            self.sync_file(path)?;
+        }
+        Ok(())
+    }
+
+    /// Unlinks the file at `path`, durably where a sync of its directory does not see to that;
+    /// whether it was there.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(super) fn unlink(&self, path: &Path) -> Result<bool, Error> {
+        let mut held = if !self.syncs || self.trusts_directory_syncs() {
+            None
+        } else {
+            // Nothing else would make it durable that the name is gone.
+            match self.fs.open(path) {
+                Ok(file) => Some(file),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+                Err(error) => return Err(Error::io("open", path)(error)),
+            }
+        };
+        match self.fs.unlink(path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(Error::io("remove", path)(error)),
+        }
+        let synced = held.as_mut().map_or(Ok(()), |file| file.sync());
+        synced
+            .inspect_err(|_| self.count_failed_sync())
+            .map_err(Error::io("make durable", path))?;
+        Ok(true)
     }
 
     /// Syncs those of `names`, all in one mailbox, that were moved to `cur`, and adds that to
@@ -193,7 +253,10 @@ impl Shared {
                         found.push((side, file_name.to_owned()));
                     }
                 });
-                if visited.is_err() {
+                if let Err(error) = visited
+                    && self.not_all(error, "read", &maildir.side(side))? == Synced::Some
+                    && self.trusts_whole_sync()
+                {
                     return Ok(Synced::Some);
                 }
             }
@@ -207,11 +270,76 @@ impl Shared {
                 }
             }
         }
+        if !self.trusts_whole_sync() && !missing.is_empty() {
+            self.sync_in_folders(&maildir.path, &mut missing, directories)?;
+            // What is left was removed.
+            return Ok(Synced::All);
+        }
         Ok(if missing.is_empty() {
             Synced::All
         } else {
             Synced::Some
         })
+    }
+
+    /// What to make of an error that is none of a sync: something is not where it was, or nobody
+    /// can tell, which a sync of the whole file system makes good where there is one.
+    fn not_all(
+        &self,
+        error: io::Error,
+        operation: &'static str,
+        path: &Path,
+    ) -> Result<Synced, Error> {
+        let is_gone = matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidInput
+        );
+        if is_gone || self.trusts_whole_sync() {
+            Ok(Synced::Some)
+        } else {
+            Err(Error::io(operation, path)(error))
+        }
+    }
+
+    /// Syncs those of the `missing` messages that are in folders of a mailbox, takes them out, and
+    /// adds the directories on the way to them to `directories`.
+    fn sync_in_folders(
+        &self,
+        mailbox: &Path,
+        missing: &mut HashSet<Identity<'_>>,
+        directories: &mut BTreeSet<PathBuf>,
+    ) -> Result<(), Error> {
+        let mut folders = vec![(mailbox.to_owned(), 0)];
+        let mut n_folders = 0_usize;
+        while let Some((folder, depth)) = folders.pop() {
+            let mut found: Vec<OsString> = Vec::new();
+            let visited = self.fs.visit_dir(&folder, &mut |name, kind| {
+                if kind == Kind::Directory {
+                    n_folders = n_folders.saturating_add(1);
+                    if depth < FOLDER_DEPTH_MAX && n_folders <= FOLDERS_MAX {
+                        folders.push((folder.join(name), depth.saturating_add(1)));
+                    }
+                } else if missing.contains(&Identity::of(name.as_encoded_bytes())) {
+                    found.push(name.to_owned());
+                }
+            });
+            if let Err(error) = visited {
+                self.not_all(error, "read", &folder)?;
+            }
+            for file_name in found {
+                if self.sync_file(&folder.join(&file_name))? == Synced::All {
+                    let synced = Identity::of(file_name.as_encoded_bytes());
+                    missing.retain(|it| *it != synced);
+                    let ways = folder.ancestors();
+                    let ways = ways.take_while(|way| way.starts_with(mailbox));
+                    directories.extend(ways.map(Path::to_owned));
+                }
+            }
+            if missing.is_empty() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn sync_directories(&self, directories: &[PathBuf]) -> Result<Synced, Error> {
@@ -222,9 +350,13 @@ impl Shared {
         }
         for directory in directories {
             match self.sync_directory(directory) {
-                Err(Error::Io { source, .. }) if is_unopened(&source) => {
+                Err(Error::Io { source, .. })
+                    if is_unopened(&source) && self.trusts_whole_sync() =>
+                {
                     return Ok(Synced::Some);
                 }
+                // Whoever removed it removed all that was in it.
+                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
                 other => other?,
             }
         }

@@ -8,8 +8,9 @@
 //! # Theory of operation
 //! The copy grows in the `tmp` of the Maildir, as in other programs, or, where that cannot be used,
 //! beside its place under a name with a dot, which readers of Maildirs pass over. It is synced,
-//! renamed to its place, and the directory is synced: nothing of that can be left to a checkpoint,
-//! which syncs the file system of the store only.
+//! renamed to its place, and the directory is synced, or the file again where that does more
+//! (`trust.rs`): nothing of it can be left to a checkpoint, which syncs the file system of the
+//! store only.
 //!
 //! # Invariants
 //! - I4, I5: no reader sees a part of it, and what has its name is durable when this is `Ok`.
@@ -90,6 +91,7 @@ impl Shared {
                     let directory = place.parent().unwrap_or(place);
                     return self
                         .sync_directory(directory)
+                        .and_then(|()| self.sync_name(place))
                         .inspect_err(|_| self.fs.unlink(place).unwrap_or_default());
                 }
                 Err(error) => {

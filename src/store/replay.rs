@@ -9,6 +9,9 @@
 //! everything is synced and the journal ended. Every step may be cut short and repeated. Where the
 //! disk has no room for that, a file that has all its octets is left as it is.
 //!
+//! Where a sync of the whole file system is not to be relied on (`trust.rs`), the messages are
+//! synced one by one, and the directories that they are in.
+//!
 //! *While the store serves*, after a sync that failed, the same is done but for one thing: a
 //! message that is not there was removed by somebody, and stays away. It is not there when no file
 //! has it; one that was moved or given other flags meanwhile is looked for (`reading.rs`).
@@ -22,8 +25,9 @@
 //! [`Error`]: the journal stays as it was, and the same can be tried again.
 //!
 //! # Known limits
-//! A message that another program deleted within the last seconds before a crash may come back,
-//! since the journal does not know of it.
+//! A message that another program deleted within the last ten seconds or so before a crash, or
+//! before the start after it, may come back, since the journal does not know of it: a message that
+//! is missing then may as well be one that the disk has lost.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -39,13 +43,14 @@ use super::{
     error::Error,
     event::Event,
     journal::{Journal, Journaled, Record},
-    limits::{COUNT_OCTETS, FIND_ATTEMPTS_MAX, REPLAY_PROGRESS},
+    limits::{COUNT_OCTETS, FIND_ATTEMPTS_MAX, REPLAY_PROGRESS, SYNC_NAMES},
     mailboxes::{Made, Target},
     maildir::Side,
     name::{Identity, OwnName, Serial},
     place::{self, Former},
     reading::{Readings, Verdict, keeps_changing},
     shared::Shared,
+    touched::Applied,
     waiting::Purpose,
 };
 
@@ -74,6 +79,54 @@ pub(super) struct Replay<'a> {
     places: HashMap<MailboxName, Places>,
     n_messages: u64,
     n_removed: u64,
+    /// What was put into mailboxes and is to be synced one by one.
+    unsynced: Unsynced,
+}
+
+/// Messages that are to be synced one by one, where that is the only way.
+#[derive(Debug, Default)]
+struct Unsynced {
+    messages: Vec<Applied>,
+    n_names: usize,
+}
+
+impl Unsynced {
+    /// Adds the message that is called so in `mailboxes`; syncs all of them when there are many.
+    fn add(
+        &mut self,
+        shared: &Shared,
+        file_name: &str,
+        mailboxes: Vec<MailboxName>,
+    ) -> Result<(), Error> {
+        let Some(serial) = OwnName::parse(file_name.as_bytes()).map(|name| name.serial) else {
+            return Ok(());
+        };
+        self.n_names = self.n_names.saturating_add(mailboxes.len());
+        self.messages.push(Applied {
+            number: 0,
+            counter: serial.counter,
+            file_name: file_name.to_owned(),
+            mailboxes,
+        });
+        if self.n_names >= SYNC_NAMES {
+            self.sync(shared)?;
+        }
+        Ok(())
+    }
+
+    /// Syncs them, and both directories of each of their mailboxes: a message may be in both.
+    fn sync(&mut self, shared: &Shared) -> Result<(), Error> {
+        let Self { messages, .. } = std::mem::take(self);
+        shared.sync_piecemeal(&messages)?;
+        let mailboxes = messages.iter().flat_map(|message| &message.mailboxes);
+        for mailbox in mailboxes.collect::<HashSet<_>>() {
+            match shared.sync_directory(&shared.maildir(mailbox)?.side(Side::Cur)) {
+                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Shared {
@@ -99,12 +152,25 @@ impl Shared {
             Journal::forget(&*self.fs, directory)?;
         }
         let (n_messages, n_removed) = self.replay(&journaled, Moment::Start, begin)?;
-        self.checkpoints.sync(self)?;
+        if self.trusts_whole_sync() {
+            self.checkpoints.sync(self)?;
+        }
         self.check_syncs(mark)?;
-        let damaged = (journaled.n_missing() > 0).then(|| self.set_aside(directory, &journaled));
+        let unreadable = journaled.unreadable();
+        let may_matter = unreadable.iter().any(|it| it.may_matter);
+        let is_damaged = may_matter || journaled.n_missing() > 0;
+        let damaged = is_damaged.then(|| self.set_aside(directory, &journaled));
         let kept_in = damaged.transpose()?;
         Journal::forget(&*self.fs, directory)?;
-        if let Some(kept_in) = kept_in {
+        for segment in unreadable {
+            self.observer.tell(&Event::JournalUnreadable {
+                path: &segment.path,
+                blocks: segment.n_blocks,
+                reason: &segment.error,
+                kept_in: kept_in.as_deref(),
+            });
+        }
+        if let Some(kept_in) = kept_in.filter(|_| journaled.n_missing() > 0) {
             self.observer.tell(&Event::JournalDamaged {
                 missing: journaled.n_missing(),
                 kept_in,
@@ -137,6 +203,34 @@ impl Shared {
         }
     }
 
+    /// Makes durable, one by one, all that the journal has and that was put into Maildirs.
+    ///
+    /// # Errors
+    /// As for any sync; everything is in doubt then.
+    pub(super) fn sync_journaled(&self, journal: &Journal) -> Result<(), Error> {
+        let Some(journaled) = Journaled::read(&*self.fs, journal.directory())? else {
+            return Ok(());
+        };
+        let removed = removed(&journaled)?;
+        let mut unsynced = Unsynced::default();
+        journaled.each(|record| {
+            let Record::Delivery {
+                file_name,
+                mut mailboxes,
+                ..
+            } = record
+            else {
+                return Ok(());
+            };
+            let serial = OwnName::parse(file_name.as_bytes()).map(|name| name.serial);
+            mailboxes.retain(|mailbox| {
+                serial.is_some_and(|serial| !removed.contains(&(mailbox.clone(), serial)))
+            });
+            unsynced.add(self, file_name, mailboxes)
+        })?;
+        unsynced.sync(self)
+    }
+
     /// Gives how many messages were replayed, and how many left out.
     fn replay(
         &self,
@@ -145,13 +239,7 @@ impl Shared {
         begin: Instant,
     ) -> Result<(u64, u64), Error> {
         let mut replay = Replay::of(self, moment);
-        journaled.each(|record| {
-            if let Record::Removal { mailbox, serials } = record {
-                let removed = serials.into_iter().map(|serial| (mailbox.clone(), serial));
-                replay.removed.extend(removed);
-            }
-            Ok(())
-        })?;
+        replay.removed = removed(journaled)?;
         let (mut done, total) = (0_u64, journaled.n_records());
         let mut told = begin;
         journaled.each(|record| {
@@ -171,6 +259,7 @@ impl Shared {
             }
             Ok(())
         })?;
+        replay.unsynced.sync(self)?;
         Ok((replay.n_messages, replay.n_removed))
     }
 
@@ -198,6 +287,18 @@ impl Shared {
     }
 }
 
+/// What the journal says was removed from which mailbox.
+fn removed(journaled: &Journaled) -> Result<HashSet<(MailboxName, Serial)>, Error> {
+    let mut removed = HashSet::new();
+    journaled.each(|record| {
+        if let Record::Removal { mailbox, serials } = record {
+            removed.extend(serials.into_iter().map(|serial| (mailbox.clone(), serial)));
+        }
+        Ok(())
+    })?;
+    Ok(removed)
+}
+
 impl<'a> Replay<'a> {
     pub(super) fn of(shared: &'a Shared, moment: Moment) -> Self {
         Self {
@@ -207,6 +308,7 @@ impl<'a> Replay<'a> {
             places: HashMap::new(),
             n_messages: 0,
             n_removed: 0,
+            unsynced: Unsynced::default(),
         }
     }
 
@@ -228,7 +330,7 @@ impl<'a> Replay<'a> {
                 if self.moment == Moment::Start && self.is_whole(mailboxes, serial, content)? =>
             {
                 self.n_messages = self.n_messages.saturating_add(1);
-                return Ok(());
+                return self.sync_later(file_name, mailboxes, serial);
             }
             Err(error) => return Err(error),
         }
@@ -249,7 +351,27 @@ impl<'a> Replay<'a> {
             }
         }
         let unlinked = self.shared.fs.unlink(&spool_path);
-        result.and(unlinked.map_err(Error::io("remove", &spool_path)))
+        result.and(unlinked.map_err(Error::io("remove", &spool_path)))?;
+        self.sync_later(file_name, mailboxes, serial)
+    }
+
+    /// Sees to it that the message is synced, at a start that has to do that one by one. Later is
+    /// the business of the checkpoint.
+    fn sync_later(
+        &mut self,
+        file_name: &str,
+        mailboxes: &[MailboxName],
+        serial: Serial,
+    ) -> Result<(), Error> {
+        if self.shared.trusts_whole_sync() || self.moment == Moment::Service {
+            return Ok(());
+        }
+        let is_left = |mailbox: &&MailboxName| {
+            let removed = ((*mailbox).clone(), serial);
+            !self.removed.contains(&removed)
+        };
+        let mailboxes = mailboxes.iter().filter(is_left).cloned().collect();
+        self.unsynced.add(self.shared, file_name, mailboxes)
     }
 
     /// Delivers the message or, when one mailbox cannot take it, sets it aside for that.
@@ -512,10 +634,7 @@ impl<'a> Replay<'a> {
         if !is_removed || self.is_start() {
             return Ok(());
         }
-        match shared.fs.unlink(place) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => other.map_err(Error::io("remove", place))?,
-        }
+        shared.unlink(place)?;
         shared.sync_directory(place.parent().unwrap_or(place))
     }
 }

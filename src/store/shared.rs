@@ -21,21 +21,19 @@ use std::{
 use crate::{clock::Clock, mail::MailboxName};
 
 use super::{
-    LOCK_NAME,
     apply::Kept,
     checkpoint::Checkpoints,
     counters::Counters,
     error::Error,
     event::Observer,
-    fs::{File, Fs, Stamp},
+    fs::{Fs, Stamp},
     index::{Index, Remembered},
     journal::Journal,
     limits::KNOWN_MAILBOXES_MAX,
     maildir::{Maildir, Side},
     name::{Identity, Serial},
-    prepare,
     quota::Quota,
-    settle,
+    standing::Place,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -81,7 +79,7 @@ pub(super) struct Shared {
     /// The directory that is the store's own. Nobody minds its times.
     pub(super) own: PathBuf,
     /// Keeps other daemons out as long as anything of this store is alive (I11).
-    pub(super) lock: Mutex<Box<dyn File>>,
+    pub(super) place: Mutex<Place>,
 }
 
 /// What changes while the store is open.
@@ -231,34 +229,31 @@ impl State {
 }
 
 impl Shared {
-    /// Settles anew where somebody has removed the directories under the running daemon, as people
-    /// do who want all mail gone.
-    ///
-    /// # Errors
-    /// As at the start of the daemon. [`Error::StoreInUse`] may also mean that another delivery is
-    /// at it in this moment.
-    pub(super) fn settle_anew(&self) -> Result<(), Error> {
-        let is_locked = self.fs.metadata(&self.own.join(LOCK_NAME)).is_ok();
-        if is_locked {
-            // Ours still; only the rest is missing.
-            return prepare(&*self.fs, &self.spool, &self.own)
-                .inspect_err(|_| self.count_failed_sync());
-        }
-        let settled = settle(&*self.fs, &self.root).inspect_err(|_| self.count_failed_sync());
-        let (_, lock) = settled?;
-        // What was known to be durable is gone with the directories.
-        self.state.lock().known_mailboxes.clear();
-        let former = std::mem::replace(&mut *self.lock.lock(), lock);
-        // Closed when the Mutex is free again (L1).
-        drop(former);
-        Ok(())
-    }
-
     /// Whether the times of `directory` tell that it was changed. Where they do not, nothing that
     /// was read of it may be remembered. (A mailbox may lie on another file system than the store.)
     pub(super) fn trusts_times(&self, directory: &Path) -> bool {
         let file_system = self.fs.file_system(directory);
         file_system.is_ok_and(|it| it.trust().times)
+    }
+
+    /// Whether a sync of the whole file system makes durable what was written. Where it does not,
+    /// everything is synced file by file.
+    pub(super) fn trusts_whole_sync(&self) -> bool {
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::WholeSyncsAreTrusted) {
+            return true;
+        }
+        self.trust.whole_sync
+    }
+
+    /// Whether a sync of a directory makes its entries durable. Where it does not, that of a file
+    /// does it whose name was given or taken.
+    pub(super) fn trusts_directory_syncs(&self) -> bool {
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::DirectorySyncsAreTrusted) {
+            return true;
+        }
+        self.trust.directory_sync
     }
 
     /// A serial that no message ever had.
@@ -471,6 +466,11 @@ impl Shared {
         let found = self.fs.metadata(&maildir.side(Side::New));
         found.is_ok_and(|found| !self.forget_replaced(mailbox, &found.stamp))
             && self.is_known(mailbox)
+    }
+
+    /// Forgets all mailboxes, because somebody removed everything.
+    pub(super) fn forget_all(&self) {
+        self.state.lock().known_mailboxes.clear();
     }
 
     /// Forgets `mailbox`, because somebody removed its directories.

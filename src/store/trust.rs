@@ -6,23 +6,28 @@
 //! else says so itself when it is missing (an exchange of two names by `EINVAL` or `ENOSYS`, a hard
 //! link by `EPERM` or `EXDEV`): it is tried, and nobody has to know beforehand.
 //!
-//! | File system | syncfs saves all | times of directories | exchange | hard links |
-//! |---|---|---|---|---|
-//! | ext2, ext3, ext4 | yes | yes | ext4 | yes |
-//! | xfs | yes | yes | yes | yes, not across project ids |
-//! | btrfs | yes, all its subvolumes | yes | yes | yes, not across subvolumes |
-//! | f2fs, bcachefs | yes | yes | yes | yes |
-//! | zfs | yes: it commits its intent log | yes | from 2.2 on | yes |
-//! | tmpfs, ramfs | nothing there survives a power cut anyway | yes | yes | yes |
-//! | overlayfs | passed on to the layer below, whose kind is not known | yes | yes | yes |
-//! | FUSE (mergerfs, bindfs, sshfs, …) | no: only virtiofs is told of it | no | some | some |
-//! | virtiofs | perhaps: it looks like FUSE, and its server may ignore it | no | some | yes |
-//! | 9p | no: there is no such message | no | no | some |
-//! | nfs, cifs, smb | not tried; times are kept in a cache | no | no | some |
-//! | ceph, vfat, exfat, ecryptfs, all others | not tried | not tried | some | some |
+//! | File system | syncfs saves all | directory sync | directory times | exchange | hard links |
+//! |---|---|---|---|---|---|
+//! | ext2, ext3, ext4 | yes | yes | yes | ext4 | yes |
+//! | xfs | yes | yes | yes | yes | yes, not across project ids |
+//! | btrfs | yes, all its subvolumes | yes | yes | yes | yes, not across subvolumes |
+//! | f2fs, bcachefs | yes | yes | yes | yes | yes |
+//! | zfs | yes: it commits its intent log | yes | yes | from 2.2 on | yes |
+//! | tmpfs, ramfs | nothing there survives a power cut anyway | the same | yes | yes | yes |
+//! | overlayfs | passed to the upper layer, of a kind that nobody can ask | yes | yes | yes | yes |
+//! | FUSE (sshfs, …) | no: the kernel passes it to virtiofs only | some | no | some | some |
+//! | bindfs, mergerfs (FUSE, too) | no | no | no | no | some |
+//! | virtiofs | perhaps: it looks like FUSE, and its server decides | perhaps | no | some | yes |
+//! | 9p | no: there is no such message | perhaps | no | no | some |
+//! | nfs, cifs, smb | not tried | not tried | no: kept in a cache | no | some |
+//! | ceph, vfat, exfat, ecryptfs, all others | not tried | not tried | not tried | some | some |
 //!
 //! A file system that is not trusted costs time and no safety: what was written is made durable
-//! file by file (`checkpoint.rs`), and directories are read at each login.
+//! file by file (`checkpoint.rs`), a file is synced once more when it has got its name or lost it,
+//! and directories are read at each login. What that rests on is the sync of a file: one that is
+//! not passed on either cannot be told from one that is, and saves nothing. A file system below
+//! that writes down changes of names in their order (ext4, xfs) has those of before, too, when the
+//! file is safe.
 
 /// The kind of a file system, by the number that the system gives it (statfs, `f_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +39,8 @@ pub(super) struct Trust {
     /// A sync of the whole (syncfs) makes durable all that was written before, and says when it
     /// could not.
     pub(super) whole_sync: bool,
+    /// A sync of a directory makes its entries durable.
+    pub(super) directory_sync: bool,
     /// An entry that is added to a directory or taken from it changes the times of the directory,
     /// and whoever looks sees that at once.
     pub(super) times: bool,
@@ -56,16 +63,20 @@ impl FileSystem {
 
     /// What it is relied on for. See the table.
     pub(super) fn trust(self) -> Trust {
-        let (whole_sync, times) = match self {
+        let (whole_sync, directory_sync, times) = match self {
             Self::EXT | Self::XFS | Self::BTRFS | Self::F2FS | Self::BCACHEFS | Self::ZFS
             // Both calls save nothing there, and there is nothing to be saved.
-            | Self::TMPFS | Self::RAMFS => (true, true),
+            | Self::TMPFS | Self::RAMFS => (true, true, true),
             // A directory there has the times of the one in the upper layer, and to change that
             // one behind its back is forbidden.
-            Self::OVERLAY => (false, true),
-            _ => (false, false),
+            Self::OVERLAY => (false, true, true),
+            _ => (false, false, false),
         };
-        Trust { whole_sync, times }
+        Trust {
+            whole_sync,
+            directory_sync,
+            times,
+        }
     }
 }
 
@@ -82,6 +93,7 @@ mod tests {
         const VFAT: u32 = 0x4D44;
         let nothing = Trust {
             whole_sync: false,
+            directory_sync: false,
             times: false,
         };
         for number in [0, NFS, V9FS, CIFS, SMB2, VFAT, FileSystem::FUSE.0] {
@@ -97,9 +109,14 @@ mod tests {
             FileSystem::BTRFS,
             FileSystem::TMPFS,
         ] {
-            assert!(known.trust().whole_sync && known.trust().times, "{known:?}");
+            let Trust {
+                whole_sync,
+                directory_sync,
+                times,
+            } = known.trust();
+            assert!(whole_sync && directory_sync && times, "{known:?}");
         }
         let overlay = FileSystem::OVERLAY.trust();
-        assert!(!overlay.whole_sync && overlay.times);
+        assert!(!overlay.whole_sync && overlay.directory_sync && overlay.times);
     }
 }

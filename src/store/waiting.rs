@@ -370,6 +370,7 @@ impl Shared {
         for changed in [directory, of_domain, all, &self.own] {
             self.sync_directory(changed)?;
         }
+        self.sync_name(path)?;
         self.check_syncs(mark)
     }
 
@@ -502,6 +503,10 @@ impl Shared {
                 other => other?,
             }
         }
+        for path in delivered {
+            // It has the same file as what was delivered, unless that is a copy.
+            self.sync_name(path)?;
+        }
         self.check_syncs(mark)?;
         self.let_go(directory, delivered)
     }
@@ -509,7 +514,7 @@ impl Shared {
     /// Removes what was delivered from where it waited, durably.
     fn let_go(&self, directory: &Path, delivered: &[PathBuf]) -> Result<(), Error> {
         for path in delivered {
-            self.fs.unlink(path).map_err(Error::io("remove", path))?;
+            self.unlink(path)?;
         }
         self.sync_directory(directory)?;
         self.tidy_waiting(directory);
@@ -545,7 +550,7 @@ impl Shared {
             let own = file_name.strip_prefix(ANEW).unwrap_or(&file_name);
             if removed.contains(&Identity::of(own.as_bytes())) {
                 let path = directory.join(&file_name);
-                self.fs.unlink(&path).map_err(Error::io("remove", &path))?;
+                self.unlink(&path)?;
                 is_changed = true;
             }
         }

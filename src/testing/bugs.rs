@@ -12,6 +12,10 @@ pub(crate) enum Bug {
     AnnouncedRemovalsAreDurable,
     /// What is not yet in the Maildirs counts as checkpointed.
     CheckpointsCountTheUnapplied,
+    /// What is checkpointed counts as settled, though the journal does not say so.
+    CheckpointsMakeNothingDue,
+    /// Names are given and taken as if the sync of a directory saved them everywhere.
+    DirectorySyncsAreTrusted,
     /// What was copied to another device is left to a checkpoint.
     CopiesAreLeftToCheckpoints,
     /// After a failed sync nothing is written anew.
@@ -24,6 +28,8 @@ pub(crate) enum Bug {
     ClaimsEndBeforeRemovals,
     /// Who waits for its batch looks, and lets another go first before it says that it waits.
     FollowersAreMissed,
+    /// The journal is not told what is checkpointed when nothing comes.
+    FloorsAreNotWritten,
     /// A start ends the journal before what was replayed is durable.
     JournalsEndBeforeTheSync,
     /// A file that is not where it was put is not looked for.
@@ -32,6 +38,8 @@ pub(crate) enum Bug {
     NotFoundAtExchangeIsRemoved,
     /// What was removed is not noted in the journal.
     RemovalsAreNotJournaled,
+    /// A directory that was put into the place of the store is taken for it.
+    ReplacedPlacesAreTrusted,
     /// A replay takes a file that has the name for the message.
     ReplaysTrustNames,
     /// A segment is written over before it is checkpointed.
@@ -46,6 +54,8 @@ pub(crate) enum Bug {
     TouchedFilesAreMissed,
     /// What waited is let go before it is durable in its mailbox.
     WaitingMessagesAreLetGoEarly,
+    /// The whole file system is synced where that saves nothing.
+    WholeSyncsAreTrusted,
 }
 
 thread_local! {

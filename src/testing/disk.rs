@@ -38,7 +38,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     clock::{Clock, Hands},
-    store::{Entry, File, FileSystem, Fs, Kind, Metadata, Segment, Stamp, Volume},
+    store::{Entry, File, FileSystem, Fs, Held, Identity, Kind, Metadata, Segment, Stamp, Volume},
 };
 
 use super::rng::Rng;
@@ -137,6 +137,8 @@ struct Disk {
     times: Times,
     /// Whether operations take no time.
     is_timeless: bool,
+    /// Blocks of files that cannot be read.
+    bad_blocks: BTreeSet<(usize, usize)>,
     n_whole_syncs: u64,
     /// What such a sync takes in any case, and that of a file.
     whole_sync_takes: Duration,
@@ -195,6 +197,15 @@ impl Directory {
         change.apply(&mut self.seen);
         self.unsynced.push(change);
         self.changed = tick;
+    }
+
+    /// Syncs, or marks as clean what could not be written.
+    fn sync_or_lose(&mut self, is_saved: bool) {
+        for change in std::mem::take(&mut self.unsynced) {
+            if is_saved {
+                change.apply(&mut self.durable);
+            }
+        }
     }
 
     fn after_power_cut(&self, keep_percent: usize, rng: &mut Rng) -> Self {
@@ -305,6 +316,7 @@ impl Disk {
             hands,
             times: Times::Coarse,
             is_timeless: false,
+            bad_blocks: BTreeSet::new(),
             n_whole_syncs: 0,
             whole_sync_takes: Duration::ZERO,
             file_sync_takes: Duration::ZERO,
@@ -419,13 +431,28 @@ impl Disk {
             }
             match node {
                 Node::Content(content) => content.sync_or_lose(is_saved, None),
-                Node::Directory(directory) => {
-                    for change in std::mem::take(&mut directory.unsynced) {
-                        if is_saved {
-                            change.apply(&mut directory.durable);
-                        }
-                    }
-                }
+                Node::Directory(directory) => directory.sync_or_lose(is_saved),
+            }
+        }
+    }
+
+    /// Whether `node` has a name.
+    fn is_linked(&self, node: usize) -> bool {
+        self.nodes.iter().any(|other| match other {
+            Node::Directory(directory) => directory.seen.values().any(|it| *it == node),
+            Node::Content(_) => false,
+        })
+    }
+
+    fn is_fuse(&self) -> bool {
+        self.file_system == FileSystem::FUSE
+    }
+
+    /// Syncs the entries of all directories.
+    fn sync_names(&mut self) {
+        for node in &mut self.nodes {
+            if let Node::Directory(directory) = node {
+                directory.sync_or_lose(true);
             }
         }
     }
@@ -440,7 +467,8 @@ impl Disk {
             return Err(io::ErrorKind::NotADirectory.into());
         };
         let is_parent = !path.ends_with("new") && !path.ends_with("cur");
-        if defect == Some(Defect::DirectoriesAreNotSynced)
+        if self.file_system == FileSystem::FUSE
+            || defect == Some(Defect::DirectoriesAreNotSynced)
             || (defect == Some(Defect::ParentsAreNotSynced) && is_parent)
         {
             return Ok(());
@@ -513,11 +541,10 @@ impl SimFs {
         self.disk.lock().defect = Some(defect);
     }
 
-    /// Makes it a file system in user space, where a sync of the whole saves nothing.
+    /// Makes it a file system in user space, which passes on the sync of a file alone to the one
+    /// below it; that one then writes down what became of names until then.
     pub(crate) fn be_fuse(&self) {
-        let mut disk = self.disk.lock();
-        disk.file_system = FileSystem::FUSE;
-        disk.defect = Some(Defect::VolumeIsNotSynced);
+        self.disk.lock().file_system = FileSystem::FUSE;
     }
 
     /// Sets what the times of directories are like.
@@ -533,6 +560,13 @@ impl SimFs {
     /// Sets what `free_octets` says.
     pub(crate) fn set_free_octets(&self, octets: u64) {
         self.disk.lock().free_octets = octets;
+    }
+
+    /// Makes a block of a file one that cannot be read.
+    pub(crate) fn spoil(&self, path: &Path, block: usize) {
+        let mut disk = self.disk.lock();
+        let node = disk.find(path).unwrap();
+        disk.bad_blocks.insert((node, block));
     }
 
     /// Makes every append fail as on a full disk.
@@ -595,6 +629,18 @@ impl SimFs {
     /// How often the whole file system was synced.
     pub(crate) fn n_whole_syncs(&self) -> u64 {
         self.disk.lock().n_whole_syncs
+    }
+
+    /// Whether a program in user space serves it.
+    pub(crate) fn is_fuse(&self) -> bool {
+        self.disk.lock().is_fuse()
+    }
+
+    /// Whether the power is on and no error is to be reported.
+    pub(crate) fn is_well(&self) -> bool {
+        let disk = self.disk.lock();
+        let is_on = disk.cut_at.is_none_or(|at| at > disk.n_operations);
+        is_on && disk.faults.is_empty()
     }
 
     /// How many operations there were.
@@ -739,6 +785,13 @@ impl SimFs {
         }
     }
 
+    fn held(&self, node: usize) -> Box<dyn Held> {
+        Box::new(SimLock {
+            fs: self.clone(),
+            node,
+        })
+    }
+
     fn file(&self, node: usize) -> Box<dyn File> {
         Box::new(SimFile {
             fs: self.clone(),
@@ -817,7 +870,7 @@ impl Fs for SimFs {
         })
     }
 
-    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn File>>> {
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Held>>> {
         let node = self.perform(|disk| {
             let node = match disk.find(path) {
                 Ok(node) => node,
@@ -825,7 +878,16 @@ impl Fs for SimFs {
             };
             Ok(disk.locked.insert(node).then_some(node))
         })?;
-        Ok(node.map(|node| self.file(node)))
+        Ok(node.map(|node| self.held(node)))
+    }
+
+    fn lock_dir(&self, path: &Path) -> io::Result<Option<Box<dyn Held>>> {
+        let node = self.perform(|disk| {
+            let node = disk.find(path)?;
+            disk.directory(node)?;
+            Ok(disk.locked.insert(node).then_some(node))
+        })?;
+        Ok(node.map(|node| self.held(node)))
     }
 
     fn metadata(&self, path: &Path) -> io::Result<Metadata> {
@@ -867,7 +929,6 @@ impl Fs for SimFs {
         Ok(Box::new(SimSegment {
             fs: self.clone(),
             node,
-            path: path.to_owned(),
         }))
     }
 
@@ -951,7 +1012,7 @@ impl Volume for SimFs {
         self.perform_sync(|disk, is_saved| {
             disk.n_whole_syncs += 1;
             disk.hands.pass(disk.whole_sync_takes);
-            if disk.defect != Some(Defect::VolumeIsNotSynced) {
+            if disk.defect != Some(Defect::VolumeIsNotSynced) && !disk.is_fuse() {
                 disk.sync_all(is_saved);
             }
             Ok(())
@@ -964,17 +1025,21 @@ impl Volume for SimFs {
 struct SimSegment {
     fs: SimFs,
     node: usize,
-    path: PathBuf,
 }
 
-impl Segment for SimSegment {
+impl Held for SimSegment {
+    fn identity(&self) -> io::Result<Identity> {
+        Ok(identity(self.node))
+    }
+
     fn is_linked(&self) -> io::Result<bool> {
         // Not an operation of its own: nothing can go wrong in it, and nothing depends on when the
         // power fails in it.
-        let disk = self.fs.disk.lock();
-        Ok(disk.find(&self.path).is_ok_and(|node| node == self.node))
+        Ok(self.fs.disk.lock().is_linked(self.node))
     }
+}
 
+impl Segment for SimSegment {
     fn octets(&self) -> io::Result<u64> {
         let node = self.node;
         self.fs
@@ -984,6 +1049,11 @@ impl Segment for SimSegment {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let (node, offset) = (self.node, usize::try_from(offset).unwrap());
         self.fs.perform(|disk| {
+            let blocks = offset / BLOCK_OCTETS..(offset + buffer.len()).div_ceil(BLOCK_OCTETS);
+            let is_bad = |block| disk.bad_blocks.contains(&(node, block));
+            if blocks.into_iter().any(is_bad) {
+                return Err(rustix::io::Errno::IO.into());
+            }
             let seen = &disk.content(node)?.seen;
             let rest = seen.get(offset..).unwrap_or_default();
             let n_read = rest.len().min(buffer.len());
@@ -998,7 +1068,13 @@ impl Segment for SimSegment {
             if disk.defect == Some(Defect::SegmentsAreNotSynced) {
                 return Ok(());
             }
-            disk.content(node)?.sync_or_lose(is_saved, None);
+            let content = disk.content(node)?;
+            let has_grown = content.durable.len() < content.seen.len();
+            content.sync_or_lose(is_saved, None);
+            // Else there is nothing to be written down but its octets.
+            if disk.is_fuse() && is_saved && has_grown {
+                disk.sync_names();
+            }
             Ok(())
         })
     }
@@ -1018,7 +1094,41 @@ impl Segment for SimSegment {
     }
 }
 
-/// An open file of the simulated file system; also the lock on it, if there is one.
+/// A lock on a file or directory of the simulated file system.
+#[derive(Debug)]
+struct SimLock {
+    fs: SimFs,
+    node: usize,
+}
+
+impl Held for SimLock {
+    fn identity(&self) -> io::Result<Identity> {
+        Ok(identity(self.node))
+    }
+
+    fn is_linked(&self) -> io::Result<bool> {
+        Ok(self.fs.disk.lock().is_linked(self.node))
+    }
+}
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        let mut disk = self.fs.disk.lock();
+        if disk.life == self.fs.life {
+            disk.locked.remove(&self.node);
+        }
+    }
+}
+
+/// Which file or directory `node` is.
+fn identity(node: usize) -> Identity {
+    Identity {
+        device: 0,
+        inode: u64::try_from(node).unwrap(),
+    }
+}
+
+/// An open file of the simulated file system.
 #[derive(Debug)]
 struct SimFile {
     fs: SimFs,
@@ -1076,16 +1186,10 @@ impl File for SimFile {
                 return Ok(());
             }
             disk.content(node)?.sync_or_lose(is_saved, defect);
+            if disk.is_fuse() && is_saved {
+                disk.sync_names();
+            }
             Ok(())
         })
-    }
-}
-
-impl Drop for SimFile {
-    fn drop(&mut self) {
-        let mut disk = self.fs.disk.lock();
-        if disk.life == self.fs.life {
-            disk.locked.remove(&self.node);
-        }
     }
 }

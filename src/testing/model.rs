@@ -56,7 +56,6 @@ impl Model {
     }
 
     /// Notes what the store said of a delivery, unless something became of the message since.
-    #[cfg(shuttle)]
     pub(crate) fn settle(&mut self, mailbox: &MailboxName, content: &[u8], fate: Fate) {
         let messages = self.messages.entry(mailbox.clone()).or_default();
         let attempted =

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
-use facteur::store::{Entry, File, FileSystem, Fs, Metadata, RealFs, Segment, Volume};
+use facteur::store::{
+    Entry, File, FileSystem, Fs, Held, Identity, Metadata, RealFs, Segment, Volume,
+};
 use parking_lot::Mutex;
 
 use crate::support::{Client, Server, Service, await_some, dot_stuffed};
@@ -151,8 +153,12 @@ impl Fs for FaultyFs {
         RealFs.hard_link(from, to)
     }
 
-    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn File>>> {
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Held>>> {
         RealFs.lock(path)
+    }
+
+    fn lock_dir(&self, path: &Path) -> io::Result<Option<Box<dyn Held>>> {
+        RealFs.lock_dir(path)
     }
 
     fn metadata(&self, path: &Path) -> io::Result<Metadata> {
@@ -206,11 +212,17 @@ impl Fs for FaultyFs {
 #[derive(Debug)]
 struct FaultySegment(Box<dyn Segment>, Arc<Switch>);
 
-impl Segment for FaultySegment {
+impl Held for FaultySegment {
+    fn identity(&self) -> io::Result<Identity> {
+        self.0.identity()
+    }
+
     fn is_linked(&self) -> io::Result<bool> {
         self.0.is_linked()
     }
+}
 
+impl Segment for FaultySegment {
     fn octets(&self) -> io::Result<u64> {
         self.0.octets()
     }

@@ -28,6 +28,7 @@ mod log_format;
 mod logins;
 mod memory;
 mod net;
+mod place;
 mod privileges;
 mod program;
 mod renames;

@@ -11,7 +11,10 @@
 use std::{fmt::Write as _, io, path::Path};
 
 use super::{
-    super::{error::Error, fs::Fs},
+    super::{
+        error::Error,
+        fs::{Fs, Identity, Segment},
+    },
     format::JournalId,
 };
 
@@ -20,8 +23,44 @@ const NAME: &str = "id";
 /// Its name while it is written.
 const NEW_NAME: &str = "id.new";
 
+/// The file as it was written, held open.
+#[derive(Debug)]
+pub(super) struct HeldId {
+    id: JournalId,
+    file: Box<dyn Segment>,
+    identity: Identity,
+}
+
+impl HeldId {
+    /// What stands in it.
+    pub(super) fn id(&self) -> JournalId {
+        self.id
+    }
+
+    /// Makes sure that the file is still there and says the same.
+    ///
+    /// # Errors
+    /// [`Error::Replaced`]; [`Error::Io`] when that cannot be told.
+    pub(super) fn check(&self, fs: &dyn Fs, directory: &Path) -> Result<(), Error> {
+        let path = directory.join(NAME);
+        let is_there = match fs.metadata(&path) {
+            Ok(metadata) => metadata.stamp.identity() == self.identity,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(Error::io("look at", &path)(error)),
+        };
+        let mut text = [0; 64];
+        let n_read = self.file.read_at(&mut text, 0);
+        let n_read = n_read.map_err(Error::io("read", &path))?;
+        if is_there && text.get(..n_read).and_then(parse) == Some(self.id) {
+            Ok(())
+        } else {
+            Err(Error::Replaced { path })
+        }
+    }
+}
+
 /// Makes `id` the one to be replayed, durably.
-pub(super) fn write(fs: &dyn Fs, directory: &Path, id: JournalId) -> Result<(), Error> {
+pub(super) fn write(fs: &dyn Fs, directory: &Path, id: JournalId) -> Result<HeldId, Error> {
     let (path, new_path) = (directory.join(NAME), directory.join(NEW_NAME));
     // Left by a crash or an earlier attempt, or not there.
     fs.unlink(&new_path).unwrap_or_default();
@@ -34,23 +73,33 @@ pub(super) fn write(fs: &dyn Fs, directory: &Path, id: JournalId) -> Result<(), 
     let written = fs.create_new(&new_path).and_then(|mut file| {
         file.append(text.as_bytes())?;
         file.sync()?;
-        fs.rename(&new_path, &path)
+        fs.rename(&new_path, &path)?;
+        // Once more under its name: some file systems in user space do not pass on the sync of a
+        // directory, but with that of a file the one below them writes down the name too.
+        file.sync()
     });
     written.map_err(Error::io("write", &path))?;
     fs.sync_dir(directory)
         .and_then(|()| fs.confirm(&path))
-        .map_err(Error::io("make durable", directory))
+        .map_err(Error::io("make durable", directory))?;
+    let file = fs.open_segment(&path).map_err(Error::io("open", &path))?;
+    let identity = file.identity().map_err(Error::io("look at", &path))?;
+    Ok(HeldId { id, file, identity })
 }
 
 /// Leaves nothing to be replayed, durably.
 pub(super) fn remove(fs: &dyn Fs, directory: &Path) -> Result<(), Error> {
     let path = directory.join(NAME);
+    // As when it is written. Without it, what the sync of the directory does has to do.
+    let held = fs.open(&path);
     match fs.unlink(&path) {
         // Somebody removed all of it.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other.map_err(Error::io("remove", &path))?,
     }
-    fs.sync_dir(directory)
+    let synced = held.map_or(Ok(()), |mut file| file.sync());
+    synced
+        .and_then(|()| fs.sync_dir(directory))
         .map_err(Error::io("make durable", directory))
 }
 

@@ -17,6 +17,8 @@
 //! (`checkpoint.rs`). Which batches are checkpointed stands in every batch that is written later.
 //!
 //! # Invariants
+//! - Nothing is acknowledged before it was seen, after the sync, that a start would find it: that
+//!   the place of the store, the id and the segment are those that are held.
 //! - L2: the Mutex covers the copying of one record at most; writing and syncing happen outside.
 //! - I7: no segment is overwritten before all of it is checkpointed, and a durable batch says so.
 //! - I9: when a batch cannot be written or synced every record of it fails, nothing is tried again,
@@ -113,6 +115,10 @@ struct Inner {
     /// The same, as the journal says of itself.
     settled: u64,
     last_commit: Option<Instant>,
+    /// No batch that is not settled was written before.
+    unsettled_since: Option<Instant>,
+    /// When the last checkpoint began.
+    checkpoint_begun: Option<Instant>,
     pace: Pace,
     health: Health,
     is_closed: bool,
@@ -167,10 +173,12 @@ pub(super) struct Progress {
     pub(super) settled: u64,
     /// The last durable batch.
     pub(super) durable: u64,
-    /// Whether batches with records were written since.
+    /// Whether a crash now would replay batches with records.
     pub(super) is_due: bool,
     /// When the last batch was written.
     pub(super) last_commit: Option<Instant>,
+    /// When the first one was written that a crash would replay.
+    pub(super) unsettled_since: Option<Instant>,
 }
 
 /// What an owner is to do with a record that is durable.
@@ -185,7 +193,7 @@ pub(super) enum Apply {
 /// What there is to be checkpointed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wake {
-    /// The first batch since all was checkpointed: soon.
+    /// The first batch since all was settled: soon.
     InUse,
     /// A whole segment: now.
     SegmentFull,
@@ -193,6 +201,9 @@ pub(super) enum Wake {
 
 /// What the one who leads needs others for.
 pub(super) trait Helper {
+    /// Makes sure that the place of the store is still the one that is held.
+    fn check_place(&self) -> Result<(), Error>;
+
     /// Brings on a checkpoint of all batches up to `needed`, so that a segment gets free.
     fn make_room(&self, needed: u64);
 
@@ -258,6 +269,8 @@ impl Journal {
                 checkpointed: 0,
                 settled: 0,
                 last_commit: None,
+                unsettled_since: None,
+                checkpoint_begun: None,
                 pace: Pace::default(),
                 health: Health::default(),
                 is_closed: false,
@@ -432,7 +445,12 @@ impl Journal {
                 n_records: batch.n_records,
                 n_messages: batch.n_to_apply,
             };
-            ring.write(&mut batch.octets, load, checkpointed)
+            // Before, since nothing may be written where another daemon may be; and after, since
+            // what was written there counts for nothing.
+            helper.check_place()?;
+            let written = ring.write(&mut batch.octets, load, checkpointed)?;
+            helper.check_place()?;
+            Ok(written)
         }));
         let written = written.unwrap_or_else(|_panic| {
             ring.retire();
@@ -442,9 +460,11 @@ impl Journal {
         let mut inner = self.inner.lock();
         let had_failed = inner.health.n_failures > 0;
         let took = now.saturating_duration_since(begin);
+        inner.settle(ring.settled());
+        // Else nothing could ever be checkpointed up to a batch that only says what is.
+        inner.durable = inner.durable.max(ring.last());
         let wake = inner.note(&written, &batch, took, now);
         let is_out_of_order = inner.health.is_out_of_order();
-        inner.settled = ring.settled();
         inner.ring = Some(ring);
         inner.spare = batch.octets;
         let outcome = written.as_ref().map(|written| written.number);
@@ -483,8 +503,9 @@ impl Journal {
             checkpointed: inner.checkpointed,
             settled: inner.settled,
             durable: inner.durable,
-            is_due: inner.durable_with_records > inner.checkpointed,
+            is_due: inner.is_due(),
             last_commit: inner.last_commit,
+            unsettled_since: inner.unsettled_since,
         }
     }
 
@@ -496,10 +517,12 @@ impl Journal {
         }
     }
 
-    /// Notes that all batches up to `number` are in the Maildirs, durably.
-    pub(super) fn checkpointed(&self, number: u64) {
+    /// Notes that all batches up to `number`, and none that was written after `begun`, are in the
+    /// Maildirs, durably.
+    pub(super) fn checkpointed(&self, number: u64, begun: Instant) {
         let mut inner = self.inner.lock();
         inner.checkpointed = inner.checkpointed.max(number);
+        inner.checkpoint_begun = Some(begun);
     }
 
     /// Whether a crash now would replay deliveries.
@@ -537,7 +560,8 @@ impl Journal {
         let mut inner = self.inner.lock();
         if ended.is_ok() {
             // Else who removes a message now must not count on it (I2).
-            inner.settled = inner.durable;
+            let durable = inner.durable;
+            inner.settle(durable);
         }
         inner.ring = Some(ring);
         let next_leader = inner.filling.waiting.first().cloned();
@@ -580,6 +604,26 @@ impl Inner {
         waiting.push(thread::current());
     }
 
+    /// Notes that the journal says of all batches up to `number` that they are in the Maildirs.
+    fn settle(&mut self, number: u64) {
+        if number > self.settled {
+            self.settled = number;
+            let is_any_left = self.durable_with_records > number;
+            // What is left was written after the checkpoint had begun.
+            let since = self.unsettled_since.max(self.checkpoint_begun);
+            self.unsettled_since = since.filter(|_| is_any_left);
+        }
+    }
+
+    /// Whether a crash now would replay batches with records.
+    fn is_due(&self) -> bool {
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::CheckpointsMakeNothingDue) {
+            return self.durable_with_records > self.checkpointed;
+        }
+        self.durable_with_records > self.settled
+    }
+
     /// Notes what became of a batch; gives what there is to be checkpointed now.
     fn note(
         &mut self,
@@ -592,12 +636,14 @@ impl Inner {
             Ok(written) => written,
             // A full disk is no fault of the journal, and it is over when there is room.
             Err(Error::Full { .. }) => return None,
+            // What was applied is to be made durable without it.
+            Err(Error::Replaced { .. }) => return Some(Wake::SegmentFull),
             Err(_) => {
                 self.health.fail(now);
                 return None;
             }
         };
-        let is_first_use = self.durable_with_records <= self.checkpointed;
+        let is_first_use = self.durable_with_records <= self.settled;
         self.durable = written.number;
         self.health = Health::default();
         self.pace = Pace {
@@ -611,6 +657,7 @@ impl Inner {
         if batch.n_records > 0 {
             self.durable_with_records = written.number;
             self.last_commit = Some(now);
+            self.unsettled_since.get_or_insert(now);
         }
         if written.is_first {
             Some(Wake::SegmentFull)

@@ -13,8 +13,12 @@
 //! it is there. A batch that is missing inside the chain is a loss: the disk did not keep what it
 //! said it had. Then everything that is whole is used, and the caller is told.
 //!
+//! A block that the disk cannot read is one without a batch, like one that is torn: the chain tells
+//! whether one is missing. But where the next batch would have begun the chain has ended already,
+//! and nobody knows whether there was one. The caller is told of that, too.
+//!
 //! # Failures
-//! [`Error::Io`] when a segment cannot be read.
+//! [`Error::Io`] when a segment cannot be opened, or not be read a second time.
 
 use std::{
     collections::BTreeMap,
@@ -41,6 +45,48 @@ pub(in crate::store) struct Journaled {
     batches: Vec<Batch>,
     /// How many batches the chain names and the disk does not have.
     n_missing: u64,
+    /// The segments with blocks that cannot be read.
+    unreadable: Vec<Unreadable>,
+}
+
+/// Blocks of a segment that the disk cannot read.
+#[derive(Debug)]
+pub(in crate::store) struct Unreadable {
+    /// Its file.
+    pub(in crate::store) path: PathBuf,
+    /// How many there are, or begin batches that cannot be read.
+    pub(in crate::store) n_blocks: u64,
+    /// What the system said of the first one.
+    pub(in crate::store) error: io::Error,
+    /// Whether there may have been a batch that counts and that the chain does not name.
+    pub(in crate::store) may_matter: bool,
+}
+
+/// What is found in a segment.
+#[derive(Debug, Default)]
+struct Scan {
+    /// Offsets of blocks that cannot be read.
+    blocks: Vec<u64>,
+    /// Numbers of batches that begin in a block that can be read, and cannot be read.
+    numbers: Vec<u64>,
+    error: Option<io::Error>,
+}
+
+impl Scan {
+    /// Whether a batch that comes behind `end` may have been in what cannot be read. The next one
+    /// begins behind it, or at the start of another segment.
+    fn may_matter(&self, index: usize, end: Option<&Batch>) -> bool {
+        let Some(end) = end else {
+            return self.error.is_some();
+        };
+        let next = if end.segment == index {
+            end.offset.saturating_add(end.octets())
+        } else {
+            0
+        };
+        let is_behind = |number: &u64| *number > end.header.number;
+        self.blocks.contains(&next) || self.numbers.iter().any(is_behind)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +94,16 @@ struct Batch {
     segment: usize,
     offset: u64,
     header: Header,
+}
+
+impl Batch {
+    /// What it takes in its segment.
+    fn octets(&self) -> u64 {
+        let header = u64::try_from(HEADER_OCTETS).unwrap_or_default();
+        let alignment = u64::try_from(BATCH_ALIGNMENT).unwrap_or(1);
+        let octets = header.saturating_add(self.header.octets.into());
+        octets.next_multiple_of(alignment)
+    }
 }
 
 impl Journaled {
@@ -60,7 +116,7 @@ impl Journaled {
             return Ok(None);
         };
         let mut found = BTreeMap::new();
-        let (mut segments, mut paths) = (Vec::new(), Vec::new());
+        let (mut segments, mut paths, mut scans) = (Vec::new(), Vec::new(), Vec::new());
         let entries = fs
             .read_dir(directory)
             .map_err(Error::io("read", directory))?;
@@ -70,17 +126,38 @@ impl Journaled {
             }
             let path = directory.join(&entry.name);
             let segment = fs.open_segment(&path).map_err(Error::io("open", &path))?;
-            scan(&*segment, segments.len(), id, &mut found).map_err(Error::io("read", &path))?;
+            let scan = scan(&*segment, segments.len(), id, &mut found);
+            scans.push(scan.map_err(Error::io("read", &path))?);
             segments.push(segment);
             paths.push(path);
         }
         let (batches, n_missing) = chain(&found);
+        let end = found.last_key_value().map(|(_, end)| end);
+        let mut unreadable = Vec::new();
+        for (index, (scan, path)) in scans.into_iter().zip(&paths).enumerate() {
+            let may_matter = scan.may_matter(index, end);
+            let n_blocks = scan.blocks.len().saturating_add(scan.numbers.len());
+            if let Some(error) = scan.error {
+                unreadable.push(Unreadable {
+                    path: path.clone(),
+                    n_blocks: u64::try_from(n_blocks).unwrap_or(u64::MAX),
+                    error,
+                    may_matter,
+                });
+            }
+        }
         Ok(Some(Self {
             segments,
             paths,
             batches,
             n_missing,
+            unreadable,
         }))
+    }
+
+    /// The segments with blocks that cannot be read.
+    pub(in crate::store) fn unreadable(&self) -> &[Unreadable] {
+        &self.unreadable
     }
 
     /// How many records count.
@@ -139,30 +216,47 @@ fn scan(
     index: usize,
     id: JournalId,
     found: &mut BTreeMap<u64, Batch>,
-) -> io::Result<()> {
+) -> io::Result<Scan> {
     let octets = segment.octets()?;
+    let mut scan = Scan::default();
     let mut offset = 0;
     let mut start = [0; HEADER_OCTETS];
     while offset < octets {
         let mut length = BATCH_ALIGNMENT;
-        if segment.read_at(&mut start, offset)? == HEADER_OCTETS
-            && let Some(header) = Header::parse(&start, id)
+        let n_read = segment.read_at(&mut start, offset);
+        let header = match n_read {
+            Ok(n_read) => (n_read == HEADER_OCTETS)
+                .then(|| Header::parse(&start, id))
+                .flatten(),
+            Err(error) => {
+                scan.blocks.push(offset);
+                scan.error.get_or_insert(error);
+                None
+            }
+        };
+        if let Some(header) = header
             && u64::from(header.octets) <= octets.saturating_sub(offset)
         {
-            let batch = read_batch(segment, offset, &header)?;
-            if header.fits(&batch) {
-                length = batch.len().next_multiple_of(BATCH_ALIGNMENT);
-                let batch = Batch {
-                    segment: index,
-                    offset,
-                    header,
-                };
-                found.insert(header.number, batch);
+            match read_batch(segment, offset, &header) {
+                Ok(batch) if header.fits(&batch) => {
+                    length = batch.len().next_multiple_of(BATCH_ALIGNMENT);
+                    let batch = Batch {
+                        segment: index,
+                        offset,
+                        header,
+                    };
+                    found.insert(header.number, batch);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    scan.numbers.push(header.number);
+                    scan.error.get_or_insert(error);
+                }
             }
         }
         offset = offset.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
     }
-    Ok(())
+    Ok(scan)
 }
 
 /// Reads a batch without what fills it up; shorter when the segment ends before.

@@ -8,7 +8,8 @@
 //! always the oldest, and what is left of the journal is its end without a gap. A segment may be
 //! entered when every batch in it is *settled*: in the Maildirs, durably, and said to be so by a
 //! durable batch. The last block of each segment is kept for a batch without records that says
-//! just that.
+//! just that. Where it cannot be written, because a write failed in that segment, a new file says
+//! so at its beginning before it takes the place of the segment to be entered.
 //!
 //! A segment grows while it is filled for the first time: zeros are written and synced a good piece
 //! ahead of the batches, so that a batch finds its blocks allocated and needs no more than its own
@@ -27,8 +28,9 @@
 //! An [`Error`] for this one batch; the next attempt finds a place that is not in doubt.
 //!
 //! # Known limits
-//! When the file of the segments is removed by somebody while the daemon runs, the journal begins
-//! anew, and what was acknowledged but not yet settled has its file in the Maildirs only.
+//! When the files of the journal are removed by somebody while the daemon runs, it begins anew, and
+//! what was acknowledged but not yet settled has its file in the Maildirs only. When they are
+//! written over, that is noticed at the next batch.
 
 use std::{
     io,
@@ -45,7 +47,7 @@ use super::{
     },
     Shape,
     format::{BATCH_ALIGNMENT, HEADER_OCTETS, JournalId, Seal},
-    id_file,
+    id_file::{self, HeldId},
 };
 
 /// [`BATCH_ALIGNMENT`] as a distance in a file.
@@ -58,7 +60,7 @@ pub(super) struct Ring {
     directory: PathBuf,
     shape: Shape,
     /// `None` while the journal is empty.
-    id: Option<JournalId>,
+    id: Option<HeldId>,
     slots: Vec<Slot>,
     active: usize,
     /// Where the next batch of the active segment begins.
@@ -69,6 +71,16 @@ pub(super) struct Ring {
     previous: u64,
     /// What a durable batch says of itself to be checkpointed.
     settled: u64,
+    /// The last batch that is durable.
+    mark: Option<Mark>,
+}
+
+/// Where a batch was written, and how it began.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    slot: usize,
+    offset: u64,
+    header: [u8; HEADER_OCTETS],
 }
 
 /// The place of one segment in the ring.
@@ -78,7 +90,8 @@ struct Slot {
     file: Option<Box<dyn Segment>>,
     /// Its octets that are allocated and durable.
     prepared: u64,
-    /// The last durable batch with records in it; 0 when there is none.
+    /// The last durable batch in it; 0 when there is none. One without records counts, too: the
+    /// batch behind it names it.
     last: u64,
     /// Whether a write or a sync failed in it.
     is_retired: bool,
@@ -115,6 +128,7 @@ impl Ring {
             number: 0,
             previous: 0,
             settled: 0,
+            mark: None,
         };
         // A journal that ended here before need not have ended on disk too: the system may have
         // failed to write that. A new id settles it; a full disk must not keep anybody from making
@@ -131,6 +145,12 @@ impl Ring {
     /// All batches up to this one are in the Maildirs and will not be replayed.
     pub(super) fn settled(&self) -> u64 {
         self.settled
+    }
+
+    /// The last durable batch of this journal; also one that only says what is checkpointed, before
+    /// one that failed.
+    pub(super) fn last(&self) -> u64 {
+        self.previous
     }
 
     /// Up to which batch all has to be checkpointed before a batch of `octets` has a place; `None`
@@ -197,13 +217,13 @@ impl Ring {
         let fits = self.fits_with(batch.len(), load.n_records);
         if !fits {
             self.settle(checkpointed)?;
-            let last = self.last_in_next();
-            self.enter_next()?;
-            self.begin_if_gone()?;
-            if last > self.settled {
+            if self.last_in_next() > self.settled {
                 // The former segment could not say so: its last block is used up, or it failed.
-                self.write_here(&mut vec![0; HEADER_OCTETS], Load::default(), checkpointed)?;
+                self.replace_next(checkpointed)?;
+            } else {
+                self.enter_next()?;
             }
+            self.begin_if_gone()?;
         }
         let number = self.write_here(batch, load, checkpointed)?;
         Ok(Written {
@@ -245,6 +265,7 @@ impl Ring {
     fn enter_next(&mut self) -> Result<(), Error> {
         self.active = self.next_index();
         self.offset = 0;
+        self.forget_mark_in(self.active);
         let path = self.path(self.active);
         if let Some(slot) = self.slots.get_mut(self.active)
             && slot.is_retired
@@ -256,6 +277,55 @@ impl Ring {
                 Ok(()) | Err(_) => *slot = Slot::default(),
             }
         }
+        Ok(())
+    }
+
+    /// Forgets the last batch if it is in a segment that is entered, and so written over.
+    fn forget_mark_in(&mut self, index: usize) {
+        self.mark = self.mark.filter(|mark| mark.slot != index);
+    }
+
+    /// Puts a new file into the place of the next segment and goes on to it. It begins with a batch
+    /// that says what is settled, durably before what it says it of is gone.
+    fn replace_next(&mut self, checkpointed: u64) -> Result<(), Error> {
+        let index = self.next_index();
+        let (path, new_path) = (self.path(index), self.path(index).with_extension("new.seg"));
+        match self.fs.unlink(&new_path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("remove", &new_path)(error));
+            }
+            // Left by an earlier attempt, whose number nobody names, or not there.
+            Ok(()) | Err(_) => {}
+        }
+        self.number = self.number.saturating_add(1);
+        let no_id = || Error::io("write", &new_path)(io::ErrorKind::Other.into());
+        let seal = Seal {
+            id: self.id.as_ref().ok_or_else(no_id)?.id(),
+            number: self.number,
+            previous: self.previous,
+            checkpointed,
+            n_records: 0,
+        };
+        let mut batch = vec![0; HEADER_OCTETS];
+        seal.close(&mut batch);
+        let mut slot = Slot::default();
+        slot.prepare(&*self.fs, &new_path, BLOCK)?;
+        slot.write(&batch, 0)
+            .map_err(Error::io("write", &new_path))?;
+        slot.last = self.number;
+        self.fs
+            .rename(&new_path, &path)
+            .map_err(Error::io("replace", &path))?;
+        self.fs
+            .sync_dir(&self.directory)
+            .and_then(|()| self.fs.confirm(&path))
+            .map_err(Error::io("make durable", &self.directory))?;
+        if let Some(next) = self.slots.get_mut(index) {
+            *next = slot;
+        }
+        self.forget_mark_in(index);
+        (self.active, self.offset) = (index, BLOCK);
+        (self.previous, self.settled) = (self.number, checkpointed);
         Ok(())
     }
 
@@ -272,7 +342,7 @@ impl Ring {
         let path = self.path(self.active);
         let no_id = || Error::io("write", &path)(io::ErrorKind::Other.into());
         let seal = Seal {
-            id: self.id.ok_or_else(no_id)?,
+            id: self.id.as_ref().ok_or_else(no_id)?.id(),
             number,
             previous,
             checkpointed,
@@ -295,10 +365,13 @@ impl Ring {
         slot.prepare(&*self.fs, &path, end)?;
         slot.write(batch, offset)
             .map_err(Error::io("write", &path))?;
-        if load.n_records > 0 {
-            slot.last = number;
-        }
+        slot.last = number;
         (self.offset, self.previous, self.settled) = (end, number, checkpointed);
+        let mut header = [0; HEADER_OCTETS];
+        for (place, octet) in header.iter_mut().zip(batch.iter()) {
+            *place = *octet;
+        }
+        self.check_files(header, offset)?;
         Ok(number)
     }
 
@@ -343,9 +416,8 @@ impl Ring {
         let mut id = [0; 16];
         sync::fill_random(&mut id)
             .map_err(Error::io("draw a random number for", &self.directory))?;
-        let id = JournalId(id);
-        id_file::write(&*self.fs, &self.directory, id)?;
-        self.id = Some(id);
+        let held = id_file::write(&*self.fs, &self.directory, JournalId(id))?;
+        self.id = Some(held);
         // The first of its chain; numbers go on, and so does what is settled.
         self.previous = 0;
         Ok(())
@@ -357,9 +429,55 @@ impl Ring {
     /// [`Error::Io`]: it may be replayed, which does no harm.
     pub(super) fn end(&mut self) -> Result<(), Error> {
         match self.id.take() {
-            Some(_) => id_file::remove(&*self.fs, &self.directory),
+            Some(held) => {
+                // Another one is not ours to be removed.
+                if !id_file::is_gone(&*self.fs, &self.directory) {
+                    held.check(&*self.fs, &self.directory)?;
+                }
+                id_file::remove(&*self.fs, &self.directory)
+            }
             None => Ok(()),
         }
+    }
+
+    /// Makes sure that a start would find what was written: that the id and the segment in which it
+    /// is are those that are held, and that nobody wrote over them.
+    ///
+    /// # Errors
+    /// [`Error::Replaced`]; [`Error::Io`] when that cannot be told.
+    fn check_files(&mut self, header: [u8; HEADER_OCTETS], offset: u64) -> Result<(), Error> {
+        let path = self.path(self.active);
+        let replaced = || Error::Replaced { path: path.clone() };
+        let file = |slot: usize| self.slots.get(slot).and_then(|slot| slot.file.as_deref());
+        let active = file(self.active).ok_or_else(replaced)?;
+        match self.fs.metadata(&path) {
+            Ok(metadata)
+                if metadata.stamp.identity()
+                    == active.identity().map_err(Error::io("look at", &path))? => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("look at", &path)(error));
+            }
+            Ok(_) | Err(_) => return Err(replaced()),
+        }
+        let held = self.id.as_ref().ok_or_else(replaced)?;
+        held.check(&*self.fs, &self.directory)?;
+        // Who writes over the files truncates them first, or comes to the older batches first.
+        if let Some(mark) = self.mark
+            && let Some(former) = file(mark.slot)
+        {
+            let mut found = [0; HEADER_OCTETS];
+            let n_read = former.read_at(&mut found, mark.offset);
+            if n_read.map_err(Error::io("read", &path))? != HEADER_OCTETS || found != mark.header {
+                // Left as it is: the next start has to find that it is damaged.
+                return Err(replaced());
+            }
+        }
+        self.mark = Some(Mark {
+            slot: self.active,
+            offset,
+            header,
+        });
+        Ok(())
     }
 
     /// Begins anew when somebody has removed the files, as people do who want all mail gone: what
@@ -372,6 +490,7 @@ impl Ring {
             None => self.id.is_some() && id_file::is_gone(&*self.fs, &self.directory),
         };
         if is_gone {
+            self.mark = None;
             for slot in &mut self.slots {
                 *slot = Slot::default();
             }

@@ -19,7 +19,9 @@ use crate::{
     mail::MailboxName,
     store::{
         Fs as _, MessageStore,
-        limits::{SYNC_PACE_KEPT, SYNC_SLOW, TOUCHED_NAMES_MAX},
+        limits::{
+            CHECKPOINT_AGE_MAX, CHECKPOINT_IDLE, SYNC_PACE_KEPT, SYNC_SLOW, TOUCHED_NAMES_MAX,
+        },
         touched::Applied,
     },
     testing::disk::{Fault, SimFs},
@@ -77,8 +79,13 @@ impl Busy {
 
     /// The file names there.
     fn file_names(&self) -> Vec<OsString> {
-        let entries = self.fs.read_dir(&Self::new_directory()).unwrap();
-        entries.into_iter().map(|entry| entry.name).collect()
+        // It is made with its first message.
+        let entries = self.fs.read_dir(&Self::new_directory());
+        entries
+            .unwrap_or_default()
+            .into_iter()
+            .map(|entry| entry.name)
+            .collect()
     }
 
     /// Delivers a message; gives its file.
@@ -115,6 +122,198 @@ fn where_a_sync_of_the_whole_saves_nothing_they_go_piece_by_piece_from_the_first
     assert_eq!(busy.checkpoint("one\n"), Way::Pieces);
     assert_eq!(busy.checkpoint("two\n"), Way::Pieces);
     assert_eq!(busy.after_power_cut(), ["one\n", "two\n"]);
+}
+
+/// A store where a sync of the whole file system saves nothing.
+fn on_fuse() -> Busy {
+    let fs = SimFs::new();
+    fs.make_timeless();
+    fs.be_fuse();
+    let store = open_simulated(&fs);
+    Busy { fs, store }
+}
+
+#[test]
+fn there_the_journal_says_what_is_not_remembered() {
+    let busy = on_fuse();
+    deliver(&busy.store, "one\n").unwrap();
+    deliver(&busy.store, "two\n").unwrap();
+    maildrop(&busy.store).remove(&[0]).unwrap();
+    let number = {
+        let journal = busy.store.shared.journal.as_ref();
+        journal.unwrap().progress().durable
+    };
+    busy.store.shared.touched.note(Applied {
+        number,
+        counter: 0,
+        file_name: "too much".to_owned(),
+        mailboxes: vec![mailbox("bob@example.org"); TOUCHED_NAMES_MAX],
+    });
+    assert_eq!(busy.checkpoint_only(), Way::Pieces);
+    assert_eq!(busy.checkpoint("three\n"), Way::Pieces);
+    assert_eq!(busy.after_power_cut(), ["three\n", "two\n"]);
+}
+
+#[test]
+fn there_a_message_that_was_moved_to_a_folder_is_synced_in_it() {
+    let busy = on_fuse();
+    busy.checkpoint("one\n");
+    let file = busy.deliver("two\n");
+    let trash = Path::new("/mail/example.org/bob/.Trash");
+    busy.fs.create_dir(trash).unwrap();
+    let cur = trash.join("cur");
+    busy.fs.create_dir(&cur).unwrap();
+    let mut flagged = OsString::from(file.file_name().unwrap());
+    flagged.push(":2,T");
+    let moved = cur.join(flagged);
+    busy.fs.rename(&file, &moved).unwrap();
+    assert_eq!(busy.checkpoint_only(), Way::Pieces);
+    let after = busy.fs.power_cut(0);
+    let mut content = [0; 8];
+    let n_read = after.open(&moved).unwrap().read(&mut content).unwrap();
+    assert_eq!(&content[..n_read], b"two\n");
+    assert_eq!(busy.after_power_cut(), ["one\n"]);
+}
+
+#[test]
+fn there_a_message_that_another_program_removed_stays_removed() {
+    let busy = on_fuse();
+    let file = busy.deliver("one\n");
+    busy.fs.unlink(&file).unwrap();
+    assert_eq!(busy.checkpoint_only(), Way::Pieces);
+    assert_eq!(busy.checkpoint("two\n"), Way::Pieces);
+    assert_eq!(busy.after_power_cut(), ["two\n"]);
+}
+
+#[test]
+fn there_an_orderly_stop_and_a_start_save_what_they_leave() {
+    let busy = on_fuse();
+    busy.deliver("one\n");
+    busy.store.close().unwrap();
+    assert_eq!(contents(&open_simulated(&busy.fs.power_cut(0))), ["one\n"]);
+    let busy = on_fuse();
+    busy.deliver("one\n");
+    busy.store.abandon();
+    let found = busy.fs.power_cut(0);
+    let store = open_simulated(&found);
+    assert_eq!(contents(&store), ["one\n"]);
+    store.abandon();
+    assert_eq!(contents(&open_simulated(&found.power_cut(0))), ["one\n"]);
+}
+
+/// I9.
+#[test]
+fn there_an_error_anywhere_in_a_checkpoint_loses_nothing() {
+    for errno in [Errno::IO, Errno::MFILE] {
+        for is_done in [false, true] {
+            for at in 1.. {
+                let busy = on_fuse();
+                busy.deliver("one\n");
+                let moved = busy.deliver("two\n");
+                let cur = Path::new("/mail/example.org/bob/cur");
+                let cur = cur.join(moved.file_name().unwrap());
+                busy.fs.rename(&moved, &cur).unwrap();
+                let before = busy.fs.n_operations();
+                busy.fs.fail(Fault {
+                    at: before + at,
+                    errno,
+                    is_done,
+                });
+                busy.store.shared.checkpoint().unwrap();
+                let n_operations = busy.fs.n_operations() - before;
+                busy.fs.heal();
+                busy.store.shared.checkpoint_when_idle().unwrap();
+                let found = busy.after_power_cut();
+                assert_eq!(found, ["one\n", "two\n"], "{errno} at {at}");
+                if n_operations < at {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// A store whose clock stands still unless it is turned.
+fn timeless() -> Busy {
+    let fs = SimFs::new();
+    fs.make_timeless();
+    let store = open_simulated(&fs);
+    Busy { fs, store }
+}
+
+/// Of a mailbox that never rests a deleted message must not come back either.
+#[test]
+fn a_trickle_of_mail_is_settled_within_seconds() {
+    let busy = timeless();
+    let mut deleted = None;
+    let mut passed = Duration::ZERO;
+    let step = CHECKPOINT_IDLE * 4 / 5;
+    while passed <= CHECKPOINT_AGE_MAX {
+        let file = busy.deliver(&format!("{passed:?}\n"));
+        if deleted.is_none() {
+            busy.fs.unlink(&file).unwrap();
+            busy.fs.sync_dir(&Busy::new_directory()).unwrap();
+            deleted = Some(format!("{passed:?}\n"));
+        }
+        busy.fs.hands().pass(step);
+        passed += step;
+        busy.store.shared.checkpoint_if_due();
+    }
+    let found = busy.after_power_cut();
+    assert!(!found.contains(&deleted.unwrap()), "{found:?}");
+    assert!(!found.is_empty());
+}
+
+#[test]
+fn a_busy_store_is_not_settled_at_each_message() {
+    let busy = timeless();
+    for _ in 0..20 {
+        deliver(&busy.store, "one\n").unwrap();
+        busy.fs.hands().pass(CHECKPOINT_AGE_MAX / 20);
+        busy.store.shared.checkpoint_if_due();
+    }
+    assert_eq!(busy.fs.n_whole_syncs(), 1);
+}
+
+#[test]
+fn a_checkpoint_that_covered_the_last_message_is_put_into_the_journal_too() {
+    let busy = timeless();
+    deliver(&busy.store, "one\n").unwrap();
+    busy.store.shared.checkpoint().unwrap();
+    let journal = busy.store.shared.journal.as_ref().unwrap();
+    assert_eq!(journal.progress().settled, 0);
+    busy.fs.hands().pass(CHECKPOINT_IDLE);
+    assert_eq!(busy.store.shared.checkpoint_if_due(), None);
+    assert_eq!(journal.progress().settled, 1);
+}
+
+#[test]
+fn a_checkpoint_that_could_not_be_put_into_the_journal_is_tried_again() {
+    for at in 1.. {
+        let busy = timeless();
+        deliver(&busy.store, "one\n").unwrap();
+        busy.fs.hands().pass(CHECKPOINT_IDLE);
+        let before = busy.fs.n_operations();
+        busy.fs.fail(Fault {
+            at: before + at,
+            errno: Errno::IO,
+            is_done: false,
+        });
+        busy.store.shared.checkpoint_if_due();
+        let n_operations = busy.fs.n_operations() - before;
+        busy.fs.heal();
+        if let Some(left) = {
+            busy.fs.hands().pass(CHECKPOINT_IDLE);
+            busy.store.shared.checkpoint_if_due()
+        } {
+            panic!("still due in {left:?}, after an error at {at}");
+        }
+        let journal = busy.store.shared.journal.as_ref().unwrap();
+        assert!(journal.progress().settled >= 1, "after an error at {at}");
+        if n_operations < at {
+            break;
+        }
+    }
 }
 
 #[test]

@@ -8,8 +8,10 @@
 #![expect(clippy::arithmetic_side_effects, reason = "tests count small things")]
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     io,
+    ops::Range,
     path::Path,
     sync::{
         Arc, OnceLock, Weak,
@@ -25,9 +27,10 @@ use super::mailbox;
 use crate::{
     mail::MailboxName,
     store::{
-        Delivery, Durability, Error, Fs as _, Maildrop, MessageStore, Patience, Settings,
+        Delivery, Durability, Error, Event, Fs as _, Maildrop, MessageStore, Observer, Patience,
+        Settings,
         delivery::Commit,
-        limits::{FREE_OCTETS_RESERVE, SYNC_SLOW},
+        limits::{CHECKPOINT_AGE_MAX, CHECKPOINT_IDLE, FREE_OCTETS_RESERVE, SYNC_SLOW},
         shared::Shared,
     },
     testing::{
@@ -55,7 +58,7 @@ const fn journal(kibioctets: u64, segments: usize) -> Durability {
 const SEEDS_PER_CRASH: u64 = 5;
 
 /// Scripts in the ordinary test run, and the length of each.
-const N_SCRIPTS: u64 = 42;
+const N_SCRIPTS: u64 = 32;
 const N_ACTIONS: usize = 34;
 
 /// Crash states in the ordinary test run, at least.
@@ -87,6 +90,10 @@ enum Action {
     },
     /// The store has been idle for a while.
     Idle,
+    /// Some seconds pass, several times, and with each of them there may come a message.
+    Wait {
+        is_idle: bool,
+    },
     Abort {
         delivery: usize,
     },
@@ -125,6 +132,11 @@ enum Action {
     Meddle {
         after: usize,
         meddling: Meddling,
+    },
+    /// Another program deletes a message.
+    Delete {
+        mailbox: usize,
+        choice: usize,
     },
 }
 
@@ -262,9 +274,13 @@ fn rename(fs: &SimFs, mailbox: usize, choice: usize, renaming: Renaming) -> io::
     let name = entries[index].name.to_str().unwrap();
     let (side, renamed) = renaming.to(name);
     let (from, to) = (from.join(name), maildir.join(side).join(renamed));
-    let moved = fs
-        .hard_link(&from, &to)
-        .and_then(|()| fs.sync_dir(&maildir.join(side)));
+    let moved = fs.hard_link(&from, &to).and_then(|()| {
+        if fs.is_fuse() {
+            fs.open(&to)?.sync()
+        } else {
+            fs.sync_dir(&maildir.join(side))
+        }
+    });
     let surplus = if moved.is_ok() { &from } else { &to };
     fs.unlink(surplus).or_else(|_| fs.unlink(surplus))
 }
@@ -284,6 +300,8 @@ struct Script {
     /// Whether one of the mailboxes lies on another device.
     is_split: bool,
     times: Times,
+    /// Whether a program in user space serves the file system, so that such a sync saves nothing.
+    is_fuse: bool,
     actions: Vec<Action>,
 }
 
@@ -297,6 +315,9 @@ impl Script {
         }
         if self.is_split {
             fs.split_at(&Path::new(ROOT).join("example.net"));
+        }
+        if self.is_fuse {
+            fs.be_fuse();
         }
         fs
     }
@@ -321,6 +342,7 @@ fn script(seed: u64, n_actions: usize) -> Script {
         durability: kinds[kind],
         is_busy: seed % 4 < 2,
         is_split: seed % 7 < 3,
+        is_fuse: seed % 5 == 3,
         times: [Times::Fine, Times::Coarse, Times::Still][usize::try_from(seed % 5 % 3).unwrap()],
         actions,
     }
@@ -346,7 +368,7 @@ fn actions(seed: u64, n_actions: usize) -> Vec<Action> {
     while actions.len() < n_actions {
         let delivery = rng.below(4);
         let mailbox = rng.below(3);
-        match rng.below(13) {
+        match rng.below(15) {
             0..=4 => {
                 sequence += 1;
                 let mut octets = format!("{seed}/{sequence}\n").into_bytes();
@@ -392,7 +414,14 @@ fn actions(seed: u64, n_actions: usize) -> Vec<Action> {
             8 => actions.push(any_removal(mailbox, &mut rng)),
             9 => actions.push(Action::Close { mailbox }),
             10 => actions.push(Action::Idle),
-            11 => actions.push(Action::Move {
+            11 => actions.push(Action::Delete {
+                mailbox,
+                choice: rng.below(20),
+            }),
+            12 => actions.push(Action::Wait {
+                is_idle: rng.chance(50),
+            }),
+            13 => actions.push(Action::Move {
                 mailbox,
                 choice: rng.below(20),
             }),
@@ -455,6 +484,7 @@ fn overtaking() -> Script {
         is_busy: false,
         is_split: false,
         times: Times::Coarse,
+        is_fuse: false,
         actions,
     }
 }
@@ -503,6 +533,28 @@ fn removing(after: usize) -> Script {
     busy(actions)
 }
 
+/// Somebody removes messages that a crash would replay, and mail comes in behind that.
+fn taking_back() -> Script {
+    let mut actions = Vec::new();
+    for number in 0..3 {
+        actions.extend(deliver("taking back", number));
+    }
+    actions.extend([
+        Action::Open { mailbox: 0 },
+        Action::Remove {
+            mailbox: 0,
+            choices: vec![0, 2],
+            meddling: None,
+        },
+        Action::Close { mailbox: 0 },
+    ]);
+    actions.extend(deliver("taking back", 3));
+    Script {
+        is_busy: false,
+        ..busy(actions)
+    }
+}
+
 /// The actions that deliver a message to the first mailbox.
 fn deliver(name: &str, delivery: usize) -> [Action; 3] {
     let octets = format!("{name} {delivery}\n").into_bytes();
@@ -527,6 +579,7 @@ fn busy(actions: Vec<Action>) -> Script {
         is_busy: true,
         is_split: false,
         times: Times::Fine,
+        is_fuse: false,
         actions,
     }
 }
@@ -534,7 +587,9 @@ fn busy(actions: Vec<Action>) -> Script {
 /// The scripts that are not left to chance.
 fn written() -> impl Iterator<Item = Script> {
     let removing = [2, 5, 8, 11].map(removing);
-    [overtaking(), moving()].into_iter().chain(removing)
+    [overtaking(), moving(), forgetting(), taking_back()]
+        .into_iter()
+        .chain(removing)
 }
 
 /// Exchanges neighbours that belong to different clients, so that their work overlaps.
@@ -550,8 +605,8 @@ fn interleave(mut actions: Vec<Action>, rng: &mut Rng) -> Vec<Action> {
         | Action::Read { mailbox, .. }
         | Action::Remove { mailbox, .. }
         | Action::Close { mailbox } => 10 + mailbox,
-        Action::Move { .. } | Action::Meddle { .. } => 20,
-        Action::Idle => 30,
+        Action::Move { .. } | Action::Delete { .. } | Action::Meddle { .. } => 20,
+        Action::Idle | Action::Wait { .. } => 30,
         Action::Break { .. } | Action::Mend { .. } => 40,
     };
     for _ in 0..actions.len() * 2 {
@@ -563,9 +618,20 @@ fn interleave(mut actions: Vec<Action>, rng: &mut Rng) -> Vec<Action> {
     actions
 }
 
+thread_local! {
+    /// Whether a start of this thread found that the disk had lost a part of the journal.
+    static ALARM: Cell<bool> = const { Cell::new(false) };
+}
+
 pub(super) fn open(fs: &SimFs, durability: Durability) -> Result<MessageStore, Error> {
+    ALARM.set(false);
     let settings = Settings {
         durability,
+        observer: Observer::new(|event| {
+            if matches!(event, Event::JournalDamaged { .. }) {
+                ALARM.set(true);
+            }
+        }),
         ..Settings::new(ROOT, "host.example")
     };
     MessageStore::open_quietly(
@@ -587,6 +653,9 @@ struct Clients<'a> {
     /// Those that wait for their batch, with their contents and recipients.
     submitted: BTreeMap<usize, (Commit, Vec<u8>, Vec<MailboxName>)>,
     maildrops: BTreeMap<usize, Maildrop>,
+    /// What another program has deleted, durably.
+    deleted: Vec<(usize, Vec<u8>)>,
+    n_trickled: usize,
 }
 
 impl<'a> Clients<'a> {
@@ -605,6 +674,8 @@ impl<'a> Clients<'a> {
             deliveries: BTreeMap::new(),
             submitted: BTreeMap::new(),
             maildrops: BTreeMap::new(),
+            deleted: Vec::new(),
+            n_trickled: 0,
         })
     }
 
@@ -647,7 +718,11 @@ impl<'a> Clients<'a> {
             } => self.submit(*delivery, recipients),
             Action::Finish { delivery } => self.finish(*delivery),
             // A failure leaves everything as it was.
-            Action::Idle => self.store.shared.checkpoint_when_idle().unwrap_or_default(),
+            Action::Idle => {
+                self.fs.hands().pass(CHECKPOINT_IDLE);
+                self.play_thread();
+            }
+            Action::Wait { is_idle } => self.wait(*is_idle),
             Action::Abort { delivery } => drop(self.deliveries.remove(delivery)),
             Action::Open { mailbox } => self.open_maildrop(*mailbox)?,
             Action::Read { mailbox, choice } => {
@@ -672,6 +747,10 @@ impl<'a> Clients<'a> {
                 rename(self.fs, *mailbox, *choice, Renaming::Seen).unwrap_or_default();
             }
             Action::Meddle { after, meddling } => self.meddlers.arm(*after, *meddling),
+            Action::Delete { mailbox, choice } => {
+                // The same.
+                self.delete(*mailbox, *choice).unwrap_or_default();
+            }
         }
         Ok(())
     }
@@ -683,6 +762,72 @@ impl<'a> Clients<'a> {
         let maildir = domain.join(name.local_part());
         let part = [maildir.join("new"), maildir.join("cur"), domain][part].clone();
         self.fs.refuse_entries(&part, refuses);
+    }
+
+    /// Plays a program that deletes a message, durably.
+    fn delete(&mut self, mailbox: usize, choice: usize) -> io::Result<()> {
+        let name = &mailboxes()[mailbox];
+        let maildir = Path::new(ROOT).join(name.domain()).join(name.local_part());
+        let directory = maildir.join(["new", "cur"][choice % 2]);
+        let entries = self.fs.read_dir(&directory)?;
+        let Some(index) = choice.checked_rem(entries.len()) else {
+            return Ok(());
+        };
+        let path = directory.join(&entries[index].name);
+        let mut content = vec![0; 64 * 1024];
+        let n_read = self.fs.open(&path)?.read(&mut content)?;
+        content.truncate(n_read);
+        self.model.note(name, &content, Fate::RemovalAttempted);
+        self.fs.unlink(&path)?;
+        for side in ["cur", "new"] {
+            self.fs.sync_dir(&maildir.join(side))?;
+        }
+        if !self.fs.is_fuse() {
+            self.deleted.push((mailbox, content));
+        }
+        Ok(())
+    }
+
+    /// Lets time pass, enough for what another program deleted before never to come back.
+    fn wait(&mut self, is_idle: bool) {
+        // What is not in its mailboxes yet may be delivered and then deleted.
+        let is_waited_for = !self.submitted.is_empty();
+        let deleted = std::mem::take(&mut self.deleted);
+        for _ in 0..5 {
+            self.fs.hands().pass(CHECKPOINT_AGE_MAX / 3);
+            if !is_idle {
+                self.trickle();
+            }
+            self.play_thread();
+        }
+        if !is_waited_for && self.fs.is_well() {
+            for (mailbox, content) in deleted {
+                self.model.note(&mailboxes()[mailbox], &content, Fate::Gone);
+            }
+        }
+    }
+
+    /// Does what the thread does that makes checkpoints. A failure leaves everything as it was.
+    fn play_thread(&self) {
+        let shared = &self.store.shared;
+        if shared.checkpoints.take_urgent() {
+            shared.checkpoint().unwrap_or_default();
+        }
+        shared.checkpoint_if_due();
+    }
+
+    /// Delivers a message.
+    fn trickle(&mut self) {
+        const NUMBER: usize = 1_000;
+        self.n_trickled += 1;
+        let content = format!("trickle {}\n", self.n_trickled).into_bytes();
+        if let Ok(mut delivery) = self.store.begin_delivery(0)
+            && delivery.append(&content).is_ok()
+        {
+            self.deliveries.insert(NUMBER, (delivery, content));
+            self.submit(NUMBER, &[1]);
+            self.finish(NUMBER);
+        }
     }
 
     /// Begins to commit a delivery, after its number's last one has been finished.
@@ -709,7 +854,10 @@ impl<'a> Clients<'a> {
                 Ok(()) => Fate::Accepted,
                 Err(_) => Fate::Refused,
             };
-            self.note(&content, &recipients, fate);
+            for mailbox in &recipients {
+                // Another program may have deleted it meanwhile.
+                self.model.settle(mailbox, &content, fate);
+            }
         }
     }
 
@@ -816,6 +964,9 @@ pub(super) fn check_found(
     start: Start,
 ) -> Result<MessageStore, String> {
     let store = open(fs, durability).map_err(|error| format!("I10: does not open: {error:?}"))?;
+    if ALARM.get() {
+        return Err("I7: a part of the journal that was needed was written over".to_owned());
+    }
     // What waits for a mailbox that was broken is there when it is mended, without a restart.
     fs.accept_entries();
     model.check(&store, start)?;
@@ -931,6 +1082,101 @@ fn fail_everywhere(
     Ok(())
 }
 
+/// The checkpoint of a full segment covers the last message, and another program deletes one.
+fn forgetting() -> Script {
+    let mut script = filling();
+    script.actions.truncate(10);
+    script.actions.extend([
+        Action::Delete {
+            mailbox: 0,
+            choice: 2,
+        },
+        Action::Wait { is_idle: true },
+        Action::Open { mailbox: 0 },
+    ]);
+    script
+        .actions
+        .retain(|action| !matches!(action, Action::Idle));
+    script
+}
+
+/// Clients deliver more than the segments of a small journal take, with a checkpoint now and then.
+fn filling() -> Script {
+    let deliver = |delivery| {
+        let octets = format!("filling {delivery}\n").into_bytes();
+        let recipients = vec![0];
+        [
+            Action::Begin {
+                delivery,
+                declared: 0,
+            },
+            Action::Append { delivery, octets },
+            Action::Commit {
+                delivery,
+                recipients,
+            },
+        ]
+    };
+    let mut actions = Vec::new();
+    for delivery in 0..9 {
+        actions.extend(deliver(delivery));
+        if delivery % 4 == 2 {
+            actions.push(Action::Idle);
+        }
+    }
+    Script {
+        durability: JOURNALS[0],
+        is_busy: false,
+        is_split: false,
+        is_fuse: false,
+        times: Times::Fine,
+        actions,
+    }
+}
+
+/// Reports an error at each of some operations of a script and cuts the power at each of those that
+/// follow.
+fn fail_and_crash(script: &Script, operations: Range<u64>) -> Result<(), String> {
+    const N_FOLLOWING: u64 = 24;
+    for at in operations {
+        for cut_at in at + 1..=at + N_FOLLOWING {
+            let fs = script.disk();
+            fs.fail(Fault {
+                at,
+                errno: Errno::IO,
+                is_done: false,
+            });
+            fs.cut_at(cut_at);
+            let model = run(&fs, script)?;
+            for seed in 2..6 {
+                let found = fs.power_cut(seed + cut_at * SEEDS_PER_CRASH);
+                check_found(
+                    &found,
+                    script.durability,
+                    &mut model.clone(),
+                    Start::PowerCut,
+                )
+                .map_err(|error| format!("error at {at}, power cut at {cut_at}: {error}"))?;
+            }
+            if fs.n_operations() < cut_at {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// After a segment has failed, too, nothing is written over that a start would look for.
+#[test]
+fn a_power_cut_soon_after_an_error_loses_nothing_acknowledged() {
+    let whole = filling().disk();
+    run(&whole, &filling()).unwrap();
+    let last = whole.n_operations();
+    // Where the segments have been filled once.
+    let operations = last / 3..last / 2;
+    fail_and_crash(&filling(), operations).unwrap();
+}
+
 /// How many times the ordinary number of scripts to run: `FACTEUR_PATIENCE`, for long runs.
 pub(super) fn patience() -> u64 {
     std::env::var("FACTEUR_PATIENCE").map_or(1, |factor| factor.parse().unwrap())
@@ -1017,9 +1263,13 @@ fn an_error_at_any_operation_loses_nothing_and_service_goes_on() {
 /// A failing disk may forget what other programs did; the store cannot answer for that.
 fn without_moves(seed: u64) -> Script {
     let mut script = script(seed, N_ACTIONS);
-    script
-        .actions
-        .retain(|action| !matches!(action, Action::Move { .. } | Action::Meddle { .. }));
+    script.actions.retain(|action| {
+        let is_of_others = matches!(
+            action,
+            Action::Move { .. } | Action::Delete { .. } | Action::Meddle { .. }
+        );
+        !is_of_others
+    });
     script
 }
 
@@ -1054,6 +1304,8 @@ fn every_planted_bug_is_found() {
     for bug in [
         Bug::AnnouncedRemovalsAreDurable,
         Bug::CheckpointsCountTheUnapplied,
+        Bug::CheckpointsMakeNothingDue,
+        Bug::FloorsAreNotWritten,
         Bug::CopiesAreLeftToCheckpoints,
         Bug::MovedFilesAreMissed,
         Bug::RemovalsAreNotJournaled,
@@ -1062,6 +1314,8 @@ fn every_planted_bug_is_found() {
         Bug::TornBatchesAreTrusted,
         Bug::TouchedDirectoriesAreMissed,
         Bug::TouchedFilesAreMissed,
+        Bug::DirectorySyncsAreTrusted,
+        Bug::WholeSyncsAreTrusted,
         Bug::WaitingMessagesAreLetGoEarly,
     ] {
         bugs::plant(Some(bug));

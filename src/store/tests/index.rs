@@ -271,8 +271,8 @@ fn a_maildrop_that_has_not_changed_is_not_read_again() {
     place.open();
     assert_eq!(
         place.fs.n_operations() - before,
-        2,
-        "one look at each directory"
+        4,
+        "one look at each directory, and at the place and the lock of the store"
     );
     place.check();
     assert_eq!(place.n_hits, 2);

@@ -11,7 +11,10 @@ use std::{
     fs,
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread,
 };
 
@@ -24,12 +27,13 @@ use crate::{
     clock::Clock,
     mail::MailboxName,
     store::{
-        Durability, Error, Maildrop, MessageStore, Observer, Patience, RealFs, Settings,
+        Durability, Error, Fs as _, Maildrop, MessageStore, Observer, Patience, RealFs, Settings,
         journal::{BATCH_ALIGNMENT, HEADER_OCTETS, JournalId, Seal, push_delivery},
         limits::{HELD_OCTETS_MAX, JOURNAL_RETRY},
         quota::Taken,
     },
     testing::{
+        bugs::{self, Bug},
         disk::{Fault, SimFs},
         model::read,
     },
@@ -369,6 +373,256 @@ fn a_journal_that_is_removed_before_it_is_used_begins_anew() {
     }
 }
 
+/// A copy of a file or a directory of the simulated disk, with all in it.
+fn copy(fs: &SimFs, from: &Path, to: &Path) {
+    if let Ok(entries) = fs.read_dir(from) {
+        fs.create_dir(to).unwrap();
+        for entry in entries {
+            copy(fs, &from.join(&entry.name), &to.join(&entry.name));
+        }
+        fs.sync_dir(to).unwrap();
+    } else {
+        let (mut file, mut octets) = (fs.open(from).unwrap(), vec![0; 1 << 20]);
+        let n_read = file.read(&mut octets).unwrap();
+        let mut copied = fs.create_new(to).unwrap();
+        copied.append(&octets[..n_read]).unwrap();
+        copied.sync().unwrap();
+    }
+}
+
+type Replacement = fn(&SimFs);
+
+/// Ways to put something else into the place of what the store holds.
+const REPLACEMENTS: [(&str, Replacement); 6] = [
+    ("the directory", |fs| {
+        fs.rename(Path::new("/mail"), Path::new("/moved")).unwrap();
+        copy(fs, Path::new("/moved"), Path::new("/mail"));
+    }),
+    ("the directory, with what was empty", |fs| {
+        fs.rename(Path::new("/mail"), Path::new("/moved")).unwrap();
+        fs.create_dir(Path::new("/mail")).unwrap();
+    }),
+    ("nothing: the directory is away", |fs| {
+        fs.rename(Path::new("/mail"), Path::new("/moved")).unwrap();
+    }),
+    ("the lock", |fs| {
+        let lock = Path::new("/mail/.facteur/store.lock");
+        fs.unlink(lock).unwrap();
+        drop(fs.create_new(lock).unwrap());
+    }),
+    ("the id", |fs| {
+        let id = Path::new("/mail/.facteur/journal/id");
+        let moved = Path::new("/mail/.facteur/journal/old");
+        fs.rename(id, moved).unwrap();
+        copy(fs, moved, id);
+    }),
+    ("a segment", |fs| {
+        let segment = Path::new("/mail/.facteur/journal/0.seg");
+        let moved = Path::new("/mail/.facteur/journal/0.old");
+        fs.rename(segment, moved).unwrap();
+        copy(fs, moved, segment);
+    }),
+];
+
+#[test]
+fn nothing_is_acknowledged_in_a_place_that_was_replaced() {
+    for (what, replace) in REPLACEMENTS {
+        let fs = SimFs::new();
+        let store = open_simulated(&fs);
+        deliver(&store, "one\n").unwrap();
+        let before = maildrop(&store);
+        replace(&fs);
+        for _ in 0..3 {
+            let refused = deliver(&store, "two\n");
+            let is_told = matches!(refused, Err(Error::Replaced { .. }));
+            assert!(is_told, "{what}: {refused:?}");
+        }
+        assert!(before.remove(&[0]).is_err(), "{what}");
+        drop(before);
+        // All of it is durable where it was put, and the id is removed if it is ours.
+        let stopped = store.close();
+        assert_eq!(stopped.is_ok(), what == "a segment", "{what}: {stopped:?}");
+    }
+}
+
+/// That the test above can fail: where it is the lock nothing else notices.
+#[test]
+fn a_store_that_trusts_a_replaced_place_is_found() {
+    let (what, replace) = REPLACEMENTS[3];
+    assert_eq!(what, "the lock");
+    let fs = SimFs::new();
+    let store = open_simulated(&fs);
+    deliver(&store, "one\n").unwrap();
+    replace(&fs);
+    bugs::plant(Some(Bug::ReplacedPlacesAreTrusted));
+    let taken = deliver(&store, "two\n");
+    bugs::plant(None);
+    assert!(taken.is_ok(), "{taken:?}");
+}
+
+/// What is read and removed over POP3 is refused where mail would be.
+#[test]
+fn a_maildrop_is_not_opened_in_a_place_that_was_replaced() {
+    let bob = mailbox("bob@example.org");
+    for (what, replace) in &REPLACEMENTS[..4] {
+        let fs = SimFs::new();
+        let store = open_simulated(&fs);
+        deliver(&store, "one\n").unwrap();
+        replace(&fs);
+        let refused = store.open_maildrop(&bob);
+        let is_told = matches!(refused, Err(Error::Replaced { .. }));
+        assert!(is_told, "{what}: {refused:?}");
+        store.abandon();
+    }
+}
+
+/// Without a journal the same.
+#[test]
+fn nothing_is_acknowledged_in_a_place_that_was_replaced_while_a_message_came_in() {
+    for (what, replace) in &REPLACEMENTS[..4] {
+        let fs = SimFs::new();
+        let settings = Settings {
+            durability: Durability::Maildir,
+            ..Settings::new("/mail", "host.example")
+        };
+        let patience = Patience::default();
+        let shared = Arc::new(fs.clone());
+        let store = MessageStore::open_quietly(shared, settings, fs.clock(), patience).unwrap();
+        deliver(&store, "one\n").unwrap();
+        let mut delivery = store.begin_delivery(0).unwrap();
+        delivery.append(b"two\n").unwrap();
+        replace(&fs);
+        let refused = delivery.commit(&[mailbox("bob@example.org")]);
+        assert!(refused.is_err(), "{what}");
+    }
+}
+
+/// A program that copies a backup over the files writes into them: they stay the same files.
+#[test]
+fn files_of_the_journal_that_were_written_over_are_noticed() {
+    let over_id: Replacement = |fs| {
+        let id = fs.open_segment(Path::new("/mail/.facteur/journal/id"));
+        id.unwrap().write_at(&[b'0'; 32], 0).unwrap();
+    };
+    let over_segment: Replacement = |fs| {
+        let segment = fs.open_segment(Path::new("/mail/.facteur/journal/0.seg"));
+        segment.unwrap().write_at(&vec![0; 64 * 1024], 0).unwrap();
+    };
+    for (what, write_over) in [("id", over_id), ("segment", over_segment)] {
+        let fs = SimFs::new();
+        let store = open_simulated(&fs);
+        deliver(&store, "one\n").unwrap();
+        write_over(&fs);
+        for _ in 0..3 {
+            let refused = deliver(&store, "two\n");
+            let is_told = matches!(refused, Err(Error::Replaced { .. }));
+            assert!(is_told, "{what}: {refused:?}");
+        }
+        // What had been acknowledged needs no journal any more.
+        assert!(store.shared.checkpoints.is_urgent(), "{what}");
+        store.shared.checkpoint().unwrap();
+        store.abandon();
+        let found = contents(&open_simulated(&fs.power_cut(0)));
+        assert!(found.contains(&"one\n".to_owned()), "{what}: {found:?}");
+    }
+}
+
+/// The directory is replaced before each operation of a delivery in turn: one that is acknowledged
+/// is in the directory that was moved away.
+#[test]
+fn a_delivery_during_which_the_place_is_replaced_is_refused_or_was_moved_with_it() {
+    for (what, replace) in &REPLACEMENTS[..3] {
+        for at in 1.. {
+            let fs = SimFs::new();
+            let (n_left, is_done) = (Arc::new(AtomicU64::new(u64::MAX)), Arc::default());
+            let watched = {
+                let (fs, n_left, is_done) = (fs.clone(), Arc::clone(&n_left), Arc::clone(&is_done));
+                fs.clone().watched(move || {
+                    let left = n_left.load(Ordering::Relaxed);
+                    n_left.store(left.saturating_sub(1), Ordering::Relaxed);
+                    if left == 1 {
+                        replace(&fs);
+                        AtomicBool::store(&is_done, true, Ordering::Relaxed);
+                    }
+                })
+            };
+            let store = open_simulated(&watched);
+            deliver(&store, "one\n").unwrap();
+            n_left.store(at, Ordering::Relaxed);
+            let delivered = deliver(&store, "two\n");
+            if !is_done.load(Ordering::Relaxed) {
+                break;
+            }
+            store.abandon();
+            fs.sync_dir(Path::new("/")).unwrap();
+            let found = fs.power_cut(0);
+            if found.read_dir(Path::new("/mail")).is_ok() {
+                found
+                    .rename(Path::new("/mail"), Path::new("/copy"))
+                    .unwrap();
+            }
+            found
+                .rename(Path::new("/moved"), Path::new("/mail"))
+                .unwrap();
+            let contents = contents(&open_simulated(&found));
+            assert!(
+                contents.contains(&"one\n".to_owned()),
+                "{what} at {at}: {contents:?}"
+            );
+            if delivered.is_ok() {
+                assert!(
+                    contents.contains(&"two\n".to_owned()),
+                    "{what} at {at}: {contents:?}"
+                );
+            }
+        }
+    }
+}
+
+/// A disk with bad spots: a start uses what can be read, and says what cannot.
+#[test]
+fn a_block_of_the_journal_that_cannot_be_read_stops_no_start() {
+    let segment = Path::new("/mail/.facteur/journal/0.seg");
+    let all = ["one\n", "three\n", "two\n"];
+    let (mut n_lost, mut n_harmless) = (0, 0);
+    for is_settled in [false, true] {
+        for block in 0..16 {
+            let fs = SimFs::new();
+            let store = open_simulated(&fs);
+            for content in ["one\n", "two\n", "three\n"] {
+                deliver(&store, content).unwrap();
+            }
+            if is_settled {
+                store.shared.checkpoint_when_idle().unwrap();
+            }
+            store.abandon();
+            let found = fs.power_cut(0);
+            found.spoil(segment, block);
+            let events: Arc<Mutex<Vec<String>>> = Arc::default();
+            let told = Arc::clone(&events);
+            let observer = Observer::new(move |event| told.lock().push(event.to_string()));
+            let store = try_open_told(&found, observer).unwrap();
+            let contents = contents(&store);
+            let events = events.lock().join("\n");
+            assert!(events.contains("cannot read 1 block of"), "{events}");
+            if contents != all {
+                assert!(
+                    !is_settled && events.contains("may be missing"),
+                    "{block}: {events}"
+                );
+                n_lost += 1;
+            }
+            n_harmless += u32::from(events.contains("nothing that is needed"));
+            // It goes on, with another segment if need be.
+            while deliver(&store, "four\n").is_err() {
+                found.hands().pass(JOURNAL_RETRY);
+            }
+        }
+    }
+    // What is in the chain, what may be its end, and what may come behind it.
+    assert_eq!((n_lost, n_harmless), (3, 26));
+}
+
 /// The spool alone is made again; the lock is still ours.
 #[test]
 fn a_spool_that_is_removed_is_made_again() {
@@ -403,8 +657,8 @@ fn a_checkpoint_waits_for_what_a_failed_sync_may_have_lost() {
     assert!(store.shared.checkpoint().is_err(), "and still is");
     overtaken.finish().unwrap();
     store.shared.checkpoint().unwrap();
-    assert!(!store.shared.journal.as_ref().unwrap().progress().is_due);
     store.shared.checkpoint_when_idle().unwrap();
+    assert!(!store.shared.journal.as_ref().unwrap().progress().is_due);
     store.abandon();
     assert_eq!(
         contents(&open_simulated(&fs.power_cut(0))),
@@ -536,7 +790,12 @@ pub(super) fn open_simulated(fs: &SimFs) -> MessageStore {
 }
 
 fn try_open_simulated(fs: &SimFs) -> Result<MessageStore, Error> {
+    try_open_told(fs, Observer::default())
+}
+
+fn try_open_told(fs: &SimFs, observer: Observer) -> Result<MessageStore, Error> {
     let settings = Settings {
+        observer,
         durability: Durability::Journal {
             segment_octets: 64 * 1024,
             segments: 3,
@@ -574,9 +833,10 @@ fn operations_of(n_messages: usize) -> u64 {
 #[test]
 fn messages_that_come_together_share_a_write_and_a_sync() {
     let (one, ten) = (operations_of(1), operations_of(10));
-    // Each looks at the free space, makes a file, writes it and renames it; once for all of them a
-    // batch is written and synced.
-    assert_eq!((one, ten), (6, 42));
+    // Each looks at the directory, the lock and the free space, makes a file, writes it and renames
+    // it; once for all of them a batch is written and synced. Before, it is looked at the directory
+    // and the lock, and after it at them, the segment, the batch before, and the id, which is read.
+    assert_eq!((one, ten), (16, 70));
 }
 
 #[test]

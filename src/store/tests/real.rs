@@ -577,16 +577,7 @@ fn a_lock_that_is_a_link_is_not_followed() {
     fs::create_dir_all(root.join(".facteur")).unwrap();
     symlink("../../elsewhere", root.join(".facteur/store.lock")).unwrap();
     let error = open(&root).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::Io {
-                operation: "lock",
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, Error::CannotLock { .. }), "{error:?}");
     assert!(!directory.path().join("elsewhere").exists());
 }
 

@@ -1,0 +1,213 @@
+//! The standing of the store: its directory and its lock, held open, and whether they are still
+//! what is found under their names.
+//!
+//! # Theory of operation
+//! Everything in the store is reached by its path, but what makes an acknowledgement worth
+//! something is reached by what is open: the lock and the segments of the journal. People who
+//! restore a backup move the directory of a running daemon away and put another one in its place,
+//! or write over what is in it. From then on a message would be put into the journal of one
+//! directory and the Maildirs of another, and the next start would find half of it.
+//!
+//! So whoever is about to acknowledge something asks first, when all of it is durable, whether the
+//! directory and the lock are those that are held, by device and inode: as long as they are open
+//! nothing else can have these numbers. The journal asks the same of its own files (`ring.rs`).
+//! What is no longer ours is not written to, and takes no mail until the daemon is started again.
+//!
+//! A directory that is gone, with the lock removed, is another matter: people do that who want all
+//! mail gone. It is made again, empty. A lock that has gone from its name and still has one
+//! somewhere was moved; then nothing was removed.
+//!
+//! The directory is locked as well as the file in it. People remove lock files.
+//!
+//! # Invariants
+//! - I11: two daemons never serve one store, whatever was done to the lock file.
+//!
+//! # Failures
+//! [`Error::Replaced`].
+//!
+//! # Known limits
+//! Where a lock is only as good as this machine (network file systems), that of the directory keeps
+//! out the daemons of this machine alone. A directory that is replaced in the moment between the
+//! question and the acknowledgement is none of the store any more, but the message is in it: it was
+//! durable before it was moved away.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    OWN_DIRECTORY,
+    error::Error,
+    fs::{Fs, Held, Identity},
+    prepare,
+    shared::Shared,
+};
+
+/// The file that one daemon holds a lock on.
+const LOCK_NAME: &str = "store.lock";
+
+/// The directory and the lock of an open store.
+#[derive(Debug)]
+pub(super) struct Place {
+    root: Handle,
+    lock: Handle,
+}
+
+/// What is locked and held.
+#[derive(Debug)]
+struct Handle {
+    held: Arc<dyn Held>,
+    identity: Identity,
+}
+
+/// How the place is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// As it was opened.
+    Ours,
+    /// Removed: it is to be made again.
+    Removed,
+}
+
+impl Handle {
+    /// Holds what was locked at `path`; `None` when another daemon has locked it.
+    fn of(locked: io::Result<Option<Box<dyn Held>>>, path: &Path) -> Result<Self, Error> {
+        let locked = locked.map_err(|source| Error::CannotLock {
+            path: path.to_owned(),
+            source: source.into(),
+        })?;
+        let held = locked.ok_or_else(|| Error::StoreInUse {
+            path: path.to_owned(),
+        })?;
+        let identity = held.identity().map_err(Error::io("look at", path))?;
+        Ok(Self {
+            held: held.into(),
+            identity,
+        })
+    }
+}
+
+/// What has the name `path` now; `None` when nothing has.
+fn identity_at(fs: &dyn Fs, path: &Path) -> Result<Option<Identity>, Error> {
+    match fs.metadata(path) {
+        Ok(metadata) => Ok(Some(metadata.stamp.identity())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("look at", path)(error)),
+    }
+}
+
+/// Makes and checks the directories that are the store's own and takes its locks; gives what is
+/// held, and the spool.
+pub(super) fn settle(fs: &dyn Fs, root: &Path) -> Result<(Place, PathBuf), Error> {
+    prepare(fs, root, root.parent().unwrap_or(root))?;
+    let root_handle = Handle::of(fs.lock_dir(root), root)?;
+    let (lock, spool) = settle_within(fs, root)?;
+    let place = Place {
+        root: root_handle,
+        lock,
+    };
+    Ok((place, spool))
+}
+
+/// The same in a directory that is locked already.
+fn settle_within(fs: &dyn Fs, root: &Path) -> Result<(Handle, PathBuf), Error> {
+    let own = root.join(OWN_DIRECTORY);
+    prepare(fs, &own, root)?;
+    let lock_path = own.join(LOCK_NAME);
+    let lock = Handle::of(fs.lock(&lock_path), &lock_path)?;
+    let spool = own.join("tmp");
+    prepare(fs, &spool, &own)?;
+    Ok((lock, spool))
+}
+
+impl Shared {
+    /// How the place of the store is found.
+    ///
+    /// # Errors
+    /// [`Error::Replaced`] when something else is there now, [`Error::Io`] when that cannot be
+    /// told.
+    pub(super) fn standing(&self) -> Result<Standing, Error> {
+        let fs = &*self.fs;
+        let lock_path = self.own.join(LOCK_NAME);
+        let (root, lock) = {
+            let place = self.place.lock();
+            (place.root.identity, place.lock.identity)
+        };
+        let root_now = identity_at(fs, &self.root)?;
+        let lock_now = identity_at(fs, &lock_path)?;
+        if root_now == Some(root) && lock_now == Some(lock) {
+            return Ok(Standing::Ours);
+        }
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::ReplacedPlacesAreTrusted) {
+            return Ok(Standing::Ours);
+        }
+        let replaced = || Error::Replaced {
+            path: self.root.clone(),
+        };
+        if self.is_lock_linked()? {
+            // It was moved, with all that it stands for.
+            return Err(replaced());
+        }
+        let is_empty = match root_now {
+            None => true,
+            Some(now) if now == root => lock_now.is_none(),
+            // Another directory; in one without a store ours may begin anew.
+            Some(_) => identity_at(fs, &self.own)?.is_none(),
+        };
+        is_empty.then_some(Standing::Removed).ok_or_else(replaced)
+    }
+
+    /// Whether the lock that is held still has a name somewhere.
+    fn is_lock_linked(&self) -> Result<bool, Error> {
+        let held = Arc::clone(&self.place.lock().lock.held);
+        held.is_linked().map_err(Error::io("look at", &self.own))
+    }
+
+    /// Makes sure that the place of the store is the one that is held: asked before anything is
+    /// acknowledged.
+    ///
+    /// # Errors
+    /// [`Error::Replaced`], also when it was removed; [`Error::Io`].
+    pub(super) fn check_place(&self) -> Result<(), Error> {
+        match self.standing()? {
+            Standing::Ours => Ok(()),
+            Standing::Removed => Err(Error::Replaced {
+                path: self.root.clone(),
+            }),
+        }
+    }
+
+    /// Settles anew where somebody has removed the directories under the running daemon, as people
+    /// do who want all mail gone.
+    ///
+    /// # Errors
+    /// As at the start of the daemon. [`Error::StoreInUse`] may also mean that another delivery is
+    /// at it in this moment.
+    pub(super) fn settle_anew(&self) -> Result<(), Error> {
+        if self.standing()? == Standing::Ours {
+            // Only the rest is missing.
+            return prepare(&*self.fs, &self.spool, &self.own)
+                .inspect_err(|_| self.count_failed_sync());
+        }
+        let root = self.place.lock().root.identity;
+        let former = if identity_at(&*self.fs, &self.root)? == Some(root) {
+            let settled = settle_within(&*self.fs, &self.root);
+            let (lock, _) = settled.inspect_err(|_| self.count_failed_sync())?;
+            let former = std::mem::replace(&mut self.place.lock().lock, lock);
+            (None, former)
+        } else {
+            let settled = settle(&*self.fs, &self.root);
+            let (place, _) = settled.inspect_err(|_| self.count_failed_sync())?;
+            let former = std::mem::replace(&mut *self.place.lock(), place);
+            (Some(former.root), former.lock)
+        };
+        // What was known to be durable is gone with the directories.
+        self.forget_all();
+        // Closed when the Mutex is free again (L1).
+        drop(former);
+        Ok(())
+    }
+}
