@@ -108,20 +108,23 @@ impl Shared {
         made: &mut Made,
     ) -> Result<(), Error> {
         let mut parents = BTreeSet::new();
-        let mut making = Making::nothing(self);
+        // Nothing of this where all are known, which is nearly always so.
+        let mut making = None;
         let mut met = Vec::new();
         for target in targets {
             let directories = target.maildir.directories();
-            self.remove_doubtful(&directories);
-            if let Some(doubtful) = self.find_doubtful(&directories) {
-                let reason = "the disk failed when it was made; restart to try again";
-                return Err(Error::io("deliver into", doubtful)(io::Error::other(
-                    reason,
-                )));
+            if self.find_doubtful(&directories).is_some() {
+                self.remove_doubtful(&directories);
+                if let Some(doubtful) = self.find_doubtful(&directories) {
+                    let reason = "the disk failed when it was made; restart to try again";
+                    let reason = io::Error::other(reason);
+                    return Err(Error::io("deliver into", doubtful)(reason));
+                }
             }
             if self.is_known(target.mailbox) {
                 continue;
             }
+            let making = making.get_or_insert_with(|| Making::nothing(self));
             for directory in &directories {
                 if self.look_at_directory(directory)? == Presence::Present {
                     continue;
@@ -139,7 +142,9 @@ impl Shared {
         parents
             .into_iter()
             .try_for_each(|parent| self.sync_directory(parent))?;
-        self.confirm(&met, making.mark);
+        if let Some(making) = making {
+            self.confirm(&met, making.mark);
+        }
         Ok(())
     }
 
