@@ -211,7 +211,7 @@ fn prepare(fs: &dyn Fs, path: &Path) -> Result<(), Error> {
     let metadata = fs.metadata(path).map_err(Error::io("look at", path))?;
     let reason = if metadata.kind != Kind::Directory {
         "is not a directory: name a directory, not a symbolic link to one"
-    } else if !metadata.is_ours {
+    } else if metadata.owner != fs.user() {
         "belongs to another user: run as that user, or name another directory"
     } else if metadata.mode & 0o022 != 0 {
         "may be written by others: run chmod go-w on it, or name another directory"

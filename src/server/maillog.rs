@@ -140,6 +140,13 @@ struct Cut<'a> {
 
 impl Write for Cut<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        // Nearly all of it needs no escape, and is passed on in one piece.
+        if let Some(room) = self.room.and_then(|room| room.checked_sub(text.len()))
+            && text.bytes().all(stays_as_it_is)
+        {
+            self.room = Some(room);
+            return self.out.write_str(text);
+        }
         for character in text.chars() {
             let escaped = character.escape_default();
             self.room = self.room.and_then(|room| room.checked_sub(escaped.len()));
@@ -154,6 +161,11 @@ impl Write for Cut<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether [`char::escape_default`] leaves `octet` alone.
+fn stays_as_it_is(octet: u8) -> bool {
+    matches!(octet, b' '..=b'~') && !matches!(octet, b'\'' | b'"' | b'\\')
 }
 
 /// The value of a field.

@@ -176,6 +176,11 @@ pub trait Fs: Debug + Send + Sync {
     /// Whatever unlink says.
     fn unlink(&self, path: &Path) -> io::Result<()>;
 
+    /// The effective user of this process, to compare with [`Metadata::owner`] (geteuid).
+    fn user(&self) -> u32 {
+        rustix::process::geteuid().as_raw()
+    }
+
     /// The file system of `path`, to be synced as a whole. A failure to write anything of it is
     /// told to those who asked for it before.
     ///
@@ -295,8 +300,8 @@ pub enum Kind {
 pub struct Metadata {
     /// What the name stands for.
     pub kind: Kind,
-    /// Whether it belongs to the effective user of this process.
-    pub is_ours: bool,
+    /// The user that it belongs to.
+    pub owner: u32,
     /// The permission bits.
     pub mode: u32,
     /// Which it is, and when it was changed.
@@ -442,10 +447,9 @@ impl Fs for RealFs {
         } else {
             Kind::Other
         };
-        let is_ours = found.uid() == rustix::process::geteuid().as_raw();
         Ok(Metadata {
             kind,
-            is_ours,
+            owner: found.uid(),
             mode: found.mode() & 0o7777,
             stamp: Stamp {
                 device: found.dev(),

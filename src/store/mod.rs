@@ -295,6 +295,7 @@ impl MessageStore {
             room_timeout: patience.room,
             observer,
             counters: Counters::default(),
+            lock: standing::lock_path(&own),
             own,
             place: Mutex::new(place),
         };
@@ -504,7 +505,7 @@ fn prepare(fs: &dyn Fs, path: &Path, parent: &Path) -> Result<(), Error> {
     let metadata = fs.metadata(path).map_err(Error::io("look at", path))?;
     let reason = if metadata.kind != Kind::Directory {
         "is not a directory: name a directory, not a symbolic link to one"
-    } else if !metadata.is_ours {
+    } else if metadata.owner != fs.user() {
         "belongs to another user: run as that user, or give it to yours with chown"
     } else if metadata.mode & 0o022 != 0 {
         "may be written by others: run chmod go-w on it"

@@ -78,6 +78,8 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     /// The directory that is the store's own. Nobody minds its times.
     pub(super) own: PathBuf,
+    /// The file in it that is locked.
+    pub(super) lock: PathBuf,
     /// Keeps other daemons out as long as anything of this store is alive (I11).
     pub(super) place: Mutex<Place>,
 }

@@ -98,6 +98,11 @@ fn identity_at(fs: &dyn Fs, path: &Path) -> Result<Option<Identity>, Error> {
     }
 }
 
+/// The file that is locked in the directory `own`.
+pub(super) fn lock_path(own: &Path) -> PathBuf {
+    own.join(LOCK_NAME)
+}
+
 /// Makes and checks the directories that are the store's own and takes its locks; gives what is
 /// held, and the spool.
 pub(super) fn settle(fs: &dyn Fs, root: &Path) -> Result<(Place, PathBuf), Error> {
@@ -115,7 +120,7 @@ pub(super) fn settle(fs: &dyn Fs, root: &Path) -> Result<(Place, PathBuf), Error
 fn settle_within(fs: &dyn Fs, root: &Path) -> Result<(Handle, PathBuf), Error> {
     let own = root.join(OWN_DIRECTORY);
     prepare(fs, &own, root)?;
-    let lock_path = own.join(LOCK_NAME);
+    let lock_path = lock_path(&own);
     let lock = Handle::of(fs.lock(&lock_path), &lock_path)?;
     let spool = own.join("tmp");
     prepare(fs, &spool, &own)?;
@@ -130,13 +135,12 @@ impl Shared {
     /// told.
     pub(super) fn standing(&self) -> Result<Standing, Error> {
         let fs = &*self.fs;
-        let lock_path = self.own.join(LOCK_NAME);
         let (root, lock) = {
             let place = self.place.lock();
             (place.root.identity, place.lock.identity)
         };
         let root_now = identity_at(fs, &self.root)?;
-        let lock_now = identity_at(fs, &lock_path)?;
+        let lock_now = identity_at(fs, &self.lock)?;
         if root_now == Some(root) && lock_now == Some(lock) {
             return Ok(Standing::Ours);
         }

@@ -905,7 +905,7 @@ impl Fs for SimFs {
             };
             Ok(Metadata {
                 kind,
-                is_ours: true,
+                owner: self.user(),
                 mode,
                 stamp,
             })

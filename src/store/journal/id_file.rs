@@ -8,7 +8,11 @@
 //! [`Error`]. Whether the file is there after a crash is then open, and both is right: nothing was
 //! written to a journal that could not begin, and everything is in the Maildirs when one ends.
 
-use std::{fmt::Write as _, io, path::Path};
+use std::{
+    fmt::Write as _,
+    io,
+    path::{Path, PathBuf},
+};
 
 use super::{
     super::{
@@ -20,6 +24,9 @@ use super::{
 
 const NAME: &str = "id";
 
+/// What stands in it: 32 digits and a line feed.
+const TEXT_OCTETS: usize = 33;
+
 /// Its name while it is written.
 const NEW_NAME: &str = "id.new";
 
@@ -27,6 +34,7 @@ const NEW_NAME: &str = "id.new";
 #[derive(Debug)]
 pub(super) struct HeldId {
     id: JournalId,
+    path: PathBuf,
     file: Box<dyn Segment>,
     identity: Identity,
 }
@@ -41,20 +49,21 @@ impl HeldId {
     ///
     /// # Errors
     /// [`Error::Replaced`]; [`Error::Io`] when that cannot be told.
-    pub(super) fn check(&self, fs: &dyn Fs, directory: &Path) -> Result<(), Error> {
-        let path = directory.join(NAME);
-        let is_there = match fs.metadata(&path) {
+    pub(super) fn check(&self, fs: &dyn Fs) -> Result<(), Error> {
+        let path = &self.path;
+        let is_there = match fs.metadata(path) {
             Ok(metadata) => metadata.stamp.identity() == self.identity,
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => return Err(Error::io("look at", &path)(error)),
+            Err(error) => return Err(Error::io("look at", path)(error)),
         };
-        let mut text = [0; 64];
+        // As much as was written, since asking for more takes another call to find the end.
+        let mut text = [0; TEXT_OCTETS];
         let n_read = self.file.read_at(&mut text, 0);
-        let n_read = n_read.map_err(Error::io("read", &path))?;
+        let n_read = n_read.map_err(Error::io("read", path))?;
         if is_there && text.get(..n_read).and_then(parse) == Some(self.id) {
             Ok(())
         } else {
-            Err(Error::Replaced { path })
+            Err(Error::Replaced { path: path.clone() })
         }
     }
 }
@@ -64,7 +73,7 @@ pub(super) fn write(fs: &dyn Fs, directory: &Path, id: JournalId) -> Result<Held
     let (path, new_path) = (directory.join(NAME), directory.join(NEW_NAME));
     // Left by a crash or an earlier attempt, or not there.
     fs.unlink(&new_path).unwrap_or_default();
-    let mut text = String::with_capacity(33);
+    let mut text = String::with_capacity(TEXT_OCTETS);
     for octet in id.0 {
         // Writing to a String cannot fail.
         write!(text, "{octet:02x}").unwrap_or_default();
@@ -84,7 +93,12 @@ pub(super) fn write(fs: &dyn Fs, directory: &Path, id: JournalId) -> Result<Held
         .map_err(Error::io("make durable", directory))?;
     let file = fs.open_segment(&path).map_err(Error::io("open", &path))?;
     let identity = file.identity().map_err(Error::io("look at", &path))?;
-    Ok(HeldId { id, file, identity })
+    Ok(HeldId {
+        id,
+        path,
+        file,
+        identity,
+    })
 }
 
 /// Leaves nothing to be replayed, durably.

@@ -41,7 +41,7 @@ use std::{
 use super::{
     super::{
         error::Error,
-        fs::{Fs, Segment},
+        fs::{Fs, Identity, Segment},
         limits::{SEGMENT_STEP_OCTETS, SEGMENT_STEP_OCTETS_MAX},
         prepare, sync,
     },
@@ -88,6 +88,8 @@ struct Mark {
 struct Slot {
     /// `None` before it is used for the first time.
     file: Option<Box<dyn Segment>>,
+    /// Which file that is.
+    identity: Option<Identity>,
     /// Its octets that are allocated and durable.
     prepared: u64,
     /// The last durable batch in it; 0 when there is none. One without records counts, too: the
@@ -432,7 +434,7 @@ impl Ring {
             Some(held) => {
                 // Another one is not ours to be removed.
                 if !id_file::is_gone(&*self.fs, &self.directory) {
-                    held.check(&*self.fs, &self.directory)?;
+                    held.check(&*self.fs)?;
                 }
                 id_file::remove(&*self.fs, &self.directory)
             }
@@ -448,22 +450,20 @@ impl Ring {
     fn check_files(&mut self, header: [u8; HEADER_OCTETS], offset: u64) -> Result<(), Error> {
         let path = self.path(self.active);
         let replaced = || Error::Replaced { path: path.clone() };
-        let file = |slot: usize| self.slots.get(slot).and_then(|slot| slot.file.as_deref());
-        let active = file(self.active).ok_or_else(replaced)?;
+        let slot = |index: usize| self.slots.get(index);
+        let identity = slot(self.active).and_then(|slot| slot.identity);
         match self.fs.metadata(&path) {
-            Ok(metadata)
-                if metadata.stamp.identity()
-                    == active.identity().map_err(Error::io("look at", &path))? => {}
+            Ok(metadata) if Some(metadata.stamp.identity()) == identity => {}
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(Error::io("look at", &path)(error));
             }
             Ok(_) | Err(_) => return Err(replaced()),
         }
         let held = self.id.as_ref().ok_or_else(replaced)?;
-        held.check(&*self.fs, &self.directory)?;
+        held.check(&*self.fs)?;
         // Who writes over the files truncates them first, or comes to the older batches first.
         if let Some(mark) = self.mark
-            && let Some(former) = file(mark.slot)
+            && let Some(former) = slot(mark.slot).and_then(|slot| slot.file.as_deref())
         {
             let mut found = [0; HEADER_OCTETS];
             let n_read = former.read_at(&mut found, mark.offset);
@@ -504,6 +504,7 @@ impl Slot {
     fn open(&mut self, fs: &dyn Fs, path: &Path) -> Result<(), Error> {
         let file = fs.open_segment(path).map_err(Error::io("open", path))?;
         let octets = file.octets().map_err(Error::io("look at", path))?;
+        let identity = file.identity().map_err(Error::io("look at", path))?;
         let directory = path.parent().unwrap_or(path);
         if let Err(error) = fs.sync_dir(directory).and_then(|()| fs.confirm(path)) {
             // The disk may have lost the name although it can be seen (I9). When this fails too,
@@ -512,6 +513,7 @@ impl Slot {
             return Err(Error::io("make durable", directory)(error));
         }
         self.prepared = octets;
+        self.identity = Some(identity);
         self.file = Some(file);
         Ok(())
     }
