@@ -205,7 +205,9 @@
 //! - SEC-4: no program is ever started. SEC-10: there is no MIME parser.
 //! - SEC-5: names from the network are encoded before they are part of a path: see [`store`].
 //! - SEC-6: the store is ours alone, and no symbolic link in it is followed.
-//! - SEC-7: nothing from the network reaches the log or a trace header unescaped.
+//! - SEC-7: nothing from the network reaches the log or a trace header unescaped, and nothing that
+//!   could be a secret reaches the log at any level. What clients can have written at will is
+//!   bounded for each of them, so that none fills the log or hides what others did.
 //! - SEC-8: every buffer, count and wait has a limit, named with its reason:
 //!   [`smtp::limits`], [`pop3::limits`], [`accounts::limits`], [`server::limits`],
 //!   [`store::limits`].

@@ -8,22 +8,64 @@ const HTTP_METHODS: [&str; 10] = [
     "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PRI", "PUT", "TRACE",
 ];
 
-/// Whether the first line of a connection, without its ending, shows that the client speaks
-/// something else: it does not begin with a letter; or it is a request of HTTP, a line that begins
-/// with one of its methods, or ends in its version as every request since 1.0 does; or a proxy
-/// tells by the PROXY protocol (version 1; the first octet of version 2 is no letter) for whom it
-/// connects.
-pub fn is_foreign(first_line: &[u8]) -> bool {
-    let mut words = first_line.split(|octet| *octet == b' ');
-    let first = words.next().unwrap_or_default();
-    let is_method = |method: &&str| first.eq_ignore_ascii_case(method.as_bytes());
-    let version = words.next_back().unwrap_or_default();
-    let is_version = version
-        .get(..5)
-        .is_some_and(|name| name.eq_ignore_ascii_case(b"HTTP/"));
-    let begins_with_letter = first.first().is_some_and(u8::is_ascii_alphabetic);
-    let is_proxy = first == b"PROXY";
-    !begins_with_letter || HTTP_METHODS.iter().any(is_method) || is_version || is_proxy
+/// What proxies put before a connection by version 2 of the PROXY protocol.
+const PROXY_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+
+/// What a client speaks that does not speak the protocol of its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// TLS, or SSL.
+    Tls,
+    /// HTTP.
+    Http,
+    /// The PROXY protocol, which a proxy speaks before the client does.
+    Proxy,
+    /// A protocol of lines of text, without TLS.
+    Text,
+    /// Something else.
+    Other,
+}
+
+impl Foreign {
+    /// What the first line of a connection, without its ending, shows to be spoken, where it is
+    /// something else than a command of mail: HTTP has a method first or its version last, as every
+    /// request since 1.0 does; a proxy tells by the PROXY protocol (version 1) for whom it
+    /// connects; and no command begins with anything but a letter.
+    pub fn of_line(first_line: &[u8]) -> Option<Self> {
+        let mut words = first_line.split(|octet| *octet == b' ');
+        let first = words.next().unwrap_or_default();
+        let is_method = |method: &&str| first.eq_ignore_ascii_case(method.as_bytes());
+        let version = words.next_back().unwrap_or_default();
+        let is_version = version
+            .get(..5)
+            .is_some_and(|name| name.eq_ignore_ascii_case(b"HTTP/"));
+        if HTTP_METHODS.iter().any(is_method) || is_version {
+            Some(Self::Http)
+        } else if first == b"PROXY" {
+            Some(Self::Proxy)
+        } else if first.first().is_some_and(u8::is_ascii_alphabetic) {
+            None
+        } else {
+            Some(Self::of_octets(first_line))
+        }
+    }
+
+    /// What the first octets of a connection show to be spoken, as far as they have come.
+    pub fn of_octets(first: &[u8]) -> Self {
+        let is_signature = first.len() > 2 && {
+            let octets = first.len().min(PROXY_SIGNATURE.len());
+            first.get(..octets) == PROXY_SIGNATURE.get(..octets)
+        };
+        let line = first.split(|octet| *octet == b'\n').next();
+        let line = line.unwrap_or_default().trim_ascii_end();
+        match first {
+            _ if is_signature => Self::Proxy,
+            // A handshake record of TLS or SSL 3; a greeting of SSL 2, which may offer later ones.
+            [0x16, 0x03, ..] | [0x80..=0xff, _, 0x01, 0x00..=0x03, ..] => Self::Tls,
+            [b'a'..=b'z' | b'A'..=b'Z', ..] => Self::of_line(line).unwrap_or(Self::Text),
+            _ => Self::Other,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -31,26 +73,59 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_and_what_begins_with_no_letter_are_foreign() {
+    fn a_first_line_tells_what_is_spoken() {
         for (line, foreign) in [
-            ("HELO localhost", false),
-            ("user bob@example.com", false),
-            ("GETTING started", false),
-            ("NOOP HTTP", false),
-            ("", true),
-            (" HELO localhost", true),
-            ("\u{16}\u{3}\u{1}", true),
-            ("250 Ok", true),
-            ("GET / HTTP/1.1", true),
-            ("get /", true),
-            ("PRI * HTTP/2.0", true),
-            ("PROPFIND / HTTP/1.1", true),
-            ("propfind / http/1.1", true),
-            ("PROXY TCP4 192.0.2.1 192.0.2.2 56324 443", true),
-            ("PROXY UNKNOWN", true),
-            ("PROXYING", false),
+            ("HELO localhost", None),
+            ("user bob@example.com", None),
+            ("GETTING started", None),
+            ("NOOP HTTP", None),
+            ("", Some(Foreign::Other)),
+            (" HELO localhost", Some(Foreign::Other)),
+            ("\u{16}\u{3}\u{1}", Some(Foreign::Tls)),
+            ("250 Ok", Some(Foreign::Other)),
+            ("GET / HTTP/1.1", Some(Foreign::Http)),
+            ("get /", Some(Foreign::Http)),
+            ("PRI * HTTP/2.0", Some(Foreign::Http)),
+            ("PROPFIND / HTTP/1.1", Some(Foreign::Http)),
+            ("propfind / http/1.1", Some(Foreign::Http)),
+            (
+                "PROXY TCP4 192.0.2.1 192.0.2.2 56324 443",
+                Some(Foreign::Proxy),
+            ),
+            ("PROXY UNKNOWN", Some(Foreign::Proxy)),
+            ("PROXYING", None),
         ] {
-            assert_eq!(is_foreign(line.as_bytes()), foreign, "{line:?}");
+            assert_eq!(Foreign::of_line(line.as_bytes()), foreign, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn first_octets_tell_what_is_spoken() {
+        for (octets, foreign) in [
+            (&b""[..], Foreign::Other),
+            (b"\x16\x03\x01\x02\x00\x01", Foreign::Tls),
+            (b"\x16\x03", Foreign::Tls),
+            (b"\x80\x2e\x01\x03\x01", Foreign::Tls),
+            (b"\x80\x2e\x02", Foreign::Other),
+            (PROXY_SIGNATURE, Foreign::Proxy),
+            (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", Foreign::Proxy),
+            (b"\r\n\r", Foreign::Proxy),
+            (b"\r\n", Foreign::Other),
+            (
+                b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nEHLO x\r\n",
+                Foreign::Proxy,
+            ),
+            (b"GET / HTTP/1.1\r\nHost: x\r\n", Foreign::Http),
+            (b"EHLO client\r\n", Foreign::Text),
+            (b"QU", Foreign::Text),
+            (b"\x05\x01\x00", Foreign::Other),
+        ] {
+            assert_eq!(
+                Foreign::of_octets(octets),
+                foreign,
+                "{}",
+                octets.escape_ascii()
+            );
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod address;
 mod credentials;
+mod disclosure;
 mod envelope;
 mod foreign;
 pub mod limits;
@@ -20,8 +21,9 @@ mod tests;
 
 pub use address::{Address, AddressError, Charset, Domain, parse_forward_path, parse_reverse_path};
 pub use credentials::{Credentials, Secret};
+pub use disclosure::Disclosure;
 pub use envelope::{BodyType, Envelope, ForwardPath, Protocol, ReversePath};
-pub use foreign::is_foreign;
+pub use foreign::Foreign;
 pub use link::{ChannelBindings, Link, Tls};
 pub use mailbox::MailboxName;
 pub use message::{MessageSummary, Summaries, UniqueId};

@@ -10,7 +10,7 @@
 //! ever reaches an argument.
 
 use super::listing::{MessageNumber, parse_decimal};
-use crate::mail::Secret;
+use crate::mail::{Disclosure, Secret, sasl};
 
 /// The keyword of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,6 +229,48 @@ impl Command {
             (verb, ..) => Err(SyntaxError::Arguments(verb)),
         }
     }
+}
+
+/// What may be shown of a line that comes where a command is expected: nothing that could be a
+/// secret.
+pub(super) fn disclose(line: &[u8]) -> Disclosure<'_> {
+    let name = line.split(|octet| *octet == b' ').next();
+    let name = name.unwrap_or_default();
+    let verb = str::from_utf8(name).ok().and_then(Verb::parse);
+    let shown = match verb {
+        None => return Disclosure::of_unknown(line),
+        Some(Verb::Auth) => return sasl::disclose_command(line, name.len()),
+        Some(Verb::Dele | Verb::Lang | Verb::List | Verb::Retr | Verb::Top | Verb::Uidl) => {
+            line.len()
+        }
+        // A word behind the name may be a password.
+        Some(Verb::User) => user_octets(line, name.len()),
+        Some(
+            Verb::Apop
+            | Verb::Capa
+            | Verb::Noop
+            | Verb::Pass
+            | Verb::Quit
+            | Verb::Rset
+            | Verb::Stat
+            | Verb::Stls
+            | Verb::Utf8,
+        ) => name.len(),
+    };
+    Disclosure::beginning(line, shown)
+}
+
+/// How many octets of a USER command, whose keyword has `keyword_octets`, are the keyword and a
+/// name: one word, or all of it where the name is in quotes.
+fn user_octets(line: &[u8], keyword_octets: usize) -> usize {
+    let rest = line.get(keyword_octets..).unwrap_or_default();
+    let name = rest.trim_ascii_start();
+    if name.starts_with(b"\"") {
+        return line.len();
+    }
+    let word = name.split(|octet| *octet == b' ').next();
+    let behind_word = name.len().saturating_sub(word.unwrap_or_default().len());
+    line.len().saturating_sub(behind_word)
 }
 
 fn message_number(text: &str) -> Result<MessageNumber, SyntaxError> {

@@ -140,6 +140,20 @@ impl Response {
             .is_none_or(|line| line.status != Status::Err)
     }
 
+    /// The response code, if there is one, and the text, where it refuses something.
+    pub fn refusal(&self) -> Option<(Option<&'static str>, &str)> {
+        let line = self.first_line.as_ref()?;
+        let is_refusal = line.status == Status::Err;
+        is_refusal.then(|| (line.code.map(Code::as_str), line.text.as_ref()))
+    }
+
+    /// Whether it is a challenge of a SASL exchange. One of SCRAM is enough to try passwords
+    /// against, together with what else is in the log.
+    pub fn is_challenge(&self) -> bool {
+        let line = self.first_line.as_ref();
+        line.is_some_and(|line| line.status == Status::Continue)
+    }
+
     /// `+OK text`.
     pub(super) fn ok(text: impl Into<Cow<'static, str>>) -> Self {
         Self::single(Status::Ok, None, text.into())

@@ -21,21 +21,29 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::clock::Clock;
-use crate::mail::{ChannelBindings, Link, Tls};
+use crate::mail::{ChannelBindings, Foreign, Link, Tls};
 use crate::wire::{LfPolicy, LineBuffer, LineEnding, Scan};
 
 use super::budget::{Purpose, Share};
 use super::counters::Counters;
 use super::handshakes::Handshakes;
 use super::limits;
+use super::muffler::Kind;
 use super::registry::Ticket;
-use super::tls::{Lack, Tunnel};
+use super::tls::{self, Lack, Tunnel};
 
 /// What kept a line or more content from coming, or a reply from going.
 #[derive(Debug)]
 pub(super) enum Interruption {
     /// The client closed its side, or the connection broke with this error.
     Lost(Option<io::Error>),
+    /// TLS failed, or did not come about.
+    Tls(io::Error),
+    /// The handshake of TLS has not ended in time, and has begun or not.
+    HandshakeTimeout {
+        /// Whether any octets came.
+        begun: bool,
+    },
     /// The client does not read what it asked for.
     NotReading,
     /// The command's deadline has passed.
@@ -61,6 +69,14 @@ impl fmt::Display for Interruption {
         f.write_str(match self {
             Self::Lost(Some(error)) => return write!(f, "connection lost: {error}"),
             Self::Lost(None) => "client closed the connection",
+            Self::Tls(error) => return write!(f, "{error}"),
+            Self::HandshakeTimeout { begun: true } => {
+                "TLS: the client did not end its handshake in time"
+            }
+            Self::HandshakeTimeout { begun: false } => {
+                "TLS: the client did not begin it in time; one that waits for a greeting here is \
+                 set up without TLS, or with STARTTLS or STLS, which belong to the other ports"
+            }
             Self::NotReading => "the client does not read",
             Self::IdleTimeout => "no whole command in time",
             Self::TooSlow => "the content came too slowly",
@@ -128,6 +144,17 @@ impl ContentRate {
     }
 }
 
+/// What a client has come to so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Progress {
+    /// It has said nothing, with TLS within it.
+    Silence,
+    /// It has said something.
+    Words,
+    /// It has logged in or handed in a message.
+    Achievement,
+}
+
 /// One client's connection.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -150,6 +177,7 @@ pub(super) struct Connection {
     session_deadline: Option<Instant>,
     is_local: bool,
     first_octet_seen: bool,
+    progress: Progress,
 }
 
 impl Connection {
@@ -189,6 +217,7 @@ impl Connection {
                 .and_then(|session| begin.checked_add(session)),
             is_local,
             first_octet_seen: false,
+            progress: Progress::Silence,
         })
     }
 
@@ -210,6 +239,27 @@ impl Connection {
     /// Notes that the client has logged in.
     pub(super) fn logged_in(&self) {
         self.ticket.logged_in();
+    }
+
+    /// Notes that the client has achieved what clients come for.
+    pub(super) fn achieved(&mut self) {
+        self.progress = Progress::Achievement;
+    }
+
+    /// Whether it has.
+    pub(super) fn has_achieved(&self) -> bool {
+        self.progress == Progress::Achievement
+    }
+
+    /// Whether the client has said anything yet. With TLS what it says begins behind the handshake.
+    pub(super) fn has_spoken(&self) -> bool {
+        self.progress != Progress::Silence
+    }
+
+    /// Whether the log has one more line of this kind about the client: `Some` with the number of
+    /// those that it did not have since the last one.
+    pub(super) fn lets_through(&self, kind: Kind) -> Option<u64> {
+        self.ticket.lets_through(self.peer, kind, self.clock.now())
     }
 
     /// A share of nothing of the memory that is for all.
@@ -265,11 +315,29 @@ impl Connection {
         let timeout = self.idle_timeout.min(limits::HANDSHAKE_TIMEOUT);
         let deadline = self.clock.now().checked_add(timeout);
         let done = self.wait_undrained(|it| it.shake_hands(handshakes, deadline));
-        if matches!(done, Err(Interruption::Lost(Some(_)))) {
+        if matches!(
+            done,
+            Err(Interruption::Lost(Some(_)) | Interruption::Tls(_))
+        ) {
             // It may be an alert that has to arrive.
             self.linger();
         }
-        done
+        match done {
+            Err(Interruption::IdleTimeout) => Err(Interruption::HandshakeTimeout {
+                begun: self.tunnel().is_some_and(Tunnel::has_begun),
+            }),
+            Err(Interruption::Lost(error)) => Err(self.explain_loss(error)),
+            other => other,
+        }
+    }
+
+    /// Why a connection was lost in a handshake: the client may have ended it because of what the
+    /// handshake told it.
+    fn explain_loss(&self, error: Option<io::Error>) -> Interruption {
+        match self.tunnel() {
+            Some(tunnel) if tunnel.is_under_way() => Interruption::Tls(Tunnel::broken_off()),
+            Some(_) | None => Interruption::Lost(error),
+        }
     }
 
     /// Does the handshake: waits for the client here, and has every step computed elsewhere.
@@ -313,7 +381,7 @@ impl Connection {
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false)) => Err(Interruption::Lost(None)),
             Ok(Err(error)) if is_pause(error.kind()) => Ok(()),
-            Ok(Err(error)) => Err(Interruption::Lost(Some(error))),
+            Ok(Err(error)) => Err(interruption(error)),
             Err(panic) => resume_unwind(panic),
         }
     }
@@ -340,6 +408,11 @@ impl Connection {
     /// The octets that came and were not consumed.
     pub(super) fn unread(&self) -> &[u8] {
         self.input.unread()
+    }
+
+    /// What the first octets of the client show it to speak.
+    pub(super) fn foreign(&self) -> Foreign {
+        Foreign::of_octets(self.unread())
     }
 
     /// Takes the first `octets` of [`Self::unread`] away.
@@ -395,6 +468,7 @@ impl Connection {
         match self.input.unread().first() {
             Some(first) if !self.first_octet_seen => {
                 self.first_octet_seen = true;
+                self.progress = self.progress.max(Progress::Words);
                 !first.is_ascii_alphabetic()
             }
             Some(_) | None => false,
@@ -636,7 +710,7 @@ impl Connection {
                 Ok(Some(octets))
             }
             Err(error) if is_pause(error.kind()) => Ok(None),
-            Err(error) => Err(Interruption::Lost(Some(error))),
+            Err(error) => Err(interruption(error)),
         }
     }
 
@@ -825,6 +899,15 @@ fn lines_from(is_local: bool) -> LineBuffer {
         LfPolicy::Refuse
     };
     LineBuffer::new(limits::READ_OCTETS_MIN, lf_policy)
+}
+
+/// What an error of a read means: TLS that fails says so itself.
+fn interruption(error: io::Error) -> Interruption {
+    if tls::is_failure(&error) {
+        Interruption::Tls(error)
+    } else {
+        Interruption::Lost(Some(error))
+    }
 }
 
 /// What one write did.

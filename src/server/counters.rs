@@ -152,12 +152,13 @@ impl Counters {
         let ended = &self.ended;
         let counter = match end {
             SessionEnd::Quit => &ended.quit,
-            SessionEnd::Closed { why: None, .. } => &ended.closed,
+            SessionEnd::Closed { why: None, .. } | SessionEnd::Foreign { .. } => &ended.closed,
             SessionEnd::Panicked => &ended.panicked,
             SessionEnd::Closed { why: Some(why), .. } | SessionEnd::Broken(why) => match why {
-                Interruption::Lost(_) => &ended.lost,
+                Interruption::Lost(_) | Interruption::Tls(_) => &ended.lost,
                 Interruption::NotReading => &ended.not_reading,
                 Interruption::IdleTimeout
+                | Interruption::HandshakeTimeout { .. }
                 | Interruption::TooSlow
                 | Interruption::SessionTimeout => &ended.timed_out,
                 Interruption::ShuttingDown => &ended.at_stop,

@@ -132,12 +132,34 @@ pub const ACCEPTS_MAX: usize = 64;
 /// First and longest pause of an accept loop after the system had no descriptor or thread to give.
 pub const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// Refused clients that the log tells of one by one within [`REFUSALS_PERIOD`]; of the others it
-/// tells how many they were. Enough to see who comes, and a flood does not fill a disk with lines.
-pub const REFUSALS_TOLD_MAX: u32 = 10;
+/// Lines of one kind that the log has of an address for ever: one in so much time. Enough to see
+/// what it does, and a flood does not fill a disk. The networks around it have up to 16 times as
+/// many.
+pub const TOLD_PERIOD: Duration = Duration::from_millis(100);
 
-/// The time after which refused clients are told of again.
-pub const REFUSALS_PERIOD: Duration = Duration::from_secs(1);
+/// How much of [`TOLD_PERIOD`] an address may have ahead: 100 lines at once, so that a test suite
+/// that has refusals in plenty sees each of them.
+pub const TOLD_AHEAD_MAX: Duration = Duration::from_secs(10);
+
+/// Networks whose lines are counted at once, at some hundred octets each: as many as can have lines
+/// within [`TOLD_AHEAD_MAX`], for all of them together have 1,600 and 160 a second.
+pub const TOLD_NETWORKS_MAX: usize = 8 * 1_024;
+
+/// How often networks are forgotten at most where there are too many of them: to look at all of
+/// them for each line would be work for an attacker to ask for.
+pub const TOLD_PRUNE_PERIOD: Duration = Duration::from_secs(1);
+
+/// Longest text of a client in a line of the log, in octets as they are written (SEC-7): a path of
+/// RFC 5321 §4.5.3.1.3 fits.
+pub const TEXT_OCTETS_MAX: usize = 256;
+
+/// Longest line of a dialogue in the log, in octets as they are written: a command line of RFC 5321
+/// §4.5.3.1.4 fits.
+pub const DIALOGUE_OCTETS_MAX: usize = 512;
+
+/// Lines of one response that the log of a dialogue shows: what EHLO and CAPA are answered with,
+/// and the beginning of a long listing.
+pub const DIALOGUE_LINES_MAX: usize = 32;
 
 /// Most sessions at once from one loopback address where nothing is configured: test suites open
 /// many.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use log::Level;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 use socket2::SockRef;
@@ -22,10 +23,11 @@ use crate::clock::Clock;
 use crate::mail::{Breadth, ChannelBindings, Network};
 
 use super::connection::{Connection, Interruption, Timeouts};
+use super::dialogue;
 use super::handshakes::Handshakes;
 use super::limits;
 use super::maillog::{self, Service, SessionEnd, SessionId};
-use super::muffler::Muffler;
+use super::muffler::Kind;
 use super::registry::{Refusal, Registry, Ticket};
 use super::shares::Full;
 use super::{pop3, smtp};
@@ -117,7 +119,7 @@ struct TurnedAway {
 }
 
 impl TurnedAway {
-    /// Puts it into the log, with the number of those before that were not.
+    /// Puts it into the log, with the number of those of its address before that were not.
     fn log(&self, service: Service, peer: IpAddr, untold: u64) {
         match &self.error {
             None => maillog::turned_away(service, peer, untold, &self.why),
@@ -172,12 +174,16 @@ impl Listener {
         }
     }
 
+    /// Whether the log has one more line of this kind about a client.
+    fn lets_through(&self, peer: IpAddr, kind: Kind) -> Option<u64> {
+        self.registry.lets_through(peer, kind, self.clock.now())
+    }
+
     fn run(self: &Arc<Self>, sockets: &[(TcpListener, Door)], stop: &io::PipeReader) {
         let (shortest, longest) = limits::BACK_OFF;
         let mut pause = shortest;
-        let mut refusals = Muffler::default();
         loop {
-            match self.accept_ready(sockets, stop, &mut refusals) {
+            match self.accept_ready(sockets, stop) {
                 Ok(true) => pause = shortest,
                 Ok(false) => return,
                 Err(error) => {
@@ -197,7 +203,6 @@ impl Listener {
         self: &Arc<Self>,
         sockets: &[(TcpListener, Door)],
         stop: &io::PipeReader,
-        refusals: &mut Muffler,
     ) -> io::Result<bool> {
         let readable = |socket| PollFd::from_borrowed_fd(socket, PollFlags::IN);
         let mut waiting: Vec<PollFd<'_>> = sockets
@@ -215,7 +220,7 @@ impl Listener {
         }
         for ((socket, door), polled) in sockets.iter().zip(&waiting) {
             if !polled.revents().is_empty() {
-                self.accept_all(socket, *door, refusals)?;
+                self.accept_all(socket, *door)?;
             }
         }
         Ok(true)
@@ -223,19 +228,14 @@ impl Listener {
 
     /// Accepts who waits at the socket. Those who come while it does so may have to wait for the
     /// next round: a flood must not keep the listener from its other sockets, and from a stop.
-    fn accept_all(
-        self: &Arc<Self>,
-        socket: &TcpListener,
-        door: Door,
-        refusals: &mut Muffler,
-    ) -> io::Result<()> {
+    fn accept_all(self: &Arc<Self>, socket: &TcpListener, door: Door) -> io::Result<()> {
         for _ in 0..limits::ACCEPTS_MAX {
             match socket.accept() {
                 Ok((stream, peer)) => {
                     let stream = Arc::new(stream);
                     if let Err(refused) = self.admit(&stream, peer, door) {
                         self.turn_away(&stream, door, refused.why);
-                        if let Some(untold) = refusals.lets_through(self.clock.now()) {
+                        if let Some(untold) = self.lets_through(peer.ip(), Kind::TurnedAway) {
                             refused.log(self.service(), peer.ip(), untold);
                         }
                     }
@@ -312,12 +312,14 @@ impl Listener {
                 let end = self.serve_guarded(&mut connection, visit);
                 self.registry.counters().ended(&end);
                 // While the connection holds the session's place: a stop waits for this line.
-                maillog::session_ended(id, peer.ip(), &end);
+                dialogue::session_ended(&connection, id, &end);
             }
             Err(error) => {
                 let end = SessionEnd::Broken(Interruption::Lost(Some(error)));
                 self.registry.counters().ended(&end);
-                maillog::session_ended(id, peer.ip(), &end);
+                if let Some(untold) = self.lets_through(peer.ip(), Kind::Ended) {
+                    maillog::session_ended(Level::Info, id, peer.ip(), untold, &end);
+                }
             }
         }
     }

@@ -20,8 +20,9 @@ use crate::mail::Credentials;
 use crate::mail::sasl::scram::{Attempt, Parameters};
 
 use super::connection::{Connection, Interruption};
+use super::dialogue;
 use super::limits;
-use super::maillog::{self, SessionId};
+use super::maillog::{self, Attempt as Attempted, SessionId};
 
 /// Verifies who logs in.
 #[derive(Debug)]
@@ -74,11 +75,16 @@ impl Logins {
     pub(super) fn check_password(
         &self,
         connection: &Connection,
-        id: SessionId,
+        (id, mechanism): (SessionId, &'static str),
         credentials: &Credentials,
     ) -> Result<Verdict, Interruption> {
         let (peer, user) = (connection.peer(), &credentials.user);
-        let Some(standing) = self.admit(connection, id, user)? else {
+        let attempted = Attempted {
+            id,
+            mechanism,
+            user,
+        };
+        let Some(standing) = self.admit(connection, attempted)? else {
             return Ok(Verdict::Busy);
         };
         // Others may have been refused while it waited for its turn.
@@ -93,8 +99,8 @@ impl Logins {
         let verdict = self.accounts.verify(credentials, (peer, standing), may_go);
         match &verdict {
             Verdict::Accepted(login) => self.accept(connection, user, login),
-            Verdict::Refused => self.refuse(connection, id, user)?,
-            Verdict::Busy => self.put_off(connection, id, user, why)?,
+            Verdict::Refused => self.refuse(connection, attempted)?,
+            Verdict::Busy => self.put_off(connection, attempted, why)?,
         }
         Ok(verdict)
     }
@@ -118,11 +124,16 @@ impl Logins {
     pub(super) fn check_proof(
         &self,
         connection: &Connection,
-        id: SessionId,
+        (id, mechanism): (SessionId, &'static str),
         attempt: &Attempt,
     ) -> Result<Proof, Interruption> {
         let user = &attempt.user;
-        if self.admit(connection, id, user)?.is_none() {
+        let attempted = Attempted {
+            id,
+            mechanism,
+            user,
+        };
+        if self.admit(connection, attempted)?.is_none() {
             return Ok(Proof::Busy);
         }
         let message = attempt.auth_message.as_bytes();
@@ -131,7 +142,7 @@ impl Logins {
             self.accept(connection, user, &login);
             Proof::Accepted(signature, login)
         } else {
-            self.refuse(connection, id, user)?;
+            self.refuse(connection, attempted)?;
             Proof::Refused
         })
     }
@@ -150,18 +161,17 @@ impl Logins {
     fn admit(
         &self,
         connection: &Connection,
-        id: SessionId,
-        user: &str,
+        attempted: Attempted<'_>,
     ) -> Result<Option<Standing>, Interruption> {
         let peer = connection.peer();
         let failures = self.failures.lock();
-        let standing = failures.standing(peer, user);
+        let standing = failures.standing(peer, attempted.user);
         let may_try = failures.may_try(peer, standing);
         drop(failures);
         if may_try {
             return Ok(Some(standing));
         }
-        self.put_off(connection, id, user, maillog::UNTOLD)?;
+        self.put_off(connection, attempted, maillog::UNTOLD)?;
         Ok(None)
     }
 
@@ -169,12 +179,12 @@ impl Logins {
     fn put_off(
         &self,
         connection: &Connection,
-        id: SessionId,
-        user: &str,
+        attempted: Attempted<'_>,
         why: &str,
     ) -> Result<(), Interruption> {
-        connection.counters().logins(id.service).busy.increment();
-        maillog::login_refused(id, connection.peer(), user, why);
+        let service = attempted.id.service;
+        connection.counters().logins(service).busy.increment();
+        dialogue::login_refused(connection, attempted, &why);
         connection.pause(self.first_delay)
     }
 
@@ -193,12 +203,12 @@ impl Logins {
     fn refuse(
         &self,
         connection: &Connection,
-        id: SessionId,
-        user: &str,
+        attempted: Attempted<'_>,
     ) -> Result<(), Interruption> {
-        let peer = connection.peer();
-        connection.counters().logins(id.service).refused.increment();
-        maillog::login_refused(id, peer, user, maillog::WRONG_PASSWORD);
+        let (peer, user) = (connection.peer(), attempted.user);
+        let service = attempted.id.service;
+        connection.counters().logins(service).refused.increment();
+        dialogue::login_refused(connection, attempted, &maillog::WRONG_PASSWORD);
         let delay = self.failures.lock().refuse(peer, user, self.clock.now());
         let untold = Untold {
             failures: &self.failures,
@@ -226,10 +236,13 @@ mod tests {
 
     const FIRST_DELAY: Duration = Duration::from_millis(1);
 
-    const ID: SessionId = SessionId {
-        service: Service::Smtp,
-        number: 1,
-    };
+    const ID: (SessionId, &str) = (
+        SessionId {
+            service: Service::Smtp,
+            number: 1,
+        },
+        "PLAIN",
+    );
 
     /// One account, "user", whose password is "password", and "pencil" for SCRAM as in RFC 7677 §3.
     fn logins() -> Logins {

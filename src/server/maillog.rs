@@ -13,13 +13,11 @@ use std::net::IpAddr;
 use log::Level;
 use log::kv::{self, Key, Source, VisitSource};
 
-use crate::mail::MailboxName;
+use crate::mail::{Foreign, MailboxName};
 
 use super::connection::Interruption;
 use super::intake::Delivered;
-
-/// Longest text of a client in the log, in octets (SEC-7).
-const TEXT_OCTETS_MAX: usize = 256;
+use super::limits::{DIALOGUE_OCTETS_MAX, TEXT_OCTETS_MAX};
 
 /// Why a login was refused: there is no more to say (SEC-11).
 pub(super) const WRONG_PASSWORD: &str = "wrong user name or password";
@@ -60,6 +58,13 @@ pub(super) enum SessionEnd {
         /// What made it close, where that was no line of the client.
         why: Option<Interruption>,
     },
+    /// The session closed it because the client speaks something else.
+    Foreign {
+        /// As above.
+        last: &'static str,
+        /// What it speaks.
+        what: Foreign,
+    },
     /// It could not go on.
     Broken(Interruption),
     /// A fault of the program: the thread panicked.
@@ -83,8 +88,30 @@ impl fmt::Display for SessionEnd {
                 last,
                 why: Some(why),
             } => write!(f, "closed with {last}: {why}"),
+            Self::Foreign { last, what } => write!(f, "closed with {last}: {}", advice(*what)),
             Self::Broken(why) => write!(f, "{why}"),
             Self::Panicked => f.write_str("internal error"),
+        }
+    }
+}
+
+/// What is wrong with a client that speaks something else at a port that begins in clear.
+fn advice(what: Foreign) -> &'static str {
+    match what {
+        Foreign::Tls => {
+            "the client begins with TLS, and this port begins in clear: set the client to STARTTLS \
+             (for POP3: STLS), or to a port of smtps or pop3s"
+        }
+        Foreign::Http => {
+            "the client speaks HTTP: it is a browser, or a program with the wrong port"
+        }
+        Foreign::Proxy => {
+            "a proxy begins with a header of the PROXY protocol, which is not taken here: switch \
+             it off there (HAProxy: no send-proxy or check-send-proxy; nginx: proxy_protocol off)"
+        }
+        Foreign::Text | Foreign::Other => {
+            "the client begins with something that is no command: it has the wrong port, or speaks \
+             another protocol"
         }
     }
 }
@@ -109,7 +136,7 @@ struct Theirs<'a>(&'a dyn fmt::Display);
 
 impl Theirs<'_> {
     /// Appends it to `out`; true when it was cut.
-    fn cut(self, escapes: bool, out: &mut dyn Write) -> Result<bool, fmt::Error> {
+    fn cut(self, escapes: Escapes, out: &mut dyn Write) -> Result<bool, fmt::Error> {
         let mut cut = Cut {
             out,
             escapes,
@@ -123,17 +150,38 @@ impl Theirs<'_> {
 /// As it stands in a field: as it is, whose format has to escape it.
 impl fmt::Display for Theirs<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.cut(false, f)? {
+        if self.cut(Escapes::Nothing, f)? {
             f.write_char('…')?;
         }
         Ok(())
     }
 }
 
+/// What is escaped of a text.
+#[derive(Clone, Copy)]
+enum Escapes {
+    /// Nothing: a format does that which has its own rules.
+    Nothing,
+    /// What a terminal may obey, and the backslash that escapes.
+    Unprintable,
+    /// Quotes too.
+    Quoted,
+}
+
+impl Escapes {
+    fn spares(self, character: char) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Unprintable => matches!(character, ' '..='~') && character != '\\',
+            Self::Quoted => false,
+        }
+    }
+}
+
 /// Passes on what there is room for.
 struct Cut<'a> {
     out: &'a mut dyn Write,
-    escapes: bool,
+    escapes: Escapes,
     /// `None` once something did not fit.
     room: Option<usize>,
 }
@@ -153,10 +201,10 @@ impl Write for Cut<'_> {
             if self.room.is_none() {
                 return Ok(());
             }
-            if self.escapes {
-                write!(self.out, "{escaped}")?;
-            } else {
+            if self.escapes.spares(character) {
                 self.out.write_char(character)?;
+            } else {
+                write!(self.out, "{escaped}")?;
             }
         }
         Ok(())
@@ -177,6 +225,8 @@ enum Value<'a> {
     Theirs(Theirs<'a>),
     /// A number.
     Count(u64),
+    /// How many lines like this were not written before it, where there are any.
+    Untold(u64),
     /// How many there are of what the field before shows the first of.
     InAll(u64),
 }
@@ -218,11 +268,11 @@ impl fmt::Display for Event<'_> {
                 Value::Ours(word) => write!(f, " {name}={word}")?,
                 Value::Theirs(text) => {
                     write!(f, " {name}=\"")?;
-                    let is_cut = text.cut(true, f)?;
+                    let is_cut = text.cut(Escapes::Quoted, f)?;
                     f.write_str(if is_cut { "\"…" } else { "\"" })?;
                 }
-                Value::Count(n) => write!(f, " {name}={n}")?,
-                Value::InAll(0 | 1) => {}
+                Value::InAll(0 | 1) | Value::Untold(0) => {}
+                Value::Count(n) | Value::Untold(n) => write!(f, " {name}={n}")?,
                 Value::InAll(n) => write!(f, " and {} more", n.saturating_sub(1))?,
             }
         }
@@ -245,7 +295,8 @@ impl Source for Event<'_> {
             let value = match value {
                 Value::Ours(word) => kv::Value::from_display(word),
                 Value::Theirs(text) => kv::Value::from_display(text),
-                Value::Count(n) | Value::InAll(n) => kv::Value::from(*n),
+                Value::Untold(0) => continue,
+                Value::Count(n) | Value::InAll(n) | Value::Untold(n) => kv::Value::from(*n),
             };
             pair(name, value)?;
         }
@@ -299,20 +350,53 @@ pub(super) fn tls_began(id: SessionId, peer: IpAddr, (version, suite): (&str, &s
     .log(Level::Debug);
 }
 
-/// A session has ended. Not inlined, for the same reason.
+/// A session has ended, and `untold` others of its client of which no line tells. Not inlined, for
+/// the same reason.
 #[inline(never)]
-pub(super) fn session_ended(id: SessionId, peer: IpAddr, end: &SessionEnd) {
-    let level = match end {
-        SessionEnd::Panicked => Level::Error,
-        SessionEnd::Quit | SessionEnd::Closed { .. } | SessionEnd::Broken(_) => Level::Info,
-    };
+pub(super) fn session_ended(
+    level: Level,
+    id: SessionId,
+    peer: IpAddr,
+    untold: u64,
+    end: &SessionEnd,
+) {
     Event {
         subject: Subject::Session(id),
         name: "ended",
-        fields: &[("client", Value::Ours(&peer))],
+        fields: &[
+            ("client", Value::Ours(&peer)),
+            ("untold", Value::Untold(untold)),
+        ],
         reason: Some(end),
     }
     .log(level);
+}
+
+/// A command that was refused.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused<'a> {
+    /// As much of it as may be shown.
+    pub(super) command: &'a str,
+    /// The code, or the status indicator, of the reply.
+    pub(super) code: &'a str,
+    /// Its text.
+    pub(super) text: &'a str,
+}
+
+/// A command was refused, and `untold` others of its client of which no line tells.
+pub(super) fn refused(id: SessionId, peer: IpAddr, untold: u64, refused: Refused<'_>) {
+    Event {
+        subject: Subject::Session(id),
+        name: "refused",
+        fields: &[
+            ("command", Value::theirs(&refused.command)),
+            ("code", Value::Ours(&refused.code)),
+            ("client", Value::Ours(&peer)),
+            ("untold", Value::Untold(untold)),
+        ],
+        reason: Some(&refused.text),
+    }
+    .log(Level::Info);
 }
 
 /// A message is durable in every recipient's mailbox.
@@ -390,31 +474,47 @@ pub(super) fn removed(id: SessionId, peer: IpAddr, messages: usize) {
     .log(Level::Info);
 }
 
-/// A login was refused.
-pub(super) fn login_refused(id: SessionId, peer: IpAddr, user: &str, why: &str) {
+/// A login: who wants to be whom, and how.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attempt<'a> {
+    pub(super) id: SessionId,
+    /// The name of the SASL mechanism, or USER.
+    pub(super) mechanism: &'static str,
+    /// The name that was given, where one was.
+    pub(super) user: &'a str,
+}
+
+/// A login was refused or given up, and `untold` others of its client of which no line tells.
+pub(super) fn login_refused(
+    attempt: Attempt<'_>,
+    peer: IpAddr,
+    untold: u64,
+    why: &dyn fmt::Display,
+) {
     Event {
-        subject: Subject::Session(id),
+        subject: Subject::Session(attempt.id),
         name: "login refused",
         fields: &[
-            ("user", Value::theirs(&user)),
+            ("user", Value::theirs(&attempt.user)),
             ("client", Value::Ours(&peer)),
+            ("mechanism", Value::Ours(&attempt.mechanism)),
+            ("untold", Value::Untold(untold)),
         ],
-        reason: Some(&why),
+        reason: Some(why),
     }
     .log(Level::Warn);
 }
 
-/// A client was turned away before it had a session, and `untold` others of which no line tells.
+/// A client was turned away before it had a session, and `untold` others of its address of which no
+/// line tells.
 pub(super) fn turned_away(service: Service, peer: IpAddr, untold: u64, why: &dyn fmt::Display) {
-    let fields = [
-        ("client", Value::Ours(&peer)),
-        ("untold", Value::Count(untold)),
-    ];
-    let shown = if untold == 0 { 1 } else { fields.len() };
     Event {
         subject: Subject::Service(service),
         name: "turned away",
-        fields: fields.get(..shown).unwrap_or_default(),
+        fields: &[
+            ("client", Value::Ours(&peer)),
+            ("untold", Value::Untold(untold)),
+        ],
         reason: Some(why),
     }
     .log(Level::Warn);
@@ -429,6 +529,132 @@ pub(super) fn accept_failed(service: Service, error: &std::io::Error) {
         reason: Some(error),
     }
     .log(Level::Error);
+}
+
+/// Who says a line of a dialogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaker {
+    Client,
+    Server,
+}
+
+/// What somebody says.
+#[derive(Clone, Copy)]
+pub(super) enum Said<'a> {
+    /// A line, as much of it as may be shown.
+    Line(Bounded<'a>),
+    /// So many octets that are not shown.
+    Octets(u64),
+}
+
+/// Whether the log wants dialogues: whoever makes much of a line asks this first.
+pub(super) fn tells_dialogues() -> bool {
+    Level::Debug <= log::max_level()
+}
+
+/// Whether the log wants refusals.
+pub(super) fn tells_refusals() -> bool {
+    Level::Info <= log::max_level()
+}
+
+/// Something that one side said to the other.
+pub(super) fn said(id: SessionId, speaker: Speaker, said: Said<'_>) {
+    let line = DialogueLine { id, speaker, said };
+    log::logger().log(
+        &log::Record::builder()
+            .level(Level::Debug)
+            .target(module_path!())
+            .args(format_args!("{line}"))
+            .key_values(&line)
+            .build(),
+    );
+}
+
+/// One line of a dialogue. As text it is an arrow and what was said, as it was on the wire but for
+/// what a terminal would obey; an object says who said it.
+struct DialogueLine<'a> {
+    id: SessionId,
+    speaker: Speaker,
+    said: Said<'a>,
+}
+
+impl<'a> Said<'a> {
+    /// A line, as much of it as may be shown.
+    pub(super) fn line(shown: &'a dyn fmt::Display) -> Self {
+        Self::Line(Bounded(shown, DIALOGUE_OCTETS_MAX))
+    }
+}
+
+impl fmt::Display for DialogueLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let arrow = match self.speaker {
+            Speaker::Client => '>',
+            Speaker::Server => '<',
+        };
+        write!(f, "{} {arrow} ", self.id)?;
+        match self.said {
+            Said::Octets(octets) => write!(f, "<{octets} octets>"),
+            Said::Line(line) => line.write(Escapes::Unprintable, f),
+        }
+    }
+}
+
+impl Source for DialogueLine<'_> {
+    fn visit<'kvs>(&'kvs self, visitor: &mut dyn VisitSource<'kvs>) -> Result<(), kv::Error> {
+        let mut pair = |name, value| visitor.visit_pair(Key::from_str(name), value);
+        pair("session", kv::Value::from_display(&self.id))?;
+        pair("event", kv::Value::from("said"))?;
+        pair(
+            "by",
+            kv::Value::from(match self.speaker {
+                Speaker::Client => "client",
+                Speaker::Server => "server",
+            }),
+        )?;
+        match &self.said {
+            Said::Octets(octets) => pair("octets", kv::Value::from(*octets)),
+            Said::Line(line) => pair("line", kv::Value::from_display(line)),
+        }
+    }
+}
+
+/// What is kept of a command until it is answered: a little more than a line of the log has of it,
+/// so that this shows where it was cut.
+pub(super) fn bounded(text: &dyn fmt::Display) -> String {
+    let mut kept = String::new();
+    let mut cut = Cut {
+        out: &mut kept,
+        escapes: Escapes::Nothing,
+        room: Some(TEXT_OCTETS_MAX.saturating_mul(2)),
+    };
+    // Writing into a text does not fail.
+    write!(cut, "{text}").unwrap_or_default();
+    kept
+}
+
+/// A text of which no more than so many octets are shown; as it is, whose format has to escape it.
+#[derive(Clone, Copy)]
+pub(super) struct Bounded<'a>(&'a dyn fmt::Display, usize);
+
+impl Bounded<'_> {
+    fn write(self, escapes: Escapes, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut cut = Cut {
+            out: f,
+            escapes,
+            room: Some(self.1),
+        };
+        write!(cut, "{}", self.0)?;
+        if cut.room.is_none() {
+            f.write_char('…')?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Bounded<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(Escapes::Nothing, f)
+    }
 }
 
 /// An error and all its sources, on one line.

@@ -9,6 +9,7 @@ mod budget;
 mod connection;
 mod counters;
 mod current;
+mod dialogue;
 mod handshakes;
 mod intake;
 pub mod limits;

@@ -3,11 +3,12 @@
 //! One loop, one `match`. No syntax is parsed and no file touched here: the store gives octets,
 //! `wire` makes a response of them, and every decision is the session's.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::accounts::{Accounts, Login, Resolution, UserName, Verdict};
-use crate::mail::sasl::scram;
-use crate::mail::{Credentials, ForwardPath, MailboxName, trace};
+use crate::mail::sasl::{self, scram};
+use crate::mail::{Credentials, Foreign, ForwardPath, MailboxName, trace};
 use crate::pop3::{Action, Extent, MessageNumber, Outcome, Response, Session, Settings};
 use crate::smtp::Reason;
 use crate::store::{self, Maildrop, Message, MessageStore};
@@ -15,11 +16,12 @@ use crate::wire::{DotEncoder, TopCut};
 
 use super::connection::{Connection, Interruption, LineRead};
 use super::counters::LoginsOf;
+use super::dialogue::{self, Dialogue};
 use super::handshakes::Handshakes;
 use super::limits;
 use super::listener::{self, Visit};
 use super::logins::{Logins, Proof};
-use super::maillog::{self, SessionEnd, SessionId};
+use super::maillog::{self, Attempt, SessionEnd, SessionId};
 
 /// What all POP3 sessions share.
 #[derive(Debug)]
@@ -48,21 +50,28 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
         mailbox: None,
         maildrop: None,
         open: None,
+        dialogue: Dialogue::new(visit.id),
+        foreign: None,
+        mechanism: "",
     };
     let mut step = session.greet();
     let mut why = None;
     loop {
         let response_was = step.response.as_ref().map(Response::is_positive);
         let sent = match step.response {
-            Some(response) => driver.send(response),
+            Some(response) => {
+                driver.tell(&response, session.foreign());
+                driver.send(response)
+            }
             None => Ok(()),
         };
         let done = sent.and_then(|()| {
             if step.action == Action::ReadLine {
-                driver.read_line(session.line_octets_max()).map(Some)
+                driver.read_line(&session).map(Some)
             } else if step.action == Action::Close {
                 Ok(None)
             } else {
+                driver.mechanism = session.mechanism();
                 driver.perform(step.action).map(Some)
             }
         });
@@ -71,15 +80,19 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
             Ok(None) => {
                 // The maildrop is free before the client knows that its session is over.
                 driver.maildrop = None;
+                driver.foreign = driver.foreign.or(session.foreign());
                 return driver.close(response_was, why);
             }
             Err(interruption) => {
+                driver.interrupted(session.login(), &interruption);
                 let outcome = match interruption {
                     Interruption::IdleTimeout | Interruption::TooSlow => Outcome::IdleTimeout,
                     Interruption::SessionTimeout => Outcome::SessionTimeout,
                     Interruption::ShuttingDown => Outcome::ShuttingDown,
                     Interruption::Displaced => Outcome::Displaced,
                     Interruption::Lost(_)
+                    | Interruption::Tls(_)
+                    | Interruption::HandshakeTimeout { .. }
                     | Interruption::NotReading
                     | Interruption::Unreadable
                     | Interruption::Injected
@@ -111,6 +124,11 @@ struct Driver<'a> {
     /// Boxes: they are large, and on the stack of every session there would be room for them.
     maildrop: Option<Box<Maildrop>>,
     open: Option<Box<OpenMessage>>,
+    dialogue: Dialogue,
+    /// What the client's first octets show it to speak, if that is not POP3.
+    foreign: Option<Foreign>,
+    /// How the client logs in.
+    mechanism: &'static str,
 }
 
 /// A message that is open, with its first octets already read.
@@ -149,14 +167,51 @@ impl Driver<'_> {
             None => "",
         };
         self.connection.close_lingering();
-        SessionEnd::Closed { last, why }
+        match self.foreign {
+            Some(what) if why.is_none() => SessionEnd::Foreign { last, what },
+            _ => SessionEnd::Closed { last, why },
+        }
+    }
+
+    /// Tells the log of a response that refuses something. Not inlined, as little as possible lies
+    /// on the stack of a session that waits (NET-1).
+    #[inline(never)]
+    fn tell(&mut self, response: &Response, foreign: Option<Foreign>) {
+        if foreign.is_some() {
+            // The end of the session says what it was.
+            self.dialogue.told();
+        }
+        let text = response.refusal().map(|(code, text)| match code {
+            Some(code) => Cow::Owned(format!("{code} {text}")),
+            None => Cow::Borrowed(text),
+        });
+        let refusal = text.as_deref().map(|text| ("-ERR", text));
+        self.dialogue.answered(self.connection, refusal);
+    }
+
+    /// Tells the log that the client does not go on, perhaps within a login. Not inlined, for the
+    /// same reason.
+    #[inline(never)]
+    fn interrupted(&mut self, login: Option<sasl::Login<'_>>, why: &Interruption) {
+        self.dialogue.interrupted(self.connection, login, why);
     }
 
     /// Appends a response to the output; a long one leaves in pieces.
     fn send(&mut self, mut response: Response) -> Result<(), Interruption> {
+        let is_challenge = response.is_challenge();
+        let mut is_first = true;
         loop {
             let octets_max = self.connection.output_octets_max();
-            if response.render(self.connection.output(), octets_max) {
+            let output = self.connection.output();
+            let before = output.len();
+            let is_complete = response.render(output, octets_max);
+            let said = output.get(before..).unwrap_or_default();
+            if std::mem::take(&mut is_first) {
+                self.dialogue.said(said, is_challenge);
+            } else {
+                self.dialogue.said_content(said.len());
+            }
+            if is_complete {
                 return Ok(());
             }
             self.connection.flush()?;
@@ -164,10 +219,12 @@ impl Driver<'_> {
         }
     }
 
-    fn read_line(&mut self, octets_max: usize) -> Result<Outcome<'_>, Interruption> {
+    fn read_line(&mut self, session: &Session) -> Result<Outcome<'_>, Interruption> {
         self.open = None;
         self.connection.flush_when_full()?;
-        Ok(match self.connection.read_line(octets_max)? {
+        let read = self.connection.read_line(session.line_octets_max())?;
+        self.hear(&read, session);
+        Ok(match read {
             LineRead::Line => Outcome::Line(self.connection.line()),
             LineRead::TooLong => Outcome::LineTooLong,
             LineRead::Fault(_) => {
@@ -181,19 +238,38 @@ impl Driver<'_> {
         })
     }
 
+    /// Tells the log what was read. Not inlined, for the same reason.
+    #[inline(never)]
+    fn hear(&mut self, read: &LineRead, session: &Session) {
+        match read {
+            LineRead::Line => {
+                let line = session.disclose(self.connection.line());
+                self.dialogue.heard(&line, session.login());
+            }
+            LineRead::TooLong => self.dialogue.hear(&"<a line that is too long>"),
+            LineRead::Fault(found) => self.dialogue.hear(&format_args!("<a line with {found}>")),
+            LineRead::Foreign => {
+                self.foreign = Some(self.connection.foreign());
+                self.dialogue.heard_content(self.connection.unread().len());
+                self.dialogue.content_ended();
+            }
+        }
+    }
+
     fn check_password(
         &mut self,
         credentials: &Credentials,
     ) -> Result<Outcome<'static>, Interruption> {
         let logins = &self.shared.logins;
-        let verdict = logins.check_password(self.connection, self.id, credentials)?;
+        let verdict =
+            logins.check_password(self.connection, (self.id, self.mechanism), credentials)?;
         Ok(match verdict {
             Verdict::Accepted(login) => match self.find_mailbox(login, &credentials.user) {
                 Ok(()) => Outcome::PasswordAccepted,
                 Err(refusal) => refusal,
             },
-            Verdict::Refused => Outcome::PasswordRefused,
-            Verdict::Busy => Outcome::CheckFailed,
+            Verdict::Refused => self.login_told(Outcome::PasswordRefused),
+            Verdict::Busy => self.login_told(Outcome::CheckFailed),
         })
     }
 
@@ -204,23 +280,36 @@ impl Driver<'_> {
 
     fn check_proof(&mut self, attempt: &scram::Attempt) -> Result<Outcome<'static>, Interruption> {
         let logins = &self.shared.logins;
-        let proven = logins.check_proof(self.connection, self.id, attempt)?;
+        let proven = logins.check_proof(self.connection, (self.id, self.mechanism), attempt)?;
         Ok(match proven {
             Proof::Accepted(signature, login) => match self.find_mailbox(login, &attempt.user) {
                 Ok(()) => Outcome::ProofAccepted { signature },
                 Err(refusal) => refusal,
             },
-            Proof::Refused => Outcome::PasswordRefused,
-            Proof::Busy => Outcome::CheckFailed,
+            Proof::Refused => self.login_told(Outcome::PasswordRefused),
+            Proof::Busy => self.login_told(Outcome::CheckFailed),
         })
+    }
+
+    /// The same outcome, of which the log has a line already.
+    fn login_told(&mut self, outcome: Outcome<'static>) -> Outcome<'static> {
+        self.dialogue.told();
+        outcome
+    }
+
+    /// Tells the log that a login is refused though the password is right.
+    fn login_refused(&mut self, user: &str, why: &'static str) {
+        let attempt = Attempt {
+            id: self.id,
+            mechanism: self.mechanism,
+            user,
+        };
+        dialogue::login_refused(self.connection, attempt, &why);
+        self.dialogue.told();
     }
 
     /// Remembers the mailbox of who has logged in; or gives what the session is to be told.
     fn find_mailbox(&mut self, login: Login, user: &str) -> Result<(), Outcome<'static>> {
-        let refused = |why| {
-            self.logins().refused.increment();
-            maillog::login_refused(self.id, self.connection.peer(), user, why);
-        };
         let found = match login {
             Login::Account(mailbox) => Ok(Found::Mailbox(mailbox)),
             Login::Anyone => self.mailbox_of_user(user),
@@ -231,11 +320,13 @@ impl Driver<'_> {
                 Ok(())
             }
             Ok(Found::Nobody) => {
-                refused("no such user");
+                self.logins().refused.increment();
+                self.login_refused(user, "no such user");
                 Err(Outcome::PasswordRefused)
             }
             Ok(Found::Ambiguous) => {
-                refused("not one mailbox has this local part");
+                self.logins().refused.increment();
+                self.login_refused(user, "not one mailbox has this local part");
                 Err(Outcome::MailboxAmbiguous)
             }
             Err(error) => {
@@ -292,6 +383,7 @@ impl Driver<'_> {
         };
         match self.shared.store.open_maildrop(mailbox) {
             Ok(maildrop) => {
+                self.connection.achieved();
                 let messages = maildrop.messages();
                 self.logins().accepted.increment();
                 maillog::logged_in(self.id, self.connection.peer(), mailbox, messages.len());
@@ -300,8 +392,8 @@ impl Driver<'_> {
             }
             Err(store::Error::InUse { .. }) => {
                 self.logins().busy.increment();
-                let (peer, user) = (self.connection.peer(), mailbox.to_string());
-                maillog::login_refused(self.id, peer, &user, "the maildrop is in use");
+                let user = mailbox.to_string();
+                self.login_refused(&user, "the maildrop is in use");
                 Outcome::MaildropInUse
             }
             Err(error) => {
@@ -368,6 +460,7 @@ impl Driver<'_> {
         }
         let output = self.connection.output();
         octets = octets.saturating_add(added(output, |out| encoder.finish(out)));
+        self.dialogue.said_content(octets);
         let is_whole = extent == Extent::Whole;
         self.connection.counters().fetched(is_whole, octets);
         Ok(Outcome::ContentSent)

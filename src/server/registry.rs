@@ -25,6 +25,7 @@ use crate::mail::Network;
 use super::budget::{Budget, Share};
 use super::counters::Counters;
 use super::limits;
+use super::muffler::{Kind, Muffler};
 use super::shares::{Caps, Full, Harm, Shares};
 
 /// Why a client gets no session.
@@ -45,6 +46,7 @@ pub struct Registry {
     stopped: Condvar,
     counters: Counters,
     budget: Arc<Budget>,
+    muffler: Mutex<Muffler>,
 }
 
 #[derive(Debug)]
@@ -108,6 +110,7 @@ impl Registry {
             stopped: Condvar::new(),
             counters: Counters::default(),
             budget: Arc::new(Budget::new(in_flight_octets)),
+            muffler: Mutex::default(),
         }
     }
 
@@ -140,6 +143,12 @@ impl Registry {
     /// What is counted.
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Whether the log has one more line of this kind about a client: see
+    /// [`Muffler::lets_through`].
+    pub(super) fn lets_through(&self, peer: IpAddr, kind: Kind, now: Instant) -> Option<u64> {
+        self.muffler.lock().lets_through(peer, kind, now)
     }
 
     /// The memory of all sessions.
@@ -254,6 +263,12 @@ impl Ticket {
     /// What is counted.
     pub(super) fn counters(&self) -> &Counters {
         &self.registry.counters
+    }
+
+    /// Whether the log has one more line of this kind about a client: see
+    /// [`Muffler::lets_through`].
+    pub(super) fn lets_through(&self, peer: IpAddr, kind: Kind, now: Instant) -> Option<u64> {
+        self.registry.lets_through(peer, kind, now)
     }
 
     /// A share of nothing of the memory that is for all.

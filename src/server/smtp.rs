@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use crate::accounts::{Accounts, Login, Resolution, Verdict};
 use crate::clock::Clock;
-use crate::mail::sasl::scram;
-use crate::mail::{Address, Credentials, ForwardPath, MailboxName, trace};
+use crate::mail::sasl::{self, scram};
+use crate::mail::{Address, Credentials, Foreign, ForwardPath, MailboxName, trace};
 use crate::smtp::limits::OVERRUN_FACTOR;
 use crate::smtp::{
-    Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Senders, Session,
-    Settings, Submission,
+    Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Reply, Senders,
+    Session, Settings, Submission,
 };
 use crate::store::{self, MessageStore};
 use crate::wire::{BareOctets, ChunkDecoder, DotDecoder, Progress};
@@ -20,6 +20,7 @@ use crate::wire::{BareOctets, ChunkDecoder, DotDecoder, Progress};
 use super::budget::Recipients;
 use super::connection::{Connection, ContentRate, Interruption, LineRead};
 use super::counters::LoginsOf;
+use super::dialogue::Dialogue;
 use super::handshakes::Handshakes;
 use super::intake::{Intake, Refusal};
 use super::listener::{self, Door, Visit};
@@ -80,15 +81,15 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
         chunks: None,
         rate,
         warned_of_bare_lf: false,
+        dialogue: Dialogue::new(visit.id),
+        foreign: None,
+        mechanism: "",
     };
     let mut step = session.greet();
     let mut why = None;
     loop {
         if let Some(reply) = &step.reply {
-            if let Some(reason) = reply.reason() {
-                driver.connection.counters().refused(reason);
-            }
-            reply.render(session.is_extended(), driver.connection.output());
+            driver.say(reply, &session);
         }
         if !session.has_delivery() {
             driver.intake = None;
@@ -97,7 +98,7 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
             }
         }
         let done = if step.action == Action::ReadLine {
-            driver.read_line(session.line_octets_max())
+            driver.read_line(&session)
         } else if step.action == Action::Close {
             let last = step.reply.map_or("", |reply| reply.code());
             if last == "221" {
@@ -105,13 +106,18 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
                 return SessionEnd::Quit;
             }
             driver.connection.close_lingering();
-            return SessionEnd::Closed { last, why };
+            return match driver.foreign.or(session.foreign()) {
+                Some(what) if why.is_none() => SessionEnd::Foreign { last, what },
+                _ => SessionEnd::Closed { last, why },
+            };
         } else {
+            driver.mechanism = session.mechanism();
             driver.perform(step.action)
         };
         step = match done {
             Ok(outcome) => session.resume(outcome),
             Err(interruption) => {
+                driver.interrupted(session.login(), &interruption);
                 let outcome = match interruption {
                     Interruption::IdleTimeout => Outcome::IdleTimeout,
                     Interruption::TooSlow => Outcome::ContentTooSlow,
@@ -119,6 +125,8 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
                     Interruption::ShuttingDown => Outcome::ShuttingDown,
                     Interruption::Displaced => Outcome::Displaced,
                     Interruption::Lost(_)
+                    | Interruption::Tls(_)
+                    | Interruption::HandshakeTimeout { .. }
                     | Interruption::NotReading
                     | Interruption::Unreadable
                     | Interruption::Injected
@@ -156,6 +164,11 @@ struct Driver<'a> {
     /// Measures a whole message, not each of its chunks.
     rate: ContentRate,
     warned_of_bare_lf: bool,
+    dialogue: Dialogue,
+    /// What the client's first octets show it to speak, if that is not SMTP.
+    foreign: Option<Foreign>,
+    /// How the client logs in.
+    mechanism: &'static str,
 }
 
 impl Driver<'_> {
@@ -177,14 +190,63 @@ impl Driver<'_> {
         }
     }
 
-    fn read_line(&mut self, octets_max: usize) -> Result<Outcome<'_>, Interruption> {
+    fn read_line(&mut self, session: &Session) -> Result<Outcome<'_>, Interruption> {
         self.connection.flush_when_full()?;
-        Ok(match self.connection.read_line(octets_max)? {
+        let read = self.connection.read_line(session.line_octets_max())?;
+        self.hear(&read, session);
+        Ok(match read {
             LineRead::Line => Outcome::Line(self.connection.line()),
             LineRead::TooLong => Outcome::LineTooLong,
             LineRead::Fault(found) => Outcome::LineEndingFault(found),
             LineRead::Foreign => Outcome::ForeignProtocol,
         })
+    }
+
+    /// Tells the log what was read. Not inlined, as little as possible lies on the stack of a
+    /// session that waits (NET-1).
+    #[inline(never)]
+    fn hear(&mut self, read: &LineRead, session: &Session) {
+        match read {
+            LineRead::Line => {
+                let line = session.disclose(self.connection.line());
+                self.dialogue.heard(&line, session.login());
+            }
+            LineRead::TooLong => self.dialogue.hear(&"<a line that is too long>"),
+            LineRead::Fault(found) => self.dialogue.hear(&format_args!("<a line with {found}>")),
+            LineRead::Foreign => {
+                self.foreign = Some(self.connection.foreign());
+                self.dialogue.heard_content(self.connection.unread().len());
+                self.dialogue.content_ended();
+            }
+        }
+    }
+
+    /// Says a reply, and tells the counters and the log. Not inlined, for the same reason.
+    #[inline(never)]
+    fn say(&mut self, reply: &Reply, session: &Session) {
+        if let Some(reason) = reply.reason() {
+            self.connection.counters().refused(reason);
+        }
+        if session.foreign().is_some() {
+            // The end of the session says what it was.
+            self.dialogue.told();
+        }
+        self.dialogue.content_ended();
+        if reply.is_final() {
+            self.dialogue.answered(self.connection, reply.refusal());
+        }
+        let output = self.connection.output();
+        let before = output.len();
+        reply.render(session.is_extended(), output);
+        let said = output.get(before..).unwrap_or_default();
+        self.dialogue.said(said, reply.is_challenge());
+    }
+
+    /// Tells the log that the client does not go on, perhaps within a login. Not inlined, for the
+    /// same reason.
+    #[inline(never)]
+    fn interrupted(&mut self, login: Option<sasl::Login<'_>>, why: &Interruption) {
+        self.dialogue.interrupted(self.connection, login, why);
     }
 
     fn look_up(&mut self, path: &ForwardPath) -> Result<Outcome<'static>, Interruption> {
@@ -229,15 +291,16 @@ impl Driver<'_> {
         credentials: &Credentials,
     ) -> Result<Outcome<'static>, Interruption> {
         let logins = &self.shared.logins;
-        let verdict = logins.check_password(self.connection, self.id, credentials)?;
+        let verdict =
+            logins.check_password(self.connection, (self.id, self.mechanism), credentials)?;
         Ok(match verdict {
             Verdict::Accepted(login) => {
                 self.login = Some(login);
-                self.logins().accepted.increment();
+                self.logged_in();
                 Outcome::PasswordAccepted
             }
-            Verdict::Refused => Outcome::PasswordRefused,
-            Verdict::Busy => Outcome::CheckFailed,
+            Verdict::Refused => self.login_told(Outcome::PasswordRefused),
+            Verdict::Busy => self.login_told(Outcome::CheckFailed),
         })
     }
 
@@ -252,16 +315,27 @@ impl Driver<'_> {
 
     fn check_proof(&mut self, attempt: &scram::Attempt) -> Result<Outcome<'static>, Interruption> {
         let logins = &self.shared.logins;
-        let proven = logins.check_proof(self.connection, self.id, attempt)?;
+        let proven = logins.check_proof(self.connection, (self.id, self.mechanism), attempt)?;
         Ok(match proven {
             Proof::Accepted(signature, login) => {
                 self.login = Some(login);
-                self.logins().accepted.increment();
+                self.logged_in();
                 Outcome::ProofAccepted { signature }
             }
-            Proof::Refused => Outcome::PasswordRefused,
-            Proof::Busy => Outcome::CheckFailed,
+            Proof::Refused => self.login_told(Outcome::PasswordRefused),
+            Proof::Busy => self.login_told(Outcome::CheckFailed),
         })
+    }
+
+    fn logged_in(&mut self) {
+        self.connection.achieved();
+        self.logins().accepted.increment();
+    }
+
+    /// The same outcome, of which the log has a line already.
+    fn login_told(&mut self, outcome: Outcome<'static>) -> Outcome<'static> {
+        self.dialogue.told();
+        outcome
     }
 
     fn start_tls(&mut self) -> Result<Outcome<'static>, Interruption> {
@@ -364,6 +438,7 @@ impl Driver<'_> {
             let input = unread.get(..room).unwrap_or(unread);
             let (consumed, progress) = intake.take(octets_max, |out| decoder.decode(input, out));
             self.connection.consume(consumed);
+            self.dialogue.heard_content(consumed);
             if decoder.fault().is_some() {
                 intake.abandon();
             }
@@ -459,6 +534,7 @@ impl Driver<'_> {
             take(intake.as_deref_mut(), piece);
             let taken = piece.len();
             self.connection.consume(taken);
+            self.dialogue.heard_content(taken);
             left = left.saturating_sub(u64::try_from(taken).unwrap_or(u64::MAX));
         }
         Ok(())
@@ -468,6 +544,7 @@ impl Driver<'_> {
         match intake.commit() {
             Ok(delivered) => {
                 let recipients = delivered.envelope.recipients.len();
+                self.connection.achieved();
                 let counters = self.connection.counters();
                 counters.accepted(delivered.octets, recipients);
                 maillog::accepted(self.id, self.connection.peer(), &delivered);

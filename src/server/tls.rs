@@ -28,13 +28,17 @@ use std::{
 };
 
 use rustls::{
-    AlertDescription, ProtocolVersion, ServerConfig, ServerConnection,
+    AlertDescription, PeerIncompatible, ProtocolVersion, ServerConfig, ServerConnection,
+    SignatureAlgorithm,
+    client::verify_server_name,
     crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject as _},
-    server::NoServerSessionStorage,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem, pem::PemObject as _},
+    server::{NoServerSessionStorage, ParsedCertificate},
 };
 #[cfg(test)]
 use rustls::{server::ClientHello, sign::CertifiedKey};
+
+use crate::mail::Foreign;
 
 use super::connection::{Written, is_pause, is_stuck};
 use super::limits;
@@ -44,7 +48,9 @@ use super::limits;
 pub struct Identity {
     config: Arc<ServerConfig>,
     /// In DER form.
-    certificate: Vec<u8>,
+    certificate: Arc<[u8]>,
+    /// Whether the key is of RSA.
+    is_rsa: bool,
     /// Whether proofs can be bound to its connections.
     binds: bool,
 }
@@ -94,8 +100,11 @@ impl Identity {
         let Some(first) = chain.first() else {
             return Err(IdentityError::Certificate(pem::Error::NoItemsFound));
         };
-        let certificate = first.to_vec();
+        let certificate = Arc::from(first.as_ref());
         let key = PrivateKeyDer::from_pem_slice(key).map_err(IdentityError::Key)?;
+        // What is no key that can be used is refused below.
+        let is_rsa = ring::sign::any_supported_type(&key)
+            .is_ok_and(|key| key.algorithm() == SignatureAlgorithm::RSA);
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(IdentityError::Pair)?
@@ -108,6 +117,7 @@ impl Identity {
         Ok(Self {
             config: Arc::new(config),
             certificate,
+            is_rsa,
             binds: false,
         })
     }
@@ -128,7 +138,8 @@ impl Identity {
             .with_no_client_auth();
         Self {
             config: Arc::new(builder.with_cert_resolver(Arc::new(Panicking))),
-            certificate: Vec::new(),
+            certificate: Arc::from([]),
+            is_rsa: false,
             binds: false,
         }
     }
@@ -167,9 +178,18 @@ pub(super) struct Tunnel {
     records: Vec<u8>,
     /// How many octets of it rustls has.
     taken: usize,
+    /// The first octets that came from the socket.
+    head: Vec<u8>,
+    /// Of its [`Identity`].
+    certificate: Arc<[u8]>,
+    is_rsa: bool,
     /// Whether a proof can be bound to it.
     binds: bool,
 }
+
+/// The first octets of a client that are kept until it is known what it speaks: a method of HTTP, a
+/// header of the PROXY protocol, and the version that a greeting of TLS asks for are in them.
+const HEAD_OCTETS_MAX: usize = 16;
 
 impl Tunnel {
     /// The server's side of a handshake that has not begun.
@@ -182,6 +202,9 @@ impl Tunnel {
             tls,
             records: Vec::new(),
             taken: 0,
+            head: Vec::new(),
+            certificate: Arc::clone(&identity.certificate),
+            is_rsa: identity.is_rsa,
             binds: identity.binds,
         })
     }
@@ -266,7 +289,8 @@ impl Tunnel {
                 Err(error) => {
                     // The alert; whether it arrives is the client's luck.
                     drop(self.send_records(socket));
-                    return Err(io::Error::new(ErrorKind::InvalidData, Failure(error)));
+                    let failure = Failure(self.explain(&error));
+                    return Err(io::Error::new(ErrorKind::InvalidData, failure));
                 }
             };
             self.send_records(socket)?;
@@ -291,6 +315,10 @@ impl Tunnel {
         self.records.resize(room, 0);
         let filled = socket.read(&mut self.records);
         self.records.truncate(*filled.as_ref().unwrap_or(&0));
+        if self.tls.is_handshaking() {
+            let room = HEAD_OCTETS_MAX.saturating_sub(self.head.len());
+            self.head.extend(self.records.iter().take(room));
+        }
         filled.map(drop)
     }
 
@@ -346,26 +374,179 @@ impl Tunnel {
 
 /// Why TLS ended, with a word on what to do where that is known.
 #[derive(Debug)]
-struct Failure(rustls::Error);
+struct Failure(String);
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TLS: {}", self.0)?;
-        let distrust = [
-            AlertDescription::UnknownCA,
-            AlertDescription::BadCertificate,
-            AlertDescription::CertificateUnknown,
-        ];
-        if let rustls::Error::AlertReceived(alert) = &self.0
-            && distrust.contains(alert)
-        {
-            f.write_str(" (the client does not trust the certificate)")?;
-        }
-        if matches!(self.0, rustls::Error::InvalidMessage(_)) {
-            f.write_str(" (does the client speak TLS?)")?;
-        }
-        Ok(())
+        write!(f, "TLS: {}", self.0)
     }
 }
 
 impl std::error::Error for Failure {}
+
+/// Whether TLS itself failed, and not what carries it.
+pub(super) fn is_failure(error: &io::Error) -> bool {
+    let inner = error.get_ref();
+    inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<Failure>)
+}
+
+/// How a greeting of TLS writes the version 1.2 (RFC 5246 §7.4.1.2), which later ones write too.
+const TLS_1_2: [u8; 2] = [3, 3];
+
+/// What an alert of a client means, where that is always the same.
+const ADVICE: [(AlertDescription, &str); 5] = [
+    (
+        AlertDescription::UnknownCA,
+        "the client does not trust the authority that signed the certificate: give it that \
+         authority's own (ca.pem of facteur cert)",
+    ),
+    (
+        AlertDescription::CertificateExpired,
+        "the certificate has expired for the client: renew it (facteur cert --renew), or set the \
+         clock of the client",
+    ),
+    (
+        AlertDescription::ProtocolVersion,
+        "the client wants another version of TLS than 1.2 and 1.3: update the client",
+    ),
+    (
+        AlertDescription::HandshakeFailure,
+        "the client does not accept what was chosen of its ciphers: update the client",
+    ),
+    (
+        AlertDescription::InsufficientSecurity,
+        "the client does not accept what was chosen of its ciphers: update the client",
+    ),
+];
+
+impl Tunnel {
+    /// Whether anything came from the client.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.head.is_empty()
+    }
+
+    /// Whether the handshake has begun and not ended.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.has_begun() && self.tls.is_handshaking()
+    }
+
+    /// Says that the client has ended the connection in its handshake and did not say why.
+    pub(super) fn broken_off() -> io::Error {
+        let why = "the client closed the connection during its handshake, as some do that do not \
+                   accept the certificate";
+        io::Error::new(ErrorKind::UnexpectedEof, Failure(why.to_owned()))
+    }
+
+    /// What an error means, and what to do.
+    fn explain(&self, error: &rustls::Error) -> String {
+        if let rustls::Error::PeerIncompatible(why) = error {
+            self.nothing_in_common(why)
+        } else if let rustls::Error::AlertReceived(alert) = error {
+            self.given_up(*alert)
+        } else if matches!(error, rustls::Error::InvalidMessage(_)) && self.tls.is_handshaking() {
+            self.no_tls(error)
+        } else {
+            error.to_string()
+        }
+    }
+
+    /// What came at the begin was no handshake.
+    fn no_tls(&self, error: &rustls::Error) -> String {
+        let why = match Foreign::of_octets(&self.head) {
+            Foreign::Text => {
+                "the client speaks in clear, and this port begins with TLS: set the client to TLS \
+                 (often called SSL), or to a port that begins in clear"
+            }
+            Foreign::Http => {
+                "the client speaks HTTP: it is a browser, or a program with the wrong port"
+            }
+            Foreign::Proxy => {
+                "a proxy begins with a header of the PROXY protocol, which is not taken here: \
+                 switch it off there (HAProxy: no send-proxy or check-send-proxy; nginx: \
+                 proxy_protocol off)"
+            }
+            Foreign::Tls | Foreign::Other => {
+                return format!("{error} (does the client speak TLS?)");
+            }
+        };
+        why.to_owned()
+    }
+
+    /// The client offers nothing that can be used.
+    fn nothing_in_common(&self, why: &PeerIncompatible) -> String {
+        // A record and a message have headers of five and of four octets.
+        let version = self.head.get(9..11);
+        let is_said = matches!(
+            why,
+            PeerIncompatible::Tls12NotOffered | PeerIncompatible::Tls12NotOfferedOrEnabled
+        );
+        // What is missing then is nothing that older versions have.
+        let is_old = is_said || version.is_some_and(|version| version < TLS_1_2.as_slice());
+        let is_cipher = matches!(
+            why,
+            PeerIncompatible::NoCipherSuitesInCommon | PeerIncompatible::NoSignatureSchemesInCommon
+        );
+        if is_old {
+            "the client offers TLS 1.1 or older only, and 1.2 is the oldest that is taken here: \
+             update the client"
+                .to_owned()
+        } else if is_cipher && !self.is_rsa {
+            "the client has no cipher suite in common with this server for a key of an elliptic \
+             curve: update the client, or give [tls] a certificate with an RSA key"
+                .to_owned()
+        } else if is_cipher {
+            "the client has no cipher suite in common with this server, which takes those with \
+             ECDHE and AES-GCM or ChaCha20: update the client"
+                .to_owned()
+        } else {
+            let error = rustls::Error::PeerIncompatible(why.clone());
+            format!("{error} (update the client)")
+        }
+    }
+
+    /// The client says that it does not go on.
+    fn given_up(&self, alert: AlertDescription) -> String {
+        let by_certificate = [
+            AlertDescription::BadCertificate,
+            AlertDescription::CertificateUnknown,
+        ];
+        if by_certificate.contains(&alert) {
+            return self.not_accepted(alert);
+        }
+        let known = ADVICE.iter().find(|(known, _)| *known == alert);
+        let Some((_, why)) = known else {
+            return rustls::Error::AlertReceived(alert).to_string();
+        };
+        format!("{why} (its alert: {alert:?})")
+    }
+
+    /// The client does not accept the certificate and does not say what is wrong with it. Some mean
+    /// its name by this alert, and others all that can be.
+    fn not_accepted(&self, alert: AlertDescription) -> String {
+        let why = match self.tls.server_name() {
+            // A name is made of letters, digits, hyphens, underscores and dots.
+            Some(name) if self.is_for(name) == Some(false) => format!(
+                "the client wanted \"{name}\" and does not accept the certificate, which is not \
+                 for that name: set the client to a name that the certificate has, or make one for \
+                 that name too (facteur cert)"
+            ),
+            Some(name) => format!(
+                "the client does not accept the certificate, though it is for the name that it \
+                 wanted (\"{name}\"): it may not trust the authority that signed it"
+            ),
+            None => "the client does not accept the certificate: it named no host, so it may have \
+                     connected to an address that the certificate is not for, or it does not trust \
+                     the authority that signed it"
+                .to_owned(),
+        };
+        format!("{why} (its alert: {alert:?})")
+    }
+
+    /// Whether the certificate is for `name`; `None` when that cannot be said.
+    fn is_for(&self, name: &str) -> Option<bool> {
+        let certificate = CertificateDer::from(self.certificate.as_ref());
+        let parsed = ParsedCertificate::try_from(&certificate).ok()?;
+        let name = ServerName::try_from(name).ok()?;
+        Some(verify_server_name(&parsed, &name).is_ok())
+    }
+}

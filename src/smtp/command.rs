@@ -7,9 +7,10 @@
 
 use std::fmt;
 
+use crate::mail::sasl;
 use crate::mail::{
-    AddressError, BodyType, Charset, Domain, ForwardPath, ReversePath, Secret, parse_forward_path,
-    parse_reverse_path,
+    AddressError, BodyType, Charset, Disclosure, Domain, ForwardPath, ReversePath, Secret,
+    parse_forward_path, parse_reverse_path,
 };
 
 use super::limits::CLIENT_NAME_OCTETS_MAX;
@@ -147,9 +148,7 @@ impl<'a> Command<'a> {
     /// [`SyntaxError`]: answer with its reply and count it as an error of the session.
     pub fn parse(line: &'a [u8], context: &Context<'_>) -> Result<Self, SyntaxError> {
         let line = line.trim_ascii_end();
-        let mut words = line.split(|&octet| octet == b' ');
-        let name = words.next().unwrap_or_default();
-        let argument = line.get(name.len()..).unwrap_or_default();
+        let (name, argument) = split_verb(line);
         let verb = Verb::recognise(name)?;
         match text(argument) {
             Ok(argument) => verb.with_argument(argument.trim_start_matches(' '), context),
@@ -158,6 +157,40 @@ impl<'a> Command<'a> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What may be shown of a line that comes where a command is expected: nothing that could be a
+/// secret or a line of a content that came at the wrong moment.
+pub(super) fn disclose(line: &[u8]) -> Disclosure<'_> {
+    let line = line.trim_ascii_end();
+    let (name, argument) = split_verb(line);
+    let Ok(verb) = Verb::recognise(name) else {
+        return Disclosure::of_unknown(line);
+    };
+    let argument = argument.trim_ascii_start();
+    let begins_with = |keyword: &str| {
+        let start = argument.get(..keyword.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(keyword.as_bytes()))
+    };
+    let is_an_argument = match verb {
+        Verb::Auth => return sasl::disclose_command(line, name.len()),
+        Verb::Mail => begins_with("FROM:"),
+        Verb::Rcpt => begins_with("TO:"),
+        Verb::Ehlo | Verb::Helo | Verb::Bdat | Verb::Vrfy | Verb::Expn => true,
+        Verb::Data | Verb::Rset | Verb::Help | Verb::Noop | Verb::Quit | Verb::StartTls => false,
+    };
+    if is_an_argument {
+        Disclosure::whole(line)
+    } else {
+        Disclosure::beginning(line, name.len())
+    }
+}
+
+/// The octets up to the first space, and the others.
+fn split_verb(line: &[u8]) -> (&[u8], &[u8]) {
+    let name = line.split(|&octet| octet == b' ').next();
+    let name = name.unwrap_or_default();
+    (name, line.get(name.len()..).unwrap_or_default())
 }
 
 /// The verbs of RFC 5321 §4.1.1 and of the extensions, in that order.

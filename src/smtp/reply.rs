@@ -352,6 +352,25 @@ impl Reply {
         self.code
     }
 
+    /// The code and the text, where it refuses something: 4yz and 5yz.
+    pub fn refusal(&self) -> Option<(&'static str, &str)> {
+        if !self.code.starts_with(['4', '5']) {
+            return None;
+        }
+        Some((self.code, self.text.as_ref()))
+    }
+
+    /// Whether it ends its command, and does not ask for more: not 3yz.
+    pub fn is_final(&self) -> bool {
+        !self.code.starts_with('3')
+    }
+
+    /// Whether it is a challenge of an authentication exchange. One of SCRAM is enough to try
+    /// passwords against, together with what else is in the log.
+    pub fn is_challenge(&self) -> bool {
+        self.code == "334"
+    }
+
     /// Why it refuses something, where that is worth counting.
     pub fn reason(&self) -> Option<Reason> {
         self.reason

@@ -196,7 +196,9 @@ fn the_program_is_closed_by_a_file_beside_its_configuration() {
     pop3.expect_prefix("+OK");
     pop3.say("PASS any");
     pop3.expect_prefix("-ERR [AUTH]");
-    program.expect_log("login refused user=\"bob\" client=127.0.0.1: wrong user name or password");
+    program.expect_log(
+        "login refused user=\"bob\" client=127.0.0.1 mechanism=USER: wrong user name or password",
+    );
     drop(log_in(&program, "bob"));
     program.kill();
     // A mistake in the file is told with its place, and nothing is served.

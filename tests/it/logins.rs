@@ -136,7 +136,8 @@ fn names_of_clients_are_escaped_in_the_log() {
     smtp.say(&format!("AUTH PLAIN {}", STANDARD.encode(message)));
     smtp.expect_prefix("535 ");
     program.expect_log(
-        "login refused user=\"bob\\\" client=192.0.2.1\\u{2028}\\u{202e}\" client=127.0.0.1: ",
+        "login refused user=\"bob\\\" client=192.0.2.1\\u{2028}\\u{202e}\" client=127.0.0.1 \
+         mechanism=PLAIN: ",
     );
     smtp.say("MAIL FROM:<\"a\\\" to=b\"@example.net>");
     smtp.expect_prefix("250 ");

@@ -303,7 +303,7 @@ fn sighup_reads_the_certificate_anew_and_keeps_the_old_one_when_the_new_is_bad()
     program.signal("HUP");
     program.expect_log("accounts and certificate are read anew");
     assert!(visit(&program, &first).is_none());
-    program.expect_log("the client does not trust the certificate");
+    program.expect_log("the client does not trust the authority that signed the certificate");
     visit(&program, &second).unwrap();
 
     let certificate = directory.path().join("certificate.pem");

@@ -39,7 +39,7 @@ pub mod scram;
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::limits::USER_NAME_OCTETS_MAX;
-use super::{ChannelBindings, Credentials, Link, Secret, Tls};
+use super::{ChannelBindings, Credentials, Disclosure, Link, Secret, Tls};
 use scram::{Attempt, ClientFirst, Expected};
 
 /// "Username:" and "Password:" in base64, which widely deployed clients insist on
@@ -84,6 +84,64 @@ impl Mechanism {
             Self::Login => "LOGIN",
         }
     }
+}
+
+/// Mechanisms of RFC 4422's registry that are not offered, and some that are in no registry.
+const OTHER_MECHANISMS: [&str; 15] = [
+    "ANONYMOUS",
+    "CRAM-MD5",
+    "DIGEST-MD5",
+    "EXTERNAL",
+    "GS2-KRB5",
+    "GSS-SPNEGO",
+    "GSSAPI",
+    "KERBEROS_V4",
+    "NTLM",
+    "OAUTHBEARER",
+    "SCRAM-SHA-1",
+    "SCRAM-SHA-1-PLUS",
+    "SCRAM-SHA-512",
+    "SCRAM-SHA-512-PLUS",
+    "XOAUTH2",
+];
+
+/// What may be shown of an AUTH command whose verb has `verb_octets`: a word behind it that is not
+/// the name of a mechanism may be a response.
+pub fn disclose_command(line: &[u8], verb_octets: usize) -> Disclosure<'_> {
+    let rest = line.get(verb_octets..).unwrap_or_default();
+    let rest = rest.trim_ascii_start();
+    let name = rest.split(u8::is_ascii_whitespace).next();
+    let name = name.unwrap_or_default();
+    let ours = Mechanism::ALL.into_iter().map(Mechanism::name);
+    let is_name = ours
+        .chain(OTHER_MECHANISMS)
+        .any(|known| known.as_bytes().eq_ignore_ascii_case(name));
+    let octets = if is_name {
+        let behind_name = rest.len().saturating_sub(name.len());
+        line.len().saturating_sub(behind_name)
+    } else {
+        verb_octets
+    };
+    Disclosure::beginning(line, octets)
+}
+
+/// What may be shown of a line within an exchange: that it ends it, and nothing else. A proof of
+/// SCRAM is enough to try passwords against.
+pub fn disclose_response(line: &[u8]) -> Disclosure<'_> {
+    match line {
+        b"*" | b"" => Disclosure::whole(line),
+        _ => Disclosure::NOTHING,
+    }
+}
+
+/// A login by an exchange that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Login<'a> {
+    /// The name of its mechanism.
+    pub mechanism: &'static str,
+    /// Whose it is, by the name that was given, once that is known; to show it, it has to be
+    /// escaped.
+    pub user: Option<&'a str>,
 }
 
 /// An exchange that waits for a response of the client.
@@ -209,6 +267,15 @@ pub fn confirm(user: String, signature: &[u8; 32]) -> Progress {
 }
 
 impl Exchange {
+    /// Who wants to log in, once that is known.
+    pub fn user(&self) -> Option<&str> {
+        match &self.0 {
+            Awaited::Plain | Awaited::LoginUser | Awaited::ScramFirst { .. } => None,
+            Awaited::LoginPassword(user) | Awaited::ScramEnd(user) => Some(user),
+            Awaited::ScramFinal(expected) => Some(expected.user()),
+        }
+    }
+
     /// Takes the client's `line`, base64 or `*`.
     ///
     /// # Errors

@@ -63,7 +63,10 @@ impl Session {
             }
             Command::Lang(range) => self.lang(again, range.as_deref()),
             Command::Pass(password) => match name {
-                Some(user) => self.check(Credentials { user, password }),
+                Some(user) => {
+                    self.mechanism = "USER";
+                    self.check(Credentials { user, password })
+                }
                 None => self.fault(again, Response::err("Send USER right before PASS")),
             },
             Command::Quit => self.quit_without_login(),
@@ -185,6 +188,7 @@ impl Session {
             let response = Response::err("Mechanism is not offered, CAPA lists those that are");
             return self.fault(State::Authorization { name: None }, response);
         };
+        self.mechanism = mechanism.name();
         let initial_response = initial_response.map(Secret::expose);
         self.advance(sasl::begin(mechanism, &self.link, initial_response))
     }

@@ -46,13 +46,13 @@ use std::{mem, sync::Arc};
 pub use self::step::{Action, Extent, Outcome, Settings, Step};
 use self::transaction::Retrieval;
 use super::{
-    Command, Response, SyntaxError,
+    Command, Response, SyntaxError, command,
     limits::{COMMAND_LINE_OCTETS_MAX, SASL_LINE_OCTETS_MAX},
     listing::Listing,
     response::Code,
 };
 use crate::mail::{
-    Link, Summaries, is_foreign,
+    Disclosure, Foreign, Link, Summaries,
     sasl::{self, Exchange, scram::ClientFirst},
 };
 
@@ -68,6 +68,10 @@ pub struct Session {
     utf8: bool,
     /// Whether no line has been read yet (SEC-13).
     at_first_line: bool,
+    /// What the client speaks instead of POP3.
+    foreign: Option<Foreign>,
+    /// How the client tried to log in last.
+    mechanism: &'static str,
     errors: u32,
     password_failures: u32,
 }
@@ -126,6 +130,8 @@ impl Session {
             user: None,
             utf8: false,
             at_first_line: true,
+            foreign: None,
+            mechanism: "",
             errors: 0,
             password_failures: 0,
         }
@@ -151,6 +157,36 @@ impl Session {
         self.user.as_deref()
     }
 
+    /// What of `line`, which comes next, may be shown.
+    pub fn disclose<'a>(&self, line: &'a [u8]) -> Disclosure<'a> {
+        if matches!(self.state, State::Exchange(_)) {
+            sasl::disclose_response(line)
+        } else {
+            command::disclose(line)
+        }
+    }
+
+    /// The login whose exchange is under way; the next line is a part of it.
+    pub fn login(&self) -> Option<sasl::Login<'_>> {
+        let State::Exchange(exchange) = &self.state else {
+            return None;
+        };
+        Some(sasl::Login {
+            mechanism: self.mechanism,
+            user: exchange.user(),
+        })
+    }
+
+    /// The name of the mechanism by which the client tried to log in last, USER for that command.
+    pub fn mechanism(&self) -> &'static str {
+        self.mechanism
+    }
+
+    /// What the client speaks instead of POP3, where its first line showed that.
+    pub fn foreign(&self) -> Option<Foreign> {
+        self.foreign
+    }
+
     /// How long a line may be now, in octets with its line ending: in a SASL exchange longer than
     /// else.
     pub fn line_octets_max(&self) -> usize {
@@ -165,9 +201,11 @@ impl Session {
     pub fn resume(&mut self, outcome: Outcome<'_>) -> Step {
         if let Outcome::Line(line) = &outcome
             && mem::take(&mut self.at_first_line)
-            && is_foreign(line)
         {
-            return self.resume(Outcome::ForeignProtocol);
+            self.foreign = Foreign::of_line(line);
+            if self.foreign.is_some() {
+                return self.resume(Outcome::ForeignProtocol);
+            }
         }
         // A handler that ends the session need not set a state: it is closed unless one is set.
         let state = mem::replace(&mut self.state, State::Closed);
@@ -283,6 +321,7 @@ impl Session {
         // No client begins with such a line: it is another protocol, whose further lines must not
         // be executed (SEC-13).
         if mem::take(&mut self.at_first_line) {
+            self.foreign = Some(Foreign::Other);
             return Self::close(Some(response));
         }
         self.fault(state, response)

@@ -993,3 +993,35 @@ proptest! {
         }
     }
 }
+
+/// SEC-7: the session alone knows what a line is.
+#[test]
+fn of_a_line_that_could_hold_a_secret_only_the_command_is_shown() {
+    let mut session = Session::new(settings(), local(Tls::NotOffered));
+    session.greet();
+    for (line, shown) in [
+        ("CAPA", "CAPA"),
+        ("USER bob", "USER bob"),
+        ("USER  bob@example.com  ", "USER  bob@example.com"),
+        ("USER bob hunter2", "USER bob ***"),
+        (
+            "USER \"john doe\"@example.com",
+            "USER \"john doe\"@example.com",
+        ),
+        ("pass hunter2", "pass ***"),
+        ("PASS ", "PASS"),
+        ("APOP bob hunter2", "APOP ***"),
+        ("AUTH PLAIN aHVudGVyMg==", "AUTH PLAIN ***"),
+        ("AUTH aHVudGVyMg==", "AUTH ***"),
+        ("TOP 1 0", "TOP 1 0"),
+        ("STAT hunter2", "STAT ***"),
+        ("EHLO client", "EHLO ***"),
+        ("hunter2", "***"),
+    ] {
+        assert_eq!(session.disclose(line.as_bytes()).to_string(), shown);
+    }
+    session.resume(Outcome::Line(b"AUTH PLAIN"));
+    let login = session.login().unwrap();
+    assert_eq!((login.mechanism, login.user), ("PLAIN", None));
+    assert_eq!(session.disclose(b"QUIT").to_string(), "***");
+}

@@ -19,6 +19,7 @@ impl Session {
         let Some(mechanism) = Mechanism::parse(name).filter(offered) else {
             return self.refuse(reply::AUTH_MECHANISM);
         };
+        self.mechanism = mechanism.name();
         let initial_response = initial_response.map(Secret::expose);
         self.advance(sasl::begin(mechanism, &self.link, initial_response))
     }

@@ -52,10 +52,10 @@ use std::sync::Arc;
 
 use crate::mail::sasl::{self, Exchange, scram::ClientFirst};
 use crate::mail::{
-    ChannelBindings, Charset, Envelope, ForwardPath, Link, Protocol, Tls, is_foreign,
+    ChannelBindings, Charset, Disclosure, Envelope, Foreign, ForwardPath, Link, Protocol, Tls,
 };
 
-use super::command::{Command, Context, SyntaxError};
+use super::command::{self, Command, Context, SyntaxError};
 use super::limits;
 use super::outcome::Outcome;
 use super::reply::{self, Reply};
@@ -119,6 +119,8 @@ pub struct Session {
     link: Link,
     client: Client,
     exchange: Option<Exchange>,
+    /// How the client tried to authenticate last.
+    mechanism: &'static str,
     /// Who has authenticated, by the name that was given.
     user: Option<String>,
     password_failures: u32,
@@ -127,6 +129,8 @@ pub struct Session {
     waiting: Waiting,
     errors: u32,
     first_line: bool,
+    /// What the client speaks instead of SMTP.
+    foreign: Option<Foreign>,
 }
 
 impl Session {
@@ -137,6 +141,7 @@ impl Session {
             link,
             client: Client::Unknown,
             exchange: None,
+            mechanism: "",
             user: None,
             password_failures: 0,
             unknown_recipients: 0,
@@ -144,6 +149,7 @@ impl Session {
             waiting: Waiting::Nothing,
             errors: 0,
             first_line: true,
+            foreign: None,
         }
     }
 
@@ -221,6 +227,33 @@ impl Session {
         self.user.as_deref()
     }
 
+    /// What of `line`, which comes next, may be shown.
+    pub fn disclose<'a>(&self, line: &'a [u8]) -> Disclosure<'a> {
+        if self.exchange.is_some() {
+            sasl::disclose_response(line)
+        } else {
+            command::disclose(line)
+        }
+    }
+
+    /// The login whose exchange is under way; the next line is a part of it.
+    pub fn login(&self) -> Option<sasl::Login<'_>> {
+        self.exchange.as_ref().map(|exchange| sasl::Login {
+            mechanism: self.mechanism,
+            user: exchange.user(),
+        })
+    }
+
+    /// The name of the mechanism by which the client tried to authenticate last.
+    pub fn mechanism(&self) -> &'static str {
+        self.mechanism
+    }
+
+    /// What the client speaks instead of SMTP, where its first line showed that.
+    pub fn foreign(&self) -> Option<Foreign> {
+        self.foreign
+    }
+
     /// Whether the driver has to keep its open delivery; where it is false, an open one is
     /// abandoned.
     pub fn has_delivery(&self) -> bool {
@@ -242,8 +275,11 @@ impl Session {
     }
 
     fn line(&mut self, line: &[u8]) -> Step {
-        if std::mem::take(&mut self.first_line) && is_foreign(line) {
-            return self.close(reply::NOT_SMTP);
+        if std::mem::take(&mut self.first_line) {
+            self.foreign = Foreign::of_line(line);
+            if self.foreign.is_some() {
+                return self.close(reply::NOT_SMTP);
+            }
         }
         if let Some(exchange) = self.exchange.take() {
             return self.advance(exchange.respond(line));
@@ -358,6 +394,7 @@ impl Session {
     fn line_too_long(&mut self) -> Step {
         // No client of SMTP begins so, but an HTTP request with a long path does (SEC-13).
         if std::mem::take(&mut self.first_line) {
+            self.foreign = Some(Foreign::Other);
             return self.close(reply::NOT_SMTP);
         }
         if self.exchange.take().is_some() {

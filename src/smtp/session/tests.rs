@@ -1162,3 +1162,41 @@ proptest! {
         }
     }
 }
+
+/// SEC-7: the session alone knows what a line is.
+#[test]
+fn of_a_line_that_could_hold_a_secret_only_the_command_is_shown() {
+    let mut session = after(&["EHLO client"]);
+    for (line, shown) in [
+        ("EHLO client", "EHLO client"),
+        ("mail from:<a@b> SIZE=1", "mail from:<a@b> SIZE=1"),
+        ("MAIL hunter2", "MAIL ***"),
+        ("RCPT TO:<a@b>", "RCPT TO:<a@b>"),
+        ("RCPT hunter2", "RCPT ***"),
+        ("VRFY bob", "VRFY bob"),
+        ("BDAT 7 LAST", "BDAT 7 LAST"),
+        ("NOOP hunter2", "NOOP ***"),
+        ("QUIT ", "QUIT"),
+        ("AUTH", "AUTH"),
+        ("AUTH PLAIN", "AUTH PLAIN"),
+        (
+            "AUTH  scram-sha-256  aHVudGVyMg==",
+            "AUTH  scram-sha-256 ***",
+        ),
+        ("AUTH aHVudGVyMg==", "AUTH ***"),
+        ("PASS hunter2", "PASS ***"),
+        ("hunter2", "***"),
+    ] {
+        assert_eq!(session.disclose(line.as_bytes()).to_string(), shown);
+    }
+    assert_eq!(session.login(), None);
+    session.resume(Outcome::Line(b"AUTH LOGIN"));
+    let login = session.login().unwrap();
+    assert_eq!((login.mechanism, login.user), ("LOGIN", None));
+    // "bob" in base64.
+    session.resume(Outcome::Line(b"Ym9i"));
+    assert_eq!(session.login().unwrap().user, Some("bob"));
+    for (line, shown) in [("MAIL FROM:<a@b>", "***"), ("*", "*"), ("", "")] {
+        assert_eq!(session.disclose(line.as_bytes()).to_string(), shown);
+    }
+}

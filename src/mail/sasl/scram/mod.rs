@@ -188,6 +188,11 @@ impl ClientFirst {
 }
 
 impl Expected {
+    /// Whose proof it is.
+    pub(super) fn user(&self) -> &str {
+        &self.user
+    }
+
     /// Takes the client's last message apart and compares it with what was said before.
     ///
     /// # Errors

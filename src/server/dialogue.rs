@@ -1,0 +1,205 @@
+//! What the log tells of the talk of a session: its refusals, and at level `debug` every line.
+//!
+//! A driver says here what its client said and what it was answered. The command is kept, as far as
+//! it may be shown, until its answer is known; a refusal becomes a line of the log with both.
+//! What may be shown is the session's to say: see [`Disclosure`]. How often is [`Muffler`]'s.
+//!
+//! [`Muffler`]: super::muffler::Muffler
+
+use std::fmt;
+
+use log::Level;
+
+use crate::mail::{Disclosure, sasl};
+
+use super::connection::{Connection, Interruption};
+use super::limits::DIALOGUE_LINES_MAX;
+use super::maillog::{self, Attempt, Refused, Said, SessionEnd, SessionId, Speaker};
+use super::muffler::Kind;
+
+/// The talk of one session.
+#[derive(Debug)]
+pub(super) struct Dialogue {
+    id: SessionId,
+    /// What waits for its answer.
+    open: Open,
+    /// Octets of a content that came since the last line.
+    content: u64,
+}
+
+/// What waits for its answer.
+#[derive(Debug)]
+enum Open {
+    Nothing,
+    /// A command, as far as it may be shown.
+    Command(String),
+    /// A line of an exchange, in which this user logs in by this mechanism.
+    Exchange(String, &'static str),
+}
+
+/// A refusal: its code or status indicator, and its text.
+type Refusal<'a> = (&'a str, &'a str);
+
+impl Dialogue {
+    pub(super) fn new(id: SessionId) -> Self {
+        Self {
+            id,
+            open: Open::Nothing,
+            content: 0,
+        }
+    }
+
+    /// The client said a line; `login` is the exchange that it is a part of.
+    pub(super) fn heard(&mut self, line: &Disclosure<'_>, login: Option<sasl::Login<'_>>) {
+        self.hear(line);
+        if let (Open::Command(_), Some(login)) = (&self.open, login) {
+            let user = maillog::bounded(&login.user.unwrap_or_default());
+            self.open = Open::Exchange(user, login.mechanism);
+        }
+    }
+
+    /// The client said something of which this is to be shown.
+    pub(super) fn hear(&mut self, line: &dyn fmt::Display) {
+        if maillog::tells_dialogues() {
+            maillog::said(self.id, Speaker::Client, Said::line(line));
+        }
+        self.open = if maillog::tells_refusals() {
+            Open::Command(maillog::bounded(line))
+        } else {
+            Open::Nothing
+        };
+    }
+
+    /// So many octets of a content came.
+    pub(super) fn heard_content(&mut self, octets: usize) {
+        let octets = u64::try_from(octets).unwrap_or(u64::MAX);
+        self.content = self.content.saturating_add(octets);
+    }
+
+    /// Tells of the content that came, of which there is no more for now.
+    pub(super) fn content_ended(&mut self) {
+        let octets = std::mem::take(&mut self.content);
+        if octets > 0 && maillog::tells_dialogues() {
+            maillog::said(self.id, Speaker::Client, Said::Octets(octets));
+        }
+    }
+
+    /// So many octets of a content went.
+    pub(super) fn said_content(&self, octets: usize) {
+        if maillog::tells_dialogues() {
+            let octets = u64::try_from(octets).unwrap_or(u64::MAX);
+            maillog::said(self.id, Speaker::Server, Said::Octets(octets));
+        }
+    }
+
+    /// The log has what became of the command already.
+    pub(super) fn told(&mut self) {
+        self.open = Open::Nothing;
+    }
+
+    /// The client was answered, perhaps by a refusal.
+    pub(super) fn answered(&mut self, connection: &Connection, refusal: Option<Refusal<'_>>) {
+        let open = std::mem::replace(&mut self.open, Open::Nothing);
+        let Some((code, text)) = refusal else {
+            return;
+        };
+        match open {
+            Open::Nothing => {}
+            Open::Command(command) => {
+                if let Some(untold) = connection.lets_through(Kind::Refused) {
+                    let command = command.as_str();
+                    let refused = Refused {
+                        command,
+                        code,
+                        text,
+                    };
+                    maillog::refused(self.id, connection.peer(), untold, refused);
+                }
+            }
+            Open::Exchange(user, mechanism) => {
+                let attempt = Attempt {
+                    id: self.id,
+                    mechanism,
+                    user: &user,
+                };
+                login_refused(connection, attempt, &format_args!("{code} {text}"));
+            }
+        }
+    }
+
+    /// The session is interrupted, in the middle of this exchange if there is one.
+    pub(super) fn interrupted(
+        &mut self,
+        connection: &Connection,
+        login: Option<sasl::Login<'_>>,
+        why: &Interruption,
+    ) {
+        self.content_ended();
+        // What is answered now is no command.
+        self.told();
+        if let Some(login) = login {
+            let attempt = Attempt {
+                id: self.id,
+                mechanism: login.mechanism,
+                user: login.user.unwrap_or_default(),
+            };
+            login_refused(connection, attempt, why);
+        }
+    }
+
+    /// These octets were said: whole lines, with what ends them.
+    pub(super) fn said(&self, lines: &[u8], is_challenge: bool) {
+        if !maillog::tells_dialogues() {
+            return;
+        }
+        let mut rest = lines;
+        for _ in 0..DIALOGUE_LINES_MAX {
+            let Some(end) = memchr::memchr(b'\n', rest) else {
+                break;
+            };
+            let (line, behind) = rest.split_at_checked(end).unwrap_or((rest, &[]));
+            rest = behind.get(1..).unwrap_or_default();
+            let line = line.trim_ascii_end();
+            let shown = if is_challenge {
+                let status = line.split(|octet| *octet == b' ').next();
+                Disclosure::beginning(line, status.unwrap_or_default().len())
+            } else {
+                Disclosure::whole(line)
+            };
+            maillog::said(self.id, Speaker::Server, Said::line(&shown));
+        }
+        if !rest.is_empty() {
+            self.said_content(rest.len());
+        }
+    }
+}
+
+/// A login was refused or given up.
+pub(super) fn login_refused(connection: &Connection, attempt: Attempt<'_>, why: &dyn fmt::Display) {
+    if let Some(untold) = connection.lets_through(Kind::Login) {
+        maillog::login_refused(attempt, connection.peer(), untold, why);
+    }
+}
+
+/// A session has ended. Who came and went without a word is for those who want to know everything:
+/// that is how others ask whether somebody listens here. Who achieved nothing is told of as long as
+/// that is no flood.
+pub(super) fn session_ended(connection: &Connection, id: SessionId, end: &SessionEnd) {
+    let peer = connection.peer();
+    let tell = |level, untold| maillog::session_ended(level, id, peer, untold, end);
+    match end {
+        SessionEnd::Panicked => tell(Level::Error, 0),
+        _ if connection.has_achieved() => tell(Level::Info, 0),
+        SessionEnd::Broken(Interruption::Lost(_)) if !connection.has_spoken() => {
+            tell(Level::Debug, 0);
+        }
+        SessionEnd::Quit
+        | SessionEnd::Closed { .. }
+        | SessionEnd::Foreign { .. }
+        | SessionEnd::Broken(_) => {
+            if let Some(untold) = connection.lets_through(Kind::Ended) {
+                tell(Level::Info, untold);
+            }
+        }
+    }
+}
