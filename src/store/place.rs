@@ -111,13 +111,23 @@ impl Shared {
         let fs = &self.fs;
         match former {
             Former::Replaced => fs.rename(scratch, place).map(|()| Former::Replaced),
-            Former::Exchanged => match fs.exchange(scratch, place) {
-                Err(error) if cannot_exchange(&error) => {
-                    fs.metadata(place)?;
-                    fs.rename(scratch, place).map(|()| Former::Replaced)
-                }
-                other => other.map(|()| Former::Exchanged),
-            },
+            Former::Exchanged => self.exchange(scratch, place),
+        }
+    }
+
+    /// Gives the file `new` the name `place` of another one, and that the name `new`, or none where
+    /// names cannot be exchanged; says which.
+    ///
+    /// # Errors
+    /// `NotFound` when nothing has the name any more. Where names cannot be exchanged that is found
+    /// out a moment before, so that what another program renames in this moment has two names then.
+    pub(super) fn exchange(&self, new: &Path, place: &Path) -> io::Result<Former> {
+        match self.fs.exchange(new, place) {
+            Err(error) if cannot_exchange(&error) => {
+                self.fs.metadata(place)?;
+                self.fs.rename(new, place).map(|()| Former::Replaced)
+            }
+            other => other.map(|()| Former::Exchanged),
         }
     }
 
@@ -162,7 +172,7 @@ impl Shared {
 }
 
 /// Whether two names can never be exchanged there.
-pub(super) fn cannot_exchange(error: &io::Error) -> bool {
+fn cannot_exchange(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
         Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)

@@ -9,12 +9,15 @@
 //! everything is synced and the journal ended. Every step may be cut short and repeated. Where the
 //! disk has no room for that, a file that has all its octets is left as it is.
 //!
+//! Other programs rename messages during a start, too. A message that was there when its mailbox
+//! was read, and is not where it was, is looked for again (`reading.rs`), and when it is gone
+//! somebody has removed it.
+//!
 //! Where a sync of the whole file system is not to be relied on (`trust.rs`), the messages are
 //! synced one by one, and the directories that they are in.
 //!
 //! *While the store serves*, after a sync that failed, the same is done but for one thing: a
-//! message that is not there was removed by somebody, and stays away. It is not there when no file
-//! has it; one that was moved or given other flags meanwhile is looked for (`reading.rs`).
+//! message that is not there at first was removed by somebody, too, and stays away.
 //!
 //! # Invariants
 //! - I8: to replay twice, or half and then all of it, is the same as once.
@@ -409,14 +412,8 @@ impl<'a> Replay<'a> {
         {
             return Ok(());
         }
-        if self.moment == Moment::Service || !(self.is_start() || places.is_empty()) {
+        if self.moment == Moment::Service || !places.is_empty() {
             return self.write_anew(target, serial, places, spooled);
-        }
-        for place in &places {
-            self.replace(target, serial, place, spooled.path)?;
-        }
-        if !places.is_empty() {
-            return Ok(());
         }
         let mut made = Made::default();
         let mark = self.shared.sync_mark();
@@ -510,13 +507,20 @@ impl<'a> Replay<'a> {
     fn find(&self, target: &Target<'_>, nonce: u64) -> Result<Places, Error> {
         let mut readings = Readings::of(self.shared, &target.maildir);
         let mut earlier: Option<Places> = None;
+        let mut ever = Places::new();
         loop {
             match readings.begin() {
-                // What is missed then gets a second file, and a start waits for nobody.
-                Err(_) if self.moment == Moment::Start => return Ok(earlier.unwrap_or_default()),
+                // A start waits for nobody. What all of them have missed gets a second file.
+                Err(_) if self.moment == Moment::Start => return Ok(ever),
                 other => other?,
             }
             let found = self.visit(target, nonce)?;
+            for (serial, paths) in &found {
+                let known: &mut Vec<PathBuf> = ever.entry(*serial).or_default();
+                let new = paths.iter().filter(|path| !known.contains(path));
+                let new: Vec<PathBuf> = new.cloned().collect();
+                known.extend(new);
+            }
             let verdict = readings.end();
             let has = |(serial, paths): (&Serial, &Vec<PathBuf>)| {
                 let found = found.get(serial);
@@ -568,18 +572,27 @@ impl<'a> Replay<'a> {
             }
             return Err(Error::io("make", &twin)(error));
         }
-        let replaced = match self.moment {
-            Moment::Start => fs.rename(&twin, place),
-            // Exchanged, since a rename would bring back what is being removed in this moment.
-            Moment::Service | Moment::Cure => fs.exchange(&twin, place),
-        };
-        if replaced.is_ok() && self.is_start() {
-            return Ok(true);
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::StartsBringNamesBack)
+            && self.moment == Moment::Start
+        {
+            return fs
+                .rename(&twin, place)
+                .map(|()| true)
+                .map_err(Error::io("replace", place));
         }
-        let unlinked = fs.unlink(&twin).map_err(Error::io("remove", &twin));
+        // Exchanged, since a rename would bring back what is renamed or removed in this moment.
+        let replaced = self.shared.exchange(&twin, place);
+        let unlinked = match fs.unlink(&twin) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(Error::io("remove", &twin)),
+        };
         match replaced {
-            Ok(()) => unlinked.map(|()| true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_start() => {
+            Ok(Former::Exchanged) => unlinked.map(|()| true),
+            Ok(Former::Replaced) => unlinked
+                .and_then(|()| self.remove_again(target, serial, place))
+                .map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 #[cfg(test)]
                 if crate::testing::bugs::is_planted(
                     crate::testing::bugs::Bug::NotFoundAtExchangeIsRemoved,
@@ -588,15 +601,11 @@ impl<'a> Replay<'a> {
                 }
                 unlinked.map(|()| false)
             }
-            Err(error) if place::takes_a_copy(&error) || place::cannot_exchange(&error) => {
+            Err(error) if place::takes_a_copy(&error) => {
                 self.replace_by_copy(target, serial, place, spool_path)
             }
             Err(error) => Err(Error::io("replace", place)(error)),
         }
-    }
-
-    fn is_start(&self) -> bool {
-        self.moment == Moment::Start
     }
 
     fn replace_by_copy(
@@ -607,15 +616,9 @@ impl<'a> Replay<'a> {
         spool_path: &Path,
     ) -> Result<bool, Error> {
         let scratches = place::scratches(Some(&target.maildir), place);
-        let former = if self.is_start() {
-            Former::Replaced
-        } else {
-            Former::Exchanged
-        };
-        match self.shared.copy(spool_path, place, &scratches, former) {
-            Err(Error::Io { source, .. })
-                if source.kind() == io::ErrorKind::NotFound && !self.is_start() =>
-            {
+        let shared = self.shared;
+        match shared.copy(spool_path, place, &scratches, Former::Exchanged) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Ok(false);
             }
             other => other?,
@@ -631,7 +634,7 @@ impl<'a> Replay<'a> {
             && shared
                 .touched
                 .is_being_removed(target.mailbox, serial.counter);
-        if !is_removed || self.is_start() {
+        if !is_removed {
             return Ok(());
         }
         shared.unlink(place)?;

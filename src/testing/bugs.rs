@@ -46,6 +46,8 @@ pub(crate) enum Bug {
     SegmentsAreReusedEarly,
     /// What one reading of a directory does not have is not there.
     SkippedEntriesAreGone,
+    /// A start gives a file its name whether or not another program has just taken that away.
+    StartsBringNamesBack,
     /// A batch need not fit its checksum.
     TornBatchesAreTrusted,
     /// A checkpoint syncs files and not the directories of their names.

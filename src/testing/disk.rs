@@ -124,6 +124,8 @@ struct Disk {
     nodes: Vec<Node>,
     locked: BTreeSet<usize>,
     life: u64,
+    /// That of the power cut by which it came about.
+    seed: u64,
     n_operations: u64,
     n_directories_read: u64,
     cut_at: Option<u64>,
@@ -305,6 +307,7 @@ impl Disk {
             nodes,
             locked: BTreeSet::new(),
             life: 0,
+            seed: 0,
             n_operations: 0,
             n_directories_read: 0,
             cut_at: None,
@@ -648,6 +651,11 @@ impl SimFs {
         self.disk.lock().n_operations
     }
 
+    /// The seed of the power cut after which this disk was found, or 0.
+    pub(crate) fn seed(&self) -> u64 {
+        self.disk.lock().seed
+    }
+
     /// How many directories were read.
     pub(crate) fn n_directories_read(&self) -> u64 {
         self.disk.lock().n_directories_read
@@ -684,6 +692,7 @@ impl SimFs {
             });
         }
         let disk = Disk {
+            seed,
             defect: before.defect,
             file_system: before.file_system,
             free_octets: before.free_octets,

@@ -448,6 +448,10 @@ fn any_meddling(rng: &mut Rng) -> Meddling {
     if rng.chance(25) {
         return Meddling::Checkpoint;
     }
+    any_renaming(rng)
+}
+
+fn any_renaming(rng: &mut Rng) -> Meddling {
     Meddling::Rename {
         mailbox: rng.below(3),
         choice: rng.below(20),
@@ -963,14 +967,47 @@ pub(super) fn check_found(
     model: &mut Model,
     start: Start,
 ) -> Result<MessageStore, String> {
-    let store = open(fs, durability).map_err(|error| format!("I10: does not open: {error:?}"))?;
+    // Other programs do not wait for the end of the start.
+    let mut rng = Rng::new(fs.seed());
+    let (meddlers, watched) = Meddlers::beside(fs);
+    for _ in 0..3 {
+        let meddling = any_renaming(&mut rng);
+        meddlers.arm(1 + rng.below(40), meddling);
+    }
+    let before = files(fs);
+    let opened = open(&watched, durability);
+    let store = opened.map_err(|error| format!("I10: does not open: {error:?}"))?;
     if ALARM.get() {
         return Err("I7: a part of the journal that was needed was written over".to_owned());
     }
     // What waits for a mailbox that was broken is there when it is mended, without a restart.
     fs.accept_entries();
     model.check(&store, start)?;
-    Ok(store)
+    let n_before = |message| before.get(message).copied().unwrap_or_default();
+    let after = files(fs);
+    let doubled = after
+        .iter()
+        .find(|(message, count)| **count > n_before(message).max(1));
+    doubled.map_or(Ok(store), |doubled| {
+        Err(format!("I8: a start has made a second file: {doubled:?}"))
+    })
+}
+
+/// How many files each message has, by its mailbox and what does not change of its name.
+fn files(fs: &SimFs) -> BTreeMap<(usize, String), usize> {
+    let mut files = BTreeMap::new();
+    for (number, mailbox) in mailboxes().iter().enumerate() {
+        let path = Path::new(ROOT).join(mailbox.domain());
+        for side in ["new", "cur"] {
+            let directory = path.join(mailbox.local_part()).join(side);
+            for entry in fs.read_dir(&directory).unwrap_or_default() {
+                let name = entry.name.to_str().unwrap();
+                let (message, _) = name.split_once(',').unwrap();
+                *files.entry((number, message.to_owned())).or_default() += 1;
+            }
+        }
+    }
+    files
 }
 
 /// The same; then sees that the store still takes mail and that this survives, too.
@@ -1311,6 +1348,7 @@ fn every_planted_bug_is_found() {
         Bug::RemovalsAreNotJournaled,
         Bug::ReplaysTrustNames,
         Bug::SegmentsAreReusedEarly,
+        Bug::StartsBringNamesBack,
         Bug::TornBatchesAreTrusted,
         Bug::TouchedDirectoriesAreMissed,
         Bug::TouchedFilesAreMissed,

@@ -147,7 +147,10 @@ fn unique_ids(maildrop: &Maildrop) -> Vec<String> {
 
 impl Place {
     fn new(times: Times) -> Self {
-        let fs = SimFs::new();
+        Self::on(SimFs::new(), times)
+    }
+
+    fn on(fs: SimFs, times: Times) -> Self {
         fs.set_times(times);
         let meanwhile = Meanwhile::default();
         let settings = Settings {
@@ -387,6 +390,74 @@ fn what_is_written_anew_is_found_wherever_it_is_moved() {
     bugs::plant(Some(Bug::NotFoundAtExchangeIsRemoved));
     assert!(write_anew_beside_renames().is_err());
     bugs::plant(None);
+}
+
+/// Starts after a power cut while another program renames a message; on the device of the store,
+/// or beside it, where files are copied.
+fn start_beside_renames(is_split: bool) -> Result<(), String> {
+    for (renaming, seed) in RENAMINGS
+        .into_iter()
+        .zip([1, 5, 9])
+        .chain([(Renaming::Move, 0)])
+    {
+        for at in 1.. {
+            let fs = SimFs::new();
+            if is_split {
+                fs.split_at(Path::new("/mail/example.org"));
+            }
+            let place = Place::on(fs, Times::Fine);
+            deliver(&place.store, "two\n").unwrap();
+            let start = unique_ids(&place.open()).swap_remove(0);
+            place.store.abandon();
+            let fs = place.fs.power_cut(seed);
+            let meanwhile = Meanwhile::default();
+            meanwhile.arm(at, move |fs| rename(fs, &start, renaming));
+            let found = super::journal::open_simulated(&meanwhile.beside(&fs));
+            let was_done = meanwhile.was_done();
+            let context = format!("split: {is_split}, {renaming:?} at {at}, seed {seed}");
+            let (contents, files) = (contents(&found), files(&fs));
+            if contents != ["first\n", "two\n"] || files.len() != 2 {
+                return Err(format!("I5: {context}: {contents:?} {files:?}"));
+            }
+            found.abandon();
+            let found = super::journal::open_simulated(&fs.power_cut(0));
+            let contents = self::contents(&found);
+            if contents != ["first\n", "two\n"] {
+                return Err(format!("I1: {context}: {contents:?}"));
+            }
+            if !was_done {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_start_doubles_no_message_that_is_renamed_meanwhile() {
+    start_beside_renames(false).unwrap();
+    start_beside_renames(true).unwrap();
+    bugs::plant(Some(Bug::StartsBringNamesBack));
+    assert!(start_beside_renames(false).is_err());
+    bugs::plant(None);
+}
+
+/// The same with a program that never stops: what cannot be found waits, and nothing is doubled.
+#[test]
+fn a_start_beside_a_program_that_never_stops_doubles_nothing() {
+    for renaming in RENAMINGS {
+        let place = Place::new(Times::Fine);
+        deliver(&place.store, "two\n").unwrap();
+        let start = unique_ids(&place.open()).swap_remove(0);
+        place.store.abandon();
+        let fs = place.fs.power_cut(1);
+        let others = fs.clone();
+        let restless = fs.watched(move || rename(&others, &start, renaming));
+        super::journal::open_simulated(&restless).abandon();
+        let found = super::journal::open_simulated(&fs.power_cut(1));
+        assert_eq!(contents(&found), ["first\n", "two\n"], "{renaming:?}");
+        assert_eq!(files(&fs).len(), 2, "{renaming:?}");
+    }
 }
 
 /// On a disk whose times stand still although they are trusted.
