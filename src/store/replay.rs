@@ -5,9 +5,11 @@
 //! its unsynced files and names the disk has. So every delivery that the journal has and that is
 //! not known to be checkpointed is done again: a file that is there is replaced by a new one, since
 //! it may have its name and not its octets, or be shown by a system that has failed to write it; a
-//! file that is not there is made. A delivery whose removal is in the journal too is left out. Then
-//! everything is synced and the journal ended. Every step may be cut short and repeated. Where the
-//! disk has no room for that, a file that has all its octets is left as it is.
+//! file that is not there is made. A delivery whose removal is in the journal too is left out, and
+//! what has its name is removed: there is a file system that gives back a name, without octets,
+//! that was removed durably. Then everything is synced and the journal ended. Every step may be cut
+//! short and repeated. Where the disk has no room for that, a file that has all its octets is left
+//! as it is.
 //!
 //! Other programs rename messages during a start, too. A message that was there when its mailbox
 //! was read, and is not where it was, is looked for again (`reading.rs`), and when it is gone
@@ -31,6 +33,9 @@
 //! A message that another program deleted within the last ten seconds or so before a crash, or
 //! before the start after it, may come back, since the journal does not know of it: a message that
 //! is missing then may as well be one that the disk has lost.
+//!
+//! A message that was removed over POP3, and that somebody put back from a copy within that time
+//! before a crash, is removed again.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -263,6 +268,9 @@ impl Shared {
             Ok(())
         })?;
         replay.unsynced.sync(self)?;
+        if moment == Moment::Start {
+            replay.remove_what_came_back();
+        }
         Ok((replay.n_messages, replay.n_removed))
     }
 
@@ -375,6 +383,48 @@ impl<'a> Replay<'a> {
         };
         let mailboxes = mailboxes.iter().filter(is_left).cloned().collect();
         self.unsynced.add(self.shared, file_name, mailboxes)
+    }
+
+    /// Removes what has the name of a message that the journal says was removed: that was durable
+    /// before the journal said so.
+    fn remove_what_came_back(&mut self) {
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::ReturnedNamesAreLeft) {
+            return;
+        }
+        let removed: Vec<_> = self.removed.iter().cloned().collect();
+        let mut changed = HashSet::new();
+        for (mailbox, serial) in removed {
+            // A mailbox that cannot be read or written must not hold up a start.
+            let is_changed = self.remove_came_back(&mailbox, serial).unwrap_or_default();
+            if is_changed {
+                changed.insert(mailbox);
+            }
+        }
+        if self.shared.trusts_whole_sync() {
+            return;
+        }
+        for mailbox in changed {
+            let Ok(maildir) = self.shared.maildir(&mailbox) else {
+                continue;
+            };
+            for side in [Side::New, Side::Cur] {
+                // The same.
+                let directory = maildir.side(side);
+                self.shared.sync_directory(&directory).unwrap_or_default();
+            }
+        }
+    }
+
+    /// Removes the message from `mailbox`; says whether it was there.
+    fn remove_came_back(&mut self, mailbox: &MailboxName, serial: Serial) -> Result<bool, Error> {
+        let maildir = self.shared.maildir(mailbox)?;
+        let target = Target { mailbox, maildir };
+        let mut is_changed = false;
+        for place in self.places(&target, serial)? {
+            is_changed |= self.shared.unlink(&place)?;
+        }
+        Ok(is_changed)
     }
 
     /// Delivers the message or, when one mailbox cannot take it, sets it aside for that.

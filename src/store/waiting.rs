@@ -60,7 +60,7 @@ use super::{
     limits::{AILING_MAILBOXES_MAX, AILING_REMINDER, CURE_PACE},
     mailboxes::{Presence, Target},
     maildir::{self, Maildir},
-    name::{Identity, OwnName},
+    name::{self, Identity, OwnName},
     piecemeal::Synced,
     place::{self, Former},
     replay::{Moment, Replay},
@@ -575,7 +575,8 @@ impl Shared {
                 });
                 let Some(mailbox) = mailbox else { continue };
                 let maildir = self.maildir(&mailbox)?;
-                let names = self.waiting_names(&maildir)?;
+                let mut names = self.waiting_names(&maildir)?;
+                self.remove_what_came_back(&maildir, &mut names)?;
                 if names.is_empty() {
                     self.tidy_waiting(&self.waiting_place(&maildir)?);
                     continue;
@@ -593,6 +594,36 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    /// Removes those of the messages `names` that were let go and came back, as names do on some
+    /// file system, without their octets: what waits has all of them before it has its name.
+    fn remove_what_came_back(
+        &self,
+        maildir: &Maildir,
+        names: &mut Vec<String>,
+    ) -> Result<(), Error> {
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::ReturnedNamesAreLeft) {
+            return Ok(());
+        }
+        let directory = self.waiting_place(maildir)?;
+        let has_come_back = |name: &String| {
+            let own = name.strip_prefix(ANEW).unwrap_or(name);
+            let file = self.fs.open(&directory.join(name));
+            let octets = file.ok().and_then(|file| file.octets_when_opened());
+            let told = name::stored_octets(own.as_bytes());
+            octets == Some(0) && told.is_some_and(|told| told > 0)
+        };
+        let returned: Vec<String> = names.extract_if(.., |name| has_come_back(name)).collect();
+        for name in &returned {
+            self.unlink(&directory.join(name))?;
+        }
+        if returned.is_empty() {
+            Ok(())
+        } else {
+            self.sync_directory(&directory)
+        }
     }
 
     /// The names of the directories in `path`; none when it is missing.

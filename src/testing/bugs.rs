@@ -42,6 +42,8 @@ pub(crate) enum Bug {
     ReplacedPlacesAreTrusted,
     /// A replay takes a file that has the name for the message.
     ReplaysTrustNames,
+    /// What comes back although it was removed is left where it is.
+    ReturnedNamesAreLeft,
     /// A segment is written over before it is checkpointed.
     SegmentsAreReusedEarly,
     /// What one reading of a directory does not have is not there.

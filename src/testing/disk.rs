@@ -90,6 +90,10 @@ pub(crate) enum Defect {
     SegmentsAreNotSynced,
     /// `sync` of the whole file system does nothing.
     VolumeIsNotSynced,
+    /// A name that was given and taken since the last sync of the whole file system may be there
+    /// again after a power cut, and the file is empty, although the directory was synced. Btrfs has
+    /// done this.
+    RemovedNamesComeBackEmpty,
     /// Changes do not change the time of the directory, although that is trusted.
     TimesStandStill,
     /// The times are much coarser than the store believes.
@@ -170,6 +174,10 @@ struct Directory {
     unsynced: Vec<Change>,
     /// In nanoseconds since 1970.
     changed: i128,
+    /// Names that were given since the last sync of the whole file system, and those of them that
+    /// were taken again by `unlink`.
+    fresh: BTreeSet<OsString>,
+    unlinked: BTreeSet<OsString>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -196,6 +204,10 @@ impl Change {
 
 impl Directory {
     fn change(&mut self, change: Change, tick: i128) {
+        if let Change::Added(name, _) = &change {
+            self.unlinked.remove(name);
+            self.fresh.insert(name.clone());
+        }
         change.apply(&mut self.seen);
         self.unsynced.push(change);
         self.changed = tick;
@@ -220,9 +232,15 @@ impl Directory {
         Self {
             seen: entries.clone(),
             durable: entries,
-            unsynced: Vec::new(),
             changed: self.changed,
+            ..Self::default()
         }
+    }
+
+    /// The names that come back after a power cut for [`Defect::RemovedNamesComeBackEmpty`].
+    fn returning(&self, rng: &mut Rng) -> Vec<OsString> {
+        let names = self.unlinked.iter().filter(|_| rng.chance(30));
+        names.cloned().collect()
     }
 }
 
@@ -434,7 +452,13 @@ impl Disk {
             }
             match node {
                 Node::Content(content) => content.sync_or_lose(is_saved, None),
-                Node::Directory(directory) => directory.sync_or_lose(is_saved),
+                Node::Directory(directory) => {
+                    directory.sync_or_lose(is_saved);
+                    if is_saved {
+                        directory.fresh.clear();
+                        directory.unlinked.clear();
+                    }
+                }
             }
         }
     }
@@ -639,6 +663,11 @@ impl SimFs {
         self.disk.lock().is_fuse()
     }
 
+    /// Whether the file system breaks a promise in this way.
+    pub(crate) fn has(&self, defect: Defect) -> bool {
+        self.disk.lock().defect == Some(defect)
+    }
+
     /// Whether the power is on and no error is to be reported.
     pub(crate) fn is_well(&self) -> bool {
         let disk = self.disk.lock();
@@ -690,6 +719,21 @@ impl SimFs {
                 Node::Directory(it) => Node::Directory(it.after_power_cut(keep_percent, &mut rng)),
                 Node::Content(it) => Node::Content(it.after_power_cut(keep_percent, &mut rng)),
             });
+        }
+        if before.defect == Some(Defect::RemovedNamesComeBackEmpty) {
+            for (number, node) in before.nodes.iter().enumerate() {
+                let Node::Directory(directory) = node else {
+                    continue;
+                };
+                for name in directory.returning(&mut rng) {
+                    let empty = nodes.len();
+                    nodes.push(Node::Content(Content::default()));
+                    if let Node::Directory(found) = &mut nodes[number] {
+                        found.seen.entry(name.clone()).or_insert(empty);
+                        found.durable.entry(name).or_insert(empty);
+                    }
+                }
+            }
         }
         let disk = Disk {
             seed,
@@ -1006,7 +1050,13 @@ impl Fs for SimFs {
         self.perform(|disk| {
             let node = disk.find(path)?;
             disk.content(node)?;
-            disk.remove(path)
+            disk.remove(path)?;
+            let directory = disk.parent(path)?;
+            let name = name_of(path)?;
+            if directory.fresh.contains(&name) {
+                directory.unlinked.insert(name);
+            }
+            Ok(())
         })
     }
 

@@ -967,12 +967,15 @@ pub(super) fn check_found(
     model: &mut Model,
     start: Start,
 ) -> Result<MessageStore, String> {
-    // Other programs do not wait for the end of the start.
     let mut rng = Rng::new(fs.seed());
     let (meddlers, watched) = Meddlers::beside(fs);
-    for _ in 0..3 {
-        let meddling = any_renaming(&mut rng);
-        meddlers.arm(1 + rng.below(40), meddling);
+    // Other programs do not wait for the end of the start. What they remove is not the store's
+    // business.
+    if !fs.has(Defect::RemovedNamesComeBackEmpty) {
+        for _ in 0..3 {
+            let meddling = any_renaming(&mut rng);
+            meddlers.arm(1 + rng.below(40), meddling);
+        }
     }
     let before = files(fs);
     let opened = open(&watched, durability);
@@ -1310,6 +1313,30 @@ fn without_moves(seed: u64) -> Script {
     script
 }
 
+/// I2, also where a file system gives back the name of a file, and nothing in it, that was removed
+/// durably: the journal tells that it was.
+#[test]
+fn a_removed_message_that_comes_back_empty_is_removed_at_the_start() {
+    let defect = Some(Defect::RemovedNamesComeBackEmpty);
+    for (number, script) in scripts_of_removals().enumerate() {
+        crash_everywhere(&script, defect)
+            .unwrap_or_else(|error| panic!("script {number}: {error}\n{script:?}"));
+    }
+}
+
+/// Scripts in which only POP3 removes anything, on one disk whose whole syncs are trusted.
+fn scripts_of_removals() -> impl Iterator<Item = Script> {
+    let any = (4_000_000..4_000_000 + 6 * patience()).map(|seed| Script {
+        is_busy: false,
+        is_split: false,
+        is_fuse: false,
+        times: Times::Fine,
+        durability: JOURNALS[usize::try_from(seed % 3).unwrap()],
+        actions: without_moves(seed).actions,
+    });
+    [taking_back()].into_iter().chain(any)
+}
+
 #[test]
 fn every_planted_defect_is_found() {
     for defect in [
@@ -1326,6 +1353,12 @@ fn every_planted_defect_is_found() {
             .any(|seed| crash_everywhere(&script(seed, N_ACTIONS), Some(defect)).is_err());
         assert!(is_found, "{defect:?}");
     }
+    let defect = Defect::RemovedNamesComeBackEmpty;
+    bugs::plant(Some(Bug::ReturnedNamesAreLeft));
+    let is_found =
+        scripts_of_removals().any(|script| crash_everywhere(&script, Some(defect)).is_err());
+    bugs::plant(None);
+    assert!(is_found, "{defect:?}");
     let defect = Defect::FailedSyncsPass;
     let is_found = (2_000_000..2_000_006).any(|seed| {
         let script = without_moves(seed);
