@@ -77,8 +77,8 @@ pub enum Event<'a> {
     JournalUnreadable {
         /// The segment.
         path: &'a Path,
-        /// How many.
-        blocks: u64,
+        /// How many; none when the file cannot even be opened.
+        blocks: Option<u64>,
         /// What the system said.
         reason: &'a io::Error,
         /// Where the segments are now, if there may have been something that counts.
@@ -259,12 +259,17 @@ impl Event<'_> {
         else {
             return Ok(());
         };
-        let plural = if *blocks == 1 { "" } else { "s" };
         let path = path.display();
-        write!(
-            f,
-            "the disk cannot read {blocks} block{plural} of {path} ({reason}); "
-        )?;
+        match blocks {
+            None => write!(f, "the disk cannot open {path} ({reason}); ")?,
+            Some(blocks) => {
+                let plural = if *blocks == 1 { "" } else { "s" };
+                write!(
+                    f,
+                    "the disk cannot read {blocks} block{plural} of {path} ({reason}); "
+                )?;
+            }
+        }
         match kept_in {
             None => f.write_str("nothing that is needed was there"),
             Some(kept_in) => write!(

@@ -202,8 +202,11 @@ impl Shared {
         {
             return Ok(());
         }
+        let progress = journal.progress();
         match Journaled::read(&*self.fs, journal.directory())? {
             Some(journaled) => {
+                // What cannot be read would be taken for durable.
+                journaled.check(journal.directory(), progress.checkpointed, progress.durable)?;
                 let begin = self.clock.now();
                 self.replay(&journaled, Moment::Service, begin).map(drop)
             }
@@ -216,9 +219,11 @@ impl Shared {
     /// # Errors
     /// As for any sync; everything is in doubt then.
     pub(super) fn sync_journaled(&self, journal: &Journal) -> Result<(), Error> {
+        let progress = journal.progress();
         let Some(journaled) = Journaled::read(&*self.fs, journal.directory())? else {
             return Ok(());
         };
+        journaled.check(journal.directory(), progress.checkpointed, progress.applied)?;
         let removed = removed(&journaled)?;
         let mut unsynced = Unsynced::default();
         journaled.each(|record| {

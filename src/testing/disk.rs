@@ -145,6 +145,8 @@ struct Disk {
     is_timeless: bool,
     /// Blocks of files that cannot be read.
     bad_blocks: BTreeSet<(usize, usize)>,
+    /// Files that cannot be opened.
+    bad_files: BTreeSet<usize>,
     n_whole_syncs: u64,
     /// What such a sync takes in any case, and that of a file.
     whole_sync_takes: Duration,
@@ -338,6 +340,7 @@ impl Disk {
             times: Times::Coarse,
             is_timeless: false,
             bad_blocks: BTreeSet::new(),
+            bad_files: BTreeSet::new(),
             n_whole_syncs: 0,
             whole_sync_takes: Duration::ZERO,
             file_sync_takes: Duration::ZERO,
@@ -358,6 +361,14 @@ impl Disk {
         } else {
             Err(rustix::io::Errno::XDEV.into())
         }
+    }
+
+    /// Makes sure that the file `node` can be opened; gives it back.
+    fn check_file(&self, node: usize) -> io::Result<usize> {
+        if self.bad_files.contains(&node) {
+            return Err(rustix::io::Errno::IO.into());
+        }
+        Ok(node)
     }
 
     /// The time of a change that happens now.
@@ -594,6 +605,13 @@ impl SimFs {
         let mut disk = self.disk.lock();
         let node = disk.find(path).unwrap();
         disk.bad_blocks.insert((node, block));
+    }
+
+    /// Makes a file one that the disk cannot open.
+    pub(crate) fn spoil_file(&self, path: &Path) {
+        let mut disk = self.disk.lock();
+        let node = disk.find(path).unwrap();
+        disk.bad_files.insert(node);
     }
 
     /// Makes every append fail as on a full disk.
@@ -969,14 +987,14 @@ impl Fs for SimFs {
         let node = self.perform(|disk| {
             let node = disk.find(path)?;
             disk.content(node)?;
-            Ok(node)
+            disk.check_file(node)
         })?;
         Ok(self.file(node))
     }
 
     fn open_segment(&self, path: &Path) -> io::Result<Box<dyn Segment>> {
         let node = self.perform(|disk| match disk.find(path) {
-            Ok(node) => Ok(node),
+            Ok(node) => disk.check_file(node),
             Err(_) => disk.make(path, Node::Content(Content::default())),
         })?;
         Ok(Box::new(SimSegment {
@@ -1223,6 +1241,9 @@ impl File for SimFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let (node, offset) = (self.node, self.offset);
         let n_read = self.fs.perform(|disk| {
+            if disk.bad_blocks.contains(&(node, offset / BLOCK_OCTETS)) {
+                return Err(rustix::io::Errno::IO.into());
+            }
             let rest = &disk.content(node)?.seen[offset..];
             let n_read = rest.len().min(buffer.len());
             buffer[..n_read].copy_from_slice(&rest[..n_read]);

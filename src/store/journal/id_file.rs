@@ -20,6 +20,7 @@ use super::{
         fs::{Fs, Identity, Segment},
     },
     format::JournalId,
+    reader::is_of_disk,
 };
 
 const NAME: &str = "id";
@@ -131,17 +132,33 @@ pub(super) fn read(fs: &dyn Fs, directory: &Path) -> Result<Option<JournalId>, E
     let path = directory.join(NAME);
     let mut file = match fs.open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other.map_err(Error::io("open", &path))?,
+        other => other.map_err(with_cure).map_err(Error::io("open", &path))?,
     };
     let mut text = [0; 64];
-    let n_read = file.read(&mut text).map_err(Error::io("read", &path))?;
+    let n_read = file.read(&mut text);
+    let n_read = n_read
+        .map_err(with_cure)
+        .map_err(Error::io("read", &path))?;
     let id = text.get(..n_read).and_then(parse);
     id.map(Some).ok_or_else(|| {
-        let reason = "32 hexadecimal digits were expected; move the file away to start without \
-                      the journal, which loses what was not yet in the Maildirs";
+        let reason = format!("32 hexadecimal digits were expected; {CURE}");
         Error::io("understand", &path)(io::Error::new(io::ErrorKind::InvalidData, reason))
     })
 }
+
+/// Says what to do about a fault of the disk. Without the id nobody can tell which batches count,
+/// and to take one for it that stands in a batch would be to trust what came by mail (SEC-20); so
+/// this is left to whoever runs the daemon.
+fn with_cure(error: io::Error) -> io::Error {
+    if is_of_disk(&error) {
+        io::Error::new(error.kind(), format!("{error}; {CURE}"))
+    } else {
+        error
+    }
+}
+
+const CURE: &str = "move the file away to start without the journal, which loses what was not yet \
+                    in the Maildirs";
 
 fn parse(text: &[u8]) -> Option<JournalId> {
     let digits = std::str::from_utf8(text.strip_suffix(b"\n")?).ok()?;

@@ -15,10 +15,12 @@
 //!
 //! A block that the disk cannot read is one without a batch, like one that is torn: the chain tells
 //! whether one is missing. But where the next batch would have begun the chain has ended already,
-//! and nobody knows whether there was one. The caller is told of that, too.
+//! and nobody knows whether there was one. The caller is told of that, too. A segment that the disk
+//! cannot even open is one of such blocks alone.
 //!
 //! # Failures
-//! [`Error::Io`] when a segment cannot be opened, or not be read a second time.
+//! [`Error::Io`] when a segment cannot be opened for another reason than a fault of the disk, or
+//! when a batch cannot be read a second time.
 
 use std::{
     collections::BTreeMap,
@@ -26,6 +28,8 @@ use std::{
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
+
+use rustix::io::Errno;
 
 use super::{
     super::{
@@ -39,12 +43,13 @@ use super::{
 /// A journal as it was found.
 #[derive(Debug)]
 pub(in crate::store) struct Journaled {
-    segments: Vec<Box<dyn Segment>>,
+    /// None for one that cannot be opened.
+    segments: Vec<Option<Box<dyn Segment>>>,
     paths: Vec<PathBuf>,
     /// The batches that count, in their order.
     batches: Vec<Batch>,
-    /// How many batches the chain names and the disk does not have.
-    n_missing: u64,
+    /// The numbers of batches that the chain names and the disk does not have.
+    missing: Vec<u64>,
     /// The segments with blocks that cannot be read.
     unreadable: Vec<Unreadable>,
 }
@@ -54,8 +59,9 @@ pub(in crate::store) struct Journaled {
 pub(in crate::store) struct Unreadable {
     /// Its file.
     pub(in crate::store) path: PathBuf,
-    /// How many there are, or begin batches that cannot be read.
-    pub(in crate::store) n_blocks: u64,
+    /// How many there are, or begin batches that cannot be read; none when that cannot be told,
+    /// because the file cannot be opened.
+    pub(in crate::store) n_blocks: Option<u64>,
     /// What the system said of the first one.
     pub(in crate::store) error: io::Error,
     /// Whether there may have been a batch that counts and that the chain does not name.
@@ -69,10 +75,26 @@ struct Scan {
     blocks: Vec<u64>,
     /// Numbers of batches that begin in a block that can be read, and cannot be read.
     numbers: Vec<u64>,
+    /// Whether nothing at all can be read.
+    is_closed: bool,
     error: Option<io::Error>,
 }
 
 impl Scan {
+    /// What is found in a segment that cannot be opened.
+    fn closed(error: io::Error) -> Self {
+        Self {
+            is_closed: true,
+            error: Some(error),
+            ..Self::default()
+        }
+    }
+
+    fn n_blocks(&self) -> Option<u64> {
+        let n_blocks = self.blocks.len().saturating_add(self.numbers.len());
+        (!self.is_closed).then(|| u64::try_from(n_blocks).unwrap_or(u64::MAX))
+    }
+
     /// Whether a batch that comes behind `end` may have been in what cannot be read. The next one
     /// begins behind it, or at the start of another segment.
     fn may_matter(&self, index: usize, end: Option<&Batch>) -> bool {
@@ -85,7 +107,7 @@ impl Scan {
             0
         };
         let is_behind = |number: &u64| *number > end.header.number;
-        self.blocks.contains(&next) || self.numbers.iter().any(is_behind)
+        self.is_closed || self.blocks.contains(&next) || self.numbers.iter().any(is_behind)
     }
 }
 
@@ -125,22 +147,29 @@ impl Journaled {
                 continue;
             }
             let path = directory.join(&entry.name);
-            let segment = fs.open_segment(&path).map_err(Error::io("open", &path))?;
-            let scan = scan(&*segment, segments.len(), id, &mut found);
-            scans.push(scan.map_err(Error::io("read", &path))?);
+            let opened = fs.open_segment(&path).and_then(|segment| {
+                let scan = scan(&*segment, segments.len(), id, &mut found)?;
+                Ok((scan, segment))
+            });
+            let (scan, segment) = match opened {
+                Ok((scan, segment)) => (scan, Some(segment)),
+                Err(error) if is_of_disk(&error) => (Scan::closed(error), None),
+                Err(error) => return Err(Error::io("open", &path)(error)),
+            };
+            scans.push(scan);
             segments.push(segment);
             paths.push(path);
         }
-        let (batches, n_missing) = chain(&found);
+        let (batches, missing) = chain(&found);
         let end = found.last_key_value().map(|(_, end)| end);
         let mut unreadable = Vec::new();
         for (index, (scan, path)) in scans.into_iter().zip(&paths).enumerate() {
             let may_matter = scan.may_matter(index, end);
-            let n_blocks = scan.blocks.len().saturating_add(scan.numbers.len());
+            let n_blocks = scan.n_blocks();
             if let Some(error) = scan.error {
                 unreadable.push(Unreadable {
                     path: path.clone(),
-                    n_blocks: u64::try_from(n_blocks).unwrap_or(u64::MAX),
+                    n_blocks,
                     error,
                     may_matter,
                 });
@@ -150,9 +179,31 @@ impl Journaled {
             segments,
             paths,
             batches,
-            n_missing,
+            missing,
             unreadable,
         }))
+    }
+
+    /// Makes sure that the batches behind number `behind` up to `last` were found, while the store
+    /// serves and knows that they are durable.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: some of them cannot be read.
+    pub(in crate::store) fn check(
+        &self,
+        directory: &Path,
+        behind: u64,
+        last: u64,
+    ) -> Result<(), Error> {
+        let end = self.batches.last().map_or(0, |end| end.header.number);
+        let is_needed = |number: &u64| (behind.saturating_add(1)..=last).contains(number);
+        if (behind >= last || end >= last) && !self.missing.iter().any(is_needed) {
+            return Ok(());
+        }
+        let reason = "a part of it cannot be read; after a restart facteur goes on without that";
+        Err(Error::io("read the journal in", directory)(
+            io::Error::other(reason),
+        ))
     }
 
     /// The segments with blocks that cannot be read.
@@ -176,7 +227,7 @@ impl Journaled {
 
     /// How many batches the disk has lost although they were durable.
     pub(in crate::store) fn n_missing(&self) -> u64 {
-        self.n_missing
+        u64::try_from(self.missing.len()).unwrap_or(u64::MAX)
     }
 
     /// Gives every record to `use_record`, in the order in which they were written.
@@ -188,14 +239,11 @@ impl Journaled {
         mut use_record: impl FnMut(Record<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         for batch in &self.batches {
-            let found = self
-                .segments
-                .get(batch.segment)
-                .zip(self.paths.get(batch.segment));
-            let Some((segment, path)) = found else {
+            let segment = self.segments.get(batch.segment).and_then(Option::as_deref);
+            let Some((segment, path)) = segment.zip(self.paths.get(batch.segment)) else {
                 continue;
             };
-            let octets = read_batch(&**segment, batch.offset, &batch.header)
+            let octets = read_batch(segment, batch.offset, &batch.header)
                 .map_err(Error::io("read", path))?;
             // While the store serves, a segment may have been used again since it was scanned.
             if !batch.header.fits(&octets) {
@@ -208,6 +256,14 @@ impl Journaled {
         }
         Ok(())
     }
+}
+
+/// Whether the disk is at fault, or what it says is damaged, and not who may open what, or how many.
+pub(super) fn is_of_disk(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::IO | Errno::UCLEAN | Errno::BADMSG | Errno::NODATA | Errno::REMOTEIO)
+    )
 }
 
 /// Finds the whole batches of a segment.
@@ -268,13 +324,13 @@ fn read_batch(segment: &dyn Segment, offset: u64, header: &Header) -> io::Result
     Ok(batch)
 }
 
-/// The batches that count, in their order, and how many are missing.
-fn chain(found: &BTreeMap<u64, Batch>) -> (Vec<Batch>, u64) {
+/// The batches that count, in their order, and the numbers of those that are missing.
+fn chain(found: &BTreeMap<u64, Batch>) -> (Vec<Batch>, Vec<u64>) {
     let Some((&last, end)) = found.last_key_value() else {
-        return (Vec::new(), 0);
+        return (Vec::new(), Vec::new());
     };
     let floor = end.header.checkpointed;
-    let (mut batches, mut n_missing) = (Vec::new(), 0_u64);
+    let (mut batches, mut missing) = (Vec::new(), Vec::new());
     let mut number = last;
     while number > floor {
         let next = if let Some(batch) = found.get(&number) {
@@ -282,7 +338,7 @@ fn chain(found: &BTreeMap<u64, Batch>) -> (Vec<Batch>, u64) {
             batch.header.previous
         } else {
             // What is whole below it counts: to replay too much does no harm.
-            n_missing = n_missing.saturating_add(1);
+            missing.push(number);
             let below = found.range(..number).next_back();
             below.map_or(0, |(&number, _)| number)
         };
@@ -290,5 +346,5 @@ fn chain(found: &BTreeMap<u64, Batch>) -> (Vec<Batch>, u64) {
         number = next.min(number.saturating_sub(1));
     }
     batches.reverse();
-    (batches, n_missing)
+    (batches, missing)
 }

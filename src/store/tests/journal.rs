@@ -623,6 +623,83 @@ fn a_block_of_the_journal_that_cannot_be_read_stops_no_start() {
     assert_eq!((n_lost, n_harmless), (3, 26));
 }
 
+/// The same of a segment that cannot even be opened.
+#[test]
+fn a_segment_that_cannot_be_opened_stops_no_start() {
+    let mut n_lost = 0;
+    for name in ["0.seg", "1.seg", "2.seg"] {
+        let fs = SimFs::new();
+        let store = open_simulated(&fs);
+        for number in 0..30 {
+            deliver(&store, &format!("{number}\n")).unwrap();
+        }
+        store.abandon();
+        let found = fs.power_cut(0);
+        let path = Path::new("/mail/.facteur/journal").join(name);
+        if found.metadata(&path).is_err() {
+            continue;
+        }
+        found.spoil_file(&path);
+        let events: Arc<Mutex<Vec<String>>> = Arc::default();
+        let told = Arc::clone(&events);
+        let observer = Observer::new(move |event| told.lock().push(event.to_string()));
+        let store = try_open_told(&found, observer).unwrap();
+        let events = events.lock().join("\n");
+        assert!(events.contains("the disk cannot open"), "{events}");
+        assert!(events.contains("may be missing"), "{events}");
+        n_lost += 30 - contents(&store).len();
+        deliver(&store, "still here\n").unwrap();
+    }
+    assert!(
+        n_lost > 0 && n_lost <= 30,
+        "{n_lost} lost, each in one of them"
+    );
+}
+
+/// Whoever runs the daemon is told which file it is and what to do.
+#[test]
+fn a_journal_whose_id_cannot_be_read_is_named_with_the_cure() {
+    let id = Path::new("/mail/.facteur/journal/id");
+    for is_opened in [false, true] {
+        let fs = SimFs::new();
+        let store = open_simulated(&fs);
+        deliver(&store, "one\n").unwrap();
+        store.abandon();
+        let found = fs.power_cut(1);
+        if is_opened {
+            found.spoil(id, 0);
+        } else {
+            found.spoil_file(id);
+        }
+        let error = try_open_simulated(&found).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap();
+        let text = format!("{error}: {source}");
+        assert!(text.contains("/mail/.facteur/journal/id: "), "{text}");
+        assert!(text.contains("move the file away"), "{text}");
+        found.rename(id, Path::new("/id.bad")).unwrap();
+        assert_eq!(contents(&open_simulated(&found)), ["one\n"]);
+    }
+}
+
+/// While the store serves, what cannot be read of the journal is not taken for durable.
+#[test]
+fn a_checkpoint_fails_when_what_it_needs_of_the_journal_cannot_be_read() {
+    let fs = SimFs::new();
+    let store = open_simulated(&fs);
+    for content in ["one\n", "two\n", "three\n"] {
+        deliver(&store, content).unwrap();
+    }
+    // The sync of the whole file system.
+    fs.fail(Fault {
+        at: fs.n_operations() + 1,
+        errno: Errno::IO,
+        is_done: false,
+    });
+    fs.spoil(Path::new("/mail/.facteur/journal/0.seg"), 1);
+    assert!(store.shared.checkpoint().is_err());
+    assert!(store.shared.journal.as_ref().unwrap().progress().is_due);
+}
+
 /// The spool alone is made again; the lock is still ours.
 #[test]
 fn a_spool_that_is_removed_is_made_again() {
