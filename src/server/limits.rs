@@ -185,6 +185,10 @@ pub const DISPLACED_BY_NEIGHBOURS_PART: usize = 32;
 /// The part of all places that is for networks which hold none (NET-5): an eighth.
 pub const NEWCOMERS_PART: usize = 8;
 
+/// The part of all places that only clients of this machine ever take (NET-5): a 32nd. However many
+/// networks come, whoever sits at the machine can still read and send mail and see what goes on.
+pub const LOOPBACK_PART: usize = 32;
+
 /// Fewest places that are divided into shares (NET-5). Of fewer each may have all: whoever allows
 /// three sessions wants three, and of eight one is an eighth.
 pub const SHARED_TOTAL_MIN: usize = 8;

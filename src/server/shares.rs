@@ -8,6 +8,8 @@
 //! A network that has no part in the total is never kept out by those that have much of it:
 //!
 //! - An eighth of the places is kept for networks of the widest kind that hold none.
+//! - A 32nd is the *floor* of this machine: others never get these places, and it is never displaced
+//!   down to less.
 //! - Wherever there is no place left, in the total or in the share of a network, a newcomer gets
 //!   one all the same if its own part is small: with its new place it would still hold no more than
 //!   half of what the largest network beside it holds. Then one session of that largest one is
@@ -95,12 +97,14 @@ impl Caps {
         let (here, elsewhere) = ([127, 0, 0, 1], [192, 0, 2, 1]);
         Some(format!(
             "at most {} of them from one address or /64, {} from a /24 or /56, {} from a /16 or \
-             /48, {} from a /8 or /32; from this machine {}, and {} from one loopback address",
+             /48, {} from a /8 or /32; from this machine {} ({} kept for it), and {} from one \
+             loopback address",
             share(elsewhere, Breadth::Address),
             share(elsewhere, Breadth::Site),
             share(elsewhere, Breadth::Organisation),
             share(elsewhere, Breadth::Block),
             share(here, Breadth::Loopback),
+            self.for_loopback(),
             share(here, Breadth::Address),
         ))
     }
@@ -116,6 +120,11 @@ impl Caps {
     /// Of the total, those for networks that hold none.
     fn for_newcomers(&self) -> usize {
         self.apart(limits::NEWCOMERS_PART).max(self.apart_min())
+    }
+
+    /// Of the total, those that only this machine takes.
+    fn for_loopback(&self) -> usize {
+        self.apart(limits::LOOPBACK_PART).max(self.apart_min())
     }
 
     /// How many of the total all sessions may have that were not displaced.
@@ -272,12 +281,26 @@ impl Shares {
         let mut most = self.caps.share(network);
         if network == Network::EVERYTHING {
             most = self.caps.for_settled();
-            let widest = chain.iter().rev().nth(1);
-            if widest.is_some_and(|widest| self.held(*widest) > 0) {
+            let widest = chain.iter().rev().nth(1).copied();
+            let widest = widest.unwrap_or(Network::EVERYTHING);
+            let left_of_floor = self.left_of_floor();
+            let is_newcomer = if widest == Network::LOOPBACK {
+                left_of_floor > 0
+            } else {
+                most = most.saturating_sub(left_of_floor);
+                self.held(widest) == 0
+            };
+            if !is_newcomer {
                 most = most.saturating_sub(self.caps.for_newcomers());
             }
         }
         self.held(network) >= most
+    }
+
+    /// How many places are kept for this machine that it does not hold.
+    fn left_of_floor(&self) -> usize {
+        let held = self.held(Network::LOOPBACK);
+        self.caps.for_loopback().saturating_sub(held)
     }
 
     /// Takes the place of another session for a newcomer: `narrowest` is the position in its chain
@@ -317,10 +340,15 @@ impl Shares {
         displaced < self.caps.for_displaced(pool)
     }
 
-    /// The largest of the networks right within another, and how many sessions it has.
+    /// The largest of the networks right within another that may lose a session, and how many it
+    /// has.
     fn largest_in(&self, around: Network) -> Option<(usize, Network)> {
         let within = (around, 0, Network::EVERYTHING)..=(around, usize::MAX, Network::LAST);
-        let (_, held, network) = self.by_size.range(within).next_back()?;
+        let floor = self.caps.for_loopback();
+        let mut largest = self.by_size.range(within).rev();
+        let found =
+            largest.find(|(_, held, network)| *network != Network::LOOPBACK || *held > floor);
+        let (_, held, network) = found?;
         Some((*held, *network))
     }
 
@@ -545,8 +573,8 @@ mod tests {
         let mut crowd = Crowd::new(scaled(64));
         let four = (1..5).map(|n| address(&format!("192.0.{n}.1")));
         assert_eq!(crowd.flood(four, 20), 16);
-        let others = (1..9).map(|n| address(&format!("{n}.0.0.1")));
-        assert_eq!(crowd.flood(others, 4), 32);
+        let others = (1..8).map(|n| address(&format!("{n}.0.0.1")));
+        assert_eq!(crowd.flood(others, 4), 28);
         assert_eq!(crowd.displaced, []);
     }
 
@@ -561,8 +589,8 @@ mod tests {
         crowd.flood(attackers, 20);
         // All but what is kept for newcomers, of which the last ones got some, and for those that
         // are displaced.
-        assert_eq!(crowd.held(), total - 250 - 125 - 62 - 62 + 24);
-        for n in 0..1_600 {
+        assert_eq!(crowd.held(), total - 250 - 125 - 62 - 62 - 62 + 28);
+        for n in 0..1_500 {
             crowd.settle();
             crowd.come(address(&format!("2a00:{n:x}::1"))).unwrap();
             assert!(crowd.held() + crowd.displaced.len() <= total);
@@ -572,17 +600,41 @@ mod tests {
         assert!(largest.is_some_and(|(held, _)| held <= 2), "{largest:?}");
     }
 
+    /// NET-5: however many networks come, with a session each, this machine has its floor.
+    #[test]
+    fn thousands_of_networks_do_not_displace_this_machine() {
+        let total = 2_000;
+        let floor = scaled(total).for_loopback();
+        let here = address("127.0.0.1");
+        for n_before in [0, 3, floor, floor + 40] {
+            let mut crowd = Crowd::new(scaled(total));
+            assert_eq!(crowd.flood([here].into_iter(), n_before), n_before);
+            for n in 0..3_000 {
+                crowd.settle();
+                // Refused when all of them have one.
+                let _is_refused = crowd.come(address(&format!("2a00:{n:x}::1")));
+            }
+            let strangers = crowd.held() - crowd.shares.held(Network::LOOPBACK);
+            assert_eq!(strangers, total - 125 - 62 - 62 - floor);
+            let left = crowd.shares.held(Network::LOOPBACK);
+            assert_eq!(left, n_before.min(floor));
+            crowd.settle();
+            assert_eq!(crowd.flood([here].into_iter(), floor), floor - left);
+            assert_eq!(crowd.displaced, [], "its places are free");
+        }
+    }
+
     /// NET-4: the places of those that were displaced are part of the total.
     #[test]
     fn newcomers_wait_while_many_that_were_displaced_have_not_ended() {
         let mut crowd = Crowd::new(scaled(160));
         let attackers = (1..7).map(|n| address(&format!("10.{n}.0.1")));
         let attackers = attackers.chain((1..7).map(|n| address(&format!("11.{n}.0.1"))));
-        assert_eq!(crowd.flood(attackers, 10), 120);
+        assert_eq!(crowd.flood(attackers, 10), 115);
         let newcomers = (0..100).map(|n| address(&format!("{}.0.0.1", n + 20)));
         // First those that are kept, then one for each that is displaced.
         assert_eq!(crowd.flood(newcomers, 1), 20 + 10);
-        assert_eq!((crowd.held(), crowd.displaced.len()), (140, 10));
+        assert_eq!((crowd.held(), crowd.displaced.len()), (135, 10));
         let late = address("2a00::1");
         assert_eq!(crowd.come(late), Err(Full(Network::EVERYTHING)));
         crowd.settle();
@@ -612,6 +664,14 @@ mod tests {
     }
 
     impl Naive {
+        /// What nobody else takes from this machine.
+        fn floor(&self) -> usize {
+            match self.caps.total {
+                0..8 => 0,
+                total => (total / 32).max(1),
+            }
+        }
+
         fn held(&self, network: Network) -> usize {
             let is_in = |address: Network| address.and_wider().any(|it| it == network);
             self.sessions.iter().filter(|it| is_in(it.0)).count()
@@ -625,6 +685,8 @@ mod tests {
                     .find(|network| network.wider() == Some(around))
             };
             let networks = self.sessions.iter().filter_map(|it| within(it.0));
+            let floor = self.floor();
+            let networks = networks.filter(|it| *it != Network::LOOPBACK || self.held(*it) > floor);
             networks.max_by_key(|network| (self.held(*network), *network))
         }
 
@@ -644,7 +706,13 @@ mod tests {
                 _ => total.checked_div(part).unwrap().max(1),
             });
             let within = total / 32;
-            let kept = if self.held(widest) == 0 { 0 } else { kept };
+            let (here, floor) = (self.held(Network::LOOPBACK), self.floor());
+            let kept = match (widest, self.held(widest)) {
+                (Network::LOOPBACK, _) if here < floor => 0,
+                (Network::LOOPBACK, _) => kept,
+                (_, 0) => floor.saturating_sub(here),
+                _ => kept + floor.saturating_sub(here),
+            };
             let has_room = |network: &Network| {
                 let is_all = *network == Network::EVERYTHING;
                 let apart = if is_all {
@@ -747,6 +815,9 @@ mod tests {
                         let address = Network::of(peer);
                         let given = shares.admit(address, id, harm);
                         prop_assert_eq!(given, naive.admit(address, id, harm));
+                        let here = naive.held(Network::LOOPBACK);
+                        let is_here = address.is_loopback();
+                        prop_assert!(!is_here || given.is_ok() || here >= naive.floor());
                         for network in address.and_wider() {
                             prop_assert_eq!(shares.held(network), naive.held(network));
                             prop_assert!(naive.held(network) <= caps.share(network));

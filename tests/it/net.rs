@@ -210,7 +210,7 @@ fn an_address_without_a_session_gets_one_beside_a_crowd() {
     let program = Program::start_with(directory.path(), configuration);
     program.expect_log(
         "at most 2 of them from one address or /64, 4 from a /24 or /56, 8 from a /16 or /48, 16 \
-         from a /8 or /32; from this machine 24, and 16 from one loopback address",
+         from a /8 or /32; from this machine 24 (1 kept for it), and 16 from one loopback address",
     );
     let mut crowd: Vec<Client> = Vec::new();
     for (host, count) in [(2, 16), (3, 8)] {
