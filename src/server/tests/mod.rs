@@ -13,13 +13,17 @@ use std::time::Duration;
 
 use rustls::{ClientConfig, ClientConnection};
 
+use crate::accounts::Accounts;
 use crate::clock::{Clock, Hands};
+use crate::mail::Domain;
+use crate::store::MessageStore;
+use crate::wire::BareOctets;
 
 use super::connection::Connection;
 use super::limits;
 use super::registry::Registry;
 use super::shares::{Caps, PerAddress};
-use super::{Handshakes, Timeouts};
+use super::{Handshakes, Logins, Timeouts, smtp};
 
 /// The two ends of a connection, and the hands of its clock.
 pub(super) struct Ends {
@@ -84,6 +88,32 @@ impl Ends {
             begun.join().unwrap().unwrap();
         });
         tls
+    }
+}
+
+/// What SMTP sessions need where nothing is configured but who has an account.
+pub(super) fn smtp_sessions(
+    store: &Arc<MessageStore>,
+    accounts: &Arc<Accounts>,
+    logins: Arc<Logins>,
+    clock: &Clock,
+) -> smtp::Shared {
+    smtp::Shared {
+        store: Arc::clone(store),
+        accounts: Arc::clone(accounts),
+        clock: clock.clone(),
+        logins,
+        handshakes: None,
+        settings: Arc::new(crate::smtp::Settings {
+            hostname: Domain::localhost(),
+            message_octets_max: None,
+            recipients_max: None,
+            errors_max: None,
+            authentication: true,
+            scram: false,
+            senders: crate::smtp::Senders::Anybody,
+        }),
+        bare_octets: BareOctets::Refuse,
     }
 }
 

@@ -13,15 +13,14 @@ use crate::capacity::Threads;
 use crate::clock::{Clock, Hands};
 use crate::mail::{BodyType, Domain, Envelope, MailboxName, Protocol, ReversePath};
 use crate::store::{self, MessageStore};
-use crate::wire::BareOctets;
 
 use super::super::budget::{Recipients, Share};
 use super::super::intake::Intake;
 use super::super::{
-    Caps, Door, Listener, Logins, PerAddress, Registry, Sessions, Timeouts, limits, pop3, smtp,
+    Caps, Door, Listener, Logins, PerAddress, Registry, Sessions, Timeouts, limits, pop3,
 };
 use super::client::Client;
-use super::{Ends, timeouts};
+use super::{Ends, smtp_sessions, timeouts};
 
 /// Longest wait of a test: only a hang reaches it.
 const DEADLINE: Duration = Duration::from_mins(5);
@@ -63,23 +62,8 @@ impl House {
         let registry = Arc::new(Registry::new(caps, OCTETS));
         let logins = Logins::new(Arc::clone(&accounts), Duration::ZERO, clock.clone());
         let logins = Arc::new(logins);
-        let smtp = Sessions::Smtp(smtp::Shared {
-            store: Arc::clone(&store),
-            accounts: Arc::clone(&accounts),
-            clock: clock.clone(),
-            logins: Arc::clone(&logins),
-            handshakes: None,
-            settings: Arc::new(crate::smtp::Settings {
-                hostname: Domain::localhost(),
-                message_octets_max: None,
-                recipients_max: None,
-                errors_max: None,
-                authentication: false,
-                scram: false,
-                senders: crate::smtp::Senders::Anybody,
-            }),
-            bare_octets: BareOctets::Refuse,
-        });
+        let sessions = smtp_sessions(&store, &accounts, Arc::clone(&logins), &clock);
+        let smtp = Sessions::Smtp(sessions);
         let pop3 = Sessions::Pop3(pop3::Shared {
             store: Arc::clone(&store),
             accounts,

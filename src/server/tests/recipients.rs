@@ -14,7 +14,7 @@ use crate::store::{self, MessageStore};
 use super::super::listener::Visit;
 use super::super::maillog::{Service, SessionId};
 use super::super::{Door, Logins, smtp};
-use super::{Ends, timeouts};
+use super::{Ends, smtp_sessions, timeouts};
 
 /// The delay of the first recipient that is told late; the kernel waits no longer than that.
 const TICK: Duration = Duration::from_millis(5);
@@ -29,23 +29,9 @@ fn shared(directory: &std::path::Path, clock: &Clock) -> smtp::Shared {
     };
     let accounts = Accounts::closed(&settings_of_accounts, Table::default(), NonZeroUsize::MIN);
     let accounts = Arc::new(accounts);
-    smtp::Shared {
-        store: Arc::new(MessageStore::open(settings, clock.clone()).unwrap()),
-        accounts: Arc::clone(&accounts),
-        clock: clock.clone(),
-        logins: Arc::new(Logins::new(accounts, TICK, clock.clone())),
-        handshakes: None,
-        settings: Arc::new(crate::smtp::Settings {
-            hostname: Domain::localhost(),
-            message_octets_max: None,
-            recipients_max: None,
-            errors_max: None,
-            authentication: true,
-            scram: false,
-            senders: crate::smtp::Senders::Anybody,
-        }),
-        bare_octets: crate::wire::BareOctets::Refuse,
-    }
+    let store = Arc::new(MessageStore::open(settings, clock.clone()).unwrap());
+    let logins = Arc::new(Logins::new(Arc::clone(&accounts), TICK, clock.clone()));
+    smtp_sessions(&store, &accounts, logins, clock)
 }
 
 /// How many of seven recipients who do not exist are told to a client at `peer` only when their

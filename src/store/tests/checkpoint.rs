@@ -204,12 +204,21 @@ fn there_an_orderly_stop_and_a_start_save_what_they_leave() {
 /// I9.
 #[test]
 fn there_an_error_anywhere_in_a_checkpoint_loses_nothing() {
+    fail_everywhere(&["one\n", "two\n"], || {
+        let busy = on_fuse();
+        busy.deliver("one\n");
+        let moved = busy.deliver("two\n");
+        (busy, moved)
+    });
+}
+
+/// Reports an error at every operation of a checkpoint in turn. Each time `begin` delivers what is
+/// `expected` in the end, and names a file that another program moves before.
+fn fail_everywhere(expected: &[&str], begin: impl Fn() -> (Busy, PathBuf)) {
     for errno in [Errno::IO, Errno::MFILE] {
         for is_done in [false, true] {
             for at in 1.. {
-                let busy = on_fuse();
-                busy.deliver("one\n");
-                let moved = busy.deliver("two\n");
+                let (busy, moved) = begin();
                 let cur = Path::new("/mail/example.org/bob/cur");
                 let cur = cur.join(moved.file_name().unwrap());
                 busy.fs.rename(&moved, &cur).unwrap();
@@ -223,8 +232,7 @@ fn there_an_error_anywhere_in_a_checkpoint_loses_nothing() {
                 let n_operations = busy.fs.n_operations() - before;
                 busy.fs.heal();
                 busy.store.shared.checkpoint_when_idle().unwrap();
-                let found = busy.after_power_cut();
-                assert_eq!(found, ["one\n", "two\n"], "{errno} at {at}");
+                assert_eq!(busy.after_power_cut(), expected, "{errno} at {at}");
                 if n_operations < at {
                     break;
                 }
@@ -480,33 +488,12 @@ fn many_pieces_are_synced_every_one() {
 /// I9: a failure at any point leaves everything in doubt, or is none, and nothing rests on it.
 #[test]
 fn an_error_anywhere_in_a_checkpoint_by_pieces_loses_nothing() {
-    for errno in [Errno::IO, Errno::MFILE] {
-        for is_done in [false, true] {
-            for at in 1.. {
-                let busy = Busy::new();
-                let moved = busy.deliver("two\n");
-                deliver(&busy.store, "three\n").unwrap();
-                let cur = Path::new("/mail/example.org/bob/cur");
-                let cur = cur.join(moved.file_name().unwrap());
-                busy.fs.rename(&moved, &cur).unwrap();
-                let before = busy.fs.n_operations();
-                busy.fs.fail(Fault {
-                    at: before + at,
-                    errno,
-                    is_done,
-                });
-                busy.store.shared.checkpoint().unwrap();
-                let n_operations = busy.fs.n_operations() - before;
-                busy.fs.heal();
-                busy.store.shared.checkpoint_when_idle().unwrap();
-                let found = busy.after_power_cut();
-                assert_eq!(found, ["first\n", "three\n", "two\n"], "{errno} at {at}");
-                if n_operations < at {
-                    break;
-                }
-            }
-        }
-    }
+    fail_everywhere(&["first\n", "three\n", "two\n"], || {
+        let busy = Busy::new();
+        let moved = busy.deliver("two\n");
+        deliver(&busy.store, "three\n").unwrap();
+        (busy, moved)
+    });
 }
 
 /// Whatever failed, the next sync is one of everything, after it was written anew.

@@ -1142,24 +1142,9 @@ fn forgetting() -> Script {
 
 /// Clients deliver more than the segments of a small journal take, with a checkpoint now and then.
 fn filling() -> Script {
-    let deliver = |delivery| {
-        let octets = format!("filling {delivery}\n").into_bytes();
-        let recipients = vec![0];
-        [
-            Action::Begin {
-                delivery,
-                declared: 0,
-            },
-            Action::Append { delivery, octets },
-            Action::Commit {
-                delivery,
-                recipients,
-            },
-        ]
-    };
     let mut actions = Vec::new();
     for delivery in 0..9 {
-        actions.extend(deliver(delivery));
+        actions.extend(deliver("filling", delivery));
         if delivery % 4 == 2 {
             actions.push(Action::Idle);
         }
@@ -1167,10 +1152,7 @@ fn filling() -> Script {
     Script {
         durability: JOURNALS[0],
         is_busy: false,
-        is_split: false,
-        is_fuse: false,
-        times: Times::Fine,
-        actions,
+        ..busy(actions)
     }
 }
 
