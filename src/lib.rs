@@ -132,7 +132,9 @@
 //!
 //! *The removal of a message*: the file is unlinked and its directory synced; then, if the record
 //! of its delivery could still be replayed, a record of the removal is put into the journal and
-//! synced; then `+OK` is said. A power cut before that may bring it back, and none after it.
+//! synced; then `+OK` is said. A power cut before that may bring it back, and none after it. One
+//! file system (btrfs) has been seen to give back the name alone; a start that finds the record
+//! removes what has that name.
 //!
 //! *The life of the journal.* It begins with the first message, or with the start of a store that
 //! has had one: a random id is written to the file `id` and synced, and every batch carries it. It
@@ -240,7 +242,7 @@
 //! - NET-4: there are no more sessions than the system can carry, in whatever phase their clients
 //!   stop, and a session has one thread. Who is too many is told so without one: see [`capacity`].
 //! - NET-5: an address has its share of them, and so has each of the networks around it and this
-//!   machine. A network that has none gets one even when all are taken, as long as another holds
+//!   machine, for which a part is kept. A network that has none gets one even when all are taken, as long as another holds
 //!   several: one session of the largest is ended for it.
 //! - NET-6: no error of `accept` and no lack of threads ends a listener or makes it spin.
 //! - NET-7: no lock is held while octets are moved.
