@@ -242,8 +242,8 @@
 //! - NET-4: there are no more sessions than the system can carry, in whatever phase their clients
 //!   stop, and a session has one thread. Who is too many is told so without one: see [`capacity`].
 //! - NET-5: an address has its share of them, and so has each of the networks around it and this
-//!   machine, for which a part is kept. A network that has none gets one even when all are taken, as long as another holds
-//!   several: one session of the largest is ended for it.
+//!   machine, for which a part is kept. A network that has none gets one even when all are taken,
+//!   as long as another holds several: one session of the largest is ended for it.
 //! - NET-6: no error of `accept` and no lack of threads ends a listener or makes it spin.
 //! - NET-7: no lock is held while octets are moved.
 

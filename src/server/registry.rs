@@ -397,18 +397,19 @@ mod tests {
     #[test]
     fn a_newcomer_displaces_a_session_that_waits() {
         let registry = registry_of(16, PerAddress::AtMost(16));
-        let tickets: Vec<Ticket> = (0..13)
+        let tickets: Vec<Ticket> = (0..12)
             .map(|_| admit(&registry, "192.0.2.1").unwrap())
             .collect();
-        let kept = ["127.0.0.1", "198.51.100.1"].map(|peer| admit(&registry, peer).unwrap());
+        let kept = ["127.0.0.1", "198.51.100.1", "203.0.113.1"]
+            .map(|peer| admit(&registry, peer).unwrap());
         tickets[5].begin_wait();
         tickets[4].begin_wait();
         tickets[4].logged_in();
         let other = admit(&registry, "2001:db8::1").unwrap();
-        let displaced: Vec<usize> = (0..13).filter(|n| tickets[*n].is_displaced()).collect();
+        let displaced: Vec<usize> = (0..12).filter(|n| tickets[*n].is_displaced()).collect();
         assert_eq!(displaced, [5]);
         // There are 16 now, and the 16th has still to end.
-        let refused = admit(&registry, "203.0.113.1").unwrap_err();
+        let refused = admit(&registry, "100.64.0.1").unwrap_err();
         assert_eq!(refused, Refusal::TooMany(Full(Network::EVERYTHING)));
         drop(tickets);
         drop((kept, other));

@@ -8,8 +8,8 @@
 //! A network that has no part in the total is never kept out by those that have much of it:
 //!
 //! - An eighth of the places is kept for networks of the widest kind that hold none.
-//! - A 32nd is the *floor* of this machine: others never get these places, and it is never displaced
-//!   down to less.
+//! - A 32nd is the *floor* of this machine: others never get these places, and it is never
+//!   displaced down to less.
 //! - Wherever there is no place left, in the total or in the share of a network, a newcomer gets
 //!   one all the same if its own part is small: with its new place it would still hold no more than
 //!   half of what the largest network beside it holds. Then one session of that largest one is
@@ -590,7 +590,7 @@ mod tests {
         // All but what is kept for newcomers, of which the last ones got some, and for those that
         // are displaced.
         assert_eq!(crowd.held(), total - 250 - 125 - 62 - 62 - 62 + 28);
-        for n in 0..1_500 {
+        for n in 0..1_560 {
             crowd.settle();
             crowd.come(address(&format!("2a00:{n:x}::1"))).unwrap();
             assert!(crowd.held() + crowd.displaced.len() <= total);

@@ -258,7 +258,7 @@ impl Journaled {
     }
 }
 
-/// Whether the disk is at fault, or what it says is damaged, and not who may open what, or how many.
+/// Whether the disk is at fault, or what it says is damaged: not who may open what, or how many.
 pub(super) fn is_of_disk(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
