@@ -1363,7 +1363,6 @@ fn every_planted_bug_is_found() {
         Bug::RemovalsAreNotJournaled,
         Bug::ReplaysTrustNames,
         Bug::SegmentsAreReusedEarly,
-        Bug::StartsBringNamesBack,
         Bug::TornBatchesAreTrusted,
         Bug::TouchedDirectoriesAreMissed,
         Bug::TouchedFilesAreMissed,
