@@ -64,6 +64,8 @@ pub struct Arguments {
 /// What can be done instead of serving.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
+    /// Add, change, remove and list accounts
+    Account(AccountArguments),
     /// Make a certificate for TLS on this machine, and the CA that programs have to trust for it
     Cert(CertArguments),
     /// Ask the daemon with this configuration whether it greets its clients
@@ -73,6 +75,86 @@ pub enum Command {
     HashPassword(HashPasswordArguments),
     /// Print what to type into a mail program for an address
     Settings(SettingsArguments),
+}
+
+const ACCOUNT_AFTER_HELP: &str = "\
+--config FILE says whose accounts these are. The file that it names with accounts = \"…\" is
+changed, or FILE itself where it has [[accounts]]. Comments and order are kept; what facteur could
+not start with is not written. A daemon that serves the same mail directory is told to read its
+accounts anew; put --mail DIR in front when it was started with that.
+
+Where no file is named, accounts.toml is made beside FILE, and FILE itself when it is missing.";
+
+/// What may be said about `facteur account`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = ACCOUNT_AFTER_HELP)]
+pub struct AccountArguments {
+    /// What is to be done.
+    #[command(subcommand)]
+    pub action: AccountAction,
+}
+
+/// What can be done with accounts.
+#[derive(Clone, Debug, Subcommand)]
+pub enum AccountAction {
+    /// Make an account, and print what to type into a mail program
+    Add(AddAccountArguments),
+    /// Remove an account; its mail stays where it is
+    Remove(RemoveAccountArguments),
+    /// Give an account another password
+    Password(AccountPasswordArguments),
+    /// Print the addresses of all accounts, each with its aliases
+    List,
+}
+
+/// Where a new password comes from.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct NewPassword {
+    /// Make a password by chance and print it; without this it is typed twice at a terminal, which
+    /// does not show it, or is the first line of standard input
+    #[arg(long)]
+    pub generate: bool,
+
+    /// Leave out the secret for SCRAM-SHA-256, which only passwords of ASCII characters can have
+    #[arg(long)]
+    pub no_scram: bool,
+}
+
+/// What may be said about `facteur account add`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = ACCOUNT_AFTER_HELP)]
+pub struct AddAccountArguments {
+    /// The address of the account, which is its user name and its mailbox
+    #[arg(value_name = "ADDRESS", value_parser = parse_address)]
+    pub address: Address,
+
+    /// Another address whose mail goes there; may be given several times
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
+    pub alias: Vec<Address>,
+
+    /// Its password.
+    #[command(flatten)]
+    pub password: NewPassword,
+}
+
+/// What may be said about `facteur account remove`.
+#[derive(Args, Clone, Debug)]
+pub struct RemoveAccountArguments {
+    /// The address of the account
+    #[arg(value_name = "ADDRESS", value_parser = parse_address)]
+    pub address: Address,
+}
+
+/// What may be said about `facteur account password`.
+#[derive(Args, Clone, Debug)]
+pub struct AccountPasswordArguments {
+    /// The address of the account
+    #[arg(value_name = "ADDRESS", value_parser = parse_address)]
+    pub address: Address,
+
+    /// The new one.
+    #[command(flatten)]
+    pub password: NewPassword,
 }
 
 const CERT_AFTER_HELP: &str = "\
@@ -139,7 +221,7 @@ fn parse_address(text: &str) -> Result<Address, AddressError> {
 }
 
 /// The value of `--smtp` and `--pop3`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenOrOff {
     /// Listen there.
     Listen(Listen),
@@ -223,7 +305,7 @@ fn override_listeners(
 pub fn usage_error(error: &clap::Error) -> String {
     let text = error.to_string();
     let lines = text.lines().map(str::trim);
-    // The first paragraph tells what is wrong; the rest repeats the usage.
+    // The first paragraph tells what is wrong; the rest repeats the usage, but for a tip.
     let first: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
     let reason = first.join(" ");
     let reason = reason.strip_prefix("error: ").unwrap_or(&reason);

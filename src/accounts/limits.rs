@@ -63,6 +63,12 @@ pub const SCRAM_ITERATIONS_CYRUS_MAX: u32 = 65_536;
 /// could keep them busy for ever.
 pub const SCRAM_ITERATIONS_MAX: u32 = 1_000_000;
 
+/// Characters of a password that is made by chance, of 32 each: 100 bits, which nobody guesses from
+/// a stolen hash either.
+pub const GENERATED_CHARACTERS: usize = 20;
+/// Characters of it between two hyphens, for people who type it.
+pub const GENERATED_GROUP: usize = 5;
+
 /// Longest wait for a turn to verify a password. A storm of logins is told to come again after as
 /// long as a person waits, and half of the time that a stopping daemon gives its sessions.
 pub const VERIFICATION_PATIENCE: Duration = Duration::from_secs(5);

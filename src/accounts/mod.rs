@@ -414,6 +414,27 @@ fn line_of(password: &Secret, secrets: Secrets, cost: Cost) -> Result<String, Ha
     }
 }
 
+/// A new password that nobody guesses, made by chance.
+///
+/// # Errors
+/// [`HashingError::System`].
+pub fn generate_password() -> Result<Secret, HashingError> {
+    // Each octet chooses one of 32 characters, none of which looks like another one.
+    const CHARACTERS: &[u8; 32] = b"abcdefghijkmnopqrstuvwxyz2345678";
+    let mut octets = [0; limits::GENERATED_CHARACTERS];
+    let drawn = SystemRandom::new().fill(&mut octets);
+    drawn.map_err(|Unspecified| HashingError::System)?;
+    let mut text = String::new();
+    for (position, octet) in octets.into_iter().enumerate() {
+        if position > 0 && position.is_multiple_of(limits::GENERATED_GROUP) {
+            text.push('-');
+        }
+        let character = CHARACTERS.get(usize::from(octet % 32));
+        text.extend(character.copied().map(char::from));
+    }
+    Ok(Secret::new(text))
+}
+
 /// A user name without the brackets of a path, which some people type around an address.
 fn without_brackets(name: &str) -> &str {
     let bare = name.strip_prefix('<').and_then(|it| it.strip_suffix('>'));

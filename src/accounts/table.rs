@@ -219,6 +219,21 @@ impl Table {
         &self.accounts
     }
 
+    /// The aliases of an account, sorted.
+    pub fn aliases(&self, account: &Account) -> Vec<&MailboxName> {
+        let is_alias = |name: &&MailboxName| **name != account.mailbox;
+        let owner = |position: &usize| self.accounts.get(*position);
+        let mut aliases: Vec<&MailboxName> = self
+            .addresses
+            .iter()
+            .filter(|(_, position)| owner(position) == Some(account))
+            .map(|(name, _)| name)
+            .filter(is_alias)
+            .collect();
+        aliases.sort();
+        aliases
+    }
+
     /// Whether an address of the table is in `domain`, which is in A-label form.
     pub(super) fn has_domain(&self, domain: &str) -> bool {
         self.domains.contains(domain)

@@ -20,17 +20,27 @@ pub(super) fn run(
     input: &mut dyn Input,
     output: &mut dyn Write,
 ) -> Result<(), Error> {
+    let line = line_of(&password(input)?, asked.no_scram)?;
+    Ok(writeln!(output, "{}", line.trim_end())?)
+}
+
+/// Asks for a new password.
+pub(super) fn password(input: &mut dyn Input) -> Result<Secret, Error> {
     let password = secret(input, "Password")?;
     if input.is_terminal() && secret(input, "The same again")? != password {
         return Err(Error::PasswordsDiffer);
     }
-    let secrets = if asked.no_scram {
+    Ok(password)
+}
+
+/// The line `password = …` of an account.
+pub(super) fn line_of(password: &Secret, no_scram: bool) -> Result<String, Error> {
+    let secrets = if no_scram {
         Secrets::Hash
     } else {
         Secrets::HashAndScram
     };
-    let line = accounts::hash_password(&password, secrets).map_err(Error::Password)?;
-    Ok(writeln!(output, "{}", line.trim_end())?)
+    accounts::hash_password(password, secrets).map_err(Error::Password)
 }
 
 fn secret(input: &mut dyn Input, prompt: &str) -> Result<Secret, Error> {

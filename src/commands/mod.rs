@@ -6,9 +6,11 @@
 //! # Failures
 //! [`Error`]: it is told in one line, and its exit code is that of the daemon for the same mistake.
 
+mod account;
 mod cert;
 mod check_ready;
 mod hash_password;
+mod reload;
 mod settings;
 
 #[cfg(test)]
@@ -44,6 +46,9 @@ pub fn run(
         return Err(Error::CheckAndCommand);
     }
     match command {
+        Command::Account(asked) => {
+            account::run(asked, arguments, (&RealFs, &mut StandardInput), output)
+        }
         Command::Cert(asked) => cert::run(asked, arguments, (&RealFs, clock), output),
         Command::CheckReady => check_ready::run(arguments, clock, output),
         Command::HashPassword(asked) => hash_password::run(asked, &mut StandardInput, output),
@@ -55,6 +60,8 @@ pub fn run(
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
+    /// The accounts cannot be changed as was asked.
+    Accounts(config::BookError),
     /// There is no certificate to be had.
     Certificate(certificate::Error),
     /// `--check` stands beside a command: leave one of the two.
@@ -65,6 +72,8 @@ pub enum Error {
     HostName(certificate::NotAName),
     /// The password cannot be read.
     Input(io::Error),
+    /// Accounts are those of a configuration, and none is named.
+    NoConfiguration,
     /// There are accounts, and nobody can log in under this address.
     NoAccount(Address),
     /// The configuration leaves no autoconfig file to be written.
@@ -90,7 +99,9 @@ impl Error {
     /// Whether what was typed, or the configuration, is at fault, and nothing was tried.
     pub fn is_usage(&self) -> bool {
         match self {
+            Self::Accounts(error) => !matches!(error, config::BookError::Io { .. }),
             Self::CheckAndCommand
+            | Self::NoConfiguration
             | Self::Config(_)
             | Self::HostName(_)
             | Self::NoAccount(_)
@@ -110,7 +121,12 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Accounts(error) => error.fmt(f),
             Self::Certificate(error) => error.fmt(f),
+            Self::NoConfiguration => f.write_str(
+                "whose accounts? Say it with --config FILE, the configuration of the daemon; \
+                 `facteur account add` makes a FILE that is missing",
+            ),
             Self::CheckAndCommand => {
                 f.write_str("--check stands beside a command: leave one of the two")
             }
@@ -144,12 +160,14 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
+            Self::Accounts(error) => error.source(),
             Self::Certificate(error) => error.source(),
             Self::Config(error) => error.source(),
             Self::Input(source)
             | Self::NotReady(NotReady { source, .. })
             | Self::Output(source) => Some(source),
             Self::CheckAndCommand
+            | Self::NoConfiguration
             | Self::HostName(_)
             | Self::NoAccount(_)
             | Self::NoAutoconfig(_)
@@ -164,6 +182,12 @@ impl std::error::Error for Error {
 impl From<config::Error> for Error {
     fn from(error: config::Error) -> Self {
         Self::Config(error)
+    }
+}
+
+impl From<config::BookError> for Error {
+    fn from(error: config::BookError) -> Self {
+        Self::Accounts(error)
     }
 }
 

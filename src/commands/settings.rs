@@ -39,7 +39,8 @@ fn has_account(config: &Config, address: &Address) -> bool {
     name.is_ok_and(|name| table.accounts().iter().any(|it| it.mailbox == name))
 }
 
-fn service(config: &Config) -> Service {
+/// What a mail program has to know of the daemon.
+pub(super) fn service(config: &Config) -> Service {
     let addresses = |listens: &[Listen]| -> Vec<SocketAddr> {
         listens.iter().map(|listen| listen.address).collect()
     };

@@ -28,7 +28,7 @@ use crate::smtp::limits as smtp_limits;
 use crate::store::limits as store_limits;
 use crate::wire::BareOctets;
 
-pub use accounts::{Accounts, CatchAlls, Role};
+pub use accounts::{Accounts, Book, BookError, CatchAlls, Role};
 
 /// Where SMTP listens when nothing is said.
 pub const SMTP_PORT: u16 = 65_434;
@@ -854,6 +854,11 @@ impl Config {
     /// # Errors
     /// [`Error::Value`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, Error> {
+        Self::parse_with(path, text, &read_text)
+    }
+
+    /// The same, with the file of accounts read by `read`.
+    fn parse_with(path: &Path, text: &str, read: &Read<'_>) -> Result<Self, Error> {
         let mut config: Self =
             toml::from_str(text).map_err(|error| value_error(path, text, &error))?;
         if let Some(tls) = &mut config.tls {
@@ -861,7 +866,7 @@ impl Config {
                 *file = beside(path, file);
             }
         }
-        if let Some((table, warnings)) = accounts::table(&config, path, text)? {
+        if let Some((table, warnings)) = accounts::table(&config, (path, text), read)? {
             config.table = Some(table);
             config.warnings = warnings;
         }
@@ -942,6 +947,9 @@ fn read_octets(path: &Path) -> io::Result<Vec<u8>> {
     Ok(octets)
 }
 
+/// Gives the content of a file.
+type Read<'a> = dyn Fn(&Path) -> io::Result<String> + 'a;
+
 fn read_text(path: &Path) -> io::Result<String> {
     String::from_utf8(read_octets(path)?).map_err(|error| io::Error::other(error.utf8_error()))
 }
@@ -949,6 +957,13 @@ fn read_text(path: &Path) -> io::Result<String> {
 /// The place of `file`, which the file at `path` names.
 fn beside(path: &Path, file: &Path) -> PathBuf {
     path.parent().unwrap_or(path).join(file)
+}
+
+/// The directory that `file` lies in.
+fn directory_of(file: &Path) -> &Path {
+    // A name alone is one in the directory where we are.
+    let is_named = |directory: &&Path| !directory.as_os_str().is_empty();
+    file.parent().filter(is_named).unwrap_or(Path::new("."))
 }
 
 /// What is wrong with `text`, the content of the file at `path`.

@@ -36,6 +36,7 @@ use rustix::{
         Access, Advice, AtFlags, CWD, FileType, Mode, OFlags, RawDir, RenameFlags, Timespec,
         Timestamps, UTIME_NOW,
     },
+    fs::{Gid, Uid},
     io::Errno,
 };
 
@@ -169,6 +170,16 @@ pub trait Fs: Debug + Send + Sync {
     /// # Errors
     /// Whatever open and fsync say. Never repeat the call (I9).
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Gives the file `path`, which this process has made, the owner and the group of `like`, and,
+    /// where root owns that and its group, another one than root's, may read it, lets the group
+    /// read the file (chown, chmod). Who may not give files away keeps it.
+    ///
+    /// # Errors
+    /// Whatever lstat and chmod say.
+    fn take_after(&self, _path: &Path, _like: &Path) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Takes a name from a file (unlink).
     ///
@@ -530,6 +541,25 @@ impl Fs for RealFs {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         Self::open_with(path, OFlags::RDONLY | OFlags::DIRECTORY)?.sync_all()
+    }
+
+    fn take_after(&self, path: &Path, like: &Path) -> io::Result<()> {
+        let like = fs::metadata(like)?;
+        let file = Self::open_with(path, OFlags::WRONLY)?;
+        let own = file.metadata()?;
+        if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
+            let owner = Some(Uid::from_raw(like.uid()));
+            let group = Some(Gid::from_raw(like.gid()));
+            if rustix::fs::fchown(&file, owner, group).is_err() {
+                return Ok(());
+            }
+        }
+        let is_for_group = like.uid() == 0 && like.gid() != 0;
+        let group_may_read = is_for_group && like.mode() & 0o040 != 0;
+        if group_may_read {
+            rustix::fs::fchmod(&file, Mode::RUSR | Mode::WUSR | Mode::RGRP)?;
+        }
+        Ok(())
     }
 
     #[expect(

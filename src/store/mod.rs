@@ -111,6 +111,7 @@ pub use error::Error;
 pub use event::{Event, Observer, Severity};
 pub use fs::{Entry, File, Fs, Held, Identity, Kind, Metadata, RealFs, Segment, Stamp, Volume};
 pub use maildrop::{Maildrop, Message};
+pub use standing::lock_of;
 pub use trust::FileSystem;
 
 use apply::Kept;

@@ -127,6 +127,11 @@ fn settle_within(fs: &dyn Fs, root: &Path) -> Result<(Handle, PathBuf), Error> {
     Ok((lock, spool))
 }
 
+/// The file that the daemon which serves the store in `root` holds a lock on.
+pub fn lock_of(root: &Path) -> PathBuf {
+    lock_path(&root.join(OWN_DIRECTORY))
+}
+
 impl Shared {
     /// How the place of the store is found.
     ///

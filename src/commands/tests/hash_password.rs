@@ -11,10 +11,10 @@ use crate::{
 use super::*;
 
 /// Lines that are typed, or that come from a script.
-struct Fed {
-    is_terminal: bool,
-    rest: Vec<&'static [u8]>,
-    prompts: Vec<String>,
+pub(super) struct Fed {
+    pub(super) is_terminal: bool,
+    pub(super) rest: Vec<&'static [u8]>,
+    pub(super) prompts: Vec<String>,
 }
 
 impl Input for Fed {

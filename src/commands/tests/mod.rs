@@ -1,5 +1,6 @@
 //! Each command as main runs it, with its output in memory.
 
+mod account;
 mod cert;
 mod hash_password;
 mod settings;

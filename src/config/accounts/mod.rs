@@ -7,6 +7,9 @@
 //! # Invariants
 //! No error and no warning holds a value of `password`: it may be the password itself.
 
+mod book;
+mod edit;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -21,6 +24,8 @@ use crate::accounts::{
     self, CatchAll, ScramSecret, SendAs, StoredPassword, Table, TableError, limits,
 };
 use crate::mail::{Address, Charset, MailboxName};
+
+pub use book::{Book, Error as BookError};
 
 /// The value of `accounts`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -305,11 +310,12 @@ struct Source<'a> {
 }
 
 /// Makes the table of `config`, which was read from `text`, the content of the file at `path`; with
-/// what the user should be warned of. Reads the file of accounts, where there is one.
+/// what the user should be warned of. The file of accounts, where there is one, is read by
+/// `read_text`.
 pub(super) fn table(
     config: &Config,
-    path: &Path,
-    text: &str,
+    (path, text): (&Path, &str),
+    read_text: &super::Read<'_>,
 ) -> Result<Option<(Table, Vec<String>)>, Error> {
     let source = Source {
         path,
@@ -330,7 +336,7 @@ pub(super) fn table(
             let reason = format!("it belongs into the file {}", OneLine(file_path));
             source.check_nothing_said(&reason)?;
             let path = path.parent().unwrap_or(path).join(file_path);
-            let text = super::read_text(&path).map_err(|error| {
+            let text = read_text(&path).map_err(|error| {
                 let reason = format!("cannot read {}: {error}", OneLine(&path));
                 source.error(file.span().start, "accounts".to_owned(), reason)
             })?;

@@ -1,0 +1,115 @@
+//! `facteur account`: accounts, added, changed, removed and listed, and a running daemon told.
+
+use std::{io::Write, path::Path};
+
+use crate::{
+    accounts,
+    cli::{AccountAction, AccountArguments, Arguments, NewPassword},
+    client_settings::Settings,
+    config::{Book, BookError, Config},
+    mail::Address,
+    store::Fs,
+    terminal::Input,
+};
+
+use super::{Error, hash_password, reload, settings};
+
+pub(super) fn run(
+    asked: &AccountArguments,
+    arguments: &Arguments,
+    (fs, input): (&dyn Fs, &mut dyn Input),
+    output: &mut dyn Write,
+) -> Result<(), Error> {
+    let file = arguments.config.as_deref().ok_or(Error::NoConfiguration)?;
+    match &asked.action {
+        AccountAction::Add(add) => {
+            let mut book = Book::open(file)?;
+            let (line, generated) = new_password(add.password, input)?;
+            book.add(&add.address, &line, &add.alias)?;
+            let made = book.changed_configuration().map(Path::to_owned);
+            book.write(fs)?;
+            writeln!(output, "added {} to {}", add.address, book.path().display())?;
+            if let Some(file) = &made {
+                writeln!(output, "{} names that file now", file.display())?;
+            }
+            tell_password(generated, output)?;
+            let config = arguments.unchecked_configuration()?;
+            if made.is_some() {
+                writeln!(
+                    output,
+                    "Start facteur anew: without accounts any password was right."
+                )?;
+            } else {
+                reload::tell(&config, output)?;
+            }
+            introduce(&config, &add.address, output)
+        }
+        AccountAction::Password(change) => {
+            let mut book = Book::open(file)?;
+            // A name that is wrong should not be told after a password was typed twice.
+            book.known(&change.address)?;
+            let (line, generated) = new_password(change.password, input)?;
+            book.set_password(&change.address, &line)?;
+            book.write(fs)?;
+            writeln!(output, "{} has another password", change.address)?;
+            tell_password(generated, output)?;
+            reload::tell(&arguments.unchecked_configuration()?, output)
+        }
+        AccountAction::Remove(removal) => {
+            let mut book = Book::open(file)?;
+            book.remove(&removal.address)?;
+            book.write(fs)?;
+            writeln!(output, "removed {}; its mail stays", removal.address)?;
+            reload::tell(&arguments.unchecked_configuration()?, output)
+        }
+        AccountAction::List => list(&arguments.unchecked_configuration()?, file, output),
+    }
+}
+
+/// The line of a password, and the password itself where it was made by chance.
+fn new_password(
+    asked: NewPassword,
+    input: &mut dyn Input,
+) -> Result<(String, Option<String>), Error> {
+    let (password, generated) = if asked.generate {
+        let password = accounts::generate_password().map_err(Error::Password)?;
+        let text = password.expose().to_owned();
+        (password, Some(text))
+    } else {
+        (hash_password::password(input)?, None)
+    };
+    let line = hash_password::line_of(&password, asked.no_scram)?;
+    Ok((line, generated))
+}
+
+fn tell_password(generated: Option<String>, output: &mut dyn Write) -> Result<(), Error> {
+    if let Some(password) = generated {
+        writeln!(output, "password: {password}")?;
+    }
+    Ok(())
+}
+
+/// What the new user types, and what keeps the daemon from starting.
+fn introduce(config: &Config, address: &Address, output: &mut dyn Write) -> Result<(), Error> {
+    let settings = Settings::new(&settings::service(config), address.clone());
+    write!(output, "\n{settings}")?;
+    if let Err(error) = config.check() {
+        writeln!(output, "\nfacteur does not start yet: {error}")?;
+    }
+    Ok(())
+}
+
+fn list(config: &Config, file: &Path, output: &mut dyn Write) -> Result<(), Error> {
+    let Some(table) = &config.table else {
+        let configuration = file.to_owned();
+        return Err(Error::Accounts(BookError::NoAccounts { configuration }));
+    };
+    for account in table.accounts() {
+        write!(output, "{}", account.mailbox)?;
+        for alias in table.aliases(account) {
+            write!(output, " {alias}")?;
+        }
+        writeln!(output)?;
+    }
+    Ok(())
+}

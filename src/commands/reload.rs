@@ -1,0 +1,140 @@
+//! A running daemon is told to read its accounts anew.
+//!
+//! # Theory of operation
+//! The daemon that serves a mail directory holds the lock in it. `/proc/locks` names the process
+//! by the number that it has where we are; that it has the lock open shows that it is the one,
+//! whatever numbers other kernels, file systems and containers have. A descriptor of the process
+//! is taken before that, so that the signal cannot reach another one that gets its number.
+//!
+//! # Known limits
+//! A daemon in another container or of another user cannot be found, and one that was started
+//! without a configuration has no accounts to read. Then a person is asked to do it.
+
+use std::{
+    io::Write,
+    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    path::Path,
+};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::{config::Config, store};
+
+use super::Error;
+
+/// Tells the daemon that serves the mail of `config`, and a person what was done.
+pub(super) fn tell(config: &Config, output: &mut dyn Write) -> Result<(), Error> {
+    let lock = store::lock_of(&config.mail);
+    if !is_held(&lock) {
+        writeln!(
+            output,
+            "no daemon serves {}; if one serves another directory, put its --mail in front",
+            config.mail.display()
+        )?;
+        return Ok(());
+    }
+    let told = holder(&lock).and_then(|(pid, process)| {
+        pidfd_send_signal(process, Signal::HUP).ok()?;
+        Some(pid)
+    });
+    match told {
+        Some(pid) => writeln!(
+            output,
+            "the daemon (process {pid}) was told to read its accounts anew; its log has the rest"
+        )?,
+        None => writeln!(
+            output,
+            "send SIGHUP to the daemon that serves {}: it cannot be found from here",
+            config.mail.display()
+        )?,
+    }
+    Ok(())
+}
+
+/// Whether a process has the lock.
+fn is_held(lock: &Path) -> bool {
+    let file = std::fs::File::open(lock);
+    file.is_ok_and(|file| matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
+}
+
+/// The daemon that holds the lock and has read a configuration, so that it goes on after SIGHUP.
+fn holder(lock: &Path) -> Option<(u32, OwnedFd)> {
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    let inode = std::fs::metadata(lock).ok()?.ino();
+    let mut pids: Vec<u32> = locks
+        .lines()
+        .filter_map(|line| pid_of(line, inode))
+        .collect();
+    pids.sort_unstable();
+    pids.dedup();
+    pids.into_iter().find_map(|pid| {
+        let process = Pid::from_raw(i32::try_from(pid).ok()?)?;
+        let process = pidfd_open(process, PidfdFlags::empty()).ok()?;
+        (has_open(pid, lock) && has_configuration(pid)).then_some((pid, process))
+    })
+}
+
+/// The process in a line of `/proc/locks` about a lock of the whole of a file with this inode:
+/// `1: FLOCK  ADVISORY  WRITE 1234 fd:01:5678 0 EOF`, see proc(5).
+fn pid_of(line: &str, inode: u64) -> Option<u32> {
+    let mut words = line.split_whitespace();
+    let is_flock = words.nth(1)? == "FLOCK";
+    let pid = words.nth(2)?.parse().ok()?;
+    let (_, number) = words.next()?.rsplit_once(':')?;
+    (is_flock && number.parse() == Ok(inode)).then_some(pid)
+}
+
+fn has_open(pid: u32, file: &Path) -> bool {
+    let identity = |path: &Path| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    let wanted = identity(file);
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd"));
+    let mut open = open.into_iter().flatten().flatten();
+    wanted.is_some() && open.any(|entry| identity(&entry.path()) == wanted)
+}
+
+fn has_configuration(pid: u32) -> bool {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut arguments = line.split(|octet| *octet == 0);
+    arguments.any(|argument| argument == b"--config" || argument.starts_with(b"--config="))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::store::{Fs as _, RealFs};
+
+    #[test]
+    fn a_lock_names_its_process() {
+        for (line, expected) in [
+            (
+                "1: FLOCK  ADVISORY  WRITE 1234 fd:01:5678 0 EOF",
+                Some(1234),
+            ),
+            (
+                "12: FLOCK  ADVISORY  WRITE 1234 00:2b:5678 0 EOF",
+                Some(1234),
+            ),
+            ("1: FLOCK  ADVISORY  WRITE 1234 fd:01:56780 0 EOF", None),
+            ("1: POSIX  ADVISORY  WRITE 1234 fd:01:5678 0 EOF", None),
+            ("1: -> FLOCK  ADVISORY  WRITE 1234 fd:01:5678 0 EOF", None),
+            ("1: FLOCK  ADVISORY  WRITE -1 fd:01:5678 0 EOF", None),
+            ("1: FLOCK", None),
+            ("", None),
+        ] {
+            assert_eq!(pid_of(line, 5678), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn nobody_holds_a_lock_that_is_not_there() {
+        let own = tempfile::tempdir().unwrap();
+        let lock = own.path().join("store.lock");
+        assert!(!is_held(&lock) && holder(&lock).is_none());
+        drop(RealFs.create_new(&lock).unwrap());
+        assert!(!is_held(&lock) && holder(&lock).is_none());
+    }
+}

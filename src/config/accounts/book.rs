@@ -1,0 +1,440 @@
+//! The accounts of a configuration, to be changed: `facteur account`.
+//!
+//! # Theory of operation
+//! A book is opened for a configuration file, whose accounts are in the file that it names, or in
+//! itself. Where it names none yet, a file is made beside it and named there; a configuration that
+//! is missing is made as well. A change is made to the text in memory. What comes of it is read as
+//! at a start, and only then written: to a new file in the same directory, which is synced and
+//! takes the place of the old one. So a crash leaves the old accounts or the new ones.
+//!
+//! # Invariants
+//! - Nothing is written that a start would refuse.
+//! - Nobody's change is lost: the file is locked meanwhile, and one that was changed or replaced
+//!   is not written over.
+//! - The new file has mode 0600, and the owner and group of the old one, as far as the system
+//!   allows; see [`Fs::take_after`].
+//!
+//! # Failures
+//! [`Error`]: nothing is changed, unless it says so.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+use super::{Accounts, edit};
+use crate::{
+    config::{self, Config, OneLine},
+    mail::{Address, MailboxName},
+    store::{Fs, Held},
+};
+
+/// The file of accounts that is made where none is named.
+const NEW_FILE: &str = "accounts.toml";
+
+/// Why accounts cannot be changed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is an account of this name.
+    Exists(MailboxName),
+    /// There is none.
+    Missing(MailboxName),
+    /// The configuration has no accounts, and there is a file of the name that they would get.
+    NotNamed {
+        /// The configuration.
+        configuration: PathBuf,
+        /// The file.
+        file: PathBuf,
+    },
+    /// The configuration has no accounts: nothing is to be changed or removed.
+    NoAccounts {
+        /// The configuration.
+        configuration: PathBuf,
+    },
+    /// Somebody else changes the file at this moment: try again.
+    Busy(PathBuf),
+    /// What would come of it cannot be served, or what is there cannot be read.
+    Config(config::Error),
+    /// A file cannot be read or written.
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exists(name) => write!(
+                f,
+                "there is an account {name} already: `facteur account password` gives it another \
+                 password"
+            ),
+            Self::Missing(name) => {
+                write!(
+                    f,
+                    "there is no account {name}: `facteur account list` shows them"
+                )
+            }
+            Self::NotNamed {
+                configuration,
+                file,
+            } => write!(
+                f,
+                "{} names no accounts, but {} is there: add the line accounts = \"{NEW_FILE}\", \
+                 or move that file away",
+                OneLine(configuration),
+                OneLine(file)
+            ),
+            Self::NoAccounts { configuration } => write!(
+                f,
+                "{} has no accounts: `facteur account add` makes one",
+                OneLine(configuration)
+            ),
+            Self::Busy(path) => write!(f, "somebody else is changing {}: try again", OneLine(path)),
+            Self::Config(error) => write!(f, "nothing was changed: {error}"),
+            Self::Io { action, path, .. } => write!(f, "cannot {action} {}", OneLine(path)),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Config(error) => error.source(),
+            Self::Io { source, .. } => Some(source),
+            Self::Exists(_)
+            | Self::Missing(_)
+            | Self::NotNamed { .. }
+            | Self::NoAccounts { .. }
+            | Self::Busy(_) => None,
+        }
+    }
+}
+
+impl Error {
+    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+/// The accounts of a configuration.
+#[derive(Debug)]
+pub struct Book {
+    configuration: Source,
+    /// The file of accounts, where they are not in the configuration.
+    file: Option<Source>,
+}
+
+/// A file, as it was read.
+#[derive(Debug)]
+struct Source {
+    /// As it is named.
+    path: PathBuf,
+    /// Where it is: links are followed.
+    target: PathBuf,
+    /// What is in it; `None` when it is to be made.
+    before: Option<String>,
+    after: String,
+    /// Held as long as it is changed.
+    lock: Option<Box<dyn Held>>,
+}
+
+impl Source {
+    fn read(path: &Path) -> Result<Self, Error> {
+        let before = match super::super::read_text(path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(Error::io("read", path)(error)),
+        };
+        let target = match path.canonicalize() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+            other => other.map_err(Error::io("find", path))?,
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            target,
+            after: before.clone().unwrap_or_default(),
+            before,
+            lock: None,
+        })
+    }
+
+    fn text(&self) -> Result<edit::Text, Error> {
+        edit::Text::parse(&self.after).map_err(|error| {
+            let position = error.span().map_or(0, |place| place.start);
+            Error::Config(config::Error::Value {
+                path: self.path.clone(),
+                line: super::super::line_at(&self.after, position),
+                key: super::super::key_at(&self.after, position),
+                reason: error.message().replace('\n', " "),
+            })
+        })
+    }
+
+    fn is_changed(&self) -> bool {
+        self.before.as_ref() != Some(&self.after)
+    }
+
+    /// Keeps all others from the file, and makes sure that it is still what was read.
+    fn lock(&mut self, fs: &dyn Fs) -> Result<(), Error> {
+        let Some(before) = &self.before else {
+            return Ok(());
+        };
+        let lock = fs
+            .lock(&self.target)
+            .map_err(Error::io("lock", &self.target))?;
+        let lock = lock.ok_or_else(|| Error::Busy(self.path.clone()))?;
+        let held = lock
+            .identity()
+            .map_err(Error::io("look at", &self.target))?;
+        let found = fs
+            .metadata(&self.target)
+            .map_err(Error::io("look at", &self.target))?;
+        let text = super::super::read_text(&self.target).map_err(Error::io("read", &self.path))?;
+        if found.stamp.identity() != held || text != *before {
+            return Err(Error::Busy(self.path.clone()));
+        }
+        self.lock = Some(lock);
+        Ok(())
+    }
+
+    /// Writes what has become of the file; one that is made is like `model`.
+    fn write(&self, fs: &dyn Fs, model: &Path) -> Result<(), Error> {
+        let target = &self.target;
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = target.with_file_name(format!(".{name}.new"));
+        match fs.unlink(&temporary) {
+            // It was left by a crash.
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io("remove", &temporary)(error)),
+        }
+        let model = if self.before.is_some() { target } else { model };
+        let written = self.write_to(fs, &temporary, model).and_then(|()| {
+            if self.before.is_some() {
+                return fs
+                    .rename(&temporary, target)
+                    .map_err(Error::io("replace", target));
+            }
+            // A rename would replace what somebody else has made meanwhile.
+            let linked = fs.hard_link(&temporary, target);
+            linked.map_err(Error::io("make", target))
+        });
+        if written.is_err() || self.before.is_none() {
+            fs.unlink(&temporary).unwrap_or_default();
+        }
+        written?;
+        let directory = config::directory_of(target);
+        fs.sync_dir(&directory.join("."))
+            .map_err(Error::io("make durable", directory))
+    }
+
+    fn write_to(&self, fs: &dyn Fs, path: &Path, model: &Path) -> Result<(), Error> {
+        let mut file = fs.create_new(path).map_err(Error::io("make", path))?;
+        fs.take_after(path, model)
+            .map_err(Error::io("change the owner of", path))?;
+        file.append(self.after.as_bytes())
+            .and_then(|()| file.sync())
+            .map_err(Error::io("write", path))
+    }
+}
+
+impl Book {
+    /// Opens the accounts of the configuration file `path`.
+    ///
+    /// # Errors
+    /// [`Error::Config`], [`Error::Io`].
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let configuration = Source::read(path)?;
+        let config = toml::from_str::<Config>(&configuration.after);
+        let config = config.map_err(|error| {
+            let error = super::super::value_error(path, &configuration.after, &error);
+            // A list of accounts that is wrong is told like a file of them.
+            Error::Config(error)
+        })?;
+        let file = match &config.accounts {
+            Accounts::List(_) => None,
+            Accounts::File(file) => {
+                let file = super::super::beside(path, file.get_ref());
+                Some(Source::read(&file)?)
+            }
+            Accounts::Off => {
+                let file = super::super::beside(path, Path::new(NEW_FILE));
+                Some(Source::read(&file)?)
+            }
+        };
+        let mut book = Self {
+            configuration,
+            file,
+        };
+        if config.accounts == Accounts::Off {
+            let mut text = book.configuration.text()?;
+            text.name_file(NEW_FILE);
+            book.configuration.after = text.to_string();
+        }
+        Ok(book)
+    }
+
+    /// The file that has the accounts, or is to have them.
+    pub fn path(&self) -> &Path {
+        &self.accounts().path
+    }
+
+    /// The configuration, when it is changed too: the file of accounts is named there.
+    pub fn changed_configuration(&self) -> Option<&Path> {
+        let is_own = self.file.is_none();
+        let configuration = &self.configuration;
+        (!is_own && configuration.is_changed()).then_some(&*configuration.path)
+    }
+
+    /// Adds an account with the password of the line `password = …`, and aliases.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::NotNamed`], [`Error::Config`].
+    pub fn add(
+        &mut self,
+        address: &Address,
+        password_line: &str,
+        aliases: &[Address],
+    ) -> Result<(), Error> {
+        if self.changed_configuration().is_some() && self.accounts().before.is_some() {
+            return Err(Error::NotNamed {
+                configuration: self.configuration.path.clone(),
+                file: self.path().to_owned(),
+            });
+        }
+        let name = self.name(address)?;
+        let mut text = self.accounts().text()?;
+        if text.has(&name) {
+            return Err(Error::Exists(name));
+        }
+        let aliases: Vec<String> = aliases.iter().map(Address::to_string).collect();
+        text.add(
+            &address.to_string(),
+            self.password(password_line)?,
+            &aliases,
+        );
+        self.accounts_mut().after = text.to_string();
+        Ok(())
+    }
+
+    /// Gives an account another password.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::NoAccounts`], [`Error::Config`].
+    pub fn set_password(&mut self, address: &Address, password_line: &str) -> Result<(), Error> {
+        let name = self.known(address)?;
+        let mut text = self.accounts().text()?;
+        if !text.set_password(&name, self.password(password_line)?) {
+            return Err(Error::Missing(name));
+        }
+        self.accounts_mut().after = text.to_string();
+        Ok(())
+    }
+
+    /// Removes an account. Its mail stays.
+    ///
+    /// # Errors
+    /// As [`set_password`](Self::set_password).
+    pub fn remove(&mut self, address: &Address) -> Result<(), Error> {
+        let name = self.known(address)?;
+        let mut text = self.accounts().text()?;
+        if !text.remove(&name) {
+            return Err(Error::Missing(name));
+        }
+        self.accounts_mut().after = text.to_string();
+        Ok(())
+    }
+
+    /// Makes sure that there is an account of this name.
+    ///
+    /// # Errors
+    /// As [`set_password`](Self::set_password).
+    pub fn known(&self, address: &Address) -> Result<MailboxName, Error> {
+        if self.changed_configuration().is_some() {
+            return Err(Error::NoAccounts {
+                configuration: self.configuration.path.clone(),
+            });
+        }
+        let name = self.name(address)?;
+        if self.accounts().text()?.has(&name) {
+            Ok(name)
+        } else {
+            Err(Error::Missing(name))
+        }
+    }
+
+    /// Makes sure that a start would take what was changed, and writes it.
+    ///
+    /// # Errors
+    /// [`Error::Config`], [`Error::Busy`], [`Error::Io`].
+    pub fn write(&mut self, fs: &dyn Fs) -> Result<(), Error> {
+        self.check().map_err(Error::Config)?;
+        let model = self.configuration.target.clone();
+        if let Some(file) = &mut self.file
+            && file.is_changed()
+        {
+            file.lock(fs)?;
+            let directory = config::directory_of(&model);
+            let has_model = self.configuration.before.is_some();
+            file.write(fs, if has_model { &model } else { directory })?;
+        }
+        if self.configuration.is_changed() {
+            self.configuration.lock(fs)?;
+            let directory = config::directory_of(&model).to_owned();
+            self.configuration.write(fs, &directory)?;
+        }
+        Ok(())
+    }
+
+    /// Reads what was changed, as a start does.
+    fn check(&self) -> Result<(), config::Error> {
+        let Source { path, after, .. } = &self.configuration;
+        let accounts = |path: &Path| match &self.file {
+            Some(file) if file.path == path => Ok(file.after.clone()),
+            Some(_) | None => super::super::read_text(path),
+        };
+        Config::parse_with(path, after, &accounts).map(|_valid| ())
+    }
+
+    fn accounts(&self) -> &Source {
+        self.file.as_ref().unwrap_or(&self.configuration)
+    }
+
+    fn accounts_mut(&mut self) -> &mut Source {
+        self.file.as_mut().unwrap_or(&mut self.configuration)
+    }
+
+    fn name(&self, address: &Address) -> Result<MailboxName, Error> {
+        MailboxName::from_address(address).map_err(|error| {
+            Error::Config(config::Error::Value {
+                path: self.path().to_owned(),
+                line: 1,
+                key: Some("accounts.address".to_owned()),
+                reason: error.to_string(),
+            })
+        })
+    }
+
+    fn password(&self, line: &str) -> Result<toml_edit::Value, Error> {
+        edit::password_value(line).map_err(|error| {
+            Error::Config(config::Error::Value {
+                path: self.path().to_owned(),
+                line: 1,
+                key: Some("accounts.password".to_owned()),
+                reason: error.message().to_owned(),
+            })
+        })
+    }
+}
