@@ -209,6 +209,13 @@ impl System {
         })
     }
 
+    /// The same with passwords whose verification takes so many octets.
+    #[must_use]
+    pub fn with_verification_octets(mut self, octets: u64) -> Self {
+        self.own.verification_octets = octets;
+        self
+    }
+
     /// How many threads are to compute handshakes.
     pub fn workers(&self) -> NonZeroUsize {
         let few = |tasks: u64| usize::try_from(tasks / TASKS_PER_WORKER).unwrap_or(usize::MAX);

@@ -220,7 +220,8 @@
 //! - SEC-11: passwords are argon2id hashes; a user who does not exist gets the same answers after
 //!   the same work, no more passwords are verified at once than there are cores and memory for, and
 //!   the networks of those who wait take turns. Refusals come late, by address, by network and by
-//!   account, and a network has only so many that wait to be told: see [`accounts`].
+//!   account, and a network has only so many that wait to be told. A login holds as long as the
+//!   account and its password: see [`accounts`].
 //! - SEC-12: unknown recipients get one fixed text, a session only a few of them, and a network
 //!   that has named many gets that text late.
 //! - SEC-13: a client that begins with something else than a command is turned away.

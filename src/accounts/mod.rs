@@ -32,6 +32,7 @@ mod turnstile;
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use ring::{
@@ -84,6 +85,8 @@ enum Mode {
     Open,
     Closed {
         table: RwLock<Arc<Table>>,
+        /// How many tables there were before; changed while the lock of the table is held.
+        generation: AtomicU64,
         /// A box: open mode has none, and it is large.
         turnstile: Box<Turnstile>,
     },
@@ -116,8 +119,42 @@ pub enum UserName {
 pub enum Login {
     /// In open mode: whoever the user name says.
     Anyone,
-    /// In closed mode: the account with this mailbox.
-    Account(MailboxName),
+    /// In closed mode: an account. A box: sessions that have not logged in have no need of it.
+    Account(Box<Grant>),
+}
+
+impl Login {
+    /// The mailbox of the account; `None` in open mode.
+    pub fn mailbox(&self) -> Option<&MailboxName> {
+        match self {
+            Self::Anyone => None,
+            Self::Account(grant) => Some(&grant.mailbox),
+        }
+    }
+}
+
+/// What a login rests on: the account, with the password that it had then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    mailbox: MailboxName,
+    password: StoredPassword,
+    /// Of the table in which they were found last.
+    generation: u64,
+}
+
+impl Grant {
+    fn of(account: &Account, generation: u64) -> Box<Self> {
+        Box::new(Self {
+            mailbox: account.mailbox.clone(),
+            password: account.password.clone(),
+            generation,
+        })
+    }
+
+    /// The mailbox of the account.
+    pub fn mailbox(&self) -> &MailboxName {
+        &self.mailbox
+    }
 }
 
 /// Whether a password is right.
@@ -150,6 +187,7 @@ impl Accounts {
     pub fn closed(settings: &Settings, table: Table, verifications_max: NonZeroUsize) -> Self {
         let mode = Mode::Closed {
             table: RwLock::new(Arc::new(table)),
+            generation: AtomicU64::new(0),
             turnstile: Box::new(Turnstile::new(
                 verifications_max,
                 limits::VERIFICATION_PATIENCE,
@@ -173,15 +211,26 @@ impl Accounts {
         matches!(self.mode, Mode::Open)
     }
 
-    /// Answers from `table` from now on. What is under way is finished with the old one.
+    /// Answers from `table` from now on, with at most `verifications_max` passwords verified at
+    /// once. What is under way is finished with the old one, and who has logged in before is asked
+    /// about at the next command: see [`still_holds`](Self::still_holds).
     ///
     /// # Errors
     /// [`OpenMode`]: everything stays as it is; say that this takes a start.
-    pub fn replace(&self, table: Table) -> Result<(), OpenMode> {
+    pub fn replace(&self, table: Table, verifications_max: NonZeroUsize) -> Result<(), OpenMode> {
         match &self.mode {
             Mode::Open => Err(OpenMode),
-            Mode::Closed { table: current, .. } => {
-                *current.write() = Arc::new(table);
+            Mode::Closed {
+                table: current,
+                generation,
+                turnstile,
+            } => {
+                let mut new = Arc::new(table);
+                let mut current = current.write();
+                std::mem::swap(&mut *current, &mut new);
+                generation.fetch_add(1, Ordering::Release);
+                drop(current);
+                turnstile.set_max(verifications_max);
                 Ok(())
             }
         }
@@ -189,10 +238,39 @@ impl Accounts {
 
     /// The table of closed mode, as it is now.
     pub fn table(&self) -> Option<Arc<Table>> {
+        self.current().map(|(table, _)| table)
+    }
+
+    /// The table of closed mode with its generation.
+    fn current(&self) -> Option<(Arc<Table>, u64)> {
         match &self.mode {
             Mode::Open => None,
-            Mode::Closed { table, .. } => Some(Arc::clone(&table.read())),
+            Mode::Closed {
+                table, generation, ..
+            } => {
+                let table = table.read();
+                // Nobody changes it while this lock is held.
+                let generation = generation.load(Ordering::Acquire);
+                Some((Arc::clone(&table), generation))
+            }
         }
+    }
+
+    /// Whether a login of before still holds: the account is there, and its password is the one
+    /// that it was. As long as the accounts are not replaced this reads one number.
+    pub fn still_holds(&self, login: &mut Login) -> bool {
+        let (Mode::Closed { generation, .. }, Login::Account(grant)) = (&self.mode, login) else {
+            return true;
+        };
+        if generation.load(Ordering::Acquire) == grant.generation {
+            return true;
+        }
+        let Some((table, generation)) = self.current() else {
+            return true;
+        };
+        grant.generation = generation;
+        let account = table.account(&grant.mailbox);
+        account.is_some_and(|account| account.password == grant.password)
     }
 
     /// Finds the mailbox that `path` leads to. Mail for `<postmaster>` (RFC 5321 §4.5.1) goes to
@@ -258,10 +336,11 @@ impl Accounts {
         (peer, standing): (IpAddr, Standing),
         may_go: impl FnOnce() -> bool,
     ) -> Verdict {
-        let Mode::Closed { table, turnstile } = &self.mode else {
+        let (Mode::Closed { turnstile, .. }, Some((table, generation))) =
+            (&self.mode, self.current())
+        else {
             return Verdict::Accepted(Login::Anyone);
         };
-        let table = Arc::clone(&table.read());
         let account = table.user(&credentials.user);
         let hash = account.map_or(table.dummy(), |account| &account.password.hash);
         let Some(_pass) = turnstile.enter(Network::of(peer), standing) else {
@@ -271,7 +350,9 @@ impl Accounts {
             return Verdict::Busy;
         }
         match (hash.verify(&credentials.password), account) {
-            (Ok(true), Some(account)) => Verdict::Accepted(Login::Account(account.mailbox.clone())),
+            (Ok(true), Some(account)) => {
+                Verdict::Accepted(Login::Account(Grant::of(account, generation)))
+            }
             (Ok(_), _) => Verdict::Refused,
             (Err(OutOfMemory), _) => Verdict::Busy,
         }
@@ -301,11 +382,11 @@ impl Accounts {
         auth_message: &[u8],
         proof: &Key,
     ) -> Option<(Key, Login)> {
-        let table = self.table()?;
+        let (table, generation) = self.current()?;
         let (secret, account) = table.scram(user)?;
         let (is_right, signature) = secret.check(auth_message, proof);
         let account = account.filter(|_| is_right)?;
-        Some((signature, Login::Account(account.mailbox.clone())))
+        Some((signature, Login::Account(Grant::of(account, generation))))
     }
 
     /// Whether who has logged in may send mail from `address` (RFC 6409 §6.1): one that
@@ -315,10 +396,7 @@ impl Accounts {
         let Some(table) = self.table() else {
             return true;
         };
-        let account = match login {
-            Login::Account(mailbox) => table.account(mailbox),
-            Login::Anyone => None,
-        };
+        let account = login.mailbox().and_then(|mailbox| table.account(mailbox));
         let (Some(account), Ok(literal)) = (account, MailboxName::from_address(address)) else {
             return false;
         };

@@ -251,8 +251,8 @@ fn a_user_is_an_address_or_the_only_local_part() {
         .add_alias(&mailbox("robert@example.com"), &bob)
         .unwrap();
     let closed = closed(table);
-    let refused = || Verdict::Refused;
-    let accepted = |name: &str| Verdict::Accepted(Login::Account(mailbox(name)));
+    let refused = || None;
+    let accepted = |name: &str| Some(mailbox(name));
     for (user, expected) in [
         ("bob@example.com", accepted("bob@example.com")),
         ("Bob@EXAMPLE.com", accepted("bob@example.com")),
@@ -268,14 +268,18 @@ fn a_user_is_an_address_or_the_only_local_part() {
         ("bob@", refused()),
         ("", refused()),
     ] {
-        let verdict = verify(&closed, user, "pencil");
-        assert_eq!(verdict, expected, "{user}");
+        let mailbox_of = |login: Login| login.mailbox().cloned();
+        let accepted = match verify(&closed, user, "pencil") {
+            Verdict::Accepted(login) => mailbox_of(login),
+            Verdict::Refused | Verdict::Busy => None,
+        };
+        assert_eq!(accepted, expected, "{user}");
         let verdict = verify(&closed, user, "Pencil");
         assert_eq!(verdict, Verdict::Refused, "{user}");
         let proof = scram::tests::key("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
         let proven = closed.verify_proof(user, scram::tests::AUTH_MESSAGE.as_bytes(), &proof);
-        let login = proven.map(|(_, login)| Verdict::Accepted(login));
-        assert_eq!(login.unwrap_or(Verdict::Refused), expected, "{user}");
+        let login = proven.and_then(|(_, login)| mailbox_of(login));
+        assert_eq!(login, expected, "{user}");
     }
 }
 
@@ -408,7 +412,12 @@ fn a_user_may_send_from_addresses_that_lead_to_it_or_that_it_was_given() {
     let closed = closed(table);
     let login = |user: &str| {
         let mailbox = MailboxName::from_canonical(user, "example.com");
-        Login::Account(mailbox.unwrap())
+        let account = account(
+            &mailbox.unwrap().to_string(),
+            password::tests::cheap("x"),
+            None,
+        );
+        Login::Account(Grant::of(&account, 0))
     };
     for (user, address, expected) in [
         ("bob", "Bob@Example.com", true),
@@ -469,7 +478,8 @@ fn who_finds_all_turns_taken_is_told_that_it_is_busy() {
 fn new_accounts_take_the_place_of_the_old_ones() {
     let closed = closed(table(&["bob@example.com"]));
     let old = closed.table().unwrap();
-    closed.replace(table(&["alice@example.net"])).unwrap();
+    let new = table(&["alice@example.net"]);
+    closed.replace(new, NonZeroUsize::MIN).unwrap();
     assert_eq!(resolve(&closed, "bob@example.com", &[]), "not local");
     assert_eq!(
         resolve(&closed, "alice@example.net", &[]),
@@ -481,7 +491,76 @@ fn new_accounts_take_the_place_of_the_old_ones() {
         1,
         "who still holds the old table can finish with it"
     );
-    assert_eq!(accounts(&[]).replace(Table::default()), Err(OpenMode));
+    assert_eq!(
+        accounts(&[]).replace(Table::default(), NonZeroUsize::MIN),
+        Err(OpenMode)
+    );
+}
+
+/// Who has logged in by whatever mechanism is no longer in when the account has gone or has another
+/// password, and stays in whatever becomes of others.
+#[test]
+fn a_login_holds_as_long_as_the_account_and_its_password() {
+    let replace = |accounts: &Accounts, table| accounts.replace(table, NonZeroUsize::MIN).unwrap();
+    let proof = scram::tests::key("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
+    let message = scram::tests::AUTH_MESSAGE.as_bytes();
+    let logins = |closed: &Accounts| {
+        let Verdict::Accepted(by_password) = verify(closed, "bob", "pencil") else {
+            panic!("it is right");
+        };
+        let (_, by_proof) = closed.verify_proof("bob", message, &proof).unwrap();
+        [by_password, by_proof]
+    };
+    let before = table(&["bob@example.com", "alice@example.com"]);
+    let mut other_password = table(&["alice@example.com"]);
+    let hash = password::tests::cheap("another");
+    let changed = account("bob@example.com", hash, Some(scram::tests::pencil()));
+    other_password.add(changed).unwrap();
+    let mut other_hash = table(&["alice@example.com"]);
+    let scramless = account("bob@example.com", password::tests::cheap("pencil"), None);
+    other_hash.add(scramless).unwrap();
+    for (after, holds) in [
+        (before.clone(), true),
+        (table(&["bob@example.com", "eve@example.com"]), true),
+        (table(&["alice@example.com"]), false),
+        (table(&["bob@example.net"]), false),
+        (other_password, false),
+        (other_hash, false),
+    ] {
+        let closed = closed(before.clone());
+        for mut login in logins(&closed) {
+            assert!(closed.still_holds(&mut login));
+            replace(&closed, after.clone());
+            assert_eq!(closed.still_holds(&mut login), holds);
+            // The second look finds the same, and so it does after the same once more.
+            replace(&closed, after.clone());
+            assert_eq!(closed.still_holds(&mut login), holds);
+            replace(&closed, before.clone());
+        }
+    }
+    let open = accounts(&[]);
+    assert!(open.still_holds(&mut Login::Anyone));
+}
+
+/// A login that was verified by the table of before must not pass for one of the table of now.
+#[test]
+fn a_login_that_ends_during_a_change_does_not_hold() {
+    let closed = closed(table(&["bob@example.com"]));
+    let replaced = |login: &mut Login| {
+        let new = table(&["alice@example.com"]);
+        closed.replace(new, NonZeroUsize::MIN).unwrap();
+        closed.still_holds(login)
+    };
+    let here = (IpAddr::from([127, 0, 0, 1]), Standing::Stranger);
+    let verdict = closed.verify(&credentials("bob", "pencil"), here, || {
+        let new = table(&["bob@example.com"]);
+        closed.replace(new, NonZeroUsize::MIN).unwrap();
+        true
+    });
+    let Verdict::Accepted(mut login) = verdict else {
+        panic!("it is right");
+    };
+    assert!(!replaced(&mut login));
 }
 
 #[test]

@@ -22,13 +22,13 @@ use super::turns::{Standing, Turns};
 /// Lets through as many at once as it was made for.
 #[derive(Debug)]
 pub(super) struct Turnstile {
-    inside_max: NonZeroUsize,
     patience: Duration,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    inside_max: NonZeroUsize,
     inside: usize,
     next_id: u64,
     turns: Turns,
@@ -45,18 +45,38 @@ pub(super) struct Pass<'a>(&'a Turnstile);
 impl Turnstile {
     /// Who waits gives up after `patience`.
     pub(super) fn new(inside_max: NonZeroUsize, patience: Duration) -> Self {
-        Self {
+        let state = State {
             inside_max,
+            inside: 0,
+            next_id: 0,
+            turns: Turns::default(),
+            signals: HashMap::new(),
+            called: HashSet::new(),
+        };
+        Self {
             patience,
-            state: Mutex::default(),
+            state: Mutex::new(state),
         }
+    }
+
+    /// Lets through as many as this from now on. Who is inside stays.
+    pub(super) fn set_max(&self, inside_max: NonZeroUsize) {
+        let mut state = self.state.lock();
+        state.inside_max = inside_max;
+        while state.inside < inside_max.get()
+            && let Some(next) = state.turns.next()
+        {
+            state.inside = state.inside.saturating_add(1);
+            state.let_in(next);
+        }
+        drop(state);
     }
 
     /// Waits for the turn of somebody from `address`; `None` when there was none in time, or too
     /// many wait.
     pub(super) fn enter(&self, address: Network, standing: Standing) -> Option<Pass<'_>> {
         let mut state = self.state.lock();
-        if state.inside < self.inside_max.get() {
+        if state.inside < state.inside_max.get() {
             // Nobody waits: whoever leaves lets the next one in.
             state.inside = state.inside.saturating_add(1);
             return Some(Pass(self));
@@ -95,13 +115,18 @@ impl State {
 
     /// Somebody goes out, and the next one comes in.
     fn pass_on(&mut self) {
-        match self.turns.next() {
-            Some(next) => {
-                self.called.insert(next);
-                self.wake(next);
-            }
+        // There may be more inside than there should be by now.
+        let has_room = self.inside <= self.inside_max.get();
+        match has_room.then(|| self.turns.next()).flatten() {
+            Some(next) => self.let_in(next),
             None => self.inside = self.inside.saturating_sub(1),
         }
+    }
+
+    /// Who has waited comes in, and counts as inside.
+    fn let_in(&mut self, id: u64) {
+        self.called.insert(id);
+        self.wake(id);
     }
 
     fn wake(&mut self, id: u64) {
@@ -160,6 +185,41 @@ mod tests {
         let state = turnstile.state.into_inner();
         assert_eq!(state.inside, 0);
         assert!(state.called.is_empty() && state.signals.is_empty());
+    }
+
+    /// SEC-11: as after SIGHUP, with dearer or cheaper hashes.
+    #[test]
+    fn the_bound_changes_for_those_inside_and_those_who_wait() {
+        let turnstile = turnstile(2, Duration::from_millis(1));
+        let enter = || turnstile.enter(HERE, Standing::Stranger);
+        let (first, second) = (enter().unwrap(), enter().unwrap());
+        turnstile.set_max(NonZeroUsize::MIN);
+        drop(first);
+        assert!(enter().is_none(), "one is inside");
+        drop(second);
+        let only = enter().unwrap();
+        assert!(enter().is_none());
+        turnstile.set_max(NonZeroUsize::new(3).unwrap());
+        let (second, third) = (enter().unwrap(), enter().unwrap());
+        assert!(enter().is_none());
+        drop((only, second, third));
+        assert_eq!(turnstile.state.into_inner().inside, 0);
+    }
+
+    #[test]
+    fn who_waits_comes_in_when_there_may_be_more() {
+        let turnstile = turnstile(1, Duration::from_mins(1));
+        let first = turnstile.enter(HERE, Standing::Stranger).unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| turnstile.enter(HERE, Standing::Stranger).is_some());
+            while turnstile.state.lock().signals.is_empty() {
+                std::thread::yield_now();
+            }
+            turnstile.set_max(NonZeroUsize::new(2).unwrap());
+            assert!(waiting.join().unwrap());
+        });
+        drop(first);
+        assert_eq!(turnstile.state.into_inner().inside, 0);
     }
 
     #[test]

@@ -256,6 +256,7 @@ pub struct Daemon {
     registry: Arc<Registry>,
     threads: Arc<Threads>,
     clock: Clock,
+    system: System,
     /// What listens where, in the order of the configuration.
     addresses: Vec<(Service, Door, SocketAddr)>,
     accounts: Arc<Accounts>,
@@ -325,6 +326,7 @@ impl Daemon {
             registry,
             threads: Arc::clone(&sockets.threads),
             clock: clock.clone(),
+            system: sockets.system,
             addresses: sockets.addresses(),
             accounts,
             expiry: identity
@@ -376,8 +378,11 @@ impl Daemon {
             (false, None) => log::warn!("a restart is needed before there are no accounts"),
             (false, Some(table)) => {
                 log::info!("closed to all but {} accounts", table.accounts().len());
+                let octets = table.verification_octets();
+                let system = self.system.with_verification_octets(octets);
                 // It is in closed mode.
-                self.accounts.replace(table).unwrap_or_default();
+                let replaced = self.accounts.replace(table, system.verifications_max());
+                replaced.unwrap_or_default();
             }
         }
         match (&self.identity, renewable.identity) {

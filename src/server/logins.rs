@@ -191,9 +191,11 @@ impl Logins {
     fn accept(&self, connection: &Connection, user: &str, login: &Login) {
         connection.logged_in();
         match login {
-            Login::Account(mailbox) => {
+            Login::Account(grant) => {
                 let (peer, now) = (connection.peer(), self.clock.now());
-                self.failures.lock().accept(peer, user, mailbox, now);
+                self.failures
+                    .lock()
+                    .accept(peer, user, grant.mailbox(), now);
             }
             // Nobody is refused.
             Login::Anyone => {}

@@ -505,6 +505,21 @@ pub(super) fn login_refused(
     .log(Level::Warn);
 }
 
+/// A login of before does not hold any more.
+pub(super) fn revoked(id: SessionId, peer: IpAddr, mailbox: Option<&MailboxName>) {
+    let shown = mailbox.map_or_else(String::new, MailboxName::to_string);
+    Event {
+        subject: Subject::Session(id),
+        name: "login revoked",
+        fields: &[
+            ("mailbox", Value::theirs(&shown)),
+            ("client", Value::Ours(&peer)),
+        ],
+        reason: Some(&"the account was removed or has another password"),
+    }
+    .log(Level::Info);
+}
+
 /// A client was turned away before it had a session, and `untold` others of its address of which no
 /// line tells.
 pub(super) fn turned_away(service: Service, peer: IpAddr, untold: u64, why: &dyn fmt::Display) {

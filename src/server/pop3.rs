@@ -47,6 +47,7 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
         connection,
         id: visit.id,
         shared,
+        login: None,
         mailbox: None,
         maildrop: None,
         open: None,
@@ -119,6 +120,8 @@ struct Driver<'a> {
     connection: &'a mut Connection,
     id: SessionId,
     shared: &'a Shared,
+    /// Who has logged in, and with what.
+    login: Option<Login>,
     /// Whose maildrop the password opens.
     mailbox: Option<MailboxName>,
     /// Boxes: they are large, and on the stack of every session there would be room for them.
@@ -224,6 +227,11 @@ impl Driver<'_> {
         self.connection.flush_when_full()?;
         let read = self.connection.read_line(session.line_octets_max())?;
         self.hear(&read, session);
+        let (accounts, login) = (&self.shared.accounts, self.login.as_mut());
+        if login.is_some_and(|login| !accounts.still_holds(login)) {
+            maillog::revoked(self.id, self.connection.peer(), self.mailbox.as_ref());
+            return Ok(Outcome::Revoked);
+        }
         Ok(match read {
             LineRead::Line => Outcome::Line(self.connection.line()),
             LineRead::TooLong => Outcome::LineTooLong,
@@ -311,12 +319,13 @@ impl Driver<'_> {
     /// Remembers the mailbox of who has logged in; or gives what the session is to be told.
     fn find_mailbox(&mut self, login: Login, user: &str) -> Result<(), Outcome<'static>> {
         let found = match login {
-            Login::Account(mailbox) => Ok(Found::Mailbox(mailbox)),
+            Login::Account(grant) => Ok(Found::Mailbox(grant.mailbox().clone())),
             Login::Anyone => self.mailbox_of_user(user),
         };
         match found {
             Ok(Found::Mailbox(mailbox)) => {
                 self.mailbox = Some(mailbox);
+                self.login = Some(login);
                 Ok(())
             }
             Ok(Found::Nobody) => {
@@ -374,6 +383,7 @@ impl Driver<'_> {
     fn start_tls(&mut self) -> Result<Outcome<'static>, Interruption> {
         let handshakes = self.shared.handshakes.as_deref();
         let bindings = listener::start_tls(self.connection, handshakes, self.id)?;
+        self.login = None;
         Ok(Outcome::TlsStarted(bindings))
     }
 

@@ -151,7 +151,7 @@ struct Driver<'a> {
     connection: &'a mut Connection,
     id: SessionId,
     shared: &'a Shared,
-    /// Who has logged in: the same, whatever becomes of the accounts meanwhile.
+    /// Who has logged in, and with what.
     login: Option<Login>,
     /// The memory of the transaction's recipients, until a message has it.
     recipients: Recipients,
@@ -194,6 +194,13 @@ impl Driver<'_> {
         self.connection.flush_when_full()?;
         let read = self.connection.read_line(session.line_octets_max())?;
         self.hear(&read, session);
+        let (accounts, login) = (&self.shared.accounts, self.login.as_mut());
+        if let Some(login) = login
+            && !accounts.still_holds(login)
+        {
+            maillog::revoked(self.id, self.connection.peer(), login.mailbox());
+            return Ok(Outcome::Revoked);
+        }
         Ok(match read {
             LineRead::Line => Outcome::Line(self.connection.line()),
             LineRead::TooLong => Outcome::LineTooLong,
@@ -341,6 +348,7 @@ impl Driver<'_> {
     fn start_tls(&mut self) -> Result<Outcome<'static>, Interruption> {
         let handshakes = self.shared.handshakes.as_deref();
         let bindings = listener::start_tls(self.connection, handshakes, self.id)?;
+        self.login = None;
         Ok(Outcome::TlsStarted(bindings))
     }
 

@@ -31,6 +31,9 @@ pub enum Outcome<'a> {
     ShuttingDown,
     /// The place of the session is needed for a network that has fewer.
     Displaced,
+    /// A command has come, and the login of before does not hold any more: the account was removed
+    /// or has another password.
+    Revoked,
     /// The client is gone, or cannot be written to.
     ConnectionLost,
     /// What became of the look-up.
@@ -76,6 +79,7 @@ impl fmt::Debug for Outcome<'_> {
             Self::SessionTimeout => "SessionTimeout",
             Self::ShuttingDown => "ShuttingDown",
             Self::Displaced => "Displaced",
+            Self::Revoked => "Revoked",
             Self::ConnectionLost => "ConnectionLost",
             Self::Recipient(_) => "Recipient",
             Self::PasswordAccepted => "PasswordAccepted",

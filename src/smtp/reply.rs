@@ -260,6 +260,13 @@ pub(super) const DISPLACED: Reply = fixed(
     "4.3.2",
     "Too many connections from your network, closing this one; try again later",
 );
+/// RFC 5321 §3.8 and §4.2.2: 421 is the reply to any command behind which the connection is closed;
+/// the 535 of RFC 4954 §6 is one to AUTH alone, and the client gets it when it comes again.
+pub(super) const REVOKED: Reply = fixed(
+    "421",
+    "4.7.0",
+    "This account is gone or has another password, closing; log in again",
+);
 pub(super) const OUT_OF_STEP: Reply = fixed("421", "4.3.0", "Internal error, closing");
 
 impl Reply {

@@ -12,6 +12,7 @@
     reason = "tests: a failed assumption is a failed test, and they make their own files"
 )]
 
+mod account_command;
 mod accounts;
 mod alone;
 mod commands;

@@ -306,6 +306,12 @@ impl Session {
                 Code::SysTemp,
                 "Too many connections from your network, nothing is removed, connect again later",
             ))),
+            // RFC 3206 §5 has the code for failed authentication commands; that is what becomes of
+            // the login here, and clients ask for the new password.
+            (_, Outcome::Revoked) => Self::close(Some(Response::err_with(
+                Code::Auth,
+                "This account is gone or has another password, nothing is removed, log in again",
+            ))),
             (_, Outcome::LineEndingFault) => Self::close(Some(Response::err(
                 "Bare CR or bare LF, end every line with CRLF, closing connection",
             ))),

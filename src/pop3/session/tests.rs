@@ -486,6 +486,11 @@ fn a_session_that_ends_without_quit_removes_nothing() {
              again later\r\n",
         ),
         (
+            Outcome::Revoked,
+            "-ERR [AUTH] This account is gone or has another password, nothing is removed, log in \
+             again\r\n",
+        ),
+        (
             Outcome::LineEndingFault,
             "-ERR Bare CR or bare LF, end every line with CRLF, closing connection\r\n",
         ),

@@ -412,6 +412,7 @@ impl Session {
             Outcome::SessionTimeout => self.close(reply::SESSION_TIMEOUT),
             Outcome::ShuttingDown => self.close(reply::SHUTTING_DOWN),
             Outcome::Displaced => self.close(reply::DISPLACED),
+            Outcome::Revoked => self.close(reply::REVOKED),
             Outcome::ConnectionLost => self.end(None),
             Outcome::Line(_)
             | Outcome::LineTooLong

@@ -287,7 +287,7 @@ fn a_result_of_another_action_closes() {
 
 #[test]
 fn an_interruption_closes_whatever_was_waited_for() {
-    let table: [(Make, &str); 6] = [
+    let table: [(Make, &str); 7] = [
         (
             || Outcome::IdleTimeout,
             "421 4.4.2 Timeout: nothing complete",
@@ -302,6 +302,7 @@ fn an_interruption_closes_whatever_was_waited_for() {
             "421 4.3.2 The service is shutting",
         ),
         (|| Outcome::Displaced, "421 4.3.2 Too many connections from"),
+        (|| Outcome::Revoked, "421 4.7.0 This account is gone or has"),
         (|| Outcome::ConnectionLost, ""),
     ];
     for (outcome, expect) in table {
