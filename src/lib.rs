@@ -206,7 +206,9 @@
 //! - SEC-3: TLS 1.2 and 1.3, by STARTTLS and STLS or from the first octet on, and nothing older.
 //! - SEC-4: no program is ever started. SEC-10: there is no MIME parser.
 //! - SEC-5: names from the network are encoded before they are part of a path: see [`store`].
-//! - SEC-6: the store is ours alone, and no symbolic link in it is followed.
+//! - SEC-6: the store is ours alone, and no symbolic link in it is followed. Where others could
+//!   change the configuration, the accounts or the key, or rename what the mail lies in, the log
+//!   warns: see [`config`].
 //! - SEC-7: nothing from the network reaches the log or a trace header unescaped, and nothing that
 //!   could be a secret reaches the log at any level. What clients can have written at will is
 //!   bounded for each of them, so that none fills the log or hides what others did.

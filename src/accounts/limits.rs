@@ -21,6 +21,10 @@ pub const HASH_BLOCKS_RESERVED: usize = 33 * 1_024;
 /// that OWASP gives for argon2id.
 pub const HASH_WORK_WEAK: u64 = 35_840;
 
+/// Memory times passes, in KiB, above which the user is warned of a hash: about a second of a core,
+/// at the 20 ms of a new one. Logins of users who do not exist take as long (SEC-11).
+pub const HASH_WORK_SLOW: u64 = 2_000_000;
+
 /// Most memory that one verification may take, in KiB: a configured hash must not be able to drive
 /// the daemon out of memory, and there are as many verifications at once as cores.
 pub const HASH_MEMORY_KIB_MAX: u32 = 256 * 1_024;

@@ -263,9 +263,11 @@ impl Table {
     ) -> bool {
         let allowed = match &account.send_as {
             SendAs::Anyone => true,
-            SendAs::Addresses(addresses) => addresses
-                .iter()
-                .any(|address| address == literal || Some(address) == base),
+            SendAs::Addresses(addresses) => addresses.iter().any(|address| {
+                // Another account may have the name that looks like a sub-address.
+                let is_taken = || self.addresses.contains_key(literal);
+                address == literal || (Some(address) == base && !is_taken())
+            }),
         };
         let owner = self.owner(literal, base).filter(|_| is_local);
         let owner = owner.and_then(|position| self.accounts.get(position));

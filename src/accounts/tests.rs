@@ -404,7 +404,8 @@ fn a_user_may_send_from_addresses_that_lead_to_it_or_that_it_was_given() {
         .unwrap();
     table.set_catch_all(CatchAll::AllDomains, &bob).unwrap();
     let mut eve = account("eve@example.com", password::tests::cheap("x"), None);
-    eve.send_as = SendAs::Addresses(vec![mailbox("list@example.net")]);
+    let shared = ["list@example.net", "alice@example.com"].map(mailbox);
+    eve.send_as = SendAs::Addresses(shared.to_vec());
     table.add(eve).unwrap();
     let mut robot = account("robot@example.com", password::tests::cheap("x"), None);
     robot.send_as = SendAs::Anyone;
@@ -437,6 +438,8 @@ fn a_user_may_send_from_addresses_that_lead_to_it_or_that_it_was_given() {
         ("alice", "postmaster@example.com", false),
         ("eve", "list@example.net", true),
         ("eve", "List+x@example.net", true),
+        ("eve", "alice+news@example.com", true),
+        ("eve", "alice+bob@example.com", false), // that is bob's
         ("eve", "bob@example.com", false),
         ("eve", "other@example.net", false),
         ("robot", "bob@example.net", true),

@@ -8,6 +8,7 @@
 //! Nothing of the file is kept once the rooms have their settings.
 
 mod accounts;
+mod permissions;
 mod tls;
 
 use std::fmt::{self, Write as _};
@@ -87,6 +88,9 @@ pub struct Config {
     /// What the user should be warned of when the daemon starts.
     #[serde(skip)]
     pub warnings: Vec<String>,
+    /// The file that it was read from.
+    #[serde(skip)]
+    pub path: Option<PathBuf>,
     /// How messages are made durable.
     pub durability: Durability,
     /// What the log shows.
@@ -176,6 +180,7 @@ impl Default for Config {
             catch_all: CatchAlls::new(),
             table: None,
             warnings: Vec::new(),
+            path: None,
             durability: Durability::Journal,
             log_level: LogLevel(log::LevelFilter::Info),
             log_format: LogFormat::Text,
@@ -845,7 +850,16 @@ impl Config {
             source,
         };
         let text = read_text(path).map_err(source)?;
-        Self::parse(path, &text)
+        let config = Self::parse(path, &text)?;
+        Ok(Self {
+            path: Some(path.to_owned()),
+            ..config
+        })
+    }
+
+    /// What others could do to the files that are relied on, as they are now.
+    pub fn exposure(&self) -> Vec<String> {
+        permissions::warnings(self)
     }
 
     /// Parses `text`, the content of the file at `path`, and reads the file of accounts that it

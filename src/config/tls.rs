@@ -6,7 +6,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use crate::server::Identity;
 
-use super::{Config, Error, TlsFiles};
+use super::{Config, Error, OneLine, TlsFiles};
 
 impl Config {
     /// Reads the certificate and its key, where there are any.
@@ -34,10 +34,14 @@ impl TlsFiles {
         })
     }
 
-    /// Whether other users of this machine may read the private key.
-    pub fn is_key_exposed(&self) -> bool {
-        let metadata = fs::metadata(&self.key);
-        metadata.is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
+    /// What is to be said when other users of this machine may read the private key.
+    pub fn exposed_key(&self) -> Option<String> {
+        let metadata = fs::metadata(&self.key).ok()?;
+        let is_exposed = metadata.permissions().mode() & 0o004 != 0;
+        let key = OneLine(&self.key);
+        is_exposed.then(|| {
+            format!("every user of this machine can read the private key: run chmod o-r {key}")
+        })
     }
 }
 

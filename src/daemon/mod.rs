@@ -230,11 +230,8 @@ impl Renewable {
     pub fn load(config: &Config) -> Result<Self, config::Error> {
         let identity = config.identity()?;
         let mut warnings = config.warnings.clone();
-        if config.tls.as_ref().is_some_and(TlsFiles::is_key_exposed) {
-            let warning =
-                "every user of this machine can read the private key: run chmod o-r on it";
-            warnings.push(warning.to_owned());
-        }
+        warnings.extend(config.tls.as_ref().and_then(TlsFiles::exposed_key));
+        warnings.extend(config.exposure());
         Ok(Self {
             table: config.table.clone(),
             identity,

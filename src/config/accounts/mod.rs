@@ -409,14 +409,17 @@ impl Source<'_> {
     fn warnings(&self, table: &Table) -> Vec<String> {
         let path = self.path.display();
         let mut warnings = Vec::new();
-        let mode = std::fs::metadata(self.path).map(|metadata| metadata.mode() & 0o777);
-        if let Ok(mode) = mode.map(|mode| (mode, mode & 0o077))
-            && mode.1 != 0
-        {
-            warnings.push(format!(
-                "{path} holds hashes of passwords, and others may read it (mode {:o}): chmod 600",
-                mode.0
-            ));
+        if let Ok(metadata) = std::fs::metadata(self.path) {
+            let mode = metadata.mode() & 0o777;
+            // A file of root that the daemon's group reads is how packages do it.
+            let is_for_group = metadata.uid() == 0 && metadata.gid() != 0;
+            let others = if is_for_group { 0o007 } else { 0o077 };
+            if mode & others != 0 {
+                warnings.push(format!(
+                    "{path} holds hashes of passwords, and others may read it (mode {mode:o}): \
+                     run chmod 600 {path}"
+                ));
+            }
         }
         let work = |account: &accounts::Account| account.password.hash.cost().work();
         let accounts = || table.accounts().iter();
@@ -425,6 +428,13 @@ impl Source<'_> {
                 "{path}: the hash of {} is of a low cost and easy to guess: run `facteur \
                  hash-password` again",
                 weak.mailbox
+            ));
+        }
+        if let Some(slow) = accounts().find(|account| work(account) > limits::HASH_WORK_SLOW) {
+            warnings.push(format!(
+                "{path}: the hash of {} takes more than a second to verify, and so does every \
+                 login that is refused, whoever it is for: run `facteur hash-password` again",
+                slow.mailbox
             ));
         }
         let strongest = accounts().map(work).max();

@@ -388,6 +388,24 @@ fn weak_hashes_and_a_file_that_others_may_read_are_warned_of() {
     assert_eq!(warnings("", 0o644), [""; 0]);
 }
 
+/// SEC-11: whoever does not exist takes as long as the strongest.
+#[test]
+fn a_hash_that_takes_more_than_a_second_is_warned_of() {
+    for (cost, is_slow) in [
+        ("m=19456,t=2", false),
+        ("m=262144,t=7", false),
+        ("m=262144,t=32", true),
+    ] {
+        let hash = HASH.replace("m=8,t=1", cost);
+        let text = account("bob@example.com").replace(HASH, &hash);
+        let found = parse(&text).unwrap().warnings;
+        let told = found
+            .iter()
+            .any(|it| it.contains("bob@example.com takes more than a second"));
+        assert_eq!(told, is_slow, "{cost}: {found:?}");
+    }
+}
+
 #[test]
 fn more_iterations_than_cyrus_sasl_accepts_are_warned_of() {
     let strong = HASH.replace("m=8,t=1", "m=19456,t=2");
