@@ -20,6 +20,8 @@
 //!   that changes it changes for all of them at once, and not for the other accounts; and whoever
 //!   knows that account's password can compute it.
 
+#[cfg(test)]
+mod alike;
 mod failures;
 pub mod limits;
 mod password;
@@ -108,7 +110,7 @@ pub enum Resolution {
 pub enum UserName {
     /// An address.
     Address(ForwardPath),
-    /// A local part alone: the one mailbox that has it.
+    /// A local part alone, as it was written: the one mailbox that has it.
     LocalPart(String),
     /// Nothing that could be a user.
     Unknown,
@@ -275,15 +277,16 @@ impl Accounts {
 
     /// Finds the mailbox that `path` leads to. Mail for `<postmaster>` (RFC 5321 §4.5.1) goes to
     /// the first of the listed domains, or to the host name where none is listed. `exists` is asked
-    /// in open mode only: whether a mailbox of the literal name is there, where the name could also
-    /// be read as a sub-address.
+    /// whether a mailbox of a name is there, where in open mode the name could also be read as a
+    /// sub-address, and where a mailbox may be there in another form of normalisation, from before
+    /// there was one name only.
     ///
     /// # Errors
     /// Whatever `exists` gives.
     pub fn resolve<E>(
         &self,
         path: &ForwardPath,
-        exists: impl FnOnce(&MailboxName) -> Result<bool, E>,
+        exists: impl Fn(&MailboxName) -> Result<bool, E>,
     ) -> Result<Resolution, E> {
         let literal = match path {
             ForwardPath::Postmaster => {
@@ -301,13 +304,25 @@ impl Accounts {
         }
         let base = self.without_subaddress(&literal);
         if let Some(table) = table {
-            let account = table.recipient(&literal, base.as_ref());
-            let mailbox = account.map(|account| account.mailbox.clone());
-            return Ok(mailbox.map_or(Resolution::Unknown, Resolution::Mailbox));
+            return match table.recipient(&literal, base.as_ref()) {
+                Some(account) => as_it_is(&account.mailbox, "", exists).map(Resolution::Mailbox),
+                None => Ok(Resolution::Unknown),
+            };
         }
+        let written = match path {
+            ForwardPath::Postmaster => POSTMASTER,
+            ForwardPath::Address(address) => address.local_part(),
+        };
+        let mailbox = as_it_is(&literal, written, &exists)?;
         match base {
-            Some(base) if !exists(&literal)? => Ok(Resolution::Mailbox(base)),
-            Some(_) | None => Ok(Resolution::Mailbox(literal)),
+            Some(base) if !exists(&mailbox)? => {
+                let (written, _) = self
+                    .subaddress
+                    .and_then(|it| written.split_once(it))
+                    .unzip();
+                as_it_is(&base, written.unwrap_or_default(), exists).map(Resolution::Mailbox)
+            }
+            Some(_) | None => Ok(Resolution::Mailbox(mailbox)),
         }
     }
 
@@ -316,7 +331,7 @@ impl Accounts {
     pub fn user(&self, name: &str) -> UserName {
         let name = without_brackets(name);
         if !name.contains('@') {
-            return UserName::LocalPart(name.to_ascii_lowercase());
+            return UserName::LocalPart(name.to_owned());
         }
         match Address::parse(name, Charset::Utf8) {
             Ok(address) => UserName::Address(ForwardPath::Address(address)),
@@ -419,6 +434,33 @@ impl Accounts {
         let (base, _) = mailbox.local_part().split_once(self.subaddress?)?;
         (!base.is_empty()).then(|| mailbox.with_local_part(base))
     }
+}
+
+/// The form in which a mailbox is there, or is to be made: as its address is `written` if there is
+/// one like that, or else the one of its name, or else decomposed.
+///
+/// # Errors
+/// Whatever `exists` gives.
+pub fn as_it_is<E>(
+    mailbox: &MailboxName,
+    written: &str,
+    exists: impl Fn(&MailboxName) -> Result<bool, E>,
+) -> Result<MailboxName, E> {
+    let forms = mailbox.other_forms(written);
+    let (as_written, others): (Vec<_>, Vec<_>) = forms
+        .into_iter()
+        .partition(|form| form.local_part() == written.to_ascii_lowercase());
+    for form in as_written {
+        if exists(&form)? {
+            return Ok(form);
+        }
+    }
+    for form in others {
+        if !exists(mailbox)? && exists(&form)? {
+            return Ok(form);
+        }
+    }
+    Ok(mailbox.clone())
 }
 
 /// Which secrets are made of a password.

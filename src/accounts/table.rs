@@ -20,7 +20,7 @@ use std::fmt;
 use super::password::{PasswordHash, StoredPassword};
 use super::scram::ScramSecret;
 use super::{ABUSE, POSTMASTER, without_brackets};
-use crate::mail::{Address, Charset, MailboxName};
+use crate::mail::{Address, Charset, MailboxName, fold_local_part};
 
 /// Who has an account, and which addresses lead there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -279,7 +279,7 @@ impl Table {
     pub(super) fn user(&self, name: &str) -> Option<&Account> {
         let name = without_brackets(name);
         if !name.contains('@') {
-            let position = (*self.local_parts.get(&name.to_ascii_lowercase())?)?;
+            let position = (*self.local_parts.get(&fold_local_part(name))?)?;
             return self.accounts.get(position);
         }
         let address = Address::parse(name, Charset::Utf8).ok()?;
@@ -321,7 +321,7 @@ impl Table {
     /// have that of an address too, or a client could tell them apart by asking for both: it is put
     /// into one of the domains, always the same.
     fn scram_user(&self, user: &str, like: &ScramSecret) -> (Option<&Account>, String) {
-        let name = user.to_ascii_lowercase();
+        let name = fold_local_part(user);
         let address = if name.contains('@') {
             name
         } else {

@@ -74,10 +74,61 @@ fn only_local_domains_and_the_postmaster_are_taken_when_domains_are_listed() {
     }
 }
 
+/// One letter or two, it is one mailbox; what was made under another form is found.
+#[test]
+fn a_composed_and_a_decomposed_letter_are_one_mailbox() {
+    let (composed, decomposed) = ("zo\u{eb}@example.com", "zoe\u{308}@example.com");
+    let (to_composed, to_decomposed) = (
+        [(composed, composed), (decomposed, composed)],
+        [(composed, decomposed), (decomposed, decomposed)],
+    );
+    let both = [(composed, composed), (decomposed, decomposed)];
+    let open = accounts(&[]);
+    for (existing, expected) in [
+        (&[][..], to_composed),
+        (&[composed], to_composed),
+        (&[decomposed], to_decomposed),
+        (&[composed, decomposed], both),
+    ] {
+        for (address, mailbox) in expected {
+            assert_eq!(
+                resolve(&open, address, existing),
+                mailbox,
+                "{address:?} {existing:?}"
+            );
+            let with_subaddress = address.replace('@', "+news@");
+            let found = resolve(&open, &with_subaddress, existing);
+            assert_eq!(found, mailbox, "{with_subaddress:?} {existing:?}");
+        }
+    }
+    for name in [composed, decomposed] {
+        let closed = closed(table(&[name]));
+        for (address, mailbox) in to_composed {
+            assert_eq!(resolve(&closed, address, &[]), mailbox);
+            assert!(matches!(
+                verify(&closed, address, "pencil"),
+                Verdict::Accepted(_)
+            ));
+        }
+        for (address, mailbox) in to_decomposed {
+            assert_eq!(resolve(&closed, address, &[decomposed]), mailbox);
+        }
+        for local_part in ["zo\u{eb}", "zoe\u{308}", "ZOe\u{308}"] {
+            assert!(matches!(
+                verify(&closed, local_part, "pencil"),
+                Verdict::Accepted(_)
+            ));
+        }
+    }
+    let mut one = table(&[composed]);
+    let two = account(decomposed, password::tests::cheap("x"), None);
+    assert_eq!(one.add(two), Err(TableError::Account(mailbox(composed))));
+}
+
 #[test]
 fn a_user_name_is_an_address_or_a_local_part() {
     let open = accounts(&[]);
-    assert_eq!(open.user("Bob"), UserName::LocalPart("bob".to_owned()));
+    assert_eq!(open.user("Bob"), UserName::LocalPart("Bob".to_owned()));
     assert!(matches!(open.user("bob@example.com"), UserName::Address(_)));
     assert_eq!(open.user("<bob@example.com>"), open.user("bob@example.com"));
     assert_eq!(open.user("bob@@example.com"), UserName::Unknown);

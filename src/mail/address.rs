@@ -20,7 +20,8 @@
 //!   although the grammar of RFC 6531 lets them pass: programs that read headers may take them for
 //!   the end of a line. So are white space beyond ASCII, invisible characters, joiners among them,
 //!   and those that turn the direction of a text: an address with them looks like another one.
-//! - Local parts are not normalised: a composed and a decomposed `é` are different characters.
+//! - Local parts are kept as they are written; which of them are one is said by
+//!   [`MailboxName`](super::MailboxName).
 
 use std::{fmt, net::Ipv6Addr, str::FromStr};
 

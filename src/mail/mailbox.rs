@@ -3,14 +3,18 @@
 //! It does not say whether the mailbox exists, nor where it lies on disk.
 //!
 //! # Invariants
-//! - Two addresses that lead to the same mailbox have the same name: ASCII letters are lowercased
-//!   and an internationalised domain is in A-label form.
+//! - Two addresses that lead to the same mailbox have the same name: ASCII letters are lowercased,
+//!   an internationalised domain is in A-label form, and a local part in normalisation form C
+//!   (RFC 6532 §3.1): `é` is one letter, whether it was typed as one or as two.
 //! - Neither part is empty and neither holds a control character.
 //!
 //! # Known limits
 //! Letters outside ASCII keep their case in local parts: no rule about them is common to all hosts.
+//! What is on disk may have another form of normalisation, from before there was one name only.
 
 use std::fmt;
+
+use unicode_normalization::UnicodeNormalization as _;
 
 use super::{Address, AddressError, Charset, Domain, address};
 
@@ -29,13 +33,38 @@ impl MailboxName {
     /// but names no mailbox here) or holds a control character; [`AddressError::Domain`] when an
     /// internationalised domain has no A-label form. Refuse the address.
     pub fn from_address(address: &Address) -> Result<Self, AddressError> {
-        if !is_local_part(address.local_part()) {
+        let local_part = fold_local_part(address.local_part());
+        if !is_local_part(&local_part) {
             return Err(AddressError::LocalPart);
         }
         Ok(Self {
-            local_part: address.local_part().to_ascii_lowercase(),
+            local_part,
             domain: address.domain().to_a_label()?,
         })
+    }
+
+    /// The mailboxes that the address could have named when local parts were not folded: as it is
+    /// written, and decomposed. Empty where they are the one that it names.
+    pub fn other_forms(&self, written: &str) -> Vec<Self> {
+        let mut forms = Vec::new();
+        if self.local_part.is_ascii() {
+            return forms;
+        }
+        let decomposed = self.local_part.nfd().collect();
+        for local_part in [written.to_ascii_lowercase(), decomposed] {
+            let form = self.with_written(local_part);
+            if form != *self && !forms.contains(&form) {
+                forms.push(form);
+            }
+        }
+        forms
+    }
+
+    fn with_written(&self, local_part: String) -> Self {
+        Self {
+            local_part,
+            domain: self.domain.clone(),
+        }
     }
 
     /// The mailbox of the given parts, the local part unquoted, as found on disk: `None` when one
@@ -59,10 +88,7 @@ impl MailboxName {
         if !is_local_part(local_part) {
             return self.clone();
         }
-        Self {
-            local_part: local_part.to_ascii_lowercase(),
-            domain: self.domain.clone(),
-        }
+        self.with_written(fold_local_part(local_part))
     }
 
     /// The local part, unquoted.
@@ -82,6 +108,27 @@ impl fmt::Display for MailboxName {
         address::write_local_part(f, &self.local_part)?;
         write!(f, "@{}", self.domain)
     }
+}
+
+/// The one form of all local parts that lead to one mailbox.
+pub fn fold_local_part(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    // Composed first: a letter with its accent is none of ASCII, and keeps its case. And again,
+    // since there are pairs that are one letter in lower case only.
+    let mut composed: String = text.nfc().collect();
+    composed.make_ascii_lowercase();
+    composed.nfc().collect()
+}
+
+/// The forms in which a mailbox of this local part may be found: folded, and decomposed.
+pub fn local_part_forms(text: &str) -> Vec<String> {
+    let folded = fold_local_part(text);
+    let decomposed: String = folded.nfd().collect();
+    let mut forms = vec![folded, decomposed];
+    forms.dedup();
+    forms
 }
 
 /// Tells whether `text` can be the local part of a mailbox.
@@ -110,10 +157,35 @@ mod tests {
             ("bob@B\u{dc}CHER.example", Ok("bob@xn--bcher-kva.example")),
             ("bob@XN--BCHER-KVA.example", Ok("bob@xn--bcher-kva.example")),
             ("Zo\u{eb}@example.com", Ok("zo\u{eb}@example.com")),
+            ("Zoe\u{308}@example.com", Ok("zo\u{eb}@example.com")),
+            ("E\u{301}@example.com", Ok("\u{c9}@example.com")),
+            ("\u{c9}@example.com", Ok("\u{c9}@example.com")),
+            ("H\u{331}@example.com", Ok("\u{1e96}@example.com")),
+            ("\u{212a}@example.com", Ok("k@example.com")), // the sign of the unit
             ("bob@[IPv6:2001:DB8::1]", Ok("bob@[ipv6:2001:db8::1]")),
             ("\"\"@example.com", Err(AddressError::LocalPart)),
         ] {
             assert_eq!(name(address), expect.map(str::to_owned), "{address}");
+        }
+    }
+
+    #[test]
+    fn the_forms_of_before_are_known() {
+        for (address, expect) in [
+            ("bob@example.com", &[][..]),
+            ("Zo\u{eb}@example.com", &["zoe\u{308}@example.com"]),
+            ("Zoe\u{308}@example.com", &["zoe\u{308}@example.com"]),
+            // Two marks whose order is neither form's.
+            (
+                "a\u{302}\u{323}@example.com",
+                &["a\u{302}\u{323}@example.com", "a\u{323}\u{302}@example.com"],
+            ),
+        ] {
+            let address = Address::parse(address, Charset::Utf8).unwrap();
+            let name = MailboxName::from_address(&address).unwrap();
+            let forms = name.other_forms(address.local_part());
+            let forms: Vec<String> = forms.iter().map(MailboxName::to_string).collect();
+            assert_eq!(forms, expect, "{address}");
         }
     }
 

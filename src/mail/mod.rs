@@ -25,6 +25,6 @@ pub use disclosure::Disclosure;
 pub use envelope::{BodyType, Envelope, ForwardPath, Protocol, ReversePath};
 pub use foreign::Foreign;
 pub use link::{ChannelBindings, Link, Tls};
-pub use mailbox::MailboxName;
+pub use mailbox::{MailboxName, fold_local_part, local_part_forms};
 pub use message::{MessageSummary, Summaries, UniqueId};
 pub use network::{Breadth, Network};

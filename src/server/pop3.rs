@@ -6,9 +6,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::accounts::{Accounts, Login, Resolution, UserName, Verdict};
+use crate::accounts::{self, Accounts, Login, Resolution, UserName, Verdict};
 use crate::mail::sasl::{self, scram};
-use crate::mail::{Credentials, Foreign, ForwardPath, MailboxName, trace};
+use crate::mail::{Credentials, Foreign, ForwardPath, MailboxName, local_part_forms, trace};
 use crate::pop3::{Action, Extent, MessageNumber, Outcome, Response, Session, Settings};
 use crate::smtp::Reason;
 use crate::store::{self, Maildrop, Message, MessageStore};
@@ -318,8 +318,11 @@ impl Driver<'_> {
 
     /// Remembers the mailbox of who has logged in; or gives what the session is to be told.
     fn find_mailbox(&mut self, login: Login, user: &str) -> Result<(), Outcome<'static>> {
-        let found = match login {
-            Login::Account(grant) => Ok(Found::Mailbox(grant.mailbox().clone())),
+        let found = match &login {
+            Login::Account(grant) => {
+                let exists = |mailbox: &MailboxName| super::exists(&self.shared.store, mailbox);
+                accounts::as_it_is(grant.mailbox(), "", exists).map(Found::Mailbox)
+            }
             Login::Anyone => self.mailbox_of_user(user),
         };
         match found {
@@ -373,7 +376,13 @@ impl Driver<'_> {
     }
 
     fn only_mailbox_with(&self, local_part: &str) -> Result<Found, store::Error> {
-        let mut mailboxes = self.shared.store.mailboxes_with_local_part(local_part)?;
+        let store = &self.shared.store;
+        let mut mailboxes = store.mailboxes_with_local_part(local_part)?;
+        for form in local_part_forms(local_part) {
+            if mailboxes.is_empty() {
+                mailboxes = store.mailboxes_with_local_part(&form)?;
+            }
+        }
         Ok(match (mailboxes.pop(), mailboxes.is_empty()) {
             (Some(only), true) => Found::Mailbox(only),
             (Some(_), false) | (None, _) => Found::Ambiguous,

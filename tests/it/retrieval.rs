@@ -194,3 +194,54 @@ fn lf_sessions_and_crlf_sessions_store_the_same() {
     let contents = server.contents(BOB);
     assert_eq!(contents[0], contents[1]);
 }
+
+/// One letter or two, it is one mailbox, and one that is there in another form is found.
+#[test]
+fn a_composed_and_a_decomposed_letter_lead_to_one_mailbox() {
+    const COMPOSED: &str = "zo\u{eb}@example.com";
+    const DECOMPOSED: &str = "zoe\u{308}@example.com";
+    let server = Server::start();
+    let send = |to: &str, text: &str| {
+        let mut smtp = server.extended_client();
+        smtp.say("MAIL FROM:<alice@example.com> SMTPUTF8");
+        smtp.expect_prefix("250 ");
+        smtp.say(&format!("RCPT TO:<{to}>"));
+        smtp.expect_prefix("250 ");
+        smtp.say("DATA");
+        smtp.expect_prefix("354 ");
+        smtp.say(&format!("{text}\r\n."));
+        smtp.expect_prefix("250 ");
+    };
+    let count = |user: &str| {
+        let mut pop3 = server.pop3_client();
+        pop3.say(&format!("USER {user}"));
+        pop3.expect_prefix("+OK");
+        pop3.say("PASS any");
+        pop3.expect_prefix("+OK");
+        let count = pop3.count();
+        pop3.say("QUIT");
+        pop3.expect_prefix("+OK");
+        pop3.expect_end();
+        count
+    };
+    send(COMPOSED, "Subject: one");
+    send(DECOMPOSED, "Subject: two");
+    let names = [
+        COMPOSED,
+        DECOMPOSED,
+        "zo\u{eb}",
+        "zoe\u{308}",
+        "Zoe\u{308}@EXAMPLE.com",
+    ];
+    for user in names {
+        assert_eq!(count(user), 2, "{user:?}");
+    }
+    // As it was made when the two were not one.
+    let domain = server.mail().join("example.com");
+    std::fs::rename(domain.join("zo%c3%ab"), domain.join("zoe%cc%88")).unwrap();
+    send(COMPOSED, "Subject: three");
+    for user in names {
+        assert_eq!(count(user), 3, "{user:?}");
+    }
+    assert!(!domain.join("zo%c3%ab").exists());
+}
