@@ -23,6 +23,8 @@ pub enum Verb {
     Capa,
     /// RFC 1939 §5.
     Dele,
+    /// Of no RFC: for people who type.
+    Help,
     /// RFC 6856 §3.
     Lang,
     /// RFC 1939 §5.
@@ -52,11 +54,12 @@ pub enum Verb {
 }
 
 impl Verb {
-    const ALL: [(&str, Self); 17] = [
+    const ALL: [(&str, Self); 18] = [
         ("APOP", Self::Apop),
         ("AUTH", Self::Auth),
         ("CAPA", Self::Capa),
         ("DELE", Self::Dele),
+        ("HELP", Self::Help),
         ("LANG", Self::Lang),
         ("LIST", Self::List),
         ("NOOP", Self::Noop),
@@ -86,6 +89,7 @@ impl Verb {
             Self::Auth => "Usage: AUTH mechanism, or AUTH mechanism initial-response",
             Self::Capa => "Usage: CAPA",
             Self::Dele => "Usage: DELE message-number",
+            Self::Help => "Usage: HELP",
             Self::Lang => "Usage: LANG, or LANG language",
             Self::List => "Usage: LIST, or LIST message-number",
             Self::Noop => "Usage: NOOP",
@@ -141,6 +145,8 @@ pub enum Command {
     Capa,
     /// Mark a message as deleted.
     Dele(MessageNumber),
+    /// Show what can be said.
+    Help,
     /// Choose a language by its range, or list the languages.
     Lang(Option<String>),
     /// Show the scan listing of one message or of all.
@@ -207,6 +213,7 @@ impl Command {
             }),
             (Verb::Capa, None, ..) => Ok(Self::Capa),
             (Verb::Dele, Some(number), None, _) => Ok(Self::Dele(message_number(number)?)),
+            (Verb::Help, ..) => Ok(Self::Help),
             (Verb::Lang, range, None, _) => Ok(Self::Lang(range.map(str::to_owned))),
             (Verb::List, number, None, _) => {
                 Ok(Self::List(number.map(message_number).transpose()?))
@@ -248,6 +255,7 @@ pub(super) fn disclose(line: &[u8]) -> Disclosure<'_> {
         Some(
             Verb::Apop
             | Verb::Capa
+            | Verb::Help
             | Verb::Noop
             | Verb::Pass
             | Verb::Quit
@@ -300,6 +308,8 @@ mod tests {
             ("CAPA", Command::Capa),
             ("capa", Command::Capa),
             ("CaPa  ", Command::Capa),
+            ("help", Command::Help),
+            ("HELP RETR", Command::Help),
             ("DELE 1", Command::Dele(first)),
             ("dele   1  ", Command::Dele(first)),
             ("LANG", Command::Lang(None)),
@@ -444,6 +454,7 @@ mod tests {
             ),
             Command::Capa => "CAPA".to_owned(),
             Command::Dele(number) => format!("DELE {number}"),
+            Command::Help => "HELP".to_owned(),
             Command::Lang(range) => optional("LANG", range.clone()),
             Command::List(number) => optional("LIST", number.map(|number| number.to_string())),
             Command::Noop => "NOOP".to_owned(),
@@ -466,6 +477,7 @@ mod tests {
             prop_oneof![
                 Just(Command::Apop),
                 Just(Command::Capa),
+                Just(Command::Help),
                 Just(Command::Noop),
                 Just(Command::Quit),
                 Just(Command::Rset),

@@ -61,6 +61,10 @@ impl Session {
                 let response = self.capabilities(self.stls_is_permitted());
                 self.reply(again, response)
             }
+            Command::Help => self.reply(
+                again,
+                Response::ok("USER name and PASS password, or AUTH mechanism; STLS, CAPA, QUIT"),
+            ),
             Command::Lang(range) => self.lang(again, range.as_deref()),
             Command::Pass(password) => match name {
                 Some(user) => {

@@ -37,6 +37,10 @@ impl Session {
                 Ok(()) => Response::ok(format!("Message {number} marked as deleted")),
                 Err(reason) => reason.into(),
             },
+            Command::Help => Response::ok(
+                "STAT, LIST [n], RETR n, TOP n lines, UIDL [n], DELE n, RSET, NOOP, CAPA, QUIT; \
+                 only QUIT removes what is marked",
+            ),
             Command::Lang(range) => {
                 return self.lang(State::Transaction(listing), range.as_deref());
             }
