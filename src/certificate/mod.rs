@@ -118,7 +118,16 @@ pub fn make(fs: &dyn Fs, request: &Request<'_>) -> Result<Made, Error> {
         let old_names = check_old(&files, authority, &old)?;
         if !request.renew && old.not_after >= request.now {
             let lacking = |name: &&Name| !old_names.contains(name);
-            let lacking = names.iter().filter(lacking).cloned().collect();
+            let lacking: Vec<Name> = names.iter().filter(lacking).cloned().collect();
+            let permitted = parse_authority(&files, authority)?.permitted();
+            let permitted = permitted.unwrap_or_default();
+            let is_forbidden = |name: &&Name| !permitted.iter().any(|part| part.covers(name));
+            if let Some(name) = lacking.iter().find(is_forbidden) {
+                return Err(Error::NotPermitted {
+                    name: name.clone(),
+                    authority: files.path(FileName::Authority),
+                });
+            }
             let made = Issued {
                 authority,
                 authority_was_there: true,

@@ -74,6 +74,10 @@ Windows         certutil -addstore -f Root ca.pem    (as administrator)
 curl            curl --cacert {quoted} ...
 Python          ssl.create_default_context(cafile=...), or, to trust nothing else,
                 export SSL_CERT_FILE={quoted}
+Node.js         export NODE_EXTRA_CA_CERTS={quoted}
+PHP             php -d openssl.cafile={quoted} ...
+Ruby, Go        export SSL_CERT_FILE={quoted}    (to trust nothing else)
+.NET            the system's store, as above; on Linux SSL_CERT_FILE too
 Java            keytool -importcert -cacerts -storepass changeit -noprompt \\
                     -alias facteur -file {quoted}
 "

@@ -233,6 +233,9 @@ fn the_ca_signs_only_for_the_names_it_was_made_with_and_those_below() {
         ("example.org", false),
         ("badexample.com", false),
     ] {
+        // It is told at once, and not only when the advice to renew is followed.
+        let asked = Asked::new(DIRECTORY, &[name]).make(&fs);
+        assert_eq!(asked.is_ok(), is_permitted, "{name}");
         let renewed = Asked::new(DIRECTORY, &[name]).renewal().make(&fs);
         match renewed {
             Ok(_) => assert!(is_permitted, "{name}"),
