@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand};
 
 use crate::certificate::Name;
@@ -26,8 +27,8 @@ Signals: SIGTERM and SIGINT finish what is under way and stop; a second one stop
     after_help = AFTER_HELP
 )]
 pub struct Arguments {
-    /// Where SMTP listens, for example 127.0.0.1:65434; may be given several times; port 0 takes
-    /// any free port; "off" switches SMTP off
+    /// Where SMTP listens, for example 127.0.0.1:65434, or 65434 for this machine; may be given
+    /// several times; port 0 takes any free port; "off" switches SMTP off
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     pub smtp: Vec<ListenOrOff>,
 
@@ -223,8 +224,8 @@ fn parse_address(text: &str) -> Result<Address, AddressError> {
 /// The value of `--smtp` and `--pop3`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenOrOff {
-    /// Listen there.
-    Listen(Listen),
+    /// Listen there: at one address, or with a port alone at both of this machine.
+    Listen(Vec<Listen>),
     /// Do not listen.
     Off,
 }
@@ -233,7 +234,7 @@ fn parse_listen(text: &str) -> Result<ListenOrOff, String> {
     if text == "off" {
         return Ok(ListenOrOff::Off);
     }
-    Listen::try_from(text.to_owned()).map(ListenOrOff::Listen)
+    Listen::parse(text).map(ListenOrOff::Listen)
 }
 
 impl Arguments {
@@ -292,7 +293,7 @@ fn override_listeners(
             listeners.clear();
             for value in several {
                 match value {
-                    ListenOrOff::Listen(listen) => listeners.push(*listen),
+                    ListenOrOff::Listen(listens) => listeners.extend(listens),
                     ListenOrOff::Off => return Err(config::Error::OffAndOn { flag }),
                 }
             }
@@ -309,7 +310,25 @@ pub fn usage_error(error: &clap::Error) -> String {
     let first: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
     let reason = first.join(" ");
     let reason = reason.strip_prefix("error: ").unwrap_or(&reason);
-    format!("{reason} (--help shows what can be said)")
+    let kinds = [
+        ContextKind::SuggestedArg,
+        ContextKind::SuggestedSubcommand,
+        ContextKind::SuggestedValue,
+    ];
+    let suggested = kinds.into_iter().find_map(|kind| {
+        let value = error.get(kind)?;
+        if let ContextValue::String(text) = value {
+            Some(text)
+        } else if let ContextValue::Strings(texts) = value {
+            texts.first()
+        } else {
+            None
+        }
+    });
+    match suggested {
+        Some(meant) => format!("{reason}; did you mean {meant}? (--help shows what can be said)"),
+        None => format!("{reason} (--help shows what can be said)"),
+    }
 }
 
 #[cfg(test)]
@@ -366,9 +385,45 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for address in ["25", "x:1", "127.0.0.1", ""] {
+        for address in [
+            "x:1",
+            "127.0.0.1",
+            "",
+            ":",
+            "localhost",
+            "localhost:x",
+            "65536",
+            "-1",
+        ] {
             let arguments = ["facteur", "--smtp", address];
             assert!(Arguments::try_parse_from(arguments).is_err(), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_port_alone_is_one_of_this_machine() {
+        for typed in ["2525", ":2525", "localhost:2525"] {
+            let found = configuration(&["--smtp", typed, "--pop3", "off"]).smtp;
+            let found: Vec<String> = found.iter().map(|it| it.address.to_string()).collect();
+            assert_eq!(found, ["127.0.0.1:2525", "[::1]:2525"], "{typed}");
+        }
+    }
+
+    #[test]
+    fn what_was_meant_is_told() {
+        for (arguments, meant) in [
+            (&["--smpt", "off"][..], "did you mean --smtp?"),
+            (&["hash-pasword"], "did you mean hash-password?"),
+            (&["acount", "list"], "did you mean account?"),
+            (&["account", "ad", "bob@example.com"], "did you mean add?"),
+            (&["--log-level", "inof"], "did you mean \"info\"?"),
+            (&["--durability", "jurnal"], "did you mean \"journal\"?"),
+        ] {
+            let all = std::iter::once(&"facteur").chain(arguments);
+            let error = Arguments::try_parse_from(all).unwrap_err();
+            let text = usage_error(&error);
+            assert!(text.contains(meant), "{text}");
+            assert_eq!(text.lines().count(), 1, "{text}");
         }
     }
 

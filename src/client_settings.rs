@@ -34,6 +34,8 @@ pub struct Service {
     pub pop3s: Vec<SocketAddr>,
     /// Whether there is a certificate.
     pub has_certificate: bool,
+    /// Whether SMTP and POP3 that begin in clear offer TLS with it.
+    pub starttls: bool,
     /// Which passwords open a mailbox.
     pub passwords: Passwords,
 }
@@ -103,6 +105,11 @@ impl Settings {
         } else {
             Encryption::None
         };
+        let in_clear = if service.starttls {
+            upgraded
+        } else {
+            Encryption::None
+        };
         let choose = |listeners: &[(&[SocketAddr], Encryption)]| {
             listeners.iter().find_map(|(addresses, encryption)| {
                 let address = best(addresses)?;
@@ -115,11 +122,11 @@ impl Settings {
         };
         Self {
             address,
-            incoming: choose(&[(&service.pop3s, Encryption::Tls), (&service.pop3, upgraded)]),
+            incoming: choose(&[(&service.pop3s, Encryption::Tls), (&service.pop3, in_clear)]),
             outgoing: choose(&[
                 (&service.smtps, Encryption::Tls),
                 (&service.submission, upgraded),
-                (&service.smtp, upgraded),
+                (&service.smtp, in_clear),
             ]),
             passwords: service.passwords,
         }
@@ -291,6 +298,7 @@ mod tests {
             pop3: Vec::new(),
             pop3s: Vec::new(),
             has_certificate: true,
+            starttls: true,
             passwords: Passwords::OfTheAccount,
         }
     }
@@ -326,6 +334,10 @@ mod tests {
         service.has_certificate = false;
         assert_eq!(outgoing(&service), (Some(587), Encryption::None));
         service.has_certificate = true;
+        service.starttls = false;
+        assert_eq!(outgoing(&service), (Some(587), Encryption::StartTls));
+        let incoming = settings(&service).incoming.unwrap();
+        assert_eq!(incoming.encryption, Encryption::None);
         service.smtps = addresses(&["127.0.0.1:465"]);
         service.pop3s = addresses(&["127.0.0.1:995"]);
         assert_eq!(outgoing(&service), (Some(465), Encryption::Tls));

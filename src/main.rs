@@ -5,6 +5,7 @@
 
 use std::error::Error as StdError;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -49,7 +50,9 @@ fn main() -> ExitCode {
 
 /// Says why the program ends. When standard error is closed, the exit code has to say enough.
 fn complain(reason: &str) {
-    drop(writeln!(io::stderr(), "facteur: {reason}"));
+    for line in reason.lines() {
+        drop(writeln!(io::stderr(), "facteur: {line}"));
+    }
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -129,6 +132,7 @@ fn serve(
         confinement,
     } = prepared;
     let mut signals = signals::Receiver::new()?;
+    tell_source(arguments);
     confinement.tell();
     supervisor.warn();
     if privileges::is_root() {
@@ -161,7 +165,7 @@ fn serve(
         let _signs = supervisor.give_signs(scope, || daemon.is_serving())?;
         let renew = || {
             supervisor.tell(News::Reloading);
-            renew(arguments, &daemon);
+            renew(arguments, config, &daemon);
             supervisor.tell(News::Ready);
         };
         Ok::<_, io::Error>(signals.wait_for_stop(renew, || report(&sessions, &store)))
@@ -180,6 +184,21 @@ fn serve(
     Ok(())
 }
 
+/// Says which configuration is in force.
+fn tell_source(arguments: &Arguments) {
+    const USUAL: &str = "facteur.toml";
+    match &arguments.config {
+        Some(path) => {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            log::info!("configuration: {}", path.display());
+        }
+        None if Path::new(USUAL).exists() => log::warn!(
+            "configuration: none; there is a {USUAL} here, which is read with --config {USUAL}"
+        ),
+        None => log::info!("configuration: none, the defaults hold"),
+    }
+}
+
 /// Puts what was counted since the start into the log.
 fn report(sessions: &Registry, store: &MessageStore) {
     let mut report = Report::default();
@@ -188,17 +207,24 @@ fn report(sessions: &Registry, store: &MessageStore) {
     report.log();
 }
 
-/// Reads accounts and certificate anew. What cannot be used leaves the old ones in their place.
-fn renew(arguments: &Arguments, daemon: &Daemon) {
+/// Reads accounts and certificate anew. What cannot be used leaves the old ones in their place;
+/// what else has changed since the start is named.
+fn renew(arguments: &Arguments, current: &Config, daemon: &Daemon) {
     let read = arguments.configuration();
-    match read.and_then(|config| Renewable::load(&config)) {
-        Ok(renewable) => {
+    let loaded = read.and_then(|config| Ok((Renewable::load(&config)?, config)));
+    match loaded {
+        Ok((renewable, config)) => {
             daemon.renew(renewable);
             log::info!("SIGHUP: accounts and certificate are read anew");
+            let changes = current.changes(&config);
+            if !changes.is_empty() {
+                let changes = changes.join(", ");
+                log::warn!("SIGHUP: a restart is needed for what else has changed: {changes}");
+            }
         }
         Err(error) => log::error!(
             "SIGHUP: accounts and certificate stay as they were: {}",
-            WithSources(&error)
+            WithSources(&error).to_string().replace('\n', "; ")
         ),
     }
 }

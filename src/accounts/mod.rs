@@ -208,6 +208,11 @@ impl Accounts {
         }
     }
 
+    /// The local domains that were listed, in A-label form.
+    pub fn domains(&self) -> &[String] {
+        &self.domains
+    }
+
     /// Whether every password opens every mailbox.
     pub fn is_open(&self) -> bool {
         matches!(self.mode, Mode::Open)

@@ -52,6 +52,7 @@ pub(super) fn service(config: &Config) -> Service {
         pop3: addresses(&config.pop3),
         pop3s: addresses(&config.pop3s),
         has_certificate: config.tls.is_some(),
+        starttls: config.starttls.0,
         passwords: if config.table.is_some() {
             Passwords::OfTheAccount
         } else {

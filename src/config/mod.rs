@@ -8,6 +8,7 @@
 //! Nothing of the file is kept once the rooms have their settings.
 
 mod accounts;
+mod hints;
 mod permissions;
 mod tls;
 
@@ -103,6 +104,8 @@ pub struct Config {
     pub user: String,
     /// The certificate; `None` is no TLS.
     pub tls: Option<TlsFiles>,
+    /// Whether listeners that begin in clear offer TLS, but for the one for submission.
+    pub starttls: StartTls,
     /// The journal.
     pub journal: Journal,
     /// The limits.
@@ -119,6 +122,29 @@ pub struct TlsFiles {
     /// The private key, PEM.
     #[serde(deserialize_with = "file")]
     pub key: PathBuf,
+    /// On which lines of the configuration they are named; 0 is unknown.
+    #[serde(skip)]
+    pub lines: [usize; 2],
+}
+
+/// Where `[tls]` names its files.
+#[derive(serde::Deserialize)]
+struct TlsPlaces {
+    tls: TlsPlacesOfFiles,
+}
+
+#[derive(serde::Deserialize)]
+struct TlsPlacesOfFiles {
+    certificate: Spanned<de::IgnoredAny>,
+    key: Spanned<de::IgnoredAny>,
+}
+
+/// The lines of the two files in `text`.
+fn tls_lines(text: &str) -> [usize; 2] {
+    toml::from_str::<TlsPlaces>(text).map_or([0, 0], |places| {
+        let TlsPlacesOfFiles { certificate, key } = places.tls;
+        [certificate.span(), key.span()].map(|place| line_at(text, place.start))
+    })
 }
 
 /// The table `[journal]`: how large the journal is, where there is one.
@@ -136,6 +162,7 @@ pub struct Journal {
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Octets of one message.
+    #[serde(deserialize_with = "octets_limit")]
     pub message_octets: Limit,
     /// Recipients of one transaction.
     pub recipients: Count,
@@ -187,6 +214,7 @@ impl Default for Config {
             sandbox: Sandbox::On,
             user: String::new(),
             tls: None,
+            starttls: StartTls(true),
             journal: Journal::default(),
             limits: Limits::default(),
         }
@@ -239,13 +267,12 @@ impl TryFrom<String> for HostName {
         let domain = domain.and_then(|a_label| Domain::parse(&a_label, Charset::Ascii));
         domain
             .map(Self)
-            .map_err(|error| format!("{text:?} is not a domain name: {error}"))
+            .map_err(|_wrong| format!("{text:?} is not a domain name such as mail.example.com"))
     }
 }
 
 /// One address to listen on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
     /// Address and port; port 0 is any free one.
     pub address: SocketAddr,
@@ -271,16 +298,41 @@ impl Listen {
     }
 }
 
-impl TryFrom<String> for Listen {
-    type Error = String;
+impl Listen {
+    /// The addresses that a text means: an address with a port, or a port of this machine, which
+    /// has two: `2525`, `:2525`, `localhost:2525`.
+    ///
+    /// # Errors
+    /// What is wrong, and what would be right.
+    pub fn parse(text: &str) -> Result<Vec<Self>, String> {
+        if let Ok(address) = text.parse() {
+            return Ok(vec![Self { address }]);
+        }
+        let port = text.strip_prefix("localhost").unwrap_or(text);
+        let is_bare = port.len() == text.len();
+        let digits = match port.strip_prefix(':') {
+            Some(digits) => digits,
+            None if is_bare => port,
+            None => "",
+        };
+        let is_number = !digits.is_empty() && digits.bytes().all(|octet| octet.is_ascii_digit());
+        if is_number && let Ok(port) = digits.parse() {
+            return Ok(Self::loopback(port));
+        }
+        Err(format!(
+            "{text:?} is not an address and port such as \"127.0.0.1:65434\" or \"[::1]:65434\", \
+             nor a port of this machine such as \"65434\""
+        ))
+    }
+}
 
-    fn try_from(text: String) -> Result<Self, String> {
-        let address: SocketAddr = text.parse().map_err(|_not_an_address| {
-            format!(
-                "{text:?} is not an address and port such as \"127.0.0.1:65434\" or \"[::1]:65434\""
-            )
-        })?;
-        Ok(Self { address })
+/// One element of a list of addresses: it may mean two.
+struct Listens(Vec<Listen>);
+
+impl<'de> Deserialize<'de> for Listens {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Listen::parse(&text).map(Self).map_err(de::Error::custom)
     }
 }
 
@@ -307,6 +359,23 @@ impl TryFrom<String> for Subaddress {
     }
 }
 
+/// Whether listeners that begin in clear offer TLS where there is a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub struct StartTls(pub bool);
+
+impl TryFrom<String> for StartTls {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "on" => Ok(Self(true)),
+            "off" => Ok(Self(false)),
+            _ => Err(hints::none_of(&text, &["on", "off"])),
+        }
+    }
+}
+
 /// What becomes of a content with bare LFs or CRs that a client of this machine sends in open mode;
 /// from all others it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -320,7 +389,7 @@ impl TryFrom<String> for BareLf {
         match text.as_str() {
             "accept" => Ok(Self(BareOctets::Accept)),
             "refuse" => Ok(Self(BareOctets::Refuse)),
-            _ => Err(format!("{text:?} is not one of \"accept\", \"refuse\"")),
+            _ => Err(hints::none_of(&text, &["accept", "refuse"])),
         }
     }
 }
@@ -345,9 +414,7 @@ impl TryFrom<String> for Durability {
             "journal" => Ok(Self::Journal),
             "maildir" => Ok(Self::Maildir),
             "none" => Ok(Self::None),
-            _ => Err(format!(
-                "{text:?} is not one of \"journal\", \"maildir\", \"none\""
-            )),
+            _ => Err(hints::none_of(&text, &["journal", "maildir", "none"])),
         }
     }
 }
@@ -362,13 +429,13 @@ impl std::str::FromStr for Durability {
 
 /// Octets of one segment of the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(try_from = "u64")]
+#[serde(try_from = "Octets")]
 pub struct SegmentOctets(pub u64);
 
-impl TryFrom<u64> for SegmentOctets {
+impl TryFrom<Octets> for SegmentOctets {
     type Error = String;
 
-    fn try_from(octets: u64) -> Result<Self, String> {
+    fn try_from(Octets(octets): Octets) -> Result<Self, String> {
         const MIN: u64 = store_limits::SEGMENT_OCTETS_MIN;
         const MAX: u64 = store_limits::SEGMENT_OCTETS_MAX;
         if octets.is_multiple_of(4_096) && (MIN..=MAX).contains(&octets) {
@@ -407,8 +474,8 @@ impl TryFrom<String> for LogLevel {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        const LEVELS: &str = r#""off", "error", "warn", "info", "debug", "trace""#;
-        let wrong = |_not_a_level| format!("{text:?} is not one of {LEVELS}");
+        const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+        let wrong = |_not_a_level| hints::none_of(&text, &LEVELS);
         text.parse().map(Self).map_err(wrong)
     }
 }
@@ -438,7 +505,7 @@ impl TryFrom<String> for LogFormat {
         match text.as_str() {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
-            _ => Err(format!("{text:?} is not one of \"text\", \"json\"")),
+            _ => Err(hints::none_of(&text, &["text", "json"])),
         }
     }
 }
@@ -463,16 +530,14 @@ impl TryFrom<String> for Sandbox {
             "on" => Ok(Self::On),
             "require" => Ok(Self::Required),
             "off" => Ok(Self::Off),
-            _ => Err(format!(
-                "{text:?} is not one of \"on\", \"require\", \"off\""
-            )),
+            _ => Err(hints::none_of(&text, &["on", "require", "off"])),
         }
     }
 }
 
 /// Octets that all sessions together may hold in flight (SEC-9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
-#[serde(try_from = "u64")]
+#[serde(try_from = "Octets")]
 pub struct InFlightOctets(pub u64);
 
 impl InFlightOctets {
@@ -492,15 +557,94 @@ impl InFlightOctets {
     }
 }
 
-impl TryFrom<u64> for InFlightOctets {
+impl TryFrom<Octets> for InFlightOctets {
     type Error = String;
 
-    fn try_from(octets: u64) -> Result<Self, String> {
+    fn try_from(Octets(octets): Octets) -> Result<Self, String> {
         const MIN: u64 = server_limits::IN_FLIGHT_OCTETS_MIN;
         if octets < MIN {
             return Err(format!("{octets} is too small: at least {MIN}"));
         }
         Ok(Self(octets))
+    }
+}
+
+/// A number of octets: a number, or a text with a unit such as `"50 MiB"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Octets(u64);
+
+impl Octets {
+    const UNITS: [(&str, u64); 7] = [
+        ("", 1),
+        ("kib", 1 << 10),
+        ("mib", 1 << 20),
+        ("gib", 1 << 30),
+        ("kb", 1_000),
+        ("mb", 1_000_000),
+        ("gb", 1_000_000_000),
+    ];
+
+    /// Reads a number with a unit; one of a letter alone is that of 1024.
+    fn parse(text: &str) -> Option<u64> {
+        let end = text.find(|c: char| !c.is_ascii_digit() && c != '_');
+        let (number, unit) = text.split_at_checked(end.unwrap_or(text.len()))?;
+        let number: u64 = number.replace('_', "").parse().ok()?;
+        let unit = unit.trim().to_ascii_lowercase();
+        let unit = match unit.as_str() {
+            "b" | "octets" => "",
+            "k" => "kib",
+            "m" => "mib",
+            "g" => "gib",
+            other => other,
+        };
+        let (_, factor) = Self::UNITS.into_iter().find(|(name, _)| *name == unit)?;
+        number.checked_mul(factor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Octets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = deserializer.deserialize_any(OctetsVisitor { words: &[] })?;
+        Ok(Self(number.unwrap_or_default()))
+    }
+}
+
+/// Reads a limit in octets.
+fn octets_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Limit, D::Error> {
+    let number = deserializer.deserialize_any(OctetsVisitor { words: &["off"] })?;
+    Ok(Limit(number.ok().filter(|&value| value != 0)))
+}
+
+/// Reads a number of octets (`Ok`) or one of a few words (`Err`).
+struct OctetsVisitor {
+    words: &'static [&'static str],
+}
+
+impl Visitor<'_> for OctetsVisitor {
+    type Value = Result<u64, &'static str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number of octets, or a text such as \"50 MiB\"")?;
+        self.words
+            .iter()
+            .try_for_each(|word| write!(f, " or {word:?}"))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
+        let negative = |_| E::invalid_value(de::Unexpected::Signed(value), &self);
+        u64::try_from(value).map(Ok).map_err(negative)
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Ok(value))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
+        let word = self.words.iter().find(|word| **word == value);
+        let octets = word
+            .map(|word| Err(*word))
+            .or_else(|| Octets::parse(value).map(Ok));
+        octets.ok_or_else(|| E::invalid_value(de::Unexpected::Str(value), &self))
     }
 }
 
@@ -586,11 +730,15 @@ fn file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error>
 
 /// Reads the addresses to listen on.
 fn listeners<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Listen>, D::Error> {
-    deserializer.deserialize_any(ListOrOff {
+    let lists: Vec<Listens> = deserializer.deserialize_any(ListOrOff {
         expected: "a list of addresses such as [\"127.0.0.1:65434\"], or \"off\"",
         off: Some("off"),
         element: PhantomData,
-    })
+    })?;
+    Ok(lists
+        .into_iter()
+        .flat_map(|Listens(listens)| listens)
+        .collect())
 }
 
 /// Reads the local domains.
@@ -682,6 +830,22 @@ pub enum Lack {
     Certificate,
 }
 
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Accounts => {
+                "anyone there could read all mail, since any password opens a mailbox: listen on \
+                 127.0.0.1 or [::1] instead, or configure accounts (facteur account add) and TLS \
+                 (facteur cert)"
+            }
+            Self::Certificate => {
+                "passwords would go there in clear: name a certificate in [tls] (facteur cert \
+                 makes one), listen on 127.0.0.1 or [::1] instead, or remove the listener"
+            }
+        })
+    }
+}
+
 /// What is wrong with a configuration.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -704,6 +868,19 @@ pub enum Error {
         /// What is wrong, and what would be right.
         reason: String,
     },
+    /// A file that the configuration names cannot be used.
+    Named {
+        /// The configuration.
+        path: PathBuf,
+        /// The line, from 1; 0 is unknown.
+        line: usize,
+        /// The key that names it.
+        key: &'static str,
+        /// What is wrong.
+        error: Box<Self>,
+    },
+    /// Several lines are wrong.
+    Several(Vec<Self>),
     /// The certificate and its key cannot be used.
     Tls {
         /// The file of the certificate.
@@ -715,6 +892,13 @@ pub enum Error {
     },
     /// Nothing listens.
     NoListener,
+    /// Two listeners have the same address.
+    Duplicate {
+        /// The keys.
+        keys: [&'static str; 2],
+        /// The address of the second.
+        address: SocketAddr,
+    },
     /// Something is to listen with TLS, and there is no certificate.
     NoCertificate {
         /// The key of the listener.
@@ -779,20 +963,21 @@ impl fmt::Display for Error {
             } => {
                 write!(f, "{}:{line}: {reason}", OneLine(path))
             }
+            Self::Named {
+                path,
+                line,
+                key,
+                error,
+            } => write!(f, "{}:{line}: {key}: {error}", OneLine(path)),
+            Self::Several(errors) => {
+                for (position, error) in errors.iter().enumerate() {
+                    let separator = if position == 0 { "" } else { "\n" };
+                    write!(f, "{separator}{error}")?;
+                }
+                Ok(())
+            }
             Self::Exposed { key, address, lack } => {
-                write!(f, "{key}: other machines can reach {address}, and ")?;
-                f.write_str(match lack {
-                    Lack::Accounts => {
-                        "anyone there could read all mail, since any password opens a mailbox: \
-                         listen on 127.0.0.1 or [::1] instead, or configure accounts \
-                         (facteur hash-password) and TLS (facteur cert)"
-                    }
-                    Lack::Certificate => {
-                        "passwords would go there in clear: name a certificate in [tls] \
-                         (facteur cert makes one), listen on 127.0.0.1 or [::1] instead, or \
-                         remove the listener"
-                    }
-                })
+                write!(f, "{key}: other machines can reach {address}, and {lack}")
             }
             Self::Whole { path, error } => write!(f, "{}: {error}", OneLine(path)),
             Self::OffAndOn { flag } => {
@@ -801,21 +986,30 @@ impl fmt::Display for Error {
                     "{flag} off stands beside another {flag}: leave one of the two"
                 )
             }
+            Self::Duplicate {
+                keys: [one, other],
+                address,
+            } if one == other => write!(f, "{one} names {address} twice: leave one of the two"),
+            Self::Duplicate {
+                keys: [one, other],
+                address,
+            } => write!(
+                f,
+                "{other} is to listen on {address}, and so is {one}: give one of them another port"
+            ),
             Self::NoListener => f.write_str("smtp and pop3 are both off: nothing to serve"),
             Self::Tls {
                 certificate,
                 key,
                 error,
-            } => match error {
-                IdentityError::Certificate(_) => write!(f, "{}: {error}", certificate.display()),
-                IdentityError::Key(_) => write!(f, "{}: {error}", key.display()),
-                IdentityError::Pair(_) => write!(
-                    f,
-                    "{} and {}: {error}",
-                    certificate.display(),
-                    key.display()
-                ),
-            },
+            } => {
+                let (certificate, key) = (OneLine(certificate), OneLine(key));
+                match error {
+                    IdentityError::Certificate(_) => write!(f, "{certificate}: {error}"),
+                    IdentityError::Key(_) => write!(f, "{key}: {error}"),
+                    IdentityError::Pair(_) => write!(f, "{certificate} and {key}: {error}"),
+                }
+            }
             Self::NoCertificate { key } => write!(
                 f,
                 "{key} needs TLS, and there is no certificate: name one in [tls], or remove {key}"
@@ -828,9 +1022,12 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Read { source, .. } => Some(source),
+            Self::Named { error, .. } => error.source(),
             Self::Value { .. }
+            | Self::Several(_)
             | Self::Tls { .. }
             | Self::NoListener
+            | Self::Duplicate { .. }
             | Self::NoCertificate { .. }
             | Self::Exposed { .. }
             | Self::Whole { .. }
@@ -874,8 +1071,9 @@ impl Config {
     /// The same, with the file of accounts read by `read`.
     fn parse_with(path: &Path, text: &str, read: &Read<'_>) -> Result<Self, Error> {
         let mut config: Self =
-            toml::from_str(text).map_err(|error| value_error(path, text, &error))?;
+            toml::from_str(text).map_err(|error| mistakes::<Self>(path, text, error))?;
         if let Some(tls) = &mut config.tls {
+            tls.lines = tls_lines(text);
             for file in [&mut tls.certificate, &mut tls.key] {
                 *file = beside(path, file);
             }
@@ -899,6 +1097,34 @@ impl Config {
         files
     }
 
+    /// The keys that are not the same in `other`, but for accounts and certificates, which are read
+    /// anew by a daemon that runs.
+    pub fn changes(&self, other: &Self) -> Vec<&'static str> {
+        let listeners = self.listeners();
+        let listeners = listeners.iter().zip(other.listeners());
+        let listeners = listeners.map(|(own, other)| (own.0, own.1 == other.1));
+        let same = [
+            ("hostname", self.hostname == other.hostname),
+            ("mail", self.mail == other.mail),
+            ("require_auth", self.require_auth == other.require_auth),
+            ("bare_lf", self.bare_lf == other.bare_lf),
+            ("pop3_utf8", self.pop3_utf8 == other.pop3_utf8),
+            ("domains", self.domains == other.domains),
+            ("starttls", self.starttls == other.starttls),
+            ("subaddress", self.subaddress == other.subaddress),
+            ("durability", self.durability == other.durability),
+            ("log_level", self.log_level == other.log_level),
+            ("log_format", self.log_format == other.log_format),
+            ("sandbox", self.sandbox == other.sandbox),
+            ("user", self.user == other.user),
+            ("journal", self.journal == other.journal),
+            ("limits", self.limits == other.limits),
+        ];
+        let same = listeners.chain(same);
+        same.filter_map(|(key, is_same)| (!is_same).then_some(key))
+            .collect()
+    }
+
     /// All addresses to listen on, with the keys that name them.
     pub fn listeners(&self) -> [(&'static str, &[Listen]); 5] {
         [
@@ -913,12 +1139,13 @@ impl Config {
     /// Checks what no single value can show.
     ///
     /// # Errors
-    /// [`Error::NoListener`], [`Error::NoCertificate`], [`Error::Exposed`].
+    /// [`Error::NoListener`], [`Error::Duplicate`], [`Error::NoCertificate`], [`Error::Exposed`].
     pub fn check(&self) -> Result<(), Error> {
         let listeners = self.listeners();
         if listeners.iter().all(|(_, listens)| listens.is_empty()) {
             return Err(Error::NoListener);
         }
+        self.check_duplicates()?;
         let needs_tls = listeners
             .iter()
             .find(|(key, listens)| ["smtps", "pop3s"].contains(key) && !listens.is_empty());
@@ -926,6 +1153,22 @@ impl Config {
             Some((key, _)) if self.tls.is_none() => Err(Error::NoCertificate { key }),
             Some(_) | None => self.check_exposure(),
         }
+    }
+
+    /// The system would say of the second one only that the address is in use.
+    fn check_duplicates(&self) -> Result<(), Error> {
+        let mut seen: Vec<(&'static str, SocketAddr)> = Vec::new();
+        for (key, listens) in self.listeners() {
+            for &Listen { address } in listens {
+                let is_same = |(_, other): &&(&str, SocketAddr)| overlap(*other, address);
+                if let Some((other, _)) = seen.iter().find(is_same) {
+                    let keys = [*other, key];
+                    return Err(Error::Duplicate { keys, address });
+                }
+                seen.push((key, address));
+            }
+        }
+        Ok(())
     }
 
     /// SEC-14: without accounts and TLS only this machine may reach the mail.
@@ -943,6 +1186,16 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Whether two sockets cannot listen there at the same time. Any free port is another one each
+/// time.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    let is_one_family = one.is_ipv4() == other.is_ipv4();
+    one.port() != 0
+        && one.port() == other.port()
+        && (one.ip() == other.ip() || (is_any && is_one_family))
 }
 
 /// Largest file that is read, in octets: a configuration with some thousand accounts, or a hundred
@@ -987,8 +1240,88 @@ fn value_error(path: &Path, text: &str, error: &toml::de::Error) -> Error {
         path: path.to_owned(),
         line: line_at(text, position),
         key: key_at(text, position),
-        reason: error.message().replace('\n', " "),
+        reason: reason(error.message()),
     }
+}
+
+/// Most mistakes of one file that are told: more than anybody mends without trying again.
+const MISTAKES_MAX: usize = 20;
+
+/// All that is wrong with `text`, the content of the file at `path`, of which `first` is what was
+/// found first: each mistake is taken out of the text, and the rest is read again.
+fn mistakes<T: de::DeserializeOwned>(path: &Path, text: &str, first: toml::de::Error) -> Error {
+    let mut rest = text.to_owned();
+    let mut error = first;
+    let mut errors = vec![value_error(path, &rest, &error)];
+    while errors.len() < MISTAKES_MAX {
+        let shorter = error.span().and_then(|place| without(&rest, &place));
+        // A part of a value may have gone, or what the parser cannot get over is still there.
+        let Some(shorter) = shorter.filter(|it| toml::from_str::<toml::Table>(it).is_ok()) else {
+            break;
+        };
+        rest = shorter;
+        match toml::from_str::<T>(&rest) {
+            // It follows from what was taken out.
+            Err(next) if next.message().contains("missing field") => break,
+            Err(next) => error = next,
+            Ok(_) => break,
+        }
+        errors.push(value_error(path, &rest, &error));
+    }
+    match errors.pop() {
+        Some(only) if errors.is_empty() => only,
+        Some(last) => {
+            errors.push(last);
+            errors.sort_by_key(|error| {
+                if let Error::Value { line, .. } = error {
+                    *line
+                } else {
+                    0
+                }
+            });
+            Error::Several(errors)
+        }
+        None => value_error(path, text, &error),
+    }
+}
+
+/// A text without the lines of a mistake, which stay as empty ones; with a table that is not known
+/// all of it goes. `None` when nothing would change.
+fn without(text: &str, place: &std::ops::Range<usize>) -> Option<String> {
+    let first = line_at(text, place.start);
+    let last = line_at(text, place.end.saturating_sub(1).max(place.start));
+    let is_table = |line: &str| table_header(line).is_some();
+    let mut is_inside = false;
+    let mut shorter = String::with_capacity(text.len());
+    for (number, line) in (1..).zip(text.split('\n')) {
+        if number == first {
+            is_inside = is_table(line);
+        } else if number > last && is_table(line) {
+            is_inside = false;
+        }
+        let goes = (first..=last).contains(&number) || (number > last && is_inside);
+        if !goes {
+            shorter.push_str(line);
+        }
+        shorter.push('\n');
+    }
+    (shorter.trim_end() != text.trim_end()).then_some(shorter)
+}
+
+/// What the parser says, with what may have been meant: a key that is near, or a text in quotes.
+fn reason(message: &str) -> String {
+    let message = message.replace('\n', " ");
+    let unknown = message.strip_prefix("unknown field `");
+    if let Some((key, rest)) = unknown.and_then(|rest| rest.split_once('`')) {
+        let keys = rest.split('`').skip(1).step_by(2);
+        if let Some(meant) = hints::nearest(key, keys) {
+            return format!("unknown field `{key}`, did you mean `{meant}`?");
+        }
+    }
+    if message.starts_with("string values must be quoted") || message.contains("invalid number") {
+        return format!("{message}; write a number with a unit in quotes, as in \"50 MiB\"");
+    }
+    message
 }
 
 /// The number of the line that holds the octet at `position`.

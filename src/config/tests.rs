@@ -94,7 +94,7 @@ fn check(text: &str, expect: impl FnOnce(&mut Config)) {
 }
 
 fn listen(text: &str) -> Listen {
-    Listen::try_from(text.to_owned()).unwrap()
+    Listen::parse(text).unwrap()[0]
 }
 
 #[test]
@@ -167,6 +167,7 @@ fn values_for_tls_and_clients_are_taken_from_the_file() {
         c.tls = Some(TlsFiles {
             certificate: PathBuf::from("a.pem"),
             key: PathBuf::from("/b.pem"),
+            lines: [1, 1],
         });
     });
 }
@@ -232,7 +233,11 @@ fn limits_are_numbers_or_switched_off() {
 
 /// A text, the line and the key that must be named, and a part of the reason.
 const WRONG_VALUES: &[(&str, &str, &str)] = &[
-    ("smpt = []", "1: smpt", "unknown field `smpt`"),
+    (
+        "smpt = []",
+        "1: smpt",
+        "unknown field `smpt`, did you mean `smtp`?",
+    ),
     ("\n\nSMTP = []", "3: SMTP", "unknown field"),
     (
         "mail = \"x\"\n[limit]\nerrors = 1",
@@ -261,7 +266,7 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
     ("domains = \"a.b\"", "1: domains", "a list of domains"),
     ("smtp = \"127.0.0.1:25\"", "1: smtp", "a list of addresses"),
     (
-        "pop3 = [\"localhost:1\"]",
+        "pop3 = [\"nowhere:1\"]",
         "1: pop3",
         "is not an address and port",
     ),
@@ -279,6 +284,47 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
         "# a = b\nsmtp = [\n\"[::1]:1\", # c = d\n\"x\"]",
         "2: smtp",
         "\"x\"",
+    ),
+    (
+        "hostname = \"a b\"",
+        "1: hostname",
+        "\"a b\" is not a domain name such as mail.example.com",
+    ),
+    ("[limit]", "1: limit", "did you mean `limits`?"),
+    (
+        "limits.mesage_octets = 5",
+        "1: limits.mesage_octets",
+        "did you mean `message_octets`?",
+    ),
+    (
+        "[tls]\ncertficate = \"x\"",
+        "2: tls.certficate",
+        "did you mean `certificate`?",
+    ),
+    (
+        "log_level = \"wran\"",
+        "1: log_level",
+        "\"warn\", \"info\", \"debug\", \"trace\"; did you mean \"warn\"?",
+    ),
+    (
+        "sandbox = \"required\"",
+        "1: sandbox",
+        "did you mean \"require\"?",
+    ),
+    (
+        "limits.message_octets = 50M",
+        "1: limits.message_octets",
+        "in quotes, as in \"50 MiB\"",
+    ),
+    (
+        "limits.message_octets = \"50 apples\"",
+        "1: limits.message_octets",
+        "a text such as \"50 MiB\" or \"off\"",
+    ),
+    (
+        "limits.in_flight_octets = \"1 KiB\"",
+        "1: limits.in_flight_octets",
+        "1024 is too small: at least 1048576",
     ),
     ("subaddress = \"++\"", "1: subaddress", "punctuation mark"),
     ("subaddress = \"@\"", "1: subaddress", "punctuation mark"),
@@ -472,3 +518,150 @@ fn every_position_of_any_text_has_a_line() {
 /// A hash of the least cost there is.
 const HASH: &str = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$\
                     pDWL6CL2u3TVMyYEQ2BHhN1IHwZ8s0kZzqXbUmBV1nY";
+
+#[test]
+fn octets_may_have_a_unit() {
+    for (text, expected) in [
+        ("0", Some(0)),
+        ("52428800", Some(52_428_800)),
+        ("50M", Some(50 << 20)),
+        ("50 MiB", Some(50 << 20)),
+        ("50mib", Some(50 << 20)),
+        ("1_024 k", Some(1 << 20)),
+        ("2G", Some(2 << 30)),
+        ("5 MB", Some(5_000_000)),
+        ("7 kB", Some(7_000)),
+        ("9 octets", Some(9)),
+        ("50 T", None),
+        ("M", None),
+        ("", None),
+        ("-5M", None),
+        ("5.5M", None),
+        ("18446744073709551615k", None),
+        ("99999999999999999999", None),
+    ] {
+        assert_eq!(Octets::parse(text), expected, "{text}");
+    }
+    check("limits.message_octets = \"10 MiB\"", |c| {
+        c.limits.message_octets = Limit(Some(10 << 20));
+    });
+    check("limits.in_flight_octets = \"1G\"", |c| {
+        c.limits.in_flight_octets = InFlightOctets(1 << 30);
+    });
+    check("journal.segment_octets = \"1M\"", |c| {
+        c.journal.segment_octets = SegmentOctets(1 << 20);
+    });
+}
+
+#[test]
+fn a_port_alone_means_both_addresses_of_this_machine() {
+    for text in ["2525", ":2525", "localhost:2525"] {
+        check(&format!("smtp = [{text:?}, \"127.0.0.1:26\"]"), |c| {
+            c.smtp = ["127.0.0.1:2525", "[::1]:2525", "127.0.0.1:26"]
+                .map(listen)
+                .to_vec();
+        });
+    }
+}
+
+#[test]
+fn two_listeners_of_one_address_are_named() {
+    for (text, expected) in [
+        (
+            "smtp = [\"127.0.0.1:25\"]\npop3 = [\"127.0.0.1:25\"]",
+            Some(
+                "pop3 is to listen on 127.0.0.1:25, and so is smtp: give one of them another port",
+            ),
+        ),
+        (
+            "smtp = [\"[::1]:25\", \"[::1]:25\"]",
+            Some("smtp names [::1]:25 twice: leave one of the two"),
+        ),
+        (
+            "smtp = [\"0.0.0.0:25\"]\nsmtps = [\"127.0.0.1:25\"]",
+            Some(
+                "smtps is to listen on 127.0.0.1:25, and so is smtp: give one of them another port",
+            ),
+        ),
+        ("smtp = [\"127.0.0.1:0\"]\npop3 = [\"127.0.0.1:0\"]", None),
+        (
+            "smtp = [\"127.0.0.1:25\", \"[::1]:25\"]\npop3 = [\"127.0.0.2:25\"]",
+            None,
+        ),
+    ] {
+        let found = parse(text).unwrap().check();
+        assert_eq!(
+            found.err().map(|error| error.to_string()).as_deref(),
+            expected,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn all_mistakes_of_a_file_are_told_at_once() {
+    let text = "\
+smpt = [\"127.0.0.1:25\"]
+hostname = \"a b\"
+pop3 = [
+  \"x\",
+]
+[limit]
+errors = 3
+x = 4
+
+[limits]
+recipients = 0
+errors = 5
+";
+    let Error::Several(errors) = parse(text).unwrap_err() else {
+        panic!("there are several");
+    };
+    let told: Vec<String> = errors.iter().map(Error::to_string).collect();
+    let begins = [
+        "facteur.toml:1: smpt: unknown field `smpt`, did you mean `smtp`?",
+        "facteur.toml:2: hostname: ",
+        "facteur.toml:3: pop3: ",
+        "facteur.toml:6: limit: unknown field `limit`, did you mean `limits`?",
+        "facteur.toml:11: limits.recipients: ",
+    ];
+    assert_eq!(told.len(), begins.len(), "{told:#?}");
+    for (told, begin) in told.iter().zip(begins) {
+        assert!(told.starts_with(begin), "{told}");
+    }
+    // What follows from a mistake is none, and neither is what the parser cannot get over.
+    for text in [
+        "hostname = \"a b\"",
+        "[[accounts]]\naddress = 5",
+        "x = \ny = ",
+    ] {
+        let error = parse(text).unwrap_err();
+        assert!(matches!(error, Error::Value { .. }), "{text}: {error}");
+    }
+    let endless = (0..100).fold(String::new(), |text, n| text + &format!("key{n} = 1\n"));
+    let Error::Several(errors) = parse(&endless).unwrap_err() else {
+        panic!("there are several");
+    };
+    assert_eq!(errors.len(), MISTAKES_MAX);
+}
+
+#[test]
+fn what_takes_a_restart_is_named() {
+    let before = parse("").unwrap();
+    for (text, expected) in [
+        ("", &[][..]),
+        (
+            "smtp = [\"127.0.0.1:1\"]\n[limits]\nerrors = 3",
+            &["smtp", "limits"],
+        ),
+        (
+            "hostname = \"a.example\"\npop3s = [\"127.0.0.1:2\"]",
+            &["pop3s", "hostname"],
+        ),
+        ("log_level = \"debug\"", &["log_level"]),
+        // These are read anew.
+        ("tls = { certificate = \"a\", key = \"b\" }", &[]),
+    ] {
+        assert_eq!(before.changes(&parse(text).unwrap()), expected, "{text}");
+    }
+}

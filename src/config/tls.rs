@@ -4,7 +4,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
-use crate::server::Identity;
+use crate::server::{Identity, IdentityError};
 
 use super::{Config, Error, OneLine, TlsFiles};
 
@@ -14,8 +14,37 @@ impl Config {
     /// # Errors
     /// [`Error::Read`] and [`Error::Tls`]: do not start, or go on with the identity that there is.
     pub fn identity(&self) -> Result<Option<Identity>, Error> {
-        let identity = self.tls.as_ref().map(TlsFiles::identity).transpose()?;
+        let identity = self.tls.as_ref().map(TlsFiles::identity).transpose();
+        let identity = identity.map_err(|error| self.named(error))?;
         Ok(identity.map(|identity| identity.with_channel_binding(self.scram_plus)))
+    }
+}
+
+impl Config {
+    /// The same error, with the place in the configuration that names the file.
+    fn named(&self, error: Error) -> Error {
+        let (Some(path), Some(tls)) = (&self.path, &self.tls) else {
+            return error;
+        };
+        let is_of_key = if let Error::Read { path, .. } = &error {
+            *path == tls.key
+        } else if let Error::Tls { error, .. } = &error {
+            !matches!(error, IdentityError::Certificate(_))
+        } else {
+            return error;
+        };
+        let [certificate_line, key_line] = tls.lines;
+        let (key, line) = if is_of_key {
+            ("tls.key", key_line)
+        } else {
+            ("tls.certificate", certificate_line)
+        };
+        Error::Named {
+            path: path.clone(),
+            line,
+            key,
+            error: Box::new(error),
+        }
     }
 }
 

@@ -65,6 +65,14 @@ pub enum Error {
     Sandbox(sandbox::State),
 }
 
+/// What breaks programs that worked before there was a certificate.
+const STARTTLS_UNTRUSTED: &str = "programs that see STARTTLS or STLS and verify certificates (with \
+    the libraries of Node.js, PHP, Ruby, Go and others) fail without the CA: facteur cert shows \
+    how to make them trust it; starttls = \"off\" leaves TLS to smtps, pop3s and submission";
+
+/// Ports below this one are for root and those with its right.
+const PRIVILEGED_PORTS: u16 = 1_024;
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -78,6 +86,14 @@ impl fmt::Display for Error {
                     write!(
                         f,
                         " (is another facteur running? --{service} ADDR takes another port)"
+                    )?;
+                }
+                let is_refused = source.kind() == io::ErrorKind::PermissionDenied;
+                if is_refused && address.port() < PRIVILEGED_PORTS {
+                    f.write_str(
+                        " (ports below 1024 need a right: run setcap cap_net_bind_service=+ep on \
+                         the program, start it by systemd with AmbientCapabilities or a socket, or \
+                         by root with the key user; or take a port above 1023)",
                     )?;
                 }
                 Ok(())
@@ -291,6 +307,9 @@ impl Daemon {
                 system.memory_name()
             );
         }
+        if accounts.is_open() && config.starttls.0 && renewable.identity.is_some() {
+            log::warn!("{STARTTLS_UNTRUSTED}");
+        }
         let registry = Registry::new(caps(config, system), octets.of_sessions());
         let registry = Arc::new(registry);
         let session = config.limits.session_seconds.0.map(Duration::from_secs);
@@ -310,6 +329,7 @@ impl Daemon {
             logins: Arc::clone(&logins),
             handshakes: handshakes.clone(),
             settings: Arc::new(smtp_settings(config)),
+            starttls: config.starttls.0,
             bare_octets: config.bare_lf.0,
         });
         let pop3_sessions = Sessions::Pop3(server::pop3::Shared {
@@ -317,6 +337,7 @@ impl Daemon {
             accounts: Arc::clone(&accounts),
             logins,
             handshakes,
+            starttls: config.starttls.0,
             settings: pop3_settings(config),
         });
         let mut daemon = Self {
@@ -615,8 +636,10 @@ impl fmt::Display for Banner<'_> {
         // In closed mode curl asks for the password.
         let table = self.daemon.accounts.table();
         let first = table.as_ref().and_then(|table| table.accounts().first());
+        let domain = self.daemon.accounts.domains().first();
+        let domain = domain.map_or("example.com", String::as_str);
         let recipient = first.map_or_else(
-            || "bob@example.com".to_owned(),
+            || format!("bob@{domain}"),
             |account| account.mailbox.to_string(),
         );
         let password = if first.is_some() { "" } else { ":any" };

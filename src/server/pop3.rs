@@ -34,6 +34,8 @@ pub struct Shared {
     pub logins: Arc<Logins>,
     /// How TLS begins, where there is a certificate.
     pub handshakes: Option<Arc<Handshakes>>,
+    /// Whether the listeners that begin in clear offer TLS.
+    pub starttls: bool,
     /// What the sessions need to know.
     pub settings: Settings,
 }
@@ -112,7 +114,7 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
 fn new_session(connection: &Connection, shared: &Shared) -> Box<Session> {
     let mut settings = shared.settings.clone();
     settings.scram = shared.accounts.offers_scram();
-    let link = connection.link(shared.handshakes.is_some());
+    let link = connection.link(shared.starttls && shared.handshakes.is_some());
     Box::new(Session::new(settings, link))
 }
 

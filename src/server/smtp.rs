@@ -42,6 +42,8 @@ pub struct Shared {
     pub handshakes: Option<Arc<Handshakes>>,
     /// What the sessions need to know.
     pub settings: Arc<Settings>,
+    /// Whether listeners that begin in clear offer TLS, but for the one for submission.
+    pub starttls: bool,
     /// What a bare CR or LF means in a content that a client of this machine hands in, in open
     /// mode; all others are refused.
     pub bare_octets: BareOctets,
@@ -143,7 +145,8 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
 /// session (NET-1).
 #[inline(never)]
 fn new_session(connection: &Connection, door: Door, shared: &Shared) -> Box<Session> {
-    let link = connection.link(shared.handshakes.is_some());
+    let is_offered = shared.starttls || door == Door::Submission;
+    let link = connection.link(is_offered && shared.handshakes.is_some());
     Box::new(Session::new(shared.settings_at(door), link))
 }
 

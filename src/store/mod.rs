@@ -479,14 +479,24 @@ impl Drop for MessageStore {
 const OWN_DIRECTORY: &str = ".facteur";
 
 /// Makes the directory of all mail if it is missing, durably, and checks that it is private enough
-/// (SEC-6). To open the store does this too, but needs the directory that it lies in, which a
-/// daemon may have given up by then.
+/// (SEC-6), and those that it is to lie in. To open the store makes the first alone, and needs the
+/// directory that it lies in, which a daemon may have given up by then.
 ///
 /// # Errors
 /// [`Error::NoDirectory`], [`Error::Unsafe`], [`Error::Io`]: as for opening it.
 pub fn make_root(root: &Path) -> Result<(), Error> {
     // As when it is opened.
     let root: PathBuf = root.components().collect();
+    let missing = root.ancestors().skip(1).take_while(|path| {
+        let found = RealFs.metadata(path);
+        found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    });
+    let missing: Vec<&Path> = missing
+        .filter(|path| !path.as_os_str().is_empty())
+        .collect();
+    for path in missing.into_iter().rev() {
+        prepare(&RealFs, path, path.parent().unwrap_or(path))?;
+    }
     prepare(&RealFs, &root, root.parent().unwrap_or(&root))
 }
 

@@ -29,6 +29,7 @@ mod log_format;
 mod logins;
 mod memory;
 mod misdirected;
+mod mistakes;
 mod net;
 mod place;
 mod privileges;

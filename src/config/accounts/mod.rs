@@ -348,7 +348,7 @@ pub(super) fn table(
 /// Makes a table of `text`, the content of the file of accounts at `path`.
 fn read(path: &Path, text: &str) -> Result<(Table, Vec<String>), Error> {
     let file: File =
-        toml::from_str(text).map_err(|error| super::value_error(path, text, &error))?;
+        toml::from_str(text).map_err(|error| super::mistakes::<File>(path, text, error))?;
     let List(accounts) = file.accounts.ok_or_else(|| Error::Value {
         path: path.to_owned(),
         line: 1,

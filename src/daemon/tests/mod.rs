@@ -254,3 +254,29 @@ fn a_client_that_does_not_read_does_not_hold_up_the_stop() {
     // The clock stands: the stop would wait for ever.
     assert_eq!(n_left(stop(turned.daemon)), 0);
 }
+
+#[test]
+fn a_port_that_needs_a_right_is_told_with_the_ways_to_get_it() {
+    let told = |port, kind: io::ErrorKind| {
+        let address = ([127, 0, 0, 1], port).into();
+        let source = kind.into();
+        let service = Service::Smtp;
+        Error::Bind {
+            service,
+            address,
+            source,
+        }
+        .to_string()
+    };
+    for part in [
+        "setcap cap_net_bind_service=+ep",
+        "systemd",
+        "key user",
+        "above 1023",
+    ] {
+        let text = told(25, io::ErrorKind::PermissionDenied);
+        assert!(text.contains(part), "{text}");
+    }
+    assert!(!told(2_525, io::ErrorKind::PermissionDenied).contains("setcap"));
+    assert!(told(25, io::ErrorKind::AddrInUse).contains("is another facteur running?"));
+}

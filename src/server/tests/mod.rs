@@ -104,6 +104,7 @@ pub(super) fn smtp_sessions(
         clock: clock.clone(),
         logins,
         handshakes: None,
+        starttls: true,
         settings: Arc::new(crate::smtp::Settings {
             hostname: Domain::localhost(),
             message_octets_max: None,

@@ -69,6 +69,7 @@ impl House {
             accounts,
             logins,
             handshakes: None,
+            starttls: true,
             settings: crate::pop3::Settings {
                 hostname: "localhost".to_owned(),
                 errors_max: 10,

@@ -37,6 +37,7 @@ fn place() -> (tempfile::TempDir, Config) {
     config.tls = Some(crate::config::TlsFiles {
         certificate: directory.join("certificate.pem"),
         key: directory.join("key.pem"),
+        lines: [0, 0],
     });
     (own, config)
 }
