@@ -34,6 +34,13 @@ pub(super) fn run(
             }
             tell_password(generated, output)?;
             let config = arguments.unchecked_configuration()?;
+            if made.is_some() && !config.user.is_empty() {
+                let (user, path) = (&config.user, book.path().display());
+                writeln!(
+                    output,
+                    "{user} has to be able to read it: chown {user} {path}"
+                )?;
+            }
             if made.is_some() {
                 writeln!(
                     output,

@@ -127,6 +127,16 @@ fn one_command_makes_both_files_and_the_account() {
     }
 }
 
+/// Root makes the file, and the daemon goes on as somebody else.
+#[test]
+fn the_user_of_the_daemon_has_to_be_able_to_read_a_new_file() {
+    let place = Place::new(Some("user = \"facteur\"\n"), None);
+    let add = |address| place.account(&["add", address, "--generate"], &[]).unwrap();
+    let expected = format!("read it: chown facteur {}", place.file.display());
+    assert!(add("bob@example.com").contains(&expected));
+    assert!(!add("al@example.com").contains(&expected));
+}
+
 #[test]
 fn accounts_come_change_and_go_and_comments_stay() {
     let place = Place::new(Some("accounts = \"accounts.toml\"\n"), None);
