@@ -21,7 +21,7 @@ use facteur::daemon::{self, Banner, Confinement, Daemon, Inherited, Renewable, S
 use facteur::logging::{self, Log};
 use facteur::privileges;
 use facteur::server::{Registry, WithSources};
-use facteur::signals;
+use facteur::signals::{self, Hangup};
 use facteur::store::{self, MessageStore};
 use facteur::supervisor::{News, Supervisor};
 
@@ -92,6 +92,7 @@ struct Prepared {
     renewable: Renewable,
     sockets: Sockets,
     supervisor: Supervisor,
+    hangup: Hangup,
     confinement: Confinement,
 }
 
@@ -109,10 +110,13 @@ impl Prepared {
         let renewable = Renewable::load(config).map_err(Failure::Config)?;
         store::make_root(&config.mail).map_err(Failure::Store)?;
         let file = arguments.config.as_deref();
+        let supervisor = Supervisor::from_environment();
         Ok(Self {
             renewable,
             sockets,
-            supervisor: Supervisor::from_environment(),
+            // A manager that is told of the end of a reload may ask for one.
+            hangup: Hangup::for_daemon(file.is_some() || supervisor.is_there()),
+            supervisor,
             confinement: Confinement::enter(config, file).map_err(Failure::Daemon)?,
         })
     }
@@ -129,9 +133,10 @@ fn serve(
         renewable,
         sockets,
         supervisor,
+        hangup,
         confinement,
     } = prepared;
-    let mut signals = signals::Receiver::new()?;
+    let mut signals = signals::Receiver::new(hangup)?;
     tell_source(arguments);
     confinement.tell();
     supervisor.warn();

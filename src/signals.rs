@@ -1,9 +1,11 @@
 //! Signals: what the system or the person at the terminal asks of the daemon.
 //!
 //! SIGTERM and SIGINT stop it; while it finishes what is under way, a second one ends it at once.
-//! SIGHUP asks for accounts and certificates to be read anew; a terminal that closes sends it too,
-//! and does not end the daemon. SIGUSR1 asks for a report of what was counted.
+//! SIGHUP asks for accounts and certificates to be read anew. A terminal that closes sends it too:
+//! a daemon that has nothing to read anew was started there by hand, and is stopped by it, unless
+//! whoever started it has it ignore the signal. SIGUSR1 asks for a report of what was counted.
 
+use std::fs;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,10 +16,45 @@ use signal_hook::iterator::Signals;
 /// By convention a process that a signal ended has the signal's number plus this as its status.
 const SIGNAL_STATUS: i32 = 128;
 
+/// What SIGHUP asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hangup {
+    /// To read accounts and certificate anew.
+    Renew,
+    /// To stop.
+    Stop,
+    /// Nothing: it stays ignored, as nohup(1) has it.
+    Nothing,
+}
+
+impl Hangup {
+    /// What it asks of a daemon for which there is something to be read anew, or is not. To be
+    /// called before there is a [`Receiver`].
+    pub fn for_daemon(renews: bool) -> Self {
+        if renews {
+            Self::Renew
+        } else if is_hangup_ignored() {
+            Self::Nothing
+        } else {
+            Self::Stop
+        }
+    }
+}
+
+/// Whether this process was started to ignore SIGHUP. Where the system does not say, it was not.
+fn is_hangup_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // The signal of number 1 is the lowest bit.
+    ignored.is_some_and(|mask| mask & 1 == 1)
+}
+
 /// The signals of this process, from the moment it is made.
 #[derive(Debug)]
 pub struct Receiver {
     signals: Signals,
+    hangup: Hangup,
 }
 
 impl Receiver {
@@ -25,7 +62,7 @@ impl Receiver {
     ///
     /// # Errors
     /// When the system refuses a handler.
-    pub fn new() -> io::Result<Self> {
+    pub fn new(hangup: Hangup) -> io::Result<Self> {
         let stopping = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             // In this order: the first signal sets the flag, the second finds it set.
@@ -37,19 +74,22 @@ impl Receiver {
             )?;
             signal_hook::flag::register(signal, Arc::clone(&stopping))?;
         }
-        Ok(Self {
-            signals: Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1])?,
-        })
+        let signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
+        if hangup != Hangup::Nothing {
+            signals.add_signal(SIGHUP)?;
+        }
+        Ok(Self { signals, hangup })
     }
 
     /// Waits until the daemon is asked to stop; gives the name of the signal. Calls `renew` for
-    /// each SIGHUP and `report` for each SIGUSR1 until then.
+    /// each SIGHUP that asks for it and `report` for each SIGUSR1 until then.
     pub fn wait_for_stop(&mut self, renew: impl Fn(), report: impl Fn()) -> &'static str {
         for signal in self.signals.forever() {
             match signal {
                 SIGINT => return "SIGINT",
                 SIGTERM => return "SIGTERM",
                 SIGUSR1 => report(),
+                SIGHUP if self.hangup == Hangup::Stop => return "SIGHUP",
                 _ => renew(),
             }
         }

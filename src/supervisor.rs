@@ -69,6 +69,11 @@ impl Supervisor {
         }
     }
 
+    /// Whether there is one.
+    pub fn is_there(&self) -> bool {
+        self.socket.is_some()
+    }
+
     /// Tells the log when the manager cannot be told anything.
     pub fn warn(&self) {
         if let Some(Err(error)) = &self.socket {

@@ -16,6 +16,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -48,6 +49,8 @@ pub enum Error {
         service: Service,
         /// Where.
         address: SocketAddr,
+        /// The process that serves the mail directory already, where there is one.
+        process: Option<u32>,
         /// What the system said.
         source: io::Error,
     },
@@ -73,21 +76,41 @@ const STARTTLS_UNTRUSTED: &str = "programs that see STARTTLS or STLS and verify 
 /// Ports below this one are for root and those with its right.
 const PRIVILEGED_PORTS: u16 = 1_024;
 
+impl Error {
+    /// The same with the process that serves the mail directory, where a port is in use.
+    fn named(mut self, mail: &Path) -> Self {
+        if let Self::Bind {
+            process, source, ..
+        } = &mut self
+            && source.kind() == io::ErrorKind::AddrInUse
+        {
+            *process = MessageStore::process_that_serves(mail);
+        }
+        self
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind {
                 service,
                 address,
+                process,
                 source,
             } => {
                 write!(f, "cannot listen on {address} for {service}")?;
-                if source.kind() == io::ErrorKind::AddrInUse {
-                    write!(
+                match process {
+                    _ if source.kind() != io::ErrorKind::AddrInUse => Ok(()),
+                    Some(process) => write!(
+                        f,
+                        " (facteur serves this mail directory already, as process {process})"
+                    ),
+                    None => write!(
                         f,
                         " (is another facteur running? --{service} ADDR takes another port)"
-                    )?;
-                }
+                    ),
+                }?;
                 let is_refused = source.kind() == io::ErrorKind::PermissionDenied;
                 if is_refused && address.port() < PRIVILEGED_PORTS {
                     f.write_str(
@@ -160,10 +183,11 @@ impl Sockets {
             of_key("pop3s", Door::Tls, &config.pop3s),
         ];
         let mut left_out = Vec::new();
+        let in_use = |error: Error| error.named(&config.mail);
         let system = System::read(own(config));
         Ok(Self {
-            smtp: bind_all(Service::Smtp, smtp, &mut left_out)?,
-            pop3: bind_all(Service::Pop3, pop3, &mut left_out)?,
+            smtp: bind_all(Service::Smtp, smtp, &mut left_out).map_err(in_use)?,
+            pop3: bind_all(Service::Pop3, pop3, &mut left_out).map_err(in_use)?,
             left_out,
             threads: Arc::new(Threads::of(&system)),
             system,
@@ -210,6 +234,7 @@ fn bind_all<const N: usize>(
                     return Err(Error::Bind {
                         service,
                         address,
+                        process: None,
                         source,
                     });
                 }
@@ -613,7 +638,7 @@ pub struct Banner<'a> {
     /// The daemon.
     pub daemon: &'a Daemon,
     /// Where the mail is.
-    pub mail: &'a std::path::Path,
+    pub mail: &'a Path,
 }
 
 impl fmt::Display for Banner<'_> {

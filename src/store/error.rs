@@ -88,6 +88,8 @@ pub enum Error {
     StoreInUse {
         /// The lock that it holds.
         path: PathBuf,
+        /// The number of its process, if it could be found out.
+        process: Option<u32>,
     },
     /// Something is not as private or not of the kind that it has to be (SEC-6).
     Unsafe {
@@ -290,12 +292,18 @@ impl fmt::Display for Error {
                  mail is taken and none is given out until you restart facteur",
                 path.display()
             ),
-            Self::StoreInUse { path } => write!(
-                f,
-                "another facteur serves this mail directory (it holds {}): stop it, or choose \
-                 another directory",
-                path.display()
-            ),
+            Self::StoreInUse { path, process } => {
+                f.write_str("another facteur serves this mail directory (")?;
+                match process {
+                    Some(process) => write!(f, "process {process}")?,
+                    None => f.write_str("it")?,
+                }
+                write!(
+                    f,
+                    " holds {}): stop it, or choose another directory",
+                    path.display()
+                )
+            }
             Self::Unsafe { path, reason } => write!(f, "{} {reason}", path.display()),
         }
     }

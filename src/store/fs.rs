@@ -244,6 +244,13 @@ pub trait Held: Debug + Send + Sync {
     /// # Errors
     /// Whatever fstat says.
     fn is_linked(&self) -> io::Result<bool>;
+
+    /// Writes into it, a lock, the number of this process and nothing else: for people who look for
+    /// the one that holds it.
+    ///
+    /// # Errors
+    /// Whatever ftruncate and write say. Nothing depends on it.
+    fn sign(&self) -> io::Result<()>;
 }
 
 /// An open file that is written in its place, again and again.
@@ -695,6 +702,12 @@ impl Held for RealFile {
 
     fn is_linked(&self) -> io::Result<bool> {
         Ok(self.0.metadata()?.nlink() > 0)
+    }
+
+    fn sign(&self) -> io::Result<()> {
+        let number = format!("{}\n", std::process::id());
+        self.0.set_len(0)?;
+        self.0.write_all_at(number.as_bytes(), 0)
     }
 }
 

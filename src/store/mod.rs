@@ -240,6 +240,11 @@ impl MessageStore {
         Self::open_on(Arc::new(RealFs), settings, clock)
     }
 
+    /// The number of the process that serves the store in `root`, if one does and could be found.
+    pub fn process_that_serves(root: &Path) -> Option<u32> {
+        standing::user_of(&RealFs, root)
+    }
+
     /// Opens the store on `fs`: makes and checks its directories, takes the lock, removes what a
     /// crash left of unfinished deliveries, and replays what it left in the journal.
     ///

@@ -17,7 +17,8 @@
 //! mail gone. It is made again, empty. A lock that has gone from its name and still has one
 //! somewhere was moved; then nothing was removed.
 //!
-//! The directory is locked as well as the file in it. People remove lock files.
+//! The directory is locked as well as the file in it. People remove lock files. In the file is the
+//! number of the process that holds it, so that who is kept out by it can be told by whom.
 //!
 //! # Invariants
 //! - I11: two daemons never serve one store, whatever was done to the lock file.
@@ -48,6 +49,9 @@ use super::{
 /// The file that one daemon holds a lock on.
 const LOCK_NAME: &str = "store.lock";
 
+/// Octets of a process number as decimal digits, with a line ending.
+const SIGNATURE_OCTETS_MAX: usize = 11;
+
 /// The directory and the lock of an open store.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -72,20 +76,45 @@ pub(super) enum Standing {
 }
 
 impl Handle {
-    /// Holds what was locked at `path`; `None` when another daemon has locked it.
-    fn of(locked: io::Result<Option<Box<dyn Held>>>, path: &Path) -> Result<Self, Error> {
+    /// Holds what was locked at `path` in the store of `root`.
+    fn of(
+        fs: &dyn Fs,
+        root: &Path,
+        locked: io::Result<Option<Box<dyn Held>>>,
+        path: &Path,
+    ) -> Result<Self, Error> {
         let locked = locked.map_err(|source| Error::CannotLock {
             path: path.to_owned(),
             source: source.into(),
         })?;
         let held = locked.ok_or_else(|| Error::StoreInUse {
             path: path.to_owned(),
+            process: signature(fs, root),
         })?;
         let identity = held.identity().map_err(Error::io("look at", path))?;
         Ok(Self {
             held: held.into(),
             identity,
         })
+    }
+}
+
+/// Which process has written its number into the lock of the store of `root`. When the store is in
+/// use that is the one that uses it.
+fn signature(fs: &dyn Fs, root: &Path) -> Option<u32> {
+    let mut file = fs.open(&lock_path(&root.join(OWN_DIRECTORY))).ok()?;
+    let mut number = [0; SIGNATURE_OCTETS_MAX];
+    let octets = file.read(&mut number).ok()?;
+    let number = str::from_utf8(number.get(..octets)?).ok()?;
+    number.trim_end().parse().ok()
+}
+
+/// Which process serves the store of `root`, as far as its lock tells; `None` when none does.
+pub(super) fn user_of(fs: &dyn Fs, root: &Path) -> Option<u32> {
+    match fs.lock_dir(root) {
+        Ok(None) => signature(fs, root),
+        // It is given back at once.
+        Ok(Some(_)) | Err(_) => None,
     }
 }
 
@@ -107,7 +136,7 @@ pub(super) fn lock_path(own: &Path) -> PathBuf {
 /// held, and the spool.
 pub(super) fn settle(fs: &dyn Fs, root: &Path) -> Result<(Place, PathBuf), Error> {
     prepare(fs, root, root.parent().unwrap_or(root))?;
-    let root_handle = Handle::of(fs.lock_dir(root), root)?;
+    let root_handle = Handle::of(fs, root, fs.lock_dir(root), root)?;
     let (lock, spool) = settle_within(fs, root)?;
     let place = Place {
         root: root_handle,
@@ -121,7 +150,9 @@ fn settle_within(fs: &dyn Fs, root: &Path) -> Result<(Handle, PathBuf), Error> {
     let own = root.join(OWN_DIRECTORY);
     prepare(fs, &own, root)?;
     let lock_path = lock_path(&own);
-    let lock = Handle::of(fs.lock(&lock_path), &lock_path)?;
+    let lock = Handle::of(fs, root, fs.lock(&lock_path), &lock_path)?;
+    // Without it the daemon serves as well.
+    drop(lock.held.sign());
     let spool = own.join("tmp");
     prepare(fs, &spool, &own)?;
     Ok((lock, spool))

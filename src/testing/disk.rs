@@ -1114,6 +1114,11 @@ impl Held for SimSegment {
         // power fails in it.
         Ok(self.fs.disk.lock().is_linked(self.node))
     }
+
+    fn sign(&self) -> io::Result<()> {
+        // As above.
+        Ok(())
+    }
 }
 
 impl Segment for SimSegment {
@@ -1185,6 +1190,11 @@ impl Held for SimLock {
 
     fn is_linked(&self) -> io::Result<bool> {
         Ok(self.fs.disk.lock().is_linked(self.node))
+    }
+
+    fn sign(&self) -> io::Result<()> {
+        // Nothing depends on it.
+        Ok(())
     }
 }
 

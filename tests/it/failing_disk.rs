@@ -220,6 +220,10 @@ impl Held for FaultySegment {
     fn is_linked(&self) -> io::Result<bool> {
         self.0.is_linked()
     }
+
+    fn sign(&self) -> io::Result<()> {
+        self.0.sign()
+    }
 }
 
 impl Segment for FaultySegment {

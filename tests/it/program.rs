@@ -40,23 +40,56 @@ fn a_signal_stops_it_with_status_0() {
     }
 }
 
+/// Where there is nothing that could be read anew.
 #[test]
-fn a_terminal_that_closes_does_not_stop_it() {
+fn a_terminal_that_closes_stops_it_in_order() {
     let directory = tempfile::tempdir().unwrap();
     let mut program = Program::start(directory.path());
+    let mut idle = program.maildrop("bob@example.com");
     program.signal("HUP");
-    program.expect_log("SIGHUP");
-    program.deliver("bob@example.com", "still here\r\n");
-    program.signal("TERM");
+    program.expect_log("SIGHUP: stopping");
+    idle.expect_prefix("-ERR [SYS/TEMP]");
+    idle.expect_end();
+    program.expect_log(" stopped");
     assert_eq!(program.wait(), Some(0));
+}
+
+#[test]
+fn a_terminal_that_closes_does_not_stop_it_with_a_configuration_or_nohup() {
+    let with_file = tempfile::tempdir().unwrap();
+    let with_file_program = Program::start_with(with_file.path(), "");
+    let with_nohup = tempfile::tempdir().unwrap();
+    let with_nohup_program = Program::start_under(with_nohup.path(), "trap '' HUP");
+    with_nohup_program.expect_log("ready");
+    for mut program in [with_file_program, with_nohup_program] {
+        program.signal("HUP");
+        program.deliver("bob@example.com", "still here\r\n");
+        program.signal("TERM");
+        program.expect_log("SIGTERM: stopping");
+        assert_eq!(program.wait(), Some(0));
+    }
 }
 
 /// I11.
 #[test]
 fn a_second_daemon_on_the_same_store_ends_with_status_75() {
     let directory = tempfile::tempdir().unwrap();
-    let _first = Program::start(directory.path());
+    let first = Program::start(directory.path());
     let mail = directory.path().join("mail");
+    let second = run_on("127.0.0.1:0", &mail);
+    assert_eq!(second.status, Some(75), "{}", second.errors);
+    let process = first.id().to_string();
+    let says = format!("another facteur serves this mail directory (process {process} holds ");
+    assert!(second.errors.contains(&says), "{}", second.errors);
+    let lock = std::fs::read_to_string(mail.join(".facteur/store.lock")).unwrap();
+    assert_eq!(lock, process.clone() + "\n");
+    // As it is met most often: at the same ports.
+    let second = run_on(&first.smtp.to_string(), &mail);
+    assert_eq!(second.status, Some(1), "{}", second.errors);
+    let says = format!("facteur serves this mail directory already, as process {process}");
+    assert!(second.errors.contains(&says), "{}", second.errors);
+    // Nor does a lock file that somebody removed hide it.
+    std::fs::remove_file(mail.join(".facteur/store.lock")).unwrap();
     let second = run_on("127.0.0.1:0", &mail);
     assert_eq!(second.status, Some(75), "{}", second.errors);
     assert_eq!(

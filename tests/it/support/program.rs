@@ -255,6 +255,11 @@ impl Program {
         })
     }
 
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What the system tells about the program: proc(5).
     pub(crate) fn proc(&self) -> PathBuf {
         format!("/proc/{}", self.child.id()).into()
