@@ -154,6 +154,7 @@ fn serve(
         Ok::<_, Failure>((daemon.map_err(Failure::Daemon)?, store))
     });
     let (daemon, store) = started.map_err(Failure::Daemon)??;
+    tell_room(&store);
     let mail = std::path::absolute(&config.mail)?;
     let banner = Banner {
         daemon: &daemon,
@@ -201,6 +202,18 @@ fn tell_source(arguments: &Arguments) {
             "configuration: none; there is a {USUAL} here, which is read with --config {USUAL}"
         ),
         None => log::info!("configuration: none, the defaults hold"),
+    }
+}
+
+/// Tells the log how much room there is for messages, where the system says so.
+fn tell_room(store: &MessageStore) {
+    match store.room() {
+        Ok(room) if room.free == u64::MAX => {}
+        Ok(room) if room.is_enough() => {
+            log::info!("{room} before a message is taken");
+        }
+        Ok(room) => log::warn!("no message is taken until there is more space: {room}"),
+        Err(error) => log::error!("{}", WithSources(&error)),
     }
 }
 

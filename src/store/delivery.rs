@@ -56,7 +56,7 @@ use super::{
     error::Error,
     fs::File,
     journal::{self, Apply, Journal, Ticket},
-    limits::{BEGIN_SYNC_OCTETS, FREE_OCTETS_RESERVE, JOURNALED_OCTETS_MAX},
+    limits::{BEGIN_SYNC_OCTETS, JOURNALED_OCTETS_MAX},
     mailboxes::{Made, Target},
     maildir::{SentSize, Side},
     name::{Identity, OwnName, Serial},
@@ -571,22 +571,6 @@ impl Commit {
 }
 
 impl Shared {
-    /// Makes sure that there is room for a message of `declared_octets`.
-    fn check_free(&self, declared_octets: u64) -> Result<(), Error> {
-        let free = self.fs.free_octets(&self.spool);
-        let free = free.map_err(Error::io("look at", &self.spool))?;
-        let held = self.held.octets();
-        let wanted = FREE_OCTETS_RESERVE.saturating_add(held);
-        if free < wanted.saturating_add(declared_octets) {
-            return Err(Error::Full {
-                operation: "begin a delivery in",
-                path: self.root.clone(),
-                source: None,
-            });
-        }
-        Ok(())
-    }
-
     /// Puts a letter of `octets` into the journal.
     fn submit(&self, journal: &Journal, letter: &Letter, octets: usize) -> Result<Ticket, Error> {
         let push = |batch: &mut Vec<u8>| {

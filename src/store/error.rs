@@ -13,6 +13,8 @@ use rustix::io::Errno;
 
 use crate::mail::MailboxName;
 
+use super::room::Room;
+
 /// Why the store could not do what it was asked for. It can be cloned, because one failure may be
 /// that of many: of all who have a message in the same batch of the journal.
 #[derive(Clone, Debug)]
@@ -32,6 +34,8 @@ pub enum Error {
         operation: &'static str,
         /// The file or directory it was done to.
         path: PathBuf,
+        /// How much is free; none when the system refused.
+        room: Option<Room>,
         /// What the system said; none when the store refused beforehand.
         source: Option<Arc<io::Error>>,
     },
@@ -199,6 +203,7 @@ impl Error {
                 Self::Full {
                     operation,
                     path,
+                    room: None,
                     source: Some(source),
                 }
             } else {
@@ -210,6 +215,12 @@ impl Error {
             }
         }
     }
+}
+
+/// Says that there is too little room, and how much is missing where that is known.
+fn lack(room: Option<Room>) -> String {
+    let room = room.map_or_else(String::new, |room| format!(" ({room})"));
+    format!(": too little free space{room}")
 }
 
 /// Whether what the system said is about one file or directory only.
@@ -240,26 +251,19 @@ impl fmt::Display for Error {
                  machine uses the directory)",
                 path.display()
             ),
-            Self::Full {
-                operation,
-                path,
-                source: Some(_),
-            }
-            | Self::Io {
+            Self::Io {
                 operation, path, ..
-            } => {
-                write!(f, "cannot {operation} {}", path.display())
-            }
+            } => write!(f, "cannot {operation} {}", path.display()),
             Self::Full {
                 operation,
                 path,
-                source: None,
+                room,
+                source,
             } => {
-                write!(
-                    f,
-                    "cannot {operation} {}: too little free space",
-                    path.display()
-                )
+                let lack = source
+                    .as_ref()
+                    .map_or_else(|| lack(*room), |_| String::new());
+                write!(f, "cannot {operation} {}{lack}", path.display())
             }
             Self::InUse { mailbox } => {
                 write!(f, "the maildrop of {mailbox} is open in another session")
@@ -293,15 +297,12 @@ impl fmt::Display for Error {
                 path.display()
             ),
             Self::StoreInUse { path, process } => {
+                let process = process.map_or_else(|| "it".to_owned(), |it| format!("process {it}"));
+                let path = path.display();
                 f.write_str("another facteur serves this mail directory (")?;
-                match process {
-                    Some(process) => write!(f, "process {process}")?,
-                    None => f.write_str("it")?,
-                }
                 write!(
                     f,
-                    " holds {}): stop it, or choose another directory",
-                    path.display()
+                    "{process} holds {path}): stop it, or choose another directory"
                 )
             }
             Self::Unsafe { path, reason } => write!(f, "{} {reason}", path.display()),

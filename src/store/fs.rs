@@ -95,6 +95,12 @@ pub trait Fs: Debug + Send + Sync {
     /// Whatever statvfs says.
     fn free_octets(&self, path: &Path) -> io::Result<u64>;
 
+    /// All octets of the file system of `path` (statvfs).
+    ///
+    /// # Errors
+    /// Whatever statvfs says.
+    fn total_octets(&self, path: &Path) -> io::Result<u64>;
+
     /// Gives the file `from` the further name `to` (link).
     ///
     /// # Errors
@@ -438,6 +444,14 @@ impl Fs for RealFs {
             return Ok(u64::MAX);
         }
         Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    }
+
+    fn total_octets(&self, path: &Path) -> io::Result<u64> {
+        let found = rustix::fs::statvfs(path)?;
+        Ok(match found.f_blocks.saturating_mul(found.f_frsize) {
+            0 => u64::MAX,
+            octets => octets,
+        })
     }
 
     #[expect(

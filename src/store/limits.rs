@@ -4,12 +4,16 @@
 
 use std::time::Duration;
 
-/// Free space below which no delivery is begun, in octets.
+/// Free space below which no delivery is begun, in octets, on a large file system.
 ///
 /// A full disk harms everybody on the machine, and a store without room cannot even record what is
 /// deleted from it. The reserve also covers what was admitted but is not yet written: admission
 /// looks at the free space of the moment, so several deliveries may count on the same octets.
 pub(super) const FREE_OCTETS_RESERVE: u64 = 32 * 1024 * 1024;
+
+/// The part of a small file system that is reserved in the same way: an eighth, or a small one would
+/// have room for nothing else.
+pub(super) const FREE_PART_RESERVED: u64 = 8;
 
 /// Longest name of a directory made from an address, in octets.
 ///

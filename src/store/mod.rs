@@ -87,6 +87,7 @@ mod place;
 mod quota;
 mod reading;
 mod replay;
+mod room;
 mod shared;
 mod standing;
 mod sync;
@@ -111,6 +112,7 @@ pub use error::Error;
 pub use event::{Event, Observer, Severity};
 pub use fs::{Entry, File, Fs, Held, Identity, Kind, Metadata, RealFs, Segment, Stamp, Volume};
 pub use maildrop::{Maildrop, Message};
+pub use room::Room;
 pub use standing::lock_of;
 pub use trust::FileSystem;
 
@@ -264,20 +266,15 @@ impl MessageStore {
         clock: Clock,
         patience: Patience,
     ) -> Result<Self, Error> {
-        let Settings {
-            root,
-            hostname,
-            durability,
-            observer,
-            memory,
-        } = settings;
         // Without a slash at the end, which would follow a symbolic link.
-        let root: PathBuf = root.components().collect();
+        let root: PathBuf = settings.root.components().collect();
+        let (durability, memory) = (settings.durability, settings.memory);
         let own = root.join(OWN_DIRECTORY);
         let (place, spool) = standing::settle(&*fs, &root)?;
         // Before anything is written: it tells of failures since.
         let volume = fs.volume(&root).map_err(Error::io("open", &root))?;
         let file_system = fs.file_system(&root).map_err(Error::io("look at", &root))?;
+        let reserve = room::reserve_on(&*fs, &spool)?;
         clean(&*fs, &spool)?;
         let nonce = new_nonce().map_err(Error::io("draw a random number for names in", &root))?;
         let mut shared = Shared {
@@ -285,7 +282,7 @@ impl MessageStore {
             clock,
             root,
             spool,
-            host: name::escape_host(&hostname),
+            host: name::escape_host(&settings.hostname),
             nonce,
             n_deliveries: AtomicU64::new(0),
             state: Mutex::new(State::remembering(memory.remembered)),
@@ -295,11 +292,12 @@ impl MessageStore {
             waiting: Waiting::default(),
             touched: Touched::default(),
             trust: file_system.trust(),
+            reserve,
             held: Quota::new(memory.held),
             listed: Quota::new(memory.listed),
             syncs: true,
             room_timeout: patience.room,
-            observer,
+            observer: settings.observer,
             counters: Counters::default(),
             lock: standing::lock_path(&own),
             own,
@@ -456,6 +454,14 @@ impl MessageStore {
     /// [`Error::Full`] or [`Error::Io`]: refuse the message for now.
     pub fn begin_delivery(&self, declared_octets: u64) -> Result<Delivery, Error> {
         Delivery::begin(&self.shared, declared_octets)
+    }
+
+    /// How much room there is for messages.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the system does not say.
+    pub fn room(&self) -> Result<Room, Error> {
+        self.shared.room()
     }
 
     /// Opens the maildrop of `mailbox` for one session. A mailbox that does not exist has an empty

@@ -66,6 +66,8 @@ pub(super) struct Shared {
     pub(super) touched: Touched,
     /// What the file system is relied on for.
     pub(super) trust: Trust,
+    /// Free space below which no delivery is begun.
+    pub(super) reserve: u64,
     /// Memory of the content that deliveries hold.
     pub(super) held: Arc<Quota>,
     /// Memory of the listings of open maildrops.

@@ -137,6 +137,7 @@ struct Disk {
     defect: Option<Defect>,
     file_system: FileSystem,
     free_octets: u64,
+    total_octets: u64,
     /// Whether there is no room for the octets of files that are appended to.
     refuses_files: bool,
     hands: Arc<Hands>,
@@ -335,6 +336,7 @@ impl Disk {
             defect: None,
             file_system: FileSystem::EXT,
             free_octets: u64::MAX,
+            total_octets: u64::MAX,
             refuses_files: false,
             hands,
             times: Times::Coarse,
@@ -595,6 +597,11 @@ impl SimFs {
         };
     }
 
+    /// Sets what `total_octets` says.
+    pub(crate) fn set_total_octets(&self, octets: u64) {
+        self.disk.lock().total_octets = octets;
+    }
+
     /// Sets what `free_octets` says.
     pub(crate) fn set_free_octets(&self, octets: u64) {
         self.disk.lock().free_octets = octets;
@@ -758,6 +765,7 @@ impl SimFs {
             defect: before.defect,
             file_system: before.file_system,
             free_octets: before.free_octets,
+            total_octets: before.total_octets,
             times: before.times,
             is_timeless: before.is_timeless,
             whole_sync_takes: before.whole_sync_takes,
@@ -928,6 +936,11 @@ impl Fs for SimFs {
 
     fn free_octets(&self, _path: &Path) -> io::Result<u64> {
         self.perform(|disk| Ok(disk.free_octets))
+    }
+
+    fn total_octets(&self, _path: &Path) -> io::Result<u64> {
+        // Not an operation of its own: nothing can go wrong in it.
+        Ok(self.disk.lock().total_octets)
     }
 
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {

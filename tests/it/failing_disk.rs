@@ -141,6 +141,10 @@ impl Fs for FaultyFs {
         RealFs.file_system(path)
     }
 
+    fn total_octets(&self, path: &Path) -> io::Result<u64> {
+        RealFs.total_octets(path)
+    }
+
     fn free_octets(&self, path: &Path) -> io::Result<u64> {
         // A full disk is one that has nothing free.
         self.0

@@ -1601,6 +1601,24 @@ fn a_delivery_is_refused_beforehand_when_the_reserve_would_be_touched() {
     }
 }
 
+/// A small file system has room too, and a refusal says how much is missing.
+#[test]
+fn a_small_disk_that_is_empty_takes_mail() {
+    const MIB: u64 = 1_024 * 1_024;
+    let fs = SimFs::new();
+    fs.set_total_octets(24 * MIB);
+    fs.set_free_octets(20 * MIB);
+    let store = open(&fs, Durability::Maildir).unwrap();
+    store.begin_delivery(17 * MIB).unwrap();
+    let error = store.begin_delivery(18 * MIB).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("too little free space (20 MiB are free, and 21 MiB have to be)"),
+        "{error}"
+    );
+}
+
 #[test]
 fn a_full_disk_is_told_from_a_failing_one() {
     for (errno, is_full) in [
