@@ -151,7 +151,7 @@ impl Driver<'_> {
             Action::CheckPassword(credentials) => self.check_password(&credentials),
             Action::BeginScram { user } => Ok(self.begin_scram(&user)),
             Action::CheckProof(attempt) => self.check_proof(&attempt),
-            Action::OpenMaildrop => Ok(self.open_maildrop()),
+            Action::OpenMaildrop => self.open_maildrop(),
             Action::OpenMessage(number) => Ok(self.open_message(number)),
             Action::SendContent(extent) => self.send_content(extent),
             Action::RemoveMarked(numbers) => self.remove(&numbers),
@@ -398,11 +398,13 @@ impl Driver<'_> {
         Ok(Outcome::TlsStarted(bindings))
     }
 
-    fn open_maildrop(&mut self) -> Outcome<'static> {
+    fn open_maildrop(&mut self) -> Result<Outcome<'static>, Interruption> {
+        // What was said before must not wait for another session to end.
+        self.connection.flush()?;
         let Some(mailbox) = &self.mailbox else {
-            return Outcome::MaildropFailed { transient: false };
+            return Ok(Outcome::MaildropFailed { transient: false });
         };
-        match self.shared.store.open_maildrop(mailbox) {
+        Ok(match self.shared.store.open_maildrop_patiently(mailbox) {
             Ok(maildrop) => {
                 self.connection.achieved();
                 let messages = maildrop.messages();
@@ -423,7 +425,7 @@ impl Driver<'_> {
                     transient: error.is_transient() && !error.needs_operator(),
                 }
             }
-        }
+        })
     }
 
     /// Opens a message and reads its beginning: what can fail has failed before `+OK` is said.

@@ -39,6 +39,13 @@ pub(super) const AILING_MAILBOXES_MAX: usize = 16_384;
 /// A few system calls for each. Whoever logs in or sends to one has it tried at once.
 pub(super) const CURE_PACE: Duration = Duration::from_mins(1);
 
+/// How long a login waits for another session of the same maildrop to end.
+///
+/// A client that closes its connection without QUIT and comes back at once is faster than the end of
+/// its session, which takes a few milliseconds. One that is still there is told of within the time
+/// that a person waits without wondering.
+pub(super) const CLAIM_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How often it is told that a mailbox takes no mail.
 pub(super) const AILING_REMINDER: Duration = Duration::from_hours(1);
 

@@ -35,6 +35,7 @@ use std::{
     os::unix::ffi::OsStrExt as _,
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 use crate::mail::{MailboxName, Summaries};
@@ -95,8 +96,13 @@ impl Touched {
 }
 
 impl Maildrop {
-    /// Opens the maildrop of `mailbox`.
-    pub(super) fn open(shared: &Arc<Shared>, mailbox: &MailboxName) -> Result<Self, Error> {
+    /// Opens the maildrop of `mailbox`; waits for another session that has it for `patience` at
+    /// most.
+    pub(super) fn open(
+        shared: &Arc<Shared>,
+        mailbox: &MailboxName,
+        patience: Duration,
+    ) -> Result<Self, Error> {
         let maildir = shared.maildir(mailbox)?;
         // A directory that was removed has no messages.
         shared.standing()?;
@@ -105,7 +111,7 @@ impl Maildrop {
         shared.retry_kept().unwrap_or_default();
         // As does what waits for this mailbox alone.
         shared.cure(mailbox).unwrap_or_default();
-        let claim = Claim::take(shared, mailbox)?;
+        let claim = Claim::take(shared, mailbox, patience)?;
         let mut listed = Listed::nothing(&shared.listed);
         let listing = match shared.meet_mailbox(mailbox, &maildir)? {
             Presence::Missing => Arc::default(),

@@ -123,7 +123,7 @@ use journal::{Journal, Shape};
 use mailboxes::Presence;
 use quota::Quota;
 use shared::{Shared, State, SyncMark};
-use sync::{Mutex, atomic::AtomicU64, thread::JoinHandle};
+use sync::{Condvar, Mutex, atomic::AtomicU64, thread::JoinHandle};
 use touched::Touched;
 use waiting::Waiting;
 
@@ -286,6 +286,7 @@ impl MessageStore {
             nonce,
             n_deliveries: AtomicU64::new(0),
             state: Mutex::new(State::remembering(memory.remembered)),
+            claim_ended: Condvar::new(),
             journal: None,
             checkpoints: Checkpoints::new(volume, SyncMark::default()),
             kept: Kept::default(),
@@ -471,7 +472,16 @@ impl MessageStore {
     /// [`Error::InUse`] when another session has it open. [`Error::NameTooLong`];
     /// [`Error::Unsafe`], [`Error::Io`] or [`Error::Full`] when it cannot be read for now.
     pub fn open_maildrop(&self, mailbox: &MailboxName) -> Result<Maildrop, Error> {
-        Maildrop::open(&self.shared, mailbox)
+        Maildrop::open(&self.shared, mailbox, Duration::ZERO)
+    }
+
+    /// The same, but waits a moment for another session to end that has it open: the client may have
+    /// left that one, and its end be under way.
+    ///
+    /// # Errors
+    /// As [`open_maildrop`](Self::open_maildrop).
+    pub fn open_maildrop_patiently(&self, mailbox: &MailboxName) -> Result<Maildrop, Error> {
+        Maildrop::open(&self.shared, mailbox, limits::CLAIM_PATIENCE)
     }
 }
 

@@ -11,7 +11,7 @@
 //!   kernel tells a failure to one caller only, and forgets the entries of all (I9).
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
+    collections::{BTreeSet, HashMap, HashSet},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -35,7 +35,7 @@ use super::{
     quota::Quota,
     standing::Place,
     sync::{
-        Mutex,
+        Condvar, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     touched::Touched,
@@ -55,6 +55,8 @@ pub(super) struct Shared {
     pub(super) nonce: u64,
     pub(super) n_deliveries: AtomicU64,
     pub(super) state: Mutex<State>,
+    /// Wakes who waits for a maildrop, with `state`.
+    pub(super) claim_ended: Condvar,
     /// In front of the Maildirs, where it is configured.
     pub(super) journal: Option<Journal>,
     pub(super) checkpoints: Checkpoints,
@@ -147,19 +149,31 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// Takes the maildrop of `mailbox`.
+    /// Takes the maildrop of `mailbox`; where another session has it, waits for `patience` at most
+    /// until that ends.
     ///
     /// # Errors
     /// [`Error::InUse`].
-    pub(super) fn take(shared: &Arc<Shared>, mailbox: &MailboxName) -> Result<Self, Error> {
-        match shared.state.lock().open_maildrops.entry(mailbox.clone()) {
-            Entry::Occupied(_) => {
+    pub(super) fn take(
+        shared: &Arc<Shared>,
+        mailbox: &MailboxName,
+        patience: Duration,
+    ) -> Result<Self, Error> {
+        let mut since = None;
+        let mut state = shared.state.lock();
+        while state.open_maildrops.contains_key(mailbox) {
+            let now = shared.clock.now();
+            let waited = now.duration_since(*since.get_or_insert(now));
+            let left = patience.saturating_sub(waited);
+            if left.is_zero() {
                 return Err(Error::InUse {
                     mailbox: mailbox.clone(),
                 });
             }
-            Entry::Vacant(entry) => entry.insert(false),
-        };
+            shared.claim_ended.wait_for(&mut state, left);
+        }
+        state.open_maildrops.insert(mailbox.clone(), false);
+        drop(state);
         Ok(Self {
             shared: Arc::clone(shared),
             mailbox: mailbox.clone(),
@@ -186,6 +200,9 @@ impl Claim {
                 .invisible
                 .retain(|_, why| *why != Invisible::Withdrawn);
         }
+        drop(state);
+        // They may wait for different ones.
+        self.shared.claim_ended.notify_all();
     }
 }
 

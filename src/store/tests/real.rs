@@ -19,9 +19,9 @@ use tempfile::TempDir;
 
 use super::mailbox;
 use crate::{
-    clock::Clock,
+    clock::{Clock, Hands},
     mail::MailboxName,
-    store::{Error, Maildrop, MessageStore, Settings},
+    store::{Error, Maildrop, MessageStore, Patience, RealFs, Settings, limits::CLAIM_PATIENCE},
     testing::model::{read, summaries},
 };
 
@@ -227,6 +227,34 @@ fn a_second_daemon_is_refused_until_the_first_is_gone() {
     assert!(matches!(open(&root), Err(Error::StoreInUse { .. })));
     drop(delivery);
     open(&root).unwrap();
+}
+
+/// Who comes back before the end of an earlier session waits for that, and no longer.
+#[test]
+fn a_login_waits_a_moment_for_the_end_of_the_session_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let hands = Arc::new(Hands::new());
+    let clock = Clock::turned_by(Arc::clone(&hands));
+    let settings = Settings::new(directory.path().join("mail"), "host.example");
+    // Without a thread of its own, which looks at the clock too.
+    let opened =
+        MessageStore::open_quietly(Arc::new(RealFs), settings, clock, Patience::WITH_OTHERS);
+    let store = opened.unwrap();
+    let bob = mailbox("bob@example.org");
+    for is_left in [true, false] {
+        let first = store.open_maildrop(&bob).unwrap();
+        let second = thread::scope(|scope| {
+            let waiting = scope.spawn(|| store.open_maildrop_patiently(&bob));
+            assert!(hands.is_looked_at(1, || waiting.is_finished()));
+            if is_left {
+                drop(first);
+            } else {
+                hands.pass_until(CLAIM_PATIENCE, || waiting.is_finished());
+            }
+            waiting.join().unwrap()
+        });
+        assert_eq!(second.is_ok(), is_left, "{second:?}");
+    }
 }
 
 #[test]
