@@ -98,7 +98,7 @@ struct Prepared {
 
 impl Prepared {
     fn new(arguments: &Arguments, config: &mut Config) -> Result<Self, Failure> {
-        let inherited = Inherited::from_environment().map_err(Failure::Daemon)?;
+        let mut inherited = Inherited::from_environment().map_err(Failure::Daemon)?;
         inherited.put_into(config).map_err(Failure::Daemon)?;
         config.check().map_err(Failure::Config)?;
         let sockets = Sockets::open_beside(inherited, config).map_err(Failure::Daemon)?;

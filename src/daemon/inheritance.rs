@@ -2,12 +2,15 @@
 //! (`sd_listen_fds(3)`), so that no port has to be opened by us, and none is closed in a restart.
 //!
 //! # Theory of operation
-//! Each socket comes with a name, which is the key of a listener. Sockets of one key take the place
+//! Each socket comes with a name, which is the key of a listener. One that nobody has named (systemd
+//! then gives it the name of its unit) is known by its port: one that the configuration has for a
+//! listener, or one of those that the protocols have. Where the port says nothing the first is for
+//! SMTP and the second for POP3, sockets of one port being one. Sockets of one key take the place
 //! of what the configuration says there, and then the configuration has to hold as a whole: also
 //! such a socket is served only where others cannot reach it, or with accounts and TLS (SEC-14).
 //!
 //! # Failures
-//! A socket that has no known name, or does not listen for TCP, is an error: whoever opened it
+//! A socket that nothing tells the key of, or that does not listen for TCP, is an error: whoever opened it
 //! waits for it to be served.
 
 use std::io;
@@ -50,7 +53,8 @@ impl Inherited {
     ///
     /// # Errors
     /// [`Error::Inherited`], for a name that is not the key of a listener.
-    pub fn put_into(&self, config: &mut Config) -> Result<(), Error> {
+    pub fn put_into(&mut self, config: &mut Config) -> Result<(), Error> {
+        self.name_all(config)?;
         for (name, _) in &self.sockets {
             let fault = |source| Error::Inherited {
                 name: name.clone(),
@@ -77,11 +81,78 @@ impl Inherited {
         Ok(())
     }
 
+    /// Names those that nobody has named.
+    fn name_all(&mut self, config: &Config) -> Result<(), Error> {
+        // The ports that say nothing, in their order.
+        let mut others: Vec<u16> = Vec::new();
+        for (name, socket) in &mut self.sockets {
+            if !is_unnamed(name) {
+                continue;
+            }
+            let fault = |source| Error::Inherited {
+                name: name.clone(),
+                source,
+            };
+            let port = socket.local_addr().map_err(fault)?.port();
+            let key = key_of_port(port, config).or_else(|| {
+                if !others.contains(&port) {
+                    others.push(port);
+                }
+                let position = others.iter().position(|other| *other == port)?;
+                KEYS_IN_ORDER.get(position).copied()
+            });
+            let Some(key) = key else {
+                let reason = format!(
+                    "port {port} does not say what it is for: set FileDescriptorName= to smtp, \
+                     smtps, submission, pop3 or pop3s"
+                );
+                return Err(fault(io::Error::other(reason)));
+            };
+            key.clone_into(name);
+        }
+        Ok(())
+    }
+
     /// The sockets of this name.
     pub(super) fn take_all(&mut self, name: &str) -> Vec<TcpListener> {
         let taken = self.sockets.extract_if(.., |(other, _)| other == name);
         taken.map(|(_, socket)| socket).collect()
     }
+}
+
+/// What sockets are for whose names and ports say nothing.
+const KEYS_IN_ORDER: [&str; 2] = ["smtp", "pop3"];
+
+/// The ports that the protocols have, and the one that many take who must not use that of SMTP.
+const PORTS: [(u16, &str); 6] = [
+    (25, "smtp"),
+    (2525, "smtp"),
+    (110, "pop3"),
+    (465, "smtps"),
+    (587, "submission"),
+    (995, "pop3s"),
+];
+
+/// Whether a socket has a name only because each must have one: that of its unit, or the word for
+/// none.
+fn is_unnamed(name: &str) -> bool {
+    matches!(name, "" | "unknown") || name.ends_with(".socket")
+}
+
+/// The key of the listener that has this port, by the configuration or by custom.
+fn key_of_port(port: u16, config: &Config) -> Option<&'static str> {
+    let configured = [
+        ("smtp", &config.smtp),
+        ("smtps", &config.smtps),
+        ("submission", &config.submission),
+        ("pop3", &config.pop3),
+        ("pop3s", &config.pop3s),
+    ];
+    let has_it = |listens: &[Listen]| listens.iter().any(|listen| listen.address.port() == port);
+    let configured = configured.iter().find(|(_, listens)| has_it(listens));
+    let by_custom = PORTS.iter().find(|(custom, _)| *custom == port);
+    let key = configured.map(|(key, _)| *key);
+    key.or_else(|| by_custom.map(|(_, key)| *key))
 }
 
 /// Makes `socket` one of ours, as those that we open.

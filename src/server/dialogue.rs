@@ -10,7 +10,7 @@ use std::fmt;
 
 use log::Level;
 
-use crate::mail::{Disclosure, sasl};
+use crate::mail::{Disclosure, Foreign, sasl};
 
 use super::connection::{Connection, Interruption};
 use super::limits::DIALOGUE_LINES_MAX;
@@ -192,6 +192,14 @@ pub(super) fn session_ended(connection: &Connection, id: SessionId, end: &Sessio
         _ if connection.has_achieved() => tell(Level::Info, 0),
         SessionEnd::Broken(Interruption::Lost(_)) if !connection.has_spoken() => {
             tell(Level::Debug, 0);
+        }
+        SessionEnd::Foreign {
+            what: Foreign::Proxy,
+            ..
+        } if connection.is_local() => {
+            if let Some(untold) = connection.lets_through(Kind::Ended) {
+                tell(Level::Warn, untold);
+            }
         }
         SessionEnd::Quit
         | SessionEnd::Closed { .. }

@@ -107,7 +107,9 @@ fn advice(what: Foreign) -> &'static str {
         }
         Foreign::Proxy => {
             "a proxy begins with a header of the PROXY protocol, which is not taken here: switch \
-             it off there (HAProxy: no send-proxy or check-send-proxy; nginx: proxy_protocol off)"
+             it off there (HAProxy: no send-proxy or check-send-proxy; nginx: proxy_protocol \
+             off); all clients of a proxy on this machine are taken for this machine's own: see \
+             \"Behind a proxy\" in the guide"
         }
         Foreign::Text | Foreign::Other => {
             "the client begins with something that is no command: it has the wrong port, or speaks \

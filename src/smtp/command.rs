@@ -93,6 +93,9 @@ pub enum SyntaxError {
     Empty,
     /// The verb is not one of SMTP's.
     UnknownVerb,
+    /// The verb is that of a proxy which tells for whom it connects (Postfix's XCLIENT, which nginx
+    /// sends). It would have to be believed.
+    XClient,
     /// The command needs an argument: how it is written.
     ArgumentMissing(&'static str),
     /// The command takes no argument.
@@ -124,6 +127,7 @@ impl fmt::Display for SyntaxError {
             Self::NotUtf8 => f.write_str("command is not UTF-8"),
             Self::Empty => f.write_str("empty command"),
             Self::UnknownVerb => f.write_str("unknown command"),
+            Self::XClient => f.write_str("XCLIENT of a proxy"),
             Self::ArgumentMissing(form) => write!(f, "argument missing in {form}"),
             Self::ArgumentUnexpected => f.write_str("argument where none belongs"),
             Self::ClientName => f.write_str("bad name of the client"),
@@ -237,7 +241,13 @@ impl Verb {
         let known = VERBS
             .iter()
             .find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(text));
-        known.map(|&(_, verb)| verb).ok_or(SyntaxError::UnknownVerb)
+        known.map(|&(_, verb)| verb).ok_or_else(|| {
+            if text.eq_ignore_ascii_case(b"XCLIENT") {
+                SyntaxError::XClient
+            } else {
+                SyntaxError::UnknownVerb
+            }
+        })
     }
 
     fn with_argument<'a>(

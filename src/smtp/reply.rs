@@ -413,6 +413,11 @@ impl From<SyntaxError> for Reply {
             SyntaxError::UnknownVerb => {
                 fixed("500", "5.5.1", "Unknown command; HELP shows the commands")
             }
+            SyntaxError::XClient => fixed(
+                "500",
+                "5.5.1",
+                "XCLIENT is not taken here; switch it off in the proxy (nginx: xclient off)",
+            ),
             SyntaxError::ArgumentMissing(form) => {
                 let text = format!("Write it as {form}");
                 Self {

@@ -65,6 +65,36 @@ fn a_socket_takes_the_place_of_the_configured_ones() {
     child.wait().unwrap();
 }
 
+/// systemd gives the name of the unit to a socket that has none, and others give none at all.
+#[test]
+fn a_socket_without_a_name_is_known_by_its_port_or_its_place() {
+    for name in ["", "unknown", "facteur.socket"] {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        // The port is one that the configuration has for POP3.
+        let file = directory.path().join("facteur.toml");
+        let port = address.port();
+        std::fs::write(&file, format!("pop3 = [\"127.0.0.1:{port}\"]\n")).unwrap();
+        let arguments = ["--config", file.to_str().unwrap(), "--smtp", "127.0.0.1:0"];
+        let mut child = start(directory.path(), socket.into(), name, &arguments);
+        let mut client = Client::connect(address);
+        client.expect_prefix("+OK facteur POP3");
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        // It is one that says nothing.
+        let directory = tempfile::tempdir().unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let mut child = start(directory.path(), socket.into(), name, &["--pop3", "off"]);
+        let mut client = Client::connect(address);
+        client.expect("220 localhost ESMTP facteur");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
 /// SEC-14: also when somebody else has opened it.
 #[test]
 fn a_socket_that_others_can_reach_is_refused_without_accounts() {
@@ -90,7 +120,7 @@ fn a_socket_that_cannot_be_served_is_one_clear_line() {
     let file = tempfile::tempfile().unwrap();
     for (socket, name, reason) in [
         (listener(), "imap", "\"imap\""),
-        (listener(), "", "FileDescriptorName="),
+        (listener(), "smpt", "FileDescriptorName="),
         (unix.into(), "smtp", "ListenStream="),
         (datagrams.into(), "smtp", "ListenStream="),
         (file.into(), "smtp", "\"smtp\""),

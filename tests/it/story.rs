@@ -69,6 +69,7 @@ fn every_refused_command_of_smtp_is_a_line() {
             ("a\rb\r\n.", "550"),
             ("DATA now", "501"),
             ("XYZZY hunter2", "500"),
+            ("XCLIENT NAME=x ADDR=192.0.2.1", "500"),
             ("AUTH CRAM-MD5", "504"),
             ("BDAT 5\r\nabc", "503"),
             (&format!("NOOP {}", "x".repeat(5_000)), "500"),
@@ -94,6 +95,10 @@ fn every_refused_command_of_smtp_is_a_line() {
             ),
             format!("\"DATA ***\" code=501 {local}: This command takes no such argument"),
             format!("\"***\" code=500 {local}: Unknown command; HELP shows the commands"),
+            format!(
+                "\"XCLIENT ***\" code=500 {local}: XCLIENT is not taken here; switch it off in the \
+                 proxy (nginx: xclient off)"
+            ),
             format!(
                 "\"AUTH CRAM-MD5\" code=504 {local}: This mechanism is not offered; EHLO lists \
                  those that are"
