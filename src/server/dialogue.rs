@@ -11,6 +11,7 @@ use std::fmt;
 use log::Level;
 
 use crate::mail::{Disclosure, Foreign, sasl};
+use crate::store;
 
 use super::connection::{Connection, Interruption};
 use super::limits::DIALOGUE_LINES_MAX;
@@ -52,7 +53,9 @@ impl Dialogue {
     /// The client said a line; `login` is the exchange that it is a part of.
     pub(super) fn heard(&mut self, line: &Disclosure<'_>, login: Option<sasl::Login<'_>>) {
         self.hear(line);
-        if let (Open::Command(_), Some(login)) = (&self.open, login) {
+        if let Some(login) = login
+            && maillog::tells_logins()
+        {
             let user = maillog::bounded(&login.user.unwrap_or_default());
             self.open = Open::Exchange(user, login.mechanism);
         }
@@ -178,6 +181,13 @@ impl Dialogue {
 pub(super) fn login_refused(connection: &Connection, attempt: Attempt<'_>, why: &dyn fmt::Display) {
     if let Some(untold) = connection.lets_through(Kind::Login) {
         maillog::login_refused(attempt, connection.peer(), untold, why);
+    }
+}
+
+/// The store could not do what was asked.
+pub(super) fn store_failed(connection: &Connection, id: SessionId, error: &store::Error) {
+    if let Some(untold) = connection.lets_through(Kind::Store) {
+        maillog::store_failed(id, untold, error);
     }
 }
 

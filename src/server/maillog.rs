@@ -436,12 +436,13 @@ pub(super) fn bare_line_feeds(id: SessionId, peer: IpAddr) {
     .log(Level::Warn);
 }
 
-/// The store could not do what was asked; the client got a transient failure.
-pub(super) fn store_failed(id: SessionId, error: &crate::store::Error) {
+/// The store could not do what was asked, and `untold` times more for its client of which no line
+/// tells; the client got a transient failure.
+pub(super) fn store_failed(id: SessionId, untold: u64, error: &crate::store::Error) {
     Event {
         subject: Subject::Session(id),
         name: "store",
-        fields: &[],
+        fields: &[("untold", Value::Untold(untold))],
         reason: Some(&WithSources(error)),
     }
     .log(Level::Error);
@@ -569,9 +570,14 @@ pub(super) fn tells_dialogues() -> bool {
     Level::Debug <= log::max_level()
 }
 
-/// Whether the log wants refusals.
+/// Whether the log wants commands that are refused.
 pub(super) fn tells_refusals() -> bool {
     Level::Info <= log::max_level()
+}
+
+/// Whether the log wants logins that are refused.
+pub(super) fn tells_logins() -> bool {
+    Level::Warn <= log::max_level()
 }
 
 /// Something that one side said to the other.

@@ -25,6 +25,8 @@ pub(super) enum Kind {
     Refused,
     /// A login that was refused.
     Login,
+    /// Something that the store could not do.
+    Store,
     /// The end of a session in which nothing was done.
     Ended,
 }
@@ -179,7 +181,7 @@ mod tests {
         ] {
             assert_eq!(flood.lines(peer, Kind::Refused, 100, 0), [0; 100], "{peer}");
         }
-        for kind in [Kind::TurnedAway, Kind::Login, Kind::Ended] {
+        for kind in [Kind::TurnedAway, Kind::Login, Kind::Store, Kind::Ended] {
             assert_eq!(flood.lines("192.0.2.1", kind, 100, 0), [0; 100], "{kind:?}");
         }
     }

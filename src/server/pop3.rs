@@ -352,7 +352,7 @@ impl Driver<'_> {
 
     fn store_failed(&self, error: &store::Error) {
         self.connection.counters().store_failures.increment();
-        maillog::store_failed(self.id, error);
+        dialogue::store_failed(self.connection, self.id, error);
     }
 
     fn logins(&self) -> &LoginsOf {

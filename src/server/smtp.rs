@@ -20,7 +20,7 @@ use crate::wire::{BareOctets, ChunkDecoder, DotDecoder, Progress};
 use super::budget::Recipients;
 use super::connection::{Connection, ContentRate, Interruption, LineRead};
 use super::counters::LoginsOf;
-use super::dialogue::Dialogue;
+use super::dialogue::{self, Dialogue};
 use super::handshakes::Handshakes;
 use super::intake::{Intake, Refusal};
 use super::listener::{self, Door, Visit};
@@ -569,7 +569,7 @@ impl Driver<'_> {
     /// Puts a failure of the store into the log, and into the words of the protocol.
     fn store_failed(&self, error: &store::Error) -> DeliveryFailure {
         self.connection.counters().store_failures.increment();
-        maillog::store_failed(self.id, error);
+        dialogue::store_failed(self.connection, self.id, error);
         if matches!(error, store::Error::Full { .. }) {
             DeliveryFailure::Full
         } else {
