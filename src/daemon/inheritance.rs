@@ -2,16 +2,17 @@
 //! (`sd_listen_fds(3)`), so that no port has to be opened by us, and none is closed in a restart.
 //!
 //! # Theory of operation
-//! Each socket comes with a name, which is the key of a listener. One that nobody has named (systemd
-//! then gives it the name of its unit) is known by its port: one that the configuration has for a
-//! listener, or one of those that the protocols have. Where the port says nothing the first is for
-//! SMTP and the second for POP3, sockets of one port being one. Sockets of one key take the place
-//! of what the configuration says there, and then the configuration has to hold as a whole: also
-//! such a socket is served only where others cannot reach it, or with accounts and TLS (SEC-14).
+//! Each socket comes with a name, which is the key of a listener. One that nobody has named
+//! (systemd then gives it the name of its unit) is known by its port: one that the configuration
+//! has for a listener, or one of those that the protocols have. Where the port says nothing the
+//! first is for SMTP and the second for POP3, sockets of one port being one. Sockets of one key
+//! take the place of what the configuration says there, and then the configuration has to hold as a
+//! whole: also such a socket is served only where others cannot reach it, or with accounts and TLS
+//! (SEC-14).
 //!
 //! # Failures
-//! A socket that nothing tells the key of, or that does not listen for TCP, is an error: whoever opened it
-//! waits for it to be served.
+//! A socket that nothing tells the key of, or that does not listen for TCP, is an error: whoever
+//! opened it waits for it to be served.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -11,8 +11,8 @@ use std::time::Duration;
 /// looks at the free space of the moment, so several deliveries may count on the same octets.
 pub(super) const FREE_OCTETS_RESERVE: u64 = 32 * 1024 * 1024;
 
-/// The part of a small file system that is reserved in the same way: an eighth, or a small one would
-/// have room for nothing else.
+/// The part of a small file system that is reserved in the same way: an eighth, or there would be
+/// room for nothing else.
 pub(super) const FREE_PART_RESERVED: u64 = 8;
 
 /// Longest name of a directory made from an address, in octets.
@@ -41,9 +41,9 @@ pub(super) const CURE_PACE: Duration = Duration::from_mins(1);
 
 /// How long a login waits for another session of the same maildrop to end.
 ///
-/// A client that closes its connection without QUIT and comes back at once is faster than the end of
-/// its session, which takes a few milliseconds. One that is still there is told of within the time
-/// that a person waits without wondering.
+/// A client that closes its connection without QUIT and comes back at once is faster than the end
+/// of its session, which takes a few milliseconds. One that is still there is told of within the
+/// time that a person waits without wondering.
 pub(super) const CLAIM_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often it is told that a mailbox takes no mail.

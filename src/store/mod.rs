@@ -475,8 +475,8 @@ impl MessageStore {
         Maildrop::open(&self.shared, mailbox, Duration::ZERO)
     }
 
-    /// The same, but waits a moment for another session to end that has it open: the client may have
-    /// left that one, and its end be under way.
+    /// The same, but waits a moment for another session to end that has it open: the client may
+    /// have left that one, and its end be under way.
     ///
     /// # Errors
     /// As [`open_maildrop`](Self::open_maildrop).

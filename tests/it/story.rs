@@ -86,12 +86,12 @@ fn every_refused_command_of_smtp_is_a_line() {
             ),
             format!("\"RCPT TO:<nobody@example.com>\" code=550 {local}: No such mailbox here"),
             format!(
-                "\"RCPT TO:<b\\u{{f6}}b@example.com>\" code=553 {local}: A mailbox name outside \
-                 ASCII needs SMTPUTF8 at MAIL"
+                "\"RCPT TO:<b\\u{{f6}}b@example.com>\" code=553 {local}: A non-ASCII address needs \
+                 SMTPUTF8 at MAIL"
             ),
             format!(
-                "\"DATA\" code=550 {local}: The content has a bare CR; nothing stored, end every \
-                 line with CRLF"
+                "\"DATA\" code=550 {local}: The content has a carriage return without a line \
+                 feed (bare CR); nothing stored, end every line with CRLF"
             ),
             format!("\"DATA ***\" code=501 {local}: This command takes no such argument"),
             format!("\"***\" code=500 {local}: Unknown command; HELP shows the commands"),
@@ -147,7 +147,7 @@ fn every_refused_command_of_pop3_is_a_line() {
         [
             format!("\"RETR 1\" code=-ERR {local}: {utf8}"),
             format!("\"TOP 1 0\" code=-ERR {local}: {utf8}"),
-            format!("\"DELE 2\" code=-ERR {local}: No such message"),
+            format!("\"DELE 2\" code=-ERR {local}: No such message, only 1 message in maildrop"),
             format!("\"LIST 1 2 3\" code=-ERR {local}: Usage: LIST, or LIST message-number"),
         ]
     );
