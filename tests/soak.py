@@ -430,15 +430,17 @@ class LogWatcher:
     """Reads the log as it grows, and keeps what nothing explains."""
 
     LINE = re.compile(r"\[\S+ (\w+) *\] (.*)")
+    # What a line may say of a client beside its address.
+    FIELDS = r"(?: mechanism=\S+)?(?: untold=\d+)?"
     EXPECTED = (
         r"serving as root: .*",
-        rf"\S+ login refused user=.* client={re.escape(HOSTILE)}\S+: .*",
+        rf"\S+ login refused user=.* client={re.escape(HOSTILE)}\S+?{FIELDS}: .*",
         # RFC 1939 has one session of a maildrop; who broke off may be there for a moment.
-        r"pop3-\d+ login refused user=.* client=\S+: the maildrop is in use",
+        rf"pop3-\d+ login refused user=.* client=\S+?{FIELDS}: the maildrop is in use",
         rf"\S+ turned away client={re.escape(FLOODING)}(?: untold=\d+)?: .*",
     )
     # How sessions of well-behaved clients end; some of these break off on purpose.
-    GOOD_END = re.compile(r"\S+ ended client=127\.0\.0\.1: (?!quit$|closed$)(.*)")
+    GOOD_END = re.compile(r"\S+ ended client=127\.0\.0\.1(?: untold=\d+)?: (?!quit$|closed$)(.*)")
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -557,20 +559,23 @@ def judge_the_judges() -> None:
         "a log as it should be": (
             made_log(
                 f"{at} WARN ] serving as root: start as another user",
-                f'{at} WARN ] smtp-7 login refused user="x" client={HOSTILE}3.4: wrong',
-                f'{at} WARN ] pop3-7 login refused user="x" client=127.0.0.1: '
+                f'{at} WARN ] smtp-7 login refused user="x" client={HOSTILE}3.4 '
+                "mechanism=PLAIN untold=7: wrong",
+                f'{at} WARN ] pop3-7 login refused user="x" client=127.0.0.1 mechanism=USER: '
                 "the maildrop is in use",
                 f"{at} WARN ] SMTP turned away client={FLOODING}: too many",
                 f"{at} WARN ] POP3 turned away client={FLOODING} untold=5: too many",
                 f"{at} INFO ] smtp-3 ended client=127.0.0.1: quit",
-                f"{at} INFO ] smtp-3 ended client={HOSTILE}3.4: timed out",
+                f"{at} INFO ] smtp-3 ended client={HOSTILE}3.4 untold=3: timed out",
                 f"{at} INFO ] counters:",
                 "    ended        quit=395 panicked=0",
             ),
             0,
         ),
         "a good login refused": (
-            made_log(f'{at} WARN ] pop3-7 login refused user="x" client=127.0.0.1: wrong'),
+            made_log(
+                f'{at} WARN ] pop3-7 login refused user="x" client=127.0.0.1 mechanism=USER: wrong'
+            ),
             1,
         ),
         "a good client turned away": (
