@@ -79,8 +79,9 @@ from attacks_bench import (
 from attacks_dialogues import injection, paths, resets, smuggling, wrong_ports
 from attacks_full import full
 from attacks_networks import guessing, harvest, networks
-from survival_bench import Bench, BlockFiller, Disk, Unable
+from survival_bench import Bench, Unable
 from survival_clients import KIB, MIB, PATIENCE, Broken, Finding, Kind, Pop3, Smtp, Wire
+from survival_disks import BlockFiller, Disk
 
 
 # ----------------------------------------------------------------------------------- slow clients

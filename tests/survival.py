@@ -48,20 +48,7 @@ sys.dont_write_bytecode = True  # nothing is left in the source tree
 
 import scenarios
 from survival_alone import alone
-from survival_bench import (
-    BlockFiller,
-    Bench,
-    Daemon,
-    Disk,
-    InodeFiller,
-    Load,
-    NotStarted,
-    Unable,
-    compare,
-    release_mount,
-    run,
-    tell,
-)
+from survival_bench import Bench, Daemon, Load, NotStarted, Unable, compare, run, tell
 from survival_clients import (
     MIB,
     PATIENCE,
@@ -73,6 +60,7 @@ from survival_clients import (
     Pop3,
     Smtp,
 )
+from survival_disks import BlockFiller, Disk, InodeFiller, release_mount
 
 
 # -------------------------------------------------------------------------------------- scenarios

@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from survival_bench import Bench, Daemon, Unable, compare, release_mount, run
+from survival_bench import Bench, Daemon, Unable, compare, run
 from survival_clients import KIB, MIB, PATIENCE, Finding, Kind, Ledger, Letter, Pop3, Smtp
+from survival_disks import release_mount
 
 VICTIM = "victim@one.test"
 OTHER = "other@one.test"
