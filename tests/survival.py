@@ -13,16 +13,20 @@ and what it has is compared with the ledger (class Ledger tells the rules).
     kill       SIGKILL under load
     power      a power cut of an ext4 file system under load (FS_IOC_SHUTDOWN without a last flush)
     control    the same with syncing switched off: the loss has to be noticed
+    power-xfs, power-btrfs, power-mergerfs, power-bindfs, and a control-… of each
+               the same on other file systems; mergerfs (over two disks) and bindfs are programs
+               (FUSE) over ext4, and it is the power of that which is cut
     full       no blocks left, and then no inodes left, under load
     eio        the disk below the file system begins to fail under load
     eio-race   the same with few clients and slow syncs; not part of the short form
     alone      one mailbox is broken in every way that ext4, xfs and btrfs have
     inject     strace makes system calls fail, or kills the daemon at one of them
 
-Everything needs Linux. power, control, full, alone and both of eio need root, loop devices and
-e2fsprogs; alone needs xfsprogs, btrfs-progs and quota too; control, eio-race and inject need
-strace. What cannot be done here is a failure, never silence. All
-mail, images and logs lie in one directory, which is removed at the end unless --keep is given.
+Everything needs Linux. All with power and control, restored, full, alone and both of eio need root,
+loop devices and e2fsprogs; those with the name of a file system need its programs, too: xfsprogs,
+btrfs-progs, mergerfs, bindfs and fuse3, and alone needs the first two and quota. control, eio-race
+and inject need strace. What cannot be done here is a failure, never silence. All mail, images and
+logs lie in one directory, which is removed at the end unless --keep is given.
 
 The seed decides what is sent and when the daemon is hit. The scheduler has its say, too, so the
 same seed gives the same kind of run, not the same run.
@@ -60,7 +64,15 @@ from survival_clients import (
     Pop3,
     Smtp,
 )
-from survival_disks import BlockFiller, Disk, InodeFiller, release_mount
+from survival_disks import (
+    DISKS,
+    AnyDisk,
+    BlockFiller,
+    Disk,
+    InodeFiller,
+    only_as_root,
+    release_mount,
+)
 
 
 # -------------------------------------------------------------------------------------- scenarios
@@ -190,10 +202,17 @@ def kill(bench: Bench, rounds: int) -> None:
     daemon.stop()
 
 
-def power_round(bench: Bench, disk: Disk, daemon: Daemon, rng: random.Random) -> Load:
-    """Load, a power cut at a random moment, and the disk mounted again."""
+def power_round(
+    bench: Bench, disk: AnyDisk, daemon: Daemon, rng: random.Random, with_rest: bool = False
+) -> Load:
+    """Load, perhaps a rest, a power cut at a random moment, and the disk mounted again."""
     load = Load(bench, daemon)
-    load.over.wait(rng.random() ** 2 * 3)
+    if with_rest:
+        load.wait_for("acknowledged", rng.randrange(3, 500))
+        load.end()
+        rest(daemon)
+    else:
+        load.over.wait(rng.random() ** 2 * 3)
     load.expect_failures()
     disk.cut_power()
     # What the daemon says about a disk that is gone counts like everything else it says.
@@ -206,14 +225,25 @@ def power_round(bench: Bench, disk: Disk, daemon: Daemon, rng: random.Random) ->
     return load
 
 
-def power(bench: Bench, rounds: int) -> None:
+def rest(daemon: Daemon) -> None:
+    """No mail comes until a checkpoint is done, or for longer than the daemon waits with one."""
+    before = daemon.counter("checkpoints", "count")
+    deadline = time.monotonic() + 8
+    while time.monotonic() < deadline and daemon.counter("checkpoints", "count") == before:
+        time.sleep(0.2)
+
+
+def power(bench: Bench, rounds: int, file_system: str = "ext4") -> None:
     """A power cut at a random moment under load."""
-    disk = Disk(bench, bench.directory / "disk.ext4", 2048 * MIB, "-N", "262144")
+    options = ("-N", "262144") if file_system == "ext4" else ()
+    image = bench.directory / f"disk.{file_system}"
+    disk = DISKS[file_system](bench, image, 2048 * MIB, *options)
     disk.mount()
     daemon = bench.start(disk.mail)
     for bench.round in range(1, rounds + 1):
         rng = bench.chance(f"round {bench.round}")
-        load = power_round(bench, disk, daemon, rng)
+        with_rest = bench.round == 1 or rng.random() < 0.1
+        load = power_round(bench, disk, daemon, rng, with_rest)
         if rng.random() < 0.2:
             disk.unmount()
             disk.check()
@@ -235,7 +265,7 @@ def strace(*options: str) -> tuple[str, ...]:
     return ("strace", "-D", "-f", "--seccomp-bpf", *options)
 
 
-def control(bench: Bench, rounds: int) -> None:
+def control(bench: Bench, rounds: int, file_system: str = "ext4") -> None:
     """Without syncing the power cut loses mail: if that is not noticed, `power` proves nothing."""
     no_syncs = strace("-o", "/dev/null", "-e", f"trace={SYNCS}", "-e", f"inject={SYNCS}:retval=0")
     ways: dict[str, tuple[str, ...]] = {"no system call that syncs": no_syncs}
@@ -249,17 +279,17 @@ def control(bench: Bench, rounds: int) -> None:
     for way, prefix in ways.items():
         bench.configure(*[] if prefix else [way])
         for bench.round in range(1, rounds + 1):
-            if n_lost := control_round(bench, way, prefix):
+            if n_lost := control_round(bench, file_system, way, prefix):
                 break
         if not n_lost:
             raise Finding(Kind.CRASH, f"{way}: no loss was noticed in {rounds} power cuts")
 
 
-def control_round(bench: Bench, way: str, prefix: tuple[str, ...]) -> int:
+def control_round(bench: Bench, file_system: str, way: str, prefix: tuple[str, ...]) -> int:
     """One power cut of a disk of its own. Gives the number of copies that were lost."""
     rng = bench.chance(f"{way} {bench.round}")
     bench.ledger = Ledger()
-    disk = Disk(bench, bench.directory / "disk.ext4", 1024 * MIB)
+    disk = DISKS[file_system](bench, bench.directory / f"disk.{file_system}", 1024 * MIB)
     disk.mount()
     n_lost = 0
     try:
@@ -283,7 +313,7 @@ def control_round(bench: Bench, way: str, prefix: tuple[str, ...]) -> int:
         bench.say(f"{way}: {acknowledged} acknowledged, {told}, as it should be")
         disk.unmount()
     finally:
-        disk.release()
+        bench.clean_up()
     return n_lost
 
 
@@ -385,8 +415,7 @@ def eio_race(bench: Bench, rounds: int) -> None:
 
 def on_tmpfs(bench: Bench, rounds: int, load_on: Callable[[Disk], Load], calm: range) -> None:
     """Rounds on a disk that fails after as many acknowledgements as one of `calm`."""
-    if os.geteuid() != 0:
-        raise Unable("only root can mount file systems")
+    only_as_root()
     below = bench.directory / "below"
     below.mkdir()
     for bench.round in range(1, rounds + 1):
@@ -561,12 +590,31 @@ def attach(daemon: Daemon, options: tuple[str, ...]) -> subprocess.Popen[bytes]:
 
 # ------------------------------------------------------------------------------------------- main
 
+Scenario = tuple[Callable[[Bench, int], None], int, int]
+
+
+# Not part of the short form: after a power cut btrfs itself (Linux 6.18) may bring back, empty, a file
+# that had several names and was removed, although its directory was synced.
+LONG_ONLY = {"btrfs"}
+
+
+def on_file_systems() -> dict[str, Scenario]:
+    """`power` and `control` on other file systems than ext4."""
+    found: dict[str, Scenario] = {}
+    for name in [name for name in DISKS if name != "ext4"]:
+        short = 0 if name in LONG_ONLY else 5
+        found[f"power-{name}"] = (functools.partial(power, file_system=name), short, 100)
+        found[f"control-{name}"] = (functools.partial(control, file_system=name), short, 20)
+    return found
+
+
 # Each scenario with its rounds in the short and in the long form; 0 is only when asked for.
-SCENARIOS: dict[str, tuple[Callable[[Bench, int], None], int, int]] = {
+SCENARIOS: dict[str, Scenario] = {
     "self-test": (self_test, 1, 1),
     "kill": (kill, 20, 1000),
     "power": (power, 20, 500),
     "control": (control, 5, 20),
+    **on_file_systems(),
     "full": (full, 2, 50),
     "eio": (eio, 3, 100),
     "eio-race": (eio_race, 0, 100),

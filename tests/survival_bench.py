@@ -8,6 +8,7 @@ import os
 import random
 import re
 import select
+import signal
 import subprocess
 import threading
 import time
@@ -34,7 +35,7 @@ from survival_clients import (
 )
 
 if TYPE_CHECKING:
-    from survival_disks import Disk
+    from survival_disks import AnyDisk
 
 # What a daemon prints when it serves, from its first address to what follows the last.
 READY = re.compile(
@@ -135,6 +136,20 @@ class Daemon:
             if "panicked at" in line:
                 raise Finding(Kind.CRASH, line)
 
+    def counter(self, group: str, name: str) -> int:
+        """What it tells of itself on SIGUSR1."""
+        mark = self.log.stat().st_size
+        self.process.send_signal(signal.SIGUSR1)
+        told = re.compile(rf"^    {group} .*?\b{name}=(\d+).*\n", re.MULTILINE)
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            with open(self.log, errors="replace") as log:
+                log.seek(mark)
+                if found := told.search(log.read()):
+                    return int(found[1])
+            time.sleep(0.01)
+        raise Finding(Kind.LOG, f"SIGUSR1 is not answered with {name} of {group}")
+
     def tail(self, lines: int = 5) -> str:
         """The end of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
@@ -196,7 +211,7 @@ class Bench:
         self.letters = Letters(self.rng)
         self.ledger = Ledger()
         self.daemons: list[Daemon] = []
-        self.disks: list[Disk] = []
+        self.disks: list[AnyDisk] = []
         self.n_logs = 0
         self.round = 0
 
@@ -488,7 +503,8 @@ def files_of(mail: Path, ours: frozenset[str] | None = None) -> dict[str, int]:
         if domain.name == ".facteur" or (ours is not None and domain.name not in ours):
             continue
         for maildir in domain.iterdir():
-            files = [file for side in ("new", "cur") for file in (maildir / side).glob("*")]
+            # A name with a dot in front is no message: FUSE hides so what is removed and still open.
+            files = [file for side in ("new", "cur") for file in (maildir / side).glob("[!.]*")]
             for file in files:
                 octets = file.read_bytes()
                 sizes = re.search(r",S=(\d+),W=(\d+)", file.name)

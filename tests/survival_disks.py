@@ -6,10 +6,12 @@ import contextlib
 import fcntl
 import os
 import struct
+import subprocess
+import time
 from pathlib import Path
 
 from survival_bench import Bench, Unable, run
-from survival_clients import KIB, MIB
+from survival_clients import KIB, MIB, PATIENCE
 
 FS_IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32)
 GOING_FLAGS_NOLOGFLUSH = 2  # stop at once: neither data nor the file system's journal is written
@@ -18,18 +20,26 @@ GOING_FLAGS_NOLOGFLUSH = 2  # stop at once: neither data nor the file system's j
 class Disk:
     """An ext4 file system on a loop device on a sparse file."""
 
-    def __init__(self, bench: Bench, image: Path, octets: int, *mkfs: str) -> None:
-        if os.geteuid() != 0:
-            raise Unable("only root can mount file systems")
+    file_system = "ext4"
+    # No blocks only for root: the daemon under test is root.
+    mkfs: tuple[str, ...] = ("mkfs.ext4", "-q", "-F", "-m", "0")
+    # The file system itself has to be sound, or else nothing above it can be judged.
+    checker: tuple[str, ...] = ("e2fsck", "-fn")
+
+    def __init__(self, bench: Bench, image: Path, octets: int, *options: str) -> None:
+        only_as_root()
         self.image = image
         self.device: str | None = None
         self.mount_point = bench.directory / "disk"
-        self.mount_point.mkdir(exist_ok=True)
-        with open(image, "wb") as file:
-            file.truncate(octets)
-        # No blocks only for root: the daemon under test is root.
-        run("mkfs.ext4", "-q", "-F", "-m", "0", *mkfs, image)
+        self.make(octets, options)
         bench.disks.append(self)
+
+    def make(self, octets: int, options: tuple[str, ...]) -> None:
+        """Makes the image and, with these further options, the file system on it."""
+        self.mount_point.mkdir(exist_ok=True)
+        with open(self.image, "wb") as file:
+            file.truncate(octets)
+        run(*self.mkfs, *options, self.image)
 
     @property
     def mail(self) -> Path:
@@ -39,7 +49,7 @@ class Disk:
     def mount(self) -> None:
         """Attaches and mounts it; the file system recovers by its own journal."""
         self.device = run("losetup", "--find", "--show", self.image)
-        run("mount", "-t", "ext4", self.device, self.mount_point)
+        run("mount", "-t", self.file_system, self.device, self.mount_point)
 
     def unmount(self) -> None:
         """Unmounts and detaches it. Nobody may use it any more."""
@@ -59,8 +69,8 @@ class Disk:
             os.close(descriptor)
 
     def check(self) -> None:
-        """The file system itself has to be sound, or else nothing above it can be judged."""
-        run("e2fsck", "-fn", self.image)
+        """Checks the file system while it is not mounted."""
+        run(*self.checker, self.image)
 
     def release(self) -> None:
         """Unmounts and detaches it, whatever was interrupted before."""
@@ -69,6 +79,169 @@ class Disk:
             for line in run("losetup", "--associated", self.image).splitlines():
                 run("losetup", "--detach", line.partition(":")[0])
         self.device = None
+
+
+class XfsDisk(Disk):
+    """The same with xfs."""
+
+    file_system = "xfs"
+    mkfs = ("mkfs.xfs", "-q", "-f")
+    checker = ("xfs_repair", "-n")
+
+
+class BtrfsDisk(Disk):
+    """btrfs, which cannot be told to stop. So its image lies on an ext4 whose power is cut.
+
+    The memory of the system that holds what was written to the image is what the cache is to a real
+    disk: only what btrfs has flushed is sure to be in the image afterwards.
+    """
+
+    file_system = "btrfs"
+    mkfs = ("mkfs.btrfs", "-q", "-f")
+    checker = ("btrfs", "check", "--readonly")
+
+    def __init__(self, bench: Bench, image: Path, octets: int, *options: str) -> None:
+        self.below = Disk(bench, image, 2 * octets)
+        self.below.mount_point = bench.directory / "below"
+        self.below.mount_point.mkdir(exist_ok=True)
+        self.below.mount()
+        super().__init__(bench, self.below.mount_point / "disk.btrfs", octets, *options)
+        # What is below is released after this.
+        bench.disks.remove(self)
+        bench.disks.insert(bench.disks.index(self.below), self)
+        self.below.unmount()
+
+    def mount(self) -> None:
+        self.below.mount()
+        super().mount()
+
+    def unmount(self) -> None:
+        super().unmount()
+        self.below.unmount()
+
+    def cut_power(self) -> None:
+        self.below.cut_power()
+
+    def check(self) -> None:
+        self.below.check()
+        self.below.mount()
+        try:
+            super().check()
+        finally:
+            self.below.unmount()
+
+
+class FuseDisk:
+    """A file system of a program (FUSE) over directories of `n_below` ext4 disks."""
+
+    program = "bindfs"
+    options: tuple[str, ...] = ()
+    n_below = 1
+
+    def __init__(self, bench: Bench, image: Path, octets: int, *options: str) -> None:
+        self.mount_point = bench.directory / "disk"
+        self.mount_point.mkdir(exist_ok=True)
+        self.process: subprocess.Popen[bytes] | None = None
+        bench.disks.append(self)
+        self.below: list[Disk] = []
+        for number in range(self.n_below):
+            disk = Disk(bench, image.with_name(f"below-{number}.ext4"), octets, *options)
+            disk.mount_point = bench.directory / f"below-{number}"
+            disk.mount_point.mkdir(exist_ok=True)
+            self.below.append(disk)
+
+    @property
+    def mail(self) -> Path:
+        """Where the mail is when it is mounted."""
+        return self.mount_point / "mail"
+
+    def mount(self) -> None:
+        """Mounts what is below, and starts the program, which mounts this."""
+        for disk in self.below:
+            disk.mount()
+        below = ":".join(str(disk.mount_point) for disk in self.below)
+        command = [self.program, "-f", *self.options, below, str(self.mount_point)]
+        try:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise Unable(f"{self.program}: {error}") from None
+        deadline = time.monotonic() + PATIENCE
+        while not self.mount_point.is_mount():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise Unable(f"{' '.join(command)}: does not mount")
+            time.sleep(0.01)
+
+    def unmount(self) -> None:
+        """Unmounts it and waits for the program, which holds what is below until it has ended."""
+        run("umount", self.mount_point)
+        self.wait()
+        for disk in self.below:
+            disk.unmount()
+
+    def wait(self) -> None:
+        """Waits for the end of the program."""
+        if self.process is not None:
+            try:
+                self.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(PATIENCE)
+            self.process = None
+
+    def cut_power(self) -> None:
+        """Cuts that of all disks below, one right after the other.
+
+        What the daemon does in between and depends on a disk that is gone already fails, so the
+        others have nothing that counts on it.
+        """
+        for disk in self.below:
+            disk.cut_power()
+
+    def check(self) -> None:
+        """Checks what is below."""
+        for disk in self.below:
+            disk.check()
+
+    def release(self) -> None:
+        """Unmounts it, whatever was interrupted before; what is below comes next."""
+        release_mount(self.mount_point)
+        self.wait()
+
+
+class BindfsDisk(FuseDisk):
+    """bindfs: one directory, shown at another place."""
+
+
+class MergerfsDisk(FuseDisk):
+    """mergerfs: two disks, shown as one. Each new file lies on either, by chance."""
+
+    program = "mergerfs"
+    options = ("-o", "category.create=rand,minfreespace=0")
+    n_below = 2
+
+
+AnyDisk = Disk | FuseDisk
+
+# What mail may lie on.
+DISKS: dict[str, type[AnyDisk]] = {
+    "ext4": Disk,
+    "xfs": XfsDisk,
+    "btrfs": BtrfsDisk,
+    "mergerfs": MergerfsDisk,
+    "bindfs": BindfsDisk,
+}
+
+
+def only_as_root() -> None:
+    """Nobody else can do what follows."""
+    if os.geteuid() != 0:
+        raise Unable("only root can mount file systems")
 
 
 def release_mount(mount_point: Path) -> None:
