@@ -136,7 +136,7 @@ class Fate(enum.Enum):
 
     OPEN = "sent, but no 250 was read: there or not"
     KEPT = "acknowledged, or seen in the maildrop: there"
-    LEAVING = "QUIT was sent after DELE, but no +OK was read: there or not"
+    LEAVING = "QUIT was sent after DELE and no +OK read, or another program takes it: there or not"
 
 
 @dataclass
