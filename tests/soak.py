@@ -324,7 +324,7 @@ class SoakLoad(Load):
                 except (Broken, Refused) as error:
                     self.failed(self.pop3_may_fail, f"POP3 ({way})", error)
 
-    def share(self, n_seen: int) -> float:
+    def share(self, mailbox: str, n_seen: int) -> float:
         return 0.5 if n_seen < 30 else 0.9
 
 

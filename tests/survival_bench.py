@@ -74,7 +74,7 @@ class Daemon:
         with open(self.log, "wb") as log:
             # A session of its own: Ctrl-C is for this script, which then ends the daemon.
             self.process = subprocess.Popen(
-                [*prefix, str(bench.binary), *arguments],
+                [*prefix, *bench.prefix, str(bench.binary), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -204,6 +204,8 @@ class Bench:
         self.lines: list[str] = options.config_line
         # What opens every maildrop.
         self.password = "any"
+        # What is in front of the program's command line, to run it as another user for instance.
+        self.prefix: tuple[str, ...] = ()
         # The domains whose mail is in the ledger; `None` are all.
         self.ours: frozenset[str] | None = None
         # Mailboxes that are not emptied from round to round.
@@ -471,8 +473,8 @@ class Load:
             lambda: Pop3(self.daemon.pop3, mailbox, self.bench.password), mailbox, rng
         )
 
-    def share(self, n_seen: int) -> float:
-        """How much of so many messages a reader removes."""
+    def share(self, mailbox: str, n_seen: int) -> float:
+        """How much of so many messages a reader removes from a mailbox."""
         return 0.25 if n_seen < 40 else 0.8
 
     def visit_with(self, log_in: Callable[[], Pop3], mailbox: str, rng: random.Random) -> None:
@@ -483,7 +485,7 @@ class Load:
             seen = self.look(pop3, mailbox, rng)
             lost = self.missing(mailbox, kept, seen)
             if lost and not may_be_late and not self.may_be_late.is_set():
-                text = f"{mailbox} does not show letters {sorted(lost)[:5]}"
+                text = f"{mailbox} shows {len(seen)} letters, and not {sorted(lost)[:5]}"
                 raise Finding(Kind.LOST, text, min(lost))
             self.remove_some(pop3, mailbox, seen, rng)
 
@@ -499,7 +501,7 @@ class Load:
         self, pop3: Pop3, mailbox: str, seen: dict[int, int], rng: random.Random
     ) -> None:
         """Marks some and ends the session, in one of several ways."""
-        share = self.share(len(seen))
+        share = self.share(mailbox, len(seen))
         marked = [number for number in seen if rng.random() < share]
         pop3.delete([seen[number] for number in marked])
         ending = rng.random()
