@@ -16,6 +16,9 @@ and what it has is compared with the ledger (class Ledger tells the rules).
     power-xfs, power-btrfs, power-mergerfs, power-bindfs, and a control-… of each
                the same on other file systems; mergerfs (over two disks) and bindfs are programs
                (FUSE) over ext4, and it is the power of that which is cut
+    restored   a backup is restored under the running daemon, then a power cut
+    trickle    little mail all the time, while another program deletes; then SIGKILL
+    one-store  the lock is removed, and another daemon is started
     full       no blocks left, and then no inodes left, under load
     eio        the disk below the file system begins to fail under load
     eio-race   the same with few clients and slow syncs; not part of the short form
@@ -62,6 +65,7 @@ from survival_clients import (
     Ledger,
     Letters,
     Pop3,
+    Refused,
     Smtp,
 )
 from survival_disks import (
@@ -315,6 +319,127 @@ def control_round(bench: Bench, file_system: str, way: str, prefix: tuple[str, .
     finally:
         bench.clean_up()
     return n_lost
+
+
+def deliver(bench: Bench, daemon: Daemon, mailboxes: list[str], rng: random.Random) -> list[str]:
+    """Letters for these mailboxes, one after the other. Gives the refusals."""
+    refusals: list[str] = []
+    for mailbox in mailboxes:
+        letter = bench.letters.write(rng, rng.choice([500, 5000, 50_000]))
+        try:
+            with Smtp(daemon.smtp) as smtp:
+                smtp.deliver(bench.ledger, letter, [mailbox], rng)
+        except Refused as error:
+            refusals.append(str(error))
+    return refusals
+
+
+# What people do to a mail directory under a daemon that runs, as shell commands.
+RESTORED = {
+    "moved aside and restored": "mv mail mail.bad && cp -a backup mail",
+    "restored in place": "cp -a backup/. mail/",
+    "restored in part": "mv mail/.facteur facteur.bad && cp -a backup/.facteur mail/",
+}
+
+
+def restored(bench: Bench, rounds: int) -> None:
+    """Somebody restores a backup under the daemon, and then comes a power cut. What the daemon has
+    acknowledged after that is there; it may refuse, and takes mail when it is started again."""
+    for bench.round in range(1, rounds + 1):
+        for what, command in RESTORED.items():
+            for sandbox in "on", "off":
+                bench.configure(f'sandbox = "{sandbox}"')
+                restored_round(bench, f"{what}, sandbox {sandbox}", command)
+
+
+def restored_round(bench: Bench, what: str, command: str) -> None:
+    rng = bench.chance(f"{what} {bench.round}")
+    bench.ledger = Ledger()
+    disk = Disk(bench, bench.directory / "disk.ext4", 1024 * MIB)
+    disk.mount()
+    mailboxes = [f"box{n}@restored.test" for n in range(5)]
+    try:
+        daemon = bench.start(disk.mail)
+        deliver(bench, daemon, mailboxes * 2, rng)
+        run("cp", "-a", disk.mail, disk.mount_point / "backup")
+        run("sh", "-c", f"cd '{disk.mount_point}' && {command}")
+        run("sync", "-f", disk.mount_point)
+        refusals = deliver(bench, daemon, mailboxes * 2, rng)
+        for refusal in refusals:
+            if not refusal.startswith(("4", "given up")):
+                raise Finding(Kind.REPLY, f"{what}: {refusal}")
+        disk.cut_power()
+        daemon.kill()
+        daemon.check_log()
+        disk.unmount()
+        disk.mount()
+        daemon = bench.start(disk.mail)
+        try:
+            compare(bench, daemon, disk.mail, rng)
+        except Findings as several:
+            first = several.findings[0]
+            text = f"{what}: {len(several.findings)} findings, the first: {first}"
+            raise Finding(first.kind, text, first.number) from None
+        if refused := [it for it in deliver(bench, daemon, mailboxes, rng) if it[0] in "45"]:
+            raise Finding(Kind.REPLY, f"{what}: after a new start {refused[0]}")
+        bench.say(f"{what}: {len(refusals)} of {2 * len(mailboxes)} refused, nothing lost")
+        daemon.stop()
+        disk.unmount()
+    finally:
+        bench.clean_up()
+
+
+# Longest time for which the journal brings back what another program deletes, in seconds: the
+# README promises less.
+SETTLES = 20
+
+
+def trickle(bench: Bench, rounds: int) -> None:
+    """Mail comes all the time, but little; another program deletes what has come. After a crash it
+    is back only if it came shortly before."""
+    for bench.round in range(1, rounds + 1):
+        rng = bench.chance(f"round {bench.round}")
+        bench.ledger = Ledger()
+        mail = bench.directory / f"mail-{bench.round}"
+        daemon = bench.start(mail)
+        deliver(bench, daemon, [f"box{n % 5}@deleted.test" for n in range(40)], rng)
+        begin = time.monotonic()
+        for file in mail.glob("deleted.test/*/new/*"):
+            file.unlink()
+        bench.ledger.drops.clear()
+        n_more = 0
+        while time.monotonic() < begin + SETTLES:
+            deliver(bench, daemon, ["somebody@else.test"], rng)
+            n_more += 1
+            time.sleep(rng.uniform(3, 4))
+        daemon.kill()
+        daemon = bench.start(mail)
+        back = len(list(mail.glob("deleted.test/*/new/*")))
+        if back:
+            text = f"{back} of 40 letters that were deleted {SETTLES} s before the crash are back"
+            raise Finding(Kind.BACK, text)
+        compare(bench, daemon, mail, rng)
+        bench.say(f"{n_more} letters in {SETTLES} s, none of 40 deleted ones is back")
+        daemon.stop()
+
+
+def one_store(bench: Bench, rounds: int) -> None:
+    """Somebody removes what facteur has made for itself, and starts another one: only one serves."""
+    for bench.round in range(1, rounds + 1):
+        for what in "store.lock", "journal", "":
+            mail = bench.directory / f"mail-{bench.round}-{what or 'all'}"
+            daemon = bench.start(mail)
+            deliver(bench, daemon, ["bob@one.test"], bench.rng)
+            run("rm", "-r", mail / ".facteur" / what)
+            try:
+                bench.start(mail)
+            except NotStarted as error:
+                if error.code != 75:
+                    raise
+            else:
+                raise Finding(Kind.CRASH, f"two daemons serve one store: .facteur/{what} is gone")
+            daemon.kill()
+        bench.say("only one serves")
 
 
 def full(bench: Bench, rounds: int) -> None:
@@ -615,6 +740,9 @@ SCENARIOS: dict[str, Scenario] = {
     "power": (power, 20, 500),
     "control": (control, 5, 20),
     **on_file_systems(),
+    "restored": (restored, 1, 20),
+    "trickle": (trickle, 1, 20),
+    "one-store": (one_store, 1, 20),
     "full": (full, 2, 50),
     "eio": (eio, 3, 100),
     "eio-race": (eio_race, 0, 100),
