@@ -9,25 +9,14 @@ A live daemon takes mail and is polled, and at the same time real programs work 
 mutt and neomutt mark, delete and save messages, mbsync and OfflineIMAP synchronise them, Dovecot
 serves them over IMAP with STORE, MOVE and EXPUNGE, `rm` and `mv` remove and move them, marks are
 renamed in bursts, and `cp -a` copies whole mailboxes. mpop and fetchmail poll in between, with and
-without removal. Then comes SIGKILL, and a restart while those programs go on.
+without removal. Then comes SIGKILL, now and then SIGTERM instead, and a restart while those
+programs go on. What must hold stands below, under "rules".
 
     self-test  somebody tampers with the mail; the comparison has to notice
     programs   all programs at once
     pollers, mutt, mbsync, offlineimap, dovecot, files
                none but mpop and fetchmail, or some of the others alone; only in the long form, for
                whoever looks for the culprit
-
-What must hold, besides the rules of the class Ledger in survival_clients.py:
-
-- A login shows every message that was there when it began and that no program has taken since.
-- What another program has taken is not shown by any login that begins later. After a crash it may
-  be back if it had come shortly before: the README says so.
-- mpop and fetchmail never fetch a message twice: neither after a crash, nor after its file has been
-  renamed to change its marks, or by mbsync to add a UID.
-- A message that was moved is in one of the two mailboxes.
-
-mutt, OfflineIMAP and Dovecot give messages names of their own when they save them, adopt them or
-move them back. Such a message is another one to facteur, and gets another unique-id.
 
 It needs Linux, and the programs. As root it runs all of them, and the daemon, as the user nobody:
 Dovecot does not read the mail of root. A program that is missing, or does nothing in the whole run,
@@ -45,7 +34,7 @@ import sys
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 
 sys.dont_write_bytecode = True  # nothing is left in the source tree
@@ -56,6 +45,7 @@ from foreign_programs import (
     Dovecot,
     Fetchmail,
     House,
+    Imap,
     Mbsync,
     Mpop,
     Mutt,
@@ -77,11 +67,6 @@ from survival_clients import (
     number_of,
 )
 
-# How long before a crash a message may have come that is back after it, although another program
-# had taken it, in seconds. The README says what is promised.
-RETURNS = 30.0
-
-
 def box(local_part: str) -> str:
     """The mailbox of this name."""
     return f"{local_part}@{DOMAIN}"
@@ -97,6 +82,9 @@ SAVED = {MUTT: box("saved-mutt"), NEOMUTT: box("saved-neomutt")}
 RECIPIENTS = [FLAGS, DELETED, SHARED, *MOVES, MUTT, NEOMUTT, MBSYNC, OFFLINE, DOVECOT]
 BOXES = [*RECIPIENTS, *SAVED.values()]
 
+# Where a program gives other names to messages that the daemon has named.
+NAMED_ANEW = {OFFLINE, DOVECOT}
+
 # What mutt adds to the header section of a message that it saves.
 ADDED_BY_MUTT = re.compile(rb"^(?:Content-Length|Lines|Status): [^\r\n]*\r\n", re.MULTILINE)
 
@@ -105,7 +93,50 @@ ADDED_BY_MUTT = re.compile(rb"^(?:Content-Length|Lines|Status): [^\r\n]*\r\n", r
 MANY = 600
 
 
-# ------------------------------------------------------------------------------------------ judge
+def base_of(file: Path) -> str:
+    """What does not change in the name of a message, whatever is appended to it."""
+    return file.name.partition(",")[0].partition(":2,")[0]
+
+
+# ------------------------------------------------------------------------------------------ rules
+#
+# A copy is a letter in a mailbox. A program takes a copy when it deletes it or moves it away, and
+# brings one when it moves, saves or copies it to a mailbox. While it does so the copy is there or
+# not (Fate.LEAVING, Fate.OPEN); so it stays when the program fails or does not tell what it did.
+# All other copies that were acknowledged, or seen, are sure (Fate.KEPT).
+#
+# Promised, besides the rules of the class Ledger in survival_clients.py:
+#
+# Shown    A login shows every copy that was sure before it began and still is when its listing has
+#          been read.
+# Once     A login shows no copy twice, and mpop and fetchmail do not fetch one twice which stays in
+#          its mailbox: not after a crash, and not after its file was renamed to change its marks or
+#          to add a field. When all is quiet no copy has two files.
+# Gone     What was removed over POP3, with +OK to QUIT, is never shown again. What another program
+#          has taken, with its file seen to be gone, is shown by no login that begins later.
+# Named    A copy keeps its unique-id as long as the base of its file's name is kept.
+# Kept     After a crash or a stop, and a start beside the programs, every sure copy is there, and
+#          what was moved is in one of the two mailboxes.
+#
+# Not promised, as the README says:
+#
+# Returns  What a program took may be back after a crash, if it came in the life of the daemon that
+#          ended so, and not long before that. After an orderly stop nothing is back.
+# Anew     Who gives a message another name altogether makes another message of it: OfflineIMAP
+#          when it uploads one, Dovecot when it moves one back, mutt when it saves one. It gets
+#          another unique-id, once. To the daemon the first one was taken, so that one may be back
+#          beside the other (Returns), and also when the other was removed over POP3.
+# Put off  While a program renames without a pause a session may be told -ERR [SYS/TEMP].
+# Between  What is taken between a login and its RETR is listed, and RETR says -ERR.
+
+# How long before a crash something may have come that is back after it, in seconds. The README says
+# "some ten seconds", on a disk that is not slower than usual.
+RETURNS = 20.0
+
+# The unique-ids that the daemon makes from names of its own.
+OWN_UNIQUE_ID = re.compile(rb"\d+\.[0-9a-f]{16}_[0-9a-f]{8,}")
+
+Copy = tuple[str, int]
 
 
 class ForeignLedger(Ledger):
@@ -114,43 +145,49 @@ class ForeignLedger(Ledger):
     def __init__(self) -> None:
         super().__init__()
         self.lock = threading.RLock()  # type: ignore[assignment]
-        # When a copy came, by the clock of this script, not before it was acknowledged.
-        self.arrived: dict[tuple[str, int], float] = {}
-        # What other programs have taken since the last start, and when.
-        self.taken: dict[tuple[str, int], float] = {}
-        # When a program last began to take anything from a mailbox.
+        # How many lives the daemon has had before this one; in which one a copy was sent; when it
+        # was acknowledged.
+        self.life = 0
+        self.sent_in: dict[Copy, int] = {}
+        self.acknowledged_at: dict[Copy, float] = {}
+        # What programs have taken in this life, and when.
+        self.taken: dict[Copy, float] = {}
+        # When a program last began to take anything from a mailbox, or has taken it.
         self.last_taking: dict[str, float] = {}
-        # What was marked over POP3 when QUIT was sent, and what was removed: that never comes back.
-        self.marked: set[tuple[str, int]] = set()
-        self.removed: set[tuple[str, int]] = set()
-        # What came back under another name, which is removed without the first one.
-        self.came_back: set[tuple[str, int]] = set()
+        # What was removed over POP3, and what was marked when QUIT was sent.
+        self.removed: set[Copy] = set()
+        self.marked: set[Copy] = set()
         # Between which mailboxes a letter was last moved.
         self.moved: dict[int, tuple[str, str]] = {}
-        # Mailboxes in which a program gives other names to messages that are there, with the
-        # number of times that one has begun to, or ended.
-        self.renamed: Counter[str] = Counter()
-        # Held by who gives names, and by who removes over POP3 there meanwhile.
+        # How often OfflineIMAP has begun or ended to give names; who removes over POP3 in its
+        # mailbox, and who gives names there, holds the lock.
+        self.n_namings = 0
         self.naming = threading.Lock()
 
-    def acknowledge(self, number: int, mailboxes: list[str]) -> None:
-        super().acknowledge(number, mailboxes)
+    # What the daemon says.
+
+    def send(self, number: int, mailboxes: list[str]) -> None:
         with self.lock:
-            for mailbox in mailboxes:
-                self.arrived[mailbox, number] = time.monotonic()
+            self.sent_in.update({(mailbox, number): self.life for mailbox in mailboxes})
+            super().send(number, mailboxes)
+
+    def acknowledge(self, number: int, mailboxes: list[str]) -> None:
+        with self.lock:
+            now = time.monotonic()
+            self.acknowledged_at.update({(mailbox, number): now for mailbox in mailboxes})
+            super().acknowledge(number, mailboxes)
 
     def see(self, mailbox: str, unique_id: bytes, octets: bytes) -> int:
         if mailbox in SAVED.values():
             header, _, body = octets.partition(b"\r\n\r\n")
             octets = ADDED_BY_MUTT.sub(b"", header + b"\r\n") + b"\r\n" + body
-        if self.renamed[mailbox]:
-            number = number_of(octets, f"{mailbox} {unique_id.decode()}")[0]
-            with self.lock:
-                self.drops[mailbox].unique_ids.pop(number, None)
-        number = super().see(mailbox, unique_id, octets)
         with self.lock:
-            self.arrived.setdefault((mailbox, number), time.monotonic())
-        return number
+            if mailbox == OFFLINE and not is_own(unique_id):
+                number = number_of(octets, f"{mailbox} {unique_id.decode()}")[0]
+                if is_own(self.drops[mailbox].unique_ids.get(number)):
+                    # It has been uploaded.
+                    self.drops[mailbox].unique_ids.pop(number)
+            return super().see(mailbox, unique_id, octets)
 
     def recognise(self, mailbox: str, unique_id: bytes) -> int | None:
         """The letter that has been seen under this unique-id, if one has."""
@@ -163,60 +200,75 @@ class ForeignLedger(Ledger):
     def leave(self, mailbox: str, numbers: list[int]) -> None:
         with self.lock:
             self.marked.update((mailbox, number) for number in numbers)
-            self.may_go(mailbox, numbers)
-
-    def may_go(self, mailbox: str, numbers: list[int]) -> None:
-        """From here on these are there or not."""
-        with self.lock:
-            fates = self.drops[mailbox].fates
-            super().leave(mailbox, [number for number in numbers if number in fates])
+            self.may_go(mailbox, numbers, "marked")
 
     def remove(self, mailbox: str, numbers: list[int], event: str = "removed") -> None:
         with self.lock:
-            fates = self.drops[mailbox].fates
-            super().remove(mailbox, [number for number in numbers if number in fates], event)
+            drop = self.drops[mailbox]
             if event == "removed":
-                self.removed.update((mailbox, number) for number in numbers)
+                for number in numbers:
+                    if mailbox in NAMED_ANEW and not is_own(drop.unique_ids.get(number)):
+                        # Its first name was taken when it got another one.
+                        self.taken[mailbox, number] = time.monotonic()
+                    else:
+                        self.removed.add((mailbox, number))
+            super().remove(mailbox, [n for n in numbers if n in drop.fates], event)
 
-    def take(self, mailbox: str, numbers: list[int]) -> None:
-        """Another program is about to take these."""
+    # What other programs do.
+
+    def may_go(self, mailbox: str, numbers: list[int], event: str) -> None:
+        """From here on these are there or not."""
+        with self.lock:
+            fates = self.drops[mailbox].fates
+            for number in numbers:
+                if number in fates:
+                    fates[number] = Fate.LEAVING
+                    self.note(number, mailbox, event)
+
+    def take(self, mailbox: str, numbers: list[int], who: str) -> None:
+        """A program is about to take these."""
         with self.lock:
             self.last_taking[mailbox] = time.monotonic()
-            self.may_go(mailbox, numbers)
+            self.may_go(mailbox, numbers, f"{who} takes it")
 
-    def have_taken(self, mailbox: str, numbers: list[int]) -> None:
-        """It has taken them."""
+    def have_taken(self, mailbox: str, numbers: list[int], who: str) -> None:
+        """It has taken them, and their files are gone."""
         with self.lock:
             now = self.last_taking[mailbox] = time.monotonic()
-            for number in numbers:
-                self.taken[mailbox, number] = now
-            self.remove(mailbox, numbers, "taken")
+            self.taken.update({(mailbox, number): now for number in numbers})
+            self.remove(mailbox, numbers, f"{who} has taken it")
 
-    def bring(self, mailbox: str, numbers: list[int], is_renamed: bool = False) -> None:
-        """Another program is about to bring these, perhaps back and under another name."""
+    def bring(self, mailbox: str, numbers: list[int], who: str, is_renamed: bool = False) -> None:
+        """A program is about to bring these, perhaps back and under another name."""
         with self.lock:
             for number in numbers:
                 self.removed.discard((mailbox, number))
                 self.marked.discard((mailbox, number))
                 if is_renamed:
-                    self.came_back.add((mailbox, number))
-                self.drops[mailbox].unique_ids.pop(number, None)
+                    self.taken[mailbox, number] = time.monotonic()
+                    self.drops[mailbox].unique_ids.pop(number, None)
                 self.drops[mailbox].fates[number] = Fate.OPEN
-                self.note(number, mailbox, "brought")
+                self.note(number, mailbox, f"{who} brings it")
 
-    def have_brought(self, mailbox: str, numbers: list[int]) -> None:
+    def have_brought(self, mailbox: str, numbers: list[int], who: str) -> None:
         """It has brought them."""
         with self.lock:
             for number in numbers:
                 if self.drops[mailbox].fates.get(number) is Fate.OPEN:
                     self.drops[mailbox].fates[number] = Fate.KEPT
+                    self.note(number, mailbox, f"{who} has brought it")
+
+    # What follows.
 
     def was_taken_since(self, mailbox: str, number: int | None, when: float) -> bool:
-        """Whether a program has taken this since then, or may have."""
+        """Whether a program has taken this since then, or may have; any, if it is not known which
+        letter it is."""
         with self.lock:
+            fates = self.drops[mailbox].fates
             if number is None:
-                return self.last_taking.get(mailbox, 0) >= when or bool(self.unsure(mailbox))
-            is_leaving = self.drops[mailbox].fates.get(number) is Fate.LEAVING
+                is_leaving = Fate.LEAVING in fates.values()
+                return is_leaving or self.last_taking.get(mailbox, 0) >= when
+            is_leaving = fates.get(number) is Fate.LEAVING
             return is_leaving or self.taken.get((mailbox, number), 0) >= when
 
     def unsure(self, mailbox: str) -> set[int]:
@@ -230,19 +282,26 @@ class ForeignLedger(Ledger):
         with self.lock:
             return set(self.drops[mailbox].fates)
 
-    def crash(self, when: float) -> None:
-        """The daemon was killed: what had come shortly before may be back."""
+    def may_return(self, mailbox: str, number: int, when: float) -> bool:
+        """Whether a crash then may bring back the file that the daemon has made for this."""
         with self.lock:
-            renamed = {copy for copy in self.removed if self.renamed[copy[0]]} | self.came_back
-            for mailbox, number in renamed:
-                # It may be back under its first name.
-                self.drops[mailbox].unique_ids.pop(number, None)
-            for mailbox, number in (self.taken.keys() - self.removed) | renamed:
-                arrival = self.arrived.get((mailbox, number))
-                if arrival is not None and arrival >= when - RETURNS:
-                    self.drops[mailbox].fates.setdefault(number, Fate.OPEN)
+            copy = mailbox, number
+            if copy in self.removed or self.sent_in.get(copy) != self.life:
+                return False
+            return self.acknowledged_at.get(copy, when) >= when - RETURNS
+
+    def end_of_life(self, when: float | None) -> None:
+        """The daemon crashed then, or was stopped in order, and has started again."""
+        with self.lock:
+            if when is not None:
+                for mailbox, number in self.taken:
+                    if self.may_return(mailbox, number, when):
+                        drop = self.drops[mailbox]
+                        drop.fates.setdefault(number, Fate.OPEN)
+                        # That of its first name.
+                        drop.unique_ids.pop(number, None)
             self.taken.clear()
-            self.came_back.clear()
+            self.life += 1
 
     def check_moves(self) -> None:
         """What was moved is in one of the two mailboxes, unless it was removed there."""
@@ -257,17 +316,29 @@ class ForeignLedger(Ledger):
             self.moved.clear()
 
 
+def is_own(unique_id: bytes | None) -> bool:
+    """Whether the daemon has made this from a name of its own."""
+    return unique_id is not None and OWN_UNIQUE_ID.fullmatch(unique_id) is not None
+
+
 class ForeignLoad(Load):
     """Senders and readers in mailboxes where other programs work."""
 
+    # So that mailboxes do not fill faster than the programs empty them.
     pause = 0.04
 
     def __init__(self, bench: Bench, daemon: Daemon, senders: int, readers: int) -> None:
         assert isinstance(bench.ledger, ForeignLedger)
         self.foreign = bench.ledger
-        # Of the visit of each thread: when it began, and how often messages were renamed then.
+        # Of the visit of each thread: when it began, and how many namings there were then.
         self.here = threading.local()
         super().__init__(bench, daemon, senders, readers, mailboxes=BOXES)
+
+    def failed(self, may_fail: threading.Event, what: str, error: Exception) -> None:
+        if what == "POP3" and is_put_off(str(error)):
+            self.count("put off")
+        else:
+            super().failed(may_fail, what, error)
 
     def recipients(self, rng: random.Random) -> list[str]:
         mailboxes = rng.sample(RECIPIENTS, rng.choice([1, 1, 1, 2, 4]))
@@ -282,7 +353,7 @@ class ForeignLoad(Load):
 
     def visit(self, mailbox: str, rng: random.Random) -> None:
         self.here.began = time.monotonic()
-        self.here.renamed = self.foreign.renamed[mailbox]
+        self.here.n_namings = self.foreign.n_namings
         super().visit(mailbox, rng)
 
     def look(self, pop3: Pop3, mailbox: str, rng: random.Random) -> dict[int, int]:
@@ -295,7 +366,9 @@ class ForeignLoad(Load):
                 try:
                     number = ledger.see(mailbox, listed.unique_id, pop3.retrieve(listed))
                 except Refused as error:
-                    if ledger.renamed[mailbox] or ledger.was_taken_since(mailbox, number, began):
+                    if is_put_off(str(error)):
+                        raise
+                    if self.may_be_gone(mailbox, number):
                         continue
                     text = f"{mailbox} lists {listed.unique_id.decode()}, RETR says {error}"
                     raise Finding(Kind.LOST, text, number) from None
@@ -304,11 +377,21 @@ class ForeignLoad(Load):
                     if is_back and ledger.was_taken_since(mailbox, finding.number, began):
                         continue
                     raise
-            if number in seen and not ledger.renamed[mailbox]:
+            if number in seen and not self.is_naming(mailbox):
                 raise Finding(Kind.TWICE, f"letter {number} is in {mailbox} twice", number)
             seen[number] = listed.position
         self.count("looks")
         return seen
+
+    def is_naming(self, mailbox: str) -> bool:
+        """Whether messages were, or may have been, given other names during this visit."""
+        n_namings = self.foreign.n_namings
+        return mailbox == OFFLINE and (n_namings != self.here.n_namings or n_namings % 2 == 1)
+
+    def may_be_gone(self, mailbox: str, number: int | None) -> bool:
+        """Whether what was listed need not be there any more."""
+        was_taken = self.foreign.was_taken_since(mailbox, number, self.here.began)
+        return was_taken or self.is_naming(mailbox)
 
     def remove_some(
         self, pop3: Pop3, mailbox: str, seen: dict[int, int], rng: random.Random
@@ -318,16 +401,21 @@ class ForeignLoad(Load):
         # What has another name by now is another message, and would stay.
         elif self.foreign.naming.acquire(blocking=False):
             try:
-                if self.foreign.renamed[mailbox] == self.here.renamed:
+                if not self.is_naming(mailbox):
                     super().remove_some(pop3, mailbox, seen, rng)
             finally:
                 self.foreign.naming.release()
 
     def missing(self, mailbox: str, kept: set[int], seen: dict[int, int]) -> set[int]:
-        if self.foreign.renamed[mailbox] != self.here.renamed or self.here.renamed % 2:
-            return set()  # a message was given another name meanwhile
+        if self.is_naming(mailbox):
+            return set()
         # What a program has taken meanwhile is not missing.
         return (kept & self.foreign.kept(mailbox)) - seen.keys()
+
+
+def is_put_off(said: str) -> bool:
+    """Whether the daemon, or a program that was told so, says that it cannot tell now."""
+    return "[SYS/TEMP]" in said
 
 
 # --------------------------------------------------------------------------------------- programs
@@ -401,6 +489,12 @@ class Crowd:
         chosen = rng.sample(files, min(len(files), rng.randrange(most + 1)))
         return {number: file for file in chosen if (number := number_in(file)) is not None}
 
+    def confirm(self, box: str, numbers: list[int], who: str) -> None:
+        """The program has ended well: what has no file any more was taken. Where others rename
+        files, no reading tells that."""
+        there = {number_in(file) for file in self.house.files(box)}
+        self.ledger.have_taken(box, [n for n in numbers if n not in there], who)
+
     def count(self, what: str, n: int = 1) -> None:
         self.house.effects[what] += n
 
@@ -416,48 +510,56 @@ class Crowd:
         save = [number for number in save if box in SAVED and number not in self.saved]
         self.saved.update(save)
         to = SAVED.get(box, "")
-        self.ledger.take(box, delete + save)
+        self.ledger.take(box, delete + save, mutt.program)
         if save:
-            self.ledger.bring(to, save)
+            self.ledger.bring(to, save, mutt.program)
         if mutt.work(box, delete, save, to, flag):
             self.count(f"{mutt.program} deleted", len(delete))
             self.count(f"{mutt.program} saved", len(save))
             self.ledger.moved.update(dict.fromkeys(save, (box, to)))
+            if box != SHARED:
+                self.confirm(box, delete + save, mutt.program)
 
     def use_mbsync(self, load: ForeignLoad, rng: random.Random) -> None:
         """The mirror is synchronised; somebody deletes and marks messages there."""
         mbsync = self.mbsync
+        deleted: list[int] = []
         for number, file in mbsync.letters().items():
             chance = rng.random()
             if chance < 0.1:
-                self.ledger.take(MBSYNC, [number])
+                self.ledger.take(MBSYNC, [number], "mbsync")
                 mbsync.mark(file, "ST")
+                deleted.append(number)
                 self.count("mbsync deleted")
             elif chance < 0.3:
                 mbsync.mark(file, rng.choice(["S", "F", "FS", "RS"]))
         if mbsync.sync():
             self.count("mbsync ran")
             self.count("mbsync renamed", sum(",U=" in it.name for it in self.house.files(MBSYNC)))
+            self.confirm(MBSYNC, deleted, "mbsync")
 
     def use_offlineimap(self, load: ForeignLoad, rng: random.Random) -> None:
         """The same with the server elsewhere. OfflineIMAP gives its own names to what it adopts."""
+        deleted: list[int] = []
         with self.offlineimap.remote() as imap:
             if imap.list('""', self.offlineimap.folder)[1] != [None]:
                 letters = imap.letters(self.offlineimap.folder)
                 for number, uid in letters.items():
                     chance = rng.random()
                     if chance < 0.1:
-                        self.ledger.take(OFFLINE, [number])
+                        self.ledger.take(OFFLINE, [number], "OfflineIMAP")
                         imap.perform("STORE", uid, "+FLAGS", r"(\Deleted)")
+                        deleted.append(number)
                         self.count("offlineimap deleted")
                     elif chance < 0.3:
                         imap.perform("STORE", uid, "+FLAGS", r"(\Seen)")
                 imap.expunge()
         with self.ledger.naming:
-            self.ledger.renamed[OFFLINE] += 1
+            self.ledger.n_namings += 1
             if self.offlineimap.sync():
                 self.count("offlineimap ran")
-            self.ledger.renamed[OFFLINE] += 1
+                self.confirm(OFFLINE, deleted, "OfflineIMAP")
+            self.ledger.n_namings += 1
 
     def use_dovecot(self, load: ForeignLoad, rng: random.Random, box: str) -> None:
         """A session of an IMAP client, with its pauses."""
@@ -467,36 +569,50 @@ class Crowd:
         except (imaplib.IMAP4.error, OSError) as error:
             self.house.complaints["dovecot"] = repr(error)
 
-    def at_imap(self, imap: imaplib.IMAP4, load: ForeignLoad, rng: random.Random, box: str) -> None:
+    def at_imap(self, imap: Imap, load: ForeignLoad, rng: random.Random, box: str) -> None:
         imap.create("Archive")
         for _ in range(rng.randrange(1, 6)):
             letters = imap.letters("INBOX")
+            taken: list[int] = []
             for number, uid in letters.items():
                 chance = rng.random()
                 if chance < 0.06:
-                    self.ledger.take(box, [number])
+                    self.ledger.take(box, [number], "dovecot")
                     imap.perform("MOVE", uid, "Archive")
+                    taken.append(number)
                     self.count("dovecot moved")
                 elif chance < 0.12:
-                    self.ledger.take(box, [number])
+                    self.ledger.take(box, [number], "dovecot")
                     imap.perform("STORE", uid, "+FLAGS", r"(\Deleted)")
+                    taken.append(number)
                     self.count("dovecot deleted")
                 elif chance < 0.4:
                     flag = rng.choice([r"\Seen", r"\Answered", r"\Flagged"])
                     imap.perform("STORE", uid, rng.choice(["+FLAGS", "-FLAGS"]), f"({flag})")
                     self.count("dovecot marked")
-            imap.expunge()
+            if imap.expunge()[0] == "OK" and box != SHARED:
+                self.confirm(box, taken, "dovecot")
             load.over.wait(rng.random() * 0.3)
-            with load.claim(box) as is_free:
-                if is_free and box == DOVECOT:
-                    archived = imap.letters("Archive")
-                    back = {n: uid for n, uid in archived.items() if n not in letters}
-                    for number, uid in list(back.items())[: rng.randrange(3)]:
-                        self.ledger.bring(box, [number], is_renamed=True)
-                        imap.perform("MOVE", uid, "INBOX")
-                        self.count("dovecot moved back")
+            if box != SHARED:
+                self.move_back(imap, load, rng, box, letters.keys())
             if load.over.is_set():
                 break
+
+    def move_back(
+        self, imap: Imap, load: ForeignLoad, rng: random.Random, box: str, not_these: Set[int]
+    ) -> None:
+        """Some of the archive into the mailbox, where they get other names than before."""
+        with load.claim(box) as is_free:
+            if not is_free:
+                return
+            archived = imap.letters("Archive")
+            back = {number: uid for number, uid in archived.items() if number not in not_these}
+            for number, uid in list(back.items())[: rng.randrange(3)]:
+                if number not in self.ledger.all_of(box):
+                    self.ledger.bring(box, [number], "dovecot", is_renamed=True)
+                    imap.perform("MOVE", uid, "INBOX")
+                    self.ledger.have_brought(box, [number], "dovecot")
+                    self.count("dovecot moved back")
 
     def rename(self, load: ForeignLoad, rng: random.Random, box: str) -> None:
         """Marks change: of some messages one after the other, or of all of them in a burst."""
@@ -525,13 +641,13 @@ class Crowd:
             if not letters:
                 return
             numbers = list(letters)
-            self.ledger.take(source, numbers)
-            self.ledger.bring(target, numbers)
+            self.ledger.take(source, numbers, "mv")
+            self.ledger.bring(target, numbers, "mv")
             directory = self.house.maildir(target) / rng.choice(["new", "cur"])
             self.house.run("mv", "mv", "--", *letters.values(), directory)
             there = [n for n, file in letters.items() if (directory / file.name).exists()]
-            self.ledger.have_taken(source, there)
-            self.ledger.have_brought(target, there)
+            self.ledger.have_taken(source, there, "mv")
+            self.ledger.have_brought(target, there, "mv")
             self.ledger.moved.update(dict.fromkeys(there, (source, target)))
             self.count("mv moved", len(there))
 
@@ -544,9 +660,9 @@ class Crowd:
                 if self.house.run("mv", "mv", "--", file, target)[0] == 0:
                     letters[number] = target
         if letters:
-            self.ledger.take(DELETED, list(letters))
+            self.ledger.take(DELETED, list(letters), "rm")
             self.house.run("rm", "rm", "-f", "--", *letters.values())
-            self.ledger.have_taken(DELETED, list(letters))
+            self.ledger.have_taken(DELETED, list(letters), "rm")
             self.count("rm deleted", len(letters))
 
     def copy(self, load: ForeignLoad, rng: random.Random) -> None:
@@ -563,23 +679,23 @@ class Crowd:
         for file in self.house.files(target):
             octets = file.read_bytes().replace(b"\n", b"\r\n")
             number = number_of(octets, f"the copy {file}")[0]
-            if number in there:
-                # It was renamed in between, and cp met it twice.
+            twin = there.setdefault(number, file)
+            # Renamed in between, so that cp met it twice: one message to the daemon, unless the
+            # name is another altogether.
+            if base_of(twin) != base_of(file):
                 file.unlink()
-            else:
-                there[number] = file
         with load.claim(target):
-            self.ledger.bring(target, list(there))
-            self.ledger.have_brought(target, list(there))
+            self.ledger.bring(target, list(there), "cp")
+            self.ledger.have_brought(target, list(there), "cp")
             self.count("cp copied", len(there))
             try:
                 load.visit(target, rng)
             except (Broken, Refused) as error:
                 load.failed(load.pop3_may_fail, "POP3", error)
-            there_still = self.ledger.all_of(target)
-            self.ledger.take(target, list(there_still))
+            there_still = list(self.ledger.all_of(target))
+            self.ledger.take(target, there_still, "rm")
             self.house.run("rm", "rm", "-r", "--", maildir)
-            self.ledger.have_taken(target, list(there_still))
+            self.ledger.have_taken(target, there_still, "rm")
 
     def poll(self, load: ForeignLoad, rng: random.Random, poller: Mpop | Fetchmail) -> None:
         """mpop or fetchmail fetches what is new, or everything, which is removed."""
@@ -588,9 +704,9 @@ class Crowd:
                 return
             is_well, said, numbers = poller.poll(load.daemon.pop3)
             if not is_well:
-                is_in_use = "in use" in said or "IN-USE" in said
-                # Where messages are only renamed there is no reason to fail.
-                if poller.box == FLAGS and not is_in_use and not load.pop3_may_fail.is_set():
+                # Where messages are only renamed there is no other reason to fail.
+                may_fail = "in use" in said or "IN-USE" in said or is_put_off(said)
+                if poller.box == FLAGS and not may_fail and not load.pop3_may_fail.is_set():
                     raise Finding(Kind.REPLY, f"{poller.name}: {said.strip()[-300:]}")
                 if not poller.keeps:
                     self.ledger.leave(poller.box, numbers)
@@ -607,32 +723,32 @@ class Crowd:
                 text = f"{poller.name} has fetched letters {twice[:5]} of {len(numbers)} again"
                 raise Finding(Kind.TWICE, text, twice[0])
 
-    # After the crash.
+    # When all is quiet again.
 
-    def settle(self, when: float) -> list[Finding]:
-        """What a crash at that time makes uncertain. Gives what must not be on disk."""
-        self.ledger.crash(when)
+    def settle(self, when: float | None) -> list[Finding]:
+        """What a crash at that time, or a stop, makes uncertain. Gives what must not be on disk."""
+        found = [finding for mailbox in BOXES for finding in self.twins(mailbox, when)]
+        self.ledger.end_of_life(when)
         for poller in self.keeping + self.removing:
             self.fetched[poller.name] -= self.ledger.unsure(poller.box)
-        return [finding for mailbox in BOXES for finding in self.remove_twins(mailbox, when)]
+        return found
 
-    def remove_twins(self, mailbox: str, when: float) -> Iterator[Finding]:
-        """Nothing has two files, but what is back after the crash beside what a program made of it:
-        a file of another name, or one that it has moved away and back again."""
+    def twins(self, mailbox: str, when: float | None) -> Iterator[Finding]:
+        """No copy has two files, unless a crash has brought one back: beside the one that has got
+        another name, or where the message had been moved away, and back during the start. Those
+        that are back are removed."""
         found: dict[int, Path] = {}
-        # Those that facteur has named come last.
+        # Those that the daemon has named come last.
         for file in sorted(self.house.files(mailbox), key=lambda it: ".localhost" in it.name):
             number = number_in(file)
             if number is None or (twin := found.setdefault(number, file)) is file:
                 continue
-            # What was not acknowledged any more came last.
-            arrival = self.ledger.arrived.get((mailbox, number), when)
-            has_come_lately = arrival >= when - RETURNS
-            if mailbox in (OFFLINE, DOVECOT) and has_come_lately:
-                self.ledger.drops[mailbox].unique_ids.pop(number, None)
-            elif mailbox not in MOVES or not has_come_lately:
+            is_back = when is not None and self.ledger.may_return(mailbox, number, when)
+            has_two_names = mailbox in NAMED_ANEW and base_of(file) != base_of(twin)
+            if not is_back or not (has_two_names or mailbox in MOVES):
                 names = " and ".join(f"{it.parent.name}/{it.name}" for it in (twin, file))
                 yield Finding(Kind.TWICE, f"{mailbox} has {names} on disk", number)
+            self.ledger.drops[mailbox].unique_ids.pop(number, None)
             file.unlink()
 
     def check_effects(self, parts: list[str]) -> None:
@@ -691,10 +807,16 @@ def programs(bench: Bench, rounds: int, parts: list[str]) -> None:
             rng = bench.chance(f"round {bench.round}")
             load = ForeignLoad(bench, daemon, senders=3, readers=3)
             crowd.start(load, parts)
-            load.over.wait(4 + 6 * rng.random())
+            # Sometimes so long that what came at first does not return.
+            is_long = bench.is_long and rng.random() < 0.1
+            load.over.wait(RETURNS + 10 if is_long else 4 + 6 * rng.random())
             load.expect_failures()
-            daemon.kill()
-            when = time.monotonic()
+            if rng.random() < 0.2:
+                daemon.stop()
+                when = None
+            else:
+                daemon.kill()
+                when = time.monotonic()
             daemon.check_log()
             daemon = bench.restart(mail, rng)
             load.end()
@@ -705,6 +827,7 @@ def programs(bench: Bench, rounds: int, parts: list[str]) -> None:
                 raise Findings(twins)
             counts, copies = load.counts, bench.ledger.copies()
             text = f"{counts['acknowledged']} acknowledged, {counts['looks']} looks"
+            text += f", {counts['put off']} put off"
             bench.say(f"{text}, {counts['removals']} removals, {copies} copies stay")
         crowd.check_effects(parts)
         daemon.stop()

@@ -26,8 +26,12 @@ def report(bench: Bench, findings: list[Finding]) -> None:
         print(f"    {finding}")
     if len(findings) > 10:
         print(f"    and {len(findings) - 10} more")
+    text = " ".join(map(str, findings[:5]))
     for number in sorted({f.number for f in findings[:5] if f.number is not None}):
-        for line in list(bench.ledger.history(number))[:40]:
+        history = list(bench.ledger.history(number))
+        # What happened in the mailboxes that are spoken of, if any is.
+        told = [line for line in history if line.split()[3].rstrip(":") in text] or history
+        for line in told[-40:]:
             print(f"      {line}")
     for log in sorted(bench.directory.glob("daemon-*.log"))[-2:]:
         print(f"    the end of {log.name}:")
