@@ -213,7 +213,8 @@ class Mutt:
             target = self.house.maildir(to)
             keys += self.choose("tag-pattern", save)
             keys += f"<tag-prefix-cond><save-message>{target}<enter><end-cond>"
-        command: list[str | Path] = [self.program, "-n", "-F", self.settings, "-f", self.house.maildir(box)]
+        command: list[str | Path] = [self.program, "-n", "-F", self.settings]
+        command += ["-f", self.house.maildir(box)]
         return self.type_into(*command, "-e", f"push '{keys}<sync-mailbox><quit>'")
 
     def type_into(self, *command: str | Path) -> bool:

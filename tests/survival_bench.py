@@ -532,7 +532,7 @@ def files_of(
         if domain.name == ".facteur" or (ours is not None and domain.name not in ours):
             continue
         for maildir in domain.iterdir():
-            # A name with a dot in front is no message: FUSE hides so what is removed and still open.
+            # A name with a dot is no message: FUSE hides so what is removed and still open.
             files = [file for side in ("new", "cur") for file in (maildir / side).glob("[!.]*")]
             for file in files:
                 octets = file.read_bytes()
