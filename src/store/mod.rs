@@ -579,7 +579,11 @@ fn clean(fs: &dyn Fs, spool: &Path) -> Result<(), Error> {
     for entry in fs.read_dir(spool).map_err(Error::io("read", spool))? {
         let path = spool.join(&entry.name);
         if entry.kind != Kind::Directory {
-            fs.unlink(&path).map_err(Error::io("remove", &path))?;
+            match fs.unlink(&path) {
+                // FUSE removes what it has hidden when the last run that had it open is gone.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(Error::io("remove", &path))?,
+            }
         }
     }
     Ok(())

@@ -401,6 +401,9 @@ fn files_of_other_programs_are_served() {
         ("new/10.f.host", ""),
         ("new/none", "no time\n"),
         ("new/.hidden", "hidden"),
+        // What FUSE makes of a file that is removed and still open.
+        ("cur/.fuse_hidden0000000100000001", "removed\n"),
+        ("new/.fuse_hidden0000000100000002", "removed\n"),
         ("tmp/5.t.host", "in delivery"),
     ] {
         fs::write(maildir.join(name), content).unwrap();
@@ -428,11 +431,13 @@ fn files_of_other_programs_are_served() {
     assert_eq!(listed, expect);
     assert_eq!(contents(&maildrop)[2], b"crlf\r\ncrlf\r\n");
     maildrop.remove(&[0, 1, 2, 3, 4, 5]).unwrap();
+    let hidden = ".fuse_hidden0000000100000002";
     assert_eq!(
         names(maildir.join("new")),
-        [".hidden", "7.directory", "9.fifo"]
+        [hidden, ".hidden", "7.directory", "9.fifo"]
     );
-    assert_eq!(names(maildir.join("cur")), ["8.link"]);
+    let hidden = ".fuse_hidden0000000100000001";
+    assert_eq!(names(maildir.join("cur")), [hidden, "8.link"]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     mail::MailboxName,
-    store::{Durability, Fs as _, Maildrop, MessageStore, Patience, Settings},
+    store::{Durability, Error, Fs as _, Maildrop, MessageStore, Patience, Settings},
     testing::{
         bugs::{self, Bug},
         disk::{Defect, Fault, SimFs, Times},
@@ -145,6 +145,19 @@ fn unique_ids(maildrop: &Maildrop) -> Vec<String> {
         .collect()
 }
 
+/// A start of the store, with somebody who does something in the middle.
+fn start(fs: &SimFs, meanwhile: &Meanwhile) -> Result<MessageStore, Error> {
+    let settings = Settings {
+        durability: Durability::Journal {
+            segment_octets: 64 * 1024,
+            segments: 3,
+        },
+        ..Settings::new("/mail", "host.example")
+    };
+    let watched = Arc::new(meanwhile.beside(fs));
+    MessageStore::open_quietly(watched, settings, fs.clock(), Patience::default())
+}
+
 impl Place {
     fn new(times: Times) -> Self {
         Self::on(SimFs::new(), times)
@@ -153,20 +166,11 @@ impl Place {
     fn on(fs: SimFs, times: Times) -> Self {
         fs.set_times(times);
         let meanwhile = Meanwhile::default();
-        let settings = Settings {
-            durability: Durability::Journal {
-                segment_octets: 64 * 1024,
-                segments: 3,
-            },
-            ..Settings::new("/mail", "host.example")
-        };
-        let watched = Arc::new(meanwhile.beside(&fs));
-        let clock = fs.clock();
-        let store = MessageStore::open_quietly(watched, settings, clock, Patience::default());
+        let store = start(&fs, &meanwhile).unwrap();
         let place = Self {
             fs,
             meanwhile,
-            store: store.unwrap(),
+            store,
             bob: mailbox("bob@example.org"),
         };
         deliver(&place.store, "first\n").unwrap();
@@ -533,6 +537,30 @@ fn a_mailbox_that_was_replaced_is_made_durable_again() {
             store.abandon();
             let found = super::journal::open_simulated(&fs.power_cut(0));
             assert_eq!(contents(&found), ["second\n"], "{durability:?} {logs_in}");
+        }
+    }
+}
+
+/// FUSE gives a hidden name to what is removed while it is open. It goes when the daemon that had it
+/// open is gone, which may be during the next start.
+#[test]
+fn a_start_does_not_mind_that_what_is_left_in_its_spool_goes_meanwhile() {
+    for at in 1.. {
+        let Place {
+            fs,
+            meanwhile,
+            store,
+            ..
+        } = Place::new(Times::Fine);
+        drop(store);
+        let hidden = Path::new("/mail/.facteur/tmp/.fuse_hidden0000000100000001");
+        drop(fs.create_new(hidden).unwrap());
+        meanwhile.arm(at, move |fs| fs.unlink(hidden).unwrap_or_default());
+        let store = start(&fs, &meanwhile).unwrap();
+        assert_eq!(maildrop(&store).messages().len(), 1);
+        assert!(fs.read_dir(hidden.parent().unwrap()).unwrap().is_empty());
+        if !meanwhile.was_done() {
+            return;
         }
     }
 }
