@@ -6,10 +6,10 @@
 //! not known to be checkpointed is done again: a file that is there is replaced by a new one, since
 //! it may have its name and not its octets, or be shown by a system that has failed to write it; a
 //! file that is not there is made. A delivery whose removal is in the journal too is left out, and
-//! what has its name is removed: there is a file system that gives back a name, without octets,
-//! that was removed durably. Then everything is synced and the journal ended. Every step may be cut
-//! short and repeated. Where the disk has no room for that, a file that has all its octets is left
-//! as it is.
+//! what has its name and no octets is removed: there is a file system that gives back a name,
+//! without octets, that was removed durably. One with octets was put back by somebody, and stays.
+//! Then everything is synced and the journal ended. Every step may be cut short and repeated. Where
+//! the disk has no room for that, a file that has all its octets is left as it is.
 //!
 //! Other programs rename messages during a start, too. A message that was there when its mailbox
 //! was read, and is not where it was, is looked for again (`reading.rs`), and when it is gone
@@ -33,9 +33,6 @@
 //! A message that another program deleted within the last ten seconds or so before a crash, or
 //! before the start after it, may come back, since the journal does not know of it: a message that
 //! is missing then may as well be one that the disk has lost.
-//!
-//! A message that was removed over POP3, and that somebody put back from a copy within that time
-//! before a crash, is removed again.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -390,8 +387,8 @@ impl<'a> Replay<'a> {
         self.unsynced.add(self.shared, file_name, mailboxes)
     }
 
-    /// Removes what has the name of a message that the journal says was removed: that was durable
-    /// before the journal said so.
+    /// Removes what has the name of a message that the journal says was removed, and no octets: that
+    /// was durable before the journal said so.
     fn remove_what_came_back(&mut self) {
         #[cfg(test)]
         if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::ReturnedNamesAreLeft) {
@@ -421,13 +418,22 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Removes the message from `mailbox`; says whether it was there.
+    /// Removes what is left of the message from `mailbox`; says whether anything was.
+    ///
+    /// One that has its octets stays: somebody has put it back. It had been moved away, perhaps,
+    /// when the client that removed it was told that it is gone.
     fn remove_came_back(&mut self, mailbox: &MailboxName, serial: Serial) -> Result<bool, Error> {
         let maildir = self.shared.maildir(mailbox)?;
         let target = Target { mailbox, maildir };
         let mut is_changed = false;
         for place in self.places(&target, serial)? {
-            is_changed |= self.shared.unlink(&place)?;
+            let file_name = place.file_name().unwrap_or_default();
+            let is_back = self
+                .shared
+                .has_lost_its_octets(&place, file_name.as_encoded_bytes());
+            if is_back {
+                is_changed |= self.shared.unlink(&place)?;
+            }
         }
         Ok(is_changed)
     }

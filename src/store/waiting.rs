@@ -610,10 +610,7 @@ impl Shared {
         let directory = self.waiting_place(maildir)?;
         let has_come_back = |name: &String| {
             let own = name.strip_prefix(ANEW).unwrap_or(name);
-            let file = self.fs.open(&directory.join(name));
-            let octets = file.ok().and_then(|file| file.octets_when_opened());
-            let told = name::stored_octets(own.as_bytes());
-            octets == Some(0) && told.is_some_and(|told| told > 0)
+            self.has_lost_its_octets(&directory.join(name), own.as_bytes())
         };
         let returned: Vec<String> = names.extract_if(.., |name| has_come_back(name)).collect();
         for name in &returned {
@@ -624,6 +621,14 @@ impl Shared {
         } else {
             self.sync_directory(&directory)
         }
+    }
+
+    /// Whether the file at `path` is empty, and should not be, as its name says.
+    pub(super) fn has_lost_its_octets(&self, path: &Path, file_name: &[u8]) -> bool {
+        let file = self.fs.open(path);
+        let octets = file.ok().and_then(|file| file.octets_when_opened());
+        let told = name::stored_octets(file_name);
+        octets == Some(0) && told.is_some_and(|told| told > 0)
     }
 
     /// The names of the directories in `path`; none when it is missing.

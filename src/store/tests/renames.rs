@@ -564,3 +564,24 @@ fn a_start_does_not_mind_that_what_is_left_in_its_spool_goes_meanwhile() {
         }
     }
 }
+
+/// It counts as removed where it is not, and somebody puts it back there: that is no business of
+/// the start after a kill.
+#[test]
+fn a_message_moved_away_while_it_is_removed_and_back_stays_after_a_kill() {
+    for (back, flags) in [("new", ""), ("cur", ":2,S")] {
+        let Place { fs, store, bob, .. } = Place::new(Times::Fine);
+        let maildrop = store.open_maildrop(&bob).unwrap();
+        let (_, name) = files(&fs).swap_remove(0);
+        let elsewhere = Path::new("/mail/example.org/bob/elsewhere");
+        fs.rename(&side("new").join(&name), elsewhere).unwrap();
+        maildrop.remove(&[0]).unwrap();
+        drop(maildrop);
+        let put_back = side(back).join(format!("{name}{flags}"));
+        fs.rename(elsewhere, &put_back).unwrap();
+        store.abandon();
+        drop(store);
+        let store = super::journal::open_simulated(&fs);
+        assert_eq!(contents(&store), ["first\n"]);
+    }
+}
