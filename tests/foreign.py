@@ -310,10 +310,13 @@ class ForeignLedger(Ledger):
             if when is not None:
                 for mailbox, number in self.taken:
                     if self.may_return(mailbox, number, when):
-                        drop = self.drops[mailbox]
-                        drop.fates.setdefault(number, Fate.OPEN)
-                        # That of its first name.
-                        drop.unique_ids.pop(number, None)
+                        self.drops[mailbox].fates.setdefault(number, Fate.OPEN)
+                for mailbox in NAMED_ANEW:
+                    drop = self.drops[mailbox]
+                    for number in drop.fates:
+                        if self.may_return(mailbox, number, when):
+                            # It may have its first name again.
+                            drop.unique_ids.pop(number, None)
             self.taken.clear()
             self.life += 1
 
@@ -464,9 +467,8 @@ class Crowd:
 
     def parts(self) -> dict[str, list[Callable[[ForeignLoad, random.Random], None]]]:
         """What there is to do, each by a thread of its own, by the names of the scenarios."""
-        mutts = [functools.partial(self.use_mutt, box=it) for it in (MUTT, NEOMUTT)]
         return {
-            "mutt": [*mutts, functools.partial(self.use_mutt, box=SHARED)],
+            "mutt": [functools.partial(self.use_mutt, box=it) for it in self.mutts],
             "mbsync": [self.use_mbsync],
             "offlineimap": [self.use_offlineimap],
             "dovecot": [
@@ -518,23 +520,20 @@ class Crowd:
     # Each of these is done again and again.
 
     def use_mutt(self, load: ForeignLoad, rng: random.Random, box: str) -> None:
-        """Somebody reads the mailbox: flags some, deletes some and saves some elsewhere; only the
-        first where others work, too."""
-        mutt = self.mutts.get(box) or self.mutts[rng.choice([MUTT, NEOMUTT])]
+        """Somebody reads the mailbox: flags some, deletes some and saves some elsewhere.
+
+        Not where others rename files: neomutt 20220429 then deletes messages that it was not told
+        to, a few in an hour."""
+        mutt = self.mutts[box]
         numbers = list(self.some(box, rng, 12))
         third = len(numbers) // 3
         delete, save, flag = numbers[:third], numbers[third : 2 * third], numbers[2 * third :]
-        if box == SHARED:
-            # Where others rename files under it, neomutt (20220429) now and then deletes another
-            # message than it was told to.
-            delete, save, flag = [], [], numbers
         # What a crash has brought back is not saved once more.
-        save = [number for number in save if box in SAVED and number not in self.saved]
+        save = [number for number in save if number not in self.saved]
         self.saved.update(save)
-        to = SAVED.get(box, "")
+        to = SAVED[box]
         self.ledger.take(box, delete + save, mutt.program)
-        if save:
-            self.ledger.bring(to, save, mutt.program)
+        self.ledger.bring(to, save, mutt.program)
         if mutt.work(box, delete, save, to, flag):
             self.count(f"{mutt.program} deleted", len(delete))
             self.count(f"{mutt.program} saved", len(save))
@@ -844,8 +843,8 @@ def programs(bench: Bench, rounds: int, parts: list[str]) -> None:
                 daemon.kill()
                 when = time.monotonic()
             daemon.check_log()
-            load.end()
             daemon = bench.restart(mail, rng)
+            load.end()
             twins = crowd.settle(when)
             compare(bench, daemon, mail, rng)
             crowd.ledger.check_moves()
