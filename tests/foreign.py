@@ -10,7 +10,7 @@ mutt and neomutt mark, delete and save messages, mbsync and OfflineIMAP synchron
 serves them over IMAP with STORE, MOVE and EXPUNGE, `rm` and `mv` remove and move them, marks are
 renamed in bursts, and `cp -a` copies whole mailboxes. mpop and fetchmail poll in between, with and
 without removal. Then comes SIGKILL, now and then SIGTERM instead, and a restart while those
-programs go on. What must hold stands below, under "rules".
+programs go on. What must hold stands in this file, under "rules".
 
     self-test  somebody tampers with the mail; the comparison has to notice
     programs   all programs at once
