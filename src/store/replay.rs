@@ -387,8 +387,8 @@ impl<'a> Replay<'a> {
         self.unsynced.add(self.shared, file_name, mailboxes)
     }
 
-    /// Removes what has the name of a message that the journal says was removed, and no octets: that
-    /// was durable before the journal said so.
+    /// Removes what has the name of a message that the journal says was removed, and no octets:
+    /// that was durable before the journal said so.
     fn remove_what_came_back(&mut self) {
         #[cfg(test)]
         if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::ReturnedNamesAreLeft) {

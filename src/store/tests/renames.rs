@@ -541,8 +541,8 @@ fn a_mailbox_that_was_replaced_is_made_durable_again() {
     }
 }
 
-/// FUSE gives a hidden name to what is removed while it is open. It goes when the daemon that had it
-/// open is gone, which may be during the next start.
+/// FUSE gives a hidden name to what is removed while it is open. It goes when the daemon that had
+/// it open is gone, which may be during the next start.
 #[test]
 fn a_start_does_not_mind_that_what_is_left_in_its_spool_goes_meanwhile() {
     for at in 1.. {
