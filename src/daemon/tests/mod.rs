@@ -264,6 +264,7 @@ fn a_port_that_needs_a_right_is_told_with_the_ways_to_get_it() {
         Error::Bind {
             service,
             address,
+            process: None,
             source,
         }
         .to_string()
