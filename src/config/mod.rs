@@ -604,48 +604,15 @@ impl Octets {
 
 impl<'de> Deserialize<'de> for Octets {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = deserializer.deserialize_any(OctetsVisitor { words: &[] })?;
+        let number = deserializer.deserialize_any(NumberOrWord::octets(&[]))?;
         Ok(Self(number.unwrap_or_default()))
     }
 }
 
 /// Reads a limit in octets.
 fn octets_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Limit, D::Error> {
-    let number = deserializer.deserialize_any(OctetsVisitor { words: &["off"] })?;
+    let number = deserializer.deserialize_any(NumberOrWord::octets(&["off"]))?;
     Ok(Limit(number.ok().filter(|&value| value != 0)))
-}
-
-/// Reads a number of octets (`Ok`) or one of a few words (`Err`).
-struct OctetsVisitor {
-    words: &'static [&'static str],
-}
-
-impl Visitor<'_> for OctetsVisitor {
-    type Value = Result<u64, &'static str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number of octets, or a text such as \"50 MiB\"")?;
-        self.words
-            .iter()
-            .try_for_each(|word| write!(f, " or {word:?}"))
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
-        let negative = |_| E::invalid_value(de::Unexpected::Signed(value), &self);
-        u64::try_from(value).map(Ok).map_err(negative)
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Ok(value))
-    }
-
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
-        let word = self.words.iter().find(|word| **word == value);
-        let octets = word
-            .map(|word| Err(*word))
-            .or_else(|| Octets::parse(value).map(Ok));
-        octets.ok_or_else(|| E::invalid_value(de::Unexpected::Str(value), &self))
-    }
 }
 
 /// A limit that may be switched off with 0 or `"off"`.
@@ -676,7 +643,7 @@ pub enum PerAddress {
 
 impl<'de> Deserialize<'de> for Limit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = deserializer.deserialize_any(NumberOrWord { words: &["off"] })?;
+        let number = deserializer.deserialize_any(NumberOrWord::plain(&["off"]))?;
         Ok(Self(number.ok().filter(|&value| value != 0)))
     }
 }
@@ -695,9 +662,7 @@ impl<'de> Deserialize<'de> for Count {
 impl<'de> Deserialize<'de> for PerAddress {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(
-            match deserializer.deserialize_any(NumberOrWord {
-                words: &["auto", "off"],
-            })? {
+            match deserializer.deserialize_any(NumberOrWord::plain(&["auto", "off"]))? {
                 Ok(0) | Err("off") => Self::Off,
                 Ok(number) => Self::AtMost(number),
                 Err(_) => Self::Auto,
@@ -752,7 +717,7 @@ fn domains<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<HostName>, 
 
 /// Reads a number that fits into 32 bits.
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    let number = deserializer.deserialize_any(NumberOrWord { words: &[] })?;
+    let number = deserializer.deserialize_any(NumberOrWord::plain(&[]))?;
     let number = number.unwrap_or_default();
     u32::try_from(number).map_err(|_too_large| de::Error::custom(format!("{number} is too large")))
 }
@@ -793,13 +758,35 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ListOrOff<T> {
 /// Reads a number that is not negative (`Ok`) or one of a few words (`Err`).
 struct NumberOrWord {
     words: &'static [&'static str],
+    /// Whether it is a number of octets, which may also be a text with a unit.
+    is_octets: bool,
+}
+
+impl NumberOrWord {
+    fn plain(words: &'static [&'static str]) -> Self {
+        Self {
+            words,
+            is_octets: false,
+        }
+    }
+
+    fn octets(words: &'static [&'static str]) -> Self {
+        Self {
+            words,
+            is_octets: true,
+        }
+    }
 }
 
 impl Visitor<'_> for NumberOrWord {
     type Value = Result<u64, &'static str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number from 0 on")?;
+        f.write_str(if self.is_octets {
+            "a number of octets, or a text such as \"50 MiB\""
+        } else {
+            "a number from 0 on"
+        })?;
         self.words
             .iter()
             .try_for_each(|word| write!(f, " or {word:?}"))
@@ -816,7 +803,9 @@ impl Visitor<'_> for NumberOrWord {
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
         let word = self.words.iter().find(|&&word| word == value);
+        let octets = || Octets::parse(value).filter(|_| self.is_octets);
         word.map(|&word| Err(word))
+            .or_else(|| octets().map(Ok))
             .ok_or_else(|| E::invalid_value(de::Unexpected::Str(value), &self))
     }
 }
@@ -1268,21 +1257,17 @@ fn mistakes<T: de::DeserializeOwned>(path: &Path, text: &str, first: toml::de::E
         }
         errors.push(value_error(path, &rest, &error));
     }
-    match errors.pop() {
-        Some(only) if errors.is_empty() => only,
-        Some(last) => {
-            errors.push(last);
-            errors.sort_by_key(|error| {
-                if let Error::Value { line, .. } = error {
-                    *line
-                } else {
-                    0
-                }
-            });
-            Error::Several(errors)
-        }
-        None => value_error(path, text, &error),
+    if errors.len() == 1 {
+        return value_error(path, text, &error);
     }
+    errors.sort_by_key(|error| {
+        if let Error::Value { line, .. } = error {
+            *line
+        } else {
+            0
+        }
+    });
+    Error::Several(errors)
 }
 
 /// A text without the lines of a mistake, which stay as empty ones; with a table that is not known

@@ -22,7 +22,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Accounts, edit};
+use super::{
+    super::{beside, directory_of, key_at, line_at, read_text, value_error},
+    Accounts, edit,
+};
 use crate::{
     config::{self, Config, OneLine},
     mail::{Address, MailboxName},
@@ -152,7 +155,7 @@ struct Source {
 
 impl Source {
     fn read(path: &Path) -> Result<Self, Error> {
-        let before = match super::super::read_text(path) {
+        let before = match read_text(path) {
             Ok(text) => Some(text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(Error::io("read", path)(error)),
@@ -175,8 +178,8 @@ impl Source {
             let position = error.span().map_or(0, |place| place.start);
             Error::Config(config::Error::Value {
                 path: self.path.clone(),
-                line: super::super::line_at(&self.after, position),
-                key: super::super::key_at(&self.after, position),
+                line: line_at(&self.after, position),
+                key: key_at(&self.after, position),
                 reason: error.message().replace('\n', " "),
             })
         })
@@ -201,7 +204,7 @@ impl Source {
         let found = fs
             .metadata(&self.target)
             .map_err(Error::io("look at", &self.target))?;
-        let text = super::super::read_text(&self.target).map_err(Error::io("read", &self.path))?;
+        let text = read_text(&self.target).map_err(Error::io("read", &self.path))?;
         if found.stamp.identity() != held || text != *before {
             return Err(Error::Busy(self.path.clone()));
         }
@@ -235,7 +238,7 @@ impl Source {
             fs.unlink(&temporary).unwrap_or_default();
         }
         written?;
-        let directory = config::directory_of(target);
+        let directory = directory_of(target);
         fs.sync_dir(&directory.join("."))
             .map_err(Error::io("make durable", directory))
     }
@@ -259,18 +262,17 @@ impl Book {
         let configuration = Source::read(path)?;
         let config = toml::from_str::<Config>(&configuration.after);
         let config = config.map_err(|error| {
-            let error = super::super::value_error(path, &configuration.after, &error);
             // A list of accounts that is wrong is told like a file of them.
-            Error::Config(error)
+            Error::Config(value_error(path, &configuration.after, &error))
         })?;
         let file = match &config.accounts {
             Accounts::List(_) => None,
             Accounts::File(file) => {
-                let file = super::super::beside(path, file.get_ref());
+                let file = beside(path, file.get_ref());
                 Some(Source::read(&file)?)
             }
             Accounts::Off => {
-                let file = super::super::beside(path, Path::new(NEW_FILE));
+                let file = beside(path, Path::new(NEW_FILE));
                 Some(Source::read(&file)?)
             }
         };
@@ -386,13 +388,13 @@ impl Book {
             && file.is_changed()
         {
             file.lock(fs)?;
-            let directory = config::directory_of(&model);
+            let directory = directory_of(&model);
             let has_model = self.configuration.before.is_some();
             file.write(fs, if has_model { &model } else { directory })?;
         }
         if self.configuration.is_changed() {
             self.configuration.lock(fs)?;
-            let directory = config::directory_of(&model).to_owned();
+            let directory = directory_of(&model).to_owned();
             self.configuration.write(fs, &directory)?;
         }
         Ok(())
@@ -403,7 +405,7 @@ impl Book {
         let Source { path, after, .. } = &self.configuration;
         let accounts = |path: &Path| match &self.file {
             Some(file) if file.path == path => Ok(file.after.clone()),
-            Some(_) | None => super::super::read_text(path),
+            Some(_) | None => read_text(path),
         };
         Config::parse_with(path, after, &accounts).map(|_valid| ())
     }
@@ -417,24 +419,22 @@ impl Book {
     }
 
     fn name(&self, address: &Address) -> Result<MailboxName, Error> {
-        MailboxName::from_address(address).map_err(|error| {
-            Error::Config(config::Error::Value {
-                path: self.path().to_owned(),
-                line: 1,
-                key: Some("accounts.address".to_owned()),
-                reason: error.to_string(),
-            })
-        })
+        MailboxName::from_address(address)
+            .map_err(|error| self.wrong("accounts.address", error.to_string()))
     }
 
     fn password(&self, line: &str) -> Result<toml_edit::Value, Error> {
-        edit::password_value(line).map_err(|error| {
-            Error::Config(config::Error::Value {
-                path: self.path().to_owned(),
-                line: 1,
-                key: Some("accounts.password".to_owned()),
-                reason: error.message().to_owned(),
-            })
+        edit::password_value(line)
+            .map_err(|error| self.wrong("accounts.password", error.message().to_owned()))
+    }
+
+    /// What is to be written cannot be.
+    fn wrong(&self, key: &str, reason: String) -> Error {
+        Error::Config(config::Error::Value {
+            path: self.path().to_owned(),
+            line: 1,
+            key: Some(key.to_owned()),
+            reason,
         })
     }
 }
