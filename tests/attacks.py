@@ -829,12 +829,8 @@ def main() -> int:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     names = options.scenario or list(SCENARIOS)
-    if not scenarios.play_all(options, "attacks", {name: ("", SCENARIOS[name]) for name in names}):
-        return 1
-    if left_out := [name for name in SCENARIOS if name not in names]:
-        print(f"left out: {', '.join(left_out)}")
-    print("all attacks were withstood")
-    return 0
+    plays: dict[str, scenarios.Play] = {name: ("", SCENARIOS[name]) for name in names}
+    return scenarios.finish(options, "attacks", plays, SCENARIOS, "all attacks were withstood")
 
 
 if __name__ == "__main__":

@@ -945,7 +945,7 @@ def self_test(bench: Bench, rounds: int) -> None:
 PARTS = ["mutt", "mbsync", "offlineimap", "dovecot", "files"]
 
 # Each scenario with its rounds in the short and in the long form; 0 is only when asked for.
-SCENARIOS: dict[str, tuple[Callable[[Bench, int], None], int, int]] = {
+SCENARIOS: dict[str, scenarios.InRounds] = {
     "self-test": (self_test, 1, 1),
     "programs": (functools.partial(programs, parts=PARTS), 3, 300),
     "pollers": (functools.partial(programs, parts=[]), 0, 30),
@@ -954,22 +954,9 @@ SCENARIOS: dict[str, tuple[Callable[[Bench, int], None], int, int]] = {
 
 
 def main() -> int:
-    parser = scenarios.parser(__doc__, SCENARIOS, ("a minute", "hours"))
-    parser.add_argument("--rounds", type=int, help="instead of those of the form")
-    options = scenarios.parse(parser, SCENARIOS)
-    of_short_form = [name for name, (_, short, _) in SCENARIOS.items() if short]
-    names = options.scenario or (list(SCENARIOS) if options.long else of_short_form)
-    plays: dict[str, scenarios.Play] = {}
-    for name in names:
-        work, short, long = SCENARIOS[name]
-        rounds = options.rounds or (long if options.long else short) or 3
-        plays[name] = (f"{rounds} rounds", functools.partial(work, rounds=rounds))
-    if not scenarios.play_all(options, "foreign", plays):
-        return 1
-    if left_out := [name for name in SCENARIOS if name not in names]:
-        print(f"left out: {', '.join(left_out)}")
-    print("other programs have lost nothing, and doubled nothing")
-    return 0
+    durations = ("a minute", "hours")
+    held = "other programs have lost nothing, and doubled nothing"
+    return scenarios.main_in_rounds(__doc__, SCENARIOS, "foreign", durations, 3, held)
 
 
 if __name__ == "__main__":

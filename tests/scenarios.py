@@ -1,8 +1,9 @@
-"""How survival.py and attacks.py run: their arguments, and one scenario after the other."""
+"""How survival.py, foreign.py and attacks.py run: arguments, and one scenario after the other."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import random
 import shutil
@@ -18,6 +19,10 @@ from survival_clients import Broken, Finding, Findings, Kind, Refused
 
 # What is told of a scenario before it begins, and the scenario.
 Play = tuple[str, Callable[[Bench], None]]
+
+# A scenario that is played in rounds: how many in the short and in the long form, 0 for one that
+# is played only when it is asked for.
+InRounds = tuple[Callable[[Bench, int], None], int, int]
 
 
 def report(bench: Bench, findings: list[Finding]) -> None:
@@ -143,3 +148,37 @@ def play_all(options: argparse.Namespace, what: str, plays: dict[str, Play]) -> 
         again = f"{Path(sys.argv[0])} {'--long' if options.long else '--short'} {options.binary}"
         print(f"FAILED: {', '.join(failed)}; again with: {again} {failed[0]} --seed {options.seed}")
     return not failed
+
+
+def finish(
+    options: argparse.Namespace, what: str, plays: dict[str, Play], known: Iterable[str], held: str
+) -> int:
+    """Runs the plays and says which of the known ones were not among them; `held` is what it means
+    when none failed. The exit code."""
+    if not play_all(options, what, plays):
+        return 1
+    if left_out := [name for name in known if name not in plays]:
+        print(f"left out: {', '.join(left_out)}")
+    print(held)
+    return 0
+
+
+def main_in_rounds(
+    description: str | None,
+    known: dict[str, InRounds],
+    what: str,
+    durations: tuple[str, str],
+    rounds_when_asked: int,
+    held: str,
+) -> int:
+    """All of a script whose scenarios are played in rounds, from its arguments to its exit code."""
+    arguments = parser(description, known, durations)
+    arguments.add_argument("--rounds", type=int, help="instead of those of the form")
+    options = parse(arguments, known)
+    of_short_form = [name for name, (_, short, _) in known.items() if short]
+    plays: dict[str, Play] = {}
+    for name in options.scenario or (list(known) if options.long else of_short_form):
+        work, short, long = known[name]
+        rounds = options.rounds or (long if options.long else short) or rounds_when_asked
+        plays[name] = (f"{rounds} rounds", functools.partial(work, rounds=rounds))
+    return finish(options, what, plays, known, held)

@@ -719,9 +719,6 @@ def attach(daemon: Daemon, options: tuple[str, ...]) -> subprocess.Popen[bytes]:
 
 # ------------------------------------------------------------------------------------------- main
 
-Scenario = tuple[Callable[[Bench, int], None], int, int]
-
-
 # So many power cuts of a disk are too few for one at rest, which is slow and rarely finds anything.
 FEW = 2
 
@@ -730,9 +727,9 @@ FEW = 2
 LONG_ONLY = {"btrfs"}
 
 
-def on_file_systems() -> dict[str, Scenario]:
+def on_file_systems() -> dict[str, scenarios.InRounds]:
     """`power` and `control` on other file systems than ext4."""
-    found: dict[str, Scenario] = {}
+    found: dict[str, scenarios.InRounds] = {}
     for name in [name for name in DISKS if name != "ext4"]:
         short = 0 if name in LONG_ONLY else FEW
         found[f"power-{name}"] = (functools.partial(power, file_system=name), short, 100)
@@ -741,7 +738,7 @@ def on_file_systems() -> dict[str, Scenario]:
 
 
 # Each scenario with its rounds in the short and in the long form; 0 is only when asked for.
-SCENARIOS: dict[str, Scenario] = {
+SCENARIOS: dict[str, scenarios.InRounds] = {
     "self-test": (self_test, 1, 1),
     "kill": (kill, 20, 1000),
     "power": (power, 20, 500),
@@ -759,22 +756,9 @@ SCENARIOS: dict[str, Scenario] = {
 
 
 def main() -> int:
-    parser = scenarios.parser(__doc__, SCENARIOS, ("some minutes", "hours"))
-    parser.add_argument("--rounds", type=int, help="instead of those of the form")
-    options = scenarios.parse(parser, SCENARIOS)
-    of_short_form = [name for name, (_, short, _) in SCENARIOS.items() if short]
-    names = options.scenario or (list(SCENARIOS) if options.long else of_short_form)
-    plays: dict[str, scenarios.Play] = {}
-    for name in names:
-        work, short, long = SCENARIOS[name]
-        rounds = options.rounds or (long if options.long else short) or 10
-        plays[name] = (f"{rounds} rounds", functools.partial(work, rounds=rounds))
-    if not scenarios.play_all(options, "survival", plays):
-        return 1
-    if left_out := [name for name in SCENARIOS if name not in names]:
-        print(f"left out: {', '.join(left_out)}")
-    print("all that was acknowledged has survived")
-    return 0
+    durations = ("some minutes", "hours")
+    held = "all that was acknowledged has survived"
+    return scenarios.main_in_rounds(__doc__, SCENARIOS, "survival", durations, 10, held)
 
 
 if __name__ == "__main__":
