@@ -13,7 +13,7 @@ use log::Level;
 use crate::mail::{Disclosure, Foreign, sasl};
 use crate::store;
 
-use super::connection::{Connection, Interruption};
+use super::connection::{Connection, Interruption, LineRead};
 use super::limits::DIALOGUE_LINES_MAX;
 use super::maillog::{self, Attempt, Refused, Said, SessionEnd, SessionId, Speaker};
 use super::muffler::Kind;
@@ -26,6 +26,8 @@ pub(super) struct Dialogue {
     open: Open,
     /// Octets of a content that came since the last line.
     content: u64,
+    /// What the client's first octets show it to speak, if that is not the protocol of its port.
+    foreign: Option<Foreign>,
 }
 
 /// What waits for its answer.
@@ -47,11 +49,37 @@ impl Dialogue {
             id,
             open: Open::Nothing,
             content: 0,
+            foreign: None,
         }
     }
 
-    /// The client said a line; `login` is the exchange that it is a part of.
-    pub(super) fn heard(&mut self, line: &Disclosure<'_>, login: Option<sasl::Login<'_>>) {
+    /// What the client speaks, where its first octets show that it is something else.
+    pub(super) fn foreign(&self) -> Option<Foreign> {
+        self.foreign
+    }
+
+    /// The client said a line, or what cannot be one. `disclose` tells what of a line may be shown,
+    /// and `login` is the exchange that it is a part of.
+    pub(super) fn heard<'a>(
+        &mut self,
+        connection: &'a Connection,
+        read: &LineRead,
+        disclose: impl FnOnce(&'a [u8]) -> Disclosure<'a>,
+        login: Option<sasl::Login<'_>>,
+    ) {
+        match read {
+            LineRead::Line => self.heard_line(&disclose(connection.line()), login),
+            LineRead::TooLong => self.hear(&"<a line that is too long>"),
+            LineRead::Fault(found) => self.hear(&format_args!("<a line with {found}>")),
+            LineRead::Foreign => {
+                self.foreign = Some(connection.foreign());
+                self.heard_content(connection.unread().len());
+                self.content_ended();
+            }
+        }
+    }
+
+    fn heard_line(&mut self, line: &Disclosure<'_>, login: Option<sasl::Login<'_>>) {
         self.hear(line);
         if let Some(login) = login
             && maillog::tells_logins()
@@ -62,7 +90,7 @@ impl Dialogue {
     }
 
     /// The client said something of which this is to be shown.
-    pub(super) fn hear(&mut self, line: &dyn fmt::Display) {
+    fn hear(&mut self, line: &dyn fmt::Display) {
         if maillog::tells_dialogues() {
             maillog::said(self.id, Speaker::Client, Said::line(line));
         }
@@ -98,6 +126,12 @@ impl Dialogue {
     /// The log has what became of the command already.
     pub(super) fn told(&mut self) {
         self.open = Open::Nothing;
+    }
+
+    /// The same outcome, of which the log has a line already.
+    pub(super) fn already_told<T>(&mut self, outcome: T) -> T {
+        self.told();
+        outcome
     }
 
     /// The client was answered, perhaps by a refusal.

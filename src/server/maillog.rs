@@ -71,6 +71,20 @@ pub(super) enum SessionEnd {
     Panicked,
 }
 
+impl SessionEnd {
+    /// The session closed it; `foreign` is what the client has shown to speak instead.
+    pub(super) fn closed(
+        last: &'static str,
+        why: Option<Interruption>,
+        foreign: Option<Foreign>,
+    ) -> Self {
+        match foreign {
+            Some(what) if why.is_none() => Self::Foreign { last, what },
+            _ => Self::Closed { last, why },
+        }
+    }
+}
+
 impl fmt::Display for SessionEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -54,7 +54,6 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
         maildrop: None,
         open: None,
         dialogue: Dialogue::new(visit.id),
-        foreign: None,
         mechanism: "",
     };
     let mut step = session.greet();
@@ -83,8 +82,7 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
             Ok(None) => {
                 // The maildrop is free before the client knows that its session is over.
                 driver.maildrop = None;
-                driver.foreign = driver.foreign.or(session.foreign());
-                return driver.close(response_was, why);
+                return driver.close(response_was, why, session.foreign());
             }
             Err(interruption) => {
                 driver.interrupted(session.login(), &interruption);
@@ -130,8 +128,6 @@ struct Driver<'a> {
     maildrop: Option<Box<Maildrop>>,
     open: Option<Box<OpenMessage>>,
     dialogue: Dialogue,
-    /// What the client's first octets show it to speak, if that is not POP3.
-    foreign: Option<Foreign>,
     /// How the client logs in.
     mechanism: &'static str,
 }
@@ -162,7 +158,12 @@ impl Driver<'_> {
     }
 
     /// Ends the connection after a response that was positive, or negative, or was not given.
-    fn close(&mut self, positive: Option<bool>, why: Option<Interruption>) -> SessionEnd {
+    fn close(
+        &mut self,
+        positive: Option<bool>,
+        why: Option<Interruption>,
+        foreign: Option<Foreign>,
+    ) -> SessionEnd {
         let last = match positive {
             Some(true) => {
                 self.connection.close();
@@ -172,10 +173,7 @@ impl Driver<'_> {
             None => "",
         };
         self.connection.close_lingering();
-        match self.foreign {
-            Some(what) if why.is_none() => SessionEnd::Foreign { last, what },
-            _ => SessionEnd::Closed { last, why },
-        }
+        SessionEnd::closed(last, why, self.dialogue.foreign().or(foreign))
     }
 
     /// Tells the log of a response that refuses something. Not inlined, as little as possible lies
@@ -251,19 +249,9 @@ impl Driver<'_> {
     /// Tells the log what was read. Not inlined, for the same reason.
     #[inline(never)]
     fn hear(&mut self, read: &LineRead, session: &Session) {
-        match read {
-            LineRead::Line => {
-                let line = session.disclose(self.connection.line());
-                self.dialogue.heard(&line, session.login());
-            }
-            LineRead::TooLong => self.dialogue.hear(&"<a line that is too long>"),
-            LineRead::Fault(found) => self.dialogue.hear(&format_args!("<a line with {found}>")),
-            LineRead::Foreign => {
-                self.foreign = Some(self.connection.foreign());
-                self.dialogue.heard_content(self.connection.unread().len());
-                self.dialogue.content_ended();
-            }
-        }
+        let disclose = |line| session.disclose(line);
+        self.dialogue
+            .heard(self.connection, read, disclose, session.login());
     }
 
     fn check_password(
@@ -278,8 +266,8 @@ impl Driver<'_> {
                 Ok(()) => Outcome::PasswordAccepted,
                 Err(refusal) => refusal,
             },
-            Verdict::Refused => self.login_told(Outcome::PasswordRefused),
-            Verdict::Busy => self.login_told(Outcome::CheckFailed),
+            Verdict::Refused => self.dialogue.already_told(Outcome::PasswordRefused),
+            Verdict::Busy => self.dialogue.already_told(Outcome::CheckFailed),
         })
     }
 
@@ -296,15 +284,9 @@ impl Driver<'_> {
                 Ok(()) => Outcome::ProofAccepted { signature },
                 Err(refusal) => refusal,
             },
-            Proof::Refused => self.login_told(Outcome::PasswordRefused),
-            Proof::Busy => self.login_told(Outcome::CheckFailed),
+            Proof::Refused => self.dialogue.already_told(Outcome::PasswordRefused),
+            Proof::Busy => self.dialogue.already_told(Outcome::CheckFailed),
         })
-    }
-
-    /// The same outcome, of which the log has a line already.
-    fn login_told(&mut self, outcome: Outcome<'static>) -> Outcome<'static> {
-        self.dialogue.told();
-        outcome
     }
 
     /// Tells the log that a login is refused though the password is right.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::accounts::{Accounts, Login, Resolution, Verdict};
 use crate::clock::Clock;
 use crate::mail::sasl::{self, scram};
-use crate::mail::{Address, Credentials, Foreign, ForwardPath, MailboxName, trace};
+use crate::mail::{Address, Credentials, ForwardPath, MailboxName, trace};
 use crate::smtp::limits::OVERRUN_FACTOR;
 use crate::smtp::{
     Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Reply, Senders,
@@ -84,7 +84,6 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
         rate,
         warned_of_bare_lf: false,
         dialogue: Dialogue::new(visit.id),
-        foreign: None,
         mechanism: "",
     };
     let mut step = session.greet();
@@ -108,10 +107,8 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
                 return SessionEnd::Quit;
             }
             driver.connection.close_lingering();
-            return match driver.foreign.or(session.foreign()) {
-                Some(what) if why.is_none() => SessionEnd::Foreign { last, what },
-                _ => SessionEnd::Closed { last, why },
-            };
+            let foreign = driver.dialogue.foreign().or(session.foreign());
+            return SessionEnd::closed(last, why, foreign);
         } else {
             driver.mechanism = session.mechanism();
             driver.perform(step.action)
@@ -168,8 +165,6 @@ struct Driver<'a> {
     rate: ContentRate,
     warned_of_bare_lf: bool,
     dialogue: Dialogue,
-    /// What the client's first octets show it to speak, if that is not SMTP.
-    foreign: Option<Foreign>,
     /// How the client logs in.
     mechanism: &'static str,
 }
@@ -216,19 +211,9 @@ impl Driver<'_> {
     /// session that waits (NET-1).
     #[inline(never)]
     fn hear(&mut self, read: &LineRead, session: &Session) {
-        match read {
-            LineRead::Line => {
-                let line = session.disclose(self.connection.line());
-                self.dialogue.heard(&line, session.login());
-            }
-            LineRead::TooLong => self.dialogue.hear(&"<a line that is too long>"),
-            LineRead::Fault(found) => self.dialogue.hear(&format_args!("<a line with {found}>")),
-            LineRead::Foreign => {
-                self.foreign = Some(self.connection.foreign());
-                self.dialogue.heard_content(self.connection.unread().len());
-                self.dialogue.content_ended();
-            }
-        }
+        let disclose = |line| session.disclose(line);
+        self.dialogue
+            .heard(self.connection, read, disclose, session.login());
     }
 
     /// Says a reply, and tells the counters and the log. Not inlined, for the same reason.
@@ -309,8 +294,8 @@ impl Driver<'_> {
                 self.logged_in();
                 Outcome::PasswordAccepted
             }
-            Verdict::Refused => self.login_told(Outcome::PasswordRefused),
-            Verdict::Busy => self.login_told(Outcome::CheckFailed),
+            Verdict::Refused => self.dialogue.already_told(Outcome::PasswordRefused),
+            Verdict::Busy => self.dialogue.already_told(Outcome::CheckFailed),
         })
     }
 
@@ -332,20 +317,14 @@ impl Driver<'_> {
                 self.logged_in();
                 Outcome::ProofAccepted { signature }
             }
-            Proof::Refused => self.login_told(Outcome::PasswordRefused),
-            Proof::Busy => self.login_told(Outcome::CheckFailed),
+            Proof::Refused => self.dialogue.already_told(Outcome::PasswordRefused),
+            Proof::Busy => self.dialogue.already_told(Outcome::CheckFailed),
         })
     }
 
     fn logged_in(&mut self) {
         self.connection.achieved();
         self.logins().accepted.increment();
-    }
-
-    /// The same outcome, of which the log has a line already.
-    fn login_told(&mut self, outcome: Outcome<'static>) -> Outcome<'static> {
-        self.dialogue.told();
-        outcome
     }
 
     fn start_tls(&mut self) -> Result<Outcome<'static>, Interruption> {
