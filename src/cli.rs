@@ -79,12 +79,13 @@ pub enum Command {
 }
 
 const ACCOUNT_AFTER_HELP: &str = "\
---config FILE says whose accounts these are. The file that it names with accounts = \"…\" is
-changed, or FILE itself where it has [[accounts]]. Comments and order are kept; what facteur could
-not start with is not written. A daemon that serves the same mail directory is told to read its
-accounts anew; put --mail DIR in front when it was started with that.
+--config FILE names the configuration of the daemon. This command changes the file that FILE names
+with accounts = \"…\", or FILE itself if it has [[accounts]]. It keeps comments and order, and never
+writes what facteur could not start with. It asks a daemon that serves the same mail directory to
+reload its accounts; if the daemon was started with --mail DIR, put --mail DIR before `account`.
 
-Where no file is named, accounts.toml is made beside FILE, and FILE itself when it is missing.";
+If FILE names no accounts, this command makes accounts.toml beside FILE, and FILE itself if it is
+missing.";
 
 /// What may be said about `facteur account`.
 #[derive(Args, Clone, Debug)]
@@ -111,12 +112,12 @@ pub enum AccountAction {
 /// Where a new password comes from.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct NewPassword {
-    /// Make a password by chance and print it; without this it is typed twice at a terminal, which
-    /// does not show it, or is the first line of standard input
+    /// Generate a random password and print it; without this option, type the password twice at a
+    /// terminal, which does not show it, or give it as the first line of standard input
     #[arg(long)]
     pub generate: bool,
 
-    /// Leave out the secret for SCRAM-SHA-256, which only passwords of ASCII characters can have
+    /// Leave out the secret for SCRAM-SHA-256, which is possible only for ASCII passwords
     #[arg(long)]
     pub no_scram: bool,
 }
@@ -129,7 +130,7 @@ pub struct AddAccountArguments {
     #[arg(value_name = "ADDRESS", value_parser = parse_address)]
     pub address: Address,
 
-    /// Another address whose mail goes there; may be given several times
+    /// Another address whose mail goes to this account; may be given several times
     #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
     pub alias: Vec<Address>,
 
@@ -195,7 +196,7 @@ standard input. The line goes below the address of the account.";
 #[derive(Args, Clone, Debug)]
 #[command(after_help = HASH_PASSWORD_AFTER_HELP)]
 pub struct HashPasswordArguments {
-    /// Leave out the secret for SCRAM-SHA-256, which only passwords of ASCII characters can have
+    /// Leave out the secret for SCRAM-SHA-256, which is possible only for ASCII passwords
     #[arg(long)]
     pub no_scram: bool,
 }
@@ -326,8 +327,8 @@ pub fn usage_error(error: &clap::Error) -> String {
         }
     });
     match suggested {
-        Some(meant) => format!("{reason}; did you mean {meant}? (--help shows what can be said)"),
-        None => format!("{reason} (--help shows what can be said)"),
+        Some(meant) => format!("{reason}; did you mean {meant}? (see --help)"),
+        None => format!("{reason} (see --help)"),
     }
 }
 

@@ -199,20 +199,20 @@ fn tell_source(arguments: &Arguments) {
             log::info!("configuration: {}", path.display());
         }
         None if Path::new(USUAL).exists() => log::warn!(
-            "configuration: none; there is a {USUAL} here, which is read with --config {USUAL}"
+            "configuration: none; to use the {USUAL} in this directory, give --config {USUAL}"
         ),
-        None => log::info!("configuration: none, the defaults hold"),
+        None => log::info!("configuration: none; using the defaults"),
     }
 }
 
-/// Tells the log how much room there is for messages, where the system says so.
+/// Logs how much room there is for messages, where the system says so.
 fn tell_room(store: &MessageStore) {
     match store.room() {
         Ok(room) if room.free == u64::MAX => {}
         Ok(room) if room.is_enough() => {
-            log::info!("{room} before a message is taken");
+            log::info!("disk space: {room}");
         }
-        Ok(room) => log::warn!("no message is taken until there is more space: {room}"),
+        Ok(room) => log::warn!("no mail is accepted until there is more disk space: {room}"),
         Err(error) => log::error!("{}", WithSources(&error)),
     }
 }
@@ -225,8 +225,8 @@ fn report(sessions: &Registry, store: &MessageStore) {
     report.log();
 }
 
-/// Reads accounts and certificate anew. What cannot be used leaves the old ones in their place;
-/// what else has changed since the start is named.
+/// Reloads accounts and certificate. If they cannot be used, the old ones stay in place. The log
+/// names what else has changed since the start.
 fn renew(arguments: &Arguments, current: &Config, daemon: &Daemon) {
     let read = arguments.configuration();
     let loaded = read.and_then(|config| Ok((Renewable::load(&config)?, config)));
@@ -237,7 +237,7 @@ fn renew(arguments: &Arguments, current: &Config, daemon: &Daemon) {
             let changes = current.changes(&config);
             if !changes.is_empty() {
                 let changes = changes.join(", ");
-                log::warn!("SIGHUP: a restart is needed for what else has changed: {changes}");
+                log::warn!("SIGHUP: these other changes need a restart: {changes}");
             }
         }
         Err(error) => log::error!(

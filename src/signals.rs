@@ -1,9 +1,9 @@
 //! Signals: what the system or the person at the terminal asks of the daemon.
 //!
 //! SIGTERM and SIGINT stop it; while it finishes what is under way, a second one ends it at once.
-//! SIGHUP asks for accounts and certificates to be read anew. A terminal that closes sends it too:
-//! a daemon that has nothing to read anew was started there by hand, and is stopped by it, unless
-//! whoever started it has it ignore the signal. SIGUSR1 asks for a report of what was counted.
+//! SIGHUP asks the daemon to reload accounts and certificates. A terminal that closes sends it too.
+//! A daemon that has nothing to reload was started there by hand, and SIGHUP stops it, unless
+//! whoever started it made it ignore the signal. SIGUSR1 asks for a report of what was counted.
 
 use std::fs;
 use std::io;
@@ -28,8 +28,8 @@ pub enum Hangup {
 }
 
 impl Hangup {
-    /// What it asks of a daemon for which there is something to be read anew, or is not. To be
-    /// called before there is a [`Receiver`].
+    /// What SIGHUP asks of a daemon; `renews` says whether it has something to reload. Call this
+    /// before there is a [`Receiver`].
     pub fn for_daemon(renews: bool) -> Self {
         if renews {
             Self::Renew

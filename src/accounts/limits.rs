@@ -67,8 +67,8 @@ pub const SCRAM_ITERATIONS_CYRUS_MAX: u32 = 65_536;
 /// could keep them busy for ever.
 pub const SCRAM_ITERATIONS_MAX: u32 = 1_000_000;
 
-/// Characters of a password that is made by chance, of 32 each: 100 bits, which nobody guesses from
-/// a stolen hash either.
+/// Characters of a generated password, each one of 32: 100 bits, which nobody guesses even from a
+/// stolen hash.
 pub const GENERATED_CHARACTERS: usize = 20;
 /// Characters of it between two hyphens, for people who type it.
 pub const GENERATED_GROUP: usize = 5;

@@ -30,7 +30,7 @@ pub(super) fn run(
             book.write(fs)?;
             writeln!(output, "added {} to {}", add.address, book.path().display())?;
             if let Some(file) = &made {
-                writeln!(output, "{} names that file now", file.display())?;
+                writeln!(output, "{} now refers to that file", file.display())?;
             }
             tell_password(generated, output)?;
             let config = arguments.unchecked_configuration()?;
@@ -38,13 +38,13 @@ pub(super) fn run(
                 let (user, path) = (&config.user, book.path().display());
                 writeln!(
                     output,
-                    "{user} has to be able to read it: chown {user} {path}"
+                    "the user {user} must be able to read it: chown {user} {path}"
                 )?;
             }
             if made.is_some() {
                 writeln!(
                     output,
-                    "Start facteur anew: without accounts any password was right."
+                    "Restart facteur: while it has no accounts, it accepts any password."
                 )?;
             } else {
                 reload::tell(&config, output)?;
@@ -53,12 +53,12 @@ pub(super) fn run(
         }
         AccountAction::Password(change) => {
             let mut book = Book::open(file)?;
-            // A name that is wrong should not be told after a password was typed twice.
+            // A wrong name should be reported before the user types a password twice.
             book.known(&change.address)?;
             let (line, generated) = new_password(change.password, input)?;
             book.set_password(&change.address, &line)?;
             book.write(fs)?;
-            writeln!(output, "{} has another password", change.address)?;
+            writeln!(output, "changed the password of {}", change.address)?;
             tell_password(generated, output)?;
             reload::tell(&arguments.unchecked_configuration()?, output)
         }
@@ -66,7 +66,7 @@ pub(super) fn run(
             let mut book = Book::open(file)?;
             book.remove(&removal.address)?;
             book.write(fs)?;
-            writeln!(output, "removed {}; its mail stays", removal.address)?;
+            writeln!(output, "removed {}; its mail is kept", removal.address)?;
             reload::tell(&arguments.unchecked_configuration()?, output)
         }
         AccountAction::List => list(&arguments.unchecked_configuration()?, file, output),
@@ -101,7 +101,7 @@ fn introduce(config: &Config, address: &Address, output: &mut dyn Write) -> Resu
     let settings = Settings::new(&settings::service(config), address.clone());
     write!(output, "\n{settings}")?;
     if let Err(error) = config.check() {
-        writeln!(output, "\nfacteur does not start yet: {error}")?;
+        writeln!(output, "\nfacteur cannot start yet: {error}")?;
     }
     Ok(())
 }

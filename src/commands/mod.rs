@@ -64,7 +64,7 @@ pub enum Error {
     Accounts(config::BookError),
     /// There is no certificate to be had.
     Certificate(certificate::Error),
-    /// `--check` stands beside a command: leave one of the two.
+    /// `--check` was given with a command: remove one of the two.
     CheckAndCommand,
     /// The configuration is wrong.
     Config(config::Error),
@@ -124,11 +124,11 @@ impl fmt::Display for Error {
             Self::Accounts(error) => error.fmt(f),
             Self::Certificate(error) => error.fmt(f),
             Self::NoConfiguration => f.write_str(
-                "whose accounts? Say it with --config FILE, the configuration of the daemon; \
-                 `facteur account add` makes a FILE that is missing",
+                "--config FILE is missing: name the configuration of the daemon; `facteur account \
+                 add` makes the file if it does not exist",
             ),
             Self::CheckAndCommand => {
-                f.write_str("--check stands beside a command: leave one of the two")
+                f.write_str("--check was given with a command: remove one of the two")
             }
             Self::Config(error) => error.fmt(f),
             Self::HostName(error) => write!(f, "hostname: {error}"),

@@ -1,4 +1,4 @@
-//! A running daemon is told to read its accounts anew.
+//! Asks a running daemon to reload its accounts.
 //!
 //! # Theory of operation
 //! The daemon that serves a mail directory holds the lock in it. `/proc/locks` names the process
@@ -8,7 +8,7 @@
 //!
 //! # Known limits
 //! A daemon in another container or of another user cannot be found, and one that was started
-//! without a configuration has no accounts to read. Then a person is asked to do it.
+//! without a configuration has no accounts to read. Then the user is asked to do it.
 
 use std::{
     io::Write,
@@ -22,13 +22,14 @@ use crate::{config::Config, store};
 
 use super::Error;
 
-/// Tells the daemon that serves the mail of `config`, and a person what was done.
+/// Asks the daemon that serves the mail of `config` to reload, and tells the user what was done.
 pub(super) fn tell(config: &Config, output: &mut dyn Write) -> Result<(), Error> {
     let lock = store::lock_of(&config.mail);
     if !is_held(&lock) {
         writeln!(
             output,
-            "no daemon serves {}; if one serves another directory, put its --mail in front",
+            "no daemon serves {}; if the daemon uses another directory, put --mail DIR before \
+             `account`",
             config.mail.display()
         )?;
         return Ok(());
@@ -40,11 +41,11 @@ pub(super) fn tell(config: &Config, output: &mut dyn Write) -> Result<(), Error>
     match told {
         Some(pid) => writeln!(
             output,
-            "the daemon (process {pid}) was told to read its accounts anew; its log has the rest"
+            "asked the daemon (process {pid}) to reload its accounts; its log says whether it did"
         )?,
         None => writeln!(
             output,
-            "send SIGHUP to the daemon that serves {}: it cannot be found from here",
+            "send SIGHUP to the daemon that serves {}: this command cannot find it",
             config.mail.display()
         )?,
     }

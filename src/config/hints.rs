@@ -1,6 +1,6 @@
 //! What somebody may have meant: the word that is next to the one that was written.
 
-/// Most changes between two words of which one is taken for a slip of the other.
+/// How many changes at most make one word a probable typing mistake for another.
 const CHANGES_MAX: usize = 2;
 
 /// Characters of a word that are looked at: no key and no value is longer, and a bound.
@@ -25,7 +25,7 @@ pub(super) fn nearest<'a>(
     found.map(|(_, choice)| choice)
 }
 
-/// Says that `text` is none of `choices`, and which it may have been meant to be.
+/// Says that `text` is not one of `choices`, and which of them may have been meant.
 pub(super) fn none_of(text: &str, choices: &[&str]) -> String {
     let listed: Vec<String> = choices.iter().map(|choice| format!("{choice:?}")).collect();
     let listed = listed.join(", ");

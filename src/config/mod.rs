@@ -828,7 +828,7 @@ impl fmt::Display for Lack {
                  (facteur cert)"
             }
             Self::Certificate => {
-                "passwords would go there in clear: name a certificate in [tls] (facteur cert \
+                "passwords would go there unencrypted: name a certificate in [tls] (facteur cert \
                  makes one), listen on 127.0.0.1 or [::1] instead, or remove the listener"
             }
         })
@@ -909,7 +909,7 @@ pub enum Error {
         /// What is wrong.
         error: Box<Self>,
     },
-    /// A flag says both that nothing listens and where: leave one of the two.
+    /// A flag says both that nothing listens and where: remove one of the two.
     OffAndOn {
         /// The flag.
         flag: &'static str,
@@ -972,19 +972,19 @@ impl fmt::Display for Error {
             Self::OffAndOn { flag } => {
                 write!(
                     f,
-                    "{flag} off stands beside another {flag}: leave one of the two"
+                    "{flag} off was given with another {flag}: remove one of the two"
                 )
             }
             Self::Duplicate {
                 keys: [one, other],
                 address,
-            } if one == other => write!(f, "{one} names {address} twice: leave one of the two"),
+            } if one == other => write!(f, "{one} names {address} twice: remove one of the two"),
             Self::Duplicate {
                 keys: [one, other],
                 address,
             } => write!(
                 f,
-                "{other} is to listen on {address}, and so is {one}: give one of them another port"
+                "{one} and {other} would both listen on {address}: give one of them another port"
             ),
             Self::NoListener => f.write_str("smtp and pop3 are both off: nothing to serve"),
             Self::Tls {
@@ -1233,7 +1233,7 @@ fn value_error(path: &Path, text: &str, error: &toml::de::Error) -> Error {
     }
 }
 
-/// Most mistakes of one file that are told: more than anybody mends without trying again.
+/// How many mistakes of one file are reported at most: more than anybody mends before trying again.
 const MISTAKES_MAX: usize = 20;
 
 /// All that is wrong with `text`, the content of the file at `path`, of which `first` is what was

@@ -569,19 +569,15 @@ fn two_listeners_of_one_address_are_named() {
     for (text, expected) in [
         (
             "smtp = [\"127.0.0.1:25\"]\npop3 = [\"127.0.0.1:25\"]",
-            Some(
-                "pop3 is to listen on 127.0.0.1:25, and so is smtp: give one of them another port",
-            ),
+            Some("smtp and pop3 would both listen on 127.0.0.1:25: give one of them another port"),
         ),
         (
             "smtp = [\"[::1]:25\", \"[::1]:25\"]",
-            Some("smtp names [::1]:25 twice: leave one of the two"),
+            Some("smtp names [::1]:25 twice: remove one of the two"),
         ),
         (
             "smtp = [\"0.0.0.0:25\"]\nsmtps = [\"127.0.0.1:25\"]",
-            Some(
-                "smtps is to listen on 127.0.0.1:25, and so is smtp: give one of them another port",
-            ),
+            Some("smtp and smtps would both listen on 127.0.0.1:25: give one of them another port"),
         ),
         ("smtp = [\"127.0.0.1:0\"]\npop3 = [\"127.0.0.1:0\"]", None),
         (

@@ -104,7 +104,7 @@ impl Inherited {
             });
             let Some(key) = key else {
                 let reason = format!(
-                    "port {port} does not say what it is for: set FileDescriptorName= to smtp, \
+                    "nothing says what port {port} is for: set FileDescriptorName= to smtp, \
                      smtps, submission, pop3 or pop3s"
                 );
                 return Err(fault(io::Error::other(reason)));

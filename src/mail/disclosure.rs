@@ -102,7 +102,7 @@ impl<'a> Disclosure<'a> {
         }
     }
 
-    /// What may be shown of a line that is no command here: its first word, if it is a command
+    /// What may be shown of a line that is not a command here: its first word, if it is a command
     /// elsewhere.
     pub fn of_unknown(line: &'a [u8]) -> Self {
         let word = line.split(|octet| *octet == b' ').next();

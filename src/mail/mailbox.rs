@@ -115,7 +115,7 @@ pub fn fold_local_part(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
-    // Composed first: a letter with its accent is none of ASCII, and keeps its case. And again,
+    // Composed first: a letter with its accent is not ASCII, and keeps its case. And again,
     // since there are pairs that are one letter in lower case only.
     let mut composed: String = text.nfc().collect();
     composed.make_ascii_lowercase();

@@ -71,11 +71,12 @@ impl fmt::Display for Interruption {
             Self::Lost(None) => "client closed the connection",
             Self::Tls(error) => return write!(f, "{error}"),
             Self::HandshakeTimeout { begun: true } => {
-                "TLS: the client did not end its handshake in time"
+                "TLS: the client did not finish its handshake in time"
             }
             Self::HandshakeTimeout { begun: false } => {
-                "TLS: the client did not begin it in time; one that waits for a greeting here is \
-                 set up without TLS, or with STARTTLS or STLS, which belong to the other ports"
+                "TLS: the client did not start its handshake in time; a client that waits for a \
+                 greeting here is set to no TLS, or to STARTTLS or STLS, which belong to the other \
+                 ports"
             }
             Self::NotReading => "the client does not read",
             Self::IdleTimeout => "no whole command in time",

@@ -225,9 +225,9 @@ pub(super) fn store_failed(connection: &Connection, id: SessionId, error: &store
     }
 }
 
-/// A session has ended. Who came and went without a word is for those who want to know everything:
-/// that is how others ask whether somebody listens here. Who achieved nothing is told of as long as
-/// that is no flood.
+/// A session has ended. A client that came and left without a word is logged at `debug` only: that
+/// is how monitors ask whether somebody listens here. A client that achieved nothing is logged
+/// unless there is a flood of them.
 pub(super) fn session_ended(connection: &Connection, id: SessionId, end: &SessionEnd) {
     let peer = connection.peer();
     let tell = |level, untold| maillog::session_ended(level, id, peer, untold, end);

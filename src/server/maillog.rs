@@ -109,25 +109,25 @@ impl fmt::Display for SessionEnd {
     }
 }
 
-/// What is wrong with a client that speaks something else at a port that begins in clear.
+/// What is wrong with a client that speaks another protocol on a plain-text port.
 fn advice(what: Foreign) -> &'static str {
     match what {
         Foreign::Tls => {
-            "the client begins with TLS, and this port begins in clear: set the client to STARTTLS \
-             (for POP3: STLS), or to a port of smtps or pop3s"
+            "the client started TLS on a plain-text port: set the client to STARTTLS (for POP3: \
+             STLS), or to a port of smtps or pop3s"
         }
         Foreign::Http => {
             "the client speaks HTTP: it is a browser, or a program with the wrong port"
         }
         Foreign::Proxy => {
-            "a proxy begins with a header of the PROXY protocol, which is not taken here: switch \
-             it off there (HAProxy: no send-proxy or check-send-proxy; nginx: proxy_protocol \
-             off); all clients of a proxy on this machine are taken for this machine's own: see \
+            "a proxy sent a PROXY protocol header, which this server does not accept: switch it \
+             off in the proxy (HAProxy: no send-proxy or check-send-proxy; nginx: proxy_protocol \
+             off); all clients of a proxy on this machine count as clients of this machine: see \
              \"Behind a proxy\" in the guide"
         }
         Foreign::Text | Foreign::Other => {
-            "the client begins with something that is no command: it has the wrong port, or speaks \
-             another protocol"
+            "the client did not begin with a command: it has the wrong port, or speaks another \
+             protocol"
         }
     }
 }
@@ -532,7 +532,7 @@ pub(super) fn revoked(id: SessionId, peer: IpAddr, mailbox: Option<&MailboxName>
             ("mailbox", Value::theirs(&shown)),
             ("client", Value::Ours(&peer)),
         ],
-        reason: Some(&"the account was removed or has another password"),
+        reason: Some(&"the account was removed or its password changed"),
     }
     .log(Level::Info);
 }

@@ -397,25 +397,25 @@ const TLS_1_2: [u8; 2] = [3, 3];
 const ADVICE: [(AlertDescription, &str); 5] = [
     (
         AlertDescription::UnknownCA,
-        "the client does not trust the authority that signed the certificate: give it that \
-         authority's own (ca.pem of facteur cert)",
+        "the client does not trust the authority that signed the certificate: give it \
+         that authority's own certificate (ca.pem of facteur cert)",
     ),
     (
         AlertDescription::CertificateExpired,
-        "the certificate has expired for the client: renew it (facteur cert --renew), or set the \
+        "the client considers the certificate expired: renew it (facteur cert --renew), or set the \
          clock of the client",
     ),
     (
         AlertDescription::ProtocolVersion,
-        "the client wants another version of TLS than 1.2 and 1.3: update the client",
+        "the client accepts neither TLS 1.2 nor TLS 1.3: update the client",
     ),
     (
         AlertDescription::HandshakeFailure,
-        "the client does not accept what was chosen of its ciphers: update the client",
+        "the client rejected the cipher suite that was negotiated: update the client",
     ),
     (
         AlertDescription::InsufficientSecurity,
-        "the client does not accept what was chosen of its ciphers: update the client",
+        "the client rejected the cipher suite that was negotiated: update the client",
     ),
 ];
 
@@ -432,8 +432,8 @@ impl Tunnel {
 
     /// Says that the client has ended the connection in its handshake and did not say why.
     pub(super) fn broken_off() -> io::Error {
-        let why = "the client closed the connection during its handshake, as some do that do not \
-                   accept the certificate";
+        let why = "the client closed the connection during its handshake, as some clients do \
+                   when they reject the certificate";
         io::Error::new(ErrorKind::UnexpectedEof, Failure(why.to_owned()))
     }
 
@@ -454,15 +454,15 @@ impl Tunnel {
     fn no_tls(&self, error: &rustls::Error) -> String {
         let why = match Foreign::of_octets(&self.head) {
             Foreign::Text => {
-                "the client speaks in clear, and this port begins with TLS: set the client to TLS \
-                 (often called SSL), or to a port that begins in clear"
+                "the client sent plain text to a TLS port: set the client to TLS (often called \
+                 SSL), or to a plain-text port"
             }
             Foreign::Http => {
                 "the client speaks HTTP: it is a browser, or a program with the wrong port"
             }
             Foreign::Proxy => {
-                "a proxy begins with a header of the PROXY protocol, which is not taken here: \
-                 switch it off there (HAProxy: no send-proxy or check-send-proxy; nginx: \
+                "a proxy sent a PROXY protocol header, which this server does not accept: switch \
+                 it off in the proxy (HAProxy: no send-proxy or check-send-proxy; nginx: \
                  proxy_protocol off)"
             }
             Foreign::Tls | Foreign::Other => {
@@ -487,15 +487,15 @@ impl Tunnel {
             PeerIncompatible::NoCipherSuitesInCommon | PeerIncompatible::NoSignatureSchemesInCommon
         );
         if is_old {
-            "the client offers TLS 1.1 or older only, and 1.2 is the oldest that is taken here: \
+            "the client offers only TLS 1.1 or older, and this server requires 1.2 or newer: \
              update the client"
                 .to_owned()
         } else if is_cipher && !self.is_rsa {
-            "the client has no cipher suite in common with this server for a key of an elliptic \
-             curve: update the client, or give [tls] a certificate with an RSA key"
+            "the client has no cipher suite in common with this server for an elliptic-curve \
+             key: update the client, or give [tls] a certificate with an RSA key"
                 .to_owned()
         } else if is_cipher {
-            "the client has no cipher suite in common with this server, which takes those with \
+            "the client has no cipher suite in common with this server, which accepts those with \
              ECDHE and AES-GCM or ChaCha20: update the client"
                 .to_owned()
         } else {
@@ -517,7 +517,7 @@ impl Tunnel {
         let Some((_, why)) = known else {
             return rustls::Error::AlertReceived(alert).to_string();
         };
-        format!("{why} (its alert: {alert:?})")
+        format!("{why} (alert from the client: {alert:?})")
     }
 
     /// The client does not accept the certificate and does not say what is wrong with it. Some mean
@@ -526,20 +526,22 @@ impl Tunnel {
         let why = match self.tls.server_name() {
             // A name is made of letters, digits, hyphens, underscores and dots.
             Some(name) if self.is_for(name) == Some(false) => format!(
-                "the client wanted \"{name}\" and does not accept the certificate, which is not \
-                 for that name: set the client to a name that the certificate has, or make one for \
+                "the client asked for \"{name}\" and rejected the certificate, which is not for \
+                 that name: set the client to a name in the certificate, or make a certificate for \
                  that name too (facteur cert)"
             ),
             Some(name) => format!(
-                "the client does not accept the certificate, though it is for the name that it \
-                 wanted (\"{name}\"): it may not trust the authority that signed it"
+                "the client rejected the certificate, though it is for the name that the client \
+                 asked for (\"{name}\"): the client may not trust the authority that signed it"
             ),
-            None => "the client does not accept the certificate: it named no host, so it may have \
-                     connected to an address that the certificate is not for, or it does not trust \
-                     the authority that signed it"
-                .to_owned(),
+            None => {
+                "the client rejected the certificate: it named no host, so it may have connected \
+                 to an address that the certificate is not for, or it does not trust the authority \
+                 that signed it"
+                    .to_owned()
+            }
         };
-        format!("{why} (its alert: {alert:?})")
+        format!("{why} (alert from the client: {alert:?})")
     }
 
     /// Whether the certificate is for `name`; `None` when that cannot be said.

@@ -93,8 +93,8 @@ pub enum SyntaxError {
     Empty,
     /// The verb is not one of SMTP's.
     UnknownVerb,
-    /// The verb is that of a proxy which tells for whom it connects (Postfix's XCLIENT, which nginx
-    /// sends). It would have to be believed.
+    /// The verb of a proxy that says for whom it connects (Postfix's XCLIENT, which nginx sends).
+    /// The server could not check what it says.
     XClient,
     /// The command needs an argument: how it is written.
     ArgumentMissing(&'static str),

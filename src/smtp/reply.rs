@@ -265,7 +265,7 @@ pub(super) const DISPLACED: Reply = fixed(
 pub(super) const REVOKED: Reply = fixed(
     "421",
     "4.7.0",
-    "This account is gone or has another password, closing; log in again",
+    "The account was removed or its password changed, closing; log in again",
 );
 pub(super) const OUT_OF_STEP: Reply = fixed("421", "4.3.0", "Internal error, closing");
 
@@ -416,7 +416,7 @@ impl From<SyntaxError> for Reply {
             SyntaxError::XClient => fixed(
                 "500",
                 "5.5.1",
-                "XCLIENT is not taken here; switch it off in the proxy (nginx: xclient off)",
+                "XCLIENT is not accepted here; switch it off in the proxy (nginx: xclient off)",
             ),
             SyntaxError::ArgumentMissing(form) => {
                 let text = format!("Write it as {form}");

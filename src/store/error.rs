@@ -246,7 +246,7 @@ impl fmt::Display for Error {
         match self {
             Self::CannotLock { path, .. } => write!(
                 f,
-                "cannot lock {}: the file system of the mail directory has to support flock (on \
+                "cannot lock {}: the file system of the mail directory must support flock (on \
                  NFS, start its lock service, or mount it with local_lock=flock if no other \
                  machine uses the directory)",
                 path.display()
@@ -292,8 +292,9 @@ impl fmt::Display for Error {
             ),
             Self::Replaced { path } => write!(
                 f,
-                "{} was moved or replaced while facteur was running, as by a restored backup: no \
-                 mail is taken and none is given out until you restart facteur",
+                "{} was moved or replaced while facteur was running, for example when a backup \
+                 was restored: restart facteur; until then it neither accepts mail nor gives any \
+                 out",
                 path.display()
             ),
             Self::StoreInUse { path, process } => {

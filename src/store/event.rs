@@ -214,8 +214,8 @@ impl fmt::Display for Event<'_> {
             ),
             Self::FileByFile { root } => write!(
                 f,
-                "the file system of {} is none on which a sync of the whole is known to save \
-                 anything: mail is synced file by file, which is slower",
+                "the file system of {} is not known to save data when it is synced as a whole: \
+                 mail is synced file by file, which is slower",
                 root.display()
             ),
             Self::Replaced { .. } => f.write_str("a message was refused: restart facteur"),
@@ -271,11 +271,11 @@ impl Event<'_> {
             }
         }
         match kept_in {
-            None => f.write_str("nothing that is needed was there"),
+            None => f.write_str("nothing needed was there"),
             Some(kept_in) => write!(
                 f,
-                "something that is needed may have been there, and acknowledged messages may be \
-                 missing. The segments are in {}",
+                "something needed may have been there, so acknowledged messages may be missing. \
+                 The segments are in {}",
                 kept_in.display()
             ),
         }

@@ -251,8 +251,8 @@ pub trait Held: Debug + Send + Sync {
     /// Whatever fstat says.
     fn is_linked(&self) -> io::Result<bool>;
 
-    /// Writes into it, a lock, the number of this process and nothing else: for people who look for
-    /// the one that holds it.
+    /// Writes the number of this process, and nothing else, into this lock file: for people who
+    /// look for the process that holds it.
     ///
     /// # Errors
     /// Whatever ftruncate and write say. Nothing depends on it.

@@ -42,8 +42,8 @@ pub(super) const CURE_PACE: Duration = Duration::from_mins(1);
 /// How long a login waits for another session of the same maildrop to end.
 ///
 /// A client that closes its connection without QUIT and comes back at once is faster than the end
-/// of its session, which takes a few milliseconds. One that is still there is told of within the
-/// time that a person waits without wondering.
+/// of its session, which takes a few milliseconds. If the session is still there after that,
+/// the login is refused before a person would wonder about the wait.
 pub(super) const CLAIM_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often it is told that a mailbox takes no mail.

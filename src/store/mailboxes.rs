@@ -116,7 +116,8 @@ impl Shared {
             if self.find_doubtful(&directories).is_some() {
                 self.remove_doubtful(&directories);
                 if let Some(doubtful) = self.find_doubtful(&directories) {
-                    let reason = "the disk failed when it was made; restart to try again";
+                    let reason =
+                        "the disk failed when this directory was made; restart to try again";
                     let reason = io::Error::other(reason);
                     return Err(Error::io("deliver into", doubtful)(reason));
                 }

@@ -282,8 +282,8 @@ impl Shared {
         })
     }
 
-    /// What to make of an error that is none of a sync: something is not where it was, or nobody
-    /// can tell, which a sync of the whole file system makes good where there is one.
+    /// Judges an error of something other than a sync. Something is not where it was, or that
+    /// cannot be known; a sync of the whole file system makes up for it where there is one.
     fn not_all(
         &self,
         error: io::Error,

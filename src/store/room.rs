@@ -9,18 +9,18 @@ use super::{
     shared::Shared,
 };
 
-/// The octets that are free on the file system of a store, and how many of them have to be before a
-/// message is taken.
+/// The octets that are free on the file system of a store, and how many must be free before the
+/// store accepts a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
     /// How many are free; the largest number where the system does not say.
     pub free: u64,
-    /// How many have to be.
+    /// How many must be free.
     pub needed: u64,
 }
 
 impl Room {
-    /// Whether messages are taken.
+    /// Whether the store accepts messages.
     pub fn is_enough(self) -> bool {
         self.free >= self.needed
     }
@@ -29,7 +29,7 @@ impl Room {
 impl fmt::Display for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (free, needed) = (Octets(self.free), Octets(self.needed));
-        write!(f, "{free} are free, and {needed} have to be")
+        write!(f, "{free} free, at least {needed} needed")
     }
 }
 
@@ -103,6 +103,6 @@ mod tests {
             free: 24 * MIB + 1,
             needed: 3 * MIB,
         };
-        assert_eq!(room.to_string(), "24 MiB are free, and 3072 KiB have to be");
+        assert_eq!(room.to_string(), "24 MiB free, at least 3072 KiB needed");
     }
 }

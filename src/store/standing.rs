@@ -13,12 +13,12 @@
 //! nothing else can have these numbers. The journal asks the same of its own files (`ring.rs`).
 //! What is no longer ours is not written to, and takes no mail until the daemon is started again.
 //!
-//! A directory that is gone, with the lock removed, is another matter: people do that who want all
-//! mail gone. It is made again, empty. A lock that has gone from its name and still has one
-//! somewhere was moved; then nothing was removed.
+//! A directory that is gone, with the lock removed, is another matter: people who want all mail
+//! gone do that. It is made again, empty. If the lock no longer has its name but still has another
+//! one somewhere, it was moved; then nothing was removed.
 //!
-//! The directory is locked as well as the file in it. People remove lock files. In the file is the
-//! number of the process that holds it, so that who is kept out by it can be told by whom.
+//! The directory is locked as well as the file in it, because people remove lock files. The file
+//! has the number of the process that holds it, so that a second daemon can name that process.
 //!
 //! # Invariants
 //! - I11: two daemons never serve one store, whatever was done to the lock file.
@@ -29,8 +29,8 @@
 //! # Known limits
 //! Where a lock is only as good as this machine (network file systems), that of the directory keeps
 //! out the daemons of this machine alone. A directory that is replaced in the moment between the
-//! question and the acknowledgement is none of the store any more, but the message is in it: it was
-//! durable before it was moved away.
+//! question and the acknowledgement no longer belongs to the store, but the message is in it: it
+//! was durable before it was moved away.
 
 use std::{
     io,
@@ -194,7 +194,7 @@ impl Shared {
         let is_empty = match root_now {
             None => true,
             Some(now) if now == root => lock_now.is_none(),
-            // Another directory; in one without a store ours may begin anew.
+            // Another directory. If it has no store, ours may start there from nothing.
             Some(_) => identity_at(fs, &self.own)?.is_none(),
         };
         is_empty.then_some(Standing::Removed).ok_or_else(replaced)
@@ -220,8 +220,8 @@ impl Shared {
         }
     }
 
-    /// Settles anew where somebody has removed the directories under the running daemon, as people
-    /// do who want all mail gone.
+    /// Makes the directories again where somebody removed them under the running daemon, as people
+    /// who want all mail gone do.
     ///
     /// # Errors
     /// As at the start of the daemon. [`Error::StoreInUse`] may also mean that another delivery is

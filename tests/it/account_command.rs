@@ -31,7 +31,8 @@ fn a_running_daemon_is_told() {
     let made = account(own.path(), &["add", "bob@example.com"], "hunter2\n");
     assert_eq!(made.status, Some(0), "{}", made.errors);
     assert!(
-        made.output.contains("Start facteur anew"),
+        made.output
+            .contains("Restart facteur: while it has no accounts"),
         "{}",
         made.output
     );
@@ -42,7 +43,7 @@ fn a_running_daemon_is_told() {
     let added = account(own.path(), &["add", "alice@example.com"], "hunter3\n");
     assert_eq!(added.status, Some(0), "{}", added.errors);
     let told = format!(
-        "(process {}) was told",
+        "asked the daemon (process {}) to reload its accounts",
         program.proc().file_name().unwrap().display()
     );
     assert!(added.output.contains(&told), "{}", added.output);

@@ -143,7 +143,7 @@ fn what_was_done_is_what_is_told() {
     let mut no_tls = Client::connect(program.pop3s());
     no_tls.send(b"CAPA\r\n");
     no_tls.half_close();
-    program.expect_log("the client speaks in clear, and this port begins with TLS");
+    program.expect_log("the client sent plain text to a TLS port: set the client to TLS");
     let counts = loop {
         program.signal("USR1");
         let counts = report(&program);

@@ -68,25 +68,25 @@ fn who_speaks_something_else_at_a_plain_port_is_named() {
     for (octets, cause) in [
         (
             hello.as_slice(),
-            "the client begins with TLS, and this port begins in clear",
+            "the client started TLS on a plain-text port: set the client to STARTTLS",
         ),
         (
             b"\x80\x2e\x01\x03\x01\x00\x15",
-            "the client begins with TLS",
+            "the client started TLS on a plain-text port",
         ),
-        (proxy, "a proxy begins with a header of the PROXY protocol"),
+        (
+            proxy,
+            "a proxy sent a PROXY protocol header, which this server does not accept",
+        ),
         (
             PROXY_2,
-            "a proxy begins with a header of the PROXY protocol",
+            "a proxy sent a PROXY protocol header, which this server does not accept",
         ),
         (
             b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
             "the client speaks HTTP",
         ),
-        (
-            b"\x05\x01\x00",
-            "the client begins with something that is no command",
-        ),
+        (b"\x05\x01\x00", "the client did not begin with a command"),
     ] {
         for (address, last) in [(program.smtp, "421"), (program.pop3, "-ERR")] {
             visit(address, octets);
@@ -107,15 +107,15 @@ fn who_does_not_speak_tls_at_a_port_with_tls_is_named() {
     for (octets, cause) in [
         (
             &b"EHLO client\r\n"[..],
-            "the client speaks in clear, and this port begins with TLS",
+            "the client sent plain text to a TLS port: set the client to TLS",
         ),
-        (b"CAPA\r\n", "the client speaks in clear"),
+        (b"CAPA\r\n", "the client sent plain text to a TLS port"),
         (b"GET / HTTP/1.1\r\n\r\n", "the client speaks HTTP"),
         (
             b"PROXY TCP4 192.0.2.1 192.0.2.2 5 25\r\n",
-            "header of the PROXY protocol",
+            "a proxy sent a PROXY protocol header",
         ),
-        (PROXY_2, "header of the PROXY protocol"),
+        (PROXY_2, "a proxy sent a PROXY protocol header"),
         (b"\x05\x01\x00\x00\x00\x00", "does the client speak TLS?"),
     ] {
         for address in [program.smtps(), program.pop3s()] {
@@ -135,7 +135,9 @@ fn who_waits_for_a_greeting_at_a_port_with_tls_is_named() {
     let program = Program::start_with(directory.path(), &tls);
     let mut client = Client::connect(program.smtps());
     client.expect_end();
-    program.expect_log("the client did not begin it in time; one that waits for a greeting here");
+    program.expect_log(
+        "the client did not start its handshake in time; a client that waits for a greeting here",
+    );
 }
 
 #[test]
@@ -143,10 +145,10 @@ fn clients_whose_tls_has_nothing_in_common_are_named() {
     let directory = tempfile::tempdir().unwrap();
     let program = program(directory.path());
     let suites = [0xc0, 0x2b, 0xc0, 0x2f];
-    let old = "the client offers TLS 1.1 or older only, and 1.2 is the oldest that is taken here";
-    let no_cipher = "the client has no cipher suite in common with this server for a key of an \
-                     elliptic curve: update the client, or give [tls] a certificate with an RSA \
-                     key";
+    let old = "the client offers only TLS 1.1 or older, and this server requires 1.2 or newer";
+    let no_cipher = "the client has no cipher suite in common with this server for an \
+                     elliptic-curve key: update the client, or give [tls] a certificate with an \
+                     RSA key";
     // Only the versions 1.0 and 1.1, in the extension that says so.
     let versions = [ECDSA, &[0, 43, 0, 5, 4, 3, 2, 3, 1]].concat();
     for (octets, cause) in [
@@ -193,7 +195,7 @@ fn why_a_client_does_not_accept_the_certificate_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let program = program(directory.path());
     let (ours, others) = (Pki::shared(), Pki::new());
-    let wrong_name = "the client wanted \"mail.example.com\" and does not accept the certificate, \
+    let wrong_name = "the client asked for \"mail.example.com\" and rejected the certificate, \
                       which is not for that name";
     for (pki, name, cause) in [
         (ours, "mail.example.com", wrong_name),
@@ -216,13 +218,13 @@ fn why_a_client_does_not_accept_the_certificate_is_named() {
     let hello = client_hello([3, 3], &[0xc0, 0x2b], ECDSA);
     for (number, cause) in [
         (42, "it named no host"),
-        (45, "the certificate has expired for the client"),
+        (45, "the client considers the certificate expired"),
         (46, "it named no host"),
         (48, "the client does not trust the authority"),
-        (70, "the client wants another version of TLS"),
+        (70, "the client accepts neither TLS 1.2 nor TLS 1.3"),
         (
             40,
-            "the client does not accept what was chosen of its ciphers",
+            "the client rejected the cipher suite that was negotiated",
         ),
     ] {
         let alert = [0x15, 3, 3, 0, 2, 2, number];

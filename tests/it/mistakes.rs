@@ -45,7 +45,7 @@ fn what_does_not_go_together_is_told_with_the_cure() {
     for (text, part) in [
         (
             "smtp = [\"127.0.0.1:2525\"]\npop3 = [\"2525\"]\n",
-            "pop3 is to listen on 127.0.0.1:2525, and so is smtp: give one of them another port",
+            "smtp and pop3 would both listen on 127.0.0.1:2525: give one of them another port",
         ),
         (
             "[tls]\ncertificate = \"/no/such.pem\"\nkey = \"/no/such.key\"\n",
@@ -123,9 +123,7 @@ fn the_log_says_which_configuration_is_read_and_what_takes_a_restart() {
     let changed = "hostname = \"other.example\"\n[limits]\nerrors = 3\n";
     std::fs::write(&file, changed).unwrap();
     program.signal("HUP");
-    program.expect_log(
-        "SIGHUP: a restart is needed for what else has changed: hostname, domains, limits",
-    );
+    program.expect_log("SIGHUP: these other changes need a restart: hostname, domains, limits");
     std::fs::write(&file, "hostnam = \"x\"\nlog_level = \"loud\"\n").unwrap();
     program.signal("HUP");
     let line = program.log_line("accounts and certificate stay as they were");

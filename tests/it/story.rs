@@ -96,8 +96,8 @@ fn every_refused_command_of_smtp_is_a_line() {
             format!("\"DATA ***\" code=501 {local}: This command takes no such argument"),
             format!("\"***\" code=500 {local}: Unknown command; HELP shows the commands"),
             format!(
-                "\"XCLIENT ***\" code=500 {local}: XCLIENT is not taken here; switch it off in the \
-                 proxy (nginx: xclient off)"
+                "\"XCLIENT ***\" code=500 {local}: XCLIENT is not accepted here; switch it off in \
+                 the proxy (nginx: xclient off)"
             ),
             format!(
                 "\"AUTH CRAM-MD5\" code=504 {local}: This mechanism is not offered; EHLO lists \

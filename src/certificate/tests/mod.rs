@@ -233,7 +233,7 @@ fn the_ca_signs_only_for_the_names_it_was_made_with_and_those_below() {
         ("example.org", false),
         ("badexample.com", false),
     ] {
-        // It is told at once, and not only when the advice to renew is followed.
+        // It is reported at once, and not only when somebody follows the advice to renew.
         let asked = Asked::new(DIRECTORY, &[name]).make(&fs);
         assert_eq!(asked.is_ok(), is_permitted, "{name}");
         let renewed = Asked::new(DIRECTORY, &[name]).renewal().make(&fs);

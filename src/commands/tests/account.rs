@@ -98,7 +98,7 @@ fn one_command_makes_both_files_and_the_account() {
         let printed = printed.unwrap();
         for part in [
             "added bob@example.com to ",
-            "facteur.toml names that file now",
+            "facteur.toml now refers to that file",
             "  User name       bob@example.com\n",
             "The password is that of the account.\n",
         ] {
@@ -169,14 +169,14 @@ fn accounts_come_change_and_go_and_comments_stay() {
     );
     let changed = changed.unwrap();
     assert!(
-        changed.starts_with("BOB@example.com has another password\n"),
+        changed.starts_with("changed the password of BOB@example.com\n"),
         "{changed}"
     );
     assert!(place.is_right("bob", "hunter3") && !place.is_right("bob", "hunter2"));
 
     let removed = place.account(&["remove", "bob@example.com"], &[]).unwrap();
     assert!(
-        removed.starts_with("removed bob@example.com; its mail stays\n"),
+        removed.starts_with("removed bob@example.com; its mail is kept\n"),
         "{removed}"
     );
     let listed = place.account(&["list"], &[]).unwrap();
@@ -296,7 +296,7 @@ fn what_is_not_ours_to_change_is_left_alone() {
         let error = place.account(action, &[]).unwrap_err();
         assert!(error.to_string().contains("has no accounts"), "{error}");
     }
-    // Something that is wrong already is told with its line.
+    // A mistake that was there before is reported with its line.
     let place = Place::new(Some("accounts = \"accounts.toml\"\n"), Some("x = \n"));
     let error = place
         .account(&["add", "bob@example.com", "--generate"], &[])
@@ -368,7 +368,7 @@ fn links_stay_and_what_root_lets_a_group_read_stays_readable() {
     );
 }
 
-/// Two people at once: the second is told, and nothing is lost.
+/// Two people at once: the second gets an error, and nothing is lost.
 #[test]
 fn a_file_that_somebody_else_changes_is_not_written_over() {
     let place = Place::new(Some("accounts = \"accounts.toml\"\n"), None);

@@ -41,7 +41,7 @@ const NEW_FILE: &str = "accounts.toml";
 pub enum Error {
     /// There is an account of this name.
     Exists(MailboxName),
-    /// There is none.
+    /// There is no account of this name.
     Missing(MailboxName),
     /// The configuration has no accounts, and there is a file of the name that they would get.
     NotNamed {
@@ -55,7 +55,7 @@ pub enum Error {
         /// The configuration.
         configuration: PathBuf,
     },
-    /// Somebody else changes the file at this moment: try again.
+    /// Another program is changing the file: try again.
     Busy(PathBuf),
     /// What would come of it cannot be served, or what is there cannot be read.
     Config(config::Error),
@@ -75,7 +75,7 @@ impl fmt::Display for Error {
         match self {
             Self::Exists(name) => write!(
                 f,
-                "there is an account {name} already: `facteur account password` gives it another \
+                "there is an account {name} already: `facteur account password` changes its \
                  password"
             ),
             Self::Missing(name) => {
@@ -99,7 +99,11 @@ impl fmt::Display for Error {
                 "{} has no accounts: `facteur account add` makes one",
                 OneLine(configuration)
             ),
-            Self::Busy(path) => write!(f, "somebody else is changing {}: try again", OneLine(path)),
+            Self::Busy(path) => write!(
+                f,
+                "another program is changing {}: try again",
+                OneLine(path)
+            ),
             Self::Config(error) => write!(f, "nothing was changed: {error}"),
             Self::Io { action, path, .. } => write!(f, "cannot {action} {}", OneLine(path)),
         }
@@ -262,7 +266,7 @@ impl Book {
         let configuration = Source::read(path)?;
         let config = toml::from_str::<Config>(&configuration.after);
         let config = config.map_err(|error| {
-            // A list of accounts that is wrong is told like a file of them.
+            // A wrong list of accounts is reported like a wrong file of accounts.
             Error::Config(value_error(path, &configuration.after, &error))
         })?;
         let file = match &config.accounts {

@@ -88,7 +88,7 @@ impl Text {
         }
     }
 
-    /// Gives an account another password; false when there is none of the name.
+    /// Changes the password of an account; false when there is no account of this name.
     pub(super) fn set_password(&mut self, name: &MailboxName, password: Value) -> bool {
         let account: Option<&mut dyn TableLike> = match self.0.get_mut(ACCOUNTS) {
             Some(Item::ArrayOfTables(tables)) => tables
@@ -118,7 +118,7 @@ impl Text {
         true
     }
 
-    /// Takes an account away; false when there is none of the name.
+    /// Removes an account; false when there is no account of this name.
     pub(super) fn remove(&mut self, name: &MailboxName) -> bool {
         match self.0.get_mut(ACCOUNTS) {
             Some(Item::ArrayOfTables(tables)) => {

@@ -432,8 +432,8 @@ impl Source<'_> {
         }
         if let Some(slow) = accounts().find(|account| work(account) > limits::HASH_WORK_SLOW) {
             warnings.push(format!(
-                "{path}: the hash of {} takes more than a second to verify, and so does every \
-                 login that is refused, whoever it is for: run `facteur hash-password` again",
+                "{path}: the hash of {} takes more than a second to verify, and every refused \
+                 login takes as long, whatever the user name: run `facteur hash-password` again",
                 slow.mailbox
             ));
         }

@@ -133,7 +133,7 @@ impl Fault {
         let subject = if is_itself {
             format!("{path}, {what},")
         } else {
-            format!("{path}, which {what} lies in,")
+            format!("{path}, which contains {what},")
         };
         match self {
             Self::Everybody => format!(

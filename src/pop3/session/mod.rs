@@ -310,7 +310,7 @@ impl Session {
             // the login here, and clients ask for the new password.
             (_, Outcome::Revoked) => Self::close(Some(Response::err_with(
                 Code::Auth,
-                "This account is gone or has another password, nothing is removed, log in again",
+                "The account was removed or its password changed, no mail is removed, log in again",
             ))),
             (_, Outcome::LineEndingFault) => Self::close(Some(Response::err(
                 "Bare CR or bare LF, end every line with CRLF, closing connection",

@@ -487,8 +487,8 @@ fn a_session_that_ends_without_quit_removes_nothing() {
         ),
         (
             Outcome::Revoked,
-            "-ERR [AUTH] This account is gone or has another password, nothing is removed, log in \
-             again\r\n",
+            "-ERR [AUTH] The account was removed or its password changed, no mail is removed, log \
+             in again\r\n",
         ),
         (
             Outcome::LineEndingFault,

@@ -302,7 +302,10 @@ fn an_interruption_closes_whatever_was_waited_for() {
             "421 4.3.2 The service is shutting",
         ),
         (|| Outcome::Displaced, "421 4.3.2 Too many connections from"),
-        (|| Outcome::Revoked, "421 4.7.0 This account is gone or has"),
+        (
+            || Outcome::Revoked,
+            "421 4.7.0 The account was removed or its",
+        ),
         (|| Outcome::ConnectionLost, ""),
     ];
     for (outcome, expect) in table {

@@ -200,7 +200,7 @@ impl Journaled {
         if (behind >= last || end >= last) && !self.missing.iter().any(is_needed) {
             return Ok(());
         }
-        let reason = "a part of it cannot be read; after a restart facteur goes on without that";
+        let reason = "part of it cannot be read; after a restart facteur goes on without that part";
         Err(Error::io("read the journal in", directory)(
             io::Error::other(reason),
         ))

@@ -1614,7 +1614,7 @@ fn a_small_disk_that_is_empty_takes_mail() {
     assert!(
         error
             .to_string()
-            .ends_with("too little free space (20 MiB are free, and 21 MiB have to be)"),
+            .ends_with("too little free space (20 MiB free, at least 21 MiB needed)"),
         "{error}"
     );
 }

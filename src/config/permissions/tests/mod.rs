@@ -62,8 +62,8 @@ fn what_others_can_write_is_named_with_the_cure() {
         ("etc/facteur.toml", 0o666, "the configuration,"),
         ("etc/accounts.toml", 0o602, "the file of accounts,"),
         ("etc/key.pem", 0o602, "the private key,"),
-        ("etc", 0o777, "which the configuration lies in,"),
-        ("srv", 0o777, "which the mail lies in,"),
+        ("etc", 0o777, "which contains the configuration,"),
+        ("srv", 0o777, "which contains the mail,"),
     ] {
         let (own, config) = place();
         let path = own.path().join(name);
@@ -89,7 +89,7 @@ fn the_place_that_a_link_leads_to_counts_as_well() {
     let found = warnings(&config);
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(
-        found[0].contains("/elsewhere, which the mail lies in,"),
+        found[0].contains("/elsewhere, which contains the mail,"),
         "{found:?}"
     );
 }
