@@ -123,9 +123,10 @@ def base_of(file: Path) -> str:
 # Returns  What a program took may be back after a crash, if it came in the life of the daemon that
 #          ended so, and not long before that. After an orderly stop nothing is back.
 # Anew     Who gives a message another name altogether makes another message of it: OfflineIMAP
-#          when it uploads one, Dovecot when it moves one back, mutt when it saves one. It gets
-#          another unique-id, once. To the daemon the first one was taken, so that one may be back
-#          beside the other (Returns), and also when the other was removed over POP3.
+#          when it uploads one, Dovecot when it moves one back (it may keep the name, too), mutt
+#          when it saves one. It gets another unique-id, once. To the daemon the first one was
+#          taken, so that one may be back beside the other (Returns), and also when the other was
+#          removed over POP3.
 # Put off  While a program renames without a pause a session may be told -ERR [SYS/TEMP].
 # Between  What is taken between a login and its RETR is listed, and RETR says -ERR.
 # Not yet  A letter is shown nowhere before it has been acknowledged, also where a program that saw
@@ -462,6 +463,8 @@ class Crowd:
             Fetchmail(house, NEOMUTT, keeps=False),
         ]
         self.fetched: defaultdict[str, set[int]] = defaultdict(set)
+        # What a poller that removes had fetched when its last session broke off.
+        self.broken_off: defaultdict[str, set[int]] = defaultdict(set)
         self.saved: set[int] = set()
         self.n_copies = 0
 
@@ -726,17 +729,20 @@ class Crowd:
             if not is_free:
                 return
             is_well, said, numbers = poller.poll(load.daemon.pop3)
+            # mpop does not fetch again what it had when a session broke off, and removes that too.
+            had = self.broken_off[poller.name]
+            had &= self.ledger.all_of(poller.box)
+            removed = [] if poller.keeps else sorted(had.union(numbers))
+            self.ledger.leave(poller.box, removed)
             if not is_well:
+                had.update(removed)
                 # Where messages are only renamed there is no other reason to fail.
                 may_fail = "in use" in said or "IN-USE" in said or is_put_off(said)
                 if poller.box == FLAGS and not may_fail and not load.pop3_may_fail.is_set():
                     raise Finding(Kind.REPLY, f"{poller.name}: {said.strip()[-300:]}")
-                if not poller.keeps:
-                    self.ledger.leave(poller.box, numbers)
                 return
-            if not poller.keeps:
-                self.ledger.leave(poller.box, numbers)
-                self.ledger.remove(poller.box, numbers)
+            had.clear()
+            self.ledger.remove(poller.box, removed)
             self.count(f"{poller.name} fetched", len(numbers))
             self.count(f"{poller.name} polls")
             fetched = self.fetched[poller.name]
@@ -768,7 +774,8 @@ class Crowd:
                 continue
             is_back = when is not None and self.ledger.may_return(mailbox, number, when)
             has_two_names = mailbox in NAMED_ANEW and base_of(file) != base_of(twin)
-            if not is_back or not (has_two_names or mailbox in MOVES):
+            is_moved_back = mailbox in {*MOVES, DOVECOT}
+            if not is_back or not (has_two_names or is_moved_back):
                 names = " and ".join(f"{it.parent.name}/{it.name}" for it in (twin, file))
                 yield Finding(Kind.TWICE, f"{mailbox} has {names} on disk", number)
             self.ledger.drops[mailbox].unique_ids.pop(number, None)
