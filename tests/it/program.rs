@@ -43,8 +43,12 @@ fn a_signal_stops_it_with_status_0() {
 /// Where there is nothing that could be read anew.
 #[test]
 fn a_terminal_that_closes_stops_it_in_order() {
+    // These tests may run under nohup themselves, and a shell cannot take that back.
+    let with_hangups =
+        "env --default-signal=HUP true && exec env --default-signal=HUP \"$0\" \"$@\"";
     let directory = tempfile::tempdir().unwrap();
-    let mut program = Program::start(directory.path());
+    let mut program = Program::start_under(directory.path(), with_hangups);
+    program.expect_log("ready");
     let mut idle = program.maildrop("bob@example.com");
     program.signal("HUP");
     program.expect_log("SIGHUP: stopping");
