@@ -358,6 +358,9 @@ impl Shared {
                 Step::Rename => Placed::Renamed,
             }),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Placed::Linked),
+            Err(_) if matches!(step, Step::Rename) && self.is_renamed(spooled, &path) => {
+                Ok(Placed::Renamed)
+            }
             Err(error) if place::takes_a_copy(&error) => {
                 let scratches = place::scratches(Some(&target.maildir), &path);
                 let copied = self.copy(spooled.path, &path, &scratches, Former::Replaced);
@@ -370,5 +373,13 @@ impl Shared {
             }
             Err(error) => Err(Error::io("deliver to", &path)(error).into()),
         }
+    }
+
+    /// Whether the file has its name `path`, although the call that gave it has failed: to repeat
+    /// it would bring back what somebody moves or removes from now on.
+    fn is_renamed(&self, spooled: Spooled<'_>, path: &Path) -> bool {
+        let spool = self.fs.metadata(spooled.path);
+        let is_given_up = spool.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        is_given_up && self.fs.metadata(path).is_ok()
     }
 }

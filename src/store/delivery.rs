@@ -157,8 +157,8 @@ pub(super) struct Submitted {
 /// Where the file of a delivery was put.
 #[derive(Debug, Default)]
 struct Places<'a> {
-    /// Its names in mailboxes.
-    linked: Vec<PathBuf>,
+    /// The mailboxes in which it was given a name.
+    linked: Vec<&'a Target<'a>>,
     /// The mailboxes that cannot have it, and why.
     broken: Vec<(&'a Target<'a>, Error)>,
     /// Those of them for which it was set aside.
@@ -452,8 +452,7 @@ impl Delivery {
                 Step::Link
             };
             // Noted first: who knows what a failed call did.
-            let in_new = target.maildir.side(Side::New).join(file_name);
-            places.linked.push(in_new);
+            places.linked.push(target);
             match self.shared.place(spooled, target, step, made) {
                 Ok(how) => is_spooled = how != Placed::Renamed,
                 Err(misplaced) if misplaced.is_of_mailbox() && targets.len() > 1 => {
@@ -490,9 +489,8 @@ impl Delivery {
     /// Takes the file out of the mailboxes again.
     fn withdraw(&self, places: &Places<'_>, file_name: &str) {
         let mut is_stuck = false;
-        for path in &places.linked {
-            let unlinked = self.shared.fs.unlink(path);
-            is_stuck |= unlinked.is_err_and(|error| error.kind() != io::ErrorKind::NotFound);
+        for target in &places.linked {
+            is_stuck |= self.take_back(target, file_name).is_err();
         }
         let bases = HashSet::from([Identity::of(file_name.as_bytes())]);
         for target in &places.aside {
@@ -501,6 +499,20 @@ impl Delivery {
             is_stuck |= removed.is_err();
         }
         self.shared.withdraw(self.serial, is_stuck);
+    }
+
+    /// Takes the file out of one mailbox, also when another program has moved it there meanwhile.
+    fn take_back(&self, target: &Target<'_>, file_name: &str) -> Result<(), Error> {
+        let in_new = target.maildir.side(Side::New).join(file_name);
+        if self.shared.unlink(&in_new)? {
+            return Ok(());
+        }
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::MovedFilesAreNotTakenBack) {
+            return Ok(());
+        }
+        let missing = HashSet::from([Identity::of(file_name.as_bytes())]);
+        self.shared.remove_moved(&target.maildir, missing, |_| {})
     }
 
     fn spool_path(&self) -> PathBuf {

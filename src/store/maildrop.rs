@@ -72,29 +72,6 @@ pub struct Message {
     octets: Option<u64>,
 }
 
-/// The directories out of which a removed message could come back.
-#[derive(Debug, Default)]
-struct Touched {
-    cur: bool,
-    new: bool,
-}
-
-impl Touched {
-    fn mark(&mut self, side: Side) {
-        match side {
-            // Whoever moved the message here need not have made it durable that it left `new`.
-            Side::Cur => (self.cur, self.new) = (true, true),
-            Side::New => self.new = true,
-        }
-    }
-
-    fn sides(&self) -> impl Iterator<Item = Side> {
-        [(self.new, Side::New), (self.cur, Side::Cur)]
-            .into_iter()
-            .filter_map(|(is_touched, side)| is_touched.then_some(side))
-    }
-}
-
 impl Maildrop {
     /// Opens the maildrop of `mailbox`; waits for another session that has it for `patience` at
     /// most.
@@ -219,7 +196,6 @@ impl Maildrop {
             touched.note_removal(self.claim.mailbox(), &counters);
         }
         let mark = self.shared().sync_mark();
-        let mut touched = Touched::default();
         let mut missing = HashSet::new();
         let messages = &*self.listing;
         for message in indexes.iter().filter_map(|&index| messages.get(index)) {
@@ -227,7 +203,6 @@ impl Maildrop {
             let mut is_removed = true;
             for place in message.places() {
                 is_removed &= self.unlink(place)?;
-                touched.mark(place.side);
             }
             if is_removed {
                 self.note_unlinked(message.identity());
@@ -236,18 +211,16 @@ impl Maildrop {
             }
         }
         if !missing.is_empty() {
-            self.remove_moved(missing)?;
-            // Whoever moved or removed them need not have made that durable.
-            touched = Touched {
-                cur: true,
-                new: true,
-            };
+            let noted = |moved: Identity<'_>| self.note_unlinked(moved);
+            self.shared().remove_moved(&self.maildir, missing, noted)?;
         }
         #[cfg(test)]
         if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::ClaimsEndBeforeRemovals) {
             self.claim.give_back();
         }
-        for side in touched.sides() {
+        // Both, wherever they were: another program may have moved them from `new` to `cur`, or back,
+        // and need not have made durable that they left the one.
+        for side in [Side::Cur, Side::New] {
             let directory = self.maildir.side(side);
             match self.shared().sync_directory(&directory) {
                 // A mailbox that somebody removed as a whole has no messages that could come back.
@@ -319,29 +292,6 @@ impl Maildrop {
         Ok(())
     }
 
-    /// Removes messages that were not where they were listed. Each is unlinked in the end, or is
-    /// known not to be there.
-    fn remove_moved(&self, mut missing: HashSet<Identity<'_>>) -> Result<(), Error> {
-        for _ in 0..FIND_ATTEMPTS_MAX {
-            let found = self.find(&missing)?;
-            if found.is_empty() {
-                return Ok(());
-            }
-            for moved in &found {
-                // Not there: it was renamed once more in this moment.
-                if self.unlink(moved.place())? {
-                    let identity = moved.identity();
-                    self.note_unlinked(identity);
-                    missing.retain(|it| *it != identity);
-                }
-            }
-            if missing.is_empty() {
-                return Ok(());
-            }
-        }
-        Err(keeps_changing(&self.maildir))
-    }
-
     /// Unlinks the file at `place`; whether it was there.
     fn unlink(&self, place: Place<'_>) -> Result<bool, Error> {
         self.shared().unlink(&self.maildir.file(place))
@@ -354,6 +304,39 @@ impl Maildrop {
 
     fn shared(&self) -> &Shared {
         self.claim.shared()
+    }
+}
+
+impl Shared {
+    /// Removes the `missing` messages, which are not where they were, from `maildir`. Each is
+    /// unlinked in the end, and then given to `noted`, or is known not to be there.
+    ///
+    /// # Errors
+    /// See the module.
+    pub(super) fn remove_moved(
+        &self,
+        maildir: &Maildir,
+        mut missing: HashSet<Identity<'_>>,
+        noted: impl Fn(Identity<'_>),
+    ) -> Result<(), Error> {
+        for _ in 0..FIND_ATTEMPTS_MAX {
+            let found = Readings::of(self, maildir).find(&missing)?;
+            if found.is_empty() {
+                return Ok(());
+            }
+            for moved in &found {
+                // Not there: it was renamed once more in this moment.
+                if self.unlink(&maildir.file(moved.place()))? {
+                    let identity = moved.identity();
+                    noted(identity);
+                    missing.retain(|it| *it != identity);
+                }
+            }
+            if missing.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(keeps_changing(maildir))
     }
 }
 

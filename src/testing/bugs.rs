@@ -34,6 +34,8 @@ pub(crate) enum Bug {
     JournalsEndBeforeTheSync,
     /// A file that is not where it was put is not looked for.
     MovedFilesAreMissed,
+    /// Nor is one that is to be taken back because its delivery failed.
+    MovedFilesAreNotTakenBack,
     /// What is not there to be exchanged when it is written anew was removed.
     NotFoundAtExchangeIsRemoved,
     /// What was removed is not noted in the journal.

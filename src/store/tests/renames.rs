@@ -585,3 +585,97 @@ fn a_message_moved_away_while_it_is_removed_and_back_stays_after_a_kill() {
         assert_eq!(contents(&store), ["first\n"]);
     }
 }
+
+/// What another program does to its directories need not be durable when it was removed.
+#[test]
+fn a_message_moved_to_cur_and_back_stays_removed() {
+    let Place { fs, store, bob, .. } = Place::new(Times::Fine);
+    // From here on the journal does not know of it.
+    store.shared.checkpoint_when_idle().unwrap();
+    rename(&fs, "", Renaming::Move);
+    rename(&fs, "", Renaming::Move);
+    let maildrop = store.open_maildrop(&bob).unwrap();
+    maildrop.remove(&[0]).unwrap();
+    store.abandon();
+    let found = super::journal::open_simulated(&fs.power_cut(0));
+    assert_eq!(contents(&found), [""; 0]);
+}
+
+/// A store without a journal, beside somebody who does something in the middle.
+fn start_without_journal(fs: &SimFs, meanwhile: &Meanwhile) -> MessageStore {
+    let settings = Settings {
+        durability: Durability::Maildir,
+        ..Settings::new("/mail", "host.example")
+    };
+    let watched = Arc::new(meanwhile.beside(fs));
+    MessageStore::open_quietly(watched, settings, fs.clock(), Patience::default()).unwrap()
+}
+
+/// Delivers a message with a failure at every operation in turn, before which another program moves
+/// the message if it is there. Gives how often it was moved and refused, or what is wrong.
+fn refuse_what_is_moved() -> Result<usize, String> {
+    let mut n_refused = 0;
+    for at in 1..30 {
+        let (fs, meanwhile) = (SimFs::new(), Meanwhile::default());
+        let store = start_without_journal(&fs, &meanwhile);
+        deliver(&store, "first\n").unwrap();
+        rename(&fs, "", Renaming::Move);
+        meanwhile.arm(at, move |fs| {
+            let found = files(fs).into_iter().find(|(side, _)| *side == "new");
+            if let Some((_, name)) = found {
+                rename(fs, &name, Renaming::Move);
+            }
+            // What the store does now fails.
+            fs.fail(Fault {
+                at: fs.n_operations() + 1,
+                errno: Errno::IO,
+                is_done: false,
+            });
+        });
+        let result = deliver(&store, "second\n");
+        fs.heal();
+        let is_moved = files(&fs).iter().all(|(side, _)| *side == "cur");
+        n_refused += usize::from(result.is_err() && meanwhile.was_done() && is_moved);
+        drop(store);
+        let found = contents(&start_without_journal(&fs, &Meanwhile::default()));
+        if result.is_err() && found.len() != 1 {
+            return Err(format!("{at}: {found:?}"));
+        }
+    }
+    Ok(n_refused)
+}
+
+#[test]
+fn a_refused_message_is_taken_back_from_where_it_was_moved() {
+    assert_ne!(refuse_what_is_moved(), Ok(0));
+    refuse_what_is_moved().unwrap();
+    bugs::plant(Some(Bug::MovedFilesAreNotTakenBack));
+    refuse_what_is_moved().unwrap_err();
+    bugs::plant(None);
+}
+
+/// A call that fails may have done its work, as on a network file system: it is not repeated.
+#[test]
+fn what_was_put_into_a_mailbox_although_that_failed_is_not_put_there_again() {
+    for at in 1..40 {
+        let Place { fs, store, .. } = Place::new(Times::Fine);
+        rename(&fs, "", Renaming::Move);
+        fs.fail(Fault {
+            at: fs.n_operations() + at,
+            errno: Errno::IO,
+            is_done: true,
+        });
+        let is_accepted = deliver(&store, "second\n").is_ok();
+        fs.heal();
+        if let Some((_, name)) = files(&fs).iter().find(|(side, _)| *side == "new") {
+            rename(&fs, name, Renaming::Move);
+        }
+        let expected = if is_accepted {
+            vec!["first\n", "second\n"]
+        } else {
+            vec!["first\n"]
+        };
+        assert_eq!(contents(&store), expected, "{at}");
+        assert_eq!(files(&fs).len(), expected.len(), "{at}: {:?}", files(&fs));
+    }
+}
