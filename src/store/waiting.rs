@@ -24,7 +24,8 @@
 //!
 //! A message that is in its mailbox and would have to be written anew there (`replay.rs`) waits
 //! under a name that begins with [`ANEW`]: it is put in the place of the one that is there, and of
-//! none when somebody removed that.
+//! none when somebody removed that. From the next start on it waits to be delivered like any other:
+//! the one that is not there then may as well be one that the disk has lost.
 //!
 //! # Bounds
 //! Nothing is accepted for a mailbox that is ailing. So what waits for it was on its way when that
@@ -577,6 +578,7 @@ impl Shared {
                 let maildir = self.maildir(&mailbox)?;
                 let mut names = self.waiting_names(&maildir)?;
                 self.remove_what_came_back(&maildir, &mut names)?;
+                self.have_delivered(&maildir, &mut names)?;
                 if names.is_empty() {
                     self.tidy_waiting(&self.waiting_place(&maildir)?);
                     continue;
@@ -621,6 +623,27 @@ impl Shared {
         } else {
             self.sync_directory(&directory)
         }
+    }
+
+    /// Lets those of the messages `names` be delivered that were to take the place of others.
+    fn have_delivered(&self, maildir: &Maildir, names: &mut [String]) -> Result<(), Error> {
+        let directory = self.waiting_place(maildir)?;
+        for name in names {
+            let Some(own) = name.strip_prefix(ANEW) else {
+                continue;
+            };
+            let (anew, path) = (directory.join(&*name), directory.join(own));
+            match self.fs.hard_link(&anew, &path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                other => other.map_err(Error::io("set aside", &path))?,
+            }
+            self.sync_directory(&directory)?;
+            self.sync_name(&path)?;
+            // Whoever lets the other name go makes this durable, too.
+            self.unlink(&anew)?;
+            *name = own.to_owned();
+        }
+        Ok(())
     }
 
     /// Whether the file at `path` is empty, and should not be, as its name says.

@@ -366,6 +366,28 @@ fn a_mailbox_that_cannot_be_written_anew_holds_up_no_checkpoint() {
     }
 }
 
+/// The power is cut before that mailbox is cured: the message that it had need not be there.
+#[test]
+fn what_waits_to_be_written_anew_is_delivered_when_the_disk_has_lost_it() {
+    let fs = timeless();
+    let told = Told::open(&fs);
+    deliver_to(&told.store, "one\n", &both()).unwrap();
+    refuse(&fs, NEW);
+    fs.fail(Fault {
+        at: fs.n_operations().saturating_add(1),
+        errno: Errno::IO,
+        is_done: false,
+    });
+    told.store.shared.checkpoint_when_idle().unwrap();
+    told.store.abandon();
+    let found = fs.power_cut(0);
+    let told = Told::open(&found);
+    assert_eq!(contents(&told.store), [""; 0]);
+    found.accept_entries();
+    assert_eq!(contents(&told.store), ["one\n"]);
+    assert_eq!(n_entries(&found, WAITING), 0);
+}
+
 /// The sync of the store's file system is none of that of the mailbox.
 #[test]
 fn a_mailbox_on_another_device_is_durable_when_it_is_acknowledged() {
