@@ -115,6 +115,7 @@ impl Shared {
             let directories = target.maildir.directories();
             if self.find_doubtful(&directories).is_some() {
                 self.remove_doubtful(&directories);
+                self.forget(target.mailbox);
                 if let Some(doubtful) = self.find_doubtful(&directories) {
                     let reason =
                         "the disk failed when this directory was made; restart to try again";
@@ -207,14 +208,16 @@ impl Shared {
         }
     }
 
-    /// Removes those of `directories` that are doubtful and that nobody uses any more: then they
-    /// can be made anew.
+    /// Removes those of `directories` that are doubtful and that nobody uses any more, with all that
+    /// lies in them: then they can be made anew.
     fn remove_doubtful(&self, directories: &[PathBuf]) {
+        let is_doubtful = |directory| {
+            self.find_doubtful(std::slice::from_ref(directory))
+                .is_some()
+        };
+        let doubtful: Vec<&PathBuf> = directories.iter().filter(|it| is_doubtful(*it)).collect();
         for directory in directories.iter().rev() {
-            if self
-                .find_doubtful(std::slice::from_ref(directory))
-                .is_none()
-            {
+            if !doubtful.iter().any(|it| directory.starts_with(it)) {
                 continue;
             }
             match self.fs.remove_dir(directory) {
