@@ -26,7 +26,8 @@
 //! (`touched.rs`, `piecemeal.rs`), and the journal can be used anew (`checkpoint.rs`). A start
 //! after a crash does again what the journal has (`replay.rs`). What is too large for that is
 //! synced in the Maildirs themselves (`delivery.rs`), as is everything in a store without a
-//! journal. What one mailbox cannot take waits for it (`waiting.rs`), and what cannot be linked or
+//! journal. Who syncs a directory hears of those who do so at the same time (`syncing.rs`).
+//! What one mailbox cannot take waits for it (`waiting.rs`), and what cannot be linked or
 //! renamed into one is copied there (`place.rs`). Removal: unlink, sync the directories, note it
 //! in the journal where a replay could undo it, acknowledge (`maildrop.rs`).
 //!
@@ -91,6 +92,7 @@ mod room;
 mod shared;
 mod standing;
 mod sync;
+mod syncing;
 mod touched;
 mod trust;
 mod waiting;
@@ -124,6 +126,7 @@ use mailboxes::Presence;
 use quota::Quota;
 use shared::{Shared, State, SyncMark};
 use sync::{Condvar, Mutex, atomic::AtomicU64, thread::JoinHandle};
+use syncing::Syncing;
 use touched::Touched;
 use waiting::Waiting;
 
@@ -291,6 +294,7 @@ impl MessageStore {
             checkpoints: Checkpoints::new(volume, SyncMark::default()),
             kept: Kept::default(),
             waiting: Waiting::default(),
+            syncing: Syncing::default(),
             touched: Touched::default(),
             trust: file_system.trust(),
             reserve,
@@ -353,6 +357,7 @@ impl MessageStore {
         shared.state.is_locked()
             || shared.kept.is_locked()
             || shared.waiting.is_locked()
+            || shared.syncing.is_locked()
             || shared.touched.is_locked()
             || shared.place.is_locked()
             || shared.checkpoints.is_locked()

@@ -6,9 +6,10 @@
 //! # Invariants
 //! - No system call is made while the Mutex is held, and nothing else is locked meanwhile (L1, L3).
 //!   No method returns a guard.
-//! - A directory is synced only through [`Shared::sync_directory`], which counts the failures. What
-//!   rests on several syncs compares that count before and after with [`Shared::check_syncs`]: the
-//!   kernel tells a failure to one caller only, and forgets the entries of all (I9).
+//! - A directory is synced only through [`Shared::sync_directory`], which counts the failures, also
+//!   those of others who sync it at the same time (`syncing.rs`). What rests on several syncs
+//!   compares that count before and after with [`Shared::check_syncs`]: the kernel tells a failure
+//!   to one caller only, and forgets the entries of all (I9).
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -38,6 +39,7 @@ use super::{
         Condvar, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    syncing::Syncing,
     touched::Touched,
     trust::Trust,
     waiting::Waiting,
@@ -64,6 +66,8 @@ pub(super) struct Shared {
     pub(super) kept: Kept,
     /// Mailboxes that take no mail, and what waits for them.
     pub(super) waiting: Waiting,
+    /// Directories that are being synced.
+    pub(super) syncing: Syncing,
     /// What was put into Maildirs and is not synced.
     pub(super) touched: Touched,
     /// What the file system is relied on for.
@@ -304,6 +308,11 @@ impl Shared {
         if !self.syncs {
             return Ok(());
         }
+        self.syncing
+            .perform(path, || self.sync_directory_counted(path))
+    }
+
+    fn sync_directory_counted(&self, path: &Path) -> Result<(), Error> {
         let synced = self.fs.sync_dir(path);
         let synced = synced.and_then(|()| self.fs.confirm(&self.own));
         synced.map_err(|error| {

@@ -7,7 +7,8 @@
 //! # Theory of operation
 //! - A file has *seen* and *durable* content and a set of dirty blocks of 4 KiB. A sync copies the
 //!   dirty blocks. A sync that fails marks them clean without copying, as Linux does: what was
-//!   written can still be read, and no later sync will save it.
+//!   written can still be read, and no later sync will save it. One of the whole file system is
+//!   told to the next one who syncs the file, too, unless the next sync of all comes first.
 //! - A directory has seen and durable entries and the list of changes between them, with the same
 //!   rules. A rename is two changes, which a crash may keep one without the other.
 //! - [`SimFs::power_cut`] gives the disk as it would be found: of what is not durable it keeps an
@@ -181,6 +182,9 @@ struct Directory {
     /// were taken again by `unlink`.
     fresh: BTreeSet<OsString>,
     unlinked: BTreeSet<OsString>,
+    /// Whether a sync of the whole file system has lost changes, which the next one who syncs the
+    /// directory is told.
+    has_untold_loss: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -188,6 +192,8 @@ struct Content {
     seen: Vec<u8>,
     durable: Vec<u8>,
     dirty_blocks: BTreeSet<usize>,
+    /// As of a directory.
+    has_untold_loss: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -317,7 +323,7 @@ impl Content {
         Self {
             seen: found.durable.clone(),
             durable: found.durable,
-            dirty_blocks: BTreeSet::new(),
+            ..Self::default()
         }
     }
 }
@@ -464,8 +470,14 @@ impl Disk {
                 continue;
             }
             match node {
-                Node::Content(content) => content.sync_or_lose(is_saved, None),
+                Node::Content(content) => {
+                    content.has_untold_loss |= !content.dirty_blocks.is_empty();
+                    content.has_untold_loss &= !is_saved;
+                    content.sync_or_lose(is_saved, None);
+                }
                 Node::Directory(directory) => {
+                    directory.has_untold_loss |= !directory.unsynced.is_empty();
+                    directory.has_untold_loss &= !is_saved;
                     directory.sync_or_lose(is_saved);
                     if is_saved {
                         directory.fresh.clear();
@@ -513,6 +525,7 @@ impl Disk {
         {
             return Ok(());
         }
+        let has_untold_loss = std::mem::take(&mut directory.has_untold_loss);
         for change in std::mem::take(&mut directory.unsynced) {
             let is_removal = matches!(change, Change::Removed(_));
             if is_removal && defect == Some(Defect::RemovalsAreNotSynced) {
@@ -521,6 +534,14 @@ impl Disk {
                 change.apply(&mut directory.durable);
             }
         }
+        tell_loss(has_untold_loss)
+    }
+}
+
+fn tell_loss(has_untold_loss: bool) -> io::Result<()> {
+    if has_untold_loss {
+        Err(rustix::io::Errno::IO.into())
+    } else {
         Ok(())
     }
 }
@@ -1164,13 +1185,14 @@ impl Segment for SimSegment {
                 return Ok(());
             }
             let content = disk.content(node)?;
+            let has_untold_loss = std::mem::take(&mut content.has_untold_loss);
             let has_grown = content.durable.len() < content.seen.len();
             content.sync_or_lose(is_saved, None);
             // Else there is nothing to be written down but its octets.
             if disk.is_fuse() && is_saved && has_grown {
                 disk.sync_names();
             }
-            Ok(())
+            tell_loss(has_untold_loss)
         })
     }
 
@@ -1288,11 +1310,13 @@ impl File for SimFile {
                 disk.late.push(node);
                 return Ok(());
             }
-            disk.content(node)?.sync_or_lose(is_saved, defect);
+            let content = disk.content(node)?;
+            let has_untold_loss = std::mem::take(&mut content.has_untold_loss);
+            content.sync_or_lose(is_saved, defect);
             if disk.is_fuse() && is_saved {
                 disk.sync_names();
             }
-            Ok(())
+            tell_loss(has_untold_loss)
         })
     }
 }

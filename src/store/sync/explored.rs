@@ -235,7 +235,7 @@ pub(in crate::store) mod thread {
     use std::io;
 
     pub(in crate::store) use shuttle::thread::{
-        JoinHandle, Scope, ScopedJoinHandle, Thread, current, park, scope,
+        JoinHandle, Scope, ScopedJoinHandle, Thread, ThreadId, current, park, scope,
     };
 
     /// Starts a thread.
