@@ -783,10 +783,14 @@ impl<'a> Clients<'a> {
         };
         let path = directory.join(&entries[index].name);
         let mut content = vec![0; 64 * 1024];
-        let n_read = self.fs.open(&path)?.read(&mut content)?;
+        let mut file = self.fs.open(&path)?;
+        let n_read = file.read(&mut content)?;
         content.truncate(n_read);
         self.model.note(name, &content, Fate::RemovalAttempted);
         self.fs.unlink(&path)?;
+        if self.fs.is_fuse() {
+            file.sync()?;
+        }
         for side in ["cur", "new"] {
             self.fs.sync_dir(&maildir.join(side))?;
         }
