@@ -414,6 +414,10 @@ impl Shared {
 }
 
 impl Helper for Shared {
+    fn check_lock(&self) -> Result<(), Error> {
+        Self::check_lock(self)
+    }
+
     fn check_place(&self) -> Result<(), Error> {
         Self::check_place(self)
     }

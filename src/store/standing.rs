@@ -12,6 +12,8 @@
 //! directory and the lock are those that are held, by device and inode: as long as they are open
 //! nothing else can have these numbers. The journal asks the same of its own files (`ring.rs`).
 //! What is no longer ours is not written to, and takes no mail until the daemon is started again.
+//! Whoever only begins something, or is about to write, asks for the lock alone: as long as that is
+//! found no other daemon can be there, and the directory is asked for in the end.
 //!
 //! A directory that is gone, with the lock removed, is another matter: people who want all mail
 //! gone do that. It is made again, empty. If the lock no longer has its name but still has another
@@ -200,6 +202,19 @@ impl Shared {
         is_empty.then_some(Standing::Removed).ok_or_else(replaced)
     }
 
+    /// The same, but as long as the lock is found the directory is not looked at: where the lock
+    /// is, no other daemon can be. For whoever does not acknowledge anything yet.
+    ///
+    /// # Errors
+    /// As [`standing`](Self::standing).
+    pub(super) fn standing_by_lock(&self) -> Result<Standing, Error> {
+        let lock = self.place.lock().lock.identity;
+        if identity_at(&*self.fs, &self.lock)? == Some(lock) {
+            return Ok(Standing::Ours);
+        }
+        self.standing()
+    }
+
     /// Whether the lock that is held still has a name somewhere.
     fn is_lock_linked(&self) -> Result<bool, Error> {
         let held = Arc::clone(&self.place.lock().lock.held);
@@ -212,7 +227,21 @@ impl Shared {
     /// # Errors
     /// [`Error::Replaced`], also when it was removed; [`Error::Io`].
     pub(super) fn check_place(&self) -> Result<(), Error> {
-        match self.standing()? {
+        self.standing()
+            .and_then(|standing| self.check_standing(standing))
+    }
+
+    /// Makes sure that no other daemon can be where this one is about to write.
+    ///
+    /// # Errors
+    /// As [`check_place`](Self::check_place).
+    pub(super) fn check_lock(&self) -> Result<(), Error> {
+        self.standing_by_lock()
+            .and_then(|standing| self.check_standing(standing))
+    }
+
+    fn check_standing(&self, standing: Standing) -> Result<(), Error> {
+        match standing {
             Standing::Ours => Ok(()),
             Standing::Removed => Err(Error::Replaced {
                 path: self.root.clone(),

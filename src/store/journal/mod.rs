@@ -201,6 +201,9 @@ pub(super) enum Wake {
 
 /// What the one who leads needs others for.
 pub(super) trait Helper {
+    /// Makes sure that no other daemon can be where this one is about to write.
+    fn check_lock(&self) -> Result<(), Error>;
+
     /// Makes sure that the place of the store is still the one that is held.
     fn check_place(&self) -> Result<(), Error>;
 
@@ -447,7 +450,7 @@ impl Journal {
             };
             // Before, since nothing may be written where another daemon may be; and after, since
             // what was written there counts for nothing.
-            helper.check_place()?;
+            helper.check_lock()?;
             let written = ring.write(&mut batch.octets, load, checkpointed)?;
             helper.check_place()?;
             Ok(written)
