@@ -297,6 +297,7 @@ impl MessageStore {
             syncing: Syncing::default(),
             touched: Touched::default(),
             trust: file_system.trust(),
+            device: place.device(),
             reserve,
             held: Quota::new(memory.held),
             listed: Quota::new(memory.listed),

@@ -77,10 +77,11 @@ impl<'a> Readings<'a> {
 
     /// Readings of `maildir` that begin at `sight`.
     pub(super) fn from(shared: &'a Shared, maildir: &'a Maildir, sight: Option<Sight>) -> Self {
+        let device = sight.as_ref().map(|sight| sight.stamp(Side::New).device);
         Self {
             shared,
             maildir,
-            trusts_times: shared.trusts_times(&maildir.side(Side::New)),
+            trusts_times: shared.trusts_times(&maildir.side(Side::New), device),
             n_begun: 0,
             before: sight,
             earlier: None,

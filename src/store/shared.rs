@@ -72,6 +72,8 @@ pub(super) struct Shared {
     pub(super) touched: Touched,
     /// What the file system is relied on for.
     pub(super) trust: Trust,
+    /// Its number: as long as the checkpoints hold its volume no other one can have it.
+    pub(super) device: u64,
     /// Free space below which no delivery is begun.
     pub(super) reserve: u64,
     /// Memory of the content that deliveries hold.
@@ -254,9 +256,13 @@ impl State {
 }
 
 impl Shared {
-    /// Whether the times of `directory` tell that it was changed. Where they do not, nothing that
-    /// was read of it may be remembered. (A mailbox may lie on another file system than the store.)
-    pub(super) fn trusts_times(&self, directory: &Path) -> bool {
+    /// Whether the times of `directory`, which is on the file system with the number `device` if
+    /// that is known, tell that it was changed. Where they do not, nothing that was read of it may
+    /// be remembered. (A mailbox may lie on another file system than the store.)
+    pub(super) fn trusts_times(&self, directory: &Path, device: Option<u64>) -> bool {
+        if device == Some(self.device) {
+            return self.trust.times;
+        }
         let file_system = self.fs.file_system(directory);
         file_system.is_ok_and(|it| it.trust().times)
     }

@@ -61,6 +61,13 @@ pub(super) struct Place {
     lock: Handle,
 }
 
+impl Place {
+    /// The number of the file system that the directory is on.
+    pub(super) fn device(&self) -> u64 {
+        self.root.identity.device
+    }
+}
+
 /// What is locked and held.
 #[derive(Debug)]
 struct Handle {

@@ -100,7 +100,10 @@ impl Place {
     }
 
     fn with_memory(memory: Memory) -> Self {
-        let fs = SimFs::new();
+        Self::on(SimFs::new(), memory)
+    }
+
+    fn on(fs: SimFs, memory: Memory) -> Self {
         fs.make_timeless();
         let settings = Settings {
             memory,
@@ -408,8 +411,9 @@ fn what_a_session_removed_is_not_listed_again_whatever_the_clock_says() {
 /// As on mergerfs with `func.getattr=ff`.
 #[test]
 fn nothing_is_remembered_where_times_stand_still() {
-    let mut place = Place::new();
-    place.fs.set_times(Times::Still);
+    let fs = SimFs::new();
+    fs.set_times(Times::Still);
+    let mut place = Place::on(fs, Memory::default());
     for event in [
         Event::Deliver,
         Event::Deliver,
@@ -424,6 +428,21 @@ fn nothing_is_remembered_where_times_stand_still() {
         place.check();
     }
     assert_eq!(place.n_hits, 0);
+}
+
+/// A number that is not that of the store may be one of a file system that was mounted since.
+#[test]
+fn the_times_of_another_file_system_are_asked_for_each_time() {
+    let place = Place::new();
+    let shared = &place.store.shared;
+    let (own, other) = (shared.device, shared.device + 1);
+    let trusts = |device| shared.trusts_times(&directory("new"), device);
+    assert_eq!([Some(own), Some(other), None].map(trusts), [true; 3]);
+    place.fs.set_times(Times::Still);
+    assert_eq!(
+        [Some(own), Some(other), None].map(trusts),
+        [true, false, false]
+    );
 }
 
 /// The tests here would see it if times went on in larger steps than is believed.
