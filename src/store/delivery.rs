@@ -57,8 +57,9 @@ use super::{
     fs::File,
     journal::{self, Apply, Journal, Ticket},
     limits::{BEGIN_SYNC_OCTETS, JOURNALED_OCTETS_MAX},
+    listing::Place,
     mailboxes::{Made, Target},
-    maildir::{SentSize, Side},
+    maildir::{SentSize, Side, join},
     name::{Identity, OwnName, Serial},
     quota::Taken,
     shared::{Shared, SyncMark},
@@ -503,7 +504,10 @@ impl Delivery {
 
     /// Takes the file out of one mailbox, also when another program has moved it there meanwhile.
     fn take_back(&self, target: &Target<'_>, file_name: &str) -> Result<(), Error> {
-        let in_new = target.maildir.side(Side::New).join(file_name);
+        let in_new = target.maildir.file(Place {
+            side: Side::New,
+            file_name: file_name.as_ref(),
+        });
         if self.shared.unlink(&in_new)? {
             return Ok(());
         }
@@ -516,7 +520,7 @@ impl Delivery {
     }
 
     fn spool_path(&self) -> PathBuf {
-        self.shared.spool.join(&self.name)
+        join(&self.shared.spool, [&self.name])
     }
 
     /// Makes a file in the spool that begins with `held`.

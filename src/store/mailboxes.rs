@@ -112,6 +112,9 @@ impl Shared {
         let mut making = None;
         let mut met = Vec::new();
         for target in targets {
+            if self.is_known_beyond_doubt(target.mailbox) {
+                continue;
+            }
             let directories = target.maildir.directories();
             if self.find_doubtful(&directories).is_some() {
                 self.remove_doubtful(&directories);

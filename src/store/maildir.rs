@@ -56,32 +56,54 @@ pub(super) enum Side {
     New,
 }
 
+impl Side {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cur => "cur",
+            Self::New => "new",
+        }
+    }
+}
+
+/// `names` in `directory`, each in the one before it. Every delivery and every login makes a good
+/// number of paths: here each takes one piece of memory, which is not enlarged afterwards.
+pub(super) fn join<const N: usize>(
+    directory: &Path,
+    names: [&(impl AsRef<OsStr> + ?Sized); N],
+) -> PathBuf {
+    let names = names.map(AsRef::as_ref);
+    let octets = names.iter().fold(directory.as_os_str().len(), |sum, name| {
+        sum.saturating_add(1).saturating_add(name.len())
+    });
+    let mut path = PathBuf::with_capacity(octets);
+    path.push(directory);
+    path.extend(names);
+    path
+}
+
 impl Maildir {
     /// The Maildir of `mailbox` in the store at `root`; `None` when its name is too long.
     pub(super) fn of(root: &Path, mailbox: &MailboxName) -> Option<Self> {
-        let domain = root.join(name::encode_directory(mailbox.domain())?);
-        let path = domain.join(name::encode_directory(mailbox.local_part())?);
+        let domain = join(root, [&name::encode_directory(mailbox.domain())?]);
+        let path = join(&domain, [&name::encode_directory(mailbox.local_part())?]);
         Some(Self { domain, path })
     }
 
     /// All its directories, each behind the one it lies in. `new` is the last: a Maildir that can
     /// receive messages is complete.
     pub(super) fn directories(&self) -> [PathBuf; 5] {
-        let [tmp, cur, new] = ["tmp", "cur", "new"].map(|name| self.path.join(name));
+        let [tmp, cur, new] = ["tmp", "cur", "new"].map(|name| join(&self.path, [name]));
         [self.domain.clone(), self.path.clone(), tmp, cur, new]
     }
 
     /// One of the directories for messages.
     pub(super) fn side(&self, side: Side) -> PathBuf {
-        self.path.join(match side {
-            Side::Cur => "cur",
-            Side::New => "new",
-        })
+        join(&self.path, [side.name()])
     }
 
     /// The file that `place` names.
     pub(super) fn file(&self, place: Place<'_>) -> PathBuf {
-        self.side(place.side).join(place.file_name)
+        join(&self.path, [place.side.name().as_ref(), place.file_name])
     }
 
     /// The messages that one reading finds, in the order of their arrival, with the sizes that

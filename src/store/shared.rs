@@ -464,6 +464,12 @@ impl Shared {
         self.state.lock().known_mailboxes.contains_key(mailbox)
     }
 
+    /// The same, and whether nothing at all is doubtful.
+    pub(super) fn is_known_beyond_doubt(&self, mailbox: &MailboxName) -> bool {
+        let state = self.state.lock();
+        state.doubtful.is_empty() && state.known_mailboxes.contains_key(mailbox)
+    }
+
     /// Remembers that the directories of `mailboxes` survive a power cut.
     pub(super) fn remember<'a>(&self, mailboxes: impl IntoIterator<Item = &'a MailboxName>) {
         for mailbox in mailboxes {

@@ -35,6 +35,7 @@ const NEW_NAME: &str = "id.new";
 #[derive(Debug)]
 pub(super) struct HeldId {
     id: JournalId,
+    text: String,
     path: PathBuf,
     file: Box<dyn Segment>,
     identity: Identity,
@@ -61,7 +62,7 @@ impl HeldId {
         let mut text = [0; TEXT_OCTETS];
         let n_read = self.file.read_at(&mut text, 0);
         let n_read = n_read.map_err(Error::io("read", path))?;
-        if is_there && text.get(..n_read).and_then(parse) == Some(self.id) {
+        if is_there && text.get(..n_read) == Some(self.text.as_bytes()) {
             Ok(())
         } else {
             Err(Error::Replaced { path: path.clone() })
@@ -96,6 +97,7 @@ pub(super) fn write(fs: &dyn Fs, directory: &Path, id: JournalId) -> Result<Held
     let identity = file.identity().map_err(Error::io("look at", &path))?;
     Ok(HeldId {
         id,
+        text,
         path,
         file,
         identity,

@@ -58,6 +58,8 @@ const BLOCK: u64 = 4096;
 pub(super) struct Ring {
     fs: Arc<dyn Fs>,
     directory: PathBuf,
+    /// Where the segments are: asked for several times for each batch.
+    paths: Vec<Arc<Path>>,
     shape: Shape,
     /// `None` while the journal is empty.
     id: Option<HeldId>,
@@ -119,8 +121,10 @@ pub(super) struct Written {
 impl Ring {
     /// The segments in `directory`, whatever is in them.
     pub(super) fn open(fs: Arc<dyn Fs>, directory: PathBuf, shape: Shape) -> Result<Self, Error> {
+        let paths = (0..shape.segments).map(|index| directory.join(segment_name(index)).into());
         let mut ring = Self {
             fs,
+            paths: paths.collect(),
             directory,
             shape,
             id: None,
@@ -200,8 +204,9 @@ impl Ring {
         next.map_or(0, |slot| slot.last)
     }
 
-    fn path(&self, index: usize) -> PathBuf {
-        self.directory.join(segment_name(index))
+    fn path(&self, index: usize) -> Arc<Path> {
+        let path = self.paths.get(index).cloned();
+        path.unwrap_or_else(|| self.directory.join(segment_name(index)).into())
     }
 
     /// Writes a batch, whose records stand behind the place for its header, and makes it durable.
@@ -369,11 +374,8 @@ impl Ring {
             .map_err(Error::io("write", &path))?;
         slot.last = number;
         (self.offset, self.previous, self.settled) = (end, number, checkpointed);
-        let mut header = [0; HEADER_OCTETS];
-        for (place, octet) in header.iter_mut().zip(batch.iter()) {
-            *place = *octet;
-        }
-        self.check_files(header, offset)?;
+        let header = batch.first_chunk().copied();
+        self.check_files(header.unwrap_or([0; HEADER_OCTETS]), offset)?;
         Ok(number)
     }
 
@@ -449,7 +451,9 @@ impl Ring {
     /// [`Error::Replaced`]; [`Error::Io`] when that cannot be told.
     fn check_files(&mut self, header: [u8; HEADER_OCTETS], offset: u64) -> Result<(), Error> {
         let path = self.path(self.active);
-        let replaced = || Error::Replaced { path: path.clone() };
+        let replaced = || Error::Replaced {
+            path: path.to_path_buf(),
+        };
         let slot = |index: usize| self.slots.get(index);
         let identity = slot(self.active).and_then(|slot| slot.identity);
         match self.fs.metadata(&path) {

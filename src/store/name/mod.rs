@@ -82,8 +82,15 @@ pub(super) fn decode_directory(name: &str) -> Option<String> {
 /// Appends `escape` and the two hexadecimal digits of `octet`.
 fn push_hex(out: &mut String, escape: char, octet: u8) {
     out.push(escape);
-    for digit in [octet >> 4, octet & 15] {
-        out.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+    push_digits(out, &[octet]);
+}
+
+/// Appends two hexadecimal digits for each of `octets`.
+fn push_digits(out: &mut String, octets: &[u8]) {
+    for octet in octets {
+        for digit in [octet >> 4, octet & 15] {
+            out.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+        }
     }
 }
 
@@ -138,10 +145,26 @@ pub(super) struct Serial {
     pub(super) counter: u64,
 }
 
+/// Octets of the text of a serial, as long as its counter has 8 digits.
+const SERIAL_OCTETS: usize = 25;
+
 impl Serial {
     /// The text `<nonce>_<counter>`.
     pub(super) fn render(self) -> String {
-        format!("{:016x}_{:08x}", self.nonce, self.counter)
+        let mut text = String::with_capacity(SERIAL_OCTETS);
+        self.write_to(&mut text);
+        text
+    }
+
+    /// Appends that text: the nonce has 16 hexadecimal digits, the counter 8 or more.
+    fn write_to(self, out: &mut String) {
+        push_digits(out, &self.nonce.to_be_bytes());
+        out.push('_');
+        match u32::try_from(self.counter) {
+            Ok(counter) => push_digits(out, &counter.to_be_bytes()),
+            // Writing to a String cannot fail.
+            Err(_) => write!(out, "{:x}", self.counter).unwrap_or_default(),
+        }
     }
 
     /// Reads back what [`render`](Self::render) wrote; `None` for any other text.
@@ -175,6 +198,9 @@ pub(super) struct OwnName<'a> {
     pub(super) sent_octets: Option<u64>,
 }
 
+/// Octets of a name beside its host, as long as a message has less than a gibioctet.
+const NUMBERS_OCTETS: usize = 64;
+
 impl<'a> OwnName<'a> {
     /// The file name, without flags and without fields of other programs.
     pub(super) fn render(&self) -> String {
@@ -185,10 +211,14 @@ impl<'a> OwnName<'a> {
             stored_octets,
             sent_octets,
         } = self;
-        let mut name = format!("{secs}.{}.{host}", serial.render());
+        let mut name = String::with_capacity(NUMBERS_OCTETS.saturating_add(host.len()));
+        // Writing to a String cannot fail.
+        write!(name, "{secs}.").unwrap_or_default();
+        serial.write_to(&mut name);
+        name.push('.');
+        name.push_str(host);
         for (key, octets) in [('S', stored_octets), ('W', sent_octets)] {
             if let Some(octets) = octets {
-                // Writing to a String cannot fail.
                 write!(name, ",{key}={octets}").unwrap_or_default();
             }
         }
