@@ -21,6 +21,9 @@ use super::{ForwardPath, Protocol, ReversePath, address};
 /// Octets from the start of a stored message that are enough for [`is_internationalized`].
 pub const HEAD_OCTETS: usize = 2048;
 
+/// Octets of the two fields of most messages.
+pub const FIELDS_OCTETS: usize = 512;
+
 /// The comment by which we recognise our own field.
 const OWN_COMMENT: &str = "(facteur)";
 

@@ -24,6 +24,8 @@ pub(super) struct Dialogue {
     id: SessionId,
     /// What waits for its answer.
     open: Open,
+    /// The text of that. Kept, so that not each command takes memory of its own.
+    text: String,
     /// Octets of a content that came since the last line.
     content: u64,
     /// What the client's first octets show it to speak, if that is not the protocol of its port.
@@ -34,10 +36,10 @@ pub(super) struct Dialogue {
 #[derive(Debug)]
 enum Open {
     Nothing,
-    /// A command, as far as it may be shown.
-    Command(String),
-    /// A line of an exchange, in which this user logs in by this mechanism.
-    Exchange(String, &'static str),
+    /// A command: the text is as much of it as may be shown.
+    Command,
+    /// A line of an exchange by this mechanism: the text is the user who logs in.
+    Exchange(&'static str),
 }
 
 /// A refusal: its code or status indicator, and its text.
@@ -48,6 +50,7 @@ impl Dialogue {
         Self {
             id,
             open: Open::Nothing,
+            text: String::new(),
             content: 0,
             foreign: None,
         }
@@ -84,8 +87,8 @@ impl Dialogue {
         if let Some(login) = login
             && maillog::tells_logins()
         {
-            let user = maillog::bounded(&login.user.unwrap_or_default());
-            self.open = Open::Exchange(user, login.mechanism);
+            maillog::keep_bounded(&login.user.unwrap_or_default(), &mut self.text);
+            self.open = Open::Exchange(login.mechanism);
         }
     }
 
@@ -94,11 +97,11 @@ impl Dialogue {
         if maillog::tells_dialogues() {
             maillog::said(self.id, Speaker::Client, Said::line(line));
         }
-        self.open = if maillog::tells_refusals() {
-            Open::Command(maillog::bounded(line))
-        } else {
-            Open::Nothing
-        };
+        self.open = Open::Nothing;
+        if maillog::tells_refusals() {
+            maillog::keep_bounded(line, &mut self.text);
+            self.open = Open::Command;
+        }
     }
 
     /// So many octets of a content came.
@@ -142,9 +145,9 @@ impl Dialogue {
         };
         match open {
             Open::Nothing => {}
-            Open::Command(command) => {
+            Open::Command => {
                 if let Some(untold) = connection.lets_through(Kind::Refused) {
-                    let command = command.as_str();
+                    let command = self.text.as_str();
                     let refused = Refused {
                         command,
                         code,
@@ -153,11 +156,11 @@ impl Dialogue {
                     maillog::refused(self.id, connection.peer(), untold, refused);
                 }
             }
-            Open::Exchange(user, mechanism) => {
+            Open::Exchange(mechanism) => {
                 let attempt = Attempt {
                     id: self.id,
                     mechanism,
-                    user: &user,
+                    user: &self.text,
                 };
                 login_refused(connection, attempt, &format_args!("{code} {text}"));
             }

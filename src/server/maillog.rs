@@ -264,6 +264,9 @@ enum Subject {
     Service(Service),
 }
 
+/// Room for the text of most events.
+const EVENT_OCTETS: usize = 256;
+
 /// One event. It shows itself as text, and gives its fields to formats that have a place for them.
 struct Event<'a> {
     subject: Subject,
@@ -273,8 +276,8 @@ struct Event<'a> {
     reason: Option<&'a dyn fmt::Display>,
 }
 
-impl fmt::Display for Event<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Event<'_> {
+    fn write_to(&self, f: &mut dyn Write) -> fmt::Result {
         match self.subject {
             Subject::Session(id) => write!(f, "{id} {}", self.name)?,
             Subject::Service(service) => write!(f, "{service} {}", self.name)?,
@@ -296,6 +299,15 @@ impl fmt::Display for Event<'_> {
             Some(reason) => write!(f, ": {reason}"),
             None => Ok(()),
         }
+    }
+}
+
+impl fmt::Display for Event<'_> {
+    /// In one piece: a log that looks at what it gets has a good deal to do for each.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::with_capacity(EVENT_OCTETS);
+        self.write_to(&mut text)?;
+        f.write_str(&text)
     }
 }
 
@@ -655,18 +667,17 @@ impl Source for DialogueLine<'_> {
     }
 }
 
-/// What is kept of a command until it is answered: a little more than a line of the log has of it,
-/// so that this shows where it was cut.
-pub(super) fn bounded(text: &dyn fmt::Display) -> String {
-    let mut kept = String::new();
+/// Puts into `kept` what is to be kept of a command until it is answered: a little more than a line
+/// of the log has of it, so that this shows where it was cut.
+pub(super) fn keep_bounded(text: &dyn fmt::Display, kept: &mut String) {
+    kept.clear();
     let mut cut = Cut {
-        out: &mut kept,
+        out: kept,
         escapes: Escapes::Nothing,
         room: Some(TEXT_OCTETS_MAX.saturating_mul(2)),
     };
     // Writing into a text does not fail.
     write!(cut, "{text}").unwrap_or_default();
-    kept
 }
 
 /// A text of which no more than so many octets are shown; as it is, whose format has to escape it.

@@ -370,7 +370,7 @@ impl Driver<'_> {
             forward_path: first_forward_path.filter(|_| is_only),
             date: &self.shared.clock.date(),
         };
-        let mut head = Vec::new();
+        let mut head = Vec::with_capacity(trace::FIELDS_OCTETS);
         trace::render(&envelope.reverse_path, &received, &mut head);
         let share = self.connection.share();
         let intake = Intake::new(delivery, envelope, recipients, head, share);
