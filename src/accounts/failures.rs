@@ -95,6 +95,10 @@ impl Failures {
 
     /// Whether a client has logged in as `user` before.
     pub fn standing(&self, peer: IpAddr, user: &str) -> Standing {
+        if self.known.is_empty() {
+            // As it always is without accounts.
+            return Standing::Stranger;
+        }
         let networks = self.known.get(&account(user));
         if networks.is_some_and(|networks| networks.contains(&site(peer))) {
             Standing::Known

@@ -69,8 +69,9 @@ pub const RECIPIENTS_OCTETS_FREE: usize = 16 * 1_024;
 /// What the name of a recipient takes in octets each time that it is held, beside its text.
 pub const RECIPIENT_OCTETS: usize = 64;
 
-/// Buffers larger than this are given back when their session waits for the next command.
-pub const KEEP_OCTETS_MAX: usize = COMMAND_READ_OCTETS;
+/// Buffers larger than this are given back when their session waits for the next command: the one
+/// for small messages is not, as long as the client goes on.
+pub const KEEP_OCTETS_MAX: usize = READ_OCTETS_MIN;
 
 /// Longest single wait for octets from a client, and the time over which the rate of a content is
 /// averaged. A longer wait is made of several, so that the socket's timeout is set only once.
