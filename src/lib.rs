@@ -144,9 +144,10 @@
 //! would have left it. It may be cut short at any point and begin again. Batches of another id are
 //! not looked at, so nobody can smuggle one in by mail.
 //!
-//! *The place.* Between the sync of a batch and the acknowledgement it is made sure that the mail
-//! directory, the lock, the id and the segment are still the files that are held open. People
-//! restore backups under a running daemon; then nothing is acknowledged until a restart.
+//! *The place.* Before a batch is written it is made sure that the lock is still the file that is
+//! held open, and between its sync and the acknowledgement the same of the mail directory, the id
+//! and the segment. People restore backups under a running daemon; then nothing is acknowledged
+//! until a restart.
 //!
 //! *The directory of a mailbox* is made and synced before the first message for it goes into the
 //! journal.

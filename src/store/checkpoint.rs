@@ -418,8 +418,8 @@ impl Helper for Shared {
         Self::check_lock(self)
     }
 
-    fn check_place(&self) -> Result<(), Error> {
-        Self::check_place(self)
+    fn check_root(&self) -> Result<(), Error> {
+        Self::check_root(self)
     }
 
     fn make_room(&self, needed: u64) {

@@ -8,12 +8,15 @@
 //! or write over what is in it. From then on a message would be put into the journal of one
 //! directory and the Maildirs of another, and the next start would find half of it.
 //!
-//! So whoever is about to acknowledge something asks first, when all of it is durable, whether the
-//! directory and the lock are those that are held, by device and inode: as long as they are open
-//! nothing else can have these numbers. The journal asks the same of its own files (`ring.rs`).
-//! What is no longer ours is not written to, and takes no mail until the daemon is started again.
-//! Whoever only begins something, or is about to write, asks for the lock alone: as long as that is
-//! found no other daemon can be there, and the directory is asked for in the end.
+//! So whoever is about to acknowledge something asks first whether the directory and the lock are
+//! those that are held, by device and inode: as long as they are open nothing else can have these
+//! numbers. The journal asks the same of its own files (`ring.rs`). What is no longer ours is not
+//! written to, and takes no mail until the daemon is started again.
+//!
+//! The two questions are different ones. The lock says that no other daemon can be there: whoever
+//! begins something, or is about to write a batch, asks for that. The directory, and the files of
+//! the journal in it, say that a start would find what was written: that is asked when the batch is
+//! durable. Everybody else asks both.
 //!
 //! A directory that is gone, with the lock removed, is another matter: people who want all mail
 //! gone do that. It is made again, empty. If the lock no longer has its name but still has another
@@ -236,6 +239,20 @@ impl Shared {
     pub(super) fn check_place(&self) -> Result<(), Error> {
         self.standing()
             .and_then(|standing| self.check_standing(standing))
+    }
+
+    /// Makes sure that a start would find the directory that is held. To be asked after
+    /// [`check_lock`](Self::check_lock), which keeps other daemons out of it: then it need not be
+    /// looked at the lock once more.
+    ///
+    /// # Errors
+    /// As [`check_place`](Self::check_place).
+    pub(super) fn check_root(&self) -> Result<(), Error> {
+        let root = self.place.lock().root.identity;
+        if identity_at(&*self.fs, &self.root)? == Some(root) {
+            return Ok(());
+        }
+        self.check_place()
     }
 
     /// Makes sure that no other daemon can be where this one is about to write.

@@ -204,8 +204,8 @@ pub(super) trait Helper {
     /// Makes sure that no other daemon can be where this one is about to write.
     fn check_lock(&self) -> Result<(), Error>;
 
-    /// Makes sure that the place of the store is still the one that is held.
-    fn check_place(&self) -> Result<(), Error>;
+    /// Makes sure that a start would find the directory of the store that is held.
+    fn check_root(&self) -> Result<(), Error>;
 
     /// Brings on a checkpoint of all batches up to `needed`, so that a segment gets free.
     fn make_room(&self, needed: u64);
@@ -452,7 +452,7 @@ impl Journal {
             // what was written there counts for nothing.
             helper.check_lock()?;
             let written = ring.write(&mut batch.octets, load, checkpointed)?;
-            helper.check_place()?;
+            helper.check_root()?;
             Ok(written)
         }));
         let written = written.unwrap_or_else(|_panic| {
