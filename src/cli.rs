@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::certificate::Name;
 use crate::config::{self, Config, Durability, Listen, LogLevel};
-use crate::mail::{Address, AddressError, Charset};
+use crate::mail::{Address, AddressError, Charset, Dots, Grammar};
 
 const AFTER_HELP: &str = "\
 Without a command facteur serves, and without options too: SMTP on 127.0.0.1:65434 and [::1]:65434,
@@ -210,7 +210,7 @@ facteur --smtp 127.0.0.1:2525 settings bob@example.com.";
 #[command(after_help = SETTINGS_AFTER_HELP)]
 pub struct SettingsArguments {
     /// The address whose mail the program is to fetch and send
-    #[arg(value_name = "ADDRESS", value_parser = parse_address)]
+    #[arg(value_name = "ADDRESS", value_parser = parse_mailbox)]
     pub address: Address,
 
     /// Print a file that mail programs fetch by themselves (Thunderbird's autoconfig)
@@ -220,6 +220,15 @@ pub struct SettingsArguments {
 
 fn parse_address(text: &str) -> Result<Address, AddressError> {
     Address::parse(text, Charset::Utf8)
+}
+
+/// An address that may be written as a facteur without accounts takes it.
+fn parse_mailbox(text: &str) -> Result<Address, AddressError> {
+    let grammar = Grammar {
+        charset: Charset::Utf8,
+        dots: Dots::Anywhere,
+    };
+    Address::parse(text, grammar)
 }
 
 /// The value of `--smtp` and `--pop3`.

@@ -43,7 +43,7 @@ use ring::{
 };
 
 use crate::mail::{
-    Address, Charset, Credentials, Domain, ForwardPath, MailboxName, Network, Secret,
+    Address, Charset, Credentials, Domain, Dots, ForwardPath, Grammar, MailboxName, Network, Secret,
 };
 
 pub use failures::Failures;
@@ -338,7 +338,13 @@ impl Accounts {
         if !name.contains('@') {
             return UserName::LocalPart(name.to_owned());
         }
-        match Address::parse(name, Charset::Utf8) {
+        // Who may write to `a..b@example.com` logs in with it. From wherever: a user name is only
+        // looked up, and POP3 has no grammar for it.
+        let grammar = Grammar {
+            charset: Charset::Utf8,
+            dots: Dots::Anywhere,
+        };
+        match Address::parse(name, grammar) {
             Ok(address) => UserName::Address(ForwardPath::Address(address)),
             Err(_) => UserName::Unknown,
         }

@@ -132,6 +132,14 @@ fn a_user_name_is_an_address_or_a_local_part() {
     assert!(matches!(open.user("bob@example.com"), UserName::Address(_)));
     assert_eq!(open.user("<bob@example.com>"), open.user("bob@example.com"));
     assert_eq!(open.user("bob@@example.com"), UserName::Unknown);
+    assert!(matches!(
+        open.user("b..ob.@example.com"),
+        UserName::Address(_)
+    ));
+    assert_eq!(
+        open.user("b..ob.@example.com"),
+        open.user("\"b..ob.\"@example.com")
+    );
 }
 
 fn mailbox(text: &str) -> MailboxName {

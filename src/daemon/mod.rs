@@ -25,6 +25,7 @@ use crate::accounts::{self, Accounts, Table};
 use crate::capacity::{Own, System, Threads};
 use crate::clock::Clock;
 use crate::config::{self, Config, Durability, InFlightOctets, Listen, PerAddress, TlsFiles};
+use crate::mail::Dots;
 use crate::pop3;
 use crate::sandbox;
 use crate::server::{
@@ -590,6 +591,13 @@ fn smtp_settings(config: &Config) -> smtp::Settings {
             smtp::Senders::Authenticated
         } else {
             smtp::Senders::Anybody
+        },
+        // A developer's own server takes what programs send. One with accounts is held to what
+        // other servers take.
+        local_dots: if config.table.is_none() {
+            Dots::Anywhere
+        } else {
+            Dots::BetweenAtoms
         },
     }
 }

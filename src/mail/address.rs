@@ -22,6 +22,10 @@
 //!   and those that turn the direction of a text: an address with them looks like another one.
 //! - Local parts are kept as they are written; which of them are one is said by
 //!   [`MailboxName`](super::MailboxName).
+//! - With [`Dots::Anywhere`], dots may lead, end and follow each other in a local part that is not
+//!   quoted. Carriers in Japan have given out such addresses, and RFC 5321 has no unquoted form for
+//!   them. The quoted form is the same address, so [`Address`] writes that one: what others read in
+//!   a trace header is well-formed, and the mailbox is one and the same.
 
 use std::{fmt, net::Ipv6Addr, str::FromStr};
 
@@ -48,6 +52,33 @@ pub enum Charset {
     Ascii,
     /// UTF-8 too: the transaction was declared SMTPUTF8 (RFC 6531 §3.4).
     Utf8,
+}
+
+/// Where dots may stand in a local part that is not quoted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dots {
+    /// One between two atoms: RFC 5321 §4.1.2.
+    BetweenAtoms,
+    /// Anywhere, as in `a..b` and `a.`, as long as there is something else than dots.
+    Anywhere,
+}
+
+/// What an address may be made of. A [`Charset`] alone stands for the dots of RFC 5321.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grammar {
+    /// Its characters.
+    pub charset: Charset,
+    /// Its dots.
+    pub dots: Dots,
+}
+
+impl From<Charset> for Grammar {
+    fn from(charset: Charset) -> Self {
+        Self {
+            charset,
+            dots: Dots::BetweenAtoms,
+        }
+    }
 }
 
 /// Why a text is not an address or path.
@@ -189,15 +220,16 @@ impl Address {
     ///
     /// # Errors
     /// Any [`AddressError`] but those of a path: refuse the address.
-    pub fn parse(text: &str, charset: Charset) -> Result<Self, AddressError> {
-        let (local_part, rest) = split_local_part(text, charset)?;
+    pub fn parse(text: &str, grammar: impl Into<Grammar>) -> Result<Self, AddressError> {
+        let grammar = grammar.into();
+        let (local_part, rest) = split_local_part(text, grammar)?;
         match rest.strip_prefix('@') {
             Some(domain) => Ok(Self {
                 local_part,
-                domain: Domain::parse(domain, charset)?,
+                domain: Domain::parse(domain, grammar.charset)?,
             }),
             None if rest.is_empty() => Err(AddressError::Domain),
-            None => Err(fault_at(rest, charset, AddressError::LocalPart)),
+            None => Err(fault_at(rest, grammar.charset, AddressError::LocalPart)),
         }
     }
 
@@ -256,14 +288,14 @@ pub(super) fn write_local_part(f: &mut fmt::Formatter<'_>, local_part: &str) -> 
 /// Any [`AddressError`] but [`AddressError::NullForwardPath`]: refuse the command.
 pub fn parse_reverse_path<'a>(
     text: &'a str,
-    charset: Charset,
+    grammar: impl Into<Grammar>,
     default_domain: &Domain,
 ) -> Result<(ReversePath, &'a str), AddressError> {
     let inner = open_path(text)?;
     if let Some(rest) = inner.strip_prefix('>') {
         return Ok((ReversePath::Null, rest));
     }
-    let (local_part, domain, rest) = split_path(inner, charset)?;
+    let (local_part, domain, rest) = split_path(inner, grammar.into())?;
     let domain = domain.unwrap_or_else(|| default_domain.clone());
     Ok((ReversePath::Address(Address { local_part, domain }), rest))
 }
@@ -277,14 +309,14 @@ pub fn parse_reverse_path<'a>(
 /// Any [`AddressError`]: refuse the command.
 pub fn parse_forward_path<'a>(
     text: &'a str,
-    charset: Charset,
+    grammar: impl Into<Grammar>,
     default_domain: &Domain,
 ) -> Result<(ForwardPath, &'a str), AddressError> {
     let inner = open_path(text)?;
     if inner.starts_with('>') {
         return Err(AddressError::NullForwardPath);
     }
-    let (local_part, domain, rest) = split_path(inner, charset)?;
+    let (local_part, domain, rest) = split_path(inner, grammar.into())?;
     let forward_path = match domain {
         None if local_part.eq_ignore_ascii_case("postmaster") => ForwardPath::Postmaster,
         None => ForwardPath::Address(Address {
@@ -306,14 +338,15 @@ fn open_path(text: &str) -> Result<&str, AddressError> {
 /// Splits what follows `<` into local part, domain if there is one, and what follows `>`.
 fn split_path(
     inner: &str,
-    charset: Charset,
+    grammar: Grammar,
 ) -> Result<(String, Option<Domain>, &str), AddressError> {
+    let charset = grammar.charset;
     let mailbox = if inner.starts_with('@') {
         skip_source_route(inner, charset)?
     } else {
         inner
     };
-    let (local_part, rest) = split_local_part(mailbox, charset)?;
+    let (local_part, rest) = split_local_part(mailbox, grammar)?;
     let (domain, rest) = match rest.strip_prefix('@') {
         Some(rest) => {
             let (domain, rest) = split_domain(rest, charset)?;
@@ -358,10 +391,10 @@ fn split_domain(text: &str, charset: Charset) -> Result<(Domain, &str), AddressE
 }
 
 /// Splits `text` after the local part that it begins with, which is unquoted.
-fn split_local_part(text: &str, charset: Charset) -> Result<(String, &str), AddressError> {
+fn split_local_part(text: &str, grammar: Grammar) -> Result<(String, &str), AddressError> {
     let (local_part, rest) = match text.strip_prefix('"') {
-        Some(quoted) => split_quoted_string(quoted, charset)?,
-        None => split_dot_string(text, charset)?,
+        Some(quoted) => split_quoted_string(quoted, grammar.charset)?,
+        None => split_dot_string(text, grammar)?,
     };
     if local_part.len() > LOCAL_PART_OCTETS_MAX {
         return Err(AddressError::TooLong);
@@ -370,7 +403,8 @@ fn split_local_part(text: &str, charset: Charset) -> Result<(String, &str), Addr
 }
 
 /// Splits `text` after the dot-string that it begins with.
-fn split_dot_string(text: &str, charset: Charset) -> Result<(String, &str), AddressError> {
+fn split_dot_string(text: &str, grammar: Grammar) -> Result<(String, &str), AddressError> {
+    let Grammar { charset, dots } = grammar;
     let end = text
         .find(|c| c != '.' && !is_atext(c))
         .unwrap_or(text.len());
@@ -378,7 +412,12 @@ fn split_dot_string(text: &str, charset: Charset) -> Result<(String, &str), Addr
     if charset == Charset::Ascii && !dot_string.is_ascii() {
         return Err(AddressError::NonAscii);
     }
-    if !is_dot_string(dot_string) {
+    let is_valid = match dots {
+        Dots::BetweenAtoms => is_dot_string(dot_string),
+        // Dots alone, which nobody has for a name, stay a mistake.
+        Dots::Anywhere => dot_string.contains(is_atext),
+    };
+    if !is_valid {
         return Err(fault_at(rest, charset, AddressError::LocalPart));
     }
     Ok((dot_string.to_owned(), rest))

@@ -19,7 +19,9 @@ pub mod trace;
 #[cfg(test)]
 mod tests;
 
-pub use address::{Address, AddressError, Charset, Domain, parse_forward_path, parse_reverse_path};
+pub use address::{
+    Address, AddressError, Charset, Domain, Dots, Grammar, parse_forward_path, parse_reverse_path,
+};
 pub use credentials::{Credentials, Secret};
 pub use disclosure::Disclosure;
 pub use envelope::{BodyType, Envelope, ForwardPath, Protocol, ReversePath};

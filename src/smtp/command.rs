@@ -9,8 +9,8 @@ use std::fmt;
 
 use crate::mail::sasl;
 use crate::mail::{
-    AddressError, BodyType, Charset, Disclosure, Domain, ForwardPath, ReversePath, Secret,
-    parse_forward_path, parse_reverse_path,
+    AddressError, BodyType, Charset, Disclosure, Domain, Dots, ForwardPath, Grammar, ReversePath,
+    Secret, parse_forward_path, parse_reverse_path,
 };
 
 use super::limits::CLIENT_NAME_OCTETS_MAX;
@@ -22,6 +22,8 @@ pub struct Context<'a> {
     pub default_domain: &'a Domain,
     /// The open transaction was declared SMTPUTF8, so a forward-path may hold UTF-8.
     pub charset: Charset,
+    /// Where dots may stand in the local part of a path.
+    pub dots: Dots,
 }
 
 /// One command. Secrets are wrapped, so its [`Debug`] form may be shown.
@@ -329,7 +331,11 @@ fn mail<'a>(argument: &str, context: &Context<'_>) -> Result<Command<'a>, Syntax
     const FORM: &str = "MAIL FROM:<alice@example.com>";
     let path = after_keyword(argument, "FROM:").ok_or(SyntaxError::ArgumentMissing(FORM))?;
     // Whether UTF-8 may stand in the path is said by a parameter behind it.
-    let (reverse_path, rest) = parse_reverse_path(path, Charset::Utf8, context.default_domain)
+    let grammar = Grammar {
+        charset: Charset::Utf8,
+        dots: context.dots,
+    };
+    let (reverse_path, rest) = parse_reverse_path(path, grammar, context.default_domain)
         .map_err(SyntaxError::ReversePath)?;
     let parameters = MailParameters::parse(rest)?;
     if !path.is_ascii() && !parameters.utf8 {
@@ -341,8 +347,12 @@ fn mail<'a>(argument: &str, context: &Context<'_>) -> Result<Command<'a>, Syntax
 fn rcpt<'a>(argument: &str, context: &Context<'_>) -> Result<Command<'a>, SyntaxError> {
     const FORM: &str = "RCPT TO:<bob@example.com>";
     let path = after_keyword(argument, "TO:").ok_or(SyntaxError::ArgumentMissing(FORM))?;
-    let (forward_path, rest) = parse_forward_path(path, context.charset, context.default_domain)
-        .map_err(|error| {
+    let grammar = Grammar {
+        charset: context.charset,
+        dots: context.dots,
+    };
+    let (forward_path, rest) =
+        parse_forward_path(path, grammar, context.default_domain).map_err(|error| {
             let undeclared = error == AddressError::NonAscii;
             if undeclared {
                 SyntaxError::ForwardPathNotAscii

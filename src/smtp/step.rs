@@ -3,7 +3,7 @@
 //! Values only. Which outcomes may follow an action is said at each action.
 
 use crate::mail::sasl::scram;
-use crate::mail::{Address, Credentials, Domain, Envelope, ForwardPath};
+use crate::mail::{Address, Credentials, Domain, Dots, Envelope, ForwardPath};
 
 use super::reply::Reply;
 
@@ -24,6 +24,9 @@ pub struct Settings {
     pub scram: bool,
     /// Whose mail is taken.
     pub senders: Senders,
+    /// Where clients of this machine may put dots in a local part that is not quoted; others get
+    /// the grammar of RFC 5321.
+    pub local_dots: Dots,
 }
 
 /// Whose mail is taken: what a listener asks of a client before MAIL. Whatever that is, a user who

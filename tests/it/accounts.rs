@@ -100,6 +100,23 @@ fn mail_comes_to_accounts_and_to_nobody_else() {
 }
 
 /// SEC-11: the same text, whether the user exists or not.
+/// Where mail may be for others, it is not taken for what they refuse.
+#[test]
+fn with_accounts_dots_stand_between_atoms_only() {
+    let server = closed();
+    let mut smtp = server.extended_client();
+    smtp.say("MAIL FROM:<eve.@example.net>");
+    smtp.expect_prefix("501 5.1.7 ");
+    smtp.say("MAIL FROM:<eve@example.net>");
+    smtp.expect("250 2.1.0 Sender OK");
+    for recipient in ["b..ob@example.org", ".bob@example.org", "bob.@example.org"] {
+        smtp.say(&format!("RCPT TO:<{recipient}>"));
+        smtp.expect_prefix("501 5.1.3 ");
+    }
+    smtp.say("RCPT TO:<\"b..ob\"@example.org>");
+    smtp.expect("250 2.1.5 Recipient OK");
+}
+
 #[test]
 fn a_wrong_password_and_an_unknown_user_look_the_same() {
     let server = closed();

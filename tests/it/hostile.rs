@@ -258,6 +258,9 @@ fn names_from_hell_stay_within_the_store() {
     let server = Server::start();
     let mut client = server.extended_client();
     let names = [
+        "../../unquoted",
+        ".unquoted",
+        "..un..quoted..",
         "\"../../escape\"",
         "\"/etc/passwd\"",
         "\".hidden\"",

@@ -27,6 +27,40 @@ fn contents_of_every_shape_come_back_as_they_were() {
     assert_eq!(server.contents(BOB), contents);
 }
 
+/// What is given out by some carriers is not in the grammar of RFC 5321; what is written of it is.
+#[test]
+fn an_address_with_dots_anywhere_is_the_quoted_one() {
+    const SENDER: &str = "al..ice.@example.com";
+    let server = Server::start();
+    let (written, quoted) = (".b..ob.@example.com", "\".b..ob.\"@example.com");
+    for recipient in [written, quoted] {
+        let mut client = server.smtp_client();
+        client.say("HELO test");
+        client.expect("250 Ok");
+        client.say(&format!("MAIL FROM:<{SENDER}>"));
+        client.expect("250 Sender OK");
+        client.say(&format!("RCPT TO:<{recipient}>"));
+        client.expect("250 Recipient OK");
+        client.say("DATA");
+        client.expect("354 Envoyez votre mail");
+        client.send(b"Hello\r\n.\r\n");
+        client.expect("250 OK");
+    }
+    let maildir = server.mail().join("example.com/%2eb.%2eob.");
+    assert_eq!(std::fs::read_dir(maildir.join("new")).unwrap().count(), 2);
+
+    for user in [written, quoted, ".b..ob."] {
+        let mut client = server.maildrop(user);
+        assert_eq!(client.count(), 2, "{user}");
+        let message = client.retrieve(1);
+        let begin = "Return-Path: <\"al..ice.\"@example.com>\r\nReceived: ";
+        assert!(message.starts_with(begin), "{message}");
+        assert!(message.contains(&format!("for <{quoted}>;")), "{message}");
+        client.say("QUIT");
+        client.expect_prefix("+OK");
+    }
+}
+
 /// Fifty mebioctets in one line, in and out, while the process hardly grows.
 #[test]
 fn a_message_of_one_fifty_mebioctet_line_streams_through() {

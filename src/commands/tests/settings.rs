@@ -22,6 +22,8 @@ key = \"not there\"
     std::fs::write(&file, text).unwrap();
     let file = file.to_str().unwrap();
     let printed = run_with(&["--config", file, "settings", "bob@example.com"]).unwrap();
+    let dots = run_with(&["--config", file, "settings", "b..ob.@example.com"]).unwrap();
+    assert!(dots.contains(" \"b..ob.\"@example.com\n"), "{dots}");
     let encryptions: Vec<&str> = printed
         .lines()
         .filter_map(|line| line.strip_prefix("  Encryption      "))

@@ -3,8 +3,8 @@
 use proptest::{collection::vec, prelude::*, string::string_regex};
 
 use crate::mail::{
-    Address, AddressError, Charset, Domain, ForwardPath, ReversePath, parse_forward_path,
-    parse_reverse_path,
+    Address, AddressError, Charset, Domain, Dots, ForwardPath, Grammar, MailboxName, ReversePath,
+    parse_forward_path, parse_reverse_path,
 };
 
 use AddressError::{Literal, LocalPart, NoBrackets, NonAscii, NullForwardPath, Path, TooLong};
@@ -257,6 +257,63 @@ fn check_address(text: &str, charset: Charset, expect: Result<(&str, &str), Addr
             Ok(address),
             "{text:?} as {rendered:?}"
         );
+    }
+}
+
+/// As some carriers give them out, and in the only form in which others take them.
+#[test]
+fn dots_anywhere() {
+    let default_domain = default_domain();
+    for (text, local_part, shown) in [
+        ("a..b@x.example", "a..b", "\"a..b\"@x.example"),
+        ("a.@x.example", "a.", "\"a.\"@x.example"),
+        (".a@x.example", ".a", "\".a\"@x.example"),
+        ("A...B.@x.example", "A...B.", "\"A...B.\"@x.example"),
+        ("..a..@x.example", "..a..", "\"..a..\"@x.example"),
+        ("../a@x.example", "../a", "\"../a\"@x.example"),
+        ("a.b@x.example", "a.b", "a.b@x.example"),
+        ("\"a..b\"@x.example", "a..b", "\"a..b\"@x.example"),
+    ] {
+        let address = Address::parse(text, anywhere(Ascii)).expect("an address");
+        assert_eq!(address.local_part(), local_part);
+        assert_eq!(address.to_string(), shown);
+        let strict = Address::parse(shown, Ascii).expect("what others may read");
+        assert_eq!(strict, address);
+        assert_eq!(
+            MailboxName::from_address(&strict),
+            MailboxName::from_address(&address)
+        );
+        let path = format!("<{text}> X");
+        let forward = parse_forward_path(&path, anywhere(Ascii), &default_domain);
+        assert_eq!(forward, Ok((ForwardPath::Address(address.clone()), " X")));
+        let reverse = parse_reverse_path(&path, anywhere(Ascii), &default_domain);
+        assert_eq!(reverse, Ok((ReversePath::Address(address), " X")));
+        let is_strict = text == shown;
+        assert_eq!(Address::parse(text, Ascii).is_ok(), is_strict, "{text}");
+    }
+    for (text, error) in [
+        (".@x.example", LocalPart),
+        ("..@x.example", LocalPart),
+        ("@x.example", LocalPart),
+        ("a..b", AddressError::Domain),
+        ("a..b c@x.example", LocalPart),
+        ("a..\"b\"@x.example", LocalPart),
+        ("a..b@x..example", AddressError::Domain),
+        ("a..b@x.example.", AddressError::Domain),
+        ("a..\u{eb}@x.example", NonAscii),
+    ] {
+        assert_eq!(
+            Address::parse(text, anywhere(Ascii)),
+            Err(error),
+            "{text:?}"
+        );
+    }
+}
+
+fn anywhere(charset: Charset) -> Grammar {
+    Grammar {
+        charset,
+        dots: Dots::Anywhere,
     }
 }
 
@@ -550,13 +607,14 @@ proptest! {
     #[test]
     fn no_text_panics_and_what_is_parsed_is_safe_in_a_line(text in near_path()) {
         let default_domain = default_domain();
-        for charset in [Ascii, Utf8] {
+        for grammar in [Ascii.into(), Utf8.into(), anywhere(Ascii), anywhere(Utf8)] {
+            let charset = grammar.charset;
             let paths = [
-                parse_reverse_path(&text, charset, &default_domain)
+                parse_reverse_path(&text, grammar, &default_domain)
                     .map(|(path, rest)| (path.to_string(), rest)),
-                parse_forward_path(&text, charset, &default_domain)
+                parse_forward_path(&text, grammar, &default_domain)
                     .map(|(path, rest)| (path.to_string(), rest)),
-                Address::parse(&text, charset).map(|a| (format!("<{a}>"), "")),
+                Address::parse(&text, grammar).map(|a| (format!("<{a}>"), "")),
             ];
             for (path, rest) in paths.into_iter().flatten() {
                 prop_assert!(!path.chars().any(char::is_control), "{:?}", path);
@@ -580,7 +638,7 @@ proptest! {
 
 /// RFC 5321 §4.1.2 the slow way, for addresses without quotes and literals: what stands on each
 /// side of the one `@`, if it may.
-fn naive_address(text: &str) -> Option<(&str, &str)> {
+fn naive_address(text: &str, dots: Dots) -> Option<(&str, &str)> {
     let parts: Vec<&str> = text.split('@').collect();
     let [local_part, domain] = parts.as_slice() else {
         return None;
@@ -597,7 +655,12 @@ fn naive_address(text: &str) -> Option<(&str, &str)> {
             .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
         !label.is_empty() && plain && !label.starts_with('-') && !label.ends_with('-')
     };
-    let valid = local_part.split('.').all(is_atom) && domain.split('.').all(is_label);
+    let mut atoms = local_part.split('.');
+    let is_local_part = match dots {
+        Dots::BetweenAtoms => atoms.all(is_atom),
+        Dots::Anywhere => is_atom(&local_part.replace('.', "")),
+    };
+    let valid = is_local_part && domain.split('.').all(is_label);
     valid.then_some((*local_part, *domain))
 }
 
@@ -608,8 +671,10 @@ proptest! {
     fn plain_addresses_are_judged_as_the_grammar_judges_them(
         text in string_regex("[a1B@.+_! -]{0,12}|[a1.+-]{1,5}@[ab.-]{1,6}").expect("a regex"),
     ) {
-        let parsed = Address::parse(&text, Ascii).ok();
-        let parsed = parsed.as_ref().map(|a| (a.local_part(), a.domain().as_str()));
-        prop_assert_eq!(parsed, naive_address(&text));
+        for grammar in [Ascii.into(), anywhere(Ascii)] {
+            let parsed = Address::parse(&text, grammar).ok();
+            let parsed = parsed.as_ref().map(|a| (a.local_part(), a.domain().as_str()));
+            prop_assert_eq!(parsed, naive_address(&text, grammar.dots));
+        }
     }
 }

@@ -113,6 +113,7 @@ pub(super) fn smtp_sessions(
             authentication: true,
             scram: false,
             senders: crate::smtp::Senders::Anybody,
+            local_dots: crate::mail::Dots::BetweenAtoms,
         }),
         bare_octets: BareOctets::Refuse,
     }

@@ -52,7 +52,7 @@ use std::sync::Arc;
 
 use crate::mail::sasl::{self, Exchange, scram::ClientFirst};
 use crate::mail::{
-    ChannelBindings, Charset, Disclosure, Envelope, Foreign, ForwardPath, Link, Protocol, Tls,
+    ChannelBindings, Charset, Disclosure, Dots, Envelope, Foreign, ForwardPath, Link, Protocol, Tls,
 };
 
 use super::command::{self, Command, Context, SyntaxError};
@@ -289,6 +289,7 @@ impl Session {
         let context = Context {
             default_domain: &settings.hostname,
             charset: self.charset(),
+            dots: self.dots(),
         };
         match Command::parse(line, &context) {
             Ok(command) => self.command(command),
@@ -443,6 +444,15 @@ impl Session {
             | Phase::Content
             | Phase::Chunks { .. }
             | Phase::ChunksFailed => Charset::Ascii,
+        }
+    }
+
+    /// Other servers refuse what only the clients of this machine may write.
+    fn dots(&self) -> Dots {
+        if self.link.is_local {
+            self.settings.local_dots
+        } else {
+            Dots::BetweenAtoms
         }
     }
 

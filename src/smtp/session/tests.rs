@@ -6,7 +6,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::Session;
 use crate::mail::sasl::scram;
-use crate::mail::{ChannelBindings, Charset, Domain, Link, MailboxName, Tls};
+use crate::mail::{ChannelBindings, Charset, Domain, Dots, Link, MailboxName, Tls};
 use crate::smtp::{
     Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Senders, Settings,
     Step, Submission, limits,
@@ -31,6 +31,7 @@ fn settings() -> Settings {
         authentication: true,
         scram: true,
         senders: Senders::Anybody,
+        local_dots: Dots::Anywhere,
     }
 }
 

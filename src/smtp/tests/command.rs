@@ -5,7 +5,7 @@ use std::fmt::Write;
 use proptest::{collection::vec, option, prelude::*, sample::select, string::string_regex};
 
 use crate::mail::{
-    Address, AddressError, BodyType, Charset, Domain, ForwardPath, ReversePath, Secret,
+    Address, AddressError, BodyType, Charset, Domain, Dots, ForwardPath, ReversePath, Secret,
 };
 use crate::smtp::{Command, Context, MailParameters, SyntaxError};
 
@@ -19,6 +19,7 @@ fn parse_as(charset: Charset, line: &[u8]) -> Result<Command<'_>, SyntaxError> {
     let context = Context {
         default_domain: &Domain::localhost(),
         charset,
+        dots: Dots::BetweenAtoms,
     };
     Command::parse(line, &context)
 }

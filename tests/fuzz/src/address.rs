@@ -2,7 +2,7 @@
 //! mailbox has a canonical name.
 
 use facteur::mail::{
-    Address, Charset, Domain, MailboxName, parse_forward_path, parse_reverse_path,
+    Address, Charset, Domain, Dots, Grammar, MailboxName, parse_forward_path, parse_reverse_path,
 };
 
 /// Reads one text in every way.
@@ -11,12 +11,15 @@ pub fn run(data: &[u8]) {
         return;
     };
     for charset in [Charset::Ascii, Charset::Utf8] {
-        if let Ok(address) = Address::parse(text, charset) {
-            check(&address, charset);
+        for dots in [Dots::BetweenAtoms, Dots::Anywhere] {
+            let grammar = Grammar { charset, dots };
+            if let Ok(address) = Address::parse(text, grammar) {
+                check(&address, charset);
+            }
+            let localhost = Domain::localhost();
+            drop(parse_forward_path(text, grammar, &localhost));
+            drop(parse_reverse_path(text, grammar, &localhost));
         }
-        let localhost = Domain::localhost();
-        drop(parse_forward_path(text, charset, &localhost));
-        drop(parse_reverse_path(text, charset, &localhost));
         if let Ok(domain) = Domain::parse(text, charset)
             && let Ok(a_label) = domain.to_a_label()
         {
@@ -25,6 +28,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
+/// What is shown is in the grammar of RFC 5321, wherever dots were taken.
 fn check(address: &Address, charset: Charset) {
     let shown = address.to_string();
     let again = Address::parse(&shown, charset).expect("what is shown can be read");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use facteur::accounts::{self, Accounts, Resolution};
-use facteur::mail::{Charset, Domain};
+use facteur::mail::{Charset, Domain, Dots};
 use facteur::smtp::{
     Action, ContentEnd, Framing, Outcome, RecipientVerdict, Senders, Session, Settings, Step,
     Submission,
@@ -71,6 +71,7 @@ impl Replay {
             } else {
                 Senders::Anybody
             },
+            local_dots: Dots::Anywhere,
         });
         let session = Session::new(settings, super::link(transcript));
         let accounts = Accounts::open(&accounts::Settings {
