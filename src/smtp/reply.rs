@@ -196,7 +196,6 @@ pub(super) const AUTH_IN_TRANSACTION: Reply = fixed(
     "5.5.1",
     "AUTH cannot come within a mail transaction; RSET ends it",
 );
-pub(super) const AUTH_NEEDS_EHLO: Reply = fixed("503", "5.5.1", "Say EHLO first");
 pub(super) const AUTH_REQUIRED: Reply = refused(
     Reason::AuthenticationRequired,
     "530",

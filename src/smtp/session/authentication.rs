@@ -33,12 +33,15 @@ impl Session {
         }
     }
 
-    /// RFC 4954 §4: after EHLO, outside a transaction, once; and where nobody reads along (SEC-2).
+    /// RFC 4954 §4: outside a transaction, once; and where nobody reads along (SEC-2).
+    ///
+    /// Not only after EHLO: the RFC leaves that open, and programs that know from their
+    /// configuration that they have to log in say HELO, or nothing. Postfix serves them too, and
+    /// Exim does not. Nothing is lost by it, since what may be used does not depend on the
+    /// greeting; and MAIL asks for one all the same.
     fn why_not_now(&self) -> Option<Reply> {
         if !self.settings.authentication {
             Some(reply::AUTH_NOT_OFFERED)
-        } else if !self.is_extended() {
-            Some(reply::AUTH_NEEDS_EHLO)
         } else if !self.link.is_private() {
             Some(match self.link.tls {
                 Tls::Offered => reply::AUTH_NEEDS_TLS,

@@ -6,7 +6,7 @@ use crate::smtp::reply::{self, Reply};
 use crate::smtp::{DeliveryFailure, RecipientVerdict, SyntaxError};
 
 /// Every constant of the room.
-const FIXED: [Reply; 50] = [
+const FIXED: [Reply; 49] = [
     reply::HELO_OK,
     reply::SENDER_OK,
     reply::RECIPIENT_OK,
@@ -40,7 +40,6 @@ const FIXED: [Reply; 50] = [
     reply::AUTH_MECHANISM,
     reply::AUTH_ALREADY,
     reply::AUTH_IN_TRANSACTION,
-    reply::AUTH_NEEDS_EHLO,
     reply::AUTH_REQUIRED,
     reply::TLS_AND_AUTH_REQUIRED,
     reply::AUTH_NEEDS_TLS,
