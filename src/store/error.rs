@@ -101,6 +101,8 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong and what to do about it, as the end of a sentence.
         reason: &'static str,
+        /// A directory that could be the mail directory instead, where there is such a one.
+        instead: Option<PathBuf>,
     },
 }
 
@@ -306,9 +308,23 @@ impl fmt::Display for Error {
                     "{process} holds {path}): stop it, or choose another directory"
                 )
             }
-            Self::Unsafe { path, reason } => write!(f, "{} {reason}", path.display()),
+            Self::Unsafe {
+                path,
+                reason,
+                instead,
+            } => f.write_str(&refusal(path, reason, instead.as_deref())),
         }
     }
+}
+
+/// What is wrong with `path`, and how to go on, with another directory where there is one.
+fn refusal(path: &Path, reason: &str, instead: Option<&Path>) -> String {
+    let mut text = format!("{} {reason}", path.display());
+    if let Some(instead) = instead {
+        text += "; or let facteur make a directory in it that is private: --mail ";
+        text += &instead.display().to_string();
+    }
+    text
 }
 
 impl std::error::Error for Error {

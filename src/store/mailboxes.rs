@@ -292,6 +292,7 @@ impl Shared {
                 path: path.to_owned(),
                 reason: "is not a directory: symbolic links and files are not followed here, \
                          remove it",
+                instead: None,
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Presence::Missing),
             Err(error) => Err(Error::io("look at", path)(error)),

@@ -151,6 +151,7 @@ impl Maildrop {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(Error::Unsafe {
                 path,
                 reason: "is not a regular file any more",
+                instead: None,
             }),
             Err(error) => Err(Error::io("open", &path)(error)),
         }

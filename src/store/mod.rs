@@ -524,7 +524,29 @@ pub fn make_root(root: &Path) -> Result<(), Error> {
     for path in missing.into_iter().rev() {
         prepare(&RealFs, path, path.parent().unwrap_or(path))?;
     }
-    prepare(&RealFs, &root, root.parent().unwrap_or(&root))
+    prepare_root(&RealFs, &root)
+}
+
+/// [`prepare`] for the directory of all mail.
+///
+/// One that others may write to is what a container is given as an empty volume, or shares with the
+/// machine, often where nobody else is. Who is there cannot be known, so it is refused, and the
+/// error names a directory in it that would do. It is not made unasked: the mail would lie where
+/// other programs do not look for it, and where it is the permissions of an old store that went
+/// wrong, a start would seem to have lost all mail.
+fn prepare_root(fs: &dyn Fs, root: &Path) -> Result<(), Error> {
+    let mut prepared = prepare(fs, root, root.parent().unwrap_or(root));
+    if let Err(Error::Unsafe { path, instead, .. }) = &mut prepared {
+        let found = fs.metadata(path).ok();
+        let is_shared = |it: &Metadata| it.kind == Kind::Directory && is_for_others(it);
+        *instead = found.filter(is_shared).map(|_| path.join("mail"));
+    }
+    prepared
+}
+
+/// Whether others than the owner may write to it.
+fn is_for_others(metadata: &Metadata) -> bool {
+    metadata.mode & 0o022 != 0
 }
 
 /// Makes the directory `path` in `parent` if it is missing, durably, and checks that it is private
@@ -543,9 +565,15 @@ fn prepare(fs: &dyn Fs, path: &Path, parent: &Path) -> Result<(), Error> {
     let metadata = fs.metadata(path).map_err(Error::io("look at", path))?;
     let reason = if metadata.kind != Kind::Directory {
         "is not a directory: name a directory, not a symbolic link to one"
+    } else if !was_there && (metadata.owner != fs.user() || is_for_others(&metadata)) {
+        // The next start should not take it for somebody else's.
+        fs.remove_dir(path).unwrap_or_default();
+        "would be open to others, since its file system does not keep the owner and the \
+         permissions that facteur gives it: choose a directory on another file system, or mount \
+         this one for the user who runs facteur (uid=, umask=077)"
     } else if metadata.owner != fs.user() {
         "belongs to another user: run as that user, or give it to yours with chown"
-    } else if metadata.mode & 0o022 != 0 {
+    } else if is_for_others(&metadata) {
         "may be written by others: run chmod go-w on it"
     } else {
         return sync_parent(fs, parent, was_there).inspect_err(|_| {
@@ -559,6 +587,7 @@ fn prepare(fs: &dyn Fs, path: &Path, parent: &Path) -> Result<(), Error> {
     Err(Error::Unsafe {
         path: path.to_owned(),
         reason,
+        instead: None,
     })
 }
 

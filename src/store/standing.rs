@@ -47,7 +47,7 @@ use super::{
     OWN_DIRECTORY,
     error::Error,
     fs::{Fs, Held, Identity},
-    prepare,
+    prepare, prepare_root,
     shared::Shared,
 };
 
@@ -147,7 +147,7 @@ pub(super) fn lock_path(own: &Path) -> PathBuf {
 /// Makes and checks the directories that are the store's own and takes its locks; gives what is
 /// held, and the spool.
 pub(super) fn settle(fs: &dyn Fs, root: &Path) -> Result<(Place, PathBuf), Error> {
-    prepare(fs, root, root.parent().unwrap_or(root))?;
+    prepare_root(fs, root)?;
     let root_handle = Handle::of(fs, root, fs.lock_dir(root), root)?;
     let (lock, spool) = settle_within(fs, root)?;
     let place = Place {

@@ -158,11 +158,12 @@ struct Fuse {
 }
 
 impl Fuse {
-    fn mount(below: &Path, mount: &Path) -> Option<Self> {
+    fn mount(below: &Path, mount: &Path, options: &[&str]) -> Option<Self> {
         fs::create_dir_all(below).unwrap();
         fs::create_dir_all(mount).unwrap();
         let mut bindfs = Command::new("bindfs");
-        let mounted = bindfs.args([below, mount]).stderr(Stdio::null()).status();
+        bindfs.args(options).args([below, mount]);
+        let mounted = bindfs.stderr(Stdio::null()).status();
         mounted.ok().filter(std::process::ExitStatus::success)?;
         Some(Self {
             mount: mount.to_owned(),
@@ -185,7 +186,7 @@ impl Drop for Fuse {
 fn the_mail_may_lie_on_a_file_system_in_user_space() {
     let directory = tempfile::tempdir().unwrap();
     let mount = directory.path().join("mount");
-    let Some(fuse) = Fuse::mount(&directory.path().join("below"), &mount) else {
+    let Some(fuse) = Fuse::mount(&directory.path().join("below"), &mount, &[]) else {
         return;
     };
     let mut program = Program::start(&mount);
@@ -210,5 +211,30 @@ fn the_mail_may_lie_on_a_file_system_in_user_space() {
     let program = Program::start(&mount);
     assert_eq!(program.contents(BOB).len(), 2);
     drop(program.stop());
+    drop(fuse);
+}
+
+/// As on the file systems of other systems, and on what they share with a container: neither chmod
+/// nor another directory in it helps.
+#[test]
+fn a_file_system_without_permissions_is_named_as_such() {
+    let directory = tempfile::tempdir().unwrap();
+    let mount = directory.path().join("mount");
+    let below = directory.path().join("below");
+    let Some(fuse) = Fuse::mount(&below, &mount, &["--perms=0777"]) else {
+        return;
+    };
+    let ended = run_on("127.0.0.1:0", &mount.join("mail"));
+    assert_eq!(ended.status, Some(1));
+    let errors = ended.errors;
+    assert!(
+        errors.contains("does not keep the owner and the permissions"),
+        "{errors}"
+    );
+    assert!(
+        !errors.contains("--mail") && !errors.contains("chmod"),
+        "{errors}"
+    );
+    assert!(!mount.join("mail").exists(), "what was made is removed");
     drop(fuse);
 }

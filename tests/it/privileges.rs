@@ -81,6 +81,36 @@ fn root_opens_the_ports_and_another_user_serves() {
     assert_eq!(program.wait(), Some(0));
 }
 
+/// An empty volume of a container belongs to root, and everybody may write to it.
+#[test]
+fn in_the_directory_of_another_user_where_all_may_write_the_mail_gets_its_own() {
+    if !is_root() {
+        return;
+    }
+    let Some(place) = Place::of(User::named(USER)) else {
+        return;
+    };
+    let volume = place.path().join("mail");
+    fs::create_dir(&volume).unwrap();
+    fs::set_permissions(&volume, fs::Permissions::from_mode(0o777)).unwrap();
+    let output = run(USER, place.path());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let volume_path = volume.to_str().unwrap();
+    let expected = format!(
+        "{volume_path} belongs to another user: run as that user, or give it to yours with chown; \
+         or let facteur make a directory in it that is private: --mail {volume_path}/mail"
+    );
+    assert!(errors.contains(&expected), "{errors}");
+
+    write_for_all(
+        &volume.join("facteur.toml"),
+        &format!("user = \"{USER}\"\n"),
+    );
+    let program = Program::start(&volume);
+    program.deliver("bob@example.com", "one\r\n");
+    assert_eq!(program.contents("bob@example.com"), ["one\r\n"]);
+}
+
 #[test]
 fn a_user_who_cannot_be_is_one_clear_line() {
     let directory = tempfile::tempdir().unwrap();

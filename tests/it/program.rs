@@ -133,11 +133,20 @@ fn a_mail_directory_that_others_can_write_is_refused() {
     std::fs::set_permissions(&mail, std::fs::Permissions::from_mode(0o777)).unwrap();
     let ended = run_on("127.0.0.1:0", &mail);
     assert_eq!(ended.status, Some(1));
-    assert!(
-        ended.errors.contains(mail.to_str().unwrap()),
-        "{}",
-        ended.errors
+    let mail_path = mail.to_str().unwrap();
+    let expected = format!(
+        "facteur: {mail_path} may be written by others: run chmod go-w on it; or let facteur make \
+         a directory in it that is private: --mail {mail_path}/mail\n"
     );
+    assert_eq!(ended.errors, expected);
+    assert!(
+        !mail.join("mail").exists(),
+        "nothing is made before it is asked for"
+    );
+    // That is where this one keeps it.
+    let program = Program::start(&mail);
+    program.deliver("bob@example.com", "one\r\n");
+    assert_eq!(program.contents("bob@example.com"), ["one\r\n"]);
 }
 
 #[test]
