@@ -25,6 +25,7 @@ mod daemon;
 mod dovecot;
 mod fetchers;
 mod mutt;
+mod proxies;
 mod python;
 mod readme;
 mod sandbox;

@@ -158,7 +158,7 @@ fn the_readme_lists_every_key_of_the_example_with_its_default() {
 }
 
 /// The block of the README that is the file of this name.
-fn file(name: &str) -> String {
+pub(crate) fn file(name: &str) -> String {
     let mut blocks = marked_blocks(README).into_iter();
     let file = format!("file: {name}");
     blocks.find(|block| block.comment == file).unwrap().text

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use crate::daemon::Service;
+use crate::readme;
 use crate::support::{Facteur, command, letter, run, with_lf};
 
 /// swaks, sending `content` to bob. It ends the content with a line ending of its own.
@@ -61,13 +62,11 @@ fn swaks_sends_to_many_recipients() {
     facteur.stop();
 }
 
-/// msmtp with these lines added to its configuration.
+/// msmtp with the configuration of the README and these lines.
 fn msmtp(facteur: &Facteur, lines: &str) -> Command {
-    let address = facteur.smtp();
-    let (host, port) = (address.ip(), address.port());
-    let configuration =
-        format!("account default\nhost {host}\nport {port}\nfrom alice@example.com\n{lines}\n");
-    let file = facteur.write("msmtprc", &configuration);
+    let port = facteur.smtp().port().to_string();
+    let configuration = readme::file("msmtprc").replace("65434", &port);
+    let file = facteur.write("msmtprc", &(configuration + lines));
     let mut msmtp = command("msmtp", ["-C"]);
     msmtp
         .arg(file)
@@ -80,8 +79,8 @@ fn msmtp(facteur: &Facteur, lines: &str) -> Command {
 fn msmtp_sends_with_and_without_a_login() {
     let login = "user alice@example.com\npassword any\n";
     for (lines, protocol) in [
-        ("auth off".to_owned(), " with ESMTP id "),
-        (format!("{login}auth plain"), " with ESMTPA id "),
+        (String::new(), " with ESMTP id "),
+        (readme::file("msmtprc with a login"), " with ESMTPA id "),
         (format!("{login}auth login"), " with ESMTPA id "),
     ] {
         let facteur = Facteur::start();

@@ -1,0 +1,268 @@
+//! Proxies in front of facteur, with the lines of the README. curl sends a letter through each, and
+//! fetches it.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::net::TcpStream;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::certificate::Certified;
+use crate::daemon::{await_that, own_address, program};
+use crate::readme;
+use crate::support::{Ended, ascii_letter, command, run};
+
+/// What the proxy does with TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// It ends there, and facteur is spoken to in clear.
+    Ends,
+    /// It begins with STARTTLS or STLS, and ends at facteur.
+    StartsBehind,
+    /// It is there from the first octet on, and ends at facteur.
+    EndsBehind,
+}
+
+/// A proxy that listens at two ports, one after the other, in front of a facteur with the account
+/// of bob.
+struct Proxied {
+    proxy: Child,
+    facteur: Certified,
+    address: String,
+    port: u16,
+    way: Way,
+}
+
+impl Proxied {
+    /// Starts both: the proxy with the lines of `file` in the README, from which `adapt` makes the
+    /// configuration of the test. The ports belong to one test each.
+    fn start(
+        (file, port, way): (&str, u16, Way),
+        adapt: impl FnOnce(String) -> String,
+        proxy: impl FnOnce(&str) -> Command,
+    ) -> Self {
+        let hashed = program::run_with(&["hash-password", "--no-scram"], "sesame\n");
+        let facteur = Certified::start_with(&format!(
+            "smtps = [\"127.0.0.1:0\"]\npop3s = [\"127.0.0.1:0\"]\nrequire_auth = true\n\
+             [[accounts]]\naddress = \"bob@example.com\"\n{}\n",
+            hashed.output
+        ));
+        let pem = facteur.path("both.pem");
+        let [certificate, key] = ["certificate.pem", "key.pem"]
+            .map(|name| std::fs::read_to_string(facteur.path(name)).unwrap());
+        write_private(&pem, &(certificate + &key));
+
+        let (smtp, pop3) = match way {
+            Way::Ends | Way::StartsBehind => (facteur.program.smtp, facteur.program.pop3),
+            Way::EndsBehind => (facteur.program.smtps(), facteur.program.pop3s()),
+        };
+        let address = own_address();
+        let [first, second, third] = [0, 1, 2].map(|n| format!("{address}:{}", port + n));
+        let mut lines = readme::file(file);
+        for (written, meant) in [
+            ("65434", &*smtp.port().to_string()),
+            ("65433", &pop3.port().to_string()),
+            ("/etc/ssl/private/mail.pem", pem.to_str().unwrap()),
+            ("bind :465", &format!("bind {first}")),
+            ("bind :995", &format!("bind {second}")),
+            ("listen 465", &format!("listen {first}")),
+            ("listen 995", &format!("listen {second}")),
+            ("accept = 465", &format!("accept = {first}")),
+            ("accept = 995", &format!("accept = {second}")),
+            ("127.0.0.1:8465", &third),
+        ] {
+            lines = lines.replace(written, meant);
+        }
+        let configuration = facteur.path("proxy.conf");
+        std::fs::write(&configuration, adapt(lines)).unwrap();
+        let mut proxy = proxy(configuration.to_str().unwrap());
+        proxy.current_dir(facteur.path(""));
+        proxy.stdin(Stdio::null()).stdout(Stdio::null());
+        let proxy = proxy.spawn().expect("a proxy; .ci/run installs them");
+        let proxied = Self {
+            proxy,
+            facteur,
+            address,
+            port,
+            way,
+        };
+        for place in [first, second] {
+            await_that("the proxy listens", || TcpStream::connect(&place).is_ok());
+        }
+        proxied
+    }
+
+    /// curl at the proxy, with what it has to know.
+    fn curl(&self, protocol: &str, port: u16, path: &str) -> Command {
+        let ca = self.facteur.path("ca.pem").display().to_string();
+        let resolve = format!("localhost:{port}:{}", self.address);
+        let mut curl = command("curl", ["--silent", "--show-error", "--cacert", &ca]);
+        curl.args(["--resolve", &resolve, "-u", "bob@example.com:sesame"]);
+        let is_begun_later = self.way == Way::StartsBehind;
+        curl.args(is_begun_later.then_some("--ssl-reqd"));
+        let s = if is_begun_later { "" } else { "s" };
+        curl.arg(format!("{protocol}{s}://localhost:{port}{path}"));
+        curl
+    }
+
+    fn send(&self) -> Ended {
+        let mut curl = self.curl("smtp", self.port, "");
+        curl.args(["--mail-from", "bob@example.com", "-T", "-"]);
+        curl.args(["--mail-rcpt", "bob@example.com"]);
+        run(&mut curl, &ascii_letter())
+    }
+
+    fn fetch(&self) -> Ended {
+        run(&mut self.curl("pop3", self.port + 1, "/1"), "")
+    }
+
+    /// A letter goes in and out through the proxy, and comes from the proxy for facteur.
+    fn expect_passage(&self) {
+        self.send().succeeded();
+        let fetched = self.fetch().succeeded();
+        let (trace, content) = fetched.split_at(fetched.len() - ascii_letter().len());
+        assert_eq!(content, ascii_letter());
+        let keyword = match self.way {
+            Way::Ends => " with ESMTPA id ",
+            Way::StartsBehind | Way::EndsBehind => " with ESMTPSA id ",
+        };
+        assert!(trace.contains("([127.0.0.1])"), "{trace}");
+        assert!(trace.contains(keyword), "{trace}");
+        let accepted = self.facteur.program.log_line(" accepted id=");
+        assert!(accepted.contains(" client=127.0.0.1"), "{accepted}");
+    }
+
+    /// Nothing gets through, and the log says why.
+    fn expect_no_passage(&self, reason: &str) {
+        assert_ne!(self.send().status, Some(0));
+        self.facteur.program.expect_log(reason);
+        assert_ne!(self.fetch().status, Some(0));
+    }
+}
+
+impl Drop for Proxied {
+    fn drop(&mut self) {
+        drop(self.proxy.kill());
+        drop(self.proxy.wait());
+    }
+}
+
+/// Writes a file that nobody else may read, as it is to be with a key.
+fn write_private(path: &Path, text: &str) {
+    let file = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(path);
+    file.unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+/// What the log says of a PROXY header.
+const PROXY_HEADER: &str = "PROXY protocol";
+
+fn haproxy(port: u16, way: Way, adapt: impl FnOnce(String) -> String) -> Proxied {
+    Proxied::start(("haproxy.cfg", port, way), adapt, |configuration| {
+        command("haproxy", ["-db", "-q", "-f", configuration])
+    })
+}
+
+/// Each line with `found` in it as `change` makes it.
+fn changed(lines: &str, found: &str, change: impl Fn(&str) -> String) -> String {
+    assert!(lines.contains(found), "{found} is not in {lines}");
+    let lines = lines.lines().map(|line| {
+        if line.contains(found) {
+            change(line) + "\n"
+        } else {
+            format!("{line}\n")
+        }
+    });
+    lines.collect()
+}
+
+/// Each line up to ` ssl`, where there is one.
+fn without_ssl(lines: &str, end: &str) -> String {
+    changed(lines, " ssl", |line| {
+        line.split_once(" ssl").unwrap().0.to_owned() + end
+    })
+}
+
+#[test]
+#[ignore = "needs haproxy and curl installed; .ci/run installs them"]
+fn haproxy_passes_mail_on() {
+    haproxy(1465, Way::Ends, |lines| lines).expect_passage();
+    for way in [Way::StartsBehind, Way::EndsBehind] {
+        haproxy(1465, way, |lines| without_ssl(&lines, "")).expect_passage();
+    }
+    for option in ["send-proxy", "send-proxy-v2"] {
+        let with_option =
+            |lines: String| changed(&lines, "server facteur", |line| format!("{line} {option}"));
+        haproxy(1465, Way::Ends, with_option).expect_no_passage(PROXY_HEADER);
+    }
+}
+
+/// nginx in the foreground, and as whoever runs it.
+fn nginx(module: &str, port: u16, way: Way, adapt: impl FnOnce(String) -> String) -> Proxied {
+    let before = format!(
+        "load_module /usr/lib/nginx/modules/ngx_{module}_module.so;\n\
+         daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log nginx.log;\nevents {{}}\n"
+    );
+    let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+    let places = kinds.map(|kind| format!("{kind}_temp_path {kind};\n"));
+    let adapt = |lines| {
+        let http = format!("http {{\naccess_log off;\n{}", places.concat());
+        before + &adapt(lines).replace("http {\n", &http)
+    };
+    let file = format!("nginx.conf with {module}");
+    Proxied::start((&file, port, way), adapt, |configuration| {
+        let (directory, _) = configuration.rsplit_once('/').unwrap();
+        let mut nginx = command("nginx", ["-p", directory, "-c", configuration]);
+        nginx.args(["-e", "nginx.log"]);
+        nginx
+    })
+}
+
+#[test]
+#[ignore = "needs nginx with its module for streams and curl installed; .ci/run installs them"]
+fn nginx_passes_streams_on() {
+    nginx("stream", 2465, Way::Ends, |lines| lines).expect_passage();
+    for way in [Way::StartsBehind, Way::EndsBehind] {
+        let plain = |lines: String| {
+            // The certificate is of no use then, but may stay.
+            changed(&lines, "listen ", |line| line.replace(" ssl", ""))
+        };
+        nginx("stream", 2465, way, plain).expect_passage();
+    }
+    let with_header = |lines: String| {
+        changed(&lines, "proxy_pass", |line| {
+            format!("{line} proxy_protocol on;")
+        })
+    };
+    nginx("stream", 2465, Way::Ends, with_header).expect_no_passage(PROXY_HEADER);
+}
+
+#[test]
+#[ignore = "needs nginx with its module for mail and curl installed; .ci/run installs them"]
+fn nginx_passes_mail_on() {
+    nginx("mail", 3465, Way::Ends, |lines| lines).expect_passage();
+    let by_default = |lines: String| changed(&lines, "xclient", |_| String::new());
+    let proxied = nginx("mail", 3465, Way::Ends, by_default);
+    assert_ne!(proxied.send().status, Some(0));
+    proxied.facteur.program.expect_log("XCLIENT");
+}
+
+#[test]
+#[ignore = "needs stunnel4 and curl installed; .ci/run installs them"]
+fn stunnel_passes_mail_on() {
+    let stunnel = |end: &'static str| {
+        let adapt = move |lines: String| {
+            let with_end = changed(&lines, "connect", |line| format!("{line}\n{end}"));
+            format!("foreground = quiet\npid =\nsyslog = no\noutput = stunnel.log\n{with_end}")
+        };
+        Proxied::start(("stunnel.conf", 4465, Way::Ends), adapt, |configuration| {
+            command("stunnel", [configuration])
+        })
+    };
+    stunnel("").expect_passage();
+    stunnel("protocol = proxy").expect_no_passage(PROXY_HEADER);
+}
