@@ -268,6 +268,12 @@ impl World {
         };
         let mut name = entries[index].name.clone();
         let from = new.join(&name);
+        if self.mishap == Mishap::Fault {
+            // A sync of everything that fails may lose the new name before this program syncs it,
+            // and it would hear of that only if it had opened the directory before.
+            let content = self.read(&from)?;
+            self.at_risk.lock().push((mailbox.clone(), content));
+        }
         name.push(":2,S");
         let to = cur.join(name);
         let moved = self
