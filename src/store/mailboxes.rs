@@ -211,7 +211,7 @@ impl Shared {
         }
     }
 
-    /// Removes those of `directories` that are doubtful and that nobody uses any more, with all that
+    /// Removes those of `directories` that are doubtful and that nobody uses any more, with what
     /// lies in them: then they can be made anew.
     fn remove_doubtful(&self, directories: &[PathBuf]) {
         let is_doubtful = |directory| {

@@ -219,8 +219,8 @@ impl Maildrop {
         if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::ClaimsEndBeforeRemovals) {
             self.claim.give_back();
         }
-        // Both, wherever they were: another program may have moved them from `new` to `cur`, or back,
-        // and need not have made durable that they left the one.
+        // Both, wherever they were: another program may have moved them from `new` to `cur`, or
+        // back, and need not have made durable that they left the one.
         for side in [Side::Cur, Side::New] {
             let directory = self.maildir.side(side);
             match self.shared().sync_directory(&directory) {

@@ -32,8 +32,9 @@
 //! # Known limits
 //! A message that another program deleted within the last ten seconds or so before a crash, or
 //! before the start after it, may come back, since the journal does not know of it: a message that
-//! is missing then may as well be one that the disk has lost. On a file system that a program serves
-//! (FUSE) it may come back without its octets, unless whoever deleted it synced the file after that.
+//! is missing then may as well be one that the disk has lost. On a file system that a program
+//! serves (FUSE) it may come back without its octets, unless whoever deleted it synced the file
+//! after that.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -4,11 +4,11 @@
 //! When two threads sync the same directory at the same time and the disk fails, the system tells
 //! one of them, and forgets the entries of both: to the other it says that there is nothing left to
 //! be saved. That one finds the failure in the count (`shared.rs`), if it has been counted by then.
-//! So whoever has synced a directory waits for all other syncs of it that are still being made: each
-//! of them is counted, if it failed, before it ends here. They end at about the same time.
+//! So whoever has synced a directory waits for all other syncs of it that are still being made:
+//! each of them is counted, if it failed, before it ends here. They end at about the same time.
 //!
-//! A failed sync of the whole file system needs no such care: the system tells it to the next one
-//! who syncs a directory of which something was lost, too.
+//! A failed sync of the whole file system needs no such care: the system tells whoever syncs
+//! a directory of which something was lost, too.
 //!
 //! # Invariants
 //! - Who waits has ended its own sync, so nobody waits for each other.

@@ -7,8 +7,8 @@
 //! # Theory of operation
 //! - A file has *seen* and *durable* content and a set of dirty blocks of 4 KiB. A sync copies the
 //!   dirty blocks. A sync that fails marks them clean without copying, as Linux does: what was
-//!   written can still be read, and no later sync will save it. One of the whole file system is
-//!   told to the next one who syncs the file, too, unless the next sync of all comes first.
+//!   written can still be read, and no later sync will save it. Who had the file open is told when
+//!   he syncs it ([`Losses`]).
 //! - A directory has seen and durable entries and the list of changes between them, with the same
 //!   rules. A rename is two changes, which a crash may keep one without the other.
 //! - [`SimFs::power_cut`] gives the disk as it would be found: of what is not durable it keeps an
@@ -46,6 +46,9 @@ use super::rng::Rng;
 
 const BLOCK_OCTETS: usize = 4096;
 const SECTOR_OCTETS: usize = 512;
+
+/// The number of the error of a disk that fails.
+const EIO: i32 = rustix::io::Errno::IO.raw_os_error();
 
 /// How coarse the times of directories are, in seconds.
 const TICK_SECS: u64 = 1;
@@ -182,9 +185,7 @@ struct Directory {
     /// were taken again by `unlink`.
     fresh: BTreeSet<OsString>,
     unlinked: BTreeSet<OsString>,
-    /// Whether a sync of the whole file system has lost changes, which the next one who syncs the
-    /// directory is told.
-    has_untold_loss: bool,
+    losses: Losses,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -192,8 +193,41 @@ struct Content {
     seen: Vec<u8>,
     durable: Vec<u8>,
     dirty_blocks: BTreeSet<usize>,
-    /// As of a directory.
-    has_untold_loss: bool,
+    losses: Losses,
+}
+
+/// How often a failed sync has lost changes of a file or directory. Who had it open is told of the
+/// last time, once, when he syncs it; so is who opens it afterwards, as long as nobody was told.
+#[derive(Clone, Copy, Debug, Default)]
+struct Losses {
+    count: u64,
+    was_told: bool,
+}
+
+impl Losses {
+    fn note(&mut self) {
+        self.count += 1;
+        self.was_told = false;
+    }
+
+    /// What one who opens it now has been told.
+    fn told_at_opening(self) -> u64 {
+        if self.was_told {
+            self.count
+        } else {
+            self.count.saturating_sub(1)
+        }
+    }
+
+    /// Tells one who has been told so many.
+    fn tell(&mut self, told: &mut u64) -> io::Result<()> {
+        if *told == self.count {
+            return Ok(());
+        }
+        *told = self.count;
+        self.was_told = true;
+        Err(rustix::io::Errno::IO.into())
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -224,6 +258,9 @@ impl Directory {
 
     /// Syncs, or marks as clean what could not be written.
     fn sync_or_lose(&mut self, is_saved: bool) {
+        if !is_saved && !self.unsynced.is_empty() {
+            self.losses.note();
+        }
         for change in std::mem::take(&mut self.unsynced) {
             if is_saved {
                 change.apply(&mut self.durable);
@@ -295,8 +332,9 @@ impl Content {
     fn sync_or_lose(&mut self, is_saved: bool, defect: Option<Defect>) {
         if is_saved {
             self.sync(defect);
-        } else {
+        } else if !self.dirty_blocks.is_empty() {
             self.dirty_blocks.clear();
+            self.losses.note();
         }
     }
 
@@ -471,14 +509,12 @@ impl Disk {
             }
             match node {
                 Node::Content(content) => {
-                    content.has_untold_loss |= !content.dirty_blocks.is_empty();
-                    content.has_untold_loss &= !is_saved;
                     content.sync_or_lose(is_saved, None);
+                    content.losses.was_told |= is_saved;
                 }
                 Node::Directory(directory) => {
-                    directory.has_untold_loss |= !directory.unsynced.is_empty();
-                    directory.has_untold_loss &= !is_saved;
                     directory.sync_or_lose(is_saved);
+                    directory.losses.was_told |= is_saved;
                     if is_saved {
                         directory.fresh.clear();
                         directory.unlinked.clear();
@@ -525,7 +561,10 @@ impl Disk {
         {
             return Ok(());
         }
-        let has_untold_loss = std::mem::take(&mut directory.has_untold_loss);
+        let mut told = directory.losses.told_at_opening();
+        if !is_saved && !directory.unsynced.is_empty() {
+            directory.losses.note();
+        }
         for change in std::mem::take(&mut directory.unsynced) {
             let is_removal = matches!(change, Change::Removed(_));
             if is_removal && defect == Some(Defect::RemovalsAreNotSynced) {
@@ -534,15 +573,13 @@ impl Disk {
                 change.apply(&mut directory.durable);
             }
         }
-        tell_loss(has_untold_loss)
+        directory.losses.tell(&mut told)
     }
-}
 
-fn tell_loss(has_untold_loss: bool) -> io::Result<()> {
-    if has_untold_loss {
-        Err(rustix::io::Errno::IO.into())
-    } else {
-        Ok(())
+    /// What one who opens the file `node` now has been told of its losses.
+    fn told_at_opening(&mut self, node: usize) -> u64 {
+        let content = self.content(node);
+        content.map_or(0, |content| content.losses.told_at_opening())
     }
 }
 
@@ -878,10 +915,13 @@ impl SimFs {
     /// Performs a sync; `sync` is told whether the changes are saved or lost.
     fn perform_sync(&self, sync: impl FnOnce(&mut Disk, bool) -> io::Result<()>) -> io::Result<()> {
         let (mut disk, fault) = self.begin()?;
-        sync(&mut disk, fault.is_none())?;
-        match fault {
-            Some(fault) if disk.defect != Some(Defect::FailedSyncsPass) => Err(fault.errno.into()),
-            _ => Ok(()),
+        let synced = sync(&mut disk, fault.is_none());
+        let passes = disk.defect == Some(Defect::FailedSyncsPass);
+        match (synced, fault) {
+            (Err(error), _) if error.raw_os_error() != Some(EIO) => Err(error),
+            _ if passes => Ok(()),
+            (_, Some(fault)) => Err(fault.errno.into()),
+            (synced, None) => synced,
         }
     }
 
@@ -897,6 +937,7 @@ impl SimFs {
             fs: self.clone(),
             node,
             offset: 0,
+            told: self.disk.lock().told_at_opening(node),
         })
     }
 }
@@ -1031,9 +1072,11 @@ impl Fs for SimFs {
             Ok(node) => disk.check_file(node),
             Err(_) => disk.make(path, Node::Content(Content::default())),
         })?;
+        let told = Mutex::new(self.disk.lock().told_at_opening(node));
         Ok(Box::new(SimSegment {
             fs: self.clone(),
             node,
+            told,
         }))
     }
 
@@ -1136,6 +1179,8 @@ impl Volume for SimFs {
 struct SimSegment {
     fs: SimFs,
     node: usize,
+    /// See [`Losses`].
+    told: Mutex<u64>,
 }
 
 impl Held for SimSegment {
@@ -1185,14 +1230,14 @@ impl Segment for SimSegment {
                 return Ok(());
             }
             let content = disk.content(node)?;
-            let has_untold_loss = std::mem::take(&mut content.has_untold_loss);
             let has_grown = content.durable.len() < content.seen.len();
             content.sync_or_lose(is_saved, None);
+            let told = content.losses.tell(&mut self.told.lock());
             // Else there is nothing to be written down but its octets.
             if disk.is_fuse() && is_saved && has_grown {
                 disk.sync_names();
             }
-            tell_loss(has_untold_loss)
+            told
         })
     }
 
@@ -1256,6 +1301,8 @@ struct SimFile {
     fs: SimFs,
     node: usize,
     offset: usize,
+    /// See [`Losses`].
+    told: u64,
 }
 
 impl File for SimFile {
@@ -1311,12 +1358,12 @@ impl File for SimFile {
                 return Ok(());
             }
             let content = disk.content(node)?;
-            let has_untold_loss = std::mem::take(&mut content.has_untold_loss);
             content.sync_or_lose(is_saved, defect);
+            let told = content.losses.tell(&mut self.told);
             if disk.is_fuse() && is_saved {
                 disk.sync_names();
             }
-            tell_loss(has_untold_loss)
+            told
         })
     }
 }
