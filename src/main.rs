@@ -233,7 +233,7 @@ fn renew(arguments: &Arguments, current: &Config, daemon: &Daemon) {
     match loaded {
         Ok((renewable, config)) => {
             daemon.renew(renewable);
-            log::info!("SIGHUP: accounts and certificate are read anew");
+            log::info!("SIGHUP: accounts and certificate have been reloaded");
             let changes = current.changes(&config);
             if !changes.is_empty() {
                 let changes = changes.join(", ");

@@ -29,7 +29,7 @@ const SIGNS_IN_TIME: u32 = 2;
 pub enum News {
     /// Clients may come; also when a reload is over.
     Ready,
-    /// Accounts and certificate are being read anew.
+    /// Accounts and certificate are being reloaded.
     Reloading,
     /// No more clients.
     Stopping,

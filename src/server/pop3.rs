@@ -322,7 +322,7 @@ impl Driver<'_> {
             }
             Ok(Found::Ambiguous) => {
                 self.logins().refused.increment();
-                self.login_refused(user, "not one mailbox has this local part");
+                self.login_refused(user, "no mailbox, or more than one, has this local part");
                 Err(Outcome::MailboxAmbiguous)
             }
             Err(error) => {

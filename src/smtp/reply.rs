@@ -543,7 +543,7 @@ impl RecipientVerdict {
                 Reason::NotLocal,
                 "550",
                 "5.7.1",
-                "Mail for that domain is not taken here",
+                "This server does not accept mail for that domain",
             ),
             Self::NameTooLong => refused(
                 Reason::UnknownRecipient,

@@ -54,8 +54,8 @@ fn a_running_daemon_is_told() {
 
     let changed = account(own.path(), &["password", "alice@example.com"], "hunter4\n");
     assert!(changed.output.contains(&told), "{}", changed.output);
-    program.expect_log("accounts and certificate are read anew");
-    program.expect_log("accounts and certificate are read anew");
+    program.expect_log("accounts and certificate have been reloaded");
+    program.expect_log("accounts and certificate have been reloaded");
     assert!(login(&program, "alice", "hunter3").starts_with("-ERR [AUTH]"));
     assert!(login(&program, "alice", "hunter4").starts_with("+OK"));
 
@@ -125,10 +125,10 @@ fn sessions_of_an_account_that_changed_end_at_their_next_command() {
         "",
     );
     assert_eq!(changed.status, Some(0), "{}", changed.errors);
-    program.expect_log("accounts and certificate are read anew");
+    program.expect_log("accounts and certificate have been reloaded");
     let removed = account(own.path(), &["remove", "alice@example.com"], "");
     assert_eq!(removed.status, Some(0), "{}", removed.errors);
-    program.expect_log("accounts and certificate are read anew");
+    program.expect_log("accounts and certificate have been reloaded");
 
     for (user, client) in users.iter().zip(&mut smtp) {
         let stays = user.0 == "eve";

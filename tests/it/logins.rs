@@ -192,12 +192,12 @@ fn sighup_under_load_changes_the_accounts_and_survives_bad_files() {
         for round in 0..10 {
             write_accounts(directory.path(), &["bob", "carol"]);
             program.signal("HUP");
-            program.expect_log("accounts and certificate are read anew");
+            program.expect_log("accounts and certificate have been reloaded");
             assert!(login(program.pop3, "carol", "password").starts_with("+OK"));
 
             write_accounts(directory.path(), &["bob"]);
             program.signal("HUP");
-            program.expect_log("accounts and certificate are read anew");
+            program.expect_log("accounts and certificate have been reloaded");
             assert!(login(program.pop3, "carol", "password").starts_with("-ERR [AUTH]"));
 
             let (text, complaint) = match round % 3 {
@@ -374,7 +374,7 @@ fn who_has_logged_in_does_not_become_another_by_sighup() {
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace("@example.com", "@example.org")).unwrap();
     program.signal("HUP");
-    program.expect_log("accounts and certificate are read anew");
+    program.expect_log("accounts and certificate have been reloaded");
     client.say("MAIL FROM:<bob@example.org>");
     client.expect_prefix("421 4.7.0 ");
     client.expect_end();

@@ -156,7 +156,7 @@ fn files_that_others_can_change_are_named_at_the_start_and_on_sighup() {
     program.expect_log("ready");
     change(0o600);
     program.signal("HUP");
-    program.expect_log("accounts and certificate are read anew");
+    program.expect_log("accounts and certificate have been reloaded");
     change(0o666);
     program.signal("HUP");
     program.expect_log(&expected);

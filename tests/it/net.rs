@@ -378,7 +378,7 @@ fn clients_that_are_stuck_hold_nobody_up() {
     program.signal("USR1");
     assert!(report(&program)["sessions_now"] >= 4);
     program.signal("HUP");
-    program.expect_log("SIGHUP: accounts and certificate are read anew");
+    program.expect_log("SIGHUP: accounts and certificate have been reloaded");
     program.signal("TERM");
     // The stop reaches who waits while the others are as stuck as before.
     waiting.expect_prefix("421 ");

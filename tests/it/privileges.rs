@@ -76,7 +76,7 @@ fn root_opens_the_ports_and_another_user_serves() {
         }
     }
     program.signal("HUP");
-    program.expect_log("are read anew");
+    program.expect_log("have been reloaded");
     program.signal("TERM");
     assert_eq!(program.wait(), Some(0));
 }

@@ -257,12 +257,12 @@ fn what_is_read_anew_may_have_been_replaced() {
     std::os::unix::fs::symlink("archive/2", &next).unwrap();
     fs::rename(&next, &file).unwrap();
     program.signal("HUP");
-    program.expect_log("are read anew");
+    program.expect_log("have been reloaded");
     program.deliver("bob@example.com", "two\r\n");
     fs::write(&next, account("carol@example.com")).unwrap();
     fs::rename(&next, &file).unwrap();
     program.signal("HUP");
-    program.expect_log("are read anew");
+    program.expect_log("have been reloaded");
     program.deliver("carol@example.com", "three\r\n");
 }
 

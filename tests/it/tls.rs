@@ -301,7 +301,7 @@ fn sighup_reads_the_certificate_anew_and_keeps_the_old_one_when_the_new_is_bad()
 
     second.write(directory.path());
     program.signal("HUP");
-    program.expect_log("accounts and certificate are read anew");
+    program.expect_log("accounts and certificate have been reloaded");
     assert!(visit(&program, &first).is_none());
     program.expect_log("the client does not trust the authority that signed the certificate");
     visit(&program, &second).unwrap();
