@@ -245,7 +245,8 @@ def power(bench: Bench, rounds: int, file_system: str = "ext4") -> None:
     """A power cut at a random moment under load."""
     options = ("-N", "262144") if file_system == "ext4" else ()
     image = bench.directory / f"disk.{file_system}"
-    disk = DISKS[file_system](bench, image, 2048 * MIB, *options)
+    octets = (1024 if file_system == "btrfs" else 2048) * MIB
+    disk = DISKS[file_system](bench, image, octets, *options)
     disk.mount()
     daemon = bench.start(disk.mail)
     for bench.round in range(1, rounds + 1):

@@ -202,6 +202,8 @@ struct Content {
 struct Losses {
     count: u64,
     was_told: bool,
+    /// Whether one of the changes was that a name was taken.
+    has_removal: bool,
 }
 
 impl Losses {
@@ -258,14 +260,24 @@ impl Directory {
 
     /// Syncs, or marks as clean what could not be written.
     fn sync_or_lose(&mut self, is_saved: bool) {
-        if !is_saved && !self.unsynced.is_empty() {
-            self.losses.note();
+        if !is_saved {
+            self.note_loss();
         }
         for change in std::mem::take(&mut self.unsynced) {
             if is_saved {
                 change.apply(&mut self.durable);
             }
         }
+    }
+
+    /// Notes that what is not synced will be lost.
+    fn note_loss(&mut self) {
+        if self.unsynced.is_empty() {
+            return;
+        }
+        self.losses.note();
+        let mut changes = self.unsynced.iter();
+        self.losses.has_removal |= changes.any(|change| matches!(change, Change::Removed(_)));
     }
 
     fn after_power_cut(&self, keep_percent: usize, rng: &mut Rng) -> Self {
@@ -562,8 +574,8 @@ impl Disk {
             return Ok(());
         }
         let mut told = directory.losses.told_at_opening();
-        if !is_saved && !directory.unsynced.is_empty() {
-            directory.losses.note();
+        if !is_saved {
+            directory.note_loss();
         }
         for change in std::mem::take(&mut directory.unsynced) {
             let is_removal = matches!(change, Change::Removed(_));
@@ -744,6 +756,14 @@ impl SimFs {
     /// Whether a program in user space serves it.
     pub(crate) fn is_fuse(&self) -> bool {
         self.disk.lock().is_fuse()
+    }
+
+    /// Whether a failed sync has lost that some name was taken, which then may be there again after
+    /// a power cut whatever is synced.
+    #[cfg(shuttle)]
+    pub(crate) fn has_lost_removal(&self) -> bool {
+        let has_lost = |node: &Node| matches!(node, Node::Directory(it) if it.losses.has_removal);
+        self.disk.lock().nodes.iter().any(has_lost)
     }
 
     /// Whether the file system breaks a promise in this way.

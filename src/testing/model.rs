@@ -77,6 +77,16 @@ impl Model {
         }
     }
 
+    /// Notes that the message, if it was removed, may be there again.
+    #[cfg(shuttle)]
+    pub(crate) fn doubt_removal(&mut self, mailbox: &MailboxName, content: &[u8]) {
+        let messages = self.messages.entry(mailbox.clone()).or_default();
+        let gone = |(known, fate): &&mut (Vec<u8>, Fate)| known == content && *fate == Fate::Gone;
+        if let Some((_, known)) = messages.iter_mut().find(gone) {
+            *known = Fate::RemovalAttempted;
+        }
+    }
+
     /// The messages of `mailbox` with this fate.
     #[cfg(shuttle)]
     pub(crate) fn messages(

@@ -376,8 +376,13 @@ impl World {
 
     /// Other programs make nothing durable, though what they did can be seen.
     fn give_up_what_is_at_risk(&self, model: &mut Model) {
+        let has_lost_removal = self.fs.has_lost_removal();
         for (mailbox, content) in &*self.at_risk.lock() {
             model.give_up(mailbox, content);
+            if has_lost_removal {
+                // Its old name may be there again, though it was removed under the new one.
+                model.doubt_removal(mailbox, content);
+            }
         }
     }
 
