@@ -226,10 +226,14 @@ def guessing(bench: Bench) -> None:
                 attacker.join()
         seconds = time.monotonic() - begin
         after = {name: n_counted(siege, name) - count for name, count in before.items()}
-        looked_at, slowest = after["pop3_refused"], max(times)
-        # A second; more only where the machine is so busy that it takes long by itself.
-        if slowest >= max(1, 5 * alone):
-            raise fail(f"a login took {slowest:.2f} s, without an attack {alone:.2f} s")
+        times.sort()
+        looked_at, slowest = after["pop3_refused"], times[-1]
+        # A second, but for one in ten: the attackers work on the same processors. More only where
+        # the machine is so busy that it takes long by itself.
+        slow = times[len(times) * 9 // 10 - 1]
+        if slow >= max(1, 5 * alone):
+            text = f"one in ten logins took {slow:.2f} s or more, without an attack {alone:.2f} s"
+            raise fail(text)
         # Those that may wait to be told, as often as they are told in that time, and the first
         # ones, which are told soon.
         if looked_at > 200 or not after["pop3_busy"]:
