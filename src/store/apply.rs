@@ -33,7 +33,6 @@ use super::{
     event::Event,
     fs::File,
     mailboxes::{Made, Target},
-    maildir::Side,
     name::Serial,
     place::{self, Former},
     shared::Shared,
@@ -334,7 +333,7 @@ impl Shared {
         step: Step,
         made: &mut Made,
     ) -> Result<Placed, Misplaced> {
-        let path = target.maildir.side(Side::New).join(spooled.file_name);
+        let path = target.maildir.in_new(spooled.file_name);
         let give_name = || match step {
             Step::Link => self.fs.hard_link(spooled.path, &path),
             Step::Rename => self.fs.rename(spooled.path, &path),

@@ -57,7 +57,6 @@ use super::{
     fs::File,
     journal::{self, Apply, Journal, Ticket},
     limits::{BEGIN_SYNC_OCTETS, JOURNALED_OCTETS_MAX},
-    listing::Place,
     mailboxes::{Made, Target},
     maildir::{SentSize, Side, join},
     name::{Identity, OwnName, Serial},
@@ -504,11 +503,7 @@ impl Delivery {
 
     /// Takes the file out of one mailbox, also when another program has moved it there meanwhile.
     fn take_back(&self, target: &Target<'_>, file_name: &str) -> Result<(), Error> {
-        let in_new = target.maildir.file(Place {
-            side: Side::New,
-            file_name: file_name.as_ref(),
-        });
-        if self.shared.unlink(&in_new)? {
+        if self.shared.unlink(&target.maildir.in_new(file_name))? {
             return Ok(());
         }
         #[cfg(test)]

@@ -106,6 +106,14 @@ impl Maildir {
         join(&self.path, [place.side.name().as_ref(), place.file_name])
     }
 
+    /// The message `file_name` where it is delivered.
+    pub(super) fn in_new(&self, file_name: &str) -> PathBuf {
+        self.file(Place {
+            side: Side::New,
+            file_name: file_name.as_ref(),
+        })
+    }
+
     /// The messages that one reading finds, in the order of their arrival, with the sizes that
     /// their names tell.
     ///

@@ -137,8 +137,8 @@ impl Shared {
     }
 
     fn new_path(&self, name: &Name<'_>) -> Result<PathBuf, Error> {
-        let new = self.maildir(name.mailbox)?.side(Side::New);
-        Ok(new.join(&name.message.file_name))
+        let maildir = self.maildir(name.mailbox)?;
+        Ok(maildir.in_new(&name.message.file_name))
     }
 
     /// Lets the system begin to write the files.

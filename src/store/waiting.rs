@@ -25,7 +25,7 @@
 //! A message that is in its mailbox and would have to be written anew there (`replay.rs`) waits
 //! under a name that begins with [`ANEW`]: it is put in the place of the one that is there, and of
 //! none when somebody removed that. From the next start on it waits to be delivered like any other:
-//! the one that is not there then may as well be one that the disk has lost.
+//! if the one in the mailbox is missing then, the disk may have lost it.
 //!
 //! # Bounds
 //! Nothing is accepted for a mailbox that is ailing. So what waits for it was on its way when that
@@ -625,21 +625,17 @@ impl Shared {
         }
     }
 
-    /// Lets those of the messages `names` be delivered that were to take the place of others.
+    /// From now on, those of the messages `names` that were to take the place of others wait to be
+    /// delivered.
     fn have_delivered(&self, maildir: &Maildir, names: &mut [String]) -> Result<(), Error> {
         let directory = self.waiting_place(maildir)?;
         for name in names {
             let Some(own) = name.strip_prefix(ANEW) else {
                 continue;
             };
-            let (anew, path) = (directory.join(&*name), directory.join(own));
-            match self.fs.hard_link(&anew, &path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                other => other.map_err(Error::io("set aside", &path))?,
-            }
-            self.sync_directory(&directory)?;
-            self.sync_name(&path)?;
-            // Whoever lets the other name go makes this durable, too.
+            let anew = directory.join(&*name);
+            self.hold(&anew, &directory.join(own), &directory)?;
+            // The sync that follows the removal of the other name makes this durable, too.
             self.unlink(&anew)?;
             *name = own.to_owned();
         }
