@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::certificate::Name;
 use crate::config::{self, Config, Durability, Listen, LogLevel};
-use crate::mail::{Address, AddressError, Charset, Dots, Grammar};
+use crate::mail::{Address, AddressError, Charset, Grammar};
 
 const AFTER_HELP: &str = "\
 Without a command facteur serves, and without options too: SMTP on 127.0.0.1:65434 and [::1]:65434,
@@ -222,13 +222,9 @@ fn parse_address(text: &str) -> Result<Address, AddressError> {
     Address::parse(text, Charset::Utf8)
 }
 
-/// An address that may be written as a facteur without accounts takes it.
+/// An address in any form that facteur accepts without accounts.
 fn parse_mailbox(text: &str) -> Result<Address, AddressError> {
-    let grammar = Grammar {
-        charset: Charset::Utf8,
-        dots: Dots::Anywhere,
-    };
-    Address::parse(text, grammar)
+    Address::parse(text, Grammar::WIDEST)
 }
 
 /// The value of `--smtp` and `--pop3`.

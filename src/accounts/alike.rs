@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::mail::{ReversePath, parse_forward_path, parse_reverse_path};
+use crate::mail::{Charset, ReversePath, parse_forward_path, parse_reverse_path};
 
 /// The local part and the domain of an account, each in all the ways in which it may be written.
 const PARTS: [(&[&str], &[&str]); 3] = [

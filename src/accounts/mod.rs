@@ -43,7 +43,7 @@ use ring::{
 };
 
 use crate::mail::{
-    Address, Charset, Credentials, Domain, Dots, ForwardPath, Grammar, MailboxName, Network, Secret,
+    Address, Credentials, Domain, ForwardPath, Grammar, MailboxName, Network, Secret,
 };
 
 pub use failures::Failures;
@@ -338,13 +338,9 @@ impl Accounts {
         if !name.contains('@') {
             return UserName::LocalPart(name.to_owned());
         }
-        // Who may write to `a..b@example.com` logs in with it. From wherever: a user name is only
+        // The owner of `a..b@example.com` logs in with it, from any machine: a user name is only
         // looked up, and POP3 has no grammar for it.
-        let grammar = Grammar {
-            charset: Charset::Utf8,
-            dots: Dots::Anywhere,
-        };
-        match Address::parse(name, grammar) {
+        match Address::parse(name, Grammar::WIDEST) {
             Ok(address) => UserName::Address(ForwardPath::Address(address)),
             Err(_) => UserName::Unknown,
         }

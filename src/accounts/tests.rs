@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::*;
+use crate::mail::Charset;
 
 fn accounts(domains: &[&str]) -> Accounts {
     let domain = |text: &str| Domain::parse(text, Charset::Utf8).unwrap();

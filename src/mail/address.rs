@@ -72,6 +72,14 @@ pub struct Grammar {
     pub dots: Dots,
 }
 
+impl Grammar {
+    /// All that is an address anywhere.
+    pub const WIDEST: Self = Self {
+        charset: Charset::Utf8,
+        dots: Dots::Anywhere,
+    };
+}
+
 impl From<Charset> for Grammar {
     fn from(charset: Charset) -> Self {
         Self {
