@@ -7,8 +7,8 @@
 //! # Theory of operation
 //! - A file has *seen* and *durable* content and a set of dirty blocks of 4 KiB. A sync copies the
 //!   dirty blocks. A sync that fails marks them clean without copying, as Linux does: what was
-//!   written can still be read, and no later sync will save it. Who had the file open is told when
-//!   he syncs it ([`Losses`]).
+//!   written can still be read, and no later sync will save it. A handle that was open then
+//!   reports the loss at its next sync ([`Losses`]).
 //! - A directory has seen and durable entries and the list of changes between them, with the same
 //!   rules. A rename is two changes, which a crash may keep one without the other.
 //! - [`SimFs::power_cut`] gives the disk as it would be found: of what is not durable it keeps an
@@ -196,8 +196,9 @@ struct Content {
     losses: Losses,
 }
 
-/// How often a failed sync has lost changes of a file or directory. Who had it open is told of the
-/// last time, once, when he syncs it; so is who opens it afterwards, as long as nobody was told.
+/// How often a failed sync has lost changes of a file or directory. A handle that was open then
+/// reports the last loss once, at its next sync; so does one that is opened later, if none has
+/// reported it yet.
 #[derive(Clone, Copy, Debug, Default)]
 struct Losses {
     count: u64,
@@ -212,7 +213,7 @@ impl Losses {
         self.was_told = false;
     }
 
-    /// What one who opens it now has been told.
+    /// How many losses a handle that is opened now counts as reported.
     fn told_at_opening(self) -> u64 {
         if self.was_told {
             self.count
@@ -221,7 +222,7 @@ impl Losses {
         }
     }
 
-    /// Tells one who has been told so many.
+    /// Reports the last loss to a handle that has reported `told`.
     fn tell(&mut self, told: &mut u64) -> io::Result<()> {
         if *told == self.count {
             return Ok(());
@@ -259,12 +260,15 @@ impl Directory {
     }
 
     /// Syncs, or marks as clean what could not be written.
-    fn sync_or_lose(&mut self, is_saved: bool) {
+    fn sync_or_lose(&mut self, is_saved: bool, defect: Option<Defect>) {
         if !is_saved {
             self.note_loss();
         }
         for change in std::mem::take(&mut self.unsynced) {
-            if is_saved {
+            let is_removal = matches!(change, Change::Removed(_));
+            if is_removal && defect == Some(Defect::RemovalsAreNotSynced) {
+                self.unsynced.push(change);
+            } else if is_saved {
                 change.apply(&mut self.durable);
             }
         }
@@ -525,7 +529,7 @@ impl Disk {
                     content.losses.was_told |= is_saved;
                 }
                 Node::Directory(directory) => {
-                    directory.sync_or_lose(is_saved);
+                    directory.sync_or_lose(is_saved, None);
                     directory.losses.was_told |= is_saved;
                     if is_saved {
                         directory.fresh.clear();
@@ -552,7 +556,7 @@ impl Disk {
     fn sync_names(&mut self) {
         for node in &mut self.nodes {
             if let Node::Directory(directory) = node {
-                directory.sync_or_lose(true);
+                directory.sync_or_lose(true, None);
             }
         }
     }
@@ -574,21 +578,11 @@ impl Disk {
             return Ok(());
         }
         let mut told = directory.losses.told_at_opening();
-        if !is_saved {
-            directory.note_loss();
-        }
-        for change in std::mem::take(&mut directory.unsynced) {
-            let is_removal = matches!(change, Change::Removed(_));
-            if is_removal && defect == Some(Defect::RemovalsAreNotSynced) {
-                directory.unsynced.push(change);
-            } else if is_saved {
-                change.apply(&mut directory.durable);
-            }
-        }
+        directory.sync_or_lose(is_saved, defect);
         directory.losses.tell(&mut told)
     }
 
-    /// What one who opens the file `node` now has been told of its losses.
+    /// How many losses of the file `node` a handle that is opened now counts as reported.
     fn told_at_opening(&mut self, node: usize) -> u64 {
         let content = self.content(node);
         content.map_or(0, |content| content.losses.told_at_opening())
@@ -758,8 +752,8 @@ impl SimFs {
         self.disk.lock().is_fuse()
     }
 
-    /// Whether a failed sync has lost that some name was taken, which then may be there again after
-    /// a power cut whatever is synced.
+    /// Whether a failed sync has lost the removal of a name: after a power cut that name may be
+    /// there again, whatever is synced.
     #[cfg(shuttle)]
     pub(crate) fn has_lost_removal(&self) -> bool {
         let has_lost = |node: &Node| matches!(node, Node::Directory(it) if it.losses.has_removal);

@@ -336,21 +336,27 @@ fn somebody_tries_a_broken_mailbox_though_nobody_asks_for_it() {
     }
 }
 
-/// A sync failed, all that the journal has is to be written anew, and one mailbox cannot be.
+/// A store in which a sync failed, so that all that the journal has is to be written anew, and one
+/// mailbox cannot be.
+fn with_one_not_written_anew(fs: &SimFs) -> Told {
+    let told = Told::open(fs);
+    deliver_to(&told.store, "one\n", &both()).unwrap();
+    refuse(fs, NEW);
+    // The sync of the whole file system comes first.
+    fs.fail(Fault {
+        at: fs.n_operations().saturating_add(1),
+        errno: Errno::IO,
+        is_done: false,
+    });
+    told.store.shared.checkpoint_when_idle().unwrap();
+    told
+}
+
 #[test]
 fn a_mailbox_that_cannot_be_written_anew_holds_up_no_checkpoint() {
     for is_gone in [false, true] {
         let fs = timeless();
-        let told = Told::open(&fs);
-        deliver_to(&told.store, "one\n", &both()).unwrap();
-        refuse(&fs, NEW);
-        // The sync of the whole file system comes first.
-        fs.fail(Fault {
-            at: fs.n_operations().saturating_add(1),
-            errno: Errno::IO,
-            is_done: false,
-        });
-        told.store.shared.checkpoint_when_idle().unwrap();
+        let told = with_one_not_written_anew(&fs);
         assert!(told.is_settled());
         fs.accept_entries();
         if is_gone {
@@ -370,16 +376,7 @@ fn a_mailbox_that_cannot_be_written_anew_holds_up_no_checkpoint() {
 #[test]
 fn what_waits_to_be_written_anew_is_delivered_when_the_disk_has_lost_it() {
     let fs = timeless();
-    let told = Told::open(&fs);
-    deliver_to(&told.store, "one\n", &both()).unwrap();
-    refuse(&fs, NEW);
-    fs.fail(Fault {
-        at: fs.n_operations().saturating_add(1),
-        errno: Errno::IO,
-        is_done: false,
-    });
-    told.store.shared.checkpoint_when_idle().unwrap();
-    told.store.abandon();
+    with_one_not_written_anew(&fs).store.abandon();
     let found = fs.power_cut(0);
     let told = Told::open(&found);
     assert_eq!(contents(&told.store), [""; 0]);
