@@ -592,8 +592,8 @@ fn smtp_settings(config: &Config) -> smtp::Settings {
         } else {
             smtp::Senders::Anybody
         },
-        // A developer's own server takes what programs send. One with accounts is held to what
-        // other servers take.
+        // A developer's own server accepts what programs send. One with accounts accepts only what
+        // other servers do.
         local_dots: if config.table.is_none() {
             Dots::Anywhere
         } else {

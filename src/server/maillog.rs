@@ -303,7 +303,7 @@ impl Event<'_> {
 }
 
 impl fmt::Display for Event<'_> {
-    /// In one piece: a log that looks at what it gets has a good deal to do for each.
+    /// In one piece: a log that inspects its input does much work for each piece.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::with_capacity(EVENT_OCTETS);
         self.write_to(&mut text)?;

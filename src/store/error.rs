@@ -101,7 +101,7 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong and what to do about it, as the end of a sentence.
         reason: &'static str,
-        /// A directory that could be the mail directory instead, where there is such a one.
+        /// A directory that could be the mail directory instead, if there is one.
         instead: Option<PathBuf>,
     },
 }

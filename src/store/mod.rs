@@ -26,7 +26,8 @@
 //! (`touched.rs`, `piecemeal.rs`), and the journal can be used anew (`checkpoint.rs`). A start
 //! after a crash does again what the journal has (`replay.rs`). What is too large for that is
 //! synced in the Maildirs themselves (`delivery.rs`), as is everything in a store without a
-//! journal. Who syncs a directory hears of those who do so at the same time (`syncing.rs`).
+//! journal. A thread that syncs a directory learns of the failures of others that sync it at the
+//! same time (`syncing.rs`).
 //! What one mailbox cannot take waits for it (`waiting.rs`), and what cannot be linked or
 //! renamed into one is copied there (`place.rs`). Removal: unlink, sync the directories, note it
 //! in the journal where a replay could undo it, acknowledge (`maildrop.rs`).
@@ -529,11 +530,11 @@ pub fn make_root(root: &Path) -> Result<(), Error> {
 
 /// [`prepare`] for the directory of all mail.
 ///
-/// One that others may write to is what a container is given as an empty volume, or shares with the
-/// machine, often where nobody else is. Who is there cannot be known, so it is refused, and the
-/// error names a directory in it that would do. It is not made unasked: the mail would lie where
-/// other programs do not look for it, and where it is the permissions of an old store that went
-/// wrong, a start would seem to have lost all mail.
+/// A container often gets an empty volume, or a directory of the machine, that others may write to,
+/// even if nobody else is there. facteur cannot know that, so it refuses the directory, and the
+/// error names a directory in it that would do. facteur does not make that one unasked: other
+/// programs would not look for mail there, and if the permissions of an old store have changed, all
+/// its mail would seem to be lost.
 fn prepare_root(fs: &dyn Fs, root: &Path) -> Result<(), Error> {
     let mut prepared = prepare(fs, root, root.parent().unwrap_or(root));
     if let Err(Error::Unsafe { path, instead, .. }) = &mut prepared {

@@ -13,10 +13,10 @@
 //! numbers. The journal asks the same of its own files (`ring.rs`). What is no longer ours is not
 //! written to, and takes no mail until the daemon is started again.
 //!
-//! The two questions are different ones. The lock says that no other daemon can be there: whoever
-//! begins something, or is about to write a batch, asks for that. The directory, and the files of
-//! the journal in it, say that a start would find what was written: that is asked when the batch is
-//! durable. Everybody else asks both.
+//! The two checks have different purposes. The lock shows that no other daemon can be there: it is
+//! checked when a delivery begins and before a batch is written. The directory, and the files of
+//! the journal in it, show that a start would find what was written: they are checked when the
+//! batch is durable. Everything else checks both.
 //!
 //! A directory that is gone, with the lock removed, is another matter: people who want all mail
 //! gone do that. It is made again, empty. If the lock no longer has its name but still has another
@@ -212,8 +212,8 @@ impl Shared {
         is_empty.then_some(Standing::Removed).ok_or_else(replaced)
     }
 
-    /// The same, but as long as the lock is found the directory is not looked at: where the lock
-    /// is, no other daemon can be. For whoever does not acknowledge anything yet.
+    /// The same, but if the lock is found the directory is not checked: where the lock is, no other
+    /// daemon can be. For callers that do not acknowledge anything yet.
     ///
     /// # Errors
     /// As [`standing`](Self::standing).
@@ -241,9 +241,9 @@ impl Shared {
             .and_then(|standing| self.check_standing(standing))
     }
 
-    /// Makes sure that a start would find the directory that is held. To be asked after
-    /// [`check_lock`](Self::check_lock), which keeps other daemons out of it: then it need not be
-    /// looked at the lock once more.
+    /// Makes sure that a start would find the directory that is held. Call it after
+    /// [`check_lock`](Self::check_lock), which shows that no other daemon is there: the lock is not
+    /// checked again.
     ///
     /// # Errors
     /// As [`check_place`](Self::check_place).

@@ -1,17 +1,18 @@
-//! Syncs of directories that are being made: who has made one hears of those that failed meanwhile.
+//! Syncs of directories in progress: a thread that syncs a directory learns of failures of others.
 //!
 //! # Theory of operation
-//! When two threads sync the same directory at the same time and the disk fails, the system tells
-//! one of them, and forgets the entries of both: to the other it says that there is nothing left to
-//! be saved. That one finds the failure in the count (`shared.rs`), if it has been counted by then.
-//! So whoever has synced a directory waits for all other syncs of it that are still being made:
-//! each of them is counted, if it failed, before it ends here. They end at about the same time.
+//! When two threads sync the same directory at the same time and the disk fails, the system reports
+//! that to one of them and forgets the entries of both: the sync of the other finds nothing left to
+//! save, and succeeds. That thread learns of the failure from the count (`shared.rs`), but only if
+//! the first has counted it by then. So a thread that has synced a directory waits for all other
+//! syncs of it that are still in progress: each counts its failure before it ends here. They end at
+//! about the same time.
 //!
-//! A failed sync of the whole file system needs no such care: the system tells whoever syncs
-//! a directory of which something was lost, too.
+//! A failed sync of the whole file system needs no such care: the system also reports it to threads
+//! that sync a directory of which something was lost.
 //!
 //! # Invariants
-//! - Who waits has ended its own sync, so nobody waits for each other.
+//! - A thread that waits has ended its own sync, so no two threads wait for each other.
 
 use std::{
     collections::BTreeMap,
@@ -38,8 +39,7 @@ struct Table {
 }
 
 impl Table {
-    /// Whether another thread makes one of `directory` that began before that with the number
-    /// `end`.
+    /// Whether another thread has a sync of `directory` in progress whose number is below `end`.
     fn has_other(&self, directory: &Path, end: u64) -> bool {
         let me = thread::current().id();
         let mut earlier = self.running.range(..end).map(|(_, running)| running);
@@ -47,7 +47,7 @@ impl Table {
     }
 }
 
-/// One that is being made, until this is dropped.
+/// A sync in progress, until this is dropped.
 struct Running<'a> {
     syncing: &'a Syncing,
     number: u64,
@@ -61,8 +61,8 @@ impl Drop for Running<'_> {
 }
 
 impl Syncing {
-    /// Lets `sync` sync `directory`, and count that it failed if it does. Returns when all others
-    /// that were doing so at the same time have done that, too.
+    /// Calls `sync`, which syncs `directory` and counts a failure. Returns when all threads that
+    /// were syncing it at the same time have counted theirs.
     pub(super) fn perform<T>(&self, directory: &Path, sync: impl FnOnce() -> T) -> T {
         let running = self.begin(directory);
         let done = sync();

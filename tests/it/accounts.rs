@@ -99,8 +99,7 @@ fn mail_comes_to_accounts_and_to_nobody_else() {
     assert!(!server.mail().join("example.org").exists());
 }
 
-/// SEC-11: the same text, whether the user exists or not.
-/// Where mail may be for others, it is not taken for what they refuse.
+/// With accounts facteur accepts only what other servers accept.
 #[test]
 fn with_accounts_dots_stand_between_atoms_only() {
     let server = closed();
@@ -117,6 +116,7 @@ fn with_accounts_dots_stand_between_atoms_only() {
     smtp.expect("250 2.1.5 Recipient OK");
 }
 
+/// SEC-11: the same text, whether the user exists or not.
 #[test]
 fn a_wrong_password_and_an_unknown_user_look_the_same() {
     let server = closed();
