@@ -9,10 +9,17 @@
 //! There are two generations of counters. What came is remembered for a generation at least and
 //! for two at most.
 
-use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::hash::{BuildHasher as _, Hash};
 use std::time::{Duration, Instant};
 
 use super::limits;
+
+/// What decides which counters a thing has: drawn at each start.
+#[cfg(not(test))]
+type Keys = std::hash::RandomState;
+/// In a test always the same: what two things share would differ from run to run.
+#[cfg(test)]
+type Keys = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 
 /// Counters by what is counted.
 #[derive(Debug)]
@@ -22,7 +29,7 @@ pub(super) struct Sketch {
     current: Vec<u16>,
     previous: Vec<u16>,
     since: Option<Instant>,
-    hashers: [RandomState; limits::SKETCH_ROWS],
+    keys: Keys,
 }
 
 impl Sketch {
@@ -33,7 +40,7 @@ impl Sketch {
             current: Vec::new(),
             previous: Vec::new(),
             since: None,
-            hashers: std::array::from_fn(|_| RandomState::new()),
+            keys: Keys::default(),
         }
     }
 
@@ -96,7 +103,7 @@ impl Sketch {
     /// Its counter in each row.
     fn places(&self, thing: &impl Hash) -> [usize; limits::SKETCH_ROWS] {
         std::array::from_fn(|row| {
-            let hash = self.hashers.get(row).map_or(0, |it| it.hash_one(thing));
+            let hash = self.keys.hash_one((row, thing));
             let hash = usize::try_from(hash).unwrap_or(usize::MAX);
             let place = hash.checked_rem(limits::SKETCH_COUNTERS).unwrap_or(0);
             row.saturating_mul(limits::SKETCH_COUNTERS)
