@@ -418,10 +418,6 @@ impl Helper for Shared {
         Self::check_lock(self)
     }
 
-    fn check_root(&self) -> Result<(), Error> {
-        Self::check_root(self)
-    }
-
     fn make_room(&self, needed: u64) {
         let Some(journal) = &self.journal else { return };
         let begin = self.clock.now();

@@ -190,7 +190,7 @@ impl Delivery {
         if let Some(journal) = &shared.journal {
             journal.check()?;
         }
-        if shared.standing_by_lock()? == Standing::Removed {
+        if shared.standing_lately()? == Standing::Removed {
             shared.settle_anew()?;
         }
         match shared.check_free(declared_octets) {

@@ -63,9 +63,10 @@ use crate::{clock::Clock, mail::MailboxName};
 
 use super::{
     fs::{Fs, Kind, Stamp},
-    limits::{INDEX_CLOCK_TOLERANCE, INDEX_MAILBOX_OCTETS, INDEX_QUIET, READING_TICK_MAX},
+    limits::{INDEX_CLOCK_TOLERANCE, INDEX_MAILBOX_OCTETS, INDEX_QUIET},
     listing::Listing,
     maildir::{Maildir, Side},
+    times::Shows,
 };
 
 /// The moment before a maildrop was read, or looked at.
@@ -109,22 +110,7 @@ impl Sight {
     /// Whether every change after this moment to the directory `side` will show in its times, or
     /// would show at the next tick, or nobody can tell.
     pub(super) fn shows_changes(&self, side: Side) -> Shows {
-        // A program can set the other time.
-        let changed = self.stamp(side).changed;
-        let nanos = |time: Duration| i128::try_from(time.as_nanos()).unwrap_or(i128::MAX);
-        let (now, tick) = (nanos(self.file_time), nanos(READING_TICK_MAX));
-        if changed % NANOS_OF_MILLISECOND == 0 {
-            // These times go on in larger steps than the clock does.
-            let is_over = changed.saturating_add(nanos(INDEX_QUIET)) < now;
-            if is_over { Shows::All } else { Shows::Unknown }
-        } else if changed < now {
-            Shows::All
-        } else if changed.saturating_sub(now) <= tick {
-            Shows::AtNextTick
-        } else {
-            // The clock was set back, or is not the one that these times come from.
-            Shows::Unknown
-        }
+        self.stamp(side).shows_changes(self.file_time)
     }
 
     /// Whether every change after this moment will show in the times.
@@ -146,20 +132,6 @@ impl Sight {
         !was_set && (self.new, self.cur) == (earlier.new, earlier.cur)
     }
 }
-
-/// Whether the changes of a directory show in its times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shows {
-    /// Every one: when the times are the same, so are the entries.
-    All,
-    /// Those from the next tick on; one that is made now may have the same time as the last.
-    AtNextTick,
-    /// Nobody knows which.
-    Unknown,
-}
-
-/// Times that are whole milliseconds are not those of the clock.
-const NANOS_OF_MILLISECOND: i128 = 1_000_000;
 
 /// A listing and the moment before it was read.
 #[derive(Debug)]

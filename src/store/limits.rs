@@ -229,6 +229,13 @@ pub(super) const REMOVAL_MESSAGES_MAX: usize = 2_048;
 /// How often a start that replays a long journal says how far it has come.
 pub(super) const REPLAY_PROGRESS: Duration = Duration::from_secs(1);
 
+/// How long it is believed, when a delivery begins, that the lock of the store is in its place.
+///
+/// A delivery finds out again before it is acknowledged. This check serves people who remove the
+/// lock: it makes a new one, so that no message is refused. Nobody can send one faster than this
+/// by hand, and a busy store saves a system call for each message.
+pub(super) const PLACE_BELIEVED: Duration = Duration::from_millis(100);
+
 /// Octets of a segment of the journal, when nothing is configured.
 ///
 /// As long as it lasts no file has to be synced: the larger, the fewer checkpoints, and the more

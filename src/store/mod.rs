@@ -94,6 +94,7 @@ mod shared;
 mod standing;
 mod sync;
 mod syncing;
+mod times;
 mod touched;
 mod trust;
 mod waiting;

@@ -26,12 +26,13 @@ use std::{collections::HashSet, io};
 
 use super::{
     error::Error,
-    index::{Shows, Sight},
+    index::Sight,
     limits::{READING_PAUSE, READING_TICK_MAX, READINGS_MAX},
     listing::{Fingerprints, Listed, Listing},
     maildir::{Maildir, Moved, Side},
     name::Identity,
     shared::Shared,
+    times::Shows,
 };
 
 /// Readings of one Maildir.

@@ -13,10 +13,11 @@
 //! numbers. The journal asks the same of its own files (`ring.rs`). What is no longer ours is not
 //! written to, and takes no mail until the daemon is started again.
 //!
-//! The two checks have different purposes. The lock shows that no other daemon can be there: it is
-//! checked when a delivery begins and before a batch is written. The directory, and the files of
-//! the journal in it, show that a start would find what was written: they are checked when the
-//! batch is durable. Everything else checks both.
+//! The checks have different purposes. The directory and the lock show that no other daemon can be
+//! there: they are checked when a delivery begins and before a batch is written, by the times of
+//! the directory `.facteur` where those can be trusted. That the files of the journal are what
+//! their paths stand for shows that a start would find what was written: this is checked when the
+//! batch is durable.
 //!
 //! A directory that is gone, with the lock removed, is another matter: people who want all mail
 //! gone do that. It is made again, empty. If the lock no longer has its name but still has another
@@ -41,14 +42,17 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use super::{
     OWN_DIRECTORY,
     error::Error,
-    fs::{Fs, Held, Identity},
+    fs::{Fs, Held, Identity, Stamp},
+    limits::PLACE_BELIEVED,
     prepare, prepare_root,
     shared::Shared,
+    times::{Shows, stamp_at},
 };
 
 /// The file that one daemon holds a lock on.
@@ -62,6 +66,10 @@ const SIGNATURE_OCTETS_MAX: usize = 11;
 pub(super) struct Place {
     root: Handle,
     lock: Handle,
+    /// The directory that is the store's own when all was last found, if a change would show.
+    found: Option<Stamp>,
+    /// When that was.
+    found_at: Option<Instant>,
 }
 
 impl Place {
@@ -132,11 +140,7 @@ pub(super) fn user_of(fs: &dyn Fs, root: &Path) -> Option<u32> {
 
 /// What has the name `path` now; `None` when nothing has.
 fn identity_at(fs: &dyn Fs, path: &Path) -> Result<Option<Identity>, Error> {
-    match fs.metadata(path) {
-        Ok(metadata) => Ok(Some(metadata.stamp.identity())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("look at", path)(error)),
-    }
+    Ok(stamp_at(fs, path)?.map(|stamp| stamp.identity()))
 }
 
 /// The file that is locked in the directory `own`.
@@ -153,6 +157,8 @@ pub(super) fn settle(fs: &dyn Fs, root: &Path) -> Result<(Place, PathBuf), Error
     let place = Place {
         root: root_handle,
         lock,
+        found: None,
+        found_at: None,
     };
     Ok((place, spool))
 }
@@ -212,17 +218,47 @@ impl Shared {
         is_empty.then_some(Standing::Removed).ok_or_else(replaced)
     }
 
-    /// The same, but if the lock is found the directory is not checked: where the lock is, no other
-    /// daemon can be. For callers that do not acknowledge anything yet.
+    /// The same, with one look at the directory that is the store's own, if its times tell of every
+    /// change since all was last found: they change when it is moved, too, and when the lock is
+    /// removed or replaced.
     ///
     /// # Errors
     /// As [`standing`](Self::standing).
-    pub(super) fn standing_by_lock(&self) -> Result<Standing, Error> {
-        let lock = self.place.lock().lock.identity;
-        if identity_at(&*self.fs, &self.lock)? == Some(lock) {
+    fn standing_by_times(&self) -> Result<Standing, Error> {
+        let file_time = self.clock.file_time();
+        let own = stamp_at(&*self.fs, &self.own)?;
+        let is_as_found = own.is_some() && self.place.lock().found == own;
+        if !is_as_found {
+            let standing = self.standing()?;
+            if standing == Standing::Removed {
+                return Ok(standing);
+            }
+        }
+        let shows_all = own.filter(|own| {
+            is_as_found
+                || own.shows_changes(file_time) == Shows::All
+                    && self.trusts_times(&self.own, Some(own.device))
+        });
+        let now = self.clock.now();
+        let mut place = self.place.lock();
+        place.found = shows_all;
+        place.found_at = Some(now);
+        drop(place);
+        Ok(Standing::Ours)
+    }
+
+    /// The same, and what was found a moment ago is believed. For those who are about to begin
+    /// something, and are checked again before they acknowledge it.
+    ///
+    /// # Errors
+    /// As [`standing`](Self::standing).
+    pub(super) fn standing_lately(&self) -> Result<Standing, Error> {
+        let found_at = self.place.lock().found_at;
+        let age = found_at.map(|it| self.clock.now().saturating_duration_since(it));
+        if age.is_some_and(|age| age < PLACE_BELIEVED) {
             return Ok(Standing::Ours);
         }
-        self.standing()
+        self.standing_by_times()
     }
 
     /// Whether the lock that is held still has a name somewhere.
@@ -241,26 +277,13 @@ impl Shared {
             .and_then(|standing| self.check_standing(standing))
     }
 
-    /// Makes sure that a start would find the directory that is held. Call it after
-    /// [`check_lock`](Self::check_lock), which shows that no other daemon is there: the lock is not
-    /// checked again.
-    ///
-    /// # Errors
-    /// As [`check_place`](Self::check_place).
-    pub(super) fn check_root(&self) -> Result<(), Error> {
-        let root = self.place.lock().root.identity;
-        if identity_at(&*self.fs, &self.root)? == Some(root) {
-            return Ok(());
-        }
-        self.check_place()
-    }
-
-    /// Makes sure that no other daemon can be where this one is about to write.
+    /// Makes sure that no other daemon can be where this one is about to write, with as few calls as
+    /// that takes.
     ///
     /// # Errors
     /// As [`check_place`](Self::check_place).
     pub(super) fn check_lock(&self) -> Result<(), Error> {
-        self.standing_by_lock()
+        self.standing_by_times()
             .and_then(|standing| self.check_standing(standing))
     }
 
@@ -289,8 +312,9 @@ impl Shared {
         let former = if identity_at(&*self.fs, &self.root)? == Some(root) {
             let settled = settle_within(&*self.fs, &self.root);
             let (lock, _) = settled.inspect_err(|_| self.count_failed_sync())?;
-            let former = std::mem::replace(&mut self.place.lock().lock, lock);
-            (None, former)
+            let mut place = self.place.lock();
+            (place.found, place.found_at) = (None, None);
+            (None, std::mem::replace(&mut place.lock, lock))
         } else {
             let settled = settle(&*self.fs, &self.root);
             let (place, _) = settled.inspect_err(|_| self.count_failed_sync())?;

@@ -1147,7 +1147,12 @@ impl Fs for SimFs {
             disk.check_device(node, to)?;
             disk.parent(to)?;
             disk.remove(from)?;
-            disk.add(to, node)
+            disk.add(to, node)?;
+            let tick = disk.tick();
+            if let Node::Directory(moved) = &mut disk.nodes[node] {
+                moved.changed = tick;
+            }
+            Ok(())
         })
     }
 

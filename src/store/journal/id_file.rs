@@ -18,6 +18,7 @@ use super::{
     super::{
         error::Error,
         fs::{Fs, Identity, Segment},
+        times::stamp_at,
     },
     format::JournalId,
     reader::is_of_disk,
@@ -52,21 +53,30 @@ impl HeldId {
     /// # Errors
     /// [`Error::Replaced`]; [`Error::Io`] when that cannot be told.
     pub(super) fn check(&self, fs: &dyn Fs) -> Result<(), Error> {
+        self.check_name(fs)?;
+        self.check_text()
+    }
+
+    /// Makes sure that it is what its name stands for. Errors as of [`check`](Self::check).
+    pub(super) fn check_name(&self, fs: &dyn Fs) -> Result<(), Error> {
         let path = &self.path;
-        let is_there = match fs.metadata(path) {
-            Ok(metadata) => metadata.stamp.identity() == self.identity,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => return Err(Error::io("look at", path)(error)),
-        };
+        let found = stamp_at(fs, path)?.map(|stamp| stamp.identity());
+        self.check_that(found == Some(self.identity))
+    }
+
+    /// Makes sure that nobody wrote over it. Errors as of [`check`](Self::check).
+    pub(super) fn check_text(&self) -> Result<(), Error> {
         // As much as was written, since asking for more takes another call to find the end.
         let mut text = [0; TEXT_OCTETS];
         let n_read = self.file.read_at(&mut text, 0);
-        let n_read = n_read.map_err(Error::io("read", path))?;
-        if is_there && text.get(..n_read) == Some(self.text.as_bytes()) {
-            Ok(())
-        } else {
-            Err(Error::Replaced { path: path.clone() })
-        }
+        let n_read = n_read.map_err(Error::io("read", &self.path))?;
+        self.check_that(text.get(..n_read) == Some(self.text.as_bytes()))
+    }
+
+    fn check_that(&self, is_so: bool) -> Result<(), Error> {
+        is_so.then_some(()).ok_or_else(|| Error::Replaced {
+            path: self.path.clone(),
+        })
     }
 }
 

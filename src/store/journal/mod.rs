@@ -204,9 +204,6 @@ pub(super) trait Helper {
     /// Makes sure that no other daemon can be where this one is about to write.
     fn check_lock(&self) -> Result<(), Error>;
 
-    /// Makes sure that a start would find the directory of the store that is held.
-    fn check_root(&self) -> Result<(), Error>;
-
     /// Brings on a checkpoint of all batches up to `needed`, so that a segment gets free.
     fn make_room(&self, needed: u64);
 
@@ -255,7 +252,7 @@ impl Journal {
         clock: Clock,
         gather_max: Duration,
     ) -> Result<Self, Error> {
-        let ring = Ring::open(fs, directory.clone(), shape)?;
+        let ring = Ring::open(fs, directory.clone(), shape, clock.clone())?;
         Ok(Self {
             shape,
             directory,
@@ -448,12 +445,9 @@ impl Journal {
                 n_records: batch.n_records,
                 n_messages: batch.n_to_apply,
             };
-            // Before, since nothing may be written where another daemon may be; and after, since
-            // what was written there counts for nothing.
+            // Nothing may be written where another daemon may be.
             helper.check_lock()?;
-            let written = ring.write(&mut batch.octets, load, checkpointed)?;
-            helper.check_root()?;
-            Ok(written)
+            ring.write(&mut batch.octets, load, checkpointed)
         }));
         let written = written.unwrap_or_else(|_panic| {
             ring.retire();

@@ -38,12 +38,15 @@ use std::{
     sync::Arc,
 };
 
+use crate::clock::Clock;
+
 use super::{
     super::{
         error::Error,
-        fs::{Fs, Identity, Segment},
+        fs::{Fs, Identity, Segment, Stamp},
         limits::{SEGMENT_STEP_OCTETS, SEGMENT_STEP_OCTETS_MAX},
         prepare, sync,
+        times::{Shows, stamp_at},
     },
     Shape,
     format::{BATCH_ALIGNMENT, HEADER_OCTETS, JournalId, Seal},
@@ -57,6 +60,7 @@ const BLOCK: u64 = 4096;
 #[derive(Debug)]
 pub(super) struct Ring {
     fs: Arc<dyn Fs>,
+    clock: Clock,
     directory: PathBuf,
     /// Where the segments are: asked for several times for each batch.
     paths: Vec<Arc<Path>>,
@@ -75,6 +79,8 @@ pub(super) struct Ring {
     settled: u64,
     /// The last batch that is durable.
     mark: Option<Mark>,
+    /// The directory when the id and the segment of this place in the ring were last found in it.
+    found: Option<(usize, Stamp)>,
 }
 
 /// Where a batch was written, and how it began.
@@ -120,10 +126,16 @@ pub(super) struct Written {
 
 impl Ring {
     /// The segments in `directory`, whatever is in them.
-    pub(super) fn open(fs: Arc<dyn Fs>, directory: PathBuf, shape: Shape) -> Result<Self, Error> {
+    pub(super) fn open(
+        fs: Arc<dyn Fs>,
+        directory: PathBuf,
+        shape: Shape,
+        clock: Clock,
+    ) -> Result<Self, Error> {
         let paths = (0..shape.segments).map(|index| directory.join(segment_name(index)).into());
         let mut ring = Self {
             fs,
+            clock,
             paths: paths.collect(),
             directory,
             shape,
@@ -135,6 +147,7 @@ impl Ring {
             previous: 0,
             settled: 0,
             mark: None,
+            found: None,
         };
         // A journal that ended here before need not have ended on disk too: the system may have
         // failed to write that. A new id settles it; a full disk must not keep anybody from making
@@ -422,6 +435,7 @@ impl Ring {
             .map_err(Error::io("draw a random number for", &self.directory))?;
         let held = id_file::write(&*self.fs, &self.directory, JournalId(id))?;
         self.id = Some(held);
+        self.found = None;
         // The first of its chain; numbers go on, and so does what is settled.
         self.previous = 0;
         Ok(())
@@ -454,17 +468,10 @@ impl Ring {
         let replaced = || Error::Replaced {
             path: path.to_path_buf(),
         };
-        let slot = |index: usize| self.slots.get(index);
-        let identity = slot(self.active).and_then(|slot| slot.identity);
-        match self.fs.metadata(&path) {
-            Ok(metadata) if Some(metadata.stamp.identity()) == identity => {}
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::io("look at", &path)(error));
-            }
-            Ok(_) | Err(_) => return Err(replaced()),
-        }
+        self.check_names()?;
         let held = self.id.as_ref().ok_or_else(replaced)?;
-        held.check(&*self.fs)?;
+        held.check_text()?;
+        let slot = |index: usize| self.slots.get(index);
         // Who writes over the files truncates them first, or comes to the older batches first.
         if let Some(mark) = self.mark
             && let Some(former) = slot(mark.slot).and_then(|slot| slot.file.as_deref())
@@ -481,6 +488,43 @@ impl Ring {
             offset,
             header,
         });
+        Ok(())
+    }
+
+    /// Makes sure that the id and the active segment are what their names stand for: by the times
+    /// of their directory, if those tell of every change since they were last looked at.
+    fn check_names(&mut self) -> Result<(), Error> {
+        let file_time = self.clock.file_time();
+        let Some(directory) = stamp_at(&*self.fs, &self.directory)? else {
+            return Err(Error::Replaced {
+                path: self.directory.clone(),
+            });
+        };
+        let found = (self.active, directory);
+        if self.found == Some(found) {
+            return Ok(());
+        }
+        self.found = None;
+        let path = self.path(self.active);
+        let identity = self.slots.get(self.active).and_then(|slot| slot.identity);
+        let identity_now = stamp_at(&*self.fs, &path)?.map(|stamp| stamp.identity());
+        if identity.is_none() || identity_now != identity {
+            return Err(Error::Replaced {
+                path: path.to_path_buf(),
+            });
+        }
+        if let Some(held) = &self.id {
+            held.check_name(&*self.fs)?;
+        }
+        let shows_all = directory.shows_changes(file_time) == Shows::All;
+        if shows_all
+            && self
+                .fs
+                .file_system(&self.directory)
+                .is_ok_and(|it| it.trust().times)
+        {
+            self.found = Some(found);
+        }
         Ok(())
     }
 
@@ -582,7 +626,7 @@ mod tests {
     fn allocated_ahead(load: Load) -> u64 {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().join("journal");
-        let mut ring = Ring::open(Arc::new(RealFs), place, SHAPE).unwrap();
+        let mut ring = Ring::open(Arc::new(RealFs), place, SHAPE, Clock::system()).unwrap();
         ring.write(&mut vec![0; HEADER_OCTETS], load, 0).unwrap();
         let prepared = ring.slots.first().unwrap().prepared;
         prepared.checked_sub(ring.offset).unwrap()
