@@ -741,14 +741,14 @@ def on_file_systems() -> dict[str, scenarios.InRounds]:
 # Each scenario with its rounds in the short and in the long form; 0 is only when asked for.
 SCENARIOS: dict[str, scenarios.InRounds] = {
     "self-test": (self_test, 1, 1),
-    "kill": (kill, 20, 1000),
-    "power": (power, 20, 500),
+    "kill": (kill, 12, 1000),
+    "power": (power, 12, 500),
     "control": (control, 5, 20),
     **on_file_systems(),
     "restored": (restored, 1, 20),
     "trickle": (trickle, 0, 20),
     "one-store": (one_store, 1, 20),
-    "full": (full, 2, 50),
+    "full": (full, 1, 50),
     "eio": (eio, 3, 100),
     "eio-race": (eio_race, 0, 100),
     "alone": (alone, 1, 20),
