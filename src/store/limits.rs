@@ -229,11 +229,12 @@ pub(super) const REMOVAL_MESSAGES_MAX: usize = 2_048;
 /// How often a start that replays a long journal says how far it has come.
 pub(super) const REPLAY_PROGRESS: Duration = Duration::from_secs(1);
 
-/// How long it is believed, when a delivery begins, that the lock of the store is in its place.
+/// How long it is believed that the lock of the store is in its place, when a delivery begins, and
+/// that a mailbox takes entries, when it is named as a recipient.
 ///
-/// A delivery finds out again before it is acknowledged. This check serves people who remove the
-/// lock: it makes a new one, so that no message is refused. Nobody can send one faster than this
-/// by hand, and a busy store saves a system call for each message.
+/// A busy store saves two system calls for each message. Whoever removes the lock and sends
+/// something within that time may be refused once; otherwise the lock is made again beforehand. A
+/// message for a mailbox that broke within that time is accepted, and waits until it is mended.
 pub(super) const PLACE_BELIEVED: Duration = Duration::from_millis(100);
 
 /// Octets of a segment of the journal, when nothing is configured.

@@ -16,7 +16,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{clock::Clock, mail::MailboxName};
@@ -27,10 +27,10 @@ use super::{
     counters::Counters,
     error::Error,
     event::Observer,
-    fs::{Fs, Stamp},
+    fs::{self, Fs, Stamp},
     index::{Index, Remembered},
     journal::Journal,
-    limits::KNOWN_MAILBOXES_MAX,
+    limits::{KNOWN_MAILBOXES_MAX, PLACE_BELIEVED},
     maildir::{Maildir, Side},
     name::{Identity, Serial},
     quota::Quota,
@@ -101,9 +101,8 @@ pub(super) struct State {
     open_maildrops: HashMap<MailboxName, bool>,
     /// Messages that may be found on disk and must not be shown, by their counter (I4).
     invisible: HashMap<u64, Invisible>,
-    /// Mailboxes whose directories are known to survive a power cut, as long as `new` is the one
-    /// with these numbers of device and inode.
-    known_mailboxes: HashMap<MailboxName, (u64, u64)>,
+    /// Mailboxes whose directories are known to survive a power cut.
+    known_mailboxes: HashMap<MailboxName, Known>,
     /// Directories that the disk may have lost although they can be seen.
     doubtful: HashSet<PathBuf>,
     /// Directories that are being made, until somebody knows that they are durable, with the
@@ -130,6 +129,15 @@ impl State {
             n_failed_syncs: 0,
         }
     }
+}
+
+/// What is known of a mailbox.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// Its `new`: it is known as long as that is this directory.
+    new: fs::Identity,
+    /// When that was last seen to take entries.
+    taking_at: Instant,
 }
 
 /// Why a message must not be shown.
@@ -464,7 +472,22 @@ impl Shared {
         self.state.lock().known_mailboxes.contains_key(mailbox)
     }
 
-    /// The same, and whether nothing at all is doubtful.
+    /// Whether `mailbox` is known, and was seen a moment ago to take entries.
+    pub(super) fn was_taking_lately(&self, mailbox: &MailboxName) -> bool {
+        let known = self.state.lock().known_mailboxes.get(mailbox).copied();
+        let age = known.map(|it| self.clock.now().saturating_duration_since(it.taking_at));
+        age.is_some_and(|age| age < PLACE_BELIEVED)
+    }
+
+    /// Notes that `mailbox` takes entries, if it is known.
+    pub(super) fn note_taking(&self, mailbox: &MailboxName) {
+        let now = self.clock.now();
+        if let Some(known) = self.state.lock().known_mailboxes.get_mut(mailbox) {
+            known.taking_at = now;
+        }
+    }
+
+    /// The same as [`is_known`](Self::is_known), and whether nothing at all is doubtful.
     pub(super) fn is_known_beyond_doubt(&self, mailbox: &MailboxName) -> bool {
         let state = self.state.lock();
         state.doubtful.is_empty() && state.known_mailboxes.contains_key(mailbox)
@@ -481,12 +504,14 @@ impl Shared {
             let Some(Ok(metadata)) = new.ok().map(|new| self.fs.metadata(&new)) else {
                 continue;
             };
-            let Stamp { device, inode, .. } = metadata.stamp;
+            let known = Known {
+                new: metadata.stamp.identity(),
+                taking_at: self.clock.now(),
+            };
             let mut state = self.state.lock();
             if state.known_mailboxes.len() >= KNOWN_MAILBOXES_MAX {
                 state.known_mailboxes.clear();
             }
-            let known = (device, inode);
             state.known_mailboxes.insert(mailbox.clone(), known);
         }
     }
@@ -496,7 +521,7 @@ impl Shared {
     pub(super) fn forget_replaced(&self, mailbox: &MailboxName, new: &Stamp) -> bool {
         let mut state = self.state.lock();
         let known = state.known_mailboxes.get(mailbox);
-        let is_replaced = known.is_some_and(|known| *known != (new.device, new.inode));
+        let is_replaced = known.is_some_and(|known| known.new != new.identity());
         if is_replaced {
             state.known_mailboxes.remove(mailbox);
         }

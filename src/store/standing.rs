@@ -277,8 +277,8 @@ impl Shared {
             .and_then(|standing| self.check_standing(standing))
     }
 
-    /// Makes sure that no other daemon can be where this one is about to write, with as few calls as
-    /// that takes.
+    /// Makes sure that no other daemon can be where this one is about to write, with as few calls
+    /// as that takes.
     ///
     /// # Errors
     /// As [`check_place`](Self::check_place).

@@ -1,9 +1,10 @@
 //! What the times of a directory tell of its entries.
 //!
 //! Every change of an entry changes the times of its directory, where the file system is trusted
-//! with that (`trust.rs`), and so does a move of the directory itself. But they are those of the last tick of the system's clock, so two
-//! changes within one tick look like one. Who remembers what was read, and later takes the same
-//! times for the same entries, has to ask first whether the tick was over.
+//! with that (`trust.rs`), and so does a move of the directory itself. But these times are those of
+//! the last tick of the system's clock, so two changes within one tick look like one. Whoever
+//! remembers what was read, and later takes the same times for the same entries, has to ask first
+//! whether the tick was over.
 
 use std::{io, path::Path, time::Duration};
 

@@ -5,9 +5,9 @@
 //! to another user or may not be written, a file or a symbolic link is in their place, its quota or
 //! the small file system that it lies on is full. That is found out
 //!
-//! - when it is named as a recipient ([`Shared::check_recipient`]): a look at `new`, one system
-//!   call, and whether it is known to be ailing. Its senders are asked to come again, and those of
-//!   others are not;
+//! - when it is named as a recipient ([`Shared::check_recipient`]): whether it is known to be
+//!   ailing, and, unless it was seen a moment ago to take entries, a look at `new`, one system
+//!   call. Its senders are asked to come again, and those of others are not;
 //! - at the commit. A message that has no other recipient is refused. One that has is taken, and
 //!   waits for this mailbox;
 //! - behind the journal, or in a replay. There the message is acknowledged and waits.
@@ -267,7 +267,11 @@ impl Shared {
             let turn = self.waiting.try_take(mailbox).ok_or(ailment)?;
             return self.cure_in_turn(&turn, &maildir);
         }
+        if self.was_taking_lately(mailbox) {
+            return Ok(());
+        }
         self.look_for_entries(&maildir)
+            .inspect(|()| self.note_taking(mailbox))
             .inspect_err(|error| self.note_ailing(mailbox, error, None))
     }
 

@@ -938,7 +938,8 @@ fn messages_that_come_together_share_a_write_and_a_sync() {
     let (one, ten) = (operations_of(1), operations_of(10));
     // Each looks at the free space, makes a file, writes it and renames it; once for all of them a
     // batch is written and synced. Before, it is looked at the directory that is the store's own
-    // and at the segment (which is not counted); after it at the directory of the journal, the id and the batch before.
+    // (and at the segment, which is not counted); after it at the directory of the journal, the id
+    // and the batch before.
     assert_eq!((one, ten), (4 + 6, 40 + 6));
 }
 
