@@ -142,9 +142,13 @@ impl<'a> FoldedField<'a> {
         }
     }
 
-    /// Appends a word, in a new line if it does not fit into the current one. A word is not broken.
+    /// Appends a word, in a new line if it does not fit into the current one. A word is not broken,
+    /// and an empty one is left out: a line must not be all white space (RFC 5322 §3.2.2).
     fn word(&mut self, word: impl Display) {
         let word = word.to_string();
+        if word.is_empty() {
+            return;
+        }
         let column = self.column.saturating_add(1).saturating_add(word.len());
         // A fold leaves the column at 1: then the word stands behind the tab already.
         if self.column > 1 && column > LINE_OCTETS_PREFERRED {
@@ -195,7 +199,7 @@ fn client_address(address: IpAddr) -> String {
 
 /// The date without anything that could end a line.
 fn date(text: &str) -> Cow<'_, str> {
-    replace(text, |character| {
+    replace(text.trim_ascii(), |character| {
         character == ' ' || character.is_ascii_graphic()
     })
 }

@@ -303,6 +303,26 @@ fn the_head_is_long_enough_for_the_longest_header() {
     ));
 }
 
+/// Behind a long word there would be a line of nothing else.
+#[test]
+fn a_value_that_is_blank_takes_no_line() {
+    let long = "x".repeat(200);
+    let bob = forward_path("<bob@example.com>");
+    for (id, date) in [("", ""), (&*long, "  \t "), ("", " "), (&*long, "")] {
+        let header = rendered(
+            &ReversePath::Null,
+            &Received {
+                hostname: &long,
+                id,
+                date,
+                forward_path: Some(&bob),
+                ..received("client.example")
+            },
+        );
+        check_form(&header);
+    }
+}
+
 fn ascii_text() -> impl Strategy<Value = String> {
     string_regex("[\\x00-\\x7f]{0,300}").expect("a regex")
 }
