@@ -72,7 +72,7 @@ pub enum Command {
     /// Ask the daemon with this configuration whether it greets its clients
     #[command(after_help = CHECK_READY_AFTER_HELP)]
     CheckReady,
-    /// Print the line that gives an account its password
+    /// Print the line that gives an account its password, or the whole account
     HashPassword(HashPasswordArguments),
     /// Print what to type into a mail program for an address
     Settings(SettingsArguments),
@@ -190,12 +190,17 @@ Exit codes: 0 all of them greet, 1 one does not.";
 
 const HASH_PASSWORD_AFTER_HELP: &str = "\
 The password is typed twice at a terminal, which does not show it, or it is the first line of
-standard input. The line goes below the address of the account.";
+standard input. Without ADDRESS, the line goes below the address of the account. `facteur account`
+does all of this, and changes the file, too.";
 
 /// What may be said about `facteur hash-password`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = HASH_PASSWORD_AFTER_HELP)]
 pub struct HashPasswordArguments {
+    /// The address of the account: print the whole account, with this address
+    #[arg(value_name = "ADDRESS", value_parser = parse_address)]
+    pub address: Option<Address>,
+
     /// Leave out the secret for SCRAM-SHA-256, which is possible only for ASCII passwords
     #[arg(long)]
     pub no_scram: bool,

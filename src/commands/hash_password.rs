@@ -1,4 +1,4 @@
-//! `facteur hash-password`: the line that gives an account its password.
+//! `facteur hash-password`: the line that gives an account its password, or the whole account.
 //!
 //! The password comes from whoever types it, twice, since nothing of it can be seen; or it is the
 //! first line of a standard input that is no terminal. It is never taken from the command line,
@@ -21,6 +21,10 @@ pub(super) fn run(
     output: &mut dyn Write,
 ) -> Result<(), Error> {
     let line = line_of(&password(input)?, asked.no_scram)?;
+    if let Some(address) = &asked.address {
+        let address = toml_edit::Value::from(address.to_string());
+        writeln!(output, "[[accounts]]\naddress = {address}")?;
+    }
     Ok(writeln!(output, "{}", line.trim_end())?)
 }
 

@@ -5,7 +5,11 @@ use std::io;
 use clap::Parser as _;
 
 use crate::{
-    accounts::HashingError, cli::HashPasswordArguments, commands::hash_password, terminal::Input,
+    accounts::HashingError,
+    cli::HashPasswordArguments,
+    commands::hash_password,
+    mail::{Address, Charset},
+    terminal::Input,
 };
 
 use super::*;
@@ -37,14 +41,26 @@ fn hash(
     lines: &[&'static [u8]],
     no_scram: bool,
 ) -> (Result<String, Error>, usize) {
+    let asked = HashPasswordArguments {
+        address: None,
+        no_scram,
+    };
+    answer(&asked, is_terminal, lines)
+}
+
+/// The same for any arguments.
+fn answer(
+    asked: &HashPasswordArguments,
+    is_terminal: bool,
+    lines: &[&'static [u8]],
+) -> (Result<String, Error>, usize) {
     let mut input = Fed {
         is_terminal,
         rest: lines.to_vec(),
         prompts: Vec::new(),
     };
-    let asked = HashPasswordArguments { no_scram };
     let mut output = Vec::new();
-    let result = hash_password::run(&asked, &mut input, &mut output);
+    let result = hash_password::run(asked, &mut input, &mut output);
     let printed = result.map(|()| String::from_utf8(output).unwrap());
     (printed, input.prompts.len())
 }
@@ -65,6 +81,24 @@ fn one_line_is_printed_and_the_password_is_not_in_it() {
     }
     assert!(typed.contains("SCRAM-SHA-256"), "{typed}");
     assert!(!piped.contains("SCRAM-SHA-256"), "{piped}");
+}
+
+/// As whoever keeps the file by hand pastes it.
+#[test]
+fn with_an_address_the_whole_account_is_printed() {
+    for address in ["bob@example.com", "\"b\\\"b\"@example.com"] {
+        let asked = HashPasswordArguments {
+            address: Some(Address::parse(address, Charset::Utf8).unwrap()),
+            no_scram: true,
+        };
+        let (printed, _) = answer(&asked, false, &[b"hunter2"]);
+        let printed = printed.unwrap();
+        let file: toml::Table = toml::from_str(&printed).unwrap();
+        let account = &file["accounts"][0];
+        assert_eq!(account["address"].as_str(), Some(address), "{printed}");
+        let password = account["password"].as_str().unwrap();
+        assert!(password.starts_with("$argon2id$"), "{printed}");
+    }
 }
 
 #[test]
