@@ -325,10 +325,12 @@ impl MessageStore {
                 segment_octets,
                 segments,
             } => {
+                let total = shared.fs.total_octets(&shared.own);
                 let shape = Shape {
                     segment_octets,
                     segments,
-                };
+                }
+                .on(total.map_err(Error::io("look at", &shared.own))?);
                 let (fs, clock) = (Arc::clone(&shared.fs), shared.clock.clone());
                 let gather = patience.gather;
                 shared.journal = Some(Journal::open(fs, directory, shape, clock, gather)?);

@@ -49,7 +49,10 @@ use crate::clock::Clock;
 use super::{
     error::Error,
     fs::Fs,
-    limits::{BATCH_OCTETS_MAX, GATHER_SHARE, JOURNAL_FAILURES_MAX, JOURNAL_RETRY},
+    limits::{
+        BATCH_OCTETS_MAX, GATHER_SHARE, JOURNAL_FAILURES_MAX, JOURNAL_PART_MAX, JOURNAL_RETRY,
+        SEGMENT_OCTETS_MIN,
+    },
     sync::{
         Condvar, Mutex, MutexGuard,
         thread::{self, Thread},
@@ -63,7 +66,7 @@ pub(super) use format::{
 };
 pub(super) use reader::Journaled;
 
-use ring::{Load, Ring, Written};
+use ring::{BLOCK, Load, Ring, Written};
 
 /// How large the journal is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +82,24 @@ impl Shape {
     pub(super) fn batch_octets_max(&self) -> usize {
         let half = usize::try_from(self.segment_octets / 2).unwrap_or(usize::MAX);
         half.min(BATCH_OCTETS_MAX)
+    }
+
+    /// The same journal on a file system of `total` octets, which it must leave to the mail: with
+    /// smaller segments if these would take too large a part of it. 0 is a size that nobody knows.
+    pub(super) fn on(self, total: u64) -> Self {
+        if total == 0 {
+            return self;
+        }
+        let segments = u64::try_from(self.segments).unwrap_or(u64::MAX);
+        let part = total.checked_div(JOURNAL_PART_MAX).unwrap_or(total);
+        let share = part.checked_div(segments).unwrap_or(part);
+        // A whole number of blocks, and room for every message that takes this way.
+        let blocks = share.checked_div(BLOCK).unwrap_or(share);
+        let share = blocks.saturating_mul(BLOCK).max(SEGMENT_OCTETS_MIN);
+        Self {
+            segment_octets: self.segment_octets.min(share),
+            ..self
+        }
     }
 }
 
@@ -717,6 +738,38 @@ impl Health {
 mod tests {
     use super::*;
     use crate::store::RealFs;
+
+    #[test]
+    fn a_small_file_system_has_small_segments() {
+        const MIB: u64 = 1_024 * 1_024;
+        for (segments, total, octets) in [
+            (4, u64::MAX, 64 * MIB),
+            (4, 2_048 * MIB, 64 * MIB),
+            (4, 1_024 * MIB + 77, 32 * MIB),
+            (64, 1_024 * MIB, 2 * MIB),
+            (4, 100 * MIB, 3_276_800),
+            (4, 24 * MIB, MIB),
+            (4, 1, MIB),
+            (4, 0, 64 * MIB),
+        ] {
+            let asked = Shape {
+                segment_octets: 64 * MIB,
+                segments,
+            };
+            let shape = asked.on(total);
+            assert_eq!(
+                (shape.segments, shape.segment_octets),
+                (segments, octets),
+                "{total}"
+            );
+            assert_eq!(octets % BLOCK, 0);
+        }
+        let small = Shape {
+            segment_octets: MIB,
+            segments: 2,
+        };
+        assert_eq!(small.on(24 * MIB), small);
+    }
 
     /// A leader that waits for as many records as were in the last batch goes on with the last of
     /// them, and need not wait until its time is over.

@@ -54,7 +54,7 @@ use super::{
 };
 
 /// [`BATCH_ALIGNMENT`] as a distance in a file.
-const BLOCK: u64 = 4096;
+pub(super) const BLOCK: u64 = 4096;
 
 /// The segments. See the module.
 #[derive(Debug)]
