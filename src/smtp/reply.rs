@@ -316,7 +316,10 @@ impl Reply {
     /// The refusal of a line ending that makes the end of the content doubtful (SEC-1): `found`
     /// names what stood there.
     pub(super) fn content_line_ending(found: &str) -> Self {
-        let text = format!("The content has a lone dot beside {found}; nothing stored, closing");
+        let text = format!(
+            "The content has a lone dot beside {found}; nothing stored, end every line with CRLF; \
+             closing"
+        );
         Self {
             code: "550",
             enhanced: "5.6.0",
@@ -338,7 +341,7 @@ impl Reply {
 
     /// The refusal of a command's line ending (SEC-1): `found` names what stood there.
     pub(super) fn command_line_ending(found: &str) -> Self {
-        let text = format!("The line has {found}, closing");
+        let text = format!("The line has {found}; end every line with CRLF; closing");
         Self {
             code: "500",
             enhanced: "5.5.2",
