@@ -432,8 +432,9 @@ impl Tunnel {
 
     /// Says that the client has ended the connection in its handshake and did not say why.
     pub(super) fn broken_off() -> io::Error {
-        let why = "the client closed the connection during its handshake, as some clients do \
-                   when they reject the certificate";
+        let why = "the client closed the connection during its handshake and did not say why, \
+                   as Node.js does when it does not trust the authority that signed the \
+                   certificate: give it that authority's own certificate (ca.pem of facteur cert)";
         io::Error::new(ErrorKind::UnexpectedEof, Failure(why.to_owned()))
     }
 
@@ -532,12 +533,13 @@ impl Tunnel {
             ),
             Some(name) => format!(
                 "the client rejected the certificate, though it is for the name that the client \
-                 asked for (\"{name}\"): the client may not trust the authority that signed it"
+                 asked for (\"{name}\"): it may not trust the authority that signed it: give it \
+                 that authority's own certificate (ca.pem of facteur cert)"
             ),
             None => {
                 "the client rejected the certificate: it named no host, so it may have connected \
                  to an address that the certificate is not for, or it does not trust the authority \
-                 that signed it"
+                 that signed it: give it that authority's own certificate (ca.pem of facteur cert)"
                     .to_owned()
             }
         };

@@ -169,6 +169,15 @@ fn clients_whose_tls_has_nothing_in_common_are_named() {
         line.contains("the client closed the connection during its handshake"),
         "{line}"
     );
+    assert!(line.contains(CURE), "{line}");
+}
+
+/// What a client needs that does not know the authority.
+const CURE: &str = "give it that authority's own certificate (ca.pem of facteur cert)";
+
+/// A fatal alert of this number.
+fn alert(number: u8) -> Vec<u8> {
+    vec![0x15, 3, 3, 0, 2, 2, number]
 }
 
 /// Begins TLS as a client that wants `name` and trusts the authority of `pki`; gives what it
@@ -214,6 +223,16 @@ fn why_a_client_does_not_accept_the_certificate_is_named() {
         let line = program.log_line(" ended ");
         assert!(line.contains(cause), "{line} instead of {cause}");
     }
+    // Go says no more of an authority that it does not know.
+    let name = [&[0, 0, 0, 14, 0, 12, 0, 0, 9], b"localhost".as_slice()].concat();
+    let hello = client_hello([3, 3], &[0xc0, 0x2b], &[ECDSA, &name].concat());
+    visit(program.smtps(), &[hello, alert(42)].concat());
+    let line = program.log_line(" ended ");
+    assert!(
+        line.contains("it may not trust the authority that signed it"),
+        "{line}"
+    );
+    assert!(line.contains(CURE), "{line}");
     // Some say so by another alert (RFC 5246 §7.2.2): fatal, and its number.
     let hello = client_hello([3, 3], &[0xc0, 0x2b], ECDSA);
     for (number, cause) in [
@@ -227,10 +246,11 @@ fn why_a_client_does_not_accept_the_certificate_is_named() {
             "the client rejected the cipher suite that was negotiated",
         ),
     ] {
-        let alert = [0x15, 3, 3, 0, 2, 2, number];
-        visit(program.smtps(), &[hello.as_slice(), &alert].concat());
+        visit(program.smtps(), &[hello.clone(), alert(number)].concat());
         let line = program.log_line(" ended ");
         assert!(line.contains(cause), "{line} instead of {cause}");
+        let is_doubtful = [42, 46, 48].contains(&number);
+        assert_eq!(line.contains(CURE), is_doubtful, "{line}");
     }
     shake_hands(program.smtps(), ours, "localhost").unwrap();
     let mut client = program.smtp_client();
