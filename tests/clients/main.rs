@@ -25,6 +25,7 @@ mod daemon;
 mod dovecot;
 mod fetchers;
 mod mutt;
+mod mutt_accounts;
 mod proxies;
 mod python;
 mod readme;
