@@ -415,6 +415,8 @@ class OfflineImap:
 class Mpop:
     """mpop that polls a mailbox: what it has fetched, and whether it was content."""
 
+    password = "any"
+
     def __init__(self, house: House, box: str, keeps: bool) -> None:
         self.house = house
         self.box = box
@@ -422,6 +424,7 @@ class Mpop:
         name = f"mpop-{box.partition('@')[0]}"
         self.uidls = house.home / f"{name}.uidls"
         self.target = house.make(name) / "mbox"
+        self.delivery = f"mbox {self.target}"
         self.name = name
 
     def poll(self, port: int) -> tuple[bool, str, list[int]]:
@@ -434,12 +437,12 @@ class Mpop:
             "tls off",
             "auth user",
             f"user {self.box}",
-            "password any",
+            f"password {self.password}",
             f"keep {'on' if self.keeps else 'off'}",
             "only_new on",
             f"uidls_file {self.uidls}",
             "received_header off",
-            f"delivery mbox {self.target}",
+            f"delivery {self.delivery}",
         )
         self.target.unlink(missing_ok=True)
         code, said = self.house.run(self.name, "mpop", "-q", "-C", settings)
@@ -449,6 +452,8 @@ class Mpop:
 class Fetchmail:
     """fetchmail that does the same."""
 
+    password = "any"
+
     def __init__(self, house: House, box: str, keeps: bool) -> None:
         self.house = house
         self.box = box
@@ -456,6 +461,8 @@ class Fetchmail:
         self.name = f"fetchmail-{box.partition('@')[0]}"
         self.home = house.make(self.name)
         self.target = self.home / "fetched"
+        # What is given each message.
+        self.delivery = f"/usr/bin/tee -a {self.target}"
 
     def poll(self, port: int) -> tuple[bool, str, list[int]]:
         """As that of mpop."""
@@ -465,9 +472,9 @@ class Fetchmail:
             f"{self.name}.rc",
             "set invisible",
             f"poll 127.0.0.1 service {port} protocol pop3 uidl timeout {PATIENCE:.0f}",
-            f'username "{self.box}" password "any" is "somebody" here',
+            f'username "{self.box}" password "{self.password}" is "somebody" here',
             f"sslproto '' no rewrite {keep} {all_of_it} fastuidl 0",
-            f'mda "/usr/bin/tee -a {self.target}"',
+            f'mda "{self.delivery}"',
         )
         self.target.unlink(missing_ok=True)
         command: list[str | Path] = ["fetchmail", "--nosyslog", "--nodetach", "-f", settings]
