@@ -1,4 +1,4 @@
-"""How survival.py, foreign.py and attacks.py run: arguments, and one scenario after the other."""
+"""How survival.py, foreign.py, queues.py and attacks.py run: arguments, and each scenario."""
 
 from __future__ import annotations
 

@@ -1,0 +1,375 @@
+"""The readers of queues.py: each fetches all of a mailbox and leaves it there, and keeps messages
+in the way that changes them least. What a reader changes all the same is said with it."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import pty
+import re
+import shutil
+import time
+import urllib.parse
+from pathlib import Path
+
+from foreign_programs import Fetchmail, House, Mpop
+from survival_bench import Unable, run
+from survival_clients import PATIENCE, Finding, Kind
+
+CAMEL = Path(__file__).parent / "queues_camel.py"
+
+# How long getmail waits, in seconds, and how often it may fail: of a thousand times once or oftener
+# it misses that the process which stores a message has ended, and waits so long for it.
+GETMAIL_PATIENCE, GETMAIL_ATTEMPTS = 8, 6
+
+
+class Reader:
+    """A program that fetches. It gets what is in a mailbox, or fails."""
+
+    name: str
+    program: str
+    package: str
+    # What to put in front of a command line that needs the network.
+    outside: tuple[str, ...] = ()
+    # The longest line that it can fetch.
+    longest_line: int | None = None
+    # Whether it removes what it has fetched; who does comes last.
+    removes = False
+    # Whether it belongs to the short form.
+    is_small = True
+
+    def __init__(self, house: House, mailbox: str, password: str) -> None:
+        self.house = house
+        self.mailbox = mailbox
+        self.password = password
+        if shutil.which(self.program, path=house.environment()["PATH"] + ":/usr/bin/mh") is None:
+            raise Unable(f"{self.program} is missing: install the package {self.package}")
+        self.home = house.make(f"reader-{self.name}")
+
+    def fetch(self, port: int) -> list[bytes]:
+        """All messages, with LF at the end of lines, without what it adds."""
+        raise NotImplementedError
+
+    def plain(self, octets: bytes) -> bytes:
+        """A message without what it does not keep."""
+        return octets
+
+    def run(self, *command: str | Path) -> str:
+        """Runs the program, which has to succeed."""
+        code, said = self.house.run(self.name, *command)
+        self.check(code == 0, said)
+        return said
+
+    def check(self, is_well: bool, said: str) -> None:
+        """Whether it was content."""
+        if not is_well:
+            complaint = self.house.complaints.get(self.name, said)
+            raise Finding(Kind.REPLY, f"{self.name}: {complaint.strip()[-500:]}")
+
+    def make(self, name: str) -> Path:
+        """A directory of its own."""
+        return self.house.make(f"{self.home.name}/{name}")
+
+    def maildir(self) -> Path:
+        """A Maildir of its own, with nothing in it."""
+        path = self.home / "maildir"
+        shutil.rmtree(path, ignore_errors=True)
+        for name in "maildir", "maildir/cur", "maildir/new", "maildir/tmp":
+            self.make(name)
+        return path
+
+
+def contents(*directories: Path) -> list[bytes]:
+    """The files there."""
+    return [
+        file.read_bytes()
+        for directory in directories
+        for file in sorted(directory.iterdir())
+        if file.is_file()
+    ]
+
+
+def without_nuls(octets: bytes) -> bytes:
+    """Without each NUL and what follows it on the line."""
+    return re.sub(rb"\0[^\n]*", b"", octets)
+
+
+def in_maildir(path: Path) -> list[bytes]:
+    """The messages of a Maildir."""
+    return contents(path / "new", path / "cur")
+
+
+class MpopReader(Reader):
+    """mpop, into a Maildir: as it comes."""
+
+    name = program = package = "mpop"
+
+    def fetch(self, port: int) -> list[bytes]:
+        mpop = Mpop(self.house, self.mailbox, keeps=True)
+        mpop.password = self.password
+        target = self.maildir()
+        mpop.delivery = f"maildir {target}"
+        mpop.uidls.unlink(missing_ok=True)
+        is_well, said, _ = mpop.poll(port)
+        self.check(is_well, said)
+        return in_maildir(target)
+
+
+class FetchmailReader(Reader):
+    """fetchmail, which gives each message to `cat`. It drops every CR, and breaks lines of more
+    than 8 KiB with a NUL, an octet and a LF."""
+
+    name = program = package = "fetchmail"
+
+    def plain(self, octets: bytes) -> bytes:
+        octets = octets.replace(b"\r", b"")
+
+        def mended(found: re.Match[bytes]) -> bytes:
+            is_long = b"\n" not in octets[max(found.start() - 8000, 0) : found.start()]
+            return b"" if is_long else found[0]
+
+        return re.sub(rb"\0[^\n]\n", mended, octets)
+
+    def fetch(self, port: int) -> list[bytes]:
+        fetchmail = Fetchmail(self.house, self.mailbox, keeps=True)
+        fetchmail.password = self.password
+        target = self.maildir() / "new"
+        (fetchmail.home / "ids").unlink(missing_ok=True)
+        store = self.house.write("store", f'exec cat >"$(mktemp "{target}/XXXXXXXXXX")"')
+        fetchmail.delivery = f"/bin/sh {store}"
+        is_well, said, _ = fetchmail.poll(port)
+        self.check(is_well, said)
+        return contents(target)
+
+
+class Getmail(Reader):
+    """getmail, into a Maildir. It folds header fields anew that have long lines, and takes a CR for
+    the end of a line, as the library for mail of Python does: so blanks are all one here. It keeps
+    no Return-Path but the first."""
+
+    name = "getmail"
+    program, package = "getmail", "getmail6"
+
+    def plain(self, octets: bytes) -> bytes:
+        return b" ".join(re.sub(rb"(?m)^Return-Path: .*\n", b"", octets).split())
+
+    def fetch(self, port: int) -> list[bytes]:
+        for _ in range(GETMAIL_ATTEMPTS - 1):
+            with contextlib.suppress(Finding):
+                return self.attempt(port)
+        return self.attempt(port)
+
+    def attempt(self, port: int) -> list[bytes]:
+        """One run. It now and then misses the end of a process of its own, and gives up."""
+        target = self.maildir()
+        settings = self.house.write(
+            "getmailrc",
+            "[retriever]",
+            "type = SimplePOP3Retriever",
+            "server = 127.0.0.1",
+            f"port = {port}",
+            f"username = {self.mailbox}",
+            f"password = {self.password}",
+            f"timeout = {GETMAIL_PATIENCE}",
+            "[destination]",
+            "type = Maildir",
+            f"path = {target}/",
+            "[options]",
+            "delete = false",
+            "read_all = true",
+            "delivered_to = false",
+            "received = false",
+            "verbose = 0",
+        )
+        self.run("getmail", "--getmaildir", self.make("state"), "--rcfile", settings)
+        return in_maildir(target)
+
+
+class Fdm(Reader):
+    """fdm, into a Maildir. It drops NULs, and what follows one on a line."""
+
+    name = program = package = "fdm"
+
+    def plain(self, octets: bytes) -> bytes:
+        return without_nuls(octets)
+
+    def fetch(self, port: int) -> list[bytes]:
+        target = self.maildir()
+        settings = self.house.write(
+            "fdm.conf",
+            "set no-received",
+            'set maximum-size 64M',
+            f'set lock-file "{self.home}/lock"',
+            f'account "facteur" pop3 server "127.0.0.1" port {port} user "{self.mailbox}"'
+            f' pass "{self.password}" no-apop keep',
+            f'action "store" maildir "{target}"',
+            'match all action "store"',
+        )
+        self.run("fdm", "-q", "-f", settings, "fetch")
+        return in_maildir(target)
+
+
+class Inc(Reader):
+    """nmh's inc, into a folder of MH. It drops NULs, and what follows one on a line; and it aborts
+    when a line is longer than 8 KiB."""
+
+    name = "inc"
+    program, package = "inc", "nmh"
+    longest_line = 8000
+
+    def plain(self, octets: bytes) -> bytes:
+        return without_nuls(octets)
+
+    def fetch(self, port: int) -> list[bytes]:
+        folder = self.home / "mh"
+        shutil.rmtree(folder, ignore_errors=True)
+        for name in "mh", "mh/inbox":
+            self.make(name)
+        netrc = self.house.write(
+            "netrc", f"machine 127.0.0.1 login {self.mailbox} password {self.password}"
+        )
+        profile = self.house.write("mh_profile", f"Path: {folder}", f"credentials: file:{netrc}")
+        command = "/usr/bin/mh/inc", "-host", "127.0.0.1", "-port", str(port)
+        options = "-user", self.mailbox, "-notruncate", "-silent", "+inbox"
+        environment = self.house.environment(MH=str(profile))
+        code, said = self.house.run(self.name, *command, *options, environment=environment)
+        self.check(code == 0, said)
+        return [file.read_bytes() for file in (folder / "inbox").iterdir() if file.name.isdigit()]
+
+
+class Snail(Reader):
+    """s-nail, which copies all to a Maildir, as if that were a file of messages: it quotes "From ",
+    ends each message with an empty line, and drops the fields that say how it was read."""
+
+    name = program = package = "s-nail"
+    is_small = False
+
+    def plain(self, octets: bytes) -> bytes:
+        header, _, body = octets.partition(b"\n\n")
+        fields = rb"(?m)^(?:Status|X-Status|Content-Length|Lines): .*\n"
+        header = re.sub(fields, b"", header + b"\n")
+        return (header + b"\n" + re.sub(rb"(?m)^>+From ", b"From ", body)).rstrip(b"\n")
+
+    def fetch(self, port: int) -> list[bytes]:
+        target = self.home / "maildir"
+        shutil.rmtree(target, ignore_errors=True)
+        user = urllib.parse.quote(self.mailbox, safe="")
+        box = f"pop3://{user}:{urllib.parse.quote(self.password)}@127.0.0.1:{port}"
+        options = [word for name in ("v15-compat", "pop3-keepalive=0") for word in ("-S", name)]
+        command = f"copy * maildir://{target}", "xit"
+        options += [word for line in command for word in ("-Y", line)]
+        self.run("s-nail", "-n", "-R", *options, "-f", box)
+        return in_maildir(target)
+
+
+class Mailutil(Reader):
+    """mailutil, which is the library of Alpine alone: into a file of messages. It drops NULs, and
+    what follows one on a line."""
+
+    name = program = "mailutil"
+    package = "uw-mailutils"
+    is_small = False
+    removes = True
+
+    def plain(self, octets: bytes) -> bytes:
+        return without_nuls(octets)
+
+    def fetch(self, port: int) -> list[bytes]:
+        target = self.home / "box"
+        target.unlink(missing_ok=True)
+        box = f"{{127.0.0.1:{port}/pop3/notls/user={self.mailbox}}}INBOX"
+        ours, its = pty.openpty()
+        command = "mailutil", "move", box, f"#driver.mbx/{target.relative_to(self.house.home)}"
+        with self.house.started(*command, terminal=its) as process:
+            os.close(its)
+            said = b""
+            deadline = time.monotonic() + PATIENCE
+            is_asked = False
+            while time.monotonic() < deadline:
+                try:
+                    said += os.read(ours, 4096)
+                except OSError:
+                    break
+                if not is_asked and b"assword" in said:
+                    is_asked = True
+                    os.write(ours, self.password.encode() + b"\n")
+            code = process.wait(PATIENCE)
+        os.close(ours)
+        self.check(code == 0, said.decode(errors="replace"))
+        return in_mbx(target.read_bytes())
+
+
+class Evolution(Reader):
+    """libcamel, the library of Evolution, by a program of a few lines: into its cache. It drops
+    every CR."""
+
+    name = "libcamel"
+    program, package = "glib-compile-schemas", "libglib2.0-bin"
+    is_small = False
+    typelib = "/usr/lib/*/girepository-1.0/Camel-1.2.typelib"
+
+    def plain(self, octets: bytes) -> bytes:
+        return octets.replace(b"\r", b"")
+
+    def __init__(self, house: House, mailbox: str, password: str) -> None:
+        super().__init__(house, mailbox, password)
+        if not glob.glob(self.typelib):
+            raise Unable(f"{self.name} is missing: install gir1.2-camel-1.2 and python3-gi")
+        # The server that these packages are for, which depends on a hundred more, is not needed.
+        self.modules = house.home / "evolution"
+        if not self.modules.exists():
+            self.modules.mkdir()
+            packages = "evolution-data-server", "evolution-data-server-common"
+            script = 'cd "$1"; shift; apt-get download -qq -o APT::Sandbox::User=root "$@"'
+            run(*self.outside, "sh", "-ec", script, "sh", self.modules, *packages)
+            for package in self.modules.glob("*.deb"):
+                run("dpkg", "-x", package, self.modules)
+            run("glib-compile-schemas", self.modules / "usr/share/glib-2.0/schemas")
+
+    def fetch(self, port: int) -> list[bytes]:
+        shutil.rmtree(self.home, ignore_errors=True)
+        self.home = self.house.make(self.home.name)
+        script = self.house.write("camel.py", CAMEL.read_text())
+        environment = self.house.environment(
+            EDS_CAMEL_PROVIDER_DIR=f"{self.modules}/usr/lib/evolution-data-server/camel-providers",
+            GSETTINGS_SCHEMA_DIR=f"{self.modules}/usr/share/glib-2.0/schemas",
+            GSETTINGS_BACKEND="memory",
+        )
+        command = "/usr/bin/python3", script, str(port), self.mailbox, self.password, self.home
+        code, said = self.house.run(self.name, *command, environment=environment)
+        self.check(code == 0, said)
+        # In front of each message there is a mark that it is complete.
+        cache = self.home / "data/facteur/cache"
+        cached = [octets for directory in cache.iterdir() for octets in contents(directory)]
+        self.check(all(octets.startswith(b"#") for octets in cached), "messages are not complete")
+        return [octets[1:].replace(b"\r\n", b"\n") for octets in cached]
+
+
+def in_mbx(octets: bytes) -> list[bytes]:
+    """The messages of a file of the kind mbx: 2 KiB, and before each message a line that says how
+    many octets it has."""
+    found = []
+    position = 2048
+    while position < len(octets):
+        end = octets.index(b"\r\n", position) + 2
+        told = re.match(rb"[^,]*,(\d+);", octets[position:end])
+        assert told is not None
+        found.append(octets[end : end + int(told[1])].replace(b"\r\n", b"\n"))
+        position = end + int(told[1])
+    return found
+
+
+READERS: dict[str, type[Reader]] = {
+    reader.name: reader
+    for reader in (
+        MpopReader,
+        FetchmailReader,
+        Getmail,
+        Fdm,
+        Snail,
+        Evolution,
+        Inc,
+        Mailutil,
+    )
+}
