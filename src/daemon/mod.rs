@@ -421,12 +421,14 @@ impl Daemon {
             (true, Some(_)) => log::warn!("a restart is needed before there are accounts"),
             (false, None) => log::warn!("a restart is needed before there are no accounts"),
             (false, Some(table)) => {
-                log::info!("closed to all but {} accounts", table.accounts().len());
+                let n_accounts = table.accounts().len();
                 let octets = table.verification_octets();
                 let system = self.system.with_verification_octets(octets);
                 // It is in closed mode.
                 let replaced = self.accounts.replace(table, system.verifications_max());
                 replaced.unwrap_or_default();
+                // Not before it is so.
+                log::info!("closed to all but {n_accounts} accounts");
             }
         }
         match (&self.identity, renewable.identity) {

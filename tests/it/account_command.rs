@@ -50,18 +50,18 @@ fn a_running_daemon_is_told() {
     let file = std::fs::metadata(own.path().join("accounts.toml")).unwrap();
     assert_eq!(file.permissions().mode() & 0o777, 0o600);
     program.expect_log("closed to all but 2 accounts");
+    program.expect_log("accounts and certificate have been reloaded");
     assert!(login(&program, "alice", "hunter3").starts_with("+OK"));
 
     let changed = account(own.path(), &["password", "alice@example.com"], "hunter4\n");
     assert!(changed.output.contains(&told), "{}", changed.output);
-    program.expect_log("accounts and certificate have been reloaded");
     program.expect_log("accounts and certificate have been reloaded");
     assert!(login(&program, "alice", "hunter3").starts_with("-ERR [AUTH]"));
     assert!(login(&program, "alice", "hunter4").starts_with("+OK"));
 
     let removed = account(own.path(), &["remove", "alice@example.com"], "");
     assert!(removed.output.contains(&told), "{}", removed.output);
-    program.expect_log("closed to all but 1 account");
+    program.expect_log("accounts and certificate have been reloaded");
     assert!(login(&program, "alice", "hunter4").starts_with("-ERR [AUTH]"));
     let listed = account(own.path(), &["list"], "");
     assert_eq!(listed.output, "bob@example.com\n");
