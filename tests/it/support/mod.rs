@@ -19,7 +19,7 @@ use facteur::config::Config;
 use facteur::counters::Report;
 use facteur::daemon::{Daemon, Renewable, Sockets, store_settings};
 use facteur::server::{self, Door};
-use facteur::store::{Fs, MessageStore, RealFs};
+use facteur::store::{self, Fs, MessageStore, RealFs};
 
 use tls::Wire;
 
@@ -204,7 +204,13 @@ fn serve(fs: Arc<dyn Fs>, mail: &Path, configuration: &str) -> (Daemon, Arc<Mess
     let renewable = Renewable::load(&config).unwrap();
     let sockets = Sockets::open(&config).unwrap();
     let settings = store_settings(&config, sockets.system());
-    let store = Arc::new(MessageStore::open_on(fs, settings, clock.clone()).unwrap());
+    // A program that another test starts has the locks of this process, too, until it is executed.
+    let of_store = clock.clone();
+    let opened = await_some("the store is free", move || {
+        let opened = MessageStore::open_on(Arc::clone(&fs), settings.clone(), of_store.clone());
+        (!matches!(opened, Err(store::Error::StoreInUse { .. }))).then_some(opened)
+    });
+    let store = Arc::new(opened.unwrap());
     let daemon = Daemon::start(&config, renewable, sockets, &store, &clock).unwrap();
     (daemon, store)
 }
