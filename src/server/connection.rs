@@ -336,7 +336,7 @@ impl Connection {
     /// handshake told it.
     fn explain_loss(&self, error: Option<io::Error>) -> Interruption {
         match self.tunnel() {
-            Some(tunnel) if tunnel.is_under_way() => Interruption::Tls(Tunnel::broken_off()),
+            Some(tunnel) if tunnel.is_under_way() => Interruption::Tls(tunnel.broken_off()),
             Some(_) | None => Interruption::Lost(error),
         }
     }

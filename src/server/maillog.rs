@@ -239,6 +239,8 @@ enum Value<'a> {
     Ours(&'a dyn fmt::Display),
     /// Text of a client.
     Theirs(Theirs<'a>),
+    /// The same, where there is one.
+    Perhaps(Option<Theirs<'a>>),
     /// A number.
     Count(u64),
     /// How many lines like this were not written before it, where there are any.
@@ -250,6 +252,10 @@ enum Value<'a> {
 impl<'a> Value<'a> {
     fn theirs(text: &'a dyn fmt::Display) -> Self {
         Self::Theirs(Theirs(text))
+    }
+
+    fn mailbox(mailbox: Option<&'a MailboxName>) -> Self {
+        Self::Perhaps(mailbox.map(|mailbox| Theirs(mailbox)))
     }
 }
 
@@ -285,12 +291,12 @@ impl Event<'_> {
         for (name, value) in self.fields {
             match value {
                 Value::Ours(word) => write!(f, " {name}={word}")?,
-                Value::Theirs(text) => {
+                Value::Theirs(text) | Value::Perhaps(Some(text)) => {
                     write!(f, " {name}=\"")?;
                     let is_cut = text.cut(Escapes::Quoted, f)?;
                     f.write_str(if is_cut { "\"…" } else { "\"" })?;
                 }
-                Value::InAll(0 | 1) | Value::Untold(0) => {}
+                Value::InAll(0 | 1) | Value::Perhaps(None) | Value::Untold(0) => {}
                 Value::Count(n) | Value::Untold(n) => write!(f, " {name}={n}")?,
                 Value::InAll(n) => write!(f, " and {} more", n.saturating_sub(1))?,
             }
@@ -322,8 +328,8 @@ impl Source for Event<'_> {
         for (name, value) in self.fields {
             let value = match value {
                 Value::Ours(word) => kv::Value::from_display(word),
-                Value::Theirs(text) => kv::Value::from_display(text),
-                Value::Untold(0) => continue,
+                Value::Theirs(text) | Value::Perhaps(Some(text)) => kv::Value::from_display(text),
+                Value::Perhaps(None) | Value::Untold(0) => continue,
                 Value::Count(n) | Value::InAll(n) | Value::Untold(n) => kv::Value::from(*n),
             };
             pair(name, value)?;
@@ -427,8 +433,14 @@ pub(super) fn refused(id: SessionId, peer: IpAddr, untold: u64, refused: Refused
     .log(Level::Info);
 }
 
-/// A message is durable in every recipient's mailbox.
-pub(super) fn accepted(id: SessionId, peer: IpAddr, message: &Delivered) {
+/// A message is durable in every recipient's mailbox; which account has sent it, where there are
+/// any.
+pub(super) fn accepted(
+    id: SessionId,
+    peer: IpAddr,
+    account: Option<&MailboxName>,
+    message: &Delivered,
+) {
     let envelope = &message.envelope;
     let first = envelope.first_forward_path.as_ref();
     // There is no delivery without a recipient.
@@ -442,7 +454,28 @@ pub(super) fn accepted(id: SessionId, peer: IpAddr, message: &Delivered) {
             ("to", Value::theirs(&first)),
             ("recipients", Value::InAll(count(envelope.recipients.len()))),
             ("octets", Value::Count(message.octets)),
+            ("account", Value::mailbox(account)),
             ("client", Value::Ours(&peer)),
+        ],
+        reason: None,
+    }
+    .log(Level::Info);
+}
+
+/// A client has logged in to send; as which account, where there are any.
+pub(super) fn may_send(
+    id: SessionId,
+    peer: IpAddr,
+    mechanism: &'static str,
+    mailbox: Option<&MailboxName>,
+) {
+    Event {
+        subject: Subject::Session(id),
+        name: "login",
+        fields: &[
+            ("mailbox", Value::mailbox(mailbox)),
+            ("client", Value::Ours(&peer)),
+            ("mechanism", Value::Ours(&mechanism)),
         ],
         reason: None,
     }
@@ -780,6 +813,7 @@ mod tests {
             ("to", Value::theirs(&"<bob>")),
             ("recipients", Value::InAll(3)),
             ("octets", Value::Count(207)),
+            ("account", Value::mailbox(None)),
             ("client", Value::Ours(&peer)),
         ];
         let several = event(&fields);
@@ -800,6 +834,13 @@ mod tests {
             assert_eq!(found.to_string(), value, "{key}");
         }
         assert_eq!(several.count(), 7);
+        let bob = MailboxName::from_canonical("bob", "example.com");
+        fields[3] = ("account", Value::mailbox(bob.as_ref()));
+        let sent = event(&fields).to_string();
+        assert!(
+            sent.contains(" octets=207 account=\"bob@example.com\" client="),
+            "{sent}"
+        );
         fields[1] = ("recipients", Value::InAll(1));
         let one = event(&fields).to_string();
         assert!(one.contains(" to=\"<bob>\" octets=207 "), "{one}");

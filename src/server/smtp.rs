@@ -325,6 +325,8 @@ impl Driver<'_> {
     fn logged_in(&mut self) {
         self.connection.achieved();
         self.logins().accepted.increment();
+        let mailbox = self.login.as_ref().and_then(Login::mailbox);
+        maillog::may_send(self.id, self.connection.peer(), self.mechanism, mailbox);
     }
 
     fn start_tls(&mut self) -> Result<Outcome<'static>, Interruption> {
@@ -537,7 +539,8 @@ impl Driver<'_> {
                 self.connection.achieved();
                 let counters = self.connection.counters();
                 counters.accepted(delivered.octets, recipients);
-                maillog::accepted(self.id, self.connection.peer(), &delivered);
+                let account = self.login.as_ref().and_then(Login::mailbox);
+                maillog::accepted(self.id, self.connection.peer(), account, &delivered);
                 ContentEnd::Delivered
             }
             Err(Refusal::TooLarge) => ContentEnd::TooLarge,

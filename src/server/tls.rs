@@ -431,10 +431,15 @@ impl Tunnel {
     }
 
     /// Says that the client has ended the connection in its handshake and did not say why.
-    pub(super) fn broken_off() -> io::Error {
-        let why = "the client closed the connection during its handshake and did not say why, \
-                   as Node.js does when it does not trust the authority that signed the \
-                   certificate: give it that authority's own certificate (ca.pem of facteur cert)";
+    pub(super) fn broken_off(&self) -> io::Error {
+        // There is a version when the client has been answered, with the certificate.
+        let why = if self.tls.protocol_version().is_some() {
+            "the client closed the connection during its handshake and did not say why, as \
+             Node.js does when it does not trust the authority that signed the certificate: give \
+             it that authority's own certificate (ca.pem of facteur cert)"
+        } else {
+            "the client closed the connection within its first message of TLS"
+        };
         io::Error::new(ErrorKind::UnexpectedEof, Failure(why.to_owned()))
     }
 
@@ -487,6 +492,7 @@ impl Tunnel {
             why,
             PeerIncompatible::NoCipherSuitesInCommon | PeerIncompatible::NoSignatureSchemesInCommon
         );
+        let is_exchange = matches!(why, PeerIncompatible::NoKxGroupsInCommon);
         if is_old {
             "the client offers only TLS 1.1 or older, and this server requires 1.2 or newer: \
              update the client"
@@ -498,6 +504,10 @@ impl Tunnel {
         } else if is_cipher {
             "the client has no cipher suite in common with this server, which accepts those with \
              ECDHE and AES-GCM or ChaCha20: update the client"
+                .to_owned()
+        } else if is_exchange {
+            "the client has no key exchange in common with this server, which accepts ECDHE with \
+             X25519, P-256 or P-384: update the client, or let it use those"
                 .to_owned()
         } else {
             let error = rustls::Error::PeerIncompatible(why.clone());

@@ -170,6 +170,16 @@ fn clients_whose_tls_has_nothing_in_common_are_named() {
         "{line}"
     );
     assert!(line.contains(CURE), "{line}");
+    // It has seen no certificate.
+    visit(
+        program.smtps(),
+        &client_hello([3, 3], &[0xc0, 0x2b], ECDSA)[..3],
+    );
+    let line = program.log_line(" ended ");
+    assert!(
+        line.contains("closed the connection within its first message of TLS"),
+        "{line}"
+    );
 }
 
 /// What a client needs that does not know the authority.
