@@ -428,7 +428,7 @@ impl Daemon {
                 let replaced = self.accounts.replace(table, system.verifications_max());
                 replaced.unwrap_or_default();
                 // Not before it is so.
-                log::info!("closed to all but {n_accounts} accounts");
+                log::info!("closed to all but {}", counted(n_accounts));
             }
         }
         match (&self.identity, renewable.identity) {
@@ -501,9 +501,17 @@ fn accounts(config: &Config, table: Option<Table>, verifications_max: NonZeroUsi
     match table {
         None => Accounts::open(&settings),
         Some(table) => {
-            log::info!("closed to all but {} accounts", table.accounts().len());
+            log::info!("closed to all but {}", counted(table.accounts().len()));
             Accounts::closed(&settings, table, verifications_max)
         }
+    }
+}
+
+/// So many accounts, in words.
+fn counted(accounts: usize) -> String {
+    match accounts {
+        1 => "1 account".to_owned(),
+        _ => format!("{accounts} accounts"),
     }
 }
 
