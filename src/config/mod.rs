@@ -458,7 +458,7 @@ impl TryFrom<u64> for Segments {
     fn try_from(count: u64) -> Result<Self, String> {
         const MAX: usize = store_limits::SEGMENTS_MAX;
         let segments = usize::try_from(count).unwrap_or(usize::MAX);
-        if (2..=MAX).contains(&segments) {
+        if (store_limits::SEGMENTS_MIN..=MAX).contains(&segments) {
             return Ok(Self(segments));
         }
         Err(format!("{count} is not a number from 2 to {MAX}"))

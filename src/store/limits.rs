@@ -134,7 +134,8 @@ pub(super) const JOURNALED_OCTETS_MAX: usize = 128 * 1024;
 /// fewer, and two batches are held in memory: one that is written and one that is filled.
 pub(super) const BATCH_OCTETS_MAX: usize = 4 * 1024 * 1024;
 
-/// The part of a small file system that the journal may take, all segments together: an eighth.
+/// The part of a small file system that the journal may take, all segments together: an eighth, but
+/// for two of the smallest size.
 ///
 /// Its segments never shrink. On a memory disk of 24 MiB those of the ordinary size would take all
 /// of it in a few thousand messages, though none of these were there any more.
@@ -261,6 +262,9 @@ pub const SEGMENT_OCTETS_MIN: u64 = 1024 * 1024;
 
 /// Largest segment that may be configured: what a start after a crash has to read.
 pub const SEGMENT_OCTETS_MAX: u64 = 1024 * 1024 * 1024;
+
+/// Fewest segments that may be configured: while one is filled, another one is emptied.
+pub const SEGMENTS_MIN: usize = 2;
 
 /// Most segments that may be configured.
 pub const SEGMENTS_MAX: usize = 64;

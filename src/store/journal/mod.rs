@@ -51,7 +51,7 @@ use super::{
     fs::Fs,
     limits::{
         BATCH_OCTETS_MAX, GATHER_SHARE, JOURNAL_FAILURES_MAX, JOURNAL_PART_MAX, JOURNAL_RETRY,
-        SEGMENT_OCTETS_MIN,
+        SEGMENT_OCTETS_MIN, SEGMENTS_MIN,
     },
     sync::{
         Condvar, Mutex, MutexGuard,
@@ -85,20 +85,25 @@ impl Shape {
     }
 
     /// The same journal on a file system of `total` octets, which it must leave to the mail: with
-    /// smaller segments if these would take too large a part of it. 0 is a size that nobody knows.
+    /// smaller segments, and fewer, if these would take too large a part of it. 0 is a size that
+    /// nobody knows.
     pub(super) fn on(self, total: u64) -> Self {
         if total == 0 {
             return self;
         }
-        let segments = u64::try_from(self.segments).unwrap_or(u64::MAX);
         let part = total.checked_div(JOURNAL_PART_MAX).unwrap_or(total);
-        let share = part.checked_div(segments).unwrap_or(part);
+        let fitting = part.checked_div(SEGMENT_OCTETS_MIN).unwrap_or(part);
+        let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);
+        let segments = self.segments.min(fitting.max(SEGMENTS_MIN));
+        let share = part
+            .checked_div(u64::try_from(segments).unwrap_or(u64::MAX))
+            .unwrap_or(part);
         // A whole number of blocks, and room for every message that takes this way.
         let blocks = share.checked_div(BLOCK).unwrap_or(share);
         let share = blocks.saturating_mul(BLOCK).max(SEGMENT_OCTETS_MIN);
         Self {
             segment_octets: self.segment_octets.min(share),
-            ..self
+            segments,
         }
     }
 }
@@ -742,27 +747,26 @@ mod tests {
     #[test]
     fn a_small_file_system_has_small_segments() {
         const MIB: u64 = 1_024 * 1_024;
-        for (segments, total, octets) in [
-            (4, u64::MAX, 64 * MIB),
-            (4, 2_048 * MIB, 64 * MIB),
-            (4, 1_024 * MIB + 77, 32 * MIB),
-            (64, 1_024 * MIB, 2 * MIB),
-            (4, 100 * MIB, 3_276_800),
-            (4, 24 * MIB, MIB),
-            (4, 1, MIB),
-            (4, 0, 64 * MIB),
+        for (segments, total, expected) in [
+            (4, u64::MAX, (4, 64 * MIB)),
+            (4, 2_048 * MIB, (4, 64 * MIB)),
+            (4, 1_024 * MIB + 77, (4, 32 * MIB)),
+            (64, 1_024 * MIB, (64, 2 * MIB)),
+            (64, 256 * MIB, (32, MIB)),
+            (4, 100 * MIB, (4, 3_276_800)),
+            (4, 24 * MIB, (3, MIB)),
+            (4, 12 * MIB, (2, MIB)),
+            (4, 1, (2, MIB)),
+            (4, 0, (4, 64 * MIB)),
         ] {
             let asked = Shape {
                 segment_octets: 64 * MIB,
                 segments,
             };
             let shape = asked.on(total);
-            assert_eq!(
-                (shape.segments, shape.segment_octets),
-                (segments, octets),
-                "{total}"
-            );
-            assert_eq!(octets % BLOCK, 0);
+            let found = (shape.segments, shape.segment_octets);
+            assert_eq!(found, expected, "{total}");
+            assert_eq!(shape.segment_octets % BLOCK, 0);
         }
         let small = Shape {
             segment_octets: MIB,
