@@ -243,16 +243,28 @@ fn is_of_place(error: &io::Error) -> bool {
     )
 }
 
+/// What lets a file be locked that could not be.
+fn cure_of_lock(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        "give it to the user who runs facteur with chown, or, if it was made while facteur was \
+         running, restart facteur"
+    } else if error.kind() == io::ErrorKind::IsADirectory
+        || Errno::from_io_error(error) == Some(Errno::LOOP)
+    {
+        "move away what is in its place"
+    } else {
+        "the file system of the mail directory must support flock (on NFS, start its lock service, \
+         or mount it with local_lock=flock if no other machine uses the directory)"
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CannotLock { path, .. } => write!(
-                f,
-                "cannot lock {}: the file system of the mail directory must support flock (on \
-                 NFS, start its lock service, or mount it with local_lock=flock if no other \
-                 machine uses the directory)",
-                path.display()
-            ),
+            Self::CannotLock { path, source } => {
+                let cure = cure_of_lock(source);
+                write!(f, "cannot lock {}: {cure}", path.display())
+            }
             Self::Io {
                 operation, path, ..
             } => write!(f, "cannot {operation} {}", path.display()),

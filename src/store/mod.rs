@@ -318,8 +318,7 @@ impl MessageStore {
             shared.observer.tell(&Event::FileByFile { root });
         }
         let directory = shared.own.join("journal");
-        shared.recover(&directory)?;
-        shared.recover_waiting()?;
+        shared.recover_all(&directory)?;
         match durability {
             Durability::Journal {
                 segment_octets,
@@ -593,6 +592,53 @@ fn prepare(fs: &dyn Fs, path: &Path, parent: &Path) -> Result<(), Error> {
         reason,
         instead: None,
     })
+}
+
+impl Shared {
+    /// Brings back what an earlier run has left: in the journal in `directory`, and waiting for
+    /// mailboxes.
+    fn recover_all(&self, directory: &Path) -> Result<(), Error> {
+        check_own(&*self.fs, directory)?;
+        check_own(&*self.fs, &self.own.join(waiting::DIRECTORY))?;
+        self.recover(directory)?;
+        self.recover_waiting()?;
+        self.tell_all_that_waits();
+        Ok(())
+    }
+}
+
+/// Checks that the directory `path`, if it is there, and what is in it can be used: a start that
+/// fails later could not say what to do.
+fn check_own(fs: &dyn Fs, path: &Path) -> Result<(), Error> {
+    let check = |path: PathBuf, may_be_file: bool| {
+        let Some(found) = times::metadata_at(fs, &path)? else {
+            return Ok(());
+        };
+        let is_expected = match found.kind {
+            Kind::Directory => true,
+            Kind::File => may_be_file,
+            Kind::Other => false,
+        };
+        let reason = if !is_expected {
+            "is not what facteur made: move it away"
+        } else if found.owner != fs.user() {
+            "belongs to another user: give it to the user who runs facteur with chown"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Unsafe {
+            path,
+            reason,
+            instead: None,
+        })
+    };
+    check(path.to_owned(), false)?;
+    let entries = match fs.read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(Error::io("read", path))?,
+    };
+    let mut entries = entries.into_iter();
+    entries.try_for_each(|entry| check(path.join(entry.name), true))
 }
 
 /// Makes the entry of a directory in `parent` durable; also when it was there, since who made it

@@ -10,7 +10,7 @@ use std::{io, path::Path, time::Duration};
 
 use super::{
     error::Error,
-    fs::{Fs, Stamp},
+    fs::{Fs, Metadata, Stamp},
     limits::{INDEX_QUIET, READING_TICK_MAX},
 };
 
@@ -19,8 +19,16 @@ use super::{
 /// # Errors
 /// [`Error::Io`].
 pub(super) fn stamp_at(fs: &dyn Fs, path: &Path) -> Result<Option<Stamp>, Error> {
+    Ok(metadata_at(fs, path)?.map(|metadata| metadata.stamp))
+}
+
+/// What is known of what has the name `path` now; `None` when nothing has.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn metadata_at(fs: &dyn Fs, path: &Path) -> Result<Option<Metadata>, Error> {
     match fs.metadata(path) {
-        Ok(metadata) => Ok(Some(metadata.stamp)),
+        Ok(metadata) => Ok(Some(metadata)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io("look at", path)(error)),
     }

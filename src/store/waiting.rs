@@ -97,6 +97,8 @@ struct Ailing {
     n_messages: usize,
     /// When that was told last.
     told_at: Option<Instant>,
+    /// How many were told of then.
+    n_told: usize,
 }
 
 /// One mailbox in the hands of one; given back when this is dropped.
@@ -157,6 +159,7 @@ impl Table {
                 error: error.clone(),
                 n_messages: 0,
                 told_at: None,
+                n_told: 0,
             });
         found.error = error.clone();
         found.n_messages = after;
@@ -167,10 +170,22 @@ impl Table {
                 .told_at
                 .is_none_or(|told_at| now.saturating_duration_since(told_at) >= AILING_REMINDER);
         if is_to_be_told {
-            found.told_at = Some(now);
+            (found.told_at, found.n_told) = (Some(now), after);
         }
         self.n_messages = self.n_messages.saturating_sub(before).saturating_add(after);
         is_to_be_told.then_some(after)
+    }
+
+    /// Those for which another number of messages waits than was told; from now on it is.
+    fn untold(&mut self) -> Vec<(MailboxName, usize, Error)> {
+        let ailing = self.ailing.iter_mut();
+        let untold = ailing.filter(|(_, found)| found.n_messages != found.n_told);
+        untold
+            .map(|(mailbox, found)| {
+                found.n_told = found.n_messages;
+                (mailbox.clone(), found.n_messages, found.error.clone())
+            })
+            .collect()
     }
 
     /// Forgets that the mailbox is ailing; whether it was.
@@ -602,6 +617,19 @@ impl Shared {
         Ok(())
     }
 
+    /// Tells how many messages wait for each mailbox, where more do than was told: a replay finds
+    /// them one after the other.
+    pub(super) fn tell_all_that_waits(&self) {
+        let untold = self.waiting.table.lock().untold();
+        for (mailbox, waiting, error) in untold {
+            self.observer.tell(&Event::MailboxAiling {
+                mailbox: &mailbox,
+                waiting,
+                error: &error,
+            });
+        }
+    }
+
     /// Removes those of the messages `names` that were let go and came back, as names do on some
     /// file system, without their octets: what waits has all of them before it has its name.
     fn remove_what_came_back(
@@ -699,4 +727,4 @@ fn is_message(file_name: &[u8]) -> bool {
 }
 
 /// Where all wait, in the directory that is the store's own.
-const DIRECTORY: &str = "waiting";
+pub(super) const DIRECTORY: &str = "waiting";

@@ -576,16 +576,29 @@ fn a_store_that_others_could_change_is_refused() {
 
 #[test]
 fn a_store_of_another_user_is_refused() {
-    let mut is_root = false;
-    let reason = refusal(|root| {
-        make_with_mode(root, 0o700);
-        is_root = chown(root, Some(12_345), None).is_ok();
-    });
-    // Only the superuser can give a directory away.
-    assert_eq!(
-        reason.is_some_and(|reason| reason.contains("chown")),
-        is_root
-    );
+    for inner in [
+        "",
+        ".facteur",
+        ".facteur/journal",
+        ".facteur/journal/id",
+        ".facteur/waiting",
+    ] {
+        let mut is_root = false;
+        let reason = refusal(|root| {
+            for directory in [root, &root.join(".facteur"), &root.join(".facteur/journal")] {
+                make_with_mode(directory, 0o700);
+            }
+            make_with_mode(&root.join(".facteur/waiting"), 0o700);
+            fs::write(root.join(".facteur/journal/id"), "").unwrap();
+            is_root = chown(root.join(inner), Some(12_345), None).is_ok();
+        });
+        // Only the superuser can give a directory away.
+        assert_eq!(
+            reason.is_some_and(|reason| reason.contains("chown")),
+            is_root,
+            "{inner}"
+        );
+    }
 }
 
 #[test]
@@ -593,7 +606,12 @@ fn a_store_that_is_a_link_or_a_file_is_refused() {
     let elsewhere = TempDir::new().unwrap();
     assert!(refusal(|root| symlink(elsewhere.path(), root).unwrap()).is_some());
     assert!(refusal(|root| fs::write(root, "").unwrap()).is_some());
-    for inner in [".facteur", ".facteur/tmp"] {
+    for inner in [
+        ".facteur",
+        ".facteur/tmp",
+        ".facteur/journal",
+        ".facteur/waiting",
+    ] {
         let reason = refusal(|root| {
             fs::create_dir_all(root.join(inner).parent().unwrap()).unwrap();
             symlink(elsewhere.path(), root.join(inner)).unwrap();
@@ -611,6 +629,7 @@ fn a_lock_that_is_a_link_is_not_followed() {
     symlink("../../elsewhere", root.join(".facteur/store.lock")).unwrap();
     let error = open(&root).unwrap_err();
     assert!(matches!(error, Error::CannotLock { .. }), "{error:?}");
+    assert!(error.to_string().contains("move away"), "{error}");
     assert!(!directory.path().join("elsewhere").exists());
 }
 

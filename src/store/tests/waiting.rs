@@ -209,6 +209,28 @@ fn a_domain_that_cannot_be_written_harms_no_other() {
     assert_eq!(contents(&told.store), ["one\n", "three\n"]);
 }
 
+/// A replay finds them one after the other, and tells of the first at once.
+#[test]
+fn a_start_tells_how_many_messages_wait_in_the_end() {
+    let fs = timeless();
+    let told = Told::open(&fs);
+    for content in ["one\n", "two\n", "three\n"] {
+        deliver_to(&told.store, content, &both()).unwrap();
+    }
+    refuse(&fs, NEW);
+    told.store.abandon();
+    // None of them has come to the disk but in the journal.
+    let fs = fs.power_cut(3);
+    let n_left = n_entries(&fs, NEW);
+    let told = Told::open(&fs);
+    let events = told.events();
+    let expected = format!("; {} messages wait for it", 3 - n_left);
+    assert!(
+        events.iter().any(|event| event.contains(&expected)),
+        "{n_left}: {events:?}"
+    );
+}
+
 #[test]
 fn a_start_serves_all_others_and_tells_what_waits() {
     for seed in 0..8 {
