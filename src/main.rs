@@ -84,6 +84,9 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// Reads what the configuration names too; what is to be warned of is told as at a start.
 fn check(config: &Config) -> Result<(), Failure> {
     Renewable::load(config).map_err(Failure::Config)?.warn();
+    if !config.user.is_empty() {
+        privileges::check(&config.user).map_err(Failure::Privileges)?;
+    }
     Ok(writeln!(io::stdout(), "the configuration is valid")?)
 }
 
@@ -262,7 +265,10 @@ impl Failure {
     fn code(&self) -> ExitCode {
         match self {
             Self::Command(error) if error.is_usage() => ExitCode::from(2),
-            Self::Config(_) => ExitCode::from(2),
+            Self::Config(_)
+            | Self::Privileges(
+                privileges::Error::Unknown { .. } | privileges::Error::StillRoot { .. },
+            ) => ExitCode::from(2),
             Self::Store(store::Error::StoreInUse { .. }) => ExitCode::from(75),
             Self::Command(_)
             | Self::Daemon(_)

@@ -97,8 +97,7 @@ pub fn is_root() -> bool {
 /// # Errors
 /// Any [`Error`]: do not go on, since some of it may be done.
 pub fn go_on_as(user: &str) -> Result<(), Error> {
-    let read = |path| std::fs::read_to_string(path).map_err(|source| Error::Read { path, source });
-    let identity = Identity::find(user, &read(USERS)?, &read(GROUPS)?)?;
+    let identity = identity_of(user)?;
     if geteuid() == identity.user {
         return Ok(());
     }
@@ -110,6 +109,19 @@ pub fn go_on_as(user: &str) -> Result<(), Error> {
         user: user.to_owned(),
         source,
     })
+}
+
+/// Makes sure that `user` is one of this system's, and not root.
+///
+/// # Errors
+/// [`Error::Unknown`], [`Error::StillRoot`] or [`Error::Read`].
+pub fn check(user: &str) -> Result<(), Error> {
+    identity_of(user).map(drop)
+}
+
+fn identity_of(user: &str) -> Result<Identity, Error> {
+    let read = |path| std::fs::read_to_string(path).map_err(|source| Error::Read { path, source });
+    Identity::find(user, &read(USERS)?, &read(GROUPS)?)
 }
 
 /// A user, as the kernel knows one.

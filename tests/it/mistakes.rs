@@ -44,6 +44,11 @@ fn what_does_not_go_together_is_told_with_the_cure() {
     let own = tempfile::tempdir().unwrap();
     for (text, part) in [
         (
+            "user = \"no such user\"\n",
+            "there is no user \"no such user\"",
+        ),
+        ("user = \"root\"\n", "name a user who is not"),
+        (
             "smtp = [\"127.0.0.1:2525\"]\npop3 = [\"2525\"]\n",
             "smtp and pop3 would both listen on 127.0.0.1:2525: give one of them another port",
         ),
