@@ -153,6 +153,34 @@ fn every_refused_command_of_pop3_is_a_line() {
     );
 }
 
+/// Whoever looks for the sender of a message finds the account, whatever address it was sent from.
+#[test]
+fn a_login_by_smtp_is_a_line_and_its_messages_name_the_account() {
+    let directory = tempfile::tempdir().unwrap();
+    let configuration = with_account("") + "send_as = [\"*\"]\n";
+    let program = Program::start_with(directory.path(), &configuration);
+    let right = plain("bob@example.com", "password");
+    let mut client = program.extended_client();
+    ask(
+        &mut client,
+        &[
+            (&format!("AUTH PLAIN {right}"), "235"),
+            ("MAIL FROM:<eve@example.net>", "250"),
+            ("RCPT TO:<bob@example.com>", "250"),
+            ("DATA", "354"),
+            (".", "250"),
+            ("QUIT", "221"),
+        ],
+    );
+    let log = program.stop();
+    let lines = of_session(&log, "smtp-1");
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    let login = "smtp-1 login mailbox=\"bob@example.com\" client=127.0.0.1 mechanism=PLAIN";
+    assert_eq!(lines[0], login);
+    let sent = " account=\"bob@example.com\" client=127.0.0.1";
+    assert!(lines[1].contains("from=\"<eve@example.net>\"") && lines[1].ends_with(sent));
+}
+
 #[test]
 fn a_login_by_smtp_that_fails_or_is_given_up_is_a_line_with_its_mechanism_and_account() {
     let directory = tempfile::tempdir().unwrap();
