@@ -397,4 +397,16 @@ fn a_file_that_somebody_else_changes_is_not_written_over() {
     assert!(error.to_string().contains("try again"), "{error}");
     let listed = place.account(&["list"], &[]).unwrap();
     assert_eq!(listed, "bob@example.com\nal@example.com\n");
+
+    // Two who both make the file.
+    let place = Place::new(Some("accounts = \"accounts.toml\"\n"), None);
+    let mut slow = config::Book::open(&place.configuration).unwrap();
+    slow.add(&address("eve@example.com"), line, &[]).unwrap();
+    place
+        .account(&["add", "bob@example.com", "--generate"], &[])
+        .unwrap();
+    let error = slow.write(&RealFs).unwrap_err();
+    assert!(error.to_string().contains("try again"), "{error}");
+    let listed = place.account(&["list"], &[]).unwrap();
+    assert_eq!(listed, "bob@example.com\n");
 }

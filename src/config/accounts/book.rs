@@ -236,7 +236,16 @@ impl Source {
             }
             // A rename would replace what somebody else has made meanwhile.
             let linked = fs.hard_link(&temporary, target);
-            linked.map_err(Error::io("make", target))
+            linked.map_err(|error| {
+                // Or has removed what was left by a crash, as it seemed.
+                let is_raced = error.kind() == io::ErrorKind::AlreadyExists
+                    || error.kind() == io::ErrorKind::NotFound;
+                if is_raced {
+                    Error::Busy(self.path.clone())
+                } else {
+                    Error::io("make", target)(error)
+                }
+            })
         });
         if written.is_err() || self.before.is_none() {
             fs.unlink(&temporary).unwrap_or_default();
@@ -248,7 +257,14 @@ impl Source {
     }
 
     fn write_to(&self, fs: &dyn Fs, path: &Path, model: &Path) -> Result<(), Error> {
-        let mut file = fs.create_new(path).map_err(Error::io("make", path))?;
+        let created = fs.create_new(path);
+        if created
+            .as_ref()
+            .is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists)
+        {
+            return Err(Error::Busy(self.path.clone()));
+        }
+        let mut file = created.map_err(Error::io("make", path))?;
         fs.take_after(path, model)
             .map_err(Error::io("change the owner of", path))?;
         file.append(self.after.as_bytes())
