@@ -8,6 +8,7 @@ import glob
 import os
 import pty
 import re
+import select
 import shutil
 import time
 import urllib.parse
@@ -61,6 +62,45 @@ class Reader:
         self.check(code == 0, said)
         return said
 
+    def talk(
+        self,
+        answers: dict[bytes, str],
+        *command: str | Path,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        """Runs the program on a terminal, where it has to succeed. Each of the questions, regular
+        expressions, is answered once if it comes up, whatever their order."""
+        left = dict(answers)
+        ours, its = pty.openpty()
+        said = b""
+        # What it has said since the last answer.
+        fresh = b""
+        deadline = time.monotonic() + PATIENCE
+        try:
+            process = self.house.started(*command, environment=environment, terminal=its)
+            with process as running:
+                os.close(its)
+                while (patience := deadline - time.monotonic()) > 0:
+                    if not select.select([ours], [], [], patience)[0]:
+                        continue
+                    try:
+                        octets = os.read(ours, 4096)
+                    except OSError:
+                        break
+                    said += octets
+                    fresh += octets
+                    for question in left:
+                        if re.search(question, fresh, re.DOTALL):
+                            fresh = b""
+                            os.write(ours, left.pop(question).encode())
+                            break
+                else:
+                    self.check(False, f"waits for something after {without_moves(said)}")
+                code = running.wait(PATIENCE)
+        finally:
+            os.close(ours)
+        self.check(code == 0, without_moves(said))
+
     def check(self, is_well: bool, said: str) -> None:
         """Whether it was content."""
         if not is_well:
@@ -88,6 +128,11 @@ def contents(*directories: Path) -> list[bytes]:
         for file in sorted(directory.iterdir())
         if file.is_file()
     ]
+
+
+def without_moves(screen: bytes) -> str:
+    """The text that was written to a terminal."""
+    return re.sub(rb"\x1b\[[\d;?]*[A-Za-z]", b" ", screen).decode(errors="replace")
 
 
 def without_nuls(octets: bytes) -> bytes:
@@ -279,24 +324,8 @@ class Mailutil(Reader):
         target = self.home / "box"
         target.unlink(missing_ok=True)
         box = f"{{127.0.0.1:{port}/pop3/notls/user={self.mailbox}}}INBOX"
-        ours, its = pty.openpty()
         command = "mailutil", "move", box, f"#driver.mbx/{target.relative_to(self.house.home)}"
-        with self.house.started(*command, terminal=its) as process:
-            os.close(its)
-            said = b""
-            deadline = time.monotonic() + PATIENCE
-            is_asked = False
-            while time.monotonic() < deadline:
-                try:
-                    said += os.read(ours, 4096)
-                except OSError:
-                    break
-                if not is_asked and b"assword" in said:
-                    is_asked = True
-                    os.write(ours, self.password.encode() + b"\n")
-            code = process.wait(PATIENCE)
-        os.close(ours)
-        self.check(code == 0, said.decode(errors="replace"))
+        self.talk({b"assword": f"{self.password}\n"}, *command)
         return in_mbx(target.read_bytes())
 
 
