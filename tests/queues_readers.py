@@ -12,6 +12,7 @@ import select
 import shutil
 import time
 import urllib.parse
+from collections.abc import Iterator
 from pathlib import Path
 
 from foreign_programs import Fetchmail, House, Mpop
@@ -23,6 +24,9 @@ CAMEL = Path(__file__).parent / "queues_camel.py"
 # How long getmail waits, in seconds, and how often it may fail: of a thousand times once or oftener
 # it misses that the process which stores a message has ended, and waits so long for it.
 GETMAIL_PATIENCE, GETMAIL_ATTEMPTS = 8, 6
+
+# A file of messages of the kind mbx that has none: its mark, when it was made, and no keywords.
+EMPTY_MBX = (b"*mbx*\r\n%08x%08x\r\n" % (1, 0) + b"\r\n" * 30).ljust(2048, b"\0")
 
 
 class Reader:
@@ -329,6 +333,52 @@ class Mailutil(Reader):
         return in_mbx(target.read_bytes())
 
 
+class Alpine(Reader):
+    """Alpine, which saves all to a file of messages. It drops NULs, and what follows one on a line,
+    and asks whether that is well."""
+
+    name = program = package = "alpine"
+    is_small = False
+
+    def plain(self, octets: bytes) -> bytes:
+        return without_nuls(octets)
+
+    def fetch(self, port: int) -> list[bytes]:
+        # One that exists already saves a question.
+        target = self.home / "box"
+        target.write_bytes(EMPTY_MBX)
+        self.house.give(target)
+        self.make("mail")
+        settings = self.house.write(
+            f"{self.home.name}/pinerc",
+            # With these it has nothing to say at its begin.
+            "last-version-used=6.26",
+            "user-domain=example.com",
+            # It would warn of this one, for some seconds.
+            "disable-these-authenticators=PLAIN",
+            "feature-list=enable-aggregate-command-set,quit-without-confirm,save-will-not-delete",
+        )
+        # Some questions end with the place of the cursor. What is typed before that is dropped.
+        end = rb".*\x1b\[7m\x1b\[\d+;\d+H"
+        answers = {
+            rb"ENTER PASSWORD": f"{self.password}\r",
+            rb"Preserve password" + end: "n",
+            # From here on: select all, apply "save" to them.
+            rb"Message \d+ of ": ";",
+            rb"SELECT criteria" + end: "a",
+            rb" messages selected": "a",
+            rb"APPLY command" + end: "s",
+            rb"SAVE \d+ msgs to folder": f"{target}\r",
+            rb"shrank!" + end: "a",
+            rb" messages saved|Saving[^\]]*DONE": "q",
+        }
+        command = "alpine", "-p", settings, "-P", "/dev/null", "-i", "-f"
+        box = f"{{127.0.0.1:{port}/pop3/notls/user={self.mailbox}}}INBOX"
+        environment = self.house.environment(HOME=str(self.home))
+        self.talk(answers, *command, box, environment=environment)
+        return in_mbx(target.read_bytes())
+
+
 class Evolution(Reader):
     """libcamel, the library of Evolution, by a program of a few lines: into its cache. It drops
     every CR."""
@@ -375,11 +425,113 @@ class Evolution(Reader):
         return [octets[1:].replace(b"\r\n", b"\n") for octets in cached]
 
 
+class Claws(Reader):
+    """Claws Mail on a screen that nobody sees, into its folder of MH: as it comes."""
+
+    name = program = package = "claws-mail"
+    is_small = False
+
+    def __init__(self, house: House, mailbox: str, password: str) -> None:
+        super().__init__(house, mailbox, password)
+        if shutil.which("Xvfb", path=house.environment()["PATH"]) is None:
+            raise Unable("Xvfb is missing: install the package xvfb")
+
+    def fetch(self, port: int) -> list[bytes]:
+        shutil.rmtree(self.home, ignore_errors=True)
+        self.home = self.house.make(self.home.name)
+        for name in "settings", "mail", "mail/inbox", "tmp":
+            self.make(name)
+        self.configure(port)
+        with self.screen() as display:
+            environment = self.house.environment(
+                DISPLAY=display,
+                # Where it waits for what other runs of it have to say.
+                TMPDIR=f"{self.home}/tmp",
+                # It starts nothing that would outlive it.
+                DBUS_SESSION_BUS_ADDRESS="disabled:",
+                GSETTINGS_BACKEND="memory",
+                NO_AT_BRIDGE="1",
+            )
+            command = "claws-mail", *self.options(), "--receive-all"
+            code, said = self.house.run(self.name, *command, environment=environment)
+        log = self.home / "settings/claws.log"
+        if code and log.exists():
+            self.house.complaints[self.name] += f": {log.read_text(errors='replace')[-400:]}"
+        self.check(code == 0, said)
+        inbox = self.home / "mail/inbox"
+        return [file.read_bytes() for file in inbox.iterdir() if file.name.isdigit()]
+
+    def options(self) -> tuple[str, str]:
+        """Where its settings are."""
+        return "--alternate-config-dir", f"{self.home}/settings"
+
+    def configure(self, port: int) -> None:
+        """Writes its settings, with which it asks nothing."""
+
+        def settings(name: str, *lines: str) -> None:
+            self.house.write(f"{self.home.name}/settings/{name}", *lines)
+
+        settings(
+            "clawsrc",
+            "[Common]",
+            # When it has new mail, this ends it.
+            "newmail_notify_manu=1",
+            f"newmail_notify_cmd=claws-mail {' '.join(self.options())} --exit",
+            "confirm_on_exit=0",
+            "check_on_startup=0",
+            "no_receive_error_panel=1",
+        )
+        settings(
+            "accountrc",
+            "[Account: 1]",
+            "account_name=facteur",
+            "is_default=1",
+            "name=somebody",
+            f"address={self.mailbox}",
+            "protocol=0",
+            "receive_server=127.0.0.1",
+            "set_popport=1",
+            f"pop_port={port}",
+            f"user_id={self.mailbox}",
+            "remove_mail=0",
+            "enable_size_limit=0",
+            "filter_on_receive=0",
+            "receive_at_get_all=1",
+            "inbox=#mh/facteur/inbox",
+        )
+        settings("passwordstorerc", "[account:1]", f"recv {self.password}")
+        settings(
+            "folderlist.xml",
+            '<?xml version="1.0" encoding="UTF-8"?>',
+            "<folderlist>",
+            f'<folder type="mh" name="facteur" path="{self.home}/mail">',
+            '<folderitem type="inbox" name="inbox" path="inbox" />',
+            "</folder>",
+            "</folderlist>",
+        )
+
+    @contextlib.contextmanager
+    def screen(self) -> Iterator[str]:
+        """A screen without a file for its socket, and its name."""
+        # It says which number it has chosen, after complaints if there are any.
+        command = "Xvfb", "-displayfd", "1", "-nolisten", "unix"
+        with self.house.started(*command) as process:
+            assert process.stdout is not None
+            said = b""
+            for line in process.stdout:
+                said += line
+                if line.strip().isdigit():
+                    break
+            else:
+                self.check(False, said.decode(errors="replace"))
+            yield f":{int(line)}"
+
+
 def in_mbx(octets: bytes) -> list[bytes]:
     """The messages of a file of the kind mbx: 2 KiB, and before each message a line that says how
     many octets it has."""
     found = []
-    position = 2048
+    position = len(EMPTY_MBX)
     while position < len(octets):
         end = octets.index(b"\r\n", position) + 2
         told = re.match(rb"[^,]*,(\d+);", octets[position:end])
@@ -398,6 +550,8 @@ READERS: dict[str, type[Reader]] = {
         Fdm,
         Snail,
         Evolution,
+        Claws,
+        Alpine,
         Inc,
         Mailutil,
     )
