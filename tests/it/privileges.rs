@@ -39,9 +39,9 @@ fn write_for_all(path: &Path, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
 }
 
-fn check_refused(output: &Output, reason: &str) {
+fn check_refused(output: &Output, status: i32, reason: &str) {
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert_eq!(output.status.code(), Some(status), "{errors}");
     assert_eq!(errors.lines().count(), 1, "{errors}");
     assert!(errors.starts_with("facteur: user: "), "{errors}");
     assert!(errors.contains(reason), "{errors}");
@@ -51,7 +51,7 @@ fn check_refused(output: &Output, reason: &str) {
 fn root_opens_the_ports_and_another_user_serves() {
     if !is_root() {
         let directory = tempfile::tempdir().unwrap();
-        check_refused(&run(USER, directory.path()), "only root");
+        check_refused(&run(USER, directory.path()), 1, "only root");
         return;
     }
     let user = User::named(USER);
@@ -114,8 +114,8 @@ fn in_the_directory_of_another_user_where_all_may_write_the_mail_gets_its_own() 
 #[test]
 fn a_user_who_cannot_be_is_one_clear_line() {
     let directory = tempfile::tempdir().unwrap();
-    check_refused(&run("no-such-user", directory.path()), "no-such-user");
-    check_refused(&run("root", directory.path()), "is root");
+    check_refused(&run("no-such-user", directory.path()), 2, "no-such-user");
+    check_refused(&run("root", directory.path()), 2, "is root");
     let mail = directory.path().join("mail");
     assert!(!mail.exists(), "nothing is made before");
 }
@@ -124,14 +124,14 @@ fn a_user_who_cannot_be_is_one_clear_line() {
 fn who_is_not_root_cannot_be_another_user() {
     if !is_root() {
         let directory = tempfile::tempdir().unwrap();
-        check_refused(&run("daemon", directory.path()), "only root");
+        check_refused(&run("daemon", directory.path()), 1, "only root");
         return;
     }
     let user = User::named(USER);
     let Some(place) = Place::of(user) else { return };
     let mut program = Command::new(place.program());
     let output = run_as("daemon", place.path(), user.starts(&mut program));
-    check_refused(&output, "only root");
+    check_refused(&output, 1, "only root");
 }
 
 #[test]
