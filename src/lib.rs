@@ -144,10 +144,11 @@
 //! would have left it. It may be cut short at any point and begin again. Batches of another id are
 //! not looked at, so nobody can smuggle one in by mail.
 //!
-//! *The place.* Before a batch is written, the leader checks that the lock is still the file that
-//! is held open. Between the sync of the batch and the acknowledgement, it checks the same of the
-//! mail directory, the id and the segment. People restore backups under a running daemon; then
-//! nothing is acknowledged until a restart.
+//! *The place.* Before a batch is written, the leader checks that the mail directory and the lock
+//! are still those that are held open. Between the sync of the batch and the acknowledgement, it
+//! checks the same of the id and the segment. Where directory times can be trusted, one look at the
+//! directory of these files is enough. People restore backups under a running daemon; then nothing
+//! is acknowledged until a restart.
 //!
 //! *The directory of a mailbox* is made and synced before the first message for it goes into the
 //! journal.

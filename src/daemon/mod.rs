@@ -427,7 +427,7 @@ impl Daemon {
                 // It is in closed mode.
                 let replaced = self.accounts.replace(table, system.verifications_max());
                 replaced.unwrap_or_default();
-                // Not before it is so.
+                // Only now is it true.
                 log::info!("closed to all but {}", counted(n_accounts));
             }
         }

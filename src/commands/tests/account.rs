@@ -398,7 +398,7 @@ fn a_file_that_somebody_else_changes_is_not_written_over() {
     let listed = place.account(&["list"], &[]).unwrap();
     assert_eq!(listed, "bob@example.com\nal@example.com\n");
 
-    // Two who both make the file.
+    // Two programs make the file at the same time.
     let place = Place::new(Some("accounts = \"accounts.toml\"\n"), None);
     let mut slow = config::Book::open(&place.configuration).unwrap();
     slow.add(&address("eve@example.com"), line, &[]).unwrap();

@@ -83,7 +83,7 @@ fn one_line_is_printed_and_the_password_is_not_in_it() {
     assert!(!piped.contains("SCRAM-SHA-256"), "{piped}");
 }
 
-/// As whoever keeps the file by hand pastes it.
+/// It can be pasted into the file as it is.
 #[test]
 fn with_an_address_the_whole_account_is_printed() {
     for address in ["bob@example.com", "\"b\\\"b\"@example.com"] {
