@@ -318,7 +318,7 @@ impl MessageStore {
             shared.observer.tell(&Event::FileByFile { root });
         }
         let directory = shared.own.join("journal");
-        shared.recover_all(&directory)?;
+        recover(&shared, &directory)?;
         match durability {
             Durability::Journal {
                 segment_octets,
@@ -594,17 +594,15 @@ fn prepare(fs: &dyn Fs, path: &Path, parent: &Path) -> Result<(), Error> {
     })
 }
 
-impl Shared {
-    /// Brings back what an earlier run has left: in the journal in `directory`, and waiting for
-    /// mailboxes.
-    fn recover_all(&self, directory: &Path) -> Result<(), Error> {
-        check_own(&*self.fs, directory)?;
-        check_own(&*self.fs, &self.own.join(waiting::DIRECTORY))?;
-        self.recover(directory)?;
-        self.recover_waiting()?;
-        self.tell_all_that_waits();
-        Ok(())
-    }
+/// Brings back what an earlier run has left: in the journal in `directory`, and waiting for
+/// mailboxes.
+fn recover(shared: &Shared, directory: &Path) -> Result<(), Error> {
+    check_own(&*shared.fs, directory)?;
+    check_own(&*shared.fs, &shared.own.join(waiting::DIRECTORY))?;
+    shared.recover(directory)?;
+    shared.recover_waiting()?;
+    shared.tell_all_that_waits();
+    Ok(())
 }
 
 /// Checks that the directory `path`, if it is there, and what is in it can be used: a start that

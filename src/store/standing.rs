@@ -52,7 +52,7 @@ use super::{
     limits::PLACE_BELIEVED,
     prepare, prepare_root,
     shared::Shared,
-    times::{Shows, stamp_at},
+    times::{Shows, identity_at, stamp_at},
 };
 
 /// The file that one daemon holds a lock on.
@@ -136,11 +136,6 @@ pub(super) fn user_of(fs: &dyn Fs, root: &Path) -> Option<u32> {
         // It is given back at once.
         Ok(Some(_)) | Err(_) => None,
     }
-}
-
-/// What has the name `path` now; `None` when nothing has.
-fn identity_at(fs: &dyn Fs, path: &Path) -> Result<Option<Identity>, Error> {
-    Ok(stamp_at(fs, path)?.map(|stamp| stamp.identity()))
 }
 
 /// The file that is locked in the directory `own`.
@@ -247,8 +242,8 @@ impl Shared {
         Ok(Standing::Ours)
     }
 
-    /// The same, and what was found a moment ago is believed. For those who are about to begin
-    /// something, and are checked again before they acknowledge it.
+    /// The same, and what was found a moment ago is believed. For callers that are about to begin
+    /// something, and that check again before they acknowledge it.
     ///
     /// # Errors
     /// As [`standing`](Self::standing).

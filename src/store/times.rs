@@ -10,7 +10,7 @@ use std::{io, path::Path, time::Duration};
 
 use super::{
     error::Error,
-    fs::{Fs, Metadata, Stamp},
+    fs::{Fs, Identity, Metadata, Stamp},
     limits::{INDEX_QUIET, READING_TICK_MAX},
 };
 
@@ -20,6 +20,14 @@ use super::{
 /// [`Error::Io`].
 pub(super) fn stamp_at(fs: &dyn Fs, path: &Path) -> Result<Option<Stamp>, Error> {
     Ok(metadata_at(fs, path)?.map(|metadata| metadata.stamp))
+}
+
+/// Which file or directory has the name `path` now; `None` when nothing has.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn identity_at(fs: &dyn Fs, path: &Path) -> Result<Option<Identity>, Error> {
+    Ok(stamp_at(fs, path)?.map(|stamp| stamp.identity()))
 }
 
 /// What is known of what has the name `path` now; `None` when nothing has.

@@ -18,7 +18,7 @@ use super::{
     super::{
         error::Error,
         fs::{Fs, Identity, Segment},
-        times::stamp_at,
+        times::identity_at,
     },
     format::JournalId,
     reader::is_of_disk,
@@ -60,7 +60,7 @@ impl HeldId {
     /// Makes sure that it is what its name stands for. Errors as of [`check`](Self::check).
     pub(super) fn check_name(&self, fs: &dyn Fs) -> Result<(), Error> {
         let path = &self.path;
-        let found = stamp_at(fs, path)?.map(|stamp| stamp.identity());
+        let found = identity_at(fs, path)?;
         self.check_that(found == Some(self.identity))
     }
 

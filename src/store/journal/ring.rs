@@ -46,7 +46,7 @@ use super::{
         fs::{Fs, Identity, Segment, Stamp},
         limits::{SEGMENT_STEP_OCTETS, SEGMENT_STEP_OCTETS_MAX},
         prepare, sync,
-        times::{Shows, stamp_at},
+        times::{Shows, identity_at, stamp_at},
     },
     Shape,
     format::{BATCH_ALIGNMENT, HEADER_OCTETS, JournalId, Seal},
@@ -507,7 +507,7 @@ impl Ring {
         self.found = None;
         let path = self.path(self.active);
         let identity = self.slots.get(self.active).and_then(|slot| slot.identity);
-        let identity_now = stamp_at(&*self.fs, &path)?.map(|stamp| stamp.identity());
+        let identity_now = identity_at(&*self.fs, &path)?;
         if identity.is_none() || identity_now != identity {
             return Err(Error::Replaced {
                 path: path.to_path_buf(),
