@@ -325,8 +325,17 @@ impl Driver<'_> {
     fn logged_in(&mut self) {
         self.connection.achieved();
         self.logins().accepted.increment();
-        let mailbox = self.login.as_ref().and_then(Login::mailbox);
-        maillog::may_send(self.id, self.connection.peer(), self.mechanism, mailbox);
+        maillog::may_send(
+            self.id,
+            self.connection.peer(),
+            self.mechanism,
+            self.account(),
+        );
+    }
+
+    /// The mailbox of the account that the client has logged in to.
+    fn account(&self) -> Option<&MailboxName> {
+        self.login.as_ref().and_then(Login::mailbox)
     }
 
     fn start_tls(&mut self) -> Result<Outcome<'static>, Interruption> {
@@ -539,8 +548,7 @@ impl Driver<'_> {
                 self.connection.achieved();
                 let counters = self.connection.counters();
                 counters.accepted(delivered.octets, recipients);
-                let account = self.login.as_ref().and_then(Login::mailbox);
-                maillog::accepted(self.id, self.connection.peer(), account, &delivered);
+                maillog::accepted(self.id, self.connection.peer(), self.account(), &delivered);
                 ContentEnd::Delivered
             }
             Err(Refusal::TooLarge) => ContentEnd::TooLarge,

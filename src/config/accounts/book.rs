@@ -237,7 +237,8 @@ impl Source {
             // A rename would replace what somebody else has made meanwhile.
             let linked = fs.hard_link(&temporary, target);
             linked.map_err(|error| {
-                // Or has removed what was left by a crash, as it seemed.
+                // The other program has made the file, or has removed ours, which it took for one
+                // left by a crash.
                 let is_raced = error.kind() == io::ErrorKind::AlreadyExists
                     || error.kind() == io::ErrorKind::NotFound;
                 if is_raced {
@@ -257,14 +258,13 @@ impl Source {
     }
 
     fn write_to(&self, fs: &dyn Fs, path: &Path, model: &Path) -> Result<(), Error> {
-        let created = fs.create_new(path);
-        if created
-            .as_ref()
-            .is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists)
-        {
-            return Err(Error::Busy(self.path.clone()));
-        }
-        let mut file = created.map_err(Error::io("make", path))?;
+        let mut file = fs.create_new(path).map_err(|error| {
+            if error.kind() == io::ErrorKind::AlreadyExists {
+                Error::Busy(self.path.clone())
+            } else {
+                Error::io("make", path)(error)
+            }
+        })?;
         fs.take_after(path, model)
             .map_err(Error::io("change the owner of", path))?;
         file.append(self.after.as_bytes())
