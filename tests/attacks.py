@@ -823,14 +823,11 @@ SCENARIOS: dict[str, Callable[[Bench], None]] = {
 
 def main() -> int:
     durations = ("two minutes", "the better part of an hour")
-    parser = scenarios.parser(__doc__, SCENARIOS, durations)
-    options = scenarios.parse(parser, SCENARIOS)
     # As many connections as the system lets one have.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    names = options.scenario or list(SCENARIOS)
-    plays: dict[str, scenarios.Play] = {name: ("", SCENARIOS[name]) for name in names}
-    return scenarios.finish(options, "attacks", plays, SCENARIOS, "all attacks were withstood")
+    held = "all attacks were withstood"
+    return scenarios.main_at_once(__doc__, SCENARIOS, "attacks", durations, held)
 
 
 if __name__ == "__main__":

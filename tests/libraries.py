@@ -539,13 +539,8 @@ SCENARIOS: dict[str, Callable[[Bench], None]] = {
 
 def main() -> int:
     durations = ("a minute", "some minutes, with Go and Java")
-    parser = scenarios.parser(__doc__, SCENARIOS, durations)
-    options = scenarios.parse(parser, SCENARIOS)
-    of_form = [name for name in SCENARIOS if options.long or name not in LARGE]
-    names = options.scenario or of_form
-    plays: dict[str, scenarios.Play] = {name: ("", SCENARIOS[name]) for name in names}
     held = "what the libraries sent is there as they sent it"
-    return scenarios.finish(options, "libraries", plays, SCENARIOS, held)
+    return scenarios.main_at_once(__doc__, SCENARIOS, "libraries", durations, held, LARGE)
 
 
 if __name__ == "__main__":

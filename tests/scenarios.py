@@ -1,4 +1,5 @@
-"""How survival.py, foreign.py, queues.py and attacks.py run: arguments, and each scenario."""
+"""How survival.py, foreign.py, queues.py, libraries.py and attacks.py run: arguments, and each
+scenario."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from pathlib import Path
 
 from survival_bench import Bench, NotStarted, Unable
@@ -161,6 +162,21 @@ def finish(
         print(f"left out: {', '.join(left_out)}")
     print(held)
     return 0
+
+
+def main_at_once(
+    description: str | None,
+    known: dict[str, Callable[[Bench], None]],
+    what: str,
+    durations: tuple[str, str],
+    held: str,
+    only_long: Set[str] = frozenset(),
+) -> int:
+    """All of a script whose scenarios are played once, from its arguments to its exit code."""
+    options = parse(parser(description, known, durations), known)
+    of_form = [name for name in known if options.long or name not in only_long]
+    plays: dict[str, Play] = {name: ("", known[name]) for name in options.scenario or of_form}
+    return finish(options, what, plays, known, held)
 
 
 def main_in_rounds(
