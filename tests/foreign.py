@@ -118,7 +118,7 @@ def base_of(file: Path) -> str:
 # Kept     After a crash or a stop, and a start beside the programs, every sure copy is there, and
 #          what was moved is in one of the two mailboxes.
 #
-# Not promised, as the README says:
+# Not promised, as docs/promises.md says:
 #
 # Returns  What a program took may be back after a crash, if it came in the life of the daemon that
 #          ended so, and not long before that. After an orderly stop nothing is back.
@@ -132,8 +132,8 @@ def base_of(file: Path) -> str:
 # Not yet  A letter is shown nowhere before it has been acknowledged, also where a program that saw
 #          its file before has put it.
 
-# How long before a crash something may have come that is back after it, in seconds. The README says
-# "some ten seconds", on a disk that is not slower than usual.
+# How long before a crash something may have come that is back after it, in seconds.
+# docs/promises.md says "some ten seconds", on a disk that is not slower than usual.
 RETURNS = 20.0
 
 # How many sessions of a run may be put off, for each that is not. Bursts of renamings are in few

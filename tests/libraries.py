@@ -308,7 +308,7 @@ def send_openly(
 
 
 def certified(bench: Bench, *lines: str, limits: tuple[str, ...] = ()) -> Path:
-    """Makes a configuration with a certificate, as the README says. Gives the file of the CA."""
+    """Makes a configuration with a certificate, as the guide says. Gives the file of the CA."""
     directory = bench.directory / "tls"
     lines = ('smtps = ["127.0.0.1:0"]', 'pop3s = ["127.0.0.1:0"]', *lines)
     bench.configure(*lines, limits=limits)

@@ -5,7 +5,7 @@
     python3 tests/queues.py --long target/release/facteur
     python3 tests/queues.py --long target/release/facteur postfix exim --seed 7
 
-A mail server, with the lines of the README where it has some, is given a hundred awkward letters:
+A mail server, with the lines of the guide where it has some, is given a hundred awkward letters:
 with 8-bit header fields, addresses that are not ASCII, bare CRs, endless lines, dots, 5 MiB, 50
 recipients. For a while the disk is full, and the server has to keep its queue. What it sends goes
 through a recorder. When the queue is empty, every mailbox must have what the recorder saw accepted,

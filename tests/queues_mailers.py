@@ -1,5 +1,5 @@
 """The mail servers of queues.py: Postfix, Exim, OpenSMTPD, sendmail, nullmailer and dma, each in a
-view of this system whose changes are thrown away, and configured with the lines of the README."""
+view of this system whose changes are thrown away, and configured with the lines of the guide."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pathlib import Path
 from survival_bench import Unable, run
 from survival_clients import PATIENCE
 
-README = Path(__file__).parent.parent / "README.md"
+GUIDE = Path(__file__).parent.parent / "docs" / "guide.md"
 
 # How long apt may take, in seconds: it downloads, too.
 INSTALLATION = 600.0
 
-# What the README's lines say: where mail is sent to, who logs in, and with what.
+# What the guide's lines say: where mail is sent to, who logs in, and with what.
 PORT = 65434
 USER = "bob@example.com"
 PASSWORD = "sesame"
@@ -51,14 +51,14 @@ exec cat
 
 
 def block(name: str) -> list[str]:
-    """The lines of the README that are called so."""
+    """The lines of the guide that are called so."""
     found = re.search(
         rf"^<!-- file: {re.escape(name)} -->\n+```\w*\n(.*?)^```$",
-        README.read_text(),
+        GUIDE.read_text(),
         re.MULTILINE | re.DOTALL,
     )
     if found is None:
-        raise Unable(f"the README has no lines for {name!r}")
+        raise Unable(f"the guide has no lines for {name!r}")
     return [line for line in found[1].splitlines() if line]
 
 
@@ -226,7 +226,7 @@ class Mailer:
         self.start()
 
     def configure(self) -> None:
-        """Writes its configuration, with the lines of the README where it has some."""
+        """Writes its configuration, with the lines of the guide where it has some."""
         raise NotImplementedError
 
     def start(self) -> None:

@@ -395,7 +395,7 @@ def restored_round(bench: Bench, what: str, command: str) -> None:
 
 
 # Longest time for which the journal brings back what another program deletes, in seconds: the
-# README promises less.
+# page of promises promises less.
 SETTLES = 20
 
 

@@ -24,7 +24,7 @@ const DRAFT: &str = "From: bob@example.com\nTo: bob@example.com\nSubject: A lett
 /// What the log says of a wrong password.
 const REFUSED: &str = "login refused user=\"bob@example.com\"";
 
-/// A facteur with an account and a certificate, both made as the README says.
+/// A facteur with an account and a certificate, both made as the guide says.
 struct Closed {
     directory: tempfile::TempDir,
     program: Program,

@@ -1,4 +1,4 @@
-//! Proxies in front of facteur, with the lines of the README. curl sends a letter through each, and
+//! Proxies in front of facteur, with the lines of the guide. curl sends a letter through each, and
 //! fetches it.
 
 use std::fs::OpenOptions;
@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::certificate::Certified;
 use crate::daemon::{await_that, own_address, program};
-use crate::readme;
+use crate::pages;
 use crate::support::{Ended, ascii_letter, command, run};
 
 /// What the proxy does with TLS.
@@ -35,7 +35,7 @@ struct Proxied {
 }
 
 impl Proxied {
-    /// Starts both: the proxy with the lines of `file` in the README, from which `adapt` makes the
+    /// Starts both: the proxy with the lines of `file` in the guide, from which `adapt` makes the
     /// configuration of the test. The ports belong to one test each.
     fn start(
         (file, port, way): (&str, u16, Way),
@@ -59,7 +59,7 @@ impl Proxied {
         };
         let address = own_address();
         let [first, second, third] = [0, 1, 2].map(|n| format!("{address}:{}", port + n));
-        let mut lines = readme::file(file);
+        let mut lines = pages::file(file);
         for (written, meant) in [
             ("65434", &*smtp.port().to_string()),
             ("65433", &pop3.port().to_string()),

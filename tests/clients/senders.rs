@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::daemon::Service;
-use crate::readme;
+use crate::pages;
 use crate::support::{Facteur, command, letter, run, with_lf};
 
 /// swaks, sending `content` to bob. It ends the content with a line ending of its own.
@@ -62,10 +62,10 @@ fn swaks_sends_to_many_recipients() {
     facteur.stop();
 }
 
-/// msmtp with the configuration of the README and these lines.
+/// msmtp with the configuration of the guide and these lines.
 fn msmtp(facteur: &Facteur, lines: &str) -> Command {
     let port = facteur.smtp().port().to_string();
-    let configuration = readme::file("msmtprc").replace("65434", &port);
+    let configuration = pages::file("msmtprc").replace("65434", &port);
     let file = facteur.write("msmtprc", &(configuration + lines));
     let mut msmtp = command("msmtp", ["-C"]);
     msmtp
@@ -80,7 +80,7 @@ fn msmtp_sends_with_and_without_a_login() {
     let login = "user alice@example.com\npassword any\n";
     for (lines, protocol) in [
         (String::new(), " with ESMTP id "),
-        (readme::file("msmtprc with a login"), " with ESMTPA id "),
+        (pages::file("msmtprc with a login"), " with ESMTPA id "),
         (format!("{login}auth login"), " with ESMTPA id "),
     ] {
         let facteur = Facteur::start();

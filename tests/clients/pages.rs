@@ -1,4 +1,4 @@
-//! The README, followed from top to bottom.
+//! The README and the pages of docs, followed from top to bottom.
 //!
 //! An HTML comment before a fenced block says what is to be done with it: `tested`, the block is a
 //! script that must succeed; `prints`, the block is what the script before it printed; `typed: …`,
@@ -11,6 +11,12 @@ use crate::daemon::{self, Service};
 use crate::support::{Facteur, Typist, command, run};
 
 const README: &str = include_str!("../../README.md");
+const GUIDE: &str = include_str!("../../docs/guide.md");
+
+/// All of them in one.
+fn pages() -> String {
+    README.to_owned() + GUIDE
+}
 
 /// A fenced block with what the comment before it says.
 #[derive(Debug)]
@@ -63,24 +69,22 @@ fn converse(program: &str, dialogue: &str) {
             None => expect(&typist.line(), line),
         }
     }
-    assert_eq!(typist.leave(), "", "there was more than the README says");
+    assert_eq!(typist.leave(), "", "there was more than the page says");
 }
 
 #[test]
 #[ignore = "needs nc, curl, swaks and python3 installed; .ci/run installs them"]
-fn every_dialogue_and_script_of_the_readme_does_what_it_says() {
+fn every_dialogue_and_script_does_what_the_pages_say() {
     let facteur = Facteur::start();
     let ports = [
         ("65434", facteur.smtp().port()),
         ("65433", facteur.pop3().port()),
     ];
-    let readme = ports
-        .iter()
-        .fold(README.to_owned(), |text, (default, port)| {
-            text.replace(default, &port.to_string())
-        });
+    let pages = ports.iter().fold(pages(), |text, (default, port)| {
+        text.replace(default, &port.to_string())
+    });
     let mut printed = String::new();
-    let blocks = marked_blocks(&readme);
+    let blocks = marked_blocks(&pages);
     assert!(blocks.len() > 10, "{blocks:#?}");
     for Block { comment, text } in blocks {
         match comment.split_once(": ") {
@@ -118,12 +122,12 @@ fn the_readme_shows_what_the_program_prints() {
 }
 
 #[test]
-fn the_readme_shows_what_the_commands_print() {
+fn the_guide_shows_what_the_commands_print() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("facteur.toml");
     std::fs::write(&file, "hostname = \"mail.example.com\"\n").unwrap();
     let mut n_shown = 0;
-    for Block { comment, text } in marked_blocks(README) {
+    for Block { comment, text } in marked_blocks(GUIDE) {
         let Some(("shown", arguments)) = comment.split_once(": ") else {
             continue;
         };
@@ -140,7 +144,7 @@ fn the_readme_shows_what_the_commands_print() {
 }
 
 #[test]
-fn the_readme_lists_every_key_of_the_example_with_its_default() {
+fn the_guide_lists_every_key_of_the_example_with_its_default() {
     let mut table = String::new();
     for line in include_str!("../../config.example.toml").lines() {
         let header = line
@@ -153,13 +157,13 @@ fn the_readme_lists_every_key_of_the_example_with_its_default() {
             continue;
         };
         let row = format!("| `{table}{key}` | `{default}` |");
-        assert!(README.contains(&row), "{row} is not in the README");
+        assert!(GUIDE.contains(&row), "{row} is not in the guide");
     }
 }
 
-/// The block of the README that is the file of this name.
+/// The block of the guide that is the file of this name.
 pub(crate) fn file(name: &str) -> String {
-    let mut blocks = marked_blocks(README).into_iter();
+    let mut blocks = marked_blocks(GUIDE).into_iter();
     let file = format!("file: {name}");
     blocks.find(|block| block.comment == file).unwrap().text
 }
@@ -197,16 +201,16 @@ fn words_of<'a>(file: &'a str, key: &str) -> impl Iterator<Item = &'a str> {
 
 #[test]
 fn the_unit_and_the_containerfile_start_facteur_with_options_that_there_are() {
-    let unit = file("facteur.service");
+    let unit = include_str!("../../contrib/facteur.service");
     let start = unit
         .lines()
         .find_map(|line| line.strip_prefix("ExecStart="));
     let mut words = start.unwrap().split(' ');
     assert_eq!(words.next(), Some("/usr/local/bin/facteur"));
     check_options(words, &["--check"], 0);
-    let container = file("Containerfile");
-    check_options(words_of(&container, "ENTRYPOINT"), &["--check"], 0);
-    check_options(words_of(&container, "HEALTHCHECK"), &[], 1);
+    let container = include_str!("../../contrib/Containerfile");
+    check_options(words_of(container, "ENTRYPOINT"), &["--check"], 0);
+    check_options(words_of(container, "HEALTHCHECK"), &[], 1);
     // All that cargo needs is copied.
     for part in ["src", "tests", "benches", "Cargo.toml", "Cargo.lock"] {
         assert!(container.contains(part), "{part}");
@@ -219,13 +223,16 @@ fn the_unit_and_the_containerfile_start_facteur_with_options_that_there_are() {
 #[ignore = "needs systemd-analyze installed; .ci/run installs it"]
 fn systemd_takes_the_units() {
     let directory = tempfile::tempdir().unwrap();
-    let service = file("facteur.service");
+    let service = include_str!("../../contrib/facteur.service");
     // This machine has the program elsewhere, and need not have the user.
     let service = service.replace("/usr/local/bin/facteur", env!("CARGO_BIN_EXE_facteur"));
     let service = service.replace("User=facteur\n", "");
     let units = [
         ("facteur.service", service),
-        ("facteur-smtp.socket", file("facteur-smtp.socket")),
+        (
+            "facteur-smtp.socket",
+            include_str!("../../contrib/facteur-smtp.socket").to_owned(),
+        ),
     ];
     let mut verify = command("systemd-analyze", ["verify", "--man=no"]);
     for (name, unit) in units {
