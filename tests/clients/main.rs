@@ -24,6 +24,7 @@ mod curl;
 mod daemon;
 mod dovecot;
 mod fetchers;
+mod manual;
 mod mutt;
 mod mutt_accounts;
 mod pages;
