@@ -206,7 +206,7 @@ fn the_unit_and_the_containerfile_start_facteur_with_options_that_there_are() {
         .lines()
         .find_map(|line| line.strip_prefix("ExecStart="));
     let mut words = start.unwrap().split(' ');
-    assert_eq!(words.next(), Some("/usr/local/bin/facteur"));
+    assert_eq!(words.next(), Some("/usr/bin/facteur"));
     check_options(words, &["--check"], 0);
     let container = include_str!("../../contrib/Containerfile");
     check_options(words_of(container, "ENTRYPOINT"), &["--check"], 0);
@@ -225,7 +225,7 @@ fn systemd_takes_the_units() {
     let directory = tempfile::tempdir().unwrap();
     let service = include_str!("../../contrib/facteur.service");
     // This machine has the program elsewhere, and need not have the user.
-    let service = service.replace("/usr/local/bin/facteur", env!("CARGO_BIN_EXE_facteur"));
+    let service = service.replace("/usr/bin/facteur", env!("CARGO_BIN_EXE_facteur"));
     let service = service.replace("User=facteur\n", "");
     let units = [
         ("facteur.service", service),
