@@ -1,11 +1,21 @@
-//! The README and the pages of docs, followed from top to bottom.
+//! The README and the other pages, followed from top to bottom.
 //!
-//! An HTML comment before a fenced block says what is to be done with it: `tested`, the block is a
-//! script that must succeed; `prints`, the block is what the script before it printed; `typed: …`,
-//! the block is a dialogue with that command, in which `>` stands before what is typed; `shown: …`,
-//! the block is what facteur prints with those arguments; `file: …`, the block is a file of that
-//! name, which another program reads. `…` in an expected line stands for anything. The default
-//! ports are replaced by those of the test.
+//! An HTML comment before a fenced block says what is done with it, and no block of shell commands
+//! is without one:
+//!
+//! - `tested`: the block is a script that must succeed, in the directory of the daemon; a password
+//!   is on its standard input. `tested in: …`: in a directory of this name below it.
+//! - `prints`: the block is what the script before it printed.
+//! - `typed: …`: the block is a dialogue with that command; `>` stands before what is typed.
+//! - `shown: …`: the block is what facteur prints with those arguments.
+//! - `file: …`: the block is a file of that name, which another program reads.
+//! - `elsewhere: …`: that file tests the block. A name behind a comma is what it calls the block.
+//!
+//! `…` in an expected line stands for anything. The default ports are replaced by those of the
+//! test.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use crate::daemon::{self, Service};
 use crate::support::{Facteur, Typist, command, run};
@@ -13,37 +23,65 @@ use crate::support::{Facteur, Typist, command, run};
 const README: &str = include_str!("../../README.md");
 const GUIDE: &str = include_str!("../../docs/guide.md");
 
-/// All of them in one.
-fn pages() -> String {
-    README.to_owned() + GUIDE
+/// Where pages are, the README first, which the others follow.
+const DIRECTORIES: [&str; 5] = ["", "docs", "benches", "tests", "contrib"];
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A fenced block with what the comment before it says.
+/// All pages, with their paths.
+fn pages() -> Vec<(PathBuf, String)> {
+    let mut pages = Vec::new();
+    for directory in DIRECTORIES {
+        let entries = std::fs::read_dir(repository().join(directory)).unwrap();
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+        paths.sort();
+        for path in paths {
+            let text = std::fs::read_to_string(&path).unwrap();
+            pages.push((path, text));
+        }
+    }
+    assert!(pages.len() > 5, "{pages:?}");
+    pages
+}
+
+/// A fenced block with what the comment before it says, and its language.
 #[derive(Debug)]
 struct Block {
-    comment: String,
+    comment: Option<String>,
+    language: String,
     text: String,
 }
 
-/// The marked blocks of a Markdown text.
-fn marked_blocks(markdown: &str) -> Vec<Block> {
+/// All blocks of a Markdown text.
+fn blocks(markdown: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
+    let mut comment = None;
     let mut lines = markdown.lines();
     while let Some(line) = lines.next() {
-        let comment = line
-            .strip_prefix("<!-- ")
-            .and_then(|rest| rest.strip_suffix(" -->"));
-        let Some(comment) = comment else { continue };
-        let fence = lines.next().unwrap_or_default();
-        assert!(fence.starts_with("```"), "no block after {line}");
+        let is_comment = |rest: &str| rest.strip_suffix(" -->").map(str::to_owned);
+        let Some(language) = line.trim_start().strip_prefix("```") else {
+            assert!(comment.is_none(), "no block after {comment:?}");
+            comment = line.strip_prefix("<!-- ").and_then(is_comment);
+            continue;
+        };
+        assert_eq!(line, format!("```{language}"), "an indented block");
         let text = lines.by_ref().take_while(|line| *line != "```");
-        let text = text.map(|line| line.to_owned() + "\n").collect();
         blocks.push(Block {
-            comment: comment.to_owned(),
-            text,
+            comment: comment.take(),
+            language: language.to_owned(),
+            text: text.map(|line| line.to_owned() + "\n").collect(),
         });
     }
     blocks
+}
+
+/// The marked blocks, each with its comment.
+fn marked_blocks(markdown: &str) -> impl Iterator<Item = (String, String)> {
+    let marked = |block: Block| Some((block.comment?, block.text));
+    blocks(markdown).into_iter().filter_map(marked)
 }
 
 /// Whether a line is as expected.
@@ -72,29 +110,30 @@ fn converse(program: &str, dialogue: &str) {
     assert_eq!(typist.leave(), "", "there was more than the page says");
 }
 
-#[test]
-#[ignore = "needs nc, curl, swaks and python3 installed; .ci/run installs them"]
-fn every_dialogue_and_script_does_what_the_pages_say() {
-    let facteur = Facteur::start();
-    let ports = [
-        ("65434", facteur.smtp().port()),
-        ("65433", facteur.pop3().port()),
-    ];
-    let pages = ports.iter().fold(pages(), |text, (default, port)| {
-        text.replace(default, &port.to_string())
-    });
+/// Runs a script beside the mail of a daemon, with the program under test in the path.
+fn script(text: &str, directory: &Path) -> String {
+    let program = Path::new(env!("CARGO_BIN_EXE_facteur")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let mut shell = command("sh", ["-eu", "-c", text]);
+    shell.current_dir(directory).env("PATH", path);
+    run(&mut shell, "sesame\n").succeeded()
+}
+
+/// Does what the marked blocks of a page say.
+fn follow(page: &str, facteur: &Facteur) -> usize {
     let mut printed = String::new();
-    let blocks = marked_blocks(&pages);
-    assert!(blocks.len() > 10, "{blocks:#?}");
-    for Block { comment, text } in blocks {
+    let mut n_done = 0;
+    for (comment, text) in marked_blocks(page) {
         match comment.split_once(": ") {
             Some(("typed", program)) => converse(program, &text),
-            // Needs no daemon: see below.
-            Some(("shown" | "file", _)) => {}
-            None if comment == "tested" => {
-                let mut shell = command("sh", ["-eu", "-c", &text]);
-                printed = run(shell.current_dir(facteur.path("")), "").succeeded();
+            Some(("tested in", name)) => {
+                let directory = facteur.path(name);
+                std::fs::create_dir(&directory).unwrap();
+                printed = script(&text, &directory);
             }
+            // Needs no daemon: see below.
+            Some(("shown" | "file" | "elsewhere", _)) => continue,
+            None if comment == "tested" => printed = script(&text, &facteur.path("")),
             None if comment == "prints" => {
                 assert_eq!(printed.lines().count(), text.lines().count(), "{printed}");
                 for (line, expected) in printed.lines().zip(text.lines()) {
@@ -103,11 +142,107 @@ fn every_dialogue_and_script_does_what_the_pages_say() {
             }
             _ => panic!("{comment} says nothing"),
         }
+        n_done += 1;
     }
-    let configuration = facteur.path("facteur.toml");
-    let checked = daemon::program::run(&["--check", "--config", configuration.to_str().unwrap()]);
-    assert_eq!(checked.status, Some(0), "{}", checked.errors);
+    n_done
+}
+
+#[test]
+#[ignore = "needs nc, curl and python3 installed; .ci/run installs them"]
+fn every_dialogue_and_script_does_what_the_pages_say() {
+    let facteur = Facteur::start();
+    let ports = [
+        ("65434", facteur.smtp().port()),
+        ("65433", facteur.pop3().port()),
+    ];
+    let mut n_done = 0;
+    for (_, page) in pages() {
+        let page = ports.iter().fold(page, |text, (default, port)| {
+            text.replace(default, &port.to_string())
+        });
+        n_done += follow(&page, &facteur);
+    }
+    assert!(n_done > 10, "{n_done}");
     facteur.stop();
+}
+
+#[test]
+fn every_command_of_the_pages_is_tested_or_says_where() {
+    let mut n_elsewhere = 0;
+    for (path, page) in pages() {
+        for block in blocks(&page) {
+            let is_shell = ["sh", "bash", "console"].contains(&block.language.as_str());
+            let Some(comment) = block.comment else {
+                assert!(
+                    !is_shell,
+                    "{}: nothing tests {}",
+                    path.display(),
+                    block.text
+                );
+                continue;
+            };
+            let Some(place) = comment.strip_prefix("elsewhere: ") else {
+                continue;
+            };
+            let (file, name) = place.split_once(", ").unwrap_or((place, ""));
+            let test = std::fs::read_to_string(repository().join(file));
+            let test = test.unwrap_or_else(|error| panic!("{file}: {error}"));
+            let called = format!("\"{name}\"");
+            assert!(name.is_empty() || test.contains(&called), "{file}: {name}");
+            n_elsewhere += 1;
+        }
+    }
+    assert!(n_elsewhere > 5, "{n_elsewhere}");
+}
+
+/// What a link calls a heading.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    let anchor = |line: &str| -> String {
+        let title = line.trim_start_matches('#').trim_start().to_lowercase();
+        let kept = title.chars().filter_map(|character| match character {
+            ' ' => Some('-'),
+            '-' | '_' => Some(character),
+            _ => Some(character).filter(|character| character.is_alphanumeric()),
+        });
+        kept.collect()
+    };
+    headings.map(anchor).collect()
+}
+
+#[test]
+fn every_link_between_the_pages_leads_somewhere() {
+    let mut n_links = 0;
+    for (path, page) in pages() {
+        for rest in page.split("](").skip(1) {
+            let link = rest.split(')').next().unwrap();
+            if link.starts_with("https://") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => path.clone(),
+                file => path.parent().unwrap().join(file),
+            };
+            let wrong = format!("{}: {link}", path.display());
+            assert!(target.exists(), "{wrong}");
+            if !anchor.is_empty() {
+                let target = std::fs::read_to_string(target).unwrap();
+                assert!(anchors(&target).contains(anchor), "{wrong}");
+            }
+            n_links += 1;
+        }
+    }
+    assert!(n_links > 30, "{n_links}");
+}
+
+#[test]
+fn the_readme_is_short() {
+    let n_lines = README.lines().count();
+    assert!(
+        n_lines <= 150,
+        "{n_lines} lines: the guide has room for more"
+    );
 }
 
 #[test]
@@ -127,7 +262,7 @@ fn the_guide_shows_what_the_commands_print() {
     let file = directory.path().join("facteur.toml");
     std::fs::write(&file, "hostname = \"mail.example.com\"\n").unwrap();
     let mut n_shown = 0;
-    for Block { comment, text } in marked_blocks(GUIDE) {
+    for (comment, text) in marked_blocks(GUIDE) {
         let Some(("shown", arguments)) = comment.split_once(": ") else {
             continue;
         };
@@ -143,29 +278,11 @@ fn the_guide_shows_what_the_commands_print() {
     assert_eq!(n_shown, 2);
 }
 
-#[test]
-fn the_guide_lists_every_key_of_the_example_with_its_default() {
-    let mut table = String::new();
-    for line in include_str!("../../config.example.toml").lines() {
-        let header = line
-            .strip_prefix('[')
-            .and_then(|line| line.strip_suffix(']'));
-        if let Some(name) = header {
-            table = format!("{name}.");
-        }
-        let Some((key, default)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) else {
-            continue;
-        };
-        let row = format!("| `{table}{key}` | `{default}` |");
-        assert!(GUIDE.contains(&row), "{row} is not in the guide");
-    }
-}
-
 /// The block of the guide that is the file of this name.
 pub(crate) fn file(name: &str) -> String {
-    let mut blocks = marked_blocks(GUIDE).into_iter();
     let file = format!("file: {name}");
-    blocks.find(|block| block.comment == file).unwrap().text
+    let found = marked_blocks(GUIDE).find(|(comment, _)| *comment == file);
+    found.unwrap().1
 }
 
 /// Runs facteur with these words of a file, and a configuration that is there; it is only to say
@@ -227,13 +344,10 @@ fn systemd_takes_the_units() {
     // This machine has the program elsewhere, and need not have the user.
     let service = service.replace("/usr/bin/facteur", env!("CARGO_BIN_EXE_facteur"));
     let service = service.replace("User=facteur\n", "");
-    let units = [
-        ("facteur.service", service),
-        (
-            "facteur-smtp.socket",
-            include_str!("../../contrib/facteur-smtp.socket").to_owned(),
-        ),
-    ];
+    let contrib = |name: &str| std::fs::read_to_string(repository().join("contrib").join(name));
+    let sockets = ["facteur-smtp.socket", "facteur-pop3.socket"];
+    let sockets = sockets.map(|name| (name, contrib(name).unwrap()));
+    let units = sockets.into_iter().chain([("facteur.service", service)]);
     let mut verify = command("systemd-analyze", ["verify", "--man=no"]);
     for (name, unit) in units {
         let path = directory.path().join(name);
