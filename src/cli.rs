@@ -10,13 +10,14 @@ use crate::config::{self, Config, Durability, Listen, LogLevel};
 use crate::mail::{Address, AddressError, Charset, Grammar};
 
 const AFTER_HELP: &str = "\
-Without a command facteur serves, and without options too: SMTP on 127.0.0.1:65434 and [::1]:65434,
-POP3 on 127.0.0.1:65433 and [::1]:65433, mail under ./mail.
+Without a command facteur serves. Without options it serves SMTP on 127.0.0.1:65434 and [::1]:65434
+and POP3 on 127.0.0.1:65433 and [::1]:65433, with mail under ./mail.
 
 Exit codes: 0 stopped as asked, 1 failure, 2 usage or configuration, 75 the mail directory is in
 use by another facteur.
 
-Signals: SIGTERM and SIGINT finish what is under way and stop; a second one stops at once.";
+Signals: SIGTERM and SIGINT finish work in progress and stop; a second one stops at once. SIGHUP
+reloads accounts and certificate; SIGUSR1 logs the counters.";
 
 /// facteur, a mail daemon for one machine: SMTP in, Maildir on disk, POP3 out.
 #[derive(Clone, Debug, Default, Parser)]
@@ -28,24 +29,24 @@ Signals: SIGTERM and SIGINT finish what is under way and stop; a second one stop
 )]
 pub struct Arguments {
     /// Where SMTP listens, for example 127.0.0.1:65434, or 65434 for this machine; may be given
-    /// several times; port 0 takes any free port; "off" switches SMTP off
+    /// several times; port 0 means any free port; "off" switches SMTP off
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     pub smtp: Vec<ListenOrOff>,
 
-    /// Where POP3 listens, in the same manner
+    /// Where POP3 listens, in the same way
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     pub pop3: Vec<ListenOrOff>,
 
-    /// The directory that holds the mail; it is made when it is missing
+    /// The directory of the mail; it is created if it is missing
     #[arg(long, value_name = "DIR")]
     pub mail: Option<PathBuf>,
 
     /// How messages are made safe from a power cut: journal (together, in a journal), maildir (each
-    /// in its Maildir) or none (not at all, for test servers that are thrown away)
+    /// in its Maildir) or none (not at all, for disposable test servers)
     #[arg(long, value_name = "HOW")]
     pub durability: Option<Durability>,
 
-    /// The configuration file; config.example.toml shows every key
+    /// The configuration file; config.example.toml has every key
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
 
@@ -67,24 +68,25 @@ pub struct Arguments {
 pub enum Command {
     /// Add, change, remove and list accounts
     Account(AccountArguments),
-    /// Make a certificate for TLS on this machine, and the CA that programs have to trust for it
+    /// Make a certificate for TLS on this machine, and the CA that programs must trust for it
     Cert(CertArguments),
-    /// Ask the daemon with this configuration whether it greets its clients
+    /// Check that the daemon with this configuration greets its clients
     #[command(after_help = CHECK_READY_AFTER_HELP)]
     CheckReady,
-    /// Print the line that gives an account its password, or the whole account
+    /// Print the line that sets the password of an account, or the whole account
     HashPassword(HashPasswordArguments),
-    /// Print what to type into a mail program for an address
+    /// Print the settings of an address for a mail program
     Settings(SettingsArguments),
 }
 
 const ACCOUNT_AFTER_HELP: &str = "\
 --config FILE names the configuration of the daemon. This command changes the file that FILE names
 with accounts = \"…\", or FILE itself if it has [[accounts]]. It keeps comments and order, and never
-writes what facteur could not start with. It asks a daemon that serves the same mail directory to
-reload its accounts; if the daemon was started with --mail DIR, put --mail DIR before `account`.
+writes accounts that facteur could not start with. It asks a daemon that serves the same mail
+directory to reload its accounts; if the daemon was started with --mail DIR, put --mail DIR before
+`account`.
 
-If FILE names no accounts, this command makes accounts.toml beside FILE, and FILE itself if it is
+If FILE names no accounts, this command creates accounts.toml beside FILE, and FILE itself if it is
 missing.";
 
 /// What may be said about `facteur account`.
@@ -99,11 +101,11 @@ pub struct AccountArguments {
 /// What can be done with accounts.
 #[derive(Clone, Debug, Subcommand)]
 pub enum AccountAction {
-    /// Make an account, and print what to type into a mail program
+    /// Create an account, and print its settings for a mail program
     Add(AddAccountArguments),
-    /// Remove an account; its mail stays where it is
+    /// Remove an account; its mail is kept
     Remove(RemoveAccountArguments),
-    /// Give an account another password
+    /// Change the password of an account
     Password(AccountPasswordArguments),
     /// Print the addresses of all accounts, each with its aliases
     List,
@@ -113,11 +115,11 @@ pub enum AccountAction {
 #[derive(Args, Clone, Copy, Debug)]
 pub struct NewPassword {
     /// Generate a random password and print it; without this option, type the password twice at a
-    /// terminal, which does not show it, or give it as the first line of standard input
+    /// terminal, which does not show it, or put it on the first line of standard input
     #[arg(long)]
     pub generate: bool,
 
-    /// Leave out the secret for SCRAM-SHA-256, which is possible only for ASCII passwords
+    /// Leave out the secret for SCRAM-SHA-256, which only ASCII passwords have
     #[arg(long)]
     pub no_scram: bool,
 }
@@ -130,7 +132,7 @@ pub struct AddAccountArguments {
     #[arg(value_name = "ADDRESS", value_parser = parse_address)]
     pub address: Address,
 
-    /// Another address whose mail goes to this account; may be given several times
+    /// Another address whose mail is delivered to this account; may be given several times
     #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
     pub alias: Vec<Address>,
 
@@ -161,37 +163,37 @@ pub struct AccountPasswordArguments {
 
 const CERT_AFTER_HELP: &str = "\
 The certificate is for localhost, 127.0.0.1, ::1, the hostname of the configuration, and each NAME.
-What is there is kept: running this again makes only what is missing, and says how to use it.
+Existing files are kept: running this again makes only what is missing, and says how to use it.
 
-With --config FILE the two lines that facteur needs are added to FILE, unless it has them.";
+With --config FILE, the two lines that facteur needs are added to FILE, unless it has them.";
 
 /// What may be said about `facteur cert`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = CERT_AFTER_HELP)]
 pub struct CertArguments {
-    /// Further names and addresses by which programs reach facteur
+    /// Other names and addresses by which programs reach facteur
     #[arg(value_name = "NAME")]
     pub names: Vec<Name>,
 
-    /// The directory of the certificates and keys; it is made when it is missing
+    /// The directory of the certificates and keys; it is created if it is missing
     #[arg(long, value_name = "DIR", default_value = "./tls")]
     pub dir: PathBuf,
 
-    /// Replace a certificate that is still valid; the keys and the CA stay
+    /// Replace a certificate that is still valid; the keys and the CA are kept
     #[arg(long)]
     pub renew: bool,
 }
 
 const CHECK_READY_AFTER_HELP: &str = "\
-Each listener is asked from this machine. What was typed for the daemon goes in front, as in
-facteur --smtp 127.0.0.1:2525 check-ready.
+This command connects to each listener from this machine. Put the options of the daemon in front,
+as in facteur --smtp 127.0.0.1:2525 check-ready.
 
-Exit codes: 0 all of them greet, 1 one does not.";
+Exit codes: 0 all listeners greet, 1 one does not.";
 
 const HASH_PASSWORD_AFTER_HELP: &str = "\
-The password is typed twice at a terminal, which does not show it, or it is the first line of
-standard input. Without ADDRESS, the line goes below the address of the account. `facteur account`
-does all of this, and changes the file, too.";
+Type the password twice at a terminal, which does not show it, or put it on the first line of
+standard input. Without ADDRESS, put the printed line below the address of the account. `facteur
+account` does all of this, and also changes the file.";
 
 /// What may be said about `facteur hash-password`.
 #[derive(Args, Clone, Debug)]
@@ -201,24 +203,24 @@ pub struct HashPasswordArguments {
     #[arg(value_name = "ADDRESS", value_parser = parse_address)]
     pub address: Option<Address>,
 
-    /// Leave out the secret for SCRAM-SHA-256, which is possible only for ASCII passwords
+    /// Leave out the secret for SCRAM-SHA-256, which only ASCII passwords have
     #[arg(long)]
     pub no_scram: bool,
 }
 
 const SETTINGS_AFTER_HELP: &str = "\
-The settings are those of a facteur that is started with the same options: put them in front, as in
-facteur --smtp 127.0.0.1:2525 settings bob@example.com.";
+The settings are those of a facteur that is started with the same options: put these in front, as
+in facteur --smtp 127.0.0.1:2525 settings bob@example.com.";
 
 /// What may be said about `facteur settings`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = SETTINGS_AFTER_HELP)]
 pub struct SettingsArguments {
-    /// The address whose mail the program is to fetch and send
+    /// The address whose mail the program fetches and sends
     #[arg(value_name = "ADDRESS", value_parser = parse_mailbox)]
     pub address: Address,
 
-    /// Print a file that mail programs fetch by themselves (Thunderbird's autoconfig)
+    /// Print the file that mail programs download (Thunderbird's autoconfig)
     #[arg(long)]
     pub autoconfig: bool,
 }
