@@ -337,6 +337,64 @@ fn the_unit_and_the_containerfile_start_facteur_with_options_that_there_are() {
 }
 
 #[test]
+fn the_configuration_of_the_package_serves_when_it_has_an_account_and_a_certificate() {
+    let text = include_str!("../../contrib/facteur.toml");
+    // The lines for a network, which the last part has as comments.
+    let (before, network) = text.split_once("# For a network").unwrap();
+    let network = network
+        .replace("\n#smtp", "\nsmtp")
+        .replace("\n#submission", "\nsubmission");
+    let network = network.replace("\n#pop3", "\npop3");
+    assert!(network.contains("\npop3 = \"off\""), "{network}");
+    for text in [text.to_owned(), format!("{before}# {network}")] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+        let (configuration, tls) = (path("facteur.toml"), path("tls"));
+        let text = text.replace("/var/lib/facteur/mail", &path("mail"));
+        std::fs::write(&configuration, text).unwrap();
+        std::fs::write(path("accounts.toml"), "").unwrap();
+        let facteur = |arguments: &[&str]| {
+            let arguments = [arguments, &["--config", &configuration]].concat();
+            daemon::program::run(&arguments)
+        };
+        let refused = facteur(&["--check"]);
+        assert_eq!(refused.status, Some(2), "{}", refused.errors);
+        let commands: [&[&str]; 3] = [
+            &["account", "add", "bob@example.com", "--generate"],
+            &["cert", "--dir", &tls],
+            &["--check"],
+        ];
+        for command in commands {
+            let ended = facteur(command);
+            assert_eq!(ended.status, Some(0), "{command:?}: {}", ended.errors);
+        }
+    }
+}
+
+#[test]
+fn every_file_of_the_package_is_there() {
+    let manifest: toml::Table = include_str!("../../Cargo.toml").parse().unwrap();
+    let package = &manifest["package"]["metadata"]["deb"];
+    let assets = package["assets"].as_array().unwrap();
+    assert!(assets.len() > 5, "{assets:?}");
+    for asset in assets {
+        let path = asset[0].as_str().unwrap();
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let (begin, end) = name.split_once('*').unwrap_or((name, ""));
+        let is_asset = |name: &str| name.starts_with(begin) && name.ends_with(end);
+        let is_there = || {
+            let mut entries = std::fs::read_dir(repository().join(directory)).unwrap();
+            entries.any(|entry| is_asset(entry.unwrap().file_name().to_str().unwrap()))
+        };
+        assert!(path == "target/release/facteur" || is_there(), "{path}");
+    }
+    for script in ["postinst", "prerm", "postrm"] {
+        let path = repository().join("contrib/debian").join(script);
+        run(command("sh", ["-n"]).arg(path), "").succeeded();
+    }
+}
+
+#[test]
 #[ignore = "needs systemd-analyze installed; .ci/run installs it"]
 fn systemd_takes_the_units() {
     let directory = tempfile::tempdir().unwrap();
