@@ -42,6 +42,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+README = REPOSITORY / "README.md"
 GUIDE = REPOSITORY / "docs" / "guide.md"
 
 # What the system has beside the essential packages: what the package needs, and systemctl.
@@ -85,13 +86,13 @@ def run(*command: str | Path, stdin: str = "", cwd: Path | None = None) -> str:
     return done.stdout
 
 
-def block(name: str) -> str:
-    """The commands of the guide that are for this script, by their name. There is no systemd that
+def block(name: str, page: Path = GUIDE) -> str:
+    """The commands of a page that are for this script, by their name. There is no systemd that
     could start what they enable."""
     mark = re.escape(f"<!-- elsewhere: tests/package.py, {name} -->")
-    found = re.search(rf"^{mark}\n```sh\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^{mark}\n```sh\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
     if found is None:
-        raise Failed(f"the guide has no commands for {name!r}")
+        raise Failed(f"{page.name} has no commands for {name!r}")
     return found[1].replace("enable --now", "enable")
 
 
@@ -343,10 +344,28 @@ def removed(system: System, package: Path) -> None:
         check(len(subjects(system)) == 2, "the mail is not there again")
 
 
+def started(system: System) -> None:
+    """The second command of the README, without a configuration."""
+    command = block("start", README).splitlines()[1]
+    process = subprocess.Popen(
+        ["chroot", str(system.root), "sh", "-c", f"cd /root && exec {command}"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    is_ready = any(line.rstrip().endswith("ready") for line in process.stderr)
+    process.terminate()
+    log = process.communicate(timeout=PATIENCE)[1]
+    check(is_ready and process.returncode == 0, f"facteur ended with {process.returncode}: {log}")
+
+
 def by_hand(system: System, cargo: Path) -> None:
-    """The guide without the package, of which nothing is left."""
+    """The README and the guide without the package, of which nothing is left."""
     system.sh("dpkg -P facteur; userdel facteur; rm -r /etc/facteur /var/lib/facteur")
     run("cp", "-a", cargo / "bin", system.path("/usr/local"))
+    started(system)
     for name in ("contrib", "docs"):
         shutil.copytree(REPOSITORY / name, system.path(f"/root/facteur/{name}"))
     for commands in ("by hand", "set up"):
@@ -387,7 +406,10 @@ def prepared(options: argparse.Namespace, directory: Path) -> Path:
         release = platform.freedesktop_os_release()["VERSION_CODENAME"]
         tried("make a system", lambda: run("mmdebstrap", *includes, release, archive))
     to = shlex.quote(str(directory / "cargo"))
-    commands = block("cargo").replace("/usr/local", to)
+    # The README installs for one user, so as the guide does but for the place.
+    commands = block("start", README).splitlines()[0] + " --root /usr/local\n"
+    check(commands == block("cargo"), "the README and the guide install in different ways")
+    commands = commands.replace("/usr/local", to)
     tried("cargo install", lambda: run("sh", "-euc", commands, cwd=REPOSITORY))
     return archive
 
