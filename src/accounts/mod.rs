@@ -26,6 +26,7 @@ mod failures;
 pub mod limits;
 mod password;
 mod scram;
+mod secret;
 mod sketch;
 mod table;
 mod turns;
@@ -47,8 +48,9 @@ use crate::mail::{
 };
 
 pub use failures::Failures;
-pub use password::{Cost, OutOfMemory, PasswordHash, SecretError, StoredPassword};
+pub use password::{Cost, OutOfMemory, PasswordHash, StoredPassword};
 pub use scram::{KEY_OCTETS, Key, ScramSecret};
+pub use secret::SecretError;
 pub use table::{Account, CatchAll, SendAs, Table, TableError};
 pub use turns::Standing;
 

@@ -22,7 +22,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use ring::{digest, hmac, pbkdf2};
 
 use super::limits;
-use super::password::{SecretError, is_equal, number};
+use super::secret::{SecretError, is_equal, number};
 use crate::mail::Secret;
 
 /// What a SCRAM secret begins with.
