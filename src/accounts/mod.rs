@@ -54,13 +54,8 @@ pub use secret::SecretError;
 pub use table::{Account, CatchAll, SendAs, Table, TableError};
 pub use turns::Standing;
 
+use table::{POSTMASTER, without_brackets};
 use turnstile::Turnstile;
-
-/// The local part that every mail server must take mail for (RFC 5321 §4.5.1).
-const POSTMASTER: &str = "postmaster";
-
-/// The local part to which complaints go (RFC 2142 §2).
-const ABUSE: &str = "abuse";
 
 /// What the configuration says of addresses.
 #[derive(Clone, Debug)]
@@ -562,12 +557,6 @@ pub fn generate_password() -> Result<Secret, HashingError> {
         text.extend(character.copied().map(char::from));
     }
     Ok(Secret::new(text))
-}
-
-/// A user name without the brackets of a path, which some people type around an address.
-fn without_brackets(name: &str) -> &str {
-    let bare = name.strip_prefix('<').and_then(|it| it.strip_suffix('>'));
-    bare.unwrap_or(name)
 }
 
 fn new_salt() -> Result<[u8; limits::SALT_OCTETS], HashingError> {

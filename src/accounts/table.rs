@@ -19,8 +19,13 @@ use std::fmt;
 
 use super::password::{PasswordHash, StoredPassword};
 use super::scram::ScramSecret;
-use super::{ABUSE, POSTMASTER, without_brackets};
 use crate::mail::{Address, Charset, MailboxName, fold_local_part};
+
+/// The local part that every mail server must take mail for (RFC 5321 §4.5.1).
+pub(super) const POSTMASTER: &str = "postmaster";
+
+/// The local part to which complaints go (RFC 2142 §2).
+pub(super) const ABUSE: &str = "abuse";
 
 /// Who has an account, and which addresses lead there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -390,4 +395,10 @@ impl Table {
             _ => None,
         }
     }
+}
+
+/// A user name without the brackets of a path, which some people type around an address.
+pub(super) fn without_brackets(name: &str) -> &str {
+    let bare = name.strip_prefix('<').and_then(|it| it.strip_suffix('>'));
+    bare.unwrap_or(name)
 }
