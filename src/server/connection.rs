@@ -10,8 +10,7 @@
 //! than the first, short slice is waited for without a buffer, and so is the first octet where
 //! there is no TLS (NET-1).
 
-use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -30,66 +29,8 @@ use super::handshakes::Handshakes;
 use super::limits;
 use super::muffler::Kind;
 use super::registry::Ticket;
-use super::tls::{self, Lack, Tunnel};
-
-/// What kept a line or more content from coming, or a reply from going.
-#[derive(Debug)]
-pub(super) enum Interruption {
-    /// The client closed its side, or the connection broke with this error.
-    Lost(Option<io::Error>),
-    /// TLS failed, or did not come about.
-    Tls(io::Error),
-    /// The handshake of TLS has not ended in time, and has begun or not.
-    HandshakeTimeout {
-        /// Whether any octets came.
-        begun: bool,
-    },
-    /// The client does not read what it asked for.
-    NotReading,
-    /// The command's deadline has passed.
-    IdleTimeout,
-    /// The content comes too slowly.
-    TooSlow,
-    /// The session's deadline has passed.
-    SessionTimeout,
-    /// The daemon is stopping.
-    ShuttingDown,
-    /// A network that had no place got that of this session.
-    Displaced,
-    /// The store cannot give the rest of a message whose beginning is sent.
-    Unreadable,
-    /// Octets came behind the command that begins TLS, before its answer (SEC-2).
-    Injected,
-    /// There is no certificate to begin TLS with.
-    NoCertificate,
-}
-
-impl fmt::Display for Interruption {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Lost(Some(error)) => return write!(f, "connection lost: {error}"),
-            Self::Lost(None) => "client closed the connection",
-            Self::Tls(error) => return write!(f, "{error}"),
-            Self::HandshakeTimeout { begun: true } => {
-                "TLS: the client did not finish its handshake in time"
-            }
-            Self::HandshakeTimeout { begun: false } => {
-                "TLS: the client did not start its handshake in time; a client that waits for a \
-                 greeting here is set to no TLS, or to STARTTLS or STLS, which belong to the other \
-                 ports"
-            }
-            Self::NotReading => "the client does not read",
-            Self::IdleTimeout => "no whole command in time",
-            Self::TooSlow => "the content came too slowly",
-            Self::SessionTimeout => "the session lasted too long",
-            Self::ShuttingDown => "the daemon is stopping",
-            Self::Displaced => "its place went to a network with fewer sessions",
-            Self::Unreadable => "a message could not be read to its end",
-            Self::Injected => "the command that begins TLS had more behind it",
-            Self::NoCertificate => "there is no certificate",
-        })
-    }
-}
+use super::session::Interruption;
+use super::tls::{self, Lack, Tunnel, Written, is_pause, is_stuck};
 
 /// What was read: see [`LineBuffer::scan`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -909,30 +850,6 @@ fn interruption(error: io::Error) -> Interruption {
     } else {
         Interruption::Lost(Some(error))
     }
-}
-
-/// What one write did.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Written {
-    /// How many of the octets were taken; the others are to be given again.
-    pub(super) taken: usize,
-    /// Whether the client took nothing for as long as a write waits.
-    pub(super) is_stuck: bool,
-    /// Whether all of it is on its way.
-    pub(super) is_done: bool,
-}
-
-/// Whether a read or a write ended without octets and without harm.
-pub(super) fn is_pause(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-    )
-}
-
-/// Whether a write that ended in a pause has waited for as long as a write does.
-pub(super) fn is_stuck(pause: ErrorKind) -> bool {
-    pause != ErrorKind::Interrupted
 }
 
 #[cfg(test)]

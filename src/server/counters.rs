@@ -9,9 +9,7 @@ use crate::mail::Breadth;
 use crate::smtp::Reason;
 
 use super::budget::Budget;
-use super::connection::Interruption;
-use super::maillog::{Service, SessionEnd};
-use super::registry::Refusal;
+use super::session::{Interruption, Refusal, Service, SessionEnd};
 use super::shares::Full;
 
 /// All numbers of the server.

@@ -13,10 +13,11 @@ use log::Level;
 use crate::mail::{Disclosure, Foreign, sasl};
 use crate::store;
 
-use super::connection::{Connection, Interruption, LineRead};
+use super::connection::{Connection, LineRead};
 use super::limits::DIALOGUE_LINES_MAX;
-use super::maillog::{self, Attempt, Refused, Said, SessionEnd, SessionId, Speaker};
+use super::maillog::{self, Attempt, Refused, Said, Speaker};
 use super::muffler::Kind;
+use super::session::{Interruption, SessionEnd, SessionId};
 
 /// The talk of one session.
 #[derive(Debug)]

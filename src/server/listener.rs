@@ -20,16 +20,18 @@ use socket2::SockRef;
 
 use crate::capacity::Threads;
 use crate::clock::Clock;
-use crate::mail::{Breadth, ChannelBindings, Network};
+use crate::mail::{Breadth, Network};
 
-use super::connection::{Connection, Interruption, Timeouts};
+use super::connection::{Connection, Timeouts};
 use super::dialogue;
 use super::handshakes::Handshakes;
 use super::limits;
-use super::maillog::{self, Service, SessionEnd, SessionId};
+use super::maillog;
 use super::muffler::Kind;
-use super::registry::{Refusal, Registry, Ticket};
+use super::registry::{Registry, Ticket};
+use super::session::{Door, Interruption, Refusal, Service, SessionEnd, SessionId, Visit};
 use super::shares::Full;
+use super::start_tls::start_tls;
 use super::{pop3, smtp};
 
 /// Opens a socket that listens on `address`.
@@ -59,24 +61,6 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// it goes on with what the socket was told.
 fn bound_unsent(socket: &TcpListener) -> io::Result<()> {
     SockRef::from(socket).set_tcp_notsent_lowat(limits::UNSENT_OCTETS_MAX)
-}
-
-/// How clients come in at a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
-    /// In clear; TLS may begin later.
-    Plain,
-    /// With TLS from the first octet on (RFC 8314).
-    Tls,
-    /// In clear, to hand in mail that they write (RFC 6409); TLS may begin later.
-    Submission,
-}
-
-/// A session, and the door that its client came in by.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Visit {
-    pub(super) id: SessionId,
-    pub(super) door: Door,
 }
 
 /// What the sessions of a listener need.
@@ -387,26 +371,6 @@ fn connect(
     Connection::new(stream, peer, ticket, clock, timeouts).map(Box::new)
 }
 
-/// Begins TLS on a connection, and tells the log with what.
-pub(super) fn start_tls(
-    connection: &mut Connection,
-    handshakes: Option<&Handshakes>,
-    id: SessionId,
-) -> Result<ChannelBindings, Interruption> {
-    let handshakes = handshakes.ok_or(Interruption::NoCertificate)?;
-    let done = connection.start_tls(handshakes);
-    let counters = &connection.counters().tls;
-    match &done {
-        Ok(()) => counters.done.increment(),
-        Err(_) => counters.failed.increment(),
-    }
-    done?;
-    if let Some(tunnel) = connection.tunnel() {
-        maillog::tls_began(id, connection.peer(), tunnel.parameters());
-    }
-    Ok(connection.bindings())
-}
-
 /// Whether `accept` failed for one client only: it is gone already, or a signal came.
 fn is_passing(kind: io::ErrorKind) -> bool {
     matches!(
@@ -449,7 +413,7 @@ mod tests {
             }
             assert!(octets < 1_024 * 1_024, "{octets}");
         };
-        assert!(crate::server::connection::is_pause(error.kind()), "{error}");
+        assert!(crate::server::tls::is_pause(error.kind()), "{error}");
         assert!(octets >= piece.len());
     }
 }

@@ -19,10 +19,11 @@ use crate::clock::Clock;
 use crate::mail::Credentials;
 use crate::mail::sasl::scram::{Attempt, Parameters};
 
-use super::connection::{Connection, Interruption};
+use super::connection::Connection;
 use super::dialogue;
 use super::limits;
-use super::maillog::{self, Attempt as Attempted, SessionId};
+use super::maillog::{self, Attempt as Attempted};
+use super::session::{Interruption, SessionId};
 
 /// Verifies who logs in.
 #[derive(Debug)]
@@ -231,8 +232,8 @@ mod tests {
     use crate::mail::{Address, Charset, Domain, MailboxName, Secret};
 
     use super::super::connection::Timeouts;
-    use super::super::maillog::Service;
     use super::super::registry::Registry;
+    use super::super::session::Service;
     use super::super::shares::{Caps, PerAddress};
     use super::*;
 

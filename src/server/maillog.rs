@@ -13,11 +13,12 @@ use std::net::IpAddr;
 use log::Level;
 use log::kv::{self, Key, Source, VisitSource};
 
-use crate::mail::{Foreign, MailboxName};
+use crate::mail::MailboxName;
 
-use super::connection::Interruption;
 use super::intake::Delivered;
 use super::limits::{DIALOGUE_OCTETS_MAX, TEXT_OCTETS_MAX};
+use super::session::{Service, SessionEnd, SessionId};
+use super::with_sources::WithSources;
 
 /// Why a login was refused: there is no more to say (SEC-11).
 pub(super) const WRONG_PASSWORD: &str = "wrong user name or password";
@@ -27,123 +28,6 @@ pub(super) const BUSY: &str = "too many passwords are verified at once, or there
 
 /// Why a login was not looked at.
 pub(super) const UNTOLD: &str = "too many refusals of its address or network wait to be told";
-
-/// Which protocol a session speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
-    /// Mail comes in.
-    Smtp,
-    /// Mail goes out.
-    Pop3,
-}
-
-impl fmt::Display for Service {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Smtp => "smtp",
-            Self::Pop3 => "pop3",
-        })
-    }
-}
-
-/// How a session ended.
-#[derive(Debug)]
-pub(super) enum SessionEnd {
-    /// The client said QUIT.
-    Quit,
-    /// The session closed it.
-    Closed {
-        /// The code or status indicator of what was said last; empty when nothing was.
-        last: &'static str,
-        /// What made it close, where that was no line of the client.
-        why: Option<Interruption>,
-    },
-    /// The session closed it because the client speaks something else.
-    Foreign {
-        /// As above.
-        last: &'static str,
-        /// What it speaks.
-        what: Foreign,
-    },
-    /// It could not go on.
-    Broken(Interruption),
-    /// A fault of the program: the thread panicked.
-    Panicked,
-}
-
-impl SessionEnd {
-    /// The session closed it; `foreign` is what the client has shown to speak instead.
-    pub(super) fn closed(
-        last: &'static str,
-        why: Option<Interruption>,
-        foreign: Option<Foreign>,
-    ) -> Self {
-        match foreign {
-            Some(what) if why.is_none() => Self::Foreign { last, what },
-            _ => Self::Closed { last, why },
-        }
-    }
-}
-
-impl fmt::Display for SessionEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Quit => f.write_str("quit"),
-            Self::Closed {
-                last: "",
-                why: None,
-            } => f.write_str("closed"),
-            Self::Closed { last, why: None } => write!(f, "closed with {last}"),
-            Self::Closed {
-                last: "",
-                why: Some(why),
-            } => write!(f, "closed: {why}"),
-            Self::Closed {
-                last,
-                why: Some(why),
-            } => write!(f, "closed with {last}: {why}"),
-            Self::Foreign { last, what } => write!(f, "closed with {last}: {}", advice(*what)),
-            Self::Broken(why) => write!(f, "{why}"),
-            Self::Panicked => f.write_str("internal error"),
-        }
-    }
-}
-
-/// What is wrong with a client that speaks another protocol on a plain-text port.
-fn advice(what: Foreign) -> &'static str {
-    match what {
-        Foreign::Tls => {
-            "the client started TLS on a plain-text port: set the client to STARTTLS (for POP3: \
-             STLS), or to a port of smtps or pop3s"
-        }
-        Foreign::Http => {
-            "the client speaks HTTP: it is a browser, or a program with the wrong port"
-        }
-        Foreign::Proxy => {
-            "a proxy sent a PROXY protocol header, which this server does not accept: switch it \
-             off in the proxy (HAProxy: no send-proxy or check-send-proxy; nginx: proxy_protocol \
-             off); all clients of a proxy on this machine count as clients of this machine: see \
-             \"Behind a proxy\" in the guide"
-        }
-        Foreign::Text | Foreign::Other => {
-            "the client did not begin with a command: it has the wrong port, or speaks another \
-             protocol"
-        }
-    }
-}
-
-/// The name of a session in the log.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SessionId {
-    pub(super) service: Service,
-    pub(super) number: u64,
-}
-
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.service, self.number)
-    }
-}
 
 /// Text of a client: in a text, control characters, quotes, backslashes and what is not ASCII are
 /// escaped; it is cut where it is longer than the limit, and at the same place as a field.
@@ -735,22 +619,6 @@ impl Bounded<'_> {
 impl fmt::Display for Bounded<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write(Escapes::Nothing, f)
-    }
-}
-
-/// An error and all its sources, on one line.
-#[derive(Debug)]
-pub struct WithSources<'a>(pub &'a (dyn std::error::Error + 'static));
-
-impl fmt::Display for WithSources<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = self.0.source();
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
     }
 }
 

@@ -15,34 +15,28 @@ mod intake;
 pub mod limits;
 mod listener;
 mod logins;
+mod mailboxes;
 mod maillog;
 mod muffler;
 pub mod pop3;
 mod registry;
+mod session;
 mod shares;
 pub mod smtp;
+mod start_tls;
 mod tls;
+mod with_sources;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
-use crate::mail::MailboxName;
-use crate::store::{Error, MessageStore};
-
 pub use connection::Timeouts;
 pub use current::Current;
 pub use handshakes::Handshakes;
-pub use listener::{Door, Listener, Sessions, bind};
+pub use listener::{Listener, Sessions, bind};
 pub use logins::Logins;
-pub use maillog::{Service, WithSources};
 pub use registry::Registry;
+pub use session::{Door, Service};
 pub use shares::{Caps, PerAddress};
 pub use tls::{Identity, IdentityError};
-
-/// Whether there is a mailbox of that name. One whose name is too long for a directory is none.
-fn exists(store: &MessageStore, mailbox: &MailboxName) -> Result<bool, Error> {
-    match store.has_mailbox(mailbox) {
-        Err(Error::NameTooLong { .. }) => Ok(false),
-        found => found,
-    }
-}
+pub use with_sources::WithSources;

@@ -14,14 +14,16 @@ use crate::smtp::Reason;
 use crate::store::{self, Maildrop, Message, MessageStore};
 use crate::wire::{DotEncoder, TopCut};
 
-use super::connection::{Connection, Interruption, LineRead};
+use super::connection::{Connection, LineRead};
 use super::counters::LoginsOf;
 use super::dialogue::{self, Dialogue};
 use super::handshakes::Handshakes;
 use super::limits;
-use super::listener::{self, Visit};
 use super::logins::{Logins, Proof};
-use super::maillog::{self, Attempt, SessionEnd, SessionId};
+use super::mailboxes;
+use super::maillog::{self, Attempt};
+use super::session::{Interruption, SessionEnd, SessionId, Visit};
+use super::start_tls::start_tls;
 
 /// What all POP3 sessions share.
 #[derive(Debug)]
@@ -304,7 +306,7 @@ impl Driver<'_> {
     fn find_mailbox(&mut self, login: Login, user: &str) -> Result<(), Outcome<'static>> {
         let found = match &login {
             Login::Account(grant) => {
-                let exists = |mailbox: &MailboxName| super::exists(&self.shared.store, mailbox);
+                let exists = |mailbox: &MailboxName| mailboxes::exists(&self.shared.store, mailbox);
                 accounts::as_it_is(grant.mailbox(), "", exists).map(Found::Mailbox)
             }
             Login::Anyone => self.mailbox_of_user(user),
@@ -352,7 +354,7 @@ impl Driver<'_> {
 
     fn mailbox_of(&self, path: &ForwardPath) -> Result<Found, store::Error> {
         let accounts = &self.shared.accounts;
-        let exists = |mailbox: &MailboxName| super::exists(&self.shared.store, mailbox);
+        let exists = |mailbox: &MailboxName| mailboxes::exists(&self.shared.store, mailbox);
         Ok(match accounts.resolve(path, exists)? {
             Resolution::Mailbox(mailbox) => Found::Mailbox(mailbox),
             Resolution::NotLocal | Resolution::Unknown => Found::Nobody,
@@ -375,7 +377,7 @@ impl Driver<'_> {
 
     fn start_tls(&mut self) -> Result<Outcome<'static>, Interruption> {
         let handshakes = self.shared.handshakes.as_deref();
-        let bindings = listener::start_tls(self.connection, handshakes, self.id)?;
+        let bindings = start_tls(self.connection, handshakes, self.id)?;
         self.login = None;
         Ok(Outcome::TlsStarted(bindings))
     }

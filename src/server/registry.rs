@@ -26,16 +26,8 @@ use super::budget::{Budget, Share};
 use super::counters::Counters;
 use super::limits;
 use super::muffler::{Kind, Muffler};
+use super::session::Refusal;
 use super::shares::{Caps, Full, Harm, Shares};
-
-/// Why a client gets no session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// A network has its share, or there is no place at all.
-    TooMany(Full),
-    /// The daemon is stopping.
-    ShuttingDown,
-}
 
 /// All sessions of the daemon, and what is counted of them.
 #[derive(Debug)]

@@ -18,14 +18,16 @@ use crate::store::{self, MessageStore};
 use crate::wire::{BareOctets, ChunkDecoder, DotDecoder, Progress};
 
 use super::budget::Recipients;
-use super::connection::{Connection, ContentRate, Interruption, LineRead};
+use super::connection::{Connection, ContentRate, LineRead};
 use super::counters::LoginsOf;
 use super::dialogue::{self, Dialogue};
 use super::handshakes::Handshakes;
 use super::intake::{Intake, Refusal};
-use super::listener::{self, Door, Visit};
 use super::logins::{Logins, Proof};
-use super::maillog::{self, SessionEnd, SessionId};
+use super::mailboxes;
+use super::maillog;
+use super::session::{Door, Interruption, SessionEnd, SessionId, Visit};
+use super::start_tls::start_tls;
 
 /// What all SMTP sessions share.
 #[derive(Debug)]
@@ -246,7 +248,7 @@ impl Driver<'_> {
 
     fn look_up(&mut self, path: &ForwardPath) -> Result<Outcome<'static>, Interruption> {
         let store = &self.shared.store;
-        let exists = |mailbox: &MailboxName| super::exists(store, mailbox);
+        let exists = |mailbox: &MailboxName| mailboxes::exists(store, mailbox);
         let resolution = self.shared.accounts.resolve(path, exists);
         Ok(Outcome::Recipient(match resolution {
             Ok(Resolution::Mailbox(mailbox)) => match store.check_recipient(&mailbox) {
@@ -340,7 +342,7 @@ impl Driver<'_> {
 
     fn start_tls(&mut self) -> Result<Outcome<'static>, Interruption> {
         let handshakes = self.shared.handshakes.as_deref();
-        let bindings = listener::start_tls(self.connection, handshakes, self.id)?;
+        let bindings = start_tls(self.connection, handshakes, self.id)?;
         self.login = None;
         Ok(Outcome::TlsStarted(bindings))
     }

@@ -40,7 +40,6 @@ use rustls::{server::ClientHello, sign::CertifiedKey};
 
 use crate::mail::Foreign;
 
-use super::connection::{Written, is_pause, is_stuck};
 use super::limits;
 
 /// A certificate with its key, ready for handshakes.
@@ -168,6 +167,30 @@ pub(super) enum Lack {
     Step,
     /// For nothing: it is done.
     Nothing,
+}
+
+/// What one write did.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    /// How many of the octets were taken; the others are to be given again.
+    pub(super) taken: usize,
+    /// Whether the client took nothing for as long as a write waits.
+    pub(super) is_stuck: bool,
+    /// Whether all of it is on its way.
+    pub(super) is_done: bool,
+}
+
+/// Whether a read or a write ended without octets and without harm.
+pub(super) fn is_pause(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+    )
+}
+
+/// Whether a write that ended in a pause has waited for as long as a write does.
+pub(super) fn is_stuck(pause: ErrorKind) -> bool {
+    pause != ErrorKind::Interrupted
 }
 
 /// The TLS of one connection.

@@ -8,7 +8,7 @@ use std::thread;
 
 use rustls::{ClientConfig, ClientConnection};
 
-use super::super::connection::Interruption;
+use super::super::session::Interruption;
 use super::super::{Handshakes, Identity};
 use super::{Ends, time, timeouts};
 

@@ -11,8 +11,7 @@ use crate::clock::Clock;
 use crate::mail::{Charset, Domain};
 use crate::store::{self, MessageStore};
 
-use super::super::listener::Visit;
-use super::super::maillog::{Service, SessionId};
+use super::super::session::{Service, SessionId, Visit};
 use super::super::{Door, Logins, smtp};
 use super::{Ends, smtp_sessions, timeouts};
 

@@ -17,7 +17,8 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::clock::Clock;
 
-use super::super::connection::{Interruption, LineRead};
+use super::super::connection::LineRead;
+use super::super::session::Interruption;
 use super::super::{Current, Handshakes, Identity, Timeouts, limits};
 use super::{Ends, timeouts};
 

@@ -1,0 +1,214 @@
+//! The words of a session's life: how its client comes in, what interrupts it, and how it ends.
+//!
+//! The counters and the mail log speak of these, and so does whoever serves a client; none of that
+//! is needed here.
+
+use std::fmt;
+use std::io;
+
+use crate::mail::Foreign;
+
+use super::shares::Full;
+
+/// Which protocol a session speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Mail comes in.
+    Smtp,
+    /// Mail goes out.
+    Pop3,
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Smtp => "smtp",
+            Self::Pop3 => "pop3",
+        })
+    }
+}
+
+/// The name of a session in the log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SessionId {
+    pub(super) service: Service,
+    pub(super) number: u64,
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.service, self.number)
+    }
+}
+
+/// How clients come in at a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// In clear; TLS may begin later.
+    Plain,
+    /// With TLS from the first octet on (RFC 8314).
+    Tls,
+    /// In clear, to hand in mail that they write (RFC 6409); TLS may begin later.
+    Submission,
+}
+
+/// A session, and the door that its client came in by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Visit {
+    pub(super) id: SessionId,
+    pub(super) door: Door,
+}
+
+/// Why a client gets no session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// A network has its share, or there is no place at all.
+    TooMany(Full),
+    /// The daemon is stopping.
+    ShuttingDown,
+}
+
+/// What kept a line or more content from coming, or a reply from going.
+#[derive(Debug)]
+pub(super) enum Interruption {
+    /// The client closed its side, or the connection broke with this error.
+    Lost(Option<io::Error>),
+    /// TLS failed, or did not come about.
+    Tls(io::Error),
+    /// The handshake of TLS has not ended in time, and has begun or not.
+    HandshakeTimeout {
+        /// Whether any octets came.
+        begun: bool,
+    },
+    /// The client does not read what it asked for.
+    NotReading,
+    /// The command's deadline has passed.
+    IdleTimeout,
+    /// The content comes too slowly.
+    TooSlow,
+    /// The session's deadline has passed.
+    SessionTimeout,
+    /// The daemon is stopping.
+    ShuttingDown,
+    /// A network that had no place got that of this session.
+    Displaced,
+    /// The store cannot give the rest of a message whose beginning is sent.
+    Unreadable,
+    /// Octets came behind the command that begins TLS, before its answer (SEC-2).
+    Injected,
+    /// There is no certificate to begin TLS with.
+    NoCertificate,
+}
+
+impl fmt::Display for Interruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lost(Some(error)) => return write!(f, "connection lost: {error}"),
+            Self::Lost(None) => "client closed the connection",
+            Self::Tls(error) => return write!(f, "{error}"),
+            Self::HandshakeTimeout { begun: true } => {
+                "TLS: the client did not finish its handshake in time"
+            }
+            Self::HandshakeTimeout { begun: false } => {
+                "TLS: the client did not start its handshake in time; a client that waits for a \
+                 greeting here is set to no TLS, or to STARTTLS or STLS, which belong to the other \
+                 ports"
+            }
+            Self::NotReading => "the client does not read",
+            Self::IdleTimeout => "no whole command in time",
+            Self::TooSlow => "the content came too slowly",
+            Self::SessionTimeout => "the session lasted too long",
+            Self::ShuttingDown => "the daemon is stopping",
+            Self::Displaced => "its place went to a network with fewer sessions",
+            Self::Unreadable => "a message could not be read to its end",
+            Self::Injected => "the command that begins TLS had more behind it",
+            Self::NoCertificate => "there is no certificate",
+        })
+    }
+}
+
+/// How a session ended.
+#[derive(Debug)]
+pub(super) enum SessionEnd {
+    /// The client said QUIT.
+    Quit,
+    /// The session closed it.
+    Closed {
+        /// The code or status indicator of what was said last; empty when nothing was.
+        last: &'static str,
+        /// What made it close, where that was no line of the client.
+        why: Option<Interruption>,
+    },
+    /// The session closed it because the client speaks something else.
+    Foreign {
+        /// As above.
+        last: &'static str,
+        /// What it speaks.
+        what: Foreign,
+    },
+    /// It could not go on.
+    Broken(Interruption),
+    /// A fault of the program: the thread panicked.
+    Panicked,
+}
+
+impl SessionEnd {
+    /// The session closed it; `foreign` is what the client has shown to speak instead.
+    pub(super) fn closed(
+        last: &'static str,
+        why: Option<Interruption>,
+        foreign: Option<Foreign>,
+    ) -> Self {
+        match foreign {
+            Some(what) if why.is_none() => Self::Foreign { last, what },
+            _ => Self::Closed { last, why },
+        }
+    }
+}
+
+impl fmt::Display for SessionEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Quit => f.write_str("quit"),
+            Self::Closed {
+                last: "",
+                why: None,
+            } => f.write_str("closed"),
+            Self::Closed { last, why: None } => write!(f, "closed with {last}"),
+            Self::Closed {
+                last: "",
+                why: Some(why),
+            } => write!(f, "closed: {why}"),
+            Self::Closed {
+                last,
+                why: Some(why),
+            } => write!(f, "closed with {last}: {why}"),
+            Self::Foreign { last, what } => write!(f, "closed with {last}: {}", advice(*what)),
+            Self::Broken(why) => write!(f, "{why}"),
+            Self::Panicked => f.write_str("internal error"),
+        }
+    }
+}
+
+/// What is wrong with a client that speaks another protocol on a plain-text port.
+fn advice(what: Foreign) -> &'static str {
+    match what {
+        Foreign::Tls => {
+            "the client started TLS on a plain-text port: set the client to STARTTLS (for POP3: \
+             STLS), or to a port of smtps or pop3s"
+        }
+        Foreign::Http => {
+            "the client speaks HTTP: it is a browser, or a program with the wrong port"
+        }
+        Foreign::Proxy => {
+            "a proxy sent a PROXY protocol header, which this server does not accept: switch it \
+             off in the proxy (HAProxy: no send-proxy or check-send-proxy; nginx: proxy_protocol \
+             off); all clients of a proxy on this machine count as clients of this machine: see \
+             \"Behind a proxy\" in the guide"
+        }
+        Foreign::Text | Foreign::Other => {
+            "the client did not begin with a command: it has the wrong port, or speaks another \
+             protocol"
+        }
+    }
+}
