@@ -590,12 +590,8 @@ fn smtp_settings(config: &Config) -> smtp::Settings {
     smtp::Settings {
         hostname: config.hostname.0.clone(),
         message_octets_max: limits.message_octets.0,
-        recipients_max: usize::try_from(limits.recipients.0).ok(),
-        errors_max: limits
-            .errors
-            .0
-            .map(|errors| u32::try_from(errors).unwrap_or(u32::MAX)),
-        authentication: true,
+        recipients_max: Some(limits.recipients.0),
+        errors_max: errors_max(config),
         scram: false,
         senders: if config.require_auth {
             smtp::Senders::Authenticated
@@ -613,14 +609,18 @@ fn smtp_settings(config: &Config) -> smtp::Settings {
 }
 
 fn pop3_settings(config: &Config) -> pop3::Settings {
-    let errors = config.limits.errors.0.unwrap_or(0);
     pop3::Settings {
         hostname: config.hostname.0.as_str().to_owned(),
-        errors_max: u32::try_from(errors).unwrap_or(u32::MAX),
+        errors_max: errors_max(config),
         scram: false,
         utf8: config.pop3_utf8,
-        password_failures_max: pop3::limits::PASSWORD_FAILURES_MAX,
     }
+}
+
+/// How many mistakes a session of either protocol may make.
+fn errors_max(config: &Config) -> Option<u32> {
+    let errors = config.limits.errors.0;
+    errors.map(|errors| u32::try_from(errors).unwrap_or(u32::MAX))
 }
 
 /// How many sessions there may be: what is configured, and never more than the system can carry

@@ -19,3 +19,11 @@ pub const SCRAM_FIRST_OCTETS_MAX: usize = 378;
 /// Fewest iterations that a client may be told (RFC 7677 §4): fewer would make the password easy
 /// to find for who has recorded the exchange.
 pub const SCRAM_ITERATIONS_MIN: u32 = 4_096;
+
+/// Longest line of an AUTH exchange in octets, its ending included: what RFC 4954 §4 finds
+/// sufficient for the mechanisms in use. RFC 5034 §4 wants no more for POP3.
+pub const AUTH_LINE_OCTETS_MAX: usize = 12_288;
+
+/// Refused logins of one session: enough for a mistyped password; whoever guesses has to connect
+/// anew, where attempts are counted by address.
+pub const PASSWORD_FAILURES_MAX: u32 = 3;

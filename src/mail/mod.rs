@@ -4,6 +4,7 @@
 //! every other room may use it and every function can be tested with a table.
 
 mod address;
+mod closing;
 mod credentials;
 mod disclosure;
 mod envelope;
@@ -22,6 +23,7 @@ mod tests;
 pub use address::{
     Address, AddressError, Charset, Domain, Dots, Grammar, parse_forward_path, parse_reverse_path,
 };
+pub use closing::Closing;
 pub use credentials::{Credentials, Secret};
 pub use disclosure::Disclosure;
 pub use envelope::{BodyType, Envelope, ForwardPath, Protocol, ReversePath};

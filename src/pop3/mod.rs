@@ -29,10 +29,14 @@
 mod command;
 pub mod limits;
 mod listing;
+mod outcome;
 mod response;
 mod session;
+mod step;
 
-pub use command::{Command, SyntaxError, Verb};
+pub use command::{Command, SyntaxError};
 pub use listing::MessageNumber;
+pub use outcome::Outcome;
 pub use response::Response;
-pub use session::{Action, Extent, Outcome, Session, Settings, Step};
+pub use session::Session;
+pub use step::{Action, Extent, Settings, Step};

@@ -15,14 +15,126 @@
 //!
 //! Messages are not rendered here: the driver sends their content itself.
 
-use std::{borrow::Cow, vec};
+use std::borrow::Cow;
+use std::{fmt, vec};
 
-use super::{
-    command::SyntaxError,
-    limits::RESPONSE_LINE_OCTETS_MAX,
-    listing::{Cursor, Listing, NoMessage},
-};
-use crate::mail::{Summaries, sasl::Fault};
+use super::command::SyntaxError;
+use super::limits::RESPONSE_LINE_OCTETS_MAX;
+use super::listing::{Cursor, DropListing, Listing, MessageNumber, NoMessage};
+use crate::mail::Summaries;
+use crate::mail::sasl::{self, Fault, Mechanism};
+
+pub(super) const GREETING: Response = ok("facteur POP3 server ready");
+pub(super) const NOOP: Response = ok("");
+pub(super) const HELP_BEFORE_LOGIN: Response =
+    ok("USER name and PASS password, or AUTH mechanism; STLS, CAPA, QUIT");
+pub(super) const HELP_AFTER_LOGIN: Response = ok(
+    "STAT, LIST [n], RETR n, TOP n lines, UIDL [n], DELE n, RSET, NOOP, CAPA, QUIT; \
+     only QUIT removes what is marked",
+);
+
+pub(super) const LOG_IN_FIRST: Response = err("Log in first, with USER and PASS or AUTH");
+pub(super) const LOGGED_IN_ALREADY: Response =
+    err("You are logged in already, QUIT ends the session");
+pub(super) const BEFORE_LOGIN_ONLY: Response = err("Permitted before login only");
+
+pub(super) const SEND_PASSWORD: Response = ok("Send your password with PASS");
+pub(super) const USER_FIRST: Response = err("Send USER right before PASS");
+pub(super) const APOP_NOT_OFFERED: Response =
+    err("APOP is not available, use USER and PASS or AUTH");
+pub(super) const AUTH_MECHANISM: Response =
+    err("Mechanism is not offered, CAPA lists those that are");
+pub(super) const LOGIN_NEEDS_TLS: Response = err("Encryption is required, send STLS first");
+pub(super) const LOGIN_NOT_OFFERED: Response = err("Passwords are not taken without encryption");
+pub(super) const LOGIN_REFUSED: Response = err_with(Code::Auth, "Wrong user name or password");
+pub(super) const MAILBOX_AMBIGUOUS: Response = err_with(
+    Code::Auth,
+    "Use your full address as user name, such as name@example.com",
+);
+pub(super) const MAILDROP_IN_USE: Response = err_with(
+    Code::InUse,
+    "Maildrop is in use by another session, try again when it has ended",
+);
+
+pub(super) const READY_FOR_TLS: Response = ok("Begin TLS negotiation");
+pub(super) const TLS_ALREADY: Response = err("TLS is active already");
+pub(super) const NO_TLS: Response = err("TLS is not available");
+pub(super) const NO_TLS_AFTER_UTF8: Response = err("STLS is not permitted after UTF8");
+
+pub(super) const UTF8_ENABLED: Response = ok("UTF-8 mode enabled");
+pub(super) const UTF8_NOT_OFFERED: Response =
+    err("UTF8 is not offered, messages are sent as they came");
+pub(super) const LANG_ENGLISH: Response = ok("en Language is English");
+pub(super) const LANG_DEFAULT: Response = ok("i-default Language is English");
+pub(super) const LANG_UNKNOWN: Response = err("No such language, LANG shows what is available");
+
+pub(super) const TOP_FOLLOWS: Response = ok("Top of message follows");
+pub(super) const NEEDS_UTF8: Response = err_with(
+    Code::Utf8,
+    "Message needs UTF-8 mode, send UTF8 before you log in",
+);
+pub(super) const MESSAGE_GONE: Response = err_with(
+    Code::SysPerm,
+    "Message was removed by another program, connect again for a new listing",
+);
+pub(super) const REMOVE_FAILED: Response = err_with(
+    Code::SysTemp,
+    "Some deleted messages not removed, connect again and repeat",
+);
+
+pub(super) const TOO_MANY_ERRORS: Response = err("Too many errors, closing connection");
+pub(super) const LINE_ENDING: Response =
+    err("Bare CR or bare LF, end every line with CRLF, closing connection");
+pub(super) const NOT_POP3: Response = err("This is a POP3 server, closing connection");
+pub(super) const SESSION_TIMEOUT: Response = err_with(
+    Code::SysTemp,
+    "Session has lasted too long, nothing is removed, connect again",
+);
+pub(super) const SHUTTING_DOWN: Response = err_with(
+    Code::SysTemp,
+    "Server is shutting down, nothing is removed, connect again later",
+);
+pub(super) const DISPLACED: Response = err_with(
+    Code::SysTemp,
+    "Too many connections from your network, nothing is removed, connect again later",
+);
+/// RFC 3206 §5 has the code for failed authentication commands; that is what becomes of the login
+/// here, and clients ask for the new password.
+pub(super) const REVOKED: Response = err_with(
+    Code::Auth,
+    "The account was removed or its password changed, no mail is removed, log in again",
+);
+pub(super) const OUT_OF_STEP: Response =
+    err_with(Code::SysTemp, "Internal error, closing connection");
+
+/// What CAPA lists whatever the connection is (RFC 2449 §6, RFC 3206 §6, RFC 6856 §2 and §3).
+/// Capabilities of both states are listed in both: clients ask once (RFC 2449 §5). UTF8 comes
+/// behind them where it is announced.
+const CAPABILITIES: &[&str] = &[
+    "TOP",
+    "UIDL",
+    "RESP-CODES",
+    "AUTH-RESP-CODE",
+    "PIPELINING",
+    "EXPIRE NEVER",
+    "LANG",
+    "IMPLEMENTATION facteur",
+];
+
+/// What LANG lists: English, which is also what i-default means (RFC 6856 §3.2, RFC 2277 §4.5).
+const LANGUAGES: &[&str] = &["en English", "i-default Default language"];
+
+const fn ok(text: &'static str) -> Response {
+    Response::fixed(Status::Ok, None, text)
+}
+
+const fn err(text: &'static str) -> Response {
+    Response::fixed(Status::Err, None, text)
+}
+
+const fn err_with(code: Code, text: &'static str) -> Response {
+    Response::fixed(Status::Err, Some(code), text)
+}
 
 /// Room for a text beside the longest status indicator, the longest response code and CRLF.
 const TEXT_OCTETS_MAX: usize = RESPONSE_LINE_OCTETS_MAX - "-ERR [SYS/TEMP] \r\n".len();
@@ -36,9 +148,19 @@ enum Status {
     Ok,
 }
 
+impl Status {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Continue => "+",
+            Self::Err => "-ERR",
+            Self::Ok => "+OK",
+        }
+    }
+}
+
 /// A response code: RFC 2449 §8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Code {
+enum Code {
     /// The credentials are wrong (RFC 3206 §5).
     Auth,
     /// Another session has the maildrop (RFC 2449 §8.1.2).
@@ -63,7 +185,7 @@ impl Code {
     }
 
     /// The code of a failure of the system.
-    pub(super) fn system(transient: bool) -> Self {
+    fn system(transient: bool) -> Self {
         if transient {
             Self::SysTemp
         } else {
@@ -74,7 +196,7 @@ impl Code {
 
 /// What a listing says of each message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Column {
+enum Column {
     /// The scan listing: octets.
     Octets,
     /// The unique-id listing.
@@ -91,20 +213,14 @@ struct FirstLine {
 
 impl FirstLine {
     fn render(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(match self.status {
-            // The space stays when nothing follows: RFC 5034 §4 has it in an empty challenge.
-            Status::Continue => b"+ ",
-            Status::Err => b"-ERR",
-            Status::Ok => b"+OK",
-        });
+        out.extend_from_slice(self.status.as_str().as_bytes());
         if let Some(code) = self.code {
             out.push(b' ');
             out.extend_from_slice(code.as_str().as_bytes());
         }
-        if !self.text.is_empty() {
-            if self.status != Status::Continue {
-                out.push(b' ');
-            }
+        // The space stays when nothing follows: RFC 5034 §4 has it in an empty challenge.
+        if !self.text.is_empty() || self.status == Status::Continue {
+            out.push(b' ');
             out.extend_from_slice(self.text.as_bytes());
         }
         out.extend_from_slice(b"\r\n");
@@ -130,14 +246,13 @@ pub struct Response {
 impl Response {
     /// `-ERR [SYS/TEMP] text`: what a driver says when there is no session to say it.
     pub fn unavailable(text: &'static str) -> Self {
-        Self::err_with(Code::SysTemp, text)
+        err_with(Code::SysTemp, text)
     }
 
-    /// Whether the status indicator is not `-ERR`.
-    pub fn is_positive(&self) -> bool {
-        self.first_line
-            .as_ref()
-            .is_none_or(|line| line.status != Status::Err)
+    /// The status indicator, until it is rendered.
+    pub fn status(&self) -> &'static str {
+        let line = self.first_line.as_ref();
+        line.map_or("", |line| line.status.as_str())
     }
 
     /// The response code, if there is one, and the text, where it refuses something.
@@ -154,19 +269,122 @@ impl Response {
         line.is_some_and(|line| line.status == Status::Continue)
     }
 
+    /// The end of a session before login.
+    pub(super) fn goodbye(hostname: &str) -> Self {
+        Self::ok(format!("{hostname} POP3 server signing off"))
+    }
+
+    /// The end of a session that leaves so many messages in the maildrop.
+    pub(super) fn goodbye_from_maildrop(hostname: &str, left: usize) -> Self {
+        let remainder = match left {
+            0 => "maildrop empty".to_owned(),
+            1 => "1 message left".to_owned(),
+            _ => format!("{left} messages left"),
+        };
+        Self::ok(format!("{hostname} POP3 server signing off ({remainder})"))
+    }
+
+    /// What CAPA lists: STLS where it is permitted (RFC 2595 §4), USER and SASL (RFC 5034 §3) only
+    /// where passwords are taken.
+    pub(super) fn capabilities(stls: bool, mechanisms: &[Mechanism], utf8: bool) -> Self {
+        let mut lines: Vec<Cow<'static, str>> = Vec::new();
+        if stls {
+            lines.push("STLS".into());
+        }
+        if !mechanisms.is_empty() {
+            lines.push("USER".into());
+            // Without `format!`, which goes deeper into the stack than most sessions do (NET-1).
+            lines.push(["SASL", &sasl::names(mechanisms)].concat().into());
+        }
+        lines.extend(CAPABILITIES.iter().copied().map(Cow::Borrowed));
+        if utf8 {
+            lines.push("UTF8".into());
+        }
+        Self::lines("Capability list follows", lines)
+    }
+
+    /// What LANG lists.
+    pub(super) fn languages() -> Self {
+        Self::lines("Language listing follows", LANGUAGES.iter().copied())
+    }
+
+    /// The maildrop cannot be opened.
+    pub(super) fn maildrop_failed(transient: bool) -> Self {
+        let text = if transient {
+            "Maildrop cannot be opened now, try again later"
+        } else {
+            "Maildrop cannot be opened, ask the administrator of this server"
+        };
+        err_with(Code::system(transient), text)
+    }
+
+    /// A message cannot be read.
+    pub(super) fn message_failed(transient: bool) -> Self {
+        let text = if transient {
+            "Message cannot be read now, try again later"
+        } else {
+            "Message cannot be read, ask the administrator of this server"
+        };
+        err_with(Code::system(transient), text)
+    }
+
+    /// What is in the maildrop, in words.
+    pub(super) fn maildrop(visible: DropListing) -> Self {
+        Self::ok(format!("Maildrop has {visible}"))
+    }
+
+    /// The same in numbers: the answer to STAT.
+    pub(super) fn drop_listing(visible: DropListing) -> Self {
+        Self::ok(format!("{} {}", visible.messages, visible.octets))
+    }
+
+    /// The answer to DELE.
+    pub(super) fn marked(number: MessageNumber) -> Self {
+        Self::ok(format!("Message {number} marked as deleted"))
+    }
+
+    /// A message of so many octets follows.
+    pub(super) fn content_follows(octets: u64) -> Self {
+        Self::ok(format!("{octets} octets"))
+    }
+
+    /// What LIST or UIDL says of one message.
+    pub(super) fn message(number: MessageNumber, column: impl fmt::Display) -> Self {
+        Self::ok(format!("{number} {column}"))
+    }
+
+    /// What LIST says of all messages.
+    pub(super) fn scan_listing(listing: &Listing) -> Self {
+        let text = listing.visible().to_string();
+        Self::listing(text, listing, Column::Octets)
+    }
+
+    /// What UIDL says of all messages.
+    pub(super) fn unique_id_listing(listing: &Listing) -> Self {
+        Self::listing("Unique-id listing follows", listing, Column::UniqueId)
+    }
+
+    /// A response of one line, whose text is printable and fits.
+    const fn fixed(status: Status, code: Option<Code>, text: &'static str) -> Self {
+        let first_line = FirstLine {
+            status,
+            code,
+            text: Cow::Borrowed(text),
+        };
+        Self {
+            first_line: Some(first_line),
+            body: Body::None,
+        }
+    }
+
     /// `+OK text`.
-    pub(super) fn ok(text: impl Into<Cow<'static, str>>) -> Self {
+    fn ok(text: impl Into<Cow<'static, str>>) -> Self {
         Self::single(Status::Ok, None, text.into())
     }
 
     /// `-ERR text`.
-    pub(super) fn err(text: impl Into<Cow<'static, str>>) -> Self {
+    fn err(text: impl Into<Cow<'static, str>>) -> Self {
         Self::single(Status::Err, None, text.into())
-    }
-
-    /// `-ERR [code] text`.
-    pub(super) fn err_with(code: Code, text: &'static str) -> Self {
-        Self::single(Status::Err, Some(code), text.into())
     }
 
     /// `+ base64`, a challenge of a SASL exchange. It is printable and fits a line, and is never
@@ -184,7 +402,7 @@ impl Response {
     }
 
     /// `+OK text`, the `lines`, and the final dot.
-    pub(super) fn lines<Line: Into<Cow<'static, str>>>(
+    fn lines<Line: Into<Cow<'static, str>>>(
         text: &'static str,
         lines: impl IntoIterator<Item = Line>,
     ) -> Self {
@@ -199,11 +417,7 @@ impl Response {
     }
 
     /// `+OK text`, one line for each visible message of `listing`, and the final dot.
-    pub(super) fn listing(
-        text: impl Into<Cow<'static, str>>,
-        listing: &Listing,
-        column: Column,
-    ) -> Self {
+    fn listing(text: impl Into<Cow<'static, str>>, listing: &Listing, column: Column) -> Self {
         Self {
             body: Body::Listing(listing.cursor(), column),
             ..Self::ok(text)
@@ -275,7 +489,7 @@ impl Response {
 impl From<SyntaxError> for Response {
     fn from(error: SyntaxError) -> Self {
         Self::err(match error {
-            SyntaxError::Arguments(verb) => verb.usage(),
+            SyntaxError::Arguments { usage } => usage,
             SyntaxError::ControlCharacter => "Control character in command",
             SyntaxError::Empty => "Empty line, send a command",
             SyntaxError::Encoding => "Command is not UTF-8",
@@ -302,10 +516,8 @@ impl From<Fault> for Response {
                 "Authentication failed: somebody hides SCRAM-SHA-256-PLUS from the client",
             ),
             Fault::Message => Self::err("Response is not what this mechanism asks for"),
-            Fault::OtherIdentity => {
-                Self::err_with(Code::Auth, "Nobody can act for another user here")
-            }
-            Fault::Unavailable => Self::err_with(
+            Fault::OtherIdentity => err_with(Code::Auth, "Nobody can act for another user here"),
+            Fault::Unavailable => err_with(
                 Code::SysTemp,
                 "Password cannot be checked now, try again later",
             ),
@@ -366,10 +578,7 @@ fn printable(text: Cow<'static, str>) -> Cow<'static, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        mail::{MessageSummary, UniqueId},
-        pop3::{Verb, listing::MessageNumber},
-    };
+    use crate::mail::{MessageSummary, UniqueId};
 
     fn rendered(mut response: Response, octets_max: usize) -> String {
         let mut sent = Vec::new();
@@ -410,18 +619,9 @@ mod tests {
         check(&Response::ok(""), "+OK\r\n");
         check(&Response::ok("2 320"), "+OK 2 320\r\n");
         check(&Response::err("Usage: NOOP"), "-ERR Usage: NOOP\r\n");
-        check(
-            &Response::err_with(Code::InUse, "Busy"),
-            "-ERR [IN-USE] Busy\r\n",
-        );
-        check(
-            &Response::err_with(Code::system(true), "x"),
-            "-ERR [SYS/TEMP] x\r\n",
-        );
-        check(
-            &Response::err_with(Code::system(false), "x"),
-            "-ERR [SYS/PERM] x\r\n",
-        );
+        check(&err_with(Code::InUse, "Busy"), "-ERR [IN-USE] Busy\r\n");
+        check(&err_with(Code::system(true), "x"), "-ERR [SYS/TEMP] x\r\n");
+        check(&err_with(Code::system(false), "x"), "-ERR [SYS/PERM] x\r\n");
         check(&Response::challenge(String::new()), "+ \r\n");
         check(
             &Response::challenge("VXNlcm5hbWU6".to_owned()),
@@ -470,7 +670,9 @@ mod tests {
     #[test]
     fn every_syntax_error_has_a_text_of_one_line() {
         for error in [
-            SyntaxError::Arguments(Verb::Top),
+            SyntaxError::Arguments {
+                usage: "Usage: TOP message-number lines",
+            },
             SyntaxError::ControlCharacter,
             SyntaxError::Empty,
             SyntaxError::Encoding,

@@ -20,7 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::clock::Clock;
-use crate::mail::{ChannelBindings, Foreign, Link, Tls};
+use crate::mail::{ChannelBindings, Closing, Foreign, Link, Tls};
 use crate::wire::{LfPolicy, LineBuffer, LineEnding, Scan};
 
 use super::budget::{Purpose, Share};
@@ -785,15 +785,17 @@ impl Connection {
         })
     }
 
-    /// Sends what is waiting, before the connection closes as the client asked. A client that goes
-    /// on sending behind its QUIT may need more time to hear the answer; and with TLS each client
-    /// does, for it says there that nothing more will come.
-    pub(super) fn close(&mut self) {
-        if self.tunnel.is_some() || !self.input.unread().is_empty() {
-            return self.close_lingering();
+    /// Sends what is waiting, before the connection closes. Where the client asked for that, it
+    /// hears the answer; but one that goes on sending behind its QUIT may need more time for it,
+    /// and with TLS each client does, for it says there that nothing more will come.
+    pub(super) fn close(&mut self, closing: Closing) {
+        let is_over = self.tunnel.is_none() && self.input.unread().is_empty();
+        if closing == Closing::Quit && is_over {
+            // Nobody is left to tell when it does not go.
+            self.flush().ok();
+        } else {
+            self.close_lingering();
         }
-        // Nobody is left to tell when it does not go.
-        drop(self.flush());
     }
 
     fn close_tunnel(&mut self) {

@@ -81,8 +81,8 @@ pub(super) struct Refused {
     not_stored: Counter,
     auth_required: Counter,
     sender_not_permitted: Counter,
-    line_ending: Counter,
-    other_protocol: Counter,
+    pub(super) line_ending: Counter,
+    pub(super) other_protocol: Counter,
     too_many_errors: Counter,
     too_many_unknown: Counter,
 }

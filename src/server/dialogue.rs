@@ -29,8 +29,6 @@ pub(super) struct Dialogue {
     text: String,
     /// Octets of a content that came since the last line.
     content: u64,
-    /// What the client's first octets show it to speak, if that is not the protocol of its port.
-    foreign: Option<Foreign>,
 }
 
 /// What waits for its answer.
@@ -53,13 +51,7 @@ impl Dialogue {
             open: Open::Nothing,
             text: String::new(),
             content: 0,
-            foreign: None,
         }
-    }
-
-    /// What the client speaks, where its first octets show that it is something else.
-    pub(super) fn foreign(&self) -> Option<Foreign> {
-        self.foreign
     }
 
     /// The client said a line, or what cannot be one. `disclose` tells what of a line may be shown,
@@ -76,7 +68,6 @@ impl Dialogue {
             LineRead::TooLong => self.hear(&"<a line that is too long>"),
             LineRead::Fault(found) => self.hear(&format_args!("<a line with {found}>")),
             LineRead::Foreign => {
-                self.foreign = Some(connection.foreign());
                 self.heard_content(connection.unread().len());
                 self.content_ended();
             }

@@ -84,7 +84,7 @@ impl Sessions {
     /// Appends what a client is told that gets no session, or whose session broke.
     fn render_unavailable(&self, why: &'static str, out: &mut Vec<u8>) {
         match self {
-            Self::Smtp(_) => crate::smtp::Reply::unavailable(why).render(false, out),
+            Self::Smtp(_) => crate::smtp::Reply::unavailable(why).render(out),
             Self::Pop3(_) => {
                 // One line is never rendered in part.
                 crate::pop3::Response::unavailable(why).render(out, usize::MAX);

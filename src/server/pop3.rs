@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use crate::accounts::{self, Accounts, Login, Resolution, UserName, Verdict};
 use crate::mail::sasl::{self, scram};
-use crate::mail::{Credentials, Foreign, ForwardPath, MailboxName, local_part_forms, trace};
+use crate::mail::{Closing, Credentials, ForwardPath, MailboxName, local_part_forms, trace};
 use crate::pop3::{Action, Extent, MessageNumber, Outcome, Response, Session, Settings};
-use crate::smtp::Reason;
 use crate::store::{self, Maildrop, Message, MessageStore};
 use crate::wire::{DotEncoder, TopCut};
 
@@ -61,50 +60,42 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
     let mut step = session.greet();
     let mut why = None;
     loop {
-        let response_was = step.response.as_ref().map(Response::is_positive);
-        let sent = match step.response {
-            Some(response) => {
-                driver.tell(&response, session.foreign());
-                driver.send(response)
-            }
-            None => Ok(()),
+        let last = step.response.as_ref().map_or("", Response::status);
+        let said = driver.say(step.response, &step.action);
+        let done = match (said, step.action) {
+            (Err(interruption), _) => Err(interruption),
+            (Ok(()), Action::ReadLine { octets_max }) => driver.read_line(octets_max, &session),
+            (Ok(()), Action::Close(closing)) => return driver.close(closing, last, why),
+            (Ok(()), action) => driver.perform(action),
         };
-        let done = sent.and_then(|()| {
-            if step.action == Action::ReadLine {
-                driver.read_line(&session).map(Some)
-            } else if step.action == Action::Close {
-                Ok(None)
-            } else {
-                driver.mechanism = session.mechanism();
-                driver.perform(step.action).map(Some)
-            }
-        });
         step = match done {
-            Ok(Some(outcome)) => session.resume(outcome),
-            Ok(None) => {
-                // The maildrop is free before the client knows that its session is over.
-                driver.maildrop = None;
-                return driver.close(response_was, why, session.foreign());
-            }
+            Ok(outcome) => session.resume(outcome),
             Err(interruption) => {
                 driver.interrupted(session.login(), &interruption);
-                let outcome = match interruption {
-                    Interruption::IdleTimeout | Interruption::TooSlow => Outcome::IdleTimeout,
-                    Interruption::SessionTimeout => Outcome::SessionTimeout,
-                    Interruption::ShuttingDown => Outcome::ShuttingDown,
-                    Interruption::Displaced => Outcome::Displaced,
-                    Interruption::Lost(_)
-                    | Interruption::Tls(_)
-                    | Interruption::HandshakeTimeout { .. }
-                    | Interruption::NotReading
-                    | Interruption::Unreadable
-                    | Interruption::Injected
-                    | Interruption::NoCertificate => return SessionEnd::Broken(interruption),
+                let Some(outcome) = outcome_of(&interruption) else {
+                    return SessionEnd::Broken(interruption);
                 };
                 why = Some(interruption);
                 session.resume(outcome)
             }
         };
+    }
+}
+
+/// What the session is told of an interruption; `None` where there is nothing more to say.
+fn outcome_of(interruption: &Interruption) -> Option<Outcome<'static>> {
+    match interruption {
+        Interruption::IdleTimeout | Interruption::TooSlow => Some(Outcome::IdleTimeout),
+        Interruption::SessionTimeout => Some(Outcome::SessionTimeout),
+        Interruption::ShuttingDown => Some(Outcome::ShuttingDown),
+        Interruption::Displaced => Some(Outcome::Displaced),
+        Interruption::Lost(_)
+        | Interruption::Tls(_)
+        | Interruption::HandshakeTimeout { .. }
+        | Interruption::NotReading
+        | Interruption::Unreadable
+        | Interruption::Injected
+        | Interruption::NoCertificate => None,
     }
 }
 
@@ -146,51 +137,57 @@ impl Driver<'_> {
     #[inline(never)]
     fn perform(&mut self, action: Action) -> Result<Outcome<'static>, Interruption> {
         match action {
-            Action::CheckPassword(credentials) => self.check_password(&credentials),
+            Action::CheckPassword {
+                mechanism,
+                credentials,
+            } => self.check_password(mechanism, &credentials),
             Action::BeginScram { user } => Ok(self.begin_scram(&user)),
-            Action::CheckProof(attempt) => self.check_proof(&attempt),
+            Action::CheckProof { mechanism, attempt } => self.check_proof(mechanism, &attempt),
             Action::OpenMaildrop => self.open_maildrop(),
             Action::OpenMessage(number) => Ok(self.open_message(number)),
             Action::SendContent(extent) => self.send_content(extent),
             Action::RemoveMarked(numbers) => self.remove(&numbers),
             Action::StartTls => self.start_tls(),
             // The loop sees to these two.
-            Action::ReadLine | Action::Close => Err(Interruption::Lost(None)),
+            Action::ReadLine { .. } | Action::Close(_) => Err(Interruption::Lost(None)),
         }
     }
 
-    /// Ends the connection after a response that was positive, or negative, or was not given.
+    /// Closes the connection, before which `last` was said. The maildrop is free before the client
+    /// knows that its session is over.
     fn close(
         &mut self,
-        positive: Option<bool>,
+        closing: Closing,
+        last: &'static str,
         why: Option<Interruption>,
-        foreign: Option<Foreign>,
     ) -> SessionEnd {
-        let last = match positive {
-            Some(true) => {
-                self.connection.close();
-                return SessionEnd::Quit;
-            }
-            Some(false) => "-ERR",
-            None => "",
+        self.maildrop = None;
+        self.connection.close(closing);
+        SessionEnd::closed(closing, last, why)
+    }
+
+    /// Says the response of a step, if there is one, and tells the log.
+    fn say(&mut self, response: Option<Response>, action: &Action) -> Result<(), Interruption> {
+        let Some(response) = response else {
+            return Ok(());
         };
-        self.connection.close_lingering();
-        SessionEnd::closed(last, why, self.dialogue.foreign().or(foreign))
+        if matches!(action, Action::Close(Closing::Foreign(_))) {
+            // The end of the session says what it was.
+            self.dialogue.told();
+        }
+        self.tell(&response);
+        self.send(response)
     }
 
     /// Tells the log of a response that refuses something. Not inlined, as little as possible lies
     /// on the stack of a session that waits (NET-1).
     #[inline(never)]
-    fn tell(&mut self, response: &Response, foreign: Option<Foreign>) {
-        if foreign.is_some() {
-            // The end of the session says what it was.
-            self.dialogue.told();
-        }
+    fn tell(&mut self, response: &Response) {
         let text = response.refusal().map(|(code, text)| match code {
             Some(code) => Cow::Owned(format!("{code} {text}")),
             None => Cow::Borrowed(text),
         });
-        let refusal = text.as_deref().map(|text| ("-ERR", text));
+        let refusal = text.as_deref().map(|text| (response.status(), text));
         self.dialogue.answered(self.connection, refusal);
     }
 
@@ -224,10 +221,14 @@ impl Driver<'_> {
         }
     }
 
-    fn read_line(&mut self, session: &Session) -> Result<Outcome<'_>, Interruption> {
+    fn read_line(
+        &mut self,
+        octets_max: usize,
+        session: &Session,
+    ) -> Result<Outcome<'_>, Interruption> {
         self.open = None;
         self.connection.flush_when_full()?;
-        let read = self.connection.read_line(session.line_octets_max())?;
+        let read = self.connection.read_line(octets_max)?;
         self.hear(&read, session);
         let (accounts, login) = (&self.shared.accounts, self.login.as_mut());
         if login.is_some_and(|login| !accounts.still_holds(login)) {
@@ -237,13 +238,14 @@ impl Driver<'_> {
         Ok(match read {
             LineRead::Line => Outcome::Line(self.connection.line()),
             LineRead::TooLong => Outcome::LineTooLong,
-            LineRead::Fault(_) => {
-                self.connection.counters().refused(Reason::LineEnding);
-                Outcome::LineEndingFault
+            LineRead::Fault(found) => {
+                self.connection.counters().refused.line_ending.increment();
+                Outcome::LineEndingFault(found)
             }
             LineRead::Foreign => {
-                self.connection.counters().refused(Reason::OtherProtocol);
-                Outcome::ForeignProtocol
+                let refused = &self.connection.counters().refused;
+                refused.other_protocol.increment();
+                Outcome::ForeignProtocol(self.connection.foreign())
             }
         })
     }
@@ -258,11 +260,12 @@ impl Driver<'_> {
 
     fn check_password(
         &mut self,
+        mechanism: &'static str,
         credentials: &Credentials,
     ) -> Result<Outcome<'static>, Interruption> {
+        self.mechanism = mechanism;
         let logins = &self.shared.logins;
-        let verdict =
-            logins.check_password(self.connection, (self.id, self.mechanism), credentials)?;
+        let verdict = logins.check_password(self.connection, (self.id, mechanism), credentials)?;
         Ok(match verdict {
             Verdict::Accepted(login) => match self.find_mailbox(login, &credentials.user) {
                 Ok(()) => Outcome::PasswordAccepted,
@@ -278,9 +281,14 @@ impl Driver<'_> {
         parameters.map_or(Outcome::CheckFailed, Outcome::ScramBegun)
     }
 
-    fn check_proof(&mut self, attempt: &scram::Attempt) -> Result<Outcome<'static>, Interruption> {
+    fn check_proof(
+        &mut self,
+        mechanism: &'static str,
+        attempt: &scram::Attempt,
+    ) -> Result<Outcome<'static>, Interruption> {
+        self.mechanism = mechanism;
         let logins = &self.shared.logins;
-        let proven = logins.check_proof(self.connection, (self.id, self.mechanism), attempt)?;
+        let proven = logins.check_proof(self.connection, (self.id, mechanism), attempt)?;
         Ok(match proven {
             Proof::Accepted(signature, login) => match self.find_mailbox(login, &attempt.user) {
                 Ok(()) => Outcome::ProofAccepted { signature },

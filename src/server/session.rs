@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io;
 
-use crate::mail::Foreign;
+use crate::mail::{Closing, Foreign};
 
 use super::shares::Full;
 
@@ -153,15 +153,13 @@ pub(super) enum SessionEnd {
 }
 
 impl SessionEnd {
-    /// The session closed it; `foreign` is what the client has shown to speak instead.
-    pub(super) fn closed(
-        last: &'static str,
-        why: Option<Interruption>,
-        foreign: Option<Foreign>,
-    ) -> Self {
-        match foreign {
-            Some(what) if why.is_none() => Self::Foreign { last, what },
-            _ => Self::Closed { last, why },
+    /// The session closed the connection: how, what it said last, and what made it do so, where
+    /// that was no line of the client.
+    pub(super) fn closed(closing: Closing, last: &'static str, why: Option<Interruption>) -> Self {
+        match closing {
+            Closing::Quit => Self::Quit,
+            Closing::Foreign(what) => Self::Foreign { last, what },
+            Closing::Refused => Self::Closed { last, why },
         }
     }
 }

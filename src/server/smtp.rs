@@ -8,11 +8,11 @@ use std::sync::Arc;
 use crate::accounts::{Accounts, Login, Resolution, Verdict};
 use crate::clock::Clock;
 use crate::mail::sasl::{self, scram};
-use crate::mail::{Address, Credentials, ForwardPath, MailboxName, trace};
+use crate::mail::{Address, Closing, Credentials, ForwardPath, MailboxName, trace};
 use crate::smtp::limits::OVERRUN_FACTOR;
 use crate::smtp::{
-    Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Reply, Senders,
-    Session, Settings, Submission,
+    Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Senders, Session,
+    Settings, Step, Submission,
 };
 use crate::store::{self, MessageStore};
 use crate::wire::{BareOctets, ChunkDecoder, DotDecoder, Progress};
@@ -86,57 +86,47 @@ pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) 
         rate,
         warned_of_bare_lf: false,
         dialogue: Dialogue::new(visit.id),
-        mechanism: "",
     };
     let mut step = session.greet();
     let mut why = None;
     loop {
-        if let Some(reply) = &step.reply {
-            driver.say(reply, &session);
-        }
-        if !session.has_delivery() {
-            driver.intake = None;
-            if !session.has_envelope() {
-                driver.recipients.clear();
-            }
-        }
-        let done = if step.action == Action::ReadLine {
-            driver.read_line(&session)
-        } else if step.action == Action::Close {
-            let last = step.reply.map_or("", |reply| reply.code());
-            if last == "221" {
-                driver.connection.close();
-                return SessionEnd::Quit;
-            }
-            driver.connection.close_lingering();
-            let foreign = driver.dialogue.foreign().or(session.foreign());
-            return SessionEnd::closed(last, why, foreign);
+        let last = driver.say(&step);
+        let done = if let Action::ReadLine { octets_max } = step.action {
+            driver.read_line(octets_max, &session)
+        } else if let Action::Close(closing) = step.action {
+            return driver.close(closing, last, why);
         } else {
-            driver.mechanism = session.mechanism();
             driver.perform(step.action)
         };
         step = match done {
             Ok(outcome) => session.resume(outcome),
             Err(interruption) => {
                 driver.interrupted(session.login(), &interruption);
-                let outcome = match interruption {
-                    Interruption::IdleTimeout => Outcome::IdleTimeout,
-                    Interruption::TooSlow => Outcome::ContentTooSlow,
-                    Interruption::SessionTimeout => Outcome::SessionTimeout,
-                    Interruption::ShuttingDown => Outcome::ShuttingDown,
-                    Interruption::Displaced => Outcome::Displaced,
-                    Interruption::Lost(_)
-                    | Interruption::Tls(_)
-                    | Interruption::HandshakeTimeout { .. }
-                    | Interruption::NotReading
-                    | Interruption::Unreadable
-                    | Interruption::Injected
-                    | Interruption::NoCertificate => return SessionEnd::Broken(interruption),
+                let Some(outcome) = outcome_of(&interruption) else {
+                    return SessionEnd::Broken(interruption);
                 };
                 why = Some(interruption);
                 session.resume(outcome)
             }
         };
+    }
+}
+
+/// What the session is told of an interruption; `None` where there is nothing more to say.
+fn outcome_of(interruption: &Interruption) -> Option<Outcome<'static>> {
+    match interruption {
+        Interruption::IdleTimeout => Some(Outcome::IdleTimeout),
+        Interruption::TooSlow => Some(Outcome::ContentTooSlow),
+        Interruption::SessionTimeout => Some(Outcome::SessionTimeout),
+        Interruption::ShuttingDown => Some(Outcome::ShuttingDown),
+        Interruption::Displaced => Some(Outcome::Displaced),
+        Interruption::Lost(_)
+        | Interruption::Tls(_)
+        | Interruption::HandshakeTimeout { .. }
+        | Interruption::NotReading
+        | Interruption::Unreadable
+        | Interruption::Injected
+        | Interruption::NoCertificate => None,
     }
 }
 
@@ -167,8 +157,6 @@ struct Driver<'a> {
     rate: ContentRate,
     warned_of_bare_lf: bool,
     dialogue: Dialogue,
-    /// How the client logs in.
-    mechanism: &'static str,
 }
 
 impl Driver<'_> {
@@ -177,22 +165,30 @@ impl Driver<'_> {
     fn perform(&mut self, action: Action) -> Result<Outcome<'static>, Interruption> {
         match action {
             Action::LookUpRecipient(path) => self.look_up(&path),
-            Action::CheckPassword(credentials) => self.check_password(&credentials),
+            Action::CheckPassword {
+                mechanism,
+                credentials,
+            } => self.check_password(mechanism, &credentials),
             Action::BeginScram { user } => Ok(self.begin_scram(&user)),
-            Action::CheckProof(attempt) => self.check_proof(&attempt),
+            Action::CheckProof { mechanism, attempt } => self.check_proof(mechanism, &attempt),
             Action::CheckSender(address) => Ok(self.check_sender(&address)),
             Action::BeginDelivery(submission) => self.begin_delivery(*submission),
             Action::ReceiveContent(framing) => self.receive(framing),
+            Action::AbandonTransaction => Ok(self.abandon()),
             Action::DiscardChunk { octets } => self.discard(octets),
             Action::StartTls => self.start_tls(),
             // The loop sees to these two.
-            Action::ReadLine | Action::Close => Err(Interruption::Lost(None)),
+            Action::ReadLine { .. } | Action::Close(_) => Err(Interruption::Lost(None)),
         }
     }
 
-    fn read_line(&mut self, session: &Session) -> Result<Outcome<'_>, Interruption> {
+    fn read_line(
+        &mut self,
+        octets_max: usize,
+        session: &Session,
+    ) -> Result<Outcome<'_>, Interruption> {
         self.connection.flush_when_full()?;
-        let read = self.connection.read_line(session.line_octets_max())?;
+        let read = self.connection.read_line(octets_max)?;
         self.hear(&read, session);
         let (accounts, login) = (&self.shared.accounts, self.login.as_mut());
         if let Some(login) = login
@@ -205,7 +201,7 @@ impl Driver<'_> {
             LineRead::Line => Outcome::Line(self.connection.line()),
             LineRead::TooLong => Outcome::LineTooLong,
             LineRead::Fault(found) => Outcome::LineEndingFault(found),
-            LineRead::Foreign => Outcome::ForeignProtocol,
+            LineRead::Foreign => Outcome::ForeignProtocol(self.connection.foreign()),
         })
     }
 
@@ -218,13 +214,17 @@ impl Driver<'_> {
             .heard(self.connection, read, disclose, session.login());
     }
 
-    /// Says a reply, and tells the counters and the log. Not inlined, for the same reason.
+    /// Says the reply of a step, if there is one, and tells the counters and the log; gives its
+    /// code. Not inlined, for the same reason.
     #[inline(never)]
-    fn say(&mut self, reply: &Reply, session: &Session) {
+    fn say(&mut self, step: &Step) -> &'static str {
+        let Some(reply) = &step.reply else {
+            return "";
+        };
         if let Some(reason) = reply.reason() {
             self.connection.counters().refused(reason);
         }
-        if session.foreign().is_some() {
+        if matches!(step.action, Action::Close(Closing::Foreign(_))) {
             // The end of the session says what it was.
             self.dialogue.told();
         }
@@ -234,9 +234,29 @@ impl Driver<'_> {
         }
         let output = self.connection.output();
         let before = output.len();
-        reply.render(session.is_extended(), output);
+        reply.render(output);
         let said = output.get(before..).unwrap_or_default();
         self.dialogue.said(said, reply.is_challenge());
+        reply.code()
+    }
+
+    /// Closes the connection, before which `last` was said.
+    fn close(
+        &mut self,
+        closing: Closing,
+        last: &'static str,
+        why: Option<Interruption>,
+    ) -> SessionEnd {
+        self.abandon();
+        self.connection.close(closing);
+        SessionEnd::closed(closing, last, why)
+    }
+
+    /// Drops all that there is of a transaction.
+    fn abandon(&mut self) -> Outcome<'static> {
+        self.intake = None;
+        self.recipients.clear();
+        Outcome::TransactionAbandoned
     }
 
     /// Tells the log that the client does not go on, perhaps within a login. Not inlined, for the
@@ -285,15 +305,15 @@ impl Driver<'_> {
 
     fn check_password(
         &mut self,
+        mechanism: &'static str,
         credentials: &Credentials,
     ) -> Result<Outcome<'static>, Interruption> {
         let logins = &self.shared.logins;
-        let verdict =
-            logins.check_password(self.connection, (self.id, self.mechanism), credentials)?;
+        let verdict = logins.check_password(self.connection, (self.id, mechanism), credentials)?;
         Ok(match verdict {
             Verdict::Accepted(login) => {
                 self.login = Some(login);
-                self.logged_in();
+                self.logged_in(mechanism);
                 Outcome::PasswordAccepted
             }
             Verdict::Refused => self.dialogue.already_told(Outcome::PasswordRefused),
@@ -310,13 +330,17 @@ impl Driver<'_> {
         parameters.map_or(Outcome::CheckFailed, Outcome::ScramBegun)
     }
 
-    fn check_proof(&mut self, attempt: &scram::Attempt) -> Result<Outcome<'static>, Interruption> {
+    fn check_proof(
+        &mut self,
+        mechanism: &'static str,
+        attempt: &scram::Attempt,
+    ) -> Result<Outcome<'static>, Interruption> {
         let logins = &self.shared.logins;
-        let proven = logins.check_proof(self.connection, (self.id, self.mechanism), attempt)?;
+        let proven = logins.check_proof(self.connection, (self.id, mechanism), attempt)?;
         Ok(match proven {
             Proof::Accepted(signature, login) => {
                 self.login = Some(login);
-                self.logged_in();
+                self.logged_in(mechanism);
                 Outcome::ProofAccepted { signature }
             }
             Proof::Refused => self.dialogue.already_told(Outcome::PasswordRefused),
@@ -324,15 +348,10 @@ impl Driver<'_> {
         })
     }
 
-    fn logged_in(&mut self) {
+    fn logged_in(&mut self, mechanism: &'static str) {
         self.connection.achieved();
         self.logins().accepted.increment();
-        maillog::may_send(
-            self.id,
-            self.connection.peer(),
-            self.mechanism,
-            self.account(),
-        );
+        maillog::may_send(self.id, self.connection.peer(), mechanism, self.account());
     }
 
     /// The mailbox of the account that the client has logged in to.
@@ -341,6 +360,7 @@ impl Driver<'_> {
     }
 
     fn start_tls(&mut self) -> Result<Outcome<'static>, Interruption> {
+        self.abandon();
         let handshakes = self.shared.handshakes.as_deref();
         let bindings = start_tls(self.connection, handshakes, self.id)?;
         self.login = None;
@@ -505,6 +525,7 @@ impl Driver<'_> {
     }
 
     fn discard(&mut self, octets: u64) -> Result<Outcome<'static>, Interruption> {
+        self.abandon();
         // It belongs to no message whose pace could be measured.
         self.rate = self.connection.content_rate();
         self.read_chunk(octets, None, |_, _| ())?;

@@ -4,10 +4,6 @@
 /// and the other extensions add their parameters; 4,096 holds all of them at their longest.
 pub const COMMAND_LINE_OCTETS_MAX: usize = 4_096;
 
-/// Longest line of an AUTH exchange in octets, its ending included (RFC 4954 §4, maximum of the
-/// base64 text of a SASL message).
-pub const AUTH_LINE_OCTETS_MAX: usize = 12_288;
-
 /// Recipients of one transaction where nothing is configured: ten times the 100 that RFC 5321
 /// §4.5.3.1.8 asks for, and what one envelope may hold in memory.
 pub const RECIPIENTS_MAX: u32 = 1_000;
@@ -19,9 +15,6 @@ pub const MESSAGE_OCTETS_MAX: u64 = 50 * 1_024 * 1_024;
 /// Syntax and sequence errors of one session where nothing is configured: a person at a terminal
 /// makes a few, a program that talks something else makes them without end.
 pub const ERRORS_MAX: u32 = 10;
-
-/// Refused authentications of one session: guessing has to reconnect.
-pub const PASSWORD_FAILURES_MAX: u32 = 3;
 
 /// Recipients of one session who do not exist (SEC-12): a person mistypes a few, a list has old
 /// addresses; who tries names from a dictionary has to reconnect.

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use crate::mail::sasl::scram;
-use crate::mail::{ChannelBindings, MailboxName};
+use crate::mail::{ChannelBindings, Foreign, MailboxName};
 
 /// What happened: the result of an action, or what came instead of it. Its [`Debug`](fmt::Debug)
 /// form names it and shows nothing of the line, which may hold a password.
@@ -13,14 +13,12 @@ use crate::mail::{ChannelBindings, MailboxName};
 pub enum Outcome<'a> {
     /// A line, without its ending.
     Line(&'a [u8]),
-    /// A line longer than [`Session::line_octets_max`]; it has been read to its end.
-    ///
-    /// [`Session::line_octets_max`]: super::Session::line_octets_max
+    /// A line longer than it may be; it has been read to its end.
     LineTooLong,
     /// A command's line ending that is not the session's own: what was found.
     LineEndingFault(&'static str),
-    /// The first octet of the connection is not a letter.
-    ForeignProtocol,
+    /// The first octet of the connection is not a letter: what the client speaks instead.
+    ForeignProtocol(Foreign),
     /// No complete line came in time.
     IdleTimeout,
     /// The content came too slowly.
@@ -34,8 +32,6 @@ pub enum Outcome<'a> {
     /// A command has come, and the login of before does not hold any more: the account was removed
     /// or has another password.
     Revoked,
-    /// The client is gone, or cannot be written to.
-    ConnectionLost,
     /// What became of the look-up.
     Recipient(RecipientVerdict),
     /// The password is right.
@@ -61,6 +57,8 @@ pub enum Outcome<'a> {
     DeliveryFailed(DeliveryFailure),
     /// What became of the content.
     Content(ContentEnd),
+    /// Nothing of the transaction is left.
+    TransactionAbandoned,
     /// The chunk has been read and thrown away.
     ChunkDiscarded,
     /// The handshake is done; what was buffered before it is gone.
@@ -73,14 +71,13 @@ impl fmt::Debug for Outcome<'_> {
             Self::Line(_) => "Line",
             Self::LineTooLong => "LineTooLong",
             Self::LineEndingFault(_) => "LineEndingFault",
-            Self::ForeignProtocol => "ForeignProtocol",
+            Self::ForeignProtocol(_) => "ForeignProtocol",
             Self::IdleTimeout => "IdleTimeout",
             Self::ContentTooSlow => "ContentTooSlow",
             Self::SessionTimeout => "SessionTimeout",
             Self::ShuttingDown => "ShuttingDown",
             Self::Displaced => "Displaced",
             Self::Revoked => "Revoked",
-            Self::ConnectionLost => "ConnectionLost",
             Self::Recipient(_) => "Recipient",
             Self::PasswordAccepted => "PasswordAccepted",
             Self::PasswordRefused => "PasswordRefused",
@@ -92,6 +89,7 @@ impl fmt::Debug for Outcome<'_> {
             Self::DeliveryBegun => "DeliveryBegun",
             Self::DeliveryFailed(_) => "DeliveryFailed",
             Self::Content(_) => "Content",
+            Self::TransactionAbandoned => "TransactionAbandoned",
             Self::ChunkDiscarded => "ChunkDiscarded",
             Self::TlsStarted(_) => "TlsStarted",
         })

@@ -353,7 +353,7 @@ impl Reply {
     /// The reply that a driver gives when there is no session to give one: 421 with `text`, which
     /// is one line of ASCII.
     pub fn unavailable(text: &'static str) -> Self {
-        fixed("421", "4.3.2", text)
+        fixed("421", "", text)
     }
 
     /// The code, for example 250.
@@ -385,14 +385,18 @@ impl Reply {
         self.reason
     }
 
-    /// Appends the reply with its CRLF line endings to `out`; `extended` says whether the client
-    /// was told of enhanced status codes.
-    pub fn render(&self, extended: bool, out: &mut Vec<u8>) {
+    /// Takes the enhanced status code away, for a client that was not told of such codes.
+    pub(super) fn drop_enhanced_code(&mut self) {
+        self.enhanced = "";
+    }
+
+    /// Appends the reply with its CRLF line endings to `out`.
+    pub fn render(&self, out: &mut Vec<u8>) {
         let mut lines = self.text.split('\n').peekable();
         while let Some(line) = lines.next() {
             out.extend_from_slice(self.code.as_bytes());
             out.push(if lines.peek().is_some() { b'-' } else { b' ' });
-            if extended && !self.enhanced.is_empty() {
+            if !self.enhanced.is_empty() {
                 out.extend_from_slice(self.enhanced.as_bytes());
                 out.push(b' ');
             }

@@ -3,7 +3,7 @@
 //! Values only. Which outcomes may follow an action is said at each action.
 
 use crate::mail::sasl::scram;
-use crate::mail::{Address, Credentials, Domain, Dots, Envelope, ForwardPath};
+use crate::mail::{Address, Closing, Credentials, Domain, Dots, Envelope, ForwardPath};
 
 use super::reply::Reply;
 
@@ -15,12 +15,10 @@ pub struct Settings {
     /// Largest message in octets with CRLF line endings; `None` is no limit.
     pub message_octets_max: Option<u64>,
     /// Most recipients of one transaction; `None` is no limit.
-    pub recipients_max: Option<usize>,
+    pub recipients_max: Option<u32>,
     /// Most syntax and sequence errors of one session; `None` is no limit.
     pub errors_max: Option<u32>,
-    /// Whether AUTH is offered, on connections where a secret may be said.
-    pub authentication: bool,
-    /// Whether SCRAM is offered with it: there are keys to verify proofs with.
+    /// Whether SCRAM is offered: there are keys to verify proofs with.
     pub scram: bool,
     /// Whose mail is taken.
     pub senders: Senders,
@@ -52,11 +50,19 @@ pub struct Step {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
     /// Read one line: `Line` and the other outcomes of reading.
-    ReadLine,
+    ReadLine {
+        /// Its longest length, its ending included.
+        octets_max: usize,
+    },
     /// Find the mailbox of a recipient: `Recipient`.
     LookUpRecipient(ForwardPath),
     /// Verify a password: `PasswordAccepted`, `PasswordRefused` or `CheckFailed`.
-    CheckPassword(Credentials),
+    CheckPassword {
+        /// How the client sent it.
+        mechanism: &'static str,
+        /// The password and whose it is.
+        credentials: Credentials,
+    },
     /// Find what SCRAM needs to know of a user, or make it up where there is no such user:
     /// `ScramBegun` or `CheckFailed`.
     BeginScram {
@@ -64,7 +70,12 @@ pub enum Action {
         user: String,
     },
     /// Verify a proof: `ProofAccepted`, `PasswordRefused` or `CheckFailed`.
-    CheckProof(scram::Attempt),
+    CheckProof {
+        /// How the client sent it.
+        mechanism: &'static str,
+        /// The proof and whose it is.
+        attempt: scram::Attempt,
+    },
     /// Find out whether a user may send with this reverse-path: `SenderPermitted`,
     /// `SenderNotPermitted` or `CheckFailed`.
     CheckSender(Address),
@@ -72,15 +83,18 @@ pub enum Action {
     BeginDelivery(Box<Submission>),
     /// Take content into the open delivery, and commit it at the end of the message: `Content`.
     ReceiveContent(Framing),
-    /// Read that many octets and throw them away: `ChunkDiscarded`.
+    /// Drop the open delivery and forget the recipients: `TransactionAbandoned`.
+    AbandonTransaction,
+    /// The same, and read that many octets and throw them away: `ChunkDiscarded`.
     DiscardChunk {
         /// The size of the chunk.
         octets: u64,
     },
-    /// Send what is waiting, then do the handshake: `TlsStarted`, or end the connection.
+    /// Drop the open delivery and forget the recipients, send what is waiting, then do the
+    /// handshake: `TlsStarted`, or end the connection.
     StartTls,
-    /// Send what is waiting and close; no outcome is expected.
-    Close,
+    /// Drop the open delivery, send what is waiting and close; no outcome is expected.
+    Close(Closing),
 }
 
 /// All that a delivery needs to know of the transaction.

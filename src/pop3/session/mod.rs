@@ -36,125 +36,72 @@
 //! the state is a fault of the driver and closes the connection, with nothing removed.
 
 mod authorization;
-mod step;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod turn;
 
-use std::{mem, sync::Arc};
+use std::mem;
 
-pub use self::step::{Action, Extent, Outcome, Settings, Step};
-use self::transaction::Retrieval;
-use super::{
-    Command, Response, SyntaxError, command,
-    limits::{COMMAND_LINE_OCTETS_MAX, SASL_LINE_OCTETS_MAX},
-    listing::Listing,
-    response::Code,
-};
-use crate::mail::{
-    Disclosure, Foreign, Link, Summaries,
-    sasl::{self, Exchange, scram::ClientFirst},
-};
+use crate::mail::limits::AUTH_LINE_OCTETS_MAX;
+use crate::mail::{Closing, Disclosure, Foreign, Link, sasl};
 
-/// The life of one connection.
+use super::command::{self, Always, Command, SyntaxError};
+use super::limits::COMMAND_LINE_OCTETS_MAX;
+use super::listing::Listing;
+use super::outcome::Outcome;
+use super::response::{self, Response};
+use super::step::{Action, Settings, Step};
+
+use authorization::{Authorization, authenticated};
+use turn::{State, Turn};
+
+/// One POP3 session.
 #[derive(Debug)]
 pub struct Session {
     settings: Settings,
-    link: Link,
+    authorization: Authorization,
     state: State,
-    /// Who has logged in.
-    user: Option<String>,
-    /// Whether UTF8 was given (RFC 6856 §2.1).
-    utf8: bool,
+    errors: u32,
     /// Whether no line has been read yet (SEC-13).
     at_first_line: bool,
-    /// What the client speaks instead of POP3.
-    foreign: Option<Foreign>,
-    /// How the client tried to log in last.
-    mechanism: &'static str,
-    errors: u32,
-    password_failures: u32,
-}
-
-/// What the session waits for. See the theory of operation above.
-#[derive(Debug)]
-enum State {
-    /// Nothing is said yet.
-    Connected,
-    /// A command, before login.
-    Authorization {
-        /// The name of a USER command, when that was the last command: PASS must follow it at once
-        /// (RFC 1939 §7).
-        name: Option<String>,
-    },
-    /// A response of a SASL exchange.
-    Exchange(Exchange),
-    /// The verdict on a password.
-    Checking {
-        /// Whose it is.
-        user: String,
-    },
-    /// What SCRAM needs to know of a user.
-    BeginningScram(ClientFirst),
-    /// The verdict on a proof.
-    CheckingProof {
-        /// Whose it is.
-        user: String,
-    },
-    /// The maildrop.
-    Opening,
-    /// TLS.
-    StartingTls,
-    /// A command, after login.
-    Transaction(Listing),
-    /// A message, for RETR or TOP.
-    Retrieving(Listing, Retrieval),
-    /// The end of its content.
-    Sending(Listing),
-    /// The removal of the marked messages.
-    Update {
-        /// How many messages are not marked.
-        left: usize,
-    },
-    /// Nothing any more.
-    Closed,
 }
 
 impl Session {
-    /// A session that has said nothing yet, on a connection that may be encrypted already.
+    /// A session on a fresh connection, which may be encrypted already.
     pub fn new(settings: Settings, link: Link) -> Self {
         Self {
+            authorization: Authorization::new(link, settings.scram, settings.utf8),
             settings,
-            link,
             state: State::Connected,
-            user: None,
-            utf8: false,
-            at_first_line: true,
-            foreign: None,
-            mechanism: "",
             errors: 0,
-            password_failures: 0,
+            at_first_line: true,
         }
     }
 
-    /// Begins the session with a greeting (RFC 1939 §4), without the timestamp that would offer
-    /// APOP.
+    /// The first step: the greeting (RFC 1939 §4), without the timestamp that would offer APOP.
     pub fn greet(&mut self) -> Step {
-        if !matches!(
-            mem::replace(&mut self.state, State::Closed),
-            State::Connected
-        ) {
-            return Self::out_of_step();
-        }
-        self.reply(
-            State::Authorization { name: None },
-            Response::ok("facteur POP3 server ready"),
-        )
+        let state = mem::replace(&mut self.state, State::Closed);
+        let turn = if matches!(state, State::Connected) {
+            Turn::Say(State::before_login(), response::GREETING)
+        } else {
+            Turn::give_up(response::OUT_OF_STEP)
+        };
+        self.step(turn)
     }
 
-    /// The user who has logged in, by the name that was given; for the log, which must escape it.
-    pub fn user(&self) -> Option<&str> {
-        self.user.as_deref()
+    /// Tells the session what happened; gives what to do next.
+    pub fn resume(&mut self, outcome: Outcome<'_>) -> Step {
+        // A handler that ends the session need not set a state: it is closed unless one is set.
+        let state = mem::replace(&mut self.state, State::Closed);
+        let turn = match (state, outcome) {
+            (
+                state @ (State::Authorization { .. } | State::Transaction(_)),
+                Outcome::Line(line),
+            ) => self.line(state, line),
+            (state, outcome) => self.answered(state, outcome),
+        };
+        self.step(turn)
     }
 
     /// What of `line`, which comes next, may be shown.
@@ -172,94 +119,105 @@ impl Session {
             return None;
         };
         Some(sasl::Login {
-            mechanism: self.mechanism,
+            mechanism: self.authorization.mechanism(),
             user: exchange.user(),
         })
     }
 
-    /// The name of the mechanism by which the client tried to log in last, USER for that command.
-    pub fn mechanism(&self) -> &'static str {
-        self.mechanism
-    }
-
-    /// What the client speaks instead of POP3, where its first line showed that.
-    pub fn foreign(&self) -> Option<Foreign> {
-        self.foreign
-    }
-
-    /// How long a line may be now, in octets with its line ending: in a SASL exchange longer than
-    /// else.
-    pub fn line_octets_max(&self) -> usize {
-        if matches!(self.state, State::Exchange(_)) {
-            SASL_LINE_OCTETS_MAX
-        } else {
-            COMMAND_LINE_OCTETS_MAX
-        }
-    }
-
-    /// Goes on with what came of the last action.
-    pub fn resume(&mut self, outcome: Outcome<'_>) -> Step {
-        if let Outcome::Line(line) = &outcome
-            && mem::take(&mut self.at_first_line)
+    fn line(&mut self, state: State, line: &[u8]) -> Turn {
+        if mem::take(&mut self.at_first_line)
+            && let Some(foreign) = Foreign::of_line(line)
         {
-            self.foreign = Foreign::of_line(line);
-            if self.foreign.is_some() {
-                return self.resume(Outcome::ForeignProtocol);
-            }
+            return Turn::Close(Some(response::NOT_POP3), Closing::Foreign(foreign));
         }
-        // A handler that ends the session need not set a state: it is closed unless one is set.
-        let state = mem::replace(&mut self.state, State::Closed);
-        match (state, outcome) {
-            (State::Authorization { name }, Outcome::Line(line)) => match Command::parse(line) {
-                Ok(command) => self.authorization(name, command),
-                Err(error) => self.fault(State::Authorization { name: None }, error.into()),
-            },
-            (State::Transaction(listing), Outcome::Line(line)) => match Command::parse(line) {
-                Ok(command) => self.transaction(listing, command),
-                Err(error) => self.fault(State::Transaction(listing), error.into()),
-            },
-            (state, outcome) => self.answered(state, outcome),
+        match (Command::parse(line), state) {
+            (Ok(Command::Always(command)), state) => self.command(state, command),
+            (Ok(Command::LogIn(command)), State::Authorization { name }) => {
+                self.authorization.log_in(name, command)
+            }
+            (Ok(Command::Prepare(command)), State::Authorization { .. }) => {
+                self.authorization.prepare(command)
+            }
+            (Ok(Command::Maildrop(command)), State::Transaction(listing)) => {
+                transaction::command(listing, command)
+            }
+            (Ok(Command::LogIn(_)), state) => Turn::Refuse(state, response::LOGGED_IN_ALREADY),
+            (Ok(Command::Prepare(_)), state) => Turn::Refuse(state, response::BEFORE_LOGIN_ONLY),
+            (Ok(Command::Maildrop(_)), state) => {
+                Turn::Refuse(state.without_name(), response::LOG_IN_FIRST)
+            }
+            (Err(error), state) => Turn::Refuse(state.without_name(), error.into()),
+        }
+    }
+
+    /// A command of both states has come. Not inlined, as `answered`.
+    #[inline(never)]
+    fn command(&self, state: State, command: Always) -> Turn {
+        let state = state.without_name();
+        let hostname = &self.settings.hostname;
+        match (command, state) {
+            (Always::Capa, state) => {
+                let is_before_login = matches!(state, State::Authorization { .. });
+                let response = self.authorization.capabilities(is_before_login);
+                Turn::Say(state, response)
+            }
+            (Always::Help, state @ State::Transaction(_)) => {
+                Turn::Say(state, response::HELP_AFTER_LOGIN)
+            }
+            (Always::Help, state) => Turn::Say(state, response::HELP_BEFORE_LOGIN),
+            (Always::Lang(range), state) => lang(state, range.as_deref()),
+            (Always::Quit, State::Transaction(listing)) => transaction::quit(hostname, &listing),
+            (Always::Quit, _) => Turn::Close(Some(Response::goodbye(hostname)), Closing::Quit),
         }
     }
 
     /// What is no command has come. Not inlined: the frames of all this would be on the stack of
     /// every session, thousands of times (NET-1).
     #[inline(never)]
-    fn answered(&mut self, state: State, outcome: Outcome<'_>) -> Step {
+    fn answered(&mut self, state: State, outcome: Outcome<'_>) -> Turn {
         match (state, outcome) {
             (State::Exchange(exchange), Outcome::Line(line)) => {
-                self.advance(exchange.respond(line))
+                self.authorization.advance(exchange.respond(line))
             }
             (State::Authorization { .. } | State::Exchange(_), Outcome::LineTooLong) => {
-                self.line_too_long(State::Authorization { name: None })
+                self.line_too_long(State::before_login())
             }
-            (State::Transaction(listing), Outcome::LineTooLong) => {
-                self.line_too_long(State::Transaction(listing))
-            }
+            (state @ State::Transaction(_), Outcome::LineTooLong) => self.line_too_long(state),
 
-            (State::Checking { user }, Outcome::PasswordAccepted) => self.authenticated(user),
+            (State::Checking, Outcome::PasswordAccepted) => authenticated(),
             (State::BeginningScram(first), Outcome::ScramBegun(parameters)) => {
-                self.advance(first.answer(&parameters))
+                self.authorization.advance(first.answer(&parameters))
             }
             (State::CheckingProof { user }, Outcome::ProofAccepted { signature }) => {
-                self.advance(Ok(sasl::confirm(user, &signature)))
+                let progress = sasl::confirm(user, &signature);
+                self.authorization.advance(Ok(progress))
             }
-            (State::Checking { .. } | State::CheckingProof { .. }, Outcome::PasswordRefused) => {
-                self.password_refused()
+            (State::Checking | State::CheckingProof { .. }, Outcome::PasswordRefused) => {
+                self.authorization.refuse_login(response::LOGIN_REFUSED)
             }
-            (State::Checking { .. } | State::CheckingProof { .. }, Outcome::MailboxAmbiguous) => {
-                self.mailbox_ambiguous()
+            (State::Checking | State::CheckingProof { .. }, Outcome::MailboxAmbiguous) => {
+                self.authorization.refuse_login(response::MAILBOX_AMBIGUOUS)
             }
             (
-                State::Checking { .. } | State::BeginningScram(_) | State::CheckingProof { .. },
+                State::Checking | State::BeginningScram(_) | State::CheckingProof { .. },
                 Outcome::CheckFailed,
-            ) => self.check_failed(),
-            (State::Opening, Outcome::MaildropOpened(messages)) => self.maildrop_opened(messages),
-            (State::Opening, Outcome::MaildropInUse) => self.maildrop_in_use(),
-            (State::Opening, Outcome::MaildropFailed { transient }) => {
-                self.maildrop_failed(transient)
+            ) => Turn::Say(State::before_login(), sasl::Fault::Unavailable.into()),
+            (State::Opening, Outcome::MaildropOpened(messages)) => {
+                let listing = Listing::new(messages);
+                let response = Response::maildrop(listing.visible());
+                Turn::Say(State::Transaction(listing), response)
             }
-            (State::StartingTls, Outcome::TlsStarted(bindings)) => self.tls_started(bindings),
+            // The password was right, but there is no maildrop to go with it (RFC 1939 §4).
+            (State::Opening, Outcome::MaildropInUse) => {
+                Turn::Say(State::before_login(), response::MAILDROP_IN_USE)
+            }
+            (State::Opening, Outcome::MaildropFailed { transient }) => {
+                Turn::Say(State::before_login(), Response::maildrop_failed(transient))
+            }
+            (State::StartingTls, Outcome::TlsStarted(bindings)) => {
+                self.at_first_line = true;
+                self.authorization.tls_started(bindings)
+            }
 
             (
                 State::Retrieving(listing, retrieval),
@@ -268,107 +226,115 @@ impl Session {
                     edited_octets,
                 },
             ) => {
-                let retrieval = retrieval.edited(edited_octets);
-                self.message_opened(listing, retrieval, internationalized)
+                let withheld = self.authorization.withholds(internationalized);
+                transaction::message_opened(listing, retrieval.edited(edited_octets), withheld)
             }
-            (State::Retrieving(listing, _), Outcome::MessageGone) => self.message_gone(listing),
+            (State::Retrieving(listing, _), Outcome::MessageGone) => {
+                Turn::Say(State::Transaction(listing), response::MESSAGE_GONE)
+            }
             (State::Retrieving(listing, _), Outcome::MessageFailed { transient }) => {
-                self.message_failed(listing, transient)
+                let response = Response::message_failed(transient);
+                Turn::Say(State::Transaction(listing), response)
             }
             (State::Sending(listing), Outcome::ContentSent) => {
-                self.act(State::Transaction(listing), None, Action::ReadLine)
+                Turn::Listen(State::Transaction(listing))
             }
-            (State::Update { left }, Outcome::Removed) => self.sign_off(left),
-            (State::Update { .. }, Outcome::RemoveFailed) => Self::remove_failed(),
+            (State::Update { left }, Outcome::Removed) => {
+                transaction::sign_off(&self.settings.hostname, left)
+            }
 
-            (state, outcome) => Self::end(&state, &outcome),
+            (state, outcome) => Self::interrupted(&state, &outcome),
         }
     }
 
-    /// Answers the outcomes that end the session in any state.
-    fn end(state: &State, outcome: &Outcome<'_>) -> Step {
+    /// What can come instead of any result.
+    fn interrupted(state: &State, outcome: &Outcome<'_>) -> Turn {
         match (state, outcome) {
             // Nothing may be said in the middle of a content, nor at an autologout, where it could
             // be taken for the response to the next command (RFC 1939 §3).
-            (State::Closed | State::Sending(_), _)
-            | (_, Outcome::ConnectionLost | Outcome::IdleTimeout) => Self::close(None),
+            (State::Closed | State::Sending(_), _) | (_, Outcome::IdleTimeout) => {
+                Turn::Close(None, Closing::Refused)
+            }
             // Some of the messages may be removed by now: no other text would be true.
-            (State::Update { .. }, _) => Self::remove_failed(),
-            (_, Outcome::SessionTimeout) => Self::close(Some(Response::err_with(
-                Code::SysTemp,
-                "Session has lasted too long, nothing is removed, connect again",
-            ))),
-            (_, Outcome::ShuttingDown) => Self::close(Some(Response::err_with(
-                Code::SysTemp,
-                "Server is shutting down, nothing is removed, connect again later",
-            ))),
-            (_, Outcome::Displaced) => Self::close(Some(Response::err_with(
-                Code::SysTemp,
-                "Too many connections from your network, nothing is removed, connect again later",
-            ))),
-            // RFC 3206 §5 has the code for failed authentication commands; that is what becomes of
-            // the login here, and clients ask for the new password.
-            (_, Outcome::Revoked) => Self::close(Some(Response::err_with(
-                Code::Auth,
-                "The account was removed or its password changed, no mail is removed, log in again",
-            ))),
-            (_, Outcome::LineEndingFault) => Self::close(Some(Response::err(
-                "Bare CR or bare LF, end every line with CRLF, closing connection",
-            ))),
-            (_, Outcome::ForeignProtocol) => Self::close(Some(Response::err(
-                "This is a POP3 server, closing connection",
-            ))),
-            _ => Self::out_of_step(),
+            (State::Update { .. }, _) => Turn::give_up(response::REMOVE_FAILED),
+            (_, Outcome::SessionTimeout) => Turn::give_up(response::SESSION_TIMEOUT),
+            (_, Outcome::ShuttingDown) => Turn::give_up(response::SHUTTING_DOWN),
+            (_, Outcome::Displaced) => Turn::give_up(response::DISPLACED),
+            (_, Outcome::Revoked) => Turn::give_up(response::REVOKED),
+            (_, Outcome::LineEndingFault(_)) => Turn::give_up(response::LINE_ENDING),
+            (_, Outcome::ForeignProtocol(foreign)) => {
+                Turn::Close(Some(response::NOT_POP3), Closing::Foreign(*foreign))
+            }
+            _ => Turn::give_up(response::OUT_OF_STEP),
         }
     }
 
-    fn line_too_long(&mut self, state: State) -> Step {
+    fn line_too_long(&mut self, state: State) -> Turn {
         let response = Response::from(SyntaxError::LineTooLong);
         // No client begins with such a line: it is another protocol, whose further lines must not
         // be executed (SEC-13).
         if mem::take(&mut self.at_first_line) {
-            self.foreign = Some(Foreign::Other);
-            return Self::close(Some(response));
+            return Turn::Close(Some(response), Closing::Foreign(Foreign::Other));
         }
-        self.fault(state, response)
+        Turn::Refuse(state, response)
     }
 
-    /// Counts a wrong command, and goes on in `state` or closes the connection.
-    fn fault(&mut self, state: State, response: Response) -> Step {
+    /// Makes a step of what has come of an outcome.
+    fn step(&mut self, turn: Turn) -> Step {
+        match turn {
+            Turn::Say(state, response) => self.read_line(state, Some(response)),
+            Turn::Refuse(state, response) => self.refuse(state, response),
+            Turn::Listen(state) => self.read_line(state, None),
+            Turn::Ask(state, response, action) => {
+                self.state = state;
+                Step { response, action }
+            }
+            Turn::Close(response, closing) => Step {
+                response,
+                action: Action::Close(closing),
+            },
+        }
+    }
+
+    /// Responds to a wrong command; the one that is too many ends the session.
+    fn refuse(&mut self, state: State, response: Response) -> Step {
         self.errors = self.errors.saturating_add(1);
-        if self.settings.errors_max != 0 && self.errors > self.settings.errors_max {
-            return Self::close(Some(Response::err("Too many errors, closing connection")));
+        let errors_max = self.settings.errors_max;
+        if errors_max.is_some_and(|errors_max| self.errors > errors_max) {
+            return Step {
+                response: Some(response::TOO_MANY_ERRORS),
+                action: Action::Close(Closing::Refused),
+            };
         }
-        self.reply(state, response)
+        self.read_line(state, Some(response))
     }
 
-    fn reply(&mut self, state: State, response: Response) -> Step {
-        self.act(state, Some(response), Action::ReadLine)
-    }
-
-    fn act(&mut self, state: State, response: Option<Response>, action: Action) -> Step {
+    fn read_line(&mut self, state: State, response: Option<Response>) -> Step {
+        let octets_max = if matches!(state, State::Exchange(_)) {
+            AUTH_LINE_OCTETS_MAX
+        } else {
+            COMMAND_LINE_OCTETS_MAX
+        };
         self.state = state;
+        let action = Action::ReadLine { octets_max };
         Step { response, action }
     }
+}
 
-    fn close(response: Option<Response>) -> Step {
-        Step {
-            response,
-            action: Action::Close,
-        }
-    }
-
-    /// Answers an outcome that does not belong to the action that was asked for.
-    fn out_of_step() -> Step {
-        Self::close(Some(Response::err_with(
-            Code::SysTemp,
-            "Internal error, closing connection",
-        )))
-    }
-
-    fn maildrop_opened(&mut self, messages: Arc<dyn Summaries>) -> Step {
-        let listing = Listing::new(messages);
-        let response = Response::ok(format!("Maildrop has {}", listing.visible()));
-        self.reply(State::Transaction(listing), response)
+/// Lists the languages or chooses the only one there is.
+///
+/// A range that names a region (`en-GB`) is answered with the language, as in the lookup of
+/// RFC 4647 §3.4: RFC 6856 §3.2 wants one language for a range.
+fn lang(state: State, range: Option<&str>) -> Turn {
+    let Some(range) = range else {
+        return Turn::Say(state, Response::languages());
+    };
+    let primary = range.split('-').next().unwrap_or(range);
+    if range.eq_ignore_ascii_case("i-default") {
+        Turn::Say(state, response::LANG_DEFAULT)
+    } else if range == "*" || primary.eq_ignore_ascii_case("en") {
+        Turn::Say(state, response::LANG_ENGLISH)
+    } else {
+        Turn::Say(state, response::LANG_UNKNOWN)
     }
 }

@@ -8,15 +8,26 @@
 
 use proptest::{collection::vec, prelude::*};
 
+use std::sync::Arc;
+
 use super::*;
-use crate::{
-    mail::{ChannelBindings, Credentials, MessageSummary, Secret, Tls, UniqueId, sasl::scram},
-    pop3::{
-        MessageNumber,
-        limits::{ERRORS_MAX, PASSWORD_FAILURES_MAX, RESPONSE_LINE_OCTETS_MAX},
-    },
-    testing::facts,
+use crate::mail::sasl::scram;
+use crate::mail::{ChannelBindings, Credentials, MessageSummary, Secret, Summaries, Tls, UniqueId};
+use crate::pop3::limits::{ERRORS_MAX, RESPONSE_LINE_OCTETS_MAX};
+use crate::pop3::{Extent, MessageNumber};
+use crate::testing::facts;
+
+const READ_COMMAND: Action = Action::ReadLine {
+    octets_max: COMMAND_LINE_OCTETS_MAX,
 };
+
+const READ_RESPONSE: Action = Action::ReadLine {
+    octets_max: AUTH_LINE_OCTETS_MAX,
+};
+
+const CLOSE: Action = Action::Close(Closing::Refused);
+
+const QUIT: Action = Action::Close(Closing::Quit);
 
 const REMOVE_FAILED: &str =
     "-ERR [SYS/TEMP] Some deleted messages not removed, connect again and repeat\r\n";
@@ -24,10 +35,9 @@ const REMOVE_FAILED: &str =
 fn settings() -> Settings {
     Settings {
         hostname: "localhost".to_owned(),
-        errors_max: ERRORS_MAX,
+        errors_max: Some(ERRORS_MAX),
         scram: true,
         utf8: true,
-        password_failures_max: PASSWORD_FAILURES_MAX,
     }
 }
 
@@ -83,7 +93,7 @@ impl Dialogue {
         let mut session = Session::new(settings, link);
         let step = session.greet();
         assert_eq!(rendered(step.response), "+OK facteur POP3 server ready\r\n");
-        assert_eq!(step.action, Action::ReadLine);
+        assert_eq!(step.action, READ_COMMAND);
         Self { session }
     }
 
@@ -118,7 +128,7 @@ impl Dialogue {
         self.check(
             Outcome::MaildropOpened(messages(&[120, 200])),
             "+OK Maildrop has 2 messages (320 octets)\r\n",
-            &Action::ReadLine,
+            &READ_COMMAND,
         );
     }
 
@@ -132,7 +142,10 @@ impl Dialogue {
         self.check(
             Outcome::Line(b"PASS secret"),
             "",
-            &Action::CheckPassword(credentials),
+            &Action::CheckPassword {
+                mechanism: "USER",
+                credentials,
+            },
         );
     }
 
@@ -146,22 +159,21 @@ impl Dialogue {
     /// Sends a line that is answered and followed by another.
     #[track_caller]
     fn line(&mut self, line: &str, response: &str) {
-        self.check(Outcome::Line(line.as_bytes()), response, &Action::ReadLine);
+        let step = self.session.resume(Outcome::Line(line.as_bytes()));
+        assert_eq!(rendered(step.response), response);
+        assert!(matches!(step.action, Action::ReadLine { .. }), "{line}");
     }
 }
 
 #[test]
 fn login_checks_the_password_and_then_opens_the_maildrop() {
     let mut dialogue = Dialogue::plain();
-    assert_eq!(dialogue.session.user(), None);
     dialogue.login();
-    assert_eq!(dialogue.session.user(), None);
     dialogue.check(Outcome::PasswordAccepted, "", &Action::OpenMaildrop);
-    assert_eq!(dialogue.session.user(), Some("bob"));
     dialogue.check(
         Outcome::MaildropOpened(messages(&[1])),
         "+OK Maildrop has 1 message (1 octet)\r\n",
-        &Action::ReadLine,
+        &READ_COMMAND,
     );
 }
 
@@ -169,19 +181,10 @@ fn login_checks_the_password_and_then_opens_the_maildrop() {
 fn refused_passwords_get_one_text_and_the_third_closes() {
     let refused = "-ERR [AUTH] Wrong user name or password\r\n";
     let mut dialogue = Dialogue::plain();
-    for action in [Action::ReadLine, Action::ReadLine, Action::Close] {
+    for action in [READ_COMMAND, READ_COMMAND, CLOSE] {
         dialogue.login();
         dialogue.check(Outcome::PasswordRefused, refused, &action);
     }
-    let mut dialogue = Dialogue::new(
-        Settings {
-            password_failures_max: 0,
-            ..settings()
-        },
-        local(Tls::NotOffered),
-    );
-    dialogue.login();
-    dialogue.check(Outcome::PasswordRefused, refused, &Action::Close);
 }
 
 #[test]
@@ -189,7 +192,7 @@ fn a_refused_password_needs_user_again() {
     let mut dialogue = Dialogue::plain();
     dialogue.login();
     let refused = "-ERR [AUTH] Wrong user name or password\r\n";
-    dialogue.check(Outcome::PasswordRefused, refused, &Action::ReadLine);
+    dialogue.check(Outcome::PasswordRefused, refused, &READ_COMMAND);
     dialogue.line("PASS secret", "-ERR Send USER right before PASS\r\n");
     dialogue.open();
 }
@@ -217,12 +220,11 @@ fn a_login_that_fails_for_the_system_may_be_repeated() {
             dialogue.check(
                 Outcome::CheckFailed,
                 "-ERR [SYS/TEMP] Password cannot be checked now, try again later\r\n",
-                &Action::ReadLine,
+                &READ_COMMAND,
             );
             dialogue.login();
             dialogue.check(Outcome::PasswordAccepted, "", &Action::OpenMaildrop);
-            dialogue.check(outcome.clone(), response, &Action::ReadLine);
-            assert_eq!(dialogue.session.user(), None);
+            dialogue.check(outcome.clone(), response, &READ_COMMAND);
         }
         dialogue.open();
     }
@@ -238,11 +240,11 @@ fn scram_opens_the_maildrop_when_the_client_has_seen_the_signature() {
     dialogue.check(Outcome::Line(first.as_bytes()), "", &begin);
     let challenge = "+ cj1yT3ByTkdmd0ViZVJXZ2JORWtxTyVodllEcFdVYTJSYVRDQWZ1eEZJbGopaE5sRiRrMCxzPV\
                      cyMlphSjBTTlk3c29Fc1VFamI2Z1E9PSxpPTQwOTY=\r\n";
-    dialogue.check(scram_begun(), challenge, &Action::ReadLine);
+    dialogue.check(scram_begun(), challenge, &READ_RESPONSE);
     let step = dialogue
         .session
         .resume(Outcome::Line(SCRAM_FINAL.as_bytes()));
-    let Action::CheckProof(attempt) = step.action else {
+    let Action::CheckProof { attempt, .. } = step.action else {
         panic!("{step:?}");
     };
     let signature = facts::verify(&attempt);
@@ -250,11 +252,9 @@ fn scram_opens_the_maildrop_when_the_client_has_seen_the_signature() {
     dialogue.check(
         Outcome::ProofAccepted { signature },
         "+ dj02cnJpVFJCaTIzV3BSUi93dHVwK21NaFVaVW4vZEI1bkxUSlJzamw5NUc0PQ==\r\n",
-        &Action::ReadLine,
+        &READ_RESPONSE,
     );
-    assert_eq!(dialogue.session.user(), None);
     dialogue.check(Outcome::Line(b""), "", &Action::OpenMaildrop);
-    assert_eq!(dialogue.session.user(), Some("user"));
 }
 
 #[test]
@@ -286,7 +286,7 @@ fn scram_that_does_not_come_to_its_end_opens_nothing() {
         ),
     ] {
         let mut dialogue = checking();
-        dialogue.check(outcome, response, &Action::ReadLine);
+        dialogue.check(outcome, response, &READ_COMMAND);
         dialogue.open();
     }
     for (last, response) in [
@@ -299,7 +299,6 @@ fn scram_that_does_not_come_to_its_end_opens_nothing() {
         let mut dialogue = checking();
         drop(dialogue.session.resume(proof_accepted()));
         dialogue.line(last, response);
-        assert_eq!(dialogue.session.user(), None);
     }
     let mut dialogue = Dialogue::plain();
     let first = format!("AUTH SCRAM-SHA-256 {SCRAM_FIRST}");
@@ -310,7 +309,7 @@ fn scram_that_does_not_come_to_its_end_opens_nothing() {
         nonce: String::new(),
     });
     let response = "-ERR [SYS/TEMP] Password cannot be checked now, try again later\r\n";
-    dialogue.check(unusable, response, &Action::ReadLine);
+    dialogue.check(unusable, response, &READ_COMMAND);
 }
 
 #[test]
@@ -331,7 +330,7 @@ fn a_message_is_open_before_ok_is_said() {
         let open = Action::OpenMessage(MessageNumber::at(1));
         dialogue.check(Outcome::Line(line.as_bytes()), "", &open);
         dialogue.check(opened.clone(), response, &Action::SendContent(extent));
-        dialogue.check(Outcome::ContentSent, "", &Action::ReadLine);
+        dialogue.check(Outcome::ContentSent, "", &READ_COMMAND);
     }
 }
 
@@ -346,9 +345,9 @@ fn retr_tells_the_octets_of_a_message_that_was_edited() {
     };
     let send = Action::SendContent(Extent::Whole);
     dialogue.check(opened, "+OK 7 octets\r\n", &send);
-    dialogue.check(Outcome::ContentSent, "", &Action::ReadLine);
+    dialogue.check(Outcome::ContentSent, "", &READ_COMMAND);
     let line = Outcome::Line(b"LIST 2");
-    dialogue.check(line, "+OK 2 200\r\n", &Action::ReadLine);
+    dialogue.check(line, "+OK 2 200\r\n", &READ_COMMAND);
 }
 
 #[test]
@@ -371,7 +370,7 @@ fn a_message_that_cannot_be_opened_is_not_sent() {
         let step = dialogue.session.resume(outcome);
         let response = rendered(step.response);
         assert!(response.starts_with(&format!("-ERR {code} ")), "{response}");
-        assert_eq!(step.action, Action::ReadLine);
+        assert_eq!(step.action, READ_COMMAND);
         dialogue.line("STAT", "+OK 2 320\r\n");
     }
 }
@@ -388,9 +387,9 @@ fn quit_removes_the_marked_messages_and_says_so_when_it_is_done() {
     marked().check(
         Outcome::Removed,
         "+OK localhost POP3 server signing off (1 message left)\r\n",
-        &Action::Close,
+        &QUIT,
     );
-    marked().check(Outcome::RemoveFailed, REMOVE_FAILED, &Action::Close);
+    marked().check(Outcome::RemoveFailed, REMOVE_FAILED, &CLOSE);
 }
 
 /// Sessions in every state that waits for the driver, each with a mark where there can be one.
@@ -462,7 +461,7 @@ fn in_every_state() -> Vec<(&'static str, Dialogue)> {
         "closed",
         Dialogue::logged_in(),
         &["DELE 1"],
-        vec![Outcome::ConnectionLost],
+        vec![Outcome::ShuttingDown],
     );
     states
 }
@@ -470,7 +469,6 @@ fn in_every_state() -> Vec<(&'static str, Dialogue)> {
 #[test]
 fn a_session_that_ends_without_quit_removes_nothing() {
     let endings = [
-        (Outcome::ConnectionLost, ""),
         (Outcome::IdleTimeout, ""),
         (
             Outcome::SessionTimeout,
@@ -491,11 +489,11 @@ fn a_session_that_ends_without_quit_removes_nothing() {
              in again\r\n",
         ),
         (
-            Outcome::LineEndingFault,
+            Outcome::LineEndingFault("a bare LF"),
             "-ERR Bare CR or bare LF, end every line with CRLF, closing connection\r\n",
         ),
         (
-            Outcome::ForeignProtocol,
+            Outcome::ForeignProtocol(Foreign::Other),
             "-ERR This is a POP3 server, closing connection\r\n",
         ),
     ];
@@ -508,8 +506,10 @@ fn a_session_that_ends_without_quit_removes_nothing() {
                 "update" if !response.is_empty() => REMOVE_FAILED,
                 _ => response,
             };
-            dialogue.check(ending.clone(), response, &Action::Close);
-            dialogue.check(Outcome::Line(b"QUIT"), "", &Action::Close);
+            let step = dialogue.session.resume(ending.clone());
+            assert_eq!(rendered(step.response), response, "{name} {ending:?}");
+            assert!(matches!(step.action, Action::Close(_)), "{name} {ending:?}");
+            dialogue.check(Outcome::Line(b"QUIT"), "", &CLOSE);
         }
     }
 }
@@ -579,7 +579,7 @@ fn an_outcome_that_was_not_asked_for_closes_and_removes_nothing() {
                 continue;
             }
             let step = dialogue.session.resume(outcome.clone());
-            assert_eq!(step.action, Action::Close, "{name} {outcome:?}");
+            assert_eq!(step.action, CLOSE, "{name} {outcome:?}");
         }
     }
 }
@@ -587,7 +587,7 @@ fn an_outcome_that_was_not_asked_for_closes_and_removes_nothing() {
 #[test]
 fn a_second_greeting_closes() {
     let mut dialogue = Dialogue::logged_in();
-    assert_eq!(dialogue.session.greet().action, Action::Close);
+    assert_eq!(dialogue.session.greet().action, CLOSE);
 }
 
 #[test]
@@ -645,7 +645,7 @@ fn a_login_off_this_machine_needs_tls() {
     let begin = "+OK Begin TLS negotiation\r\n";
     dialogue.check(Outcome::Line(b"STLS"), begin, &Action::StartTls);
     let started = Outcome::TlsStarted(ChannelBindings::default());
-    dialogue.check(started, "", &Action::ReadLine);
+    dialogue.check(started, "", &READ_COMMAND);
     let after = capabilities(&mut dialogue);
     assert!(!after.contains("STLS") && is_listed(&after));
     dialogue.open();
@@ -670,7 +670,7 @@ fn tls_makes_the_session_forget_what_came_before() {
     dialogue.check(
         Outcome::TlsStarted(ChannelBindings::default()),
         "",
-        &Action::ReadLine,
+        &READ_COMMAND,
     );
     dialogue.line("PASS secret", "-ERR Send USER right before PASS\r\n");
     dialogue.line("STLS", "-ERR TLS is active already\r\n");
@@ -683,16 +683,16 @@ fn tls_does_not_reset_the_count_of_refused_logins() {
     let refused = "-ERR [AUTH] Wrong user name or password\r\n";
     for _ in 0..2 {
         dialogue.login();
-        dialogue.check(Outcome::PasswordRefused, refused, &Action::ReadLine);
+        dialogue.check(Outcome::PasswordRefused, refused, &READ_COMMAND);
     }
     drop(dialogue.session.resume(Outcome::Line(b"STLS")));
     dialogue.check(
         Outcome::TlsStarted(ChannelBindings::default()),
         "",
-        &Action::ReadLine,
+        &READ_COMMAND,
     );
     dialogue.login();
-    dialogue.check(Outcome::PasswordRefused, refused, &Action::Close);
+    dialogue.check(Outcome::PasswordRefused, refused, &CLOSE);
 }
 
 #[test]
@@ -707,23 +707,24 @@ fn a_first_line_of_another_protocol_is_the_last() {
         "\u{16}\u{3}",
     ] {
         let mut dialogue = Dialogue::plain();
-        dialogue.check(Outcome::Line(line.as_bytes()), response, &Action::Close);
-        dialogue.check(Outcome::Line(b"USER bob"), "", &Action::Close);
+        let close = Action::Close(Closing::Foreign(Foreign::of_line(line.as_bytes()).unwrap()));
+        dialogue.check(Outcome::Line(line.as_bytes()), response, &close);
+        dialogue.check(Outcome::Line(b"USER bob"), "", &CLOSE);
         // The same within TLS, where the client begins anew.
         let mut dialogue = Dialogue::local(Tls::Offered);
         drop(dialogue.session.resume(Outcome::Line(b"STLS")));
         dialogue.check(
             Outcome::TlsStarted(ChannelBindings::default()),
             "",
-            &Action::ReadLine,
+            &READ_COMMAND,
         );
-        dialogue.check(Outcome::Line(line.as_bytes()), response, &Action::Close);
+        dialogue.check(Outcome::Line(line.as_bytes()), response, &close);
     }
     let mut dialogue = Dialogue::plain();
     dialogue.check(
         Outcome::LineTooLong,
         "-ERR Line too long\r\n",
-        &Action::Close,
+        &Action::Close(Closing::Foreign(Foreign::Other)),
     );
 }
 
@@ -733,7 +734,7 @@ fn errors_are_counted_unless_the_limit_is_off() {
     let too_many = "-ERR Too many errors, closing connection\r\n";
     let mut dialogue = Dialogue::new(
         Settings {
-            errors_max: 3,
+            errors_max: Some(3),
             ..settings()
         },
         local(Tls::NotOffered),
@@ -742,13 +743,13 @@ fn errors_are_counted_unless_the_limit_is_off() {
     dialogue.check(
         Outcome::LineTooLong,
         "-ERR Line too long\r\n",
-        &Action::ReadLine,
+        &READ_COMMAND,
     );
     dialogue.line("PASS x", "-ERR Send USER right before PASS\r\n");
-    dialogue.check(Outcome::Line(b"XYZZY"), too_many, &Action::Close);
+    dialogue.check(Outcome::Line(b"XYZZY"), too_many, &CLOSE);
     let mut dialogue = Dialogue::new(
         Settings {
-            errors_max: 0,
+            errors_max: None,
             ..settings()
         },
         local(Tls::NotOffered),
@@ -761,17 +762,15 @@ fn errors_are_counted_unless_the_limit_is_off() {
 #[test]
 fn a_line_may_be_longer_in_an_exchange() {
     let mut dialogue = Dialogue::plain();
-    assert_eq!(dialogue.session.line_octets_max(), 4_096);
-    dialogue.line("AUTH LOGIN", "+ VXNlcm5hbWU6\r\n");
-    assert_eq!(dialogue.session.line_octets_max(), 12_288);
-    dialogue.line("Ym9i", "+ UGFzc3dvcmQ6\r\n");
-    assert_eq!(dialogue.session.line_octets_max(), 12_288);
+    let auth = Outcome::Line(b"AUTH LOGIN");
+    dialogue.check(auth, "+ VXNlcm5hbWU6\r\n", &READ_RESPONSE);
+    let name = Outcome::Line(b"Ym9i");
+    dialogue.check(name, "+ UGFzc3dvcmQ6\r\n", &READ_RESPONSE);
     dialogue.check(
         Outcome::LineTooLong,
         "-ERR Line too long\r\n",
-        &Action::ReadLine,
+        &READ_COMMAND,
     );
-    assert_eq!(dialogue.session.line_octets_max(), 4_096);
     dialogue.line("PASS x", "-ERR Send USER right before PASS\r\n");
 }
 
@@ -916,7 +915,7 @@ proptest! {
         dialogue.check(Outcome::PasswordAccepted, "", &Action::OpenMaildrop);
         drop(dialogue.session.resume(Outcome::MaildropOpened(messages(&octets))));
         // Number zero is an error of syntax, and those are counted.
-        dialogue.session.settings.errors_max = 0;
+        dialogue.session.settings.errors_max = None;
         let mut model = Model { marked: vec![false; octets.len()], octets };
         for (verb, number) in commands {
             let number = match verb.as_str() {
@@ -926,7 +925,7 @@ proptest! {
             };
             let line = number.map_or(verb.clone(), |number| format!("{verb} {number}"));
             let step = dialogue.session.resume(Outcome::Line(line.as_bytes()));
-            prop_assert_eq!(step.action, Action::ReadLine);
+            prop_assert_eq!(step.action, READ_COMMAND);
             let response = without_text(&verb, number, &rendered(step.response));
             prop_assert_eq!(response, model.answer(&verb, number), "{}", line);
         }
@@ -937,7 +936,7 @@ proptest! {
         let left = model.visible().count();
         let step = dialogue.session.resume(Outcome::Line(b"QUIT"));
         if marked.is_empty() {
-            prop_assert_eq!(step.action, Action::Close);
+            prop_assert_eq!(step.action, QUIT);
         } else {
             prop_assert_eq!(step.action, Action::RemoveMarked(marked));
             let said = rendered(dialogue.session.resume(Outcome::Removed).response);
@@ -952,21 +951,23 @@ proptest! {
         offered in any::<bool>(),
     ) {
         let tls = if offered { Tls::Offered } else { Tls::NotOffered };
-        let mut session = Session::new(Settings { errors_max: 0, ..settings() }, local(tls));
+        let mut session = Session::new(Settings { errors_max: None, ..settings() }, local(tls));
         let mut step = session.greet();
         for (line, chance) in inputs {
             let outcome = match (&step.action, chance) {
-                (Action::Close, _) => break,
+                (Action::Close(_), _) => break,
                 (_, 39) => Outcome::ShuttingDown,
-                (Action::ReadLine, 38) => Outcome::LineTooLong,
-                (Action::ReadLine, _) => Outcome::Line(&line),
-                (Action::CheckPassword(_) | Action::CheckProof(_), 0..3) => {
+                (Action::ReadLine { .. }, 38) => Outcome::LineTooLong,
+                (Action::ReadLine { .. }, _) => Outcome::Line(&line),
+                (Action::CheckPassword { .. } | Action::CheckProof { .. }, 0..3) => {
                     Outcome::PasswordRefused
                 }
-                (Action::CheckPassword(_) | Action::BeginScram { .. }, 3) => Outcome::CheckFailed,
-                (Action::CheckPassword(_), _) => Outcome::PasswordAccepted,
+                (Action::CheckPassword { .. } | Action::BeginScram { .. }, 3) => {
+                    Outcome::CheckFailed
+                }
+                (Action::CheckPassword { .. }, _) => Outcome::PasswordAccepted,
                 (Action::BeginScram { .. }, _) => scram_begun(),
-                (Action::CheckProof(_), _) => proof_accepted(),
+                (Action::CheckProof { .. }, _) => proof_accepted(),
                 (Action::OpenMaildrop, 0..5) => Outcome::MaildropInUse,
                 (Action::OpenMaildrop, _) => Outcome::MaildropOpened(messages(&[1, 2, 3])),
                 (Action::OpenMessage(_), 0..5) => Outcome::MessageGone,

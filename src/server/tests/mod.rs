@@ -110,7 +110,6 @@ pub(super) fn smtp_sessions(
             message_octets_max: None,
             recipients_max: None,
             errors_max: None,
-            authentication: true,
             scram: false,
             senders: crate::smtp::Senders::Anybody,
             local_dots: crate::mail::Dots::BetweenAtoms,

@@ -72,10 +72,9 @@ impl House {
             starttls: true,
             settings: crate::pop3::Settings {
                 hostname: "localhost".to_owned(),
-                errors_max: 10,
+                errors_max: Some(10),
                 scram: false,
                 utf8: false,
-                password_failures_max: 3,
             },
         });
         let [smtp, pop3] = [smtp, pop3].map(|it| listen(it, &registry, &clock));

@@ -1,109 +1,144 @@
 //! AUTH (RFC 4954): when it may be said, and what the exchange of `mail::sasl` is told and tells.
 
-use crate::mail::sasl::{self, Fault, Mechanism, Progress};
+use crate::mail::limits::PASSWORD_FAILURES_MAX;
+use crate::mail::sasl::{self, Exchange, Fault, Mechanism, Progress};
 use crate::mail::{Secret, Tls};
-use crate::smtp::limits::PASSWORD_FAILURES_MAX;
 use crate::smtp::reply::{self, Reply};
-use crate::smtp::step::{Action, Step};
+use crate::smtp::step::Action;
 
-use super::{Phase, Session, Waiting};
+use super::client::Client;
+use super::turn::{Turn, Waiting};
 
-impl Session {
-    // Not inlined: see `answered`.
-    #[inline(never)]
-    pub(super) fn authenticate(&mut self, name: &str, initial_response: Option<&Secret>) -> Step {
-        if let Some(refusal) = self.why_not_now() {
-            return self.refuse(refusal);
+/// Where the client stands with AUTH.
+#[derive(Debug)]
+pub(super) struct Authentication {
+    /// Whether SCRAM is offered.
+    offers_scram: bool,
+    /// The exchange that is under way: the next line belongs to it.
+    exchange: Option<Exchange>,
+    /// How the client tried to authenticate last.
+    mechanism: &'static str,
+    failures: u32,
+}
+
+impl Authentication {
+    pub(super) fn new(offers_scram: bool) -> Self {
+        Self {
+            offers_scram,
+            exchange: None,
+            mechanism: "",
+            failures: 0,
         }
-        let offered = |mechanism: &Mechanism| self.mechanisms().contains(mechanism);
+    }
+
+    /// The login whose exchange is under way.
+    pub(super) fn login(&self) -> Option<sasl::Login<'_>> {
+        self.exchange.as_ref().map(|exchange| sasl::Login {
+            mechanism: self.mechanism,
+            user: exchange.user(),
+        })
+    }
+
+    /// Takes the exchange that is under way.
+    pub(super) fn take_exchange(&mut self) -> Option<Exchange> {
+        self.exchange.take()
+    }
+
+    /// AUTH has come, within a mail transaction or outside of one.
+    // Not inlined: see `Session::answered`.
+    #[inline(never)]
+    pub(super) fn begin(
+        &mut self,
+        client: &mut Client,
+        (name, initial_response): (&str, Option<&Secret>),
+        in_transaction: bool,
+    ) -> Turn {
+        if let Some(refusal) = why_not_now(client, in_transaction) {
+            return Turn::Refuse(refusal);
+        }
+        let offered = |mechanism: &Mechanism| self.mechanisms(client).contains(mechanism);
         let Some(mechanism) = Mechanism::parse(name).filter(offered) else {
-            return self.refuse(reply::AUTH_MECHANISM);
+            return Turn::Refuse(reply::AUTH_MECHANISM);
         };
         self.mechanism = mechanism.name();
         let initial_response = initial_response.map(Secret::expose);
-        self.advance(sasl::begin(mechanism, &self.link, initial_response))
+        let progress = sasl::begin(mechanism, &client.link, initial_response);
+        self.advance(client, progress)
     }
 
     /// What may be used at this moment, and so what EHLO lists.
-    pub(super) fn mechanisms(&self) -> &'static [Mechanism] {
-        if self.settings.authentication {
-            sasl::offered(&self.link, self.settings.scram)
-        } else {
-            &[]
-        }
-    }
-
-    /// RFC 4954 §4: outside a transaction, once; and where nobody reads along (SEC-2).
-    ///
-    /// Not only after EHLO: the RFC leaves that open, and programs that know from their
-    /// configuration that they have to log in say HELO, or nothing. Postfix serves them too, and
-    /// Exim does not. Nothing is lost by it, since what may be used does not depend on the
-    /// greeting; and MAIL asks for one all the same.
-    fn why_not_now(&self) -> Option<Reply> {
-        if !self.settings.authentication {
-            Some(reply::AUTH_NOT_OFFERED)
-        } else if !self.link.is_private() {
-            Some(match self.link.tls {
-                Tls::Offered => reply::AUTH_NEEDS_TLS,
-                Tls::NotOffered | Tls::Active(_) => reply::AUTH_NOT_OFFERED,
-            })
-        } else if self.user.is_some() {
-            Some(reply::AUTH_ALREADY)
-        } else if !matches!(self.phase, Phase::Idle | Phase::MailRefused) {
-            Some(reply::AUTH_IN_TRANSACTION)
-        } else {
-            None
-        }
+    pub(super) fn mechanisms(&self, client: &Client) -> &'static [Mechanism] {
+        sasl::offered(&client.link, self.offers_scram)
     }
 
     /// Goes on with an exchange that has come so far.
-    // Not inlined: see `answered`.
+    // Not inlined: see `Session::answered`.
     #[inline(never)]
-    pub(super) fn advance(&mut self, progress: Result<Progress, Fault>) -> Step {
+    pub(super) fn advance(
+        &mut self,
+        client: &mut Client,
+        progress: Result<Progress, Fault>,
+    ) -> Turn {
+        let mechanism = self.mechanism;
         match progress {
             Ok(Progress::Challenge(exchange, challenge)) => {
                 self.exchange = Some(exchange);
-                self.say(Reply::challenge(challenge))
+                Turn::Say(Reply::challenge(challenge))
             }
             Ok(Progress::CheckPassword(credentials)) => {
-                self.waiting = Waiting::Password(credentials.user.clone());
-                Step {
-                    reply: None,
-                    action: Action::CheckPassword(credentials),
-                }
+                let action = Action::CheckPassword {
+                    mechanism,
+                    credentials,
+                };
+                Turn::ask(action, Waiting::Password)
             }
             Ok(Progress::BeginScram(first)) => {
                 let user = first.user().to_owned();
-                self.waiting = Waiting::Scram(first);
-                Step {
-                    reply: None,
-                    action: Action::BeginScram { user },
-                }
+                Turn::ask(Action::BeginScram { user }, Waiting::Scram(first))
             }
             Ok(Progress::CheckProof(attempt)) => {
-                self.waiting = Waiting::Proof(attempt.user.clone());
-                Step {
-                    reply: None,
-                    action: Action::CheckProof(attempt),
-                }
+                let user = attempt.user.clone();
+                let action = Action::CheckProof { mechanism, attempt };
+                Turn::ask(action, Waiting::Proof(user))
             }
-            Ok(Progress::Authenticated(user)) => self.authenticated(user),
+            Ok(Progress::Authenticated(_)) => authenticated(client),
             // To change one's mind is no error, and what fails here is none of the client's.
-            Err(fault @ (Fault::Cancelled | Fault::Unavailable)) => self.say(fault.into()),
-            Err(fault) => self.refuse(fault.into()),
+            Err(fault @ (Fault::Cancelled | Fault::Unavailable)) => Turn::Say(fault.into()),
+            Err(fault) => Turn::Refuse(fault.into()),
         }
     }
 
-    pub(super) fn authenticated(&mut self, user: String) -> Step {
-        self.user = Some(user);
-        self.say(reply::AUTHENTICATED)
-    }
-
-    pub(super) fn password_refused(&mut self) -> Step {
-        self.password_failures = self.password_failures.saturating_add(1);
-        if self.password_failures >= PASSWORD_FAILURES_MAX {
-            return self.close(reply::AUTH_FAILED_TOO_OFTEN);
+    pub(super) fn password_refused(&mut self) -> Turn {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures >= PASSWORD_FAILURES_MAX {
+            return Turn::give_up(reply::AUTH_FAILED_TOO_OFTEN);
         }
-        self.say(reply::AUTH_REFUSED)
+        Turn::Say(reply::AUTH_REFUSED)
+    }
+}
+
+pub(super) fn authenticated(client: &mut Client) -> Turn {
+    client.is_authenticated = true;
+    Turn::Say(reply::AUTHENTICATED)
+}
+
+/// RFC 4954 §4: outside a transaction, once; and where nobody reads along (SEC-2).
+///
+/// Not only after EHLO: the RFC leaves that open, and programs that know from their configuration
+/// that they have to log in say HELO, or nothing. Postfix serves them too, and Exim does not.
+/// Nothing is lost by it, since what may be used does not depend on the greeting; and MAIL asks for
+/// one all the same.
+fn why_not_now(client: &Client, in_transaction: bool) -> Option<Reply> {
+    if !client.link.is_private() {
+        Some(match client.link.tls {
+            Tls::Offered => reply::AUTH_NEEDS_TLS,
+            Tls::NotOffered | Tls::Active(_) => reply::AUTH_NOT_OFFERED,
+        })
+    } else if client.is_authenticated {
+        Some(reply::AUTH_ALREADY)
+    } else if in_transaction {
+        Some(reply::AUTH_IN_TRANSACTION)
+    } else {
+        None
     }
 }

@@ -20,8 +20,8 @@
 //! ```
 //!
 //! - RSET, HELO, EHLO and the end of data drop the transaction whole; nothing is cleared by hand.
-//! - The driver holds a delivery exactly while [`Session::has_delivery`]: from the outcome
-//!   `DeliveryBegun` until the transaction ends or fails.
+//! - The driver holds a delivery from the outcome `DeliveryBegun` until the message ends, or until
+//!   an action says that it is dropped.
 //! - What is asked of the driver is remembered in `Waiting`; an outcome that does not answer it is
 //!   a fault of the driver and ends the session with 421.
 //! - `MailRefused` is `Idle` after a MAIL that was understood but not taken: what a client has
@@ -45,191 +45,128 @@
 //! bounded (SEC-8).
 
 mod authentication;
+mod client;
 mod transaction;
+mod turn;
 
 use std::borrow::Cow;
+use std::mem;
 use std::sync::Arc;
 
-use crate::mail::sasl::{self, Exchange, scram::ClientFirst};
-use crate::mail::{
-    ChannelBindings, Charset, Disclosure, Dots, Envelope, Foreign, ForwardPath, Link, Protocol, Tls,
-};
+use crate::mail::limits::AUTH_LINE_OCTETS_MAX;
+use crate::mail::{ChannelBindings, Closing, Disclosure, Dots, Foreign, Link, Tls, sasl};
 
 use super::command::{self, Command, Context, SyntaxError};
-use super::limits;
+use super::limits::COMMAND_LINE_OCTETS_MAX;
 use super::outcome::Outcome;
 use super::reply::{self, Reply};
-use super::step::{Action, Framing, Settings, Step};
+use super::step::{Action, Settings, Step};
 
-/// Who is at the other end.
-#[derive(Debug)]
-enum Client {
-    /// Has not said HELO or EHLO.
-    Unknown,
-    /// Has said HELO.
-    Plain(String),
-    /// Has said EHLO.
-    Extended(String),
-}
-
-/// The mail transaction: see the theory of operation.
-#[derive(Debug)]
-enum Phase {
-    Idle,
-    MailRefused,
-    Envelope(Envelope),
-    Content,
-    Chunks { octets: u64 },
-    ChunksFailed,
-}
-
-/// The outcome that the last action asked for.
-#[derive(Debug)]
-enum Waiting {
-    Line,
-    Recipient(ForwardPath),
-    /// The verdict on the password of this user.
-    Password(String),
-    /// What SCRAM needs to know of a user.
-    Scram(ClientFirst),
-    /// The verdict on the proof of this user.
-    Proof(String),
-    /// The verdict on the sender of this transaction.
-    Sender(Box<Envelope>),
-    Delivery(Framing),
-    Content(Framing),
-    Discard(Refusal),
-    Tls,
-    Nothing,
-}
-
-/// What to say once a refused chunk has been read.
-#[derive(Debug)]
-enum Refusal {
-    /// The client made an error, which counts.
-    Error(Reply),
-    /// It did not, or could not know yet.
-    NoError(Reply),
-}
+use authentication::{Authentication, authenticated};
+use client::{Client, Greeting};
+use transaction::Transaction;
+use turn::{Rejection, Turn, Waiting};
 
 /// One SMTP session.
 #[derive(Debug)]
 pub struct Session {
     settings: Arc<Settings>,
-    link: Link,
     client: Client,
-    exchange: Option<Exchange>,
-    /// How the client tried to authenticate last.
-    mechanism: &'static str,
-    /// Who has authenticated, by the name that was given.
-    user: Option<String>,
-    password_failures: u32,
-    unknown_recipients: u32,
-    phase: Phase,
+    authentication: Authentication,
+    transaction: Transaction,
     waiting: Waiting,
     errors: u32,
-    first_line: bool,
-    /// What the client speaks instead of SMTP.
-    foreign: Option<Foreign>,
+    /// Whether no line has been read yet (SEC-13).
+    at_first_line: bool,
 }
 
 impl Session {
     /// A session on a fresh connection, which may be encrypted already.
     pub fn new(settings: Arc<Settings>, link: Link) -> Self {
         Self {
+            client: Client::new(link),
+            authentication: Authentication::new(settings.scram),
+            transaction: Transaction::new(Arc::clone(&settings)),
             settings,
-            link,
-            client: Client::Unknown,
-            exchange: None,
-            mechanism: "",
-            user: None,
-            password_failures: 0,
-            unknown_recipients: 0,
-            phase: Phase::Idle,
             waiting: Waiting::Nothing,
             errors: 0,
-            first_line: true,
-            foreign: None,
+            at_first_line: true,
         }
     }
 
     /// The first step: the greeting.
     pub fn greet(&mut self) -> Step {
         let greeting = Reply::greeting(&self.hostname());
-        self.say(greeting)
+        self.step(Turn::Say(greeting))
     }
 
     /// Tells the session what happened; gives what to do next.
     pub fn resume(&mut self, outcome: Outcome<'_>) -> Step {
-        match (
-            std::mem::replace(&mut self.waiting, Waiting::Nothing),
-            outcome,
-        ) {
+        let waiting = mem::replace(&mut self.waiting, Waiting::Nothing);
+        let turn = match (waiting, outcome) {
             (Waiting::Line, Outcome::Line(line)) => self.line(line),
             (waiting, outcome) => self.answered(waiting, outcome),
-        }
+        };
+        self.step(turn)
     }
 
     /// What is not a line has come. This and the larger commands are not inlined: their frames
     /// would be on the stack of every session that waits, thousands of times (NET-1).
     #[inline(never)]
-    fn answered(&mut self, waiting: Waiting, outcome: Outcome<'_>) -> Step {
+    fn answered(&mut self, waiting: Waiting, outcome: Outcome<'_>) -> Turn {
         match (waiting, outcome) {
             (Waiting::Line, Outcome::LineTooLong) => self.line_too_long(),
-            (Waiting::Line, Outcome::ForeignProtocol) => self.close(reply::NOT_SMTP),
+            (Waiting::Line, Outcome::ForeignProtocol(foreign)) => {
+                Turn::Close(reply::NOT_SMTP, Closing::Foreign(foreign))
+            }
             (Waiting::Line, Outcome::LineEndingFault(found)) => {
-                self.close(Reply::command_line_ending(found))
+                Turn::give_up(Reply::command_line_ending(found))
             }
             (Waiting::Recipient(path), Outcome::Recipient(verdict)) => {
-                self.recipient_looked_up(path, verdict)
+                self.transaction.recipient_looked_up(path, verdict)
             }
-            (Waiting::Password(user), Outcome::PasswordAccepted) => self.authenticated(user),
-            (Waiting::Scram(first), Outcome::ScramBegun(parameters)) => {
-                self.advance(first.answer(&parameters))
-            }
+            (Waiting::Password, Outcome::PasswordAccepted) => authenticated(&mut self.client),
+            (Waiting::Scram(first), Outcome::ScramBegun(parameters)) => self
+                .authentication
+                .advance(&mut self.client, first.answer(&parameters)),
             (Waiting::Proof(user), Outcome::ProofAccepted { signature }) => {
-                self.advance(Ok(sasl::confirm(user, &signature)))
+                let progress = Ok(sasl::confirm(user, &signature));
+                self.authentication.advance(&mut self.client, progress)
             }
-            (Waiting::Password(_) | Waiting::Proof(_), Outcome::PasswordRefused) => {
-                self.password_refused()
+            (Waiting::Password | Waiting::Proof(_), Outcome::PasswordRefused) => {
+                self.authentication.password_refused()
             }
-            (
-                Waiting::Password(_) | Waiting::Scram(_) | Waiting::Proof(_),
-                Outcome::CheckFailed,
-            ) => self.say(reply::AUTH_UNAVAILABLE),
+            (Waiting::Password | Waiting::Scram(_) | Waiting::Proof(_), Outcome::CheckFailed) => {
+                Turn::Say(reply::AUTH_UNAVAILABLE)
+            }
             (
                 Waiting::Sender(envelope),
                 verdict @ (Outcome::SenderPermitted
                 | Outcome::SenderNotPermitted
                 | Outcome::CheckFailed),
-            ) => self.sender_checked(*envelope, &verdict),
-            (Waiting::Delivery(framing), Outcome::DeliveryBegun) => self.delivery_begun(framing),
+            ) => self.transaction.sender_checked(*envelope, &verdict),
+            (Waiting::Delivery(framing), Outcome::DeliveryBegun) => {
+                Transaction::delivery_begun(framing)
+            }
             (Waiting::Delivery(framing), Outcome::DeliveryFailed(failure)) => {
-                self.delivery_refused(framing, failure.into())
+                self.transaction.delivery_refused(framing, failure.into())
             }
-            (Waiting::Content(framing), Outcome::Content(end)) => self.content_ended(framing, end),
-            (Waiting::Discard(Refusal::Error(reply)), Outcome::ChunkDiscarded) => {
-                self.refuse(reply)
+            (Waiting::Content(framing), Outcome::Content(end)) => {
+                self.transaction.content_ended(framing, end)
             }
-            (Waiting::Discard(Refusal::NoError(reply)), Outcome::ChunkDiscarded) => self.say(reply),
+            (Waiting::Discard(Rejection::Error(reply)), Outcome::ChunkDiscarded) => {
+                Turn::Refuse(reply)
+            }
+            (Waiting::Discard(Rejection::NoError(reply)), Outcome::ChunkDiscarded)
+            | (Waiting::Abandoned(reply), Outcome::TransactionAbandoned) => Turn::Say(reply),
             (Waiting::Tls, Outcome::TlsStarted(bindings)) => self.tls_started(bindings),
-            (_, outcome) => self.interrupted(&outcome),
+            (_, outcome) => Self::interrupted(&outcome),
         }
-    }
-
-    /// Whether the client was told of enhanced status codes: how replies are rendered.
-    pub fn is_extended(&self) -> bool {
-        matches!(self.client, Client::Extended(_))
-    }
-
-    /// Who has authenticated, by the name that was given; for the log, which must escape it.
-    pub fn user(&self) -> Option<&str> {
-        self.user.as_deref()
     }
 
     /// What of `line`, which comes next, may be shown.
     pub fn disclose<'a>(&self, line: &'a [u8]) -> Disclosure<'a> {
-        if self.exchange.is_some() {
+        if self.login().is_some() {
             sasl::disclose_response(line)
         } else {
             command::disclose(line)
@@ -238,99 +175,68 @@ impl Session {
 
     /// The login whose exchange is under way; the next line is a part of it.
     pub fn login(&self) -> Option<sasl::Login<'_>> {
-        self.exchange.as_ref().map(|exchange| sasl::Login {
-            mechanism: self.mechanism,
-            user: exchange.user(),
-        })
+        self.authentication.login()
     }
 
-    /// The name of the mechanism by which the client tried to authenticate last.
-    pub fn mechanism(&self) -> &'static str {
-        self.mechanism
-    }
-
-    /// What the client speaks instead of SMTP, where its first line showed that.
-    pub fn foreign(&self) -> Option<Foreign> {
-        self.foreign
-    }
-
-    /// Whether the driver has to keep its open delivery; where it is false, an open one is
-    /// abandoned.
-    pub fn has_delivery(&self) -> bool {
-        matches!(self.phase, Phase::Content | Phase::Chunks { .. })
-    }
-
-    /// Whether there are recipients, or may be, of a transaction whose content has not begun.
-    pub fn has_envelope(&self) -> bool {
-        matches!(self.phase, Phase::Envelope(_))
-    }
-
-    /// Longest line that may come next, in octets with its ending.
-    pub fn line_octets_max(&self) -> usize {
-        if self.exchange.is_some() {
-            limits::AUTH_LINE_OCTETS_MAX
-        } else {
-            limits::COMMAND_LINE_OCTETS_MAX
+    fn line(&mut self, line: &[u8]) -> Turn {
+        if mem::take(&mut self.at_first_line)
+            && let Some(foreign) = Foreign::of_line(line)
+        {
+            return Turn::Close(reply::NOT_SMTP, Closing::Foreign(foreign));
         }
-    }
-
-    fn line(&mut self, line: &[u8]) -> Step {
-        if std::mem::take(&mut self.first_line) {
-            self.foreign = Foreign::of_line(line);
-            if self.foreign.is_some() {
-                return self.close(reply::NOT_SMTP);
-            }
-        }
-        if let Some(exchange) = self.exchange.take() {
-            return self.advance(exchange.respond(line));
+        if let Some(exchange) = self.authentication.take_exchange() {
+            let progress = exchange.respond(line);
+            return self.authentication.advance(&mut self.client, progress);
         }
         // A clone of the handle: the context borrows from it while the session changes.
         let settings = Arc::clone(&self.settings);
         let context = Context {
             default_domain: &settings.hostname,
-            charset: self.charset(),
+            charset: self.transaction.charset(),
             dots: self.dots(),
         };
         match Command::parse(line, &context) {
             Ok(command) => self.command(command),
             // How many octets follow is not known: whatever comes next could be content.
-            Err(error @ SyntaxError::ChunkSize) => self.close(error.into()),
-            Err(error) => self.refuse(error.into()),
+            Err(error @ SyntaxError::ChunkSize) => Turn::give_up(error.into()),
+            Err(error) => Turn::Refuse(error.into()),
         }
     }
 
-    fn command(&mut self, command: Command<'_>) -> Step {
+    fn command(&mut self, command: Command<'_>) -> Turn {
         match command {
             Command::Ehlo(name) => self.ehlo(name),
-            Command::Helo(name) => {
-                self.begin(Client::Plain(name.to_owned()));
-                self.say(reply::HELO_OK)
+            Command::Helo(name) => self.begin(Greeting::Helo(name.to_owned()), reply::HELO_OK),
+            Command::Mail(reverse_path, parameters) => {
+                self.transaction
+                    .mail(&self.client, reverse_path, parameters)
             }
-            Command::Mail(reverse_path, parameters) => self.mail(reverse_path, parameters),
-            Command::Rcpt(forward_path) => self.rcpt(forward_path),
-            Command::Data => self.data(),
-            Command::Bdat { octets, last } => self.bdat(octets, last),
-            Command::Rset => {
-                self.phase = Phase::Idle;
-                self.say(reply::RESET)
-            }
-            Command::Vrfy => self.say(reply::CANNOT_VERIFY),
-            Command::Expn => self.say(reply::NO_LISTS),
-            Command::Help => self.say(reply::HELP),
-            Command::Noop => self.say(reply::NOOP),
-            Command::Quit => self.close(reply::GOODBYE),
+            Command::Rcpt(forward_path) => self.transaction.rcpt(&self.client, forward_path),
+            Command::Data => self.transaction.data(&self.client),
+            Command::Bdat { octets, last } => self.transaction.bdat(&self.client, octets, last),
+            Command::Rset => self.transaction.abandon(reply::RESET),
+            Command::Vrfy => Turn::Say(reply::CANNOT_VERIFY),
+            Command::Expn => Turn::Say(reply::NO_LISTS),
+            Command::Help => Turn::Say(reply::HELP),
+            Command::Noop => Turn::Say(reply::NOOP),
+            Command::Quit => Turn::Close(reply::GOODBYE, Closing::Quit),
             Command::StartTls => self.start_tls(),
             Command::Auth {
                 mechanism,
                 initial_response,
-            } => self.authenticate(mechanism, initial_response.as_ref()),
+            } => {
+                let auth = (mechanism, initial_response.as_ref());
+                let in_transaction = self.transaction.is_open();
+                self.authentication
+                    .begin(&mut self.client, auth, in_transaction)
+            }
         }
     }
 
     /// Not inlined, as `answered`.
     #[inline(never)]
-    fn ehlo(&mut self, name: &str) -> Step {
-        self.begin(Client::Extended(name.to_owned()));
+    fn ehlo(&mut self, name: &str) -> Turn {
+        let greeting = Greeting::Ehlo(name.to_owned());
         let settings = &self.settings;
         let fixed = [
             "PIPELINING",
@@ -349,76 +255,69 @@ impl Session {
         if let Some(recipients_max) = settings.recipients_max {
             keywords.push(format!("LIMITS RCPTMAX={recipients_max}").into());
         }
-        if self.link.tls == Tls::Offered {
+        if self.client.link.tls == Tls::Offered {
             keywords.push("STARTTLS".into());
         }
-        let mechanisms = self.mechanisms();
-        if !mechanisms.is_empty() && self.user.is_none() {
+        let mechanisms = self.authentication.mechanisms(&self.client);
+        if !mechanisms.is_empty() && !self.client.is_authenticated {
             keywords.push(format!("AUTH{}", sasl::names(mechanisms)).into());
         }
         keywords.push("HELP".into());
         let reply = Reply::ehlo(&self.hostname(), &keywords);
-        self.say(reply)
+        self.begin(greeting, reply)
     }
 
     /// HELO and EHLO also do what RSET does (RFC 5321 §4.1.4).
-    fn begin(&mut self, client: Client) {
-        self.client = client;
-        self.phase = Phase::Idle;
+    fn begin(&mut self, greeting: Greeting, reply: Reply) -> Turn {
+        self.client.greeting = greeting;
+        self.transaction.abandon(reply)
     }
 
-    fn start_tls(&mut self) -> Step {
-        match self.link.tls {
-            Tls::NotOffered => self.refuse(reply::NO_TLS),
-            Tls::Active(_) => self.refuse(reply::TLS_ALREADY),
-            Tls::Offered => {
-                self.waiting = Waiting::Tls;
-                Step {
-                    reply: Some(reply::READY_FOR_TLS),
-                    action: Action::StartTls,
-                }
-            }
+    fn start_tls(&self) -> Turn {
+        match self.client.link.tls {
+            Tls::NotOffered => Turn::Refuse(reply::NO_TLS),
+            Tls::Active(_) => Turn::Refuse(reply::TLS_ALREADY),
+            Tls::Offered => Turn::Ask(Some(reply::READY_FOR_TLS), Action::StartTls, Waiting::Tls),
         }
     }
 
     /// RFC 3207 §4.2, SEC-2: all that was learnt before the handshake is forgotten. Only the counts
     /// of errors and of refused passwords stay, or TLS would be a way to reset them.
-    fn tls_started(&mut self, bindings: ChannelBindings) -> Step {
-        self.link.tls = Tls::Active(bindings);
-        self.client = Client::Unknown;
-        self.phase = Phase::Idle;
-        self.user = None;
-        self.first_line = true;
-        self.read_line()
+    fn tls_started(&mut self, bindings: ChannelBindings) -> Turn {
+        self.client = Client::new(Link {
+            tls: Tls::Active(bindings),
+            ..self.client.link
+        });
+        self.transaction.end();
+        self.at_first_line = true;
+        Turn::Listen
     }
 
-    fn line_too_long(&mut self) -> Step {
+    fn line_too_long(&mut self) -> Turn {
         // No client of SMTP begins so, but an HTTP request with a long path does (SEC-13).
-        if std::mem::take(&mut self.first_line) {
-            self.foreign = Some(Foreign::Other);
-            return self.close(reply::NOT_SMTP);
+        if mem::take(&mut self.at_first_line) {
+            return Turn::Close(reply::NOT_SMTP, Closing::Foreign(Foreign::Other));
         }
-        if self.exchange.take().is_some() {
-            self.refuse(reply::AUTH_LINE_TOO_LONG)
+        Turn::Refuse(if self.authentication.take_exchange().is_some() {
+            reply::AUTH_LINE_TOO_LONG
         } else {
-            self.refuse(reply::LINE_TOO_LONG)
-        }
+            reply::LINE_TOO_LONG
+        })
     }
 
     /// What can come instead of any result.
-    fn interrupted(&mut self, outcome: &Outcome<'_>) -> Step {
+    fn interrupted(outcome: &Outcome<'_>) -> Turn {
         match outcome {
-            Outcome::IdleTimeout => self.close(reply::IDLE_TIMEOUT),
-            Outcome::ContentTooSlow => self.close(reply::TOO_SLOW),
-            Outcome::SessionTimeout => self.close(reply::SESSION_TIMEOUT),
-            Outcome::ShuttingDown => self.close(reply::SHUTTING_DOWN),
-            Outcome::Displaced => self.close(reply::DISPLACED),
-            Outcome::Revoked => self.close(reply::REVOKED),
-            Outcome::ConnectionLost => self.end(None),
+            Outcome::IdleTimeout => Turn::give_up(reply::IDLE_TIMEOUT),
+            Outcome::ContentTooSlow => Turn::give_up(reply::TOO_SLOW),
+            Outcome::SessionTimeout => Turn::give_up(reply::SESSION_TIMEOUT),
+            Outcome::ShuttingDown => Turn::give_up(reply::SHUTTING_DOWN),
+            Outcome::Displaced => Turn::give_up(reply::DISPLACED),
+            Outcome::Revoked => Turn::give_up(reply::REVOKED),
             Outcome::Line(_)
             | Outcome::LineTooLong
             | Outcome::LineEndingFault(_)
-            | Outcome::ForeignProtocol
+            | Outcome::ForeignProtocol(_)
             | Outcome::Recipient(_)
             | Outcome::PasswordAccepted
             | Outcome::PasswordRefused
@@ -431,25 +330,14 @@ impl Session {
             | Outcome::DeliveryFailed(_)
             | Outcome::Content(_)
             | Outcome::ChunkDiscarded
-            | Outcome::TlsStarted(_) => self.close(reply::OUT_OF_STEP),
-        }
-    }
-
-    fn charset(&self) -> Charset {
-        match &self.phase {
-            Phase::Envelope(envelope) if envelope.protocol.utf8 => Charset::Utf8,
-            Phase::Idle
-            | Phase::MailRefused
-            | Phase::Envelope(_)
-            | Phase::Content
-            | Phase::Chunks { .. }
-            | Phase::ChunksFailed => Charset::Ascii,
+            | Outcome::TransactionAbandoned
+            | Outcome::TlsStarted(_) => Turn::give_up(reply::OUT_OF_STEP),
         }
     }
 
     /// Other servers refuse what only the clients of this machine may write.
     fn dots(&self) -> Dots {
-        if self.link.is_local {
+        if self.client.link.is_local {
             self.settings.local_dots
         } else {
             Dots::BetweenAtoms
@@ -465,61 +353,52 @@ impl Session {
         }
     }
 
-    fn client_name(&self) -> Option<&str> {
-        match &self.client {
-            Client::Unknown => None,
-            Client::Plain(name) | Client::Extended(name) => Some(name),
+    /// Makes a step of what has come of an outcome.
+    fn step(&mut self, turn: Turn) -> Step {
+        let mut step = match turn {
+            Turn::Say(reply) => self.read_line(Some(reply)),
+            Turn::Refuse(reply) => self.refuse(reply),
+            Turn::Listen => self.read_line(None),
+            Turn::Ask(reply, action, waiting) => {
+                self.waiting = waiting;
+                Step { reply, action }
+            }
+            Turn::Close(reply, closing) => self.close(reply, closing),
+        };
+        if let Some(reply) = &mut step.reply
+            && !self.client.is_extended()
+        {
+            reply.drop_enhanced_code();
         }
-    }
-
-    fn protocol(&self, utf8: bool) -> Protocol {
-        Protocol {
-            extended: self.is_extended(),
-            tls: self.link.is_encrypted(),
-            authenticated: self.user.is_some(),
-            utf8,
-        }
-    }
-
-    /// Replies and reads the next command.
-    fn say(&mut self, reply: Reply) -> Step {
-        Step {
-            reply: Some(reply),
-            ..self.read_line()
-        }
+        step
     }
 
     /// Replies to a syntax or sequence error; the one that is too many ends the session.
     fn refuse(&mut self, reply: Reply) -> Step {
         self.errors = self.errors.saturating_add(1);
-        if self
-            .settings
-            .errors_max
-            .is_some_and(|errors_max| self.errors > errors_max)
-        {
-            return self.close(reply::TOO_MANY_ERRORS);
+        let errors_max = self.settings.errors_max;
+        if errors_max.is_some_and(|errors_max| self.errors > errors_max) {
+            return self.close(reply::TOO_MANY_ERRORS, Closing::Refused);
         }
-        self.say(reply)
+        self.read_line(Some(reply))
     }
 
-    fn read_line(&mut self) -> Step {
+    fn read_line(&mut self, reply: Option<Reply>) -> Step {
         self.waiting = Waiting::Line;
-        Step {
-            reply: None,
-            action: Action::ReadLine,
-        }
+        let octets_max = if self.login().is_some() {
+            AUTH_LINE_OCTETS_MAX
+        } else {
+            COMMAND_LINE_OCTETS_MAX
+        };
+        let action = Action::ReadLine { octets_max };
+        Step { reply, action }
     }
 
-    fn close(&mut self, reply: Reply) -> Step {
-        self.end(Some(reply))
-    }
-
-    fn end(&mut self, reply: Option<Reply>) -> Step {
-        self.phase = Phase::Idle;
-        self.waiting = Waiting::Nothing;
+    fn close(&mut self, reply: Reply, closing: Closing) -> Step {
+        self.transaction.end();
         Step {
-            reply,
-            action: Action::Close,
+            reply: Some(reply),
+            action: Action::Close(closing),
         }
     }
 }

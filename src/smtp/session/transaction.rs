@@ -1,86 +1,141 @@
 //! The mail transaction: MAIL, RCPT, DATA, BDAT (RFC 5321 §3.3, RFC 3030).
 
-use crate::mail::{Envelope, ForwardPath, ReversePath, Tls};
+use std::sync::Arc;
+
+use crate::mail::{Charset, Envelope, ForwardPath, ReversePath};
 use crate::smtp::command::{MailParameters, SyntaxError};
 use crate::smtp::limits::{OVERRUN_FACTOR, UNKNOWN_RECIPIENTS_MAX};
 use crate::smtp::outcome::{ContentEnd, Outcome, RecipientVerdict};
 use crate::smtp::reply::{self, Reply};
-use crate::smtp::step::{Action, Framing, Senders, Step, Submission};
+use crate::smtp::step::{Action, Framing, Settings, Submission};
 
-use super::{Phase, Refusal, Session, Waiting};
+use super::client::Client;
+use super::turn::{Rejection, Turn, Waiting};
 
-impl Session {
+/// The mail transaction.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    settings: Arc<Settings>,
+    pub(super) phase: Phase,
+    /// How many recipients of the session there are not.
+    unknown_recipients: u32,
+}
+
+/// How far the transaction has come: see the theory of operation of the session.
+#[derive(Debug)]
+pub(super) enum Phase {
+    Idle,
+    MailRefused,
+    Envelope(Envelope),
+    Content,
+    Chunks { octets: u64 },
+    ChunksFailed,
+}
+
+impl Transaction {
+    /// None that is open.
+    pub(super) fn new(settings: Arc<Settings>) -> Self {
+        Self {
+            settings,
+            phase: Phase::Idle,
+            unknown_recipients: 0,
+        }
+    }
+
+    /// Whether there is one that RSET would end.
+    pub(super) fn is_open(&self) -> bool {
+        !matches!(self.phase, Phase::Idle | Phase::MailRefused)
+    }
+
+    /// What the addresses of the next command may be made of.
+    pub(super) fn charset(&self) -> Charset {
+        match &self.phase {
+            Phase::Envelope(envelope) if envelope.protocol.utf8 => Charset::Utf8,
+            Phase::Idle
+            | Phase::MailRefused
+            | Phase::Envelope(_)
+            | Phase::Content
+            | Phase::Chunks { .. }
+            | Phase::ChunksFailed => Charset::Ascii,
+        }
+    }
+
+    /// Ends the transaction without a word: the driver drops what it has of it by itself.
+    pub(super) fn end(&mut self) {
+        self.phase = Phase::Idle;
+    }
+
+    /// Ends the transaction, and says `reply` once the driver has dropped what it has of it.
+    pub(super) fn abandon(&mut self, reply: Reply) -> Turn {
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Envelope(_) | Phase::Content | Phase::Chunks { .. } => {
+                Turn::ask(Action::AbandonTransaction, Waiting::Abandoned(reply))
+            }
+            Phase::Idle | Phase::MailRefused | Phase::ChunksFailed => Turn::Say(reply),
+        }
+    }
+
     // Not inlined: see `answered`.
     #[inline(never)]
-    pub(super) fn mail(&mut self, reverse_path: ReversePath, parameters: MailParameters) -> Step {
-        if self.client_name().is_none() {
-            return self.refuse(reply::HELO_FIRST);
+    pub(super) fn mail(
+        &mut self,
+        client: &Client,
+        reverse_path: ReversePath,
+        parameters: MailParameters,
+    ) -> Turn {
+        if client.name().is_none() {
+            return Turn::Refuse(reply::HELO_FIRST);
         }
         match self.phase {
             Phase::Idle | Phase::MailRefused => {}
-            Phase::ChunksFailed => return self.refuse(reply::CHUNKS_FAILED),
+            Phase::ChunksFailed => return Turn::Refuse(reply::CHUNKS_FAILED),
             Phase::Envelope(_) | Phase::Content | Phase::Chunks { .. } => {
-                return self.refuse(reply::MAIL_ALREADY);
+                return Turn::Refuse(reply::MAIL_ALREADY);
             }
         }
         // The parameter belongs to an extension, which EHLO has to ask for.
-        if parameters.auth && !self.is_extended() {
-            return self.refuse(SyntaxError::ParameterUnknown.into());
+        if parameters.auth && !client.is_extended() {
+            return Turn::Refuse(SyntaxError::ParameterUnknown.into());
         }
-        if let Some(refusal) = self.missing_authentication() {
+        if let Some(refusal) = client.missing_authentication(self.settings.senders) {
             self.phase = Phase::MailRefused;
-            return self.refuse(refusal);
+            return Turn::Refuse(refusal);
         }
         if self.is_too_large(parameters.declared_octets.unwrap_or(0)) {
             self.phase = Phase::MailRefused;
-            return self.say(reply::TOO_LARGE);
+            return Turn::Say(reply::TOO_LARGE);
         }
         let envelope = Envelope {
             reverse_path,
             first_forward_path: None,
             recipients: Vec::new(),
             body: parameters.body,
-            protocol: self.protocol(parameters.utf8),
+            protocol: client.protocol(parameters.utf8),
             declared_octets: parameters.declared_octets,
         };
-        match (&self.user, &envelope.reverse_path) {
+        match &envelope.reverse_path {
             // Whoever has logged in submits mail, on whatever port (RFC 6409 §6.1, RFC 8314 §3.3):
             // others may believe that the sender is who it says.
-            (Some(_), ReversePath::Address(address)) => {
-                let action = Action::CheckSender(address.clone());
-                self.waiting = Waiting::Sender(Box::new(envelope));
-                Step {
-                    reply: None,
-                    action,
-                }
-            }
+            ReversePath::Address(address) if client.is_authenticated => Turn::ask(
+                Action::CheckSender(address.clone()),
+                Waiting::Sender(Box::new(envelope)),
+            ),
             // The null path is for reports, and nobody's.
-            (Some(_), ReversePath::Null) | (None, _) => self.open_transaction(envelope),
+            ReversePath::Address(_) | ReversePath::Null => self.open(envelope),
         }
     }
 
-    /// RFC 4954 §6: mail is taken after AUTH only, and there was none.
-    fn missing_authentication(&self) -> Option<Reply> {
-        match (self.settings.senders, &self.user) {
-            (Senders::Anybody, _) | (_, Some(_)) => None,
-            (Senders::Authenticated, None) => Some(match self.link.tls {
-                Tls::Offered if !self.link.is_private() => reply::TLS_AND_AUTH_REQUIRED,
-                Tls::NotOffered | Tls::Offered | Tls::Active(_) => reply::AUTH_REQUIRED,
-            }),
-        }
-    }
-
-    fn open_transaction(&mut self, envelope: Envelope) -> Step {
+    fn open(&mut self, envelope: Envelope) -> Turn {
         self.phase = Phase::Envelope(envelope);
-        self.say(reply::SENDER_OK)
+        Turn::Say(reply::SENDER_OK)
     }
 
-    pub(super) fn sender_checked(&mut self, envelope: Envelope, verdict: &Outcome<'_>) -> Step {
+    pub(super) fn sender_checked(&mut self, envelope: Envelope, verdict: &Outcome<'_>) -> Turn {
         if *verdict == Outcome::SenderPermitted {
-            return self.open_transaction(envelope);
+            return self.open(envelope);
         }
         self.phase = Phase::MailRefused;
-        self.say(if *verdict == Outcome::SenderNotPermitted {
+        Turn::Say(if *verdict == Outcome::SenderNotPermitted {
             reply::SENDER_NOT_PERMITTED
         } else {
             reply::SENDER_UNCHECKED
@@ -88,43 +143,47 @@ impl Session {
     }
 
     /// What is said to a command that comes before MAIL: what is to come first.
-    fn mail_first(&self) -> Reply {
-        self.missing_authentication().unwrap_or(reply::MAIL_FIRST)
+    fn mail_first(&self, client: &Client) -> Reply {
+        client
+            .missing_authentication(self.settings.senders)
+            .unwrap_or(reply::MAIL_FIRST)
     }
 
     // Not inlined: see `answered`.
     #[inline(never)]
-    pub(super) fn rcpt(&mut self, forward_path: ForwardPath) -> Step {
+    pub(super) fn rcpt(&mut self, client: &Client, forward_path: ForwardPath) -> Turn {
         match &self.phase {
             Phase::Envelope(envelope) => {
-                let recipients_max = self.settings.recipients_max.unwrap_or(usize::MAX);
-                if envelope.recipients.len() >= recipients_max {
-                    return self.say(reply::TOO_MANY_RECIPIENTS);
+                if !self.has_room_for_more(envelope) {
+                    return Turn::Say(reply::TOO_MANY_RECIPIENTS);
                 }
-                self.waiting = Waiting::Recipient(forward_path.clone());
-                Step {
-                    reply: None,
-                    action: Action::LookUpRecipient(forward_path),
-                }
+                let waiting = Waiting::Recipient(forward_path.clone());
+                Turn::ask(Action::LookUpRecipient(forward_path), waiting)
             }
-            Phase::Idle | Phase::Content => self.refuse(self.mail_first()),
-            Phase::MailRefused => self.say(self.mail_first()),
-            Phase::Chunks { .. } => self.refuse(reply::RECIPIENT_TOO_LATE),
-            Phase::ChunksFailed => self.refuse(reply::CHUNKS_FAILED),
+            Phase::Idle | Phase::Content => Turn::Refuse(self.mail_first(client)),
+            Phase::MailRefused => Turn::Say(self.mail_first(client)),
+            Phase::Chunks { .. } => Turn::Refuse(reply::RECIPIENT_TOO_LATE),
+            Phase::ChunksFailed => Turn::Refuse(reply::CHUNKS_FAILED),
         }
+    }
+
+    fn has_room_for_more(&self, envelope: &Envelope) -> bool {
+        let recipients = u32::try_from(envelope.recipients.len()).unwrap_or(u32::MAX);
+        let recipients_max = self.settings.recipients_max;
+        recipients_max.is_none_or(|recipients_max| recipients < recipients_max)
     }
 
     pub(super) fn recipient_looked_up(
         &mut self,
         forward_path: ForwardPath,
         verdict: RecipientVerdict,
-    ) -> Step {
+    ) -> Turn {
         let reply = verdict.reply();
         if verdict == RecipientVerdict::Unknown {
             // SEC-12: whoever collects addresses has to connect again for every few of them.
             self.unknown_recipients = self.unknown_recipients.saturating_add(1);
             if self.unknown_recipients > UNKNOWN_RECIPIENTS_MAX {
-                return self.close(reply::TOO_MANY_UNKNOWN);
+                return Turn::give_up(reply::TOO_MANY_UNKNOWN);
             }
         }
         if let (Phase::Envelope(envelope), RecipientVerdict::Accepted(mailbox)) =
@@ -133,24 +192,24 @@ impl Session {
             envelope.first_forward_path.get_or_insert(forward_path);
             envelope.recipients.push(mailbox);
         }
-        self.say(reply)
+        Turn::Say(reply)
     }
 
     // Not inlined: see `answered`.
     #[inline(never)]
-    pub(super) fn data(&mut self) -> Step {
+    pub(super) fn data(&mut self, client: &Client) -> Turn {
         match &self.phase {
-            Phase::Idle | Phase::Content => self.refuse(self.mail_first()),
-            Phase::MailRefused => self.say(self.mail_first()),
-            Phase::Chunks { .. } => self.refuse(reply::CHUNKS_BEGUN),
-            Phase::ChunksFailed => self.refuse(reply::CHUNKS_FAILED),
+            Phase::Idle | Phase::Content => Turn::Refuse(self.mail_first(client)),
+            Phase::MailRefused => Turn::Say(self.mail_first(client)),
+            Phase::Chunks { .. } => Turn::Refuse(reply::CHUNKS_BEGUN),
+            Phase::ChunksFailed => Turn::Refuse(reply::CHUNKS_FAILED),
             // Pipelined behind recipients that were all refused, DATA is no error of the client's.
             Phase::Envelope(envelope) if envelope.recipients.is_empty() => {
-                self.say(reply::NO_RECIPIENT)
+                Turn::Say(reply::NO_RECIPIENT)
             }
             Phase::Envelope(_) => {
                 let octets_max = self.settings.message_octets_max;
-                self.begin_delivery(Framing::Dot { octets_max })
+                self.begin_delivery(client, Framing::Dot { octets_max })
             }
         }
     }
@@ -159,37 +218,37 @@ impl Session {
     /// it first (RFC 3030 §2).
     // Not inlined: see `answered`.
     #[inline(never)]
-    pub(super) fn bdat(&mut self, octets: u64, last: bool) -> Step {
+    pub(super) fn bdat(&mut self, client: &Client, octets: u64, last: bool) -> Turn {
         let framing = Framing::Chunk { octets, last };
         let refusal = match &self.phase {
-            Phase::Idle | Phase::Content => Refusal::Error(self.mail_first()),
-            Phase::MailRefused => Refusal::NoError(self.mail_first()),
+            Phase::Idle | Phase::Content => Rejection::Error(self.mail_first(client)),
+            Phase::MailRefused => Rejection::NoError(self.mail_first(client)),
             // The chunk may have been under way when the earlier one failed.
-            Phase::ChunksFailed => Refusal::NoError(reply::CHUNKS_FAILED),
+            Phase::ChunksFailed => Rejection::NoError(reply::CHUNKS_FAILED),
             Phase::Envelope(envelope) if envelope.recipients.is_empty() => {
-                Refusal::NoError(reply::NO_RECIPIENT)
+                Rejection::NoError(reply::NO_RECIPIENT)
             }
             Phase::Envelope(_) if !self.is_too_large(octets) => {
-                return self.begin_delivery(framing);
+                return self.begin_delivery(client, framing);
             }
             Phase::Chunks { octets: before }
                 if !self.is_too_large(before.saturating_add(octets)) =>
             {
-                return self.receive(framing);
+                return Self::delivery_begun(framing);
             }
-            Phase::Envelope(_) | Phase::Chunks { .. } => Refusal::NoError(reply::TOO_LARGE),
+            Phase::Envelope(_) | Phase::Chunks { .. } => Rejection::NoError(reply::TOO_LARGE),
         };
         self.discard_chunk(octets, last, refusal)
     }
 
     /// Reads a chunk for nothing and then says `refusal`; a chunk without measure closes instead.
-    fn discard_chunk(&mut self, octets: u64, last: bool, refusal: Refusal) -> Step {
+    fn discard_chunk(&mut self, octets: u64, last: bool, refusal: Rejection) -> Turn {
         let overrun = self
             .settings
             .message_octets_max
             .is_some_and(|octets_max| octets > octets_max.saturating_mul(OVERRUN_FACTOR));
         if overrun {
-            return self.close(reply::TOO_LARGE);
+            return Turn::give_up(reply::TOO_LARGE);
         }
         match self.phase {
             Phase::Idle | Phase::MailRefused | Phase::Content => {}
@@ -197,96 +256,79 @@ impl Session {
                 self.phase = Phase::after_failed_chunk(last);
             }
         }
-        self.waiting = Waiting::Discard(refusal);
-        Step {
-            reply: None,
-            action: Action::DiscardChunk { octets },
-        }
+        Turn::ask(Action::DiscardChunk { octets }, Waiting::Discard(refusal))
     }
 
-    fn begin_delivery(&mut self, framing: Framing) -> Step {
+    fn begin_delivery(&mut self, client: &Client, framing: Framing) -> Turn {
         let phase = match framing {
             Framing::Dot { .. } => Phase::Content,
             Framing::Chunk { .. } => Phase::Chunks { octets: 0 },
         };
-        let client_name = self.client_name().unwrap_or_default().to_owned();
+        let client_name = client.name().unwrap_or_default().to_owned();
         match std::mem::replace(&mut self.phase, phase) {
             Phase::Envelope(envelope) => {
-                self.waiting = Waiting::Delivery(framing);
                 let submission = Box::new(Submission {
                     envelope,
                     client_name,
                 });
-                Step {
-                    reply: None,
-                    action: Action::BeginDelivery(submission),
-                }
+                let action = Action::BeginDelivery(submission);
+                Turn::ask(action, Waiting::Delivery(framing))
             }
             Phase::Idle
             | Phase::MailRefused
             | Phase::Content
             | Phase::Chunks { .. }
-            | Phase::ChunksFailed => self.close(reply::OUT_OF_STEP),
+            | Phase::ChunksFailed => Turn::give_up(reply::OUT_OF_STEP),
         }
     }
 
-    pub(super) fn delivery_begun(&mut self, framing: Framing) -> Step {
-        let receive = self.receive(framing);
-        match framing {
-            Framing::Dot { .. } => Step {
-                reply: Some(reply::SEND_CONTENT),
-                ..receive
-            },
-            Framing::Chunk { .. } => receive,
-        }
+    pub(super) fn delivery_begun(framing: Framing) -> Turn {
+        let reply = match framing {
+            Framing::Dot { .. } => Some(reply::SEND_CONTENT),
+            Framing::Chunk { .. } => None,
+        };
+        let action = Action::ReceiveContent(framing);
+        Turn::Ask(reply, action, Waiting::Content(framing))
     }
 
-    pub(super) fn delivery_refused(&mut self, framing: Framing, refusal: Reply) -> Step {
+    pub(super) fn delivery_refused(&mut self, framing: Framing, refusal: Reply) -> Turn {
         match framing {
             Framing::Dot { .. } => {
                 self.phase = Phase::Idle;
-                self.say(refusal)
+                Turn::Say(refusal)
             }
             Framing::Chunk { octets, last } => {
-                self.discard_chunk(octets, last, Refusal::NoError(refusal))
+                self.discard_chunk(octets, last, Rejection::NoError(refusal))
             }
         }
     }
 
-    fn receive(&mut self, framing: Framing) -> Step {
-        self.waiting = Waiting::Content(framing);
-        Step {
-            reply: None,
-            action: Action::ReceiveContent(framing),
-        }
-    }
-
-    pub(super) fn content_ended(&mut self, framing: Framing, end: ContentEnd) -> Step {
+    pub(super) fn content_ended(&mut self, framing: Framing, end: ContentEnd) -> Turn {
         match end {
             ContentEnd::Delivered => self.delivered(framing),
             ContentEnd::ChunkReceived => self.chunk_received(framing),
             ContentEnd::Failed(failure) => self.content_failed(framing, failure.into()),
             ContentEnd::TooLarge => self.content_failed(framing, reply::TOO_LARGE),
-            ContentEnd::Overrun => self.close(reply::TOO_LARGE),
+            ContentEnd::Overrun => Turn::give_up(reply::TOO_LARGE),
             ContentEnd::WrongLineEnding(found) => {
                 self.content_failed(framing, Reply::wrong_line_ending(found))
             }
             // What follows may be content or commands: nothing more is read (SEC-1).
-            ContentEnd::LineEndingFault(found) => self.close(Reply::content_line_ending(found)),
+            ContentEnd::LineEndingFault(found) => Turn::give_up(Reply::content_line_ending(found)),
         }
     }
 
-    fn delivered(&mut self, framing: Framing) -> Step {
+    fn delivered(&mut self, framing: Framing) -> Turn {
         match framing {
             Framing::Dot { .. } | Framing::Chunk { last: true, .. } => {
                 self.phase = Phase::Idle;
-                self.say(reply::DELIVERED)
+                Turn::Say(reply::DELIVERED)
             }
-            Framing::Chunk { last: false, .. } => self.close(reply::OUT_OF_STEP),
+            Framing::Chunk { last: false, .. } => Turn::give_up(reply::OUT_OF_STEP),
         }
     }
 
-    fn chunk_received(&mut self, framing: Framing) -> Step {
+    fn chunk_received(&mut self, framing: Framing) -> Turn {
         match (&mut self.phase, framing) {
             (
                 Phase::Chunks { octets: received },
@@ -296,19 +338,19 @@ impl Session {
                 },
             ) => {
                 *received = received.saturating_add(octets);
-                self.say(Reply::chunk_received(octets))
+                Turn::Say(Reply::chunk_received(octets))
             }
-            _ => self.close(reply::OUT_OF_STEP),
+            _ => Turn::give_up(reply::OUT_OF_STEP),
         }
     }
 
     /// The end of the content has been read and nothing of it is kept.
-    fn content_failed(&mut self, framing: Framing, reply: Reply) -> Step {
+    fn content_failed(&mut self, framing: Framing, reply: Reply) -> Turn {
         self.phase = match framing {
             Framing::Dot { .. } => Phase::Idle,
             Framing::Chunk { last, .. } => Phase::after_failed_chunk(last),
         };
-        self.say(reply)
+        Turn::Say(reply)
     }
 
     fn is_too_large(&self, octets: u64) -> bool {

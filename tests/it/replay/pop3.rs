@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use facteur::mail::{MessageSummary, UniqueId, trace};
+use facteur::mail::{Foreign, MessageSummary, UniqueId, trace};
 use facteur::pop3::{Action, Extent, Outcome, Session, Settings, Step, limits};
 use facteur::wire::{DotEncoder, LfPolicy, LineBuffer, Scan, TopCut};
 
@@ -12,6 +12,7 @@ use crate::transcripts::{Transcript, facts};
 pub(crate) struct Replay {
     session: Session,
     input: LineBuffer,
+    line_octets_max: usize,
     at_first_octet: bool,
     closed: bool,
     /// All messages, as mailbox and stored octets.
@@ -27,15 +28,15 @@ impl Replay {
     pub(crate) fn new(messages: Vec<(String, Vec<u8>)>, transcript: &Transcript) -> Self {
         let settings = Settings {
             hostname: "localhost".to_owned(),
-            errors_max: limits::ERRORS_MAX,
+            errors_max: Some(limits::ERRORS_MAX),
             scram: transcript.has("scram"),
             utf8: transcript.has("utf8"),
-            password_failures_max: limits::PASSWORD_FAILURES_MAX,
         };
         let session = Session::new(settings, super::link(transcript));
         let mut replay = Self {
             session,
             input: LineBuffer::new(4_096, LfPolicy::Accept),
+            line_octets_max: 0,
             at_first_octet: true,
             closed: false,
             messages,
@@ -64,27 +65,24 @@ impl Replay {
 
     /// The client ends its side.
     pub(crate) fn end(&mut self) {
-        if !self.closed {
-            let step = self.session.resume(Outcome::ConnectionLost);
-            self.perform(step);
-        }
+        self.closed = true;
     }
 
     fn advance(&mut self) -> Option<Step> {
-        self.input
-            .set_line_octets_max(self.session.line_octets_max());
+        self.input.set_line_octets_max(self.line_octets_max);
         if self.at_first_octet
             && let Some(first) = self.input.unread().first()
         {
             self.at_first_octet = false;
             if !first.is_ascii_alphabetic() {
-                return Some(self.session.resume(Outcome::ForeignProtocol));
+                let foreign = Foreign::of_octets(self.input.unread());
+                return Some(self.session.resume(Outcome::ForeignProtocol(foreign)));
             }
         }
         Some(match self.input.scan() {
             Scan::Line => self.session.resume(Outcome::Line(self.input.line())),
             Scan::TooLong => self.session.resume(Outcome::LineTooLong),
-            Scan::Fault(_) => self.session.resume(Outcome::LineEndingFault),
+            Scan::Fault(fault) => self.session.resume(Outcome::LineEndingFault(fault.found())),
             Scan::Incomplete => return None,
         })
     }
@@ -95,11 +93,11 @@ impl Replay {
                 while !response.render(&mut self.output, 0) {}
             }
             let outcome = match step.action {
-                Action::ReadLine => return,
-                Action::Close => return self.closed = true,
-                Action::CheckPassword(credentials) => self.find_mailbox(&credentials.user),
+                Action::ReadLine { octets_max } => return self.line_octets_max = octets_max,
+                Action::Close(_) => return self.closed = true,
+                Action::CheckPassword { credentials, .. } => self.find_mailbox(&credentials.user),
                 Action::BeginScram { .. } => Outcome::ScramBegun(facts::scram_parameters()),
-                Action::CheckProof(attempt) => match facts::verify(&attempt) {
+                Action::CheckProof { attempt, .. } => match facts::verify(&attempt) {
                     Some(signature) => {
                         drop(self.find_mailbox(&attempt.user));
                         Outcome::ProofAccepted { signature }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use facteur::accounts::{self, Accounts, Resolution};
-use facteur::mail::{Charset, Domain, Dots};
+use facteur::mail::{Charset, Domain, Dots, Foreign};
 use facteur::smtp::{
     Action, ContentEnd, Framing, Outcome, RecipientVerdict, Senders, Session, Settings, Step,
     Submission,
@@ -21,14 +21,14 @@ use crate::transcripts::{Transcript, facts};
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) message_octets: Option<u64>,
-    pub(crate) recipients: Option<usize>,
+    pub(crate) recipients: Option<u32>,
     pub(crate) errors: Option<u32>,
     pub(crate) domains: Vec<String>,
 }
 
 /// What the driver is in the middle of.
 enum Task {
-    Line,
+    Line { octets_max: usize },
     Lines(DotDecoder, Option<u64>),
     Chunk { left: u64, last: bool },
     Discard { left: u64 },
@@ -47,6 +47,8 @@ pub(crate) struct Replay {
     fault: Option<&'static str>,
     bare_octets: BareOctets,
     own_senders: bool,
+    /// Who has logged in last.
+    user: Option<String>,
     /// All that was sent.
     pub(crate) output: Vec<u8>,
     /// What each mailbox holds, in stored form without trace headers.
@@ -61,7 +63,6 @@ impl Replay {
             message_octets_max: limits.message_octets,
             recipients_max: limits.recipients,
             errors_max: limits.errors,
-            authentication: true,
             scram: transcript.has("scram"),
             senders: if ["own-senders", "authentication-required"]
                 .iter()
@@ -83,7 +84,7 @@ impl Replay {
             session,
             accounts,
             input: LineBuffer::new(4_096, LfPolicy::Accept),
-            task: Task::Line,
+            task: Task::Closed,
             at_first_octet: true,
             submission: None,
             content: Vec::new(),
@@ -95,6 +96,7 @@ impl Replay {
                 BareOctets::Accept
             },
             own_senders: transcript.has("own-senders"),
+            user: None,
             output: Vec::new(),
             mailboxes: BTreeMap::new(),
         };
@@ -118,8 +120,7 @@ impl Replay {
     /// The client ends its side.
     pub(crate) fn end(&mut self) {
         if !self.is_closed() {
-            let step = self.session.resume(Outcome::ConnectionLost);
-            self.perform(step);
+            self.task = Task::Closed;
         }
     }
 
@@ -127,7 +128,7 @@ impl Replay {
     fn advance(&mut self) -> Option<Step> {
         match std::mem::replace(&mut self.task, Task::Closed) {
             Task::Closed => None,
-            Task::Line => self.line(),
+            Task::Line { octets_max } => self.line(octets_max),
             Task::Lines(decoder, octets_max) => self.lines(decoder, octets_max),
             Task::Chunk { left, last } => self.chunk(left, last),
             Task::Discard { left } => {
@@ -141,15 +142,15 @@ impl Replay {
         }
     }
 
-    fn line(&mut self) -> Option<Step> {
-        self.input
-            .set_line_octets_max(self.session.line_octets_max());
+    fn line(&mut self, octets_max: usize) -> Option<Step> {
+        self.input.set_line_octets_max(octets_max);
         if self.at_first_octet
             && let Some(first) = self.input.unread().first()
         {
             self.at_first_octet = false;
             if !first.is_ascii_alphabetic() {
-                return Some(self.session.resume(Outcome::ForeignProtocol));
+                let foreign = Foreign::of_octets(self.input.unread());
+                return Some(self.session.resume(Outcome::ForeignProtocol(foreign)));
             }
         }
         Some(match self.input.scan() {
@@ -157,7 +158,7 @@ impl Replay {
             Scan::TooLong => self.session.resume(Outcome::LineTooLong),
             Scan::Fault(fault) => self.session.resume(Outcome::LineEndingFault(fault.found())),
             Scan::Incomplete => {
-                self.task = Task::Line;
+                self.task = Task::Line { octets_max };
                 return None;
             }
         })
@@ -252,12 +253,17 @@ impl Replay {
     fn perform(&mut self, mut step: Step) {
         loop {
             if let Some(reply) = step.reply {
-                reply.render(self.session.is_extended(), &mut self.output);
+                reply.render(&mut self.output);
             }
             let outcome = match step.action {
-                Action::ReadLine => return self.task = Task::Line,
-                Action::Close => return self.task = Task::Closed,
+                Action::ReadLine { octets_max } => return self.task = Task::Line { octets_max },
+                Action::Close(_) => return self.task = Task::Closed,
+                Action::AbandonTransaction => {
+                    self.submission = None;
+                    Outcome::TransactionAbandoned
+                }
                 Action::DiscardChunk { octets } => {
+                    self.submission = None;
                     return self.task = Task::Discard { left: octets };
                 }
                 Action::ReceiveContent(Framing::Dot { octets_max }) => {
@@ -282,14 +288,20 @@ impl Replay {
                         Resolution::Unknown => RecipientVerdict::Unknown,
                     })
                 }
-                Action::CheckPassword(_) => Outcome::PasswordAccepted,
+                Action::CheckPassword { credentials, .. } => {
+                    self.user = Some(credentials.user);
+                    Outcome::PasswordAccepted
+                }
                 Action::BeginScram { .. } => Outcome::ScramBegun(facts::scram_parameters()),
-                Action::CheckProof(attempt) => match facts::verify(&attempt) {
-                    Some(signature) => Outcome::ProofAccepted { signature },
+                Action::CheckProof { attempt, .. } => match facts::verify(&attempt) {
+                    Some(signature) => {
+                        self.user = Some(attempt.user);
+                        Outcome::ProofAccepted { signature }
+                    }
                     None => Outcome::PasswordRefused,
                 },
                 Action::CheckSender(address)
-                    if !self.own_senders || self.session.user() == Some(&address.to_string()) =>
+                    if !self.own_senders || self.user == Some(address.to_string()) =>
                 {
                     Outcome::SenderPermitted
                 }

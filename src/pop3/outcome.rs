@@ -1,0 +1,113 @@
+//! What a driver tells its session: the result of an action, or what came instead of it.
+//!
+//! The accidents of sockets and disks arrive here in the words of the protocol.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::mail::sasl::scram;
+use crate::mail::{ChannelBindings, Foreign, Summaries};
+
+/// What happened: the result of an action, or what came instead of it. Its [`Debug`](fmt::Debug)
+/// form names it and shows nothing of the line, which may hold a password.
+#[derive(Clone)]
+pub enum Outcome<'a> {
+    /// A line, without its line ending.
+    Line(&'a [u8]),
+    /// A line longer than allowed; all of it has been read.
+    LineTooLong,
+    /// A bare CR or LF: what was found.
+    LineEndingFault(&'static str),
+    /// The first octet of the connection is not a letter: what the client speaks instead.
+    ForeignProtocol(Foreign),
+    /// The client was silent for too long.
+    IdleTimeout,
+    /// The session has lasted too long.
+    SessionTimeout,
+    /// The daemon is about to end.
+    ShuttingDown,
+    /// The place of the session is needed for a network that has fewer.
+    Displaced,
+    /// A command has come, and the login of before does not hold any more: the account was removed
+    /// or has another password.
+    Revoked,
+    /// The password opens a mailbox.
+    PasswordAccepted,
+    /// It does not, or there is no such user: the session does not tell which.
+    PasswordRefused,
+    /// The user name has no domain and there is not exactly one mailbox with that local part.
+    MailboxAmbiguous,
+    /// The password or the proof could not be verified now.
+    CheckFailed,
+    /// What SCRAM needs to know of the user.
+    ScramBegun(scram::Parameters),
+    /// The proof opens a mailbox.
+    ProofAccepted {
+        /// The server's own, over the same auth message.
+        signature: [u8; 32],
+    },
+    /// The maildrop is locked; these are its messages.
+    MaildropOpened(Arc<dyn Summaries>),
+    /// Another session has the maildrop.
+    MaildropInUse,
+    /// The maildrop cannot be read.
+    MaildropFailed {
+        /// Whether trying again later may help.
+        transient: bool,
+    },
+    /// The message is open.
+    MessageOpened {
+        /// Whether only a client in UTF-8 mode may get it (RFC 6856 §2.1).
+        internationalized: bool,
+        /// How much of it RETR sends if that is not what the listing says, because another program
+        /// has edited it.
+        edited_octets: Option<u64>,
+    },
+    /// The message is no longer there: another program has removed it.
+    MessageGone,
+    /// The message cannot be read.
+    MessageFailed {
+        /// Whether trying again later may help.
+        transient: bool,
+    },
+    /// The content and the final dot are sent.
+    ContentSent,
+    /// The messages are removed, durably.
+    Removed,
+    /// Some of the messages, or all, may still be there.
+    RemoveFailed,
+    /// The connection is encrypted.
+    TlsStarted(ChannelBindings),
+}
+
+impl fmt::Debug for Outcome<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Line(_) => "Line",
+            Self::LineTooLong => "LineTooLong",
+            Self::LineEndingFault(_) => "LineEndingFault",
+            Self::ForeignProtocol(_) => "ForeignProtocol",
+            Self::IdleTimeout => "IdleTimeout",
+            Self::SessionTimeout => "SessionTimeout",
+            Self::ShuttingDown => "ShuttingDown",
+            Self::Displaced => "Displaced",
+            Self::Revoked => "Revoked",
+            Self::PasswordAccepted => "PasswordAccepted",
+            Self::PasswordRefused => "PasswordRefused",
+            Self::MailboxAmbiguous => "MailboxAmbiguous",
+            Self::CheckFailed => "CheckFailed",
+            Self::ScramBegun(_) => "ScramBegun",
+            Self::ProofAccepted { .. } => "ProofAccepted",
+            Self::MaildropOpened(_) => "MaildropOpened",
+            Self::MaildropInUse => "MaildropInUse",
+            Self::MaildropFailed { .. } => "MaildropFailed",
+            Self::MessageOpened { .. } => "MessageOpened",
+            Self::MessageGone => "MessageGone",
+            Self::MessageFailed { .. } => "MessageFailed",
+            Self::ContentSent => "ContentSent",
+            Self::Removed => "Removed",
+            Self::RemoveFailed => "RemoveFailed",
+            Self::TlsStarted(_) => "TlsStarted",
+        })
+    }
+}

@@ -1,0 +1,67 @@
+//! What the session knows of its client.
+
+use crate::mail::{Link, Protocol, Tls};
+use crate::smtp::reply::{self, Reply};
+use crate::smtp::step::Senders;
+
+/// Who is at the other end.
+#[derive(Debug)]
+pub(super) struct Client {
+    /// The connection to it.
+    pub(super) link: Link,
+    pub(super) greeting: Greeting,
+    /// Whether it has logged in.
+    pub(super) is_authenticated: bool,
+}
+
+/// What the client has called itself, and by which command.
+#[derive(Debug)]
+pub(super) enum Greeting {
+    /// It has said neither HELO nor EHLO.
+    None,
+    Helo(String),
+    Ehlo(String),
+}
+
+impl Client {
+    /// A client that has said nothing.
+    pub(super) fn new(link: Link) -> Self {
+        Self {
+            link,
+            greeting: Greeting::None,
+            is_authenticated: false,
+        }
+    }
+
+    /// Whether the client was told of enhanced status codes.
+    pub(super) fn is_extended(&self) -> bool {
+        matches!(self.greeting, Greeting::Ehlo(_))
+    }
+
+    pub(super) fn name(&self) -> Option<&str> {
+        match &self.greeting {
+            Greeting::None => None,
+            Greeting::Helo(name) | Greeting::Ehlo(name) => Some(name),
+        }
+    }
+
+    pub(super) fn protocol(&self, utf8: bool) -> Protocol {
+        Protocol {
+            extended: self.is_extended(),
+            tls: self.link.is_encrypted(),
+            authenticated: self.is_authenticated,
+            utf8,
+        }
+    }
+
+    /// RFC 4954 §6: the refusal where mail is taken after AUTH only, and there was none.
+    pub(super) fn missing_authentication(&self, senders: Senders) -> Option<Reply> {
+        match senders {
+            Senders::Authenticated if !self.is_authenticated => Some(match self.link.tls {
+                Tls::Offered if !self.link.is_private() => reply::TLS_AND_AUTH_REQUIRED,
+                Tls::NotOffered | Tls::Offered | Tls::Active(_) => reply::AUTH_REQUIRED,
+            }),
+            Senders::Anybody | Senders::Authenticated => None,
+        }
+    }
+}
