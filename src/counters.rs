@@ -2,8 +2,8 @@
 //!
 //! A [`Counter`] is one atomic number: adding takes no lock, allocates nothing and orders nothing
 //! else. So a report is no snapshot of one moment: a message may be in one of its numbers and not
-//! yet in another. Each room counts in a struct of its own and puts it into a [`Report`], which
-//! somebody asks for now and then.
+//! yet in another. Each room counts in tables of its own, each declared by `table!` with the names
+//! that the report has, and puts them into a [`Report`], which somebody asks for now and then.
 //!
 //! A report holds names of ours and numbers, and nothing that a client said (SEC-7).
 
@@ -38,6 +38,32 @@ impl Counter {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+/// Declares a struct of counters. A counter is spelled out there and nowhere else: the name of its
+/// field is the one that the report has.
+macro_rules! table {
+    (
+        $(#[$table_doc:meta])*
+        $visibility:vis struct $Table:ident {
+            $($(#[$doc:meta])* $counter:ident,)*
+        }
+    ) => {
+        $(#[$table_doc])*
+        #[derive(Debug, Default)]
+        $visibility struct $Table {
+            $($(#[$doc])* $visibility $counter: $crate::counters::Counter,)*
+        }
+
+        impl $Table {
+            /// The name of each counter, and how much it is.
+            fn values(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($counter), self.$counter.value()),)*].into_iter()
+            }
+        }
+    };
+}
+
+pub(crate) use table;
 
 /// How often something was done, and how long it took.
 #[derive(Debug, Default)]

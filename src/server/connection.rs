@@ -24,12 +24,12 @@ use crate::mail::{ChannelBindings, Closing, Foreign, Link, Tls};
 use crate::wire::{LfPolicy, LineBuffer, LineEnding, Scan};
 
 use super::budget::{Purpose, Share};
-use super::counters::Counters;
 use super::handshakes::Handshakes;
 use super::limits;
 use super::muffler::Kind;
 use super::registry::Ticket;
 use super::session::Interruption;
+use super::tally::Tally;
 use super::tls::{self, Lack, Tunnel, Written, is_pause, is_stuck};
 
 /// What was read: see [`LineBuffer::scan`].
@@ -174,7 +174,7 @@ impl Connection {
     }
 
     /// What is counted of all connections.
-    pub(super) fn counters(&self) -> &Counters {
+    pub(super) fn counters(&self) -> &Tally {
         self.ticket.counters()
     }
 

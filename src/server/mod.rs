@@ -7,7 +7,6 @@
 
 mod budget;
 mod connection;
-mod counters;
 mod current;
 mod dialogue;
 mod handshakes;
@@ -24,6 +23,7 @@ mod session;
 mod shares;
 pub mod smtp;
 mod start_tls;
+mod tally;
 mod tls;
 mod with_sources;
 

@@ -14,15 +14,15 @@ use crate::store::{self, Maildrop, Message, MessageStore};
 use crate::wire::{DotEncoder, TopCut};
 
 use super::connection::{Connection, LineRead};
-use super::counters::LoginsOf;
 use super::dialogue::{self, Dialogue};
 use super::handshakes::Handshakes;
 use super::limits;
 use super::logins::{Logins, Proof};
 use super::mailboxes;
 use super::maillog::{self, Attempt};
-use super::session::{Interruption, SessionEnd, SessionId, Visit};
+use super::session::{Interruption, SessionEnd, SessionId, Unfit, Visit};
 use super::start_tls::start_tls;
+use super::tally::LoginsOf;
 
 /// What all POP3 sessions share.
 #[derive(Debug)]
@@ -239,12 +239,11 @@ impl Driver<'_> {
             LineRead::Line => Outcome::Line(self.connection.line()),
             LineRead::TooLong => Outcome::LineTooLong,
             LineRead::Fault(found) => {
-                self.connection.counters().refused.line_ending.increment();
+                self.connection.counters().unfit(Unfit::LineEnding);
                 Outcome::LineEndingFault(found)
             }
             LineRead::Foreign => {
-                let refused = &self.connection.counters().refused;
-                refused.other_protocol.increment();
+                self.connection.counters().unfit(Unfit::OtherProtocol);
                 Outcome::ForeignProtocol(self.connection.foreign())
             }
         })
@@ -343,11 +342,11 @@ impl Driver<'_> {
     }
 
     fn store_failed(&self, error: &store::Error) {
-        self.connection.counters().store_failures.increment();
+        self.connection.counters().store.failures.increment();
         dialogue::store_failed(self.connection, self.id, error);
     }
 
-    fn logins(&self) -> &LoginsOf {
+    fn logins(&self) -> LoginsOf<'_> {
         self.connection.counters().logins(self.id.service)
     }
 

@@ -23,11 +23,11 @@ use crate::counters::Report;
 use crate::mail::Network;
 
 use super::budget::{Budget, Share};
-use super::counters::Counters;
 use super::limits;
 use super::muffler::{Kind, Muffler};
 use super::session::Refusal;
 use super::shares::{Caps, Full, Harm, Shares};
+use super::tally::Tally;
 
 /// All sessions of the daemon, and what is counted of them.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub struct Registry {
     sessions: Mutex<Sessions>,
     emptied: Condvar,
     stopped: Condvar,
-    counters: Counters,
+    counters: Tally,
     budget: Arc<Budget>,
     muffler: Mutex<Muffler>,
 }
@@ -100,7 +100,7 @@ impl Registry {
             }),
             emptied: Condvar::new(),
             stopped: Condvar::new(),
-            counters: Counters::default(),
+            counters: Tally::default(),
             budget: Arc::new(Budget::new(in_flight_octets)),
             muffler: Mutex::default(),
         }
@@ -133,7 +133,7 @@ impl Registry {
     }
 
     /// What is counted.
-    pub(super) fn counters(&self) -> &Counters {
+    pub(super) fn counters(&self) -> &Tally {
         &self.counters
     }
 
@@ -253,7 +253,7 @@ impl Ticket {
     }
 
     /// What is counted.
-    pub(super) fn counters(&self) -> &Counters {
+    pub(super) fn counters(&self) -> &Tally {
         &self.registry.counters
     }
 

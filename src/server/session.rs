@@ -59,6 +59,15 @@ pub(super) struct Visit {
     pub(super) door: Door,
 }
 
+/// What cannot be a line of a session, whatever its protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// It has a line ending that is not the session's own.
+    LineEnding,
+    /// The first octet of the connection is not a letter.
+    OtherProtocol,
+}
+
 /// Why a client gets no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {

@@ -19,7 +19,6 @@ use crate::wire::{BareOctets, ChunkDecoder, DotDecoder, Progress};
 
 use super::budget::Recipients;
 use super::connection::{Connection, ContentRate, LineRead};
-use super::counters::LoginsOf;
 use super::dialogue::{self, Dialogue};
 use super::handshakes::Handshakes;
 use super::intake::{Intake, Refusal};
@@ -28,6 +27,7 @@ use super::mailboxes;
 use super::maillog;
 use super::session::{Door, Interruption, SessionEnd, SessionId, Visit};
 use super::start_tls::start_tls;
+use super::tally::LoginsOf;
 
 /// What all SMTP sessions share.
 #[derive(Debug)]
@@ -321,7 +321,7 @@ impl Driver<'_> {
         })
     }
 
-    fn logins(&self) -> &LoginsOf {
+    fn logins(&self) -> LoginsOf<'_> {
         self.connection.counters().logins(self.id.service)
     }
 
@@ -581,7 +581,7 @@ impl Driver<'_> {
 
     /// Puts a failure of the store into the log, and into the words of the protocol.
     fn store_failed(&self, error: &store::Error) -> DeliveryFailure {
-        self.connection.counters().store_failures.increment();
+        self.connection.counters().store.failures.increment();
         dialogue::store_failed(self.connection, self.id, error);
         if matches!(error, store::Error::Full { .. }) {
             DeliveryFailure::Full

@@ -26,36 +26,51 @@ pub struct Reply {
     reason: Option<Reason>,
 }
 
-/// Why a client was refused something, as far as whoever runs the service wants to know. Mistakes
-/// of a client's are not among them, and refused logins are counted where they are verified.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+/// Declares [`Reason`]: each with the name under which it is counted.
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $reason:ident = $name:literal,)*) => {
+        /// Why a client was refused something, as far as whoever runs the service wants to know.
+        /// Mistakes of a client's are not among them, and refused logins are counted where they are
+        /// verified.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Reason {
+            $($(#[$doc])* $reason,)*
+        }
+
+        impl Reason {
+            /// All of them, with the names under which they are counted.
+            pub const ALL: &[(Self, &'static str)] = &[$((Self::$reason, $name),)*];
+        }
+    };
+}
+
+reasons! {
     /// There is no such mailbox, or there cannot be one.
-    UnknownRecipient,
+    UnknownRecipient = "unknown_recipient",
     /// The domain is not one of ours.
-    NotLocal,
+    NotLocal = "not_local",
     /// The transaction has as many recipients as it may have.
-    TooManyRecipients,
+    TooManyRecipients = "too_many_recipients",
     /// The message is larger than the limit.
-    TooLarge,
+    TooLarge = "too_large",
     /// The disk is full.
-    NoSpace,
+    NoSpace = "no_space",
     /// Too much came in at once (SEC-9).
-    Busy,
+    Busy = "busy",
     /// The store failed in another way; the log has the detail.
-    NotStored,
+    NotStored = "not_stored",
     /// Only clients that have logged in may send, or may only do so with TLS.
-    AuthenticationRequired,
+    AuthenticationRequired = "auth_required",
     /// The sender is not an address of the user's own.
-    SenderNotPermitted,
+    SenderNotPermitted = "sender_not_permitted",
     /// A line ending is not the session's own (SEC-1).
-    LineEnding,
+    LineEnding = "line_ending",
     /// The client does not speak SMTP (SEC-13).
-    OtherProtocol,
+    OtherProtocol = "other_protocol",
     /// The session has made too many mistakes.
-    TooManyErrors,
+    TooManyErrors = "too_many_errors",
     /// The session has named too many recipients who do not exist (SEC-12).
-    TooManyUnknown,
+    TooManyUnknown = "too_many_unknown",
 }
 
 const fn fixed(code: &'static str, enhanced: &'static str, text: &'static str) -> Reply {

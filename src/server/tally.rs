@@ -1,0 +1,254 @@
+//! What the server has counted since its start.
+//!
+//! One struct for all sessions; each of its methods is one event. Who turns a client away, ends a
+//! session or refuses a command says so here at the place where it also tells the log or the
+//! client.
+
+use crate::counters::{Counter, Report, table};
+use crate::mail::Breadth;
+use crate::smtp::Reason;
+
+use super::budget::Budget;
+use super::session::{Interruption, Refusal, Service, SessionEnd, Unfit};
+use super::shares::Full;
+
+/// All numbers of the server.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) sessions: Sessions,
+    ended: Ended,
+    came: Came,
+    refused: Refused,
+    went: Went,
+    logins: Logins,
+    pub(super) tls: Tls,
+    pub(super) store: Store,
+}
+
+table! {
+    /// Clients that came.
+    pub(super) struct Sessions {
+        smtp,
+        pop3,
+        too_many,
+        /// From one address, or one /64 of IPv6.
+        too_many_from_address,
+        /// From one /24, or one /56 of IPv6.
+        too_many_from_site,
+        /// From one /16, or one /48 of IPv6.
+        too_many_from_organisation,
+        /// From one /8, or one /32 of IPv6.
+        too_many_from_block,
+        /// From this machine.
+        too_many_from_loopback,
+        shutting_down,
+        no_thread,
+        accept_failed,
+    }
+}
+
+table! {
+    /// How sessions ended.
+    struct Ended {
+        quit,
+        closed,
+        lost,
+        timed_out,
+        not_reading,
+        at_stop,
+        displaced,
+        broken,
+        panicked,
+    }
+}
+
+table! {
+    /// Messages that were accepted.
+    struct Came {
+        messages,
+        octets,
+        recipients,
+    }
+}
+
+/// What was refused: a counter for each of [`Reason::ALL`].
+#[derive(Debug, Default)]
+struct Refused([Counter; Reason::ALL.len()]);
+
+table! {
+    /// Messages that went out.
+    struct Went {
+        /// Whole ones.
+        messages,
+        tops,
+        octets,
+        removed,
+    }
+}
+
+table! {
+    /// Logins. A protocol is busy when too many passwords are verified, or the maildrop is in use.
+    struct Logins {
+        smtp_accepted,
+        smtp_refused,
+        smtp_busy,
+        pop3_accepted,
+        pop3_refused,
+        pop3_busy,
+    }
+}
+
+/// Those of one protocol.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LoginsOf<'a> {
+    pub(super) accepted: &'a Counter,
+    pub(super) refused: &'a Counter,
+    pub(super) busy: &'a Counter,
+}
+
+table! {
+    /// Handshakes of TLS.
+    pub(super) struct Tls {
+        done,
+        failed,
+    }
+}
+
+table! {
+    /// What the store could not do for a client.
+    pub(super) struct Store {
+        failures,
+    }
+}
+
+impl Tally {
+    /// A client gets no session.
+    pub(super) fn turned_away(&self, refusal: Refusal) {
+        let sessions = &self.sessions;
+        let counter = match refusal {
+            Refusal::TooMany(Full(network)) => match network.breadth() {
+                Breadth::Everything => &sessions.too_many,
+                Breadth::Address | Breadth::Customer => &sessions.too_many_from_address,
+                Breadth::Site => &sessions.too_many_from_site,
+                Breadth::Organisation => &sessions.too_many_from_organisation,
+                Breadth::Block => &sessions.too_many_from_block,
+                Breadth::Loopback => &sessions.too_many_from_loopback,
+            },
+            Refusal::ShuttingDown => &sessions.shutting_down,
+        };
+        counter.increment();
+    }
+
+    /// A session begins.
+    pub(super) fn began(&self, service: Service) {
+        match service {
+            Service::Smtp => self.sessions.smtp.increment(),
+            Service::Pop3 => self.sessions.pop3.increment(),
+        }
+    }
+
+    /// A session has ended.
+    pub(super) fn ended(&self, end: &SessionEnd) {
+        let ended = &self.ended;
+        let counter = match end {
+            SessionEnd::Quit => &ended.quit,
+            SessionEnd::Closed { why: None, .. } | SessionEnd::Foreign { .. } => &ended.closed,
+            SessionEnd::Panicked => &ended.panicked,
+            SessionEnd::Closed { why: Some(why), .. } | SessionEnd::Broken(why) => match why {
+                Interruption::Lost(_) | Interruption::Tls(_) => &ended.lost,
+                Interruption::NotReading => &ended.not_reading,
+                Interruption::IdleTimeout
+                | Interruption::HandshakeTimeout { .. }
+                | Interruption::TooSlow
+                | Interruption::SessionTimeout => &ended.timed_out,
+                Interruption::ShuttingDown => &ended.at_stop,
+                Interruption::Displaced => &ended.displaced,
+                Interruption::Unreadable | Interruption::Injected | Interruption::NoCertificate => {
+                    &ended.broken
+                }
+            },
+        };
+        counter.increment();
+    }
+
+    /// A message is durable in every recipient's mailbox.
+    pub(super) fn accepted(&self, octets: u64, recipients: usize) {
+        self.came.messages.increment();
+        self.came.octets.add(octets);
+        self.came.recipients.add_many(recipients);
+    }
+
+    /// A message is on its way to its client, whole or the beginning of it.
+    pub(super) fn fetched(&self, is_whole: bool, octets: usize) {
+        let counter = if is_whole {
+            &self.went.messages
+        } else {
+            &self.went.tops
+        };
+        counter.increment();
+        self.went.octets.add_many(octets);
+    }
+
+    /// Messages were removed.
+    pub(super) fn removed(&self, messages: usize) {
+        self.went.removed.add_many(messages);
+    }
+
+    /// A client was refused something.
+    pub(super) fn refused(&self, reason: Reason) {
+        let counters = Reason::ALL.iter().zip(&self.refused.0);
+        for ((known, _), counter) in counters {
+            if *known == reason {
+                counter.increment();
+            }
+        }
+    }
+
+    /// What a client sent was not taken for a line.
+    pub(super) fn unfit(&self, what: Unfit) {
+        self.refused(match what {
+            Unfit::LineEnding => Reason::LineEnding,
+            Unfit::OtherProtocol => Reason::OtherProtocol,
+        });
+    }
+
+    /// The logins of a protocol.
+    pub(super) fn logins(&self, service: Service) -> LoginsOf<'_> {
+        let logins = &self.logins;
+        match service {
+            Service::Smtp => LoginsOf {
+                accepted: &logins.smtp_accepted,
+                refused: &logins.smtp_refused,
+                busy: &logins.smtp_busy,
+            },
+            Service::Pop3 => LoginsOf {
+                accepted: &logins.pop3_accepted,
+                refused: &logins.pop3_refused,
+                busy: &logins.pop3_busy,
+            },
+        }
+    }
+
+    /// Puts all of it into `report`, with the number of sessions that there are `now`, and what was
+    /// counted of their `budget`.
+    pub(super) fn report(&self, now: usize, budget: &Budget, report: &mut Report) {
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        let sessions = self.sessions.values();
+        report.add("sessions", [("now", now)].into_iter().chain(sessions));
+        report.add("ended", self.ended.values());
+        report.add("accepted", self.came.values());
+        report.add("refused", self.refused.values());
+        report.add("sent", self.went.values());
+        report.add("logins", self.logins.values());
+        report.add("tls", self.tls.values());
+        report.add("memory", budget.values());
+        report.add("store", self.store.values());
+    }
+}
+
+impl Refused {
+    fn values(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let names = Reason::ALL.iter().map(|(_, name)| *name);
+        names.zip(self.0.iter().map(Counter::value))
+    }
+}
