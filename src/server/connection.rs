@@ -23,9 +23,13 @@ use crate::clock::Clock;
 use crate::mail::{ChannelBindings, Closing, Foreign, Link, Tls};
 use crate::wire::{LfPolicy, LineBuffer, LineEnding, Scan};
 
-use super::budget::{Purpose, Share};
+use super::allowance::Allowance;
+use super::budget::Share;
+use super::content_rate::ContentRate;
+use super::deadlines::{Deadlines, Timeouts};
 use super::handshakes::Handshakes;
 use super::limits;
+use super::linger::Linger;
 use super::muffler::Kind;
 use super::registry::Ticket;
 use super::session::Interruption;
@@ -45,47 +49,6 @@ pub(super) enum LineRead {
     Foreign,
 }
 
-/// How long a client may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// For one whole command.
-    pub idle: Duration,
-    /// For the whole session; `None` is no limit.
-    pub session: Option<Duration>,
-}
-
-/// The octets of a content within the current slice of time. Clients on this machine are not held
-/// to it: a person who types a message at a terminal is slower than any network.
-#[derive(Debug)]
-pub(super) struct ContentRate {
-    since: Instant,
-    octets: u64,
-}
-
-impl ContentRate {
-    fn begin(now: Instant) -> Self {
-        Self {
-            since: now,
-            octets: 0,
-        }
-    }
-
-    /// Notes that `octets` more have come by `now`; false when the slice of time that ends with it
-    /// brought too few. The next slice begins then.
-    fn keeps_pace(&mut self, octets: u64, now: Instant) -> bool {
-        self.octets = self.octets.saturating_add(octets);
-        let elapsed = now.duration_since(self.since);
-        if elapsed < limits::WAIT_SLICE {
-            return true;
-        }
-        let seconds = elapsed.as_secs();
-        let enough = seconds.saturating_mul(limits::CONTENT_OCTETS_PER_SECOND_MIN);
-        let keeps_pace = self.octets >= enough;
-        *self = Self::begin(now);
-        keeps_pace
-    }
-}
-
 /// What a client has come to so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Progress {
@@ -103,20 +66,13 @@ pub(super) struct Connection {
     stream: Arc<TcpStream>,
     peer: IpAddr,
     ticket: Ticket,
-    clock: Clock,
     input: LineBuffer,
     output: Vec<u8>,
     /// A box: most connections have none, and it is large.
     tunnel: Option<Box<Tunnel>>,
-    /// How many octets the next read asks for, as the last ones came.
-    read_octets: usize,
-    /// What a large read has of the memory that is for all.
-    receiving: Share,
-    /// What large pieces of output have of it.
-    sending: Share,
+    allowance: Allowance,
     read_timeout: Duration,
-    idle_timeout: Duration,
-    session_deadline: Option<Instant>,
+    deadlines: Deadlines,
     is_local: bool,
     first_octet_seen: bool,
     progress: Progress,
@@ -139,24 +95,17 @@ impl Connection {
         stream.set_read_timeout(Some(read_timeout))?;
         stream.set_write_timeout(Some(limits::CLOCK_SLICE))?;
         let is_local = peer.to_canonical().is_loopback();
-        let begin = clock.now();
-        let (receiving, sending) = (ticket.share(), ticket.share());
+        let allowance = Allowance::new(ticket.share(), ticket.share());
         Ok(Self {
             stream,
             peer,
             ticket,
-            clock,
             input: lines_from(is_local),
             output: Vec::new(),
             tunnel: None,
-            read_octets: limits::COMMAND_READ_OCTETS,
-            receiving,
-            sending,
+            allowance,
             read_timeout,
-            idle_timeout: timeouts.idle,
-            session_deadline: timeouts
-                .session
-                .and_then(|session| begin.checked_add(session)),
+            deadlines: Deadlines::new(clock, timeouts),
             is_local,
             first_octet_seen: false,
             progress: Progress::Silence,
@@ -201,17 +150,18 @@ impl Connection {
     /// Whether the log has one more line of this kind about the client: `Some` with the number of
     /// those that it did not have since the last one.
     pub(super) fn lets_through(&self, kind: Kind) -> Option<u64> {
-        self.ticket.lets_through(self.peer, kind, self.clock.now())
+        let now = self.deadlines.now();
+        self.ticket.lets_through(self.peer, kind, now)
     }
 
     /// A share of nothing of the memory that is for all.
     pub(super) fn share(&self) -> Share {
-        self.receiving.another()
+        self.allowance.share()
     }
 
     /// How many octets the client sends at once, as far as there is memory for them.
     pub(super) fn pace(&self) -> usize {
-        self.read_octets
+        self.allowance.read_octets()
     }
 
     /// The TLS of the connection, once it has begun.
@@ -254,8 +204,7 @@ impl Connection {
         self.tunnel = Some(Box::new(tunnel));
         self.input = lines_from(self.is_local);
         self.first_octet_seen = false;
-        let timeout = self.idle_timeout.min(limits::HANDSHAKE_TIMEOUT);
-        let deadline = self.clock.now().checked_add(timeout);
+        let deadline = self.deadlines.of_what_takes(limits::HANDSHAKE_TIMEOUT);
         let done = self.wait_undrained(|it| it.shake_hands(handshakes, deadline));
         if matches!(
             done,
@@ -290,7 +239,7 @@ impl Connection {
     ) -> Result<(), Interruption> {
         self.give_back();
         loop {
-            let left = self.time_left(deadline)?;
+            let left = self.deadlines.time_left(deadline)?;
             let is_ready = match self.tunnel().map(Tunnel::lack) {
                 Some(Lack::Nothing) => return Ok(()),
                 Some(Lack::Step) => true,
@@ -368,7 +317,7 @@ impl Connection {
     /// # Errors
     /// [`Interruption`]: tell the session.
     pub(super) fn read_line(&mut self, octets_max: usize) -> Result<LineRead, Interruption> {
-        self.check_session_deadline(self.clock.now())?;
+        self.deadlines.check_session(self.deadlines.now())?;
         self.check_draining()?;
         self.input.set_line_octets_max(octets_max);
         let mut deadline = None;
@@ -383,7 +332,7 @@ impl Connection {
                 Scan::Incomplete => {}
             }
             self.flush()?;
-            let deadline = *deadline.get_or_insert_with(|| self.idle_deadline());
+            let deadline = *deadline.get_or_insert_with(|| self.deadlines.of_command());
             self.wait_undrained(|it| it.wait(deadline, Self::read))?;
         }
     }
@@ -399,10 +348,6 @@ impl Connection {
         // Looked at on both sides of the wait: see the registry.
         self.check_draining()?;
         waited
-    }
-
-    fn idle_deadline(&self) -> Option<Instant> {
-        self.clock.now().checked_add(self.idle_timeout)
     }
 
     /// SEC-13: whether the first octet of the connection is none that a command begins with.
@@ -434,7 +379,7 @@ impl Connection {
             self.give_back();
         }
         loop {
-            let left = self.time_left(deadline)?;
+            let left = self.deadlines.time_left(deadline)?;
             if is_silent && !self.is_ready_within(PollFlags::IN, left)? {
                 continue;
             }
@@ -453,20 +398,6 @@ impl Connection {
         }
     }
 
-    /// How long to wait before the clock is looked at again: at most until `deadline` and the
-    /// session's end, neither of which has passed.
-    fn time_left(&self, deadline: Option<Instant>) -> Result<Duration, Interruption> {
-        let now = self.clock.now();
-        self.check_session_deadline(now)?;
-        if deadline.is_some_and(|deadline| deadline <= now) {
-            return Err(Interruption::IdleTimeout);
-        }
-        let deadlines = [deadline, self.session_deadline];
-        let until = deadlines.into_iter().flatten().min();
-        let left = until.map_or(limits::WAIT_SLICE, |until| until.duration_since(now));
-        Ok(left.min(limits::WAIT_SLICE))
-    }
-
     /// Whether a read brought octets, but with TLS and not enough to make anything of them.
     fn has_part_of_record(&self) -> bool {
         self.tunnel
@@ -477,7 +408,7 @@ impl Connection {
     /// Gives back all memory but for what is still to be used or to be sent.
     fn give_back(&mut self) {
         self.release(0);
-        self.read_octets = self.read_octets.min(limits::READ_OCTETS_FREE);
+        self.allowance.expect_little();
         self.shrink_input();
     }
 
@@ -486,7 +417,7 @@ impl Connection {
     fn shrink_input(&mut self) {
         self.input.release();
         if self.input.capacity() <= limits::READ_OCTETS_FREE {
-            self.receiving.give_back();
+            self.allowance.end_receiving();
         }
     }
 
@@ -499,7 +430,7 @@ impl Connection {
             if self.output.capacity() > octets {
                 self.output = Vec::new();
             }
-            self.sending.give_back();
+            self.allowance.end_sending();
         }
         if let Some(tunnel) = &mut self.tunnel {
             tunnel.release();
@@ -523,18 +454,16 @@ impl Connection {
     /// # Errors
     /// [`Interruption`]: tell the session.
     pub(super) fn pause(&self, time: Duration) -> Result<(), Interruption> {
-        let begin = self.clock.now();
+        let begin = self.deadlines.now();
         let end = begin.checked_add(time).unwrap_or(begin);
         loop {
             self.check_draining()?;
-            let now = self.clock.now();
-            self.check_session_deadline(now)?;
+            let now = self.deadlines.now();
+            self.deadlines.check_session(now)?;
             if end <= now {
                 return Ok(());
             }
-            let until = self
-                .session_deadline
-                .map_or(end, |session| session.min(end));
+            let until = self.deadlines.or_session(Some(end)).unwrap_or(end);
             let left = until.duration_since(now);
             self.ticket.pause(left.min(limits::CLOCK_SLICE));
         }
@@ -542,7 +471,7 @@ impl Connection {
 
     /// The measure for a content that begins now.
     pub(super) fn content_rate(&self) -> ContentRate {
-        ContentRate::begin(self.clock.now())
+        ContentRate::begin(self.deadlines.now())
     }
 
     /// Waits until there is memory for another content; false when there is none for a while.
@@ -556,12 +485,12 @@ impl Connection {
         self.flush()?;
         self.give_back();
         // Nobody is kept waiting for longer than we would wait.
-        let timeout = self.idle_timeout.min(limits::ADMISSION_TIMEOUT);
-        let deadline = self.clock.now().checked_add(timeout);
-        let deadline = deadline.into_iter().chain(self.session_deadline).min();
-        let has_room = self.ticket.wait_for_room(&self.clock, deadline);
+        let deadline = self.deadlines.of_what_takes(limits::ADMISSION_TIMEOUT);
+        let deadline = self.deadlines.or_session(deadline);
+        let clock = self.deadlines.clock();
+        let has_room = self.ticket.wait_for_room(clock, deadline);
         self.check_draining()?;
-        self.check_session_deadline(self.clock.now())?;
+        self.deadlines.check_session(self.deadlines.now())?;
         Ok(has_room)
     }
 
@@ -576,7 +505,7 @@ impl Connection {
         mut put_away: impl FnMut(),
     ) -> Result<(), Interruption> {
         self.flush()?;
-        self.read_octets = self.read_octets.max(limits::READ_OCTETS_MIN);
+        self.allowance.expect_content();
         let read = |connection: &mut Self| {
             let read = connection.read()?;
             if read.is_none() && !connection.has_part_of_record() {
@@ -584,7 +513,7 @@ impl Connection {
             }
             Ok(read)
         };
-        let octets = match self.wait(self.idle_deadline(), read) {
+        let octets = match self.wait(self.deadlines.of_command(), read) {
             Ok(octets) => u64::try_from(octets).unwrap_or(u64::MAX),
             Err(Interruption::IdleTimeout) => return Err(Interruption::TooSlow),
             Err(interruption) => {
@@ -593,7 +522,7 @@ impl Connection {
                 return Err(interruption);
             }
         };
-        if self.is_local || rate.keeps_pace(octets, self.clock.now()) {
+        if self.is_local || rate.keeps_pace(octets, self.deadlines.now()) {
             Ok(())
         } else {
             Err(Interruption::TooSlow)
@@ -607,13 +536,6 @@ impl Connection {
             Err(Interruption::Displaced)
         } else {
             Ok(())
-        }
-    }
-
-    fn check_session_deadline(&self, now: Instant) -> Result<(), Interruption> {
-        match self.session_deadline {
-            Some(deadline) if deadline <= now => Err(Interruption::SessionTimeout),
-            Some(_) | None => Ok(()),
         }
     }
 
@@ -631,8 +553,10 @@ impl Connection {
 
     /// One read: how many octets came, or `None` when the socket's timeout passed.
     fn read(&mut self) -> Result<Option<usize>, Interruption> {
-        self.ask_for_memory();
-        let space = self.input.space(self.read_octets);
+        if self.allowance.prepare_read(self.copies()) {
+            self.shrink_input();
+        }
+        let space = self.input.space(self.allowance.read_octets());
         let room = space.len();
         let read = match &mut self.tunnel {
             Some(tunnel) => tunnel.read(&self.stream, space),
@@ -642,13 +566,7 @@ impl Connection {
             Ok(0) => Err(Interruption::Lost(None)),
             Ok(octets) => {
                 self.input.filled(octets);
-                // As large as the last read asks for: commands are short, contents may be long.
-                let next = if octets == room {
-                    self.read_octets.saturating_mul(2)
-                } else {
-                    octets.next_power_of_two()
-                };
-                self.read_octets = next.clamp(limits::COMMAND_READ_OCTETS, limits::READ_OCTETS_MAX);
+                self.allowance.has_read(octets, room);
                 Ok(Some(octets))
             }
             Err(error) if is_pause(error.kind()) => Ok(None),
@@ -656,37 +574,10 @@ impl Connection {
         }
     }
 
-    /// Sees that there is memory for the next read, which is small if there is none (SEC-9).
-    fn ask_for_memory(&mut self) {
-        if self.read_octets > limits::READ_OCTETS_FREE {
-            let octets = self.read_octets.saturating_mul(self.copies());
-            if !self.receiving.grow_to(octets, Purpose::Receiving) {
-                // As many as before.
-                self.read_octets /= 2;
-            }
-        } else if !self.receiving.is_empty() {
-            // The client has become slower.
-            self.shrink_input();
-        }
-    }
-
     /// Asks for memory to send something in pieces of `octets`, until it is sent; gives how large
-    /// the pieces may be (SEC-9).
+    /// the pieces may be.
     pub(super) fn ask_to_send(&mut self, octets: usize) -> usize {
-        if octets <= limits::RETRIEVED_OCTETS_FREE {
-            return octets;
-        }
-        // What is waiting, and the piece as it is sent, at worst twice as large.
-        let output = limits::WRITE_OCTETS_MAX.saturating_add(octets.saturating_mul(2));
-        let output = output.saturating_mul(self.copies());
-        if self
-            .sending
-            .grow_to(output.saturating_add(octets), Purpose::Keeping)
-        {
-            octets
-        } else {
-            limits::RETRIEVED_OCTETS_FREE
-        }
+        self.allowance.ask_to_send(octets, self.copies())
     }
 
     /// How often the octets of a client, and those for it, are held: with TLS sealed and opened.
@@ -696,11 +587,7 @@ impl Connection {
 
     /// How much may wait to be sent.
     pub(super) fn output_octets_max(&self) -> usize {
-        if self.sending.is_empty() {
-            limits::WRITE_OCTETS_FREE
-        } else {
-            limits::WRITE_OCTETS_MAX
-        }
+        self.allowance.output_octets_max()
     }
 
     /// Sends what is waiting when it is more than a buffer should hold: a large group of commands
@@ -709,11 +596,8 @@ impl Connection {
     /// # Errors
     /// [`Interruption::Lost`].
     pub(super) fn flush_when_full(&mut self) -> Result<(), Interruption> {
-        if self.output.len() < self.output_octets_max() {
-            return Ok(());
-        }
-        let octets = limits::WRITE_OCTETS_MAX.saturating_mul(self.copies().saturating_mul(2));
-        if self.sending.is_empty() && self.sending.grow_to(octets, Purpose::Keeping) {
+        if self.output.len() < self.output_octets_max() || self.allowance.grow_output(self.copies())
+        {
             return Ok(());
         }
         self.flush()
@@ -758,15 +642,11 @@ impl Connection {
             }
             octets = octets.get(written.taken..).unwrap_or_default();
             // Not all at once: the client reads more slowly than we write.
-            let now = self.clock.now();
+            let now = self.deadlines.now();
             let timeout = limits::WRITE_TIMEOUT;
             let deadline = *deadline.get_or_insert_with(|| now.checked_add(timeout));
-            let deadlines = [deadline, self.session_deadline];
-            if deadlines
-                .into_iter()
-                .flatten()
-                .any(|deadline| deadline <= now)
-            {
+            let deadline = self.deadlines.or_session(deadline);
+            if deadline.is_some_and(|deadline| deadline <= now) {
                 return Err(Interruption::NotReading);
             }
         }
@@ -821,17 +701,11 @@ impl Connection {
         {
             return;
         }
-        let deadline = self.clock.now().checked_add(limits::LINGER_TIMEOUT);
-        let mut room = limits::LINGER_OCTETS_MAX;
+        let mut linger = Linger::begin(self.deadlines.now());
         let mut buffer = vec![0; limits::READ_OCTETS_MIN];
         while let Ok(octets) = (&*self.stream).read(&mut buffer)
-            && octets > 0
-        {
-            room = room.saturating_sub(octets);
-            if room == 0 || deadline.is_some_and(|deadline| deadline <= self.clock.now()) {
-                return;
-            }
-        }
+            && linger.goes_on(octets, || self.deadlines.now())
+        {}
     }
 }
 
@@ -861,31 +735,6 @@ mod tests {
     use super::super::tests::{Ends, timeouts};
     use super::*;
 
-    /// What comes as seconds since the begin and octets, and when it is too slow.
-    fn check(arrivals: &[(u64, u64)], expect: Option<u64>) {
-        let begin = Clock::system().now();
-        let mut rate = ContentRate::begin(begin);
-        let slow = arrivals.iter().find(|(second, octets)| {
-            let now = begin.checked_add(Duration::from_secs(*second)).unwrap();
-            !rate.keeps_pace(*octets, now)
-        });
-        assert_eq!(slow.map(|(second, _)| *second), expect, "{arrivals:?}");
-    }
-
-    #[test]
-    fn a_content_must_bring_500_octets_a_second_averaged_over_a_minute() {
-        check(&[(59, 0)], None);
-        check(&[(60, 0)], Some(60));
-        check(&[(1, 29_999), (60, 0)], Some(60));
-        check(&[(1, 30_000), (60, 0)], None);
-        check(&[(1, 30_000), (60, 0), (61, 1), (120, 29_998)], Some(120));
-        check(&[(1, 30_000), (60, 0), (61, 1), (120, 29_999)], None);
-        // A first minute of plenty does not pay for a second one of nothing.
-        check(&[(1, 1_000_000), (60, 0), (120, 0)], Some(120));
-        check(&[(90, 44_999)], Some(90));
-        check(&[(90, 45_000)], None);
-    }
-
     /// NET-1.
     #[test]
     fn a_client_that_is_silent_is_waited_for_without_a_buffer() {
@@ -899,7 +748,7 @@ mod tests {
         let busy = capacities(connection);
         assert!(busy.0 > 0 && busy.1 > 0, "{busy:?}");
         // The clock stands, so each turn waits for so little time.
-        let deadline = connection.clock.now().checked_add(TICK);
+        let deadline = connection.deadlines.now().checked_add(TICK);
         let turns = std::cell::Cell::new(0);
         let silent = connection.wait(deadline, |connection| {
             turns.set(turns.get() + 1);
@@ -925,7 +774,7 @@ mod tests {
         assert!(connection.output.capacity() > 0);
         let (hands, mut client) = (&ends.hands, &ends.client);
         // The clock stands, so each turn waits for so little time.
-        let deadline = connection.clock.now().checked_add(TICK);
+        let deadline = connection.deadlines.now().checked_add(TICK);
         let found = thread::scope(|scope| {
             let waiting = thread::Builder::new().spawn_scoped(scope, || {
                 connection.wait(deadline, |it| {

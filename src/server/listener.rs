@@ -22,7 +22,8 @@ use crate::capacity::Threads;
 use crate::clock::Clock;
 use crate::mail::{Breadth, Network};
 
-use super::connection::{Connection, Timeouts};
+use super::connection::Connection;
+use super::deadlines::Timeouts;
 use super::dialogue;
 use super::handshakes::Handshakes;
 use super::limits;

@@ -231,7 +231,7 @@ mod tests {
     use crate::accounts::{Account, SendAs, Settings, StoredPassword, Table};
     use crate::mail::{Address, Charset, Domain, MailboxName, Secret};
 
-    use super::super::connection::Timeouts;
+    use super::super::deadlines::Timeouts;
     use super::super::registry::Registry;
     use super::super::session::Service;
     use super::super::shares::{Caps, PerAddress};

@@ -5,13 +5,17 @@
 //! octets between socket and store, and hands the outcome back. No syntax is parsed here and no
 //! file is touched. What sessions hold in memory is bounded, for each and for all (`budget.rs`).
 
+mod allowance;
 mod budget;
 mod connection;
+mod content_rate;
 mod current;
+mod deadlines;
 mod dialogue;
 mod handshakes;
 mod intake;
 pub mod limits;
+mod linger;
 mod listener;
 mod logins;
 mod mailboxes;
@@ -30,8 +34,8 @@ mod with_sources;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use connection::Timeouts;
 pub use current::Current;
+pub use deadlines::Timeouts;
 pub use handshakes::Handshakes;
 pub use listener::{Listener, Sessions, bind};
 pub use logins::Logins;

@@ -18,7 +18,8 @@ use crate::store::{self, MessageStore};
 use crate::wire::{BareOctets, ChunkDecoder, DotDecoder, Progress};
 
 use super::budget::Recipients;
-use super::connection::{Connection, ContentRate, LineRead};
+use super::connection::{Connection, LineRead};
+use super::content_rate::ContentRate;
 use super::dialogue::{self, Dialogue};
 use super::handshakes::Handshakes;
 use super::intake::{Intake, Refusal};

@@ -1,0 +1,176 @@
+//! What a connection may hold in its buffers (SEC-9): a little of its own, and more as long as
+//! there is some of the memory that is for all.
+
+use super::budget::{Purpose, Share};
+use super::limits;
+
+/// How large the buffers of a connection may be. With TLS octets are held twice, sealed and opened:
+/// that is how many `copies` there are.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    /// How many octets the next read asks for, as the last ones came.
+    read_octets: usize,
+    /// What a large read has of the memory that is for all.
+    receiving: Share,
+    /// What large pieces of output have of it.
+    sending: Share,
+}
+
+impl Allowance {
+    /// Nothing of the memory of which these two have shares.
+    pub(super) fn new(receiving: Share, sending: Share) -> Self {
+        Self {
+            read_octets: limits::COMMAND_READ_OCTETS,
+            receiving,
+            sending,
+        }
+    }
+
+    /// A share of nothing of the same memory.
+    pub(super) fn share(&self) -> Share {
+        self.receiving.another()
+    }
+
+    /// How many octets the next read asks for.
+    pub(super) fn read_octets(&self) -> usize {
+        self.read_octets
+    }
+
+    /// Sees that there is memory for the next read, which is small if there is none. Gives whether
+    /// a buffer that is larger than it has to be is to be given back: the client has become slower.
+    pub(super) fn prepare_read(&mut self, copies: usize) -> bool {
+        if self.read_octets <= limits::READ_OCTETS_FREE {
+            return !self.receiving.is_empty();
+        }
+        let octets = self.read_octets.saturating_mul(copies);
+        if !self.receiving.grow_to(octets, Purpose::Receiving) {
+            // As many as before.
+            self.read_octets /= 2;
+        }
+        false
+    }
+
+    /// A read into `room` brought so many octets. The next is as large as that suggests: commands
+    /// are short, contents may be long.
+    pub(super) fn has_read(&mut self, octets: usize, room: usize) {
+        let next = if octets == room {
+            self.read_octets.saturating_mul(2)
+        } else {
+            octets.next_power_of_two()
+        };
+        self.read_octets = next.clamp(limits::COMMAND_READ_OCTETS, limits::READ_OCTETS_MAX);
+    }
+
+    /// The next read is of a content.
+    pub(super) fn expect_content(&mut self) {
+        self.read_octets = self.read_octets.max(limits::READ_OCTETS_MIN);
+    }
+
+    /// The next read is not to need memory that is for all.
+    pub(super) fn expect_little(&mut self) {
+        self.read_octets = self.read_octets.min(limits::READ_OCTETS_FREE);
+    }
+
+    /// The input holds no more than what it has of its own.
+    pub(super) fn end_receiving(&mut self) {
+        self.receiving.give_back();
+    }
+
+    /// Nothing waits to be sent.
+    pub(super) fn end_sending(&mut self) {
+        self.sending.give_back();
+    }
+
+    /// Asks for memory to send something in pieces of `octets`, until it is sent; gives how large
+    /// the pieces may be.
+    pub(super) fn ask_to_send(&mut self, octets: usize, copies: usize) -> usize {
+        if octets <= limits::RETRIEVED_OCTETS_FREE {
+            return octets;
+        }
+        // What is waiting, and the piece as it is sent, at worst twice as large.
+        let output = limits::WRITE_OCTETS_MAX.saturating_add(octets.saturating_mul(2));
+        let output = output.saturating_mul(copies);
+        if self
+            .sending
+            .grow_to(output.saturating_add(octets), Purpose::Keeping)
+        {
+            octets
+        } else {
+            limits::RETRIEVED_OCTETS_FREE
+        }
+    }
+
+    /// How much may wait to be sent.
+    pub(super) fn output_octets_max(&self) -> usize {
+        if self.sending.is_empty() {
+            limits::WRITE_OCTETS_FREE
+        } else {
+            limits::WRITE_OCTETS_MAX
+        }
+    }
+
+    /// Asks for memory to let more wait than may do now; false when there is none, or it has it
+    /// already.
+    pub(super) fn grow_output(&mut self, copies: usize) -> bool {
+        let octets = limits::WRITE_OCTETS_MAX.saturating_mul(copies.saturating_mul(2));
+        self.sending.is_empty() && self.sending.grow_to(octets, Purpose::Keeping)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::budget::Budget;
+    use super::*;
+
+    fn allowance(octets: u64) -> Allowance {
+        let budget = Arc::new(Budget::new(octets));
+        Allowance::new(Share::of(&budget), Share::of(&budget))
+    }
+
+    /// Reads as much as it asks for, so many times.
+    fn read(allowance: &mut Allowance, times: usize) -> usize {
+        for _ in 0..times {
+            assert!(!allowance.prepare_read(1));
+            let room = allowance.read_octets();
+            allowance.has_read(room, room);
+        }
+        allowance.prepare_read(1);
+        allowance.read_octets()
+    }
+
+    #[test]
+    fn reads_grow_with_what_comes_as_long_as_there_is_memory() {
+        let plenty = u64::try_from(limits::READ_OCTETS_MAX).unwrap() * 4;
+        assert_eq!(read(&mut allowance(plenty), 20), limits::READ_OCTETS_MAX);
+        assert!(read(&mut allowance(0), 20) <= limits::READ_OCTETS_FREE);
+    }
+
+    #[test]
+    fn a_client_that_has_become_slower_gives_its_buffer_back() {
+        let mut allowance = allowance(u64::MAX);
+        read(&mut allowance, 20);
+        allowance.has_read(1, limits::READ_OCTETS_MAX);
+        assert_eq!(allowance.read_octets(), limits::COMMAND_READ_OCTETS);
+        assert!(allowance.prepare_read(1));
+        allowance.end_receiving();
+        assert!(!allowance.prepare_read(1));
+    }
+
+    #[test]
+    fn what_is_sent_waits_in_large_pieces_only_with_memory_for_them() {
+        let mut none = allowance(0);
+        assert_eq!(none.ask_to_send(100, 1), 100);
+        let piece = limits::CONTENT_OCTETS_MAX;
+        assert_eq!(none.ask_to_send(piece, 1), limits::RETRIEVED_OCTETS_FREE);
+        assert!(!none.grow_output(1));
+        let mut some = allowance(u64::MAX);
+        assert_eq!(some.output_octets_max(), limits::WRITE_OCTETS_FREE);
+        assert!(some.grow_output(1) && !some.grow_output(1));
+        assert_eq!(some.output_octets_max(), limits::WRITE_OCTETS_MAX);
+        assert_eq!(some.ask_to_send(piece, 2), piece);
+        some.end_sending();
+        assert_eq!(some.output_octets_max(), limits::WRITE_OCTETS_FREE);
+    }
+}
