@@ -348,7 +348,7 @@ impl Daemon {
         let first_delay = Duration::from_secs(config.limits.refused_login_seconds.0.unwrap_or(0));
         let logins = Logins::new(Arc::clone(&accounts), first_delay, clock.clone());
         let logins = Arc::new(logins);
-        let smtp_sessions = Sessions::Smtp(server::smtp::Shared {
+        let smtp_sessions = Sessions::Smtp(server::smtp::Environment {
             store: Arc::clone(store),
             accounts: Arc::clone(&accounts),
             clock: clock.clone(),
@@ -358,7 +358,7 @@ impl Daemon {
             starttls: config.starttls.0,
             bare_octets: config.bare_lf.0,
         });
-        let pop3_sessions = Sessions::Pop3(server::pop3::Shared {
+        let pop3_sessions = Sessions::Pop3(server::pop3::Environment {
             store: Arc::clone(store),
             accounts: Arc::clone(&accounts),
             logins,

@@ -27,7 +27,7 @@ use super::allowance::Allowance;
 use super::budget::Share;
 use super::content_rate::ContentRate;
 use super::deadlines::{Deadlines, Timeouts};
-use super::handshakes::Handshakes;
+use super::handshakes::{Advance, Handshakes};
 use super::limits;
 use super::linger::Linger;
 use super::muffler::Kind;
@@ -51,7 +51,7 @@ pub(super) enum LineRead {
 
 /// What a client has come to so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Progress {
+enum Activity {
     /// It has said nothing, with TLS within it.
     Silence,
     /// It has said something.
@@ -75,7 +75,7 @@ pub(super) struct Connection {
     deadlines: Deadlines,
     is_local: bool,
     first_octet_seen: bool,
-    progress: Progress,
+    progress: Activity,
 }
 
 impl Connection {
@@ -108,7 +108,7 @@ impl Connection {
             deadlines: Deadlines::new(clock, timeouts),
             is_local,
             first_octet_seen: false,
-            progress: Progress::Silence,
+            progress: Activity::Silence,
         })
     }
 
@@ -134,17 +134,17 @@ impl Connection {
 
     /// Notes that the client has achieved what clients come for.
     pub(super) fn achieved(&mut self) {
-        self.progress = Progress::Achievement;
+        self.progress = Activity::Achievement;
     }
 
     /// Whether it has.
     pub(super) fn has_achieved(&self) -> bool {
-        self.progress == Progress::Achievement
+        self.progress == Activity::Achievement
     }
 
     /// Whether the client has said anything yet. With TLS what it says begins behind the handshake.
     pub(super) fn has_spoken(&self) -> bool {
-        self.progress != Progress::Silence
+        self.progress != Activity::Silence
     }
 
     /// Whether the log has one more line of this kind about the client: `Some` with the number of
@@ -196,7 +196,7 @@ impl Connection {
     /// [`Interruption`]: the connection cannot be used any more.
     pub(super) fn start_tls(&mut self, handshakes: &Handshakes) -> Result<(), Interruption> {
         if !self.input.unread().is_empty() {
-            return Err(Interruption::Injected);
+            return Err(Interruption::OctetsBehindStartTls);
         }
         self.flush()?;
         let identity = handshakes.identity().get();
@@ -263,17 +263,17 @@ impl Connection {
         let advanced = tunnel.and_then(|tunnel| handshakes.advance(tunnel, &self.stream));
         let Some((tunnel, result)) = advanced else {
             // Nothing may be said in clear any more.
-            drop(self.stream.shutdown(Shutdown::Both));
+            self.stream.shutdown(Shutdown::Both).ok();
             let error = io::Error::other("the handshake was broken off here");
             return Err(Interruption::Lost(Some(error)));
         };
         self.tunnel = Some(tunnel);
         match result {
-            Ok(Ok(true)) => Ok(()),
-            Ok(Ok(false)) => Err(Interruption::Lost(None)),
-            Ok(Err(error)) if is_pause(error.kind()) => Ok(()),
-            Ok(Err(error)) => Err(interruption(error)),
-            Err(panic) => resume_unwind(panic),
+            Advance::Done(Ok(true)) => Ok(()),
+            Advance::Done(Ok(false)) => Err(Interruption::Lost(None)),
+            Advance::Done(Err(error)) if is_pause(error.kind()) => Ok(()),
+            Advance::Done(Err(error)) => Err(interruption(error)),
+            Advance::Panicked(panic) => resume_unwind(panic),
         }
     }
 
@@ -355,7 +355,7 @@ impl Connection {
         match self.input.unread().first() {
             Some(first) if !self.first_octet_seen => {
                 self.first_octet_seen = true;
-                self.progress = self.progress.max(Progress::Words);
+                self.progress = self.progress.max(Activity::Words);
                 !first.is_ascii_alphabetic()
             }
             Some(_) | None => false,

@@ -6,16 +6,16 @@
 //! compute its handshake (NET-1). It only waits for the client; when octets have come it gives its
 //! [`Tunnel`] away for one step, and gets it back advanced.
 //!
-//! The steps are computed by workers, which are started before anybody is served. A client that
+//! The jobs are computed by workers, which are started before anybody is served. A client that
 //! falls silent in the middle of a handshake has the thread of its session and no other (NET-4).
 //!
 //! # Invariants
 //! - A worker never waits for a client: it reads what is there and writes what the socket takes at
 //!   once, and the session waits for the rest.
-//! - A session has one step at most with the workers: no more steps wait than there are sessions.
+//! - A session has one job at most with the workers: no more jobs wait than there are sessions.
 //!
 //! # Failures
-//! A panic ends the session whose step it was; the worker goes on (SEC-17).
+//! A panic ends the session whose job it was; the worker goes on (SEC-17).
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -38,20 +38,26 @@ use super::tls::{Identity, Tunnel};
 #[derive(Debug)]
 pub struct Handshakes {
     identity: Arc<Current<Identity>>,
-    steps: Arc<Steps>,
+    jobs: Arc<Jobs>,
 }
 
 /// A tunnel that is to be advanced, and where it is waited for.
 #[derive(Debug)]
-struct Step {
+struct Job {
     tunnel: Box<Tunnel>,
     stream: Arc<TcpStream>,
     advanced: SyncSender<Advanced>,
 }
 
-/// A tunnel after a step, and what came of that: see [`Tunnel::advance`]. The outer error is a
-/// panic.
-pub(super) type Advanced = (Box<Tunnel>, Result<io::Result<bool>, Box<dyn Any + Send>>);
+/// What came of a step: see [`Tunnel::advance`].
+pub(super) enum Advance {
+    Done(io::Result<bool>),
+    /// It broke an invariant of ours.
+    Panicked(Box<dyn Any + Send>),
+}
+
+/// A tunnel after a step.
+pub(super) type Advanced = (Box<Tunnel>, Advance);
 
 impl Handshakes {
     /// Starts so many workers.
@@ -59,15 +65,15 @@ impl Handshakes {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(identity: Arc<Current<Identity>>, n_workers: NonZeroUsize) -> io::Result<Self> {
-        let steps = Arc::new(Steps::default());
+        let jobs = Arc::new(Jobs::default());
         // Where a thread is missing the others end with this.
-        let handshakes = Self { identity, steps };
+        let handshakes = Self { identity, jobs };
         for number in 1..=n_workers.get() {
-            let steps = Arc::clone(&handshakes.steps);
+            let jobs = Arc::clone(&handshakes.jobs);
             thread::Builder::new()
                 .name(format!("handshake-{number}"))
                 .stack_size(limits::STACK_OCTETS)
-                .spawn(move || steps.work())?;
+                .spawn(move || jobs.work())?;
         }
         Ok(handshakes)
     }
@@ -81,7 +87,7 @@ impl Handshakes {
     /// was lost.
     pub(super) fn advance(&self, tunnel: Box<Tunnel>, stream: &Arc<TcpStream>) -> Option<Advanced> {
         let (advanced, result) = sync_channel(1);
-        self.steps.add(Step {
+        self.jobs.add(Job {
             tunnel,
             stream: Arc::clone(stream),
             advanced,
@@ -92,27 +98,27 @@ impl Handshakes {
 
 impl Drop for Handshakes {
     fn drop(&mut self) {
-        self.steps.end();
+        self.jobs.end();
     }
 }
 
-/// The steps that wait for a worker, first come, first served.
+/// The jobs that wait for a worker, first come, first served.
 #[derive(Debug, Default)]
-struct Steps {
+struct Jobs {
     queue: Mutex<Queue>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    steps: VecDeque<Step>,
+    jobs: VecDeque<Job>,
     /// Whether no more will come.
     is_over: bool,
 }
 
-impl Steps {
-    fn add(&self, step: Step) {
-        self.queue.lock().steps.push_back(step);
+impl Jobs {
+    fn add(&self, job: Job) {
+        self.queue.lock().jobs.push_back(job);
         self.changed.notify_one();
     }
 
@@ -121,24 +127,24 @@ impl Steps {
         self.changed.notify_all();
     }
 
-    /// Waits for the next step; `None` when no more will come.
-    fn next(&self) -> Option<Step> {
+    /// Waits for the next job; `None` when no more will come.
+    fn next(&self) -> Option<Job> {
         let mut queue = self.queue.lock();
-        while queue.steps.is_empty() && !queue.is_over {
+        while queue.jobs.is_empty() && !queue.is_over {
             self.changed.wait(&mut queue);
         }
-        queue.steps.pop_front()
+        queue.jobs.pop_front()
     }
 
     /// The life of a worker.
     fn work(&self) {
-        while let Some(step) = self.next() {
-            step.take();
+        while let Some(job) = self.next() {
+            job.take();
         }
     }
 }
 
-impl Step {
+impl Job {
     fn take(self) {
         let Self {
             mut tunnel,
@@ -152,8 +158,9 @@ impl Step {
             tunnel.release();
             result
         }));
+        let result = result.map_or_else(Advance::Panicked, Advance::Done);
         // The session waits for it.
-        drop(advanced.send((tunnel, result)));
+        advanced.send((tunnel, result)).ok();
     }
 }
 

@@ -26,12 +26,12 @@ pub(super) struct Intake {
     /// What the envelope has of it.
     recipients: Recipients,
     octets: u64,
-    refusal: Option<Refusal>,
+    refusal: Option<NotKept>,
 }
 
 /// Why nothing of the content is kept.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum NotKept {
     /// It is larger than the limit, or was abandoned.
     TooLarge,
     /// The store failed.
@@ -112,7 +112,7 @@ impl Intake {
             self.pending.insert(before, b'\n');
         }
         if octets_max.is_some_and(|octets_max| self.octets > octets_max) {
-            self.refuse(Refusal::TooLarge);
+            self.refuse(NotKept::TooLarge);
         }
         if self.delivery.is_none() {
             self.pending.clear();
@@ -143,7 +143,7 @@ impl Intake {
         let appended = delivery.append(&self.pending);
         self.pending.clear();
         if let Err(error) = appended {
-            self.refuse(Refusal::Store(error));
+            self.refuse(NotKept::Store(error));
         }
     }
 
@@ -152,7 +152,7 @@ impl Intake {
         self.delivery = None;
     }
 
-    fn refuse(&mut self, refusal: Refusal) {
+    fn refuse(&mut self, refusal: NotKept) {
         self.delivery = None;
         self.refusal.get_or_insert(refusal);
     }
@@ -161,16 +161,16 @@ impl Intake {
     ///
     /// # Errors
     /// Why it is not there: tell the client.
-    pub(super) fn commit(mut self) -> Result<Delivered, Refusal> {
+    pub(super) fn commit(mut self) -> Result<Delivered, NotKept> {
         self.spill();
         let Some(delivery) = self.delivery else {
-            return Err(self.refusal.unwrap_or(Refusal::TooLarge));
+            return Err(self.refusal.unwrap_or(NotKept::TooLarge));
         };
         let name = delivery.name().to_owned();
         let octets = delivery.octets();
         delivery
             .commit(&self.envelope.recipients)
-            .map_err(Refusal::Store)?;
+            .map_err(NotKept::Store)?;
         self.recipients.clear();
         Ok(Delivered {
             name,

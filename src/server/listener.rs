@@ -30,7 +30,7 @@ use super::limits;
 use super::maillog;
 use super::muffler::Kind;
 use super::registry::{Registry, Ticket};
-use super::session::{Door, Interruption, Refusal, Service, SessionEnd, SessionId, Visit};
+use super::session::{Door, Interruption, NoPlace, Service, SessionEnd, SessionId, Visit};
 use super::shares::Full;
 use super::start_tls::start_tls;
 use super::{pop3, smtp};
@@ -68,17 +68,17 @@ fn bound_unsent(socket: &TcpListener) -> io::Result<()> {
 #[derive(Debug)]
 pub enum Sessions {
     /// SMTP.
-    Smtp(smtp::Shared),
+    Smtp(smtp::Environment),
     /// POP3.
-    Pop3(pop3::Shared),
+    Pop3(pop3::Environment),
 }
 
 impl Sessions {
     /// How TLS begins, where there is a certificate.
     fn handshakes(&self) -> Option<&Handshakes> {
         match self {
-            Self::Smtp(shared) => shared.handshakes.as_deref(),
-            Self::Pop3(shared) => shared.handshakes.as_deref(),
+            Self::Smtp(environment) => environment.handshakes.as_deref(),
+            Self::Pop3(environment) => environment.handshakes.as_deref(),
         }
     }
 
@@ -242,7 +242,7 @@ impl Listener {
     ) -> Result<(), TurnedAway> {
         let admitted = if self.threads.are_spent() {
             // Some are left of sessions that have ended.
-            Err(Refusal::TooMany(Full(Network::EVERYTHING)))
+            Err(NoPlace::TooMany(Full(Network::EVERYTHING)))
         } else {
             self.registry.admit(peer.ip(), stream)
         };
@@ -282,8 +282,8 @@ impl Listener {
         let mut reply = Vec::new();
         self.sessions.render_unavailable(why, &mut reply);
         // The client is turned away either way; whether it hears why is its own luck.
-        drop(stream.set_nonblocking(true));
-        drop(stream.write(&reply));
+        stream.set_nonblocking(true).ok();
+        stream.write(&reply).ok();
     }
 
     /// The life of a session's thread.
@@ -321,8 +321,8 @@ impl Listener {
                 return SessionEnd::Broken(interruption);
             }
             match &self.sessions {
-                Sessions::Smtp(shared) => smtp::serve(connection, visit, shared),
-                Sessions::Pop3(shared) => pop3::serve(connection, visit, shared),
+                Sessions::Smtp(environment) => smtp::serve(connection, visit, environment),
+                Sessions::Pop3(environment) => pop3::serve(connection, visit, environment),
             }
         }));
         served.unwrap_or_else(|_| {
@@ -337,8 +337,8 @@ impl Listener {
 }
 
 /// What a client is told that gets no session: also which share has no place left.
-fn reason(refusal: Refusal) -> &'static str {
-    let Refusal::TooMany(Full(network)) = refusal else {
+fn reason(refusal: NoPlace) -> &'static str {
+    let NoPlace::TooMany(Full(network)) = refusal else {
         return "The service is shutting down, try again later";
     };
     match (network.breadth(), network.is_v4()) {

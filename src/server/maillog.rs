@@ -158,7 +158,7 @@ enum Subject {
 const EVENT_OCTETS: usize = 256;
 
 /// One event. It shows itself as text, and gives its fields to formats that have a place for them.
-struct Event<'a> {
+struct Notice<'a> {
     subject: Subject,
     name: &'static str,
     fields: &'a [(&'static str, Value<'a>)],
@@ -166,7 +166,7 @@ struct Event<'a> {
     reason: Option<&'a dyn fmt::Display>,
 }
 
-impl Event<'_> {
+impl Notice<'_> {
     fn write_to(&self, f: &mut dyn Write) -> fmt::Result {
         match self.subject {
             Subject::Session(id) => write!(f, "{id} {}", self.name)?,
@@ -192,7 +192,7 @@ impl Event<'_> {
     }
 }
 
-impl fmt::Display for Event<'_> {
+impl fmt::Display for Notice<'_> {
     /// In one piece: a log that inspects its input does much work for each piece.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::with_capacity(EVENT_OCTETS);
@@ -201,7 +201,7 @@ impl fmt::Display for Event<'_> {
     }
 }
 
-impl Source for Event<'_> {
+impl Source for Notice<'_> {
     fn visit<'kvs>(&'kvs self, visitor: &mut dyn VisitSource<'kvs>) -> Result<(), kv::Error> {
         let mut pair = |name, value| visitor.visit_pair(Key::from_str(name), value);
         match &self.subject {
@@ -225,7 +225,7 @@ impl Source for Event<'_> {
     }
 }
 
-impl Event<'_> {
+impl Notice<'_> {
     fn log(&self, level: Level) {
         if level > log::max_level() {
             return;
@@ -244,7 +244,7 @@ impl Event<'_> {
 /// A session begins. Not inlined, as little as possible lies on the stack of a session (NET-1).
 #[inline(never)]
 pub(super) fn session_began(id: SessionId, peer: IpAddr) {
-    Event {
+    Notice {
         subject: Subject::Session(id),
         name: "begins",
         fields: &[("client", Value::Ours(&peer))],
@@ -255,7 +255,7 @@ pub(super) fn session_began(id: SessionId, peer: IpAddr) {
 
 /// The connection of a session is encrypted.
 pub(super) fn tls_began(id: SessionId, peer: IpAddr, (version, suite): (&str, &str)) {
-    Event {
+    Notice {
         subject: Subject::Session(id),
         name: "tls",
         fields: &[
@@ -278,7 +278,7 @@ pub(super) fn session_ended(
     untold: u64,
     end: &SessionEnd,
 ) {
-    Event {
+    Notice {
         subject: Subject::Session(id),
         name: "ended",
         fields: &[
@@ -303,7 +303,7 @@ pub(super) struct Refused<'a> {
 
 /// A command was refused, and `untold` others of its client of which no line tells.
 pub(super) fn refused(id: SessionId, peer: IpAddr, untold: u64, refused: Refused<'_>) {
-    Event {
+    Notice {
         subject: Subject::Session(id),
         name: "refused",
         fields: &[
@@ -329,7 +329,7 @@ pub(super) fn accepted(
     let first = envelope.first_forward_path.as_ref();
     // There is no delivery without a recipient.
     let first: &dyn fmt::Display = first.map_or(&"", |path| path);
-    Event {
+    Notice {
         subject: Subject::Session(id),
         name: "accepted",
         fields: &[
@@ -353,7 +353,7 @@ pub(super) fn may_send(
     mechanism: &'static str,
     mailbox: Option<&MailboxName>,
 ) {
-    Event {
+    Notice {
         subject: Subject::Session(id),
         name: "login",
         fields: &[
@@ -370,7 +370,7 @@ pub(super) fn may_send(
 pub(super) fn bare_line_feeds(id: SessionId, peer: IpAddr) {
     let reason = "the client ended lines with a bare LF, which other servers refuse: it should \
                   send CRLF (curl: --crlf); bare_lf = \"refuse\" makes this server refuse it too";
-    Event {
+    Notice {
         subject: Subject::Session(id),
         name: "bare line feeds",
         fields: &[("client", Value::Ours(&peer))],
@@ -382,7 +382,7 @@ pub(super) fn bare_line_feeds(id: SessionId, peer: IpAddr) {
 /// The store could not do what was asked, and `untold` times more for its client of which no line
 /// tells; the client got a transient failure.
 pub(super) fn store_failed(id: SessionId, untold: u64, error: &crate::store::Error) {
-    Event {
+    Notice {
         subject: Subject::Session(id),
         name: "store",
         fields: &[("untold", Value::Untold(untold))],
@@ -393,7 +393,7 @@ pub(super) fn store_failed(id: SessionId, untold: u64, error: &crate::store::Err
 
 /// A maildrop is open.
 pub(super) fn logged_in(id: SessionId, peer: IpAddr, mailbox: &MailboxName, messages: usize) {
-    Event {
+    Notice {
         subject: Subject::Session(id),
         name: "login",
         fields: &[
@@ -408,7 +408,7 @@ pub(super) fn logged_in(id: SessionId, peer: IpAddr, mailbox: &MailboxName, mess
 
 /// Messages were removed at the end of a session.
 pub(super) fn removed(id: SessionId, peer: IpAddr, messages: usize) {
-    Event {
+    Notice {
         subject: Subject::Session(id),
         name: "removed",
         fields: &[
@@ -437,7 +437,7 @@ pub(super) fn login_refused(
     untold: u64,
     why: &dyn fmt::Display,
 ) {
-    Event {
+    Notice {
         subject: Subject::Session(attempt.id),
         name: "login refused",
         fields: &[
@@ -454,7 +454,7 @@ pub(super) fn login_refused(
 /// A login of before does not hold any more.
 pub(super) fn revoked(id: SessionId, peer: IpAddr, mailbox: Option<&MailboxName>) {
     let shown = mailbox.map_or_else(String::new, MailboxName::to_string);
-    Event {
+    Notice {
         subject: Subject::Session(id),
         name: "login revoked",
         fields: &[
@@ -469,7 +469,7 @@ pub(super) fn revoked(id: SessionId, peer: IpAddr, mailbox: Option<&MailboxName>
 /// A client was turned away before it had a session, and `untold` others of its address of which no
 /// line tells.
 pub(super) fn turned_away(service: Service, peer: IpAddr, untold: u64, why: &dyn fmt::Display) {
-    Event {
+    Notice {
         subject: Subject::Service(service),
         name: "turned away",
         fields: &[
@@ -483,7 +483,7 @@ pub(super) fn turned_away(service: Service, peer: IpAddr, untold: u64, why: &dyn
 
 /// A listener could not take a client, and pauses.
 pub(super) fn accept_failed(service: Service, error: &std::io::Error) {
-    Event {
+    Notice {
         subject: Subject::Service(service),
         name: "cannot accept a connection, pausing",
         fields: &[],
@@ -594,7 +594,7 @@ pub(super) fn keep_bounded(text: &dyn fmt::Display, kept: &mut String) {
         room: Some(TEXT_OCTETS_MAX.saturating_mul(2)),
     };
     // Writing into a text does not fail.
-    write!(cut, "{text}").unwrap_or_default();
+    write!(cut, "{text}").ok();
 }
 
 /// A text of which no more than so many octets are shown; as it is, whose format has to escape it.
@@ -626,8 +626,8 @@ impl fmt::Display for Bounded<'_> {
 mod tests {
     use super::*;
 
-    fn event<'a>(fields: &'a [(&'static str, Value<'a>)]) -> Event<'a> {
-        Event {
+    fn event<'a>(fields: &'a [(&'static str, Value<'a>)]) -> Notice<'a> {
+        Notice {
             subject: Subject::Session(SessionId {
                 service: Service::Smtp,
                 number: 17,

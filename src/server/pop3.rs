@@ -26,7 +26,7 @@ use super::tally::LoginsOf;
 
 /// What all POP3 sessions share.
 #[derive(Debug)]
-pub struct Shared {
+pub struct Environment {
     /// Where messages come from.
     pub store: Arc<MessageStore>,
     /// Who may log in.
@@ -44,12 +44,16 @@ pub struct Shared {
 /// Serves one client until its session ends. Not inlined: its frame is on the stack of an idle
 /// session, and that of the other protocol should not be there too (NET-1).
 #[inline(never)]
-pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) -> SessionEnd {
-    let mut session = new_session(connection, shared);
+pub(super) fn serve(
+    connection: &mut Connection,
+    visit: Visit,
+    environment: &Environment,
+) -> SessionEnd {
+    let mut session = new_session(connection, environment);
     let mut driver = Driver {
         connection,
         id: visit.id,
-        shared,
+        environment,
         login: None,
         mailbox: None,
         maildrop: None,
@@ -94,7 +98,7 @@ fn outcome_of(interruption: &Interruption) -> Option<Outcome<'static>> {
         | Interruption::HandshakeTimeout { .. }
         | Interruption::NotReading
         | Interruption::Unreadable
-        | Interruption::Injected
+        | Interruption::OctetsBehindStartTls
         | Interruption::NoCertificate => None,
     }
 }
@@ -102,17 +106,17 @@ fn outcome_of(interruption: &Interruption) -> Option<Outcome<'static>> {
 /// A session in a box, and not inlined: what it is made of would stay on the stack of an idle
 /// session (NET-1).
 #[inline(never)]
-fn new_session(connection: &Connection, shared: &Shared) -> Box<Session> {
-    let mut settings = shared.settings.clone();
-    settings.scram = shared.accounts.offers_scram();
-    let link = connection.link(shared.starttls && shared.handshakes.is_some());
+fn new_session(connection: &Connection, environment: &Environment) -> Box<Session> {
+    let mut settings = environment.settings.clone();
+    settings.scram = environment.accounts.offers_scram();
+    let link = connection.link(environment.starttls && environment.handshakes.is_some());
     Box::new(Session::new(settings, link))
 }
 
 struct Driver<'a> {
     connection: &'a mut Connection,
     id: SessionId,
-    shared: &'a Shared,
+    environment: &'a Environment,
     /// Who has logged in, and with what.
     login: Option<Login>,
     /// Whose maildrop the password opens.
@@ -230,7 +234,7 @@ impl Driver<'_> {
         self.connection.flush_when_full()?;
         let read = self.connection.read_line(octets_max)?;
         self.hear(&read, session);
-        let (accounts, login) = (&self.shared.accounts, self.login.as_mut());
+        let (accounts, login) = (&self.environment.accounts, self.login.as_mut());
         if login.is_some_and(|login| !accounts.still_holds(login)) {
             maillog::revoked(self.id, self.connection.peer(), self.mailbox.as_ref());
             return Ok(Outcome::Revoked);
@@ -263,7 +267,7 @@ impl Driver<'_> {
         credentials: &Credentials,
     ) -> Result<Outcome<'static>, Interruption> {
         self.mechanism = mechanism;
-        let logins = &self.shared.logins;
+        let logins = &self.environment.logins;
         let verdict = logins.check_password(self.connection, (self.id, mechanism), credentials)?;
         Ok(match verdict {
             Verdict::Accepted(login) => match self.find_mailbox(login, &credentials.user) {
@@ -276,7 +280,7 @@ impl Driver<'_> {
     }
 
     fn begin_scram(&self, user: &str) -> Outcome<'static> {
-        let parameters = self.shared.logins.begin_scram(user);
+        let parameters = self.environment.logins.begin_scram(user);
         parameters.map_or(Outcome::CheckFailed, Outcome::ScramBegun)
     }
 
@@ -286,7 +290,7 @@ impl Driver<'_> {
         attempt: &scram::Attempt,
     ) -> Result<Outcome<'static>, Interruption> {
         self.mechanism = mechanism;
-        let logins = &self.shared.logins;
+        let logins = &self.environment.logins;
         let proven = logins.check_proof(self.connection, (self.id, mechanism), attempt)?;
         Ok(match proven {
             Proof::Accepted(signature, login) => match self.find_mailbox(login, &attempt.user) {
@@ -313,7 +317,8 @@ impl Driver<'_> {
     fn find_mailbox(&mut self, login: Login, user: &str) -> Result<(), Outcome<'static>> {
         let found = match &login {
             Login::Account(grant) => {
-                let exists = |mailbox: &MailboxName| mailboxes::exists(&self.shared.store, mailbox);
+                let exists =
+                    |mailbox: &MailboxName| mailboxes::exists(&self.environment.store, mailbox);
                 accounts::as_it_is(grant.mailbox(), "", exists).map(Found::Mailbox)
             }
             Login::Anyone => self.mailbox_of_user(user),
@@ -352,7 +357,7 @@ impl Driver<'_> {
 
     /// In open mode the user is whoever it says it is.
     fn mailbox_of_user(&self, user: &str) -> Result<Found, store::Error> {
-        match self.shared.accounts.user(user) {
+        match self.environment.accounts.user(user) {
             UserName::Address(path) => self.mailbox_of(&path),
             UserName::LocalPart(local_part) => self.only_mailbox_with(&local_part),
             UserName::Unknown => Ok(Found::Nobody),
@@ -360,8 +365,8 @@ impl Driver<'_> {
     }
 
     fn mailbox_of(&self, path: &ForwardPath) -> Result<Found, store::Error> {
-        let accounts = &self.shared.accounts;
-        let exists = |mailbox: &MailboxName| mailboxes::exists(&self.shared.store, mailbox);
+        let accounts = &self.environment.accounts;
+        let exists = |mailbox: &MailboxName| mailboxes::exists(&self.environment.store, mailbox);
         Ok(match accounts.resolve(path, exists)? {
             Resolution::Mailbox(mailbox) => Found::Mailbox(mailbox),
             Resolution::NotLocal | Resolution::Unknown => Found::Nobody,
@@ -369,7 +374,7 @@ impl Driver<'_> {
     }
 
     fn only_mailbox_with(&self, local_part: &str) -> Result<Found, store::Error> {
-        let store = &self.shared.store;
+        let store = &self.environment.store;
         let mut mailboxes = store.mailboxes_with_local_part(local_part)?;
         for form in local_part_forms(local_part) {
             if mailboxes.is_empty() {
@@ -383,7 +388,7 @@ impl Driver<'_> {
     }
 
     fn start_tls(&mut self) -> Result<Outcome<'static>, Interruption> {
-        let handshakes = self.shared.handshakes.as_deref();
+        let handshakes = self.environment.handshakes.as_deref();
         let bindings = start_tls(self.connection, handshakes, self.id)?;
         self.login = None;
         Ok(Outcome::TlsStarted(bindings))
@@ -395,28 +400,30 @@ impl Driver<'_> {
         let Some(mailbox) = &self.mailbox else {
             return Ok(Outcome::MaildropFailed { transient: false });
         };
-        Ok(match self.shared.store.open_maildrop_patiently(mailbox) {
-            Ok(maildrop) => {
-                self.connection.achieved();
-                let messages = maildrop.messages();
-                self.logins().accepted.increment();
-                maillog::logged_in(self.id, self.connection.peer(), mailbox, messages.len());
-                self.maildrop = Some(Box::new(maildrop));
-                Outcome::MaildropOpened(messages)
-            }
-            Err(store::Error::InUse { .. }) => {
-                self.logins().busy.increment();
-                let user = mailbox.to_string();
-                self.login_refused(&user, "the maildrop is in use");
-                Outcome::MaildropInUse
-            }
-            Err(error) => {
-                self.store_failed(&error);
-                Outcome::MaildropFailed {
-                    transient: error.is_transient() && !error.needs_operator(),
+        Ok(
+            match self.environment.store.open_maildrop_patiently(mailbox) {
+                Ok(maildrop) => {
+                    self.connection.achieved();
+                    let messages = maildrop.messages();
+                    self.logins().accepted.increment();
+                    maillog::logged_in(self.id, self.connection.peer(), mailbox, messages.len());
+                    self.maildrop = Some(Box::new(maildrop));
+                    Outcome::MaildropOpened(messages)
                 }
-            }
-        })
+                Err(store::Error::InUse { .. }) => {
+                    self.logins().busy.increment();
+                    let user = mailbox.to_string();
+                    self.login_refused(&user, "the maildrop is in use");
+                    Outcome::MaildropInUse
+                }
+                Err(error) => {
+                    self.store_failed(&error);
+                    Outcome::MaildropFailed {
+                        transient: error.is_transient() && !error.needs_operator(),
+                    }
+                }
+            },
+        )
     }
 
     /// Opens a message and reads its beginning: what can fail has failed before `+OK` is said.

@@ -25,7 +25,7 @@ use crate::mail::Network;
 use super::budget::{Budget, Share};
 use super::limits;
 use super::muffler::{Kind, Muffler};
-use super::session::Refusal;
+use super::session::NoPlace;
 use super::shares::{Caps, Full, Harm, Shares};
 use super::tally::Tally;
 
@@ -33,7 +33,7 @@ use super::tally::Tally;
 #[derive(Debug)]
 pub struct Registry {
     draining: AtomicBool,
-    sessions: Mutex<Sessions>,
+    sessions: Mutex<Places>,
     emptied: Condvar,
     stopped: Condvar,
     counters: Tally,
@@ -42,7 +42,7 @@ pub struct Registry {
 }
 
 #[derive(Debug)]
-struct Sessions {
+struct Places {
     next_id: u64,
     open: HashMap<u64, Open>,
     shares: Shares,
@@ -93,7 +93,7 @@ impl Registry {
     pub fn new(caps: Caps, in_flight_octets: u64) -> Self {
         Self {
             draining: AtomicBool::new(false),
-            sessions: Mutex::new(Sessions {
+            sessions: Mutex::new(Places {
                 next_id: 0,
                 open: HashMap::new(),
                 shares: Shares::new(caps),
@@ -111,9 +111,9 @@ impl Registry {
         self: &Arc<Self>,
         peer: IpAddr,
         stream: &Arc<TcpStream>,
-    ) -> Result<Ticket, Refusal> {
+    ) -> Result<Ticket, NoPlace> {
         if self.is_draining() {
-            return Err(Refusal::ShuttingDown);
+            return Err(NoPlace::ShuttingDown);
         }
         let address = Network::of(peer);
         let state = Arc::new(State::default());
@@ -122,7 +122,7 @@ impl Registry {
             state: Arc::clone(&state),
         };
         let added = self.sessions.lock().add(address, open);
-        let (id, displaced) = added.map_err(Refusal::TooMany)?;
+        let (id, displaced) = added.map_err(NoPlace::TooMany)?;
         wake(displaced.into_iter().collect());
         Ok(Ticket {
             registry: Arc::clone(self),
@@ -204,7 +204,7 @@ impl Registry {
     }
 }
 
-impl Sessions {
+impl Places {
     fn streams(&self, wanted: impl Fn(&Open) -> bool) -> Vec<Arc<TcpStream>> {
         let wanted = self.open.values().filter(|open| wanted(open));
         wanted.map(|open| Arc::clone(&open.stream)).collect()
@@ -242,7 +242,7 @@ impl Sessions {
 fn wake(streams: Vec<Arc<TcpStream>>) {
     for stream in streams {
         // A session that has just ended needs no waking.
-        drop(stream.shutdown(Shutdown::Read));
+        stream.shutdown(Shutdown::Read).ok();
     }
 }
 
@@ -361,7 +361,7 @@ mod tests {
         Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap())
     }
 
-    fn admit(registry: &Arc<Registry>, peer: &str) -> Result<Ticket, Refusal> {
+    fn admit(registry: &Arc<Registry>, peer: &str) -> Result<Ticket, NoPlace> {
         registry.admit(peer.parse().unwrap(), &stream())
     }
 
@@ -370,7 +370,7 @@ mod tests {
     fn caps_hold_in_all_and_for_each_address() {
         let full = |network: &str| {
             let network = Network::of(network.parse().unwrap());
-            Refusal::TooMany(Full(network))
+            NoPlace::TooMany(Full(network))
         };
         let registry = registry_of(3, PerAddress::AtMost(2));
         let first = admit(&registry, "192.0.2.1").unwrap();
@@ -379,7 +379,7 @@ mod tests {
         assert_eq!(refused, full("192.0.2.1"), "a mapped address is the other");
         let _local = admit(&registry, "127.0.0.1").unwrap();
         let refused = admit(&registry, "127.0.0.1").unwrap_err();
-        assert_eq!(refused, Refusal::TooMany(Full(Network::EVERYTHING)));
+        assert_eq!(refused, NoPlace::TooMany(Full(Network::EVERYTHING)));
         drop(first);
         admit(&registry, "192.0.2.1").expect("its place was given back");
     }
@@ -402,7 +402,7 @@ mod tests {
         assert_eq!(displaced, [5]);
         // There are 16 now, and the 16th has still to end.
         let refused = admit(&registry, "100.64.0.1").unwrap_err();
-        assert_eq!(refused, Refusal::TooMany(Full(Network::EVERYTHING)));
+        assert_eq!(refused, NoPlace::TooMany(Full(Network::EVERYTHING)));
         drop(tickets);
         drop((kept, other));
         assert!(registry.sessions.lock().shares.is_empty());
@@ -447,7 +447,7 @@ mod tests {
             "woken at the end"
         );
         let refused = admit(&registry, "127.0.0.1").unwrap_err();
-        assert_eq!(refused, Refusal::ShuttingDown);
+        assert_eq!(refused, NoPlace::ShuttingDown);
     }
 
     #[test]

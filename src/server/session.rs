@@ -70,7 +70,7 @@ pub(super) enum Unfit {
 
 /// Why a client gets no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum NoPlace {
     /// A network has its share, or there is no place at all.
     TooMany(Full),
     /// The daemon is stopping.
@@ -104,7 +104,7 @@ pub(super) enum Interruption {
     /// The store cannot give the rest of a message whose beginning is sent.
     Unreadable,
     /// Octets came behind the command that begins TLS, before its answer (SEC-2).
-    Injected,
+    OctetsBehindStartTls,
     /// There is no certificate to begin TLS with.
     NoCertificate,
 }
@@ -130,7 +130,7 @@ impl fmt::Display for Interruption {
             Self::ShuttingDown => "the daemon is stopping",
             Self::Displaced => "its place went to a network with fewer sessions",
             Self::Unreadable => "a message could not be read to its end",
-            Self::Injected => "the command that begins TLS had more behind it",
+            Self::OctetsBehindStartTls => "the command that begins TLS had more behind it",
             Self::NoCertificate => "there is no certificate",
         })
     }

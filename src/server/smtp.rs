@@ -22,7 +22,7 @@ use super::connection::{Connection, LineRead};
 use super::content_rate::ContentRate;
 use super::dialogue::{self, Dialogue};
 use super::handshakes::Handshakes;
-use super::intake::{Intake, Refusal};
+use super::intake::{Intake, NotKept};
 use super::logins::{Logins, Proof};
 use super::mailboxes;
 use super::maillog;
@@ -32,7 +32,7 @@ use super::tally::LoginsOf;
 
 /// What all SMTP sessions share.
 #[derive(Debug)]
-pub struct Shared {
+pub struct Environment {
     /// Where messages go.
     pub store: Arc<MessageStore>,
     /// Who receives.
@@ -52,7 +52,7 @@ pub struct Shared {
     pub bare_octets: BareOctets,
 }
 
-impl Shared {
+impl Environment {
     /// The settings of a session that begins now: what they have in common is shared.
     fn settings_at(&self, door: Door) -> Arc<Settings> {
         let mut settings = Arc::clone(&self.settings);
@@ -72,14 +72,18 @@ impl Shared {
 /// Serves one client until its session ends. Not inlined: its frame is on the stack of an idle
 /// session, and that of the other protocol should not be there too (NET-1).
 #[inline(never)]
-pub(super) fn serve(connection: &mut Connection, visit: Visit, shared: &Shared) -> SessionEnd {
-    let mut session = new_session(connection, visit.door, shared);
+pub(super) fn serve(
+    connection: &mut Connection,
+    visit: Visit,
+    environment: &Environment,
+) -> SessionEnd {
+    let mut session = new_session(connection, visit.door, environment);
     let rate = connection.content_rate();
     let recipients = Recipients::none(connection.share());
     let mut driver = Driver {
         connection,
         id: visit.id,
-        shared,
+        environment,
         login: None,
         recipients,
         intake: None,
@@ -126,7 +130,7 @@ fn outcome_of(interruption: &Interruption) -> Option<Outcome<'static>> {
         | Interruption::HandshakeTimeout { .. }
         | Interruption::NotReading
         | Interruption::Unreadable
-        | Interruption::Injected
+        | Interruption::OctetsBehindStartTls
         | Interruption::NoCertificate => None,
     }
 }
@@ -134,16 +138,16 @@ fn outcome_of(interruption: &Interruption) -> Option<Outcome<'static>> {
 /// A session in a box, and not inlined: what it is made of would stay on the stack of an idle
 /// session (NET-1).
 #[inline(never)]
-fn new_session(connection: &Connection, door: Door, shared: &Shared) -> Box<Session> {
-    let is_offered = shared.starttls || door == Door::Submission;
-    let link = connection.link(is_offered && shared.handshakes.is_some());
-    Box::new(Session::new(shared.settings_at(door), link))
+fn new_session(connection: &Connection, door: Door, environment: &Environment) -> Box<Session> {
+    let is_offered = environment.starttls || door == Door::Submission;
+    let link = connection.link(is_offered && environment.handshakes.is_some());
+    Box::new(Session::new(environment.settings_at(door), link))
 }
 
 struct Driver<'a> {
     connection: &'a mut Connection,
     id: SessionId,
-    shared: &'a Shared,
+    environment: &'a Environment,
     /// Who has logged in, and with what.
     login: Option<Login>,
     /// The memory of the transaction's recipients, until a message has it.
@@ -191,7 +195,7 @@ impl Driver<'_> {
         self.connection.flush_when_full()?;
         let read = self.connection.read_line(octets_max)?;
         self.hear(&read, session);
-        let (accounts, login) = (&self.shared.accounts, self.login.as_mut());
+        let (accounts, login) = (&self.environment.accounts, self.login.as_mut());
         if let Some(login) = login
             && !accounts.still_holds(login)
         {
@@ -268,9 +272,9 @@ impl Driver<'_> {
     }
 
     fn look_up(&mut self, path: &ForwardPath) -> Result<Outcome<'static>, Interruption> {
-        let store = &self.shared.store;
+        let store = &self.environment.store;
         let exists = |mailbox: &MailboxName| mailboxes::exists(store, mailbox);
-        let resolution = self.shared.accounts.resolve(path, exists);
+        let resolution = self.environment.accounts.resolve(path, exists);
         Ok(Outcome::Recipient(match resolution {
             Ok(Resolution::Mailbox(mailbox)) => match store.check_recipient(&mailbox) {
                 Ok(()) if self.recipients.add(&mailbox) => RecipientVerdict::Accepted(mailbox),
@@ -295,7 +299,10 @@ impl Driver<'_> {
     /// SEC-12: waits before a recipient is called unknown, where the client's network has named
     /// many that are.
     fn hold_back(&mut self) -> Result<(), Interruption> {
-        let delay = self.shared.logins.unknown_recipient(self.connection.peer());
+        let delay = self
+            .environment
+            .logins
+            .unknown_recipient(self.connection.peer());
         if delay.is_zero() {
             return Ok(());
         }
@@ -309,7 +316,7 @@ impl Driver<'_> {
         mechanism: &'static str,
         credentials: &Credentials,
     ) -> Result<Outcome<'static>, Interruption> {
-        let logins = &self.shared.logins;
+        let logins = &self.environment.logins;
         let verdict = logins.check_password(self.connection, (self.id, mechanism), credentials)?;
         Ok(match verdict {
             Verdict::Accepted(login) => {
@@ -327,7 +334,7 @@ impl Driver<'_> {
     }
 
     fn begin_scram(&self, user: &str) -> Outcome<'static> {
-        let parameters = self.shared.logins.begin_scram(user);
+        let parameters = self.environment.logins.begin_scram(user);
         parameters.map_or(Outcome::CheckFailed, Outcome::ScramBegun)
     }
 
@@ -336,7 +343,7 @@ impl Driver<'_> {
         mechanism: &'static str,
         attempt: &scram::Attempt,
     ) -> Result<Outcome<'static>, Interruption> {
-        let logins = &self.shared.logins;
+        let logins = &self.environment.logins;
         let proven = logins.check_proof(self.connection, (self.id, mechanism), attempt)?;
         Ok(match proven {
             Proof::Accepted(signature, login) => {
@@ -362,14 +369,14 @@ impl Driver<'_> {
 
     fn start_tls(&mut self) -> Result<Outcome<'static>, Interruption> {
         self.abandon();
-        let handshakes = self.shared.handshakes.as_deref();
+        let handshakes = self.environment.handshakes.as_deref();
         let bindings = start_tls(self.connection, handshakes, self.id)?;
         self.login = None;
         Ok(Outcome::TlsStarted(bindings))
     }
 
     fn check_sender(&self, address: &Address) -> Outcome<'static> {
-        let accounts = &self.shared.accounts;
+        let accounts = &self.environment.accounts;
         let login = self.login.as_ref();
         if login.is_some_and(|login| accounts.may_send_as(login, address)) {
             Outcome::SenderPermitted
@@ -389,7 +396,7 @@ impl Driver<'_> {
             client_name,
         } = submission;
         let declared_octets = envelope.declared_octets.unwrap_or(0);
-        let delivery = match self.shared.store.begin_delivery(declared_octets) {
+        let delivery = match self.environment.store.begin_delivery(declared_octets) {
             Ok(delivery) => delivery,
             Err(error) => return Ok(Outcome::DeliveryFailed(self.store_failed(&error))),
         };
@@ -398,11 +405,11 @@ impl Driver<'_> {
         let received = trace::Received {
             client_name: &client_name,
             client_address: self.connection.peer(),
-            hostname: self.shared.settings.hostname.as_str(),
+            hostname: self.environment.settings.hostname.as_str(),
             protocol: envelope.protocol,
             id: delivery.name(),
             forward_path: first_forward_path.filter(|_| is_only),
-            date: &self.shared.clock.date(),
+            date: &self.environment.clock.date(),
         };
         let mut head = Vec::with_capacity(trace::FIELDS_OCTETS);
         trace::render(&envelope.reverse_path, &received, &mut head);
@@ -430,8 +437,8 @@ impl Driver<'_> {
     /// A server that strangers reach must not take for a line what another takes for a part of one
     /// (SEC-1). One that a developer's own programs hand mail to had better take what they send.
     fn bare_octets(&self) -> BareOctets {
-        if self.connection.is_local() && self.shared.accounts.is_open() {
-            self.shared.bare_octets
+        if self.connection.is_local() && self.environment.accounts.is_open() {
+            self.environment.bare_octets
         } else {
             BareOctets::Refuse
         }
@@ -575,8 +582,8 @@ impl Driver<'_> {
                 maillog::accepted(self.id, self.connection.peer(), self.account(), &delivered);
                 ContentEnd::Delivered
             }
-            Err(Refusal::TooLarge) => ContentEnd::TooLarge,
-            Err(Refusal::Store(error)) => ContentEnd::Failed(self.store_failed(&error)),
+            Err(NotKept::TooLarge) => ContentEnd::TooLarge,
+            Err(NotKept::Store(error)) => ContentEnd::Failed(self.store_failed(&error)),
         }
     }
 

@@ -9,13 +9,13 @@ use crate::mail::Breadth;
 use crate::smtp::Reason;
 
 use super::budget::Budget;
-use super::session::{Interruption, Refusal, Service, SessionEnd, Unfit};
+use super::session::{Interruption, NoPlace, Service, SessionEnd, Unfit};
 use super::shares::Full;
 
 /// All numbers of the server.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    pub(super) sessions: Sessions,
+    pub(super) sessions: Clients,
     ended: Ended,
     came: Came,
     refused: Refused,
@@ -27,7 +27,7 @@ pub(super) struct Tally {
 
 table! {
     /// Clients that came.
-    pub(super) struct Sessions {
+    pub(super) struct Clients {
         smtp,
         pop3,
         too_many,
@@ -123,10 +123,10 @@ table! {
 
 impl Tally {
     /// A client gets no session.
-    pub(super) fn turned_away(&self, refusal: Refusal) {
+    pub(super) fn turned_away(&self, refusal: NoPlace) {
         let sessions = &self.sessions;
         let counter = match refusal {
-            Refusal::TooMany(Full(network)) => match network.breadth() {
+            NoPlace::TooMany(Full(network)) => match network.breadth() {
                 Breadth::Everything => &sessions.too_many,
                 Breadth::Address | Breadth::Customer => &sessions.too_many_from_address,
                 Breadth::Site => &sessions.too_many_from_site,
@@ -134,7 +134,7 @@ impl Tally {
                 Breadth::Block => &sessions.too_many_from_block,
                 Breadth::Loopback => &sessions.too_many_from_loopback,
             },
-            Refusal::ShuttingDown => &sessions.shutting_down,
+            NoPlace::ShuttingDown => &sessions.shutting_down,
         };
         counter.increment();
     }
@@ -163,9 +163,9 @@ impl Tally {
                 | Interruption::SessionTimeout => &ended.timed_out,
                 Interruption::ShuttingDown => &ended.at_stop,
                 Interruption::Displaced => &ended.displaced,
-                Interruption::Unreadable | Interruption::Injected | Interruption::NoCertificate => {
-                    &ended.broken
-                }
+                Interruption::Unreadable
+                | Interruption::OctetsBehindStartTls
+                | Interruption::NoCertificate => &ended.broken,
             },
         };
         counter.increment();

@@ -311,7 +311,7 @@ impl Tunnel {
                 Ok(state) => state,
                 Err(error) => {
                     // The alert; whether it arrives is the client's luck.
-                    drop(self.send_records(socket));
+                    self.send_records(socket).ok();
                     let failure = Failure(self.explain(&error));
                     return Err(io::Error::new(ErrorKind::InvalidData, failure));
                 }
@@ -378,7 +378,7 @@ impl Tunnel {
     pub(super) fn close(&mut self, socket: &TcpStream) {
         self.tls.send_close_notify();
         // A client that is gone need not be told.
-        drop(self.send_records(socket));
+        self.send_records(socket).ok();
     }
 
     /// Whether nothing that came from the socket is waiting here.

@@ -97,8 +97,8 @@ pub(super) fn smtp_sessions(
     accounts: &Arc<Accounts>,
     logins: Arc<Logins>,
     clock: &Clock,
-) -> smtp::Shared {
-    smtp::Shared {
+) -> smtp::Environment {
+    smtp::Environment {
         store: Arc::clone(store),
         accounts: Arc::clone(accounts),
         clock: clock.clone(),

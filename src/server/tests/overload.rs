@@ -64,7 +64,7 @@ impl House {
         let logins = Arc::new(logins);
         let sessions = smtp_sessions(&store, &accounts, Arc::clone(&logins), &clock);
         let smtp = Sessions::Smtp(sessions);
-        let pop3 = Sessions::Pop3(pop3::Shared {
+        let pop3 = Sessions::Pop3(pop3::Environment {
             store: Arc::clone(&store),
             accounts,
             logins,

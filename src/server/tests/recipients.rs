@@ -19,7 +19,7 @@ use super::{Ends, smtp_sessions, timeouts};
 const TICK: Duration = Duration::from_millis(5);
 
 /// What a session of a client needs, with accounts, none of which is there.
-fn shared(directory: &std::path::Path, clock: &Clock) -> smtp::Shared {
+fn shared(directory: &std::path::Path, clock: &Clock) -> smtp::Environment {
     let settings = store::Settings::new(directory.join("mail"), "localhost");
     let settings_of_accounts = accounts::Settings {
         hostname: Domain::localhost(),
