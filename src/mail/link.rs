@@ -34,8 +34,6 @@ pub struct ChannelBindings {
     /// `tls-exporter` (RFC 9266 §2): `None` with TLS 1.2 where the master secret was not extended
     /// (RFC 7627), for then it is not peculiar to the connection.
     pub exporter: Option<[u8; 32]>,
-    /// `tls-server-end-point` (RFC 5929 §4): the hash of the certificate that was shown.
-    pub server_end_point: Option<Vec<u8>>,
 }
 
 impl Link {
@@ -55,14 +53,13 @@ impl ChannelBindings {
     pub fn data(&self, name: &str) -> Option<&[u8]> {
         match name {
             "tls-exporter" => self.exporter.as_ref().map(<[u8; 32]>::as_slice),
-            "tls-server-end-point" => self.server_end_point.as_deref(),
             _ => None,
         }
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.exporter.is_none() && self.server_end_point.is_none()
+        self.exporter.is_none()
     }
 }
 
@@ -70,7 +67,6 @@ impl fmt::Debug for ChannelBindings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChannelBindings")
             .field("exporter", &self.exporter.is_some())
-            .field("server_end_point", &self.server_end_point.is_some())
             .finish()
     }
 }
@@ -100,16 +96,14 @@ mod tests {
     fn bindings_are_found_by_their_names() {
         let bindings = ChannelBindings {
             exporter: Some([7; 32]),
-            server_end_point: Some(vec![8; 48]),
         };
         assert_eq!(bindings.data("tls-exporter"), Some(&[7; 32][..]));
-        assert_eq!(bindings.data("tls-server-end-point"), Some(&[8; 48][..]));
+        assert_eq!(bindings.data("tls-server-end-point"), None);
         assert_eq!(bindings.data("tls-unique"), None);
         assert!(!bindings.is_empty());
         let none = ChannelBindings::default();
         assert!(none.is_empty());
         assert_eq!(none.data("tls-exporter"), None);
-        assert_eq!(none.data("tls-server-end-point"), None);
         assert!(!format!("{bindings:?}").contains('7'));
     }
 }

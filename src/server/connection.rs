@@ -173,7 +173,6 @@ impl Connection {
     pub(super) fn bindings(&self) -> ChannelBindings {
         ChannelBindings {
             exporter: self.tunnel().and_then(Tunnel::exporter),
-            server_end_point: None,
         }
     }
 

@@ -283,7 +283,7 @@ impl Listener {
         self.sessions.render_unavailable(why, &mut reply);
         // The client is turned away either way; whether it hears why is its own luck.
         stream.set_nonblocking(true).ok();
-        stream.write(&reply).ok();
+        drop(stream.write(&reply));
     }
 
     /// The life of a session's thread.

@@ -22,16 +22,13 @@ pub(crate) const NONCE: &str = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
 /// What connections with TLS are bound to by `tls-exporter`.
 pub(crate) const EXPORTER: [u8; 32] = [0x5a; 32];
 
-/// What they are bound to by `tls-server-end-point`.
-pub(crate) const SERVER_END_POINT: [u8; 32] = [0xa5; 32];
-
 /// What the client and the server say before the client's last message.
 const SAID: &str = "n=user,r=rOprNGfwEbeRWgbNEkqO,\
                     r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
                     s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
 
 /// `c=` of the client's last message, its proof, and the server's signature.
-const EXCHANGES: [(&str, [u8; 32], [u8; 32]); 3] = [
+const EXCHANGES: [(&str, [u8; 32], [u8; 32]); 2] = [
     (
         "biws",
         [
@@ -52,17 +49,6 @@ const EXCHANGES: [(&str, [u8; 32], [u8; 32]); 3] = [
         [
             254, 23, 112, 6, 246, 22, 219, 5, 74, 217, 119, 119, 49, 28, 166, 187, 126, 147, 252,
             207, 36, 230, 126, 115, 83, 246, 224, 197, 134, 150, 126, 115,
-        ],
-    ),
-    (
-        "cD10bHMtc2VydmVyLWVuZC1wb2ludCwspaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaU=",
-        [
-            35, 141, 104, 63, 151, 236, 120, 186, 208, 243, 243, 199, 175, 84, 168, 226, 181, 171,
-            150, 32, 210, 82, 221, 19, 0, 24, 199, 161, 64, 23, 22, 125,
-        ],
-        [
-            249, 181, 44, 166, 68, 230, 67, 29, 23, 82, 103, 87, 55, 99, 175, 209, 83, 155, 214,
-            192, 233, 176, 85, 196, 46, 181, 173, 181, 169, 55, 69, 53,
         ],
     ),
 ];

@@ -15,7 +15,6 @@ fn password(user: &str, password: &str) -> Progress {
 fn plus() -> Tls {
     Tls::Active(ChannelBindings {
         exporter: Some(account::EXPORTER),
-        server_end_point: None,
     })
 }
 
@@ -195,7 +194,6 @@ fn scram_is_played_to_its_end() {
     assert_eq!(plus_256(&with_plus, &plain), Err(Fault::ChannelBinding));
     let relayed = local(Tls::Active(ChannelBindings {
         exporter: Some([1; 32]),
-        server_end_point: None,
     }));
     assert_eq!(plus_256(&relayed, &bound), Err(Fault::ChannelBinding));
     assert_eq!(plus_256(&without, &bound), Err(Fault::ChannelBinding));

@@ -828,12 +828,7 @@ fn scram_that_cannot_be_answered_is_no_failure() {
 
 #[test]
 fn scram_is_offered_only_with_keys_and_bound_only_with_a_binding() {
-    let active = |exporter| {
-        Tls::Active(ChannelBindings {
-            exporter,
-            server_end_point: None,
-        })
-    };
+    let active = |exporter| Tls::Active(ChannelBindings { exporter });
     for (tls, scram, expect) in [
         (Tls::Offered, false, "250-AUTH PLAIN LOGIN\r\n"),
         (Tls::Offered, true, "250-AUTH SCRAM-SHA-256 PLAIN LOGIN\r\n"),

@@ -23,7 +23,6 @@ fn fill(buffer: &mut LineBuffer, octets: &[u8]) {
 fn bindings() -> ChannelBindings {
     ChannelBindings {
         exporter: Some(scram::EXPORTER),
-        server_end_point: Some(scram::SERVER_END_POINT.to_vec()),
     }
 }
 

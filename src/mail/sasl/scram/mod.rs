@@ -29,7 +29,7 @@
 //!
 //! # Deviations
 //! RFC 5802 §6.1 asks for `tls-unique`. TLS 1.3 has none (RFC 9266 §1), and with TLS 1.2 it is
-//! not safe without more (RFC 7677 §1): here there are `tls-exporter` and `tls-server-end-point`.
+//! not safe without more (RFC 7677 §1): here there is `tls-exporter`.
 //! Names are not prepared with `SASLprep`; see the parent module.
 
 use std::{fmt, str::Split};
