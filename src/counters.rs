@@ -7,6 +7,7 @@
 //!
 //! A report holds names of ours and numbers, and nothing that a client said (SEC-7).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -150,7 +151,7 @@ pub struct Report {
 #[derive(Debug)]
 struct Entry {
     section: &'static str,
-    name: &'static str,
+    name: Cow<'static, str>,
     /// Both, for those who want one name for each number.
     key: String,
     value: u64,
@@ -158,16 +159,19 @@ struct Entry {
 
 impl Report {
     /// Adds a section.
-    pub fn add(
+    pub fn add<N: Into<Cow<'static, str>>>(
         &mut self,
         section: &'static str,
-        values: impl IntoIterator<Item = (&'static str, u64)>,
+        values: impl IntoIterator<Item = (N, u64)>,
     ) {
-        let entries = values.into_iter().map(|(name, value)| Entry {
-            section,
-            name,
-            key: format!("{section}_{name}"),
-            value,
+        let entries = values.into_iter().map(|(name, value)| {
+            let name = name.into();
+            Entry {
+                section,
+                key: format!("{section}_{name}"),
+                name,
+                value,
+            }
         });
         self.entries.extend(entries);
     }

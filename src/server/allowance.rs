@@ -4,12 +4,13 @@
 use super::budget::{Purpose, Share};
 use super::limits;
 
-/// How large the buffers of a connection may be. With TLS octets are held twice, sealed and opened:
-/// that is how many `copies` there are.
+/// How large the buffers of a connection may be.
 #[derive(Debug)]
 pub(super) struct Allowance {
     /// How many octets the next read asks for, as the last ones came.
     read_octets: usize,
+    /// How often each octet is held: with TLS sealed and opened.
+    copies: usize,
     /// What a large read has of the memory that is for all.
     receiving: Share,
     /// What large pieces of output have of it.
@@ -21,9 +22,15 @@ impl Allowance {
     pub(super) fn new(receiving: Share, sending: Share) -> Self {
         Self {
             read_octets: limits::COMMAND_READ_OCTETS,
+            copies: 1,
             receiving,
             sending,
         }
+    }
+
+    /// TLS begins.
+    pub(super) fn tls_begins(&mut self) {
+        self.copies = 2;
     }
 
     /// A share of nothing of the same memory.
@@ -38,11 +45,11 @@ impl Allowance {
 
     /// Sees that there is memory for the next read, which is small if there is none. Gives whether
     /// a buffer that is larger than it has to be is to be given back: the client has become slower.
-    pub(super) fn prepare_read(&mut self, copies: usize) -> bool {
+    pub(super) fn prepare_read(&mut self) -> bool {
         if self.read_octets <= limits::READ_OCTETS_FREE {
             return !self.receiving.is_empty();
         }
-        let octets = self.read_octets.saturating_mul(copies);
+        let octets = self.read_octets.saturating_mul(self.copies);
         if !self.receiving.grow_to(octets, Purpose::Receiving) {
             // As many as before.
             self.read_octets /= 2;
@@ -83,13 +90,13 @@ impl Allowance {
 
     /// Asks for memory to send something in pieces of `octets`, until it is sent; gives how large
     /// the pieces may be.
-    pub(super) fn ask_to_send(&mut self, octets: usize, copies: usize) -> usize {
+    pub(super) fn ask_to_send(&mut self, octets: usize) -> usize {
         if octets <= limits::RETRIEVED_OCTETS_FREE {
             return octets;
         }
         // What is waiting, and the piece as it is sent, at worst twice as large.
         let output = limits::WRITE_OCTETS_MAX.saturating_add(octets.saturating_mul(2));
-        let output = output.saturating_mul(copies);
+        let output = output.saturating_mul(self.copies);
         if self
             .sending
             .grow_to(output.saturating_add(octets), Purpose::Keeping)
@@ -111,8 +118,8 @@ impl Allowance {
 
     /// Asks for memory to let more wait than may do now; false when there is none, or it has it
     /// already.
-    pub(super) fn grow_output(&mut self, copies: usize) -> bool {
-        let octets = limits::WRITE_OCTETS_MAX.saturating_mul(copies.saturating_mul(2));
+    pub(super) fn grow_output(&mut self) -> bool {
+        let octets = limits::WRITE_OCTETS_MAX.saturating_mul(self.copies.saturating_mul(2));
         self.sending.is_empty() && self.sending.grow_to(octets, Purpose::Keeping)
     }
 }
@@ -132,11 +139,11 @@ mod tests {
     /// Reads as much as it asks for, so many times.
     fn read(allowance: &mut Allowance, times: usize) -> usize {
         for _ in 0..times {
-            assert!(!allowance.prepare_read(1));
+            assert!(!allowance.prepare_read());
             let room = allowance.read_octets();
             allowance.has_read(room, room);
         }
-        allowance.prepare_read(1);
+        allowance.prepare_read();
         allowance.read_octets()
     }
 
@@ -153,23 +160,24 @@ mod tests {
         read(&mut allowance, 20);
         allowance.has_read(1, limits::READ_OCTETS_MAX);
         assert_eq!(allowance.read_octets(), limits::COMMAND_READ_OCTETS);
-        assert!(allowance.prepare_read(1));
+        assert!(allowance.prepare_read());
         allowance.end_receiving();
-        assert!(!allowance.prepare_read(1));
+        assert!(!allowance.prepare_read());
     }
 
     #[test]
     fn what_is_sent_waits_in_large_pieces_only_with_memory_for_them() {
         let mut none = allowance(0);
-        assert_eq!(none.ask_to_send(100, 1), 100);
+        assert_eq!(none.ask_to_send(100), 100);
         let piece = limits::CONTENT_OCTETS_MAX;
-        assert_eq!(none.ask_to_send(piece, 1), limits::RETRIEVED_OCTETS_FREE);
-        assert!(!none.grow_output(1));
+        assert_eq!(none.ask_to_send(piece), limits::RETRIEVED_OCTETS_FREE);
+        assert!(!none.grow_output());
         let mut some = allowance(u64::MAX);
         assert_eq!(some.output_octets_max(), limits::WRITE_OCTETS_FREE);
-        assert!(some.grow_output(1) && !some.grow_output(1));
+        assert!(some.grow_output() && !some.grow_output());
         assert_eq!(some.output_octets_max(), limits::WRITE_OCTETS_MAX);
-        assert_eq!(some.ask_to_send(piece, 2), piece);
+        some.tls_begins();
+        assert_eq!(some.ask_to_send(piece), piece);
         some.end_sending();
         assert_eq!(some.output_octets_max(), limits::WRITE_OCTETS_FREE);
     }

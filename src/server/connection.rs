@@ -24,7 +24,6 @@ use crate::mail::{ChannelBindings, Closing, Foreign, Link, Tls};
 use crate::wire::{LfPolicy, LineBuffer, LineEnding, Scan};
 
 use super::allowance::Allowance;
-use super::budget::Share;
 use super::content_rate::ContentRate;
 use super::deadlines::{Deadlines, Timeouts};
 use super::handshakes::{Advance, Handshakes};
@@ -154,14 +153,14 @@ impl Connection {
         self.ticket.lets_through(self.peer, kind, now)
     }
 
-    /// A share of nothing of the memory that is for all.
-    pub(super) fn share(&self) -> Share {
-        self.allowance.share()
+    /// What its buffers may hold.
+    pub(super) fn allowance(&self) -> &Allowance {
+        &self.allowance
     }
 
-    /// How many octets the client sends at once, as far as there is memory for them.
-    pub(super) fn pace(&self) -> usize {
-        self.allowance.read_octets()
+    /// The same, to ask for more.
+    pub(super) fn allowance_mut(&mut self) -> &mut Allowance {
+        &mut self.allowance
     }
 
     /// The TLS of the connection, once it has begun.
@@ -201,6 +200,7 @@ impl Connection {
         let identity = handshakes.identity().get();
         let tunnel = Tunnel::new(&identity).map_err(|e| Interruption::Lost(Some(e)))?;
         self.tunnel = Some(Box::new(tunnel));
+        self.allowance.tls_begins();
         self.input = lines_from(self.is_local);
         self.first_octet_seen = false;
         let deadline = self.deadlines.of_what_takes(limits::HANDSHAKE_TIMEOUT);
@@ -552,7 +552,7 @@ impl Connection {
 
     /// One read: how many octets came, or `None` when the socket's timeout passed.
     fn read(&mut self) -> Result<Option<usize>, Interruption> {
-        if self.allowance.prepare_read(self.copies()) {
+        if self.allowance.prepare_read() {
             self.shrink_input();
         }
         let space = self.input.space(self.allowance.read_octets());
@@ -573,30 +573,13 @@ impl Connection {
         }
     }
 
-    /// Asks for memory to send something in pieces of `octets`, until it is sent; gives how large
-    /// the pieces may be.
-    pub(super) fn ask_to_send(&mut self, octets: usize) -> usize {
-        self.allowance.ask_to_send(octets, self.copies())
-    }
-
-    /// How often the octets of a client, and those for it, are held: with TLS sealed and opened.
-    fn copies(&self) -> usize {
-        if self.tunnel.is_some() { 2 } else { 1 }
-    }
-
-    /// How much may wait to be sent.
-    pub(super) fn output_octets_max(&self) -> usize {
-        self.allowance.output_octets_max()
-    }
-
     /// Sends what is waiting when it is more than a buffer should hold: a large group of commands
     /// has its answers in large pieces, as long as there is memory for them.
     ///
     /// # Errors
     /// [`Interruption::Lost`].
     pub(super) fn flush_when_full(&mut self) -> Result<(), Interruption> {
-        if self.output.len() < self.output_octets_max() || self.allowance.grow_output(self.copies())
-        {
+        if self.output.len() < self.allowance.output_octets_max() || self.allowance.grow_output() {
             return Ok(());
         }
         self.flush()

@@ -22,7 +22,7 @@ use super::mailboxes;
 use super::maillog::{self, Attempt};
 use super::session::{Interruption, SessionEnd, SessionId, Unfit, Visit};
 use super::start_tls::start_tls;
-use super::tally::LoginsOf;
+use super::tally;
 
 /// What all POP3 sessions share.
 #[derive(Debug)]
@@ -69,7 +69,12 @@ pub(super) fn serve(
         let done = match (said, step.action) {
             (Err(interruption), _) => Err(interruption),
             (Ok(()), Action::ReadLine { octets_max }) => driver.read_line(octets_max, &session),
-            (Ok(()), Action::Close(closing)) => return driver.close(closing, last, why),
+            (Ok(()), Action::Close(closing)) => {
+                // The maildrop is free before the client knows that its session is over.
+                driver.maildrop = None;
+                driver.connection.close(closing);
+                return SessionEnd::closed(closing, last, why);
+            }
             (Ok(()), action) => driver.perform(action),
         };
         step = match done {
@@ -157,19 +162,6 @@ impl Driver<'_> {
         }
     }
 
-    /// Closes the connection, before which `last` was said. The maildrop is free before the client
-    /// knows that its session is over.
-    fn close(
-        &mut self,
-        closing: Closing,
-        last: &'static str,
-        why: Option<Interruption>,
-    ) -> SessionEnd {
-        self.maildrop = None;
-        self.connection.close(closing);
-        SessionEnd::closed(closing, last, why)
-    }
-
     /// Says the response of a step, if there is one, and tells the log.
     fn say(&mut self, response: Option<Response>, action: &Action) -> Result<(), Interruption> {
         let Some(response) = response else {
@@ -207,7 +199,7 @@ impl Driver<'_> {
         let is_challenge = response.is_challenge();
         let mut is_first = true;
         loop {
-            let octets_max = self.connection.output_octets_max();
+            let octets_max = self.connection.allowance().output_octets_max();
             let output = self.connection.output();
             let before = output.len();
             let is_complete = response.render(output, octets_max);
@@ -221,7 +213,9 @@ impl Driver<'_> {
                 return Ok(());
             }
             self.connection.flush()?;
-            self.connection.ask_to_send(limits::WRITE_OCTETS_MAX);
+            self.connection
+                .allowance_mut()
+                .ask_to_send(limits::WRITE_OCTETS_MAX);
         }
     }
 
@@ -351,7 +345,7 @@ impl Driver<'_> {
         dialogue::store_failed(self.connection, self.id, error);
     }
 
-    fn logins(&self) -> LoginsOf<'_> {
+    fn logins(&self) -> &tally::Logins {
         self.connection.counters().logins(self.id.service)
     }
 
@@ -520,7 +514,9 @@ impl OpenMessage {
         let octets = messages.octets(number.position()).unwrap_or_default();
         // One octet more than a small message has: the read that takes all of it also sees its end.
         let room = usize::try_from(octets.saturating_add(1)).unwrap_or(usize::MAX);
-        let room = connection.ask_to_send(room.clamp(1, limits::CONTENT_OCTETS_MAX));
+        let room = connection
+            .allowance_mut()
+            .ask_to_send(room.clamp(1, limits::CONTENT_OCTETS_MAX));
         let mut buffer = vec![0; room];
         let filled = message.read(&mut buffer)?;
         Ok(Self {

@@ -28,7 +28,7 @@ use super::mailboxes;
 use super::maillog;
 use super::session::{Door, Interruption, SessionEnd, SessionId, Visit};
 use super::start_tls::start_tls;
-use super::tally::LoginsOf;
+use super::tally;
 
 /// What all SMTP sessions share.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ pub(super) fn serve(
 ) -> SessionEnd {
     let mut session = new_session(connection, visit.door, environment);
     let rate = connection.content_rate();
-    let recipients = Recipients::none(connection.share());
+    let recipients = Recipients::none(connection.allowance().share());
     let mut driver = Driver {
         connection,
         id: visit.id,
@@ -99,7 +99,9 @@ pub(super) fn serve(
         let done = if let Action::ReadLine { octets_max } = step.action {
             driver.read_line(octets_max, &session)
         } else if let Action::Close(closing) = step.action {
-            return driver.close(closing, last, why);
+            driver.abandon();
+            driver.connection.close(closing);
+            return SessionEnd::closed(closing, last, why);
         } else {
             driver.perform(step.action)
         };
@@ -245,18 +247,6 @@ impl Driver<'_> {
         reply.code()
     }
 
-    /// Closes the connection, before which `last` was said.
-    fn close(
-        &mut self,
-        closing: Closing,
-        last: &'static str,
-        why: Option<Interruption>,
-    ) -> SessionEnd {
-        self.abandon();
-        self.connection.close(closing);
-        SessionEnd::closed(closing, last, why)
-    }
-
     /// Drops all that there is of a transaction.
     fn abandon(&mut self) -> Outcome<'static> {
         self.intake = None;
@@ -329,7 +319,7 @@ impl Driver<'_> {
         })
     }
 
-    fn logins(&self) -> LoginsOf<'_> {
+    fn logins(&self) -> &tally::Logins {
         self.connection.counters().logins(self.id.service)
     }
 
@@ -413,7 +403,7 @@ impl Driver<'_> {
         };
         let mut head = Vec::with_capacity(trace::FIELDS_OCTETS);
         trace::render(&envelope.reverse_path, &received, &mut head);
-        let share = self.connection.share();
+        let share = self.connection.allowance().share();
         let intake = Intake::new(delivery, envelope, recipients, head, share);
         self.intake = Some(Box::new(intake));
         self.chunks = None;
@@ -464,7 +454,7 @@ impl Driver<'_> {
                 let put_away = || intake.put_away();
                 self.connection.read_content(&mut self.rate, put_away)?;
             }
-            let room = intake.keep_pace(self.connection.pace());
+            let room = intake.keep_pace(self.connection.allowance().read_octets());
             let unread = self.connection.unread();
             let input = unread.get(..room).unwrap_or(unread);
             let (consumed, progress) = intake.take(octets_max, |out| decoder.decode(input, out));
@@ -557,7 +547,7 @@ impl Driver<'_> {
                 };
                 self.connection.read_content(&mut self.rate, put_away)?;
             }
-            let pace = self.connection.pace();
+            let pace = self.connection.allowance().read_octets();
             let room = intake.as_mut().map(|intake| intake.keep_pace(pace));
             let unread = self.connection.unread();
             let left_here = usize::try_from(left).unwrap_or(usize::MAX);

@@ -20,7 +20,8 @@ pub(super) struct Tally {
     came: Came,
     refused: Refused,
     went: Went,
-    logins: Logins,
+    smtp_logins: Logins,
+    pop3_logins: Logins,
     pub(super) tls: Tls,
     pub(super) store: Store,
 }
@@ -87,23 +88,13 @@ table! {
 }
 
 table! {
-    /// Logins. A protocol is busy when too many passwords are verified, or the maildrop is in use.
-    struct Logins {
-        smtp_accepted,
-        smtp_refused,
-        smtp_busy,
-        pop3_accepted,
-        pop3_refused,
-        pop3_busy,
+    /// Logins of one protocol.
+    pub(super) struct Logins {
+        accepted,
+        refused,
+        /// Too many passwords were verified, or the maildrop was in use.
+        busy,
     }
-}
-
-/// Those of one protocol.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LoginsOf<'a> {
-    pub(super) accepted: &'a Counter,
-    pub(super) refused: &'a Counter,
-    pub(super) busy: &'a Counter,
 }
 
 table! {
@@ -213,19 +204,10 @@ impl Tally {
     }
 
     /// The logins of a protocol.
-    pub(super) fn logins(&self, service: Service) -> LoginsOf<'_> {
-        let logins = &self.logins;
+    pub(super) fn logins(&self, service: Service) -> &Logins {
         match service {
-            Service::Smtp => LoginsOf {
-                accepted: &logins.smtp_accepted,
-                refused: &logins.smtp_refused,
-                busy: &logins.smtp_busy,
-            },
-            Service::Pop3 => LoginsOf {
-                accepted: &logins.pop3_accepted,
-                refused: &logins.pop3_refused,
-                busy: &logins.pop3_busy,
-            },
+            Service::Smtp => &self.smtp_logins,
+            Service::Pop3 => &self.pop3_logins,
         }
     }
 
@@ -239,7 +221,11 @@ impl Tally {
         report.add("accepted", self.came.values());
         report.add("refused", self.refused.values());
         report.add("sent", self.went.values());
-        report.add("logins", self.logins.values());
+        for service in [Service::Smtp, Service::Pop3] {
+            let logins = self.logins(service).values();
+            let named = logins.map(|(name, value)| (format!("{service}_{name}"), value));
+            report.add("logins", named);
+        }
         report.add("tls", self.tls.values());
         report.add("memory", budget.values());
         report.add("store", self.store.values());

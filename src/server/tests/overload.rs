@@ -380,17 +380,17 @@ fn output_is_collected_in_memory_that_was_granted() {
         connection.flush_when_full().unwrap();
         assert!(connection.output().is_empty(), "it is sent");
     }
-    let piece = connection.ask_to_send(max);
+    let piece = connection.allowance_mut().ask_to_send(max);
     assert_eq!(piece, limits::RETRIEVED_OCTETS_FREE);
-    assert_eq!(connection.output_octets_max(), free);
+    assert_eq!(connection.allowance().output_octets_max(), free);
     others.give_back();
     connection.output().resize(free, b'x');
     connection.flush_when_full().unwrap();
     assert_eq!(connection.output().len(), free, "it waits for more");
-    assert_eq!(connection.output_octets_max(), max);
+    assert_eq!(connection.allowance().output_octets_max(), max);
     let held = |times: u64| times * u64::try_from(max).unwrap();
     assert_eq!(counted(&ends.registry, "octets_now"), held(2));
-    assert_eq!(connection.ask_to_send(max), max);
+    assert_eq!(connection.allowance_mut().ask_to_send(max), max);
     assert_eq!(counted(&ends.registry, "octets_now"), held(4));
     ends.client.write_all(b"NOOP\r\n").unwrap();
     connection.read_line(100).unwrap();
@@ -418,7 +418,7 @@ fn memory_is_asked_for_twice_with_tls() {
     assert_eq!(now(), u64::try_from(2 * record).unwrap());
     let max = limits::WRITE_OCTETS_MAX;
     // The piece itself is there once.
-    assert_eq!(connection.ask_to_send(max), max);
+    assert_eq!(connection.allowance_mut().ask_to_send(max), max);
     let sending = 2 * (max + 2 * max) + max;
     assert_eq!(now(), u64::try_from(2 * record + sending).unwrap());
 }
