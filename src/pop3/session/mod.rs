@@ -24,7 +24,7 @@
 //!   QUIT, no marks → Closed
 //!   QUIT, marks → Update [RemoveMarked] ─removed, failed→ Closed
 //!
-//! any state ─connection lost, timeout, end of the daemon, too many errors→ Closed
+//! any state ─timeout, end of the daemon, too many errors→ Closed
 //! ```
 //!
 //! AUTHORIZATION of the RFC is all that comes before `Transaction`. Only `Transaction` and what
