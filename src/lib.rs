@@ -50,11 +50,12 @@
 //! | [`wire`] | lines, line endings, dot-stuffing, the cut of TOP | – | know a verb |
 //! | [`clock`] | the only reader of system time | – | be global |
 //! | [`counters`] | numbers that are added up | – | take a lock |
+//! | [`fs`] | files and directories, and what each file system is relied on for | – | decide |
 //! | [`smtp`] | commands, replies, the session | `mail` | see a socket, a file, a clock, the log |
 //! | [`pop3`] | commands, responses, the session | `mail` | the same; and never `smtp` |
 //! | [`accounts`] | who receives, who may log in | `mail` | log or show a secret |
-//! | [`store`] | Maildirs, journal, Mutex | `mail`, `clock`, `counters` | speak a protocol, log |
-//! | [`certificate`] | a CA, certificates, their expiry | `mail`, `store` | overwrite a key |
+//! | [`store`] | Maildirs, journal | `mail`, `clock`, `counters`, `fs` | speak a protocol, log |
+//! | [`certificate`] | a CA, certificates, their expiry | `mail`, `fs` | overwrite a key |
 //! | [`server`] | sockets, threads, mail log | all above, `capacity` | parse syntax, touch files |
 //! | [`config`] | TOML to settings | all above | be kept in a session |
 //! | [`daemon`], [`signals`], [`cli`] | assembly, start, stop | all above | hold logic |
@@ -262,6 +263,7 @@ pub mod commands;
 pub mod config;
 pub mod counters;
 pub mod daemon;
+pub mod fs;
 pub mod logging;
 pub mod mail;
 pub mod pop3;

@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::store::{Fs, Held, Kind};
+use crate::fs::{Fs, Held, Kind};
 
 use super::{Error, limits::FILE_OCTETS_MAX};
 

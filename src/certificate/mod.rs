@@ -42,7 +42,7 @@ use std::{
 
 use rcgen::KeyPair;
 
-use crate::store::Fs;
+use crate::fs::Fs;
 
 pub use der::expiry;
 pub use names::{Name, NotAName};

@@ -7,8 +7,8 @@ use crate::{
     cli::{AccountAction, AccountArguments, Arguments, NewPassword},
     client_settings::Settings,
     config::{Book, BookError, Config},
+    fs::Fs,
     mail::Address,
-    store::Fs,
     terminal::Input,
 };
 

@@ -14,7 +14,7 @@ use crate::{
     cli::{Arguments, CertArguments},
     clock::Clock,
     config::{Config, TlsFiles},
-    store::Fs,
+    fs::Fs,
 };
 
 use super::Error;

@@ -25,8 +25,8 @@ use crate::{
     client_settings::NoAutoconfig,
     clock::Clock,
     config,
+    fs::RealFs,
     mail::Address,
-    store::RealFs,
     terminal::StandardInput,
 };
 

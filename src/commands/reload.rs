@@ -104,9 +104,9 @@ fn has_configuration(pid: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::fs::{Fs as _, RealFs};
 
-    use crate::store::{Fs as _, RealFs};
+    use super::*;
 
     #[test]
     fn a_lock_names_its_process() {

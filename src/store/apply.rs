@@ -25,13 +25,12 @@ use std::{
     path::Path,
 };
 
-use crate::mail::MailboxName;
+use crate::{fs::File, mail::MailboxName};
 
 use super::{
     delivery::Held,
     error::Error,
     event::Event,
-    fs::File,
     mailboxes::{Made, Target},
     name::Serial,
     place::{self, Former},

@@ -39,10 +39,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::fs::Volume;
+
 use super::{
     error::Error,
     event::Event,
-    fs::Volume,
     journal::{Helper, Journal, Progress, Wake},
     limits::{
         CHECKPOINT_AGE_MAX, CHECKPOINT_ATTEMPTS_MAX, CHECKPOINT_IDLE, SYNC_PACE_KEPT, SYNC_SLOW,

@@ -49,12 +49,11 @@
 
 use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
 
-use crate::mail::MailboxName;
+use crate::{fs::File, mail::MailboxName};
 
 use super::{
     apply::{Letter, Placed, Spooled, Step},
     error::Error,
-    fs::File,
     journal::{self, Apply, Journal, Ticket},
     limits::{BEGIN_SYNC_OCTETS, JOURNALED_OCTETS_MAX},
     mailboxes::{Made, Target},

@@ -59,10 +59,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{clock::Clock, mail::MailboxName};
+use crate::{
+    clock::Clock,
+    fs::{Fs, Kind, Stamp},
+    mail::MailboxName,
+};
 
 use super::{
-    fs::{Fs, Kind, Stamp},
     limits::{INDEX_CLOCK_TOLERANCE, INDEX_MAILBOX_OCTETS, INDEX_QUIET},
     listing::Listing,
     maildir::{Maildir, Side},

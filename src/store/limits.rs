@@ -77,12 +77,6 @@ pub(super) const READING_TICK_MAX: Duration = Duration::from_millis(20);
 /// How long is waited until it is looked whether that tick is over.
 pub(super) const READING_PAUSE: Duration = Duration::from_millis(1);
 
-/// Octets of a directory read with one call.
-///
-/// About 350 names of our own. More gains nothing that can be measured, and a maildrop of a few
-/// messages does not touch what it does not need.
-pub(super) const DIRECTORY_OCTETS: usize = 32 * 1024;
-
 /// Memory of the remembered listings of all maildrops together, in octets, when nothing is said.
 ///
 /// A message of our own takes about 90: its name, and 24 for where that is and what it says. So

@@ -32,11 +32,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::mail::MailboxName;
+use crate::{fs::Kind, mail::MailboxName};
 
 use super::{
     error::Error,
-    fs::Kind,
     maildir::{Maildir, Side},
     shared::{Shared, SyncMark},
 };

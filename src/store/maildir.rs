@@ -28,11 +28,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::mail::MailboxName;
+use crate::{
+    fs::{Fs, Kind},
+    mail::MailboxName,
+};
 
 use super::{
     error::Error,
-    fs::{Fs, Kind},
     limits::COUNT_OCTETS,
     listing::{Listed, Listing, Names, Place},
     name::{self, Identity},

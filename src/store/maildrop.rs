@@ -38,11 +38,13 @@ use std::{
     time::Duration,
 };
 
-use crate::mail::{MailboxName, Summaries};
+use crate::{
+    fs::File,
+    mail::{MailboxName, Summaries},
+};
 
 use super::{
     error::Error,
-    fs::File,
     index::{Remembered, Sight},
     journal::{self, Apply, Journal, Ticket},
     limits::{FIND_ATTEMPTS_MAX, REMOVAL_MESSAGES_MAX},

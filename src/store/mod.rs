@@ -75,7 +75,6 @@ mod counters;
 mod delivery;
 mod error;
 mod event;
-mod fs;
 mod index;
 mod journal;
 pub mod limits;
@@ -96,7 +95,6 @@ mod sync;
 mod syncing;
 mod times;
 mod touched;
-mod trust;
 mod waiting;
 
 #[cfg(test)]
@@ -109,16 +107,19 @@ use std::{
     time::Duration,
 };
 
-use crate::{clock::Clock, counters::Report, mail::MailboxName};
+use crate::{
+    clock::Clock,
+    counters::Report,
+    fs::{Fs, Kind, Metadata, RealFs},
+    mail::MailboxName,
+};
 
 pub use delivery::Delivery;
 pub use error::Error;
 pub use event::{Event, Observer, Severity};
-pub use fs::{Entry, File, Fs, Held, Identity, Kind, Metadata, RealFs, Segment, Stamp, Volume};
 pub use maildrop::{Maildrop, Message};
 pub use room::Room;
 pub use standing::lock_of;
-pub use trust::FileSystem;
 
 use apply::Kept;
 use checkpoint::Checkpoints;

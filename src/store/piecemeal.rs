@@ -51,11 +51,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::mail::MailboxName;
+use crate::{fs::Kind, mail::MailboxName};
 
 use super::{
     error::Error,
-    fs::Kind,
     limits::{
         FIND_ATTEMPTS_MAX, FOLDER_DEPTH_MAX, FOLDERS_MAX, SYNC_THREAD_NAMES_MIN, SYNC_THREADS_MAX,
     },

@@ -2,9 +2,10 @@
 
 use std::{fmt, path::Path};
 
+use crate::fs::Fs;
+
 use super::{
     error::Error,
-    fs::Fs,
     limits::{FREE_OCTETS_RESERVE, FREE_PART_RESERVED},
     shared::Shared,
 };

@@ -19,7 +19,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{clock::Clock, mail::MailboxName};
+use crate::{
+    clock::Clock,
+    fs::{self, Fs, Stamp, Trust},
+    mail::MailboxName,
+};
 
 use super::{
     apply::Kept,
@@ -27,7 +31,6 @@ use super::{
     counters::Counters,
     error::Error,
     event::Observer,
-    fs::{self, Fs, Stamp},
     index::{Index, Remembered},
     journal::Journal,
     limits::{KNOWN_MAILBOXES_MAX, PLACE_BELIEVED},
@@ -41,7 +44,6 @@ use super::{
     },
     syncing::Syncing,
     touched::Touched,
-    trust::Trust,
     waiting::Waiting,
 };
 

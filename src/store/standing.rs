@@ -45,10 +45,11 @@ use std::{
     time::Instant,
 };
 
+use crate::fs::{Fs, Held, Identity, Stamp};
+
 use super::{
     OWN_DIRECTORY,
     error::Error,
-    fs::{Fs, Held, Identity, Stamp},
     limits::PLACE_BELIEVED,
     prepare, prepare_root,
     shared::Shared,

@@ -8,9 +8,10 @@
 
 use std::{io, path::Path, time::Duration};
 
+use crate::fs::{Fs, Identity, Metadata, Stamp};
+
 use super::{
     error::Error,
-    fs::{Fs, Identity, Metadata, Stamp},
     limits::{INDEX_QUIET, READING_TICK_MAX},
 };
 
@@ -84,7 +85,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::{Clock, look_again},
-        store::RealFs,
+        fs::RealFs,
     };
 
     /// On whatever file system the tests run: a directory that is moved has other times, though its

@@ -51,13 +51,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::mail::MailboxName;
+use crate::{fs::Kind, mail::MailboxName};
 
 use super::{
     apply::Spooled,
     error::Error,
     event::Event,
-    fs::Kind,
     limits::{AILING_MAILBOXES_MAX, AILING_REMINDER, CURE_PACE},
     mailboxes::{Presence, Target},
     maildir::{self, Maildir},

@@ -39,7 +39,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     clock::{Clock, Hands},
-    store::{Entry, File, FileSystem, Fs, Held, Identity, Kind, Metadata, Segment, Stamp, Volume},
+    fs::{Entry, File, FileSystem, Fs, Held, Identity, Kind, Metadata, Segment, Stamp, Volume},
 };
 
 use super::rng::Rng;

@@ -1,13 +1,15 @@
 //! A disk that fails: clients are told, nothing acknowledged is lost, the service goes on.
 
-use std::io;
-use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
-
-use facteur::store::{
-    Entry, File, FileSystem, Fs, Held, Identity, Metadata, RealFs, Segment, Volume,
+use std::{
+    io,
+    path::Path,
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
+
+use facteur::fs::{Entry, File, FileSystem, Fs, Held, Identity, Metadata, RealFs, Segment, Volume};
 use parking_lot::Mutex;
 
 use crate::support::{Client, Server, Service, await_some, dot_stuffed};

@@ -4,12 +4,12 @@
 
 use std::{os::unix::fs::PermissionsExt, path::PathBuf};
 
-use super::*;
-
 use crate::{
-    store::RealFs,
+    fs::RealFs,
     testing::disk::{Fault, SimFs},
 };
+
+use super::*;
 
 const NOW: u64 = 1_800_000_000;
 const DAY: u64 = 24 * 60 * 60;

@@ -22,14 +22,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::{
+    config::{self, Config, OneLine},
+    fs::{Fs, Held},
+    mail::{Address, MailboxName},
+};
+
 use super::{
     super::{beside, directory_of, key_at, line_at, read_text, value_error},
     Accounts, edit,
-};
-use crate::{
-    config::{self, Config, OneLine},
-    mail::{Address, MailboxName},
-    store::{Fs, Held},
 };
 
 /// The file of accounts that is made where none is named.

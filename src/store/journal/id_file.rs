@@ -14,12 +14,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::fs::{Fs, Identity, Segment};
+
 use super::{
-    super::{
-        error::Error,
-        fs::{Fs, Identity, Segment},
-        times::identity_at,
-    },
+    super::{error::Error, times::identity_at},
     format::JournalId,
     reader::is_of_disk,
 };
@@ -182,7 +180,7 @@ fn parse(text: &[u8]) -> Option<JournalId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::RealFs;
+    use crate::fs::RealFs;
 
     const ID: JournalId = JournalId([0xa5; 16]);
 

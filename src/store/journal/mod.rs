@@ -44,11 +44,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::clock::Clock;
+use crate::{clock::Clock, fs::Fs};
 
 use super::{
     error::Error,
-    fs::Fs,
     limits::{
         BATCH_OCTETS_MAX, GATHER_SHARE, JOURNAL_FAILURES_MAX, JOURNAL_PART_MAX, JOURNAL_RETRY,
         SEGMENT_OCTETS_MIN, SEGMENTS_MIN,
@@ -742,7 +741,7 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::RealFs;
+    use crate::fs::RealFs;
 
     #[test]
     fn a_small_file_system_has_small_segments() {

@@ -31,11 +31,10 @@ use std::{
 
 use rustix::io::Errno;
 
+use crate::fs::{Fs, Kind, Segment};
+
 use super::{
-    super::{
-        error::Error,
-        fs::{Fs, Kind, Segment},
-    },
+    super::error::Error,
     format::{BATCH_ALIGNMENT, HEADER_OCTETS, Header, JournalId, Record, records},
     id_file,
 };

@@ -38,12 +38,14 @@ use std::{
     sync::Arc,
 };
 
-use crate::clock::Clock;
+use crate::{
+    clock::Clock,
+    fs::{Fs, Identity, Segment, Stamp},
+};
 
 use super::{
     super::{
         error::Error,
-        fs::{Fs, Identity, Segment, Stamp},
         limits::{SEGMENT_STEP_OCTETS, SEGMENT_STEP_OCTETS_MAX},
         prepare, sync,
         times::{Shows, identity_at, stamp_at},
@@ -615,7 +617,7 @@ fn segment_name(index: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::RealFs;
+    use crate::fs::RealFs;
 
     const SHAPE: Shape = Shape {
         segment_octets: 4 * 1_024 * 1_024,

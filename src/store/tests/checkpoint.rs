@@ -11,20 +11,22 @@ use std::{
 
 use rustix::io::Errno;
 
-use super::{
-    journal::{contents, deliver, deliver_to, maildrop, open_simulated},
-    mailbox,
-};
 use crate::{
+    fs::Fs as _,
     mail::MailboxName,
     store::{
-        Fs as _, MessageStore,
+        MessageStore,
         limits::{
             CHECKPOINT_AGE_MAX, CHECKPOINT_IDLE, SYNC_PACE_KEPT, SYNC_SLOW, TOUCHED_NAMES_MAX,
         },
         touched::Applied,
     },
     testing::disk::{Fault, SimFs},
+};
+
+use super::{
+    journal::{contents, deliver, deliver_to, maildrop, open_simulated},
+    mailbox,
 };
 
 /// Which way a checkpoint goes.

@@ -23,12 +23,11 @@ use std::{
 use parking_lot::Mutex;
 use rustix::io::Errno;
 
-use super::mailbox;
 use crate::{
+    fs::Fs as _,
     mail::MailboxName,
     store::{
-        Delivery, Durability, Error, Event, Fs as _, Maildrop, MessageStore, Observer, Patience,
-        Settings,
+        Delivery, Durability, Error, Event, Maildrop, MessageStore, Observer, Patience, Settings,
         delivery::Commit,
         limits::{CHECKPOINT_AGE_MAX, CHECKPOINT_IDLE, FREE_OCTETS_RESERVE, SYNC_SLOW},
         shared::Shared,
@@ -40,6 +39,8 @@ use crate::{
         rng::Rng,
     },
 };
+
+use super::mailbox;
 
 pub(super) const ROOT: &str = "/mail";
 

@@ -13,11 +13,11 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::mailbox;
 use crate::{
+    fs::{Fs as _, Kind},
     mail::{MailboxName, Summaries as _},
     store::{
-        Error, Fs as _, Kind, Maildrop, Memory, MessageStore, Patience, Settings,
+        Error, Maildrop, Memory, MessageStore, Patience, Settings,
         limits::{INDEX_CLOCK_TOLERANCE, INDEX_QUIET, LISTED_OCTETS_MAX},
         listing::Listed,
         maildrop::count_sizes,
@@ -29,6 +29,8 @@ use crate::{
         model::{read, summaries},
     },
 };
+
+use super::mailbox;
 
 const ROOT: &str = "/mail";
 

@@ -23,12 +23,12 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 use tempfile::TempDir;
 
-use super::mailbox;
 use crate::{
     clock::Clock,
+    fs::{Fs as _, RealFs},
     mail::MailboxName,
     store::{
-        Durability, Error, Fs as _, Maildrop, MessageStore, Observer, Patience, RealFs, Settings,
+        Durability, Error, Maildrop, MessageStore, Observer, Patience, Settings,
         journal::{BATCH_ALIGNMENT, HEADER_OCTETS, JournalId, Seal, push_delivery},
         limits::{HELD_OCTETS_MAX, INDEX_QUIET, JOURNAL_RETRY},
         quota::Taken,
@@ -39,6 +39,8 @@ use crate::{
         model::read,
     },
 };
+
+use super::mailbox;
 
 /// A store on the real disk whose events are noted.
 struct Place {

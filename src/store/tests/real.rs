@@ -17,13 +17,15 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::mailbox;
 use crate::{
     clock::{Clock, Hands},
+    fs::RealFs,
     mail::MailboxName,
-    store::{Error, Maildrop, MessageStore, Patience, RealFs, Settings, limits::CLAIM_PATIENCE},
+    store::{Error, Maildrop, MessageStore, Patience, Settings, limits::CLAIM_PATIENCE},
     testing::model::{read, summaries},
 };
+
+use super::mailbox;
 
 /// A store in a directory of its own.
 struct Place {

@@ -13,18 +13,20 @@ use std::{
 use parking_lot::Mutex;
 use rustix::io::Errno;
 
-use super::{
-    journal::{contents, deliver, maildrop},
-    mailbox,
-};
 use crate::{
+    fs::Fs as _,
     mail::MailboxName,
-    store::{Durability, Error, Fs as _, Maildrop, MessageStore, Patience, Settings},
+    store::{Durability, Error, Maildrop, MessageStore, Patience, Settings},
     testing::{
         bugs::{self, Bug},
         disk::{Defect, Fault, SimFs, Times},
         model::{read, summaries},
     },
+};
+
+use super::{
+    journal::{contents, deliver, maildrop},
+    mailbox,
 };
 
 const TIMES: [Times; 3] = [Times::Fine, Times::Coarse, Times::Still];

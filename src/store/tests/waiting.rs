@@ -11,20 +11,22 @@ use std::{
 use parking_lot::Mutex;
 use rustix::io::Errno;
 
-use super::{
-    journal::{contents, deliver, deliver_to, maildrop},
-    mailbox,
-};
 use crate::{
+    fs::Fs as _,
     mail::MailboxName,
     store::{
-        Durability, Error, Event, Fs as _, MessageStore, Observer, Patience, Settings,
+        Durability, Error, Event, MessageStore, Observer, Patience, Settings,
         limits::{AILING_REMINDER, CURE_PACE},
     },
     testing::{
         disk::{Fault, SimFs},
         model::{read, summaries},
     },
+};
+
+use super::{
+    journal::{contents, deliver, deliver_to, maildrop},
+    mailbox,
 };
 
 const NEW: &str = "/mail/example.org/bob/new";

@@ -5,22 +5,25 @@ pub(crate) mod program;
 pub(crate) mod tls;
 pub(crate) mod user;
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::{
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use facteur::clock::Clock;
-use facteur::config::Config;
-use facteur::counters::Report;
-use facteur::daemon::{Daemon, Renewable, Sockets, store_settings};
-use facteur::server::{self, Door};
-use facteur::store::{self, Fs, MessageStore, RealFs};
-
+use base64::{Engine, engine::general_purpose::STANDARD};
+use facteur::{
+    clock::Clock,
+    config::Config,
+    counters::Report,
+    daemon::{Daemon, Renewable, Sockets, store_settings},
+    fs::{Fs, RealFs},
+    server::{self, Door},
+    store::{self, MessageStore},
+};
 use tls::Wire;
 
 /// Longest wait of a client: far beyond what any step takes on a machine that has much else to do,

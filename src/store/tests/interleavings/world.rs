@@ -19,11 +19,11 @@ use shuttle::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use super::super::crash::{JOURNALS, ROOT, check_found, check_reopened, check_serves, mailboxes};
 use crate::{
+    fs::{Entry, Fs as _},
     mail::MailboxName,
     store::{
-        Durability, Entry, Error, Fs as _, Maildrop, Memory, MessageStore, Settings,
+        Durability, Error, Maildrop, Memory, MessageStore, Settings,
         limits::SYNC_SLOW,
         sync::{n_held, set_hands, take_nested, thread},
     },
@@ -33,6 +33,8 @@ use crate::{
         rng::Rng,
     },
 };
+
+use super::super::crash::{JOURNALS, ROOT, check_found, check_reopened, check_serves, mailboxes};
 
 /// What one thread does.
 pub(super) type Work = fn(&World, &mut Rng);

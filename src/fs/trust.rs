@@ -35,15 +35,15 @@ pub struct FileSystem(pub u32);
 
 /// What a file system is relied on for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Trust {
+pub struct Trust {
     /// A sync of the whole (syncfs) makes durable all that was written before, and says when it
     /// could not.
-    pub(super) whole_sync: bool,
+    pub whole_sync: bool,
     /// A sync of a directory makes its entries durable.
-    pub(super) directory_sync: bool,
+    pub directory_sync: bool,
     /// An entry that is added to a directory or taken from it changes the times of the directory,
     /// and whoever looks sees that at once.
-    pub(super) times: bool,
+    pub times: bool,
 }
 
 impl FileSystem {
@@ -62,7 +62,7 @@ impl FileSystem {
     const ZFS: Self = Self(0x2FC1_2FC1);
 
     /// What it is relied on for. See the table.
-    pub(super) fn trust(self) -> Trust {
+    pub fn trust(self) -> Trust {
         let (whole_sync, directory_sync, times) = match self {
             Self::EXT | Self::XFS | Self::BTRFS | Self::F2FS | Self::BCACHEFS | Self::ZFS
             // Both calls save nothing there, and there is nothing to be saved.

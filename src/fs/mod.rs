@@ -1,13 +1,12 @@
-//! The file system as the store sees it: five traits and their real form.
+//! The file system as facteur sees it: five traits and their real form.
 //!
 //! The only file of the crate that may touch the disk. [`Fs`] has exactly the operations that a
 //! durable Maildir with a journal needs, so that tests can put a simulated disk in its place, cut
 //! the power at any operation and look at what is left. It decides nothing: names, order and the
-//! reaction to failures belong to the rest of the room.
+//! reaction to failures belong to those who call it.
 //!
 //! # Invariants
-//! - Every path comes from `name.rs` or from a directory listing; the last component is never
-//!   followed when it is a symbolic link (SEC-6).
+//! - The last component of a path is never followed when it is a symbolic link (SEC-6).
 //! - Files are made with mode 0600 and directories with 0700, whatever the umask allows (SEC-6).
 //! - A call that returns `Ok` did all of it: short writes and interrupted calls are continued here.
 //!
@@ -16,8 +15,10 @@
 //! forgets the data that it could not write, and the next call succeeds without it (I9).
 //!
 //! # Known limits
-//! Symbolic links in front of the last component are followed; the store checks those that lie
+//! Symbolic links in front of the last component are followed. The store checks those that lie
 //! inside it when it first meets a mailbox.
+
+mod trust;
 
 use std::{
     ffi::{CStr, OsStr, OsString},
@@ -40,7 +41,13 @@ use rustix::{
     io::Errno,
 };
 
-use super::{limits::DIRECTORY_OCTETS, trust::FileSystem};
+pub use trust::{FileSystem, Trust};
+
+/// Octets of a directory read with one call.
+///
+/// About 350 names of our own. More gains nothing that can be measured, and a maildrop of a few
+/// messages does not touch what it does not need.
+const DIRECTORY_OCTETS: usize = 32 * 1024;
 
 /// What the store asks of a file system.
 ///
