@@ -1,0 +1,601 @@
+//! A message on its way into the store.
+//!
+//! The content is written once, whatever the number of recipients, and nothing of it can be seen in
+//! a mailbox before all of it is durable. No header is added here and no line ending changed.
+//!
+//! # Theory of operation
+//! Content is held in memory while it is small, and goes to a file in `.facteur/tmp` as soon as it
+//! is not. At the commit there are two ways.
+//!
+//! *Through the journal*, for what is held: the mailboxes are made where they are missing, one
+//! record is put into the journal, with those of other sessions (`journal/mod.rs`), and when it is
+//! durable the message is applied to the Maildirs (`apply.rs`).
+//!
+//! *Directly*, for what is in a file, and for everything when there is no journal. The delivery is
+//! in one of these states, and what is on disk follows from it:
+//!
+//! | state | on disk |
+//! |---|---|
+//! | begun | nothing, or a file in `.facteur/tmp`, of mode 0600, growing |
+//! | synced | that file, all of it durable |
+//! | linked | that file also in `new` of some mailboxes, hidden from this daemon's maildrops |
+//! | committed | in `new` of every mailbox, durable there, gone from `.facteur/tmp` |
+//! | aborted, failed | nothing; what a crash leaves in `.facteur/tmp` goes at the next start |
+//!
+//! The content waits in `.facteur/tmp` and not in the `tmp` of a mailbox, as in other programs: so
+//! a delivery that is given up has made no mailbox, and the start has one directory to clean.
+//!
+//! The file is synced before the first link, because a name without its data would be an empty
+//! message after a power cut. It is linked into the mailboxes of all recipients but the last and
+//! renamed into that of the last, so one recipient, the common case, costs one rename. Then each
+//! `new` is synced, because a rename alone does not survive a power cut. Only then is the delivery
+//! `Ok`.
+//!
+//! # Invariants
+//! - `Ok` from [`Delivery::commit`] means: exactly these octets in the mailbox of every recipient,
+//!   also after a power cut (I1). `Err` means: each recipient has none or one whole copy (I5), and
+//!   no maildrop of this daemon shows it before a restart (I4).
+//! - A sync that failed is never repeated (I9).
+//! - Deliveries together hold no more of their contents in memory than is configured (SEC-9).
+//!
+//! # Failures
+//! Every error leaves the store as it was, but for the copies that I5 allows. After a failed
+//! [`Delivery::append`] the delivery can only be dropped.
+//!
+//! # Known limits
+//! In a mailbox on another file system, or on one without hard links, each message is copied and
+//! synced (`place.rs`). The space that several deliveries were
+//! promised at the same time is not added up: a write may still find the disk full.
+
+use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
+
+use crate::{
+    fs::File,
+    mail::MailboxName,
+    store::{
+        Error,
+        limits::{BEGIN_SYNC_OCTETS, JOURNALED_OCTETS_MAX},
+    },
+};
+
+use super::{
+    apply::{Letter, Placed, Spooled, Step},
+    journal::{self, Apply, Journal, Ticket},
+    layout::{SentSize, Side, join},
+    mailboxes::{Made, Target},
+    name::{Identity, OwnName, Serial},
+    quota::Taken,
+    shared::{Shared, SyncMark},
+    standing::Standing,
+    waiting::Purpose,
+};
+
+/// A message being received. Dropping it gives it up and removes what was written.
+#[derive(Debug)]
+pub struct Delivery {
+    shared: Arc<Shared>,
+    serial: Serial,
+    name: String,
+    content: Content,
+    size: SentSize,
+}
+
+/// Where the content is.
+#[derive(Debug)]
+enum Content {
+    /// In memory.
+    Held(Held),
+    /// In a file in the spool.
+    Spooled(Spool),
+    /// In no state to be delivered: a write has failed.
+    Lost,
+    /// With the mailboxes or the journal.
+    Committed,
+}
+
+/// Content in memory, counted against what all may hold together as long as it lives.
+#[derive(Debug)]
+pub(super) struct Held {
+    octets: Vec<u8>,
+    taken: Taken,
+}
+
+impl Held {
+    fn new(shared: &Shared) -> Self {
+        Self {
+            octets: Vec::new(),
+            taken: Taken::nothing(&shared.held),
+        }
+    }
+
+    /// Adds `octets` if that is not too much, alone or together.
+    fn take(&mut self, octets: &[u8]) -> bool {
+        let after = self.octets.len().saturating_add(octets.len());
+        let fits = after <= JOURNALED_OCTETS_MAX
+            && self.taken.set(u64::try_from(after).unwrap_or(u64::MAX));
+        if fits {
+            // No more than is counted.
+            self.octets.reserve_exact(octets.len());
+            self.octets.extend_from_slice(octets);
+        }
+        fits
+    }
+
+    pub(super) fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+}
+
+/// A file that grows in the spool.
+#[derive(Debug)]
+struct Spool {
+    file: Box<dyn File>,
+    octets: u64,
+    /// Up to here the system has been asked to write it.
+    begun: u64,
+}
+
+impl Spool {
+    fn append(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.file.append(octets)?;
+        let added = u64::try_from(octets.len()).unwrap_or(u64::MAX);
+        self.octets = self.octets.saturating_add(added);
+        if self.octets.saturating_sub(self.begun) >= BEGIN_SYNC_OCTETS {
+            self.file.begin_sync(self.begun);
+            self.begun = self.octets;
+        }
+        Ok(())
+    }
+}
+
+/// A message in the journal whose batch is not yet durable.
+#[derive(Debug)]
+pub(super) struct Submitted {
+    shared: Arc<Shared>,
+    ticket: Ticket,
+    letter: Letter,
+    made: Made,
+    mark: SyncMark,
+}
+
+/// Where the file of a delivery was put.
+#[derive(Debug, Default)]
+struct Places<'a> {
+    /// The mailboxes in which it was given a name.
+    linked: Vec<&'a Target<'a>>,
+    /// The mailboxes that cannot have it, and why.
+    broken: Vec<(&'a Target<'a>, Error)>,
+    /// Those of them for which it was set aside.
+    aside: Vec<&'a Target<'a>>,
+}
+
+impl Places<'_> {
+    /// Whether the mailbox of `target` cannot have the file.
+    fn lacks(&self, target: &Target<'_>) -> bool {
+        let mut broken = self.broken.iter();
+        broken.any(|(broken, _)| broken.mailbox == target.mailbox)
+    }
+}
+
+/// What became of a delivery that was begun to be committed.
+#[derive(Debug)]
+pub(super) enum Commit {
+    /// It is durable.
+    Done,
+    /// It waits for its batch.
+    Submitted(Box<Submitted>),
+}
+
+impl Delivery {
+    /// Begins a delivery of `declared_octets`, 0 when that is not known.
+    pub(super) fn begin(shared: &Arc<Shared>, declared_octets: u64) -> Result<Self, Error> {
+        // What is durable and waits for room goes first.
+        shared.retry_kept()?;
+        if let Some(journal) = &shared.journal {
+            journal.check()?;
+        }
+        if shared.standing_lately()? == Standing::Removed {
+            shared.settle_anew()?;
+        }
+        match shared.check_free(declared_octets) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                shared.settle_anew()?;
+                shared.check_free(declared_octets)?;
+            }
+            checked => checked?,
+        }
+        let serial = shared.next_serial();
+        Ok(Self {
+            shared: Arc::clone(shared),
+            serial,
+            name: serial.render(),
+            content: Content::Held(Held::new(shared)),
+            size: SentSize::default(),
+        })
+    }
+
+    /// The name of the message for trace headers and the log: letters, digits and `_`, never given
+    /// twice.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Adds `octets` to the content, lines ended by LF. Each call may be one write: give large
+    /// pieces.
+    ///
+    /// # Errors
+    /// [`Error::Full`] or [`Error::Io`]: drop the delivery and refuse the message for now.
+    pub fn append(&mut self, octets: &[u8]) -> Result<(), Error> {
+        // Lost until all of it went well: after a failed write nobody knows what is in the file.
+        self.content = match std::mem::replace(&mut self.content, Content::Lost) {
+            Content::Held(mut held) => {
+                if held.take(octets) {
+                    Content::Held(held)
+                } else {
+                    let spooled = self.spool(held.octets()).and_then(|file| {
+                        let mut spool = Spool {
+                            file,
+                            octets: self.size.stored_octets(),
+                            begun: 0,
+                        };
+                        let appended = spool.append(octets);
+                        appended.map_err(Error::io("write", self.spool_path()))?;
+                        Ok(spool)
+                    });
+                    Content::Spooled(spooled.inspect_err(|_| self.unspool())?)
+                }
+            }
+            Content::Spooled(mut spool) => {
+                let appended = spool.append(octets);
+                if let Err(error) = appended {
+                    self.unspool();
+                    return Err(Error::io("write", self.spool_path())(error));
+                }
+                Content::Spooled(spool)
+            }
+            Content::Lost | Content::Committed => return Err(self.given_up()),
+        };
+        self.size.add(octets);
+        Ok(())
+    }
+
+    /// Octets taken so far, as they are on disk.
+    pub fn octets(&self) -> u64 {
+        self.size.stored_octets()
+    }
+
+    /// Puts the message into the mailboxes of `recipients`, made where they are missing; one that
+    /// is named twice gets it once. Without recipients the delivery is given up.
+    ///
+    /// `Ok` says that the message survives a power cut in every one of them.
+    ///
+    /// # Errors
+    /// [`Error::NameTooLong`], [`Error::Full`], [`Error::Io`] or [`Error::Unsafe`]: refuse the
+    /// message; what was put into a mailbox is taken back.
+    pub fn commit(self, recipients: &[MailboxName]) -> Result<(), Error> {
+        self.begin_commit(recipients)?.finish()
+    }
+
+    /// Does all of [`commit`](Self::commit) that comes before a wait for others.
+    pub(super) fn begin_commit(mut self, recipients: &[MailboxName]) -> Result<Commit, Error> {
+        let mut targets: Vec<Target<'_>> = Vec::with_capacity(recipients.len());
+        let mut seen = HashSet::with_capacity(recipients.len());
+        for mailbox in recipients.iter().filter(|mailbox| seen.insert(*mailbox)) {
+            targets.push(Target {
+                mailbox,
+                maildir: self.shared.maildir(mailbox)?,
+            });
+        }
+        if targets.is_empty() {
+            return match self.content {
+                Content::Lost | Content::Committed => Err(self.given_up()),
+                Content::Held(_) | Content::Spooled(_) => Ok(Commit::Done),
+            };
+        }
+        let mut file = match std::mem::replace(&mut self.content, Content::Committed) {
+            Content::Held(held) => match self.submit(&targets, held)? {
+                Ok(submitted) => return Ok(Commit::Submitted(Box::new(submitted))),
+                Err(held) => self.spool(held.octets())?,
+            },
+            Content::Spooled(spool) => spool.file,
+            Content::Lost | Content::Committed => return Err(self.given_up()),
+        };
+        let published = self
+            .sync(&mut *file)
+            .and_then(|()| self.publish(&targets, &mut *file));
+        // Renamed into the last mailbox when all went well.
+        published.inspect_err(|_| self.unspool())?;
+        self.shared.counters.direct.increment();
+        Ok(Commit::Done)
+    }
+
+    /// Puts the message into the journal; gives the content back when the journal does not take it.
+    fn submit(
+        &self,
+        targets: &[Target<'_>],
+        content: Held,
+    ) -> Result<Result<Submitted, Held>, Error> {
+        let Some(journal) = &self.shared.journal else {
+            return Ok(Err(content));
+        };
+        let mailboxes: Vec<MailboxName> = targets
+            .iter()
+            .map(|target| target.mailbox.clone())
+            .collect();
+        let mut letter = Letter {
+            serial: self.serial,
+            file_name: self.file_name(),
+            mailboxes,
+            content,
+            n_applied: 0,
+            broken: Vec::new(),
+            settled: Vec::new(),
+        };
+        let octets = journal::delivery_octets(
+            &letter.file_name,
+            &letter.mailboxes,
+            letter.content.octets().len(),
+        );
+        let is_countable = u16::try_from(letter.mailboxes.len()).is_ok();
+        if octets > journal.record_octets_max() || !is_countable {
+            return Ok(Err(letter.content));
+        }
+        let mut made = Made::default();
+        let mark = self.shared.sync_mark();
+        let submitted = self
+            .shared
+            .make_sound_mailboxes(targets, &mut made, mark)
+            .and_then(|broken| {
+                let broken = broken.into_iter();
+                letter.broken = broken
+                    .map(|(target, error)| (target.mailbox.clone(), error))
+                    .collect();
+                self.shared.submit(journal, &letter, octets)
+            });
+        match submitted {
+            Ok(ticket) => Ok(Ok(Submitted {
+                shared: Arc::clone(&self.shared),
+                ticket,
+                letter,
+                made,
+                mark,
+            })),
+            Err(error) => {
+                self.shared.undo(&made, mark);
+                Err(error)
+            }
+        }
+    }
+
+    fn file_name(&self) -> String {
+        OwnName {
+            secs: self.shared.clock.unix_time().as_secs(),
+            serial: self.serial,
+            host: &self.shared.host,
+            stored_octets: Some(self.size.stored_octets()),
+            sent_octets: Some(self.size.octets()),
+        }
+        .render()
+    }
+
+    /// Makes the spooled file durable.
+    fn sync(&self, file: &mut dyn File) -> Result<(), Error> {
+        if !self.shared.syncs {
+            return Ok(());
+        }
+        file.sync()
+            .map_err(Error::io("make durable", self.spool_path()))
+    }
+
+    /// Puts the durable file into every mailbox, or into none.
+    fn publish<'a>(&self, targets: &'a [Target<'a>], file: &mut dyn File) -> Result<(), Error> {
+        let file_name = self.file_name();
+        let mut made = Made::default();
+        let mut places = Places::default();
+        let mark = self.shared.sync_mark();
+        self.shared.hide(self.serial);
+        for target in targets {
+            // Met once more if it was replaced.
+            self.shared.is_still_known(target.mailbox, &target.maildir);
+        }
+        let result = self
+            .shared
+            .make_sound_mailboxes(targets, &mut made, mark)
+            .and_then(|broken| {
+                places.broken = broken;
+                self.link_into_all(targets, &file_name, &mut places, &mut made)
+            })
+            .and_then(|()| self.sync_names(file))
+            .and_then(|()| self.shared.check_syncs(mark))
+            .and_then(|()| self.shared.check_place());
+        if result.is_ok() {
+            let sound = targets.iter().filter(|target| !places.lacks(target));
+            self.shared.remember(sound.map(|target| target.mailbox));
+            self.shared.show(self.serial);
+        } else {
+            self.withdraw(&places, &file_name);
+            if self.shared.has_failed_since(mark) {
+                for target in targets {
+                    self.shared.forget(target.mailbox);
+                }
+            }
+            self.shared.undo(&made, mark);
+        }
+        result
+    }
+
+    /// Makes the names of the file durable where the syncs of their directories may save nothing.
+    fn sync_names(&self, file: &mut dyn File) -> Result<(), Error> {
+        if self.shared.trusts_directory_syncs() {
+            return Ok(());
+        }
+        self.sync(file)
+    }
+
+    /// Gives the file its names in the mailboxes, noted in `places`, and makes them durable. Sets
+    /// it aside for those that cannot have it, if others can.
+    fn link_into_all<'a>(
+        &self,
+        targets: &'a [Target<'a>],
+        file_name: &str,
+        places: &mut Places<'a>,
+        made: &mut Made,
+    ) -> Result<(), Error> {
+        let path = &self.spool_path();
+        let spooled = Spooled { path, file_name };
+        let mut is_spooled = true;
+        for (n_before, target) in targets.iter().enumerate() {
+            if places.lacks(target) {
+                continue;
+            }
+            let is_last = n_before.saturating_add(1) == targets.len();
+            let is_to_be_given_up = is_last && places.broken.is_empty();
+            let step = if is_to_be_given_up {
+                Step::Rename
+            } else {
+                Step::Link
+            };
+            // Noted first: who knows what a failed call did.
+            places.linked.push(target);
+            match self.shared.place(spooled, target, step, made) {
+                Ok(how) => is_spooled = how != Placed::Renamed,
+                Err(misplaced) if misplaced.is_of_mailbox() && targets.len() > 1 => {
+                    places.linked.pop();
+                    places.broken.push((target, misplaced.error));
+                }
+                Err(misplaced) => {
+                    if misplaced.error.needs_operator() {
+                        let mailbox = target.mailbox;
+                        self.shared.note_ailing(mailbox, &misplaced.error, None);
+                    }
+                    return Err(misplaced.error);
+                }
+            }
+        }
+        if let (true, Some((_, error))) = (places.linked.is_empty(), places.broken.first()) {
+            return Err(error.clone());
+        }
+        for target in targets.iter().filter(|target| !places.lacks(target)) {
+            self.shared
+                .sync_directory(&target.maildir.side(Side::New))?;
+        }
+        for (target, error) in &places.broken {
+            places.aside.push(target);
+            let purpose = Purpose::Delivery;
+            self.shared.keep_waiting(target, spooled, purpose, error)?;
+        }
+        if is_spooled {
+            self.unspool();
+        }
+        Ok(())
+    }
+
+    /// Takes the file out of the mailboxes again.
+    fn withdraw(&self, places: &Places<'_>, file_name: &str) {
+        let mut is_stuck = false;
+        for target in &places.linked {
+            is_stuck |= self.take_back(target, file_name).is_err();
+        }
+        let bases = HashSet::from([Identity::of(file_name.as_bytes())]);
+        for target in &places.aside {
+            let (mailbox, maildir) = (target.mailbox, &target.maildir);
+            let removed = self.shared.remove_waiting(mailbox, maildir, &bases);
+            is_stuck |= removed.is_err();
+        }
+        self.shared.withdraw(self.serial, is_stuck);
+    }
+
+    /// Takes the file out of one mailbox, also when another program has moved it there meanwhile.
+    fn take_back(&self, target: &Target<'_>, file_name: &str) -> Result<(), Error> {
+        if self.shared.unlink(&target.maildir.in_new(file_name))? {
+            return Ok(());
+        }
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::MovedFilesAreNotTakenBack) {
+            return Ok(());
+        }
+        let missing = HashSet::from([Identity::of(file_name.as_bytes())]);
+        self.shared.remove_moved(&target.maildir, missing, |_| {})
+    }
+
+    fn spool_path(&self) -> PathBuf {
+        join(&self.shared.spool, [&self.name])
+    }
+
+    /// Makes a file in the spool that begins with `held`.
+    fn spool(&self, held: &[u8]) -> Result<Box<dyn File>, Error> {
+        self.shared.spool(&self.spool_path(), held)
+    }
+
+    /// Removes the file from the spool. Nobody is left to tell when that fails; what stays is
+    /// removed at the next start.
+    fn unspool(&self) {
+        self.shared
+            .fs
+            .unlink(&self.spool_path())
+            .unwrap_or_default();
+    }
+
+    /// The error of a delivery that cannot go on after an earlier one.
+    fn given_up(&self) -> Error {
+        let reason = "an earlier write failed";
+        Error::io("write", self.spool_path())(io::Error::other(reason))
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        match std::mem::replace(&mut self.content, Content::Lost) {
+            Content::Spooled(_) => self.unspool(),
+            Content::Held(_) | Content::Lost | Content::Committed => {}
+        }
+    }
+}
+
+impl Commit {
+    /// Waits until the message is durable, and puts it into the mailboxes.
+    pub(super) fn finish(self) -> Result<(), Error> {
+        let Self::Submitted(submitted) = self else {
+            return Ok(());
+        };
+        let Submitted {
+            shared,
+            ticket,
+            letter,
+            made,
+            mark,
+        } = *submitted;
+        let Some(journal) = &shared.journal else {
+            return Ok(());
+        };
+        match journal.wait(&ticket, &*shared) {
+            Ok(number) => {
+                shared.counters.journaled.increment();
+                let is_sound =
+                    |mailbox: &&MailboxName| letter.broken.iter().all(|(it, _)| it != *mailbox);
+                shared.remember(letter.mailboxes.iter().filter(is_sound));
+                shared.apply_or_keep(letter, number);
+                Ok(())
+            }
+            Err(error) => {
+                shared.undo(&made, mark);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Puts a letter of `octets` into the journal.
+    fn submit(&self, journal: &Journal, letter: &Letter, octets: usize) -> Result<Ticket, Error> {
+        let push = |batch: &mut Vec<u8>| {
+            journal::push_delivery(
+                batch,
+                &letter.file_name,
+                &letter.mailboxes,
+                letter.content.octets(),
+            );
+        };
+        journal.submit(octets, Apply::Later, push, self)
+    }
+}

@@ -1,0 +1,215 @@
+//! The file that says which journal is to be replayed.
+//!
+//! `<store>/.facteur/journal/id` holds the id as 32 hexadecimal digits. As long as it is there the
+//! batches with this id are to be replayed at the next start; without it the journal is empty,
+//! whatever lies in the segments. So one name that appears or goes begins or ends a whole journal.
+//!
+//! # Failures
+//! [`Error`]. Whether the file is there after a crash is then open, and both is right: nothing was
+//! written to a journal that could not begin, and everything is in the Maildirs when one ends.
+
+use std::{
+    fmt::Write as _,
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    fs::{Fs, Identity, Segment},
+    store::Error,
+};
+
+use super::{super::times::identity_at, format::JournalId, reader::is_of_disk};
+
+const NAME: &str = "id";
+
+/// What stands in it: 32 digits and a line feed.
+const TEXT_OCTETS: usize = 33;
+
+/// Its name while it is written.
+const NEW_NAME: &str = "id.new";
+
+/// The file as it was written, held open.
+#[derive(Debug)]
+pub(super) struct HeldId {
+    id: JournalId,
+    text: String,
+    path: PathBuf,
+    file: Box<dyn Segment>,
+    identity: Identity,
+}
+
+impl HeldId {
+    /// What stands in it.
+    pub(super) fn id(&self) -> JournalId {
+        self.id
+    }
+
+    /// Makes sure that the file is still there and says the same.
+    ///
+    /// # Errors
+    /// [`Error::Replaced`]; [`Error::Io`] when that cannot be told.
+    pub(super) fn check(&self, fs: &dyn Fs) -> Result<(), Error> {
+        self.check_name(fs)?;
+        self.check_text()
+    }
+
+    /// Makes sure that it is what its name stands for. Errors as of [`check`](Self::check).
+    pub(super) fn check_name(&self, fs: &dyn Fs) -> Result<(), Error> {
+        let path = &self.path;
+        let found = identity_at(fs, path)?;
+        self.check_that(found == Some(self.identity))
+    }
+
+    /// Makes sure that nobody wrote over it. Errors as of [`check`](Self::check).
+    pub(super) fn check_text(&self) -> Result<(), Error> {
+        // As much as was written, since asking for more takes another call to find the end.
+        let mut text = [0; TEXT_OCTETS];
+        let n_read = self.file.read_at(&mut text, 0);
+        let n_read = n_read.map_err(Error::io("read", &self.path))?;
+        self.check_that(text.get(..n_read) == Some(self.text.as_bytes()))
+    }
+
+    fn check_that(&self, is_so: bool) -> Result<(), Error> {
+        is_so.then_some(()).ok_or_else(|| Error::Replaced {
+            path: self.path.clone(),
+        })
+    }
+}
+
+/// Makes `id` the one to be replayed, durably.
+pub(super) fn write(fs: &dyn Fs, directory: &Path, id: JournalId) -> Result<HeldId, Error> {
+    let (path, new_path) = (directory.join(NAME), directory.join(NEW_NAME));
+    // Left by a crash or an earlier attempt, or not there.
+    fs.unlink(&new_path).unwrap_or_default();
+    let mut text = String::with_capacity(TEXT_OCTETS);
+    for octet in id.0 {
+        // Writing to a String cannot fail.
+        write!(text, "{octet:02x}").unwrap_or_default();
+    }
+    text.push('\n');
+    let written = fs.create_new(&new_path).and_then(|mut file| {
+        file.append(text.as_bytes())?;
+        file.sync()?;
+        fs.rename(&new_path, &path)?;
+        // Once more under its name: some file systems in user space do not pass on the sync of a
+        // directory, but with that of a file the one below them writes down the name too.
+        file.sync()
+    });
+    written.map_err(Error::io("write", &path))?;
+    fs.sync_dir(directory)
+        .and_then(|()| fs.confirm(&path))
+        .map_err(Error::io("make durable", directory))?;
+    let file = fs.open_segment(&path).map_err(Error::io("open", &path))?;
+    let identity = file.identity().map_err(Error::io("look at", &path))?;
+    Ok(HeldId {
+        id,
+        text,
+        path,
+        file,
+        identity,
+    })
+}
+
+/// Leaves nothing to be replayed, durably.
+pub(super) fn remove(fs: &dyn Fs, directory: &Path) -> Result<(), Error> {
+    let path = directory.join(NAME);
+    // As when it is written. Without it, what the sync of the directory does has to do.
+    let held = fs.open(&path);
+    match fs.unlink(&path) {
+        // Somebody removed all of it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(Error::io("remove", &path))?,
+    }
+    let synced = held.map_or(Ok(()), |mut file| file.sync());
+    synced
+        .and_then(|()| fs.sync_dir(directory))
+        .map_err(Error::io("make durable", directory))
+}
+
+/// Whether somebody has removed it.
+pub(super) fn is_gone(fs: &dyn Fs, directory: &Path) -> bool {
+    let found = fs.metadata(&directory.join(NAME));
+    found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// The id to be replayed; `None` when there is none.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be read, or is none.
+pub(super) fn read(fs: &dyn Fs, directory: &Path) -> Result<Option<JournalId>, Error> {
+    let path = directory.join(NAME);
+    let mut file = match fs.open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(with_cure).map_err(Error::io("open", &path))?,
+    };
+    let mut text = [0; 64];
+    let n_read = file.read(&mut text);
+    let n_read = n_read
+        .map_err(with_cure)
+        .map_err(Error::io("read", &path))?;
+    let id = text.get(..n_read).and_then(parse);
+    id.map(Some).ok_or_else(|| {
+        let reason = format!("32 hexadecimal digits were expected; {CURE}");
+        Error::io("understand", &path)(io::Error::new(io::ErrorKind::InvalidData, reason))
+    })
+}
+
+/// Says what to do about a fault of the disk. Without the id nobody can tell which batches count,
+/// and to take one for it that stands in a batch would be to trust what came by mail (SEC-20); so
+/// this is left to whoever runs the daemon.
+fn with_cure(error: io::Error) -> io::Error {
+    if is_of_disk(&error) {
+        io::Error::new(error.kind(), format!("{error}; {CURE}"))
+    } else {
+        error
+    }
+}
+
+const CURE: &str = "move the file away to start without the journal, which loses what was not yet \
+                    in the Maildirs";
+
+fn parse(text: &[u8]) -> Option<JournalId> {
+    let digits = std::str::from_utf8(text.strip_suffix(b"\n")?).ok()?;
+    let is_id = digits.len() == 32 && digits.bytes().all(|octet| octet.is_ascii_hexdigit());
+    let id = u128::from_str_radix(digits, 16).ok().filter(|_| is_id)?;
+    Some(JournalId(id.to_be_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::RealFs;
+
+    const ID: JournalId = JournalId([0xa5; 16]);
+
+    #[test]
+    fn what_is_written_is_there_until_it_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        assert_eq!(read(&RealFs, path).unwrap(), None);
+        assert!(is_gone(&RealFs, path));
+        write(&RealFs, path, ID).unwrap();
+        assert_eq!(read(&RealFs, path).unwrap(), Some(ID));
+        assert!(!is_gone(&RealFs, path));
+        remove(&RealFs, path).unwrap();
+        assert_eq!(read(&RealFs, path).unwrap(), None);
+        assert!(is_gone(&RealFs, path));
+    }
+
+    /// Who removed the mail directory has removed the journal too: the end of it is no failure.
+    #[test]
+    fn what_is_not_there_needs_no_removal() {
+        let directory = tempfile::tempdir().unwrap();
+        remove(&RealFs, directory.path()).unwrap();
+        remove(&RealFs, &directory.path().join("missing")).unwrap();
+    }
+
+    /// A journal that is still there would be replayed.
+    #[test]
+    fn a_removal_that_fails_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        RealFs.create_dir(&directory.path().join(NAME)).unwrap();
+        assert!(remove(&RealFs, directory.path()).is_err());
+    }
+}

@@ -1,0 +1,803 @@
+//! The redo journal: what is acknowledged is here first, durably, many messages with one sync.
+//!
+//! Knows records and batches, not Maildirs: what is in the journal and not yet durable elsewhere
+//! is replayed at the next start by `replay.rs`.
+//!
+//! # Theory of operation
+//! *Group commit.* Whoever has a record appends it to the batch that is being filled
+//! ([`Journal::submit`]). Then ([`Journal::wait`]) whoever finds that nobody leads becomes the
+//! leader: takes the batch, so that the next one can be filled meanwhile, writes it with one call,
+//! syncs it with another, and wakes all whose records were in it. So the more clients there are,
+//! the more messages share one sync, and one alone waits for one sync only. Where there are several
+//! the leader waits for a fraction of the time of a sync, so that those who were just woken can
+//! come back and share it.
+//!
+//! *Floor.* Each batch has a number. The owner of a record says when it is applied to the Maildirs
+//! ([`Journal::applied`]); all batches below the first one with an open record can be checkpointed
+//! (`checkpoint.rs`). Which batches are checkpointed stands in every batch that is written later.
+//!
+//! # Invariants
+//! - Nothing is acknowledged before it was seen, after the sync, that a start would find it: that
+//!   the place of the store, the id and the segment are those that are held.
+//! - L2: the Mutex covers the copying of one record at most; writing and syncing happen outside.
+//! - I7: no segment is overwritten before all of it is checkpointed, and a durable batch says so.
+//! - I9: when a batch cannot be written or synced every record of it fails, nothing is tried again,
+//!   and the segment is left alone from then on.
+//! - The batch that is being filled never holds more than [`Shape::batch_octets_max`].
+//!
+//! # Failures
+//! All who have a record in a batch get the same [`Error`]. After two failures in a row the journal
+//! is out of order: [`Journal::check`] refuses new work, and lets some through from time to time to
+//! see whether it works again.
+
+mod format;
+mod id_file;
+mod reader;
+mod ring;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    clock::Clock,
+    fs::Fs,
+    store::{
+        Error,
+        limits::{
+            BATCH_OCTETS_MAX, GATHER_SHARE, JOURNAL_FAILURES_MAX, JOURNAL_PART_MAX, JOURNAL_RETRY,
+            SEGMENT_OCTETS_MIN, SEGMENTS_MIN,
+        },
+    },
+};
+
+use super::sync::{
+    Condvar, Mutex, MutexGuard,
+    thread::{self, Thread},
+};
+
+#[cfg(test)]
+pub(super) use format::{BATCH_ALIGNMENT, JournalId, Seal};
+pub(super) use format::{
+    HEADER_OCTETS, Record, delivery_octets, push_delivery, push_removal, removal_octets,
+};
+pub(super) use reader::Journaled;
+
+use ring::{BLOCK, Load, Ring, Written};
+
+/// How large the journal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// Octets of one segment, a multiple of 4,096.
+    pub(super) segment_octets: u64,
+    /// How many segments there are.
+    pub(super) segments: usize,
+}
+
+impl Shape {
+    /// Most octets of one batch, header included.
+    pub(super) fn batch_octets_max(&self) -> usize {
+        let half = usize::try_from(self.segment_octets / 2).unwrap_or(usize::MAX);
+        half.min(BATCH_OCTETS_MAX)
+    }
+
+    /// The same journal on a file system of `total` octets, which it must leave to the mail: with
+    /// smaller segments, and fewer, if these would take too large a part of it. 0 is a size that
+    /// nobody knows.
+    pub(super) fn on(self, total: u64) -> Self {
+        if total == 0 {
+            return self;
+        }
+        let part = total.checked_div(JOURNAL_PART_MAX).unwrap_or(total);
+        let fitting = part.checked_div(SEGMENT_OCTETS_MIN).unwrap_or(part);
+        let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);
+        let segments = self.segments.min(fitting.max(SEGMENTS_MIN));
+        let share = part
+            .checked_div(u64::try_from(segments).unwrap_or(u64::MAX))
+            .unwrap_or(part);
+        // A whole number of blocks, and room for every message that takes this way.
+        let blocks = share.checked_div(BLOCK).unwrap_or(share);
+        let share = blocks.saturating_mul(BLOCK).max(SEGMENT_OCTETS_MIN);
+        Self {
+            segment_octets: self.segment_octets.min(share),
+            segments,
+        }
+    }
+}
+
+/// The journal of an open store.
+#[derive(Debug)]
+pub(super) struct Journal {
+    shape: Shape,
+    directory: PathBuf,
+    clock: Clock,
+    /// How long a leader waits for others at most.
+    gather_max: Duration,
+    inner: Mutex<Inner>,
+    /// A leader is ready, or a record was applied.
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// With the leader while somebody leads.
+    ring: Option<Ring>,
+    filling: Filling,
+    /// Who waits for the batch that is being written.
+    waiting: Vec<Thread>,
+    /// The memory of the last batch, to be filled again.
+    spare: Vec<u8>,
+    /// The last durable batch.
+    durable: u64,
+    /// The last durable batch that has records.
+    durable_with_records: u64,
+    /// How many records of durable batches are not yet applied.
+    open: BTreeMap<u64, u32>,
+    /// All batches up to this one are in the Maildirs, durably.
+    checkpointed: u64,
+    /// The same, as the journal says of itself.
+    settled: u64,
+    last_commit: Option<Instant>,
+    /// No batch that is not settled was written before.
+    unsettled_since: Option<Instant>,
+    /// When the last checkpoint began.
+    checkpoint_begun: Option<Instant>,
+    pace: Pace,
+    health: Health,
+    is_closed: bool,
+}
+
+/// What the last batch was like.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    n_records: u32,
+    /// How long it took to be written and synced.
+    took: Duration,
+    /// How many records a leader waits for in this moment.
+    wanted: Option<u32>,
+}
+
+/// The batch that is being filled.
+#[derive(Debug)]
+struct Filling {
+    octets: Vec<u8>,
+    n_records: u32,
+    n_to_apply: u32,
+    fate: Arc<Fate>,
+    /// Who waits for it. The first of them leads it.
+    waiting: Vec<Thread>,
+}
+
+/// What becomes of a batch, for all who have a record in it.
+#[derive(Debug, Default)]
+struct Fate(OnceLock<Result<u64, Error>>);
+
+/// Whether the journal works.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Health {
+    /// Batches that failed since the last one that did not.
+    n_failures: u32,
+    failed_at: Option<Instant>,
+}
+
+/// The right to hear what became of a record.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Ticket(Arc<Fate>);
+
+/// How matters stand for a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Progress {
+    /// All batches up to this one are applied.
+    pub(super) applied: u64,
+    /// All batches up to this one are checkpointed.
+    pub(super) checkpointed: u64,
+    /// The same, as the journal says of itself.
+    pub(super) settled: u64,
+    /// The last durable batch.
+    pub(super) durable: u64,
+    /// Whether a crash now would replay batches with records.
+    pub(super) is_due: bool,
+    /// When the last batch was written.
+    pub(super) last_commit: Option<Instant>,
+    /// When the first one was written that a crash would replay.
+    pub(super) unsettled_since: Option<Instant>,
+}
+
+/// What an owner is to do with a record that is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Apply {
+    /// Apply it, and say so.
+    Later,
+    /// Nothing: it was applied before.
+    Done,
+}
+
+/// What there is to be checkpointed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wake {
+    /// The first batch since all was settled: soon.
+    InUse,
+    /// A whole segment: now.
+    SegmentFull,
+}
+
+/// What the one who leads needs others for.
+pub(super) trait Helper {
+    /// Makes sure that no other daemon can be where this one is about to write.
+    fn check_lock(&self) -> Result<(), Error>;
+
+    /// Brings on a checkpoint of all batches up to `needed`, so that a segment gets free.
+    fn make_room(&self, needed: u64);
+
+    /// Sees to it that what was written is checkpointed in time.
+    fn wake(&self, why: Wake);
+
+    /// A batch of so many records is durable, and took so long.
+    fn batch_committed(&self, n_records: u32, took: Duration);
+
+    /// A batch failed (`Some`), or the first after a failure did not.
+    fn journal_changed(&self, failure: Option<&Error>, is_out_of_order: bool);
+}
+
+impl Filling {
+    fn new(mut octets: Vec<u8>) -> Self {
+        octets.clear();
+        octets.resize(HEADER_OCTETS, 0);
+        Self {
+            octets,
+            n_records: 0,
+            n_to_apply: 0,
+            fate: Arc::default(),
+            waiting: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, apply: Apply, push: impl FnOnce(&mut Vec<u8>)) -> Ticket {
+        push(&mut self.octets);
+        self.n_records = self.n_records.saturating_add(1);
+        if apply == Apply::Later {
+            self.n_to_apply = self.n_to_apply.saturating_add(1);
+        }
+        Ticket(Arc::clone(&self.fate))
+    }
+}
+
+impl Journal {
+    /// A journal in `directory`, which is empty: what was there was replayed.
+    ///
+    /// # Errors
+    /// [`Error`] when it cannot be begun.
+    pub(super) fn open(
+        fs: Arc<dyn Fs>,
+        directory: PathBuf,
+        shape: Shape,
+        clock: Clock,
+        gather_max: Duration,
+    ) -> Result<Self, Error> {
+        let ring = Ring::open(fs, directory.clone(), shape, clock.clone())?;
+        Ok(Self {
+            shape,
+            directory,
+            clock,
+            gather_max,
+            inner: Mutex::new(Inner {
+                ring: Some(ring),
+                filling: Filling::new(Vec::new()),
+                waiting: Vec::new(),
+                spare: Vec::new(),
+                durable: 0,
+                durable_with_records: 0,
+                open: BTreeMap::new(),
+                checkpointed: 0,
+                settled: 0,
+                last_commit: None,
+                unsettled_since: None,
+                checkpoint_begun: None,
+                pace: Pace::default(),
+                health: Health::default(),
+                is_closed: false,
+            }),
+            changed: Condvar::new(),
+        })
+    }
+
+    /// Whether its lock is held.
+    #[cfg(test)]
+    pub(super) fn is_locked(&self) -> bool {
+        self.inner.is_locked()
+    }
+
+    /// Where it lies.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Most octets of one record.
+    pub(super) fn record_octets_max(&self) -> usize {
+        self.shape.batch_octets_max().saturating_sub(HEADER_OCTETS)
+    }
+
+    /// Whether new work may be begun.
+    ///
+    /// # Errors
+    /// [`Error::OutOfOrder`].
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let now = self.clock.now();
+        let health = self.inner.lock().health;
+        if health.is_out_of_order() && !health.is_to_be_tried(now) {
+            return Err(Error::OutOfOrder {
+                path: self.directory.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether nobody writes a batch.
+    #[cfg(test)]
+    pub(super) fn is_free(&self) -> bool {
+        self.inner.lock().ring.is_some()
+    }
+
+    /// Whether it fails, and takes no mail for the time being.
+    pub(super) fn is_out_of_order(&self) -> bool {
+        self.inner.lock().health.is_out_of_order()
+    }
+
+    /// Puts a record of `octets` into the batch that is being filled.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the journal is closed.
+    pub(super) fn submit(
+        &self,
+        octets: usize,
+        apply: Apply,
+        push: impl FnOnce(&mut Vec<u8>),
+        helper: &dyn Helper,
+    ) -> Result<Ticket, Error> {
+        let octets_max = self.shape.batch_octets_max();
+        let mut inner = self.inner.lock();
+        while inner.filling.octets.len().saturating_add(octets) > octets_max
+            && inner.filling.n_records > 0
+        {
+            if inner.ring.is_some() {
+                self.lead(inner, helper);
+                inner = self.inner.lock();
+            } else {
+                self.changed.wait(&mut inner);
+            }
+        }
+        if inner.is_closed {
+            return Err(self.error("the store is closed"));
+        }
+        let ticket = inner.filling.add(apply, push);
+        let is_awaited = inner.is_gathered();
+        drop(inner);
+        if is_awaited {
+            self.changed.notify_all();
+        }
+        Ok(ticket)
+    }
+
+    /// Waits a little for those whose records were in the last batch: they have been woken a moment
+    /// ago and many come back at once. Without it two halves of the clients would take turns, each
+    /// with a sync of its own.
+    fn gather(&self, inner: &mut MutexGuard<'_, Inner>) {
+        let Pace {
+            n_records, took, ..
+        } = inner.pace;
+        let time = took
+            .checked_div(GATHER_SHARE)
+            .unwrap_or_default()
+            .min(self.gather_max);
+        let present = inner.filling.n_records;
+        if n_records < 2 || present == 0 || time.is_zero() {
+            return;
+        }
+        inner.pace.wanted = Some(present.saturating_add(n_records));
+        let begin = self.clock.now();
+        while !inner.is_gathered() {
+            let left = time.saturating_sub(self.clock.now().saturating_duration_since(begin));
+            if left.is_zero() {
+                break;
+            }
+            self.changed.wait_for(inner, left);
+        }
+        inner.pace.wanted = None;
+    }
+
+    /// Waits until the record is durable, and leads where nobody does; gives the number of its
+    /// batch.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Full`]: the record is not to be counted on, and not to be applied.
+    pub(super) fn wait(&self, ticket: &Ticket, helper: &dyn Helper) -> Result<u64, Error> {
+        let Ticket(fate) = ticket;
+        loop {
+            let mut inner = self.inner.lock();
+            if let Some(outcome) = fate.0.get() {
+                return outcome.clone();
+            }
+            if inner.ring.is_some() {
+                self.lead(inner, helper);
+            } else {
+                #[cfg(test)]
+                if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::FollowersAreMissed) {
+                    drop(inner);
+                    inner = self.inner.lock();
+                }
+                inner.register(fate);
+                drop(inner);
+                thread::park();
+            }
+            // Who is woken because all is decided needs no turn at the lock.
+            if let Some(outcome) = fate.0.get() {
+                return outcome.clone();
+            }
+        }
+    }
+
+    /// Writes a batch without records, which says what is checkpointed.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub(super) fn write_floor(&self, helper: &dyn Helper) -> Result<(), Error> {
+        let fate = Arc::clone(&self.inner.lock().filling.fate);
+        self.wait(&Ticket(fate), helper).map(drop)
+    }
+
+    /// Writes the batch that is being filled, and tells those who wait for it.
+    fn lead(&self, mut inner: MutexGuard<'_, Inner>, helper: &dyn Helper) {
+        let Some(mut ring) = inner.ring.take() else {
+            return;
+        };
+        self.gather(&mut inner);
+        let octets = inner.filling.octets.len();
+        if let Some(needed) = ring.needs(octets, inner.filling.n_records, inner.checkpointed) {
+            // Records may still come in meanwhile. If it fails there is no room, and all are told.
+            let make_room = AssertUnwindSafe(|| helper.make_room(needed));
+            MutexGuard::unlocked(&mut inner, || catch_unwind(make_room)).unwrap_or_default();
+        }
+        let mut batch = inner.take_batch();
+        let checkpointed = inner.checkpointed;
+        drop(inner);
+        let begin = self.clock.now();
+        // A fault of the program must not leave all others waiting for this leader (SEC-17).
+        let written = catch_unwind(AssertUnwindSafe(|| {
+            let load = Load {
+                n_records: batch.n_records,
+                n_messages: batch.n_to_apply,
+            };
+            // Nothing may be written where another daemon may be.
+            helper.check_lock()?;
+            ring.write(&mut batch.octets, load, checkpointed)
+        }));
+        let written = written.unwrap_or_else(|_panic| {
+            ring.retire();
+            Err(self.error("a fault of the program"))
+        });
+        let now = self.clock.now();
+        let mut inner = self.inner.lock();
+        let had_failed = inner.health.n_failures > 0;
+        let took = now.saturating_duration_since(begin);
+        inner.settle(ring.settled());
+        // Else nothing could ever be checkpointed up to a batch that only says what is.
+        inner.durable = inner.durable.max(ring.last());
+        let wake = inner.note(&written, &batch, took, now);
+        let is_out_of_order = inner.health.is_out_of_order();
+        inner.ring = Some(ring);
+        inner.spare = batch.octets;
+        let outcome = written.as_ref().map(|written| written.number);
+        let decided = batch.fate.0.set(outcome.map_err(Error::clone));
+        debug_assert!(decided.is_ok(), "one leader decides about a batch");
+        let waiting = std::mem::take(&mut inner.waiting);
+        let next_leader = inner.filling.waiting.first().cloned();
+        drop(inner);
+        // The next leader first: until it is at work the disk is idle.
+        next_leader.iter().chain(&waiting).for_each(Thread::unpark);
+        self.changed.notify_all();
+        if written.is_ok() {
+            helper.batch_committed(batch.n_records, took);
+        }
+        if let Some(why) = wake {
+            helper.wake(why);
+        }
+        if written.is_err() || had_failed {
+            helper.journal_changed(written.as_ref().err(), is_out_of_order);
+        }
+    }
+
+    /// Notes that a record of batch `number` is in its Maildirs.
+    pub(super) fn applied(&self, number: u64) {
+        let is_whole_batch = self.inner.lock().close_record(number);
+        if is_whole_batch {
+            self.changed.notify_all();
+        }
+    }
+
+    /// How matters stand for a checkpoint.
+    pub(super) fn progress(&self) -> Progress {
+        let inner = self.inner.lock();
+        Progress {
+            applied: inner.applied(),
+            checkpointed: inner.checkpointed,
+            settled: inner.settled,
+            durable: inner.durable,
+            is_due: inner.is_due(),
+            last_commit: inner.last_commit,
+            unsettled_since: inner.unsettled_since,
+        }
+    }
+
+    /// Waits until more is applied than `applied`, for `patience` at most.
+    pub(super) fn wait_for_progress(&self, applied: u64, patience: Duration) {
+        let mut inner = self.inner.lock();
+        if inner.applied() == applied && !patience.is_zero() {
+            self.changed.wait_for(&mut inner, patience);
+        }
+    }
+
+    /// Notes that all batches up to `number`, and none that was written after `begun`, are in the
+    /// Maildirs, durably.
+    pub(super) fn checkpointed(&self, number: u64, begun: Instant) {
+        let mut inner = self.inner.lock();
+        inner.checkpointed = inner.checkpointed.max(number);
+        inner.checkpoint_begun = Some(begun);
+    }
+
+    /// Whether a crash now would replay deliveries.
+    pub(super) fn would_be_replayed(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.durable_with_records > inner.settled || inner.ring.is_none()
+    }
+
+    /// Takes no more records, and waits until nobody leads.
+    pub(super) fn close(&self) {
+        let mut inner = self.inner.lock();
+        inner.is_closed = true;
+        while inner.ring.is_none() {
+            self.changed.wait(&mut inner);
+        }
+    }
+
+    /// Ends the journal after [`close`](Self::close), if all of it is checkpointed; else it is
+    /// replayed at the next start.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: it is replayed then, too, which does no harm.
+    pub(super) fn end(&self) -> Result<(), Error> {
+        let mut inner = self.inner.lock();
+        // Somebody who came before the close may just have written a batch.
+        if inner.durable_with_records > inner.checkpointed {
+            return Ok(());
+        }
+        let Some(mut ring) = inner.ring.take() else {
+            return Ok(());
+        };
+        // The lock is not held while the file is removed (L1).
+        drop(inner);
+        let ended = ring.end();
+        let mut inner = self.inner.lock();
+        if ended.is_ok() {
+            // Else who removes a message now must not count on it (I2).
+            let durable = inner.durable;
+            inner.settle(durable);
+        }
+        inner.ring = Some(ring);
+        let next_leader = inner.filling.waiting.first().cloned();
+        drop(inner);
+        next_leader.iter().for_each(Thread::unpark);
+        self.changed.notify_all();
+        ended
+    }
+
+    /// Ends the journal that was read from `directory`: nothing of it is replayed any more.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: it is replayed at the next start, too.
+    pub(super) fn forget(fs: &dyn Fs, directory: &Path) -> Result<(), Error> {
+        id_file::remove(fs, directory)
+    }
+
+    fn error(&self, reason: &'static str) -> Error {
+        Error::io("write", &self.directory)(io::Error::other(reason))
+    }
+}
+
+impl Inner {
+    /// Takes the batch that is being filled, and lets another one be filled.
+    fn take_batch(&mut self) -> Filling {
+        let next = Filling::new(std::mem::take(&mut self.spare));
+        let mut batch = std::mem::replace(&mut self.filling, next);
+        self.waiting = std::mem::take(&mut batch.waiting);
+        batch
+    }
+
+    /// Lets the current thread be woken when the batch of `fate` is decided, or is to be led.
+    fn register(&mut self, fate: &Arc<Fate>) {
+        let is_filling = Arc::ptr_eq(fate, &self.filling.fate);
+        let waiting = if is_filling {
+            &mut self.filling.waiting
+        } else {
+            &mut self.waiting
+        };
+        waiting.push(thread::current());
+    }
+
+    /// Notes that the journal says of all batches up to `number` that they are in the Maildirs.
+    fn settle(&mut self, number: u64) {
+        if number > self.settled {
+            self.settled = number;
+            let is_any_left = self.durable_with_records > number;
+            // What is left was written after the checkpoint had begun.
+            let since = self.unsettled_since.max(self.checkpoint_begun);
+            self.unsettled_since = since.filter(|_| is_any_left);
+        }
+    }
+
+    /// Whether a crash now would replay batches with records.
+    fn is_due(&self) -> bool {
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::CheckpointsMakeNothingDue) {
+            return self.durable_with_records > self.checkpointed;
+        }
+        self.durable_with_records > self.settled
+    }
+
+    /// Notes what became of a batch; gives what there is to be checkpointed now.
+    fn note(
+        &mut self,
+        written: &Result<Written, Error>,
+        batch: &Filling,
+        took: Duration,
+        now: Instant,
+    ) -> Option<Wake> {
+        let written = match written {
+            Ok(written) => written,
+            // A full disk is no fault of the journal, and it is over when there is room.
+            Err(Error::Full { .. }) => return None,
+            // What was applied is to be made durable without it.
+            Err(Error::Replaced { .. }) => return Some(Wake::SegmentFull),
+            Err(_) => {
+                self.health.fail(now);
+                return None;
+            }
+        };
+        let is_first_use = self.durable_with_records <= self.settled;
+        self.durable = written.number;
+        self.health = Health::default();
+        self.pace = Pace {
+            n_records: batch.n_records,
+            took,
+            wanted: None,
+        };
+        if batch.n_to_apply > 0 {
+            self.open.insert(written.number, batch.n_to_apply);
+        }
+        if batch.n_records > 0 {
+            self.durable_with_records = written.number;
+            self.last_commit = Some(now);
+            self.unsettled_since.get_or_insert(now);
+        }
+        if written.is_first {
+            Some(Wake::SegmentFull)
+        } else {
+            (batch.n_records > 0 && is_first_use).then_some(Wake::InUse)
+        }
+    }
+
+    /// Whether those whom a leader waits for have come.
+    fn is_gathered(&self) -> bool {
+        let wanted = self.pace.wanted;
+        wanted.is_some_and(|wanted| wanted <= self.filling.n_records)
+    }
+
+    /// Counts a record of batch `number` as applied; true when it was the last one.
+    fn close_record(&mut self, number: u64) -> bool {
+        let Some(n_open) = self.open.get_mut(&number) else {
+            return false;
+        };
+        *n_open = n_open.saturating_sub(1);
+        let is_last = *n_open == 0;
+        if is_last {
+            self.open.remove(&number);
+        }
+        is_last
+    }
+
+    /// All batches up to this one are applied.
+    fn applied(&self) -> u64 {
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::CheckpointsCountTheUnapplied)
+        {
+            return self.durable;
+        }
+        let first_open = self.open.first_key_value();
+        first_open.map_or(self.durable, |(number, _)| number.saturating_sub(1))
+    }
+}
+
+impl Health {
+    fn fail(&mut self, now: Instant) {
+        self.n_failures = self.n_failures.saturating_add(1);
+        self.failed_at = Some(now);
+    }
+
+    fn is_out_of_order(self) -> bool {
+        self.n_failures >= JOURNAL_FAILURES_MAX
+    }
+
+    /// Whether it is time to see whether it works again.
+    fn is_to_be_tried(self, now: Instant) -> bool {
+        let elapsed = self
+            .failed_at
+            .map(|failed_at| now.saturating_duration_since(failed_at));
+        elapsed.is_none_or(|elapsed| elapsed >= JOURNAL_RETRY)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::RealFs;
+
+    #[test]
+    fn a_small_file_system_has_small_segments() {
+        const MIB: u64 = 1_024 * 1_024;
+        for (segments, total, expected) in [
+            (4, u64::MAX, (4, 64 * MIB)),
+            (4, 2_048 * MIB, (4, 64 * MIB)),
+            (4, 1_024 * MIB + 77, (4, 32 * MIB)),
+            (64, 1_024 * MIB, (64, 2 * MIB)),
+            (64, 256 * MIB, (32, MIB)),
+            (4, 100 * MIB, (4, 3_276_800)),
+            (4, 24 * MIB, (3, MIB)),
+            (4, 12 * MIB, (2, MIB)),
+            (4, 1, (2, MIB)),
+            (4, 0, (4, 64 * MIB)),
+        ] {
+            let asked = Shape {
+                segment_octets: 64 * MIB,
+                segments,
+            };
+            let shape = asked.on(total);
+            let found = (shape.segments, shape.segment_octets);
+            assert_eq!(found, expected, "{total}");
+            assert_eq!(shape.segment_octets % BLOCK, 0);
+        }
+        let small = Shape {
+            segment_octets: MIB,
+            segments: 2,
+        };
+        assert_eq!(small.on(24 * MIB), small);
+    }
+
+    /// A leader that waits for as many records as were in the last batch goes on with the last of
+    /// them, and need not wait until its time is over.
+    #[test]
+    fn a_leader_has_gathered_all_with_the_last_record_it_waits_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let shape = Shape {
+            segment_octets: 1024 * 1024,
+            segments: 2,
+        };
+        let (place, clock) = (directory.path().join("journal"), Clock::system());
+        let journal = Journal::open(Arc::new(RealFs), place, shape, clock, Duration::ZERO);
+        let journal = journal.unwrap();
+        let is_gathered = |wanted, n_records| {
+            let mut inner = journal.inner.lock();
+            inner.pace.wanted = wanted;
+            inner.filling.n_records = n_records;
+            inner.is_gathered()
+        };
+        assert!(!is_gathered(None, 3), "nobody waits");
+        for (n_records, expected) in [(0, false), (2, false), (3, true), (4, true)] {
+            assert_eq!(is_gathered(Some(3), n_records), expected, "{n_records}");
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! One Maildir on disk: where it is, what is in it, and how large its messages are when sent.
+//!
+//! Knows the directories and the files in them, nothing of sessions or of what is durable.
+//!
+//! # Theory of operation
+//! A Maildir is a directory with the directories `tmp`, `new` and `cur`. A message is born in `new`
+//! and may be moved to `cur`, and renamed there when its flags change, by any program that reads
+//! the Maildir; its identity (see `name/mod.rs`) stays. A reader may look at any moment of such a
+//! rename, so:
+//! - `new` is read before `cur`: a message on its way from the one to the other is seen at least
+//!   once;
+//! - names with the same identity are the same message, and all of them are kept, because after a
+//!   power cut in the middle of a rename both may really be there.
+//!
+//! One reading may miss a message all the same; `reading.rs` tells when it has not.
+//!
+//! # Failures
+//! A directory that is missing is empty.
+//!
+//! # Known limits
+//! The sizes in the names of other programs are believed.
+
+use std::{
+    collections::HashSet,
+    ffi::{OsStr, OsString},
+    io,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    fs::{Fs, Kind},
+    mail::MailboxName,
+    store::{Error, limits::COUNT_OCTETS},
+};
+
+use super::{
+    listing::{Listed, Listing, Names, Place},
+    name::{self, Identity},
+};
+
+/// Where the Maildir of one mailbox is.
+#[derive(Clone, Debug)]
+pub(super) struct Maildir {
+    /// The directory of the domain.
+    pub(super) domain: PathBuf,
+    /// The Maildir itself, inside it.
+    pub(super) path: PathBuf,
+}
+
+/// The two directories of a Maildir that hold messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Side {
+    /// `cur`: some program has seen them.
+    Cur,
+    /// `new`: no program has.
+    New,
+}
+
+impl Side {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cur => "cur",
+            Self::New => "new",
+        }
+    }
+}
+
+/// `names` in `directory`, each in the one before it. Every delivery and every login makes a good
+/// number of paths: here each takes one piece of memory, which is not enlarged afterwards.
+pub(super) fn join<const N: usize>(
+    directory: &Path,
+    names: [&(impl AsRef<OsStr> + ?Sized); N],
+) -> PathBuf {
+    let names = names.map(AsRef::as_ref);
+    let octets = names.iter().fold(directory.as_os_str().len(), |sum, name| {
+        sum.saturating_add(1).saturating_add(name.len())
+    });
+    let mut path = PathBuf::with_capacity(octets);
+    path.push(directory);
+    path.extend(names);
+    path
+}
+
+impl Maildir {
+    /// The Maildir of `mailbox` in the store at `root`; `None` when its name is too long.
+    pub(super) fn of(root: &Path, mailbox: &MailboxName) -> Option<Self> {
+        let domain = join(root, [&name::encode_directory(mailbox.domain())?]);
+        let path = join(&domain, [&name::encode_directory(mailbox.local_part())?]);
+        Some(Self { domain, path })
+    }
+
+    /// All its directories, each behind the one it lies in. `new` is the last: a Maildir that can
+    /// receive messages is complete.
+    pub(super) fn directories(&self) -> [PathBuf; 5] {
+        let [tmp, cur, new] = ["tmp", "cur", "new"].map(|name| join(&self.path, [name]));
+        [self.domain.clone(), self.path.clone(), tmp, cur, new]
+    }
+
+    /// One of the directories for messages.
+    pub(super) fn side(&self, side: Side) -> PathBuf {
+        join(&self.path, [side.name()])
+    }
+
+    /// The file that `place` names.
+    pub(super) fn file(&self, place: Place<'_>) -> PathBuf {
+        join(&self.path, [place.side.name().as_ref(), place.file_name])
+    }
+
+    /// The message `file_name` where it is delivered.
+    pub(super) fn in_new(&self, file_name: &str) -> PathBuf {
+        self.file(Place {
+            side: Side::New,
+            file_name: file_name.as_ref(),
+        })
+    }
+
+    /// The messages that one reading finds, in the order of their arrival, with the sizes that
+    /// their names tell.
+    ///
+    /// # Errors
+    /// What the file system says, except that a directory is missing; and
+    /// [`Error::ListingTooLarge`] when it takes more memory than can be `listed`.
+    pub(super) fn list(&self, fs: &dyn Fs, listed: &mut Listed) -> Result<Listing, Error> {
+        let too_large = || Error::ListingTooLarge {
+            path: self.path.clone(),
+        };
+        let mut names = Names::default();
+        let mut has_room = true;
+        for side in [Side::New, Side::Cur] {
+            let directory = self.side(side);
+            let visited = fs.visit_dir(&directory, &mut |name, kind| {
+                if has_room && kind == Kind::File && !name.as_bytes().starts_with(b".") {
+                    names.add(side, name);
+                    has_room = listed.covers_reading(&names);
+                }
+            });
+            match visited {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(Error::io("read", &directory))?,
+            }
+            if !has_room {
+                return Err(too_large());
+            }
+        }
+        let listing = names.sort();
+        if !listed.covers(&listing) {
+            return Err(too_large());
+        }
+        Ok(listing)
+    }
+
+    /// The names of those of `wanted` that one reading of both directories finds.
+    ///
+    /// # Errors
+    /// What the file system says, except that a directory is missing.
+    pub(super) fn visit_wanted(
+        &self,
+        fs: &dyn Fs,
+        wanted: &HashSet<Identity<'_>>,
+    ) -> Result<Vec<Moved>, Error> {
+        let mut found = Vec::new();
+        for side in [Side::New, Side::Cur] {
+            let directory = self.side(side);
+            let visited = fs.visit_dir(&directory, &mut |name, _| {
+                if wanted.contains(&Identity::of(name.as_bytes())) {
+                    let file_name = name.to_owned();
+                    found.push(Moved { side, file_name });
+                }
+            });
+            match visited {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(Error::io("read", &directory))?,
+            }
+        }
+        Ok(found)
+    }
+
+    /// Counts what RETR will send of the file at `place`.
+    ///
+    /// # Errors
+    /// What the file system says, except that the file is not there or not for us.
+    pub(super) fn count(&self, fs: &dyn Fs, place: Place<'_>) -> Result<Counted, Error> {
+        count(fs, &self.file(place))
+    }
+}
+
+/// Where a message is that is not where it was listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Moved {
+    side: Side,
+    file_name: OsString,
+}
+
+impl Moved {
+    /// As that of a listing.
+    pub(super) fn place(&self) -> Place<'_> {
+        Place {
+            side: self.side,
+            file_name: &self.file_name,
+        }
+    }
+
+    /// Which message it is.
+    pub(super) fn identity(&self) -> Identity<'_> {
+        Identity::of(self.file_name.as_bytes())
+    }
+}
+
+/// What came of counting a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// The octets that RETR sends.
+    Octets(u64),
+    /// No file has this name.
+    Gone,
+    /// It is no file, or may not be read.
+    Unavailable,
+}
+
+/// Counts what RETR will send of a file.
+fn count(fs: &dyn Fs, path: &Path) -> Result<Counted, Error> {
+    let mut file = match fs.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Counted::Gone),
+        Err(error) if is_unavailable(&error) => return Ok(Counted::Unavailable),
+        other => other.map_err(Error::io("open", path))?,
+    };
+    let mut size = SentSize::default();
+    let mut buffer = vec![0; COUNT_OCTETS];
+    loop {
+        let n_read = file.read(&mut buffer).map_err(Error::io("read", path))?;
+        match buffer.get(..n_read) {
+            None | Some([]) => return Ok(Counted::Octets(size.octets())),
+            Some(octets) => size.add(octets),
+        }
+    }
+}
+
+/// Whether a file is not for us: something else has its name, or it is that of another user.
+fn is_unavailable(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied
+    )
+}
+
+/// Counts octets as RETR sends them: every LF without a CR before it counts as CRLF, a last line
+/// without its LF gets a CRLF, and nothing stays nothing (RFC 1939 §11).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SentSize {
+    stored_octets: u64,
+    n_bare_line_feeds: u64,
+    last: Option<u8>,
+}
+
+impl SentSize {
+    /// Counts the next octets of the message.
+    pub(super) fn add(&mut self, octets: &[u8]) {
+        let Some(&last) = octets.last() else { return };
+        let n_line_feeds = memchr::memchr_iter(b'\n', octets).count();
+        // Rarely any: what we store has no CR before an LF.
+        let n_with_cr = memchr::memmem::find_iter(octets, b"\r\n").count();
+        let split_pair = self.last == Some(b'\r') && octets.first() == Some(&b'\n');
+        let n_bare = n_line_feeds
+            .saturating_sub(n_with_cr)
+            .saturating_sub(split_pair.into());
+        self.n_bare_line_feeds = self.n_bare_line_feeds.saturating_add(octets_of(n_bare));
+        self.stored_octets = self.stored_octets.saturating_add(octets_of(octets.len()));
+        self.last = Some(last);
+    }
+
+    /// Octets on disk.
+    pub(super) fn stored_octets(&self) -> u64 {
+        self.stored_octets
+    }
+
+    /// Octets that RETR sends, before dot-stuffing.
+    pub(super) fn octets(&self) -> u64 {
+        let ending = match self.last {
+            None | Some(b'\n') => 0,
+            Some(_) => 2,
+        };
+        self.stored_octets
+            .saturating_add(self.n_bare_line_feeds)
+            .saturating_add(ending)
+    }
+}
+
+/// A length in memory as a number of octets.
+fn octets_of(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+/// The name of a directory as text; `None` when it is not UTF-8 and so none of ours.
+pub(super) fn decoded(directory: &OsStr) -> Option<String> {
+    directory.to_str().and_then(name::decode_directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The rule of RFC 1939 §11, one octet at a time.
+    fn naive_sent_octets(stored: &[u8]) -> u64 {
+        let mut sent = Vec::new();
+        for &octet in stored {
+            if octet == b'\n' && sent.last() != Some(&b'\r') {
+                sent.push(b'\r');
+            }
+            sent.push(octet);
+        }
+        if !stored.is_empty() && stored.last() != Some(&b'\n') {
+            sent.extend(b"\r\n");
+        }
+        octets_of(sent.len())
+    }
+
+    fn check_pieces(pieces: &[&[u8]]) {
+        let whole = pieces.concat();
+        let mut size = SentSize::default();
+        for piece in pieces {
+            size.add(piece);
+        }
+        assert_eq!(size.octets(), naive_sent_octets(&whole), "{pieces:?}");
+        assert_eq!(size.stored_octets(), octets_of(whole.len()), "{pieces:?}");
+    }
+
+    #[test]
+    fn sent_octets_count_every_line_ending_as_crlf() {
+        for (stored, expect) in [
+            ("", 0),
+            ("\n", 2),
+            ("\r\n", 2),
+            ("a", 3),
+            ("a\n", 3),
+            ("a\r\n", 3),
+            ("a\nb", 6),
+            ("a\r", 4),
+            ("\r\r\n\n", 5),
+        ] {
+            let mut size = SentSize::default();
+            size.add(stored.as_bytes());
+            assert_eq!(size.octets(), expect, "{stored:?}");
+            assert_eq!(naive_sent_octets(stored.as_bytes()), expect, "{stored:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sent_octets_do_not_depend_on_the_pieces(stored in "[a\r\n]{0,12}") {
+            let stored = stored.as_bytes();
+            check_pieces(&[stored]);
+            check_pieces(&stored.chunks(1).collect::<Vec<_>>());
+            for at in 0..=stored.len() {
+                let (head, tail) = stored.split_at(at);
+                check_pieces(&[head, tail]);
+            }
+        }
+    }
+}

@@ -1,0 +1,575 @@
+//! A listing: the names of all messages of a maildrop, and what is told about them.
+//!
+//! There may be a million, so all names lie one behind the other in one block, and a message is a
+//! record of 24 octets that says where. Nothing here looks at a disk.
+//!
+//! # Theory of operation
+//! Names are added in whatever order the directories give them, and read once for what they say.
+//! [`Names::sort`] then puts the messages into the order of their arrival: by the seconds at the
+//! start of the base, then by the identity. Nearly all names of one second begin alike, with the
+//! nonce of the daemon, so to compare them octet by octet from the start would look at the same
+//! octets over and over again, in memory that is far apart. Instead the names of one second are
+//! sorted by a number: the eight octets behind what all of them have in common. Only where these
+//! are equal too the names themselves are compared.
+//!
+//! The names are put into that order too, since UIDL reads all of them, and to fetch each from
+//! another corner of the memory takes five times as long.
+//!
+//! Names with the same identity (`name/mod.rs`) are the same message; the first of them is its
+//! record, the others are its twins. They are so rare that they have a table of their own.
+//!
+//! # Invariants
+//! - The messages are sorted by arrival, then identity; no two have the same identity.
+//! - Every record names octets that are there, and an identity and a unique-id that the name begins
+//!   with.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    num::NonZeroU8,
+    os::unix::ffi::OsStrExt as _,
+    sync::Arc,
+};
+
+use crate::{
+    mail::{Summaries, UniqueId},
+    store::limits::{LISTED_MESSAGE_OCTETS, LISTED_OCTETS_FREE},
+};
+
+use super::{
+    layout::Side,
+    name::{self, Identity, Said},
+    quota::{Quota, Taken},
+};
+
+/// How the size of a message was found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SizeSource {
+    /// It was, or has to be, counted in the file, which may be rewritten.
+    Content,
+    /// It stands in the name.
+    Name,
+}
+
+/// One name of a message: where it lies among the names, and what it says.
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    start: usize,
+    /// What RETR sends.
+    octets: u64,
+    name_octets: u16,
+    identity_octets: u16,
+    unique_id_octets: Option<NonZeroU8>,
+    is_own: bool,
+    source: SizeSource,
+    side: Side,
+}
+
+/// One name of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place<'a> {
+    /// The directory.
+    pub(super) side: Side,
+    /// The file name in it, with flags.
+    pub(super) file_name: &'a OsStr,
+}
+
+/// One message of a listing, with its names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found<'a> {
+    listing: &'a Listing,
+    record: &'a Record,
+}
+
+impl<'a> Found<'a> {
+    /// What never changes in its file names.
+    pub(super) fn identity(&self) -> Identity<'a> {
+        identity(&self.listing.text, self.record)
+    }
+
+    /// The name to try first: in `cur` when it is there too, since messages move that way.
+    pub(super) fn place(&self) -> Place<'a> {
+        self.listing.place(self.record)
+    }
+
+    /// All names of the message.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place<'a>> + use<'a> {
+        let listing = self.listing;
+        let twins = listing.twins.get(&self.record.start);
+        std::iter::once(self.record)
+            .chain(twins.into_iter().flatten())
+            .map(|record| listing.place(record))
+    }
+}
+
+/// What a listing takes of the memory of all listings (SEC-9), as long as this lives.
+#[derive(Debug)]
+pub(super) struct Listed(Taken);
+
+impl Listed {
+    /// Nothing of the memory of all listings.
+    pub(super) fn nothing(of_all: &Arc<Quota>) -> Self {
+        Self(Taken::nothing(of_all))
+    }
+
+    /// Takes so many `octets` instead, a little for nothing; false when that is too much, and it
+    /// stays as it was.
+    fn set(&mut self, octets: usize) -> bool {
+        let octets = octets.saturating_sub(LISTED_OCTETS_FREE);
+        self.0.set(u64::try_from(octets).unwrap_or(u64::MAX))
+    }
+
+    /// Takes what there is while `names` are read and sorted, in steps of a half; false when that
+    /// is too much.
+    pub(super) fn covers_reading(&mut self, names: &Names) -> bool {
+        let wanted = names.sorting_octets();
+        let covered = usize::try_from(self.0.octets()).unwrap_or(usize::MAX);
+        let covered = covered.saturating_add(LISTED_OCTETS_FREE);
+        wanted <= covered || self.set(wanted.saturating_add(wanted / 2)) || self.set(wanted)
+    }
+
+    /// Takes what `listing` needs from now on; false when that is too much.
+    pub(super) fn covers(&mut self, listing: &Listing) -> bool {
+        let of_messages = listing.len().saturating_mul(LISTED_MESSAGE_OCTETS);
+        self.set(listing.held_octets().saturating_add(of_messages))
+    }
+}
+
+/// The names of a maildrop as they are read.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    text: Vec<u8>,
+    records: Vec<(u64, Record)>,
+}
+
+impl Names {
+    /// Adds a name of a message.
+    pub(super) fn add(&mut self, side: Side, file_name: &OsStr) {
+        let file_name = file_name.as_bytes();
+        let said = Said::by(file_name);
+        let identity_octets = said.identity.octets().len();
+        let lengths = (
+            u16::try_from(file_name.len()),
+            u16::try_from(identity_octets),
+        );
+        // No file system has longer names.
+        let (Ok(name_octets), Ok(identity_octets)) = lengths else {
+            return;
+        };
+        let source = match said.sent_octets {
+            Some(_) => SizeSource::Name,
+            None => SizeSource::Content,
+        };
+        let record = Record {
+            start: self.text.len(),
+            octets: said.sent_octets.unwrap_or_default(),
+            name_octets,
+            identity_octets,
+            unique_id_octets: said.unique_id_octets,
+            is_own: said.identity.is_own(),
+            source,
+            side,
+        };
+        self.text.extend_from_slice(file_name);
+        self.records.push((said.arrival_secs, record));
+    }
+
+    /// What it takes to sort them: the names in both orders, the records with and without their
+    /// key; and the fingerprints of an earlier reading.
+    fn sorting_octets(&self) -> usize {
+        let of_each = size_of::<(u64, Record)>().saturating_add(size_of::<Record>());
+        let of_each = of_each.saturating_add(size_of::<u64>());
+        let of_records = self.records.len().saturating_mul(of_each);
+        self.text.len().saturating_mul(2).saturating_add(of_records)
+    }
+
+    /// The messages with these names, in the order of their arrival.
+    pub(super) fn sort(self) -> Listing {
+        let Self { text, mut records } = self;
+        records.sort_unstable_by_key(|(secs, _)| *secs);
+        let mut sorted = Vec::with_capacity(text.len());
+        for of_one_second in records.chunk_by_mut(|(left, _), (right, _)| left == right) {
+            sort_by_name(&text, of_one_second);
+            // Into their order while they are at hand.
+            for (_, record) in of_one_second {
+                let name = octets(&text, record.start, record.name_octets);
+                record.start = sorted.len();
+                sorted.extend_from_slice(name);
+            }
+        }
+        let text = sorted;
+        let mut twins: BTreeMap<usize, Vec<Record>> = BTreeMap::new();
+        let mut previous: Option<(u64, Record)> = None;
+        records.retain(|&(key, record)| {
+            if let Some((previous_key, first)) = previous
+                && key == previous_key
+                && identity(&text, &first) == identity(&text, &record)
+            {
+                twins.entry(first.start).or_default().push(record);
+                return false;
+            }
+            previous = Some((key, record));
+            true
+        });
+        let mut messages: Vec<Record> = records.into_iter().map(|(_, record)| record).collect();
+        messages.shrink_to_fit();
+        Listing {
+            text,
+            messages,
+            twins,
+        }
+    }
+}
+
+/// Sorts the names of one second, and puts in the place of the second a number that is the same for
+/// names with the same identity.
+fn sort_by_name(text: &[u8], records: &mut [(u64, Record)]) {
+    let Some(((_, first), others @ [_, ..])) = records.split_first() else {
+        return;
+    };
+    let octets_of = |record: &Record| identity(text, record).octets();
+    let first = octets_of(first);
+    let n_common = others.iter().fold(first.len(), |n_common, (_, other)| {
+        let common = first.get(..n_common).unwrap_or(first);
+        n_equal(common, octets_of(other))
+    });
+    for (key, record) in &mut *records {
+        *key = eight_octets(octets_of(record).get(n_common..).unwrap_or_default());
+    }
+    let in_full = |record: &Record| {
+        (
+            identity(text, record),
+            record.side,
+            octets(text, record.start, record.name_octets),
+        )
+    };
+    records.sort_unstable_by(|(left_key, left), (right_key, right)| {
+        left_key
+            .cmp(right_key)
+            .then_with(|| in_full(left).cmp(&in_full(right)))
+    });
+}
+
+/// How many octets at their starts are equal.
+fn n_equal(left: &[u8], right: &[u8]) -> usize {
+    let is_equal = |(left, right): &(&u8, &u8)| left == right;
+    // Nearly always all of the shorter one, and a comparison of blocks is quick.
+    match right.get(..left.len()) {
+        Some(right) if left == right => left.len(),
+        _ => left.iter().zip(right).take_while(is_equal).count(),
+    }
+}
+
+/// The first eight octets as a number that sorts as they do. A text that ends before sorts first,
+/// as no name has a NUL.
+fn eight_octets(text: &[u8]) -> u64 {
+    if let Some(octets) = text.first_chunk() {
+        return u64::from_be_bytes(*octets);
+    }
+    let mut octets = [0; 8];
+    for (octet, of_text) in octets.iter_mut().zip(text) {
+        *octet = *of_text;
+    }
+    u64::from_be_bytes(octets)
+}
+
+/// The octets that a record speaks of.
+fn octets(text: &[u8], start: usize, octets: u16) -> &[u8] {
+    let end = start.saturating_add(octets.into());
+    text.get(start..end).unwrap_or_default()
+}
+
+/// What never changes in the name of `record`.
+fn identity<'a>(text: &'a [u8], record: &Record) -> Identity<'a> {
+    let octets = octets(text, record.start, record.identity_octets);
+    Identity::new(octets, record.is_own)
+}
+
+/// The messages of a maildrop as they were found, in the order of their arrival.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// All names, in the order of the messages.
+    text: Vec<u8>,
+    messages: Vec<Record>,
+    /// Further names of messages, by the start of the first one. Not hashed: for its first table a
+    /// thread asks the system for random numbers, and this one is nearly always empty.
+    twins: BTreeMap<usize, Vec<Record>>,
+}
+
+impl Listing {
+    /// The message at `position`, from 0.
+    pub(super) fn get(&self, position: usize) -> Option<Found<'_>> {
+        let record = self.messages.get(position)?;
+        Some(Found {
+            listing: self,
+            record,
+        })
+    }
+
+    /// All messages.
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = Found<'_>> {
+        self.messages.iter().map(|record| Found {
+            listing: self,
+            record,
+        })
+    }
+
+    /// Leaves out the messages that may not be `kept`.
+    pub(super) fn retain(&mut self, mut is_kept: impl FnMut(Identity<'_>) -> bool) {
+        let text = &self.text;
+        self.messages
+            .retain(|record| is_kept(identity(text, record)));
+    }
+
+    /// The positions of the messages whose sizes the names do not tell.
+    pub(super) fn uncounted(&self) -> Vec<usize> {
+        let is_unknown = |record: &Record| record.source == SizeSource::Content;
+        let messages = self.messages.iter().enumerate();
+        messages
+            .filter(|(_, record)| is_unknown(record))
+            .map(|(position, _)| position)
+            .collect()
+    }
+
+    /// Sets what RETR sends of the message at `position`.
+    pub(super) fn set_octets(&mut self, position: usize, octets: u64) {
+        if let Some(record) = self.messages.get_mut(position) {
+            record.octets = octets;
+        }
+    }
+
+    /// Leaves out the messages at `positions`.
+    pub(super) fn leave_out(&mut self, positions: &BTreeSet<usize>) {
+        let mut position = 0_usize..;
+        self.messages
+            .retain(|_| !position.next().is_some_and(|it| positions.contains(&it)));
+    }
+
+    /// What tells whether another reading finds the same names.
+    pub(super) fn fingerprints(&self) -> Fingerprints {
+        let twins = self.twins.values().flatten();
+        let names = self.messages.iter().chain(twins).map(|record| {
+            let mut hasher = DefaultHasher::new();
+            let name = octets(&self.text, record.start, record.name_octets);
+            (record.side == Side::New, name).hash(&mut hasher);
+            hasher.finish()
+        });
+        let mut fingerprints: Vec<u64> = names.collect();
+        fingerprints.sort_unstable();
+        Fingerprints(fingerprints)
+    }
+
+    /// The octets of memory that it takes.
+    pub(super) fn held_octets(&self) -> usize {
+        let of_records = |n_records: usize| n_records.saturating_mul(size_of::<Record>());
+        let n_twins = self.twins.values().map(Vec::capacity);
+        let of_twins = n_twins.map(|n_twins| of_records(n_twins).saturating_add(TWIN_OCTETS));
+        of_twins.fold(
+            self.text
+                .capacity()
+                .saturating_add(of_records(self.messages.capacity())),
+            usize::saturating_add,
+        )
+    }
+
+    fn place(&self, record: &Record) -> Place<'_> {
+        Place {
+            side: record.side,
+            file_name: OsStr::from_bytes(octets(&self.text, record.start, record.name_octets)),
+        }
+    }
+}
+
+/// The names of a reading, as numbers that are nearly always different for different names: to keep
+/// the names themselves would take the memory of another listing.
+#[derive(Debug)]
+pub(super) struct Fingerprints(Vec<u64>);
+
+impl Fingerprints {
+    /// Whether every name is also among the `later` ones.
+    pub(super) fn are_all_in(&self, later: &Self) -> bool {
+        let mut later = later.0.iter();
+        self.0.iter().all(|name| later.any(|it| it == name))
+    }
+}
+
+/// What a message with twins takes in their table, about twice what an entry has.
+const TWIN_OCTETS: usize = 2 * size_of::<(usize, Vec<Record>)>();
+
+impl Summaries for Listing {
+    fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    fn octets(&self, position: usize) -> Option<u64> {
+        self.messages.get(position).map(|record| record.octets)
+    }
+
+    fn unique_id(&self, position: usize) -> Option<UniqueId<'_>> {
+        let record = self.messages.get(position)?;
+        name::unique_id(identity(&self.text, record), record.unique_id_octets)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A message as the naive model has it: the names in the order in which they are tried.
+    type Model = Vec<(Side, String)>;
+
+    /// Sorts whole names, compares each with the one before.
+    fn naive_listing(names: &[(Side, String)]) -> Vec<Model> {
+        let mut names = names.to_vec();
+        names.sort_by(|left, right| {
+            let key = |(side, name): &(Side, String)| {
+                let said = Said::by(name.as_bytes());
+                let identity = said.identity.octets().to_vec();
+                let is_own = said.identity.is_own();
+                (said.arrival_secs, identity, is_own, *side, name.clone())
+            };
+            key(left).cmp(&key(right))
+        });
+        let mut messages: Vec<Model> = Vec::new();
+        for name in names {
+            match messages.last_mut() {
+                Some(last) if of(last) == Identity::of(name.1.as_bytes()) => last.push(name),
+                _ => messages.push(vec![name]),
+            }
+        }
+        messages
+    }
+
+    /// Which message it is.
+    fn of(message: &Model) -> Identity<'_> {
+        Identity::of(message[0].1.as_bytes())
+    }
+
+    fn listing(names: &[(Side, String)]) -> Listing {
+        let mut gathered = Names::default();
+        for (side, name) in names {
+            gathered.add(*side, name.as_ref());
+        }
+        gathered.sort()
+    }
+
+    fn model_of(found: Found<'_>) -> Model {
+        let owned = |place: Place<'_>| (place.side, place.file_name.to_str().unwrap().to_owned());
+        found.places().map(owned).collect()
+    }
+
+    /// Names that differ early, late, not at all, or in their flags only.
+    fn any_name() -> impl Strategy<Value = (Side, String)> {
+        let side = prop_oneof![Just(Side::New), Just(Side::Cur)];
+        let name = prop_oneof![
+            "[12]{1,2}[.]0123456789abcdef_0000000[0-9a-f][.]host,S=[12],W=[12](:2,S?)?",
+            "1[.]0123456789abcdef_0000000[0-3]([.](host(,S=1)?(,U=[12])?)?)?(:2,S?)?",
+            "0?[1-3][.][a-c]{0,2}(,W=[0-9]{0,2})?(:2,[FS]{0,2})?",
+            "[a-b]{1,12}(:2,[FS]?)?",
+            "1[.]aaaaaaaaaaaaaaaaaaaa[ab]{0,9}",
+        ];
+        (side, name)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        #[test]
+        fn a_listing_equals_names_sorted_whole(
+            names in proptest::collection::vec(any_name(), 0..40)
+        ) {
+            let (listing, expect) = (listing(&names), naive_listing(&names));
+            let found: Vec<Model> = listing.iter().map(model_of).collect();
+            prop_assert_eq!(&found, &expect);
+            for (position, names) in expect.iter().enumerate() {
+                let found = listing.get(position).unwrap();
+                let said = Said::by(names[0].1.as_bytes());
+                prop_assert_eq!(found.identity(), said.identity);
+                prop_assert_eq!(&model_of(found), names);
+                prop_assert_eq!(found.place(), found.places().next().unwrap());
+                prop_assert_eq!(listing.octets(position), Some(said.sent_octets.unwrap_or(0)));
+                prop_assert_eq!(
+                    listing.unique_id(position),
+                    name::unique_id(said.identity, said.unique_id_octets)
+                );
+            }
+            prop_assert_eq!(listing.len(), expect.len());
+            prop_assert!(listing.get(expect.len()).is_none());
+        }
+
+        #[test]
+        fn messages_left_out_leave_the_others_as_they_were(
+            names in proptest::collection::vec(any_name(), 0..40), left_out in "[0-9a-c]",
+        ) {
+            let is_kept = |it: Identity<'_>| !it.octets().contains(&left_out.as_bytes()[0]);
+            let mut listing = listing(&names);
+            listing.retain(is_kept);
+            let mut expect = naive_listing(&names);
+            expect.retain(|names| is_kept(of(names)));
+            let found: Vec<Model> = listing.iter().map(model_of).collect();
+            prop_assert_eq!(&found, &expect);
+            // Sizes are counted only where no name tells them.
+            let unknown = |names: &Model| {
+                Said::by(names[0].1.as_bytes()).sent_octets.is_none()
+            };
+            let uncounted: BTreeSet<usize> = listing.uncounted().into_iter().collect();
+            for (position, names) in expect.iter().enumerate() {
+                prop_assert_eq!(uncounted.contains(&position), unknown(names));
+                listing.set_octets(position, 7);
+                prop_assert_eq!(listing.octets(position), Some(7));
+            }
+            listing.leave_out(&uncounted);
+            expect.retain(|names| !unknown(names));
+            let found: Vec<Model> = listing.iter().map(model_of).collect();
+            prop_assert_eq!(&found, &expect);
+        }
+
+        #[test]
+        fn fingerprints_tell_whether_a_name_is_missing(
+            names in proptest::collection::btree_set(any_name(), 0..20),
+            others in proptest::collection::btree_set(any_name(), 0..5),
+        ) {
+            let of = |names: &BTreeSet<(Side, String)>| {
+                listing(&names.iter().cloned().collect::<Vec<_>>()).fingerprints()
+            };
+            let all: BTreeSet<_> = names.union(&others).cloned().collect();
+            prop_assert!(of(&names).are_all_in(&of(&all)));
+            prop_assert_eq!(of(&all).are_all_in(&of(&names)), others.is_subset(&names));
+        }
+    }
+
+    #[test]
+    fn a_message_takes_its_name_and_24_octets() {
+        let names: Vec<(Side, String)> = (0..1_000)
+            .map(|number| {
+                let name = format!("1.0123456789abcdef_{number:08x}.localhost,S=1,W=1");
+                (Side::New, name)
+            })
+            .collect();
+        let text: usize = names.iter().map(|(_, name)| name.len()).sum();
+        assert_eq!(listing(&names).held_octets(), text + 24 * 1_000);
+    }
+
+    /// SEC-9: a directory is not read to its end when what was read of it is too much already.
+    #[test]
+    fn names_that_are_read_are_covered_before_they_are_sorted() {
+        const OCTETS_MAX: u64 = 100_000;
+        let quota = Quota::new(OCTETS_MAX);
+        let mut listed = Listed::nothing(&quota);
+        let mut names = Names::default();
+        let octets_max = usize::try_from(OCTETS_MAX).unwrap() + LISTED_OCTETS_FREE;
+        while names.sorting_octets() <= octets_max {
+            assert!(listed.covers_reading(&names));
+            let wanted = names.sorting_octets().saturating_sub(LISTED_OCTETS_FREE);
+            assert!(u64::try_from(wanted).unwrap() <= quota.octets());
+            names.add(Side::New, "1.a.localhost,S=1,W=1".as_ref());
+        }
+        assert!(!listed.covers_reading(&names));
+        drop(listed);
+        assert_eq!(quota.octets(), 0);
+    }
+}

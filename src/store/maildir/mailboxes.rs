@@ -1,0 +1,299 @@
+//! Mailboxes as directories: met, made, made durable, and undone when that fails.
+//!
+//! A mailbox is *known* once its directories are sure to survive a power cut; then a delivery to it
+//! costs no look at them. Nothing here touches messages.
+//!
+//! # Theory of operation
+//! That a directory can be seen does not mean that it is durable: a daemon that was killed may have
+//! made it a moment before. So every mailbox is met once in the life of the daemon: its directories
+//! are checked (SEC-6) and, for a delivery, made where they are missing; then each directory that
+//! holds one of them is synced. Only what is met without an error is ever counted on, and only as
+//! long as its `new` is the same directory: who restores a mailbox from a backup puts another one
+//! there. That is looked at where it costs nothing: by a login, by a checkpoint that goes file by
+//! file (one that syncs the whole file system need not know), and by a delivery that syncs.
+//!
+//! When a sync fails the kernel may forget the entries that it could not write while it still shows
+//! them, and the next sync succeeds without them. So at that moment all that is being made becomes
+//! doubtful, for others may have met it already. What was made is removed again; what cannot be
+//! removed, because somebody uses it by now, is *doubtful* and takes no mail until a restart, or
+//! until it is empty: then it is removed and made anew.
+//!
+//! # Failures
+//! [`Error::Io`], [`Error::Full`], or [`Error::Unsafe`] for a symbolic link or a file in the place
+//! of a directory. Nothing is left behind that a later attempt could take for durable.
+//!
+//! # Known limits
+//! When one delivery undoes a mailbox in the same moment as another makes it, the latter may fail
+//! for the time being, or leave the mailbox without its `tmp`, which only other programs use.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::{fs::Kind, mail::MailboxName, store::Error};
+
+use super::{
+    layout::{Maildir, Side},
+    shared::{Shared, SyncMark},
+};
+
+/// One recipient of a delivery.
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    pub(super) mailbox: &'a MailboxName,
+    pub(super) maildir: Maildir,
+}
+
+/// The directories that one delivery made, each behind the one it lies in.
+#[derive(Debug, Default)]
+pub(super) struct Made(Vec<PathBuf>);
+
+/// The directories that one delivery is making, until this is dropped: a sync that fails meanwhile
+/// makes them doubtful.
+struct Making<'a> {
+    shared: &'a Shared,
+    maker: u64,
+    /// How matters stood before.
+    mark: SyncMark,
+    directories: Vec<PathBuf>,
+}
+
+impl<'a> Making<'a> {
+    fn nothing(shared: &'a Shared) -> Self {
+        let (maker, mark) = shared.new_maker();
+        Self {
+            shared,
+            maker,
+            mark,
+            directories: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, directory: &Path) {
+        self.shared.begin_making(directory, self.maker);
+        self.directories.push(directory.to_owned());
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        if !self.directories.is_empty() {
+            self.shared.end_making(&self.directories, self.maker);
+        }
+    }
+}
+
+/// Whether a directory is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// Nothing has the name.
+    Missing,
+    /// It is a directory.
+    Present,
+}
+
+impl Shared {
+    /// Meets the mailboxes of `targets` that are not known and makes what they lack, adding it to
+    /// `made`. When this is `Ok` their directories are durable.
+    ///
+    /// # Errors
+    /// See the module; the caller then has to call [`undo`](Self::undo).
+    pub(super) fn make_mailboxes(
+        &self,
+        targets: &[Target<'_>],
+        made: &mut Made,
+    ) -> Result<(), Error> {
+        let mut parents = BTreeSet::new();
+        // Nothing of this where all are known, which is nearly always so.
+        let mut making = None;
+        let mut met = Vec::new();
+        for target in targets {
+            if self.is_known_beyond_doubt(target.mailbox) {
+                continue;
+            }
+            let directories = target.maildir.directories();
+            if self.find_doubtful(&directories).is_some() {
+                self.remove_doubtful(&directories);
+                self.forget(target.mailbox);
+                if let Some(doubtful) = self.find_doubtful(&directories) {
+                    let reason =
+                        "the disk failed when this directory was made; restart to try again";
+                    let reason = io::Error::other(reason);
+                    return Err(Error::io("deliver into", doubtful)(reason));
+                }
+            }
+            if self.is_known(target.mailbox) {
+                continue;
+            }
+            let making = making.get_or_insert_with(|| Making::nothing(self));
+            for directory in &directories {
+                if self.look_at_directory(directory)? == Presence::Present {
+                    continue;
+                }
+                making.add(directory);
+                if self.make_directory(directory)? == Presence::Missing {
+                    made.0.push(directory.clone());
+                }
+            }
+            met.extend(directories);
+            parents.insert(&target.maildir.path);
+            parents.insert(&target.maildir.domain);
+            parents.insert(&self.root);
+        }
+        parents
+            .into_iter()
+            .try_for_each(|parent| self.sync_directory(parent))?;
+        if let Some(making) = making {
+            self.confirm(&met, making.mark);
+        }
+        Ok(())
+    }
+
+    /// Makes the mailboxes of `targets` in the same way, but for those that are broken, which are
+    /// given with what is wrong with them: some are not.
+    ///
+    /// # Errors
+    /// All of them are broken, or it is not one mailbox that is.
+    pub(super) fn make_sound_mailboxes<'a>(
+        &self,
+        targets: &'a [Target<'a>],
+        made: &mut Made,
+        mark: SyncMark,
+    ) -> Result<Vec<(&'a Target<'a>, Error)>, Error> {
+        let ailing = targets
+            .iter()
+            .any(|target| self.waiting.ailment(target.mailbox).is_some());
+        if !ailing {
+            match self.make_mailboxes(targets, made) {
+                Err(error) if error.is_of_place() && !self.has_failed_since(mark) => {}
+                other => {
+                    other?;
+                    self.check_syncs(mark)?;
+                    return Ok(Vec::new());
+                }
+            }
+        }
+        let mut broken = Vec::new();
+        for target in targets {
+            // It may have been mended since.
+            if let Err(error) = self.cure(target.mailbox) {
+                broken.push((target, error));
+                continue;
+            }
+            let result = self.make_mailboxes(std::slice::from_ref(target), made);
+            self.check_syncs(mark)?;
+            match result {
+                Err(error) if error.is_of_place() => {
+                    self.note_ailing(target.mailbox, &error, None);
+                    broken.push((target, error));
+                }
+                other => other?,
+            }
+        }
+        match broken.first() {
+            Some((_, error)) if broken.len() == targets.len() => Err(error.clone()),
+            _ => Ok(broken),
+        }
+    }
+
+    /// Makes a directory unless it is there; tells which it was before.
+    fn make_directory(&self, path: &Path) -> Result<Presence, Error> {
+        match self.fs.create_dir(path) {
+            Ok(()) => Ok(Presence::Missing),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.look_at_directory(path)
+            }
+            Err(error) => Err(Error::io("make", path)(error)),
+        }
+    }
+
+    /// Removes those of `directories` that are doubtful and that nobody uses any more, with what
+    /// lies in them: then they can be made anew.
+    fn remove_doubtful(&self, directories: &[PathBuf]) {
+        let is_doubtful = |directory| {
+            self.find_doubtful(std::slice::from_ref(directory))
+                .is_some()
+        };
+        let doubtful: Vec<&PathBuf> = directories.iter().filter(|it| is_doubtful(*it)).collect();
+        for directory in directories.iter().rev() {
+            if !doubtful.iter().any(|it| directory.starts_with(it)) {
+                continue;
+            }
+            match self.fs.remove_dir(directory) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => break,
+                Ok(()) | Err(_) => self.settle(directory),
+            }
+        }
+    }
+
+    /// Removes the directories that a failed delivery made.
+    pub(super) fn undo(&self, made: &Made, mark: SyncMark) {
+        // What was not durable when that sync failed is doubtful already.
+        let in_doubt = self.has_failed_since(mark);
+        for directory in made.0.iter().rev() {
+            if self.fs.remove_dir(directory).is_err() {
+                // In use by now, and so is all that it lies in.
+                break;
+            }
+            if in_doubt {
+                self.settle(directory);
+            }
+        }
+    }
+
+    /// Meets `mailbox` without making anything; `Present` when it has a Maildir, whose messages
+    /// and directories are then durable.
+    ///
+    /// # Errors
+    /// See the module.
+    pub(super) fn meet_mailbox(
+        &self,
+        mailbox: &MailboxName,
+        maildir: &Maildir,
+    ) -> Result<Presence, Error> {
+        if self.is_known(mailbox) {
+            return Ok(Presence::Present);
+        }
+        let [domain, path, inner @ ..] = maildir.directories();
+        for directory in [&domain, &path] {
+            if self.look_at_directory(directory)? == Presence::Missing {
+                return Ok(Presence::Missing);
+            }
+        }
+        let mut is_complete = true;
+        for directory in &inner {
+            is_complete &= self.look_at_directory(directory)? == Presence::Present;
+        }
+        let new = maildir.side(Side::New);
+        if self.look_at_directory(&new)? == Presence::Present {
+            self.sync_directory(&new)?;
+        }
+        for directory in [&path, &domain, &self.root] {
+            self.sync_directory(directory)?;
+        }
+        if is_complete {
+            self.remember([mailbox]);
+        }
+        Ok(Presence::Present)
+    }
+
+    /// Whether `path` is a directory, and nothing else has its name.
+    ///
+    /// # Errors
+    /// [`Error::Unsafe`] when something else has, [`Error::Io`] when the system does not say.
+    pub(super) fn look_at_directory(&self, path: &Path) -> Result<Presence, Error> {
+        match self.fs.metadata(path) {
+            Ok(metadata) if metadata.kind == Kind::Directory => Ok(Presence::Present),
+            Ok(_) => Err(Error::Unsafe {
+                path: path.to_owned(),
+                reason: "is not a directory: symbolic links and files are not followed here, \
+                         remove it",
+                instead: None,
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Presence::Missing),
+            Err(error) => Err(Error::io("look at", path)(error)),
+        }
+    }
+}

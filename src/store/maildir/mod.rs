@@ -1,0 +1,594 @@
+//! The message store: Maildirs on disk, written so that what was acknowledged survives a power cut.
+//!
+//! [`MessageStore`] hands out two things: a [`Delivery`] takes one message in, a [`Maildrop`] gives
+//! the messages of one mailbox out and removes them. Both own what they need and may outlive the
+//! call, move to another thread, and be dropped at any moment. The room knows nothing of protocols,
+//! passwords or which mailboxes ought to exist.
+//!
+//! # On disk
+//! ```text
+//! <root>/.facteur/store.lock          locked as long as the store is open, like <root>
+//! <root>/.facteur/journal/id          which journal is to be replayed; none when it is empty
+//! <root>/.facteur/journal/<n>.seg     its segments
+//! <root>/.facteur/tmp/<name>          content on its way into a mailbox
+//! <root>/<domain>/<local part>/new    messages as they were delivered
+//! <root>/<domain>/<local part>/cur    messages that another program has moved here
+//! <root>/<domain>/<local part>/tmp    for other programs
+//! <root>/.facteur/waiting/<domain>/<local part>   messages for a mailbox that takes none
+//! ```
+//! `name.rs` says how the names are made. Lines end in LF, the custom of Maildirs.
+//!
+//! # Theory of operation
+//! What has to be durable is put into a journal first, many messages with one sync
+//! (`journal/mod.rs`); then it is put into the Maildirs without a sync (`apply.rs`), and only then
+//! acknowledged. So maildrops and other programs read plain Maildirs and never the journal. From
+//! time to time the Maildirs are made durable as a whole, or file by file where that takes long
+//! (`touched.rs`, `piecemeal.rs`), and the journal can be used anew (`checkpoint.rs`). A start
+//! after a crash does again what the journal has (`replay.rs`). What is too large for that is
+//! synced in the Maildirs themselves (`delivery.rs`), as is everything in a store without a
+//! journal. A thread that syncs a directory learns of the failures of others that sync it at the
+//! same time (`syncing.rs`).
+//! What one mailbox cannot take waits for it (`waiting.rs`), and what cannot be linked or
+//! renamed into one is copied there (`place.rs`). Removal: unlink, sync the directories, note it
+//! in the journal where a replay could undo it, acknowledge (`maildrop.rs`).
+//!
+//! Other programs rename messages all the time. So what one reading of a Maildir does not find is
+//! not believed to be gone until it is known that the reading missed nothing (`reading.rs`).
+//!
+//! Listings of maildrops in which nothing changed are kept in memory (`index.rs`); the truth is on
+//! disk, and a listing is used only when the directories show that it is still theirs.
+//!
+//! # Invariants
+//! I1 acknowledged means exactly those octets in every recipient's mailbox, after any crash · I2
+//! acknowledged removals are final · I3 nothing is removed unasked · I4 nothing is listed before it
+//! is durable and whole · I5 what was not acknowledged is there whole or not at all, once at most ·
+//! I6 a unique-id never changes and is never reused · I7 no part of the journal is written over
+//! before the Maildirs have it durably · I8 to replay twice is the same as once · I9 nothing rests
+//! on a sync that failed, and none is repeated · I10 a full disk or a lack of descriptors loses
+//! nothing, and the store goes on when it is over · I11 two daemons never serve one store · I12 no
+//! path leaves the store.
+//!
+//! Locks: L1 no system call while a Mutex is held · L2 the Mutex of the journal covers the copying
+//! of one record at most · L3 no path holds two locks · no public method returns a guard.
+//!
+//! # Failures
+//! Every method returns [`Error`]; none panics, and none leaves the store unusable. What nobody
+//! asked for is told to an [`Observer`].
+//!
+//! # Known limits
+//! The file system must keep its promises: a sync of a file that returns before the data is safe
+//! loses mail. (What else is relied on, and where, is in `trust.rs`.)
+//! One without a journal of its own that fails to write a directory may lose entries that it still
+//! shows; messages are written anew then, directories are not. To write them anew while the store
+//! serves takes a file system that can exchange two names; where it cannot, a message that another
+//! program removes in that moment may come back. A start on a full disk fails when an
+//! acknowledged message had not found room before. Beside a program that writes all the time the
+//! first checkpoint, and one every few minutes, waits for all that this program has written. One
+//! that goes file by file may miss a failure of the disk that somebody else has heard of, or that
+//! the system forgot meanwhile (`piecemeal.rs`). The lock between daemons is only as good as
+//! `flock` is there (network file systems). What another program deletes within some ten seconds
+//! before a crash, or between a crash and the next start, may come back with that start.
+
+mod apply;
+mod checkpoint;
+mod counters;
+mod delivery;
+mod index;
+mod journal;
+mod layout;
+mod listing;
+mod mailboxes;
+mod maildrop;
+mod name;
+mod piecemeal;
+mod place;
+mod quota;
+mod reading;
+mod replay;
+mod reserve;
+mod shared;
+mod standing;
+mod sync;
+mod syncing;
+mod times;
+mod touched;
+mod waiting;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::{
+    clock::Clock,
+    counters::Report,
+    fs::{Fs, Kind, Metadata, RealFs},
+    mail::MailboxName,
+    store::{Durability, Error, Event, Room, Settings, limits},
+};
+
+pub use delivery::Delivery;
+pub use maildrop::{Maildrop, Message};
+pub use standing::lock_of;
+
+use apply::Kept;
+use checkpoint::Checkpoints;
+use counters::Counters;
+use journal::{Journal, Shape};
+use mailboxes::Presence;
+use quota::Quota;
+use shared::{Shared, State, SyncMark};
+use sync::{Condvar, Mutex, atomic::AtomicU64, thread::JoinHandle};
+use syncing::Syncing;
+use touched::Touched;
+use waiting::Waiting;
+
+/// How long one thread waits for what others may do.
+#[derive(Clone, Copy, Debug, Default)]
+struct Patience {
+    /// For room in the journal.
+    room: Duration,
+    /// For their records, at most.
+    gather: Duration,
+}
+
+impl Patience {
+    /// Where there are other threads. (By default there are none, and nothing is waited for.)
+    const WITH_OTHERS: Self = Self {
+        room: limits::ROOM_TIMEOUT,
+        gather: limits::GATHER_MAX,
+    };
+}
+
+/// All mailboxes of this host. To be shared in an [`Arc`].
+///
+/// Dropping it ends the journal like [`close`](Self::close), and has nobody to tell of a failure.
+#[derive(Debug)]
+pub struct MessageStore {
+    shared: Arc<Shared>,
+    /// The thread that makes checkpoints and tries mailboxes that take no mail, until the store is
+    /// closed.
+    checkpoints: Mutex<Option<JoinHandle<()>>>,
+    /// Whether it is to be left as it is.
+    #[cfg(test)]
+    is_abandoned: std::sync::atomic::AtomicBool,
+}
+
+impl MessageStore {
+    /// Opens the store on the file system of this machine.
+    ///
+    /// # Errors
+    /// As [`open_on`](Self::open_on).
+    pub fn open(settings: Settings, clock: Clock) -> Result<Self, Error> {
+        Self::open_on(Arc::new(RealFs), settings, clock)
+    }
+
+    /// The number of the process that serves the store in `root`, if one does and could be found.
+    pub fn process_that_serves(root: &Path) -> Option<u32> {
+        standing::user_of(&RealFs, root)
+    }
+
+    /// Opens the store on `fs`: makes and checks its directories, takes the lock, removes what a
+    /// crash left of unfinished deliveries, and replays what it left in the journal.
+    ///
+    /// # Errors
+    /// [`Error::StoreInUse`] when another daemon has it open, [`Error::Unsafe`] when others could
+    /// change it, [`Error::Io`] or [`Error::Full`]: do not start; the text says what to do.
+    pub fn open_on(fs: Arc<dyn Fs>, settings: Settings, clock: Clock) -> Result<Self, Error> {
+        let store = Self::open_quietly(fs, settings, clock, Patience::WITH_OTHERS)?;
+        *store.checkpoints.lock() = Some(checkpoint::start(&store.shared)?);
+        Ok(store)
+    }
+
+    /// Opens the store without a thread of its own: checkpoints are made by those who need them.
+    fn open_quietly(
+        fs: Arc<dyn Fs>,
+        settings: Settings,
+        clock: Clock,
+        patience: Patience,
+    ) -> Result<Self, Error> {
+        // Without a slash at the end, which would follow a symbolic link.
+        let root: PathBuf = settings.root.components().collect();
+        let (durability, memory) = (settings.durability, settings.memory);
+        let own = root.join(OWN_DIRECTORY);
+        let (place, spool) = standing::settle(&*fs, &root)?;
+        // Before anything is written: it tells of failures since.
+        let volume = fs.volume(&root).map_err(Error::io("open", &root))?;
+        let file_system = fs.file_system(&root).map_err(Error::io("look at", &root))?;
+        let reserve = reserve::reserve_on(&*fs, &spool)?;
+        clean(&*fs, &spool)?;
+        let nonce = new_nonce().map_err(Error::io("draw a random number for names in", &root))?;
+        let mut shared = Shared {
+            fs,
+            clock,
+            root,
+            spool,
+            host: name::escape_host(&settings.hostname),
+            nonce,
+            n_deliveries: AtomicU64::new(0),
+            state: Mutex::new(State::remembering(memory.remembered)),
+            claim_ended: Condvar::new(),
+            journal: None,
+            checkpoints: Checkpoints::new(volume, SyncMark::default()),
+            kept: Kept::default(),
+            waiting: Waiting::default(),
+            syncing: Syncing::default(),
+            touched: Touched::default(),
+            trust: file_system.trust(),
+            device: place.device(),
+            reserve,
+            held: Quota::new(memory.held),
+            listed: Quota::new(memory.listed),
+            syncs: true,
+            room_timeout: patience.room,
+            observer: settings.observer,
+            counters: Counters::default(),
+            lock: standing::lock_path(&own),
+            own,
+            place: Mutex::new(place),
+        };
+        // Then checkpoints go by the record of what was touched.
+        shared.touched.set_in_use(!shared.trusts_whole_sync());
+        if !shared.trusts_whole_sync() && matches!(durability, Durability::Journal { .. }) {
+            let root = &shared.root;
+            shared.observer.tell(&Event::FileByFile { root });
+        }
+        let directory = shared.own.join("journal");
+        recover(&shared, &directory)?;
+        match durability {
+            Durability::Journal {
+                segment_octets,
+                segments,
+            } => {
+                let total = shared.fs.total_octets(&shared.own);
+                let shape = Shape {
+                    segment_octets,
+                    segments,
+                }
+                .on(total.map_err(Error::io("look at", &shared.own))?);
+                let (fs, clock) = (Arc::clone(&shared.fs), shared.clock.clone());
+                let gather = patience.gather;
+                shared.journal = Some(Journal::open(fs, directory, shape, clock, gather)?);
+            }
+            Durability::Maildir => {}
+            Durability::None => shared.syncs = false,
+        }
+        Ok(Self {
+            shared: Arc::new(shared),
+            checkpoints: Mutex::default(),
+            #[cfg(test)]
+            is_abandoned: false.into(),
+        })
+    }
+
+    /// Leaves the journal as it is when the store is dropped, as a crash would.
+    #[cfg(test)]
+    fn abandon(&self) {
+        self.end_thread();
+        self.is_abandoned
+            .store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Whether any lock of the store is held at this moment (L1, L2).
+    #[cfg(test)]
+    fn is_locked(&self) -> bool {
+        let shared = &self.shared;
+        let journal = shared.journal.as_ref();
+        shared.state.is_locked()
+            || shared.kept.is_locked()
+            || shared.waiting.is_locked()
+            || shared.syncing.is_locked()
+            || shared.touched.is_locked()
+            || shared.place.is_locked()
+            || shared.checkpoints.is_locked()
+            || journal.is_some_and(Journal::is_locked)
+    }
+
+    /// Ends the journal: waits for the batch under way and makes everything durable in the
+    /// Maildirs. No delivery can be committed any more; maildrops can still be read.
+    ///
+    /// # Errors
+    /// [`Error`]: nothing is lost, and the next start replays what is still in the journal.
+    pub fn close(&self) -> Result<(), Error> {
+        self.end_thread();
+        self.shared.close()
+    }
+
+    /// Puts what was counted since the store was opened into `report`, and whether all is well.
+    pub fn report(&self, report: &mut Report) {
+        self.shared.report(report);
+    }
+
+    /// Ends the thread that makes checkpoints.
+    fn end_thread(&self) {
+        let thread = self.checkpoints.lock().take();
+        if let Some(thread) = thread {
+            self.shared.checkpoints.end();
+            // Its panic is in the log, and what it left undone is done by others.
+            drop(thread.join());
+        }
+    }
+
+    /// Whether `mailbox` can have a directory at all, and takes mail as far as that can be seen. If
+    /// it did not and does again, what waited for it is delivered.
+    ///
+    /// # Errors
+    /// [`Error::NameTooLong`]: refuse the recipient for good. Any other: refuse it for now, and
+    /// no other one; the observer was told why.
+    pub fn check_recipient(&self, mailbox: &MailboxName) -> Result<(), Error> {
+        self.shared.check_recipient(mailbox)
+    }
+
+    /// Whether `mailbox` has a directory.
+    ///
+    /// # Errors
+    /// [`Error::NameTooLong`]; [`Error::Unsafe`] or [`Error::Io`] when that cannot be told now.
+    pub fn has_mailbox(&self, mailbox: &MailboxName) -> Result<bool, Error> {
+        let maildir = self.shared.maildir(mailbox)?;
+        for directory in [&maildir.domain, &maildir.path] {
+            if self.shared.look_at_directory(directory)? == Presence::Missing {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Up to two of the mailboxes with this local part, in any domain: none, the one, or not the
+    /// only one. Reads the directory of domains.
+    ///
+    /// # Errors
+    /// [`Error::Unsafe`] or [`Error::Io`] when that cannot be told now.
+    pub fn mailboxes_with_local_part(&self, local_part: &str) -> Result<Vec<MailboxName>, Error> {
+        let local_part = local_part.to_ascii_lowercase();
+        let root = &self.shared.root;
+        let entries = self
+            .shared
+            .fs
+            .read_dir(root)
+            .map_err(Error::io("read", root))?;
+        let mut mailboxes = Vec::new();
+        let mut unknown = None;
+        for entry in entries.iter().filter(|entry| entry.kind == Kind::Directory) {
+            let Some(mailbox) = layout::decoded(&entry.name)
+                .and_then(|domain| MailboxName::from_canonical(&local_part, &domain))
+            else {
+                continue;
+            };
+            match self.has_mailbox(&mailbox) {
+                Ok(true) => mailboxes.push(mailbox),
+                Ok(false) | Err(Error::NameTooLong { .. }) => {}
+                // One domain that is broken does not keep the users of others from theirs.
+                Err(error) if error.needs_operator() => {
+                    self.shared.note_ailing(&mailbox, &error, None);
+                    unknown = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+            if mailboxes.len() == 2 {
+                break;
+            }
+        }
+        match unknown {
+            Some(error) if mailboxes.is_empty() => Err(error),
+            _ => Ok(mailboxes),
+        }
+    }
+
+    /// Begins a delivery of `declared_octets`, 0 when that is not known.
+    ///
+    /// # Errors
+    /// [`Error::Full`] or [`Error::Io`]: refuse the message for now.
+    pub fn begin_delivery(&self, declared_octets: u64) -> Result<Delivery, Error> {
+        Delivery::begin(&self.shared, declared_octets)
+    }
+
+    /// How much room there is for messages.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the system does not say.
+    pub fn room(&self) -> Result<Room, Error> {
+        self.shared.room()
+    }
+
+    /// Opens the maildrop of `mailbox` for one session. A mailbox that does not exist has an empty
+    /// one; looking makes nothing.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] when another session has it open. [`Error::NameTooLong`];
+    /// [`Error::Unsafe`], [`Error::Io`] or [`Error::Full`] when it cannot be read for now.
+    pub fn open_maildrop(&self, mailbox: &MailboxName) -> Result<Maildrop, Error> {
+        Maildrop::open(&self.shared, mailbox, Duration::ZERO)
+    }
+
+    /// The same, but waits a moment for another session to end that has it open: the client may
+    /// have left that one, and its end be under way.
+    ///
+    /// # Errors
+    /// As [`open_maildrop`](Self::open_maildrop).
+    pub fn open_maildrop_patiently(&self, mailbox: &MailboxName) -> Result<Maildrop, Error> {
+        Maildrop::open(&self.shared, mailbox, limits::CLAIM_PATIENCE)
+    }
+}
+
+impl Drop for MessageStore {
+    fn drop(&mut self) {
+        #[cfg(test)]
+        if *self.is_abandoned.get_mut() {
+            return;
+        }
+        // What could not be ended is replayed at the next start.
+        self.close().unwrap_or_default();
+    }
+}
+
+/// The directory in the store that is its own.
+const OWN_DIRECTORY: &str = ".facteur";
+
+/// Makes the directory of all mail if it is missing, durably, and checks that it is private enough
+/// (SEC-6), and those that it is to lie in. To open the store makes the first alone, and needs the
+/// directory that it lies in, which a daemon may have given up by then.
+///
+/// # Errors
+/// [`Error::NoDirectory`], [`Error::Unsafe`], [`Error::Io`]: as for opening it.
+pub fn make_root(root: &Path) -> Result<(), Error> {
+    // As when it is opened.
+    let root: PathBuf = root.components().collect();
+    let missing = root.ancestors().skip(1).take_while(|path| {
+        let found = RealFs.metadata(path);
+        found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    });
+    let missing: Vec<&Path> = missing
+        .filter(|path| !path.as_os_str().is_empty())
+        .collect();
+    for path in missing.into_iter().rev() {
+        prepare(&RealFs, path, path.parent().unwrap_or(path))?;
+    }
+    prepare_root(&RealFs, &root)
+}
+
+/// [`prepare`] for the directory of all mail.
+///
+/// A container often gets an empty volume, or a directory of the machine, that others may write to,
+/// even if nobody else is there. facteur cannot know that, so it refuses the directory, and the
+/// error names a directory in it that would do. facteur does not make that one unasked: other
+/// programs would not look for mail there, and if the permissions of an old store have changed, all
+/// its mail would seem to be lost.
+fn prepare_root(fs: &dyn Fs, root: &Path) -> Result<(), Error> {
+    let mut prepared = prepare(fs, root, root.parent().unwrap_or(root));
+    if let Err(Error::Unsafe { path, instead, .. }) = &mut prepared {
+        let found = fs.metadata(path).ok();
+        let is_shared = |it: &Metadata| it.kind == Kind::Directory && is_for_others(it);
+        *instead = found.filter(is_shared).map(|_| path.join("mail"));
+    }
+    prepared
+}
+
+/// Whether others than the owner may write to it.
+fn is_for_others(metadata: &Metadata) -> bool {
+    metadata.mode & 0o022 != 0
+}
+
+/// Makes the directory `path` in `parent` if it is missing, durably, and checks that it is private
+/// enough to keep mail in (SEC-6).
+fn prepare(fs: &dyn Fs, path: &Path, parent: &Path) -> Result<(), Error> {
+    let created = fs.create_dir(path);
+    let was_there = created
+        .as_ref()
+        .is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists);
+    if !was_there {
+        created.map_err(|source| Error::NoDirectory {
+            path: path.to_owned(),
+            source: Arc::new(source),
+        })?;
+    }
+    let metadata = fs.metadata(path).map_err(Error::io("look at", path))?;
+    let reason = if metadata.kind != Kind::Directory {
+        "is not a directory: name a directory, not a symbolic link to one"
+    } else if !was_there && (metadata.owner != fs.user() || is_for_others(&metadata)) {
+        // The next start should not take it for somebody else's.
+        fs.remove_dir(path).unwrap_or_default();
+        "would be open to others, since its file system does not keep the owner and the \
+         permissions that facteur gives it: choose a directory on another file system, or mount \
+         this one for the user who runs facteur (uid=, umask=077)"
+    } else if metadata.owner != fs.user() {
+        "belongs to another user: run as that user, or give it to yours with chown"
+    } else if is_for_others(&metadata) {
+        "may be written by others: run chmod go-w on it"
+    } else {
+        return sync_parent(fs, parent, was_there).inspect_err(|_| {
+            if !was_there {
+                // The disk may have lost it although it can be seen, and the next sync would not
+                // tell (I9). When this fails, too, there is nothing more to be done.
+                fs.remove_dir(path).unwrap_or_default();
+            }
+        });
+    };
+    Err(Error::Unsafe {
+        path: path.to_owned(),
+        reason,
+        instead: None,
+    })
+}
+
+/// Brings back what an earlier run has left: in the journal in `directory`, and waiting for
+/// mailboxes.
+fn recover(shared: &Shared, directory: &Path) -> Result<(), Error> {
+    check_own(&*shared.fs, directory)?;
+    check_own(&*shared.fs, &shared.own.join(waiting::DIRECTORY))?;
+    shared.recover(directory)?;
+    shared.recover_waiting()?;
+    shared.tell_all_that_waits();
+    Ok(())
+}
+
+/// Checks that the directory `path`, if it is there, and what is in it can be used: a start that
+/// fails later could not say what to do.
+fn check_own(fs: &dyn Fs, path: &Path) -> Result<(), Error> {
+    let check = |path: PathBuf, may_be_file: bool| {
+        let Some(found) = times::metadata_at(fs, &path)? else {
+            return Ok(());
+        };
+        let is_expected = match found.kind {
+            Kind::Directory => true,
+            Kind::File => may_be_file,
+            Kind::Other => false,
+        };
+        let reason = if !is_expected {
+            "is not what facteur made: move it away"
+        } else if found.owner != fs.user() {
+            "belongs to another user: give it to the user who runs facteur with chown"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Unsafe {
+            path,
+            reason,
+            instead: None,
+        })
+    };
+    check(path.to_owned(), false)?;
+    let entries = match fs.read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(Error::io("read", path))?,
+    };
+    let mut entries = entries.into_iter();
+    entries.try_for_each(|entry| check(path.join(entry.name), true))
+}
+
+/// Makes the entry of a directory in `parent` durable; also when it was there, since who made it
+/// may not have come so far.
+fn sync_parent(fs: &dyn Fs, parent: &Path, was_there: bool) -> Result<(), Error> {
+    // The parent of the store may be a symbolic link; with the dot it is not the last component.
+    match fs.sync_dir(&parent.join(".")) {
+        // Then it was not us who made the entry.
+        Err(error) if was_there && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other.map_err(Error::io("make durable", parent)),
+    }
+}
+
+/// Draws what sets the message names of this run apart from those of all others.
+fn new_nonce() -> io::Result<u64> {
+    let mut octets = [0; 8];
+    sync::fill_random(&mut octets)?;
+    Ok(u64::from_ne_bytes(octets))
+}
+
+/// Removes the content of deliveries that were not finished.
+fn clean(fs: &dyn Fs, spool: &Path) -> Result<(), Error> {
+    for entry in fs.read_dir(spool).map_err(Error::io("read", spool))? {
+        let path = spool.join(&entry.name);
+        if entry.kind != Kind::Directory {
+            match fs.unlink(&path) {
+                // FUSE removes what it has hidden when the last run that had it open is gone.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(Error::io("remove", &path))?,
+            }
+        }
+    }
+    Ok(())
+}

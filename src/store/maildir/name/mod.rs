@@ -1,0 +1,486 @@
+//! Names on disk: directories made from addresses, and message files.
+//!
+//! Pure functions of text. Nothing here looks at a disk or knows where a name is used.
+//!
+//! # Directories (SEC-5)
+//! A mailbox lives in `<domain>/<local part>`, each encoded on its own: an octet of `a-z` or `0-9`
+//! stays as it is; one of `.` `_` `+` `-` too, but not at the start, and a `.` not behind a `.`;
+//! every other octet becomes `%` and two lowercase hexadecimal digits. The empty text becomes a
+//! single `%`. So no name has a `/` or a NUL, none starts with a dot, none is `.` or `..`, and two
+//! texts never have the same name.
+//!
+//! # Message files
+//! `<secs>.<nonce>_<counter>.<host>,S=<octets on disk>,W=<octets with CRLF>`, where `secs` is the
+//! time of the delivery in seconds, `nonce` are 16 hexadecimal digits drawn at every start of the
+//! daemon, `counter` at least 8 hexadecimal digits, and S and W are what Maildir++ made of them.
+//! Programs that read the Maildir add `:2,` and flags when they move the file to `cur`; what stands
+//! before that is the *base*. Some also change the fields behind the host: mbsync and OfflineIMAP
+//! append `,U=<number>` (and `,FMD5=<hash>`), and Dovecot writes `,S=` alone when the size was
+//! wrong. So what tells a message of our own from others, its [`Identity`], is `<secs>.<serial>`,
+//! whatever fields follow, as long as one of S and W is among them. A message of another program
+//! is told by its whole base, since nobody knows what else in it is free to change.
+//!
+//! The unique-id is a function of the identity alone (I6): `<secs>.<nonce>_<counter>` for our own;
+//! for a file of another program its base if that is a legal unique-id, else the 128-bit FNV-1a
+//! hash of the base as 32 hexadecimal digits. A base that has the form of such a hash is hashed
+//! too, so that no file can have the hash of another one for its name.
+//!
+//! # Failures
+//! None but names that are too long; every function is total.
+
+use std::{fmt::Write as _, num::NonZeroU8};
+
+use crate::{
+    mail::UniqueId,
+    store::limits::{DIRECTORY_NAME_OCTETS_MAX, HOST_OCTETS_MAX},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// The name of the directory for `text`, a domain or a local part; `None` when it is too long.
+pub(super) fn encode_directory(text: &str) -> Option<String> {
+    if text.is_empty() {
+        return Some("%".to_owned());
+    }
+    let mut name = String::with_capacity(text.len());
+    let mut previous = None;
+    for octet in text.bytes() {
+        let stays = match octet {
+            b'a'..=b'z' | b'0'..=b'9' => true,
+            b'_' | b'+' | b'-' => previous.is_some(),
+            b'.' => previous.is_some_and(|previous| previous != b'.'),
+            _ => false,
+        };
+        if stays {
+            name.push(char::from(octet));
+        } else {
+            push_hex(&mut name, '%', octet);
+        }
+        previous = Some(octet);
+    }
+    (name.len() <= DIRECTORY_NAME_OCTETS_MAX).then_some(name)
+}
+
+/// The text whose directory has this name; `None` when [`encode_directory`] never gives it.
+pub(super) fn decode_directory(name: &str) -> Option<String> {
+    let mut octets = Vec::with_capacity(name.len());
+    let mut rest = name.bytes();
+    while let Some(octet) = rest.next() {
+        if octet != b'%' {
+            octets.push(octet);
+        } else if name.len() > 1 {
+            let high = hex_digit(rest.next()?)?;
+            let low = hex_digit(rest.next()?)?;
+            octets.push(high.checked_shl(4)? | low);
+        }
+    }
+    let text = String::from_utf8(octets).ok()?;
+    // One name for each text: what could be spelled otherwise is not ours.
+    (encode_directory(&text)? == name).then_some(text)
+}
+
+/// Appends `escape` and the two hexadecimal digits of `octet`.
+fn push_hex(out: &mut String, escape: char, octet: u8) {
+    out.push(escape);
+    push_digits(out, &[octet]);
+}
+
+/// Appends two hexadecimal digits for each of `octets`.
+fn push_digits(out: &mut String, octets: &[u8]) {
+    for octet in octets {
+        for digit in [octet >> 4, octet & 15] {
+            out.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+        }
+    }
+}
+
+/// The value of a lowercase hexadecimal digit.
+fn hex_digit(octet: u8) -> Option<u8> {
+    match octet {
+        b'0'..=b'9' => octet.checked_sub(b'0'),
+        b'a'..=b'f' => octet.checked_sub(b'a' - 10),
+        _ => None,
+    }
+}
+
+/// The host name as it stands in file names.
+///
+/// The Maildir text asks for `/` and `:` to be written as `\057` and `\072`; here every octet that
+/// is not a letter, a digit, `.`, `-` or `_` is, so that a `,` cannot start a field.
+pub(super) fn escape_host(hostname: &str) -> String {
+    let mut host = String::new();
+    for octet in hostname.bytes() {
+        let mut piece = String::new();
+        if octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-' | b'_') {
+            piece.push(char::from(octet));
+        } else {
+            // Writing to a String cannot fail.
+            write!(piece, "\\{octet:03o}").unwrap_or_default();
+        }
+        if host.len().saturating_add(piece.len()) > HOST_OCTETS_MAX {
+            break;
+        }
+        host.push_str(&piece);
+    }
+    if host.is_empty() {
+        "localhost".to_owned()
+    } else {
+        host
+    }
+}
+
+/// Whether a host can stand in a file name as [`escape_host`] writes it: nothing in it ends the
+/// name or leads elsewhere (I12).
+pub(super) fn is_escaped_host(host: &str) -> bool {
+    let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || b".-_\\".contains(&octet);
+    host.len() <= HOST_OCTETS_MAX && host.bytes().all(is_plain)
+}
+
+/// What makes a message of this store unlike every other: drawn at the start, counted from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Serial {
+    /// Random, one for each life of the daemon.
+    pub(super) nonce: u64,
+    /// Counts the deliveries begun in that life.
+    pub(super) counter: u64,
+}
+
+/// Octets of the text of a serial, as long as its counter has 8 digits.
+const SERIAL_OCTETS: usize = 25;
+
+impl Serial {
+    /// The text `<nonce>_<counter>`.
+    pub(super) fn render(self) -> String {
+        let mut text = String::with_capacity(SERIAL_OCTETS);
+        self.write_to(&mut text);
+        text
+    }
+
+    /// Appends that text: the nonce has 16 hexadecimal digits, the counter 8 or more.
+    fn write_to(self, out: &mut String) {
+        push_digits(out, &self.nonce.to_be_bytes());
+        out.push('_');
+        match u32::try_from(self.counter) {
+            Ok(counter) => push_digits(out, &counter.to_be_bytes()),
+            // Writing to a String cannot fail.
+            Err(_) => write!(out, "{:x}", self.counter).unwrap_or_default(),
+        }
+    }
+
+    /// Reads back what [`render`](Self::render) wrote; `None` for any other text.
+    fn parse(text: &[u8]) -> Option<Self> {
+        let (nonce, counter) = split_once(text, b'_')?;
+        let is_padded_to_8 =
+            counter.len() == 8 || (counter.len() > 8 && counter.first() != Some(&b'0'));
+        if nonce.len() != 16 || !is_padded_to_8 {
+            return None;
+        }
+        Some(Self {
+            nonce: parse_hex(nonce)?,
+            counter: parse_hex(counter)?,
+        })
+    }
+}
+
+/// The name of a message file of this store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OwnName<'a> {
+    /// When the message was delivered, in seconds since 1970.
+    pub(super) secs: u64,
+    /// Which message it is.
+    pub(super) serial: Serial,
+    /// The host, as [`escape_host`] gave it.
+    pub(super) host: &'a str,
+    /// Octets on disk; `None` when another program took the field away.
+    pub(super) stored_octets: Option<u64>,
+    /// Octets that RETR sends, before dot-stuffing; `None` when another program took the field
+    /// away.
+    pub(super) sent_octets: Option<u64>,
+}
+
+/// Octets of a name beside its host, as long as a message has less than a gibioctet.
+const NUMBERS_OCTETS: usize = 64;
+
+impl<'a> OwnName<'a> {
+    /// The file name, without flags and without fields of other programs.
+    pub(super) fn render(&self) -> String {
+        let Self {
+            secs,
+            serial,
+            host,
+            stored_octets,
+            sent_octets,
+        } = self;
+        let mut name = String::with_capacity(NUMBERS_OCTETS.saturating_add(host.len()));
+        // Writing to a String cannot fail.
+        write!(name, "{secs}.").unwrap_or_default();
+        serial.write_to(&mut name);
+        name.push('.');
+        name.push_str(host);
+        for (key, octets) in [('S', stored_octets), ('W', sent_octets)] {
+            if let Some(octets) = octets {
+                write!(name, ",{key}={octets}").unwrap_or_default();
+            }
+        }
+        name
+    }
+
+    /// Reads back the base of what [`render`](Self::render) wrote, with whatever fields other
+    /// programs added, changed, or took away; `None` for any other name.
+    ///
+    /// Asked for every message of every listing, so it allocates nothing.
+    pub(super) fn parse(base: &'a [u8]) -> Option<Self> {
+        let (secs, rest) = split_once(base, b'.')?;
+        let (serial, rest) = split_once(rest, b'.')?;
+        let (host, fields) = split_once(rest, b',')?;
+        let serial = Serial::parse(serial)?;
+        let sizes = Sizes::parse(fields);
+        if host.is_empty() || (sizes.stored.is_none() && sizes.sent.is_none()) {
+            return None;
+        }
+        Some(Self {
+            secs: parse_decimal(secs)?,
+            serial,
+            host: std::str::from_utf8(host).ok()?,
+            stored_octets: sizes.stored,
+            sent_octets: sizes.sent,
+        })
+    }
+
+    /// Reads back what [`render`](Self::render) wrote and nothing else: what may become a path
+    /// (I12).
+    pub(super) fn parse_exactly(file_name: &'a str) -> Option<Self> {
+        let name = Self::parse(file_name.as_bytes())?;
+        (is_escaped_host(name.host) && name.render() == file_name).then_some(name)
+    }
+}
+
+/// What the fields of a name say of the size of the message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sizes {
+    stored: Option<u64>,
+    sent: Option<u64>,
+}
+
+impl Sizes {
+    /// Reads what stands behind the first comma. The first field of a kind counts.
+    fn parse(fields: &[u8]) -> Self {
+        let mut sizes = Self::default();
+        let (mut has_stored, mut has_sent) = (false, false);
+        let mut rest = fields;
+        loop {
+            let (field, behind) = split_once(rest, b',').unwrap_or((rest, &[]));
+            match field {
+                [b'S', b'=', octets @ ..] if !has_stored => {
+                    (has_stored, sizes.stored) = (true, parse_decimal(octets));
+                }
+                [b'W', b'=', octets @ ..] if !has_sent => {
+                    (has_sent, sizes.sent) = (true, parse_decimal(octets));
+                }
+                _ => {}
+            }
+            if behind.is_empty() {
+                return sizes;
+            }
+            rest = behind;
+        }
+    }
+}
+
+/// What tells a message from all others, whatever other programs do to the name of its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Identity<'a> {
+    octets: &'a [u8],
+    is_own: bool,
+}
+
+impl<'a> Identity<'a> {
+    /// That of the message with this file name.
+    pub(super) fn of(file_name: &'a [u8]) -> Self {
+        let base = base(file_name);
+        let own = OwnName::parse(base).and_then(|_| own_identity(base));
+        Self {
+            octets: own.unwrap_or(base),
+            is_own: own.is_some(),
+        }
+    }
+
+    /// The one that was taken apart into these.
+    pub(super) fn new(octets: &'a [u8], is_own: bool) -> Self {
+        Self { octets, is_own }
+    }
+
+    /// Whether it is one of our own messages.
+    pub(super) fn is_own(&self) -> bool {
+        self.is_own
+    }
+
+    /// Where it stands in the name: at the start.
+    pub(super) fn octets(&self) -> &'a [u8] {
+        self.octets
+    }
+
+    /// The serial of one of our own messages.
+    pub(super) fn serial(&self) -> Option<Serial> {
+        let (_, serial) = split_once(self.octets, b'.').filter(|_| self.is_own)?;
+        Serial::parse(serial)
+    }
+}
+
+/// What tells a message of our own from others: all before the host.
+fn own_identity(base: &[u8]) -> Option<&[u8]> {
+    let end = memchr::memchr_iter(b'.', base).nth(1)?;
+    base.get(..end)
+}
+
+/// What stands before and behind the first `separator`.
+fn split_once(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
+    let (head, tail) = text.split_at_checked(memchr::memchr(separator, text)?)?;
+    Some((head, tail.get(1..)?))
+}
+
+/// The number that is written as `digits` in the shortest way.
+fn parse_decimal(digits: &[u8]) -> Option<u64> {
+    let (first, _) = digits.split_first()?;
+    if *first == b'0' && digits.len() > 1 {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |number, octet| {
+        let digit = octet.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    })
+}
+
+/// The number that is written as `digits`, all of them lowercase hexadecimal ones.
+fn parse_hex(digits: &[u8]) -> Option<u64> {
+    if !(1..=16).contains(&digits.len()) {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |number, octet| {
+        Some(number.wrapping_shl(4) | u64::from(hex_digit(*octet)?))
+    })
+}
+
+/// All of a file name before the flags.
+pub(super) fn base(file_name: &[u8]) -> &[u8] {
+    memchr::memrchr_iter(b':', file_name)
+        .filter_map(|at| file_name.split_at_checked(at))
+        .find_map(|(base, flags)| flags.starts_with(b":2,").then_some(base))
+        .unwrap_or(file_name)
+}
+
+/// What a file name says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Said<'a> {
+    /// Which message it is.
+    pub(super) identity: Identity<'a>,
+    /// The order in which messages are listed.
+    pub(super) arrival_secs: u64,
+    /// The octets that RETR sends, when the name tells them.
+    pub(super) sent_octets: Option<u64>,
+    /// How much of the start of the identity is the unique-id; `None` when it has to be hashed.
+    pub(super) unique_id_octets: Option<NonZeroU8>,
+}
+
+impl<'a> Said<'a> {
+    /// Reads `file_name`.
+    pub(super) fn by(file_name: &'a [u8]) -> Self {
+        let base = base(file_name);
+        if let Some(own) = OwnName::parse(base)
+            && let Some(octets) = own_identity(base)
+        {
+            return Self {
+                identity: Identity::new(octets, true),
+                arrival_secs: own.secs,
+                sent_octets: own.sent_octets,
+                unique_id_octets: unique_id_octets(octets.len()),
+            };
+        }
+        Self {
+            identity: Identity::new(base, false),
+            arrival_secs: arrival_secs(base),
+            sent_octets: sent_octets(base),
+            unique_id_octets: foreign_id(base).and_then(|id| unique_id_octets(id.len())),
+        }
+    }
+}
+
+/// The octets on disk that `file_name` tells, when it also tells those that RETR sends: they are
+/// believed together.
+pub(super) fn stored_octets(file_name: &[u8]) -> Option<u64> {
+    let (_, fields) = split_once(base(file_name), b',')?;
+    let sizes = Sizes::parse(fields);
+    sizes.stored.filter(|_| sizes.sent.is_some())
+}
+
+/// A length, if a unique-id may have it.
+fn unique_id_octets(octets: usize) -> Option<NonZeroU8> {
+    let fits = octets <= UniqueId::OCTETS_MAX;
+    fits.then(|| u8::try_from(octets).ok().and_then(NonZeroU8::new))
+        .flatten()
+}
+
+/// The seconds at the start of a base: the order in which messages are listed.
+///
+/// Zero when there are none, so that what comes later is always listed behind.
+fn arrival_secs(base: &[u8]) -> u64 {
+    let digits = base
+        .split(|&octet| octet == b'.')
+        .next()
+        .unwrap_or_default();
+    std::str::from_utf8(digits)
+        .ok()
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or(0)
+}
+
+/// The octets that RETR sends, when the base tells them: its field `W=`.
+fn sent_octets(base: &[u8]) -> Option<u64> {
+    let mut fields = base.split(|&octet| octet == b',').skip(1);
+    let value = fields.find_map(|field| field.strip_prefix(b"W="))?;
+    if !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// The unique-id of the message with this identity, of which [`Said::unique_id_octets`] is known.
+///
+/// Always there: the last resort, the hash, is a legal unique-id.
+pub(super) fn unique_id(identity: Identity<'_>, octets: Option<NonZeroU8>) -> Option<UniqueId<'_>> {
+    octets
+        .and_then(|octets| identity.octets.get(..usize::from(octets.get())))
+        .and_then(|id| std::str::from_utf8(id).ok())
+        .and_then(UniqueId::parse)
+        .or_else(|| UniqueId::parse(hash(identity.octets)))
+}
+
+/// The base of a file that another program delivered, unless it is no unique-id, or looks like that
+/// of one of our own messages or like a hash and could be mistaken for it.
+fn foreign_id(base: &[u8]) -> Option<&[u8]> {
+    let looks_like_ours =
+        split_once(base, b'.').is_some_and(|(_, serial)| Serial::parse(serial).is_some());
+    let is_graphic = base.iter().all(u8::is_ascii_graphic);
+    (is_graphic && !looks_like_ours && !looks_like_a_hash(base)).then_some(base)
+}
+
+/// Hexadecimal digits of 128 bits.
+const HASH_OCTETS: usize = 32;
+
+fn looks_like_a_hash(base: &[u8]) -> bool {
+    base.len() == HASH_OCTETS && base.iter().all(|&octet| hex_digit(octet).is_some())
+}
+
+/// The 128-bit FNV-1a hash of a base, with the offset basis and the prime of its authors.
+///
+/// It keeps accidental collisions away; whoever may write into the Maildir needs no collision to do
+/// harm.
+fn hash(base: &[u8]) -> String {
+    const OFFSET_BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    let hash = base.iter().fold(OFFSET_BASIS, |hash, &octet| {
+        (hash ^ u128::from(octet)).wrapping_mul(PRIME)
+    });
+    format!("{hash:032x}")
+}

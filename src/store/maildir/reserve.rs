@@ -1,0 +1,69 @@
+//! The part of a file system that is kept free of mail.
+
+use std::path::Path;
+
+use crate::{
+    fs::Fs,
+    store::{
+        Error, Room,
+        limits::{FREE_OCTETS_RESERVE, FREE_PART_RESERVED},
+    },
+};
+
+use super::shared::Shared;
+
+/// What is reserved on the file system of `path`.
+pub(super) fn reserve_on(fs: &dyn Fs, path: &Path) -> Result<u64, Error> {
+    let total = fs.total_octets(path);
+    total.map(reserve).map_err(Error::io("look at", path))
+}
+
+/// What is reserved of a file system of so many octets.
+fn reserve(total: u64) -> u64 {
+    let part = total.checked_div(FREE_PART_RESERVED);
+    part.unwrap_or(0).min(FREE_OCTETS_RESERVE)
+}
+
+impl Shared {
+    /// How much room there is, beside what is promised already.
+    pub(super) fn room(&self) -> Result<Room, Error> {
+        let free = self.fs.free_octets(&self.spool);
+        let free = free.map_err(Error::io("look at", &self.spool))?;
+        let needed = self.reserve.saturating_add(self.held.octets());
+        Ok(Room { free, needed })
+    }
+
+    /// Makes sure that there is room for a message of `declared_octets`.
+    pub(super) fn check_free(&self, declared_octets: u64) -> Result<(), Error> {
+        let Room { free, needed } = self.room()?;
+        let needed = needed.saturating_add(declared_octets);
+        if free < needed {
+            return Err(Error::Full {
+                operation: "begin a delivery in",
+                path: self.root.clone(),
+                room: Some(Room { free, needed }),
+                source: None,
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_file_system_reserves_a_part_of_itself() {
+        const MIB: u64 = 1_024 * 1_024;
+        for (total, reserved) in [
+            (0, 0),
+            (24 * MIB, 3 * MIB),
+            (256 * MIB, 32 * MIB),
+            (257 * MIB, 32 * MIB),
+            (u64::MAX, 32 * MIB),
+        ] {
+            assert_eq!(reserve(total), reserved, "{total}");
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! The standing of the store: its directory and its lock, held open, and whether they are still
+//! what is found under their names.
+//!
+//! # Theory of operation
+//! Everything in the store is reached by its path, but what makes an acknowledgement worth
+//! something is reached by what is open: the lock and the segments of the journal. People who
+//! restore a backup move the directory of a running daemon away and put another one in its place,
+//! or write over what is in it. From then on a message would be put into the journal of one
+//! directory and the Maildirs of another, and the next start would find half of it.
+//!
+//! So whoever is about to acknowledge something asks first whether the directory and the lock are
+//! those that are held, by device and inode: as long as they are open nothing else can have these
+//! numbers. The journal asks the same of its own files (`ring.rs`). What is no longer ours is not
+//! written to, and takes no mail until the daemon is started again.
+//!
+//! The checks have different purposes. The directory and the lock show that no other daemon can be
+//! there: they are checked when a delivery begins and before a batch is written, by the times of
+//! the directory `.facteur` where those can be trusted. That the files of the journal are what
+//! their paths stand for shows that a start would find what was written: this is checked when the
+//! batch is durable.
+//!
+//! A directory that is gone, with the lock removed, is another matter: people who want all mail
+//! gone do that. It is made again, empty. If the lock no longer has its name but still has another
+//! one somewhere, it was moved; then nothing was removed.
+//!
+//! The directory is locked as well as the file in it, because people remove lock files. The file
+//! has the number of the process that holds it, so that a second daemon can name that process.
+//!
+//! # Invariants
+//! - I11: two daemons never serve one store, whatever was done to the lock file.
+//!
+//! # Failures
+//! [`Error::Replaced`].
+//!
+//! # Known limits
+//! Where a lock is only as good as this machine (network file systems), that of the directory keeps
+//! out the daemons of this machine alone. A directory that is replaced in the moment between the
+//! question and the acknowledgement no longer belongs to the store, but the message is in it: it
+//! was durable before it was moved away.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use crate::{
+    fs::{Fs, Held, Identity, Stamp},
+    store::{Error, limits::PLACE_BELIEVED},
+};
+
+use super::{
+    OWN_DIRECTORY, prepare, prepare_root,
+    shared::Shared,
+    times::{Shows, identity_at, stamp_at},
+};
+
+/// The file that one daemon holds a lock on.
+const LOCK_NAME: &str = "store.lock";
+
+/// Octets of a process number as decimal digits, with a line ending.
+const SIGNATURE_OCTETS_MAX: usize = 11;
+
+/// The directory and the lock of an open store.
+#[derive(Debug)]
+pub(super) struct Place {
+    root: Handle,
+    lock: Handle,
+    /// The directory that is the store's own when all was last found, if a change would show.
+    found: Option<Stamp>,
+    /// When that was.
+    found_at: Option<Instant>,
+}
+
+impl Place {
+    /// The number of the file system that the directory is on.
+    pub(super) fn device(&self) -> u64 {
+        self.root.identity.device
+    }
+}
+
+/// What is locked and held.
+#[derive(Debug)]
+struct Handle {
+    held: Arc<dyn Held>,
+    identity: Identity,
+}
+
+/// How the place is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// As it was opened.
+    Ours,
+    /// Removed: it is to be made again.
+    Removed,
+}
+
+impl Handle {
+    /// Holds what was locked at `path` in the store of `root`.
+    fn of(
+        fs: &dyn Fs,
+        root: &Path,
+        locked: io::Result<Option<Box<dyn Held>>>,
+        path: &Path,
+    ) -> Result<Self, Error> {
+        let locked = locked.map_err(|source| Error::CannotLock {
+            path: path.to_owned(),
+            source: source.into(),
+        })?;
+        let held = locked.ok_or_else(|| Error::StoreInUse {
+            path: path.to_owned(),
+            process: signature(fs, root),
+        })?;
+        let identity = held.identity().map_err(Error::io("look at", path))?;
+        Ok(Self {
+            held: held.into(),
+            identity,
+        })
+    }
+}
+
+/// Which process has written its number into the lock of the store of `root`. When the store is in
+/// use that is the one that uses it.
+fn signature(fs: &dyn Fs, root: &Path) -> Option<u32> {
+    let mut file = fs.open(&lock_path(&root.join(OWN_DIRECTORY))).ok()?;
+    let mut number = [0; SIGNATURE_OCTETS_MAX];
+    let octets = file.read(&mut number).ok()?;
+    let number = str::from_utf8(number.get(..octets)?).ok()?;
+    number.trim_end().parse().ok()
+}
+
+/// Which process serves the store of `root`, as far as its lock tells; `None` when none does.
+pub(super) fn user_of(fs: &dyn Fs, root: &Path) -> Option<u32> {
+    match fs.lock_dir(root) {
+        Ok(None) => signature(fs, root),
+        // It is given back at once.
+        Ok(Some(_)) | Err(_) => None,
+    }
+}
+
+/// The file that is locked in the directory `own`.
+pub(super) fn lock_path(own: &Path) -> PathBuf {
+    own.join(LOCK_NAME)
+}
+
+/// Makes and checks the directories that are the store's own and takes its locks; gives what is
+/// held, and the spool.
+pub(super) fn settle(fs: &dyn Fs, root: &Path) -> Result<(Place, PathBuf), Error> {
+    prepare_root(fs, root)?;
+    let root_handle = Handle::of(fs, root, fs.lock_dir(root), root)?;
+    let (lock, spool) = settle_within(fs, root)?;
+    let place = Place {
+        root: root_handle,
+        lock,
+        found: None,
+        found_at: None,
+    };
+    Ok((place, spool))
+}
+
+/// The same in a directory that is locked already.
+fn settle_within(fs: &dyn Fs, root: &Path) -> Result<(Handle, PathBuf), Error> {
+    let own = root.join(OWN_DIRECTORY);
+    prepare(fs, &own, root)?;
+    let lock_path = lock_path(&own);
+    let lock = Handle::of(fs, root, fs.lock(&lock_path), &lock_path)?;
+    // Without it the daemon serves as well.
+    drop(lock.held.sign());
+    let spool = own.join("tmp");
+    prepare(fs, &spool, &own)?;
+    Ok((lock, spool))
+}
+
+/// The file that the daemon which serves the store in `root` holds a lock on.
+pub fn lock_of(root: &Path) -> PathBuf {
+    lock_path(&root.join(OWN_DIRECTORY))
+}
+
+impl Shared {
+    /// How the place of the store is found.
+    ///
+    /// # Errors
+    /// [`Error::Replaced`] when something else is there now, [`Error::Io`] when that cannot be
+    /// told.
+    pub(super) fn standing(&self) -> Result<Standing, Error> {
+        let fs = &*self.fs;
+        let (root, lock) = {
+            let place = self.place.lock();
+            (place.root.identity, place.lock.identity)
+        };
+        let root_now = identity_at(fs, &self.root)?;
+        let lock_now = identity_at(fs, &self.lock)?;
+        if root_now == Some(root) && lock_now == Some(lock) {
+            return Ok(Standing::Ours);
+        }
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::ReplacedPlacesAreTrusted) {
+            return Ok(Standing::Ours);
+        }
+        let replaced = || Error::Replaced {
+            path: self.root.clone(),
+        };
+        if self.is_lock_linked()? {
+            // It was moved, with all that it stands for.
+            return Err(replaced());
+        }
+        let is_empty = match root_now {
+            None => true,
+            Some(now) if now == root => lock_now.is_none(),
+            // Another directory. If it has no store, ours may start there from nothing.
+            Some(_) => identity_at(fs, &self.own)?.is_none(),
+        };
+        is_empty.then_some(Standing::Removed).ok_or_else(replaced)
+    }
+
+    /// The same, with one look at the directory that is the store's own, if its times tell of every
+    /// change since all was last found: they change when it is moved, too, and when the lock is
+    /// removed or replaced.
+    ///
+    /// # Errors
+    /// As [`standing`](Self::standing).
+    fn standing_by_times(&self) -> Result<Standing, Error> {
+        let file_time = self.clock.file_time();
+        let own = stamp_at(&*self.fs, &self.own)?;
+        let is_as_found = own.is_some() && self.place.lock().found == own;
+        if !is_as_found {
+            let standing = self.standing()?;
+            if standing == Standing::Removed {
+                return Ok(standing);
+            }
+        }
+        let shows_all = own.filter(|own| {
+            is_as_found
+                || own.shows_changes(file_time) == Shows::All
+                    && self.trusts_times(&self.own, Some(own.device))
+        });
+        let now = self.clock.now();
+        let mut place = self.place.lock();
+        place.found = shows_all;
+        place.found_at = Some(now);
+        drop(place);
+        Ok(Standing::Ours)
+    }
+
+    /// The same, and what was found a moment ago is believed. For callers that are about to begin
+    /// something, and that check again before they acknowledge it.
+    ///
+    /// # Errors
+    /// As [`standing`](Self::standing).
+    pub(super) fn standing_lately(&self) -> Result<Standing, Error> {
+        let found_at = self.place.lock().found_at;
+        let age = found_at.map(|it| self.clock.now().saturating_duration_since(it));
+        if age.is_some_and(|age| age < PLACE_BELIEVED) {
+            return Ok(Standing::Ours);
+        }
+        self.standing_by_times()
+    }
+
+    /// Whether the lock that is held still has a name somewhere.
+    fn is_lock_linked(&self) -> Result<bool, Error> {
+        let held = Arc::clone(&self.place.lock().lock.held);
+        held.is_linked().map_err(Error::io("look at", &self.own))
+    }
+
+    /// Makes sure that the place of the store is the one that is held: asked before anything is
+    /// acknowledged.
+    ///
+    /// # Errors
+    /// [`Error::Replaced`], also when it was removed; [`Error::Io`].
+    pub(super) fn check_place(&self) -> Result<(), Error> {
+        self.standing()
+            .and_then(|standing| self.check_standing(standing))
+    }
+
+    /// Makes sure that no other daemon can be where this one is about to write, with as few calls
+    /// as that takes.
+    ///
+    /// # Errors
+    /// As [`check_place`](Self::check_place).
+    pub(super) fn check_lock(&self) -> Result<(), Error> {
+        self.standing_by_times()
+            .and_then(|standing| self.check_standing(standing))
+    }
+
+    fn check_standing(&self, standing: Standing) -> Result<(), Error> {
+        match standing {
+            Standing::Ours => Ok(()),
+            Standing::Removed => Err(Error::Replaced {
+                path: self.root.clone(),
+            }),
+        }
+    }
+
+    /// Makes the directories again where somebody removed them under the running daemon, as people
+    /// who want all mail gone do.
+    ///
+    /// # Errors
+    /// As at the start of the daemon. [`Error::StoreInUse`] may also mean that another delivery is
+    /// at it in this moment.
+    pub(super) fn settle_anew(&self) -> Result<(), Error> {
+        if self.standing()? == Standing::Ours {
+            // Only the rest is missing.
+            return prepare(&*self.fs, &self.spool, &self.own)
+                .inspect_err(|_| self.count_failed_sync());
+        }
+        let root = self.place.lock().root.identity;
+        let former = if identity_at(&*self.fs, &self.root)? == Some(root) {
+            let settled = settle_within(&*self.fs, &self.root);
+            let (lock, _) = settled.inspect_err(|_| self.count_failed_sync())?;
+            let mut place = self.place.lock();
+            (place.found, place.found_at) = (None, None);
+            (None, std::mem::replace(&mut place.lock, lock))
+        } else {
+            let settled = settle(&*self.fs, &self.root);
+            let (place, _) = settled.inspect_err(|_| self.count_failed_sync())?;
+            let former = std::mem::replace(&mut *self.place.lock(), place);
+            (Some(former.root), former.lock)
+        };
+        // What was known to be durable is gone with the directories.
+        self.forget_all();
+        // Closed when the Mutex is free again (L1).
+        drop(former);
+        Ok(())
+    }
+}

@@ -1,0 +1,468 @@
+//! One mailbox that takes no mail, or lies on another device: it harms nobody else, and nothing of
+//! it is lost, doubled or brought back. Power cuts at arbitrary moments are the business of
+//! `crash.rs`.
+
+use std::{
+    path::Path,
+    sync::{Arc, mpsc::channel},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use rustix::io::Errno;
+
+use crate::{
+    fs::Fs as _,
+    mail::MailboxName,
+    store::{
+        Durability, Error, Event, MessageStore, Observer, Settings,
+        limits::{AILING_REMINDER, CURE_PACE},
+        maildir::Patience,
+    },
+    testing::{
+        disk::{Fault, SimFs},
+        model::{read, summaries},
+    },
+};
+
+use super::{
+    journal::{contents, deliver, deliver_to, maildrop},
+    mailbox,
+};
+
+const NEW: &str = "/mail/example.org/bob/new";
+const CUR: &str = "/mail/example.org/bob/cur";
+const WAITING: &str = "/mail/.facteur/waiting/example.org/bob";
+
+/// Far beyond what anything here takes, so that only a hang reaches it.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Too large for the journal.
+const LARGE: usize = 600_000;
+
+/// A store, and what it told.
+struct Told {
+    store: MessageStore,
+    events: Arc<Mutex<Vec<String>>>,
+}
+
+impl Told {
+    fn open(fs: &SimFs) -> Self {
+        Self::open_with(fs, Durability::default())
+    }
+
+    fn open_with(fs: &SimFs, durability: Durability) -> Self {
+        let events: Arc<Mutex<Vec<String>>> = Arc::default();
+        let told = Arc::clone(&events);
+        let settings = Settings {
+            durability,
+            observer: Observer::new(move |event| {
+                let cure = event.cure().unwrap_or_default();
+                told.lock().push(format!("{event}. {cure}"));
+            }),
+            ..Settings::new("/mail", "host.example")
+        };
+        let (fs, clock) = (Arc::new(fs.clone()), fs.clock());
+        let store = MessageStore::open_quietly(fs, settings, clock, Patience::default());
+        let store = store.unwrap();
+        Self { store, events }
+    }
+
+    /// What it told since the last time.
+    fn events(&self) -> Vec<String> {
+        std::mem::take(&mut *self.events.lock())
+    }
+
+    fn contents_of(&self, address: &str) -> Vec<String> {
+        let maildrop = self.store.open_maildrop(&mailbox(address)).unwrap();
+        let messages = maildrop.messages();
+        (0..messages.len())
+            .map(|index| String::from_utf8(read(&maildrop, index).unwrap()).unwrap())
+            .collect()
+    }
+
+    fn is_settled(&self) -> bool {
+        let progress = self.store.shared.journal.as_ref().unwrap().progress();
+        progress.settled >= progress.durable.saturating_sub(1)
+    }
+}
+
+fn timeless() -> SimFs {
+    let fs = SimFs::new();
+    fs.make_timeless();
+    fs
+}
+
+fn both() -> [MailboxName; 2] {
+    [mailbox("bob@example.org"), mailbox("ann@example.org")]
+}
+
+fn refuse(fs: &SimFs, path: &str) {
+    assert!(fs.refuse_entries(Path::new(path), true), "{path}");
+}
+
+fn n_entries(fs: &SimFs, path: &str) -> usize {
+    fs.read_dir(Path::new(path)).map_or(0, |found| found.len())
+}
+
+/// A store whose mailbox of bob breaks when a message to him and ann is on its way.
+fn with_one_waiting(fs: &SimFs) -> Told {
+    let told = Told::open(fs);
+    deliver(&told.store, "one\n").unwrap();
+    refuse(fs, NEW);
+    deliver_to(&told.store, "two\n", &both()).unwrap();
+    told
+}
+
+#[test]
+fn what_one_mailbox_cannot_take_waits_and_holds_up_nobody() {
+    let fs = timeless();
+    let told = with_one_waiting(&fs);
+    let [bob, ann] = both();
+    assert_eq!(told.contents_of("ann@example.org"), ["two\n"]);
+    assert_eq!(contents(&told.store), ["one\n"]);
+    let refused = told.store.check_recipient(&bob).unwrap_err();
+    assert!(refused.needs_operator(), "{refused:?}");
+    told.store.check_recipient(&ann).unwrap();
+    deliver_to(&told.store, "three\n", &[ann]).unwrap();
+    // The journal is not held up either.
+    told.store.shared.checkpoint_when_idle().unwrap();
+    assert!(told.is_settled());
+    let events = told.events();
+    assert_eq!(events.len(), 1, "it is told once: {events:?}");
+    assert!(
+        events[0].contains("bob@example.org; 1 message waits for it"),
+        "{events:?}"
+    );
+    assert!(events[0].contains("chown"), "{events:?}");
+
+    fs.accept_entries();
+    told.store.check_recipient(&bob).unwrap();
+    assert_eq!(contents(&told.store), ["one\n", "two\n"]);
+    assert_eq!(n_entries(&fs, WAITING), 0);
+    let events = told.events();
+    assert!(
+        events[0].contains("1 message that waited is there"),
+        "{events:?}"
+    );
+    told.store.abandon();
+    let told = Told::open(&fs.power_cut(0));
+    assert_eq!(contents(&told.store), ["one\n", "two\n"]);
+    assert_eq!(
+        told.contents_of("ann@example.org"),
+        ["two\n", "three\n"],
+        "in their order"
+    );
+}
+
+#[test]
+fn a_message_that_is_too_large_for_the_journal_waits_too() {
+    for durability in [Durability::default(), Durability::Maildir] {
+        let fs = timeless();
+        let told = Told::open_with(&fs, durability);
+        deliver(&told.store, "one\n").unwrap();
+        refuse(&fs, NEW);
+        let large = "a line\n".repeat(LARGE / 7);
+        deliver_to(&told.store, &large, &both()).unwrap();
+        assert_eq!(told.contents_of("ann@example.org"), [large.as_str()]);
+        assert_eq!(n_entries(&fs, "/mail/.facteur/tmp"), 0);
+        told.store.abandon();
+        let fs = fs.power_cut(0);
+        let told = Told::open_with(&fs, durability);
+        assert_eq!(told.contents_of("ann@example.org"), [large.as_str()]);
+        fs.accept_entries();
+        assert_eq!(contents(&told.store), [large.as_str(), "one\n"]);
+    }
+}
+
+/// There is nobody who would be harmed, and its sender knows.
+#[test]
+fn a_message_for_the_broken_mailbox_alone_is_refused() {
+    for content in ["two\n", &"a line\n".repeat(LARGE / 7)] {
+        let fs = timeless();
+        let told = with_one_waiting(&fs);
+        let refused = deliver(&told.store, content).unwrap_err();
+        assert!(matches!(refused, Error::Io { .. }), "{refused:?}");
+        assert_eq!(n_entries(&fs, WAITING), 1);
+        fs.accept_entries();
+        assert_eq!(contents(&told.store), ["one\n", "two\n"]);
+    }
+}
+
+/// A message to several that fails is refused to all of them once only: then it is known which
+/// mailbox it is.
+#[test]
+fn a_domain_that_cannot_be_written_harms_no_other() {
+    let fs = timeless();
+    let told = Told::open(&fs);
+    deliver(&told.store, "one\n").unwrap();
+    refuse(&fs, "/mail/example.org");
+    let [_, ann] = both();
+    let cid = mailbox("cid@example.net");
+    let refused = told.store.check_recipient(&ann).unwrap_err();
+    assert!(
+        refused.to_string().contains("/mail/example.org"),
+        "{refused}"
+    );
+    deliver_to(&told.store, "two\n", &[ann, cid]).unwrap();
+    assert_eq!(told.contents_of("cid@example.net"), ["two\n"]);
+    deliver(&told.store, "three\n").unwrap();
+    fs.accept_entries();
+    assert_eq!(told.contents_of("ann@example.org"), ["two\n"]);
+    assert_eq!(contents(&told.store), ["one\n", "three\n"]);
+}
+
+/// A replay finds them one after the other, and tells of the first at once.
+#[test]
+fn a_start_tells_how_many_messages_wait_in_the_end() {
+    let fs = timeless();
+    let told = Told::open(&fs);
+    for content in ["one\n", "two\n", "three\n"] {
+        deliver_to(&told.store, content, &both()).unwrap();
+    }
+    refuse(&fs, NEW);
+    told.store.abandon();
+    // None of them has come to the disk but in the journal.
+    let fs = fs.power_cut(3);
+    let n_left = n_entries(&fs, NEW);
+    let told = Told::open(&fs);
+    let events = told.events();
+    let expected = format!("; {} messages wait for it", 3 - n_left);
+    assert!(
+        events.iter().any(|event| event.contains(&expected)),
+        "{n_left}: {events:?}"
+    );
+}
+
+#[test]
+fn a_start_serves_all_others_and_tells_what_waits() {
+    for seed in 0..8 {
+        let fs = timeless();
+        let told = Told::open(&fs);
+        deliver_to(&told.store, "one\n", &both()).unwrap();
+        refuse(&fs, NEW);
+        told.store.abandon();
+        // The journal has the message, and the mailbox need not.
+        let fs = fs.power_cut(seed);
+        let told = Told::open(&fs);
+        let events = told.events();
+        let ailing = events.iter().filter(|event| event.contains("bob@"));
+        assert_eq!(ailing.count(), 1, "{events:?}");
+        assert_eq!(told.contents_of("ann@example.org"), ["one\n"]);
+        deliver_to(&told.store, "two\n", &both()[1..]).unwrap();
+        // Once more, with nothing in the journal.
+        told.store.close().unwrap();
+        drop(told);
+        let fs = fs.kill();
+        let told = Told::open(&fs);
+        let events = told.events();
+        assert!(events[0].contains("1 message waits for it"), "{events:?}");
+        fs.accept_entries();
+        assert_eq!(contents(&told.store), ["one\n"]);
+        assert_eq!(n_entries(&fs, WAITING), 0);
+    }
+}
+
+/// `cur` may hide whether the message is there already.
+#[test]
+fn what_was_moved_to_cur_is_not_delivered_again() {
+    let fs = timeless();
+    let told = with_one_waiting(&fs);
+    let unique_id = |told: &Told| {
+        let messages = maildrop(&told.store).messages();
+        let summaries = summaries(&*messages);
+        (summaries.len(), summaries.last().unwrap().unique_id.clone())
+    };
+    // It is delivered, and cannot be let go.
+    fs.accept_entries();
+    refuse(&fs, WAITING);
+    let (n_messages, first) = unique_id(&told);
+    assert_eq!((n_messages, n_entries(&fs, WAITING)), (2, 1));
+    let mut names = fs.read_dir(Path::new(NEW)).unwrap();
+    names.sort_by(|left, right| left.name.cmp(&right.name));
+    let file_name = names.pop().unwrap().name;
+    let mut flagged = file_name.clone();
+    flagged.push(":2,S");
+    let moved = Path::new(CUR).join(flagged);
+    fs.rename(&Path::new(NEW).join(file_name), &moved).unwrap();
+    fs.accept_entries();
+    assert_eq!(unique_id(&told), (2, first), "the same, and once");
+    assert_eq!(n_entries(&fs, WAITING), 0);
+    assert_eq!((n_entries(&fs, NEW), n_entries(&fs, CUR)), (1, 1));
+}
+
+/// I2.
+#[test]
+fn what_is_removed_before_it_is_let_go_does_not_come_back() {
+    let fs = timeless();
+    let told = with_one_waiting(&fs);
+    fs.accept_entries();
+    refuse(&fs, WAITING);
+    let maildrop = maildrop(&told.store);
+    assert_eq!((maildrop.messages().len(), n_entries(&fs, WAITING)), (2, 1));
+    maildrop.remove(&[1]).unwrap_err();
+    fs.accept_entries();
+    maildrop.remove(&[0, 1]).unwrap();
+    drop(maildrop);
+    assert!(contents(&told.store).is_empty());
+    told.store.abandon();
+    assert!(contents(&Told::open(&fs.power_cut(0)).store).is_empty());
+}
+
+#[test]
+fn what_nobody_asks_for_is_tried_after_a_while_and_told_again() {
+    let fs = timeless();
+    let told = with_one_waiting(&fs);
+    told.events();
+    let waiting = &told.store.shared.waiting;
+    let until_due = || waiting.until_due(fs.clock().now());
+    assert_eq!(until_due(), Some(CURE_PACE));
+    fs.hands().pass(CURE_PACE);
+    assert_eq!(until_due(), Some(Duration::ZERO));
+    told.store.shared.cure_all();
+    assert_eq!(until_due(), Some(CURE_PACE));
+    assert!(told.events().is_empty());
+    fs.hands().pass(AILING_REMINDER);
+    told.store.shared.cure_all();
+    assert_eq!(told.events().len(), 1);
+    fs.accept_entries();
+    told.store.shared.cure_all();
+    assert_eq!(until_due(), None);
+    assert_eq!(n_entries(&fs, NEW), 2);
+}
+
+/// With the thread that a daemon has.
+#[test]
+fn somebody_tries_a_broken_mailbox_though_nobody_asks_for_it() {
+    for durability in [Durability::default(), Durability::Maildir] {
+        let fs = timeless();
+        let (cured_out, cured_in) = channel();
+        let settings = Settings {
+            durability,
+            observer: Observer::new(move |event| {
+                if let Event::MailboxCured { delivered, .. } = event {
+                    cured_out.send(*delivered).unwrap();
+                }
+            }),
+            ..Settings::new("/mail", "host.example")
+        };
+        let store = MessageStore::open_on(Arc::new(fs.clone()), settings, fs.clock()).unwrap();
+        deliver(&store, "one\n").unwrap();
+        refuse(&fs, NEW);
+        deliver_to(&store, "two\n", &both()).unwrap();
+        fs.accept_entries();
+        // From now on, if the thread has not looked at it yet.
+        store.shared.waiting.until_due(fs.clock().now());
+        fs.hands().pass(CURE_PACE);
+        // The thread waits by a clock that a test cannot turn.
+        store.shared.checkpoints.notice();
+        assert_eq!(cured_in.recv_timeout(DEADLINE), Ok(1));
+        assert_eq!(n_entries(&fs, NEW), 2);
+    }
+}
+
+/// A store in which a sync failed, so that all that the journal has is to be written anew, and one
+/// mailbox cannot be.
+fn with_one_not_written_anew(fs: &SimFs) -> Told {
+    let told = Told::open(fs);
+    deliver_to(&told.store, "one\n", &both()).unwrap();
+    refuse(fs, NEW);
+    // The sync of the whole file system comes first.
+    fs.fail(Fault {
+        at: fs.n_operations().saturating_add(1),
+        errno: Errno::IO,
+        is_done: false,
+    });
+    told.store.shared.checkpoint_when_idle().unwrap();
+    told
+}
+
+#[test]
+fn a_mailbox_that_cannot_be_written_anew_holds_up_no_checkpoint() {
+    for is_gone in [false, true] {
+        let fs = timeless();
+        let told = with_one_not_written_anew(&fs);
+        assert!(told.is_settled());
+        fs.accept_entries();
+        if is_gone {
+            for entry in fs.read_dir(Path::new(NEW)).unwrap() {
+                fs.unlink(&Path::new(NEW).join(entry.name)).unwrap();
+            }
+        }
+        told.store.shared.cure_all();
+        assert_eq!(n_entries(&fs, WAITING), 0);
+        told.store.abandon();
+        let found = contents(&Told::open(&fs.power_cut(0)).store);
+        assert_eq!(found.is_empty(), is_gone, "{found:?}");
+    }
+}
+
+/// The power is cut before that mailbox is cured: the message that it had need not be there.
+#[test]
+fn what_waits_to_be_written_anew_is_delivered_when_the_disk_has_lost_it() {
+    let fs = timeless();
+    with_one_not_written_anew(&fs).store.abandon();
+    let found = fs.power_cut(0);
+    let told = Told::open(&found);
+    assert_eq!(contents(&told.store), [""; 0]);
+    found.accept_entries();
+    assert_eq!(contents(&told.store), ["one\n"]);
+    assert_eq!(n_entries(&found, WAITING), 0);
+}
+
+/// The sync of the store's file system is none of that of the mailbox.
+#[test]
+fn a_mailbox_on_another_device_is_durable_when_it_is_acknowledged() {
+    for part in ["bob", "bob/new", "bob/tmp", ""] {
+        let fs = timeless();
+        fs.split_at(&Path::new("/mail/example.org").join(part));
+        let told = Told::open(&fs);
+        let large = "a line\n".repeat(LARGE / 7);
+        deliver_to(&told.store, "one\n", &both()).unwrap();
+        deliver_to(&told.store, &large, &both()).unwrap();
+        told.store.shared.checkpoint_when_idle().unwrap();
+        assert!(told.is_settled());
+        assert_eq!(n_entries(&fs, "/mail/.facteur/tmp"), 0, "{part}");
+        assert_eq!(n_entries(&fs, "/mail/example.org/bob/tmp"), 0, "{part}");
+        told.store.abandon();
+        let told = Told::open(&fs.power_cut(0));
+        for address in ["ann@example.org", "bob@example.org"] {
+            let mut found = told.contents_of(address);
+            found.sort();
+            assert_eq!(found, [large.as_str(), "one\n"], "{part}");
+        }
+    }
+}
+
+/// Messages on their way into mailboxes, and those that wait, lie on another device than these.
+#[test]
+fn a_spool_on_another_device_is_copied_from() {
+    let fs = timeless();
+    fs.split_at(Path::new("/mail/.facteur/tmp"));
+    let told = with_one_waiting(&fs);
+    assert_eq!(told.contents_of("ann@example.org"), ["two\n"]);
+    told.store.abandon();
+    let fs = fs.power_cut(0);
+    let told = Told::open(&fs);
+    fs.accept_entries();
+    assert_eq!(contents(&told.store), ["one\n", "two\n"]);
+}
+
+#[test]
+fn what_cannot_be_exchanged_is_written_anew_all_the_same() {
+    let fs = timeless();
+    fs.refuse_exchange();
+    let told = Told::open(&fs);
+    deliver(&told.store, "one\n").unwrap();
+    deliver(&told.store, "two\n").unwrap();
+    maildrop(&told.store).remove(&[0]).unwrap();
+    fs.fail(Fault {
+        at: fs.n_operations().saturating_add(1),
+        errno: Errno::IO,
+        is_done: false,
+    });
+    told.store.shared.checkpoint_when_idle().unwrap();
+    assert!(told.is_settled());
+    told.store.abandon();
+    assert_eq!(contents(&Told::open(&fs.power_cut(0)).store), ["two\n"]);
+}

@@ -1,0 +1,276 @@
+//! What was put into Maildirs and not synced since: the names that a checkpoint has to make durable
+//! when it does that one by one (`piecemeal.rs`).
+//!
+//! Knows which messages are meant and nothing of files, syncs, or whether they succeed.
+//!
+//! # Theory of operation
+//! Whoever has applied a message hands over what is left of it, its name and its mailboxes, before
+//! its batch counts as applied. A checkpoint takes all that belongs to the batches that it covers.
+//! The record is kept however a checkpoint is made: when it turns out that one takes long, it is
+//! too late to ask what was written meanwhile.
+//!
+//! A message that is not found any more is either one that was removed over POP3, or one with which
+//! another program did something. To tell them apart, who removes messages says so of each that it
+//! has unlinked. (Not before: until then it may be there under another name, and if the removal
+//! fails it stays.) That is remembered until the second checkpoint from then on: the first may be
+//! at work already, or not yet cover the batch. One that looks for the message between the two is
+//! not told, and takes longer.
+//!
+//! # Invariants
+//! - What [`Touched::take`] gives is complete: every name of the batches up to `applied` that were
+//!   not checkpointed before.
+//! - There are never more than [`TOUCHED_NAMES_MAX`] names and as many removals for each of two
+//!   checkpoints, and none of them when a store has been idle.
+//!
+//! # Failures
+//! What does not fit is left out and not forgotten: then, and when an earlier checkpoint took names
+//! and failed, [`Touched::take`] gives `None`, and all has to be synced.
+
+use std::collections::HashMap;
+
+use crate::{mail::MailboxName, store::limits::TOUCHED_NAMES_MAX};
+
+use super::sync::Mutex;
+
+/// What is left of a message when it is in its mailboxes.
+#[derive(Debug)]
+pub(super) struct Applied {
+    /// The number of its batch.
+    pub(super) number: u64,
+    /// That of its serial.
+    pub(super) counter: u64,
+    pub(super) file_name: String,
+    pub(super) mailboxes: Vec<MailboxName>,
+}
+
+/// The names that are not durable. See the module.
+#[derive(Debug, Default)]
+pub(super) struct Touched(Mutex<Record>);
+
+#[derive(Debug, Default)]
+struct Record {
+    messages: Vec<Applied>,
+    /// How many names they have, in all mailboxes.
+    n_names: usize,
+    /// No batch behind this one lacks a name here.
+    lost: u64,
+    /// Whether checkpoints go by this record, and had better come before it is full.
+    is_in_use: bool,
+    removed: Removed,
+    /// What was removed before the last checkpoint began.
+    removed_before: Removed,
+}
+
+/// Messages that were removed over POP3, by their counters.
+#[derive(Debug, Default)]
+struct Removed {
+    /// And whether they have been unlinked.
+    messages: HashMap<MailboxName, HashMap<u64, bool>>,
+    n_messages: usize,
+}
+
+impl Removed {
+    fn add(&mut self, mailbox: &MailboxName, counters: &[u64], is_unlinked: bool) {
+        let n_messages = self.n_messages.saturating_add(counters.len());
+        // Without the note its absence cannot be explained, which costs time only.
+        if n_messages <= TOUCHED_NAMES_MAX {
+            self.n_messages = n_messages;
+            let noted = self.messages.entry(mailbox.clone()).or_default();
+            noted.extend(counters.iter().map(|&counter| (counter, is_unlinked)));
+        }
+    }
+
+    /// Whether the message is noted, and whether as unlinked.
+    fn find(&self, mailbox: &MailboxName, counter: u64) -> Option<bool> {
+        self.messages.get(mailbox)?.get(&counter).copied()
+    }
+}
+
+impl Record {
+    fn add(&mut self, message: Applied) {
+        let n_names = self.n_names.saturating_add(message.mailboxes.len());
+        if n_names > TOUCHED_NAMES_MAX {
+            self.lost = self.lost.max(message.number);
+        } else {
+            self.n_names = n_names;
+            self.messages.push(message);
+        }
+    }
+}
+
+impl Touched {
+    /// Whether the lock is held.
+    #[cfg(test)]
+    pub(super) fn is_locked(&self) -> bool {
+        self.0.is_locked()
+    }
+
+    /// Whether checkpoints go by this record from now on.
+    pub(super) fn set_in_use(&self, is_in_use: bool) {
+        self.0.lock().is_in_use = is_in_use;
+    }
+
+    /// Notes that a message is in its mailboxes. True when it is time for a checkpoint, lest the
+    /// record become too full for it.
+    pub(super) fn note(&self, message: Applied) -> bool {
+        let mut record = self.0.lock();
+        let before = record.n_names;
+        record.add(message);
+        let half = TOUCHED_NAMES_MAX / 2;
+        record.is_in_use && before < half && record.n_names >= half
+    }
+
+    /// Notes that messages of this life of the daemon are about to be removed from `mailbox`.
+    pub(super) fn announce_removal(&self, mailbox: &MailboxName, counters: &[u64]) {
+        self.0.lock().removed.add(mailbox, counters, false);
+    }
+
+    /// Notes that messages of this life of the daemon were unlinked from `mailbox`.
+    pub(super) fn note_removal(&self, mailbox: &MailboxName, counters: &[u64]) {
+        self.0.lock().removed.add(mailbox, counters, true);
+    }
+
+    /// Whether somebody removes the message from `mailbox`, or has removed it.
+    pub(super) fn is_being_removed(&self, mailbox: &MailboxName, counter: u64) -> bool {
+        self.noted(mailbox, counter).iter().any(Option::is_some)
+    }
+
+    /// Whether the message was unlinked from `mailbox`, perhaps not yet durably.
+    pub(super) fn was_removed(&self, mailbox: &MailboxName, counter: u64) -> bool {
+        self.noted(mailbox, counter).contains(&Some(true))
+    }
+
+    /// What was noted of the message before and after the last checkpoint began.
+    fn noted(&self, mailbox: &MailboxName, counter: u64) -> [Option<bool>; 2] {
+        let record = self.0.lock();
+        [&record.removed, &record.removed_before].map(|it| it.find(mailbox, counter))
+    }
+
+    /// Takes the messages of the batches up to `applied`; `None` when some that were not yet
+    /// `checkpointed` are missing. They are counted as missing until `applied` is checkpointed.
+    pub(super) fn take(&self, applied: u64, checkpointed: u64) -> Option<Vec<Applied>> {
+        let mut record = self.0.lock();
+        let is_complete = record.lost <= checkpointed;
+        record.lost = record.lost.max(applied);
+        record.n_names = 0;
+        let messages = std::mem::take(&mut record.messages);
+        let removed = std::mem::take(&mut record.removed);
+        let forgotten = std::mem::replace(&mut record.removed_before, removed);
+        drop(record);
+        drop(forgotten);
+        let (taken, left): (Vec<_>, Vec<_>) = messages
+            .into_iter()
+            .partition(|message| message.number <= applied);
+        if !left.is_empty() {
+            let mut record = self.0.lock();
+            for message in left {
+                record.add(message);
+            }
+        }
+        is_complete.then_some(taken)
+    }
+
+    /// Forgets what was removed, when there is nothing left that could be missed.
+    pub(super) fn settle(&self) {
+        let mut record = self.0.lock();
+        let forgotten = record.messages.is_empty().then(|| {
+            let removed = std::mem::take(&mut record.removed);
+            (removed, std::mem::take(&mut record.removed_before))
+        });
+        drop(record);
+        drop(forgotten);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mailbox() -> MailboxName {
+        MailboxName::from_canonical("bob", "example.org").unwrap()
+    }
+
+    /// A message of batch `number`.
+    fn message(number: u64) -> Applied {
+        Applied {
+            number,
+            counter: number,
+            file_name: format!("{number}.name"),
+            mailboxes: vec![mailbox()],
+        }
+    }
+
+    fn numbers(taken: Option<Vec<Applied>>) -> Option<Vec<u64>> {
+        let numbers = |taken: Vec<Applied>| taken.iter().map(|it| it.number).collect();
+        taken.map(numbers)
+    }
+
+    #[test]
+    fn a_checkpoint_takes_what_it_covers() {
+        let touched = Touched::default();
+        for number in [1, 3, 2, 4] {
+            assert!(!touched.note(message(number)));
+        }
+        assert_eq!(numbers(touched.take(2, 0)), Some(vec![1, 2]));
+        assert_eq!(numbers(touched.take(4, 2)), Some(vec![3, 4]));
+        assert_eq!(numbers(touched.take(4, 4)), Some(vec![]));
+    }
+
+    #[test]
+    fn what_a_failed_checkpoint_took_is_missing() {
+        let touched = Touched::default();
+        touched.note(message(1));
+        assert_eq!(numbers(touched.take(1, 0)), Some(vec![1]));
+        touched.note(message(2));
+        assert_eq!(numbers(touched.take(2, 0)), None);
+        touched.note(message(3));
+        assert_eq!(numbers(touched.take(3, 2)), Some(vec![3]));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_missing_until_it_is_checkpointed() {
+        let touched = Touched::default();
+        for _ in 0..=TOUCHED_NAMES_MAX {
+            touched.note(message(1));
+        }
+        touched.note(message(2));
+        assert_eq!(numbers(touched.take(1, 0)), None);
+        touched.note(message(3));
+        assert_eq!(numbers(touched.take(3, 1)), None, "2 is missing");
+        touched.note(message(4));
+        assert_eq!(numbers(touched.take(4, 3)), Some(vec![4]));
+    }
+
+    #[test]
+    fn who_fills_the_record_hears_of_it_once_and_only_where_it_matters() {
+        for is_in_use in [false, true] {
+            let touched = Touched::default();
+            touched.set_in_use(is_in_use);
+            let told = (0..TOUCHED_NAMES_MAX).filter(|_| touched.note(message(1)));
+            assert_eq!(told.count(), usize::from(is_in_use));
+        }
+    }
+
+    #[test]
+    fn removals_are_remembered_for_two_checkpoints() {
+        let touched = Touched::default();
+        let bob = mailbox();
+        touched.note_removal(&bob, &[7, 8]);
+        assert!(touched.was_removed(&bob, 7));
+        assert!(!touched.was_removed(&bob, 9));
+        touched.note(message(1));
+        touched.take(0, 0);
+        touched.settle();
+        assert!(touched.was_removed(&bob, 8));
+        touched.take(0, 0);
+        touched.settle();
+        assert!(!touched.was_removed(&bob, 8));
+        touched.note_removal(&bob, &[7, 8]);
+        touched.take(1, 0);
+        touched.settle();
+        assert!(
+            !touched.was_removed(&bob, 8),
+            "nothing is left to be missed"
+        );
+    }
+}
