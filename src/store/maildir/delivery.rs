@@ -70,9 +70,9 @@ use super::{
     waiting::Purpose,
 };
 
-/// A message being received. Dropping it gives it up and removes what was written.
+/// A message being received.
 #[derive(Debug)]
-pub struct Delivery {
+pub(in crate::store) struct Delivery {
     shared: Arc<Shared>,
     serial: Serial,
     name: String,
@@ -214,18 +214,11 @@ impl Delivery {
         })
     }
 
-    /// The name of the message for trace headers and the log: letters, digits and `_`, never given
-    /// twice.
-    pub fn name(&self) -> &str {
+    pub(in crate::store) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Adds `octets` to the content, lines ended by LF. Each call may be one write: give large
-    /// pieces.
-    ///
-    /// # Errors
-    /// [`Error::Full`] or [`Error::Io`]: drop the delivery and refuse the message for now.
-    pub fn append(&mut self, octets: &[u8]) -> Result<(), Error> {
+    pub(in crate::store) fn append(&mut self, octets: &[u8]) -> Result<(), Error> {
         // Lost until all of it went well: after a failed write nobody knows what is in the file.
         self.content = match std::mem::replace(&mut self.content, Content::Lost) {
             Content::Held(mut held) => {
@@ -259,20 +252,11 @@ impl Delivery {
         Ok(())
     }
 
-    /// Octets taken so far, as they are on disk.
-    pub fn octets(&self) -> u64 {
+    pub(in crate::store) fn octets(&self) -> u64 {
         self.size.stored_octets()
     }
 
-    /// Puts the message into the mailboxes of `recipients`, made where they are missing; one that
-    /// is named twice gets it once. Without recipients the delivery is given up.
-    ///
-    /// `Ok` says that the message survives a power cut in every one of them.
-    ///
-    /// # Errors
-    /// [`Error::NameTooLong`], [`Error::Full`], [`Error::Io`] or [`Error::Unsafe`]: refuse the
-    /// message; what was put into a mailbox is taken back.
-    pub fn commit(self, recipients: &[MailboxName]) -> Result<(), Error> {
+    pub(in crate::store) fn commit(self, recipients: &[MailboxName]) -> Result<(), Error> {
         self.begin_commit(recipients)?.finish()
     }
 

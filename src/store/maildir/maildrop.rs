@@ -58,9 +58,9 @@ use super::{
     shared::{Claim, Shared},
 };
 
-/// The messages of one mailbox, fixed for one session. Dropping it ends the exclusive access.
+/// The messages of one mailbox, fixed for one session.
 #[derive(Debug)]
-pub struct Maildrop {
+pub(in crate::store) struct Maildrop {
     claim: Claim,
     maildir: Maildir,
     listing: Arc<Listing>,
@@ -68,9 +68,9 @@ pub struct Maildrop {
     _listed: Listed,
 }
 
-/// A message open for reading. It stays readable when somebody removes it.
+/// A message open for reading.
 #[derive(Debug)]
-pub struct Message {
+pub(in crate::store) struct Message {
     path: PathBuf,
     file: Box<dyn File>,
     octets: Option<u64>,
@@ -106,17 +106,11 @@ impl Maildrop {
         })
     }
 
-    /// The messages in the order of their arrival.
-    pub fn messages(&self) -> Arc<dyn Summaries> {
+    pub(in crate::store) fn messages(&self) -> Arc<dyn Summaries> {
         self.listing.clone()
     }
 
-    /// Opens the message at `index` of [`messages`](Self::messages).
-    ///
-    /// # Errors
-    /// [`Error::MessageGone`] when another program removed it, or there is no such index: say so.
-    /// [`Error::Unsafe`] or [`Error::Io`]: it cannot be read for now.
-    pub fn open_message(&self, index: usize) -> Result<Message, Error> {
+    pub(in crate::store) fn open_message(&self, index: usize) -> Result<Message, Error> {
         let gone = || Error::MessageGone {
             path: self.maildir.path.clone(),
         };
@@ -175,13 +169,7 @@ impl Maildrop {
         })
     }
 
-    /// Removes the messages at `indexes` of [`messages`](Self::messages); one that is already gone
-    /// counts as removed. `Ok` says that they never come back, not even after a power cut.
-    ///
-    /// # Errors
-    /// [`Error::Io`] or [`Error::Full`]: some may be removed, but tell the client that it failed
-    /// (RFC 1939 §6). They are listed in the next session if they are still there.
-    pub fn remove(&self, indexes: &[usize]) -> Result<(), Error> {
+    pub(in crate::store) fn remove(&self, indexes: &[usize]) -> Result<(), Error> {
         if indexes.is_empty() {
             return Ok(());
         }
@@ -468,18 +456,11 @@ fn count_moved(
 }
 
 impl Message {
-    /// The octets that RETR sends, before dot-stuffing, when that is not what the listing says:
-    /// another program has edited the file.
-    pub fn edited_octets(&self) -> Option<u64> {
+    pub(in crate::store) fn edited_octets(&self) -> Option<u64> {
         self.octets
     }
 
-    /// Reads the next octets as they are stored, lines ended by LF unless another program delivered
-    /// them otherwise; 0 at the end.
-    ///
-    /// # Errors
-    /// [`Error::Io`]: the rest cannot be read.
-    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+    pub(in crate::store) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         self.file
             .read(buffer)
             .map_err(Error::io("read", &self.path))

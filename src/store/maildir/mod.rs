@@ -1,6 +1,6 @@
 //! The message store: Maildirs on disk, written so that what was acknowledged survives a power cut.
 //!
-//! [`MessageStore`] hands out two things: a [`Delivery`] takes one message in, a [`Maildrop`] gives
+//! [`MaildirStore`] hands out two things: a [`Delivery`] takes one message in, a [`Maildrop`] gives
 //! the messages of one mailbox out and removes them. Both own what they need and may outlive the
 //! call, move to another thread, and be dropped at any moment. The room knows nothing of protocols,
 //! passwords or which mailboxes ought to exist.
@@ -112,8 +112,8 @@ use crate::{
     store::{Durability, Error, Event, Room, Settings, limits},
 };
 
-pub use delivery::Delivery;
-pub use maildrop::{Maildrop, Message};
+pub(super) use delivery::Delivery;
+pub(super) use maildrop::{Maildrop, Message};
 pub use standing::lock_of;
 
 use apply::Kept;
@@ -145,11 +145,9 @@ impl Patience {
     };
 }
 
-/// All mailboxes of this host. To be shared in an [`Arc`].
-///
-/// Dropping it ends the journal like [`close`](Self::close), and has nobody to tell of a failure.
+/// A [`MessageStore`](super::MessageStore) of Maildirs: see there what its methods promise.
 #[derive(Debug)]
-pub struct MessageStore {
+pub(super) struct MaildirStore {
     shared: Arc<Shared>,
     /// The thread that makes checkpoints and tries mailboxes that take no mail, until the store is
     /// closed.
@@ -159,27 +157,10 @@ pub struct MessageStore {
     is_abandoned: std::sync::atomic::AtomicBool,
 }
 
-impl MessageStore {
-    /// Opens the store on the file system of this machine.
-    ///
-    /// # Errors
-    /// As [`open_on`](Self::open_on).
-    pub fn open(settings: Settings, clock: Clock) -> Result<Self, Error> {
-        Self::open_on(Arc::new(RealFs), settings, clock)
-    }
-
-    /// The number of the process that serves the store in `root`, if one does and could be found.
-    pub fn process_that_serves(root: &Path) -> Option<u32> {
-        standing::user_of(&RealFs, root)
-    }
-
+impl MaildirStore {
     /// Opens the store on `fs`: makes and checks its directories, takes the lock, removes what a
     /// crash left of unfinished deliveries, and replays what it left in the journal.
-    ///
-    /// # Errors
-    /// [`Error::StoreInUse`] when another daemon has it open, [`Error::Unsafe`] when others could
-    /// change it, [`Error::Io`] or [`Error::Full`]: do not start; the text says what to do.
-    pub fn open_on(fs: Arc<dyn Fs>, settings: Settings, clock: Clock) -> Result<Self, Error> {
+    pub(super) fn open(fs: Arc<dyn Fs>, settings: Settings, clock: Clock) -> Result<Self, Error> {
         let store = Self::open_quietly(fs, settings, clock, Patience::WITH_OTHERS)?;
         *store.checkpoints.lock() = Some(checkpoint::start(&store.shared)?);
         Ok(store)
@@ -290,17 +271,13 @@ impl MessageStore {
     }
 
     /// Ends the journal: waits for the batch under way and makes everything durable in the
-    /// Maildirs. No delivery can be committed any more; maildrops can still be read.
-    ///
-    /// # Errors
-    /// [`Error`]: nothing is lost, and the next start replays what is still in the journal.
-    pub fn close(&self) -> Result<(), Error> {
+    /// Maildirs.
+    pub(super) fn close(&self) -> Result<(), Error> {
         self.end_thread();
         self.shared.close()
     }
 
-    /// Puts what was counted since the store was opened into `report`, and whether all is well.
-    pub fn report(&self, report: &mut Report) {
+    pub(super) fn report(&self, report: &mut Report) {
         self.shared.report(report);
     }
 
@@ -314,21 +291,11 @@ impl MessageStore {
         }
     }
 
-    /// Whether `mailbox` can have a directory at all, and takes mail as far as that can be seen. If
-    /// it did not and does again, what waited for it is delivered.
-    ///
-    /// # Errors
-    /// [`Error::NameTooLong`]: refuse the recipient for good. Any other: refuse it for now, and
-    /// no other one; the observer was told why.
-    pub fn check_recipient(&self, mailbox: &MailboxName) -> Result<(), Error> {
+    pub(super) fn check_recipient(&self, mailbox: &MailboxName) -> Result<(), Error> {
         self.shared.check_recipient(mailbox)
     }
 
-    /// Whether `mailbox` has a directory.
-    ///
-    /// # Errors
-    /// [`Error::NameTooLong`]; [`Error::Unsafe`] or [`Error::Io`] when that cannot be told now.
-    pub fn has_mailbox(&self, mailbox: &MailboxName) -> Result<bool, Error> {
+    pub(super) fn has_mailbox(&self, mailbox: &MailboxName) -> Result<bool, Error> {
         let maildir = self.shared.maildir(mailbox)?;
         for directory in [&maildir.domain, &maildir.path] {
             if self.shared.look_at_directory(directory)? == Presence::Missing {
@@ -338,12 +305,11 @@ impl MessageStore {
         Ok(true)
     }
 
-    /// Up to two of the mailboxes with this local part, in any domain: none, the one, or not the
-    /// only one. Reads the directory of domains.
-    ///
-    /// # Errors
-    /// [`Error::Unsafe`] or [`Error::Io`] when that cannot be told now.
-    pub fn mailboxes_with_local_part(&self, local_part: &str) -> Result<Vec<MailboxName>, Error> {
+    /// Reads the directory of domains.
+    pub(super) fn mailboxes_with_local_part(
+        &self,
+        local_part: &str,
+    ) -> Result<Vec<MailboxName>, Error> {
         let local_part = local_part.to_ascii_lowercase();
         let root = &self.shared.root;
         let entries = self
@@ -379,43 +345,26 @@ impl MessageStore {
         }
     }
 
-    /// Begins a delivery of `declared_octets`, 0 when that is not known.
-    ///
-    /// # Errors
-    /// [`Error::Full`] or [`Error::Io`]: refuse the message for now.
-    pub fn begin_delivery(&self, declared_octets: u64) -> Result<Delivery, Error> {
+    pub(super) fn begin_delivery(&self, declared_octets: u64) -> Result<Delivery, Error> {
         Delivery::begin(&self.shared, declared_octets)
     }
 
-    /// How much room there is for messages.
-    ///
-    /// # Errors
-    /// [`Error::Io`] when the system does not say.
-    pub fn room(&self) -> Result<Room, Error> {
+    pub(super) fn room(&self) -> Result<Room, Error> {
         self.shared.room()
     }
 
-    /// Opens the maildrop of `mailbox` for one session. A mailbox that does not exist has an empty
-    /// one; looking makes nothing.
-    ///
-    /// # Errors
-    /// [`Error::InUse`] when another session has it open. [`Error::NameTooLong`];
-    /// [`Error::Unsafe`], [`Error::Io`] or [`Error::Full`] when it cannot be read for now.
-    pub fn open_maildrop(&self, mailbox: &MailboxName) -> Result<Maildrop, Error> {
-        Maildrop::open(&self.shared, mailbox, Duration::ZERO)
-    }
-
-    /// The same, but waits a moment for another session to end that has it open: the client may
-    /// have left that one, and its end be under way.
-    ///
-    /// # Errors
-    /// As [`open_maildrop`](Self::open_maildrop).
-    pub fn open_maildrop_patiently(&self, mailbox: &MailboxName) -> Result<Maildrop, Error> {
-        Maildrop::open(&self.shared, mailbox, limits::CLAIM_PATIENCE)
+    /// Opens the maildrop of `mailbox`; waits for another session that has it for `patience` at
+    /// most.
+    pub(super) fn open_maildrop(
+        &self,
+        mailbox: &MailboxName,
+        patience: Duration,
+    ) -> Result<Maildrop, Error> {
+        Maildrop::open(&self.shared, mailbox, patience)
     }
 }
 
-impl Drop for MessageStore {
+impl Drop for MaildirStore {
     fn drop(&mut self) {
         #[cfg(test)]
         if *self.is_abandoned.get_mut() {
@@ -424,6 +373,11 @@ impl Drop for MessageStore {
         // What could not be ended is replayed at the next start.
         self.close().unwrap_or_default();
     }
+}
+
+/// The number of the process that serves the store in `root`, if one does and could be found.
+pub(super) fn process_that_serves(root: &Path) -> Option<u32> {
+    standing::user_of(&RealFs, root)
 }
 
 /// The directory in the store that is its own.

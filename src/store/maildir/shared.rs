@@ -48,7 +48,7 @@ use super::{
     waiting::Waiting,
 };
 
-/// The inside of a [`MessageStore`](super::MessageStore), its deliveries and its maildrops.
+/// The inside of a [`MaildirStore`](super::MaildirStore), its deliveries and its maildrops.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) fs: Arc<dyn Fs>,

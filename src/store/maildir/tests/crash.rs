@@ -671,7 +671,7 @@ impl<'a> Clients<'a> {
     fn open(fs: &'a SimFs, durability: Durability) -> Result<Self, Error> {
         let (meddlers, watched) = Meddlers::beside(fs);
         let store = open(&watched, durability)?;
-        let shared = Arc::downgrade(&store.shared);
+        let shared = Arc::downgrade(&store.maildirs.shared);
         meddlers.store.set(shared).unwrap();
         Ok(Self {
             fs,
@@ -821,7 +821,7 @@ impl<'a> Clients<'a> {
 
     /// Does what the thread does that makes checkpoints. A failure leaves everything as it was.
     fn play_thread(&self) {
-        let shared = &self.store.shared;
+        let shared = &self.store.maildirs.shared;
         if shared.checkpoints.take_urgent() {
             shared.checkpoint().unwrap_or_default();
         }
@@ -851,7 +851,7 @@ impl<'a> Clients<'a> {
         let recipients = recipients.iter().map(|&it| mailboxes()[it].clone());
         let recipients: Vec<MailboxName> = recipients.collect();
         self.note(&content, &recipients, Fate::Attempted);
-        match delivery.begin_commit(&recipients) {
+        match delivery.0.begin_commit(&recipients) {
             Ok(commit) => {
                 let submitted = (commit, content, recipients);
                 self.submitted.insert(number, submitted);
@@ -1116,6 +1116,7 @@ fn fail_everywhere(
             if at % 3 == 0 {
                 // What a checkpoint after the failure counts on is put to the test, too.
                 store
+                    .maildirs
                     .shared
                     .checkpoint_when_idle()
                     .map_err(|error| context(format!("I10: no checkpoint: {error:?}")))?;
@@ -1566,7 +1567,7 @@ fn a_directory_in_doubt_takes_mail_again_when_it_is_empty() {
 #[test]
 fn what_is_being_made_when_a_sync_fails_is_doubtful_at_once() {
     let store = open(&SimFs::new(), JOURNALS[2]).unwrap();
-    let shared = &store.shared;
+    let shared = &store.maildirs.shared;
     let directories = [Path::new("/mail/example.org").to_owned()];
     let begin = || {
         let (maker, mark) = shared.new_maker();
@@ -1600,13 +1601,16 @@ fn a_doubtful_directory_takes_mail_again_when_the_mailboxes_in_it_are_empty() {
     let fs = SimFs::new();
     let store = open(&fs, JOURNALS[2]).unwrap();
     let domain = Path::new("/mail/example.org");
-    let (maker, _) = store.shared.new_maker();
-    store.shared.begin_making(domain, maker);
+    let (maker, _) = store.maildirs.shared.new_maker();
+    store.maildirs.shared.begin_making(domain, maker);
     for made in ["", "ann", "ann/tmp", "ann/cur", "ann/new"] {
         fs.create_dir(&domain.join(made)).unwrap();
     }
-    store.shared.count_failed_sync();
-    store.shared.end_making(&[domain.to_owned()], maker);
+    store.maildirs.shared.count_failed_sync();
+    store
+        .maildirs
+        .shared
+        .end_making(&[domain.to_owned()], maker);
     let mut delivery = store.begin_delivery(0).unwrap();
     delivery.append(b"content\n").unwrap();
     delivery.commit(&mailboxes()[..1]).unwrap();

@@ -255,7 +255,7 @@ fn what_was_deleted_by_others_stays_away_once_the_store_was_idle() {
     let place = Place::new();
     let store = place.open();
     deliver(&store, "one\n").unwrap();
-    store.shared.checkpoint_when_idle().unwrap();
+    store.maildirs.shared.checkpoint_when_idle().unwrap();
     let new = place.root().join("example.org/bob/new");
     let file = fs::read_dir(&new).unwrap().next().unwrap().unwrap().path();
     fs::remove_file(file).unwrap();
@@ -542,8 +542,8 @@ fn files_of_the_journal_that_were_written_over_are_noticed() {
             assert!(is_told, "{what}: {refused:?}");
         }
         // What had been acknowledged needs no journal any more.
-        assert!(store.shared.checkpoints.is_urgent(), "{what}");
-        store.shared.checkpoint().unwrap();
+        assert!(store.maildirs.shared.checkpoints.is_urgent(), "{what}");
+        store.maildirs.shared.checkpoint().unwrap();
         store.abandon();
         let found = contents(&open_simulated(&fs.power_cut(0)));
         assert!(found.contains(&"one\n".to_owned()), "{what}: {found:?}");
@@ -616,7 +616,7 @@ fn a_block_of_the_journal_that_cannot_be_read_stops_no_start() {
                 deliver(&store, content).unwrap();
             }
             if is_settled {
-                store.shared.checkpoint_when_idle().unwrap();
+                store.maildirs.shared.checkpoint_when_idle().unwrap();
             }
             store.abandon();
             let found = fs.power_cut(0);
@@ -719,8 +719,17 @@ fn a_checkpoint_fails_when_what_it_needs_of_the_journal_cannot_be_read() {
         is_done: false,
     });
     fs.spoil(Path::new("/mail/.facteur/journal/0.seg"), 1);
-    assert!(store.shared.checkpoint().is_err());
-    assert!(store.shared.journal.as_ref().unwrap().progress().is_due);
+    assert!(store.maildirs.shared.checkpoint().is_err());
+    assert!(
+        store
+            .maildirs
+            .shared
+            .journal
+            .as_ref()
+            .unwrap()
+            .progress()
+            .is_due
+    );
 }
 
 /// The spool alone is made again; the lock is still ours.
@@ -745,7 +754,7 @@ fn a_checkpoint_waits_for_what_a_failed_sync_may_have_lost() {
     let mut delivery = store.begin_delivery(0).unwrap();
     delivery.append(b"two\n").unwrap();
     let bob = [mailbox("bob@example.org")];
-    let overtaken = delivery.begin_commit(&bob).unwrap();
+    let overtaken = delivery.0.begin_commit(&bob).unwrap();
     deliver(&store, "three\n").unwrap();
     let at = fs.n_operations() + 1;
     fs.fail(Fault {
@@ -753,12 +762,24 @@ fn a_checkpoint_waits_for_what_a_failed_sync_may_have_lost() {
         errno: Errno::IO,
         is_done: false,
     });
-    assert!(store.shared.checkpoint().is_err(), "one is on its way");
-    assert!(store.shared.checkpoint().is_err(), "and still is");
+    assert!(
+        store.maildirs.shared.checkpoint().is_err(),
+        "one is on its way"
+    );
+    assert!(store.maildirs.shared.checkpoint().is_err(), "and still is");
     overtaken.finish().unwrap();
-    store.shared.checkpoint().unwrap();
-    store.shared.checkpoint_when_idle().unwrap();
-    assert!(!store.shared.journal.as_ref().unwrap().progress().is_due);
+    store.maildirs.shared.checkpoint().unwrap();
+    store.maildirs.shared.checkpoint_when_idle().unwrap();
+    assert!(
+        !store
+            .maildirs
+            .shared
+            .journal
+            .as_ref()
+            .unwrap()
+            .progress()
+            .is_due
+    );
     store.abandon();
     assert_eq!(
         contents(&open_simulated(&fs.power_cut(0))),
@@ -775,6 +796,7 @@ fn a_message_that_is_on_its_way_when_the_store_is_closed_is_not_lost() {
     let mut delivery = store.begin_delivery(0).unwrap();
     delivery.append(b"two\n").unwrap();
     let late = delivery
+        .0
         .begin_commit(&[mailbox("bob@example.org")])
         .unwrap();
     store.close().unwrap();
@@ -929,7 +951,7 @@ fn operations_of(n_messages: usize) -> u64 {
         .map(|number| {
             let mut delivery = store.begin_delivery(0).unwrap();
             delivery.append(format!("{number}\n").as_bytes()).unwrap();
-            delivery.begin_commit(&bob).unwrap()
+            delivery.0.begin_commit(&bob).unwrap()
         })
         .collect();
     for commit in commits {
@@ -980,7 +1002,7 @@ fn a_journal_that_failed_twice_is_tried_again_after_a_while() {
 fn content_goes_to_a_file_at_once_when_too_much_is_held_in_memory() {
     let place = Place::new();
     let store = place.open();
-    let held = &store.shared.held;
+    let held = &store.maildirs.shared.held;
     let mut others = Taken::nothing(held);
     assert!(others.set(HELD_OCTETS_MAX));
     let mut delivery = store.begin_delivery(0).unwrap();

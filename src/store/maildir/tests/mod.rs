@@ -10,7 +10,39 @@ mod real;
 mod renames;
 mod waiting;
 
-use crate::mail::MailboxName;
+use std::sync::Arc;
+
+use crate::{
+    clock::Clock,
+    fs::Fs,
+    mail::MailboxName,
+    store::{Error, MessageStore, Settings},
+};
+
+use super::{MaildirStore, Patience};
+
+impl MessageStore {
+    /// Opens the store without a thread of its own.
+    fn open_quietly(
+        fs: Arc<dyn Fs>,
+        settings: Settings,
+        clock: Clock,
+        patience: Patience,
+    ) -> Result<Self, Error> {
+        let maildirs = MaildirStore::open_quietly(fs, settings, clock, patience)?;
+        Ok(Self { maildirs })
+    }
+
+    /// Leaves the journal as it is when the store is dropped, as a crash would.
+    fn abandon(&self) {
+        self.maildirs.abandon();
+    }
+
+    /// Whether any lock of the store is held at this moment (L1, L2).
+    fn is_locked(&self) -> bool {
+        self.maildirs.is_locked()
+    }
+}
 
 /// The mailbox of an address in canonical form.
 fn mailbox(address: &str) -> MailboxName {
