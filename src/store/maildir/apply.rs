@@ -35,8 +35,8 @@ use super::{
     delivery::Held,
     mailboxes::{Made, Target},
     name::Serial,
+    open::OpenStore,
     place::{self, Former},
-    shared::Shared,
     sync::{Condvar, Mutex},
     touched::Applied,
     waiting::Purpose,
@@ -170,7 +170,7 @@ impl From<Misplaced> for Error {
     }
 }
 
-impl Shared {
+impl OpenStore {
     /// Puts the message of batch `number` into its mailboxes, or keeps it.
     pub(super) fn apply_or_keep(&self, mut letter: Letter, number: u64) {
         // A fault of the program must not lose a durable message either (SEC-17).

@@ -51,8 +51,8 @@ use crate::{
 
 use super::{
     journal::{Helper, Journal, Progress, Wake},
+    open::{OpenStore, SyncMark},
     piecemeal::Synced,
-    shared::{Shared, SyncMark},
     sync::{
         Condvar, Mutex, MutexGuard,
         thread::{self, JoinHandle},
@@ -170,16 +170,16 @@ impl Checkpoints {
     }
 
     /// Syncs the whole file system.
-    pub(super) fn sync(&self, shared: &Shared) -> Result<(), Error> {
+    pub(super) fn sync(&self, store: &OpenStore) -> Result<(), Error> {
         self.volume
             .sync_whole()
-            .and_then(|()| match shared.fs.confirm(&shared.own) {
+            .and_then(|()| match store.fs.confirm(&store.own) {
                 // Somebody removed or moved it, and nothing will be acknowledged there.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                 other => other,
             })
-            .inspect_err(|_| shared.count_failed_sync())
-            .map_err(Error::io("make durable", &shared.root))
+            .inspect_err(|_| store.count_failed_sync())
+            .map_err(Error::io("make durable", &store.root))
     }
 
     /// Whether a checkpoint is wanted now.
@@ -242,7 +242,7 @@ impl Checkpoints {
     }
 }
 
-impl Shared {
+impl OpenStore {
     /// Makes durable in the Maildirs all that is applied by now.
     ///
     /// # Errors
@@ -417,7 +417,7 @@ impl Shared {
     }
 }
 
-impl Helper for Shared {
+impl Helper for OpenStore {
     fn check_lock(&self) -> Result<(), Error> {
         Self::check_lock(self)
     }
@@ -478,30 +478,29 @@ fn count_names(messages: &[Applied]) -> u32 {
 ///
 /// # Errors
 /// [`Error::Io`] when the system gives no thread.
-pub(super) fn start(shared: &Arc<Shared>) -> Result<JoinHandle<()>, Error> {
-    let for_thread = Arc::clone(shared);
+pub(super) fn start(store: &Arc<OpenStore>) -> Result<JoinHandle<()>, Error> {
+    let for_thread = Arc::clone(store);
     thread::Builder::new()
         .name("checkpoint".to_owned())
         .spawn(move || run(&for_thread))
-        .map_err(Error::io("start the checkpoints of", &shared.root))
+        .map_err(Error::io("start the checkpoints of", &store.root))
 }
 
-fn run(shared: &Shared) {
-    let checkpoints = &shared.checkpoints;
+fn run(store: &OpenStore) {
+    let checkpoints = &store.checkpoints;
     let mut wanted = checkpoints.wanted.lock();
     while !wanted.is_end {
         // What comes to wait from here on sets `is_in_use`.
-        let due =
-            MutexGuard::unlocked(&mut wanted, || shared.waiting.until_due(shared.clock.now()));
+        let due = MutexGuard::unlocked(&mut wanted, || store.waiting.until_due(store.clock.now()));
         if due == Some(Duration::ZERO) {
-            MutexGuard::unlocked(&mut wanted, || shared.cure_all());
+            MutexGuard::unlocked(&mut wanted, || store.cure_all());
         } else if std::mem::take(&mut wanted.is_urgent) {
             // A failure is told to the observer, and what it leaves is still due.
-            MutexGuard::unlocked(&mut wanted, || shared.checkpoint()).unwrap_or_default();
+            MutexGuard::unlocked(&mut wanted, || store.checkpoint()).unwrap_or_default();
         } else if wanted.is_in_use {
             // Before it is looked: what comes then sets it again.
             wanted.is_in_use = false;
-            let left = MutexGuard::unlocked(&mut wanted, || shared.checkpoint_if_due());
+            let left = MutexGuard::unlocked(&mut wanted, || store.checkpoint_if_due());
             if let Some(left) = left {
                 wanted.is_in_use = true;
                 if !wanted.is_end && !wanted.is_urgent {

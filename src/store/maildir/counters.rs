@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::counters::{Counter, Report, Sizes, Times};
 
 use super::journal::Journal;
-use super::shared::Shared;
+use super::open::OpenStore;
 use super::sync::atomic::{AtomicBool, Ordering};
 
 /// All numbers of a store.
@@ -45,7 +45,7 @@ impl Counters {
     }
 }
 
-impl Shared {
+impl OpenStore {
     /// Puts all that was counted into `report`, and how matters stand now.
     pub(super) fn report(&self, report: &mut Report) {
         let counters = &self.counters;

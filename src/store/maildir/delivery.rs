@@ -64,8 +64,8 @@ use super::{
     layout::{SentSize, Side, join},
     mailboxes::{Made, Target},
     name::{Identity, OwnName, Serial},
+    open::{OpenStore, SyncMark},
     quota::Taken,
-    shared::{Shared, SyncMark},
     standing::Standing,
     waiting::Purpose,
 };
@@ -73,7 +73,7 @@ use super::{
 /// A message being received.
 #[derive(Debug)]
 pub(in crate::store) struct Delivery {
-    shared: Arc<Shared>,
+    store: Arc<OpenStore>,
     serial: Serial,
     name: String,
     content: Content,
@@ -101,10 +101,10 @@ pub(super) struct Held {
 }
 
 impl Held {
-    fn new(shared: &Shared) -> Self {
+    fn new(store: &OpenStore) -> Self {
         Self {
             octets: Vec::new(),
-            taken: Taken::nothing(&shared.held),
+            taken: Taken::nothing(&store.held),
         }
     }
 
@@ -151,7 +151,7 @@ impl Spool {
 /// A message in the journal whose batch is not yet durable.
 #[derive(Debug)]
 pub(super) struct Submitted {
-    shared: Arc<Shared>,
+    store: Arc<OpenStore>,
     ticket: Ticket,
     letter: Letter,
     made: Made,
@@ -188,28 +188,28 @@ pub(super) enum Commit {
 
 impl Delivery {
     /// Begins a delivery of `declared_octets`, 0 when that is not known.
-    pub(super) fn begin(shared: &Arc<Shared>, declared_octets: u64) -> Result<Self, Error> {
+    pub(super) fn begin(store: &Arc<OpenStore>, declared_octets: u64) -> Result<Self, Error> {
         // What is durable and waits for room goes first.
-        shared.retry_kept()?;
-        if let Some(journal) = &shared.journal {
+        store.retry_kept()?;
+        if let Some(journal) = &store.journal {
             journal.check()?;
         }
-        if shared.standing_lately()? == Standing::Removed {
-            shared.settle_anew()?;
+        if store.standing_lately()? == Standing::Removed {
+            store.settle_anew()?;
         }
-        match shared.check_free(declared_octets) {
+        match store.check_free(declared_octets) {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                shared.settle_anew()?;
-                shared.check_free(declared_octets)?;
+                store.settle_anew()?;
+                store.check_free(declared_octets)?;
             }
             checked => checked?,
         }
-        let serial = shared.next_serial();
+        let serial = store.next_serial();
         Ok(Self {
-            shared: Arc::clone(shared),
+            store: Arc::clone(store),
             serial,
             name: serial.render(),
-            content: Content::Held(Held::new(shared)),
+            content: Content::Held(Held::new(store)),
             size: SentSize::default(),
         })
     }
@@ -267,7 +267,7 @@ impl Delivery {
         for mailbox in recipients.iter().filter(|mailbox| seen.insert(*mailbox)) {
             targets.push(Target {
                 mailbox,
-                maildir: self.shared.maildir(mailbox)?,
+                maildir: self.store.maildir(mailbox)?,
             });
         }
         if targets.is_empty() {
@@ -289,7 +289,7 @@ impl Delivery {
             .and_then(|()| self.publish(&targets, &mut *file));
         // Renamed into the last mailbox when all went well.
         published.inspect_err(|_| self.unspool())?;
-        self.shared.counters.direct.increment();
+        self.store.counters.direct.increment();
         Ok(Commit::Done)
     }
 
@@ -299,7 +299,7 @@ impl Delivery {
         targets: &[Target<'_>],
         content: Held,
     ) -> Result<Result<Submitted, Held>, Error> {
-        let Some(journal) = &self.shared.journal else {
+        let Some(journal) = &self.store.journal else {
             return Ok(Err(content));
         };
         let mailboxes: Vec<MailboxName> = targets
@@ -325,27 +325,27 @@ impl Delivery {
             return Ok(Err(letter.content));
         }
         let mut made = Made::default();
-        let mark = self.shared.sync_mark();
+        let mark = self.store.sync_mark();
         let submitted = self
-            .shared
+            .store
             .make_sound_mailboxes(targets, &mut made, mark)
             .and_then(|broken| {
                 let broken = broken.into_iter();
                 letter.broken = broken
                     .map(|(target, error)| (target.mailbox.clone(), error))
                     .collect();
-                self.shared.submit(journal, &letter, octets)
+                self.store.submit(journal, &letter, octets)
             });
         match submitted {
             Ok(ticket) => Ok(Ok(Submitted {
-                shared: Arc::clone(&self.shared),
+                store: Arc::clone(&self.store),
                 ticket,
                 letter,
                 made,
                 mark,
             })),
             Err(error) => {
-                self.shared.undo(&made, mark);
+                self.store.undo(&made, mark);
                 Err(error)
             }
         }
@@ -353,9 +353,9 @@ impl Delivery {
 
     fn file_name(&self) -> String {
         OwnName {
-            secs: self.shared.clock.unix_time().as_secs(),
+            secs: self.store.clock.unix_time().as_secs(),
             serial: self.serial,
-            host: &self.shared.host,
+            host: &self.store.host,
             stored_octets: Some(self.size.stored_octets()),
             sent_octets: Some(self.size.octets()),
         }
@@ -364,7 +364,7 @@ impl Delivery {
 
     /// Makes the spooled file durable.
     fn sync(&self, file: &mut dyn File) -> Result<(), Error> {
-        if !self.shared.syncs {
+        if !self.store.syncs {
             return Ok(());
         }
         file.sync()
@@ -376,41 +376,41 @@ impl Delivery {
         let file_name = self.file_name();
         let mut made = Made::default();
         let mut places = Places::default();
-        let mark = self.shared.sync_mark();
-        self.shared.hide(self.serial);
+        let mark = self.store.sync_mark();
+        self.store.hide(self.serial);
         for target in targets {
             // Met once more if it was replaced.
-            self.shared.is_still_known(target.mailbox, &target.maildir);
+            self.store.is_still_known(target.mailbox, &target.maildir);
         }
         let result = self
-            .shared
+            .store
             .make_sound_mailboxes(targets, &mut made, mark)
             .and_then(|broken| {
                 places.broken = broken;
                 self.link_into_all(targets, &file_name, &mut places, &mut made)
             })
             .and_then(|()| self.sync_names(file))
-            .and_then(|()| self.shared.check_syncs(mark))
-            .and_then(|()| self.shared.check_place());
+            .and_then(|()| self.store.check_syncs(mark))
+            .and_then(|()| self.store.check_place());
         if result.is_ok() {
             let sound = targets.iter().filter(|target| !places.lacks(target));
-            self.shared.remember(sound.map(|target| target.mailbox));
-            self.shared.show(self.serial);
+            self.store.remember(sound.map(|target| target.mailbox));
+            self.store.show(self.serial);
         } else {
             self.withdraw(&places, &file_name);
-            if self.shared.has_failed_since(mark) {
+            if self.store.has_failed_since(mark) {
                 for target in targets {
-                    self.shared.forget(target.mailbox);
+                    self.store.forget(target.mailbox);
                 }
             }
-            self.shared.undo(&made, mark);
+            self.store.undo(&made, mark);
         }
         result
     }
 
     /// Makes the names of the file durable where the syncs of their directories may save nothing.
     fn sync_names(&self, file: &mut dyn File) -> Result<(), Error> {
-        if self.shared.trusts_directory_syncs() {
+        if self.store.trusts_directory_syncs() {
             return Ok(());
         }
         self.sync(file)
@@ -441,7 +441,7 @@ impl Delivery {
             };
             // Noted first: who knows what a failed call did.
             places.linked.push(target);
-            match self.shared.place(spooled, target, step, made) {
+            match self.store.place(spooled, target, step, made) {
                 Ok(how) => is_spooled = how != Placed::Renamed,
                 Err(misplaced) if misplaced.is_of_mailbox() && targets.len() > 1 => {
                     places.linked.pop();
@@ -450,7 +450,7 @@ impl Delivery {
                 Err(misplaced) => {
                     if misplaced.error.needs_operator() {
                         let mailbox = target.mailbox;
-                        self.shared.note_ailing(mailbox, &misplaced.error, None);
+                        self.store.note_ailing(mailbox, &misplaced.error, None);
                     }
                     return Err(misplaced.error);
                 }
@@ -460,13 +460,12 @@ impl Delivery {
             return Err(error.clone());
         }
         for target in targets.iter().filter(|target| !places.lacks(target)) {
-            self.shared
-                .sync_directory(&target.maildir.side(Side::New))?;
+            self.store.sync_directory(&target.maildir.side(Side::New))?;
         }
         for (target, error) in &places.broken {
             places.aside.push(target);
             let purpose = Purpose::Delivery;
-            self.shared.keep_waiting(target, spooled, purpose, error)?;
+            self.store.keep_waiting(target, spooled, purpose, error)?;
         }
         if is_spooled {
             self.unspool();
@@ -483,15 +482,15 @@ impl Delivery {
         let bases = HashSet::from([Identity::of(file_name.as_bytes())]);
         for target in &places.aside {
             let (mailbox, maildir) = (target.mailbox, &target.maildir);
-            let removed = self.shared.remove_waiting(mailbox, maildir, &bases);
+            let removed = self.store.remove_waiting(mailbox, maildir, &bases);
             is_stuck |= removed.is_err();
         }
-        self.shared.withdraw(self.serial, is_stuck);
+        self.store.withdraw(self.serial, is_stuck);
     }
 
     /// Takes the file out of one mailbox, also when another program has moved it there meanwhile.
     fn take_back(&self, target: &Target<'_>, file_name: &str) -> Result<(), Error> {
-        if self.shared.unlink(&target.maildir.in_new(file_name))? {
+        if self.store.unlink(&target.maildir.in_new(file_name))? {
             return Ok(());
         }
         #[cfg(test)]
@@ -499,25 +498,22 @@ impl Delivery {
             return Ok(());
         }
         let missing = HashSet::from([Identity::of(file_name.as_bytes())]);
-        self.shared.remove_moved(&target.maildir, missing, |_| {})
+        self.store.remove_moved(&target.maildir, missing, |_| {})
     }
 
     fn spool_path(&self) -> PathBuf {
-        join(&self.shared.spool, [&self.name])
+        join(&self.store.spool, [&self.name])
     }
 
     /// Makes a file in the spool that begins with `held`.
     fn spool(&self, held: &[u8]) -> Result<Box<dyn File>, Error> {
-        self.shared.spool(&self.spool_path(), held)
+        self.store.spool(&self.spool_path(), held)
     }
 
     /// Removes the file from the spool. Nobody is left to tell when that fails; what stays is
     /// removed at the next start.
     fn unspool(&self) {
-        self.shared
-            .fs
-            .unlink(&self.spool_path())
-            .unwrap_or_default();
+        self.store.fs.unlink(&self.spool_path()).unwrap_or_default();
     }
 
     /// The error of a delivery that cannot go on after an earlier one.
@@ -543,33 +539,33 @@ impl Commit {
             return Ok(());
         };
         let Submitted {
-            shared,
+            store,
             ticket,
             letter,
             made,
             mark,
         } = *submitted;
-        let Some(journal) = &shared.journal else {
+        let Some(journal) = &store.journal else {
             return Ok(());
         };
-        match journal.wait(&ticket, &*shared) {
+        match journal.wait(&ticket, &*store) {
             Ok(number) => {
-                shared.counters.journaled.increment();
+                store.counters.journaled.increment();
                 let is_sound =
                     |mailbox: &&MailboxName| letter.broken.iter().all(|(it, _)| it != *mailbox);
-                shared.remember(letter.mailboxes.iter().filter(is_sound));
-                shared.apply_or_keep(letter, number);
+                store.remember(letter.mailboxes.iter().filter(is_sound));
+                store.apply_or_keep(letter, number);
                 Ok(())
             }
             Err(error) => {
-                shared.undo(&made, mark);
+                store.undo(&made, mark);
                 Err(error)
             }
         }
     }
 }
 
-impl Shared {
+impl OpenStore {
     /// Puts a letter of `octets` into the journal.
     fn submit(&self, journal: &Journal, letter: &Letter, octets: usize) -> Result<Ticket, Error> {
         let push = |batch: &mut Vec<u8>| {

@@ -36,7 +36,7 @@ use crate::{fs::Kind, mail::MailboxName, store::Error};
 
 use super::{
     layout::{Maildir, Side},
-    shared::{Shared, SyncMark},
+    open::{OpenStore, SyncMark},
 };
 
 /// One recipient of a delivery.
@@ -53,7 +53,7 @@ pub(super) struct Made(Vec<PathBuf>);
 /// The directories that one delivery is making, until this is dropped: a sync that fails meanwhile
 /// makes them doubtful.
 struct Making<'a> {
-    shared: &'a Shared,
+    store: &'a OpenStore,
     maker: u64,
     /// How matters stood before.
     mark: SyncMark,
@@ -61,10 +61,10 @@ struct Making<'a> {
 }
 
 impl<'a> Making<'a> {
-    fn nothing(shared: &'a Shared) -> Self {
-        let (maker, mark) = shared.new_maker();
+    fn nothing(store: &'a OpenStore) -> Self {
+        let (maker, mark) = store.new_maker();
         Self {
-            shared,
+            store,
             maker,
             mark,
             directories: Vec::new(),
@@ -72,7 +72,7 @@ impl<'a> Making<'a> {
     }
 
     fn add(&mut self, directory: &Path) {
-        self.shared.begin_making(directory, self.maker);
+        self.store.begin_making(directory, self.maker);
         self.directories.push(directory.to_owned());
     }
 }
@@ -80,7 +80,7 @@ impl<'a> Making<'a> {
 impl Drop for Making<'_> {
     fn drop(&mut self) {
         if !self.directories.is_empty() {
-            self.shared.end_making(&self.directories, self.maker);
+            self.store.end_making(&self.directories, self.maker);
         }
     }
 }
@@ -94,7 +94,7 @@ pub(super) enum Presence {
     Present,
 }
 
-impl Shared {
+impl OpenStore {
     /// Meets the mailboxes of `targets` that are not known and makes what they lack, adding it to
     /// `made`. When this is `Ok` their directories are durable.
     ///

@@ -54,8 +54,8 @@ use super::{
     listing::{Listed, Listing, Place},
     mailboxes::Presence,
     name::{self, Identity},
+    open::{Claim, OpenStore},
     reading::{Readings, keeps_changing},
-    shared::{Claim, Shared},
 };
 
 /// The messages of one mailbox, fixed for one session.
@@ -80,21 +80,21 @@ impl Maildrop {
     /// Opens the maildrop of `mailbox`; waits for another session that has it for `patience` at
     /// most.
     pub(super) fn open(
-        shared: &Arc<Shared>,
+        store: &Arc<OpenStore>,
         mailbox: &MailboxName,
         patience: Duration,
     ) -> Result<Self, Error> {
-        let maildir = shared.maildir(mailbox)?;
+        let maildir = store.maildir(mailbox)?;
         // A directory that was removed has no messages.
-        shared.standing()?;
+        store.standing()?;
         // What still cannot be put into its mailbox comes to a later session; until then at least
         // messages can be removed, which may be what makes room for it.
-        shared.retry_kept().unwrap_or_default();
+        store.retry_kept().unwrap_or_default();
         // As does what waits for this mailbox alone.
-        shared.cure(mailbox).unwrap_or_default();
-        let claim = Claim::take(shared, mailbox, patience)?;
-        let mut listed = Listed::nothing(&shared.listed);
-        let listing = match shared.meet_mailbox(mailbox, &maildir)? {
+        store.cure(mailbox).unwrap_or_default();
+        let claim = Claim::take(store, mailbox, patience)?;
+        let mut listed = Listed::nothing(&store.listed);
+        let listing = match store.meet_mailbox(mailbox, &maildir)? {
             Presence::Missing => Arc::default(),
             Presence::Present => list(&claim, &maildir, &mut listed)?,
         };
@@ -140,7 +140,7 @@ impl Maildrop {
     /// Opens the file at `place`; `None` when it is not there.
     fn open_at(&self, place: Place<'_>) -> Result<Option<Message>, Error> {
         let path = self.maildir.file(place);
-        match self.shared().fs.open(&path) {
+        match self.store().fs.open(&path) {
             Ok(file) => {
                 let octets = self.true_octets(place, &*file)?;
                 Ok(Some(Message { path, file, octets }))
@@ -163,7 +163,7 @@ impl Maildrop {
         if is_edited.is_none_or(|(told, octets)| told == octets) {
             return Ok(None);
         }
-        Ok(match self.maildir.count(&*self.shared().fs, place)? {
+        Ok(match self.maildir.count(&*self.store().fs, place)? {
             Counted::Octets(octets) => Some(octets),
             Counted::Gone | Counted::Unavailable => None,
         })
@@ -175,20 +175,20 @@ impl Maildrop {
         }
         // It will not hold any more, whatever becomes of this; and nobody can enter another while
         // this maildrop is open.
-        drop(self.shared().take_listing(self.claim.mailbox()));
+        drop(self.store().take_listing(self.claim.mailbox()));
         let counters = self.counters(indexes);
         if !counters.is_empty() {
             // Before they are gone: who writes them anew shall not put them back.
-            let touched = &self.shared().touched;
+            let touched = &self.store().touched;
             touched.announce_removal(self.claim.mailbox(), &counters);
         }
         #[cfg(test)]
         if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::AnnouncedRemovalsAreDurable)
         {
-            let touched = &self.shared().touched;
+            let touched = &self.store().touched;
             touched.note_removal(self.claim.mailbox(), &counters);
         }
-        let mark = self.shared().sync_mark();
+        let mark = self.store().sync_mark();
         let mut missing = HashSet::new();
         let messages = &*self.listing;
         for message in indexes.iter().filter_map(|&index| messages.get(index)) {
@@ -205,7 +205,7 @@ impl Maildrop {
         }
         if !missing.is_empty() {
             let noted = |moved: Identity<'_>| self.note_unlinked(moved);
-            self.shared().remove_moved(&self.maildir, missing, noted)?;
+            self.store().remove_moved(&self.maildir, missing, noted)?;
         }
         #[cfg(test)]
         if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::ClaimsEndBeforeRemovals) {
@@ -215,24 +215,24 @@ impl Maildrop {
         // back, and need not have made durable that they left the one.
         for side in [Side::Cur, Side::New] {
             let directory = self.maildir.side(side);
-            match self.shared().sync_directory(&directory) {
+            match self.store().sync_directory(&directory) {
                 // A mailbox that somebody removed as a whole has no messages that could come back.
                 Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
                 other => other?,
             }
         }
-        self.shared().check_syncs(mark)?;
+        self.store().check_syncs(mark)?;
         let messages = indexes.iter().filter_map(|&index| messages.get(index));
         let removed: HashSet<Identity<'_>> = messages.map(|it| it.identity()).collect();
-        self.shared()
+        self.store()
             .remove_waiting(self.claim.mailbox(), &self.maildir, &removed)?;
         self.note_removal(&counters)
     }
 
     /// Those of the messages at `indexes` that the journal may have, by their counters.
     fn counters(&self, indexes: &[usize]) -> Vec<u64> {
-        let shared = self.shared();
-        let journal = shared.journal.as_ref();
+        let store = self.store();
+        let journal = store.journal.as_ref();
         if !journal.is_some_and(Journal::would_be_replayed) {
             return Vec::new();
         }
@@ -244,16 +244,16 @@ impl Maildrop {
     /// That of a message of this life of the daemon: the journal has no other.
     fn counter(&self, message: Identity<'_>) -> Option<u64> {
         let serial = message.serial()?;
-        (serial.nonce == self.shared().nonce).then_some(serial.counter)
+        (serial.nonce == self.store().nonce).then_some(serial.counter)
     }
 
     /// Tells a checkpoint that misses the message why: it has been unlinked, and that is made
     /// durable.
     fn note_unlinked(&self, message: Identity<'_>) {
-        if self.shared().journal.is_some()
+        if self.store().journal.is_some()
             && let Some(counter) = self.counter(message)
         {
-            let touched = &self.shared().touched;
+            let touched = &self.store().touched;
             touched.note_removal(self.claim.mailbox(), &[counter]);
         }
     }
@@ -265,42 +265,42 @@ impl Maildrop {
         if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::RemovalsAreNotJournaled) {
             return Ok(());
         }
-        let shared = self.shared();
-        shared.check_place()?;
-        let journal = shared.journal.as_ref();
+        let store = self.store();
+        store.check_place()?;
+        let journal = store.journal.as_ref();
         let Some(journal) = journal.filter(|journal| journal.would_be_replayed()) else {
             return Ok(());
         };
         let mailbox = self.claim.mailbox();
         let tickets = counters.chunks(REMOVAL_MESSAGES_MAX).map(|counters| {
             let push =
-                |batch: &mut Vec<u8>| journal::push_removal(batch, mailbox, shared.nonce, counters);
+                |batch: &mut Vec<u8>| journal::push_removal(batch, mailbox, store.nonce, counters);
             let octets = journal::removal_octets(mailbox, counters.len());
-            journal.submit(octets, Apply::Done, push, shared)
+            journal.submit(octets, Apply::Done, push, store)
         });
         let tickets: Vec<Ticket> = tickets.collect::<Result<_, _>>()?;
         for ticket in &tickets {
-            journal.wait(ticket, shared)?;
+            journal.wait(ticket, store)?;
         }
         Ok(())
     }
 
     /// Unlinks the file at `place`; whether it was there.
     fn unlink(&self, place: Place<'_>) -> Result<bool, Error> {
-        self.shared().unlink(&self.maildir.file(place))
+        self.store().unlink(&self.maildir.file(place))
     }
 
     /// Where some of the `wanted` messages are now; none when all of them are gone.
     fn find(&self, wanted: &HashSet<Identity<'_>>) -> Result<Vec<Moved>, Error> {
-        Readings::of(self.shared(), &self.maildir).find(wanted)
+        Readings::of(self.store(), &self.maildir).find(wanted)
     }
 
-    fn shared(&self) -> &Shared {
-        self.claim.shared()
+    fn store(&self) -> &OpenStore {
+        self.claim.store()
     }
 }
 
-impl Shared {
+impl OpenStore {
     /// Removes the `missing` messages, which are not where they were, from `maildir`. Each is
     /// unlinked in the end, and then given to `noted`, or is known not to be there.
     ///
@@ -336,39 +336,39 @@ impl Shared {
 /// The messages of the mailbox of `claim`, which has been met: as remembered if that still holds,
 /// else as they are on disk.
 fn list(claim: &Claim, maildir: &Maildir, listed: &mut Listed) -> Result<Arc<Listing>, Error> {
-    let (shared, mailbox) = (claim.shared(), claim.mailbox());
-    let remembered = shared.take_listing(mailbox);
+    let (store, mailbox) = (claim.store(), claim.mailbox());
+    let remembered = store.take_listing(mailbox);
     // Before the directories are read: what changes while they are read has to show.
-    let sight = Sight::of(maildir, &*shared.fs, &shared.clock);
+    let sight = Sight::of(maildir, &*store.fs, &store.clock);
     if let Some(sight) = &sight
-        && shared.forget_replaced(mailbox, &sight.stamp(Side::New))
+        && store.forget_replaced(mailbox, &sight.stamp(Side::New))
     {
-        shared.meet_mailbox(mailbox, maildir)?;
+        store.meet_mailbox(mailbox, maildir)?;
     }
     if let (Some(remembered), Some(sight)) = (remembered, &sight)
         && let Some(listing) = remembered.still_holds(sight)
     {
-        shared.enter_listing(mailbox, remembered);
+        store.enter_listing(mailbox, remembered);
         if !listed.covers(&listing) {
             let path = maildir.path.clone();
             return Err(Error::ListingTooLarge { path });
         }
         return Ok(listing);
     }
-    let read = Readings::from(shared, maildir, sight).list(listed)?;
+    let read = Readings::from(store, maildir, sight).list(listed)?;
     let (mut listing, sight) = (read.listing, read.sight);
     let n_found = listing.len();
     // Asked after the directories were read: what was read before it was durable and has been
     // withdrawn since is still hidden.
-    listing.retain(shared.visibility());
-    let is_counted = count_sizes(shared, maildir, &mut listing)?;
+    listing.retain(store.visibility());
+    let is_counted = count_sizes(store, maildir, &mut listing)?;
     let is_whole = listing.len() == n_found;
     let listing = Arc::new(listing);
     if is_whole
         && !is_counted
         && let Some(remembered) = sight.and_then(|sight| Remembered::new(&listing, sight))
     {
-        shared.enter_listing(mailbox, remembered);
+        store.enter_listing(mailbox, remembered);
     }
     Ok(listing)
 }
@@ -379,7 +379,7 @@ fn list(claim: &Claim, maildir: &Maildir, listed: &mut Listed) -> Result<Arc<Lis
 /// # Errors
 /// What the file system says otherwise, and when another program renames messages too fast.
 pub(super) fn count_sizes(
-    shared: &Shared,
+    store: &OpenStore,
     maildir: &Maildir,
     listing: &mut Listing,
 ) -> Result<bool, Error> {
@@ -393,7 +393,7 @@ pub(super) fn count_sizes(
         let mut counted = Counted::Gone;
         for place in message.places() {
             if counted == Counted::Gone {
-                counted = maildir.count(&*shared.fs, place)?;
+                counted = maildir.count(&*store.fs, place)?;
             }
         }
         match counted {
@@ -410,7 +410,7 @@ pub(super) fn count_sizes(
         if missing.is_empty() {
             break;
         }
-        let counted = count_moved(shared, maildir, listing, &missing)?;
+        let counted = count_moved(store, maildir, listing, &missing)?;
         if counted.is_empty() {
             // They are gone.
             left_out.append(&mut missing);
@@ -435,7 +435,7 @@ pub(super) fn count_sizes(
 /// Looks for the messages at the positions in `missing`, and counts what is found; nothing when
 /// all of them are gone.
 fn count_moved(
-    shared: &Shared,
+    store: &OpenStore,
     maildir: &Maildir,
     listing: &Listing,
     missing: &BTreeSet<usize>,
@@ -447,9 +447,9 @@ fn count_moved(
     let positions: HashMap<Identity<'_>, usize> = positions.collect();
     let wanted = positions.keys().copied().collect();
     let mut counted = Vec::new();
-    for moved in &Readings::of(shared, maildir).find(&wanted)? {
+    for moved in &Readings::of(store, maildir).find(&wanted)? {
         if let Some(&position) = positions.get(&moved.identity()) {
-            counted.push((position, maildir.count(&*shared.fs, moved.place())?));
+            counted.push((position, maildir.count(&*store.fs, moved.place())?));
         }
     }
     Ok(counted)

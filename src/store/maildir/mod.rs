@@ -80,13 +80,13 @@ mod listing;
 mod mailboxes;
 mod maildrop;
 mod name;
+mod open;
 mod piecemeal;
 mod place;
 mod quota;
 mod reading;
 mod replay;
 mod reserve;
-mod shared;
 mod standing;
 mod sync;
 mod syncing;
@@ -121,8 +121,8 @@ use checkpoint::Checkpoints;
 use counters::Counters;
 use journal::{Journal, Shape};
 use mailboxes::Presence;
+use open::{OpenStore, State, SyncMark};
 use quota::Quota;
-use shared::{Shared, State, SyncMark};
 use sync::{Condvar, Mutex, atomic::AtomicU64, thread::JoinHandle};
 use syncing::Syncing;
 use touched::Touched;
@@ -148,7 +148,7 @@ impl Patience {
 /// A [`MessageStore`](super::MessageStore) of Maildirs: see there what its methods promise.
 #[derive(Debug)]
 pub(super) struct MaildirStore {
-    shared: Arc<Shared>,
+    open: Arc<OpenStore>,
     /// The thread that makes checkpoints and tries mailboxes that take no mail, until the store is
     /// closed.
     checkpoints: Mutex<Option<JoinHandle<()>>>,
@@ -162,7 +162,7 @@ impl MaildirStore {
     /// crash left of unfinished deliveries, and replays what it left in the journal.
     pub(super) fn open(fs: Arc<dyn Fs>, settings: Settings, clock: Clock) -> Result<Self, Error> {
         let store = Self::open_quietly(fs, settings, clock, Patience::WITH_OTHERS)?;
-        *store.checkpoints.lock() = Some(checkpoint::start(&store.shared)?);
+        *store.checkpoints.lock() = Some(checkpoint::start(&store.open)?);
         Ok(store)
     }
 
@@ -184,7 +184,7 @@ impl MaildirStore {
         let reserve = reserve::reserve_on(&*fs, &spool)?;
         clean(&*fs, &spool)?;
         let nonce = new_nonce().map_err(Error::io("draw a random number for names in", &root))?;
-        let mut shared = Shared {
+        let mut store = OpenStore {
             fs,
             clock,
             root,
@@ -214,33 +214,33 @@ impl MaildirStore {
             place: Mutex::new(place),
         };
         // Then checkpoints go by the record of what was touched.
-        shared.touched.set_in_use(!shared.trusts_whole_sync());
-        if !shared.trusts_whole_sync() && matches!(durability, Durability::Journal { .. }) {
-            let root = &shared.root;
-            shared.observer.tell(&Event::FileByFile { root });
+        store.touched.set_in_use(!store.trusts_whole_sync());
+        if !store.trusts_whole_sync() && matches!(durability, Durability::Journal { .. }) {
+            let root = &store.root;
+            store.observer.tell(&Event::FileByFile { root });
         }
-        let directory = shared.own.join("journal");
-        recover(&shared, &directory)?;
+        let directory = store.own.join("journal");
+        recover(&store, &directory)?;
         match durability {
             Durability::Journal {
                 segment_octets,
                 segments,
             } => {
-                let total = shared.fs.total_octets(&shared.own);
+                let total = store.fs.total_octets(&store.own);
                 let shape = Shape {
                     segment_octets,
                     segments,
                 }
-                .on(total.map_err(Error::io("look at", &shared.own))?);
-                let (fs, clock) = (Arc::clone(&shared.fs), shared.clock.clone());
+                .on(total.map_err(Error::io("look at", &store.own))?);
+                let (fs, clock) = (Arc::clone(&store.fs), store.clock.clone());
                 let gather = patience.gather;
-                shared.journal = Some(Journal::open(fs, directory, shape, clock, gather)?);
+                store.journal = Some(Journal::open(fs, directory, shape, clock, gather)?);
             }
             Durability::Maildir => {}
-            Durability::None => shared.syncs = false,
+            Durability::None => store.syncs = false,
         }
         Ok(Self {
-            shared: Arc::new(shared),
+            open: Arc::new(store),
             checkpoints: Mutex::default(),
             #[cfg(test)]
             is_abandoned: false.into(),
@@ -258,15 +258,15 @@ impl MaildirStore {
     /// Whether any lock of the store is held at this moment (L1, L2).
     #[cfg(test)]
     fn is_locked(&self) -> bool {
-        let shared = &self.shared;
-        let journal = shared.journal.as_ref();
-        shared.state.is_locked()
-            || shared.kept.is_locked()
-            || shared.waiting.is_locked()
-            || shared.syncing.is_locked()
-            || shared.touched.is_locked()
-            || shared.place.is_locked()
-            || shared.checkpoints.is_locked()
+        let store = &self.open;
+        let journal = store.journal.as_ref();
+        store.state.is_locked()
+            || store.kept.is_locked()
+            || store.waiting.is_locked()
+            || store.syncing.is_locked()
+            || store.touched.is_locked()
+            || store.place.is_locked()
+            || store.checkpoints.is_locked()
             || journal.is_some_and(Journal::is_locked)
     }
 
@@ -274,31 +274,31 @@ impl MaildirStore {
     /// Maildirs.
     pub(super) fn close(&self) -> Result<(), Error> {
         self.end_thread();
-        self.shared.close()
+        self.open.close()
     }
 
     pub(super) fn report(&self, report: &mut Report) {
-        self.shared.report(report);
+        self.open.report(report);
     }
 
     /// Ends the thread that makes checkpoints.
     fn end_thread(&self) {
         let thread = self.checkpoints.lock().take();
         if let Some(thread) = thread {
-            self.shared.checkpoints.end();
+            self.open.checkpoints.end();
             // Its panic is in the log, and what it left undone is done by others.
             drop(thread.join());
         }
     }
 
     pub(super) fn check_recipient(&self, mailbox: &MailboxName) -> Result<(), Error> {
-        self.shared.check_recipient(mailbox)
+        self.open.check_recipient(mailbox)
     }
 
     pub(super) fn has_mailbox(&self, mailbox: &MailboxName) -> Result<bool, Error> {
-        let maildir = self.shared.maildir(mailbox)?;
+        let maildir = self.open.maildir(mailbox)?;
         for directory in [&maildir.domain, &maildir.path] {
-            if self.shared.look_at_directory(directory)? == Presence::Missing {
+            if self.open.look_at_directory(directory)? == Presence::Missing {
                 return Ok(false);
             }
         }
@@ -311,9 +311,9 @@ impl MaildirStore {
         local_part: &str,
     ) -> Result<Vec<MailboxName>, Error> {
         let local_part = local_part.to_ascii_lowercase();
-        let root = &self.shared.root;
+        let root = &self.open.root;
         let entries = self
-            .shared
+            .open
             .fs
             .read_dir(root)
             .map_err(Error::io("read", root))?;
@@ -330,7 +330,7 @@ impl MaildirStore {
                 Ok(false) | Err(Error::NameTooLong { .. }) => {}
                 // One domain that is broken does not keep the users of others from theirs.
                 Err(error) if error.needs_operator() => {
-                    self.shared.note_ailing(&mailbox, &error, None);
+                    self.open.note_ailing(&mailbox, &error, None);
                     unknown = Some(error);
                 }
                 Err(error) => return Err(error),
@@ -346,11 +346,11 @@ impl MaildirStore {
     }
 
     pub(super) fn begin_delivery(&self, declared_octets: u64) -> Result<Delivery, Error> {
-        Delivery::begin(&self.shared, declared_octets)
+        Delivery::begin(&self.open, declared_octets)
     }
 
     pub(super) fn room(&self) -> Result<Room, Error> {
-        self.shared.room()
+        self.open.room()
     }
 
     /// Opens the maildrop of `mailbox`; waits for another session that has it for `patience` at
@@ -360,7 +360,7 @@ impl MaildirStore {
         mailbox: &MailboxName,
         patience: Duration,
     ) -> Result<Maildrop, Error> {
-        Maildrop::open(&self.shared, mailbox, patience)
+        Maildrop::open(&self.open, mailbox, patience)
     }
 }
 
@@ -471,12 +471,12 @@ fn prepare(fs: &dyn Fs, path: &Path, parent: &Path) -> Result<(), Error> {
 
 /// Brings back what an earlier run has left: in the journal in `directory`, and waiting for
 /// mailboxes.
-fn recover(shared: &Shared, directory: &Path) -> Result<(), Error> {
-    check_own(&*shared.fs, directory)?;
-    check_own(&*shared.fs, &shared.own.join(waiting::DIRECTORY))?;
-    shared.recover(directory)?;
-    shared.recover_waiting()?;
-    shared.tell_all_that_waits();
+fn recover(store: &OpenStore, directory: &Path) -> Result<(), Error> {
+    check_own(&*store.fs, directory)?;
+    check_own(&*store.fs, &store.own.join(waiting::DIRECTORY))?;
+    store.recover(directory)?;
+    store.recover_waiting()?;
+    store.tell_all_that_waits();
     Ok(())
 }
 

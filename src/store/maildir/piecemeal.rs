@@ -66,7 +66,7 @@ use crate::{
 use super::{
     layout::{Maildir, Side},
     name::Identity,
-    shared::Shared,
+    open::OpenStore,
     sync::thread,
     touched::Applied,
 };
@@ -87,7 +87,7 @@ struct Name<'a> {
     mailbox: &'a MailboxName,
 }
 
-impl Shared {
+impl OpenStore {
     /// Makes `messages` durable in their mailboxes.
     ///
     /// # Errors

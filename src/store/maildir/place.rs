@@ -28,7 +28,7 @@ use rustix::io::Errno;
 
 use crate::store::{Error, limits::COUNT_OCTETS};
 
-use super::{layout::Maildir, shared::Shared};
+use super::{layout::Maildir, open::OpenStore};
 
 /// What becomes of a file that has the name already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub(super) fn scratches(maildir: Option<&Maildir>, place: &Path) -> Vec<PathBuf>
         .collect()
 }
 
-impl Shared {
+impl OpenStore {
     /// Gives a copy of the file `from` the name `place`, durably; it grows at the first of
     /// `scratches` where that can be done.
     ///

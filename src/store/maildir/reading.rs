@@ -34,14 +34,14 @@ use super::{
     layout::{Maildir, Moved, Side},
     listing::{Fingerprints, Listed, Listing},
     name::Identity,
-    shared::Shared,
+    open::OpenStore,
     times::Shows,
 };
 
 /// Readings of one Maildir.
 #[derive(Debug)]
 pub(super) struct Readings<'a> {
-    shared: &'a Shared,
+    store: &'a OpenStore,
     maildir: &'a Maildir,
     trusts_times: bool,
     n_begun: usize,
@@ -71,21 +71,17 @@ pub(super) struct Complete {
 
 impl<'a> Readings<'a> {
     /// Readings of `maildir` that begin now.
-    pub(super) fn of(shared: &'a Shared, maildir: &'a Maildir) -> Self {
-        Self::from(
-            shared,
-            maildir,
-            Sight::of(maildir, &*shared.fs, &shared.clock),
-        )
+    pub(super) fn of(store: &'a OpenStore, maildir: &'a Maildir) -> Self {
+        Self::from(store, maildir, Sight::of(maildir, &*store.fs, &store.clock))
     }
 
     /// Readings of `maildir` that begin at `sight`.
-    pub(super) fn from(shared: &'a Shared, maildir: &'a Maildir, sight: Option<Sight>) -> Self {
+    pub(super) fn from(store: &'a OpenStore, maildir: &'a Maildir, sight: Option<Sight>) -> Self {
         let device = sight.as_ref().map(|sight| sight.stamp(Side::New).device);
         Self {
-            shared,
+            store,
             maildir,
-            trusts_times: shared.trusts_times(&maildir.side(Side::New), device),
+            trusts_times: store.trusts_times(&maildir.side(Side::New), device),
             n_begun: 0,
             before: sight,
             earlier: None,
@@ -111,7 +107,7 @@ impl<'a> Readings<'a> {
             && waited <= READING_TICK_MAX
             && self.shows_changes(Side::Cur) == Some(Shows::AtNextTick)
         {
-            self.shared.clock.pause(READING_PAUSE);
+            self.store.clock.pause(READING_PAUSE);
             waited = waited.saturating_add(READING_PAUSE);
             self.before = self.look();
         }
@@ -142,7 +138,7 @@ impl<'a> Readings<'a> {
     }
 
     fn look(&self) -> Option<Sight> {
-        Sight::of(self.maildir, &*self.shared.fs, &self.shared.clock)
+        Sight::of(self.maildir, &*self.store.fs, &self.store.clock)
     }
 
     fn shows_changes(&self, side: Side) -> Option<Shows> {
@@ -157,7 +153,7 @@ impl<'a> Readings<'a> {
         let mut earlier: Option<Fingerprints> = None;
         loop {
             self.begin()?;
-            let listing = self.maildir.list(&*self.shared.fs, listed)?;
+            let listing = self.maildir.list(&*self.store.fs, listed)?;
             let verdict = self.end();
             if verdict != Verdict::Complete {
                 let fingerprints = listing.fingerprints();
@@ -181,7 +177,7 @@ impl<'a> Readings<'a> {
         let mut is_second = false;
         loop {
             self.begin()?;
-            let found = self.maildir.visit_wanted(&*self.shared.fs, wanted)?;
+            let found = self.maildir.visit_wanted(&*self.store.fs, wanted)?;
             if !found.is_empty() {
                 return Ok(found);
             }

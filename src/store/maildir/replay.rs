@@ -57,9 +57,9 @@ use super::{
     layout::Side,
     mailboxes::{Made, Target},
     name::{Identity, OwnName, Serial},
+    open::OpenStore,
     place::{self, Former},
     reading::{Readings, Verdict, keeps_changing},
-    shared::Shared,
     touched::Applied,
     waiting::Purpose,
 };
@@ -81,7 +81,7 @@ pub(super) enum Moment {
 /// One replay.
 #[derive(Debug)]
 pub(super) struct Replay<'a> {
-    shared: &'a Shared,
+    store: &'a OpenStore,
     pub(super) moment: Moment,
     /// What was removed from which mailbox.
     removed: HashSet<(MailboxName, Serial)>,
@@ -104,7 +104,7 @@ impl Unsynced {
     /// Adds the message that is called so in `mailboxes`; syncs all of them when there are many.
     fn add(
         &mut self,
-        shared: &Shared,
+        store: &OpenStore,
         file_name: &str,
         mailboxes: Vec<MailboxName>,
     ) -> Result<(), Error> {
@@ -119,18 +119,18 @@ impl Unsynced {
             mailboxes,
         });
         if self.n_names >= SYNC_NAMES {
-            self.sync(shared)?;
+            self.sync(store)?;
         }
         Ok(())
     }
 
     /// Syncs them, and both directories of each of their mailboxes: a message may be in both.
-    fn sync(&mut self, shared: &Shared) -> Result<(), Error> {
+    fn sync(&mut self, store: &OpenStore) -> Result<(), Error> {
         let Self { messages, .. } = std::mem::take(self);
-        shared.sync_piecemeal(&messages)?;
+        store.sync_piecemeal(&messages)?;
         let mailboxes = messages.iter().flat_map(|message| &message.mailboxes);
         for mailbox in mailboxes.collect::<HashSet<_>>() {
-            match shared.sync_directory(&shared.maildir(mailbox)?.side(Side::Cur)) {
+            match store.sync_directory(&store.maildir(mailbox)?.side(Side::Cur)) {
                 Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
                 other => other?,
             }
@@ -139,7 +139,7 @@ impl Unsynced {
     }
 }
 
-impl Shared {
+impl OpenStore {
     /// Replays the journal in `directory` that the last run has left, if it has left one, and ends
     /// it.
     ///
@@ -318,9 +318,9 @@ fn removed(journaled: &Journaled) -> Result<HashSet<(MailboxName, Serial)>, Erro
 }
 
 impl<'a> Replay<'a> {
-    pub(super) fn of(shared: &'a Shared, moment: Moment) -> Self {
+    pub(super) fn of(store: &'a OpenStore, moment: Moment) -> Self {
         Self {
-            shared,
+            store,
             moment,
             removed: HashSet::new(),
             places: HashMap::new(),
@@ -340,8 +340,8 @@ impl<'a> Replay<'a> {
             return Ok(());
         };
         // Not the name under which a delivery of this message may be at work.
-        let spool_path = self.shared.spool.join(format!("{}.again", serial.render()));
-        match self.shared.spool(&spool_path, content) {
+        let spool_path = self.store.spool.join(format!("{}.again", serial.render()));
+        match self.store.spool(&spool_path, content) {
             Ok(file) => drop(file),
             // There is nothing better to be had, and it serves those who make room.
             Err(Error::Full { .. })
@@ -368,7 +368,7 @@ impl<'a> Replay<'a> {
                 self.n_messages = self.n_messages.saturating_add(1);
             }
         }
-        let unlinked = self.shared.fs.unlink(&spool_path);
+        let unlinked = self.store.fs.unlink(&spool_path);
         result.and(unlinked.map_err(Error::io("remove", &spool_path)))?;
         self.sync_later(file_name, mailboxes, serial)
     }
@@ -381,7 +381,7 @@ impl<'a> Replay<'a> {
         mailboxes: &[MailboxName],
         serial: Serial,
     ) -> Result<(), Error> {
-        if self.shared.trusts_whole_sync() || self.moment == Moment::Service {
+        if self.store.trusts_whole_sync() || self.moment == Moment::Service {
             return Ok(());
         }
         let is_left = |mailbox: &&MailboxName| {
@@ -389,7 +389,7 @@ impl<'a> Replay<'a> {
             !self.removed.contains(&removed)
         };
         let mailboxes = mailboxes.iter().filter(is_left).cloned().collect();
-        self.unsynced.add(self.shared, file_name, mailboxes)
+        self.unsynced.add(self.store, file_name, mailboxes)
     }
 
     /// Removes what has the name of a message that the journal says was removed, and no octets:
@@ -408,17 +408,17 @@ impl<'a> Replay<'a> {
                 changed.insert(mailbox);
             }
         }
-        if self.shared.trusts_whole_sync() {
+        if self.store.trusts_whole_sync() {
             return;
         }
         for mailbox in changed {
-            let Ok(maildir) = self.shared.maildir(&mailbox) else {
+            let Ok(maildir) = self.store.maildir(&mailbox) else {
                 continue;
             };
             for side in [Side::New, Side::Cur] {
                 // The same.
                 let directory = maildir.side(side);
-                self.shared.sync_directory(&directory).unwrap_or_default();
+                self.store.sync_directory(&directory).unwrap_or_default();
             }
         }
     }
@@ -428,16 +428,16 @@ impl<'a> Replay<'a> {
     /// One that has its octets stays: somebody has put it back. It had been moved away, perhaps,
     /// when the client that removed it was told that it is gone.
     fn remove_came_back(&mut self, mailbox: &MailboxName, serial: Serial) -> Result<bool, Error> {
-        let maildir = self.shared.maildir(mailbox)?;
+        let maildir = self.store.maildir(mailbox)?;
         let target = Target { mailbox, maildir };
         let mut is_changed = false;
         for place in self.places(&target, serial)? {
             let file_name = place.file_name().unwrap_or_default();
             let is_back = self
-                .shared
+                .store
                 .has_lost_its_octets(&place, file_name.as_encoded_bytes());
             if is_back {
-                is_changed |= self.shared.unlink(&place)?;
+                is_changed |= self.store.unlink(&place)?;
             }
         }
         Ok(is_changed)
@@ -450,7 +450,7 @@ impl<'a> Replay<'a> {
         serial: Serial,
         spooled: Spooled<'_>,
     ) -> Result<(), Error> {
-        let maildir = self.shared.maildir(mailbox)?;
+        let maildir = self.store.maildir(mailbox)?;
         let target = Target { mailbox, maildir };
         self.deliver_to(&target, serial, spooled).or_else(|error| {
             let purpose = match self.moment {
@@ -458,7 +458,7 @@ impl<'a> Replay<'a> {
                 Moment::Service => Purpose::Anew,
             };
             // If the store as a whole is in order it can be set aside, whatever the reason is.
-            self.shared
+            self.store
                 .keep_waiting(&target, spooled, purpose, &error)
                 .map_err(|_not_even_there| error)
         })
@@ -482,12 +482,12 @@ impl<'a> Replay<'a> {
             return self.write_anew(target, serial, places, spooled);
         }
         let mut made = Made::default();
-        let mark = self.shared.sync_mark();
-        let shared = self.shared;
-        shared
+        let mark = self.store.sync_mark();
+        let store = self.store;
+        store
             .make_mailboxes(std::slice::from_ref(target), &mut made)
-            .and_then(|()| Ok(shared.place(spooled, target, Step::Link, &mut made)?))
-            .inspect_err(|_| shared.undo(&made, mark))
+            .and_then(|()| Ok(store.place(spooled, target, Step::Link, &mut made)?))
+            .inspect_err(|_| store.undo(&made, mark))
             .map(drop)
     }
 
@@ -509,7 +509,7 @@ impl<'a> Replay<'a> {
             if is_done {
                 return Ok(());
             }
-            let found = Readings::of(self.shared, &target.maildir).find(&wanted)?;
+            let found = Readings::of(self.store, &target.maildir).find(&wanted)?;
             let found = found.iter().map(|moved| target.maildir.file(moved.place()));
             // None when somebody has removed it.
             places = found.collect();
@@ -528,7 +528,7 @@ impl<'a> Replay<'a> {
             if self.removed.contains(&(mailbox.clone(), serial)) {
                 continue;
             }
-            let maildir = self.shared.maildir(mailbox)?;
+            let maildir = self.store.maildir(mailbox)?;
             let places = self.places(&Target { mailbox, maildir }, serial)?;
             let has_it = |place: &PathBuf| self.holds(place, content);
             if places.is_empty() || !places.iter().all(has_it) {
@@ -540,7 +540,7 @@ impl<'a> Replay<'a> {
 
     /// Whether the file at `place` can be read and has just this content.
     fn holds(&self, place: &Path, content: &[u8]) -> bool {
-        let Ok(mut file) = self.shared.fs.open(place) else {
+        let Ok(mut file) = self.store.fs.open(place) else {
             return false;
         };
         let (mut rest, mut buffer) = (content, vec![0; COUNT_OCTETS]);
@@ -571,7 +571,7 @@ impl<'a> Replay<'a> {
 
     /// The messages of the life with this nonce in the mailbox of `target`.
     fn find(&self, target: &Target<'_>, nonce: u64) -> Result<Places, Error> {
-        let mut readings = Readings::of(self.shared, &target.maildir);
+        let mut readings = Readings::of(self.store, &target.maildir);
         let mut earlier: Option<Places> = None;
         let mut ever = Places::new();
         loop {
@@ -605,7 +605,7 @@ impl<'a> Replay<'a> {
         let mut found = Places::new();
         for side in [Side::New, Side::Cur] {
             let directory = target.maildir.side(side);
-            let visited = self.shared.fs.visit_dir(&directory, &mut |file_name, _| {
+            let visited = self.store.fs.visit_dir(&directory, &mut |file_name, _| {
                 let serial = Identity::of(file_name.as_encoded_bytes()).serial();
                 if let Some(serial) = serial.filter(|serial| serial.nonce == nonce) {
                     let path = directory.join(file_name);
@@ -629,8 +629,8 @@ impl<'a> Replay<'a> {
         place: &Path,
         spool_path: &Path,
     ) -> Result<bool, Error> {
-        let fs = &self.shared.fs;
-        let twin = self.shared.spool.join(format!("{}.twin", serial.render()));
+        let fs = &self.store.fs;
+        let twin = self.store.spool.join(format!("{}.twin", serial.render()));
         fs.unlink(&twin).unwrap_or_default();
         if let Err(error) = fs.hard_link(spool_path, &twin) {
             if place::takes_a_copy(&error) {
@@ -648,7 +648,7 @@ impl<'a> Replay<'a> {
                 .map_err(Error::io("replace", place));
         }
         // Exchanged, since a rename would bring back what is renamed or removed in this moment.
-        let replaced = self.shared.exchange(&twin, place);
+        let replaced = self.store.exchange(&twin, place);
         let unlinked = match fs.unlink(&twin) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other.map_err(Error::io("remove", &twin)),
@@ -682,8 +682,8 @@ impl<'a> Replay<'a> {
         spool_path: &Path,
     ) -> Result<bool, Error> {
         let scratches = place::scratches(Some(&target.maildir), place);
-        let shared = self.shared;
-        match shared.copy(spool_path, place, &scratches, Former::Exchanged) {
+        let store = self.store;
+        match store.copy(spool_path, place, &scratches, Former::Exchanged) {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Ok(false);
             }
@@ -695,15 +695,15 @@ impl<'a> Replay<'a> {
     /// Removes what was removed over POP3 in this moment: where two names cannot be exchanged, it
     /// may just have been put back.
     fn remove_again(&self, target: &Target<'_>, serial: Serial, place: &Path) -> Result<(), Error> {
-        let shared = self.shared;
-        let is_removed = serial.nonce == shared.nonce
-            && shared
+        let store = self.store;
+        let is_removed = serial.nonce == store.nonce
+            && store
                 .touched
                 .is_being_removed(target.mailbox, serial.counter);
         if !is_removed {
             return Ok(());
         }
-        shared.unlink(place)?;
-        shared.sync_directory(place.parent().unwrap_or(place))
+        store.unlink(place)?;
+        store.sync_directory(place.parent().unwrap_or(place))
     }
 }

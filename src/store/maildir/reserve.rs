@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-use super::shared::Shared;
+use super::open::OpenStore;
 
 /// What is reserved on the file system of `path`.
 pub(super) fn reserve_on(fs: &dyn Fs, path: &Path) -> Result<u64, Error> {
@@ -24,7 +24,7 @@ fn reserve(total: u64) -> u64 {
     part.unwrap_or(0).min(FREE_OCTETS_RESERVE)
 }
 
-impl Shared {
+impl OpenStore {
     /// How much room there is, beside what is promised already.
     pub(super) fn room(&self) -> Result<Room, Error> {
         let free = self.fs.free_octets(&self.spool);

@@ -51,8 +51,9 @@ use crate::{
 };
 
 use super::{
-    OWN_DIRECTORY, prepare, prepare_root,
-    shared::Shared,
+    OWN_DIRECTORY,
+    open::OpenStore,
+    prepare, prepare_root,
     times::{Shows, identity_at, stamp_at},
 };
 
@@ -177,7 +178,7 @@ pub fn lock_of(root: &Path) -> PathBuf {
     lock_path(&root.join(OWN_DIRECTORY))
 }
 
-impl Shared {
+impl OpenStore {
     /// How the place of the store is found.
     ///
     /// # Errors

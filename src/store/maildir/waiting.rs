@@ -5,7 +5,7 @@
 //! to another user or may not be written, a file or a symbolic link is in their place, its quota or
 //! the small file system that it lies on is full. That is found out
 //!
-//! - when it is named as a recipient ([`Shared::check_recipient`]): whether it is known to be
+//! - when it is named as a recipient ([`OpenStore::check_recipient`]): whether it is known to be
 //!   ailing, and, unless it was seen a moment ago to take entries, a look at `new`, one system
 //!   call. Its senders are asked to come again, and those of others are not;
 //! - at the commit. A message that has no other recipient is refused. One that has is taken, and
@@ -32,7 +32,7 @@
 //! was found out: no more than there were sessions, or than the journal held at a start.
 //!
 //! # Invariants
-//! - What is set aside is durable when [`Shared::keep_waiting`] is `Ok`.
+//! - What is set aside is durable when [`OpenStore::keep_waiting`] is `Ok`.
 //! - One at a time sets aside or delivers what waits for a mailbox.
 //!
 //! # Failures
@@ -65,10 +65,10 @@ use super::{
     layout::{self, Maildir},
     mailboxes::{Presence, Target},
     name::{self, Identity, OwnName},
+    open::OpenStore,
     piecemeal::Synced,
     place::{self, Former},
     replay::{Moment, Replay},
-    shared::Shared,
     sync::{Condvar, Mutex},
 };
 
@@ -273,7 +273,7 @@ impl Waiting {
     }
 }
 
-impl Shared {
+impl OpenStore {
     /// Makes sure that a message for `mailbox` can be stored, as far as that is known beforehand.
     ///
     /// # Errors

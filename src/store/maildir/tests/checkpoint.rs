@@ -61,11 +61,11 @@ impl Busy {
 
     fn checkpoint_only(&self) -> Way {
         let before = self.fs.n_whole_syncs();
-        self.store.maildirs.shared.checkpoint_when_idle().unwrap();
+        self.store.maildirs.open.checkpoint_when_idle().unwrap();
         let progress = self
             .store
             .maildirs
-            .shared
+            .open
             .journal
             .as_ref()
             .unwrap()
@@ -149,10 +149,10 @@ fn there_the_journal_says_what_is_not_remembered() {
     deliver(&busy.store, "two\n").unwrap();
     maildrop(&busy.store).remove(&[0]).unwrap();
     let number = {
-        let journal = busy.store.maildirs.shared.journal.as_ref();
+        let journal = busy.store.maildirs.open.journal.as_ref();
         journal.unwrap().progress().durable
     };
-    busy.store.maildirs.shared.touched.note(Applied {
+    busy.store.maildirs.open.touched.note(Applied {
         number,
         counter: 0,
         file_name: "too much".to_owned(),
@@ -237,10 +237,10 @@ fn fail_everywhere(expected: &[&str], begin: impl Fn() -> (Busy, PathBuf)) {
                     errno,
                     is_done,
                 });
-                busy.store.maildirs.shared.checkpoint().unwrap();
+                busy.store.maildirs.open.checkpoint().unwrap();
                 let n_operations = busy.fs.n_operations() - before;
                 busy.fs.heal();
-                busy.store.maildirs.shared.checkpoint_when_idle().unwrap();
+                busy.store.maildirs.open.checkpoint_when_idle().unwrap();
                 assert_eq!(busy.after_power_cut(), expected, "{errno} at {at}");
                 if n_operations < at {
                     break;
@@ -274,7 +274,7 @@ fn a_trickle_of_mail_is_settled_within_seconds() {
         }
         busy.fs.hands().pass(step);
         passed += step;
-        busy.store.maildirs.shared.checkpoint_if_due();
+        busy.store.maildirs.open.checkpoint_if_due();
     }
     let found = busy.after_power_cut();
     assert!(!found.contains(&deleted.unwrap()), "{found:?}");
@@ -287,7 +287,7 @@ fn a_busy_store_is_not_settled_at_each_message() {
     for _ in 0..20 {
         deliver(&busy.store, "one\n").unwrap();
         busy.fs.hands().pass(CHECKPOINT_AGE_MAX / 20);
-        busy.store.maildirs.shared.checkpoint_if_due();
+        busy.store.maildirs.open.checkpoint_if_due();
     }
     assert_eq!(busy.fs.n_whole_syncs(), 1);
 }
@@ -296,11 +296,11 @@ fn a_busy_store_is_not_settled_at_each_message() {
 fn a_checkpoint_that_covered_the_last_message_is_put_into_the_journal_too() {
     let busy = timeless();
     deliver(&busy.store, "one\n").unwrap();
-    busy.store.maildirs.shared.checkpoint().unwrap();
-    let journal = busy.store.maildirs.shared.journal.as_ref().unwrap();
+    busy.store.maildirs.open.checkpoint().unwrap();
+    let journal = busy.store.maildirs.open.journal.as_ref().unwrap();
     assert_eq!(journal.progress().settled, 0);
     busy.fs.hands().pass(CHECKPOINT_IDLE);
-    assert_eq!(busy.store.maildirs.shared.checkpoint_if_due(), None);
+    assert_eq!(busy.store.maildirs.open.checkpoint_if_due(), None);
     assert_eq!(journal.progress().settled, 1);
 }
 
@@ -316,16 +316,16 @@ fn a_checkpoint_that_could_not_be_put_into_the_journal_is_tried_again() {
             errno: Errno::IO,
             is_done: false,
         });
-        busy.store.maildirs.shared.checkpoint_if_due();
+        busy.store.maildirs.open.checkpoint_if_due();
         let n_operations = busy.fs.n_operations() - before;
         busy.fs.heal();
         if let Some(left) = {
             busy.fs.hands().pass(CHECKPOINT_IDLE);
-            busy.store.maildirs.shared.checkpoint_if_due()
+            busy.store.maildirs.open.checkpoint_if_due()
         } {
             panic!("still due in {left:?}, after an error at {at}");
         }
-        let journal = busy.store.maildirs.shared.journal.as_ref().unwrap();
+        let journal = busy.store.maildirs.open.journal.as_ref().unwrap();
         assert!(journal.progress().settled >= 1, "after an error at {at}");
         if n_operations < at {
             break;
@@ -386,10 +386,10 @@ fn a_checkpoint_is_made_before_too_much_is_to_be_remembered() {
         file_name: "much".to_owned(),
         mailboxes: vec![mailbox("bob@example.org"); to_half],
     };
-    busy.store.maildirs.shared.touched.note(filling);
-    assert!(!busy.store.maildirs.shared.checkpoints.is_urgent());
+    busy.store.maildirs.open.touched.note(filling);
+    assert!(!busy.store.maildirs.open.checkpoints.is_urgent());
     deliver(&busy.store, "two\n").unwrap();
-    assert!(busy.store.maildirs.shared.checkpoints.is_urgent());
+    assert!(busy.store.maildirs.open.checkpoints.is_urgent());
 }
 
 #[test]
@@ -399,13 +399,13 @@ fn what_is_not_remembered_is_synced_as_a_whole() {
     let number = busy
         .store
         .maildirs
-        .shared
+        .open
         .journal
         .as_ref()
         .unwrap()
         .progress()
         .durable;
-    busy.store.maildirs.shared.touched.note(Applied {
+    busy.store.maildirs.open.touched.note(Applied {
         number,
         counter: 0,
         file_name: "too much".to_owned(),

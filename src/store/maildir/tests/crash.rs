@@ -29,7 +29,7 @@ use crate::{
     store::{
         Delivery, Durability, Error, Event, Maildrop, MessageStore, Observer, Settings,
         limits::{CHECKPOINT_AGE_MAX, CHECKPOINT_IDLE, FREE_OCTETS_RESERVE, SYNC_SLOW},
-        maildir::{Patience, delivery::Commit, shared::Shared},
+        maildir::{Patience, delivery::Commit, open::OpenStore},
     },
     testing::{
         bugs::{self, Bug},
@@ -192,7 +192,7 @@ impl Renaming {
 #[derive(Debug)]
 struct Meddlers {
     fs: SimFs,
-    store: OnceLock<Weak<Shared>>,
+    store: OnceLock<Weak<OpenStore>>,
     armed: Mutex<Vec<(usize, Meddling)>>,
     is_at_work: AtomicBool,
 }
@@ -671,8 +671,8 @@ impl<'a> Clients<'a> {
     fn open(fs: &'a SimFs, durability: Durability) -> Result<Self, Error> {
         let (meddlers, watched) = Meddlers::beside(fs);
         let store = open(&watched, durability)?;
-        let shared = Arc::downgrade(&store.maildirs.shared);
-        meddlers.store.set(shared).unwrap();
+        let open = Arc::downgrade(&store.maildirs.open);
+        meddlers.store.set(open).unwrap();
         Ok(Self {
             fs,
             meddlers,
@@ -821,11 +821,11 @@ impl<'a> Clients<'a> {
 
     /// Does what the thread does that makes checkpoints. A failure leaves everything as it was.
     fn play_thread(&self) {
-        let shared = &self.store.maildirs.shared;
-        if shared.checkpoints.take_urgent() {
-            shared.checkpoint().unwrap_or_default();
+        let open = &self.store.maildirs.open;
+        if open.checkpoints.take_urgent() {
+            open.checkpoint().unwrap_or_default();
         }
-        shared.checkpoint_if_due();
+        open.checkpoint_if_due();
     }
 
     /// Delivers a message.
@@ -1117,7 +1117,7 @@ fn fail_everywhere(
                 // What a checkpoint after the failure counts on is put to the test, too.
                 store
                     .maildirs
-                    .shared
+                    .open
                     .checkpoint_when_idle()
                     .map_err(|error| context(format!("I10: no checkpoint: {error:?}")))?;
             }
@@ -1567,31 +1567,31 @@ fn a_directory_in_doubt_takes_mail_again_when_it_is_empty() {
 #[test]
 fn what_is_being_made_when_a_sync_fails_is_doubtful_at_once() {
     let store = open(&SimFs::new(), JOURNALS[2]).unwrap();
-    let shared = &store.maildirs.shared;
+    let open = &store.maildirs.open;
     let directories = [Path::new("/mail/example.org").to_owned()];
     let begin = || {
-        let (maker, mark) = shared.new_maker();
-        shared.begin_making(&directories[0], maker);
+        let (maker, mark) = open.new_maker();
+        open.begin_making(&directories[0], maker);
         (maker, mark)
     };
-    let is_doubtful = || shared.find_doubtful(&directories).is_some();
+    let is_doubtful = || open.find_doubtful(&directories).is_some();
     let (maker, _) = begin();
-    shared.count_failed_sync();
+    open.count_failed_sync();
     assert!(is_doubtful());
-    shared.end_making(&directories, maker);
-    shared.settle(&directories[0]);
+    open.end_making(&directories, maker);
+    open.settle(&directories[0]);
     // Somebody has found it durable before.
     let (maker, mark) = begin();
-    shared.confirm(&directories, mark);
-    shared.count_failed_sync();
+    open.confirm(&directories, mark);
+    open.count_failed_sync();
     assert!(!is_doubtful());
-    shared.end_making(&directories, maker);
+    open.end_making(&directories, maker);
     // Or thinks so, after a failure.
     let (_, mark) = begin();
-    shared.count_failed_sync();
-    shared.settle(&directories[0]);
-    shared.confirm(&directories, mark);
-    shared.count_failed_sync();
+    open.count_failed_sync();
+    open.settle(&directories[0]);
+    open.confirm(&directories, mark);
+    open.count_failed_sync();
     assert!(is_doubtful());
 }
 
@@ -1601,16 +1601,13 @@ fn a_doubtful_directory_takes_mail_again_when_the_mailboxes_in_it_are_empty() {
     let fs = SimFs::new();
     let store = open(&fs, JOURNALS[2]).unwrap();
     let domain = Path::new("/mail/example.org");
-    let (maker, _) = store.maildirs.shared.new_maker();
-    store.maildirs.shared.begin_making(domain, maker);
+    let (maker, _) = store.maildirs.open.new_maker();
+    store.maildirs.open.begin_making(domain, maker);
     for made in ["", "ann", "ann/tmp", "ann/cur", "ann/new"] {
         fs.create_dir(&domain.join(made)).unwrap();
     }
-    store.maildirs.shared.count_failed_sync();
-    store
-        .maildirs
-        .shared
-        .end_making(&[domain.to_owned()], maker);
+    store.maildirs.open.count_failed_sync();
+    store.maildirs.open.end_making(&[domain.to_owned()], maker);
     let mut delivery = store.begin_delivery(0).unwrap();
     delivery.append(b"content\n").unwrap();
     delivery.commit(&mailboxes()[..1]).unwrap();

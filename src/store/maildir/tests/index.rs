@@ -163,10 +163,10 @@ impl Place {
     fn check(&mut self) -> Maildrop {
         let (maildrop, is_read) = self.open();
         self.n_hits += usize::from(!is_read);
-        let maildir = self.store.maildirs.shared.maildir(&self.bob).unwrap();
-        let mut listed = Listed::nothing(&self.store.maildirs.shared.listed);
+        let maildir = self.store.maildirs.open.maildir(&self.bob).unwrap();
+        let mut listed = Listed::nothing(&self.store.maildirs.open.listed);
         let mut expect = maildir.list(&self.fs, &mut listed).unwrap();
-        count_sizes(&self.store.maildirs.shared, &maildir, &mut expect).unwrap();
+        count_sizes(&self.store.maildirs.open, &maildir, &mut expect).unwrap();
         assert_eq!(summaries(&*maildrop.messages()), summaries(&expect));
         for index in 0..expect.len() {
             read(&maildrop, index).unwrap();
@@ -381,14 +381,14 @@ fn a_message_hidden_at_one_login_is_listed_at_the_next_in_the_same_directory() {
     place.deliver();
     let (_, name) = place.choose(1).unwrap();
     let serial = OwnName::parse(name.as_bytes()).unwrap().serial;
-    let shared = Arc::clone(&place.store.maildirs.shared);
+    let open = Arc::clone(&place.store.maildirs.open);
     // As it is while its commit waits for a slow disk.
-    shared.hide(serial);
+    open.hide(serial);
     place.pass(INDEX_QUIET * 2);
     for _ in 0..2 {
         assert_eq!(place.open().0.messages().len(), 1);
     }
-    shared.show(serial);
+    open.show(serial);
     assert_eq!(place.check().messages().len(), 2);
 }
 
@@ -433,9 +433,9 @@ fn nothing_is_remembered_where_times_stand_still() {
 #[test]
 fn the_times_of_another_file_system_are_asked_for_each_time() {
     let place = Place::new();
-    let shared = &place.store.maildirs.shared;
-    let (own, other) = (shared.device, shared.device + 1);
-    let trusts = |device| shared.trusts_times(&directory("new"), device);
+    let open = &place.store.maildirs.open;
+    let (own, other) = (open.device, open.device + 1);
+    let trusts = |device| open.trusts_times(&directory("new"), device);
     assert_eq!([Some(own), Some(other), None].map(trusts), [true; 3]);
     place.fs.set_times(Times::Still);
     assert_eq!(
@@ -479,7 +479,7 @@ fn a_message_that_was_moved_is_removed_without_another_listing() {
     }
     place.pass(INDEX_QUIET * 2);
     let maildrop = place.check();
-    let listed = Arc::clone(&place.store.maildirs.shared.listed);
+    let listed = Arc::clone(&place.store.maildirs.open.listed);
     let mut others = Taken::nothing(&listed);
     assert!(others.set(LISTED_OCTETS_MAX - listed.octets()));
     for choice in [3, 400, 900] {
@@ -495,7 +495,7 @@ fn a_message_that_was_moved_is_removed_without_another_listing() {
 #[test]
 fn open_maildrops_take_no_more_than_they_may_together() {
     let mut place = settled();
-    let listed = Arc::clone(&place.store.maildirs.shared.listed);
+    let listed = Arc::clone(&place.store.maildirs.open.listed);
     let mut others = Taken::nothing(&listed);
     let now = || listed.octets();
     let error_of = |place: &Place| place.store.open_maildrop(&place.bob).unwrap_err();
@@ -534,7 +534,7 @@ fn a_store_takes_no_more_memory_than_it_is_told() {
         listed: 0,
         remembered: 0,
     });
-    let held = Arc::clone(&place.store.maildirs.shared.held);
+    let held = Arc::clone(&place.store.maildirs.open.held);
     let mut delivery = place.store.begin_delivery(0).unwrap();
     delivery.append(b"12345").unwrap();
     assert_eq!(held.octets(), 5);

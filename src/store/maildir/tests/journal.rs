@@ -255,7 +255,7 @@ fn what_was_deleted_by_others_stays_away_once_the_store_was_idle() {
     let place = Place::new();
     let store = place.open();
     deliver(&store, "one\n").unwrap();
-    store.maildirs.shared.checkpoint_when_idle().unwrap();
+    store.maildirs.open.checkpoint_when_idle().unwrap();
     let new = place.root().join("example.org/bob/new");
     let file = fs::read_dir(&new).unwrap().next().unwrap().unwrap().path();
     fs::remove_file(file).unwrap();
@@ -509,8 +509,8 @@ fn nothing_is_acknowledged_in_a_place_that_was_replaced_while_a_message_came_in(
             ..Settings::new("/mail", "host.example")
         };
         let patience = Patience::default();
-        let shared = Arc::new(fs.clone());
-        let store = MessageStore::open_quietly(shared, settings, fs.clock(), patience).unwrap();
+        let open = Arc::new(fs.clone());
+        let store = MessageStore::open_quietly(open, settings, fs.clock(), patience).unwrap();
         deliver(&store, "one\n").unwrap();
         let mut delivery = store.begin_delivery(0).unwrap();
         delivery.append(b"two\n").unwrap();
@@ -542,8 +542,8 @@ fn files_of_the_journal_that_were_written_over_are_noticed() {
             assert!(is_told, "{what}: {refused:?}");
         }
         // What had been acknowledged needs no journal any more.
-        assert!(store.maildirs.shared.checkpoints.is_urgent(), "{what}");
-        store.maildirs.shared.checkpoint().unwrap();
+        assert!(store.maildirs.open.checkpoints.is_urgent(), "{what}");
+        store.maildirs.open.checkpoint().unwrap();
         store.abandon();
         let found = contents(&open_simulated(&fs.power_cut(0)));
         assert!(found.contains(&"one\n".to_owned()), "{what}: {found:?}");
@@ -616,7 +616,7 @@ fn a_block_of_the_journal_that_cannot_be_read_stops_no_start() {
                 deliver(&store, content).unwrap();
             }
             if is_settled {
-                store.maildirs.shared.checkpoint_when_idle().unwrap();
+                store.maildirs.open.checkpoint_when_idle().unwrap();
             }
             store.abandon();
             let found = fs.power_cut(0);
@@ -719,11 +719,11 @@ fn a_checkpoint_fails_when_what_it_needs_of_the_journal_cannot_be_read() {
         is_done: false,
     });
     fs.spoil(Path::new("/mail/.facteur/journal/0.seg"), 1);
-    assert!(store.maildirs.shared.checkpoint().is_err());
+    assert!(store.maildirs.open.checkpoint().is_err());
     assert!(
         store
             .maildirs
-            .shared
+            .open
             .journal
             .as_ref()
             .unwrap()
@@ -763,17 +763,17 @@ fn a_checkpoint_waits_for_what_a_failed_sync_may_have_lost() {
         is_done: false,
     });
     assert!(
-        store.maildirs.shared.checkpoint().is_err(),
+        store.maildirs.open.checkpoint().is_err(),
         "one is on its way"
     );
-    assert!(store.maildirs.shared.checkpoint().is_err(), "and still is");
+    assert!(store.maildirs.open.checkpoint().is_err(), "and still is");
     overtaken.finish().unwrap();
-    store.maildirs.shared.checkpoint().unwrap();
-    store.maildirs.shared.checkpoint_when_idle().unwrap();
+    store.maildirs.open.checkpoint().unwrap();
+    store.maildirs.open.checkpoint_when_idle().unwrap();
     assert!(
         !store
             .maildirs
-            .shared
+            .open
             .journal
             .as_ref()
             .unwrap()
@@ -1002,7 +1002,7 @@ fn a_journal_that_failed_twice_is_tried_again_after_a_while() {
 fn content_goes_to_a_file_at_once_when_too_much_is_held_in_memory() {
     let place = Place::new();
     let store = place.open();
-    let held = &store.maildirs.shared.held;
+    let held = &store.maildirs.open.held;
     let mut others = Taken::nothing(held);
     assert!(others.set(HELD_OCTETS_MAX));
     let mut delivery = store.begin_delivery(0).unwrap();

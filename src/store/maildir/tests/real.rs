@@ -704,17 +704,17 @@ fn many_threads_deliver_and_read_and_every_message_is_there_once() {
     const N_THREADS: usize = 8;
     const N_MESSAGES: usize = 40;
     let place = Place::new();
-    let shared = [mailbox("all@example.org"), mailbox("all@example.net")];
+    let open = [mailbox("all@example.org"), mailbox("all@example.net")];
     let barrier = Arc::new(Barrier::new(N_THREADS));
     thread::scope(|scope| {
         for writer in 0..N_THREADS {
-            let (place, shared, barrier) = (&place, &shared, Arc::clone(&barrier));
+            let (place, open, barrier) = (&place, &open, Arc::clone(&barrier));
             let own = mailbox(&format!("user{writer}@example.org"));
             let work = move || {
                 barrier.wait();
                 for n in 0..N_MESSAGES {
                     let content = format!("{writer}/{n}\n").repeat(100);
-                    let recipients = [&shared[..], std::slice::from_ref(&own)].concat();
+                    let recipients = [&open[..], std::slice::from_ref(&own)].concat();
                     place.deliver(content.as_bytes(), &recipients);
                     for name in &recipients {
                         match place.store.open_maildrop(name) {

@@ -47,9 +47,9 @@ impl fmt::Debug for Meanwhile {
 impl Meanwhile {
     /// The file system as the store is to see it.
     fn beside(&self, fs: &SimFs) -> SimFs {
-        let (shared, others) = (Arc::clone(&self.0), fs.clone());
+        let (open, others) = (Arc::clone(&self.0), fs.clone());
         fs.watched(move || {
-            let mut waiting = shared.lock();
+            let mut waiting = open.lock();
             let is_now = match &mut *waiting {
                 Some((left, _)) => {
                     *left -= 1;
@@ -374,8 +374,8 @@ fn write_anew_beside_renames() -> Result<(), String> {
                 errno: Errno::IO,
                 is_done: false,
             });
-            place.store.maildirs.shared.checkpoint().unwrap_or_default();
-            place.store.maildirs.shared.checkpoint_when_idle().unwrap();
+            place.store.maildirs.open.checkpoint().unwrap_or_default();
+            place.store.maildirs.open.checkpoint_when_idle().unwrap();
             let was_done = place.meanwhile.was_done();
             place.store.abandon();
             let found = super::journal::open_simulated(&place.fs.power_cut(0));
@@ -530,13 +530,13 @@ fn a_mailbox_that_was_replaced_is_made_durable_again() {
             let store = MessageStore::open_quietly(disk, settings, fs.clock(), Patience::default());
             let store = store.unwrap();
             deliver(&store, "first\n").unwrap();
-            store.maildirs.shared.checkpoint_when_idle().unwrap();
+            store.maildirs.open.checkpoint_when_idle().unwrap();
             replace_mailbox(&fs);
             if logs_in {
                 drop(maildrop(&store));
             }
             deliver(&store, "second\n").unwrap();
-            store.maildirs.shared.checkpoint_when_idle().unwrap();
+            store.maildirs.open.checkpoint_when_idle().unwrap();
             store.abandon();
             let found = super::journal::open_simulated(&fs.power_cut(0));
             assert_eq!(contents(&found), ["second\n"], "{durability:?} {logs_in}");
@@ -594,7 +594,7 @@ fn a_message_moved_away_while_it_is_removed_and_back_stays_after_a_kill() {
 fn a_message_moved_to_cur_and_back_stays_removed() {
     let Place { fs, store, bob, .. } = Place::new(Times::Fine);
     // From here on the journal does not know of it.
-    store.maildirs.shared.checkpoint_when_idle().unwrap();
+    store.maildirs.open.checkpoint_when_idle().unwrap();
     rename(&fs, "", Renaming::Move);
     rename(&fs, "", Renaming::Move);
     let maildrop = store.open_maildrop(&bob).unwrap();

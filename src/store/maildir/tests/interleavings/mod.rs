@@ -40,7 +40,7 @@ fn some_messages(world: &World, rng: &mut Rng) {
         world.deliver(0, rng);
     }
     if rng.chance(50) {
-        world.store.maildirs.shared.checkpoint().unwrap();
+        world.store.maildirs.open.checkpoint().unwrap();
     }
 }
 

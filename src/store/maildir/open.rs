@@ -6,9 +6,9 @@
 //! # Invariants
 //! - No system call is made while the Mutex is held, and nothing else is locked meanwhile (L1, L3).
 //!   No method returns a guard.
-//! - A directory is synced only through [`Shared::sync_directory`], which counts the failures, also
+//! - A directory is synced only through [`OpenStore::sync_directory`], which counts the failures, also
 //!   those of others who sync it at the same time (`syncing.rs`). What rests on several syncs
-//!   compares that count before and after with [`Shared::check_syncs`]: the kernel tells a failure
+//!   compares that count before and after with [`OpenStore::check_syncs`]: the kernel tells a failure
 //!   to one caller only, and forgets the entries of all (I9).
 
 use std::{
@@ -50,7 +50,7 @@ use super::{
 
 /// The inside of a [`MaildirStore`](super::MaildirStore), its deliveries and its maildrops.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct OpenStore {
     pub(super) fs: Arc<dyn Fs>,
     pub(super) clock: Clock,
     pub(super) root: PathBuf,
@@ -161,7 +161,7 @@ pub(super) struct SyncMark(u64);
 /// The right to the one session of a maildrop (RFC 1939 §4); it ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Claim {
-    shared: Arc<Shared>,
+    store: Arc<OpenStore>,
     mailbox: MailboxName,
 }
 
@@ -172,14 +172,14 @@ impl Claim {
     /// # Errors
     /// [`Error::InUse`].
     pub(super) fn take(
-        shared: &Arc<Shared>,
+        store: &Arc<OpenStore>,
         mailbox: &MailboxName,
         patience: Duration,
     ) -> Result<Self, Error> {
         let mut since = None;
-        let mut state = shared.state.lock();
+        let mut state = store.state.lock();
         while state.open_maildrops.contains_key(mailbox) {
-            let now = shared.clock.now();
+            let now = store.clock.now();
             let waited = now.duration_since(*since.get_or_insert(now));
             let left = patience.saturating_sub(waited);
             if left.is_zero() {
@@ -187,12 +187,12 @@ impl Claim {
                     mailbox: mailbox.clone(),
                 });
             }
-            shared.claim_ended.wait_for(&mut state, left);
+            store.claim_ended.wait_for(&mut state, left);
         }
         state.open_maildrops.insert(mailbox.clone(), false);
         drop(state);
         Ok(Self {
-            shared: Arc::clone(shared),
+            store: Arc::clone(store),
             mailbox: mailbox.clone(),
         })
     }
@@ -203,13 +203,13 @@ impl Claim {
     }
 
     /// The store of the maildrop.
-    pub(super) fn shared(&self) -> &Shared {
-        &self.shared
+    pub(super) fn store(&self) -> &OpenStore {
+        &self.store
     }
 
     /// Ends the session.
     pub(super) fn give_back(&self) {
-        let mut state = self.shared.state.lock();
+        let mut state = self.store.state.lock();
         state.open_maildrops.remove(&self.mailbox);
         if state.open_maildrops.is_empty() {
             // Nobody is reading a directory now, so nobody can have seen them.
@@ -219,7 +219,7 @@ impl Claim {
         }
         drop(state);
         // They may wait for different ones.
-        self.shared.claim_ended.notify_all();
+        self.store.claim_ended.notify_all();
     }
 }
 
@@ -266,7 +266,7 @@ impl State {
     }
 }
 
-impl Shared {
+impl OpenStore {
     /// Whether the times of `directory`, which is on the file system with the number `device` if
     /// that is known, tell that it was changed. Where they do not, nothing that was read of it may
     /// be remembered. (A mailbox may lie on another file system than the store.)
