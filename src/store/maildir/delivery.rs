@@ -52,20 +52,20 @@ use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
 use crate::{
     fs::File,
     mail::MailboxName,
-    store::{
-        Error,
-        limits::{BEGIN_SYNC_OCTETS, JOURNALED_OCTETS_MAX},
-    },
+    store::{Error, limits::BEGIN_SYNC_OCTETS},
 };
 
 use super::{
-    apply::{Letter, Placed, Spooled, Step},
+    apply, aside, cure,
+    disk::SyncMark,
     journal::{self, Apply, Journal, Ticket},
-    layout::{SentSize, Side, join},
-    mailboxes::{Made, Target},
+    layout::{SentSize, join},
+    letter::{Held, Letter, Placed, Spooled, Step},
+    listing::Side,
+    mailboxes::{self, Made, Target},
     name::{Identity, OwnName, Serial},
-    open::{OpenStore, SyncMark},
-    quota::Taken,
+    open::OpenStore,
+    reading, reserve,
     standing::Standing,
     waiting::Purpose,
 };
@@ -91,39 +91,6 @@ enum Content {
     Lost,
     /// With the mailboxes or the journal.
     Committed,
-}
-
-/// Content in memory, counted against what all may hold together as long as it lives.
-#[derive(Debug)]
-pub(super) struct Held {
-    octets: Vec<u8>,
-    taken: Taken,
-}
-
-impl Held {
-    fn new(store: &OpenStore) -> Self {
-        Self {
-            octets: Vec::new(),
-            taken: Taken::nothing(&store.held),
-        }
-    }
-
-    /// Adds `octets` if that is not too much, alone or together.
-    fn take(&mut self, octets: &[u8]) -> bool {
-        let after = self.octets.len().saturating_add(octets.len());
-        let fits = after <= JOURNALED_OCTETS_MAX
-            && self.taken.set(u64::try_from(after).unwrap_or(u64::MAX));
-        if fits {
-            // No more than is counted.
-            self.octets.reserve_exact(octets.len());
-            self.octets.extend_from_slice(octets);
-        }
-        fits
-    }
-
-    pub(super) fn octets(&self) -> &[u8] {
-        &self.octets
-    }
 }
 
 /// A file that grows in the spool.
@@ -190,17 +157,17 @@ impl Delivery {
     /// Begins a delivery of `declared_octets`, 0 when that is not known.
     pub(super) fn begin(store: &Arc<OpenStore>, declared_octets: u64) -> Result<Self, Error> {
         // What is durable and waits for room goes first.
-        store.retry_kept()?;
+        apply::retry_kept(store)?;
         if let Some(journal) = &store.journal {
             journal.check()?;
         }
-        if store.standing_lately()? == Standing::Removed {
+        if store.place.standing_lately(&store.disk)? == Standing::Removed {
             store.settle_anew()?;
         }
-        match store.check_free(declared_octets) {
+        match reserve::check_free(store, declared_octets) {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 store.settle_anew()?;
-                store.check_free(declared_octets)?;
+                reserve::check_free(store, declared_octets)?;
             }
             checked => checked?,
         }
@@ -209,7 +176,7 @@ impl Delivery {
             store: Arc::clone(store),
             serial,
             name: serial.render(),
-            content: Content::Held(Held::new(store)),
+            content: Content::Held(Held::within(&store.held)),
             size: SentSize::default(),
         })
     }
@@ -267,7 +234,7 @@ impl Delivery {
         for mailbox in recipients.iter().filter(|mailbox| seen.insert(*mailbox)) {
             targets.push(Target {
                 mailbox,
-                maildir: self.store.maildir(mailbox)?,
+                maildir: self.store.disk.maildir(mailbox)?,
             });
         }
         if targets.is_empty() {
@@ -325,16 +292,14 @@ impl Delivery {
             return Ok(Err(letter.content));
         }
         let mut made = Made::default();
-        let mark = self.store.sync_mark();
-        let submitted = self
-            .store
-            .make_sound_mailboxes(targets, &mut made, mark)
-            .and_then(|broken| {
+        let mark = self.store.disk.sync_mark();
+        let submitted =
+            make_sound_mailboxes(&self.store, targets, &mut made, mark).and_then(|broken| {
                 let broken = broken.into_iter();
                 letter.broken = broken
                     .map(|(target, error)| (target.mailbox.clone(), error))
                     .collect();
-                self.store.submit(journal, &letter, octets)
+                submit(&self.store, journal, &letter, octets)
             });
         match submitted {
             Ok(ticket) => Ok(Ok(Submitted {
@@ -345,7 +310,7 @@ impl Delivery {
                 mark,
             })),
             Err(error) => {
-                self.store.undo(&made, mark);
+                mailboxes::undo(&self.store.disk, &made, mark);
                 Err(error)
             }
         }
@@ -353,7 +318,7 @@ impl Delivery {
 
     fn file_name(&self) -> String {
         OwnName {
-            secs: self.store.clock.unix_time().as_secs(),
+            secs: self.store.disk.clock.unix_time().as_secs(),
             serial: self.serial,
             host: &self.store.host,
             stored_octets: Some(self.size.stored_octets()),
@@ -364,7 +329,7 @@ impl Delivery {
 
     /// Makes the spooled file durable.
     fn sync(&self, file: &mut dyn File) -> Result<(), Error> {
-        if !self.store.syncs {
+        if !self.store.disk.syncs {
             return Ok(());
         }
         file.sync()
@@ -376,41 +341,43 @@ impl Delivery {
         let file_name = self.file_name();
         let mut made = Made::default();
         let mut places = Places::default();
-        let mark = self.store.sync_mark();
-        self.store.hide(self.serial);
+        let mark = self.store.disk.sync_mark();
+        self.store.visibility.hide(self.serial);
         for target in targets {
             // Met once more if it was replaced.
-            self.store.is_still_known(target.mailbox, &target.maildir);
+            self.store
+                .known
+                .is_still_known(&self.store.disk, target.mailbox, &target.maildir);
         }
-        let result = self
-            .store
-            .make_sound_mailboxes(targets, &mut made, mark)
+        let result = make_sound_mailboxes(&self.store, targets, &mut made, mark)
             .and_then(|broken| {
                 places.broken = broken;
                 self.link_into_all(targets, &file_name, &mut places, &mut made)
             })
             .and_then(|()| self.sync_names(file))
-            .and_then(|()| self.store.check_syncs(mark))
-            .and_then(|()| self.store.check_place());
+            .and_then(|()| self.store.disk.check_syncs(mark))
+            .and_then(|()| self.store.place.check_place(&self.store.disk));
         if result.is_ok() {
             let sound = targets.iter().filter(|target| !places.lacks(target));
-            self.store.remember(sound.map(|target| target.mailbox));
-            self.store.show(self.serial);
+            self.store
+                .known
+                .remember(&self.store.disk, sound.map(|target| target.mailbox));
+            self.store.visibility.show(self.serial);
         } else {
             self.withdraw(&places, &file_name);
-            if self.store.has_failed_since(mark) {
+            if self.store.disk.has_failed_since(mark) {
                 for target in targets {
-                    self.store.forget(target.mailbox);
+                    self.store.known.forget(target.mailbox);
                 }
             }
-            self.store.undo(&made, mark);
+            mailboxes::undo(&self.store.disk, &made, mark);
         }
         result
     }
 
     /// Makes the names of the file durable where the syncs of their directories may save nothing.
     fn sync_names(&self, file: &mut dyn File) -> Result<(), Error> {
-        if self.store.trusts_directory_syncs() {
+        if self.store.disk.trusts_directory_syncs() {
             return Ok(());
         }
         self.sync(file)
@@ -441,7 +408,7 @@ impl Delivery {
             };
             // Noted first: who knows what a failed call did.
             places.linked.push(target);
-            match self.store.place(spooled, target, step, made) {
+            match apply::place(&self.store, spooled, target, step, made) {
                 Ok(how) => is_spooled = how != Placed::Renamed,
                 Err(misplaced) if misplaced.is_of_mailbox() && targets.len() > 1 => {
                     places.linked.pop();
@@ -450,7 +417,7 @@ impl Delivery {
                 Err(misplaced) => {
                     if misplaced.error.needs_operator() {
                         let mailbox = target.mailbox;
-                        self.store.note_ailing(mailbox, &misplaced.error, None);
+                        aside::note_ailing(&self.store, mailbox, &misplaced.error, None);
                     }
                     return Err(misplaced.error);
                 }
@@ -460,12 +427,14 @@ impl Delivery {
             return Err(error.clone());
         }
         for target in targets.iter().filter(|target| !places.lacks(target)) {
-            self.store.sync_directory(&target.maildir.side(Side::New))?;
+            self.store
+                .disk
+                .sync_directory(&target.maildir.side(Side::New))?;
         }
         for (target, error) in &places.broken {
             places.aside.push(target);
             let purpose = Purpose::Delivery;
-            self.store.keep_waiting(target, spooled, purpose, error)?;
+            aside::keep_waiting(&self.store, target, spooled, purpose, error)?;
         }
         if is_spooled {
             self.unspool();
@@ -482,15 +451,15 @@ impl Delivery {
         let bases = HashSet::from([Identity::of(file_name.as_bytes())]);
         for target in &places.aside {
             let (mailbox, maildir) = (target.mailbox, &target.maildir);
-            let removed = self.store.remove_waiting(mailbox, maildir, &bases);
+            let removed = aside::remove_waiting(&self.store, mailbox, maildir, &bases);
             is_stuck |= removed.is_err();
         }
-        self.store.withdraw(self.serial, is_stuck);
+        self.store.visibility.withdraw(self.serial, is_stuck);
     }
 
     /// Takes the file out of one mailbox, also when another program has moved it there meanwhile.
     fn take_back(&self, target: &Target<'_>, file_name: &str) -> Result<(), Error> {
-        if self.store.unlink(&target.maildir.in_new(file_name))? {
+        if self.store.disk.unlink(&target.maildir.in_new(file_name))? {
             return Ok(());
         }
         #[cfg(test)]
@@ -498,22 +467,26 @@ impl Delivery {
             return Ok(());
         }
         let missing = HashSet::from([Identity::of(file_name.as_bytes())]);
-        self.store.remove_moved(&target.maildir, missing, |_| {})
+        reading::remove_moved(&self.store.disk, &target.maildir, missing, |_| {})
     }
 
     fn spool_path(&self) -> PathBuf {
-        join(&self.store.spool, [&self.name])
+        join(&self.store.disk.spool, [&self.name])
     }
 
     /// Makes a file in the spool that begins with `held`.
     fn spool(&self, held: &[u8]) -> Result<Box<dyn File>, Error> {
-        self.store.spool(&self.spool_path(), held)
+        apply::spool(&self.store, &self.spool_path(), held)
     }
 
     /// Removes the file from the spool. Nobody is left to tell when that fails; what stays is
     /// removed at the next start.
     fn unspool(&self) {
-        self.store.fs.unlink(&self.spool_path()).unwrap_or_default();
+        self.store
+            .disk
+            .fs
+            .unlink(&self.spool_path())
+            .unwrap_or_default();
     }
 
     /// The error of a delivery that cannot go on after an earlier one.
@@ -553,29 +526,81 @@ impl Commit {
                 store.counters.journaled.increment();
                 let is_sound =
                     |mailbox: &&MailboxName| letter.broken.iter().all(|(it, _)| it != *mailbox);
-                store.remember(letter.mailboxes.iter().filter(is_sound));
-                store.apply_or_keep(letter, number);
+                store
+                    .known
+                    .remember(&store.disk, letter.mailboxes.iter().filter(is_sound));
+                apply::apply_or_keep(&store, letter, number);
                 Ok(())
             }
             Err(error) => {
-                store.undo(&made, mark);
+                mailboxes::undo(&store.disk, &made, mark);
                 Err(error)
             }
         }
     }
 }
 
-impl OpenStore {
-    /// Puts a letter of `octets` into the journal.
-    fn submit(&self, journal: &Journal, letter: &Letter, octets: usize) -> Result<Ticket, Error> {
-        let push = |batch: &mut Vec<u8>| {
-            journal::push_delivery(
-                batch,
-                &letter.file_name,
-                &letter.mailboxes,
-                letter.content.octets(),
-            );
-        };
-        journal.submit(octets, Apply::Later, push, self)
+/// Puts a letter of `octets` into the journal.
+fn submit(
+    store: &OpenStore,
+    journal: &Journal,
+    letter: &Letter,
+    octets: usize,
+) -> Result<Ticket, Error> {
+    let push = |batch: &mut Vec<u8>| {
+        journal::push_delivery(
+            batch,
+            &letter.file_name,
+            &letter.mailboxes,
+            letter.content.octets(),
+        );
+    };
+    journal.submit(octets, Apply::Later, push, store)
+}
+
+/// Makes the mailboxes of `targets` in the same way, but for those that are broken, which are
+/// given with what is wrong with them: some are not.
+///
+/// # Errors
+/// All of them are broken, or it is not one mailbox that is.
+pub(super) fn make_sound_mailboxes<'a>(
+    store: &OpenStore,
+    targets: &'a [Target<'a>],
+    made: &mut Made,
+    mark: SyncMark,
+) -> Result<Vec<(&'a Target<'a>, Error)>, Error> {
+    let ailing = targets
+        .iter()
+        .any(|target| store.waiting.ailment(target.mailbox).is_some());
+    if !ailing {
+        match mailboxes::make_mailboxes(store, targets, made) {
+            Err(error) if error.is_of_place() && !store.disk.has_failed_since(mark) => {}
+            other => {
+                other?;
+                store.disk.check_syncs(mark)?;
+                return Ok(Vec::new());
+            }
+        }
+    }
+    let mut broken = Vec::new();
+    for target in targets {
+        // It may have been mended since.
+        if let Err(error) = cure::cure(store, target.mailbox) {
+            broken.push((target, error));
+            continue;
+        }
+        let result = mailboxes::make_mailboxes(store, std::slice::from_ref(target), made);
+        store.disk.check_syncs(mark)?;
+        match result {
+            Err(error) if error.is_of_place() => {
+                aside::note_ailing(store, target.mailbox, &error, None);
+                broken.push((target, error));
+            }
+            other => other?,
+        }
+    }
+    match broken.first() {
+        Some((_, error)) if broken.len() == targets.len() => Err(error.clone()),
+        _ => Ok(broken),
     }
 }

@@ -67,8 +67,8 @@ use crate::{
 };
 
 use super::{
-    layout::{Maildir, Side},
-    listing::Listing,
+    layout::Maildir,
+    listing::{Listing, Side},
     times::Shows,
 };
 

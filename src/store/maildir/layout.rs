@@ -35,7 +35,7 @@ use crate::{
 };
 
 use super::{
-    listing::{Listed, Listing, Names, Place},
+    listing::{Listed, Listing, Names, Place, Side},
     name::{self, Identity},
 };
 
@@ -46,24 +46,6 @@ pub(super) struct Maildir {
     pub(super) domain: PathBuf,
     /// The Maildir itself, inside it.
     pub(super) path: PathBuf,
-}
-
-/// The two directories of a Maildir that hold messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Side {
-    /// `cur`: some program has seen them.
-    Cur,
-    /// `new`: no program has.
-    New,
-}
-
-impl Side {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Cur => "cur",
-            Self::New => "new",
-        }
-    }
 }
 
 /// `names` in `directory`, each in the one before it. Every delivery and every login makes a good

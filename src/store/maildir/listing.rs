@@ -38,7 +38,6 @@ use crate::{
 };
 
 use super::{
-    layout::Side,
     name::{self, Identity, Said},
     quota::{Quota, Taken},
 };
@@ -50,6 +49,25 @@ enum SizeSource {
     Content,
     /// It stands in the name.
     Name,
+}
+
+/// The two directories of a Maildir that hold messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Side {
+    /// `cur`: some program has seen them.
+    Cur,
+    /// `new`: no program has.
+    New,
+}
+
+impl Side {
+    /// What the directory is called.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Cur => "cur",
+            Self::New => "new",
+        }
+    }
 }
 
 /// One name of a message: where it lies among the names, and what it says.

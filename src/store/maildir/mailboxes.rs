@@ -35,8 +35,10 @@ use std::{
 use crate::{fs::Kind, mail::MailboxName, store::Error};
 
 use super::{
-    layout::{Maildir, Side},
-    open::{OpenStore, SyncMark},
+    disk::{Disk, SyncMark},
+    layout::Maildir,
+    listing::Side,
+    open::OpenStore,
 };
 
 /// One recipient of a delivery.
@@ -53,7 +55,7 @@ pub(super) struct Made(Vec<PathBuf>);
 /// The directories that one delivery is making, until this is dropped: a sync that fails meanwhile
 /// makes them doubtful.
 struct Making<'a> {
-    store: &'a OpenStore,
+    disk: &'a Disk,
     maker: u64,
     /// How matters stood before.
     mark: SyncMark,
@@ -61,10 +63,10 @@ struct Making<'a> {
 }
 
 impl<'a> Making<'a> {
-    fn nothing(store: &'a OpenStore) -> Self {
-        let (maker, mark) = store.new_maker();
+    fn nothing(disk: &'a Disk) -> Self {
+        let (maker, mark) = disk.new_maker();
         Self {
-            store,
+            disk,
             maker,
             mark,
             directories: Vec::new(),
@@ -72,7 +74,7 @@ impl<'a> Making<'a> {
     }
 
     fn add(&mut self, directory: &Path) {
-        self.store.begin_making(directory, self.maker);
+        self.disk.begin_making(directory, self.maker);
         self.directories.push(directory.to_owned());
     }
 }
@@ -80,7 +82,7 @@ impl<'a> Making<'a> {
 impl Drop for Making<'_> {
     fn drop(&mut self) {
         if !self.directories.is_empty() {
-            self.store.end_making(&self.directories, self.maker);
+            self.disk.end_making(&self.directories, self.maker);
         }
     }
 }
@@ -94,206 +96,157 @@ pub(super) enum Presence {
     Present,
 }
 
-impl OpenStore {
-    /// Meets the mailboxes of `targets` that are not known and makes what they lack, adding it to
-    /// `made`. When this is `Ok` their directories are durable.
-    ///
-    /// # Errors
-    /// See the module; the caller then has to call [`undo`](Self::undo).
-    pub(super) fn make_mailboxes(
-        &self,
-        targets: &[Target<'_>],
-        made: &mut Made,
-    ) -> Result<(), Error> {
-        let mut parents = BTreeSet::new();
-        // Nothing of this where all are known, which is nearly always so.
-        let mut making = None;
-        let mut met = Vec::new();
-        for target in targets {
-            if self.is_known_beyond_doubt(target.mailbox) {
+/// Meets the mailboxes of `targets` that are not known and makes what they lack, adding it to
+/// `made`. When this is `Ok` their directories are durable.
+///
+/// # Errors
+/// See the module; the caller then has to call [`undo`].
+pub(super) fn make_mailboxes(
+    store: &OpenStore,
+    targets: &[Target<'_>],
+    made: &mut Made,
+) -> Result<(), Error> {
+    let mut parents = BTreeSet::new();
+    // Nothing of this where all are known, which is nearly always so.
+    let mut making = None;
+    let mut met = Vec::new();
+    for target in targets {
+        if store
+            .known
+            .is_known_beyond_doubt(&store.disk, target.mailbox)
+        {
+            continue;
+        }
+        let directories = target.maildir.directories();
+        if store.disk.find_doubtful(&directories).is_some() {
+            remove_doubtful(&store.disk, &directories);
+            store.known.forget(target.mailbox);
+            if let Some(doubtful) = store.disk.find_doubtful(&directories) {
+                let reason = "the disk failed when this directory was made; restart to try again";
+                let reason = io::Error::other(reason);
+                return Err(Error::io("deliver into", doubtful)(reason));
+            }
+        }
+        if store.known.is_known(target.mailbox) {
+            continue;
+        }
+        let making = making.get_or_insert_with(|| Making::nothing(&store.disk));
+        for directory in &directories {
+            if look_at_directory(&store.disk, directory)? == Presence::Present {
                 continue;
             }
-            let directories = target.maildir.directories();
-            if self.find_doubtful(&directories).is_some() {
-                self.remove_doubtful(&directories);
-                self.forget(target.mailbox);
-                if let Some(doubtful) = self.find_doubtful(&directories) {
-                    let reason =
-                        "the disk failed when this directory was made; restart to try again";
-                    let reason = io::Error::other(reason);
-                    return Err(Error::io("deliver into", doubtful)(reason));
-                }
+            making.add(directory);
+            if make_directory(&store.disk, directory)? == Presence::Missing {
+                made.0.push(directory.clone());
             }
-            if self.is_known(target.mailbox) {
-                continue;
-            }
-            let making = making.get_or_insert_with(|| Making::nothing(self));
-            for directory in &directories {
-                if self.look_at_directory(directory)? == Presence::Present {
-                    continue;
-                }
-                making.add(directory);
-                if self.make_directory(directory)? == Presence::Missing {
-                    made.0.push(directory.clone());
-                }
-            }
-            met.extend(directories);
-            parents.insert(&target.maildir.path);
-            parents.insert(&target.maildir.domain);
-            parents.insert(&self.root);
         }
-        parents
-            .into_iter()
-            .try_for_each(|parent| self.sync_directory(parent))?;
-        if let Some(making) = making {
-            self.confirm(&met, making.mark);
-        }
-        Ok(())
+        met.extend(directories);
+        parents.insert(&target.maildir.path);
+        parents.insert(&target.maildir.domain);
+        parents.insert(&store.disk.root);
     }
+    parents
+        .into_iter()
+        .try_for_each(|parent| store.disk.sync_directory(parent))?;
+    if let Some(making) = making {
+        store.disk.confirm(&met, making.mark);
+    }
+    Ok(())
+}
 
-    /// Makes the mailboxes of `targets` in the same way, but for those that are broken, which are
-    /// given with what is wrong with them: some are not.
-    ///
-    /// # Errors
-    /// All of them are broken, or it is not one mailbox that is.
-    pub(super) fn make_sound_mailboxes<'a>(
-        &self,
-        targets: &'a [Target<'a>],
-        made: &mut Made,
-        mark: SyncMark,
-    ) -> Result<Vec<(&'a Target<'a>, Error)>, Error> {
-        let ailing = targets
-            .iter()
-            .any(|target| self.waiting.ailment(target.mailbox).is_some());
-        if !ailing {
-            match self.make_mailboxes(targets, made) {
-                Err(error) if error.is_of_place() && !self.has_failed_since(mark) => {}
-                other => {
-                    other?;
-                    self.check_syncs(mark)?;
-                    return Ok(Vec::new());
-                }
-            }
+/// Makes a directory unless it is there; tells which it was before.
+fn make_directory(disk: &Disk, path: &Path) -> Result<Presence, Error> {
+    match disk.fs.create_dir(path) {
+        Ok(()) => Ok(Presence::Missing),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => look_at_directory(disk, path),
+        Err(error) => Err(Error::io("make", path)(error)),
+    }
+}
+
+/// Removes those of `directories` that are doubtful and that nobody uses any more, with what
+/// lies in them: then they can be made anew.
+fn remove_doubtful(disk: &Disk, directories: &[PathBuf]) {
+    let is_doubtful = |directory| {
+        disk.find_doubtful(std::slice::from_ref(directory))
+            .is_some()
+    };
+    let doubtful: Vec<&PathBuf> = directories.iter().filter(|it| is_doubtful(*it)).collect();
+    for directory in directories.iter().rev() {
+        if !doubtful.iter().any(|it| directory.starts_with(it)) {
+            continue;
         }
-        let mut broken = Vec::new();
-        for target in targets {
-            // It may have been mended since.
-            if let Err(error) = self.cure(target.mailbox) {
-                broken.push((target, error));
-                continue;
-            }
-            let result = self.make_mailboxes(std::slice::from_ref(target), made);
-            self.check_syncs(mark)?;
-            match result {
-                Err(error) if error.is_of_place() => {
-                    self.note_ailing(target.mailbox, &error, None);
-                    broken.push((target, error));
-                }
-                other => other?,
-            }
-        }
-        match broken.first() {
-            Some((_, error)) if broken.len() == targets.len() => Err(error.clone()),
-            _ => Ok(broken),
+        match disk.fs.remove_dir(directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => break,
+            Ok(()) | Err(_) => disk.no_longer_doubtful(directory),
         }
     }
+}
 
-    /// Makes a directory unless it is there; tells which it was before.
-    fn make_directory(&self, path: &Path) -> Result<Presence, Error> {
-        match self.fs.create_dir(path) {
-            Ok(()) => Ok(Presence::Missing),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                self.look_at_directory(path)
-            }
-            Err(error) => Err(Error::io("make", path)(error)),
+/// Removes the directories that a failed delivery made.
+pub(super) fn undo(disk: &Disk, made: &Made, mark: SyncMark) {
+    // What was not durable when that sync failed is doubtful already.
+    let in_doubt = disk.has_failed_since(mark);
+    for directory in made.0.iter().rev() {
+        if disk.fs.remove_dir(directory).is_err() {
+            // In use by now, and so is all that it lies in.
+            break;
+        }
+        if in_doubt {
+            disk.no_longer_doubtful(directory);
         }
     }
+}
 
-    /// Removes those of `directories` that are doubtful and that nobody uses any more, with what
-    /// lies in them: then they can be made anew.
-    fn remove_doubtful(&self, directories: &[PathBuf]) {
-        let is_doubtful = |directory| {
-            self.find_doubtful(std::slice::from_ref(directory))
-                .is_some()
-        };
-        let doubtful: Vec<&PathBuf> = directories.iter().filter(|it| is_doubtful(*it)).collect();
-        for directory in directories.iter().rev() {
-            if !doubtful.iter().any(|it| directory.starts_with(it)) {
-                continue;
-            }
-            match self.fs.remove_dir(directory) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => break,
-                Ok(()) | Err(_) => self.settle(directory),
-            }
+/// Meets `mailbox` without making anything; `Present` when it has a Maildir, whose messages
+/// and directories are then durable.
+///
+/// # Errors
+/// See the module.
+pub(super) fn meet_mailbox(
+    store: &OpenStore,
+    mailbox: &MailboxName,
+    maildir: &Maildir,
+) -> Result<Presence, Error> {
+    if store.known.is_known(mailbox) {
+        return Ok(Presence::Present);
+    }
+    let [domain, path, inner @ ..] = maildir.directories();
+    for directory in [&domain, &path] {
+        if look_at_directory(&store.disk, directory)? == Presence::Missing {
+            return Ok(Presence::Missing);
         }
     }
-
-    /// Removes the directories that a failed delivery made.
-    pub(super) fn undo(&self, made: &Made, mark: SyncMark) {
-        // What was not durable when that sync failed is doubtful already.
-        let in_doubt = self.has_failed_since(mark);
-        for directory in made.0.iter().rev() {
-            if self.fs.remove_dir(directory).is_err() {
-                // In use by now, and so is all that it lies in.
-                break;
-            }
-            if in_doubt {
-                self.settle(directory);
-            }
-        }
+    let mut is_complete = true;
+    for directory in &inner {
+        is_complete &= look_at_directory(&store.disk, directory)? == Presence::Present;
     }
-
-    /// Meets `mailbox` without making anything; `Present` when it has a Maildir, whose messages
-    /// and directories are then durable.
-    ///
-    /// # Errors
-    /// See the module.
-    pub(super) fn meet_mailbox(
-        &self,
-        mailbox: &MailboxName,
-        maildir: &Maildir,
-    ) -> Result<Presence, Error> {
-        if self.is_known(mailbox) {
-            return Ok(Presence::Present);
-        }
-        let [domain, path, inner @ ..] = maildir.directories();
-        for directory in [&domain, &path] {
-            if self.look_at_directory(directory)? == Presence::Missing {
-                return Ok(Presence::Missing);
-            }
-        }
-        let mut is_complete = true;
-        for directory in &inner {
-            is_complete &= self.look_at_directory(directory)? == Presence::Present;
-        }
-        let new = maildir.side(Side::New);
-        if self.look_at_directory(&new)? == Presence::Present {
-            self.sync_directory(&new)?;
-        }
-        for directory in [&path, &domain, &self.root] {
-            self.sync_directory(directory)?;
-        }
-        if is_complete {
-            self.remember([mailbox]);
-        }
-        Ok(Presence::Present)
+    let new = maildir.side(Side::New);
+    if look_at_directory(&store.disk, &new)? == Presence::Present {
+        store.disk.sync_directory(&new)?;
     }
+    for directory in [&path, &domain, &store.disk.root] {
+        store.disk.sync_directory(directory)?;
+    }
+    if is_complete {
+        store.known.remember(&store.disk, [mailbox]);
+    }
+    Ok(Presence::Present)
+}
 
-    /// Whether `path` is a directory, and nothing else has its name.
-    ///
-    /// # Errors
-    /// [`Error::Unsafe`] when something else has, [`Error::Io`] when the system does not say.
-    pub(super) fn look_at_directory(&self, path: &Path) -> Result<Presence, Error> {
-        match self.fs.metadata(path) {
-            Ok(metadata) if metadata.kind == Kind::Directory => Ok(Presence::Present),
-            Ok(_) => Err(Error::Unsafe {
-                path: path.to_owned(),
-                reason: "is not a directory: symbolic links and files are not followed here, \
-                         remove it",
-                instead: None,
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Presence::Missing),
-            Err(error) => Err(Error::io("look at", path)(error)),
-        }
+/// Whether `path` is a directory, and nothing else has its name.
+///
+/// # Errors
+/// [`Error::Unsafe`] when something else has, [`Error::Io`] when the system does not say.
+pub(super) fn look_at_directory(disk: &Disk, path: &Path) -> Result<Presence, Error> {
+    match disk.fs.metadata(path) {
+        Ok(metadata) if metadata.kind == Kind::Directory => Ok(Presence::Present),
+        Ok(_) => Err(Error::Unsafe {
+            path: path.to_owned(),
+            reason: "is not a directory: symbolic links and files are not followed here, \
+                     remove it",
+            instead: None,
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Presence::Missing),
+        Err(error) => Err(Error::io("look at", path)(error)),
     }
 }

@@ -48,14 +48,18 @@ use crate::{
 };
 
 use super::{
+    apply, aside,
+    claim::Claim,
+    cure,
+    disk::Disk,
     index::{Remembered, Sight},
     journal::{self, Apply, Journal, Ticket},
-    layout::{Counted, Maildir, Moved, Side},
-    listing::{Listed, Listing, Place},
-    mailboxes::Presence,
+    layout::{Counted, Maildir, Moved},
+    listing::{Listed, Listing, Place, Side},
+    mailboxes::{self, Presence},
     name::{self, Identity},
-    open::{Claim, OpenStore},
-    reading::{Readings, keeps_changing},
+    open::OpenStore,
+    reading::{self, Readings, keeps_changing},
 };
 
 /// The messages of one mailbox, fixed for one session.
@@ -84,17 +88,17 @@ impl Maildrop {
         mailbox: &MailboxName,
         patience: Duration,
     ) -> Result<Self, Error> {
-        let maildir = store.maildir(mailbox)?;
+        let maildir = store.disk.maildir(mailbox)?;
         // A directory that was removed has no messages.
-        store.standing()?;
+        store.place.standing(&store.disk)?;
         // What still cannot be put into its mailbox comes to a later session; until then at least
         // messages can be removed, which may be what makes room for it.
-        store.retry_kept().unwrap_or_default();
+        apply::retry_kept(store).unwrap_or_default();
         // As does what waits for this mailbox alone.
-        store.cure(mailbox).unwrap_or_default();
+        cure::cure(store, mailbox).unwrap_or_default();
         let claim = Claim::take(store, mailbox, patience)?;
         let mut listed = Listed::nothing(&store.listed);
-        let listing = match store.meet_mailbox(mailbox, &maildir)? {
+        let listing = match mailboxes::meet_mailbox(store, mailbox, &maildir)? {
             Presence::Missing => Arc::default(),
             Presence::Present => list(&claim, &maildir, &mut listed)?,
         };
@@ -140,7 +144,7 @@ impl Maildrop {
     /// Opens the file at `place`; `None` when it is not there.
     fn open_at(&self, place: Place<'_>) -> Result<Option<Message>, Error> {
         let path = self.maildir.file(place);
-        match self.store().fs.open(&path) {
+        match self.store().disk.fs.open(&path) {
             Ok(file) => {
                 let octets = self.true_octets(place, &*file)?;
                 Ok(Some(Message { path, file, octets }))
@@ -163,7 +167,7 @@ impl Maildrop {
         if is_edited.is_none_or(|(told, octets)| told == octets) {
             return Ok(None);
         }
-        Ok(match self.maildir.count(&*self.store().fs, place)? {
+        Ok(match self.maildir.count(&*self.store().disk.fs, place)? {
             Counted::Octets(octets) => Some(octets),
             Counted::Gone | Counted::Unavailable => None,
         })
@@ -175,7 +179,7 @@ impl Maildrop {
         }
         // It will not hold any more, whatever becomes of this; and nobody can enter another while
         // this maildrop is open.
-        drop(self.store().take_listing(self.claim.mailbox()));
+        drop(self.store().visibility.take_listing(self.claim.mailbox()));
         let counters = self.counters(indexes);
         if !counters.is_empty() {
             // Before they are gone: who writes them anew shall not put them back.
@@ -188,7 +192,7 @@ impl Maildrop {
             let touched = &self.store().touched;
             touched.note_removal(self.claim.mailbox(), &counters);
         }
-        let mark = self.store().sync_mark();
+        let mark = self.store().disk.sync_mark();
         let mut missing = HashSet::new();
         let messages = &*self.listing;
         for message in indexes.iter().filter_map(|&index| messages.get(index)) {
@@ -205,7 +209,7 @@ impl Maildrop {
         }
         if !missing.is_empty() {
             let noted = |moved: Identity<'_>| self.note_unlinked(moved);
-            self.store().remove_moved(&self.maildir, missing, noted)?;
+            reading::remove_moved(&self.store().disk, &self.maildir, missing, noted)?;
         }
         #[cfg(test)]
         if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::ClaimsEndBeforeRemovals) {
@@ -215,17 +219,16 @@ impl Maildrop {
         // back, and need not have made durable that they left the one.
         for side in [Side::Cur, Side::New] {
             let directory = self.maildir.side(side);
-            match self.store().sync_directory(&directory) {
+            match self.store().disk.sync_directory(&directory) {
                 // A mailbox that somebody removed as a whole has no messages that could come back.
                 Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
                 other => other?,
             }
         }
-        self.store().check_syncs(mark)?;
+        self.store().disk.check_syncs(mark)?;
         let messages = indexes.iter().filter_map(|&index| messages.get(index));
         let removed: HashSet<Identity<'_>> = messages.map(|it| it.identity()).collect();
-        self.store()
-            .remove_waiting(self.claim.mailbox(), &self.maildir, &removed)?;
+        aside::remove_waiting(self.store(), self.claim.mailbox(), &self.maildir, &removed)?;
         self.note_removal(&counters)
     }
 
@@ -266,7 +269,7 @@ impl Maildrop {
             return Ok(());
         }
         let store = self.store();
-        store.check_place()?;
+        store.place.check_place(&store.disk)?;
         let journal = store.journal.as_ref();
         let Some(journal) = journal.filter(|journal| journal.would_be_replayed()) else {
             return Ok(());
@@ -287,12 +290,12 @@ impl Maildrop {
 
     /// Unlinks the file at `place`; whether it was there.
     fn unlink(&self, place: Place<'_>) -> Result<bool, Error> {
-        self.store().unlink(&self.maildir.file(place))
+        self.store().disk.unlink(&self.maildir.file(place))
     }
 
     /// Where some of the `wanted` messages are now; none when all of them are gone.
     fn find(&self, wanted: &HashSet<Identity<'_>>) -> Result<Vec<Moved>, Error> {
-        Readings::of(self.store(), &self.maildir).find(wanted)
+        Readings::of(&self.store().disk, &self.maildir).find(wanted)
     }
 
     fn store(&self) -> &OpenStore {
@@ -300,75 +303,44 @@ impl Maildrop {
     }
 }
 
-impl OpenStore {
-    /// Removes the `missing` messages, which are not where they were, from `maildir`. Each is
-    /// unlinked in the end, and then given to `noted`, or is known not to be there.
-    ///
-    /// # Errors
-    /// See the module.
-    pub(super) fn remove_moved(
-        &self,
-        maildir: &Maildir,
-        mut missing: HashSet<Identity<'_>>,
-        noted: impl Fn(Identity<'_>),
-    ) -> Result<(), Error> {
-        for _ in 0..FIND_ATTEMPTS_MAX {
-            let found = Readings::of(self, maildir).find(&missing)?;
-            if found.is_empty() {
-                return Ok(());
-            }
-            for moved in &found {
-                // Not there: it was renamed once more in this moment.
-                if self.unlink(&maildir.file(moved.place()))? {
-                    let identity = moved.identity();
-                    noted(identity);
-                    missing.retain(|it| *it != identity);
-                }
-            }
-            if missing.is_empty() {
-                return Ok(());
-            }
-        }
-        Err(keeps_changing(maildir))
-    }
-}
-
 /// The messages of the mailbox of `claim`, which has been met: as remembered if that still holds,
 /// else as they are on disk.
 fn list(claim: &Claim, maildir: &Maildir, listed: &mut Listed) -> Result<Arc<Listing>, Error> {
     let (store, mailbox) = (claim.store(), claim.mailbox());
-    let remembered = store.take_listing(mailbox);
+    let remembered = store.visibility.take_listing(mailbox);
     // Before the directories are read: what changes while they are read has to show.
-    let sight = Sight::of(maildir, &*store.fs, &store.clock);
+    let sight = Sight::of(maildir, &*store.disk.fs, &store.disk.clock);
     if let Some(sight) = &sight
-        && store.forget_replaced(mailbox, &sight.stamp(Side::New))
+        && store
+            .known
+            .forget_replaced(mailbox, &sight.stamp(Side::New))
     {
-        store.meet_mailbox(mailbox, maildir)?;
+        mailboxes::meet_mailbox(store, mailbox, maildir)?;
     }
     if let (Some(remembered), Some(sight)) = (remembered, &sight)
         && let Some(listing) = remembered.still_holds(sight)
     {
-        store.enter_listing(mailbox, remembered);
+        store.visibility.enter_listing(mailbox, remembered);
         if !listed.covers(&listing) {
             let path = maildir.path.clone();
             return Err(Error::ListingTooLarge { path });
         }
         return Ok(listing);
     }
-    let read = Readings::from(store, maildir, sight).list(listed)?;
+    let read = Readings::from(&store.disk, maildir, sight).list(listed)?;
     let (mut listing, sight) = (read.listing, read.sight);
     let n_found = listing.len();
     // Asked after the directories were read: what was read before it was durable and has been
     // withdrawn since is still hidden.
-    listing.retain(store.visibility());
-    let is_counted = count_sizes(store, maildir, &mut listing)?;
+    listing.retain(store.visibility.filter());
+    let is_counted = count_sizes(&store.disk, maildir, &mut listing)?;
     let is_whole = listing.len() == n_found;
     let listing = Arc::new(listing);
     if is_whole
         && !is_counted
         && let Some(remembered) = sight.and_then(|sight| Remembered::new(&listing, sight))
     {
-        store.enter_listing(mailbox, remembered);
+        store.visibility.enter_listing(mailbox, remembered);
     }
     Ok(listing)
 }
@@ -379,7 +351,7 @@ fn list(claim: &Claim, maildir: &Maildir, listed: &mut Listed) -> Result<Arc<Lis
 /// # Errors
 /// What the file system says otherwise, and when another program renames messages too fast.
 pub(super) fn count_sizes(
-    store: &OpenStore,
+    disk: &Disk,
     maildir: &Maildir,
     listing: &mut Listing,
 ) -> Result<bool, Error> {
@@ -393,7 +365,7 @@ pub(super) fn count_sizes(
         let mut counted = Counted::Gone;
         for place in message.places() {
             if counted == Counted::Gone {
-                counted = maildir.count(&*store.fs, place)?;
+                counted = maildir.count(&*disk.fs, place)?;
             }
         }
         match counted {
@@ -410,7 +382,7 @@ pub(super) fn count_sizes(
         if missing.is_empty() {
             break;
         }
-        let counted = count_moved(store, maildir, listing, &missing)?;
+        let counted = count_moved(disk, maildir, listing, &missing)?;
         if counted.is_empty() {
             // They are gone.
             left_out.append(&mut missing);
@@ -435,7 +407,7 @@ pub(super) fn count_sizes(
 /// Looks for the messages at the positions in `missing`, and counts what is found; nothing when
 /// all of them are gone.
 fn count_moved(
-    store: &OpenStore,
+    disk: &Disk,
     maildir: &Maildir,
     listing: &Listing,
     missing: &BTreeSet<usize>,
@@ -447,9 +419,9 @@ fn count_moved(
     let positions: HashMap<Identity<'_>, usize> = positions.collect();
     let wanted = positions.keys().copied().collect();
     let mut counted = Vec::new();
-    for moved in &Readings::of(store, maildir).find(&wanted)? {
+    for moved in &Readings::of(disk, maildir).find(&wanted)? {
         if let Some(&position) = positions.get(&moved.identity()) {
-            counted.push((position, maildir.count(&*store.fs, moved.place())?));
+            counted.push((position, maildir.count(&*disk.fs, moved.place())?));
         }
     }
     Ok(counted)

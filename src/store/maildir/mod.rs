@@ -70,19 +70,27 @@
 //! before a crash, or between a crash and the next start, may come back with that start.
 
 mod apply;
+mod aside;
 mod checkpoint;
+mod claim;
 mod counters;
+mod cure;
 mod delivery;
+mod disk;
 mod index;
 mod journal;
+mod known;
 mod layout;
+mod letter;
 mod listing;
 mod mailboxes;
 mod maildrop;
 mod name;
 mod open;
+mod pace;
 mod piecemeal;
 mod place;
+mod private;
 mod quota;
 mod reading;
 mod replay;
@@ -92,6 +100,7 @@ mod sync;
 mod syncing;
 mod times;
 mod touched;
+mod visibility;
 mod waiting;
 
 #[cfg(test)]
@@ -107,25 +116,30 @@ use std::{
 use crate::{
     clock::Clock,
     counters::Report,
-    fs::{Fs, Kind, Metadata, RealFs},
+    fs::{Fs, Kind, RealFs},
     mail::MailboxName,
     store::{Durability, Error, Event, Room, Settings, limits},
 };
 
 pub(super) use delivery::Delivery;
 pub(super) use maildrop::{Maildrop, Message};
+pub use private::make_root;
 pub use standing::lock_of;
 
-use apply::Kept;
-use checkpoint::Checkpoints;
 use counters::Counters;
+use disk::{Directories, Disk, SyncMark};
 use journal::{Journal, Shape};
+use known::KnownMailboxes;
+use letter::Kept;
 use mailboxes::Presence;
-use open::{OpenStore, State, SyncMark};
+use open::OpenStore;
+use pace::Checkpoints;
+use private::{OWN_DIRECTORY, check_own};
 use quota::Quota;
-use sync::{Condvar, Mutex, atomic::AtomicU64, thread::JoinHandle};
-use syncing::Syncing;
+use standing::Place;
+use sync::{Mutex, atomic::AtomicU64, thread::JoinHandle};
 use touched::Touched;
+use visibility::Visibility;
 use waiting::Waiting;
 
 /// How long one thread waits for what others may do.
@@ -177,67 +191,61 @@ impl MaildirStore {
         let root: PathBuf = settings.root.components().collect();
         let (durability, memory) = (settings.durability, settings.memory);
         let own = root.join(OWN_DIRECTORY);
-        let (place, spool) = standing::settle(&*fs, &root)?;
+        let (held, spool) = standing::settle(&*fs, &root)?;
         // Before anything is written: it tells of failures since.
         let volume = fs.volume(&root).map_err(Error::io("open", &root))?;
         let file_system = fs.file_system(&root).map_err(Error::io("look at", &root))?;
         let reserve = reserve::reserve_on(&*fs, &spool)?;
         clean(&*fs, &spool)?;
         let nonce = new_nonce().map_err(Error::io("draw a random number for names in", &root))?;
+        let of_disk = (held.device(), file_system.trust());
+        let place = Place::of(held, &own);
+        let directories = Directories { root, own, spool };
         let mut store = OpenStore {
-            fs,
-            clock,
-            root,
-            spool,
+            disk: Disk::of(fs, clock, directories, of_disk),
+            place,
+            journal: None,
+            checkpoints: Checkpoints::new(volume, SyncMark::default()),
+            touched: Touched::default(),
+            known: KnownMailboxes::default(),
+            visibility: Visibility::remembering(memory.remembered, nonce),
+            kept: Kept::default(),
+            waiting: Waiting::default(),
             host: name::escape_host(&settings.hostname),
             nonce,
             n_deliveries: AtomicU64::new(0),
-            state: Mutex::new(State::remembering(memory.remembered)),
-            claim_ended: Condvar::new(),
-            journal: None,
-            checkpoints: Checkpoints::new(volume, SyncMark::default()),
-            kept: Kept::default(),
-            waiting: Waiting::default(),
-            syncing: Syncing::default(),
-            touched: Touched::default(),
-            trust: file_system.trust(),
-            device: place.device(),
             reserve,
             held: Quota::new(memory.held),
             listed: Quota::new(memory.listed),
-            syncs: true,
             room_timeout: patience.room,
             observer: settings.observer,
             counters: Counters::default(),
-            lock: standing::lock_path(&own),
-            own,
-            place: Mutex::new(place),
         };
         // Then checkpoints go by the record of what was touched.
-        store.touched.set_in_use(!store.trusts_whole_sync());
-        if !store.trusts_whole_sync() && matches!(durability, Durability::Journal { .. }) {
-            let root = &store.root;
+        store.touched.set_in_use(!store.disk.trusts_whole_sync());
+        if !store.disk.trusts_whole_sync() && matches!(durability, Durability::Journal { .. }) {
+            let root = &store.disk.root;
             store.observer.tell(&Event::FileByFile { root });
         }
-        let directory = store.own.join("journal");
+        let directory = store.disk.own.join("journal");
         recover(&store, &directory)?;
         match durability {
             Durability::Journal {
                 segment_octets,
                 segments,
             } => {
-                let total = store.fs.total_octets(&store.own);
+                let total = store.disk.fs.total_octets(&store.disk.own);
                 let shape = Shape {
                     segment_octets,
                     segments,
                 }
-                .on(total.map_err(Error::io("look at", &store.own))?);
-                let (fs, clock) = (Arc::clone(&store.fs), store.clock.clone());
+                .on(total.map_err(Error::io("look at", &store.disk.own))?);
+                let (fs, clock) = (Arc::clone(&store.disk.fs), store.disk.clock.clone());
                 let gather = patience.gather;
                 store.journal = Some(Journal::open(fs, directory, shape, clock, gather)?);
             }
             Durability::Maildir => {}
-            Durability::None => store.syncs = false,
+            Durability::None => store.disk.syncs = false,
         }
         Ok(Self {
             open: Arc::new(store),
@@ -260,10 +268,11 @@ impl MaildirStore {
     fn is_locked(&self) -> bool {
         let store = &self.open;
         let journal = store.journal.as_ref();
-        store.state.is_locked()
+        store.disk.is_locked()
+            || store.known.is_locked()
+            || store.visibility.is_locked()
             || store.kept.is_locked()
             || store.waiting.is_locked()
-            || store.syncing.is_locked()
             || store.touched.is_locked()
             || store.place.is_locked()
             || store.checkpoints.is_locked()
@@ -274,7 +283,7 @@ impl MaildirStore {
     /// Maildirs.
     pub(super) fn close(&self) -> Result<(), Error> {
         self.end_thread();
-        self.open.close()
+        checkpoint::close(&self.open)
     }
 
     pub(super) fn report(&self, report: &mut Report) {
@@ -292,13 +301,13 @@ impl MaildirStore {
     }
 
     pub(super) fn check_recipient(&self, mailbox: &MailboxName) -> Result<(), Error> {
-        self.open.check_recipient(mailbox)
+        cure::check_recipient(&self.open, mailbox)
     }
 
     pub(super) fn has_mailbox(&self, mailbox: &MailboxName) -> Result<bool, Error> {
-        let maildir = self.open.maildir(mailbox)?;
+        let maildir = self.open.disk.maildir(mailbox)?;
         for directory in [&maildir.domain, &maildir.path] {
-            if self.open.look_at_directory(directory)? == Presence::Missing {
+            if mailboxes::look_at_directory(&self.open.disk, directory)? == Presence::Missing {
                 return Ok(false);
             }
         }
@@ -311,9 +320,10 @@ impl MaildirStore {
         local_part: &str,
     ) -> Result<Vec<MailboxName>, Error> {
         let local_part = local_part.to_ascii_lowercase();
-        let root = &self.open.root;
+        let root = &self.open.disk.root;
         let entries = self
             .open
+            .disk
             .fs
             .read_dir(root)
             .map_err(Error::io("read", root))?;
@@ -330,7 +340,7 @@ impl MaildirStore {
                 Ok(false) | Err(Error::NameTooLong { .. }) => {}
                 // One domain that is broken does not keep the users of others from theirs.
                 Err(error) if error.needs_operator() => {
-                    self.open.note_ailing(&mailbox, &error, None);
+                    aside::note_ailing(&self.open, &mailbox, &error, None);
                     unknown = Some(error);
                 }
                 Err(error) => return Err(error),
@@ -350,7 +360,7 @@ impl MaildirStore {
     }
 
     pub(super) fn room(&self) -> Result<Room, Error> {
-        self.open.room()
+        reserve::room(&self.open)
     }
 
     /// Opens the maildrop of `mailbox`; waits for another session that has it for `patience` at
@@ -380,149 +390,15 @@ pub(super) fn process_that_serves(root: &Path) -> Option<u32> {
     standing::user_of(&RealFs, root)
 }
 
-/// The directory in the store that is its own.
-const OWN_DIRECTORY: &str = ".facteur";
-
-/// Makes the directory of all mail if it is missing, durably, and checks that it is private enough
-/// (SEC-6), and those that it is to lie in. To open the store makes the first alone, and needs the
-/// directory that it lies in, which a daemon may have given up by then.
-///
-/// # Errors
-/// [`Error::NoDirectory`], [`Error::Unsafe`], [`Error::Io`]: as for opening it.
-pub fn make_root(root: &Path) -> Result<(), Error> {
-    // As when it is opened.
-    let root: PathBuf = root.components().collect();
-    let missing = root.ancestors().skip(1).take_while(|path| {
-        let found = RealFs.metadata(path);
-        found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
-    });
-    let missing: Vec<&Path> = missing
-        .filter(|path| !path.as_os_str().is_empty())
-        .collect();
-    for path in missing.into_iter().rev() {
-        prepare(&RealFs, path, path.parent().unwrap_or(path))?;
-    }
-    prepare_root(&RealFs, &root)
-}
-
-/// [`prepare`] for the directory of all mail.
-///
-/// A container often gets an empty volume, or a directory of the machine, that others may write to,
-/// even if nobody else is there. facteur cannot know that, so it refuses the directory, and the
-/// error names a directory in it that would do. facteur does not make that one unasked: other
-/// programs would not look for mail there, and if the permissions of an old store have changed, all
-/// its mail would seem to be lost.
-fn prepare_root(fs: &dyn Fs, root: &Path) -> Result<(), Error> {
-    let mut prepared = prepare(fs, root, root.parent().unwrap_or(root));
-    if let Err(Error::Unsafe { path, instead, .. }) = &mut prepared {
-        let found = fs.metadata(path).ok();
-        let is_shared = |it: &Metadata| it.kind == Kind::Directory && is_for_others(it);
-        *instead = found.filter(is_shared).map(|_| path.join("mail"));
-    }
-    prepared
-}
-
-/// Whether others than the owner may write to it.
-fn is_for_others(metadata: &Metadata) -> bool {
-    metadata.mode & 0o022 != 0
-}
-
-/// Makes the directory `path` in `parent` if it is missing, durably, and checks that it is private
-/// enough to keep mail in (SEC-6).
-fn prepare(fs: &dyn Fs, path: &Path, parent: &Path) -> Result<(), Error> {
-    let created = fs.create_dir(path);
-    let was_there = created
-        .as_ref()
-        .is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists);
-    if !was_there {
-        created.map_err(|source| Error::NoDirectory {
-            path: path.to_owned(),
-            source: Arc::new(source),
-        })?;
-    }
-    let metadata = fs.metadata(path).map_err(Error::io("look at", path))?;
-    let reason = if metadata.kind != Kind::Directory {
-        "is not a directory: name a directory, not a symbolic link to one"
-    } else if !was_there && (metadata.owner != fs.user() || is_for_others(&metadata)) {
-        // The next start should not take it for somebody else's.
-        fs.remove_dir(path).unwrap_or_default();
-        "would be open to others, since its file system does not keep the owner and the \
-         permissions that facteur gives it: choose a directory on another file system, or mount \
-         this one for the user who runs facteur (uid=, umask=077)"
-    } else if metadata.owner != fs.user() {
-        "belongs to another user: run as that user, or give it to yours with chown"
-    } else if is_for_others(&metadata) {
-        "may be written by others: run chmod go-w on it"
-    } else {
-        return sync_parent(fs, parent, was_there).inspect_err(|_| {
-            if !was_there {
-                // The disk may have lost it although it can be seen, and the next sync would not
-                // tell (I9). When this fails, too, there is nothing more to be done.
-                fs.remove_dir(path).unwrap_or_default();
-            }
-        });
-    };
-    Err(Error::Unsafe {
-        path: path.to_owned(),
-        reason,
-        instead: None,
-    })
-}
-
 /// Brings back what an earlier run has left: in the journal in `directory`, and waiting for
 /// mailboxes.
 fn recover(store: &OpenStore, directory: &Path) -> Result<(), Error> {
-    check_own(&*store.fs, directory)?;
-    check_own(&*store.fs, &store.own.join(waiting::DIRECTORY))?;
-    store.recover(directory)?;
-    store.recover_waiting()?;
-    store.tell_all_that_waits();
+    check_own(&*store.disk.fs, directory)?;
+    check_own(&*store.disk.fs, &store.disk.own.join(aside::DIRECTORY))?;
+    replay::recover(store, directory)?;
+    cure::recover_waiting(store)?;
+    cure::tell_all_that_waits(store);
     Ok(())
-}
-
-/// Checks that the directory `path`, if it is there, and what is in it can be used: a start that
-/// fails later could not say what to do.
-fn check_own(fs: &dyn Fs, path: &Path) -> Result<(), Error> {
-    let check = |path: PathBuf, may_be_file: bool| {
-        let Some(found) = times::metadata_at(fs, &path)? else {
-            return Ok(());
-        };
-        let is_expected = match found.kind {
-            Kind::Directory => true,
-            Kind::File => may_be_file,
-            Kind::Other => false,
-        };
-        let reason = if !is_expected {
-            "is not what facteur made: move it away"
-        } else if found.owner != fs.user() {
-            "belongs to another user: give it to the user who runs facteur with chown"
-        } else {
-            return Ok(());
-        };
-        Err(Error::Unsafe {
-            path,
-            reason,
-            instead: None,
-        })
-    };
-    check(path.to_owned(), false)?;
-    let entries = match fs.read_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(Error::io("read", path))?,
-    };
-    let mut entries = entries.into_iter();
-    entries.try_for_each(|entry| check(path.join(entry.name), true))
-}
-
-/// Makes the entry of a directory in `parent` durable; also when it was there, since who made it
-/// may not have come so far.
-fn sync_parent(fs: &dyn Fs, parent: &Path, was_there: bool) -> Result<(), Error> {
-    // The parent of the store may be a symbolic link; with the dot it is not the last component.
-    match fs.sync_dir(&parent.join(".")) {
-        // Then it was not us who made the entry.
-        Err(error) if was_there && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        other => other.map_err(Error::io("make durable", parent)),
-    }
 }
 
 /// Draws what sets the message names of this run apart from those of all others.

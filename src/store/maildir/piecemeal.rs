@@ -64,21 +64,9 @@ use crate::{
 };
 
 use super::{
-    layout::{Maildir, Side},
-    name::Identity,
-    open::OpenStore,
-    sync::thread,
-    touched::Applied,
+    disk::Disk, disk::Synced, layout::Maildir, listing::Side, name::Identity, open::OpenStore,
+    sync::thread, touched::Applied,
 };
-
-/// What was made durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Synced {
-    /// All of it.
-    All,
-    /// Perhaps not all of it: something is not where it was put.
-    Some,
-}
 
 /// A message in one of its mailboxes.
 #[derive(Clone, Copy, Debug)]
@@ -87,286 +75,212 @@ struct Name<'a> {
     mailbox: &'a MailboxName,
 }
 
-impl OpenStore {
-    /// Makes `messages` durable in their mailboxes.
-    ///
-    /// # Errors
-    /// See the module; everything is in doubt then.
-    pub(super) fn sync_piecemeal(&self, messages: &[Applied]) -> Result<Synced, Error> {
-        let names = messages.iter().flat_map(|message| {
-            let mailboxes = message.mailboxes.iter();
-            mailboxes.map(move |mailbox| Name { message, mailbox })
-        });
-        #[cfg(test)]
-        let names = names.skip(usize::from(crate::testing::bugs::is_planted(
-            crate::testing::bugs::Bug::TouchedFilesAreMissed,
-        )));
-        let names: Vec<Name<'_>> = names.collect();
-        let (mut new, mut cur) = (BTreeSet::new(), BTreeSet::new());
-        let mut parents = BTreeSet::new();
-        for mailbox in names.iter().map(|name| name.mailbox) {
-            let maildir = self.maildir(mailbox)?;
-            if new.insert(maildir.side(Side::New)) && !self.is_still_known(mailbox, &maildir) {
-                // The directories that these lie in have to be synced, too.
-                if self.trusts_whole_sync() {
-                    return Ok(Synced::Some);
-                }
-                parents.extend([maildir.path, maildir.domain, self.root.clone()]);
+/// Makes `messages` durable in their mailboxes.
+///
+/// # Errors
+/// See the module; everything is in doubt then.
+pub(super) fn sync_piecemeal(store: &OpenStore, messages: &[Applied]) -> Result<Synced, Error> {
+    let names = messages.iter().flat_map(|message| {
+        let mailboxes = message.mailboxes.iter();
+        mailboxes.map(move |mailbox| Name { message, mailbox })
+    });
+    #[cfg(test)]
+    let names = names.skip(usize::from(crate::testing::bugs::is_planted(
+        crate::testing::bugs::Bug::TouchedFilesAreMissed,
+    )));
+    let names: Vec<Name<'_>> = names.collect();
+    let (mut new, mut cur) = (BTreeSet::new(), BTreeSet::new());
+    let mut parents = BTreeSet::new();
+    for mailbox in names.iter().map(|name| name.mailbox) {
+        let maildir = store.disk.maildir(mailbox)?;
+        if new.insert(maildir.side(Side::New))
+            && !store.known.is_still_known(&store.disk, mailbox, &maildir)
+        {
+            // The directories that these lie in have to be synced, too.
+            if store.disk.trusts_whole_sync() {
+                return Ok(Synced::Some);
             }
+            parents.extend([maildir.path, maildir.domain, store.disk.root.clone()]);
         }
-        if names.len() > 1 {
-            in_shares(&names, |share| self.begin_syncs(share));
+    }
+    if names.len() > 1 {
+        in_shares(&names, |share| begin_syncs(&store.disk, share));
+    }
+    let mut missing: BTreeMap<&MailboxName, Vec<Name<'_>>> = BTreeMap::new();
+    for result in in_shares(&names, |share| sync_files(&store.disk, share)) {
+        for name in result? {
+            missing.entry(name.mailbox).or_default().push(name);
         }
-        let mut missing: BTreeMap<&MailboxName, Vec<Name<'_>>> = BTreeMap::new();
-        for result in in_shares(&names, |share| self.sync_files(share)) {
-            for name in result? {
-                missing.entry(name.mailbox).or_default().push(name);
-            }
+    }
+    for (mailbox, names) in &missing {
+        let maildir = store.disk.maildir(mailbox)?;
+        if sync_moved(store, &maildir, names, &mut cur)? == Synced::Some {
+            return Ok(Synced::Some);
         }
-        for (mailbox, names) in &missing {
-            let maildir = self.maildir(mailbox)?;
-            if self.sync_moved(&maildir, names, &mut cur)? == Synced::Some {
+    }
+    // `cur` first: no name shall be durably gone before the one that took its place is there.
+    for directories in [cur, new, parents] {
+        let directories: Vec<PathBuf> = directories.into_iter().collect();
+        for result in in_shares(&directories, |share| sync_directories(&store.disk, share)) {
+            if result? == Synced::Some {
                 return Ok(Synced::Some);
             }
         }
-        // `cur` first: no name shall be durably gone before the one that took its place is there.
-        for directories in [cur, new, parents] {
-            let directories: Vec<PathBuf> = directories.into_iter().collect();
-            for result in in_shares(&directories, |share| self.sync_directories(share)) {
-                if result? == Synced::Some {
-                    return Ok(Synced::Some);
-                }
-            }
-        }
-        Ok(Synced::All)
     }
+    Ok(Synced::All)
+}
 
-    fn new_path(&self, name: &Name<'_>) -> Result<PathBuf, Error> {
-        let maildir = self.maildir(name.mailbox)?;
-        Ok(maildir.in_new(&name.message.file_name))
-    }
+fn new_path(disk: &Disk, name: &Name<'_>) -> Result<PathBuf, Error> {
+    let maildir = disk.maildir(name.mailbox)?;
+    Ok(maildir.in_new(&name.message.file_name))
+}
 
-    /// Lets the system begin to write the files.
-    fn begin_syncs(&self, names: &[Name<'_>]) {
-        for name in names {
-            let opened = self.new_path(name).map(|path| self.fs.open(&path));
-            // Whoever syncs it meets the same failure.
-            if let Ok(Ok(mut file)) = opened {
-                file.begin_sync(0);
-            }
+/// Lets the system begin to write the files.
+fn begin_syncs(disk: &Disk, names: &[Name<'_>]) {
+    for name in names {
+        let opened = new_path(disk, name).map(|path| disk.fs.open(&path));
+        // Whoever syncs it meets the same failure.
+        if let Ok(Ok(mut file)) = opened {
+            file.begin_sync(0);
         }
     }
+}
 
-    /// Syncs the files; gives those that cannot be opened where they were put.
-    fn sync_files<'a>(&self, names: &[Name<'a>]) -> Result<Vec<Name<'a>>, Error> {
-        let mut missing = Vec::new();
-        for name in names {
-            if self.sync_file(&self.new_path(name)?)? == Synced::Some {
-                missing.push(*name);
-            }
+/// Syncs the files; gives those that cannot be opened where they were put.
+fn sync_files<'a>(disk: &Disk, names: &[Name<'a>]) -> Result<Vec<Name<'a>>, Error> {
+    let mut missing = Vec::new();
+    for name in names {
+        if disk.sync_file(&new_path(disk, name)?)? == Synced::Some {
+            missing.push(*name);
         }
-        Ok(missing)
     }
+    Ok(missing)
+}
 
-    /// Syncs the file at `path`, if it is there.
-    pub(super) fn sync_file(&self, path: &Path) -> Result<Synced, Error> {
-        let mut file = match self.fs.open(path) {
-            Ok(file) => file,
-            Err(error) => return self.not_all(error, "open", path),
-        };
-        let synced = file.sync();
-        #[cfg(test)]
-        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::FailedFileSyncsAreTrusted) {
-            return Ok(Synced::All);
-        }
-        synced
-            .inspect_err(|_| self.count_failed_sync())
-            .map_err(Error::io("make durable", path))?;
-        Ok(Synced::All)
-    }
-
-    /// Syncs the file at `path` once more, now that it has this name, where a sync of its directory
-    /// does not make the name durable.
-    ///
-    /// # Errors
-    /// As for any sync.
-    pub(super) fn sync_name(&self, path: &Path) -> Result<(), Error> {
-        if self.syncs && !self.trusts_directory_syncs() {
-            // One that is gone has no name to lose.
-            self.sync_file(path)?;
-        }
-        Ok(())
-    }
-
-    /// Unlinks the file at `path`, durably where a sync of its directory does not see to that;
-    /// whether it was there.
-    ///
-    /// # Errors
-    /// What the file system says.
-    pub(super) fn unlink(&self, path: &Path) -> Result<bool, Error> {
-        let mut held = if !self.syncs || self.trusts_directory_syncs() {
-            None
+/// Syncs those of `names`, all in one mailbox, that were moved to `cur`, and adds that to
+/// `directories`.
+fn sync_moved(
+    store: &OpenStore,
+    maildir: &Maildir,
+    names: &[Name<'_>],
+    directories: &mut BTreeSet<PathBuf>,
+) -> Result<Synced, Error> {
+    let mut missing = HashSet::new();
+    for name in names {
+        if store
+            .touched
+            .was_removed(name.mailbox, name.message.counter)
+        {
+            // From whichever directory: without that it could come back there.
+            directories.insert(maildir.side(Side::Cur));
         } else {
-            // Nothing else would make it durable that the name is gone.
-            match self.fs.open(path) {
-                Ok(file) => Some(file),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-                Err(error) => return Err(Error::io("open", path)(error)),
-            }
-        };
-        match self.fs.unlink(path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(Error::io("remove", path)(error)),
+            missing.insert(Identity::of(name.message.file_name.as_bytes()));
         }
-        let synced = held.as_mut().map_or(Ok(()), |file| file.sync());
-        synced
-            .inspect_err(|_| self.count_failed_sync())
-            .map_err(Error::io("make durable", path))?;
-        Ok(true)
     }
-
-    /// Syncs those of `names`, all in one mailbox, that were moved to `cur`, and adds that to
-    /// `directories`.
-    fn sync_moved(
-        &self,
-        maildir: &Maildir,
-        names: &[Name<'_>],
-        directories: &mut BTreeSet<PathBuf>,
-    ) -> Result<Synced, Error> {
-        let mut missing = HashSet::new();
-        for name in names {
-            if self.touched.was_removed(name.mailbox, name.message.counter) {
-                // From whichever directory: without that it could come back there.
-                directories.insert(maildir.side(Side::Cur));
-            } else {
-                missing.insert(Identity::of(name.message.file_name.as_bytes()));
-            }
-        }
-        #[cfg(test)]
-        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::MovedFilesAreMissed) {
+    #[cfg(test)]
+    if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::MovedFilesAreMissed) {
+        return Ok(Synced::All);
+    }
+    for _ in 0..FIND_ATTEMPTS_MAX {
+        if missing.is_empty() {
             return Ok(Synced::All);
         }
-        for _ in 0..FIND_ATTEMPTS_MAX {
-            if missing.is_empty() {
-                return Ok(Synced::All);
-            }
-            let mut found: Vec<(Side, OsString)> = Vec::new();
-            for side in [Side::New, Side::Cur] {
-                let visited = self.fs.visit_dir(&maildir.side(side), &mut |file_name, _| {
+        let mut found: Vec<(Side, OsString)> = Vec::new();
+        for side in [Side::New, Side::Cur] {
+            let visited = store
+                .disk
+                .fs
+                .visit_dir(&maildir.side(side), &mut |file_name, _| {
                     if missing.contains(&Identity::of(file_name.as_encoded_bytes())) {
                         found.push((side, file_name.to_owned()));
                     }
                 });
-                if let Err(error) = visited
-                    && self.not_all(error, "read", &maildir.side(side))? == Synced::Some
-                    && self.trusts_whole_sync()
-                {
-                    return Ok(Synced::Some);
-                }
-            }
-            for (side, file_name) in &found {
-                let directory = maildir.side(*side);
-                // One that is not there was renamed once more in this moment.
-                if self.sync_file(&directory.join(file_name))? == Synced::All {
-                    let synced = Identity::of(file_name.as_encoded_bytes());
-                    missing.retain(|it| *it != synced);
-                    directories.insert(directory);
-                }
+            if let Err(error) = visited
+                && store.disk.not_all(error, "read", &maildir.side(side))? == Synced::Some
+                && store.disk.trusts_whole_sync()
+            {
+                return Ok(Synced::Some);
             }
         }
-        if !self.trusts_whole_sync() && !missing.is_empty() {
-            self.sync_in_folders(&maildir.path, &mut missing, directories)?;
-            // What is left was removed.
-            return Ok(Synced::All);
+        for (side, file_name) in &found {
+            let directory = maildir.side(*side);
+            // One that is not there was renamed once more in this moment.
+            if store.disk.sync_file(&directory.join(file_name))? == Synced::All {
+                let synced = Identity::of(file_name.as_encoded_bytes());
+                missing.retain(|it| *it != synced);
+                directories.insert(directory);
+            }
         }
-        Ok(if missing.is_empty() {
-            Synced::All
-        } else {
-            Synced::Some
-        })
     }
+    if !store.disk.trusts_whole_sync() && !missing.is_empty() {
+        sync_in_folders(&store.disk, &maildir.path, &mut missing, directories)?;
+        // What is left was removed.
+        return Ok(Synced::All);
+    }
+    Ok(if missing.is_empty() {
+        Synced::All
+    } else {
+        Synced::Some
+    })
+}
 
-    /// Judges an error of something other than a sync. Something is not where it was, or that
-    /// cannot be known; a sync of the whole file system makes up for it where there is one.
-    fn not_all(
-        &self,
-        error: io::Error,
-        operation: &'static str,
-        path: &Path,
-    ) -> Result<Synced, Error> {
-        let is_gone = matches!(
-            error.kind(),
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidInput
-        );
-        if is_gone || self.trusts_whole_sync() {
-            Ok(Synced::Some)
-        } else {
-            Err(Error::io(operation, path)(error))
+/// Syncs those of the `missing` messages that are in folders of a mailbox, takes them out, and
+/// adds the directories on the way to them to `directories`.
+fn sync_in_folders(
+    disk: &Disk,
+    mailbox: &Path,
+    missing: &mut HashSet<Identity<'_>>,
+    directories: &mut BTreeSet<PathBuf>,
+) -> Result<(), Error> {
+    let mut folders = vec![(mailbox.to_owned(), 0)];
+    let mut n_folders = 0_usize;
+    while let Some((folder, depth)) = folders.pop() {
+        let mut found: Vec<OsString> = Vec::new();
+        let visited = disk.fs.visit_dir(&folder, &mut |name, kind| {
+            if kind == Kind::Directory {
+                n_folders = n_folders.saturating_add(1);
+                if depth < FOLDER_DEPTH_MAX && n_folders <= FOLDERS_MAX {
+                    folders.push((folder.join(name), depth.saturating_add(1)));
+                }
+            } else if missing.contains(&Identity::of(name.as_encoded_bytes())) {
+                found.push(name.to_owned());
+            }
+        });
+        if let Err(error) = visited {
+            disk.not_all(error, "read", &folder)?;
+        }
+        for file_name in found {
+            if disk.sync_file(&folder.join(&file_name))? == Synced::All {
+                let synced = Identity::of(file_name.as_encoded_bytes());
+                missing.retain(|it| *it != synced);
+                let ways = folder.ancestors();
+                let ways = ways.take_while(|way| way.starts_with(mailbox));
+                directories.extend(ways.map(Path::to_owned));
+            }
+        }
+        if missing.is_empty() {
+            break;
         }
     }
+    Ok(())
+}
 
-    /// Syncs those of the `missing` messages that are in folders of a mailbox, takes them out, and
-    /// adds the directories on the way to them to `directories`.
-    fn sync_in_folders(
-        &self,
-        mailbox: &Path,
-        missing: &mut HashSet<Identity<'_>>,
-        directories: &mut BTreeSet<PathBuf>,
-    ) -> Result<(), Error> {
-        let mut folders = vec![(mailbox.to_owned(), 0)];
-        let mut n_folders = 0_usize;
-        while let Some((folder, depth)) = folders.pop() {
-            let mut found: Vec<OsString> = Vec::new();
-            let visited = self.fs.visit_dir(&folder, &mut |name, kind| {
-                if kind == Kind::Directory {
-                    n_folders = n_folders.saturating_add(1);
-                    if depth < FOLDER_DEPTH_MAX && n_folders <= FOLDERS_MAX {
-                        folders.push((folder.join(name), depth.saturating_add(1)));
-                    }
-                } else if missing.contains(&Identity::of(name.as_encoded_bytes())) {
-                    found.push(name.to_owned());
-                }
-            });
-            if let Err(error) = visited {
-                self.not_all(error, "read", &folder)?;
-            }
-            for file_name in found {
-                if self.sync_file(&folder.join(&file_name))? == Synced::All {
-                    let synced = Identity::of(file_name.as_encoded_bytes());
-                    missing.retain(|it| *it != synced);
-                    let ways = folder.ancestors();
-                    let ways = ways.take_while(|way| way.starts_with(mailbox));
-                    directories.extend(ways.map(Path::to_owned));
-                }
-            }
-            if missing.is_empty() {
-                break;
-            }
-        }
-        Ok(())
+fn sync_directories(disk: &Disk, directories: &[PathBuf]) -> Result<Synced, Error> {
+    #[cfg(test)]
+    if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::TouchedDirectoriesAreMissed) {
+        return Ok(Synced::All);
     }
-
-    fn sync_directories(&self, directories: &[PathBuf]) -> Result<Synced, Error> {
-        #[cfg(test)]
-        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::TouchedDirectoriesAreMissed)
-        {
-            return Ok(Synced::All);
-        }
-        for directory in directories {
-            match self.sync_directory(directory) {
-                Err(Error::Io { source, .. })
-                    if is_unopened(&source) && self.trusts_whole_sync() =>
-                {
-                    return Ok(Synced::Some);
-                }
-                // Whoever removed it removed all that was in it.
-                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-                other => other?,
+    for directory in directories {
+        match disk.sync_directory(directory) {
+            Err(Error::Io { source, .. }) if is_unopened(&source) && disk.trusts_whole_sync() => {
+                return Ok(Synced::Some);
             }
+            // Whoever removed it removed all that was in it.
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
         }
-        Ok(Synced::All)
     }
+    Ok(Synced::All)
 }
 
 /// Whether the directory could not even be opened: it is gone, or no longer ours.

@@ -28,7 +28,7 @@ use rustix::io::Errno;
 
 use crate::store::{Error, limits::COUNT_OCTETS};
 
-use super::{layout::Maildir, open::OpenStore};
+use super::{disk::Disk, layout::Maildir};
 
 /// What becomes of a file that has the name already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,114 +63,112 @@ pub(super) fn scratches(maildir: Option<&Maildir>, place: &Path) -> Vec<PathBuf>
         .collect()
 }
 
-impl OpenStore {
-    /// Gives a copy of the file `from` the name `place`, durably; it grows at the first of
-    /// `scratches` where that can be done.
-    ///
-    /// # Errors
-    /// See the module.
-    pub(super) fn copy(
-        &self,
-        from: &Path,
-        place: &Path,
-        scratches: &[PathBuf],
-        former: Former,
-    ) -> Result<(), Error> {
-        let mut result = Err(Error::io("deliver to", place)(Errno::XDEV.into()));
-        for scratch in scratches {
-            if let Err(error) = self.write_copy(from, scratch) {
-                // What is wrong with the place is told rather than with a `tmp`.
-                result = Err(error);
-                continue;
+/// Gives a copy of the file `from` the name `place`, durably; it grows at the first of
+/// `scratches` where that can be done.
+///
+/// # Errors
+/// See the module.
+pub(super) fn copy(
+    disk: &Disk,
+    from: &Path,
+    place: &Path,
+    scratches: &[PathBuf],
+    former: Former,
+) -> Result<(), Error> {
+    let mut result = Err(Error::io("deliver to", place)(Errno::XDEV.into()));
+    for scratch in scratches {
+        if let Err(error) = write_copy(disk, from, scratch) {
+            // What is wrong with the place is told rather than with a `tmp`.
+            result = Err(error);
+            continue;
+        }
+        let named = name_copy(disk, scratch, place, former);
+        if !matches!(&named, Ok(Former::Replaced)) {
+            // What stays is passed over by every reader, and written over by the next attempt.
+            disk.fs.unlink(scratch).unwrap_or_default();
+        }
+        match named {
+            Ok(_) => {
+                let directory = place.parent().unwrap_or(place);
+                return disk
+                    .sync_directory(directory)
+                    .and_then(|()| disk.sync_name(place))
+                    .inspect_err(|_| disk.fs.unlink(place).unwrap_or_default());
             }
-            let named = self.name_copy(scratch, place, former);
-            if !matches!(&named, Ok(Former::Replaced)) {
-                // What stays is passed over by every reader, and written over by the next attempt.
-                self.fs.unlink(scratch).unwrap_or_default();
-            }
-            match named {
-                Ok(_) => {
-                    let directory = place.parent().unwrap_or(place);
-                    return self
-                        .sync_directory(directory)
-                        .and_then(|()| self.sync_name(place))
-                        .inspect_err(|_| self.fs.unlink(place).unwrap_or_default());
-                }
-                Err(error) => {
-                    let is_elsewhere = Errno::from_io_error(&error) == Some(Errno::XDEV);
-                    result = Err(Error::io("deliver to", place)(error));
-                    if !is_elsewhere {
-                        return result;
-                    }
+            Err(error) => {
+                let is_elsewhere = Errno::from_io_error(&error) == Some(Errno::XDEV);
+                result = Err(Error::io("deliver to", place)(error));
+                if !is_elsewhere {
+                    return result;
                 }
             }
         }
-        result
     }
+    result
+}
 
-    /// Gives the copy its name; says what became of the file that had it.
-    fn name_copy(&self, scratch: &Path, place: &Path, former: Former) -> io::Result<Former> {
-        let fs = &self.fs;
-        match former {
-            Former::Replaced => fs.rename(scratch, place).map(|()| Former::Replaced),
-            Former::Exchanged => self.exchange(scratch, place),
+/// Gives the copy its name; says what became of the file that had it.
+fn name_copy(disk: &Disk, scratch: &Path, place: &Path, former: Former) -> io::Result<Former> {
+    let fs = &disk.fs;
+    match former {
+        Former::Replaced => fs.rename(scratch, place).map(|()| Former::Replaced),
+        Former::Exchanged => exchange(disk, scratch, place),
+    }
+}
+
+/// Gives the file `new` the name `place` of another one, and that the name `new`, or none where
+/// names cannot be exchanged; says which.
+///
+/// # Errors
+/// `NotFound` when nothing has the name any more. Where names cannot be exchanged that is found
+/// out a moment before, so that what another program renames in this moment has two names then.
+pub(super) fn exchange(disk: &Disk, new: &Path, place: &Path) -> io::Result<Former> {
+    match disk.fs.exchange(new, place) {
+        Err(error) if cannot_exchange(&error) => {
+            disk.fs.metadata(place)?;
+            disk.fs.rename(new, place).map(|()| Former::Replaced)
         }
+        other => other.map(|()| Former::Exchanged),
     }
+}
 
-    /// Gives the file `new` the name `place` of another one, and that the name `new`, or none where
-    /// names cannot be exchanged; says which.
-    ///
-    /// # Errors
-    /// `NotFound` when nothing has the name any more. Where names cannot be exchanged that is found
-    /// out a moment before, so that what another program renames in this moment has two names then.
-    pub(super) fn exchange(&self, new: &Path, place: &Path) -> io::Result<Former> {
-        match self.fs.exchange(new, place) {
-            Err(error) if cannot_exchange(&error) => {
-                self.fs.metadata(place)?;
-                self.fs.rename(new, place).map(|()| Former::Replaced)
-            }
-            other => other.map(|()| Former::Exchanged),
+/// Writes a copy of `from` to `to`, in the place of one that an earlier attempt left, and syncs
+/// it.
+fn write_copy(disk: &Disk, from: &Path, to: &Path) -> Result<(), Error> {
+    let mut source = disk.fs.open(from).map_err(Error::io("open", from))?;
+    let created = match disk.fs.create_new(to) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            disk.fs.unlink(to).map_err(Error::io("remove", to))?;
+            disk.fs.create_new(to)
         }
-    }
-
-    /// Writes a copy of `from` to `to`, in the place of one that an earlier attempt left, and syncs
-    /// it.
-    fn write_copy(&self, from: &Path, to: &Path) -> Result<(), Error> {
-        let mut source = self.fs.open(from).map_err(Error::io("open", from))?;
-        let created = match self.fs.create_new(to) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                self.fs.unlink(to).map_err(Error::io("remove", to))?;
-                self.fs.create_new(to)
-            }
-            other => other,
+        other => other,
+    };
+    let mut copy = created.map_err(Error::io("make", to))?;
+    let mut buffer = vec![0; COUNT_OCTETS];
+    let written = loop {
+        let n_read = match source.read(&mut buffer) {
+            Ok(n_read) => n_read,
+            Err(error) => break Err(Error::io("read", from)(error)),
         };
-        let mut copy = created.map_err(Error::io("make", to))?;
-        let mut buffer = vec![0; COUNT_OCTETS];
-        let written = loop {
-            let n_read = match source.read(&mut buffer) {
-                Ok(n_read) => n_read,
-                Err(error) => break Err(Error::io("read", from)(error)),
-            };
-            let Some(octets) = buffer.get(..n_read).filter(|octets| !octets.is_empty()) else {
-                break Ok(());
-            };
-            if let Err(error) = copy.append(octets) {
-                break Err(Error::io("write", to)(error));
-            }
+        let Some(octets) = buffer.get(..n_read).filter(|octets| !octets.is_empty()) else {
+            break Ok(());
         };
-        #[cfg(test)]
-        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::CopiesAreLeftToCheckpoints) {
-            return written;
+        if let Err(error) = copy.append(octets) {
+            break Err(Error::io("write", to)(error));
         }
-        let synced = written.and_then(|()| {
-            if self.syncs {
-                copy.sync().map_err(Error::io("make durable", to))
-            } else {
-                Ok(())
-            }
-        });
-        synced.inspect_err(|_| self.fs.unlink(to).unwrap_or_default())
+    };
+    #[cfg(test)]
+    if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::CopiesAreLeftToCheckpoints) {
+        return written;
     }
+    let synced = written.and_then(|()| {
+        if disk.syncs {
+            copy.sync().map_err(Error::io("make durable", to))
+        } else {
+            Ok(())
+        }
+    });
+    synced.inspect_err(|_| disk.fs.unlink(to).unwrap_or_default())
 }
 
 /// Whether two names can never be exchanged there.

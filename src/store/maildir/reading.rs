@@ -26,22 +26,22 @@ use std::{collections::HashSet, io};
 
 use crate::store::{
     Error,
-    limits::{READING_PAUSE, READING_TICK_MAX, READINGS_MAX},
+    limits::{FIND_ATTEMPTS_MAX, READING_PAUSE, READING_TICK_MAX, READINGS_MAX},
 };
 
 use super::{
+    disk::Disk,
     index::Sight,
-    layout::{Maildir, Moved, Side},
-    listing::{Fingerprints, Listed, Listing},
+    layout::{Maildir, Moved},
+    listing::{Fingerprints, Listed, Listing, Side},
     name::Identity,
-    open::OpenStore,
     times::Shows,
 };
 
 /// Readings of one Maildir.
 #[derive(Debug)]
 pub(super) struct Readings<'a> {
-    store: &'a OpenStore,
+    disk: &'a Disk,
     maildir: &'a Maildir,
     trusts_times: bool,
     n_begun: usize,
@@ -71,17 +71,17 @@ pub(super) struct Complete {
 
 impl<'a> Readings<'a> {
     /// Readings of `maildir` that begin now.
-    pub(super) fn of(store: &'a OpenStore, maildir: &'a Maildir) -> Self {
-        Self::from(store, maildir, Sight::of(maildir, &*store.fs, &store.clock))
+    pub(super) fn of(disk: &'a Disk, maildir: &'a Maildir) -> Self {
+        Self::from(disk, maildir, Sight::of(maildir, &*disk.fs, &disk.clock))
     }
 
     /// Readings of `maildir` that begin at `sight`.
-    pub(super) fn from(store: &'a OpenStore, maildir: &'a Maildir, sight: Option<Sight>) -> Self {
+    pub(super) fn from(disk: &'a Disk, maildir: &'a Maildir, sight: Option<Sight>) -> Self {
         let device = sight.as_ref().map(|sight| sight.stamp(Side::New).device);
         Self {
-            store,
+            disk,
             maildir,
-            trusts_times: store.trusts_times(&maildir.side(Side::New), device),
+            trusts_times: disk.trusts_times(&maildir.side(Side::New), device),
             n_begun: 0,
             before: sight,
             earlier: None,
@@ -107,7 +107,7 @@ impl<'a> Readings<'a> {
             && waited <= READING_TICK_MAX
             && self.shows_changes(Side::Cur) == Some(Shows::AtNextTick)
         {
-            self.store.clock.pause(READING_PAUSE);
+            self.disk.clock.pause(READING_PAUSE);
             waited = waited.saturating_add(READING_PAUSE);
             self.before = self.look();
         }
@@ -138,7 +138,7 @@ impl<'a> Readings<'a> {
     }
 
     fn look(&self) -> Option<Sight> {
-        Sight::of(self.maildir, &*self.store.fs, &self.store.clock)
+        Sight::of(self.maildir, &*self.disk.fs, &self.disk.clock)
     }
 
     fn shows_changes(&self, side: Side) -> Option<Shows> {
@@ -153,7 +153,7 @@ impl<'a> Readings<'a> {
         let mut earlier: Option<Fingerprints> = None;
         loop {
             self.begin()?;
-            let listing = self.maildir.list(&*self.store.fs, listed)?;
+            let listing = self.maildir.list(&*self.disk.fs, listed)?;
             let verdict = self.end();
             if verdict != Verdict::Complete {
                 let fingerprints = listing.fingerprints();
@@ -177,7 +177,7 @@ impl<'a> Readings<'a> {
         let mut is_second = false;
         loop {
             self.begin()?;
-            let found = self.maildir.visit_wanted(&*self.store.fs, wanted)?;
+            let found = self.maildir.visit_wanted(&*self.disk.fs, wanted)?;
             if !found.is_empty() {
                 return Ok(found);
             }
@@ -195,4 +195,35 @@ impl<'a> Readings<'a> {
 pub(super) fn keeps_changing(maildir: &Maildir) -> Error {
     let reason = "another program keeps renaming the messages";
     Error::io("list all messages of", &maildir.path)(io::Error::other(reason))
+}
+
+/// Removes the `missing` messages, which are not where they were, from `maildir`. Each is
+/// unlinked in the end, and then given to `noted`, or is known not to be there.
+///
+/// # Errors
+/// See the module.
+pub(super) fn remove_moved(
+    disk: &Disk,
+    maildir: &Maildir,
+    mut missing: HashSet<Identity<'_>>,
+    noted: impl Fn(Identity<'_>),
+) -> Result<(), Error> {
+    for _ in 0..FIND_ATTEMPTS_MAX {
+        let found = Readings::of(disk, maildir).find(&missing)?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        for moved in &found {
+            // Not there: it was renamed once more in this moment.
+            if disk.unlink(&maildir.file(moved.place()))? {
+                let identity = moved.identity();
+                noted(identity);
+                missing.retain(|it| *it != identity);
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+    }
+    Err(keeps_changing(maildir))
 }

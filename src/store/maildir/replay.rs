@@ -52,12 +52,15 @@ use crate::{
 };
 
 use super::{
-    apply::{Spooled, Step},
+    apply, aside,
+    disk::Disk,
     journal::{Journal, Journaled, Record},
-    layout::Side,
-    mailboxes::{Made, Target},
+    letter::{Spooled, Step},
+    listing::Side,
+    mailboxes::{self, Made, Target},
     name::{Identity, OwnName, Serial},
     open::OpenStore,
+    piecemeal,
     place::{self, Former},
     reading::{Readings, Verdict, keeps_changing},
     touched::Applied,
@@ -127,10 +130,13 @@ impl Unsynced {
     /// Syncs them, and both directories of each of their mailboxes: a message may be in both.
     fn sync(&mut self, store: &OpenStore) -> Result<(), Error> {
         let Self { messages, .. } = std::mem::take(self);
-        store.sync_piecemeal(&messages)?;
+        piecemeal::sync_piecemeal(store, &messages)?;
         let mailboxes = messages.iter().flat_map(|message| &message.mailboxes);
         for mailbox in mailboxes.collect::<HashSet<_>>() {
-            match store.sync_directory(&store.maildir(mailbox)?.side(Side::Cur)) {
+            match store
+                .disk
+                .sync_directory(&store.disk.maildir(mailbox)?.side(Side::Cur))
+            {
                 Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
                 other => other?,
             }
@@ -139,170 +145,167 @@ impl Unsynced {
     }
 }
 
-impl OpenStore {
-    /// Replays the journal in `directory` that the last run has left, if it has left one, and ends
-    /// it.
-    ///
-    /// # Errors
-    /// See the module. Do not start.
-    pub(super) fn recover(&self, directory: &Path) -> Result<(), Error> {
-        let Some(journaled) = Journaled::read(&*self.fs, directory)? else {
-            // That it has ended need not be on disk yet.
-            let is_there = self.fs.metadata(directory).is_ok();
-            return if is_there {
-                self.sync_directory(directory)
-            } else {
-                Ok(())
-            };
-        };
-        let begin = self.clock.now();
-        let mark = self.sync_mark();
-        #[cfg(test)]
-        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::JournalsEndBeforeTheSync) {
-            Journal::forget(&*self.fs, directory)?;
-        }
-        let (n_messages, n_removed) = self.replay(&journaled, Moment::Start, begin)?;
-        if self.trusts_whole_sync() {
-            self.checkpoints.sync(self)?;
-        }
-        self.check_syncs(mark)?;
-        let unreadable = journaled.unreadable();
-        let may_matter = unreadable.iter().any(|it| it.may_matter);
-        let is_damaged = may_matter || journaled.n_missing() > 0;
-        let damaged = is_damaged.then(|| self.set_aside(directory, &journaled));
-        let kept_in = damaged.transpose()?;
-        Journal::forget(&*self.fs, directory)?;
-        for segment in unreadable {
-            self.observer.tell(&Event::JournalUnreadable {
-                path: &segment.path,
-                blocks: segment.n_blocks,
-                reason: &segment.error,
-                kept_in: kept_in.as_deref(),
-            });
-        }
-        if let Some(kept_in) = kept_in.filter(|_| journaled.n_missing() > 0) {
-            self.observer.tell(&Event::JournalDamaged {
-                missing: journaled.n_missing(),
-                kept_in,
-            });
-        }
-        self.observer.tell(&Event::Replayed {
-            messages: n_messages,
-            removed: n_removed,
-            took: self.clock.now().saturating_duration_since(begin),
-        });
-        Ok(())
-    }
-
-    /// Writes anew what the journal has, because the system may have lost it although it shows it.
-    ///
-    /// # Errors
-    /// See the module.
-    pub(super) fn write_anew(&self, journal: &Journal) -> Result<(), Error> {
-        #[cfg(test)]
-        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::FailedCheckpointsAreRepeated)
-        {
-            return Ok(());
-        }
-        let progress = journal.progress();
-        match Journaled::read(&*self.fs, journal.directory())? {
-            Some(journaled) => {
-                // What cannot be read would be taken for durable.
-                journaled.check(journal.directory(), progress.checkpointed, progress.durable)?;
-                let begin = self.clock.now();
-                self.replay(&journaled, Moment::Service, begin).map(drop)
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Makes durable, one by one, all that the journal has and that was put into Maildirs.
-    ///
-    /// # Errors
-    /// As for any sync; everything is in doubt then.
-    pub(super) fn sync_journaled(&self, journal: &Journal) -> Result<(), Error> {
-        let progress = journal.progress();
-        let Some(journaled) = Journaled::read(&*self.fs, journal.directory())? else {
-            return Ok(());
-        };
-        journaled.check(journal.directory(), progress.checkpointed, progress.applied)?;
-        let removed = removed(&journaled)?;
-        let mut unsynced = Unsynced::default();
-        journaled.each(|record| {
-            let Record::Delivery {
-                file_name,
-                mut mailboxes,
-                ..
-            } = record
-            else {
-                return Ok(());
-            };
-            let serial = OwnName::parse(file_name.as_bytes()).map(|name| name.serial);
-            mailboxes.retain(|mailbox| {
-                serial.is_some_and(|serial| !removed.contains(&(mailbox.clone(), serial)))
-            });
-            unsynced.add(self, file_name, mailboxes)
-        })?;
-        unsynced.sync(self)
-    }
-
-    /// Gives how many messages were replayed, and how many left out.
-    fn replay(
-        &self,
-        journaled: &Journaled,
-        moment: Moment,
-        begin: Instant,
-    ) -> Result<(u64, u64), Error> {
-        let mut replay = Replay::of(self, moment);
-        replay.removed = removed(journaled)?;
-        let (mut done, total) = (0_u64, journaled.n_records());
-        let mut told = begin;
-        journaled.each(|record| {
-            if let Record::Delivery {
-                file_name,
-                mailboxes,
-                content,
-            } = record
-            {
-                replay.deliver(file_name, &mailboxes, content)?;
-            }
-            done = done.saturating_add(1);
-            let now = self.clock.now();
-            if now.saturating_duration_since(told) >= REPLAY_PROGRESS && moment == Moment::Start {
-                self.observer.tell(&Event::Replaying { done, total });
-                told = now;
-            }
+/// Replays the journal in `directory` that the last run has left, if it has left one, and ends
+/// it.
+///
+/// # Errors
+/// See the module. Do not start.
+pub(super) fn recover(store: &OpenStore, directory: &Path) -> Result<(), Error> {
+    let Some(journaled) = Journaled::read(&*store.disk.fs, directory)? else {
+        // That it has ended need not be on disk yet.
+        let is_there = store.disk.fs.metadata(directory).is_ok();
+        return if is_there {
+            store.disk.sync_directory(directory)
+        } else {
             Ok(())
-        })?;
-        replay.unsynced.sync(self)?;
-        if moment == Moment::Start {
-            replay.remove_what_came_back();
-        }
-        Ok((replay.n_messages, replay.n_removed))
+        };
+    };
+    let begin = store.disk.clock.now();
+    let mark = store.disk.sync_mark();
+    #[cfg(test)]
+    if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::JournalsEndBeforeTheSync) {
+        Journal::forget(&*store.disk.fs, directory)?;
     }
+    let (n_messages, n_removed) = replay(store, &journaled, Moment::Start, begin)?;
+    if store.disk.trusts_whole_sync() {
+        store.checkpoints.sync(&store.disk)?;
+    }
+    store.disk.check_syncs(mark)?;
+    let unreadable = journaled.unreadable();
+    let may_matter = unreadable.iter().any(|it| it.may_matter);
+    let is_damaged = may_matter || journaled.n_missing() > 0;
+    let damaged = is_damaged.then(|| set_aside(&store.disk, directory, &journaled));
+    let kept_in = damaged.transpose()?;
+    Journal::forget(&*store.disk.fs, directory)?;
+    for segment in unreadable {
+        store.observer.tell(&Event::JournalUnreadable {
+            path: &segment.path,
+            blocks: segment.n_blocks,
+            reason: &segment.error,
+            kept_in: kept_in.as_deref(),
+        });
+    }
+    if let Some(kept_in) = kept_in.filter(|_| journaled.n_missing() > 0) {
+        store.observer.tell(&Event::JournalDamaged {
+            missing: journaled.n_missing(),
+            kept_in,
+        });
+    }
+    store.observer.tell(&Event::Replayed {
+        messages: n_messages,
+        removed: n_removed,
+        took: store.disk.clock.now().saturating_duration_since(begin),
+    });
+    Ok(())
+}
 
-    /// Moves the segments of a damaged journal out of the way, for whoever wants to look at them.
-    fn set_aside(&self, directory: &Path, journaled: &Journaled) -> Result<PathBuf, Error> {
-        let seconds = self.clock.unix_time().as_secs();
-        let own = directory.parent().unwrap_or(directory);
-        let kept_in = own.join(format!("damaged-journal-{seconds}"));
-        match self.fs.create_dir(&kept_in) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            other => other.map_err(Error::io("make", &kept_in))?,
-        }
-        for path in journaled.paths() {
-            let Some(file_name) = path.file_name() else {
-                continue;
-            };
-            self.fs
-                .rename(path, &kept_in.join(file_name))
-                .map_err(Error::io("set aside", path))?;
-        }
-        for changed in [&kept_in, own, directory] {
-            self.sync_directory(changed)?;
-        }
-        Ok(kept_in)
+/// Writes anew what the journal has, because the system may have lost it although it shows it.
+///
+/// # Errors
+/// See the module.
+pub(super) fn write_anew(store: &OpenStore, journal: &Journal) -> Result<(), Error> {
+    #[cfg(test)]
+    if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::FailedCheckpointsAreRepeated) {
+        return Ok(());
     }
+    let progress = journal.progress();
+    match Journaled::read(&*store.disk.fs, journal.directory())? {
+        Some(journaled) => {
+            // What cannot be read would be taken for durable.
+            journaled.check(journal.directory(), progress.checkpointed, progress.durable)?;
+            let begin = store.disk.clock.now();
+            replay(store, &journaled, Moment::Service, begin).map(drop)
+        }
+        None => Ok(()),
+    }
+}
+
+/// Makes durable, one by one, all that the journal has and that was put into Maildirs.
+///
+/// # Errors
+/// As for any sync; everything is in doubt then.
+pub(super) fn sync_journaled(store: &OpenStore, journal: &Journal) -> Result<(), Error> {
+    let progress = journal.progress();
+    let Some(journaled) = Journaled::read(&*store.disk.fs, journal.directory())? else {
+        return Ok(());
+    };
+    journaled.check(journal.directory(), progress.checkpointed, progress.applied)?;
+    let removed = removed(&journaled)?;
+    let mut unsynced = Unsynced::default();
+    journaled.each(|record| {
+        let Record::Delivery {
+            file_name,
+            mut mailboxes,
+            ..
+        } = record
+        else {
+            return Ok(());
+        };
+        let serial = OwnName::parse(file_name.as_bytes()).map(|name| name.serial);
+        mailboxes.retain(|mailbox| {
+            serial.is_some_and(|serial| !removed.contains(&(mailbox.clone(), serial)))
+        });
+        unsynced.add(store, file_name, mailboxes)
+    })?;
+    unsynced.sync(store)
+}
+
+/// Gives how many messages were replayed, and how many left out.
+fn replay(
+    store: &OpenStore,
+    journaled: &Journaled,
+    moment: Moment,
+    begin: Instant,
+) -> Result<(u64, u64), Error> {
+    let mut replay = Replay::of(store, moment);
+    replay.removed = removed(journaled)?;
+    let (mut done, total) = (0_u64, journaled.n_records());
+    let mut told = begin;
+    journaled.each(|record| {
+        if let Record::Delivery {
+            file_name,
+            mailboxes,
+            content,
+        } = record
+        {
+            replay.deliver(file_name, &mailboxes, content)?;
+        }
+        done = done.saturating_add(1);
+        let now = store.disk.clock.now();
+        if now.saturating_duration_since(told) >= REPLAY_PROGRESS && moment == Moment::Start {
+            store.observer.tell(&Event::Replaying { done, total });
+            told = now;
+        }
+        Ok(())
+    })?;
+    replay.unsynced.sync(store)?;
+    if moment == Moment::Start {
+        replay.remove_what_came_back();
+    }
+    Ok((replay.n_messages, replay.n_removed))
+}
+
+/// Moves the segments of a damaged journal out of the way, for whoever wants to look at them.
+fn set_aside(disk: &Disk, directory: &Path, journaled: &Journaled) -> Result<PathBuf, Error> {
+    let seconds = disk.clock.unix_time().as_secs();
+    let own = directory.parent().unwrap_or(directory);
+    let kept_in = own.join(format!("damaged-journal-{seconds}"));
+    match disk.fs.create_dir(&kept_in) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        other => other.map_err(Error::io("make", &kept_in))?,
+    }
+    for path in journaled.paths() {
+        let Some(file_name) = path.file_name() else {
+            continue;
+        };
+        disk.fs
+            .rename(path, &kept_in.join(file_name))
+            .map_err(Error::io("set aside", path))?;
+    }
+    for changed in [&kept_in, own, directory] {
+        disk.sync_directory(changed)?;
+    }
+    Ok(kept_in)
 }
 
 /// What the journal says was removed from which mailbox.
@@ -340,8 +343,12 @@ impl<'a> Replay<'a> {
             return Ok(());
         };
         // Not the name under which a delivery of this message may be at work.
-        let spool_path = self.store.spool.join(format!("{}.again", serial.render()));
-        match self.store.spool(&spool_path, content) {
+        let spool_path = self
+            .store
+            .disk
+            .spool
+            .join(format!("{}.again", serial.render()));
+        match apply::spool(self.store, &spool_path, content) {
             Ok(file) => drop(file),
             // There is nothing better to be had, and it serves those who make room.
             Err(Error::Full { .. })
@@ -368,7 +375,7 @@ impl<'a> Replay<'a> {
                 self.n_messages = self.n_messages.saturating_add(1);
             }
         }
-        let unlinked = self.store.fs.unlink(&spool_path);
+        let unlinked = self.store.disk.fs.unlink(&spool_path);
         result.and(unlinked.map_err(Error::io("remove", &spool_path)))?;
         self.sync_later(file_name, mailboxes, serial)
     }
@@ -381,7 +388,7 @@ impl<'a> Replay<'a> {
         mailboxes: &[MailboxName],
         serial: Serial,
     ) -> Result<(), Error> {
-        if self.store.trusts_whole_sync() || self.moment == Moment::Service {
+        if self.store.disk.trusts_whole_sync() || self.moment == Moment::Service {
             return Ok(());
         }
         let is_left = |mailbox: &&MailboxName| {
@@ -408,17 +415,20 @@ impl<'a> Replay<'a> {
                 changed.insert(mailbox);
             }
         }
-        if self.store.trusts_whole_sync() {
+        if self.store.disk.trusts_whole_sync() {
             return;
         }
         for mailbox in changed {
-            let Ok(maildir) = self.store.maildir(&mailbox) else {
+            let Ok(maildir) = self.store.disk.maildir(&mailbox) else {
                 continue;
             };
             for side in [Side::New, Side::Cur] {
                 // The same.
                 let directory = maildir.side(side);
-                self.store.sync_directory(&directory).unwrap_or_default();
+                self.store
+                    .disk
+                    .sync_directory(&directory)
+                    .unwrap_or_default();
             }
         }
     }
@@ -428,16 +438,15 @@ impl<'a> Replay<'a> {
     /// One that has its octets stays: somebody has put it back. It had been moved away, perhaps,
     /// when the client that removed it was told that it is gone.
     fn remove_came_back(&mut self, mailbox: &MailboxName, serial: Serial) -> Result<bool, Error> {
-        let maildir = self.store.maildir(mailbox)?;
+        let maildir = self.store.disk.maildir(mailbox)?;
         let target = Target { mailbox, maildir };
         let mut is_changed = false;
         for place in self.places(&target, serial)? {
             let file_name = place.file_name().unwrap_or_default();
-            let is_back = self
-                .store
-                .has_lost_its_octets(&place, file_name.as_encoded_bytes());
+            let is_back =
+                aside::has_lost_its_octets(&self.store.disk, &place, file_name.as_encoded_bytes());
             if is_back {
-                is_changed |= self.store.unlink(&place)?;
+                is_changed |= self.store.disk.unlink(&place)?;
             }
         }
         Ok(is_changed)
@@ -450,7 +459,7 @@ impl<'a> Replay<'a> {
         serial: Serial,
         spooled: Spooled<'_>,
     ) -> Result<(), Error> {
-        let maildir = self.store.maildir(mailbox)?;
+        let maildir = self.store.disk.maildir(mailbox)?;
         let target = Target { mailbox, maildir };
         self.deliver_to(&target, serial, spooled).or_else(|error| {
             let purpose = match self.moment {
@@ -458,8 +467,7 @@ impl<'a> Replay<'a> {
                 Moment::Service => Purpose::Anew,
             };
             // If the store as a whole is in order it can be set aside, whatever the reason is.
-            self.store
-                .keep_waiting(&target, spooled, purpose, &error)
+            aside::keep_waiting(self.store, &target, spooled, purpose, &error)
                 .map_err(|_not_even_there| error)
         })
     }
@@ -482,12 +490,11 @@ impl<'a> Replay<'a> {
             return self.write_anew(target, serial, places, spooled);
         }
         let mut made = Made::default();
-        let mark = self.store.sync_mark();
+        let mark = self.store.disk.sync_mark();
         let store = self.store;
-        store
-            .make_mailboxes(std::slice::from_ref(target), &mut made)
-            .and_then(|()| Ok(store.place(spooled, target, Step::Link, &mut made)?))
-            .inspect_err(|_| store.undo(&made, mark))
+        mailboxes::make_mailboxes(store, std::slice::from_ref(target), &mut made)
+            .and_then(|()| Ok(apply::place(store, spooled, target, Step::Link, &mut made)?))
+            .inspect_err(|_| mailboxes::undo(&store.disk, &made, mark))
             .map(drop)
     }
 
@@ -509,7 +516,7 @@ impl<'a> Replay<'a> {
             if is_done {
                 return Ok(());
             }
-            let found = Readings::of(self.store, &target.maildir).find(&wanted)?;
+            let found = Readings::of(&self.store.disk, &target.maildir).find(&wanted)?;
             let found = found.iter().map(|moved| target.maildir.file(moved.place()));
             // None when somebody has removed it.
             places = found.collect();
@@ -528,7 +535,7 @@ impl<'a> Replay<'a> {
             if self.removed.contains(&(mailbox.clone(), serial)) {
                 continue;
             }
-            let maildir = self.store.maildir(mailbox)?;
+            let maildir = self.store.disk.maildir(mailbox)?;
             let places = self.places(&Target { mailbox, maildir }, serial)?;
             let has_it = |place: &PathBuf| self.holds(place, content);
             if places.is_empty() || !places.iter().all(has_it) {
@@ -540,7 +547,7 @@ impl<'a> Replay<'a> {
 
     /// Whether the file at `place` can be read and has just this content.
     fn holds(&self, place: &Path, content: &[u8]) -> bool {
-        let Ok(mut file) = self.store.fs.open(place) else {
+        let Ok(mut file) = self.store.disk.fs.open(place) else {
             return false;
         };
         let (mut rest, mut buffer) = (content, vec![0; COUNT_OCTETS]);
@@ -571,7 +578,7 @@ impl<'a> Replay<'a> {
 
     /// The messages of the life with this nonce in the mailbox of `target`.
     fn find(&self, target: &Target<'_>, nonce: u64) -> Result<Places, Error> {
-        let mut readings = Readings::of(self.store, &target.maildir);
+        let mut readings = Readings::of(&self.store.disk, &target.maildir);
         let mut earlier: Option<Places> = None;
         let mut ever = Places::new();
         loop {
@@ -605,13 +612,17 @@ impl<'a> Replay<'a> {
         let mut found = Places::new();
         for side in [Side::New, Side::Cur] {
             let directory = target.maildir.side(side);
-            let visited = self.store.fs.visit_dir(&directory, &mut |file_name, _| {
-                let serial = Identity::of(file_name.as_encoded_bytes()).serial();
-                if let Some(serial) = serial.filter(|serial| serial.nonce == nonce) {
-                    let path = directory.join(file_name);
-                    found.entry(serial).or_default().push(path);
-                }
-            });
+            let visited = self
+                .store
+                .disk
+                .fs
+                .visit_dir(&directory, &mut |file_name, _| {
+                    let serial = Identity::of(file_name.as_encoded_bytes()).serial();
+                    if let Some(serial) = serial.filter(|serial| serial.nonce == nonce) {
+                        let path = directory.join(file_name);
+                        found.entry(serial).or_default().push(path);
+                    }
+                });
             match visited {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 other => other.map_err(Error::io("read", &directory))?,
@@ -629,8 +640,12 @@ impl<'a> Replay<'a> {
         place: &Path,
         spool_path: &Path,
     ) -> Result<bool, Error> {
-        let fs = &self.store.fs;
-        let twin = self.store.spool.join(format!("{}.twin", serial.render()));
+        let fs = &self.store.disk.fs;
+        let twin = self
+            .store
+            .disk
+            .spool
+            .join(format!("{}.twin", serial.render()));
         fs.unlink(&twin).unwrap_or_default();
         if let Err(error) = fs.hard_link(spool_path, &twin) {
             if place::takes_a_copy(&error) {
@@ -648,7 +663,7 @@ impl<'a> Replay<'a> {
                 .map_err(Error::io("replace", place));
         }
         // Exchanged, since a rename would bring back what is renamed or removed in this moment.
-        let replaced = self.store.exchange(&twin, place);
+        let replaced = place::exchange(&self.store.disk, &twin, place);
         let unlinked = match fs.unlink(&twin) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other.map_err(Error::io("remove", &twin)),
@@ -683,7 +698,13 @@ impl<'a> Replay<'a> {
     ) -> Result<bool, Error> {
         let scratches = place::scratches(Some(&target.maildir), place);
         let store = self.store;
-        match store.copy(spool_path, place, &scratches, Former::Exchanged) {
+        match place::copy(
+            &store.disk,
+            spool_path,
+            place,
+            &scratches,
+            Former::Exchanged,
+        ) {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Ok(false);
             }
@@ -703,7 +724,7 @@ impl<'a> Replay<'a> {
         if !is_removed {
             return Ok(());
         }
-        store.unlink(place)?;
-        store.sync_directory(place.parent().unwrap_or(place))
+        store.disk.unlink(place)?;
+        store.disk.sync_directory(place.parent().unwrap_or(place))
     }
 }

@@ -24,29 +24,27 @@ fn reserve(total: u64) -> u64 {
     part.unwrap_or(0).min(FREE_OCTETS_RESERVE)
 }
 
-impl OpenStore {
-    /// How much room there is, beside what is promised already.
-    pub(super) fn room(&self) -> Result<Room, Error> {
-        let free = self.fs.free_octets(&self.spool);
-        let free = free.map_err(Error::io("look at", &self.spool))?;
-        let needed = self.reserve.saturating_add(self.held.octets());
-        Ok(Room { free, needed })
-    }
+/// How much room there is, beside what is promised already.
+pub(super) fn room(store: &OpenStore) -> Result<Room, Error> {
+    let free = store.disk.fs.free_octets(&store.disk.spool);
+    let free = free.map_err(Error::io("look at", &store.disk.spool))?;
+    let needed = store.reserve.saturating_add(store.held.octets());
+    Ok(Room { free, needed })
+}
 
-    /// Makes sure that there is room for a message of `declared_octets`.
-    pub(super) fn check_free(&self, declared_octets: u64) -> Result<(), Error> {
-        let Room { free, needed } = self.room()?;
-        let needed = needed.saturating_add(declared_octets);
-        if free < needed {
-            return Err(Error::Full {
-                operation: "begin a delivery in",
-                path: self.root.clone(),
-                room: Some(Room { free, needed }),
-                source: None,
-            });
-        }
-        Ok(())
+/// Makes sure that there is room for a message of `declared_octets`.
+pub(super) fn check_free(store: &OpenStore, declared_octets: u64) -> Result<(), Error> {
+    let Room { free, needed } = room(store)?;
+    let needed = needed.saturating_add(declared_octets);
+    if free < needed {
+        return Err(Error::Full {
+            operation: "begin a delivery in",
+            path: store.disk.root.clone(),
+            room: Some(Room { free, needed }),
+            source: None,
+        });
     }
+    Ok(())
 }
 
 #[cfg(test)]

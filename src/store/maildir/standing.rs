@@ -46,14 +46,14 @@ use std::{
 };
 
 use crate::{
-    fs::{Fs, Held, Identity, Stamp},
+    fs::{self, Fs, Identity, Stamp},
     store::{Error, limits::PLACE_BELIEVED},
 };
 
 use super::{
-    OWN_DIRECTORY,
-    open::OpenStore,
-    prepare, prepare_root,
+    disk::Disk,
+    private::{OWN_DIRECTORY, prepare, prepare_root},
+    sync::Mutex,
     times::{Shows, identity_at, stamp_at},
 };
 
@@ -66,6 +66,14 @@ const SIGNATURE_OCTETS_MAX: usize = 11;
 /// The directory and the lock of an open store.
 #[derive(Debug)]
 pub(super) struct Place {
+    /// The file that is locked.
+    lock_path: PathBuf,
+    held: Mutex<HeldPlace>,
+}
+
+/// What is held of them.
+#[derive(Debug)]
+pub(super) struct HeldPlace {
     root: Handle,
     lock: Handle,
     /// The directory that is the store's own when all was last found, if a change would show.
@@ -74,7 +82,7 @@ pub(super) struct Place {
     found_at: Option<Instant>,
 }
 
-impl Place {
+impl HeldPlace {
     /// The number of the file system that the directory is on.
     pub(super) fn device(&self) -> u64 {
         self.root.identity.device
@@ -84,7 +92,7 @@ impl Place {
 /// What is locked and held.
 #[derive(Debug)]
 struct Handle {
-    held: Arc<dyn Held>,
+    held: Arc<dyn fs::Held>,
     identity: Identity,
 }
 
@@ -102,7 +110,7 @@ impl Handle {
     fn of(
         fs: &dyn Fs,
         root: &Path,
-        locked: io::Result<Option<Box<dyn Held>>>,
+        locked: io::Result<Option<Box<dyn fs::Held>>>,
         path: &Path,
     ) -> Result<Self, Error> {
         let locked = locked.map_err(|source| Error::CannotLock {
@@ -147,17 +155,17 @@ pub(super) fn lock_path(own: &Path) -> PathBuf {
 
 /// Makes and checks the directories that are the store's own and takes its locks; gives what is
 /// held, and the spool.
-pub(super) fn settle(fs: &dyn Fs, root: &Path) -> Result<(Place, PathBuf), Error> {
+pub(super) fn settle(fs: &dyn Fs, root: &Path) -> Result<(HeldPlace, PathBuf), Error> {
     prepare_root(fs, root)?;
     let root_handle = Handle::of(fs, root, fs.lock_dir(root), root)?;
     let (lock, spool) = settle_within(fs, root)?;
-    let place = Place {
+    let held = HeldPlace {
         root: root_handle,
         lock,
         found: None,
         found_at: None,
     };
-    Ok((place, spool))
+    Ok((held, spool))
 }
 
 /// The same in a directory that is locked already.
@@ -178,20 +186,28 @@ pub fn lock_of(root: &Path) -> PathBuf {
     lock_path(&root.join(OWN_DIRECTORY))
 }
 
-impl OpenStore {
+impl Place {
+    /// The place of which this is held, with the directory `own` in it.
+    pub(super) fn of(held: HeldPlace, own: &Path) -> Self {
+        Self {
+            lock_path: lock_path(own),
+            held: Mutex::new(held),
+        }
+    }
+
     /// How the place of the store is found.
     ///
     /// # Errors
     /// [`Error::Replaced`] when something else is there now, [`Error::Io`] when that cannot be
     /// told.
-    pub(super) fn standing(&self) -> Result<Standing, Error> {
-        let fs = &*self.fs;
+    pub(super) fn standing(&self, disk: &Disk) -> Result<Standing, Error> {
+        let fs = &*disk.fs;
         let (root, lock) = {
-            let place = self.place.lock();
+            let place = self.held.lock();
             (place.root.identity, place.lock.identity)
         };
-        let root_now = identity_at(fs, &self.root)?;
-        let lock_now = identity_at(fs, &self.lock)?;
+        let root_now = identity_at(fs, &disk.root)?;
+        let lock_now = identity_at(fs, &self.lock_path)?;
         if root_now == Some(root) && lock_now == Some(lock) {
             return Ok(Standing::Ours);
         }
@@ -200,9 +216,9 @@ impl OpenStore {
             return Ok(Standing::Ours);
         }
         let replaced = || Error::Replaced {
-            path: self.root.clone(),
+            path: disk.root.clone(),
         };
-        if self.is_lock_linked()? {
+        if self.is_lock_linked(disk)? {
             // It was moved, with all that it stands for.
             return Err(replaced());
         }
@@ -210,7 +226,7 @@ impl OpenStore {
             None => true,
             Some(now) if now == root => lock_now.is_none(),
             // Another directory. If it has no store, ours may start there from nothing.
-            Some(_) => identity_at(fs, &self.own)?.is_none(),
+            Some(_) => identity_at(fs, &disk.own)?.is_none(),
         };
         is_empty.then_some(Standing::Removed).ok_or_else(replaced)
     }
@@ -221,12 +237,12 @@ impl OpenStore {
     ///
     /// # Errors
     /// As [`standing`](Self::standing).
-    fn standing_by_times(&self) -> Result<Standing, Error> {
-        let file_time = self.clock.file_time();
-        let own = stamp_at(&*self.fs, &self.own)?;
-        let is_as_found = own.is_some() && self.place.lock().found == own;
+    fn standing_by_times(&self, disk: &Disk) -> Result<Standing, Error> {
+        let file_time = disk.clock.file_time();
+        let own = stamp_at(&*disk.fs, &disk.own)?;
+        let is_as_found = own.is_some() && self.held.lock().found == own;
         if !is_as_found {
-            let standing = self.standing()?;
+            let standing = self.standing(disk)?;
             if standing == Standing::Removed {
                 return Ok(standing);
             }
@@ -234,10 +250,10 @@ impl OpenStore {
         let shows_all = own.filter(|own| {
             is_as_found
                 || own.shows_changes(file_time) == Shows::All
-                    && self.trusts_times(&self.own, Some(own.device))
+                    && disk.trusts_times(&disk.own, Some(own.device))
         });
-        let now = self.clock.now();
-        let mut place = self.place.lock();
+        let now = disk.clock.now();
+        let mut place = self.held.lock();
         place.found = shows_all;
         place.found_at = Some(now);
         drop(place);
@@ -249,19 +265,19 @@ impl OpenStore {
     ///
     /// # Errors
     /// As [`standing`](Self::standing).
-    pub(super) fn standing_lately(&self) -> Result<Standing, Error> {
-        let found_at = self.place.lock().found_at;
-        let age = found_at.map(|it| self.clock.now().saturating_duration_since(it));
+    pub(super) fn standing_lately(&self, disk: &Disk) -> Result<Standing, Error> {
+        let found_at = self.held.lock().found_at;
+        let age = found_at.map(|it| disk.clock.now().saturating_duration_since(it));
         if age.is_some_and(|age| age < PLACE_BELIEVED) {
             return Ok(Standing::Ours);
         }
-        self.standing_by_times()
+        self.standing_by_times(disk)
     }
 
     /// Whether the lock that is held still has a name somewhere.
-    fn is_lock_linked(&self) -> Result<bool, Error> {
-        let held = Arc::clone(&self.place.lock().lock.held);
-        held.is_linked().map_err(Error::io("look at", &self.own))
+    fn is_lock_linked(&self, disk: &Disk) -> Result<bool, Error> {
+        let held = Arc::clone(&self.held.lock().lock.held);
+        held.is_linked().map_err(Error::io("look at", &disk.own))
     }
 
     /// Makes sure that the place of the store is the one that is held: asked before anything is
@@ -269,9 +285,9 @@ impl OpenStore {
     ///
     /// # Errors
     /// [`Error::Replaced`], also when it was removed; [`Error::Io`].
-    pub(super) fn check_place(&self) -> Result<(), Error> {
-        self.standing()
-            .and_then(|standing| self.check_standing(standing))
+    pub(super) fn check_place(&self, disk: &Disk) -> Result<(), Error> {
+        self.standing(disk)
+            .and_then(|standing| Self::check_standing(disk, standing))
     }
 
     /// Makes sure that no other daemon can be where this one is about to write, with as few calls
@@ -279,49 +295,54 @@ impl OpenStore {
     ///
     /// # Errors
     /// As [`check_place`](Self::check_place).
-    pub(super) fn check_lock(&self) -> Result<(), Error> {
-        self.standing_by_times()
-            .and_then(|standing| self.check_standing(standing))
+    pub(super) fn check_lock(&self, disk: &Disk) -> Result<(), Error> {
+        self.standing_by_times(disk)
+            .and_then(|standing| Self::check_standing(disk, standing))
     }
 
-    fn check_standing(&self, standing: Standing) -> Result<(), Error> {
+    fn check_standing(disk: &Disk, standing: Standing) -> Result<(), Error> {
         match standing {
             Standing::Ours => Ok(()),
             Standing::Removed => Err(Error::Replaced {
-                path: self.root.clone(),
+                path: disk.root.clone(),
             }),
         }
     }
 
     /// Makes the directories again where somebody removed them under the running daemon, as people
-    /// who want all mail gone do.
+    /// who want all mail gone do. Whether they were gone: then nothing in them is known any more.
     ///
     /// # Errors
     /// As at the start of the daemon. [`Error::StoreInUse`] may also mean that another delivery is
     /// at it in this moment.
-    pub(super) fn settle_anew(&self) -> Result<(), Error> {
-        if self.standing()? == Standing::Ours {
+    pub(super) fn settle_anew(&self, disk: &Disk) -> Result<bool, Error> {
+        if self.standing(disk)? == Standing::Ours {
             // Only the rest is missing.
-            return prepare(&*self.fs, &self.spool, &self.own)
-                .inspect_err(|_| self.count_failed_sync());
+            return prepare(&*disk.fs, &disk.spool, &disk.own)
+                .inspect_err(|_| disk.count_failed_sync())
+                .map(|()| false);
         }
-        let root = self.place.lock().root.identity;
-        let former = if identity_at(&*self.fs, &self.root)? == Some(root) {
-            let settled = settle_within(&*self.fs, &self.root);
-            let (lock, _) = settled.inspect_err(|_| self.count_failed_sync())?;
-            let mut place = self.place.lock();
+        let root = self.held.lock().root.identity;
+        let former = if identity_at(&*disk.fs, &disk.root)? == Some(root) {
+            let settled = settle_within(&*disk.fs, &disk.root);
+            let (lock, _) = settled.inspect_err(|_| disk.count_failed_sync())?;
+            let mut place = self.held.lock();
             (place.found, place.found_at) = (None, None);
             (None, std::mem::replace(&mut place.lock, lock))
         } else {
-            let settled = settle(&*self.fs, &self.root);
-            let (place, _) = settled.inspect_err(|_| self.count_failed_sync())?;
-            let former = std::mem::replace(&mut *self.place.lock(), place);
+            let settled = settle(&*disk.fs, &disk.root);
+            let (place, _) = settled.inspect_err(|_| disk.count_failed_sync())?;
+            let former = std::mem::replace(&mut *self.held.lock(), place);
             (Some(former.root), former.lock)
         };
-        // What was known to be durable is gone with the directories.
-        self.forget_all();
         // Closed when the Mutex is free again (L1).
         drop(former);
-        Ok(())
+        Ok(true)
+    }
+
+    /// Whether the lock is held.
+    #[cfg(test)]
+    pub(super) fn is_locked(&self) -> bool {
+        self.held.is_locked()
     }
 }

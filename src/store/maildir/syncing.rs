@@ -3,7 +3,7 @@
 //! # Theory of operation
 //! When two threads sync the same directory at the same time and the disk fails, the system reports
 //! that to one of them and forgets the entries of both: the sync of the other finds nothing left to
-//! save, and succeeds. That thread learns of the failure from the count (`open.rs`), but only if
+//! save, and succeeds. That thread learns of the failure from the count (`disk.rs`), but only if
 //! the first has counted it by then. So a thread that has synced a directory waits for all other
 //! syncs of it that are still in progress: each counts its failure before it ends here. They end at
 //! about the same time.

@@ -14,12 +14,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::io::Errno;
+
 use crate::{
     fs::{Fs, Identity, Segment},
     store::Error,
 };
 
-use super::{super::times::identity_at, format::JournalId, reader::is_of_disk};
+use super::{super::times::identity_at, format::JournalId};
 
 const NAME: &str = "id";
 
@@ -174,6 +176,14 @@ fn parse(text: &[u8]) -> Option<JournalId> {
     let is_id = digits.len() == 32 && digits.bytes().all(|octet| octet.is_ascii_hexdigit());
     let id = u128::from_str_radix(digits, 16).ok().filter(|_| is_id)?;
     Some(JournalId(id.to_be_bytes()))
+}
+
+/// Whether the disk is at fault, or what it says is damaged: not who may open what, or how many.
+pub(super) fn is_of_disk(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::IO | Errno::UCLEAN | Errno::BADMSG | Errno::NODATA | Errno::REMOTEIO)
+    )
 }
 
 #[cfg(test)]

@@ -29,8 +29,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::io::Errno;
-
 use crate::{
     fs::{Fs, Kind, Segment},
     store::Error,
@@ -154,7 +152,7 @@ impl Journaled {
             });
             let (scan, segment) = match opened {
                 Ok((scan, segment)) => (scan, Some(segment)),
-                Err(error) if is_of_disk(&error) => (Scan::closed(error), None),
+                Err(error) if id_file::is_of_disk(&error) => (Scan::closed(error), None),
                 Err(error) => return Err(Error::io("open", &path)(error)),
             };
             scans.push(scan);
@@ -257,14 +255,6 @@ impl Journaled {
         }
         Ok(())
     }
-}
-
-/// Whether the disk is at fault, or what it says is damaged: not who may open what, or how many.
-pub(super) fn is_of_disk(error: &io::Error) -> bool {
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::IO | Errno::UCLEAN | Errno::BADMSG | Errno::NODATA | Errno::REMOTEIO)
-    )
 }
 
 /// Finds the whole batches of a segment.

@@ -49,7 +49,8 @@ use crate::{
 
 use super::{
     super::{
-        prepare, sync,
+        private::prepare,
+        sync,
         times::{Shows, identity_at, stamp_at},
     },
     Shape,

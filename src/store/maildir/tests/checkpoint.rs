@@ -19,7 +19,7 @@ use crate::{
         limits::{
             CHECKPOINT_AGE_MAX, CHECKPOINT_IDLE, SYNC_PACE_KEPT, SYNC_SLOW, TOUCHED_NAMES_MAX,
         },
-        maildir::touched::Applied,
+        maildir::{checkpoint, touched::Applied},
     },
     testing::disk::{Fault, SimFs},
 };
@@ -61,7 +61,7 @@ impl Busy {
 
     fn checkpoint_only(&self) -> Way {
         let before = self.fs.n_whole_syncs();
-        self.store.maildirs.open.checkpoint_when_idle().unwrap();
+        checkpoint::checkpoint_when_idle(&self.store.maildirs.open).unwrap();
         let progress = self
             .store
             .maildirs
@@ -237,10 +237,10 @@ fn fail_everywhere(expected: &[&str], begin: impl Fn() -> (Busy, PathBuf)) {
                     errno,
                     is_done,
                 });
-                busy.store.maildirs.open.checkpoint().unwrap();
+                checkpoint::checkpoint(&busy.store.maildirs.open).unwrap();
                 let n_operations = busy.fs.n_operations() - before;
                 busy.fs.heal();
-                busy.store.maildirs.open.checkpoint_when_idle().unwrap();
+                checkpoint::checkpoint_when_idle(&busy.store.maildirs.open).unwrap();
                 assert_eq!(busy.after_power_cut(), expected, "{errno} at {at}");
                 if n_operations < at {
                     break;
@@ -274,7 +274,7 @@ fn a_trickle_of_mail_is_settled_within_seconds() {
         }
         busy.fs.hands().pass(step);
         passed += step;
-        busy.store.maildirs.open.checkpoint_if_due();
+        checkpoint::checkpoint_if_due(&busy.store.maildirs.open);
     }
     let found = busy.after_power_cut();
     assert!(!found.contains(&deleted.unwrap()), "{found:?}");
@@ -287,7 +287,7 @@ fn a_busy_store_is_not_settled_at_each_message() {
     for _ in 0..20 {
         deliver(&busy.store, "one\n").unwrap();
         busy.fs.hands().pass(CHECKPOINT_AGE_MAX / 20);
-        busy.store.maildirs.open.checkpoint_if_due();
+        checkpoint::checkpoint_if_due(&busy.store.maildirs.open);
     }
     assert_eq!(busy.fs.n_whole_syncs(), 1);
 }
@@ -296,11 +296,14 @@ fn a_busy_store_is_not_settled_at_each_message() {
 fn a_checkpoint_that_covered_the_last_message_is_put_into_the_journal_too() {
     let busy = timeless();
     deliver(&busy.store, "one\n").unwrap();
-    busy.store.maildirs.open.checkpoint().unwrap();
+    checkpoint::checkpoint(&busy.store.maildirs.open).unwrap();
     let journal = busy.store.maildirs.open.journal.as_ref().unwrap();
     assert_eq!(journal.progress().settled, 0);
     busy.fs.hands().pass(CHECKPOINT_IDLE);
-    assert_eq!(busy.store.maildirs.open.checkpoint_if_due(), None);
+    assert_eq!(
+        checkpoint::checkpoint_if_due(&busy.store.maildirs.open),
+        None
+    );
     assert_eq!(journal.progress().settled, 1);
 }
 
@@ -316,12 +319,12 @@ fn a_checkpoint_that_could_not_be_put_into_the_journal_is_tried_again() {
             errno: Errno::IO,
             is_done: false,
         });
-        busy.store.maildirs.open.checkpoint_if_due();
+        checkpoint::checkpoint_if_due(&busy.store.maildirs.open);
         let n_operations = busy.fs.n_operations() - before;
         busy.fs.heal();
         if let Some(left) = {
             busy.fs.hands().pass(CHECKPOINT_IDLE);
-            busy.store.maildirs.open.checkpoint_if_due()
+            checkpoint::checkpoint_if_due(&busy.store.maildirs.open)
         } {
             panic!("still due in {left:?}, after an error at {at}");
         }

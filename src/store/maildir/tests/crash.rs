@@ -29,7 +29,7 @@ use crate::{
     store::{
         Delivery, Durability, Error, Event, Maildrop, MessageStore, Observer, Settings,
         limits::{CHECKPOINT_AGE_MAX, CHECKPOINT_IDLE, FREE_OCTETS_RESERVE, SYNC_SLOW},
-        maildir::{Patience, delivery::Commit, open::OpenStore},
+        maildir::{Patience, checkpoint, delivery::Commit, open::OpenStore},
     },
     testing::{
         bugs::{self, Bug},
@@ -251,7 +251,7 @@ impl Meddlers {
                 if let Some(store) = store.filter(|it| it.checkpoints.is_free())
                     && let Some(journal) = store.journal.as_ref().filter(|it| it.is_free())
                     // A failure leaves everything as it was.
-                    && store.checkpoint().is_ok()
+                    && checkpoint::checkpoint(&store).is_ok()
                     && journal.progress().checkpointed > journal.progress().settled
                 {
                     journal.write_floor(&*store).unwrap_or_default();
@@ -823,9 +823,9 @@ impl<'a> Clients<'a> {
     fn play_thread(&self) {
         let open = &self.store.maildirs.open;
         if open.checkpoints.take_urgent() {
-            open.checkpoint().unwrap_or_default();
+            checkpoint::checkpoint(open).unwrap_or_default();
         }
-        open.checkpoint_if_due();
+        checkpoint::checkpoint_if_due(open);
     }
 
     /// Delivers a message.
@@ -1115,10 +1115,7 @@ fn fail_everywhere(
             check_serves(&store, &mut model).map_err(context)?;
             if at % 3 == 0 {
                 // What a checkpoint after the failure counts on is put to the test, too.
-                store
-                    .maildirs
-                    .open
-                    .checkpoint_when_idle()
+                checkpoint::checkpoint_when_idle(&store.maildirs.open)
                     .map_err(|error| context(format!("I10: no checkpoint: {error:?}")))?;
             }
             store.abandon();
@@ -1570,28 +1567,28 @@ fn what_is_being_made_when_a_sync_fails_is_doubtful_at_once() {
     let open = &store.maildirs.open;
     let directories = [Path::new("/mail/example.org").to_owned()];
     let begin = || {
-        let (maker, mark) = open.new_maker();
-        open.begin_making(&directories[0], maker);
+        let (maker, mark) = open.disk.new_maker();
+        open.disk.begin_making(&directories[0], maker);
         (maker, mark)
     };
-    let is_doubtful = || open.find_doubtful(&directories).is_some();
+    let is_doubtful = || open.disk.find_doubtful(&directories).is_some();
     let (maker, _) = begin();
-    open.count_failed_sync();
+    open.disk.count_failed_sync();
     assert!(is_doubtful());
-    open.end_making(&directories, maker);
-    open.settle(&directories[0]);
+    open.disk.end_making(&directories, maker);
+    open.disk.no_longer_doubtful(&directories[0]);
     // Somebody has found it durable before.
     let (maker, mark) = begin();
-    open.confirm(&directories, mark);
-    open.count_failed_sync();
+    open.disk.confirm(&directories, mark);
+    open.disk.count_failed_sync();
     assert!(!is_doubtful());
-    open.end_making(&directories, maker);
+    open.disk.end_making(&directories, maker);
     // Or thinks so, after a failure.
     let (_, mark) = begin();
-    open.count_failed_sync();
-    open.settle(&directories[0]);
-    open.confirm(&directories, mark);
-    open.count_failed_sync();
+    open.disk.count_failed_sync();
+    open.disk.no_longer_doubtful(&directories[0]);
+    open.disk.confirm(&directories, mark);
+    open.disk.count_failed_sync();
     assert!(is_doubtful());
 }
 
@@ -1601,13 +1598,17 @@ fn a_doubtful_directory_takes_mail_again_when_the_mailboxes_in_it_are_empty() {
     let fs = SimFs::new();
     let store = open(&fs, JOURNALS[2]).unwrap();
     let domain = Path::new("/mail/example.org");
-    let (maker, _) = store.maildirs.open.new_maker();
-    store.maildirs.open.begin_making(domain, maker);
+    let (maker, _) = store.maildirs.open.disk.new_maker();
+    store.maildirs.open.disk.begin_making(domain, maker);
     for made in ["", "ann", "ann/tmp", "ann/cur", "ann/new"] {
         fs.create_dir(&domain.join(made)).unwrap();
     }
-    store.maildirs.open.count_failed_sync();
-    store.maildirs.open.end_making(&[domain.to_owned()], maker);
+    store.maildirs.open.disk.count_failed_sync();
+    store
+        .maildirs
+        .open
+        .disk
+        .end_making(&[domain.to_owned()], maker);
     let mut delivery = store.begin_delivery(0).unwrap();
     delivery.append(b"content\n").unwrap();
     delivery.commit(&mailboxes()[..1]).unwrap();

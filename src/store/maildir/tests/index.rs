@@ -163,10 +163,10 @@ impl Place {
     fn check(&mut self) -> Maildrop {
         let (maildrop, is_read) = self.open();
         self.n_hits += usize::from(!is_read);
-        let maildir = self.store.maildirs.open.maildir(&self.bob).unwrap();
+        let maildir = self.store.maildirs.open.disk.maildir(&self.bob).unwrap();
         let mut listed = Listed::nothing(&self.store.maildirs.open.listed);
         let mut expect = maildir.list(&self.fs, &mut listed).unwrap();
-        count_sizes(&self.store.maildirs.open, &maildir, &mut expect).unwrap();
+        count_sizes(&self.store.maildirs.open.disk, &maildir, &mut expect).unwrap();
         assert_eq!(summaries(&*maildrop.messages()), summaries(&expect));
         for index in 0..expect.len() {
             read(&maildrop, index).unwrap();
@@ -383,12 +383,12 @@ fn a_message_hidden_at_one_login_is_listed_at_the_next_in_the_same_directory() {
     let serial = OwnName::parse(name.as_bytes()).unwrap().serial;
     let open = Arc::clone(&place.store.maildirs.open);
     // As it is while its commit waits for a slow disk.
-    open.hide(serial);
+    open.visibility.hide(serial);
     place.pass(INDEX_QUIET * 2);
     for _ in 0..2 {
         assert_eq!(place.open().0.messages().len(), 1);
     }
-    open.show(serial);
+    open.visibility.show(serial);
     assert_eq!(place.check().messages().len(), 2);
 }
 
@@ -434,8 +434,8 @@ fn nothing_is_remembered_where_times_stand_still() {
 fn the_times_of_another_file_system_are_asked_for_each_time() {
     let place = Place::new();
     let open = &place.store.maildirs.open;
-    let (own, other) = (open.device, open.device + 1);
-    let trusts = |device| open.trusts_times(&directory("new"), device);
+    let (own, other) = (open.disk.device, open.disk.device + 1);
+    let trusts = |device| open.disk.trusts_times(&directory("new"), device);
     assert_eq!([Some(own), Some(other), None].map(trusts), [true; 3]);
     place.fs.set_times(Times::Still);
     assert_eq!(

@@ -31,7 +31,7 @@ use crate::{
         Durability, Error, Maildrop, MessageStore, Observer, Settings,
         limits::{HELD_OCTETS_MAX, INDEX_QUIET, JOURNAL_RETRY},
         maildir::{
-            Patience,
+            Patience, checkpoint,
             journal::{BATCH_ALIGNMENT, HEADER_OCTETS, JournalId, Seal, push_delivery},
             quota::Taken,
         },
@@ -255,7 +255,7 @@ fn what_was_deleted_by_others_stays_away_once_the_store_was_idle() {
     let place = Place::new();
     let store = place.open();
     deliver(&store, "one\n").unwrap();
-    store.maildirs.open.checkpoint_when_idle().unwrap();
+    checkpoint::checkpoint_when_idle(&store.maildirs.open).unwrap();
     let new = place.root().join("example.org/bob/new");
     let file = fs::read_dir(&new).unwrap().next().unwrap().unwrap().path();
     fs::remove_file(file).unwrap();
@@ -543,7 +543,7 @@ fn files_of_the_journal_that_were_written_over_are_noticed() {
         }
         // What had been acknowledged needs no journal any more.
         assert!(store.maildirs.open.checkpoints.is_urgent(), "{what}");
-        store.maildirs.open.checkpoint().unwrap();
+        checkpoint::checkpoint(&store.maildirs.open).unwrap();
         store.abandon();
         let found = contents(&open_simulated(&fs.power_cut(0)));
         assert!(found.contains(&"one\n".to_owned()), "{what}: {found:?}");
@@ -616,7 +616,7 @@ fn a_block_of_the_journal_that_cannot_be_read_stops_no_start() {
                 deliver(&store, content).unwrap();
             }
             if is_settled {
-                store.maildirs.open.checkpoint_when_idle().unwrap();
+                checkpoint::checkpoint_when_idle(&store.maildirs.open).unwrap();
             }
             store.abandon();
             let found = fs.power_cut(0);
@@ -719,7 +719,7 @@ fn a_checkpoint_fails_when_what_it_needs_of_the_journal_cannot_be_read() {
         is_done: false,
     });
     fs.spoil(Path::new("/mail/.facteur/journal/0.seg"), 1);
-    assert!(store.maildirs.open.checkpoint().is_err());
+    assert!(checkpoint::checkpoint(&store.maildirs.open).is_err());
     assert!(
         store
             .maildirs
@@ -763,13 +763,16 @@ fn a_checkpoint_waits_for_what_a_failed_sync_may_have_lost() {
         is_done: false,
     });
     assert!(
-        store.maildirs.open.checkpoint().is_err(),
+        checkpoint::checkpoint(&store.maildirs.open).is_err(),
         "one is on its way"
     );
-    assert!(store.maildirs.open.checkpoint().is_err(), "and still is");
+    assert!(
+        checkpoint::checkpoint(&store.maildirs.open).is_err(),
+        "and still is"
+    );
     overtaken.finish().unwrap();
-    store.maildirs.open.checkpoint().unwrap();
-    store.maildirs.open.checkpoint_when_idle().unwrap();
+    checkpoint::checkpoint(&store.maildirs.open).unwrap();
+    checkpoint::checkpoint_when_idle(&store.maildirs.open).unwrap();
     assert!(
         !store
             .maildirs

@@ -16,7 +16,10 @@ use rustix::io::Errno;
 use crate::{
     fs::Fs as _,
     mail::MailboxName,
-    store::{Durability, Error, Maildrop, MessageStore, Settings, maildir::Patience},
+    store::{
+        Durability, Error, Maildrop, MessageStore, Settings,
+        maildir::{Patience, checkpoint},
+    },
     testing::{
         bugs::{self, Bug},
         disk::{Defect, Fault, SimFs, Times},
@@ -374,8 +377,8 @@ fn write_anew_beside_renames() -> Result<(), String> {
                 errno: Errno::IO,
                 is_done: false,
             });
-            place.store.maildirs.open.checkpoint().unwrap_or_default();
-            place.store.maildirs.open.checkpoint_when_idle().unwrap();
+            checkpoint::checkpoint(&place.store.maildirs.open).unwrap_or_default();
+            checkpoint::checkpoint_when_idle(&place.store.maildirs.open).unwrap();
             let was_done = place.meanwhile.was_done();
             place.store.abandon();
             let found = super::journal::open_simulated(&place.fs.power_cut(0));
@@ -530,13 +533,13 @@ fn a_mailbox_that_was_replaced_is_made_durable_again() {
             let store = MessageStore::open_quietly(disk, settings, fs.clock(), Patience::default());
             let store = store.unwrap();
             deliver(&store, "first\n").unwrap();
-            store.maildirs.open.checkpoint_when_idle().unwrap();
+            checkpoint::checkpoint_when_idle(&store.maildirs.open).unwrap();
             replace_mailbox(&fs);
             if logs_in {
                 drop(maildrop(&store));
             }
             deliver(&store, "second\n").unwrap();
-            store.maildirs.open.checkpoint_when_idle().unwrap();
+            checkpoint::checkpoint_when_idle(&store.maildirs.open).unwrap();
             store.abandon();
             let found = super::journal::open_simulated(&fs.power_cut(0));
             assert_eq!(contents(&found), ["second\n"], "{durability:?} {logs_in}");
@@ -594,7 +597,7 @@ fn a_message_moved_away_while_it_is_removed_and_back_stays_after_a_kill() {
 fn a_message_moved_to_cur_and_back_stays_removed() {
     let Place { fs, store, bob, .. } = Place::new(Times::Fine);
     // From here on the journal does not know of it.
-    store.maildirs.open.checkpoint_when_idle().unwrap();
+    checkpoint::checkpoint_when_idle(&store.maildirs.open).unwrap();
     rename(&fs, "", Renaming::Move);
     rename(&fs, "", Renaming::Move);
     let maildrop = store.open_maildrop(&bob).unwrap();

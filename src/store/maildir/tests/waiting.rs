@@ -17,7 +17,7 @@ use crate::{
     store::{
         Durability, Error, Event, MessageStore, Observer, Settings,
         limits::{AILING_REMINDER, CURE_PACE},
-        maildir::Patience,
+        maildir::{Patience, checkpoint, cure},
     },
     testing::{
         disk::{Fault, SimFs},
@@ -133,7 +133,7 @@ fn what_one_mailbox_cannot_take_waits_and_holds_up_nobody() {
     told.store.check_recipient(&ann).unwrap();
     deliver_to(&told.store, "three\n", &[ann]).unwrap();
     // The journal is not held up either.
-    told.store.maildirs.open.checkpoint_when_idle().unwrap();
+    checkpoint::checkpoint_when_idle(&told.store.maildirs.open).unwrap();
     assert!(told.is_settled());
     let events = told.events();
     assert_eq!(events.len(), 1, "it is told once: {events:?}");
@@ -326,14 +326,14 @@ fn what_nobody_asks_for_is_tried_after_a_while_and_told_again() {
     assert_eq!(until_due(), Some(CURE_PACE));
     fs.hands().pass(CURE_PACE);
     assert_eq!(until_due(), Some(Duration::ZERO));
-    told.store.maildirs.open.cure_all();
+    cure::cure_all(&told.store.maildirs.open);
     assert_eq!(until_due(), Some(CURE_PACE));
     assert!(told.events().is_empty());
     fs.hands().pass(AILING_REMINDER);
-    told.store.maildirs.open.cure_all();
+    cure::cure_all(&told.store.maildirs.open);
     assert_eq!(told.events().len(), 1);
     fs.accept_entries();
-    told.store.maildirs.open.cure_all();
+    cure::cure_all(&told.store.maildirs.open);
     assert_eq!(until_due(), None);
     assert_eq!(n_entries(&fs, NEW), 2);
 }
@@ -380,7 +380,7 @@ fn with_one_not_written_anew(fs: &SimFs) -> Told {
         errno: Errno::IO,
         is_done: false,
     });
-    told.store.maildirs.open.checkpoint_when_idle().unwrap();
+    checkpoint::checkpoint_when_idle(&told.store.maildirs.open).unwrap();
     told
 }
 
@@ -396,7 +396,7 @@ fn a_mailbox_that_cannot_be_written_anew_holds_up_no_checkpoint() {
                 fs.unlink(&Path::new(NEW).join(entry.name)).unwrap();
             }
         }
-        told.store.maildirs.open.cure_all();
+        cure::cure_all(&told.store.maildirs.open);
         assert_eq!(n_entries(&fs, WAITING), 0);
         told.store.abandon();
         let found = contents(&Told::open(&fs.power_cut(0)).store);
@@ -427,7 +427,7 @@ fn a_mailbox_on_another_device_is_durable_when_it_is_acknowledged() {
         let large = "a line\n".repeat(LARGE / 7);
         deliver_to(&told.store, "one\n", &both()).unwrap();
         deliver_to(&told.store, &large, &both()).unwrap();
-        told.store.maildirs.open.checkpoint_when_idle().unwrap();
+        checkpoint::checkpoint_when_idle(&told.store.maildirs.open).unwrap();
         assert!(told.is_settled());
         assert_eq!(n_entries(&fs, "/mail/.facteur/tmp"), 0, "{part}");
         assert_eq!(n_entries(&fs, "/mail/example.org/bob/tmp"), 0, "{part}");
@@ -468,7 +468,7 @@ fn what_cannot_be_exchanged_is_written_anew_all_the_same() {
         errno: Errno::IO,
         is_done: false,
     });
-    told.store.maildirs.open.checkpoint_when_idle().unwrap();
+    checkpoint::checkpoint_when_idle(&told.store.maildirs.open).unwrap();
     assert!(told.is_settled());
     told.store.abandon();
     assert_eq!(contents(&Told::open(&fs.power_cut(0)).store), ["two\n"]);

@@ -17,9 +17,12 @@ mod world;
 use explorer::{Round, explore, failure, repeat_each};
 use world::{World, play};
 
-use crate::testing::{
-    bugs::{self, Bug},
-    rng::Rng,
+use crate::{
+    store::maildir::checkpoint,
+    testing::{
+        bugs::{self, Bug},
+        rng::Rng,
+    },
 };
 
 /// The schedules of each test in an ordinary run.
@@ -40,7 +43,7 @@ fn some_messages(world: &World, rng: &mut Rng) {
         world.deliver(0, rng);
     }
     if rng.chance(50) {
-        world.store.maildirs.open.checkpoint().unwrap();
+        checkpoint::checkpoint(&world.store.maildirs.open).unwrap();
     }
 }
 

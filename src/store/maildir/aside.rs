@@ -1,0 +1,228 @@
+//! Messages are set aside for a mailbox that takes none: see `waiting.rs`.
+
+use std::{
+    collections::HashSet,
+    ffi::OsString,
+    io,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    fs::Kind,
+    mail::MailboxName,
+    store::{Error, Event},
+};
+
+use super::{
+    disk::Disk,
+    disk::Synced,
+    layout::Maildir,
+    letter::Spooled,
+    mailboxes::Target,
+    name::{self, Identity, OwnName},
+    open::OpenStore,
+    place::{self, Former},
+    waiting::Purpose,
+};
+
+/// What the name of a message begins with that is only to be put in the place of the one that is
+/// there.
+pub(super) const ANEW: &str = "anew-";
+
+/// Where all wait, in the directory that is the store's own.
+pub(super) const DIRECTORY: &str = "waiting";
+
+/// Looks whether `new` takes entries, or else what it would be made in.
+pub(super) fn look_for_entries(disk: &Disk, maildir: &Maildir) -> Result<(), Error> {
+    let [domain, path, .., new] = &maildir.directories();
+    for directory in [new, path, domain, &disk.root] {
+        match disk.fs.check_entries(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other.map_err(Error::io("deliver into", directory)),
+        }
+    }
+    Ok(())
+}
+
+/// Remembers that `mailbox` takes no mail, and tells it.
+pub(super) fn note_ailing(
+    store: &OpenStore,
+    mailbox: &MailboxName,
+    error: &Error,
+    n_messages: Option<usize>,
+) {
+    // What is known of its directories may be wrong.
+    store.known.forget(mailbox);
+    let now = store.disk.clock.now();
+    let mut table = store.waiting.table.lock();
+    let to_be_told = table.note(mailbox, error, n_messages, now);
+    drop(table);
+    if let Some(waiting) = to_be_told {
+        store.observer.tell(&Event::MailboxAiling {
+            mailbox,
+            waiting,
+            error,
+        });
+        // Its thread has to look after the time from now on.
+        store.checkpoints.notice();
+    }
+}
+
+/// Sets the spooled message aside for `target`, which cannot take it because of `why`.
+///
+/// # Errors
+/// [`Error`]: it is not set aside.
+pub(super) fn keep_waiting(
+    store: &OpenStore,
+    target: &Target<'_>,
+    spooled: Spooled<'_>,
+    purpose: Purpose,
+    why: &Error,
+) -> Result<(), Error> {
+    let mailbox = target.mailbox;
+    let turn = store.waiting.take(mailbox);
+    let directory = waiting_place(&store.disk, &target.maildir)?;
+    if !store.waiting.has_room(mailbox) {
+        let reason = "too many mailboxes take no mail";
+        return Err(Error::io("set a message aside in", &directory)(
+            io::Error::other(reason),
+        ));
+    }
+    let file_name = match purpose {
+        Purpose::Delivery => spooled.file_name.to_owned(),
+        Purpose::Anew => format!("{ANEW}{}", spooled.file_name),
+    };
+    let path = directory.join(file_name);
+    let was_there = store.disk.fs.metadata(&path).is_ok();
+    hold(&store.disk, spooled.path, &path, &directory)
+        // What cannot be counted on must not be found either.
+        .inspect_err(|_| store.disk.fs.unlink(&path).unwrap_or_default())?;
+    let n_before = store.waiting.count_for(mailbox);
+    let n_messages = n_before.saturating_add(usize::from(!was_there));
+    note_ailing(store, mailbox, why, Some(n_messages));
+    drop(turn);
+    Ok(())
+}
+
+/// Gives the file `from` the name `path` in `directory`, durably.
+pub(super) fn hold(disk: &Disk, from: &Path, path: &Path, directory: &Path) -> Result<(), Error> {
+    let mark = disk.sync_mark();
+    let of_domain = directory.parent().unwrap_or(directory);
+    let all = of_domain.parent().unwrap_or(of_domain);
+    for made in [all, of_domain, directory] {
+        match disk.fs.create_dir(made) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => other.map_err(Error::io("make", made))?,
+        }
+    }
+    // Before it has its name: a start takes what has one for whole.
+    if disk.syncs && disk.sync_file(from)? == Synced::Some {
+        let error = io::Error::other("it cannot be opened");
+        return Err(Error::io("make durable", from)(error));
+    }
+    match disk.fs.hard_link(from, path) {
+        // From a start that was cut short.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) if place::takes_a_copy(&error) => {
+            let scratches = place::scratches(None, path);
+            place::copy(disk, from, path, &scratches, Former::Replaced)?;
+        }
+        other => other.map_err(Error::io("set aside", path))?,
+    }
+    for changed in [directory, of_domain, all, &disk.own] {
+        disk.sync_directory(changed)?;
+    }
+    disk.sync_name(path)?;
+    disk.check_syncs(mark)
+}
+
+/// Removes the directory for one mailbox, and that of its domain, if nothing is left in them.
+pub(super) fn tidy_waiting(disk: &Disk, directory: &Path) {
+    let is_removed = disk.fs.remove_dir(directory).is_ok();
+    if let Some(of_domain) = directory.parent().filter(|_| is_removed) {
+        disk.fs.remove_dir(of_domain).unwrap_or_default();
+    }
+}
+
+/// Removes those of the messages `removed` that wait for `mailbox`, durably: they are being
+/// removed from it.
+///
+/// # Errors
+/// [`Error`]: they may be delivered again.
+pub(super) fn remove_waiting(
+    store: &OpenStore,
+    mailbox: &MailboxName,
+    maildir: &Maildir,
+    removed: &HashSet<Identity<'_>>,
+) -> Result<(), Error> {
+    if !store.waiting.concerns(mailbox) {
+        return Ok(());
+    }
+    let turn = store.waiting.take(mailbox);
+    let directory = waiting_place(&store.disk, maildir)?;
+    let mut is_changed = false;
+    for file_name in waiting_names(&store.disk, maildir)? {
+        let own = file_name.strip_prefix(ANEW).unwrap_or(&file_name);
+        if removed.contains(&Identity::of(own.as_bytes())) {
+            let path = directory.join(&file_name);
+            store.disk.unlink(&path)?;
+            is_changed = true;
+        }
+    }
+    if is_changed {
+        store.disk.sync_directory(&directory)?;
+    }
+    drop(turn);
+    Ok(())
+}
+
+/// Whether the file at `path` is empty, and should not be, as its name says.
+pub(super) fn has_lost_its_octets(disk: &Disk, path: &Path, file_name: &[u8]) -> bool {
+    let file = disk.fs.open(path);
+    let octets = file.ok().and_then(|file| file.octets_when_opened());
+    let told = name::stored_octets(file_name);
+    octets == Some(0) && told.is_some_and(|told| told > 0)
+}
+
+/// The names of the directories in `path`; none when it is missing.
+pub(super) fn directories_in(disk: &Disk, path: &Path) -> Result<Vec<OsString>, Error> {
+    let entries = match disk.fs.read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(Error::io("read", path))?,
+    };
+    let directories = entries.into_iter();
+    let directories = directories.filter(|entry| entry.kind == Kind::Directory);
+    Ok(directories.map(|entry| entry.name).collect())
+}
+
+/// Where messages wait for the mailbox of `maildir`.
+pub(super) fn waiting_place(disk: &Disk, maildir: &Maildir) -> Result<PathBuf, Error> {
+    let relative = maildir.path.strip_prefix(&disk.root);
+    let relative = relative
+        .map_err(|outside| Error::io("deliver into", &maildir.path)(io::Error::other(outside)))?;
+    Ok(disk.own.join(DIRECTORY).join(relative))
+}
+
+/// The names of the messages that wait for the mailbox of `maildir`, in the order of their
+/// arrival.
+pub(super) fn waiting_names(disk: &Disk, maildir: &Maildir) -> Result<Vec<String>, Error> {
+    let directory = waiting_place(disk, maildir)?;
+    let entries = match disk.fs.read_dir(&directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(Error::io("read", &directory))?,
+    };
+    let mut names: Vec<String> = entries
+        .into_iter()
+        .filter(|entry| entry.kind == Kind::File && is_message(entry.name.as_bytes()))
+        .filter_map(|entry| entry.name.into_string().ok())
+        .collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Whether a file with this name waits for its mailbox, and is not what a crash left of a copy.
+fn is_message(file_name: &[u8]) -> bool {
+    let own = file_name.strip_prefix(ANEW.as_bytes()).unwrap_or(file_name);
+    std::str::from_utf8(own).is_ok_and(|own| OwnName::parse_exactly(own).is_some())
+}

@@ -1,0 +1,59 @@
+//! The right to the one session of a maildrop.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{mail::MailboxName, store::Error};
+
+use super::open::OpenStore;
+
+/// The right to the one session of a maildrop (RFC 1939 §4); it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Claim {
+    store: Arc<OpenStore>,
+    mailbox: MailboxName,
+}
+
+impl Claim {
+    /// Takes the maildrop of `mailbox`; where another session has it, waits for `patience` at most
+    /// until that ends.
+    ///
+    /// # Errors
+    /// [`Error::InUse`].
+    pub(super) fn take(
+        store: &Arc<OpenStore>,
+        mailbox: &MailboxName,
+        patience: Duration,
+    ) -> Result<Self, Error> {
+        let is_ours = store.visibility.open(mailbox, patience, &store.disk.clock);
+        if !is_ours {
+            return Err(Error::InUse {
+                mailbox: mailbox.clone(),
+            });
+        }
+        Ok(Self {
+            store: Arc::clone(store),
+            mailbox: mailbox.clone(),
+        })
+    }
+
+    /// The mailbox of the maildrop.
+    pub(super) fn mailbox(&self) -> &MailboxName {
+        &self.mailbox
+    }
+
+    /// The store of the maildrop.
+    pub(super) fn store(&self) -> &OpenStore {
+        &self.store
+    }
+
+    /// Ends the session.
+    pub(super) fn give_back(&self) {
+        self.store.visibility.end(&self.mailbox);
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}

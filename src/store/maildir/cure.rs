@@ -1,0 +1,287 @@
+//! Mailboxes that take no mail are tried again, and what waited for them is delivered: see
+//! `waiting.rs`.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    mail::MailboxName,
+    store::{Error, Event},
+};
+
+use super::{
+    aside::{self, ANEW, DIRECTORY},
+    disk::Disk,
+    layout::{self, Maildir},
+    letter::Spooled,
+    listing::Side,
+    mailboxes::{self, Presence, Target},
+    name::OwnName,
+    open::OpenStore,
+    replay::{Moment, Replay},
+    waiting::AtWork,
+};
+
+/// Makes sure that a message for `mailbox` can be stored, as far as that is known beforehand.
+///
+/// # Errors
+/// [`Error::NameTooLong`]: never. Any other: not now; the observer was told why.
+pub(super) fn check_recipient(store: &OpenStore, mailbox: &MailboxName) -> Result<(), Error> {
+    let maildir = store.disk.maildir(mailbox)?;
+    if let Some(ailment) = store.waiting.ailment(mailbox) {
+        // Somebody who is at it will see.
+        let turn = store.waiting.try_take(mailbox).ok_or(ailment)?;
+        return cure_in_turn(store, &turn, &maildir);
+    }
+    if store.known.was_taking_lately(&store.disk.clock, mailbox) {
+        return Ok(());
+    }
+    aside::look_for_entries(&store.disk, &maildir)
+        .inspect(|()| store.known.note_taking(&store.disk.clock, mailbox))
+        .inspect_err(|error| aside::note_ailing(store, mailbox, error, None))
+}
+
+/// Delivers what waits for `mailbox`, if its mailbox takes mail again.
+///
+/// # Errors
+/// Why it does not.
+pub(super) fn cure(store: &OpenStore, mailbox: &MailboxName) -> Result<(), Error> {
+    if store.waiting.ailment(mailbox).is_none() {
+        return Ok(());
+    }
+    let maildir = store.disk.maildir(mailbox)?;
+    let turn = store.waiting.take(mailbox);
+    cure_in_turn(store, &turn, &maildir)
+}
+
+/// Tries all mailboxes that take no mail.
+pub(super) fn cure_all(store: &OpenStore) {
+    store.waiting.table.lock().tried_at = Some(store.disk.clock.now());
+    for mailbox in store.waiting.mailboxes() {
+        // What is still wrong is told from time to time.
+        cure(store, &mailbox).unwrap_or_default();
+    }
+}
+
+fn cure_in_turn(store: &OpenStore, turn: &AtWork<'_>, maildir: &Maildir) -> Result<(), Error> {
+    let mailbox = turn.mailbox;
+    let before = store.waiting.count_for(mailbox);
+    let cured = deliver_waiting(store, mailbox, maildir);
+    match &cured {
+        Ok(()) => {
+            let was_ailing = store.waiting.table.lock().note_cure(mailbox);
+            if was_ailing {
+                store.observer.tell(&Event::MailboxCured {
+                    mailbox,
+                    delivered: before,
+                });
+            }
+        }
+        Err(error) => note_failed_cure(store, mailbox, maildir, error, before),
+    }
+    cured
+}
+
+/// Notes that not all of the messages that waited `before` could be delivered.
+fn note_failed_cure(
+    store: &OpenStore,
+    mailbox: &MailboxName,
+    maildir: &Maildir,
+    error: &Error,
+    before: usize,
+) {
+    let left = aside::waiting_names(&store.disk, maildir).map(|names| names.len());
+    aside::note_ailing(store, mailbox, error, Some(left.unwrap_or(before)));
+}
+
+/// Delivers all that waits for the mailbox of `maildir`.
+fn deliver_waiting(
+    store: &OpenStore,
+    mailbox: &MailboxName,
+    maildir: &Maildir,
+) -> Result<(), Error> {
+    for directory in maildir.directories() {
+        if mailboxes::look_at_directory(&store.disk, &directory)? == Presence::Missing {
+            let parent = directory.parent().unwrap_or(&directory);
+            match store.disk.fs.check_entries(parent) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(Error::io("make a directory in", parent))?,
+            }
+        }
+    }
+    aside::look_for_entries(&store.disk, maildir)?;
+    let directory = aside::waiting_place(&store.disk, maildir)?;
+    let names = aside::waiting_names(&store.disk, maildir)?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    let target = Target {
+        mailbox,
+        maildir: maildir.clone(),
+    };
+    let mark = store.disk.sync_mark();
+    let mut delivered = Vec::with_capacity(names.len());
+    let mut result = Ok(());
+    let mut lives: BTreeMap<u64, Replay<'_>> = BTreeMap::new();
+    for file_name in names {
+        let path = directory.join(&file_name);
+        let (own, moment) = match file_name.strip_prefix(ANEW) {
+            Some(own) => (own, Moment::Service),
+            None => (&*file_name, Moment::Cure),
+        };
+        let Some(name) = OwnName::parse(own.as_bytes()) else {
+            continue;
+        };
+        let life = lives.entry(name.serial.nonce);
+        let replay = life.or_insert_with(|| Replay::of(store, moment));
+        replay.moment = moment;
+        let spooled = Spooled {
+            path: &path,
+            file_name: own,
+        };
+        result = replay.deliver_to(&target, name.serial, spooled);
+        if result.is_err() {
+            break;
+        }
+        delivered.push(path);
+    }
+    settle_waiting(&store.disk, maildir, &directory, &delivered)
+        .and_then(|()| store.disk.check_syncs(mark))
+        .and(result)?;
+    store.known.remember(&store.disk, [mailbox]);
+    Ok(())
+}
+
+/// Makes durable what was delivered, and only then lets go what waited.
+fn settle_waiting(
+    disk: &Disk,
+    maildir: &Maildir,
+    directory: &Path,
+    delivered: &[PathBuf],
+) -> Result<(), Error> {
+    if delivered.is_empty() {
+        return Ok(());
+    }
+    let mark = disk.sync_mark();
+    #[cfg(test)]
+    if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::WaitingMessagesAreLetGoEarly) {
+        return let_go(disk, directory, delivered);
+    }
+    for side in [Side::Cur, Side::New] {
+        match disk.sync_directory(&maildir.side(side)) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+    }
+    for path in delivered {
+        // It has the same file as what was delivered, unless that is a copy.
+        disk.sync_name(path)?;
+    }
+    disk.check_syncs(mark)?;
+    let_go(disk, directory, delivered)
+}
+
+/// Removes what was delivered from where it waited, durably.
+fn let_go(disk: &Disk, directory: &Path, delivered: &[PathBuf]) -> Result<(), Error> {
+    for path in delivered {
+        disk.unlink(path)?;
+    }
+    disk.sync_directory(directory)?;
+    aside::tidy_waiting(disk, directory);
+    Ok(())
+}
+
+/// Finds what an earlier run has left waiting, and delivers what can be.
+///
+/// # Errors
+/// [`Error`] when the store's own directories cannot be read.
+pub(super) fn recover_waiting(store: &OpenStore) -> Result<(), Error> {
+    let all = store.disk.own.join(DIRECTORY);
+    for domain in aside::directories_in(&store.disk, &all)? {
+        for local_part in aside::directories_in(&store.disk, &all.join(&domain))? {
+            let decoded = layout::decoded(&local_part).zip(layout::decoded(&domain));
+            let mailbox = decoded
+                .and_then(|(local_part, domain)| MailboxName::from_canonical(&local_part, &domain));
+            let Some(mailbox) = mailbox else { continue };
+            let maildir = store.disk.maildir(&mailbox)?;
+            let mut names = aside::waiting_names(&store.disk, &maildir)?;
+            remove_what_came_back(&store.disk, &maildir, &mut names)?;
+            have_delivered(&store.disk, &maildir, &mut names)?;
+            if names.is_empty() {
+                aside::tidy_waiting(&store.disk, &aside::waiting_place(&store.disk, &maildir)?);
+                continue;
+            }
+            let turn = store.waiting.take(&mailbox);
+            // Most of them can be delivered, now that everything is in order again.
+            let delivered = names.len();
+            match deliver_waiting(store, &mailbox, &maildir) {
+                Ok(()) => store.observer.tell(&Event::MailboxCured {
+                    mailbox: &mailbox,
+                    delivered,
+                }),
+                Err(error) => note_failed_cure(store, turn.mailbox, &maildir, &error, delivered),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Tells how many messages wait for each mailbox, where more do than was told: a replay finds
+/// them one after the other.
+pub(super) fn tell_all_that_waits(store: &OpenStore) {
+    let untold = store.waiting.table.lock().untold();
+    for (mailbox, waiting, error) in untold {
+        store.observer.tell(&Event::MailboxAiling {
+            mailbox: &mailbox,
+            waiting,
+            error: &error,
+        });
+    }
+}
+
+/// Removes those of the messages `names` that were let go and came back, as names do on some
+/// file system, without their octets: what waits has all of them before it has its name.
+fn remove_what_came_back(
+    disk: &Disk,
+    maildir: &Maildir,
+    names: &mut Vec<String>,
+) -> Result<(), Error> {
+    #[cfg(test)]
+    if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::ReturnedNamesAreLeft) {
+        return Ok(());
+    }
+    let directory = aside::waiting_place(disk, maildir)?;
+    let has_come_back = |name: &String| {
+        let own = name.strip_prefix(ANEW).unwrap_or(name);
+        aside::has_lost_its_octets(disk, &directory.join(name), own.as_bytes())
+    };
+    let returned: Vec<String> = names.extract_if(.., |name| has_come_back(name)).collect();
+    for name in &returned {
+        disk.unlink(&directory.join(name))?;
+    }
+    if returned.is_empty() {
+        Ok(())
+    } else {
+        disk.sync_directory(&directory)
+    }
+}
+
+/// From now on, those of the messages `names` that were to take the place of others wait to be
+/// delivered.
+fn have_delivered(disk: &Disk, maildir: &Maildir, names: &mut [String]) -> Result<(), Error> {
+    let directory = aside::waiting_place(disk, maildir)?;
+    for name in names {
+        let Some(own) = name.strip_prefix(ANEW) else {
+            continue;
+        };
+        let anew = directory.join(&*name);
+        aside::hold(disk, &anew, &directory.join(own), &directory)?;
+        // The sync that follows the removal of the other name makes this durable, too.
+        disk.unlink(&anew)?;
+        *name = own.to_owned();
+    }
+    Ok(())
+}

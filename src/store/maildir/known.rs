@@ -1,0 +1,122 @@
+//! Mailboxes whose directories are known to survive a power cut.
+//!
+//! # Invariants
+//! - No system call is made while the Mutex is held, and nothing else is locked meanwhile (L1, L3).
+
+use std::{collections::HashMap, time::Instant};
+
+use crate::{
+    clock::Clock,
+    fs::{Identity, Stamp},
+    mail::MailboxName,
+    store::limits::{KNOWN_MAILBOXES_MAX, PLACE_BELIEVED},
+};
+
+use super::{disk::Disk, layout::Maildir, listing::Side, sync::Mutex};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct KnownMailboxes(Mutex<HashMap<MailboxName, Known>>);
+
+/// What is known of a mailbox.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// Its `new`: it is known as long as that is this directory.
+    new: Identity,
+    /// When that was last seen to take entries.
+    taking_at: Instant,
+}
+
+impl KnownMailboxes {
+    /// Whether the directories of `mailbox` are known to survive a power cut.
+    pub(super) fn is_known(&self, mailbox: &MailboxName) -> bool {
+        self.0.lock().contains_key(mailbox)
+    }
+
+    /// Whether `mailbox` is known, and was seen a moment ago to take entries.
+    pub(super) fn was_taking_lately(&self, clock: &Clock, mailbox: &MailboxName) -> bool {
+        let known = self.0.lock().get(mailbox).copied();
+        let age = known.map(|it| clock.now().saturating_duration_since(it.taking_at));
+        age.is_some_and(|age| age < PLACE_BELIEVED)
+    }
+
+    /// Notes that `mailbox` takes entries, if it is known.
+    pub(super) fn note_taking(&self, clock: &Clock, mailbox: &MailboxName) {
+        let now = clock.now();
+        if let Some(known) = self.0.lock().get_mut(mailbox) {
+            known.taking_at = now;
+        }
+    }
+
+    /// The same as [`is_known`](Self::is_known), and whether nothing at all is doubtful.
+    pub(super) fn is_known_beyond_doubt(&self, disk: &Disk, mailbox: &MailboxName) -> bool {
+        !disk.has_doubts() && self.is_known(mailbox)
+    }
+
+    /// Remembers that the directories of `mailboxes` survive a power cut.
+    pub(super) fn remember<'a>(
+        &self,
+        disk: &Disk,
+        mailboxes: impl IntoIterator<Item = &'a MailboxName>,
+    ) {
+        for mailbox in mailboxes {
+            if self.is_known(mailbox) {
+                continue;
+            }
+            let new = disk.maildir(mailbox).map(|maildir| maildir.side(Side::New));
+            // What cannot be looked at is met once more.
+            let Some(Ok(metadata)) = new.ok().map(|new| disk.fs.metadata(&new)) else {
+                continue;
+            };
+            let known = Known {
+                new: metadata.stamp.identity(),
+                taking_at: disk.clock.now(),
+            };
+            let mut table = self.0.lock();
+            if table.len() >= KNOWN_MAILBOXES_MAX {
+                table.clear();
+            }
+            table.insert(mailbox.clone(), known);
+        }
+    }
+
+    /// Forgets `mailbox` when `new` of it, as it is now, is not the directory that is known to
+    /// survive a power cut: somebody has put another one in its place. Whether it did.
+    pub(super) fn forget_replaced(&self, mailbox: &MailboxName, new: &Stamp) -> bool {
+        let mut table = self.0.lock();
+        let known = table.get(mailbox);
+        let is_replaced = known.is_some_and(|known| known.new != new.identity());
+        if is_replaced {
+            table.remove(mailbox);
+        }
+        is_replaced
+    }
+
+    /// Whether `new` of `mailbox` is the directory that is known to survive a power cut.
+    pub(super) fn is_still_known(
+        &self,
+        disk: &Disk,
+        mailbox: &MailboxName,
+        maildir: &Maildir,
+    ) -> bool {
+        let found = disk.fs.metadata(&maildir.side(Side::New));
+        found.is_ok_and(|found| !self.forget_replaced(mailbox, &found.stamp))
+            && self.is_known(mailbox)
+    }
+
+    /// Forgets all mailboxes, because somebody removed everything.
+    pub(super) fn forget_all(&self) {
+        self.0.lock().clear();
+    }
+
+    /// Forgets `mailbox`, because somebody removed its directories.
+    pub(super) fn forget(&self, mailbox: &MailboxName) {
+        self.0.lock().remove(mailbox);
+    }
+
+    /// Whether the lock is held.
+    #[cfg(test)]
+    pub(super) fn is_locked(&self) -> bool {
+        self.0.is_locked()
+    }
+}

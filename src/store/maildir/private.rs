@@ -1,0 +1,149 @@
+//! The directories that are the store's own: made durably, and checked to be private enough to keep
+//! mail in (SEC-6).
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    fs::{Fs, Kind, Metadata, RealFs},
+    store::Error,
+};
+
+use super::times;
+
+/// The directory in the store that is its own.
+pub(super) const OWN_DIRECTORY: &str = ".facteur";
+
+/// Makes the directory of all mail if it is missing, durably, and checks that it is private enough
+/// (SEC-6), and those that it is to lie in. To open the store makes the first alone, and needs the
+/// directory that it lies in, which a daemon may have given up by then.
+///
+/// # Errors
+/// [`Error::NoDirectory`], [`Error::Unsafe`], [`Error::Io`]: as for opening it.
+pub fn make_root(root: &Path) -> Result<(), Error> {
+    // As when it is opened.
+    let root: PathBuf = root.components().collect();
+    let missing = root.ancestors().skip(1).take_while(|path| {
+        let found = RealFs.metadata(path);
+        found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    });
+    let missing: Vec<&Path> = missing
+        .filter(|path| !path.as_os_str().is_empty())
+        .collect();
+    for path in missing.into_iter().rev() {
+        prepare(&RealFs, path, path.parent().unwrap_or(path))?;
+    }
+    prepare_root(&RealFs, &root)
+}
+
+/// [`prepare`] for the directory of all mail.
+///
+/// A container often gets an empty volume, or a directory of the machine, that others may write to,
+/// even if nobody else is there. facteur cannot know that, so it refuses the directory, and the
+/// error names a directory in it that would do. facteur does not make that one unasked: other
+/// programs would not look for mail there, and if the permissions of an old store have changed, all
+/// its mail would seem to be lost.
+pub(super) fn prepare_root(fs: &dyn Fs, root: &Path) -> Result<(), Error> {
+    let mut prepared = prepare(fs, root, root.parent().unwrap_or(root));
+    if let Err(Error::Unsafe { path, instead, .. }) = &mut prepared {
+        let found = fs.metadata(path).ok();
+        let is_shared = |it: &Metadata| it.kind == Kind::Directory && is_for_others(it);
+        *instead = found.filter(is_shared).map(|_| path.join("mail"));
+    }
+    prepared
+}
+
+/// Whether others than the owner may write to it.
+fn is_for_others(metadata: &Metadata) -> bool {
+    metadata.mode & 0o022 != 0
+}
+
+/// Makes the directory `path` in `parent` if it is missing, durably, and checks that it is private
+/// enough to keep mail in (SEC-6).
+pub(super) fn prepare(fs: &dyn Fs, path: &Path, parent: &Path) -> Result<(), Error> {
+    let created = fs.create_dir(path);
+    let was_there = created
+        .as_ref()
+        .is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists);
+    if !was_there {
+        created.map_err(|source| Error::NoDirectory {
+            path: path.to_owned(),
+            source: Arc::new(source),
+        })?;
+    }
+    let metadata = fs.metadata(path).map_err(Error::io("look at", path))?;
+    let reason = if metadata.kind != Kind::Directory {
+        "is not a directory: name a directory, not a symbolic link to one"
+    } else if !was_there && (metadata.owner != fs.user() || is_for_others(&metadata)) {
+        // The next start should not take it for somebody else's.
+        fs.remove_dir(path).unwrap_or_default();
+        "would be open to others, since its file system does not keep the owner and the \
+         permissions that facteur gives it: choose a directory on another file system, or mount \
+         this one for the user who runs facteur (uid=, umask=077)"
+    } else if metadata.owner != fs.user() {
+        "belongs to another user: run as that user, or give it to yours with chown"
+    } else if is_for_others(&metadata) {
+        "may be written by others: run chmod go-w on it"
+    } else {
+        return sync_parent(fs, parent, was_there).inspect_err(|_| {
+            if !was_there {
+                // The disk may have lost it although it can be seen, and the next sync would not
+                // tell (I9). When this fails, too, there is nothing more to be done.
+                fs.remove_dir(path).unwrap_or_default();
+            }
+        });
+    };
+    Err(Error::Unsafe {
+        path: path.to_owned(),
+        reason,
+        instead: None,
+    })
+}
+
+/// Checks that the directory `path`, if it is there, and what is in it can be used: a start that
+/// fails later could not say what to do.
+pub(super) fn check_own(fs: &dyn Fs, path: &Path) -> Result<(), Error> {
+    let check = |path: PathBuf, may_be_file: bool| {
+        let Some(found) = times::metadata_at(fs, &path)? else {
+            return Ok(());
+        };
+        let is_expected = match found.kind {
+            Kind::Directory => true,
+            Kind::File => may_be_file,
+            Kind::Other => false,
+        };
+        let reason = if !is_expected {
+            "is not what facteur made: move it away"
+        } else if found.owner != fs.user() {
+            "belongs to another user: give it to the user who runs facteur with chown"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Unsafe {
+            path,
+            reason,
+            instead: None,
+        })
+    };
+    check(path.to_owned(), false)?;
+    let entries = match fs.read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(Error::io("read", path))?,
+    };
+    let mut entries = entries.into_iter();
+    entries.try_for_each(|entry| check(path.join(entry.name), true))
+}
+
+/// Makes the entry of a directory in `parent` durable; also when it was there, since who made it
+/// may not have come so far.
+fn sync_parent(fs: &dyn Fs, parent: &Path, was_there: bool) -> Result<(), Error> {
+    // The parent of the store may be a symbolic link; with the dot it is not the last component.
+    match fs.sync_dir(&parent.join(".")) {
+        // Then it was not us who made the entry.
+        Err(error) if was_there && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other.map_err(Error::io("make durable", parent)),
+    }
+}

@@ -1,0 +1,175 @@
+//! Which messages may be shown, to whom, and what was read of them.
+//!
+//! # Invariants
+//! - A maildrop is open in one session at most (RFC 1939 §4).
+//! - A message that is not durable yet, or was taken back, is in no listing (I4).
+//! - No system call is made while the Mutex is held, and nothing else is locked meanwhile (L1, L3).
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+use crate::{clock::Clock, mail::MailboxName};
+
+use super::{
+    index::{Index, Remembered},
+    name::{Identity, Serial},
+    sync::{Condvar, Mutex},
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Visibility {
+    state: Mutex<State>,
+    /// Wakes who waits for a maildrop.
+    claim_ended: Condvar,
+    /// Of the serials of this life of the daemon: the others are all durable.
+    nonce: u64,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Mailboxes whose maildrop is open, and whether a message was put into them since.
+    open_maildrops: HashMap<MailboxName, bool>,
+    /// Messages that may be found on disk and must not be shown, by their counter (I4).
+    invisible: HashMap<u64, Invisible>,
+    /// Listings of earlier sessions.
+    index: Index,
+}
+
+/// Why a message must not be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Invisible {
+    /// It is not durable yet.
+    Committing,
+    /// Its delivery failed and it could not be unlinked.
+    Stuck,
+    /// Its delivery failed and it was unlinked, perhaps after somebody read the directory.
+    Withdrawn,
+}
+
+impl Visibility {
+    /// Nothing is open or hidden yet; listings of earlier sessions may take `octets_max`.
+    pub(super) fn remembering(octets_max: u64, nonce: u64) -> Self {
+        Self {
+            state: Mutex::new(State {
+                open_maildrops: HashMap::default(),
+                invisible: HashMap::default(),
+                index: Index::with_room(usize::try_from(octets_max).unwrap_or(usize::MAX)),
+            }),
+            claim_ended: Condvar::new(),
+            nonce,
+        }
+    }
+
+    /// Opens the maildrop of `mailbox`; where another session has it, waits for `patience` at most
+    /// until that ends. Whether it was opened.
+    pub(super) fn open(&self, mailbox: &MailboxName, patience: Duration, clock: &Clock) -> bool {
+        let mut since = None;
+        let mut state = self.state.lock();
+        while state.open_maildrops.contains_key(mailbox) {
+            let now = clock.now();
+            let waited = now.duration_since(*since.get_or_insert(now));
+            let left = patience.saturating_sub(waited);
+            if left.is_zero() {
+                return false;
+            }
+            self.claim_ended.wait_for(&mut state, left);
+        }
+        state.open_maildrops.insert(mailbox.clone(), false);
+        true
+    }
+
+    /// Ends the session that has the maildrop of `mailbox`.
+    pub(super) fn end(&self, mailbox: &MailboxName) {
+        let mut state = self.state.lock();
+        state.open_maildrops.remove(mailbox);
+        if state.open_maildrops.is_empty() {
+            // Nobody is reading a directory now, so nobody can have seen them.
+            state
+                .invisible
+                .retain(|_, why| *why != Invisible::Withdrawn);
+        }
+        drop(state);
+        // They may wait for different ones.
+        self.claim_ended.notify_all();
+    }
+
+    /// Keeps the message out of every listing until it is shown or withdrawn.
+    pub(super) fn hide(&self, serial: Serial) {
+        self.state
+            .lock()
+            .invisible
+            .insert(serial.counter, Invisible::Committing);
+    }
+
+    /// Lets the message, now durable, be seen.
+    pub(super) fn show(&self, serial: Serial) {
+        self.state.lock().invisible.remove(&serial.counter);
+    }
+
+    /// Forgets the message of a failed delivery, as far as that can be done.
+    pub(super) fn withdraw(&self, serial: Serial, is_stuck: bool) {
+        let mut state = self.state.lock();
+        if is_stuck {
+            state.invisible.insert(serial.counter, Invisible::Stuck);
+        } else if state.open_maildrops.is_empty() {
+            state.invisible.remove(&serial.counter);
+        } else {
+            state.invisible.insert(serial.counter, Invisible::Withdrawn);
+        }
+    }
+
+    /// Makes the function that tells whether a message may be shown. To be asked about what was
+    /// read from the disk before.
+    pub(super) fn filter(&self) -> impl Fn(Identity<'_>) -> bool + use<> {
+        let invisible: BTreeSet<u64> = self.state.lock().invisible.keys().copied().collect();
+        let nonce = self.nonce;
+        move |identity| {
+            invisible.is_empty()
+                || !identity.serial().is_some_and(|serial| {
+                    serial.nonce == nonce && invisible.contains(&serial.counter)
+                })
+        }
+    }
+
+    /// Takes out what the index remembers of `mailbox`, whose maildrop the caller has to itself.
+    pub(super) fn take_listing(&self, mailbox: &MailboxName) -> Option<Remembered> {
+        self.state.lock().index.take(mailbox)
+    }
+
+    /// Lets the index remember the listing of `mailbox`, whose maildrop is open, unless a message
+    /// was put there since that was opened.
+    pub(super) fn enter_listing(&self, mailbox: &MailboxName, remembered: Remembered) {
+        let mut state = self.state.lock();
+        let has_changed = state.open_maildrops.get(mailbox) == Some(&true);
+        let gone = if has_changed {
+            vec![remembered]
+        } else {
+            state.index.enter(mailbox, remembered)
+        };
+        drop(state);
+        // Not before the lock is given back (L1).
+        drop(gone);
+    }
+
+    /// Lets the index forget the listing of `mailbox`, because a message was put there: the times
+    /// of the directory should tell, but on some disks they do not.
+    pub(super) fn forget_listing(&self, mailbox: &MailboxName) {
+        let mut state = self.state.lock();
+        if let Some(has_changed) = state.open_maildrops.get_mut(mailbox) {
+            *has_changed = true;
+        }
+        let gone = state.index.take(mailbox);
+        drop(state);
+        // Not before the lock is given back (L1).
+        drop(gone);
+    }
+
+    /// Whether the lock is held.
+    #[cfg(test)]
+    pub(super) fn is_locked(&self) -> bool {
+        self.state.is_locked()
+    }
+}
