@@ -58,14 +58,14 @@
 //! | [`certificate`] | a CA, certificates, their expiry | `mail`, `fs` | overwrite a key |
 //! | [`server`] | sockets, threads, mail log | all above, `capacity` | parse syntax, touch files |
 //! | [`config`] | TOML to settings | all above | be kept in a session |
-//! | [`daemon`], [`signals`], [`cli`] | assembly, start, stop | all above | hold logic |
+//! | [`daemon`], [`system::signals`], [`cli`] | assembly, start, stop | all above | hold logic |
 //! | [`client_settings`] | what to type into a mail program | `mail` | do I/O |
 //! | [`commands`] | what is done instead of serving | all above | hold logic |
-//! | [`terminal`] | a password that is typed | – | show it |
-//! | [`capacity`] | how much the system can carry | – | be asked twice |
-//! | [`privileges`] | root, given up | – | be used by a second thread |
-//! | [`sandbox`] | what threads may still do | – | know why |
-//! | [`supervisor`] | what the service manager is told | – | wait for it |
+//! | [`system::terminal`] | a password that is typed | – | show it |
+//! | [`system::capacity`] | how much the system can carry | – | be asked twice |
+//! | [`system::privileges`] | root, given up | – | be used by a second thread |
+//! | [`system::sandbox`] | what threads may still do | – | know why |
+//! | [`system::supervisor`] | what the service manager is told | – | wait for it |
 //! | [`logging`] | the log's queue and thread | `clock` | hold anybody up |
 //!
 //! # The seam
@@ -221,7 +221,7 @@
 //! - SEC-9: a session holds 64 KiB, with TLS 96 KiB, and what its client does not read is hardly
 //!   more than 64 KiB in the kernel. What all of them hold beyond that, what deliveries hold, and
 //!   what open maildrops list, is bounded for all of them together, and by the memory of the
-//!   control group: see [`server`], [`store`] and [`capacity`].
+//!   control group: see [`server`], [`store`] and [`system::capacity`].
 //! - SEC-11: passwords are argon2id hashes; a user who does not exist gets the same answers after
 //!   the same work, no more passwords are verified at once than there are cores and memory for, and
 //!   the networks of those who wait take turns. Refusals come late, by address, by network and by
@@ -232,7 +232,7 @@
 //! - SEC-13: a client that begins with something else than a command is turned away.
 //! - SEC-14: without accounts and TLS only loopback addresses are listened on: see [`config`].
 //! - SEC-16: threads that meet clients can open nothing but the store, connect nowhere and execute
-//!   nothing, where the kernel has Landlock: see [`sandbox`].
+//!   nothing, where the kernel has Landlock: see [`system::sandbox`].
 //! - SEC-17: a panic ends one session only.
 //! - SEC-18: few dependencies, each with its reason, all of them in `Cargo.lock`.
 //! - SEC-19: whatever takes octets from outside is fuzzed: see `tests/fuzz`.
@@ -246,7 +246,7 @@
 //! - NET-3: a burst of clients waits to be accepted, replies leave at once, and a session has one
 //!   descriptor.
 //! - NET-4: there are no more sessions than the system can carry, in whatever phase their clients
-//!   stop, and a session has one thread. Who is too many is told so without one: see [`capacity`].
+//!   stop, and a session has one thread. Who is too many is told so without one: see [`system::capacity`].
 //! - NET-5: an address has its share of them, and so has each of the networks around it and this
 //!   machine, for which a part is kept. A network that has none gets one even when all are taken,
 //!   as long as another holds several: one session of the largest is ended for it.
@@ -254,7 +254,6 @@
 //! - NET-7: no lock is held while octets are moved.
 
 pub mod accounts;
-pub mod capacity;
 pub mod certificate;
 pub mod cli;
 pub mod client_settings;
@@ -267,14 +266,10 @@ pub mod fs;
 pub mod logging;
 pub mod mail;
 pub mod pop3;
-pub mod privileges;
-pub mod sandbox;
 pub mod server;
-pub mod signals;
 pub mod smtp;
 pub mod store;
-pub mod supervisor;
-pub mod terminal;
+pub mod system;
 pub mod wire;
 
 /// Files that the tests here share with those outside name the crate alike.

@@ -3,27 +3,32 @@
 //!
 //! Exit codes: 0 stopped as asked, 1 failure, 2 usage or configuration, 75 store in use.
 
-use std::error::Error as StdError;
-use std::io::{self, Write};
-use std::path::Path;
-use std::process::ExitCode;
-use std::sync::Arc;
-use std::thread;
+use std::{
+    error::Error as StdError,
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+    thread,
+};
 
 use clap::Parser;
-
-use facteur::cli::{Arguments, usage_error};
-use facteur::clock::Clock;
-use facteur::commands;
-use facteur::config::{self, Config, LogFormat};
-use facteur::counters::Report;
-use facteur::daemon::{self, Banner, Confinement, Daemon, Inherited, Renewable, Sockets};
-use facteur::logging::{self, Log};
-use facteur::privileges;
-use facteur::server::{Registry, WithSources};
-use facteur::signals::{self, Hangup};
-use facteur::store::{self, MessageStore};
-use facteur::supervisor::{News, Supervisor};
+use facteur::{
+    cli::{Arguments, usage_error},
+    clock::Clock,
+    commands,
+    config::{self, Config, LogFormat},
+    counters::Report,
+    daemon::{self, Banner, Confinement, Daemon, Inherited, Renewable, Sockets},
+    logging::{self, Log},
+    server::{Registry, WithSources},
+    store::{self, MessageStore},
+    system::{
+        privileges,
+        signals::{self, Hangup},
+        supervisor::{News, Supervisor},
+    },
+};
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {

@@ -9,7 +9,7 @@ use crate::{
     config::{Book, BookError, Config},
     fs::Fs,
     mail::Address,
-    terminal::Input,
+    system::terminal::Input,
 };
 
 use super::{Error, hash_password, reload, settings};

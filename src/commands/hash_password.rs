@@ -10,7 +10,7 @@ use crate::{
     accounts::{self, Secrets},
     cli::HashPasswordArguments,
     mail::Secret,
-    terminal::Input,
+    system::terminal::Input,
 };
 
 use super::Error;

@@ -27,7 +27,7 @@ use crate::{
     config,
     fs::RealFs,
     mail::Address,
-    terminal::StandardInput,
+    system::terminal::StandardInput,
 };
 
 pub use check_ready::NotReady;

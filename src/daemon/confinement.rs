@@ -12,13 +12,18 @@
 //! A mail directory that is removed and made anew is another one, outside the sandbox. So is a
 //! directory that the configuration names for the first time at a SIGHUP.
 
-use std::io;
-use std::path::{Path, PathBuf};
-use std::thread;
+use std::{
+    io,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use crate::{
+    config::{self, Config},
+    system::sandbox::{self, Rules, State},
+};
 
 use super::Error;
-use crate::config::{self, Config};
-use crate::sandbox::{self, Rules, State};
 
 /// The sandbox, entered.
 #[derive(Debug)]

@@ -12,28 +12,33 @@ mod inheritance;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
-use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::num::NonZeroUsize;
-use std::path::Path;
-use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::Duration;
-
-use crate::accounts::{self, Accounts, Table};
-use crate::capacity::{Own, System, Threads};
-use crate::clock::Clock;
-use crate::config::{self, Config, Durability, InFlightOctets, Listen, PerAddress, TlsFiles};
-use crate::mail::Dots;
-use crate::pop3;
-use crate::sandbox;
-use crate::server::{
-    self, Caps, Current, Door, Handshakes, Identity, Listener, Logins, Registry, Service, Sessions,
-    Timeouts, limits,
+use std::{
+    fmt, io,
+    net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
+    path::Path,
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
 };
-use crate::smtp;
-use crate::store::{self, MessageStore};
+
+use crate::{
+    accounts::{self, Accounts, Table},
+    clock::Clock,
+    config::{self, Config, Durability, InFlightOctets, Listen, PerAddress, TlsFiles},
+    mail::Dots,
+    pop3,
+    server::{
+        self, Caps, Current, Door, Handshakes, Identity, Listener, Logins, Registry, Service,
+        Sessions, Timeouts, limits,
+    },
+    smtp,
+    store::{self, MessageStore},
+    system::{
+        capacity::{Own, System, Threads},
+        sandbox,
+    },
+};
 
 pub use confinement::Confinement;
 pub use inheritance::Inherited;

@@ -5,35 +5,43 @@
 //! went away before it was accepted is nothing, and a client that can have no thread is told so.
 //! A panic ends the session it happens in and nothing else (SEC-17).
 
-use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
+use std::{
+    io::{self, Write},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    os::fd::AsFd,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use log::Level;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt},
+};
 use socket2::SockRef;
 
-use crate::capacity::Threads;
-use crate::clock::Clock;
-use crate::mail::{Breadth, Network};
+use crate::{
+    clock::Clock,
+    mail::{Breadth, Network},
+    system::capacity::Threads,
+};
 
-use super::connection::Connection;
-use super::deadlines::Timeouts;
-use super::dialogue;
-use super::handshakes::Handshakes;
-use super::limits;
-use super::maillog;
-use super::muffler::Kind;
-use super::registry::{Registry, Ticket};
-use super::session::{Door, Interruption, NoPlace, Service, SessionEnd, SessionId, Visit};
-use super::shares::Full;
-use super::start_tls::start_tls;
-use super::{pop3, smtp};
+use super::{
+    connection::Connection,
+    deadlines::Timeouts,
+    dialogue,
+    handshakes::Handshakes,
+    limits, maillog,
+    muffler::Kind,
+    pop3,
+    registry::{Registry, Ticket},
+    session::{Door, Interruption, NoPlace, Service, SessionEnd, SessionId, Visit},
+    shares::Full,
+    smtp,
+    start_tls::start_tls,
+};
 
 /// Opens a socket that listens on `address`.
 ///

@@ -1,10 +1,9 @@
 //! NET-4: as many clients as announced find a place, wherever each of them stops, and what the
 //! process takes for them is no more than was counted.
 
-use facteur::capacity::{MAPPINGS_PER_CORE, MAPPINGS_PER_THREAD, raise_descriptors};
+use facteur::system::capacity::{MAPPINGS_PER_CORE, MAPPINGS_PER_THREAD, raise_descriptors};
 
-use crate::support::program::Program;
-use crate::support::{Client, HASH, Service, await_that, tls};
+use crate::support::{Client, HASH, Service, await_that, program::Program, tls};
 
 const BOB: &str = "bob@example.com";
 

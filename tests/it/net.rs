@@ -1,15 +1,19 @@
 //! Threads, memory and descriptors, of the program itself: what a session costs, and what becomes
 //! of clients when there is nothing left to serve them with.
 
-use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::{
+    net::{SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
 
-use facteur::capacity::raise_descriptors;
-use facteur::server::limits;
+use facteur::{server::limits, system::capacity::raise_descriptors};
 use rustix::process::{Resource, Rlimit};
 
-use crate::support::program::{OWN_THREADS, Program, report};
-use crate::support::{Client, DEADLINE, Service, await_some, await_that, place_lines, tls};
+use crate::support::{
+    Client, DEADLINE, Service, await_some, await_that, place_lines,
+    program::{OWN_THREADS, Program, report},
+    tls,
+};
 
 const BOB: &str = "bob@example.com";
 

@@ -2,17 +2,21 @@
 //!
 //! On a kernel without Landlock the tests say so, and look at what the program does there.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::Command;
-use std::thread;
+use std::{
+    fs::{self, File},
+    io::{ErrorKind, Read, Write},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::Command,
+    thread,
+};
 
-use facteur::sandbox::{Missing, Rules, State, enter};
+use facteur::system::sandbox::{Missing, Rules, State, enter};
 
-use crate::support::program::{OWN_THREADS, Program, copy_program, run, run_with};
-use crate::support::{Service, ShortWay, not_tested};
+use crate::support::{
+    Service, ShortWay, not_tested,
+    program::{OWN_THREADS, Program, copy_program, run, run_with},
+};
 
 /// Calls `test` in a thread of its own that is in a sandbox; false where there is none to be had.
 fn within(writable: &Path, readable: &[&Path], test: impl FnOnce() + Send) -> bool {

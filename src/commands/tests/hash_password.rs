@@ -9,7 +9,7 @@ use crate::{
     cli::HashPasswordArguments,
     commands::hash_password,
     mail::{Address, Charset},
-    terminal::Input,
+    system::terminal::Input,
 };
 
 use super::*;

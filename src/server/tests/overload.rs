@@ -1,26 +1,34 @@
 //! Tests of what sessions do when the memory for what is on its way is used up (SEC-9).
 
-use std::io::{BufRead, PipeWriter, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::{
+    io::{BufRead, PipeWriter, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use rustls::StreamOwned;
 
-use crate::accounts::{self, Accounts};
-use crate::capacity::Threads;
-use crate::clock::{Clock, Hands};
-use crate::mail::{BodyType, Domain, Envelope, MailboxName, Protocol, ReversePath};
-use crate::store::{self, MessageStore};
-
-use super::super::budget::{Recipients, Share};
-use super::super::intake::Intake;
-use super::super::{
-    Caps, Door, Listener, Logins, PerAddress, Registry, Sessions, Timeouts, limits, pop3,
+use crate::{
+    accounts::{self, Accounts},
+    clock::{Clock, Hands},
+    mail::{BodyType, Domain, Envelope, MailboxName, Protocol, ReversePath},
+    store::{self, MessageStore},
+    system::capacity::Threads,
 };
-use super::client::Client;
-use super::{Ends, smtp_sessions, timeouts};
+
+use super::{
+    super::{
+        Caps, Door, Listener, Logins, PerAddress, Registry, Sessions, Timeouts,
+        budget::{Recipients, Share},
+        intake::Intake,
+        limits, pop3,
+    },
+    Ends,
+    client::Client,
+    smtp_sessions, timeouts,
+};
 
 /// Longest wait of a test: only a hang reaches it.
 const DEADLINE: Duration = Duration::from_mins(5);

@@ -1,0 +1,8 @@
+//! What the operating system can carry, allows and is asked for: nothing here knows mail.
+
+pub mod capacity;
+pub mod privileges;
+pub mod sandbox;
+pub mod signals;
+pub mod supervisor;
+pub mod terminal;
