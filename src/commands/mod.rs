@@ -96,6 +96,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// What the process ends with: 2 for a mistake of usage, else 1.
+    pub fn exit_code(&self) -> u8 {
+        if self.is_usage() { 2 } else { 1 }
+    }
+
     /// Whether what was typed, or the configuration, is at fault, and nothing was tried.
     pub fn is_usage(&self) -> bool {
         match self {

@@ -8,6 +8,7 @@
 mod confinement;
 mod expiry;
 mod inheritance;
+mod life;
 
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,7 @@ use crate::{
 
 pub use confinement::Confinement;
 pub use inheritance::Inherited;
+pub use life::{Failure, run};
 
 use expiry::Watch;
 

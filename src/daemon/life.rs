@@ -1,0 +1,311 @@
+//! The life of the daemon: the order of its start, its service until a signal, and its end.
+//!
+//! *Start:* the configuration; the sockets, while there are the rights for them (a port in use is
+//! reported before anything is made); the rights are given up; the accounts and the certificate; the
+//! directory of all mail; the sandbox; then, on threads within it, the store and the listeners.
+//! *End:* no more clients, then the sessions finish what is under way, then the store is closed.
+
+use std::{
+    error::Error as StdError,
+    io::{self, Write as _},
+    path::Path,
+    sync::Arc,
+    thread,
+};
+
+use crate::{
+    clock::Clock,
+    config::{self, Config, LogFormat},
+    counters::Report,
+    logging::{self, Log},
+    server::{Registry, WithSources},
+    store::{self, MessageStore},
+    system::{
+        privileges,
+        signals::{self, Hangup},
+        supervisor::{News, Supervisor},
+    },
+};
+
+use super::{Banner, Confinement, Daemon, Inherited, Renewable, Sockets, store_settings};
+
+/// Where the configuration comes from.
+struct Source<'a> {
+    /// The file, if there is one.
+    file: Option<&'a Path>,
+    /// Reads it, with what was given besides; also for a reload.
+    read: &'a dyn Fn() -> Result<Config, config::Error>,
+}
+
+/// Serves until a signal asks for the end, or only checks the configuration. `read` reads it, also
+/// for a reload; `file` is what it comes from, if it is a file.
+///
+/// # Errors
+/// [`Failure`].
+pub fn run(
+    file: Option<&Path>,
+    read: &dyn Fn() -> Result<Config, config::Error>,
+    is_check: bool,
+) -> Result<(), Failure> {
+    let source = &Source { file, read };
+    let mut config = (source.read)()?;
+    let format = match config.log_format {
+        LogFormat::Text => logging::Format::Text,
+        LogFormat::Json => logging::Format::Json,
+    };
+    // The time zone is read now and never again.
+    let clock = Clock::system();
+    let prepared = if is_check {
+        None
+    } else {
+        Some(Prepared::new(source, &mut config)?)
+    };
+    let log = Log::start(config.log_level.0, format, &clock)?;
+    let done = match prepared {
+        None => check(&config),
+        Some(prepared) => serve(source, &config, prepared, &clock),
+    };
+    log.flush();
+    done
+}
+
+/// Reads what the configuration names too; what is to be warned of is told as at a start.
+fn check(config: &Config) -> Result<(), Failure> {
+    Renewable::load(config)?.warn();
+    if !config.user.is_empty() {
+        privileges::check(&config.user)?;
+    }
+    Ok(writeln!(io::stdout(), "the configuration is valid")?)
+}
+
+/// What is to be had before the sandbox is entered and there is a second thread, so without a log.
+struct Prepared {
+    renewable: Renewable,
+    sockets: Sockets,
+    supervisor: Supervisor,
+    hangup: Hangup,
+    confinement: Confinement,
+}
+
+impl Prepared {
+    fn new(source: &Source<'_>, config: &mut Config) -> Result<Self, Failure> {
+        let mut inherited = Inherited::from_environment()?;
+        inherited.put_into(config)?;
+        config.check()?;
+        let sockets = Sockets::open_beside(inherited, config)?;
+        if !config.user.is_empty() {
+            privileges::go_on_as(&config.user)?;
+            // What that user cannot read would be missing at the first SIGHUP only.
+            (source.read)()?;
+        }
+        let renewable = Renewable::load(config)?;
+        store::make_root(&config.mail)?;
+        let file = source.file;
+        let supervisor = Supervisor::from_environment();
+        Ok(Self {
+            renewable,
+            sockets,
+            // A manager that is told of the end of a reload may ask for one.
+            hangup: Hangup::for_daemon(file.is_some() || supervisor.is_there()),
+            supervisor,
+            confinement: Confinement::enter(config, file)?,
+        })
+    }
+}
+
+/// Serves until a signal asks for the end.
+fn serve(
+    source: &Source<'_>,
+    config: &Config,
+    prepared: Prepared,
+    clock: &Clock,
+) -> Result<(), Failure> {
+    let Prepared {
+        renewable,
+        sockets,
+        supervisor,
+        hangup,
+        confinement,
+    } = prepared;
+    let mut signals = signals::Receiver::new(hangup)?;
+    tell_source(source.file);
+    confinement.tell();
+    supervisor.warn();
+    if privileges::is_root() {
+        log::warn!("serving as root: start as another user, or name one with the key user");
+    }
+    if config.durability == config::Durability::None {
+        log::warn!("durability is \"none\": a power cut loses mail that was acknowledged");
+    }
+    let started = confinement.start_within(|| {
+        let settings = store_settings(config, sockets.system());
+        let store = MessageStore::open(settings, clock.clone())?;
+        let store = Arc::new(store);
+        let daemon = Daemon::start(config, renewable, sockets, &store, clock)?;
+        Ok::<_, Failure>((daemon, store))
+    });
+    let (daemon, store) = started??;
+    tell_room(&store);
+    let mail = std::path::absolute(&config.mail)?;
+    let banner = Banner {
+        daemon: &daemon,
+        mail: &mail,
+    };
+    if let Err(error) = write!(io::stdout(), "{banner}") {
+        log::warn!("cannot print where the daemon listens: {error}");
+    }
+    log::info!("ready");
+    let sessions = daemon.sessions();
+    let signal = thread::scope(|scope| {
+        // Signs of life could fill the queue of a manager that is slow to read, and this be lost.
+        supervisor.tell(News::Ready);
+        let _signs = supervisor.give_signs(scope, || daemon.is_serving())?;
+        let renew = || {
+            supervisor.tell(News::Reloading);
+            renew(source, config, &daemon);
+            supervisor.tell(News::Ready);
+        };
+        Ok::<_, io::Error>(signals.wait_for_stop(renew, || report(&sessions, &store)))
+    })?;
+    log::info!("{signal}: stopping");
+    supervisor.tell(News::Stopping);
+    match daemon.stop() {
+        0 => log::info!("stopped"),
+        sessions => log::warn!("stopped with {sessions} sessions that did not end in time"),
+    }
+    if let Err(error) = store.close() {
+        let error = WithSources(&error);
+        log::error!("{error}; the next start replays what is left in the journal");
+    }
+    report(&sessions, &store);
+    Ok(())
+}
+
+/// Says which configuration is in force.
+fn tell_source(file: Option<&Path>) {
+    const USUAL: &str = "facteur.toml";
+    match file {
+        Some(path) => {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            log::info!("configuration: {}", path.display());
+        }
+        None if Path::new(USUAL).exists() => log::warn!(
+            "configuration: none; to use the {USUAL} in this directory, give --config {USUAL}"
+        ),
+        None => log::info!("configuration: none; using the defaults"),
+    }
+}
+
+/// Logs how much room there is for messages, where the system says so.
+fn tell_room(store: &MessageStore) {
+    match store.room() {
+        Ok(room) if room.free == u64::MAX => {}
+        Ok(room) if room.is_enough() => {
+            log::info!("disk space: {room}");
+        }
+        Ok(room) => log::warn!("no mail is accepted until there is more disk space: {room}"),
+        Err(error) => log::error!("{}", WithSources(&error)),
+    }
+}
+
+/// Puts what was counted since the start into the log.
+fn report(sessions: &Registry, store: &MessageStore) {
+    let mut report = Report::default();
+    sessions.report(&mut report);
+    store.report(&mut report);
+    report.log();
+}
+
+/// Reloads accounts and certificate. If they cannot be used, the old ones stay in place. The log
+/// names what else has changed since the start.
+fn renew(source: &Source<'_>, current: &Config, daemon: &Daemon) {
+    let read = (source.read)();
+    let loaded = read.and_then(|config| Ok((Renewable::load(&config)?, config)));
+    match loaded {
+        Ok((renewable, config)) => {
+            daemon.renew(renewable);
+            log::info!("SIGHUP: accounts and certificate have been reloaded");
+            let changes = current.changes(&config);
+            if !changes.is_empty() {
+                let changes = changes.join(", ");
+                log::warn!("SIGHUP: these other changes need a restart: {changes}");
+            }
+        }
+        Err(error) => log::error!(
+            "SIGHUP: accounts and certificate stay as they were: {}",
+            WithSources(&error).to_string().replace('\n', "; ")
+        ),
+    }
+}
+
+/// Why the daemon ends with a failure.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The configuration cannot be used.
+    Config(config::Error),
+    /// It cannot be started.
+    Start(super::Error),
+    /// It cannot go on as another user.
+    Privileges(privileges::Error),
+    /// The store cannot be opened.
+    Store(store::Error),
+    /// The system refuses something else.
+    Io(io::Error),
+}
+
+impl Failure {
+    /// What the process ends with: 2 for a mistake in the configuration, 75 when another daemon
+    /// serves the store, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_)
+            | Self::Privileges(
+                privileges::Error::Unknown { .. } | privileges::Error::StillRoot { .. },
+            ) => 2,
+            Self::Store(store::Error::StoreInUse { .. }) => 75,
+            Self::Start(_) | Self::Privileges(_) | Self::Store(_) | Self::Io(_) => 1,
+        }
+    }
+
+    /// The error behind it.
+    pub fn error(&self) -> &(dyn StdError + 'static) {
+        match self {
+            Self::Config(error) => error,
+            Self::Start(error) => error,
+            Self::Privileges(error) => error,
+            Self::Store(error) => error,
+            Self::Io(error) => error,
+        }
+    }
+}
+
+impl From<config::Error> for Failure {
+    fn from(error: config::Error) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<super::Error> for Failure {
+    fn from(error: super::Error) -> Self {
+        Self::Start(error)
+    }
+}
+
+impl From<privileges::Error> for Failure {
+    fn from(error: privileges::Error) -> Self {
+        Self::Privileges(error)
+    }
+}
+
+impl From<store::Error> for Failure {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
