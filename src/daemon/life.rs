@@ -1,8 +1,9 @@
 //! The life of the daemon: the order of its start, its service until a signal, and its end.
 //!
 //! *Start:* the configuration; the sockets, while there are the rights for them (a port in use is
-//! reported before anything is made); the rights are given up; the accounts and the certificate; the
-//! directory of all mail; the sandbox; then, on threads within it, the store and the listeners.
+//! reported before anything is made); the rights are given up; the accounts and the certificate;
+//! the directory of all mail; the sandbox; then, on threads within it, the store and the listeners.
+//!
 //! *End:* no more clients, then the sessions finish what is under way, then the store is closed.
 
 use std::{

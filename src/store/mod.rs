@@ -4,18 +4,42 @@
 //! the messages of one mailbox out and removes them. Both own what they need and may outlive the
 //! call, move to another thread, and be dropped at any moment. The room knows nothing of protocols,
 //! passwords or which mailboxes ought to exist.
+//!
+//! The messages lie in Maildirs behind a journal (`maildir/`), which no caller needs to know.
+//!
+//! # Promises
+//! Whatever keeps the messages keeps these. Each has tests that fail when it is broken.
+//!
+//! - I1: what was acknowledged is in every recipient's mailbox, octet for octet, after any crash
+//!   and restart, until it is deleted.
+//! - I2: after `+OK` to a QUIT with deletions they never come back.
+//! - I3: without QUIT nothing is deleted.
+//! - I4: nothing is visible over POP3 before it is durable and whole.
+//! - I5: of what was not acknowledged there is no copy or one whole copy in a mailbox, never a
+//!   part.
+//! - I6: a unique-id never changes and is never reused.
+//! - I7: a part of the journal is written over only when a successful sync covers all that it says,
+//!   and a durable batch says so.
+//! - I8: to replay the journal is the same as to replay it twice, or half and then all of it.
+//! - I9: no acknowledgement rests on data whose sync failed, or is not known to save anything, or
+//!   that no start would find; no sync is repeated.
+//! - I10: when disk, descriptors, threads or memory run out, clients get 4yz or `-ERR`, nothing is
+//!   lost, and the service resumes by itself. What is wrong with one mailbox harms it alone.
+//! - I11: two daemons never serve one store, also when its lock file was removed.
+//! - I12: no path made from the network leaves the store.
+//!
+//! # Failures
+//! Every method returns [`Error`]; none panics, and none leaves the store unusable. What nobody
+//! asked for goes to an [`Observer`].
 
 mod error;
 mod event;
 pub mod limits;
 mod maildir;
 mod room;
+mod settings;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use crate::{
     clock::Clock,
@@ -28,83 +52,9 @@ pub use error::Error;
 pub use event::{Event, Observer, Severity};
 pub use maildir::{lock_of, make_root};
 pub use room::Room;
+pub use settings::{Durability, Memory, Settings};
 
 use maildir::MaildirStore;
-
-/// What the store has to be told.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The directory of all mail; it is made when it is missing, but not the one it lies in.
-    pub root: PathBuf,
-    /// The name of this host, for the names of message files.
-    pub hostname: String,
-    /// How messages are made durable.
-    pub durability: Durability,
-    /// Who is told what nobody asked for.
-    pub observer: Observer,
-    /// How much memory it may take.
-    pub memory: Memory,
-}
-
-impl Settings {
-    /// The store at `root` on the host with this name, and nobody to be told of events.
-    pub fn new(root: impl Into<PathBuf>, hostname: &str) -> Self {
-        Self {
-            root: root.into(),
-            hostname: hostname.to_owned(),
-            durability: Durability::default(),
-            observer: Observer::default(),
-            memory: Memory::default(),
-        }
-    }
-}
-
-/// Octets of memory that the store may take at most, each for all together (SEC-9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Memory {
-    /// Content that deliveries hold. Beyond it content goes to a file at once, whatever its size,
-    /// and takes the direct way.
-    pub held: u64,
-    /// Listings of open maildrops. Beyond it a maildrop cannot be opened for now.
-    pub listed: u64,
-    /// Listings of maildrops that were open. Beyond it the one used longest ago is forgotten.
-    pub remembered: u64,
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self {
-            held: limits::HELD_OCTETS_MAX,
-            listed: limits::LISTED_OCTETS_MAX,
-            remembered: limits::INDEX_OCTETS_MAX,
-        }
-    }
-}
-
-/// How what is acknowledged is made durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// In a journal in front of the Maildirs, many messages with one sync.
-    Journal {
-        /// Octets of one segment: a multiple of 4,096, and at least three times that.
-        segment_octets: u64,
-        /// How many segments there are: at least 2.
-        segments: usize,
-    },
-    /// In the Maildirs, each message with syncs of its own.
-    Maildir,
-    /// Not at all: a power cut loses what was acknowledged.
-    None,
-}
-
-impl Default for Durability {
-    fn default() -> Self {
-        Self::Journal {
-            segment_octets: limits::SEGMENT_OCTETS,
-            segments: limits::SEGMENTS,
-        }
-    }
-}
 
 /// All mailboxes of this host. To be shared in an [`Arc`].
 ///

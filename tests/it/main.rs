@@ -22,6 +22,7 @@ mod durability;
 mod failing_disk;
 mod full;
 mod hostile;
+mod house;
 mod inheritance;
 mod life;
 mod limits;

@@ -1,77 +1,8 @@
-//! The source itself: who may use whom, and rules of style that no lint knows.
+//! The source itself: rules of style and of security that no lint knows. (`house.rs` has those of
+//! structure.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-
-/// Which rooms a room may use, besides itself. `testing` is there for every room's tests.
-const MAY_USE: &[(&str, &[&str])] = &[
-    ("mail", &[]),
-    ("wire", &[]),
-    ("clock", &[]),
-    ("counters", &[]),
-    ("fs", &[]),
-    ("smtp", &["mail"]),
-    ("pop3", &["mail"]),
-    ("accounts", &["mail"]),
-    ("store", &["mail", "clock", "counters", "fs"]),
-    (
-        "server",
-        &[
-            "mail", "wire", "clock", "counters", "smtp", "pop3", "accounts", "store", "capacity",
-        ],
-    ),
-    (
-        "config",
-        &[
-            "mail", "wire", "clock", "fs", "smtp", "pop3", "accounts", "store", "server",
-        ],
-    ),
-    (
-        "daemon",
-        &[
-            "mail",
-            "wire",
-            "clock",
-            "counters",
-            "fs",
-            "smtp",
-            "pop3",
-            "accounts",
-            "store",
-            "server",
-            "config",
-            "capacity",
-            "certificate",
-            "sandbox",
-        ],
-    ),
-    ("sandbox", &[]),
-    ("privileges", &[]),
-    ("supervisor", &[]),
-    ("signals", &[]),
-    ("capacity", &[]),
-    ("certificate", &["mail", "fs"]),
-    ("logging", &["clock"]),
-    ("terminal", &[]),
-    ("cli", &["certificate", "config", "mail"]),
-    ("client_settings", &["mail"]),
-    (
-        "commands",
-        &[
-            "accounts",
-            "certificate",
-            "cli",
-            "client_settings",
-            "clock",
-            "config",
-            "fs",
-            "mail",
-            "store",
-            "terminal",
-        ],
-    ),
-    ("testing", &["mail", "clock", "fs", "store"]),
-];
 
 /// The rooms of values and decisions alone.
 const PURE: &[&str] = &[
@@ -83,7 +14,7 @@ const PURE: &[&str] = &[
     "client_settings",
 ];
 
-fn source_files(directory: &str) -> BTreeMap<PathBuf, String> {
+pub(super) fn source_files(directory: &str) -> BTreeMap<PathBuf, String> {
     files(directory, "rs")
 }
 
@@ -109,52 +40,11 @@ fn files(directory: &str, wanted: &str) -> BTreeMap<PathBuf, String> {
 }
 
 /// The code of a file: lines that are not comments.
-fn code(text: &str) -> String {
+pub(super) fn code(text: &str) -> String {
     let lines = text
         .lines()
         .filter(|line| !line.trim_start().starts_with("//"));
     lines.fold(String::new(), |code, line| code + line + "\n")
-}
-
-/// The rooms that `code` names after `crate::`, in groups too.
-fn used_rooms(code: &str) -> Vec<String> {
-    let mut rooms = Vec::new();
-    for (position, _) in code.match_indices("crate::") {
-        let rest = &code[position + "crate::".len()..];
-        if let Some(group) = rest.strip_prefix('{') {
-            let mut depth = 0_u32;
-            let mut name = String::new();
-            let mut at_name = true;
-            for character in group.chars() {
-                match character {
-                    '{' => depth += 1,
-                    '}' if depth == 0 => break,
-                    '}' => depth -= 1,
-                    ',' if depth == 0 => {
-                        rooms.push(std::mem::take(&mut name));
-                        at_name = true;
-                        continue;
-                    }
-                    _ => {}
-                }
-                if character.is_alphanumeric() || character == '_' {
-                    if at_name {
-                        name.push(character);
-                    }
-                } else if !name.is_empty() {
-                    at_name = false;
-                }
-            }
-            rooms.push(name);
-        } else {
-            let end = rest
-                .find(|c: char| !c.is_alphanumeric() && c != '_')
-                .unwrap_or(rest.len());
-            rooms.push(rest[..end].to_owned());
-        }
-    }
-    rooms.retain(|room| !room.is_empty());
-    rooms
 }
 
 fn room_of(path: &Path) -> String {
@@ -169,36 +59,6 @@ fn room_of(path: &Path) -> String {
         .to_str()
         .unwrap();
     first.strip_suffix(".rs").unwrap_or(first).to_owned()
-}
-
-#[test]
-fn used_rooms_are_found_in_paths_and_in_groups() {
-    let code = "use crate::mail::Address;\nuse crate::{clock::Clock, store::{self, Fs}, wire};\n\
-                let x = crate::smtp::parse();";
-    let mut rooms = used_rooms(code);
-    rooms.sort();
-    assert_eq!(rooms, ["clock", "mail", "smtp", "store", "wire"]);
-}
-
-#[test]
-fn rooms_use_only_the_rooms_they_may() {
-    let mut faults = Vec::new();
-    for (path, text) in source_files("src") {
-        let room = room_of(&path);
-        if room == "lib" || room == "main" {
-            continue;
-        }
-        let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == room) else {
-            faults.push(format!("{} is in no known room", path.display()));
-            continue;
-        };
-        for used in used_rooms(&code(&text)) {
-            if used != room && used != "testing" && !allowed.contains(&used.as_str()) {
-                faults.push(format!("{}: {room} may not use {used}", path.display()));
-            }
-        }
-    }
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]

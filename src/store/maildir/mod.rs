@@ -1,22 +1,94 @@
-//! The message store: Maildirs on disk, written so that what was acknowledged survives a power cut.
-//!
-//! [`MaildirStore`] hands out two things: a [`Delivery`] takes one message in, a [`Maildrop`] gives
-//! the messages of one mailbox out and removes them. Both own what they need and may outlive the
-//! call, move to another thread, and be dropped at any moment. The room knows nothing of protocols,
-//! passwords or which mailboxes ought to exist.
+//! Maildirs on disk, written so that what was acknowledged survives a power cut.
 //!
 //! # On disk
+//!
 //! ```text
-//! <root>/.facteur/store.lock          locked as long as the store is open, like <root>
-//! <root>/.facteur/journal/id          which journal is to be replayed; none when it is empty
-//! <root>/.facteur/journal/<n>.seg     its segments
-//! <root>/.facteur/tmp/<name>          content on its way into a mailbox
-//! <root>/<domain>/<local part>/new    messages as they were delivered
-//! <root>/<domain>/<local part>/cur    messages that another program has moved here
-//! <root>/<domain>/<local part>/tmp    for other programs
-//! <root>/.facteur/waiting/<domain>/<local part>   messages for a mailbox that takes none
+//! mail/                                   0700, ours alone
+//!   .facteur/store.lock                   locked by the one daemon that serves this store, as is
+//!                                         the directory itself
+//!   .facteur/journal/id                   there as long as the journal is to be replayed
+//!   .facteur/journal/{0,1,2,3}.seg        the journal: batches of messages
+//!   .facteur/tmp/                         messages on their way into mailboxes; emptied at start
+//!   .facteur/waiting/example.com/bob/     messages for a mailbox that takes none, durable
+//!   example.com/bob/{tmp,new,cur}/        a Maildir for each mailbox
+//!     new/1732345678.9f…_00000001.localhost,S=1042,W=1071
 //! ```
-//! `name.rs` says how the names are made. Lines end in LF, the custom of Maildirs.
+//!
+//! Lines on disk end in LF, as Maildir readers expect. Turning LF into CRLF gives back the octets
+//! that came: a bare LF is refused or accepted as a CRLF, and a CR is stored only where no line
+//! ends behind it.
+//!
+//! *Why there is a journal.* A file that was written is not safe: for a while it is only in the
+//! memory of the system, and so is its name in the directory. A program can wait until both are on
+//! the disk (a sync), but that takes milliseconds, and a Maildir needs two for each message. A
+//! journal is one file to which everything that comes is appended. Ten sessions whose messages come
+//! at the same time append ten records, and one of them syncs for all: one wait instead of twenty.
+//! The message also gets its file in the Maildir at once, where everybody can read it, but for that
+//! nobody waits.
+//!
+//! *The life of a message*, and what a power cut would leave of it at each point:
+//!
+//! 1. It is coming in: in memory, or in `.facteur/tmp` when it is large. A power cut leaves
+//!    nothing, or a file there that the next start removes. Nothing was promised.
+//! 2. Its record is being written to the journal. A power cut leaves a batch that is torn, which
+//!    its checksum tells, or one that happens to be whole. The message is gone, or it is there and
+//!    its sender does not know: both are allowed.
+//! 3. Its batch is synced. From here on the message cannot be lost: the next start reads the
+//!    journal and delivers it.
+//! 4. Its file is written to `.facteur/tmp` and renamed into `new/`, linked for further recipients,
+//!    nothing synced. It can be read, and `250` is said. A power cut may leave the name without the
+//!    file, the file without its octets, all of it, or nothing: the next start writes it anew
+//!    whatever it finds.
+//! 5. A checkpoint has synced the whole file system or, where that takes long because other
+//!    programs write much, or is not known to save anything (FUSE, network file systems), just the
+//!    file and its directory. Both are safe, and the next batch says so, within some ten seconds: a
+//!    start has no need of the record, and its segment may be written over.
+//!
+//! *The removal of a message*: the file is unlinked and its directory synced; then, if the record
+//! of its delivery could still be replayed, a record of the removal is put into the journal and
+//! synced; then `+OK` is said. A power cut before that may bring it back, and none after it. One
+//! file system (btrfs) has been seen to give back the name alone; a start that finds the record
+//! removes what has that name.
+//!
+//! *The life of the journal.* It begins with the first message, or with the start of a store that
+//! has had one: a random id is written to the file `id` and synced, and every batch carries it. It
+//! ends when the daemon stops in order: the Maildirs are synced, and `id` is removed. So a start
+//! that finds no `id` has nothing to do, whatever lies in the segments; and one that finds it
+//! replays the batches of that id, syncs everything, removes it, and is then where an orderly stop
+//! would have left it. It may be cut short at any point and begin again. Batches of another id are
+//! not looked at, so nobody can smuggle one in by mail.
+//!
+//! *The place.* Before a batch is written, the leader checks that the mail directory and the lock
+//! are still those that are held open. Between the sync of the batch and the acknowledgement, it
+//! checks the same of the id and the segment. Where directory times can be trusted, one look at the
+//! directory of these files is enough. People restore backups under a running daemon; then nothing
+//! is acknowledged until a restart.
+//!
+//! *The directory of a mailbox* is made and synced before the first message for it goes into the
+//! journal.
+//!
+//! *Large messages*, beyond 128 KiB, would be written twice for nothing. They are synced in
+//! `.facteur/tmp`, renamed or linked into every `new/`, and every `new/` is synced, before `250` is
+//! said. Every state that a power cut can leave is one of: nothing; a file in `.facteur/tmp`; the
+//! whole file in some or all of the mailboxes of a message that was not acknowledged; the whole
+//! file in all of them. With `durability = "maildir"` all messages go this way.
+//!
+//! *A mailbox that takes no mail*, because of its owner, its permissions, its quota or something
+//! else in its place, is found out when it is named as a recipient, as far as one look can tell,
+//! and its senders get 451 while those of others are served. What was acknowledged before is put
+//! into `.facteur/waiting`, durably, so that neither a batch of the journal nor a start is held up
+//! by it, and is delivered when the mailbox is mended: with the next message, login, start, or
+//! minute. A mailbox to which nothing can be linked or renamed (another file system, a subvolume,
+//! a project id) gets copies, synced one by one.
+//!
+//! *Other programs* may rename messages at any moment: move them to `cur`, change their flags,
+//! append fields to their names. A message that one reading of its Maildir does not find is gone
+//! only when the times of the directories, or a second reading, show that nothing was missed; a
+//! program that renames without a pause makes the store say that it cannot answer now, and never
+//! leave a message out. An own message is known by its serial whatever fields follow it.
+//!
+//! What a login read of a Maildir is remembered, within a bound, and used again as long as the
+//! times of its directories prove that nothing has changed.
 //!
 //! # Theory of operation
 //! What has to be durable is put into a journal first, many messages with one sync
@@ -39,14 +111,7 @@
 //! disk, and a listing is used only when the directories show that it is still theirs.
 //!
 //! # Invariants
-//! I1 acknowledged means exactly those octets in every recipient's mailbox, after any crash · I2
-//! acknowledged removals are final · I3 nothing is removed unasked · I4 nothing is listed before it
-//! is durable and whole · I5 what was not acknowledged is there whole or not at all, once at most ·
-//! I6 a unique-id never changes and is never reused · I7 no part of the journal is written over
-//! before the Maildirs have it durably · I8 to replay twice is the same as once · I9 nothing rests
-//! on a sync that failed, and none is repeated · I10 a full disk or a lack of descriptors loses
-//! nothing, and the store goes on when it is over · I11 two daemons never serve one store · I12 no
-//! path leaves the store.
+//! I1 to I12 are those of every store.
 //!
 //! Locks: L1 no system call while a Mutex is held · L2 the Mutex of the journal covers the copying
 //! of one record at most · L3 no path holds two locks · no public method returns a guard.
