@@ -20,7 +20,7 @@ use std::{
 
 use crate::fs::{Fs, Held, Kind};
 
-use super::{Error, limits::FILE_OCTETS_MAX};
+use super::{error::Error, limits::FILE_OCTETS_MAX};
 
 /// The name of the lock.
 const LOCK: &str = ".lock";

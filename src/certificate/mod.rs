@@ -26,6 +26,7 @@
 
 mod authority;
 mod der;
+mod error;
 mod files;
 pub mod limits;
 mod names;
@@ -35,16 +36,14 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fmt, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use rcgen::KeyPair;
 
 use crate::fs::Fs;
 
 pub use der::expiry;
+pub use error::Error;
 pub use names::{Name, NotAName};
 pub use report::{Instructions, configuration_lines};
 
@@ -310,170 +309,6 @@ impl Issued<'_> {
             not_after: self.not_after,
             names: self.names,
             lacking,
-        }
-    }
-}
-
-/// Why there is no certificate.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Error {
-    /// The CA has ended: begin anew in another directory.
-    AuthorityExpired {
-        /// Its certificate.
-        path: PathBuf,
-    },
-    /// Another `facteur cert` works in the directory: wait for it.
-    Busy {
-        /// Its lock.
-        path: PathBuf,
-    },
-    /// The clock of the system shows a time that no certificate can have: set it.
-    Clock,
-    /// A file is not one that was made here: move it away, or name another directory.
-    Foreign {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file system failed.
-    Io {
-        /// What was being done, as an infinitive.
-        operation: &'static str,
-        /// The file or directory it was done to.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A certificate and a key do not belong together: bring back the right one, or move both away.
-    Mismatch {
-        /// The certificate.
-        certificate: PathBuf,
-        /// The key.
-        key: PathBuf,
-    },
-    /// The CA's key is not there: bring it back, or name another directory.
-    NoAuthorityKey {
-        /// Where it should be.
-        path: PathBuf,
-    },
-    /// The CA may not sign for a name: use another directory, which gets a CA of its own.
-    NotPermitted {
-        /// The name.
-        name: Name,
-        /// The CA's certificate.
-        authority: PathBuf,
-    },
-    /// A certificate was signed by another CA: bring back that one, or move the certificate away.
-    OtherAuthority {
-        /// The certificate.
-        certificate: PathBuf,
-        /// The certificate of the CA that is there.
-        authority: PathBuf,
-    },
-    /// The system gives no random numbers.
-    Random(io::Error),
-    /// A key or a signature cannot be made.
-    Signing(rcgen::Error),
-    /// Something is not as private or not of the kind that it has to be (SEC-6).
-    Unsafe {
-        /// The file or directory in question.
-        path: PathBuf,
-        /// What is wrong and what to do about it, as the end of a sentence.
-        reason: &'static str,
-    },
-}
-
-impl Error {
-    /// Wraps what the system says about an operation.
-    fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io {
-            operation,
-            path,
-            source,
-        }
-    }
-}
-
-impl From<rcgen::Error> for Error {
-    fn from(error: rcgen::Error) -> Self {
-        Self::Signing(error)
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::AuthorityExpired { path } => write!(
-                f,
-                "the CA in {} is valid no longer: name another directory with --dir, and import \
-                 the new CA that is made there",
-                path.display()
-            ),
-            Self::Busy { path } => write!(
-                f,
-                "another facteur cert is at work (it holds {}): wait for its end",
-                path.display()
-            ),
-            Self::Clock => f.write_str("the clock of the system is wrong: set it"),
-            Self::Foreign { path } => write!(
-                f,
-                "{} was not made by facteur cert, or was changed: move it away, or name another \
-                 directory with --dir",
-                path.display()
-            ),
-            Self::Io {
-                operation, path, ..
-            } => write!(f, "cannot {operation} {}", path.display()),
-            Self::Mismatch { certificate, key } => write!(
-                f,
-                "{} is not for the key in {}: bring back the right one, or move both away",
-                certificate.display(),
-                key.display()
-            ),
-            Self::NoAuthorityKey { path } => write!(
-                f,
-                "there is no {}, which has to sign: bring it back, or name another directory with \
-                 --dir, where a new CA is made",
-                path.display()
-            ),
-            Self::NotPermitted { name, authority } => write!(
-                f,
-                "the CA in {} may not sign for {name}, only for the names with which it was made: \
-                 name another directory with --dir, and import the new CA that is made there",
-                authority.display()
-            ),
-            Self::OtherAuthority {
-                certificate,
-                authority,
-            } => write!(
-                f,
-                "{} was not signed by the CA in {}: move it away, or name another directory with \
-                 --dir",
-                certificate.display(),
-                authority.display()
-            ),
-            Self::Random(_) => f.write_str("the system gives no random numbers"),
-            Self::Signing(_) => f.write_str("cannot sign"),
-            Self::Unsafe { path, reason } => write!(f, "{} {reason}", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io { source, .. } | Self::Random(source) => Some(source),
-            Self::Signing(source) => Some(source),
-            Self::AuthorityExpired { .. }
-            | Self::Busy { .. }
-            | Self::Clock
-            | Self::Foreign { .. }
-            | Self::Mismatch { .. }
-            | Self::NoAuthorityKey { .. }
-            | Self::NotPermitted { .. }
-            | Self::OtherAuthority { .. }
-            | Self::Unsafe { .. } => None,
         }
     }
 }

@@ -1,7 +1,6 @@
 //! `facteur check-ready`: whether the daemon with this configuration greets its clients.
 
 use std::{
-    fmt,
     io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     time::Duration,
@@ -13,7 +12,7 @@ use crate::{
     config::{Config, Listen},
 };
 
-use super::Error;
+use super::error::{Error, NotReady};
 
 /// How long all of it may take: long for a daemon on this machine, and shorter than what watches
 /// containers waits.
@@ -54,26 +53,6 @@ pub(super) fn run(
     }
     writeln!(output, "ready: {}", names.join(", "))?;
     Ok(())
-}
-
-/// A listener that does not greet.
-#[derive(Debug)]
-pub struct NotReady {
-    /// The key of the configuration that names it.
-    key: &'static str,
-    address: SocketAddr,
-    /// Why not.
-    pub(super) source: io::Error,
-}
-
-impl fmt::Display for NotReady {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "not ready: {} does not greet at {}",
-            self.key, self.address
-        )
-    }
 }
 
 /// The listeners, with how their greetings begin; where TLS comes first none is waited for.

@@ -9,6 +9,7 @@
 mod account;
 mod cert;
 mod check_ready;
+mod error;
 mod hash_password;
 mod reload;
 mod settings;
@@ -16,21 +17,16 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, io, path::PathBuf};
+use std::io;
 
 use crate::{
-    accounts::HashingError,
-    certificate,
     cli::{Arguments, Command},
-    client_settings::NoAutoconfig,
     clock::Clock,
-    config,
     fs::RealFs,
-    mail::Address,
     system::terminal::StandardInput,
 };
 
-pub use check_ready::NotReady;
+pub use error::{Error, NotReady};
 
 /// Runs a command.
 ///
@@ -53,158 +49,5 @@ pub fn run(
         Command::CheckReady => check_ready::run(arguments, clock, output),
         Command::HashPassword(asked) => hash_password::run(asked, &mut StandardInput, output),
         Command::Settings(asked) => settings::run(asked, arguments, output),
-    }
-}
-
-/// Why a command ended without having done its work.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Error {
-    /// The accounts cannot be changed as was asked.
-    Accounts(config::BookError),
-    /// There is no certificate to be had.
-    Certificate(certificate::Error),
-    /// `--check` was given with a command: remove one of the two.
-    CheckAndCommand,
-    /// The configuration is wrong.
-    Config(config::Error),
-    /// The host name of the configuration cannot be in a certificate.
-    HostName(certificate::NotAName),
-    /// The password cannot be read.
-    Input(io::Error),
-    /// Accounts are those of a configuration, and none is named.
-    NoConfiguration,
-    /// There are accounts, and nobody can log in under this address.
-    NoAccount(Address),
-    /// The configuration leaves no autoconfig file to be written.
-    NoAutoconfig(NoAutoconfig),
-    /// The daemon does not greet: it is not started, or not yet, or ill.
-    NotReady(NotReady),
-    /// A path cannot be written into a configuration, which is UTF-8.
-    NotUtf8 {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Standard output cannot be written to.
-    Output(io::Error),
-    /// The password cannot be one, or cannot be hashed.
-    Password(HashingError),
-    /// The password is not UTF-8, which is what clients send.
-    PasswordNotUtf8,
-    /// The second time another password was typed.
-    PasswordsDiffer,
-}
-
-impl Error {
-    /// What the process ends with: 2 for a mistake of usage, else 1.
-    pub fn exit_code(&self) -> u8 {
-        if self.is_usage() { 2 } else { 1 }
-    }
-
-    /// Whether what was typed, or the configuration, is at fault, and nothing was tried.
-    pub fn is_usage(&self) -> bool {
-        match self {
-            Self::Accounts(error) => !matches!(error, config::BookError::Io { .. }),
-            Self::CheckAndCommand
-            | Self::NoConfiguration
-            | Self::Config(_)
-            | Self::HostName(_)
-            | Self::NoAccount(_)
-            | Self::NoAutoconfig(_)
-            | Self::NotUtf8 { .. } => true,
-            Self::Certificate(_)
-            | Self::Input(_)
-            | Self::NotReady(_)
-            | Self::Output(_)
-            | Self::Password(_)
-            | Self::PasswordNotUtf8
-            | Self::PasswordsDiffer => false,
-        }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Accounts(error) => error.fmt(f),
-            Self::Certificate(error) => error.fmt(f),
-            Self::NoConfiguration => f.write_str(
-                "--config FILE is missing: name the configuration of the daemon; `facteur account \
-                 add` makes the file if it does not exist",
-            ),
-            Self::CheckAndCommand => {
-                f.write_str("--check was given with a command: remove one of the two")
-            }
-            Self::Config(error) => error.fmt(f),
-            Self::HostName(error) => write!(f, "hostname: {error}"),
-            Self::Input(_) => f.write_str("cannot read the password"),
-            Self::NoAccount(address) => write!(
-                f,
-                "there is no account {address}; one logs in with the address of an account, not \
-                 with an alias"
-            ),
-            Self::NoAutoconfig(reason) => reason.fmt(f),
-            Self::NotReady(error) => error.fmt(f),
-            Self::NotUtf8 { path } => write!(
-                f,
-                "{} is not UTF-8, and no configuration can name it: name another directory with \
-                 --dir",
-                path.display()
-            ),
-            Self::Output(_) => f.write_str("cannot write to standard output"),
-            Self::Password(HashingError::NotAscii) => {
-                write!(f, "{} with --no-scram", HashingError::NotAscii)
-            }
-            Self::Password(error) => error.fmt(f),
-            Self::PasswordNotUtf8 => f.write_str("the password is not UTF-8"),
-            Self::PasswordsDiffer => f.write_str("the two passwords are not the same"),
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Accounts(error) => error.source(),
-            Self::Certificate(error) => error.source(),
-            Self::Config(error) => error.source(),
-            Self::Input(source)
-            | Self::NotReady(NotReady { source, .. })
-            | Self::Output(source) => Some(source),
-            Self::CheckAndCommand
-            | Self::NoConfiguration
-            | Self::HostName(_)
-            | Self::NoAccount(_)
-            | Self::NoAutoconfig(_)
-            | Self::NotUtf8 { .. }
-            | Self::Password(_)
-            | Self::PasswordNotUtf8
-            | Self::PasswordsDiffer => None,
-        }
-    }
-}
-
-impl From<config::Error> for Error {
-    fn from(error: config::Error) -> Self {
-        Self::Config(error)
-    }
-}
-
-impl From<config::BookError> for Error {
-    fn from(error: config::BookError) -> Self {
-        Self::Accounts(error)
-    }
-}
-
-impl From<certificate::Error> for Error {
-    fn from(error: certificate::Error) -> Self {
-        Self::Certificate(error)
-    }
-}
-
-impl From<io::Error> for Error {
-    /// All that is written here goes to standard output.
-    fn from(error: io::Error) -> Self {
-        Self::Output(error)
     }
 }

@@ -1,10 +1,6 @@
 //! What somebody may have meant: the word that is next to the one that was written.
 
-/// How many changes at most make one word a probable typing mistake for another.
-const CHANGES_MAX: usize = 2;
-
-/// Characters of a word that are looked at: no key and no value is longer, and a bound.
-const CHARACTERS_MAX: usize = 32;
+use super::limits::{CHANGES_MAX, CHARACTERS_MAX};
 
 /// The one of `choices` that is nearest to `text`, if it is near at all.
 pub(super) fn nearest<'a>(

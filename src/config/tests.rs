@@ -1,6 +1,11 @@
 //! The example is the default; what is wrong is told in one line that leads to it.
 
 use super::*;
+use super::{
+    limits::MISTAKES_MAX,
+    text::{key_at, line_at},
+    values::Octets,
+};
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
 

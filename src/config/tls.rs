@@ -2,58 +2,64 @@
 //!
 //! They are read at the start and on SIGHUP; nothing of them is kept but the [`Identity`].
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
-use crate::server::{Identity, IdentityError};
+use serde::de;
+use toml::Spanned;
 
-use super::{Config, Error, OneLine, TlsFiles};
+use crate::server::Identity;
 
-impl Config {
-    /// Reads the certificate and its key, where there are any.
-    ///
-    /// # Errors
-    /// [`Error::Read`] and [`Error::Tls`]: do not start, or go on with the identity that there is.
-    pub fn identity(&self) -> Result<Option<Identity>, Error> {
-        let identity = self.tls.as_ref().map(TlsFiles::identity).transpose();
-        let identity = identity.map_err(|error| self.named(error))?;
-        Ok(identity.map(|identity| identity.with_channel_binding(self.scram_plus)))
-    }
+use super::{
+    error::{Error, OneLine},
+    text::{line_at, read_octets},
+    values::file,
+};
+
+/// The table `[tls]`: where the certificate is. A relative path starts at the configuration file.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsFiles {
+    /// The certificate and those between it and its authority, PEM.
+    #[serde(deserialize_with = "file")]
+    pub certificate: PathBuf,
+    /// The private key, PEM.
+    #[serde(deserialize_with = "file")]
+    pub key: PathBuf,
+    /// On which lines of the configuration they are named; 0 is unknown.
+    #[serde(skip)]
+    pub lines: [usize; 2],
 }
 
-impl Config {
-    /// The same error, with the place in the configuration that names the file.
-    fn named(&self, error: Error) -> Error {
-        let (Some(path), Some(tls)) = (&self.path, &self.tls) else {
-            return error;
-        };
-        let is_of_key = if let Error::Read { path, .. } = &error {
-            *path == tls.key
-        } else if let Error::Tls { error, .. } = &error {
-            !matches!(error, IdentityError::Certificate(_))
-        } else {
-            return error;
-        };
-        let [certificate_line, key_line] = tls.lines;
-        let (key, line) = if is_of_key {
-            ("tls.key", key_line)
-        } else {
-            ("tls.certificate", certificate_line)
-        };
-        Error::Named {
-            path: path.clone(),
-            line,
-            key,
-            error: Box::new(error),
-        }
-    }
+/// Where `[tls]` names its files.
+#[derive(serde::Deserialize)]
+pub(super) struct TlsPlaces {
+    tls: TlsPlacesOfFiles,
+}
+
+#[derive(serde::Deserialize)]
+pub(super) struct TlsPlacesOfFiles {
+    certificate: Spanned<de::IgnoredAny>,
+    key: Spanned<de::IgnoredAny>,
+}
+
+/// The lines of the two files in `text`.
+pub(super) fn tls_lines(text: &str) -> [usize; 2] {
+    toml::from_str::<TlsPlaces>(text).map_or([0, 0], |places| {
+        let TlsPlacesOfFiles { certificate, key } = places.tls;
+        [certificate.span(), key.span()].map(|place| line_at(text, place.start))
+    })
 }
 
 impl TlsFiles {
     /// Reads the two files.
     ///
     /// # Errors
-    /// As [`Config::identity`].
-    fn identity(&self) -> Result<Identity, Error> {
+    /// [`Error::Read`] and [`Error::Tls`].
+    pub(super) fn identity(&self) -> Result<Identity, Error> {
         let certificate = read(&self.certificate)?;
         let key = read(&self.key)?;
         Identity::from_pem(&certificate, &key).map_err(|error| Error::Tls {
@@ -75,7 +81,7 @@ impl TlsFiles {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    super::read_octets(path).map_err(|source| Error::Read {
+    read_octets(path).map_err(|source| Error::Read {
         path: path.to_owned(),
         source,
     })

@@ -23,7 +23,7 @@ use crate::{
     system::sandbox::{self, Rules, State},
 };
 
-use super::Error;
+use super::error::Error;
 
 /// The sandbox, entered.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use std::net::{SocketAddr, TcpListener};
 use rustix::io::FdFlags;
 use rustix::net::{SocketType, sockopt};
 
-use super::Error;
+use super::error::Error;
 use crate::config::{Config, Listen};
 
 /// The sockets, as long as none has taken them.

@@ -31,8 +31,6 @@ use std::{fmt, net::Ipv6Addr, str::FromStr};
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
-use super::{ForwardPath, ReversePath};
-
 /// Longest domain, in octets: RFC 5321 §4.5.3.1.2.
 const DOMAIN_OCTETS_MAX: usize = 255;
 
@@ -284,6 +282,44 @@ pub(super) fn write_local_part(f: &mut fmt::Formatter<'_>, local_part: &str) -> 
         }
     }
     f.write_str("\"")
+}
+
+/// Where failure reports go: RFC 5321 §4.1.1.2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReversePath {
+    /// `<>`: no report is wanted (RFC 5321 §4.5.5).
+    Null,
+    /// A mailbox.
+    Address(Address),
+}
+
+impl fmt::Display for ReversePath {
+    /// Writes the path with its angle brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("<>"),
+            Self::Address(address) => write!(f, "<{address}>"),
+        }
+    }
+}
+
+/// Who is to receive the message: RFC 5321 §4.1.1.3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ForwardPath {
+    /// `<postmaster>` without a domain, in any case: the postmaster of this host.
+    Postmaster,
+    /// A mailbox.
+    Address(Address),
+}
+
+impl fmt::Display for ForwardPath {
+    /// Writes the path with its angle brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Postmaster => f.write_str("<postmaster>"),
+            Self::Address(address) => write!(f, "<{address}>"),
+        }
+    }
 }
 
 /// Parses the reverse-path at the start of `text` and gives it with what follows its `>`.

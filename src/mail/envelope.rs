@@ -5,45 +5,7 @@
 
 use std::fmt;
 
-use super::{Address, MailboxName};
-
-/// Where failure reports go: RFC 5321 §4.1.1.2.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReversePath {
-    /// `<>`: no report is wanted (RFC 5321 §4.5.5).
-    Null,
-    /// A mailbox.
-    Address(Address),
-}
-
-impl fmt::Display for ReversePath {
-    /// Writes the path with its angle brackets.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Null => f.write_str("<>"),
-            Self::Address(address) => write!(f, "<{address}>"),
-        }
-    }
-}
-
-/// Who is to receive the message: RFC 5321 §4.1.1.3.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ForwardPath {
-    /// `<postmaster>` without a domain, in any case: the postmaster of this host.
-    Postmaster,
-    /// A mailbox.
-    Address(Address),
-}
-
-impl fmt::Display for ForwardPath {
-    /// Writes the path with its angle brackets.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Postmaster => f.write_str("<postmaster>"),
-            Self::Address(address) => write!(f, "<{address}>"),
-        }
-    }
-}
+use super::{ForwardPath, MailboxName, ReversePath};
 
 /// What the client declared about the octets of the content (RFC 6152).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

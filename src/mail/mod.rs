@@ -21,12 +21,13 @@ pub mod trace;
 mod tests;
 
 pub use address::{
-    Address, AddressError, Charset, Domain, Dots, Grammar, parse_forward_path, parse_reverse_path,
+    Address, AddressError, Charset, Domain, Dots, ForwardPath, Grammar, ReversePath,
+    parse_forward_path, parse_reverse_path,
 };
 pub use closing::Closing;
 pub use credentials::{Credentials, Secret};
 pub use disclosure::Disclosure;
-pub use envelope::{BodyType, Envelope, ForwardPath, Protocol, ReversePath};
+pub use envelope::{BodyType, Envelope, Protocol};
 pub use foreign::Foreign;
 pub use link::{ChannelBindings, Link, Tls};
 pub use mailbox::{MailboxName, fold_local_part, local_part_forms};

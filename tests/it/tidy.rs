@@ -113,6 +113,33 @@ fn only_the_file_system_of_the_store_touches_files() {
     }
 }
 
+/// Defaults and limits stand in `limits.rs`, with their reasons, and no number that could be one
+/// stands elsewhere in the configuration. Units, permissions and addresses are no limits.
+#[test]
+fn the_numbers_of_the_configuration_stand_with_the_limits() {
+    let is_number = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit());
+    let mut faults = Vec::new();
+    for (path, text) in source_files("src/config") {
+        let is_test =
+            path.ends_with("tests.rs") || path.components().any(|c| c.as_os_str() == "tests");
+        if is_test || path.ends_with("limits.rs") {
+            continue;
+        }
+        let code = code(&text);
+        let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let code: String = code.replace("\\\"", "").split('"').step_by(2).collect();
+        let words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
+        for number in words.filter(is_number).filter(|it| !it.starts_with("0o")) {
+            let digits: String = number.chars().filter(char::is_ascii_digit).collect();
+            let is_unit = ["127", "1000", "1000000", "1000000000", "4096"].contains(&&*digits);
+            if digits.len() > 2 && !is_unit {
+                faults.push(format!("{}: {number}", path.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
 /// SEC-4 and SEC-10: no program is started, no connection opened, no MIME looked into.
 #[test]
 fn nothing_starts_a_program_connects_or_parses_mime() {

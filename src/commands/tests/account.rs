@@ -5,6 +5,7 @@
     reason = "tests make their own configurations"
 )]
 
+use crate::{config, mail::Address};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 

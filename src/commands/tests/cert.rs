@@ -5,6 +5,7 @@
     reason = "tests make their own configurations"
 )]
 
+use crate::certificate;
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;

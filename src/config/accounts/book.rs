@@ -23,13 +23,16 @@ use std::{
 };
 
 use crate::{
-    config::{self, Config, OneLine},
+    config::{self, Config},
     fs::{Fs, Held},
     mail::{Address, MailboxName},
 };
 
 use super::{
-    super::{beside, directory_of, key_at, line_at, read_text, value_error},
+    super::{
+        error::OneLine,
+        text::{beside, directory_of, key_at, line_at, read_text, value_error},
+    },
     Accounts, edit,
 };
 

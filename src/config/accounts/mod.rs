@@ -19,7 +19,11 @@ use std::path::{Path, PathBuf};
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use toml::Spanned;
 
-use super::{Config, Error, HostName, ListOrOff, OneLine};
+use super::{
+    error::{Error, OneLine},
+    text::{self, Read},
+    values::{HostName, ListOrOff},
+};
 use crate::accounts::{
     self, CatchAll, ScramSecret, SendAs, StoredPassword, Table, TableError, limits,
 };
@@ -309,23 +313,32 @@ struct Source<'a> {
     catch_all: &'a CatchAlls,
 }
 
-/// Makes the table of `config`, which was read from `text`, the content of the file at `path`; with
-/// what the user should be warned of. The file of accounts, where there is one, is read by
-/// `read_text`.
+/// What a configuration says of accounts.
+#[derive(Clone, Copy)]
+pub(super) struct Said<'a> {
+    pub(super) accounts: &'a Accounts,
+    pub(super) postmaster: &'a Spanned<Role>,
+    pub(super) abuse: &'a Spanned<Role>,
+    pub(super) catch_all: &'a CatchAlls,
+}
+
+/// Makes the table of what is `said`, which was read from `text`, the content of the file at
+/// `path`; with what the user should be warned of. The file of accounts, where there is one, is
+/// read by `read_text`.
 pub(super) fn table(
-    config: &Config,
+    said: Said<'_>,
     (path, text): (&Path, &str),
-    read_text: &super::Read<'_>,
+    read_text: &Read<'_>,
 ) -> Result<Option<(Table, Vec<String>)>, Error> {
     let source = Source {
         path,
         text,
         accounts: &[],
-        postmaster: &config.postmaster,
-        abuse: &config.abuse,
-        catch_all: &config.catch_all,
+        postmaster: said.postmaster,
+        abuse: said.abuse,
+        catch_all: said.catch_all,
     };
-    match &config.accounts {
+    match said.accounts {
         Accounts::Off => {
             source.check_nothing_said("it needs accounts, and there are none")?;
             Ok(None)
@@ -348,7 +361,7 @@ pub(super) fn table(
 /// Makes a table of `text`, the content of the file of accounts at `path`.
 fn read(path: &Path, text: &str) -> Result<(Table, Vec<String>), Error> {
     let file: File =
-        toml::from_str(text).map_err(|error| super::mistakes::<File>(path, text, error))?;
+        toml::from_str(text).map_err(|error| text::mistakes::<File>(path, text, error))?;
     let List(accounts) = file.accounts.ok_or_else(|| Error::Value {
         path: path.to_owned(),
         line: 1,
@@ -503,7 +516,7 @@ impl Source<'_> {
     fn error(&self, position: usize, key: String, reason: String) -> Error {
         Error::Value {
             path: self.path.to_owned(),
-            line: super::line_at(self.text, position),
+            line: text::line_at(self.text, position),
             key: Some(key),
             reason,
         }

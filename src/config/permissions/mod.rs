@@ -26,13 +26,10 @@ use std::{
 
 use rustix::process::geteuid;
 
-use super::{Accounts, Config, OneLine};
+use super::{Accounts, Config, error::OneLine, limits::DEPTH_MAX, text::beside};
 
 /// The sticky bit.
 const STICKY: u32 = 0o1000;
-
-/// Most directories above a file that are looked at: more than paths have, and a bound.
-const DEPTH_MAX: usize = 128;
 
 /// Who may own and write.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +71,7 @@ fn files(config: &Config) -> Vec<(&'static str, PathBuf)> {
     if let Some(path) = &config.path {
         files.push(("the configuration", path.clone()));
         if let Accounts::File(file) = &config.accounts {
-            let file = super::beside(path, file.get_ref());
+            let file = beside(path, file.get_ref());
             files.push(("the file of accounts", file));
         }
     }

@@ -69,7 +69,7 @@ use crate::{
 use super::{
     layout::Maildir,
     listing::{Listing, Side},
-    times::Shows,
+    times::{self, Shows},
 };
 
 /// The moment before a maildrop was read, or looked at.
@@ -113,7 +113,7 @@ impl Sight {
     /// Whether every change after this moment to the directory `side` will show in its times, or
     /// would show at the next tick, or nobody can tell.
     pub(super) fn shows_changes(&self, side: Side) -> Shows {
-        self.stamp(side).shows_changes(self.file_time)
+        times::shows_changes(&self.stamp(side), self.file_time)
     }
 
     /// Whether every change after this moment will show in the times.

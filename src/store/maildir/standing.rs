@@ -54,7 +54,7 @@ use super::{
     disk::Disk,
     private::{OWN_DIRECTORY, prepare, prepare_root},
     sync::Mutex,
-    times::{Shows, identity_at, stamp_at},
+    times::{self, Shows, identity_at, stamp_at},
 };
 
 /// The file that one daemon holds a lock on.
@@ -249,7 +249,7 @@ impl Place {
         }
         let shows_all = own.filter(|own| {
             is_as_found
-                || own.shows_changes(file_time) == Shows::All
+                || times::shows_changes(own, file_time) == Shows::All
                     && disk.trusts_times(&disk.own, Some(own.device))
         });
         let now = disk.clock.now();

@@ -58,26 +58,24 @@ pub(super) enum Shows {
 /// Times that are whole milliseconds are not those of the clock.
 const NANOS_OF_MILLISECOND: i128 = 1_000_000;
 
-impl Stamp {
-    /// Whether every change to the directory shows in its times that is made after it was looked
-    /// at, at `file_time` or later.
-    pub(super) fn shows_changes(&self, file_time: Duration) -> Shows {
-        // A program can set the other time.
-        let changed = self.changed;
-        let nanos = |time: Duration| i128::try_from(time.as_nanos()).unwrap_or(i128::MAX);
-        let (now, tick) = (nanos(file_time), nanos(READING_TICK_MAX));
-        if changed % NANOS_OF_MILLISECOND == 0 {
-            // These times go on in larger steps than the clock does.
-            let is_over = changed.saturating_add(nanos(INDEX_QUIET)) < now;
-            if is_over { Shows::All } else { Shows::Unknown }
-        } else if changed < now {
-            Shows::All
-        } else if changed.saturating_sub(now) <= tick {
-            Shows::AtNextTick
-        } else {
-            // The clock was set back, or is not the one that these times come from.
-            Shows::Unknown
-        }
+/// Whether every change to `directory` shows in its times that is made after it was looked
+/// at, at `file_time` or later.
+pub(super) fn shows_changes(directory: &Stamp, file_time: Duration) -> Shows {
+    // A program can set the other time.
+    let changed = directory.changed;
+    let nanos = |time: Duration| i128::try_from(time.as_nanos()).unwrap_or(i128::MAX);
+    let (now, tick) = (nanos(file_time), nanos(READING_TICK_MAX));
+    if changed % NANOS_OF_MILLISECOND == 0 {
+        // These times go on in larger steps than the clock does.
+        let is_over = changed.saturating_add(nanos(INDEX_QUIET)) < now;
+        if is_over { Shows::All } else { Shows::Unknown }
+    } else if changed < now {
+        Shows::All
+    } else if changed.saturating_sub(now) <= tick {
+        Shows::AtNextTick
+    } else {
+        // The clock was set back, or is not the one that these times come from.
+        Shows::Unknown
     }
 }
 
@@ -98,7 +96,7 @@ mod tests {
         RealFs.create_dir(&old).unwrap();
         let stamp = |path: &Path| stamp_at(&RealFs, path).unwrap().unwrap();
         let clock = Clock::system();
-        while stamp(&old).shows_changes(clock.file_time()) != Shows::All {
+        while shows_changes(&stamp(&old), clock.file_time()) != Shows::All {
             look_again();
         }
         let before = stamp(&old);

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests make their own files")]
 
 use super::*;
+use crate::config::Config;
 
 fn parse(text: &str) -> Result<Config, Error> {
     Config::parse(Path::new("facteur.toml"), text)

@@ -51,15 +51,12 @@ use super::{
     super::{
         private::prepare,
         sync,
-        times::{Shows, identity_at, stamp_at},
+        times::{self, Shows, identity_at, stamp_at},
     },
-    Shape,
     format::{BATCH_ALIGNMENT, HEADER_OCTETS, JournalId, Seal},
     id_file::{self, HeldId},
+    shape::{BLOCK, Shape},
 };
-
-/// [`BATCH_ALIGNMENT`] as a distance in a file.
-pub(super) const BLOCK: u64 = 4096;
 
 /// The segments. See the module.
 #[derive(Debug)]
@@ -521,7 +518,7 @@ impl Ring {
         if let Some(held) = &self.id {
             held.check_name(&*self.fs)?;
         }
-        let shows_all = directory.shows_changes(file_time) == Shows::All;
+        let shows_all = times::shows_changes(&directory, file_time) == Shows::All;
         if shows_all
             && self
                 .fs

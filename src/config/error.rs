@@ -1,0 +1,225 @@
+//! Why a configuration cannot be used.
+
+use std::{
+    fmt::{self, Write as _},
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use crate::server::IdentityError;
+
+/// What a listener lacks that other machines can reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// There are no accounts: any password opens every mailbox.
+    Accounts,
+    /// There is no certificate: passwords would go over the network in clear.
+    Certificate,
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Accounts => {
+                "anyone there could read all mail, since any password opens a mailbox: listen on \
+                 127.0.0.1 or [::1] instead, or configure accounts (facteur account add) and TLS \
+                 (facteur cert)"
+            }
+            Self::Certificate => {
+                "passwords would go there unencrypted: name a certificate in [tls] (facteur cert \
+                 makes one), listen on 127.0.0.1 or [::1] instead, or remove the listener"
+            }
+        })
+    }
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file cannot be read: name another or mend its permissions.
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A line of the file is wrong.
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The key, where there is one.
+        key: Option<String>,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+    /// A file that the configuration names cannot be used.
+    Named {
+        /// The configuration.
+        path: PathBuf,
+        /// The line, from 1; 0 is unknown.
+        line: usize,
+        /// The key that names it.
+        key: &'static str,
+        /// What is wrong.
+        error: Box<Self>,
+    },
+    /// Several lines are wrong.
+    Several(Vec<Self>),
+    /// The certificate and its key cannot be used.
+    Tls {
+        /// The file of the certificate.
+        certificate: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+        /// Why.
+        error: IdentityError,
+    },
+    /// Nothing listens.
+    NoListener,
+    /// Two listeners have the same address.
+    Duplicate {
+        /// The keys.
+        keys: [&'static str; 2],
+        /// The address of the second.
+        address: SocketAddr,
+    },
+    /// Something is to listen with TLS, and there is no certificate.
+    NoCertificate {
+        /// The key of the listener.
+        key: &'static str,
+    },
+    /// Other machines could reach a listener, and what would keep strangers out is missing.
+    Exposed {
+        /// The key of the listener.
+        key: &'static str,
+        /// Where it is to listen.
+        address: SocketAddr,
+        /// What is missing first.
+        lack: Lack,
+    },
+    /// What a file says does not go together, with what was typed in its place.
+    Whole {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: Box<Self>,
+    },
+    /// A flag says both that nothing listens and where: remove one of the two.
+    OffAndOn {
+        /// The flag.
+        flag: &'static str,
+    },
+}
+
+/// A path as it is shown: a line break in it must not make two lines of an error.
+pub(super) struct OneLine<'a>(pub(super) &'a Path);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for char in self.0.to_string_lossy().chars() {
+            if char.is_control() {
+                write!(f, "{}", char.escape_default())?;
+            } else {
+                f.write_char(char)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read { path, .. } => write!(f, "cannot read {}", OneLine(path)),
+            Self::Value {
+                path,
+                line,
+                key: Some(key),
+                reason,
+            } => {
+                write!(f, "{}:{line}: {key}: {reason}", OneLine(path))
+            }
+            Self::Value {
+                path,
+                line,
+                key: None,
+                reason,
+            } => {
+                write!(f, "{}:{line}: {reason}", OneLine(path))
+            }
+            Self::Named {
+                path,
+                line,
+                key,
+                error,
+            } => write!(f, "{}:{line}: {key}: {error}", OneLine(path)),
+            Self::Several(errors) => {
+                for (position, error) in errors.iter().enumerate() {
+                    let separator = if position == 0 { "" } else { "\n" };
+                    write!(f, "{separator}{error}")?;
+                }
+                Ok(())
+            }
+            Self::Exposed { key, address, lack } => {
+                write!(f, "{key}: other machines can reach {address}, and {lack}")
+            }
+            Self::Whole { path, error } => write!(f, "{}: {error}", OneLine(path)),
+            Self::OffAndOn { flag } => {
+                write!(
+                    f,
+                    "{flag} off was given with another {flag}: remove one of the two"
+                )
+            }
+            Self::Duplicate {
+                keys: [one, other],
+                address,
+            } if one == other => write!(f, "{one} names {address} twice: remove one of the two"),
+            Self::Duplicate {
+                keys: [one, other],
+                address,
+            } => write!(
+                f,
+                "{one} and {other} would both listen on {address}: give one of them another port"
+            ),
+            Self::NoListener => f.write_str("smtp and pop3 are both off: nothing to serve"),
+            Self::Tls {
+                certificate,
+                key,
+                error,
+            } => {
+                let (certificate, key) = (OneLine(certificate), OneLine(key));
+                match error {
+                    IdentityError::Certificate(_) => write!(f, "{certificate}: {error}"),
+                    IdentityError::Key(_) => write!(f, "{key}: {error}"),
+                    IdentityError::Pair(_) => write!(f, "{certificate} and {key}: {error}"),
+                }
+            }
+            Self::NoCertificate { key } => write!(
+                f,
+                "{key} needs TLS, and there is no certificate: name one in [tls], or remove {key}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read { source, .. } => Some(source),
+            Self::Named { error, .. } => error.source(),
+            Self::Value { .. }
+            | Self::Several(_)
+            | Self::Tls { .. }
+            | Self::NoListener
+            | Self::Duplicate { .. }
+            | Self::NoCertificate { .. }
+            | Self::Exposed { .. }
+            | Self::Whole { .. }
+            | Self::OffAndOn { .. } => None,
+        }
+    }
+}

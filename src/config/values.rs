@@ -1,0 +1,581 @@
+//! The values of a configuration, each read from the words that stand for it.
+
+use std::{fmt, marker::PhantomData, net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
+
+use crate::{
+    mail::{Charset, Domain},
+    server::limits as server_limits,
+    store::limits as store_limits,
+    wire::BareOctets,
+};
+
+use super::hints;
+
+/// A domain that names this host or one that it takes mail for.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub struct HostName(pub Domain);
+
+impl HostName {
+    pub(super) fn localhost() -> Self {
+        Self(Domain::localhost())
+    }
+}
+
+impl TryFrom<String> for HostName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        // Kept as it is sent to clients of every kind: in A-label form.
+        let domain = Domain::parse(&text, Charset::Utf8).and_then(|domain| domain.to_a_label());
+        let domain = domain.and_then(|a_label| Domain::parse(&a_label, Charset::Ascii));
+        domain
+            .map(Self)
+            .map_err(|_wrong| format!("{text:?} is not a domain name such as mail.example.com"))
+    }
+}
+
+/// One address to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Address and port; port 0 is any free one.
+    pub address: SocketAddr,
+}
+
+impl Listen {
+    pub(super) fn loopback(port: u16) -> Vec<Self> {
+        let addresses: [SocketAddr; 2] = [
+            ([127, 0, 0, 1], port).into(),
+            (std::net::Ipv6Addr::LOCALHOST, port).into(),
+        ];
+        addresses
+            .into_iter()
+            .map(|address| Self { address })
+            .collect()
+    }
+}
+
+impl Listen {
+    /// Whether only this machine can reach it.
+    pub fn is_loopback(&self) -> bool {
+        self.address.ip().to_canonical().is_loopback()
+    }
+}
+
+impl Listen {
+    /// The addresses that a text means: an address with a port, or a port of this machine, which
+    /// has two: `2525`, `:2525`, `localhost:2525`.
+    ///
+    /// # Errors
+    /// What is wrong, and what would be right.
+    pub fn parse(text: &str) -> Result<Vec<Self>, String> {
+        if let Ok(address) = text.parse() {
+            return Ok(vec![Self { address }]);
+        }
+        let port = text.strip_prefix("localhost").unwrap_or(text);
+        let is_bare = port.len() == text.len();
+        let digits = match port.strip_prefix(':') {
+            Some(digits) => digits,
+            None if is_bare => port,
+            None => "",
+        };
+        let is_number = !digits.is_empty() && digits.bytes().all(|octet| octet.is_ascii_digit());
+        if is_number && let Ok(port) = digits.parse() {
+            return Ok(Self::loopback(port));
+        }
+        Err(format!(
+            "{text:?} is not an address and port such as \"127.0.0.1:65434\" or \"[::1]:65434\", \
+             nor a port of this machine such as \"65434\""
+        ))
+    }
+}
+
+/// One element of a list of addresses: it may mean two.
+pub(super) struct Listens(Vec<Listen>);
+
+impl<'de> Deserialize<'de> for Listens {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Listen::parse(&text).map(Self).map_err(de::Error::custom)
+    }
+}
+
+/// The separator of sub-addresses; an empty text or `"off"` is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub struct Subaddress(pub Option<char>);
+
+impl TryFrom<String> for Subaddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let mut characters = text.chars();
+        match (characters.next(), characters.next()) {
+            (None, None) => Ok(Self(None)),
+            (Some(separator), None) if separator.is_ascii_punctuation() && separator != '@' => {
+                Ok(Self(Some(separator)))
+            }
+            _ if text == "off" => Ok(Self(None)),
+            _ => Err(format!(
+                "{text:?} is not one punctuation mark such as \"+\", nor \"off\""
+            )),
+        }
+    }
+}
+
+/// Whether listeners that begin in clear offer TLS where there is a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub struct StartTls(pub bool);
+
+impl TryFrom<String> for StartTls {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "on" => Ok(Self(true)),
+            "off" => Ok(Self(false)),
+            _ => Err(hints::none_of(&text, &["on", "off"])),
+        }
+    }
+}
+
+/// What becomes of a content with bare LFs or CRs that a client of this machine sends in open mode;
+/// from all others it is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub struct BareLf(pub BareOctets);
+
+impl TryFrom<String> for BareLf {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "accept" => Ok(Self(BareOctets::Accept)),
+            "refuse" => Ok(Self(BareOctets::Refuse)),
+            _ => Err(hints::none_of(&text, &["accept", "refuse"])),
+        }
+    }
+}
+
+/// How messages are made durable before they are acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub enum Durability {
+    /// `"journal"`: in a journal, many with one sync.
+    Journal,
+    /// `"maildir"`: in the Maildirs, each with syncs of its own.
+    Maildir,
+    /// `"none"`: not at all.
+    None,
+}
+
+impl TryFrom<String> for Durability {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "journal" => Ok(Self::Journal),
+            "maildir" => Ok(Self::Maildir),
+            "none" => Ok(Self::None),
+            _ => Err(hints::none_of(&text, &["journal", "maildir", "none"])),
+        }
+    }
+}
+
+impl std::str::FromStr for Durability {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+/// Octets of one segment of the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "Octets")]
+pub struct SegmentOctets(pub u64);
+
+impl TryFrom<Octets> for SegmentOctets {
+    type Error = String;
+
+    fn try_from(Octets(octets): Octets) -> Result<Self, String> {
+        const MIN: u64 = store_limits::SEGMENT_OCTETS_MIN;
+        const MAX: u64 = store_limits::SEGMENT_OCTETS_MAX;
+        if octets.is_multiple_of(4_096) && (MIN..=MAX).contains(&octets) {
+            return Ok(Self(octets));
+        }
+        Err(format!(
+            "{octets} is not a multiple of 4096 from {MIN} to {MAX}"
+        ))
+    }
+}
+
+/// How many segments the journal has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "u64")]
+pub struct Segments(pub usize);
+
+impl TryFrom<u64> for Segments {
+    type Error = String;
+
+    fn try_from(count: u64) -> Result<Self, String> {
+        const MAX: usize = store_limits::SEGMENTS_MAX;
+        let segments = usize::try_from(count).unwrap_or(usize::MAX);
+        if (store_limits::SEGMENTS_MIN..=MAX).contains(&segments) {
+            return Ok(Self(segments));
+        }
+        Err(format!("{count} is not a number from 2 to {MAX}"))
+    }
+}
+
+/// How much the log shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub struct LogLevel(pub log::LevelFilter);
+
+impl TryFrom<String> for LogLevel {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+        let wrong = |_not_a_level| hints::none_of(&text, &LEVELS);
+        text.parse().map(Self).map_err(wrong)
+    }
+}
+
+impl std::str::FromStr for LogLevel {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+/// What a line of the log looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub enum LogFormat {
+    /// `"text"`: for people.
+    Text,
+    /// `"json"`: an object for programs.
+    Json,
+}
+
+impl TryFrom<String> for LogFormat {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(hints::none_of(&text, &["text", "json"])),
+        }
+    }
+}
+
+/// Whether the kernel is asked to keep the daemon to what it needs (SEC-16).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub enum Sandbox {
+    /// `"on"`: as far as this kernel can.
+    On,
+    /// `"require"`: and without that the daemon does not start.
+    Required,
+    /// `"off"`: not at all.
+    Off,
+}
+
+impl TryFrom<String> for Sandbox {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "on" => Ok(Self::On),
+            "require" => Ok(Self::Required),
+            "off" => Ok(Self::Off),
+            _ => Err(hints::none_of(&text, &["on", "require", "off"])),
+        }
+    }
+}
+
+/// Octets that all sessions together may hold in flight (SEC-9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
+#[serde(try_from = "Octets")]
+pub struct InFlightOctets(pub u64);
+
+impl InFlightOctets {
+    /// So many, or the fewest that there may be.
+    pub fn or_the_fewest(octets: u64) -> Self {
+        Self(octets.max(server_limits::IN_FLIGHT_OCTETS_MIN))
+    }
+
+    /// What is for content that the store holds in memory.
+    pub fn of_deliveries(self) -> u64 {
+        self.0 / 2
+    }
+
+    /// What is for the buffers and envelopes of sessions.
+    pub fn of_sessions(self) -> u64 {
+        self.0.saturating_sub(self.of_deliveries())
+    }
+}
+
+impl TryFrom<Octets> for InFlightOctets {
+    type Error = String;
+
+    fn try_from(Octets(octets): Octets) -> Result<Self, String> {
+        const MIN: u64 = server_limits::IN_FLIGHT_OCTETS_MIN;
+        if octets < MIN {
+            return Err(format!("{octets} is too small: at least {MIN}"));
+        }
+        Ok(Self(octets))
+    }
+}
+
+/// A number of octets: a number, or a text with a unit such as `"50 MiB"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Octets(u64);
+
+impl Octets {
+    const UNITS: [(&str, u64); 7] = [
+        ("", 1),
+        ("kib", 1 << 10),
+        ("mib", 1 << 20),
+        ("gib", 1 << 30),
+        ("kb", 1_000),
+        ("mb", 1_000_000),
+        ("gb", 1_000_000_000),
+    ];
+
+    /// Reads a number with a unit; one of a letter alone is that of 1024.
+    pub(super) fn parse(text: &str) -> Option<u64> {
+        let end = text.find(|c: char| !c.is_ascii_digit() && c != '_');
+        let (number, unit) = text.split_at_checked(end.unwrap_or(text.len()))?;
+        let number: u64 = number.replace('_', "").parse().ok()?;
+        let unit = unit.trim().to_ascii_lowercase();
+        let unit = match unit.as_str() {
+            "b" | "octets" => "",
+            "k" => "kib",
+            "m" => "mib",
+            "g" => "gib",
+            other => other,
+        };
+        let (_, factor) = Self::UNITS.into_iter().find(|(name, _)| *name == unit)?;
+        number.checked_mul(factor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Octets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = deserializer.deserialize_any(NumberOrWord::octets(&[]))?;
+        Ok(Self(number.unwrap_or_default()))
+    }
+}
+
+/// Reads a limit in octets.
+pub(super) fn octets_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Limit, D::Error> {
+    let number = deserializer.deserialize_any(NumberOrWord::octets(&["off"]))?;
+    Ok(Limit(number.ok().filter(|&value| value != 0)))
+}
+
+/// A limit that may be switched off with 0 or `"off"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit(pub Option<u64>);
+
+/// A number from 1 on: a limit that cannot be switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count(pub u32);
+
+impl Count {
+    /// As a duration in seconds.
+    pub fn as_seconds(self) -> Duration {
+        Duration::from_secs(u64::from(self.0))
+    }
+}
+
+/// Sessions at once from one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PerAddress {
+    /// `"auto"`: many from this machine, few from another.
+    Auto,
+    /// 0 or `"off"`: no limit.
+    Off,
+    /// So many from every address.
+    AtMost(u64),
+}
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = deserializer.deserialize_any(NumberOrWord::plain(&["off"]))?;
+        Ok(Self(number.ok().filter(|&value| value != 0)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match number(deserializer)? {
+            0 => Err(de::Error::custom(
+                "0 is too small: this limit cannot be off",
+            )),
+            count => Ok(Self(count)),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for PerAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(
+            match deserializer.deserialize_any(NumberOrWord::plain(&["auto", "off"]))? {
+                Ok(0) | Err("off") => Self::Off,
+                Ok(number) => Self::AtMost(number),
+                Err(_) => Self::Auto,
+            },
+        )
+    }
+}
+
+/// Reads a path; an empty one would mean the directory that the daemon happens to run in.
+pub(super) fn directory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        Err(de::Error::custom(
+            "\"\" is not a directory; \".\" is this one",
+        ))
+    } else {
+        Ok(PathBuf::from(text))
+    }
+}
+
+/// Reads the path of a file.
+pub(super) fn file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        Err(de::Error::custom("\"\" is not the name of a file"))
+    } else {
+        Ok(PathBuf::from(text))
+    }
+}
+
+/// Reads the addresses to listen on.
+pub(super) fn listeners<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Listen>, D::Error> {
+    let lists: Vec<Listens> = deserializer.deserialize_any(ListOrOff {
+        expected: "a list of addresses such as [\"127.0.0.1:65434\"], or \"off\"",
+        off: Some("off"),
+        element: PhantomData,
+    })?;
+    Ok(lists
+        .into_iter()
+        .flat_map(|Listens(listens)| listens)
+        .collect())
+}
+
+/// Reads the local domains.
+pub(super) fn domains<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<HostName>, D::Error> {
+    deserializer.deserialize_any(ListOrOff {
+        expected: "a list of domains such as [\"example.com\"]",
+        off: None,
+        element: PhantomData,
+    })
+}
+
+/// Reads a number that fits into 32 bits.
+pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let number = deserializer.deserialize_any(NumberOrWord::plain(&[]))?;
+    let number = number.unwrap_or_default();
+    u32::try_from(number).map_err(|_too_large| de::Error::custom(format!("{number} is too large")))
+}
+
+/// Reads a list, or the word that stands for an empty one.
+pub(super) struct ListOrOff<T> {
+    /// What the user should have written.
+    pub(super) expected: &'static str,
+    /// The word, where there is one.
+    pub(super) off: Option<&'static str>,
+    pub(super) element: PhantomData<T>,
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ListOrOff<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(element) = elements.next_element()? {
+            list.push(element);
+        }
+        Ok(list)
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
+        if self.off == Some(value) {
+            Ok(Vec::new())
+        } else {
+            Err(E::invalid_value(de::Unexpected::Str(value), &self))
+        }
+    }
+}
+
+/// Reads a number that is not negative (`Ok`) or one of a few words (`Err`).
+pub(super) struct NumberOrWord {
+    words: &'static [&'static str],
+    /// Whether it is a number of octets, which may also be a text with a unit.
+    is_octets: bool,
+}
+
+impl NumberOrWord {
+    fn plain(words: &'static [&'static str]) -> Self {
+        Self {
+            words,
+            is_octets: false,
+        }
+    }
+
+    fn octets(words: &'static [&'static str]) -> Self {
+        Self {
+            words,
+            is_octets: true,
+        }
+    }
+}
+
+impl Visitor<'_> for NumberOrWord {
+    type Value = Result<u64, &'static str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_octets {
+            "a number of octets, or a text such as \"50 MiB\""
+        } else {
+            "a number from 0 on"
+        })?;
+        self.words
+            .iter()
+            .try_for_each(|word| write!(f, " or {word:?}"))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
+        let negative = |_| E::invalid_value(de::Unexpected::Signed(value), &self);
+        u64::try_from(value).map(Ok).map_err(negative)
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Ok(value))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
+        let word = self.words.iter().find(|&&word| word == value);
+        let octets = || Octets::parse(value).filter(|_| self.is_octets);
+        word.map(|&word| Err(word))
+            .or_else(|| octets().map(Ok))
+            .ok_or_else(|| E::invalid_value(de::Unexpected::Str(value), &self))
+    }
+}

@@ -1,0 +1,106 @@
+//! Why the daemon cannot start.
+
+use std::{fmt, io, net::SocketAddr, path::Path};
+
+use crate::{server::Service, store::MessageStore, system::sandbox};
+
+/// Ports below this one are for root and those with its right.
+const PRIVILEGED_PORTS: u16 = 1_024;
+
+/// Why the daemon cannot start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// An address cannot be listened on: free it or configure another.
+    Bind {
+        /// Which protocol.
+        service: Service,
+        /// Where.
+        address: SocketAddr,
+        /// The process that serves the mail directory already, where there is one.
+        process: Option<u32>,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A socket that was opened for us cannot be served: mend the unit that opens it.
+    Inherited {
+        /// Its name.
+        name: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The system gives no thread or pipe for a listener.
+    Start(io::Error),
+    /// The sandbox is required, and there is none: ask for less in the configuration, or take
+    /// another kernel.
+    Sandbox(sandbox::State),
+}
+
+impl Error {
+    /// The same with the process that serves the mail directory, where a port is in use.
+    pub(super) fn named(mut self, mail: &Path) -> Self {
+        if let Self::Bind {
+            process, source, ..
+        } = &mut self
+            && source.kind() == io::ErrorKind::AddrInUse
+        {
+            *process = MessageStore::process_that_serves(mail);
+        }
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind {
+                service,
+                address,
+                process,
+                source,
+            } => {
+                write!(f, "cannot listen on {address} for {service}")?;
+                match process {
+                    _ if source.kind() != io::ErrorKind::AddrInUse => Ok(()),
+                    Some(process) => write!(
+                        f,
+                        " (facteur serves this mail directory already, as process {process})"
+                    ),
+                    None => write!(
+                        f,
+                        " (is another facteur running? --{service} ADDR takes another port)"
+                    ),
+                }?;
+                let is_refused = source.kind() == io::ErrorKind::PermissionDenied;
+                if is_refused && address.port() < PRIVILEGED_PORTS {
+                    f.write_str(
+                        " (ports below 1024 need a right: run setcap cap_net_bind_service=+ep on \
+                         the program, start it by systemd with AmbientCapabilities or a socket, or \
+                         by root with the key user; or take a port above 1023)",
+                    )?;
+                }
+                Ok(())
+            }
+            Self::Inherited { name, .. } => {
+                write!(f, "cannot serve the socket {name:?} of socket activation")
+            }
+            Self::Start(_) => f.write_str("cannot start a listener"),
+            Self::Sandbox(state) => write!(
+                f,
+                "sandbox: files and network cannot be kept from facteur here ({state}): take Linux \
+                 6.7 or newer, or set sandbox = \"on\" to go on with what there is"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Bind { source, .. } | Self::Inherited { source, .. } | Self::Start(source) => {
+                Some(source)
+            }
+            Self::Sandbox(_) => None,
+        }
+    }
+}
