@@ -1,4 +1,5 @@
-//! The structure of the source: rooms use only what the crate docs say.
+//! The structure of the source: rooms that use only what the crate docs say, no circle of files,
+//! and the methods of a type in one file.
 //!
 //! Everything is read from the source itself. An import counts for the file that defines the name,
 //! whatever hands it on; what only tests use does not count.
@@ -18,6 +19,7 @@ type Names = Vec<String>;
 struct Source {
     /// Its module, below the crate.
     module: Names,
+    code: String,
     /// What it imports or names, from the crate on.
     paths: Vec<Names>,
     /// What it hands on: the name, and from where.
@@ -51,6 +53,7 @@ impl House {
             let (paths, handed_on) = paths_in(&code, &module);
             let source = Source {
                 module: module.clone(),
+                code,
                 paths,
                 handed_on,
             };
@@ -180,38 +183,50 @@ fn paths_in(code: &str, module: &[String]) -> (Vec<Names>, BTreeMap<String, Name
         .filter_map(|rest| rest.strip_suffix(';').map(str::to_owned))
         .collect();
     let (mut paths, mut handed_on) = (Vec::new(), BTreeMap::new());
+    // The code without its imports.
+    let mut body = String::new();
     let mut rest = code;
     while let Some(at) = rest.find("use ") {
         let before = rest[..at].rsplit('\n').next().unwrap();
         let statement = &rest[at + 4..];
         let end = statement.find(';').unwrap_or(statement.len());
-        rest = &statement[end..];
         let is_handed_on = before.trim_start().starts_with("pub");
         if !is_handed_on && !before.trim().is_empty() {
+            body += &rest[..at + 4];
+            rest = statement;
             continue;
         }
+        body += &rest[..at];
+        rest = &statement[end..];
         let mut found = Vec::new();
         spread(&statement[..end], &[], &mut found);
         for (names, name) in found {
             if let Some(path) = absolute(&names, module, &children) {
                 if is_handed_on {
-                    handed_on.insert(name, path.clone());
+                    handed_on.insert(name, path);
+                } else {
+                    paths.push(path);
                 }
-                paths.push(path);
             }
         }
     }
+    body += rest;
+    // What is handed on is used only where the code names it, too; texts do not.
+    let body: String = body.split('"').step_by(2).collect();
+    let words: BTreeSet<&str> = body
+        .split(|c: char| !c.is_alphanumeric() && c != '_')
+        .collect();
+    let used = handed_on
+        .iter()
+        .filter(|(name, _)| words.contains(name.as_str()));
+    paths.extend(used.map(|(_, path)| path.clone()));
     for begin in ["crate::", "super::"] {
-        for (at, _) in code.match_indices(begin) {
+        for (at, _) in body.match_indices(begin) {
             let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
-            if code[..at].ends_with(is_path) || code[..at].ends_with("pub(in ") {
+            if body[..at].ends_with(is_path) || body[..at].ends_with("pub(in ") {
                 continue;
             }
-            let path = code[at..].split(|c| !is_path(c)).next().unwrap();
-            if path.ends_with("::") {
-                // A tree, which was read with its statement.
-                continue;
-            }
+            let path = body[at..].split(|c| !is_path(c)).next().unwrap();
             let names: Names = segments(path).collect();
             paths.extend(absolute(&names, module, &children));
         }
@@ -244,21 +259,11 @@ fn paths_are_found_in_trees_and_in_code() {
     let module = ["a".to_owned(), "b".to_owned()];
     let (paths, handed_on) = paths_in(
         "mod c;\npub use c::{D, E as F};\nuse super::{g::{self, H}, i};\nuse std::io;\n\
-         fn f() { crate::j::k() }\n",
+         fn f() -> F { crate::j::k() }\n",
         &module,
     );
     let paths: Vec<String> = paths.iter().map(|path| path.join("::")).collect();
-    assert_eq!(
-        paths,
-        [
-            "a::b::c::D",
-            "a::b::c::E",
-            "a::g",
-            "a::g::H",
-            "a::i",
-            "j::k"
-        ]
-    );
+    assert_eq!(paths, ["a::g", "a::g::H", "a::i", "a::b::c::E", "j::k"]);
     assert_eq!(handed_on["F"], ["a", "b", "c", "E"]);
     let code = without_tests("a\n#[cfg(test)]\nfn b() {\n    c();\n}\nd\n");
     assert_eq!(code, "a\nd\n");
@@ -296,5 +301,73 @@ fn rooms_use_what_the_crate_docs_say_and_nothing_else() {
     }
     let unknown = rooms.keys().filter(|room| !used.contains_key(*room));
     faults.extend(unknown.map(|room| format!("{room} is not there")));
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// All files that `begin` uses, and those that they use, and so on.
+fn reach(arrows: &BTreeMap<&Names, BTreeSet<Names>>, begin: &Names) -> BTreeSet<Names> {
+    let (mut reached, mut next) = (BTreeSet::new(), vec![begin]);
+    while let Some(file) = next.pop() {
+        let used = arrows.get(file).into_iter().flatten();
+        next.extend(used.filter(|file| reached.insert((*file).clone())));
+    }
+    reached
+}
+
+#[test]
+fn there_is_no_circle_of_files() {
+    let house = House::read();
+    let arrows = house.arrows();
+    assert!(arrows.values().map(BTreeSet::len).sum::<usize>() > 300);
+    let mut circles = Vec::new();
+    for (module, files) in &arrows {
+        let back = |file: &&Names| reach(&arrows, file).contains(*module);
+        let files: Vec<String> = files
+            .iter()
+            .filter(back)
+            .map(|file| file.join("::"))
+            .collect();
+        if !files.is_empty() {
+            circles.push(format!("{} -> {}", module.join("::"), files.join(", ")));
+        }
+    }
+    assert!(circles.is_empty(), "{}", circles.join("\n"));
+}
+
+#[test]
+fn the_methods_of_a_type_are_in_one_file() {
+    let house = House::read();
+    let mut files: BTreeMap<(Names, String), BTreeSet<String>> = BTreeMap::new();
+    for source in house.0.values() {
+        for line in source.code.lines() {
+            let Some(rest) = line.strip_prefix("impl") else {
+                continue;
+            };
+            if line.contains(" for ") || !rest.starts_with([' ', '<']) {
+                continue;
+            }
+            let rest = rest.strip_prefix('<').map_or(rest, |generics| {
+                generics.split_once("> ").map_or(generics, |(_, rest)| rest)
+            });
+            let is_name = |c: char| c.is_alphanumeric() || c == '_';
+            let name = rest.trim_start().split(|c| !is_name(c)).next().unwrap();
+            let imported = source
+                .paths
+                .iter()
+                .find(|path| path.ends_with(&[name.to_owned()]));
+            let path = imported.map_or_else(|| source.module.clone(), Clone::clone);
+            let defined = house.file_of(&path).unwrap();
+            let file = source.module.join("::");
+            files
+                .entry((defined, name.to_owned()))
+                .or_default()
+                .insert(file);
+        }
+    }
+    assert!(files.len() > 150);
+    let faults = files.iter().filter(|(_, files)| files.len() > 1);
+    let faults: Vec<_> = faults
+        .map(|((_, name), files)| format!("{name}: {files:?}"))
+        .collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

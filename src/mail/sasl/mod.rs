@@ -33,13 +33,17 @@
 //! has to write it in the same normal form each time. Nobody acts for another user. There is no
 //! security layer.
 
+mod common;
 mod plain;
 pub mod scram;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::limits::USER_NAME_OCTETS_MAX;
 use super::{ChannelBindings, Credentials, Disclosure, Link, Secret, Tls};
+
+pub use common::Fault;
+
+use common::is_user_name;
 use scram::{Attempt, ClientFirst, Expected};
 
 /// "Username:" and "Password:" in base64, which widely deployed clients insist on
@@ -187,25 +191,6 @@ pub enum Progress {
     Authenticated(String),
 }
 
-/// Why an exchange ended without an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The response is not base64.
-    Base64,
-    /// The client has sent `*`.
-    Cancelled,
-    /// The client's proof is for another connection, or bound in a way that is not there.
-    ChannelBinding,
-    /// The client believes that SCRAM-SHA-256-PLUS is not offered, and it is (RFC 5802 §6).
-    Downgrade,
-    /// The response is not a message of the mechanism.
-    Message,
-    /// The client would act for another user.
-    OtherIdentity,
-    /// What is stored for the user cannot be used.
-    Unavailable,
-}
-
 /// The mechanisms that may be used on this connection as it is now: none where a secret could be
 /// read by others (SEC-2), SCRAM only where there are keys to verify proofs with (`scram`), -PLUS
 /// only where there is something to bind to.
@@ -258,6 +243,16 @@ pub fn begin(
         Some("=") => Exchange(awaited).respond(b""),
         Some(response) => Exchange(awaited).respond(response.as_bytes()),
     }
+}
+
+/// Goes on with what is stored for the user, or made up for a user that there is not.
+///
+/// # Errors
+/// [`Fault::Unavailable`] when `parameters` are not what a server may send.
+pub fn answer(first: ClientFirst, parameters: &scram::Parameters) -> Result<Progress, Fault> {
+    let (expected, message) = first.answer(parameters)?;
+    let awaited = Awaited::ScramFinal(expected);
+    Ok(Progress::challenge(awaited, &STANDARD.encode(message)))
 }
 
 /// Goes on when the proof of `user` was right, with the server's own over the same auth message.
@@ -320,22 +315,12 @@ impl Progress {
     fn challenge(awaited: Awaited, base64: &str) -> Self {
         Self::Challenge(Exchange(awaited), base64.to_owned())
     }
-
-    fn scram_challenge(expected: Expected, message: &str) -> Self {
-        Self::challenge(Awaited::ScramFinal(expected), &STANDARD.encode(message))
-    }
 }
 
 /// Decodes `text` by RFC 4648 §4, strictly: the alphabet with `+` and `/`, padding required, no
 /// line endings or spaces, unused bits zero. An empty text is empty.
 fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
-}
-
-/// Whether `text` can be a user name: it is not empty, no longer than an address, and has no
-/// control characters.
-fn is_user_name(text: &str) -> bool {
-    (1..=USER_NAME_OCTETS_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 #[cfg(test)]

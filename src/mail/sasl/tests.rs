@@ -145,7 +145,7 @@ fn scram(mechanism: Mechanism, link: &Link, first: &str, last: &str) -> Result<S
         panic!("{first} is no beginning");
     };
     assert_eq!(client_first.user(), account::USER);
-    let Progress::Challenge(exchange, challenge) = client_first.answer(&parameters())? else {
+    let Progress::Challenge(exchange, challenge) = answer(client_first, &parameters())? else {
         panic!("no challenge");
     };
     let server_first = STANDARD.decode(challenge).unwrap();
@@ -263,7 +263,7 @@ proptest! {
                     prop_assert!(decode_base64(challenge.as_bytes()).is_some());
                     exchange.respond(&line)
                 }
-                Ok(Progress::BeginScram(first)) => first.answer(&parameters()),
+                Ok(Progress::BeginScram(first)) => answer(first, &parameters()),
                 Ok(Progress::CheckPassword(Credentials { user, .. })) => {
                     prop_assert!(is_user_name(&user));
                     break;

@@ -186,7 +186,7 @@ impl Session {
 
             (State::Checking, Outcome::PasswordAccepted) => authenticated(),
             (State::BeginningScram(first), Outcome::ScramBegun(parameters)) => {
-                self.authorization.advance(first.answer(&parameters))
+                self.authorization.advance(sasl::answer(first, &parameters))
             }
             (State::CheckingProof { user }, Outcome::ProofAccepted { signature }) => {
                 let progress = sasl::confirm(user, &signature);

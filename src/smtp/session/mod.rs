@@ -128,7 +128,7 @@ impl Session {
             (Waiting::Password, Outcome::PasswordAccepted) => authenticated(&mut self.client),
             (Waiting::Scram(first), Outcome::ScramBegun(parameters)) => self
                 .authentication
-                .advance(&mut self.client, first.answer(&parameters)),
+                .advance(&mut self.client, sasl::answer(first, &parameters)),
             (Waiting::Proof(user), Outcome::ProofAccepted { signature }) => {
                 let progress = Ok(sasl::confirm(user, &signature));
                 self.authentication.advance(&mut self.client, progress)

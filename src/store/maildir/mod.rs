@@ -138,7 +138,6 @@ mod apply;
 mod aside;
 mod checkpoint;
 mod claim;
-mod counters;
 mod cure;
 mod delivery;
 mod disk;
@@ -161,6 +160,7 @@ mod reading;
 mod replay;
 mod reserve;
 mod standing;
+mod statistics;
 mod sync;
 mod syncing;
 mod times;
@@ -191,7 +191,6 @@ pub(super) use maildrop::{Maildrop, Message};
 pub use private::make_root;
 pub use standing::lock_of;
 
-use counters::Counters;
 use disk::{Directories, Disk, SyncMark};
 use journal::{Journal, Shape};
 use known::KnownMailboxes;
@@ -202,6 +201,7 @@ use pace::Checkpoints;
 use private::{OWN_DIRECTORY, check_own};
 use quota::Quota;
 use standing::Place;
+use statistics::Statistics;
 use sync::{Mutex, atomic::AtomicU64, thread::JoinHandle};
 use touched::Touched;
 use visibility::Visibility;
@@ -284,7 +284,7 @@ impl MaildirStore {
             listed: Quota::new(memory.listed),
             room_timeout: patience.room,
             observer: settings.observer,
-            counters: Counters::default(),
+            counters: Statistics::default(),
         };
         // Then checkpoints go by the record of what was touched.
         store.touched.set_in_use(!store.disk.trusts_whole_sync());

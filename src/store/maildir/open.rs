@@ -11,7 +11,6 @@ use crate::{
 };
 
 use super::{
-    counters::Counters,
     disk::Disk,
     journal::Journal,
     known::KnownMailboxes,
@@ -20,6 +19,7 @@ use super::{
     pace::Checkpoints,
     quota::Quota,
     standing::Place,
+    statistics::Statistics,
     sync::atomic::{AtomicU64, Ordering},
     touched::Touched,
     visibility::Visibility,
@@ -56,7 +56,7 @@ pub(super) struct OpenStore {
     /// How long a full journal waits for those who are applying what is in it.
     pub(super) room_timeout: Duration,
     pub(super) observer: Observer,
-    pub(super) counters: Counters,
+    pub(super) counters: Statistics,
 }
 
 impl OpenStore {

@@ -34,10 +34,11 @@
 
 use std::{fmt, str::Split};
 
-use super::{ChannelBindings, Fault, Progress, STANDARD, is_user_name};
+use super::common::{Fault, is_user_name};
+use crate::mail::ChannelBindings;
 use crate::mail::limits::{SCRAM_FIRST_OCTETS_MAX, SCRAM_ITERATIONS_MIN, SCRAM_NONCE_OCTETS_MAX};
 
-use base64::Engine;
+use base64::{Engine, engine::general_purpose::STANDARD};
 
 /// What is stored for a user, or made up for a user that there is not, and what is new each time.
 #[derive(Clone, PartialEq, Eq)]
@@ -164,7 +165,7 @@ impl ClientFirst {
     ///
     /// # Errors
     /// [`Fault::Unavailable`] when `parameters` are not what a server may send.
-    pub fn answer(self, parameters: &Parameters) -> Result<Progress, Fault> {
+    pub(super) fn answer(self, parameters: &Parameters) -> Result<(Expected, String), Fault> {
         let Parameters {
             salt,
             iterations,
@@ -183,7 +184,7 @@ impl ClientFirst {
             said: format!("{},{server_first}", self.bare),
             binding: self.binding,
         };
-        Ok(Progress::scram_challenge(expected, &server_first))
+        Ok((expected, server_first))
     }
 }
 

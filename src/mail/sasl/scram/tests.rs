@@ -3,7 +3,7 @@
 use proptest::{collection::vec, option, prelude::*};
 
 use super::*;
-use crate::mail::sasl::{Awaited, Exchange, confirm};
+use crate::mail::sasl::{self, Awaited, Exchange, Progress, confirm};
 use crate::testing::scram as account;
 
 const CLIENT_FIRST: &str = "n,,n=user,r=rOprNGfwEbeRWgbNEkqO";
@@ -36,7 +36,7 @@ fn first(message: &str) -> Result<ClientFirst, Fault> {
 /// What follows, with the words of the server.
 #[track_caller]
 fn answered(first: ClientFirst, parameters: &Parameters) -> (Expected, String) {
-    match first.answer(parameters) {
+    match sasl::answer(first, parameters) {
         Ok(Progress::Challenge(Exchange(Awaited::ScramFinal(expected)), challenge)) => {
             let message = STANDARD.decode(challenge).unwrap();
             (expected, String::from_utf8(message).unwrap())
@@ -350,7 +350,7 @@ fn parameters_that_no_server_may_send_are_not_sent() {
             false,
         ),
     ] {
-        let answer = first(CLIENT_FIRST).unwrap().answer(&change);
+        let answer = sasl::answer(first(CLIENT_FIRST).unwrap(), &change);
         assert_eq!(answer.is_ok(), sound);
         assert!(sound || answer == Err(Fault::Unavailable));
     }
@@ -365,7 +365,8 @@ fn the_longest_answer_fits_a_line() {
         iterations: u32::MAX,
         nonce: "y".repeat(32),
     };
-    let Ok(Progress::Challenge(_, challenge)) = first(&message).unwrap().answer(&longest) else {
+    let Ok(Progress::Challenge(_, challenge)) = sasl::answer(first(&message).unwrap(), &longest)
+    else {
         panic!("no challenge");
     };
     assert!(format!("334 {challenge}\r\n").len() <= 512);
@@ -437,7 +438,7 @@ proptest! {
             for bindings in [bindings(), no_bindings()] {
                 if let Ok(first) = ClientFirst::parse(message, plus, &bindings) {
                     prop_assert!(is_user_name(first.user()));
-                    prop_assert!(first.answer(&parameters()).is_ok());
+                    prop_assert!(sasl::answer(first, &parameters()).is_ok());
                 }
             }
             if let Ok(attempt) = expected().parse(message) {

@@ -8,7 +8,7 @@ use super::sync::atomic::{AtomicBool, Ordering};
 
 /// All numbers of a store.
 #[derive(Debug, Default)]
-pub(super) struct Counters {
+pub(super) struct Statistics {
     /// Messages that went through the journal.
     pub(super) journaled: Counter,
     /// Messages that were made durable in the Maildirs themselves.
@@ -24,7 +24,7 @@ pub(super) struct Counters {
     pub(super) is_checkpoint_failing: AtomicBool,
 }
 
-impl Counters {
+impl Statistics {
     /// A batch of the journal is durable.
     pub(super) fn committed(&self, n_records: u32, took: Duration) {
         self.batches.note(n_records);
