@@ -30,8 +30,7 @@
 //! ```
 //!
 //! The two ports, the two loops and the two protocols are separate; the store is all they share.
-//! All of it runs in a sandbox: the kernel keeps the process to the mail directory and to reading
-//! its configuration, and every thread below `main` to the mail directory alone.
+//! All of it runs in a sandbox, so that threads can touch the mail directory alone.
 //!
 //! # The rooms
 //!
@@ -43,6 +42,7 @@
 //! - [`counters`]: numbers that are added up. No locks.
 //! - [`fs`]: files, and what each file system is relied on for. No decisions.
 //! - [`system::capacity`]: how much the system can carry.
+//! - [`system::exit`]: what the process ends with.
 //! - [`system::privileges`]: root, given up before there is a second thread.
 //! - [`system::sandbox`]: what threads may still do.
 //! - [`system::signals`]: signals as values.
@@ -63,7 +63,7 @@
 //!   `config`, `counters`, `logging`, `mail`, `pop3`, `server`, `smtp`, `store`, `system`.
 //! - [`cli`]: the command line. Uses `certificate`, `config`, `mail`.
 //! - [`commands`]: what is done instead of serving. Uses `accounts`, `certificate`, `cli`,
-//!   `client_settings`, `clock`, `config`, `fs`, `mail`, `store`, `system::terminal`.
+//!   `client_settings`, `clock`, `config`, `fs`, `mail`, `store`, `system`.
 //!
 //! # The seam
 //!

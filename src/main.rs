@@ -14,12 +14,13 @@ use facteur::{
     clock::Clock,
     commands, daemon,
     server::WithSources,
+    system::exit,
 };
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(wrong) if wrong.use_stderr() => return fail(2, &usage_error(&wrong)),
+        Err(wrong) if wrong.use_stderr() => return fail(exit::USAGE, &usage_error(&wrong)),
         // --help and --version.
         Err(answer) => {
             return answer

@@ -4,6 +4,7 @@ use std::{fmt, io, net::SocketAddr, path::PathBuf};
 
 use crate::{
     accounts::HashingError, certificate, client_settings::NoAutoconfig, config, mail::Address,
+    system::exit,
 };
 
 /// Why a command ended without having done its work.
@@ -48,7 +49,11 @@ pub enum Error {
 impl Error {
     /// What the process ends with: 2 for a mistake of usage, else 1.
     pub fn exit_code(&self) -> u8 {
-        if self.is_usage() { 2 } else { 1 }
+        if self.is_usage() {
+            exit::USAGE
+        } else {
+            exit::FAILURE
+        }
     }
 
     /// Whether what was typed, or the configuration, is at fault, and nothing was tried.

@@ -22,7 +22,7 @@ use crate::{
     server::{Registry, WithSources},
     store::{self, MessageStore},
     system::{
-        privileges,
+        exit, privileges,
         signals::{self, Hangup},
         supervisor::{News, Supervisor},
     },
@@ -263,9 +263,9 @@ impl Failure {
             Self::Config(_)
             | Self::Privileges(
                 privileges::Error::Unknown { .. } | privileges::Error::StillRoot { .. },
-            ) => 2,
-            Self::Store(store::Error::StoreInUse { .. }) => 75,
-            Self::Start(_) | Self::Privileges(_) | Self::Store(_) | Self::Io(_) => 1,
+            ) => exit::USAGE,
+            Self::Store(store::Error::StoreInUse { .. }) => exit::STORE_IN_USE,
+            Self::Start(_) | Self::Privileges(_) | Self::Store(_) | Self::Io(_) => exit::FAILURE,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the operating system can carry, allows and is asked for: nothing here knows mail.
 
 pub mod capacity;
+pub mod exit;
 pub mod privileges;
 pub mod sandbox;
 pub mod signals;
