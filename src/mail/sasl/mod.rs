@@ -182,7 +182,7 @@ pub enum Progress {
     Challenge(Exchange, String),
     /// The exchange is over: verify the password.
     CheckPassword(Credentials),
-    /// Look up what is stored for the user and give it to [`ClientFirst::answer`].
+    /// Look up what is stored for the user and give it to [`answer`].
     BeginScram(ClientFirst),
     /// Verify the proof; when it is right, go on with [`confirm`], and otherwise the exchange is
     /// over.

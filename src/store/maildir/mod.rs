@@ -116,10 +116,6 @@
 //! Locks: L1 no system call while a Mutex is held · L2 the Mutex of the journal covers the copying
 //! of one record at most · L3 no path holds two locks · no public method returns a guard.
 //!
-//! # Failures
-//! Every method returns [`Error`]; none panics, and none leaves the store unusable. What nobody
-//! asked for is told to an [`Observer`].
-//!
 //! # Known limits
 //! The file system must keep its promises: a sync of a file that returns before the data is safe
 //! loses mail. (What else is relied on, and where, is in `trust.rs`.)

@@ -26,7 +26,7 @@ use super::{
     waiting::Waiting,
 };
 
-/// The inside of a [`MessageStore`](super::MessageStore), its deliveries and its maildrops.
+/// The inside of a [`MessageStore`](crate::store::MessageStore), its deliveries and its maildrops.
 #[derive(Debug)]
 pub(super) struct OpenStore {
     pub(super) disk: Disk,

@@ -2,7 +2,7 @@
 
 use crate::store::limits::{BATCH_OCTETS_MAX, JOURNAL_PART_MAX, SEGMENT_OCTETS_MIN, SEGMENTS_MIN};
 
-/// [`BATCH_ALIGNMENT`] as a distance in a file.
+/// What a batch is aligned to (`BATCH_ALIGNMENT`), as a distance in a file.
 pub(super) const BLOCK: u64 = 4096;
 
 /// How large the journal is.
