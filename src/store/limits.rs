@@ -88,6 +88,16 @@ pub(super) const INDEX_OCTETS_MAX: u64 = 64 * 1024 * 1024;
 /// directories and its places in the tables.
 pub(super) const INDEX_MAILBOX_OCTETS: usize = 600;
 
+/// Memory of the listings of all who only look, in octets (SEC-9): they never take what sessions
+/// need. One mailbox of 100,000 messages, or many small ones.
+pub(super) const LOOKED_OCTETS_MAX: u64 = 32 * 1024 * 1024;
+
+/// Arrivals and removals that are kept for who watches.
+///
+/// About 250 octets each, 4 MiB together: what ten thousand messages a second leave of it for a
+/// watch that reads every second.
+pub(super) const HUB_CHANGES_MAX: usize = 16_384;
+
 /// Memory of the listings of all open maildrops together, in octets, when nothing is said (SEC-9).
 ///
 /// A message takes about 90, its mark 32 more, and while its directory is read and sorted all of it

@@ -1,8 +1,9 @@
 //! The message store: what was acknowledged is in its mailbox, and stays there, after any crash.
 //!
-//! [`MessageStore`] hands out two things: a [`Delivery`] takes one message in, a [`Maildrop`] gives
-//! the messages of one mailbox out and removes them. Both own what they need and may outlive the
-//! call, move to another thread, and be dropped at any moment. The room knows nothing of protocols,
+//! [`MessageStore`] hands out four things: a [`Delivery`] takes one message in, a [`Maildrop`] gives
+//! the messages of one mailbox out and removes them, a [`Look`] only reads them, and a [`Watch`]
+//! tells what comes and goes. All own what they need and may outlive the call, move to another
+//! thread, and be dropped at any moment. The room knows nothing of protocols,
 //! passwords or which mailboxes ought to exist.
 //!
 //! The messages lie in Maildirs behind a journal (`maildir/`), which no caller needs to know.
@@ -34,10 +35,15 @@
 
 mod error;
 mod event;
+mod hub;
 pub mod limits;
 mod maildir;
 mod room;
 mod settings;
+mod sync;
+
+#[cfg(test)]
+mod tests;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -50,6 +56,7 @@ use crate::{
 
 pub use error::Error;
 pub use event::{Event, Observer, Severity};
+pub use hub::{Change, Missed, News, Watch};
 pub use maildir::{lock_of, make_root};
 pub use room::Room;
 pub use settings::{Durability, Memory, Settings};
@@ -128,6 +135,31 @@ impl MessageStore {
     /// [`Error::Unsafe`] or [`Error::Io`] when that cannot be told now.
     pub fn mailboxes_with_local_part(&self, local_part: &str) -> Result<Vec<MailboxName>, Error> {
         self.maildirs.mailboxes_with_local_part(local_part)
+    }
+
+    /// Gives each mailbox to `visit`, in no order. A domain that cannot be read is left out; the
+    /// answer is false then.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the mailboxes cannot be listed now.
+    pub fn each_mailbox(&self, visit: &mut dyn FnMut(MailboxName)) -> Result<bool, Error> {
+        self.maildirs.each_mailbox(visit)
+    }
+
+    /// The messages of `mailbox` now, for somebody who only reads: beside the session of its
+    /// maildrop, if there is one, and beside others who look. A mailbox that does not exist has
+    /// none; looking makes nothing.
+    ///
+    /// # Errors
+    /// [`Error::NameTooLong`]; [`Error::ListingTooLarge`], [`Error::Unsafe`] or [`Error::Io`] when
+    /// it cannot be read for now.
+    pub fn look(&self, mailbox: &MailboxName) -> Result<Look, Error> {
+        self.maildirs.look(mailbox).map(Look)
+    }
+
+    /// Begins to watch what comes and goes in all mailboxes.
+    pub fn watch(&self) -> Watch {
+        self.maildirs.watch()
     }
 
     /// Begins a delivery of `declared_octets`, 0 when that is not known.
@@ -213,7 +245,7 @@ pub struct Maildrop(maildir::Maildrop);
 impl Maildrop {
     /// The messages in the order of their arrival.
     pub fn messages(&self) -> Arc<dyn Summaries> {
-        self.0.messages()
+        self.0.view().messages()
     }
 
     /// Opens the message at `index` of [`messages`](Self::messages).
@@ -222,7 +254,7 @@ impl Maildrop {
     /// [`Error::MessageGone`] when another program removed it, or there is no such index: say so.
     /// [`Error::Unsafe`] or [`Error::Io`]: it cannot be read for now.
     pub fn open_message(&self, index: usize) -> Result<Message, Error> {
-        self.0.open_message(index).map(Message)
+        self.0.view().open_message(index).map(Message)
     }
 
     /// Removes the messages at `indexes` of [`messages`](Self::messages); one that is already gone
@@ -233,6 +265,25 @@ impl Maildrop {
     /// (RFC 1939 §6). They are listed in the next session if they are still there.
     pub fn remove(&self, indexes: &[usize]) -> Result<(), Error> {
         self.0.remove(indexes)
+    }
+}
+
+/// The messages of one mailbox as they were at one moment. Nobody is kept from anything by it.
+#[derive(Debug)]
+pub struct Look(maildir::Look);
+
+impl Look {
+    /// The messages in the order of their arrival.
+    pub fn messages(&self) -> Arc<dyn Summaries> {
+        self.0.view().messages()
+    }
+
+    /// Opens the message at `index` of [`messages`](Self::messages).
+    ///
+    /// # Errors
+    /// As [`Maildrop::open_message`].
+    pub fn open_message(&self, index: usize) -> Result<Message, Error> {
+        self.0.view().open_message(index).map(Message)
     }
 }
 

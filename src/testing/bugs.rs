@@ -38,6 +38,8 @@ pub(crate) enum Bug {
     MovedFilesAreNotTakenBack,
     /// What is not there to be exchanged when it is written anew was removed.
     NotFoundAtExchangeIsRemoved,
+    /// Who reads without a claim does not keep what was withdrawn from being forgotten.
+    ReadersDoNotCount,
     /// What was removed is not noted in the journal.
     RemovalsAreNotJournaled,
     /// A directory that was put into the place of the store is taken for it.

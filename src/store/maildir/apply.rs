@@ -28,7 +28,7 @@ use std::{
 use crate::{
     fs::File,
     mail::MailboxName,
-    store::{Error, Event},
+    store::{Change, Error, Event},
 };
 
 use super::{
@@ -36,6 +36,7 @@ use super::{
     disk::Disk,
     letter::{Letter, Misplaced, Placed, Spooled, Step},
     mailboxes::{self, Made, Target},
+    name,
     open::OpenStore,
     place::{self, Former},
     touched::Applied,
@@ -128,7 +129,12 @@ fn apply(store: &OpenStore, letter: &mut Letter) -> Result<(), Error> {
         };
         let broken = letter.broken.iter().find(|(broken, _)| *broken == mailbox);
         let broken = broken.map(|(_, error)| error);
-        match place_or_keep_waiting(store, spooled, (&mailbox, broken), step, &mut made) {
+        let placed = place_or_keep_waiting(store, spooled, (&mailbox, broken), step, &mut made);
+        if let Ok(Some(_)) = placed {
+            let unique_id = || name::unique_id_of(&letter.file_name);
+            store.tell(Change::Arrived, &mailbox, unique_id);
+        }
+        match placed {
             Ok(Some(Placed::Linked)) => {}
             Ok(Some(Placed::Renamed)) => is_spooled = false,
             Ok(Some(Placed::Copied) | None) => letter.settled.push(mailbox),

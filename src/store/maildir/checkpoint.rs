@@ -42,20 +42,19 @@ use std::{
 use crate::store::{
     Error, Event,
     limits::{CHECKPOINT_AGE_MAX, CHECKPOINT_ATTEMPTS_MAX, CHECKPOINT_IDLE},
-};
-
-use super::{
-    apply, cure,
-    disk::Disk,
-    disk::Synced,
-    journal::{Helper, Journal, Progress, Wake},
-    open::OpenStore,
-    pace::{Measured, Turn},
-    piecemeal, replay,
     sync::{
         MutexGuard,
         thread::{self, JoinHandle},
     },
+};
+
+use super::{
+    apply, cure,
+    disk::{Disk, Synced},
+    journal::{Helper, Journal, Progress, Wake},
+    open::OpenStore,
+    pace::{Measured, Turn},
+    piecemeal, replay,
     touched::Applied,
 };
 

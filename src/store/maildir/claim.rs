@@ -1,4 +1,4 @@
-//! The right to the one session of a maildrop.
+//! The right to the one session of a maildrop, and to read beside it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -55,5 +55,24 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         self.give_back();
+    }
+}
+
+/// Somebody who reads without a claim, until this is dropped: as long as there is one, nobody
+/// forgets which messages were withdrawn.
+#[derive(Debug)]
+pub(super) struct Reader(Arc<OpenStore>);
+
+impl Reader {
+    /// Begins to read.
+    pub(super) fn begin(store: &Arc<OpenStore>) -> Self {
+        store.visibility.begin_reading();
+        Self(Arc::clone(store))
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.0.visibility.end_reading();
     }
 }

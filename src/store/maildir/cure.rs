@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     mail::MailboxName,
-    store::{Error, Event},
+    store::{Change, Error, Event},
 };
 
 use super::{
@@ -19,6 +19,7 @@ use super::{
     letter::Spooled,
     listing::Side,
     mailboxes::{self, Presence, Target},
+    name,
     name::OwnName,
     open::OpenStore,
     replay::{Moment, Replay},
@@ -124,6 +125,7 @@ fn deliver_waiting(
     };
     let mark = store.disk.sync_mark();
     let mut delivered = Vec::with_capacity(names.len());
+    let mut arrived = Vec::new();
     let mut result = Ok(());
     let mut lives: BTreeMap<u64, Replay<'_>> = BTreeMap::new();
     for file_name in names {
@@ -146,10 +148,19 @@ fn deliver_waiting(
         if result.is_err() {
             break;
         }
+        if moment == Moment::Cure {
+            arrived.push(own.to_owned());
+        }
         delivered.push(path);
     }
     settle_waiting(&store.disk, maildir, &directory, &delivered)
         .and_then(|()| store.disk.check_syncs(mark))
+        .inspect(|()| {
+            for file_name in &arrived {
+                let unique_id = || name::unique_id_of(file_name);
+                store.tell(Change::Arrived, mailbox, unique_id);
+            }
+        })
         .and(result)?;
     store.known.remember(&store.disk, [mailbox]);
     Ok(())

@@ -52,7 +52,7 @@ use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
 use crate::{
     fs::File,
     mail::MailboxName,
-    store::{Error, limits::BEGIN_SYNC_OCTETS},
+    store::{Change, Error, limits::BEGIN_SYNC_OCTETS},
 };
 
 use super::{
@@ -63,7 +63,7 @@ use super::{
     letter::{Held, Letter, Placed, Spooled, Step},
     listing::Side,
     mailboxes::{self, Made, Target},
-    name::{Identity, OwnName, Serial},
+    name::{self, Identity, OwnName, Serial},
     open::OpenStore,
     reading, reserve,
     standing::Standing,
@@ -363,6 +363,10 @@ impl Delivery {
                 .known
                 .remember(&self.store.disk, sound.map(|target| target.mailbox));
             self.store.visibility.show(self.serial);
+            for target in targets.iter().filter(|target| !places.lacks(target)) {
+                let unique_id = || name::unique_id_of(&file_name);
+                self.store.tell(Change::Arrived, target.mailbox, unique_id);
+            }
         } else {
             self.withdraw(&places, &file_name);
             if self.store.disk.has_failed_since(mark) {

@@ -24,10 +24,10 @@ use crate::{
     clock::Clock,
     fs::{Fs, Trust},
     mail::MailboxName,
-    store::Error,
+    store::{Error, sync::Mutex},
 };
 
-use super::{layout::Maildir, sync::Mutex, syncing::Syncing};
+use super::{layout::Maildir, syncing::Syncing};
 
 /// See the module.
 #[derive(Debug)]

@@ -190,6 +190,11 @@ impl Index {
         }
     }
 
+    /// What is remembered of `mailbox`.
+    pub(super) fn look(&self, mailbox: &MailboxName) -> Option<&Remembered> {
+        self.listings.get(mailbox).map(|(_, remembered)| remembered)
+    }
+
     /// Takes out what is remembered of `mailbox`.
     pub(super) fn take(&mut self, mailbox: &MailboxName) -> Option<Remembered> {
         let (number, remembered) = self.listings.remove(mailbox)?;

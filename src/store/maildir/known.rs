@@ -9,10 +9,13 @@ use crate::{
     clock::Clock,
     fs::{Identity, Stamp},
     mail::MailboxName,
-    store::limits::{KNOWN_MAILBOXES_MAX, PLACE_BELIEVED},
+    store::{
+        limits::{KNOWN_MAILBOXES_MAX, PLACE_BELIEVED},
+        sync::Mutex,
+    },
 };
 
-use super::{disk::Disk, layout::Maildir, listing::Side, sync::Mutex};
+use super::{disk::Disk, layout::Maildir, listing::Side};
 
 /// See the module.
 #[derive(Debug, Default)]

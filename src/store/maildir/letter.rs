@@ -4,13 +4,16 @@ use std::{path::Path, sync::Arc};
 
 use crate::{
     mail::MailboxName,
-    store::{Error, limits::JOURNALED_OCTETS_MAX},
+    store::{
+        Error,
+        limits::JOURNALED_OCTETS_MAX,
+        sync::{Condvar, Mutex},
+    },
 };
 
 use super::{
     name::Serial,
     quota::{Quota, Taken},
-    sync::{Condvar, Mutex},
 };
 
 /// Content in memory, counted against what all may hold together as long as it lives.

@@ -91,6 +91,10 @@
 //! times of its directories prove that nothing has changed.
 //!
 //! # Theory of operation
+//! What the parts have in common is an `OpenStore` (`open.rs`): the disk and the doubts that a
+//! failed sync leaves (`disk.rs`), the mailboxes that are known to be durable (`known.rs`), and
+//! which messages may be shown (`visibility.rs`), each with its own lock.
+//!
 //! What has to be durable is put into a journal first, many messages with one sync
 //! (`journal/mod.rs`); then it is put into the Maildirs without a sync (`apply.rs`), and only then
 //! acknowledged. So maildrops and other programs read plain Maildirs and never the journal. From
@@ -106,6 +110,9 @@
 //!
 //! Other programs rename messages all the time. So what one reading of a Maildir does not find is
 //! not believed to be gone until it is known that the reading missed nothing (`reading.rs`).
+//!
+//! A session and whoever only looks have the same view of a mailbox (`view.rs`). Who watches is told
+//! of each message when its mailbox has it for good, and when it is removed (`../hub.rs`).
 //!
 //! Listings of maildrops in which nothing changed are kept in memory (`index.rs`); the truth is on
 //! disk, and a listing is used only when the directories show that it is still theirs.
@@ -157,10 +164,10 @@ mod replay;
 mod reserve;
 mod standing;
 mod statistics;
-mod sync;
 mod syncing;
 mod times;
 mod touched;
+mod view;
 mod visibility;
 mod waiting;
 
@@ -179,13 +186,14 @@ use crate::{
     counters::Report,
     fs::{Fs, Kind, RealFs},
     mail::MailboxName,
-    store::{Durability, Error, Event, Room, Settings, limits},
+    store::{Durability, Error, Event, Room, Settings, Watch, hub::Hub, limits, sync::fill_random},
 };
 
 pub(super) use delivery::Delivery;
-pub(super) use maildrop::{Maildrop, Message};
+pub(super) use maildrop::Maildrop;
 pub use private::make_root;
 pub use standing::lock_of;
+pub(super) use view::{Look, Message};
 
 use disk::{Directories, Disk, SyncMark};
 use journal::{Journal, Shape};
@@ -198,10 +206,11 @@ use private::{OWN_DIRECTORY, check_own};
 use quota::Quota;
 use standing::Place;
 use statistics::Statistics;
-use sync::{Mutex, atomic::AtomicU64, thread::JoinHandle};
 use touched::Touched;
 use visibility::Visibility;
 use waiting::Waiting;
+
+use crate::store::sync::{Mutex, atomic::AtomicU64, thread::JoinHandle};
 
 /// How long one thread waits for what others may do.
 #[derive(Clone, Copy, Debug, Default)]
@@ -278,6 +287,8 @@ impl MaildirStore {
             reserve,
             held: Quota::new(memory.held),
             listed: Quota::new(memory.listed),
+            looked: Quota::new(limits::LOOKED_OCTETS_MAX),
+            hub: Arc::new(Hub::default()),
             room_timeout: patience.room,
             observer: settings.observer,
             counters: Statistics::default(),
@@ -416,6 +427,35 @@ impl MaildirStore {
         }
     }
 
+    pub(super) fn each_mailbox(&self, visit: &mut dyn FnMut(MailboxName)) -> Result<bool, Error> {
+        let disk = &self.open.disk;
+        let mut is_complete = true;
+        for domain in aside::directories_in(disk, &disk.root)? {
+            let Some(decoded) = layout::decoded(&domain) else {
+                continue;
+            };
+            let path = disk.root.join(&domain);
+            let Ok(local_parts) = aside::directories_in(disk, &path) else {
+                // One domain that is broken does not hide the others.
+                is_complete = false;
+                continue;
+            };
+            let local_parts = local_parts.iter().filter_map(|name| layout::decoded(name));
+            let mailboxes = local_parts
+                .filter_map(|local_part| MailboxName::from_canonical(&local_part, &decoded));
+            mailboxes.for_each(&mut *visit);
+        }
+        Ok(is_complete)
+    }
+
+    pub(super) fn look(&self, mailbox: &MailboxName) -> Result<Look, Error> {
+        Look::of(&self.open, mailbox)
+    }
+
+    pub(super) fn watch(&self) -> Watch {
+        self.open.hub.watch()
+    }
+
     pub(super) fn begin_delivery(&self, declared_octets: u64) -> Result<Delivery, Error> {
         Delivery::begin(&self.open, declared_octets)
     }
@@ -465,7 +505,7 @@ fn recover(store: &OpenStore, directory: &Path) -> Result<(), Error> {
 /// Draws what sets the message names of this run apart from those of all others.
 fn new_nonce() -> io::Result<u64> {
     let mut octets = [0; 8];
-    sync::fill_random(&mut octets)?;
+    fill_random(&mut octets)?;
     Ok(u64::from_ne_bytes(octets))
 }
 

@@ -7,23 +7,18 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     counters::Report,
-    store::{Error, Observer},
+    mail::{MailboxName, UniqueId},
+    store::{
+        Change, Error, News, Observer,
+        hub::Hub,
+        sync::atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::{
-    disk::Disk,
-    journal::Journal,
-    known::KnownMailboxes,
-    letter::Kept,
-    name::Serial,
-    pace::Checkpoints,
-    quota::Quota,
-    standing::Place,
-    statistics::Statistics,
-    sync::atomic::{AtomicU64, Ordering},
-    touched::Touched,
-    visibility::Visibility,
-    waiting::Waiting,
+    disk::Disk, journal::Journal, known::KnownMailboxes, letter::Kept, name::Serial,
+    pace::Checkpoints, quota::Quota, standing::Place, statistics::Statistics, touched::Touched,
+    visibility::Visibility, waiting::Waiting,
 };
 
 /// The inside of a [`MessageStore`](crate::store::MessageStore), its deliveries and its maildrops.
@@ -53,6 +48,10 @@ pub(super) struct OpenStore {
     pub(super) held: Arc<Quota>,
     /// Memory of the listings of open maildrops.
     pub(super) listed: Arc<Quota>,
+    /// Memory of the listings of those who only look.
+    pub(super) looked: Arc<Quota>,
+    /// Who is told of what comes and goes.
+    pub(super) hub: Arc<Hub>,
     /// How long a full journal waits for those who are applying what is in it.
     pub(super) room_timeout: Duration,
     pub(super) observer: Observer,
@@ -79,6 +78,25 @@ impl OpenStore {
             self.known.forget_all();
         }
         Ok(())
+    }
+
+    /// Tells those who watch what became of a message of `mailbox`.
+    pub(super) fn tell<'a>(
+        &self,
+        change: Change,
+        mailbox: &MailboxName,
+        unique_id: impl FnOnce() -> Option<UniqueId<'a>>,
+    ) {
+        if !self.hub.is_watched() {
+            return;
+        }
+        if let Some(unique_id) = unique_id() {
+            self.hub.tell(News {
+                change,
+                mailbox: mailbox.clone(),
+                unique_id: unique_id.into_owned(),
+            });
+        }
     }
 
     /// Puts all that was counted into `report`, and how matters stand now.

@@ -10,13 +10,11 @@ use crate::{
     store::{
         Error,
         limits::{SYNC_PACE_KEPT, SYNC_SLOW},
+        sync::{Condvar, Mutex},
     },
 };
 
-use super::{
-    disk::{Disk, SyncMark},
-    sync::{Condvar, Mutex},
-};
+use super::disk::{Disk, SyncMark};
 
 /// What the checkpoints of a store share.
 #[derive(Debug)]

@@ -60,12 +60,17 @@ use crate::{
             FIND_ATTEMPTS_MAX, FOLDER_DEPTH_MAX, FOLDERS_MAX, SYNC_THREAD_NAMES_MIN,
             SYNC_THREADS_MAX,
         },
+        sync::thread,
     },
 };
 
 use super::{
-    disk::Disk, disk::Synced, layout::Maildir, listing::Side, name::Identity, open::OpenStore,
-    sync::thread, touched::Applied,
+    disk::{Disk, Synced},
+    layout::Maildir,
+    listing::Side,
+    name::Identity,
+    open::OpenStore,
+    touched::Applied,
 };
 
 /// A message in one of its mailboxes.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::sync::atomic::{AtomicU64, Ordering};
+use crate::store::sync::atomic::{AtomicU64, Ordering};
 
 /// The octets that all may take together.
 #[derive(Debug)]

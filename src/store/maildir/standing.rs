@@ -47,13 +47,12 @@ use std::{
 
 use crate::{
     fs::{self, Fs, Identity, Stamp},
-    store::{Error, limits::PLACE_BELIEVED},
+    store::{Error, limits::PLACE_BELIEVED, sync::Mutex},
 };
 
 use super::{
     disk::Disk,
     private::{OWN_DIRECTORY, prepare, prepare_root},
-    sync::Mutex,
     times::{self, Shows, identity_at, stamp_at},
 };
 

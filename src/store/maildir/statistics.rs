@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::counters::{Counter, Sizes, Times};
-
-use super::sync::atomic::{AtomicBool, Ordering};
+use crate::{
+    counters::{Counter, Sizes, Times},
+    store::sync::atomic::{AtomicBool, Ordering},
+};
 
 /// All numbers of a store.
 #[derive(Debug, Default)]

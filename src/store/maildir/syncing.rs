@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::sync::{
+use crate::store::sync::{
     Condvar, Mutex,
     thread::{self, ThreadId},
 };

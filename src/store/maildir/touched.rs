@@ -28,9 +28,10 @@
 
 use std::collections::HashMap;
 
-use crate::{mail::MailboxName, store::limits::TOUCHED_NAMES_MAX};
-
-use super::sync::Mutex;
+use crate::{
+    mail::MailboxName,
+    store::{limits::TOUCHED_NAMES_MAX, sync::Mutex},
+};
 
 /// What is left of a message when it is in its mailboxes.
 #[derive(Debug)]

@@ -7,15 +7,20 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
-use crate::{clock::Clock, mail::MailboxName};
+use crate::{
+    clock::Clock,
+    mail::MailboxName,
+    store::sync::{Condvar, Mutex},
+};
 
 use super::{
-    index::{Index, Remembered},
+    index::{Index, Remembered, Sight},
+    listing::Listing,
     name::{Identity, Serial},
-    sync::{Condvar, Mutex},
 };
 
 /// See the module.
@@ -32,6 +37,8 @@ pub(super) struct Visibility {
 struct State {
     /// Mailboxes whose maildrop is open, and whether a message was put into them since.
     open_maildrops: HashMap<MailboxName, bool>,
+    /// How many read without a claim.
+    n_readers: usize,
     /// Messages that may be found on disk and must not be shown, by their counter (I4).
     invisible: HashMap<u64, Invisible>,
     /// Listings of earlier sessions.
@@ -49,12 +56,31 @@ enum Invisible {
     Withdrawn,
 }
 
+impl State {
+    /// Whether anybody may be reading a directory.
+    fn is_read(&self) -> bool {
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::ReadersDoNotCount) {
+            return !self.open_maildrops.is_empty();
+        }
+        !self.open_maildrops.is_empty() || self.n_readers > 0
+    }
+
+    /// Forgets the messages that were withdrawn, if nobody can have seen them.
+    fn forget_withdrawn(&mut self) {
+        if !self.is_read() {
+            self.invisible.retain(|_, why| *why != Invisible::Withdrawn);
+        }
+    }
+}
+
 impl Visibility {
     /// Nothing is open or hidden yet; listings of earlier sessions may take `octets_max`.
     pub(super) fn remembering(octets_max: u64, nonce: u64) -> Self {
         Self {
             state: Mutex::new(State {
                 open_maildrops: HashMap::default(),
+                n_readers: 0,
                 invisible: HashMap::default(),
                 index: Index::with_room(usize::try_from(octets_max).unwrap_or(usize::MAX)),
             }),
@@ -85,15 +111,23 @@ impl Visibility {
     pub(super) fn end(&self, mailbox: &MailboxName) {
         let mut state = self.state.lock();
         state.open_maildrops.remove(mailbox);
-        if state.open_maildrops.is_empty() {
-            // Nobody is reading a directory now, so nobody can have seen them.
-            state
-                .invisible
-                .retain(|_, why| *why != Invisible::Withdrawn);
-        }
+        state.forget_withdrawn();
         drop(state);
         // They may wait for different ones.
         self.claim_ended.notify_all();
+    }
+
+    /// Notes that somebody begins to read a mailbox without a claim.
+    pub(super) fn begin_reading(&self) {
+        let mut state = self.state.lock();
+        state.n_readers = state.n_readers.saturating_add(1);
+    }
+
+    /// Notes that somebody no longer reads without a claim.
+    pub(super) fn end_reading(&self) {
+        let mut state = self.state.lock();
+        state.n_readers = state.n_readers.saturating_sub(1);
+        state.forget_withdrawn();
     }
 
     /// Keeps the message out of every listing until it is shown or withdrawn.
@@ -114,7 +148,7 @@ impl Visibility {
         let mut state = self.state.lock();
         if is_stuck {
             state.invisible.insert(serial.counter, Invisible::Stuck);
-        } else if state.open_maildrops.is_empty() {
+        } else if !state.is_read() {
             state.invisible.remove(&serial.counter);
         } else {
             state.invisible.insert(serial.counter, Invisible::Withdrawn);
@@ -137,6 +171,15 @@ impl Visibility {
     /// Takes out what the index remembers of `mailbox`, whose maildrop the caller has to itself.
     pub(super) fn take_listing(&self, mailbox: &MailboxName) -> Option<Remembered> {
         self.state.lock().index.take(mailbox)
+    }
+
+    /// What the index remembers of `mailbox`, if that is still as it is at `now`. It stays there.
+    pub(super) fn borrow_listing(
+        &self,
+        mailbox: &MailboxName,
+        now: &Sight,
+    ) -> Option<Arc<Listing>> {
+        self.state.lock().index.look(mailbox)?.still_holds(now)
     }
 
     /// Lets the index remember the listing of `mailbox`, whose maildrop is open, unless a message
@@ -171,5 +214,61 @@ impl Visibility {
     #[cfg(test)]
     pub(super) fn is_locked(&self) -> bool {
         self.state.is_locked()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        store::maildir::name::OwnName,
+        testing::bugs::{self, Bug},
+    };
+
+    /// I4: who may have read a directory before a delivery failed never shows its message, with a
+    /// claim or without.
+    #[test]
+    fn what_was_withdrawn_is_hidden_until_nobody_reads_who_may_have_seen_it() {
+        let serial = Serial {
+            nonce: 7,
+            counter: 1,
+        };
+        let name = OwnName {
+            secs: 1,
+            serial,
+            host: "localhost",
+            stored_octets: Some(1),
+            sent_octets: Some(1),
+        };
+        let name = name.render();
+        let bob = MailboxName::from_canonical("bob", "example.org").unwrap();
+        let is_shown = |visibility: &Visibility| {
+            let filter = visibility.filter();
+            filter(Identity::of(name.as_bytes()))
+        };
+        let withdrawn = || {
+            let visibility = Visibility::remembering(0, 7);
+            assert!(visibility.open(&bob, Duration::ZERO, &Clock::system()));
+            visibility.begin_reading();
+            visibility.hide(serial);
+            visibility.withdraw(serial, false);
+            assert!(!is_shown(&visibility));
+            visibility
+        };
+        let visibility = withdrawn();
+        visibility.end(&bob);
+        assert!(!is_shown(&visibility), "one still reads");
+        visibility.end_reading();
+        assert!(is_shown(&visibility), "its number is forgotten");
+        let visibility = withdrawn();
+        visibility.end_reading();
+        assert!(!is_shown(&visibility), "one has the maildrop");
+        visibility.end(&bob);
+        assert!(is_shown(&visibility));
+        bugs::plant(Some(Bug::ReadersDoNotCount));
+        let visibility = withdrawn();
+        visibility.end(&bob);
+        assert!(is_shown(&visibility), "the bug is not found");
+        bugs::plant(None);
     }
 }

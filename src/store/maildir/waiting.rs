@@ -52,10 +52,9 @@ use crate::{
     store::{
         Error,
         limits::{AILING_MAILBOXES_MAX, AILING_REMINDER, CURE_PACE},
+        sync::{Condvar, Mutex},
     },
 };
-
-use super::sync::{Condvar, Mutex};
 
 /// Mailboxes that take no mail, and who is at work on which.
 #[derive(Debug, Default)]

@@ -51,12 +51,11 @@ use crate::{
     store::{
         Error,
         limits::{GATHER_SHARE, JOURNAL_FAILURES_MAX, JOURNAL_RETRY},
+        sync::{
+            Condvar, Mutex, MutexGuard,
+            thread::{self, Thread},
+        },
     },
-};
-
-use super::sync::{
-    Condvar, Mutex, MutexGuard,
-    thread::{self, Thread},
 };
 
 #[cfg(test)]

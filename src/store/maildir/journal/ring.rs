@@ -44,13 +44,13 @@ use crate::{
     store::{
         Error,
         limits::{SEGMENT_STEP_OCTETS, SEGMENT_STEP_OCTETS_MAX},
+        sync,
     },
 };
 
 use super::{
     super::{
         private::prepare,
-        sync,
         times::{self, Shows, identity_at, stamp_at},
     },
     format::{BATCH_ALIGNMENT, HEADER_OCTETS, JournalId, Seal},

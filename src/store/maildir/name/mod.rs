@@ -456,6 +456,12 @@ pub(super) fn unique_id(identity: Identity<'_>, octets: Option<NonZeroU8>) -> Op
         .or_else(|| UniqueId::parse(hash(identity.octets)))
 }
 
+/// The unique-id of the message whose file was given this name by this daemon.
+pub(super) fn unique_id_of(file_name: &str) -> Option<UniqueId<'_>> {
+    let said = Said::by(file_name.as_bytes());
+    unique_id(said.identity, said.unique_id_octets)
+}
+
 /// The base of a file that another program delivered, unless it is no unique-id, or looks like that
 /// of one of our own messages or like a hash and could be mistaken for it.
 fn foreign_id(base: &[u8]) -> Option<&[u8]> {

@@ -19,7 +19,7 @@ use crate::{
     store::{
         Error, Maildrop, Memory, MessageStore, Settings,
         limits::{INDEX_CLOCK_TOLERANCE, INDEX_QUIET, LISTED_OCTETS_MAX},
-        maildir::{Patience, listing::Listed, maildrop::count_sizes, name::OwnName, quota::Taken},
+        maildir::{Patience, listing::Listed, name::OwnName, quota::Taken, view::count_sizes},
     },
     testing::{
         disk::{Defect, SimFs, Times},

@@ -25,7 +25,7 @@ use crate::{
     store::{
         Durability, Error, Maildrop, Memory, MessageStore, Settings,
         limits::SYNC_SLOW,
-        maildir::sync::{n_held, set_hands, take_nested, thread},
+        sync::{n_held, set_hands, take_nested, thread},
     },
     testing::{
         disk::{Fault, SimFs},

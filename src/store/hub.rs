@@ -1,0 +1,220 @@
+//! The hub: who waits for mail is told what comes and goes, without looking at the disk.
+//!
+//! # Theory of operation
+//! The store tells the hub of a message when its mailbox has it for good, and when it was removed
+//! for good, with no lock held. Where nobody watches that costs one atomic load. Each change gets a
+//! number; the newest [`HUB_CHANGES_MAX`] are kept. A [`Watch`] begins where the hub is; whoever
+//! begins one first and lists a mailbox then finds each message in the list, or behind the
+//! beginning, or in both, and never in neither.
+//!
+//! What other programs put into a Maildir, or take from it, is not told.
+//!
+//! # Failures
+//! A watch that falls too far behind is told so ([`Missed`]): list the mailboxes again.
+
+use std::{collections::VecDeque, error::Error as StdError, fmt, sync::Arc, time::Duration};
+
+use crate::{
+    clock::Clock,
+    mail::{MailboxName, UniqueId},
+};
+
+use super::{
+    limits::HUB_CHANGES_MAX,
+    sync::{
+        Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was delivered.
+    Arrived,
+    /// It was removed over POP3.
+    Removed,
+}
+
+/// A message that came or went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// Which of the two.
+    pub change: Change,
+    /// The mailbox, one of those of the message.
+    pub mailbox: MailboxName,
+    /// The message.
+    pub unique_id: UniqueId<'static>,
+}
+
+/// So much came and went that some of it was forgotten before it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missed;
+
+impl fmt::Display for Missed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("too much has come and gone meanwhile: list the messages again")
+    }
+}
+
+impl StdError for Missed {}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Hub {
+    n_watches: AtomicUsize,
+    ring: Mutex<Ring>,
+    has_news: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    /// The number of the first that is kept.
+    first: u64,
+    news: VecDeque<News>,
+}
+
+impl Ring {
+    /// The number that the next one gets.
+    fn next(&self) -> u64 {
+        let kept = u64::try_from(self.news.len()).unwrap_or(u64::MAX);
+        self.first.saturating_add(kept)
+    }
+}
+
+impl Hub {
+    /// Whether anybody watches. Asked after what is told was done: whoever begins to watch later
+    /// finds it on the disk.
+    pub(super) fn is_watched(&self) -> bool {
+        self.n_watches.load(Ordering::SeqCst) > 0
+    }
+
+    /// Tells all who watch.
+    pub(super) fn tell(&self, news: News) {
+        let mut ring = self.ring.lock();
+        if ring.news.len() >= HUB_CHANGES_MAX {
+            ring.news.pop_front();
+            ring.first = ring.first.saturating_add(1);
+        }
+        ring.news.push_back(news);
+        drop(ring);
+        self.has_news.notify_all();
+    }
+
+    /// Begins to watch.
+    pub(super) fn watch(self: &Arc<Self>) -> Watch {
+        self.n_watches.fetch_add(1, Ordering::SeqCst);
+        let next = self.ring.lock().next();
+        Watch {
+            hub: Arc::clone(self),
+            next,
+        }
+    }
+}
+
+/// What comes and goes from the moment on at which it was made.
+#[derive(Debug)]
+pub struct Watch {
+    hub: Arc<Hub>,
+    /// The number of the first that was not given yet.
+    next: u64,
+}
+
+impl Watch {
+    /// What came and went since it was asked last; waits for `patience` at most until there is
+    /// something. Nothing, when there is not.
+    ///
+    /// # Errors
+    /// [`Missed`]; the next call goes on with what is still kept.
+    pub fn news(&mut self, patience: Duration, clock: &Clock) -> Result<Vec<News>, Missed> {
+        let begin = clock.now();
+        let mut ring = self.hub.ring.lock();
+        while ring.next() == self.next {
+            let waited = clock.now().saturating_duration_since(begin);
+            let left = patience.saturating_sub(waited);
+            if left.is_zero() {
+                return Ok(Vec::new());
+            }
+            self.hub.has_news.wait_for(&mut ring, left);
+        }
+        let n_given = self.next.checked_sub(ring.first);
+        self.next = match n_given {
+            Some(_) => ring.next(),
+            None => ring.first,
+        };
+        let n_given = usize::try_from(n_given.ok_or(Missed)?).unwrap_or(usize::MAX);
+        Ok(ring.news.iter().skip(n_given).cloned().collect())
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if self.hub.n_watches.fetch_sub(1, Ordering::SeqCst) == 1 {
+            // Nobody is left to read them. Their numbers are not given again.
+            let mut ring = self.hub.ring.lock();
+            let next = ring.next();
+            let gone = std::mem::take(&mut ring.news);
+            ring.first = next;
+            drop(ring);
+            drop(gone);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn news(number: usize) -> News {
+        News {
+            change: Change::Arrived,
+            mailbox: MailboxName::from_canonical("bob", "example.org").unwrap(),
+            unique_id: UniqueId::parse(format!("{number}")).unwrap().into_owned(),
+        }
+    }
+
+    #[test]
+    fn a_watch_gives_what_comes_behind_its_beginning_once() {
+        let (hub, clock) = (Arc::new(Hub::default()), Clock::system());
+        assert!(!hub.is_watched());
+        let mut first = hub.watch();
+        hub.tell(news(1));
+        let mut second = hub.watch();
+        hub.tell(news(2));
+        let now = |watch: &mut Watch| watch.news(Duration::ZERO, &clock).unwrap();
+        assert_eq!(now(&mut first), [news(1), news(2)]);
+        assert_eq!(now(&mut first), []);
+        assert_eq!(now(&mut second), [news(2)]);
+        drop((first, second));
+        assert!(!hub.is_watched());
+        let mut third = hub.watch();
+        assert_eq!(now(&mut third), []);
+        hub.tell(news(3));
+        assert_eq!(now(&mut third), [news(3)]);
+    }
+
+    #[test]
+    fn a_watch_that_is_too_far_behind_is_told_so_and_goes_on() {
+        let (hub, clock) = (Arc::new(Hub::default()), Clock::system());
+        let mut watch = hub.watch();
+        for number in 0..=HUB_CHANGES_MAX {
+            hub.tell(news(number));
+        }
+        assert_eq!(watch.news(Duration::ZERO, &clock), Err(Missed));
+        let kept = watch.news(Duration::ZERO, &clock).unwrap();
+        assert_eq!(kept.len(), HUB_CHANGES_MAX);
+        assert_eq!(kept.first(), Some(&news(1)));
+    }
+
+    #[test]
+    fn a_watch_waits_for_what_comes() {
+        let hub = Arc::new(Hub::default());
+        let mut watch = hub.watch();
+        let teller = Arc::clone(&hub);
+        std::thread::scope(|scope| {
+            scope.spawn(move || teller.tell(news(1)));
+            let told = watch.news(Duration::from_mins(1), &Clock::system());
+            assert_eq!(told, Ok(vec![news(1)]));
+        });
+    }
+}

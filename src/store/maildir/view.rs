@@ -1,0 +1,365 @@
+//! The messages of one mailbox as they are at one moment, and each of them open for reading.
+//!
+//! A maildrop has such a view to itself; whoever only looks shares the mailbox with its session.
+//!
+//! # Theory of operation
+//! Other programs may move a message from `new` to `cur`, change its flags or remove it at any
+//! moment. So a message that is not where it was is looked for by the part of its name that never
+//! changes, and it is gone only when the directories are known not to have it (`reading.rs`).
+//!
+//! The listing of an earlier session is used again when nothing changed since (`index.rs`). A
+//! session takes it out and enters another; one who only looks borrows it.
+//!
+//! # Invariants
+//! - The listing does not change while the view lives, whatever is delivered or removed.
+//! - Everything listed is whole and durable (I4). A message whose delivery failed stays hidden as
+//!   long as anybody reads who may have seen it.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    io,
+    os::unix::ffi::OsStrExt as _,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use crate::{
+    fs::File,
+    mail::{MailboxName, Summaries},
+    store::{Error, limits::FIND_ATTEMPTS_MAX},
+};
+
+use super::{
+    apply,
+    claim::Reader,
+    cure,
+    disk::Disk,
+    index::{Remembered, Sight},
+    layout::{Counted, Maildir, Moved},
+    listing::{Listed, Listing, Place, Side},
+    mailboxes::{self, Presence},
+    name::{self, Identity},
+    open::OpenStore,
+    quota::Quota,
+    reading::{Readings, keeps_changing},
+};
+
+/// How a mailbox is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// By its one session.
+    Exclusive,
+    /// Beside a session, perhaps.
+    Shared,
+}
+
+/// The messages of one mailbox.
+#[derive(Debug)]
+pub(in crate::store) struct View {
+    pub(super) store: Arc<OpenStore>,
+    pub(super) maildir: Maildir,
+    pub(super) listing: Arc<Listing>,
+    /// The memory of the listing.
+    _listed: Listed,
+}
+
+/// A message open for reading.
+#[derive(Debug)]
+pub(in crate::store) struct Message {
+    path: PathBuf,
+    file: Box<dyn File>,
+    octets: Option<u64>,
+}
+
+/// Before a mailbox is read, what could not be put into it is tried again.
+pub(super) fn prepare(store: &OpenStore, mailbox: &MailboxName) -> Result<(), Error> {
+    // A directory that was removed has no messages.
+    store.place.standing(&store.disk)?;
+    // What still cannot be put into its mailbox comes to a later session; until then at least
+    // messages can be removed, which may be what makes room for it.
+    apply::retry_kept(store).unwrap_or_default();
+    // As does what waits for this mailbox alone.
+    cure::cure(store, mailbox).unwrap_or_default();
+    Ok(())
+}
+
+impl View {
+    /// The messages of `mailbox` now, with memory of `quota` for their listing.
+    ///
+    /// # Errors
+    /// [`Error::ListingTooLarge`], and what the file system says.
+    pub(super) fn of(
+        store: &Arc<OpenStore>,
+        mailbox: &MailboxName,
+        access: Access,
+        quota: &Arc<Quota>,
+    ) -> Result<Self, Error> {
+        let maildir = store.disk.maildir(mailbox)?;
+        let mut listed = Listed::nothing(quota);
+        let listing = match mailboxes::meet_mailbox(store, mailbox, &maildir)? {
+            Presence::Missing => Arc::default(),
+            Presence::Present => list(store, mailbox, &maildir, access, &mut listed)?,
+        };
+        Ok(Self {
+            store: Arc::clone(store),
+            maildir,
+            listing,
+            _listed: listed,
+        })
+    }
+
+    pub(in crate::store) fn messages(&self) -> Arc<dyn Summaries> {
+        self.listing.clone()
+    }
+
+    pub(in crate::store) fn open_message(&self, index: usize) -> Result<Message, Error> {
+        let gone = || Error::MessageGone {
+            path: self.maildir.path.clone(),
+        };
+        let message = self.listing.get(index).ok_or_else(gone)?;
+        for place in message.places() {
+            if let Some(message) = self.open_at(place)? {
+                return Ok(message);
+            }
+        }
+        let wanted = HashSet::from([message.identity()]);
+        for _ in 0..FIND_ATTEMPTS_MAX {
+            let found = self.find(&wanted)?;
+            for moved in &found {
+                if let Some(message) = self.open_at(moved.place())? {
+                    return Ok(message);
+                }
+            }
+            if found.is_empty() {
+                return Err(Error::MessageGone {
+                    path: self.maildir.file(message.place()),
+                });
+            }
+        }
+        Err(keeps_changing(&self.maildir))
+    }
+
+    /// Opens the file at `place`; `None` when it is not there.
+    fn open_at(&self, place: Place<'_>) -> Result<Option<Message>, Error> {
+        let path = self.maildir.file(place);
+        match self.store.disk.fs.open(&path) {
+            Ok(file) => {
+                let octets = self.true_octets(place, &*file)?;
+                Ok(Some(Message { path, file, octets }))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(Error::Unsafe {
+                path,
+                reason: "is not a regular file any more",
+                instead: None,
+            }),
+            Err(error) => Err(Error::io("open", &path)(error)),
+        }
+    }
+
+    /// What RETR sends of the open file at `place` if its name says something else, because another
+    /// program has edited it: then it is not as long as the name says.
+    fn true_octets(&self, place: Place<'_>, file: &dyn File) -> Result<Option<u64>, Error> {
+        let told = name::stored_octets(place.file_name.as_bytes());
+        let is_edited = told.zip(file.octets_when_opened());
+        if is_edited.is_none_or(|(told, octets)| told == octets) {
+            return Ok(None);
+        }
+        Ok(match self.maildir.count(&*self.store.disk.fs, place)? {
+            Counted::Octets(octets) => Some(octets),
+            Counted::Gone | Counted::Unavailable => None,
+        })
+    }
+
+    /// Where some of the `wanted` messages are now; none when all of them are gone.
+    pub(super) fn find(&self, wanted: &HashSet<Identity<'_>>) -> Result<Vec<Moved>, Error> {
+        Readings::of(&self.store.disk, &self.maildir).find(wanted)
+    }
+}
+
+/// The messages of `mailbox`, which has been met: as remembered if that still holds, else as they
+/// are on disk. Only who has the maildrop to himself lets others remember what was read.
+fn list(
+    store: &OpenStore,
+    mailbox: &MailboxName,
+    maildir: &Maildir,
+    access: Access,
+    listed: &mut Listed,
+) -> Result<Arc<Listing>, Error> {
+    let is_exclusive = access == Access::Exclusive;
+    let taken = is_exclusive.then(|| store.visibility.take_listing(mailbox));
+    let remembered = taken.flatten();
+    // Before the directories are read: what changes while they are read has to show.
+    let sight = Sight::of(maildir, &*store.disk.fs, &store.disk.clock);
+    if let Some(sight) = &sight
+        && store
+            .known
+            .forget_replaced(mailbox, &sight.stamp(Side::New))
+    {
+        mailboxes::meet_mailbox(store, mailbox, maildir)?;
+    }
+    if let (Some(remembered), Some(sight)) = (remembered, &sight)
+        && let Some(listing) = remembered.still_holds(sight)
+    {
+        store.visibility.enter_listing(mailbox, remembered);
+        return covered(listing, maildir, listed);
+    }
+    if let (Access::Shared, Some(sight)) = (access, &sight)
+        && let Some(listing) = store.visibility.borrow_listing(mailbox, sight)
+    {
+        return covered(listing, maildir, listed);
+    }
+    let read = Readings::from(&store.disk, maildir, sight).list(listed)?;
+    let (mut listing, sight) = (read.listing, read.sight);
+    let n_found = listing.len();
+    // Asked after the directories were read: what was read before it was durable and has been
+    // withdrawn since is still hidden.
+    listing.retain(store.visibility.filter());
+    let is_counted = count_sizes(&store.disk, maildir, &mut listing)?;
+    let is_whole = listing.len() == n_found;
+    let listing = Arc::new(listing);
+    if is_exclusive
+        && is_whole
+        && !is_counted
+        && let Some(remembered) = sight.and_then(|sight| Remembered::new(&listing, sight))
+    {
+        store.visibility.enter_listing(mailbox, remembered);
+    }
+    Ok(listing)
+}
+
+/// The remembered listing, if there is memory for it beside those of others.
+fn covered(
+    listing: Arc<Listing>,
+    maildir: &Maildir,
+    listed: &mut Listed,
+) -> Result<Arc<Listing>, Error> {
+    if !listed.covers(&listing) {
+        let path = maildir.path.clone();
+        return Err(Error::ListingTooLarge { path });
+    }
+    Ok(listing)
+}
+
+/// Counts the sizes that are not told by names, and leaves out messages that are gone or may not be
+/// read; says whether any size had to be counted.
+///
+/// # Errors
+/// What the file system says otherwise, and when another program renames messages too fast.
+pub(super) fn count_sizes(
+    disk: &Disk,
+    maildir: &Maildir,
+    listing: &mut Listing,
+) -> Result<bool, Error> {
+    let uncounted = listing.uncounted();
+    let is_counted = !uncounted.is_empty();
+    let (mut left_out, mut missing) = (BTreeSet::new(), BTreeSet::new());
+    for position in uncounted {
+        let Some(message) = listing.get(position) else {
+            continue;
+        };
+        let mut counted = Counted::Gone;
+        for place in message.places() {
+            if counted == Counted::Gone {
+                counted = maildir.count(&*disk.fs, place)?;
+            }
+        }
+        match counted {
+            Counted::Octets(octets) => listing.set_octets(position, octets),
+            Counted::Unavailable => drop(left_out.insert(position)),
+            Counted::Gone => drop(missing.insert(position)),
+        }
+    }
+    #[cfg(test)]
+    if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::SkippedEntriesAreGone) {
+        left_out.append(&mut missing);
+    }
+    for _ in 0..FIND_ATTEMPTS_MAX {
+        if missing.is_empty() {
+            break;
+        }
+        let counted = count_moved(disk, maildir, listing, &missing)?;
+        if counted.is_empty() {
+            // They are gone.
+            left_out.append(&mut missing);
+        }
+        for (position, counted) in counted {
+            match counted {
+                Counted::Octets(octets) => listing.set_octets(position, octets),
+                Counted::Unavailable => drop(left_out.insert(position)),
+                // Renamed once more in this moment.
+                Counted::Gone => continue,
+            }
+            missing.remove(&position);
+        }
+    }
+    if !missing.is_empty() {
+        return Err(keeps_changing(maildir));
+    }
+    listing.leave_out(&left_out);
+    Ok(is_counted)
+}
+
+/// Looks for the messages at the positions in `missing`, and counts what is found; nothing when
+/// all of them are gone.
+fn count_moved(
+    disk: &Disk,
+    maildir: &Maildir,
+    listing: &Listing,
+    missing: &BTreeSet<usize>,
+) -> Result<Vec<(usize, Counted)>, Error> {
+    let positions = missing.iter().filter_map(|&position| {
+        let identity = listing.get(position)?.identity();
+        Some((identity, position))
+    });
+    let positions: HashMap<Identity<'_>, usize> = positions.collect();
+    let wanted = positions.keys().copied().collect();
+    let mut counted = Vec::new();
+    for moved in &Readings::of(disk, maildir).find(&wanted)? {
+        if let Some(&position) = positions.get(&moved.identity()) {
+            counted.push((position, maildir.count(&*disk.fs, moved.place())?));
+        }
+    }
+    Ok(counted)
+}
+
+/// A view for somebody who only reads.
+#[derive(Debug)]
+pub(in crate::store) struct Look {
+    view: View,
+    _reader: Reader,
+}
+
+impl Look {
+    /// Looks at `mailbox`.
+    ///
+    /// # Errors
+    /// As [`View::of`].
+    pub(super) fn of(store: &Arc<OpenStore>, mailbox: &MailboxName) -> Result<Self, Error> {
+        prepare(store, mailbox)?;
+        // Before the directories are read.
+        let reader = Reader::begin(store);
+        let view = View::of(store, mailbox, Access::Shared, &store.looked)?;
+        Ok(Self {
+            view,
+            _reader: reader,
+        })
+    }
+
+    /// The messages.
+    pub(in crate::store) fn view(&self) -> &View {
+        &self.view
+    }
+}
+
+impl Message {
+    pub(in crate::store) fn edited_octets(&self) -> Option<u64> {
+        self.octets
+    }
+
+    pub(in crate::store) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        self.file
+            .read(buffer)
+            .map_err(Error::io("read", &self.path))
+    }
+}

@@ -1,0 +1,262 @@
+//! What any store promises, whatever keeps its messages. Each test takes every kind that there is.
+
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use super::{Change, Durability, Error, Message, MessageStore, News, Settings};
+use crate::{
+    clock::Clock,
+    mail::{MailboxName, UniqueId},
+    testing::{
+        model::{Fate, Model, Start, summaries},
+        rng::Rng,
+    },
+};
+
+/// Opens a store of one kind at a place where there may be one already.
+type Open = fn(&Path) -> MessageStore;
+
+fn open(place: &Path, durability: Durability) -> MessageStore {
+    let mut settings = Settings::new(place.join("mail"), "host.example");
+    settings.durability = durability;
+    MessageStore::open(settings, Clock::system()).unwrap()
+}
+
+/// All kinds of stores: a new one gets its line here.
+const KINDS: [(&str, Open); 3] = [
+    ("journal", |place| open(place, Durability::default())),
+    ("maildir", |place| open(place, Durability::Maildir)),
+    ("none", |place| open(place, Durability::None)),
+];
+
+fn mailbox(address: &str) -> MailboxName {
+    let (local_part, domain) = address.split_once('@').unwrap();
+    MailboxName::from_canonical(local_part, domain).unwrap()
+}
+
+fn mailboxes() -> [MailboxName; 3] {
+    ["ann@a.example", "bob@a.example", "ann@b.example"].map(mailbox)
+}
+
+fn deliver(store: &MessageStore, content: &[u8], recipients: &[MailboxName]) -> Result<(), Error> {
+    let mut delivery = store.begin_delivery(0)?;
+    delivery.append(content)?;
+    delivery.commit(recipients)
+}
+
+fn read(mut message: Message) -> Vec<u8> {
+    let (mut content, mut buffer) = (Vec::new(), [0; 100]);
+    loop {
+        match message.read(&mut buffer).unwrap() {
+            0 => return content,
+            n_read => content.extend_from_slice(&buffer[..n_read]),
+        }
+    }
+}
+
+/// The unique-ids of what is in a mailbox.
+fn ids(store: &MessageStore, mailbox: &MailboxName) -> BTreeSet<UniqueId<'static>> {
+    let look = store.look(mailbox).unwrap();
+    let summaries = summaries(&*look.messages());
+    summaries.into_iter().map(|it| it.unique_id).collect()
+}
+
+/// One script of deliveries, removals and restarts, judged by the naive model.
+fn play(open: Open, seed: u64) -> Result<(), String> {
+    let place = TempDir::new().unwrap();
+    let mut store = open(place.path());
+    let (mut model, mut rng) = (Model::default(), Rng::new(seed));
+    let mailboxes = mailboxes();
+    for step in 0..40 {
+        match rng.below(10) {
+            0..5 => {
+                let content = format!("{step}\n")
+                    .repeat(rng.below(60).max(1))
+                    .into_bytes();
+                let first = rng.below(mailboxes.len());
+                let recipients = &mailboxes[first..];
+                deliver(&store, &content, recipients).unwrap();
+                for recipient in recipients {
+                    model.note(recipient, &content, Fate::Accepted);
+                }
+            }
+            5 => {
+                let mut given_up = store.begin_delivery(0).unwrap();
+                given_up.append(b"given up\n").unwrap();
+            }
+            6..8 => {
+                let mailbox = &mailboxes[rng.below(mailboxes.len())];
+                let maildrop = store.open_maildrop(mailbox).unwrap();
+                let n_messages = maildrop.messages().len();
+                let removed: Vec<usize> = (0..n_messages).filter(|_| rng.below(3) == 0).collect();
+                for &index in &removed {
+                    let content = read(maildrop.open_message(index).unwrap());
+                    model.note(mailbox, &content, Fate::Gone);
+                }
+                maildrop.remove(&removed).unwrap();
+            }
+            8 => {
+                drop(store);
+                store = open(place.path());
+            }
+            _ => model.check(&store, Start::Same)?,
+        }
+    }
+    model.check(&store, Start::Same)
+}
+
+/// I1, I2, I3 and I6, as far as no crash is needed for it.
+#[test]
+fn every_store_does_what_the_model_does() {
+    for (kind, open) in KINDS {
+        for seed in 0..6 {
+            play(open, seed).unwrap_or_else(|fault| panic!("{kind}, seed {seed}: {fault}"));
+        }
+    }
+}
+
+#[test]
+fn who_looks_keeps_nobody_from_anything_and_sees_what_was_there() {
+    for (kind, open) in KINDS {
+        let place = TempDir::new().unwrap();
+        let store = open(place.path());
+        let [ann, bob, _] = mailboxes();
+        assert!(store.look(&ann).unwrap().messages().is_empty(), "{kind}");
+        assert!(
+            !store.has_mailbox(&ann).unwrap(),
+            "{kind}: looking makes nothing"
+        );
+        deliver(&store, b"one\n", &[ann.clone(), bob.clone()]).unwrap();
+        let maildrop = store.open_maildrop(&ann).unwrap();
+        // Twice, the second time perhaps from what was remembered.
+        let looks = [store.look(&ann).unwrap(), store.look(&ann).unwrap()];
+        deliver(&store, b"two\n", std::slice::from_ref(&ann)).unwrap();
+        maildrop.remove(&[0]).unwrap();
+        drop(maildrop);
+        for look in &looks {
+            assert_eq!(look.messages().len(), 1, "{kind}");
+        }
+        let gone = looks[0].open_message(0).unwrap_err();
+        assert!(matches!(gone, Error::MessageGone { .. }), "{kind}: {gone}");
+        let after = store.look(&ann).unwrap();
+        assert_eq!(after.messages().len(), 1, "{kind}");
+        assert_eq!(read(after.open_message(0).unwrap()), b"two\n", "{kind}");
+        assert_eq!(ids(&store, &bob).len(), 1, "{kind}");
+    }
+}
+
+#[test]
+fn every_mailbox_is_listed_once() {
+    for (kind, open) in KINDS {
+        let place = TempDir::new().unwrap();
+        let store = open(place.path());
+        let listed = || {
+            let mut listed = Vec::new();
+            let is_complete = store
+                .each_mailbox(&mut |mailbox| listed.push(mailbox))
+                .unwrap();
+            assert!(is_complete, "{kind}");
+            listed.sort();
+            listed
+        };
+        assert_eq!(listed(), [], "{kind}");
+        let mut mailboxes = mailboxes();
+        deliver(&store, b"one\n", &mailboxes).unwrap();
+        mailboxes.sort();
+        assert_eq!(listed(), mailboxes, "{kind}");
+    }
+}
+
+#[test]
+fn who_watches_is_told_of_each_message_once_in_each_of_its_mailboxes() {
+    for (kind, open) in KINDS {
+        let place = TempDir::new().unwrap();
+        let store = open(place.path());
+        let [ann, bob, _] = mailboxes();
+        deliver(&store, b"before\n", std::slice::from_ref(&ann)).unwrap();
+        let mut watch = store.watch();
+        let mut told = || watch.news(Duration::ZERO, &Clock::system()).unwrap();
+        assert_eq!(told(), [], "{kind}");
+        deliver(&store, b"one\n", &[ann.clone(), bob.clone()]).unwrap();
+        // Too large for what is held in memory: it takes another way.
+        deliver(
+            &store,
+            &b"large\n".repeat(100_000),
+            std::slice::from_ref(&bob),
+        )
+        .unwrap();
+        let news = told();
+        let of = |news: &[News], mailbox: &MailboxName| -> BTreeSet<UniqueId<'static>> {
+            let of = news.iter().filter(|news| news.mailbox == *mailbox);
+            of.map(|news| news.unique_id.clone()).collect()
+        };
+        assert_eq!(news.len(), 3, "{kind}");
+        assert!(news.iter().all(|it| it.change == Change::Arrived), "{kind}");
+        assert_eq!(of(&news, &bob), ids(&store, &bob), "{kind}");
+        assert!(of(&news, &ann).is_subset(&ids(&store, &ann)), "{kind}");
+        let before = ids(&store, &ann);
+        store.open_maildrop(&ann).unwrap().remove(&[0, 1]).unwrap();
+        let news = told();
+        assert!(news.iter().all(|it| it.change == Change::Removed), "{kind}");
+        assert_eq!(of(&news, &ann), before, "{kind}");
+        assert_eq!(told(), [], "{kind}");
+    }
+}
+
+/// Who begins to watch, and then lists, misses nothing, whatever is delivered meanwhile.
+#[test]
+fn what_is_not_in_a_list_comes_behind_the_watch_that_was_begun_before_it() {
+    const MESSAGES: usize = 60;
+    for (kind, open) in KINDS {
+        let place = TempDir::new().unwrap();
+        let store = open(place.path());
+        let [ann, bob, _] = mailboxes();
+        let (both, is_over) = (Barrier::new(3), AtomicBool::new(false));
+        thread::scope(|scope| {
+            let deliveries = [1, 2].map(|sender| {
+                let (store, both, ann) = (&store, &both, &ann);
+                scope.spawn(move || {
+                    both.wait();
+                    for number in 0..MESSAGES {
+                        let content = format!("{sender} {number}\n").into_bytes();
+                        deliver(store, &content, std::slice::from_ref(ann)).unwrap();
+                    }
+                })
+            });
+            let (store, both, ann, is_over) = (&store, &both, &ann, &is_over);
+            let watcher = scope.spawn(move || {
+                both.wait();
+                let mut rounds = Vec::new();
+                while rounds.len() < 3 {
+                    let watch = store.watch();
+                    rounds.push((watch, ids(store, ann)));
+                }
+                while !is_over.load(Ordering::Acquire) {
+                    thread::yield_now();
+                }
+                for (mut watch, mut seen) in rounds {
+                    let news = watch.news(Duration::ZERO, &Clock::system()).unwrap();
+                    seen.extend(news.into_iter().map(|news| news.unique_id));
+                    assert_eq!(seen, ids(store, ann), "{kind}");
+                }
+            });
+            for delivery in deliveries {
+                delivery.join().unwrap();
+            }
+            is_over.store(true, Ordering::Release);
+            watcher.join().unwrap();
+        });
+        assert_eq!(ids(&store, &ann).len(), 2 * MESSAGES, "{kind}");
+        assert!(ids(&store, &bob).is_empty(), "{kind}");
+    }
+}
