@@ -8,7 +8,6 @@
 //!
 //! What fails: a line that is not UTF-8, or has a control character, is no command at all; neither
 //! ever reaches an argument.
-
 //!
 //! A command is a row of [`VERBS`], a variant of the enum for the state in which it may come, and
 //! the arm in the session that answers it.
