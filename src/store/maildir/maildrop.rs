@@ -1,33 +1,22 @@
 //! A maildrop: the messages of one mailbox as they were when its session began.
 //!
-//! Exclusive while it lives (RFC 1939 §4). It reads files and, asked by [`Maildrop::remove`],
-//! unlinks them; it never renames one and never changes a flag. Numbers, marks and what a client is
-//! told are the session's business.
-//!
-//! # Theory of operation
-//! Other programs may move a message from `new` to `cur`, change its flags or remove it at any
-//! moment. So a message that is not where it was is looked for by the part of its name that never
-//! changes, and it is gone only when the directories are known not to have it (`reading.rs`): for
-//! a reader, for whoever counts its size, and for who removes it.
-//!
-//! The listing of an earlier session is used again when nothing changed since (`index.rs`).
+//! Exclusive while it lives (RFC 1939 §4). It has a view of its mailbox (`view.rs`) and, asked by
+//! [`Maildrop::remove`], unlinks files; it never renames one and never changes a flag. Numbers,
+//! marks and what a client is told are the session's business.
 //!
 //! # Invariants
-//! - The listing does not change while the maildrop lives, whatever is delivered or removed.
-//! - Everything listed is whole and durable (I4), and nothing is removed but by `remove` (I3).
+//! - Nothing is removed but by `remove` (I3), wherever another program has moved it meanwhile.
 //! - When `remove` is `Ok` the messages stay removed, also after a power cut (I2).
 //!
 //! # Failures
 //! A failed `remove` may have removed some of the messages; none of them comes back but by a power
 //! cut, and the caller must not say that they are removed. While another program renames messages
-//! faster than they can be listed or found, all three say so: ask again later.
+//! faster than they can be found, the error says so: ask again later.
 //!
 //! # Known limits
 //! When another program gives a message a second name after the listing was made, and keeps both,
 //! only the listed one is removed. A disk that fails to save a rename of another program may show
-//! the old name again after a power cut, although the message was removed under the new one. When
-//! another program edits a message in its place the listing has the size that the name says;
-//! whoever opens the message is told the right one, if the file has another length.
+//! the old name again after a power cut, although the message was removed under the new one.
 
 use std::{collections::HashSet, io, sync::Arc, time::Duration};
 

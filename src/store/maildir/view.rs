@@ -14,6 +14,14 @@
 //! - The listing does not change while the view lives, whatever is delivered or removed.
 //! - Everything listed is whole and durable (I4). A message whose delivery failed stays hidden as
 //!   long as anybody reads who may have seen it.
+//!
+//! # Failures
+//! While another program renames messages faster than they can be listed or found, the error says
+//! so: ask again later.
+//!
+//! # Known limits
+//! When another program edits a message in its place the listing has the size that the name says;
+//! whoever opens the message is told the right one, if the file has another length.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
