@@ -1,10 +1,10 @@
 //! The message store: what was acknowledged is in its mailbox, and stays there, after any crash.
 //!
-//! [`MessageStore`] hands out four things: a [`Delivery`] takes one message in, a [`Maildrop`] gives
-//! the messages of one mailbox out and removes them, a [`Look`] only reads them, and a [`Watch`]
-//! tells what comes and goes. All own what they need and may outlive the call, move to another
-//! thread, and be dropped at any moment. The room knows nothing of protocols, passwords or which
-//! mailboxes ought to exist.
+//! [`MessageStore`] hands out four things: a [`Delivery`] takes one message in, a [`Maildrop`]
+//! gives the messages of one mailbox out and removes them, a [`Look`] only reads them, and a
+//! [`Watch`] tells what comes and goes. All own what they need and may outlive the call, move to
+//! another thread, and be dropped at any moment. The room knows nothing of protocols, passwords or
+//! which mailboxes ought to exist.
 //!
 //! The messages lie in Maildirs behind a journal (`maildir/`), which no caller needs to know.
 //!

@@ -111,8 +111,8 @@
 //! Other programs rename messages all the time. So what one reading of a Maildir does not find is
 //! not believed to be gone until it is known that the reading missed nothing (`reading.rs`).
 //!
-//! A session and whoever only looks have the same view of a mailbox (`view.rs`). Who watches is told
-//! of each message when its mailbox has it for good, and when it is removed (`../hub.rs`).
+//! A session and whoever only looks have the same view of a mailbox (`view.rs`). Who watches is
+//! told of each message when its mailbox has it for good, and when it is removed (`../hub.rs`).
 //!
 //! Listings of maildrops in which nothing changed are kept in memory (`index.rs`); the truth is on
 //! disk, and a listing is used only when the directories show that it is still theirs.
