@@ -394,30 +394,29 @@ impl Driver<'_> {
         let Some(mailbox) = &self.mailbox else {
             return Ok(Outcome::MaildropFailed { transient: false });
         };
-        Ok(
-            match self.environment.store.open_maildrop_patiently(mailbox) {
-                Ok(maildrop) => {
-                    self.connection.achieved();
-                    let messages = maildrop.messages();
-                    self.logins().accepted.increment();
-                    maillog::logged_in(self.id, self.connection.peer(), mailbox, messages.len());
-                    self.maildrop = Some(Box::new(maildrop));
-                    Outcome::MaildropOpened(messages)
+        let opened = self.environment.store.open_maildrop_patiently(mailbox);
+        Ok(match opened {
+            Ok(maildrop) => {
+                self.connection.achieved();
+                let messages = maildrop.messages();
+                self.logins().accepted.increment();
+                maillog::logged_in(self.id, self.connection.peer(), mailbox, messages.len());
+                self.maildrop = Some(Box::new(maildrop));
+                Outcome::MaildropOpened(messages)
+            }
+            Err(store::Error::InUse { .. }) => {
+                self.logins().busy.increment();
+                let user = mailbox.to_string();
+                self.login_refused(&user, "the maildrop is in use");
+                Outcome::MaildropInUse
+            }
+            Err(error) => {
+                self.store_failed(&error);
+                Outcome::MaildropFailed {
+                    transient: error.is_transient() && !error.needs_operator(),
                 }
-                Err(store::Error::InUse { .. }) => {
-                    self.logins().busy.increment();
-                    let user = mailbox.to_string();
-                    self.login_refused(&user, "the maildrop is in use");
-                    Outcome::MaildropInUse
-                }
-                Err(error) => {
-                    self.store_failed(&error);
-                    Outcome::MaildropFailed {
-                        transient: error.is_transient() && !error.needs_operator(),
-                    }
-                }
-            },
-        )
+            }
+        })
     }
 
     /// Opens a message and reads its beginning: what can fail has failed before `+OK` is said.
