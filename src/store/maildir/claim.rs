@@ -41,11 +41,6 @@ impl Claim {
         &self.mailbox
     }
 
-    /// The store of the maildrop.
-    pub(super) fn store(&self) -> &OpenStore {
-        &self.store
-    }
-
     /// Ends the session.
     pub(super) fn give_back(&self) {
         self.store.visibility.end(&self.mailbox);

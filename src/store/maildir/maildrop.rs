@@ -32,7 +32,7 @@ use super::{
     listing::{Place, Side},
     name::Identity,
     open::OpenStore,
-    reading::{self},
+    reading,
     view::{self, Access, View},
 };
 
@@ -51,10 +51,10 @@ impl Maildrop {
         mailbox: &MailboxName,
         patience: Duration,
     ) -> Result<Self, Error> {
-        store.disk.maildir(mailbox)?;
+        let maildir = store.disk.maildir(mailbox)?;
         view::prepare(store, mailbox)?;
         let claim = Claim::take(store, mailbox, patience)?;
-        let view = View::of(store, mailbox, Access::Exclusive, &store.listed)?;
+        let view = View::of(store, mailbox, maildir, Access::Exclusive, &store.listed)?;
         Ok(Self { claim, view })
     }
 
@@ -197,6 +197,6 @@ impl Maildrop {
     }
 
     fn store(&self) -> &OpenStore {
-        self.claim.store()
+        &self.view.store
     }
 }

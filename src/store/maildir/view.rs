@@ -92,17 +92,17 @@ pub(super) fn prepare(store: &OpenStore, mailbox: &MailboxName) -> Result<(), Er
 }
 
 impl View {
-    /// The messages of `mailbox` now, with memory of `quota` for their listing.
+    /// The messages of `mailbox`, which lies in `maildir`; their listing takes memory of `quota`.
     ///
     /// # Errors
     /// [`Error::ListingTooLarge`], and what the file system says.
     pub(super) fn of(
         store: &Arc<OpenStore>,
         mailbox: &MailboxName,
+        maildir: Maildir,
         access: Access,
         quota: &Arc<Quota>,
     ) -> Result<Self, Error> {
-        let maildir = store.disk.maildir(mailbox)?;
         let mut listed = Listed::nothing(quota);
         let listing = match mailboxes::meet_mailbox(store, mailbox, &maildir)? {
             Presence::Missing => Arc::default(),
@@ -186,7 +186,7 @@ impl View {
 }
 
 /// The messages of `mailbox`, which has been met: as remembered if that still holds, else as they
-/// are on disk. Only who has the maildrop to himself lets others remember what was read.
+/// are on disk. Only its one session lets the index remember what was read.
 fn list(
     store: &OpenStore,
     mailbox: &MailboxName,
@@ -194,9 +194,10 @@ fn list(
     access: Access,
     listed: &mut Listed,
 ) -> Result<Arc<Listing>, Error> {
-    let is_exclusive = access == Access::Exclusive;
-    let taken = is_exclusive.then(|| store.visibility.take_listing(mailbox));
-    let remembered = taken.flatten();
+    let remembered = match access {
+        Access::Exclusive => store.visibility.take_listing(mailbox),
+        Access::Shared => None,
+    };
     // Before the directories are read: what changes while they are read has to show.
     let sight = Sight::of(maildir, &*store.disk.fs, &store.disk.clock);
     if let Some(sight) = &sight
@@ -226,7 +227,7 @@ fn list(
     let is_counted = count_sizes(&store.disk, maildir, &mut listing)?;
     let is_whole = listing.len() == n_found;
     let listing = Arc::new(listing);
-    if is_exclusive
+    if access == Access::Exclusive
         && is_whole
         && !is_counted
         && let Some(remembered) = sight.and_then(|sight| Remembered::new(&listing, sight))
@@ -344,10 +345,11 @@ impl Look {
     /// # Errors
     /// As [`View::of`].
     pub(super) fn of(store: &Arc<OpenStore>, mailbox: &MailboxName) -> Result<Self, Error> {
+        let maildir = store.disk.maildir(mailbox)?;
         prepare(store, mailbox)?;
         // Before the directories are read.
         let reader = Reader::begin(store);
-        let view = View::of(store, mailbox, Access::Shared, &store.looked)?;
+        let view = View::of(store, mailbox, maildir, Access::Shared, &store.looked)?;
         Ok(Self {
             view,
             _reader: reader,
