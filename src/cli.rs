@@ -258,7 +258,7 @@ impl Arguments {
     /// [`config::Error`]: tell the user and do not start.
     pub fn configuration(&self) -> Result<Config, config::Error> {
         let config = self.unchecked_configuration()?;
-        match (config.check(), &self.config) {
+        match (config::check(&config), &self.config) {
             (Ok(()), _) => Ok(config),
             (Err(error), None) => Err(error),
             (Err(error), Some(path)) => Err(config::Error::Whole {

@@ -15,29 +15,32 @@
 
 use std::{fmt, net::SocketAddr};
 
-use crate::mail::Address;
+use crate::mail::{Address, Door, Service};
 
-/// Where facteur listens, and for whom.
+/// A host on which facteur runs.
 #[derive(Clone, Debug)]
-pub struct Service {
-    /// The name of the host.
-    pub hostname: String,
-    /// Where SMTP listens.
-    pub smtp: Vec<SocketAddr>,
-    /// Where SMTP listens with TLS.
-    pub smtps: Vec<SocketAddr>,
-    /// Where SMTP listens for submission.
-    pub submission: Vec<SocketAddr>,
-    /// Where POP3 listens.
-    pub pop3: Vec<SocketAddr>,
-    /// Where POP3 listens with TLS.
-    pub pop3s: Vec<SocketAddr>,
+pub struct Host {
+    /// Its name.
+    pub name: String,
+    /// Where it listens.
+    pub listeners: Vec<Listener>,
     /// Whether there is a certificate.
     pub has_certificate: bool,
     /// Whether SMTP and POP3 that begin in clear offer TLS with it.
     pub starttls: bool,
     /// Which passwords open a mailbox.
     pub passwords: Passwords,
+}
+
+/// The addresses that one protocol is served at in one way.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// The protocol.
+    pub service: Service,
+    /// How connections begin.
+    pub door: Door,
+    /// Where.
+    pub addresses: Vec<SocketAddr>,
 }
 
 /// Which passwords open a mailbox.
@@ -99,36 +102,16 @@ pub struct Settings {
 
 impl Settings {
     /// The settings for the mail of `address`.
-    pub fn new(service: &Service, address: Address) -> Self {
-        let upgraded = if service.has_certificate {
-            Encryption::StartTls
-        } else {
-            Encryption::None
-        };
-        let in_clear = if service.starttls {
-            upgraded
-        } else {
-            Encryption::None
-        };
-        let choose = |listeners: &[(&[SocketAddr], Encryption)]| {
-            listeners.iter().find_map(|(addresses, encryption)| {
-                let address = best(addresses)?;
-                Some(Server {
-                    host: host(address, &service.hostname),
-                    port: Some(address.port()).filter(|port| *port != 0),
-                    encryption: *encryption,
-                })
-            })
+    pub fn new(host: &Host, address: Address) -> Self {
+        let best_server = |service| {
+            let mut doors = [Door::Tls, Door::Submission, Door::Plain].into_iter();
+            doors.find_map(|door| server(host, service, door))
         };
         Self {
             address,
-            incoming: choose(&[(&service.pop3s, Encryption::Tls), (&service.pop3, in_clear)]),
-            outgoing: choose(&[
-                (&service.smtps, Encryption::Tls),
-                (&service.submission, upgraded),
-                (&service.smtp, in_clear),
-            ]),
-            passwords: service.passwords,
+            incoming: best_server(Service::Pop3),
+            outgoing: best_server(Service::Smtp),
+            passwords: host.passwords,
         }
     }
 
@@ -223,6 +206,24 @@ impl fmt::Display for NoAutoconfig {
 
 impl std::error::Error for NoAutoconfig {}
 
+/// The server of `host` for `service` that is reached by `door`, if there is one.
+fn server(host: &Host, service: Service, door: Door) -> Option<Server> {
+    let mut listeners = host.listeners.iter();
+    let listener = listeners.find(|it| (it.service, it.door) == (service, door))?;
+    let address = best(&listener.addresses)?;
+    let encryption = match door {
+        Door::Tls => Encryption::Tls,
+        Door::Submission if host.has_certificate => Encryption::StartTls,
+        Door::Plain if host.has_certificate && host.starttls => Encryption::StartTls,
+        Door::Submission | Door::Plain => Encryption::None,
+    };
+    Some(Server {
+        host: name_for(address, &host.name),
+        port: Some(address.port()).filter(|port| *port != 0),
+        encryption,
+    })
+}
+
 /// The address that a client should use.
 fn best(addresses: &[SocketAddr]) -> Option<SocketAddr> {
     let is_fixed = |address: &&SocketAddr| address.port() != 0;
@@ -236,7 +237,7 @@ fn best(addresses: &[SocketAddr]) -> Option<SocketAddr> {
 }
 
 /// What a client should call an address.
-fn host(address: SocketAddr, hostname: &str) -> String {
+fn name_for(address: SocketAddr, hostname: &str) -> String {
     let ip = address.ip().to_canonical();
     let has_name = hostname != "localhost";
     if ip.is_unspecified() || (has_name && !ip.is_loopback()) {
@@ -289,59 +290,67 @@ mod tests {
 
     const LOOPBACK: &str = "127.0.0.1:1";
 
-    fn service() -> Service {
-        Service {
-            hostname: "mail.example.com".to_owned(),
-            smtp: Vec::new(),
-            smtps: Vec::new(),
-            submission: Vec::new(),
-            pop3: Vec::new(),
-            pop3s: Vec::new(),
+    fn host() -> Host {
+        Host {
+            name: "mail.example.com".to_owned(),
+            listeners: Vec::new(),
             has_certificate: true,
             starttls: true,
             passwords: Passwords::OfTheAccount,
         }
     }
 
-    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
-        texts.iter().map(|text| text.parse().unwrap()).collect()
+    /// Has `host` listen there at these addresses and no others.
+    fn listen(host: &mut Host, service: Service, door: Door, texts: &[&str]) {
+        let others = |it: &Listener| (it.service, it.door) != (service, door);
+        host.listeners.retain(others);
+        host.listeners.push(Listener {
+            service,
+            door,
+            addresses: texts.iter().map(|text| text.parse().unwrap()).collect(),
+        });
     }
 
-    fn settings(service: &Service) -> Settings {
+    fn settings(host: &Host) -> Settings {
         let address = Address::parse("bob@example.com", Charset::Utf8).unwrap();
-        Settings::new(service, address)
+        Settings::new(host, address)
     }
 
-    fn outgoing(service: &Service) -> (Option<u16>, Encryption) {
-        let server = settings(service).outgoing.unwrap();
+    fn outgoing(host: &Host) -> (Option<u16>, Encryption) {
+        let server = settings(host).outgoing.unwrap();
         (server.port, server.encryption)
     }
 
     #[test]
     fn the_best_protection_is_chosen() {
-        let mut service = service();
-        service.smtp = addresses(&["127.0.0.1:25"]);
-        service.pop3 = addresses(&["127.0.0.1:110"]);
-        service.has_certificate = false;
-        assert_eq!(outgoing(&service), (Some(25), Encryption::None));
-        service.has_certificate = true;
-        assert_eq!(outgoing(&service), (Some(25), Encryption::StartTls));
-        let incoming = settings(&service).incoming.unwrap();
+        let mut host = host();
+        listen(&mut host, Service::Smtp, Door::Plain, &["127.0.0.1:25"]);
+        listen(&mut host, Service::Pop3, Door::Plain, &["127.0.0.1:110"]);
+        host.has_certificate = false;
+        assert_eq!(outgoing(&host), (Some(25), Encryption::None));
+        host.has_certificate = true;
+        assert_eq!(outgoing(&host), (Some(25), Encryption::StartTls));
+        let incoming = settings(&host).incoming.unwrap();
         let found = (incoming.port, incoming.encryption);
         assert_eq!(found, (Some(110), Encryption::StartTls));
-        service.submission = addresses(&["127.0.0.1:587"]);
-        assert_eq!(outgoing(&service), (Some(587), Encryption::StartTls));
-        service.has_certificate = false;
-        assert_eq!(outgoing(&service), (Some(587), Encryption::None));
-        service.has_certificate = true;
-        service.starttls = false;
-        assert_eq!(outgoing(&service), (Some(587), Encryption::StartTls));
-        let incoming = settings(&service).incoming.unwrap();
+        listen(
+            &mut host,
+            Service::Smtp,
+            Door::Submission,
+            &["127.0.0.1:587"],
+        );
+        assert_eq!(outgoing(&host), (Some(587), Encryption::StartTls));
+        host.has_certificate = false;
+        assert_eq!(outgoing(&host), (Some(587), Encryption::None));
+        host.has_certificate = true;
+        host.starttls = false;
+        assert_eq!(outgoing(&host), (Some(587), Encryption::StartTls));
+        let incoming = settings(&host).incoming.unwrap();
         assert_eq!(incoming.encryption, Encryption::None);
-        service.smtps = addresses(&["127.0.0.1:465"]);
-        service.pop3s = addresses(&["127.0.0.1:995"]);
-        assert_eq!(outgoing(&service), (Some(465), Encryption::Tls));
-        let incoming = settings(&service).incoming.unwrap();
+        listen(&mut host, Service::Smtp, Door::Tls, &["127.0.0.1:465"]);
+        listen(&mut host, Service::Pop3, Door::Tls, &["127.0.0.1:995"]);
+        assert_eq!(outgoing(&host), (Some(465), Encryption::Tls));
+        let incoming = settings(&host).incoming.unwrap();
         let found = (incoming.port, incoming.encryption);
         assert_eq!(found, (Some(995), Encryption::Tls));
     }
@@ -361,10 +370,10 @@ mod tests {
             (&["0.0.0.0:0", "127.0.0.1:2"], "m.example", "127.0.0.1 2"),
             (&["127.0.0.1:0"], "m.example", "127.0.0.1 0"),
         ] {
-            let mut service = service();
-            service.hostname = hostname.to_owned();
-            service.smtp = addresses(listens);
-            let found = settings(&service).outgoing.unwrap();
+            let mut host = host();
+            host.name = hostname.to_owned();
+            listen(&mut host, Service::Smtp, Door::Plain, listens);
+            let found = settings(&host).outgoing.unwrap();
             let found = format!("{} {}", found.host, found.port.unwrap_or(0));
             assert_eq!(found, expected, "{listens:?} {hostname}");
         }
@@ -372,9 +381,9 @@ mod tests {
 
     #[test]
     fn the_text_has_every_field() {
-        let mut service = service();
-        service.smtps = addresses(&["0.0.0.0:465"]);
-        service.pop3s = addresses(&["0.0.0.0:995"]);
+        let mut host = host();
+        listen(&mut host, Service::Smtp, Door::Tls, &["0.0.0.0:465"]);
+        listen(&mut host, Service::Pop3, Door::Tls, &["0.0.0.0:995"]);
         let expected = "\
 Incoming mail
   Protocol        POP3
@@ -394,16 +403,16 @@ Outgoing mail
 
 The password is that of the account.
 ";
-        assert_eq!(settings(&service).to_string(), expected);
+        assert_eq!(settings(&host).to_string(), expected);
     }
 
     #[test]
     fn the_text_says_what_is_off_open_or_not_yet_known() {
-        let mut service = service();
-        service.has_certificate = false;
-        service.passwords = Passwords::Any;
-        service.smtp = addresses(&["127.0.0.1:0"]);
-        let text = settings(&service).to_string();
+        let mut host = host();
+        host.has_certificate = false;
+        host.passwords = Passwords::Any;
+        listen(&mut host, Service::Smtp, Door::Plain, &["127.0.0.1:0"]);
+        let text = settings(&host).to_string();
         for part in [
             "Incoming mail\n  none: POP3 is switched off\n",
             "  Port            the one that facteur prints at its start\n",
@@ -417,9 +426,9 @@ The password is that of the account.
 
     #[test]
     fn the_autoconfig_file_is_that_of_the_domain() {
-        let mut service = service();
-        service.submission = addresses(&["0.0.0.0:587"]);
-        service.pop3s = addresses(&["0.0.0.0:995"]);
+        let mut host = host();
+        listen(&mut host, Service::Smtp, Door::Submission, &["0.0.0.0:587"]);
+        listen(&mut host, Service::Pop3, Door::Tls, &["0.0.0.0:995"]);
         let expected = r#"<?xml version="1.0" encoding="UTF-8"?>
 <clientConfig version="1.1">
   <emailProvider id="example.com">
@@ -443,30 +452,30 @@ The password is that of the account.
   </emailProvider>
 </clientConfig>
 "#;
-        assert_eq!(settings(&service).autoconfig().unwrap(), expected);
+        assert_eq!(settings(&host).autoconfig().unwrap(), expected);
     }
 
     #[test]
     fn an_autoconfig_file_needs_two_servers_with_ports() {
-        let mut service = service();
-        let reason = |service: &Service| settings(service).autoconfig().unwrap_err();
-        assert_eq!(reason(&service), NoAutoconfig::NoIncoming);
-        service.pop3 = addresses(&[LOOPBACK]);
-        assert_eq!(reason(&service), NoAutoconfig::NoOutgoing);
-        service.smtp = addresses(&["127.0.0.1:0"]);
-        assert_eq!(reason(&service), NoAutoconfig::NoPort);
-        service.smtp = addresses(&[LOOPBACK]);
-        assert!(settings(&service).autoconfig().is_ok());
+        let mut host = host();
+        let reason = |host: &Host| settings(host).autoconfig().unwrap_err();
+        assert_eq!(reason(&host), NoAutoconfig::NoIncoming);
+        listen(&mut host, Service::Pop3, Door::Plain, &[LOOPBACK]);
+        assert_eq!(reason(&host), NoAutoconfig::NoOutgoing);
+        listen(&mut host, Service::Smtp, Door::Plain, &["127.0.0.1:0"]);
+        assert_eq!(reason(&host), NoAutoconfig::NoPort);
+        listen(&mut host, Service::Smtp, Door::Plain, &[LOOPBACK]);
+        assert!(settings(&host).autoconfig().is_ok());
     }
 
     /// Whatever stands in a name, it stays text.
     #[test]
     fn nothing_in_a_name_is_taken_for_markup() {
-        let mut service = service();
-        service.hostname = "<a>&\"'".to_owned();
-        service.pop3 = addresses(&["0.0.0.0:1"]);
-        service.smtp = addresses(&["0.0.0.0:1"]);
-        let file = settings(&service).autoconfig().unwrap();
+        let mut host = host();
+        host.name = "<a>&\"'".to_owned();
+        listen(&mut host, Service::Pop3, Door::Plain, &["0.0.0.0:1"]);
+        listen(&mut host, Service::Smtp, Door::Plain, &["0.0.0.0:1"]);
+        let file = settings(&host).autoconfig().unwrap();
         let expected = "<hostname>&lt;a&gt;&amp;&quot;&apos;</hostname>";
         assert!(file.contains(expected), "{file}");
     }

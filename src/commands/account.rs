@@ -6,7 +6,7 @@ use crate::{
     accounts,
     cli::{AccountAction, AccountArguments, Arguments, NewPassword},
     client_settings::Settings,
-    config::{Book, BookError, Config},
+    config::{self, Book, BookError, Config},
     fs::Fs,
     mail::Address,
     system::terminal::Input,
@@ -98,9 +98,9 @@ fn tell_password(generated: Option<String>, output: &mut dyn Write) -> Result<()
 
 /// What the new user types, and what keeps the daemon from starting.
 fn introduce(config: &Config, address: &Address, output: &mut dyn Write) -> Result<(), Error> {
-    let settings = Settings::new(&settings::service(config), address.clone());
+    let settings = Settings::new(&settings::host(config), address.clone());
     write!(output, "\n{settings}")?;
-    if let Err(error) = config.check() {
+    if let Err(error) = config::check(config) {
         writeln!(output, "\nfacteur cannot start yet: {error}")?;
     }
     Ok(())

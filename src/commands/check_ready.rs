@@ -6,11 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    cli::Arguments,
-    clock::Clock,
-    config::{Config, Listen},
-};
+use crate::{cli::Arguments, clock::Clock, config::ENDPOINTS};
 
 use super::error::{Error, NotReady};
 
@@ -30,11 +26,12 @@ pub(super) fn run(
     let began = clock.now();
     let left = || TIMEOUT.saturating_sub(clock.now().saturating_duration_since(began));
     let mut names = Vec::new();
-    for (key, listens, greeting) in doors(&config) {
+    for endpoint in &ENDPOINTS {
+        let (key, listens) = (endpoint.key, endpoint.listens(&config));
         let mut n_greeted: usize = 0;
         for listen in listens {
             let address = local(listen.address);
-            match greeted(address, greeting, &left) {
+            match greeted(address, endpoint.greeting, &left) {
                 Ok(()) => n_greeted = n_greeted.saturating_add(1),
                 // The daemon leaves such an address out, where there is another.
                 Err(error) if lacks_ipv6(address, &error) && listens.len() > 1 => {}
@@ -53,19 +50,6 @@ pub(super) fn run(
     }
     writeln!(output, "ready: {}", names.join(", "))?;
     Ok(())
-}
-
-/// The listeners, with how their greetings begin; where TLS comes first none is waited for.
-fn doors(config: &Config) -> Vec<(&'static str, &[Listen], Option<&'static str>)> {
-    let with_greeting = |(key, listens)| {
-        let greeting = match key {
-            "smtp" | "submission" => Some("220 "),
-            "pop3" => Some("+OK"),
-            _ => None,
-        };
-        (key, listens, greeting)
-    };
-    config.listeners().map(with_greeting).to_vec()
 }
 
 /// Where a client of this machine finds a daemon that listens at `address`.

@@ -1,11 +1,11 @@
 //! `facteur settings`: what to type into a mail program.
 
-use std::{io::Write, net::SocketAddr};
+use std::io::Write;
 
 use crate::{
     cli::{Arguments, SettingsArguments},
-    client_settings::{Passwords, Service, Settings},
-    config::{Config, Listen},
+    client_settings::{Host, Listener, Passwords, Settings},
+    config::{Config, ENDPOINTS, Endpoint},
     mail::{Address, MailboxName},
 };
 
@@ -20,7 +20,7 @@ pub(super) fn run(
     if !has_account(&config, &asked.address) {
         return Err(Error::NoAccount(asked.address.clone()));
     }
-    let settings = Settings::new(&service(&config), asked.address.clone());
+    let settings = Settings::new(&host(&config), asked.address.clone());
     if asked.autoconfig {
         let file = settings.autoconfig().map_err(Error::NoAutoconfig)?;
         output.write_all(file.as_bytes())?;
@@ -40,17 +40,19 @@ fn has_account(config: &Config, address: &Address) -> bool {
 }
 
 /// What a mail program has to know of the daemon.
-pub(super) fn service(config: &Config) -> Service {
-    let addresses = |listens: &[Listen]| -> Vec<SocketAddr> {
-        listens.iter().map(|listen| listen.address).collect()
+pub(super) fn host(config: &Config) -> Host {
+    let listener = |endpoint: &Endpoint| Listener {
+        service: endpoint.service,
+        door: endpoint.door,
+        addresses: endpoint
+            .listens(config)
+            .iter()
+            .map(|listen| listen.address)
+            .collect(),
     };
-    Service {
-        hostname: config.hostname.0.as_str().to_owned(),
-        smtp: addresses(&config.smtp),
-        smtps: addresses(&config.smtps),
-        submission: addresses(&config.submission),
-        pop3: addresses(&config.pop3),
-        pop3s: addresses(&config.pop3s),
+    Host {
+        name: config.hostname.0.as_str().to_owned(),
+        listeners: ENDPOINTS.iter().map(listener).collect(),
         has_certificate: config.tls.is_some(),
         starttls: config.starttls.0,
         passwords: if config.table.is_some() {

@@ -8,6 +8,8 @@
 //! Nothing of the file is kept once the rooms have their settings.
 
 mod accounts;
+mod consistency;
+mod endpoint;
 mod error;
 mod hints;
 pub mod limits;
@@ -16,7 +18,6 @@ mod text;
 mod tls;
 mod values;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
@@ -31,6 +32,8 @@ use tls::tls_lines;
 use values::{directory, domains, listeners, number, octets_limit};
 
 pub use accounts::{Accounts, Book, BookError, CatchAlls, Role};
+pub use consistency::{changes, check};
+pub use endpoint::{ENDPOINTS, Endpoint};
 pub use error::{Error, Lack};
 pub use limits::{POP3_PORT, SMTP_PORT};
 pub use tls::TlsFiles;
@@ -321,106 +324,6 @@ impl Config {
         }
         files
     }
-
-    /// The keys that are not the same in `other`, but for accounts and certificates, which are read
-    /// anew by a daemon that runs.
-    pub fn changes(&self, other: &Self) -> Vec<&'static str> {
-        let listeners = self.listeners();
-        let listeners = listeners.iter().zip(other.listeners());
-        let listeners = listeners.map(|(own, other)| (own.0, own.1 == other.1));
-        let same = [
-            ("hostname", self.hostname == other.hostname),
-            ("mail", self.mail == other.mail),
-            ("require_auth", self.require_auth == other.require_auth),
-            ("bare_lf", self.bare_lf == other.bare_lf),
-            ("pop3_utf8", self.pop3_utf8 == other.pop3_utf8),
-            ("domains", self.domains == other.domains),
-            ("starttls", self.starttls == other.starttls),
-            ("subaddress", self.subaddress == other.subaddress),
-            ("durability", self.durability == other.durability),
-            ("log_level", self.log_level == other.log_level),
-            ("log_format", self.log_format == other.log_format),
-            ("sandbox", self.sandbox == other.sandbox),
-            ("user", self.user == other.user),
-            ("journal", self.journal == other.journal),
-            ("limits", self.limits == other.limits),
-        ];
-        let same = listeners.chain(same);
-        same.filter_map(|(key, is_same)| (!is_same).then_some(key))
-            .collect()
-    }
-
-    /// All addresses to listen on, with the keys that name them.
-    pub fn listeners(&self) -> [(&'static str, &[Listen]); 5] {
-        [
-            ("smtp", &self.smtp),
-            ("smtps", &self.smtps),
-            ("submission", &self.submission),
-            ("pop3", &self.pop3),
-            ("pop3s", &self.pop3s),
-        ]
-    }
-
-    /// Checks what no single value can show.
-    ///
-    /// # Errors
-    /// [`Error::NoListener`], [`Error::Duplicate`], [`Error::NoCertificate`], [`Error::Exposed`].
-    pub fn check(&self) -> Result<(), Error> {
-        let listeners = self.listeners();
-        if listeners.iter().all(|(_, listens)| listens.is_empty()) {
-            return Err(Error::NoListener);
-        }
-        self.check_duplicates()?;
-        let needs_tls = listeners
-            .iter()
-            .find(|(key, listens)| ["smtps", "pop3s"].contains(key) && !listens.is_empty());
-        match needs_tls {
-            Some((key, _)) if self.tls.is_none() => Err(Error::NoCertificate { key }),
-            Some(_) | None => self.check_exposure(),
-        }
-    }
-
-    /// The system would say of the second one only that the address is in use.
-    fn check_duplicates(&self) -> Result<(), Error> {
-        let mut seen: Vec<(&'static str, SocketAddr)> = Vec::new();
-        for (key, listens) in self.listeners() {
-            for &Listen { address } in listens {
-                let is_same = |(_, other): &&(&str, SocketAddr)| overlap(*other, address);
-                if let Some((other, _)) = seen.iter().find(is_same) {
-                    let keys = [*other, key];
-                    return Err(Error::Duplicate { keys, address });
-                }
-                seen.push((key, address));
-            }
-        }
-        Ok(())
-    }
-
-    /// SEC-14: without accounts and TLS only this machine may reach the mail.
-    fn check_exposure(&self) -> Result<(), Error> {
-        let lack = match (&self.table, &self.tls) {
-            (Some(_), Some(_)) => return Ok(()),
-            (None, _) => Lack::Accounts,
-            (Some(_), None) => Lack::Certificate,
-        };
-        for (key, listens) in self.listeners() {
-            let exposed = listens.iter().find(|listen| !listen.is_loopback());
-            if let Some(&Listen { address }) = exposed {
-                return Err(Error::Exposed { key, address, lack });
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether two sockets cannot listen there at the same time. Any free port is another one each
-/// time.
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
-    let is_one_family = one.is_ipv4() == other.is_ipv4();
-    one.port() != 0
-        && one.port() == other.port()
-        && (one.ip() == other.ip() || (is_any && is_one_family))
 }
 
 #[cfg(test)]

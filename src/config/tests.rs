@@ -191,10 +191,10 @@ fn tls_from_the_first_octet_on_needs_a_certificate() {
     for key in ["smtps", "pop3s"] {
         let text = format!("{key} = [\"127.0.0.1:0\"]\n");
         let config = parse(&text).unwrap();
-        let error = config.check().unwrap_err().to_string();
+        let error = super::check(&config).unwrap_err().to_string();
         assert!(error.starts_with(key) && error.contains("[tls]"), "{error}");
         let tls = "[tls]\ncertificate = \"a\"\nkey = \"b\"\n";
-        parse(&(text + tls)).unwrap().check().unwrap();
+        super::check(&parse(&(text + tls)).unwrap()).unwrap();
     }
 }
 
@@ -456,7 +456,9 @@ fn an_address_that_others_can_reach_needs_accounts_and_tls() {
             let line = format!("{key} = [\"127.0.0.1:1\", \"{address}\"]\n");
             let open = [format!("{line}{tls}"), line.clone()];
             for text in open {
-                let complaint = parse(&text).unwrap().check().unwrap_err().to_string();
+                let complaint = super::check(&parse(&text).unwrap())
+                    .unwrap_err()
+                    .to_string();
                 let begin = format!("{key}: other machines can reach {address}, and anyone there");
                 assert!(complaint.starts_with(&begin), "{complaint}");
                 for way_out in ["127.0.0.1", "accounts", "TLS"] {
@@ -464,18 +466,22 @@ fn an_address_that_others_can_reach_needs_accounts_and_tls() {
                 }
             }
             let text = format!("{line}{accounts}");
-            let complaint = parse(&text).unwrap().check().unwrap_err().to_string();
+            let complaint = super::check(&parse(&text).unwrap())
+                .unwrap_err()
+                .to_string();
             let begin = format!("{key}: other machines can reach {address}, and passwords");
             assert!(complaint.starts_with(&begin), "{complaint}");
             for way_out in ["127.0.0.1", "[tls]", "remove the listener"] {
                 assert!(complaint.contains(way_out), "{complaint}");
             }
             let text = format!("{line}{accounts}{tls}");
-            parse(&text).unwrap().check().unwrap();
+            super::check(&parse(&text).unwrap()).unwrap();
         }
         for key in ["smtps", "pop3s"] {
             let text = format!("{key} = [\"{address}\"]\n{tls}");
-            let complaint = parse(&text).unwrap().check().unwrap_err().to_string();
+            let complaint = super::check(&parse(&text).unwrap())
+                .unwrap_err()
+                .to_string();
             assert!(complaint.starts_with(&format!("{key}: ")), "{complaint}");
         }
     }
@@ -484,8 +490,8 @@ fn an_address_that_others_can_reach_needs_accounts_and_tls() {
 #[test]
 fn serving_nothing_is_an_error() {
     let config = parse("smtp = []\npop3 = \"off\"").unwrap();
-    assert!(matches!(config.check(), Err(Error::NoListener)));
-    assert!(parse("smtp = []").unwrap().check().is_ok());
+    assert!(matches!(super::check(&config), Err(Error::NoListener)));
+    assert!(super::check(&parse("smtp = []").unwrap()).is_ok());
 }
 
 #[test]
@@ -590,7 +596,7 @@ fn two_listeners_of_one_address_are_named() {
             None,
         ),
     ] {
-        let found = parse(text).unwrap().check();
+        let found = super::check(&parse(text).unwrap());
         assert_eq!(
             found.err().map(|error| error.to_string()).as_deref(),
             expected,
@@ -663,6 +669,6 @@ fn what_takes_a_restart_is_named() {
         // These are read anew.
         ("tls = { certificate = \"a\", key = \"b\" }", &[]),
     ] {
-        assert_eq!(before.changes(&parse(text).unwrap()), expected, "{text}");
+        assert_eq!(changes(&before, &parse(text).unwrap()), expected, "{text}");
     }
 }

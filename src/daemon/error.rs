@@ -2,7 +2,7 @@
 
 use std::{fmt, io, net::SocketAddr, path::Path};
 
-use crate::{server::Service, store::MessageStore, system::sandbox};
+use crate::{config::Endpoint, store::MessageStore, system::sandbox};
 
 /// Ports below this one are for root and those with its right.
 const PRIVILEGED_PORTS: u16 = 1_024;
@@ -13,8 +13,8 @@ const PRIVILEGED_PORTS: u16 = 1_024;
 pub enum Error {
     /// An address cannot be listened on: free it or configure another.
     Bind {
-        /// Which protocol.
-        service: Service,
+        /// What would listen there.
+        endpoint: &'static Endpoint,
         /// Where.
         address: SocketAddr,
         /// The process that serves the mail directory already, where there is one.
@@ -54,21 +54,26 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind {
-                service,
+                endpoint,
                 address,
                 process,
                 source,
             } => {
-                write!(f, "cannot listen on {address} for {service}")?;
-                match process {
+                let key = endpoint.key;
+                write!(f, "cannot listen on {address} for {key}")?;
+                match (process, endpoint.flag) {
                     _ if source.kind() != io::ErrorKind::AddrInUse => Ok(()),
-                    Some(process) => write!(
+                    (Some(process), _) => write!(
                         f,
-                        " (facteur serves this mail directory already, as process {process})"
+                        " (facteur already serves this mail directory, as process {process})"
                     ),
-                    None => write!(
+                    (None, Some(flag)) => write!(
                         f,
-                        " (is another facteur running? --{service} ADDR takes another port)"
+                        " (is another facteur running? {flag} ADDR chooses another port)"
+                    ),
+                    (None, None) => write!(
+                        f,
+                        " (is another facteur running? The key {key} chooses another port)"
                     ),
                 }?;
                 let is_refused = source.kind() == io::ErrorKind::PermissionDenied;

@@ -21,7 +21,7 @@ use rustix::io::FdFlags;
 use rustix::net::{SocketType, sockopt};
 
 use super::error::Error;
-use crate::config::{Config, Listen};
+use crate::config::{Config, ENDPOINTS, Endpoint, Listen};
 
 /// The sockets, as long as none has taken them.
 #[derive(Debug, Default)]
@@ -61,23 +61,15 @@ impl Inherited {
                 name: name.clone(),
                 source,
             };
-            let listens = match name.as_str() {
-                "smtp" => &mut config.smtp,
-                "smtps" => &mut config.smtps,
-                "submission" => &mut config.submission,
-                "pop3" => &mut config.pop3,
-                "pop3s" => &mut config.pop3s,
-                _ => {
-                    let reason = "FileDescriptorName= has to be smtp, smtps, submission, pop3 or \
-                                  pop3s";
-                    return Err(fault(io::Error::other(reason)));
-                }
+            let Some(endpoint) = Endpoint::of_key(name) else {
+                let reason = format!("FileDescriptorName= has to be {}", Endpoint::keys());
+                return Err(fault(io::Error::other(reason)));
             };
             let same = self.sockets.iter().filter(|(other, _)| other == name);
             let addresses: io::Result<Vec<SocketAddr>> =
                 same.map(|(_, socket)| socket.local_addr()).collect();
             let addresses = addresses.map_err(fault)?.into_iter();
-            *listens = addresses.map(|address| Listen { address }).collect();
+            *endpoint.listens_mut(config) = addresses.map(|address| Listen { address }).collect();
         }
         Ok(())
     }
@@ -100,12 +92,13 @@ impl Inherited {
                     others.push(port);
                 }
                 let position = others.iter().position(|other| *other == port)?;
-                KEYS_IN_ORDER.get(position).copied()
+                let mut by_default = ENDPOINTS.iter().filter(|it| it.flag.is_some());
+                Some(by_default.nth(position)?.key)
             });
             let Some(key) = key else {
                 let reason = format!(
-                    "nothing says what port {port} is for: set FileDescriptorName= to smtp, \
-                     smtps, submission, pop3 or pop3s"
+                    "nothing says what port {port} is for: set FileDescriptorName= to {}",
+                    Endpoint::keys()
                 );
                 return Err(fault(io::Error::other(reason)));
             };
@@ -121,19 +114,6 @@ impl Inherited {
     }
 }
 
-/// What sockets are for whose names and ports say nothing.
-const KEYS_IN_ORDER: [&str; 2] = ["smtp", "pop3"];
-
-/// The ports that the protocols have, and the one that many take who must not use that of SMTP.
-const PORTS: [(u16, &str); 6] = [
-    (25, "smtp"),
-    (2525, "smtp"),
-    (110, "pop3"),
-    (465, "smtps"),
-    (587, "submission"),
-    (995, "pop3s"),
-];
-
 /// Whether a socket has a name only because each must have one: that of its unit, or the word for
 /// none.
 fn is_unnamed(name: &str) -> bool {
@@ -142,18 +122,14 @@ fn is_unnamed(name: &str) -> bool {
 
 /// The key of the listener that has this port, by the configuration or by custom.
 fn key_of_port(port: u16, config: &Config) -> Option<&'static str> {
-    let configured = [
-        ("smtp", &config.smtp),
-        ("smtps", &config.smtps),
-        ("submission", &config.submission),
-        ("pop3", &config.pop3),
-        ("pop3s", &config.pop3s),
-    ];
-    let has_it = |listens: &[Listen]| listens.iter().any(|listen| listen.address.port() == port);
-    let configured = configured.iter().find(|(_, listens)| has_it(listens));
-    let by_custom = PORTS.iter().find(|(custom, _)| *custom == port);
-    let key = configured.map(|(key, _)| *key);
-    key.or_else(|| by_custom.map(|(_, key)| *key))
+    let is_there = |listen: &Listen| listen.address.port() == port;
+    let configured = ENDPOINTS
+        .iter()
+        .find(|endpoint| endpoint.listens(config).iter().any(is_there));
+    let by_custom = ENDPOINTS
+        .iter()
+        .find(|endpoint| endpoint.usual_ports.contains(&port));
+    Some(configured.or(by_custom)?.key)
 }
 
 /// Makes `socket` one of ours, as those that we open.

@@ -92,7 +92,7 @@ impl Prepared {
     fn new(source: &Source<'_>, config: &mut Config) -> Result<Self, Failure> {
         let mut inherited = Inherited::from_environment()?;
         inherited.put_into(config)?;
-        config.check()?;
+        config::check(config)?;
         let sockets = Sockets::open_beside(inherited, config)?;
         if !config.user.is_empty() {
             privileges::go_on_as(&config.user)?;
@@ -226,7 +226,7 @@ fn renew(source: &Source<'_>, current: &Config, daemon: &Daemon) {
         Ok((renewable, config)) => {
             daemon.renew(renewable);
             log::info!("SIGHUP: accounts and certificate have been reloaded");
-            let changes = current.changes(&config);
+            let changes = config::changes(current, &config);
             if !changes.is_empty() {
                 let changes = changes.join(", ");
                 log::warn!("SIGHUP: these other changes need a restart: {changes}");

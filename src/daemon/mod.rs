@@ -27,12 +27,14 @@ use std::{
 use crate::{
     accounts::{self, Accounts, Table},
     clock::Clock,
-    config::{self, Config, Durability, InFlightOctets, Listen, PerAddress, TlsFiles},
-    mail::Dots,
+    config::{
+        self, Config, Durability, ENDPOINTS, Endpoint, InFlightOctets, Listen, PerAddress, TlsFiles,
+    },
+    mail::{Door, Dots, Service},
     pop3,
     server::{
-        self, Caps, Current, Door, Handshakes, Identity, Listener, Logins, Registry, Service,
-        Sessions, Timeouts, limits,
+        self, Caps, Current, Handshakes, Identity, Listener, Logins, Registry, Sessions, Timeouts,
+        limits,
     },
     smtp,
     store::{self, MessageStore},
@@ -55,17 +57,16 @@ const STARTTLS_UNTRUSTED: &str = "programs that see STARTTLS or STLS and verify 
 /// before the daemon goes into its sandbox.
 #[derive(Debug)]
 pub struct Sockets {
-    smtp: Vec<(TcpListener, Door)>,
-    pop3: Vec<(TcpListener, Door)>,
+    open: Vec<(&'static Endpoint, TcpListener)>,
     /// Where nothing listens because there is no IPv6.
-    left_out: Vec<(Service, SocketAddr)>,
+    left_out: Vec<(&'static Endpoint, SocketAddr)>,
     system: System,
     threads: Arc<Threads>,
 }
 
 impl Sockets {
     /// Opens every socket of the configuration. A machine without IPv6 is noted, not an error, as
-    /// long as the protocol has another address.
+    /// long as the endpoint has another address.
     ///
     /// # Errors
     /// [`Error::Bind`].
@@ -78,67 +79,37 @@ impl Sockets {
     /// # Errors
     /// [`Error::Bind`].
     pub fn open_beside(mut inherited: Inherited, config: &Config) -> Result<Self, Error> {
-        let mut of_key = |key, door, listens| (door, listens, inherited.take_all(key));
-        let smtp = [
-            of_key("smtp", Door::Plain, &config.smtp),
-            of_key("smtps", Door::Tls, &config.smtps),
-            of_key("submission", Door::Submission, &config.submission),
-        ];
-        let pop3 = [
-            of_key("pop3", Door::Plain, &config.pop3),
-            of_key("pop3s", Door::Tls, &config.pop3s),
-        ];
-        let mut left_out = Vec::new();
-        let in_use = |error: Error| error.named(&config.mail);
         let system = System::read(own(config));
-        Ok(Self {
-            smtp: bind_all(Service::Smtp, smtp, &mut left_out).map_err(in_use)?,
-            pop3: bind_all(Service::Pop3, pop3, &mut left_out).map_err(in_use)?,
-            left_out,
+        let mut sockets = Self {
+            open: Vec::new(),
+            left_out: Vec::new(),
             threads: Arc::new(Threads::of(&system)),
             system,
-        })
-    }
-
-    /// What the system can carry.
-    pub fn system(&self) -> &System {
-        &self.system
-    }
-
-    fn addresses(&self) -> Vec<(Service, Door, SocketAddr)> {
-        let smtp = self.smtp.iter().map(|socket| (Service::Smtp, socket));
-        let pop3 = self.pop3.iter().map(|socket| (Service::Pop3, socket));
-        smtp.chain(pop3)
-            .filter_map(|(service, (socket, door))| {
-                Some((service, *door, socket.local_addr().ok()?))
-            })
-            .collect()
-    }
-}
-
-/// A door, its addresses, and the sockets there that are open already: all of them or none.
-type Entrance<'a> = (Door, &'a Vec<Listen>, Vec<TcpListener>);
-
-fn bind_all<const N: usize>(
-    service: Service,
-    entrances: [Entrance<'_>; N],
-    left_out: &mut Vec<(Service, SocketAddr)>,
-) -> Result<Vec<(TcpListener, Door)>, Error> {
-    let mut sockets = Vec::new();
-    for (door, listens, inherited) in entrances {
-        if !inherited.is_empty() {
-            sockets.extend(inherited.into_iter().map(|socket| (socket, door)));
-            continue;
+        };
+        for endpoint in &ENDPOINTS {
+            let inherited = inherited.take_all(endpoint.key);
+            if inherited.is_empty() {
+                let listens = endpoint.listens(config);
+                let bound = sockets.bind(endpoint, listens);
+                bound.map_err(|error| error.named(&config.mail))?;
+            } else {
+                let inherited = inherited.into_iter().map(|socket| (endpoint, socket));
+                sockets.open.extend(inherited);
+            }
         }
+        Ok(sockets)
+    }
+
+    fn bind(&mut self, endpoint: &'static Endpoint, listens: &[Listen]) -> Result<(), Error> {
         for &Listen { address } in listens {
             match server::bind(address) {
-                Ok(socket) => sockets.push((socket, door)),
+                Ok(socket) => self.open.push((endpoint, socket)),
                 Err(error) if lacks_ipv6(address, &error) && listens.len() > 1 => {
-                    left_out.push((service, address));
+                    self.left_out.push((endpoint, address));
                 }
                 Err(source) => {
                     return Err(Error::Bind {
-                        service,
+                        endpoint,
                         address,
                         process: None,
                         source,
@@ -146,8 +117,19 @@ fn bind_all<const N: usize>(
                 }
             }
         }
+        Ok(())
     }
-    Ok(sockets)
+
+    /// What the system can carry.
+    pub fn system(&self) -> &System {
+        &self.system
+    }
+
+    fn addresses(&self) -> Vec<(&'static Endpoint, SocketAddr)> {
+        let open = self.open.iter();
+        open.filter_map(|(endpoint, socket)| Some((*endpoint, socket.local_addr().ok()?)))
+            .collect()
+    }
 }
 
 fn lacks_ipv6(address: SocketAddr, error: &io::Error) -> bool {
@@ -202,7 +184,7 @@ pub struct Daemon {
     clock: Clock,
     system: System,
     /// What listens where, in the order of the configuration.
-    addresses: Vec<(Service, Door, SocketAddr)>,
+    addresses: Vec<(&'static Endpoint, SocketAddr)>,
     accounts: Arc<Accounts>,
     identity: Option<Arc<Current<Identity>>>,
     /// There is one as long as there is a certificate.
@@ -223,25 +205,23 @@ impl Daemon {
         clock: &Clock,
     ) -> Result<Self, Error> {
         renewable.warn();
-        for (service, address) in &sockets.left_out {
-            log::info!("no IPv6 here: {service} does not listen on {address}");
+        for (endpoint, address) in &sockets.left_out {
+            log::info!(
+                "no IPv6 here: {} does not listen on {address}",
+                endpoint.key
+            );
         }
         let system = &sockets.system;
         let verifications_max = system.verifications_max();
         let accounts = Arc::new(accounts(config, renewable.table, verifications_max));
-        let octets = in_flight(config, system);
-        if octets < config.limits.in_flight_octets {
-            let (octets, listed) = (octets.0, memory_of_store(config, system).listed);
-            log::info!(
-                "at most {octets} octets in flight and {listed} of listings of open maildrops, \
-                 bounded by {}",
-                system.memory_name()
-            );
-        }
+        tell_memory(config, system);
         if accounts.is_open() && config.starttls.0 && renewable.identity.is_some() {
             log::warn!("{STARTTLS_UNTRUSTED}");
         }
-        let registry = Registry::new(caps(config, system), octets.of_sessions());
+        let registry = Registry::new(
+            caps(config, system),
+            in_flight(config, system).of_sessions(),
+        );
         let registry = Arc::new(registry);
         let session = config.limits.session_seconds.0.map(Duration::from_secs);
         let identity = renewable.identity.map(|it| Arc::new(Current::new(it)));
@@ -286,22 +266,28 @@ impl Daemon {
             identity,
             listeners: Vec::new(),
         };
+        let is_smtp = |(endpoint, _): &(&Endpoint, _)| endpoint.service == Service::Smtp;
+        let (smtp, pop3) = sockets.open.into_iter().partition(is_smtp);
         let idle = config.limits.smtp_idle_seconds.as_seconds();
-        daemon.listen(sockets.smtp, smtp_sessions, Timeouts { idle, session })?;
+        daemon.listen(smtp, smtp_sessions, Timeouts { idle, session })?;
         let idle = config.limits.pop3_idle_seconds.as_seconds();
-        daemon.listen(sockets.pop3, pop3_sessions, Timeouts { idle, session })?;
+        daemon.listen(pop3, pop3_sessions, Timeouts { idle, session })?;
         Ok(daemon)
     }
 
     fn listen(
         &mut self,
-        sockets: Vec<(TcpListener, Door)>,
+        sockets: Vec<(&'static Endpoint, TcpListener)>,
         sessions: Sessions,
         timeouts: Timeouts,
     ) -> Result<(), Error> {
         if sockets.is_empty() {
             return Ok(());
         }
+        let sockets = sockets
+            .into_iter()
+            .map(|(endpoint, socket)| (socket, endpoint.door))
+            .collect();
         let (stopped, stop) = io::pipe().map_err(Error::Start)?;
         let registry = Arc::clone(&self.registry);
         let threads = Arc::clone(&self.threads);
@@ -373,8 +359,8 @@ impl Daemon {
     /// Where clients of a protocol come in by a door, with the real ports.
     pub fn addresses(&self, service: Service, door: Door) -> Vec<SocketAddr> {
         let listens = self.addresses.iter();
-        let wanted = listens.filter(|listen| (listen.0, listen.1) == (service, door));
-        wanted.map(|(_, _, address)| *address).collect()
+        let wanted = listens.filter(|(it, _)| (it.service, it.door) == (service, door));
+        wanted.map(|(_, address)| *address).collect()
     }
 
     /// Stops: no more clients, and the sessions have some seconds to finish what is under way.
@@ -444,6 +430,19 @@ fn in_flight(config: &Config, system: &System) -> InFlightOctets {
     system.division().map_or(configured, |division| {
         configured.min(InFlightOctets::or_the_fewest(division.in_flight))
     })
+}
+
+/// Logs what a small control group leaves for messages.
+fn tell_memory(config: &Config, system: &System) {
+    let octets = in_flight(config, system);
+    if octets < config.limits.in_flight_octets {
+        let (octets, listed) = (octets.0, memory_of_store(config, system).listed);
+        log::info!(
+            "at most {octets} octets in flight and {listed} of listings of open maildrops, bounded \
+             by {}",
+            system.memory_name()
+        );
+    }
 }
 
 /// What the store may take.
@@ -566,18 +565,11 @@ pub struct Banner<'a> {
 
 impl fmt::Display for Banner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (smtp, pop3) = (self.daemon.smtp(), self.daemon.pop3());
         writeln!(f, "facteur {}", env!("CARGO_PKG_VERSION"))?;
-        writeln!(f, "SMTP {}", Listed(&smtp))?;
-        writeln!(f, "POP3 {}", Listed(&pop3))?;
-        for (name, service, door) in [
-            ("SMTP with TLS", Service::Smtp, Door::Tls),
-            ("POP3 with TLS", Service::Pop3, Door::Tls),
-            ("submission", Service::Smtp, Door::Submission),
-        ] {
-            let addresses = self.daemon.addresses(service, door);
-            if !addresses.is_empty() {
-                writeln!(f, "{name} {}", Listed(&addresses))?;
+        for endpoint in &ENDPOINTS {
+            let addresses = self.daemon.addresses(endpoint.service, endpoint.door);
+            if endpoint.flag.is_some() || !addresses.is_empty() {
+                writeln!(f, "{} {}", endpoint.title, Listed(&addresses))?;
             }
         }
         writeln!(f, "mail {}", self.mail.display())?;
@@ -591,7 +583,7 @@ impl fmt::Display for Banner<'_> {
             |account| account.mailbox.to_string(),
         );
         let password = if first.is_some() { "" } else { ":any" };
-        if let Some(address) = smtp.first() {
+        if let Some(address) = self.daemon.smtp().first() {
             let commands =
                 format!("HELO me, MAIL FROM:<a@b>, RCPT TO:<{recipient}>, DATA, a dot, QUIT");
             writeln!(
@@ -601,7 +593,7 @@ impl fmt::Display for Banner<'_> {
                 address.port()
             )?;
         }
-        if let Some(address) = pop3.first() {
+        if let Some(address) = self.daemon.pop3().first() {
             writeln!(f, "fetch: curl -u {recipient}{password} pop3://{address}/1")?;
         }
         Ok(())

@@ -15,6 +15,7 @@ mod mailbox;
 mod message;
 mod network;
 pub mod sasl;
+mod service;
 pub mod trace;
 
 #[cfg(test)]
@@ -33,3 +34,4 @@ pub use link::{ChannelBindings, Link, Tls};
 pub use mailbox::{MailboxName, fold_local_part, local_part_forms};
 pub use message::{MessageSummary, Summaries, UniqueId};
 pub use network::{Breadth, Network};
+pub use service::{Door, Service};

@@ -24,7 +24,7 @@ use socket2::SockRef;
 
 use crate::{
     clock::Clock,
-    mail::{Breadth, Network},
+    mail::{Breadth, Door, Network, Service},
     system::capacity::Threads,
 };
 
@@ -37,7 +37,7 @@ use super::{
     muffler::Kind,
     pop3,
     registry::{Registry, Ticket},
-    session::{Door, Interruption, NoPlace, Service, SessionEnd, SessionId, Visit},
+    session::{Interruption, NoPlace, SessionEnd, SessionId, Visit},
     shares::Full,
     smtp,
     start_tls::start_tls,

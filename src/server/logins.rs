@@ -229,11 +229,10 @@ mod tests {
     use std::num::NonZeroUsize;
 
     use crate::accounts::{Account, SendAs, Settings, StoredPassword, Table};
-    use crate::mail::{Address, Charset, Domain, MailboxName, Secret};
+    use crate::mail::{Address, Charset, Domain, MailboxName, Secret, Service};
 
     use super::super::deadlines::Timeouts;
     use super::super::registry::Registry;
-    use super::super::session::Service;
     use super::super::shares::{Caps, PerAddress};
     use super::*;
 

@@ -13,11 +13,11 @@ use std::net::IpAddr;
 use log::Level;
 use log::kv::{self, Key, Source, VisitSource};
 
-use crate::mail::MailboxName;
+use crate::mail::{MailboxName, Service};
 
 use super::intake::Delivered;
 use super::limits::{DIALOGUE_OCTETS_MAX, TEXT_OCTETS_MAX};
-use super::session::{Service, SessionEnd, SessionId};
+use super::session::{SessionEnd, SessionId};
 use super::with_sources::WithSources;
 
 /// Why a login was refused: there is no more to say (SEC-11).

@@ -50,7 +50,6 @@ pub use handshakes::Handshakes;
 pub use listener::{Listener, Sessions, bind};
 pub use logins::Logins;
 pub use registry::Registry;
-pub use session::{Door, Service};
 pub use shares::{Caps, PerAddress};
 pub use tls::{Identity, IdentityError};
 pub use with_sources::WithSources;

@@ -6,27 +6,9 @@
 use std::fmt;
 use std::io;
 
-use crate::mail::{Closing, Foreign};
+use crate::mail::{Closing, Door, Foreign, Service};
 
 use super::shares::Full;
-
-/// Which protocol a session speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
-    /// Mail comes in.
-    Smtp,
-    /// Mail goes out.
-    Pop3,
-}
-
-impl fmt::Display for Service {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Smtp => "smtp",
-            Self::Pop3 => "pop3",
-        })
-    }
-}
 
 /// The name of a session in the log.
 #[derive(Clone, Copy, Debug)]
@@ -39,17 +21,6 @@ impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.service, self.number)
     }
-}
-
-/// How clients come in at a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
-    /// In clear; TLS may begin later.
-    Plain,
-    /// With TLS from the first octet on (RFC 8314).
-    Tls,
-    /// In clear, to hand in mail that they write (RFC 6409); TLS may begin later.
-    Submission,
 }
 
 /// A session, and the door that its client came in by.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::accounts::{Accounts, Login, Resolution, Verdict};
 use crate::clock::Clock;
 use crate::mail::sasl::{self, scram};
-use crate::mail::{Address, Closing, Credentials, ForwardPath, MailboxName, trace};
+use crate::mail::{Address, Closing, Credentials, Door, ForwardPath, MailboxName, trace};
 use crate::smtp::limits::OVERRUN_FACTOR;
 use crate::smtp::{
     Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Senders, Session,
@@ -26,7 +26,7 @@ use super::intake::{Intake, NotKept};
 use super::logins::{Logins, Proof};
 use super::mailboxes;
 use super::maillog;
-use super::session::{Door, Interruption, SessionEnd, SessionId, Visit};
+use super::session::{Interruption, SessionEnd, SessionId, Visit};
 use super::start_tls::start_tls;
 use super::tally;
 

@@ -5,11 +5,11 @@
 //! client.
 
 use crate::counters::{Counter, Report, table};
-use crate::mail::Breadth;
+use crate::mail::{Breadth, Service};
 use crate::smtp::Reason;
 
 use super::budget::Budget;
-use super::session::{Interruption, NoPlace, Service, SessionEnd, Unfit};
+use super::session::{Interruption, NoPlace, SessionEnd, Unfit};
 use super::shares::Full;
 
 /// All numbers of the server.

@@ -1,6 +1,6 @@
 //! Limits of time and size, with configured values that a test can reach.
 
-use facteur::server::Door;
+use facteur::mail::{Door, Service as Protocol};
 
 use crate::support::{Client, Server, Service, await_some, await_that, dot_stuffed, place_lines};
 
@@ -36,7 +36,7 @@ fn a_whole_command_has_one_deadline_however_it_trickles() {
 #[test]
 fn a_client_that_was_silent_for_a_while_is_heard() {
     let mut server = Server::with_tls("[limits]\npop3_idle_seconds = 2\n");
-    let smtps = server.address(facteur::server::Service::Smtp, Door::Tls);
+    let smtps = server.address(Protocol::Smtp, Door::Tls);
     let mut half = server.smtp_client();
     half.send(b"NO");
     let mut content = server.smtp_client();

@@ -90,7 +90,7 @@ fn a_second_daemon_on_the_same_store_ends_with_status_75() {
     // As it is met most often: at the same ports.
     let second = run_on(&first.smtp.to_string(), &mail);
     assert_eq!(second.status, Some(1), "{}", second.errors);
-    let says = format!("facteur serves this mail directory already, as process {process}");
+    let says = format!("facteur already serves this mail directory, as process {process}");
     assert!(second.errors.contains(&says), "{}", second.errors);
     // Nor does a lock file that somebody removed hide it.
     std::fs::remove_file(mail.join(".facteur/store.lock")).unwrap();

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use facteur::server::{Door, Service as Protocol};
+use facteur::mail::{Door, Service as Protocol};
 use ring::{digest, hmac, pbkdf2};
 
 use crate::support::{Client, Server};

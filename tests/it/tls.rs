@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use facteur::server::{Door, Service as Protocol};
+use facteur::mail::{Door, Service as Protocol};
 
 use crate::support::program::Program;
 use crate::support::{Client, Server, Service, await_some, tls::Pki};

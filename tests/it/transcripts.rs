@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use facteur::mail::{Charset, Domain};
-use facteur::server::{Door, Service as Protocol};
+use facteur::mail::{Door, Service as Protocol};
 
 use crate::replay;
 use crate::support::{Client, Server, Service, place};

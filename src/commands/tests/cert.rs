@@ -8,7 +8,7 @@
 use crate::certificate;
 use std::path::{Path, PathBuf};
 
-use crate::config::Config;
+use crate::config::{self, Config};
 
 use super::*;
 
@@ -70,7 +70,7 @@ fn the_two_lines_are_added_to_the_configuration_once() {
         let text = place.text();
         assert_eq!(text, format!("{before}{between}{lines}"));
         let config = Config::read(&place.file).unwrap();
-        config.check().unwrap();
+        config::check(&config).unwrap();
         config.identity().unwrap().unwrap();
 
         let printed = place.cert(&[]).unwrap();

@@ -257,12 +257,12 @@ fn a_client_that_does_not_read_does_not_hold_up_the_stop() {
 
 #[test]
 fn a_port_that_needs_a_right_is_told_with_the_ways_to_get_it() {
-    let told = |port, kind: io::ErrorKind| {
+    let told = |key, port, kind: io::ErrorKind| {
         let address = ([127, 0, 0, 1], port).into();
         let source = kind.into();
-        let service = Service::Smtp;
+        let endpoint = Endpoint::of_key(key).unwrap();
         Error::Bind {
-            service,
+            endpoint,
             address,
             process: None,
             source,
@@ -275,9 +275,11 @@ fn a_port_that_needs_a_right_is_told_with_the_ways_to_get_it() {
         "key user",
         "above 1023",
     ] {
-        let text = told(25, io::ErrorKind::PermissionDenied);
+        let text = told("smtp", 25, io::ErrorKind::PermissionDenied);
         assert!(text.contains(part), "{text}");
     }
-    assert!(!told(2_525, io::ErrorKind::PermissionDenied).contains("setcap"));
-    assert!(told(25, io::ErrorKind::AddrInUse).contains("is another facteur running?"));
+    assert!(!told("smtp", 2_525, io::ErrorKind::PermissionDenied).contains("setcap"));
+    let in_use = |key| told(key, 25, io::ErrorKind::AddrInUse);
+    assert!(in_use("smtp").contains("for smtp (is another facteur running? --smtp ADDR "));
+    assert!(in_use("smtps").contains("for smtps (is another facteur running? The key smtps "));
 }

@@ -13,14 +13,14 @@ use rustls::StreamOwned;
 use crate::{
     accounts::{self, Accounts},
     clock::{Clock, Hands},
-    mail::{BodyType, Domain, Envelope, MailboxName, Protocol, ReversePath},
+    mail::{BodyType, Domain, Door, Envelope, MailboxName, Protocol, ReversePath},
     store::{self, MessageStore},
     system::capacity::Threads,
 };
 
 use super::{
     super::{
-        Caps, Door, Listener, Logins, PerAddress, Registry, Sessions, Timeouts,
+        Caps, Listener, Logins, PerAddress, Registry, Sessions, Timeouts,
         budget::{Recipients, Share},
         intake::Intake,
         limits, pop3,

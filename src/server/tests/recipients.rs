@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use crate::accounts::{self, Accounts, Table};
 use crate::clock::Clock;
-use crate::mail::{Charset, Domain};
+use crate::mail::{Charset, Domain, Door, Service};
 use crate::store::{self, MessageStore};
 
-use super::super::session::{Service, SessionId, Visit};
-use super::super::{Door, Logins, smtp};
+use super::super::session::{SessionId, Visit};
+use super::super::{Logins, smtp};
 use super::{Ends, smtp_sessions, timeouts};
 
 /// The delay of the first recipient that is told late; the kernel waits no longer than that.

@@ -17,11 +17,11 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use facteur::{
     clock::Clock,
-    config::Config,
+    config::{self, Config},
     counters::Report,
     daemon::{Daemon, Renewable, Sockets, store_settings},
     fs::{Fs, RealFs},
-    server::{self, Door},
+    mail::{self, Door},
     store::{self, MessageStore},
 };
 use tls::Wire;
@@ -154,7 +154,7 @@ impl Server {
     }
 
     /// Where clients of a protocol come in by a door.
-    pub(crate) fn address(&self, service: server::Service, door: Door) -> SocketAddr {
+    pub(crate) fn address(&self, service: mail::Service, door: Door) -> SocketAddr {
         self.daemon.as_ref().unwrap().addresses(service, door)[0]
     }
 
@@ -203,7 +203,7 @@ fn serve(fs: Arc<dyn Fs>, mail: &Path, configuration: &str) -> (Daemon, Arc<Mess
         listens[0].address.set_port(0);
     }
     let clock = Clock::system();
-    config.check().unwrap();
+    config::check(&config).unwrap();
     let renewable = Renewable::load(&config).unwrap();
     let sockets = Sockets::open(&config).unwrap();
     let settings = store_settings(&config, sockets.system());

@@ -1,0 +1,103 @@
+//! What no single value can show: the checks of a configuration as a whole, and of two of them.
+
+use std::net::SocketAddr;
+
+use super::{
+    Config, Listen,
+    endpoint::ENDPOINTS,
+    error::{Error, Lack},
+};
+use crate::mail::Door;
+
+/// Checks that the values of `config` can be served together.
+///
+/// # Errors
+/// [`Error::NoListener`], [`Error::Duplicate`], [`Error::NoCertificate`], [`Error::Exposed`].
+pub fn check(config: &Config) -> Result<(), Error> {
+    let mut open = ENDPOINTS
+        .iter()
+        .filter(|endpoint| !endpoint.listens(config).is_empty())
+        .peekable();
+    if open.peek().is_none() {
+        return Err(Error::NoListener);
+    }
+    check_duplicates(config)?;
+    match open.find(|endpoint| endpoint.door == Door::Tls) {
+        Some(endpoint) if config.tls.is_none() => {
+            let key = endpoint.key;
+            Err(Error::NoCertificate { key })
+        }
+        Some(_) | None => check_exposure(config),
+    }
+}
+
+/// The system would report only that the second address is in use.
+fn check_duplicates(config: &Config) -> Result<(), Error> {
+    let mut seen: Vec<(&'static str, SocketAddr)> = Vec::new();
+    for endpoint in &ENDPOINTS {
+        for &Listen { address } in endpoint.listens(config) {
+            let is_same = |(_, other): &&(&str, SocketAddr)| overlap(*other, address);
+            if let Some((other, _)) = seen.iter().find(is_same) {
+                let keys = [*other, endpoint.key];
+                return Err(Error::Duplicate { keys, address });
+            }
+            seen.push((endpoint.key, address));
+        }
+    }
+    Ok(())
+}
+
+/// SEC-14: without accounts and TLS only this machine may reach the mail.
+fn check_exposure(config: &Config) -> Result<(), Error> {
+    let lack = match (&config.table, &config.tls) {
+        (Some(_), Some(_)) => return Ok(()),
+        (None, _) => Lack::Accounts,
+        (Some(_), None) => Lack::Certificate,
+    };
+    for endpoint in &ENDPOINTS {
+        let mut listens = endpoint.listens(config).iter();
+        if let Some(&Listen { address }) = listens.find(|listen| !listen.is_loopback()) {
+            let key = endpoint.key;
+            return Err(Error::Exposed { key, address, lack });
+        }
+    }
+    Ok(())
+}
+
+/// Whether two sockets cannot listen at these addresses at the same time. Port 0 is a different
+/// free port each time.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    let is_one_family = one.is_ipv4() == other.is_ipv4();
+    one.port() != 0
+        && one.port() == other.port()
+        && (one.ip() == other.ip() || (is_any && is_one_family))
+}
+
+/// The keys whose values differ, except accounts and certificates, which a running daemon reloads.
+pub fn changes(one: &Config, other: &Config) -> Vec<&'static str> {
+    let listens = ENDPOINTS.iter().map(|endpoint| {
+        let is_same = endpoint.listens(one) == endpoint.listens(other);
+        (endpoint.key, is_same)
+    });
+    let same = [
+        ("hostname", one.hostname == other.hostname),
+        ("mail", one.mail == other.mail),
+        ("require_auth", one.require_auth == other.require_auth),
+        ("bare_lf", one.bare_lf == other.bare_lf),
+        ("pop3_utf8", one.pop3_utf8 == other.pop3_utf8),
+        ("domains", one.domains == other.domains),
+        ("starttls", one.starttls == other.starttls),
+        ("subaddress", one.subaddress == other.subaddress),
+        ("durability", one.durability == other.durability),
+        ("log_level", one.log_level == other.log_level),
+        ("log_format", one.log_format == other.log_format),
+        ("sandbox", one.sandbox == other.sandbox),
+        ("user", one.user == other.user),
+        ("journal", one.journal == other.journal),
+        ("limits", one.limits == other.limits),
+    ];
+    let same = listens.chain(same);
+    same.filter_map(|(key, is_same)| (!is_same).then_some(key))
+        .collect()
+}

@@ -1,0 +1,116 @@
+//! The listeners that there can be: one row for each key that names addresses.
+
+use std::fmt;
+
+use super::{Config, Listen};
+use crate::mail::{Door, Service};
+
+/// A key of the configuration that says where facteur listens.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// The key, which is also the name of an inherited socket.
+    pub key: &'static str,
+    /// Which protocol is spoken there.
+    pub service: Service,
+    /// How connections begin there.
+    pub door: Door,
+    /// What the banner calls it.
+    pub title: &'static str,
+    /// The flag that overrides the key, where one does: these endpoints are open by default.
+    pub flag: Option<&'static str>,
+    /// The ports that the protocol usually has.
+    pub usual_ports: &'static [u16],
+    /// How the server's first line begins, where no client has to speak first.
+    pub greeting: Option<&'static str>,
+    listens: fn(&Config) -> &[Listen],
+    listens_mut: fn(&mut Config) -> &mut Vec<Listen>,
+}
+
+/// Every endpoint, in the order of `config.example.toml`.
+pub static ENDPOINTS: [Endpoint; 5] = [
+    Endpoint {
+        key: "smtp",
+        service: Service::Smtp,
+        door: Door::Plain,
+        title: "SMTP",
+        flag: Some("--smtp"),
+        // Many take 2525 where they must not use 25.
+        usual_ports: &[25, 2_525],
+        greeting: Some("220 "),
+        listens: |config| &config.smtp,
+        listens_mut: |config| &mut config.smtp,
+    },
+    Endpoint {
+        key: "pop3",
+        service: Service::Pop3,
+        door: Door::Plain,
+        title: "POP3",
+        flag: Some("--pop3"),
+        usual_ports: &[110],
+        greeting: Some("+OK"),
+        listens: |config| &config.pop3,
+        listens_mut: |config| &mut config.pop3,
+    },
+    Endpoint {
+        key: "smtps",
+        service: Service::Smtp,
+        door: Door::Tls,
+        title: "SMTP with TLS",
+        flag: None,
+        usual_ports: &[465],
+        greeting: None,
+        listens: |config| &config.smtps,
+        listens_mut: |config| &mut config.smtps,
+    },
+    Endpoint {
+        key: "pop3s",
+        service: Service::Pop3,
+        door: Door::Tls,
+        title: "POP3 with TLS",
+        flag: None,
+        usual_ports: &[995],
+        greeting: None,
+        listens: |config| &config.pop3s,
+        listens_mut: |config| &mut config.pop3s,
+    },
+    Endpoint {
+        key: "submission",
+        service: Service::Smtp,
+        door: Door::Submission,
+        title: "submission",
+        flag: None,
+        usual_ports: &[587],
+        greeting: Some("220 "),
+        listens: |config| &config.submission,
+        listens_mut: |config| &mut config.submission,
+    },
+];
+
+impl Endpoint {
+    /// The endpoint of this key.
+    pub fn of_key(key: &str) -> Option<&'static Self> {
+        ENDPOINTS.iter().find(|endpoint| endpoint.key == key)
+    }
+
+    /// The addresses that `config` has for it.
+    pub fn listens<'a>(&self, config: &'a Config) -> &'a [Listen] {
+        (self.listens)(config)
+    }
+
+    /// The same, to be changed.
+    pub fn listens_mut<'a>(&self, config: &'a mut Config) -> &'a mut Vec<Listen> {
+        (self.listens_mut)(config)
+    }
+
+    /// Every key, in words.
+    pub fn keys() -> impl fmt::Display {
+        fmt::from_fn(|f| {
+            let [first, others @ .., last] = &ENDPOINTS;
+            f.write_str(first.key)?;
+            for endpoint in others {
+                write!(f, ", {}", endpoint.key)?;
+            }
+            write!(f, " or {}", last.key)
+        })
+    }
+}

@@ -1,0 +1,32 @@
+//! What is served at a socket: one of the protocols, begun in one of several ways.
+
+use std::fmt;
+
+/// The protocol of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Mail comes in.
+    Smtp,
+    /// Mail goes out.
+    Pop3,
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Smtp => "smtp",
+            Self::Pop3 => "pop3",
+        })
+    }
+}
+
+/// How a connection begins, and what it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// In clear; TLS may begin later.
+    Plain,
+    /// With TLS from the first octet on (RFC 8314).
+    Tls,
+    /// In clear, for clients that log in and submit mail (RFC 6409); TLS may begin later.
+    Submission,
+}
