@@ -34,8 +34,8 @@
 //!
 //! # The rooms
 //!
-//! Each module is a room. What follows "uses" names every other room that it may use. A test reads
-//! this list and every path of the source, and fails where they differ, and on any circle of files.
+//! Each module is a room, and "uses" names every other room that it may use. A test fails where
+//! the source differs from this list, and on any circle of files.
 //! - [`mail`]: addresses, envelopes, trace headers, links, SASL. No I/O, no log.
 //! - [`wire`]: lines, line endings, dot-stuffing, the cut of TOP. No verbs.
 //! - [`clock`]: the only reader of system time.
@@ -43,6 +43,7 @@
 //! - [`fs`]: files, and what each file system is relied on for. No decisions.
 //! - [`system::capacity`]: how much the system can carry.
 //! - [`system::exit`]: what the process ends with.
+//! - [`system::ipv6`]: whether this machine has it.
 //! - [`system::privileges`]: root, given up before there is a second thread.
 //! - [`system::sandbox`]: what threads may still do.
 //! - [`system::signals`]: signals as values.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{cli::Arguments, clock::Clock, config::ENDPOINTS};
+use crate::{cli::Arguments, clock::Clock, config::ENDPOINTS, system::ipv6};
 
 use super::error::{Error, NotReady};
 
@@ -34,7 +34,7 @@ pub(super) fn run(
             match greeted(address, endpoint.greeting, &left) {
                 Ok(()) => n_greeted = n_greeted.saturating_add(1),
                 // The daemon leaves such an address out, where there is another.
-                Err(error) if lacks_ipv6(address, &error) && listens.len() > 1 => {}
+                Err(error) if ipv6::is_missing(address, &error) && listens.len() > 1 => {}
                 Err(source) => {
                     return Err(Error::NotReady(NotReady {
                         key,
@@ -104,15 +104,6 @@ fn greeted(
     // A courtesy to the daemon's log; whether it comes does not matter here.
     drop(stream.write_all(b"QUIT\r\n"));
     Ok(())
-}
-
-fn lacks_ipv6(address: SocketAddr, error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let missing = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL, Errno::NETUNREACH];
-    address.is_ipv6()
-        && missing
-            .iter()
-            .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 #[cfg(test)]

@@ -38,7 +38,10 @@ use crate::{
     },
     smtp,
     store::{self, MessageStore},
-    system::capacity::{Own, System, Threads},
+    system::{
+        capacity::{Own, System, Threads},
+        ipv6,
+    },
 };
 
 pub use confinement::Confinement;
@@ -104,7 +107,7 @@ impl Sockets {
         for &Listen { address } in listens {
             match server::bind(address) {
                 Ok(socket) => self.open.push((endpoint, socket)),
-                Err(error) if lacks_ipv6(address, &error) && listens.len() > 1 => {
+                Err(error) if ipv6::is_missing(address, &error) && listens.len() > 1 => {
                     self.left_out.push((endpoint, address));
                 }
                 Err(source) => {
@@ -130,15 +133,6 @@ impl Sockets {
         open.filter_map(|(endpoint, socket)| Some((*endpoint, socket.local_addr().ok()?)))
             .collect()
     }
-}
-
-fn lacks_ipv6(address: SocketAddr, error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let missing = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL];
-    address.is_ipv6()
-        && missing
-            .iter()
-            .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// What SIGHUP reads anew.

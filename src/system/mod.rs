@@ -2,6 +2,7 @@
 
 pub mod capacity;
 pub mod exit;
+pub mod ipv6;
 pub mod privileges;
 pub mod sandbox;
 pub mod signals;
