@@ -55,7 +55,9 @@ impl Dialogue {
     }
 
     /// The client said a line, or what cannot be one. `disclose` tells what of a line may be shown,
-    /// and `login` is the exchange that it is a part of.
+    /// and `login` is the exchange that it is a part of. Not inlined: as little as possible lies on
+    /// the stack of a session that waits (NET-1).
+    #[inline(never)]
     pub(super) fn heard<'a>(
         &mut self,
         connection: &'a Connection,
@@ -159,7 +161,9 @@ impl Dialogue {
         }
     }
 
-    /// The session is interrupted, in the middle of this exchange if there is one.
+    /// The session is interrupted, in the middle of this exchange if there is one. Not inlined, for
+    /// the same reason.
+    #[inline(never)]
     pub(super) fn interrupted(
         &mut self,
         connection: &Connection,
@@ -213,8 +217,9 @@ pub(super) fn login_refused(connection: &Connection, attempt: Attempt<'_>, why: 
     }
 }
 
-/// The store could not do what was asked.
+/// The store could not do what was asked: counts and logs it.
 pub(super) fn store_failed(connection: &Connection, id: SessionId, error: &store::Error) {
+    connection.counters().store.failures.increment();
     if let Some(untold) = connection.lets_through(Kind::Store) {
         maillog::store_failed(id, untold, error);
     }

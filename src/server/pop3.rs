@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::accounts::{self, Accounts, Login, Resolution, UserName, Verdict};
-use crate::mail::sasl::{self, scram};
+use crate::mail::sasl::scram;
 use crate::mail::{Closing, Credentials, ForwardPath, MailboxName, local_part_forms, trace};
 use crate::pop3::{Action, Extent, MessageNumber, Outcome, Response, Session, Settings};
 use crate::store::{self, Maildrop, Message, MessageStore};
@@ -80,7 +80,10 @@ pub(super) fn serve(
         step = match done {
             Ok(outcome) => session.resume(outcome),
             Err(interruption) => {
-                driver.interrupted(session.login(), &interruption);
+                let login = session.login();
+                driver
+                    .dialogue
+                    .interrupted(driver.connection, login, &interruption);
                 let Some(outcome) = outcome_of(&interruption) else {
                     return SessionEnd::Broken(interruption);
                 };
@@ -187,13 +190,6 @@ impl Driver<'_> {
         self.dialogue.answered(self.connection, refusal);
     }
 
-    /// Tells the log that the client does not go on, perhaps within a login. Not inlined, for the
-    /// same reason.
-    #[inline(never)]
-    fn interrupted(&mut self, login: Option<sasl::Login<'_>>, why: &Interruption) {
-        self.dialogue.interrupted(self.connection, login, why);
-    }
-
     /// Appends a response to the output; a long one leaves in pieces.
     fn send(&mut self, mut response: Response) -> Result<(), Interruption> {
         let is_challenge = response.is_challenge();
@@ -227,7 +223,9 @@ impl Driver<'_> {
         self.open = None;
         self.connection.flush_when_full()?;
         let read = self.connection.read_line(octets_max)?;
-        self.hear(&read, session);
+        let disclose = |line| session.disclose(line);
+        self.dialogue
+            .heard(self.connection, &read, disclose, session.login());
         let (accounts, login) = (&self.environment.accounts, self.login.as_mut());
         if login.is_some_and(|login| !accounts.still_holds(login)) {
             maillog::revoked(self.id, self.connection.peer(), self.mailbox.as_ref());
@@ -245,14 +243,6 @@ impl Driver<'_> {
                 Outcome::ForeignProtocol(self.connection.foreign())
             }
         })
-    }
-
-    /// Tells the log what was read. Not inlined, for the same reason.
-    #[inline(never)]
-    fn hear(&mut self, read: &LineRead, session: &Session) {
-        let disclose = |line| session.disclose(line);
-        self.dialogue
-            .heard(self.connection, read, disclose, session.login());
     }
 
     fn check_password(
@@ -341,7 +331,6 @@ impl Driver<'_> {
     }
 
     fn store_failed(&self, error: &store::Error) {
-        self.connection.counters().store.failures.increment();
         dialogue::store_failed(self.connection, self.id, error);
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::accounts::{Accounts, Login, Resolution, Verdict};
 use crate::clock::Clock;
-use crate::mail::sasl::{self, scram};
+use crate::mail::sasl::scram;
 use crate::mail::{Address, Closing, Credentials, Door, ForwardPath, MailboxName, trace};
 use crate::smtp::limits::OVERRUN_FACTOR;
 use crate::smtp::{
@@ -108,7 +108,10 @@ pub(super) fn serve(
         step = match done {
             Ok(outcome) => session.resume(outcome),
             Err(interruption) => {
-                driver.interrupted(session.login(), &interruption);
+                let login = session.login();
+                driver
+                    .dialogue
+                    .interrupted(driver.connection, login, &interruption);
                 let Some(outcome) = outcome_of(&interruption) else {
                     return SessionEnd::Broken(interruption);
                 };
@@ -196,7 +199,9 @@ impl Driver<'_> {
     ) -> Result<Outcome<'_>, Interruption> {
         self.connection.flush_when_full()?;
         let read = self.connection.read_line(octets_max)?;
-        self.hear(&read, session);
+        let disclose = |line| session.disclose(line);
+        self.dialogue
+            .heard(self.connection, &read, disclose, session.login());
         let (accounts, login) = (&self.environment.accounts, self.login.as_mut());
         if let Some(login) = login
             && !accounts.still_holds(login)
@@ -212,17 +217,8 @@ impl Driver<'_> {
         })
     }
 
-    /// Tells the log what was read. Not inlined, as little as possible lies on the stack of a
-    /// session that waits (NET-1).
-    #[inline(never)]
-    fn hear(&mut self, read: &LineRead, session: &Session) {
-        let disclose = |line| session.disclose(line);
-        self.dialogue
-            .heard(self.connection, read, disclose, session.login());
-    }
-
     /// Says the reply of a step, if there is one, and tells the counters and the log; gives its
-    /// code. Not inlined, for the same reason.
+    /// code. Not inlined: as little as possible lies on the stack of a session that waits (NET-1).
     #[inline(never)]
     fn say(&mut self, step: &Step) -> &'static str {
         let Some(reply) = &step.reply else {
@@ -252,13 +248,6 @@ impl Driver<'_> {
         self.intake = None;
         self.recipients.clear();
         Outcome::TransactionAbandoned
-    }
-
-    /// Tells the log that the client does not go on, perhaps within a login. Not inlined, for the
-    /// same reason.
-    #[inline(never)]
-    fn interrupted(&mut self, login: Option<sasl::Login<'_>>, why: &Interruption) {
-        self.dialogue.interrupted(self.connection, login, why);
     }
 
     fn look_up(&mut self, path: &ForwardPath) -> Result<Outcome<'static>, Interruption> {
@@ -579,7 +568,6 @@ impl Driver<'_> {
 
     /// Puts a failure of the store into the log, and into the words of the protocol.
     fn store_failed(&self, error: &store::Error) -> DeliveryFailure {
-        self.connection.counters().store.failures.increment();
         dialogue::store_failed(self.connection, self.id, error);
         if matches!(error, store::Error::Full { .. }) {
             DeliveryFailure::Full
