@@ -1,6 +1,39 @@
-//! How a session ends its connection.
+//! How a session ends, and how it closes its connection.
+
+use std::fmt;
 
 use super::Foreign;
+
+/// Why a session has to end while it can still say so, whatever it was doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// No complete line came in time.
+    IdleTimeout,
+    /// The content came too slowly.
+    TooSlow,
+    /// The session has reached its longest duration.
+    SessionTimeout,
+    /// The daemon is stopping.
+    ShuttingDown,
+    /// A network that had no place got that of this session.
+    Displaced,
+    /// A command has come, and the account of the client was removed, or has another password,
+    /// since it logged in.
+    Revoked,
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::IdleTimeout => "no whole command in time",
+            Self::TooSlow => "the content came too slowly",
+            Self::SessionTimeout => "the session lasted too long",
+            Self::ShuttingDown => "the daemon is stopping",
+            Self::Displaced => "its place went to a network with fewer sessions",
+            Self::Revoked => "its account has changed",
+        })
+    }
+}
 
 /// Why a session closes its connection, and so how it is to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,7 +25,7 @@ pub use address::{
     Address, AddressError, Charset, Domain, Dots, ForwardPath, Grammar, ReversePath,
     parse_forward_path, parse_reverse_path,
 };
-pub use closing::Closing;
+pub use closing::{Closing, Ending};
 pub use credentials::{Credentials, Secret};
 pub use disclosure::Disclosure;
 pub use envelope::{BodyType, Envelope, Protocol};

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::mail::sasl::scram;
-use crate::mail::{ChannelBindings, Foreign, Summaries};
+use crate::mail::{ChannelBindings, Ending, Foreign, Summaries};
 
 /// What happened: the result of an action, or what came instead of it. Its [`Debug`](fmt::Debug)
 /// form names it and shows nothing of the line, which may hold a password.
@@ -20,17 +20,8 @@ pub enum Outcome<'a> {
     LineEndingFault(&'static str),
     /// The first octet of the connection is not a letter: what the client speaks instead.
     ForeignProtocol(Foreign),
-    /// The client was silent for too long.
-    IdleTimeout,
-    /// The session has lasted too long.
-    SessionTimeout,
-    /// The daemon is about to end.
-    ShuttingDown,
-    /// The place of the session is needed for a network that has fewer.
-    Displaced,
-    /// A command has come, and the login of before does not hold any more: the account was removed
-    /// or has another password.
-    Revoked,
+    /// The session has to end.
+    Ended(Ending),
     /// The password opens a mailbox.
     PasswordAccepted,
     /// It does not, or there is no such user: the session does not tell which.
@@ -87,11 +78,7 @@ impl fmt::Debug for Outcome<'_> {
             Self::LineTooLong => "LineTooLong",
             Self::LineEndingFault(_) => "LineEndingFault",
             Self::ForeignProtocol(_) => "ForeignProtocol",
-            Self::IdleTimeout => "IdleTimeout",
-            Self::SessionTimeout => "SessionTimeout",
-            Self::ShuttingDown => "ShuttingDown",
-            Self::Displaced => "Displaced",
-            Self::Revoked => "Revoked",
+            Self::Ended(_) => "Ended",
             Self::PasswordAccepted => "PasswordAccepted",
             Self::PasswordRefused => "PasswordRefused",
             Self::MailboxAmbiguous => "MailboxAmbiguous",

@@ -21,8 +21,8 @@ use std::{fmt, vec};
 use super::command::SyntaxError;
 use super::limits::RESPONSE_LINE_OCTETS_MAX;
 use super::listing::{Cursor, DropListing, Listing, MessageNumber, NoMessage};
-use crate::mail::Summaries;
 use crate::mail::sasl::{self, Fault, Mechanism};
+use crate::mail::{Ending, Summaries};
 
 pub(super) const GREETING: Response = ok("facteur POP3 server ready");
 pub(super) const NOOP: Response = ok("");
@@ -247,6 +247,18 @@ impl Response {
     /// `-ERR [SYS/TEMP] text`: what a driver says when there is no session to say it.
     pub fn unavailable(text: &'static str) -> Self {
         err_with(Code::SysTemp, text)
+    }
+
+    /// What is said last when the session has to end: nothing at an autologout, where it could be
+    /// taken for the response to the next command (RFC 1939 §3).
+    pub(super) fn ended(ending: Ending) -> Option<Self> {
+        match ending {
+            Ending::IdleTimeout | Ending::TooSlow => None,
+            Ending::SessionTimeout => Some(SESSION_TIMEOUT),
+            Ending::ShuttingDown => Some(SHUTTING_DOWN),
+            Ending::Displaced => Some(DISPLACED),
+            Ending::Revoked => Some(REVOKED),
+        }
     }
 
     /// The status indicator, until it is rendered.

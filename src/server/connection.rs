@@ -20,7 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::clock::Clock;
-use crate::mail::{ChannelBindings, Closing, Foreign, Link, Tls};
+use crate::mail::{ChannelBindings, Closing, Ending, Foreign, Link, Tls};
 use crate::wire::{LfPolicy, LineBuffer, LineEnding, Scan};
 
 use super::allowance::Allowance;
@@ -213,7 +213,7 @@ impl Connection {
             self.linger();
         }
         match done {
-            Err(Interruption::IdleTimeout) => Err(Interruption::HandshakeTimeout {
+            Err(Interruption::Ended(Ending::IdleTimeout)) => Err(Interruption::HandshakeTimeout {
                 begun: self.tunnel().is_some_and(Tunnel::has_begun),
             }),
             Err(Interruption::Lost(error)) => Err(self.explain_loss(error)),
@@ -514,7 +514,9 @@ impl Connection {
         };
         let octets = match self.wait(self.deadlines.of_command(), read) {
             Ok(octets) => u64::try_from(octets).unwrap_or(u64::MAX),
-            Err(Interruption::IdleTimeout) => return Err(Interruption::TooSlow),
+            Err(Interruption::Ended(Ending::IdleTimeout)) => {
+                return Err(Interruption::Ended(Ending::TooSlow));
+            }
             Err(interruption) => {
                 // At the end of a stop the contents that are left are woken too.
                 self.check_draining()?;
@@ -524,15 +526,15 @@ impl Connection {
         if self.is_local || rate.keeps_pace(octets, self.deadlines.now()) {
             Ok(())
         } else {
-            Err(Interruption::TooSlow)
+            Err(Interruption::Ended(Ending::TooSlow))
         }
     }
 
     fn check_draining(&self) -> Result<(), Interruption> {
         if self.ticket.is_draining() {
-            Err(Interruption::ShuttingDown)
+            Err(Interruption::Ended(Ending::ShuttingDown))
         } else if self.ticket.is_displaced() {
-            Err(Interruption::Displaced)
+            Err(Interruption::Ended(Ending::Displaced))
         } else {
             Ok(())
         }

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
 
+use crate::mail::Ending;
+
 use super::limits;
 use super::session::Interruption;
 
@@ -65,10 +67,10 @@ impl Deadlines {
     /// Whether the session goes on.
     ///
     /// # Errors
-    /// [`Interruption::SessionTimeout`].
+    /// [`Ending::SessionTimeout`].
     pub(super) fn check_session(&self, now: Instant) -> Result<(), Interruption> {
         match self.session {
-            Some(deadline) if deadline <= now => Err(Interruption::SessionTimeout),
+            Some(deadline) if deadline <= now => Err(Interruption::Ended(Ending::SessionTimeout)),
             Some(_) | None => Ok(()),
         }
     }
@@ -82,7 +84,7 @@ impl Deadlines {
         let now = self.now();
         self.check_session(now)?;
         if deadline.is_some_and(|deadline| deadline <= now) {
-            return Err(Interruption::IdleTimeout);
+            return Err(Interruption::Ended(Ending::IdleTimeout));
         }
         let until = self.or_session(deadline);
         let left = until.map_or(limits::WAIT_SLICE, |until| until.duration_since(now));
@@ -113,13 +115,19 @@ mod tests {
         hands.pass(Duration::from_secs(50));
         assert_eq!((left(command), left(None)), (40, 50));
         let idle = deadlines.time_left(shorter).unwrap_err();
-        assert!(matches!(idle, Interruption::IdleTimeout), "{idle}");
+        assert!(
+            matches!(idle, Interruption::Ended(Ending::IdleTimeout)),
+            "{idle}"
+        );
         assert_eq!(
             deadlines.or_session(deadlines.of_command()),
             deadlines.or_session(None)
         );
         hands.pass(Duration::from_secs(50));
         let over = deadlines.time_left(command).unwrap_err();
-        assert!(matches!(over, Interruption::SessionTimeout), "{over}");
+        assert!(
+            matches!(over, Interruption::Ended(Ending::SessionTimeout)),
+            "{over}"
+        );
     }
 }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use crate::accounts::{self, Accounts, Login, Resolution, UserName, Verdict};
 use crate::mail::sasl::scram;
-use crate::mail::{Closing, Credentials, ForwardPath, MailboxName, local_part_forms, trace};
+use crate::mail::{
+    Closing, Credentials, Ending, ForwardPath, MailboxName, local_part_forms, trace,
+};
 use crate::pop3::{Action, Extent, MessageNumber, Outcome, Response, Session, Settings};
 use crate::store::{self, Maildrop, Message, MessageStore};
 use crate::wire::{DotEncoder, TopCut};
@@ -84,30 +86,13 @@ pub(super) fn serve(
                 driver
                     .dialogue
                     .interrupted(driver.connection, login, &interruption);
-                let Some(outcome) = outcome_of(&interruption) else {
+                let Interruption::Ended(ending) = interruption else {
                     return SessionEnd::Broken(interruption);
                 };
                 why = Some(interruption);
-                session.resume(outcome)
+                session.resume(Outcome::Ended(ending))
             }
         };
-    }
-}
-
-/// What the session is told of an interruption; `None` where there is nothing more to say.
-fn outcome_of(interruption: &Interruption) -> Option<Outcome<'static>> {
-    match interruption {
-        Interruption::IdleTimeout | Interruption::TooSlow => Some(Outcome::IdleTimeout),
-        Interruption::SessionTimeout => Some(Outcome::SessionTimeout),
-        Interruption::ShuttingDown => Some(Outcome::ShuttingDown),
-        Interruption::Displaced => Some(Outcome::Displaced),
-        Interruption::Lost(_)
-        | Interruption::Tls(_)
-        | Interruption::HandshakeTimeout { .. }
-        | Interruption::NotReading
-        | Interruption::Unreadable
-        | Interruption::OctetsBehindStartTls
-        | Interruption::NoCertificate => None,
     }
 }
 
@@ -229,7 +214,7 @@ impl Driver<'_> {
         let (accounts, login) = (&self.environment.accounts, self.login.as_mut());
         if login.is_some_and(|login| !accounts.still_holds(login)) {
             maillog::revoked(self.id, self.connection.peer(), self.mailbox.as_ref());
-            return Ok(Outcome::Revoked);
+            return Ok(Outcome::Ended(Ending::Revoked));
         }
         Ok(match read {
             LineRead::Line => Outcome::Line(self.connection.line()),

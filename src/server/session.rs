@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io;
 
-use crate::mail::{Closing, Door, Foreign, Service};
+use crate::mail::{Closing, Door, Ending, Foreign, Service};
 
 use super::shares::Full;
 
@@ -62,16 +62,8 @@ pub(super) enum Interruption {
     },
     /// The client does not read what it asked for.
     NotReading,
-    /// The command's deadline has passed.
-    IdleTimeout,
-    /// The content comes too slowly.
-    TooSlow,
-    /// The session's deadline has passed.
-    SessionTimeout,
-    /// The daemon is stopping.
-    ShuttingDown,
-    /// A network that had no place got that of this session.
-    Displaced,
+    /// The session has to end, and can still say so.
+    Ended(Ending),
     /// The store cannot give the rest of a message whose beginning is sent.
     Unreadable,
     /// Octets came behind the command that begins TLS, before its answer (SEC-2).
@@ -95,11 +87,7 @@ impl fmt::Display for Interruption {
                  ports"
             }
             Self::NotReading => "the client does not read",
-            Self::IdleTimeout => "no whole command in time",
-            Self::TooSlow => "the content came too slowly",
-            Self::SessionTimeout => "the session lasted too long",
-            Self::ShuttingDown => "the daemon is stopping",
-            Self::Displaced => "its place went to a network with fewer sessions",
+            Self::Ended(ending) => return write!(f, "{ending}"),
             Self::Unreadable => "a message could not be read to its end",
             Self::OctetsBehindStartTls => "the command that begins TLS had more behind it",
             Self::NoCertificate => "there is no certificate",

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::accounts::{Accounts, Login, Resolution, Verdict};
 use crate::clock::Clock;
 use crate::mail::sasl::scram;
-use crate::mail::{Address, Closing, Credentials, Door, ForwardPath, MailboxName, trace};
+use crate::mail::{Address, Closing, Credentials, Door, Ending, ForwardPath, MailboxName, trace};
 use crate::smtp::limits::OVERRUN_FACTOR;
 use crate::smtp::{
     Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Senders, Session,
@@ -112,31 +112,13 @@ pub(super) fn serve(
                 driver
                     .dialogue
                     .interrupted(driver.connection, login, &interruption);
-                let Some(outcome) = outcome_of(&interruption) else {
+                let Interruption::Ended(ending) = interruption else {
                     return SessionEnd::Broken(interruption);
                 };
                 why = Some(interruption);
-                session.resume(outcome)
+                session.resume(Outcome::Ended(ending))
             }
         };
-    }
-}
-
-/// What the session is told of an interruption; `None` where there is nothing more to say.
-fn outcome_of(interruption: &Interruption) -> Option<Outcome<'static>> {
-    match interruption {
-        Interruption::IdleTimeout => Some(Outcome::IdleTimeout),
-        Interruption::TooSlow => Some(Outcome::ContentTooSlow),
-        Interruption::SessionTimeout => Some(Outcome::SessionTimeout),
-        Interruption::ShuttingDown => Some(Outcome::ShuttingDown),
-        Interruption::Displaced => Some(Outcome::Displaced),
-        Interruption::Lost(_)
-        | Interruption::Tls(_)
-        | Interruption::HandshakeTimeout { .. }
-        | Interruption::NotReading
-        | Interruption::Unreadable
-        | Interruption::OctetsBehindStartTls
-        | Interruption::NoCertificate => None,
     }
 }
 
@@ -207,7 +189,7 @@ impl Driver<'_> {
             && !accounts.still_holds(login)
         {
             maillog::revoked(self.id, self.connection.peer(), login.mailbox());
-            return Ok(Outcome::Revoked);
+            return Ok(Outcome::Ended(Ending::Revoked));
         }
         Ok(match read {
             LineRead::Line => Outcome::Line(self.connection.line()),

@@ -5,7 +5,7 @@
 //! client.
 
 use crate::counters::{Counter, Report, table};
-use crate::mail::{Breadth, Service};
+use crate::mail::{Breadth, Ending, Service};
 use crate::smtp::Reason;
 
 use super::budget::Budget;
@@ -148,12 +148,15 @@ impl Tally {
             SessionEnd::Closed { why: Some(why), .. } | SessionEnd::Broken(why) => match why {
                 Interruption::Lost(_) | Interruption::Tls(_) => &ended.lost,
                 Interruption::NotReading => &ended.not_reading,
-                Interruption::IdleTimeout
-                | Interruption::HandshakeTimeout { .. }
-                | Interruption::TooSlow
-                | Interruption::SessionTimeout => &ended.timed_out,
-                Interruption::ShuttingDown => &ended.at_stop,
-                Interruption::Displaced => &ended.displaced,
+                Interruption::HandshakeTimeout { .. } => &ended.timed_out,
+                Interruption::Ended(ending) => match ending {
+                    Ending::IdleTimeout | Ending::TooSlow | Ending::SessionTimeout => {
+                        &ended.timed_out
+                    }
+                    Ending::ShuttingDown => &ended.at_stop,
+                    Ending::Displaced => &ended.displaced,
+                    Ending::Revoked => &ended.closed,
+                },
                 Interruption::Unreadable
                 | Interruption::OctetsBehindStartTls
                 | Interruption::NoCertificate => &ended.broken,

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use crate::mail::sasl::scram;
-use crate::mail::{ChannelBindings, Foreign, MailboxName};
+use crate::mail::{ChannelBindings, Ending, Foreign, MailboxName};
 
 /// What happened: the result of an action, or what came instead of it. Its [`Debug`](fmt::Debug)
 /// form names it and shows nothing of the line, which may hold a password.
@@ -19,19 +19,8 @@ pub enum Outcome<'a> {
     LineEndingFault(&'static str),
     /// The first octet of the connection is not a letter: what the client speaks instead.
     ForeignProtocol(Foreign),
-    /// No complete line came in time.
-    IdleTimeout,
-    /// The content came too slowly.
-    ContentTooSlow,
-    /// The session has reached its longest duration.
-    SessionTimeout,
-    /// The daemon is stopping.
-    ShuttingDown,
-    /// The place of the session is needed for a network that has fewer.
-    Displaced,
-    /// A command has come, and the login of before does not hold any more: the account was removed
-    /// or has another password.
-    Revoked,
+    /// The session has to end.
+    Ended(Ending),
     /// What became of the look-up.
     Recipient(RecipientVerdict),
     /// The password is right.
@@ -72,12 +61,7 @@ impl fmt::Debug for Outcome<'_> {
             Self::LineTooLong => "LineTooLong",
             Self::LineEndingFault(_) => "LineEndingFault",
             Self::ForeignProtocol(_) => "ForeignProtocol",
-            Self::IdleTimeout => "IdleTimeout",
-            Self::ContentTooSlow => "ContentTooSlow",
-            Self::SessionTimeout => "SessionTimeout",
-            Self::ShuttingDown => "ShuttingDown",
-            Self::Displaced => "Displaced",
-            Self::Revoked => "Revoked",
+            Self::Ended(_) => "Ended",
             Self::Recipient(_) => "Recipient",
             Self::PasswordAccepted => "PasswordAccepted",
             Self::PasswordRefused => "PasswordRefused",

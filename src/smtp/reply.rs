@@ -8,8 +8,8 @@
 use std::borrow::Cow;
 use std::iter;
 
-use crate::mail::AddressError;
 use crate::mail::sasl::Fault;
+use crate::mail::{AddressError, Ending};
 
 use super::command::SyntaxError;
 use super::outcome::{DeliveryFailure, RecipientVerdict};
@@ -351,6 +351,18 @@ impl Reply {
             enhanced: "5.6.0",
             text: text.into(),
             reason: Some(Reason::LineEnding),
+        }
+    }
+
+    /// What is said last when the session has to end.
+    pub(super) fn ended(ending: Ending) -> Self {
+        match ending {
+            Ending::IdleTimeout => IDLE_TIMEOUT,
+            Ending::TooSlow => TOO_SLOW,
+            Ending::SessionTimeout => SESSION_TIMEOUT,
+            Ending::ShuttingDown => SHUTTING_DOWN,
+            Ending::Displaced => DISPLACED,
+            Ending::Revoked => REVOKED,
         }
     }
 

@@ -44,7 +44,7 @@ mod turn;
 use std::mem;
 
 use crate::mail::limits::AUTH_LINE_OCTETS_MAX;
-use crate::mail::{Closing, Disclosure, Foreign, Link, sasl};
+use crate::mail::{Closing, Disclosure, Ending, Foreign, Link, sasl};
 
 use super::command::{self, Always, Command, SyntaxError};
 use super::limits::COMMAND_LINE_OCTETS_MAX;
@@ -250,17 +250,14 @@ impl Session {
     /// What can come instead of any result.
     fn interrupted(state: &State, outcome: &Outcome<'_>) -> Turn {
         match (state, outcome) {
-            // Nothing may be said in the middle of a content, nor at an autologout, where it could
-            // be taken for the response to the next command (RFC 1939 §3).
-            (State::Closed | State::Sending(_), _) | (_, Outcome::IdleTimeout) => {
+            // Nothing may be said in the middle of a content, nor at an autologout.
+            (State::Closed | State::Sending(_), _)
+            | (_, Outcome::Ended(Ending::IdleTimeout | Ending::TooSlow)) => {
                 Turn::Close(None, Closing::Refused)
             }
             // Some of the messages may be removed by now: no other text would be true.
             (State::Update { .. }, _) => Turn::give_up(response::REMOVE_FAILED),
-            (_, Outcome::SessionTimeout) => Turn::give_up(response::SESSION_TIMEOUT),
-            (_, Outcome::ShuttingDown) => Turn::give_up(response::SHUTTING_DOWN),
-            (_, Outcome::Displaced) => Turn::give_up(response::DISPLACED),
-            (_, Outcome::Revoked) => Turn::give_up(response::REVOKED),
+            (_, Outcome::Ended(ending)) => Turn::Close(Response::ended(*ending), Closing::Refused),
             (_, Outcome::LineEndingFault(_)) => Turn::give_up(response::LINE_ENDING),
             (_, Outcome::ForeignProtocol(foreign)) => {
                 Turn::Close(Some(response::NOT_POP3), Closing::Foreign(*foreign))

@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::mail::sasl::scram;
-use crate::mail::{ChannelBindings, Credentials, MessageSummary, Secret, Summaries, Tls, UniqueId};
+use crate::mail::{
+    ChannelBindings, Credentials, Ending, MessageSummary, Secret, Summaries, Tls, UniqueId,
+};
 use crate::pop3::limits::{ERRORS_MAX, RESPONSE_LINE_OCTETS_MAX};
 use crate::pop3::{Extent, MessageNumber};
 use crate::testing::facts;
@@ -461,7 +463,7 @@ fn in_every_state() -> Vec<(&'static str, Dialogue)> {
         "closed",
         Dialogue::logged_in(),
         &["DELE 1"],
-        vec![Outcome::ShuttingDown],
+        vec![Outcome::Ended(Ending::ShuttingDown)],
     );
     states
 }
@@ -469,22 +471,22 @@ fn in_every_state() -> Vec<(&'static str, Dialogue)> {
 #[test]
 fn a_session_that_ends_without_quit_removes_nothing() {
     let endings = [
-        (Outcome::IdleTimeout, ""),
+        (Outcome::Ended(Ending::IdleTimeout), ""),
         (
-            Outcome::SessionTimeout,
+            Outcome::Ended(Ending::SessionTimeout),
             "-ERR [SYS/TEMP] Session has lasted too long, nothing is removed, connect again\r\n",
         ),
         (
-            Outcome::ShuttingDown,
+            Outcome::Ended(Ending::ShuttingDown),
             "-ERR [SYS/TEMP] Server is shutting down, nothing is removed, connect again later\r\n",
         ),
         (
-            Outcome::Displaced,
+            Outcome::Ended(Ending::Displaced),
             "-ERR [SYS/TEMP] Too many connections from your network, nothing is removed, connect \
              again later\r\n",
         ),
         (
-            Outcome::Revoked,
+            Outcome::Ended(Ending::Revoked),
             "-ERR [AUTH] The account was removed or its password changed, no mail is removed, log \
              in again\r\n",
         ),
@@ -956,7 +958,7 @@ proptest! {
         for (line, chance) in inputs {
             let outcome = match (&step.action, chance) {
                 (Action::Close(_), _) => break,
-                (_, 39) => Outcome::ShuttingDown,
+                (_, 39) => Outcome::Ended(Ending::ShuttingDown),
                 (Action::ReadLine { .. }, 38) => Outcome::LineTooLong,
                 (Action::ReadLine { .. }, _) => Outcome::Line(&line),
                 (Action::CheckPassword { .. } | Action::CheckProof { .. }, 0..3) => {

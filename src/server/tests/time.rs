@@ -4,6 +4,7 @@
 //! does. Where a limit is short, the kernel waits no longer than that, and the connection looks at
 //! the clock again and again.
 
+use crate::mail::Ending;
 use std::io::{Read, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::num::NonZeroUsize;
@@ -105,7 +106,10 @@ fn a_whole_command_has_one_deadline() {
         |connection| connection.read_line(LINE_OCTETS_MAX),
         |meeting, _| meeting.trickle_beyond(timeouts().idle, *b"NO"),
     );
-    assert!(matches!(read, Err(Interruption::IdleTimeout)), "{read:?}");
+    assert!(
+        matches!(read, Err(Interruption::Ended(Ending::IdleTimeout))),
+        "{read:?}"
+    );
 }
 
 /// SEC-8: the next command has its own time.
@@ -134,7 +138,7 @@ fn a_session_that_waits_ends_when_it_has_lasted_long_enough() {
         |meeting, _| meeting.trickle_beyond(Duration::from_hours(1), *b"NO"),
     );
     assert!(
-        matches!(read, Err(Interruption::SessionTimeout)),
+        matches!(read, Err(Interruption::Ended(Ending::SessionTimeout))),
         "{read:?}"
     );
 }
@@ -151,7 +155,7 @@ fn a_pipelined_group_does_not_outlast_the_session() {
     }
     let read = ends.connection.read_line(LINE_OCTETS_MAX);
     assert!(
-        matches!(read, Err(Interruption::SessionTimeout)),
+        matches!(read, Err(Interruption::Ended(Ending::SessionTimeout))),
         "{read:?}"
     );
 }
@@ -179,7 +183,10 @@ fn a_content_that_trickles_is_cut_off_unless_it_comes_from_this_machine() {
     let enough = usize::try_from(limits::CONTENT_OCTETS_PER_SECOND_MIN * 60).unwrap();
     content_from(ELSEWHERE, enough - 1).expect("it keeps pace with the last octet");
     let slow = content_from(ELSEWHERE, enough - 2);
-    assert!(matches!(slow, Err(Interruption::TooSlow)), "{slow:?}");
+    assert!(
+        matches!(slow, Err(Interruption::Ended(Ending::TooSlow))),
+        "{slow:?}"
+    );
     content_from("127.0.0.1", 1).expect("a person at a terminal may be slow");
 }
 
@@ -201,7 +208,10 @@ fn a_content_that_pauses_for_too_long_is_cut_off() {
             meeting.pass_once_looked_at(5, served, TICK);
         },
     );
-    assert!(matches!(read, Err(Interruption::TooSlow)), "{read:?}");
+    assert!(
+        matches!(read, Err(Interruption::Ended(Ending::TooSlow))),
+        "{read:?}"
+    );
 }
 
 /// What the buffers of [`unread`] hold.
@@ -393,7 +403,7 @@ fn a_refusal_waits_no_longer_than_the_session_or_the_daemon_lasts() {
         },
     );
     assert!(
-        matches!(paused, Err(Interruption::SessionTimeout)),
+        matches!(paused, Err(Interruption::Ended(Ending::SessionTimeout))),
         "{paused:?}"
     );
     let (paused, ()) = meanwhile(
@@ -402,7 +412,7 @@ fn a_refusal_waits_no_longer_than_the_session_or_the_daemon_lasts() {
         |meeting, _| meeting.registry.stop(),
     );
     assert!(
-        matches!(paused, Err(Interruption::ShuttingDown)),
+        matches!(paused, Err(Interruption::Ended(Ending::ShuttingDown))),
         "{paused:?}"
     );
 }

@@ -308,12 +308,7 @@ impl Session {
     /// What can come instead of any result.
     fn interrupted(outcome: &Outcome<'_>) -> Turn {
         match outcome {
-            Outcome::IdleTimeout => Turn::give_up(reply::IDLE_TIMEOUT),
-            Outcome::ContentTooSlow => Turn::give_up(reply::TOO_SLOW),
-            Outcome::SessionTimeout => Turn::give_up(reply::SESSION_TIMEOUT),
-            Outcome::ShuttingDown => Turn::give_up(reply::SHUTTING_DOWN),
-            Outcome::Displaced => Turn::give_up(reply::DISPLACED),
-            Outcome::Revoked => Turn::give_up(reply::REVOKED),
+            Outcome::Ended(ending) => Turn::give_up(Reply::ended(*ending)),
             Outcome::Line(_)
             | Outcome::LineTooLong
             | Outcome::LineEndingFault(_)

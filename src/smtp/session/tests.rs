@@ -9,7 +9,7 @@ use super::transaction::Phase;
 use crate::mail::limits::AUTH_LINE_OCTETS_MAX;
 use crate::mail::sasl::scram;
 use crate::mail::{
-    ChannelBindings, Charset, Closing, Domain, Dots, Foreign, Link, MailboxName, Tls,
+    ChannelBindings, Charset, Closing, Domain, Dots, Ending, Foreign, Link, MailboxName, Tls,
 };
 use crate::smtp::{
     Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Senders, Settings,
@@ -319,21 +319,27 @@ fn a_result_of_another_action_closes() {
 fn an_interruption_closes_whatever_was_waited_for() {
     let table: [(Make, &str); 6] = [
         (
-            || Outcome::IdleTimeout,
+            || Outcome::Ended(Ending::IdleTimeout),
             "421 4.4.2 Timeout: nothing complete",
         ),
-        (|| Outcome::ContentTooSlow, "421 4.4.2 Timeout: the content"),
         (
-            || Outcome::SessionTimeout,
+            || Outcome::Ended(Ending::TooSlow),
+            "421 4.4.2 Timeout: the content",
+        ),
+        (
+            || Outcome::Ended(Ending::SessionTimeout),
             "421 4.4.2 The session has lasted",
         ),
         (
-            || Outcome::ShuttingDown,
+            || Outcome::Ended(Ending::ShuttingDown),
             "421 4.3.2 The service is shutting",
         ),
-        (|| Outcome::Displaced, "421 4.3.2 Too many connections from"),
         (
-            || Outcome::Revoked,
+            || Outcome::Ended(Ending::Displaced),
+            "421 4.3.2 Too many connections from",
+        ),
+        (
+            || Outcome::Ended(Ending::Revoked),
             "421 4.7.0 The account was removed or its",
         ),
     ];
