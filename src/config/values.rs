@@ -13,6 +13,30 @@ use crate::{
 
 use super::hints;
 
+/// Reads a type from its words, in the file and on the command line alike.
+macro_rules! words {
+    ($type:ty: $($word:literal => $value:expr),+ $(,)?) => {
+        impl std::str::FromStr for $type {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($word => Ok($value),)+
+                    _ => Err(hints::none_of(text, &[$($word),+])),
+                }
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+    };
+}
+
 /// A domain that names this host or one that it takes mail for.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
@@ -45,6 +69,7 @@ pub struct Listen {
 }
 
 impl Listen {
+    /// Both addresses of this machine.
     pub(super) fn loopback(port: u16) -> Vec<Self> {
         let addresses: [SocketAddr; 2] = [
             ([127, 0, 0, 1], port).into(),
@@ -55,16 +80,12 @@ impl Listen {
             .map(|address| Self { address })
             .collect()
     }
-}
 
-impl Listen {
     /// Whether only this machine can reach it.
     pub fn is_loopback(&self) -> bool {
         self.address.ip().to_canonical().is_loopback()
     }
-}
 
-impl Listen {
     /// The addresses that a text means: an address with a port, or a port of this machine, which
     /// has two: `2525`, `:2525`, `localhost:2525`.
     ///
@@ -130,16 +151,9 @@ impl TryFrom<String> for Subaddress {
 #[serde(try_from = "String")]
 pub struct StartTls(pub bool);
 
-impl TryFrom<String> for StartTls {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        match text.as_str() {
-            "on" => Ok(Self(true)),
-            "off" => Ok(Self(false)),
-            _ => Err(hints::none_of(&text, &["on", "off"])),
-        }
-    }
+words! { StartTls:
+    "on" => StartTls(true),
+    "off" => StartTls(false),
 }
 
 /// What becomes of a content with bare LFs or CRs that a client of this machine sends in open mode;
@@ -148,16 +162,9 @@ impl TryFrom<String> for StartTls {
 #[serde(try_from = "String")]
 pub struct BareLf(pub BareOctets);
 
-impl TryFrom<String> for BareLf {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        match text.as_str() {
-            "accept" => Ok(Self(BareOctets::Accept)),
-            "refuse" => Ok(Self(BareOctets::Refuse)),
-            _ => Err(hints::none_of(&text, &["accept", "refuse"])),
-        }
-    }
+words! { BareLf:
+    "accept" => BareLf(BareOctets::Accept),
+    "refuse" => BareLf(BareOctets::Refuse),
 }
 
 /// How messages are made durable before they are acknowledged.
@@ -172,25 +179,10 @@ pub enum Durability {
     None,
 }
 
-impl TryFrom<String> for Durability {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        match text.as_str() {
-            "journal" => Ok(Self::Journal),
-            "maildir" => Ok(Self::Maildir),
-            "none" => Ok(Self::None),
-            _ => Err(hints::none_of(&text, &["journal", "maildir", "none"])),
-        }
-    }
-}
-
-impl std::str::FromStr for Durability {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::try_from(text.to_owned())
-    }
+words! { Durability:
+    "journal" => Durability::Journal,
+    "maildir" => Durability::Maildir,
+    "none" => Durability::None,
 }
 
 /// Octets of one segment of the journal.
@@ -264,16 +256,9 @@ pub enum LogFormat {
     Json,
 }
 
-impl TryFrom<String> for LogFormat {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        match text.as_str() {
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            _ => Err(hints::none_of(&text, &["text", "json"])),
-        }
-    }
+words! { LogFormat:
+    "text" => LogFormat::Text,
+    "json" => LogFormat::Json,
 }
 
 /// Whether the kernel is asked to keep the daemon to what it needs (SEC-16).
@@ -288,17 +273,10 @@ pub enum Sandbox {
     Off,
 }
 
-impl TryFrom<String> for Sandbox {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        match text.as_str() {
-            "on" => Ok(Self::On),
-            "require" => Ok(Self::Required),
-            "off" => Ok(Self::Off),
-            _ => Err(hints::none_of(&text, &["on", "require", "off"])),
-        }
-    }
+words! { Sandbox:
+    "on" => Sandbox::On,
+    "require" => Sandbox::Required,
+    "off" => Sandbox::Off,
 }
 
 /// Octets that all sessions together may hold in flight (SEC-9).
