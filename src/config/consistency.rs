@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 
 use super::{
-    Config, Listen,
     endpoint::ENDPOINTS,
     error::{Error, Lack},
+    keys::Config,
+    values::Listen,
 };
 use crate::mail::Door;
 

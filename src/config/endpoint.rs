@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Config, Listen};
+use super::{keys::Config, values::Listen};
 use crate::mail::{Door, Service};
 
 /// A key of the configuration that says where facteur listens.

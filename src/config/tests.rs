@@ -1,5 +1,9 @@
 //! The example is the default; what is wrong is told in one line that leads to it.
 
+use std::path::{Path, PathBuf};
+
+use crate::wire::BareOctets;
+
 use super::*;
 use super::{
     limits::MISTAKES_MAX,

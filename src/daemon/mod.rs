@@ -154,7 +154,7 @@ impl Renewable {
         let identity = config.identity()?;
         let mut warnings = config.warnings.clone();
         warnings.extend(config.tls.as_ref().and_then(TlsFiles::exposed_key));
-        warnings.extend(config.exposure());
+        warnings.extend(config::exposure(config));
         Ok(Self {
             table: config.table.clone(),
             identity,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Foreign;
+use super::foreign::Foreign;
 
 /// Why a session has to end while it can still say so, whatever it was doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

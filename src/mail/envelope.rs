@@ -5,7 +5,10 @@
 
 use std::fmt;
 
-use super::{ForwardPath, MailboxName, ReversePath};
+use super::{
+    address::{ForwardPath, ReversePath},
+    mailbox::MailboxName,
+};
 
 /// What the client declared about the octets of the content (RFC 6152).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

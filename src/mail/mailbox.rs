@@ -16,7 +16,7 @@ use std::fmt;
 
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::{Address, AddressError, Charset, Domain, address};
+use super::address::{self, Address, AddressError, Charset, Domain};
 
 /// A mailbox of this host: local part and domain in canonical form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

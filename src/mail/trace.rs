@@ -16,7 +16,10 @@
 
 use std::{borrow::Cow, fmt::Display, net::IpAddr};
 
-use super::{ForwardPath, Protocol, ReversePath, address};
+use super::{
+    address::{self, ForwardPath, ReversePath},
+    envelope::Protocol,
+};
 
 /// Octets from the start of a stored message that are enough for [`is_internationalized`].
 pub const HEAD_OCTETS: usize = 2048;

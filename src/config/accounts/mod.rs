@@ -7,9 +7,6 @@
 //! # Invariants
 //! No error and no warning holds a value of `password`: it may be the password itself.
 
-mod book;
-mod edit;
-
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -28,8 +25,6 @@ use crate::accounts::{
     self, CatchAll, ScramSecret, SendAs, StoredPassword, Table, TableError, limits,
 };
 use crate::mail::{Address, Charset, MailboxName};
-
-pub use book::{Book, Error as BookError};
 
 /// The value of `accounts`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,7 +61,7 @@ pub(super) struct Entry {
 /// The address of a mailbox.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
-pub struct Name(MailboxName);
+pub struct Name(pub(in crate::config) MailboxName);
 
 /// An address, or `"*"` for any.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]

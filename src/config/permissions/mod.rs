@@ -26,7 +26,7 @@ use std::{
 
 use rustix::process::geteuid;
 
-use super::{Accounts, Config, error::OneLine, limits::DEPTH_MAX, text::beside};
+use super::{accounts::Accounts, error::OneLine, keys::Config, limits::DEPTH_MAX, text::beside};
 
 /// The sticky bit.
 const STICKY: u32 = 0o1000;
@@ -39,8 +39,8 @@ struct Own {
     owners_matter: bool,
 }
 
-/// What the user should hear of the files of `config`, and of what they lie in.
-pub(super) fn warnings(config: &Config) -> Vec<String> {
+/// Warnings about what other users could do to the files of `config`, and to their directories.
+pub fn exposure(config: &Config) -> Vec<String> {
     let user = geteuid();
     let own = Own {
         user: user.as_raw(),

@@ -39,7 +39,11 @@ pub mod scram;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::{ChannelBindings, Credentials, Disclosure, Link, Secret, Tls};
+use super::{
+    credentials::{Credentials, Secret},
+    disclosure::Disclosure,
+    link::{ChannelBindings, Link, Tls},
+};
 
 pub use common::Fault;
 

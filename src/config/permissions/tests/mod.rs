@@ -49,11 +49,11 @@ fn change(path: &Path, mode: u32) {
 #[test]
 fn what_is_ours_alone_is_not_warned_of() {
     let (own, config) = place();
-    assert_eq!(warnings(&config), Vec::<String>::new());
+    assert_eq!(exposure(&config), Vec::<String>::new());
     // Others may read, and write where the sticky bit is.
     change(&own.path().join("etc/facteur.toml"), 0o644);
     change(&own.path().join("srv"), 0o1777);
-    assert_eq!(warnings(&config), Vec::<String>::new());
+    assert_eq!(exposure(&config), Vec::<String>::new());
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn what_others_can_write_is_named_with_the_cure() {
         let expected = format!(
             "{path}, {what} can be written by every user of this machine: run chmod o-w {path}"
         );
-        assert_eq!(warnings(&config), [expected]);
+        assert_eq!(exposure(&config), [expected]);
     }
 }
 
@@ -86,7 +86,7 @@ fn the_place_that_a_link_leads_to_counts_as_well() {
     change(&elsewhere.join("mail"), 0o700);
     symlink(elsewhere.join("mail"), own.path().join("srv/mail")).unwrap();
     config.mail = own.path().join("srv/mail");
-    let found = warnings(&config);
+    let found = exposure(&config);
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(
         found[0].contains("/elsewhere, which contains the mail,"),
@@ -102,7 +102,7 @@ fn what_is_somebody_elses_or_a_groups_is_named() {
     if chown(&accounts, Some(54_321), Some(54_322)).is_err() {
         return;
     }
-    let found = warnings(&config);
+    let found = exposure(&config);
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(
         found[0].contains("belongs to user 54321, who can change it"),
@@ -110,11 +110,11 @@ fn what_is_somebody_elses_or_a_groups_is_named() {
     );
     // Root is to go on as that user.
     config.user = "facteur".to_owned();
-    assert_eq!(warnings(&config), Vec::<String>::new());
+    assert_eq!(exposure(&config), Vec::<String>::new());
     config.user = String::new();
     chown(&accounts, Some(0), Some(54_322)).unwrap();
     change(&accounts, 0o660);
-    let found = warnings(&config);
+    let found = exposure(&config);
     let path = accounts.display();
     assert_eq!(found.len(), 1, "{found:?}");
     let expected = format!("the members of group 54322: run chmod g-w {path}");

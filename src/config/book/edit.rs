@@ -12,7 +12,7 @@
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
-use super::Name;
+use super::super::accounts::Name;
 use crate::mail::MailboxName;
 
 /// The key of the accounts.

@@ -23,18 +23,18 @@ use std::{
 };
 
 use crate::{
-    config::{self, Config},
     fs::{Fs, Held},
     mail::{Address, MailboxName},
 };
 
 use super::{
-    super::{
-        error::OneLine,
-        text::{beside, directory_of, key_at, line_at, read_text, value_error},
-    },
-    Accounts, edit,
+    accounts::Accounts,
+    error::{self, OneLine},
+    keys::Config,
+    text::{beside, directory_of, key_at, line_at, read_text, value_error},
 };
+
+mod edit;
 
 /// The file of accounts that is made where none is named.
 const NEW_FILE: &str = "accounts.toml";
@@ -62,7 +62,7 @@ pub enum Error {
     /// Another program is changing the file: try again.
     Busy(PathBuf),
     /// What would come of it cannot be served, or what is there cannot be read.
-    Config(config::Error),
+    Config(error::Error),
     /// A file cannot be read or written.
     Io {
         /// What was tried.
@@ -184,7 +184,7 @@ impl Source {
     fn text(&self) -> Result<edit::Text, Error> {
         edit::Text::parse(&self.after).map_err(|error| {
             let position = error.span().map_or(0, |place| place.start);
-            Error::Config(config::Error::Value {
+            Error::Config(error::Error::Value {
                 path: self.path.clone(),
                 line: line_at(&self.after, position),
                 key: key_at(&self.after, position),
@@ -425,7 +425,7 @@ impl Book {
     }
 
     /// Reads what was changed, as a start does.
-    fn check(&self) -> Result<(), config::Error> {
+    fn check(&self) -> Result<(), error::Error> {
         let Source { path, after, .. } = &self.configuration;
         let accounts = |path: &Path| match &self.file {
             Some(file) if file.path == path => Ok(file.after.clone()),
@@ -454,7 +454,7 @@ impl Book {
 
     /// What is to be written cannot be.
     fn wrong(&self, key: &str, reason: String) -> Error {
-        Error::Config(config::Error::Value {
+        Error::Config(error::Error::Value {
             path: self.path().to_owned(),
             line: 1,
             key: Some(key.to_owned()),

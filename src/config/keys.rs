@@ -1,0 +1,303 @@
+//! The keys of the configuration, their defaults, and how a file of them is read.
+
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+
+use crate::accounts::{Table, limits as account_limits};
+use crate::server::{Identity, IdentityError, limits as server_limits};
+use crate::smtp::limits as smtp_limits;
+use crate::store::limits as store_limits;
+use crate::wire::BareOctets;
+
+use super::{
+    accounts::{self, Accounts, CatchAlls, Role},
+    error::Error,
+    limits::{self, POP3_PORT, SMTP_PORT},
+    text::{Read, beside, mistakes, read_text},
+    tls::{TlsFiles, tls_lines},
+    values::{
+        BareLf, Count, Durability, HostName, InFlightOctets, Limit, Listen, LogFormat, LogLevel,
+        PerAddress, Sandbox, SegmentOctets, Segments, StartTls, Subaddress, directory, domains,
+        listeners, number, octets_limit,
+    },
+};
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The name of this host.
+    pub hostname: HostName,
+    /// The directory of the mail.
+    #[serde(deserialize_with = "directory")]
+    pub mail: PathBuf,
+    /// Where SMTP listens; empty is nowhere.
+    #[serde(deserialize_with = "listeners")]
+    pub smtp: Vec<Listen>,
+    /// Where POP3 listens; empty is nowhere.
+    #[serde(deserialize_with = "listeners")]
+    pub pop3: Vec<Listen>,
+    /// Where SMTP listens with TLS from the first octet on; empty is nowhere.
+    #[serde(deserialize_with = "listeners")]
+    pub smtps: Vec<Listen>,
+    /// Where POP3 listens with TLS from the first octet on; empty is nowhere.
+    #[serde(deserialize_with = "listeners")]
+    pub pop3s: Vec<Listen>,
+    /// Where SMTP listens for the mail of those who log in (RFC 6409); empty is nowhere.
+    #[serde(deserialize_with = "listeners")]
+    pub submission: Vec<Listen>,
+    /// Whether SMTP takes no mail from clients that have not logged in.
+    pub require_auth: bool,
+    /// What becomes of bare CRs and LFs that clients of this machine send in open mode.
+    pub bare_lf: BareLf,
+    /// Whether POP3 announces UTF8, and gives internationalised messages to clients alone that
+    /// ask for it (RFC 6856).
+    pub pop3_utf8: bool,
+    /// Whether SCRAM-SHA-256-PLUS is offered.
+    pub scram_plus: bool,
+    /// The local domains; empty is all.
+    #[serde(deserialize_with = "domains")]
+    pub domains: Vec<HostName>,
+    /// What separates a mailbox from its sub-address.
+    pub subaddress: Subaddress,
+    /// Who has an account: a file of accounts, a list of them, or nobody, which is open mode.
+    pub accounts: Accounts,
+    /// Which account has mail for the postmaster of every local domain.
+    pub postmaster: Spanned<Role>,
+    /// Which account has mail for abuse at every local domain.
+    pub abuse: Spanned<Role>,
+    /// Which account has mail that no other address takes, by domain.
+    pub catch_all: CatchAlls,
+    /// What `accounts` and the three keys after it amount to; none is open mode.
+    #[serde(skip)]
+    pub table: Option<Table>,
+    /// What the user should be warned of when the daemon starts.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
+    /// The file that it was read from.
+    #[serde(skip)]
+    pub path: Option<PathBuf>,
+    /// How messages are made durable.
+    pub durability: Durability,
+    /// What the log shows.
+    pub log_level: LogLevel,
+    /// What a line of the log looks like.
+    pub log_format: LogFormat,
+    /// Whether the kernel is asked to keep the daemon to what it needs.
+    pub sandbox: Sandbox,
+    /// As which user root goes on once the sockets are open; empty is the one who started.
+    pub user: String,
+    /// The certificate; `None` is no TLS.
+    pub tls: Option<TlsFiles>,
+    /// Whether listeners that begin in clear offer TLS, but for the one for submission.
+    pub starttls: StartTls,
+    /// The journal.
+    pub journal: Journal,
+    /// The limits.
+    pub limits: Limits,
+}
+
+/// The table `[journal]`: how large the journal is, where there is one.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Journal {
+    /// Octets of one segment.
+    pub segment_octets: SegmentOctets,
+    /// How many segments there are.
+    pub segments: Segments,
+}
+
+/// The table `[limits]`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Octets of one message.
+    #[serde(deserialize_with = "octets_limit")]
+    pub message_octets: Limit,
+    /// Recipients of one transaction.
+    pub recipients: Count,
+    /// Syntax and sequence errors of one session.
+    pub errors: Limit,
+    /// Octets that all sessions together may hold in flight.
+    pub in_flight_octets: InFlightOctets,
+    /// Sessions at once; 0 is as many as the system allows.
+    #[serde(deserialize_with = "number")]
+    pub connections: u32,
+    /// Sessions at once from one address.
+    pub connections_per_address: PerAddress,
+    /// Longest wait for a whole SMTP command.
+    pub smtp_idle_seconds: Count,
+    /// Longest wait for a whole POP3 command.
+    pub pop3_idle_seconds: Count,
+    /// Longest session.
+    pub session_seconds: Limit,
+    /// How long the first refused login of an address waits for its answer.
+    pub refused_login_seconds: Limit,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            hostname: HostName::localhost(),
+            mail: PathBuf::from("./mail"),
+            smtp: Listen::loopback(SMTP_PORT),
+            pop3: Listen::loopback(POP3_PORT),
+            smtps: Vec::new(),
+            pop3s: Vec::new(),
+            submission: Vec::new(),
+            require_auth: false,
+            bare_lf: BareLf(BareOctets::Accept),
+            pop3_utf8: false,
+            scram_plus: false,
+            domains: Vec::new(),
+            subaddress: Subaddress(Some('+')),
+            accounts: Accounts::Off,
+            postmaster: Role::auto(),
+            abuse: Role::auto(),
+            catch_all: CatchAlls::new(),
+            table: None,
+            warnings: Vec::new(),
+            path: None,
+            durability: Durability::Journal,
+            log_level: LogLevel(log::LevelFilter::Info),
+            log_format: LogFormat::Text,
+            sandbox: Sandbox::On,
+            user: String::new(),
+            tls: None,
+            starttls: StartTls(true),
+            journal: Journal::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self {
+            segment_octets: SegmentOctets(store_limits::SEGMENT_OCTETS),
+            segments: Segments(store_limits::SEGMENTS),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_octets: Limit(Some(smtp_limits::MESSAGE_OCTETS_MAX)),
+            recipients: Count(smtp_limits::RECIPIENTS_MAX),
+            errors: Limit(Some(u64::from(smtp_limits::ERRORS_MAX))),
+            in_flight_octets: InFlightOctets(server_limits::IN_FLIGHT_OCTETS),
+            connections: 0,
+            connections_per_address: PerAddress::Auto,
+            smtp_idle_seconds: Count(limits::SMTP_IDLE_SECONDS),
+            pop3_idle_seconds: Count(limits::POP3_IDLE_SECONDS),
+            session_seconds: Limit(Some(limits::SESSION_SECONDS)),
+            refused_login_seconds: Limit(Some(account_limits::FAILURE_DELAY.as_secs())),
+        }
+    }
+}
+
+impl Config {
+    fn said_of_accounts(&self) -> accounts::Said<'_> {
+        accounts::Said {
+            accounts: &self.accounts,
+            postmaster: &self.postmaster,
+            abuse: &self.abuse,
+            catch_all: &self.catch_all,
+        }
+    }
+
+    /// Reads the certificate and its key, where there are any.
+    ///
+    /// # Errors
+    /// [`Error::Read`] and [`Error::Tls`]: do not start, or go on with the identity that there is.
+    pub fn identity(&self) -> Result<Option<Identity>, Error> {
+        let identity = self.tls.as_ref().map(TlsFiles::identity).transpose();
+        let identity = identity.map_err(|error| self.named(error))?;
+        Ok(identity.map(|identity| identity.with_channel_binding(self.scram_plus)))
+    }
+
+    /// The same error, with the place in the configuration that names the file.
+    fn named(&self, error: Error) -> Error {
+        let (Some(path), Some(tls)) = (&self.path, &self.tls) else {
+            return error;
+        };
+        let is_of_key = if let Error::Read { path, .. } = &error {
+            *path == tls.key
+        } else if let Error::Tls { error, .. } = &error {
+            !matches!(error, IdentityError::Certificate(_))
+        } else {
+            return error;
+        };
+        let [certificate_line, key_line] = tls.lines;
+        let (key, line) = if is_of_key {
+            ("tls.key", key_line)
+        } else {
+            ("tls.certificate", certificate_line)
+        };
+        Error::Named {
+            path: path.clone(),
+            line,
+            key,
+            error: Box::new(error),
+        }
+    }
+
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Read`] and [`Error::Value`]: tell the user and do not start.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let source = |source| Error::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let text = read_text(path).map_err(source)?;
+        let config = Self::parse(path, &text)?;
+        Ok(Self {
+            path: Some(path.to_owned()),
+            ..config
+        })
+    }
+
+    /// Parses `text`, the content of the file at `path`, and reads the file of accounts that it
+    /// names, which is looked for beside `path`.
+    ///
+    /// # Errors
+    /// [`Error::Value`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Error> {
+        Self::parse_with(path, text, &read_text)
+    }
+
+    /// The same, with the file of accounts read by `read`.
+    pub(super) fn parse_with(path: &Path, text: &str, read: &Read<'_>) -> Result<Self, Error> {
+        let mut config: Self =
+            toml::from_str(text).map_err(|error| mistakes::<Self>(path, text, error))?;
+        if let Some(tls) = &mut config.tls {
+            tls.lines = tls_lines(text);
+            for file in [&mut tls.certificate, &mut tls.key] {
+                *file = beside(path, file);
+            }
+        }
+        if let Some((table, warnings)) =
+            accounts::table(config.said_of_accounts(), (path, text), read)?
+        {
+            config.table = Some(table);
+            config.warnings = warnings;
+        }
+        Ok(config)
+    }
+
+    /// The files that this was read from, the first of which is `path`, or will be read with it.
+    pub fn files(&self, path: Option<&Path>) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = path.map(Path::to_owned).into_iter().collect();
+        if let (Some(path), Accounts::File(accounts)) = (path, &self.accounts) {
+            files.push(beside(path, accounts.get_ref()));
+        }
+        if let Some(tls) = &self.tls {
+            files.extend([tls.certificate.clone(), tls.key.clone()]);
+        }
+        files
+    }
+}
