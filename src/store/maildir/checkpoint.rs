@@ -204,10 +204,7 @@ pub(super) fn checkpoint_when_idle(store: &OpenStore) -> Result<(), Error> {
         return Ok(());
     };
     let progress = journal.progress();
-    #[cfg(test)]
-    if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::FloorsAreNotWritten) {
-        return Ok(());
-    }
+    planted!(FloorsAreNotWritten, return Ok(()));
     if progress.checkpointed > progress.settled {
         journal.write_floor(store)?;
     }

@@ -177,10 +177,10 @@ fn settle_waiting(
         return Ok(());
     }
     let mark = disk.sync_mark();
-    #[cfg(test)]
-    if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::WaitingMessagesAreLetGoEarly) {
-        return let_go(disk, directory, delivered);
-    }
+    planted!(
+        WaitingMessagesAreLetGoEarly,
+        return let_go(disk, directory, delivered)
+    );
     for side in [Side::Cur, Side::New] {
         match disk.sync_directory(&maildir.side(side)) {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
@@ -260,10 +260,7 @@ fn remove_what_came_back(
     maildir: &Maildir,
     names: &mut Vec<String>,
 ) -> Result<(), Error> {
-    #[cfg(test)]
-    if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::ReturnedNamesAreLeft) {
-        return Ok(());
-    }
+    planted!(ReturnedNamesAreLeft, return Ok(()));
     let directory = aside::waiting_place(disk, maildir)?;
     let has_come_back = |name: &String| {
         let own = name.strip_prefix(ANEW).unwrap_or(name);

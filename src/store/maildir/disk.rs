@@ -159,20 +159,14 @@ impl Disk {
     /// Whether a sync of the whole file system makes durable what was written. Where it does not,
     /// everything is synced file by file.
     pub(super) fn trusts_whole_sync(&self) -> bool {
-        #[cfg(test)]
-        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::WholeSyncsAreTrusted) {
-            return true;
-        }
+        planted!(WholeSyncsAreTrusted, return true);
         self.trust.whole_sync
     }
 
     /// Whether a sync of a directory makes its entries durable. Where it does not, that of a file
     /// does it whose name was given or taken.
     pub(super) fn trusts_directory_syncs(&self) -> bool {
-        #[cfg(test)]
-        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::DirectorySyncsAreTrusted) {
-            return true;
-        }
+        planted!(DirectorySyncsAreTrusted, return true);
         self.trust.directory_sync
     }
 
@@ -224,10 +218,7 @@ impl Disk {
             Err(error) => return self.not_all(error, "open", path),
         };
         let synced = file.sync();
-        #[cfg(test)]
-        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::FailedFileSyncsAreTrusted) {
-            return Ok(Synced::All);
-        }
+        planted!(FailedFileSyncsAreTrusted, return Ok(Synced::All));
         synced
             .inspect_err(|_| self.count_failed_sync())
             .map_err(Error::io("make durable", path))?;

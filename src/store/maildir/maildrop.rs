@@ -71,17 +71,15 @@ impl Maildrop {
         // this maildrop is open.
         drop(self.store().visibility.take_listing(self.claim.mailbox()));
         let counters = self.counters(indexes);
+        let (touched, mailbox) = (&self.store().touched, self.claim.mailbox());
         if !counters.is_empty() {
             // Before they are gone: who writes them anew shall not put them back.
-            let touched = &self.store().touched;
-            touched.announce_removal(self.claim.mailbox(), &counters);
+            touched.announce_removal(mailbox, &counters);
         }
-        #[cfg(test)]
-        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::AnnouncedRemovalsAreDurable)
-        {
-            let touched = &self.store().touched;
-            touched.note_removal(self.claim.mailbox(), &counters);
-        }
+        planted!(
+            AnnouncedRemovalsAreDurable,
+            touched.note_removal(mailbox, &counters)
+        );
         let mark = self.store().disk.sync_mark();
         let mut missing = HashSet::new();
         let messages = &*self.view.listing;
@@ -101,10 +99,7 @@ impl Maildrop {
             let noted = |moved: Identity<'_>| self.note_unlinked(moved);
             reading::remove_moved(&self.store().disk, &self.view.maildir, missing, noted)?;
         }
-        #[cfg(test)]
-        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::ClaimsEndBeforeRemovals) {
-            self.claim.give_back();
-        }
+        planted!(ClaimsEndBeforeRemovals, self.claim.give_back());
         // Both, wherever they were: another program may have moved them from `new` to `cur`, or
         // back, and need not have made durable that they left the one.
         for side in [Side::Cur, Side::New] {
@@ -167,10 +162,7 @@ impl Maildrop {
     /// Says in the journal that messages are removed: without it a crash would bring back those
     /// whose delivery is still there to be replayed.
     fn note_removal(&self, counters: &[u64]) -> Result<(), Error> {
-        #[cfg(test)]
-        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::RemovalsAreNotJournaled) {
-            return Ok(());
-        }
+        planted!(RemovalsAreNotJournaled, return Ok(()));
         let store = self.store();
         store.place.check_place(&store.disk)?;
         let journal = store.journal.as_ref();

@@ -137,6 +137,16 @@
 //! `flock` is there (network file systems). What another program deletes within some ten seconds
 //! before a crash, or between a crash and the next start, may come back with that start.
 
+/// Does what is wrong where a test has planted that bug; the program has nothing there.
+macro_rules! planted {
+    ($bug:ident, $wrong:expr) => {
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::$bug) {
+            $wrong;
+        }
+    };
+}
+
 mod apply;
 mod aside;
 mod checkpoint;

@@ -182,10 +182,7 @@ fn sync_moved(
             missing.insert(Identity::of(name.message.file_name.as_bytes()));
         }
     }
-    #[cfg(test)]
-    if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::MovedFilesAreMissed) {
-        return Ok(Synced::All);
-    }
+    planted!(MovedFilesAreMissed, return Ok(Synced::All));
     for _ in 0..FIND_ATTEMPTS_MAX {
         if missing.is_empty() {
             return Ok(Synced::All);
@@ -271,10 +268,7 @@ fn sync_in_folders(
 }
 
 fn sync_directories(disk: &Disk, directories: &[PathBuf]) -> Result<Synced, Error> {
-    #[cfg(test)]
-    if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::TouchedDirectoriesAreMissed) {
-        return Ok(Synced::All);
-    }
+    planted!(TouchedDirectoriesAreMissed, return Ok(Synced::All));
     for directory in directories {
         match disk.sync_directory(directory) {
             Err(Error::Io { source, .. }) if is_unopened(&source) && disk.trusts_whole_sync() => {

@@ -157,10 +157,7 @@ fn write_copy(disk: &Disk, from: &Path, to: &Path) -> Result<(), Error> {
             break Err(Error::io("write", to)(error));
         }
     };
-    #[cfg(test)]
-    if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::CopiesAreLeftToCheckpoints) {
-        return written;
-    }
+    planted!(CopiesAreLeftToCheckpoints, return written);
     let synced = written.and_then(|()| {
         if disk.syncs {
             copy.sync().map_err(Error::io("make durable", to))

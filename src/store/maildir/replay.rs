@@ -162,10 +162,10 @@ pub(super) fn recover(store: &OpenStore, directory: &Path) -> Result<(), Error> 
     };
     let begin = store.disk.clock.now();
     let mark = store.disk.sync_mark();
-    #[cfg(test)]
-    if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::JournalsEndBeforeTheSync) {
-        Journal::forget(&*store.disk.fs, directory)?;
-    }
+    planted!(
+        JournalsEndBeforeTheSync,
+        Journal::forget(&*store.disk.fs, directory)?
+    );
     let (n_messages, n_removed) = replay(store, &journaled, Moment::Start, begin)?;
     if store.disk.trusts_whole_sync() {
         store.checkpoints.sync(&store.disk)?;
@@ -204,10 +204,7 @@ pub(super) fn recover(store: &OpenStore, directory: &Path) -> Result<(), Error> 
 /// # Errors
 /// See the module.
 pub(super) fn write_anew(store: &OpenStore, journal: &Journal) -> Result<(), Error> {
-    #[cfg(test)]
-    if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::FailedCheckpointsAreRepeated) {
-        return Ok(());
-    }
+    planted!(FailedCheckpointsAreRepeated, return Ok(()));
     let progress = journal.progress();
     match Journaled::read(&*store.disk.fs, journal.directory())? {
         Some(journaled) => {
@@ -402,10 +399,7 @@ impl<'a> Replay<'a> {
     /// Removes what has the name of a message that the journal says was removed, and no octets:
     /// that was durable before the journal said so.
     fn remove_what_came_back(&mut self) {
-        #[cfg(test)]
-        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::ReturnedNamesAreLeft) {
-            return;
-        }
+        planted!(ReturnedNamesAreLeft, return);
         let removed: Vec<_> = self.removed.iter().cloned().collect();
         let mut changed = HashSet::new();
         for (mailbox, serial) in removed {
@@ -480,12 +474,12 @@ impl<'a> Replay<'a> {
         spooled: Spooled<'_>,
     ) -> Result<(), Error> {
         let places = self.places(target, serial)?;
-        #[cfg(test)]
-        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::ReplaysTrustNames)
-            && !places.is_empty()
-        {
-            return Ok(());
-        }
+        planted!(
+            ReplaysTrustNames,
+            if !places.is_empty() {
+                return Ok(());
+            }
+        );
         if self.moment == Moment::Service || !places.is_empty() {
             return self.write_anew(target, serial, places, spooled);
         }
@@ -653,15 +647,13 @@ impl<'a> Replay<'a> {
             }
             return Err(Error::io("make", &twin)(error));
         }
-        #[cfg(test)]
-        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::StartsBringNamesBack)
-            && self.moment == Moment::Start
-        {
-            return fs
-                .rename(&twin, place)
-                .map(|()| true)
-                .map_err(Error::io("replace", place));
-        }
+        planted!(
+            StartsBringNamesBack,
+            if self.moment == Moment::Start {
+                let renamed = fs.rename(&twin, place);
+                return renamed.map(|()| true).map_err(Error::io("replace", place));
+            }
+        );
         // Exchanged, since a rename would bring back what is renamed or removed in this moment.
         let replaced = place::exchange(&self.store.disk, &twin, place);
         let unlinked = match fs.unlink(&twin) {
@@ -674,12 +666,7 @@ impl<'a> Replay<'a> {
                 .and_then(|()| self.remove_again(target, serial, place))
                 .map(|()| true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                #[cfg(test)]
-                if crate::testing::bugs::is_planted(
-                    crate::testing::bugs::Bug::NotFoundAtExchangeIsRemoved,
-                ) {
-                    return unlinked.map(|()| true);
-                }
+                planted!(NotFoundAtExchangeIsRemoved, return unlinked.map(|()| true));
                 unlinked.map(|()| false)
             }
             Err(error) if place::takes_a_copy(&error) => {

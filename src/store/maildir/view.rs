@@ -279,10 +279,7 @@ pub(super) fn count_sizes(
             Counted::Gone => drop(missing.insert(position)),
         }
     }
-    #[cfg(test)]
-    if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::SkippedEntriesAreGone) {
-        left_out.append(&mut missing);
-    }
+    planted!(SkippedEntriesAreGone, left_out.append(&mut missing));
     for _ in 0..FIND_ATTEMPTS_MAX {
         if missing.is_empty() {
             break;

@@ -59,10 +59,7 @@ enum Invisible {
 impl State {
     /// Whether anybody may be reading a directory.
     fn is_read(&self) -> bool {
-        #[cfg(test)]
-        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::ReadersDoNotCount) {
-            return !self.open_maildrops.is_empty();
-        }
+        planted!(ReadersDoNotCount, return !self.open_maildrops.is_empty());
         !self.open_maildrops.is_empty() || self.n_readers > 0
     }
 

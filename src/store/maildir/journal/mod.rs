@@ -384,11 +384,7 @@ impl Journal {
             if inner.ring.is_some() {
                 self.lead(inner, helper);
             } else {
-                #[cfg(test)]
-                if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::FollowersAreMissed) {
-                    drop(inner);
-                    inner = self.inner.lock();
-                }
+                planted!(FollowersAreMissed, MutexGuard::unlocked(&mut inner, || ()));
                 inner.register(fate);
                 drop(inner);
                 thread::park();
@@ -600,10 +596,10 @@ impl Inner {
 
     /// Whether a crash now would replay batches with records.
     fn is_due(&self) -> bool {
-        #[cfg(test)]
-        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::CheckpointsMakeNothingDue) {
-            return self.durable_with_records > self.checkpointed;
-        }
+        planted!(
+            CheckpointsMakeNothingDue,
+            return self.durable_with_records > self.checkpointed
+        );
         self.durable_with_records > self.settled
     }
 
@@ -670,11 +666,7 @@ impl Inner {
 
     /// All batches up to this one are applied.
     fn applied(&self) -> u64 {
-        #[cfg(test)]
-        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::CheckpointsCountTheUnapplied)
-        {
-            return self.durable;
-        }
+        planted!(CheckpointsCountTheUnapplied, return self.durable);
         let first_open = self.open.first_key_value();
         first_open.map_or(self.durable, |(number, _)| number.saturating_sub(1))
     }

@@ -211,10 +211,7 @@ impl Ring {
     }
 
     fn last_in_next(&self) -> u64 {
-        #[cfg(test)]
-        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::SegmentsAreReusedEarly) {
-            return 0;
-        }
+        planted!(SegmentsAreReusedEarly, return 0);
         let next = self.slots.get(self.next_index());
         next.map_or(0, |slot| slot.last)
     }
@@ -601,10 +598,10 @@ impl Slot {
         let file = self.file.as_deref().ok_or(io::ErrorKind::NotFound)?;
         let written = file.write_at(batch, offset);
         let written = written.and_then(|()| file.sync_data());
-        #[cfg(test)]
-        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::FailedSyncsAreRepeated) {
-            return written.or_else(|_| file.sync_data());
-        }
+        planted!(
+            FailedSyncsAreRepeated,
+            return written.or_else(|_| file.sync_data())
+        );
         written.inspect_err(|_| self.is_retired = true)
     }
 }
