@@ -355,23 +355,33 @@ pub struct Identity {
 /// system's business: some count in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// The number of the file system.
-    pub device: u64,
-    /// The number of the inode in it.
-    pub inode: u64,
+    /// Which it is.
+    pub identity: Identity,
     /// When the content was last changed: nanoseconds since 1970 (mtime).
     pub modified: i128,
     /// When the inode was last changed: nanoseconds since 1970 (ctime).
     pub changed: i128,
 }
 
-impl Stamp {
-    /// Which it is.
-    pub fn identity(&self) -> Identity {
-        Identity {
-            device: self.device,
-            inode: self.inode,
-        }
+/// What an operation gave; nothing where it found nothing of the name.
+///
+/// # Errors
+/// Whatever else it said.
+pub fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// What an operation gave; nothing where something had the name already.
+///
+/// # Errors
+/// Whatever else it said.
+pub fn unless_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+        other => other.map(Some),
     }
 }
 
@@ -397,6 +407,10 @@ impl RealFs {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the file that touches the disk"
+)]
 impl Fs for RealFs {
     fn check_entries(&self, path: &Path) -> io::Result<()> {
         let wanted = Access::WRITE_OK | Access::EXEC_OK;
@@ -416,12 +430,8 @@ impl Fs for RealFs {
             last_access: now,
             last_modification: now,
         };
-        Ok(rustix::fs::utimensat(
-            CWD,
-            path,
-            &times,
-            AtFlags::SYMLINK_NOFOLLOW,
-        )?)
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        Ok(rustix::fs::utimensat(CWD, path, &times, flags)?)
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -461,10 +471,6 @@ impl Fs for RealFs {
         })
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the file that touches the disk"
-    )]
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::hard_link(from, to)
     }
@@ -491,8 +497,7 @@ impl Fs for RealFs {
             owner: found.uid(),
             mode: found.mode() & 0o7777,
             stamp: Stamp {
-                device: found.dev(),
-                inode: found.ino(),
+                identity: identity_of(&found),
                 modified: nanoseconds(found.mtime(), found.mtime_nsec()),
                 changed: nanoseconds(found.ctime(), found.ctime_nsec()),
             },
@@ -551,18 +556,10 @@ impl Fs for RealFs {
         Ok(())
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the file that touches the disk"
-    )]
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         fs::remove_dir(path)
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the file that touches the disk"
-    )]
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
@@ -590,10 +587,6 @@ impl Fs for RealFs {
         Ok(())
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the file that touches the disk"
-    )]
     fn unlink(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }
@@ -634,6 +627,14 @@ fn visit_entry(
     };
     visit(OsStr::from_bytes(name.to_bytes()), kind);
     Ok(())
+}
+
+/// Which file or directory it is that the system describes.
+fn identity_of(metadata: &fs::Metadata) -> Identity {
+    Identity {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+    }
 }
 
 /// A time of the system as nanoseconds since 1970.
@@ -714,11 +715,7 @@ impl File for RealFile {
 
 impl Held for RealFile {
     fn identity(&self) -> io::Result<Identity> {
-        let found = self.0.metadata()?;
-        Ok(Identity {
-            device: found.dev(),
-            inode: found.ino(),
-        })
+        Ok(identity_of(&self.0.metadata()?))
     }
 
     fn is_linked(&self) -> io::Result<bool> {

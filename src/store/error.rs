@@ -110,38 +110,21 @@ impl Error {
     /// Whether the same call may succeed later without anything changed in it: the transient
     /// failures of RFC 5321 §4.2.1.
     pub fn is_transient(&self) -> bool {
-        match self {
-            Self::CannotLock { .. }
-            | Self::Full { .. }
-            | Self::InUse { .. }
-            | Self::Io { .. }
-            | Self::ListingTooLarge { .. }
-            | Self::NoDirectory { .. }
-            | Self::OutOfOrder { .. }
-            | Self::Replaced { .. }
-            | Self::StoreInUse { .. }
-            // It takes an operator, but mail need not bounce until he comes.
-            | Self::Unsafe { .. } => true,
-            Self::MessageGone { .. } | Self::NameTooLong { .. } => false,
-        }
+        // What is `Unsafe` takes an operator, but mail need not bounce until he comes.
+        !matches!(self, Self::MessageGone { .. } | Self::NameTooLong { .. })
     }
 
     /// Whether it stays until somebody mends what is on disk: its owner, its permissions, its kind.
     pub fn needs_operator(&self) -> bool {
-        match self {
-            Self::Unsafe { .. } => true,
-            Self::Io { source, .. } => is_of_place(source),
-            Self::CannotLock { .. }
-            | Self::Full { .. }
-            | Self::InUse { .. }
-            | Self::ListingTooLarge { .. }
-            | Self::MessageGone { .. }
-            | Self::NameTooLong { .. }
-            | Self::NoDirectory { .. }
-            | Self::OutOfOrder { .. }
-            | Self::Replaced { .. }
-            | Self::StoreInUse { .. } => false,
+        if let Self::Io { source, .. } = self {
+            return is_of_place(source);
         }
+        matches!(self, Self::Unsafe { .. })
+    }
+
+    /// Whether there was nothing of the name.
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
     /// Whether the reason lies in the file or directory that was named, and not in the system, the
@@ -215,6 +198,29 @@ impl Error {
                     source,
                 }
             }
+        }
+    }
+
+    /// Says that `operation` is not possible at `path` for a reason that the system does not know.
+    pub(super) fn other(
+        operation: &'static str,
+        path: impl AsRef<Path>,
+        reason: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::io(operation, path)(io::Error::other(reason))
+    }
+
+    /// Says that `path` is not what was opened any more.
+    pub(super) fn replaced(path: impl Into<PathBuf>) -> Self {
+        Self::Replaced { path: path.into() }
+    }
+
+    /// Says that `path` is not as it has to be, and nothing is known that could be instead.
+    pub(super) fn not_safe(path: impl Into<PathBuf>, reason: &'static str) -> Self {
+        Self::Unsafe {
+            path: path.into(),
+            reason,
+            instead: None,
         }
     }
 }
@@ -341,24 +347,17 @@ fn refusal(path: &Path, reason: &str, instead: Option<&Path>) -> String {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::CannotLock { source, .. }
-            | Self::Io { source, .. }
-            | Self::NoDirectory { source, .. }
-            | Self::Full {
-                source: Some(source),
-                ..
-            } => Some(&**source),
-            Self::Full { source: None, .. }
-            | Self::InUse { .. }
-            | Self::ListingTooLarge { .. }
-            | Self::MessageGone { .. }
-            | Self::NameTooLong { .. }
-            | Self::OutOfOrder { .. }
-            | Self::Replaced { .. }
-            | Self::StoreInUse { .. }
-            | Self::Unsafe { .. } => None,
-        }
+        let (Self::CannotLock { source, .. }
+        | Self::Io { source, .. }
+        | Self::NoDirectory { source, .. }
+        | Self::Full {
+            source: Some(source),
+            ..
+        }) = self
+        else {
+            return None;
+        };
+        Some(&**source)
     }
 }
 

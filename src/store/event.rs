@@ -145,31 +145,51 @@ impl Event<'_> {
 
     /// The error behind it, where there is one.
     pub fn error(&self) -> Option<&super::Error> {
-        match self {
-            Self::CheckpointFailed { error }
-            | Self::JournalFailed { error, .. }
-            | Self::MailboxAiling { error, .. }
-            | Self::NotDelivered { error }
-            | Self::Replaced { error } => Some(error),
-            Self::CheckpointRestored
-            | Self::FileByFile { .. }
-            | Self::JournalDamaged { .. }
-            | Self::JournalRestored
-            | Self::JournalUnreadable { .. }
-            | Self::MailboxCured { .. }
-            | Self::Replaying { .. }
-            | Self::Replayed { .. } => None,
-        }
+        let (Self::CheckpointFailed { error }
+        | Self::JournalFailed { error, .. }
+        | Self::MailboxAiling { error, .. }
+        | Self::NotDelivered { error }
+        | Self::Replaced { error }) = self
+        else {
+            return None;
+        };
+        Some(error)
     }
-}
 
-impl Event<'_> {
     /// What may be done about it, as a sentence, where that is known.
     pub fn cure(&self) -> Option<&'static str> {
         let Self::MailboxAiling { error, .. } = self else {
             return None;
         };
         Some(error.cure()).filter(|cure| !cure.is_empty())
+    }
+
+    /// Says that blocks of a segment cannot be read, and whether that matters.
+    fn say_unreadable(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::JournalUnreadable {
+            path,
+            blocks,
+            reason,
+            kept_in,
+        } = self
+        else {
+            return Ok(());
+        };
+        let path = path.display();
+        match blocks {
+            None => write!(f, "the disk cannot open {path} ({reason}); ")?,
+            Some(1) => write!(f, "the disk cannot read 1 block of {path} ({reason}); ")?,
+            Some(n) => write!(f, "the disk cannot read {n} blocks of {path} ({reason}); ")?,
+        }
+        match kept_in {
+            None => f.write_str("nothing needed was there"),
+            Some(kept_in) => write!(
+                f,
+                "something needed may have been there, so acknowledged messages may be missing. \
+                 The segments are in {}",
+                kept_in.display()
+            ),
+        }
     }
 }
 
@@ -243,41 +263,6 @@ impl fmt::Display for Event<'_> {
                      the journal, left out {removed} that were removed, in {secs:.1} s"
                 )
             }
-        }
-    }
-}
-
-impl Event<'_> {
-    /// Says that blocks of a segment cannot be read, and whether that matters.
-    fn say_unreadable(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::JournalUnreadable {
-            path,
-            blocks,
-            reason,
-            kept_in,
-        } = self
-        else {
-            return Ok(());
-        };
-        let path = path.display();
-        match blocks {
-            None => write!(f, "the disk cannot open {path} ({reason}); ")?,
-            Some(blocks) => {
-                let plural = if *blocks == 1 { "" } else { "s" };
-                write!(
-                    f,
-                    "the disk cannot read {blocks} block{plural} of {path} ({reason}); "
-                )?;
-            }
-        }
-        match kept_in {
-            None => f.write_str("nothing needed was there"),
-            Some(kept_in) => write!(
-                f,
-                "something needed may have been there, so acknowledged messages may be missing. \
-                 The segments are in {}",
-                kept_in.display()
-            ),
         }
     }
 }

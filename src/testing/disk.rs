@@ -1058,8 +1058,7 @@ impl Fs for SimFs {
                 Node::Content(_) => (Kind::File, 0o600, 0),
             };
             let stamp = Stamp {
-                device: 0,
-                inode: u64::try_from(node).unwrap(),
+                identity: identity(node),
                 modified: changed,
                 changed,
             };

@@ -213,7 +213,7 @@ impl Source {
             .metadata(&self.target)
             .map_err(Error::io("look at", &self.target))?;
         let text = read_text(&self.target).map_err(Error::io("read", &self.path))?;
-        if found.stamp.identity() != held || text != *before {
+        if found.stamp.identity != held || text != *before {
             return Err(Error::Busy(self.path.clone()));
         }
         self.lock = Some(lock);

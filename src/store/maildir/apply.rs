@@ -80,8 +80,8 @@ pub(super) fn retry_kept(store: &OpenStore) -> Result<(), Error> {
                 left.push((number, letter));
             }
             Err(_panic) => {
-                let error = io::Error::other("a fault of the program");
-                result = Err(Error::io("deliver into", &store.disk.root)(error));
+                let reason = "a fault of the program";
+                result = Err(Error::other("deliver into", &store.disk.root, reason));
                 left.push((number, letter));
             }
         }
@@ -187,30 +187,19 @@ pub(super) fn spool(
     path: &Path,
     content: &[u8],
 ) -> Result<Box<dyn File>, Error> {
-    let created = match store.disk.fs.create_new(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            store
-                .disk
-                .fs
-                .unlink(path)
-                .map_err(Error::io("remove", path))?;
-            store.disk.fs.create_new(path)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+    let mut file = match store.disk.create_anew(path) {
+        Err(error) if error.is_not_found() => {
             store.settle_anew()?;
-            store.disk.fs.create_new(path)
+            store.disk.create_anew(path)?
         }
-        other => other,
+        other => other?,
     };
-    let mut file = created.map_err(Error::io("make", path))?;
-    match file.append(content) {
-        Ok(()) => Ok(file),
-        Err(error) => {
-            // What stays is removed at the next start.
-            store.disk.fs.unlink(path).unwrap_or_default();
-            Err(Error::io("write", path)(error))
-        }
-    }
+    let written = file.append(content);
+    // What stays is removed at the next start.
+    written
+        .inspect_err(|_| store.disk.fs.unlink(path).unwrap_or_default())
+        .map_err(Error::io("write", path))?;
+    Ok(file)
 }
 
 /// Gives the file its name in the mailbox of `target`, which is made again if somebody removed

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    fs::Kind,
+    fs::{Kind, if_there, unless_there},
     mail::MailboxName,
     store::{Error, Event},
 };
@@ -85,9 +85,7 @@ pub(super) fn keep_waiting(
     let directory = waiting_place(&store.disk, &target.maildir)?;
     if !store.waiting.has_room(mailbox) {
         let reason = "too many mailboxes take no mail";
-        return Err(Error::io("set a message aside in", &directory)(
-            io::Error::other(reason),
-        ));
+        return Err(Error::other("set a message aside in", &directory, reason));
     }
     let file_name = match purpose {
         Purpose::Delivery => spooled.file_name.to_owned(),
@@ -111,15 +109,11 @@ pub(super) fn hold(disk: &Disk, from: &Path, path: &Path, directory: &Path) -> R
     let of_domain = directory.parent().unwrap_or(directory);
     let all = of_domain.parent().unwrap_or(of_domain);
     for made in [all, of_domain, directory] {
-        match disk.fs.create_dir(made) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            other => other.map_err(Error::io("make", made))?,
-        }
+        unless_there(disk.fs.create_dir(made)).map_err(Error::io("make", made))?;
     }
     // Before it has its name: a start takes what has one for whole.
     if disk.syncs && disk.sync_file(from)? == Synced::Some {
-        let error = io::Error::other("it cannot be opened");
-        return Err(Error::io("make durable", from)(error));
+        return Err(Error::other("make durable", from, "it cannot be opened"));
     }
     match disk.fs.hard_link(from, path) {
         // From a start that was cut short.
@@ -187,11 +181,8 @@ pub(super) fn has_lost_its_octets(disk: &Disk, path: &Path, file_name: &[u8]) ->
 
 /// The names of the directories in `path`; none when it is missing.
 pub(super) fn directories_in(disk: &Disk, path: &Path) -> Result<Vec<OsString>, Error> {
-    let entries = match disk.fs.read_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(Error::io("read", path))?,
-    };
-    let directories = entries.into_iter();
+    let entries = if_there(disk.fs.read_dir(path)).map_err(Error::io("read", path))?;
+    let directories = entries.into_iter().flatten();
     let directories = directories.filter(|entry| entry.kind == Kind::Directory);
     Ok(directories.map(|entry| entry.name).collect())
 }
@@ -199,8 +190,8 @@ pub(super) fn directories_in(disk: &Disk, path: &Path) -> Result<Vec<OsString>, 
 /// Where messages wait for the mailbox of `maildir`.
 pub(super) fn waiting_place(disk: &Disk, maildir: &Maildir) -> Result<PathBuf, Error> {
     let relative = maildir.path.strip_prefix(&disk.root);
-    let relative = relative
-        .map_err(|outside| Error::io("deliver into", &maildir.path)(io::Error::other(outside)))?;
+    let relative =
+        relative.map_err(|outside| Error::other("deliver into", &maildir.path, outside))?;
     Ok(disk.own.join(DIRECTORY).join(relative))
 }
 
@@ -208,12 +199,10 @@ pub(super) fn waiting_place(disk: &Disk, maildir: &Maildir) -> Result<PathBuf, E
 /// arrival.
 pub(super) fn waiting_names(disk: &Disk, maildir: &Maildir) -> Result<Vec<String>, Error> {
     let directory = waiting_place(disk, maildir)?;
-    let entries = match disk.fs.read_dir(&directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(Error::io("read", &directory))?,
-    };
+    let entries = if_there(disk.fs.read_dir(&directory)).map_err(Error::io("read", &directory))?;
     let mut names: Vec<String> = entries
         .into_iter()
+        .flatten()
         .filter(|entry| entry.kind == Kind::File && is_message(entry.name.as_bytes()))
         .filter_map(|entry| entry.name.into_string().ok())
         .collect();

@@ -34,7 +34,6 @@
 //! taken until the journal is full.
 
 use std::{
-    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -102,8 +101,7 @@ fn checkpoint_in_turn(store: &OpenStore, journal: &Journal, turn: &mut Turn) -> 
             if progress.applied < doubtful {
                 // What is being applied may be affected and cannot be written anew yet.
                 let reason = "a sync has failed, and messages are still on their way";
-                let error = io::Error::other(reason);
-                return Err(Error::io("make durable", &store.disk.root)(error));
+                return Err(Error::other("make durable", &store.disk.root, reason));
             }
             replay::write_anew(store, journal)?;
         }

@@ -3,11 +3,11 @@
 
 use std::{
     collections::BTreeMap,
-    io,
     path::{Path, PathBuf},
 };
 
 use crate::{
+    fs::if_there,
     mail::MailboxName,
     store::{Change, Error, Event},
 };
@@ -107,10 +107,8 @@ fn deliver_waiting(
     for directory in maildir.directories() {
         if mailboxes::look_at_directory(&store.disk, &directory)? == Presence::Missing {
             let parent = directory.parent().unwrap_or(&directory);
-            match store.disk.fs.check_entries(parent) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                other => other.map_err(Error::io("make a directory in", parent))?,
-            }
+            let checked = if_there(store.disk.fs.check_entries(parent));
+            checked.map_err(Error::io("make a directory in", parent))?;
         }
     }
     aside::look_for_entries(&store.disk, maildir)?;
@@ -182,10 +180,7 @@ fn settle_waiting(
         return let_go(disk, directory, delivered)
     );
     for side in [Side::Cur, Side::New] {
-        match disk.sync_directory(&maildir.side(side)) {
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-            other => other?,
-        }
+        disk.sync_directory_if_there(&maildir.side(side))?;
     }
     for path in delivered {
         // It has the same file as what was delivered, unless that is a copy.

@@ -165,7 +165,7 @@ impl Delivery {
             store.settle_anew()?;
         }
         match reserve::check_free(store, declared_octets) {
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Err(error) if error.is_not_found() => {
                 store.settle_anew()?;
                 reserve::check_free(store, declared_octets)?;
             }
@@ -493,7 +493,7 @@ impl Delivery {
     /// The error of a delivery that cannot go on after an earlier one.
     fn given_up(&self) -> Error {
         let reason = "an earlier write failed";
-        Error::io("write", self.spool_path())(io::Error::other(reason))
+        Error::other("write", self.spool_path(), reason)
     }
 }
 

@@ -22,7 +22,7 @@ use std::{
 
 use crate::{
     clock::Clock,
-    fs::{Fs, Trust},
+    fs::{File, Fs, Trust, if_there, unless_there},
     mail::MailboxName,
     store::{Error, sync::Mutex},
 };
@@ -83,43 +83,6 @@ pub(super) enum Synced {
     All,
     /// Perhaps not all of it: something is not where it was put.
     Some,
-}
-
-impl Doubts {
-    fn count_failed_sync(&mut self) {
-        self.n_failed_syncs = self.n_failed_syncs.wrapping_add(1);
-        // At the same moment: whoever meets one of them after this failure must not take it for
-        // durable, and whoever met it before asks whether a sync has failed since.
-        self.doubtful.extend(self.in_making.keys().cloned());
-    }
-
-    fn new_maker(&mut self) -> (u64, SyncMark) {
-        self.n_makers = self.n_makers.wrapping_add(1);
-        (self.n_makers, SyncMark(self.n_failed_syncs))
-    }
-
-    fn begin_making(&mut self, directory: PathBuf, maker: u64) {
-        self.in_making.entry(directory).or_default().push(maker);
-    }
-
-    fn end_making(&mut self, directories: &[PathBuf], maker: u64) {
-        for directory in directories {
-            if let Some(makers) = self.in_making.get_mut(directory) {
-                makers.retain(|it| *it != maker);
-                if makers.is_empty() {
-                    self.in_making.remove(directory);
-                }
-            }
-        }
-    }
-
-    fn confirm(&mut self, directories: &[PathBuf], mark: SyncMark) {
-        if self.n_failed_syncs == mark.0 {
-            for directory in directories {
-                self.in_making.remove(directory);
-            }
-        }
-    }
 }
 
 impl Disk {
@@ -192,6 +155,17 @@ impl Disk {
             .perform(path, || self.sync_directory_counted(path))
     }
 
+    /// As [`Disk::sync_directory`]; one that somebody removed has nothing that could come back.
+    ///
+    /// # Errors
+    /// As there, except that it is missing.
+    pub(super) fn sync_directory_if_there(&self, path: &Path) -> Result<(), Error> {
+        match self.sync_directory(path) {
+            Err(error) if error.is_not_found() => Ok(()),
+            other => other,
+        }
+    }
+
     fn sync_directory_counted(&self, path: &Path) -> Result<(), Error> {
         let synced = self.fs.sync_dir(path);
         let synced = synced.and_then(|()| self.fs.confirm(&self.own));
@@ -209,6 +183,19 @@ impl Disk {
             }
             Error::io("make durable", path)(error)
         })
+    }
+
+    /// Makes the file `path`, in the place of one that an earlier attempt left.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(super) fn create_anew(&self, path: &Path) -> Result<Box<dyn File>, Error> {
+        let created = unless_there(self.fs.create_new(path)).map_err(Error::io("make", path))?;
+        if let Some(file) = created {
+            return Ok(file);
+        }
+        self.fs.unlink(path).map_err(Error::io("remove", path))?;
+        self.fs.create_new(path).map_err(Error::io("make", path))
     }
 
     /// Syncs the file at `path`, if it is there.
@@ -248,16 +235,15 @@ impl Disk {
             None
         } else {
             // Nothing else would make it durable that the name is gone.
-            match self.fs.open(path) {
-                Ok(file) => Some(file),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-                Err(error) => return Err(Error::io("open", path)(error)),
+            let opened = if_there(self.fs.open(path)).map_err(Error::io("open", path))?;
+            if opened.is_none() {
+                return Ok(false);
             }
+            opened
         };
-        match self.fs.unlink(path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(Error::io("remove", path)(error)),
+        let unlinked = if_there(self.fs.unlink(path)).map_err(Error::io("remove", path))?;
+        if unlinked.is_none() {
+            return Ok(false);
         }
         let synced = held.as_mut().map_or(Ok(()), |file| file.sync());
         synced
@@ -287,29 +273,49 @@ impl Disk {
 
     /// Notes that a sync has failed whose effects others may rest on.
     pub(super) fn count_failed_sync(&self) {
-        self.doubts.lock().count_failed_sync();
+        let doubts = &mut *self.doubts.lock();
+        doubts.n_failed_syncs = doubts.n_failed_syncs.wrapping_add(1);
+        // At the same moment: whoever meets one of them after this failure must not take it for
+        // durable, and whoever met it before asks whether a sync has failed since.
+        doubts.doubtful.extend(doubts.in_making.keys().cloned());
     }
 
     /// The number of one who may make directories, and how matters stand before.
     pub(super) fn new_maker(&self) -> (u64, SyncMark) {
-        self.doubts.lock().new_maker()
+        let mut doubts = self.doubts.lock();
+        doubts.n_makers = doubts.n_makers.wrapping_add(1);
+        (doubts.n_makers, SyncMark(doubts.n_failed_syncs))
     }
 
     /// Notes that `maker` is about to make `directory`.
     pub(super) fn begin_making(&self, directory: &Path, maker: u64) {
         let directory = directory.to_owned();
-        self.doubts.lock().begin_making(directory, maker);
+        let in_making = &mut self.doubts.lock().in_making;
+        in_making.entry(directory).or_default().push(maker);
     }
 
     /// Notes that `maker` has made `directories` durable, or has failed.
     pub(super) fn end_making(&self, directories: &[PathBuf], maker: u64) {
-        self.doubts.lock().end_making(directories, maker);
+        let in_making = &mut self.doubts.lock().in_making;
+        for directory in directories {
+            if let Some(makers) = in_making.get_mut(directory) {
+                makers.retain(|it| *it != maker);
+                if makers.is_empty() {
+                    in_making.remove(directory);
+                }
+            }
+        }
     }
 
     /// Notes that `directories`, which were there after `mark`, are durable, whoever made them,
     /// unless a sync has failed since.
     pub(super) fn confirm(&self, directories: &[PathBuf], mark: SyncMark) {
-        self.doubts.lock().confirm(directories, mark);
+        let mut doubts = self.doubts.lock();
+        if doubts.n_failed_syncs == mark.0 {
+            for directory in directories {
+                doubts.in_making.remove(directory);
+            }
+        }
     }
 
     /// How matters stand before the first entry is made.
@@ -329,9 +335,7 @@ impl Disk {
     pub(super) fn check_syncs(&self, mark: SyncMark) -> Result<(), Error> {
         if self.has_failed_since(mark) {
             let reason = "the disk failed for somebody else at the same time";
-            return Err(Error::io("make durable", &self.root)(io::Error::other(
-                reason,
-            )));
+            return Err(Error::other("make durable", &self.root, reason));
         }
         Ok(())
     }

@@ -235,7 +235,7 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock::Hands, store::maildir::listing::Names};
+    use crate::{clock::Hands, fs::Identity, store::maildir::listing::Names};
 
     const SEC: Duration = Duration::from_secs(1);
     const LONG: Duration = Duration::from_hours(1);
@@ -247,8 +247,10 @@ mod tests {
     fn stamp(changed: Duration) -> Stamp {
         let changed = i128::try_from(changed.as_nanos()).unwrap();
         Stamp {
-            device: 1,
-            inode: 2,
+            identity: Identity {
+                device: 1,
+                inode: 2,
+            },
             modified: 0,
             changed,
         }
@@ -317,8 +319,8 @@ mod tests {
             (|sight, _| sight.new.modified += 1, false),
             (|sight, _| sight.new.changed -= 1, false),
             (|sight, _| sight.cur.changed += 1, false),
-            (|sight, _| sight.new.inode += 1, false),
-            (|sight, _| sight.cur.device += 1, false),
+            (|sight, _| sight.new.identity.inode += 1, false),
+            (|sight, _| sight.cur.identity.device += 1, false),
             (|_, hands| hands.set_back(SEC), false),
             (|_, hands| hands.set_forward(SEC), false),
             (|_, hands| hands.set_back(INDEX_CLOCK_TOLERANCE), true),

@@ -72,7 +72,7 @@ impl KnownMailboxes {
                 continue;
             };
             let known = Known {
-                new: metadata.stamp.identity(),
+                new: metadata.stamp.identity,
                 taking_at: disk.clock.now(),
             };
             let mut table = self.0.lock();
@@ -88,7 +88,7 @@ impl KnownMailboxes {
     pub(super) fn forget_replaced(&self, mailbox: &MailboxName, new: &Stamp) -> bool {
         let mut table = self.0.lock();
         let known = table.get(mailbox);
-        let is_replaced = known.is_some_and(|known| known.new != new.identity());
+        let is_replaced = known.is_some_and(|known| known.new != new.identity);
         if is_replaced {
             table.remove(mailbox);
         }

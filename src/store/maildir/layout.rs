@@ -29,7 +29,7 @@ use std::{
 };
 
 use crate::{
-    fs::{Fs, Kind},
+    fs::{Fs, Kind, if_there},
     mail::MailboxName,
     store::{Error, limits::COUNT_OCTETS},
 };
@@ -110,17 +110,12 @@ impl Maildir {
         let mut names = Names::default();
         let mut has_room = true;
         for side in [Side::New, Side::Cur] {
-            let directory = self.side(side);
-            let visited = fs.visit_dir(&directory, &mut |name, kind| {
+            self.visit(fs, side, &mut |name, kind| {
                 if has_room && kind == Kind::File && !name.as_bytes().starts_with(b".") {
                     names.add(side, name);
                     has_room = listed.covers_reading(&names);
                 }
-            });
-            match visited {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                other => other.map_err(Error::io("read", &directory))?,
-            }
+            })?;
             if !has_room {
                 return Err(too_large());
             }
@@ -143,19 +138,29 @@ impl Maildir {
     ) -> Result<Vec<Moved>, Error> {
         let mut found = Vec::new();
         for side in [Side::New, Side::Cur] {
-            let directory = self.side(side);
-            let visited = fs.visit_dir(&directory, &mut |name, _| {
+            self.visit(fs, side, &mut |name, _| {
                 if wanted.contains(&Identity::of(name.as_bytes())) {
                     let file_name = name.to_owned();
                     found.push(Moved { side, file_name });
                 }
-            });
-            match visited {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                other => other.map_err(Error::io("read", &directory))?,
-            }
+            })?;
         }
         Ok(found)
+    }
+
+    /// Calls `visit` for each entry of one of the two directories.
+    ///
+    /// # Errors
+    /// What the file system says, except that the directory is missing.
+    pub(super) fn visit(
+        &self,
+        fs: &dyn Fs,
+        side: Side,
+        visit: &mut dyn FnMut(&OsStr, Kind),
+    ) -> Result<(), Error> {
+        let directory = self.side(side);
+        let visited = if_there(fs.visit_dir(&directory, visit));
+        visited.map(drop).map_err(Error::io("read", &directory))
     }
 
     /// Counts what RETR will send of the file at `place`.
@@ -163,7 +168,21 @@ impl Maildir {
     /// # Errors
     /// What the file system says, except that the file is not there or not for us.
     pub(super) fn count(&self, fs: &dyn Fs, place: Place<'_>) -> Result<Counted, Error> {
-        count(fs, &self.file(place))
+        let path = &self.file(place);
+        let mut file = match fs.open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Counted::Gone),
+            Err(error) if is_unavailable(&error) => return Ok(Counted::Unavailable),
+            other => other.map_err(Error::io("open", path))?,
+        };
+        let mut size = SentSize::default();
+        let mut buffer = vec![0; COUNT_OCTETS];
+        loop {
+            let n_read = file.read(&mut buffer).map_err(Error::io("read", path))?;
+            match buffer.get(..n_read) {
+                None | Some([]) => return Ok(Counted::Octets(size.octets())),
+                Some(octets) => size.add(octets),
+            }
+        }
     }
 }
 
@@ -198,24 +217,6 @@ pub(super) enum Counted {
     Gone,
     /// It is no file, or may not be read.
     Unavailable,
-}
-
-/// Counts what RETR will send of a file.
-fn count(fs: &dyn Fs, path: &Path) -> Result<Counted, Error> {
-    let mut file = match fs.open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Counted::Gone),
-        Err(error) if is_unavailable(&error) => return Ok(Counted::Unavailable),
-        other => other.map_err(Error::io("open", path))?,
-    };
-    let mut size = SentSize::default();
-    let mut buffer = vec![0; COUNT_OCTETS];
-    loop {
-        let n_read = file.read(&mut buffer).map_err(Error::io("read", path))?;
-        match buffer.get(..n_read) {
-            None | Some([]) => return Ok(Counted::Octets(size.octets())),
-            Some(octets) => size.add(octets),
-        }
-    }
 }
 
 /// Whether a file is not for us: something else has its name, or it is that of another user.

@@ -28,17 +28,21 @@
 
 use std::{
     collections::BTreeSet,
-    io,
     path::{Path, PathBuf},
 };
 
-use crate::{fs::Kind, mail::MailboxName, store::Error};
+use crate::{
+    fs::{Kind, if_there, unless_there},
+    mail::MailboxName,
+    store::Error,
+};
 
 use super::{
     disk::{Disk, SyncMark},
     layout::Maildir,
     listing::Side,
     open::OpenStore,
+    times::metadata_at,
 };
 
 /// One recipient of a delivery.
@@ -123,8 +127,7 @@ pub(super) fn make_mailboxes(
             store.known.forget(target.mailbox);
             if let Some(doubtful) = store.disk.find_doubtful(&directories) {
                 let reason = "the disk failed when this directory was made; restart to try again";
-                let reason = io::Error::other(reason);
-                return Err(Error::io("deliver into", doubtful)(reason));
+                return Err(Error::other("deliver into", doubtful, reason));
             }
         }
         if store.known.is_known(target.mailbox) {
@@ -156,10 +159,9 @@ pub(super) fn make_mailboxes(
 
 /// Makes a directory unless it is there; tells which it was before.
 fn make_directory(disk: &Disk, path: &Path) -> Result<Presence, Error> {
-    match disk.fs.create_dir(path) {
-        Ok(()) => Ok(Presence::Missing),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => look_at_directory(disk, path),
-        Err(error) => Err(Error::io("make", path)(error)),
+    match unless_there(disk.fs.create_dir(path)).map_err(Error::io("make", path))? {
+        Some(()) => Ok(Presence::Missing),
+        None => look_at_directory(disk, path),
     }
 }
 
@@ -175,10 +177,10 @@ fn remove_doubtful(disk: &Disk, directories: &[PathBuf]) {
         if !doubtful.iter().any(|it| directory.starts_with(it)) {
             continue;
         }
-        match disk.fs.remove_dir(directory) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => break,
-            Ok(()) | Err(_) => disk.no_longer_doubtful(directory),
+        if if_there(disk.fs.remove_dir(directory)).is_err() {
+            break;
         }
+        disk.no_longer_doubtful(directory);
     }
 }
 
@@ -238,15 +240,13 @@ pub(super) fn meet_mailbox(
 /// # Errors
 /// [`Error::Unsafe`] when something else has, [`Error::Io`] when the system does not say.
 pub(super) fn look_at_directory(disk: &Disk, path: &Path) -> Result<Presence, Error> {
-    match disk.fs.metadata(path) {
-        Ok(metadata) if metadata.kind == Kind::Directory => Ok(Presence::Present),
-        Ok(_) => Err(Error::Unsafe {
-            path: path.to_owned(),
-            reason: "is not a directory: symbolic links and files are not followed here, \
-                     remove it",
-            instead: None,
-        }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Presence::Missing),
-        Err(error) => Err(Error::io("look at", path)(error)),
+    match metadata_at(&*disk.fs, path)? {
+        Some(metadata) if metadata.kind == Kind::Directory => Ok(Presence::Present),
+        Some(_) => {
+            let reason = "is not a directory: symbolic links and files are not followed here, \
+                          remove it";
+            Err(Error::not_safe(path, reason))
+        }
+        None => Ok(Presence::Missing),
     }
 }

@@ -18,7 +18,7 @@
 //! only the listed one is removed. A disk that fails to save a rename of another program may show
 //! the old name again after a power cut, although the message was removed under the new one.
 
-use std::{collections::HashSet, io, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use crate::{
     mail::{MailboxName, Summaries},
@@ -104,11 +104,7 @@ impl Maildrop {
         // back, and need not have made durable that they left the one.
         for side in [Side::Cur, Side::New] {
             let directory = self.view.maildir.side(side);
-            match self.store().disk.sync_directory(&directory) {
-                // A mailbox that somebody removed as a whole has no messages that could come back.
-                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-                other => other?,
-            }
+            self.store().disk.sync_directory_if_there(&directory)?;
         }
         self.store().disk.check_syncs(mark)?;
         let messages = indexes.iter().filter_map(|&index| messages.get(index));

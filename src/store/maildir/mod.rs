@@ -194,7 +194,7 @@ use std::{
 use crate::{
     clock::Clock,
     counters::Report,
-    fs::{Fs, Kind, RealFs},
+    fs::{Fs, Kind, RealFs, if_there},
     mail::MailboxName,
     store::{Durability, Error, Event, Room, Settings, Watch, hub::Hub, limits, sync::fill_random},
 };
@@ -524,11 +524,8 @@ fn clean(fs: &dyn Fs, spool: &Path) -> Result<(), Error> {
     for entry in fs.read_dir(spool).map_err(Error::io("read", spool))? {
         let path = spool.join(&entry.name);
         if entry.kind != Kind::Directory {
-            match fs.unlink(&path) {
-                // FUSE removes what it has hidden when the last run that had it open is gone.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                other => other.map_err(Error::io("remove", &path))?,
-            }
+            // FUSE removes what it has hidden when the last run that had it open is gone.
+            if_there(fs.unlink(&path)).map_err(Error::io("remove", &path))?;
         }
     }
     Ok(())

@@ -136,14 +136,7 @@ pub(super) fn exchange(disk: &Disk, new: &Path, place: &Path) -> io::Result<Form
 /// it.
 fn write_copy(disk: &Disk, from: &Path, to: &Path) -> Result<(), Error> {
     let mut source = disk.fs.open(from).map_err(Error::io("open", from))?;
-    let created = match disk.fs.create_new(to) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            disk.fs.unlink(to).map_err(Error::io("remove", to))?;
-            disk.fs.create_new(to)
-        }
-        other => other,
-    };
-    let mut copy = created.map_err(Error::io("make", to))?;
+    let mut copy = disk.create_anew(to)?;
     let mut buffer = vec![0; COUNT_OCTETS];
     let written = loop {
         let n_read = match source.read(&mut buffer) {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    fs::{Fs, Kind, Metadata, RealFs},
+    fs::{Fs, Kind, Metadata, RealFs, if_there, unless_there},
     store::Error,
 };
 
@@ -64,16 +64,11 @@ fn is_for_others(metadata: &Metadata) -> bool {
 /// Makes the directory `path` in `parent` if it is missing, durably, and checks that it is private
 /// enough to keep mail in (SEC-6).
 pub(super) fn prepare(fs: &dyn Fs, path: &Path, parent: &Path) -> Result<(), Error> {
-    let created = fs.create_dir(path);
-    let was_there = created
-        .as_ref()
-        .is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists);
-    if !was_there {
-        created.map_err(|source| Error::NoDirectory {
-            path: path.to_owned(),
-            source: Arc::new(source),
-        })?;
-    }
+    let created = unless_there(fs.create_dir(path)).map_err(|source| Error::NoDirectory {
+        path: path.to_owned(),
+        source: Arc::new(source),
+    })?;
+    let was_there = created.is_none();
     let metadata = fs.metadata(path).map_err(Error::io("look at", path))?;
     let reason = if metadata.kind != Kind::Directory {
         "is not a directory: name a directory, not a symbolic link to one"
@@ -96,11 +91,7 @@ pub(super) fn prepare(fs: &dyn Fs, path: &Path, parent: &Path) -> Result<(), Err
             }
         });
     };
-    Err(Error::Unsafe {
-        path: path.to_owned(),
-        reason,
-        instead: None,
-    })
+    Err(Error::not_safe(path, reason))
 }
 
 /// Checks that the directory `path`, if it is there, and what is in it can be used: a start that
@@ -122,18 +113,11 @@ pub(super) fn check_own(fs: &dyn Fs, path: &Path) -> Result<(), Error> {
         } else {
             return Ok(());
         };
-        Err(Error::Unsafe {
-            path,
-            reason,
-            instead: None,
-        })
+        Err(Error::not_safe(path, reason))
     };
     check(path.to_owned(), false)?;
-    let entries = match fs.read_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(Error::io("read", path))?,
-    };
-    let mut entries = entries.into_iter();
+    let entries = if_there(fs.read_dir(path)).map_err(Error::io("read", path))?;
+    let mut entries = entries.into_iter().flatten();
     entries.try_for_each(|entry| check(path.join(entry.name), true))
 }
 

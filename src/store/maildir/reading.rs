@@ -22,7 +22,7 @@
 //! # Failures
 //! [`Error::Io`] when nothing is known after [`READINGS_MAX`] readings: ask again later.
 
-use std::{collections::HashSet, io};
+use std::collections::HashSet;
 
 use crate::store::{
     Error,
@@ -77,7 +77,9 @@ impl<'a> Readings<'a> {
 
     /// Readings of `maildir` that begin at `sight`.
     pub(super) fn from(disk: &'a Disk, maildir: &'a Maildir, sight: Option<Sight>) -> Self {
-        let device = sight.as_ref().map(|sight| sight.stamp(Side::New).device);
+        let device = sight
+            .as_ref()
+            .map(|sight| sight.stamp(Side::New).identity.device);
         Self {
             disk,
             maildir,
@@ -191,7 +193,7 @@ impl<'a> Readings<'a> {
 /// The error when other programs rename messages faster than they can be listed or found.
 pub(super) fn keeps_changing(maildir: &Maildir) -> Error {
     let reason = "another program keeps renaming the messages";
-    Error::io("list all messages of", &maildir.path)(io::Error::other(reason))
+    Error::other("list all messages of", &maildir.path, reason)
 }
 
 /// Removes the `missing` messages, which are not where they were, from `maildir`. Each is

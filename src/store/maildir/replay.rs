@@ -44,6 +44,7 @@ use std::{
 };
 
 use crate::{
+    fs::{if_there, unless_there},
     mail::MailboxName,
     store::{
         Error, Event,
@@ -56,7 +57,7 @@ use super::{
     disk::Disk,
     journal::{Journal, Journaled, Record},
     letter::{Spooled, Step},
-    listing::Side,
+    listing::{Place, Side},
     mailboxes::{self, Made, Target},
     name::{Identity, OwnName, Serial},
     open::OpenStore,
@@ -133,13 +134,8 @@ impl Unsynced {
         piecemeal::sync_piecemeal(store, &messages)?;
         let mailboxes = messages.iter().flat_map(|message| &message.mailboxes);
         for mailbox in mailboxes.collect::<HashSet<_>>() {
-            match store
-                .disk
-                .sync_directory(&store.disk.maildir(mailbox)?.side(Side::Cur))
-            {
-                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-                other => other?,
-            }
+            let cur = store.disk.maildir(mailbox)?.side(Side::Cur);
+            store.disk.sync_directory_if_there(&cur)?;
         }
         Ok(())
     }
@@ -287,10 +283,7 @@ fn set_aside(disk: &Disk, directory: &Path, journaled: &Journaled) -> Result<Pat
     let seconds = disk.clock.unix_time().as_secs();
     let own = directory.parent().unwrap_or(directory);
     let kept_in = own.join(format!("damaged-journal-{seconds}"));
-    match disk.fs.create_dir(&kept_in) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        other => other.map_err(Error::io("make", &kept_in))?,
-    }
+    unless_there(disk.fs.create_dir(&kept_in)).map_err(Error::io("make", &kept_in))?;
     for path in journaled.paths() {
         let Some(file_name) = path.file_name() else {
             continue;
@@ -605,22 +598,14 @@ impl<'a> Replay<'a> {
     fn visit(&self, target: &Target<'_>, nonce: u64) -> Result<Places, Error> {
         let mut found = Places::new();
         for side in [Side::New, Side::Cur] {
-            let directory = target.maildir.side(side);
-            let visited = self
-                .store
-                .disk
-                .fs
-                .visit_dir(&directory, &mut |file_name, _| {
-                    let serial = Identity::of(file_name.as_encoded_bytes()).serial();
-                    if let Some(serial) = serial.filter(|serial| serial.nonce == nonce) {
-                        let path = directory.join(file_name);
-                        found.entry(serial).or_default().push(path);
-                    }
-                });
-            match visited {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                other => other.map_err(Error::io("read", &directory))?,
-            }
+            let fs = &*self.store.disk.fs;
+            target.maildir.visit(fs, side, &mut |file_name, _| {
+                let serial = Identity::of(file_name.as_encoded_bytes()).serial();
+                if let Some(serial) = serial.filter(|serial| serial.nonce == nonce) {
+                    let path = target.maildir.file(Place { side, file_name });
+                    found.entry(serial).or_default().push(path);
+                }
+            })?;
         }
         Ok(found)
     }
@@ -656,18 +641,15 @@ impl<'a> Replay<'a> {
         );
         // Exchanged, since a rename would bring back what is renamed or removed in this moment.
         let replaced = place::exchange(&self.store.disk, &twin, place);
-        let unlinked = match fs.unlink(&twin) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other.map_err(Error::io("remove", &twin)),
-        };
+        let unlinked = if_there(fs.unlink(&twin)).map_err(Error::io("remove", &twin));
         match replaced {
-            Ok(Former::Exchanged) => unlinked.map(|()| true),
+            Ok(Former::Exchanged) => unlinked.map(|_| true),
             Ok(Former::Replaced) => unlinked
-                .and_then(|()| self.remove_again(target, serial, place))
+                .and_then(|_| self.remove_again(target, serial, place))
                 .map(|()| true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                planted!(NotFoundAtExchangeIsRemoved, return unlinked.map(|()| true));
-                unlinked.map(|()| false)
+                planted!(NotFoundAtExchangeIsRemoved, return unlinked.map(|_| true));
+                unlinked.map(|_| false)
             }
             Err(error) if place::takes_a_copy(&error) => {
                 self.replace_by_copy(target, serial, place, spool_path)
@@ -692,9 +674,7 @@ impl<'a> Replay<'a> {
             &scratches,
             Former::Exchanged,
         ) {
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                return Ok(false);
-            }
+            Err(error) if error.is_not_found() => return Ok(false),
             other => other?,
         }
         self.remove_again(target, serial, place).map(|()| true)

@@ -211,9 +211,7 @@ impl Place {
             return Ok(Standing::Ours);
         }
         planted!(ReplacedPlacesAreTrusted, return Ok(Standing::Ours));
-        let replaced = || Error::Replaced {
-            path: disk.root.clone(),
-        };
+        let replaced = || Error::replaced(&disk.root);
         if self.is_lock_linked(disk)? {
             // It was moved, with all that it stands for.
             return Err(replaced());
@@ -246,7 +244,7 @@ impl Place {
         let shows_all = own.filter(|own| {
             is_as_found
                 || times::shows_changes(own, file_time) == Shows::All
-                    && disk.trusts_times(&disk.own, Some(own.device))
+                    && disk.trusts_times(&disk.own, Some(own.identity.device))
         });
         let now = disk.clock.now();
         let mut place = self.held.lock();
@@ -299,9 +297,7 @@ impl Place {
     fn check_standing(disk: &Disk, standing: Standing) -> Result<(), Error> {
         match standing {
             Standing::Ours => Ok(()),
-            Standing::Removed => Err(Error::Replaced {
-                path: disk.root.clone(),
-            }),
+            Standing::Removed => Err(Error::replaced(&disk.root)),
         }
     }
 

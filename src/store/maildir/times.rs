@@ -6,10 +6,10 @@
 //! remembers what was read, and later takes the same times for the same entries, has to ask first
 //! whether the tick was over.
 
-use std::{io, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use crate::{
-    fs::{Fs, Identity, Metadata, Stamp},
+    fs::{Fs, Identity, Metadata, Stamp, if_there},
     store::{
         Error,
         limits::{INDEX_QUIET, READING_TICK_MAX},
@@ -29,7 +29,7 @@ pub(super) fn stamp_at(fs: &dyn Fs, path: &Path) -> Result<Option<Stamp>, Error>
 /// # Errors
 /// [`Error::Io`].
 pub(super) fn identity_at(fs: &dyn Fs, path: &Path) -> Result<Option<Identity>, Error> {
-    Ok(stamp_at(fs, path)?.map(|stamp| stamp.identity()))
+    Ok(stamp_at(fs, path)?.map(|stamp| stamp.identity))
 }
 
 /// What is known of what has the name `path` now; `None` when nothing has.
@@ -37,11 +37,7 @@ pub(super) fn identity_at(fs: &dyn Fs, path: &Path) -> Result<Option<Identity>, 
 /// # Errors
 /// [`Error::Io`].
 pub(super) fn metadata_at(fs: &dyn Fs, path: &Path) -> Result<Option<Metadata>, Error> {
-    match fs.metadata(path) {
-        Ok(metadata) => Ok(Some(metadata)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("look at", path)(error)),
-    }
+    if_there(fs.metadata(path)).map_err(Error::io("look at", path))
 }
 
 /// Whether the changes of a directory show in its times.
@@ -102,7 +98,7 @@ mod tests {
         let before = stamp(&old);
         RealFs.rename(&old, &new).unwrap();
         let after = stamp(&new);
-        assert_eq!(before.identity(), after.identity());
+        assert_eq!(before.identity, after.identity);
         assert_ne!(before, after);
         assert_eq!(stamp_at(&RealFs, &old).unwrap(), None);
     }

@@ -156,11 +156,9 @@ impl View {
                 Ok(Some(Message { path, file, octets }))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(Error::Unsafe {
-                path,
-                reason: "is not a regular file any more",
-                instead: None,
-            }),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                Err(Error::not_safe(path, "is not a regular file any more"))
+            }
             Err(error) => Err(Error::io("open", &path)(error)),
         }
     }

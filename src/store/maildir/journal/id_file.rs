@@ -17,7 +17,7 @@ use std::{
 use rustix::io::Errno;
 
 use crate::{
-    fs::{Fs, Identity, Segment},
+    fs::{Fs, Identity, Segment, if_there},
     store::Error,
 };
 
@@ -73,9 +73,9 @@ impl HeldId {
     }
 
     fn check_that(&self, is_so: bool) -> Result<(), Error> {
-        is_so.then_some(()).ok_or_else(|| Error::Replaced {
-            path: self.path.clone(),
-        })
+        is_so
+            .then_some(())
+            .ok_or_else(|| Error::replaced(&self.path))
     }
 }
 
@@ -118,10 +118,10 @@ pub(super) fn remove(fs: &dyn Fs, directory: &Path) -> Result<(), Error> {
     let path = directory.join(NAME);
     // As when it is written. Without it, what the sync of the directory does has to do.
     let held = fs.open(&path);
-    match fs.unlink(&path) {
+    let unlinked = if_there(fs.unlink(&path)).map_err(Error::io("remove", &path))?;
+    if unlinked.is_none() {
         // Somebody removed all of it.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(Error::io("remove", &path))?,
+        return Ok(());
     }
     let synced = held.map_or(Ok(()), |mut file| file.sync());
     synced
@@ -141,9 +141,9 @@ pub(super) fn is_gone(fs: &dyn Fs, directory: &Path) -> bool {
 /// [`Error::Io`] when it cannot be read, or is none.
 pub(super) fn read(fs: &dyn Fs, directory: &Path) -> Result<Option<JournalId>, Error> {
     let path = directory.join(NAME);
-    let mut file = match fs.open(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other.map_err(with_cure).map_err(Error::io("open", &path))?,
+    let opened = if_there(fs.open(&path)).map_err(with_cure);
+    let Some(mut file) = opened.map_err(Error::io("open", &path))? else {
+        return Ok(None);
     };
     let mut text = [0; 64];
     let n_read = file.read(&mut text);

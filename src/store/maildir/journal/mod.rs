@@ -38,7 +38,6 @@ mod shape;
 
 use std::{
     collections::BTreeMap,
-    io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
@@ -559,7 +558,7 @@ impl Journal {
     }
 
     fn error(&self, reason: &'static str) -> Error {
-        Error::io("write", &self.directory)(io::Error::other(reason))
+        Error::other("write", &self.directory, reason)
     }
 }
 

@@ -200,9 +200,7 @@ impl Journaled {
             return Ok(());
         }
         let reason = "part of it cannot be read; after a restart facteur goes on without that part";
-        Err(Error::io("read the journal in", directory)(
-            io::Error::other(reason),
-        ))
+        Err(Error::other("read the journal in", directory, reason))
     }
 
     /// The segments with blocks that cannot be read.
@@ -246,8 +244,7 @@ impl Journaled {
                 .map_err(Error::io("read", path))?;
             // While the store serves, a segment may have been used again since it was scanned.
             if !batch.header.fits(&octets) {
-                let error = io::Error::other("it was overwritten meanwhile");
-                return Err(Error::io("read", path)(error));
+                return Err(Error::other("read", path, "it was overwritten meanwhile"));
             }
             for record in records(octets.get(HEADER_OCTETS..).unwrap_or_default()) {
                 use_record(record)?;

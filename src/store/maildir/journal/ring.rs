@@ -40,7 +40,7 @@ use std::{
 
 use crate::{
     clock::Clock,
-    fs::{Fs, Identity, Segment, Stamp},
+    fs::{Fs, Identity, Segment, Stamp, if_there},
     store::{
         Error,
         limits::{SEGMENT_STEP_OCTETS, SEGMENT_STEP_OCTETS_MAX},
@@ -270,9 +270,7 @@ impl Ring {
         let last = self.last_in_next();
         if last > checkpointed {
             let reason = "what lies in it is not yet in the Maildirs";
-            return Err(Error::io("find room in", &self.directory)(
-                io::Error::other(reason),
-            ));
+            return Err(Error::other("find room in", &self.directory, reason));
         }
         if last > self.settled && self.fits_at_all(HEADER_OCTETS) {
             self.write_here(&mut vec![0; HEADER_OCTETS], Load::default(), checkpointed)?;
@@ -289,12 +287,8 @@ impl Ring {
         if let Some(slot) = self.slots.get_mut(self.active)
             && slot.is_retired
         {
-            match self.fs.unlink(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::io("remove", &path)(error));
-                }
-                Ok(()) | Err(_) => *slot = Slot::default(),
-            }
+            if_there(self.fs.unlink(&path)).map_err(Error::io("remove", &path))?;
+            *slot = Slot::default();
         }
         Ok(())
     }
@@ -309,13 +303,8 @@ impl Ring {
     fn replace_next(&mut self, checkpointed: u64) -> Result<(), Error> {
         let index = self.next_index();
         let (path, new_path) = (self.path(index), self.path(index).with_extension("new.seg"));
-        match self.fs.unlink(&new_path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::io("remove", &new_path)(error));
-            }
-            // Left by an earlier attempt, whose number nobody names, or not there.
-            Ok(()) | Err(_) => {}
-        }
+        // Left by an earlier attempt, whose number nobody names, or not there.
+        if_there(self.fs.unlink(&new_path)).map_err(Error::io("remove", &new_path))?;
         self.number = self.number.saturating_add(1);
         let no_id = || Error::io("write", &new_path)(io::ErrorKind::Other.into());
         let seal = Seal {
@@ -377,9 +366,7 @@ impl Ring {
         }
         let slot = self.slots.get_mut(self.active).ok_or_else(no_id)?;
         if slot.is_retired {
-            return Err(Error::io("write", &path)(io::Error::other(
-                "an earlier write failed",
-            )));
+            return Err(Error::other("write", &path, "an earlier write failed"));
         }
         slot.prepare(&*self.fs, &path, end)?;
         slot.write(batch, offset)
@@ -464,9 +451,7 @@ impl Ring {
     /// [`Error::Replaced`]; [`Error::Io`] when that cannot be told.
     fn check_files(&mut self, header: [u8; HEADER_OCTETS], offset: u64) -> Result<(), Error> {
         let path = self.path(self.active);
-        let replaced = || Error::Replaced {
-            path: path.to_path_buf(),
-        };
+        let replaced = || Error::replaced(&*path);
         self.check_names()?;
         let held = self.id.as_ref().ok_or_else(replaced)?;
         held.check_text()?;
@@ -495,9 +480,7 @@ impl Ring {
     fn check_names(&mut self) -> Result<(), Error> {
         let file_time = self.clock.file_time();
         let Some(directory) = stamp_at(&*self.fs, &self.directory)? else {
-            return Err(Error::Replaced {
-                path: self.directory.clone(),
-            });
+            return Err(Error::replaced(&self.directory));
         };
         let found = (self.active, directory);
         if self.found == Some(found) {
@@ -508,9 +491,7 @@ impl Ring {
         let identity = self.slots.get(self.active).and_then(|slot| slot.identity);
         let identity_now = identity_at(&*self.fs, &path)?;
         if identity.is_none() || identity_now != identity {
-            return Err(Error::Replaced {
-                path: path.to_path_buf(),
-            });
+            return Err(Error::replaced(&*path));
         }
         if let Some(held) = &self.id {
             held.check_name(&*self.fs)?;

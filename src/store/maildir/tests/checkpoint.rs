@@ -514,7 +514,7 @@ fn an_error_anywhere_in_a_checkpoint_by_pieces_loses_nothing() {
 fn a_failed_sync_of_one_file_puts_everything_in_doubt() {
     let busy = Busy::new();
     let file = busy.deliver("two\n");
-    let inode = |file: &Path| busy.fs.metadata(file).unwrap().stamp.inode;
+    let inode = |file: &Path| busy.fs.metadata(file).unwrap().stamp.identity.inode;
     let before = inode(&file);
     // Its directory is looked at, it is opened, and its sync fails.
     busy.fs.fail(Fault {
