@@ -27,7 +27,11 @@ use crate::{
     store::{Error, sync::Mutex},
 };
 
-use super::{layout::Maildir, syncing::Syncing};
+use super::{
+    layout::Maildir,
+    private::{OWN_DIRECTORY, SPOOL_DIRECTORY},
+    syncing::Syncing,
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -49,14 +53,6 @@ pub(super) struct Disk {
     /// Directories that are being synced.
     syncing: Syncing,
     doubts: Mutex<Doubts>,
-}
-
-/// Where the directories of a store are.
-#[derive(Debug)]
-pub(super) struct Directories {
-    pub(super) root: PathBuf,
-    pub(super) own: PathBuf,
-    pub(super) spool: PathBuf,
 }
 
 /// What failed, and what that makes doubtful.
@@ -86,20 +82,20 @@ pub(super) enum Synced {
 }
 
 impl Disk {
-    /// The disk of the store whose directories these are, on the file system with that number.
+    /// The disk of the store in `root`, on the file system with the number `device`.
     pub(super) fn of(
         fs: Arc<dyn Fs>,
         clock: Clock,
-        directories: Directories,
+        root: PathBuf,
         (device, trust): (u64, Trust),
     ) -> Self {
-        let Directories { root, own, spool } = directories;
+        let own = root.join(OWN_DIRECTORY);
         Self {
             fs,
             clock,
             root,
+            spool: own.join(SPOOL_DIRECTORY),
             own,
-            spool,
             trust,
             device,
             syncs: true,
@@ -172,13 +168,7 @@ impl Disk {
         synced.map_err(|error| {
             // A directory that does not exist has no entries to lose. One that may not be opened
             // was not synced and has not forgotten any: it is one mailbox that is broken.
-            let is_opened = !matches!(
-                error.kind(),
-                io::ErrorKind::NotFound
-                    | io::ErrorKind::NotADirectory
-                    | io::ErrorKind::PermissionDenied
-            );
-            if is_opened {
+            if !is_unopened(&error) {
                 self.count_failed_sync();
             }
             Error::io("make durable", path)(error)
@@ -361,4 +351,12 @@ impl Disk {
     pub(super) fn is_locked(&self) -> bool {
         self.doubts.is_locked() || self.syncing.is_locked()
     }
+}
+
+/// Whether the directory could not even be opened: it is gone, or no longer ours.
+pub(super) fn is_unopened(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied
+    )
 }

@@ -194,33 +194,37 @@ use std::{
 use crate::{
     clock::Clock,
     counters::Report,
-    fs::{Fs, Kind, RealFs, if_there},
+    fs::{Fs, Kind, if_there},
     mail::MailboxName,
-    store::{Durability, Error, Event, Room, Settings, Watch, hub::Hub, limits, sync::fill_random},
+    store::{
+        Durability, Error, Event, Room, Settings, Watch,
+        hub::Hub,
+        limits,
+        sync::{Mutex, atomic::AtomicU64, fill_random, thread::JoinHandle},
+    },
 };
 
 pub(super) use delivery::Delivery;
 pub(super) use maildrop::Maildrop;
 pub use private::make_root;
 pub use standing::lock_of;
+pub(super) use standing::process_that_serves;
 pub(super) use view::{Look, Message};
 
-use disk::{Directories, Disk, SyncMark};
+use disk::Disk;
 use journal::{Journal, Shape};
 use known::KnownMailboxes;
 use letter::Kept;
 use mailboxes::Presence;
 use open::OpenStore;
 use pace::Checkpoints;
-use private::{OWN_DIRECTORY, check_own};
+use private::check_own;
 use quota::Quota;
 use standing::Place;
 use statistics::Statistics;
 use touched::Touched;
 use visibility::Visibility;
 use waiting::Waiting;
-
-use crate::store::sync::{Mutex, atomic::AtomicU64, thread::JoinHandle};
 
 /// How long one thread waits for what others may do.
 #[derive(Clone, Copy, Debug, Default)]
@@ -270,22 +274,20 @@ impl MaildirStore {
         // Without a slash at the end, which would follow a symbolic link.
         let root: PathBuf = settings.root.components().collect();
         let (durability, memory) = (settings.durability, settings.memory);
-        let own = root.join(OWN_DIRECTORY);
-        let (held, spool) = standing::settle(&*fs, &root)?;
+        let held = standing::settle(&*fs, &root)?;
         // Before anything is written: it tells of failures since.
         let volume = fs.volume(&root).map_err(Error::io("open", &root))?;
         let file_system = fs.file_system(&root).map_err(Error::io("look at", &root))?;
-        let reserve = reserve::reserve_on(&*fs, &spool)?;
-        clean(&*fs, &spool)?;
-        let nonce = new_nonce().map_err(Error::io("draw a random number for names in", &root))?;
-        let of_disk = (held.device(), file_system.trust());
-        let place = Place::of(held, &own);
-        let directories = Directories { root, own, spool };
+        let disk = Disk::of(fs, clock, root, (held.device(), file_system.trust()));
+        let reserve = reserve::reserve_on(&disk)?;
+        clean(&disk)?;
+        let nonce = new_nonce();
+        let nonce = nonce.map_err(Error::io("draw a random number for names in", &disk.root))?;
         let mut store = OpenStore {
-            disk: Disk::of(fs, clock, directories, of_disk),
-            place,
+            place: Place::of(held, &disk.root),
+            disk,
             journal: None,
-            checkpoints: Checkpoints::new(volume, SyncMark::default()),
+            checkpoints: Checkpoints::new(volume),
             touched: Touched::default(),
             known: KnownMailboxes::default(),
             visibility: Visibility::remembering(memory.remembered, nonce),
@@ -402,13 +404,8 @@ impl MaildirStore {
         local_part: &str,
     ) -> Result<Vec<MailboxName>, Error> {
         let local_part = local_part.to_ascii_lowercase();
-        let root = &self.open.disk.root;
-        let entries = self
-            .open
-            .disk
-            .fs
-            .read_dir(root)
-            .map_err(Error::io("read", root))?;
+        let Disk { fs, root, .. } = &self.open.disk;
+        let entries = fs.read_dir(root).map_err(Error::io("read", root))?;
         let mut mailboxes = Vec::new();
         let mut unknown = None;
         for entry in entries.iter().filter(|entry| entry.kind == Kind::Directory) {
@@ -496,11 +493,6 @@ impl Drop for MaildirStore {
     }
 }
 
-/// The number of the process that serves the store in `root`, if one does and could be found.
-pub(super) fn process_that_serves(root: &Path) -> Option<u32> {
-    standing::user_of(&RealFs, root)
-}
-
 /// Brings back what an earlier run has left: in the journal in `directory`, and waiting for
 /// mailboxes.
 fn recover(store: &OpenStore, directory: &Path) -> Result<(), Error> {
@@ -520,7 +512,8 @@ fn new_nonce() -> io::Result<u64> {
 }
 
 /// Removes the content of deliveries that were not finished.
-fn clean(fs: &dyn Fs, spool: &Path) -> Result<(), Error> {
+fn clean(disk: &Disk) -> Result<(), Error> {
+    let (fs, spool) = (&*disk.fs, &*disk.spool);
     for entry in fs.read_dir(spool).map_err(Error::io("read", spool))? {
         let path = spool.join(&entry.name);
         if entry.kind != Kind::Directory {

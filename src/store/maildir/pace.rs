@@ -1,12 +1,9 @@
 //! Checkpoints as a matter of time: whose turn it is, when one is wanted, and how long syncs take.
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crate::{
-    fs::Volume,
+    fs::{Volume, if_there},
     store::{
         Error,
         limits::{SYNC_PACE_KEPT, SYNC_SLOW},
@@ -28,7 +25,7 @@ pub(super) struct Checkpoints {
 }
 
 /// What one checkpoint hands to the next.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Turn {
     /// How often syncs of directories had failed when nothing was in doubt.
     pub(super) trusted: SyncMark,
@@ -109,16 +106,10 @@ pub(super) struct Wanted {
 }
 
 impl Checkpoints {
-    pub(super) fn new(volume: Box<dyn Volume>, trusted: SyncMark) -> Self {
-        let turn = Turn {
-            trusted,
-            doubtful: None,
-            has_failed: false,
-            pace: Pace::default(),
-        };
+    pub(super) fn new(volume: Box<dyn Volume>) -> Self {
         Self {
             volume,
-            turn: Mutex::new(Some(turn)),
+            turn: Mutex::new(Some(Turn::default())),
             free: Condvar::new(),
             wanted: Mutex::default(),
             is_wanted: Condvar::new(),
@@ -129,11 +120,9 @@ impl Checkpoints {
     pub(super) fn sync(&self, disk: &Disk) -> Result<(), Error> {
         self.volume
             .sync_whole()
-            .and_then(|()| match disk.fs.confirm(&disk.own) {
-                // Somebody removed or moved it, and nothing will be acknowledged there.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                other => other,
-            })
+            // Somebody may have removed or moved it, and nothing will be acknowledged there.
+            .and_then(|()| if_there(disk.fs.confirm(&disk.own)))
+            .map(drop)
             .inspect_err(|_| disk.count_failed_sync())
             .map_err(Error::io("make durable", &disk.root))
     }

@@ -46,7 +46,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     ffi::OsString,
-    io,
     panic::resume_unwind,
     path::{Path, PathBuf},
 };
@@ -65,7 +64,7 @@ use crate::{
 };
 
 use super::{
-    disk::{Disk, Synced},
+    disk::{Disk, Synced, is_unopened},
     layout::Maildir,
     listing::Side,
     name::Identity,
@@ -172,58 +171,53 @@ fn sync_moved(
 ) -> Result<Synced, Error> {
     let mut missing = HashSet::new();
     for name in names {
-        if store
-            .touched
-            .was_removed(name.mailbox, name.message.counter)
-        {
+        let Name { message, mailbox } = name;
+        if store.touched.was_removed(mailbox, message.counter) {
             // From whichever directory: without that it could come back there.
             directories.insert(maildir.side(Side::Cur));
         } else {
-            missing.insert(Identity::of(name.message.file_name.as_bytes()));
+            missing.insert(Identity::of(message.file_name.as_bytes()));
         }
     }
     planted!(MovedFilesAreMissed, return Ok(Synced::All));
+    let disk = &store.disk;
     for _ in 0..FIND_ATTEMPTS_MAX {
         if missing.is_empty() {
             return Ok(Synced::All);
         }
-        let mut found: Vec<(Side, OsString)> = Vec::new();
+        let mut found: Vec<(PathBuf, OsString)> = Vec::new();
         for side in [Side::New, Side::Cur] {
-            let visited = store
-                .disk
-                .fs
-                .visit_dir(&maildir.side(side), &mut |file_name, _| {
-                    if missing.contains(&Identity::of(file_name.as_encoded_bytes())) {
-                        found.push((side, file_name.to_owned()));
-                    }
-                });
+            let directory = maildir.side(side);
+            let visited = disk.fs.visit_dir(&directory, &mut |file_name, _| {
+                if missing.contains(&Identity::of(file_name.as_encoded_bytes())) {
+                    found.push((directory.clone(), file_name.to_owned()));
+                }
+            });
             if let Err(error) = visited
-                && store.disk.not_all(error, "read", &maildir.side(side))? == Synced::Some
-                && store.disk.trusts_whole_sync()
+                && disk.not_all(error, "read", &directory)? == Synced::Some
+                && disk.trusts_whole_sync()
             {
                 return Ok(Synced::Some);
             }
         }
-        for (side, file_name) in &found {
-            let directory = maildir.side(*side);
+        for (directory, file_name) in found {
             // One that is not there was renamed once more in this moment.
-            if store.disk.sync_file(&directory.join(file_name))? == Synced::All {
+            if disk.sync_file(&directory.join(&file_name))? == Synced::All {
                 let synced = Identity::of(file_name.as_encoded_bytes());
                 missing.retain(|it| *it != synced);
                 directories.insert(directory);
             }
         }
     }
-    if !store.disk.trusts_whole_sync() && !missing.is_empty() {
-        sync_in_folders(&store.disk, &maildir.path, &mut missing, directories)?;
-        // What is left was removed.
+    if missing.is_empty() {
         return Ok(Synced::All);
     }
-    Ok(if missing.is_empty() {
-        Synced::All
-    } else {
-        Synced::Some
-    })
+    if disk.trusts_whole_sync() {
+        return Ok(Synced::Some);
+    }
+    sync_in_folders(disk, &maildir.path, &mut missing, directories)?;
+    // What is left was removed.
+    Ok(Synced::All)
 }
 
 /// Syncs those of the `missing` messages that are in folders of a mailbox, takes them out, and
@@ -275,19 +269,11 @@ fn sync_directories(disk: &Disk, directories: &[PathBuf]) -> Result<Synced, Erro
                 return Ok(Synced::Some);
             }
             // Whoever removed it removed all that was in it.
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.is_not_found() => {}
             other => other?,
         }
     }
     Ok(Synced::All)
-}
-
-/// Whether the directory could not even be opened: it is gone, or no longer ours.
-fn is_unopened(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied
-    )
 }
 
 /// Has `work` done for all of `items`, in shares for several threads where there are many.

@@ -17,6 +17,9 @@ use super::times;
 /// The directory in the store that is its own.
 pub(super) const OWN_DIRECTORY: &str = ".facteur";
 
+/// The directory in that one for content on its way into a mailbox.
+pub(super) const SPOOL_DIRECTORY: &str = "tmp";
+
 /// Makes the directory of all mail if it is missing, durably, and checks that it is private enough
 /// (SEC-6), and those that it is to lie in. To open the store makes the first alone, and needs the
 /// directory that it lies in, which a daemon may have given up by then.

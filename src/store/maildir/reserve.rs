@@ -1,21 +1,18 @@
 //! The part of a file system that is kept free of mail.
 
-use std::path::Path;
-
-use crate::{
-    fs::Fs,
-    store::{
-        Error, Room,
-        limits::{FREE_OCTETS_RESERVE, FREE_PART_RESERVED},
-    },
+use crate::store::{
+    Error, Room,
+    limits::{FREE_OCTETS_RESERVE, FREE_PART_RESERVED},
 };
 
-use super::open::OpenStore;
+use super::{disk::Disk, open::OpenStore};
 
-/// What is reserved on the file system of `path`.
-pub(super) fn reserve_on(fs: &dyn Fs, path: &Path) -> Result<u64, Error> {
-    let total = fs.total_octets(path);
-    total.map(reserve).map_err(Error::io("look at", path))
+/// What is reserved on the file system of the spool.
+pub(super) fn reserve_on(disk: &Disk) -> Result<u64, Error> {
+    let total = disk.fs.total_octets(&disk.spool);
+    total
+        .map(reserve)
+        .map_err(Error::io("look at", &disk.spool))
 }
 
 /// What is reserved of a file system of so many octets.

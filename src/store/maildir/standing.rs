@@ -46,13 +46,13 @@ use std::{
 };
 
 use crate::{
-    fs::{self, Fs, Identity, Stamp},
+    fs::{self, Fs, Identity, RealFs, Stamp},
     store::{Error, limits::PLACE_BELIEVED, sync::Mutex},
 };
 
 use super::{
     disk::Disk,
-    private::{OWN_DIRECTORY, prepare, prepare_root},
+    private::{OWN_DIRECTORY, SPOOL_DIRECTORY, prepare, prepare_root},
     times::{self, Shows, identity_at, stamp_at},
 };
 
@@ -104,6 +104,16 @@ pub(super) enum Standing {
     Removed,
 }
 
+impl Standing {
+    /// Makes sure that it is still ours.
+    fn check(self, disk: &Disk) -> Result<(), Error> {
+        match self {
+            Self::Ours => Ok(()),
+            Self::Removed => Err(Error::replaced(&disk.root)),
+        }
+    }
+}
+
 impl Handle {
     /// Holds what was locked at `path` in the store of `root`.
     fn of(
@@ -131,7 +141,7 @@ impl Handle {
 /// Which process has written its number into the lock of the store of `root`. When the store is in
 /// use that is the one that uses it.
 fn signature(fs: &dyn Fs, root: &Path) -> Option<u32> {
-    let mut file = fs.open(&lock_path(&root.join(OWN_DIRECTORY))).ok()?;
+    let mut file = fs.open(&lock_of(root)).ok()?;
     let mut number = [0; SIGNATURE_OCTETS_MAX];
     let octets = file.read(&mut number).ok()?;
     let number = str::from_utf8(number.get(..octets)?).ok()?;
@@ -139,57 +149,48 @@ fn signature(fs: &dyn Fs, root: &Path) -> Option<u32> {
 }
 
 /// Which process serves the store of `root`, as far as its lock tells; `None` when none does.
-pub(super) fn user_of(fs: &dyn Fs, root: &Path) -> Option<u32> {
-    match fs.lock_dir(root) {
-        Ok(None) => signature(fs, root),
+pub(in crate::store) fn process_that_serves(root: &Path) -> Option<u32> {
+    match RealFs.lock_dir(root) {
+        Ok(None) => signature(&RealFs, root),
         // It is given back at once.
         Ok(Some(_)) | Err(_) => None,
     }
 }
 
-/// The file that is locked in the directory `own`.
-pub(super) fn lock_path(own: &Path) -> PathBuf {
-    own.join(LOCK_NAME)
-}
-
 /// Makes and checks the directories that are the store's own and takes its locks; gives what is
-/// held, and the spool.
-pub(super) fn settle(fs: &dyn Fs, root: &Path) -> Result<(HeldPlace, PathBuf), Error> {
+/// held.
+pub(super) fn settle(fs: &dyn Fs, root: &Path) -> Result<HeldPlace, Error> {
     prepare_root(fs, root)?;
-    let root_handle = Handle::of(fs, root, fs.lock_dir(root), root)?;
-    let (lock, spool) = settle_within(fs, root)?;
-    let held = HeldPlace {
-        root: root_handle,
-        lock,
+    Ok(HeldPlace {
+        root: Handle::of(fs, root, fs.lock_dir(root), root)?,
+        lock: settle_within(fs, root)?,
         found: None,
         found_at: None,
-    };
-    Ok((held, spool))
+    })
 }
 
 /// The same in a directory that is locked already.
-fn settle_within(fs: &dyn Fs, root: &Path) -> Result<(Handle, PathBuf), Error> {
+fn settle_within(fs: &dyn Fs, root: &Path) -> Result<Handle, Error> {
     let own = root.join(OWN_DIRECTORY);
     prepare(fs, &own, root)?;
-    let lock_path = lock_path(&own);
+    let lock_path = lock_of(root);
     let lock = Handle::of(fs, root, fs.lock(&lock_path), &lock_path)?;
     // Without it the daemon serves as well.
     drop(lock.held.sign());
-    let spool = own.join("tmp");
-    prepare(fs, &spool, &own)?;
-    Ok((lock, spool))
+    prepare(fs, &own.join(SPOOL_DIRECTORY), &own)?;
+    Ok(lock)
 }
 
 /// The file that the daemon which serves the store in `root` holds a lock on.
 pub fn lock_of(root: &Path) -> PathBuf {
-    lock_path(&root.join(OWN_DIRECTORY))
+    root.join(OWN_DIRECTORY).join(LOCK_NAME)
 }
 
 impl Place {
-    /// The place of which this is held, with the directory `own` in it.
-    pub(super) fn of(held: HeldPlace, own: &Path) -> Self {
+    /// The place `root`, of which this is held.
+    pub(super) fn of(held: HeldPlace, root: &Path) -> Self {
         Self {
-            lock_path: lock_path(own),
+            lock_path: lock_of(root),
             held: Mutex::new(held),
         }
     }
@@ -280,8 +281,7 @@ impl Place {
     /// # Errors
     /// [`Error::Replaced`], also when it was removed; [`Error::Io`].
     pub(super) fn check_place(&self, disk: &Disk) -> Result<(), Error> {
-        self.standing(disk)
-            .and_then(|standing| Self::check_standing(disk, standing))
+        self.standing(disk)?.check(disk)
     }
 
     /// Makes sure that no other daemon can be where this one is about to write, with as few calls
@@ -290,15 +290,7 @@ impl Place {
     /// # Errors
     /// As [`check_place`](Self::check_place).
     pub(super) fn check_lock(&self, disk: &Disk) -> Result<(), Error> {
-        self.standing_by_times(disk)
-            .and_then(|standing| Self::check_standing(disk, standing))
-    }
-
-    fn check_standing(disk: &Disk, standing: Standing) -> Result<(), Error> {
-        match standing {
-            Standing::Ours => Ok(()),
-            Standing::Removed => Err(Error::replaced(&disk.root)),
-        }
+        self.standing_by_times(disk)?.check(disk)
     }
 
     /// Makes the directories again where somebody removed them under the running daemon, as people
@@ -317,13 +309,13 @@ impl Place {
         let root = self.held.lock().root.identity;
         let former = if identity_at(&*disk.fs, &disk.root)? == Some(root) {
             let settled = settle_within(&*disk.fs, &disk.root);
-            let (lock, _) = settled.inspect_err(|_| disk.count_failed_sync())?;
+            let lock = settled.inspect_err(|_| disk.count_failed_sync())?;
             let mut place = self.held.lock();
             (place.found, place.found_at) = (None, None);
             (None, std::mem::replace(&mut place.lock, lock))
         } else {
             let settled = settle(&*disk.fs, &disk.root);
-            let (place, _) = settled.inspect_err(|_| disk.count_failed_sync())?;
+            let place = settled.inspect_err(|_| disk.count_failed_sync())?;
             let former = std::mem::replace(&mut *self.held.lock(), place);
             (Some(former.root), former.lock)
         };
