@@ -245,7 +245,7 @@ pub struct Maildrop(maildir::Maildrop);
 impl Maildrop {
     /// The messages in the order of their arrival.
     pub fn messages(&self) -> Arc<dyn Summaries> {
-        self.0.view().messages()
+        self.0.view.messages()
     }
 
     /// Opens the message at `index` of [`messages`](Self::messages).
@@ -254,7 +254,7 @@ impl Maildrop {
     /// [`Error::MessageGone`] when another program removed it, or there is no such index: say so.
     /// [`Error::Unsafe`] or [`Error::Io`]: it cannot be read for now.
     pub fn open_message(&self, index: usize) -> Result<Message, Error> {
-        self.0.view().open_message(index).map(Message)
+        self.0.view.open_message(index).map(Message)
     }
 
     /// Removes the messages at `indexes` of [`messages`](Self::messages); one that is already gone
@@ -275,7 +275,7 @@ pub struct Look(maildir::Look);
 impl Look {
     /// The messages in the order of their arrival.
     pub fn messages(&self) -> Arc<dyn Summaries> {
-        self.0.view().messages()
+        self.0.view.messages()
     }
 
     /// Opens the message at `index` of [`messages`](Self::messages).
@@ -283,7 +283,7 @@ impl Look {
     /// # Errors
     /// As [`Maildrop::open_message`].
     pub fn open_message(&self, index: usize) -> Result<Message, Error> {
-        self.0.view().open_message(index).map(Message)
+        self.0.view.open_message(index).map(Message)
     }
 }
 

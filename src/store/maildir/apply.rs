@@ -112,8 +112,7 @@ fn note_applied(store: &OpenStore, letter: Letter, number: u64) {
 fn apply(store: &OpenStore, letter: &mut Letter) -> Result<(), Error> {
     let spool_path = store.disk.spool.join(letter.serial.render());
     drop(spool(store, &spool_path, letter.content.octets())?);
-    let mut made = Made::default();
-    let mark = store.disk.sync_mark();
+    let mut made = Made::nothing(&store.disk);
     let mut is_spooled = true;
     let mut result = Ok(());
     while let Some(mailbox) = letter.mailboxes.get(letter.n_applied).cloned() {
@@ -150,7 +149,7 @@ fn apply(store: &OpenStore, letter: &mut Letter) -> Result<(), Error> {
         store.disk.fs.unlink(&spool_path).unwrap_or_default();
     }
     if result.is_err() {
-        mailboxes::undo(&store.disk, &made, mark);
+        mailboxes::undo(&store.disk, &made);
     }
     result
 }
@@ -164,8 +163,7 @@ fn place_or_keep_waiting(
     step: Step,
     made: &mut Made,
 ) -> Result<Option<Placed>, Error> {
-    let maildir = store.disk.maildir(mailbox)?;
-    let target = Target { mailbox, maildir };
+    let target = Target::of(&store.disk, mailbox)?;
     let placed = match broken {
         Some(error) => Err(error.clone().into()),
         None => place(store, spooled, &target, step, made),
@@ -239,14 +237,8 @@ pub(super) fn place(
             Ok(Placed::Renamed)
         }
         Err(error) if place::takes_a_copy(&error) => {
-            let scratches = place::scratches(Some(&target.maildir), &path);
-            let copied = place::copy(
-                &store.disk,
-                spooled.path,
-                &path,
-                &scratches,
-                Former::Replaced,
-            );
+            let (disk, maildir) = (&store.disk, Some(&target.maildir));
+            let copied = place::copy(disk, spooled.path, &path, maildir, Former::Replaced);
             copied.map_err(|error| Misplaced {
                 error,
                 is_copy: true,

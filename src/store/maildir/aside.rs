@@ -15,8 +15,7 @@ use crate::{
 };
 
 use super::{
-    disk::Disk,
-    disk::Synced,
+    disk::{Disk, Synced},
     layout::Maildir,
     letter::Spooled,
     mailboxes::Target,
@@ -83,7 +82,7 @@ pub(super) fn keep_waiting(
     let mailbox = target.mailbox;
     let turn = store.waiting.take(mailbox);
     let directory = waiting_place(&store.disk, &target.maildir)?;
-    if !store.waiting.has_room(mailbox) {
+    if !store.waiting.table.lock().has_room(mailbox) {
         let reason = "too many mailboxes take no mail";
         return Err(Error::other("set a message aside in", &directory, reason));
     }
@@ -96,7 +95,7 @@ pub(super) fn keep_waiting(
     hold(&store.disk, spooled.path, &path, &directory)
         // What cannot be counted on must not be found either.
         .inspect_err(|_| store.disk.fs.unlink(&path).unwrap_or_default())?;
-    let n_before = store.waiting.count_for(mailbox);
+    let n_before = store.waiting.table.lock().count_for(mailbox);
     let n_messages = n_before.saturating_add(usize::from(!was_there));
     note_ailing(store, mailbox, why, Some(n_messages));
     drop(turn);
@@ -119,8 +118,7 @@ pub(super) fn hold(disk: &Disk, from: &Path, path: &Path, directory: &Path) -> R
         // From a start that was cut short.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) if place::takes_a_copy(&error) => {
-            let scratches = place::scratches(None, path);
-            place::copy(disk, from, path, &scratches, Former::Replaced)?;
+            place::copy(disk, from, path, None, Former::Replaced)?;
         }
         other => other.map_err(Error::io("set aside", path))?,
     }

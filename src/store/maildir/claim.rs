@@ -10,7 +10,8 @@ use super::open::OpenStore;
 #[derive(Debug)]
 pub(super) struct Claim {
     store: Arc<OpenStore>,
-    mailbox: MailboxName,
+    /// The mailbox of the maildrop.
+    pub(super) mailbox: MailboxName,
 }
 
 impl Claim {
@@ -34,11 +35,6 @@ impl Claim {
             store: Arc::clone(store),
             mailbox: mailbox.clone(),
         })
-    }
-
-    /// The mailbox of the maildrop.
-    pub(super) fn mailbox(&self) -> &MailboxName {
-        &self.mailbox
     }
 
     /// Ends the session.

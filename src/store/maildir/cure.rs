@@ -19,8 +19,7 @@ use super::{
     letter::Spooled,
     listing::Side,
     mailboxes::{self, Presence, Target},
-    name,
-    name::OwnName,
+    name::{self, OwnName},
     open::OpenStore,
     replay::{Moment, Replay},
     waiting::AtWork,
@@ -31,16 +30,16 @@ use super::{
 /// # Errors
 /// [`Error::NameTooLong`]: never. Any other: not now; the observer was told why.
 pub(super) fn check_recipient(store: &OpenStore, mailbox: &MailboxName) -> Result<(), Error> {
-    let maildir = store.disk.maildir(mailbox)?;
+    let target = Target::of(&store.disk, mailbox)?;
     if let Some(ailment) = store.waiting.ailment(mailbox) {
         // Somebody who is at it will see.
         let turn = store.waiting.try_take(mailbox).ok_or(ailment)?;
-        return cure_in_turn(store, &turn, &maildir);
+        return cure_in_turn(store, &turn, &target);
     }
     if store.known.was_taking_lately(&store.disk.clock, mailbox) {
         return Ok(());
     }
-    aside::look_for_entries(&store.disk, &maildir)
+    aside::look_for_entries(&store.disk, &target.maildir)
         .inspect(|()| store.known.note_taking(&store.disk.clock, mailbox))
         .inspect_err(|error| aside::note_ailing(store, mailbox, error, None))
 }
@@ -53,9 +52,9 @@ pub(super) fn cure(store: &OpenStore, mailbox: &MailboxName) -> Result<(), Error
     if store.waiting.ailment(mailbox).is_none() {
         return Ok(());
     }
-    let maildir = store.disk.maildir(mailbox)?;
+    let target = Target::of(&store.disk, mailbox)?;
     let turn = store.waiting.take(mailbox);
-    cure_in_turn(store, &turn, &maildir)
+    cure_in_turn(store, &turn, &target)
 }
 
 /// Tries all mailboxes that take no mail.
@@ -67,10 +66,10 @@ pub(super) fn cure_all(store: &OpenStore) {
     }
 }
 
-fn cure_in_turn(store: &OpenStore, turn: &AtWork<'_>, maildir: &Maildir) -> Result<(), Error> {
+fn cure_in_turn(store: &OpenStore, turn: &AtWork<'_>, target: &Target<'_>) -> Result<(), Error> {
     let mailbox = turn.mailbox;
-    let before = store.waiting.count_for(mailbox);
-    let cured = deliver_waiting(store, mailbox, maildir);
+    let before = store.waiting.table.lock().count_for(mailbox);
+    let cured = deliver_waiting(store, target);
     match &cured {
         Ok(()) => {
             let was_ailing = store.waiting.table.lock().note_cure(mailbox);
@@ -81,29 +80,20 @@ fn cure_in_turn(store: &OpenStore, turn: &AtWork<'_>, maildir: &Maildir) -> Resu
                 });
             }
         }
-        Err(error) => note_failed_cure(store, mailbox, maildir, error, before),
+        Err(error) => note_failed_cure(store, target, error, before),
     }
     cured
 }
 
 /// Notes that not all of the messages that waited `before` could be delivered.
-fn note_failed_cure(
-    store: &OpenStore,
-    mailbox: &MailboxName,
-    maildir: &Maildir,
-    error: &Error,
-    before: usize,
-) {
-    let left = aside::waiting_names(&store.disk, maildir).map(|names| names.len());
-    aside::note_ailing(store, mailbox, error, Some(left.unwrap_or(before)));
+fn note_failed_cure(store: &OpenStore, target: &Target<'_>, error: &Error, before: usize) {
+    let left = aside::waiting_names(&store.disk, &target.maildir).map(|names| names.len());
+    aside::note_ailing(store, target.mailbox, error, Some(left.unwrap_or(before)));
 }
 
-/// Delivers all that waits for the mailbox of `maildir`.
-fn deliver_waiting(
-    store: &OpenStore,
-    mailbox: &MailboxName,
-    maildir: &Maildir,
-) -> Result<(), Error> {
+/// Delivers all that waits for the mailbox of `target`.
+fn deliver_waiting(store: &OpenStore, target: &Target<'_>) -> Result<(), Error> {
+    let (mailbox, maildir) = (target.mailbox, &target.maildir);
     for directory in maildir.directories() {
         if mailboxes::look_at_directory(&store.disk, &directory)? == Presence::Missing {
             let parent = directory.parent().unwrap_or(&directory);
@@ -117,10 +107,6 @@ fn deliver_waiting(
     if names.is_empty() {
         return Ok(());
     }
-    let target = Target {
-        mailbox,
-        maildir: maildir.clone(),
-    };
     let mark = store.disk.sync_mark();
     let mut delivered = Vec::with_capacity(names.len());
     let mut arrived = Vec::new();
@@ -142,7 +128,7 @@ fn deliver_waiting(
             path: &path,
             file_name: own,
         };
-        result = replay.deliver_to(&target, name.serial, spooled);
+        result = replay.deliver_to(target, name.serial, spooled);
         if result.is_err() {
             break;
         }
@@ -212,24 +198,26 @@ pub(super) fn recover_waiting(store: &OpenStore) -> Result<(), Error> {
             let mailbox = decoded
                 .and_then(|(local_part, domain)| MailboxName::from_canonical(&local_part, &domain));
             let Some(mailbox) = mailbox else { continue };
-            let maildir = store.disk.maildir(&mailbox)?;
-            let mut names = aside::waiting_names(&store.disk, &maildir)?;
-            remove_what_came_back(&store.disk, &maildir, &mut names)?;
-            have_delivered(&store.disk, &maildir, &mut names)?;
+            let target = Target::of(&store.disk, &mailbox)?;
+            let maildir = &target.maildir;
+            let mut names = aside::waiting_names(&store.disk, maildir)?;
+            remove_what_came_back(&store.disk, maildir, &mut names)?;
+            have_delivered(&store.disk, maildir, &mut names)?;
             if names.is_empty() {
-                aside::tidy_waiting(&store.disk, &aside::waiting_place(&store.disk, &maildir)?);
+                aside::tidy_waiting(&store.disk, &aside::waiting_place(&store.disk, maildir)?);
                 continue;
             }
             let turn = store.waiting.take(&mailbox);
             // Most of them can be delivered, now that everything is in order again.
             let delivered = names.len();
-            match deliver_waiting(store, &mailbox, &maildir) {
+            match deliver_waiting(store, &target) {
                 Ok(()) => store.observer.tell(&Event::MailboxCured {
                     mailbox: &mailbox,
                     delivered,
                 }),
-                Err(error) => note_failed_cure(store, turn.mailbox, &maildir, &error, delivered),
+                Err(error) => note_failed_cure(store, &target, &error, delivered),
             }
+            drop(turn);
         }
     }
     Ok(())

@@ -57,8 +57,7 @@ use crate::{
 
 use super::{
     apply, aside, cure,
-    disk::SyncMark,
-    journal::{self, Apply, Journal, Ticket},
+    journal::{self, Apply, Ticket},
     layout::{SentSize, join},
     letter::{Held, Letter, Placed, Spooled, Step},
     listing::Side,
@@ -122,7 +121,6 @@ pub(super) struct Submitted {
     ticket: Ticket,
     letter: Letter,
     made: Made,
-    mark: SyncMark,
 }
 
 /// Where the file of a delivery was put.
@@ -232,10 +230,7 @@ impl Delivery {
         let mut targets: Vec<Target<'_>> = Vec::with_capacity(recipients.len());
         let mut seen = HashSet::with_capacity(recipients.len());
         for mailbox in recipients.iter().filter(|mailbox| seen.insert(*mailbox)) {
-            targets.push(Target {
-                mailbox,
-                maildir: self.store.disk.maildir(mailbox)?,
-            });
+            targets.push(Target::of(&self.store.disk, mailbox)?);
         }
         if targets.is_empty() {
             return match self.content {
@@ -291,29 +286,26 @@ impl Delivery {
         if octets > journal.record_octets_max() || !is_countable {
             return Ok(Err(letter.content));
         }
-        let mut made = Made::default();
-        let mark = self.store.disk.sync_mark();
-        let submitted =
-            make_sound_mailboxes(&self.store, targets, &mut made, mark).and_then(|broken| {
-                let broken = broken.into_iter();
-                letter.broken = broken
-                    .map(|(target, error)| (target.mailbox.clone(), error))
-                    .collect();
-                submit(&self.store, journal, &letter, octets)
-            });
-        match submitted {
-            Ok(ticket) => Ok(Ok(Submitted {
-                store: Arc::clone(&self.store),
-                ticket,
-                letter,
-                made,
-                mark,
-            })),
-            Err(error) => {
-                mailboxes::undo(&self.store.disk, &made, mark);
-                Err(error)
-            }
-        }
+        let store = &self.store;
+        let mut made = Made::nothing(&store.disk);
+        let submitted = make_sound_mailboxes(store, targets, &mut made).and_then(|broken| {
+            let broken = broken.into_iter();
+            letter.broken = broken
+                .map(|(target, error)| (target.mailbox.clone(), error))
+                .collect();
+            let (mailboxes, content) = (&letter.mailboxes, letter.content.octets());
+            let push = |batch: &mut Vec<u8>| {
+                journal::push_delivery(batch, &letter.file_name, mailboxes, content);
+            };
+            journal.submit(octets, Apply::Later, push, &**store)
+        });
+        let ticket = submitted.inspect_err(|_| mailboxes::undo(&store.disk, &made))?;
+        Ok(Ok(Submitted {
+            store: Arc::clone(store),
+            ticket,
+            letter,
+            made,
+        }))
     }
 
     fn file_name(&self) -> String {
@@ -339,42 +331,40 @@ impl Delivery {
     /// Puts the durable file into every mailbox, or into none.
     fn publish<'a>(&self, targets: &'a [Target<'a>], file: &mut dyn File) -> Result<(), Error> {
         let file_name = self.file_name();
-        let mut made = Made::default();
+        let store = &*self.store;
+        let mut made = Made::nothing(&store.disk);
         let mut places = Places::default();
-        let mark = self.store.disk.sync_mark();
-        self.store.visibility.hide(self.serial);
+        store.visibility.hide(self.serial);
         for target in targets {
             // Met once more if it was replaced.
-            self.store
-                .known
-                .is_still_known(&self.store.disk, target.mailbox, &target.maildir);
+            let (mailbox, maildir) = (target.mailbox, &target.maildir);
+            store.known.is_still_known(&store.disk, mailbox, maildir);
         }
-        let result = make_sound_mailboxes(&self.store, targets, &mut made, mark)
+        let result = make_sound_mailboxes(store, targets, &mut made)
             .and_then(|broken| {
                 places.broken = broken;
                 self.link_into_all(targets, &file_name, &mut places, &mut made)
             })
             .and_then(|()| self.sync_names(file))
-            .and_then(|()| self.store.disk.check_syncs(mark))
-            .and_then(|()| self.store.place.check_place(&self.store.disk));
+            .and_then(|()| store.disk.check_syncs(made.mark))
+            .and_then(|()| store.place.check_place(&store.disk));
         if result.is_ok() {
             let sound = targets.iter().filter(|target| !places.lacks(target));
-            self.store
-                .known
-                .remember(&self.store.disk, sound.map(|target| target.mailbox));
-            self.store.visibility.show(self.serial);
-            for target in targets.iter().filter(|target| !places.lacks(target)) {
+            let sound = sound.map(|target| target.mailbox);
+            store.known.remember(&store.disk, sound.clone());
+            store.visibility.show(self.serial);
+            for mailbox in sound {
                 let unique_id = || name::unique_id_of(&file_name);
-                self.store.tell(Change::Arrived, target.mailbox, unique_id);
+                store.tell(Change::Arrived, mailbox, unique_id);
             }
         } else {
             self.withdraw(&places, &file_name);
-            if self.store.disk.has_failed_since(mark) {
+            if store.disk.has_failed_since(made.mark) {
                 for target in targets {
-                    self.store.known.forget(target.mailbox);
+                    store.known.forget(target.mailbox);
                 }
             }
-            mailboxes::undo(&self.store.disk, &made, mark);
+            mailboxes::undo(&store.disk, &made);
         }
         result
     }
@@ -404,8 +394,7 @@ impl Delivery {
                 continue;
             }
             let is_last = n_before.saturating_add(1) == targets.len();
-            let is_to_be_given_up = is_last && places.broken.is_empty();
-            let step = if is_to_be_given_up {
+            let step = if is_last && places.broken.is_empty() {
                 Step::Rename
             } else {
                 Step::Link
@@ -431,9 +420,8 @@ impl Delivery {
             return Err(error.clone());
         }
         for target in targets.iter().filter(|target| !places.lacks(target)) {
-            self.store
-                .disk
-                .sync_directory(&target.maildir.side(Side::New))?;
+            let new = target.maildir.side(Side::New);
+            self.store.disk.sync_directory(&new)?;
         }
         for (target, error) in &places.broken {
             places.aside.push(target);
@@ -483,11 +471,8 @@ impl Delivery {
     /// Removes the file from the spool. Nobody is left to tell when that fails; what stays is
     /// removed at the next start.
     fn unspool(&self) {
-        self.store
-            .disk
-            .fs
-            .unlink(&self.spool_path())
-            .unwrap_or_default();
+        let unlinked = self.store.disk.fs.unlink(&self.spool_path());
+        unlinked.unwrap_or_default();
     }
 
     /// The error of a delivery that cannot go on after an earlier one.
@@ -517,46 +502,19 @@ impl Commit {
             ticket,
             letter,
             made,
-            mark,
         } = *submitted;
         let Some(journal) = &store.journal else {
             return Ok(());
         };
-        match journal.wait(&ticket, &*store) {
-            Ok(number) => {
-                store.counters.journaled.increment();
-                let is_sound =
-                    |mailbox: &&MailboxName| letter.broken.iter().all(|(it, _)| it != *mailbox);
-                store
-                    .known
-                    .remember(&store.disk, letter.mailboxes.iter().filter(is_sound));
-                apply::apply_or_keep(&store, letter, number);
-                Ok(())
-            }
-            Err(error) => {
-                mailboxes::undo(&store.disk, &made, mark);
-                Err(error)
-            }
-        }
+        let number = journal.wait(&ticket, &*store);
+        let number = number.inspect_err(|_| mailboxes::undo(&store.disk, &made))?;
+        store.counters.journaled.increment();
+        let is_sound = |mailbox: &&MailboxName| letter.broken.iter().all(|(it, _)| it != *mailbox);
+        let sound = letter.mailboxes.iter().filter(is_sound);
+        store.known.remember(&store.disk, sound);
+        apply::apply_or_keep(&store, letter, number);
+        Ok(())
     }
-}
-
-/// Puts a letter of `octets` into the journal.
-fn submit(
-    store: &OpenStore,
-    journal: &Journal,
-    letter: &Letter,
-    octets: usize,
-) -> Result<Ticket, Error> {
-    let push = |batch: &mut Vec<u8>| {
-        journal::push_delivery(
-            batch,
-            &letter.file_name,
-            &letter.mailboxes,
-            letter.content.octets(),
-        );
-    };
-    journal.submit(octets, Apply::Later, push, store)
 }
 
 /// Makes the mailboxes of `targets` in the same way, but for those that are broken, which are
@@ -568,8 +526,8 @@ pub(super) fn make_sound_mailboxes<'a>(
     store: &OpenStore,
     targets: &'a [Target<'a>],
     made: &mut Made,
-    mark: SyncMark,
 ) -> Result<Vec<(&'a Target<'a>, Error)>, Error> {
+    let mark = made.mark;
     let ailing = targets
         .iter()
         .any(|target| store.waiting.ailment(target.mailbox).is_some());

@@ -51,11 +51,6 @@ impl KnownMailboxes {
         }
     }
 
-    /// The same as [`is_known`](Self::is_known), and whether nothing at all is doubtful.
-    pub(super) fn is_known_beyond_doubt(&self, disk: &Disk, mailbox: &MailboxName) -> bool {
-        !disk.has_doubts() && self.is_known(mailbox)
-    }
-
     /// Remembers that the directories of `mailboxes` survive a power cut.
     pub(super) fn remember<'a>(
         &self,

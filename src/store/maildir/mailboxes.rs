@@ -52,9 +52,34 @@ pub(super) struct Target<'a> {
     pub(super) maildir: Maildir,
 }
 
+impl<'a> Target<'a> {
+    /// The mailbox, where it lies.
+    ///
+    /// # Errors
+    /// [`Error::NameTooLong`].
+    pub(super) fn of(disk: &Disk, mailbox: &'a MailboxName) -> Result<Self, Error> {
+        let maildir = disk.maildir(mailbox)?;
+        Ok(Self { mailbox, maildir })
+    }
+}
+
 /// The directories that one delivery made, each behind the one it lies in.
-#[derive(Debug, Default)]
-pub(super) struct Made(Vec<PathBuf>);
+#[derive(Debug)]
+pub(super) struct Made {
+    directories: Vec<PathBuf>,
+    /// How matters stood before.
+    pub(super) mark: SyncMark,
+}
+
+impl Made {
+    /// Nothing so far.
+    pub(super) fn nothing(disk: &Disk) -> Self {
+        Self {
+            directories: Vec::new(),
+            mark: disk.sync_mark(),
+        }
+    }
+}
 
 /// The directories that one delivery is making, until this is dropped: a sync that fails meanwhile
 /// makes them doubtful.
@@ -115,10 +140,7 @@ pub(super) fn make_mailboxes(
     let mut making = None;
     let mut met = Vec::new();
     for target in targets {
-        if store
-            .known
-            .is_known_beyond_doubt(&store.disk, target.mailbox)
-        {
+        if !store.disk.has_doubts() && store.known.is_known(target.mailbox) {
             continue;
         }
         let directories = target.maildir.directories();
@@ -140,7 +162,7 @@ pub(super) fn make_mailboxes(
             }
             making.add(directory);
             if make_directory(&store.disk, directory)? == Presence::Missing {
-                made.0.push(directory.clone());
+                made.directories.push(directory.clone());
             }
         }
         met.extend(directories);
@@ -185,10 +207,10 @@ fn remove_doubtful(disk: &Disk, directories: &[PathBuf]) {
 }
 
 /// Removes the directories that a failed delivery made.
-pub(super) fn undo(disk: &Disk, made: &Made, mark: SyncMark) {
+pub(super) fn undo(disk: &Disk, made: &Made) {
     // What was not durable when that sync failed is doubtful already.
-    let in_doubt = disk.has_failed_since(mark);
-    for directory in made.0.iter().rev() {
+    let in_doubt = disk.has_failed_since(made.mark);
+    for directory in made.directories.iter().rev() {
         if disk.fs.remove_dir(directory).is_err() {
             // In use by now, and so is all that it lies in.
             break;
@@ -199,20 +221,16 @@ pub(super) fn undo(disk: &Disk, made: &Made, mark: SyncMark) {
     }
 }
 
-/// Meets `mailbox` without making anything; `Present` when it has a Maildir, whose messages
-/// and directories are then durable.
+/// Meets the mailbox of `target` without making anything; `Present` when it has a Maildir, whose
+/// messages and directories are then durable.
 ///
 /// # Errors
 /// See the module.
-pub(super) fn meet_mailbox(
-    store: &OpenStore,
-    mailbox: &MailboxName,
-    maildir: &Maildir,
-) -> Result<Presence, Error> {
-    if store.known.is_known(mailbox) {
+pub(super) fn meet_mailbox(store: &OpenStore, target: &Target<'_>) -> Result<Presence, Error> {
+    if store.known.is_known(target.mailbox) {
         return Ok(Presence::Present);
     }
-    let [domain, path, inner @ ..] = maildir.directories();
+    let [domain, path, inner @ ..] = target.maildir.directories();
     for directory in [&domain, &path] {
         if look_at_directory(&store.disk, directory)? == Presence::Missing {
             return Ok(Presence::Missing);
@@ -222,7 +240,7 @@ pub(super) fn meet_mailbox(
     for directory in &inner {
         is_complete &= look_at_directory(&store.disk, directory)? == Presence::Present;
     }
-    let new = maildir.side(Side::New);
+    let new = target.maildir.side(Side::New);
     if look_at_directory(&store.disk, &new)? == Presence::Present {
         store.disk.sync_directory(&new)?;
     }
@@ -230,7 +248,7 @@ pub(super) fn meet_mailbox(
         store.disk.sync_directory(directory)?;
     }
     if is_complete {
-        store.known.remember(&store.disk, [mailbox]);
+        store.known.remember(&store.disk, [target.mailbox]);
     }
     Ok(Presence::Present)
 }

@@ -29,7 +29,8 @@ use super::{
     aside,
     claim::Claim,
     journal::{self, Apply, Journal, Ticket},
-    listing::{Place, Side},
+    listing::Side,
+    mailboxes::Target,
     name::Identity,
     open::OpenStore,
     reading,
@@ -40,7 +41,8 @@ use super::{
 #[derive(Debug)]
 pub(in crate::store) struct Maildrop {
     claim: Claim,
-    view: View,
+    /// The messages, as they were when it was opened.
+    pub(in crate::store) view: View,
 }
 
 impl Maildrop {
@@ -51,16 +53,11 @@ impl Maildrop {
         mailbox: &MailboxName,
         patience: Duration,
     ) -> Result<Self, Error> {
-        let maildir = store.disk.maildir(mailbox)?;
+        let target = Target::of(&store.disk, mailbox)?;
         view::prepare(store, mailbox)?;
         let claim = Claim::take(store, mailbox, patience)?;
-        let view = View::of(store, mailbox, maildir, Access::Exclusive, &store.listed)?;
+        let view = View::of(store, target, Access::Exclusive, &store.listed)?;
         Ok(Self { claim, view })
-    }
-
-    /// The messages, as they were when it was opened.
-    pub(in crate::store) fn view(&self) -> &View {
-        &self.view
     }
 
     pub(in crate::store) fn remove(&self, indexes: &[usize]) -> Result<(), Error> {
@@ -69,25 +66,25 @@ impl Maildrop {
         }
         // It will not hold any more, whatever becomes of this; and nobody can enter another while
         // this maildrop is open.
-        drop(self.store().visibility.take_listing(self.claim.mailbox()));
+        let (store, mailbox, maildir) = (self.store(), &self.claim.mailbox, &self.view.maildir);
+        drop(store.visibility.take_listing(mailbox));
         let counters = self.counters(indexes);
-        let (touched, mailbox) = (&self.store().touched, self.claim.mailbox());
         if !counters.is_empty() {
             // Before they are gone: who writes them anew shall not put them back.
-            touched.announce_removal(mailbox, &counters);
+            store.touched.announce_removal(mailbox, &counters);
         }
         planted!(
             AnnouncedRemovalsAreDurable,
-            touched.note_removal(mailbox, &counters)
+            store.touched.note_removal(mailbox, &counters)
         );
-        let mark = self.store().disk.sync_mark();
+        let mark = store.disk.sync_mark();
         let mut missing = HashSet::new();
         let messages = &*self.view.listing;
         for message in indexes.iter().filter_map(|&index| messages.get(index)) {
             // One of several names that is not there may have been renamed, too.
             let mut is_removed = true;
             for place in message.places() {
-                is_removed &= self.unlink(place)?;
+                is_removed &= store.disk.unlink(&maildir.file(place))?;
             }
             if is_removed {
                 self.note_unlinked(message.identity());
@@ -97,29 +94,22 @@ impl Maildrop {
         }
         if !missing.is_empty() {
             let noted = |moved: Identity<'_>| self.note_unlinked(moved);
-            reading::remove_moved(&self.store().disk, &self.view.maildir, missing, noted)?;
+            reading::remove_moved(&store.disk, maildir, missing, noted)?;
         }
         planted!(ClaimsEndBeforeRemovals, self.claim.give_back());
         // Both, wherever they were: another program may have moved them from `new` to `cur`, or
         // back, and need not have made durable that they left the one.
         for side in [Side::Cur, Side::New] {
-            let directory = self.view.maildir.side(side);
-            self.store().disk.sync_directory_if_there(&directory)?;
+            store.disk.sync_directory_if_there(&maildir.side(side))?;
         }
-        self.store().disk.check_syncs(mark)?;
+        store.disk.check_syncs(mark)?;
         let messages = indexes.iter().filter_map(|&index| messages.get(index));
         let removed: HashSet<Identity<'_>> = messages.map(|it| it.identity()).collect();
-        aside::remove_waiting(
-            self.store(),
-            self.claim.mailbox(),
-            &self.view.maildir,
-            &removed,
-        )?;
+        aside::remove_waiting(store, mailbox, maildir, &removed)?;
         self.note_removal(&counters)?;
         for &index in indexes {
             let unique_id = || self.view.listing.unique_id(index);
-            self.store()
-                .tell(Change::Removed, self.claim.mailbox(), unique_id);
+            store.tell(Change::Removed, mailbox, unique_id);
         }
         Ok(())
     }
@@ -131,9 +121,8 @@ impl Maildrop {
         if !journal.is_some_and(Journal::would_be_replayed) {
             return Vec::new();
         }
-        let messages = indexes
-            .iter()
-            .filter_map(|&index| self.view.listing.get(index));
+        let listing = &self.view.listing;
+        let messages = indexes.iter().filter_map(|&index| listing.get(index));
         let counters = messages.filter_map(|message| self.counter(message.identity()));
         counters.collect()
     }
@@ -151,7 +140,7 @@ impl Maildrop {
             && let Some(counter) = self.counter(message)
         {
             let touched = &self.store().touched;
-            touched.note_removal(self.claim.mailbox(), &[counter]);
+            touched.note_removal(&self.claim.mailbox, &[counter]);
         }
     }
 
@@ -165,7 +154,7 @@ impl Maildrop {
         let Some(journal) = journal.filter(|journal| journal.would_be_replayed()) else {
             return Ok(());
         };
-        let mailbox = self.claim.mailbox();
+        let mailbox = &self.claim.mailbox;
         let tickets = counters.chunks(REMOVAL_MESSAGES_MAX).map(|counters| {
             let push =
                 |batch: &mut Vec<u8>| journal::push_removal(batch, mailbox, store.nonce, counters);
@@ -177,11 +166,6 @@ impl Maildrop {
             journal.wait(ticket, store)?;
         }
         Ok(())
-    }
-
-    /// Unlinks the file at `place`; whether it was there.
-    fn unlink(&self, place: Place<'_>) -> Result<bool, Error> {
-        self.store().disk.unlink(&self.view.maildir.file(place))
     }
 
     fn store(&self) -> &OpenStore {

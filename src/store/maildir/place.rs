@@ -50,7 +50,7 @@ pub(super) fn takes_a_copy(error: &io::Error) -> bool {
 }
 
 /// Where a copy for `place` in a Maildir, or in a directory of the store's own, can grow.
-pub(super) fn scratches(maildir: Option<&Maildir>, place: &Path) -> Vec<PathBuf> {
+fn scratches(maildir: Option<&Maildir>, place: &Path) -> Vec<PathBuf> {
     let Some(file_name) = place.file_name() else {
         return Vec::new();
     };
@@ -63,8 +63,8 @@ pub(super) fn scratches(maildir: Option<&Maildir>, place: &Path) -> Vec<PathBuf>
         .collect()
 }
 
-/// Gives a copy of the file `from` the name `place`, durably; it grows at the first of
-/// `scratches` where that can be done.
+/// Gives a copy of the file `from` the name `place` in `maildir`, or in a directory of the store's
+/// own, durably; it grows where that can be done.
 ///
 /// # Errors
 /// See the module.
@@ -72,17 +72,20 @@ pub(super) fn copy(
     disk: &Disk,
     from: &Path,
     place: &Path,
-    scratches: &[PathBuf],
+    maildir: Option<&Maildir>,
     former: Former,
 ) -> Result<(), Error> {
     let mut result = Err(Error::io("deliver to", place)(Errno::XDEV.into()));
-    for scratch in scratches {
+    for scratch in &scratches(maildir, place) {
         if let Err(error) = write_copy(disk, from, scratch) {
             // What is wrong with the place is told rather than with a `tmp`.
             result = Err(error);
             continue;
         }
-        let named = name_copy(disk, scratch, place, former);
+        let named = match former {
+            Former::Replaced => disk.fs.rename(scratch, place).map(|()| former),
+            Former::Exchanged => exchange(disk, scratch, place),
+        };
         if !matches!(&named, Ok(Former::Replaced)) {
             // What stays is passed over by every reader, and written over by the next attempt.
             disk.fs.unlink(scratch).unwrap_or_default();
@@ -105,15 +108,6 @@ pub(super) fn copy(
         }
     }
     result
-}
-
-/// Gives the copy its name; says what became of the file that had it.
-fn name_copy(disk: &Disk, scratch: &Path, place: &Path, former: Former) -> io::Result<Former> {
-    let fs = &disk.fs;
-    match former {
-        Former::Replaced => fs.rename(scratch, place).map(|()| Former::Replaced),
-        Former::Exchanged => exchange(disk, scratch, place),
-    }
 }
 
 /// Gives the file `new` the name `place` of another one, and that the name `new`, or none where

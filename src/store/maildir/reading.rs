@@ -61,14 +61,6 @@ pub(super) enum Verdict {
     Doubtful,
 }
 
-/// A listing that has missed nothing.
-#[derive(Debug)]
-pub(super) struct Complete {
-    pub(super) listing: Listing,
-    /// The moment before it was read, where the times can be trusted.
-    pub(super) sight: Option<Sight>,
-}
-
 impl<'a> Readings<'a> {
     /// Readings of `maildir` that begin now.
     pub(super) fn of(disk: &'a Disk, maildir: &'a Maildir) -> Self {
@@ -144,11 +136,12 @@ impl<'a> Readings<'a> {
         self.before.as_ref().map(|sight| sight.shows_changes(side))
     }
 
-    /// The messages in the order of their arrival, with the sizes that their names tell.
+    /// The messages in the order of their arrival, with the sizes that their names tell: none is
+    /// missed. Beside them the moment before they were read, where the times can be trusted.
     ///
     /// # Errors
     /// See the module, and those of [`Maildir::list`].
-    pub(super) fn list(mut self, listed: &mut Listed) -> Result<Complete, Error> {
+    pub(super) fn list(mut self, listed: &mut Listed) -> Result<(Listing, Option<Sight>), Error> {
         let mut earlier: Option<Fingerprints> = None;
         loop {
             self.begin()?;
@@ -163,7 +156,7 @@ impl<'a> Readings<'a> {
                 }
             }
             let sight = self.before.filter(|_| self.trusts_times);
-            return Ok(Complete { listing, sight });
+            return Ok((listing, sight));
         }
     }
 

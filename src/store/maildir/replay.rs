@@ -149,12 +149,7 @@ impl Unsynced {
 pub(super) fn recover(store: &OpenStore, directory: &Path) -> Result<(), Error> {
     let Some(journaled) = Journaled::read(&*store.disk.fs, directory)? else {
         // That it has ended need not be on disk yet.
-        let is_there = store.disk.fs.metadata(directory).is_ok();
-        return if is_there {
-            store.disk.sync_directory(directory)
-        } else {
-            Ok(())
-        };
+        return store.disk.sync_directory_if_there(directory);
     };
     let begin = store.disk.clock.now();
     let mark = store.disk.sync_mark();
@@ -167,7 +162,7 @@ pub(super) fn recover(store: &OpenStore, directory: &Path) -> Result<(), Error> 
         store.checkpoints.sync(&store.disk)?;
     }
     store.disk.check_syncs(mark)?;
-    let unreadable = journaled.unreadable();
+    let unreadable = &journaled.unreadable;
     let may_matter = unreadable.iter().any(|it| it.may_matter);
     let is_damaged = may_matter || journaled.n_missing() > 0;
     let damaged = is_damaged.then(|| set_aside(&store.disk, directory, &journaled));
@@ -202,15 +197,13 @@ pub(super) fn recover(store: &OpenStore, directory: &Path) -> Result<(), Error> 
 pub(super) fn write_anew(store: &OpenStore, journal: &Journal) -> Result<(), Error> {
     planted!(FailedCheckpointsAreRepeated, return Ok(()));
     let progress = journal.progress();
-    match Journaled::read(&*store.disk.fs, journal.directory())? {
-        Some(journaled) => {
-            // What cannot be read would be taken for durable.
-            journaled.check(journal.directory(), progress.checkpointed, progress.durable)?;
-            let begin = store.disk.clock.now();
-            replay(store, &journaled, Moment::Service, begin).map(drop)
-        }
-        None => Ok(()),
-    }
+    let Some(journaled) = Journaled::read(&*store.disk.fs, &journal.directory)? else {
+        return Ok(());
+    };
+    // What cannot be read would be taken for durable.
+    journaled.check(&journal.directory, progress.checkpointed, progress.durable)?;
+    let begin = store.disk.clock.now();
+    replay(store, &journaled, Moment::Service, begin).map(drop)
 }
 
 /// Makes durable, one by one, all that the journal has and that was put into Maildirs.
@@ -219,10 +212,10 @@ pub(super) fn write_anew(store: &OpenStore, journal: &Journal) -> Result<(), Err
 /// As for any sync; everything is in doubt then.
 pub(super) fn sync_journaled(store: &OpenStore, journal: &Journal) -> Result<(), Error> {
     let progress = journal.progress();
-    let Some(journaled) = Journaled::read(&*store.disk.fs, journal.directory())? else {
+    let Some(journaled) = Journaled::read(&*store.disk.fs, &journal.directory)? else {
         return Ok(());
     };
-    journaled.check(journal.directory(), progress.checkpointed, progress.applied)?;
+    journaled.check(&journal.directory, progress.checkpointed, progress.applied)?;
     let removed = removed(&journaled)?;
     let mut unsynced = Unsynced::default();
     journaled.each(|record| {
@@ -284,7 +277,7 @@ fn set_aside(disk: &Disk, directory: &Path, journaled: &Journaled) -> Result<Pat
     let own = directory.parent().unwrap_or(directory);
     let kept_in = own.join(format!("damaged-journal-{seconds}"));
     unless_there(disk.fs.create_dir(&kept_in)).map_err(Error::io("make", &kept_in))?;
-    for path in journaled.paths() {
+    for path in &journaled.paths {
         let Some(file_name) = path.file_name() else {
             continue;
         };
@@ -333,11 +326,8 @@ impl<'a> Replay<'a> {
             return Ok(());
         };
         // Not the name under which a delivery of this message may be at work.
-        let spool_path = self
-            .store
-            .disk
-            .spool
-            .join(format!("{}.again", serial.render()));
+        let again = format!("{}.again", serial.render());
+        let spool_path = self.store.disk.spool.join(again);
         match apply::spool(self.store, &spool_path, content) {
             Ok(file) => drop(file),
             // There is nothing better to be had, and it serves those who make room.
@@ -411,11 +401,8 @@ impl<'a> Replay<'a> {
             };
             for side in [Side::New, Side::Cur] {
                 // The same.
-                let directory = maildir.side(side);
-                self.store
-                    .disk
-                    .sync_directory(&directory)
-                    .unwrap_or_default();
+                let synced = self.store.disk.sync_directory(&maildir.side(side));
+                synced.unwrap_or_default();
             }
         }
     }
@@ -425,8 +412,7 @@ impl<'a> Replay<'a> {
     /// One that has its octets stays: somebody has put it back. It had been moved away, perhaps,
     /// when the client that removed it was told that it is gone.
     fn remove_came_back(&mut self, mailbox: &MailboxName, serial: Serial) -> Result<bool, Error> {
-        let maildir = self.store.disk.maildir(mailbox)?;
-        let target = Target { mailbox, maildir };
+        let target = Target::of(&self.store.disk, mailbox)?;
         let mut is_changed = false;
         for place in self.places(&target, serial)? {
             let file_name = place.file_name().unwrap_or_default();
@@ -446,8 +432,7 @@ impl<'a> Replay<'a> {
         serial: Serial,
         spooled: Spooled<'_>,
     ) -> Result<(), Error> {
-        let maildir = self.store.disk.maildir(mailbox)?;
-        let target = Target { mailbox, maildir };
+        let target = Target::of(&self.store.disk, mailbox)?;
         self.deliver_to(&target, serial, spooled).or_else(|error| {
             let purpose = match self.moment {
                 Moment::Start | Moment::Cure => Purpose::Delivery,
@@ -476,12 +461,11 @@ impl<'a> Replay<'a> {
         if self.moment == Moment::Service || !places.is_empty() {
             return self.write_anew(target, serial, places, spooled);
         }
-        let mut made = Made::default();
-        let mark = self.store.disk.sync_mark();
         let store = self.store;
+        let mut made = Made::nothing(&store.disk);
         mailboxes::make_mailboxes(store, std::slice::from_ref(target), &mut made)
             .and_then(|()| Ok(apply::place(store, spooled, target, Step::Link, &mut made)?))
-            .inspect_err(|_| mailboxes::undo(&store.disk, &made, mark))
+            .inspect_err(|_| mailboxes::undo(&store.disk, &made))
             .map(drop)
     }
 
@@ -522,8 +506,8 @@ impl<'a> Replay<'a> {
             if self.removed.contains(&(mailbox.clone(), serial)) {
                 continue;
             }
-            let maildir = self.store.disk.maildir(mailbox)?;
-            let places = self.places(&Target { mailbox, maildir }, serial)?;
+            let target = Target::of(&self.store.disk, mailbox)?;
+            let places = self.places(&target, serial)?;
             let has_it = |place: &PathBuf| self.holds(place, content);
             if places.is_empty() || !places.iter().all(has_it) {
                 return Ok(false);
@@ -620,11 +604,8 @@ impl<'a> Replay<'a> {
         spool_path: &Path,
     ) -> Result<bool, Error> {
         let fs = &self.store.disk.fs;
-        let twin = self
-            .store
-            .disk
-            .spool
-            .join(format!("{}.twin", serial.render()));
+        let twin = format!("{}.twin", serial.render());
+        let twin = self.store.disk.spool.join(twin);
         fs.unlink(&twin).unwrap_or_default();
         if let Err(error) = fs.hard_link(spool_path, &twin) {
             if place::takes_a_copy(&error) {
@@ -665,15 +646,8 @@ impl<'a> Replay<'a> {
         place: &Path,
         spool_path: &Path,
     ) -> Result<bool, Error> {
-        let scratches = place::scratches(Some(&target.maildir), place);
-        let store = self.store;
-        match place::copy(
-            &store.disk,
-            spool_path,
-            place,
-            &scratches,
-            Former::Exchanged,
-        ) {
+        let (disk, maildir) = (&self.store.disk, Some(&target.maildir));
+        match place::copy(disk, spool_path, place, maildir, Former::Exchanged) {
             Err(error) if error.is_not_found() => return Ok(false),
             other => other?,
         }
@@ -684,11 +658,8 @@ impl<'a> Replay<'a> {
     /// may just have been put back.
     fn remove_again(&self, target: &Target<'_>, serial: Serial, place: &Path) -> Result<(), Error> {
         let store = self.store;
-        let is_removed = serial.nonce == store.nonce
-            && store
-                .touched
-                .is_being_removed(target.mailbox, serial.counter);
-        if !is_removed {
+        let (touched, counter) = (&store.touched, serial.counter);
+        if serial.nonce != store.nonce || !touched.is_being_removed(target.mailbox, counter) {
             return Ok(());
         }
         store.disk.unlink(place)?;

@@ -45,7 +45,7 @@ use super::{
     index::{Remembered, Sight},
     layout::{Counted, Maildir, Moved},
     listing::{Listed, Listing, Place, Side},
-    mailboxes::{self, Presence},
+    mailboxes::{self, Presence, Target},
     name::{self, Identity},
     open::OpenStore,
     quota::Quota,
@@ -92,25 +92,24 @@ pub(super) fn prepare(store: &OpenStore, mailbox: &MailboxName) -> Result<(), Er
 }
 
 impl View {
-    /// The messages of `mailbox`, which lies in `maildir`; their listing takes memory of `quota`.
+    /// The messages of the mailbox of `target`; their listing takes memory of `quota`.
     ///
     /// # Errors
     /// [`Error::ListingTooLarge`], and what the file system says.
     pub(super) fn of(
         store: &Arc<OpenStore>,
-        mailbox: &MailboxName,
-        maildir: Maildir,
+        target: Target<'_>,
         access: Access,
         quota: &Arc<Quota>,
     ) -> Result<Self, Error> {
         let mut listed = Listed::nothing(quota);
-        let listing = match mailboxes::meet_mailbox(store, mailbox, &maildir)? {
+        let listing = match mailboxes::meet_mailbox(store, &target)? {
             Presence::Missing => Arc::default(),
-            Presence::Present => list(store, mailbox, &maildir, access, &mut listed)?,
+            Presence::Present => list(store, &target, access, &mut listed)?,
         };
         Ok(Self {
             store: Arc::clone(store),
-            maildir,
+            maildir: target.maildir,
             listing,
             _listed: listed,
         })
@@ -183,15 +182,15 @@ impl View {
     }
 }
 
-/// The messages of `mailbox`, which has been met: as remembered if that still holds, else as they
+/// The messages of the mailbox, which has been met: as remembered if that still holds, else as they
 /// are on disk. Only its one session lets the index remember what was read.
 fn list(
     store: &OpenStore,
-    mailbox: &MailboxName,
-    maildir: &Maildir,
+    target: &Target<'_>,
     access: Access,
     listed: &mut Listed,
 ) -> Result<Arc<Listing>, Error> {
+    let (mailbox, maildir) = (target.mailbox, &target.maildir);
     let remembered = match access {
         Access::Exclusive => store.visibility.take_listing(mailbox),
         Access::Shared => None,
@@ -203,7 +202,7 @@ fn list(
             .known
             .forget_replaced(mailbox, &sight.stamp(Side::New))
     {
-        mailboxes::meet_mailbox(store, mailbox, maildir)?;
+        mailboxes::meet_mailbox(store, target)?;
     }
     if let (Some(remembered), Some(sight)) = (remembered, &sight)
         && let Some(listing) = remembered.still_holds(sight)
@@ -216,8 +215,7 @@ fn list(
     {
         return covered(listing, maildir, listed);
     }
-    let read = Readings::from(&store.disk, maildir, sight).list(listed)?;
-    let (mut listing, sight) = (read.listing, read.sight);
+    let (mut listing, sight) = Readings::from(&store.disk, maildir, sight).list(listed)?;
     let n_found = listing.len();
     // Asked after the directories were read: what was read before it was durable and has been
     // withdrawn since is still hidden.
@@ -330,7 +328,8 @@ fn count_moved(
 /// A view for somebody who only reads.
 #[derive(Debug)]
 pub(in crate::store) struct Look {
-    view: View,
+    /// The messages.
+    pub(in crate::store) view: View,
     _reader: Reader,
 }
 
@@ -340,20 +339,15 @@ impl Look {
     /// # Errors
     /// As [`View::of`].
     pub(super) fn of(store: &Arc<OpenStore>, mailbox: &MailboxName) -> Result<Self, Error> {
-        let maildir = store.disk.maildir(mailbox)?;
+        let target = Target::of(&store.disk, mailbox)?;
         prepare(store, mailbox)?;
         // Before the directories are read.
         let reader = Reader::begin(store);
-        let view = View::of(store, mailbox, maildir, Access::Shared, &store.looked)?;
+        let view = View::of(store, target, Access::Shared, &store.looked)?;
         Ok(Self {
             view,
             _reader: reader,
         })
-    }
-
-    /// The messages.
-    pub(in crate::store) fn view(&self) -> &View {
-        &self.view
     }
 }
 

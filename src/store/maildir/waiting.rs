@@ -108,6 +108,7 @@ pub(super) enum Purpose {
 }
 
 impl Table {
+    /// Whether more can wait for the mailbox.
     pub(super) fn has_room(&mut self, mailbox: &MailboxName) -> bool {
         if self.ailing.len() >= AILING_MAILBOXES_MAX {
             // Those for which nothing waits are found out again.
@@ -116,6 +117,7 @@ impl Table {
         self.ailing.len() < AILING_MAILBOXES_MAX || self.ailing.contains_key(mailbox)
     }
 
+    /// How many messages wait for the mailbox.
     pub(super) fn count_for(&self, mailbox: &MailboxName) -> usize {
         let ailing = self.ailing.get(mailbox);
         ailing.map_or(0, |found| found.n_messages)
@@ -220,18 +222,8 @@ impl Waiting {
         self.table.lock().n_messages
     }
 
-    /// Whether more can wait for the mailbox.
-    pub(super) fn has_room(&self, mailbox: &MailboxName) -> bool {
-        self.table.lock().has_room(mailbox)
-    }
-
     pub(super) fn mailboxes(&self) -> Vec<MailboxName> {
         self.table.lock().ailing.keys().cloned().collect()
-    }
-
-    /// How many messages wait for the mailbox.
-    pub(super) fn count_for(&self, mailbox: &MailboxName) -> usize {
-        self.table.lock().count_for(mailbox)
     }
 
     /// How long until all are to be tried again; `None` when none is ailing.

@@ -71,7 +71,8 @@ use ring::{Load, Ring, Written};
 #[derive(Debug)]
 pub(super) struct Journal {
     shape: Shape,
-    directory: PathBuf,
+    /// Where it lies.
+    pub(super) directory: PathBuf,
     clock: Clock,
     /// How long a leader waits for others at most.
     gather_max: Duration,
@@ -80,7 +81,7 @@ pub(super) struct Journal {
     changed: Condvar,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Inner {
     /// With the leader while somebody leads.
     ring: Option<Ring>,
@@ -120,11 +121,10 @@ struct Pace {
 }
 
 /// The batch that is being filled.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Filling {
     octets: Vec<u8>,
-    n_records: u32,
-    n_to_apply: u32,
+    load: Load,
     fate: Arc<Fate>,
     /// Who waits for it. The first of them leads it.
     waiting: Vec<Thread>,
@@ -208,18 +208,16 @@ impl Filling {
         octets.resize(HEADER_OCTETS, 0);
         Self {
             octets,
-            n_records: 0,
-            n_to_apply: 0,
-            fate: Arc::default(),
-            waiting: Vec::new(),
+            ..Self::default()
         }
     }
 
     fn add(&mut self, apply: Apply, push: impl FnOnce(&mut Vec<u8>)) -> Ticket {
         push(&mut self.octets);
-        self.n_records = self.n_records.saturating_add(1);
+        let load = &mut self.load;
+        load.n_records = load.n_records.saturating_add(1);
         if apply == Apply::Later {
-            self.n_to_apply = self.n_to_apply.saturating_add(1);
+            load.n_messages = load.n_messages.saturating_add(1);
         }
         Ticket(Arc::clone(&self.fate))
     }
@@ -246,19 +244,7 @@ impl Journal {
             inner: Mutex::new(Inner {
                 ring: Some(ring),
                 filling: Filling::new(Vec::new()),
-                waiting: Vec::new(),
-                spare: Vec::new(),
-                durable: 0,
-                durable_with_records: 0,
-                open: BTreeMap::new(),
-                checkpointed: 0,
-                settled: 0,
-                last_commit: None,
-                unsettled_since: None,
-                checkpoint_begun: None,
-                pace: Pace::default(),
-                health: Health::default(),
-                is_closed: false,
+                ..Inner::default()
             }),
             changed: Condvar::new(),
         })
@@ -268,11 +254,6 @@ impl Journal {
     #[cfg(test)]
     pub(super) fn is_locked(&self) -> bool {
         self.inner.is_locked()
-    }
-
-    /// Where it lies.
-    pub(super) fn directory(&self) -> &Path {
-        &self.directory
     }
 
     /// Most octets of one record.
@@ -320,7 +301,7 @@ impl Journal {
         let octets_max = self.shape.batch_octets_max();
         let mut inner = self.inner.lock();
         while inner.filling.octets.len().saturating_add(octets) > octets_max
-            && inner.filling.n_records > 0
+            && inner.filling.load.n_records > 0
         {
             if inner.ring.is_some() {
                 self.lead(inner, helper);
@@ -352,7 +333,7 @@ impl Journal {
             .checked_div(GATHER_SHARE)
             .unwrap_or_default()
             .min(self.gather_max);
-        let present = inner.filling.n_records;
+        let present = inner.filling.load.n_records;
         if n_records < 2 || present == 0 || time.is_zero() {
             return;
         }
@@ -411,7 +392,7 @@ impl Journal {
         };
         self.gather(&mut inner);
         let octets = inner.filling.octets.len();
-        if let Some(needed) = ring.needs(octets, inner.filling.n_records, inner.checkpointed) {
+        if let Some(needed) = ring.needs(octets, inner.filling.load.n_records, inner.checkpointed) {
             // Records may still come in meanwhile. If it fails there is no room, and all are told.
             let make_room = AssertUnwindSafe(|| helper.make_room(needed));
             MutexGuard::unlocked(&mut inner, || catch_unwind(make_room)).unwrap_or_default();
@@ -422,13 +403,9 @@ impl Journal {
         let begin = self.clock.now();
         // A fault of the program must not leave all others waiting for this leader (SEC-17).
         let written = catch_unwind(AssertUnwindSafe(|| {
-            let load = Load {
-                n_records: batch.n_records,
-                n_messages: batch.n_to_apply,
-            };
             // Nothing may be written where another daemon may be.
             helper.check_lock()?;
-            ring.write(&mut batch.octets, load, checkpointed)
+            ring.write(&mut batch.octets, batch.load, checkpointed)
         }));
         let written = written.unwrap_or_else(|_panic| {
             ring.retire();
@@ -455,7 +432,7 @@ impl Journal {
         next_leader.iter().chain(&waiting).for_each(Thread::unpark);
         self.changed.notify_all();
         if written.is_ok() {
-            helper.batch_committed(batch.n_records, took);
+            helper.batch_committed(batch.load.n_records, took);
         }
         if let Some(why) = wake {
             helper.wake(why);
@@ -625,14 +602,14 @@ impl Inner {
         self.durable = written.number;
         self.health = Health::default();
         self.pace = Pace {
-            n_records: batch.n_records,
+            n_records: batch.load.n_records,
             took,
             wanted: None,
         };
-        if batch.n_to_apply > 0 {
-            self.open.insert(written.number, batch.n_to_apply);
+        if batch.load.n_messages > 0 {
+            self.open.insert(written.number, batch.load.n_messages);
         }
-        if batch.n_records > 0 {
+        if batch.load.n_records > 0 {
             self.durable_with_records = written.number;
             self.last_commit = Some(now);
             self.unsettled_since.get_or_insert(now);
@@ -640,14 +617,14 @@ impl Inner {
         if written.is_first {
             Some(Wake::SegmentFull)
         } else {
-            (batch.n_records > 0 && is_first_use).then_some(Wake::InUse)
+            (batch.load.n_records > 0 && is_first_use).then_some(Wake::InUse)
         }
     }
 
     /// Whether those whom a leader waits for have come.
     fn is_gathered(&self) -> bool {
         let wanted = self.pace.wanted;
-        wanted.is_some_and(|wanted| wanted <= self.filling.n_records)
+        wanted.is_some_and(|wanted| wanted <= self.filling.load.n_records)
     }
 
     /// Counts a record of batch `number` as applied; true when it was the last one.
@@ -710,7 +687,7 @@ mod tests {
         let is_gathered = |wanted, n_records| {
             let mut inner = journal.inner.lock();
             inner.pace.wanted = wanted;
-            inner.filling.n_records = n_records;
+            inner.filling.load.n_records = n_records;
             inner.is_gathered()
         };
         assert!(!is_gathered(None, 3), "nobody waits");

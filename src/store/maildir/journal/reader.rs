@@ -44,13 +44,14 @@ use super::{
 pub(in crate::store) struct Journaled {
     /// None for one that cannot be opened.
     segments: Vec<Option<Box<dyn Segment>>>,
-    paths: Vec<PathBuf>,
+    /// The files of the segments.
+    pub(in crate::store) paths: Vec<PathBuf>,
     /// The batches that count, in their order.
     batches: Vec<Batch>,
     /// The numbers of batches that the chain names and the disk does not have.
     missing: Vec<u64>,
     /// The segments with blocks that cannot be read.
-    unreadable: Vec<Unreadable>,
+    pub(in crate::store) unreadable: Vec<Unreadable>,
 }
 
 /// Blocks of a segment that the disk cannot read.
@@ -203,11 +204,6 @@ impl Journaled {
         Err(Error::other("read the journal in", directory, reason))
     }
 
-    /// The segments with blocks that cannot be read.
-    pub(in crate::store) fn unreadable(&self) -> &[Unreadable] {
-        &self.unreadable
-    }
-
     /// How many records count.
     pub(in crate::store) fn n_records(&self) -> u64 {
         let counts = self
@@ -215,11 +211,6 @@ impl Journaled {
             .iter()
             .map(|batch| u64::from(batch.header.n_records));
         counts.fold(0, u64::saturating_add)
-    }
-
-    /// The files of the segments.
-    pub(in crate::store) fn paths(&self) -> &[PathBuf] {
-        &self.paths
     }
 
     /// How many batches the disk has lost although they were durable.
