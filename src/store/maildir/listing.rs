@@ -42,15 +42,6 @@ use super::{
     quota::{Quota, Taken},
 };
 
-/// How the size of a message was found out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SizeSource {
-    /// It was, or has to be, counted in the file, which may be rewritten.
-    Content,
-    /// It stands in the name.
-    Name,
-}
-
 /// The two directories of a Maildir that hold messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Side {
@@ -80,7 +71,9 @@ struct Record {
     identity_octets: u16,
     unique_id_octets: Option<NonZeroU8>,
     is_own: bool,
-    source: SizeSource,
+    /// Whether the name says the size. Else it was, or has to be, counted in the file, which may be
+    /// rewritten.
+    says_octets: bool,
     side: Side,
 }
 
@@ -175,10 +168,6 @@ impl Names {
         let (Ok(name_octets), Ok(identity_octets)) = lengths else {
             return;
         };
-        let source = match said.sent_octets {
-            Some(_) => SizeSource::Name,
-            None => SizeSource::Content,
-        };
         let record = Record {
             start: self.text.len(),
             octets: said.sent_octets.unwrap_or_default(),
@@ -186,7 +175,7 @@ impl Names {
             identity_octets,
             unique_id_octets: said.unique_id_octets,
             is_own: said.identity.is_own(),
-            source,
+            says_octets: said.sent_octets.is_some(),
             side,
         };
         self.text.extend_from_slice(file_name);
@@ -343,12 +332,9 @@ impl Listing {
 
     /// The positions of the messages whose sizes the names do not tell.
     pub(super) fn uncounted(&self) -> Vec<usize> {
-        let is_unknown = |record: &Record| record.source == SizeSource::Content;
         let messages = self.messages.iter().enumerate();
-        messages
-            .filter(|(_, record)| is_unknown(record))
-            .map(|(position, _)| position)
-            .collect()
+        let uncounted = messages.filter(|(_, record)| !record.says_octets);
+        uncounted.map(|(position, _)| position).collect()
     }
 
     /// Sets what RETR sends of the message at `position`.

@@ -171,13 +171,7 @@ pub(in crate::store) fn delivery_octets(
     mailboxes: &[MailboxName],
     content_octets: usize,
 ) -> usize {
-    let names = mailboxes.iter().map(|mailbox| {
-        let parts = mailbox
-            .local_part()
-            .len()
-            .saturating_add(mailbox.domain().len());
-        parts.saturating_add(4)
-    });
+    let names = mailboxes.iter().map(mailbox_octets);
     names
         .fold(content_octets, usize::saturating_add)
         .saturating_add(file_name.len())
@@ -204,14 +198,10 @@ pub(in crate::store) fn push_delivery(
 
 /// Octets that a removal takes in a batch.
 pub(in crate::store) fn removal_octets(mailbox: &MailboxName, n_messages: usize) -> usize {
-    let names = mailbox
-        .local_part()
-        .len()
-        .saturating_add(mailbox.domain().len());
     n_messages
         .saturating_mul(8)
-        .saturating_add(names)
-        .saturating_add(17)
+        .saturating_add(mailbox_octets(mailbox))
+        .saturating_add(13)
 }
 
 /// Appends a removal to a batch; all `counters` belong to one nonce.
@@ -234,6 +224,15 @@ pub(in crate::store) fn push_removal(
 fn push_kind(batch: &mut Vec<u8>, kind: u8, octets: usize) {
     batch.push(kind);
     batch.extend(u32::try_from(octets).unwrap_or(u32::MAX).to_le_bytes());
+}
+
+/// Octets that the name of a mailbox takes, with the lengths of its two parts.
+fn mailbox_octets(mailbox: &MailboxName) -> usize {
+    let (local_part, domain) = (mailbox.local_part(), mailbox.domain());
+    local_part
+        .len()
+        .saturating_add(domain.len())
+        .saturating_add(4)
 }
 
 fn push_mailbox(batch: &mut Vec<u8>, mailbox: &MailboxName) {

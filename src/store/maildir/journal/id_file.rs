@@ -9,7 +9,6 @@
 //! written to a journal that could not begin, and everything is in the Maildirs when one ends.
 
 use std::{
-    fmt::Write as _,
     io,
     path::{Path, PathBuf},
 };
@@ -34,7 +33,8 @@ const NEW_NAME: &str = "id.new";
 /// The file as it was written, held open.
 #[derive(Debug)]
 pub(super) struct HeldId {
-    id: JournalId,
+    /// What stands in it.
+    pub(super) id: JournalId,
     text: String,
     path: PathBuf,
     file: Box<dyn Segment>,
@@ -42,11 +42,6 @@ pub(super) struct HeldId {
 }
 
 impl HeldId {
-    /// What stands in it.
-    pub(super) fn id(&self) -> JournalId {
-        self.id
-    }
-
     /// Makes sure that the file is still there and says the same.
     ///
     /// # Errors
@@ -84,12 +79,7 @@ pub(super) fn write(fs: &dyn Fs, directory: &Path, id: JournalId) -> Result<Held
     let (path, new_path) = (directory.join(NAME), directory.join(NEW_NAME));
     // Left by a crash or an earlier attempt, or not there.
     fs.unlink(&new_path).unwrap_or_default();
-    let mut text = String::with_capacity(TEXT_OCTETS);
-    for octet in id.0 {
-        // Writing to a String cannot fail.
-        write!(text, "{octet:02x}").unwrap_or_default();
-    }
-    text.push('\n');
+    let text = format!("{:032x}\n", u128::from_be_bytes(id.0));
     let written = fs.create_new(&new_path).and_then(|mut file| {
         file.append(text.as_bytes())?;
         file.sync()?;

@@ -308,7 +308,7 @@ impl Ring {
         self.number = self.number.saturating_add(1);
         let no_id = || Error::io("write", &new_path)(io::ErrorKind::Other.into());
         let seal = Seal {
-            id: self.id.as_ref().ok_or_else(no_id)?.id(),
+            id: self.id.as_ref().ok_or_else(no_id)?.id,
             number: self.number,
             previous: self.previous,
             checkpointed,
@@ -350,7 +350,7 @@ impl Ring {
         let path = self.path(self.active);
         let no_id = || Error::io("write", &path)(io::ErrorKind::Other.into());
         let seal = Seal {
-            id: self.id.as_ref().ok_or_else(no_id)?.id(),
+            id: self.id.as_ref().ok_or_else(no_id)?.id,
             number,
             previous,
             checkpointed,
@@ -497,12 +497,8 @@ impl Ring {
             held.check_name(&*self.fs)?;
         }
         let shows_all = times::shows_changes(&directory, file_time) == Shows::All;
-        if shows_all
-            && self
-                .fs
-                .file_system(&self.directory)
-                .is_ok_and(|it| it.trust().times)
-        {
+        let file_system = || self.fs.file_system(&self.directory);
+        if shows_all && file_system().is_ok_and(|it| it.trust().times) {
             self.found = Some(found);
         }
         Ok(())

@@ -55,7 +55,8 @@ pub(super) fn encode_directory(text: &str) -> Option<String> {
         if stays {
             name.push(char::from(octet));
         } else {
-            push_hex(&mut name, '%', octet);
+            name.push('%');
+            push_digits(&mut name, &[octet]);
         }
         previous = Some(octet);
     }
@@ -78,12 +79,6 @@ pub(super) fn decode_directory(name: &str) -> Option<String> {
     let text = String::from_utf8(octets).ok()?;
     // One name for each text: what could be spelled otherwise is not ours.
     (encode_directory(&text)? == name).then_some(text)
-}
-
-/// Appends `escape` and the two hexadecimal digits of `octet`.
-fn push_hex(out: &mut String, escape: char, octet: u8) {
-    out.push(escape);
-    push_digits(out, &[octet]);
 }
 
 /// Appends two hexadecimal digits for each of `octets`.
