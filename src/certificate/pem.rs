@@ -1,9 +1,11 @@
-//! The textual form of certificates and keys (RFC 7468): writes it, and reads what was written.
+//! Writes certificates and keys as text (RFC 7468), and reads them back.
 //!
-//! Strict, since nobody else writes these files: the block begins the text, and its lines end in
-//! LF. A certificate of other origin is read by the TLS library and never comes here.
+//! The TLS library does the reading. It is strict here, since nobody else writes these files: a
+//! text is accepted only if [`encode`] would write exactly the same. The daemon reads certificates
+//! from other sources with the TLS library directly.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use rustls::pki_types::pem::{PemObject as _, SectionKind};
 
 /// The label of a certificate.
 pub(super) const CERTIFICATE: &str = "CERTIFICATE";
@@ -28,12 +30,10 @@ pub(super) fn encode(label: &str, der: &[u8]) -> String {
     text
 }
 
-/// Reads the block that `text` consists of. `None` when it is anything else.
+/// Reads a text that [`encode`] wrote. `None` for any other text.
 pub(super) fn decode(label: &str, text: &[u8]) -> Option<Vec<u8>> {
-    let text = std::str::from_utf8(text).ok()?;
-    let block = text.strip_prefix(&format!("-----BEGIN {label}-----\n"))?;
-    let lines = block.strip_suffix(&format!("\n-----END {label}-----\n"))?;
-    STANDARD.decode(lines.replace('\n', "")).ok()
+    let (_kind, der) = <(SectionKind, Vec<u8>)>::from_pem_slice(text).ok()?;
+    (encode(label, &der).as_bytes() == text).then_some(der)
 }
 
 #[cfg(test)]
