@@ -1,21 +1,22 @@
-//! Signs: the CA's own certificate, and those of the server.
+//! Signs certificates: the CA's own, and those of the server.
 //!
 //! # What the CA may do
-//! Whoever has the CA's key can pass for every server that its certificate may sign for, before
-//! every program that trusts it. So it may sign for little: critical name constraints (RFC 5280
-//! §4.2.1.10) permit this machine's names, the loopback addresses, and the names that were asked
-//! for when it was made; its key is for certificates only, no further CA may stand below it
-//! (`pathLenConstraint` 0), and what it signs is for servers only (extended key usage). The bank of
-//! a person who imported it is not among them, whatever becomes of the key.
+//! Anyone who has the CA's key can impersonate every server that the CA may sign for, to every
+//! program that trusts it. So the CA may sign for little. Critical name constraints (RFC 5280
+//! §4.2.1.10) permit this machine's names, the loopback addresses, and the names that were
+//! requested when the CA was made. Its key signs only certificates, it cannot have a CA below it
+//! (`pathLenConstraint` 0), and its certificates are only for servers (extended key usage). Even a
+//! stolen key cannot impersonate the bank of a person who imported the CA.
 //!
 //! OpenSSL, `GnuTLS`, NSS (Thunderbird), rustls, Java, and the systems of Apple and Microsoft
-//! observe name constraints. The price: a name that is not permitted needs a new CA, and a new
-//! import.
+//! enforce name constraints. The price: a name that is not permitted needs a new CA, which must be
+//! imported again.
 //!
 //! # Invariants
-//! The CA's name is made from its key, so two CAs never share a name, and the name need not be read
-//! from its certificate. Serial numbers are random: a certificate with the number of another one
-//! of the same CA is refused by NSS, and the key alone would give every renewal the same number.
+//! The CA's name is derived from its key, so two CAs never share a name, and the name need not be
+//! read from its certificate. Serial numbers are random: NSS refuses a certificate with the serial
+//! number of another one from the same CA, and rcgen would derive the number from the key, the same
+//! for every renewal.
 
 use std::{io, net::IpAddr};
 
@@ -37,7 +38,7 @@ use super::{
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
-/// Makes a private key: ECDSA on P-256, which every client knows and which signs fast.
+/// Makes a private key: ECDSA on P-256, which every client supports and which signs fast.
 ///
 /// # Errors
 /// [`Error::Signing`].
@@ -48,13 +49,13 @@ pub(super) fn generate_key() -> Result<KeyPair, Error> {
 /// Reads a private key that was made here.
 ///
 /// # Errors
-/// [`Error::Signing`] when it is none, or of another kind.
+/// [`Error::Signing`] when it is not a private key, or is one of another kind.
 pub(super) fn read_key(der: Vec<u8>) -> Result<KeyPair, Error> {
     let key = KeyPair::from_pkcs8_der_and_sign_algo(&der.into(), &PKCS_ECDSA_P256_SHA256)?;
     Ok(key)
 }
 
-/// The DER form of the public key, as it stands in certificates.
+/// The DER form of the public key, as certificates contain it.
 pub(super) fn public_key(key: &KeyPair) -> Vec<u8> {
     key.subject_public_key_info()
 }
@@ -66,7 +67,7 @@ pub(super) fn fingerprint(der: &[u8]) -> String {
     pairs.join(":")
 }
 
-/// Makes the CA's certificate, which permits `names`; gives its DER form.
+/// Makes the CA's certificate, which permits `names`; returns its DER form.
 ///
 /// # Errors
 /// [`Error::Signing`].
@@ -84,8 +85,8 @@ pub(super) fn authority(key: &KeyPair, names: &[Name], now: u64) -> Result<Vec<u
     Ok(parameters.self_signed(key)?.der().to_vec())
 }
 
-/// Makes a server's certificate for `names`, signed with the CA's key; gives its DER form. It ends
-/// with the CA at the latest.
+/// Makes a server's certificate for `names`, signed with the CA's key; returns its DER form. It
+/// expires with the CA at the latest.
 ///
 /// # Errors
 /// [`Error::Signing`].
@@ -102,7 +103,7 @@ pub(super) fn certificate(
     let mut parameters = CertificateParams::default();
     parameters.serial_number = Some(serial_number()?);
     set_validity(&mut parameters, first, last)?;
-    // Not a name of a host: those belong into the subject's alternative names (RFC 9525 §2).
+    // Not a host name: those belong in the subject alternative names (RFC 9525 §2).
     parameters.distinguished_name = common_name("facteur");
     parameters.is_ca = IsCa::ExplicitNoCa;
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -118,7 +119,7 @@ pub(super) fn certificate(
     Ok(parameters.signed_by(key, &issuer)?.der().to_vec())
 }
 
-/// What a CA's certificate and the signatures of its key have in common.
+/// The parameters that a CA's certificate and the signatures of its key share.
 fn authority_parameters(key: &KeyPair) -> CertificateParams {
     let digest = ring::digest::digest(&ring::digest::SHA256, &public_key(key));
     let begin = digest.as_ref().first_chunk().copied().unwrap_or_default();
@@ -135,8 +136,8 @@ fn common_name(name: &str) -> DistinguishedName {
     names
 }
 
-/// The part of all names that a name stands for: a domain with all below it, an address alone, but
-/// all loopback addresses of IPv4 together.
+/// What a name permits: a domain and everything below it, a single address, or all IPv4 loopback
+/// addresses together.
 fn permitted(name: &Name) -> GeneralSubtree {
     match name {
         Name::Dns(name) => GeneralSubtree::DnsName(name.clone()),
@@ -148,24 +149,24 @@ fn permitted(name: &Name) -> GeneralSubtree {
     }
 }
 
-/// A number that is positive and was never used before (RFC 5280 §4.1.2.2).
+/// A positive number that was never used before (RFC 5280 §4.1.2.2).
 fn serial_number() -> Result<SerialNumber, Error> {
     let mut octets = [0; SERIAL_OCTETS];
     let drawn = SystemRandom::new().fill(&mut octets);
-    drawn.map_err(|Unspecified| Error::Random(io::Error::other("the system gives none")))?;
-    // Neither negative nor with zeros in front.
+    drawn.map_err(|Unspecified| Error::Random(io::Error::other("the system returned none")))?;
+    // Neither negative nor with leading zeros.
     if let Some(first) = octets.first_mut() {
         *first = (*first & 0x3f) | 0x40;
     }
     Ok(SerialNumber::from_slice(&octets))
 }
 
-/// The day on which a validity begins, counted from 1970.
+/// The first day of a certificate's validity, counted from 1970.
 fn first_day(now: u64) -> u64 {
     now.div_euclid(DAY_SECONDS).saturating_sub(BACKDATED_DAYS)
 }
 
-/// Sets the validity, from midnight to midnight, of days that are counted from 1970.
+/// Sets the validity, from midnight to midnight; days are counted from 1970.
 fn set_validity(parameters: &mut CertificateParams, first: u64, last: u64) -> Result<(), Error> {
     let midnight = |day: u64| {
         let epoch = jiff::civil::Date::constant(1970, 1, 1);

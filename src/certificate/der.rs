@@ -1,18 +1,18 @@
-//! Reads the few fields of an X.509 certificate that facteur wants to know (RFC 5280 §4.1).
+//! Reads the few fields of an X.509 certificate that facteur needs (RFC 5280 §4.1).
 //!
-//! A reader of DER (X.690) and nothing else: it checks no signature and no chain, and what it says
-//! about a certificate is only as true as the certificate. That is the business of the clients. It
-//! is here because the crates that parse all of X.509 bring twenty others, and four fields are
-//! needed.
+//! This is only a reader of DER (X.690). It checks no signature and no chain; that is the clients'
+//! business. It exists because the crates that parse all of X.509 bring in twenty others, and only
+//! four fields are needed. The DER reader that rcgen brings, yasna 0.6.0, panics on a length near
+//! 2^64.
 //!
 //! # Theory of operation
-//! [`Reader`] gives one element after the other of what lies in a slice: tag, content, and both
-//! together. Every element is cut from the slice that it stands in, so an element can never be
-//! larger than what holds it, nothing is copied, and the depth is that of the calls in this file.
+//! [`Reader`] returns the elements of a slice one after another: the tag, the content, and the
+//! whole element. Every element is a subslice of its container, so it can never be larger than the
+//! container, nothing is copied, and the depth is that of the calls in this file.
 //!
 //! # Invariants
-//! Lengths are definite and minimal, as DER asks for; any other certificate gives `None`. No input
-//! panics, and no input takes more than one look at each octet for each field.
+//! Lengths are definite and minimal, as DER requires; any other certificate gives `None`. No input
+//! panics, and each field is found in one pass over the octets.
 
 use std::net::IpAddr;
 
@@ -29,11 +29,11 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const SEQUENCE: u8 = 0x30;
 
-/// The tag of the version, and that of the permitted subtrees.
+/// The tag of the version, and of the permitted subtrees.
 const CONTEXT_0: u8 = 0xa0;
 /// The tag of the extensions.
 const CONTEXT_3: u8 = 0xa3;
-/// A general name that is one of the DNS.
+/// A general name that is a DNS name.
 const DNS_NAME: u8 = 0x82;
 /// A general name that is an IP address.
 const IP_ADDRESS: u8 = 0x87;
@@ -43,8 +43,8 @@ const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 /// 2.5.29.30.
 const NAME_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x1e];
 
-/// When the certificate in `der` ends, in seconds since 1970-01-01 00:00 UTC: from the second after
-/// that it is not valid. Zero for one that ended before 1970.
+/// When the certificate in `der` expires, in seconds since 1970-01-01 00:00 UTC: the last second in
+/// which it is valid. Zero if it expired before 1970.
 ///
 /// `None` when `der` is not the DER form of a certificate.
 pub fn expiry(der: &[u8]) -> Option<u64> {
@@ -54,9 +54,9 @@ pub fn expiry(der: &[u8]) -> Option<u64> {
 /// The fields of a certificate.
 #[derive(Debug)]
 pub(super) struct Certificate<'a> {
-    /// Who signed it: a Name, in DER.
+    /// The issuer: a Name, in DER.
     pub(super) issuer: &'a [u8],
-    /// Whose it is: a Name, in DER.
+    /// The subject: a Name, in DER.
     pub(super) subject: &'a [u8],
     /// The last second of its validity, since 1970.
     pub(super) not_after: u64,
@@ -66,7 +66,7 @@ pub(super) struct Certificate<'a> {
 }
 
 impl<'a> Certificate<'a> {
-    /// Reads a certificate that takes the whole of `der`.
+    /// Reads a certificate that fills all of `der`.
     pub(super) fn parse(der: &'a [u8]) -> Option<Self> {
         let mut outside = Reader(der);
         let mut certificate = outside.enter(SEQUENCE)?;
@@ -88,7 +88,7 @@ impl<'a> Certificate<'a> {
         let subject = signed.expect(SEQUENCE)?.whole;
         let public_key = signed.expect(SEQUENCE)?.whole;
         let mut extensions = None;
-        // Before the extensions come two identifiers that nobody uses.
+        // Two identifiers that nobody uses come before the extensions.
         while signed.next_tag().is_some() {
             let element = signed.next()?;
             if element.tag == CONTEXT_3 {
@@ -106,8 +106,8 @@ impl<'a> Certificate<'a> {
         })
     }
 
-    /// The names it is for (RFC 5280 §4.2.1.6), as far as they are names of hosts. `None` when the
-    /// extension is malformed; one that is missing is a list without names.
+    /// The host names and addresses that it is for (RFC 5280 §4.2.1.6). `None` when the extension
+    /// is malformed; without the extension, an empty list.
     pub(super) fn names(&self) -> Option<Vec<Name>> {
         let mut found = Vec::new();
         let Some(mut names) = self.extension(SUBJECT_ALT_NAME)? else {
@@ -124,9 +124,9 @@ impl<'a> Certificate<'a> {
         Some(found)
     }
 
-    /// What it may sign for, as far as its permitted names say so (RFC 5280 §4.2.1.10). `None` when
-    /// the extension is malformed; one that is missing is a list that permits nothing, since a CA
-    /// of ours always has it.
+    /// What it may sign for, according to its permitted subtrees (RFC 5280 §4.2.1.10). `None` when
+    /// the extension is malformed. Without the extension the list is empty and permits nothing,
+    /// since our CAs always have the extension.
     pub(super) fn permitted(&self) -> Option<Vec<Permitted>> {
         let mut found = Vec::new();
         let Some(mut constraints) = self.extension(NAME_CONSTRAINTS)? else {
@@ -150,7 +150,7 @@ impl<'a> Certificate<'a> {
         Some(found)
     }
 
-    /// The sequence in the extension with that identifier.
+    /// The sequence in the extension with this identifier.
     #[expect(clippy::option_option, reason = "malformed is not the same as missing")]
     fn extension(&self, identifier: &[u8]) -> Option<Option<Reader<'a>>> {
         let mut extensions = Reader(self.extensions.unwrap_or_default());
@@ -207,8 +207,7 @@ fn time(element: &Element<'_>) -> Option<u64> {
     let (month, day) = (next()?, next()?);
     let (hour, minute, second) = (next()?, next()?, next()?);
     let date = DateTime::new(year, month, day, hour, minute, second, 0).ok()?;
-    // Not by way of a timestamp: that of RFC 5280's "no end", the last second of 9999, there is
-    // not.
+    // Not via a timestamp, which cannot represent RFC 5280's "no expiry", the last second of 9999.
     let epoch = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
     Some(u64::try_from(date.duration_since(epoch).as_secs()).unwrap_or(0))
 }
@@ -218,7 +217,7 @@ fn number(digits: &[u8]) -> Option<i16> {
     text(digits)?.parse().ok()
 }
 
-/// One element: a tag and what it holds.
+/// One element: a tag and its content.
 #[derive(Clone, Copy, Debug)]
 struct Element<'a> {
     tag: u8,
@@ -227,7 +226,7 @@ struct Element<'a> {
     whole: &'a [u8],
 }
 
-/// The elements that lie one after the other in a slice.
+/// The elements that follow each other in a slice.
 #[derive(Clone, Copy, Debug)]
 struct Reader<'a>(&'a [u8]);
 
@@ -240,7 +239,7 @@ impl<'a> Reader<'a> {
     /// The next element.
     fn next(&mut self) -> Option<Element<'a>> {
         let (&tag, rest) = self.0.split_first()?;
-        // Tags of several octets are not in certificates.
+        // Certificates have no tags of several octets.
         if tag & 0x1f == 0x1f {
             return None;
         }
@@ -256,29 +255,29 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// The next element, which has to have this tag.
+    /// The next element, which must have this tag.
     fn expect(&mut self, tag: u8) -> Option<Element<'a>> {
         self.next().filter(|element| element.tag == tag)
     }
 
-    /// The elements in the next element, which has to have this tag.
+    /// The elements in the next element, which must have this tag.
     fn enter(&mut self, tag: u8) -> Option<Self> {
         Some(Self(self.expect(tag)?.content))
     }
 
-    /// Nothing may be left.
+    /// Checks that nothing is left.
     fn end(&self) -> Option<()> {
         self.0.is_empty().then_some(())
     }
 }
 
-/// The length at the beginning of `octets`, and what comes after it.
+/// The length at the beginning of `octets`, and what follows it.
 fn length(octets: &[u8]) -> Option<(usize, &[u8])> {
     let (&first, rest) = octets.split_first()?;
     if first < 0x80 {
         return Some((first.into(), rest));
     }
-    // 0x80 is the indefinite form of BER; nobody needs more than three octets, which is 16 MiB.
+    // 0x80 is the indefinite form of BER. Three octets, which is 16 MiB, are always enough.
     let n_octets = usize::from(first & 0x7f);
     if !(1..=3).contains(&n_octets) {
         return None;
@@ -312,7 +311,7 @@ mod tests {
         element
     }
 
-    /// A certificate with these two times and extensions, and a version if wanted.
+    /// A certificate with these two times and extensions, and a version if requested.
     fn certificate(times: &[u8], with_version: bool, extensions: &[u8]) -> Vec<u8> {
         let mut signed = Vec::new();
         if with_version {
@@ -340,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_read_in_both_forms_of_time() {
+    fn the_expiry_is_read_in_both_forms_of_time() {
         for (tag, not_after, expected) in [
             (UTC_TIME, "700101000000Z", Some(0)),
             (UTC_TIME, "491231235959Z", Some(2_524_607_999)),
@@ -423,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_whole_or_not_der_is_no_certificate() {
+    fn incomplete_or_malformed_der_is_refused() {
         let times = times(UTC_TIME, "240101000000Z");
         let whole = certificate(&times, true, &[]);
         assert!(expiry(&whole).is_some());
@@ -457,8 +456,7 @@ mod tests {
             expiry(&octets);
         }
 
-        /// A certificate with octets changed says something or nothing, and what it says of
-        /// itself lies in it.
+        /// A certificate with changed octets is read or refused, and what is read lies within it.
         #[test]
         fn no_damaged_certificate_panics(
             changes in proptest::collection::vec((0..10_000_usize, any::<u8>()), 1..4)

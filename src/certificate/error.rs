@@ -11,19 +11,19 @@ use super::Name;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The CA has ended: begin anew in another directory.
+    /// The CA has expired: start again in another directory.
     AuthorityExpired {
         /// Its certificate.
         path: PathBuf,
     },
-    /// Another `facteur cert` works in the directory: wait for it.
+    /// Another `facteur cert` is working in the directory: wait for it.
     Busy {
         /// Its lock.
         path: PathBuf,
     },
-    /// The clock of the system shows a time that no certificate can have: set it.
+    /// The system clock shows a time that no certificate can have: set it.
     Clock,
-    /// A file is not one that was made here: move it away, or name another directory.
+    /// A file was not made by this command: move it away, or name another directory.
     Foreign {
         /// The file.
         path: PathBuf,
@@ -34,42 +34,42 @@ pub enum Error {
         operation: &'static str,
         /// The file or directory it was done to.
         path: PathBuf,
-        /// What the system said.
+        /// The error from the system.
         source: io::Error,
     },
-    /// A certificate and a key do not belong together: bring back the right one, or move both away.
+    /// A certificate and a key do not belong together: restore the right one, or move both away.
     Mismatch {
         /// The certificate.
         certificate: PathBuf,
         /// The key.
         key: PathBuf,
     },
-    /// The CA's key is not there: bring it back, or name another directory.
+    /// The CA's key is missing: restore it, or name another directory.
     NoAuthorityKey {
         /// Where it should be.
         path: PathBuf,
     },
-    /// The CA may not sign for a name: use another directory, which gets a CA of its own.
+    /// The CA may not sign for a name: use another directory, which gets its own CA.
     NotPermitted {
         /// The name.
         name: Name,
         /// The CA's certificate.
         authority: PathBuf,
     },
-    /// A certificate was signed by another CA: bring back that one, or move the certificate away.
+    /// A certificate was signed by another CA: restore that CA, or move the certificate away.
     OtherAuthority {
         /// The certificate.
         certificate: PathBuf,
-        /// The certificate of the CA that is there.
+        /// The certificate of the CA that is in the directory.
         authority: PathBuf,
     },
-    /// The system gives no random numbers.
+    /// The system returned no random numbers.
     Random(io::Error),
     /// A key or a signature cannot be made.
     Signing(rcgen::Error),
-    /// Something is not as private or not of the kind that it has to be (SEC-6).
+    /// A file or directory is not private enough, or of the wrong kind (SEC-6).
     Unsafe {
-        /// The file or directory in question.
+        /// The file or directory.
         path: PathBuf,
         /// What is wrong and what to do about it, as the end of a sentence.
         reason: &'static str,
@@ -77,7 +77,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Wraps what the system says about an operation.
+    /// Wraps an error from the system.
     pub(super) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io {
@@ -99,16 +99,16 @@ impl fmt::Display for Error {
         match self {
             Self::AuthorityExpired { path } => write!(
                 f,
-                "the CA in {} is valid no longer: name another directory with --dir, and import \
+                "the CA in {} has expired: name another directory with --dir, and import \
                  the new CA that is made there",
                 path.display()
             ),
             Self::Busy { path } => write!(
                 f,
-                "another facteur cert is at work (it holds {}): wait for its end",
+                "another facteur cert is running (it holds {}): wait until it has finished",
                 path.display()
             ),
-            Self::Clock => f.write_str("the clock of the system is wrong: set it"),
+            Self::Clock => f.write_str("the system clock is wrong: set it"),
             Self::Foreign { path } => write!(
                 f,
                 "{} was not made by facteur cert, or was changed: move it away, or name another \
@@ -120,19 +120,19 @@ impl fmt::Display for Error {
             } => write!(f, "cannot {operation} {}", path.display()),
             Self::Mismatch { certificate, key } => write!(
                 f,
-                "{} is not for the key in {}: bring back the right one, or move both away",
+                "{} does not match the key in {}: restore the right one, or move both away",
                 certificate.display(),
                 key.display()
             ),
             Self::NoAuthorityKey { path } => write!(
                 f,
-                "there is no {}, which has to sign: bring it back, or name another directory with \
+                "{} is missing and is needed to sign: restore it, or name another directory with \
                  --dir, where a new CA is made",
                 path.display()
             ),
             Self::NotPermitted { name, authority } => write!(
                 f,
-                "the CA in {} may not sign for {name}, only for the names with which it was made: \
+                "the CA in {} may not sign for {name}, only for the names it was made with: \
                  name another directory with --dir, and import the new CA that is made there",
                 authority.display()
             ),
@@ -146,7 +146,7 @@ impl fmt::Display for Error {
                 certificate.display(),
                 authority.display()
             ),
-            Self::Random(_) => f.write_str("the system gives no random numbers"),
+            Self::Random(_) => f.write_str("the system returned no random numbers"),
             Self::Signing(_) => f.write_str("cannot sign"),
             Self::Unsafe { path, reason } => write!(f, "{} {reason}", path.display()),
         }

@@ -1,17 +1,18 @@
-//! The directory of the certificates: four files, written so that a crash leaves each of them whole
-//! or not there.
+//! The directory of the certificates: four files, written so that after a crash each is complete or
+//! missing.
 //!
 //! # Theory of operation
-//! A file is written under another name, synced, and then gets its own, and the directory is
-//! synced. A file that must never be overwritten gets its name with a link, which fails when the
-//! name is taken; only the server's certificate is replaced, with a rename. A lock keeps a second
-//! `facteur cert` out, so what is found under a temporary name was left by a crash and is removed.
+//! A file is written under a temporary name and synced, then it gets its own name, and the
+//! directory is synced. A file that must never be overwritten gets its name with a link, which
+//! fails if the name is taken; only the server's certificate is replaced, with a rename. A lock
+//! keeps a second `facteur cert` out, so a file with a temporary name was left by a crash and is
+//! removed.
 //!
-//! The order between the files is that of [`super::make`].
+//! [`super::make`] says in which order the files are made.
 //!
 //! # Invariants
-//! Files have mode 0600 and the directory 0700 when they are made here; no symbolic link is
-//! followed; a directory into which others can write is refused (SEC-6).
+//! New files have mode 0600 and a new directory 0700. Symbolic links are not followed. A directory
+//! that others can write to is refused (SEC-6).
 
 use std::{
     io,
@@ -28,7 +29,7 @@ const LOCK: &str = ".lock";
 /// A file in the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Name {
-    /// The CA's certificate: what clients import.
+    /// The CA's certificate, which clients import.
     Authority,
     /// The CA's private key.
     AuthorityKey,
@@ -56,13 +57,13 @@ impl Name {
         }
     }
 
-    /// The name under which the file is written.
+    /// The name under which the file is written at first.
     fn temporary(self) -> String {
         format!(".{}.new", self.as_str())
     }
 }
 
-/// The directory, held by us alone.
+/// The directory, locked against other processes.
 #[derive(Debug)]
 pub(super) struct Files<'a> {
     fs: &'a dyn Fs,
@@ -71,7 +72,7 @@ pub(super) struct Files<'a> {
 }
 
 impl<'a> Files<'a> {
-    /// Takes the directory, which is made when it is missing, and removes what a crash left there.
+    /// Locks the directory, creates it if it is missing, and removes what a crash left there.
     ///
     /// # Errors
     /// [`Error::Busy`], [`Error::Unsafe`], [`Error::Io`].
@@ -93,7 +94,8 @@ impl<'a> Files<'a> {
                 Ok(()) | Err(_) => {}
             }
         }
-        // What is found from here on may be built upon, whoever made it and died.
+        // From here on, the files that are found are durable, even if the process that wrote them
+        // died.
         files.sync()?;
         Ok(files)
     }
@@ -103,7 +105,7 @@ impl<'a> Files<'a> {
         self.directory.join(name.as_str())
     }
 
-    /// What is in a file; `None` when there is none.
+    /// The content of a file; `None` if there is none.
     ///
     /// # Errors
     /// [`Error::Unsafe`], [`Error::Io`].
@@ -147,14 +149,14 @@ impl<'a> Files<'a> {
         }
         Err(Error::Unsafe {
             path,
-            reason: "may be read by others: run chmod 600 on it, and consider whether somebody has",
+            reason: "can be read by others: run chmod 600 on it, and consider whether somebody has",
         })
     }
 
-    /// Makes a file that was not there. It is durable when this returns.
+    /// Makes a new file. It is durable when this returns.
     ///
     /// # Errors
-    /// [`Error::Io`]; `AlreadyExists` when somebody has put something there.
+    /// [`Error::Io`]; `AlreadyExists` when there is already something with this name.
     pub(super) fn create(&self, name: Name, text: &str) -> Result<(), Error> {
         let path = self.path(name);
         let temporary = self.write(name, text)?;
@@ -165,10 +167,10 @@ impl<'a> Files<'a> {
         self.sync()
     }
 
-    /// Puts `text` in the place of a file, or makes it. It is durable when this returns.
+    /// Replaces a file with `text`, or makes it. It is durable when this returns.
     ///
     /// # Errors
-    /// [`Error::Io`]; what was there is there then, or the new one.
+    /// [`Error::Io`]; then either the old file is there or the new one.
     pub(super) fn replace(&self, name: Name, text: &str) -> Result<(), Error> {
         let path = self.path(name);
         let temporary = self.write(name, text)?;
@@ -196,12 +198,12 @@ impl<'a> Files<'a> {
     }
 }
 
-/// Makes the directory if it is missing, durably, and checks that it is ours alone to write.
+/// Makes the directory durably if it is missing, and checks that only its owner can write to it.
 fn prepare(fs: &dyn Fs, path: &Path) -> Result<(), Error> {
     match fs.create_dir(path) {
         Ok(()) => {
             let parent = path.parent().unwrap_or(path);
-            // The parent may be a symbolic link; with the dot it is not the last component.
+            // The parent may be a symbolic link; with the dot, it is not the last component.
             fs.sync_dir(&parent.join("."))
                 .map_err(Error::io("make durable", parent))?;
         }
@@ -214,7 +216,7 @@ fn prepare(fs: &dyn Fs, path: &Path) -> Result<(), Error> {
     } else if metadata.owner != fs.user() {
         "belongs to another user: run as that user, or name another directory"
     } else if metadata.mode & 0o022 != 0 {
-        "may be written by others: run chmod go-w on it, or name another directory"
+        "can be written by others: run chmod go-w on it, or name another directory"
     } else {
         return Ok(());
     };

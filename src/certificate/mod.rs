@@ -1,25 +1,26 @@
-//! Certificates: a CA for this machine, a server's certificate signed by it, and when one ends.
+//! Certificates: a CA for this machine, a server certificate signed by it, and expiry dates.
 //!
-//! [`make`] is the work of `facteur cert`. The daemon itself never comes here but for [`expiry`]:
-//! it reads its certificate like that of any other origin, and no start of it changes a file.
+//! [`make`] does the work of `facteur cert`. The daemon uses only [`expiry`]: it reads its
+//! certificate like one from any other source, and starting it never changes a file.
 //!
 //! # Theory of operation
 //! The directory has four files, which are made in this order: `ca.key`, `ca.pem`, `key.pem`,
-//! `certificate.pem`. Each is durable before the next is begun (`files.rs`), and what is there is
-//! kept: so wherever a crash comes, what is there fits together, and the next run makes the rest.
-//! A renewal replaces `certificate.pem` alone, in one step, for the key that is there: two files
-//! cannot be replaced in one step, and a daemon that found the new key beside the old certificate
-//! could not start. Whoever wants a new key removes both files.
+//! `certificate.pem`. Each is durable before the next is started (`files.rs`), and existing files
+//! are kept. So whenever a crash happens, the existing files fit together, and the next run makes
+//! the rest. A renewal replaces only `certificate.pem`, in one step, and keeps the key. Two files
+//! cannot be replaced in one step, and a daemon that found a new key beside the old certificate
+//! could not start. To get a new key, remove both files.
 //!
-//! `ca.key` is needed only to sign: it may be taken away and put back for a renewal.
+//! `ca.key` is needed only to sign: it can be kept elsewhere and put back for a renewal.
 //!
-//! What the CA may sign for is said in `authority.rs`; `names.rs` has the names, `der.rs` reads
-//! certificates, `pem.rs` their textual form, and `report.rs` tells people what to do with them.
+//! `authority.rs` documents what the CA may sign for. `names.rs` has the names, `der.rs` reads
+//! certificates, `pem.rs` reads and writes their text form, and `report.rs` writes the instructions
+//! for the user.
 //!
 //! # Invariants
-//! No private key and no CA is ever overwritten. A private key is in no error, no output and no
-//! `Debug` form. `certificate.pem` always fits `key.pem` and `ca.pem`; one that does not is
-//! reported and left alone.
+//! No private key and no CA is ever overwritten. No private key appears in an error, in output or
+//! in a `Debug` form. `certificate.pem` always fits `key.pem` and `ca.pem`; one that does not is
+//! reported and left as it is.
 //!
 //! # Failures
 //! [`Error`], for the person who ran the command.
@@ -50,20 +51,20 @@ pub use report::{Instructions, configuration_lines};
 use der::Certificate;
 use files::{Files, Name as FileName};
 
-/// What is asked for.
+/// What to make.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
-    /// The directory of the files; it is made when it is missing, but not the one it lies in.
+    /// The directory of the files. It is created if it is missing; its parent is not.
     pub directory: &'a Path,
-    /// The names that the certificate is to have.
+    /// The names that the certificate must have.
     pub names: &'a [Name],
-    /// Whether a certificate that is still valid is replaced.
+    /// Whether to replace a certificate that is still valid.
     pub renew: bool,
     /// Seconds since 1970.
     pub now: u64,
 }
 
-/// What there is now.
+/// The state of the directory after [`make`].
 #[derive(Clone, Debug)]
 pub struct Made {
     /// The file of the CA's certificate.
@@ -74,34 +75,34 @@ pub struct Made {
     pub key: PathBuf,
     /// SHA-256 of the CA's certificate, as programs show it.
     pub fingerprint: String,
-    /// Whether the CA was there before.
+    /// Whether the CA existed before.
     pub authority_was_there: bool,
-    /// What became of the server's certificate.
+    /// What happened to the server's certificate.
     pub change: Change,
-    /// The last second in which it is valid, since 1970.
+    /// The last second in which the certificate is valid, since 1970.
     pub not_after: u64,
-    /// The names that it is for.
+    /// The names that the certificate is for.
     pub names: Vec<Name>,
-    /// Names that were asked for and that it is not for.
+    /// Requested names that the certificate is not for.
     pub lacking: Vec<Name>,
 }
 
-/// What became of the server's certificate.
+/// What happened to the server's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It was there and is as it was.
+    /// It existed and is unchanged.
     Kept,
-    /// There was none.
+    /// It did not exist.
     Made,
-    /// It has taken the place of another one, for the same key.
+    /// It replaces another one, with the same key.
     Renewed,
 }
 
-/// Makes what is missing in a directory, and renews the server's certificate when that is asked
-/// for or when it has ended. A renewed one has the names of the old one too.
+/// Makes the missing files of a directory, and renews the server's certificate if that is requested
+/// or it has expired. A renewed certificate keeps the names of the old one.
 ///
 /// # Errors
-/// Any [`Error`]: tell the person. Running it again is always safe.
+/// Any [`Error`]: report it. Running the command again is always safe.
 pub fn make(fs: &dyn Fs, request: &Request<'_>) -> Result<Made, Error> {
     let files = Files::open(fs, request.directory)?;
     let authority = read(&files, FileName::Authority, pem::CERTIFICATE)?;
@@ -142,7 +143,7 @@ pub fn make(fs: &dyn Fs, request: &Request<'_>) -> Result<Made, Error> {
     issue(&files, request.now, authority, names, old.is_some())
 }
 
-/// Checks that a server's certificate was signed by this CA and fits the key; gives its names.
+/// Checks that a server's certificate was signed by this CA and fits the key; returns its names.
 fn check_old(
     files: &Files<'_>,
     authority: &[u8],
@@ -167,7 +168,7 @@ fn check_old(
     }
 }
 
-/// Signs a server's certificate, with the CA and the keys that are there or new ones.
+/// Signs a server's certificate, with the existing CA and keys or new ones.
 fn issue(
     files: &Files<'_>,
     now: u64,
@@ -211,7 +212,8 @@ fn issue(
     Ok(issued.in_files(files, Vec::new()))
 }
 
-/// Makes a CA, with the key that a crash may have left alone; gives its certificate and key.
+/// Makes a CA, with the key that a crash may have left without one; returns its certificate and
+/// key.
 fn make_authority(
     files: &Files<'_>,
     names: &[Name],
@@ -241,7 +243,7 @@ fn make_key(files: &Files<'_>, name: FileName) -> Result<KeyPair, Error> {
     Ok(key)
 }
 
-/// Checks that the CA's certificate and key belong together and may still sign.
+/// Checks that the CA's certificate and key belong together and that it has not expired.
 fn check_authority(
     files: &Files<'_>,
     authority: &Certificate<'_>,
@@ -268,7 +270,7 @@ fn parse_authority<'a>(files: &Files<'_>, der: &'a [u8]) -> Result<Certificate<'
     })
 }
 
-/// The DER form of what is in a file; `None` when there is no file.
+/// The DER form of a file's content; `None` if there is no file.
 fn read(files: &Files<'_>, name: FileName, label: &str) -> Result<Option<Vec<u8>>, Error> {
     let Some(text) = files.read(name)? else {
         return Ok(None);
@@ -287,7 +289,7 @@ fn read_key(files: &Files<'_>, name: FileName) -> Result<Option<KeyPair>, Error>
     Ok(Some(key))
 }
 
-/// A certificate and the CA that has signed it.
+/// A certificate and the CA that signed it.
 #[derive(Debug)]
 struct Issued<'a> {
     authority: &'a [u8],

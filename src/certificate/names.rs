@@ -1,7 +1,7 @@
 //! The names that a certificate is for, and those that a CA may sign for.
 //!
 //! # Invariants
-//! A DNS name is in A-label form and lower case, so names are the same when they are equal.
+//! A DNS name is in A-label form and lower case, so names can be compared octet by octet.
 
 use std::{
     fmt,
@@ -11,7 +11,7 @@ use std::{
 
 use crate::mail::{Charset, Domain};
 
-/// Why a text names no host that a certificate could be for.
+/// Why a text is not the name of a host that a certificate could be for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotAName {
     text: String,
@@ -47,7 +47,7 @@ pub enum Name {
 }
 
 impl Name {
-    /// The names by which programs of this machine reach it.
+    /// The names by which programs on this machine reach it.
     pub fn of_this_machine() -> [Self; 3] {
         [
             Self::Dns("localhost".to_owned()),
@@ -60,7 +60,7 @@ impl Name {
 impl TryFrom<&Domain> for Name {
     type Error = NotAName;
 
-    /// Takes a domain, or the address in an address literal (RFC 5321 §4.1.3).
+    /// Accepts a domain, or the address in an address literal (RFC 5321 §4.1.3).
     fn try_from(domain: &Domain) -> Result<Self, NotAName> {
         let text = domain.as_str();
         let in_brackets = text
@@ -104,7 +104,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// Adds to `names` those of `more` that are not among them.
+/// Adds those of `more` to `names` that it does not have.
 pub(super) fn add(names: &mut Vec<Name>, more: &[Name]) {
     for name in more {
         if !names.contains(name) {
@@ -127,17 +127,17 @@ impl fmt::Display for Listed<'_> {
     }
 }
 
-/// A part of the names that a CA may sign for (RFC 5280 §4.2.1.10).
+/// A set of names that a CA may sign for (RFC 5280 §4.2.1.10).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Permitted {
-    /// A domain and all below it.
+    /// A domain and everything below it.
     Dns(String),
-    /// The addresses that are equal to this one where the mask has ones.
+    /// The addresses that match this one in the bits that the mask sets.
     Ip { address: IpAddr, mask: IpAddr },
 }
 
 impl Permitted {
-    /// Whether the name is in this part.
+    /// Whether the name is in this set.
     pub(super) fn covers(&self, name: &Name) -> bool {
         match (self, name) {
             (Self::Dns(domain), Name::Dns(name)) => {
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_addresses_are_taken() {
+    fn names_and_addresses_are_accepted() {
         for (text, expected) in [
             ("localhost", "localhost"),
             ("Mail.Example.COM", "mail.example.com"),
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_covers_what_is_in_it() {
+    fn a_permitted_set_covers_its_names() {
         let example = Permitted::Dns("example.com".to_owned());
         let loopback = Permitted::Ip {
             address: [127, 0, 0, 0].into(),

@@ -12,7 +12,7 @@ pub(super) const CERTIFICATE: &str = "CERTIFICATE";
 /// The label of a private key in PKCS #8.
 pub(super) const PRIVATE_KEY: &str = "PRIVATE KEY";
 
-/// Characters of one line (RFC 7468 §2).
+/// Characters per line (RFC 7468 §2).
 const LINE_CHARACTERS: usize = 64;
 
 /// Writes one block.
@@ -43,7 +43,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_block_looks_as_it_should() {
+    fn a_block_has_lines_of_64_characters() {
         let text = encode(CERTIFICATE, &[0; 49]);
         let line = "A".repeat(64);
         let expected =
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_one_whole_block_is_refused() {
+    fn anything_but_one_whole_block_is_refused() {
         let whole = encode(CERTIFICATE, &[1; 100]);
         assert!(decode(CERTIFICATE, whole.as_bytes()).is_some());
         assert_eq!(decode(PRIVATE_KEY, whole.as_bytes()), None);

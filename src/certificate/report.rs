@@ -1,7 +1,7 @@
-//! What the person who ran `facteur cert` is told: what there is, and how to use it.
+//! Output for the user who ran `facteur cert`: what was made, and how to use it.
 //!
-//! Pure. Paths are written so that they can be pasted: quoted for a shell where they stand in a
-//! command, as strings of TOML where they stand in the configuration.
+//! Pure. Paths are written so that they can be pasted: quoted for a shell in commands, and as TOML
+//! strings in the configuration.
 
 use std::{fmt, path::Path};
 
@@ -9,7 +9,7 @@ use super::{Change, Made, names::Listed};
 
 /// The lines that the configuration needs.
 ///
-/// `None` when a path is not UTF-8 and cannot be written into a configuration.
+/// `None` when a path is not UTF-8 and so cannot be in the configuration.
 pub fn configuration_lines(made: &Made) -> Option<String> {
     let certificate = TomlString(made.certificate.to_str()?);
     let key = TomlString(made.key.to_str()?);
@@ -17,7 +17,7 @@ pub fn configuration_lines(made: &Made) -> Option<String> {
 }
 
 impl fmt::Display for Made {
-    /// What there is, in a few lines.
+    /// The state of the directory, in a few lines.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let authority = self.authority.display();
         let verb = if self.authority_was_there {
@@ -85,7 +85,7 @@ Java            keytool -importcert -cacerts -storepass changeit -noprompt \\
     }
 }
 
-/// A day as people write it: 2027-01-31 (UTC).
+/// A date for people: 2027-01-31 (UTC).
 struct Day(u64);
 
 impl fmt::Display for Day {
@@ -96,7 +96,7 @@ impl fmt::Display for Day {
     }
 }
 
-/// A path as a word of a shell's command.
+/// A path as one word of a shell command.
 struct ShellQuoted<'a>(&'a Path);
 
 impl fmt::Display for ShellQuoted<'_> {
@@ -110,7 +110,7 @@ impl fmt::Display for ShellQuoted<'_> {
     }
 }
 
-/// A text as a basic string of TOML.
+/// A text as a TOML basic string.
 struct TomlString<'a>(&'a str);
 
 impl fmt::Display for TomlString<'_> {

@@ -1,4 +1,4 @@
-//! The certificates as a person makes them: on a disk, on one that loses its power, over the years.
+//! Tests of `make`: on a disk, on one that loses power, and over the years.
 
 #![expect(clippy::disallowed_methods, reason = "tests make their own files")]
 
@@ -22,7 +22,7 @@ fn names(texts: &[&str]) -> Vec<Name> {
     Name::of_this_machine().into_iter().chain(more).collect()
 }
 
-/// Whether an error is the one that is expected.
+/// Whether an error is the expected one.
 type Check = fn(&Error) -> bool;
 
 /// A request for the names of this machine and `more`.
@@ -77,7 +77,7 @@ fn in_own_directory() -> (tempfile::TempDir, PathBuf) {
     (own, directory)
 }
 
-/// What lies in a directory of a file system, by name; nothing when there is no directory.
+/// The files in a directory of a file system, by name; none if there is no directory.
 fn contents(fs: &dyn Fs, directory: &Path) -> Vec<(String, Vec<u8>)> {
     let mut contents = Vec::new();
     for entry in fs.read_dir(directory).unwrap_or_default() {
@@ -171,7 +171,7 @@ fn a_renewal_keeps_the_keys_the_ca_and_the_names() {
 }
 
 #[test]
-fn names_that_are_missing_are_told() {
+fn missing_names_are_reported() {
     let fs = SimFs::new();
     Asked::new(DIRECTORY, &["example.com"]).make(&fs).unwrap();
     let asked = Asked::new(DIRECTORY, &["mail.example.com"]);
@@ -191,7 +191,7 @@ fn a_certificate_that_has_ended_is_renewed_unasked() {
 
 /// The limits of Apple's systems and of browsers: see `limits::CERTIFICATE_DAYS`.
 #[test]
-fn the_end_is_where_it_was_said() {
+fn certificates_expire_when_the_limits_say() {
     let fs = SimFs::new();
     let directory = Path::new(DIRECTORY);
     let made = Asked::new(DIRECTORY, &[]).make(&fs).unwrap();
@@ -216,7 +216,7 @@ fn no_certificate_outlives_its_ca_and_an_old_ca_signs_nothing() {
     assert!(matches!(error, Error::AuthorityExpired { .. }), "{error}");
 }
 
-/// RFC 5280 §4.2.1.10: clients would refuse what the CA may not sign.
+/// RFC 5280 §4.2.1.10: clients would refuse a certificate that the CA may not sign.
 #[test]
 fn the_ca_signs_only_for_the_names_it_was_made_with_and_those_below() {
     let fs = SimFs::new();
@@ -233,7 +233,7 @@ fn the_ca_signs_only_for_the_names_it_was_made_with_and_those_below() {
         ("example.org", false),
         ("badexample.com", false),
     ] {
-        // It is reported at once, and not only when somebody follows the advice to renew.
+        // It is reported immediately, and not only when somebody follows the advice to renew.
         let asked = Asked::new(DIRECTORY, &[name]).make(&fs);
         assert_eq!(asked.is_ok(), is_permitted, "{name}");
         let renewed = Asked::new(DIRECTORY, &[name]).renewal().make(&fs);
@@ -248,8 +248,8 @@ fn the_ca_signs_only_for_the_names_it_was_made_with_and_those_below() {
     }
 }
 
-/// A certificate with the number of another one of the same CA is refused by some clients, and one
-/// whose number is negative or has zeros in front by others (RFC 5280 §4.1.2.2).
+/// Some clients refuse a certificate with the serial number of another one from the same CA, and
+/// others a negative number or one with leading zeros (RFC 5280 §4.1.2.2).
 #[test]
 fn serial_numbers_are_positive_and_differ() {
     let fs = SimFs::new();
@@ -259,7 +259,7 @@ fn serial_numbers_are_positive_and_differ() {
         let asked = Asked::new(DIRECTORY, &[]).renewal();
         asked.make(&fs).unwrap();
         let der = der(&fs, directory, "certificate.pem");
-        // Behind the version, which comes first.
+        // After the version, which comes first.
         let version = [0xa0, 3, 2, 1, 2, 2, 16];
         let at = der.windows(version.len()).position(|it| it == version);
         let number = &der[at.unwrap() + version.len()..][..16];
@@ -288,7 +288,7 @@ fn the_key_of_the_ca_is_needed_only_to_sign() {
 }
 
 #[test]
-fn what_was_not_made_here_is_left_alone() {
+fn foreign_files_are_left_alone() {
     let (own, directory) = in_own_directory();
     let other = own.path().join("other");
     let asked = Asked::new(&directory, &[]);
@@ -329,7 +329,7 @@ fn what_was_not_made_here_is_left_alone() {
 
 /// SEC-6.
 #[test]
-fn a_place_that_is_not_safe_is_refused() {
+fn an_unsafe_directory_is_refused() {
     let (own, directory) = in_own_directory();
     let asked = Asked::new(&directory, &[]);
     let refused = |what: &str| {
@@ -339,10 +339,10 @@ fn a_place_that_is_not_safe_is_refused() {
     let real = own.path().join("real");
     std::fs::create_dir(&real).unwrap();
     std::os::unix::fs::symlink(&real, &directory).unwrap();
-    refused("a link in the place of the directory");
+    refused("a link instead of the directory");
     std::fs::remove_file(&directory).unwrap();
     std::fs::write(&directory, "").unwrap();
-    refused("a file in the place of the directory");
+    refused("a file instead of the directory");
     std::fs::remove_file(&directory).unwrap();
     std::fs::create_dir(&directory).unwrap();
     let chmod = |path: &Path, mode| {
@@ -350,14 +350,14 @@ fn a_place_that_is_not_safe_is_refused() {
     };
     for mode in [0o770, 0o707] {
         chmod(&directory, mode);
-        refused("a directory into which others can write");
+        refused("a directory that others can write to");
     }
     chmod(&directory, 0o755);
     let elsewhere = own.path().join("elsewhere");
     for name in ["certificate.pem", "ca.pem", "ca.key", "key.pem"] {
         let link = directory.join(name);
         std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
-        // One that leads nowhere cannot be opened, and must not be written through.
+        // A dangling link cannot be opened, and must not be written through.
         asked.make(&RealFs).unwrap_err();
         assert!(!elsewhere.exists(), "{name}");
         std::fs::remove_file(&link).unwrap();
@@ -369,7 +369,7 @@ fn a_place_that_is_not_safe_is_refused() {
 }
 
 #[test]
-fn two_never_work_in_one_directory() {
+fn two_commands_never_share_a_directory() {
     let fs = SimFs::new();
     Asked::new(DIRECTORY, &[]).make(&fs).unwrap();
     let _other = Files::open(&fs, Path::new(DIRECTORY));
@@ -378,7 +378,7 @@ fn two_never_work_in_one_directory() {
 }
 
 #[test]
-fn the_directory_around_is_not_made() {
+fn the_parent_directory_is_not_made() {
     let (own, _) = in_own_directory();
     let directory = own.path().join("missing/tls");
     let error = Asked::new(&directory, &[]).make(&RealFs).unwrap_err();
@@ -389,7 +389,7 @@ fn the_directory_around_is_not_made() {
     assert!(!own.path().join("missing").exists());
 }
 
-/// Checks what a crash has left, and what the next run makes of it.
+/// Checks what a crash left, and what the next run does with it.
 fn check_found(found: &SimFs, is_renewal: bool) {
     let before = contents(found, Path::new(DIRECTORY));
     let has = |name: &str| before.iter().any(|(found, _)| found == name);
@@ -414,8 +414,8 @@ fn check_found(found: &SimFs, is_renewal: bool) {
     assert!(!left_over, "{after:?}");
 }
 
-/// Wherever the power fails, each file is whole or not there, those that are there fit together,
-/// and the next run makes the rest without changing a key or the CA.
+/// Whenever the power fails, each file is complete or missing, the existing files fit together, and
+/// the next run makes the rest without changing a key or the CA.
 #[test]
 fn a_power_cut_leaves_files_that_fit_together() {
     let directory = Path::new(DIRECTORY);
@@ -437,20 +437,20 @@ fn a_power_cut_leaves_files_that_fit_together() {
                 check_found(&found, is_renewal);
                 n_cuts += 1;
             }
-            // The process may end without the machine.
+            // The process can also die without the machine.
             check_found(&fs.kill(), is_renewal);
         }
     }
     assert!(n_cuts > 200, "{n_cuts}");
 
-    // The directory of the last life is complete.
+    // After a completed run the directory is complete.
     let fs = SimFs::new();
     Asked::new(DIRECTORY, &[]).make(&fs).unwrap();
     assert_eq!(contents(&fs.power_cut(0), directory).len(), 5);
 }
 
 #[test]
-fn a_call_that_fails_is_told_and_can_be_tried_again() {
+fn a_failed_call_is_reported_and_can_be_retried() {
     use rustix::io::Errno;
     for at in 1.. {
         let fs = SimFs::new();
@@ -473,7 +473,7 @@ fn a_call_that_fails_is_told_and_can_be_tried_again() {
     }
 }
 
-/// Issue texts are for people: the paths that matter are in them, and no key is.
+/// The report is for people: it has the paths that matter, and no key.
 #[test]
 fn the_report_says_what_to_do_and_no_secret() {
     let (_own, directory) = in_own_directory();
