@@ -1,11 +1,11 @@
-//! What the system can carry: how many sessions at once, and how much of its memory.
+//! What the system can carry: how many concurrent sessions, and how much memory they may use.
 //!
-//! A daemon with a thread for each client runs into a wall of the system sooner or later:
-//! descriptors, mappings, threads, tasks or memory. Met with a cap (NET-4), the wall is a reply to
-//! the client that is too many; met unprepared, it is a failure in the middle of somebody's
-//! session, or the end of the daemon where a control group has no more memory.
+//! A daemon with one thread per client reaches a limit of the system sooner or later: descriptors,
+//! mappings, threads, tasks or memory. With a cap (NET-4), a client over the limit gets a reply.
+//! Without one, a session fails in the middle, or the daemon is killed because a control group has
+//! no memory left.
 //!
-//! What cannot be read, because the system has no such limit or does not tell, bounds nothing.
+//! A limit that cannot be read, or that the system does not have, is ignored.
 
 use std::fs::{self, File};
 use std::io;
@@ -15,79 +15,79 @@ use std::os::unix::fs::MetadataExt;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors that are not for sessions: listeners, the log, the lock, the journal, and
-/// directories for the moment in which they are read or synced.
+/// directories while they are being read or synced.
 const DESCRIPTORS_RESERVE: u64 = 256;
 
-/// Descriptors of a session: its socket, and the file of a large message that it takes in or gives
-/// out, for as long as its client likes.
+/// Descriptors of a session: its socket, and the file of a large message that it is receiving or
+/// sending, for as long as its client takes.
 const DESCRIPTORS_PER_SESSION: u64 = 2;
 
-/// Mappings whoever comes: the program and its libraries, some hundred; the threads of
-/// [`TASKS_OWN`] and [`TASKS_RESERVE`], some hundred more; and the stacks of threads that have
-/// ended, of which the C library keeps 40 MiB, which are some 300.
+/// Mappings without any session: some hundred for the program and its libraries; some hundred for
+/// the threads of [`TASKS_OWN`] and [`TASKS_RESERVE`]; and some 300 for the stacks of ended
+/// threads, of which the C library keeps 40 MiB.
 const MAPPINGS_OWN: u64 = 1_024;
 
-/// Mappings for each core: the C library makes up to eight arenas of two mappings each, and one
-/// verification of a password at once has its memory.
+/// Mappings per core: the C library makes up to eight arenas of two mappings each, and one password
+/// verification at a time has its memory.
 pub const MAPPINGS_PER_CORE: u64 = 17;
 
-/// Mappings of one thread: its stack, the guard, the signal stack and its guard. A thread that gets
-/// the first two and not the others cannot be started or refused in order: the process ends.
+/// Mappings per thread: its stack, the guard, the signal stack and its guard. If a thread gets the
+/// first two but not the others, it cannot be refused cleanly: the process ends.
 pub const MAPPINGS_PER_THREAD: u64 = 4;
 
-/// From so many octets on the C library gives a piece of memory a mapping of its own.
+/// From this size in octets, the C library gives a piece of memory its own mapping.
 const LARGE_OCTETS: u64 = 128 * 1_024;
 
-/// Mappings of a session that has all such pieces at once that it may have: what comes in, what it
-/// collects of it, what is to be sent, and what a delivery holds; or the parts of a listing.
+/// Mappings of a session that has all its large pieces at the same time: input, what it collects
+/// from it, output, and what a delivery holds; or the parts of a listing.
 const MAPPINGS_PER_BUSY_SESSION: u64 = MAPPINGS_PER_THREAD + 4;
 
-/// Tasks that the daemon has when nobody is there: the main thread, two listeners, the log, the
-/// checkpoints, the end of the certificate, the signs of life, and one that starts all this. The
-/// workers of handshakes come on top of it.
+/// Tasks of an idle daemon: the main thread, two listeners, the log, the checkpoints, the
+/// certificate's expiry, the signs of life, and the thread that starts all of them. The handshake
+/// workers come on top.
 const TASKS_OWN: u64 = 8;
 
-/// Further tasks that are not for sessions: three that help to sync, and a shell that somebody
-/// looks from. Where there are few tasks, half of all that are left are for sessions.
+/// Further tasks that are not for sessions: three that help to sync, and an administrator's shell.
+/// If there are few tasks, half of those left are for sessions.
 const TASKS_RESERVE: u64 = 16;
 
-/// Where the tasks are limited, one of so many may be a worker of handshakes.
+/// If tasks are limited, one in this many may be a handshake worker.
 const TASKS_PER_WORKER: u64 = 16;
 
-/// Memory in octets that is there whoever comes: the program, two batches of the journal, and the
-/// tables that the store keeps. Its limits make that 8, 4 and 3 MiB beside 5 for the program.
+/// Memory in octets without any session: the program, two batches of the journal, and the tables of
+/// the store. Their limits make this 8, 4 and 3 MiB, and 5 for the program.
 const MEMORY_OWN: u64 = 21 * 1_024 * 1_024;
 
-/// Memory in octets that a session takes at worst without asking for more, with TLS (SEC-9), and
-/// that the kernel takes for it: another stack, the socket, and what waits there to be sent.
+/// Most memory in octets that a session uses without asking for more, with TLS (SEC-9), and that
+/// the kernel uses for it: another stack, the socket, and unsent data.
 const SESSION_OCTETS: u64 = 192 * 1_024;
 
-/// Where a control group's memory is limited; beyond `memory.high` it is slowed down.
+/// The files that limit a control group's memory; beyond `memory.high` the group is slowed down.
 const MEMORY_FILES: [&str; 3] = ["memory.max", "memory.high", "memory.limit_in_bytes"];
 
 /// The name of the limit of a control group's memory.
 const GROUP_MEMORY: &str = "the control group's memory";
 
-/// The name of that of a machine.
+/// The name of the limit of a machine's memory.
 const MACHINE_MEMORY: &str = "the machine's memory";
 
-/// What the daemon takes of the system whoever comes, as it is configured.
+/// What the daemon itself uses, as it is configured, without any session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Own {
-    /// Octets of memory that the verification of a password takes; 0 where none are verified.
+    /// Octets of memory for one password verification; 0 if passwords are not verified.
     pub verification_octets: u64,
-    /// Octets of memory that all sessions may hold together beyond what each has of its own.
+    /// Octets of memory that all sessions together may hold beyond what each has for itself.
     pub shared_octets: u64,
     /// Octets of a session's stack.
     pub stack_octets: u64,
-    /// The cores that there are to work on.
+    /// The number of cores.
     pub cores: NonZeroUsize,
-    /// Threads that compute handshakes of TLS, if there are enough tasks; 0 where there is no TLS.
+    /// Threads that compute TLS handshakes, if there are enough tasks; 0 without TLS.
     pub workers: usize,
 }
 
-/// The limits of the system, as far as they are known, and what is already spoken for. What others
-/// had taken of something when it was looked at is not counted.
+/// The limits of the system, as far as they are known, and what the daemon itself uses. What other
+/// processes used when the limits were read is not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct System {
     /// Descriptors that this process may have.
@@ -96,7 +96,7 @@ pub struct System {
     pub mappings: Option<u64>,
     /// Threads that the system may have.
     pub threads: Option<u64>,
-    /// Numbers that it has for them.
+    /// Process numbers that the system has.
     pub numbers: Option<u64>,
     /// Tasks that the control group of this process may have.
     pub tasks: Option<u64>,
@@ -104,34 +104,33 @@ pub struct System {
     pub memory: Option<u64>,
     /// Octets of memory that the machine has.
     pub machine_memory: Option<u64>,
-    /// Octets that may be mapped for writing, where the system promises no more than it has.
+    /// Octets that may be mapped for writing, if the system does not overcommit.
     pub promised: Option<u64>,
     /// What is not for sessions.
     pub own: Own,
 }
 
-/// How the memory of a control group, or of a small machine, is divided, in octets (SEC-9). What
-/// the daemon takes whoever
-/// comes, and a verification of a password where there are any, is set apart; of the rest the
-/// sessions have one half, for all that they need not ask for.
+/// How the memory of a control group, or of a small machine, is divided, in octets (SEC-9). First
+/// the daemon itself gets its part, and one password verification if passwords are verified. Half
+/// of the rest is for what sessions use without asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Division {
-    /// For all sessions, and what is on its way.
+    /// For all sessions, with what is in flight there.
     pub sessions: u64,
-    /// What is on its way beyond that: a quarter.
+    /// What is in flight beyond that: a quarter.
     pub in_flight: u64,
     /// Listings of open maildrops: three sixteenths.
     pub listed: u64,
     /// Listings that are remembered: half a sixteenth.
     pub remembered: u64,
-    /// Further verifications of passwords, beside the first: half a sixteenth.
+    /// Further password verifications, besides the first: half a sixteenth.
     pub verifications: u64,
 }
 
 impl Division {
     fn of(octets: u64, verification_octets: u64) -> Self {
         let own = MEMORY_OWN.saturating_add(verification_octets);
-        // A group that is too small for the daemon gets one that serves somebody all the same.
+        // A group that is too small for the daemon still gets a daemon that serves somebody.
         let rest = octets.saturating_sub(own).max(octets / 4);
         let part = rest / 32;
         Self {
@@ -148,7 +147,7 @@ impl System {
     /// Reads the limits, after the soft limit of descriptors was raised to the hard one.
     pub fn read(own: Own) -> Self {
         if raise_descriptors().is_err() {
-            log::info!("the limit of open files stays at its soft value");
+            log::info!("the limit of open files could not be raised");
         }
         let running = running_in("/proc/loadavg").unwrap_or(0);
         let beside_others = |most: u64| most.saturating_sub(running);
@@ -160,7 +159,7 @@ impl System {
             tasks: group_limit("pids", |directory| {
                 let most = number_in(&format!("{directory}/pids.max"))?;
                 let all = number_in(&format!("{directory}/pids.current")).unwrap_or(0);
-                // This process has one thread by now.
+                // This process has one thread so far.
                 Some(most.saturating_sub(all.saturating_sub(1)))
             }),
             memory: group_limit("memory", |directory| {
@@ -173,7 +172,7 @@ impl System {
         }
     }
 
-    /// How the memory is divided, where it is limited.
+    /// How the memory is divided, if it is limited.
     pub fn division(&self) -> Option<Division> {
         let (octets, _) = self.narrowest_memory()?;
         Some(Division::of(octets, self.own.verification_octets))
@@ -195,7 +194,7 @@ impl System {
         known.min_by_key(|&(octets, _)| octets)
     }
 
-    /// How many passwords may be verified at once: one on each core, as far as there is memory for
+    /// How many passwords may be verified concurrently: one per core, as far as there is memory for
     /// them.
     pub fn verifications_max(&self) -> NonZeroUsize {
         let further = self
@@ -209,21 +208,21 @@ impl System {
         })
     }
 
-    /// The same with passwords whose verification takes so many octets.
+    /// The same for passwords whose verification needs this many octets.
     #[must_use]
     pub fn with_verification_octets(mut self, octets: u64) -> Self {
         self.own.verification_octets = octets;
         self
     }
 
-    /// How many threads are to compute handshakes.
+    /// How many threads should compute handshakes.
     pub fn workers(&self) -> NonZeroUsize {
         let few = |tasks: u64| usize::try_from(tasks / TASKS_PER_WORKER).unwrap_or(usize::MAX);
         let workers = self.own.workers.min(self.tasks.map_or(usize::MAX, few));
         NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN)
     }
 
-    /// The threads that there are whoever comes.
+    /// The threads that exist without any session.
     fn tasks_own(&self) -> u64 {
         let workers = match self.own.workers {
             0 => 0,
@@ -234,12 +233,12 @@ impl System {
 
     /// The most sessions, at least 1, and what bounds them.
     pub fn sessions_max(&self) -> (usize, &'static str) {
-        // Where there are few descriptors not all sessions are at their busiest.
+        // If there are few descriptors, not all sessions are at their busiest.
         let files = |n: u64| {
             let all_busy = n.saturating_sub(DESCRIPTORS_RESERVE) / DESCRIPTORS_PER_SESSION;
             all_busy.max(n / 4)
         };
-        // The system has other programs, too.
+        // Other programs need threads too.
         let threads = |n: u64| n.saturating_sub(n / 10).saturating_sub(self.tasks_own());
         let tasks = |n: u64| {
             let left = n.saturating_sub(self.tasks_own());
@@ -273,8 +272,8 @@ impl System {
         (usize::try_from(most).unwrap_or(usize::MAX).max(1), name)
     }
 
-    /// How many sessions so many mappings are enough for, while they hold all that they may in
-    /// pieces that have mappings of their own: as many as the memory makes, or all that each
+    /// How many sessions this many mappings are enough for. Memory pieces with their own mapping
+    /// are counted in one of two ways: by the memory that all sessions share, or by what each
     /// session can have.
     fn sessions_in_mappings(&self, mappings: u64) -> u64 {
         let cores = u64::try_from(self.own.cores.get()).unwrap_or(u64::MAX);
@@ -286,19 +285,19 @@ impl System {
     }
 }
 
-/// The threads of this process as the system counts them, those too that have done their work and
-/// have not given back all that they had: where many sessions end at once, their places are free
-/// some time before their mappings are.
+/// The threads of this process, as the system counts them. That includes threads that have done
+/// their work but have not yet released everything: when many sessions end at the same time, their
+/// places are free some time before their mappings are.
 #[derive(Debug)]
 pub struct Threads {
-    /// `/proc/self/task`; `None` where there is none, and nothing is counted.
+    /// `/proc/self/task`; `None` if it does not exist, and then nothing is counted.
     directory: Option<File>,
     most: u64,
 }
 
 impl Threads {
-    /// Counts them from now on, up to those that `system` can carry; from within the sandbox they
-    /// could not be found.
+    /// Counts threads from now on, up to the number that `system` can carry. The directory is
+    /// opened here because the sandbox would not allow it.
     pub fn of(system: &System) -> Self {
         let (sessions, _) = system.sessions_max();
         let sessions = u64::try_from(sessions).unwrap_or(u64::MAX);
@@ -309,7 +308,7 @@ impl Threads {
         }
     }
 
-    /// None of them.
+    /// Counts none.
     #[cfg(test)]
     pub(crate) fn uncounted() -> Self {
         Self {
@@ -318,19 +317,19 @@ impl Threads {
         }
     }
 
-    /// Whether there are as many as there may be.
+    /// Whether there are as many threads as allowed.
     pub fn are_spent(&self) -> bool {
         let directory = self.directory.as_ref();
         let found = directory.and_then(|it| it.metadata().ok());
-        // A link for each, and two as every directory has.
+        // One link per thread, and two as in every directory.
         found.is_some_and(|it| it.nlink().saturating_sub(2) >= self.most)
     }
 }
 
-/// Lets this process have as many descriptors as it may: raises the soft limit to the hard one.
+/// Raises the soft limit of this process's descriptors to the hard limit.
 ///
 /// # Errors
-/// What the system says; the soft limit stays.
+/// The error from the system; the soft limit stays.
 pub fn raise_descriptors() -> io::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -340,19 +339,19 @@ pub fn raise_descriptors() -> io::Result<()> {
     Ok(setrlimit(Resource::Nofile, raised)?)
 }
 
-/// The number that a file of the system holds; `None` where there is none, as with `max`.
+/// The number in a file of the system; `None` if there is no number, as with `max`.
 fn number_in(path: &str) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// How many tasks the system has now, as a `/proc/loadavg` tells: `0.00 0.01 0.05 1/80 4711`.
+/// How many tasks the system has now, from a `/proc/loadavg` such as `0.00 0.01 0.05 1/80 4711`.
 fn running_in(path: &str) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
     let (_, all) = text.split_whitespace().nth(3)?.split_once('/')?;
     all.parse().ok()
 }
 
-/// What the system tells of its memory.
+/// What the system says about its memory.
 fn meminfo() -> String {
     fs::read_to_string("/proc/meminfo").unwrap_or_default()
 }
@@ -365,7 +364,7 @@ fn octets_in(meminfo: &str, name: &str) -> Option<u64> {
     kibioctets.checked_mul(1_024)
 }
 
-/// What the system may still promise, where it keeps count.
+/// What the system may still promise, if it does not overcommit.
 fn promised() -> Option<u64> {
     if number_in("/proc/sys/vm/overcommit_memory") != Some(2) {
         return None;
@@ -375,13 +374,13 @@ fn promised() -> Option<u64> {
     Some(most.saturating_sub(octets_in(&meminfo, "Committed_AS:")?))
 }
 
-/// The least that `limit_in` finds in the control groups of this process for `controller`.
+/// The smallest value that `limit_in` finds in this process's control groups for `controller`.
 fn group_limit(controller: &str, limit_in: impl Fn(&str) -> Option<u64>) -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     least_of(&groups, controller, limit_in)
 }
 
-/// The same for the groups that the lines of a `/proc/self/cgroup` name.
+/// The same for the groups in the lines of a `/proc/self/cgroup`.
 fn least_of(groups: &str, controller: &str, limit_in: impl Fn(&str) -> Option<u64>) -> Option<u64> {
     let directories = groups
         .lines()
@@ -391,9 +390,9 @@ fn least_of(groups: &str, controller: &str, limit_in: impl Fn(&str) -> Option<u6
         .min()
 }
 
-/// Where the limits stand that hold for a group which a line of `/proc/self/cgroup` names,
-/// `0::/path` in version 2, `n:controllers:/path` in version 1: in its directory and in all above
-/// it. In a container the path may be that of the host, and its own group at the top.
+/// The directories with the limits of a group from a line of `/proc/self/cgroup`, `0::/path` in
+/// version 2, `n:controllers:/path` in version 1: its directory and all its parents. In a container
+/// the path may be the host's, and the group itself at the top.
 fn directories(line: &str, controller: &str) -> Vec<String> {
     let mut fields = line.splitn(3, ':');
     let (_, Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
@@ -542,13 +541,17 @@ mod tests {
             };
             assert_eq!(system.verifications_max().get(), expect, "{memory:?}");
             system.own.verification_octets = 0;
-            assert_eq!(system.verifications_max(), OWN.cores, "there are none");
+            assert_eq!(
+                system.verifications_max(),
+                OWN.cores,
+                "passwords are not verified"
+            );
         }
     }
 
     /// NET-4.
     #[test]
-    fn where_there_are_few_tasks_few_of_them_are_workers() {
+    fn with_few_tasks_few_of_them_are_workers() {
         for (tasks, expect) in [(None, 4), (Some(1_000), 4), (Some(32), 2), (Some(4), 1)] {
             let mut system = System { tasks, ..UNLIMITED };
             assert_eq!(system.workers().get(), expect, "{tasks:?}");
@@ -574,14 +577,14 @@ mod tests {
             ..Threads::of(&none_more)
         };
         assert_eq!(Threads::of(&none_more).most, 1 + 8 + 1 + 16);
-        // This test has a thread beside the main one.
+        // This test has a thread besides the main one.
         assert!(threads(2).are_spent());
         assert!(!threads(1_000_000).are_spent());
         assert!(!Threads::of(&UNLIMITED).are_spent());
     }
 
     #[test]
-    fn the_memory_of_the_machine_is_read_as_the_system_tells_it() {
+    fn the_memory_of_the_machine_is_read() {
         let meminfo = "MemTotal:       24683652 kB\nHugePages_Total:       0\n";
         assert_eq!(octets_in(meminfo, "MemTotal:"), Some(24_683_652 * 1_024));
         assert_eq!(octets_in(meminfo, "HugePages_Total:"), None, "not octets");
@@ -591,7 +594,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_looked_for_in_our_own_group_and_above() {
+    fn a_limit_is_looked_for_in_our_own_group_and_its_parents() {
         const V2: &str = "/sys/fs/cgroup";
         for (line, expect) in [
             ("0::/", vec![V2.to_owned()]),
@@ -620,7 +623,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_of_all_limits_counts() {
+    fn the_smallest_of_all_limits_counts() {
         let limit = |there: &[(&str, u64)]| {
             let limit_in = |path: &str| {
                 let directory = path.strip_prefix("/sys/fs/cgroup/");

@@ -1,4 +1,4 @@
-//! What the process ends with.
+//! The exit codes of the process.
 
 /// It stopped as asked, or the command did its work.
 pub const DONE: u8 = 0;
@@ -6,7 +6,7 @@ pub const DONE: u8 = 0;
 /// It failed.
 pub const FAILURE: u8 = 1;
 
-/// What was typed, or the configuration, cannot be used: another attempt would fail, too.
+/// The arguments or the configuration cannot be used: another attempt would fail too.
 pub const USAGE: u8 = 2;
 
 /// Another daemon serves the mail directory (`EX_TEMPFAIL` of sysexits.h).

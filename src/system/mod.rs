@@ -1,4 +1,4 @@
-//! What the operating system can carry, allows and is asked for: nothing here knows mail.
+//! The operating system: its limits, permissions and services. Nothing here knows about mail.
 
 pub mod capacity;
 pub mod exit;

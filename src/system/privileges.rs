@@ -1,13 +1,13 @@
-//! Root, given up: a daemon that was started by root to have its ports goes on as another user.
+//! Drops root: a daemon that root started, to have its ports, continues as another user.
 //!
 //! # Theory of operation
-//! Linux keeps users and groups for each thread; threads that are started inherit them. So who
-//! gives root up must be the only thread, and then the whole process has given it up. The sets of
-//! capabilities go with the user.
+//! Linux keeps users and groups per thread, and new threads inherit them. So the thread that drops
+//! root must be the only one; then the whole process has dropped it. Capabilities go away with the
+//! user.
 //!
 //! # Known limits
-//! Users and groups are those of `/etc/passwd` and `/etc/group`; what other databases know takes a
-//! service manager.
+//! Users and groups come only from `/etc/passwd` and `/etc/group`. For users in other databases,
+//! use a service manager.
 
 use std::fmt;
 use std::io;
@@ -18,18 +18,18 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 const USERS: &str = "/etc/passwd";
 const GROUPS: &str = "/etc/group";
 
-/// Why the process cannot go on as another user.
+/// Why the process cannot continue as another user.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// A database cannot be read.
     Read {
-        /// Which.
+        /// Which one.
         path: &'static str,
-        /// What the system said.
+        /// The error from the system.
         source: io::Error,
     },
-    /// There is no such user: make one, or name another.
+    /// There is no such user: create it, or name another.
     Unknown {
         /// The name.
         user: String,
@@ -39,7 +39,7 @@ pub enum Error {
         /// The name.
         user: String,
     },
-    /// Only root may do so: start as root, or as this user, or name none.
+    /// Only root can do that: start as root or as this user, or name no user.
     NotRoot {
         /// The name.
         user: String,
@@ -48,7 +48,7 @@ pub enum Error {
     Refused {
         /// The name.
         user: String,
-        /// What it said.
+        /// The error from the system.
         source: io::Error,
     },
 }
@@ -59,19 +59,19 @@ impl fmt::Display for Error {
             Self::Read { path, .. } => write!(f, "user: cannot read {path}"),
             Self::Unknown { user } => write!(
                 f,
-                "user: there is no user {user:?} in {USERS}: make one, or name another"
+                "user: there is no user {user:?} in {USERS}: create it, or name another"
             ),
             Self::StillRoot { user } => write!(
                 f,
-                "user: {user:?} is root by another name: name a user who is not"
+                "user: {user:?} is root by another name: name another user"
             ),
             Self::NotRoot { user } => write!(
                 f,
-                "user: only root can go on as {user:?}: start facteur as root or as that user, or \
-                 remove the key user"
+                "user: only root can continue as {user:?}: start facteur as root or as that user, \
+                 or remove the key user"
             ),
             Self::Refused { user, .. } => {
-                write!(f, "user: the system does not let root go on as {user:?}")
+                write!(f, "user: the system does not let root continue as {user:?}")
             }
         }
     }
@@ -86,16 +86,16 @@ impl std::error::Error for Error {
     }
 }
 
-/// Whether this thread is root's.
+/// Whether this thread is root.
 pub fn is_root() -> bool {
     geteuid().is_root()
 }
 
-/// Gives root up: from now on this thread, and all that it starts, are `user`'s, with the groups of
-/// that user alone. Nothing is to be done where they are already.
+/// Drops root: from now on this thread, and all that it starts, run as `user`, with only that
+/// user's groups. Does nothing if they already do.
 ///
 /// # Errors
-/// Any [`Error`]: do not go on, since some of it may be done.
+/// Any [`Error`]: do not continue, since part of it may be done.
 pub fn go_on_as(user: &str) -> Result<(), Error> {
     let identity = identity_of(user)?;
     if geteuid() == identity.user {
@@ -111,7 +111,7 @@ pub fn go_on_as(user: &str) -> Result<(), Error> {
     })
 }
 
-/// Makes sure that `user` is one of this system's, and not root.
+/// Checks that `user` is a user of this system, and not root.
 ///
 /// # Errors
 /// [`Error::Unknown`], [`Error::StillRoot`] or [`Error::Read`].
@@ -124,24 +124,24 @@ fn identity_of(user: &str) -> Result<Identity, Error> {
     Identity::find(user, &read(USERS)?, &read(GROUPS)?)
 }
 
-/// A user, as the kernel knows one.
+/// A user, as the kernel knows it.
 #[derive(Debug, PartialEq, Eq)]
 struct Identity {
     user: Uid,
     group: Gid,
-    /// All groups, the first too.
+    /// All groups, including the first.
     groups: Vec<Gid>,
 }
 
 impl Identity {
-    /// Looks for `name` in the texts of the two databases.
+    /// Looks for `name` in the text of the two databases.
     fn find(name: &str, users: &str, groups: &str) -> Result<Self, Error> {
         let user = || name.to_owned();
         let (uid, gid) = users
             .lines()
             .find_map(|line| numbers_of(line, name))
             .ok_or_else(|| Error::Unknown { user: user() })?;
-        // The greatest number means to the kernel that nothing is to change.
+        // For the kernel, the greatest number means "do not change".
         if [0, u32::MAX].contains(&uid) || [0, u32::MAX].contains(&gid) {
             return Err(Error::StillRoot { user: user() });
         }
@@ -157,20 +157,20 @@ impl Identity {
         })
     }
 
-    /// Groups first: who is not root any more may not change them.
+    /// Groups first: only root can change them.
     fn assume(&self) -> io::Result<()> {
         set_thread_groups(&self.groups)?;
         set_thread_res_gid(self.group, self.group, self.group)?;
         set_thread_res_uid(self.user, self.user, self.user)?;
-        // A kernel that lets one back has not let one go.
+        // If the kernel lets us become root again, root was not dropped.
         match set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT) {
-            Ok(()) => Err(io::Error::other("it would be root again at will")),
+            Ok(()) => Err(io::Error::other("the process could become root again")),
             Err(_) => Ok(()),
         }
     }
 }
 
-/// The user and the group of a line such as `name:x:1000:1000:comment:/home:/shell`.
+/// The user and the group in a line such as `name:x:1000:1000:comment:/home:/shell`.
 fn numbers_of(line: &str, name: &str) -> Option<(u32, u32)> {
     let mut fields = line.split(':');
     if fields.next() != Some(name) {
@@ -181,7 +181,7 @@ fn numbers_of(line: &str, name: &str) -> Option<(u32, u32)> {
     Some((user, numbers.next()?.parse().ok()?))
 }
 
-/// The group of a line such as `group:x:1000:one,two` if `name` is in it.
+/// The group in a line such as `group:x:1000:one,two`, if `name` is in it.
 fn group_with(line: &str, name: &str) -> Option<u32> {
     let mut fields = line.split(':').skip(2);
     let group = fields.next()?.parse().ok()?;
@@ -205,7 +205,7 @@ mod tests {
                           ssl-cert:x:110:postmaster\n";
 
     #[test]
-    fn a_user_is_found_with_all_groups_but_those_of_root() {
+    fn a_user_is_found_with_all_groups_except_those_of_root() {
         let identity = Identity::find("postman", USERS, GROUPS).unwrap();
         assert_eq!(identity.user, Uid::from_raw(990));
         assert_eq!(identity.group, Gid::from_raw(980));
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_there_or_is_root_is_refused() {
+    fn unknown_users_and_root_are_refused() {
         for (name, expect) in [
             ("postma", "there is no user"),
             ("broken", "there is no user"),

@@ -1,22 +1,22 @@
-//! The sandbox: what threads may still do of what their user may, enforced by the kernel (SEC-16).
+//! The sandbox: the kernel enforces what threads may do of what their user may (SEC-16).
 //!
-//! A thread that goes in keeps one directory to read and write, and some others from which it may
-//! read files. Nothing else can be opened, made, linked or removed; no program can be executed, no
-//! TCP port bound or connected to, and no signal sent to processes outside. There is no way out,
-//! and threads that it starts are in there too. What was open before stays open.
+//! A thread in the sandbox can read and write one directory, and read files in some others. It can
+//! open, create, link or remove nothing else. It can execute no program, bind or connect to no TCP
+//! port, and signal no process outside. It cannot leave, and threads that it starts are in the
+//! sandbox too. What was open before stays open.
 //!
 //! # Theory of operation
-//! Landlock gives rights to whole trees of directories, and to the directory itself, not to its
-//! name: another directory of the same name has none. A thread may go in again, and then has only
-//! what both times left it.
+//! Landlock grants rights to directory trees, and to the directory itself, not to its name: a new
+//! directory of the same name has no rights. A thread can enter a second sandbox, and then has only
+//! the rights that both grant.
 //!
-//! Older kernels know less of this; what they know is used, and [`State`] tells what it is.
-//! Without cross-directory renames and links there could be no Maildir, and the first version of
-//! Landlock forbids them all: on such a kernel there is no sandbox.
+//! Older kernels can restrict less; whatever they can is used, and [`State`] says what that is. The
+//! first version of Landlock forbids all renames and links across directories, which a Maildir
+//! needs: on such a kernel there is no sandbox.
 //!
 //! # Known limits
-//! UDP, sockets that are not of the Internet, and looking at names and metadata (stat, readlink)
-//! are not restricted by today's kernels.
+//! Today's kernels do not restrict UDP, sockets other than Internet sockets, and reading names and
+//! metadata (stat, readlink).
 
 use std::fmt;
 use std::path::Path;
@@ -26,42 +26,42 @@ use landlock::{
     PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, Scope, make_bitflags,
 };
 
-/// The newest version that is asked for: what it can forbid is forbidden where the kernel can.
+/// The newest version that is requested: whatever it can forbid is forbidden if the kernel can.
 const NEWEST: ABI = ABI::V9;
 
-/// What one does in the directory: all but to execute, and to make what is neither a file nor a
-/// directory.
+/// The rights in the directory: all except to execute, and to create anything but files and
+/// directories.
 const KEPT: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
     ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir | Refer
 });
 
-/// What a thread keeps.
+/// The rights that a thread keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
-    /// The directory to read and write, which is there.
+    /// The directory to read and write, which exists.
     pub writable: &'a Path,
-    /// The directories to read files in; those that are not there are left out.
+    /// The directories to read files in; missing ones are skipped.
     pub readable: &'a [&'a Path],
 }
 
 /// What the kernel enforces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Something, and in time.
+    /// The sandbox is in force.
     Enforced {
         /// The version of Landlock.
         abi: ABI,
     },
-    /// Nothing.
+    /// Nothing is enforced.
     Missing(Missing),
 }
 
 /// Why nothing is enforced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// The kernel was built without Landlock, or something between hides it.
+    /// The kernel was built without Landlock, or something like a container blocks it.
     NotImplemented,
-    /// It was switched off when the kernel started.
+    /// It was disabled when the kernel started.
     NotEnabled,
     /// It is the first version.
     TooOld,
@@ -70,7 +70,7 @@ pub enum Missing {
 }
 
 impl State {
-    /// Whether files and network are restricted: all that a daemon is asked to keep from.
+    /// Whether files and network are restricted: everything that the daemon should not reach.
     pub fn is_whole(&self) -> bool {
         matches!(self, Self::Enforced { abi } if *abi >= ABI::V4)
     }
@@ -122,9 +122,9 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Puts the calling thread, and all that it will start, into the sandbox.
+/// Puts the calling thread, and all threads that it will start, into the sandbox.
 ///
-/// Threads that run already are not touched.
+/// Threads that already run are not affected.
 pub fn enter(rules: &Rules<'_>) -> State {
     let entered = restrict(rules);
     entered.unwrap_or_else(|error| State::Missing(Missing::Refused(error.to_string())))
@@ -159,7 +159,7 @@ mod tests {
 
     /// SEC-16.
     #[test]
-    fn what_a_kernel_offers_is_told_and_only_files_and_network_are_whole() {
+    fn the_state_names_what_is_restricted_and_needs_files_and_network() {
         for (status, text, is_whole) in [
             (
                 LandlockStatus::NotImplemented,

@@ -1,15 +1,15 @@
-//! The service manager, where one has started this process and wants to be told how it is.
+//! The service manager, if one has started this process and wants to know its state.
 //!
-//! Speaks the protocol of systemd's `sd_notify(3)`, which others know too: datagrams of lines such
-//! as `READY=1` to the socket that `NOTIFY_SOCKET` names, and, when `WATCHDOG_USEC` asks for it, a
-//! sign of life twice in each such time.
+//! Speaks the protocol of systemd's `sd_notify(3)`, which other managers know too: datagrams of
+//! lines such as `READY=1` to the socket that `NOTIFY_SOCKET` names and, if `WATCHDOG_USEC` asks
+//! for it, two signs of life in each such period.
 //!
 //! # Theory of operation
-//! The socket is connected when this is made: later, in the sandbox, it could not be. Nothing waits
-//! for the manager: what it does not take at once is lost.
+//! The socket is connected when this is created: later, in the sandbox, that would fail. Nothing
+//! waits for the manager: a datagram that it does not accept immediately is lost.
 //!
 //! # Failures
-//! A manager that cannot be reached is no reason not to serve; the log is told.
+//! If the manager cannot be reached, the daemon still serves, and the log says so.
 
 use std::env;
 use std::ffi::OsStr;
@@ -21,17 +21,17 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, Scope};
 use std::time::Duration;
 
-/// Signs of life in each time that the manager waits: one may be late, or lost.
+/// Signs of life per period of the manager: one may be late, or lost.
 const SIGNS_IN_TIME: u32 = 2;
 
-/// What the manager is told.
+/// What to report to the manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
-    /// Clients may come; also when a reload is over.
+    /// Clients are served; also sent when a reload is over.
     Ready,
     /// Accounts and certificate are being reloaded.
     Reloading,
-    /// No more clients.
+    /// No more clients are accepted.
     Stopping,
     /// All is well.
     Alive,
@@ -48,7 +48,7 @@ impl News {
     }
 }
 
-/// The service manager; nobody where there is none.
+/// The service manager, if there is one.
 #[derive(Debug)]
 pub struct Supervisor {
     socket: Option<io::Result<UnixDatagram>>,
@@ -56,7 +56,7 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// The one that the environment names.
+    /// The manager that the environment names.
     pub fn from_environment() -> Self {
         let variable = |name| env::var(name).ok();
         Self {
@@ -74,29 +74,27 @@ impl Supervisor {
         self.socket.is_some()
     }
 
-    /// Tells the log when the manager cannot be told anything.
+    /// Logs that nothing can be reported to the manager.
     pub fn warn(&self) {
         if let Some(Err(error)) = &self.socket {
-            log::warn!(
-                "the service manager cannot be told how it is here (NOTIFY_SOCKET): {error}"
-            );
+            log::warn!("cannot report to the service manager (NOTIFY_SOCKET): {error}");
         }
     }
 
-    /// Tells the manager.
+    /// Reports to the manager.
     pub fn tell(&self, news: News) {
         if let Some(Ok(socket)) = &self.socket
             && let Err(error) = socket.send(news.as_line().as_bytes())
         {
-            log::debug!("the service manager was not told {news:?}: {error}");
+            log::debug!("could not report {news:?} to the service manager: {error}");
         }
     }
 
-    /// Starts to give signs of life, where they are asked for, as long as `is_well` and until what
-    /// this gives back is dropped.
+    /// Starts to send signs of life, if they are requested, for as long as `is_well` and until the
+    /// returned value is dropped.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the system cannot start a thread.
     pub fn give_signs<'scope, 'env>(
         &'env self,
         scope: &'scope Scope<'scope, 'env>,
@@ -122,12 +120,12 @@ impl Supervisor {
     }
 }
 
-/// Connects to the socket of this name: a path, or with `@` in front an abstract one.
+/// Connects to the socket with this name: a path, or an abstract name after an `@`.
 fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
     let address = match name.as_bytes().split_first() {
         Some((b'@', abstract_name)) => SocketAddr::from_abstract_name(abstract_name)?,
         Some((b'/', _)) => SocketAddr::from_pathname(name)?,
-        Some(_) | None => return Err(io::Error::other("it is neither a path nor begins with @")),
+        Some(_) | None => return Err(io::Error::other("it is neither a path nor an @ name")),
     };
     let socket = UnixDatagram::unbound()?;
     socket.connect_addr(&address)?;
@@ -135,8 +133,8 @@ fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
     Ok(socket)
 }
 
-/// How long the manager waits for a sign of life, from the variables that say so, if this process
-/// is the one that they mean.
+/// How long the manager waits for a sign of life, from the environment variables, if they mean this
+/// process.
 fn patience(microseconds: Option<&str>, process: Option<&str>, this: u32) -> Option<Duration> {
     if process.is_some_and(|process| process.parse() != Ok(this)) {
         return None;
@@ -152,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signs_of_life_are_given_where_this_process_is_asked_for_them() {
+    fn signs_of_life_are_sent_if_this_process_is_asked_for_them() {
         let second = Some(Duration::from_secs(1));
         for (microseconds, process, expect) in [
             (Some("1000000"), None, second),
@@ -173,14 +171,14 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_no_socket_is_an_error() {
+    fn a_name_that_is_not_a_socket_is_an_error() {
         for name in ["", "relative", "vsock:2:1", "/no/such/socket"] {
             assert!(connect(OsStr::new(name)).is_err(), "{name}");
         }
     }
 
     #[test]
-    fn who_is_not_well_gives_no_signs() {
+    fn a_daemon_that_is_not_well_sends_no_signs_of_life() {
         let directory = tempfile::tempdir().unwrap();
         // The address of a socket has at most 107 octets, which a temporary directory may exceed.
         let opened = std::fs::File::open(directory.path()).unwrap();

@@ -1,17 +1,18 @@
-//! The terminal of a person who types a password.
+//! The terminal at which a person types a password.
 //!
 //! # Theory of operation
-//! While a hidden line is read the terminal shows nothing and sends no signals, and Ctrl-C ends a
-//! line like the enter key: so an interruption comes as an octet in the input, and the terminal is
-//! put back before the program ends. The prompt goes to standard error, since what standard output
-//! gets may be redirected into a file.
+//! While a hidden line is read, the terminal shows nothing and sends no signals, and Ctrl-C ends a
+//! line like the Enter key. So an interruption arrives as an octet in the input, and the terminal
+//! is restored before the program ends. The prompt goes to standard error, since standard output
+//! may be redirected to a file.
 //!
 //! # Failures
-//! What the system says; `Interrupted` after Ctrl-C, `InvalidData` for a line that is too long.
+//! The error from the system; `Interrupted` after Ctrl-C, `InvalidData` for a line that is too
+//! long.
 //!
 //! # Known limits
 //! A signal from elsewhere that ends the program leaves the terminal without echo; `stty sane`
-//! brings it back.
+//! restores it.
 
 use std::{
     io::{self, BufRead, IsTerminal as _, Write as _},
@@ -22,7 +23,7 @@ use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
 };
 
-/// Octets of one line. No program sends longer passwords; SMTP and POP3 would not take them.
+/// Octets of one line. No program sends longer passwords; SMTP and POP3 would not accept them.
 const LINE_OCTETS_MAX: usize = 1024;
 
 /// What Ctrl-C sends.
@@ -33,11 +34,11 @@ pub trait Input {
     /// Whether somebody types them, and can make a mistake without seeing it.
     fn is_terminal(&self) -> bool;
 
-    /// Reads a line, without its end; `prompt` is shown to somebody who types it. The last line
-    /// may lack its end.
+    /// Reads a line, without its line ending; `prompt` is shown to a person who types it. The last
+    /// line may lack its line ending.
     ///
     /// # Errors
-    /// Those of the module.
+    /// See the module.
     fn line(&mut self, prompt: &str) -> io::Result<Vec<u8>>;
 }
 
@@ -55,7 +56,7 @@ impl Input for StandardInput {
         if !self.is_terminal() {
             return read_line(&mut stdin.lock(), None);
         }
-        // Hidden before it is asked for: somebody may type at once.
+        // Hidden before the prompt: somebody may type immediately.
         let hidden = Hidden::begin(stdin.as_fd())?;
         let mut screen = io::stderr();
         write!(screen, "{prompt}: ")?;
@@ -66,7 +67,7 @@ impl Input for StandardInput {
     }
 }
 
-/// A terminal that shows nothing; dropping this lets it show again what it showed before.
+/// A terminal with its echo off; dropping this restores it.
 struct Hidden<'a> {
     terminal: BorrowedFd<'a>,
     before: Termios,
@@ -87,13 +88,13 @@ impl<'a> Hidden<'a> {
 
 impl Drop for Hidden<'_> {
     fn drop(&mut self) {
-        // A terminal that has gone needs nothing.
+        // A terminal that is gone needs nothing.
         tcsetattr(self.terminal, OptionalActions::Now, &self.before).unwrap_or_default();
     }
 }
 
-/// Reads a line up to its end or that of the input. `interruption` is the octet that stands for
-/// "no".
+/// Reads a line up to its line ending or the end of the input. `interruption` is the octet that
+/// cancels.
 fn read_line(input: &mut dyn BufRead, interruption: Option<u8>) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     loop {
@@ -127,7 +128,7 @@ mod tests {
 
     use std::io::BufReader;
 
-    /// Reads one line, at all sizes of what comes at once.
+    /// Reads one line, with input arriving in pieces of every size.
     fn line(text: &str, interruption: Option<u8>) -> Result<String, io::ErrorKind> {
         let mut lines: Vec<_> = (1..=text.len().max(1))
             .map(|octets| {
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_ends_with_its_end_or_with_the_input() {
+    fn a_line_ends_with_its_line_ending_or_with_the_input() {
         for (text, expected) in [
             ("secret\n", "secret"),
             ("secret", "secret"),
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_one_after_the_other() {
+    fn lines_are_read_one_after_another() {
         let mut input = BufReader::new(&b"first\nsecond\n"[..]);
         assert_eq!(read_line(&mut input, None).unwrap(), b"first");
         assert_eq!(read_line(&mut input, None).unwrap(), b"second");
@@ -175,7 +176,7 @@ mod tests {
 
     /// SEC-8.
     #[test]
-    fn a_line_without_end_is_refused() {
+    fn an_endless_line_is_refused() {
         let longest = "x".repeat(LINE_OCTETS_MAX);
         let mut input = BufReader::new(longest.as_bytes());
         assert_eq!(read_line(&mut input, None).unwrap().len(), LINE_OCTETS_MAX);
