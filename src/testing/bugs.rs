@@ -1,68 +1,69 @@
-//! Bugs that the tests plant in the store, to see whether they would be noticed.
+//! Bugs that the tests plant in the store, to check that they would be noticed.
 //!
-//! Each stands where the right code is, behind `cfg(test)`, and works in the thread that planted
+//! Each is next to the correct code, behind `cfg(test)`, and only affects the thread that planted
 //! it.
 
 use std::cell::Cell;
 
-/// A line of the store that is wrong.
+/// A wrong line of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
-    /// What somebody is about to remove counts as removed, wherever it is.
+    /// Messages that somebody is about to remove count as removed, wherever they are.
     AnnouncedRemovalsAreDurable,
-    /// What is not yet in the Maildirs counts as checkpointed.
+    /// Messages that are not yet in the Maildirs count as checkpointed.
     CheckpointsCountTheUnapplied,
-    /// What is checkpointed counts as settled, though the journal does not say so.
+    /// Checkpointed messages count as settled, though the journal does not say so.
     CheckpointsMakeNothingDue,
-    /// Names are given and taken as if the sync of a directory saved them everywhere.
+    /// Names are added and removed as if the sync of one directory saved them everywhere.
     DirectorySyncsAreTrusted,
-    /// What was copied to another device is left to a checkpoint.
+    /// A copy on another device is left to a checkpoint.
     CopiesAreLeftToCheckpoints,
-    /// After a failed sync nothing is written anew.
+    /// After a failed sync nothing is rewritten.
     FailedCheckpointsAreRepeated,
     /// A message file whose sync failed counts as durable.
     FailedFileSyncsAreTrusted,
     /// A batch whose sync failed is synced again.
     FailedSyncsAreRepeated,
-    /// A session gives its maildrop back before what it removes is settled.
+    /// A session releases its maildrop before its removals are settled.
     ClaimsEndBeforeRemovals,
-    /// Who waits for its batch looks, and lets another go first before it says that it waits.
+    /// A thread that waits for its batch looks, and lets another run first before it says that it
+    /// waits.
     FollowersAreMissed,
-    /// The journal is not told what is checkpointed when nothing comes.
+    /// Checkpoints are not recorded in the journal when no mail comes.
     FloorsAreNotWritten,
-    /// A start ends the journal before what was replayed is durable.
+    /// A start ends the journal before the replayed messages are durable.
     JournalsEndBeforeTheSync,
-    /// A file that is not where it was put is not looked for.
+    /// A file that is not where it was put is not searched for.
     MovedFilesAreMissed,
-    /// Nor is one that is to be taken back because its delivery failed.
+    /// The same for a file that is withdrawn because its delivery failed.
     MovedFilesAreNotTakenBack,
-    /// What is not there to be exchanged when it is written anew was removed.
+    /// A file that is missing when it is to be exchanged for its rewritten copy counts as removed.
     NotFoundAtExchangeIsRemoved,
-    /// Who reads without a claim does not keep what was withdrawn from being forgotten.
+    /// A reader without a claim does not keep withdrawn messages from being forgotten.
     ReadersDoNotCount,
-    /// What was removed is not noted in the journal.
+    /// Removals are not recorded in the journal.
     RemovalsAreNotJournaled,
-    /// A directory that was put into the place of the store is taken for it.
+    /// A directory that was put in the place of the store is mistaken for it.
     ReplacedPlacesAreTrusted,
-    /// A replay takes a file that has the name for the message.
+    /// A replay mistakes a file that has the name for the message.
     ReplaysTrustNames,
-    /// What comes back although it was removed is left where it is.
+    /// A removed message that comes back is left where it is.
     ReturnedNamesAreLeft,
-    /// A segment is written over before it is checkpointed.
+    /// A segment is overwritten before it is checkpointed.
     SegmentsAreReusedEarly,
-    /// What one reading of a directory does not have is not there.
+    /// A file that one reading of a directory does not list counts as gone.
     SkippedEntriesAreGone,
-    /// A start gives a file its name whether or not another program has just taken that away.
+    /// A start gives a file its name even if another program has just removed that name.
     StartsBringNamesBack,
-    /// A batch need not fit its checksum.
+    /// A batch need not match its checksum.
     TornBatchesAreTrusted,
-    /// A checkpoint syncs files and not the directories of their names.
+    /// A checkpoint syncs files but not the directories of their names.
     TouchedDirectoriesAreMissed,
-    /// A checkpoint syncs all files but the first.
+    /// A checkpoint syncs all files except the first.
     TouchedFilesAreMissed,
-    /// What waited is let go before it is durable in its mailbox.
+    /// Waiting mail is released before it is durable in its mailbox.
     WaitingMessagesAreLetGoEarly,
-    /// The whole file system is synced where that saves nothing.
+    /// The whole file system is synced even when that saves nothing.
     WholeSyncsAreTrusted,
 }
 
@@ -70,7 +71,7 @@ thread_local! {
     static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
 }
 
-/// Plants `bug` in the code that this thread runs, or none.
+/// Plants `bug` in the code that this thread runs, or removes it.
 pub(crate) fn plant(bug: Option<Bug>) {
     PLANTED.set(bug);
 }

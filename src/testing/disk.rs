@@ -1,30 +1,30 @@
 //! A simulated file system whose power can be cut at any operation.
 //!
-//! It keeps, for every file and directory, what a program sees and what a power cut would leave,
-//! and is harsher than any real file system that keeps the rules of POSIX. Symbolic links and
-//! owners are not simulated, and of permissions only that a directory refuses entries.
+//! For every file and directory it keeps what a program sees and what a power cut would leave. It
+//! is harsher than any real file system that follows the rules of POSIX. Symbolic links and owners
+//! are not simulated, and of permissions only that a directory refuses entries.
 //!
 //! # Theory of operation
 //! - A file has *seen* and *durable* content and a set of dirty blocks of 4 KiB. A sync copies the
-//!   dirty blocks. A sync that fails marks them clean without copying, as Linux does: what was
-//!   written can still be read, and no later sync will save it. A handle that was open then
+//!   dirty blocks. A failed sync marks them clean without copying them, as Linux does: the content
+//!   can still be read, but no later sync will save it. A handle that was open at that time
 //!   reports the loss at its next sync ([`Losses`]).
 //! - A directory has seen and durable entries and the list of changes between them, with the same
-//!   rules. A rename is two changes, which a crash may keep one without the other.
-//! - [`SimFs::power_cut`] gives the disk as it would be found: of what is not durable it keeps an
-//!   arbitrary part, the dirty blocks torn at 512 octets.
-//! - A directory has a time of change, in ticks of the clock that [`SimFs::clock`] gives to the
-//!   store ([`Times`]); every operation takes some time, now less than a tick, now many.
-//! - A directory is visited entry by entry, in an order that depends on the names, and other
-//!   programs may come in between ([`SimFs::watched`]): an entry that they rename is visited under
+//!   rules. A rename is two changes, and a crash can keep only one of them.
+//! - [`SimFs::power_cut`] gives the disk as it is found after one: it keeps an arbitrary part of
+//!   what is not durable, with the dirty blocks torn at 512 octets.
+//! - A directory has a modification time, in ticks of the clock that [`SimFs::clock`] gives to the
+//!   store ([`Times`]); every operation takes some time, from less than a tick to many.
+//! - A directory is read entry by entry, in an order that depends on the names, and other
+//!   programs can act in between ([`SimFs::watched`]): an entry that they rename is listed under
 //!   either name or both, or not at all.
-//! - What is made below [`SimFs::split_at`] lies on a second device: nothing is linked or renamed
-//!   between the two, and a sync of the whole file system is one of the first only.
+//! - Files below [`SimFs::split_at`] are on a second device: nothing is linked or renamed between
+//!   the two devices, and a sync of the whole file system only syncs the first.
 //! - [`SimFs::kill`] ends the process but not the machine: nothing is lost yet.
 //!
-//! Every call counts as one operation. At a chosen one the power fails or the call reports an
-//! error, done or not; [`Defect`] makes the whole file system break a promise, to see whether the
-//! tests notice.
+//! Every call counts as one operation. At a chosen operation the power fails, or the call reports
+//! an error, with or without taking effect. [`Defect`] makes the whole file system break a promise,
+//! to check that the tests notice.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -47,40 +47,40 @@ use super::rng::Rng;
 const BLOCK_OCTETS: usize = 4096;
 const SECTOR_OCTETS: usize = 512;
 
-/// The number of the error of a disk that fails.
+/// The error number of a failing disk.
 const EIO: i32 = rustix::io::Errno::IO.raw_os_error();
 
-/// How coarse the times of directories are, in seconds.
+/// The granularity of directory times, in seconds.
 const TICK_SECS: u64 = 1;
 
-/// How many entries of a directory are visited before it is looked at again: so many, or this part
-/// of them.
+/// How many entries of a directory are listed before it is looked at again: this many, or this
+/// fraction of them.
 const VISITED_AT_ONCE: usize = 2;
 const VISITED_PART: usize = 8;
 
-/// The times of directories.
+/// The modification times of directories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Times {
     /// In whole seconds.
     Coarse,
     /// In ticks of the clock.
     Fine,
-    /// They never change, and nobody trusts them: as of some FUSE and network file systems.
+    /// They never change, and nobody trusts them, as on some FUSE and network file systems.
     Still,
 }
 
-/// What the operations take, in turn: in milliseconds.
+/// How long the operations take, in turn, in milliseconds.
 const PACE: [u64; 7] = [0, 1, 4_000, 300, 0, 1_200, 30];
 
-/// A promise that the file system breaks, in the way a store with a missing line would.
+/// A promise that the file system breaks, like a store with a missing line would.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Defect {
     /// `sync` of a file does nothing.
     FilesAreNotSynced,
-    /// `sync` of a file saves it only together with the next directory, as if names were given
+    /// `sync` of a file saves it only together with the next directory, as if names were added
     /// before the content is durable.
     FilesAreSyncedLate,
-    /// `sync` of a file saves all but its last block.
+    /// `sync` of a file saves everything except its last block.
     LastBlockIsNotSynced,
     /// `sync_dir` does nothing.
     DirectoriesAreNotSynced,
@@ -88,30 +88,30 @@ pub(crate) enum Defect {
     ParentsAreNotSynced,
     /// `sync_dir` saves new entries but no removals.
     RemovalsAreNotSynced,
-    /// A sync that failed says that it succeeded.
+    /// A failed sync reports success.
     FailedSyncsPass,
     /// `sync_data` of a segment does nothing.
     SegmentsAreNotSynced,
     /// `sync` of the whole file system does nothing.
     VolumeIsNotSynced,
-    /// A name that was given and taken since the last sync of the whole file system may be there
-    /// again after a power cut, and the file is empty, although the directory was synced. Btrfs has
-    /// done this.
+    /// A name that was added and removed since the last sync of the whole file system may be back
+    /// after a power cut, with an empty file, although the directory was synced. Btrfs has done
+    /// this.
     RemovedNamesComeBackEmpty,
-    /// Changes do not change the time of the directory, although that is trusted.
+    /// Changes do not update the time of the directory, although that is trusted.
     TimesStandStill,
     /// The times are much coarser than the store believes.
     TimesAreCoarse,
 }
 
-/// An error to be reported by one operation.
+/// An error that one operation reports.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault {
     /// The operation, counted from 1.
     pub(crate) at: u64,
-    /// The number of the error, as the system would give it.
+    /// The error number, as the system would return it.
     pub(crate) errno: rustix::io::Errno,
-    /// Whether the operation is done all the same.
+    /// Whether the operation takes effect nevertheless.
     pub(crate) is_done: bool,
 }
 
@@ -128,11 +128,11 @@ type Watcher = Arc<dyn Fn() + Send + Sync>;
 
 #[derive(Clone, Debug)]
 struct Disk {
-    /// By number; the first is the root directory. None is ever reused.
+    /// By number; the first is the root directory. Numbers are never reused.
     nodes: Vec<Node>,
     locked: BTreeSet<usize>,
     life: u64,
-    /// That of the power cut by which it came about.
+    /// The seed of the power cut that produced this disk.
     seed: u64,
     n_operations: u64,
     n_directories_read: u64,
@@ -142,7 +142,7 @@ struct Disk {
     file_system: FileSystem,
     free_octets: u64,
     total_octets: u64,
-    /// Whether there is no room for the octets of files that are appended to.
+    /// Whether the disk is full for files that are appended to.
     refuses_files: bool,
     hands: Arc<Hands>,
     times: Times,
@@ -153,14 +153,14 @@ struct Disk {
     /// Files that cannot be opened.
     bad_files: BTreeSet<usize>,
     n_whole_syncs: u64,
-    /// What such a sync takes in any case, and that of a file.
+    /// The minimum duration of that sync, and of the sync of a file.
     whole_sync_takes: Duration,
     file_sync_takes: Duration,
     /// For [`Defect::FilesAreSyncedLate`].
     late: Vec<usize>,
-    /// What is made below this lies on the second device.
+    /// Files below this path are on the second device.
     second_device: Option<PathBuf>,
-    /// What lies there.
+    /// The nodes on the second device.
     on_second_device: BTreeSet<usize>,
     /// Directories that refuse every change of their entries.
     refusing: BTreeSet<usize>,
@@ -181,8 +181,8 @@ struct Directory {
     unsynced: Vec<Change>,
     /// In nanoseconds since 1970.
     changed: i128,
-    /// Names that were given since the last sync of the whole file system, and those of them that
-    /// were taken again by `unlink`.
+    /// Names that were added since the last sync of the whole file system, and those of them that
+    /// `unlink` removed again.
     fresh: BTreeSet<OsString>,
     unlinked: BTreeSet<OsString>,
     losses: Losses,
@@ -197,13 +197,13 @@ struct Content {
 }
 
 /// How often a failed sync has lost changes of a file or directory. A handle that was open then
-/// reports the last loss once, at its next sync; so does one that is opened later, if none has
+/// reports the last loss once, at its next sync; so does a handle that is opened later, if none has
 /// reported it yet.
 #[derive(Clone, Copy, Debug, Default)]
 struct Losses {
     count: u64,
     was_told: bool,
-    /// Whether one of the changes was that a name was taken.
+    /// Whether one of the changes was that a name was removed.
     has_removal: bool,
 }
 
@@ -321,7 +321,7 @@ impl Content {
             .extend(start / BLOCK_OCTETS..end.div_ceil(BLOCK_OCTETS));
     }
 
-    /// Copies the octets from `start` to `end` as far as there are any.
+    /// Copies the octets from `start` to `end`, as far as they exist.
     fn save(&mut self, start: usize, end: usize) {
         let end = end.min(self.seen.len());
         if self.durable.len() < end {
@@ -340,7 +340,7 @@ impl Content {
                 self.save(start, end);
             }
         }
-        // The size belongs to what is synced, whatever happened to the blocks.
+        // The size is saved with every sync, whatever happened to the blocks.
         self.durable.resize(self.seen.len(), 0);
     }
 
@@ -371,7 +371,7 @@ impl Content {
             }
         }
         if !self.dirty_blocks.is_empty() && rng.chance(keep_percent) {
-            // The size came through, perhaps without the data.
+            // The size survived, perhaps without the data.
             found.durable.resize(self.seen.len(), 0);
         }
         Self {
@@ -414,7 +414,7 @@ impl Disk {
         }
     }
 
-    /// Makes sure that `node` lies on the same device as the directory of `path`.
+    /// Checks that `node` is on the same device as the directory of `path`.
     fn check_device(&self, node: usize, path: &Path) -> io::Result<()> {
         let directory = self.find(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
         let is_second = |node| self.on_second_device.contains(&node);
@@ -425,7 +425,7 @@ impl Disk {
         }
     }
 
-    /// Makes sure that the file `node` can be opened; gives it back.
+    /// Checks that the file `node` can be opened; returns it.
     fn check_file(&self, node: usize) -> io::Result<usize> {
         if self.bad_files.contains(&node) {
             return Err(rustix::io::Errno::IO.into());
@@ -498,7 +498,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Makes a new node and gives it the name `path`, unless that is taken.
+    /// Creates a node and gives it the name `path`, unless that is taken.
     fn make(&mut self, path: &Path, mut node: Node) -> io::Result<usize> {
         let name = name_of(path)?;
         if self.parent(path)?.seen.contains_key(&name) {
@@ -589,7 +589,7 @@ impl Disk {
     }
 }
 
-/// Where a directory has an entry with this name among the others, like a hashed directory.
+/// The position of this name among a directory's entries, as in a hashed directory.
 fn order(name: &OsStr) -> u64 {
     let octets = name.as_encoded_bytes().iter();
     octets.fold(0, |hash: u64, octet| {
@@ -635,7 +635,7 @@ impl SimFs {
         self.disk.lock().faults.push(fault);
     }
 
-    /// Forgets the errors that were still to be reported.
+    /// Forgets the errors that have not been reported yet.
     pub(crate) fn heal(&self) {
         self.disk.lock().faults.clear();
     }
@@ -645,8 +645,8 @@ impl SimFs {
         self.disk.lock().defect = Some(defect);
     }
 
-    /// Makes it a file system in user space, which passes on the sync of a file alone to the one
-    /// below it; that one then writes down what became of names until then.
+    /// Makes it a file system in user space, which passes a sync of only a file on to the one
+    /// below; that one then writes down all name changes so far.
     pub(crate) fn be_fuse(&self) {
         self.disk.lock().file_system = FileSystem::FUSE;
     }
@@ -685,18 +685,18 @@ impl SimFs {
         disk.bad_files.insert(node);
     }
 
-    /// Makes every append fail as on a full disk.
+    /// Makes every append fail, as on a full disk.
     pub(crate) fn refuse_files(&self, refuses: bool) {
         self.disk.lock().refuses_files = refuses;
     }
 
-    /// Puts what will be made at `path` and below on another device.
+    /// Puts files at `path` and below it on another device.
     pub(crate) fn split_at(&self, path: &Path) {
         self.disk.lock().second_device = Some(path.to_owned());
     }
 
-    /// Makes the directory `path` refuse every change of its entries, or no longer. Gives whether
-    /// there is one.
+    /// Makes the directory `path` refuse every change of its entries, or accept them again. Returns
+    /// whether the directory exists.
     pub(crate) fn refuse_entries(&self, path: &Path, refuses: bool) -> bool {
         let mut disk = self.disk.lock();
         let Ok(node) = disk.find(path) else {
@@ -709,7 +709,7 @@ impl SimFs {
         }
     }
 
-    /// Lets every directory take entries again.
+    /// Lets every directory accept entries again.
     pub(crate) fn accept_entries(&self) {
         self.disk.lock().refusing.clear();
     }
@@ -729,13 +729,13 @@ impl SimFs {
         Arc::clone(&self.disk.lock().hands)
     }
 
-    /// Makes operations take no time: it passes only when the hands are turned.
+    /// Makes operations take no time: time passes only when the hands are moved.
     pub(crate) fn make_timeless(&self) {
         self.disk.lock().is_timeless = true;
     }
 
-    /// Makes a sync of the whole file system take time, as if other programs wrote much, and that
-    /// of one file.
+    /// Sets how long a sync of the whole file system takes, as if other programs wrote much, and
+    /// how long that of one file takes.
     pub(crate) fn slow_syncs(&self, whole: Duration, file: Duration) {
         let mut disk = self.disk.lock();
         disk.whole_sync_takes = whole;
@@ -753,7 +753,7 @@ impl SimFs {
     }
 
     /// Whether a failed sync has lost the removal of a name: after a power cut that name may be
-    /// there again, whatever is synced.
+    /// back, whatever is synced.
     #[cfg(shuttle)]
     pub(crate) fn has_lost_removal(&self) -> bool {
         let has_lost = |node: &Node| matches!(node, Node::Directory(it) if it.losses.has_removal);
@@ -765,7 +765,7 @@ impl SimFs {
         self.disk.lock().defect == Some(defect)
     }
 
-    /// Whether the power is on and no error is to be reported.
+    /// Whether the power is on and no error is pending.
     pub(crate) fn is_well(&self) -> bool {
         let disk = self.disk.lock();
         let is_on = disk.cut_at.is_none_or(|at| at > disk.n_operations);
@@ -787,8 +787,8 @@ impl SimFs {
         self.disk.lock().n_directories_read
     }
 
-    /// The same file system with `watcher` called before every operation, and between the entries
-    /// of a directory that is visited.
+    /// The same file system, with `watcher` called before every operation, and between the entries
+    /// of a directory that is being read.
     pub(crate) fn watched(&self, watcher: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
             watcher: Some(Arc::new(watcher)),
@@ -796,8 +796,8 @@ impl SimFs {
         }
     }
 
-    /// The disk as it is found after a power cut; which part of what was not durable is kept
-    /// depends on `seed`: nothing for 0, everything for 1, any part for others.
+    /// The disk as it is found after a power cut. `seed` decides how much of what was not durable
+    /// is kept: nothing for 0, everything for 1, an arbitrary part for others.
     #[expect(
         clippy::significant_drop_tightening,
         reason = "cloning the disk would cost more"
@@ -855,7 +855,7 @@ impl SimFs {
         }
     }
 
-    /// Ends the life of the process: the old handles fail, the new one sees what they saw.
+    /// Ends the life of the process: old handles fail, the new one sees what they saw.
     pub(crate) fn kill(&self) -> Self {
         let mut disk = self.disk.lock();
         disk.life += 1;
@@ -869,7 +869,7 @@ impl SimFs {
         }
     }
 
-    /// Counts an operation; gives the fault that it has to report.
+    /// Counts an operation; returns the fault that it has to report.
     fn begin(&self) -> io::Result<(MutexGuard<'_, Disk>, Option<Fault>)> {
         if let Some(watcher) = &self.watcher {
             watcher();
@@ -891,7 +891,7 @@ impl SimFs {
         Ok((disk, fault))
     }
 
-    /// The next entries of the directory `node` behind `last`; none at the end.
+    /// The next entries of the directory `node` after `last`; none at the end.
     fn entries_behind(
         &self,
         node: usize,
@@ -926,7 +926,7 @@ impl SimFs {
         }
     }
 
-    /// Performs a sync; `sync` is told whether the changes are saved or lost.
+    /// Performs a sync; `sync` learns whether the changes are saved or lost.
     fn perform_sync(&self, sync: impl FnOnce(&mut Disk, bool) -> io::Result<()>) -> io::Result<()> {
         let (mut disk, fault) = self.begin()?;
         let synced = sync(&mut disk, fault.is_none());
@@ -1015,7 +1015,7 @@ impl Fs for SimFs {
     }
 
     fn total_octets(&self, _path: &Path) -> io::Result<u64> {
-        // Not an operation of its own: nothing can go wrong in it.
+        // Not an operation of its own: it cannot fail.
         Ok(self.disk.lock().total_octets)
     }
 
@@ -1207,8 +1207,7 @@ impl Held for SimSegment {
     }
 
     fn is_linked(&self) -> io::Result<bool> {
-        // Not an operation of its own: nothing can go wrong in it, and nothing depends on when the
-        // power fails in it.
+        // Not an operation of its own: it cannot fail, and a power cut in it makes no difference.
         Ok(self.fs.disk.lock().is_linked(self.node))
     }
 
@@ -1251,7 +1250,7 @@ impl Segment for SimSegment {
             let has_grown = content.durable.len() < content.seen.len();
             content.sync_or_lose(is_saved, None);
             let told = content.losses.tell(&mut self.told.lock());
-            // Else there is nothing to be written down but its octets.
+            // Otherwise only its octets need to be written.
             if disk.is_fuse() && is_saved && has_grown {
                 disk.sync_names();
             }
@@ -1305,7 +1304,7 @@ impl Drop for SimLock {
     }
 }
 
-/// Which file or directory `node` is.
+/// The identity of the file or directory `node`.
 fn identity(node: usize) -> Identity {
     Identity {
         device: 0,
@@ -1342,7 +1341,7 @@ impl File for SimFile {
     }
 
     fn octets_when_opened(&self) -> Option<u64> {
-        // Nothing that can fail, or that the power can fail in.
+        // It cannot fail, and the power cannot fail in it.
         let content = |disk: &mut Disk| disk.content(self.node).ok().map(|it| it.seen.len());
         let octets = content(&mut self.fs.disk.lock())?;
         u64::try_from(octets).ok()

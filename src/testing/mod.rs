@@ -1,5 +1,5 @@
-//! What tests of several rooms share: chance that can be repeated, a disk that can lose its power,
-//! and a model of the store so simple that it is obviously right.
+//! Shared by the tests of several rooms: repeatable randomness, a disk that can lose its power, and
+//! a model of the store so simple that it is obviously right.
 //!
 //! Compiled for tests only.
 

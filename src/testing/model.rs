@@ -1,8 +1,8 @@
-//! What a message store has to keep, as a list: the naive model that judges the real one.
+//! The naive model of a message store, a list, against which the real store is judged.
 //!
-//! The model is told what is about to be asked of the store and what the store said. It knows for
-//! each message whether it must be there, must not, or may; contents are unique, so a message is
-//! recognised by what it says.
+//! The model is given what the store is about to be asked and what the store answered. For each
+//! message it knows whether it must exist, must not, or may. Contents are unique, so a message is
+//! recognised by its content.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,9 +20,9 @@ pub(crate) enum Fate {
     Refused,
     /// Its delivery was acknowledged: it must be there.
     Accepted,
-    /// Its removal was neither acknowledged nor never asked for: it may be there.
+    /// Its removal was requested but not acknowledged: it may be there.
     RemovalAttempted,
-    /// It was removed, or lost with every right: it must never be there again.
+    /// It was removed, or legitimately lost: it must never be there again.
     Gone,
 }
 
@@ -31,13 +31,13 @@ pub(crate) enum Fate {
 pub(crate) enum Start {
     /// It was open all the time.
     Same,
-    /// The process was killed before, the machine went on.
+    /// The process was killed, but the machine kept running.
     Kill,
-    /// The power failed before.
+    /// The power failed.
     PowerCut,
 }
 
-/// All that the store was asked and what it said.
+/// Everything that the store was asked, and its answers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
     messages: BTreeMap<MailboxName, Vec<(Vec<u8>, Fate)>>,
@@ -46,7 +46,7 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// Notes what becomes of the message `content` in `mailbox`.
+    /// Records the fate of the message `content` in `mailbox`.
     pub(crate) fn note(&mut self, mailbox: &MailboxName, content: &[u8], fate: Fate) {
         let messages = self.messages.entry(mailbox.clone()).or_default();
         match messages.iter_mut().find(|(known, _)| known == content) {
@@ -55,7 +55,7 @@ impl Model {
         }
     }
 
-    /// Notes what the store said of a delivery, unless something became of the message since.
+    /// Records the store's answer to a delivery, unless the message has met another fate since.
     pub(crate) fn settle(&mut self, mailbox: &MailboxName, content: &[u8], fate: Fate) {
         let messages = self.messages.entry(mailbox.clone()).or_default();
         let attempted =
@@ -65,7 +65,7 @@ impl Model {
         }
     }
 
-    /// Notes that the message may be gone from now on, if it is not already.
+    /// Records that the message may be gone from now on, if it is not already.
     #[cfg(shuttle)]
     pub(crate) fn give_up(&mut self, mailbox: &MailboxName, content: &[u8]) {
         let messages = self.messages.entry(mailbox.clone()).or_default();
@@ -77,7 +77,7 @@ impl Model {
         }
     }
 
-    /// Notes that the message, if it was removed, may be there again.
+    /// Records that the message, if it was removed, may be there again.
     #[cfg(shuttle)]
     pub(crate) fn doubt_removal(&mut self, mailbox: &MailboxName, content: &[u8]) {
         let messages = self.messages.entry(mailbox.clone()).or_default();
@@ -99,8 +99,8 @@ impl Model {
         messages.map(|(content, _)| content.clone())
     }
 
-    /// Compares every mailbox with what it has to hold. From then on what is there must stay, and
-    /// after a power cut what is not there must stay away.
+    /// Compares every mailbox with what it must hold. From then on, the messages that were found
+    /// must stay, and after a power cut those that were not found must stay away.
     pub(crate) fn check(&mut self, store: &MessageStore, start: Start) -> Result<(), String> {
         let mailboxes: Vec<MailboxName> = self.messages.keys().cloned().collect();
         for mailbox in mailboxes {
@@ -120,7 +120,7 @@ impl Model {
         Ok(())
     }
 
-    /// Notes that `content` has this unique-id.
+    /// Records that `content` has this unique-id.
     pub(crate) fn see(
         &mut self,
         mailbox: &MailboxName,
@@ -211,7 +211,7 @@ fn sent_octets(content: &[u8]) -> u64 {
     u64::try_from(content.len() + n_lines + unended).unwrap()
 }
 
-/// All that is said of the messages of a maildrop.
+/// Everything that is reported about the messages of a maildrop.
 pub(crate) fn summaries(messages: &dyn Summaries) -> Vec<MessageSummary> {
     let summary = |position| MessageSummary {
         octets: messages.octets(position).unwrap(),
