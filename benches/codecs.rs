@@ -1,4 +1,4 @@
-//! Speed of the codecs in `wire`: lines of about 70 octets, and a line with dots now and then.
+//! Speed of the codecs in `wire`, on lines of about 70 octets and an occasional line with dots.
 //!
 //! Run with `cargo bench --bench codecs`; the figures are octets of input per second.
 
@@ -10,7 +10,7 @@ use facteur::wire::{
     TopCut,
 };
 
-/// Octets per call: a generous read.
+/// Octets per call: a large read.
 const READ_OCTETS: usize = 64 * 1024;
 
 fn main() {
@@ -25,7 +25,7 @@ fn text(ending: &str) -> Vec<u8> {
             break;
         }
         let words = "the quick brown fox jumps over the lazy dog and runs through the wood";
-        // Between 62 and 77 octets, and one line in a hundred begins with dots.
+        // Between 62 and 77 octets; one line in a hundred begins with dots.
         let line = words.get(..62).unwrap_or(words);
         let more = "0123456789abcdef".get(..number % 16).unwrap_or_default();
         let dots = if number % 100 == 99 { ".." } else { "" };
@@ -93,7 +93,7 @@ fn top_cut(bencher: Bencher<'_, '_>) {
         .bench_local(|| TopCut::new(u64::MAX).cut(black_box(&input)));
 }
 
-/// Includes the copy into the buffer, which the kernel makes in a real read.
+/// Includes the copy into the buffer, which in a real read the kernel makes.
 #[divan::bench]
 fn line_scan(bencher: Bencher<'_, '_>) {
     let input = text("\r\n");

@@ -1,15 +1,14 @@
-//! What ten thousand clients cost: the daemon itself, as a process of its own, and its crowd.
+//! The cost of ten thousand clients, measured on a daemon process and its crowd of clients.
 //!
-//! `cargo bench --bench crowd` prints how soon the daemon serves and what it holds then; how many
-//! clients a second connect, are greeted and quit; what a crowd of idle sessions holds, and how
-//! soon a newcomer beside it is greeted; how much 64 busy senders lose beside the crowd, measured
-//! with and without it in turn; and what becomes of those who are too many. Clients and daemon
-//! share the machine: take ratios, and compare only what was measured in one run.
+//! `cargo bench --bench crowd` prints how soon the daemon serves and how much memory it then uses;
+//! how many clients per second connect, are greeted and quit; what a crowd of idle sessions costs,
+//! and how soon a newcomer is greeted beside it; how much 64 busy senders lose beside the crowd,
+//! measured alternately with and without it; and what happens to clients over the cap. Clients and
+//! daemon share the machine: look at ratios, and compare only figures from one run.
 //!
-//! `FACTEUR_BENCH_CROWD` sets how many idle sessions there are (9,000), `FACTEUR_BENCH_SECONDS`
-//! the length of each measurement of a rate (3), `FACTEUR_BENCH_DIR` the directory whose file
-//! system is used (the system's temporary one). The limit of open files has to leave room for two
-//! of each session.
+//! `FACTEUR_BENCH_CROWD` sets the number of idle sessions (9,000), `FACTEUR_BENCH_SECONDS` the
+//! length of each rate measurement (3), `FACTEUR_BENCH_DIR` the directory whose file system is used
+//! (the system's temporary one). The limit of open files must leave room for two per session.
 #![expect(
     clippy::unwrap_used,
     clippy::arithmetic_side_effects,
@@ -40,13 +39,13 @@ const CYCLE_CLIENTS: usize = 8;
 const NEWCOMERS: usize = 200;
 const SENDERS: usize = 64;
 const CONTENT_OCTETS: usize = 1 << 10;
-/// Measurements with and without the crowd, in turn.
+/// Measurements with and without the crowd, alternately.
 const TURNS: usize = 3;
-/// Octets of a client that never reads much.
+/// Buffer octets of a client that never reads much.
 const LEAN: usize = 512;
-/// Clients beyond the cap that are to be refused.
+/// Clients over the cap, which must be refused.
 const TOO_MANY: usize = 500;
-/// Memory is read when it has not changed for so long.
+/// Memory is read once it has not changed for this long.
 const SETTLED: Duration = Duration::from_secs(3);
 
 fn main() {
@@ -61,7 +60,7 @@ fn main() {
     println!("memory after the start: {}", mebioctets(server.settled()));
     cycles(&server, seconds);
 
-    // A daemon of its own: the cycles have left threads' memory behind in the other.
+    // A second daemon: in the first, the cycles have left the memory of threads behind.
     drop(server);
     let server = Server::start(&directory.path().join("crowd"), "");
     busy_beside_a_crowd(&server, n_idle, seconds);
@@ -119,7 +118,7 @@ impl Server {
             found.unwrap().parse().unwrap()
         };
         let (smtp, pop3) = (address("SMTP "), address("POP3 "));
-        // It still has something to print.
+        // It may still have something to print.
         thread::spawn(move || banner.for_each(drop));
         Self {
             process,
@@ -144,7 +143,7 @@ impl Server {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// Resident memory in KiB once it does not change any more.
+    /// Resident memory in KiB, once it does not change any more.
     fn settled(&self) -> u64 {
         let (mut last, mut since) = (self.resident(), Instant::now());
         while since.elapsed() < SETTLED {
@@ -157,7 +156,7 @@ impl Server {
         last
     }
 
-    /// Messages a second of [`SENDERS`] clients.
+    /// Messages per second from [`SENDERS`] clients.
     fn deliveries(&self, duration: Duration) -> f64 {
         let content = content(CONTENT_OCTETS);
         rate(SENDERS, duration, |sender| {
@@ -169,7 +168,7 @@ impl Server {
     }
 }
 
-/// How often a second so many threads do what `prepare` makes for each of them.
+/// How often per second this many threads do what `prepare` makes for each of them.
 fn rate<W: FnMut()>(
     threads: usize,
     duration: Duration,
@@ -225,10 +224,10 @@ fn starts(parent: &Path) {
         time
     });
     let again = median(times.collect());
-    println!("from the start to the first greeting: {first:.1?} on nothing, {again:.1?} again");
+    println!("from the start to the first greeting: {first:.1?} with nothing, {again:.1?} again");
 }
 
-/// Clients that connect, read the greeting, say QUIT and read the answer.
+/// Clients that connect, read the greeting, send QUIT and read the reply.
 fn cycles(server: &Server, duration: Duration) {
     let rate = rate(CYCLE_CLIENTS, duration, |_| {
         || {
@@ -241,7 +240,7 @@ fn cycles(server: &Server, duration: Duration) {
     println!("connect, greeting, QUIT: {rate:.0} a second by {CYCLE_CLIENTS} clients");
 }
 
-/// A crowd that says nothing, half of it at each port, every one greeted.
+/// A silent crowd, half of it at each port; every client has been greeted.
 fn gather(server: &Server, n_idle: usize) -> Vec<Client> {
     let ports = [server.smtp, server.pop3];
     let mut crowd: Vec<Client> = Vec::with_capacity(n_idle);
@@ -280,7 +279,7 @@ fn busy_beside_a_crowd(server: &Server, n_idle: usize, seconds: Duration) {
             client.send(b"NOOP\r\n");
         }
         for client in &mut crowd {
-            // POP3 knows no NOOP before the login, and says so.
+            // POP3 has no NOOP before the login, and replies so.
             client.line();
         }
         ratios.push(beside / alone);
@@ -293,7 +292,7 @@ fn busy_beside_a_crowd(server: &Server, n_idle: usize, seconds: Duration) {
     println!("beside the crowd they keep {:.2} of it", ratios[TURNS / 2]);
 }
 
-/// How soon newcomers are greeted, one after the other.
+/// How soon newcomers are greeted, one after another.
 fn newcomers(server: &Server, what: &str) {
     let mut times: Vec<Duration> = (0..NEWCOMERS)
         .map(|_| {
@@ -310,7 +309,7 @@ fn newcomers(server: &Server, what: &str) {
     );
 }
 
-/// Everybody beyond the cap is told so, and all others stay.
+/// Every client over the cap is refused, and all others stay.
 fn beyond_the_cap(server: &Server, cap: usize) {
     let mut crowd = gather(server, cap);
     let threads = server.threads();
@@ -327,6 +326,6 @@ fn beyond_the_cap(server: &Server, cap: usize) {
         client.send(b"QUIT\r\n");
         client.line();
     }
-    println!("beyond a cap of {cap}: {TOO_MANY} told to come again, {rate:.0} a second");
+    println!("beyond a cap of {cap}: {TOO_MANY} refused temporarily, {rate:.0} a second");
     drop(std::io::stdout().flush());
 }

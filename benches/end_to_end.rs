@@ -1,11 +1,11 @@
 //! The whole daemon under load: SMTP in over real sockets, durable in Maildirs, POP3 out.
 //!
-//! `cargo bench --bench end_to_end` starts a daemon in this process with a directory of its own
-//! and prints a table: messages and megabytes a second for several sizes and numbers of
-//! connections, and how much faster messages come in than directly (`durability = "maildir"`),
-//! which is measured in turn. Every message is acknowledged only when it is durable, so the figures
-//! are those of the disk as much as ours: compare them only with others of the same machine and
-//! hour.
+//! `cargo bench --bench end_to_end` starts a daemon in this process with its own directory and
+//! prints a table: messages and megabytes per second for several sizes and numbers of connections,
+//! and how much faster mail comes in than the direct way (`durability = "maildir"`), which is
+//! measured alternately. Every message is acknowledged only when it is durable, so the figures
+//! depend on the disk as much as on facteur: compare them only with others from the same machine
+//! and hour.
 //!
 //! `FACTEUR_BENCH_SECONDS` sets the length of each measurement (2), `FACTEUR_BENCH_DIR` the
 //! directory whose file system is used (the system's temporary one).
@@ -44,7 +44,7 @@ const SIZES: [(&str, usize); 4] = [
 ];
 const CONNECTIONS: [usize; 3] = [1, 16, 64];
 
-/// Octets that one mailbox may get before it is drained, so that the disk does not fill.
+/// Octets that one mailbox gets before it is drained, so that the disk does not fill.
 const MAILBOX_OCTETS_MAX: u64 = 256 << 20;
 
 fn main() {
@@ -79,7 +79,7 @@ struct Server {
     pop3: SocketAddr,
 }
 
-/// What was moved in which time.
+/// How much was moved in how much time.
 struct Rate {
     messages: u64,
     octets: u64,
@@ -117,7 +117,7 @@ impl Server {
         Self { daemon, smtp, pop3 }
     }
 
-    /// Delivers for `duration` over `connections`, each to a mailbox of its own.
+    /// Delivers for `duration` over `connections`, each to its own mailbox.
     fn deliver(&self, connections: usize, octets: usize, duration: Duration) -> Rate {
         let content = Arc::new(content(octets));
         let smtp = self.smtp;
@@ -136,7 +136,7 @@ impl Server {
         })
     }
 
-    /// Fetches and deletes every message, a session for each mailbox, commands pipelined.
+    /// Fetches and deletes every message, one session per mailbox, with pipelined commands.
     fn drain(&self, connections: usize) -> Rate {
         let pop3 = self.pop3;
         in_parallel(connections, move |connection, begin| {
@@ -165,7 +165,7 @@ impl Server {
     }
 }
 
-/// Runs `work` on so many threads at once; gives the sums and the time of the slowest.
+/// Runs `work` on this many threads; returns the sums and the time of the slowest thread.
 fn in_parallel(
     threads: usize,
     work: impl Fn(usize, &Barrier) -> (u64, u64) + Send + Sync + 'static,
@@ -196,7 +196,7 @@ fn in_parallel(
     rate
 }
 
-/// Reads a message of `octets` octets, none of whose lines begins with a dot, and its end.
+/// Reads a message of `octets` octets, no line of which begins with a dot, and its end.
 fn skip_content(client: &mut Client, octets: u64) {
     let content = octets + ".\r\n".len() as u64;
     let read = std::io::copy(

@@ -1,7 +1,7 @@
-//! Logins to a maildrop of 100,000 messages, beside the reading of its directory alone.
+//! Logins to a maildrop of 100,000 messages, compared with just reading its directory.
 //!
-//! Run with `cargo bench --bench maildrop`. The directory alone is what the file system costs: the
-//! other figures are to be read as multiples of it.
+//! Run with `cargo bench --bench maildrop`. Reading the directory is the cost of the file system;
+//! read the other figures as multiples of it.
 #![expect(
     clippy::expect_used,
     clippy::disallowed_methods,
@@ -27,7 +27,7 @@ static PLACE: LazyLock<TempDir> = LazyLock::new(|| {
     let begun = store.begin_delivery(0).expect("room on the disk");
     begun.commit(&[mailbox()]).expect("room on the disk");
     let new = place.path().join("mail/example.org/bob/new");
-    // Named as deliveries name them; a directory returns them in no order.
+    // Named as deliveries name them; a directory returns them in arbitrary order.
     for number in 0..N_MESSAGES {
         let secs = 1_700_000_000_usize.saturating_add(number / 7);
         let name = format!("{secs}.0123456789abcdef_{number:08x}.localhost,S=1024,W=1050");
@@ -49,7 +49,7 @@ fn open(place: &Path) -> MessageStore {
     MessageStore::open(settings, Clock::system()).expect("a store")
 }
 
-/// What the file system takes to name the files.
+/// How long the file system takes to list the files.
 #[divan::bench(sample_count = 20, sample_size = 1)]
 fn directory_alone(bencher: Bencher<'_, '_>) {
     let new = PLACE.path().join("mail/example.org/bob/new");
@@ -62,12 +62,12 @@ fn first_login(bencher: Bencher<'_, '_>) {
     bencher
         .with_inputs(|| open(PLACE.path()))
         .bench_local_values(|store| {
-            // The store ends here, so that the next sample can open it.
+            // The store is dropped here, so that the next sample can open it.
             log_in(&store)
         });
 }
 
-/// A login when another program did something in the mailbox since the last one.
+/// A login after another program has changed something in the mailbox.
 #[divan::bench(sample_count = 20, sample_size = 1)]
 fn login_after_a_change(bencher: Bencher<'_, '_>) {
     let store = open(PLACE.path());
@@ -86,7 +86,7 @@ fn login_after_a_change(bencher: Bencher<'_, '_>) {
 #[divan::bench(sample_count = 1_000, sample_size = 1)]
 fn login_when_nothing_changed(bencher: Bencher<'_, '_>) {
     let (store, clock) = (open(PLACE.path()), Clock::system());
-    // Until the directory has been left alone long enough for its listing to be remembered.
+    // Until the directory has been unchanged long enough for its listing to be remembered.
     let start = clock.now();
     while clock.now().duration_since(start) < Duration::from_secs(5) {
         log_in(&store);

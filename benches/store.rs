@@ -1,14 +1,14 @@
-//! The store alone under load: deliveries a second, durable, for each way to make them so.
+//! Only the store under load: durable deliveries per second, for each way to make them durable.
 //!
 //! `cargo bench --bench store` delivers to 64 mailboxes from several threads, for several sizes,
-//! and prints messages a second and ratios to the direct way (`durability = "maildir"`), which is
-//! measured in the same run, in turn with the others. The time includes a sync of the whole file
-//! system at the end, so that nothing is left for later. Then the same is done beside a program
-//! that writes to a large file all the time, as a copy or a backup does.
+//! and prints messages per second and ratios to the direct way (`durability = "maildir"`), which is
+//! measured in the same run, alternately with the others. The time includes a final sync of the
+//! whole file system, so that nothing is left for later. Then the same is measured beside a program
+//! that constantly writes to a large file, as a copy or a backup does.
 //!
 //! `FACTEUR_BENCH_SECONDS` sets the length of each measurement (15), `FACTEUR_BENCH_DIR` the
-//! directory whose file system is used (the system's temporary one), and `FACTEUR_BENCH_ONLY` the
-//! rows that are wanted, for example `16x10` for 16 threads and 10 KiB (all).
+//! directory whose file system is used (the system's temporary one), and `FACTEUR_BENCH_ONLY` which
+//! rows to measure, for example `16x10` for 16 threads and 10 KiB (all).
 #![expect(
     clippy::unwrap_used,
     clippy::arithmetic_side_effects,
@@ -34,7 +34,7 @@ const THREADS: [usize; 3] = [1, 16, 64];
 const KIBIOCTETS: [usize; 3] = [1, 10, 100];
 const MAILBOXES: usize = 64;
 
-/// Octets that the program beside writes before it begins again at the start of its file.
+/// Octets that the other program writes before it starts again at the beginning of its file.
 const BESIDE_OCTETS: u64 = 1 << 30;
 
 fn main() {
@@ -76,7 +76,7 @@ struct Run {
     beside: bool,
 }
 
-/// Messages a second.
+/// Messages per second.
 fn measure(
     parent: &Path,
     durability: Durability,
@@ -96,7 +96,7 @@ fn measure(
     let mailboxes: Vec<MailboxName> = (0..MAILBOXES)
         .map(|number| MailboxName::from_canonical(&format!("u{number}"), "example.com").unwrap())
         .collect();
-    // The mailboxes are there before the measurement.
+    // The mailboxes exist before the measurement.
     for mailbox in &mailboxes {
         deliver(&store, b"first\n", mailbox);
     }
@@ -138,7 +138,7 @@ fn deliver(store: &MessageStore, content: &[u8], mailbox: &MailboxName) {
     delivery.commit(std::slice::from_ref(mailbox)).unwrap();
 }
 
-/// Fills the memory of the system with pages that have to be written.
+/// Fills the system's memory with pages that must be written.
 fn write_beside(path: &PathBuf, is_over: &AtomicBool) {
     let mut file = File::create(path).unwrap();
     let piece = vec![7; 1 << 20];

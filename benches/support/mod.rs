@@ -1,9 +1,9 @@
-//! What the benchmarks over sockets have in common.
+//! Shared by the benchmarks over sockets.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 
-/// Lines of ordinary length, ready to be sent, with the final dot.
+/// Lines of ordinary length, ready to send, with the final dot.
 pub(crate) fn content(octets: usize) -> Vec<u8> {
     let mut content = b"Subject: bench\r\n\r\n".to_vec();
     while content.len() < octets {
@@ -20,7 +20,7 @@ pub(crate) fn transaction(recipient: &str) -> Vec<u8> {
     format!("MAIL FROM:<a@example.com>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n").into_bytes()
 }
 
-/// The buffer of a client that has much to read, in octets.
+/// The buffer of a client that reads much, in octets.
 pub(crate) const BUFFER_OCTETS: usize = 64 << 10;
 
 /// A client that stops at the first fault.
@@ -38,7 +38,7 @@ impl Client {
         }
     }
 
-    /// A client of SMTP that has said EHLO.
+    /// An SMTP client that has sent EHLO.
     pub(crate) fn connect_smtp(address: SocketAddr) -> Self {
         let mut client = Self::connect(address, BUFFER_OCTETS);
         client.line();
@@ -60,7 +60,7 @@ impl Client {
         line
     }
 
-    /// One message by SMTP, `commands` up to DATA in one packet.
+    /// Sends one message by SMTP, with `commands` up to DATA in one packet.
     pub(crate) fn deliver(&mut self, commands: &[u8], content: &[u8]) {
         self.send(commands);
         for expected in ["250", "250", "354"] {

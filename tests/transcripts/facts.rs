@@ -1,4 +1,4 @@
-//! What SCRAM knows in transcripts.
+//! The facts that SCRAM uses in transcripts.
 //!
 //! One file for the driver of transcripts and for the tests of the sessions.
 
@@ -6,7 +6,7 @@ use facteur::mail::sasl::scram::{Attempt, Parameters};
 
 use super::scram;
 
-/// What SCRAM needs to know of any user: nobody learns so who there is.
+/// SCRAM's facts about any user: nobody learns from them which users exist.
 pub(crate) fn scram_parameters() -> Parameters {
     Parameters {
         salt: scram::SALT.to_vec(),

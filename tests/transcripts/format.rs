@@ -1,8 +1,8 @@
-//! The form of a transcript: a dialogue, the mailboxes before it and the mailboxes after it.
+//! The format of a transcript: a dialogue, and the mailboxes before and after it.
 //!
-//! Reads the text of one file and gives it as values; it replays nothing. Each file shows one
-//! behaviour and is named after it. One line is one directive, known by its first two characters;
-//! one space may follow them, and the rest counts as it stands, spaces at its end included.
+//! Parses the text of one file; it does not replay it. Each file shows one behaviour and is named
+//! after it. One line is one directive, identified by its first two characters; one space may
+//! follow them, and the rest is taken literally, including spaces at its end.
 //!
 //! ```text
 //! # RFC 5321 §3.3: a comment; empty lines are comments too
@@ -15,7 +15,7 @@
 //! M: bob@example.com           this mailbox holds this message before the dialogue, as RETR
 //! | ..dot                      would send it: dot-stuffed
 //! S: 250 Ok                    the server sends exactly this line
-//! S~ 550 The content           the server sends a line that begins so
+//! S~ 550 The content           the server sends a line that begins with this
 //! S* 250                       the server sends one whole reply with this code, of any length
 //! C: DATA                      the client sends this line; content is dot-stuffed by the author
 //! R: 4e 4f 4f 50 78*9 0d 0a    the client sends these octets; 78*9 is nine times 78
@@ -27,19 +27,19 @@
 //! N: bob@example.com           this mailbox has no message but those of D:
 //! ```
 //!
-//! `@`, `M:` come before the dialogue, `D:` and `N:` after it. What the client sends between two
-//! lines of the server may go out in one write.
+//! `@` and `M:` come before the dialogue, `D:` and `N:` after it. What the client sends between two
+//! lines of the server can go out in one write.
 //!
 //! The facts of `@with` are: `remote`, the client is on another machine; `starttls`, STARTTLS or
 //! STLS is offered; `tls`, the connection begins encrypted; `scram`, there are keys for the account
-//! of `scram.rs`; `authentication-required`, mail is taken after AUTH only; `own-senders`, the
-//! same, and with the user's own address as sender only; `utf8`, POP3 announces UTF8. They are
-//! brought about in memory only: a transcript that has any is not replayed over TCP.
+//! of `scram.rs`; `authentication-required`, mail is accepted only after AUTH; `own-senders`, the
+//! same, and only with the user's own address as sender; `utf8`, POP3 announces UTF8. They exist
+//! only in memory: a transcript that has any is not replayed over TCP.
 //!
 //! # Failures
-//! A line that is none of these, or stands where it must not, is an error that names the line.
+//! Any other line, or a line in the wrong place, is an error that names the line.
 
-/// What `@with` may name.
+/// The facts that `@with` can name.
 const FACTS: [&str; 7] = [
     "authentication-required",
     "own-senders",
@@ -53,7 +53,7 @@ const FACTS: [&str; 7] = [
 /// One transcript.
 #[derive(Debug, Default)]
 pub(crate) struct Transcript {
-    /// `@clear`: not to be replayed where there is TLS.
+    /// `@clear`: not replayed where there is TLS.
     pub(crate) clear: bool,
     /// `@strict`: bare CRs and LFs in contents are refused.
     pub(crate) strict: bool,
@@ -61,17 +61,17 @@ pub(crate) struct Transcript {
     pub(crate) lf: bool,
     /// `@limit`: keys of the configuration's table `[limits]` and their values.
     pub(crate) limits: Vec<(String, u64)>,
-    /// `@domains`; empty is all.
+    /// `@domains`; empty means all.
     pub(crate) domains: Vec<String>,
     /// `@with`.
     pub(crate) facts: Vec<String>,
-    /// `M:`: the messages there before the dialogue.
+    /// `M:`: the messages before the dialogue.
     pub(crate) before: Vec<Message>,
     /// The dialogue, each step with the number of its line.
     pub(crate) steps: Vec<(usize, Step)>,
-    /// `D:`: the messages there after the dialogue.
+    /// `D:`: the messages after the dialogue.
     pub(crate) after: Vec<Message>,
-    /// `N:`: mailboxes without any message but those of `after`.
+    /// `N:`: mailboxes without any message except those of `after`.
     pub(crate) nothing_more: Vec<String>,
 }
 
@@ -89,19 +89,19 @@ pub(crate) struct Message {
 pub(crate) enum Step {
     /// `S:`: this line comes, without its CRLF.
     Line(String),
-    /// `S~`: a line comes that begins so.
+    /// `S~`: a line comes that begins with this.
     LineStart(String),
-    /// `S*`: lines come that begin with this code, the last with a space behind it.
+    /// `S*`: lines come that begin with this code, the last with a space after it.
     Reply(String),
-    /// `C:` and `R:`: these octets go out.
+    /// `C:` and `R:`: these octets are sent.
     Send(Vec<u8>),
-    /// `X:`: the connection is closed by the server.
+    /// `X:`: the server closes the connection.
     ServerCloses,
     /// `E:`: the client closes its sending side.
     ClientEnds,
 }
 
-/// Where the parser stands: what `|` adds to and what may still come.
+/// The parser's state: what `|` adds to, and what may still follow.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
     Settings,
@@ -114,7 +114,7 @@ impl Transcript {
     /// Reads the text of a file.
     ///
     /// # Errors
-    /// What is wrong and in which line: mend the file.
+    /// What is wrong and in which line: fix the file.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut transcript = Self::default();
         let mut part = Part::Settings;
@@ -237,7 +237,7 @@ impl Message {
     }
 }
 
-/// Reads octets in hexadecimal, separated by spaces, each with `*` and a count where it repeats.
+/// Reads octets in hexadecimal, separated by spaces, each with `*` and a count if it repeats.
 fn octets_of(text: &str) -> Result<Vec<u8>, &'static str> {
     let mut octets = Vec::new();
     for word in text.split(' ').filter(|word| !word.is_empty()) {

@@ -1,9 +1,9 @@
-//! The one account that SCRAM knows in transcripts: that of RFC 7677 §3, "user" with the password
+//! The only account that SCRAM knows in transcripts, from RFC 7677 §3: "user" with the password
 //! "pencil".
 //!
-//! No keys and no cryptography are needed: with a fixed nonce an exchange is the same each time,
-//! so its proof and signature can stand here. They were computed with another program; the first
-//! pair is the RFC's own.
+//! No keys and no cryptography are needed: with a fixed nonce an exchange is always the same, so
+//! its proof and signature can be constants. Another program computed them; the first pair is the
+//! RFC's own.
 
 /// The user's name.
 pub(crate) const USER: &str = "user";
@@ -13,16 +13,16 @@ pub(crate) const SALT: [u8; 16] = [
     91, 109, 153, 104, 157, 18, 53, 142, 236, 160, 75, 20, 18, 54, 250, 129,
 ];
 
-/// How often the password was hashed.
+/// How many times the password was hashed.
 pub(crate) const ITERATIONS: u32 = 4_096;
 
 /// The server's part of the nonce.
 pub(crate) const NONCE: &str = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
 
-/// What connections with TLS are bound to by `tls-exporter`.
+/// The `tls-exporter` channel binding of connections with TLS.
 pub(crate) const EXPORTER: [u8; 32] = [0x5a; 32];
 
-/// What the client and the server say before the client's last message.
+/// What the client and the server send before the client's last message.
 const SAID: &str = "n=user,r=rOprNGfwEbeRWgbNEkqO,\
                     r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
                     s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
@@ -53,7 +53,7 @@ const EXCHANGES: [(&str, [u8; 32], [u8; 32]); 2] = [
     ),
 ];
 
-/// The server's signature, if the proof is that of the user over this auth message.
+/// The server's signature, if the proof is the user's for this auth message.
 pub(crate) fn verify(user: &str, auth_message: &str, proof: &[u8; 32]) -> Option<[u8; 32]> {
     EXCHANGES
         .iter()

@@ -1,11 +1,11 @@
-//! Addresses and paths: what is understood is shown in a form that is understood alike, and its
+//! Addresses and paths: an accepted address is displayed in a form that is parsed alike, and its
 //! mailbox has a canonical name.
 
 use facteur::mail::{
     Address, Charset, Domain, Dots, Grammar, MailboxName, parse_forward_path, parse_reverse_path,
 };
 
-/// Reads one text in every way.
+/// Parses one text in every way.
 pub fn run(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else {
         return;
@@ -28,10 +28,10 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// What is shown is in the grammar of RFC 5321, wherever dots were taken.
+/// The displayed form follows the grammar of RFC 5321, wherever dots were accepted.
 fn check(address: &Address, charset: Charset) {
     let shown = address.to_string();
-    let again = Address::parse(&shown, charset).expect("what is shown can be read");
+    let again = Address::parse(&shown, charset).expect("the displayed form is parsed");
     assert_eq!(again.to_string(), shown);
     let (first, second) = (
         MailboxName::from_address(address),

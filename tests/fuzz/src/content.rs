@@ -1,25 +1,25 @@
-//! The decoder of DATA against a naive one that looks at whole lines (SEC-1): they agree on where
-//! the content ends, what is in it, and what is wrong with it; what is encoded comes back.
+//! The decoder of DATA against a naive one that works on whole lines (SEC-1). They agree on where
+//! the content ends, what is in it, and what is wrong with it; encoded content decodes to itself.
 
 use facteur::wire::{BareOctets, DotDecoder, DotEncoder, LineEnding, Progress};
 
-/// What became of a content.
+/// The result of decoding a content.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
-    /// It ended after so many octets.
+    /// It ended after this many octets.
     End(usize),
-    /// More has to come.
+    /// It continues.
     More,
-    /// It ended after so many octets, and a line ending is wrong.
+    /// It ended after this many octets, and a line ending is wrong.
     Refused(usize, &'static str),
-    /// A line ending is wrong, and nobody can say where it ends.
+    /// A line ending is wrong, and the end of the content cannot be known.
     Fault(&'static str),
 }
 
 const BARE_LF: &str = "a line feed without a carriage return (bare LF)";
 const BARE_CR: &str = "a carriage return without a line feed (bare CR)";
 
-/// Decodes one content: an octet that chooses the line ending, then the octets.
+/// Decodes one content: one octet that chooses the line ending, then the content.
 pub fn run(data: &[u8]) {
     let Some((bits, octets)) = data.split_first() else {
         return;
@@ -65,7 +65,7 @@ fn decode(pieces: &[&[u8]], ending: LineEnding, bare_octets: BareOctets) -> (Vec
     (output, End::More)
 }
 
-/// The whole lines of `octets` with LF endings, dots removed, and what comes after them.
+/// The whole lines of `octets` with LF endings and without stuffed dots, and what follows them.
 fn naive(octets: &[u8], ending: LineEnding, bare_octets: BareOctets) -> (Vec<u8>, End) {
     let (mut lines, mut line) = (Vec::new(), Vec::new());
     let (mut position, mut before, mut fault) = (0, ending, None);
@@ -121,7 +121,7 @@ fn naive(octets: &[u8], ending: LineEnding, bare_octets: BareOctets) -> (Vec<u8>
     (lines, End::More)
 }
 
-/// Sends `lines` as RETR does and takes them as DATA does.
+/// Sends `lines` as RETR does and receives them as DATA does.
 fn round_trip(lines: &[u8]) {
     let mut encoder = DotEncoder::new();
     let mut wire = Vec::new();

@@ -1,8 +1,8 @@
-//! The journal: whatever its segments hold, a start does not fail, a second start finds nothing to
-//! do, and no file is made outside the mailboxes.
+//! The journal: whatever its segments contain, a start does not fail, a second start finds nothing
+//! to do, and no file is created outside the mailboxes.
 //!
-//! The checksums of what looks like a batch are made right, or nothing behind them would ever be
-//! reached.
+//! Anything that looks like a batch gets a correct checksum; otherwise the code behind it would
+//! never be reached.
 
 use std::path::Path;
 
@@ -61,7 +61,7 @@ fn sealed(data: &[u8]) -> Vec<u8> {
     segment
 }
 
-/// The directory of the test holds the store alone.
+/// The directory of the test contains only the store.
 fn check_names(directory: &Path) {
     for entry in std::fs::read_dir(directory).expect("the directory") {
         assert_eq!(entry.expect("an entry").file_name(), "mail");

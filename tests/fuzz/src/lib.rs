@@ -1,8 +1,8 @@
-//! What is fuzzed (SEC-19): seven functions that take any octets and must never panic, hang or
-//! break what is said of them.
+//! What is fuzzed (SEC-19): seven functions that accept any octets and must never panic, hang or
+//! violate their documentation.
 //!
-//! Each module has one `run`, for libFuzzer, and states its property. The sessions are driven by
-//! the drivers in memory of the integration tests.
+//! Each module has one `run`, for libFuzzer, and states its property. The sessions run in memory,
+//! with the drivers of the integration tests.
 
 #[path = "../../it/replay/mod.rs"]
 pub(crate) mod replay;
@@ -18,8 +18,8 @@ pub mod seeds;
 pub mod smtp;
 mod store;
 
-/// The ways in which a dialogue is cut: not at all, after every octet, and in pieces that depend on
-/// what is said.
+/// The ways to cut a dialogue: not at all, after every octet, and in pieces that depend on its
+/// content.
 pub(crate) fn cuts(octets: &[u8]) -> [Vec<&[u8]>; 3] {
     let mut pieces = Vec::new();
     let mut rest = octets;
@@ -32,7 +32,7 @@ pub(crate) fn cuts(octets: &[u8]) -> [Vec<&[u8]>; 3] {
     [vec![octets], octets.chunks(1).collect(), pieces]
 }
 
-/// What is configured for a dialogue: a setting for each bit of the first octet.
+/// The configuration for a dialogue: one setting per bit of the first octet.
 pub(crate) fn transcript(bits: u8) -> transcripts::Transcript {
     const FACTS: [&str; 7] = [
         "authentication-required",

@@ -1,5 +1,5 @@
-//! Names of files in a Maildir: whatever other programs call their messages, the maildrop opens,
-//! each message has a unique-id that POP3 can say, and no two have the same.
+//! File names in a Maildir: whatever other programs call their messages, the maildrop opens, each
+//! message has a unique-id that POP3 can send, and no two have the same.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use facteur::mail::MailboxName;
 
-/// Serves a Maildir with files of these names, separated by slashes; an octet first says which are
+/// Serves a Maildir with files of these names, separated by slashes; the first octet says which are
 /// in `cur`.
 pub fn run(data: &[u8]) {
     let Some((bits, names)) = data.split_first() else {
@@ -27,7 +27,7 @@ pub fn run(data: &[u8]) {
             "cur"
         };
         if !name.contains(&0) && name != b"." && name != b".." && !name.is_empty() {
-            // Too long a name is none.
+            // A name that is too long cannot exist.
             drop(std::fs::write(
                 maildir.join(side).join(OsStr::from_bytes(name)),
                 "x\n",

@@ -1,9 +1,9 @@
-//! The POP3 session: the same octets get the same responses, wherever they are cut; every response
-//! begins as the RFC says.
+//! The POP3 session: the same octets get the same responses, however they are cut; every response
+//! begins as the RFC requires.
 
 use crate::replay::pop3::Replay;
 
-/// Runs one dialogue: an octet of settings, then what the client sends.
+/// Runs one dialogue: one octet of settings, then the client's octets.
 pub fn run(data: &[u8]) {
     let Some((bits, octets)) = data.split_first() else {
         return;
@@ -33,7 +33,7 @@ pub fn run(data: &[u8]) {
     for other in others {
         assert!(
             other == whole,
-            "the responses depend on how the octets came"
+            "the responses depend on how the octets were cut"
         );
     }
     assert!(whole.starts_with(b"+OK ") && whole.ends_with(b"\r\n"));

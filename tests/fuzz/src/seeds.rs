@@ -1,11 +1,11 @@
-//! First inputs: what the clients of all transcripts say, and a few of each other kind.
+//! The first inputs: the clients' side of all transcripts, and a few of each other kind.
 
 use std::fs;
 use std::path::Path;
 
 use crate::transcripts::{Step, Transcript};
 
-/// Writes the seeds of all targets, each into a directory of its own below `corpus`.
+/// Writes the seeds of all targets, each into its own directory below `corpus`.
 pub fn write(tests: &Path, corpus: &Path) {
     for protocol in ["smtp", "pop3"] {
         for entry in fs::read_dir(tests.join("transcripts").join(protocol)).expect("transcripts") {
@@ -70,7 +70,7 @@ fn put(corpus: &Path, target: &str, name: &str, octets: &[u8]) {
     fs::write(directory.join(name), octets).expect("a seed");
 }
 
-/// All that the client sends.
+/// Everything that the client sends.
 fn said(transcript: &Transcript) -> Vec<u8> {
     let mut octets = Vec::new();
     for (_, step) in &transcript.steps {
@@ -81,7 +81,7 @@ fn said(transcript: &Transcript) -> Vec<u8> {
     octets
 }
 
-/// The octet of settings that makes what `@with` says.
+/// The settings octet that corresponds to `@with`.
 fn bits(transcript: &Transcript) -> u8 {
     (0..6)
         .map(|bit| 1 << bit)
@@ -94,7 +94,7 @@ fn bits(transcript: &Transcript) -> u8 {
         .sum()
 }
 
-/// A delivery and a removal, in a batch each.
+/// A delivery and a removal, in one batch each.
 fn batches() -> [Vec<u8>; 2] {
     let name = b"1732345678.9f86d081884c7d65_00000001.localhost,S=7,W=8";
     let mut mailbox = Vec::new();

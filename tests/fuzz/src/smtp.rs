@@ -1,9 +1,9 @@
-//! The SMTP session: the same octets get the same replies and the same mail, wherever they are cut;
+//! The SMTP session: the same octets get the same replies and the same mail, however they are cut;
 //! every reply is a line of ASCII that begins with a code.
 
 use crate::replay::smtp::{Limits, Replay};
 
-/// Runs one dialogue: an octet of settings, then what the client sends.
+/// Runs one dialogue: one octet of settings, then the client's octets.
 pub fn run(data: &[u8]) {
     let Some((bits, octets)) = data.split_first() else {
         return;
@@ -25,7 +25,10 @@ pub fn run(data: &[u8]) {
         (session.output, session.mailboxes)
     });
     for other in others {
-        assert!(other == whole, "the replies depend on how the octets came");
+        assert!(
+            other == whole,
+            "the replies depend on how the octets were cut"
+        );
     }
     for line in whole.0.split_inclusive(|octet| *octet == b'\n') {
         let text = line.strip_suffix(b"\r\n").expect("whole lines");
@@ -35,8 +38,9 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// A limit that a long content breaks. Where a client is cut off, at twice the limit, depends on
-/// how the octets come, so it is too far for that; in a session with LF each counts as CRLF.
+/// A limit that a long content exceeds. A client is cut off at twice the limit, and the exact place
+/// depends on how the octets are cut, so that is out of reach; in a session with LF each LF counts
+/// as CRLF.
 fn octets_max(octets: &[u8]) -> u64 {
     let length = u64::try_from(octets.len()).expect("not so long");
     let first = octets.split(|octet| *octet == b'\n').next();

@@ -1,4 +1,4 @@
-//! A store on the disk for one input. It should lie in memory: set TMPDIR to a tmpfs.
+//! A store on the disk for one input. It should be in memory: set TMPDIR to a tmpfs.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use facteur::clock::Clock;
 use facteur::store::{Durability, Error, MessageStore, Observer, Settings};
 
-/// Opens the store at `root`, with a journal of the least size.
+/// Opens the store at `root`, with a journal of the smallest size.
 pub(crate) fn open(root: &Path) -> Result<Arc<MessageStore>, Error> {
     let settings = Settings {
         durability: Durability::Journal {

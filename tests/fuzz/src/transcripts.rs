@@ -1,10 +1,10 @@
-//! The form of a transcript, for seeds and settings, and the account that SCRAM knows.
+//! The format of a transcript, for seeds and settings, and the account that SCRAM knows.
 
 #[path = "../../transcripts/facts.rs"]
 pub(crate) mod facts;
 
 #[path = "../../transcripts/format.rs"]
-#[expect(dead_code, reason = "what comes after a dialogue is not looked at")]
+#[expect(dead_code, reason = "what follows a dialogue is not used")]
 mod format;
 
 #[path = "../../transcripts/scram.rs"]
