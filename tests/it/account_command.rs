@@ -1,4 +1,4 @@
-//! `facteur account` beside a daemon that runs.
+//! `facteur account` beside a running daemon.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::support::program::{Ended, Program, run_with};
 use crate::support::{Service, plain};
 
-/// Runs `facteur account` for the daemon in `directory`, with this on its standard input.
+/// Runs `facteur account` for the daemon in `directory`, with this standard input.
 fn account(directory: &Path, arguments: &[&str], input: &str) -> Ended {
     let configuration = directory.join("facteur.toml");
     let mail = directory.join("mail");
@@ -16,7 +16,7 @@ fn account(directory: &Path, arguments: &[&str], input: &str) -> Ended {
     run_with(&all, input)
 }
 
-/// What POP3 says to a password.
+/// The POP3 response to a password.
 fn login(program: &Program, user: &str, password: &str) -> String {
     let mut client = program.pop3_client();
     client.say(&format!("USER {user}"));
@@ -26,7 +26,7 @@ fn login(program: &Program, user: &str, password: &str) -> String {
 }
 
 #[test]
-fn a_running_daemon_is_told() {
+fn a_running_daemon_reloads_its_accounts() {
     let own = tempfile::tempdir().unwrap();
     let made = account(own.path(), &["add", "bob@example.com"], "hunter2\n");
     assert_eq!(made.status, Some(0), "{}", made.errors);
@@ -78,7 +78,8 @@ fn a_running_daemon_is_told() {
     );
 }
 
-/// Whoever is in must not stay in; whoever else is in stays, and what is under way is finished.
+/// A user who lost the account must not stay logged in; other users stay, and transactions in
+/// progress are finished.
 #[test]
 fn sessions_of_an_account_that_changed_end_at_their_next_command() {
     let own = tempfile::tempdir().unwrap();
@@ -154,7 +155,7 @@ fn sessions_of_an_account_that_changed_end_at_their_next_command() {
     }
 }
 
-/// SIGHUP would not do to one that has read no configuration: it has no accounts.
+/// A daemon that has read no configuration has no accounts, and SIGHUP would stop it.
 #[test]
 fn a_daemon_without_a_configuration_is_left_alone() {
     let own = tempfile::tempdir().unwrap();
@@ -167,7 +168,7 @@ fn a_daemon_without_a_configuration_is_left_alone() {
         "{}",
         second.output
     );
-    // A signal would be in the log before the session that comes after it.
+    // A signal would be in the log before the next session.
     assert!(login(&program, "alice", "any").starts_with("-ERR"));
     let lines = program.stop();
     assert!(
@@ -176,7 +177,7 @@ fn a_daemon_without_a_configuration_is_left_alone() {
     );
 }
 
-/// A password on a command line could be read by every user of the machine.
+/// Every user of the machine could read a password on a command line.
 #[test]
 fn a_password_is_never_an_argument() {
     let own = tempfile::tempdir().unwrap();

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::support::program::{Program, run};
 use crate::support::{Client, HASH, Server, Service, plain};
 
-/// What the accounts of these tests are.
+/// The accounts of these tests.
 fn accounts() -> String {
     format!(
         "abuse = \"alice@example.com\"\n\
@@ -21,7 +21,7 @@ fn accounts() -> String {
     )
 }
 
-/// A daemon whose accounts are in a file of their own.
+/// A daemon whose accounts are in a separate file.
 fn closed() -> Server {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("accounts.toml");
@@ -43,7 +43,7 @@ fn log_in(server: &impl Service, user: &str) -> Client {
 }
 
 #[test]
-fn mail_comes_to_accounts_and_to_nobody_else() {
+fn only_accounts_receive_mail() {
     let server = closed();
     let mut smtp = server.extended_client();
     smtp.say("MAIL FROM:<eve@example.net>");
@@ -91,7 +91,7 @@ fn mail_comes_to_accounts_and_to_nobody_else() {
         }
     }
     assert_eq!(log_in(&server, "bob@example.com").count(), of_bob);
-    // An alias has no mailbox of its own.
+    // An alias does not have its own mailbox.
     let mailboxes = std::fs::read_dir(server.mail().join("example.com")).unwrap();
     let mut names: Vec<_> = mailboxes.map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
@@ -99,9 +99,9 @@ fn mail_comes_to_accounts_and_to_nobody_else() {
     assert!(!server.mail().join("example.org").exists());
 }
 
-/// With accounts facteur accepts only what other servers accept.
+/// With accounts, facteur accepts only what other servers accept.
 #[test]
-fn with_accounts_dots_stand_between_atoms_only() {
+fn with_accounts_dots_are_accepted_only_between_atoms() {
     let server = closed();
     let mut smtp = server.extended_client();
     smtp.say("MAIL FROM:<eve.@example.net>");
@@ -169,7 +169,7 @@ fn the_right_password_opens_the_account() {
         let mut pop3 = server.pop3_client();
         pop3.say(&format!("AUTH PLAIN {}", plain(user, "password")));
         pop3.expect_prefix("+OK Maildrop has ");
-        // It is one maildrop, under every name.
+        // It is the same maildrop under every name.
         let mut second = server.pop3_client();
         second.say("USER bob@example.com");
         second.expect_prefix("+OK");
@@ -218,7 +218,7 @@ fn the_program_is_closed_by_a_file_beside_its_configuration() {
     );
     drop(log_in(&program, "bob"));
     program.kill();
-    // A mistake in the file is told with its place, and nothing is served.
+    // A mistake in the file is reported with its place, and nothing is served.
     std::fs::write(&file, accounts().replace(HASH, "hunter2")).unwrap();
     for flag in ["--check", "--log-level=info"] {
         let ended = run(&[flag, "--config", configuration.to_str().unwrap()]);

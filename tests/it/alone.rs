@@ -1,7 +1,8 @@
-//! One mailbox that takes no mail, on the real file system: mail for others is taken and read, a
-//! start succeeds and says which one waits, and when it is mended nothing is missing or twice.
+//! One mailbox that cannot be written, on the real file system: mail for others is accepted and
+//! read, a start succeeds and names the mailbox that waits, and once it is repaired nothing is
+//! missing or duplicated.
 //!
-//! What others own, and what is mounted, takes root to make; other users test what they can.
+//! Only root can create mounts and other users' files; without root the tests do what they can.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -14,7 +15,7 @@ use crate::support::{Client, Service};
 const BOB: &str = "bob@example.com";
 const ANN: &str = "ann@example.com";
 
-/// What goes through the journal, and what is too large for it.
+/// A message for the journal, and one that is too large for it.
 fn sizes() -> [String; 2] {
     [
         "a line\r\n".to_owned(),
@@ -22,10 +23,10 @@ fn sizes() -> [String; 2] {
     ]
 }
 
-/// Somewhere to keep mail as a user who is not root, where that can be.
+/// A place to keep mail, as a user other than root if possible.
 struct Place {
     directory: tempfile::TempDir,
-    /// What is mounted in it.
+    /// The mounts in it.
     mounted: Vec<PathBuf>,
 }
 
@@ -47,7 +48,7 @@ impl Place {
         Program::start(self.directory.path())
     }
 
-    /// A part of the mailbox of bob.
+    /// A part of bob's mailbox.
     fn bob(&self, part: &str) -> PathBuf {
         self.directory
             .path()
@@ -55,7 +56,7 @@ impl Place {
             .join(part)
     }
 
-    /// The directory of the domain that it lies in.
+    /// The directory of its domain.
     fn domain(&self) -> PathBuf {
         self.directory.path().join("mail/example.com")
     }
@@ -76,7 +77,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         for path in self.mounted.iter().rev() {
-            // The test has failed already if this does.
+            // If this fails, the test has failed already.
             drop(Command::new("umount").arg("-l").arg(path).status());
         }
     }
@@ -86,7 +87,7 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// The number of a user whom every system has, and of its group.
+/// The number of a user that every system has, and of its group.
 fn nobody() -> (u32, u32) {
     let users = fs::read_to_string("/etc/passwd").unwrap();
     let line = users.lines().find(|line| line.starts_with("nobody:"));
@@ -94,7 +95,7 @@ fn nobody() -> (u32, u32) {
     (fields[2].parse().unwrap(), fields[3].parse().unwrap())
 }
 
-/// Sends a message to several; gives the replies to RCPT, and the last one.
+/// Sends a message to several recipients; returns the replies to RCPT, and the last one.
 fn send(program: &Program, recipients: &[&str], content: &str) -> (Vec<String>, String) {
     let mut client: Client = program.smtp_client();
     client.say("EHLO test");
@@ -115,14 +116,14 @@ fn send(program: &Program, recipients: &[&str], content: &str) -> (Vec<String>, 
     (replies, client.line())
 }
 
-/// Breaks the mailbox of bob in one way, and gives what mends it.
+/// Breaks bob's mailbox in one way, and returns what repairs it.
 type Break = fn(&Place) -> Box<dyn FnOnce()>;
 
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Puts something else in the place of a directory.
+/// Replaces a directory with something else.
 fn displace(path: &Path, make: impl FnOnce(&Path)) -> Box<dyn FnOnce()> {
     let aside = path.with_extension("aside");
     fs::rename(path, &aside).unwrap();
@@ -136,13 +137,13 @@ fn displace(path: &Path, make: impl FnOnce(&Path)) -> Box<dyn FnOnce()> {
 
 fn ways() -> Vec<(&'static str, Break)> {
     let mut ways: Vec<(&'static str, Break)> = vec![
-        ("a file in the place of new", |place| {
+        ("a file instead of new", |place| {
             displace(&place.bob("new"), |path| fs::write(path, "").unwrap())
         }),
-        ("a link to nothing in the place of new", |place| {
+        ("a dangling link instead of new", |place| {
             displace(&place.bob("new"), |path| symlink("nowhere", path).unwrap())
         }),
-        ("a link to nothing in the place of the mailbox", |place| {
+        ("a dangling link instead of the mailbox", |place| {
             let mailbox = place.domain().join("bob");
             displace(&mailbox, |path| symlink("nowhere", path).unwrap())
         }),
@@ -174,9 +175,9 @@ fn ways() -> Vec<(&'static str, Break)> {
 }
 
 #[test]
-fn every_way_to_break_a_mailbox_harms_it_alone() {
+fn a_broken_mailbox_harms_no_other_mailbox() {
     for (way, spoil) in ways() {
-        // One domain is one way, and those in it have it in common.
+        // A broken domain is broken for all its mailboxes.
         let other = if way.starts_with("the domain") {
             "ann@example.net"
         } else {
@@ -186,7 +187,7 @@ fn every_way_to_break_a_mailbox_harms_it_alone() {
             let place = Place::new();
             let mut program = place.start();
             program.deliver(BOB, "first\r\n");
-            // It is there before the client has given its recipients, and breaks behind that.
+            // The mailbox exists when the client names its recipients, and breaks after that.
             let mut client = program.smtp_client();
             client.say("HELO test");
             client.expect("250 Ok");
@@ -194,7 +195,7 @@ fn every_way_to_break_a_mailbox_harms_it_alone() {
             let mend = spoil(&place);
             client.send(crate::support::dot_stuffed(&content).as_bytes());
             assert_eq!(client.line(), "250 OK", "{way}");
-            // Perhaps not the first line: what is wrong may be told before that something waits.
+            // Perhaps not the first line: the error can be reported before something waits.
             let line = program.log_line("; 1 message waits for it");
             let of_bob = "no mail can be put into the mailbox bob@example.com";
             assert!(line.contains(of_bob), "{way}: {line}");
@@ -205,7 +206,7 @@ fn every_way_to_break_a_mailbox_harms_it_alone() {
             assert_eq!(last, "250 2.0.0 OK", "{way}: {replies:?}");
             assert_eq!(program.contents(other), [&*content, "second\r\n"], "{way}");
 
-            // A crash, and a start that has to say so.
+            // A crash, and a start that must report it.
             program.kill();
             drop(program);
             let program = place.start();
@@ -215,7 +216,7 @@ fn every_way_to_break_a_mailbox_harms_it_alone() {
 
             mend();
             program.deliver(BOB, "fourth\r\n");
-            // Within one second the order of two runs of the program is not kept.
+            // Within one second the order between two runs of the program is not kept.
             let sorted = |program: &Program, user: &str, expected: [&str; 3]| {
                 let mut found = program.contents(user);
                 found.sort();
@@ -226,16 +227,16 @@ fn every_way_to_break_a_mailbox_harms_it_alone() {
             sorted(&program, BOB, ["first\r\n", &content, "fourth\r\n"]);
             drop(program);
             let program = place.start();
-            // Nothing is there twice.
+            // Nothing is duplicated.
             sorted(&program, BOB, ["first\r\n", &content, "fourth\r\n"]);
             sorted(&program, other, [&content, "second\r\n", "third\r\n"]);
         }
     }
 }
 
-/// A login cannot wait for somebody to mend it, and need not harm others.
+/// A login cannot wait for a repair, and need not harm others.
 #[test]
-fn a_mailbox_that_cannot_be_read_is_said_to_stay_so() {
+fn an_unreadable_mailbox_is_a_permanent_error() {
     let place = Place::new();
     let program = place.start();
     program.deliver(BOB, "one\r\n");
@@ -262,7 +263,7 @@ fn a_mailbox_that_cannot_be_read_is_said_to_stay_so() {
 }
 
 #[test]
-fn a_domain_that_cannot_be_read_does_not_keep_users_of_others_out() {
+fn an_unreadable_domain_does_not_lock_out_users_of_others() {
     let place = Place::new();
     let program = place.start();
     program.deliver("bob@example.net", "one\r\n");
@@ -279,9 +280,9 @@ fn a_domain_that_cannot_be_read_does_not_keep_users_of_others_out() {
     set_mode(&domain, 0o700);
 }
 
-/// Nothing can be renamed or linked to there, and its disk is not that of the store.
+/// Files cannot be renamed or linked from the store to there, since it is another disk.
 #[test]
-fn a_mailbox_may_be_a_file_system_of_its_own() {
+fn a_mailbox_can_be_a_separate_file_system() {
     if !is_root() {
         return;
     }
@@ -301,7 +302,7 @@ fn a_mailbox_may_be_a_file_system_of_its_own() {
             assert_eq!(last, "250 2.0.0 OK", "{part}");
         }
         assert_eq!(program.contents(BOB), [&*small, &*large], "{part}");
-        // It is full, which is not everybody's business.
+        // It is full, which must not affect other mailboxes.
         let filler = path.join("filler");
         let written = fs::write(&filler, vec![0; 4_000_000]);
         assert!(written.is_err(), "{part}");
@@ -318,7 +319,8 @@ fn a_mailbox_may_be_a_file_system_of_its_own() {
         assert_eq!(program.contents(ANN), expected, "{part}");
         fs::remove_file(filler).unwrap();
         program.deliver(BOB, &small);
-        // Messages of one second come in the order of their names, which another start chooses.
+        // Messages of one second are listed in the order of their names, which another start
+        // chooses.
         let mut contents = program.contents(BOB);
         contents.sort();
         let mut expected = [&*small, &*large, &*large, &*small];
@@ -328,7 +330,7 @@ fn a_mailbox_may_be_a_file_system_of_its_own() {
     }
 }
 
-/// `chattr +i`, where the file system has it.
+/// `chattr +i`, if the file system has it.
 #[test]
 fn an_immutable_mailbox_waits_for_chattr() {
     let place = Place::new();

@@ -1,4 +1,4 @@
-//! The commands of the program, as a person or a script meets them.
+//! The commands of the program, as a person or a script uses them.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -33,7 +33,7 @@ fn cert(directory: &Path, configuration: &str, more: &[&str]) -> Ended {
     run(&arguments)
 }
 
-/// The files of a directory with their permissions and contents, by name.
+/// The files of a directory with their names, permissions and contents.
 fn files(directory: &Path) -> Vec<(String, u32, Vec<u8>)> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap() {
@@ -46,7 +46,7 @@ fn files(directory: &Path) -> Vec<(String, u32, Vec<u8>)> {
     files
 }
 
-/// Whether a client that trusts this authority takes the server for `name`.
+/// Whether a client that trusts this authority accepts the server as `name`.
 fn is_trusted(address: SocketAddr, client: &Arc<ClientConfig>, name: &'static str) -> bool {
     let name = ServerName::try_from(name).unwrap();
     let mut tls = ClientConnection::new(Arc::clone(client), name).unwrap();
@@ -56,7 +56,7 @@ fn is_trusted(address: SocketAddr, client: &Arc<ClientConfig>, name: &'static st
 
 /// SEC-3, and SEC-6 for the files.
 #[test]
-fn a_certificate_is_made_once_and_clients_that_trust_the_ca_take_it() {
+fn a_certificate_is_made_once_and_clients_that_trust_the_ca_accept_it() {
     let own = tempfile::tempdir().unwrap();
     let configuration = "hostname = \"mail.example.com\"\nsmtps = [\"127.0.0.1:0\"]\n";
     let first = cert(own.path(), configuration, &["box.example.org"]);
@@ -99,7 +99,7 @@ fn a_certificate_is_made_once_and_clients_that_trust_the_ca_take_it() {
 }
 
 #[test]
-fn a_renewal_changes_the_certificate_alone() {
+fn a_renewal_changes_only_the_certificate() {
     let own = tempfile::tempdir().unwrap();
     assert_eq!(cert(own.path(), "", &[]).status, Some(0));
     let tls = own.path().join("tls");
@@ -116,13 +116,13 @@ fn a_renewal_changes_the_certificate_alone() {
     }
 }
 
-/// Somebody at a terminal in front of `facteur hash-password`.
+/// A person at a terminal in front of `facteur hash-password`.
 struct Typist {
     keyboard: File,
     screen: Receiver<Vec<u8>>,
     terminal: OwnedFd,
     program: Child,
-    /// What was shown so far.
+    /// What the terminal has shown so far.
     shown: String,
 }
 
@@ -167,7 +167,7 @@ impl Typist {
         }
     }
 
-    /// Waits until this is shown at the end.
+    /// Waits until the terminal shows this at the end.
     fn expect(&mut self, text: &str) {
         while !self.shown.ends_with(text) {
             let more = self.screen.recv_timeout(DEADLINE);
@@ -185,7 +185,7 @@ impl Typist {
         modes.contains(LocalModes::ECHO | LocalModes::ISIG)
     }
 
-    /// Waits for the end of the program; gives its status and its standard output.
+    /// Waits for the program to end; returns its status and its standard output.
     fn leave(&mut self) -> (Option<i32>, String) {
         let mut output = String::new();
         let mut stdout = self.program.stdout.take().unwrap();

@@ -1,4 +1,4 @@
-//! Many clients at once: every message arrives once, octet for octet.
+//! Many concurrent clients: every message arrives once, octet for octet.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ const SENDERS: usize = 32;
 const READERS: usize = 8;
 const MESSAGES: usize = 10;
 
-/// What sender `sender` writes as its message `number`: lines that would show any mixing.
+/// The content of message `number` of sender `sender`: its lines would show any mixing.
 fn content(sender: usize, number: usize) -> String {
     let mut content = format!("Subject: {sender}-{number}\r\n\r\n");
     for line in 0..(sender * 7 + number * 13) % 60 {
@@ -69,7 +69,7 @@ fn thirty_two_senders_fill_their_own_mailboxes() {
     }
 }
 
-/// Fetches and deletes what is there, session after session, until `done`.
+/// Fetches and deletes all messages, session after session, until `done`.
 fn drain(server: &Server, user: &str, done: &AtomicBool) -> Vec<String> {
     let mut got = Vec::new();
     while !done.load(Ordering::SeqCst) {
@@ -129,7 +129,7 @@ fn one_maildrop_has_one_session_at_a_time() {
 }
 
 #[test]
-fn a_session_does_not_see_what_comes_after_its_login() {
+fn a_session_does_not_see_mail_that_arrives_after_its_login() {
     let server = Server::start();
     server.deliver("bob@example.com", "Subject: one\r\n\r\n");
     let mut client = server.maildrop("bob@example.com");

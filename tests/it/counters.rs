@@ -1,4 +1,4 @@
-//! What the program has counted: told on SIGUSR1 and at its end.
+//! The counters of the program: reported on SIGUSR1 and when it ends.
 
 use std::path::Path;
 
@@ -24,8 +24,8 @@ fn ask(client: &mut Client, dialogue: &[(&str, &str)]) {
     }
 }
 
-/// One message to two recipients, another refused, recipients refused, mistakes: gives the octets
-/// of what was accepted, as the log told them.
+/// One message to two recipients, one that is refused, refused recipients, and mistakes. Returns
+/// the octets of the accepted message, as logged.
 fn send_mail(program: &Program) -> u64 {
     let mut client = program.extended_client();
     let login = plain("bob@example.com", "password");
@@ -62,7 +62,8 @@ fn send_mail(program: &Program) -> u64 {
     octets.split(' ').next().unwrap().parse().unwrap()
 }
 
-/// A login that is refused, and one that fetches and removes a message; gives the octets that came.
+/// A refused login, and one that fetches and removes a message; returns the octets that were
+/// fetched.
 fn fetch_mail(program: &Program) -> u64 {
     let mut client = program.pop3_client();
     ask(
@@ -78,7 +79,7 @@ fn fetch_mail(program: &Program) -> u64 {
         &mut client,
         &[("USER bob@example.com", "+OK"), ("PASS password", "+OK")],
     );
-    // With the second dot of the line that is one dot, and the final line.
+    // Including the second dot of the line with one dot, and the final line.
     let octets = client.retrieve(1).len() + 1 + ".\r\n".len();
     client.say("TOP 1 0");
     client.expect_prefix("+OK");
@@ -88,7 +89,7 @@ fn fetch_mail(program: &Program) -> u64 {
     u64::try_from(octets + top).unwrap()
 }
 
-/// What was counted of the sessions that are over, beside the numbers that depend on the hour.
+/// The counters of ended sessions, without the numbers that vary between runs.
 fn expected(came: u64, went: u64) -> Vec<(&'static str, u64)> {
     vec![
         ("sessions_smtp", 3),
@@ -135,7 +136,7 @@ fn expected(came: u64, went: u64) -> Vec<(&'static str, u64)> {
 }
 
 #[test]
-fn what_was_done_is_what_is_told() {
+fn the_counters_match_what_was_done() {
     let directory = tempfile::tempdir().unwrap();
     let mut program = start(directory.path());
     let came = send_mail(&program);
@@ -147,7 +148,7 @@ fn what_was_done_is_what_is_told() {
     let counts = loop {
         program.signal("USR1");
         let counts = report(&program);
-        // A session tells the log that it ended, and then gives its place back.
+        // A session logs its end, and then releases its place.
         if counts["sessions_now"] == 0 {
             break counts;
         }
@@ -155,7 +156,8 @@ fn what_was_done_is_what_is_told() {
     for (name, value) in expected(came, went) {
         assert_eq!(counts.get(name), Some(&value), "{name} of {counts:#?}");
     }
-    // The message, and perhaps the removal, each alone; the journal may have said more for itself.
+    // The message, and perhaps the removal, each in its own batch; the journal may have written
+    // more for itself.
     assert!(matches!(counts["batches_of_1"], 1 | 2), "{counts:#?}");
     assert!(counts["commits_count"] >= counts["batches_of_1"]);
     assert!(counts["commits_longest_us"] >= counts["commits_mean_us"]);
@@ -173,7 +175,7 @@ fn what_was_done_is_what_is_told() {
     let counts = report(&program);
     assert_eq!((counts["sessions_now"], counts["sessions_smtp"]), (0, 4));
     assert_eq!(counts["accepted_octets"], came);
-    assert!(counts["checkpoints_count"] >= 1, "the end makes one");
+    assert!(counts["checkpoints_count"] >= 1, "stopping makes one");
     assert_eq!(program.wait(), Some(0));
 }
 
@@ -192,7 +194,7 @@ fn a_flood_of_refusals_is_a_few_lines_and_a_number() {
     program.signal("USR1");
     let counts = report(&program);
     assert_eq!(counts["sessions_too_many_from_address"], FLOOD);
-    // A hundred at once, and ten more each second; a slow machine may take several.
+    // A hundred immediately, and ten more each second; a slow machine may take several seconds.
     let told_max = 100 + 10 * (begin.elapsed().as_secs() + 1);
     let log = program.stop();
     let told = log.iter().filter(|line| line.contains("turned away"));

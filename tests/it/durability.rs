@@ -1,4 +1,4 @@
-//! The program itself, killed: what was acknowledged is there afterwards.
+//! The program itself, killed: everything that was acknowledged is there afterwards.
 
 use std::collections::BTreeSet;
 
@@ -23,13 +23,13 @@ fn a_kill_right_after_250_loses_nothing() {
             client.transaction(&["bob@example.com", "carol@example.com"], &content);
             expected.push(content);
         }
-        // And one that is not acknowledged: nothing of it may appear.
+        // And one that is not acknowledged: none of it may appear.
         client.begin_content(&["bob@example.com"]);
         client.send(&b"never finished\r\n".repeat(10_000));
         program.kill();
     }
     let program = Program::start(directory.path());
-    // Within one second the order of two runs of the program is not kept.
+    // Within one second the order between two runs of the program is not kept.
     expected.sort();
     for user in ["bob@example.com", "carol@example.com"] {
         let mut contents = program.contents(user);
@@ -40,7 +40,7 @@ fn a_kill_right_after_250_loses_nothing() {
 
 /// I2 and I3.
 #[test]
-fn a_kill_before_quit_deletes_nothing_and_after_it_brings_nothing_back() {
+fn a_kill_before_quit_deletes_nothing_and_one_after_quit_restores_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let mut program = Program::start(directory.path());
     program.deliver("bob@example.com", "Subject: one\r\n\r\n");
@@ -68,7 +68,7 @@ fn a_kill_before_quit_deletes_nothing_and_after_it_brings_nothing_back() {
 
 /// I6.
 #[test]
-fn unique_ids_outlive_a_kill() {
+fn unique_ids_survive_a_kill() {
     let directory = tempfile::tempdir().unwrap();
     let mut program = Program::start(directory.path());
     for number in 0..3 {

@@ -1,4 +1,4 @@
-//! A disk that fails: clients are told, nothing acknowledged is lost, the service goes on.
+//! A failing disk: clients are told, nothing acknowledged is lost, and the service continues.
 
 use std::{
     io,
@@ -19,7 +19,7 @@ const ENOSPC: i32 = 28;
 const EIO: i32 = 5;
 const EMFILE: i32 = 24;
 
-/// The operations that a test can let fail.
+/// The operations that a test can make fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
     Append,
@@ -43,12 +43,12 @@ enum Operation {
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     Error(i32),
-    /// The operation waits for the test twice: to say that it is there, and to go on.
+    /// The operation waits for the test twice: to report that it has been reached, and to continue.
     Meet,
     Panic,
 }
 
-/// The switch that a test holds.
+/// The switch in the test's hands.
 #[derive(Debug, Default)]
 struct Switch {
     fault: Mutex<Option<(Operation, Fault)>>,
@@ -72,19 +72,19 @@ impl Switch {
         self.met.store(0, Ordering::SeqCst);
     }
 
-    /// Mends the disk; the fault must have been met.
+    /// Repairs the disk; the fault must have occurred.
     fn mend(&self) {
         *self.fault.lock() = None;
         assert!(
             self.met.load(Ordering::SeqCst) > 0,
-            "the fault was never met"
+            "the fault never occurred"
         );
     }
 
     fn pass(&self, operation: Operation) -> io::Result<()> {
         let fault = *self.fault.lock();
-        // What is planted into the journal is for the session of the test. The thread of the
-        // checkpoints comes there too when some seconds have passed.
+        // Faults in the journal are for the session of the test. The checkpoint thread also gets
+        // there after some seconds.
         let is_session = std::thread::current().name() != Some("checkpoint");
         let is_journal = matches!(operation, Operation::SegmentSync | Operation::SegmentWrite)
             || matches!(fault, Some((_, Fault::Panic)));
@@ -109,7 +109,7 @@ impl Switch {
     }
 }
 
-/// The real file system behind a switch.
+/// The real file system with a switch.
 #[derive(Debug)]
 struct FaultyFs(Arc<Switch>);
 
@@ -148,7 +148,7 @@ impl Fs for FaultyFs {
     }
 
     fn free_octets(&self, path: &Path) -> io::Result<u64> {
-        // A full disk is one that has nothing free.
+        // A full disk has no free space.
         self.0
             .pass(Operation::FreeOctets)
             .map_or(Ok(0), |()| RealFs.free_octets(path))
@@ -288,8 +288,9 @@ fn session(server: &Server) -> Client {
     client
 }
 
-/// One transaction whose content goes out with its commands; gives the last reply. A server that
-/// refuses at DATA takes the content for commands, so it is sent only after 354.
+/// One transaction whose content is sent together with its commands; returns the last reply. A
+/// server that refuses at DATA takes the content for commands, so the content is sent only after
+/// 354.
 fn attempt(client: &mut Client, recipients: &[&str], content: &str) -> String {
     client.say("MAIL FROM:<alice@example.com>");
     client.expect("250 Sender OK");
@@ -307,7 +308,7 @@ fn attempt(client: &mut Client, recipients: &[&str], content: &str) -> String {
 }
 
 #[test]
-fn a_delivery_that_the_disk_refuses_is_refused_and_the_next_one_is_taken() {
+fn a_delivery_that_the_disk_refuses_is_refused_and_the_next_one_is_accepted() {
     let large = "a line of some length that is repeated\r\n".repeat(10_000);
     for operation in [
         Operation::Append,
@@ -331,7 +332,7 @@ fn a_delivery_that_the_disk_refuses_is_refused_and_the_next_one_is_taken() {
                 for recipient in recipients {
                     assert_eq!(server.contents(recipient), [""; 0], "{operation:?} {errno}");
                 }
-                // The same session goes on, and nothing of the first message appears.
+                // The same session continues, and nothing of the first message appears.
                 let reply = attempt(&mut client, &recipients, "second\r\n");
                 assert_eq!(reply, "250 OK", "{operation:?} {errno}");
                 for recipient in recipients {
@@ -342,9 +343,9 @@ fn a_delivery_that_the_disk_refuses_is_refused_and_the_next_one_is_taken() {
     }
 }
 
-/// A batch that fails is refused to its sender, and the next one goes to another segment.
+/// A failed batch is refused to its sender, and the next one goes to another segment.
 #[test]
-fn a_message_that_the_journal_refuses_is_refused_and_the_next_one_is_taken() {
+fn a_message_that_the_journal_refuses_is_refused_and_the_next_one_is_accepted() {
     for operation in [
         Operation::CreateDir,
         Operation::SegmentSync,
@@ -365,8 +366,8 @@ fn a_message_that_the_journal_refuses_is_refused_and_the_next_one_is_taken() {
     }
 }
 
-/// What is durable in the journal is acknowledged; as long as it cannot be put into its mailbox no
-/// more is taken, and when it can it is there.
+/// A message that is durable in the journal is acknowledged. As long as it cannot be put into its
+/// mailbox, no more mail is accepted; once it can, it is there.
 #[test]
 fn a_message_that_finds_no_room_in_the_maildir_stays_in_the_journal() {
     for operation in [Operation::CreateNew, Operation::Append] {
@@ -393,9 +394,9 @@ fn a_message_that_finds_no_room_in_the_maildir_stays_in_the_journal() {
     }
 }
 
-/// The journal that failed twice is out of order: mail is refused before its content is sent.
+/// A journal that has failed twice is out of order: mail is refused before its content is sent.
 #[test]
-fn a_journal_that_fails_again_takes_no_mail() {
+fn a_journal_that_fails_again_accepts_no_mail() {
     let (server, switch) = server_with("");
     let mut client = session(&server);
     assert_eq!(attempt(&mut client, &[BOB], "first\r\n"), "250 OK");
@@ -420,7 +421,7 @@ fn a_journal_that_fails_again_takes_no_mail() {
         n_tried += 1;
     }
     switch.mend();
-    assert_eq!(server.contents(BOB), ["first\r\n"], "reading goes on");
+    assert_eq!(server.contents(BOB), ["first\r\n"], "reading still works");
     let names = ["commits_failures", "refused_not_stored", "store_degraded"];
     let expected = [2 + n_tried, 3 + n_tried, 1];
     assert_eq!(names.map(|name| server.counted(name)), expected);
@@ -437,7 +438,7 @@ fn a_full_disk_refuses_before_the_content_is_sent() {
     assert_eq!(
         server.contents(BOB),
         ["first\r\n"],
-        "what is there can be read"
+        "stored mail can be read"
     );
     switch.mend();
     assert_eq!(attempt(&mut client, &[BOB], "third\r\n"), "250 OK");
@@ -504,7 +505,7 @@ fn a_maildrop_that_cannot_be_read_is_a_transient_error() {
     assert!(client.retrieve(1).ends_with("one\r\n"));
 }
 
-/// SEC-17: a panic ends the session it happens in, with a reply, and nothing else.
+/// SEC-17: a panic ends its own session, with a reply, and nothing else.
 #[test]
 fn a_panic_ends_one_session_only() {
     let (server, switch) = server();
@@ -534,7 +535,7 @@ fn a_panic_ends_one_session_only() {
     );
 }
 
-/// The same for one who leads a commit: nobody waits for a leader that is gone.
+/// The same in a session that leads a commit: nobody waits for a leader that is gone.
 #[test]
 fn a_panic_in_the_journal_does_not_hold_up_others() {
     let (server, switch) = server_with("");
@@ -544,7 +545,7 @@ fn a_panic_in_the_journal_does_not_hold_up_others() {
     let reply = attempt(&mut client, &[BOB], "refused\r\n");
     assert!(reply.starts_with("451"), "{reply}");
     switch.mend();
-    // A panic behind the journal ends the session; its message was durable by then.
+    // A panic after the journal ends the session; its message was durable by then.
     switch.set(Operation::Rename, Fault::Panic);
     let reply = attempt(&mut client, &[BOB], "two\r\n");
     assert!(reply.starts_with("421"), "{reply}");
@@ -555,10 +556,10 @@ fn a_panic_in_the_journal_does_not_hold_up_others() {
     assert_eq!(server.contents(BOB), expected);
 }
 
-/// A client that pipelines RETR, DELE and QUIT and breaks down before anything reached it keeps
-/// its message (I3).
+/// A client that pipelines RETR, DELE and QUIT and disconnects before anything reaches it keeps its
+/// message (I3).
 #[test]
-fn nothing_is_removed_before_what_was_asked_for_is_sent() {
+fn nothing_is_removed_before_the_responses_are_sent() {
     let (server, switch) = server();
     server.deliver(BOB, "one\r\n");
     let mut client = server.maildrop(BOB);

@@ -1,5 +1,5 @@
-//! NET-4: as many clients as announced find a place, wherever each of them stops, and what the
-//! process takes for them is no more than was counted.
+//! NET-4: the announced number of clients finds a place, wherever each of them stops, and the
+//! process uses no more for them than was calculated.
 
 use facteur::system::capacity::{MAPPINGS_PER_CORE, MAPPINGS_PER_THREAD, raise_descriptors};
 
@@ -10,10 +10,10 @@ const BOB: &str = "bob@example.com";
 /// More than a delivery keeps in memory.
 const CONTENT_OCTETS: usize = 300 * 1_024;
 
-/// The beginning of a `ClientHello` (RFC 8446 §4.1.2) in a record that would be longer.
+/// The beginning of a `ClientHello` (RFC 8446 §4.1.2) in a longer record.
 const HALF_A_HELLO: [u8; 11] = [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
 
-/// Lines of a configuration with TLS at every door and an account.
+/// Lines of a configuration with TLS on every listener and an account.
 fn configuration(directory: &std::path::Path) -> String {
     let account = format!("[[accounts]]\naddress = \"{BOB}\"\npassword = \"{HASH}\"\n");
     std::fs::write(directory.join("accounts.toml"), account).unwrap();
@@ -21,8 +21,8 @@ fn configuration(directory: &std::path::Path) -> String {
     format!("{tls}accounts = \"accounts.toml\"\n[limits]\nconnections_per_address = \"off\"\n")
 }
 
-/// The ways to begin a session and to go no further. Those that end by themselves after half a
-/// minute come last.
+/// The ways to begin a session and then stop. Those that end by themselves after half a minute come
+/// last.
 const PHASES: &[fn(&Program) -> Client] = &[
     Program::smtp_client,
     Program::pop3_client,
@@ -96,7 +96,7 @@ fn stls(program: &Program) -> Client {
     client
 }
 
-/// Threads of the same name are several.
+/// Several threads have the same name.
 fn n_threads(program: &Program) -> usize {
     std::fs::read_dir(program.proc().join("task"))
         .unwrap()
@@ -108,7 +108,7 @@ fn n_mappings(program: &Program) -> usize {
     maps.lines().count()
 }
 
-/// What a program has while nobody is there.
+/// The resources of an idle program.
 struct Idle {
     threads: usize,
     mappings: usize,
@@ -122,13 +122,13 @@ impl Idle {
         }
     }
 
-    /// Takes all `places`, and gives them back; gives the most descriptors that were open.
+    /// Takes all `places`, and releases them; returns the most descriptors that were open.
     fn take_all_places(&self, program: &Program, places: usize) -> usize {
         let n_threads = || n_threads(program);
         let begin = |number: usize| PHASES[number * PHASES.len() / places](program);
         let clients: Vec<Client> = (0..places).map(begin).collect();
         let threads = self.threads + places;
-        // Some of them are not told when they have their place.
+        // Some clients are not told when they have their place.
         await_that("all places are taken", || n_threads() >= threads);
         let mut late = Client::connect(program.smtp);
         late.expect_prefix("421 ");
@@ -158,7 +158,7 @@ impl Idle {
 }
 
 #[test]
-fn clients_that_stop_anywhere_take_the_places_that_there_are_and_no_more() {
+fn clients_that_stop_anywhere_use_no_more_than_their_places() {
     const PLACES: usize = 240;
     raise_descriptors().unwrap();
     let directory = tempfile::tempdir().unwrap();
@@ -168,13 +168,13 @@ fn clients_that_stop_anywhere_take_the_places_that_there_are_and_no_more() {
     program.expect_log("at most 240 sessions at once, as configured");
     let idle = Idle::of(&program);
     idle.take_all_places(&program, PLACES);
-    // A second time it is no more.
+    // The second time it is no more.
     idle.take_all_places(&program, PLACES);
     program.stop();
 }
 
 #[test]
-fn as_many_clients_as_there_are_descriptors_for_find_a_place() {
+fn there_are_places_for_as_many_clients_as_descriptors_allow() {
     const DESCRIPTORS: usize = 600;
     let directory = tempfile::tempdir().unwrap();
     let configuration = configuration(directory.path());

@@ -1,4 +1,4 @@
-//! Hostile and clumsy clients: each is answered or cut off, and nothing of theirs is stored.
+//! Hostile and clumsy clients: each gets a reply or is cut off, and nothing from them is stored.
 
 use std::fmt::Write as _;
 use std::net::Shutdown;
@@ -7,7 +7,7 @@ use crate::support::{Client, Server, Service, await_that, dot_stuffed};
 
 const BOB: &str = "bob@example.com";
 
-/// A client within the content phase of a message to [`BOB`].
+/// A client in the content phase of a message to [`BOB`].
 fn in_content(server: &Server) -> Client {
     let mut client = server.smtp_client();
     client.say("HELO test");
@@ -31,8 +31,8 @@ fn an_http_request_is_turned_away_at_both_ports() {
     pop3.expect_end();
 }
 
-/// RFC 5322 §2.2.3: nothing that a client sends extends the trace fields, and it comes back as it
-/// was.
+/// RFC 5322 §2.2.3: nothing that a client sends extends the trace fields, and the content is
+/// returned unchanged.
 #[test]
 fn content_that_begins_with_a_space_is_no_part_of_our_fields() {
     let server = Server::start();
@@ -120,7 +120,7 @@ fn a_client_that_half_closes_after_its_last_command_gets_every_reply() {
 }
 
 #[test]
-fn nothing_appears_of_a_content_that_ends_with_the_connection() {
+fn a_content_cut_off_with_the_connection_is_not_stored() {
     let server = Server::start();
     for reset in [false, true] {
         let mut client = in_content(&server);
@@ -173,7 +173,7 @@ fn a_bare_line_feed_in_content_ends_the_session_and_stores_nothing() {
     assert_eq!(server.contents(BOB), [""; 0]);
 }
 
-/// SEC-1: whatever stands around a lone dot, there is never a second message.
+/// SEC-1: whatever surrounds a lone dot, there is never a second message.
 #[test]
 fn no_mix_of_line_endings_around_a_dot_makes_two_messages() {
     let server = Server::start();
@@ -194,7 +194,7 @@ fn no_mix_of_line_endings_around_a_dot_makes_two_messages() {
         let replies = client.read_to_end();
         let delivered = replies.lines().filter(|line| *line == "250 OK").count();
         let contents = server.contents(BOB);
-        // CRLF.CRLF is the end of data: what follows it are commands, as the sender meant them.
+        // CRLF.CRLF is the end of data: commands follow it, as the sender intended.
         let legal = dot == "\r\n.\r\n";
         assert_eq!(
             delivered,
@@ -223,7 +223,7 @@ fn drain(server: &Server) {
 
 /// SEC-8.
 #[test]
-fn a_command_line_of_fifty_mebioctets_is_refused_and_forgotten() {
+fn a_command_line_of_fifty_mebioctets_is_refused_and_discarded() {
     let server = Server::start();
     let mut client = server.smtp_client();
     client.say("HELO test");
@@ -295,12 +295,12 @@ fn names_from_hell_stay_within_the_store() {
     let outside: Vec<_> = std::fs::read_dir(server.mail().parent().unwrap())
         .unwrap()
         .collect();
-    assert_eq!(outside.len(), 1, "nothing beside the store: {outside:?}");
+    assert_eq!(outside.len(), 1, "nothing outside the store: {outside:?}");
 }
 
 /// SEC-8, NET-5.
 #[test]
-fn a_crowd_from_one_address_is_told_to_wait() {
+fn a_crowd_from_one_address_is_refused_temporarily() {
     let server = Server::with("[limits]\nconnections_per_address = 3\n");
     let crowd: Vec<Client> = (0..3).map(|_| server.smtp_client()).collect();
     let mut late = Client::connect(server.smtp);
@@ -310,8 +310,8 @@ fn a_crowd_from_one_address_is_told_to_wait() {
     late.expect_prefix("-ERR [SYS/TEMP]");
     late.expect_end();
     drop(crowd);
-    // The places are given back as the sessions notice that their clients are gone.
-    await_that("a place is given back", || {
+    // The places are released as the sessions notice that their clients are gone.
+    await_that("a place is released", || {
         let mut client = Client::connect(server.smtp);
         client.line().starts_with("220 ")
     });

@@ -1,8 +1,8 @@
-//! The structure of the source: rooms that use only what the crate docs say, no circle of files,
-//! and the methods of a type in one file.
+//! The structure of the source: rooms use only what the crate docs say, files do not use each other
+//! in circles, and the methods of a type are in one file.
 //!
 //! Everything is read from the source itself. An import counts for the file that defines the name,
-//! whatever hands it on; what only tests use does not count.
+//! even if other files re-export it; code for tests does not count.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,18 +11,18 @@ use std::{
 
 use super::tidy::{code, source_files};
 
-/// A path of the source, such as `crate::store::Error`, in segments.
+/// A path in the source, such as `crate::store::Error`, in segments.
 type Names = Vec<String>;
 
-/// A file of the source, without what is for tests.
+/// A file of the source, without its code for tests.
 #[derive(Debug)]
 struct Source {
     /// Its module, below the crate.
     module: Names,
     code: String,
-    /// What it imports or names, from the crate on.
+    /// The paths that it imports or names, from the crate root.
     paths: Vec<Names>,
-    /// What it hands on: the name, and from where.
+    /// Its re-exports: the name, and where it comes from.
     handed_on: BTreeMap<String, Names>,
 }
 
@@ -84,7 +84,7 @@ impl House {
     }
 }
 
-/// `code` without the lines that are for tests alone.
+/// `code` without the lines that are only for tests.
 fn without_tests(code: &str) -> String {
     let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap();
     let mut kept = String::new();
@@ -98,7 +98,7 @@ fn without_tests(code: &str) -> String {
             kept.push('\n');
             continue;
         }
-        // The item that follows, to its end at the same depth.
+        // The following item, to its end at the same depth.
         let mut depth = 0_i32;
         for line in lines.by_ref() {
             let count = |wanted: &[char]| i32::try_from(line.matches(wanted).count()).unwrap();
@@ -112,7 +112,7 @@ fn without_tests(code: &str) -> String {
     kept
 }
 
-/// The paths of a tree of imports below `prefix`, each with the name that it gets.
+/// The paths in a tree of imports below `prefix`, each with its local name.
 fn spread(tree: &str, prefix: &[String], into: &mut Vec<(Names, String)>) {
     let tree = tree.trim();
     if let Some((before, inner)) = tree.split_once('{') {
@@ -152,7 +152,7 @@ fn segments(path: &str) -> impl Iterator<Item = String> {
     segments.filter(|it| !it.is_empty()).map(str::to_owned)
 }
 
-/// `path`, as it stands in `module`, from the crate on; `None` for what is not of the crate.
+/// The absolute form of `path` in `module`; `None` if it is not in the crate.
 fn absolute(path: &[String], module: &[String], children: &BTreeSet<String>) -> Option<Names> {
     let mut base = module.to_vec();
     let mut rest = path;
@@ -175,7 +175,7 @@ fn absolute(path: &[String], module: &[String], children: &BTreeSet<String>) -> 
     Some(base)
 }
 
-/// What the code of `module` names of the crate, and what it hands on.
+/// The crate's paths that the code of `module` names, and its re-exports.
 fn paths_in(code: &str, module: &[String]) -> (Vec<Names>, BTreeMap<String, Names>) {
     let children: BTreeSet<String> = code
         .lines()
@@ -211,7 +211,7 @@ fn paths_in(code: &str, module: &[String]) -> (Vec<Names>, BTreeMap<String, Name
         }
     }
     body += rest;
-    // What is handed on is used only where the code names it, too; texts do not.
+    // A re-export counts as used only if the code names it too; strings do not count.
     let body: String = body.split('"').step_by(2).collect();
     let words: BTreeSet<&str> = body
         .split(|c: char| !c.is_alphanumeric() && c != '_')
@@ -234,13 +234,13 @@ fn paths_in(code: &str, module: &[String]) -> (Vec<Names>, BTreeMap<String, Name
     (paths, handed_on)
 }
 
-/// The room of a module: its first part, or two parts of what knows the operating system.
+/// The room of a module: its first part, or the first two in `system`.
 fn room_of(module: &[String]) -> String {
     let length = if module[0] == "system" { 2 } else { 1 };
     module[..length.min(module.len())].join("::")
 }
 
-/// Which rooms a room may use, as the crate docs say.
+/// Which rooms each room may use, according to the crate docs.
 fn rooms() -> BTreeMap<String, BTreeSet<String>> {
     let docs = include_str!("../../src/lib.rs");
     let docs = docs.split("# The rooms").nth(1).unwrap();
@@ -279,12 +279,12 @@ fn rooms_use_what_the_crate_docs_say_and_nothing_else() {
         let others: Vec<String> = others.filter(|other| *other != room).collect();
         used.entry(room).or_default().extend(others);
     }
-    // A room of rooms.
+    // This room consists of rooms.
     used.remove("system");
     let mut faults = Vec::new();
     for (room, used) in &used {
         let Some(allowed) = rooms.get(room) else {
-            faults.push(format!("{room} is in no list"));
+            faults.push(format!("{room} is not in the crate docs"));
             continue;
         };
         let is_allowed = |other: &String| {
@@ -300,11 +300,11 @@ fn rooms_use_what_the_crate_docs_say_and_nothing_else() {
         faults.extend(less.map(|other| format!("{room} does not use {other}")));
     }
     let unknown = rooms.keys().filter(|room| !used.contains_key(*room));
-    faults.extend(unknown.map(|room| format!("{room} is not there")));
+    faults.extend(unknown.map(|room| format!("{room} does not exist")));
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// All files that `begin` uses, and those that they use, and so on.
+/// All files that `begin` uses, directly and indirectly.
 fn reach(arrows: &BTreeMap<&Names, BTreeSet<Names>>, begin: &Names) -> BTreeSet<Names> {
     let (mut reached, mut next) = (BTreeSet::new(), vec![begin]);
     while let Some(file) = next.pop() {

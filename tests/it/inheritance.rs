@@ -1,7 +1,7 @@
-//! Sockets that a service manager has opened for the program.
+//! Sockets that a service manager opened for the program.
 //!
-//! A shell stands in for the manager: what it has as its standard input becomes descriptor 3, and
-//! the program, which takes its place, has the number of its process.
+//! A shell stands in for the manager: its standard input becomes descriptor 3, and the program
+//! replaces it, keeping its process number.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use crate::support::{Client, ShortWay};
 const MANAGER: &str = "LISTEN_PID=$$ LISTEN_FDS=1; export LISTEN_PID LISTEN_FDS\n\
                        exec \"$@\" 3<&0 </dev/null";
 
-/// Starts the program with a socket of this name.
+/// Starts the program with a socket with this name.
 fn start(directory: &Path, socket: OwnedFd, name: &str, arguments: &[&str]) -> Child {
     Command::new("sh")
         .args(["-c", MANAGER, "manager", env!("CARGO_BIN_EXE_facteur")])
@@ -29,7 +29,7 @@ fn start(directory: &Path, socket: OwnedFd, name: &str, arguments: &[&str]) -> C
         .unwrap()
 }
 
-/// What a program that is to refuse says, and its status.
+/// The error and the status of a program that must refuse to start.
 fn refusal(child: Child) -> (Option<i32>, String) {
     let output = child.wait_with_output().unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
@@ -38,11 +38,11 @@ fn refusal(child: Child) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_socket_takes_the_place_of_the_configured_ones() {
+fn a_socket_replaces_the_configured_ones() {
     let directory = tempfile::tempdir().unwrap();
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
-    // Who comes before the program is served by it.
+    // A client that connects before the program runs is served by it.
     let early = TcpStream::connect(address).unwrap();
     let arguments = ["--pop3", "127.0.0.1:0", "--smtp", "127.0.0.1:0"];
     let mut child = start(directory.path(), socket.into(), "smtp", &arguments);
@@ -65,14 +65,14 @@ fn a_socket_takes_the_place_of_the_configured_ones() {
     child.wait().unwrap();
 }
 
-/// systemd gives the name of the unit to a socket that has none, and others give none at all.
+/// systemd gives the name of the unit to a socket without a name, and other managers give none.
 #[test]
-fn a_socket_without_a_name_is_known_by_its_port_or_its_place() {
+fn a_socket_without_a_name_is_known_by_its_port_or_its_position() {
     for name in ["", "unknown", "facteur.socket"] {
         let directory = tempfile::tempdir().unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        // The port is one that the configuration has for POP3.
+        // The configuration uses this port for POP3.
         let file = directory.path().join("facteur.toml");
         let port = address.port();
         std::fs::write(&file, format!("pop3 = [\"127.0.0.1:{port}\"]\n")).unwrap();
@@ -83,7 +83,7 @@ fn a_socket_without_a_name_is_known_by_its_port_or_its_place() {
         child.kill().unwrap();
         child.wait().unwrap();
 
-        // It is one that says nothing.
+        // The name says nothing.
         let directory = tempfile::tempdir().unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
@@ -95,7 +95,7 @@ fn a_socket_without_a_name_is_known_by_its_port_or_its_place() {
     }
 }
 
-/// SEC-14: also when somebody else has opened it.
+/// SEC-14: even if another program has opened it.
 #[test]
 fn a_socket_that_others_can_reach_is_refused_without_accounts() {
     let directory = tempfile::tempdir().unwrap();
@@ -132,7 +132,7 @@ fn a_socket_that_cannot_be_served_is_one_clear_line() {
     }
 }
 
-/// Sockets that another process was meant to have are not ours.
+/// Sockets that are meant for another process are not ours.
 #[test]
 fn a_socket_for_another_process_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,8 +1,8 @@
-//! The end of the daemon: what is under way is finished, the others are told.
+//! The end of the daemon: work in progress is finished, and waiting clients are told.
 
 use crate::support::{Client, Server, Service, dot_stuffed, own_address};
 
-/// A daemon whose ports nobody takes when it has given them back.
+/// A daemon whose ports nobody takes after it has released them.
 fn alone() -> Server {
     let address = own_address();
     Server::with(&format!(
@@ -11,7 +11,7 @@ fn alone() -> Server {
 }
 
 #[test]
-fn sessions_that_wait_are_told_and_closed() {
+fn waiting_sessions_get_a_reply_and_are_closed() {
     let mut server = Server::start();
     let mut smtp = server.smtp_client();
     let mut pop3 = server.pop3_client();
@@ -26,7 +26,7 @@ fn sessions_that_wait_are_told_and_closed() {
 }
 
 #[test]
-fn a_content_under_way_is_finished_and_kept() {
+fn a_content_in_progress_is_finished_and_kept() {
     let mut server = alone();
     let mut client = server.smtp_client();
     client.say("HELO test");
@@ -35,7 +35,7 @@ fn a_content_under_way_is_finished_and_kept() {
     client.send(b"Subject: in time\r\n");
     let finisher = std::thread::Builder::new()
         .spawn(move || {
-            // The stop closes the listening sockets first: once no one connects it has begun.
+            // Stopping closes the listening sockets first: when a connection fails, it has begun.
             while let Ok(stream) = std::net::TcpStream::connect(client.peer()) {
                 drop(stream);
             }
@@ -53,7 +53,7 @@ fn a_content_under_way_is_finished_and_kept() {
 }
 
 #[test]
-fn nobody_is_accepted_after_the_stop() {
+fn no_connection_is_accepted_after_the_stop() {
     let mut server = alone();
     server.stop();
     assert!(std::net::TcpStream::connect(server.smtp).is_err());
@@ -67,7 +67,7 @@ fn the_store_can_be_served_again_after_the_stop() {
     server.restart();
     server.deliver("bob@example.com", "two\r\n");
     let mut contents = server.contents("bob@example.com");
-    // Within one second the order of two daemons is not kept.
+    // Within one second the order between two daemons is not kept.
     contents.sort();
     assert_eq!(contents, ["one\r\n", "two\r\n"]);
 }
@@ -83,9 +83,9 @@ fn a_session_that_quits_is_closed_by_the_server() {
     client.expect_end();
 }
 
-/// People who want all mail gone remove its directory, also under a running daemon.
+/// People delete all mail by removing its directory, even under a running daemon.
 #[test]
-fn a_mail_directory_that_was_removed_is_made_again() {
+fn a_removed_mail_directory_is_created_again() {
     let server = Server::start();
     for content in ["one\r\n", "two\r\n"] {
         server.deliver("bob@example.com", content);
@@ -93,7 +93,7 @@ fn a_mail_directory_that_was_removed_is_made_again() {
         std::fs::remove_dir_all(server.mail()).unwrap();
         assert_eq!(server.contents("bob@example.com"), [""; 0]);
     }
-    // The store is still ours alone (I11).
+    // The store still belongs only to us (I11).
     server.deliver("bob@example.com", "three\r\n");
     let second = crate::support::program::run_on("127.0.0.1:0", &server.mail());
     assert_eq!(second.status, Some(75));

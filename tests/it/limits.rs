@@ -1,4 +1,4 @@
-//! Limits of time and size, with configured values that a test can reach.
+//! Limits of time and size, configured to values that a test can reach.
 
 use facteur::mail::{Door, Service as Protocol};
 
@@ -7,10 +7,10 @@ use crate::support::{Client, Server, Service, await_some, await_that, dot_stuffe
 const BOB: &str = "bob@example.com";
 
 #[test]
-fn a_whole_command_has_one_deadline_however_it_trickles() {
+fn a_command_has_one_deadline_however_slowly_it_arrives() {
     let server = Server::with("[limits]\nsmtp_idle_seconds = 1\npop3_idle_seconds = 1\n");
     let mut smtp = server.smtp_client();
-    // An octet now and then does not move the deadline: the writer goes on until it is cut off.
+    // An octet now and then does not move the deadline: the writer continues until it is cut off.
     let socket = smtp.socket().try_clone().unwrap();
     let writer = std::thread::Builder::new()
         .spawn(move || {
@@ -28,11 +28,11 @@ fn a_whole_command_has_one_deadline_however_it_trickles() {
     drop(smtp);
     writer.join().unwrap();
     let mut pop3 = server.pop3_client();
-    // RFC 1939 §3: the autologout closes without a word and without removing anything.
+    // RFC 1939 §3: the autologout closes without a response and without removing anything.
     pop3.expect_end();
 }
 
-/// NET-1: who is silent for longer than a second is waited for without a buffer.
+/// NET-1: while a client is silent for longer than a second, it has no buffer.
 #[test]
 fn a_client_that_was_silent_for_a_while_is_heard() {
     let mut server = Server::with_tls("[limits]\npop3_idle_seconds = 2\n");
@@ -49,7 +49,7 @@ fn a_client_that_was_silent_for_a_while_is_heard() {
         server.smtp_client(),
     ];
     clients[1].expect_prefix("220 ");
-    // The time that this one is given passes for the others too.
+    // The time until this client's timeout passes for the others too.
     server.pop3_client().expect_end();
     half.say("OP");
     half.expect("250 Ok");
@@ -59,7 +59,7 @@ fn a_client_that_was_silent_for_a_while_is_heard() {
         client.say("NOOP");
         client.expect("250 Ok");
     }
-    // One of them has heard from its client since, the other has not; a stop wakes both.
+    // One of them has had a reply since then, the other has not; a stop wakes both.
     assert_eq!(server.stop(), 0);
     for client in &mut clients {
         client.expect_prefix("421 ");
@@ -77,7 +77,7 @@ fn an_autologout_removes_nothing_and_frees_the_maildrop() {
         client.try_send(commands.as_bytes());
         client.read_to_end()
     };
-    // Where the test has to wait for its turn, the logout may come before the commands.
+    // If the test has to wait for its turn, the logout can come before the commands.
     while mark().matches("+OK").count() < 4 {}
     await_that("the maildrop is free again", || {
         logs_in(&mut Client::connect(server.pop3))
@@ -102,7 +102,7 @@ fn a_session_ends_when_it_has_lasted_long_enough() {
 }
 
 #[test]
-fn a_message_of_exactly_the_limit_is_taken_and_one_octet_more_is_not() {
+fn a_message_of_exactly_the_limit_is_accepted_and_one_octet_more_is_not() {
     let server = Server::with("[limits]\nmessage_octets = 1000\n");
     let mut client = server.smtp_client();
     client.say("HELO test");
@@ -131,7 +131,7 @@ fn a_content_twice_the_limit_ends_the_session() {
 }
 
 #[test]
-fn a_thousand_recipients_are_taken_and_the_next_is_asked_to_wait() {
+fn a_thousand_recipients_are_accepted_and_the_next_must_wait() {
     let server = Server::start();
     let mut client = server.extended_client();
     let mut commands = String::from("MAIL FROM:<>\r\n");
@@ -158,9 +158,9 @@ fn a_thousand_recipients_are_taken_and_the_next_is_asked_to_wait() {
 #[test]
 fn a_client_that_does_not_read_loses_its_session_and_frees_the_maildrop() {
     let server = Server::with("[limits]\nsession_seconds = 2\n");
-    // As another program would: a session would have to be quick to deliver it.
+    // Written directly, as by another program: a session would have to deliver it quickly.
     place_lines(&server.mail(), BOB, "a line of content\n", 1_000_000);
-    // Where the test has to wait for its turn, a session may be over before it has begun.
+    // If the test has to wait for its turn, a session can end before it has begun.
     let lazy = await_some("the message is being sent", || {
         let mut client = Client::connect(server.pop3);
         client.try_send(format!("USER {BOB}\r\nPASS any\r\nRETR 1\r\n").as_bytes());
