@@ -1,4 +1,4 @@
-//! A log of objects, one in each line, whatever clients say.
+//! The JSON log: one object per line, whatever clients send.
 
 use crate::support::json::{Json, parse};
 use crate::support::program::Program;
@@ -120,7 +120,7 @@ fn every_event_has_its_fields_under_their_names() {
     }
 }
 
-/// Characters that end a line or a string somewhere, or that a terminal obeys.
+/// Characters that end a line or a string somewhere, or that control a terminal.
 const NASTY: &[&str] = &[
     "\"",
     "\\",
@@ -149,7 +149,7 @@ const NASTY: &[&str] = &[
 
 /// SEC-7.
 #[test]
-fn whatever_clients_say_every_line_is_one_object() {
+fn every_line_is_one_object_whatever_clients_send() {
     let directory = tempfile::tempdir().unwrap();
     let configuration = format!(
         "log_format = \"json\"\nlog_level = \"trace\"\nlimits.refused_login_seconds = 0\n\
@@ -169,7 +169,7 @@ fn whatever_clients_say_every_line_is_one_object() {
         client.half_close();
         client.read_to_end();
     }
-    // A sender whose name has to be quoted, and one that goes on for long.
+    // A sender whose name must be quoted, and a long one.
     for sender in ["\"a\\\"b \\\\\"", &"x".repeat(60)] {
         let mut client = program.smtp_client();
         client.say("HELO test");
@@ -188,7 +188,7 @@ fn whatever_clients_say_every_line_is_one_object() {
         .into_iter()
         .map(|fields| field(fields, "user").unwrap())
         .collect();
-    // A name with control characters is none, and not told at all.
+    // A name with control characters is invalid, and is not logged at all.
     users.retain(|user| !user.contains(char::is_control));
     assert_eq!(refused.len(), users.len(), "{refused:?}");
     assert!(users.len() > 10);
@@ -197,7 +197,7 @@ fn whatever_clients_say_every_line_is_one_object() {
             panic!("{told:?}");
         };
         let is_cut = told.ends_with('…') && user.starts_with(told.trim_end_matches('…'));
-        assert!(told == user || is_cut, "{user:?} was told as {told:?}");
+        assert!(told == user || is_cut, "{user:?} was logged as {told:?}");
     }
     assert_eq!(events(&lines, "accepted").len(), 2);
 }

@@ -1,4 +1,4 @@
-//! Logins of the program: answers that come late, accounts that change, storms of guesses.
+//! Logins: delayed answers, accounts that change, storms of guesses.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -25,14 +25,14 @@ fn write_accounts(directory: &Path, names: &[&str]) {
     std::fs::write(directory.join("accounts.toml"), text).unwrap();
 }
 
-/// The program with an account for bob, and what else the configuration is to say.
+/// The program with an account for bob, and other lines of configuration.
 fn closed(directory: &Path, configuration: &str) -> Program {
     write_accounts(directory, &["bob"]);
     let configuration = format!("accounts = \"accounts.toml\"\n{configuration}");
     Program::start_with(directory, &configuration)
 }
 
-/// Where a program listens, for other threads than that of the test.
+/// Where a program listens, for threads other than the test's.
 #[derive(Clone, Copy)]
 struct Ports {
     smtp: SocketAddr,
@@ -56,7 +56,7 @@ impl Service for Ports {
     }
 }
 
-/// Sends a login over POP3, and does not wait for its answer.
+/// Sends a login over POP3, and does not wait for the answer.
 fn begin_login(address: SocketAddr, user: &str, password: &str) -> Client {
     let mut client = Client::connect(address);
     client.expect_prefix("+OK");
@@ -66,7 +66,7 @@ fn begin_login(address: SocketAddr, user: &str, password: &str) -> Client {
     client
 }
 
-/// The answer to a login over POP3, whose maildrop is free again then.
+/// The answer to a login over POP3; the maildrop is free again after it.
 fn login(address: SocketAddr, user: &str, password: &str) -> String {
     let mut client = begin_login(address, user, password);
     let answer = client.line();
@@ -80,10 +80,10 @@ fn plain(user: &str, password: &str) -> String {
     support::plain(&format!("{user}@example.com"), password)
 }
 
-/// SEC-11: a refusal is told to the log at once and to the client late; what is right is not held
-/// up by it, and the stop does not wait for it.
+/// SEC-11: a refusal is logged immediately and reaches the client late. It delays no correct login,
+/// and a stop does not wait for it.
 #[test]
-fn a_refusal_is_held_back_and_a_stop_does_not_wait_for_it() {
+fn a_refusal_is_delayed_and_a_stop_does_not_wait_for_it() {
     let directory = tempfile::tempdir().unwrap();
     let mut program = closed(directory.path(), "limits.refused_login_seconds = 15\n");
     let mut pop3 = begin_login(program.pop3, "bob", "wrong");
@@ -99,9 +99,9 @@ fn a_refusal_is_held_back_and_a_stop_does_not_wait_for_it() {
     assert_eq!(program.wait(), Some(0));
 }
 
-/// SEC-11: a proof that is wrong is held back like a password.
+/// SEC-11: the refusal of a wrong proof is delayed like that of a password.
 #[test]
-fn a_wrong_proof_is_held_back_too() {
+fn the_refusal_of_a_wrong_proof_is_delayed_too() {
     let directory = tempfile::tempdir().unwrap();
     let accounts = format!(
         "limits.refused_login_seconds = 15\n\
@@ -126,7 +126,7 @@ fn a_wrong_proof_is_held_back_too() {
     assert_eq!(program.wait(), Some(0));
 }
 
-/// SEC-7: what a client calls itself cannot pass for something that the log says.
+/// SEC-7: the name that a client gives cannot be mistaken for text of the log.
 #[test]
 fn names_of_clients_are_escaped_in_the_log() {
     let directory = tempfile::tempdir().unwrap();
@@ -153,7 +153,7 @@ fn names_of_clients_are_escaped_in_the_log() {
 }
 
 #[test]
-fn refusals_that_are_not_held_back_come_until_the_third() {
+fn without_a_delay_the_third_refusal_ends_the_session() {
     let directory = tempfile::tempdir().unwrap();
     let program = closed(directory.path(), "limits.refused_login_seconds = \"off\"\n");
     let mut smtp = program.extended_client();
@@ -164,8 +164,8 @@ fn refusals_that_are_not_held_back_come_until_the_third() {
     smtp.expect_end();
 }
 
-/// SIGHUP in the middle of deliveries and logins: who has an account may always log in, whatever
-/// the file says meanwhile.
+/// SIGHUP in the middle of deliveries and logins: a user with an account can always log in,
+/// whatever the file contains meanwhile.
 #[test]
 fn sighup_under_load_changes_the_accounts_and_survives_bad_files() {
     let directory = tempfile::tempdir().unwrap();
@@ -180,7 +180,7 @@ fn sighup_under_load_changes_the_accounts_and_survives_bad_files() {
                     let mut client = Client::connect(ports.pop3);
                     client.expect_prefix("+OK");
                     client.say(&format!("AUTH PLAIN {}", plain("bob", "password")));
-                    // Another of these threads may have the maildrop.
+                    // Another of these threads may hold the maildrop.
                     let line = client.line();
                     let is_in = line.starts_with("+OK") || line.starts_with("-ERR [IN-USE]");
                     assert!(is_in, "{line}");
@@ -214,15 +214,15 @@ fn sighup_under_load_changes_the_accounts_and_survives_bad_files() {
             program.signal("HUP");
             program.expect_log(complaint);
         }
-        support::await_that("the accounts are used meanwhile", || {
+        support::await_that("the accounts are used in the meantime", || {
             visits.load(Ordering::Relaxed) > 0
         });
         done.store(true, Ordering::Relaxed);
     });
 }
 
-/// SEC-14: what SIGHUP reads cannot leave a listener open that other machines reach, nor take
-/// accounts or TLS away from the sessions that are to come.
+/// SEC-14: SIGHUP cannot leave a listener open to other machines, nor take accounts or TLS away
+/// from future sessions.
 #[test]
 fn sighup_does_not_open_what_is_closed() {
     let directory = tempfile::tempdir().unwrap();
@@ -268,8 +268,8 @@ fn sighup_does_not_open_what_is_closed() {
     }
 }
 
-/// SEC-11: while more clients guess than passwords can be verified at once, mail is taken and
-/// fetched.
+/// SEC-11: while more clients guess than passwords can be verified at the same time, mail is
+/// accepted and fetched.
 #[test]
 fn a_storm_of_logins_does_not_stop_deliveries() {
     let directory = tempfile::tempdir().unwrap();
@@ -299,7 +299,7 @@ fn a_storm_of_logins_does_not_stop_deliveries() {
     });
 }
 
-/// RFC 6409: mail is handed in by those who log in, from addresses of their own.
+/// RFC 6409: users log in to submit mail, from their own addresses.
 #[test]
 fn submission_is_for_users_and_their_own_addresses() {
     let directory = tempfile::tempdir().unwrap();
@@ -335,7 +335,8 @@ fn submission_is_for_users_and_their_own_addresses() {
     client.say("MAIL FROM:<>");
     client.expect_prefix("250 2.1.0 ");
 
-    // The other doors ask nobody for a login; but who has logged in there sends as nobody else.
+    // The other listeners require no login; but a client that has logged in there sends only as
+    // itself.
     let mut client = Client::connect(program.smtps()).begin_tls();
     client.expect_prefix("220 ");
     client.say("HELO test");
@@ -353,10 +354,10 @@ fn submission_is_for_users_and_their_own_addresses() {
     client.expect_prefix("+OK");
 }
 
-/// Who has logged in is the same to the end of the session, which comes when the account has gone;
-/// also when another account has the name that was typed.
+/// A session keeps its account to its end, which comes when the account is removed; even when
+/// another account gets the name that was typed.
 #[test]
-fn who_has_logged_in_does_not_become_another_by_sighup() {
+fn sighup_does_not_change_the_account_of_a_session() {
     let directory = tempfile::tempdir().unwrap();
     let tls = tls::configure(directory.path());
     let program = closed(directory.path(), &tls);
@@ -380,9 +381,9 @@ fn who_has_logged_in_does_not_become_another_by_sighup() {
     client.expect_end();
 }
 
-/// With `require_auth` every door of SMTP asks for a login, in open mode for any.
+/// With `require_auth` every SMTP listener requires a login; in open mode any login will do.
 #[test]
-fn mail_may_be_taken_from_users_only() {
+fn mail_can_be_restricted_to_users() {
     let directory = tempfile::tempdir().unwrap();
     let program = Program::start_with(directory.path(), "require_auth = true\n");
     let mut client = program.smtp_client();
@@ -400,12 +401,12 @@ fn mail_may_be_taken_from_users_only() {
     client.expect("250 2.1.0 Sender OK");
 }
 
-/// SEC-9: a verification takes 19 MiB for a moment, and its session keeps nothing of that.
+/// SEC-9: a verification takes 19 MiB for a moment, and its session keeps none of that.
 #[test]
 fn sessions_that_have_logged_in_keep_no_memory_of_it() {
     const SESSIONS: usize = 12;
     let directory = tempfile::tempdir().unwrap();
-    // Nobody knows the password; the work is that of a hash as `facteur hash-password` makes it.
+    // Nobody knows the password; the hash costs as much as one from `facteur hash-password`.
     let hash = format!(
         "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ${}",
         "A".repeat(43)

@@ -1,14 +1,14 @@
-//! SEC-9: what the program holds in memory is bounded, whatever is sent.
+//! SEC-9: the memory of the program is bounded, whatever is sent.
 
 use crate::support::program::Program;
 use crate::support::{Client, Server, Service, await_that, dot_stuffed};
 
 const BOB: &str = "bob@example.com";
 
-/// The smallest that may be configured.
+/// The smallest value that can be configured.
 const TINY: &str = "[limits]\nin_flight_octets = 1048576\nrecipients = 100000\n";
 
-/// Names recipients until one is refused, or up to `n_max`; gives how many were taken.
+/// Names recipients until one is refused, or up to `n_max`; returns how many were accepted.
 fn name_recipients(client: &mut Client, n_max: usize) -> usize {
     for n_taken in 0..n_max {
         client.say(&format!("RCPT TO:<{BOB}>"));
@@ -21,7 +21,7 @@ fn name_recipients(client: &mut Client, n_max: usize) -> usize {
     n_max
 }
 
-/// Waits until sessions that have ended, or have nothing to do, hold nothing.
+/// Waits until ended and idle sessions hold no memory.
 fn until_given_back(server: &Server) {
     await_that("some memory is still held", || {
         server.counted("memory_octets_now") == 0
@@ -30,7 +30,7 @@ fn until_given_back(server: &Server) {
 
 /// SEC-9.
 #[test]
-fn recipients_that_find_no_memory_are_refused_and_the_others_get_their_mail() {
+fn recipients_without_memory_are_refused_and_the_others_get_their_mail() {
     let server = Server::with(TINY);
     let mut first = server.extended_client();
     first.say("MAIL FROM:<>");
@@ -38,7 +38,7 @@ fn recipients_that_find_no_memory_are_refused_and_the_others_get_their_mail() {
     let n_first = name_recipients(&mut first, 100_000);
     assert!((500..5_000).contains(&n_first), "{n_first}");
     assert!(server.counted("memory_octets_now") <= 524_288 / 2);
-    // A second client has what each has of its own, which is enough for usual mail.
+    // A second client has its own minimum, which is enough for usual mail.
     let mut second = server.extended_client();
     second.say("MAIL FROM:<>");
     second.expect("250 2.1.0 Sender OK");
@@ -52,7 +52,7 @@ fn recipients_that_find_no_memory_are_refused_and_the_others_get_their_mail() {
     }
     assert_eq!(server.contents(BOB), ["to all\r\n"; 2]);
     until_given_back(&server);
-    // RSET gives back too, and so does the end of a session.
+    // RSET releases memory too, and so does the end of a session.
     for ending in ["RSET", "QUIT"] {
         second.say("MAIL FROM:<>");
         second.expect("250 2.1.0 Sender OK");
@@ -68,9 +68,9 @@ fn recipients_that_find_no_memory_are_refused_and_the_others_get_their_mail() {
     assert_eq!(name_recipients(&mut first, 100_000), n_first);
 }
 
-/// SEC-9: contents that come in all at once share the little that there is.
+/// SEC-9: contents that arrive at the same time share the little memory that there is.
 #[test]
-fn many_contents_in_little_memory_are_all_taken_as_they_are() {
+fn many_contents_in_little_memory_all_arrive_unchanged() {
     const CLIENTS: usize = 24;
     let server = Server::with(TINY);
     let content = |number: usize| {
@@ -82,7 +82,7 @@ fn many_contents_in_little_memory_are_all_taken_as_they_are() {
             let (server, content) = (&server, content(number));
             let send = move || {
                 let mut client = server.extended_client();
-                // Some are told to come back, as a client does that has queued its mail.
+                // Some are refused temporarily, and try again like a client with a queue.
                 loop {
                     client.say("MAIL FROM:<>");
                     client.expect("250 2.1.0 Sender OK");
@@ -111,8 +111,8 @@ fn many_contents_in_little_memory_are_all_taken_as_they_are() {
     }
 }
 
-/// SEC-9: the formula itself. Sessions that stream without an end, or that read nothing of what
-/// they asked for, hold what each has of its own and share the rest.
+/// SEC-9: the formula itself. Sessions that send without end, or that do not read what they
+/// requested, hold their own minimum and share the rest.
 #[test]
 fn memory_is_bounded_by_the_number_of_sessions_whatever_they_send() {
     const SESSIONS: u64 = 200;
@@ -136,7 +136,7 @@ fn memory_is_bounded_by_the_number_of_sessions_whatever_they_send() {
         client.say("DATA");
         client.expect("354 Envoyez votre mail");
     }
-    // What the system's allocator makes of all this is not counted to the octet.
+    // The overhead of the system's allocator is only estimated.
     let bound = base + SESSIONS * 64 * 1_024 + IN_FLIGHT + 4 * 1_024 * 1_024;
     let mut readers: Vec<Client> = (0..SESSIONS / 4)
         .map(|user| program.maildrop(&format!("user{user}@example.com")))
@@ -144,7 +144,7 @@ fn memory_is_bounded_by_the_number_of_sessions_whatever_they_send() {
     for reader in &mut readers {
         reader.say("RETR 1");
     }
-    // Each a little further, all of them at the same time.
+    // Each continues a little, all at the same time.
     for piece in message.as_bytes().chunks(50_000) {
         for client in &mut streams {
             client.send(piece);

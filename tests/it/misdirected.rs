@@ -1,4 +1,4 @@
-//! Clients that come to the wrong door, or whose TLS fails: what the log says of each.
+//! Clients that connect to the wrong port, or whose TLS fails: what the log says about each.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -16,14 +16,14 @@ fn visit(address: SocketAddr, octets: &[u8]) {
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream.write_all(octets).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
-    // What it is told is not the matter here, nor is a reset.
+    // The answer does not matter here, nor does a reset.
     drop(stream.read_to_end(&mut Vec::new()));
 }
 
 /// The signature of version 2 of the PROXY protocol, and a header without addresses.
 const PROXY_2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\0\0";
 
-/// A greeting of TLS (RFC 5246 §7.4.1.2) for `version`, with these cipher suites and extensions.
+/// A TLS `ClientHello` (RFC 5246 §7.4.1.2) for `version`, with these cipher suites and extensions.
 fn client_hello(version: [u8; 2], suites: &[u8], extensions: &[u8]) -> Vec<u8> {
     let with_length = |octets: &[u8]| {
         let length = u16::try_from(octets.len()).unwrap().to_be_bytes();
@@ -60,7 +60,7 @@ fn program(directory: &std::path::Path) -> Program {
 }
 
 #[test]
-fn who_speaks_something_else_at_a_plain_port_is_named() {
+fn other_protocols_at_a_plain_port_are_named() {
     let directory = tempfile::tempdir().unwrap();
     let program = program(directory.path());
     let hello = client_hello([3, 3], &[0xc0, 0x2b], ECDSA);
@@ -101,7 +101,7 @@ fn who_speaks_something_else_at_a_plain_port_is_named() {
 }
 
 #[test]
-fn who_does_not_speak_tls_at_a_port_with_tls_is_named() {
+fn other_protocols_at_a_tls_port_are_named() {
     let directory = tempfile::tempdir().unwrap();
     let program = program(directory.path());
     for (octets, cause) in [
@@ -127,9 +127,9 @@ fn who_does_not_speak_tls_at_a_port_with_tls_is_named() {
     }
 }
 
-/// A client in clear waits for a greeting, and says nothing.
+/// A client without TLS waits for a greeting, and sends nothing.
 #[test]
-fn who_waits_for_a_greeting_at_a_port_with_tls_is_named() {
+fn a_client_that_waits_for_a_greeting_at_a_tls_port_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let tls = configure(directory.path()) + "limits.smtp_idle_seconds = 1\n";
     let program = Program::start_with(directory.path(), &tls);
@@ -149,7 +149,7 @@ fn clients_whose_tls_has_nothing_in_common_are_named() {
     let no_cipher = "the client has no cipher suite in common with this server for an \
                      elliptic-curve key: update the client, or give [tls] a certificate with an \
                      RSA key";
-    // Only the versions 1.0 and 1.1, in the extension that says so.
+    // Only versions 1.0 and 1.1, in the extension for versions.
     let versions = [ECDSA, &[0, 43, 0, 5, 4, 3, 2, 3, 1]].concat();
     for (octets, cause) in [
         (client_hello([3, 1], &suites, ECDSA), old),
@@ -170,7 +170,7 @@ fn clients_whose_tls_has_nothing_in_common_are_named() {
         "{line}"
     );
     assert!(line.contains(CURE), "{line}");
-    // It has seen no certificate.
+    // It has not seen a certificate.
     visit(
         program.smtps(),
         &client_hello([3, 3], &[0xc0, 0x2b], ECDSA)[..3],
@@ -182,16 +182,15 @@ fn clients_whose_tls_has_nothing_in_common_are_named() {
     );
 }
 
-/// What a client needs that does not know the authority.
+/// What a client that does not know the authority needs.
 const CURE: &str = "give it that authority's own certificate (ca.pem of facteur cert)";
 
-/// A fatal alert of this number.
+/// A fatal alert with this number.
 fn alert(number: u8) -> Vec<u8> {
     vec![0x15, 3, 3, 0, 2, 2, number]
 }
 
-/// Begins TLS as a client that wants `name` and trusts the authority of `pki`; gives what it
-/// thinks of that.
+/// Begins TLS as a client that wants `name` and trusts the authority of `pki`; returns its error.
 fn shake_hands(address: SocketAddr, pki: &Pki, name: &'static str) -> Result<(), std::io::Error> {
     let config = Arc::new(pki.client(rustls::ALL_VERSIONS));
     let mut tls = ClientConnection::new(config, name.try_into().unwrap()).unwrap();
@@ -210,7 +209,7 @@ fn shake_hands(address: SocketAddr, pki: &Pki, name: &'static str) -> Result<(),
 }
 
 #[test]
-fn why_a_client_does_not_accept_the_certificate_is_named() {
+fn the_reason_why_a_client_rejects_the_certificate_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let program = program(directory.path());
     let (ours, others) = (Pki::shared(), Pki::new());
@@ -233,7 +232,7 @@ fn why_a_client_does_not_accept_the_certificate_is_named() {
         let line = program.log_line(" ended ");
         assert!(line.contains(cause), "{line} instead of {cause}");
     }
-    // Go says no more of an authority that it does not know.
+    // Go says nothing more about an unknown authority.
     let name = [&[0, 0, 0, 14, 0, 12, 0, 0, 9], b"localhost".as_slice()].concat();
     let hello = client_hello([3, 3], &[0xc0, 0x2b], &[ECDSA, &name].concat());
     visit(program.smtps(), &[hello, alert(42)].concat());
@@ -243,7 +242,7 @@ fn why_a_client_does_not_accept_the_certificate_is_named() {
         "{line}"
     );
     assert!(line.contains(CURE), "{line}");
-    // Some say so by another alert (RFC 5246 §7.2.2): fatal, and its number.
+    // Some clients use another alert (RFC 5246 §7.2.2): fatal, and its number.
     let hello = client_hello([3, 3], &[0xc0, 0x2b], ECDSA);
     for (number, cause) in [
         (42, "it named no host"),

@@ -1,11 +1,11 @@
-//! What the program says of mistakes, and of what it has not done: the words that a person reads.
+//! What the program says about mistakes, and about changes without effect.
 
 use std::path::Path;
 
 use crate::support::program::{Ended, Program, run};
 use crate::support::{Service, tls};
 
-/// Runs `--check` on a configuration of this text.
+/// Runs `--check` on a configuration with this text.
 fn check(directory: &Path, text: &str) -> Ended {
     let file = directory.join("facteur.toml");
     std::fs::write(&file, text).unwrap();
@@ -13,7 +13,7 @@ fn check(directory: &Path, text: &str) -> Ended {
 }
 
 #[test]
-fn all_mistakes_of_a_configuration_are_told_in_one_run() {
+fn all_mistakes_of_a_configuration_are_reported_in_one_run() {
     let own = tempfile::tempdir().unwrap();
     let ended = check(
         own.path(),
@@ -40,14 +40,14 @@ fn all_mistakes_of_a_configuration_are_told_in_one_run() {
 }
 
 #[test]
-fn what_does_not_go_together_is_told_with_the_cure() {
+fn contradictions_are_reported_with_the_fix() {
     let own = tempfile::tempdir().unwrap();
     for (text, part) in [
         (
             "user = \"no such user\"\n",
             "there is no user \"no such user\"",
         ),
-        ("user = \"root\"\n", "name a user who is not"),
+        ("user = \"root\"\n", "name another user"),
         (
             "smtp = [\"127.0.0.1:2525\"]\npop3 = [\"2525\"]\n",
             "smtp and pop3 would both listen on 127.0.0.1:2525: give one of them another port",
@@ -86,7 +86,7 @@ fn what_does_not_go_together_is_told_with_the_cure() {
 }
 
 #[test]
-fn directories_above_the_mail_are_made() {
+fn directories_above_the_mail_are_created() {
     let own = tempfile::tempdir().unwrap();
     let mail = own.path().join("srv/of/facteur");
     let configuration = format!("mail = {mail:?}\nsmtp = [\"0\"]\npop3 = [\"0\"]\n");
@@ -111,12 +111,12 @@ fn directories_above_the_mail_are_made() {
 }
 
 #[test]
-fn the_log_says_which_configuration_is_read_and_what_takes_a_restart() {
+fn the_log_says_which_configuration_is_read_and_what_needs_a_restart() {
     let own = tempfile::tempdir().unwrap();
     let file = own.path().join("facteur.toml");
     let program = Program::start_with(own.path(), "domains = [\"example.net\"]\n");
     program.expect_log(&format!("configuration: {}", file.display()));
-    // The examples can be typed as they stand.
+    // The examples can be typed unchanged.
     assert!(
         program
             .banner
@@ -167,9 +167,9 @@ fn files_that_others_can_change_are_named_at_the_start_and_on_sighup() {
     program.expect_log(&expected);
 }
 
-/// Libraries that use STARTTLS unasked fail where they do not trust the CA.
+/// Libraries that use STARTTLS whenever it is offered fail if they do not trust the CA.
 #[test]
-fn without_starttls_only_the_listeners_for_tls_have_it() {
+fn without_starttls_only_the_tls_listeners_have_tls() {
     let own = tempfile::tempdir().unwrap();
     let tls = tls::configure(own.path());
     for (key, is_offered) in [("", true), ("starttls = \"off\"\n", false)] {

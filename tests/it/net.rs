@@ -1,5 +1,5 @@
-//! Threads, memory and descriptors, of the program itself: what a session costs, and what becomes
-//! of clients when there is nothing left to serve them with.
+//! Threads, memory and descriptors of the program itself: what a session costs, and what happens to
+//! clients when there are no resources left for them.
 
 use std::{
     net::{SocketAddr, TcpStream},
@@ -20,10 +20,10 @@ const BOB: &str = "bob@example.com";
 /// Any number of sessions from this machine.
 const CROWDS: &str = "[limits]\nconnections_per_address = \"off\"\n";
 
-/// A crowd whose sockets wait at the listener all at once.
+/// A crowd whose connections all wait in the listener's backlog.
 const CROWD: usize = 1_000;
 
-/// The octets of the mapping that each of these threads has its stack in, as far as they wait.
+/// The size in octets of the mapping that contains the stack of each of these waiting threads.
 fn stacks(program: &Program, wanted: impl Fn(&str) -> bool) -> Vec<u64> {
     let process = program.proc();
     let maps = std::fs::read_to_string(process.join("maps")).unwrap();
@@ -40,8 +40,8 @@ fn stacks(program: &Program, wanted: impl Fn(&str) -> bool) -> Vec<u64> {
         if !wanted(name.trim()) {
             return None;
         }
-        // A thread that waits in the kernel: the number of the call, its arguments, the stack
-        // pointer and the instruction. One that runs: a word that says so.
+        // For a thread that waits in the kernel: the number of the call, its arguments, the stack
+        // pointer and the instruction. For a running thread: one word.
         let call = std::fs::read_to_string(task.join("syscall")).ok()?;
         let pointer = call.split_whitespace().rev().nth(1)?;
         let pointer = number(pointer.strip_prefix("0x").unwrap());
@@ -57,7 +57,7 @@ fn stacks(program: &Program, wanted: impl Fn(&str) -> bool) -> Vec<u64> {
 fn each_session_has_a_thread_of_its_name_with_a_small_stack() {
     let directory = tempfile::tempdir().unwrap();
     let program = Program::start(directory.path());
-    // Threads of the start have ended, and some sessions get their larger stacks again.
+    // Threads of the start have ended, and some sessions get their larger stacks.
     let _first: Vec<Client> = (0..8).map(|_| program.smtp_client()).collect();
     let _clients = [
         program.smtp_client(),
@@ -66,7 +66,7 @@ fn each_session_has_a_thread_of_its_name_with_a_small_stack() {
     ];
     let sessions = ["smtp-9", "pop3-10", "smtp-11"];
     program.threads_with(&[&sessions[..], &["smtp-listener", "pop3-listener"]].concat());
-    // A thread that has just greeted may not wait yet.
+    // A thread that has just greeted may not be waiting yet.
     let stacks = await_some("every session waits", || {
         let stacks = stacks(&program, |name| sessions.contains(&name));
         (stacks.len() == sessions.len()).then_some(stacks)
@@ -75,7 +75,7 @@ fn each_session_has_a_thread_of_its_name_with_a_small_stack() {
     assert!(stacks.iter().all(|octets| *octets <= most), "{stacks:?}");
 }
 
-/// NET-1: more would be buffers that nobody needs. Without optimisation frames are larger.
+/// NET-1: more would be buffers that nobody needs. Without optimisation, frames are larger.
 #[test]
 fn a_session_that_waits_takes_little_memory() {
     const SESSIONS: usize = 400;
@@ -83,7 +83,7 @@ fn a_session_that_waits_takes_little_memory() {
     raise_descriptors().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let program = Program::start_with(directory.path(), CROWDS);
-    // What the first sessions make for all.
+    // Memory that the first sessions allocate for all.
     let mut first: Vec<Client> = (0..20).map(|_| program.smtp_client()).collect();
     let before = program.resident_octets();
     let mut clients: Vec<Client> = (0..SESSIONS).map(|_| program.smtp_client()).collect();
@@ -95,11 +95,12 @@ fn a_session_that_waits_takes_little_memory() {
         let more = program.resident_octets().saturating_sub(before);
         more / 1024 / u64::try_from(SESSIONS).unwrap()
     };
-    // The buffers go when the clients have been silent for a while.
-    await_that("a session takes too much", || each() <= EACH_MAX);
+    // The buffers are released when the clients have been silent for a while.
+    await_that("a session uses too much", || each() <= EACH_MAX);
 }
 
-/// NET-2, NET-3: each session has one descriptor, given back at its end, and nobody is forgotten.
+/// NET-2, NET-3: each session has one descriptor, which is released at its end, and no client is
+/// forgotten.
 #[test]
 fn a_thousand_idle_sessions_leave_room_for_one_more() {
     raise_descriptors().unwrap();
@@ -123,16 +124,14 @@ fn a_thousand_idle_sessions_leave_room_for_one_more() {
     drop(idle);
     await_that("all threads end", || program.threads().len() == threads);
     // The store has opened its journal meanwhile.
-    await_that("all sockets are given back", || {
-        program.sockets() == sockets
-    });
+    await_that("all sockets are released", || program.sockets() == sockets);
     program.signal("USR1");
     assert_eq!(report(&program)["sessions_now"], 0);
 }
 
 /// NET-3: a burst of clients waits instead of being refused.
 #[test]
-fn clients_that_come_while_nobody_accepts_are_served_later() {
+fn clients_that_connect_while_nobody_accepts_are_served_later() {
     raise_descriptors().unwrap();
     let somaxconn = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
     let burst = CROWD.min(somaxconn.trim().parse().unwrap());
@@ -147,14 +146,14 @@ fn clients_that_come_while_nobody_accepts_are_served_later() {
     }
 }
 
-/// NET-4: the limit of descriptors says how many sessions there may be, and the log says so.
+/// NET-4: the limit of descriptors determines how many sessions are possible, and the log says so.
 #[test]
-fn the_cap_is_computed_from_what_there_is_and_told() {
+fn the_cap_is_computed_from_the_system_and_logged() {
     let directory = tempfile::tempdir().unwrap();
     let program = Program::start_under(directory.path(), "ulimit -n 64");
     program.expect_log("at most 16 sessions at once, bounded by the limit of open files");
     let directory = tempfile::tempdir().unwrap();
-    // Raised to the hard limit, less what is not for sessions.
+    // Raised to the hard limit, minus the reserve.
     let program = Program::start_under(directory.path(), "ulimit -S -n 64; ulimit -H -n 1024");
     program.expect_log("at most 384 sessions at once, bounded by the limit of open files");
     let limits = std::fs::read_to_string(program.proc().join("limits")).unwrap();
@@ -163,15 +162,15 @@ fn the_cap_is_computed_from_what_there_is_and_told() {
     assert_eq!(words[3..5], ["1024", "1024"]);
 }
 
-/// Lets the program map a little more memory than it has, and no stack of another thread.
+/// Lets the program map a little more memory than it has, but no stack of another thread.
 fn take_stacks(program: &Program) -> Rlimit {
     let little = u64::try_from(limits::STACK_OCTETS / 2).unwrap();
     program.limit(Resource::As, program.mapped_octets() + little)
 }
 
-/// NET-4: who comes when all places are taken needs no thread to be told so.
+/// NET-4: a client over the cap is refused without starting a thread.
 #[test]
-fn who_is_too_many_is_told_so_without_a_thread() {
+fn a_client_over_the_cap_is_refused_without_a_thread() {
     let directory = tempfile::tempdir().unwrap();
     let configuration = "[limits]\nconnections = 3\n";
     let program = Program::start_with(directory.path(), configuration);
@@ -191,8 +190,8 @@ fn who_is_too_many_is_told_so_without_a_thread() {
     }
     let n_threads = program.threads().len();
     assert!(n_threads <= threads.len(), "{n_threads}");
-    // A client sees the end of its connection just before the descriptor is given back.
-    await_that("descriptors are given back", || {
+    // A client sees the end of its connection just before the descriptor is released.
+    await_that("descriptors are released", || {
         program.descriptors() == descriptors
     });
     for client in &mut places {
@@ -202,11 +201,11 @@ fn who_is_too_many_is_told_so_without_a_thread() {
     program.signal("USR1");
     let counts = report(&program);
     assert_eq!(counts["sessions_too_many"], 20);
-    assert_eq!(counts["sessions_no_thread"], 0, "none was wanted");
+    assert_eq!(counts["sessions_no_thread"], 0, "none was started");
 }
 
-/// NET-5: addresses of this machine have shares of their own, and together a share of all. Another
-/// one of them gets in although that is taken, and one of the largest crowd is told to end.
+/// NET-5: each address of this machine has its own share, and all together have one. When that is
+/// taken, another address still gets in, and a session of the largest crowd is ended.
 #[test]
 fn an_address_without_a_session_gets_one_beside_a_crowd() {
     let directory = tempfile::tempdir().unwrap();
@@ -239,7 +238,7 @@ fn an_address_without_a_session_gets_one_beside_a_crowd() {
     let mut newcomer_too = program.pop3_client();
     crowd[1].expect_prefix("-ERR [SYS/TEMP] Too many connections from your network, nothing");
     crowd[1].expect_end();
-    // It is counted before this line, and its client may see the end before that.
+    // It is counted before this line, and its client can see the end before that.
     program.expect_log("its place went to a network with fewer sessions");
     for (client, expect) in [(&mut newcomer, "250 "), (&mut newcomer_too, "-ERR")] {
         client.say("NOOP");
@@ -252,7 +251,7 @@ fn an_address_without_a_session_gets_one_beside_a_crowd() {
     assert_eq!(counts["ended_displaced"], 2);
 }
 
-/// How many times an accept loop that backs off can have failed in this time.
+/// How often an accept loop that backs off can have failed in this time.
 fn failures_max(elapsed: Duration) -> u64 {
     let (mut pause, longest) = limits::BACK_OFF;
     let (mut failures, mut passed) = (1, Duration::ZERO);
@@ -264,7 +263,8 @@ fn failures_max(elapsed: Duration) -> u64 {
     failures
 }
 
-/// NET-6: without a descriptor for the next client the loop pauses, and goes on when there is one.
+/// NET-6: without a descriptor for the next client the loop pauses, and continues when there is
+/// one.
 #[test]
 fn an_accept_loop_without_descriptors_backs_off_and_recovers() {
     let directory = tempfile::tempdir().unwrap();
@@ -290,9 +290,10 @@ fn an_accept_loop_without_descriptors_backs_off_and_recovers() {
     program.smtp_client();
 }
 
-/// NET-6: a client that can have no thread is told so, and the next one is served again.
+/// NET-6: a client for which no thread can be started gets a reply, and the next one is served
+/// again.
 #[test]
-fn a_client_without_a_thread_is_told_so() {
+fn a_client_without_a_thread_gets_a_reply() {
     let directory = tempfile::tempdir().unwrap();
     let program = Program::start(directory.path());
     let mut inside = program.smtp_client();
@@ -307,7 +308,7 @@ fn a_client_without_a_thread_is_told_so() {
         unlucky.expect_end();
     }
     program.expect_log("No thread to serve you");
-    await_that("descriptors are given back", || {
+    await_that("descriptors are released", || {
         program.descriptors() == descriptors
     });
     inside.say("NOOP");
@@ -320,16 +321,16 @@ fn a_client_without_a_thread_is_told_so() {
     assert_eq!(counts["sessions_now"], 1, "no place is lost");
 }
 
-/// Connects, and is gone at once.
+/// Connects and resets the connection immediately.
 fn connect_and_reset(address: SocketAddr) {
     let stream = TcpStream::connect(address).unwrap();
     let socket = socket2::SockRef::from(&stream);
     socket.set_linger(Some(Duration::ZERO)).unwrap();
 }
 
-/// NET-6: clients that are gone before they are accepted are nothing to pause for.
+/// NET-6: clients that are gone before they are accepted are no reason to pause.
 #[test]
-fn clients_that_are_gone_before_they_are_accepted_hold_nobody_up() {
+fn clients_that_are_gone_before_they_are_accepted_delay_nobody() {
     let directory = tempfile::tempdir().unwrap();
     let program = Program::start(directory.path());
     program.signal("STOP");
@@ -343,14 +344,13 @@ fn clients_that_are_gone_before_they_are_accepted_hold_nobody_up() {
     assert_eq!(report(&program)["sessions_accept_failed"], 0);
 }
 
-/// NET-7: clients that are stuck in the middle of something hold up nobody: no lock is held while
-/// one of them is waited for.
+/// NET-7: stuck clients delay nobody: no lock is held while waiting for one of them.
 #[test]
-fn clients_that_are_stuck_hold_nobody_up() {
+fn stuck_clients_delay_nobody() {
     let directory = tempfile::tempdir().unwrap();
     let configuration = tls::configure(directory.path());
     let program = Program::start_with(directory.path(), &configuration);
-    // More than two sockets hold.
+    // More than two sockets can buffer.
     place_lines(
         &directory.path().join("mail"),
         BOB,
@@ -386,7 +386,7 @@ fn clients_that_are_stuck_hold_nobody_up() {
     program.signal("HUP");
     program.expect_log("SIGHUP: accounts and certificate have been reloaded");
     program.signal("TERM");
-    // The stop reaches who waits while the others are as stuck as before.
+    // The stop reaches waiting clients while the others are still stuck.
     waiting.expect_prefix("421 ");
     waiting.expect_end();
     content.send(b"a message\r\n.\r\n");

@@ -12,20 +12,20 @@ use crate::support::{
 
 const BOB: &str = "bob@example.com";
 
-/// A copy of a directory as `cp -a` makes it; with a dot at the end of `from`, into what is there.
+/// A copy of a directory by `cp -a`; with a dot at the end of `from`, into the existing directory.
 fn copy(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-a").args([from, to]).status();
     assert!(copied.unwrap().success());
 }
 
-/// What bob has: messages of one second have no order across a restart.
+/// Bob's mail; messages of one second have no order across a restart.
 fn sorted_contents(program: &Program) -> Vec<String> {
     let mut contents = program.contents(BOB);
     contents.sort();
     contents
 }
 
-/// Sends a message that has to be refused for now.
+/// Sends a message, which must be refused temporarily.
 fn is_refused(program: &Program) {
     let mut client = program.smtp_client();
     client.say("HELO test");
@@ -44,7 +44,7 @@ fn is_refused(program: &Program) {
     }
 }
 
-/// Logs in where that has to be refused for now.
+/// Logs in, which must be refused temporarily.
 fn login_is_refused(program: &Program) {
     let mut client = Client::connect(program.pop3);
     client.expect_prefix("+OK");
@@ -54,10 +54,10 @@ fn login_is_refused(program: &Program) {
     client.expect_prefix("-ERR [SYS/TEMP]");
 }
 
-/// How people restore a backup: move the directory away, and put another one there. In the sandbox
-/// and out of it.
+/// A way to restore a backup: move the directory away, and put another in its place. With and
+/// without the sandbox.
 #[test]
-fn a_mail_directory_that_was_replaced_takes_no_mail_until_a_restart() {
+fn a_replaced_mail_directory_accepts_no_mail_until_a_restart() {
     for sandbox in ["on", "off"] {
         for durability in ["journal", "maildir"] {
             let directory = tempfile::tempdir().unwrap();
@@ -83,7 +83,7 @@ fn a_mail_directory_that_was_replaced_takes_no_mail_until_a_restart() {
             program.deliver(BOB, "three\r\n");
             assert_eq!(sorted_contents(&program), ["one\r\n", "three\r\n"]);
             drop(program.stop());
-            // And what was moved away has all that was acknowledged there.
+            // The directory that was moved away has all mail that was acknowledged before.
             fs::remove_dir_all(&mail).unwrap();
             fs::rename(&moved, &mail).unwrap();
             let program = Program::start(directory.path());
@@ -92,9 +92,9 @@ fn a_mail_directory_that_was_replaced_takes_no_mail_until_a_restart() {
     }
 }
 
-/// The other way: over what is there, with a backup of a store that was running.
+/// Another way: copy the backup of a running store over the existing files.
 #[test]
-fn a_backup_that_is_copied_over_the_mail_directory_takes_no_mail_until_a_restart() {
+fn a_mail_directory_under_a_restored_backup_accepts_no_mail_until_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let (mail, backup) = (
         directory.path().join("mail"),
@@ -117,15 +117,15 @@ fn a_backup_that_is_copied_over_the_mail_directory_takes_no_mail_until_a_restart
     program.deliver(BOB, "three\r\n");
 }
 
-/// I11. People clean up.
+/// I11. People tidy up.
 #[test]
-fn a_second_program_does_not_serve_whatever_became_of_the_lock() {
+fn a_second_program_does_not_serve_whatever_happened_to_the_lock() {
     type CleanUp = fn(&Path);
     let clean_up: [(&str, CleanUp); 3] = [
         ("the lock is removed", |mail| {
             fs::remove_file(mail.join(".facteur/store.lock")).unwrap();
         }),
-        ("another directory is in its place", |mail| {
+        ("the mail directory was replaced", |mail| {
             fs::rename(mail.join(".facteur"), mail.join(".former")).unwrap();
             copy(&mail.join(".former"), &mail.join(".facteur"));
         }),
@@ -152,7 +152,7 @@ fn a_second_program_does_not_serve_whatever_became_of_the_lock() {
     }
 }
 
-/// A directory as bindfs shows it, as long as this lives; `None` where there is no FUSE.
+/// A directory seen through bindfs, as long as this lives; `None` without FUSE.
 struct Fuse {
     mount: PathBuf,
 }
@@ -181,9 +181,9 @@ impl Drop for Fuse {
     }
 }
 
-/// Where there is no FUSE, as in most containers, there is nothing to be seen.
+/// Without FUSE, as in most containers, this tests nothing.
 #[test]
-fn the_mail_may_lie_on_a_file_system_in_user_space() {
+fn the_mail_can_be_on_a_file_system_in_user_space() {
     let directory = tempfile::tempdir().unwrap();
     let mount = directory.path().join("mount");
     let Some(fuse) = Fuse::mount(&directory.path().join("below"), &mount, &[]) else {
@@ -202,8 +202,10 @@ fn the_mail_may_lie_on_a_file_system_in_user_space() {
     let program = Program::start(&mount);
     assert_eq!(program.contents(BOB), ["two\r\n"]);
     program.deliver(BOB, &"three\r\n".repeat(100_000));
-    // A new listing at each login, since the times of directories say nothing.
-    await_that("all is listed", || program.contents(BOB).len() == 2);
+    // A new listing at each login, since the times of directories cannot be trusted.
+    await_that("all messages are listed", || {
+        program.contents(BOB).len() == 2
+    });
     fs::rename(mount.join("mail"), mount.join("moved")).unwrap();
     copy(&mount.join("moved"), &mount.join("mail"));
     is_refused(&program);
@@ -214,8 +216,8 @@ fn the_mail_may_lie_on_a_file_system_in_user_space() {
     drop(fuse);
 }
 
-/// As on the file systems of other systems, and on what they share with a container: neither chmod
-/// nor another directory in it helps.
+/// Like file systems of other systems, and what these share with a container: neither chmod nor a
+/// subdirectory helps.
 #[test]
 fn a_file_system_without_permissions_is_named_as_such() {
     let directory = tempfile::tempdir().unwrap();
@@ -235,6 +237,9 @@ fn a_file_system_without_permissions_is_named_as_such() {
         !errors.contains("--mail") && !errors.contains("chmod"),
         "{errors}"
     );
-    assert!(!mount.join("mail").exists(), "what was made is removed");
+    assert!(
+        !mount.join("mail").exists(),
+        "the new directory is removed again"
+    );
     drop(fuse);
 }

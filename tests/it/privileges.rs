@@ -1,5 +1,5 @@
-//! The user that the program goes on as. Only root can test this to the end; for others the tests
-//! look at the refusal.
+//! The user that the program continues as. Only root can test this completely; as another user, the
+//! tests check the refusal.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,10 +10,10 @@ use crate::support::Service;
 use crate::support::program::Program;
 use crate::support::user::{Place, User, is_root, owner_of};
 
-/// A user whom every system has.
+/// A user that every system has.
 const USER: &str = "nobody";
 
-/// Runs the program with a configuration that says `user`.
+/// Runs the program with `user` in its configuration.
 fn run_as(user: &str, directory: &Path, program: &mut Command) -> Output {
     let file = directory.join("facteur.toml");
     write_for_all(&file, &format!("user = \"{user}\"\n"));
@@ -33,7 +33,7 @@ fn run(user: &str, directory: &Path) -> Output {
     )
 }
 
-/// Writes a file that everybody can read, whatever the umask is.
+/// Writes a file that everybody can read, whatever the umask.
 fn write_for_all(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
@@ -81,9 +81,9 @@ fn root_opens_the_ports_and_another_user_serves() {
     assert_eq!(program.wait(), Some(0));
 }
 
-/// An empty volume of a container belongs to root, and everybody may write to it.
+/// An empty volume of a container belongs to root, and everybody can write there.
 #[test]
-fn in_the_directory_of_another_user_where_all_may_write_the_mail_gets_its_own() {
+fn in_a_directory_that_all_can_write_the_mail_gets_its_own_directory() {
     if !is_root() {
         return;
     }
@@ -112,16 +112,16 @@ fn in_the_directory_of_another_user_where_all_may_write_the_mail_gets_its_own() 
 }
 
 #[test]
-fn a_user_who_cannot_be_is_one_clear_line() {
+fn an_impossible_user_is_one_clear_line() {
     let directory = tempfile::tempdir().unwrap();
     check_refused(&run("no-such-user", directory.path()), 2, "no-such-user");
     check_refused(&run("root", directory.path()), 2, "is root");
     let mail = directory.path().join("mail");
-    assert!(!mail.exists(), "nothing is made before");
+    assert!(!mail.exists(), "nothing is created before");
 }
 
 #[test]
-fn who_is_not_root_cannot_be_another_user() {
+fn only_root_can_continue_as_another_user() {
     if !is_root() {
         let directory = tempfile::tempdir().unwrap();
         check_refused(&run("daemon", directory.path()), 1, "only root");
@@ -135,7 +135,7 @@ fn who_is_not_root_cannot_be_another_user() {
 }
 
 #[test]
-fn a_configuration_that_the_user_cannot_read_is_told_at_once() {
+fn a_configuration_that_the_user_cannot_read_is_reported_at_the_start() {
     if !is_root() || !User::named(USER).can_be_had() {
         return;
     }

@@ -1,4 +1,4 @@
-//! The program as a person or a script meets it: flags, texts, exit codes, signals.
+//! The program as a person or a script uses it: flags, texts, exit codes, signals.
 
 use std::process::Command;
 
@@ -40,10 +40,10 @@ fn a_signal_stops_it_with_status_0() {
     }
 }
 
-/// Where there is nothing that could be read anew.
+/// When there is nothing that could be reloaded.
 #[test]
 fn a_terminal_that_closes_stops_it_in_order() {
-    // These tests may run under nohup themselves, and a shell cannot take that back.
+    // These tests may run under nohup themselves, and a shell cannot undo that.
     let with_hangups =
         "env --default-signal=HUP true && exec env --default-signal=HUP \"$0\" \"$@\"";
     let directory = tempfile::tempdir().unwrap();
@@ -87,12 +87,12 @@ fn a_second_daemon_on_the_same_store_ends_with_status_75() {
     assert!(second.errors.contains(&says), "{}", second.errors);
     let lock = std::fs::read_to_string(mail.join(".facteur/store.lock")).unwrap();
     assert_eq!(lock, process.clone() + "\n");
-    // As it is met most often: at the same ports.
+    // The usual case: the same ports.
     let second = run_on(&first.smtp.to_string(), &mail);
     assert_eq!(second.status, Some(1), "{}", second.errors);
     let says = format!("facteur already serves this mail directory, as process {process}");
     assert!(second.errors.contains(&says), "{}", second.errors);
-    // Nor does a lock file that somebody removed hide it.
+    // It also works when somebody has removed the lock file.
     std::fs::remove_file(mail.join(".facteur/store.lock")).unwrap();
     let second = run_on("127.0.0.1:0", &mail);
     assert_eq!(second.status, Some(75), "{}", second.errors);
@@ -120,7 +120,7 @@ fn a_port_in_use_is_one_clear_line_and_status_1() {
         lines[0].contains(&address) && lines[0].contains("in use"),
         "{lines:?}"
     );
-    assert!(!mail.exists(), "nothing is made when the port is taken");
+    assert!(!mail.exists(), "nothing is created when the port is taken");
 }
 
 /// SEC-6.
@@ -141,16 +141,16 @@ fn a_mail_directory_that_others_can_write_is_refused() {
     assert_eq!(ended.errors, expected);
     assert!(
         !mail.join("mail").exists(),
-        "nothing is made before it is asked for"
+        "nothing is created before that"
     );
-    // That is where this one keeps it.
+    // This program keeps its mail there.
     let program = Program::start(&mail);
     program.deliver("bob@example.com", "one\r\n");
     assert_eq!(program.contents("bob@example.com"), ["one\r\n"]);
 }
 
 #[test]
-fn a_mail_directory_that_cannot_be_made_is_one_clear_line() {
+fn a_mail_directory_that_cannot_be_created_is_one_clear_line() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -223,7 +223,7 @@ fn usage_errors_end_with_status_2() {
 }
 
 #[test]
-fn help_and_version_tell_what_they_should() {
+fn help_and_version_are_complete() {
     let help = run(&["--help"]);
     assert_eq!(help.status, Some(0));
     for flag in [
@@ -245,7 +245,7 @@ fn help_and_version_tell_what_they_should() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_ends_it_immediately() {
     let directory = tempfile::tempdir().unwrap();
     let mut program = Program::start(directory.path());
     let mut client = program.smtp_client();
@@ -258,8 +258,8 @@ fn a_second_signal_ends_it_at_once() {
     assert_eq!(program.wait(), Some(128 + 15));
 }
 
-/// The program with no arguments in a directory of its own is what a newcomer starts. Its ports
-/// are fixed, so only the texts are looked at here.
+/// A newcomer starts the program without arguments in some directory. Its ports are fixed, so this
+/// checks only the texts.
 #[test]
 fn the_default_ports_are_the_documented_ones() {
     let help = Command::new(env!("CARGO_BIN_EXE_facteur"))
@@ -273,7 +273,7 @@ fn the_default_ports_are_the_documented_ones() {
     );
 }
 
-/// A terminal that is paused, or a pipe that nobody reads, must not hold the mail up.
+/// A paused terminal, or a pipe that nobody reads, must not delay the mail.
 #[test]
 fn a_log_that_nobody_reads_stops_neither_mail_nor_the_stop() {
     let directory = tempfile::tempdir().unwrap();
@@ -294,7 +294,7 @@ fn a_log_that_nobody_reads_stops_neither_mail_nor_the_stop() {
 }
 
 #[test]
-fn a_closed_standard_output_is_no_reason_not_to_serve() {
+fn it_serves_even_if_standard_output_is_closed() {
     let directory = tempfile::tempdir().unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_facteur"))
         .args(["--smtp", "127.0.0.1:0", "--pop3", "off", "--mail"])

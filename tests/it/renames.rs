@@ -1,7 +1,7 @@
 //! Other programs that rename messages while the store lists, counts and removes them.
 //!
-//! Each round lets another thread rename a number of messages at full speed while the store works.
-//! The store may say that it cannot answer now; it must never give a wrong answer.
+//! In each round another thread renames a number of messages at full speed while the store works.
+//! The store may report that it cannot answer now; it must never give a wrong answer.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,18 +14,18 @@ use facteur::mail::MailboxName;
 use facteur::store::{Maildrop, MessageStore, Settings};
 use tempfile::TempDir;
 
-/// More than one call reads of a directory, so that names are renamed behind and before it.
+/// More than one directory read returns, so that names change behind it and ahead of it.
 const MANY: usize = 2_000;
 const FEW: usize = 30;
 
-/// How names are changed.
+/// How names change.
 #[derive(Clone, Copy, Debug)]
 enum Change {
-    /// A flag is set or taken away.
+    /// A flag is set or removed.
     Flag,
-    /// A field is appended to the base or taken away, as programs do that keep numbers there.
+    /// A field is appended to the base name or removed, as by programs that keep numbers there.
     Field,
-    /// The message is moved to the other directory.
+    /// The message moves to the other directory.
     Move,
 }
 
@@ -59,7 +59,7 @@ struct Renamer {
 }
 
 impl Renamer {
-    /// Renames these files, one after the other and again.
+    /// Renames these files, one after another, again and again.
     fn of(mut paths: Vec<PathBuf>, change: Change) -> Self {
         let (rounds, wanted) = sync_channel::<usize>(1);
         let (tell, done) = sync_channel(1);
@@ -70,7 +70,7 @@ impl Renamer {
                     // A step that has no factor in common with the number of messages.
                     next = (next + 7) % paths.len();
                     let to = changed(&paths[next], change);
-                    // One that the store has removed is not there any more.
+                    // A message that the store has removed no longer exists.
                     if fs::rename(&paths[next], &to).is_ok() {
                         paths[next] = to;
                     }
@@ -86,7 +86,7 @@ impl Renamer {
         }
     }
 
-    /// Has so many messages renamed while `work` is done.
+    /// Has this many messages renamed while `work` runs.
     fn beside<T>(&self, n_renames: usize, work: impl FnOnce() -> T) -> T {
         self.rounds.send(n_renames).unwrap();
         let result = work();
@@ -127,7 +127,7 @@ impl Place {
         self.directory.path().join("mail/example.com/bob")
     }
 
-    /// Puts messages there whose names tell no more than `sizes`.
+    /// Adds messages whose names contain no more than `sizes`.
     fn fill(&self, n_messages: usize, sizes: &str) {
         for number in 0..n_messages {
             let name = format!("1700000000.M{number}P7.host{sizes}:2,S");
@@ -136,7 +136,7 @@ impl Place {
         }
     }
 
-    /// The unique-ids in a new session; `None` when they cannot be told now.
+    /// The unique-ids in a new session; `None` if they cannot be listed now.
     fn unique_ids(&self) -> Option<BTreeSet<String>> {
         match self.store.open_maildrop(&self.bob) {
             Ok(maildrop) => Some(unique_ids(&maildrop).into_iter().collect()),
@@ -163,7 +163,7 @@ fn files(maildir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Logs in `n_rounds` times while messages are renamed; how often it was answered.
+/// Logs in `n_rounds` times while messages are renamed; returns how many logins succeeded.
 fn log_in_beside(place: &Place, change: Change, n_rounds: usize, n_renames_max: usize) -> usize {
     let expect = place.unique_ids().unwrap();
     let renamer = Renamer::of(files(&place.maildir()), change);
@@ -205,9 +205,9 @@ fn no_login_misses_a_message_whose_size_has_to_be_counted() {
     assert!(log_in_beside(&place, Change::Flag, 1_000, 60) > 0);
 }
 
-/// Own messages, which get a number into their names.
+/// facteur's own messages, which get a number in their names.
 #[test]
-fn no_unique_id_changes_with_a_field_that_is_appended() {
+fn no_unique_id_changes_when_a_field_is_appended() {
     let place = Place::new();
     for number in 0..FEW {
         let mut delivery = place.store.begin_delivery(0).unwrap();
@@ -224,7 +224,7 @@ fn no_unique_id_changes_with_a_field_that_is_appended() {
     assert!(log_in_beside(&place, Change::Field, 500, 60) > 0);
 }
 
-/// I2: after `Ok` the message is not there, under whatever name.
+/// I2: after `Ok` the message is gone, whatever its name was.
 #[test]
 fn no_removal_is_acknowledged_while_the_message_is_there() {
     const ROUNDS: usize = 80;
@@ -240,7 +240,7 @@ fn no_removal_is_acknowledged_while_the_message_is_there() {
         assert_eq!(listed.iter().cloned().collect::<BTreeSet<_>>(), left);
         let victim = (round * 601) % listed.len();
         let base = &listed[victim];
-        // It is not where it was listed, and goes on moving.
+        // It is no longer where it was listed, and keeps moving.
         let path = place.maildir().join(format!("cur/{base}:2,S"));
         let moved = changed(&path, Change::Flag);
         fs::rename(&path, &moved).unwrap();

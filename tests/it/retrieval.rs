@@ -1,4 +1,5 @@
-//! Messages come back octet for octet, whatever their size and shape, and memory stays small.
+//! Messages are returned octet for octet, whatever their size and shape, and memory use stays
+//! small.
 
 use crate::support::{Server, Service, dot_stuffed};
 
@@ -27,9 +28,10 @@ fn contents_of_every_shape_come_back_as_they_were() {
     assert_eq!(server.contents(BOB), contents);
 }
 
-/// What is given out by some carriers is not in the grammar of RFC 5321; what is written of it is.
+/// Some carriers assign addresses that are not in the grammar of RFC 5321; facteur writes the
+/// quoted form.
 #[test]
-fn an_address_with_dots_anywhere_is_the_quoted_one() {
+fn an_address_with_dots_anywhere_equals_its_quoted_form() {
     const SENDER: &str = "al..ice.@example.com";
     let server = Server::start();
     let (written, quoted) = (".b..ob.@example.com", "\".b..ob.\"@example.com");
@@ -207,7 +209,7 @@ fn a_message_that_was_seen_by_another_program_keeps_its_unique_id() {
     assert_eq!(std::fs::read_dir(maildir.join("cur")).unwrap().count(), 0);
 }
 
-/// A POP3 response is content in CRLF form, so what was sent through SMTP is in it unchanged.
+/// A POP3 response is content in CRLF form, so SMTP content is unchanged in it.
 #[test]
 fn lf_sessions_and_crlf_sessions_store_the_same() {
     let server = Server::start();
@@ -229,9 +231,10 @@ fn lf_sessions_and_crlf_sessions_store_the_same() {
     assert_eq!(contents[0], contents[1]);
 }
 
-/// One letter or two, it is one mailbox, and one that is there in another form is found.
+/// A composed and a decomposed letter name the same mailbox; an existing mailbox in another form is
+/// found.
 #[test]
-fn a_composed_and_a_decomposed_letter_lead_to_one_mailbox() {
+fn composed_and_decomposed_letters_name_one_mailbox() {
     const COMPOSED: &str = "zo\u{eb}@example.com";
     const DECOMPOSED: &str = "zoe\u{308}@example.com";
     let server = Server::start();
@@ -270,7 +273,7 @@ fn a_composed_and_a_decomposed_letter_lead_to_one_mailbox() {
     for user in names {
         assert_eq!(count(user), 2, "{user:?}");
     }
-    // As it was made when the two were not one.
+    // As it was created when the two were different.
     let domain = server.mail().join("example.com");
     std::fs::rename(domain.join("zo%c3%ab"), domain.join("zoe%cc%88")).unwrap();
     send(COMPOSED, "Subject: three");

@@ -1,6 +1,6 @@
-//! SEC-16: what the sandbox forbids, what it leaves, and that the program is in it.
+//! SEC-16: what the sandbox forbids, what it permits, and that the program is in it.
 //!
-//! On a kernel without Landlock the tests say so, and look at what the program does there.
+//! On a kernel without Landlock the tests say so, and check how the program behaves there.
 
 use std::{
     fs::{self, File},
@@ -18,7 +18,7 @@ use crate::support::{
     program::{OWN_THREADS, Program, copy_program, run, run_with},
 };
 
-/// Calls `test` in a thread of its own that is in a sandbox; false where there is none to be had.
+/// Calls `test` in a new thread inside a sandbox; false if there is no sandbox.
 fn within(writable: &Path, readable: &[&Path], test: impl FnOnce() + Send) -> bool {
     let rules = Rules { writable, readable };
     let enter_and_test = || match enter(&rules) {
@@ -73,13 +73,13 @@ fn nothing_outside_can_be_opened_made_linked_or_removed() {
             assert!(fs::hard_link(from, &to).is_err(), "{}", to.display());
             assert!(fs::rename(from, &to).is_err(), "{}", to.display());
         }
-        // A way that leads out is no way.
+        // A path that leads outside is refused.
         assert!(denied(File::open(inside.join("../else/file"))));
-        // Nothing that is neither a file nor a directory is made.
+        // Only files and directories can be created.
         assert!(denied(std::os::unix::fs::symlink("/", inside.join("link"))));
         let socket = std::os::unix::net::UnixListener::bind(way.to("socket"));
         assert!(denied(socket.map(drop)));
-        // What it starts is in there too.
+        // Processes that it starts are in the sandbox too.
         let inherited = thread::scope(|scope| scope.spawn(|| denied(File::open(&file))).join());
         assert!(inherited.unwrap());
     });
@@ -87,7 +87,7 @@ fn nothing_outside_can_be_opened_made_linked_or_removed() {
 }
 
 #[test]
-fn all_that_a_maildir_needs_is_left() {
+fn everything_that_a_maildir_needs_is_permitted() {
     let directory = tempfile::tempdir().unwrap();
     let mail = directory.path();
     within(mail, &[], || {
@@ -95,7 +95,7 @@ fn all_that_a_maildir_needs_is_left() {
         fs::create_dir(&tmp).unwrap();
         fs::create_dir_all(&new).unwrap();
         fs::write(tmp.join("1"), "one").unwrap();
-        // Between directories: this is what the oldest Landlock forbids.
+        // Between directories: the oldest Landlock forbids this.
         fs::hard_link(tmp.join("1"), new.join("1")).unwrap();
         fs::rename(tmp.join("1"), new.join("2")).unwrap();
         let file = File::options().write(true).open(new.join("1")).unwrap();
@@ -109,7 +109,7 @@ fn all_that_a_maildir_needs_is_left() {
 }
 
 #[test]
-fn files_that_are_replaced_can_be_read_and_not_written() {
+fn replaced_files_can_be_read_but_not_written() {
     let directory = tempfile::tempdir().unwrap();
     let (mail, settings) = (directory.path().join("mail"), directory.path().join("etc"));
     fs::create_dir(&mail).unwrap();
@@ -120,7 +120,7 @@ fn files_that_are_replaced_can_be_read_and_not_written() {
     let missing = directory.path().join("missing");
     within(&mail, &[&settings, &missing], || {
         assert_eq!(fs::read_to_string(&file).unwrap(), "old");
-        // Who is outside puts another file into the place.
+        // A process outside replaces the file.
         let other = Command::new("mv").arg(&next).arg(&file).status();
         assert!(denied(other));
         assert!(denied(File::options().write(true).open(&file)));
@@ -147,7 +147,7 @@ fn no_program_can_be_executed() {
 }
 
 #[test]
-fn nothing_can_be_connected_to_and_no_port_bound_but_what_is_open_goes_on() {
+fn no_port_can_be_connected_or_bound_but_open_sockets_still_work() {
     if !is_whole() {
         not_tested("this kernel does not restrict TCP");
         return;
@@ -167,12 +167,12 @@ fn nothing_can_be_connected_to_and_no_port_bound_but_what_is_open_goes_on() {
     assert_eq!(greeting, "hello");
 }
 
-/// The store looks at the directories of a mailbox once; that one of them is later another one, and
-/// lies elsewhere, it would not notice. So this fails for a program that is not in the sandbox; and
-/// reading, for one whose sessions have no narrower one than `main`, which may read beside its
-/// configuration.
+/// The store checks the directories of a mailbox only once, and would not notice that one of them
+/// is later replaced with a link to elsewhere. So this fails for a program without the sandbox.
+/// Reading would also succeed if the sessions had only the sandbox of `main`, which may read beside
+/// its configuration.
 #[test]
-fn the_program_cannot_be_led_out_of_its_mail_directory() {
+fn the_program_cannot_be_lured_out_of_its_mail_directory() {
     for (sandbox, reply, response) in [("off", "250 OK", "+OK"), ("on", "451 ", "-ERR")] {
         let directory = tempfile::tempdir().unwrap();
         let configuration = format!("durability = \"maildir\"\nsandbox = \"{sandbox}\"");
@@ -200,8 +200,8 @@ fn the_program_cannot_be_led_out_of_its_mail_directory() {
     }
 }
 
-/// No thread that meets clients, nor any other, is left out: going in sets this flag of a thread,
-/// and only threads that it starts inherit it.
+/// No thread is left out, whether it serves clients or not: entering the sandbox sets this flag of
+/// a thread, and only threads that it starts inherit it.
 #[test]
 fn every_thread_of_the_program_is_in_the_sandbox() {
     let flag = |sandbox: &str| {
@@ -221,7 +221,7 @@ fn every_thread_of_the_program_is_in_the_sandbox() {
 }
 
 #[test]
-fn the_log_tells_of_the_sandbox_and_require_is_heeded() {
+fn the_log_describes_the_sandbox_and_require_is_obeyed() {
     let directory = tempfile::tempdir().unwrap();
     let program = Program::start_with(directory.path(), "sandbox = \"off\"");
     program.expect_log("sandbox: off, as configured");
@@ -242,9 +242,9 @@ fn the_log_tells_of_the_sandbox_and_require_is_heeded() {
     }
 }
 
-/// An editor, or who renews a certificate, puts another file into the place, or turns a link.
+/// An editor, or whoever renews a certificate, replaces the file or changes a link.
 #[test]
-fn what_is_read_anew_may_have_been_replaced() {
+fn replaced_files_can_be_reloaded() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("accounts.toml");
     let archive = directory.path().join("archive");
@@ -270,10 +270,10 @@ fn what_is_read_anew_may_have_been_replaced() {
     program.deliver("carol@example.com", "three\r\n");
 }
 
-/// What lies in the mail directory may be removed at any time; the directory itself is what the
-/// sandbox holds on to.
+/// The content of the mail directory can be removed at any time; the sandbox depends on the
+/// directory itself.
 #[test]
-fn all_mail_may_be_removed_under_the_program() {
+fn all_mail_can_be_removed_under_the_program() {
     let directory = tempfile::tempdir().unwrap();
     let program = Program::start(directory.path());
     let mail = directory.path().join("mail");
@@ -287,9 +287,9 @@ fn all_mail_may_be_removed_under_the_program() {
     }
 }
 
-/// Nothing is acknowledged that has no place, and the next start makes one.
+/// No mail is acknowledged that cannot be stored, and the next start creates the directory.
 #[test]
-fn a_mail_directory_that_was_removed_takes_no_mail_until_the_next_start() {
+fn a_removed_mail_directory_accepts_no_mail_until_the_next_start() {
     for durability in ["journal", "maildir", "none"] {
         let directory = tempfile::tempdir().unwrap();
         let configuration = format!("durability = \"{durability}\"");

@@ -1,4 +1,4 @@
-//! SCRAM-SHA-256 and -PLUS (RFC 5802, RFC 7677), as a client that was written for these tests.
+//! SCRAM-SHA-256 and -PLUS (RFC 5802, RFC 7677), with a client written for these tests.
 
 use std::num::NonZeroU32;
 
@@ -9,7 +9,8 @@ use ring::{digest, hmac, pbkdf2};
 
 use crate::support::{Client, Server};
 
-/// An account whose password is "pencil" for SCRAM (the keys of RFC 7677 §3) and "password" else.
+/// An account with the password "pencil" for SCRAM (the keys of RFC 7677 §3) and "password"
+/// otherwise.
 const ACCOUNTS: &str = "scram_plus = true\n\
     limits.refused_login_seconds = 0\n\
     [[accounts]]\n\
@@ -22,7 +23,7 @@ const ACCOUNTS: &str = "scram_plus = true\n\
 
 /// How a protocol frames an exchange.
 trait Framing {
-    /// What is said after the name of the mechanism and the initial response.
+    /// What the server sends after the mechanism's name and the initial response.
     const CHALLENGE: &'static str;
     const SUCCESS: &'static str;
     const REFUSAL: &'static str;
@@ -42,7 +43,7 @@ impl Framing for Pop3 {
     const REFUSAL: &'static str = "-ERR [AUTH] ";
 }
 
-/// What a client says about channel binding: its GS2 header and the data.
+/// What a client sends for channel binding: its GS2 header and the data.
 struct Binding {
     mechanism: &'static str,
     header: &'static str,
@@ -72,14 +73,14 @@ fn mac(key: &[u8], text: &[u8]) -> Vec<u8> {
     hmac::sign(&key, text).as_ref().to_vec()
 }
 
-/// The value of an attribute of a message of the server.
+/// The value of an attribute in a message of the server.
 fn attribute<'a>(message: &'a str, name: &str) -> &'a str {
     let mut attributes = message.split(',');
     let value = attributes.find_map(|text| text.strip_prefix(name));
     value.unwrap()
 }
 
-/// Logs in by SCRAM; gives the last line of the server, whose signature was right.
+/// Logs in by SCRAM, and checks the server's signature; returns its last line.
 fn log_in<F: Framing>(
     client: &mut Client,
     user: &str,
@@ -128,7 +129,7 @@ fn log_in<F: Framing>(
     Ok(client.line())
 }
 
-/// A client of each protocol, over TLS from the first octet on.
+/// A client of each protocol, with immediate TLS.
 fn clients(server: &Server) -> (Client, Client) {
     let mut smtp = Client::connect(server.address(Protocol::Smtp, Door::Tls)).begin_tls();
     smtp.expect_prefix("220 ");
@@ -176,9 +177,9 @@ fn a_user_logs_in_with_a_proof() {
     }
 }
 
-/// SEC-11: who does not exist is answered like who does, and the same each time.
+/// SEC-11: an unknown user gets the same answers as a known one, and the same each time.
 #[test]
-fn a_user_who_does_not_exist_gets_a_challenge_too() {
+fn an_unknown_user_gets_a_challenge_too() {
     let server = Server::with_tls(ACCOUNTS);
     let first = STANDARD.encode("n,,n=nobody@example.com,r=abc");
     let mut parameters = Vec::new();
@@ -203,7 +204,7 @@ fn a_user_who_does_not_exist_gets_a_challenge_too() {
     assert_eq!(parameters[0], parameters[1]);
 }
 
-/// A proof that was made for another connection is worth nothing.
+/// A proof that was made for another connection is worthless.
 #[test]
 fn a_proof_for_another_connection_is_refused() {
     let server = Server::with_tls(ACCOUNTS);
@@ -215,7 +216,7 @@ fn a_proof_for_another_connection_is_refused() {
     smtp.expect_prefix("250 ");
 }
 
-/// Clients of GNU SASL choose -PLUS where they see it, and some of them cannot do it.
+/// Clients of GNU SASL choose -PLUS whenever it is offered, and some of them fail with it.
 #[test]
 fn plus_is_not_offered_by_default() {
     let server = Server::with_tls(&ACCOUNTS.replace("scram_plus = true\n", ""));
@@ -225,7 +226,7 @@ fn plus_is_not_offered_by_default() {
     let keywords = smtp.reply();
     let expected = "AUTH SCRAM-SHA-256 PLAIN LOGIN".to_owned();
     assert!(keywords.contains(&expected), "{keywords:?}");
-    // RFC 5802 §6: a client that could bind, and was not offered it, says so.
+    // RFC 5802 §6: a client that could use channel binding, but was not offered it, says so.
     let binding = Binding {
         header: "y,,",
         ..Binding::none()

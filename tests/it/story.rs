@@ -1,4 +1,4 @@
-//! What the log tells of a session: what was refused, what was said, and never a secret.
+//! What the log says about a session: refusals, the dialogue, and never a secret.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,7 +7,7 @@ use crate::support::json::{Json, parse};
 use crate::support::program::{Program, report};
 use crate::support::{Client, HASH, Service, plain};
 
-/// Lines of the log without their time and level that tell of this session.
+/// Log lines about this session, without time and level.
 fn of_session(log: &[String], session: &str) -> Vec<String> {
     let session = format!("{session} ");
     let told = log.iter().filter_map(|line| {
@@ -18,7 +18,7 @@ fn of_session(log: &[String], session: &str) -> Vec<String> {
     told.collect()
 }
 
-/// Says each line, which has to be answered so.
+/// Sends each line, and checks the reply.
 fn ask(client: &mut Client, asked: &[(&str, &str)]) {
     for (line, answer) in asked {
         client.say(line);
@@ -26,7 +26,7 @@ fn ask(client: &mut Client, asked: &[(&str, &str)]) {
     }
 }
 
-/// What the log says of the commands of this session that were refused.
+/// The log lines about the refused commands of this session.
 fn refused(log: &[String], session: &str) -> Vec<String> {
     let lines = of_session(log, session).into_iter();
     let begin = format!("{session} refused command=");
@@ -153,7 +153,7 @@ fn every_refused_command_of_pop3_is_a_line() {
     );
 }
 
-/// Whoever looks for the sender of a message finds the account, whatever address it was sent from.
+/// The log names the account that sent a message, whatever sender address it used.
 #[test]
 fn a_login_by_smtp_is_a_line_and_its_messages_name_the_account() {
     let directory = tempfile::tempdir().unwrap();
@@ -182,7 +182,7 @@ fn a_login_by_smtp_is_a_line_and_its_messages_name_the_account() {
 }
 
 #[test]
-fn a_login_by_smtp_that_fails_or_is_given_up_is_a_line_with_its_mechanism_and_account() {
+fn a_login_by_smtp_that_fails_or_is_cancelled_is_a_line_with_its_mechanism_and_account() {
     let directory = tempfile::tempdir().unwrap();
     let program = Program::start_with(directory.path(), &with_account(""));
     let bob = STANDARD.encode("bob@example.com");
@@ -233,7 +233,7 @@ fn a_login_by_smtp_that_fails_or_is_given_up_is_a_line_with_its_mechanism_and_ac
 }
 
 #[test]
-fn a_login_by_pop3_that_fails_or_is_given_up_is_a_line_with_its_mechanism_and_account() {
+fn a_login_by_pop3_that_fails_or_is_cancelled_is_a_line_with_its_mechanism_and_account() {
     let directory = tempfile::tempdir().unwrap();
     let program = Program::start_with(directory.path(), &with_account(""));
     let scram = STANDARD.encode("n,,n=bob@example.com,r=abc");
@@ -280,7 +280,7 @@ fn at_debug_the_log_has_the_dialogue_of_smtp() {
     let program = Program::start_with(directory.path(), &with_account("log_level = \"debug\"\n"));
     let right = plain("bob@example.com", "password");
     let mut client = program.smtp_client();
-    // All at once: what a client pipelines is told in its order.
+    // All in one write: pipelined commands are logged in their order.
     client.send(
         format!(
             "HELO it's\u{1b}\r\nEHLO \\it's\r\nAUTH PLAIN\r\n{right}\r\n\
@@ -364,7 +364,7 @@ fn at_debug_the_log_has_the_dialogue_of_pop3() {
     assert_eq!(pop3[11..13], ["< .", "> QUIT"]);
 }
 
-/// Lines that hold a secret, or what was meant as one, in either protocol.
+/// Lines with a secret, or with something meant as one, in either protocol.
 fn secret_lines() -> Vec<Vec<u8>> {
     let encoded = [
         plain("bob@example.com", "hunter2"),
@@ -427,7 +427,7 @@ fn secret_lines() -> Vec<Vec<u8>> {
     lines
 }
 
-/// SEC-7: neither at the level of every detail nor in the other format.
+/// SEC-7: neither at the most detailed level nor in the other format.
 #[test]
 fn no_secret_reaches_the_log() {
     for format in ["text", "json"] {
@@ -442,7 +442,7 @@ fn no_secret_reaches_the_log() {
             + "\"\n";
         let program = Program::start_with(directory.path(), &configuration);
         let sessions = secret_lines().into_iter().map(|line| {
-            // Where nobody waits for an answer, after a beginning that expects another one.
+            // Both when no response is expected, and after a command that expects another one.
             let smtp = [b"EHLO x\r\n".as_slice(), &line, b"\r\n*\r\nQUIT\r\n"].concat();
             let pop3 = [b"USER bob\r\n".as_slice(), &line, b"\r\n*\r\nQUIT\r\n"].concat();
             [(program.smtp, smtp), (program.pop3, pop3)]
@@ -457,7 +457,7 @@ fn no_secret_reaches_the_log() {
         }
         let log = program.stop();
         let began = log.iter().filter(|line| line.contains("begins"));
-        assert_eq!(began.count(), n_sessions, "the log is whole");
+        assert_eq!(began.count(), n_sessions, "the log is complete");
         let hidden = [
             "hunter2",
             "aHVudGVyMg",
@@ -466,7 +466,7 @@ fn no_secret_reaches_the_log() {
             "odW50ZXIy",
         ];
         for line in &log {
-            // What stands for another is no user name either.
+            // The placeholder is not a user name either.
             let found = hidden.iter().find(|secret| line.contains(**secret));
             assert_eq!(found, None, "{line}");
         }
@@ -544,9 +544,9 @@ fn an_object_of_a_refusal_and_of_a_line_has_its_fields() {
     ]);
 }
 
-/// Who only asks whether somebody listens is no news, with TLS or without.
+/// A client that only checks whether somebody listens is not logged, with TLS or without.
 #[test]
-fn clients_that_come_and_go_without_a_word_are_no_lines() {
+fn clients_that_connect_and_leave_silently_are_not_logged() {
     const N: u64 = 50;
     let directory = tempfile::tempdir().unwrap();
     let tls = crate::support::tls::configure(directory.path());
@@ -571,8 +571,8 @@ fn clients_that_come_and_go_without_a_word_are_no_lines() {
     assert!(told.is_empty(), "{told:#?}");
 }
 
-/// A flood of one client, of whatever it can cause, is some lines and a number; and each line of
-/// another is there.
+/// Whatever one client floods the log with becomes some lines and a number, and every line about
+/// another client is there.
 #[test]
 fn a_flood_of_one_client_hides_no_line_of_another() {
     const FLOOD: usize = 400;
@@ -608,7 +608,7 @@ fn a_flood_of_one_client_hides_no_line_of_another() {
     }
     attack(FLOOD / 2);
     let log = program.stop();
-    // A hundred at once, and ten more each second that the test takes.
+    // A hundred immediately, and ten more for each second that the test takes.
     let told_max = 100 + 10 * (usize::try_from(begin.elapsed().as_secs()).unwrap() + 1);
     for kind in [" refused command=", " login refused ", " ended "] {
         let of = |client: &str| -> Vec<&String> {

@@ -1,4 +1,4 @@
-//! What the service manager, and whoever else asks, is told about the program.
+//! What the program reports to the service manager, and to `check-ready`.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -7,17 +7,17 @@ use std::path::Path;
 use crate::support::program::{Program, run};
 use crate::support::{DEADLINE, Service, ShortWay, own_address};
 
-/// What the manager is told next.
+/// The next report to the manager.
 fn news(manager: &UnixDatagram) -> String {
     let mut octets = [0; 256];
     let n_read = manager.recv(&mut octets).unwrap();
     String::from_utf8(octets[..n_read].to_vec()).unwrap()
 }
 
-/// A life, told to a manager behind either kind of socket. In the sandbox, since the kernel lets
-/// nobody reach an abstract socket from there that was not connected before.
+/// Start, reload and stop, reported to both kinds of socket. In the sandbox, since from there the
+/// kernel allows no abstract socket that was not connected before.
 #[test]
-fn the_manager_is_told_of_ready_reloading_and_stopping() {
+fn ready_reloading_and_stopping_are_reported_to_the_manager() {
     for is_abstract in [false, true] {
         let directory = tempfile::tempdir().unwrap();
         let way = ShortWay::into(directory.path());
@@ -56,18 +56,18 @@ fn signs_of_life_come_until_the_end() {
         ("WATCHDOG_USEC", "20000"),
     ];
     let mut program = Program::start_in(directory.path(), &environment);
-    // Before all signs: they would fill the queue of a manager that does not read yet.
+    // Before all signs of life, which would fill the queue of a manager that does not read yet.
     assert_eq!(news(&manager), "READY=1\n");
     for _ in 0..4 {
         assert_eq!(news(&manager), "WATCHDOG=1\n");
     }
     program.signal("TERM");
-    // The thread that gives them holds nothing up.
+    // The thread that sends them delays nothing.
     assert_eq!(program.wait(), Some(0));
 }
 
 #[test]
-fn a_manager_that_is_not_there_is_no_reason_not_to_serve() {
+fn the_program_serves_even_if_the_manager_cannot_be_reached() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("missing");
     let environment = [("NOTIFY_SOCKET", missing.to_str().unwrap())];
@@ -76,7 +76,7 @@ fn a_manager_that_is_not_there_is_no_reason_not_to_serve() {
     program.deliver("bob@example.com", "one\r\n");
 }
 
-/// What `check-ready` says to these listeners.
+/// The output of `check-ready` for these listeners.
 fn check_ready(smtp: &str, pop3: &str) -> (Option<i32>, String) {
     let ended = run(&["--smtp", smtp, "--pop3", pop3, "check-ready"]);
     let text = ended.output + &ended.errors;
@@ -85,7 +85,7 @@ fn check_ready(smtp: &str, pop3: &str) -> (Option<i32>, String) {
 }
 
 #[test]
-fn check_ready_is_told_by_a_daemon_that_greets() {
+fn check_ready_succeeds_when_a_daemon_greets() {
     let directory = tempfile::tempdir().unwrap();
     let mut program = Program::start_at(directory.path(), &own_address());
     let (smtp, pop3) = (program.smtp.to_string(), program.pop3.to_string());
@@ -93,7 +93,7 @@ fn check_ready_is_told_by_a_daemon_that_greets() {
         check_ready(&smtp, &pop3),
         (Some(0), "ready: smtp, pop3\n".to_owned())
     );
-    // Ports that were mixed up.
+    // The ports are mixed up.
     let (status, text) = check_ready(&pop3, &smtp);
     assert_eq!(status, Some(1), "{text}");
     assert!(text.starts_with("facteur: not ready: smtp "), "{text}");
@@ -105,7 +105,7 @@ fn check_ready_is_told_by_a_daemon_that_greets() {
 }
 
 #[test]
-fn check_ready_asks_where_the_configuration_says() {
+fn check_ready_uses_the_ports_of_the_configuration() {
     let file = Path::new("/no/such/file.toml");
     let ended = run(&["check-ready", "--config", file.to_str().unwrap()]);
     assert_eq!(ended.status, Some(2), "{}", ended.errors);

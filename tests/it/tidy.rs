@@ -1,10 +1,10 @@
-//! The source itself: rules of style and of security that no lint knows. (`house.rs` has those of
-//! structure.)
+//! Rules of style and of security about the source itself that no lint checks. (`house.rs` has
+//! those of structure.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// The rooms of values and decisions alone.
+/// The rooms with only values and decisions.
 const PURE: &[&str] = &[
     "mail",
     "wire",
@@ -83,8 +83,8 @@ fn pure_rooms_do_no_io_and_do_not_log() {
         let code = code(&text);
         let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap();
         for word in forbidden {
-            // Addresses and times are values. No other room than `accounts` holds times; the clock
-            // is read nowhere, which a lint sees to.
+            // Addresses and times are values. Only `accounts` holds times; the clock is not read
+            // there, which a lint checks.
             let mut code = code
                 .replace("std::net::IpAddr", "")
                 .replace("net::Ipv6Addr", "");
@@ -113,8 +113,8 @@ fn only_the_file_system_of_the_store_touches_files() {
     }
 }
 
-/// Defaults and limits stand in `limits.rs`, with their reasons, and no number that could be one
-/// stands elsewhere in the configuration. Units, permissions, addresses and ports are no limits.
+/// Defaults and limits are in `limits.rs`, with their reasons; no number that could be one is
+/// elsewhere in the configuration. Units, permissions, addresses and ports are not limits.
 #[test]
 fn the_numbers_of_the_configuration_stand_with_the_limits() {
     let is_number = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit());
@@ -140,7 +140,7 @@ fn the_numbers_of_the_configuration_stand_with_the_limits() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// SEC-4 and SEC-10: no program is started, no connection opened, no MIME looked into.
+/// SEC-4 and SEC-10: no program is started, no connection opened, no MIME parsed.
 #[test]
 fn nothing_starts_a_program_connects_or_parses_mime() {
     for (path, text) in source_files("src") {
@@ -154,7 +154,7 @@ fn nothing_starts_a_program_connects_or_parses_mime() {
             "Content-Type",
             "multipart",
         ] {
-            // Another process, which asks the daemon whether it greets.
+            // Another process, which checks whether the daemon greets.
             let may = path.ends_with("commands/check_ready.rs") && word.starts_with("TcpStream");
             assert!(
                 is_test || may || !code.contains(word),
@@ -166,7 +166,7 @@ fn nothing_starts_a_program_connects_or_parses_mime() {
 }
 
 #[test]
-fn every_file_begins_with_its_purpose_and_keeps_the_style() {
+fn every_file_begins_with_its_purpose_and_follows_the_style() {
     let mut faults = Vec::new();
     let all = ["src", "tests", "benches"]
         .into_iter()
@@ -185,7 +185,7 @@ fn every_file_begins_with_its_purpose_and_keeps_the_style() {
             let open_end = ["TO", "DO"].concat();
             let fix_me = ["FIX", "ME"].concat();
             if line.contains(&open_end) || line.contains(&fix_me) {
-                faults.push(format!("{place}: something is left open"));
+                faults.push(format!("{place}: something is unfinished"));
             }
             if line.contains(&["thread::", "sleep"].concat()) {
                 faults.push(format!("{place}: waits without a condition"));
@@ -195,8 +195,8 @@ fn every_file_begins_with_its_purpose_and_keeps_the_style() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// What made tests fail by chance, or for some users and directories only, and what to do instead.
-/// The first part of each text is apart, so that it is not found here.
+/// What made tests fail by chance, or only for some users and directories, and what to do instead.
+/// Each text is in two parts, so that it is not found here.
 const BY_CHANCE: [(&str, &str, &str); 7] = [
     (
         "elapsed() ",
@@ -231,11 +231,11 @@ const BY_CHANCE: [(&str, &str, &str); 7] = [
     (
         "::bind(directory",
         ".",
-        "a socket's path must be short, a directory's need not: ShortWay",
+        "a socket's path must be short, a directory's may be long: ShortWay",
     ),
 ];
 
-/// Each of these was a test that failed on a machine with much to do, or in another directory.
+/// Each of these was a test that failed on a busy machine, or in another directory.
 #[test]
 fn no_test_depends_on_luck() {
     let mut faults = Vec::new();
@@ -257,9 +257,8 @@ fn no_test_depends_on_luck() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// SEC-18: each dependency beside its reason, and few of them.
 #[test]
-fn scripts_begin_with_their_purpose_and_keep_the_style() {
+fn scripts_begin_with_their_purpose_and_follow_the_style() {
     let mut faults = Vec::new();
     let scripts = files("tests", "py");
     for script in ["attacks", "attacks_dialogues", "scenarios", "survival"] {
@@ -282,6 +281,7 @@ fn scripts_begin_with_their_purpose_and_keep_the_style() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// SEC-18: each dependency has its reason beside it, and there are few.
 #[test]
 fn every_dependency_has_its_reason() {
     let manifest = include_str!("../../Cargo.toml");
@@ -292,7 +292,7 @@ fn every_dependency_has_its_reason() {
             table = line;
         } else if table.ends_with("dependencies]") && !line.is_empty() {
             assert!(line.contains(" # "), "no reason beside {line}");
-            // This one is not for our code: it chooses how another is built.
+            // This one is not for our code: it only chooses how another is built.
             if !line.starts_with("idna_adapter") {
                 *counts.entry(table).or_insert(0) += 1;
             }
@@ -307,8 +307,8 @@ fn every_dependency_has_its_reason() {
     assert!((1..=30).contains(&counts["[dependencies]"]), "{counts:?}");
 }
 
-/// SEC-18: every dependency, of ours and of others, is one release of the public registry, known
-/// by its checksum, for tests and other systems too.
+/// SEC-18: every dependency, direct or indirect, is one release from the public registry, with a
+/// checksum; also for tests and other systems.
 #[test]
 fn every_dependency_comes_from_the_registry_with_a_checksum() {
     const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
@@ -338,8 +338,9 @@ fn every_dependency_comes_from_the_registry_with_a_checksum() {
     }
 }
 
-/// SEC-18: what is built into the program, or runs while it is built, on this system. The lock file
-/// cannot say that: it knows no features, and holds what tests and other systems need.
+/// SEC-18: the crates that are built into the program, or run during its build, on this system. The
+/// lock file does not show that: it knows no features, and includes what tests and other systems
+/// need.
 #[test]
 fn the_program_is_built_of_few_crates() {
     let output = std::process::Command::new(env!("CARGO"))
@@ -351,7 +352,7 @@ fn the_program_is_built_of_few_crates() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     let tree = String::from_utf8(output.stdout).unwrap();
-    // A crate that several others need comes several times, with a mark.
+    // A crate that several others need appears several times, with a mark.
     let crates = tree.lines().map(|line| {
         let mut words = line.split(' ');
         (words.next(), words.next())
@@ -375,16 +376,16 @@ fn there_is_no_unsafe_code_and_a_panic_unwinds() {
     }
 }
 
-/// SEC-19: there is a fuzzer for whatever takes octets from outside, and the gate runs all of them.
+/// SEC-19: there is a fuzzer for every input from outside, and the gate runs all of them.
 #[test]
-fn all_fuzzers_are_there_and_run_by_the_gate() {
+fn all_fuzzers_exist_and_are_run_by_the_gate() {
     let fuzzers = [
         "smtp", "pop3", "content", "journal", "names", "address", "config",
     ];
     let manifest: toml::Table = include_str!("../fuzz/Cargo.toml").parse().unwrap();
     let bins = manifest["bin"].as_array().unwrap().iter();
     let names: Vec<&str> = bins.map(|bin| bin["name"].as_str().unwrap()).collect();
-    // The last one writes what the others begin with.
+    // The last one writes the seeds for the others.
     assert_eq!(names.split_last(), Some((&"seeds", &fuzzers[..])));
     let run = include_str!("../fuzz/run");
     assert!(run.contains(&format!("targets=({})\n", fuzzers.join(" "))));
@@ -393,7 +394,7 @@ fn all_fuzzers_are_there_and_run_by_the_gate() {
     assert!(gate.lines().any(is_fuzzing));
 }
 
-/// The parts of all files that are tests: whole files of them, and modules within others.
+/// The test code of all files: whole files, and modules within others.
 fn test_code() -> String {
     let mut tests = String::new();
     for (path, text) in source_files("src") {
@@ -419,13 +420,13 @@ fn test_code() -> String {
             .unwrap()
 }
 
-/// What the crate promises of its security and of its threads has a test that names it.
+/// Every promise of the crate about security and threads has a test that names it.
 #[test]
 fn every_promise_has_a_test_that_names_it() {
     let tests = test_code();
     let mut words: BTreeSet<&str> = BTreeSet::new();
     words.extend(tests.split(|c: char| !c.is_ascii_alphanumeric() && c != '-'));
-    // One number was never given.
+    // One number was never assigned.
     let security = (1..=20).filter(|n| *n != 15).map(|n| format!("SEC-{n}"));
     let threads = (1..=7).map(|n| format!("NET-{n}"));
     let invariants = (1..=12).map(|n| format!("I{n}"));

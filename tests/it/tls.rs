@@ -1,4 +1,4 @@
-//! TLS: how it begins, what is forgotten then, and what is wrong.
+//! TLS: how it begins, what is forgotten then, and what can go wrong.
 
 use std::sync::Arc;
 
@@ -7,9 +7,9 @@ use facteur::mail::{Door, Service as Protocol};
 use crate::support::program::Program;
 use crate::support::{Client, Server, Service, await_some, tls::Pki};
 
-/// SEC-3: TLS begins by STARTTLS, and what follows it is as without.
+/// SEC-3: TLS begins with STARTTLS, and the rest is as without.
 #[test]
-fn a_message_comes_in_after_starttls() {
+fn a_message_is_accepted_after_starttls() {
     let server = Server::with_tls("");
     let mut client = server.smtp_client();
     client.say("EHLO before");
@@ -47,7 +47,7 @@ fn a_message_comes_in_after_starttls() {
 
 /// SEC-3.
 #[test]
-fn tls_may_begin_with_the_first_octet() {
+fn tls_can_begin_with_the_first_octet() {
     let server = Server::with_tls("");
     let smtps = server.address(Protocol::Smtp, Door::Tls);
     let mut client = Client::connect(smtps).begin_tls();
@@ -73,7 +73,7 @@ fn tls_may_begin_with_the_first_octet() {
     client.expect_end();
 }
 
-/// SEC-3: a large message goes both ways in many records.
+/// SEC-3: a large message goes both ways, in many records.
 #[test]
 fn a_large_message_goes_both_ways() {
     let server = Server::with_tls("");
@@ -92,17 +92,18 @@ fn a_large_message_goes_both_ways() {
     assert!(client.retrieve(1).ends_with(&content));
 }
 
-/// A client that says early that it will send nothing more still gets all that it asked for: what
-/// it says so with must not lie unread in a socket that is closed, which would be reset.
+/// A client that announces early that it will send nothing more still gets everything that it
+/// requested. The announcement must not stay unread in a socket that is closed: the connection
+/// would be reset.
 #[test]
-fn who_ends_his_side_before_the_answer_has_come_gets_all_of_it() {
+fn a_client_that_closes_its_side_early_gets_the_whole_answer() {
     let server = Server::with_tls("");
     let line = "0123456789".repeat(97) + "\r\n";
     let content = format!("Subject: large\r\n\r\n{}", line.repeat(1_000));
     server.deliver("bob@example.com", &content);
     let pop3s = server.address(Protocol::Pop3, Door::Tls);
     let mut client = Client::connect(pop3s).begin_tls();
-    // Most of the message has to wait on the server's side.
+    // Most of the message must wait on the server's side.
     let socket = socket2::SockRef::from(client.socket());
     socket.set_recv_buffer_size(16_384).unwrap();
     client.expect_prefix("+OK");
@@ -116,7 +117,7 @@ fn who_ends_his_side_before_the_answer_has_come_gets_all_of_it() {
     assert!(said.ends_with("(maildrop empty)\r\n"));
 }
 
-/// SEC-2: commands that came in clear behind the one that begins TLS are not executed.
+/// SEC-2: plain-text commands after the one that begins TLS are not executed.
 #[test]
 fn octets_behind_starttls_close_the_connection() {
     let server = Server::with_tls("");
@@ -137,7 +138,7 @@ fn octets_behind_starttls_close_the_connection() {
     );
 }
 
-/// SEC-2: so are those that came after the answer, where the client's TLS begins.
+/// SEC-2: the same for those that arrive after the answer, where TLS must begin.
 #[test]
 fn commands_in_clear_after_starttls_end_the_session() {
     let server = Server::with_tls("");
@@ -147,13 +148,13 @@ fn commands_in_clear_after_starttls_end_the_session() {
     client.send(b"MAIL FROM:<evil@example.com>\r\n");
     let mut alert = Vec::new();
     client.read_octets_to_end(&mut alert);
-    // The content type of an alert (RFC 8446 §5.1), and no words.
+    // The content type of an alert (RFC 8446 §5.1), and no plain text.
     assert_eq!(alert.first(), Some(&21), "{}", alert.escape_ascii());
 }
 
-/// SEC-2 (RFC 3207 §4.2): who the client said it was is forgotten.
+/// SEC-2 (RFC 3207 §4.2): the name that the client gave is forgotten.
 #[test]
-fn what_was_said_before_tls_is_forgotten() {
+fn the_session_before_tls_is_forgotten() {
     let server = Server::with_tls("");
     let mut client = server.extended_client();
     client.say("STARTTLS");
@@ -172,8 +173,8 @@ fn what_was_said_before_tls_is_forgotten() {
     client.expect_prefix("-ERR");
 }
 
-/// SEC-3: both versions, and no other (the scan of `tests/clients` sees those that this client
-/// does not have).
+/// SEC-3: both versions, and no other (the scan in `tests/clients` checks the versions that this
+/// client does not have).
 #[test]
 fn versions_1_2_and_1_3_are_spoken() {
     let server = Server::with_tls("");
@@ -187,9 +188,9 @@ fn versions_1_2_and_1_3_are_spoken() {
     }
 }
 
-/// A client that does not trust the certificate ends its own session and no other.
+/// A client that does not trust the certificate only ends its own session.
 #[test]
-fn a_client_that_does_not_trust_the_certificate_goes_alone() {
+fn a_client_that_does_not_trust_the_certificate_harms_no_other() {
     let server = Server::with_tls("");
     let smtps = server.address(Protocol::Smtp, Door::Tls);
     let stranger = Arc::new(Pki::new().client(rustls::ALL_VERSIONS));
@@ -199,7 +200,7 @@ fn a_client_that_does_not_trust_the_certificate_goes_alone() {
     client.expect_prefix("220 ");
 }
 
-/// A second visit of the same client is shorter: the session is resumed from what it kept.
+/// The second visit of a client is shorter: it resumes the session that it kept.
 #[test]
 fn a_session_of_tls_is_resumed() {
     let server = Server::with_tls("");
@@ -219,17 +220,17 @@ fn a_session_of_tls_is_resumed() {
     }
 }
 
-/// A handshake that does not come to its end holds a session no longer than a command would, by
-/// either way to begin one.
+/// An incomplete handshake holds a session no longer than a command would, whichever way TLS
+/// begins.
 #[test]
-fn a_handshake_has_to_come_in_time() {
+fn a_handshake_has_a_deadline() {
     let server = Server::with_tls("limits = { smtp_idle_seconds = 1, pop3_idle_seconds = 1 }\n");
     let mut smtps = Client::connect(server.address(Protocol::Smtp, Door::Tls));
     let mut pop3s = Client::connect(server.address(Protocol::Pop3, Door::Tls));
-    // The begin of a record that would be long.
+    // The beginning of a long record.
     let begin = [0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01];
     smtps.try_send(&begin);
-    // Where the test has to wait for its turn, the time may be over before the commands come.
+    // If the test has to wait for its turn, the time can be over before the commands arrive.
     let mut upgraded = await_some("TLS may begin", || {
         let mut client = Client::connect(server.smtp);
         client.try_send(b"EHLO test\r\nSTARTTLS\r\n");
@@ -241,7 +242,7 @@ fn a_handshake_has_to_come_in_time() {
     for client in [&mut smtps, &mut pop3s, &mut upgraded] {
         let mut said = Vec::new();
         client.read_octets_to_end(&mut said);
-        // An alert at most (RFC 8446 §5.1), and no words in clear.
+        // An alert at most (RFC 8446 §5.1), and no plain text.
         assert!(
             matches!(said.first(), None | Some(21)),
             "{}",
@@ -252,7 +253,7 @@ fn a_handshake_has_to_come_in_time() {
 
 /// A stop does not wait for a client that never begins its handshake.
 #[test]
-fn a_stop_ends_a_handshake_that_does_not_come() {
+fn a_stop_ends_a_handshake_that_never_begins() {
     let mut server = Server::with_tls("");
     let smtps = server.address(Protocol::Smtp, Door::Tls);
     let mut silent = Client::connect(smtps);
@@ -263,7 +264,7 @@ fn a_stop_ends_a_handshake_that_does_not_come() {
     silent.expect_end();
 }
 
-/// Without a certificate nothing speaks of TLS.
+/// Without a certificate nothing mentions TLS.
 #[test]
 fn tls_is_not_offered_without_a_certificate() {
     let server = Server::start();
@@ -277,7 +278,7 @@ fn tls_is_not_offered_without_a_certificate() {
 
 const FILES: &str = "tls = { certificate = \"certificate.pem\", key = \"key.pem\" }\n";
 
-/// A session after STARTTLS, as a client that trusts only the authority of `pki`.
+/// A session after STARTTLS, with a client that trusts only the authority of `pki`.
 fn visit(program: &Program, pki: &Pki) -> Option<Client> {
     let mut client = program.extended_client();
     client.say("STARTTLS");
@@ -292,7 +293,7 @@ fn visit(program: &Program, pki: &Pki) -> Option<Client> {
 }
 
 #[test]
-fn sighup_reads_the_certificate_anew_and_keeps_the_old_one_when_the_new_is_bad() {
+fn sighup_reloads_the_certificate_and_keeps_the_old_one_if_the_new_one_is_bad() {
     let directory = tempfile::tempdir().unwrap();
     let (first, second) = (Pki::new(), Pki::new());
     first.write(directory.path());
@@ -328,7 +329,7 @@ fn sighup_reads_the_certificate_anew_and_keeps_the_old_one_when_the_new_is_bad()
     program.expect_log("certificate.pem: No such file");
     visit(&program, &second).unwrap();
 
-    // Who came in with the first certificate was never disturbed.
+    // Sessions with the first certificate were never disturbed.
     through.say("NOOP");
     through.expect_prefix("250 ");
 }
@@ -351,7 +352,7 @@ fn a_certificate_that_cannot_be_used_is_an_error_at_the_start() {
 }
 
 #[test]
-fn a_certificate_that_has_ended_is_told_at_the_start_and_after_sighup() {
+fn an_expired_certificate_is_logged_at_the_start_and_after_sighup() {
     let directory = tempfile::tempdir().unwrap();
     let ended = Pki::with(|params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
     ended.write(directory.path());

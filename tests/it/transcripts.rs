@@ -1,4 +1,4 @@
-//! Every transcript, replayed against the pure session cut at every place, and over TCP with and
+//! Replays every transcript against the pure session, cut at every place, and over TCP with and
 //! without TLS.
 
 use std::collections::BTreeSet;
@@ -23,8 +23,8 @@ pub(crate) mod scram;
 pub(crate) use format::Transcript;
 use format::{Message, Step};
 
-/// A dialogue longer than this is cut at some places only: all of its first octets, then one place
-/// in so many.
+/// A dialogue longer than this is cut at some places only: all within its first octets, then one
+/// place in this many.
 const CUT_EVERYWHERE_OCTETS_MAX: usize = 1_000;
 const CUT_DISTANCE: usize = 499;
 
@@ -75,7 +75,7 @@ fn transcripts(protocol: &str) -> Vec<(PathBuf, Transcript)> {
     paths.into_iter().map(read).collect()
 }
 
-/// What the server is to send, line by line.
+/// What the server must send, line by line.
 struct Expectation<'a> {
     lines: std::iter::Peekable<std::str::SplitInclusive<'a, char>>,
     place: String,
@@ -91,7 +91,7 @@ impl Expectation<'_> {
     }
 }
 
-/// Checks one line or reply of the server, taken from `next`.
+/// Checks one line or reply of the server, from `next` on.
 fn check(step: &Step, place: &str, mut next: impl FnMut() -> String) {
     match step {
         Step::Line(expected) => assert_eq!(&next(), expected, "{place}"),
@@ -110,7 +110,7 @@ fn check(step: &Step, place: &str, mut next: impl FnMut() -> String) {
     }
 }
 
-/// Feeds the client's octets in pieces that end at `cuts`, and checks all that came.
+/// Feeds the client's octets in pieces that end at `cuts`, and checks the output.
 fn replay_cut(
     path: &Path,
     transcript: &Transcript,
@@ -157,7 +157,7 @@ fn replay_cut(
     assert_eq!(more, None, "{}: more than was expected", expectation.place);
 }
 
-/// The sets of places at which a dialogue is cut: nowhere, at each single place, everywhere.
+/// The sets of places at which a dialogue is cut: none, each single place, all.
 fn all_cuts(transcript: &Transcript) -> Vec<BTreeSet<usize>> {
     let octets: usize = transcript
         .steps
@@ -185,7 +185,7 @@ fn contents_of<'a>(messages: &'a [Message], mailbox: &str) -> Vec<&'a [u8]> {
         .collect()
 }
 
-/// The mailboxes that a transcript says something about at its end.
+/// The mailboxes that a transcript checks at its end.
 fn judged_mailboxes(transcript: &Transcript) -> BTreeSet<&str> {
     let delivered = transcript
         .after
@@ -255,9 +255,9 @@ fn a_label(domain: &str) -> String {
         .unwrap()
 }
 
-/// The configuration that a transcript asks for.
+/// The configuration that a transcript requires.
 fn configuration(transcript: &Transcript) -> String {
-    // Nothing of this is about power cuts: no time goes into waiting for the disk.
+    // None of this is about power cuts: no time is spent waiting for the disk.
     let durability = "durability = \"none\"";
     let bare_lf = if transcript.strict {
         "refuse"
@@ -278,7 +278,7 @@ fn replay_over_tcp(path: &Path, steps: &[(usize, Step)], client: &mut Client) {
     for (number, step) in steps {
         let place = format!("{}:{number}", path.display());
         if let Step::Send(octets) = step {
-            // What stands between two lines of the server goes out in one write.
+            // What stands between two lines of the server is sent in one write.
             waiting.extend_from_slice(octets);
             continue;
         }
@@ -297,18 +297,19 @@ fn replay_over_tcp(path: &Path, steps: &[(usize, Step)], client: &mut Client) {
     client.try_send(&waiting);
 }
 
-/// How a client's connection comes to the point where a transcript begins.
+/// How a client's connection gets to the point where a transcript begins.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Clear,
-    /// With TLS from the first octet on.
+    /// With immediate TLS.
     Tls,
-    /// In clear at first; then TLS begins, and all is as on a new connection but for the greeting.
+    /// Without TLS at first; then TLS begins, and everything is as on a new connection except the
+    /// greeting.
     StartTls,
 }
 
 impl Way {
-    /// The transcripts of a protocol that hold then.
+    /// The transcripts of a protocol that apply in this case.
     fn transcripts(self, protocol: &str) -> Vec<(PathBuf, Transcript)> {
         let mut transcripts = transcripts(protocol);
         let is_clear = matches!(self, Self::Clear);
@@ -349,7 +350,7 @@ impl Way {
         }
     }
 
-    /// The steps of a transcript that come then.
+    /// The steps of a transcript that apply in this case.
     fn steps(self, transcript: &Transcript) -> &[(usize, Step)] {
         match (self, transcript.steps.as_slice()) {
             (Self::StartTls, [_greeting, steps @ ..]) => steps,
@@ -382,7 +383,7 @@ fn check_mailboxes(path: &Path, transcript: &Transcript, server: &Server) {
         let domains = &transcript.domains;
         let is_local = domains.is_empty() || domains.iter().any(|local| a_label(local) == domain);
         if !is_local && local_part != "postmaster" {
-            // Nobody can log in there, and nothing was made.
+            // Nobody can log in there, and nothing was created.
             let directory = server.mail().join(domain);
             assert!(!directory.exists(), "{}: {mailbox}", path.display());
             continue;

@@ -1,7 +1,7 @@
-//! The pure sessions with a driver that lives in memory: octets in, octets out, no socket.
+//! A driver in memory for the pure sessions: octets in, octets out, no socket.
 //!
-//! It is what `server` is, without threads, clocks and files, and it never blocks: where more
-//! octets are needed it stops and goes on when they are fed. So a dialogue can be cut anywhere.
+//! It does the work of `server`, without threads, clocks and files, and it never blocks: when more
+//! octets are needed it stops, and continues when they are fed. So a dialogue can be cut anywhere.
 
 pub(crate) mod pop3;
 pub(crate) mod smtp;
@@ -11,7 +11,7 @@ use facteur::wire::LineBuffer;
 
 use crate::transcripts::{Transcript, scram};
 
-/// Puts `octets` into `buffer` as if one read had brought them.
+/// Puts `octets` into `buffer` as if one read had returned them.
 fn fill(buffer: &mut LineBuffer, octets: &[u8]) {
     if !octets.is_empty() {
         buffer.space(octets.len())[..octets.len()].copy_from_slice(octets);
@@ -19,7 +19,7 @@ fn fill(buffer: &mut LineBuffer, octets: &[u8]) {
     }
 }
 
-/// What an encrypted connection of a transcript is bound to.
+/// The channel binding of an encrypted connection in a transcript.
 fn bindings() -> ChannelBindings {
     ChannelBindings {
         exporter: Some(scram::EXPORTER),

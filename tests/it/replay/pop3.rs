@@ -17,10 +17,10 @@ pub(crate) struct Replay {
     closed: bool,
     /// All messages, as mailbox and stored octets.
     messages: Vec<(String, Vec<u8>)>,
-    /// Those of the mailbox that logged in.
+    /// The messages of the mailbox that logged in.
     maildrop: Vec<Vec<u8>>,
     open: usize,
-    /// All that was sent.
+    /// Everything that was sent.
     pub(crate) output: Vec<u8>,
 }
 
@@ -53,7 +53,7 @@ impl Replay {
         self.closed
     }
 
-    /// Octets come from the client.
+    /// Octets arrive from the client.
     pub(crate) fn feed(&mut self, octets: &[u8]) {
         fill(&mut self.input, octets);
         while !self.closed
@@ -63,7 +63,7 @@ impl Replay {
         }
     }
 
-    /// The client ends its side.
+    /// The client closes its side.
     pub(crate) fn end(&mut self) {
         self.closed = true;
     }

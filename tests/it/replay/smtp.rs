@@ -17,7 +17,7 @@ use facteur::wire::{
 use super::fill;
 use crate::transcripts::{Transcript, facts};
 
-/// What a replay is configured with.
+/// The configuration of a replay.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) message_octets: Option<u64>,
@@ -26,7 +26,7 @@ pub(crate) struct Limits {
     pub(crate) domains: Vec<String>,
 }
 
-/// What the driver is in the middle of.
+/// What the driver is currently doing.
 enum Task {
     Line { octets_max: usize },
     Lines(DotDecoder, Option<u64>),
@@ -47,11 +47,11 @@ pub(crate) struct Replay {
     fault: Option<&'static str>,
     bare_octets: BareOctets,
     own_senders: bool,
-    /// Who has logged in last.
+    /// The last user that logged in.
     user: Option<String>,
-    /// All that was sent.
+    /// Everything that was sent.
     pub(crate) output: Vec<u8>,
-    /// What each mailbox holds, in stored form without trace headers.
+    /// The content of each mailbox, in stored form without trace headers.
     pub(crate) mailboxes: BTreeMap<String, Vec<Vec<u8>>>,
 }
 
@@ -109,7 +109,7 @@ impl Replay {
         matches!(self.task, Task::Closed)
     }
 
-    /// Octets come from the client.
+    /// Octets arrive from the client.
     pub(crate) fn feed(&mut self, octets: &[u8]) {
         fill(&mut self.input, octets);
         while let Some(step) = self.advance() {
@@ -117,14 +117,14 @@ impl Replay {
         }
     }
 
-    /// The client ends its side.
+    /// The client closes its side.
     pub(crate) fn end(&mut self) {
         if !self.is_closed() {
             self.task = Task::Closed;
         }
     }
 
-    /// Goes on with the task; `None` when it needs more octets.
+    /// Continues the task; `None` when it needs more octets.
     fn advance(&mut self) -> Option<Step> {
         match std::mem::replace(&mut self.task, Task::Closed) {
             Task::Closed => None,
@@ -222,7 +222,7 @@ impl Replay {
         Some(self.session.resume(Outcome::Content(end)))
     }
 
-    /// Gives up to `left` octets to `take`; how many are still to come.
+    /// Passes up to `left` octets to `take`; returns how many are still to come.
     fn take_octets(&mut self, left: u64, take: impl FnOnce(&[u8], &mut Vec<u8>)) -> u64 {
         let unread = self.input.unread();
         let room = usize::try_from(left).unwrap().min(unread.len());

@@ -1,5 +1,5 @@
-//! A strict reader of the objects that the log consists of: one level of texts, numbers and truth
-//! values, and nothing that RFC 8259 does not allow.
+//! A strict reader of the log's JSON objects: one level of strings, numbers and booleans, and
+//! nothing that RFC 8259 does not allow.
 
 /// A value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,11 +8,11 @@ pub(crate) enum Json {
     Text(String),
     /// A whole number.
     Number(i128),
-    /// A truth value.
+    /// A boolean.
     Truth(bool),
 }
 
-/// Reads one object, which is all of `text`.
+/// Reads one object, which must be all of `text`.
 pub(crate) fn parse(text: &str) -> Result<Vec<(String, Json)>, String> {
     let mut reader = Reader { rest: text };
     let object = reader.object();
@@ -20,7 +20,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<(String, Json)>, String> {
         Some(object) if reader.rest.is_empty() => {
             for (position, (key, _)) in object.iter().enumerate() {
                 if object[..position].iter().any(|(former, _)| former == key) {
-                    return Err(format!("{key} stands twice in {text}"));
+                    return Err(format!("{key} appears twice in {text}"));
                 }
             }
             Ok(object)
@@ -73,7 +73,7 @@ impl Reader<'_> {
         let (number, rest) = self.rest.split_at(end);
         self.rest = rest;
         let value: i128 = number.parse().ok()?;
-        // No zeros in front, and no sign that is none.
+        // No leading zeros, and no sign without a number.
         (value.to_string() == number).then_some(Json::Number(value))
     }
 

@@ -26,20 +26,20 @@ use facteur::{
 };
 use tls::Wire;
 
-/// Longest wait of a client: far beyond what any step takes on a machine that has much else to do,
-/// so that only a hang reaches it.
+/// Longest wait of a client: far longer than any step takes on a busy machine, so that only a hang
+/// reaches it.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(5);
 
-/// A hash of "password", a vector of argon2's reference implementation.
+/// A hash of "password", a test vector of argon2's reference implementation.
 pub(crate) const HASH: &str =
     "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 pub(crate) fn await_that(what: &str, is_so: impl Fn() -> bool) {
     await_some(what, || is_so().then_some(()));
 }
 
-/// Waits until there is something; gives it.
+/// Waits until there is a value; returns it.
 pub(crate) fn await_some<T>(what: &str, seek: impl Fn() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
@@ -51,19 +51,19 @@ pub(crate) fn await_some<T>(what: &str, seek: impl Fn() -> Option<T>) -> T {
     }
 }
 
-/// Pauses before a test looks again whether something is so: what it waits for needs the processor.
+/// Pauses before a test checks a condition again: what it waits for needs the processor.
 pub(crate) fn look_again() {
     std::thread::park_timeout(Duration::from_millis(1));
 }
 
-/// Says so, even when the test passes.
+/// Prints this, even when the test passes.
 pub(crate) fn not_tested(why: &str) {
     let mut errors = std::io::stderr();
     writeln!(errors, "not tested: {why}").unwrap();
 }
 
-/// A short way into a directory: the address of a socket has at most 107 octets, and the path of
-/// the temporary directory may be longer.
+/// A short path to a directory: the address of a socket has at most 107 octets, and the path of the
+/// temporary directory can be longer.
 pub(crate) struct ShortWay(std::fs::File);
 
 impl ShortWay {
@@ -71,22 +71,22 @@ impl ShortWay {
         Self(std::fs::File::open(directory).unwrap())
     }
 
-    /// The path of a file there, for other processes too.
+    /// The path of a file there, which works for other processes too.
     pub(crate) fn to(&self, name: &str) -> PathBuf {
         let (process, descriptor) = (std::process::id(), self.0.as_raw_fd());
         format!("/proc/{process}/fd/{descriptor}/{name}").into()
     }
 }
 
-/// An address of this machine that only the tests of this process listen on: elsewhere a port that
-/// is free again may belong to somebody else by the time that a test looks.
+/// An address of this machine that only the tests of this process listen on: elsewhere, another
+/// process may have taken a free port by the time that a test checks it.
 pub(crate) fn own_address() -> String {
     let [_, high, middle, low] = std::process::id().to_be_bytes();
     format!("127.{}.{middle}.{low}", high | 64)
 }
 
-/// Puts a message of a line that comes so many times into the maildrop of `mailbox` as another
-/// program would. Its name tells its sizes, so that a login need not read it to learn them.
+/// Puts a message, one line repeated many times, into the maildrop of `mailbox` as another program
+/// would. Its name contains its sizes, so that a login need not read it.
 pub(crate) fn place_lines(mail: &Path, mailbox: &str, line: &str, times: usize) {
     place(mail, mailbox, 1, line.repeat(times));
     let (local_part, domain) = mailbox.split_once('@').unwrap();
@@ -96,7 +96,7 @@ pub(crate) fn place_lines(mail: &Path, mailbox: &str, line: &str, times: usize) 
     std::fs::rename(new.join("1.M1.test"), sized).unwrap();
 }
 
-/// Puts a message into the maildrop of `mailbox` as another program would, as the `number`th.
+/// Puts a message into the maildrop of `mailbox` as another program would, as number `number`.
 pub(crate) fn place(mail: &Path, mailbox: &str, number: usize, content: impl AsRef<[u8]>) {
     let (local_part, domain) = mailbox.split_once('@').unwrap();
     let maildir = mail.join(domain).join(local_part);
@@ -107,12 +107,12 @@ pub(crate) fn place(mail: &Path, mailbox: &str, number: usize, content: impl AsR
     std::fs::write(file, content).unwrap();
 }
 
-/// What a client of PLAIN (RFC 4616) sends, in base64.
+/// What a client sends for PLAIN (RFC 4616), in base64.
 pub(crate) fn plain(user: &str, password: &str) -> String {
     STANDARD.encode(format!("\0{user}\0{password}"))
 }
 
-/// A daemon in this process, with a directory of its own.
+/// A daemon in this process, with its own directory.
 pub(crate) struct Server {
     daemon: Option<Daemon>,
     store: Option<Arc<MessageStore>>,
@@ -127,13 +127,13 @@ impl Server {
         Self::with("")
     }
 
-    /// A daemon with this text as its configuration; ports and directory are the test's own.
+    /// A daemon with this text as its configuration; ports and directory are the test's.
     pub(crate) fn with(configuration: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         Self::on(Arc::new(RealFs), configuration, directory)
     }
 
-    /// A daemon with this text before what makes it offer TLS in every way that there is.
+    /// A daemon with this text as its configuration, which also offers TLS in every way.
     pub(crate) fn with_tls(configuration: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let tls = tls::configure(directory.path());
@@ -153,12 +153,12 @@ impl Server {
         }
     }
 
-    /// Where clients of a protocol come in by a door.
+    /// Where clients of a protocol connect, for each way to begin TLS.
     pub(crate) fn address(&self, service: mail::Service, door: Door) -> SocketAddr {
         self.daemon.as_ref().unwrap().addresses(service, door)[0]
     }
 
-    /// What was counted under this name.
+    /// The counter with this name.
     pub(crate) fn counted(&self, name: &str) -> u64 {
         let mut report = Report::default();
         self.daemon.as_ref().unwrap().sessions().report(&mut report);
@@ -180,12 +180,12 @@ impl Server {
         (self.daemon, self.store) = (Some(daemon), Some(store));
     }
 
-    /// Stops the daemon; gives the number of sessions that did not end.
+    /// Stops the daemon; returns the number of sessions that did not end.
     pub(crate) fn stop(&mut self) -> usize {
         let n_left = self.daemon.take().map_or(0, Daemon::stop);
         if let Some(store) = self.store.take() {
             store.close().unwrap();
-            // The thread of a session that has ended gives the store back at the very last.
+            // The thread of an ended session releases the store at the very end.
             while n_left == 0 && Arc::strong_count(&store) > 1 {
                 look_again();
             }
@@ -207,7 +207,7 @@ fn serve(fs: Arc<dyn Fs>, mail: &Path, configuration: &str) -> (Daemon, Arc<Mess
     let renewable = Renewable::load(&config).unwrap();
     let sockets = Sockets::open(&config).unwrap();
     let settings = store_settings(&config, sockets.system());
-    // A program that another test starts has the locks of this process, too, until it is executed.
+    // A program that another test starts also has this process's locks until it is executed.
     let of_store = clock.clone();
     let opened = await_some("the store is free", move || {
         let opened = MessageStore::open_on(Arc::clone(&fs), settings.clone(), of_store.clone());
@@ -218,7 +218,7 @@ fn serve(fs: Arc<dyn Fs>, mail: &Path, configuration: &str) -> (Daemon, Arc<Mess
     (daemon, store)
 }
 
-/// What tests ask of a daemon, in this process or in another.
+/// What tests need from a daemon, in this process or in another.
 pub(crate) trait Service {
     /// Where SMTP listens.
     fn smtp(&self) -> SocketAddr;
@@ -233,7 +233,7 @@ pub(crate) trait Service {
         client
     }
 
-    /// A client of the SMTP port that has said EHLO.
+    /// A client of the SMTP port that has sent EHLO.
     fn extended_client(&self) -> Client {
         let mut client = self.smtp_client();
         client.say("EHLO test");
@@ -263,7 +263,7 @@ pub(crate) trait Service {
         client.transaction(&[recipient], content);
         client.say("QUIT");
         client.expect("221 Fermeture connexion");
-        // Its place is free then.
+        // Its place is free after that.
         client.expect_end();
     }
 
@@ -275,7 +275,7 @@ pub(crate) trait Service {
             .collect()
     }
 
-    /// The same for contents that need not be text.
+    /// The same for contents that may not be text.
     fn contents_octets(&self, user: &str) -> Vec<Vec<u8>> {
         let mut client = self.pop3_client();
         client.log_in(user);
@@ -304,7 +304,7 @@ impl Drop for Server {
     }
 }
 
-/// A message as it came, after the Return-Path and the Received field that were put before it.
+/// A message as it was sent, after the Return-Path and Received fields in front of it.
 pub(crate) fn without_trace(message: &str) -> &str {
     str::from_utf8(after_trace(message.as_bytes())).unwrap()
 }
@@ -337,7 +337,7 @@ impl Client {
         Self::over(TcpStream::connect(address).unwrap())
     }
 
-    /// A client that comes from another address of this machine.
+    /// A client that connects from another address of this machine.
     pub(crate) fn connect_from(source: [u8; 4], address: SocketAddr) -> Self {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let socket = socket.unwrap();
@@ -346,7 +346,7 @@ impl Client {
         Self::over(socket.into())
     }
 
-    /// A client that has connected.
+    /// A client with an open connection.
     pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
@@ -356,7 +356,7 @@ impl Client {
         }
     }
 
-    /// Begins TLS, as a client that trusts the authority of these tests.
+    /// Begins TLS, as a client that trusts these tests' authority.
     pub(crate) fn begin_tls(self) -> Self {
         assert_eq!(self.stream.buffer(), b"", "nothing is left from before");
         Self {
@@ -371,7 +371,7 @@ impl Client {
         }
     }
 
-    /// How the handshake was done.
+    /// The kind of handshake.
     pub(crate) fn handshake_kind(&self) -> rustls::HandshakeKind {
         match self.stream.get_ref() {
             Wire::Plain(_) => panic!("there is no TLS"),
@@ -379,7 +379,7 @@ impl Client {
         }
     }
 
-    /// What only the two ends of this connection know (RFC 9266).
+    /// A value that only the two ends of this connection know (RFC 9266).
     pub(crate) fn exporter(&self) -> Vec<u8> {
         let Wire::Tls(tls) = self.stream.get_ref() else {
             panic!("there is no TLS");
@@ -389,12 +389,12 @@ impl Client {
         exported.unwrap().to_vec()
     }
 
-    /// Whether nothing can be read because the client itself gives up.
+    /// Whether reading fails because the client itself gives up.
     pub(crate) fn fails(&mut self) -> bool {
         self.stream.fill_buf().is_err()
     }
 
-    /// All octets that come until the server closes.
+    /// Reads all octets until the server closes.
     pub(crate) fn read_octets_to_end(&mut self, octets: &mut Vec<u8>) {
         self.stream.read_to_end(octets).unwrap();
     }
@@ -416,7 +416,7 @@ impl Client {
         self.stream.get_mut().write_all(octets).unwrap();
     }
 
-    /// Sends octets that the server may refuse to take.
+    /// Sends octets that the server may refuse to read.
     pub(crate) fn try_send(&mut self, octets: &[u8]) -> bool {
         self.stream.get_mut().write_all(octets).is_ok()
     }
@@ -438,7 +438,7 @@ impl Client {
             .to_vec()
     }
 
-    /// The next line as it came; `None` at the end of the connection.
+    /// The next line as it arrived; `None` at the end of the connection.
     pub(crate) fn try_line(&mut self) -> Option<String> {
         self.try_line_octets()
             .map(|line| String::from_utf8(line).unwrap())
@@ -450,7 +450,7 @@ impl Client {
             Ok(0) => None,
             Ok(_) => Some(line),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
-            // TLS that was not ended before its connection was.
+            // The connection ended without an end of TLS.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => None,
             Err(error) => panic!("no line within the deadline: {error}"),
         }
@@ -469,13 +469,13 @@ impl Client {
         line
     }
 
-    /// Reads to the end of the connection: nothing may come but its end.
+    /// Reads to the end of the connection: nothing else may arrive.
     pub(crate) fn expect_end(&mut self) {
         let line = self.try_line();
         assert_eq!(line, None, "the server should have closed the connection");
     }
 
-    /// All that comes until the server closes.
+    /// Reads everything until the server closes.
     pub(crate) fn read_to_end(&mut self) -> String {
         let mut all = String::new();
         while let Some(line) = self.try_line() {
@@ -487,7 +487,7 @@ impl Client {
     /// Closes the sending side.
     pub(crate) fn half_close(&mut self) {
         self.stream.get_mut().end();
-        // The server may have closed by now.
+        // The server may have closed already.
         drop(self.socket().shutdown(Shutdown::Write));
     }
 
@@ -528,7 +528,7 @@ impl Client {
         self.expect("354 Envoyez votre mail");
     }
 
-    /// The number of messages that STAT tells.
+    /// The number of messages that STAT reports.
     pub(crate) fn count(&mut self) -> usize {
         self.say("STAT");
         let line = self.expect_prefix("+OK ");
@@ -552,7 +552,7 @@ impl Client {
         }
     }
 
-    /// RETR: the message as it is stored, with CRLF line endings; its size is what was announced.
+    /// RETR: the message as stored, with CRLF line endings; its size is what LIST said.
     pub(crate) fn retrieve(&mut self, number: usize) -> String {
         String::from_utf8(self.retrieve_octets(number)).unwrap()
     }
@@ -573,7 +573,7 @@ impl Client {
     }
 }
 
-/// Content ready to be sent: dot-stuffed, with the final dot.
+/// Content ready to send: dot-stuffed, with the final dot.
 pub(crate) fn dot_stuffed(content: &str) -> String {
     let mut wire = String::new();
     for line in content.split_inclusive("\r\n") {

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use super::{DEADLINE, Service, await_some};
 
-/// The threads that the program has when nobody is there.
+/// The threads of an idle program.
 pub(crate) const OWN_THREADS: [&str; 5] = [
     "facteur",
     "log",
@@ -27,7 +27,7 @@ pub(crate) const OWN_THREADS: [&str; 5] = [
 pub(crate) struct Program {
     child: Child,
     log: Receiver<String>,
-    /// Log lines that nobody has waited for yet.
+    /// Log lines that no test has waited for yet.
     unasked: RefCell<Vec<String>>,
     /// What it printed on standard output.
     pub(crate) banner: Vec<String>,
@@ -35,7 +35,7 @@ pub(crate) struct Program {
     pub(crate) pop3: SocketAddr,
 }
 
-/// What a program that ended left behind.
+/// What a program left when it ended.
 pub(crate) struct Ended {
     pub(crate) status: Option<i32>,
     pub(crate) output: String,
@@ -51,9 +51,9 @@ fn address(banner: &[String], name: &str) -> SocketAddr {
     addresses.next().unwrap()
 }
 
-/// Puts a copy of the program there, which everybody may execute. Another process writes it: what
-/// this one has open to write, a process that another test starts would have open too for a moment,
-/// and the system executes no file that somebody may write.
+/// Puts a copy of the program there, which everybody can execute. Another process writes it: a
+/// process that another test starts would inherit a file that is open for writing here for a
+/// moment, and the system does not execute such a file.
 pub(crate) fn copy_program(path: &Path) {
     let program = env!("CARGO_BIN_EXE_facteur");
     let mut install = Command::new("install");
@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &[&str]) -> Ended {
     run_with(arguments, "")
 }
 
-/// Runs the program to its end with this on its standard input.
+/// Runs the program to its end with this standard input.
 pub(crate) fn run_with(arguments: &[&str], input: &str) -> Ended {
     let mut child = Command::new(env!("CARGO_BIN_EXE_facteur"))
         .args(arguments)
@@ -75,7 +75,7 @@ pub(crate) fn run_with(arguments: &[&str], input: &str) -> Ended {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A program that reads no input may have ended by now.
+    // A program that reads no input can have ended by now.
     drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
     let output = child.wait_with_output().unwrap();
     Ended {
@@ -85,25 +85,25 @@ pub(crate) fn run_with(arguments: &[&str], input: &str) -> Ended {
     }
 }
 
-/// Runs the program with SMTP at `address` and the mail in `mail`, where it is to refuse to serve.
+/// Runs the program with SMTP at `address` and the mail in `mail`; it must refuse to serve.
 pub(crate) fn run_on(address: &str, mail: &Path) -> Ended {
     let mail = mail.to_str().unwrap();
     run(&["--smtp", address, "--pop3", "off", "--mail", mail])
 }
 
-/// The last line that the program prints on standard output when it is up begins so.
+/// The beginning of the last line that the program prints on standard output when it is ready.
 const BANNER_END: &str = "fetch:";
 
 impl Program {
-    /// Starts the program with the mail in `directory`/mail and, where there is one, the
-    /// configuration in `directory`/facteur.toml; waits until it is ready.
+    /// Starts the program with the mail in `directory`/mail and, if it exists, the configuration in
+    /// `directory`/facteur.toml; waits until it is ready.
     pub(crate) fn start(directory: &Path) -> Self {
         let program = Self::start_unready(directory);
         program.expect_log("ready");
         program
     }
 
-    /// Starts the program in the same way, but for the address that it listens at.
+    /// Starts the program in the same way, except for its address.
     pub(crate) fn start_at(directory: &Path, address: &str) -> Self {
         Self::ready(&mut command_at(directory, address))
     }
@@ -122,7 +122,7 @@ impl Program {
         Self::start(directory)
     }
 
-    /// Starts the program in the same way, and leaves it to the caller to read its log.
+    /// Starts the program in the same way, and leaves reading its log to the caller.
     pub(crate) fn start_unready(directory: &Path) -> Self {
         let mut child = spawn(directory);
         let log = follow(child.stderr.take().unwrap());
@@ -135,7 +135,8 @@ impl Program {
         Self::ready(command.envs(environment.iter().copied()))
     }
 
-    /// Starts the program in the same way, after a shell has done this for its own process.
+    /// Starts the program in the same way, after a shell has run these commands for its own
+    /// process.
     pub(crate) fn start_under(directory: &Path, limits: &str) -> Self {
         let program = command(directory);
         let mut shell = Command::new("sh");
@@ -183,17 +184,17 @@ impl Program {
         address(&self.banner, "POP3 with TLS")
     }
 
-    /// Where mail is handed in.
+    /// Where mail is submitted.
     pub(crate) fn submission(&self) -> SocketAddr {
         address(&self.banner, "submission")
     }
 
-    /// Waits for a log line that contains `text`, which may have come already; each is found once.
+    /// Waits for a log line with `text`, which may be there already; each line is found once.
     pub(crate) fn expect_log(&self, text: &str) {
         self.log_line(text);
     }
 
-    /// Waits in the same way; gives the line.
+    /// Waits in the same way; returns the line.
     pub(crate) fn log_line(&self, text: &str) -> String {
         let end = Instant::now() + DEADLINE;
         let mut unasked = self.unasked.borrow_mut();
@@ -208,7 +209,7 @@ impl Program {
                 Ok(line) if line.contains(text) => return line,
                 Ok(line) => unasked.push(line),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    panic!("{text:?} did not come in the log: {unasked:#?}")
+                    panic!("{text:?} did not appear in the log: {unasked:#?}")
                 }
             }
         }
@@ -230,12 +231,12 @@ impl Program {
         self.child.wait().unwrap();
     }
 
-    /// The name and the status of each thread that the program has now, as proc(5) describes them.
-    /// A new thread has the name of the one that started it until it gives itself its own: see
+    /// The name and the status of each current thread of the program, as proc(5) describes them. A
+    /// new thread has the name of the one that started it until it names itself: see
     /// [`Self::threads_with`].
     pub(crate) fn threads(&self) -> Vec<(String, String)> {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
-        // A thread may end meanwhile.
+        // A thread can end in the meantime.
         let read = |task: std::io::Result<std::fs::DirEntry>| {
             let task = task.ok()?.path();
             let name = std::fs::read_to_string(task.join("comm")).ok()?;
@@ -245,8 +246,8 @@ impl Program {
         tasks.filter_map(read).collect()
     }
 
-    /// Waits until the program has threads of all these names; gives all the threads that it has
-    /// then.
+    /// Waits until the program has threads with all these names; returns all its threads at that
+    /// time.
     pub(crate) fn threads_with(&self, names: &[&str]) -> Vec<(String, String)> {
         await_some(&format!("threads named {names:?}"), || {
             let threads = self.threads();
@@ -255,17 +256,17 @@ impl Program {
         })
     }
 
-    /// The number of its process.
+    /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// What the system tells about the program: proc(5).
+    /// The program's directory in proc(5).
     pub(crate) fn proc(&self) -> PathBuf {
         format!("/proc/{}", self.child.id()).into()
     }
 
-    /// The numbers of the descriptors that the program has open.
+    /// The numbers of the program's open descriptors.
     pub(crate) fn descriptors(&self) -> BTreeSet<u64> {
         let open = std::fs::read_dir(self.proc().join("fd")).unwrap();
         let number = |entry: std::io::Result<std::fs::DirEntry>| {
@@ -283,15 +284,15 @@ impl Program {
         targets.filter(is_socket).count()
     }
 
-    /// Gives the program as much of something as `current`; gives the limit that it had.
+    /// Sets a limit of the program to `current`; returns the old limit.
     pub(crate) fn limit(&self, resource: Resource, current: u64) -> Rlimit {
-        // It has its hard limits from this process.
+        // Its hard limits come from this process.
         let maximum = getrlimit(resource).maximum;
         let current = Some(current);
         self.restore(resource, Rlimit { current, maximum })
     }
 
-    /// Gives the program this limit; gives the one that it had.
+    /// Sets this limit of the program; returns the old one.
     pub(crate) fn restore(&self, resource: Resource, limit: Rlimit) -> Rlimit {
         let pid = Pid::from_child(&self.child);
         prlimit(Some(pid), resource, limit).unwrap()
@@ -302,7 +303,7 @@ impl Program {
         self.octets_of("VmRSS:")
     }
 
-    /// Octets that the program has mapped, whether there is memory behind them or not.
+    /// Octets that the program has mapped, with or without memory behind them.
     pub(crate) fn mapped_octets(&self) -> u64 {
         self.octets_of("VmSize:")
     }
@@ -315,7 +316,7 @@ impl Program {
         kibioctets * 1024
     }
 
-    /// Stops the program; gives all lines of its log that nobody has asked for.
+    /// Stops the program; returns all lines of its log that no test has waited for.
     pub(crate) fn stop(mut self) -> Vec<String> {
         self.signal("TERM");
         let mut lines = self.unasked.take();
@@ -326,7 +327,7 @@ impl Program {
         lines
     }
 
-    /// Waits for the program to end by itself; gives its status.
+    /// Waits for the program to end by itself; returns its status.
     pub(crate) fn wait(&mut self) -> Option<i32> {
         let end = Instant::now() + DEADLINE;
         // The log ends with the program.
@@ -398,14 +399,14 @@ fn follow(errors: ChildStderr) -> Receiver<String> {
                     break;
                 }
             }
-            // Nobody listens any more, but the program must not meet a closed pipe.
+            // Nobody listens any more, but the program must not get a closed pipe.
             drop(errors.read_to_end(&mut Vec::new()));
         })
         .unwrap();
     line_in
 }
 
-/// What a report says, by section and name.
+/// The content of a report, by section and name.
 pub(crate) type Counts = BTreeMap<String, u64>;
 
 /// The sections of a report, in their order.
@@ -424,7 +425,7 @@ const SECTIONS: &[&str] = &[
     "checkpoints",
 ];
 
-/// Waits for a report of what was counted in the log.
+/// Waits for a report of the counters in the log.
 pub(crate) fn report(program: &Program) -> Counts {
     program.expect_log(" counters:");
     let mut counts = Counts::new();

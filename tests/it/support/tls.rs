@@ -11,7 +11,7 @@ use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
 };
 
-/// An authority, and the certificate that it gave to a server.
+/// An authority, and the server certificate that it signed.
 pub(crate) struct Pki {
     authority: CertificateDer<'static>,
     /// PEM.
@@ -21,17 +21,17 @@ pub(crate) struct Pki {
 }
 
 impl Pki {
-    /// A new one, for localhost and 127.0.0.1.
+    /// A new authority, with a certificate for localhost and 127.0.0.1.
     pub(crate) fn new() -> Self {
         Self::with(|_| ())
     }
 
-    /// A new one, with something about the server's certificate changed.
+    /// The same, with a change to the server's certificate.
     pub(crate) fn with(change: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority_key = KeyPair::generate().unwrap();
-        // Two authorities of one name would be taken for one with a wrong signature.
+        // Two authorities with the same name would be taken for one with a wrong signature.
         let name = format!("{:x?}", authority_key.public_key_raw());
         params.distinguished_name.push(DnType::CommonName, name);
         let authority = params.self_signed(&authority_key).unwrap();
@@ -48,7 +48,7 @@ impl Pki {
         }
     }
 
-    /// The one of all tests that do not need one of their own.
+    /// The authority of all tests that do not need their own.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Pki> = OnceLock::new();
         SHARED.get_or_init(Self::new)
@@ -81,8 +81,8 @@ pub(crate) fn client_of(
         .with_no_client_auth()
 }
 
-/// Writes a certificate into `directory`; gives the lines of a configuration in that directory
-/// that use it everywhere, at any free port.
+/// Writes a certificate into `directory`; returns configuration lines for that directory that use
+/// it everywhere, on any free port.
 pub(crate) fn configure(directory: &Path) -> String {
     Pki::shared().write(directory);
     "tls = { certificate = \"certificate.pem\", key = \"key.pem\" }\n\
@@ -90,19 +90,19 @@ pub(crate) fn configure(directory: &Path) -> String {
         .to_owned()
 }
 
-/// A connection in clear or with TLS.
+/// A connection with or without TLS.
 pub(crate) enum Wire {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 impl Wire {
-    /// TLS over it, with the certificate of all tests.
+    /// Starts TLS on it, with the authority of all tests.
     pub(crate) fn into_tls(self) -> Self {
         self.into_tls_of(&Arc::new(Pki::shared().client(rustls::ALL_VERSIONS)))
     }
 
-    /// TLS over it, as this client.
+    /// Starts TLS on it, as this client.
     pub(crate) fn into_tls_of(self, client: &Arc<ClientConfig>) -> Self {
         let Self::Plain(stream) = self else {
             panic!("there is TLS already");
@@ -112,7 +112,7 @@ impl Wire {
         Self::Tls(Box::new(StreamOwned::new(tls, stream)))
     }
 
-    /// The socket below.
+    /// The underlying socket.
     pub(crate) fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(stream) => stream,
@@ -120,11 +120,11 @@ impl Wire {
         }
     }
 
-    /// Says that nothing more is sent, where there is a way to say it.
+    /// Announces that nothing more will be sent, if there is a way to say it.
     pub(crate) fn end(&mut self) {
         if let Self::Tls(tls) = self {
             tls.conn.send_close_notify();
-            // The server may have closed by now.
+            // The server may have closed already.
             drop(tls.flush());
         }
     }

@@ -1,4 +1,4 @@
-//! Another user: what root can do for him, and where.
+//! Another user: what root can do for a test as that user, and where.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -16,7 +16,7 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// The numbers of a user and of the group, as the system knows them.
+/// The numbers of a user and its group, as the system knows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct User {
     pub(crate) id: u32,
@@ -24,7 +24,7 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// The user of this name.
+    /// The user with this name.
     pub(crate) fn named(name: &str) -> Self {
         let users = fs::read_to_string("/etc/passwd").unwrap();
         let mut lines = users.lines().map(|line| line.split(':'));
@@ -36,17 +36,17 @@ impl User {
         Self { id, group }
     }
 
-    /// Makes a command one of this user.
+    /// Makes a command run as this user.
     pub(crate) fn starts(self, command: &mut Command) -> &mut Command {
         command.uid(self.id).gid(self.group)
     }
 
-    /// Whether this process may start others as this user, and a word about it where it may not:
-    /// root of a container is not always root of the system.
+    /// Whether this process can start others as this user; if not, it says so. The root of a
+    /// container is not always root of the system.
     pub(crate) fn can_be_had(self) -> bool {
         let can = self.starts(&mut Command::new("true")).status().is_ok();
         if !can {
-            not_tested("other users cannot be had here");
+            not_tested("cannot run as other users here");
         }
         can
     }
@@ -59,14 +59,14 @@ impl User {
     }
 }
 
-/// A directory that belongs to another user, who can write there, with a copy of the program that
-/// he can execute. The build and the temporary directory may lie where nobody else may go.
+/// A directory that belongs to another user and a copy of the program that this user can execute.
+/// The build and the temporary directory can be where nobody else may go.
 pub(crate) struct Place {
     pub(crate) directory: TempDir,
 }
 
 impl Place {
-    /// Finds one; `None` where this process cannot start others as `user`.
+    /// Finds one; `None` if this process cannot start others as `user`.
     pub(crate) fn of(user: User) -> Option<Self> {
         if !user.can_be_had() {
             return None;
@@ -97,7 +97,7 @@ impl Place {
     }
 }
 
-/// Who owns a file.
+/// The owner of a file.
 pub(crate) fn owner_of(path: &Path) -> User {
     let metadata = fs::metadata(path).unwrap();
     let (id, group) = (metadata.uid(), metadata.gid());
