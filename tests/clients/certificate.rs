@@ -1,4 +1,4 @@
-//! The certificate of `facteur cert`, as OpenSSL, curl and Python see it.
+//! The certificate from `facteur cert`, checked by OpenSSL, curl and Python.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ impl Certified {
         Self::start_with("")
     }
 
-    /// One with this configuration beside the certificate.
+    /// A facteur with these lines in its configuration beside the certificate.
     pub(crate) fn start_with(configuration: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("facteur.toml");
@@ -42,8 +42,8 @@ impl Certified {
         self.directory.path().join("mail")
     }
 
-    /// Runs a script of the shell in the directory of the certificates; gives whether it succeeded,
-    /// and what it printed.
+    /// Runs a shell script in the directory of the certificates; returns whether it succeeded, and
+    /// its output.
     fn shell(&self, script: &str) -> (bool, String) {
         let mut shell = command("sh", ["-eu", "-c", script]);
         shell.current_dir(self.path(""));
@@ -54,7 +54,7 @@ impl Certified {
 
 #[test]
 #[ignore = "needs openssl installed; .ci/run installs it"]
-fn openssl_takes_the_certificate_for_its_names_only() {
+fn openssl_accepts_the_certificate_only_for_its_names() {
     let certified = Certified::start();
     for (name, is_expected) in [
         ("-verify_hostname localhost", true),
@@ -75,10 +75,10 @@ fn openssl_takes_the_certificate_for_its_names_only() {
     assert!(shown.contains(fingerprint), "{fingerprint}: {shown}");
 }
 
-/// Whoever has the CA's key can sign for this machine, and for nobody else.
+/// Anyone who has the CA's key can sign for this machine, and for nothing else.
 #[test]
 #[ignore = "needs openssl installed; .ci/run installs it"]
-fn openssl_takes_nothing_else_from_the_ca() {
+fn openssl_accepts_nothing_else_from_the_ca() {
     let certified = Certified::start();
     let sign = |name: &str| {
         certified.shell(&format!(
@@ -107,7 +107,7 @@ fn openssl_takes_nothing_else_from_the_ca() {
 
 #[test]
 #[ignore = "needs curl and python3 installed; .ci/run installs them"]
-fn curl_and_python_trust_it_as_they_are_told_to() {
+fn curl_and_python_trust_it_if_they_are_configured_to() {
     let certified = Certified::start();
     let (smtp, pop3) = (certified.program.smtp(), certified.program.pop3());
     let (smtp, pop3) = (smtp.port(), pop3.port());

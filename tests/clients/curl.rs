@@ -14,7 +14,7 @@ fn send(facteur: &Facteur, arguments: &[&str], content: &str) -> Ended {
     run(&mut curl, content)
 }
 
-/// Asks for `path` of bob's maildrop with curl.
+/// Requests `path` of bob's maildrop with curl.
 fn fetch(facteur: &Facteur, arguments: &[&str], path: &str) -> Ended {
     let mut curl = command("curl", ["-sS", "-u", "bob@example.com:any"]);
     curl.args(arguments)
@@ -55,12 +55,12 @@ fn a_file_with_lf_is_sent_with_the_option_crlf() {
 fn a_file_with_lf_is_accepted_from_this_machine_without_it() {
     let facteur = Facteur::start();
     let to = ["--mail-rcpt", "bob@example.com"];
-    // curl doubles no dot behind a bare LF, and sends a CRLF before the last dot where a file does
-    // not end in one.
+    // curl does not double a dot after a bare LF, and sends a CRLF before the last dot if a file
+    // does not end in one.
     let received = "Subject: x\r\n\r\n.x\r\n\r\nx\r\n\r\n";
     send(&facteur, &to, "Subject: x\n\n.x\n\nx\n").succeeded();
     facteur.expect_only("bob@example.com", received);
-    // What some servers take for the end of the message.
+    // The octets that some servers mistake for the end of the message.
     let ended = send(&facteur, &to, "Subject: x\n\n.\nx\n");
     assert_ne!(ended.status, Some(0));
     facteur.expect_only("bob@example.com", received);
@@ -105,7 +105,7 @@ fn an_address_in_utf8_becomes_a_directory_in_ascii() {
 
 #[test]
 #[ignore = "needs curl installed; .ci/run installs it"]
-fn curl_lists_looks_and_deletes() {
+fn curl_lists_reads_and_deletes() {
     let facteur = Facteur::start();
     facteur.deliver("bob@example.com", &letter());
     facteur.deliver("bob@example.com", "Subject: second\r\n\r\nbody\r\n");
@@ -126,7 +126,7 @@ fn curl_lists_looks_and_deletes() {
     assert_ne!(
         fetch(&facteur, &[], "2").status,
         Some(0),
-        "there is no message 2 any more"
+        "message 2 is gone"
     );
     facteur.stop();
 }
@@ -141,7 +141,7 @@ fn a_large_letter_streams_through() {
     }
     send(&facteur, &["--mail-rcpt", "bob@example.com"], &content).succeeded();
     let fetched = fetch(&facteur, &[], "1").succeeded();
-    // Not assert_eq: nobody wants to read the difference.
+    // Not assert_eq: the difference would be unreadable.
     assert!(fetched.ends_with(&content));
     facteur.stop();
 }

@@ -1,8 +1,8 @@
 //! Dovecot reads the same Maildir, over IMAP and over POP3.
 //!
 //! Its protocol programs are started directly, as for a user who has logged in already: no ports,
-//! no other processes. Dovecot never reads mail as root; where the tests run as root they give the
-//! Maildirs to another user, and Dovecot runs as that one.
+//! no other processes. Dovecot never reads mail as root; when the tests run as root, they give the
+//! Maildirs to another user, and Dovecot runs as that user.
 
 use std::os::unix::fs::chown;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::daemon::user::{Place, User, is_root, owner_of};
 use crate::daemon::{Service, dot_stuffed};
 use crate::support::{Facteur, command, letter, run};
 
-/// A facteur whose directory Dovecot can enter; `None` where root cannot start it as another user.
+/// A facteur whose directory Dovecot can enter; `None` if root cannot start it as another user.
 fn start() -> Option<Facteur> {
     if !is_root() {
         return Some(Facteur::start());
@@ -51,7 +51,7 @@ fn dovecot(facteur: &Facteur, program: &str) -> Command {
     dovecot
 }
 
-/// Makes a directory and all in it the property of a user.
+/// Gives a directory and everything in it to a user.
 fn give_away(path: &Path, user: User) {
     chown(path, Some(user.id), Some(user.group)).unwrap();
     if path.is_dir() {
@@ -80,7 +80,7 @@ fn dovecot_serves_the_same_octets_over_imap() {
         "{output}"
     );
 
-    // Dovecot has moved and renamed the file, to say that the message is seen.
+    // Dovecot has moved and renamed the file, to mark the message as seen.
     let names = facteur.names("bob", "cur");
     assert!(names[0].contains(&format!(",W={octets}:2,")), "{names:?}");
     assert_eq!(facteur.unique_ids("bob@example.com"), ids);

@@ -1,4 +1,4 @@
-//! mpop and fetchmail: programs that fetch and deliver elsewhere.
+//! mpop and fetchmail: programs that fetch mail and deliver it elsewhere.
 
 use std::path::Path;
 use std::process::Command;
@@ -27,7 +27,7 @@ fn mpop(facteur: &Facteur, keep: &str, authentication: &str) -> Command {
     mpop
 }
 
-/// The contents of the files in a directory.
+/// The contents of all files in a directory.
 fn texts(directory: &Path) -> Vec<String> {
     let names = file_names(directory).into_iter();
     names
@@ -50,7 +50,7 @@ fn mpop_fetches_each_message_once_and_keeps_it() {
     assert_eq!(
         texts(&new).len(),
         2,
-        "the unique-ids tell mpop what it has seen"
+        "mpop recognises by the unique-ids what it has fetched"
     );
     assert_eq!(facteur.contents("bob@example.com").len(), 2);
     facteur.stop();
@@ -73,7 +73,7 @@ fn mpop_removes_what_it_has_fetched() {
     }
 }
 
-/// fetchmail for bob with these options of its configuration.
+/// fetchmail for bob with these options in its configuration.
 fn fetchmail(facteur: &Facteur, options: &str) -> Command {
     let address = facteur.pop3();
     let (host, port) = (address.ip(), address.port());
@@ -105,7 +105,8 @@ fn fetchmail_forwards_to_another_mailbox() {
     let mut fetchmail = fetchmail(&facteur, &format!("nokeep smtphost 127.0.0.1/{port}"));
     run(&mut fetchmail, "").succeeded();
     let forwarded = facteur.contents("carol@example.com");
-    // The Return-Path goes into the envelope; all else stands below the new trace headers.
+    // The Return-Path becomes the envelope's sender; everything else is below the new trace
+    // headers.
     let (_, below_return_path) = message.split_once("\r\n").unwrap();
     assert_eq!(forwarded, [below_return_path]);
     assert_eq!(without_trace(&message), letter());

@@ -1,7 +1,7 @@
-//! Mail programs that others wrote, each talking to the facteur program.
+//! Mail programs by other authors, each talking to the facteur program.
 //!
-//! These tests need the programs installed, so an ordinary run leaves them out. `.ci/run` installs
-//! the programs and runs them:
+//! These tests need the programs installed, so an ordinary run skips them. `.ci/run` installs the
+//! programs and runs them:
 //!
 //! ```sh
 //! cargo test --test clients -- --ignored

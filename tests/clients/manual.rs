@@ -1,6 +1,6 @@
-//! The manual page and the completions of shells, compared with the program.
+//! The manual page and the shell completions, compared with the program.
 //!
-//! After a change of the command line `FACTEUR_WRITE=1 cargo test --test clients completions`
+//! After a change of the command line, `FACTEUR_WRITE=1 cargo test --test clients completions`
 //! writes the completions.
 
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ use crate::support::{command, run};
 const MANUAL: &str = include_str!("../../docs/facteur.8");
 const EXAMPLE: &str = include_str!("../../config.example.toml");
 
-/// The names that the items of a section of the manual begin with, behind the macro `macro_name`.
+/// The first names of the items in a section of the manual, after the macro `macro_name`.
 fn items(section: &str, macro_name: &str) -> Vec<&'static str> {
     let begin = format!(".Sh {section}\n");
     let text = MANUAL.split(begin.as_str()).nth(1).unwrap();
@@ -27,10 +27,10 @@ fn items(section: &str, macro_name: &str) -> Vec<&'static str> {
     items
 }
 
-/// What clap knows of a command and those below it: each with its options.
+/// A command and its subcommands according to clap, each with its options.
 fn of_clap(command: &clap::Command, path: &str, found: &mut BTreeSet<String>) {
     for argument in command.get_arguments() {
-        // clap adds these two itself, and hands the global one down.
+        // clap adds these two itself, and passes the global one down.
         let is_everywhere = ["help", "version"].contains(&argument.get_id().as_str());
         let is_of_above = argument.is_global_set() && !path.is_empty();
         match argument.get_long() {
@@ -50,7 +50,7 @@ fn of_clap(command: &clap::Command, path: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// The same as the manual has it: the items of two sections.
+/// The same according to the manual: the items of two sections.
 fn of_the_manual() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut command = String::new();
@@ -71,7 +71,7 @@ fn of_the_manual() -> BTreeSet<String> {
             assert!(found.insert(command.clone()), "{item}");
         }
     }
-    // This one is clap's own.
+    // clap adds this one.
     assert!(found.remove(" help"));
     found
 }
@@ -82,7 +82,7 @@ fn the_manual_names_the_options_and_the_commands_of_the_program() {
     of_clap(&Arguments::command(), "", &mut known);
     assert!(known.contains(" account add --alias"), "{known:#?}");
     assert_eq!(of_the_manual(), known);
-    // The synopsis has each of them, too.
+    // The synopsis has each of them too.
     let synopsis = MANUAL.split(".Sh DESCRIPTION").next().unwrap();
     for name in known {
         let option = name.split("--").nth(1);
@@ -99,7 +99,7 @@ fn the_manual_names_the_keys_of_the_example() {
     let mut keys = Vec::new();
     let mut table = String::new();
     for line in EXAMPLE.lines() {
-        // The table of the certificate stands there as a comment.
+        // The table of the certificate is a comment there.
         let line = match line.strip_prefix('#') {
             Some(rest) if rest.starts_with(char::is_alphabetic) || rest.starts_with('[') => rest,
             Some(_) => continue,
@@ -118,7 +118,7 @@ fn the_manual_names_the_keys_of_the_example() {
     assert_eq!(items("CONFIGURATION", "Va "), keys);
 }
 
-/// All of the source, but for tests.
+/// The whole source, except tests.
 fn source() -> String {
     let mut text = String::new();
     let mut directories = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
@@ -136,7 +136,7 @@ fn source() -> String {
     text
 }
 
-/// What stands in the source between these two.
+/// The part of the source between these two.
 fn between<'a>(source: &'a str, begin: &str, end: char) -> BTreeSet<&'a str> {
     let found = source.split(begin).skip(1);
     let found = found.filter_map(|rest| rest.split_once(end));
@@ -183,7 +183,7 @@ fn the_completions_are_those_of_the_program() {
         let committed = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(
             committed == generated,
-            "{} is of another command line",
+            "{} does not match the command line",
             path.display()
         );
     }

@@ -3,8 +3,8 @@
 use crate::daemon::Service;
 use crate::support::{Facteur, Typist, command, letter, with_lf};
 
-/// Runs mutt on bob's Maildir, with a terminal of its own and these keys pressed; gives what the
-/// first message looks like when mutt hands it on.
+/// Runs mutt on bob's Maildir, on its own terminal with these keys pressed; returns the first
+/// message as mutt pipes it.
 fn mutt(facteur: &Facteur, keys: &str) -> String {
     let copy = facteur.path("copy");
     let settings = format!(
@@ -26,7 +26,7 @@ fn mutt(facteur: &Facteur, keys: &str) -> String {
 
 #[test]
 #[ignore = "needs mutt installed; .ci/run installs it"]
-fn mutt_shows_the_message_as_it_came() {
+fn mutt_shows_the_message_unchanged() {
     let facteur = Facteur::start();
     facteur.deliver("bob@example.com", &letter());
     let shown = mutt(&facteur, "");

@@ -1,5 +1,5 @@
-//! mutt and neomutt with an account, over TLS: on a terminal of their own they read its mail and
-//! send as it, with the SASL mechanism that they choose themselves.
+//! mutt and neomutt with an account, over TLS: on their own terminals they read its mail and send
+//! as it, with the SASL mechanism that they choose themselves.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,20 +11,20 @@ use crate::support::{self, Ended, Typist, command, letter, with_lf};
 
 const PROGRAMS: [&str; 2] = ["mutt", "neomutt"];
 
-/// With TLS from the first octet on, and with STARTTLS.
+/// With immediate TLS, and with STARTTLS.
 const SCHEMES: [&str; 2] = ["smtps", "smtp"];
 
 const BOB: &str = "bob@example.com";
 const PASSWORD: &str = "sesame";
 
-/// The message that the programs send, as it lies in a file of drafts.
+/// The message that the programs send, as a draft in a file.
 const DRAFT: &str = "From: bob@example.com\nTo: bob@example.com\nSubject: A letter from Bob\n\n\
                      .a dot first\n.\nFrom here on\n\nbücher, 日本語\n";
 
-/// What the log says of a wrong password.
+/// The log line about a wrong password.
 const REFUSED: &str = "login refused user=\"bob@example.com\"";
 
-/// A facteur with an account and a certificate, both made as the guide says.
+/// A facteur with an account and a certificate, both made as the guide describes.
 struct Closed {
     directory: tempfile::TempDir,
     program: Program,
@@ -52,7 +52,7 @@ impl Closed {
         self.directory.path().join(name)
     }
 
-    /// The messages of bob, whole.
+    /// All of bob's messages, complete.
     fn messages(&self) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(self.path("mail/example.com/bob/new")) else {
             return Vec::new();
@@ -63,9 +63,9 @@ impl Closed {
         entries.map(text).collect()
     }
 
-    /// Has a program send a draft, on a terminal; gives what it shows.
+    /// Makes a program send a draft, on a terminal; returns what it shows.
     fn send_at_terminal(&self, program: &str, scheme: &str) -> String {
-        // The editor changes nothing, and then it is sent.
+        // The editor changes nothing; then the message is sent.
         let keys = "set editor=true\nset abort_unmodified=no\nset autoedit=yes\n\
                     set edit_headers=yes\nset fast_reply=yes\n\
                     send2-hook . \"push <send-message>\"";
@@ -74,12 +74,12 @@ impl Closed {
         std::fs::write(&draft, DRAFT).unwrap();
         let line = format!("{program} -n -F {} -H {}", file.display(), draft.display());
         let sender = self.at_terminal(&line);
-        // Where it cannot send, it shows the message again, and does not end.
+        // If it cannot send, it shows the message again, and does not end.
         self.program.expect_log(" accepted ");
         sender.leave()
     }
 
-    /// Where these programs send to.
+    /// The server that these programs send to.
     fn server(&self, scheme: &str) -> String {
         let address = match scheme {
             "smtps" => self.program.smtps(),
@@ -88,8 +88,8 @@ impl Closed {
         format!("{scheme}://bob%40example.com@localhost:{}", address.port())
     }
 
-    /// Writes the configuration of these programs: the password, the CA in this directory, where
-    /// to send to, and `more`.
+    /// Writes the configuration of these programs: the password, the CA in this directory, the
+    /// server to send to, and `more`.
     fn configure(&self, password: &str, tls: &Path, url: &str, more: &str) -> PathBuf {
         let file = self.path("muttrc");
         let lines = format!(
@@ -105,7 +105,7 @@ impl Closed {
         file
     }
 
-    /// A program on a terminal of its own.
+    /// A program on its own terminal.
     fn at_terminal(&self, line: &str) -> Typist {
         let mut script = command("script", ["-qec", line, "/dev/null"]);
         Typist::at(self.in_home(&mut script))
@@ -115,7 +115,7 @@ impl Closed {
         command.env("TERM", "xterm").env("HOME", self.path(""))
     }
 
-    /// A program that opens bob's maildrop and hands the first message on to `copy`.
+    /// A program that opens bob's maildrop and pipes the first message to `copy`.
     fn reader(&self, program: &str, password: &str) -> Typist {
         let copy = self.path("copy");
         let keys = format!(
@@ -128,7 +128,7 @@ impl Closed {
         self.at_terminal(&format!("{program} -n -F {} -f {maildrop}", file.display()))
     }
 
-    /// Has a program send without a terminal, where it asks nothing.
+    /// Makes a program send without a terminal, where it asks nothing.
     fn send_unasked(&self, program: &str, password: &str, tls: &Path, scheme: &str) -> Ended {
         let file = self.configure(password, tls, &self.server(scheme), "");
         let mut mutt = command(program, ["-n", "-F", file.to_str().unwrap()]);
@@ -137,7 +137,7 @@ impl Closed {
     }
 }
 
-/// Each program with each of the two.
+/// Each program with each scheme.
 fn every_way() -> impl Iterator<Item = (&'static str, &'static str)> {
     PROGRAMS
         .into_iter()
@@ -157,7 +157,7 @@ fn mutt_and_neomutt_read_the_mail_of_an_account() {
         let closed = Closed::start();
         closed.program.deliver(BOB, &letter());
         let reader = closed.reader(program, PASSWORD);
-        // Where it cannot log in, it asks for another password, and does not end.
+        // If it cannot log in, it asks for another password, and does not end.
         let login = closed.program.log_line(" login mailbox=");
         assert!(login.contains("messages=1"), "{login}");
         let screen = reader.leave();
@@ -176,7 +176,7 @@ fn mutt_and_neomutt_read_nothing_with_a_wrong_password() {
         closed.program.deliver(BOB, &letter());
         let reader = closed.reader(program, "wrong");
         closed.program.expect_log(REFUSED);
-        // It may ask for another one, and would wait for it.
+        // It may ask for another password, and wait for it.
         drop(reader);
         assert!(!closed.path("copy").exists(), "{program}");
         let log = closed.program.stop();

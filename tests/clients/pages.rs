@@ -1,15 +1,15 @@
 //! The README and the other pages, followed from top to bottom.
 //!
-//! An HTML comment before a fenced block says what is done with it, and no block of shell commands
-//! is without one:
+//! An HTML comment before a fenced block says how it is tested, and every block of shell commands
+//! has one:
 //!
-//! - `tested`: the block is a script that must succeed, in the directory of the daemon; a password
-//!   is on its standard input. `tested in: …`: in a directory of this name below it.
-//! - `prints`: the block is what the script before it printed.
-//! - `typed: …`: the block is a dialogue with that command; `>` stands before what is typed.
+//! - `tested`: the block is a script that must succeed, in the directory of the daemon, with a
+//!   password on its standard input. `tested in: …`: in the directory below it with this name.
+//! - `prints`: the block is the output of the script before it.
+//! - `typed: …`: the block is a dialogue with that command; `>` marks what is typed.
 //! - `shown: …`: the block is what facteur prints with those arguments.
 //! - `file: …`: the block is a file of that name, which another program reads.
-//! - `elsewhere: …`: that file tests the block. A name behind a comma is what it calls the block.
+//! - `elsewhere: …`: that file tests the block, by the name after a comma if there is one.
 //!
 //! `…` in an expected line stands for anything. The default ports are replaced by those of the
 //! test.
@@ -47,7 +47,7 @@ fn pages() -> Vec<(PathBuf, String)> {
     pages
 }
 
-/// A fenced block with what the comment before it says, and its language.
+/// A fenced block with the comment before it, and its language.
 #[derive(Debug)]
 struct Block {
     comment: Option<String>,
@@ -84,7 +84,7 @@ fn marked_blocks(markdown: &str) -> impl Iterator<Item = (String, String)> {
     blocks(markdown).into_iter().filter_map(marked)
 }
 
-/// Whether a line is as expected.
+/// Whether a line matches.
 fn matches(line: &str, expected: &str) -> bool {
     let Some((begin, end)) = expected.split_once('…') else {
         return line == expected;
@@ -94,10 +94,13 @@ fn matches(line: &str, expected: &str) -> bool {
 }
 
 fn expect(line: &str, expected: &str) {
-    assert!(matches(line, expected), "{line:?} is not {expected:?}");
+    assert!(
+        matches(line, expected),
+        "{line:?} does not match {expected:?}"
+    );
 }
 
-/// Has the dialogue of a block with a program.
+/// Types the dialogue of a block at a program.
 fn converse(program: &str, dialogue: &str) {
     let mut words = program.split(' ');
     let mut typist = Typist::at(&mut command(words.next().unwrap(), words));
@@ -107,7 +110,7 @@ fn converse(program: &str, dialogue: &str) {
             None => expect(&typist.line(), line),
         }
     }
-    assert_eq!(typist.leave(), "", "there was more than the page says");
+    assert_eq!(typist.leave(), "", "the program showed more than the page");
 }
 
 /// Runs a script beside the mail of a daemon, with the program under test in the path.
@@ -119,7 +122,7 @@ fn script(text: &str, directory: &Path) -> String {
     run(&mut shell, "sesame\n").succeeded()
 }
 
-/// Does what the marked blocks of a page say.
+/// Follows the marked blocks of a page.
 fn follow(page: &str, facteur: &Facteur) -> usize {
     let mut printed = String::new();
     let mut n_done = 0;
@@ -195,7 +198,7 @@ fn every_command_of_the_pages_is_tested_or_says_where() {
     assert!(n_elsewhere > 5, "{n_elsewhere}");
 }
 
-/// What a link calls a heading.
+/// The anchors of the headings, as links name them.
 fn anchors(page: &str) -> BTreeSet<String> {
     let headings = page.lines().filter(|line| line.starts_with('#'));
     let anchor = |line: &str| -> String {
@@ -278,15 +281,15 @@ fn the_guide_shows_what_the_commands_print() {
     assert_eq!(n_shown, 2);
 }
 
-/// The block of the guide that is the file of this name.
+/// The block of the guide for the file with this name.
 pub(crate) fn file(name: &str) -> String {
     let file = format!("file: {name}");
     let found = marked_blocks(GUIDE).find(|(comment, _)| *comment == file);
     found.unwrap().1
 }
 
-/// Runs facteur with these words of a file, and a configuration that is there; it is only to say
-/// that it knows the options, or that no daemon is there yet.
+/// Runs facteur with the words from a file, and an existing configuration. It only needs to accept
+/// the options, or to report that there is no daemon yet.
 fn check_options<'a>(words: impl Iterator<Item = &'a str>, more: &[&str], status: i32) {
     let directory = tempfile::tempdir().unwrap();
     let configuration = directory.path().join("facteur.toml");
@@ -307,7 +310,7 @@ fn check_options<'a>(words: impl Iterator<Item = &'a str>, more: &[&str], status
     assert_eq!(ended.status, Some(status), "{words:?}: {}", ended.errors);
 }
 
-/// The words of a line such as `KEY ["facteur", "--option"]`, behind the program.
+/// The words of a line such as `KEY ["facteur", "--option"]`, after the program.
 fn words_of<'a>(file: &'a str, key: &str) -> impl Iterator<Item = &'a str> {
     let mut lines = file.lines().filter(move |line| line.starts_with(key));
     let (_, list) = lines.find_map(|line| line.split_once('[')).unwrap();
@@ -317,7 +320,7 @@ fn words_of<'a>(file: &'a str, key: &str) -> impl Iterator<Item = &'a str> {
 }
 
 #[test]
-fn the_unit_and_the_containerfile_start_facteur_with_options_that_there_are() {
+fn the_unit_and_the_containerfile_start_facteur_with_valid_options() {
     let unit = include_str!("../../contrib/facteur.service");
     let start = unit
         .lines()
@@ -328,7 +331,7 @@ fn the_unit_and_the_containerfile_start_facteur_with_options_that_there_are() {
     let container = include_str!("../../contrib/Containerfile");
     check_options(words_of(container, "ENTRYPOINT"), &["--check"], 0);
     check_options(words_of(container, "HEALTHCHECK"), &[], 1);
-    // All that cargo needs is copied.
+    // Everything that cargo needs is copied.
     for part in ["src", "tests", "benches", "Cargo.toml", "Cargo.lock"] {
         assert!(container.contains(part), "{part}");
     }
@@ -339,7 +342,7 @@ fn the_unit_and_the_containerfile_start_facteur_with_options_that_there_are() {
 #[test]
 fn the_configuration_of_the_package_serves_when_it_has_an_account_and_a_certificate() {
     let text = include_str!("../../contrib/facteur.toml");
-    // The lines for a network, which the last part has as comments.
+    // The lines for a network, which are comments in the last part.
     let (before, network) = text.split_once("# For a network").unwrap();
     let network = network
         .replace("\n#smtp", "\nsmtp")
@@ -396,10 +399,10 @@ fn every_file_of_the_package_is_there() {
 
 #[test]
 #[ignore = "needs systemd-analyze installed; .ci/run installs it"]
-fn systemd_takes_the_units() {
+fn systemd_accepts_the_units() {
     let directory = tempfile::tempdir().unwrap();
     let service = include_str!("../../contrib/facteur.service");
-    // This machine has the program elsewhere, and need not have the user.
+    // This machine has the program elsewhere, and may not have the user.
     let service = service.replace("/usr/bin/facteur", env!("CARGO_BIN_EXE_facteur"));
     let service = service.replace("User=facteur\n", "");
     let contrib = |name: &str| std::fs::read_to_string(repository().join("contrib").join(name));

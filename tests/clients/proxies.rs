@@ -1,5 +1,5 @@
-//! Proxies in front of facteur, with the lines of the guide. curl sends a letter through each, and
-//! fetches it.
+//! Proxies in front of facteur, with the configuration from the guide. curl sends a letter through
+//! each, and fetches it.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -16,16 +16,15 @@ use crate::support::{Ended, ascii_letter, command, run};
 /// What the proxy does with TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// It ends there, and facteur is spoken to in clear.
+    /// The proxy ends TLS, and talks to facteur without it.
     Ends,
-    /// It begins with STARTTLS or STLS, and ends at facteur.
+    /// TLS begins with STARTTLS or STLS, and ends at facteur.
     StartsBehind,
-    /// It is there from the first octet on, and ends at facteur.
+    /// TLS is immediate, and ends at facteur.
     EndsBehind,
 }
 
-/// A proxy that listens at two ports, one after the other, in front of a facteur with the account
-/// of bob.
+/// A proxy that listens on two ports in front of a facteur with bob's account.
 struct Proxied {
     proxy: Child,
     facteur: Certified,
@@ -35,8 +34,8 @@ struct Proxied {
 }
 
 impl Proxied {
-    /// Starts both: the proxy with the lines of `file` in the guide, from which `adapt` makes the
-    /// configuration of the test. The ports belong to one test each.
+    /// Starts both: the proxy with the configuration for `file` from the guide, which `adapt`
+    /// changes for the test. The ports belong to one test each.
     fn start(
         (file, port, way): (&str, u16, Way),
         adapt: impl FnOnce(String) -> String,
@@ -93,7 +92,7 @@ impl Proxied {
         proxied
     }
 
-    /// curl at the proxy, with what it has to know.
+    /// curl at the proxy, with what it needs to know.
     fn curl(&self, protocol: &str, port: u16, path: &str) -> Command {
         let ca = self.facteur.path("ca.pem").display().to_string();
         let resolve = format!("localhost:{port}:{}", self.address);
@@ -117,7 +116,7 @@ impl Proxied {
         run(&mut self.curl("pop3", self.port + 1, "/1"), "")
     }
 
-    /// A letter goes in and out through the proxy, and comes from the proxy for facteur.
+    /// A letter goes in and out through the proxy, and facteur sees the proxy as the client.
     fn expect_passage(&self) {
         self.send().succeeded();
         let fetched = self.fetch().succeeded();
@@ -148,7 +147,7 @@ impl Drop for Proxied {
     }
 }
 
-/// Writes a file that nobody else may read, as it is to be with a key.
+/// Writes a file that nobody else can read, which may contain a key.
 fn write_private(path: &Path, text: &str) {
     let file = OpenOptions::new()
         .create_new(true)
@@ -158,7 +157,7 @@ fn write_private(path: &Path, text: &str) {
     file.unwrap().write_all(text.as_bytes()).unwrap();
 }
 
-/// What the log says of a PROXY header.
+/// The log's words about a PROXY header.
 const PROXY_HEADER: &str = "PROXY protocol";
 
 fn haproxy(port: u16, way: Way, adapt: impl FnOnce(String) -> String) -> Proxied {
@@ -167,7 +166,7 @@ fn haproxy(port: u16, way: Way, adapt: impl FnOnce(String) -> String) -> Proxied
     })
 }
 
-/// Each line with `found` in it as `change` makes it.
+/// Each line that contains `found`, changed by `change`.
 fn changed(lines: &str, found: &str, change: impl Fn(&str) -> String) -> String {
     assert!(lines.contains(found), "{found} is not in {lines}");
     let lines = lines.lines().map(|line| {
@@ -180,7 +179,7 @@ fn changed(lines: &str, found: &str, change: impl Fn(&str) -> String) -> String 
     lines.collect()
 }
 
-/// Each line up to ` ssl`, where there is one.
+/// Each line up to ` ssl`, if it has that.
 fn without_ssl(lines: &str, end: &str) -> String {
     changed(lines, " ssl", |line| {
         line.split_once(" ssl").unwrap().0.to_owned() + end
@@ -189,7 +188,7 @@ fn without_ssl(lines: &str, end: &str) -> String {
 
 #[test]
 #[ignore = "needs haproxy and curl installed; .ci/run installs them"]
-fn haproxy_passes_mail_on() {
+fn haproxy_forwards_mail() {
     haproxy(1465, Way::Ends, |lines| lines).expect_passage();
     for way in [Way::StartsBehind, Way::EndsBehind] {
         haproxy(1465, way, |lines| without_ssl(&lines, "")).expect_passage();
@@ -201,7 +200,7 @@ fn haproxy_passes_mail_on() {
     }
 }
 
-/// nginx in the foreground, and as whoever runs it.
+/// nginx in the foreground, as the current user.
 fn nginx(module: &str, port: u16, way: Way, adapt: impl FnOnce(String) -> String) -> Proxied {
     let before = format!(
         "load_module /usr/lib/nginx/modules/ngx_{module}_module.so;\n\
@@ -224,11 +223,11 @@ fn nginx(module: &str, port: u16, way: Way, adapt: impl FnOnce(String) -> String
 
 #[test]
 #[ignore = "needs nginx with its module for streams and curl installed; .ci/run installs them"]
-fn nginx_passes_streams_on() {
+fn nginx_forwards_streams() {
     nginx("stream", 2465, Way::Ends, |lines| lines).expect_passage();
     for way in [Way::StartsBehind, Way::EndsBehind] {
         let plain = |lines: String| {
-            // The certificate is of no use then, but may stay.
+            // The certificate is not used then, but can stay.
             changed(&lines, "listen ", |line| line.replace(" ssl", ""))
         };
         nginx("stream", 2465, way, plain).expect_passage();
@@ -243,7 +242,7 @@ fn nginx_passes_streams_on() {
 
 #[test]
 #[ignore = "needs nginx with its module for mail and curl installed; .ci/run installs them"]
-fn nginx_passes_mail_on() {
+fn nginx_forwards_mail() {
     nginx("mail", 3465, Way::Ends, |lines| lines).expect_passage();
     let by_default = |lines: String| changed(&lines, "xclient", |_| String::new());
     let proxied = nginx("mail", 3465, Way::Ends, by_default);
@@ -253,7 +252,7 @@ fn nginx_passes_mail_on() {
 
 #[test]
 #[ignore = "needs stunnel4 and curl installed; .ci/run installs them"]
-fn stunnel_passes_mail_on() {
+fn stunnel_forwards_mail() {
     let stunnel = |end: &'static str| {
         let adapt = move |lines: String| {
             let with_end = changed(&lines, "connect", |line| format!("{line}\n{end}"));

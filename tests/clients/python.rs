@@ -1,11 +1,11 @@
-//! Python's smtplib, poplib and mailbox. The scripts assert what they see.
+//! Python's smtplib, poplib and mailbox. The scripts check the results.
 
 use std::process::Command;
 
 use crate::daemon::Service;
 use crate::support::{Facteur, command, letter, run};
 
-/// Python with a script and the two ports as its first arguments.
+/// Python with a script and the two ports as the script's first arguments.
 fn python(facteur: &Facteur, script: &str) -> Command {
     let mut python = command("python3", ["-X", "utf8", "-c", script]);
     python

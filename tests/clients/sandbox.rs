@@ -3,7 +3,7 @@
 use crate::daemon::program::Program;
 use crate::support::{Ended, command, run};
 
-/// Runs facteur where every attempt to make a sandbox fails with this error.
+/// Runs facteur while every attempt to create a sandbox fails with this error.
 fn run_where(error: &str, arguments: &[&str]) -> Ended {
     let inject = format!("inject=landlock_create_ruleset:error={error}");
     let trace = "trace=landlock_create_ruleset";
@@ -15,9 +15,9 @@ fn run_where(error: &str, arguments: &[&str]) -> Ended {
 
 #[test]
 #[ignore = "needs strace installed; .ci/run installs it"]
-fn a_kernel_without_landlock_is_told_of_and_refused_where_it_is_required() {
+fn a_kernel_without_landlock_is_logged_and_refused_if_it_is_required() {
     let directory = tempfile::tempdir().unwrap();
-    // It has the store: so what is started beside it goes as far as that, and ends.
+    // It holds the store: so other daemons get as far as opening the store, and end.
     let _first = Program::start(directory.path());
     let mail = directory.path().join("mail");
     let configuration = directory.path().join("require.toml");

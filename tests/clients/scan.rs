@@ -22,7 +22,7 @@ fn scan(address: SocketAddr, how: &[&str]) -> String {
 /// SEC-3: TLS 1.2 and 1.3 with forward secrecy and authenticated encryption, and nothing else.
 #[test]
 #[ignore = "needs sslscan installed; .ci/run installs it"]
-fn a_scanner_finds_nothing_that_is_weak() {
+fn a_scanner_finds_nothing_weak() {
     let certified = Certified::start_with("smtps = [\"127.0.0.1:0\"]\npop3s = [\"127.0.0.1:0\"]\n");
     let program = &certified.program;
     for (address, how) in [

@@ -1,5 +1,4 @@
-//! Programs that log in to an account over TLS: in each of their manners, and with a wrong
-//! password.
+//! Programs that log in to an account over TLS: in each of their modes, and with a wrong password.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +8,7 @@ use crate::daemon::program;
 use crate::daemon::without_trace;
 use crate::support::{Ended, ascii_letter, command, run, with_lf};
 
-/// A facteur with TLS and the account of bob, whose password is "sesame".
+/// A facteur with TLS and bob's account, whose password is "sesame".
 struct Closed {
     certified: Certified,
 }
@@ -17,7 +16,7 @@ struct Closed {
 /// How a program begins TLS.
 #[derive(Clone, Copy, Debug)]
 enum Begin {
-    /// With the first octet.
+    /// Immediately.
     Tls,
     /// With STARTTLS or STLS.
     StartTls,
@@ -60,7 +59,7 @@ impl Closed {
         self.certified.path("ca.pem").display().to_string()
     }
 
-    /// The messages of bob, each with its trace headers.
+    /// Bob's messages, each with its trace headers.
     fn messages(&self) -> Vec<String> {
         let new = self.certified.mail().join("example.com/bob/new");
         let Ok(entries) = std::fs::read_dir(new) else {
@@ -72,7 +71,7 @@ impl Closed {
         entries.map(text).collect()
     }
 
-    /// Asserts that bob has one message, the letter, which came in as the RFCs call it.
+    /// Asserts that bob has one message, the letter, with the right protocol in its Received field.
     fn expect_letter(&self, protocol: &str) {
         let messages = self.messages();
         assert_eq!(messages.len(), 1, "{messages:?}");
@@ -84,7 +83,7 @@ impl Closed {
         );
     }
 
-    /// Puts the letter there.
+    /// Delivers the letter.
     fn deliver(&self) {
         use crate::daemon::Service;
         self.certified
@@ -93,14 +92,14 @@ impl Closed {
     }
 }
 
-/// Writes a file that only its owner may read: some programs insist on it.
+/// Writes a file that only its owner can read: some programs insist on it.
 pub(crate) fn write_private(path: &Path, content: &str) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::write(path, content).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-/// Runs a program that has to fail because of its password, and to say so.
+/// Runs a program that must fail because of its password, and say so.
 fn expect_refused(command: &mut Command, input: &str, words: &[&str]) {
     let ended = run(command, input);
     assert_ne!(ended.status, Some(0));
@@ -179,7 +178,7 @@ fn swaks_sends() {
     }
 }
 
-/// The lines about TLS that msmtp and mpop have in common.
+/// The lines about TLS that msmtp and mpop share.
 fn tls_lines(closed: &Closed, begin: Begin) -> String {
     let starttls = match begin {
         Begin::Tls => "off",
@@ -194,7 +193,7 @@ fn tls_lines(closed: &Closed, begin: Begin) -> String {
 
 #[test]
 #[ignore = "needs msmtp installed; .ci/run installs it"]
-fn msmtp_sends_by_password_and_by_proof() {
+fn msmtp_sends_with_password_and_with_proof() {
     for begin in BEGINS {
         for mechanism in ["plain", "login", "scram-sha-256"] {
             let closed = Closed::start();
@@ -221,7 +220,7 @@ fn msmtp_sends_by_password_and_by_proof() {
 
 #[test]
 #[ignore = "needs mpop installed; .ci/run installs it"]
-fn mpop_fetches_by_password_and_by_proof() {
+fn mpop_fetches_with_password_and_with_proof() {
     for begin in BEGINS {
         for mechanism in ["user", "plain", "login", "scram-sha-256"] {
             let closed = Closed::start();

@@ -6,7 +6,7 @@ use crate::daemon::Service;
 use crate::pages;
 use crate::support::{Facteur, command, letter, run, with_lf};
 
-/// swaks, sending `content` to bob. It ends the content with a line ending of its own.
+/// swaks, sending `content` to bob. It ends the content with an additional line ending.
 fn swaks(facteur: &Facteur, content: &str) -> Command {
     let data = facteur.write("content", content.strip_suffix("\r\n").unwrap());
     let server = facteur.smtp().to_string();
@@ -18,7 +18,7 @@ fn swaks(facteur: &Facteur, content: &str) -> Command {
 
 #[test]
 #[ignore = "needs swaks installed; .ci/run installs it"]
-fn swaks_sends_in_each_of_its_manners() {
+fn swaks_sends_in_each_of_its_modes() {
     let login = ["--auth-user", "alice@example.com", "--auth-password", "any"];
     for (options, protocol) in [
         (["--protocol", "SMTP"].as_slice(), " with SMTP id "),
@@ -62,7 +62,7 @@ fn swaks_sends_to_many_recipients() {
     facteur.stop();
 }
 
-/// msmtp with the configuration of the guide and these lines.
+/// msmtp with the configuration from the guide and these lines.
 fn msmtp(facteur: &Facteur, lines: &str) -> Command {
     let port = facteur.smtp().port().to_string();
     let configuration = pages::file("msmtprc").replace("65434", &port);

@@ -1,4 +1,4 @@
-//! The program under test with a directory of its own, and other programs run with a deadline.
+//! The program under test in its own directory, and other programs, run with a deadline.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,7 +12,7 @@ use crate::daemon::program::Program;
 use crate::daemon::{DEADLINE, Service};
 
 /// A content that a careless program would change: lines that begin with dots or with `From`,
-/// blanks at the end of a line, empty lines, a line longer than any limit of old, UTF-8.
+/// blanks at the end of a line, empty lines, a line longer than any traditional limit, UTF-8.
 pub(crate) fn letter() -> String {
     format!(
         "{LETTER_HEADER}\r\n{LETTER_BODY}{}\r\nlast line\r\n",
@@ -20,7 +20,7 @@ pub(crate) fn letter() -> String {
     )
 }
 
-/// The same without what needs 8-bit transport.
+/// The same without the parts that need 8-bit transport.
 pub(crate) fn ascii_letter() -> String {
     letter().replace(|character: char| !character.is_ascii(), "?")
 }
@@ -45,7 +45,7 @@ const LETTER_BODY: &str = ".a dot first\r\n\
      \r\n\
      bücher, 日本語\r\n";
 
-/// The facteur program, serving a directory of its own.
+/// The facteur program, serving its own directory.
 pub(crate) struct Facteur {
     program: Program,
     directory: tempfile::TempDir,
@@ -63,12 +63,12 @@ impl Facteur {
         Self { program, directory }
     }
 
-    /// A path in the directory of the test, beside the mail.
+    /// A path in the test's directory, beside the mail.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// Writes a file there that only its owner may read: some programs insist on it.
+    /// Writes a file there that only its owner can read: some programs insist on it.
     pub(crate) fn write(&self, name: &str, content: &str) -> PathBuf {
         use std::os::unix::fs::OpenOptionsExt;
         let path = self.path(name);
@@ -88,7 +88,7 @@ impl Facteur {
         file_names(&self.maildir(local_part).join(directory))
     }
 
-    /// The first message of `user` whole, trace headers included.
+    /// The first message of `user`, complete with trace headers.
     pub(crate) fn message(&self, user: &str) -> String {
         let mut client = self.maildrop(user);
         let message = client.retrieve(1);
@@ -116,12 +116,12 @@ impl Facteur {
         assert_eq!(self.contents(user), [content]);
     }
 
-    /// What the program printed when it started.
+    /// The program's output when it started.
     pub(crate) fn banner(&self) -> &[String] {
         &self.program.banner
     }
 
-    /// Stops the program with a signal, as a service manager does; it must end well.
+    /// Stops the program with a signal, as a service manager does; it must end successfully.
     pub(crate) fn stop(mut self) {
         self.program.signal("TERM");
         assert_eq!(self.program.wait(), Some(0));
@@ -163,7 +163,7 @@ pub(crate) fn command<A: AsRef<OsStr>>(
     command
 }
 
-/// What a program that ended left behind.
+/// The results of a program that has ended.
 pub(crate) struct Ended {
     pub(crate) status: Option<i32>,
     pub(crate) output: String,
@@ -171,7 +171,7 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// Asserts that the program was content; gives its output.
+    /// Asserts that the program succeeded; returns its output.
     pub(crate) fn succeeded(self) -> String {
         let Self {
             status,
@@ -191,7 +191,7 @@ pub(crate) fn run(command: &mut Command, input: &str) -> Ended {
     let input = input.to_owned();
     thread::Builder::new()
         .spawn(move || {
-            // A program that has heard enough closes its input.
+            // A program may close its input early.
             drop(stdin.write_all(input.as_bytes()));
         })
         .unwrap();
@@ -228,11 +228,11 @@ fn kill(pid: u32) {
     let killed = Command::new("kill")
         .args(["-s", "KILL", &pid.to_string()])
         .status();
-    // It may have ended in this moment.
+    // It may have ended at this moment.
     drop(killed);
 }
 
-/// A program at which lines are typed and whose answers are read, as a person does.
+/// A program at which lines are typed and whose answers are read, as by a person.
 pub(crate) struct Typist {
     child: Child,
     keyboard: Option<ChildStdin>,
@@ -240,7 +240,7 @@ pub(crate) struct Typist {
 }
 
 impl Typist {
-    /// Sits down at a program.
+    /// Starts a program.
     pub(crate) fn at(command: &mut Command) -> Self {
         let mut child = spawn(command);
         let keyboard = child.stdin.take();
@@ -252,7 +252,7 @@ impl Typist {
         }
     }
 
-    /// Types a line and the enter key.
+    /// Types a line and the Enter key.
     pub(crate) fn type_line(&mut self, line: &str) {
         let keyboard = self.keyboard.as_mut().unwrap();
         keyboard.write_all(format!("{line}\n").as_bytes()).unwrap();
@@ -271,13 +271,13 @@ impl Typist {
         assert_eq!(self.line(), expected);
     }
 
-    /// Reads on until a line is this one.
+    /// Reads on until this line appears.
     pub(crate) fn expect_sometime(&mut self, expected: &str) {
         while self.line() != expected {}
     }
 
-    /// Leaves the program and gives the rest of what it shows. Some programs end when the server
-    /// closes the connection, others wait for the end of their input.
+    /// Leaves the program and returns the rest of its output. Some programs end when the server
+    /// closes the connection, others when their input ends.
     pub(crate) fn leave(mut self) -> String {
         self.keyboard = None;
         let mut rest = String::new();
@@ -295,7 +295,7 @@ impl Typist {
 
 impl Drop for Typist {
     fn drop(&mut self) {
-        // It has ended already where all went well.
+        // If all went well, it has ended already.
         drop(self.child.kill());
         drop(self.child.wait());
     }

@@ -1,11 +1,11 @@
-//! netcat and telnet: the clients of people who want to see the protocol.
+//! netcat and telnet: clients for people who want to see the protocol.
 
 use std::process::Command;
 
 use crate::daemon::{Service, dot_stuffed};
 use crate::support::{Facteur, Typist, ascii_letter, command, letter, run, with_lf};
 
-/// The first dialogue with the six fixed texts, as a HELO client sees it.
+/// The first dialogue with the six fixed replies, as a HELO client sees it.
 const DIALOGUE: &[(&str, &str)] = &[
     ("HELO example.com", "250 Ok"),
     ("MAIL FROM:<alice@example.com>", "250 Sender OK"),
@@ -13,13 +13,13 @@ const DIALOGUE: &[(&str, &str)] = &[
     ("DATA", "354 Envoyez votre mail"),
 ];
 
-/// All that such a client types, with LF.
+/// Everything that this client types, with LF.
 fn typed(content: &str) -> String {
     let commands = DIALOGUE.iter().map(|(command, _)| format!("{command}\n"));
     commands.collect::<String>() + &with_lf(&dot_stuffed(content)) + "QUIT\n"
 }
 
-/// All that it reads.
+/// Everything that it reads.
 fn answered() -> String {
     let mut lines = vec!["220 localhost ESMTP facteur"];
     lines.extend(DIALOGUE.iter().map(|(_, reply)| *reply));
@@ -36,7 +36,7 @@ fn nc(options: &[&str], address: std::net::SocketAddr) -> Command {
 
 #[test]
 #[ignore = "needs nc installed; .ci/run installs it"]
-fn nc_gets_the_six_texts_with_lf_and_with_crlf_alike() {
+fn nc_gets_the_six_replies_with_lf_and_with_crlf() {
     for options in [["-N"].as_slice(), &["-N", "-C"]] {
         let facteur = Facteur::start();
         let ended = run(&mut nc(options, facteur.smtp()), &typed(&letter()));
@@ -48,7 +48,7 @@ fn nc_gets_the_six_texts_with_lf_and_with_crlf_alike() {
 
 #[test]
 #[ignore = "needs nc installed; .ci/run installs it"]
-fn nc_fetches_with_lf_and_with_crlf_alike() {
+fn nc_fetches_with_lf_and_with_crlf() {
     let facteur = Facteur::start();
     facteur.deliver("bob@example.com", &letter());
     let message = facteur.message("bob@example.com");
@@ -64,7 +64,7 @@ fn nc_fetches_with_lf_and_with_crlf_alike() {
     facteur.stop();
 }
 
-/// Goes through the first dialogue, waiting for each reply. A terminal shows what is typed too.
+/// Types the first dialogue, waiting for each reply. A terminal also shows what is typed.
 fn converse(mut typist: Typist, shows_typing: bool) {
     let mut say = |line: &str, reply: Option<&str>| {
         typist.type_line(line);
@@ -102,7 +102,7 @@ fn a_person_at_nc_gets_an_answer_to_every_line() {
 
 #[test]
 #[ignore = "needs telnet installed; .ci/run installs it"]
-fn telnet_gets_the_six_texts() {
+fn telnet_gets_the_six_replies() {
     let facteur = Facteur::start();
     let port = facteur.smtp().port().to_string();
     let mut typist = Typist::at(&mut command("telnet", ["127.0.0.1", &port]));

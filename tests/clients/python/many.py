@@ -1,4 +1,4 @@
-"""Sends 200 messages in one session, some with many recipients, and looks at them."""
+"""Sends 200 messages in one session, some with many recipients, and checks them."""
 
 import poplib
 import smtplib
