@@ -1,47 +1,47 @@
 #!/usr/bin/env python3
-"""Attacks on the real thing: the program is hit, and goes on serving.
+"""Attacks on the real program, which must keep serving.
 
     python3 tests/attacks.py --short target/release/facteur
     python3 tests/attacks.py --long target/release/facteur
     python3 tests/attacks.py --short target/release/facteur flood login-storm --seed 7
 
-Each scenario starts a daemon, and beside the attack a regular client delivers and fetches mail and
-keeps the ledger of survival.py. It must be served throughout. Where an attack starves everybody, as
-a full disk does, it may be refused with 421, 451, 452 or -ERR [SYS/TEMP], and is served again
-without anybody's help: the scenarios below for which that holds have a star.
+Each scenario starts a daemon. Beside the attack a regular client delivers and fetches mail and
+keeps the ledger of survival.py. It must be served throughout. If an attack starves everybody, as a
+full disk does, it may be refused with 421, 451, 452 or -ERR [SYS/TEMP], and must be served again
+without anybody's help: those scenarios have a star below.
 
-Afterwards the daemon lives and no thread of it has panicked; it has as many threads and descriptors
-as before the attack; it uses no processor; a fresh client is served; its memory has stayed within
-64 KiB for each session and 256 MiB for all deliveries (SEC-9); it stops in order, starts again, and
-nothing that was acknowledged is lost, torn, twice or back.
+Afterwards the daemon lives and none of its threads has panicked. It has as many threads and
+descriptors as before the attack, and uses no processor. A fresh client is served. Its memory has
+stayed within 64 KiB for each session and 256 MiB for all deliveries (SEC-9). It stops in order and
+starts again, and nothing that was acknowledged is lost, torn, duplicated or restored.
 
-    slow-readers   clients that ask for much and never read
+    slow-readers   clients that request much and never read
     slow-writers   clients that send commands and contents octet by octet
-    flood *        connections that come and go by the thousand, within the cap and beyond it
-    address-flood  one address takes all that it may have
-    other-machine  so does another machine, which may have less
-    networks       thousands of addresses of one network, and then of all, take what they can
+    flood *        connections that come and go by the thousand, within the cap and over it
+    address-flood  one address takes everything that it may have
+    other-machine  another machine does the same, and may have less
+    networks       thousands of addresses, first of one network and then of all, take what they can
     guessing       passwords are guessed from a network, each time from another address
     harvest        names are tried as recipients, over many connections
-    login-storm *  passwords are guessed, by POP3 and SMTP (only logins may be put off)
-    long-lines     commands and contents that are one long line
-    recipients     more recipients than a message may have, many times over
+    login-storm *  passwords are guessed, by POP3 and SMTP (only logins may be delayed)
+    long-lines     commands and contents that consist of one long line
+    recipients     many times more recipients than a message may have
     resets         RST in every phase of SMTP, POP3 and TLS
-    smuggling      line endings that others might take for the end of a content
-    injection      octets behind STARTTLS and STLS
+    smuggling      line endings that others might mistake for the end of a content
+    injection      octets after STARTTLS and STLS
     wrong-ports    HTTP, TLS, the other protocol and noise at every port
-    paths          names that would be something else in a path
-    descriptors *  64 descriptors, and then none left for a daemon that runs
-    tasks *        a control group of 32 tasks, and then none left for a daemon that runs
+    paths          names that would have another meaning in a path
+    descriptors *  64 descriptors, and then none left for a running daemon
+    tasks *        a control group of 32 tasks, and then none left for a running daemon
     memory         a control group of 64 MiB
     full-disk *    mail fills the disk
-    idle           thousands of sessions that do nothing (NET-1, NET-2), and more than there may be
-    full *         clients that stop in every phase of a session take all places that were announced
+    idle           thousands of sessions that do nothing (NET-1, NET-2), and more than allowed
+    full *         clients that stop in every phase of a session take all announced places
 
-Everything needs Linux; other-machine, networks, guessing, harvest, tasks, memory, full-disk and
-full need root, namespaces, control groups, loop devices, iproute2 and e2fsprogs; descriptors and
-full need util-linux. What cannot be done here is a failure, never silence. What is printed of
-memory is beyond what the daemon had before.
+Everything needs Linux. The scenarios other-machine, networks, guessing, harvest, tasks, memory,
+full-disk and full need root, namespaces, control groups, loop devices, iproute2 and e2fsprogs;
+descriptors and full need util-linux. What cannot be done on a machine is a failure, never silence.
+Memory is printed relative to what the daemon had before.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
-sys.dont_write_bytecode = True  # nothing is left in the source tree
+sys.dont_write_bytecode = True  # leaves nothing in the source tree
 
 import scenarios
 from attacks_bench import (
@@ -88,8 +88,8 @@ from survival_disks import BlockFiller, Disk
 
 
 def slow_readers(bench: Bench) -> None:
-    """Clients ask for much and never read: the limit of the session cuts them off, and then
-    neither threads nor descriptors are left of them."""
+    """Clients request much and never read. The limit of the session cuts them off, and then no
+    threads or descriptors of them are left."""
     seconds = 6
     limits = (f"session_seconds = {seconds}", "smtp_idle_seconds = 4", "pop3_idle_seconds = 4")
     each = 200 if bench.is_long else 25
@@ -109,7 +109,7 @@ def slow_readers(bench: Bench) -> None:
             peers.append(peer)
             await peer.send(b"EHLO slow\r\n")
             command = b"NOOP\r\n" if number % 2 else b"HELP\r\n"
-            # Until nothing more is taken.
+            # Until nothing more is accepted.
             with contextlib.suppress(TimeoutError, Broken):
                 while True:
                     async with asyncio.timeout(1):
@@ -122,7 +122,7 @@ def slow_readers(bench: Bench) -> None:
 
         try:
             swarm(either, 2 * each)
-            siege.wait_for_sessions(0, "who never reads is not cut off", 5 * seconds)
+            siege.wait_for_sessions(0, "clients that never read are not cut off", 5 * seconds)
             took = time.monotonic() - begin
         finally:
             for peer in peers:
@@ -131,7 +131,7 @@ def slow_readers(bench: Bench) -> None:
 
 
 def deliver_large(siege: Siege, drops: list[str]) -> None:
-    """A message for all of them that no socket takes at once."""
+    """A message for all of them, too large for any socket to buffer."""
     with Smtp(siege.daemon.smtp) as smtp:
         smtp.command("MAIL FROM:<>", "250")
         for drop in drops:
@@ -142,8 +142,8 @@ def deliver_large(siege: Siege, drops: list[str]) -> None:
 
 
 def slow_writers(bench: Bench) -> None:
-    """Commands and contents come octet by octet, from hundreds at once. Octets do not move the
-    deadline of a command, and those of a content do not move that of the session."""
+    """Commands and contents arrive octet by octet, from hundreds of clients. The octets do not move
+    the deadline of a command, and those of a content do not move that of the session."""
     idle, session = 3, 8
     limits = (
         f"session_seconds = {session}",
@@ -172,24 +172,24 @@ def slow_writers(bench: Bench) -> None:
             peer.close()
             took = int(time.monotonic() - begin)
             longest[kind] = max(longest[kind], took)
-            # POP3 says nothing to who is too slow (RFC 1939 §3).
+            # POP3 closes silently on a client that is too slow (RFC 1939 §3).
             if said[:4] != (b"" if kind == "POP3 command" else b"421 "):
-                raise fail(f"a slow {kind} is told {said!r}")
+                raise fail(f"a slow {kind} gets {said!r}")
             most = 5 * (session if kind == "content" else idle)
             is_by_session = b"The session has lasted too long" in said
             if took > most or is_by_session != (kind == "content"):
-                raise fail(f"a slow {kind} took {took} s and is told {said!r}")
+                raise fail(f"a slow {kind} took {took} s and gets {said!r}")
 
         swarm(trickle, count)
         told = ", ".join(f"{what} {seconds} s" for what, seconds in sorted(longest.items()))
-        siege.tell(f"{count} clients that trickle were cut off, at the latest: {told}")
+        siege.tell(f"{count} trickling clients were cut off, at the latest: {told}")
 
 
 # ---------------------------------------------------------------------------------------- floods
 
 
 async def come_and_go(port: int, source: str, rng: random.Random) -> str:
-    """One connection of a flood. Gives what became of it."""
+    """One connection of a flood. Returns its outcome."""
     how = rng.choice(["close", "reset", "half", "greet", "greet"])
     try:
         peer = await Peer.connect(port, source)
@@ -198,12 +198,12 @@ async def come_and_go(port: int, source: str, rng: random.Random) -> str:
     try:
         if how == "reset":
             peer.reset()
-            return "reset at once"
+            return "reset immediately"
         if how == "half":
             await peer.send(b"EHLO ha")
             return "half a command"
         if how == "close":
-            return "closed at once"
+            return "closed immediately"
         greeting = await peer.line()
         if greeting.startswith(("421 ", "-ERR [SYS/TEMP]")):
             return "refused"
@@ -219,9 +219,9 @@ async def come_and_go(port: int, source: str, rng: random.Random) -> str:
 
 
 def flood(bench: Bench) -> None:
-    """Connections come and go as fast as they can, some at once, some with RST, some within a
-    command. Within the cap everybody who waits is greeted. Beyond it most are refused with 421 or
-    -ERR [SYS/TEMP], and that reaches the regular client too; it is served again by itself."""
+    """Connections come and go as fast as they can: some end immediately, some with RST, some within
+    a command. Within the cap every waiting client is greeted. Over it most are refused with 421 or
+    -ERR [SYS/TEMP], also the regular client, which is served again without help."""
     count = 10_000 if bench.is_long else 2_000
     for cap in 0, 30:
         limits = (f"connections = {cap}",)
@@ -250,8 +250,8 @@ def flood(bench: Bench) -> None:
 
 
 def address_flood(bench: Bench) -> None:
-    """One address opens more sessions than it may have: those are refused, other addresses are
-    served, and it is served again when it has let go."""
+    """One address opens more sessions than it may have. The excess is refused, other addresses are
+    served, and it is served again when it has closed its sessions."""
     share, count = 20, 2000 if bench.is_long else 400
     with Siege(bench, limits=(f"connections_per_address = {share}",)) as siege:
         greetings: Counter[str] = Counter()
@@ -269,10 +269,10 @@ def address_flood(bench: Bench) -> None:
         n_greeted = sum(n for text, n in greetings.items() if text.startswith(("220", "+OK")))
         odd = [text for text in greetings if not text.startswith(tuple(wanted))]
         if odd or n_greeted != share:
-            raise fail(f"{share} are to be greeted: {dict(greetings)}")
+            raise fail(f"{share} should be greeted: {dict(greetings)}")
         for peer in peers:
             peer.close()
-        siege.wait_for_sessions(0, "sessions of that address stay")
+        siege.wait_for_sessions(0, "sessions of that address remain")
         swarm(come, share)
         n_again = sum(n for text, n in greetings.items() if text.startswith(("220", "+OK")))
         if n_again != 2 * share:
@@ -284,9 +284,9 @@ def address_flood(bench: Bench) -> None:
 
 
 def other_machine(bench: Bench) -> None:
-    """A client of another machine takes all that such a one may have, 20 sessions where nothing is
-    configured. Who is too many is closed without a word, which is what one with TLS understands;
-    this machine is served."""
+    """A client of another machine takes everything that it may have, 20 sessions by default.
+    Further connections are closed without a reply, which is what a TLS client understands; this
+    machine is served."""
     share, count = 20, 60
     limits = ('connections_per_address = "auto"',)
     with OtherMachine() as machine:
@@ -308,11 +308,11 @@ def other_machine(bench: Bench) -> None:
             with ThreadPoolExecutor(1, initializer=machine.enter) as pool:
                 peers = list(pool.map(come, range(count)))
                 if outcomes != {"greeted": share, "closed": count - share}:
-                    raise fail(f"{share} are to be greeted: {counted(outcomes)}")
+                    raise fail(f"{share} should be greeted: {counted(outcomes)}")
                 siege.wait_until_served()
                 for peer in peers:
                     peer.close()
-                siege.wait_for_sessions(0, "sessions of that machine stay")
+                siege.wait_for_sessions(0, "sessions of that machine remain")
                 pool.submit(come, 0).result().close()
             if outcomes["greeted"] != share + 1:
                 raise fail("it is not greeted again")
@@ -320,9 +320,9 @@ def other_machine(bench: Bench) -> None:
 
 
 def login_storm(bench: Bench) -> None:
-    """Clients guess passwords without a pause, for accounts that exist and others, by POP3 and
-    SMTP, and nothing delays them but the work. Nobody gets in, and deliveries go on. Logins wait
-    for their turn, and may be put off with -ERR [SYS/TEMP]."""
+    """Clients guess passwords without a pause, for existing and other accounts, by POP3 and SMTP,
+    and are delayed only by the work. Nobody gets in, and deliveries continue. Logins wait for their
+    turn, and may be refused temporarily with -ERR [SYS/TEMP]."""
     limits = ("refused_login_seconds = 0",)
     lines = (closed(bench),)
     count, guesses = (1000, 5) if bench.is_long else (120, 2)
@@ -359,9 +359,9 @@ def login_storm(bench: Bench) -> None:
                         said = await attempt(peer, user, f"wrong{left}")
                         outcomes[said[:15] if said.startswith("-ERR [SYS") else said[:4]] += 1
                         if said.startswith(("+OK", "2")):
-                            raise fail(f"a wrong password is taken: {said}")
+                            raise fail(f"a wrong password is accepted: {said}")
                 except Broken:
-                    pass  # after three of them
+                    pass  # after three wrong passwords
                 finally:
                     peer.close()
 
@@ -373,20 +373,20 @@ def login_storm(bench: Bench) -> None:
         if during < seconds:
             raise fail(f"only {during} letters in {seconds:.0f} s of the storm")
         told = f"{count} clients guessed for {seconds:.1f} s: {counted(outcomes)}"
-        siege.tell(f"{told}; {during} letters meanwhile")
+        siege.tell(f"{told}; {during} letters in that time")
 
 
 # -------------------------------------------------------------------------------- endless octets
 
 
 def check_flat(siege: Siege, what: str, most: int = 24 * MIB) -> None:
-    """Memory has not followed what was sent."""
+    """Memory has not grown with what was sent."""
     if siege.grown() > most:
         raise Finding(Kind.RESOURCES, f"{what} took {siege.grown() // KIB} KiB")
 
 
 def send_much(wire: Wire, octets: int) -> None:
-    """One long piece of a line."""
+    """One long part of a line."""
     piece = b"x" * MIB
     for _ in range(octets // MIB):
         wire.send(piece)
@@ -394,8 +394,8 @@ def send_much(wire: Wire, octets: int) -> None:
 
 def long_lines(bench: Bench) -> None:
     """Commands and contents that are one line of a gibioctet (64 MiB in the short form). A command
-    gets 500 or -ERR and the session goes on; a content is taken, and given back, where messages
-    may be as large, and is refused with 552, or cut off, where not. Memory stays flat."""
+    gets 500 or -ERR and the session continues. A content is accepted and served if messages may be
+    that large; otherwise it is refused with 552, or cut off. Memory stays flat."""
     octets = 1024 * MIB if bench.is_long else 64 * MIB
     with Siege(bench, limits=("message_octets = 0",)) as siege:
         with Smtp(siege.daemon.smtp) as smtp:
@@ -412,7 +412,7 @@ def long_lines(bench: Bench) -> None:
             smtp.expect("250")
         pop3 = Wire(siege.daemon.pop3)
         with pop3:
-            # Whoever begins with such a line is cut off at once (SEC-13).
+            # A client that begins with such a line is cut off immediately (SEC-13).
             pop3.send(b"NOOP\r\n")
             pop3.until(b"\r\n")
             pop3.until(b"\r\n")
@@ -436,7 +436,7 @@ def long_lines(bench: Bench) -> None:
             if end != b"xxx\r\n.\r\n" or listed.octets < octets:
                 raise fail(f"a long line of {listed.octets} octets ends in {end!r}")
         check_flat(siege, "long lines")
-        siege.tell(f"6 lines of {octets // MIB} MiB, one of which was taken and given back")
+        siege.tell(f"6 lines of {octets // MIB} MiB, one of which was accepted and served")
     with Siege(bench, limits=(f"message_octets = {MIB}",)) as siege:
         said = []
         for command in b"DATA\r\n", b"BDAT %d LAST\r\n" % octets:
@@ -456,7 +456,7 @@ def long_lines(bench: Bench) -> None:
             smtp.send(TO_BOB.replace(b"bob", b"short") + b"DATA\r\n")
             for code in "250", "250", "354":
                 smtp.expect(code)
-            # Not so much more that it is cut off: the session goes on.
+            # Not large enough to be cut off: the session continues.
             send_much(smtp, MIB)
             smtp.send(b"x" * (MIB // 2) + b"\r\n.\r\n")
             smtp.expect("552")
@@ -464,14 +464,14 @@ def long_lines(bench: Bench) -> None:
         if not all(reply.startswith(("552", "cut off")) for reply in said):
             raise fail(f"contents over the limit: {said}")
         if list(siege.mail.glob("attack.test/short/new/*")):
-            raise fail("of a content over the limit something is stored")
+            raise fail("a content over the limit is partly stored")
         check_flat(siege, "contents over the limit")
         siege.tell(f"2 contents of {octets // MIB} MiB where 1 MiB is allowed: {', '.join(said)}")
 
 
 def recipients(bench: Bench) -> None:
-    """As many RCPT as one likes. Beyond the limit each gets 452 4.5.3, which is no mistake of the
-    client; RSET begins anew; memory stays flat."""
+    """Very many RCPT commands. Over the limit each gets 452 4.5.3, which is not counted as an
+    error; RSET starts again; memory stays flat."""
     count = 100_000 if bench.is_long else 20_000
     limits = ("recipients = 1000", "errors = 10")
     with Siege(bench, limits=limits) as siege:
@@ -502,8 +502,8 @@ def recipients(bench: Bench) -> None:
         if in_parts["250 2.1.5"] != count or not in_parts["221 2.0.0"]:
             raise fail(f"{count} recipients in parts: {dict(in_parts)}")
         check_flat(siege, f"{count} recipients")
-        told = f"{count} recipients of one message: 1000 taken, {at_once['452 4.5.3']} refused"
-        siege.tell(f"{told}; as many with RSET between the thousands: all taken")
+        told = f"{count} recipients of one message: 1000 accepted, {at_once['452 4.5.3']} refused"
+        siege.tell(f"{told}; as many with RSET between the thousands: all accepted")
 
 
 # ------------------------------------------------------------------------------------ starvation
@@ -520,8 +520,8 @@ def counting_swarm(
     peers: list[Peer],
     then: Callable[[Peer, int], Awaitable[str]] = stay,
 ) -> Counter[str]:
-    """So many clients come and stay, half SMTP and half POP3; `then` is what those do who are let
-    in. Gives how they were greeted, or what they did."""
+    """This many clients connect and stay, half SMTP and half POP3; those that are greeted do
+    `then`. Returns how they were greeted, or what they did."""
     outcomes: Counter[str] = Counter()
 
     async def come(number: int) -> None:
@@ -541,7 +541,7 @@ def counting_swarm(
 
 
 def greeted(said: str) -> str:
-    """What the first line that comes says."""
+    """What the first line means."""
     for start, what in GREETINGS.items():
         if said.startswith(start):
             return what
@@ -564,7 +564,7 @@ def close_all(peers: list[Peer]) -> None:
 
 
 def check_idle(siege: Siege, what: str) -> float:
-    """Want must not make the daemon busy."""
+    """Shortage must not make the daemon busy."""
     share = siege.share_of_processor()
     if share > 0.2:
         raise Finding(Kind.RESOURCES, f"{what} it uses {share:.0%} of a processor")
@@ -572,9 +572,9 @@ def check_idle(siege: Siege, what: str) -> float:
 
 
 def descriptors(bench: Bench) -> None:
-    """A daemon with 64 descriptors refuses the clients that are too many, and one that has none
-    left lets them wait without spinning. The regular client is starved with them, and both times
-    it is served again by itself."""
+    """A daemon with 64 descriptors refuses the clients over the cap, and one with no descriptors
+    left lets them wait without spinning. The regular client is starved too, and both times it is
+    served again without help."""
     peers: list[Peer] = []
     with Siege(bench, prefix=("prlimit", "--nofile=64:64"), starving=TRANSIENT) as siege:
         greetings = counting_swarm(siege, 500, peers)
@@ -582,50 +582,50 @@ def descriptors(bench: Bench) -> None:
             raise fail(f"with 64 descriptors: {dict(greetings)}")
         close_all(peers)
         siege.wait_until_served()
-        siege.tell(f"500 clients where there are 64 descriptors: {counted(greetings)}")
+        siege.tell(f"500 clients with 64 descriptors: {counted(greetings)}")
     with Siege(bench, starving=TRANSIENT) as siege:
         pid = siege.daemon.process.pid
         counting_swarm(siege, 50, peers)
         usual = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (30, usual[1]))
         try:
-            # They are in the queue of the socket: connected, and not yet accepted.
+            # They are in the queue of the socket: connected, but not yet accepted.
             waiting = [Wire(siege.daemon.smtp) for _ in range(20)]
             share = check_idle(siege, "without descriptors")
-            # Whoever is there can still speak.
+            # Existing sessions still work.
             peers[0].socket.setblocking(True)
             peers[0].socket.settimeout(PATIENCE)
             peers[0].socket.sendall(b"NOOP\r\n")
             if not (said := peers[0].socket.recv(KIB)).startswith(b"250"):
-                raise fail(f"without descriptors NOOP is told {said!r}")
+                raise fail(f"without descriptors NOOP gets {said!r}")
         finally:
             resource.prlimit(pid, resource.RLIMIT_NOFILE, usual)
         for wire in waiting:
             with wire:
                 if not (said := wire.until(b"\r\n")).startswith(b"220"):
-                    raise fail(f"who waited for a descriptor is told {said!r}")
+                    raise fail(f"a client that waited for a descriptor gets {said!r}")
         close_all(peers)
         siege.wait_until_served()
-        told = f"20 clients waited while there was no descriptor, {share:.0%} of a processor used"
+        told = f"20 clients waited without a descriptor, {share:.0%} of a processor used"
         siege.tell(told)
 
 
 def tasks(bench: Bench) -> None:
-    """A control group of 32 tasks is room for a dozen sessions: the others are refused. Where
-    threads run out under a running daemon new clients are refused, and it goes on. The regular
-    client is starved with them, and both times it is served again by itself."""
+    """A control group of 32 tasks has room for a dozen sessions: the others are refused. If threads
+    run out under a running daemon, new clients are refused, and it continues. The regular client is
+    starved too, and both times it is served again without help."""
     peers: list[Peer] = []
     with ControlGroup("pids", "tasks") as group:
         group.set("pids.max", 32)
         with Siege(bench, prefix=group.prefix, starving=TRANSIENT) as siege:
             if "pids.max" not in siege.daemon.log.read_text():
-                raise Unable("the daemon does not see its control group: not mounted where usual?")
+                raise Unable("the daemon does not see its control group: mounted elsewhere?")
             greetings = counting_swarm(siege, 200, peers)
             if greetings["refused"] < 188 or not greetings["greeted"] or greetings["broken"]:
                 raise fail(f"with 32 tasks: {dict(greetings)}")
             close_all(peers)
             siege.wait_until_served()
-            siege.tell(f"200 clients where there are 32 tasks: {counted(greetings)}")
+            siege.tell(f"200 clients with 32 tasks: {counted(greetings)}")
         group.set("pids.max", "max")
         with Siege(bench, prefix=group.prefix, starving=TRANSIENT) as siege:
             counting_swarm(siege, 50, peers)
@@ -637,14 +637,14 @@ def tasks(bench: Bench) -> None:
                 raise fail(f"without threads: {dict(greetings)}")
             close_all(peers)
             siege.wait_until_served()
-            told = f"200 clients when there was no thread: {counted(greetings)}"
+            told = f"200 clients without a thread: {counted(greetings)}"
             siege.tell(f"{told}, {share:.0%} of a processor used")
 
 
 def memory(bench: Bench) -> None:
     """A control group of 64 MiB, and clients that stop within large messages, or do not read what
-    they asked for, more than there is room for. The daemon is not killed, and who is refused is
-    told so, the regular client too."""
+    they requested, more than there is memory for. The daemon is not killed, and refused clients get
+    a reply, the regular client too."""
     peers: list[Peer] = []
     count = 500
     with ControlGroup("memory", "memory") as group:
@@ -652,7 +652,7 @@ def memory(bench: Bench) -> None:
         group.set(name, 64 * MIB)
         with Siege(bench, prefix=group.prefix, starving=TRANSIENT) as siege:
             if "the control group's memory" not in siege.daemon.log.read_text():
-                raise Unable("the daemon does not see its control group: not mounted where usual?")
+                raise Unable("the daemon does not see its control group: mounted elsewhere?")
             drops = [f"large{n}@attack.test" for n in range(40)]
             deliver_large(siege, drops)
             piece = (CONTENT + b"y" * 60_000 + b"\r\n") * 18
@@ -680,7 +680,7 @@ def memory(bench: Bench) -> None:
             done = counting_swarm(siege, count, peers, either)
             if done["broken"] or not done["refused"]:
                 raise fail(f"in 64 MiB: {dict(done)}")
-            # What is within the daemon has to be written first.
+            # Octets that the daemon already has must be written first.
             is_idle = lambda: siege.share_of_processor() < 0.1
             siege.wait_until(is_idle, "without memory it is always busy")
             close_all(peers)
@@ -691,8 +691,8 @@ def memory(bench: Bench) -> None:
 
 
 def full_disk(bench: Bench) -> None:
-    """Attackers fill the disk by mail, and what they leave is taken by a file. Deliveries get 452,
-    the regular client's too; POP3 goes on; with room again all is well by itself."""
+    """Attackers fill the disk with mail, and a file takes the rest. Deliveries get 452, the regular
+    client's too; POP3 continues; once there is room again, everything recovers without help."""
     disk = Disk(bench, bench.directory / "disk.ext4", 256 * MIB, "-N", "16384")
     disk.mount()
     filler = BlockFiller(disk)
@@ -739,14 +739,14 @@ def full_disk(bench: Bench) -> None:
     disk.unmount()
 
 
-# What the regular client's sessions take meanwhile, with contents of up to 300 KiB.
+# Memory for the regular client's sessions meanwhile, with contents of up to 300 KiB.
 REGULAR_OCTETS = 4 * MIB
 
 
 def idle(bench: Bench) -> None:
-    """Thousands of sessions that do nothing, half SMTP and half POP3: each takes at most 12 KiB
-    (NET-1), a new client is greeted beside them, all of them can still speak (NET-2). Then more
-    come than there may be: they are refused, and the regular client with them until they go."""
+    """Thousands of sessions that do nothing, half SMTP and half POP3. Each uses at most 12 KiB
+    (NET-1), a new client is greeted beside them, and all of them still work (NET-2). Then more
+    clients connect than allowed: they are refused, and the regular client too until they leave."""
     count, more = (9_000, 17_000) if bench.is_long else (2_000, 2_600)
     limits = () if bench.is_long else ("connections = 2200",)
     peers: list[Peer] = []
@@ -755,10 +755,10 @@ def idle(bench: Bench) -> None:
         greetings = counting_swarm(siege, count, peers)
         if greetings["greeted"] != count:
             raise fail(f"{count} idle clients: {dict(greetings)}")
-        # What does not depend on their number weighs more where there are few of them.
+        # Fixed costs weigh more if there are few sessions.
         most = 12 * KIB + 2 * MIB // count
         each = lambda: (siege.vitals.octets("VmRSS") - before - REGULAR_OCTETS) // count
-        # After a second of silence their buffers are given back, each when its thread has a turn.
+        # After a second of silence their buffers are released, each when its thread has a turn.
         siege.wait_until(lambda: each() <= most, f"an idle session has over {most} octets (NET-1)")
         idle_each = each()
         begin = time.monotonic()
@@ -767,7 +767,7 @@ def idle(bench: Bench) -> None:
         spoke = speak(peers)
         spoken_each = each()
         if spoke != count:
-            raise fail(f"only {spoke} of {count} can still speak")
+            raise fail(f"only {spoke} of {count} still work")
         greetings += counting_swarm(siege, more - count, peers)
         if not greetings["refused"] or greetings["greeted"] + greetings["refused"] != more:
             raise fail(f"{more} idle clients: {dict(greetings)}")
@@ -775,12 +775,12 @@ def idle(bench: Bench) -> None:
         close_all(peers)
         siege.wait_until_served()
         told = f"{count} idle sessions of {idle_each / KIB:.1f} KiB ({spoken_each / KIB:.1f} once"
-        told += f" they have spoken), a new one greeted and answered in {greeted_ms:.0f} ms"
+        told += f" they have sent a command), a new one greeted and answered in {greeted_ms:.0f} ms"
         siege.tell(f"{told} beside them; of {more} {counted(greetings)}")
 
 
 def speak(peers: list[Peer]) -> int:
-    """All say something. Gives how many were answered."""
+    """All send something. Returns how many got an answer."""
 
     async def say(number: int) -> bool:
         peer = peers[number]
@@ -794,7 +794,7 @@ def speak(peers: list[Peer]) -> int:
     return sum(swarm(say, len(peers), at_once=500))
 
 
-# Each scenario.
+# The scenarios.
 SCENARIOS: dict[str, Callable[[Bench], None]] = {
     "slow-readers": slow_readers,
     "slow-writers": slow_writers,
@@ -823,7 +823,7 @@ SCENARIOS: dict[str, Callable[[Bench], None]] = {
 
 def main() -> int:
     durations = ("two minutes", "the better part of an hour")
-    # As many connections as the system lets one have.
+    # As many connections as the system allows.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     held = "all attacks were withstood"

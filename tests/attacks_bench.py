@@ -1,4 +1,5 @@
-"""What attacks.py puts around an attack: a regular client, the daemon's vital signs, and swarms."""
+"""The surroundings of an attack in attacks.py: a regular client, the daemon's vital signs, and
+swarms."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ from survival_clients import (
 
 T = TypeVar("T")
 
-# Linux' linux/in.h; this version of Python does not have it.
+# From Linux' linux/in.h; this version of Python does not have it.
 IP_BIND_ADDRESS_NO_PORT = 24
 IPV6_FREEBIND = 78
 
@@ -44,38 +45,38 @@ IPV6_FREEBIND = 78
 REGULARS = [f"regular{n}@regular.test" for n in range(6)]
 OURS = frozenset({"regular.test", "reset.test"})
 
-# SEC-9: what sessions may take in memory, and what all deliveries may together.
+# SEC-9: the memory that each session may use, and that all deliveries together may use.
 SESSION_OCTETS = 64 * KIB
 IN_FLIGHT_OCTETS = 256 * MIB
 
 # How often the regular client does something: it must not be the load.
 PACE = 0.02
 
-# Refusals that clients come back from.
+# Refusals after which clients try again.
 TRANSIENT = ("421", "451", "452", "-ERR [SYS/TEMP]")
 
 
-# What attackers send.
+# The attackers' commands.
 CONTENT = b"Subject: attack\r\n\r\n"
 TO_BOB = b"MAIL FROM:<a@attack.test>\r\nRCPT TO:<bob@attack.test>\r\n"
 
 
 def fail(text: str) -> Finding:
-    """What is wrong with a reply."""
+    """The error of a wrong reply."""
     return Finding(Kind.REPLY, text)
 
 
 def counted(counts: Counter[str]) -> str:
-    """The counts in a line, the greatest first."""
+    """The counts on one line, the greatest first."""
     return ", ".join(f"{count} {what}" for what, count in counts.most_common())
 
 
 class Regular(Load):
     """A well-behaved client beside the attack: two senders and a reader.
 
-    It must be served throughout: a refusal or a broken connection is a finding. Where an attack
-    legitimately starves everybody `may_be_told` has the refusals that it may get, and it comes
-    back until it is served.
+    It must be served throughout: a refusal or a broken connection is a finding. If an attack
+    legitimately starves everybody, `may_be_told` has the refusals that it may get, and it tries
+    again until it is served.
     """
 
     def __init__(self, bench: Bench, daemon: Daemon, may_be_told: tuple[str, ...]) -> None:
@@ -112,10 +113,10 @@ class Regular(Load):
 
 
 class Siege:
-    """A daemon with its regular client; at its end everything is as it was before.
+    """A daemon with its regular client; at the end everything is as it was before.
 
-    `lines` and `limits` are for the configuration, `prefix` stands in front of the command line,
-    and `starving` are the refusals that the regular client may get.
+    `lines` and `limits` are for the configuration, `prefix` is put before the command line, and
+    `starving` has the refusals that the regular client may get.
     """
 
     def __init__(
@@ -137,7 +138,7 @@ class Siege:
         self.mail = mail or bench.directory / "mail"
         self.daemon = bench.start(self.mail, prefix)
         self.vitals = Vitals(self.daemon.process.pid)
-        # Some things are there from the first letter on.
+        # Some threads and descriptors exist from the first letter on.
         self.serve_fresh_client()
         self.base = self.peak = (0, 0)
         self.wait_until(self.is_settled, "the daemon does not come to rest")
@@ -165,8 +166,7 @@ class Siege:
         self.regular.stop()
         if not isinstance(error, (Finding, Broken, Refused)):
             return
-        # What the attack met may only be what the regular client has met first, or what a daemon
-        # that is gone leaves behind.
+        # The error may only follow from one that the regular client met, or from a dead daemon.
         self.daemon.check_alive()
         if self.regular.findings:
             met = error if isinstance(error, Finding) else Finding(Kind.REPLY, str(error))
@@ -177,13 +177,13 @@ class Siege:
         return self.vitals.threads(), self.vitals.descriptors()
 
     def is_settled(self) -> bool:
-        """Whether nothing changes any more; keeps what there is as what has to be there again."""
+        """Whether nothing changes any more; remembers what must be there again afterwards."""
         before = self.base
         self.base = self.now()
         return before == self.base
 
     def watch(self) -> None:
-        """Keeps the most threads and descriptors that there were."""
+        """Remembers the highest numbers of threads and descriptors."""
         while not self.over.wait(0.02):
             with contextlib.suppress(OSError):
                 self.peak = tuple(map(max, self.peak, self.now()))
@@ -191,7 +191,7 @@ class Siege:
     def wait_until(
         self, is_so: Callable[[], bool], otherwise: str, seconds: float = PATIENCE
     ) -> float:
-        """Waits until it is so. Gives how long that took."""
+        """Waits until the condition holds. Returns how long that took."""
         begin = time.monotonic()
         while not is_so():
             self.daemon.check_alive()
@@ -201,19 +201,19 @@ class Siege:
         return time.monotonic() - begin
 
     def wait_for_sessions(self, most: int, otherwise: str, seconds: float = PATIENCE) -> float:
-        """Waits until there are no more than so many sessions beside the regular client's."""
-        # That has three, and two of those that it has ended may still be there.
+        """Waits until there are no more than this many sessions besides the regular client's."""
+        # It has three, and two of those that it has ended may still exist.
         most += self.base[0] + 5
         return self.wait_until(lambda: self.vitals.threads() <= most, otherwise, seconds)
 
     def wait_until_served(self) -> None:
-        """Waits until the regular client has been served a while, both ways."""
+        """Waits until the regular client has been served for a while, both ways."""
         for what, more in ("acknowledged", 5), ("visits", 3):
             if not self.regular.wait_for(what, more) and not self.regular.findings:
                 raise Finding(Kind.REPLY, f"the regular client waits for {what} in vain")
 
     def serve_fresh_client(self) -> None:
-        """Somebody who was not there before is served, too."""
+        """A new client is served too."""
         ledger, steady = self.bench.ledger, random.Random(2)
         try:
             with Smtp(self.daemon.smtp) as smtp:
@@ -226,10 +226,10 @@ class Siege:
         except (Broken, Refused) as error:
             raise Finding(Kind.REPLY, f"a fresh client: {error}") from None
         if letter.number not in seen:
-            raise Finding(Kind.LOST, "what a fresh client has sent", letter.number)
+            raise Finding(Kind.LOST, "the letter of a fresh client", letter.number)
 
     def finish(self) -> None:
-        """The regular client is served; then everything is as it was, and nothing is lost."""
+        """The regular client is served; then everything is as before, and nothing is lost."""
         self.wait_until_served()
         self.regular.end()
         self.daemon.check_alive()
@@ -245,41 +245,41 @@ class Siege:
         daemon.stop()
 
     def come_to_rest(self) -> None:
-        """Threads and descriptors are as many as before, and the daemon does nothing."""
+        """There are as many threads and descriptors as before, and the daemon does nothing."""
 
         def is_back() -> bool:
             threads, descriptors = self.now()
             return threads <= self.base[0] and descriptors <= self.base[1]
 
         try:
-            self.wait_until(is_back, "something of the sessions stays")
+            self.wait_until(is_back, "something of the sessions remains")
         except Finding as finding:
             there = f"threads and descriptors were {self.base}, are {self.now()}"
             raise Finding(Kind.RESOURCES, f"{finding}: {there}") from None
-        # What lies in the journal may still be on its way, but not for long.
+        # The journal may still have to be written to the Maildirs, but not for long.
         for _ in range(10):
             share = self.share_of_processor()
             if share < 0.2:
                 return
-        raise Finding(Kind.RESOURCES, f"with nothing to do it uses {share:.0%} of a processor")
+        raise Finding(Kind.RESOURCES, f"when idle it uses {share:.0%} of a processor")
 
     def share_of_processor(self) -> float:
-        """How much of a processor the daemon uses during a second."""
+        """The fraction of a processor that the daemon uses during a second."""
         used, begin = self.vitals.cpu_seconds(), time.monotonic()
         time.sleep(1)
         return (self.vitals.cpu_seconds() - used) / (time.monotonic() - begin)
 
     def check_regular(self) -> None:
-        """Raises what the regular client has found."""
+        """Raises the findings of the regular client."""
         if self.regular.findings:
             raise Findings(self.regular.findings)
 
     def grown(self) -> int:
-        """How many octets of memory it had at most, beyond those before."""
+        """The most octets of memory that it had, beyond those before."""
         return max(self.vitals.octets("VmHWM") - self.base_octets, 0)
 
     def tell(self, text: str) -> None:
-        """One line about what was done."""
+        """Prints one line about what was done."""
         counts = self.regular.counts
         refused = counts["SMTP refused"] + counts["POP3 refused"]
         beside = f"beside it {counts['acknowledged']} letters, {counts['visits']} visits"
@@ -302,14 +302,15 @@ class Peer:
 
     @classmethod
     async def connect(cls, port: int, source: str = "127.0.0.1", window: int = 0) -> Peer:
-        """Connects from a loopback address; `window` keeps little on its way to this client."""
+        """Connects from a loopback address; a small `window` keeps little data in flight to this
+        client."""
         connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if window:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
         if source != "127.0.0.1":
-            # The port is chosen at the connect, so that each address has all of them.
+            # The port is chosen on connect, so that each address can use all of them.
             connection.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
             connection.bind((source, 0))
         peer = cls(connection)
@@ -317,7 +318,7 @@ class Peer:
         return peer
 
     async def waited(self, what: Awaitable[T]) -> T:
-        """What comes of it in time."""
+        """The result, if it comes in time."""
         try:
             async with asyncio.timeout(PATIENCE):
                 return await what
@@ -331,13 +332,13 @@ class Peer:
         await self.waited(self.loop.sock_sendall(self.socket, octets))
 
     async def receive(self) -> bool:
-        """Takes what comes; false at the end."""
+        """Reads what comes; false at the end."""
         octets = await self.waited(self.loop.sock_recv(self.socket, 64 * KIB))
         self.received += octets
         return bool(octets)
 
     async def line(self) -> str:
-        """The next line that comes, or what there is of it at the end."""
+        """The next line, or the rest of it at the end."""
         while (end := self.received.find(b"\r\n")) < 0:
             if not await self.receive():
                 raise Broken("closed by the daemon")
@@ -346,18 +347,18 @@ class Peer:
         return line.decode(errors="replace")
 
     async def rest(self) -> bytes:
-        """All that comes until the daemon closes, in whatever way."""
+        """Everything until the daemon closes, in whatever way."""
         with contextlib.suppress(Broken):
             while await self.receive():
                 pass
         return bytes(self.received)
 
     def close(self) -> None:
-        """Ends it in order."""
+        """Closes in order."""
         self.socket.close()
 
     def reset(self) -> None:
-        """Ends it with RST."""
+        """Closes with RST."""
         reset(self.socket)
 
 
@@ -369,7 +370,7 @@ def reset(connection: socket.socket) -> None:
 
 
 def swarm(work: Callable[[int], Awaitable[T]], count: int, at_once: int = 0) -> list[T]:
-    """Does the work of so many clients, all of them or `at_once` at the same time."""
+    """Does the work of this many clients, all of them or `at_once` at the same time."""
 
     async def limited(room: asyncio.Semaphore, number: int) -> T:
         async with room:
@@ -383,7 +384,7 @@ def swarm(work: Callable[[int], Awaitable[T]], count: int, at_once: int = 0) -> 
 
 
 def exchange(port: int, octets: bytes) -> bytes:
-    """Sends all at once, says that nothing more comes, and gives all that is answered."""
+    """Sends everything, closes the sending side, and returns all answers."""
     answer = bytearray()
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
         try:
@@ -394,12 +395,12 @@ def exchange(port: int, octets: bytes) -> bytes:
         except TimeoutError:
             raise Finding(Kind.REPLY, f"no end after {octets[:60]!r}: {answer!r}") from None
         except OSError:
-            pass  # closed over octets that it has not read
+            pass  # closed before it had read everything
     return bytes(answer)
 
 
 class ControlGroup:
-    """A control group of one kind, of version 1 or 2, that processes are started in."""
+    """A control group of one kind, of version 1 or 2, in which processes are started."""
 
     def __init__(self, kind: str, name: str) -> None:
         if os.geteuid() != 0:
@@ -420,7 +421,7 @@ class ControlGroup:
 
     def __exit__(self, *_: object) -> None:
         deadline = time.monotonic() + PATIENCE
-        # A process that has ended is in it for a moment yet.
+        # A process that has ended is still in it for a moment.
         while self.path.is_dir() and time.monotonic() < deadline:
             with contextlib.suppress(OSError):
                 self.path.rmdir()
@@ -439,7 +440,7 @@ class ControlGroup:
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """What to put in front of a command line that is to run in it."""
+        """What to put before a command line to run it in this group."""
         script = 'echo $$ >"$0" && exec "$@"'
         return ("sh", "-c", script, str(self.path / "cgroup.procs"))
 
@@ -447,7 +448,7 @@ class ControlGroup:
 class OtherMachine:
     """A network namespace that plays another machine, and the cable to it."""
 
-    # RFC 2544: for tests between machines, and not for the networks that they are in.
+    # RFC 2544: for tests between machines, and not used in real networks.
     HERE, THERE = "198.19.203.1", "198.19.203.2"
 
     def __init__(self) -> None:
@@ -474,18 +475,18 @@ class OtherMachine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # The cable goes with its end.
+        # The cable disappears with its end.
         run("ip", "netns", "delete", self.name)
 
     def enter(self) -> None:
-        """From now on the sockets that this thread opens are that machine's."""
+        """From now on the sockets that this thread opens belong to that machine."""
         with open(f"/run/netns/{self.name}", "rb") as namespace:
             if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), 0) != 0:
                 raise Unable(f"setns: {os.strerror(ctypes.get_errno())}")
 
 
 def closed(bench: Bench) -> str:
-    """Accounts for the regular client and for one that attackers know. Gives the line of the
+    """Accounts for the regular client and for one that attackers know. Returns the line of the
     configuration."""
     hashed = subprocess.run(
         [bench.binary, "hash-password"], input=b"right\n", capture_output=True, check=True
@@ -503,7 +504,7 @@ def closed(bench: Bench) -> str:
 
 
 def certificate(bench: Bench, address: str = "127.0.0.1") -> tuple[str, ...]:
-    """Makes one. Gives the lines of the configuration for it, and for two listeners of TLS."""
+    """Makes a certificate. Returns configuration lines for it, and for two TLS listeners."""
     directory = bench.directory / "tls"
     run(bench.binary, "cert", "--dir", directory)
     return (
@@ -516,14 +517,14 @@ def certificate(bench: Bench, address: str = "127.0.0.1") -> tuple[str, ...]:
 
 
 def trusting(bench: Bench) -> ssl.SSLContext:
-    """What a client of that certificate needs."""
+    """What a client needs for that certificate."""
     context = ssl.create_default_context(cafile=bench.directory / "tls/ca.pem")
     context.check_hostname = False
     return context
 
 
 def hello() -> bytes:
-    """The beginning of a handshake of TLS."""
+    """The beginning of a TLS handshake."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     with contextlib.suppress(ssl.SSLWantReadError):
@@ -532,11 +533,11 @@ def hello() -> bytes:
 
 
 class Crowds:
-    """A network namespace in which this process, and what it starts, may have any address: so the
+    """A network namespace in which this process, and what it starts, can have any address. So the
     daemon meets clients from thousands of networks.
 
     Inside, all of 10.0.0.0/7, 2001:db8::/32 and 2a00::/12 are addresses of the loopback device.
-    They are no loopback addresses, so the daemon takes their clients for those of other machines.
+    They are not loopback addresses, so the daemon treats their clients as other machines.
     """
 
     NETWORKS = ("10.0.0.0/7", "2001:db8::/32", "2a00::/12")
@@ -557,7 +558,7 @@ class Crowds:
                 run(*inside, "ip", family, "route", "add", "local", network, "dev", "lo")
             with open(f"/run/netns/{self.name}", "rb") as namespace:
                 enter_network(namespace.fileno())
-            # A burst of clients waits at the listener.
+            # A burst of clients waits in the listener's backlog.
             Path("/proc/sys/net/core/somaxconn").write_text("4096")
         except (OSError, Unable):
             self.__exit__()
@@ -571,18 +572,18 @@ class Crowds:
 
 
 def enter_network(namespace: int) -> None:
-    """From now on the sockets of this thread, and of those that it starts, are in there."""
+    """From now on the sockets of this thread, and of those that it starts, are inside."""
     if ctypes.CDLL(None, use_errno=True).setns(namespace, 0) != 0:
         raise Unable(f"setns: {os.strerror(ctypes.get_errno())}")
 
 
 def from_anywhere(source: str) -> socket.socket:
-    """A socket with this address, whose port is chosen at the connect."""
+    """A socket with this address; its port is chosen on connect."""
     family = socket.AF_INET6 if ":" in source else socket.AF_INET
     connection = socket.socket(family, socket.SOCK_STREAM)
     connection.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
     if family == socket.AF_INET6:
-        # Where a route makes an address local, only IPv4 knows it when it is bound.
+        # If a route makes an address local, only IPv4 knows it when binding.
         connection.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
     connection.bind((source, 0))
     return connection

@@ -1,4 +1,4 @@
-"""The attacks of attacks.py that are dialogues: broken off, with something hidden, or misplaced."""
+"""The dialogues among the attacks of attacks.py: broken off, with hidden parts, or misplaced."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EVIL = b"MAIL FROM:<evil@evil.test>\r\nRCPT TO:<evil@evil.test>\r\nDATA\r\nevil\
 
 
 def check_no_evil(siege: Siege) -> None:
-    """Nothing of what was hidden in something else was executed."""
+    """None of the hidden commands was executed."""
     if (siege.mail / "evil.test").exists():
         raise fail("there is mail for evil.test")
 
@@ -43,8 +43,8 @@ def check_no_evil(siege: Siege) -> None:
 class Resetter:
     """Clients that reset their connection in every phase.
 
-    The ledger judges: a content whose end was sent may be there, one whose end was not never; what
-    was marked may be gone if QUIT was sent, and never if not.
+    The ledger judges. A content whose end was sent may be there; one whose end was not sent must
+    never be. Marked messages may be gone if QUIT was sent, and never otherwise.
     """
 
     def __init__(self, siege: Siege, context: ssl.SSLContext) -> None:
@@ -55,7 +55,7 @@ class Resetter:
         self.counts: Counter[str] = Counter()
 
     def smtp(self, phase: str, mailbox: str, rng: random.Random) -> None:
-        """One session of SMTP, up to this phase of it."""
+        """One session of SMTP, up to this phase."""
         letter = self.siege.bench.letters.write(rng, rng.choice([500, 20_000, 200_000]))
         stuffed = letter.content.replace(b"\r\n.", b"\r\n..")
         part = stuffed[: rng.randrange(1, len(stuffed))]
@@ -103,7 +103,7 @@ class Resetter:
             reset(wire.socket)
 
     def through_tls(self, wire: Wire, phase: str, head: bytes, part: bytes) -> None:
-        """The handshake, and what comes behind it."""
+        """The handshake, and what follows it."""
         if phase == "TLS, before the hello":
             return
         tls = self.context.wrap_socket(wire.socket, do_handshake_on_connect=False)
@@ -115,7 +115,7 @@ class Resetter:
                 tls.sendall(b"DATA\r\n" + part)
 
     def pop3(self, phase: str, mailbox: str, rng: random.Random) -> None:
-        """One session of POP3, up to this phase of it. The maildrop is this client's alone."""
+        """One session of POP3, up to this phase. Only this client uses the maildrop."""
         if phase in ("before the greeting", "USER", "TLS, partial hello"):
             wire = Wire(self.siege.daemon.pop3)
             try:
@@ -154,7 +154,7 @@ class Resetter:
             reset(pop3.socket)
 
     def log_in(self, mailbox: str) -> Pop3:
-        """A session that was reset may have the maildrop a moment longer."""
+        """A session that was reset can hold the maildrop a moment longer."""
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -164,7 +164,7 @@ class Resetter:
                     raise Finding(Kind.REPLY, f"{mailbox} after a reset: {error}") from None
 
     def work(self, mailbox: str, count: int) -> None:
-        """One client after the other, at random; the maildrop is filled again as it gets empty."""
+        """One client after another, at random; the maildrop is refilled when it gets empty."""
         rng = self.siege.bench.chance(mailbox)
         for _ in range(count):
             if len(self.ledger.kept(mailbox)) < 3:
@@ -173,9 +173,9 @@ class Resetter:
                     smtp.deliver(self.ledger, letter, [mailbox], rng)
             protocol = rng.choice(["SMTP", "POP3"])
             phase = rng.choice(RESET_PHASES[protocol])
-            # Such a content may still come when the next session of POP3 sees the maildrop.
+            # Such a content can still arrive when the next session of POP3 sees the maildrop.
             to = mailbox if protocol == "POP3" else f"late-{mailbox}"
-            # A reset that crosses with octets of the daemon is a broken connection here, too.
+            # A reset that crosses with octets of the daemon is a broken connection here too.
             with contextlib.suppress(Broken):
                 (self.smtp if protocol == "SMTP" else self.pop3)(phase, to, rng)
             self.counts[f"{protocol} {phase}"] += 1
@@ -210,8 +210,8 @@ RESET_PHASES = {
 
 
 def resets(bench: Bench) -> None:
-    """RST in every phase of SMTP, POP3 and TLS. What was acknowledged stays; of what was not there
-    is nothing or all; nothing is removed unless QUIT was sent."""
+    """RST in every phase of SMTP, POP3 and TLS. Everything acknowledged stays; a message that was
+    not acknowledged is there completely or not at all; nothing is removed unless QUIT was sent."""
     count = 1000 if bench.is_long else 60
     with Siege(bench, *certificate(bench)) as siege:
         resetter = Resetter(siege, trusting(bench))
@@ -230,7 +230,7 @@ def resets(bench: Bench) -> None:
 
 
 def files_for(siege: Siege, local: str) -> list[bytes]:
-    """What lies in a mailbox of attack.test, when all that is on its way has arrived."""
+    """The content of a mailbox of attack.test, once all mail in transit has arrived."""
     # A login waits for it.
     with contextlib.suppress(Refused), Pop3(siege.daemon.pop3, f"{local}@attack.test"):
         pass
@@ -240,7 +240,7 @@ def files_for(siege: Siege, local: str) -> list[bytes]:
 def smuggling(bench: Bench) -> None:
     """All line endings around a dot, in a session of CRLF and in one of LF, by DATA; contents that
     look like dialogues, by BDAT; NUL. Only the session's own ending ends a content, so there is at
-    most one message, and the commands behind the dot are never executed."""
+    most one message, and the commands after the dot are never executed."""
     counts: Counter[str] = Counter()
     with Siege(bench) as siege:
 
@@ -263,7 +263,7 @@ def smuggling(bench: Bench) -> None:
             for dot, evil_ending in itertools.product(dots, (b"\r\n", b"\n")):
                 if ending + b"." + ending in dot:
                     continue  # that is the end of the content
-                # Its own end, if it is one here, ends the message that it is a part of.
+                # Its own ending, if there is one here, ends the message that it is part of.
                 evil = EVIL.replace(b"\r\n", evil_ending)
                 content = CONTENT.replace(b"\r\n", ending) + b"good"
                 end = ending + b"." + ending
@@ -286,13 +286,13 @@ def smuggling(bench: Bench) -> None:
             "NUL in a command": begin.replace(b"bob", b"bo\0b") + b"DATA\r\nx\r\n.\r\n",
         }.items():
             try_one(name, text)
-        siege.tell(f"{counts.total()} mixtures: {counted(counts)}, none of them twice")
+        siege.tell(f"{counts.total()} mixtures: {counted(counts)}, none duplicated")
 
 
 def injection(bench: Bench) -> None:
-    """Commands behind STARTTLS and STLS in the same write, with and without the beginning of a
-    handshake, and commands in clear within one: the connection closes and nothing is executed.
-    After a handshake nothing is known of what was said before."""
+    """Commands after STARTTLS and STLS in the same write, with and without the beginning of a
+    handshake, and plain-text commands within one: the connection closes and nothing is executed.
+    After a handshake nothing is known of the dialogue before it."""
     with Siege(bench, *certificate(bench)) as siege:
         smtp, pop3 = siege.daemon.smtp, siege.daemon.pop3
         evil_pop3 = b"USER bob@attack.test\r\nPASS x\r\nSTAT\r\n"
@@ -305,11 +305,11 @@ def injection(bench: Bench) -> None:
                 for text in command + behind + evil, command + evil + behind:
                     answer = exchange(port, text)
                     n_tried += 1
-                    # TLS' alert is no answer to a command.
+                    # A TLS alert is not an answer to a command.
                     said = answer.partition(b"250-STARTTLS")[2] if port == smtp else answer
                     executed = b"Maildrop has" in said or b"Sender OK" in said
                     if executed:
-                        raise fail(f"behind STARTTLS or STLS: {answer!r}")
+                        raise fail(f"after STARTTLS or STLS: {answer!r}")
         for part in 5, 60, 150:
             for port, command, evil in (
                 (smtp, b"EHLO x\r\nSTARTTLS\r\n", EVIL),
@@ -337,12 +337,12 @@ def injection(bench: Bench) -> None:
             if not (said := wire.until(b"\r\n")).startswith(b"503"):
                 raise fail(f"an envelope from before TLS: {said!r}")
         check_no_evil(siege)
-        siege.tell(f"{n_tried} injections, nothing of them executed")
+        siege.tell(f"{n_tried} injections, none executed")
 
 
 def wrong_ports(bench: Bench) -> None:
-    """Everything at the wrong door: HTTP, TLS in clear ports, commands at TLS ports, the other
-    protocol, noise. It is turned away, and nothing of it is executed."""
+    """Everything at the wrong port: HTTP, TLS at plain ports, commands at TLS ports, the other
+    protocol, noise. It is refused, and none of it is executed."""
     smtp_in = b"EHLO x\r\n" + EVIL + b"QUIT\r\n"
     http = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(smtp_in)
     everywhere = {
@@ -380,9 +380,9 @@ def wrong_ports(bench: Bench) -> None:
                 raise fail(f"{name}: no greeting but {first!r}")
             if is_clear and not name.startswith("noise") and name not in ("SMTP", "POP3"):
                 if rest and not rest.startswith((b"421 ", b"-ERR ", b"500 ", b"501 ")):
-                    raise fail(f"{name} is told {rest!r}")
+                    raise fail(f"{name} gets {rest!r}")
             if not is_clear and answer[:1] not in (b"", b"\x15"):
-                raise fail(f"{name} in a port of TLS: {answer!r}")
+                raise fail(f"{name} at a TLS port: {answer!r}")
             if b"250 2.1.0" in answer or b"250 Sender" in answer or b"Maildrop has" in answer:
                 raise fail(f"{name} is executed: {answer!r}")
             said = "alert" if answer[:1] == b"\x15" else rest[:4].decode(errors="replace").strip()
@@ -391,7 +391,7 @@ def wrong_ports(bench: Bench) -> None:
         siege.tell(f"{len(tries)} openings: {counted(outcomes)}")
 
 
-# Names that would be something else in a path, or in a program that looks at them.
+# Names that would have another meaning in a path, or for a program that handles paths.
 NAMES = [
     "../../outside",
     "..",
@@ -438,7 +438,7 @@ NAMES = [
 
 
 def forward_paths() -> list[str]:
-    """The names as local parts and as domains, bare and quoted, and what is no name at all."""
+    """The names as local parts and as domains, bare and quoted, and texts that are not names."""
     paths = []
     for name in NAMES:
         quoted = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
@@ -450,8 +450,9 @@ def forward_paths() -> list[str]:
 
 
 def paths(bench: Bench) -> None:
-    """Recipients and users whose names would leave the store, or meet its own files. Every file
-    made has a legal name and is in the mail directory, and no symbolic link is followed."""
+    """Recipients and users whose names would leave the store, or match its own files. Every file
+    that is created has a legal name and is in the mail directory, and no symbolic link is
+    followed."""
     legal_directory = re.compile(r"(?:%|[a-z0-9%][a-z0-9%._+-]*)")
     outside = bench.directory / "outside"
     outside.mkdir()
@@ -466,7 +467,7 @@ def paths(bench: Bench) -> None:
         }
 
     with Siege(bench) as siege:
-        # Made before anybody asks for them, by whoever can write here.
+        # Created in advance, as anybody who can write here could.
         links.mkdir(mode=0o700)
         (links / "link").symlink_to(outside)
         (links / "half").mkdir(mode=0o700)
@@ -488,7 +489,7 @@ def paths(bench: Bench) -> None:
                     said = "closed"
                 outcomes[said[:3]] += 1
                 if path.startswith(("link@a", "half@a")) and not said.startswith("451"):
-                    raise fail(f"{path} is told {said!r}")
+                    raise fail(f"{path} gets {said!r}")
             login = f"USER {path}\r\nPASS x\r\nSTAT\r\nQUIT\r\n".encode()
             answer = exchange(siege.daemon.pop3, login)
             outcomes["POP3 " + ("+OK" if b"\r\n+OK Maildrop" in answer else "-ERR")] += 1
@@ -501,10 +502,10 @@ def paths(bench: Bench) -> None:
                 made += 1
                 for name in domain.name, local.name:
                     if not legal_directory.fullmatch(name) or ".." in name:
-                        raise fail(f"a directory is called {domain.name!r}/{local.name!r}")
+                        raise fail(f"a directory is named {domain.name!r}/{local.name!r}")
                 if not local.is_symlink() and local.name != "half":
                     if {side.name for side in local.iterdir()} != {"tmp", "new", "cur"}:
-                        raise fail(f"{local} is no Maildir")
+                        raise fail(f"{local} is not a Maildir")
         for link in links / "link", links / "half/new":
             link.unlink()
         (links / "half").rmdir()

@@ -26,33 +26,34 @@ from attacks_bench import (
 from survival_bench import Bench, Unable
 from survival_clients import KIB, MIB, Broken, Finding, Kind, Refused, Smtp
 
-# What src/capacity.rs counts: mappings and descriptors of a session, and mappings whoever comes.
+# What src/system/capacity.rs counts: mappings and descriptors per session, and fixed mappings.
 MAPPINGS_PER_SESSION, DESCRIPTORS_PER_SESSION = 4, 2
 MAPPINGS_OWN = 1_024 + 17 * (os.cpu_count() or 1)
 
-# Places that the regular client may have, or has just had, and threads that sync.
+# Places for the regular client's current and recent sessions, and threads that sync.
 REGULAR_PLACES = 8
 
-# Clients beyond the places.
+# Clients over the cap.
 MORE = 40
 
 
 def full(bench: Bench) -> None:
     """As many clients as the daemon has announced take a place, and stop in every phase: after the
     connect, within a ClientHello, after STARTTLS and STLS, after the handshake, within AUTH, within
-    a large content. Threads, mappings and descriptors are no more than what was counted for them;
-    who comes then is told 421 or -ERR [SYS/TEMP]; when they leave, a client is greeted at once.
-    The same under each limit alone, and in the long form under those of this machine."""
+    a large content. They use no more threads, mappings and descriptors than were calculated for
+    them. A further client gets 421 or -ERR [SYS/TEMP]; when they leave, a client is greeted
+    immediately. The same under each limit separately, and in the long form under those of this
+    machine."""
     for name, prefix, group in limits(bench):
         with group:
             take_all_places(bench, name, prefix)
 
 
 def limits(bench: Bench) -> Iterator[tuple[str, tuple[str, ...], ExitStack]]:
-    """The limits: how the daemon names each, and how it is started under it."""
+    """The limits: the daemon's name for each, and how to start it under it."""
     yield "the limit of open files", ("prlimit", "--nofile=1000:1000"), ExitStack()
-    # The kernel has one number for all processes, so only what is read of it is another: that
-    # fewer mappings are taken is looked at.
+    # The kernel has one number for all processes, so only the file that is read is changed; the
+    # test checks that fewer mappings are used.
     file = bench.directory / "max_map_count"
     file.write_text("5000\n")
     script = 'mount --bind "$0" /proc/sys/vm/max_map_count && exec "$@"'
@@ -117,7 +118,7 @@ def take_all_places(bench: Bench, name: str, prefix: tuple[str, ...]) -> None:
 
 
 def phases_of(siege: Siege, context: ssl.SSLContext) -> Iterator[Callable[[str], Awaitable[Peer]]]:
-    """The ways to begin a session and to go no further."""
+    """The ways to begin a session and then stop."""
     daemon = siege.daemon
     part = hello()[:100]
 
@@ -173,7 +174,7 @@ def phases_of(siege: Siege, context: ssl.SSLContext) -> Iterator[Callable[[str],
 
 
 async def shake_hands(peer: Peer, context: ssl.SSLContext) -> None:
-    """Does all of a handshake, and waits for the greeting."""
+    """Completes a handshake, and waits for the greeting."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context.wrap_bio(incoming, outgoing)
     greeting = b""
@@ -189,7 +190,7 @@ async def shake_hands(peer: Peer, context: ssl.SSLContext) -> None:
 
 
 def check_turned_away(siege: Siege) -> None:
-    """There is no place, and newcomers are told so."""
+    """There is no place, and newcomers get a refusal."""
 
     async def come(number: int) -> str:
         peer = await Peer.connect((siege.daemon.smtp, siege.daemon.pop3)[number % 2], "127.0.0.9")
@@ -198,14 +199,14 @@ def check_turned_away(siege: Siege) -> None:
         finally:
             peer.close()
 
-    # The regular client may leave a place for a moment.
+    # The regular client can leave a place for a moment.
     said = [line for line in swarm(come, 20) if not line.startswith(TRANSIENT)]
     if len(said) > REGULAR_PLACES:
-        raise fail(f"who is too many is told {said!r}")
+        raise fail(f"a client over the cap gets {said!r}")
 
 
 def greeted_again(siege: Siege) -> float:
-    """When somebody who comes now is greeted."""
+    """When a new client is greeted."""
 
     def is_greeted() -> bool:
         try:

@@ -1,4 +1,4 @@
-"""Attacks by networks: from thousands of addresses, for places, for passwords and for names."""
+"""Attacks by networks, from thousands of addresses: on places, passwords and names."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from attacks_bench import (
 from survival_bench import Bench, run
 from survival_clients import KIB, PATIENCE, Broken, Finding
 
-# How long passwords are guessed, and names collected.
+# How long passwords are guessed, and names tried.
 SECONDS = 12.0
 
 
 async def come(siege: Siege, source: str, peers: list[Peer], outcomes: Counter[str]) -> str:
-    """One client that says nothing. Gives its greeting."""
+    """One silent client. Returns its greeting."""
     connection = from_anywhere(source)
     connection.setblocking(False)
     peer = Peer(connection)
@@ -50,7 +50,7 @@ async def come(siege: Siege, source: str, peers: list[Peer], outcomes: Counter[s
 
 
 def crowd(siege: Siege, sources: Iterator[str], count: int, peers: list[Peer]) -> Counter[str]:
-    """So many clients come from these addresses, and stay. Gives what they were told."""
+    """This many clients connect from these addresses, and stay. Returns their greetings."""
     outcomes: Counter[str] = Counter()
     chosen = list(itertools.islice(sources, count))
 
@@ -62,9 +62,9 @@ def crowd(siege: Siege, sources: Iterator[str], count: int, peers: list[Peer]) -
 
 
 def networks(bench: Bench) -> None:
-    """Thousands of addresses take all they can: those of one /48 and of one /16 get a quarter of
-    the places, and when they come from everywhere a client of a network that has no session is
-    served, and this machine. The log tells which share was used up."""
+    """Thousands of addresses take all they can. Those of one /48 and of one /16 get a quarter of
+    the places; when they come from everywhere, a client from a network without a session is served,
+    and this machine too. The log says which share was used up."""
     total = 12_000 if bench.is_long else 1_600
     limits = (f"connections = {total}", 'connections_per_address = "auto"')
     quarter = total // 4
@@ -84,26 +84,26 @@ def networks(bench: Bench) -> None:
             outcomes = crowd(siege, sources, 2 * quarter, peers)
             siege.wait_until_served()
             siege.check_regular()
-            # Beside those of the regular client, and those that have still to end.
+            # Besides those of the regular client, and those that are still ending.
             if not quarter - 10 <= sessions() <= quarter + total // 16:
                 raise fail(f"a {name} holds {sessions()} of {total}: {counted(outcomes)}")
             why = f"Too many connections from your network ({name})"
             if not any(why in said for said in outcomes):
-                raise fail(f"no client is told of its {name}: {counted(outcomes)}")
-            # The log tells of the first ones only, whose /56 or /24 may have been full before.
+                raise fail(f"no client gets the refusal for its {name}: {counted(outcomes)}")
+            # The log reports only the first ones, whose /56 or /24 may have been full before.
             is_told = lambda: "from your network (/" in siege.daemon.log.read_text()
-            siege.wait_until(is_told, "the log does not tell of any network")
+            siege.wait_until(is_told, "the log names no network")
             if not n_counted(siege, "too_many_from_organisation"):
                 raise fail(f"no client of a {name} is counted")
             for peer in peers:
                 peer.close()
             peers.clear()
-            siege.wait_for_sessions(0, f"sessions of the {name} stay")
+            siege.wait_for_sessions(0, f"sessions of the {name} remain")
         outcomes = crowd(siege, of_all, 3 * total, peers)
         siege.wait_until_served()
         siege.check_regular()
         held = sessions()
-        # Whatever there is beyond is for newcomers, and for those that end for them.
+        # The rest is for newcomers, and for sessions that are ended for them.
         if held < total * 11 // 16:
             raise fail(f"they hold {held} of {total} only: {counted(outcomes)}")
         newcomers = (f"2001:db8:{n:x}::1" for n in range(0xF00, 0xF08))
@@ -119,16 +119,16 @@ def networks(bench: Bench) -> None:
 
 
 def counters(siege: Siege) -> str:
-    """What the daemon has counted so far."""
+    """The counters so far."""
     before = siege.daemon.log.read_text().count("counters:")
     siege.daemon.process.send_signal(signal.SIGUSR1)
     is_told = lambda: siege.daemon.log.read_text().count("checkpoints  count") > before
-    siege.wait_until(is_told, "no counters are told")
+    siege.wait_until(is_told, "no counters are reported")
     return siege.daemon.log.read_text().rpartition("counters:")[2]
 
 
 def n_counted(siege: Siege, name: str) -> int:
-    """One of these numbers."""
+    """One of these counters."""
     found = re.search(rf"\b{name}=(\d+)", counters(siege))
     assert found is not None
     return int(found[1])
@@ -145,7 +145,7 @@ class Login:
         self.line()
 
     def line(self) -> bytes:
-        """What is said next."""
+        """The next reply."""
         return self.socket.recv(KIB)
 
     def ask(self, user: str, password: str) -> None:
@@ -156,7 +156,7 @@ class Login:
 
 
 def guess(siege: Siege, context: ssl.SSLContext, over: Event, first: int) -> None:
-    """Guesses from a new /64 each time, and waits for no answer."""
+    """Guesses, each time from a new /64, and waits for no answer."""
     left: list[Login] = []
     for number in itertools.count(first):
         if over.is_set():
@@ -172,7 +172,7 @@ def guess(siege: Siege, context: ssl.SSLContext, over: Event, first: int) -> Non
 
 
 def right_login(siege: Siege, context: ssl.SSLContext, number: int) -> float:
-    """A login of bob from a network of its own. Gives how long it took."""
+    """A login of bob from his own network. Returns how long it took."""
     login = Login(siege, context, f"2a00:{number:x}::1")
     begin = time.monotonic()
     login.ask("bob@attack.test", "right")
@@ -188,8 +188,8 @@ def right_login(siege: Siege, context: ssl.SSLContext, number: int) -> float:
 
 def guessing(bench: Bench) -> None:
     """Passwords of an account are guessed from a /48, each from another /64, without a pause and
-    without waiting for an answer. Its user, who comes from elsewhere and was never here before, is
-    answered within a second, and few guesses are looked at."""
+    without waiting for an answer. Its user, who logs in from elsewhere for the first time, gets an
+    answer within a second, and few guesses are verified."""
     directory = bench.directory / "tls"
     run(bench.binary, "cert", "--dir", directory)
     tls = (
@@ -205,7 +205,7 @@ def guessing(bench: Bench) -> None:
         context = ssl.create_default_context(cafile=directory / "ca.pem")
         context.check_hostname = False
         alone = max(right_login(siege, context, number) for number in range(10))
-        # Processes, for the attackers must not keep the user's client from its work.
+        # Processes, since the attackers must not slow down the user's client.
         processes = get_context("fork")
         over = processes.Event()
         attackers = [
@@ -228,25 +228,25 @@ def guessing(bench: Bench) -> None:
         after = {name: n_counted(siege, name) - count for name, count in before.items()}
         times.sort()
         looked_at, slowest = after["pop3_refused"], times[-1]
-        # A second, but for one in ten: the attackers work on the same processors. More only where
-        # the machine is so busy that it takes long by itself.
+        # A second, except for one in ten: the attackers use the same processors. More only if the
+        # machine is so busy that a login takes long even without the attack.
         slow = times[len(times) * 9 // 10 - 1]
         if slow >= max(1, 5 * alone):
             text = f"one in ten logins took {slow:.2f} s or more, without an attack {alone:.2f} s"
             raise fail(text)
-        # Those that may wait to be told, as often as they are told in that time, and the first
-        # ones, which are told soon.
+        # The delayed answers that may wait, as often as they are sent in that time, and the first
+        # guesses, which are answered soon.
         if looked_at > 200 or not after["pop3_busy"]:
             raise fail(f"in {seconds:.0f} s of the attack: {after}")
         put_off = after["pop3_busy"] / seconds
-        told = f"{looked_at / seconds:.1f} guesses a second were looked at, {put_off:.0f} put off"
-        told += f"; {len(times)} right logins, the slowest in {slowest * 1000:.0f} ms"
+        told = f"{looked_at / seconds:.1f} guesses a second were verified, {put_off:.0f} delayed"
+        told += f"; {len(times)} correct logins, the slowest in {slowest * 1000:.0f} ms"
         siege.tell(f"{told} ({alone * 1000:.0f} ms without the attack)")
 
 
 def harvest(bench: Bench) -> None:
-    """Names are tried as recipients from one /16, over as many connections as it may have. They
-    are told late; who has one wrong recipient elsewhere is told at once."""
+    """Names are tried as recipients from one /16, over as many connections as it may have. The
+    replies come late; a client elsewhere with one wrong recipient gets its reply immediately."""
     limits = ('connections_per_address = "auto"', "connections = 1600")
     with Crowds(), Siege(bench, closed(bench), limits=limits) as siege:
         told = Counter[str]()
@@ -303,8 +303,8 @@ def harvest(bench: Bench) -> None:
         seconds = time.monotonic() - begin
         rate = told["550"] / seconds
         if rate > 200 or not told["550"]:
-            raise fail(f"{rate:.0f} names a second are told: {counted(told)}")
+            raise fail(f"{rate:.0f} names a second are answered: {counted(told)}")
         if slowest >= 1:
-            raise fail(f"one wrong recipient elsewhere is told after {slowest:.2f} s")
+            raise fail(f"one wrong recipient elsewhere is answered after {slowest:.2f} s")
         most = f"one wrong recipient elsewhere in {slowest * 1000:.0f} ms"
-        siege.tell(f"{rate:.0f} names a second are told to a /16 over 300 connections; {most}")
+        siege.tell(f"{rate:.0f} names a second are answered for a /16 over 300 connections; {most}")

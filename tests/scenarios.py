@@ -18,16 +18,16 @@ from pathlib import Path
 from survival_bench import Bench, NotStarted, Unable
 from survival_clients import Broken, Finding, Findings, Kind, Refused
 
-# What is told of a scenario before it begins, and the scenario.
+# The description that is printed before a scenario begins, and the scenario.
 Play = tuple[str, Callable[[Bench], None]]
 
-# A scenario that is played in rounds: how many in the short and in the long form, 0 for one that
-# is played only when it is asked for.
+# A scenario that is played in rounds: how many in the short and in the long form; 0 for one that is
+# played only on request.
 InRounds = tuple[Callable[[Bench, int], None], int, int]
 
 
 def report(bench: Bench, findings: list[Finding]) -> None:
-    """Everything one needs to look into it."""
+    """Everything needed to investigate it."""
     for finding in findings[:10]:
         print(f"    {finding}")
     if len(findings) > 10:
@@ -35,7 +35,7 @@ def report(bench: Bench, findings: list[Finding]) -> None:
     text = " ".join(map(str, findings[:5]))
     for number in sorted({f.number for f in findings[:5] if f.number is not None}):
         history = list(bench.ledger.history(number))
-        # What happened in the mailboxes that are spoken of, if any is.
+        # What happened in the mailboxes in question, if any.
         told = [line for line in history if line.split()[3].rstrip(":") in text] or history
         for line in told[-40:]:
             print(f"      {line}")
@@ -46,7 +46,7 @@ def report(bench: Bench, findings: list[Finding]) -> None:
 
 
 def found_by(work: Callable[[], None]) -> list[Finding]:
-    """What the work finds, in whatever form it says so."""
+    """The findings, in whatever form they are raised."""
     try:
         work()
     except Finding as finding:
@@ -61,7 +61,7 @@ def found_by(work: Callable[[], None]) -> list[Finding]:
 
 
 def play(options: argparse.Namespace, name: str, how: Play, directory: Path) -> bool:
-    """Runs one scenario and says how it ended."""
+    """Runs one scenario and prints how it ended."""
     told, work = how
     print(f"{name}: {told}, seed {options.seed}" if told else f"{name}: seed {options.seed}")
     sys.stdout.flush()
@@ -90,8 +90,8 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def interrupt(*_: object) -> None:
-    """Ends the run, which ends its children and releases its disks. Once: a second signal, which
-    `timeout` sends for instance, must not interrupt that."""
+    """Ends the run, which ends its children and releases its disks. Only once: a second signal,
+    which `timeout` for instance sends, must not interrupt that."""
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -108,19 +108,19 @@ def parser(
     length.add_argument("--short", action="store_true", help=durations[0])
     length.add_argument("--long", action="store_true", help=durations[1])
     parser.add_argument("binary", type=Path, help="the program, built with --release")
-    known = f"{', '.join(names)}; all of the form when none is given"
+    known = f"{', '.join(names)}; by default all of the form"
     parser.add_argument("scenario", nargs="*", help=known)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--keep", action="store_true", help="keep mail, images and logs")
-    parser.add_argument("--directory", type=Path, help="where to make them instead of in /tmp")
+    parser.add_argument("--directory", type=Path, help="where to create them instead of /tmp")
     parser.add_argument(
-        "--config-line", action="append", default=[], metavar="LINE", help="for the configuration"
+        "--config-line", action="append", default=[], metavar="LINE", help="a configuration line"
     )
     return parser
 
 
 def parse(parser: argparse.ArgumentParser, names: Iterable[str]) -> argparse.Namespace:
-    """What was typed, as far as it can be done."""
+    """The arguments, if they can be used."""
     options = parser.parse_args()
     options.binary = options.binary.resolve()
     if unknown := set(options.scenario) - set(names):
@@ -131,7 +131,7 @@ def parse(parser: argparse.ArgumentParser, names: Iterable[str]) -> argparse.Nam
 
 
 def play_all(options: argparse.Namespace, what: str, plays: dict[str, Play]) -> bool:
-    """Runs them all, also behind one that fails. Says which did, and how to run the first again."""
+    """Runs them all, even if one fails. Prints which failed, and how to run the first again."""
     for number in ENDING:
         signal.signal(number, interrupt)
     top = Path(tempfile.mkdtemp(prefix=f"facteur-{what}-", dir=options.directory))
@@ -154,8 +154,8 @@ def play_all(options: argparse.Namespace, what: str, plays: dict[str, Play]) -> 
 def finish(
     options: argparse.Namespace, what: str, plays: dict[str, Play], known: Iterable[str], held: str
 ) -> int:
-    """Runs the plays and says which of the known ones were not among them; `held` is what it means
-    when none failed. The exit code."""
+    """Runs the plays and prints which of the known ones were left out; `held` is printed if none
+    failed. Returns the exit code."""
     if not play_all(options, what, plays):
         return 1
     if left_out := [name for name in known if name not in plays]:
@@ -189,7 +189,7 @@ def main_in_rounds(
 ) -> int:
     """All of a script whose scenarios are played in rounds, from its arguments to its exit code."""
     arguments = parser(description, known, durations)
-    arguments.add_argument("--rounds", type=int, help="instead of those of the form")
+    arguments.add_argument("--rounds", type=int, help="instead of the form's default")
     options = parse(arguments, known)
     of_short_form = [name for name, (_, short, _) in known.items() if short]
     plays: dict[str, Play] = {}
