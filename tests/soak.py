@@ -4,25 +4,26 @@
     python3 tests/soak.py target/release/facteur
     python3 tests/soak.py target/release/facteur --minutes 3 --seed 7 --keep
 
-Well-behaved clients send small, middle and large letters and fetch and remove them, in clear and by
-STARTTLS, STLS and TLS, with and without a login, and keep the ledger of survival.py. Hostile ones
-(soak_hostile.py) do beside them what they can: resets, garbage, guesses, floods, and slowness until
-a limit cuts it. Every minute there is a SIGUSR1, and a SIGHUP with other accounts and sometimes
-another certificate. It is paced: time is what it takes, and it leaves the machine to others.
+Well-behaved clients send small, medium and large letters and fetch and remove them, without TLS and
+by STARTTLS, STLS and TLS, with and without a login, and keep the ledger of survival.py. Beside them
+hostile clients (soak_hostile.py) do what they can: resets, garbage, guesses, floods, and slowness
+until a limit ends it. Every minute there is a SIGUSR1, and a SIGHUP with other accounts and
+sometimes another certificate. The load is paced: the run needs time, and leaves the machine to
+others.
 
 It fails when
 
 - memory grows: the median of anonymous memory in the last sixth of the run is more than 10 % and
   4 MiB above that in the second sixth (the first one is to warm up);
-- threads or descriptors are not back where they were before the load when it is over;
-- a well-behaved client is refused, cut off or given something else than what was sent;
+- threads or descriptors are not back to their numbers before the load when it is over;
+- a well-behaved client is refused, cut off or gets something other than what was sent;
 - the log has a warning or an error that no hostile client explains, or a panic;
-- a slow client is not cut by the limit it offends, or the limits were not met at all;
-- the daemon does not stop in order, or what it has after a new start is not what the ledger says.
+- a slow client is not cut off by the limit it exceeds, or the limits were not reached at all;
+- the daemon does not stop in order, or its mail after a restart does not match the ledger.
 
-Before it begins it judges made-up runs that leak, and a made-up log, so that it is known to notice.
-Needs Linux and Python 3.11, and no rights. Mail and logs lie in one directory, which is removed at
-the end unless --keep is given.
+Before it begins, it judges made-up runs that leak, and a made-up log, to show that it notices.
+Needs Linux and Python 3.11, and no privileges. Mail and logs are in one directory, which is removed
+at the end unless --keep is given.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.dont_write_bytecode = True  # nothing is left in the source tree
+sys.dont_write_bytecode = True  # leaves nothing in the source tree
 
 from scenarios import ENDING, found_by, interrupt, report
 from soak_hostile import FLOODING, GLUTTON, HOSTILE, VICTIM, Doors, Hostile
@@ -67,9 +68,9 @@ from survival_clients import (
 )
 
 BOXES = [f"box{n}@soak.test" for n in range(12)]
-POSTMAN = "postman@soak.test"  # who may send as anybody
+POSTMAN = "postman@soak.test"  # may send as anybody
 
-# What the memory of a run that does not leak may grow by: a share, and what an allocator keeps.
+# How much the memory of a run without a leak may grow: a share, and what an allocator keeps.
 GROWTH_SHARE = 0.10
 GROWTH_KIB = 4 * KIB
 
@@ -93,7 +94,7 @@ session_seconds = 120
 refused_login_seconds = 0
 """
 
-# A session of a well-behaved client is over long before session_seconds.
+# A session of a well-behaved client ends long before session_seconds.
 SESSION_SECONDS = 40
 
 
@@ -101,7 +102,7 @@ SESSION_SECONDS = 40
 
 
 class SoakDaemon(Daemon):
-    """A daemon with all the doors."""
+    """A daemon with all its listeners."""
 
     @property
     def doors(self) -> Doors:
@@ -133,7 +134,7 @@ class SoakBench(Bench):
         return done.stdout
 
     def renew_accounts(self) -> None:
-        """Writes the accounts, with one that is new each time."""
+        """Writes the accounts, including one that is new each time."""
         self.n_renewals += 1
         guest = f"guest{self.n_renewals}@soak.test"
         tables = [
@@ -147,7 +148,7 @@ class SoakBench(Bench):
         new.rename(self.accounts)
 
     def make_certificate(self, *options: str) -> None:
-        """Lets the program make one, or with `--renew` another one."""
+        """Makes the program create one, or with `--renew` another one."""
         where = ("--dir", self.certificates, "--config", self.config)
         self.call(self.binary, "cert", *options, *where)
 
@@ -161,7 +162,7 @@ class SoakBench(Bench):
 
 
 def encrypt(wire: Wire, tls: ssl.SSLContext) -> None:
-    """TLS from here on, with a certificate that has to be right."""
+    """TLS from here on, with a certificate that must be valid."""
     if wire.received:
         raise Finding(Kind.REPLY, f"{bytes(wire.received)!r} before the handshake")
     try:
@@ -179,7 +180,7 @@ def base64_of(text: str) -> str:
 
 
 class Sender(Smtp):
-    """An SMTP session by one of the doors."""
+    """An SMTP session on one of the listeners."""
 
     WAYS = ["smtp", "smtp", "starttls", "smtps", "submission"]
 
@@ -212,7 +213,7 @@ class Sender(Smtp):
 
 
 class Reader(Pop3):
-    """A POP3 session by one of the doors, which now and then looks only at the top of a message."""
+    """A POP3 session on one of the listeners, which sometimes only reads the top of a message."""
 
     WAYS = ["pop3", "pop3", "stls", "pop3s"]
 
@@ -251,7 +252,7 @@ class Reader(Pop3):
         return octets
 
     def top(self, position: int, n_lines: int) -> bytes:
-        """TOP, without the dots that the protocol puts in."""
+        """TOP, without the dots that the protocol adds."""
         self.command(f"TOP {position} {n_lines}")
         octets = b""
         while (line := self.until(b"\r\n")) != b".\r\n":
@@ -270,7 +271,7 @@ def some_size(rng: random.Random) -> int:
 
 
 class SoakLoad(Load):
-    """Paced senders and readers, of whom nothing may be refused."""
+    """Paced senders and readers, none of whose commands may be refused."""
 
     breaks_off = 0.0
 
@@ -281,7 +282,7 @@ class SoakLoad(Load):
         super().__init__(bench, daemon, senders=4, readers=3)
 
     def pause(self, rng: random.Random, per_second: float) -> None:
-        """As long as one of so many a second waits; never so long that a limit cuts it."""
+        """As long as a client with this rate waits; never so long that a limit cuts it off."""
         self.over.wait(min(rng.expovariate(per_second), 5))
 
     def recipients(self, rng: random.Random) -> list[str]:
@@ -329,15 +330,16 @@ class SoakLoad(Load):
 
 
 def empty(daemon: SoakDaemon, mailbox: str) -> None:
-    """Removes what hostile clients have sent; not if one of them has the maildrop."""
+    """Removes what hostile clients have sent, unless one of them holds the maildrop."""
     with contextlib.suppress(Broken, Refused), Pop3(daemon.pop3, mailbox) as pop3:
         pop3.delete([int(words[0]) for words in pop3.lines("LIST")])
         pop3.command("QUIT")
 
 
 def knock_everywhere(bench: SoakBench, daemon: SoakDaemon) -> None:
-    """One letter and one visit by every door, so that what is made once is made."""
-    rng = random.Random(2)  # such that no letter is given up
+    """One letter and one visit on every listener, so that everything that is created once
+    exists."""
+    rng = random.Random(2)  # with this seed no letter is given up
     for way in dict.fromkeys(Sender.WAYS):
         with Sender(daemon.doors, bench.tls, way, rng) as smtp:
             smtp.deliver(bench.ledger, bench.letters.write(rng, 5000), BOXES, rng)
@@ -376,7 +378,7 @@ class Sample:
 
     @staticmethod
     def of(pid: int) -> Sample:
-        """Now."""
+        """The current sample."""
         vitals = Vitals(pid)
         names = vitals.open_files()
         return Sample(
@@ -396,8 +398,8 @@ class Sample:
 
 
 def sixth(samples: list[Sample], n: int) -> float:
-    """The median of anonymous memory in the n-th sixth of a run, from 0. A login takes 19 MiB for
-    a moment, which the median leaves out."""
+    """The median of anonymous memory in the n-th sixth of a run, from 0. A login takes 19 MiB for a
+    moment, which the median ignores."""
     size = len(samples) / 6
     part = samples[int(n * size) : max(int((n + 1) * size), int(n * size) + 1)]
     return statistics.median(sample.anon for sample in part)
@@ -413,7 +415,7 @@ def judge_memory(samples: list[Sample]) -> list[Finding]:
 
 
 def judge_rest(before: Sample, after: Sample) -> list[Finding]:
-    """Whether all that the load has taken was given back."""
+    """Whether everything that the load has used was released."""
     findings = []
     for what in "threads", "descriptors":
         was, is_now = getattr(before, what), getattr(after, what)
@@ -430,12 +432,12 @@ class LogWatcher:
     """Reads the log as it grows, and keeps what nothing explains."""
 
     LINE = re.compile(r"\[\S+ (\w+) *\] (.*)")
-    # What a line may say of a client beside its address.
+    # What a line may say about a client besides its address.
     FIELDS = r"(?: mechanism=\S+)?(?: untold=\d+)?"
     EXPECTED = (
         r"serving as root: .*",
         rf"\S+ login refused user=.* client={re.escape(HOSTILE)}\S+?{FIELDS}: .*",
-        # RFC 1939 has one session of a maildrop; who broke off may be there for a moment.
+        # RFC 1939 allows one session per maildrop; a broken session can last a moment longer.
         rf"pop3-\d+ login refused user=.* client=\S+?{FIELDS}: the maildrop is in use",
         rf"\S+ turned away client={re.escape(FLOODING)}(?: untold=\d+)?: .*",
     )
@@ -450,7 +452,7 @@ class LogWatcher:
         self.counters: dict[str, dict[str, int]] = {}
 
     def look(self) -> None:
-        """Reads the lines that are whole."""
+        """Reads the complete lines."""
         with open(self.path, "rb") as log:
             log.seek(self.position)
             octets = log.read()
@@ -490,7 +492,7 @@ class LogWatcher:
 
 
 def judge_counters(watcher: LogWatcher, minutes: float) -> list[Finding]:
-    """The last counters: nothing has failed, and every kind of hostility was met."""
+    """The last counters: nothing has failed, and every kind of hostility was counted."""
     failures = {
         "sessions": ["now", "too_many", "no_thread", "accept_failed"],
         "ended": ["panicked"],
@@ -501,7 +503,7 @@ def judge_counters(watcher: LogWatcher, minutes: float) -> list[Finding]:
     }
     met = {
         "sessions": ["too_many_from_address"],
-        # `broken` are those with commands behind STARTTLS.
+        # `broken` counts those with commands after STARTTLS.
         "ended": ["closed", "lost", "timed_out", "broken"],
         "refused": [
             "unknown_recipient", "not_local", "too_many_recipients", "too_large", "line_ending",
@@ -511,7 +513,7 @@ def judge_counters(watcher: LogWatcher, minutes: float) -> list[Finding]:
         "tls": ["done", "failed"],
     }  # fmt: skip
     if minutes >= 5:
-        met["ended"].append("not_reading")  # takes a minute for each
+        met["ended"].append("not_reading")  # takes a minute each
         met["refused"].append("too_many_unknown")
     findings = []
     for wanted, groups in (False, failures), (True, met):
@@ -520,14 +522,14 @@ def judge_counters(watcher: LogWatcher, minutes: float) -> list[Finding]:
                 count = watcher.counters.get(group, {}).get(name)
                 if count is None or (count > 0) != wanted:
                     text = f"the counter {group} {name} is {count} at the end"
-                    # In a minute not everything comes about.
+                    # Not everything happens in a minute.
                     if not wanted or count is None or minutes >= 3:
                         findings.append(Finding(Kind.LOG, text))
     return findings
 
 
 def judge_the_judges() -> None:
-    """Made-up runs and lines: what is wrong has to be found, and nothing else."""
+    """Made-up runs and lines: what is wrong must be found, and nothing else."""
     rng = random.Random(1)
 
     def run(grow: float, spikes: float = 0.15, ahead: int = 0) -> list[Sample]:
@@ -591,7 +593,7 @@ def judge_the_judges() -> None:
     }
     for name, (findings, wanted) in checks.items():
         if len(findings) != wanted:
-            text = f"{name}: {len(findings)} findings where {wanted} are right"
+            text = f"{name}: {len(findings)} findings instead of {wanted}"
             raise Finding(Kind.CRASH, f"this script cannot judge: {text}")
 
 
@@ -606,7 +608,7 @@ class Soak:
         self.minutes: float = options.minutes
         self.seconds: float = options.minutes * 60
         self.pace: float = options.pace
-        # A short run has no fewer samples than its sixths need.
+        # A short run has enough samples for its sixths.
         self.interval = min(10.0, self.seconds / 60)
         self.mail = bench.directory / "mail"
         self.daemon = bench.start(self.mail)
@@ -623,7 +625,7 @@ class Soak:
         return Sample.of(self.daemon.process.pid)
 
     def settle(self, baseline: Sample | None) -> Sample:
-        """Waits until the sessions are gone, if they go."""
+        """Waits until the sessions are gone, if they end."""
         deadline = time.monotonic() + 2 * PATIENCE
         last, calm = self.sample(), 0
         while calm < 5 and time.monotonic() < deadline:
@@ -636,7 +638,7 @@ class Soak:
         return last
 
     def run(self) -> None:
-        """All of it; raises what it has found."""
+        """All of it; raises its findings."""
         knock_everywhere(self.bench, self.daemon)
         before = self.settle(None)
         print(f"soak: before the load: {before}", flush=True)
@@ -695,7 +697,7 @@ class Soak:
                 return
 
     def say(self, load: SoakLoad, hostile: Hostile) -> None:
-        """One line, to follow it."""
+        """One line of progress."""
         counts = load.counts
         print(
             f"soak: {self.elapsed() / 60:.0f} min: {self.samples[-1]}, "
@@ -743,7 +745,7 @@ class Soak:
         sys.stdout.flush()
 
     def end(self) -> list[Finding]:
-        """Stops the daemon, looks at its log to the end, and compares after a new start."""
+        """Stops the daemon, reads its log to the end, and compares after a restart."""
         findings: list[Finding] = []
         for mailbox in VICTIM, GLUTTON:
             empty(self.daemon, mailbox)
@@ -776,7 +778,7 @@ class Soak:
 
 
 def own_cpu() -> float:
-    """Seconds of a processor that this script has used."""
+    """The processor time in seconds that this script has used."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
@@ -790,7 +792,7 @@ def main() -> int:
     parser.add_argument("--pace", type=float, default=8, help="letters a second, about")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--keep", action="store_true", help="keep mail and logs")
-    parser.add_argument("--directory", type=Path, help="where to make them instead of in /tmp")
+    parser.add_argument("--directory", type=Path, help="where to create them instead of /tmp")
     options = parser.parse_args()
     options.binary = options.binary.resolve()
     options.long, options.config_line = False, []

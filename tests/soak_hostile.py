@@ -1,4 +1,4 @@
-"""The hostile clients of soak.py, who come from addresses of their own: so the log knows them."""
+"""The hostile clients of soak.py. They have their own addresses, so the log identifies them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from survival_clients import KIB, MIB, Finding, Kind
 HOSTILE = "127.66."
 FLOODING = f"{HOSTILE}0.1"
 
-# Whom hostile clients write to, and whose passwords they guess. Nobody compares what they have.
+# The recipients and victims of hostile clients. Nobody compares their mail.
 VICTIM = "victim@soak.test"
-# Whose one large letter is fetched by those who do not read.
+# The owner of the one large letter that is fetched by clients that do not read.
 GLUTTON = "glutton@soak.test"
 
-# Longest time that one may go on who is to be cut by a limit, in seconds. The limits of soak.py are
-# far below it, and the machine may be slow.
+# Longest time in seconds until a client must have been cut off by a limit. The limits of soak.py
+# are far below it, and the machine may be slow.
 TO_BE_CUT_IN = 300.0
 
 
@@ -46,7 +46,7 @@ class Doors:
 
 
 class Raw:
-    """A connection of somebody who does not care for the answers."""
+    """A connection of a client that ignores the answers."""
 
     def __init__(self, port: int, rng: random.Random, room: int = 0) -> None:
         self.socket = socket.socket()
@@ -63,17 +63,17 @@ class Raw:
         self.socket.close()
 
     def send(self, octets: bytes) -> None:
-        """Sends all of them."""
+        """Sends everything."""
         self.socket.sendall(octets)
 
     def hear(self) -> bytes:
-        """Something of what comes, or nothing."""
+        """Part of what comes, or nothing."""
         with contextlib.suppress(TimeoutError):
             return self.socket.recv(64 * KIB)
         return b""
 
     def say(self, *lines: str) -> bytes:
-        """Lines one after the other, each with something of its answer. Gives the last one."""
+        """Lines one after another, each with part of its answer. Returns the last answer."""
         heard = b""
         for line in lines:
             self.send(line.encode() + b"\r\n")
@@ -81,7 +81,7 @@ class Raw:
         return heard
 
     def hear_all(self) -> None:
-        """Hears until the daemon closes."""
+        """Reads until the daemon closes."""
         while self.hear():
             pass
 
@@ -91,7 +91,7 @@ class Raw:
         self.socket.close()
 
     def encrypt(self) -> None:
-        """Begins TLS, and believes any certificate."""
+        """Begins TLS, and accepts any certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -107,10 +107,10 @@ def plain(user: str, password: str) -> str:
 
 
 class Hostile:
-    """Threads of hostile clients, that go on until they are told to stop.
+    """Threads of hostile clients that continue until they are stopped.
 
-    The brisk ones do something and go. The slow ones hold a session until a limit cuts it, which is
-    a finding when it does not happen.
+    The brisk ones do something and leave. The slow ones hold a session until a limit ends it; if
+    none does, that is a finding.
     """
 
     def __init__(self, doors: Doors, chance: Callable[[str], random.Random], pace: float) -> None:
@@ -153,11 +153,11 @@ class Hostile:
             work(rng)
         except Finding as finding:
             self.findings.append(finding)
-        except Exception as error:  # a fault of this script must not look like a quiet client
+        except Exception as error:  # an error in this script must not look like a quiet client
             self.findings.append(Finding(Kind.CRASH, f"in a hostile client: {error!r}"))
 
     def act(self, act: Callable[[random.Random], None], rng: random.Random) -> None:
-        """One act. Whatever becomes of its connection is its own fault."""
+        """One act. Whatever happens to its connection is its own fault."""
         with contextlib.suppress(OSError, ValueError):
             act(rng)
         with self.lock:
@@ -242,7 +242,7 @@ class Hostile:
             raw.hear()
 
     def long_content_line(self, rng: random.Random) -> None:
-        """One line that does not end for some MiB, which is taken."""
+        """One line that does not end for some MiB, and is accepted."""
         with Raw(self.doors.smtp, rng) as raw:
             raw.hear()
             raw.say(*ENVELOPE, "DATA")
@@ -250,7 +250,7 @@ class Hostile:
             raw.say("\r\n.", "QUIT")
 
     def bare_line_feeds(self, rng: random.Random) -> None:
-        """What SMTP smuggling is made of."""
+        """The parts of SMTP smuggling."""
         with Raw(self.doors.smtp, rng) as raw:
             raw.hear()
             raw.say(*ENVELOPE, "DATA")
@@ -259,7 +259,7 @@ class Hostile:
             raw.say(f"RCPT TO:<{VICTIM}>", ".", "QUIT")
 
     def wrong_smtp(self, rng: random.Random) -> None:
-        """Passwords, users and responses that are wrong."""
+        """Wrong passwords, users and responses."""
         user = rng.choice([VICTIM, "nobody@soak.test", "root", "x" * 2000])
         door = rng.choice([self.doors.smtp, self.doors.submission])
         tries = [
@@ -274,7 +274,7 @@ class Hostile:
             raw.say("EHLO evil.test")
             for _ in range(rng.randrange(1, 5)):
                 if raw.say(*rng.choice(tries)).startswith(b"235"):
-                    raise Finding(Kind.REPLY, f"a wrong password of {user} was taken")
+                    raise Finding(Kind.REPLY, f"a wrong password of {user} was accepted")
 
     def wrong_pop3(self, rng: random.Random) -> None:
         """The same for maildrops."""
@@ -283,7 +283,7 @@ class Hostile:
             raw.hear()
             for _ in range(rng.randrange(1, 5)):
                 if raw.say(f"USER {user}", "PASS wrong").startswith(b"+OK Maildrop"):
-                    raise Finding(Kind.REPLY, f"a wrong password of {user} was taken")
+                    raise Finding(Kind.REPLY, f"a wrong password of {user} was accepted")
 
     def recipients(self, rng: random.Random) -> None:
         """More recipients than a message may have."""
@@ -294,7 +294,7 @@ class Hostile:
             raw.say("DATA", "x\r\n.", "QUIT")
 
     def strangers(self, rng: random.Random) -> None:
-        """Recipients who are not here."""
+        """Recipients that do not exist."""
         with Raw(self.doors.smtp, rng) as raw:
             raw.hear()
             raw.say(*ENVELOPE[:2])
@@ -310,7 +310,7 @@ class Hostile:
             raw.send(b"x" * rng.randrange(100_000))
 
     def too_large(self, rng: random.Random) -> None:
-        """A message beyond the limit: told at MAIL, or found out in the content."""
+        """A message over the limit: refused at MAIL, or in the content."""
         with Raw(self.doors.smtp, rng) as raw:
             raw.hear()
             if rng.random() < 0.8:
@@ -322,7 +322,7 @@ class Hostile:
             raw.say(".", "QUIT")
 
     def injection(self, rng: random.Random) -> None:
-        """Commands behind STARTTLS and STLS, sent in clear."""
+        """Commands after STARTTLS and STLS, sent without TLS."""
         smtp = rng.random() < 0.5
         with Raw(self.doors.smtp if smtp else self.doors.pop3, rng) as raw:
             raw.hear()
@@ -334,7 +334,7 @@ class Hostile:
             raw.say("NOOP")
 
     def no_numbers(self, rng: random.Random) -> None:
-        """Message numbers that are none."""
+        """Invalid message numbers."""
         with Raw(self.doors.pop3, rng) as raw:
             raw.hear()
             raw.say(f"USER {VICTIM}", "PASS any")
@@ -343,19 +343,19 @@ class Hostile:
                 raw.say(f"{command} {rng.choice(['0', '-1', '9' * 40, 'x', '', '1 ' * 1000])}")
 
     def nonsense(self, rng: random.Random) -> None:
-        """Commands that are none, until the daemon has enough."""
+        """Invalid commands, until the daemon closes."""
         with Raw(rng.choice([self.doors.smtp, self.doors.pop3]), rng) as raw:
             raw.hear()
             raw.say(*(rng.randbytes(8).hex() for _ in range(12)))
 
     def plain_at_tls(self, rng: random.Random) -> None:
-        """Plain text where TLS begins."""
+        """Plain text when TLS begins."""
         with Raw(rng.choice([self.doors.smtps, self.doors.pop3s]), rng) as raw:
             raw.send(rng.choice([b"EHLO evil.test\r\n", b"\x16\x03\x01\xff\xff" + bytes(999)]))
             raw.hear_all()
 
     def replies_unread(self, rng: random.Random) -> None:
-        """A long pipeline, whose client goes away without reading."""
+        """A long pipeline, whose client leaves without reading."""
         with Raw(rng.choice([self.doors.smtp, self.doors.pop3]), rng) as raw:
             raw.send(b"NOOP\r\n" * rng.randrange(1000, 20_000))
 
@@ -400,7 +400,7 @@ class Hostile:
             self.wait_to_be_cut(raw, "stopped content", rng)
 
     def fetch_unread(self, rng: random.Random) -> None:
-        """A large message that is asked for, and not read."""
+        """A large message that is requested, but not read."""
         with Raw(self.doors.pop3, rng, 4096) as raw:
             raw.hear()
             if raw.say(f"USER {GLUTTON}", "PASS any").startswith(b"+OK"):
@@ -408,12 +408,12 @@ class Hostile:
                 self.over.wait(rng.uniform(65, 90))
 
     def pipeline_unread(self, rng: random.Random) -> None:
-        """Commands without end, whose replies are not read."""
+        """Endless commands, whose replies are not read."""
         with Raw(self.doors.smtp, rng, 4096) as raw:
             deadline = time.monotonic() + TO_BE_CUT_IN
             raw.socket.settimeout(1)
             while not self.over.is_set():
-                # Once nothing more fits the pieces no longer meet the ends of lines; who cares.
+                # Once the buffers are full, the pieces no longer end with lines: no matter.
                 with contextlib.suppress(TimeoutError):
                     raw.socket.send(b"HELP\r\n" * 1000)
                     self.over.wait(0.05)

@@ -1,40 +1,41 @@
 #!/usr/bin/env python3
-"""The proof on the real thing: the program loses nothing that it has acknowledged.
+"""The proof with the real program that nothing acknowledged is lost.
 
     python3 tests/survival.py --short target/release/facteur
     python3 tests/survival.py --long target/release/facteur
     python3 tests/survival.py --short target/release/facteur power --rounds 5 --seed 7
 
-Clients send and fetch mail and keep a ledger of every reply that they read. Meanwhile the daemon
-is killed, the power of its disk is cut, the disk is full or fails. Then the daemon is started again
-and what it has is compared with the ledger (class Ledger tells the rules).
+Clients send and fetch mail and keep a ledger of every reply that they read. Meanwhile the daemon is
+killed, the power of its disk is cut, or the disk is full or fails. Then the daemon is started
+again, and its mail is compared with the ledger (class Ledger explains the rules).
 
-    self-test  mail is tampered with behind the daemon's back; the comparison has to notice
+    self-test  mail is tampered with behind the daemon's back; the comparison must notice
     kill       SIGKILL under load
     power      a power cut of an ext4 file system under load (FS_IOC_SHUTDOWN without a last flush)
-    control    the same with syncing switched off: the loss has to be noticed
+    control    the same with syncing switched off: the loss must be noticed
     power-xfs, power-mergerfs, power-bindfs, power-btrfs, and a control-… of each
                the same on other file systems; mergerfs (over two disks) and bindfs are programs
-               (FUSE) over ext4, and it is the power of that which is cut; the last and the
-               controls are not part of the short form
+               (FUSE) over ext4, whose power is cut; power-btrfs and the controls are not in the
+               short form
     restored   a backup is restored under the running daemon, then a power cut
-    trickle    little mail all the time, while another program deletes; then SIGKILL; not part of
+    trickle    little but constant mail, while another program deletes; then SIGKILL; not part of
                the short form
     one-store  the lock is removed, and another daemon is started
     full       no blocks left, and then no inodes left, under load
-    eio        the disk below the file system begins to fail under load
+    eio        the disk below the file system starts to fail under load
     eio-race   the same with few clients and slow syncs; not part of the short form
     alone      one mailbox is broken in every way that ext4, xfs and btrfs have
     inject     strace makes system calls fail, or kills the daemon at one of them
 
-Everything needs Linux. All with power and control, restored, full, alone and both of eio need root,
-loop devices and e2fsprogs; those with the name of a file system need its programs, too: xfsprogs,
-btrfs-progs, mergerfs, bindfs and fuse3, and alone needs the first two and quota. control, eio-race
-and inject need strace. What cannot be done here is a failure, never silence. All mail, images and
-logs lie in one directory, which is removed at the end unless --keep is given.
+Everything needs Linux. All power and control scenarios, restored, full, alone and both eio
+scenarios need root, loop devices and e2fsprogs. Those named after a file system also need its
+programs: xfsprogs, btrfs-progs, mergerfs, bindfs and fuse3; alone needs the first two and quota.
+control, eio-race and inject need strace. What cannot be done on a machine is a failure, never
+silence. All mail, images and logs are in one directory, which is removed at the end unless --keep
+is given.
 
-The seed decides what is sent and when the daemon is hit. The scheduler has its say, too, so the
-same seed gives the same kind of run, not the same run.
+The seed decides what is sent and when the daemon is hit. The scheduler also has a part, so the same
+seed gives the same kind of run, not the same run.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-sys.dont_write_bytecode = True  # nothing is left in the source tree
+sys.dont_write_bytecode = True  # leaves nothing in the source tree
 
 import scenarios
 from survival_alone import alone
@@ -85,7 +86,7 @@ from survival_disks import (
 
 
 def self_test(bench: Bench, rounds: int) -> None:
-    """The comparison notices every kind of damage, and nothing where there is none."""
+    """The comparison notices every kind of damage, and finds nothing without damage."""
 
     def only_file(mail: Path, number: int) -> Path:
         marker = b"X-Test: %d " % number
@@ -121,7 +122,7 @@ def self_test(bench: Bench, rounds: int) -> None:
     def copy(file: Path) -> None:
         shutil.copy(file, file.with_name("1" + file.name))
 
-    # Letters 1 and 2 stay, 3 is removed, 4 is acknowledged and never looked at before the damage.
+    # Letters 1 and 2 stay, 3 is removed, 4 is acknowledged and never read before the damage.
     damages: dict[str, tuple[set[Kind], Callable[[Path, bytes], object]]] = {
         "nothing": (set(), lambda mail, _: None),
         "lost": ({Kind.LOST}, lambda mail, _: only_file(mail, 1).unlink()),
@@ -134,11 +135,11 @@ def self_test(bench: Bench, rounds: int) -> None:
         ),
         "empty": ({Kind.TORN}, lambda mail, _: only_file(mail, 1).write_bytes(b"")),
         "cut": ({Kind.TORN}, lambda mail, _: os.truncate(only_file(mail, 1), 300)),
-        "cut, with sizes that are right": (
+        "cut, with correct sizes": (
             {Kind.TORN, Kind.LOST},
             lambda mail, _: rename_as(only_file(mail, 1), half(only_file(mail, 1).read_bytes())),
         ),
-        "another octet": ({Kind.TORN, Kind.LOST}, lambda mail, _: flip(only_file(mail, 1))),
+        "a changed octet": ({Kind.TORN, Kind.LOST}, lambda mail, _: flip(only_file(mail, 1))),
         "twice": (
             {Kind.TWICE, Kind.UNIQUE_ID},
             lambda mail, _: copy(only_file(mail, 1)),
@@ -151,7 +152,7 @@ def self_test(bench: Bench, rounds: int) -> None:
             {Kind.BACK},
             lambda mail, removed: (mail / "self.test/bob/new/7.back").write_bytes(removed),
         ),
-        "another unique-id": ({Kind.UNIQUE_ID}, lambda mail, _: give_new_name(only_file(mail, 1))),
+        "new unique-id": ({Kind.UNIQUE_ID}, lambda mail, _: give_new_name(only_file(mail, 1))),
         "unique-ids exchanged": (
             {Kind.UNIQUE_ID},
             lambda mail, _: swap(only_file(mail, 1), only_file(mail, 2)),
@@ -165,7 +166,7 @@ def self_test(bench: Bench, rounds: int) -> None:
         with Smtp(daemon.smtp) as smtp:
             for mailboxes in ["bob"], ["bob"], ["bob"], ["eve"]:
                 letter = bench.letters.write(rng, 2000)
-                steady = random.Random(2)  # such that no letter is given up
+                steady = random.Random(2)  # with this seed no letter is given up
                 addresses = [f"{mailbox}@self.test" for mailbox in mailboxes]
                 smtp.deliver(ledger, letter, addresses, steady)
         removed = only_file(mail, 3).read_bytes()
@@ -187,7 +188,7 @@ def self_test(bench: Bench, rounds: int) -> None:
             wanted = " or ".join(kind.value for kind in kinds) or "nothing"
             text = f"damage {name!r}: found {[kind.value for kind in found]}, wanted {wanted}"
             raise Finding(Kind.CRASH, text)
-    bench.say(f"{len(damages)} kinds of damage are told apart")
+    bench.say(f"{len(damages)} kinds of damage are distinguished")
 
 
 def kill(bench: Bench, rounds: int) -> None:
@@ -218,12 +219,12 @@ def power_round(
         load.end()
         rest(daemon)
     else:
-        # Before the first acknowledgement there is nothing to be lost.
+        # Before the first acknowledgement there is nothing to lose.
         load.wait_for("acknowledged", 1)
         load.over.wait(rng.random() ** 2 * 3)
     load.expect_failures()
     disk.cut_power()
-    # What the daemon says about a disk that is gone counts like everything else it says.
+    # The daemon's messages about the lost disk are checked like all others.
     load.over.wait(rng.random() * 0.1)
     daemon.kill()
     load.end()
@@ -234,7 +235,7 @@ def power_round(
 
 
 def rest(daemon: Daemon) -> None:
-    """No mail comes until a checkpoint is done, or for longer than the daemon waits with one."""
+    """No mail comes until a checkpoint is done, or for longer than the daemon delays one."""
     before = daemon.counter("checkpoints", "count")
     deadline = time.monotonic() + 8
     while time.monotonic() < deadline and daemon.counter("checkpoints", "count") == before:
@@ -268,21 +269,21 @@ SYNCS = "fsync,fdatasync,syncfs,sync,sync_file_range,msync"
 
 
 def strace(*options: str) -> tuple[str, ...]:
-    """What to put in front of a command line. The daemon stays a child of this script (-D)."""
+    """What to put before a command line. The daemon stays a child of this script (-D)."""
     if shutil.which("strace") is None:
         raise Unable("strace is not installed")
     return ("strace", "-D", "-f", "--seccomp-bpf", *options)
 
 
 def control(bench: Bench, rounds: int, file_system: str = "ext4") -> None:
-    """Without syncing the power cut loses mail: if that is not noticed, `power` proves nothing."""
+    """Without syncing, the power cut loses mail: if that is not noticed, `power` proves nothing."""
     no_syncs = strace("-o", "/dev/null", "-e", f"trace={SYNCS}", "-e", f"inject={SYNCS}:retval=0")
     ways: dict[str, tuple[str, ...]] = {"no system call that syncs": no_syncs}
     bench.configure('durability = "none"')
     if subprocess.run(
         [bench.binary, "--check", "--config", bench.config], capture_output=True
     ).returncode:
-        bench.say('this build has no durability = "none"; strace has to do')
+        bench.say('this build has no durability = "none"; strace does it')
     else:
         ways['durability = "none"'] = ()
     for way, prefix in ways.items():
@@ -295,7 +296,7 @@ def control(bench: Bench, rounds: int, file_system: str = "ext4") -> None:
 
 
 def control_round(bench: Bench, file_system: str, way: str, prefix: tuple[str, ...]) -> int:
-    """One power cut of a disk of its own. Gives the number of copies that were lost."""
+    """One power cut of a separate disk. Returns the number of copies that were lost."""
     rng = bench.chance(f"{way} {bench.round}")
     bench.ledger = Ledger()
     disk = DISKS[file_system](bench, bench.directory / f"disk.{file_system}", 1024 * MIB)
@@ -307,7 +308,7 @@ def control_round(bench: Bench, file_system: str, way: str, prefix: tuple[str, .
         try:
             daemon = bench.start(disk.mail)
         except NotStarted as error:
-            # Without syncs it may lose what it needs to start, and then it says so.
+            # Without syncs it may lose what it needs to start; then it says so.
             if error.code != 1:
                 raise
             n_lost = acknowledged
@@ -319,7 +320,7 @@ def control_round(bench: Bench, file_system: str, way: str, prefix: tuple[str, .
                 n_lost = sum(finding.kind is Kind.LOST for finding in findings.findings)
             daemon.kill()
             told = f"{n_lost} copies lost"
-        bench.say(f"{way}: {acknowledged} acknowledged, {told}, as it should be")
+        bench.say(f"{way}: {acknowledged} acknowledged, {told}, as expected")
         disk.unmount()
     finally:
         bench.clean_up()
@@ -327,7 +328,7 @@ def control_round(bench: Bench, file_system: str, way: str, prefix: tuple[str, .
 
 
 def deliver(bench: Bench, daemon: Daemon, mailboxes: list[str], rng: random.Random) -> list[str]:
-    """Letters for these mailboxes, one after the other. Gives the refusals."""
+    """Letters for these mailboxes, one after another. Returns the refusals."""
     refusals: list[str] = []
     for mailbox in mailboxes:
         letter = bench.letters.write(rng, rng.choice([500, 5000, 50_000]))
@@ -339,7 +340,7 @@ def deliver(bench: Bench, daemon: Daemon, mailboxes: list[str], rng: random.Rand
     return refusals
 
 
-# What people do to a mail directory under a daemon that runs, as shell commands.
+# What people do to the mail directory of a running daemon, as shell commands.
 RESTORED = {
     "moved aside and restored": "mv mail mail.bad && cp -a backup mail",
     "restored in place": "cp -a backup/. mail/",
@@ -348,8 +349,9 @@ RESTORED = {
 
 
 def restored(bench: Bench, rounds: int) -> None:
-    """Somebody restores a backup under the daemon, and then comes a power cut. What the daemon has
-    acknowledged after that is there; it may refuse, and takes mail when it is started again."""
+    """Somebody restores a backup under the daemon, and then the power is cut. Everything that the
+    daemon has acknowledged after that is there. It may refuse mail, and accepts mail again after a
+    restart."""
     for bench.round in range(1, rounds + 1):
         for what, command in RESTORED.items():
             for sandbox in "on", "off":
@@ -386,7 +388,7 @@ def restored_round(bench: Bench, what: str, command: str) -> None:
             text = f"{what}: {len(several.findings)} findings, the first: {first}"
             raise Finding(first.kind, text, first.number) from None
         if refused := [it for it in deliver(bench, daemon, mailboxes, rng) if it[0] in "45"]:
-            raise Finding(Kind.REPLY, f"{what}: after a new start {refused[0]}")
+            raise Finding(Kind.REPLY, f"{what}: after a restart {refused[0]}")
         bench.say(f"{what}: {len(refusals)} of {2 * len(mailboxes)} refused, nothing lost")
         daemon.stop()
         disk.unmount()
@@ -394,14 +396,14 @@ def restored_round(bench: Bench, what: str, command: str) -> None:
         bench.clean_up()
 
 
-# Longest time for which the journal brings back what another program deletes, in seconds: the
-# page of promises promises less.
+# Longest time, in seconds, for which the journal restores what another program deletes: promises.md
+# promises less.
 SETTLES = 20
 
 
 def trickle(bench: Bench, rounds: int) -> None:
-    """Mail comes all the time, but little; another program deletes what has come. After a crash it
-    is back only if it came shortly before."""
+    """Mail comes constantly, but little; another program deletes what has arrived. After a crash
+    only mail that arrived shortly before is back."""
     for bench.round in range(1, rounds + 1):
         rng = bench.chance(f"round {bench.round}")
         bench.ledger = Ledger()
@@ -424,17 +426,17 @@ def trickle(bench: Bench, rounds: int) -> None:
             text = f"{back} of 40 letters that were deleted {SETTLES} s before the crash are back"
             raise Finding(Kind.BACK, text)
         compare(bench, daemon, mail, rng)
-        bench.say(f"{n_more} letters in {SETTLES} s, none of 40 deleted ones is back")
+        bench.say(f"{n_more} letters in {SETTLES} s, none of 40 deleted letters is back")
         daemon.stop()
 
 
 def one_store(bench: Bench, rounds: int) -> None:
-    """Somebody removes what facteur has made for itself, and starts another: only one serves."""
+    """Somebody removes facteur's own files, and starts another daemon: only one serves."""
     for bench.round in range(1, rounds + 1):
         for what in "store.lock", "journal", "":
             mail = bench.directory / f"mail-{bench.round}-{what or 'all'}"
             daemon = bench.start(mail)
-            # The journal is made for the first letter; a client may give up in the middle of it.
+            # The journal is created for the first letter; a client may give up in the middle of it.
             while refusals := deliver(bench, daemon, ["bob@one.test"], bench.rng):
                 if refusals[0][0] in "45":
                     raise Finding(Kind.REPLY, f"a new store refuses mail: {refusals[0]}")
@@ -451,7 +453,7 @@ def one_store(bench: Bench, rounds: int) -> None:
 
 
 def full(bench: Bench, rounds: int) -> None:
-    """A full disk: refusals, no loss, POP3 goes on, and so does SMTP as soon as there is room."""
+    """A full disk: refusals, no loss, POP3 continues, and SMTP does as soon as there is room."""
     for what, options in ("blocks", ("-N", "65536")), ("inodes", ("-N", "32768")):
         bench.ledger = Ledger()
         disk = Disk(bench, bench.directory / "disk.ext4", 1024 * MIB, *options)
@@ -474,7 +476,7 @@ def full(bench: Bench, rounds: int) -> None:
             daemon.check_log()
             n_refused = load.counts["SMTP refused"]
             told = f"{load.counts['acknowledged']} acknowledged, {n_refused} refused"
-            # The disk may still be full. Then the daemon serves, or it says what it needs.
+            # The disk may still be full. Then the daemon either serves, or says what it needs.
             try:
                 daemon = bench.start(disk.mail)
             except NotStarted as error:
@@ -509,14 +511,14 @@ def fill_and_release(load: Load, filler: BlockFiller | InodeFiller, rng: random.
     wait_for("acknowledged", rng.randrange(20, 200), "nothing is acknowledged", lambda: None)
     load.smtp_may_fail.set()
     load.may_be_late.set()
-    # What readers remove makes room, which has to be taken away again.
+    # Removals by readers make room, which must be taken away again.
     filler.fill()
     wait_for("SMTP refused", 20, "a full disk is not noticed", filler.fill)
     wait_for("visits", 10, "no visits while the disk is full", filler.fill)
     wait_for("removals", 3, "no removals while the disk is full", filler.fill)
     for reply in ("SMTP 421", "SMTP broken"):
         if load.counts[reply]:
-            raise Finding(Kind.REPLY, f"a full disk is told by {reply}")
+            raise Finding(Kind.REPLY, f"a full disk is reported with {reply}")
     filler.release()
     wait_for("acknowledged", 50, "deliveries do not work again on a disk with room", lambda: None)
     load.may_be_late.clear()
@@ -524,17 +526,17 @@ def fill_and_release(load: Load, filler: BlockFiller | InodeFiller, rng: random.
 
 
 def eio(bench: Bench, rounds: int) -> None:
-    """A disk that begins to fail: its image lies on a tmpfs that becomes too small for it."""
+    """A disk that starts to fail: its image is on a tmpfs that becomes too small for it."""
     on_tmpfs(bench, rounds, lambda disk: Load(bench, bench.start(disk.mail)), range(20, 300))
 
 
 def eio_race(bench: Bench, rounds: int) -> None:
-    """One session's sync meets the failure, and another session's sync comes right behind it.
+    """One session's sync meets the failure, and another session's sync follows immediately.
 
     When ext4 cannot write its journal, the one fsync that waits for it fails. A later fsync of
     something whose change was in the same, lost transaction returns 0, and so does syncfs, until
     somebody begins another change and ext4 notices. Few clients and slow syncs make that moment
-    long enough to be met.
+    long enough to be hit.
     """
     delay = f"inject={SYNCS}:delay_enter=20000:delay_exit=20000"
     slow = strace("-o", "/dev/null", "-e", f"trace={SYNCS}", "-e", delay)
@@ -591,7 +593,8 @@ def eio_round(bench: Bench, below: Path, load_on: Callable[[Disk], Load], calm: 
 
 
 def shrink(tmpfs: Path, room: int) -> None:
-    """Leaves only so much room on a tmpfs. It is written to, so that takes several attempts."""
+    """Leaves only this much room on a tmpfs. It is being written to, so that takes several
+    attempts."""
     for attempt in range(20, -1, -1):
         used = os.statvfs(tmpfs)
         octets = (used.f_blocks - used.f_bfree) * used.f_frsize + room
@@ -603,7 +606,7 @@ def shrink(tmpfs: Path, room: int) -> None:
                 raise
 
 
-# System calls that are one to the daemon, and what they may fail with.
+# System calls that the daemon treats as one, and the errors that they can return.
 WRITING = ["EIO", "ENOSPC", "SIGKILL"]
 READING = ["EIO", "ENOMEM", "SIGKILL"]
 CALLS = {
@@ -648,21 +651,21 @@ def inject(bench: Bench, rounds: int) -> None:
     told = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
     bench.say(f"{struck.total()} of {rounds} struck: {told}; never: {' '.join(quiet) or '-'}")
     if struck.total() * 3 < rounds:
-        raise Unable("strace injects too little here for a judgement")
+        raise Unable("strace injects too few faults here to judge")
 
 
 def inject_round(
     bench: Bench, mail: Path, call: str, fault: str, when: int, rng: random.Random
 ) -> tuple[str, bool]:
-    """Gives what became of the daemon, and whether the fault has happened."""
+    """Returns what happened to the daemon, and whether the fault has occurred."""
     kills = fault == "SIGKILL"
     trace = bench.directory / "strace.out"
     trace.unlink(missing_ok=True)
     what = f"inject={call}:{'signal' if kills else 'error'}={fault}:when={when}"
     options = ("-o", str(trace), "-e", f"trace={call}", "-e", what)
-    # At the start the daemon's output would be hit, by which it says where it listens.
+    # At the start, the fault would hit the output by which the daemon says where it listens.
     from_start = "write" not in call and rng.random() < 0.3
-    outcome = "served on"
+    outcome = "kept serving"
     tracer: subprocess.Popen[bytes] | None = None
     if from_start:
         daemon = Daemon(bench, mail, strace(*options))
@@ -686,8 +689,8 @@ def inject_round(
                 daemon.check_alive()
         except NotStarted as error:
             outcome = "killed at the start" if kills else "did not start"
-            # 1 is a start that failed and 2 a configuration that could not be read; 127 is the
-            # dynamic loader's, which the fault has hit before the program.
+            # 1 is a failed start and 2 a configuration that could not be read; 127 is the dynamic
+            # loader's, if the fault hit that before the program.
             is_told = error.code in (1, 2, 127) and error.log.strip()
             if not (is_told or kills and error.code == -signal.SIGKILL):
                 raise Finding(Kind.CRASH, str(error)) from None
@@ -703,7 +706,7 @@ def inject_round(
 
 
 def attach(daemon: Daemon, options: tuple[str, ...]) -> subprocess.Popen[bytes]:
-    """Lets strace follow a daemon that runs, and waits until it does."""
+    """Attaches strace to a running daemon, and waits until it follows it."""
     tracer = subprocess.Popen(
         ["strace", "-f", "-p", str(daemon.process.pid), *options],
         stdin=subprocess.DEVNULL,
@@ -723,11 +726,11 @@ def attach(daemon: Daemon, options: tuple[str, ...]) -> subprocess.Popen[bytes]:
 
 # ------------------------------------------------------------------------------------------- main
 
-# So many power cuts of a disk are too few for one at rest, which is slow and rarely finds anything.
+# This many power cuts are too few for a disk at rest, which is slow and rarely finds anything.
 FEW = 2
 
-# Not part of the short form: after a power cut btrfs itself (Linux 6.18) may bring back, empty, a
-# file that had several names and was removed, although its directory was synced.
+# Not part of the short form: after a power cut btrfs itself (Linux 6.18) may restore, as an empty
+# file, one that had several names and was removed, although its directory was synced.
 LONG_ONLY = {"btrfs"}
 
 
@@ -741,7 +744,7 @@ def on_file_systems() -> dict[str, scenarios.InRounds]:
     return found
 
 
-# Each scenario with its rounds in the short and in the long form; 0 is only when asked for.
+# Each scenario with its rounds in the short and in the long form; 0 means only on request.
 SCENARIOS: dict[str, scenarios.InRounds] = {
     "self-test": (self_test, 1, 1),
     "kill": (kill, 12, 1000),
@@ -761,7 +764,7 @@ SCENARIOS: dict[str, scenarios.InRounds] = {
 
 def main() -> int:
     durations = ("some minutes", "hours")
-    held = "all that was acknowledged has survived"
+    held = "everything that was acknowledged has survived"
     return scenarios.main_in_rounds(__doc__, SCENARIOS, "survival", durations, 10, held)
 
 

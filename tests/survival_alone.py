@@ -1,9 +1,9 @@
-"""One mailbox that takes no mail, for survival.py: it harms nobody else, whatever the file system.
+"""One mailbox that cannot be written, for survival.py: it harms nobody else on any file system.
 
-On ext4, xfs and btrfs, as a user who is not root, the mailbox of the victim is broken in every way
-that the file system has, between its RCPT and the content. Mail for others has to be acknowledged,
-delivered and read meanwhile; a start after kill -9 has to succeed and to name the victim; and when
-it is mended, nothing may be missing, and nothing be there twice, without another start.
+On ext4, xfs and btrfs, as a user other than root, the victim's mailbox is broken in every way that
+the file system has, between its RCPT and the content. Mail for others must be acknowledged,
+delivered and read meanwhile. A start after kill -9 must succeed and name the victim. When the
+mailbox is repaired, nothing may be missing or duplicated, without another start.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ OTHER = "other@one.test"
 
 NOBODY = 65534
 
-# What the log says of the victim.
+# What the log says about the victim.
 TOLD = f"no mail can be put into the mailbox {VICTIM}"
 
-# For each file system: what makes it, what that needs for quotas of projects, and how it is mounted
-# with them.
+# For each file system: the command that makes it, the option that project quotas need, and how it
+# is mounted with them.
 FILE_SYSTEMS = {
     "ext4": (("mkfs.ext4", "-q", "-F"), ("-O", "quota,project", "-E", "quotatype=prjquota"), ""),
     "xfs": (("mkfs.xfs", "-q", "-f"), (), "prjquota"),
@@ -42,7 +42,7 @@ Mend = Callable[[], object]
 
 
 class Volume:
-    """A file system of some kind on a loop device on a sparse file."""
+    """A file system of one kind on a loop device on a sparse file."""
 
     def __init__(self, bench: Bench, kind: str) -> None:
         if os.geteuid() != 0:
@@ -74,7 +74,7 @@ class Volume:
         run("mount", "-t", self.kind, "-o", options, self.image, self.mount_point)
 
     def release(self) -> None:
-        """Unmounts it; the loop device goes with it."""
+        """Unmounts it; the loop device is released with it."""
         release_mount(self.mount_point)
 
 
@@ -126,7 +126,7 @@ def a_link(maildir: Path, _: Volume) -> Mend:
 
 
 def fill(directory: Path) -> Mend:
-    """Takes all the room that is left there, as its owner would."""
+    """Takes all the room that is left there, as its owner could."""
     filler = directory / "filler"
     descriptor = os.open(filler, os.O_WRONLY | os.O_CREAT, 0o600)
     os.fchown(descriptor, NOBODY, NOBODY)
@@ -146,7 +146,7 @@ def full_tmpfs(maildir: Path, _: Volume) -> Mend:
 
 
 def full_project(maildir: Path, volume: Volume) -> Mend:
-    """Root is bound by a project quota, too, but on ext4."""
+    """A project quota also applies to root, except on ext4."""
     limit_project(volume, 1024)
     if volume.kind == "ext4":
         filler = maildir / "filler"
@@ -167,11 +167,11 @@ BREAKS: dict[str, Callable[[Path, Volume], Mend]] = {
 }
 
 
-# What the mailbox lies on. Nothing of it may stand in the way of a message.
+# The places for the mailbox. None of them may prevent a message.
 
 
 def ordinary(_maildir: Path, _volume: Volume) -> None:
-    """On the file system of all others."""
+    """On the same file system as all others."""
 
 
 def mount_point(maildir: Path, _: Volume) -> None:
@@ -201,7 +201,7 @@ def limit_project(volume: Volume, kibioctets: int) -> None:
 
 def project(maildir: Path, volume: Volume) -> None:
     if volume.kind == "xfs":
-        # It keeps links and renames out of there, with quotas and without.
+        # It prevents links and renames from elsewhere, with quotas and without.
         run("xfs_io", "-c", f"chproj {PROJECT}", "-c", "chattr +P", maildir)
     else:
         run("chattr", "+P", "-p", PROJECT, maildir)
@@ -214,7 +214,7 @@ Spoil = Callable[[Path, Volume], Mend]
 
 
 def places(volume: Volume) -> Iterator[tuple[str, Prepare, dict[str, Spoil]]]:
-    """Where the mailbox lies, and in which ways it is broken there."""
+    """The places for the mailbox, and the ways in which it is broken there."""
     yield "ordinary", ordinary, dict(BREAKS)
     yield "a bind mount", bind_mount, {"read-only": read_only}
     yield "a mount point", mount_point, {"read-only": read_only, "full": full_tmpfs}
@@ -234,7 +234,7 @@ def alone(bench: Bench, rounds: int) -> None:
     for tool in "mkfs.xfs", "mkfs.btrfs", "xfs_quota", "setquota", "chattr", "setpriv":
         if shutil.which(tool) is None:
             raise Unable(f"{tool} is not installed")
-    # The daemon goes on as another user, who has to reach the mail.
+    # The daemon continues as another user, which must be able to reach the mail.
     for directory in bench.directory, bench.directory.parent:
         directory.chmod(0o711)
     bench.configure('user = "nobody"')
@@ -297,7 +297,7 @@ def in_one_way(
         read(bench, daemon, OTHER)
         mend()
         acknowledged(bench, daemon, bench.letters.write(rng, 2 * KIB), [VICTIM, OTHER])
-        # All that was acknowledged is there before another start, once, and after it, too.
+        # Everything acknowledged is there once, before another start and after it.
         compare(bench, daemon, mail, rng)
         daemon.kill()
         daemon = bench.start(mail)
@@ -316,7 +316,7 @@ def break_under_way(
     spoil: Spoil,
     rng: random.Random,
 ) -> Mend:
-    """The mailbox breaks behind its RCPT; what is acknowledged then has to wait for it."""
+    """The mailbox breaks after its RCPT; what is acknowledged then must wait for it."""
     letters = [bench.letters.write(rng, size) for size in (20 * KIB, 200 * KIB)]
     sessions = [Smtp(daemon.smtp) for _ in letters]
     with contextlib.ExitStack() as stack:
@@ -342,7 +342,7 @@ def send_content(bench: Bench, smtp: Smtp, letter: Letter, mailboxes: list[str])
 def acknowledged(
     bench: Bench, daemon: Daemon, letter: Letter, mailboxes: list[str], only_other: bool = False
 ) -> str:
-    """A letter that has to be taken; gives the reply to the first recipient."""
+    """A letter that must be accepted; returns the reply to the first recipient."""
     with Smtp(daemon.smtp) as smtp:
         smtp.command(f"MAIL FROM:<{letter.reverse_path}>", "250")
         replies = []
@@ -365,7 +365,7 @@ def read(bench: Bench, daemon: Daemon, mailbox: str) -> None:
 
 
 def expect_told(daemon: Daemon) -> None:
-    """The log has to name the victim."""
+    """The log must name the victim."""
     deadline = time.monotonic() + PATIENCE
     while TOLD not in daemon.log.read_text(errors="replace"):
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""What survival.py and attacks.py put under the clients: daemon, load, and comparison."""
+"""The surroundings of the clients of survival.py and attacks.py: daemon, load, and comparison."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ READY = re.compile(
     rb"(?:submission \S+:(\d+)\n)?mail "
 )
 
-# What clients of this script would run into.
+# Limits that clients of this script would reach.
 LIMITS = ("errors = 0", "connections_per_address = 0")
 
 MAILBOXES = [f"box{n}@{domain}.test" for domain in ("one", "two", "three") for n in range(12)]
@@ -64,7 +64,7 @@ class NotStarted(Exception):
 
 
 class Daemon:
-    """The program under test. Always ended by `kill` or `stop`, also when something went wrong."""
+    """The program under test. Always ended by `kill` or `stop`, even when something goes wrong."""
 
     def __init__(self, bench: Bench, mail: Path, prefix: tuple[str, ...] = ()) -> None:
         self.log = bench.new_log()
@@ -72,7 +72,7 @@ class Daemon:
         arguments = ["--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0"]
         arguments += ["--mail", str(mail), "--config", str(bench.config)]
         with open(self.log, "wb") as log:
-            # A session of its own: Ctrl-C is for this script, which then ends the daemon.
+            # A separate session: Ctrl-C is for this script, which then ends the daemon.
             self.process = subprocess.Popen(
                 [*prefix, *bench.prefix, str(bench.binary), *arguments],
                 stdin=subprocess.DEVNULL,
@@ -105,7 +105,7 @@ class Daemon:
             self.submission = int(ports[5])
 
     def kill(self) -> None:
-        """Ends it at once, if it is still there."""
+        """Ends it immediately, if it still runs."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(PATIENCE)
@@ -113,7 +113,7 @@ class Daemon:
             self.process.stdout.close()
 
     def stop(self) -> None:
-        """Asks it to end, which it has to do with exit code 0."""
+        """Asks it to end, which it must do with exit code 0."""
         self.process.terminate()
         try:
             code = self.process.wait(PATIENCE)
@@ -131,13 +131,13 @@ class Daemon:
             raise Finding(Kind.CRASH, f"the daemon ended by itself ({code}): {self.tail()}")
 
     def check_log(self) -> None:
-        """No thread of it may have panicked."""
+        """None of its threads may have panicked."""
         for line in self.log.read_text(errors="replace").splitlines():
             if "panicked at" in line:
                 raise Finding(Kind.CRASH, line)
 
     def counter(self, group: str, name: str) -> int:
-        """What it tells of itself on SIGUSR1."""
+        """The report of its counters on SIGUSR1."""
         mark = self.log.stat().st_size
         self.process.send_signal(signal.SIGUSR1)
         told = re.compile(rf"^    {group} .*?\b{name}=(\d+).*\n", re.MULTILINE)
@@ -148,7 +148,7 @@ class Daemon:
                 if found := told.search(log.read()):
                     return int(found[1])
             time.sleep(0.01)
-        raise Finding(Kind.LOG, f"SIGUSR1 is not answered with {name} of {group}")
+        raise Finding(Kind.LOG, f"no report with {name} of {group} after SIGUSR1")
 
     def tail(self, lines: int = 5) -> str:
         """The end of its log."""
@@ -156,7 +156,7 @@ class Daemon:
 
 
 class Vitals:
-    """What /proc tells of a process."""
+    """What /proc says about a process."""
 
     def __init__(self, pid: int) -> None:
         self.proc = Path(f"/proc/{pid}")
@@ -165,12 +165,13 @@ class Vitals:
         """What its descriptors are open on."""
         names = []
         for entry in (self.proc / "fd").iterdir():
-            with contextlib.suppress(OSError):  # it may be closed by now
+            with contextlib.suppress(OSError):  # it may be closed already
                 names.append(os.readlink(entry))
         return names
 
     def descriptors(self) -> int:
-        """Open descriptors but those of the journal, which opens its segments as it needs them."""
+        """Open descriptors, except those of the journal, which opens its segments as it needs
+        them."""
         segment = re.compile(r"/\.facteur/journal/\d+\.seg$")
         return sum(not segment.search(name) for name in self.open_files())
 
@@ -179,20 +180,20 @@ class Vitals:
         return len(os.listdir(self.proc / "task"))
 
     def octets(self, which: str) -> int:
-        """`VmRSS` is what it has in memory now, `RssAnon` what of it is no file, and `VmHWM` the
-        most that it ever had."""
+        """`VmRSS` is its current memory, `RssAnon` the part of it that is not files, and `VmHWM`
+        the most that it ever had."""
         found = re.search(rf"^{which}:\s+(\d+) kB$", (self.proc / "status").read_text(), re.M)
         assert found is not None
         return int(found[1]) * KIB
 
     def cpu_seconds(self) -> float:
-        """What it has used of the processors."""
+        """The processor time that it has used."""
         fields = (self.proc / "stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Bench:
-    """What all rounds of a scenario share: the program, a directory, a ledger, chance."""
+    """Shared by all rounds of a scenario: the program, a directory, a ledger, randomness."""
 
     def __init__(self, options: argparse.Namespace, scenario: str, directory: Path) -> None:
         self.binary: Path = options.binary
@@ -202,15 +203,15 @@ class Bench:
         self.directory = directory
         self.config = directory / "facteur.toml"
         self.lines: list[str] = options.config_line
-        # What opens every maildrop.
+        # The password for every maildrop.
         self.password = "any"
-        # What is in front of the program's command line, to run it as another user for instance.
+        # What is put before the program's command line, for example to run it as another user.
         self.prefix: tuple[str, ...] = ()
         # The domains whose mail is in the ledger; `None` are all.
         self.ours: frozenset[str] | None = None
-        # Mailboxes that are not emptied from round to round.
+        # Mailboxes that are not emptied between rounds.
         self.spared: frozenset[str] = frozenset()
-        # Whether other programs deliver into the Maildirs, under names of their own.
+        # Whether other programs deliver into the Maildirs, under their own names.
         self.has_other_names = False
         self.configure()
         self.rng = self.chance("bench")
@@ -226,7 +227,7 @@ class Bench:
         self.config.write_text("\n".join([*lines, *self.lines, "[limits]", *limits]) + "\n")
 
     def chance(self, name: str) -> random.Random:
-        """A source of chance that depends on nothing but the seed and its name."""
+        """A source of randomness that depends only on the seed and its name."""
         return random.Random(f"{self.seed}/{self.scenario}/{name}")
 
     def new_log(self) -> Path:
@@ -240,7 +241,7 @@ class Bench:
         """Starts a daemon that serves."""
         daemon = Daemon(self, mail, prefix)
         daemon.wait_until_ready()
-        # Whoever waits for the mail log wants only what is running.
+        # A reader of the mail log wants only what runs now.
         self.daemons = [other for other in self.daemons if other.process.poll() is None]
         return daemon
 
@@ -263,12 +264,12 @@ class Bench:
         self.disks.clear()
 
     def say(self, text: str) -> None:
-        """One line about the round."""
+        """Prints one line about the round."""
         print(f"    {self.scenario} {self.round}: {text}", flush=True)
 
 
 def run(*command: str | Path) -> str:
-    """Runs a program of the system. Its failure means that this machine cannot do the scenario."""
+    """Runs a program of the system. If it fails, this machine cannot do the scenario."""
     try:
         done = subprocess.run(
             list(map(str, command)),
@@ -286,7 +287,7 @@ def run(*command: str | Path) -> str:
 
 
 class Load:
-    """Senders and readers, each a thread, that work until they are told to stop.
+    """Senders and readers, each a thread, that work until they are stopped.
 
     Before `expect_failures` nothing may be refused, and no connection may break, unless the daemon
     `is_hit` before they begin.
@@ -317,8 +318,8 @@ class Load:
         self.many = many
         self.smtp_may_fail = threading.Event()
         self.pop3_may_fail = threading.Event()
-        # While files cannot be made, the daemon may hold back what it has acknowledged: it is
-        # durable in its journal, and not yet listed.
+        # While files cannot be created, the daemon may hold acknowledged mail back: it is durable
+        # in the journal, and not yet listed.
         self.may_be_late = threading.Event()
         self.over = threading.Event()
         self.changed = threading.Condition()
@@ -343,7 +344,7 @@ class Load:
             except Finding as finding:
                 self.findings.append(finding)
                 self.stop()
-            except Exception as error:  # a fault of this script must not look like a quiet client
+            except Exception as error:  # an error in this script must not look like a quiet client
                 self.findings.append(Finding(Kind.CRASH, f"in the script itself: {error!r}"))
                 self.stop()
 
@@ -357,7 +358,7 @@ class Load:
             self.changed.notify_all()
 
     def wait_for(self, what: str, more: int, seconds: float = PATIENCE) -> bool:
-        """Waits until `what` was counted so many times more."""
+        """Waits until `what` was counted this many more times."""
         with self.changed:
             goal = self.counts[what] + more
             self.changed.wait_for(
@@ -372,7 +373,7 @@ class Load:
         self.may_be_late.set()
 
     def stop(self) -> None:
-        """No client begins anything more."""
+        """Clients start nothing more."""
         self.over.set()
         with self.changed:
             self.changed.notify_all()
@@ -383,7 +384,7 @@ class Load:
             thread.join(PATIENCE)
 
     def end(self) -> None:
-        """Waits for the clients to end, and raises what they have found."""
+        """Waits for the clients to end, and raises their findings."""
         self.stop()
         deadline = time.monotonic() + 2 * PATIENCE
         for thread in self.senders + self.readers:
@@ -398,7 +399,7 @@ class Load:
         text = str(error)
         self.count(f"{what} {text[:3] if isinstance(error, Refused) else 'broken'}")
         if isinstance(error, Refused):
-            # A session that has just broken off may still have the maildrop.
+            # A session that has just broken off may still hold the maildrop.
             if text.startswith(("given up", "-ERR [IN-USE]")):
                 return
             if text.startswith("5"):
@@ -406,11 +407,11 @@ class Load:
             self.count(f"{what} refused")
         if not may_fail.is_set():
             raise Finding(Kind.REPLY, f"{what}: {text}")
-        # Not too eager: what fails at once can be tried very often.
+        # Not too eager: what fails immediately could be retried very often.
         self.over.wait(0.01)
 
     def recipients(self, rng: random.Random) -> list[str]:
-        """Mostly one; some letters have many, and some go to mailboxes that never were there."""
+        """Mostly one; some letters have many, and some go to mailboxes that are new."""
         if rng.random() < self.many:
             count = rng.randrange(6, 31)
         else:
@@ -442,7 +443,7 @@ class Load:
                 self.failed(self.smtp_may_fail, "SMTP", error)
 
     def read(self, rng: random.Random) -> None:
-        """A reader: one maildrop after the other."""
+        """A reader: one maildrop after another."""
         while not self.over.is_set() and self.daemon.process.poll() is None:
             mailbox = rng.choice(self.mailboxes)
             with self.claim(mailbox) as is_ours:
@@ -456,7 +457,7 @@ class Load:
 
     @contextlib.contextmanager
     def claim(self, mailbox: str) -> Iterator[bool]:
-        """Keeps other readers from a maildrop. Gives whether none of them has it."""
+        """Keeps other readers from a maildrop. Returns whether none of them has it."""
         with self.changed:
             is_ours = mailbox not in self.claimed
             self.claimed.add(mailbox)
@@ -468,13 +469,13 @@ class Load:
                     self.claimed.remove(mailbox)
 
     def visit(self, mailbox: str, rng: random.Random) -> None:
-        """A session as usual."""
+        """An ordinary session."""
         self.visit_with(
             lambda: Pop3(self.daemon.pop3, mailbox, self.bench.password), mailbox, rng
         )
 
     def share(self, mailbox: str, n_seen: int) -> float:
-        """How much of so many messages a reader removes from a mailbox."""
+        """How many of this many messages a reader removes from a mailbox."""
         return 0.25 if n_seen < 40 else 0.8
 
     def visit_with(self, log_in: Callable[[], Pop3], mailbox: str, rng: random.Random) -> None:
@@ -494,7 +495,7 @@ class Load:
         return pop3.see_all(self.ledger, mailbox)
 
     def missing(self, mailbox: str, kept: set[int], seen: dict[int, int]) -> set[int]:
-        """The letters that should have been shown: those `kept` had to be there at the login."""
+        """The letters that should have been listed: those `kept` had to be there at the login."""
         return kept - seen.keys()
 
     def remove_some(
@@ -525,14 +526,15 @@ def files_of(
 ) -> dict[str, int]:
     """How many messages each Maildir has on disk, all of them as large as their names say.
 
-    Those that other programs have named need not say it.
+    The names that other programs give need not say it.
     """
     counts: dict[str, int] = {}
     for domain in mail.iterdir():
         if domain.name == ".facteur" or (ours is not None and domain.name not in ours):
             continue
         for maildir in domain.iterdir():
-            # A name with a dot is no message: FUSE hides so what is removed and still open.
+            # A name with a dot is not a message: FUSE hides removed files that are still open like
+            # this.
             files = [file for side in ("new", "cur") for file in (maildir / side).glob("[!.]*")]
             for file in files:
                 octets = file.read_bytes()
@@ -547,9 +549,9 @@ def files_of(
 
 
 def compare(bench: Bench, daemon: Daemon, mail: Path, rng: random.Random) -> None:
-    """After a restart: everything that is there against everything that the clients know.
+    """After a restart: compares everything that is there with everything that the clients know.
 
-    Also removes some, so that the store does not grow from round to round.
+    Also removes some messages, so that the store does not grow from round to round.
     """
     ledger = bench.ledger
     findings: list[Finding] = []
@@ -595,4 +597,4 @@ def tell(bench: Bench, load: Load) -> None:
     if not bench.is_long or bench.round % 10 == 0:
         counts, copies = load.counts, bench.ledger.copies()
         text = f"{counts['acknowledged']} acknowledged, {counts['visits']} visits"
-        bench.say(f"{text}, {counts['removals']} removals, {copies} copies stay")
+        bench.say(f"{text}, {counts['removals']} removals, {copies} copies remain")

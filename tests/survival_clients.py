@@ -1,4 +1,4 @@
-"""The clients of survival.py and attacks.py: what they send, are told, and what follows from it."""
+"""The clients of survival.py and attacks.py: what they send and get, and what follows from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 # Longest wait for anything the daemon or the system does, in seconds. Long, because a machine that
-# compiles at the same time is slow; whoever waits this long waits for something that never comes.
+# compiles at the same time is slow; after this long it will never come.
 PATIENCE = 60.0
 
 KIB = 1024
@@ -30,11 +30,11 @@ class Refused(Exception):
 
 
 class Kind(enum.Enum):
-    """What a finding is about."""
+    """The kind of a finding."""
 
     LOST = "lost"
     TORN = "torn"
-    BACK = "came back, or never was there"
+    BACK = "came back, or was never there"
     TWICE = "twice"
     UNIQUE_ID = "unique-id"
     SIZE = "size"
@@ -55,7 +55,7 @@ class Finding(Exception):
 
 
 class Findings(Exception):
-    """All that one comparison or one load has found."""
+    """All findings of one comparison or one load."""
 
     def __init__(self, findings: list[Finding]) -> None:
         super().__init__(f"{len(findings)} findings")
@@ -64,7 +64,8 @@ class Findings(Exception):
 
 @dataclass(frozen=True)
 class Letter:
-    """A message as it is sent: it says itself which one it is and what it must look like."""
+    """A message as it is sent: it contains its number and a description of what it must look
+    like."""
 
     number: int
     reverse_path: str
@@ -72,7 +73,7 @@ class Letter:
 
 
 class Letters:
-    """Writes letters. Their lines are of all kinds that may be sent: empty, long, with dots."""
+    """Writes letters. Their lines are of all kinds that can be sent: empty, long, with dots."""
 
     def __init__(self, rng: random.Random) -> None:
         lines = []
@@ -87,7 +88,7 @@ class Letters:
         self.n_written = 0
 
     def write(self, rng: random.Random, octets: int) -> Letter:
-        """A new letter of about that many octets."""
+        """A new letter of about this many octets."""
         with self.lock:
             self.n_written += 1
             number = self.n_written
@@ -111,7 +112,7 @@ def some_size(rng: random.Random) -> int:
     return 300 * KIB
 
 
-# What the daemon puts in front of a message, and the first line of every letter.
+# The trace fields that the daemon adds before a message, and the first line of every letter.
 WITH_TRACE = re.compile(
     rb"Return-Path: <([^>\r\n]*)>\r\n"
     rb"Received: [^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*"
@@ -120,7 +121,7 @@ WITH_TRACE = re.compile(
 
 
 def number_of(octets: bytes, where: str) -> tuple[int, str]:
-    """Which letter this is, and its reverse-path; or the finding that it is not a whole letter."""
+    """The letter's number and its reverse-path; or the finding that it is not a complete letter."""
     found = WITH_TRACE.match(octets)
     if found is None:
         raise Finding(Kind.TORN, f"{where}: not a letter: {len(octets)} octets, {octets[:200]!r}")
@@ -136,12 +137,12 @@ class Fate(enum.Enum):
 
     OPEN = "sent, but no 250 was read: there or not"
     KEPT = "acknowledged, or seen in the maildrop: there"
-    LEAVING = "QUIT was sent after DELE and no +OK read, or another program takes it: there or not"
+    LEAVING = "QUIT was sent after DELE and no +OK read, or a program removes it: there or not"
 
 
 @dataclass
 class Drop:
-    """What is known of one maildrop. What was removed, or settled as absent, is not in it."""
+    """What is known of one maildrop. Removed or settled letters are not in it."""
 
     fates: dict[int, Fate] = field(default_factory=dict)
     unique_ids: dict[int, bytes] = field(default_factory=dict)
@@ -151,12 +152,12 @@ class Ledger:
     """Everything that clients were told, and the rules that follow from it.
 
     - A letter whose 250 was read is in every recipient's maildrop, once, octet for octet below the
-      trace header fields. So is one that a maildrop has shown: nothing is shown before it is
+      trace header fields. So is a letter that a maildrop has shown: nothing is shown before it is
       durable.
     - A letter without a 250 is in each maildrop once or not at all, and never in part. A sender
-      does not send it again, so nothing is ever there twice.
-    - What was marked with DELE is gone for good when +OK to QUIT was read; it may be either when
-      QUIT was sent and no +OK read; it is there when QUIT was not sent.
+      does not send it again, so nothing is ever duplicated.
+    - A letter marked with DELE is gone for good when +OK to QUIT was read; it may or may not be
+      there when QUIT was sent and no +OK read; it is there when QUIT was not sent.
     - A unique-id stays with its letter, and no other letter of the maildrop ever gets it.
     - What a maildrop shows, or does not show, after a restart is settled.
     """
@@ -164,19 +165,19 @@ class Ledger:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.drops: defaultdict[str, Drop] = defaultdict(Drop)
-        # Which letter a unique-id was ever given to. Hashes, for the long run.
+        # The letter that a unique-id was given to. Hashes, for the long run.
         self.owners: dict[int, int] = {}
         self.counts: Counter[str] = Counter()
-        # What happened to which letter, for whoever has to find out why.
+        # What happened to each letter, to find out why.
         self.events: deque[tuple[float, int, str, str]] = deque(maxlen=400_000)
 
     def note(self, number: int, mailbox: str, event: str) -> None:
-        """Counts and keeps what happened. The lock has to be held."""
+        """Counts and records what happened. The lock must be held."""
         self.counts[event] += 1
         self.events.append((time.monotonic(), number, mailbox, event))
 
     def send(self, number: int, mailboxes: list[str]) -> None:
-        """The content of a letter is about to be sent; from here on it may be there."""
+        """The content of a letter is about to be sent; from now on it may be there."""
         with self.lock:
             for mailbox in mailboxes:
                 self.drops[mailbox].fates[number] = Fate.OPEN
@@ -192,13 +193,13 @@ class Ledger:
                 self.note(number, mailbox, "acknowledged")
 
     def kept(self, mailbox: str) -> set[int]:
-        """The letters that have to be in the maildrop of whoever logs in now."""
+        """The letters that must be in the maildrop for a login that happens now."""
         with self.lock:
             fates = self.drops[mailbox].fates
             return {number for number, fate in fates.items() if fate is Fate.KEPT}
 
     def see(self, mailbox: str, unique_id: bytes, octets: bytes) -> int:
-        """A maildrop has shown this message under this unique-id. Gives the letter's number."""
+        """A maildrop has shown this message under this unique-id. Returns the letter's number."""
         number, reverse_path = number_of(octets, f"{mailbox} {unique_id.decode()}")
         if reverse_path != f"sender{number}@client.test":
             raise Finding(Kind.TORN, f"letter {number} has Return-Path <{reverse_path}>", number)
@@ -235,7 +236,7 @@ class Ledger:
                 self.note(number, mailbox, event)
 
     def settle(self, mailbox: str, there: set[int]) -> list[Finding]:
-        """After a restart: compares, and makes what was open certain."""
+        """After a restart: compares, and settles what was open."""
         with self.lock:
             fates = self.drops[mailbox].fates
             absent = [number for number in fates if number not in there]
@@ -246,7 +247,7 @@ class Ledger:
         return [Finding(Kind.LOST, f"letter {n} is not in {mailbox}", n) for n in lost]
 
     def mailboxes(self) -> list[str]:
-        """All maildrops that could have something in them."""
+        """All maildrops that may have content."""
         with self.lock:
             return [mailbox for mailbox, drop in self.drops.items() if drop.fates]
 
@@ -270,7 +271,7 @@ class Wire:
         try:
             self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         except TimeoutError:
-            raise Finding(Kind.REPLY, "the daemon takes no connection") from None
+            raise Finding(Kind.REPLY, "the daemon accepts no connection") from None
         except OSError as error:
             raise Broken(str(error)) from None
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -282,7 +283,7 @@ class Wire:
         self.socket.close()
 
     def send(self, octets: bytes) -> None:
-        """Sends all of them."""
+        """Sends everything."""
         try:
             self.socket.sendall(octets)
         except TimeoutError:
@@ -291,7 +292,7 @@ class Wire:
             raise Broken(str(error)) from None
 
     def until(self, mark: bytes) -> bytes:
-        """What comes up to `mark`, and the mark."""
+        """Everything up to `mark`, and the mark."""
         start = 0
         while (found := self.received.find(mark, start)) < 0:
             start = max(len(self.received) - len(mark), 0)
@@ -325,20 +326,20 @@ class Smtp(Wire):
         return line.decode().rstrip()
 
     def expect(self, code: str) -> None:
-        """The next reply has to be this one."""
+        """The next reply must be this one."""
         reply = self.reply()
         if not reply.startswith(code):
             raise Refused(reply)
 
     def command(self, line: str, code: str) -> None:
-        """Says `line` and expects `code`."""
+        """Sends `line` and expects `code`."""
         self.send(line.encode() + b"\r\n")
         self.expect(code)
 
     def deliver(
         self, ledger: Ledger, letter: Letter, mailboxes: list[str], rng: random.Random
     ) -> None:
-        """One transaction, in one of the ways that clients have, up to its acknowledgement."""
+        """One transaction, in one of the ways that clients use, up to its acknowledgement."""
         size = len(letter.content)
         lines = [f"MAIL FROM:<{letter.reverse_path}> SIZE={size} BODY=8BITMIME"]
         lines += [f"RCPT TO:<{mailbox}>" for mailbox in mailboxes]
@@ -368,11 +369,11 @@ class Smtp(Wire):
     def as_data(
         self, ledger: Ledger, letter: Letter, mailboxes: list[str], rng: random.Random
     ) -> None:
-        """The content by DATA; now and then the connection ends before it does."""
+        """The content by DATA; sometimes the connection ends before it does."""
         self.command("DATA", "354")
         stuffed = letter.content.replace(b"\r\n.", b"\r\n..")
         if rng.random() < 0.02:
-            # Not noted in the ledger: nothing of it may ever be seen.
+            # Not recorded in the ledger: none of it may ever be seen.
             self.send(stuffed[: rng.randrange(len(stuffed))])
             raise Refused("given up by the client")
         ledger.send(letter.number, mailboxes)
@@ -412,19 +413,19 @@ class Pop3(Wire):
         self.command(f"PASS {password}")
 
     def ok(self) -> str:
-        """The text of the next response, which has to be +OK."""
+        """The text of the next response, which must be +OK."""
         line = self.until(b"\r\n").decode().rstrip()
         if not line.startswith("+OK"):
             raise Refused(line)
         return line[3:].strip()
 
     def command(self, line: str) -> str:
-        """Says `line` and expects +OK."""
+        """Sends `line` and expects +OK."""
         self.send(line.encode() + b"\r\n")
         return self.ok()
 
     def lines(self, line: str) -> list[list[bytes]]:
-        """Says `line` and gives the words of each line of the response."""
+        """Sends `line` and returns the words of each line of the response."""
         self.command(line)
         listed = []
         while (text := self.until(b"\r\n")) != b".\r\n":
@@ -432,7 +433,7 @@ class Pop3(Wire):
         return listed
 
     def listing(self) -> list[Listed]:
-        """LIST, UIDL and STAT, which have to agree."""
+        """LIST, UIDL and STAT, which must agree."""
         count, octets = map(int, self.command("STAT").split()[:2])
         sizes = {int(n): int(size) for n, size in self.lines("LIST")}
         unique_ids = {int(n): unique_id for n, unique_id in self.lines("UIDL")}
@@ -445,7 +446,7 @@ class Pop3(Wire):
         return [Listed(n, sizes[n], unique_ids[n]) for n in sizes]
 
     def retrieve(self, listed: Listed) -> bytes:
-        """RETR, whose octets have to be those of LIST."""
+        """RETR, which must have as many octets as LIST says."""
         said = self.command(f"RETR {listed.position}")
         first = self.until(b"\r\n")
         if first == b".\r\n":

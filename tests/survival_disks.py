@@ -14,7 +14,7 @@ from survival_bench import Bench, Unable, run
 from survival_clients import KIB, MIB, PATIENCE
 
 FS_IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32)
-GOING_FLAGS_NOLOGFLUSH = 2  # stop at once: neither data nor the file system's journal is written
+GOING_FLAGS_NOLOGFLUSH = 2  # stop without writing data or the file system's journal
 
 
 class Disk:
@@ -23,9 +23,9 @@ class Disk:
     file_system = "ext4"
     # No blocks only for root: the daemon under test is root.
     mkfs: tuple[str, ...] = ("mkfs.ext4", "-q", "-F", "-m", "0")
-    # Whether the image has only the blocks that were written.
+    # Whether the image contains only the blocks that were written.
     is_sparse = True
-    # The file system itself has to be sound, or else nothing above it can be judged.
+    # The file system itself must be sound, or nothing above it can be judged.
     checker: tuple[str, ...] = ("e2fsck", "-fn")
 
     def __init__(self, bench: Bench, image: Path, octets: int, *options: str) -> None:
@@ -50,23 +50,23 @@ class Disk:
 
     @property
     def mail(self) -> Path:
-        """Where the mail is when the disk is mounted."""
+        """The mail directory while the disk is mounted."""
         return self.mount_point / "mail"
 
     def mount(self) -> None:
-        """Attaches and mounts it; the file system recovers by its own journal."""
+        """Attaches and mounts it; the file system recovers from its own journal."""
         self.device = run("losetup", "--find", "--show", self.image)
         run("mount", "-t", self.file_system, self.device, self.mount_point)
 
     def unmount(self) -> None:
-        """Unmounts and detaches it. Nobody may use it any more."""
+        """Unmounts and detaches it. Nothing may use it any more."""
         run("umount", self.mount_point)
         assert self.device is not None
         run("losetup", "--detach", self.device)
         self.device = None
 
     def cut_power(self) -> None:
-        """From now on nothing reaches the device, and nothing that was not written ever will."""
+        """From now on nothing reaches the device, and what was not written never will."""
         descriptor = os.open(self.mount_point, os.O_RDONLY)
         try:
             fcntl.ioctl(descriptor, FS_IOC_SHUTDOWN, struct.pack("I", GOING_FLAGS_NOLOGFLUSH))
@@ -97,16 +97,16 @@ class XfsDisk(Disk):
 
 
 class BtrfsDisk(Disk):
-    """btrfs, which cannot be told to stop. So its image lies on an ext4 whose power is cut.
+    """btrfs, which cannot be told to stop. So its image is on an ext4 whose power is cut.
 
-    The memory of the system that holds what was written to the image is what the cache is to a real
-    disk: only what btrfs has flushed is sure to be in the image afterwards.
+    The system's memory for the image's data acts like the cache of a real disk: only what btrfs has
+    flushed is sure to be in the image afterwards.
     """
 
     file_system = "btrfs"
     mkfs = ("mkfs.btrfs", "-q", "-f")
-    # The ext4 below is stopped while it writes. What it had to find room for then is lost although
-    # its sync says that all went well.
+    # The ext4 below is stopped while it writes. Blocks that it had to allocate then are lost,
+    # although its sync reports success.
     is_sparse = False
     checker = ("btrfs", "check", "--readonly")
 
@@ -116,7 +116,7 @@ class BtrfsDisk(Disk):
         self.below.mount_point.mkdir(exist_ok=True)
         self.below.mount()
         super().__init__(bench, self.below.mount_point / "disk.btrfs", octets, *options)
-        # What is below is released after this.
+        # The disk below is released after this.
         bench.disks.remove(self)
         bench.disks.insert(bench.disks.index(self.below), self)
         self.below.unmount()
@@ -142,7 +142,7 @@ class BtrfsDisk(Disk):
 
 
 class FuseDisk:
-    """A file system of a program (FUSE) over directories of `n_below` ext4 disks."""
+    """A file system served by a program (FUSE) over directories on `n_below` ext4 disks."""
 
     program = "bindfs"
     options: tuple[str, ...] = ()
@@ -162,11 +162,11 @@ class FuseDisk:
 
     @property
     def mail(self) -> Path:
-        """Where the mail is when it is mounted."""
+        """The mail directory while it is mounted."""
         return self.mount_point / "mail"
 
     def mount(self) -> None:
-        """Mounts what is below, and starts the program, which mounts this."""
+        """Mounts the disks below, and starts the program, which mounts this."""
         for disk in self.below:
             disk.mount()
         below = ":".join(str(disk.mount_point) for disk in self.below)
@@ -188,14 +188,14 @@ class FuseDisk:
             time.sleep(0.01)
 
     def unmount(self) -> None:
-        """Unmounts it and waits for the program, which holds what is below until it has ended."""
+        """Unmounts it and waits for the program, which holds the disks below until it has ended."""
         run("umount", self.mount_point)
         self.wait()
         for disk in self.below:
             disk.unmount()
 
     def wait(self) -> None:
-        """Waits for the end of the program."""
+        """Waits for the program to end."""
         if self.process is not None:
             try:
                 self.process.wait(PATIENCE)
@@ -205,21 +205,21 @@ class FuseDisk:
             self.process = None
 
     def cut_power(self) -> None:
-        """Cuts that of all disks below, one right after the other.
+        """Cuts the power of all disks below, one immediately after another.
 
-        What the daemon does in between and depends on a disk that is gone already fails, so the
-        others have nothing that counts on it.
+        What the daemon does in between on a disk that is already gone fails, so nothing on the
+        others depends on it.
         """
         for disk in self.below:
             disk.cut_power()
 
     def check(self) -> None:
-        """Checks what is below."""
+        """Checks the disks below."""
         for disk in self.below:
             disk.check()
 
     def release(self) -> None:
-        """Unmounts it, whatever was interrupted before; what is below comes next."""
+        """Unmounts it, whatever was interrupted before; the disks below come next."""
         release_mount(self.mount_point)
         self.wait()
 
@@ -229,7 +229,7 @@ class BindfsDisk(FuseDisk):
 
 
 class MergerfsDisk(FuseDisk):
-    """mergerfs: two disks, shown as one. Each new file lies on either, by chance."""
+    """mergerfs: two disks, shown as one. Each new file is on either, at random."""
 
     program = "mergerfs"
     options = ("-o", "category.create=rand,minfreespace=0")
@@ -238,7 +238,7 @@ class MergerfsDisk(FuseDisk):
 
 AnyDisk = Disk | FuseDisk
 
-# What mail may lie on.
+# The file systems for mail.
 DISKS: dict[str, type[AnyDisk]] = {
     "ext4": Disk,
     "xfs": XfsDisk,
@@ -249,20 +249,20 @@ DISKS: dict[str, type[AnyDisk]] = {
 
 
 def only_as_root() -> None:
-    """Nobody else can do what follows."""
+    """Only root can do what follows."""
     if os.geteuid() != 0:
         raise Unable("only root can mount file systems")
 
 
 def release_mount(mount_point: Path) -> None:
-    """Unmounts what is mounted there, if anything is."""
+    """Unmounts what is mounted there, if anything."""
     if mount_point.is_mount():
         with contextlib.suppress(Unable):
             run("umount", "--lazy", mount_point)
 
 
 class Filler:
-    """Takes all that is free on a disk, blocks or inodes, and gives it back."""
+    """Takes everything that is free on a disk, blocks or inodes, and releases it."""
 
     def __init__(self, disk: Disk) -> None:
         self.directory = disk.mount_point / "filler"
@@ -274,7 +274,7 @@ class Filler:
         raise NotImplementedError
 
     def release(self) -> None:
-        """Gives all of it back."""
+        """Releases all of it."""
         for file in self.directory.iterdir():
             file.unlink()
 
@@ -290,7 +290,7 @@ class BlockFiller(Filler):
 
     def __init__(self, disk: Disk) -> None:
         super().__init__(disk)
-        # Made in advance, because a full disk has no block for a new directory entry.
+        # Created in advance, because a full disk has no block for a new directory entry.
         self.descriptor = self.file()
 
     def fill(self) -> None:
@@ -307,7 +307,7 @@ class BlockFiller(Filler):
         os.truncate(self.descriptor, 0)
 
     def close(self) -> None:
-        """Lets go of the file, so that the disk can be unmounted."""
+        """Closes the file, so that the disk can be unmounted."""
         os.close(self.descriptor)
 
 
@@ -320,4 +320,4 @@ class InodeFiller(Filler):
                 os.close(self.file())
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """There is nothing to close."""
