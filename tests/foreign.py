@@ -1,26 +1,26 @@
 #!/usr/bin/env python3
-"""The proof beside other programs: what they do in the Maildirs loses no mail, and doubles none.
+"""The proof with other programs: what they do in the Maildirs loses no mail, and duplicates none.
 
     python3 tests/foreign.py --short target/release/facteur
     python3 tests/foreign.py --long target/release/facteur
     python3 tests/foreign.py --short target/release/facteur programs --rounds 20 --seed 7
 
-A live daemon takes mail and is polled, and at the same time real programs work in its Maildirs:
-mutt and neomutt mark, delete and save messages, mbsync and OfflineIMAP synchronise them, Dovecot
-serves them over IMAP with STORE, MOVE and EXPUNGE, `rm` and `mv` remove and move them, marks are
-renamed in bursts, and `cp -a` copies whole mailboxes. mpop and fetchmail poll in between, with and
-without removal. Then comes SIGKILL, now and then SIGTERM instead, and a restart while those
-programs go on. What must hold stands in this file, under "rules".
+A live daemon accepts mail and is polled while real programs work in its Maildirs: mutt and neomutt
+mark, delete and save messages, mbsync and OfflineIMAP synchronise them, Dovecot serves them over
+IMAP with STORE, MOVE and EXPUNGE, `rm` and `mv` remove and move them, flags are changed in bursts
+of renames, and `cp -a` copies whole mailboxes. mpop and fetchmail poll in between, with and without
+removal. Then comes SIGKILL, sometimes SIGTERM instead, and a restart while those programs continue.
+What must hold is in this file, under "rules".
 
-    self-test  somebody tampers with the mail; the comparison has to notice
-    programs   all programs at once
+    self-test  somebody tampers with the mail; the comparison must notice
+    programs   all programs at the same time
     pollers, mutt, mbsync, offlineimap, dovecot, files
-               none but mpop and fetchmail, or some of the others alone; only in the long form, for
-               whoever looks for the culprit
+               only mpop and fetchmail, or only some of the others; only in the long form, to
+               find the culprit
 
 It needs Linux, and the programs. As root it runs all of them, and the daemon, as the user nobody:
-Dovecot does not read the mail of root. A program that is missing, or does nothing in the whole run,
-is a failure. The seed decides what is sent and done, but the scheduler has its say, too.
+Dovecot does not read root's mail. A program that is missing, or does nothing in the whole run, is a
+failure. The seed decides what is sent and done, but the scheduler also has a part.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 
-sys.dont_write_bytecode = True  # nothing is left in the source tree
+sys.dont_write_bytecode = True  # leaves nothing in the source tree
 
 import scenarios
 from foreign_programs import (
@@ -68,7 +68,7 @@ from survival_clients import (
 )
 
 def box(local_part: str) -> str:
-    """The mailbox of this name."""
+    """The mailbox with this name."""
     return f"{local_part}@{DOMAIN}"
 
 
@@ -78,100 +78,100 @@ MUTT, NEOMUTT, MBSYNC = box("mutt"), box("neomutt"), box("mbsync")
 OFFLINE, DOVECOT = box("offline"), box("dovecot")
 SAVED = {MUTT: box("saved-mutt"), NEOMUTT: box("saved-neomutt")}
 
-# Where mail is delivered to, and which mailboxes are read.
+# The mailboxes that mail is delivered to, and those that are read.
 RECIPIENTS = [FLAGS, DELETED, SHARED, *MOVES, MUTT, NEOMUTT, MBSYNC, OFFLINE, DOVECOT]
 BOXES = [*RECIPIENTS, *SAVED.values()]
 
-# Where a program gives other names to messages that the daemon has named.
+# The mailboxes where a program renames messages that the daemon has named.
 NAMED_ANEW = {OFFLINE, DOVECOT}
 
-# What mutt adds to the header section of a message that it saves.
+# The fields that mutt adds to the header section of a message that it saves.
 ADDED_BY_MUTT = re.compile(rb"^(?:Content-Length|Lines|Status): [^\r\n]*\r\n", re.MULTILINE)
 
-# How many letters there are in the mailbox of the bursts before they begin: more than a reading of
-# a directory gets at once.
+# How many letters the mailbox of the bursts has before they begin: more than one directory read
+# returns.
 MANY = 600
 
 
 def base_of(file: Path) -> str:
-    """What does not change in the name of a message, whatever is appended to it."""
+    """The part of a message's file name that does not change, whatever is appended to it."""
     return file.name.partition(",")[0].partition(":2,")[0]
 
 
 # ------------------------------------------------------------------------------------------ rules
 #
 # A copy is a letter in a mailbox. A program takes a copy when it deletes it or moves it away, and
-# brings one when it moves, saves or copies it to a mailbox. While it does so the copy is there or
-# not (Fate.LEAVING, Fate.OPEN); so it stays when the program fails or does not tell what it did.
-# All other copies that were acknowledged, or seen, are sure (Fate.KEPT).
+# brings one when it moves, saves or copies it to a mailbox. In the meantime the copy may or may not
+# be there (Fate.LEAVING, Fate.OPEN); that remains so if the program fails or does not report what
+# it did. All other copies that were acknowledged, or seen, are sure (Fate.KEPT).
 #
-# Promised, besides the rules of the class Ledger in survival_clients.py:
+# Promised, in addition to the rules of the class Ledger in survival_clients.py:
 #
 # Shown    A login shows every copy that was sure before it began and still is when its listing has
 #          been read.
-# Once     A login shows no copy twice, and mpop and fetchmail do not fetch one twice which stays in
-#          its mailbox: not after a crash, and not after its file was renamed to change its marks or
-#          to add a field. When all is quiet no copy has two files.
+# Once     A login shows no copy twice, and mpop and fetchmail fetch no copy twice that stays in its
+#          mailbox: not after a crash, and not after its file was renamed to change its flags or to
+#          add a field. When everything is quiet no copy has two files.
 # Gone     What was removed over POP3, with +OK to QUIT, is never shown again. What another program
-#          has taken, with its file seen to be gone, is shown by no login that begins later.
-# Named    A copy keeps its unique-id as long as the base of its file's name is kept.
+#          has taken, after its file was seen to be gone, is not shown by later logins.
+# Named    A copy keeps its unique-id as long as the base of its file name stays the same.
 # Kept     After a crash or a stop, and a start beside the programs, every sure copy is there, and
-#          what was moved is in one of the two mailboxes.
+#          a moved message is in one of the two mailboxes.
 #
 # Not promised, as docs/promises.md says:
 #
-# Returns  What a program took may be back after a crash, if it came in the life of the daemon that
-#          ended so, and not long before that. After an orderly stop nothing is back.
-# Anew     Who gives a message another name altogether makes another message of it: OfflineIMAP
-#          when it uploads one, Dovecot when it moves one back (it may keep the name, too), mutt
-#          when it saves one. It gets another unique-id, once. To the daemon the first one was
-#          taken, so that one may be back beside the other (Returns), and also when the other was
+# Returns  A copy that a program took may be back after a crash if it arrived during that run of the
+#          daemon, and not long before the crash. After an orderly stop nothing is back.
+# Anew     A program that gives a message a completely different name makes another message of it:
+#          OfflineIMAP when it uploads one, Dovecot when it moves one back (it may also keep the
+#          name), mutt when it saves one. It gets a new unique-id, once. For the daemon the first
+#          message was taken, so it may be back beside the other (Returns), even if the other was
 #          removed over POP3.
-# Put off  While a program renames without a pause a session may be told -ERR [SYS/TEMP].
-# Between  What is taken between a login and its RETR is listed, and RETR says -ERR.
-# Not yet  A letter is shown nowhere before it has been acknowledged, also where a program that saw
-#          its file before has put it.
+# Put off  While a program renames without a pause, a session may get -ERR [SYS/TEMP].
+# Between  A message that is taken between a login and its RETR is listed, and RETR returns -ERR.
+# Not yet  A letter is shown nowhere before it has been acknowledged, not even where a program put
+#          it that saw its file earlier.
 
-# How long before a crash something may have come that is back after it, in seconds.
-# docs/promises.md says "some ten seconds", on a disk that is not slower than usual.
+# How long before a crash mail can have arrived that is back after it, in seconds. docs/promises.md
+# says "some ten seconds", on a disk of normal speed.
 RETURNS = 20.0
 
-# How many sessions of a run may be put off, for each that is not. Bursts of renamings are in few
-# mailboxes: it was one for 200, and one for 16 when many others used the same two cores.
+# How many sessions of a run may be put off per session that is not. Bursts of renames are in few
+# mailboxes: it was one in 200, and one in 16 when many other programs used the same two cores.
 PUT_OFF_MAX = 0.5
 
-# The unique-ids that the daemon makes from names of its own.
+# The unique-ids that the daemon makes from its own names.
 OWN_UNIQUE_ID = re.compile(rb"\d+\.[0-9a-f]{16}_[0-9a-f]{8,}")
 
 Copy = tuple[str, int]
 
 
 class ForeignLedger(Ledger):
-    """A ledger that knows of other programs, too."""
+    """A ledger that also knows about other programs."""
 
     def __init__(self) -> None:
         super().__init__()
         self.lock = threading.RLock()  # type: ignore[assignment]
-        # How many lives the daemon has had before this one; in which one a copy was sent; when it
-        # was acknowledged.
+        # The number of the daemon's current run; the run in which a copy was sent; when it was
+        # acknowledged.
         self.life = 0
         self.sent_in: dict[Copy, int] = {}
         self.acknowledged_at: dict[Copy, float] = {}
         # The letters that were acknowledged, or shown, anywhere.
         self.durable: set[int] = set()
-        # What programs have taken in this life, and when.
+        # What programs have taken in this run, and when.
         self.taken: dict[Copy, float] = {}
-        # When a program last began to take anything from a mailbox, or has taken it.
+        # When a program last started to take anything from a mailbox, or took it.
         self.last_taking: dict[str, float] = {}
         # What was removed over POP3, and what was marked when QUIT was sent.
         self.removed: set[Copy] = set()
         self.marked: set[Copy] = set()
-        # The mailboxes that a reader has seen all of.
+        # The mailboxes that a reader has seen completely.
         self.looked_at: set[str] = set()
-        # Between which mailboxes a letter was last moved.
+        # The two mailboxes between which a letter was last moved.
         self.moved: dict[int, tuple[str, str]] = {}
-        # How often OfflineIMAP has begun or ended to give names; who removes over POP3 in its
-        # mailbox, and who gives names there, holds the lock.
+        # How often OfflineIMAP has started or finished renaming. The lock is held by whoever
+        # removes over POP3 in its mailbox, and by whoever renames there.
         self.n_namings = 0
         self.naming = threading.Lock()
 
@@ -204,7 +204,7 @@ class ForeignLedger(Ledger):
             return number
 
     def recognise(self, mailbox: str, unique_id: bytes) -> int | None:
-        """The letter that has been seen under this unique-id, if one has."""
+        """The letter that was seen under this unique-id, if there is one."""
         with self.lock:
             number = self.owners.get(hash((mailbox, unique_id)))
             drop = self.drops[mailbox]
@@ -231,7 +231,7 @@ class ForeignLedger(Ledger):
     # What other programs do.
 
     def may_go(self, mailbox: str, numbers: list[int], event: str) -> None:
-        """From here on these are there or not."""
+        """From now on these may or may not be there."""
         with self.lock:
             fates = self.drops[mailbox].fates
             for number in numbers:
@@ -276,8 +276,8 @@ class ForeignLedger(Ledger):
     # What follows.
 
     def was_taken_since(self, mailbox: str, number: int | None, when: float) -> bool:
-        """Whether a program has taken this since then, or may have; any, if it is not known which
-        letter it is."""
+        """Whether a program has taken this since then, or may have; any letter, if it is unknown
+        which one it is."""
         with self.lock:
             fates = self.drops[mailbox].fates
             if number is None:
@@ -287,18 +287,18 @@ class ForeignLedger(Ledger):
             return is_leaving or self.taken.get((mailbox, number), 0) >= when
 
     def unsure(self, mailbox: str) -> set[int]:
-        """What may be there or not."""
+        """The copies that may or may not be there."""
         with self.lock:
             fates = self.drops[mailbox].fates
             return {number for number, fate in fates.items() if fate is not Fate.KEPT}
 
     def all_of(self, mailbox: str) -> set[int]:
-        """What is there, or may be."""
+        """The copies that are, or may be, there."""
         with self.lock:
             return set(self.drops[mailbox].fates)
 
     def may_return(self, mailbox: str, number: int, when: float) -> bool:
-        """Whether a crash then may bring back the file that the daemon has made for this."""
+        """Whether a crash at that time may restore the file that the daemon made for this."""
         with self.lock:
             copy = mailbox, number
             if copy in self.removed or self.sent_in.get(copy) != self.life:
@@ -322,7 +322,7 @@ class ForeignLedger(Ledger):
             self.life += 1
 
     def check_moves(self) -> None:
-        """What was moved is in one of the two mailboxes, unless it was removed there."""
+        """A moved message is in one of the two mailboxes, unless it was removed there."""
         with self.lock:
             for number, mailboxes in self.moved.items():
                 if not any(
@@ -335,20 +335,20 @@ class ForeignLedger(Ledger):
 
 
 def is_own(unique_id: bytes | None) -> bool:
-    """Whether the daemon has made this from a name of its own."""
+    """Whether the daemon has made this from one of its own names."""
     return unique_id is not None and OWN_UNIQUE_ID.fullmatch(unique_id) is not None
 
 
 class ForeignLoad(Load):
     """Senders and readers in mailboxes where other programs work."""
 
-    # So that mailboxes do not fill faster than the programs empty them.
+    # So that mailboxes do not fill up faster than the programs empty them.
     pause = 0.04
 
     def __init__(self, bench: Bench, daemon: Daemon, senders: int, readers: int) -> None:
         assert isinstance(bench.ledger, ForeignLedger)
         self.foreign = bench.ledger
-        # Of the visit of each thread: when it began, and how many namings there were then.
+        # For the visit of each thread: when it began, and how many renamings there were by then.
         self.here = threading.local()
         super().__init__(bench, daemon, senders, readers, mailboxes=BOXES)
 
@@ -361,7 +361,7 @@ class ForeignLoad(Load):
     def recipients(self, rng: random.Random) -> list[str]:
         mailboxes = rng.sample(RECIPIENTS, rng.choice([1, 1, 1, 2, 4]))
         if set(MOVES) <= set(mailboxes):
-            mailboxes.remove(MOVES[1])  # where it might be moved to
+            mailboxes.remove(MOVES[1])  # it might be moved there
         return mailboxes
 
     def share(self, mailbox: str, n_seen: int) -> float:
@@ -403,12 +403,12 @@ class ForeignLoad(Load):
         return seen
 
     def is_naming(self, mailbox: str) -> bool:
-        """Whether messages were, or may have been, given other names during this visit."""
+        """Whether messages were, or may have been, renamed during this visit."""
         n_namings = self.foreign.n_namings
         return mailbox == OFFLINE and (n_namings != self.here.n_namings or n_namings % 2 == 1)
 
     def may_be_gone(self, mailbox: str, number: int | None) -> bool:
-        """Whether what was listed need not be there any more."""
+        """Whether listed messages may be gone already."""
         was_taken = self.foreign.was_taken_since(mailbox, number, self.here.began)
         return was_taken or self.is_naming(mailbox)
 
@@ -417,7 +417,7 @@ class ForeignLoad(Load):
     ) -> None:
         if mailbox != OFFLINE:
             super().remove_some(pop3, mailbox, seen, rng)
-        # What has another name by now is another message, and would stay.
+        # What has been renamed by now is another message, and would stay.
         elif self.foreign.naming.acquire(blocking=False):
             try:
                 if not self.is_naming(mailbox):
@@ -433,7 +433,7 @@ class ForeignLoad(Load):
 
 
 def is_put_off(said: str) -> bool:
-    """Whether the daemon, or a program that was told so, says that it cannot tell now."""
+    """Whether the daemon, or a program that passes it on, reports that it cannot answer now."""
     return "[SYS/TEMP]" in said
 
 
@@ -463,13 +463,13 @@ class Crowd:
             Fetchmail(house, NEOMUTT, keeps=False),
         ]
         self.fetched: defaultdict[str, set[int]] = defaultdict(set)
-        # What a poller that removes had fetched when its last session broke off.
+        # What a removing poller had fetched when its last session broke off.
         self.broken_off: defaultdict[str, set[int]] = defaultdict(set)
         self.saved: set[int] = set()
         self.n_copies = 0
 
     def parts(self) -> dict[str, list[Callable[[ForeignLoad, random.Random], None]]]:
-        """What there is to do, each by a thread of its own, by the names of the scenarios."""
+        """The work, each part for its own thread, by the names of the scenarios."""
         return {
             "mutt": [functools.partial(self.use_mutt, box=it) for it in self.mutts],
             "mbsync": [self.use_mbsync],
@@ -510,8 +510,8 @@ class Crowd:
         return {number: file for file in chosen if (number := number_in(file)) is not None}
 
     def confirm(self, box: str, numbers: list[int], who: str) -> list[int]:
-        """The program has ended well: those that have no file any more were taken. Where others
-        rename files, no reading tells that."""
+        """The program has ended successfully: letters without a file were taken. If others rename
+        files, no directory read shows that."""
         there = {number_in(file) for file in self.house.files(box)}
         gone = [number for number in numbers if number not in there]
         self.ledger.have_taken(box, gone, who)
@@ -520,18 +520,18 @@ class Crowd:
     def count(self, what: str, n: int = 1) -> None:
         self.house.effects[what] += n
 
-    # Each of these is done again and again.
+    # Each of these is repeated.
 
     def use_mutt(self, load: ForeignLoad, rng: random.Random, box: str) -> None:
         """Somebody reads the mailbox: flags some, deletes some and saves some elsewhere.
 
-        Not where others rename files: neomutt 20220429 then deletes messages that it was not told
-        to, a few in an hour."""
+        Not where others rename files: neomutt 20220429 then deletes the wrong messages, a few per
+        hour."""
         mutt = self.mutts[box]
         numbers = list(self.some(box, rng, 12))
         third = len(numbers) // 3
         delete, save, flag = numbers[:third], numbers[third : 2 * third], numbers[2 * third :]
-        # What a crash has brought back is not saved once more.
+        # What a crash has restored is not saved again.
         save = [number for number in save if number not in self.saved]
         self.saved.update(save)
         to = SAVED[box]
@@ -545,7 +545,7 @@ class Crowd:
             self.ledger.moved.update(dict.fromkeys(moved, (box, to)))
 
     def use_mbsync(self, load: ForeignLoad, rng: random.Random) -> None:
-        """The mirror is synchronised; somebody deletes and marks messages there."""
+        """The mirror is synchronised; somebody deletes and flags messages there."""
         mbsync = self.mbsync
         deleted: list[int] = []
         for number, file in mbsync.letters().items():
@@ -563,7 +563,7 @@ class Crowd:
             self.confirm(MBSYNC, deleted, "mbsync")
 
     def use_offlineimap(self, load: ForeignLoad, rng: random.Random) -> None:
-        """The same with the server elsewhere. OfflineIMAP gives its own names to what it adopts."""
+        """The same with the server elsewhere. OfflineIMAP renames what it adopts."""
         deleted: list[int] = []
         with self.offlineimap.remote() as imap:
             if imap.list('""', self.offlineimap.folder)[1] != [None]:
@@ -625,7 +625,8 @@ class Crowd:
     def move_back(
         self, imap: Imap, load: ForeignLoad, rng: random.Random, box: str, not_these: Set[int]
     ) -> None:
-        """Some of the archive into the mailbox, where they get other names than before."""
+        """Moves part of the archive back into the mailbox, where it gets other names than
+        before."""
         with load.claim(box) as is_free:
             if not is_free:
                 return
@@ -639,14 +640,14 @@ class Crowd:
                     self.count("dovecot moved back")
 
     def rename(self, load: ForeignLoad, rng: random.Random, box: str) -> None:
-        """Marks change: of some messages one after the other, or of all of them in a burst."""
+        """Flags change: of some messages one after another, or of all of them in a burst."""
         files = self.house.files(box)
         is_burst = rng.random() < 0.5
         n_renamed = len(files) if is_burst else min(len(files), 50)
         for file in rng.sample(files, n_renamed):
             name = file.name.partition(":2,")[0]
             marks = rng.choice(["", "S", "RS", "FS", "F"])
-            with contextlib.suppress(OSError):  # taken by somebody else meanwhile
+            with contextlib.suppress(OSError):  # taken by another program meanwhile
                 file.rename(file.parent.parent / "cur" / f"{name}:2,{marks}")
                 self.count("files renamed")
             if not is_burst and load.over.wait(rng.random() * 0.02):
@@ -703,11 +704,11 @@ class Crowd:
         for file in self.house.files(target):
             octets = file.read_bytes()
             number = number_of(octets.replace(b"\n", b"\r\n"), f"the copy {file}")[0]
-            # cp knows linked files by their inodes: one that was given to another message meanwhile
-            # makes the copy of that one a link to the copy of the first.
+            # cp recognises linked files by their inodes: if an inode was reused for another message
+            # in the meantime, the copy of that message is a link to the copy of the first.
             is_another = f",S={len(octets)}," not in file.name
-            # A message that was renamed in between is met twice, and is one to the daemon, unless
-            # the name is another altogether.
+            # A message that was renamed in between is copied twice, which is one to the daemon,
+            # unless the name is completely different.
             if is_another or base_of(there.setdefault(number, file)) != base_of(file):
                 file.unlink()
         with load.claim(target):
@@ -724,7 +725,7 @@ class Crowd:
             self.ledger.have_taken(target, there_still, "rm")
 
     def poll(self, load: ForeignLoad, rng: random.Random, poller: Mpop | Fetchmail) -> None:
-        """mpop or fetchmail fetches what is new, or everything, which is removed."""
+        """mpop or fetchmail fetches new messages, or fetches and removes all."""
         with load.claim(poller.box) as is_free:
             if not is_free:
                 return
@@ -736,7 +737,7 @@ class Crowd:
             self.ledger.leave(poller.box, removed)
             if not is_well:
                 had.update(removed)
-                # Where messages are only renamed there is no other reason to fail.
+                # If messages are only renamed, there is no other reason to fail.
                 may_fail = "in use" in said or "IN-USE" in said or is_put_off(said)
                 if poller.box == FLAGS and not may_fail and not load.pop3_may_fail.is_set():
                     raise Finding(Kind.REPLY, f"{poller.name}: {said.strip()[-300:]}")
@@ -752,10 +753,11 @@ class Crowd:
                 text = f"{poller.name} has fetched letters {twice[:5]} of {len(numbers)} again"
                 raise Finding(Kind.TWICE, text, twice[0])
 
-    # When all is quiet again.
+    # When everything is quiet again.
 
     def settle(self, when: float | None) -> list[Finding]:
-        """What a crash at that time, or a stop, makes uncertain. Gives what must not be on disk."""
+        """Settles what a crash at that time, or a stop, makes uncertain. Returns what must not be
+        on disk."""
         found = [finding for mailbox in BOXES for finding in self.twins(mailbox, when)]
         self.ledger.end_of_life(when)
         for poller in self.keeping + self.removing:
@@ -763,9 +765,8 @@ class Crowd:
         return found
 
     def twins(self, mailbox: str, when: float | None) -> Iterator[Finding]:
-        """No copy has two files, unless a crash has brought one back: beside the one that has got
-        another name, or where the message had been moved away, and back during the start. Those
-        that are back are removed."""
+        """No copy has two files, unless a crash has restored one: beside the renamed one, or where
+        the message had been moved away, and back during the start. Restored files are removed."""
         found: dict[int, Path] = {}
         # Those that the daemon has named come last.
         for file in sorted(self.house.files(mailbox), key=lambda it: ".localhost" in it.name):
@@ -782,7 +783,7 @@ class Crowd:
             file.unlink()
 
     def idle(self, parts: list[str]) -> list[str]:
-        """What has never happened yet."""
+        """What has never happened so far."""
         wanted = {
             "mutt": ["mutt deleted", "mutt saved", "neomutt deleted", "neomutt saved"],
             "mbsync": ["mbsync ran", "mbsync renamed", "mbsync deleted"],
@@ -796,7 +797,7 @@ class Crowd:
         return names + [f"{box} seen" for box in set(BOXES) - self.ledger.looked_at]
 
     def check_effects(self, parts: list[str]) -> None:
-        """Whoever did nothing has proved nothing."""
+        """A program that did nothing has proved nothing."""
         if idle := self.idle(parts):
             complaints = "; ".join(f"{who}: {said}" for who, said in self.house.complaints.items())
             raise Unable(f"never happened: {', '.join(idle)} ({complaints})")
@@ -825,7 +826,7 @@ def crowd_of(bench: Bench, name: str = "house") -> Iterator[Crowd]:
 
 
 def fill(bench: Bench, port: int, many: int) -> None:
-    """So many letters for the mailbox of the bursts."""
+    """This many letters for the mailbox of the bursts."""
     while len(bench.ledger.kept(FLAGS)) < many:
         with Smtp(port) as smtp, contextlib.suppress(Refused):
             # Until it gives a letter up.
@@ -841,13 +842,13 @@ def programs(bench: Bench, rounds: int, parts: list[str]) -> None:
         daemon = bench.start(mail)
         fill(bench, daemon.smtp, MANY)
         for bench.round in range(1, 2 * rounds + 1):
-            # On a slow machine the programs need more time to do all that they do.
+            # On a slow machine the programs need more time for all their work.
             if bench.round > rounds and not crowd.idle(parts):
                 break
             rng = bench.chance(f"round {bench.round}")
             load = ForeignLoad(bench, daemon, senders=3, readers=3)
             crowd.start(load, parts)
-            # Sometimes so long that what came at first does not return.
+            # Sometimes so long that early mail does not return.
             is_long = bench.is_long and rng.random() < 0.1
             load.over.wait(RETURNS + 10 if is_long else 4 + 6 * rng.random())
             load.expect_failures()
@@ -870,7 +871,7 @@ def programs(bench: Bench, rounds: int, parts: list[str]) -> None:
             crowd.count("sessions put off", counts["put off"])
             text = f"{counts['acknowledged']} acknowledged, {counts['looks']} looks"
             text += f", {counts['put off']} put off"
-            bench.say(f"{text}, {counts['removals']} removals, {copies} copies stay")
+            bench.say(f"{text}, {counts['removals']} removals, {copies} copies remain")
         crowd.check_effects(parts)
         daemon.stop()
 
@@ -883,7 +884,7 @@ class Watchers(ForeignLoad):
 
 
 def tamper_with(bench: Bench, tamper: Callable[[Path, ForeignLoad], None] | None) -> set[Kind]:
-    """A daemon, a load, and somebody who tampers with one message. Gives what was found."""
+    """A daemon, a load, and somebody who tampers with one message. Returns the findings."""
     with crowd_of(bench, f"house-{bench.round}") as crowd:
         daemon = bench.start(crowd.house.mail)
         fill(bench, daemon.smtp, 30)
@@ -935,8 +936,8 @@ def self_test(bench: Bench, rounds: int) -> None:
         "nothing": (set(), None),
         "deleted": ({Kind.LOST}, lambda file, load: file.unlink()),
         "hidden for a while": ({Kind.LOST}, hide),
-        "another unique-id": ({Kind.UNIQUE_ID}, give_new_name),
-        "back after its removal": ({Kind.BACK}, bring_back),
+        "a changed unique-id": ({Kind.UNIQUE_ID}, give_new_name),
+        "restored after its removal": ({Kind.BACK}, bring_back),
     }
     for bench.round, (what, (kinds, tamper)) in enumerate(tampering.items(), 1):
         found = tamper_with(bench, tamper)
@@ -944,14 +945,14 @@ def self_test(bench: Bench, rounds: int) -> None:
             wanted = " or ".join(kind.value for kind in kinds) or "nothing"
             text = f"{what!r}: found {[kind.value for kind in found]}, wanted {wanted}"
             raise Finding(Kind.CRASH, text)
-    bench.say(f"{len(tampering)} kinds of tampering are told apart")
+    bench.say(f"{len(tampering)} kinds of tampering are distinguished")
 
 
 # ------------------------------------------------------------------------------------------- main
 
 PARTS = ["mutt", "mbsync", "offlineimap", "dovecot", "files"]
 
-# Each scenario with its rounds in the short and in the long form; 0 is only when asked for.
+# Each scenario with its rounds in the short and in the long form; 0 means only on request.
 SCENARIOS: dict[str, scenarios.InRounds] = {
     "self-test": (self_test, 1, 1),
     "programs": (functools.partial(programs, parts=PARTS), 3, 300),
@@ -962,7 +963,7 @@ SCENARIOS: dict[str, scenarios.InRounds] = {
 
 def main() -> int:
     durations = ("a minute", "hours")
-    held = "other programs have lost nothing, and doubled nothing"
+    held = "other programs have lost nothing, and duplicated nothing"
     return scenarios.main_in_rounds(__doc__, SCENARIOS, "foreign", durations, 3, held)
 
 

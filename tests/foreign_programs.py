@@ -1,5 +1,5 @@
 """The programs of foreign.py: mutt, neomutt, mbsync, OfflineIMAP, Dovecot, rm, mv, cp, mpop and
-fetchmail, each told what to do in the Maildirs or at the door of a daemon that serves them."""
+fetchmail, working in the Maildirs or over the protocols of a daemon that serves them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from survival_bench import Bench, Unable
 from survival_clients import PATIENCE
 
-# Dovecot never reads mail as root. Where this runs as root, everything runs as this user, who is
+# Dovecot never reads mail as root. If this runs as root, everything runs as this user, which is
 # `nobody` on Debian and most other systems.
 NOBODY = 65_534
 
@@ -30,7 +30,7 @@ DOMAIN = "foreign.test"
 
 
 def number_in(file: Path) -> int | None:
-    """Which letter this file has; none when it is not there any more."""
+    """The letter in this file; none if the file is gone."""
     try:
         with open(file, "rb") as opened:
             found = X_TEST.search(opened.read(4096))
@@ -40,7 +40,7 @@ def number_in(file: Path) -> int | None:
 
 
 class House:
-    """Where the programs live, and as whom: their directories, and how they are started."""
+    """The home of the programs: their user, their directories, and how they are started."""
 
     def __init__(self, bench: Bench, name: str) -> None:
         directory = bench.directory / name
@@ -51,9 +51,9 @@ class House:
         self.lock = threading.Lock()
         # What the programs have done: one that did nothing has proved nothing.
         self.effects: Counter[str] = Counter()
-        # What they said last when they failed.
+        # Their last words when they failed.
         self.complaints: dict[str, str] = {}
-        # Another user has to get here, and to the program, which may lie in a private home.
+        # Another user must be able to get here, and to the program, which may be in a private home.
         bench.directory.parent.chmod(0o711)
         binary = bench.directory / "facteur"
         if bench.binary != binary:
@@ -64,7 +64,7 @@ class House:
         self.give(directory, self.home, binary, bench.config)
 
     def give(self, *paths: Path) -> None:
-        """Makes these the property of the user."""
+        """Gives these to the user."""
         if self.user is not None:
             for path in paths:
                 os.chown(path, self.user, self.user)
@@ -77,7 +77,7 @@ class House:
         return path
 
     def write(self, name: str, *lines: str) -> Path:
-        """A file that only the user may read."""
+        """A file that only the user can read."""
         path = self.home / name
         path.write_text("\n".join(lines) + "\n")
         path.chmod(0o600)
@@ -86,14 +86,14 @@ class House:
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """What to put in front of a command line that is to run as the user."""
+        """What to put before a command line to run it as the user."""
         if self.user is None:
             return ()
         ids = f"--reuid={self.user}", f"--regid={self.user}"
         return ("setpriv", *ids, "--clear-groups", "--")
 
     def environment(self, **more: str) -> dict[str, str]:
-        """What every program is given, and nothing else."""
+        """The whole environment of every program."""
         path = "/usr/local/bin:/usr/bin:/bin"
         return {"PATH": path, "HOME": str(self.home), "LANG": "C.UTF-8", "TERM": "xterm", **more}
 
@@ -103,7 +103,7 @@ class House:
         return self.mail / (domain or DOMAIN) / local_part
 
     def files(self, box: str) -> list[Path]:
-        """The messages of a mailbox, as far as one reading tells."""
+        """The messages of a mailbox, as one directory read shows them."""
         found: list[Path] = []
         for side in "new", "cur":
             directory = self.maildir(box) / side
@@ -115,7 +115,7 @@ class House:
     def started(
         self, *command: str | Path, environment: dict[str, str] | None = None, terminal: int = -1
     ) -> Iterator[subprocess.Popen[bytes]]:
-        """A program that is ended at the end, whatever happens."""
+        """A program that is ended in any case."""
         end = subprocess.PIPE if terminal < 0 else terminal
         try:
             process = subprocess.Popen(
@@ -145,7 +145,7 @@ class House:
     def run(
         self, name: str, *command: str | Path, environment: dict[str, str] | None = None
     ) -> tuple[int, str]:
-        """Runs a program to its end: its exit code and what it said."""
+        """Runs a program to its end: its exit code and its output."""
         with self.started(*command, environment=environment) as process:
             try:
                 said = process.communicate(timeout=PATIENCE)[0].decode(errors="replace")
@@ -158,7 +158,7 @@ class House:
         return code, said
 
     def clean_up(self) -> None:
-        """Ends what still runs."""
+        """Ends everything that still runs."""
         with self.lock:
             for process in self.running:
                 process.kill()
@@ -168,7 +168,7 @@ class House:
 
 
 class Mutt:
-    """mutt or neomutt on a terminal of its own. Each run is a session of somebody who types."""
+    """mutt or neomutt on its own terminal. Each run is a session of somebody who types."""
 
     SETTINGS = (
         "mbox_type=Maildir",
@@ -189,7 +189,7 @@ class Mutt:
         self.house = house
         self.program = program
         settings = [f"set {line}" for line in self.SETTINGS]
-        # When a prompt does not come, what was meant for it must not be taken for commands.
+        # If a prompt does not come, its answer must not be taken for commands.
         letters = [chr(code) for code in range(ord("A"), ord("z") + 1) if chr(code).isalpha()]
         keys = [*letters, *"~!/-_.@()$<>#%&*+:=^`{}", "<space>", "<enter>"]
         settings += [f"bind index {key!r} noop" for key in keys if key != "q"]
@@ -197,12 +197,12 @@ class Mutt:
 
     @staticmethod
     def choose(command: str, numbers: list[int]) -> str:
-        """Says a command that asks for a pattern, and these letters as the pattern."""
+        """Types a command that asks for a pattern, and these letters as the pattern."""
         either = "|".join(map(str, numbers))
         return f'<{command}>~s "letter ({either})$"<enter>'
 
     def work(self, box: str, delete: list[int], save: list[int], to: str, flag: list[int]) -> bool:
-        """A session: deletes, saves and flags letters. Whether mutt ended as it should."""
+        """A session: deletes, saves and flags letters. Returns whether mutt ended successfully."""
         keys = ""
         if flag:
             keys += self.choose("tag-pattern", flag) + "<tag-prefix-cond><set-flag>!"
@@ -218,7 +218,7 @@ class Mutt:
         return self.type_into(*command, "-e", f"push '{keys}<sync-mailbox><quit>'")
 
     def type_into(self, *command: str | Path) -> bool:
-        """Runs it on a terminal. What it still asks when its keys are used up is declined."""
+        """Runs it on a terminal. Questions after the last key are declined."""
         ours, its = pty.openpty()
         screen = bytearray()
 
@@ -282,16 +282,16 @@ class Mbsync:
         )
 
     def sync(self) -> bool:
-        """One run; whether all was well."""
+        """One run; returns whether all went well."""
         return self.house.run("mbsync", "mbsync", "-q", "-c", self.settings, "all")[0] == 0
 
     def letters(self) -> dict[int, Path]:
-        """What the mirror has."""
+        """The content of the mirror."""
         files = [*self.inbox.glob("new/*"), *self.inbox.glob("cur/*")]
         return {number: file for file in files if (number := number_in(file)) is not None}
 
     def mark(self, file: Path, flags: str) -> None:
-        """Gives flags to a message of the mirror, as a mail program does."""
+        """Sets flags of a message in the mirror, as a mail program does."""
         name = file.name.partition(":2,")[0]
         file.rename(self.inbox / "cur" / f"{name}:2,{flags}")
 
@@ -317,7 +317,7 @@ class Dovecot:
         )
 
     def command(self, box: str) -> str:
-        """What a shell has to run; its input and output are those of the session."""
+        """The command for a shell; its input and output are those of the session."""
         program = ["/usr/lib/dovecot/imap", "-c", str(self.settings)]
         variables = [f"{key}={value}" for key, value in self.house.environment(USER=box).items()]
         return f"exec {shlex.join(['env', '-i', *variables, *program])} 2>>{self.log}"
@@ -343,11 +343,11 @@ class Dovecot:
 
 
 class Imap(imaplib.IMAP4_stream):
-    """A session in which letters are told by their numbers."""
+    """A session in which letters are identified by their numbers."""
 
     # imaplib knows MOVE; only its method is missing.
     def perform(self, *command: str) -> None:
-        """Says a command with UID, which has to be taken."""
+        """Sends a command with UID, which must be accepted."""
         kind, told = self.uid(*command)
         if kind != "OK":
             raise imaplib.IMAP4.error(f"{' '.join(command)}: {told}")
@@ -398,7 +398,7 @@ class OfflineImap:
         )
 
     def sync(self) -> bool:
-        """One run; whether all was well."""
+        """One run; returns whether all went well."""
         command = "offlineimap", "-c", self.settings, "-o"
         return self.house.run("offlineimap", *command)[0] == 0
 
@@ -413,7 +413,7 @@ class OfflineImap:
 
 
 class Mpop:
-    """mpop that polls a mailbox: what it has fetched, and whether it was content."""
+    """mpop, which polls a mailbox: what it has fetched, and whether it succeeded."""
 
     password = "any"
 
@@ -428,7 +428,7 @@ class Mpop:
         self.name = name
 
     def poll(self, port: int) -> tuple[bool, str, list[int]]:
-        """One run: whether all was well, what it said, and which letters it has delivered."""
+        """One run: whether all went well, its output, and which letters it has delivered."""
         settings = self.house.write(
             f"{self.name}.rc",
             "account default",
@@ -461,11 +461,11 @@ class Fetchmail:
         self.name = f"fetchmail-{box.partition('@')[0]}"
         self.home = house.make(self.name)
         self.target = self.home / "fetched"
-        # What is given each message.
+        # The command that gets each message.
         self.delivery = f"/usr/bin/tee -a {self.target}"
 
     def poll(self, port: int) -> tuple[bool, str, list[int]]:
-        """As that of mpop."""
+        """Like mpop's."""
         keep = "keep" if self.keeps else "nokeep"
         all_of_it = "" if self.keeps else "fetchall"
         settings = self.house.write(
@@ -481,12 +481,12 @@ class Fetchmail:
         command += ["--idfile", self.home / "ids", "--pidfile", self.home / "pid"]
         environment = self.house.environment(FETCHMAILHOME=str(self.home))
         code, said = self.house.run(self.name, *command, environment=environment)
-        # 1 is: no mail.
+        # 1 means: no mail.
         return code in (0, 1), said, delivered(self.target)
 
 
 def delivered(file: Path) -> list[int]:
-    """The letters in a file of messages one after the other."""
+    """The letters in a file of messages, in order."""
     try:
         octets = file.read_bytes()
     except FileNotFoundError:

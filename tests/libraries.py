@@ -1,36 +1,36 @@
 #!/usr/bin/env python3
-"""A test server takes what tests send: the libraries of seven languages, with their defaults.
+"""A test server receives what tests send: from the libraries of seven languages, with defaults.
 
     python3 tests/libraries.py --short target/release/facteur
     python3 tests/libraries.py --long target/release/facteur
     python3 tests/libraries.py --long target/release/facteur go jakarta
 
 Each scenario is a library or a program that sends. First it sends to a facteur without a
-configuration, through a tap that notes what it puts on the wire: messages with dots at the begin of
-lines, lines that are a dot, bare line feeds, long lines, UTF-8, no end of the last line, a large
-attachment and others. Whatever is accepted must come out over POP3 octet for octet as it was on the
-wire, and must be what the program was given. Where a library itself changes or refuses something,
-that stands below, under "what libraries do".
+configuration, through a tap that records what it puts on the wire: messages with dots at the
+beginning of lines, lines that consist of a dot, bare line feeds, long lines, UTF-8, no end of the
+last line, a large attachment and others. Everything accepted must come out over POP3 octet for
+octet as it was on the wire, and must be what the program was given. If a library itself changes or
+refuses something, that is listed below, under "what libraries do".
 
-Then there is a certificate, and the library is not told of its CA: it must send all the same, or
-fail with a word about certificates while the log of facteur says what to do; and with
+Then facteur has a certificate, whose CA the library does not know. The library must send
+nevertheless, or fail with a word about certificates while the log of facteur says what to do; with
 `starttls = "off"` it must send. At last it logs in to an account over TLS, with the CA as `facteur
 cert` says, and must be refused with a wrong password.
 
-    self-test    somebody tampers with the mail; the comparison has to notice
+    self-test    somebody tampers with the mail; the comparison must notice
     python       smtplib: sendmail with octets and with text, send_message
     curl         curl -T; curl-crlf is the same with --crlf
     swaks, msmtp
     perl         Net::SMTP
-    git          git send-email: patches come back, and git am makes the same commits of them
+    git          git send-email: patches come back, and git am makes the same commits from them
     nodemailer   Node.js
     phpmailer    PHP, and so is symfony, Symfony Mailer
     ruby         the gem mail, and Net::SMTP
     go           net/smtp; only in the long form
     jakarta      Jakarta Mail; only in the long form
 
-A program that is missing is a failure, which names its packages of Debian. Those of the long form
-are large. Nothing else is needed but Python 3.
+A program that is missing is a failure, which names its Debian packages. Those of the long form are
+large. Otherwise only Python 3 is needed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-sys.dont_write_bytecode = True  # nothing is left in the source tree
+sys.dont_write_bytecode = True  # leaves nothing in the source tree
 
 import scenarios
 from libraries_git import Git
@@ -72,29 +72,29 @@ ALICE, BOB, PASSWORD = "alice@example.com", "bob@example.com", "sesame"
 
 # ----------------------------------------------------------------------------- what libraries do
 #
-# By program and letter, or all letters of a case. Everything else must be accepted, and come out
-# as it was given.
+# By program and letter, or all letters of a case. Everything else must be accepted, and come out as
+# it was given.
 
-# What is refused, and a word of the reason. The program says it itself, or facteur does.
+# What is refused, and a word from the reason. The program says it itself, or facteur does.
 REFUSED: dict[tuple[str, str], str] = {
-    # sendmail takes text for ASCII.
+    # sendmail encodes text as ASCII.
     ("python", "utf-8-str"): "UnicodeEncodeError",
     ("python", "utf-8-subject-str"): "UnicodeEncodeError",
-    # They do not double a dot alone between bare LFs, which other servers may take for the end.
+    # They do not double a lone dot between bare LFs, which other servers may take for the end.
     ("curl", "lone-dots-lf"): "Weird server reply",
     ("curl", "only-dot-at-end-lf"): "Weird server reply",
     ("symfony", "lone-dots-lf"): "lone dot beside a line feed",
     ("symfony", "only-dot-at-end-lf"): "lone dot beside a line feed",
-    # It makes CR CR LF of CRLF, of which POP3 could not give back every CR.
+    # It makes CR CR LF from CRLF, and POP3 could not return every CR of that.
     **{("curl-crlf", f"{case.name}-crlf"): "Weird server reply" for case in CASES},
     ("phpmailer", "empty"): "Message body empty",
 }
 
-# What comes out as it was on the wire, and is not what the program was given; and why.
+# What comes out as it was on the wire, but not as the program was given it; and why.
 CHANGED: dict[tuple[str, str], str] = {
     ("python", "from-own"): "send_message quotes lines for mbox",
-    ("curl", "dots-lf"): "only dots behind CRLF are doubled",
-    ("symfony", "dots-lf"): "only dots behind CRLF are doubled",
+    ("curl", "dots-lf"): "only dots after CRLF are doubled",
+    ("symfony", "dots-lf"): "only dots after CRLF are doubled",
     ("swaks", "only-dot-at-end-crlf"): "a dot at the end is taken for that of SMTP",
     ("swaks", "only-dot-at-end-lf"): "a dot at the end is taken for that of SMTP",
     ("ruby", "lone-dots-own"): "mail doubles a lone dot, and Net::SMTP does it again",
@@ -107,13 +107,13 @@ CHANGED: dict[tuple[str, str], str] = {
 
 
 class Tap:
-    """A door in front of the daemon's, which notes the contents that go through."""
+    """A port in front of the daemon's, which records the contents that pass."""
 
     def __init__(self, port: int) -> None:
         self.to = port
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
-        # What was sent to each mailbox.
+        # The contents sent to each mailbox.
         self.contents: defaultdict[str, list[bytes]] = defaultdict(list)
         self.threads: list[threading.Thread] = []
         self.over = False
@@ -144,9 +144,9 @@ class Tap:
             self.threads.append(thread)
 
     def pass_on(self, client: socket.socket) -> None:
-        """Passes on what both sides say, until one has closed and the other knows."""
+        """Forwards both ways, until one side has closed and the other knows."""
         said, answered = bytearray(), bytearray()
-        # Where contents begin in what the client said.
+        # Where contents begin in the client's octets.
         begins: list[int] = []
         with client, socket.create_connection(("127.0.0.1", self.to)) as daemon:
             other = {client: daemon, daemon: client}
@@ -160,22 +160,22 @@ class Tap:
                         octets = b""
                     if not octets:
                         speaking.remove(side)
-                        with contextlib.suppress(OSError):  # it may be gone
+                        with contextlib.suppress(OSError):  # it may be gone already
                             other[side].shutdown(socket.SHUT_WR)
                     elif side is client:
                         said += octets
                     else:
-                        # A client waits for this reply before it goes on.
+                        # A client waits for this reply before it continues.
                         n_before = n_lines(answered, b"354")
                         answered += octets
                         begins += [len(said)] * (n_lines(answered, b"354") - n_before)
         self.note(bytes(said), begins)
 
     def note(self, said: bytes, begins: list[int]) -> None:
-        """Finds the contents in what a client said."""
+        """Finds the contents in the client's octets."""
         done = 0
         for begin in begins:
-            # An empty content ends with the first line behind DATA.
+            # An empty content ends with the first line after DATA.
             end = said.find(b"\r\n.\r\n", begin - 2)
             end = len(said) if end < 0 else end + 2
             recipients = re.findall(rb"(?i)RCPT TO:\s*<([^>]*)>", said[done:begin])
@@ -185,13 +185,13 @@ class Tap:
 
 
 def n_lines(octets: bytes | bytearray, begin: bytes) -> int:
-    """How many complete lines begin so."""
+    """How many complete lines begin with this."""
     return len(re.findall(rb"(?m)^" + begin + rb"[^\n]*\n", octets))
 
 
 def meant(content: bytes) -> bytes:
-    """What a content on the wire means: behind CRLF the first dot of a line is the library's,
-    behind a bare LF one of two dots is, and every line ends in CRLF."""
+    """The meaning of a content on the wire: after CRLF the first dot of a line is the library's,
+    after a bare LF one of two dots is, and every line ends in CRLF."""
     content = re.sub(rb"(\A|\r\n)\.", rb"\1", content)
     content = re.sub(rb"(?<!\r)\n\.\.", b"\n.", content)
     return re.sub(rb"(?<!\r)\n", b"\r\n", content)
@@ -199,12 +199,12 @@ def meant(content: bytes) -> bytes:
 
 # -------------------------------------------------------------------------------- the comparison
 
-# What facteur puts in front.
+# The fields that facteur adds before a message.
 TRACE = re.compile(rb"Return-Path: <[^>\r\n]*>\r\nReceived: [^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*")
 
 
 def fetched(port: int, mailbox: str, password: str) -> list[bytes]:
-    """All messages of a mailbox, without what facteur put in front."""
+    """All messages of a mailbox, without the fields that facteur adds."""
     with Pop3(port, mailbox, password) as pop3:
         messages = [pop3.retrieve(listed) for listed in pop3.listing()]
         pop3.command("QUIT")
@@ -220,8 +220,7 @@ def lines_of(octets: bytes) -> list[bytes]:
 
 
 def difference(letter: Letter, message: bytes) -> str:
-    """How a message that came out differs from what the library was given; nothing if it does
-    not."""
+    """How a message that came out differs from what the library was given; empty if it does not."""
     if letter.content is not None:
         pairs = zip(lines_of(letter.content), lines_of(message))
         for number, (given, came) in enumerate(pairs, 1):
@@ -243,17 +242,17 @@ def difference(letter: Letter, message: bytes) -> str:
 
 
 def known(table: dict[tuple[str, str], str], program: str, letter: Letter) -> str:
-    """What the table says of a letter, or of its case."""
+    """The table's entry for a letter, or for its case."""
     return table.get((program, letter.name)) or table.get((program, letter.case.name), "")
 
 
 def check_letter(
     port: int, program: str, letter: Letter, said: str, on_the_wire: dict[str, list[bytes]]
 ) -> list[Finding]:
-    """One letter in its mailboxes, after the program said this of it."""
+    """One letter in its mailboxes, after the program reported this about it."""
     if word := known(REFUSED, program, letter):
         if said == "sent":
-            return [Finding(Kind.REPLY, f"{letter.name} was to be refused ({word})")]
+            return [Finding(Kind.REPLY, f"{letter.name} should be refused ({word})")]
         if word not in said:
             return [Finding(Kind.REPLY, f"{letter.name} is refused without {word!r}: {said}")]
     elif said != "sent":
@@ -308,7 +307,7 @@ def send_openly(
 
 
 def certified(bench: Bench, *lines: str, limits: tuple[str, ...] = ()) -> Path:
-    """Makes a configuration with a certificate, as the guide says. Gives the file of the CA."""
+    """Makes a configuration with a certificate, as the guide describes. Returns the CA's file."""
     directory = bench.directory / "tls"
     lines = ('smtps = ["127.0.0.1:0"]', 'pop3s = ["127.0.0.1:0"]', *lines)
     bench.configure(*lines, limits=limits)
@@ -319,7 +318,7 @@ def certified(bench: Bench, *lines: str, limits: tuple[str, ...] = ()) -> Path:
 # What clients say when they do not trust a certificate.
 UNTRUSTED = re.compile("certificate", re.IGNORECASE)
 
-# What they say of a password that is not accepted, with the reply or in words of their own.
+# What they say about a password that is refused, with the reply or in their own words.
 WRONG_PASSWORD = re.compile("535|[Ll]ogin denied|[Aa]uthentic")
 
 
@@ -339,7 +338,7 @@ def send_untrusting(bench: Bench, program: Program) -> None:
             raise Finding(Kind.REPLY, f"without the CA, with {line}: {said}")
         for name, text in failed.items():
             if not UNTRUSTED.search(text):
-                raise Finding(Kind.REPLY, f"{name} fails without a word of certificates: {text}")
+                raise Finding(Kind.REPLY, f"{name} fails without a word about certificates: {text}")
             wait_for_log(daemon, "ca.pem of facteur cert", text)
         daemon.check_log()
         daemon.stop()
@@ -348,13 +347,13 @@ def send_untrusting(bench: Bench, program: Program) -> None:
 
 
 def acceptable(program: Program, cases: list[Case], sender: str, to: str = "") -> list[Letter]:
-    """What of these cases is not refused."""
+    """Those of these cases that are not refused."""
     letters = program.letters(cases, sender, to)
     return [letter for letter in letters if not known(REFUSED, program.name, letter)]
 
 
 def wait_for_log(daemon: Daemon, cure: str, about: str) -> None:
-    """The log has to say what to do. It may say it a moment after the client has ended."""
+    """The log must say what to do, perhaps a moment after the client has ended."""
     deadline = time.monotonic() + PATIENCE
     while cure not in (log := daemon.log.read_text()):
         if time.monotonic() > deadline:
@@ -396,7 +395,7 @@ def send_with_login(bench: Bench, program: Program) -> None:
 
 
 def add_account(bench: Bench, mail: Path) -> None:
-    """Makes bob's account."""
+    """Creates bob's account."""
     command = [str(bench.binary), "--mail", str(mail), "account", "add", BOB]
     command += ["--config", str(bench.config)]
     added = subprocess.run(
@@ -422,14 +421,14 @@ def check_box(daemon: Daemon, program: Program, letters: list[Letter]) -> None:
 
 
 def empty(daemon: Daemon) -> None:
-    """Removes what bob has."""
+    """Removes bob's mail."""
     with Pop3(daemon.pop3, BOB, PASSWORD) as pop3:
         pop3.delete([listed.position for listed in pop3.listing()])
         pop3.command("QUIT")
 
 
 def play(bench: Bench, program: Program) -> None:
-    """All that one program has to do."""
+    """All work for one program."""
     program.check_installed(Workplace(bench))
     for bench.round, work in enumerate((send_openly, send_untrusting, send_with_login), 1):
         work(bench, program)
@@ -471,11 +470,11 @@ def git(bench: Bench) -> None:
         empty(daemon)
     daemon.check_log()
     daemon.stop()
-    bench.say(f"{len(patches)} patches came back as they were, three times; with a login over TLS")
+    bench.say(f"{len(patches)} patches came back unchanged, three times; with a login over TLS")
 
 
 def came_back(bench: Bench, repositories: Git, messages: list[bytes]) -> None:
-    """What came back makes the same commits."""
+    """The returned patches make the same commits."""
     repositories.apply(messages)
     before, after = map(repositories.log, (repositories.here, repositories.there))
     if before != after:
@@ -523,7 +522,7 @@ def self_test(bench: Bench) -> None:
         if bool(found) != bool(kinds) or not found <= kinds:
             text = f"{what!r}: found {[kind.value for kind in found]}"
             raise Finding(Kind.CRASH, text)
-    bench.say(f"{len(tampering)} kinds of tampering are told apart")
+    bench.say(f"{len(tampering)} kinds of tampering are distinguished")
 
 
 # ------------------------------------------------------------------------------------------- main

@@ -1,5 +1,5 @@
-"""git send-email for libraries.py: patches go out by mail, come back over POP3, and `git am` makes
-the same commits of them."""
+"""git send-email for libraries.py: patches are sent by mail, fetched over POP3, and `git am` makes
+the same commits from them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from survival_clients import KIB
 
 PACKAGES = "git git-email libio-socket-ssl-perl libauthen-sasl-perl"
 
-# What each commit writes, and its message. Patches have the lines with a sign in front, the message
-# has them as they are; in it a line that is a dot, and one that begins with From, are text.
+# What each commit writes, and its message. Patches have these lines after a sign, the message has
+# them unchanged; a line in it that is a dot, or begins with From, is text.
 COMMITS = [
     ("A first file", b"first\n"),
     ("Dots\n\nin the message:\n.\n..\n.dot\n\n.", b".\n..\n.dot\n\n.\n"),
@@ -28,7 +28,7 @@ COMMITS = [
 
 
 class Git:
-    """A repository with patches, and one that they come back to."""
+    """A repository with patches, and one that they are applied to."""
 
     def __init__(self, workplace: Workplace, name: str) -> None:
         self.workplace = workplace
@@ -36,7 +36,7 @@ class Git:
         self.there = workplace.directory / f"{name}-there"
 
     def check_installed(self) -> None:
-        """Names the packages otherwise."""
+        """Names the packages if something is missing."""
         perl = ("perl", "-MNet::SMTP", "-MIO::Socket::SSL", "-MAuthen::SASL", "-e", "1")
         for probe in (("sh", "-c", 'test -x "$(git --exec-path)/git-send-email"'), perl):
             if self.workplace.run(*probe).code != 0:
@@ -50,14 +50,15 @@ class Git:
         return self.workplace.run("git", "-C", repository, *arguments, more=who, given=given)
 
     def must(self, repository: Path, *arguments: str | Path, given: bytes = b"") -> str:
-        """The same, where it must succeed."""
+        """The same, but it must succeed."""
         ended = self.run(repository, *arguments, given=given)
         if ended.code != 0:
             raise Unable(f"git {arguments[0]}: {ended.output[-500:]} {ended.errors[-500:]}")
         return ended.output
 
     def make(self) -> list[Path]:
-        """Makes both repositories with the same first commit. Gives a patch for each other one."""
+        """Makes both repositories with the same first commit. Returns a patch for each other
+        one."""
         for repository in self.here, self.there:
             self.workplace.run("git", "init", "-q", repository)
             self.commit(repository, "Begin", b"begin\n")
@@ -75,7 +76,7 @@ class Git:
         self.must(repository, "commit", *options, given=message.encode())
 
     def send(self, server: Server, sender: str, to: str, patches: list[Path]) -> Ended:
-        """git send-email with what has to be said."""
+        """git send-email with the necessary options."""
         options = [f"--smtp-server={HOST}", f"--smtp-server-port={server.port}"]
         options += [f"--from={sender}", f"--to={to}", "--confirm=never", "--suppress-cc=all"]
         if server.tls != "off":
@@ -87,7 +88,7 @@ class Git:
         return self.run(self.here, "send-email", *options, *patches)
 
     def apply(self, messages: list[bytes]) -> None:
-        """Makes commits of what came back."""
+        """Makes commits from what came back."""
         for message in messages:
             file = self.workplace.directory / "came-back"
             # As a program that fetches mail stores it.
@@ -95,7 +96,7 @@ class Git:
             self.must(self.there, "am", "-q", file)
 
     def log(self, repository: Path) -> str:
-        """What a repository has: trees, authors and messages."""
+        """The content of a repository: trees, authors and messages."""
         text = self.must(repository, "log", "--format=%T %an <%ae> %s%n%b")
         # Empty lines at the end of a message do not matter.
         return re.sub(r"\n+", "\n", text)

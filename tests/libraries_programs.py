@@ -1,15 +1,15 @@
 """What libraries.py sends, and the programs that send it: those under tests/libraries, curl, swaks
-and msmtp, each as it is when nothing but host, port and, with TLS, the CA is configured.
+and msmtp, each with only host, port and, with TLS, the CA configured.
 
 A program under tests/libraries is called as
 
     PROGRAM HOST PORT TLS DIRECTORY [USER PASSWORD]
 
-TLS is `off`, `starttls` or `smtps`. With `off` a library does what it does by itself, also when
-the server offers STARTTLS; with `starttls` it is told to use it if it has to be told. DIRECTORY has
-a directory for each message, in which `from` and `to`, one recipient a line, are the envelope. If
-`message` is there, it is the content; `as-text` beside it says to hand it over as text. Otherwise
-the library writes the message from `subject`, `text` and, if it is there, `attachment`. The program
+TLS is `off`, `starttls` or `smtps`. With `off` a library does what it does by default, even if the
+server offers STARTTLS; with `starttls` it is configured to use it if necessary. DIRECTORY has a
+directory for each message, in which `from` and `to`, one recipient a line, are the envelope. If
+`message` is there, it is the content; `as-text` beside it means to pass it as text. Otherwise the
+library writes the message from `subject`, `text` and, if it is there, `attachment`. The program
 prints a line for each: its name, and `sent` or what went wrong.
 """
 
@@ -31,7 +31,7 @@ from survival_clients import MIB, PATIENCE
 
 HERE = Path(__file__).parent / "libraries"
 
-# What every certificate of `facteur cert` is for.
+# The names in every certificate of `facteur cert`.
 HOST = "localhost"
 
 
@@ -47,11 +47,11 @@ class Case:
 
     @property
     def title(self) -> str:
-        """The subject, which says which case it is."""
+        """The subject, which identifies the case."""
         return f"{self.name}: {self.subject}"
 
     def content(self, sender: str, to: list[str]) -> bytes:
-        """The message as it stands in a file, with CRLF."""
+        """The message as it would be in a file, with CRLF."""
         head = [f"From: {sender}", f"To: {', '.join(to)}", f"Subject: {self.title}"]
         head += ["Date: Mon, 01 Jan 2024 12:00:00 +0000", f"Message-ID: <{self.name}@case.test>"]
         if self.attachment:
@@ -85,46 +85,46 @@ CASES = [
     Case("empty", ""),
 ]
 
-# Those that are sent with a login, too.
+# Those that are also sent with a login.
 WITH_LOGIN = [case for case in CASES if case.name in {"plain", "lone-dots", "utf-8", "attachment"}]
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where to send to, and as whom."""
+    """The server to send to, and the user."""
 
     port: int
     tls: str = "off"
     login: tuple[str, str] | None = None
-    # The CA, where the program is told of it.
+    # The CA, if the program is told about it.
     ca: Path | None = None
 
     @property
     def arguments(self) -> list[str]:
-        """What tests/libraries are called with, in front of the directory."""
+        """The arguments of programs in tests/libraries, before the directory."""
         return [HOST, str(self.port), self.tls]
 
 
 @dataclass(frozen=True)
 class Letter:
-    """A case as one program is to send it."""
+    """A case as one program must send it."""
 
     case: Case
     name: str
     sender: str
     to: list[str]
-    # What the program is given; nothing where it writes the message itself.
+    # The content that the program is given; none if it writes the message itself.
     content: bytes | None
 
     @property
     def has_bare_lf(self) -> bool:
-        """Whether it has other line ends than CRLF."""
+        """Whether it has other line endings than CRLF."""
         return self.content is not None and b"\n" in self.content.replace(b"\r\n", b"")
 
 
 @dataclass(frozen=True)
 class Ended:
-    """What a program left behind."""
+    """The results of a program that has ended."""
 
     code: int
     output: str
@@ -132,7 +132,7 @@ class Ended:
 
 
 class Workplace:
-    """Where programs run: a home without a configuration, and an environment of few words."""
+    """Where programs run: a home without configuration, and a small environment."""
 
     def __init__(self, bench: Bench) -> None:
         self.directory = bench.directory
@@ -162,7 +162,7 @@ class Workplace:
         return Ended(done.returncode, *said)
 
     def write(self, letters: Iterable[Letter]) -> Path:
-        """Lays letters down for a program of tests/libraries."""
+        """Writes letters for a program of tests/libraries."""
         top = Path(tempfile.mkdtemp(prefix="letters-", dir=self.directory))
         for letter in letters:
             directory = top / letter.name
@@ -187,22 +187,22 @@ class Program:
 
     name: str
     packages: str
-    # What succeeds when it is installed.
+    # A command that succeeds if it is installed.
     probe: tuple[str, ...]
-    # Sends letters; gives what was said of each.
+    # Sends letters; returns the outcome of each.
     send: Callable[[Workplace, Server, list[Letter]], dict[str, str]]
-    # How it is given messages that are written already: with CRLF, with LF, as text.
+    # How it is given complete messages: with CRLF, with LF, as text.
     given: tuple[str, ...] = ("crlf", "lf")
     # Whether it writes messages itself.
     writes: bool = False
-    # Whether it sends a bare LF as it is.
+    # Whether it sends a bare LF unchanged.
     passes_lf: bool = False
-    # Whether it begins TLS by itself wherever STARTTLS is offered.
+    # Whether it uses STARTTLS whenever it is offered.
     is_eager: bool = False
     ways: tuple[str, ...] = ("starttls", "smtps")
 
     def check_installed(self, workplace: Workplace) -> None:
-        """Names the packages otherwise."""
+        """Names the packages if something is missing."""
         try:
             ended = workplace.run(*self.probe)
         except OSError as error:
@@ -211,7 +211,7 @@ class Program:
             raise Unable(f"{ended.errors.strip()[:200]}: apt-get install {self.packages}")
 
     def letters(self, cases: Iterable[Case], sender: str, to: str = "") -> list[Letter]:
-        """All that it sends of these cases; to mailboxes of their own where `to` is not said."""
+        """Everything that it sends of these cases; to separate mailboxes if `to` is not given."""
         letters = []
         for case in cases:
             for way in [*self.given, *(["own"] if self.writes else [])]:
@@ -236,7 +236,7 @@ def by_library(
     server: Server,
     letters: list[Letter],
 ) -> dict[str, str]:
-    """Has a program of tests/libraries send them."""
+    """Makes a program of tests/libraries send them."""
     directory = workplace.write(letters)
     arguments = [*command(server), *server.arguments, str(directory), *(server.login or ())]
     ended = workplace.run(*arguments, more=environment(workplace, server))
@@ -248,29 +248,29 @@ def by_library(
 
 
 def ssl_cert_file(_: Workplace, server: Server) -> dict[str, str]:
-    """The variable of OpenSSL, Ruby, Go and others."""
+    """The variable that OpenSSL, Ruby, Go and others use."""
     return {"SSL_CERT_FILE": str(server.ca)} if server.ca else {}
 
 
 def for_node(_: Workplace, server: Server) -> dict[str, str]:
-    """Where Debian has its packages, for a Node.js that is not from Debian."""
+    """The directory of Debian's packages, for a Node.js that is not from Debian."""
     ca = {"NODE_EXTRA_CA_CERTS": str(server.ca)} if server.ca else {}
     return {"NODE_PATH": "/usr/share/nodejs", **ca}
 
 
 def for_go(workplace: Workplace, server: Server) -> dict[str, str]:
-    """Nothing is fetched, and what is built stays here."""
+    """Nothing is downloaded, and the build stays here."""
     here = {"GOCACHE": str(workplace.directory / "go"), "GOPROXY": "off", "GO111MODULE": "off"}
     return {**here, **ssl_cert_file(workplace, server)}
 
 
 def nothing(_: Workplace, __: Server) -> dict[str, str]:
-    """For programs that are told by their arguments."""
+    """For programs that get everything as arguments."""
     return {}
 
 
 def php(script: str, server: Server) -> list[str]:
-    """PHP, told of the CA as `facteur cert` says."""
+    """PHP, with the CA as `facteur cert` says."""
     ca = ["-d", f"openssl.cafile={server.ca}"] if server.ca else []
     return ["php", *ca, str(HERE / script)]
 
@@ -279,7 +279,7 @@ JARS = "/usr/share/java/jakarta-mail.jar:/usr/share/java/jakarta-activation.jar"
 
 
 def java(server: Server) -> list[str]:
-    """Java; its trust store is made of the CA."""
+    """Java; its trust store is made from the CA."""
     options = []
     if server.ca:
         store = server.ca.parent / "trusted.p12"
@@ -301,7 +301,7 @@ def by_command(
     server: Server,
     letters: list[Letter],
 ) -> dict[str, str]:
-    """Runs a command for each of them."""
+    """Runs one command for each of them."""
     said = {}
     for letter in letters:
         arguments, given = command(workplace, server, letter)
@@ -336,7 +336,7 @@ def curl(
 
 
 def swaks(workplace: Workplace, server: Server, letter: Letter) -> tuple[list[str], bytes]:
-    """swaks, with a message or with what one is made of."""
+    """swaks, with a message or with the parts of one."""
     command = ["swaks", "--server", HOST, "--port", str(server.port)]
     command += ["--from", letter.sender, "--to", ",".join(letter.to)]
     if letter.content is not None:
@@ -357,7 +357,7 @@ def swaks(workplace: Workplace, server: Server, letter: Letter) -> tuple[list[st
 
 
 def msmtp(_: Workplace, server: Server, letter: Letter) -> tuple[list[str], bytes]:
-    """msmtp without a file of its own."""
+    """msmtp without a configuration file."""
     command = ["msmtp", f"--host={HOST}", f"--port={server.port}", f"--from={letter.sender}"]
     if server.tls != "off":
         command += ["--tls=on", f"--tls-starttls={'on' if server.tls == 'starttls' else 'off'}"]

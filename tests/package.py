@@ -5,18 +5,18 @@
     python3 tests/package.py target/debian/facteur_*.deb
     python3 tests/package.py target/debian/facteur_*.deb --system debian.tar
 
-A Debian system is made with mmdebstrap, or taken from an archive that an earlier run has written to
-the file of `--system`. In it, the package is installed, and the commands of docs/guide.md set it
-up. Then the daemon is started as its unit says: that line, as that user, with those capabilities.
-It has to greet at every listener, accept mail over TLS and give it back, and reload a new password.
-A later version of the package is installed over it, and the package is removed, purged and
-installed again. Configuration and accounts have to survive all but the purge, and mail, the user
-and the keys of the CA everything. Nothing may be enabled or started that nobody asked for. After
-that, the commands of the guide install facteur without the package.
+A Debian system is made with mmdebstrap, or taken from an archive that an earlier run wrote to the
+file of `--system`. In it, the package is installed, and the commands of docs/guide.md set it up.
+Then the daemon is started as its unit says: that line, as that user, with those capabilities. It
+must greet on every listener, accept mail over TLS and return it, and reload a new password. A later
+version of the package is installed over it, and the package is removed, purged and installed again.
+Configuration and accounts must survive everything except the purge, and mail, the user and the keys
+of the CA everything. Nothing may be enabled or started that nobody requested. After that, the
+commands of the guide install facteur without the package.
 
 It needs root, Linux, mmdebstrap and its Debian mirror (without an archive), dpkg-dev, util-linux,
-iproute2, cargo and Python 3. All but mmdebstrap and cargo runs in namespaces of its own, without a
-network and without systemd, and is removed at the end.
+iproute2, cargo and Python 3. Everything except mmdebstrap and cargo runs in separate namespaces,
+without a network and without systemd, and is removed at the end.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 README = REPOSITORY / "README.md"
 GUIDE = REPOSITORY / "docs" / "guide.md"
 
-# What the system has beside the essential packages: what the package needs, and systemctl.
+# Packages besides the essential ones: what the package needs, and systemctl.
 INCLUDED = "adduser,systemd"
 
 # Longest wait for the daemon to be ready, to reload or to end, in seconds.
@@ -58,7 +58,7 @@ OTHER_PASSWORD = "open sesame"
 
 
 class Failed(Exception):
-    """Something is not as it has to be."""
+    """Something is not as it must be."""
 
 
 def check(holds: bool, what: str) -> None:
@@ -67,7 +67,7 @@ def check(holds: bool, what: str) -> None:
 
 
 def run(*command: str | Path, stdin: str = "", cwd: Path | None = None) -> str:
-    """Runs a program, which has to succeed. Gives what it says."""
+    """Runs a program, which must succeed. Returns its output."""
     env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
     for_cargo = ("CARGO", "RUST", "HOME")
     env |= {name: value for name, value in os.environ.items() if name.startswith(for_cargo)}
@@ -87,8 +87,8 @@ def run(*command: str | Path, stdin: str = "", cwd: Path | None = None) -> str:
 
 
 def block(name: str, page: Path = GUIDE) -> str:
-    """The commands of a page that are for this script, by their name. There is no systemd that
-    could start what they enable."""
+    """The commands of a page for this script, by their name. There is no systemd that could start
+    what they enable."""
     mark = re.escape(f"<!-- elsewhere: tests/package.py, {name} -->")
     found = re.search(rf"^{mark}\n```sh\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
     if found is None:
@@ -140,7 +140,7 @@ class Service:
         self.await_notice("READY=1")
 
     def await_notice(self, wanted: str) -> None:
-        """Waits until the service manager would have been told this."""
+        """Waits until this would have been reported to the service manager."""
         while True:
             try:
                 notice = self.notices.recv(4096).decode()
@@ -194,7 +194,7 @@ class System:
 
     @contextlib.contextmanager
     def service(self) -> Iterator[Service]:
-        """A daemon that is ready. It stops in order afterwards."""
+        """A daemon that is ready. Afterwards it stops in order."""
         service = Service(self)
         try:
             try:
@@ -210,7 +210,7 @@ class System:
             status, log = service.ended()
         check(status == 0, f"the daemon ended with {status}: {log}")
         worried = [line for line in log.splitlines() if " WARN " in line or " ERROR" in line]
-        # A kernel may have no Landlock, and one of the logins is meant to be wrong.
+        # A kernel may have no Landlock, and one of the logins is deliberately wrong.
         expected = ("sandbox:", "login refused")
         worried = [line for line in worried if not any(word in line for word in expected)]
         check(not worried, f"the log of a healthy daemon says: {worried}")
@@ -220,7 +220,7 @@ class System:
 
 
 def send(system: System, subject: str) -> None:
-    """Sends a letter over TLS, whose certificate is checked."""
+    """Sends a letter over TLS, and checks the certificate."""
     letter = email.message.EmailMessage()
     letter["From"], letter["To"], letter["Subject"] = "alice@example.com", ADDRESS, subject
     letter.set_content("Hello Bob.\n")
@@ -230,7 +230,7 @@ def send(system: System, subject: str) -> None:
 
 
 def subjects(system: System, password: str = PASSWORD) -> list[str]:
-    """What POP3 gives over TLS, in order."""
+    """What POP3 returns over TLS, in order."""
     pop3 = poplib.POP3("127.0.0.1", 65433, timeout=PATIENCE)
     pop3.stls(system.trusting())
     pop3.user(ADDRESS)
@@ -244,7 +244,7 @@ def subjects(system: System, password: str = PASSWORD) -> list[str]:
 
 
 def later_version(package: Path, directory: Path) -> Path:
-    """A package that is newer, and whose configuration differs."""
+    """A newer package with a different configuration."""
     tree = directory / "later"
     run("dpkg-deb", "-R", package, tree)
     control = tree / "DEBIAN" / "control"
@@ -276,10 +276,10 @@ def installed(system: System, package: Path) -> None:
         "/usr/share/zsh/vendor-completions/_facteur",
         "/usr/share/fish/vendor_completions.d/facteur.fish",
     ):
-        check(system.path(path).is_file(), f"there is no {path}")
+        check(system.path(path).is_file(), f"{path} is missing")
     units = ("facteur.service", "facteur-smtp.socket", "facteur-pop3.socket")
     worries = system.run("systemd-analyze", "verify", "--man=no", *units)
-    check("facteur" not in worries, f"systemd says of the units: {worries}")
+    check("facteur" not in worries, f"systemd says about the units: {worries}")
     status, log = Service(system).ended()
     check(status == 2 and "there is no account" in log, f"without an account: {status}: {log}")
 
@@ -293,24 +293,24 @@ def set_up(system: System) -> None:
 
 
 def used(system: System) -> None:
-    """Mail comes in and goes out over TLS, and a new password is known at once."""
+    """Mail comes in and goes out over TLS, and a new password works immediately."""
     with system.service() as service:
         send(system, "before the upgrade")
-        check(subjects(system) == ["before the upgrade"], "the letter is not there")
+        check(subjects(system) == ["before the upgrade"], "the letter is missing")
         change = ("facteur", "account", "password", ADDRESS, "--config", CONFIGURATION)
         system.run(*change, stdin=OTHER_PASSWORD + "\n")
         service.await_notice("READY=1")
-        check(subjects(system, OTHER_PASSWORD) != [], "the new password is not known")
+        check(subjects(system, OTHER_PASSWORD) != [], "the new password does not work")
         service.reload()
         try:
             subjects(system, PASSWORD)
         except poplib.error_proto:
             return
-        raise Failed("the old password is still known")
+        raise Failed("the old password still works")
 
 
 def upgraded(system: System, package: Path, directory: Path) -> None:
-    """What was changed stays changed, and the mail stays."""
+    """Changed files stay changed, and the mail stays."""
     configuration = system.path(CONFIGURATION)
     changed = configuration.read_text().replace('#hostname = "mail', 'hostname = "mail')
     configuration.write_text(changed)
@@ -325,7 +325,7 @@ def upgraded(system: System, package: Path, directory: Path) -> None:
 
 
 def removed(system: System, package: Path) -> None:
-    """The program goes; the mail and the keys stay, and are served again."""
+    """The program is removed; the mail and the keys stay, and are served again."""
     system.run("dpkg", "-r", "facteur")
     check(not system.path("/usr/bin/facteur").exists(), "the program is still there")
     check(system.enabled() == [], f"enabled: {system.enabled()}")
@@ -341,7 +341,7 @@ def removed(system: System, package: Path) -> None:
     system.install(package)
     set_up(system)
     with system.service():
-        check(len(subjects(system)) == 2, "the mail is not there again")
+        check(len(subjects(system)) == 2, "the mail is not served again")
 
 
 def started(system: System) -> None:
@@ -362,7 +362,7 @@ def started(system: System) -> None:
 
 
 def by_hand(system: System, cargo: Path) -> None:
-    """The README and the guide without the package, of which nothing is left."""
+    """The README and the guide without the package, after all of it has been removed."""
     system.sh("dpkg -P facteur; userdel facteur; rm -r /etc/facteur /var/lib/facteur")
     run("cp", "-a", cargo / "bin", system.path("/usr/local"))
     started(system)
@@ -372,11 +372,11 @@ def by_hand(system: System, cargo: Path) -> None:
         system.sh("cd /root/facteur\n" + block(commands), stdin=PASSWORD + "\n")
     with system.service():
         send(system, "by hand")
-        check(subjects(system) == ["by hand"], "the letter is not there")
+        check(subjects(system) == ["by hand"], "the letter is missing")
 
 
 def play(package: Path, archive: Path, directory: Path) -> None:
-    """All of it, within namespaces."""
+    """Everything, within namespaces."""
     run("ip", "link", "set", "lo", "up")
     system = System(directory / "system", archive)
     for name, work in {
@@ -391,7 +391,7 @@ def play(package: Path, archive: Path, directory: Path) -> None:
 
 
 def tried(name: str, work: Callable[[], object]) -> None:
-    """Does it, and says how long it took."""
+    """Does it, and prints how long it took."""
     begin = time.monotonic()
     work()
     print(f"{name}: ok, {time.monotonic() - begin:.1f} s", flush=True)
@@ -406,7 +406,7 @@ def prepared(options: argparse.Namespace, directory: Path) -> Path:
         release = platform.freedesktop_os_release()["VERSION_CODENAME"]
         tried("make a system", lambda: run("mmdebstrap", *includes, release, archive))
     to = shlex.quote(str(directory / "cargo"))
-    # The README installs for one user, so as the guide does but for the place.
+    # The README installs for one user, so like the guide except for the place.
     commands = block("start", README).splitlines()[0] + " --root /usr/local\n"
     check(commands == block("cargo"), "the README and the guide install in different ways")
     commands = commands.replace("/usr/local", to)
@@ -422,21 +422,21 @@ def main() -> int:
     parser.add_argument("--system", type=lambda path: Path(path).resolve(), metavar="ARCHIVE")
     parser.add_argument("--within", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    # The directory is removed then, too.
+    # The directory is removed in that case too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         if options.within is not None:
             play(options.package, options.system, options.within)
             return 0
-        check(os.geteuid() == 0, "only root can make a system")
-        # The user facteur has to reach what is in it.
+        check(os.geteuid() == 0, "only root can create a system")
+        # The user facteur must be able to reach the files in it.
         with tempfile.TemporaryDirectory(prefix="facteur-package-") as directory:
             os.chmod(directory, 0o755)
             archive = prepared(options, Path(directory))
             within = (sys.executable, __file__, options.package, "--system", archive)
             apart = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child")
             command = (*apart, *within, "--within", directory)
-            # What is mounted there goes with the namespace, before the directory is removed.
+            # Its mounts disappear with the namespace, before the directory is removed.
             if subprocess.run(list(map(str, command)), check=False).returncode != 0:
                 return 1
     except Failed as failure:

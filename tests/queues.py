@@ -1,29 +1,29 @@
 #!/usr/bin/env python3
-"""The proof with real mail servers and readers: what got its 250 is fetched once, as it was sent.
+"""The proof with real mail servers and readers: mail that got its 250 is fetched once, unchanged.
 
     python3 tests/queues.py --short target/release/facteur
     python3 tests/queues.py --long target/release/facteur
     python3 tests/queues.py --long target/release/facteur postfix exim --seed 7
 
-A mail server, with the lines of the guide where it has some, is given a hundred awkward letters:
-with 8-bit header fields, addresses that are not ASCII, bare CRs, endless lines, dots, 5 MiB, 50
-recipients. For a while the disk is full, and the server has to keep its queue. What it sends goes
-through a recorder. When the queue is empty, every mailbox must have what the recorder saw accepted,
-octet for octet and once, and so must what each reader fetches. Then the same with a login, in clear
-and within TLS, where the recorder is blind: then every letter is counted.
+A mail server, configured from the guide if that has lines for it, is given a hundred awkward
+letters: with 8-bit header fields, non-ASCII addresses, bare CRs, endless lines, dots, 5 MiB, 50
+recipients. For a while the disk is full, and the server must keep its queue. Everything it sends
+goes through a recorder. When the queue is empty, every mailbox must have what the recorder saw
+accepted, octet for octet and once, and so must what each reader fetches. Then the same with a
+login, without TLS and with it. The recorder cannot see into TLS, so then every letter is counted.
 
-    self-test  somebody tampers with the mail; the comparison has to notice
-    direct     no mail server, but the same letters; for whoever looks for the culprit
+    self-test  somebody tampers with the mail; the comparison must notice
+    direct     no mail server, but the same letters; to find the culprit
     postfix, exim, opensmtpd, sendmail, nullmailer, dma
                that mail server, and all readers
 
-It needs root, Linux with overlayfs, e2fsprogs, iproute2, Debian with its packages at hand (after
-`apt-get update`), and the readers: mpop, fetchmail, getmail6, fdm, nmh, and in the long form
-s-nail, alpine, uw-mailutils, claws-mail, xvfb, gir1.2-camel-1.2, python3-gi and libglib2.0-bin,
-too. A reader that is missing, or a package that cannot be installed, is a failure. The mail servers
-cannot be installed beside each other, so apt installs each in a view of this system whose changes
-are thrown away. All but apt runs in a network of its own. The short form leaves out some mail
-servers and readers and the login in clear, and the readers fetch once.
+It needs root, Linux with overlayfs, e2fsprogs, iproute2, Debian with its packages available (after
+`apt-get update`), and the readers: mpop, fetchmail, getmail6, fdm, nmh, and in the long form also
+s-nail, alpine, uw-mailutils, claws-mail, xvfb, gir1.2-camel-1.2, python3-gi and libglib2.0-bin. A
+reader that is missing, or a package that cannot be installed, is a failure. The mail servers
+conflict with each other, so apt installs each in a view of this system whose changes are thrown
+away. Everything except apt runs in a separate network. The short form leaves out some mail servers
+and readers and the login without TLS, and the readers fetch once.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
-sys.dont_write_bytecode = True  # nothing is left in the source tree
+sys.dont_write_bytecode = True  # leaves nothing in the source tree
 
 import scenarios
 from attacks_bench import certificate
@@ -63,7 +63,7 @@ from survival_bench import Bench, Daemon, Unable
 from survival_clients import MIB, Finding, Findings, Kind, Pop3, Refused, Smtp
 from survival_disks import DISKS, BlockFiller, only_as_root
 
-# How many letters each mail server is given, in the short and in the long form.
+# How many letters each mail server gets, in the short and in the long form.
 SHORT, LONG = 40, 100
 
 # The scenarios of the short form.
@@ -75,7 +75,7 @@ QUEUE_PATIENCE = 180.0
 # The other mailboxes.
 OTHERS = [f"box{number:02}@example.com" for number in range(1, MANY)]
 
-# How much room the disk has that is full for a while.
+# The size of the disk that is full for a while.
 DISK = 512 * MIB
 
 
@@ -87,12 +87,12 @@ class Office:
         self.mailer = mailer
         self.daemon = daemon
         self.recorder = recorder
-        # What the mail server has taken, and what it has not.
+        # What the mail server has accepted, and what it has refused.
         self.given: dict[int, Awkward] = {}
         self.rejected: dict[int, str] = {}
 
     def give(self, letters: list[Awkward]) -> None:
-        """Gives the mail server these."""
+        """Gives these to the mail server."""
         for letter in letters:
             code, said = self.mailer.submit(letter.sender, list(letter.recipients), letter.octets)
             if code == 0:
@@ -101,7 +101,7 @@ class Office:
                 self.rejected[letter.number] = f"{letter.kind}: {said.strip()[-200:]}"
 
     def wait_for(self, what: str, is_so: Callable[[], bool]) -> None:
-        """Waits until it is so, and hurries the mail server."""
+        """Waits until the condition holds, and hurries the mail server."""
         deadline = time.monotonic() + QUEUE_PATIENCE
         hurried = time.monotonic()
         while not is_so():
@@ -115,7 +115,7 @@ class Office:
             time.sleep(0.1)
 
     def wait_for_queue(self) -> None:
-        """Waits until there is nothing more to send. A bounce may come a moment later."""
+        """Waits until there is nothing more to send. A bounce can come a moment later."""
         empty = 0
 
         def is_quiet() -> bool:
@@ -126,11 +126,12 @@ class Office:
         self.wait_for("an empty queue", is_quiet)
 
     def refused(self) -> Counter[str]:
-        """How often which replies came that refused something."""
+        """How often each refusal came."""
         return self.recorder.refusals()
 
     def check(self) -> dict[str, list[bytes]]:
-        """Each mailbox has what was accepted for it, and nothing else. What they have."""
+        """Each mailbox has what was accepted for it, and nothing else. Returns the mailboxes'
+        content."""
         transactions = self.recorder.transactions()
         wanted = expected(transactions)
         mailboxes = self.mailboxes() | wanted.keys()
@@ -146,15 +147,15 @@ class Office:
         return got
 
     def mailboxes(self) -> set[str]:
-        """Those on the disk."""
+        """The mailboxes on the disk."""
         mail = self.bench.disks[0].mail
         domains = [path for path in mail.iterdir() if path.name != ".facteur"]
         return {f"{box.name}@{domain.name}" for domain in domains for box in domain.iterdir()}
 
     def check_given(self, got: dict[str, list[bytes]]) -> list[Finding]:
-        """What the mail server has taken is there, or a bounce is, which names it. It may send a
-        letter for each of its recipients, but not oftener. A bounce that has all of a letter which
-        was refused for its CRs is refused as well."""
+        """Every letter that the mail server has accepted is there, or a bounce is, which names it.
+        The server may send a letter once per recipient, but no more often. If a bounce contains all
+        of a letter that was refused for its CRs, it is refused as well."""
         findings = []
         there = Counter(what_is(octets) for octets in got.get(USER, []))
         tried = self.recorder.transactions()
@@ -172,13 +173,13 @@ class Office:
         return findings
 
     def read_with(self, program: Reader) -> list[Finding]:
-        """What one reader fetches, beside what the daemon has."""
+        """What one reader fetches, compared with what the daemon has."""
         if program.longest_line is not None:
             self.remove_lines_over(program.longest_line)
         wanted = retrieved(self.daemon.pop3, USER, self.bench.password)
         got = program.fetch(self.daemon.pop3)
         if program.removes and retrieved(self.daemon.pop3, USER, self.bench.password):
-            raise Finding(Kind.BACK, f"{program.name} has removed all, and messages are there")
+            raise Finding(Kind.BACK, f"{program.name} has removed all, but messages are there")
 
         def plain(octets: bytes) -> bytes:
             return program.plain(octets.replace(b"\r\n", b"\n"))
@@ -200,7 +201,7 @@ class Office:
 def office(
     bench: Bench, kind: type[Mailer], view: View | None, way: Way = Way.OPEN
 ) -> Iterator[Office]:
-    """All three, at work."""
+    """All three, running."""
     lines = ['hostname = "localhost"']
     if way is not Way.OPEN:
         lines += ['submission = ["127.0.0.1:0"]', "require_auth = true", *account(bench)]
@@ -229,7 +230,7 @@ def office(
 
 
 def account(bench: Bench) -> list[str]:
-    """The one account. Gives the lines of the configuration, for its end."""
+    """The only account. Returns the lines for the end of the configuration."""
     hashed = subprocess.run(
         [bench.binary, "hash-password"],
         input=PASSWORD.encode() + b"\n",
@@ -247,7 +248,7 @@ def account(bench: Bench) -> list[str]:
 
 
 def letters_for(bench: Bench, mailer: type[Mailer], way: Way) -> list[Awkward]:
-    """What a mail server is given."""
+    """The letters for a mail server."""
     is_open = way is Way.OPEN
     post = Post(bench.chance(f"letters {way.value}"), USER, OTHERS if is_open else [])
     letters = post.many(mailer.knows_smtputf8 and is_open, mailer.knows_nobody)
@@ -255,8 +256,8 @@ def letters_for(bench: Bench, mailer: type[Mailer], way: Way) -> list[Awkward]:
 
 
 def refuse_for_a_while(office: Office, letters: list[Awkward]) -> Counter[str]:
-    """The disk is full while these are given, until the mail server was told so and had to keep
-    them. Gives what it was told."""
+    """The disk is full while these are given, until the mail server was refused and had to keep
+    them. Returns the refusals."""
     filler = BlockFiller(office.bench.disks[0])
     try:
         filler.fill()
@@ -296,7 +297,7 @@ def send(bench: Bench, view: View, house: House, name: str, way: Way) -> list[Fi
             f" {len(got[USER])} messages of {USER}, and {sum(map(len, got.values()))} in all"
         )
         for said, count in Counter(at_work.rejected.values()).items():
-            bench.say(f"    it does not take {count}: {said}")
+            bench.say(f"    it does not accept {count}: {said}")
         for reply, count in (at_work.refused() - told).items():
             bench.say(f"    refused {count} times: {reply}")
         for reply, count in told.items():
@@ -305,7 +306,7 @@ def send(bench: Bench, view: View, house: House, name: str, way: Way) -> list[Fi
 
 
 def read_with_all(at_work: Office, house: House) -> list[Finding]:
-    """What all readers of the form find."""
+    """The findings of all readers of the form."""
     bench = at_work.bench
     findings = []
     seconds = []
@@ -323,7 +324,7 @@ def read_with_all(at_work: Office, house: House) -> list[Finding]:
 
 
 class Direct(Mailer):
-    """No mail server: it gives each letter to the daemon itself."""
+    """No mail server: it gives each letter directly to the daemon."""
 
     name = "direct"
 
@@ -380,7 +381,7 @@ def self_test(bench: Bench) -> None:
     }
 
     class Forgetful(READERS["mpop"]):
-        """Does not deliver all."""
+        """Does not deliver everything."""
 
         def fetch(self, port: int) -> list[bytes]:
             return super().fetch(port)[1:]
@@ -396,11 +397,11 @@ def self_test(bench: Bench) -> None:
                 for reader, kind in (READERS["mpop"], None), (Forgetful, Kind.LOST):
                     program = reader(house, USER, bench.password)
                     check_found(reader.__name__, kind, at_work.read_with(program))
-    bench.say(f"{len(tampering)} kinds of tampering are told apart")
+    bench.say(f"{len(tampering)} kinds of tampering are distinguished")
 
 
 def check_found(what: str, kind: Kind | None, findings: list[Finding]) -> None:
-    """Whether just that was noticed."""
+    """Whether exactly that was noticed."""
     found = {finding.kind for finding in findings}
     if bool(found) != (kind is not None) or (kind is not None and kind not in found):
         raise Finding(Kind.CRASH, f"{what!r}: found {found}, wanted {kind}: {findings[:3]}")
@@ -449,7 +450,7 @@ def main() -> int:
     of_short_form = [name for name in known if name in SHORT_FORM]
     chosen = options.scenario or (list(known) if options.long else of_short_form)
     plays = {name: known[name] for name in chosen}
-    held = "all that was accepted was fetched once, as it was sent"
+    held = "everything that was accepted was fetched once, as it was sent"
     return scenarios.finish(options, "queues", plays, known, held)
 
 

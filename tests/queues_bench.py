@@ -1,5 +1,5 @@
-"""What queues.py puts between a mail server and the daemon, and what it sends: a recorder of every
-session, awkward letters, and the comparison of what came out with what went in."""
+"""What queues.py uses between a mail server and the daemon: a recorder of every session, awkward
+letters, and the comparison of what came out with what went in."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from foreign_programs import X_TEST
 from survival_clients import KIB, MIB, PATIENCE, Finding, Kind, Pop3
 
-# What the daemon puts in front of a message, with either line ending.
+# The fields that the daemon adds before a message, with either line ending.
 TRACE = re.compile(
     rb"Return-Path: <[^>\r\n]*>\r?\nReceived: [^\r\n]*\r?\n(?:[ \t][^\r\n]*\r?\n)*"
 )
 
-# How many recipients the letter with many has.
+# The number of recipients of the letter with many.
 MANY = 50
 
 
@@ -36,12 +36,12 @@ class Transaction:
     # The recipients that were accepted.
     recipients: list[str] = field(default_factory=list)
     content: bytes = b""
-    # The reply to the content, or the first one that ended it before; none when none came.
+    # The reply to the content, or the first one that ended it before; none if none came.
     reply: str | None = None
 
     @property
     def is_accepted(self) -> bool:
-        """Whether its 250 was sent: from here on it is the daemon's."""
+        """Whether its 250 was sent: from then on the daemon is responsible."""
         return bool(self.recipients) and (self.reply or "").startswith("250")
 
     @property
@@ -59,16 +59,16 @@ def replies_in(server: bytes) -> Iterator[str]:
 
 
 class Session:
-    """A session: what either side has said."""
+    """A session: what both sides have sent."""
 
     def __init__(self) -> None:
         self.client = bytearray()
         self.server = bytearray()
         self.read_of = (-1, -1)
         self.transactions: list[Transaction] = []
-        # Whether it went on in TLS, so that nothing more is known.
+        # Whether it continued in TLS, so that nothing more is known.
         self.is_tls = False
-        # Every reply that refused something.
+        # Every refusal.
         self.refusals: list[str] = []
         self.is_logged_in = False
 
@@ -148,7 +148,7 @@ def path_of(line: str) -> tuple[str, str]:
 
 
 class Recorder:
-    """Stands between a mail server and the daemon, and keeps what they say to each other."""
+    """Stands between a mail server and the daemon, and records what they send to each other."""
 
     def __init__(self, port: int, target: int) -> None:
         self.target = target
@@ -158,7 +158,7 @@ class Recorder:
         threading.Thread(target=self.listen, daemon=True).start()
 
     def listen(self) -> None:
-        """Takes clients until it is closed."""
+        """Accepts clients until it is closed."""
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self.listener.accept()
@@ -181,7 +181,7 @@ class Recorder:
                     way.start()
 
     def pass_on(self, source: socket.socket, sink: socket.socket, kept: bytearray) -> None:
-        """One way of a session. What is passed on is kept before."""
+        """One direction of a session. Octets are recorded before they are forwarded."""
         with contextlib.suppress(OSError):
             while octets := source.recv(256 * KIB):
                 with self.lock:
@@ -191,7 +191,7 @@ class Recorder:
             sink.shutdown(socket.SHUT_WR)
 
     def read(self) -> list[Session]:
-        """All sessions, read as far as they are."""
+        """All sessions, read as far as they have come."""
         with self.lock:
             for session in self.sessions:
                 session.read()
@@ -202,16 +202,16 @@ class Recorder:
         return [t for session in self.read() for t in session.transactions]
 
     def refusals(self) -> Counter[str]:
-        """Every reply that refused something."""
+        """Every refusal."""
         return Counter(reply for session in self.read() for reply in session.refusals)
 
     def is_blind(self) -> bool:
-        """Whether a session went on in TLS."""
+        """Whether a session continued in TLS."""
         return any(session.is_tls for session in self.read())
 
     def close(self) -> None:
-        """Takes no more clients."""
-        # This wakes the thread that waits for one; closing it alone does not.
+        """Accepts no more clients."""
+        # This wakes the thread that waits for one; only closing the socket does not.
         with contextlib.suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
@@ -222,7 +222,7 @@ class Recorder:
 
 @dataclass(frozen=True)
 class Awkward:
-    """A letter that is not as easy as others, as it is given to a mail server."""
+    """An awkward letter, as it is given to a mail server."""
 
     number: int
     kind: str
@@ -232,7 +232,7 @@ class Awkward:
 
 
 class Post:
-    """Writes them. All go to `main`, which the readers fetch, and some to others, too."""
+    """Writes them. All go to `main`, which the readers fetch, and some also to others."""
 
     def __init__(self, rng: random.Random, main: str, others: list[str]) -> None:
         self.rng = rng
@@ -241,7 +241,7 @@ class Post:
         self.n_written = 0
 
     def text(self, lines: int = 5) -> bytes:
-        """Some lines of text, which no other letter has."""
+        """Some lines of text that no other letter has."""
         return b"".join(b"%s\n" % self.rng.randbytes(30).hex().encode() for _ in range(lines))
 
     def letter(
@@ -252,7 +252,7 @@ class Post:
         to: tuple[str, ...] = (),
         sender: str | None = None,
     ) -> Awkward:
-        """One of this kind; the header section has what is needed, and `header`."""
+        """A letter of this kind; the header section has what is needed, and `header`."""
         self.n_written += 1
         number = self.n_written
         top = b"X-Test: %d of a mail server\nFrom: <%s>\n" % (number, self.main.encode())
@@ -263,7 +263,7 @@ class Post:
         return Awkward(number, kind, sender, (self.main, *to), octets)
 
     def many(self, knows_smtputf8: bool, knows_nobody: bool) -> Iterator[Awkward]:
-        """One of each kind, without end: each time round with other contents."""
+        """One of each kind, endlessly: with new contents each time."""
         rng, text = self.rng, self.text
         yield self.letter("5 MiB", body=text(MIB * 5 // 61))
         yield self.letter("50 recipients", to=tuple(self.others[: MANY - 1]))
@@ -323,13 +323,13 @@ class Post:
 
 
 def mailbox_of(address: str) -> str:
-    """Where the daemon puts what is for this address."""
+    """The mailbox in which the daemon puts mail for this address."""
     local_part, _, domain = address.rpartition("@")
     return f"{local_part.partition('+')[0]}@{domain}".lower()
 
 
 def without_trace(octets: bytes, where: str) -> bytes:
-    """What is below the daemon's own fields."""
+    """The part below the daemon's own fields."""
     found = TRACE.match(octets)
     if found is None:
         raise Finding(Kind.TORN, f"{where}: a message begins with {octets[:200]!r}")
@@ -337,7 +337,7 @@ def without_trace(octets: bytes, where: str) -> bytes:
 
 
 def retrieved(port: int, mailbox: str, password: str) -> list[bytes]:
-    """What the daemon itself gives, without its fields."""
+    """What the daemon itself returns, without its fields."""
     with Pop3(port, mailbox, password) as pop3:
         found = [without_trace(pop3.retrieve(listed), mailbox) for listed in pop3.listing()]
         pop3.command("QUIT")
@@ -345,7 +345,7 @@ def retrieved(port: int, mailbox: str, password: str) -> list[bytes]:
 
 
 def expected(transactions: list[Transaction]) -> dict[str, list[bytes]]:
-    """What has to be in each mailbox: a letter once for each transaction that names it."""
+    """What must be in each mailbox: a letter once for each transaction that names it."""
     mailboxes: dict[str, list[bytes]] = {}
     for transaction in transactions:
         if transaction.is_accepted:
@@ -355,13 +355,13 @@ def expected(transactions: list[Transaction]) -> dict[str, list[bytes]]:
 
 
 def what_is(octets: bytes) -> str:
-    """How to speak of a message."""
+    """A name for a message in reports."""
     found = X_TEST.search(octets)
     return f"letter {int(found[1])}" if found else f"a message of {len(octets)} octets"
 
 
 def first_difference(wanted: bytes, got: bytes) -> str:
-    """Where two contents begin to differ."""
+    """The place where two contents begin to differ."""
     at = next((n for n, (a, b) in enumerate(zip(wanted, got)) if a != b), None)
     at = min(len(wanted), len(got)) if at is None else at
     begin = max(at - 40, 0)
@@ -369,7 +369,7 @@ def first_difference(wanted: bytes, got: bytes) -> str:
 
 
 def differences(where: str, wanted: list[bytes], got: list[bytes]) -> list[Finding]:
-    """What is not the same, message for message. The order may be another."""
+    """The differences, message for message. The order may be different."""
     missing = list((Counter(wanted) - Counter(got)).elements())
     left_over = list((Counter(got) - Counter(wanted)).elements())
     findings = []
@@ -383,5 +383,5 @@ def differences(where: str, wanted: list[bytes], got: list[bytes]) -> list[Findi
             findings.append(Finding(Kind.TORN, f"{name} {first_difference(octets, twin)}"))
     for octets in left_over:
         kind = Kind.TWICE if octets in wanted else Kind.BACK
-        findings.append(Finding(kind, f"{where}: {what_is(octets)} is there, and should not be"))
+        findings.append(Finding(kind, f"{where}: {what_is(octets)} is there, but should not be"))
     return findings

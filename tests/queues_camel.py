@@ -1,5 +1,5 @@
-"""Fetches all messages with libcamel, the library of Evolution, and leaves them in its cache, as
-they came: the port, the user, the password and a directory. For queues_readers.py."""
+"""Fetches all messages with libcamel, the library of Evolution, and leaves them unchanged in its
+cache. Arguments: the port, the user, the password and a directory. For queues_readers.py."""
 
 import sys
 
@@ -10,7 +10,7 @@ from gi.repository import Camel
 
 
 class Session(Camel.Session):
-    """Logs in with the password that it was given."""
+    """Logs in with the given password."""
 
     def do_authenticate_sync(self, service, mechanism, cancellable):
         result = service.authenticate_sync(mechanism, cancellable)

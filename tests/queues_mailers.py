@@ -1,5 +1,5 @@
 """The mail servers of queues.py: Postfix, Exim, OpenSMTPD, sendmail, nullmailer and dma, each in a
-view of this system whose changes are thrown away, and configured with the lines of the guide."""
+view of this system whose changes are thrown away, and configured with the lines from the guide."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from survival_clients import PATIENCE
 
 GUIDE = Path(__file__).parent.parent / "docs" / "guide.md"
 
-# How long apt may take, in seconds: it downloads, too.
+# How long apt may take, in seconds: it also downloads.
 INSTALLATION = 600.0
 
-# What the guide's lines say: where mail is sent to, who logs in, and with what.
+# What the guide's lines say: the server, the user, and the password.
 PORT = 65434
 USER = "bob@example.com"
 PASSWORD = "sesame"
 
 CLONE_NEWNET = 0x40000000
 
-# What a view is made of. It is there as long as the shell, and that as long as its input is open.
+# The script for a view. The view exists as long as the shell, which exists as long as its input.
 VIEW = """
 set -e
 mount --make-rprivate /
@@ -51,7 +51,7 @@ exec cat
 
 
 def block(name: str) -> list[str]:
-    """The lines of the guide that are called so."""
+    """The lines of the guide with this name."""
     found = re.search(
         rf"^<!-- file: {re.escape(name)} -->\n+```\w*\n(.*?)^```$",
         GUIDE.read_text(),
@@ -63,24 +63,24 @@ def block(name: str) -> list[str]:
 
 
 class Network:
-    """A network of its own for this script and everything that it starts from here on: a mail
-    server that is configured wrongly must not reach anybody. apt is outside of it."""
+    """A separate network for this script and everything that it starts from now on: a misconfigured
+    mail server must not reach anybody. apt is outside of it."""
 
     def __init__(self) -> None:
         self.outside = os.open("/proc/self/ns/net", os.O_RDONLY)
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.unshare(CLONE_NEWNET):
-            raise Unable(f"a network of its own: {os.strerror(ctypes.get_errno())}")
+            raise Unable(f"a separate network: {os.strerror(ctypes.get_errno())}")
         run("ip", "link", "set", "lo", "up")
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """What to put in front of a command line that is to run outside."""
+        """What to put before a command line to run it outside."""
         return ("nsenter", f"--net=/proc/{os.getpid()}/fd/{self.outside}", "--")
 
 
 class View:
-    """This system with some packages more, for the programs that run in it, and for them only."""
+    """This system with some more packages, only for the programs that run in it."""
 
     def __init__(self, directory: Path, cache: Path | None) -> None:
         directory.mkdir()
@@ -102,7 +102,7 @@ class View:
         self.pid = int(children.read_text())
 
     def release(self) -> None:
-        """Ends everything in it, and with that itself."""
+        """Ends everything in it, and then itself."""
         self.holder.kill()
         self.holder.wait(PATIENCE)
         for pipe in self.holder.stdin, self.holder.stdout, self.holder.stderr:
@@ -110,7 +110,7 @@ class View:
                 pipe.close()
 
     def command(self, *command: str | Path) -> list[str]:
-        """What to start in order to have this run there."""
+        """The command line that runs this one inside."""
         path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         variables = path, "LC_ALL=C.UTF-8", "HOME=/root", "DEBIAN_FRONTEND=noninteractive"
         return [
@@ -125,8 +125,8 @@ class View:
         patience: float = PATIENCE,
         prefix: tuple[str, ...] = (),
     ) -> tuple[int, str]:
-        """Runs a program there to its end: its exit code and what it said."""
-        # What it leaves in the background must not hold this up, so its output is a file.
+        """Runs a program inside to its end: its exit code and its output."""
+        # Background processes must not delay this, so the output is a file.
         with tempfile.TemporaryFile() as said:
             process = subprocess.Popen(
                 [*prefix, *self.command(*command)],
@@ -145,14 +145,14 @@ class View:
             return process.returncode, said.read().decode(errors="replace")
 
     def need(self, *command: str | Path, octets: bytes = b"") -> str:
-        """Runs a program there that has to succeed. What it said."""
+        """Runs a program inside, which must succeed. Returns its output."""
         code, said = self.call(*command, octets=octets)
         if code:
             raise Unable(f"{' '.join(map(str, command))}: {code}: {said.strip()[-500:]}")
         return said
 
     def start(self, *command: str | Path, log: str = "/var/log/queues.log") -> None:
-        """Starts a program that stays until all of the view ends, or until it is stopped."""
+        """Starts a program that runs until the whole view ends, or until it is stopped."""
         script = 'log=$1; shift; exec "$@" >>"$log" 2>&1'
         subprocess.Popen(
             self.command("sh", "-c", script, "sh", log, *command),
@@ -161,9 +161,9 @@ class View:
         )
 
     def install(self, network: Network, packages: tuple[str, ...]) -> float:
-        """Installs them; the seconds that it took."""
+        """Installs them; returns the seconds that it took."""
         begin = time.monotonic()
-        # As root, who alone may use what apt keeps elsewhere.
+        # As root, since only root can use apt's files elsewhere.
         options = "-qq", "-y", "--no-install-recommends", "-o", "APT::Sandbox::User=root"
         command = "apt-get", "install", *options, *packages
         code, said = self.call(*command, prefix=network.prefix, patience=INSTALLATION)
@@ -172,17 +172,17 @@ class View:
         return time.monotonic() - begin
 
     def write(self, path: str, *lines: str, mode: int = 0o644, owner: str = "root:root") -> None:
-        """Writes a file there."""
+        """Writes a file inside."""
         text = "\n".join(lines) + "\n"
         script = 'mkdir -p "$(dirname "$1")" && cat >"$1" && chmod "$2" "$1" && chown "$3" "$1"'
         self.need("sh", "-c", script, "sh", path, f"{mode:o}", owner, octets=text.encode())
 
     def read(self, path: str) -> str:
-        """What a file there has, if it is there."""
+        """The content of a file inside, if it exists."""
         return self.call("cat", path)[1]
 
     def wait_for(self, what: str, is_so: Callable[[], bool]) -> None:
-        """Waits until it is so."""
+        """Waits until the condition holds."""
         deadline = time.monotonic() + PATIENCE
         while not is_so():
             if time.monotonic() > deadline:
@@ -190,7 +190,7 @@ class View:
             time.sleep(0.05)
 
     def has(self, path: str) -> bool:
-        """Whether there is such a file."""
+        """Whether this file exists."""
         return self.call("test", "-e", path)[0] == 0
 
 
@@ -203,19 +203,19 @@ class Way(enum.Enum):
 
 
 class Mailer:
-    """A mail server with a queue. The classes below say what is different."""
+    """A mail server with a queue. The classes below have the differences."""
 
     name: str
     packages: tuple[str, ...]
-    # Whether it takes addresses that are not ASCII, and sends with SMTPUTF8.
+    # Whether it accepts non-ASCII addresses, and sends with SMTPUTF8.
     knows_smtputf8 = False
     # Whether it can send with an empty reverse path.
     knows_nobody = True
     # The ways in which it sends.
     ways: tuple[Way, ...] = (Way.OPEN, Way.LOGIN, Way.TLS)
-    # Whether TLS begins with the first octet, and not with STARTTLS.
+    # Whether TLS is immediate, instead of with STARTTLS.
     uses_smtps = False
-    # Where it tells what it does.
+    # The file of its log.
     logs: tuple[str, ...] = ("/var/log/queues.log",)
 
     def __init__(self, view: View, way: Way) -> None:
@@ -226,29 +226,29 @@ class Mailer:
         self.start()
 
     def configure(self) -> None:
-        """Writes its configuration, with the lines of the guide where it has some."""
+        """Writes its configuration, with the lines from the guide if there are any."""
         raise NotImplementedError
 
     def start(self) -> None:
-        """Starts what sends."""
+        """Starts the part that sends."""
 
     def stop(self) -> None:
-        """Ends that, and whatever else runs there."""
+        """Ends that, and everything else that runs there."""
         self.view.call("sh", "-c", "kill -KILL -1")
 
     def submit(self, sender: str, recipients: list[str], octets: bytes) -> tuple[int, str]:
-        """Gives it a letter: the exit code of `sendmail`, and what that said."""
+        """Gives it a letter: the exit code of `sendmail`, and its output."""
         return self.view.call("sendmail", "-i", "-f", sender, "--", *recipients, octets=octets)
 
     def hurry(self) -> None:
-        """Has it try again now what it could not send before."""
+        """Makes it retry now what it could not send before."""
 
     def queue(self) -> str:
-        """What it has still to send; nothing when it has nothing."""
+        """What it still has to send; empty if there is nothing."""
         raise NotImplementedError
 
     def tail(self) -> str:
-        """The end of what it told."""
+        """The end of its log."""
         told = []
         for log in self.logs:
             told += self.view.call("sh", "-c", f"tail -n 15 {log}")[1].splitlines()
@@ -277,7 +277,7 @@ class Postfix(Mailer):
             lines += block("main.cf with a login")
             secret = f"[127.0.0.1]:{PORT} {USER}:{PASSWORD}"
             self.view.write("/etc/postfix/facteur", secret, mode=0o600)
-        # What the last way has left is overwritten.
+        # What the previous way left is overwritten.
         level = "encrypt" if self.way is Way.TLS else "none"
         lines.append(f"smtp_tls_security_level = {level}")
         self.view.need("postconf", "-e", *lines)
@@ -336,7 +336,7 @@ class Exim(Mailer):
 class OpenSmtpd(Mailer):
     name = "opensmtpd"
     packages = ("opensmtpd",)
-    # It logs in within TLS only.
+    # It logs in only over TLS.
     ways = (Way.OPEN, Way.TLS)
 
     def configure(self) -> None:
@@ -441,7 +441,7 @@ class Nullmailer(Mailer):
 class Dma(Mailer):
     name = "dma"
     packages = ("dma",)
-    # It puts its host behind it.
+    # It appends its host.
     knows_nobody = False
     uses_smtps = True
 

@@ -1,5 +1,5 @@
 """The readers of queues.py: each fetches all of a mailbox and leaves it there, and keeps messages
-in the way that changes them least. What a reader changes all the same is said with it."""
+in the way that changes them least. What a reader changes nevertheless is documented with it."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from survival_clients import PATIENCE, Finding, Kind
 
 CAMEL = Path(__file__).parent / "queues_camel.py"
 
-# How long getmail waits, in seconds, and how often it may fail: of a thousand times once or oftener
-# it misses that the process which stores a message has ended, and waits so long for it.
+# How long getmail waits, in seconds, and how often it may fail: about once in a thousand times it
+# misses the end of the process that stores a message, and waits this long for it.
 GETMAIL_PATIENCE, GETMAIL_ATTEMPTS = 8, 6
 
-# A file of messages of the kind mbx that has none: its mark, when it was made, and no keywords.
+# An mbx file without messages: its mark, when it was made, and no keywords.
 EMPTY_MBX = (b"*mbx*\r\n%08x%08x\r\n" % (1, 0) + b"\r\n" * 30).ljust(2048, b"\0")
 
 
 class Reader:
-    """A program that fetches. It gets what is in a mailbox, or fails."""
+    """A program that fetches. It returns the content of a mailbox, or fails."""
 
     name: str
     program: str
     package: str
-    # What to put in front of a command line that needs the network.
+    # What to put before a command line that needs the network.
     outside: tuple[str, ...] = ()
     # The longest line that it can fetch.
     longest_line: int | None = None
-    # Whether it removes what it has fetched; who does comes last.
+    # Whether it removes what it has fetched; such a reader comes last.
     removes = False
-    # Whether it belongs to the short form.
+    # Whether it is part of the short form.
     is_small = True
 
     def __init__(self, house: House, mailbox: str, password: str) -> None:
@@ -61,7 +61,7 @@ class Reader:
         return octets
 
     def run(self, *command: str | Path) -> str:
-        """Runs the program, which has to succeed."""
+        """Runs the program, which must succeed."""
         code, said = self.house.run(self.name, *command)
         self.check(code == 0, said)
         return said
@@ -72,12 +72,12 @@ class Reader:
         *command: str | Path,
         environment: dict[str, str] | None = None,
     ) -> None:
-        """Runs the program on a terminal, where it has to succeed. Each of the questions, regular
-        expressions, is answered once if it comes up, whatever their order."""
+        """Runs the program on a terminal, where it must succeed. Each of the questions, regular
+        expressions, is answered once if it comes up, in any order."""
         left = dict(answers)
         ours, its = pty.openpty()
         said = b""
-        # What it has said since the last answer.
+        # Its output since the last answer.
         fresh = b""
         deadline = time.monotonic() + PATIENCE
         try:
@@ -106,17 +106,17 @@ class Reader:
         self.check(code == 0, without_moves(said))
 
     def check(self, is_well: bool, said: str) -> None:
-        """Whether it was content."""
+        """Whether it succeeded."""
         if not is_well:
             complaint = self.house.complaints.get(self.name, said)
             raise Finding(Kind.REPLY, f"{self.name}: {complaint.strip()[-500:]}")
 
     def make(self, name: str) -> Path:
-        """A directory of its own."""
+        """Its own directory."""
         return self.house.make(f"{self.home.name}/{name}")
 
     def maildir(self) -> Path:
-        """A Maildir of its own, with nothing in it."""
+        """Its own Maildir, empty."""
         path = self.home / "maildir"
         shutil.rmtree(path, ignore_errors=True)
         for name in "maildir", "maildir/cur", "maildir/new", "maildir/tmp":
@@ -140,7 +140,7 @@ def without_moves(screen: bytes) -> str:
 
 
 def without_nuls(octets: bytes) -> bytes:
-    """Without each NUL and what follows it on the line."""
+    """Without each NUL and the rest of its line."""
     return re.sub(rb"\0[^\n]*", b"", octets)
 
 
@@ -150,7 +150,7 @@ def in_maildir(path: Path) -> list[bytes]:
 
 
 class MpopReader(Reader):
-    """mpop, into a Maildir: as it comes."""
+    """mpop, into a Maildir, unchanged."""
 
     name = program = package = "mpop"
 
@@ -166,7 +166,7 @@ class MpopReader(Reader):
 
 
 class FetchmailReader(Reader):
-    """fetchmail, which gives each message to `cat`. It drops every CR, and breaks lines of more
+    """fetchmail, which pipes each message to `cat`. It drops every CR, and breaks lines of more
     than 8 KiB with a NUL, an octet and a LF."""
 
     name = program = package = "fetchmail"
@@ -193,9 +193,9 @@ class FetchmailReader(Reader):
 
 
 class Getmail(Reader):
-    """getmail, into a Maildir. It folds header fields anew that have long lines, and takes a CR for
-    the end of a line, as the library for mail of Python does: so blanks are all one here. It keeps
-    no Return-Path but the first."""
+    """getmail, into a Maildir. It refolds header fields that have long lines, and takes a CR for
+    the end of a line, as Python's mail library does: so all blanks are equal here. It keeps only
+    the first Return-Path."""
 
     name = "getmail"
     program, package = "getmail", "getmail6"
@@ -210,7 +210,7 @@ class Getmail(Reader):
         return self.attempt(port)
 
     def attempt(self, port: int) -> list[bytes]:
-        """One run. It now and then misses the end of a process of its own, and gives up."""
+        """One run. Sometimes it misses the end of one of its processes, and gives up."""
         target = self.maildir()
         settings = self.house.write(
             "getmailrc",
@@ -236,7 +236,7 @@ class Getmail(Reader):
 
 
 class Fdm(Reader):
-    """fdm, into a Maildir. It drops NULs, and what follows one on a line."""
+    """fdm, into a Maildir. It drops NULs, and the rest of their lines."""
 
     name = program = package = "fdm"
 
@@ -260,8 +260,8 @@ class Fdm(Reader):
 
 
 class Inc(Reader):
-    """nmh's inc, into a folder of MH. It drops NULs, and what follows one on a line; and it aborts
-    when a line is longer than 8 KiB."""
+    """nmh's inc, into an MH folder. It drops NULs, and the rest of their lines; and it aborts when
+    a line is longer than 8 KiB."""
 
     name = "inc"
     program, package = "inc", "nmh"
@@ -288,8 +288,8 @@ class Inc(Reader):
 
 
 class Snail(Reader):
-    """s-nail, which copies all to a Maildir, as if that were a file of messages: it quotes "From ",
-    ends each message with an empty line, and drops the fields that say how it was read."""
+    """s-nail, which copies everything to a Maildir as if that were a file of messages: it quotes
+    "From ", ends each message with an empty line, and drops the fields that say how it was read."""
 
     name = program = package = "s-nail"
     is_small = False
@@ -313,8 +313,8 @@ class Snail(Reader):
 
 
 class Mailutil(Reader):
-    """mailutil, which is the library of Alpine alone: into a file of messages. It drops NULs, and
-    what follows one on a line."""
+    """mailutil, which is just the library of Alpine: into a file of messages. It drops NULs, and
+    the rest of their lines."""
 
     name = program = "mailutil"
     package = "uw-mailutils"
@@ -334,8 +334,8 @@ class Mailutil(Reader):
 
 
 class Alpine(Reader):
-    """Alpine, which saves all to a file of messages. It drops NULs, and what follows one on a line,
-    and asks whether that is well."""
+    """Alpine, which saves everything to a file of messages. It drops NULs, and the rest of their
+    lines, and asks whether that is acceptable."""
 
     name = program = package = "alpine"
     is_small = False
@@ -344,21 +344,21 @@ class Alpine(Reader):
         return without_nuls(octets)
 
     def fetch(self, port: int) -> list[bytes]:
-        # One that exists already saves a question.
+        # One that already exists avoids a question.
         target = self.home / "box"
         target.write_bytes(EMPTY_MBX)
         self.house.give(target)
         self.make("mail")
         settings = self.house.write(
             f"{self.home.name}/pinerc",
-            # With these it has nothing to say at its begin.
+            # With these it shows nothing when it starts.
             "last-version-used=6.26",
             "user-domain=example.com",
             # It would warn of this one, for some seconds.
             "disable-these-authenticators=PLAIN",
             "feature-list=enable-aggregate-command-set,quit-without-confirm,save-will-not-delete",
         )
-        # Some questions end with the place of the cursor. What is typed before that is dropped.
+        # Some questions end with a cursor movement. Input before that is dropped.
         end = rb".*\x1b\[7m\x1b\[\d+;\d+H"
         answers = {
             rb"ENTER PASSWORD": f"{self.password}\r",
@@ -380,8 +380,8 @@ class Alpine(Reader):
 
 
 class Evolution(Reader):
-    """libcamel, the library of Evolution, by a program of a few lines: into its cache. It drops
-    every CR."""
+    """libcamel, the library of Evolution, through a program of a few lines: into its cache. It
+    drops every CR."""
 
     name = "libcamel"
     program, package = "glib-compile-schemas", "libglib2.0-bin"
@@ -395,7 +395,7 @@ class Evolution(Reader):
         super().__init__(house, mailbox, password)
         if not glob.glob(self.typelib):
             raise Unable(f"{self.name} is missing: install gir1.2-camel-1.2 and python3-gi")
-        # The server that these packages are for, which depends on a hundred more, is not needed.
+        # The server of these packages, which depends on a hundred more, is not needed.
         self.modules = house.home / "evolution"
         if not self.modules.exists():
             self.modules.mkdir()
@@ -418,7 +418,7 @@ class Evolution(Reader):
         command = "/usr/bin/python3", script, str(port), self.mailbox, self.password, self.home
         code, said = self.house.run(self.name, *command, environment=environment)
         self.check(code == 0, said)
-        # In front of each message there is a mark that it is complete.
+        # Each message begins with a mark that it is complete.
         cache = self.home / "data/facteur/cache"
         cached = [octets for directory in cache.iterdir() for octets in contents(directory)]
         self.check(all(octets.startswith(b"#") for octets in cached), "messages are not complete")
@@ -426,7 +426,7 @@ class Evolution(Reader):
 
 
 class Claws(Reader):
-    """Claws Mail on a screen that nobody sees, into its folder of MH: as it comes."""
+    """Claws Mail on an invisible screen, into its MH folder, unchanged."""
 
     name = program = package = "claws-mail"
     is_small = False
@@ -445,7 +445,7 @@ class Claws(Reader):
         with self.screen() as display:
             environment = self.house.environment(
                 DISPLAY=display,
-                # Where it waits for what other runs of it have to say.
+                # Where it waits for commands from other runs.
                 TMPDIR=f"{self.home}/tmp",
                 # It starts nothing that would outlive it.
                 DBUS_SESSION_BUS_ADDRESS="disabled:",
@@ -462,11 +462,11 @@ class Claws(Reader):
         return [file.read_bytes() for file in inbox.iterdir() if file.name.isdigit()]
 
     def options(self) -> tuple[str, str]:
-        """Where its settings are."""
+        """The directory of its settings."""
         return "--alternate-config-dir", f"{self.home}/settings"
 
     def configure(self, port: int) -> None:
-        """Writes its settings, with which it asks nothing."""
+        """Writes settings with which it asks nothing."""
 
         def settings(name: str, *lines: str) -> None:
             self.house.write(f"{self.home.name}/settings/{name}", *lines)
@@ -513,7 +513,7 @@ class Claws(Reader):
     @contextlib.contextmanager
     def screen(self) -> Iterator[str]:
         """A screen without a file for its socket, and its name."""
-        # It says which number it has chosen, after complaints if there are any.
+        # It prints the number that it has chosen, after complaints if there are any.
         command = "Xvfb", "-displayfd", "1", "-nolisten", "unix"
         with self.house.started(*command) as process:
             assert process.stdout is not None
@@ -528,8 +528,8 @@ class Claws(Reader):
 
 
 def in_mbx(octets: bytes) -> list[bytes]:
-    """The messages of a file of the kind mbx: 2 KiB, and before each message a line that says how
-    many octets it has."""
+    """The messages of an mbx file: after 2 KiB, each message follows a line with its size in
+    octets."""
     found = []
     position = len(EMPTY_MBX)
     while position < len(octets):

@@ -1,4 +1,4 @@
-// Sends what lies in a directory with Jakarta Mail; libraries_programs.py says how it is called.
+// Sends a directory's messages with Jakarta Mail; libraries_programs.py describes the arguments.
 
 import jakarta.mail.Address;
 import jakarta.mail.Message;

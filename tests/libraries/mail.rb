@@ -1,5 +1,5 @@
-# Sends what lies in a directory: what is written already with Net::SMTP, the rest with the gem
-# mail; libraries_programs.py says how it is called.
+# Sends the messages in a directory: complete ones with Net::SMTP, the rest with the gem mail;
+# libraries_programs.py describes the arguments.
 
 require "mail"
 require "net/smtp"

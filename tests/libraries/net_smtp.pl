@@ -1,4 +1,4 @@
-# Sends what lies in a directory with Net::SMTP; libraries_programs.py says how it is called.
+# Sends a directory's messages with Net::SMTP; libraries_programs.py describes the arguments.
 
 use strict;
 use warnings;
@@ -14,7 +14,7 @@ sub content_of {
     return scalar <$file>;
 }
 
-# Sends one message. Gives what went wrong, or nothing.
+# Sends one message. Returns the error, or nothing.
 sub send_one {
     my ($case) = @_;
     my $smtp = Net::SMTP->new($host, Port => $port, SSL => $tls eq 'smtps')

@@ -1,4 +1,4 @@
-// Sends what lies in a directory with nodemailer; libraries_programs.py says how it is called.
+// Sends a directory's messages with nodemailer; libraries_programs.py describes the arguments.
 
 "use strict";
 
@@ -8,7 +8,7 @@ const nodemailer = require("nodemailer");
 
 const [host, port, tls, directory, user, pass] = process.argv.slice(2);
 
-/** The message of a directory, as nodemailer wants it. */
+/** The message in a directory, as nodemailer needs it. */
 function letter(name) {
     const file = (part) => path.join(directory, name, part);
     const from = fs.readFileSync(file("from"), "utf8");

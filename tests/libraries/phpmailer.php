@@ -1,5 +1,5 @@
 <?php
-// Sends what lies in a directory with PHPMailer; libraries_programs.py says how it is called.
+// Sends a directory's messages with PHPMailer; libraries_programs.py describes the arguments.
 
 require 'libphp-phpmailer/autoload.php';
 
@@ -12,7 +12,7 @@ foreach (array_diff(scandir($directory), ['.', '..']) as $name) {
         $mail->isSMTP();
         $mail->Host = $host;
         $mail->Port = (int) $port;
-        // Without it PHPMailer takes what it is given for Latin-1.
+        // Otherwise PHPMailer takes its input for Latin-1.
         $mail->CharSet = 'UTF-8';
         if ($tls === 'smtps') {
             $mail->SMTPSecure = 'ssl';

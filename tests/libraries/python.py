@@ -1,4 +1,4 @@
-"""Sends what lies in a directory with smtplib; libraries_programs.py says how it is called."""
+"""Sends the messages in a directory with smtplib; libraries_programs.py describes its arguments."""
 
 import email.message
 import smtplib
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def send(smtp: smtplib.SMTP, case: Path) -> None:
-    """Sends one message: octets, text, or what the package email makes of its parts."""
+    """Sends one message: octets, text, or what the package email makes from its parts."""
     sender, to = (case / "from").read_text(), (case / "to").read_text().split("\n")
     if (case / "as-text").exists():
         smtp.sendmail(sender, to, (case / "message").read_text("utf-8"))
@@ -27,7 +27,7 @@ def send(smtp: smtplib.SMTP, case: Path) -> None:
 
 
 def main() -> None:
-    """Sends them all, each over a connection of its own."""
+    """Sends them all, each over its own connection."""
     host, port, tls, directory, *login = sys.argv[1:]
     for case in sorted(Path(directory).iterdir()):
         try:

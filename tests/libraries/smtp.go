@@ -1,4 +1,4 @@
-// Sends what lies in a directory with net/smtp; libraries_programs.py says how it is called.
+// Sends a directory's messages with net/smtp; libraries_programs.py describes the arguments.
 package main
 
 import (
@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// sendWithTLS does what smtp.SendMail does, on a connection that begins with TLS.
+// sendWithTLS does what smtp.SendMail does, on a connection with immediate TLS.
 func sendWithTLS(
 	host, address string, auth smtp.Auth, from string, to []string, message []byte,
 ) error {

@@ -1,5 +1,5 @@
 <?php
-// Sends what lies in a directory with Symfony Mailer; libraries_programs.py says how it is called.
+// Sends a directory's messages with Symfony Mailer; libraries_programs.py describes the arguments.
 
 use Symfony\Component\Mailer\Envelope;
 use Symfony\Component\Mailer\Mailer;
