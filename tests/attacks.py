@@ -662,7 +662,7 @@ def memory(bench: Bench) -> None:
                 await peer.send(f"HELO m\r\nMAIL FROM:<>\r\n{to}DATA\r\n".encode())
                 while not (said := await peer.line()).startswith("354"):
                     if not said.startswith("250"):
-                        return f"told {said[:3]}"
+                        return f"got {said[:3]}"
                 await peer.send(piece)
                 return "within a content of 1 MiB"
 
@@ -671,7 +671,7 @@ def memory(bench: Bench) -> None:
                 await peer.send(f"USER {drop}\r\nPASS any\r\nRETR 1\r\n".encode())
                 for _ in range(3):
                     if (said := await peer.line()).startswith("-ERR"):
-                        return f"told {said[:15]}"
+                        return f"got {said[:15]}"
                 return "within a retrieval of 8 MiB"
 
             async def either(peer: Peer, number: int) -> str:

@@ -249,7 +249,7 @@ def smuggling(bench: Bench) -> None:
             answer = exchange(siege.daemon.smtp, octets.replace(b"bob@", local.encode() + b"@"))
             stored = files_for(siege, local)
             if len(stored) > most:
-                raise fail(f"{name}: {len(stored)} messages, told {answer!r}")
+                raise fail(f"{name}: {len(stored)} messages, answer {answer!r}")
             check_no_evil(siege)
             counts["stored" if stored else "refused"] += 1
 

@@ -457,7 +457,7 @@ class Pop3(Wire):
             rest = self.until(b"\r\n.\r\n")[2:-3]
             octets = (b"\r\n" + first + rest).replace(b"\r\n..", b"\r\n.")[2:]
         if len(octets) != listed.octets or str(len(octets)) != said.split()[0]:
-            text = f"LIST says {listed.octets} octets, RETR {said!r} and gives {len(octets)}"
+            text = f"LIST says {listed.octets} octets, RETR {said!r} and has {len(octets)}"
             raise Finding(Kind.SIZE, f"{listed.unique_id.decode()}: {text}")
         return octets
 

@@ -471,7 +471,7 @@ fn a_malformed_transcript_is_an_error_that_names_the_line() {
         ("X:\nM: a@b", Err("line 2: in the wrong place: \"M: a@b\"")),
         ("N: a@b\nX:", Err("line 2: in the wrong place: \"X:\"")),
         ("X:\n| a", Err("line 2: content without a mailbox: \"| a\"")),
-        ("D: a@b\n|a", Err("line 2: no space behind |: \"|a\"")),
+        ("D: a@b\n|a", Err("line 2: no space after |: \"|a\"")),
         ("R: 0", Ok(1)),
         (
             "R: 100",

@@ -206,7 +206,7 @@ impl Transcript {
             Some(text) if part == Part::Before => text.strip_prefix('.').unwrap_or(text),
             Some(text) => text,
             None if line == "|" => "",
-            None => return Err("no space behind |"),
+            None => return Err("no space after |"),
         };
         message.content.extend_from_slice(text.as_bytes());
         message.content.push(b'\n');
