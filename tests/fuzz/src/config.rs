@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use facteur::config::Config;
+use facteur::config::{self, Config};
 
 /// Reads one configuration.
 pub fn run(data: &[u8]) {
@@ -14,7 +14,7 @@ pub fn run(data: &[u8]) {
         return;
     }
     match Config::parse(Path::new("fuzz.toml"), text) {
-        Ok(config) => drop(config.check()),
+        Ok(config) => drop(config::check(&config)),
         Err(error) => {
             // One line per mistake.
             let lines = error.to_string();
