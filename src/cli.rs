@@ -1,4 +1,4 @@
-//! The command line: what may be typed, and how it overrides the configuration.
+//! The command line: its options and commands, and how they override the configuration.
 
 use std::path::PathBuf;
 
@@ -10,14 +10,14 @@ use crate::config::{self, Config, Durability, Listen, LogLevel};
 use crate::mail::{Address, AddressError, Charset, Grammar};
 
 const AFTER_HELP: &str = "\
-Without a command facteur serves. Without options it serves SMTP on 127.0.0.1:65434 and [::1]:65434
-and POP3 on 127.0.0.1:65433 and [::1]:65433, with mail under ./mail.
+Without a command, facteur serves mail. By default SMTP listens on 127.0.0.1:65434 and [::1]:65434,
+POP3 listens on 127.0.0.1:65433 and [::1]:65433, and mail is stored in ./mail.
 
-Exit codes: 0 stopped as asked, 1 failure, 2 usage or configuration, 75 the mail directory is in
-use by another facteur.
+Exit codes: 0 stopped on request, 1 failure, 2 wrong usage or configuration, 75 another facteur
+uses the mail directory.
 
-Signals: SIGTERM and SIGINT finish work in progress and stop; a second one stops at once. SIGHUP
-reloads accounts and certificate; SIGUSR1 logs the counters.";
+Signals: SIGTERM and SIGINT finish work in progress and stop; a second one stops immediately. SIGHUP
+reloads the accounts and the certificate; SIGUSR1 logs the counters.";
 
 /// facteur, a mail daemon for one machine: SMTP in, Maildir on disk, POP3 out.
 #[derive(Clone, Debug, Default, Parser)]
@@ -28,25 +28,25 @@ reloads accounts and certificate; SIGUSR1 logs the counters.";
     after_help = AFTER_HELP
 )]
 pub struct Arguments {
-    /// Where SMTP listens, for example 127.0.0.1:65434, or 65434 for this machine; may be given
-    /// several times; port 0 means any free port; "off" switches SMTP off
+    /// Address and port for SMTP, for example 127.0.0.1:65434; a port without an address means this
+    /// machine only; port 0 means any free port; "off" turns SMTP off; can be given several times
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     pub smtp: Vec<ListenOrOff>,
 
-    /// Where POP3 listens, in the same way
+    /// Address and port for POP3, in the same form
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     pub pop3: Vec<ListenOrOff>,
 
-    /// The directory of the mail; it is created if it is missing
+    /// Directory for the mail; it is created if it is missing
     #[arg(long, value_name = "DIR")]
     pub mail: Option<PathBuf>,
 
-    /// How messages are made safe from a power cut: journal (together, in a journal), maildir (each
-    /// in its Maildir) or none (not at all, for disposable test servers)
+    /// How to make messages survive a power cut: journal (many at a time, in a journal), maildir
+    /// (each in its Maildir) or none (not at all, for disposable test servers)
     #[arg(long, value_name = "HOW")]
     pub durability: Option<Durability>,
 
-    /// The configuration file; config.example.toml has every key
+    /// Configuration file; config.example.toml lists every key
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
 
@@ -63,42 +63,42 @@ pub struct Arguments {
     pub command: Option<Command>,
 }
 
-/// What can be done instead of serving.
+/// The commands that facteur can run instead of serving.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Add, change, remove and list accounts
     Account(AccountArguments),
-    /// Make a certificate for TLS on this machine, and the CA that programs must trust for it
+    /// Create a TLS certificate for this machine, and the CA that mail programs must trust
     Cert(CertArguments),
-    /// Check that the daemon with this configuration greets its clients
+    /// Check that a daemon with this configuration is ready for clients
     #[command(after_help = CHECK_READY_AFTER_HELP)]
     CheckReady,
-    /// Print the line that sets the password of an account, or the whole account
+    /// Print the configuration line for an account's password, or the whole account
     HashPassword(HashPasswordArguments),
-    /// Print the settings of an address for a mail program
+    /// Print an address's settings for a mail program
     Settings(SettingsArguments),
 }
 
 const ACCOUNT_AFTER_HELP: &str = "\
 --config FILE names the configuration of the daemon. This command changes the file that FILE names
-with accounts = \"…\", or FILE itself if it has [[accounts]]. It keeps comments and order, and never
-writes accounts that facteur could not start with. It asks a daemon that serves the same mail
-directory to reload its accounts; if the daemon was started with --mail DIR, put --mail DIR before
-`account`.
+in accounts = \"…\", or FILE itself if it contains [[accounts]]. It keeps comments and order, and
+never writes accounts that facteur could not start with. If a daemon serves the same mail directory,
+this command asks it to reload its accounts; if the daemon was started with --mail DIR, put --mail
+DIR before `account`.
 
 If FILE names no accounts, this command creates accounts.toml beside FILE, and FILE itself if it is
 missing.";
 
-/// What may be said about `facteur account`.
+/// The arguments of `facteur account`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = ACCOUNT_AFTER_HELP)]
 pub struct AccountArguments {
-    /// What is to be done.
+    /// The action.
     #[command(subcommand)]
     pub action: AccountAction,
 }
 
-/// What can be done with accounts.
+/// The actions of `facteur account`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum AccountAction {
     /// Create an account, and print its settings for a mail program
@@ -111,28 +111,28 @@ pub enum AccountAction {
     List,
 }
 
-/// Where a new password comes from.
+/// How a new password is chosen.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct NewPassword {
     /// Generate a random password and print it; without this option, type the password twice at a
-    /// terminal, which does not show it, or put it on the first line of standard input
+    /// terminal, where it is not shown, or put it on the first line of standard input
     #[arg(long)]
     pub generate: bool,
 
-    /// Leave out the secret for SCRAM-SHA-256, which only ASCII passwords have
+    /// Do not store a secret for SCRAM-SHA-256; passwords that are not ASCII need this option
     #[arg(long)]
     pub no_scram: bool,
 }
 
-/// What may be said about `facteur account add`.
+/// The arguments of `facteur account add`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = ACCOUNT_AFTER_HELP)]
 pub struct AddAccountArguments {
-    /// The address of the account, which is its user name and its mailbox
+    /// Address of the account; it is also the user name and the mailbox
     #[arg(value_name = "ADDRESS", value_parser = parse_address)]
     pub address: Address,
 
-    /// Another address whose mail is delivered to this account; may be given several times
+    /// Another address whose mail is delivered to this account; can be given several times
     #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
     pub alias: Vec<Address>,
 
@@ -141,41 +141,41 @@ pub struct AddAccountArguments {
     pub password: NewPassword,
 }
 
-/// What may be said about `facteur account remove`.
+/// The arguments of `facteur account remove`.
 #[derive(Args, Clone, Debug)]
 pub struct RemoveAccountArguments {
-    /// The address of the account
+    /// Address of the account
     #[arg(value_name = "ADDRESS", value_parser = parse_address)]
     pub address: Address,
 }
 
-/// What may be said about `facteur account password`.
+/// The arguments of `facteur account password`.
 #[derive(Args, Clone, Debug)]
 pub struct AccountPasswordArguments {
-    /// The address of the account
+    /// Address of the account
     #[arg(value_name = "ADDRESS", value_parser = parse_address)]
     pub address: Address,
 
-    /// The new one.
+    /// Its new password.
     #[command(flatten)]
     pub password: NewPassword,
 }
 
 const CERT_AFTER_HELP: &str = "\
 The certificate is for localhost, 127.0.0.1, ::1, the hostname of the configuration, and each NAME.
-Existing files are kept: running this again makes only what is missing, and says how to use it.
+Existing files are kept: a second run creates only what is missing, and prints how to use it.
 
-With --config FILE, the two lines that facteur needs are added to FILE, unless it has them.";
+With --config FILE, the two lines that facteur needs are added to FILE if they are missing.";
 
-/// What may be said about `facteur cert`.
+/// The arguments of `facteur cert`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = CERT_AFTER_HELP)]
 pub struct CertArguments {
-    /// Other names and addresses by which programs reach facteur
+    /// Other names and addresses by which mail programs reach facteur
     #[arg(value_name = "NAME")]
     pub names: Vec<Name>,
 
-    /// The directory of the certificates and keys; it is created if it is missing
+    /// Directory for the certificates and keys; it is created if it is missing
     #[arg(long, value_name = "DIR", default_value = "./tls")]
     pub dir: PathBuf,
 
@@ -185,42 +185,42 @@ pub struct CertArguments {
 }
 
 const CHECK_READY_AFTER_HELP: &str = "\
-This command connects to each listener from this machine. Put the options of the daemon in front,
-as in facteur --smtp 127.0.0.1:2525 check-ready.
+This command connects to each listener from this machine. Put the options of the daemon before the
+command, as in facteur --smtp 127.0.0.1:2525 check-ready.
 
-Exit codes: 0 all listeners greet, 1 one does not.";
+Exit codes: 0 every listener greets its clients, 1 a listener does not.";
 
 const HASH_PASSWORD_AFTER_HELP: &str = "\
-Type the password twice at a terminal, which does not show it, or put it on the first line of
+Type the password twice at a terminal, where it is not shown, or put it on the first line of
 standard input. Without ADDRESS, put the printed line below the address of the account. `facteur
 account` does all of this, and also changes the file.";
 
-/// What may be said about `facteur hash-password`.
+/// The arguments of `facteur hash-password`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = HASH_PASSWORD_AFTER_HELP)]
 pub struct HashPasswordArguments {
-    /// The address of the account: print the whole account, with this address
+    /// Address of the account; with it, the whole account is printed
     #[arg(value_name = "ADDRESS", value_parser = parse_address)]
     pub address: Option<Address>,
 
-    /// Leave out the secret for SCRAM-SHA-256, which only ASCII passwords have
+    /// Do not print a secret for SCRAM-SHA-256; passwords that are not ASCII need this option
     #[arg(long)]
     pub no_scram: bool,
 }
 
 const SETTINGS_AFTER_HELP: &str = "\
-The settings are those of a facteur that is started with the same options: put these in front, as
-in facteur --smtp 127.0.0.1:2525 settings bob@example.com.";
+The settings depend on the options of the daemon: put them before the command, as in
+facteur --smtp 127.0.0.1:2525 settings bob@example.com.";
 
-/// What may be said about `facteur settings`.
+/// The arguments of `facteur settings`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = SETTINGS_AFTER_HELP)]
 pub struct SettingsArguments {
-    /// The address whose mail the program fetches and sends
+    /// Address whose mail the program fetches and sends
     #[arg(value_name = "ADDRESS", value_parser = parse_mailbox)]
     pub address: Address,
 
-    /// Print the file that mail programs download (Thunderbird's autoconfig)
+    /// Print the settings as a file that mail programs download (Thunderbird's autoconfig)
     #[arg(long)]
     pub autoconfig: bool,
 }
@@ -237,7 +237,7 @@ fn parse_mailbox(text: &str) -> Result<Address, AddressError> {
 /// The value of `--smtp` and `--pop3`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenOrOff {
-    /// Listen there: at one address, or with a port alone at both of this machine.
+    /// Listen at one address, or at both loopback addresses if only a port was given.
     Listen(Vec<Listen>),
     /// Do not listen.
     Off,
@@ -251,11 +251,10 @@ fn parse_listen(text: &str) -> Result<ListenOrOff, String> {
 }
 
 impl Arguments {
-    /// The configuration that the arguments ask for: the file's, or the defaults, with what was
-    /// typed instead.
+    /// The configuration: the file or the defaults, overridden by the command-line options.
     ///
     /// # Errors
-    /// [`config::Error`]: tell the user and do not start.
+    /// [`config::Error`]: report it and do not start.
     pub fn configuration(&self) -> Result<Config, config::Error> {
         let config = self.unchecked_configuration()?;
         match (config::check(&config), &self.config) {
@@ -268,11 +267,11 @@ impl Arguments {
         }
     }
 
-    /// The same, though it may not do to serve with: there may be a listener that needs the
-    /// certificate which is yet to be made.
+    /// The same without the final checks: a listener might still need a certificate that the
+    /// command is about to create.
     ///
     /// # Errors
-    /// [`config::Error`]: tell the user.
+    /// [`config::Error`]: report it.
     pub fn unchecked_configuration(&self) -> Result<Config, config::Error> {
         let mut config = match &self.config {
             Some(path) => Config::read(path)?,
@@ -293,7 +292,7 @@ impl Arguments {
     }
 }
 
-/// What was typed takes the place of what the file says.
+/// Listeners from the command line replace those of the configuration file.
 fn override_listeners(
     flag: &'static str,
     listeners: &mut Vec<Listen>,
@@ -315,11 +314,11 @@ fn override_listeners(
     Ok(())
 }
 
-/// What is wrong with a command line, in one line.
+/// The reason for rejecting a command line, in one line.
 pub fn usage_error(error: &clap::Error) -> String {
     let text = error.to_string();
     let lines = text.lines().map(str::trim);
-    // The first paragraph tells what is wrong; the rest repeats the usage, but for a tip.
+    // The first paragraph is the reason; the rest repeats the usage, except for a suggestion.
     let first: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
     let reason = first.join(" ");
     let reason = reason.strip_prefix("error: ").unwrap_or(&reason);

@@ -24,63 +24,63 @@ function __fish_facteur_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c facteur -n "__fish_facteur_needs_command" -l smtp -d 'Where SMTP listens, for example 127.0.0.1:65434, or 65434 for this machine; may be given several times; port 0 means any free port; "off" switches SMTP off' -r
-complete -c facteur -n "__fish_facteur_needs_command" -l pop3 -d 'Where POP3 listens, in the same way' -r
-complete -c facteur -n "__fish_facteur_needs_command" -l mail -d 'The directory of the mail; it is created if it is missing' -r -F
-complete -c facteur -n "__fish_facteur_needs_command" -l durability -d 'How messages are made safe from a power cut: journal (together, in a journal), maildir (each in its Maildir) or none (not at all, for disposable test servers)' -r
-complete -c facteur -n "__fish_facteur_needs_command" -l config -d 'The configuration file; config.example.toml has every key' -r -F
+complete -c facteur -n "__fish_facteur_needs_command" -l smtp -d 'Address and port for SMTP, for example 127.0.0.1:65434; a port without an address means this machine only; port 0 means any free port; "off" turns SMTP off; can be given several times' -r
+complete -c facteur -n "__fish_facteur_needs_command" -l pop3 -d 'Address and port for POP3, in the same form' -r
+complete -c facteur -n "__fish_facteur_needs_command" -l mail -d 'Directory for the mail; it is created if it is missing' -r -F
+complete -c facteur -n "__fish_facteur_needs_command" -l durability -d 'How to make messages survive a power cut: journal (many at a time, in a journal), maildir (each in its Maildir) or none (not at all, for disposable test servers)' -r
+complete -c facteur -n "__fish_facteur_needs_command" -l config -d 'Configuration file; config.example.toml lists every key' -r -F
 complete -c facteur -n "__fish_facteur_needs_command" -l log-level -d 'How much to log: off, error, warn, info, debug or trace' -r
 complete -c facteur -n "__fish_facteur_needs_command" -l check -d 'Check the configuration and exit'
 complete -c facteur -n "__fish_facteur_needs_command" -s h -l help -d 'Print help'
 complete -c facteur -n "__fish_facteur_needs_command" -s V -l version -d 'Print version'
 complete -c facteur -n "__fish_facteur_needs_command" -f -a "account" -d 'Add, change, remove and list accounts'
-complete -c facteur -n "__fish_facteur_needs_command" -f -a "cert" -d 'Make a certificate for TLS on this machine, and the CA that programs must trust for it'
-complete -c facteur -n "__fish_facteur_needs_command" -f -a "check-ready" -d 'Check that the daemon with this configuration greets its clients'
-complete -c facteur -n "__fish_facteur_needs_command" -f -a "hash-password" -d 'Print the line that sets the password of an account, or the whole account'
-complete -c facteur -n "__fish_facteur_needs_command" -f -a "settings" -d 'Print the settings of an address for a mail program'
+complete -c facteur -n "__fish_facteur_needs_command" -f -a "cert" -d 'Create a TLS certificate for this machine, and the CA that mail programs must trust'
+complete -c facteur -n "__fish_facteur_needs_command" -f -a "check-ready" -d 'Check that a daemon with this configuration is ready for clients'
+complete -c facteur -n "__fish_facteur_needs_command" -f -a "hash-password" -d 'Print the configuration line for an account\'s password, or the whole account'
+complete -c facteur -n "__fish_facteur_needs_command" -f -a "settings" -d 'Print an address\'s settings for a mail program'
 complete -c facteur -n "__fish_facteur_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c facteur -n "__fish_facteur_using_subcommand account; and not __fish_seen_subcommand_from add remove password list help" -l config -d 'The configuration file; config.example.toml has every key' -r -F
+complete -c facteur -n "__fish_facteur_using_subcommand account; and not __fish_seen_subcommand_from add remove password list help" -l config -d 'Configuration file; config.example.toml lists every key' -r -F
 complete -c facteur -n "__fish_facteur_using_subcommand account; and not __fish_seen_subcommand_from add remove password list help" -s h -l help -d 'Print help'
 complete -c facteur -n "__fish_facteur_using_subcommand account; and not __fish_seen_subcommand_from add remove password list help" -f -a "add" -d 'Create an account, and print its settings for a mail program'
 complete -c facteur -n "__fish_facteur_using_subcommand account; and not __fish_seen_subcommand_from add remove password list help" -f -a "remove" -d 'Remove an account; its mail is kept'
 complete -c facteur -n "__fish_facteur_using_subcommand account; and not __fish_seen_subcommand_from add remove password list help" -f -a "password" -d 'Change the password of an account'
 complete -c facteur -n "__fish_facteur_using_subcommand account; and not __fish_seen_subcommand_from add remove password list help" -f -a "list" -d 'Print the addresses of all accounts, each with its aliases'
 complete -c facteur -n "__fish_facteur_using_subcommand account; and not __fish_seen_subcommand_from add remove password list help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from add" -l alias -d 'Another address whose mail is delivered to this account; may be given several times' -r
-complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from add" -l config -d 'The configuration file; config.example.toml has every key' -r -F
-complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from add" -l generate -d 'Generate a random password and print it; without this option, type the password twice at a terminal, which does not show it, or put it on the first line of standard input'
-complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from add" -l no-scram -d 'Leave out the secret for SCRAM-SHA-256, which only ASCII passwords have'
+complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from add" -l alias -d 'Another address whose mail is delivered to this account; can be given several times' -r
+complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from add" -l config -d 'Configuration file; config.example.toml lists every key' -r -F
+complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from add" -l generate -d 'Generate a random password and print it; without this option, type the password twice at a terminal, where it is not shown, or put it on the first line of standard input'
+complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from add" -l no-scram -d 'Do not store a secret for SCRAM-SHA-256; passwords that are not ASCII need this option'
 complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
-complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from remove" -l config -d 'The configuration file; config.example.toml has every key' -r -F
+complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from remove" -l config -d 'Configuration file; config.example.toml lists every key' -r -F
 complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
-complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from password" -l config -d 'The configuration file; config.example.toml has every key' -r -F
-complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from password" -l generate -d 'Generate a random password and print it; without this option, type the password twice at a terminal, which does not show it, or put it on the first line of standard input'
-complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from password" -l no-scram -d 'Leave out the secret for SCRAM-SHA-256, which only ASCII passwords have'
+complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from password" -l config -d 'Configuration file; config.example.toml lists every key' -r -F
+complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from password" -l generate -d 'Generate a random password and print it; without this option, type the password twice at a terminal, where it is not shown, or put it on the first line of standard input'
+complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from password" -l no-scram -d 'Do not store a secret for SCRAM-SHA-256; passwords that are not ASCII need this option'
 complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from password" -s h -l help -d 'Print help'
-complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from list" -l config -d 'The configuration file; config.example.toml has every key' -r -F
+complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from list" -l config -d 'Configuration file; config.example.toml lists every key' -r -F
 complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
 complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from help" -f -a "add" -d 'Create an account, and print its settings for a mail program'
 complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Remove an account; its mail is kept'
 complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from help" -f -a "password" -d 'Change the password of an account'
 complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from help" -f -a "list" -d 'Print the addresses of all accounts, each with its aliases'
 complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c facteur -n "__fish_facteur_using_subcommand cert" -l dir -d 'The directory of the certificates and keys; it is created if it is missing' -r -F
-complete -c facteur -n "__fish_facteur_using_subcommand cert" -l config -d 'The configuration file; config.example.toml has every key' -r -F
+complete -c facteur -n "__fish_facteur_using_subcommand cert" -l dir -d 'Directory for the certificates and keys; it is created if it is missing' -r -F
+complete -c facteur -n "__fish_facteur_using_subcommand cert" -l config -d 'Configuration file; config.example.toml lists every key' -r -F
 complete -c facteur -n "__fish_facteur_using_subcommand cert" -l renew -d 'Replace a certificate that is still valid; the keys and the CA are kept'
 complete -c facteur -n "__fish_facteur_using_subcommand cert" -s h -l help -d 'Print help'
-complete -c facteur -n "__fish_facteur_using_subcommand check-ready" -l config -d 'The configuration file; config.example.toml has every key' -r -F
+complete -c facteur -n "__fish_facteur_using_subcommand check-ready" -l config -d 'Configuration file; config.example.toml lists every key' -r -F
 complete -c facteur -n "__fish_facteur_using_subcommand check-ready" -s h -l help -d 'Print help'
-complete -c facteur -n "__fish_facteur_using_subcommand hash-password" -l config -d 'The configuration file; config.example.toml has every key' -r -F
-complete -c facteur -n "__fish_facteur_using_subcommand hash-password" -l no-scram -d 'Leave out the secret for SCRAM-SHA-256, which only ASCII passwords have'
+complete -c facteur -n "__fish_facteur_using_subcommand hash-password" -l config -d 'Configuration file; config.example.toml lists every key' -r -F
+complete -c facteur -n "__fish_facteur_using_subcommand hash-password" -l no-scram -d 'Do not print a secret for SCRAM-SHA-256; passwords that are not ASCII need this option'
 complete -c facteur -n "__fish_facteur_using_subcommand hash-password" -s h -l help -d 'Print help'
-complete -c facteur -n "__fish_facteur_using_subcommand settings" -l config -d 'The configuration file; config.example.toml has every key' -r -F
-complete -c facteur -n "__fish_facteur_using_subcommand settings" -l autoconfig -d 'Print the file that mail programs download (Thunderbird\'s autoconfig)'
+complete -c facteur -n "__fish_facteur_using_subcommand settings" -l config -d 'Configuration file; config.example.toml lists every key' -r -F
+complete -c facteur -n "__fish_facteur_using_subcommand settings" -l autoconfig -d 'Print the settings as a file that mail programs download (Thunderbird\'s autoconfig)'
 complete -c facteur -n "__fish_facteur_using_subcommand settings" -s h -l help -d 'Print help'
 complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready hash-password settings help" -f -a "account" -d 'Add, change, remove and list accounts'
-complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready hash-password settings help" -f -a "cert" -d 'Make a certificate for TLS on this machine, and the CA that programs must trust for it'
-complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready hash-password settings help" -f -a "check-ready" -d 'Check that the daemon with this configuration greets its clients'
-complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready hash-password settings help" -f -a "hash-password" -d 'Print the line that sets the password of an account, or the whole account'
-complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready hash-password settings help" -f -a "settings" -d 'Print the settings of an address for a mail program'
+complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready hash-password settings help" -f -a "cert" -d 'Create a TLS certificate for this machine, and the CA that mail programs must trust'
+complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready hash-password settings help" -f -a "check-ready" -d 'Check that a daemon with this configuration is ready for clients'
+complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready hash-password settings help" -f -a "hash-password" -d 'Print the configuration line for an account\'s password, or the whole account'
+complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready hash-password settings help" -f -a "settings" -d 'Print an address\'s settings for a mail program'
 complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready hash-password settings help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c facteur -n "__fish_facteur_using_subcommand help; and __fish_seen_subcommand_from account" -f -a "add" -d 'Create an account, and print its settings for a mail program'
 complete -c facteur -n "__fish_facteur_using_subcommand help; and __fish_seen_subcommand_from account" -f -a "remove" -d 'Remove an account; its mail is kept'
