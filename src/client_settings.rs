@@ -1,23 +1,24 @@
-//! What a person has to type into a mail program, or a mail program into itself.
+//! The settings that a person types into a mail program, or that a mail program downloads.
 //!
-//! Pure: from where facteur listens to words. [`Settings`] is written as text with the words of
-//! Thunderbird, which Outlook and K-9 share, or as the autoconfig file that Thunderbird and K-9
-//! fetch (`clientConfig`, version 1.1).
+//! Pure: it turns the addresses of the listeners into words. [`Settings`] is written as text with
+//! the words of Thunderbird, which Outlook and K-9 also use, or as the autoconfig file that
+//! Thunderbird and K-9 fetch (`clientConfig`, version 1.1).
 //!
 //! # How a server is chosen
-//! For each protocol the listener that protects a password best: with TLS from the first octet on,
-//! as RFC 8314 §3 recommends, then the one of submission, then the ordinary one; those two with
-//! STARTTLS or STLS where there is a certificate. Of several addresses of one listener the first
-//! with a fixed port that other machines reach, or else the first with a fixed port.
+//! For each protocol, the listener that protects a password best is chosen: first implicit TLS, as
+//! RFC 8314 §3 recommends, then submission, then the ordinary listener; the last two with STARTTLS
+//! or STLS if there is a certificate. If a listener has several addresses, the first one with a
+//! fixed port that other machines can reach is chosen, or otherwise the first one with a fixed
+//! port.
 //!
-//! An address that other machines reach is called by the host name, which is in the certificate,
-//! unless that is `localhost`.
+//! An address that other machines can reach is shown as the host name, which is in the certificate,
+//! unless the host name is `localhost`.
 
 use std::{fmt, net::SocketAddr};
 
 use crate::mail::{Address, Door, Service};
 
-/// A host on which facteur runs.
+/// A host on which facteur runs, and which passwords it accepts.
 #[derive(Clone, Debug)]
 pub struct Host {
     /// Its name.
@@ -26,7 +27,7 @@ pub struct Host {
     pub listeners: Vec<Listener>,
     /// Whether there is a certificate.
     pub has_certificate: bool,
-    /// Whether SMTP and POP3 that begin in clear offer TLS with it.
+    /// Whether the other SMTP and POP3 listeners offer TLS with it.
     pub starttls: bool,
     /// Which passwords open a mailbox.
     pub passwords: Passwords,
@@ -48,7 +49,7 @@ pub struct Listener {
 pub enum Passwords {
     /// Any: there are no accounts.
     Any,
-    /// That of the account.
+    /// Only the password of the account.
     OfTheAccount,
 }
 
@@ -61,7 +62,7 @@ enum Encryption {
 }
 
 impl Encryption {
-    /// What mail programs call it.
+    /// The name that mail programs use for it.
     fn in_words(self) -> &'static str {
         match self {
             Self::None => "None",
@@ -80,11 +81,11 @@ impl Encryption {
     }
 }
 
-/// A server as a mail program wants to know it.
+/// A server, described for a mail program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Server {
     host: String,
-    /// `None` when it is chosen at the start.
+    /// `None` if it is chosen when facteur starts.
     port: Option<u16>,
     encryption: Encryption,
 }
@@ -115,10 +116,10 @@ impl Settings {
         }
     }
 
-    /// The autoconfig file for everybody in the domain of the address.
+    /// The autoconfig file for every user in the domain of the address.
     ///
     /// # Errors
-    /// [`NoAutoconfig`]: tell the person.
+    /// [`NoAutoconfig`]: report it.
     pub fn autoconfig(&self) -> Result<String, NoAutoconfig> {
         let incoming = self.incoming.as_ref().ok_or(NoAutoconfig::NoIncoming)?;
         let outgoing = self.outgoing.as_ref().ok_or(NoAutoconfig::NoOutgoing)?;
@@ -156,23 +157,20 @@ impl fmt::Display for Settings {
             writeln!(f, "  Server          {}", server.host)?;
             match server.port {
                 Some(port) => writeln!(f, "  Port            {port}")?,
-                None => writeln!(
-                    f,
-                    "  Port            the one that facteur prints at its start"
-                )?,
+                None => writeln!(f, "  Port            printed when facteur starts")?,
             }
             writeln!(f, "  Encryption      {}", server.encryption.in_words())?;
             writeln!(f, "  User name       {}", self.address)?;
             writeln!(f, "  Authentication  Normal password\n")?;
         }
         match self.passwords {
-            Passwords::Any => f.write_str("Any password is taken: there are no accounts.\n")?,
+            Passwords::Any => f.write_str("Any password is accepted: there are no accounts.\n")?,
             Passwords::OfTheAccount => f.write_str("The password is that of the account.\n")?,
         }
         let mut servers = self.incoming.iter().chain(&self.outgoing);
         if servers.any(|server| server.encryption == Encryption::None) {
             f.write_str(
-                "Without encryption some programs say \"Password, transmitted insecurely\" \
+                "Without encryption some programs show \"Password, transmitted insecurely\" \
                  instead of\n\"Normal password\".\n",
             )?;
         }
@@ -180,24 +178,24 @@ impl fmt::Display for Settings {
     }
 }
 
-/// Why there can be no autoconfig file.
+/// Why no autoconfig file can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoAutoconfig {
     /// POP3 is off.
     NoIncoming,
     /// SMTP is off.
     NoOutgoing,
-    /// A port is chosen at the start: configure one.
+    /// A port is chosen when facteur starts: configure one.
     NoPort,
 }
 
 impl fmt::Display for NoAutoconfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoIncoming => "an autoconfig file names a server for POP3, which is off",
-            Self::NoOutgoing => "an autoconfig file names a server for SMTP, which is off",
+            Self::NoIncoming => "an autoconfig file needs a POP3 server, and POP3 is off",
+            Self::NoOutgoing => "an autoconfig file needs an SMTP server, and SMTP is off",
             Self::NoPort => {
-                "an autoconfig file names ports, and port 0 is another one at each start: \
+                "an autoconfig file needs fixed ports, and port 0 changes at each start: \
                  configure a port"
             }
         })
@@ -236,7 +234,7 @@ fn best(addresses: &[SocketAddr]) -> Option<SocketAddr> {
         .copied()
 }
 
-/// What a client should call an address.
+/// The name or address by which a client should connect.
 fn name_for(address: SocketAddr, hostname: &str) -> String {
     let ip = address.ip().to_canonical();
     let has_name = hostname != "localhost";
@@ -263,7 +261,7 @@ fn server_element(element: &str, kind: &str, server: &Server) -> Result<String, 
     ))
 }
 
-/// A text in an element or an attribute of XML.
+/// Text in an XML element or attribute.
 struct Xml<'a>(&'a str);
 
 impl fmt::Display for Xml<'_> {
@@ -415,9 +413,9 @@ The password is that of the account.
         let text = settings(&host).to_string();
         for part in [
             "Incoming mail\n  none: POP3 is switched off\n",
-            "  Port            the one that facteur prints at its start\n",
+            "  Port            printed when facteur starts\n",
             "  Encryption      None\n",
-            "Any password is taken",
+            "Any password is accepted",
             "Password, transmitted insecurely",
         ] {
             assert!(text.contains(part), "{part:?} is not in {text}");
@@ -468,7 +466,7 @@ The password is that of the account.
         assert!(settings(&host).autoconfig().is_ok());
     }
 
-    /// Whatever stands in a name, it stays text.
+    /// Any characters in a name remain text.
     #[test]
     fn nothing_in_a_name_is_taken_for_markup() {
         let mut host = host();

@@ -29,7 +29,7 @@ key = \"not there\"
         .filter_map(|line| line.strip_prefix("  Encryption      "))
         .collect();
     assert_eq!(encryptions, ["STARTTLS", "SSL/TLS"]);
-    assert!(printed.contains("Any password is taken"), "{printed}");
+    assert!(printed.contains("Any password is accepted"), "{printed}");
     let typed = ["--pop3", "127.0.0.1:2110", "settings", "bob@example.com"];
     let printed = run_with(&[&["--config", file][..], &typed].concat()).unwrap();
     assert!(printed.contains("  Port            2110\n"), "{printed}");
