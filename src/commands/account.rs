@@ -1,4 +1,4 @@
-//! `facteur account`: accounts, added, changed, removed and listed, and a running daemon told.
+//! `facteur account`: adds, changes, removes and lists accounts, and reloads a running daemon.
 
 use std::{io::Write, path::Path};
 
@@ -73,7 +73,7 @@ pub(super) fn run(
     }
 }
 
-/// The line of a password, and the password itself where it was made by chance.
+/// The configuration line of a password, and the password itself if it was generated.
 fn new_password(
     asked: NewPassword,
     input: &mut dyn Input,
@@ -96,7 +96,7 @@ fn tell_password(generated: Option<String>, output: &mut dyn Write) -> Result<()
     Ok(())
 }
 
-/// What the new user types, and what keeps the daemon from starting.
+/// Prints the settings for the new user, or why the daemon cannot start yet.
 fn introduce(config: &Config, address: &Address, output: &mut dyn Write) -> Result<(), Error> {
     let settings = Settings::new(&settings::host(config), address.clone());
     write!(output, "\n{settings}")?;

@@ -1,8 +1,8 @@
 //! `facteur cert`: a certificate for this machine, and how to use it.
 //!
-//! The two lines that the configuration needs are added at the end of the file that `--config`
-//! names, when it has no table `[tls]`: only behind everything, with one write, and only if what
-//! comes of it can be read. Where that does not work, they are shown.
+//! If the configuration that `--config` names has no table `[tls]`, the two lines that it needs are
+//! added at its end: in a single write, and only if the result is a valid configuration. Otherwise
+//! they are printed.
 
 use std::{
     io::{self, Write},
@@ -47,8 +47,8 @@ pub(super) fn run(
     let lines = configuration_lines(&made).unwrap_or_default();
     match (&config.tls, &arguments.config) {
         (Some(files), _) if is_of(files, &made)? => {
-            writeln!(output, "The configuration names these files already.")?;
-            writeln!(output, "A facteur that runs reads them anew on SIGHUP.\n")?;
+            writeln!(output, "The configuration already names these files.")?;
+            writeln!(output, "A running facteur reloads them on SIGHUP.\n")?;
         }
         (Some(_), _) => {
             let advice = "The configuration names other files. To use these, it needs:";
@@ -67,7 +67,7 @@ pub(super) fn run(
     Ok(())
 }
 
-/// The path from the root on, without a slash at its end, which would follow a symbolic link.
+/// The absolute path, without a slash at its end, which would follow a symbolic link.
 fn absolute(path: &Path) -> Result<PathBuf, Error> {
     Ok(path::absolute(path)?.components().collect())
 }
@@ -89,12 +89,14 @@ fn append(fs: &dyn Fs, file: &Path, lines: &str) -> io::Result<()> {
     };
     let added = format!("{separator}{lines}");
     if Config::parse(file, &format!("{text}{added}")).is_err() {
-        return Err(io::Error::other("it could not be read any more"));
+        return Err(io::Error::other(
+            "the result would not be a valid configuration",
+        ));
     }
     let opened = fs.open_segment(file)?;
     let end = opened.octets()?;
     if u64::try_from(text.len()) != Ok(end) {
-        return Err(io::Error::other("somebody else is changing it"));
+        return Err(io::Error::other("another program is changing it"));
     }
     opened.write_at(added.as_bytes(), end)?;
     opened.sync_data()

@@ -10,11 +10,11 @@ use crate::{cli::Arguments, clock::Clock, config::ENDPOINTS, system::ipv6};
 
 use super::error::{Error, NotReady};
 
-/// How long all of it may take: long for a daemon on this machine, and shorter than what watches
-/// containers waits.
+/// Time for the whole check: long for a daemon on this machine, and shorter than the timeout of
+/// container health checks.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Octets of a greeting that are looked at.
+/// Octets of a greeting that are read.
 const GREETING_OCTETS_MAX: usize = 512;
 
 pub(super) fn run(
@@ -33,7 +33,7 @@ pub(super) fn run(
             let address = local(listen.address);
             match greeted(address, endpoint.greeting, &left) {
                 Ok(()) => n_greeted = n_greeted.saturating_add(1),
-                // The daemon leaves such an address out, where there is another.
+                // The daemon skips such an address if it has another one.
                 Err(error) if ipv6::is_missing(address, &error) && listens.len() > 1 => {}
                 Err(source) => {
                     return Err(Error::NotReady(NotReady {
@@ -52,7 +52,7 @@ pub(super) fn run(
     Ok(())
 }
 
-/// Where a client of this machine finds a daemon that listens at `address`.
+/// The address at which a client on this machine reaches a daemon that listens at `address`.
 fn local(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
@@ -70,7 +70,7 @@ fn greeted(
     left: &dyn Fn() -> Duration,
 ) -> io::Result<()> {
     if address.port() == 0 {
-        let reason = "the configuration takes any free port, and only the daemon knows which";
+        let reason = "port 0 means any free port, and only the daemon knows which one";
         return Err(io::Error::other(reason));
     }
     let in_time = || match left() {
@@ -99,9 +99,9 @@ fn greeted(
         let line = octets.split(|&octet| octet == b'\n').next();
         let line = String::from_utf8_lossy(line.unwrap_or_default());
         let line = line.trim_end().escape_debug();
-        return Err(io::Error::other(format!("it says \"{line}\"")));
+        return Err(io::Error::other(format!("it sends \"{line}\"")));
     }
-    // A courtesy to the daemon's log; whether it comes does not matter here.
+    // A courtesy to the daemon's log; whether it arrives does not matter here.
     drop(stream.write_all(b"QUIT\r\n"));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Why a command ended without having done its work.
+//! Why a command failed.
 
 use std::{fmt, io, net::SocketAddr, path::PathBuf};
 
@@ -7,13 +7,13 @@ use crate::{
     system::exit,
 };
 
-/// Why a command ended without having done its work.
+/// Why a command failed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The accounts cannot be changed as was asked.
+    /// The accounts cannot be changed as requested.
     Accounts(config::BookError),
-    /// There is no certificate to be had.
+    /// The certificate cannot be created.
     Certificate(certificate::Error),
     /// `--check` was given with a command: remove one of the two.
     CheckAndCommand,
@@ -23,13 +23,13 @@ pub enum Error {
     HostName(certificate::NotAName),
     /// The password cannot be read.
     Input(io::Error),
-    /// Accounts are those of a configuration, and none is named.
+    /// The command needs the configuration that has the accounts, and none was given.
     NoConfiguration,
-    /// There are accounts, and nobody can log in under this address.
+    /// There are accounts, but none has this address.
     NoAccount(Address),
-    /// The configuration leaves no autoconfig file to be written.
+    /// This configuration allows no autoconfig file.
     NoAutoconfig(NoAutoconfig),
-    /// The daemon does not greet: it is not started, or not yet, or ill.
+    /// The daemon does not greet: it is not running, is still starting, or is failing.
     NotReady(NotReady),
     /// A path cannot be written into a configuration, which is UTF-8.
     NotUtf8 {
@@ -38,16 +38,16 @@ pub enum Error {
     },
     /// Standard output cannot be written to.
     Output(io::Error),
-    /// The password cannot be one, or cannot be hashed.
+    /// The password is not allowed, or cannot be hashed.
     Password(HashingError),
     /// The password is not UTF-8, which is what clients send.
     PasswordNotUtf8,
-    /// The second time another password was typed.
+    /// The second password differs from the first.
     PasswordsDiffer,
 }
 
 impl Error {
-    /// What the process ends with: 2 for a mistake of usage, else 1.
+    /// The exit code: 2 for a usage error, otherwise 1.
     pub fn exit_code(&self) -> u8 {
         if self.is_usage() {
             exit::USAGE
@@ -56,7 +56,7 @@ impl Error {
         }
     }
 
-    /// Whether what was typed, or the configuration, is at fault, and nothing was tried.
+    /// Whether the command line or the configuration is wrong, so that nothing was tried.
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Accounts(error) => !matches!(error, config::BookError::Io { .. }),
@@ -84,8 +84,8 @@ impl fmt::Display for Error {
             Self::Accounts(error) => error.fmt(f),
             Self::Certificate(error) => error.fmt(f),
             Self::NoConfiguration => f.write_str(
-                "--config FILE is missing: name the configuration of the daemon; `facteur account \
-                 add` makes the file if it does not exist",
+                "--config FILE is missing: specify the configuration of the daemon; `facteur \
+                 account add` creates the file if it does not exist",
             ),
             Self::CheckAndCommand => {
                 f.write_str("--check was given with a command: remove one of the two")
@@ -95,15 +95,15 @@ impl fmt::Display for Error {
             Self::Input(_) => f.write_str("cannot read the password"),
             Self::NoAccount(address) => write!(
                 f,
-                "there is no account {address}; one logs in with the address of an account, not \
+                "there is no account {address}; log in with the address of an account, not \
                  with an alias"
             ),
             Self::NoAutoconfig(reason) => reason.fmt(f),
             Self::NotReady(error) => error.fmt(f),
             Self::NotUtf8 { path } => write!(
                 f,
-                "{} is not UTF-8, and no configuration can name it: name another directory with \
-                 --dir",
+                "{} is not UTF-8, so the configuration cannot name it: choose another directory \
+                 with --dir",
                 path.display()
             ),
             Self::Output(_) => f.write_str("cannot write to standard output"),
@@ -112,7 +112,7 @@ impl fmt::Display for Error {
             }
             Self::Password(error) => error.fmt(f),
             Self::PasswordNotUtf8 => f.write_str("the password is not UTF-8"),
-            Self::PasswordsDiffer => f.write_str("the two passwords are not the same"),
+            Self::PasswordsDiffer => f.write_str("the two passwords differ"),
         }
     }
 }
@@ -158,7 +158,7 @@ impl From<certificate::Error> for Error {
 }
 
 impl From<io::Error> for Error {
-    /// All that is written here goes to standard output.
+    /// Every `io::Error` here comes from writing to standard output.
     fn from(error: io::Error) -> Self {
         Self::Output(error)
     }
@@ -167,10 +167,10 @@ impl From<io::Error> for Error {
 /// A listener that does not greet.
 #[derive(Debug)]
 pub struct NotReady {
-    /// The key of the configuration that names it.
+    /// The configuration key of the listener.
     pub(super) key: &'static str,
     pub(super) address: SocketAddr,
-    /// Why not.
+    /// The reason.
     pub(super) source: io::Error,
 }
 

@@ -1,8 +1,9 @@
-//! `facteur hash-password`: the line that gives an account its password, or the whole account.
+//! `facteur hash-password`: prints the line that gives an account its password, or the whole
+//! account.
 //!
-//! The password comes from whoever types it, twice, since nothing of it can be seen; or it is the
-//! first line of a standard input that is no terminal. It is never taken from the command line,
-//! where every user of the machine can read it.
+//! The password is typed twice, because it is not shown; or it is the first line of a standard
+//! input that is not a terminal. It is never a command-line argument, which every user of the
+//! machine could read.
 
 use std::io::Write;
 
@@ -31,7 +32,7 @@ pub(super) fn run(
 /// Asks for a new password.
 pub(super) fn password(input: &mut dyn Input) -> Result<Secret, Error> {
     let password = secret(input, "Password")?;
-    if input.is_terminal() && secret(input, "The same again")? != password {
+    if input.is_terminal() && secret(input, "Password again")? != password {
         return Err(Error::PasswordsDiffer);
     }
     Ok(password)

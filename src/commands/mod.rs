@@ -1,10 +1,10 @@
-//! What facteur can do instead of serving: one file for each command.
+//! The commands that facteur can run instead of serving, one file for each.
 //!
-//! A command reads what it was told, lets another room do the work, and writes what a person
-//! should read to `output`; it holds no logic of its own beyond that.
+//! A command reads its arguments, lets another room do the work, and writes to `output` what the
+//! user should read. It has no other logic.
 //!
 //! # Failures
-//! [`Error`]: it is told in one line, and its exit code is that of the daemon for the same mistake.
+//! [`Error`]: it is reported in one line. Its exit code is the daemon's for the same mistake.
 
 mod account;
 mod cert;
@@ -31,7 +31,7 @@ pub use error::{Error, NotReady};
 /// Runs a command.
 ///
 /// # Errors
-/// Any [`Error`]: tell the person and end.
+/// Any [`Error`]: report it and exit.
 pub fn run(
     command: &Command,
     arguments: &Arguments,

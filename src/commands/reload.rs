@@ -1,14 +1,14 @@
 //! Asks a running daemon to reload its accounts.
 //!
 //! # Theory of operation
-//! The daemon that serves a mail directory holds the lock in it. `/proc/locks` names the process
-//! by the number that it has where we are; that it has the lock open shows that it is the one,
-//! whatever numbers other kernels, file systems and containers have. A descriptor of the process
-//! is taken before that, so that the signal cannot reach another one that gets its number.
+//! The daemon that serves a mail directory holds the lock in it. `/proc/locks` names the process by
+//! its number in our namespace. Another kernel, file system or container might use the same
+//! numbers, so the process must also have the lock file open. Its pidfd is opened before that
+//! check, so that the signal cannot reach another process that gets the same number.
 //!
 //! # Known limits
 //! A daemon in another container or of another user cannot be found, and one that was started
-//! without a configuration has no accounts to read. Then the user is asked to do it.
+//! without a configuration has no accounts to reload. In both cases the user is asked to do it.
 
 use std::{
     io::Write,
@@ -22,7 +22,7 @@ use crate::{config::Config, store};
 
 use super::Error;
 
-/// Asks the daemon that serves the mail of `config` to reload, and tells the user what was done.
+/// Asks the daemon that serves the mail of `config` to reload, and reports this to the user.
 pub(super) fn tell(config: &Config, output: &mut dyn Write) -> Result<(), Error> {
     let lock = store::lock_of(&config.mail);
     if !is_held(&lock) {
@@ -52,13 +52,13 @@ pub(super) fn tell(config: &Config, output: &mut dyn Write) -> Result<(), Error>
     Ok(())
 }
 
-/// Whether a process has the lock.
+/// Whether a process holds the lock.
 fn is_held(lock: &Path) -> bool {
     let file = std::fs::File::open(lock);
     file.is_ok_and(|file| matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
 }
 
-/// The daemon that holds the lock and has read a configuration, so that it goes on after SIGHUP.
+/// The daemon that holds the lock, if it has read a configuration: it then survives SIGHUP.
 fn holder(lock: &Path) -> Option<(u32, OwnedFd)> {
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
     let inode = std::fs::metadata(lock).ok()?.ino();
@@ -75,8 +75,8 @@ fn holder(lock: &Path) -> Option<(u32, OwnedFd)> {
     })
 }
 
-/// The process in a line of `/proc/locks` about a lock of the whole of a file with this inode:
-/// `1: FLOCK  ADVISORY  WRITE 1234 fd:01:5678 0 EOF`, see proc(5).
+/// The process in a line of `/proc/locks`, if the line is about a lock of the whole file with this
+/// inode: `1: FLOCK  ADVISORY  WRITE 1234 fd:01:5678 0 EOF`, see proc(5).
 fn pid_of(line: &str, inode: u64) -> Option<u32> {
     let mut words = line.split_whitespace();
     let is_flock = words.nth(1)? == "FLOCK";

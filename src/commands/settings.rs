@@ -1,4 +1,4 @@
-//! `facteur settings`: what to type into a mail program.
+//! `facteur settings`: prints what to type into a mail program.
 
 use std::io::Write;
 
@@ -30,7 +30,7 @@ pub(super) fn run(
     Ok(())
 }
 
-/// Whether somebody can log in under this address: with accounts, not under an alias.
+/// Whether an account has this address, or there are no accounts. An alias cannot log in.
 fn has_account(config: &Config, address: &Address) -> bool {
     let Some(table) = &config.table else {
         return true;
@@ -39,7 +39,7 @@ fn has_account(config: &Config, address: &Address) -> bool {
     name.is_ok_and(|name| table.accounts().iter().any(|it| it.mailbox == name))
 }
 
-/// What a mail program has to know of the daemon.
+/// What a mail program has to know about the daemon.
 pub(super) fn host(config: &Config) -> Host {
     let listener = |endpoint: &Endpoint| Listener {
         service: endpoint.service,

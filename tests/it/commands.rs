@@ -199,14 +199,14 @@ fn a_password_is_typed_twice_and_never_shown() {
     let mut typist = Typist::new();
     typist.expect("Password: ");
     typist.type_in("hunter2\n");
-    typist.expect("The same again: ");
+    typist.expect("Password again: ");
     typist.type_in("hunter2\n");
     let (status, output) = typist.leave();
     assert_eq!(status, Some(0));
     assert_eq!(output.lines().count(), 1, "{output}");
     assert!(output.starts_with("password = "), "{output}");
-    typist.expect("The same again: \r\n");
-    assert_eq!(typist.shown, "Password: \r\nThe same again: \r\n");
+    typist.expect("Password again: \r\n");
+    assert_eq!(typist.shown, "Password: \r\nPassword again: \r\n");
     assert!(typist.shows_what_is_typed());
 }
 

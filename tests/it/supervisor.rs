@@ -97,7 +97,7 @@ fn check_ready_succeeds_when_a_daemon_greets() {
     let (status, text) = check_ready(&pop3, &smtp);
     assert_eq!(status, Some(1), "{text}");
     assert!(text.starts_with("facteur: not ready: smtp "), "{text}");
-    assert!(text.contains("it says \"+OK facteur"), "{text}");
+    assert!(text.contains("it sends \"+OK facteur"), "{text}");
     program.kill();
     let (status, text) = check_ready(&smtp, "off");
     assert_eq!(status, Some(1), "{text}");

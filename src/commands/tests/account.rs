@@ -41,7 +41,7 @@ impl Place {
         place
     }
 
-    /// Runs `facteur account` with this on standard input.
+    /// Runs `facteur account` with these lines on standard input.
     fn account(&self, arguments: &[&str], typed: &[&'static [u8]]) -> Result<String, Error> {
         let mail = self.own.path().join("mail");
         let configuration = self.configuration.to_str().unwrap();
@@ -66,7 +66,7 @@ impl Place {
         std::fs::read_to_string(&self.file).unwrap()
     }
 
-    /// Who can log in with a password, as the configuration is now.
+    /// Whether this user can log in with this password, with the configuration as it is now.
     fn is_right(&self, user: &str, password: &str) -> bool {
         let config = Config::read(&self.configuration).unwrap();
         let table = config.table.unwrap();
@@ -128,7 +128,7 @@ fn one_command_makes_both_files_and_the_account() {
     }
 }
 
-/// Root makes the file, and the daemon goes on as somebody else.
+/// Root creates the file, and the daemon then runs as another user.
 #[test]
 fn the_user_of_the_daemon_has_to_be_able_to_read_a_new_file() {
     let place = Place::new(Some("user = \"facteur\"\n"), None);
@@ -215,7 +215,7 @@ fn accounts_within_the_configuration_stay_there() {
     );
 }
 
-/// What is refused leaves the files as they were.
+/// A refused change leaves the files as they were.
 #[test]
 fn nothing_is_written_that_a_start_would_refuse() {
     let named = "accounts = \"accounts.toml\"\n";
@@ -283,7 +283,7 @@ fn nothing_is_written_that_a_start_would_refuse() {
 
 #[test]
 fn what_is_not_ours_to_change_is_left_alone() {
-    // A file that nobody has named may be meant for something else.
+    // A file that the configuration does not name might be meant for something else.
     let place = Place::new(Some(""), Some("[[accounts]]\n"));
     let error = place
         .account(&["add", "bob@example.com", "--generate"], &[])
@@ -297,7 +297,7 @@ fn what_is_not_ours_to_change_is_left_alone() {
         let error = place.account(action, &[]).unwrap_err();
         assert!(error.to_string().contains("has no accounts"), "{error}");
     }
-    // A mistake that was there before is reported with its line.
+    // A mistake that was already there is reported with its line.
     let place = Place::new(Some("accounts = \"accounts.toml\"\n"), Some("x = \n"));
     let error = place
         .account(&["add", "bob@example.com", "--generate"], &[])
@@ -318,7 +318,7 @@ fn what_is_not_ours_to_change_is_left_alone() {
     );
 }
 
-/// A link, as configurations that are kept elsewhere have: it stays, and its target changes.
+/// A symbolic link to a configuration kept elsewhere: the link stays, and its target changes.
 #[test]
 fn links_stay_and_what_root_lets_a_group_read_stays_readable() {
     let place = Place::new(Some("accounts = \"link.toml\"\n"), None);
@@ -335,7 +335,7 @@ fn links_stay_and_what_root_lets_a_group_read_stays_readable() {
     let after = std::fs::metadata(&place.file).unwrap();
     assert_ne!(before.ino(), after.ino());
     assert_eq!((before.uid(), before.gid()), (after.uid(), after.gid()));
-    // The group is that of whoever runs the test.
+    // The group is that of the user who runs the test.
     let expected = if after.uid() == 0 && after.gid() != 0 {
         0o640
     } else {
@@ -345,7 +345,7 @@ fn links_stay_and_what_root_lets_a_group_read_stays_readable() {
     if after.uid() != 0 {
         return;
     }
-    // Root's file that the group of the daemon reads.
+    // Root's file, which the daemon's group can read.
     std::os::unix::fs::chown(&place.file, Some(0), Some(54_321)).unwrap();
     let mode = std::fs::Permissions::from_mode(0o640);
     std::fs::set_permissions(&place.file, mode).unwrap();
@@ -357,7 +357,7 @@ fn links_stay_and_what_root_lets_a_group_read_stays_readable() {
         (after.uid(), after.gid(), after.mode() & 0o777),
         (0, 54_321, 0o640)
     );
-    // And somebody's own.
+    // A file that belongs to another user.
     std::os::unix::fs::chown(&place.file, Some(54_322), Some(54_321)).unwrap();
     place
         .account(&["add", "eve@example.com", "--generate"], &[])
@@ -369,7 +369,7 @@ fn links_stay_and_what_root_lets_a_group_read_stays_readable() {
     );
 }
 
-/// Two people at once: the second gets an error, and nothing is lost.
+/// Two people change the accounts at the same time: the second gets an error, and nothing is lost.
 #[test]
 fn a_file_that_somebody_else_changes_is_not_written_over() {
     let place = Place::new(Some("accounts = \"accounts.toml\"\n"), None);
@@ -399,7 +399,7 @@ fn a_file_that_somebody_else_changes_is_not_written_over() {
     let listed = place.account(&["list"], &[]).unwrap();
     assert_eq!(listed, "bob@example.com\nal@example.com\n");
 
-    // Two programs make the file at the same time.
+    // Two programs create the file at the same time.
     let place = Place::new(Some("accounts = \"accounts.toml\"\n"), None);
     let mut slow = config::Book::open(&place.configuration).unwrap();
     slow.add(&address("eve@example.com"), line, &[]).unwrap();

@@ -1,4 +1,4 @@
-//! `facteur cert` and the configuration.
+//! `facteur cert` and the configuration that it changes.
 
 #![expect(
     clippy::disallowed_methods,
@@ -12,7 +12,7 @@ use crate::config::{self, Config};
 
 use super::*;
 
-/// A directory for certificates, and a configuration in it with this text.
+/// A directory for certificates, with a configuration that has this text.
 struct Place {
     own: tempfile::TempDir,
     file: PathBuf,
@@ -74,7 +74,7 @@ fn the_two_lines_are_added_to_the_configuration_once() {
         config.identity().unwrap().unwrap();
 
         let printed = place.cert(&[]).unwrap();
-        assert!(printed.contains("names these files already"), "{printed}");
+        assert!(printed.contains("already names these files"), "{printed}");
         assert_eq!(place.text(), text);
     }
 }
@@ -89,7 +89,7 @@ fn a_configuration_that_names_other_files_is_left_alone() {
     assert_eq!(place.text(), before);
 }
 
-/// What a symbolic link leads to may be anybody's.
+/// A symbolic link could lead to a file of any user.
 #[test]
 fn where_the_lines_cannot_be_added_they_are_shown() {
     let place = Place::new("");
@@ -131,7 +131,7 @@ fn mistakes_are_told_apart_from_failures() {
     assert!(!error.unwrap_err().is_usage());
 }
 
-/// A slash at the end would lead through the link.
+/// A trailing slash would follow the link.
 #[test]
 fn a_link_in_the_place_of_the_directory_is_refused_with_a_slash_too() {
     let place = Place::new("");

@@ -1,4 +1,4 @@
-//! `facteur hash-password` with somebody who types, and with a script.
+//! `facteur hash-password` with a person at a terminal, and with a script.
 
 use std::io;
 
@@ -14,7 +14,7 @@ use crate::{
 
 use super::*;
 
-/// Lines that are typed, or that come from a script.
+/// The lines that a person types or a script sends.
 pub(super) struct Fed {
     pub(super) is_terminal: bool,
     pub(super) rest: Vec<&'static [u8]>,
@@ -35,7 +35,7 @@ impl Input for Fed {
     }
 }
 
-/// What is printed, and how often was asked.
+/// The output, and how often a password was asked for.
 fn hash(
     is_terminal: bool,
     lines: &[&'static [u8]],
@@ -83,7 +83,7 @@ fn one_line_is_printed_and_the_password_is_not_in_it() {
     assert!(!piped.contains("SCRAM-SHA-256"), "{piped}");
 }
 
-/// It can be pasted into the file as it is.
+/// The output can be pasted into the file as it is.
 #[test]
 fn with_an_address_the_whole_account_is_printed() {
     for address in ["bob@example.com", "\"b\\\"b\"@example.com"] {

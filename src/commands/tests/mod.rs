@@ -1,4 +1,4 @@
-//! Each command as main runs it, with its output in memory.
+//! Each command, run as `main` runs it, with its output in memory.
 
 mod account;
 mod cert;
@@ -9,7 +9,7 @@ use clap::Parser as _;
 
 use super::*;
 
-/// Runs `facteur` with these arguments, of which one is a command; gives what it printed.
+/// Runs `facteur` with these arguments, which include a command, and returns what it printed.
 fn run_with(arguments: &[&str]) -> Result<String, Error> {
     let all = std::iter::once(&"facteur").chain(arguments);
     let arguments = Arguments::try_parse_from(all).unwrap();
