@@ -1,8 +1,8 @@
 //! The only reader of system time.
 //!
-//! A [`Clock`] is made once in `main` and handed to whoever needs the time; nothing else in the
-//! crate asks the system (the lint `disallowed_methods` sees to it). So a test can see every place
-//! where time enters, and the pure rooms get times as values.
+//! A [`Clock`] is created once in `main` and passed to everything that needs the time. Nothing else
+//! in the crate asks the system (the lint `disallowed_methods` enforces this). So tests can control
+//! every use of time, and the pure rooms get times as values.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,13 +15,13 @@ pub(crate) use hands::{Hands, look_again};
 #[derive(Clone, Debug)]
 pub struct Clock {
     zone: TimeZone,
-    /// Who turns this clock; nobody turns that of the system.
+    /// What moves this clock; `None` for the system's clock.
     #[cfg(test)]
     hands: Option<std::sync::Arc<Hands>>,
 }
 
 impl Clock {
-    /// A clock of this system, in its local time zone (UTC where none is set).
+    /// A clock of this system, in its local time zone (UTC if none is set).
     pub fn system() -> Self {
         Self {
             zone: TimeZone::try_system().unwrap_or(TimeZone::UTC),
@@ -30,7 +30,7 @@ impl Clock {
         }
     }
 
-    /// A clock that stands still until its hands are turned.
+    /// A clock that stands still until its hands are moved.
     #[cfg(test)]
     pub(crate) fn turned_by(hands: std::sync::Arc<Hands>) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl Clock {
         }
     }
 
-    /// The current instant: for deadlines and durations, never for a date.
+    /// The current instant: for deadlines and durations, never for dates.
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the one place that reads the clock"
@@ -52,7 +52,7 @@ impl Clock {
         Instant::now()
     }
 
-    /// The time since 1970-01-01 00:00 UTC; zero when the system's clock stands before it.
+    /// The time since 1970-01-01 00:00 UTC; zero if the system's clock is set to an earlier time.
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the one place that reads the clock"
@@ -67,9 +67,8 @@ impl Clock {
             .unwrap_or(Duration::ZERO)
     }
 
-    /// The time that a file system of this machine writes down for a change that is made now: that
-    /// of the last tick of the system's clock. (What was changed later in the same tick may have
-    /// the same time.)
+    /// The time that a file system of this machine records for a change made now: that of the last
+    /// tick of the system's clock. (A later change in the same tick can have the same time.)
     pub fn file_time(&self) -> Duration {
         #[cfg(test)]
         if let Some(hands) = &self.hands {
@@ -80,7 +79,8 @@ impl Clock {
         Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
     }
 
-    /// Waits for so long or a little less, for what no thread of this process can tell.
+    /// Waits for this time or slightly less, for an event that no thread of this process can
+    /// signal.
     pub fn pause(&self, time: Duration) {
         #[cfg(test)]
         if let Some(hands) = &self.hands {
@@ -89,7 +89,7 @@ impl Clock {
         std::thread::park_timeout(time);
     }
 
-    /// The current date and time in UTC as RFC 3339 writes it, with milliseconds:
+    /// The current date and time in UTC in the form of RFC 3339, with milliseconds:
     /// `2026-11-23T06:27:42.123Z`.
     pub fn timestamp(&self) -> String {
         let millis = i64::try_from(self.unix_time().as_millis()).unwrap_or(i64::MAX);
@@ -97,8 +97,8 @@ impl Clock {
         format!("{timestamp:.3}")
     }
 
-    /// The current date and time as RFC 5322 §3.3 writes it, with the local offset:
-    /// `Mon, 23 Nov 2026 06:27:42 +0000`.
+    /// The current date and time in the form of RFC 5322 §3.3, with the local offset: `Mon, 23 Nov
+    /// 2026 06:27:42 +0000`.
     pub fn date(&self) -> String {
         let seconds = i64::try_from(self.unix_time().as_secs()).unwrap_or(i64::MAX);
         let timestamp = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -109,7 +109,7 @@ impl Clock {
     }
 }
 
-/// A clock in the hands of a test.
+/// A clock that a test controls.
 #[cfg(test)]
 mod hands {
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -117,13 +117,12 @@ mod hands {
 
     use parking_lot::Mutex;
 
-    /// Pauses before a test looks again whether something is so: what it waits for needs the
-    /// processor.
+    /// Pauses before a test checks a condition again, so that what it waits for gets the processor.
     pub(crate) fn look_again() {
         std::thread::park_timeout(Duration::from_millis(1));
     }
 
-    /// How often the times of files go on: 250 times a second.
+    /// File times advance 250 times a second.
     const TICK_NANOS: u32 = 4_000_000;
 
     /// The hands of a clock: time passes when a test says so.
@@ -134,7 +133,7 @@ mod hands {
     }
 
     impl Hands {
-        /// Some day in 2023.
+        /// A day in 2023.
         pub(crate) fn new() -> Self {
             let start = super::Clock::system().now();
             Self {
@@ -143,8 +142,8 @@ mod hands {
             }
         }
 
-        /// Waits until somebody has looked at the clock `times` more; false when nobody does, or
-        /// when `is_over`. So a test knows that another thread waits, and on this clock.
+        /// Waits until the clock was read `times` more; false if that does not happen, or if
+        /// `is_over`. So a test knows that another thread is waiting, and on this clock.
         pub(crate) fn is_looked_at(&self, times: u64, is_over: impl Fn() -> bool) -> bool {
             let seen = || self.looks.load(Ordering::SeqCst);
             let enough = seen().saturating_add(times);
@@ -160,12 +159,12 @@ mod hands {
             true
         }
 
-        /// Lets `time` pass each time that somebody looks at the clock, until `is_over`.
+        /// Lets `time` pass each time the clock is read, until `is_over`.
         pub(crate) fn pass_until(&self, time: Duration, is_over: impl Fn() -> bool) {
             while self.is_looked_at(1, &is_over) {
                 self.pass(time);
             }
-            assert!(is_over(), "nobody looks at the clock");
+            assert!(is_over(), "nothing reads the clock");
         }
 
         /// Lets time pass.
@@ -175,7 +174,7 @@ mod hands {
             *unix_time = unix_time.saturating_add(time);
         }
 
-        /// Sets the wall clock, as an administrator may; no time passes.
+        /// Sets the wall clock, as an administrator can; no time passes.
         pub(crate) fn set(&self, unix_time: Duration) {
             self.times.lock().1 = unix_time;
         }
@@ -195,8 +194,8 @@ mod hands {
             self.times.lock().0
         }
 
-        /// What a file system with fine times writes down: the time of the last tick, which is
-        /// hardly ever a whole number of anything.
+        /// The time that a file system with fine resolution records: that of the last tick, which
+        /// is almost never a round number.
         pub(crate) fn file_time(&self) -> Duration {
             let time = self.unix_time();
             let into_tick = time.subsec_nanos() % TICK_NANOS;
@@ -204,7 +203,7 @@ mod hands {
                 .saturating_add(Duration::from_nanos(123_457))
         }
 
-        /// What the wall clock shows.
+        /// The time of the wall clock.
         pub(crate) fn unix_time(&self) -> Duration {
             self.times.lock().1
         }
