@@ -1,11 +1,11 @@
-//! Numbers that many threads add to, and the report that is made of them.
+//! Numbers that many threads add to, and the report that shows them.
 //!
 //! A [`Counter`] is one atomic number: adding takes no lock, allocates nothing and orders nothing
-//! else. So a report is no snapshot of one moment: a message may be in one of its numbers and not
-//! yet in another. Each room counts in tables of its own, each declared by `table!` with the names
-//! that the report has, and puts them into a [`Report`], which somebody asks for now and then.
+//! else. So a report is not a snapshot of one moment: one of its numbers might already include a
+//! message and another not yet. Each room counts in tables of its own, each declared by `table!`
+//! with the names that appear in the report, and adds them to a [`Report`] when one is requested.
 //!
-//! A report holds names of ours and numbers, and nothing that a client said (SEC-7).
+//! A report contains only our own names and numbers, and nothing that a client sent (SEC-7).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -29,19 +29,19 @@ impl Counter {
         self.add(1);
     }
 
-    /// Adds the number of some things.
+    /// Adds a number of things.
     pub fn add_many(&self, things: usize) {
         self.add(u64::try_from(things).unwrap_or(u64::MAX));
     }
 
-    /// How much it is.
+    /// The current value.
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Declares a struct of counters. A counter is spelled out there and nowhere else: the name of its
-/// field is the one that the report has.
+/// Declares a struct of counters. The name of a counter's field is also its name in the report, so
+/// it is written only there.
 macro_rules! table {
     (
         $(#[$table_doc:meta])*
@@ -56,7 +56,7 @@ macro_rules! table {
         }
 
         impl $Table {
-            /// The name of each counter, and how much it is.
+            /// The name and the value of each counter.
             fn values(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($counter), self.$counter.value()),)*].into_iter()
             }
@@ -66,7 +66,7 @@ macro_rules! table {
 
 pub(crate) use table;
 
-/// How often something was done, and how long it took.
+/// How often something happened, and how long it took.
 #[derive(Debug, Default)]
 pub struct Times {
     n: Counter,
@@ -78,7 +78,7 @@ pub struct Times {
 }
 
 impl Times {
-    /// Counts one that took so long.
+    /// Counts one that took this long.
     pub fn note(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.n.increment();
@@ -96,7 +96,7 @@ impl Times {
         }
     }
 
-    /// The mean and the longest in microseconds, and how many took longer than some times.
+    /// The mean and the maximum in microseconds, and how many took longer than certain times.
     pub fn values(&self) -> [(&'static str, u64); 6] {
         let n = self.n.value();
         [
@@ -110,7 +110,7 @@ impl Times {
     }
 }
 
-/// How often there were so many: 1, 2 to 3, 4 to 7 and so on.
+/// How often groups of each size occurred: 1, 2 to 3, 4 to 7 and so on.
 #[derive(Debug, Default)]
 pub struct Sizes([Counter; 7]);
 
@@ -125,7 +125,7 @@ impl Sizes {
         "of_64_or_more",
     ];
 
-    /// Counts a group of `n`. One of none is not counted.
+    /// Counts a group of `n`. An empty group is not counted.
     pub fn note(&self, n: u32) {
         let Some(power) = n.checked_ilog2() else {
             return;
@@ -142,7 +142,7 @@ impl Sizes {
     }
 }
 
-/// What all rooms have counted, by sections.
+/// The counts of all rooms, in sections.
 #[derive(Debug, Default)]
 pub struct Report {
     entries: Vec<Entry>,
@@ -152,7 +152,7 @@ pub struct Report {
 struct Entry {
     section: &'static str,
     name: Cow<'static, str>,
-    /// Both, for those who want one name for each number.
+    /// Both names, for readers that want a single name for each number.
     key: String,
     value: u64,
 }
@@ -176,7 +176,7 @@ impl Report {
         self.entries.extend(entries);
     }
 
-    /// Puts it into the log: as one block of text, and as fields.
+    /// Logs the report, as one block of text and as fields.
     pub fn log(&self) {
         log::logger().log(
             &log::Record::builder()
