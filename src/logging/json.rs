@@ -1,9 +1,9 @@
-//! A log line as one object of JSON (RFC 8259).
+//! A log line as a JSON object (RFC 8259).
 //!
-//! `time` and `level` come first. What has fields follows with them, under the names that whoever
-//! logged gave them; what is a mere text follows as `message`. Every line is ASCII: all other
-//! characters are escaped, and so are those that end a line or a string, whatever a client put
-//! into a field (SEC-7).
+//! `time` and `level` come first. The fields of a record follow, under the names that the caller
+//! gave them; a record without fields has its text as `message`. Every line is ASCII: all other
+//! characters are escaped, and so are those that end a line or a string, whatever a client put into
+//! a field (SEC-7).
 
 use std::fmt::{self, Write};
 
@@ -13,7 +13,7 @@ use log::{Level, Record};
 /// Renders a record, without a line ending.
 pub(super) fn line(time: &str, record: &Record<'_>) -> String {
     let mut fields = Fields::begin(time, record.level());
-    // Writing into a text does not fail.
+    // Writing to a string cannot fail.
     drop(record.key_values().visit(&mut fields));
     if record.key_values().get(Key::from_str("event")).is_none() {
         fields.text("message", record.args());
@@ -21,14 +21,14 @@ pub(super) fn line(time: &str, record: &Record<'_>) -> String {
     fields.end()
 }
 
-/// Renders a mere text, without a line ending.
+/// Renders a plain text, without a line ending.
 pub(super) fn message(time: &str, level: Level, message: &str) -> String {
     let mut fields = Fields::begin(time, level);
     fields.text("message", &message);
     fields.end()
 }
 
-/// An object under way.
+/// An object being written.
 struct Fields {
     out: String,
 }
@@ -72,7 +72,8 @@ impl Fields {
 
     fn string(&mut self, text: &dyn fmt::Display) {
         self.out.push('"');
-        // Writing into a text does not fail; if a value cannot be shown, what there is will do.
+        // Writing to a string cannot fail; if a value cannot be formatted, the part written so far
+        // is kept.
         write!(Escape(&mut self.out), "{text}").unwrap_or_default();
         self.out.push('"');
     }
@@ -85,7 +86,7 @@ impl<'kvs> VisitSource<'kvs> for Fields {
     }
 }
 
-/// Numbers and truth values are written as such, everything else as a text.
+/// Numbers and Booleans are written as such, everything else as a string.
 impl VisitValue<'_> for &mut Fields {
     fn visit_any(&mut self, value: Value<'_>) -> Result<(), kv::Error> {
         self.string(&value);
@@ -108,7 +109,7 @@ impl VisitValue<'_> for &mut Fields {
     }
 }
 
-/// Writes what stands in a string of JSON.
+/// Writes the inside of a JSON string.
 struct Escape<'a>(&'a mut String);
 
 impl Write for Escape<'_> {

@@ -1,11 +1,11 @@
-//! The log on standard error, written by a thread of its own.
+//! The log on standard error, written by its own thread.
 //!
-//! Whoever logs only puts a line into a queue. So a terminal that is paused, or a pipe that nobody
-//! reads, never holds up a delivery or a stop. When the queue is full, lines are lost and counted,
-//! and the count is logged as soon as there is room. Lines that wait together leave in one write.
+//! The caller only puts a line into a queue. So a paused terminal, or a pipe that nobody reads,
+//! never delays a delivery or a stop. When the queue is full, lines are lost and counted, and the
+//! count is logged as soon as there is room. Lines that wait together are written together.
 //!
-//! A line is text for people, or an object of JSON for programs (`json.rs`). What is logged with
-//! fields brings its own text, so both say the same.
+//! A line is text for people, or a JSON object for programs (`json.rs`). A record with fields
+//! brings its own text, so both say the same.
 
 mod json;
 
@@ -21,20 +21,20 @@ use log::{Level, LevelFilter};
 
 use crate::clock::Clock;
 
-/// Lines that may wait: a burst of every session's end at a stop, at some hundred octets a line.
+/// Lines that can wait: enough for every session's end at a stop, at some hundred octets a line.
 const LINES_MAX: usize = 16 * 1_024;
 
-/// Octets that leave in one write, where so many wait.
+/// Most octets in one write.
 const WRITE_OCTETS_MAX: usize = 64 * 1_024;
 
-/// How long the thread rests between two writes: to be woken for every line would cost a busy
-/// server a tenth of its time, and a person who reads along does not see the difference.
+/// How long the thread rests between two writes. Waking it for every line would cost a busy
+/// server a tenth of its time, and a person who follows the log does not notice the delay.
 const REST: Duration = Duration::from_millis(5);
 
-/// How long the end of the program waits for the lines that are left.
+/// How long the end of the program waits for the remaining lines.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How a line looks.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Text, with time and level in brackets.
@@ -49,16 +49,16 @@ pub struct Log {
     queue: SyncSender<Entry>,
 }
 
-/// What waits in the queue.
+/// An entry of the queue.
 #[derive(Debug)]
 enum Entry {
     /// A line with its ending.
     Line(Vec<u8>),
-    /// Somebody waits until all lines before this are written.
+    /// Another thread waits until all lines before this one are written.
     Flush(SyncSender<()>),
 }
 
-/// The end of the queue that lines are put into.
+/// The end of the queue that accepts lines.
 struct Queue {
     entries: SyncSender<Entry>,
     n_lost: Arc<AtomicU64>,
@@ -68,7 +68,7 @@ impl Log {
     /// Starts the log; from now on the macros of the crate `log` write to it.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// The system cannot start a thread.
     pub fn start(level: LevelFilter, format: Format, clock: &Clock) -> io::Result<Self> {
         let (entries, waiting) = sync_channel(LINES_MAX);
         let n_lost = Arc::new(AtomicU64::new(0));
@@ -94,25 +94,25 @@ impl Log {
             builder.format(move |out, record| {
                 writeln!(out, "{}", json::line(&clock.timestamp(), record))
             });
-            // It would write a text of several lines.
+            // The default hook would write a text of several lines.
             panic::set_hook(Box::new(|panic| log::error!("{panic}")));
         }
         builder.init();
         Ok(Self { queue: entries })
     }
 
-    /// Waits until what was logged is written, or until it is clear that nobody reads it.
+    /// Waits until all earlier lines are written, or until nobody seems to read the log.
     pub fn flush(&self) {
         let (done, written) = sync_channel(1);
         if self.queue.try_send(Entry::Flush(done)).is_ok() {
-            // Either way the program goes on to its end.
+            // In either case the program continues to its end.
             written.recv_timeout(FLUSH_TIMEOUT).unwrap_or_default();
         }
     }
 }
 
 impl Write for Queue {
-    /// Takes one line; it is given whole.
+    /// Accepts one line, which must be complete.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.entries.try_send(Entry::Line(line.to_vec())).is_err() {
             self.n_lost.fetch_add(1, Ordering::Relaxed);
@@ -125,7 +125,7 @@ impl Write for Queue {
     }
 }
 
-/// Lines that found no room in the queue.
+/// Counts the lines that found no room in the queue.
 struct Losses {
     n_lost: Arc<AtomicU64>,
     format: Format,
@@ -133,13 +133,13 @@ struct Losses {
 }
 
 impl Losses {
-    /// A line that tells of those since the last one, if there are any.
+    /// A line that reports the losses since the last report, if there are any.
     fn take(&self) -> Option<String> {
         let lost = self.n_lost.swap(0, Ordering::Relaxed);
         if lost == 0 {
             return None;
         }
-        let line = format!("{lost} lines of the log were lost");
+        let line = format!("{lost} log lines were lost");
         Some(match self.format {
             Format::Text => line,
             Format::Json => json::message(&self.clock.timestamp(), Level::Error, &line),
@@ -147,11 +147,11 @@ impl Losses {
     }
 }
 
-/// Writes entries to `out` until no sender is left.
+/// Writes entries to `out` until all senders are gone.
 fn write_all(waiting: &Receiver<Entry>, losses: &Losses, out: &mut impl Write) {
     let mut octets = Vec::new();
     while let Ok(entry) = waiting.recv() {
-        // What comes meanwhile leaves with it. To be woken early does no harm.
+        // Lines that arrive meanwhile are written with it. Waking early does no harm.
         thread::park_timeout(REST);
         let mut entry = Some(entry);
         let mut flushed = Vec::new();
@@ -171,12 +171,12 @@ fn write_all(waiting: &Receiver<Entry>, losses: &Losses, out: &mut impl Write) {
             octets.extend_from_slice(line.as_bytes());
             octets.push(b'\n');
         }
-        // There is no better place to tell that the log cannot be written.
+        // There is no better place to report that the log cannot be written.
         drop(out.write_all(&octets));
         octets.clear();
         octets.shrink_to(WRITE_OCTETS_MAX);
         for done in flushed {
-            // Who does not wait any more need not hear it.
+            // A thread that has stopped waiting does not need the answer.
             done.send(()).unwrap_or_default();
         }
     }
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
     use crate::clock::Hands;
 
-    /// A log of `room` lines whose writer has not begun.
+    /// A log of `room` lines whose writer has not started.
     fn stalled(room: usize) -> (Queue, Receiver<Entry>) {
         let (entries, waiting) = sync_channel(room);
         let n_lost = Arc::new(AtomicU64::new(0));
@@ -227,7 +227,7 @@ mod tests {
         }
         assert_eq!(
             written(queue, &waiting),
-            "one\ntwo\n2 lines of the log were lost\n"
+            "one\ntwo\n2 log lines were lost\n"
         );
     }
 
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(
             written_as(Format::Json, queue, &waiting),
             "{\"time\":\"2023-11-14T22:13:20.000Z\",\"level\":\"error\",\
-             \"message\":\"2 lines of the log were lost\"}\n"
+             \"message\":\"2 log lines were lost\"}\n"
         );
         flush.join().unwrap();
     }
