@@ -1,15 +1,15 @@
-//! Content that comes in chunks of announced length (RFC 3030), without transparency dots.
+//! Content in chunks of announced length (RFC 3030), without transparency dots.
 //!
-//! The length of a chunk is the caller's business: it passes exactly the octets of the chunks. The
-//! line endings are held to the session's mode like those of all other content (SEC-1), although
-//! nothing in a chunk could be taken for its end: what is stored is LF-ended text, and a bare LF
-//! could not be given back as it was. (RFC 3030 §2 demands CRLF of text in chunks too; octets
-//! without line structure would need BINARYMIME, which is not offered.) With [`BareOctets::Accept`]
-//! a bare LF ends a line, and a bare CR stays, unless it stands before CRLF or at the end.
+//! The caller counts the length of a chunk and passes exactly its octets. The line endings must
+//! follow the session's mode like those of all other content (SEC-1), although nothing in a chunk
+//! could be mistaken for its end: stored content is LF-ended text, and a bare LF could not be given
+//! back as it was. (RFC 3030 §2 requires CRLF of text in chunks too; octets without line structure
+//! would need BINARYMIME, which is not offered.) With [`BareOctets::Accept`] a bare LF ends a line,
+//! and a bare CR stays, unless it precedes CRLF or comes last.
 //!
 //! # Theory of operation
-//! At the *line start*, *in line*, *after CR* and *after CRs* (CRLF mode only; the one before it is
-//! bare), or *faulted*, which is final. A chunk may end anywhere, also between CR and LF.
+//! The states are *line start*, *in line*, *after CR*, *after CRs* (CRLF mode only; the CR before
+//! is bare) and *faulted*, which is final. A chunk can end anywhere, also between CR and LF.
 
 use memchr::memchr2;
 
@@ -25,7 +25,7 @@ enum State {
     Faulted(LineEndingFault),
 }
 
-/// Checks and converts the line endings of one message that comes in chunks.
+/// Checks and converts the line endings of one message that arrives in chunks.
 #[derive(Clone, Debug)]
 pub struct ChunkDecoder {
     ending: LineEnding,
@@ -50,13 +50,13 @@ impl ChunkDecoder {
         self.has_bare_lf
     }
 
-    /// Decodes the next octets of the content and appends them to `out`, every line with its
-    /// ending as LF. `out` grows by no more than the length of `input` and one octet, which an
-    /// earlier call may have held back.
+    /// Decodes the next octets of the content and appends them to `out`, with LF as the ending of
+    /// every line. `out` grows by at most the length of `input` plus one octet, which an earlier
+    /// call might have held back.
     ///
     /// # Errors
-    /// [`LineEndingFault`] when the peer mixes line endings: refuse the message. Every further call
-    /// gives the same. The end of the chunk is known all the same, so the connection may stay.
+    /// [`LineEndingFault`] if the client mixes line endings: refuse the message. Every further call
+    /// returns the same. The end of the chunk is still known, so the connection can stay open.
     pub fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), LineEndingFault> {
         out.reserve(input.len());
         let mut rest = input;
@@ -69,7 +69,7 @@ impl ChunkDecoder {
                     self.state = State::LineStart;
                     after
                 }
-                // Stored, the bare CR and the LF would be one CRLF.
+                // When stored, the bare CR and the LF would look like CRLF.
                 (State::AfterCrs, [b'\n', ..]) => return Err(self.fault(LineEndingFault::BareCr)),
                 (State::AfterCr | State::AfterCrs, [octet, after @ ..]) => {
                     self.check_bare(LineEndingFault::BareCr)?;
@@ -87,8 +87,8 @@ impl ChunkDecoder {
         }
     }
 
-    /// Takes lines up to a CR that no LF is known to follow, or to the end of `rest`; gives what
-    /// comes then.
+    /// Copies lines up to a CR that is not known to be followed by LF, or to the end of `rest`;
+    /// returns the remaining octets.
     fn take_lines<'a>(
         &mut self,
         mut rest: &'a [u8],
@@ -132,12 +132,12 @@ impl ChunkDecoder {
 
     /// Ends the message after its last chunk.
     ///
-    /// If the last line lacks its ending, LF is appended to `out`: a multi-line response ends every
+    /// If the last line has no ending, LF is appended to `out`: a multi-line response ends every
     /// line with CRLF (RFC 1939 §3), so a message without the last one could not be given back, and
     /// its size in the listing would be wrong by two octets. An empty message stays empty.
     ///
     /// # Errors
-    /// [`LineEndingFault`] as [`decode`](Self::decode), and [`LineEndingFault::BareCr`] when the
+    /// [`LineEndingFault`] as in [`decode`](Self::decode), and [`LineEndingFault::BareCr`] if the
     /// last octet of all was a CR: refuse the message.
     pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), LineEndingFault> {
         match self.state {
@@ -152,7 +152,7 @@ impl ChunkDecoder {
         Ok(())
     }
 
-    /// Remembers and gives the fault.
+    /// Remembers and returns the fault.
     fn fault(&mut self, fault: LineEndingFault) -> LineEndingFault {
         self.state = State::Faulted(fault);
         fault

@@ -1,11 +1,13 @@
-//! The transparency dots: content between lines that begin with a dot and the dot that ends it.
+//! The transparency dots: removed from received content, added to sent content.
 //!
-//! [`DotDecoder`] takes content as a mail client sends it (RFC 5321 §4.5.2), [`DotEncoder`] gives
-//! it as a multi-line response (RFC 1939 §3). Neither limits the length of a line or of a message,
-//! and neither keeps any of the content: the memory used is that of the caller's buffers.
+//! [`DotDecoder`] reads content as a mail client sends it (RFC 5321 §4.5.2), and finds the line
+//! with a single dot that ends it. [`DotEncoder`] writes content as a multi-line response (RFC 1939
+//! §3). Neither limits the length of a line or of a message, and neither stores any content: it
+//! uses only the caller's buffers.
 //!
 //! # Theory of operation
-//! The decoder's states, CRLF mode left and LF mode right; any octet not named leads to *in line*:
+//! The decoder's states, CRLF mode on the left and LF mode on the right. Any other octet leads to
+//! *in line*:
 //!
 //! ```text
 //! line start   --"."--> after dot              line start --"."--> after dot
@@ -19,39 +21,39 @@
 //! bare LF      --"."--> after bare LF and dot
 //! ```
 //!
-//! Nothing but CRLF.CRLF ends a message in CRLF mode and nothing but LF.LF in LF mode (SEC-1); in
-//! front of all content the terminating line stands alone. *Ended* and *faulted* are final.
+//! Only CRLF.CRLF ends a message in CRLF mode, and only LF.LF in LF mode (SEC-1); at the start of
+//! the content, the terminating line is enough. *Ended* and *faulted* are final.
 //!
-//! *Bare octets in CRLF mode.* A bare LF ends a line of the content and a bare CR is a part of it;
-//! the decoder goes on to CRLF.CRLF, where the peer and the server agree again on what comes next,
-//! and the octets decide only whether the content is [refused](Progress::Refused) there. With
-//! [`BareOctets::Accept`] it is not, unless a bare CR stands before CRLF: that could not be given
-//! back. A dot alone in its line, where the line before it or the dot itself has another ending, is
-//! a fault at once: one program takes it for the end and another does not, which is how mail is
-//! smuggled. In LF mode any CR is a fault.
+//! *Bare octets in CRLF mode.* A bare LF ends a line of the content and a bare CR is part of it.
+//! The decoder continues to CRLF.CRLF, where client and server agree again on what comes next, and
+//! the bare octets decide only whether the content is [refused](Progress::Refused) there. With
+//! [`BareOctets::Accept`] it is not, unless a bare CR precedes CRLF: that could not be given back.
+//! A lone dot in its line is an immediate fault if the line before it or the dot itself has another
+//! ending: some programs take it for the end and others do not, which is how mail is smuggled. In
+//! LF mode any CR is a fault.
 //!
 //! *Dots behind a bare LF.* Some clients double every dot that begins a line, others only one
-//! behind CRLF. So of two dots one is taken away, and a single one stays.
+//! behind CRLF. So one of two dots is removed, and a single one stays.
 //!
-//! Almost all octets are seen by the two loops that stay *in line* from one line to the next, with
-//! one search and at most one copy per line; the other states are for the dots and for the places
-//! where the input was cut.
+//! Two loops that stay *in line* from one line to the next handle almost all octets, with one
+//! search and at most one copy per line. The other states are for the dots and for the places where
+//! the input was cut.
 
 use memchr::{memchr, memchr2};
 
 use super::{BareOctets, LineEnding, LineEndingFault};
 
-/// How far a decoder has come.
+/// The progress of a decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// The content goes on: read on.
+    /// The content continues: read more.
     More,
-    /// The end of the content was found; what follows it is not content.
+    /// The end of the content was found; what follows is not content.
     End,
-    /// The end was found, of a content whose line endings are wrong: keep nothing of it.
+    /// The end was found, but the content has wrong line endings: keep nothing of it.
     Refused(LineEndingFault),
-    /// The peer mixes line endings so that nobody can say where the content ends: close the
-    /// connection. Every further call says the same.
+    /// The client mixes line endings, so that the end of the content is ambiguous: close the
+    /// connection. Every further call returns the same.
     Fault(LineEndingFault),
 }
 
@@ -61,7 +63,7 @@ enum State {
     LineStart,
     InLine,
     AfterCr,
-    /// The CR before it was a bare one.
+    /// The CR before it was bare.
     AfterCrs,
     AfterDot,
     AfterDotCr,
@@ -72,13 +74,13 @@ enum State {
     Faulted(LineEndingFault),
 }
 
-/// Takes the dots out of the content of one message and finds its end.
+/// Removes the dots from the content of one message and finds its end.
 #[derive(Clone, Debug)]
 pub struct DotDecoder {
     ending: LineEnding,
     bare_octets: BareOctets,
     state: State,
-    /// Why the content is refused at its end.
+    /// Why the content will be refused at its end.
     fault: Option<LineEndingFault>,
     has_bare_lf: bool,
 }
@@ -95,7 +97,8 @@ impl DotDecoder {
         }
     }
 
-    /// Why the content will be refused at its end, once that is known: nothing of it need be kept.
+    /// Why the content will be refused at its end, as soon as that is known: nothing of it need be
+    /// kept.
     pub fn fault(&self) -> Option<LineEndingFault> {
         self.fault
     }
@@ -105,12 +108,12 @@ impl DotDecoder {
         self.has_bare_lf
     }
 
-    /// Decodes `input` up to the end of the content and appends the content to `out`, every line
-    /// with its ending as LF.
+    /// Decodes `input` up to the end of the content and appends the content to `out`, with LF as
+    /// the ending of every line.
     ///
-    /// Gives how many octets of `input` were used: all with [`Progress::More`], all before the
-    /// offending one with [`Progress::Fault`]. `out` grows by no more than the length of `input`
-    /// and two octets, which an earlier call may have held back.
+    /// Returns how many octets of `input` were used: all with [`Progress::More`], all before the
+    /// offending one with [`Progress::Fault`]. `out` grows by at most the length of `input` plus
+    /// two octets, which an earlier call might have held back.
     pub fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) -> (usize, Progress) {
         out.reserve(input.len());
         let mut rest = input;
@@ -130,7 +133,7 @@ impl DotDecoder {
                     (State::LineStart, 1)
                 }
                 (State::AfterCrs, b'\n') => {
-                    // Stored, the bare CR and the LF would be one CRLF.
+                    // When stored, the bare CR and the LF would look like CRLF.
                     self.fault.get_or_insert(LineEndingFault::BareCr);
                     out.push(b'\n');
                     (State::LineStart, 1)
@@ -161,7 +164,7 @@ impl DotDecoder {
                     out.push(b'.');
                     (State::InLine, usize::from(*octet == b'.'))
                 }
-                // What looks like the wrong line ending is found out in the line.
+                // A wrong line ending is recognised within the line.
                 (State::LineStart | State::AfterLf | State::AfterDot, _) => (State::InLine, 0),
                 (State::Ended | State::Faulted(_), _) => break self.progress(),
             };
@@ -198,10 +201,10 @@ impl DotDecoder {
     }
 }
 
-/// Copies lines in CRLF mode, up to a line that begins with a dot or one that ends otherwise;
-/// `input` begins inside a line.
+/// Copies lines in CRLF mode, up to a line that begins with a dot or ends differently; `input`
+/// begins inside a line.
 ///
-/// Gives the next state and how many octets were used.
+/// Returns the next state and how many octets were used.
 fn copy_crlf_lines(input: &[u8], out: &mut Vec<u8>) -> (State, usize) {
     let mut copied: usize = 0;
     let mut searched: usize = 0;
@@ -222,7 +225,7 @@ fn copy_crlf_lines(input: &[u8], out: &mut Vec<u8>) -> (State, usize) {
                 out.push(b'\n');
                 return (State::LineStart, found.saturating_add(2));
             }
-            // The LF goes into `out` with the next line, so that each line is one copy.
+            // The LF is copied to `out` with the next line, so that each line is one copy.
             [b'\r', b'\n', ..] => {
                 copied = found.saturating_add(1);
                 searched = found.saturating_add(2);
@@ -238,7 +241,7 @@ fn copy_crlf_lines(input: &[u8], out: &mut Vec<u8>) -> (State, usize) {
 
 /// Copies lines in LF mode, up to a line that begins with a dot; `input` begins inside a line.
 ///
-/// Gives the next state and how many octets were used. All lines are one copy.
+/// Returns the next state and how many octets were used. All lines are one copy.
 fn copy_lf_lines(input: &[u8], out: &mut Vec<u8>) -> (State, usize) {
     let mut searched: usize = 0;
     let (state, copied, used) = loop {
@@ -261,14 +264,14 @@ fn copy_lf_lines(input: &[u8], out: &mut Vec<u8>) -> (State, usize) {
     (state, used)
 }
 
-/// Where [`DotEncoder`] stands in the line it is writing.
+/// The position of [`DotEncoder`] in the line it is writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Position {
     /// At its start.
     Start,
     /// After some text.
     Text,
-    /// After a CR, which may belong to the ending.
+    /// After a CR, which might belong to the ending.
     Cr,
 }
 
@@ -288,11 +291,11 @@ impl DotEncoder {
 
     /// Encodes the next octets of a stored message and appends the result to `out`.
     ///
-    /// An LF becomes CRLF unless a CR precedes it, because other programs may have stored CRLF; a
+    /// An LF becomes CRLF unless a CR precedes it, because other programs might have stored CRLF. A
     /// bare CR, which only they can have stored, stays. `out` grows by at most twice the length of
     /// `input` plus one octet.
     pub fn encode(&mut self, input: &[u8], out: &mut Vec<u8>) {
-        // One octet more per line: this is enough for lines of 16 octets on average.
+        // One more octet per line: this is enough for lines of 16 octets on average.
         out.reserve(input.len().saturating_add(input.len() / 16));
         let mut rest = input;
         while let Some(first) = rest.first() {
@@ -321,9 +324,9 @@ impl DotEncoder {
         }
     }
 
-    /// Ends the message: appends CRLF if its last line lacks an ending, then the terminating line.
+    /// Ends the message: appends CRLF if the last line has no ending, then the terminating line.
     ///
-    /// The encoder stands at the start of a message again.
+    /// The encoder is then at the start of a new message.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         if self.position != Position::Start {
             out.extend_from_slice(b"\r\n");

@@ -1,34 +1,35 @@
-//! The input buffer of a session: it finds the lines in what the network delivers.
+//! The input buffer of a session: it finds the lines in the octets from the network.
 //!
-//! It is filled by whoever reads the socket and does not read itself. Lines are found in place,
-//! without a copy; content that is not made of commands is taken past the line search with
-//! [`LineBuffer::unread`] and [`LineBuffer::consume`].
+//! The code that reads the socket fills the buffer; the buffer does not read by itself. Lines are
+//! found in place, without a copy. Content that does not consist of commands bypasses the line
+//! search with [`LineBuffer::unread`] and [`LineBuffer::consume`].
 //!
 //! # Theory of operation
-//! The storage is initialised memory in which the offsets `start <= searched <= end` move:
+//! The storage is initialised memory with the offsets `start <= searched <= end`:
 //!
 //! ```text
 //! 0      start        searched     end           len
 //! | used | no ending in here | unknown | free space |
 //! ```
 //!
-//! `searched` keeps the cost linear: no octet is looked at twice for a line ending, but for a CR
-//! that stood last and waits for its LF. The line ending mode has three states:
+//! `searched` keeps the cost linear: no octet is searched twice for a line ending, except a CR at
+//! the end that waits for its LF. The line ending mode has three states:
 //!
-//! - *open* (`ending` is `None`): until the first line ends. CRLF leads to *CRLF*; a bare LF leads
-//!   to *LF* if the policy accepts that and else to a fault.
+//! - *open* (`ending` is `None`): until the first line ends. CRLF leads to *CRLF*. A bare LF leads
+//!   to *LF* if the policy accepts that, otherwise to a fault.
 //! - *CRLF*: a line ends in CRLF. A bare CR or a bare LF is a fault.
 //! - *LF*: a line ends in LF. A CR anywhere is a fault.
 //!
-//! No transition leads from *CRLF* or *LF* to another mode, and a fault is forever (SEC-1).
+//! No transition leads from *CRLF* or *LF* to another mode, and a fault is final (SEC-1).
 //!
-//! A line over the limit is *overlong*: what is known to belong to it is dropped at each scan until
-//! its ending has come; then [`Scan::TooLong`] is said once. Its octets are held to the mode too.
+//! A line over the limit is *overlong*: each scan drops the part that is known to belong to it
+//! until its ending has arrived; then [`Scan::TooLong`] is returned once. Its octets must follow
+//! the mode too.
 //!
 //! # Invariants
 //! - If every [`LineBuffer::space`] follows a scan that was [`Scan::Incomplete`], no more memory is
 //!   held than the limit plus the largest space asked for.
-//! - `Debug` shows no octet of the input: it may hold a password.
+//! - `Debug` shows no octet of the input, which might contain a password.
 
 use std::{error::Error, fmt, ops::Range};
 
@@ -37,25 +38,25 @@ use memchr::memchr2;
 /// How the lines of a session end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineEnding {
-    /// CR LF, as every RFC demands.
+    /// CR LF, as every RFC requires.
     CrLf,
-    /// LF alone, as `nc` sends it.
+    /// A bare LF, as `nc` sends it.
     Lf,
 }
 
 /// A violation of the session's line ending mode: close the connection (SEC-1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineEndingFault {
-    /// A CR that no LF follows, in CRLF mode.
+    /// A CR that is not followed by an LF, in CRLF mode.
     BareCr,
-    /// An LF that no CR precedes, in CRLF mode or where LF mode is not accepted.
+    /// An LF that is not preceded by a CR, in CRLF mode or where LF mode is not accepted.
     BareLf,
     /// Any CR in LF mode.
     UnexpectedCr,
 }
 
 impl LineEndingFault {
-    /// What was found, in words that end a sentence such as "the line has …".
+    /// What was found, in words that complete a sentence such as "the line has …".
     pub fn found(self) -> &'static str {
         match self {
             Self::BareCr => "a carriage return without a line feed (bare CR)",
@@ -76,66 +77,66 @@ impl Error for LineEndingFault {}
 /// Whether the first line of a session may end in a bare LF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LfPolicy {
-    /// It may, and so chooses LF mode: for peers on this machine.
+    /// It may, and this selects LF mode: for clients on this machine.
     Accept,
-    /// It is a fault: for peers elsewhere.
+    /// It is a fault: for clients elsewhere.
     Refuse,
 }
 
-/// What a bare CR or a bare LF in the content means, in a session whose lines end in CRLF. Neither
-/// ever ends a content.
+/// How a bare CR or a bare LF in the content is treated, in a session whose lines end in CRLF.
+/// Neither ever ends a content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BareOctets {
-    /// The content is refused, as RFC 5321 §2.3.8 demands.
+    /// The content is refused, as RFC 5321 §2.3.8 requires.
     Refuse,
-    /// A bare LF ends a line, and a bare CR is an octet like others: for peers on this machine that
-    /// hand in their mail by a library which does not mend line endings.
+    /// A bare LF ends a line, and a bare CR is an ordinary octet: for clients on this machine whose
+    /// mail library does not correct line endings.
     Accept,
 }
 
 /// What [`LineBuffer::scan`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scan {
-    /// A line: [`LineBuffer::line`] gives it.
+    /// A line: see [`LineBuffer::line`].
     Line,
-    /// No line ending yet: read on.
+    /// No line ending yet: read more.
     Incomplete,
-    /// A line longer than the limit has ended; it is gone.
+    /// A line longer than the limit has ended; it was dropped.
     TooLong,
-    /// The peer mixes line endings; every further scan says the same.
+    /// The client mixes line endings; every further scan returns the same.
     Fault(LineEndingFault),
 }
 
-/// What a search for the next line ending came to.
+/// The result of a search for the next line ending.
 enum Search {
     /// The text of the line ends at this offset, and this ending follows.
     Found(usize, LineEnding),
-    /// There is none yet.
+    /// There is no line ending yet.
     Nothing,
     Fault(LineEndingFault),
 }
 
-/// Octets that were received and not yet used up.
+/// Octets that were received and not yet consumed.
 pub struct LineBuffer {
     octets: Vec<u8>,
     /// First unread octet.
     start: usize,
-    /// No line ends between `start` and here.
+    /// There is no line ending between `start` and here.
     searched: usize,
     /// End of what was received; free space follows.
     end: usize,
-    /// The line found last, without its ending.
+    /// The last line found, without its ending.
     line: Range<usize>,
     line_octets_max: usize,
     lf_policy: LfPolicy,
     ending: Option<LineEnding>,
     fault: Option<LineEndingFault>,
-    /// The line at `start` is over the limit and a part of it was dropped.
+    /// The line at `start` is over the limit and part of it was dropped.
     overlong: bool,
 }
 
 impl LineBuffer {
-    /// An empty buffer for lines of up to `line_octets_max` octets, their ending included.
+    /// An empty buffer for lines of up to `line_octets_max` octets, including their ending.
     ///
     /// It allocates nothing until [`space`](Self::space) is called.
     pub fn new(line_octets_max: usize, lf_policy: LfPolicy) -> Self {
@@ -153,20 +154,20 @@ impl LineBuffer {
         }
     }
 
-    /// How the lines of this session end; `None` until the first line has.
+    /// How the lines of this session end; `None` until the first line has ended.
     pub fn ending(&self) -> Option<LineEnding> {
         self.ending
     }
 
-    /// Sets the limit for the lines that follow, in octets with their ending.
+    /// Sets the limit for the following lines, in octets including their ending.
     pub fn set_line_octets_max(&mut self, octets: usize) {
         self.line_octets_max = octets;
     }
 
     /// The free space to read into: at least `octets` long, often longer.
     ///
-    /// It holds stale octets, not zeros. Say with [`filled`](Self::filled) how many were written.
-    /// The line found last is forgotten.
+    /// It contains stale octets, not zeros. Report with [`filled`](Self::filled) how many were
+    /// written. The last line found is forgotten.
     pub fn space(&mut self, octets: usize) -> &mut [u8] {
         self.line = 0..0;
         let free = self.octets.len().saturating_sub(self.end);
@@ -183,14 +184,14 @@ impl LineBuffer {
         self.octets.get_mut(self.end..).unwrap_or_default()
     }
 
-    /// Takes the first `octets` octets of [`space`](Self::space) for received.
+    /// Marks the first `octets` octets of [`space`](Self::space) as received.
     pub fn filled(&mut self, octets: usize) {
         self.end = self.end.saturating_add(octets).min(self.octets.len());
     }
 
-    /// Looks for the next line and takes it out of what is unread.
+    /// Finds the next line and removes it from the unread octets.
     ///
-    /// Call it until it is [`Scan::Incomplete`], then read on.
+    /// Call it until it returns [`Scan::Incomplete`], then read more.
     pub fn scan(&mut self) -> Scan {
         self.line = 0..0;
         if let Some(fault) = self.fault {
@@ -199,7 +200,7 @@ impl LineBuffer {
         match self.search() {
             Search::Found(text_end, ending) => self.take_line(text_end, ending),
             Search::Nothing => {
-                // The ending is still to come, so a line that reaches the limit will be over it.
+                // The ending is still missing, so a line that reaches the limit will exceed it.
                 let octets = self.end.saturating_sub(self.start);
                 self.overlong = self.overlong || octets >= self.line_octets_max;
                 if self.overlong {
@@ -216,38 +217,38 @@ impl LineBuffer {
 
     /// The line that [`scan`](Self::scan) found last, without its ending.
     ///
-    /// Empty unless the last call was a scan that said [`Scan::Line`], or calls of
-    /// [`unread`](Self::unread) and [`consume`](Self::consume) since.
+    /// Empty unless the last call was a scan that returned [`Scan::Line`], possibly followed by
+    /// calls of [`unread`](Self::unread) and [`consume`](Self::consume).
     pub fn line(&self) -> &[u8] {
         self.octets.get(self.line.clone()).unwrap_or_default()
     }
 
-    /// What was received and is neither in a line taken nor consumed.
+    /// The octets that were received but neither returned as a line nor consumed.
     pub fn unread(&self) -> &[u8] {
         self.octets.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// Takes the first `octets` octets, or all if there are fewer, out of what is unread.
+    /// Removes the first `octets` unread octets, or all if there are fewer.
     pub fn consume(&mut self, octets: usize) {
         self.start = self.start.saturating_add(octets).min(self.end);
         self.searched = self.searched.max(self.start);
     }
 
-    /// Gives the memory back but for what is unread: for a session that waits.
+    /// Frees the memory except for the unread octets: for a session that waits.
     ///
-    /// The line found last is forgotten; the mode and the limit stay.
+    /// The last line found is forgotten; the mode and the limit stay.
     pub fn release(&mut self) {
         self.compact();
         let unread = self.octets.get(..self.end).unwrap_or_default();
         self.octets = unread.to_vec();
     }
 
-    /// How many octets of memory are held.
+    /// The octets of memory that are held.
     pub fn capacity(&self) -> usize {
         self.octets.capacity()
     }
 
-    /// Moves what is unread to the front.
+    /// Moves the unread octets to the front.
     fn compact(&mut self) {
         self.line = 0..0;
         self.octets.copy_within(self.start..self.end, 0);
@@ -256,7 +257,7 @@ impl LineBuffer {
         self.start = 0;
     }
 
-    /// Looks for a line ending in what was not searched yet.
+    /// Looks for a line ending in the octets that were not searched yet.
     fn search(&mut self) -> Search {
         let unsearched = self.octets.get(self.searched..self.end).unwrap_or_default();
         let Some(offset) = memchr2(b'\r', b'\n', unsearched) else {
@@ -278,7 +279,7 @@ impl LineBuffer {
         }
     }
 
-    /// Takes the line whose text ends at `text_end`; the first one fixes the mode.
+    /// Removes the line whose text ends at `text_end`; the first line fixes the mode.
     fn take_line(&mut self, text_end: usize, ending: LineEnding) -> Scan {
         let line_end = text_end.saturating_add(match ending {
             LineEnding::CrLf => 2,

@@ -1,22 +1,21 @@
-//! Octets on their way in and out: lines, line endings, transparency dots, the first lines of a
-//! message.
+//! Octets on their way in and out: lines, line endings, transparency dots, the top of a message.
 //!
-//! Every codec here is incremental: it may be given its input in pieces of any length and gives the
-//! same result as for the whole. None does I/O, reads a clock, or knows a verb of any protocol; who
-//! calls decides what a line means and how much of a message is too much.
+//! Every codec here is incremental: it accepts its input in pieces of any length, with the same
+//! result as for the whole. None of them does I/O, reads a clock, or knows a verb of any protocol.
+//! The caller decides what a line means and how much of a message is too much.
 //!
 //! # Line endings
-//! A session speaks with CRLF, as the protocols demand, or with bare LF, as people at a terminal
-//! do; its first line decides (see [`LineBuffer`]) and everything after it is held to the same
-//! [`LineEnding`]. A server that takes `LF.CRLF` for the end of a message behind one that does not
-//! can be made to see two messages where there was one ("SMTP smuggling"); here nothing but the one
-//! terminator of the session's mode ends a message, and everything that could be taken for another
-//! is a [`LineEndingFault`] (SEC-1). Other bare CRs and LFs in a content are refused or accepted,
-//! as the caller wants ([`BareOctets`]).
+//! A session uses CRLF, as the protocols require, or bare LF, as people at a terminal do. Its first
+//! line decides (see [`LineBuffer`]), and everything after it must have the same [`LineEnding`]. If
+//! a server that accepts `LF.CRLF` as the end of a message stands behind one that does not, it can
+//! be made to see two messages where there was one ("SMTP smuggling"). Here only the terminator of
+//! the session's mode ends a message, and everything that could be mistaken for another one is a
+//! [`LineEndingFault`] (SEC-1). Other bare CRs and LFs in a content are refused or accepted, as the
+//! caller chooses ([`BareOctets`]).
 //!
 //! # Stored form
-//! The decoders give content with LF line endings, which is how Maildirs keep it. [`DotEncoder`]
-//! gives the octets back exactly, but for a bare LF that was accepted: it comes back as CRLF.
+//! The decoders return content with LF line endings, as Maildirs store it. [`DotEncoder`] restores
+//! the octets exactly, except that an accepted bare LF comes back as CRLF.
 
 mod chunk;
 mod dot;

@@ -1,15 +1,16 @@
 //! The top of a message: its header section, the blank line and the first lines of its body.
 //!
-//! Works on stored octets, before any encoding, with LF or CRLF line endings. Nothing of the header
-//! is understood: it ends where the first blank line ends, or with the message.
+//! It works on stored octets, before any encoding, with LF or CRLF line endings. It does not parse
+//! the header, which ends with the first blank line or with the message.
 //!
 //! # Theory of operation
-//! *In the header* until a line is blank; then *in the body* until the lines asked for have ended;
-//! then *complete*, which is final. With no body lines asked for, the blank line completes.
+//! *In the header* until a line is blank; then *in the body* until the requested lines have ended;
+//! then *complete*, which is final. If no body lines are requested, the blank line completes the
+//! top.
 
 use memchr::memchr;
 
-/// The part of the message that the cut stands in.
+/// The part of the message in which the cut is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Header,
@@ -17,11 +18,11 @@ enum Part {
     Complete,
 }
 
-/// What the current line holds so far.
+/// The current line so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Line {
     Empty,
-    /// One CR, which makes it a blank line if the LF follows.
+    /// One CR: a blank line if LF follows.
     Cr,
     Text,
 }
@@ -37,12 +38,12 @@ impl Line {
     }
 }
 
-/// Finds where the top of one message ends (RFC 1939 §7).
+/// Finds the end of the top of one message (RFC 1939 §7).
 #[derive(Clone, Debug)]
 pub struct TopCut {
     part: Part,
     line: Line,
-    /// Lines of the body still wanted.
+    /// The number of body lines still to come.
     lines: u64,
 }
 
@@ -56,7 +57,7 @@ impl TopCut {
         }
     }
 
-    /// Says how many octets of `input`, the next of the message, belong to its top: all of them
+    /// Returns how many octets of `input`, the next of the message, belong to its top: all of them
     /// until the top is complete, and none after that.
     pub fn cut(&mut self, input: &[u8]) -> usize {
         let mut rest = input;
@@ -72,9 +73,9 @@ impl TopCut {
         input.len().saturating_sub(rest.len())
     }
 
-    /// Tells whether all of the top was seen: the rest of the message need not be read.
+    /// Whether the whole top was seen: the rest of the message need not be read.
     ///
-    /// It stays false for a message that has no more lines than were asked for, or only a header.
+    /// It stays false for a message that has no more lines than requested, or only a header.
     pub fn is_complete(&self) -> bool {
         self.part == Part::Complete
     }

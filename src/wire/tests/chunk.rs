@@ -1,4 +1,4 @@
-//! Chunks: line endings across their borders.
+//! Chunks: line endings across their boundaries.
 
 use proptest::prelude::*;
 
@@ -27,12 +27,12 @@ fn decoded_with(
         assert!(out.len() - before <= piece.len() + 1);
     }
     let finished = decoder.finish(&mut out);
-    assert!(result.is_ok() || result == finished, "a fault is forever");
+    assert!(result.is_ok() || result == finished, "a fault is final");
     result.and(finished)?;
     Ok(out)
 }
 
-/// The model: replaces CRLF and looks for what is left over.
+/// The model: replaces CRLF and looks for the remaining bare octets.
 fn naive(ending: LineEnding, input: &[u8]) -> Result<Vec<u8>, LineEndingFault> {
     let mut out = Vec::new();
     let mut octets = input.iter().copied();

@@ -10,7 +10,7 @@ use LineEnding::{CrLf, Lf};
 use LineEndingFault::{BareCr, BareLf, UnexpectedCr};
 use Progress::{End, Fault, More, Refused};
 
-/// Content, how many octets of the input were used, and how it ended.
+/// The content, how many octets of the input were used, and how it ended.
 type Decoded = (Vec<u8>, usize, Progress);
 
 fn decoded(ending: LineEnding, pieces: &[&[u8]]) -> Decoded {
@@ -50,7 +50,7 @@ fn decoded_with(ending: LineEnding, bare_octets: BareOctets, pieces: &[&[u8]]) -
 /// The model: finds the line endings first, then looks at whole lines.
 fn naive(ending: LineEnding, bare_octets: BareOctets, input: &[u8]) -> Decoded {
     let (mut content, mut line, mut at) = (Vec::new(), Vec::new(), 0);
-    // What ended the line before.
+    // The ending of the line before.
     let mut before = ending;
     let mut fault = None;
     let note = |fault: &mut Option<LineEndingFault>, found| {
@@ -62,7 +62,7 @@ fn naive(ending: LineEnding, bare_octets: BareOctets, input: &[u8]) -> Decoded {
         let next = input.get(at + 1).copied();
         let (end, octets) = match (ending, input[at], next) {
             (CrLf, b'\r', Some(b'\n')) => (CrLf, 2),
-            // It may be the first octet of CRLF.
+            // It might be the first octet of CRLF.
             (CrLf, b'\r', None) => break,
             (CrLf, b'\r', Some(_)) if line == b"." => return (content, at, Fault(BareCr)),
             (CrLf, b'\r', Some(_)) => {
@@ -104,7 +104,7 @@ fn naive(ending: LineEnding, bare_octets: BareOctets, input: &[u8]) -> Decoded {
         line.clear();
         before = end;
     }
-    // A lone dot may still be the end.
+    // A lone dot might still be the end.
     if line == b"." {
         line.clear();
     }
@@ -142,14 +142,14 @@ fn check_with(
     for pieces in every_cut(input.as_bytes()) {
         let (found, used, end) = decoded_with(ending, bare_octets, &pieces);
         let shown = (String::from_utf8_lossy(&found), end);
-        // Nothing is kept of what is refused.
+        // Refused content is not kept.
         let expected = if matches!(progress, Refused(_)) {
             shown.0.clone()
         } else {
             content.into()
         };
         assert_eq!(shown, (expected, progress), "{input:?} as {pieces:?}");
-        // The position of a fault is of no use, but a CR that waits counts as used.
+        // The position of a fault does not matter, but a CR that waits counts as used.
         if !matches!(end, Fault(_)) {
             assert_eq!(
                 &input.as_bytes()[used..],
@@ -172,7 +172,7 @@ fn content_in_crlf_mode() {
         ("a\r\n..\r\n.\r\n", "a\n.\n", "", End),
         ("..\r\n...\r\n....\r\n.\r\n", ".\n..\n...\n", "", End),
         ("..a\r\n.\r\n", ".a\n", "", End),
-        (".a\r\n.\r\n", "a\n", "", End), // RFC 5321 §4.5.2: the first dot goes, whatever follows
+        (".a\r\n.\r\n", "a\n", "", End), // RFC 5321 §4.5.2: the first dot is removed
         ("a.\r\n.\r\n", "a.\n", "", End),
         ("a\r\n. \r\n.\r\n", "a\n \n", "", End),
         ("\0\u{e9}\r\n.\r\n", "\0\u{e9}\n", "", End),
@@ -208,7 +208,7 @@ fn bare_octets_that_are_accepted() {
         ("a\nb\n\nc\r\n.\r\nQUIT", "a\nb\n\nc\n", "QUIT", End),
         ("\n\r\n\n.\r\n", "\n\n\n", "", Fault(BareLf)),
         ("\n\r\n.\r\n", "\n\n", "", End),
-        // Doubled behind a bare LF or not, a dot is meant.
+        // A dot behind a bare LF means a dot, doubled or not.
         ("a\n..\nb\r\n.\r\n", "a\n.\nb\n", "", End),
         ("a\n.b\n..c\n...d\r\n.\r\n", "a\n.b\n.c\n..d\n", "", End),
         ("a\r\n.b\n.c\r\n.d\r\n.\r\n", "a\nb\n.c\nd\n", "", End),
@@ -216,7 +216,7 @@ fn bare_octets_that_are_accepted() {
         ("a\n.\r\n", "a\n", "", Fault(BareLf)),
         ("a\n.\n", "a\n", "", Fault(BareLf)),
         ("a\r\n.\n", "a\n", "", Fault(BareLf)),
-        // A bare CR stays where it can be given back.
+        // A bare CR stays if it can be given back.
         ("a\rb\r\rc\r\n.\r\n", "a\rb\r\rc\n", "", End),
         ("\ra\r\n.\r\n", "\ra\n", "", End),
         ("a\n\rb\r\n.\r\n", "a\n\rb\n", "", End),
@@ -276,7 +276,7 @@ fn no_mixed_terminator_ends_a_message() {
         let inside = format!("a{before}.{after}b");
 
         let (content, rest, progress) = match (&*before, &*after) {
-            ("\r\n", "\r\n") => ("a\n", "b\r\n.\r\n", End), // the legal one
+            ("\r\n", "\r\n") => ("a\n", "b\r\n.\r\n", End), // the valid terminator
             ("", "") => ("a.b\n", "", End),
             ("\r\n", "") => ("a\nb\n", "", End),
             ("", "\r\n") => ("a.\nb\n", "", End),
@@ -288,9 +288,9 @@ fn no_mixed_terminator_ends_a_message() {
         };
         check(CrLf, &format!("{inside}\r\n.\r\n"), content, rest, progress);
 
-        // Where bare octets are accepted it is one message, or refused in the same places.
+        // Where bare octets are accepted it is one message, or it is refused in the same places.
         let (content, rest, progress) = match (&*before, &*after) {
-            ("\r\n", "\r\n") => ("a\n", "b\r\n.\r\n", End), // the legal one
+            ("\r\n", "\r\n") => ("a\n", "b\r\n.\r\n", End), // the valid terminator
             ("", "") => ("a.b\n", "", End),
             ("\r\n", "") => ("a\nb\n", "", End),
             ("", "\r\n" | "\n") => ("a.\nb\n", "", End),
@@ -307,7 +307,7 @@ fn no_mixed_terminator_ends_a_message() {
         check_with((CrLf, Accept), &whole, content, rest, progress);
 
         let (content, rest, progress) = match (&*before, &*after) {
-            ("\n", "\n") => ("a\n", "b\n.\n", End), // the legal one
+            ("\n", "\n") => ("a\n", "b\n.\n", End), // the valid terminator
             ("", "") => ("a.b\n", "", End),
             ("\n", "") => ("a\nb\n", "", End),
             ("", "\n") => ("a.\nb\n", "", End),
@@ -331,7 +331,7 @@ fn encoded(pieces: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// The model: takes the message apart at its LFs.
+/// The model: splits the message at its LFs.
 fn naive_encoded(stored: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut lines: Vec<&[u8]> = stored.split(|octet| *octet == b'\n').collect();
@@ -363,7 +363,7 @@ fn stored_messages_are_sent_with_crlf_and_dots() {
         (".\n", "..\r\n.\r\n"),
         ("..\n.a\na.\n", "...\r\n..a\r\na.\r\n.\r\n"),
         ("a\n.\nb", "a\r\n..\r\nb\r\n.\r\n"),
-        // What other programs may have stored.
+        // What other programs might have stored.
         ("a\r\nb\r\n", "a\r\nb\r\n.\r\n"),
         (".\r\n\r\n.\r\n", "..\r\n\r\n..\r\n.\r\n"),
         ("a\rb\n", "a\rb\r\n.\r\n"),
@@ -434,7 +434,7 @@ proptest! {
         prop_assert_eq!(encoded(&[&stored]), sent);
     }
 
-    /// But for a bare LF, which comes back as CRLF.
+    /// Except for a bare LF, which comes back as CRLF.
     #[test]
     fn what_is_accepted_comes_back(input in wire_octets()) {
         let input = [input.as_slice(), b"\r\n.\r\n"].concat();
@@ -442,7 +442,7 @@ proptest! {
         let taken = &input[..used];
         let is_exact = !taken.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r')
             && !taken.starts_with(b"\n");
-        // A single dot in front of a line is taken away and not put back.
+        // A single dot that begins a line is removed and not restored.
         let lines = taken.split(|octet| *octet == b'\n');
         let is_stuffed = lines.into_iter().all(|line| !line.starts_with(b".")
             || line.starts_with(b"..") || line == b".\r");

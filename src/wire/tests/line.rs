@@ -8,7 +8,7 @@ use crate::wire::{LfPolicy, LineBuffer, LineEnding, LineEndingFault, Scan};
 use LfPolicy::{Accept, Refuse};
 use LineEndingFault::{BareCr, BareLf, UnexpectedCr};
 
-/// What came out of a buffer, one for each scan that was not incomplete.
+/// The results of a buffer, one for each scan that was not incomplete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Event {
     Line(Vec<u8>),
@@ -34,7 +34,7 @@ fn scan_all(buffer: &mut LineBuffer, events: &mut Vec<Event>) {
             Scan::TooLong => events.push(Event::TooLong),
             Scan::Incomplete => return,
             Scan::Fault(fault) => {
-                assert_eq!(buffer.scan(), Scan::Fault(fault), "a fault is forever");
+                assert_eq!(buffer.scan(), Scan::Fault(fault), "a fault is final");
                 assert_eq!(buffer.line(), b"");
                 events.push(Event::Fault(fault));
                 return;
@@ -66,7 +66,7 @@ fn events_of(pieces: &[&[u8]], max: usize, policy: LfPolicy) -> (Vec<Event>, Opt
     (events, buffer.ending())
 }
 
-/// The model: looks at one octet after the other of the whole input.
+/// The model: looks at the whole input octet by octet.
 fn naive(input: &[u8], max: usize, policy: LfPolicy) -> (Vec<Event>, Option<LineEnding>) {
     let mut events = Vec::new();
     let mut mode = None;
@@ -171,7 +171,7 @@ fn a_line_over_the_limit_is_said_once_and_the_next_is_found() {
         ("12345678901234567890\nb\n", &[Event::TooLong, line("b")]),
         ("12345678901234567890", &[]),
         ("12345678901234567890\r", &[]),
-        // The mode holds inside of it, and it fixes the mode.
+        // The mode also applies inside an overlong line, and such a line fixes the mode.
         ("12345678901234567890\rx", &[Event::Fault(BareCr)]),
         (
             "a\r\n12345678901234567890\nb",
@@ -313,7 +313,7 @@ fn debug_shows_no_octet_of_the_input() {
     );
 }
 
-/// Some input with faults in it.
+/// Some input with faults.
 const TEXT: &[u8] = b"a line\na\r\n.\r\nanother line with more text";
 
 proptest! {

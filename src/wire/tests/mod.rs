@@ -25,7 +25,7 @@ fn every_cut(input: &[u8]) -> Vec<Vec<&[u8]>> {
     cuts
 }
 
-/// Input made mostly of the octets that mean something to the codecs, and mostly in good order.
+/// Input made mostly of the octets that matter to the codecs, mostly in a valid order.
 fn wire_octets() -> impl Strategy<Value = Vec<u8>> {
     let token = prop_oneof![
         4 => Just(&b"\r\n"[..]),
@@ -41,7 +41,7 @@ fn wire_octets() -> impl Strategy<Value = Vec<u8>> {
     vec(token, 0..24).prop_map(|tokens| tokens.concat())
 }
 
-/// Lines without CR or LF, many of them with dots in front.
+/// Lines without CR or LF, many of them beginning with dots.
 fn lines() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let octet = prop_oneof![
         2 => Just(b'.'),

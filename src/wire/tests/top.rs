@@ -21,7 +21,7 @@ fn cut(lines: u64, pieces: &[&[u8]]) -> (Vec<u8>, bool) {
     (out, top.is_complete())
 }
 
-/// The model: takes whole lines.
+/// The model: splits the message into whole lines.
 fn naive(lines: u64, message: &[u8]) -> (Vec<u8>, bool) {
     let mut out = Vec::new();
     let mut body_lines = None;
