@@ -1,27 +1,27 @@
-//! The command parser: one line without its line ending becomes one [`Command`].
+//! The command parser: it turns one line without its line ending into one [`Command`].
 //!
-//! Syntax only: whether a command may come now is the session's business, and whether a message
-//! exists is the listing's. Deviations from the grammar of RFC 2449 §3, each for the sake of people
-//! at a terminal and of clients in the field: several spaces may stand between arguments and after
-//! them; the argument of PASS is the rest of the line, spaces included (RFC 1939 §7); so is that of
-//! USER, without the spaces around it, for a quoted local part may hold one.
+//! It checks only syntax. The session decides whether a command is allowed now, and the listing
+//! whether a message exists. Deviations from the grammar of RFC 2449 §3, for people at a terminal
+//! and for real clients: several spaces are allowed between and after arguments; the argument of
+//! PASS is the rest of the line, including spaces (RFC 1939 §7); so is that of USER, without the
+//! spaces around it, because a quoted local part can contain one.
 //!
-//! What fails: a line that is not UTF-8, or has a control character, is no command at all; neither
-//! ever reaches an argument.
+//! A line that is not UTF-8 or contains a control character is not a command, so neither ever
+//! reaches an argument.
 //!
-//! A command is a row of [`VERBS`], a variant of the enum for the state in which it may come, and
+//! A command is a row of [`VERBS`], a variant of the enum for the state in which it is allowed, and
 //! the arm in the session that answers it.
 
 use super::listing::{MessageNumber, parse_decimal};
 use crate::mail::{Disclosure, Secret, sasl};
 
-/// A command of the client, by the state in which it may come. Secrets are wrapped, so its
+/// A command of the client, by the state in which it is allowed. Secrets are wrapped, so its
 /// [`Debug`] form may be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// In both states.
     Always(Always),
-    /// Before login: it is a part of one.
+    /// Before login: part of a login.
     LogIn(LogIn),
     /// Before login: it changes the connection.
     Prepare(Prepare),
@@ -29,12 +29,12 @@ pub enum Command {
     Maildrop(Maildrop),
 }
 
-/// A command of both states.
+/// A command that is allowed in both states.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Always {
     /// List the capabilities.
     Capa,
-    /// Show what can be said.
+    /// Show the commands.
     Help,
     /// Choose a language by its range, or list the languages.
     Lang(Option<String>),
@@ -42,21 +42,21 @@ pub enum Always {
     Quit,
 }
 
-/// A command that is a part of a login.
+/// A command that is part of a login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogIn {
-    /// Log in with a digest; its arguments are not looked at, for it is refused.
+    /// Log in with a digest; its arguments are ignored, because it is refused.
     Apop,
     /// Log in by a SASL exchange.
     Auth {
-        /// How: the SASL mechanism as it was written.
+        /// The SASL mechanism as it was written.
         mechanism: String,
         /// The first response, in base64, `=` for an empty one (RFC 5034 §4).
         initial_response: Option<Secret>,
     },
-    /// Log in with the name that USER gave.
+    /// Log in with the name from USER.
     Pass(Secret),
-    /// Name the mailbox: not empty, without spaces around it, any UTF-8 without controls.
+    /// Name the mailbox: not empty, no spaces around it, any UTF-8 without control characters.
     User(String),
 }
 
@@ -69,7 +69,7 @@ pub enum Prepare {
     Utf8,
 }
 
-/// A command for the maildrop.
+/// A command on the maildrop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Maildrop {
     /// Mark a message as deleted.
@@ -80,7 +80,7 @@ pub enum Maildrop {
     Noop,
     /// Send a message.
     Retr(MessageNumber),
-    /// Take all marks away.
+    /// Remove all marks.
     Rset,
     /// Show the drop listing.
     Stat,
@@ -88,7 +88,7 @@ pub enum Maildrop {
     Top {
         /// Which message.
         message: MessageNumber,
-        /// How many lines of the body; a number too large for the machine is the largest one.
+        /// How many lines of the body; a number that is too large becomes the largest possible one.
         lines: u64,
     },
     /// Show the unique-id listing of one message or of all.
@@ -125,10 +125,10 @@ impl From<Maildrop> for Command {
 pub enum SyntaxError {
     /// An argument is missing, or there are too many.
     Arguments {
-        /// How the command is to be written, as a response shows it to a person.
+        /// The syntax of the command, as a response shows it.
         usage: &'static str,
     },
-    /// The line has a control character.
+    /// The line contains a control character.
     ControlCharacter,
     /// The line is empty.
     Empty,
@@ -144,22 +144,22 @@ pub enum SyntaxError {
     UnknownCommand,
 }
 
-/// What there is to know of a command.
+/// Everything about a command.
 struct Verb {
     /// Its keyword.
     name: &'static str,
-    /// How it is to be written.
+    /// Its syntax.
     usage: &'static str,
-    /// What of its line, whose keyword has so many octets, may be shown: nothing that could be a
-    /// secret.
+    /// The part of its line that may be shown: nothing that could be a secret. The second argument
+    /// is the length of the keyword.
     disclose: fn(&[u8], usize) -> Disclosure<'_>,
     parse: fn(&Arguments<'_>) -> Result<Command, SyntaxError>,
 }
 
-/// All commands, with the RFC of each. The enum that a row parses to says in which states it may
-/// come.
+/// All commands, with the RFC of each. The enum that a row parses to determines the states in which
+/// it is allowed.
 const VERBS: [Verb; 18] = [
-    // RFC 1939 §7; known, so that it can be refused in its own words.
+    // RFC 1939 §7. It is known only so that its refusal can say what to use instead.
     Verb {
         name: "APOP",
         usage: "Usage: APOP name digest",
@@ -193,7 +193,7 @@ const VERBS: [Verb; 18] = [
         disclose: whole,
         parse: |arguments| Ok(Maildrop::Dele(arguments.message_number()?).into()),
     },
-    // Of no RFC: for people who type.
+    // Not from an RFC: for people who type.
     Verb {
         name: "HELP",
         usage: "Usage: HELP",
@@ -224,8 +224,8 @@ const VERBS: [Verb; 18] = [
         disclose: keyword,
         parse: |arguments| arguments.none(Maildrop::Noop),
     },
-    // RFC 1939 §7: one space ends the keyword; all that follows belongs to the password, which may
-    // be empty.
+    // RFC 1939 §7: one space ends the keyword; everything after it belongs to the password, which
+    // can be empty.
     Verb {
         name: "PASS",
         usage: "Usage: PASS password",
@@ -317,9 +317,9 @@ impl Verb {
     }
 }
 
-/// What stands behind the keyword.
+/// The text after the keyword.
 struct Arguments<'a> {
-    /// `None` where not even a space does.
+    /// `None` if not even a space follows.
     text: Option<&'a str>,
     usage: &'static str,
 }
@@ -369,7 +369,7 @@ impl Command {
     /// Parses `line`, which comes without its line ending.
     ///
     /// # Errors
-    /// [`SyntaxError`]: tell the client; the line had no effect.
+    /// [`SyntaxError`]: report it to the client; the line had no effect.
     pub fn parse(line: &[u8]) -> Result<Self, SyntaxError> {
         let line = str::from_utf8(line).ok().ok_or(SyntaxError::Encoding)?;
         if line.chars().any(char::is_control) {
@@ -388,7 +388,7 @@ impl Command {
     }
 }
 
-/// What may be shown of a line that comes where a command is expected: nothing that could be a
+/// The part of a line that may be shown where a command is expected: nothing that could be a
 /// secret.
 pub(super) fn disclose(line: &[u8]) -> Disclosure<'_> {
     let name = line.split(|octet| *octet == b' ').next();
@@ -407,13 +407,13 @@ fn whole(line: &[u8], _: usize) -> Disclosure<'_> {
     Disclosure::beginning(line, line.len())
 }
 
-/// A word behind the name may be a password.
+/// A word after the name might be a password.
 fn user(line: &[u8], keyword_octets: usize) -> Disclosure<'_> {
     Disclosure::beginning(line, user_octets(line, keyword_octets))
 }
 
-/// How many octets of a USER command, whose keyword has `keyword_octets`, are the keyword and a
-/// name: one word, or all of it where the name is in quotes.
+/// How many octets of a USER command, with a keyword of `keyword_octets`, are the keyword and a
+/// name: one word, or everything if the name is in quotes.
 fn user_octets(line: &[u8], keyword_octets: usize) -> usize {
     let rest = line.get(keyword_octets..).unwrap_or_default();
     let name = rest.trim_ascii_start();
@@ -667,7 +667,8 @@ mod tests {
         ]
     }
 
-    /// The commands of the maildrop, read the slow way: words, and a list of what they may be.
+    /// The commands on the maildrop, parsed the slow way: words, and a list of their allowed
+    /// values.
     fn naive_command(line: &str) -> Option<Command> {
         if line.starts_with(' ') {
             return None;

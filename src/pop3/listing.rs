@@ -1,16 +1,16 @@
 //! The maildrop as one session sees it: a snapshot of its messages, and the marks of DELE.
 //!
-//! Numbers and sizes are fixed when the maildrop is opened and never move (RFC 1939 §4); DELE and
-//! RSET change marks only. Nothing here removes a message: [`Listing::marked`] says which ones the
-//! client asked to be removed, and the session decides whether that is to happen.
+//! Numbers and sizes are fixed when the maildrop is opened and never change (RFC 1939 §4); DELE and
+//! RSET change only marks. Nothing here removes a message: [`Listing::marked`] returns the messages
+//! that the client asked to remove, and the session decides whether that happens.
 //!
-//! Three numbers, not to be confused: the *message-number* counts from 1 and is what the client
-//! says; the *position* counts from 0 and is the place in the snapshot; the *visible* messages are
-//! those without a mark, which STAT, LIST and UIDL speak of.
+//! Three terms: the *message-number* counts from 1 and is what the client sends; the *position*
+//! counts from 0 and is the place in the snapshot; the *visible* messages are those without a mark,
+//! which STAT, LIST and UIDL show.
 //!
-//! Invariants: `visible` is the count and the sum of the messages without a mark; the snapshot and
-//! the marks are each one shared block, so that a response can go on listing while the session
-//! lives on, without copying either.
+//! Invariants: `visible` is the count and the sum of the messages without a mark. The snapshot and
+//! the marks are each one shared block, so that a response can continue to list them while the
+//! session goes on, without copying either.
 
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 
@@ -21,9 +21,9 @@ use crate::mail::{Summaries, UniqueId};
 pub struct MessageNumber(NonZeroUsize);
 
 impl MessageNumber {
-    /// Takes decimal digits as a message-number; `None` for anything else and for zero.
+    /// Parses decimal digits as a message-number; `None` for anything else and for zero.
     ///
-    /// A number too large for the machine becomes the largest one, which no maildrop has.
+    /// A number that is too large becomes the largest possible one, which no maildrop has.
     pub fn parse(text: &str) -> Option<Self> {
         let number = parse_decimal(text)?;
         NonZeroUsize::new(usize::try_from(number).unwrap_or(usize::MAX)).map(Self)
@@ -39,8 +39,8 @@ impl MessageNumber {
         self.0.get()
     }
 
-    /// The place of the message in the snapshot that [`Outcome::MaildropOpened`] brought, counted
-    /// from 0.
+    /// The position of the message in the snapshot from [`Outcome::MaildropOpened`], counted from
+    /// 0.
     ///
     /// [`Outcome::MaildropOpened`]: super::Outcome::MaildropOpened
     pub fn position(self) -> usize {
@@ -54,7 +54,7 @@ impl fmt::Display for MessageNumber {
     }
 }
 
-/// Takes one or more decimal digits as a number; a number that is too large becomes the largest.
+/// Parses one or more decimal digits; a number that is too large becomes the largest possible one.
 pub(super) fn parse_decimal(text: &str) -> Option<u64> {
     if text.is_empty() {
         return None;
@@ -65,7 +65,7 @@ pub(super) fn parse_decimal(text: &str) -> Option<u64> {
     })
 }
 
-/// What STAT says: how many messages are not marked as deleted, and their octets.
+/// The answer to STAT: how many messages are not marked as deleted, and their octets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct DropListing {
     pub(super) messages: usize,
@@ -85,12 +85,12 @@ impl fmt::Display for DropListing {
     }
 }
 
-/// Why a message-number leads to no message.
+/// Why a message-number does not lead to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoMessage {
-    /// The snapshot has fewer messages than that.
+    /// The snapshot has fewer messages.
     Absent {
-        /// How many it has, marked ones included.
+        /// How many it has, including marked ones.
         messages: usize,
     },
     /// DELE has marked the message.
@@ -124,7 +124,7 @@ impl Listing {
     /// The octets of the message with `number`.
     ///
     /// # Errors
-    /// [`NoMessage`] when there is none or it is marked: tell the client.
+    /// [`NoMessage`] if there is none or it is marked: report it to the client.
     pub(super) fn octets(&self, number: MessageNumber) -> Result<u64, NoMessage> {
         self.visible_one(number, self.messages.octets(number.position()))
     }
@@ -137,7 +137,7 @@ impl Listing {
         self.visible_one(number, self.messages.unique_id(number.position()))
     }
 
-    /// What is `said` of the message with `number`, if it may be said.
+    /// Returns `said`, unless the message with `number` does not exist or is marked.
     fn visible_one<T>(&self, number: MessageNumber, said: Option<T>) -> Result<T, NoMessage> {
         if self.marks.contains(number.position()) {
             return Err(NoMessage::Marked(number));
@@ -150,7 +150,8 @@ impl Listing {
     /// Marks the message with `number` as deleted.
     ///
     /// # Errors
-    /// [`NoMessage`] when there is none or it is marked already: tell the client; nothing changed.
+    /// [`NoMessage`] if there is none or it is already marked: report it to the client; nothing
+    /// changed.
     pub(super) fn mark(&mut self, number: MessageNumber) -> Result<(), NoMessage> {
         let octets = self.octets(number)?;
         // The marks are copied only while a response that lists them is still being sent.
@@ -160,7 +161,7 @@ impl Listing {
         Ok(())
     }
 
-    /// Takes all marks away.
+    /// Removes all marks.
     pub(super) fn unmark_all(&mut self) {
         self.marks = Arc::default();
         self.visible = total(&*self.messages);
@@ -174,7 +175,7 @@ impl Listing {
             .collect()
     }
 
-    /// A cursor over the visible messages as they are now; later marks do not change it.
+    /// A cursor over the messages that are visible now; later marks do not change it.
     pub(super) fn cursor(&self) -> Cursor {
         Cursor {
             messages: Arc::clone(&self.messages),
@@ -194,7 +195,7 @@ fn total(messages: &dyn Summaries) -> DropListing {
     }
 }
 
-/// Walks over the visible messages of a [`Listing`], at constant cost in memory.
+/// Iterates over the visible messages of a [`Listing`], with constant memory.
 #[derive(Clone, Debug)]
 pub(super) struct Cursor {
     messages: Arc<dyn Summaries>,
@@ -216,14 +217,14 @@ impl Cursor {
         Some(MessageNumber::at(position))
     }
 
-    /// What there is to say of all messages.
+    /// All messages, visible or not.
     pub(super) fn messages(&self) -> &dyn Summaries {
         &*self.messages
     }
 }
 
-/// A bitmap of positions. It has no words until the first mark, so that a session that marks
-/// nothing pays nothing.
+/// A bitmap of positions. It has no words until the first mark, so a session that marks nothing
+/// needs no memory for it.
 #[derive(Clone, Debug, Default)]
 struct Marks {
     words: Vec<u64>,
@@ -364,7 +365,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(200))]
 
-        /// The naive model: one flag per message, everything counted anew each time.
+        /// The naive model: one flag per message, with everything counted from scratch each time.
         #[test]
         fn a_listing_equals_a_vector_of_flags(
             octets in vec(0_u64..1_000_000, 0..200),

@@ -1,19 +1,19 @@
-//! Responses: a status indicator, perhaps a response code, a text, perhaps further lines.
+//! Responses: a status indicator, an optional response code, a text, and optional further lines.
 //!
 //! A [`Response`] is rendered piece by piece into a buffer of the caller, so the listing of a
 //! hundred thousand messages needs no more memory than that of one. Errors of the parser, of the
-//! listing and of a SASL exchange become responses here and nowhere else, in one exhaustive match
-//! each.
+//! listing and of a SASL exchange become responses only here, each in one exhaustive match.
 //!
 //! Invariants:
-//! - A line has at most 512 octets with its CRLF (RFC 1939 §3), printable ASCII only: the texts are
+//! - A line has at most 512 octets with its CRLF (RFC 1939 §3), all printable ASCII: the texts are
 //!   the server's own, so that nothing outside ASCII can reach a client that did not ask for it
-//!   (RFC 6856 §2.1). What does not fit is cut, what is not printable becomes `?`.
-//! - A text begins with `[` only when that is a response code (RFC 2449 §6.4).
+//!   (RFC 6856 §2.1). A text that is too long is cut, and an octet that is not printable becomes
+//!   `?`.
+//! - A text begins with `[` only if that is a response code (RFC 2449 §6.4).
 //! - No line of a multi-line response begins with a dot, so none needs dot-stuffing: capabilities
 //!   and languages begin with a letter, listings with a digit.
 //!
-//! Messages are not rendered here: the driver sends their content itself.
+//! Messages are not rendered here: the driver sends their content.
 
 use std::borrow::Cow;
 use std::{fmt, vec};
@@ -35,8 +35,8 @@ pub(super) const HELP_AFTER_LOGIN: Response = ok(
 
 pub(super) const LOG_IN_FIRST: Response = err("Log in first, with USER and PASS or AUTH");
 pub(super) const LOGGED_IN_ALREADY: Response =
-    err("You are logged in already, QUIT ends the session");
-pub(super) const BEFORE_LOGIN_ONLY: Response = err("Permitted before login only");
+    err("You are already logged in, QUIT ends the session");
+pub(super) const BEFORE_LOGIN_ONLY: Response = err("Permitted only before login");
 
 pub(super) const SEND_PASSWORD: Response = ok("Send your password with PASS");
 pub(super) const USER_FIRST: Response = err("Send USER right before PASS");
@@ -45,7 +45,7 @@ pub(super) const APOP_NOT_OFFERED: Response =
 pub(super) const AUTH_MECHANISM: Response =
     err("Mechanism is not offered, CAPA lists those that are");
 pub(super) const LOGIN_NEEDS_TLS: Response = err("Encryption is required, send STLS first");
-pub(super) const LOGIN_NOT_OFFERED: Response = err("Passwords are not taken without encryption");
+pub(super) const LOGIN_NOT_OFFERED: Response = err("Passwords are not accepted without encryption");
 pub(super) const LOGIN_REFUSED: Response = err_with(Code::Auth, "Wrong user name or password");
 pub(super) const MAILBOX_AMBIGUOUS: Response = err_with(
     Code::Auth,
@@ -57,13 +57,13 @@ pub(super) const MAILDROP_IN_USE: Response = err_with(
 );
 
 pub(super) const READY_FOR_TLS: Response = ok("Begin TLS negotiation");
-pub(super) const TLS_ALREADY: Response = err("TLS is active already");
+pub(super) const TLS_ALREADY: Response = err("TLS is already active");
 pub(super) const NO_TLS: Response = err("TLS is not available");
 pub(super) const NO_TLS_AFTER_UTF8: Response = err("STLS is not permitted after UTF8");
 
 pub(super) const UTF8_ENABLED: Response = ok("UTF-8 mode enabled");
 pub(super) const UTF8_NOT_OFFERED: Response =
-    err("UTF8 is not offered, messages are sent as they came");
+    err("UTF8 is not offered, messages are sent as received");
 pub(super) const LANG_ENGLISH: Response = ok("en Language is English");
 pub(super) const LANG_DEFAULT: Response = ok("i-default Language is English");
 pub(super) const LANG_UNKNOWN: Response = err("No such language, LANG shows what is available");
@@ -88,28 +88,28 @@ pub(super) const LINE_ENDING: Response =
 pub(super) const NOT_POP3: Response = err("This is a POP3 server, closing connection");
 pub(super) const SESSION_TIMEOUT: Response = err_with(
     Code::SysTemp,
-    "Session has lasted too long, nothing is removed, connect again",
+    "Session has lasted too long, nothing was removed, connect again",
 );
 pub(super) const SHUTTING_DOWN: Response = err_with(
     Code::SysTemp,
-    "Server is shutting down, nothing is removed, connect again later",
+    "Server is shutting down, nothing was removed, connect again later",
 );
 pub(super) const DISPLACED: Response = err_with(
     Code::SysTemp,
-    "Too many connections from your network, nothing is removed, connect again later",
+    "Too many connections from your network, nothing was removed, connect again later",
 );
-/// RFC 3206 §5 has the code for failed authentication commands; that is what becomes of the login
-/// here, and clients ask for the new password.
+/// RFC 3206 §5 has the code for failed authentication commands. It fits here because the login
+/// becomes invalid, and clients ask for the new password.
 pub(super) const REVOKED: Response = err_with(
     Code::Auth,
-    "The account was removed or its password changed, no mail is removed, log in again",
+    "The account was removed or its password changed, no mail was removed, log in again",
 );
 pub(super) const OUT_OF_STEP: Response =
     err_with(Code::SysTemp, "Internal error, closing connection");
 
-/// What CAPA lists whatever the connection is (RFC 2449 §6, RFC 3206 §6, RFC 6856 §2 and §3).
-/// Capabilities of both states are listed in both: clients ask once (RFC 2449 §5). UTF8 comes
-/// behind them where it is announced.
+/// The capabilities that CAPA always lists (RFC 2449 §6, RFC 3206 §6, RFC 6856 §2 and §3).
+/// Capabilities of either state are listed in both: clients ask once (RFC 2449 §5). UTF8 follows
+/// them if it is announced.
 const CAPABILITIES: &[&str] = &[
     "TOP",
     "UIDL",
@@ -121,7 +121,8 @@ const CAPABILITIES: &[&str] = &[
     "IMPLEMENTATION facteur",
 ];
 
-/// What LANG lists: English, which is also what i-default means (RFC 6856 §3.2, RFC 2277 §4.5).
+/// The languages that LANG lists: English, which i-default also means (RFC 6856 §3.2,
+/// RFC 2277 §4.5).
 const LANGUAGES: &[&str] = &["en English", "i-default Default language"];
 
 const fn ok(text: &'static str) -> Response {
@@ -136,10 +137,10 @@ const fn err_with(code: Code, text: &'static str) -> Response {
     Response::fixed(Status::Err, Some(code), text)
 }
 
-/// Room for a text beside the longest status indicator, the longest response code and CRLF.
+/// Room for a text in a line with the longest status indicator, the longest response code and CRLF.
 const TEXT_OCTETS_MAX: usize = RESPONSE_LINE_OCTETS_MAX - "-ERR [SYS/TEMP] \r\n".len();
 
-/// What stands at the beginning of the first line.
+/// The beginning of the first line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
     /// `+`: the server waits for a SASL response (RFC 5034 §4).
@@ -165,9 +166,9 @@ enum Code {
     Auth,
     /// Another session has the maildrop (RFC 2449 §8.1.2).
     InUse,
-    /// A failure of the system that will not go away by itself (RFC 3206 §4).
+    /// A system failure that will not go away by itself (RFC 3206 §4).
     SysPerm,
-    /// A failure of the system that may go away (RFC 3206 §4).
+    /// A system failure that might go away (RFC 3206 §4).
     SysTemp,
     /// The message needs UTF-8 mode (RFC 6856 §5).
     Utf8,
@@ -184,7 +185,7 @@ impl Code {
         }
     }
 
-    /// The code of a failure of the system.
+    /// The code of a system failure.
     fn system(transient: bool) -> Self {
         if transient {
             Self::SysTemp
@@ -194,7 +195,7 @@ impl Code {
     }
 }
 
-/// What a listing says of each message.
+/// What a listing shows of each message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Column {
     /// The scan listing: octets.
@@ -218,7 +219,7 @@ impl FirstLine {
             out.push(b' ');
             out.extend_from_slice(code.as_str().as_bytes());
         }
-        // The space stays when nothing follows: RFC 5034 §4 has it in an empty challenge.
+        // The space stays if nothing follows: RFC 5034 §4 has it in an empty challenge.
         if !self.text.is_empty() || self.status == Status::Continue {
             out.push(b' ');
             out.extend_from_slice(self.text.as_bytes());
@@ -230,7 +231,7 @@ impl FirstLine {
 /// The lines after the first one.
 #[derive(Clone, Debug)]
 enum Body {
-    /// A single-line response, or one that is rendered to its end.
+    /// A single-line response, or one that is completely rendered.
     None,
     Lines(vec::IntoIter<Cow<'static, str>>),
     Listing(Cursor, Column),
@@ -244,7 +245,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// `-ERR [SYS/TEMP] text`: what a driver says when there is no session to say it.
+    /// `-ERR [SYS/TEMP] text`: the response of a driver that has no session.
     pub fn unavailable(text: &'static str) -> Self {
         err_with(Code::SysTemp, text)
     }
@@ -267,15 +268,15 @@ impl Response {
         line.map_or("", |line| line.status.as_str())
     }
 
-    /// The response code, if there is one, and the text, where it refuses something.
+    /// The response code, if there is one, and the text, if the response refuses something.
     pub fn refusal(&self) -> Option<(Option<&'static str>, &str)> {
         let line = self.first_line.as_ref()?;
         let is_refusal = line.status == Status::Err;
         is_refusal.then(|| (line.code.map(Code::as_str), line.text.as_ref()))
     }
 
-    /// Whether it is a challenge of a SASL exchange. One of SCRAM is enough to try passwords
-    /// against, together with what else is in the log.
+    /// Whether it is a challenge of a SASL exchange. A SCRAM challenge, together with the rest of
+    /// the log, is enough to guess passwords offline.
     pub fn is_challenge(&self) -> bool {
         let line = self.first_line.as_ref();
         line.is_some_and(|line| line.status == Status::Continue)
@@ -286,7 +287,7 @@ impl Response {
         Self::ok(format!("{hostname} POP3 server signing off"))
     }
 
-    /// The end of a session that leaves so many messages in the maildrop.
+    /// The end of a session that leaves this many messages in the maildrop.
     pub(super) fn goodbye_from_maildrop(hostname: &str, left: usize) -> Self {
         let remainder = match left {
             0 => "maildrop empty".to_owned(),
@@ -296,8 +297,8 @@ impl Response {
         Self::ok(format!("{hostname} POP3 server signing off ({remainder})"))
     }
 
-    /// What CAPA lists: STLS where it is permitted (RFC 2595 §4), USER and SASL (RFC 5034 §3) only
-    /// where passwords are taken.
+    /// The answer to CAPA: STLS if it is permitted (RFC 2595 §4), USER and SASL (RFC 5034 §3) only
+    /// if passwords are accepted.
     pub(super) fn capabilities(stls: bool, mechanisms: &[Mechanism], utf8: bool) -> Self {
         let mut lines: Vec<Cow<'static, str>> = Vec::new();
         if stls {
@@ -305,7 +306,7 @@ impl Response {
         }
         if !mechanisms.is_empty() {
             lines.push("USER".into());
-            // Without `format!`, which goes deeper into the stack than most sessions do (NET-1).
+            // Without `format!`, which would use more stack than most sessions do (NET-1).
             lines.push(["SASL", &sasl::names(mechanisms)].concat().into());
         }
         lines.extend(CAPABILITIES.iter().copied().map(Cow::Borrowed));
@@ -315,7 +316,7 @@ impl Response {
         Self::lines("Capability list follows", lines)
     }
 
-    /// What LANG lists.
+    /// The answer to LANG.
     pub(super) fn languages() -> Self {
         Self::lines("Language listing follows", LANGUAGES.iter().copied())
     }
@@ -340,7 +341,7 @@ impl Response {
         err_with(Code::system(transient), text)
     }
 
-    /// What is in the maildrop, in words.
+    /// The contents of the maildrop, in words.
     pub(super) fn maildrop(visible: DropListing) -> Self {
         Self::ok(format!("Maildrop has {visible}"))
     }
@@ -355,28 +356,28 @@ impl Response {
         Self::ok(format!("Message {number} marked as deleted"))
     }
 
-    /// A message of so many octets follows.
+    /// The octets of the message that follows.
     pub(super) fn content_follows(octets: u64) -> Self {
         Self::ok(format!("{octets} octets"))
     }
 
-    /// What LIST or UIDL says of one message.
+    /// The answer to LIST or UIDL for one message.
     pub(super) fn message(number: MessageNumber, column: impl fmt::Display) -> Self {
         Self::ok(format!("{number} {column}"))
     }
 
-    /// What LIST says of all messages.
+    /// The answer to LIST for all messages.
     pub(super) fn scan_listing(listing: &Listing) -> Self {
         let text = listing.visible().to_string();
         Self::listing(text, listing, Column::Octets)
     }
 
-    /// What UIDL says of all messages.
+    /// The answer to UIDL for all messages.
     pub(super) fn unique_id_listing(listing: &Listing) -> Self {
         Self::listing("Unique-id listing follows", listing, Column::UniqueId)
     }
 
-    /// A response of one line, whose text is printable and fits.
+    /// A response of one line with a text that is printable and fits.
     const fn fixed(status: Status, code: Option<Code>, text: &'static str) -> Self {
         let first_line = FirstLine {
             status,
@@ -399,8 +400,8 @@ impl Response {
         Self::single(Status::Err, None, text.into())
     }
 
-    /// `+ base64`, a challenge of a SASL exchange. It is printable and fits a line, and is never
-    /// cut: half of it would be another.
+    /// `+ base64`, a challenge of a SASL exchange. It is printable and fits into a line. It is
+    /// never cut, because half of it would be a different challenge.
     pub(super) fn challenge(base64: String) -> Self {
         let first_line = FirstLine {
             status: Status::Continue,
@@ -450,10 +451,10 @@ impl Response {
 
     /// Appends the next lines to `out`; returns whether the response is complete.
     ///
-    /// Whole lines only, with CRLF, a multi-line response to its final dot. At least one line is
-    /// appended; a further one only while `out`, with what it held before, is sure not to grow
-    /// beyond `octets_max`. On `false` the caller empties `out` and calls again; a complete
-    /// response appends nothing more.
+    /// Only whole lines are appended, with CRLF; a multi-line response ends with its final dot. At
+    /// least one line is appended, and further lines only while `out`, including its earlier
+    /// contents, cannot grow beyond `octets_max`. On `false` the caller empties `out` and calls
+    /// again; a complete response appends nothing more.
     pub fn render(&mut self, out: &mut Vec<u8>, octets_max: usize) -> bool {
         let last_start = octets_max.saturating_sub(RESPONSE_LINE_OCTETS_MAX);
         loop {
@@ -483,7 +484,7 @@ impl Response {
             }
             Body::Listing(cursor, column) => {
                 if let Some(number) = cursor.next() {
-                    // The number of a thing in memory fits 64 bits.
+                    // The number of something in memory fits 64 bits.
                     push_decimal(out, u64::try_from(number.get()).unwrap_or(u64::MAX));
                     out.push(b' ');
                     push_column(out, cursor.messages(), number.position(), *column);
@@ -524,11 +525,11 @@ impl From<Fault> for Response {
             Fault::ChannelBinding => {
                 Self::err("Authentication failed: it is not bound to this connection")
             }
-            Fault::Downgrade => Self::err(
-                "Authentication failed: somebody hides SCRAM-SHA-256-PLUS from the client",
-            ),
-            Fault::Message => Self::err("Response is not what this mechanism asks for"),
-            Fault::OtherIdentity => err_with(Code::Auth, "Nobody can act for another user here"),
+            Fault::Downgrade => {
+                Self::err("Authentication failed: SCRAM-SHA-256-PLUS was hidden from the client")
+            }
+            Fault::Message => Self::err("Response is not valid for this mechanism"),
+            Fault::OtherIdentity => err_with(Code::Auth, "Users cannot act for other users here"),
             Fault::Unavailable => err_with(
                 Code::SysTemp,
                 "Password cannot be checked now, try again later",
@@ -554,7 +555,7 @@ impl From<NoMessage> for Response {
     }
 }
 
-/// Appends what `column` says of the message at `position`, which exists.
+/// Appends the `column` of the message at `position`, which exists.
 fn push_column(out: &mut Vec<u8>, messages: &dyn Summaries, position: usize, column: Column) {
     match column {
         Column::Octets => push_decimal(out, messages.octets(position).unwrap_or_default()),
@@ -566,7 +567,7 @@ fn push_column(out: &mut Vec<u8>, messages: &dyn Summaries, position: usize, col
     }
 }
 
-/// Appends `number` in decimal without allocating; recurs once for each of at most 20 digits.
+/// Appends `number` in decimal without allocating; recurses once for each of at most 20 digits.
 fn push_decimal(out: &mut Vec<u8>, number: u64) {
     if number >= 10 {
         push_decimal(out, number / 10);
@@ -575,7 +576,8 @@ fn push_decimal(out: &mut Vec<u8>, number: u64) {
     out.push(b'0'.saturating_add(u8::try_from(number % 10).unwrap_or_default()));
 }
 
-/// Makes `text` fit for a response line; a text that fits, as nearly all do, is left as it is.
+/// Makes `text` fit into a response line; a text that fits already, as almost all do, is not
+/// changed.
 fn printable(text: Cow<'static, str>) -> Cow<'static, str> {
     let fits = |character: char| matches!(character, ' '..='~');
     if text.len() <= TEXT_OCTETS_MAX && text.chars().all(fits) {
@@ -723,7 +725,7 @@ mod tests {
             assert_eq!(lines, 100_002);
             assert!(
                 response.render(&mut out, 0),
-                "complete once, complete for ever"
+                "once complete, always complete"
             );
         }
     }

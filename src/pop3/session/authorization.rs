@@ -1,11 +1,11 @@
-//! AUTHORIZATION: who is it, and may he have the maildrop (RFC 1939 §4, RFC 5034).
+//! AUTHORIZATION: who the client is, and whether it gets the maildrop (RFC 1939 §4, RFC 5034).
 //!
-//! Commands of this state, and what comes of checking a password, opening the maildrop and starting
-//! TLS. Nothing here sees a message.
+//! The commands of this state, and the results of checking a password, opening the maildrop and
+//! starting TLS. Nothing here sees a message.
 //!
-//! A refused login says `[AUTH]` and one fixed text, whether the user exists or not (SEC-11); a
-//! failure of the system says `[SYS/...]`, so that a client does not ask its user for another
-//! password (RFC 3206 §3).
+//! A refused login gets `[AUTH]` and one fixed text, whether the user exists or not (SEC-11). A
+//! system failure gets `[SYS/...]`, so that a client does not ask its user for another password
+//! (RFC 3206 §3).
 
 use crate::mail::limits::PASSWORD_FAILURES_MAX;
 use crate::mail::sasl::{self, Fault, Mechanism, Progress};
@@ -16,7 +16,7 @@ use crate::pop3::step::Action;
 
 use super::turn::{State, Turn};
 
-/// Where the client stands before it has logged in, and what stays known of it.
+/// What is known about a client before login, and remains known after it.
 #[derive(Debug)]
 pub(super) struct Authorization {
     link: Link,
@@ -24,9 +24,9 @@ pub(super) struct Authorization {
     offers_scram: bool,
     /// Whether UTF8 is announced.
     offers_utf8: bool,
-    /// Whether UTF8 was given (RFC 6856 §2.1).
+    /// Whether UTF8 was received (RFC 6856 §2.1).
     utf8: bool,
-    /// How the client tried to log in last.
+    /// The mechanism of the last login attempt.
     mechanism: &'static str,
     failures: u32,
 }
@@ -43,17 +43,17 @@ impl Authorization {
         }
     }
 
-    /// How the client tried to log in last: the name of the mechanism, or USER.
+    /// The mechanism of the last login attempt, or USER.
     pub(super) fn mechanism(&self) -> &'static str {
         self.mechanism
     }
 
-    /// Whether the client may get a message that is internationalized or is not.
+    /// Whether a message must be withheld from the client because it is `internationalized`.
     pub(super) fn withholds(&self, internationalized: bool) -> bool {
         internationalized && self.offers_utf8 && !self.utf8
     }
 
-    /// A part of a login has come; `name` is that of USER, when it was the last command.
+    /// Part of a login was received; `name` is that of USER, if it was the last command.
     // Not inlined: see `Session::answered`.
     #[inline(never)]
     pub(super) fn log_in(&mut self, name: Option<String>, command: LogIn) -> Turn {
@@ -89,7 +89,7 @@ impl Authorization {
         }
     }
 
-    /// A change of the connection is asked for.
+    /// Handles a request to change the connection.
     pub(super) fn prepare(&mut self, command: Prepare) -> Turn {
         let again = State::before_login();
         match command {
@@ -114,14 +114,15 @@ impl Authorization {
         }
     }
 
-    /// What CAPA lists before login, or after it, where STLS is permitted no more (RFC 2595 §4).
+    /// The answer to CAPA before or after login, when STLS is no longer permitted (RFC 2595 §4).
     pub(super) fn capabilities(&self, is_before_login: bool) -> Response {
         let stls = is_before_login && self.link.tls == Tls::Offered && !self.utf8;
         Response::capabilities(stls, self.mechanisms(), self.offers_utf8)
     }
 
-    /// Goes on as if the client had just connected (RFC 2595 §4): what came before may have been
-    /// put in by someone on the way. Only the counts stay, or TLS would be a way to reset them.
+    /// Starts over as if the client had just connected (RFC 2595 §4): an attacker on the network
+    /// path might have inserted what came before. Only the counts stay, or TLS would be a way to
+    /// reset them.
     pub(super) fn tls_started(&mut self, bindings: ChannelBindings) -> Turn {
         self.link.tls = Tls::Active(bindings);
         self.utf8 = false;
@@ -138,12 +139,12 @@ impl Authorization {
         self.advance(sasl::begin(mechanism, &self.link, initial_response))
     }
 
-    /// What may be used at this moment, and so what CAPA lists.
+    /// The mechanisms that can be used now, which CAPA lists.
     fn mechanisms(&self) -> &'static [Mechanism] {
         sasl::offered(&self.link, self.offers_scram)
     }
 
-    /// Goes on with a SASL exchange that has come so far.
+    /// Continues a SASL exchange after this progress.
     pub(super) fn advance(&self, progress: Result<Progress, Fault>) -> Turn {
         let again = State::before_login();
         match progress {
@@ -161,7 +162,7 @@ impl Authorization {
                 Turn::ask(State::CheckingProof { user }, action)
             }
             Ok(Progress::Authenticated(_)) => authenticated(),
-            // To change one's mind is no error, and what fails here is none of the client's.
+            // To cancel is not an error, and an unavailable check is not the client's fault.
             Err(fault @ (Fault::Cancelled | Fault::Unavailable)) => Turn::Say(again, fault.into()),
             Err(fault) => Turn::Refuse(again, fault.into()),
         }
@@ -175,7 +176,7 @@ impl Authorization {
         Turn::ask(State::Checking, action)
     }
 
-    /// The login does not lead to a maildrop, and may not be tried without end.
+    /// The login does not lead to a maildrop, and must not be tried endlessly.
     pub(super) fn refuse_login(&mut self, response: Response) -> Turn {
         self.failures = self.failures.saturating_add(1);
         if self.failures >= PASSWORD_FAILURES_MAX {

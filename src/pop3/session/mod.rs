@@ -1,12 +1,12 @@
 //! The session: the state machine of RFC 1939 §3 to §6.
 //!
-//! [`Session::greet`] gives the first [`Step`], [`Session::resume`] every further one. The session
+//! [`Session::greet`] returns the first [`Step`], [`Session::resume`] every later one. The session
 //! does nothing itself: it opens, sends and removes by asking the driver for an [`Action`].
 //!
 //! # Theory of operation
 //!
-//! There is one state per thing that can be waited for. An arrow is the outcome that leads on; the
-//! action that is under way stands in brackets.
+//! There is one state for each thing that the session can wait for. An arrow is labelled with the
+//! outcome that leads on; the action in progress is in brackets.
 //!
 //! ```text
 //! Connected ─greet→ Authorization
@@ -27,13 +27,13 @@
 //! any state ─timeout, end of the daemon, too many errors→ Closed
 //! ```
 //!
-//! AUTHORIZATION of the RFC is all that comes before `Transaction`. Only `Transaction` and what
-//! follows it owns a [`Listing`], and only the arrow to `Update` reads its marks as a removal
-//! (I3): in every other way to `Closed` the listing is dropped with its marks.
+//! AUTHORIZATION in the RFC is everything before `Transaction`. Only `Transaction` and the states
+//! after it own a [`Listing`], and only the arrow to `Update` reads its marks as a removal (I3): on
+//! every other way to `Closed` the listing is dropped with its marks.
 //!
-//! What fails: wrong commands are answered with `-ERR` and counted, up to
-//! [`Settings::errors_max`], and the next one closes the connection; an outcome that does not fit
-//! the state is a fault of the driver and closes the connection, with nothing removed.
+//! Failures: wrong commands are answered with `-ERR` and counted, up to [`Settings::errors_max`],
+//! and the next one closes the connection. An outcome that does not fit the state is a fault of the
+//! driver and closes the connection without removing anything.
 
 mod authorization;
 #[cfg(test)]
@@ -68,7 +68,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session on a fresh connection, which may be encrypted already.
+    /// A session on a new connection, which might already be encrypted.
     pub fn new(settings: Settings, link: Link) -> Self {
         Self {
             authorization: Authorization::new(link, settings.scram, settings.utf8),
@@ -90,9 +90,10 @@ impl Session {
         self.step(turn)
     }
 
-    /// Tells the session what happened; gives what to do next.
+    /// Reports what happened to the session; returns what to do next.
     pub fn resume(&mut self, outcome: Outcome<'_>) -> Step {
-        // A handler that ends the session need not set a state: it is closed unless one is set.
+        // The session is closed unless a handler sets a state, so a handler that ends it need not
+        // set one.
         let state = mem::replace(&mut self.state, State::Closed);
         let turn = match (state, outcome) {
             (
@@ -104,7 +105,7 @@ impl Session {
         self.step(turn)
     }
 
-    /// What of `line`, which comes next, may be shown.
+    /// The part of `line`, the next line, that may be shown.
     pub fn disclose<'a>(&self, line: &'a [u8]) -> Disclosure<'a> {
         if matches!(self.state, State::Exchange(_)) {
             sasl::disclose_response(line)
@@ -113,7 +114,7 @@ impl Session {
         }
     }
 
-    /// The login whose exchange is under way; the next line is a part of it.
+    /// The login whose exchange is in progress; the next line belongs to it.
     pub fn login(&self) -> Option<sasl::Login<'_>> {
         let State::Exchange(exchange) = &self.state else {
             return None;
@@ -150,7 +151,7 @@ impl Session {
         }
     }
 
-    /// A command of both states has come. Not inlined, as `answered`.
+    /// A command of both states was received. Not inlined, like `answered`.
     #[inline(never)]
     fn command(&self, state: State, command: Always) -> Turn {
         let state = state.without_name();
@@ -171,7 +172,7 @@ impl Session {
         }
     }
 
-    /// What is no command has come. Not inlined: the frames of all this would be on the stack of
+    /// Something other than a line was received. Not inlined: its frames would be on the stack of
     /// every session, thousands of times (NET-1).
     #[inline(never)]
     fn answered(&mut self, state: State, outcome: Outcome<'_>) -> Turn {
@@ -207,7 +208,7 @@ impl Session {
                 let response = Response::maildrop(listing.visible());
                 Turn::Say(State::Transaction(listing), response)
             }
-            // The password was right, but there is no maildrop to go with it (RFC 1939 §4).
+            // The password was right, but there is no maildrop for it (RFC 1939 §4).
             (State::Opening, Outcome::MaildropInUse) => {
                 Turn::Say(State::before_login(), response::MAILDROP_IN_USE)
             }
@@ -247,15 +248,15 @@ impl Session {
         }
     }
 
-    /// What can come instead of any result.
+    /// Handles an outcome that can come instead of any result.
     fn interrupted(state: &State, outcome: &Outcome<'_>) -> Turn {
         match (state, outcome) {
-            // Nothing may be said in the middle of a content, nor at an autologout.
+            // Nothing may be sent in the middle of a content, nor at an autologout.
             (State::Closed | State::Sending(_), _)
             | (_, Outcome::Ended(Ending::IdleTimeout | Ending::TooSlow)) => {
                 Turn::Close(None, Closing::Refused)
             }
-            // Some of the messages may be removed by now: no other text would be true.
+            // Some of the messages might be removed by now: no other text would be true.
             (State::Update { .. }, _) => Turn::give_up(response::REMOVE_FAILED),
             (_, Outcome::Ended(ending)) => Turn::Close(Response::ended(*ending), Closing::Refused),
             (_, Outcome::LineEndingFault(_)) => Turn::give_up(response::LINE_ENDING),
@@ -276,7 +277,7 @@ impl Session {
         Turn::Refuse(state, response)
     }
 
-    /// Makes a step of what has come of an outcome.
+    /// Turns the result of an outcome into a step.
     fn step(&mut self, turn: Turn) -> Step {
         match turn {
             Turn::Say(state, response) => self.read_line(state, Some(response)),
@@ -293,7 +294,7 @@ impl Session {
         }
     }
 
-    /// Responds to a wrong command; the one that is too many ends the session.
+    /// Responds to a wrong command; the first one over the limit ends the session.
     fn refuse(&mut self, state: State, response: Response) -> Step {
         self.errors = self.errors.saturating_add(1);
         let errors_max = self.settings.errors_max;
@@ -318,10 +319,10 @@ impl Session {
     }
 }
 
-/// Lists the languages or chooses the only one there is.
+/// Lists the languages or chooses the only one.
 ///
-/// A range that names a region (`en-GB`) is answered with the language, as in the lookup of
-/// RFC 4647 §3.4: RFC 6856 §3.2 wants one language for a range.
+/// A range that names a region (`en-GB`) gets the language, as in the lookup of RFC 4647 §3.4:
+/// RFC 6856 §3.2 requires one language for a range.
 fn lang(state: State, range: Option<&str>) -> Turn {
     let Some(range) = range else {
         return Turn::Say(state, Response::languages());

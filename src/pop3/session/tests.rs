@@ -1,5 +1,5 @@
-//! What the transcripts cannot show: failures of the driver's side, TLS, actions and their order,
-//! and properties of any dialogue.
+//! What transcripts cannot show: failures of the driver, TLS, actions and their order, and
+//! properties of any dialogue.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -85,7 +85,7 @@ fn rendered(response: Option<Response>) -> String {
     String::from_utf8(sent).unwrap()
 }
 
-/// A session with the steps it gave, for tests that read as a dialogue.
+/// A session, for tests that read like a dialogue.
 struct Dialogue {
     session: Session,
 }
@@ -117,7 +117,7 @@ impl Dialogue {
         Self::local(Tls::NotOffered)
     }
 
-    /// A session after the login of bob with messages of 120 and 200 octets.
+    /// A session after the login of bob, whose messages have 120 and 200 octets.
     fn logged_in() -> Self {
         let mut dialogue = Self::plain();
         dialogue.open();
@@ -158,7 +158,7 @@ impl Dialogue {
         assert_eq!(&step.action, action);
     }
 
-    /// Sends a line that is answered and followed by another.
+    /// Sends a line that is answered, and after which another line is read.
     #[track_caller]
     fn line(&mut self, line: &str, response: &str) {
         let step = self.session.resume(Outcome::Line(line.as_bytes()));
@@ -216,7 +216,7 @@ fn a_login_that_fails_for_the_system_may_be_repeated() {
         ),
     ] {
         let mut dialogue = Dialogue::plain();
-        // More often than passwords may be wrong.
+        // More often than a wrong password is allowed.
         for _ in 0..5 {
             dialogue.login();
             dialogue.check(
@@ -293,10 +293,7 @@ fn scram_that_does_not_come_to_its_end_opens_nothing() {
     }
     for (last, response) in [
         ("*", "-ERR Authentication cancelled\r\n"),
-        (
-            "QUIT",
-            "-ERR Response is not what this mechanism asks for\r\n",
-        ),
+        ("QUIT", "-ERR Response is not valid for this mechanism\r\n"),
     ] {
         let mut dialogue = checking();
         drop(dialogue.session.resume(proof_accepted()));
@@ -394,7 +391,7 @@ fn quit_removes_the_marked_messages_and_says_so_when_it_is_done() {
     marked().check(Outcome::RemoveFailed, REMOVE_FAILED, &CLOSE);
 }
 
-/// Sessions in every state that waits for the driver, each with a mark where there can be one.
+/// Sessions in every state that waits for the driver, each with a mark if the state can have one.
 fn in_every_state() -> Vec<(&'static str, Dialogue)> {
     let mut states = Vec::new();
     let mut add = |name, mut dialogue: Dialogue, lines: &[&str], outcomes: Vec<Outcome<'_>>| {
@@ -474,20 +471,20 @@ fn a_session_that_ends_without_quit_removes_nothing() {
         (Outcome::Ended(Ending::IdleTimeout), ""),
         (
             Outcome::Ended(Ending::SessionTimeout),
-            "-ERR [SYS/TEMP] Session has lasted too long, nothing is removed, connect again\r\n",
+            "-ERR [SYS/TEMP] Session has lasted too long, nothing was removed, connect again\r\n",
         ),
         (
             Outcome::Ended(Ending::ShuttingDown),
-            "-ERR [SYS/TEMP] Server is shutting down, nothing is removed, connect again later\r\n",
+            "-ERR [SYS/TEMP] Server is shutting down, nothing was removed, connect again later\r\n",
         ),
         (
             Outcome::Ended(Ending::Displaced),
-            "-ERR [SYS/TEMP] Too many connections from your network, nothing is removed, connect \
+            "-ERR [SYS/TEMP] Too many connections from your network, nothing was removed, connect \
              again later\r\n",
         ),
         (
             Outcome::Ended(Ending::Revoked),
-            "-ERR [AUTH] The account was removed or its password changed, no mail is removed, log \
+            "-ERR [AUTH] The account was removed or its password changed, no mail was removed, log \
              in again\r\n",
         ),
         (
@@ -502,9 +499,9 @@ fn a_session_that_ends_without_quit_removes_nothing() {
     for (ending, response) in endings {
         for (name, mut dialogue) in in_every_state() {
             let response = match name {
-                // In the middle of a content nothing may be said.
+                // Nothing may be sent in the middle of a content.
                 "sending" | "closed" => "",
-                // The driver may have removed some before it gave up.
+                // The driver might have removed some before it gave up.
                 "update" if !response.is_empty() => REMOVE_FAILED,
                 _ => response,
             };
@@ -654,7 +651,10 @@ fn a_login_off_this_machine_needs_tls() {
 
     let mut dialogue = Dialogue::remote(Tls::NotOffered);
     for line in login {
-        dialogue.line(line, "-ERR Passwords are not taken without encryption\r\n");
+        dialogue.line(
+            line,
+            "-ERR Passwords are not accepted without encryption\r\n",
+        );
     }
     assert!(!is_listed(&capabilities(&mut dialogue)));
 
@@ -675,7 +675,7 @@ fn tls_makes_the_session_forget_what_came_before() {
         &READ_COMMAND,
     );
     dialogue.line("PASS secret", "-ERR Send USER right before PASS\r\n");
-    dialogue.line("STLS", "-ERR TLS is active already\r\n");
+    dialogue.line("STLS", "-ERR TLS is already active\r\n");
     dialogue.open();
 }
 
@@ -712,7 +712,7 @@ fn a_first_line_of_another_protocol_is_the_last() {
         let close = Action::Close(Closing::Foreign(Foreign::of_line(line.as_bytes()).unwrap()));
         dialogue.check(Outcome::Line(line.as_bytes()), response, &close);
         dialogue.check(Outcome::Line(b"USER bob"), "", &CLOSE);
-        // The same within TLS, where the client begins anew.
+        // The same within TLS, where the client starts over.
         let mut dialogue = Dialogue::local(Tls::Offered);
         drop(dialogue.session.resume(Outcome::Line(b"STLS")));
         dialogue.check(
@@ -821,7 +821,8 @@ fn debug_forms_show_no_password() {
     assert!(!shown.contains("hunter2"), "{shown}");
 }
 
-/// The maildrop as a list of messages that may be marked; everything is counted anew each time.
+/// The maildrop as a list of messages that can be marked; everything is counted from scratch each
+/// time.
 struct Model {
     octets: Vec<u64>,
     marked: Vec<bool>,
@@ -836,7 +837,7 @@ impl Model {
         self.visible().map(|position| self.octets[position]).sum()
     }
 
-    /// What the server must answer, up to the texts that are for people.
+    /// The answer that the server must give, except for texts meant for people.
     fn answer(&mut self, verb: &str, number: Option<usize>) -> String {
         let column = |verb: &str, position: usize| match verb {
             "LIST" => format!("{} {}", position + 1, self.octets[position]),
@@ -916,7 +917,7 @@ proptest! {
         dialogue.login();
         dialogue.check(Outcome::PasswordAccepted, "", &Action::OpenMaildrop);
         drop(dialogue.session.resume(Outcome::MaildropOpened(messages(&octets))));
-        // Number zero is an error of syntax, and those are counted.
+        // Number zero is a syntax error, and those are counted.
         dialogue.session.settings.errors_max = None;
         let mut model = Model { marked: vec![false; octets.len()], octets };
         for (verb, number) in commands {
@@ -1002,7 +1003,7 @@ proptest! {
     }
 }
 
-/// SEC-7: the session alone knows what a line is.
+/// SEC-7: only the session knows what a line is.
 #[test]
 fn of_a_line_that_could_hold_a_secret_only_the_command_is_shown() {
     let mut session = Session::new(settings(), local(Tls::NotOffered));

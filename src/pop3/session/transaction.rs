@@ -1,9 +1,9 @@
-//! TRANSACTION and UPDATE: the listing is answered from, messages are sent, QUIT removes
+//! TRANSACTION and UPDATE: answers from the listing, sends messages, removes them at QUIT
 //! (RFC 1939 §5 to §7).
 //!
 //! Invariant: QUIT is the only command that asks for a removal, and it asks for exactly the
-//! messages that are marked then (I3). Its `+OK` is said when the driver reports that the removal
-//! is durable (I2), never before.
+//! messages that are marked at that time (I3). Its `+OK` is sent when the driver reports that the
+//! removal is durable (I2), never before.
 
 use crate::mail::Closing;
 use crate::pop3::command::Maildrop;
@@ -13,7 +13,7 @@ use crate::pop3::step::{Action, Extent};
 
 use super::turn::{Retrieval, State, Turn};
 
-/// A command for the maildrop has come.
+/// A command on the maildrop was received.
 // Not inlined: see `Session::answered`.
 #[inline(never)]
 pub(super) fn command(mut listing: Listing, command: Maildrop) -> Turn {
@@ -63,7 +63,7 @@ fn retrieve(listing: Listing, number: MessageNumber, extent: Extent) -> Turn {
     }
 }
 
-/// The message is open. Whether it is `withheld`, as one that only a client in UTF-8 mode may get.
+/// The message is open. `withheld`: only a client in UTF-8 mode may get it, and this one is not.
 pub(super) fn message_opened(listing: Listing, retrieval: Retrieval, withheld: bool) -> Turn {
     if withheld {
         return Turn::Say(State::Transaction(listing), response::NEEDS_UTF8);

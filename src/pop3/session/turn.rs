@@ -1,4 +1,4 @@
-//! What a part of the session answers with, and what the session then waits for.
+//! How a part of the session answers, and what the session then waits for.
 
 use crate::mail::Closing;
 use crate::mail::sasl::{Exchange, scram::ClientFirst};
@@ -6,7 +6,7 @@ use crate::pop3::listing::Listing;
 use crate::pop3::response::Response;
 use crate::pop3::step::{Action, Extent};
 
-/// What comes of a command or an outcome. The session makes a step of it.
+/// The result of a command or an outcome. The session turns it into a step.
 #[derive(Debug)]
 pub(super) enum Turn {
     /// Respond, and read the next line in this state.
@@ -15,10 +15,10 @@ pub(super) enum Turn {
     Refuse(State, Response),
     /// Read the next line in this state without a response.
     Listen(State),
-    /// Ask the driver for something, and wait for that in this state. The response, if there is
-    /// one, comes first.
+    /// Ask the driver for something, and wait for it in this state. The response, if there is one,
+    /// is sent first.
     Ask(State, Option<Response>, Action),
-    /// Respond, where anything may be said, and end the session.
+    /// Respond, where a response is possible, and end the session.
     Close(Option<Response>, Closing),
 }
 
@@ -37,12 +37,12 @@ impl Turn {
 /// What the session waits for. See the theory of operation of the session.
 #[derive(Debug)]
 pub(super) enum State {
-    /// Nothing is said yet.
+    /// Nothing was sent yet.
     Connected,
     /// A command, before login.
     Authorization {
-        /// The name of a USER command, when that was the last command: PASS must follow it at once
-        /// (RFC 1939 §7).
+        /// The name of a USER command, if that was the last command: PASS must follow it
+        /// immediately (RFC 1939 §7).
         name: Option<String>,
     },
     /// A response of a SASL exchange.
@@ -53,7 +53,7 @@ pub(super) enum State {
     BeginningScram(ClientFirst),
     /// The verdict on a proof.
     CheckingProof {
-        /// Whose it is.
+        /// The user of the proof.
         user: String,
     },
     /// The maildrop.
@@ -71,12 +71,12 @@ pub(super) enum State {
         /// How many messages are not marked.
         left: usize,
     },
-    /// Nothing any more.
+    /// Nothing more.
     Closed,
 }
 
 impl State {
-    /// A command, before login, of which nothing is known yet.
+    /// A command, before login, without a name.
     pub(super) fn before_login() -> Self {
         Self::Authorization { name: None }
     }
@@ -91,7 +91,7 @@ impl State {
     }
 }
 
-/// A message that is being opened, and what is to be done with it.
+/// A message that is being opened, and what to do with it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Retrieval {
     pub(super) octets: u64,
@@ -99,7 +99,7 @@ pub(super) struct Retrieval {
 }
 
 impl Retrieval {
-    /// The same of a message that has so many octets, if it has others than the listing says.
+    /// The same for a message whose octets differ from the listing, if they do.
     pub(super) fn edited(self, octets: Option<u64>) -> Self {
         let octets = octets.unwrap_or(self.octets);
         Self { octets, ..self }
