@@ -1,9 +1,9 @@
 //! The transparency dots: removed from received content, added to sent content.
 //!
 //! [`DotDecoder`] reads content as a mail client sends it (RFC 5321 §4.5.2), and finds the line
-//! with a single dot that ends it. [`DotEncoder`] writes content as a multi-line response (RFC 1939
-//! §3). Neither limits the length of a line or of a message, and neither stores any content: it
-//! uses only the caller's buffers.
+//! with a single dot that ends it. [`DotEncoder`] writes content as a multi-line response
+//! (RFC 1939 §3). Neither limits the length of a line or of a message, and neither stores any
+//! content: it uses only the caller's buffers.
 //!
 //! # Theory of operation
 //! The decoder's states, CRLF mode on the left and LF mode on the right. Any other octet leads to
