@@ -83,8 +83,8 @@ REFUSED: dict[tuple[str, str], str] = {
     # They do not double a lone dot between bare LFs, which other servers may take for the end.
     ("curl", "lone-dots-lf"): "Weird server reply",
     ("curl", "only-dot-at-end-lf"): "Weird server reply",
-    ("symfony", "lone-dots-lf"): "lone dot beside a line feed",
-    ("symfony", "only-dot-at-end-lf"): "lone dot beside a line feed",
+    ("symfony", "lone-dots-lf"): "lone dot next to a line feed",
+    ("symfony", "only-dot-at-end-lf"): "lone dot next to a line feed",
     # It makes CR CR LF from CRLF, and POP3 could not return every CR of that.
     **{("curl-crlf", f"{case.name}-crlf"): "Weird server reply" for case in CASES},
     ("phpmailer", "empty"): "Message body empty",

@@ -118,7 +118,7 @@ impl fmt::Display for AddressError {
             Self::Domain => "the domain of the address is missing or not valid",
             Self::Literal => "the address literal in square brackets is not valid",
             Self::LocalPart => "the part of the address before the @ is missing or not valid",
-            Self::NoBrackets => "write the address in angle brackets, as in <alice@example.com>",
+            Self::NoBrackets => "put the address in angle brackets, as in <alice@example.com>",
             Self::NonAscii => "an address with non-ASCII characters needs SMTPUTF8 after MAIL",
             Self::NullForwardPath => "a recipient cannot be empty, write <alice@example.com>",
             Self::Path => "the path is not complete, write <alice@example.com>",

@@ -1,9 +1,9 @@
-//! SMTP commands: one line of octets to one [`Command`] (RFC 5321 §4.1.1).
+//! SMTP commands: turns one line of octets into one [`Command`] (RFC 5321 §4.1.1).
 //!
-//! Does not know what may come when: that is the session's. Verbs and keywords are recognised in
-//! any case, several spaces count as one where a space may stand, and white space at the end is
-//! ignored (RFC 5321 §4.1.1 asks servers to tolerate it). No argument may hold a control character
-//! or octets that are not UTF-8.
+//! It does not know which command is allowed when: the session does. Verbs and keywords are
+//! recognised in any case, several spaces count as one where a space is allowed, and white space at
+//! the end is ignored (RFC 5321 §4.1.1 asks servers to tolerate it). No argument can contain a
+//! control character or octets that are not UTF-8.
 
 use std::fmt;
 
@@ -15,14 +15,14 @@ use crate::mail::{
 
 use super::limits::CLIENT_NAME_OCTETS_MAX;
 
-/// What the meaning of a command depends on besides its own line.
+/// The context that the meaning of a command depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     /// Appended to a path without a domain.
     pub default_domain: &'a Domain,
-    /// The open transaction was declared SMTPUTF8, so a forward-path may hold UTF-8.
+    /// The open transaction was declared SMTPUTF8, so a forward-path can contain UTF-8.
     pub charset: Charset,
-    /// Where dots may stand in the local part of a path.
+    /// Where dots are allowed in the local part of a path.
     pub dots: Dots,
 }
 
@@ -52,9 +52,9 @@ pub enum Command<'a> {
     Vrfy,
     /// `EXPN string`.
     Expn,
-    /// `HELP`, on anything.
+    /// `HELP`, with any argument.
     Help,
-    /// `NOOP`, with anything.
+    /// `NOOP`, with any argument.
     Noop,
     /// `QUIT`.
     Quit,
@@ -78,27 +78,27 @@ pub struct MailParameters {
     pub body: BodyType,
     /// `SMTPUTF8` was given.
     pub utf8: bool,
-    /// `AUTH=` was given (RFC 4954 §5): who submitted the message first. Nothing here trusts it or
-    /// passes it on, so it is not kept.
+    /// `AUTH=` was given (RFC 4954 §5): the original submitter of the message. Nothing here trusts
+    /// it or passes it on, so it is not kept.
     pub auth: bool,
 }
 
-/// Why a line is not a command that can be carried out.
+/// Why a line is not a valid command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SyntaxError {
-    /// The argument holds a control character.
+    /// The argument contains a control character.
     ControlCharacter,
     /// The argument is not UTF-8.
     NotUtf8,
     /// The line is empty.
     Empty,
-    /// The verb is not one of SMTP's.
+    /// The verb is not an SMTP verb.
     UnknownVerb,
-    /// The verb of a proxy that says for whom it connects (Postfix's XCLIENT, which nginx sends).
-    /// The server could not check what it says.
+    /// The verb with which a proxy names its client (Postfix's XCLIENT, which nginx sends). The
+    /// server could not verify that name.
     XClient,
-    /// The command needs an argument: how it is written.
+    /// The command needs an argument; this is its syntax.
     ArgumentMissing(&'static str),
     /// The command takes no argument.
     ArgumentUnexpected,
@@ -112,13 +112,13 @@ pub enum SyntaxError {
     ReversePathNotAscii,
     /// The forward-path is not ASCII and SMTPUTF8 was not declared at MAIL.
     ForwardPathNotAscii,
-    /// Something stands directly behind the path.
+    /// Text follows the path without a space.
     AfterPath,
-    /// A parameter of MAIL or RCPT is not known.
+    /// A parameter of MAIL or RCPT is unknown.
     ParameterUnknown,
-    /// A parameter of MAIL has a value that it cannot have, or stands twice.
+    /// A parameter of MAIL has an invalid value, or is given twice.
     ParameterValue(&'static str),
-    /// The argument of BDAT is wrong in any way: how many octets follow is not known.
+    /// The argument of BDAT is invalid: how many octets follow is unknown.
     ChunkSize,
 }
 
@@ -129,15 +129,15 @@ impl fmt::Display for SyntaxError {
             Self::NotUtf8 => f.write_str("command is not UTF-8"),
             Self::Empty => f.write_str("empty command"),
             Self::UnknownVerb => f.write_str("unknown command"),
-            Self::XClient => f.write_str("XCLIENT of a proxy"),
+            Self::XClient => f.write_str("XCLIENT from a proxy"),
             Self::ArgumentMissing(form) => write!(f, "argument missing in {form}"),
-            Self::ArgumentUnexpected => f.write_str("argument where none belongs"),
-            Self::ClientName => f.write_str("bad name of the client"),
+            Self::ArgumentUnexpected => f.write_str("unexpected argument"),
+            Self::ClientName => f.write_str("bad client name"),
             Self::ReversePath(error) => write!(f, "bad reverse-path: {error}"),
             Self::ForwardPath(error) => write!(f, "bad forward-path: {error}"),
             Self::ReversePathNotAscii => f.write_str("non-ASCII reverse-path without SMTPUTF8"),
             Self::ForwardPathNotAscii => f.write_str("non-ASCII forward-path without SMTPUTF8"),
-            Self::AfterPath => f.write_str("text directly behind the path"),
+            Self::AfterPath => f.write_str("text directly after the path"),
             Self::ParameterUnknown => f.write_str("unknown parameter"),
             Self::ParameterValue(keyword) => write!(f, "bad value of {keyword}"),
             Self::ChunkSize => f.write_str("bad chunk size"),
@@ -158,15 +158,15 @@ impl<'a> Command<'a> {
         let verb = Verb::recognise(name)?;
         match text(argument) {
             Ok(argument) => verb.with_argument(argument.trim_start_matches(' '), context),
-            // Whatever is wrong with it: the session has to know that a chunk follows.
+            // Whatever the error is: the session has to know that a chunk follows.
             Err(_) if matches!(verb, Verb::Bdat) => Err(SyntaxError::ChunkSize),
             Err(error) => Err(error),
         }
     }
 }
 
-/// What may be shown of a line that comes where a command is expected: nothing that could be a
-/// secret or a line of a content that came at the wrong moment.
+/// The part of a line that may be shown where a command is expected: nothing that could be a
+/// secret, or a line of a content that came at the wrong moment.
 pub(super) fn disclose(line: &[u8]) -> Disclosure<'_> {
     let line = line.trim_ascii_end();
     let (name, argument) = split_verb(line);
@@ -192,7 +192,7 @@ pub(super) fn disclose(line: &[u8]) -> Disclosure<'_> {
     }
 }
 
-/// The octets up to the first space, and the others.
+/// The octets up to the first space, and the rest.
 fn split_verb(line: &[u8]) -> (&[u8], &[u8]) {
     let name = line.split(|&octet| octet == b' ').next();
     let name = name.unwrap_or_default();
@@ -276,8 +276,8 @@ impl Verb {
     }
 }
 
-/// The octets of an argument as text: invalid characters are 501, unless the verb is not known and
-/// so the reason is another (RFC 5321 §4.1.2).
+/// The argument as text. Invalid characters get 501, unless the verb is unknown and so the reason
+/// is another (RFC 5321 §4.1.2).
 fn text(octets: &[u8]) -> Result<&str, SyntaxError> {
     if octets.iter().any(u8::is_ascii_control) {
         return Err(SyntaxError::ControlCharacter);
@@ -285,7 +285,7 @@ fn text(octets: &[u8]) -> Result<&str, SyntaxError> {
     str::from_utf8(octets).map_err(|_not_utf8| SyntaxError::NotUtf8)
 }
 
-/// The text up to the first space, and what follows the spaces.
+/// The text up to the first space, and the text after the spaces.
 fn split_word(text: &str) -> (&str, &str) {
     match text.split_once(' ') {
         Some((word, rest)) => (word, rest.trim_start_matches(' ')),
@@ -309,8 +309,9 @@ fn present<'a>(argument: &'a str, form: &'static str) -> Result<&'a str, SyntaxE
     }
 }
 
-/// RFC 5321 §4.1.1.1 wants a domain or an address literal, and §4.1.4 forbids refusing a client
-/// because its name is not its own: any one word will do, as clients send all kinds of names.
+/// RFC 5321 §4.1.1.1 requires a domain or an address literal, and §4.1.4 forbids refusing a client
+/// because the name is not its own. Any single word is accepted, because clients send all kinds of
+/// names.
 fn client_name<'a>(argument: &'a str, form: &'static str) -> Result<&'a str, SyntaxError> {
     let name = present(argument, form)?;
     let word = !name.contains(' ') && name.len() <= CLIENT_NAME_OCTETS_MAX;
@@ -321,7 +322,7 @@ fn client_name<'a>(argument: &'a str, form: &'static str) -> Result<&'a str, Syn
     }
 }
 
-/// What follows `keyword` (`FROM:`, `TO:`) at the start of `argument`, in any case.
+/// The text after `keyword` (`FROM:`, `TO:`) at the start of `argument`, in any case.
 fn after_keyword<'a>(argument: &'a str, keyword: &str) -> Option<&'a str> {
     let (start, rest) = argument.split_at_checked(keyword.len())?;
     start.eq_ignore_ascii_case(keyword).then_some(rest)
@@ -330,7 +331,7 @@ fn after_keyword<'a>(argument: &'a str, keyword: &str) -> Option<&'a str> {
 fn mail<'a>(argument: &str, context: &Context<'_>) -> Result<Command<'a>, SyntaxError> {
     const FORM: &str = "MAIL FROM:<alice@example.com>";
     let path = after_keyword(argument, "FROM:").ok_or(SyntaxError::ArgumentMissing(FORM))?;
-    // Whether UTF-8 may stand in the path is said by a parameter behind it.
+    // A parameter after the path decides whether UTF-8 is allowed in it.
     let grammar = Grammar {
         charset: Charset::Utf8,
         dots: context.dots,
@@ -390,8 +391,8 @@ fn auth(argument: &str) -> Result<Command<'_>, SyntaxError> {
     })
 }
 
-/// Whether a text, not empty, is encoded as RFC 3461 §4 has it: printable ASCII, where `+` stands
-/// before two hexadecimal digits. `<>`, for nobody, is in that form too.
+/// Whether a non-empty text is encoded as in RFC 3461 §4: printable ASCII, where `+` precedes two
+/// hexadecimal digits. `<>`, which means nobody, has that form too.
 fn is_xtext(text: &str) -> bool {
     let is_digit = |octet: &u8| matches!(octet, b'0'..=b'9' | b'A'..=b'F');
     let encoded = text.split('+').skip(1).all(|piece| {
@@ -402,7 +403,7 @@ fn is_xtext(text: &str) -> bool {
     !text.is_empty() && encoded && text.bytes().all(printable)
 }
 
-/// The parameters that follow a path, as keyword and value (RFC 5321 §4.1.2, esmtp-param).
+/// The parameters after a path, as keyword and value (RFC 5321 §4.1.2, esmtp-param).
 fn parameters(rest: &str) -> Result<impl Iterator<Item = (&str, Option<&str>)>, SyntaxError> {
     if !(rest.is_empty() || rest.starts_with(' ')) {
         return Err(SyntaxError::AfterPath);
@@ -434,11 +435,12 @@ impl MailParameters {
         Ok(parsed)
     }
 
-    /// Takes one parameter over; false when it cannot have this value.
+    /// Sets one parameter; false if it cannot have this value.
     fn set(&mut self, name: &str, value: Option<&str>) -> bool {
         match (name, value) {
             ("SIZE", Some(digits)) => {
-                // RFC 1870 §5: one to twenty digits. What is past u64 is past every limit too.
+                // RFC 1870 §5: one to twenty digits. A number beyond u64 is also beyond every
+                // limit.
                 let valid = (1..=20).contains(&digits.len())
                     && digits.bytes().all(|octet| octet.is_ascii_digit());
                 self.declared_octets = Some(digits.parse().unwrap_or(u64::MAX));

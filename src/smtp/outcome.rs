@@ -1,31 +1,31 @@
-//! What a driver tells its session: the result of an action, or what came instead of it.
+//! What a driver reports to its session: the result of an action, or an event instead of it.
 //!
-//! The accidents of sockets and disks arrive here in the words of the protocol.
+//! Failures of sockets and disks arrive here in protocol terms.
 
 use std::fmt;
 
 use crate::mail::sasl::scram;
 use crate::mail::{ChannelBindings, Ending, Foreign, MailboxName};
 
-/// What happened: the result of an action, or what came instead of it. Its [`Debug`](fmt::Debug)
-/// form names it and shows nothing of the line, which may hold a password.
+/// What happened: the result of an action, or an event instead of it. Its [`Debug`](fmt::Debug)
+/// form shows only its name and nothing of the line, which might contain a password.
 #[derive(PartialEq, Eq)]
 pub enum Outcome<'a> {
     /// A line, without its ending.
     Line(&'a [u8]),
-    /// A line longer than it may be; it has been read to its end.
+    /// A line longer than allowed; it was read to its end.
     LineTooLong,
     /// A command's line ending that is not the session's own: what was found.
     LineEndingFault(&'static str),
-    /// The first octet of the connection is not a letter: what the client speaks instead.
+    /// The first octet of the connection is not a letter: this is what the client speaks.
     ForeignProtocol(Foreign),
     /// The session has to end.
     Ended(Ending),
-    /// What became of the look-up.
+    /// The result of the look-up.
     Recipient(RecipientVerdict),
     /// The password is right.
     PasswordAccepted,
-    /// The password or the proof is wrong, or the user unknown.
+    /// The password or the proof is wrong, or the user is unknown.
     PasswordRefused,
     /// The password, the proof or the sender could not be verified.
     CheckFailed,
@@ -33,24 +33,24 @@ pub enum Outcome<'a> {
     ScramBegun(scram::Parameters),
     /// The proof is right.
     ProofAccepted {
-        /// The server's own, over the same auth message.
+        /// The server's signature over the same auth message.
         signature: [u8; 32],
     },
-    /// The address is one of the user's.
+    /// The address belongs to the user.
     SenderPermitted,
-    /// It is not.
+    /// The address does not belong to the user.
     SenderNotPermitted,
     /// A delivery is open.
     DeliveryBegun,
     /// A delivery could not be opened.
     DeliveryFailed(DeliveryFailure),
-    /// What became of the content.
+    /// The result of receiving the content.
     Content(ContentEnd),
-    /// Nothing of the transaction is left.
+    /// The transaction has been dropped.
     TransactionAbandoned,
-    /// The chunk has been read and thrown away.
+    /// The chunk has been read and discarded.
     ChunkDiscarded,
-    /// The handshake is done; what was buffered before it is gone.
+    /// The handshake is complete; octets that were buffered before it are gone.
     TlsStarted(ChannelBindings),
 }
 
@@ -80,54 +80,54 @@ impl fmt::Debug for Outcome<'_> {
     }
 }
 
-/// What became of a content.
+/// The result of receiving a content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContentEnd {
     /// The message is durable in every recipient's mailbox.
     Delivered,
-    /// A chunk that is not the last has been taken.
+    /// A chunk that is not the last was received.
     ChunkReceived,
     /// It could not be stored; it has been read to its end.
     Failed(DeliveryFailure),
     /// It was larger than the limit; it has been read to its end.
     TooLarge,
-    /// It was larger than the limit, and its end did not come for as much again.
+    /// It was larger than the limit, and did not end within that amount again.
     Overrun,
     /// It has a line ending that is not the session's own: what was found. It has been read to its
     /// end, and nothing of it is kept.
     WrongLineEnding(&'static str),
-    /// The same where nobody can say where it ends: nothing more may be read.
+    /// The same, but its end is ambiguous: nothing more may be read.
     LineEndingFault(&'static str),
 }
 
-/// What became of a recipient's look-up.
+/// The result of looking up a recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecipientVerdict {
-    /// It leads to this mailbox.
+    /// The address leads to this mailbox.
     Accepted(MailboxName),
     /// There is no such mailbox.
     Unknown,
     /// The domain is not one of ours.
     NotLocal,
-    /// The mailbox cannot have so long a name.
+    /// The name is too long for a mailbox.
     NameTooLong,
-    /// There is no memory for more recipients of one transaction now.
+    /// There is currently no memory for more recipients of one transaction.
     TooMany,
-    /// It could not be found out now.
+    /// The look-up failed.
     Failed,
     /// The mailbox is full.
     Full,
-    /// The mailbox cannot be written for now.
+    /// The mailbox currently cannot be written.
     Unavailable,
 }
 
-/// Why a message could not be stored now.
+/// Why a message could not be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryFailure {
     /// There is not enough space.
     Full,
-    /// There is no memory for it: too much comes in at once.
+    /// There is no memory for it: too much mail is arriving at the same time.
     Busy,
-    /// Anything else; the log has the detail.
+    /// Any other reason; the log has the details.
     Transient,
 }

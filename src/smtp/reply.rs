@@ -1,9 +1,9 @@
-//! SMTP replies (RFC 5321 §4.2, RFC 2034): the only place that holds their codes and texts.
+//! SMTP replies (RFC 5321 §4.2, RFC 2034): the only place that has their codes and texts.
 //!
-//! Every fixed reply is a constant, every error type is turned into its reply by one exhaustive
-//! `match`. The enhanced status code is part of a [`Reply`] but is written only in an extended
-//! session, where the client was told that it comes. The texts name the mistake and the mending;
-//! none repeats what the client sent, but for the nonce that SCRAM has to repeat, in base64.
+//! Every fixed reply is a constant, and one exhaustive `match` turns each error type into its
+//! reply. The enhanced status code is part of a [`Reply`] but is sent only in an extended session,
+//! where EHLO announced it. The texts name the mistake and how to correct it. None repeats what the
+//! client sent, except for the nonce that SCRAM has to repeat, in base64.
 
 use std::borrow::Cow;
 use std::iter;
@@ -14,54 +14,53 @@ use crate::mail::{AddressError, Ending};
 use super::command::SyntaxError;
 use super::outcome::{DeliveryFailure, RecipientVerdict};
 
-/// One reply: code, enhanced status code, one or more lines of text.
+/// One reply: code, enhanced status code, and one or more lines of text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     code: &'static str,
-    /// Empty where RFC 2034 §4 gives none: greeting, HELO, EHLO and 3yz.
+    /// Empty where RFC 2034 §4 has none: greeting, HELO, EHLO and 3yz.
     enhanced: &'static str,
     /// Lines separated by LF, at least one.
     text: Cow<'static, str>,
-    /// Why something was refused, where that is worth counting.
+    /// Why something was refused, if that is counted.
     reason: Option<Reason>,
 }
 
-/// Declares [`Reason`]: each with the name under which it is counted.
+/// Declares [`Reason`]: each reason with the name of its counter.
 macro_rules! reasons {
     ($($(#[$doc:meta])* $reason:ident = $name:literal,)*) => {
-        /// Why a client was refused something, as far as whoever runs the service wants to know.
-        /// Mistakes of a client's are not among them, and refused logins are counted where they are
-        /// verified.
+        /// Why a client was refused something, as far as that interests the administrator. Mistakes
+        /// of a client are not among them, and refused logins are counted where they are verified.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Reason {
             $($(#[$doc])* $reason,)*
         }
 
         impl Reason {
-            /// All of them, with the names under which they are counted.
+            /// All of them, with the names of their counters.
             pub const ALL: &[(Self, &'static str)] = &[$((Self::$reason, $name),)*];
         }
     };
 }
 
 reasons! {
-    /// There is no such mailbox, or there cannot be one.
+    /// There is no such mailbox, or there cannot be.
     UnknownRecipient = "unknown_recipient",
     /// The domain is not one of ours.
     NotLocal = "not_local",
-    /// The transaction has as many recipients as it may have.
+    /// The transaction already has the most recipients allowed.
     TooManyRecipients = "too_many_recipients",
     /// The message is larger than the limit.
     TooLarge = "too_large",
     /// The disk is full.
     NoSpace = "no_space",
-    /// Too much came in at once (SEC-9).
+    /// Too much mail arrived at the same time (SEC-9).
     Busy = "busy",
-    /// The store failed in another way; the log has the detail.
+    /// The store failed in another way; the log has the details.
     NotStored = "not_stored",
-    /// Only clients that have logged in may send, or may only do so with TLS.
+    /// Only clients that have logged in may send, perhaps only with TLS.
     AuthenticationRequired = "auth_required",
-    /// The sender is not an address of the user's own.
+    /// The sender address does not belong to the user.
     SenderNotPermitted = "sender_not_permitted",
     /// A line ending is not the session's own (SEC-1).
     LineEnding = "line_ending",
@@ -69,7 +68,7 @@ reasons! {
     OtherProtocol = "other_protocol",
     /// The session has made too many mistakes.
     TooManyErrors = "too_many_errors",
-    /// The session has named too many recipients who do not exist (SEC-12).
+    /// The session has named too many unknown recipients (SEC-12).
     TooManyUnknown = "too_many_unknown",
 }
 
@@ -108,13 +107,13 @@ pub(super) const NOOP: Reply = fixed("250", "2.0.0", "Ok");
 pub(super) const HELP: Reply = fixed(
     "214",
     "2.0.0",
-    "A message goes in like this:\n\
+    "To send a message:\n\
      HELO your.host.name (or EHLO, which lists the extensions)\n\
      MAIL FROM:<alice@example.com>\n\
      RCPT TO:<bob@example.com> (once for each recipient)\n\
      DATA, then the lines of the message, then a line with a single dot\n\
      QUIT\n\
-     Also: BDAT RSET VRFY NOOP AUTH HELP. Mail comes out by POP3.",
+     Also: BDAT RSET VRFY NOOP AUTH HELP. Fetch mail with POP3.",
 );
 pub(super) const CANNOT_VERIFY: Reply = fixed(
     "252",
@@ -124,9 +123,9 @@ pub(super) const CANNOT_VERIFY: Reply = fixed(
 pub(super) const NO_LISTS: Reply = fixed("502", "5.5.1", "There are no lists here to expand");
 pub(super) const READY_FOR_TLS: Reply = fixed("220", "2.0.0", "Ready to start TLS");
 pub(super) const NO_TLS: Reply = fixed("502", "5.5.1", "STARTTLS is not offered here");
-pub(super) const TLS_ALREADY: Reply = fixed("503", "5.5.1", "TLS is active already");
+pub(super) const TLS_ALREADY: Reply = fixed("503", "5.5.1", "TLS is already active");
 
-pub(super) const HELO_FIRST: Reply = fixed("503", "5.5.1", "Say HELO or EHLO first");
+pub(super) const HELO_FIRST: Reply = fixed("503", "5.5.1", "Send HELO or EHLO first");
 pub(super) const MAIL_FIRST: Reply = fixed(
     "503",
     "5.5.1",
@@ -136,7 +135,7 @@ pub(super) const SENDER_NOT_PERMITTED: Reply = refused(
     Reason::SenderNotPermitted,
     "550",
     "5.7.1",
-    "This sender address is not one of your account's",
+    "This sender address does not belong to your account",
 );
 pub(super) const SENDER_UNCHECKED: Reply = fixed(
     "451",
@@ -144,26 +143,26 @@ pub(super) const SENDER_UNCHECKED: Reply = fixed(
     "The sender address cannot be checked now; try again later",
 );
 pub(super) const MAIL_ALREADY: Reply =
-    fixed("503", "5.5.1", "Sender already given; RSET begins again");
+    fixed("503", "5.5.1", "Sender already given; RSET starts over");
 pub(super) const NO_RECIPIENT: Reply = fixed(
     "554",
     "5.5.1",
-    "No valid recipient: RCPT TO:<bob@example.com> comes first",
+    "No valid recipient: send RCPT TO:<bob@example.com> first",
 );
 pub(super) const RECIPIENT_TOO_LATE: Reply = fixed(
     "503",
     "5.5.1",
-    "No recipient can be added after BDAT; RSET begins again",
+    "No recipient can be added after BDAT; RSET starts over",
 );
 pub(super) const CHUNKS_BEGUN: Reply = fixed(
     "503",
     "5.5.1",
-    "DATA cannot follow BDAT; finish with BDAT LAST or say RSET",
+    "DATA cannot follow BDAT; finish with BDAT LAST or send RSET",
 );
 pub(super) const CHUNKS_FAILED: Reply = fixed(
     "503",
     "5.5.1",
-    "An earlier chunk of this message failed; RSET begins again",
+    "An earlier chunk of this message failed; RSET starts over",
 );
 pub(super) const TOO_MANY_RECIPIENTS: Reply = refused(
     Reason::TooManyRecipients,
@@ -195,11 +194,8 @@ pub(super) const AUTH_UNAVAILABLE: Reply = fixed(
     "4.7.0",
     "Passwords cannot be checked now; try again later",
 );
-pub(super) const AUTH_LINE_TOO_LONG: Reply = fixed(
-    "500",
-    "5.5.6",
-    "The line of the authentication exchange is too long",
-);
+pub(super) const AUTH_LINE_TOO_LONG: Reply =
+    fixed("500", "5.5.6", "The authentication response is too long");
 pub(super) const AUTH_MECHANISM: Reply = fixed(
     "504",
     "5.5.4",
@@ -209,25 +205,25 @@ pub(super) const AUTH_ALREADY: Reply = fixed("503", "5.5.1", "Already authentica
 pub(super) const AUTH_IN_TRANSACTION: Reply = fixed(
     "503",
     "5.5.1",
-    "AUTH cannot come within a mail transaction; RSET ends it",
+    "AUTH is not allowed in a mail transaction; RSET ends it",
 );
 pub(super) const AUTH_REQUIRED: Reply = refused(
     Reason::AuthenticationRequired,
     "530",
     "5.7.0",
-    "Authentication required: say EHLO and AUTH first",
+    "Authentication required: send EHLO and AUTH first",
 );
 pub(super) const TLS_AND_AUTH_REQUIRED: Reply = refused(
     Reason::AuthenticationRequired,
     "530",
     "5.7.0",
-    "Authentication required: say STARTTLS, then EHLO and AUTH",
+    "Authentication required: send STARTTLS, then EHLO and AUTH",
 );
 pub(super) const AUTH_NEEDS_TLS: Reply = refused(
     Reason::AuthenticationRequired,
     "538",
     "5.7.11",
-    "Encryption required: say STARTTLS first, then AUTH",
+    "Encryption required: send STARTTLS first, then AUTH",
 );
 pub(super) const AUTH_NOT_OFFERED: Reply = fixed("502", "5.5.1", "AUTH is not offered here");
 pub(super) const AUTH_FAILED_TOO_OFTEN: Reply =
@@ -255,12 +251,12 @@ pub(super) const NOT_SMTP: Reply = refused(
 pub(super) const IDLE_TIMEOUT: Reply = fixed(
     "421",
     "4.4.2",
-    "Timeout: nothing complete came in time, closing",
+    "Timeout: no complete line arrived in time, closing",
 );
 pub(super) const TOO_SLOW: Reply = fixed(
     "421",
     "4.4.2",
-    "Timeout: the content came too slowly, nothing stored, closing",
+    "Timeout: the content arrived too slowly, nothing stored, closing",
 );
 pub(super) const SESSION_TIMEOUT: Reply =
     fixed("421", "4.4.2", "The session has lasted too long, closing");
@@ -274,8 +270,8 @@ pub(super) const DISPLACED: Reply = fixed(
     "4.3.2",
     "Too many connections from your network, closing this one; try again later",
 );
-/// RFC 5321 §3.8 and §4.2.2: 421 is the reply to any command behind which the connection is closed;
-/// the 535 of RFC 4954 §6 is one to AUTH alone, and the client gets it when it comes again.
+/// RFC 5321 §3.8 and §4.2.2: 421 is the reply to any command after which the connection is closed.
+/// The 535 of RFC 4954 §6 is only for AUTH, and the client gets it when it logs in again.
 pub(super) const REVOKED: Reply = fixed(
     "421",
     "4.7.0",
@@ -329,10 +325,10 @@ impl Reply {
     }
 
     /// The refusal of a line ending that makes the end of the content doubtful (SEC-1): `found`
-    /// names what stood there.
+    /// names it.
     pub(super) fn content_line_ending(found: &str) -> Self {
         let text = format!(
-            "The content has a lone dot beside {found}; nothing stored, end every line with CRLF; \
+            "The content has a lone dot next to {found}; nothing stored, end every line with CRLF; \
              closing"
         );
         Self {
@@ -343,7 +339,7 @@ impl Reply {
         }
     }
 
-    /// The refusal of a line ending in content whose end was found all the same.
+    /// The refusal of a line ending in content whose end is certain.
     pub(super) fn wrong_line_ending(found: &str) -> Self {
         let text = format!("The content has {found}; nothing stored, end every line with CRLF");
         Self {
@@ -366,7 +362,7 @@ impl Reply {
         }
     }
 
-    /// The refusal of a command's line ending (SEC-1): `found` names what stood there.
+    /// The refusal of a command's line ending (SEC-1): `found` names it.
     pub(super) fn command_line_ending(found: &str) -> Self {
         let text = format!("The line has {found}; end every line with CRLF; closing");
         Self {
@@ -377,8 +373,7 @@ impl Reply {
         }
     }
 
-    /// The reply that a driver gives when there is no session to give one: 421 with `text`, which
-    /// is one line of ASCII.
+    /// The reply of a driver that has no session: 421 with `text`, which is one line of ASCII.
     pub fn unavailable(text: &'static str) -> Self {
         fixed("421", "", text)
     }
@@ -388,7 +383,7 @@ impl Reply {
         self.code
     }
 
-    /// The code and the text, where it refuses something: 4yz and 5yz.
+    /// The code and the text, if the reply refuses something: 4yz and 5yz.
     pub fn refusal(&self) -> Option<(&'static str, &str)> {
         if !self.code.starts_with(['4', '5']) {
             return None;
@@ -396,23 +391,23 @@ impl Reply {
         Some((self.code, self.text.as_ref()))
     }
 
-    /// Whether it ends its command, and does not ask for more: not 3yz.
+    /// Whether it completes its command and does not ask for more: not 3yz.
     pub fn is_final(&self) -> bool {
         !self.code.starts_with('3')
     }
 
-    /// Whether it is a challenge of an authentication exchange. One of SCRAM is enough to try
-    /// passwords against, together with what else is in the log.
+    /// Whether it is a challenge of an authentication exchange. A SCRAM challenge, together with
+    /// the rest of the log, is enough to guess passwords offline.
     pub fn is_challenge(&self) -> bool {
         self.code == "334"
     }
 
-    /// Why it refuses something, where that is worth counting.
+    /// Why it refuses something, if that is counted.
     pub fn reason(&self) -> Option<Reason> {
         self.reason
     }
 
-    /// Takes the enhanced status code away, for a client that was not told of such codes.
+    /// Removes the enhanced status code, for a client that did not send EHLO.
     pub(super) fn drop_enhanced_code(&mut self) {
         self.enhanced = "";
     }
@@ -439,7 +434,7 @@ impl From<SyntaxError> for Reply {
             SyntaxError::ControlCharacter => fixed(
                 "501",
                 "5.5.2",
-                "Control characters cannot stand in a command",
+                "Control characters are not allowed in a command",
             ),
             SyntaxError::NotUtf8 => fixed("501", "5.5.2", "The command is not UTF-8"),
             SyntaxError::Empty => fixed("500", "5.5.2", "Empty line; HELP shows the commands"),
@@ -470,21 +465,21 @@ impl From<SyntaxError> for Reply {
             ),
             SyntaxError::ReversePath(error) => path_refused(error, "5.1.7"),
             SyntaxError::ForwardPath(error) => path_refused(error, "5.1.3"),
-            // RFC 6531 §3.5 sets the two codes.
+            // RFC 6531 §3.5 specifies the two codes.
             SyntaxError::ReversePathNotAscii => {
-                fixed("550", "5.6.7", "A non-ASCII address needs SMTPUTF8 at MAIL")
+                fixed("550", "5.6.7", "A non-ASCII address needs SMTPUTF8 in MAIL")
             }
             SyntaxError::ForwardPathNotAscii => {
-                fixed("553", "5.6.7", "A non-ASCII address needs SMTPUTF8 at MAIL")
+                fixed("553", "5.6.7", "A non-ASCII address needs SMTPUTF8 in MAIL")
             }
             SyntaxError::AfterPath => fixed(
                 "501",
                 "5.5.4",
-                "A space must stand between the path and a parameter",
+                "Put a space between the path and a parameter",
             ),
             SyntaxError::ParameterUnknown => fixed("555", "5.5.4", "Unknown parameter"),
             SyntaxError::ParameterValue(keyword) => {
-                let text = format!("The parameter {keyword} has no valid value or stands twice");
+                let text = format!("The parameter {keyword} has no valid value or is given twice");
                 Self {
                     code: "501",
                     enhanced: "5.5.4",
@@ -499,7 +494,7 @@ impl From<SyntaxError> for Reply {
     }
 }
 
-/// A path that cannot be read is 501; one that is read but cannot be a mailbox here is 553
+/// A path with invalid syntax gets 501; a valid path that cannot be a mailbox here gets 553
 /// (RFC 5321 §4.2.2). The enhanced code says whether it was the sender's or a recipient's
 /// (RFC 3463 §3.2).
 fn path_refused(error: AddressError, enhanced: &'static str) -> Reply {
@@ -529,14 +524,14 @@ impl From<Fault> for Reply {
             Fault::Downgrade => fixed(
                 "535",
                 "5.7.8",
-                "Authentication failed: somebody hides SCRAM-SHA-256-PLUS from the client",
+                "Authentication failed: SCRAM-SHA-256-PLUS was hidden from the client",
             ),
             Fault::Message => fixed(
                 "501",
                 "5.5.2",
-                "The response is not what this mechanism asks for",
+                "The response is not valid for this mechanism",
             ),
-            Fault::OtherIdentity => fixed("535", "5.7.8", "Nobody can act for another user here"),
+            Fault::OtherIdentity => fixed("535", "5.7.8", "Users cannot act for other users here"),
             Fault::Unavailable => AUTH_UNAVAILABLE,
         }
     }
@@ -550,7 +545,7 @@ impl From<DeliveryFailure> for Reply {
                 Reason::Busy,
                 "452",
                 "4.3.1",
-                "Too much mail is coming in at this moment; try again later",
+                "Too much mail is arriving at the moment; try again later",
             ),
             DeliveryFailure::Transient => refused(
                 Reason::NotStored,
@@ -602,7 +597,7 @@ impl RecipientVerdict {
                 Reason::NotStored,
                 "451",
                 "4.2.0",
-                "The mailbox takes no mail at the moment; try again later",
+                "The mailbox cannot accept mail at the moment; try again later",
             ),
         }
     }

@@ -61,7 +61,7 @@ impl LineEndingFault {
         match self {
             Self::BareCr => "a carriage return without a line feed (bare CR)",
             Self::BareLf => "a line feed without a carriage return (bare LF)",
-            Self::UnexpectedCr => "a carriage return where lines end in a line feed alone",
+            Self::UnexpectedCr => "a carriage return where lines end in bare LF",
         }
     }
 }

@@ -87,7 +87,7 @@ fn every_refused_command_of_smtp_is_a_line() {
             format!("\"RCPT TO:<nobody@example.com>\" code=550 {local}: No such mailbox here"),
             format!(
                 "\"RCPT TO:<b\\u{{f6}}b@example.com>\" code=553 {local}: A non-ASCII address needs \
-                 SMTPUTF8 at MAIL"
+                 SMTPUTF8 in MAIL"
             ),
             format!(
                 "\"DATA\" code=550 {local}: The content has a carriage return without a line \
@@ -307,7 +307,7 @@ fn at_debug_the_log_has_the_dialogue_of_smtp() {
         [
             "< 220 localhost ESMTP facteur",
             "> HELO it's\\u{1b}",
-            "< 501 Control characters cannot stand in a command",
+            "< 501 Control characters are not allowed in a command",
             "> EHLO \\\\it's",
             "< 250 HELP",
             "> AUTH PLAIN",

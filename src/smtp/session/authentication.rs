@@ -1,4 +1,4 @@
-//! AUTH (RFC 4954): when it may be said, and what the exchange of `mail::sasl` is told and tells.
+//! AUTH (RFC 4954): when it is allowed, and its link to the exchange of `mail::sasl`.
 
 use crate::mail::limits::PASSWORD_FAILURES_MAX;
 use crate::mail::sasl::{self, Exchange, Fault, Mechanism, Progress};
@@ -9,14 +9,14 @@ use crate::smtp::step::Action;
 use super::client::Client;
 use super::turn::{Turn, Waiting};
 
-/// Where the client stands with AUTH.
+/// The state of AUTH in this session.
 #[derive(Debug)]
 pub(super) struct Authentication {
     /// Whether SCRAM is offered.
     offers_scram: bool,
-    /// The exchange that is under way: the next line belongs to it.
+    /// The exchange in progress: the next line belongs to it.
     exchange: Option<Exchange>,
-    /// How the client tried to authenticate last.
+    /// The mechanism of the last login attempt.
     mechanism: &'static str,
     failures: u32,
 }
@@ -31,7 +31,7 @@ impl Authentication {
         }
     }
 
-    /// The login whose exchange is under way.
+    /// The login whose exchange is in progress.
     pub(super) fn login(&self) -> Option<sasl::Login<'_>> {
         self.exchange.as_ref().map(|exchange| sasl::Login {
             mechanism: self.mechanism,
@@ -39,12 +39,12 @@ impl Authentication {
         })
     }
 
-    /// Takes the exchange that is under way.
+    /// Takes the exchange in progress.
     pub(super) fn take_exchange(&mut self) -> Option<Exchange> {
         self.exchange.take()
     }
 
-    /// AUTH has come, within a mail transaction or outside of one.
+    /// AUTH was received, in a mail transaction or outside of one.
     // Not inlined: see `Session::answered`.
     #[inline(never)]
     pub(super) fn begin(
@@ -66,12 +66,12 @@ impl Authentication {
         self.advance(client, progress)
     }
 
-    /// What may be used at this moment, and so what EHLO lists.
+    /// The mechanisms that can be used now, which EHLO lists.
     pub(super) fn mechanisms(&self, client: &Client) -> &'static [Mechanism] {
         sasl::offered(&client.link, self.offers_scram)
     }
 
-    /// Goes on with an exchange that has come so far.
+    /// Continues an exchange after this progress.
     // Not inlined: see `Session::answered`.
     #[inline(never)]
     pub(super) fn advance(
@@ -102,7 +102,7 @@ impl Authentication {
                 Turn::ask(action, Waiting::Proof(user))
             }
             Ok(Progress::Authenticated(_)) => authenticated(client),
-            // To change one's mind is no error, and what fails here is none of the client's.
+            // To cancel is not an error, and an unavailable check is not the client's fault.
             Err(fault @ (Fault::Cancelled | Fault::Unavailable)) => Turn::Say(fault.into()),
             Err(fault) => Turn::Refuse(fault.into()),
         }
@@ -122,12 +122,12 @@ pub(super) fn authenticated(client: &mut Client) -> Turn {
     Turn::Say(reply::AUTHENTICATED)
 }
 
-/// RFC 4954 §4: outside a transaction, once; and where nobody reads along (SEC-2).
+/// RFC 4954 §4: outside a transaction, once; and only where nobody can eavesdrop (SEC-2).
 ///
-/// Not only after EHLO: the RFC leaves that open, and programs that know from their configuration
-/// that they have to log in say HELO, or nothing. Postfix serves them too, and Exim does not.
-/// Nothing is lost by it, since what may be used does not depend on the greeting; and MAIL asks for
-/// one all the same.
+/// EHLO is not required: the RFC leaves that open, and programs that know from their configuration
+/// that they have to log in send HELO, or nothing. Postfix serves them too, and Exim does not.
+/// Nothing is lost by it: the mechanisms do not depend on the greeting, and MAIL still requires
+/// one.
 fn why_not_now(client: &Client, in_transaction: bool) -> Option<Reply> {
     if !client.link.is_private() {
         Some(match client.link.tls {

@@ -1,30 +1,30 @@
-//! What the session knows of its client.
+//! What the session knows about its client.
 
 use crate::mail::{Link, Protocol, Tls};
 use crate::smtp::reply::{self, Reply};
 use crate::smtp::step::Senders;
 
-/// Who is at the other end.
+/// The client.
 #[derive(Debug)]
 pub(super) struct Client {
-    /// The connection to it.
+    /// Its connection.
     pub(super) link: Link,
     pub(super) greeting: Greeting,
     /// Whether it has logged in.
     pub(super) is_authenticated: bool,
 }
 
-/// What the client has called itself, and by which command.
+/// The client's name, and the command that it came with.
 #[derive(Debug)]
 pub(super) enum Greeting {
-    /// It has said neither HELO nor EHLO.
+    /// The client has sent neither HELO nor EHLO.
     None,
     Helo(String),
     Ehlo(String),
 }
 
 impl Client {
-    /// A client that has said nothing.
+    /// A client that has sent nothing.
     pub(super) fn new(link: Link) -> Self {
         Self {
             link,
@@ -33,7 +33,7 @@ impl Client {
         }
     }
 
-    /// Whether the client was told of enhanced status codes.
+    /// Whether EHLO announced enhanced status codes to the client.
     pub(super) fn is_extended(&self) -> bool {
         matches!(self.greeting, Greeting::Ehlo(_))
     }
@@ -54,7 +54,7 @@ impl Client {
         }
     }
 
-    /// RFC 4954 §6: the refusal where mail is taken after AUTH only, and there was none.
+    /// RFC 4954 §6: the refusal if mail is accepted only after AUTH, and there was none.
     pub(super) fn missing_authentication(&self, senders: Senders) -> Option<Reply> {
         match senders {
             Senders::Authenticated if !self.is_authenticated => Some(match self.link.tls {

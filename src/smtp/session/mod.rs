@@ -1,12 +1,12 @@
-//! The SMTP session: what may come when, and what each command does (RFC 5321 §4.1.4).
+//! The SMTP session: which command is allowed when, and what it does (RFC 5321 §4.1.4).
 //!
-//! Pure: a [`Session`] is told an [`Outcome`] and gives a [`Step`]. It does not know what a socket
-//! or a file is; failures reach it in the words of the protocol.
+//! Pure: a [`Session`] receives an [`Outcome`] and returns a [`Step`]. It knows nothing of sockets
+//! and files; failures reach it in protocol terms.
 //!
 //! # Theory of operation
 //!
-//! Two things make up the state. The *client*: unknown until HELO or EHLO, authenticated or not.
-//! The *phase* of the mail transaction:
+//! The state has two parts. The *client*: unknown until HELO or EHLO, authenticated or not. The
+//! *phase* of the mail transaction:
 //!
 //! ```text
 //!            MAIL              RCPT…         DATA (→ 354)
@@ -19,30 +19,29 @@
 //!    └◀────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! - RSET, HELO, EHLO and the end of data drop the transaction whole; nothing is cleared by hand.
+//! - RSET, HELO, EHLO and the end of data drop the whole transaction; nothing is cleared by hand.
 //! - The driver holds a delivery from the outcome `DeliveryBegun` until the message ends, or until
-//!   an action says that it is dropped.
-//! - What is asked of the driver is remembered in `Waiting`; an outcome that does not answer it is
-//!   a fault of the driver and ends the session with 421.
-//! - `MailRefused` is `Idle` after a MAIL that was understood but not taken: what a client has
-//!   pipelined behind it is refused too, but is no error of the client's (RFC 2920 §3.1).
-//! - After `ChunksFailed` every further chunk is consumed and refused (RFC 3030 §2), so that
-//!   pipelined chunks are never taken for commands.
+//!   an action drops it.
+//! - `Waiting` remembers what the driver was asked for. An outcome that does not answer it is a
+//!   fault of the driver and ends the session with 421.
+//! - `MailRefused` is `Idle` after a valid MAIL that was refused: the commands that a client has
+//!   pipelined after it are refused too, but do not count as errors of the client (RFC 2920 §3.1).
+//! - After `ChunksFailed` every further chunk is read and refused (RFC 3030 §2), so that pipelined
+//!   chunks are never taken for commands.
 //!
 //! # Who may send
 //!
-//! On a listener for incoming mail, anybody. Where the setting [`Senders`](super::Senders) asks for
-//! authentication, MAIL and what depends on it get 530 until AUTH has succeeded (RFC 4954 §6), and
-//! on a listener for submission the driver is asked whether the reverse-path is the user's own
-//! (RFC 6409 §6.1). AUTH itself can be had only where nobody reads along: within this machine or
-//! within TLS (SEC-2).
+//! On a listener for incoming mail, anybody may send. If the setting [`Senders`](super::Senders)
+//! requires authentication, MAIL and the commands that depend on it get 530 until AUTH has
+//! succeeded (RFC 4954 §6). For a user who has logged in, the driver is asked whether the
+//! reverse-path is the user's own (RFC 6409 §6.1). AUTH is available only where nobody can
+//! eavesdrop: within this machine or within TLS (SEC-2).
 //!
-//! # Attacks met here
+//! # Attacks handled here
 //!
-//! A session that begins with an HTTP verb, with no letter at all or with an overlong line is
-//! closed before anything is executed (SEC-13). Line endings that are not the session's own end it
-//! (SEC-1; the octets are judged in `wire`, the consequence is drawn here). Errors are counted and
-//! bounded (SEC-8).
+//! A session that begins with an HTTP verb, without a letter or with an overlong line is closed
+//! before anything is executed (SEC-13). Line endings other than the session's own end it (SEC-1;
+//! `wire` judges the octets, and this module acts on it). Errors are counted and bounded (SEC-8).
 
 mod authentication;
 mod client;
@@ -81,7 +80,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session on a fresh connection, which may be encrypted already.
+    /// A session on a new connection, which might already be encrypted.
     pub fn new(settings: Arc<Settings>, link: Link) -> Self {
         Self {
             client: Client::new(link),
@@ -100,7 +99,7 @@ impl Session {
         self.step(Turn::Say(greeting))
     }
 
-    /// Tells the session what happened; gives what to do next.
+    /// Reports what happened to the session; returns what to do next.
     pub fn resume(&mut self, outcome: Outcome<'_>) -> Step {
         let waiting = mem::replace(&mut self.waiting, Waiting::Nothing);
         let turn = match (waiting, outcome) {
@@ -110,8 +109,8 @@ impl Session {
         self.step(turn)
     }
 
-    /// What is not a line has come. This and the larger commands are not inlined: their frames
-    /// would be on the stack of every session that waits, thousands of times (NET-1).
+    /// Something other than a line was received. This and the larger commands are not inlined:
+    /// their frames would be on the stack of every session that waits, thousands of times (NET-1).
     #[inline(never)]
     fn answered(&mut self, waiting: Waiting, outcome: Outcome<'_>) -> Turn {
         match (waiting, outcome) {
@@ -164,7 +163,7 @@ impl Session {
         }
     }
 
-    /// What of `line`, which comes next, may be shown.
+    /// The part of `line`, the next line, that may be shown.
     pub fn disclose<'a>(&self, line: &'a [u8]) -> Disclosure<'a> {
         if self.login().is_some() {
             sasl::disclose_response(line)
@@ -173,7 +172,7 @@ impl Session {
         }
     }
 
-    /// The login whose exchange is under way; the next line is a part of it.
+    /// The login whose exchange is in progress; the next line belongs to it.
     pub fn login(&self) -> Option<sasl::Login<'_>> {
         self.authentication.login()
     }
@@ -188,7 +187,7 @@ impl Session {
             let progress = exchange.respond(line);
             return self.authentication.advance(&mut self.client, progress);
         }
-        // A clone of the handle: the context borrows from it while the session changes.
+        // A clone of the `Arc`: the context borrows from it while the session changes.
         let settings = Arc::clone(&self.settings);
         let context = Context {
             default_domain: &settings.hostname,
@@ -197,7 +196,7 @@ impl Session {
         };
         match Command::parse(line, &context) {
             Ok(command) => self.command(command),
-            // How many octets follow is not known: whatever comes next could be content.
+            // How many octets follow is unknown, so the next octets could be content.
             Err(error @ SyntaxError::ChunkSize) => Turn::give_up(error.into()),
             Err(error) => Turn::Refuse(error.into()),
         }
@@ -233,7 +232,7 @@ impl Session {
         }
     }
 
-    /// Not inlined, as `answered`.
+    /// Not inlined, like `answered`.
     #[inline(never)]
     fn ehlo(&mut self, name: &str) -> Turn {
         let greeting = Greeting::Ehlo(name.to_owned());
@@ -247,11 +246,11 @@ impl Session {
         ];
         let mut keywords: Vec<Cow<'static, str>> = Vec::with_capacity(10);
         keywords.extend(fixed.map(Cow::Borrowed));
-        // RFC 1870 §4: 0 says that there is no fixed limit.
+        // RFC 1870 §4: 0 means that there is no fixed limit.
         let size = settings.message_octets_max.unwrap_or(0);
         keywords.push(format!("SIZE {size}").into());
-        // RFC 9422 §4: only limits that exist are listed. The number of transactions has none, so
-        // MAILMAX does not appear.
+        // RFC 9422 §4: only limits that exist are listed. The number of transactions is not
+        // limited, so MAILMAX is not listed.
         if let Some(recipients_max) = settings.recipients_max {
             keywords.push(format!("LIMITS RCPTMAX={recipients_max}").into());
         }
@@ -281,7 +280,7 @@ impl Session {
         }
     }
 
-    /// RFC 3207 §4.2, SEC-2: all that was learnt before the handshake is forgotten. Only the counts
+    /// RFC 3207 §4.2, SEC-2: everything learnt before the handshake is forgotten. Only the counts
     /// of errors and of refused passwords stay, or TLS would be a way to reset them.
     fn tls_started(&mut self, bindings: ChannelBindings) -> Turn {
         self.client = Client::new(Link {
@@ -294,7 +293,7 @@ impl Session {
     }
 
     fn line_too_long(&mut self) -> Turn {
-        // No client of SMTP begins so, but an HTTP request with a long path does (SEC-13).
+        // No SMTP client begins like this, but an HTTP request with a long path does (SEC-13).
         if mem::take(&mut self.at_first_line) {
             return Turn::Close(reply::NOT_SMTP, Closing::Foreign(Foreign::Other));
         }
@@ -305,7 +304,7 @@ impl Session {
         })
     }
 
-    /// What can come instead of any result.
+    /// Handles an outcome that can come instead of any result.
     fn interrupted(outcome: &Outcome<'_>) -> Turn {
         match outcome {
             Outcome::Ended(ending) => Turn::give_up(Reply::ended(*ending)),
@@ -330,7 +329,7 @@ impl Session {
         }
     }
 
-    /// Other servers refuse what only the clients of this machine may write.
+    /// Other servers refuse dots that only clients on this machine may write.
     fn dots(&self) -> Dots {
         if self.client.link.is_local {
             self.settings.local_dots
@@ -339,7 +338,7 @@ impl Session {
         }
     }
 
-    /// The name of this host as replies have it, which is ASCII (RFC 6531 §3.7.1).
+    /// The name of this host in replies, which is ASCII (RFC 6531 §3.7.1).
     fn hostname(&self) -> Cow<'_, str> {
         let hostname = &self.settings.hostname;
         match hostname.to_a_label() {
@@ -348,7 +347,7 @@ impl Session {
         }
     }
 
-    /// Makes a step of what has come of an outcome.
+    /// Turns the result of an outcome into a step.
     fn step(&mut self, turn: Turn) -> Step {
         let mut step = match turn {
             Turn::Say(reply) => self.read_line(Some(reply)),
@@ -368,7 +367,7 @@ impl Session {
         step
     }
 
-    /// Replies to a syntax or sequence error; the one that is too many ends the session.
+    /// Replies to a syntax or sequence error; the first one over the limit ends the session.
     fn refuse(&mut self, reply: Reply) -> Step {
         self.errors = self.errors.saturating_add(1);
         let errors_max = self.settings.errors_max;

@@ -1,4 +1,4 @@
-//! The session without a driver: what no transcript can show.
+//! The session without a driver: what transcripts cannot show.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ fn has_delivery(session: &Session) -> bool {
     )
 }
 
-/// Whether there are recipients, or may be, of a transaction whose content has not begun.
+/// Whether there are recipients, or can be, in a transaction whose content has not begun.
 fn has_envelope(session: &Session) -> bool {
     matches!(session.transaction.phase, Phase::Envelope(_))
 }
@@ -58,7 +58,7 @@ fn settings() -> Settings {
     }
 }
 
-/// A connection within this machine, where TLS is offered.
+/// A connection within this machine that offers TLS.
 fn local() -> Link {
     Link {
         tls: Tls::Offered,
@@ -78,7 +78,7 @@ fn session_on(link: Link, settings: Settings) -> Session {
     session
 }
 
-/// A session after EHLO and these lines, where all that they ask for succeeds.
+/// A session after EHLO and these lines, in which every request succeeds.
 fn after(lines: &[&str]) -> Session {
     let mut session = session(settings());
     say(&mut session, "EHLO client.example");
@@ -88,7 +88,7 @@ fn after(lines: &[&str]) -> Session {
     session
 }
 
-/// The same on a listener for submission.
+/// The same on a submission listener.
 fn submission(lines: &[&str]) -> Session {
     let mut session = session(Settings {
         senders: Senders::Authenticated,
@@ -118,7 +118,7 @@ fn line(session: &mut Session, line: &str) -> Step {
     session.resume(Outcome::Line(line.as_bytes()))
 }
 
-/// Says a line, lets succeed what it asks for, and gives the reply to it.
+/// Sends a line, lets its request succeed, and returns the reply.
 fn say(session: &mut Session, text: &str) -> String {
     let mut step = line(session, text);
     loop {
@@ -143,7 +143,7 @@ fn say(session: &mut Session, text: &str) -> String {
     }
 }
 
-/// The reply of a step as it is sent.
+/// The reply of a step as sent.
 fn reply(step: &Step) -> String {
     let mut out = Vec::new();
     if let Some(reply) = &step.reply {
@@ -152,7 +152,7 @@ fn reply(step: &Step) -> String {
     String::from_utf8(out).expect("ASCII")
 }
 
-/// Says lines and compares the replies, or their starts.
+/// Sends lines and compares the beginnings of the replies.
 fn check(session: &mut Session, dialogue: &[(&str, &str)]) {
     for (text, expect) in dialogue {
         let found = say(session, text);
@@ -187,10 +187,10 @@ fn replies_name_the_host_in_ascii() {
     );
 }
 
-/// Makes an outcome: they cannot be cloned.
+/// Creates an outcome: they cannot be cloned.
 type Make = fn() -> Outcome<'static>;
 
-/// Outcomes that are the result of some action, by name.
+/// Outcomes that are the result of an action, by name.
 const RESULTS: [(&str, Make); 23] = [
     ("line", || Outcome::Line(b"NOOP")),
     ("long line", || Outcome::LineTooLong),
@@ -223,7 +223,7 @@ const RESULTS: [(&str, Make); 23] = [
     ("tls", || Outcome::TlsStarted(ChannelBindings::default())),
 ];
 
-/// The names of what can come instead of a line, and of a line.
+/// The names of a line, and of what can come instead of a line.
 const LINE_RESULTS: &[&str] = &["line", "long line", "line fault", "foreign"];
 
 /// Sessions that wait for something, and the names of its results.
@@ -320,7 +320,7 @@ fn an_interruption_closes_whatever_was_waited_for() {
     let table: [(Make, &str); 6] = [
         (
             || Outcome::Ended(Ending::IdleTimeout),
-            "421 4.4.2 Timeout: nothing complete",
+            "421 4.4.2 Timeout: no complete line",
         ),
         (
             || Outcome::Ended(Ending::TooSlow),
@@ -453,7 +453,7 @@ fn a_delivery_that_cannot_begin_or_end_is_refused_for_now() {
     }
 }
 
-/// RFC 3030 §2: the chunk is read before the reply, and RSET has to follow.
+/// RFC 3030 §2: the chunk is read before the reply, and RSET is needed afterwards.
 #[test]
 fn a_chunk_whose_delivery_cannot_begin_is_discarded() {
     let mut session = after(&["MAIL FROM:<>", "RCPT TO:<bob>"]);
@@ -517,8 +517,8 @@ fn every_verdict_on_a_recipient_has_its_reply() {
     }
 }
 
-/// SEC-12: ten recipients who do not exist get one fixed text, the next ends the session, and no
-/// RSET begins anew.
+/// SEC-12: ten unknown recipients get one fixed text, the next one ends the session, and RSET does
+/// not reset the count.
 #[test]
 fn the_eleventh_unknown_recipient_ends_the_session() {
     let mut session = after(&["MAIL FROM:<>"]);
@@ -673,9 +673,9 @@ fn starttls_forgets_everything() {
     check(
         &mut session,
         &[
-            ("MAIL FROM:<>", "503 Say HELO or EHLO first"),
+            ("MAIL FROM:<>", "503 Send HELO or EHLO first"),
             ("DATA", "503 Name the sender first"),
-            ("STARTTLS", "503 TLS is active already"),
+            ("STARTTLS", "503 TLS is already active"),
         ],
     );
     let ehlo = say(&mut session, "EHLO client.example");
@@ -752,7 +752,7 @@ fn a_session_that_begins_with_tls_offers_none() {
     assert_eq!(submission.envelope.protocol.to_string(), "ESMTPSA");
 }
 
-/// Says the first two messages and gives the proof that is to be verified.
+/// Sends the first two messages and returns the proof to verify.
 fn attempt(session: &mut Session) -> scram::Attempt {
     let step = line(session, AUTH_SCRAM);
     let user = "user".to_owned();
@@ -881,7 +881,7 @@ fn mail_is_530_until_the_client_has_authenticated() {
     check(
         &mut session,
         &[
-            ("MAIL FROM:<>", "503 Say HELO or EHLO first"),
+            ("MAIL FROM:<>", "503 Send HELO or EHLO first"),
             ("RCPT TO:<bob>", "530 Authentication required"),
             ("EHLO client.example", "250-"),
             // A group of commands in one write: one error, not four.
@@ -904,7 +904,7 @@ fn mail_is_530_until_the_client_has_authenticated() {
             ("RCPT TO:<bob>", "250 2.1.5 "),
         ],
     );
-    // What TLS makes the session forget has to be said again.
+    // After TLS the client must send again what the session has forgotten.
     check(
         &mut session,
         &[
@@ -950,7 +950,7 @@ fn check_senders(session: &mut Session) {
             ("RSET", "250 "),
         ],
     );
-    // RFC 6409 §6.1, for reports; and nobody is asked.
+    // RFC 6409 §6.1: the null path is for reports, and is not checked.
     let step = line(session, "MAIL FROM:<>");
     assert_eq!(reply(&step), "250 2.1.0 Sender OK\r\n");
 }
@@ -975,7 +975,7 @@ fn auth_off_this_machine_needs_tls() {
         let step = line(&mut offered, text);
         assert_eq!(
             reply(&step),
-            "538 5.7.11 Encryption required: say STARTTLS first, then AUTH\r\n"
+            "538 5.7.11 Encryption required: send STARTTLS first, then AUTH\r\n"
         );
         assert_eq!(step.action, READ_COMMAND, "{text}");
     }
@@ -990,11 +990,11 @@ fn auth_off_this_machine_needs_tls() {
     let mut never = session_on(remote(Tls::NotOffered), settings());
     assert!(!say(&mut never, "EHLO client.example").contains("AUTH"));
     check(&mut never, &[(AUTH_PLAIN, "502 5.5.1 ")]);
-    // Mail for mailboxes here comes in without a password.
+    // Mail for mailboxes here is accepted without a password.
     check(&mut never, &[("MAIL FROM:<>", "250 ")]);
 }
 
-/// TLS is no way to guess on.
+/// TLS is not a way to continue guessing.
 #[test]
 fn refused_passwords_are_counted_across_starttls() {
     let mut session = after(&[]);
@@ -1040,7 +1040,7 @@ fn the_first_line_shows_a_foreign_protocol() {
     }
 }
 
-/// Lines that reach every command, right and wrong.
+/// Lines that reach every command, valid and invalid.
 fn lines() -> impl Strategy<Value = &'static str> {
     select(vec![
         "EHLO a",
@@ -1086,11 +1086,11 @@ fn lines() -> impl Strategy<Value = &'static str> {
     ])
 }
 
-/// What happens in one step: a result that fits what is waited for, in most cases.
+/// What happens in one step: in most cases, a result that fits what is waited for.
 #[derive(Clone, Debug)]
 struct Chance {
     line: &'static str,
-    /// Picks among the results that fit.
+    /// Selects one of the results that fit.
     pick: usize,
     /// Sometimes: any result at all.
     stray: Option<usize>,
@@ -1143,7 +1143,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     /// Whatever happens: no panic, bounded errors, content only with a delivery, a delivery only
-    /// with recipients, an acknowledgement only of what was delivered, and an end that is final.
+    /// with recipients, an acknowledgement only of what was delivered, and a final end.
     #[test]
     fn a_session_keeps_its_promises(
         chances in chances(),
@@ -1196,7 +1196,7 @@ proptest! {
     }
 }
 
-/// SEC-7: the session alone knows what a line is.
+/// SEC-7: only the session knows what a line is.
 #[test]
 fn of_a_line_that_could_hold_a_secret_only_the_command_is_shown() {
     let mut session = after(&["EHLO client"]);

@@ -17,11 +17,11 @@ use super::turn::{Rejection, Turn, Waiting};
 pub(super) struct Transaction {
     settings: Arc<Settings>,
     pub(super) phase: Phase,
-    /// How many recipients of the session there are not.
+    /// How many unknown recipients the session has named.
     unknown_recipients: u32,
 }
 
-/// How far the transaction has come: see the theory of operation of the session.
+/// The progress of the transaction: see the theory of operation of the session.
 #[derive(Debug)]
 pub(super) enum Phase {
     Idle,
@@ -33,7 +33,7 @@ pub(super) enum Phase {
 }
 
 impl Transaction {
-    /// None that is open.
+    /// No open transaction.
     pub(super) fn new(settings: Arc<Settings>) -> Self {
         Self {
             settings,
@@ -42,12 +42,12 @@ impl Transaction {
         }
     }
 
-    /// Whether there is one that RSET would end.
+    /// Whether there is a transaction that RSET would end.
     pub(super) fn is_open(&self) -> bool {
         !matches!(self.phase, Phase::Idle | Phase::MailRefused)
     }
 
-    /// What the addresses of the next command may be made of.
+    /// The characters that are allowed in the addresses of the next command.
     pub(super) fn charset(&self) -> Charset {
         match &self.phase {
             Phase::Envelope(envelope) if envelope.protocol.utf8 => Charset::Utf8,
@@ -60,12 +60,12 @@ impl Transaction {
         }
     }
 
-    /// Ends the transaction without a word: the driver drops what it has of it by itself.
+    /// Ends the transaction without a reply: the driver drops its part by itself.
     pub(super) fn end(&mut self) {
         self.phase = Phase::Idle;
     }
 
-    /// Ends the transaction, and says `reply` once the driver has dropped what it has of it.
+    /// Ends the transaction, and sends `reply` once the driver has dropped its part.
     pub(super) fn abandon(&mut self, reply: Reply) -> Turn {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Envelope(_) | Phase::Content | Phase::Chunks { .. } => {
@@ -93,7 +93,7 @@ impl Transaction {
                 return Turn::Refuse(reply::MAIL_ALREADY);
             }
         }
-        // The parameter belongs to an extension, which EHLO has to ask for.
+        // The parameter belongs to an extension that EHLO announces.
         if parameters.auth && !client.is_extended() {
             return Turn::Refuse(SyntaxError::ParameterUnknown.into());
         }
@@ -114,13 +114,13 @@ impl Transaction {
             declared_octets: parameters.declared_octets,
         };
         match &envelope.reverse_path {
-            // Whoever has logged in submits mail, on whatever port (RFC 6409 §6.1, RFC 8314 §3.3):
-            // others may believe that the sender is who it says.
+            // A client that has logged in submits mail, on any port (RFC 6409 §6.1, RFC 8314 §3.3):
+            // others might trust the sender address.
             ReversePath::Address(address) if client.is_authenticated => Turn::ask(
                 Action::CheckSender(address.clone()),
                 Waiting::Sender(Box::new(envelope)),
             ),
-            // The null path is for reports, and nobody's.
+            // The null path is for reports, and belongs to nobody.
             ReversePath::Address(_) | ReversePath::Null => self.open(envelope),
         }
     }
@@ -142,7 +142,7 @@ impl Transaction {
         })
     }
 
-    /// What is said to a command that comes before MAIL: what is to come first.
+    /// The reply to a command that needs MAIL before it.
     fn mail_first(&self, client: &Client) -> Reply {
         client
             .missing_authentication(self.settings.senders)
@@ -180,7 +180,7 @@ impl Transaction {
     ) -> Turn {
         let reply = verdict.reply();
         if verdict == RecipientVerdict::Unknown {
-            // SEC-12: whoever collects addresses has to connect again for every few of them.
+            // SEC-12: a client that collects addresses has to reconnect for every few of them.
             self.unknown_recipients = self.unknown_recipients.saturating_add(1);
             if self.unknown_recipients > UNKNOWN_RECIPIENTS_MAX {
                 return Turn::give_up(reply::TOO_MANY_UNKNOWN);
@@ -203,7 +203,8 @@ impl Transaction {
             Phase::MailRefused => Turn::Say(self.mail_first(client)),
             Phase::Chunks { .. } => Turn::Refuse(reply::CHUNKS_BEGUN),
             Phase::ChunksFailed => Turn::Refuse(reply::CHUNKS_FAILED),
-            // Pipelined behind recipients that were all refused, DATA is no error of the client's.
+            // A DATA that is pipelined after recipients that were all refused is not the client's
+            // error.
             Phase::Envelope(envelope) if envelope.recipients.is_empty() => {
                 Turn::Say(reply::NO_RECIPIENT)
             }
@@ -214,8 +215,8 @@ impl Transaction {
         }
     }
 
-    /// The chunk follows its command whether or not the command is accepted, so each refusal reads
-    /// it first (RFC 3030 §2).
+    /// The chunk follows its command even if the command is refused, so each refusal reads it first
+    /// (RFC 3030 §2).
     // Not inlined: see `answered`.
     #[inline(never)]
     pub(super) fn bdat(&mut self, client: &Client, octets: u64, last: bool) -> Turn {
@@ -223,7 +224,7 @@ impl Transaction {
         let refusal = match &self.phase {
             Phase::Idle | Phase::Content => Rejection::Error(self.mail_first(client)),
             Phase::MailRefused => Rejection::NoError(self.mail_first(client)),
-            // The chunk may have been under way when the earlier one failed.
+            // The client might have sent the chunk before it knew that the earlier one failed.
             Phase::ChunksFailed => Rejection::NoError(reply::CHUNKS_FAILED),
             Phase::Envelope(envelope) if envelope.recipients.is_empty() => {
                 Rejection::NoError(reply::NO_RECIPIENT)
@@ -241,7 +242,7 @@ impl Transaction {
         self.discard_chunk(octets, last, refusal)
     }
 
-    /// Reads a chunk for nothing and then says `refusal`; a chunk without measure closes instead.
+    /// Reads and discards a chunk, then sends `refusal`; an excessively large chunk closes instead.
     fn discard_chunk(&mut self, octets: u64, last: bool, refusal: Rejection) -> Turn {
         let overrun = self
             .settings
@@ -313,7 +314,7 @@ impl Transaction {
             ContentEnd::WrongLineEnding(found) => {
                 self.content_failed(framing, Reply::wrong_line_ending(found))
             }
-            // What follows may be content or commands: nothing more is read (SEC-1).
+            // What follows could be content or commands: nothing more is read (SEC-1).
             ContentEnd::LineEndingFault(found) => Turn::give_up(Reply::content_line_ending(found)),
         }
     }
@@ -344,7 +345,7 @@ impl Transaction {
         }
     }
 
-    /// The end of the content has been read and nothing of it is kept.
+    /// The content was read to its end, and nothing of it is kept.
     fn content_failed(&mut self, framing: Framing, reply: Reply) -> Turn {
         self.phase = match framing {
             Framing::Dot { .. } => Phase::Idle,
@@ -361,8 +362,8 @@ impl Transaction {
 }
 
 impl Phase {
-    /// After the last chunk nothing is in the pipeline that belongs to this message: the client may
-    /// begin another without RSET.
+    /// After the last chunk, the pipeline has nothing more of this message: the client may begin
+    /// another without RSET.
     fn after_failed_chunk(last: bool) -> Self {
         if last { Self::Idle } else { Self::ChunksFailed }
     }

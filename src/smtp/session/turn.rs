@@ -1,11 +1,11 @@
-//! What a part of the session answers with, and what the session then waits for.
+//! How a part of the session answers, and what the session then waits for.
 
 use crate::mail::sasl::scram::ClientFirst;
 use crate::mail::{Closing, Envelope, ForwardPath};
 use crate::smtp::reply::Reply;
 use crate::smtp::step::{Action, Framing};
 
-/// What comes of a command or an outcome. The session makes a step of it.
+/// The result of a command or an outcome. The session turns it into a step.
 #[derive(Debug)]
 pub(super) enum Turn {
     /// Reply, and read the next line.
@@ -14,7 +14,7 @@ pub(super) enum Turn {
     Refuse(Reply),
     /// Read the next line without a reply.
     Listen,
-    /// Ask the driver for something, and wait for that. The reply, if there is one, comes first.
+    /// Ask the driver for something, and wait for it. The reply, if there is one, is sent first.
     Ask(Option<Reply>, Action, Waiting),
     /// Reply, and end the session.
     Close(Reply, Closing),
@@ -48,17 +48,17 @@ pub(super) enum Waiting {
     Delivery(Framing),
     Content(Framing),
     Discard(Rejection),
-    /// The end of a transaction, before this is said.
+    /// The end of a transaction, before this reply.
     Abandoned(Reply),
     Tls,
     Nothing,
 }
 
-/// What to say once a refused chunk has been read.
+/// The reply after a refused chunk has been read.
 #[derive(Debug)]
 pub(super) enum Rejection {
-    /// The client made an error, which counts.
+    /// The client made an error, which is counted.
     Error(Reply),
-    /// It did not, or could not know yet.
+    /// The client made no error, or could not know yet.
     NoError(Reply),
 }

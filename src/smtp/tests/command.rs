@@ -1,4 +1,4 @@
-//! Commands: valid and invalid lines side by side, and what holds for every line.
+//! Commands: valid and invalid lines, and properties of every line.
 
 use std::fmt::Write;
 
@@ -98,7 +98,7 @@ fn invalid_characters_are_looked_at_when_the_verb_is_known() {
         (b"NOOP\x00", UnknownVerb),
         (b"\x16\x03\x01", UnknownVerb),
         (b"\xff\xfe", UnknownVerb),
-        // A chunk follows, whatever is wrong: the session has to close.
+        // A chunk follows, whatever the error is: the session has to close.
         (b"BDAT 5 \x00", ChunkSize),
         (b"BDAT 5 \xff", ChunkSize),
     ] {
@@ -330,7 +330,7 @@ fn render(command: &Command<'_>) -> String {
         Command::Mail(reverse_path, parameters) => {
             let mut line = format!("MAIL FROM:{reverse_path}");
             if let Some(octets) = parameters.declared_octets {
-                write!(line, " SIZE={octets}").expect("a String takes it");
+                write!(line, " SIZE={octets}").expect("writing to a String cannot fail");
             }
             if parameters.body == BodyType::EightBitMime {
                 line.push_str(" BODY=8BITMIME");
@@ -372,7 +372,7 @@ fn matching(regex: &str) -> impl Strategy<Value = String> + use<> {
     string_regex(regex).expect("a regular expression")
 }
 
-/// Addresses whose local part may be anything that a quoted string can hold.
+/// Addresses whose local part can be anything that fits into a quoted string.
 fn addresses() -> impl Strategy<Value = Address> {
     let local_part = matching("[ -~]{1,20}|[a-z.+]{1,20}|[é世a\" ]{1,8}");
     let domain =
@@ -383,7 +383,7 @@ fn addresses() -> impl Strategy<Value = Address> {
     })
 }
 
-/// Well-formed commands. What they borrow is one of a few texts.
+/// Well-formed commands. They borrow from a few fixed texts.
 fn commands() -> impl Strategy<Value = Command<'static>> {
     let names = select(vec![
         "a",
@@ -474,7 +474,7 @@ proptest! {
     }
 }
 
-/// The commands without paths, read the slow way: words, and a list of what they may be.
+/// The commands without paths, parsed the slow way: words, and a list of their allowed values.
 fn naive_command(line: &str) -> Option<Command<'_>> {
     if line.starts_with(' ') {
         return None;

@@ -1,4 +1,4 @@
-//! Replies: what holds for every one of them.
+//! Replies: properties of all of them.
 
 use crate::mail::sasl::Fault;
 use crate::mail::{AddressError, MailboxName};
@@ -129,12 +129,12 @@ fn derived() -> Vec<Reply> {
     replies
 }
 
-/// The replies that hold something of the configuration or of the client's octets.
+/// The replies with parts from the configuration or from the client.
 fn variable() -> Vec<Reply> {
-    // The longest domain, behind which the reply's own text has to find room.
+    // The longest domain, which must leave room for the reply's own text.
     let longest_name = format!("localhost.{}", [&*"x".repeat(60); 4].join("."));
     let keyword = "AUTH PLAIN LOGIN".to_owned();
-    let found = "a carriage return where lines end in a line feed alone";
+    let found = "a carriage return where lines end in bare LF";
     vec![
         Reply::greeting(&longest_name),
         Reply::ehlo(&longest_name, &[]),
@@ -196,8 +196,8 @@ fn the_texts_of_the_first_dialogue_are_fixed() {
     }
 }
 
-/// RFC 5321 §4.2, §4.5.3.1.5: every line has the code and at most 512 octets; all but the last
-/// have a hyphen behind the code.
+/// RFC 5321 §4.2, §4.5.3.1.5: every line has the code and at most 512 octets; all but the last have
+/// a hyphen after the code.
 #[test]
 fn every_line_has_the_form_of_a_reply() {
     for reply in FIXED.into_iter().chain(derived()).chain(variable()) {
@@ -220,8 +220,8 @@ fn every_line_has_the_form_of_a_reply() {
     }
 }
 
-/// RFC 2034 §4: the first digits are equal, and every line of a reply has a code; 3yz, greeting,
-/// HELO and EHLO have none, nor has what a driver says without a session.
+/// RFC 2034 §4: the first digits are equal, and every line of a reply has a code. There is none in
+/// 3yz, the greeting, HELO and EHLO, nor in the replies of a driver without a session.
 #[test]
 fn enhanced_codes_agree_with_their_codes() {
     let is_number = |text: &str| {
@@ -245,9 +245,9 @@ fn enhanced_codes_agree_with_their_codes() {
             let (code, text) = plain.split_at(4);
             let enhanced = extended.strip_prefix(code).expect("the same code");
             let enhanced = enhanced.strip_suffix(text).expect("the same text");
-            let enhanced = enhanced.strip_suffix(' ').expect("a space behind it");
+            let enhanced = enhanced.strip_suffix(' ').expect("a space after it");
             let [class, subject, detail] = enhanced.split('.').collect::<Vec<_>>()[..] else {
-                panic!("{enhanced} is no enhanced code");
+                panic!("{enhanced} is not an enhanced code");
             };
             assert!(code.starts_with(class), "{extended:?}");
             assert!(matches!(class, "2" | "4" | "5"), "{extended:?}");
@@ -256,7 +256,7 @@ fn enhanced_codes_agree_with_their_codes() {
     }
 }
 
-/// RFC 5321 §4.2.3, RFC 3207 §4, RFC 4954 §4 and §6: no code is invented.
+/// RFC 5321 §4.2.3, RFC 3207 §4, RFC 4954 §4 and §6: only codes that exist are used.
 #[test]
 fn codes_are_those_of_the_rfcs() {
     let known = [

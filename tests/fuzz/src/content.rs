@@ -88,7 +88,7 @@ fn naive(octets: &[u8], ending: LineEnding, bare_octets: BareOctets) -> (Vec<u8>
                 None => return (lines, End::More),
             },
             (LineEnding::Lf, b'\r') => {
-                let found = "a carriage return where lines end in a line feed alone";
+                let found = "a carriage return where lines end in bare LF";
                 return (lines, End::Fault(found));
             }
             (_, b'\n') => LineEnding::Lf,
