@@ -1,31 +1,33 @@
 //! Addresses and paths: their syntax, their meaning and their written form.
 //!
-//! The grammar is that of RFC 5321 §4.1.2 and §4.1.3, extended to UTF-8 by RFC 6531 §3.3. What is
-//! parsed here is known to be well-formed; whether such a mailbox exists is not asked here.
+//! The grammar is that of RFC 5321 §4.1.2 and §4.1.3, extended to UTF-8 by RFC 6531 §3.3. A parsed
+//! value is known to be well-formed; whether such a mailbox exists is decided elsewhere.
 //!
 //! # Invariants
-//! - A parsed value holds no control character, no Unicode line separator and nothing invisible, so
-//!   it can be written into a header field or a log line without escaping.
-//! - Parsing what [`Address`] writes gives an equal address.
-//! - A parsed address takes fewer than 800 octets in writing, so it fits into one line of 998.
+//! - A parsed value contains no control character, no Unicode line separator and nothing invisible,
+//!   so it can be written into a header field or a log line without escaping.
+//! - Parsing the written form of an [`Address`] gives an equal address.
+//! - The written form of a parsed address has fewer than 800 octets, so it fits into one line of
+//!   998.
 //!
 //! # Failures
-//! Every function gives an [`AddressError`]; none keeps a part of a text that it refused.
+//! Every function returns an [`AddressError`]; none keeps part of a text that it refused.
 //!
 //! # Known limits
 //! - Underscores are accepted in domains although RFC 5321 §4.1.2 forbids them: hosts with such
 //!   names exist and send mail.
-//! - `::` in an IPv6 literal may stand for a single group, as RFC 4291 §2.2 has it.
+//! - `::` in an IPv6 literal can stand for a single group, as in RFC 4291 §2.2.
 //! - The C1 control characters (U+0080 to U+009F) and the separators U+2028 and U+2029 are refused
-//!   although the grammar of RFC 6531 lets them pass: programs that read headers may take them for
-//!   the end of a line. So are white space beyond ASCII, invisible characters, joiners among them,
-//!   and those that turn the direction of a text: an address with them looks like another one.
-//! - Local parts are kept as they are written; which of them are one is said by
-//!   [`MailboxName`](super::MailboxName).
-//! - With [`Dots::Anywhere`], dots may lead, end and follow each other in a local part that is not
-//!   quoted. Carriers in Japan have given out such addresses, and RFC 5321 has no unquoted form for
-//!   them. The quoted form is the same address, so [`Address`] writes that one: what others read in
-//!   a trace header is well-formed, and the mailbox is one and the same.
+//!   although the grammar of RFC 6531 allows them: programs that read headers might take them for
+//!   the end of a line. Also refused are white space outside ASCII, invisible characters including
+//!   joiners, and characters that change the direction of a text: an address with them looks like
+//!   another one.
+//! - Local parts are kept as they are written; [`MailboxName`](super::MailboxName) says which of
+//!   them are the same.
+//! - With [`Dots::Anywhere`], dots can lead, end and follow each other in a local part that is not
+//!   quoted. Carriers in Japan have assigned such addresses, and RFC 5321 has no unquoted form for
+//!   them. The quoted form is the same address, so [`Address`] writes that one: a trace header is
+//!   then well-formed for others, and the mailbox is the same.
 
 use std::{fmt, net::Ipv6Addr, str::FromStr};
 
@@ -39,11 +41,11 @@ const LABEL_OCTETS_MAX: usize = 63;
 
 /// Longest local part, in octets after unquoting.
 ///
-/// RFC 5321 §4.5.3.1.1 asks for 64. A whole path has at most 256 (§4.5.3.1.3), so nobody can count
+/// RFC 5321 §4.5.3.1.1 asks for 64. A whole path has at most 256 (§4.5.3.1.3), so nobody can rely
 /// on more; the bound also keeps a header field with two such octets per character below 998.
 const LOCAL_PART_OCTETS_MAX: usize = 256;
 
-/// Which characters an address may have.
+/// The characters that are allowed in an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Charset {
     /// ASCII only: RFC 5321.
@@ -52,16 +54,16 @@ pub enum Charset {
     Utf8,
 }
 
-/// Where dots may stand in a local part that is not quoted.
+/// Where dots are allowed in a local part that is not quoted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dots {
     /// One between two atoms: RFC 5321 §4.1.2.
     BetweenAtoms,
-    /// Anywhere, as in `a..b` and `a.`, as long as there is something else than dots.
+    /// Anywhere, as in `a..b` and `a.`, unless there is nothing but dots.
     Anywhere,
 }
 
-/// What an address may be made of. A [`Charset`] alone stands for the dots of RFC 5321.
+/// The grammar of an address. A [`Charset`] by itself means the dots of RFC 5321.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grammar {
     /// Its characters.
@@ -71,7 +73,7 @@ pub struct Grammar {
 }
 
 impl Grammar {
-    /// All that is an address anywhere.
+    /// Every address that is valid anywhere.
     pub const WIDEST: Self = Self {
         charset: Charset::Utf8,
         dots: Dots::Anywhere,
@@ -89,14 +91,14 @@ impl From<Charset> for Grammar {
 
 /// Why a text is not an address or path.
 ///
-/// Every variant is the client's fault and permanent. The `Display` form is one line of ASCII
-/// without anything from the text itself, fit for a reply.
+/// Every variant is a permanent error of the client. The `Display` form is one line of ASCII
+/// without any part of the text, suitable for a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AddressError {
     /// The domain is missing or is not a domain.
     Domain,
-    /// What stands in square brackets is not an address literal (RFC 5321 §4.1.3).
+    /// The text in square brackets is not an address literal (RFC 5321 §4.1.3).
     Literal,
     /// The local part is missing or is neither a dot-string nor a quoted string.
     LocalPart,
@@ -106,7 +108,7 @@ pub enum AddressError {
     NonAscii,
     /// `<>` where a recipient is needed.
     NullForwardPath,
-    /// The path does not end with an angle bracket, or its source route is broken.
+    /// The path does not end with an angle bracket, or its source route is malformed.
     Path,
     /// The domain has more than 255 octets, or the local part more than 256.
     TooLong,
@@ -131,7 +133,8 @@ impl std::error::Error for AddressError {}
 
 /// A domain name or an address literal in its brackets, as it was written.
 ///
-/// Equality is that of the writing; [`to_a_label`](Self::to_a_label) gives the form to compare.
+/// Equality compares the written form; [`to_a_label`](Self::to_a_label) gives a form for
+/// comparison.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Domain(String);
 
@@ -141,15 +144,15 @@ impl Domain {
         Self("localhost".to_owned())
     }
 
-    /// Takes the whole of `text` as a domain (RFC 5321 §4.1.2) or an address literal with its
+    /// Parses the whole of `text` as a domain (RFC 5321 §4.1.2) or an address literal with its
     /// brackets (§4.1.3).
     ///
-    /// A single label (`localhost`) is a domain. With [`Charset::Utf8`] labels may be U-labels
+    /// A single label (`localhost`) is a domain. With [`Charset::Utf8`] labels can be U-labels
     /// (RFC 6531 §3.3); such a domain must have an A-label form.
     ///
     /// # Errors
     /// [`AddressError::Domain`], [`AddressError::Literal`], [`AddressError::NonAscii`] or
-    /// [`AddressError::TooLong`]: refuse what holds the domain.
+    /// [`AddressError::TooLong`]: refuse the text that contains the domain.
     pub fn parse(text: &str, charset: Charset) -> Result<Self, AddressError> {
         if text.len() > DOMAIN_OCTETS_MAX {
             return Err(AddressError::TooLong);
@@ -185,7 +188,7 @@ impl Domain {
     /// The canonical form: ASCII, lowercase, U-labels as A-labels (RFC 5890 §2.3.2.1).
     ///
     /// # Errors
-    /// [`AddressError::Domain`] when a U-label has no A-label form; this cannot happen to a domain
+    /// [`AddressError::Domain`] if a U-label has no A-label form; this cannot happen to a domain
     /// that was parsed.
     pub fn to_a_label(&self) -> Result<String, AddressError> {
         if self.0.is_ascii() {
@@ -197,8 +200,8 @@ impl Domain {
             Hyphens::Allow,
             DnsLength::Ignore,
         );
-        // The mapping can make any ASCII character of a look-alike (a full-width bracket, say), so
-        // its result is held to the same rules as a domain from outside.
+        // The mapping can turn a look-alike (a full-width bracket, for example) into any ASCII
+        // character, so its result must follow the same rules as a domain from outside.
         match mapped {
             Ok(name) if name.len() <= DOMAIN_OCTETS_MAX && name.split('.').all(is_label) => {
                 Ok(name.into_owned())
@@ -222,10 +225,10 @@ pub struct Address {
 }
 
 impl Address {
-    /// Takes the whole of `text` as `local-part@domain`, without angle brackets.
+    /// Parses the whole of `text` as `local-part@domain`, without angle brackets.
     ///
     /// # Errors
-    /// Any [`AddressError`] but those of a path: refuse the address.
+    /// Any [`AddressError`] except those of a path: refuse the address.
     pub fn parse(text: &str, grammar: impl Into<Grammar>) -> Result<Self, AddressError> {
         let grammar = grammar.into();
         let (local_part, rest) = split_local_part(text, grammar)?;
@@ -239,10 +242,9 @@ impl Address {
         }
     }
 
-    /// Joins a local part, in its meaning and not its quoted form, with a domain.
+    /// Joins a local part, unquoted, with a domain.
     ///
-    /// What comes from the network goes through [`parse`](Self::parse) instead: this checks
-    /// nothing.
+    /// For text from the network use [`parse`](Self::parse) instead: this checks nothing.
     pub fn from_parts(local_part: String, domain: Domain) -> Self {
         Self { local_part, domain }
     }
@@ -259,14 +261,14 @@ impl Address {
 }
 
 impl fmt::Display for Address {
-    /// Writes the address in RFC 5321 form, the local part quoted only where it has to be.
+    /// Writes the address in RFC 5321 form, with the local part quoted only if necessary.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_local_part(f, &self.local_part)?;
         write!(f, "@{}", self.domain)
     }
 }
 
-/// Writes `local_part` as a dot-string if it is one, else as a quoted string.
+/// Writes `local_part` as a dot-string if possible, otherwise as a quoted string.
 ///
 /// A control character, which no parsed local part has, is written as `?` (SEC-7).
 pub(super) fn write_local_part(f: &mut fmt::Formatter<'_>, local_part: &str) -> fmt::Result {
@@ -303,7 +305,7 @@ impl fmt::Display for ReversePath {
     }
 }
 
-/// Who is to receive the message: RFC 5321 §4.1.1.3.
+/// The recipient of the message: RFC 5321 §4.1.1.3.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ForwardPath {
     /// `<postmaster>` without a domain, in any case: the postmaster of this host.
@@ -322,14 +324,14 @@ impl fmt::Display for ForwardPath {
     }
 }
 
-/// Parses the reverse-path at the start of `text` and gives it with what follows its `>`.
+/// Parses the reverse-path at the start of `text`; returns it with the text after its `>`.
 ///
 /// Spaces before the path are skipped, because many clients send one after the colon. A path
-/// without a domain (`<bob>`) gets `default_domain`. A source route is checked and forgotten
+/// without a domain (`<bob>`) gets `default_domain`. A source route is checked and discarded
 /// (RFC 5321 §3.6.1, appendix C).
 ///
 /// # Errors
-/// Any [`AddressError`] but [`AddressError::NullForwardPath`]: refuse the command.
+/// Any [`AddressError`] except [`AddressError::NullForwardPath`]: refuse the command.
 pub fn parse_reverse_path<'a>(
     text: &'a str,
     grammar: impl Into<Grammar>,
@@ -344,10 +346,10 @@ pub fn parse_reverse_path<'a>(
     Ok((ReversePath::Address(Address { local_part, domain }), rest))
 }
 
-/// Parses the forward-path at the start of `text` and gives it with what follows its `>`.
+/// Parses the forward-path at the start of `text`; returns it with the text after its `>`.
 ///
-/// As [`parse_reverse_path`], but `<>` is refused and `<postmaster>` without a domain, in any case,
-/// is the postmaster of this host (RFC 5321 §4.1.1.3).
+/// Like [`parse_reverse_path`], but `<>` is refused and `<postmaster>` without a domain, in any
+/// case, is the postmaster of this host (RFC 5321 §4.1.1.3).
 ///
 /// # Errors
 /// Any [`AddressError`]: refuse the command.
@@ -372,14 +374,14 @@ pub fn parse_forward_path<'a>(
     Ok((forward_path, rest))
 }
 
-/// Gives what follows the opening angle bracket.
+/// Returns the text after the opening angle bracket.
 fn open_path(text: &str) -> Result<&str, AddressError> {
     text.trim_start_matches(' ')
         .strip_prefix('<')
         .ok_or(AddressError::NoBrackets)
 }
 
-/// Splits what follows `<` into local part, domain if there is one, and what follows `>`.
+/// Splits the text after `<` into local part, domain if there is one, and the text after `>`.
 fn split_path(
     inner: &str,
     grammar: Grammar,
@@ -406,7 +408,7 @@ fn split_path(
     }
 }
 
-/// Gives what follows the source route `@a,@b:` that `inner` begins with.
+/// Returns the text after the source route `@a,@b:` at the start of `inner`.
 fn skip_source_route(inner: &str, charset: Charset) -> Result<&str, AddressError> {
     let mut rest = inner;
     loop {
@@ -421,7 +423,7 @@ fn skip_source_route(inner: &str, charset: Charset) -> Result<&str, AddressError
     }
 }
 
-/// Splits `text` after the domain or address literal that it begins with.
+/// Splits `text` after the domain or address literal at its start.
 fn split_domain(text: &str, charset: Charset) -> Result<(Domain, &str), AddressError> {
     let end = if text.starts_with('[') {
         let bracket = text.find(']').ok_or(AddressError::Literal)?;
@@ -434,7 +436,7 @@ fn split_domain(text: &str, charset: Charset) -> Result<(Domain, &str), AddressE
     Ok((Domain::parse(domain, charset)?, rest))
 }
 
-/// Splits `text` after the local part that it begins with, which is unquoted.
+/// Splits `text` after the local part at its start; returns that unquoted.
 fn split_local_part(text: &str, grammar: Grammar) -> Result<(String, &str), AddressError> {
     let (local_part, rest) = match text.strip_prefix('"') {
         Some(quoted) => split_quoted_string(quoted, grammar.charset)?,
@@ -446,7 +448,7 @@ fn split_local_part(text: &str, grammar: Grammar) -> Result<(String, &str), Addr
     Ok((local_part, rest))
 }
 
-/// Splits `text` after the dot-string that it begins with.
+/// Splits `text` after the dot-string at its start.
 fn split_dot_string(text: &str, grammar: Grammar) -> Result<(String, &str), AddressError> {
     let Grammar { charset, dots } = grammar;
     let end = text
@@ -458,7 +460,7 @@ fn split_dot_string(text: &str, grammar: Grammar) -> Result<(String, &str), Addr
     }
     let is_valid = match dots {
         Dots::BetweenAtoms => is_dot_string(dot_string),
-        // Dots alone, which nobody has for a name, stay a mistake.
+        // Only dots remain an error: nobody has them for a name.
         Dots::Anywhere => dot_string.contains(is_atext),
     };
     if !is_valid {
@@ -467,15 +469,15 @@ fn split_dot_string(text: &str, grammar: Grammar) -> Result<(String, &str), Addr
     Ok((dot_string.to_owned(), rest))
 }
 
-/// Reads a quoted string from after its opening quote; gives its meaning and what follows it.
+/// Parses a quoted string after its opening quote; returns it unquoted, and the text after it.
 fn split_quoted_string(text: &str, charset: Charset) -> Result<(String, &str), AddressError> {
     let mut local_part = String::new();
     let mut characters = text.chars();
     loop {
         let character = match characters.next() {
             Some('"') => return Ok((local_part, characters.as_str())),
-            // RFC 6531 §3.3 extends qtextSMTP but not quoted-pairSMTP: what follows a backslash is
-            // always ASCII.
+            // RFC 6531 §3.3 extends qtextSMTP but not quoted-pairSMTP: the character after a
+            // backslash is always ASCII.
             Some('\\') => characters.next().filter(char::is_ascii),
             other => other,
         };
@@ -490,7 +492,7 @@ fn split_quoted_string(text: &str, charset: Charset) -> Result<(String, &str), A
     }
 }
 
-/// Says what is wrong where the parser stopped: a character that only UTF-8 allows, or else
+/// The error where the parser stopped: a character that is allowed only with UTF-8, or else
 /// `otherwise`.
 fn fault_at(rest: &str, charset: Charset, otherwise: AddressError) -> AddressError {
     match rest.chars().next() {
@@ -501,9 +503,10 @@ fn fault_at(rest: &str, charset: Charset, otherwise: AddressError) -> AddressErr
     }
 }
 
-/// Tells whether a character could end or garble a line of a header or log, or make an address
-/// look like another one: controls, white space beyond ASCII, and what is not shown at all or turns
-/// the direction of the text around it (Unicode: `Default_Ignorable_Code_Point`, `Bidi_Control`).
+/// Whether a character could end or garble a line of a header or log, or make an address look like
+/// another one: control characters, white space outside ASCII, invisible characters, and those that
+/// change the direction of the text around them (Unicode: `Default_Ignorable_Code_Point`,
+/// `Bidi_Control`).
 pub(super) fn is_hazard(character: char) -> bool {
     character.is_control()
         || (character.is_whitespace() && !character.is_ascii())
@@ -529,7 +532,7 @@ pub(super) fn is_hazard(character: char) -> bool {
         )
 }
 
-/// Tells whether a character is atext: RFC 5322 §3.2.3, extended by RFC 6531 §3.3.
+/// Whether a character is atext: RFC 5322 §3.2.3, extended by RFC 6531 §3.3.
 pub(super) fn is_atext(character: char) -> bool {
     match character {
         '!' | '#' | '$' | '%' | '&' | '\'' | '*' | '+' | '-' | '/' | '=' | '?' | '^' | '_'
@@ -539,13 +542,13 @@ pub(super) fn is_atext(character: char) -> bool {
     }
 }
 
-/// Tells whether `text` is a dot-string: atoms with single dots between them.
+/// Whether `text` is a dot-string: atoms with single dots between them.
 fn is_dot_string(text: &str) -> bool {
     text.split('.')
         .all(|atom| !atom.is_empty() && atom.chars().all(is_atext))
 }
 
-/// Tells whether a character can stand in a domain name, the dots included.
+/// Whether a character is allowed in a domain name, including the dots.
 fn is_label_character(character: char) -> bool {
     match character {
         '-' | '.' | '_' => true,
@@ -554,9 +557,9 @@ fn is_label_character(character: char) -> bool {
     }
 }
 
-/// Tells whether `label` can stand between the dots of a domain name.
+/// Whether `label` is allowed between the dots of a domain name.
 ///
-/// The length of a U-label counts in its A-label form, so it is not looked at here.
+/// The length of a U-label counts in its A-label form, so it is not checked here.
 fn is_label(label: &str) -> bool {
     !label.is_empty()
         && !label.starts_with('-')
@@ -565,8 +568,7 @@ fn is_label(label: &str) -> bool {
         && label.chars().all(is_label_character)
 }
 
-/// Tells whether `content` is what stands between the brackets of an address literal:
-/// RFC 5321 §4.1.3.
+/// Whether `content` is allowed between the brackets of an address literal: RFC 5321 §4.1.3.
 fn is_literal_content(content: &str) -> bool {
     let Some((tag, rest)) = content.split_once(':') else {
         return is_ipv4(content);
@@ -583,9 +585,9 @@ fn is_literal_content(content: &str) -> bool {
         && rest.bytes().all(is_dcontent)
 }
 
-/// Tells whether `text` is four numbers of one to three digits, each at most 255.
+/// Whether `text` is four numbers of one to three digits, each at most 255.
 ///
-/// `Ipv4Addr` is not asked because it refuses the leading zeros that the grammar allows.
+/// `Ipv4Addr` is not used because it refuses the leading zeros that the grammar allows.
 fn is_ipv4(text: &str) -> bool {
     let is_number = |number: &str| {
         number.len() <= 3

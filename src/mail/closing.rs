@@ -35,12 +35,12 @@ impl fmt::Display for Ending {
     }
 }
 
-/// Why a session closes its connection, and so how it is to be closed.
+/// Why a session closes its connection, which determines how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closing {
-    /// The client has said QUIT.
+    /// The client has sent QUIT.
     Quit,
-    /// The session does not go on; the last thing that was said, if anything was, tells why.
+    /// The session cannot continue; the last reply, if there was one, gives the reason.
     Refused,
     /// The client speaks this instead of the protocol of its port.
     Foreign(Foreign),

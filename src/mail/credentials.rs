@@ -1,8 +1,8 @@
-//! What a client presents to prove who it is.
+//! The credentials with which a client proves its identity.
 //!
 //! # Invariants
-//! A password is never in the output of `Debug`, has no `Display`, and is compared in a time that
-//! does not depend on where two passwords differ.
+//! A password never appears in the output of `Debug`, has no `Display`, and is compared in a time
+//! that does not depend on where two passwords differ.
 
 use std::fmt;
 
@@ -16,14 +16,14 @@ impl Secret {
         Self(password)
     }
 
-    /// Gives the password to the code that verifies it; never log or print what this returns.
+    /// Returns the password to the code that verifies it; never log or print it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
 impl PartialEq for Secret {
-    /// Compares without an early exit, so the time tells nothing but the lengths.
+    /// Compares without an early exit, so the time reveals only the lengths.
     fn eq(&self, other: &Self) -> bool {
         let difference = self
             .0
@@ -45,7 +45,7 @@ impl fmt::Debug for Secret {
 /// A user name and a password, as the client sent them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
-    /// The name: a full address, or a local part alone.
+    /// The name: a full address, or only a local part.
     pub user: String,
     /// The password.
     pub password: Secret,

@@ -1,14 +1,14 @@
-//! What of a client's line may be shown to whoever reads the log.
+//! Which part of a client's line may be shown in the log.
 //!
 //! Only the session of a protocol knows which line, or which part of one, could be a secret: a
-//! password, a SASL response, or what was meant as one and came at the wrong moment or with a
-//! mistyped command before it. So a line is shown as far as its session knows what it is, and not
-//! at all where nobody does.
+//! password, a SASL response, or an attempt at one that came at the wrong moment or after a
+//! mistyped command. So a line is shown as far as its session understands it, and otherwise not at
+//! all.
 
 use std::fmt;
 
-/// The first words of lines that are commands somewhere: in mail protocols, and in those whose
-/// clients come to the wrong port. A first word that is none of these may be a part of a secret.
+/// The first words of lines that are commands in some protocol: in mail protocols, and in those
+/// whose clients come to the wrong port. Any other first word might be part of a secret.
 const WORDS: [&str; 57] = [
     "APOP",
     "AUTH",
@@ -69,8 +69,8 @@ const WORDS: [&str; 57] = [
     "XTND",
 ];
 
-/// What may be shown of a line: all of it, its beginning, or nothing. What is hidden is shown as
-/// `***`, whatever its length. Its text is as the client sent it: whoever shows it has to escape
+/// The part of a line that may be shown: all of it, its beginning, or nothing. The hidden part is
+/// shown as `***`, whatever its length. The text is as the client sent it: the caller has to escape
 /// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Disclosure<'a> {
@@ -93,7 +93,7 @@ impl<'a> Disclosure<'a> {
         }
     }
 
-    /// The first `octets` of `line`, and that there is more where there is.
+    /// The first `octets` of `line`, with a mark if there is more.
     pub fn beginning(line: &'a [u8], octets: usize) -> Self {
         match line.split_at_checked(octets) {
             Some((shown, rest)) if !rest.trim_ascii().is_empty() => Self { shown, hides: true },
@@ -102,8 +102,8 @@ impl<'a> Disclosure<'a> {
         }
     }
 
-    /// What may be shown of a line that is not a command here: its first word, if it is a command
-    /// elsewhere.
+    /// The part that may be shown of a line that is not a command here: its first word, if that is
+    /// a command elsewhere.
     pub fn of_unknown(line: &'a [u8]) -> Self {
         let word = line.split(|octet| *octet == b' ').next();
         let word = word.unwrap_or_default().trim_ascii_end();

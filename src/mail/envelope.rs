@@ -1,7 +1,7 @@
-//! The envelope: who sent a message, who is to receive it and how it came (RFC 5321 §2.3.1).
+//! The envelope: the sender and the recipients of a message, and how it came (RFC 5321 §2.3.1).
 //!
-//! Plain values: a session fills them in, the store and the trace header read them. Nothing here
-//! checks anything; paths are checked when they are parsed.
+//! Plain values: a session fills them in, and the store and the trace header read them. Nothing
+//! here checks anything; paths are checked when they are parsed.
 
 use std::fmt;
 
@@ -13,15 +13,15 @@ use super::{
 /// What the client declared about the octets of the content (RFC 6152).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BodyType {
-    /// `BODY=7BIT`, or nothing declared.
+    /// `BODY=7BIT`, or no declaration.
     #[default]
     SevenBit,
     /// `BODY=8BITMIME`.
     EightBitMime,
 }
 
-/// How the message came: its `Display` form is the keyword of the `with` clause of the trace
-/// header (RFC 3848, RFC 6531 §4.3).
+/// How the message was received: its `Display` form is the keyword of the `with` clause of the
+/// trace header (RFC 3848, RFC 6531 §4.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -32,7 +32,7 @@ pub struct Protocol {
     pub extended: bool,
     /// The connection is encrypted.
     pub tls: bool,
-    /// The client has authenticated itself.
+    /// The client has authenticated.
     pub authenticated: bool,
     /// The transaction was declared SMTPUTF8.
     pub utf8: bool,
@@ -58,15 +58,15 @@ impl fmt::Display for Protocol {
 pub struct Envelope {
     /// Where failure reports go.
     pub reverse_path: ReversePath,
-    /// The path of the first accepted recipient as the client gave it. Of the others nobody needs
-    /// the path, and a thousand of them take memory.
+    /// The path of the first accepted recipient as the client gave it. The paths of the others are
+    /// not needed, and a thousand of them would take memory.
     pub first_forward_path: Option<ForwardPath>,
-    /// The mailboxes of the accepted recipients in the order of their RCPT commands; one may be
-    /// there several times.
+    /// The mailboxes of the accepted recipients in the order of their RCPT commands, possibly with
+    /// repetitions.
     pub recipients: Vec<MailboxName>,
     /// What the client declared about the content.
     pub body: BodyType,
-    /// How the message comes.
+    /// How the message is received.
     pub protocol: Protocol,
     /// The size declared with `SIZE=` (RFC 1870), in octets with CRLF line endings.
     pub declared_octets: Option<u64>,

@@ -1,17 +1,17 @@
-//! First lines that no mail program sends.
+//! Detects first lines that no mail program sends.
 //!
-//! A browser can be made to send a request with a body of somebody else's choosing to any port of
-//! this machine. Whatever follows such a first line must not be taken for commands (SEC-13).
+//! A browser can be made to send a request, with a body of someone else's choosing, to any port of
+//! this machine. Nothing after such a first line may be taken for commands (SEC-13).
 
 /// The methods of HTTP, and the beginning of HTTP/2.
 const HTTP_METHODS: [&str; 10] = [
     "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PRI", "PUT", "TRACE",
 ];
 
-/// What proxies put before a connection by version 2 of the PROXY protocol.
+/// The signature that proxies send before a connection in version 2 of the PROXY protocol.
 const PROXY_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// What a client speaks that does not speak the protocol of its port.
+/// What a client speaks if not the protocol of its port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Foreign {
     /// TLS, or SSL.
@@ -20,17 +20,17 @@ pub enum Foreign {
     Http,
     /// The PROXY protocol, which a proxy speaks before the client does.
     Proxy,
-    /// A protocol of lines of text, without TLS.
+    /// A text protocol, without TLS.
     Text,
     /// Something else.
     Other,
 }
 
 impl Foreign {
-    /// What the first line of a connection, without its ending, shows to be spoken, where it is
-    /// something else than a command of mail: HTTP has a method first or its version last, as every
-    /// request since 1.0 does; a proxy tells by the PROXY protocol (version 1) for whom it
-    /// connects; and no command begins with anything but a letter.
+    /// What the first line of a connection, without its ending, shows that the client speaks, if it
+    /// is not a mail command. HTTP has a method first or its version last, as every request since
+    /// 1.0 does; a proxy names its client with the PROXY protocol (version 1); and a command always
+    /// begins with a letter.
     pub fn of_line(first_line: &[u8]) -> Option<Self> {
         let mut words = first_line.split(|octet| *octet == b' ');
         let first = words.next().unwrap_or_default();
@@ -50,7 +50,8 @@ impl Foreign {
         }
     }
 
-    /// What the first octets of a connection show to be spoken, as far as they have come.
+    /// What the first octets of a connection, as far as they have arrived, show that the client
+    /// speaks.
     pub fn of_octets(first: &[u8]) -> Self {
         let is_signature = first.len() > 2 && {
             let octets = first.len().min(PROXY_SIGNATURE.len());
@@ -60,7 +61,8 @@ impl Foreign {
         let line = line.unwrap_or_default().trim_ascii_end();
         match first {
             _ if is_signature => Self::Proxy,
-            // A handshake record of TLS or SSL 3; a greeting of SSL 2, which may offer later ones.
+            // A handshake record of TLS or SSL 3, or a greeting of SSL 2, which can offer later
+            // versions.
             [0x16, 0x03, ..] | [0x80..=0xff, _, 0x01, 0x00..=0x03, ..] => Self::Tls,
             [b'a'..=b'z' | b'A'..=b'Z', ..] => Self::of_line(line).unwrap_or(Self::Text),
             _ => Self::Other,

@@ -1,43 +1,44 @@
-//! What a session has to know of its connection: may a secret be said on it, and what is there to
-//! bind a proof to.
+//! What a session has to know about its connection: whether a secret may be sent on it, and what a
+//! proof can be bound to.
 //!
-//! Values only; the driver, which owns the socket, fills them in. "No password in clear off
-//! loopback" (SEC-2) is decided here, in [`Link::is_private`], for both protocols.
+//! Values only; the driver, which owns the socket, fills them in. [`Link::is_private`] decides for
+//! both protocols that there is "no password in clear off loopback" (SEC-2).
 
 use std::fmt;
 
 /// The connection of one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// Where the connection stands with TLS.
+    /// The state of TLS on the connection.
     pub tls: Tls,
     /// Whether the client is on this machine: its address is a loopback address.
     pub is_local: bool,
 }
 
-/// Where a connection stands with TLS.
+/// The state of TLS on a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tls {
     /// It is not encrypted, and there is no certificate.
     NotOffered,
-    /// It is not encrypted; STARTTLS or STLS may be said.
+    /// It is not encrypted; STARTTLS or STLS is available.
     Offered,
     /// It is encrypted.
     Active(ChannelBindings),
 }
 
-/// What is peculiar to an encrypted connection, so that a proof made for it is good for no other:
-/// the channel bindings that TLS can give (RFC 5056). Its [`Debug`](fmt::Debug) form shows which
-/// there are.
+/// Data that is unique to an encrypted connection, so that a proof made for it is not valid for any
+/// other: the channel bindings that TLS can provide (RFC 5056). Its [`Debug`](fmt::Debug) form
+/// shows only which ones there are.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ChannelBindings {
-    /// `tls-exporter` (RFC 9266 §2): `None` with TLS 1.2 where the master secret was not extended
-    /// (RFC 7627), for then it is not peculiar to the connection.
+    /// `tls-exporter` (RFC 9266 §2): `None` with TLS 1.2 if the master secret was not extended
+    /// (RFC 7627), because it is then not unique to the connection.
     pub exporter: Option<[u8; 32]>,
 }
 
 impl Link {
-    /// Whether a secret may be said here: nobody on the way can read it, or there is no way.
+    /// Whether a secret may be sent here: nobody on the network path can read it, or there is no
+    /// such path.
     pub fn is_private(&self) -> bool {
         self.is_encrypted() || self.is_local
     }
@@ -49,7 +50,7 @@ impl Link {
 }
 
 impl ChannelBindings {
-    /// The data of the binding type of this registered name.
+    /// The data of the binding type with this registered name.
     pub fn data(&self, name: &str) -> Option<&[u8]> {
         match name {
             "tls-exporter" => self.exporter.as_ref().map(<[u8; 32]>::as_slice),
@@ -57,7 +58,7 @@ impl ChannelBindings {
         }
     }
 
-    /// Whether there is none.
+    /// Whether there are no bindings.
     pub fn is_empty(&self) -> bool {
         self.exporter.is_none()
     }

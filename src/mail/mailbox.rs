@@ -1,16 +1,16 @@
 //! The name of a mailbox: the canonical form of an address.
 //!
-//! It does not say whether the mailbox exists, nor where it lies on disk.
+//! It does not say whether the mailbox exists, or where it is on disk.
 //!
 //! # Invariants
-//! - Two addresses that lead to the same mailbox have the same name: ASCII letters are lowercased,
-//!   an internationalised domain is in A-label form, and a local part in normalisation form C
-//!   (RFC 6532 §3.1): `é` is one letter, whether it was typed as one or as two.
-//! - Neither part is empty and neither holds a control character.
+//! - Two addresses that lead to the same mailbox have the same name: ASCII letters are in lower
+//!   case, an internationalised domain is in A-label form, and a local part is in normalisation
+//!   form C (RFC 6532 §3.1): `é` is one letter, whether it was typed as one character or as two.
+//! - Neither part is empty, and neither contains a control character.
 //!
 //! # Known limits
 //! Letters outside ASCII keep their case in local parts: no rule about them is common to all hosts.
-//! What is on disk may have another form of normalisation, from before there was one name only.
+//! A mailbox on disk can have another normalisation form, from before names were normalised.
 
 use std::fmt;
 
@@ -29,8 +29,8 @@ impl MailboxName {
     /// The mailbox that `address` names.
     ///
     /// # Errors
-    /// [`AddressError::LocalPart`] when the local part is empty (`""@example.com` is an address,
-    /// but names no mailbox here) or holds a control character; [`AddressError::Domain`] when an
+    /// [`AddressError::LocalPart`] if the local part is empty (`""@example.com` is an address, but
+    /// names no mailbox here) or contains a control character; [`AddressError::Domain`] if an
     /// internationalised domain has no A-label form. Refuse the address.
     pub fn from_address(address: &Address) -> Result<Self, AddressError> {
         let local_part = fold_local_part(address.local_part());
@@ -43,8 +43,8 @@ impl MailboxName {
         })
     }
 
-    /// The mailboxes that the address could have named when local parts were not folded: as it is
-    /// written, and decomposed. Empty where they are the one that it names.
+    /// The other mailboxes that the address could have named before local parts were normalised: in
+    /// the written form, and decomposed. Empty if they are the mailbox that it names now.
     pub fn other_forms(&self, written: &str) -> Vec<Self> {
         let mut forms = Vec::new();
         if self.local_part.is_ascii() {
@@ -67,8 +67,8 @@ impl MailboxName {
         }
     }
 
-    /// The mailbox of the given parts, the local part unquoted, as found on disk: `None` when one
-    /// of them is not in canonical form, so that every mailbox is found under one name only.
+    /// The mailbox with the given parts, the local part unquoted, as found on disk: `None` if one
+    /// of them is not in canonical form, so that every mailbox is found under only one name.
     pub fn from_canonical(local_part: &str, domain: &str) -> Option<Self> {
         let is_lowercase = |text: &str| !text.bytes().any(|octet| octet.is_ascii_uppercase());
         let is_canonical = is_local_part(local_part)
@@ -81,8 +81,8 @@ impl MailboxName {
         })
     }
 
-    /// The mailbox of `local_part` in the same domain; the same mailbox when `local_part` cannot
-    /// be one, as the part before the separator in `+news`.
+    /// The mailbox with `local_part` in the same domain; the same mailbox if `local_part` is not
+    /// valid, such as the part before the separator in `+news`.
     #[must_use]
     pub fn with_local_part(&self, local_part: &str) -> Self {
         if !is_local_part(local_part) {
@@ -103,26 +103,26 @@ impl MailboxName {
 }
 
 impl fmt::Display for MailboxName {
-    /// Writes the address in RFC 5321 form, the local part quoted where it has to be.
+    /// Writes the address in RFC 5321 form, with the local part quoted if necessary.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         address::write_local_part(f, &self.local_part)?;
         write!(f, "@{}", self.domain)
     }
 }
 
-/// The one form of all local parts that lead to one mailbox.
+/// The common form of all local parts that lead to one mailbox.
 pub fn fold_local_part(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
-    // Composed first: a letter with its accent is not ASCII, and keeps its case. And again,
-    // since there are pairs that are one letter in lower case only.
+    // Composed first: a letter with its accent is not ASCII, and keeps its case. Then again,
+    // because some pairs compose into one letter only in lower case.
     let mut composed: String = text.nfc().collect();
     composed.make_ascii_lowercase();
     composed.nfc().collect()
 }
 
-/// The forms in which a mailbox of this local part may be found: folded, and decomposed.
+/// The forms in which a mailbox with this local part might be found: folded, and decomposed.
 pub fn local_part_forms(text: &str) -> Vec<String> {
     let folded = fold_local_part(text);
     let decomposed: String = folded.nfd().collect();
@@ -131,7 +131,7 @@ pub fn local_part_forms(text: &str) -> Vec<String> {
     forms
 }
 
-/// Tells whether `text` can be the local part of a mailbox.
+/// Whether `text` can be the local part of a mailbox.
 fn is_local_part(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(address::is_hazard)
 }

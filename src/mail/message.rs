@@ -1,27 +1,27 @@
-//! What a maildrop tells about its messages before they are opened.
+//! What a maildrop reports about its messages before they are opened.
 //!
-//! The store makes these values at login and they do not change while the session lasts. There may
-//! be a million of them, so they are asked for one by one and need not exist before.
+//! The store creates these values at login and they do not change during the session. There can be
+//! a million of them, so they are requested one by one and need not exist before that.
 
 use std::{borrow::Cow, fmt};
 
 /// The unique-id of a message: 1 to 70 octets of 0x21–0x7E, never changed, never reused
 /// (RFC 1939 §7, UIDL).
 ///
-/// The form is checked here; that it stays with its message is the promise of the store. Borrowed
-/// from what the store remembers, where that holds it as it is sent.
+/// The form is checked here; the store promises that the unique-id stays with its message. It is
+/// borrowed from the store if the store has it in the form in which it is sent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UniqueId<'a>(Cow<'a, str>);
 
 impl<'a> UniqueId<'a> {
-    /// Octets of the longest one (RFC 1939 §7).
+    /// The length of the longest one in octets (RFC 1939 §7).
     pub const OCTETS_MAX: usize = 70;
 
-    /// Takes `text` as a unique-id when it has the form that RFC 1939 §7 allows.
+    /// Parses `text` as a unique-id if it has the form that RFC 1939 §7 allows.
     pub fn parse(text: impl Into<Cow<'a, str>>) -> Option<Self> {
         let text = text.into();
         let fits = (1..=Self::OCTETS_MAX).contains(&text.len());
-        // All octets, whatever the first ones are: so they are looked at many at a time.
+        // Without an early exit, so that many octets are checked at a time.
         let is_graphic = |so_far, octet: u8| so_far & octet.is_ascii_graphic();
         (fits && text.bytes().fold(true, is_graphic)).then_some(Self(text))
     }
@@ -31,7 +31,7 @@ impl<'a> UniqueId<'a> {
         &self.0
     }
 
-    /// The same, borrowed from nobody.
+    /// The same with its own copy of the text.
     pub fn into_owned(self) -> UniqueId<'static> {
         UniqueId(Cow::Owned(self.0.into_owned()))
     }
@@ -43,18 +43,18 @@ impl fmt::Display for UniqueId<'_> {
     }
 }
 
-/// All that LIST and UIDL say of the messages of one maildrop, by their positions, counted from 0.
+/// What LIST and UIDL show about the messages of one maildrop, by position, counted from 0.
 ///
-/// What is said never changes, and there is something for every position below the length.
+/// The answers never change, and there is one for every position below the length.
 pub trait Summaries: fmt::Debug + Send + Sync {
     /// How many messages there are.
     fn len(&self) -> usize;
 
-    /// Octets that RETR sends before dot-stuffing, every line ending counted as CRLF; `None` when
-    /// there is no such message.
+    /// Octets that RETR sends before dot-stuffing, with every line ending counted as CRLF; `None`
+    /// if there is no such message.
     fn octets(&self, position: usize) -> Option<u64>;
 
-    /// The name of a message that outlives the session; `None` when there is no such message.
+    /// The name of a message beyond the session; `None` if there is no such message.
     fn unique_id(&self, position: usize) -> Option<UniqueId<'_>>;
 
     /// Whether there are no messages.
@@ -63,7 +63,7 @@ pub trait Summaries: fmt::Debug + Send + Sync {
     }
 }
 
-/// One message of a maildrop: a list of these is a maildrop too, a small one.
+/// One message of a maildrop. A list of these is a small maildrop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageSummary {
     /// See [`Summaries::octets`].

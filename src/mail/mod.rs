@@ -1,7 +1,7 @@
 //! The vocabulary of mail: addresses, envelopes, trace headers, message summaries.
 //!
 //! Values and their syntax only. Nothing here does I/O, reads a clock, logs or starts a thread, so
-//! every other room may use it and every function can be tested with a table.
+//! every other room may use it, and every function can be tested with a table.
 
 mod address;
 mod closing;

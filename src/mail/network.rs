@@ -1,8 +1,8 @@
-//! The networks that an address lies in, where clients are counted by their addresses.
+//! The networks that contain an address; clients are counted by them.
 //!
-//! Whoever has a network can come from another of its addresses each time, so clients are counted
-//! by network too, at several sizes. An address lies in a chain of networks, each within the next
-//! wider one:
+//! A client that owns a network can use another of its addresses each time, so clients are also
+//! counted by network, at several sizes. An address lies in a chain of networks, each contained in
+//! the next wider one:
 //!
 //! | | IPv4 | IPv6 | this machine |
 //! |---|---|---|---|
@@ -13,22 +13,22 @@
 //! | [`Breadth::Block`] | /8 | /32 | – |
 //! | [`Breadth::Loopback`] | – | – | 127.0.0.0/8 and `::1` |
 //!
-//! An IPv4 address that is mapped into IPv6 is the IPv4 address.
+//! An IPv4 address mapped into IPv6 counts as the IPv4 address.
 
 use std::fmt;
 use std::iter;
 use std::net::IpAddr;
 
-/// Bits of IPv6 before those of a mapped IPv4 address.
+/// The IPv6 bits before a mapped IPv4 address.
 const MAPPED_BITS: u8 = 96;
 
-/// The octets of a mapped IPv4 address up to the address itself.
+/// The octets before a mapped IPv4 address.
 const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
 /// A network of IPv4 or IPv6, or a single address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Network {
-    /// As IPv6; those behind the prefix are zero.
+    /// As IPv6; the octets after the prefix are zero.
     octets: [u8; 16],
     /// How many bits of `octets` all its addresses have in common.
     prefix_bits: u8,
@@ -39,22 +39,22 @@ pub struct Network {
 pub enum Breadth {
     /// One address.
     Address,
-    /// What one customer of IPv6 has at least.
+    /// The smallest network that an IPv6 customer has.
     Customer,
-    /// What a company or a household of IPv6 has.
+    /// The network of a company or a household with IPv6.
     Site,
-    /// What a large company or a small provider has.
+    /// The network of a large company or a small provider.
     Organisation,
-    /// What a registry hands out at once.
+    /// The network that a registry assigns as one block.
     Block,
     /// This machine.
     Loopback,
-    /// All addresses there are.
+    /// All addresses.
     Everything,
 }
 
 impl Network {
-    /// All addresses there are.
+    /// All addresses.
     pub const EVERYTHING: Self = Self {
         octets: [0; 16],
         prefix_bits: 0,
@@ -66,13 +66,13 @@ impl Network {
         prefix_bits: 104,
     };
 
-    /// Sorts behind every other.
+    /// Sorts after every other network.
     pub const LAST: Self = Self {
         octets: [u8::MAX; 16],
         prefix_bits: u8::MAX,
     };
 
-    /// The network of this address alone.
+    /// The network that contains only this address.
     pub fn of(address: IpAddr) -> Self {
         let octets = match address.to_canonical() {
             IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
@@ -84,7 +84,7 @@ impl Network {
         }
     }
 
-    /// The network of the customer who has this address: the address itself, or its /64 of IPv6.
+    /// The network of the customer who has this address: the address itself, or its IPv6 /64.
     pub fn of_customer(address: IpAddr) -> Self {
         let networks = Self::of(address).and_wider();
         let customers =
@@ -97,7 +97,7 @@ impl Network {
         iter::successors(Some(self), |network| network.wider())
     }
 
-    /// The smallest network with this one in it.
+    /// The smallest network that contains this one.
     pub fn wider(self) -> Option<Self> {
         let sizes: &[u8] = match self.breadth() {
             Breadth::Everything => return None,
@@ -115,7 +115,7 @@ impl Network {
         Some(size.map_or(Self::EVERYTHING, |size| self.cut(*size)))
     }
 
-    /// How wide it is.
+    /// How wide the network is.
     pub fn breadth(self) -> Breadth {
         match self.prefix_bits {
             0 => Breadth::Everything,
@@ -128,12 +128,12 @@ impl Network {
         }
     }
 
-    /// Whether it is of IPv4.
+    /// Whether it is an IPv4 network.
     pub fn is_v4(self) -> bool {
         self.prefix_bits >= MAPPED_BITS && self.octets.starts_with(&MAPPED)
     }
 
-    /// Whether it is this machine, or an address of it.
+    /// Whether it is this machine, or one of its addresses.
     pub fn is_loopback(self) -> bool {
         self == Self::LOOPBACK
             || (self.prefix_bits == 128
@@ -141,7 +141,7 @@ impl Network {
                     || self.octets == std::net::Ipv6Addr::LOCALHOST.octets()))
     }
 
-    /// The network of its first `bits`, a multiple of eight.
+    /// The network of its first `bits`, which are a multiple of eight.
     fn cut(self, bits: u8) -> Self {
         let mut octets = self.octets;
         let behind = octets.iter_mut().skip(usize::from(bits / 8));
@@ -153,7 +153,7 @@ impl Network {
     }
 }
 
-/// As networks are written: `192.0.2.0/24`, `2001:db8::/32`; an address alone without its size.
+/// The usual notation: `192.0.2.0/24`, `2001:db8::/32`; a single address has no size.
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = IpAddr::from(self.octets).to_canonical();

@@ -1,18 +1,18 @@
-//! Trace headers: the lines put in front of every message at its delivery (RFC 5321 §4.4).
+//! Trace headers: the lines added at the top of every message at its delivery (RFC 5321 §4.4).
 //!
-//! [`render`] writes them, [`is_internationalized`] reads one fact back from a stored message. The
-//! message itself is neither looked at nor changed, and the date comes from the caller.
+//! [`render`] writes them, and [`is_internationalized`] reads one fact back from a stored message.
+//! The message itself is neither read nor changed, and the date comes from the caller.
 //!
 //! # Invariants
-//! - The output is exactly two header fields, `Return-Path` and `Received`, whatever the client
-//!   called itself (SEC-7): characters that could end a line, open a comment or look like another
+//! - The output is exactly two header fields, `Return-Path` and `Received`, whatever name the
+//!   client gave (SEC-7): characters that could end a line, open a comment or look like another
 //!   clause are replaced by `?`.
-//! - No line is longer than 998 octets, and only a word that is longer itself makes a line longer
-//!   than 78 (RFC 5322 §2.1.1). `Return-Path` is never folded: programs that read Maildirs look for
-//!   the path behind the colon.
+//! - No line is longer than 998 octets, and a line is longer than 78 only if it has a single word
+//!   that is (RFC 5322 §2.1.1). `Return-Path` is never folded: programs that read Maildirs look for
+//!   the path after the colon.
 //!
 //! # Failures
-//! None: every value is brought into a form that can be written.
+//! None: every value is converted to a form that can be written.
 
 use std::{borrow::Cow, fmt::Display, net::IpAddr};
 
@@ -24,33 +24,33 @@ use super::{
 /// Octets from the start of a stored message that are enough for [`is_internationalized`].
 pub const HEAD_OCTETS: usize = 2048;
 
-/// Octets of the two fields of most messages.
+/// Octets of the two fields, enough for most messages.
 pub const FIELDS_OCTETS: usize = 512;
 
-/// The comment by which we recognise our own field.
+/// The comment that identifies our own field.
 const OWN_COMMENT: &str = "(facteur)";
 
-/// Longest text taken from one value, in octets: that of a domain (RFC 5321 §4.5.3.1.2).
+/// Longest text from one value, in octets: that of a domain (RFC 5321 §4.5.3.1.2).
 const WORD_OCTETS_MAX: usize = 255;
 
-/// Longest line to make where there is a choice, in octets without the line ending.
+/// Preferred maximum length of a line, in octets without the line ending.
 const LINE_OCTETS_PREFERRED: usize = 78;
 
-/// What the `Received` field says.
+/// The contents of the `Received` field.
 #[derive(Clone, Copy, Debug)]
 pub struct Received<'a> {
-    /// What the client called itself after HELO or EHLO, unchecked.
+    /// The client's name from HELO or EHLO, unchecked.
     pub client_name: &'a str,
-    /// The address it connected from.
+    /// The address that it connected from.
     pub client_address: IpAddr,
     /// The name of this host.
     pub hostname: &'a str,
-    /// How the message came.
+    /// How the message was received.
     pub protocol: Protocol,
     /// The name of the message in the log and the store.
     pub id: &'a str,
-    /// The recipient if there is exactly one: several in one field would tell them about each
-    /// other (RFC 5321 §7.2).
+    /// The recipient if there is exactly one: several in one field would reveal them to each other
+    /// (RFC 5321 §7.2).
     pub forward_path: Option<&'a ForwardPath>,
     /// The date and time in the form of RFC 5322 §3.3.
     pub date: &'a str,
@@ -85,11 +85,12 @@ pub fn render(reverse_path: &ReversePath, received: &Received<'_>, out: &mut Vec
     field.end();
 }
 
-/// Tells whether a stored message was sent with SMTPUTF8 (RFC 6531), so its header may hold UTF-8:
-/// whether our own trace header at its top says `with UTF8SMTP` or a longer keyword of that family.
+/// Whether a stored message was sent with SMTPUTF8 (RFC 6531), so that its header can contain
+/// UTF-8: whether our own trace header at its top says `with UTF8SMTP` or a longer keyword of that
+/// family.
 ///
-/// `head` is the start of the message, [`HEAD_OCTETS`] of it or all, with LF or CRLF line endings.
-/// Trace headers of other programs do not count: we know nothing about their honesty.
+/// `head` is the start of the message: [`HEAD_OCTETS`] of it or all, with LF or CRLF line endings.
+/// Trace headers of other programs do not count, because they cannot be trusted.
 pub fn is_internationalized(head: &[u8]) -> bool {
     let mut lines = head.split(|octet| *octet == b'\n');
     let return_path = lines.next().unwrap_or_default();
@@ -103,8 +104,8 @@ pub fn is_internationalized(head: &[u8]) -> bool {
         .chain(folded)
         .flat_map(|line| line.split(u8::is_ascii_whitespace))
         .filter(|word| !word.is_empty());
-    // What comes before our comment is under the client's control, but a comment cannot come out of
-    // `client_name`; what comes after the keyword is not looked at.
+    // The client controls what comes before our comment, but `client_name` cannot produce a
+    // comment; what comes after the keyword is not examined.
     words.any(|word| word == OWN_COMMENT.as_bytes())
         && words.next() == Some(b"with")
         && words
@@ -112,13 +113,13 @@ pub fn is_internationalized(head: &[u8]) -> bool {
             .is_some_and(|keyword| keyword.starts_with(b"UTF8SMTP"))
 }
 
-/// Tells whether a POP3 client has to ask for UTF-8 mode before it may get a stored message
+/// Whether a POP3 client has to ask for UTF-8 mode before it may get a stored message
 /// (RFC 6856 §2.1): it was sent with SMTPUTF8, and its header section is not all ASCII.
 ///
-/// `head` is as for [`is_internationalized`]; a header section that it does not hold to its end
-/// counts as far as it goes. RFC 6856 means every message with UTF-8 in its header. A message whose
-/// sender put octets outside ASCII there without a word about it never claimed to be UTF-8: it is
-/// given back as it came, as servers did before there was such a mode.
+/// `head` is as for [`is_internationalized`]; if it does not contain the whole header section, the
+/// part that it contains counts. RFC 6856 means every message with UTF-8 in its header. But a
+/// message with octets outside ASCII that was sent without SMTPUTF8 never claimed to be UTF-8: it
+/// is returned as it came, as servers did before there was such a mode.
 pub fn needs_utf8(head: &[u8]) -> bool {
     let mut lines = head.split(|octet| *octet == b'\n');
     is_internationalized(head)
@@ -128,7 +129,7 @@ pub fn needs_utf8(head: &[u8]) -> bool {
             .any(|line| !line.is_ascii())
 }
 
-/// A header field in the making: words separated by single spaces or folds (RFC 5322 §2.2.3).
+/// A header field being written: words separated by single spaces or folds (RFC 5322 §2.2.3).
 struct FoldedField<'a> {
     out: &'a mut Vec<u8>,
     /// Octets in the current line.
@@ -136,7 +137,7 @@ struct FoldedField<'a> {
 }
 
 impl<'a> FoldedField<'a> {
-    /// Begins a field with its name and colon.
+    /// Starts a field with its name and colon.
     fn start(name: &str, out: &'a mut Vec<u8>) -> Self {
         out.extend_from_slice(name.as_bytes());
         Self {
@@ -145,15 +146,15 @@ impl<'a> FoldedField<'a> {
         }
     }
 
-    /// Appends a word, in a new line if it does not fit into the current one. A word is not broken,
-    /// and an empty one is left out: a line must not be all white space (RFC 5322 §3.2.2).
+    /// Appends a word, in a new line if it does not fit into the current one. A word is never
+    /// broken, and an empty one is left out: a line must not be all white space (RFC 5322 §3.2.2).
     fn word(&mut self, word: impl Display) {
         let word = word.to_string();
         if word.is_empty() {
             return;
         }
         let column = self.column.saturating_add(1).saturating_add(word.len());
-        // A fold leaves the column at 1: then the word stands behind the tab already.
+        // A fold leaves the column at 1, where the word already follows the tab.
         if self.column > 1 && column > LINE_OCTETS_PREFERRED {
             self.fold();
         }
@@ -165,7 +166,7 @@ impl<'a> FoldedField<'a> {
         self.column = self.column.saturating_add(word.len());
     }
 
-    /// Goes on in a new line.
+    /// Continues in a new line.
     fn fold(&mut self) {
         self.out.extend_from_slice(b"\n\t");
         self.column = 1;
@@ -177,7 +178,7 @@ impl<'a> FoldedField<'a> {
     }
 }
 
-/// The client's name as a domain or, when it is written in brackets, an address literal.
+/// The client's name as a domain or, if it is in brackets, an address literal.
 fn client_name(name: &str, utf8: bool) -> Cow<'_, str> {
     match name
         .strip_prefix('[')
@@ -207,7 +208,7 @@ fn date(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// The start of `text`, with `?` for each character that cannot stand in dot-separated atoms.
+/// The start of `text`, with `?` for each character that is not allowed in dot-separated atoms.
 fn atoms(text: &str, utf8: bool) -> Cow<'_, str> {
     let is_utf8 = |character: char| {
         utf8 && !character.is_ascii() && !character.is_whitespace() && address::is_atext(character)
@@ -215,12 +216,12 @@ fn atoms(text: &str, utf8: bool) -> Cow<'_, str> {
     replace(text, |character| is_atom(character) || is_utf8(character))
 }
 
-/// Tells whether a character is ASCII and can stand in dot-separated atoms.
+/// Whether a character is ASCII and allowed in dot-separated atoms.
 fn is_atom(character: char) -> bool {
     character == '.' || (character.is_ascii() && address::is_atext(character))
 }
 
-/// Cuts `text` and puts `?` for each character that is not `allowed`.
+/// Truncates `text` and writes `?` for each character that is not `allowed`.
 fn replace(text: &str, allowed: impl Fn(char) -> bool) -> Cow<'_, str> {
     if text.len() <= WORD_OCTETS_MAX && text.chars().all(&allowed) {
         return Cow::Borrowed(text);

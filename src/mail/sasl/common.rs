@@ -2,22 +2,22 @@
 
 use crate::mail::limits::USER_NAME_OCTETS_MAX;
 
-/// Why an exchange ended without an answer.
+/// Why an exchange failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The response is not base64.
     Base64,
     /// The client has sent `*`.
     Cancelled,
-    /// The client's proof is for another connection, or bound in a way that is not there.
+    /// The client's proof is for another connection, or has a binding that is not available.
     ChannelBinding,
     /// The client believes that SCRAM-SHA-256-PLUS is not offered, and it is (RFC 5802 §6).
     Downgrade,
     /// The response is not a message of the mechanism.
     Message,
-    /// The client would act for another user.
+    /// The client wants to act for another user.
     OtherIdentity,
-    /// What is stored for the user cannot be used.
+    /// The stored data of the user cannot be used.
     Unavailable,
 }
 

@@ -1,14 +1,14 @@
 //! SASL (RFC 4422): the exchange that AUTH begins, the same for SMTP (RFC 4954) and POP3
 //! (RFC 5034).
 //!
-//! Turns what a client sends after AUTH into questions that somebody else can answer: is this the
-//! password? It does not answer them, does not know when AUTH may be said, and has no words for
-//! the client: a protocol has its own for a challenge, for success and for each [`Fault`].
+//! It turns what a client sends after AUTH into questions for the caller, such as whether a
+//! password is right. It does not answer them, does not know when AUTH is allowed, and has no texts
+//! for the client: each protocol has its own for a challenge, for success and for each [`Fault`].
 //!
 //! # Theory of operation
 //!
-//! [`begin`] takes the AUTH command and [`Exchange::respond`] each line after it. Both give a
-//! [`Progress`]: send a challenge and read the next line, or ask what is to be known.
+//! [`begin`] handles the AUTH command and [`Exchange::respond`] each line after it. Both return a
+//! [`Progress`]: send a challenge and read the next line, or answer a question.
 //!
 //! ```text
 //! AUTH PLAIN ─▶ Plain ─message─▶ CheckPassword
@@ -18,20 +18,19 @@
 //!                             confirm ─▶ ScramEnd ─nothing─▶ Authenticated
 //! ```
 //!
-//! SCRAM asks twice and goes on with what it was told. Its last challenge is the server's own
-//! proof; the client acknowledges it with an empty response (RFC 4954 §4, RFC 5034 §4), and only
-//! then is it authenticated.
+//! SCRAM asks twice and continues with the answers. Its last challenge is the server's own proof;
+//! the client acknowledges it with an empty response (RFC 4954 §4, RFC 5034 §4), and only then is
+//! it authenticated.
 //!
-//! An initial response is what the first line would be. Any [`Fault`] ends the exchange.
+//! An initial response takes the place of the first line. Any [`Fault`] ends the exchange.
 //!
 //! # Failures
-//! A fault says of what kind it is and nothing more: a reason could hold a part of a password.
+//! A fault has a kind and no details, which could contain part of a password.
 //!
 //! # Known limits
 //! Names and passwords are UTF-8 and are compared as they are: `SASLprep` (RFC 4013) is not
-//! applied. That is right for ASCII, which it leaves alone; whoever has another name or password
-//! has to write it in the same normal form each time. Nobody acts for another user. There is no
-//! security layer.
+//! applied. It would not change ASCII; a user with any other name or password has to write it in
+//! the same normal form each time. No user can act for another. There is no security layer.
 
 mod common;
 mod plain;
@@ -50,12 +49,12 @@ pub use common::Fault;
 use common::is_user_name;
 use scram::{Attempt, ClientFirst, Expected};
 
-/// "Username:" and "Password:" in base64, which widely deployed clients insist on
+/// "Username:" and "Password:" in base64, which widely used clients require
 /// (draft-murchison-sasl-login §2.2).
 const USER_NAME_CHALLENGE: &str = "VXNlcm5hbWU6";
 const PASSWORD_CHALLENGE: &str = "UGFzc3dvcmQ6";
 
-/// How a client may prove who it is, in the order in which they are offered: the best first.
+/// How a client can prove its identity, in the order in which mechanisms are offered, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mechanism {
     /// RFC 7677, bound to the encrypted connection.
@@ -94,7 +93,8 @@ impl Mechanism {
     }
 }
 
-/// Mechanisms of RFC 4422's registry that are not offered, and some that are in no registry.
+/// Other mechanisms from the registry of RFC 4422, and some that are in no registry; none is
+/// offered.
 const OTHER_MECHANISMS: [&str; 15] = [
     "ANONYMOUS",
     "CRAM-MD5",
@@ -113,8 +113,8 @@ const OTHER_MECHANISMS: [&str; 15] = [
     "XOAUTH2",
 ];
 
-/// What may be shown of an AUTH command whose verb has `verb_octets`: a word behind it that is not
-/// the name of a mechanism may be a response.
+/// The part of an AUTH command that may be shown; its verb has `verb_octets`. A word after the verb
+/// that is not the name of a mechanism might be a response.
 pub fn disclose_command(line: &[u8], verb_octets: usize) -> Disclosure<'_> {
     let rest = line.get(verb_octets..).unwrap_or_default();
     let rest = rest.trim_ascii_start();
@@ -133,8 +133,8 @@ pub fn disclose_command(line: &[u8], verb_octets: usize) -> Disclosure<'_> {
     Disclosure::beginning(line, octets)
 }
 
-/// What may be shown of a line within an exchange: that it ends it, and nothing else. A proof of
-/// SCRAM is enough to try passwords against.
+/// The part of a line within an exchange that may be shown: only that it cancels the exchange. A
+/// SCRAM proof is enough to guess passwords offline.
 pub fn disclose_response(line: &[u8]) -> Disclosure<'_> {
     match line {
         b"*" | b"" => Disclosure::whole(line),
@@ -142,13 +142,12 @@ pub fn disclose_response(line: &[u8]) -> Disclosure<'_> {
     }
 }
 
-/// A login by an exchange that is under way.
+/// A login whose exchange is in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Login<'a> {
     /// The name of its mechanism.
     pub mechanism: &'static str,
-    /// Whose it is, by the name that was given, once that is known; to show it, it has to be
-    /// escaped.
+    /// The user by the given name, once that is known; it has to be escaped before it is shown.
     pub user: Option<&'a str>,
 }
 
@@ -167,37 +166,36 @@ enum Awaited {
     LoginPassword(String),
     /// The first message of SCRAM.
     ScramFirst {
-        /// The mechanism is the one with channel binding.
+        /// Whether the mechanism is the one with channel binding.
         plus: bool,
-        /// What there is to bind to.
+        /// What the proof can be bound to.
         bindings: ChannelBindings,
     },
     /// The last message of SCRAM.
     ScramFinal(Expected),
-    /// Nothing more, from this user.
+    /// Only the final acknowledgement, from this user.
     ScramEnd(String),
 }
 
 /// What an exchange needs next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Send the challenge, which is in base64 and may be empty, and give the next line to the
+    /// Send the challenge, which is in base64 and can be empty, and pass the next line to the
     /// exchange.
     Challenge(Exchange, String),
     /// The exchange is over: verify the password.
     CheckPassword(Credentials),
-    /// Look up what is stored for the user and give it to [`answer`].
+    /// Look up what is stored for the user and pass it to [`answer`].
     BeginScram(ClientFirst),
-    /// Verify the proof; when it is right, go on with [`confirm`], and otherwise the exchange is
-    /// over.
+    /// Verify the proof. If it is right, continue with [`confirm`]; otherwise the exchange is over.
     CheckProof(Attempt),
     /// The exchange is over: this user is authenticated.
     Authenticated(String),
 }
 
-/// The mechanisms that may be used on this connection as it is now: none where a secret could be
-/// read by others (SEC-2), SCRAM only where there are keys to verify proofs with (`scram`), -PLUS
-/// only where there is something to bind to.
+/// The mechanisms that can be used on this connection in its present state: none where others could
+/// read a secret (SEC-2), SCRAM only if there are keys to verify proofs with (`scram`), and -PLUS
+/// only if there is something to bind to.
 pub fn offered(link: &Link, scram: bool) -> &'static [Mechanism] {
     const PASSWORDS: &[Mechanism] = &[Mechanism::Plain, Mechanism::Login];
     const WITH_SCRAM: &[Mechanism] = &[Mechanism::ScramSha256, Mechanism::Plain, Mechanism::Login];
@@ -210,7 +208,7 @@ pub fn offered(link: &Link, scram: bool) -> &'static [Mechanism] {
     }
 }
 
-/// The names of mechanisms with a space before each, as the lists of both protocols have them.
+/// The names of mechanisms, each with a space before it, as both protocols list them.
 pub fn names(mechanisms: &[Mechanism]) -> String {
     mechanisms
         .iter()
@@ -219,10 +217,10 @@ pub fn names(mechanisms: &[Mechanism]) -> String {
 }
 
 /// Begins an exchange of `mechanism`, which is [`offered`] on this connection; `initial_response`
-/// is in base64, `=` when it is empty.
+/// is in base64, or `=` if it is empty.
 ///
 /// # Errors
-/// [`Fault`]: tell the client; there is no exchange.
+/// [`Fault`]: report it to the client; there is no exchange.
 pub fn begin(
     mechanism: Mechanism,
     link: &Link,
@@ -243,30 +241,30 @@ pub fn begin(
     };
     match initial_response {
         None => Ok(Progress::challenge(awaited, challenge)),
-        // RFC 4954 §4, RFC 5034 §4: an empty response that is there.
+        // RFC 4954 §4, RFC 5034 §4: an empty response, as opposed to none.
         Some("=") => Exchange(awaited).respond(b""),
         Some(response) => Exchange(awaited).respond(response.as_bytes()),
     }
 }
 
-/// Goes on with what is stored for the user, or made up for a user that there is not.
+/// Continues with what is stored for the user, or invented for a user who does not exist.
 ///
 /// # Errors
-/// [`Fault::Unavailable`] when `parameters` are not what a server may send.
+/// [`Fault::Unavailable`] if a server must not send these `parameters`.
 pub fn answer(first: ClientFirst, parameters: &scram::Parameters) -> Result<Progress, Fault> {
     let (expected, message) = first.answer(parameters)?;
     let awaited = Awaited::ScramFinal(expected);
     Ok(Progress::challenge(awaited, &STANDARD.encode(message)))
 }
 
-/// Goes on when the proof of `user` was right, with the server's own over the same auth message.
+/// Continues if the proof of `user` was right, with the server's own over the same auth message.
 pub fn confirm(user: String, signature: &[u8; 32]) -> Progress {
     let message = scram::server_final(signature);
     Progress::challenge(Awaited::ScramEnd(user), &STANDARD.encode(message))
 }
 
 impl Exchange {
-    /// Who wants to log in, once that is known.
+    /// The user who wants to log in, once that is known.
     pub fn user(&self) -> Option<&str> {
         match &self.0 {
             Awaited::Plain | Awaited::LoginUser | Awaited::ScramFirst { .. } => None,
@@ -275,10 +273,10 @@ impl Exchange {
         }
     }
 
-    /// Takes the client's `line`, base64 or `*`.
+    /// Handles the client's `line`, base64 or `*`.
     ///
     /// # Errors
-    /// [`Fault`]: tell the client; the exchange is over.
+    /// [`Fault`]: report it to the client; the exchange is over.
     pub fn respond(self, line: &[u8]) -> Result<Progress, Fault> {
         if line == b"*" {
             return Err(Fault::Cancelled);
@@ -297,7 +295,7 @@ impl Exchange {
                 ))
             }
             Awaited::LoginPassword(user) => {
-                // draft-murchison-sasl-login §2: anything but NUL, CR and LF.
+                // draft-murchison-sasl-login §2: anything except NUL, CR and LF.
                 let password = String::from_utf8(message)
                     .ok()
                     .filter(|text| !text.contains(['\0', '\r', '\n']))
@@ -321,8 +319,8 @@ impl Progress {
     }
 }
 
-/// Decodes `text` by RFC 4648 §4, strictly: the alphabet with `+` and `/`, padding required, no
-/// line endings or spaces, unused bits zero. An empty text is empty.
+/// Decodes `text` strictly by RFC 4648 §4: the alphabet with `+` and `/`, padding required, no line
+/// endings or spaces, unused bits zero. An empty text is valid.
 fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
 }

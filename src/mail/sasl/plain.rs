@@ -2,14 +2,14 @@
 
 use super::{Credentials, Fault, Secret, is_user_name};
 
-/// Takes the decoded message apart: `[authzid] NUL authcid NUL passwd`, all UTF-8, the user name
-/// not empty. RFC 4616 §2 wants a password that is not empty either; an empty one is passed on,
-/// since whoever verifies it answers better than a syntax error: it is wrong, or any password is
+/// Splits the decoded message: `[authzid] NUL authcid NUL passwd`, all UTF-8, the user name not
+/// empty. RFC 4616 §2 also requires a password that is not empty; an empty one is passed on,
+/// because verifying it gives a better answer than a syntax error: it is wrong, or any password is
 /// right.
 ///
 /// # Errors
-/// [`Fault::OtherIdentity`] when the identity to act as is neither left out nor the user itself;
-/// [`Fault::Message`] otherwise.
+/// [`Fault::OtherIdentity`] if the identity to act as is neither omitted nor the user; otherwise
+/// [`Fault::Message`].
 pub(super) fn parse(message: &[u8]) -> Result<Credentials, Fault> {
     let message = str::from_utf8(message).ok().ok_or(Fault::Message)?;
     let mut parts = message.split('\0');

@@ -1,4 +1,4 @@
-//! The exchanges from AUTH to the question that they end in.
+//! The exchanges from AUTH to their final question.
 
 use proptest::{collection::vec, prelude::*};
 
@@ -39,7 +39,7 @@ fn challenged(progress: Result<Progress, Fault>, words: &str) -> Exchange {
     exchange
 }
 
-/// Gives `message` to the exchange, in base64.
+/// Passes `message` to the exchange, in base64.
 fn respond(exchange: Exchange, message: &str) -> Result<Progress, Fault> {
     exchange.respond(STANDARD.encode(message).as_bytes())
 }
@@ -60,7 +60,7 @@ fn mechanisms_are_known_by_name_in_any_case() {
 fn base64_is_strict() {
     for (text, expect) in [
         ("", Some("")),
-        ("=", None), // an initial response alone may be that
+        ("=", None), // only an initial response can be that
         ("Zg==", Some("f")),
         ("Zm8=", Some("fo")),
         ("Zm9v", Some("foo")),
@@ -138,7 +138,7 @@ fn parameters() -> scram::Parameters {
     }
 }
 
-/// Plays an exchange of SCRAM to its end, or to the fault that ends it.
+/// Plays a SCRAM exchange to its end, or to the fault that ends it.
 fn scram(mechanism: Mechanism, link: &Link, first: &str, last: &str) -> Result<String, Fault> {
     let initial = STANDARD.encode(first);
     let Progress::BeginScram(client_first) = begin(mechanism, link, Some(&initial))? else {
@@ -165,7 +165,7 @@ fn scram(mechanism: Mechanism, link: &Link, first: &str, last: &str) -> Result<S
     Ok(user)
 }
 
-/// RFC 7677 §3, RFC 5802 §6: with and without binding, and a man in the middle.
+/// RFC 7677 §3, RFC 5802 §6: with and without binding, and with a man in the middle.
 #[test]
 fn scram_is_played_to_its_end() {
     const NONCE: &str = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";

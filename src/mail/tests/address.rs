@@ -1,4 +1,4 @@
-//! Addresses and paths: valid and invalid ones side by side.
+//! Addresses and paths, valid and invalid.
 
 use proptest::{collection::vec, prelude::*, string::string_regex};
 
@@ -260,7 +260,7 @@ fn check_address(text: &str, charset: Charset, expect: Result<(&str, &str), Addr
     }
 }
 
-/// As some carriers give them out, and in the only form in which others take them.
+/// As some carriers assign them, and in the only form that others accept.
 #[test]
 fn dots_anywhere() {
     let default_domain = default_domain();
@@ -368,7 +368,7 @@ fn local_parts_are_quoted_only_where_needed() {
     }
 }
 
-/// Checks one text as both kinds of path; `expect` is the path as it is written and the rest.
+/// Checks one text as both kinds of path; `expect` is the written path and the rest.
 fn check_path(text: &str, charset: Charset, expect: Result<(&str, &str), AddressError>) {
     let domain = default_domain();
     let reverse = parse_reverse_path(text, charset, &domain);
@@ -542,7 +542,7 @@ fn an_error_is_one_line_of_ascii_that_says_what_to_write() {
     assert!(NonAscii.to_string().contains("SMTPUTF8"));
 }
 
-/// A local part by its grammar, written the long way where it is quoted.
+/// A local part by its grammar, written the long way if it is quoted.
 fn local_part() -> impl Strategy<Value = String> {
     let atom = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u{eb}\u{4f8b}-]{1,8}";
     let dot_string = string_regex(&format!("{atom}(\\.{atom}){{0,3}}")).expect("a regex");
@@ -560,7 +560,7 @@ fn domain() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Text made of the characters that mean something here.
+/// Text made of the characters that have a meaning here.
 fn near_path() -> impl Strategy<Value = String> {
     vec(
         prop_oneof![
@@ -636,8 +636,8 @@ proptest! {
     }
 }
 
-/// RFC 5321 §4.1.2 the slow way, for addresses without quotes and literals: what stands on each
-/// side of the one `@`, if it may.
+/// RFC 5321 §4.1.2 the slow way, for addresses without quotes and literals: the text on each side
+/// of the only `@`, if it is valid.
 fn naive_address(text: &str, dots: Dots) -> Option<(&str, &str)> {
     let parts: Vec<&str> = text.split('@').collect();
     let [local_part, domain] = parts.as_slice() else {

@@ -1,4 +1,4 @@
-//! Trace headers: what they look like and that nobody can inject anything into them.
+//! Trace headers: their form, and that nobody can inject anything into them.
 
 use std::net::IpAddr;
 
@@ -57,7 +57,7 @@ fn rendered(reverse_path: &ReversePath, received: &Received<'_>) -> String {
     String::from_utf8(out).expect("UTF-8")
 }
 
-/// Checks what holds of every output and gives the unfolded `Received` field.
+/// Checks properties of every output and returns the unfolded `Received` field.
 fn check_form(header: &str) -> String {
     assert!(
         header.ends_with('\n') && !header.contains('\r'),
@@ -256,7 +256,7 @@ fn smtputf8_is_read_back_from_our_own_header_only() {
         (String::new(), false),
         ("Return-Path: <>\n".to_owned(), false),
         ("Subject: (facteur) with UTF8SMTP\n\n".to_owned(), false),
-        // The first field of our header ends where the second line is not folded.
+        // The first field of our header ends if the second line is not folded.
         (
             own(ESMTP, "c", "<b@x>") + "Received: from a\n\t(facteur) with UTF8SMTP\n",
             false,
@@ -303,7 +303,7 @@ fn the_head_is_long_enough_for_the_longest_header() {
     ));
 }
 
-/// Behind a long word there would be a line of nothing else.
+/// A line of nothing else would follow a long word.
 #[test]
 fn a_value_that_is_blank_takes_no_line() {
     let long = "x".repeat(200);
@@ -348,7 +348,7 @@ proptest! {
         prop_assert!(utf8 || field.is_ascii());
         prop_assert_eq!(is_internationalized(header.as_bytes()), utf8);
 
-        // Not from the network, but no worse for it.
+        // Not from the network, but it must be just as safe.
         check_form(&rendered(
             &ReversePath::Null,
             &Received { id: &id, date: &date, hostname: &name, ..of_client },

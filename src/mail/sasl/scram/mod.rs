@@ -1,10 +1,10 @@
-//! The messages of SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677): their syntax, and no
-//! cryptography.
+//! The messages of SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677): only their syntax,
+//! not the cryptography.
 //!
 //! # Theory of operation
 //!
-//! The client never says its password. Each side sends a nonce, and then proves that it knows what
-//! the password was made into:
+//! The client never sends its password. Each side sends a nonce, and then proves that it knows a
+//! key derived from the password:
 //!
 //! ```text
 //! C: n,,n=user,r=NONCE                    ClientFirst: who, and bound to which connection
@@ -13,24 +13,24 @@
 //! S: v=SIGNATURE                          server_final, when the proof was right
 //! ```
 //!
-//! The proof is over the *auth message*: all that was said, without the proof itself. Whoever
-//! holds the keys verifies the [`Attempt`] and signs the same message, by which the client knows
-//! that it is the right server.
+//! The proof covers the *auth message*: everything that was sent except the proof itself. The owner
+//! of the keys verifies the [`Attempt`] and signs the same message, which shows the client that
+//! this is the right server.
 //!
-//! # Attacks met here
+//! # Attacks handled here
 //!
-//! - A man in the middle who relays the proof: with -PLUS `c=` has to hold what is peculiar to
-//!   this very connection, and for him it is another.
-//! - A man in the middle who hides -PLUS from the client: the client says `y` ("I would have"),
-//!   and that is [`Fault::Downgrade`] when -PLUS is offered. `c=` repeats the flag, and the proof
-//!   covers it.
-//! - A recorded exchange that is played again: our part of the nonce is new each time, and the
-//!   client has to repeat all of it.
+//! - A man in the middle who relays the proof: with -PLUS, `c=` has to contain data that is unique
+//!   to this connection, and he has a different one.
+//! - A man in the middle who hides -PLUS from the client: the client sends `y` ("I would have used
+//!   it"), which is a [`Fault::Downgrade`] if -PLUS is offered. `c=` repeats the flag, and the
+//!   proof covers it.
+//! - A recorded exchange that is replayed: our part of the nonce is new each time, and the client
+//!   has to repeat all of it.
 //!
 //! # Deviations
-//! RFC 5802 §6.1 asks for `tls-unique`. TLS 1.3 has none (RFC 9266 §1), and with TLS 1.2 it is
-//! not safe without more (RFC 7677 §1): here there is `tls-exporter`.
-//! Names are not prepared with `SASLprep`; see the parent module.
+//! RFC 5802 §6.1 asks for `tls-unique`. TLS 1.3 does not have it (RFC 9266 §1), and with TLS 1.2 it
+//! is not safe by itself (RFC 7677 §1), so `tls-exporter` is used instead. Names are not prepared
+//! with `SASLprep`; see the parent module.
 
 use std::{fmt, str::Split};
 
@@ -40,7 +40,7 @@ use crate::mail::limits::{SCRAM_FIRST_OCTETS_MAX, SCRAM_ITERATIONS_MIN, SCRAM_NO
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-/// What is stored for a user, or made up for a user that there is not, and what is new each time.
+/// The data stored for a user, or invented for one who does not exist, and the new nonce.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Parameters {
     /// The salt of the user's keys: at most 32 octets.
@@ -57,13 +57,13 @@ impl fmt::Debug for Parameters {
     }
 }
 
-/// A proof that is to be verified. Its [`Debug`](fmt::Debug) form shows the user alone: together,
-/// proof and message are as good as the password to who has the keys.
+/// A proof to verify. Its [`Debug`](fmt::Debug) form shows only the user: to somebody with the
+/// keys, proof and message together are as good as the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// Who would be authenticated.
+    /// The user who would be authenticated.
     pub user: String,
-    /// What the proof and the server's signature are over (RFC 5802 §3).
+    /// The text that the proof and the server's signature cover (RFC 5802 §3).
     pub auth_message: String,
     /// The client's proof.
     pub proof: [u8; 32],
@@ -77,7 +77,7 @@ impl fmt::Debug for Attempt {
     }
 }
 
-/// The first message of the client, taken apart.
+/// The parsed first message of the client.
 #[derive(PartialEq, Eq)]
 pub struct ClientFirst {
     user: String,
@@ -96,7 +96,7 @@ impl fmt::Debug for ClientFirst {
     }
 }
 
-/// What the last message of the client has to agree with.
+/// What the last message of the client has to match.
 #[derive(PartialEq, Eq)]
 pub(super) struct Expected {
     user: String,
@@ -116,7 +116,7 @@ impl fmt::Debug for Expected {
 }
 
 impl ClientFirst {
-    /// Takes the client's first message apart. `plus`: the mechanism is SCRAM-SHA-256-PLUS.
+    /// Parses the client's first message. `plus`: the mechanism is SCRAM-SHA-256-PLUS.
     ///
     /// # Errors
     /// [`Fault`]: the exchange is over.
@@ -137,7 +137,7 @@ impl ClientFirst {
             // RFC 5801 §5: -PLUS and `p` come together or not at all.
             Some(_) | None => return Err(Fault::Message),
         };
-        // A mandatory extension, which nobody here understands, would stand first: `m=`.
+        // A mandatory extension, which is not supported, would come first: `m=`.
         let mut attributes = bare.split(',');
         let user = attribute(attributes.next(), 'n').and_then(name)?;
         let nonce = attribute(attributes.next(), 'r')?;
@@ -156,15 +156,15 @@ impl ClientFirst {
         })
     }
 
-    /// Who would be authenticated.
+    /// The user who would be authenticated.
     pub fn user(&self) -> &str {
         &self.user
     }
 
-    /// Goes on with what is known of the user.
+    /// Continues with the data of the user.
     ///
     /// # Errors
-    /// [`Fault::Unavailable`] when `parameters` are not what a server may send.
+    /// [`Fault::Unavailable`] if a server must not send these `parameters`.
     pub(super) fn answer(self, parameters: &Parameters) -> Result<(Expected, String), Fault> {
         let Parameters {
             salt,
@@ -189,12 +189,12 @@ impl ClientFirst {
 }
 
 impl Expected {
-    /// Whose proof it is.
+    /// The user of the proof.
     pub(super) fn user(&self) -> &str {
         &self.user
     }
 
-    /// Takes the client's last message apart and compares it with what was said before.
+    /// Parses the client's last message and compares it with the earlier ones.
     ///
     /// # Errors
     /// [`Fault`]: the exchange is over.
@@ -226,7 +226,7 @@ pub(super) fn server_final(signature: &[u8; 32]) -> String {
     format!("v={}", STANDARD.encode(signature))
 }
 
-/// The value of an attribute that has to be there, under this name.
+/// The value of an attribute that must be present under this name.
 fn attribute(text: Option<&str>, name: char) -> Result<&str, Fault> {
     text.and_then(|text| text.strip_prefix(name))
         .and_then(|text| text.strip_prefix('='))
@@ -234,8 +234,8 @@ fn attribute(text: Option<&str>, name: char) -> Result<&str, Fault> {
         .ok_or(Fault::Message)
 }
 
-/// RFC 5802 §5.1: further attributes are ignored, if they are attributes. A name that has a meaning
-/// elsewhere is none for an extension.
+/// RFC 5802 §5.1: further attributes are ignored if they are valid. A name with a defined meaning
+/// cannot be an extension.
 fn check_extensions(attributes: Split<'_, char>) -> Result<(), Fault> {
     for text in attributes {
         let letter = text.chars().next().filter(char::is_ascii_alphabetic);
@@ -245,7 +245,7 @@ fn check_extensions(attributes: Split<'_, char>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Decodes a `saslname`, where `=2C` stands for a comma and `=3D` for `=` itself.
+/// Decodes a `saslname`, where `=2C` means a comma and `=3D` means `=` itself.
 fn name(text: &str) -> Result<String, Fault> {
     let mut pieces = text.split('=');
     let mut decoded = pieces.next().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! Messages of SCRAM: the examples of the RFCs, and what is wrong in every place.
+//! SCRAM messages: the examples of the RFCs, and errors in every place.
 
 use proptest::{collection::vec, option, prelude::*};
 
@@ -33,7 +33,7 @@ fn first(message: &str) -> Result<ClientFirst, Fault> {
     ClientFirst::parse(message.as_bytes(), false, &no_bindings())
 }
 
-/// What follows, with the words of the server.
+/// The answer to it, as the text of the server.
 #[track_caller]
 fn answered(first: ClientFirst, parameters: &Parameters) -> (Expected, String) {
     match sasl::answer(first, parameters) {
@@ -116,7 +116,7 @@ fn a_proof_may_be_bound_to_the_connection() {
     let end = format!("i=4096,{}", client_final.escape_ascii());
     let end = end.strip_suffix(&format!(",p={PROOF}")).unwrap();
     assert!(attempt.auth_message.ends_with(end));
-    // The same words on another connection.
+    // The same message on another connection.
     let other = ChannelBindings {
         exporter: Some([1; 32]),
     };
@@ -129,7 +129,7 @@ fn a_proof_may_be_bound_to_the_connection() {
     assert_eq!(refusal, Err(Fault::ChannelBinding));
 }
 
-/// RFC 5802 §6: which flag may come with which mechanism, and with what the connection has.
+/// RFC 5802 §6: the flags that are allowed with each mechanism and connection.
 #[test]
 fn flags_agree_with_the_mechanism_and_the_connection() {
     for (flag, plus, bindings, expect) in [
@@ -171,7 +171,7 @@ fn flags_agree_with_the_mechanism_and_the_connection() {
     }
 }
 
-/// A man in the middle who changes the flag is found out by the last message.
+/// The last message reveals a man in the middle who changes the flag.
 #[test]
 fn the_last_message_repeats_the_flag() {
     let after_y = answered(
@@ -208,7 +208,7 @@ fn first_messages_right_and_wrong() {
         // A mandatory extension.
         ("n,,m=x,n=user,r=x", Err(Fault::Message)),
         ("n,,n=user,r=x,m=x", Err(Fault::Message)),
-        // A second user or nonce.
+        // A second user name or nonce.
         ("n,,n=user,r=x,n=other", Err(Fault::Message)),
         ("n,,n=user,r=x,r=y", Err(Fault::Message)),
         ("n,,n=user,r=x,", Err(Fault::Message)),
@@ -216,7 +216,7 @@ fn first_messages_right_and_wrong() {
         ("n,,n=user,r=x,x", Err(Fault::Message)),
         ("n,,n=user,r=x,x=", Err(Fault::Message)),
         ("n,,n=user,r=x,x=\0", Err(Fault::Message)),
-        // What a name cannot be.
+        // Invalid names.
         ("n,,n=,r=x", Err(Fault::Message)),
         ("n,,n=a=b,r=x", Err(Fault::Message)),
         ("n,,n=a=2cb,r=x", Err(Fault::Message)),
@@ -225,7 +225,7 @@ fn first_messages_right_and_wrong() {
         ("n,,n=a\u{7}b,r=x", Err(Fault::Message)),
         ("n,,n=a\0b,r=x", Err(Fault::Message)),
         ("n,,N=user,r=x", Err(Fault::Message)),
-        // What a nonce cannot be.
+        // Invalid nonces.
         ("n,,n=user,r=", Err(Fault::Message)),
         ("n,,n=user,r=a b", Err(Fault::Message)),
         ("n,,n=user,r=\u{e9}", Err(Fault::Message)),
@@ -253,7 +253,7 @@ fn last_messages_right_and_wrong() {
     for (message, expect) in [
         (good.clone(), None),
         (format!("c=biws,r={NONCE},x=y,p={PROOF}"), None),
-        // Half of the nonce, more than all of it, another.
+        // Half of the nonce, more than all of it, a different one.
         (
             format!("c=biws,r=rOprNGfwEbeRWgbNEkqO,p={PROOF}"),
             Some(Fault::Message),
@@ -356,7 +356,7 @@ fn parameters_that_no_server_may_send_are_not_sent() {
     }
 }
 
-/// The first message of the server fits a line of either protocol at its longest.
+/// The longest first message of the server fits into a line of either protocol.
 #[test]
 fn the_longest_answer_fits_a_line() {
     let message = format!("n,,n=user,r={}", "x".repeat(SCRAM_NONCE_OCTETS_MAX));
@@ -390,7 +390,7 @@ fn debug_forms_show_the_user_alone() {
     assert!(matches!(confirmed, Progress::Challenge(_, text) if text.starts_with("dj1C")));
 }
 
-/// Writes a name as a client has to.
+/// Writes a name with the escapes that a client must use.
 fn escaped(name: &str) -> String {
     name.replace('=', "=3D").replace(',', "=2C")
 }
