@@ -1,5 +1,5 @@
-//! Addresses that look alike: those that are one lead to one account everywhere, as recipient, as
-//! user and as sender; those that only look like it lead nowhere.
+//! Tests of addresses that look alike. Different spellings of one address lead to one account
+//! everywhere, as recipient, user and sender; addresses that only look like it lead nowhere.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -7,7 +7,7 @@ use proptest::sample::select;
 use super::*;
 use crate::mail::{Charset, ReversePath, parse_forward_path, parse_reverse_path};
 
-/// The local part and the domain of an account, each in all the ways in which it may be written.
+/// The local part and the domain of an account, each with all its spellings.
 const PARTS: [(&[&str], &[&str]); 3] = [
     (
         &["bob", "Bob", "BOB", "\"bob\"", "\"B\\ob\"", "\"\\b\\o\\b\""],
@@ -36,7 +36,7 @@ const PARTS: [(&[&str], &[&str]); 3] = [
     ),
 ];
 
-/// Who else there is, with names that look like those of the others.
+/// Other accounts, with names that look like those above.
 const OTHERS: [&str; 6] = [
     "b\u{3bf}b@example.com", // the o is Greek
     "bob@example.co",
@@ -46,7 +46,7 @@ const OTHERS: [&str; 6] = [
     "\"bob  smith\"@example.org",
 ];
 
-/// What is not seen, or turns the direction of a text.
+/// Characters that are invisible, or change the direction of a text.
 const INVISIBLE: [char; 8] = [
     '\u{ad}', '\u{200b}', '\u{200d}', '\u{202e}', '\u{2066}', '\u{2060}', '\u{feff}', '\u{fe0f}',
 ];
@@ -98,7 +98,7 @@ fn user(accounts: &Accounts, user: &str) -> Option<Login> {
     }
 }
 
-/// A writing of an account's address: which account, the local part, the domain.
+/// A spelling of an account's address: which account, the local part, the domain.
 fn writing() -> impl Strategy<Value = (usize, String, String)> {
     (0..PARTS.len()).prop_flat_map(|which| {
         let (local_parts, domains) = PARTS[which];

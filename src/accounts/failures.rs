@@ -1,37 +1,37 @@
-//! Refused logins and unknown recipients, and how long the next refusal is held back (SEC-11,
-//! SEC-12).
+//! Counts refused logins and unknown recipients, and decides how long the next refusal is delayed
+//! (SEC-11, SEC-12).
 //!
 //! # Theory of operation
-//! What was refused is counted for the client's address, for each of the wider networks that it
-//! lies in, and for the account that was tried. The first refusal of an address is told after a
-//! second, each further one after twice the time of the one before, up to a bound. A wider network,
-//! or an account, has a number of refusals that change nothing, so that neighbours do not pay for
-//! somebody's slip; from then on it goes the same way. The longest of these times counts. Some
-//! minutes without a refusal, and everything begins anew.
+//! Refusals are counted for the client's address, for each of the wider networks that contain it,
+//! and for the account that was tried. The first refusal of an address is sent after a second, and
+//! each further one after twice the time of the one before, up to a bound. A wider network, or an
+//! account, has a number of free refusals, so that neighbours do not pay for one user's mistake;
+//! after that the delay grows in the same way. The longest of these delays counts. After some
+//! minutes without a refusal, counting starts over.
 //!
-//! A delay does not slow down who guesses over many connections at once. So a network may have only
-//! so many refusals that wait to be told; as long as it has, its further logins are not looked at,
-//! right or wrong, and the client is asked to come again.
+//! A delay does not slow down a client that guesses over many connections in parallel. So the
+//! number of delayed refusals of a network is limited; while it is at the limit, its further logins
+//! are not checked, right or wrong, and the client is asked to try again later.
 //!
-//! A login that is right takes back what the same address got wrong for the same account, and
-//! nothing else: whoever has an account cannot clear what was guessed for others with it. And the
-//! network is *known* for that account from then on: it is never asked to come again, and does not
-//! wait for what others get wrong for its account.
+//! A correct login cancels the refusals of the same address for the same account, and nothing else:
+//! an account's owner cannot use it to cancel guesses for other accounts. From then on the network
+//! is *known* for that account: it is never asked to try again later, and does not wait because of
+//! others' wrong logins to its account.
 //!
-//! The users are counted by the names that they give, whether they exist or not: nobody learns from
-//! it who does.
+//! Users are counted by the names that they give, whether they exist or not, so the delays do not
+//! reveal who exists.
 //!
-//! This only computes: whoever tells the refusal waits.
+//! This module only computes the delay; the caller waits.
 //!
 //! # Invariants
-//! The memory is bounded: see [`Sketch`]; what waits to be told belongs to a session; what is known
-//! of an account are the last few networks that logged in. So nobody is forgotten because somebody
-//! else does much.
+//! The memory is bounded: see [`Sketch`]. A delayed refusal belongs to a session, and an account
+//! has only its last few known networks. So a very active client does not cause others to be
+//! forgotten.
 //!
 //! # Known limits
-//! - Numbers can be too large when very much is refused (some ten thousands in a few minutes): then
-//!   refusals come later than they should.
-//! - Strangers in a network that guesses without pause are asked to come again until it pauses.
+//! - Counts can be too high if very many logins are refused (some ten thousand in a few minutes):
+//!   refusals are then delayed longer than they should be.
+//! - Strangers in a network that guesses constantly are asked to try again later until it pauses.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -43,30 +43,30 @@ use super::limits;
 use super::sketch::Sketch;
 use super::turns::Standing;
 
-/// Who was refused of late, and who was not.
+/// The recent refusals, and the known networks.
 #[derive(Debug)]
 pub struct Failures {
     first_delay: Duration,
     logins: Sketch,
     recipients: Sketch,
-    /// How many refusals of each network wait to be told.
+    /// How many refusals of each network are being delayed.
     untold: HashMap<Network, usize>,
-    /// The networks that have logged in to an account, the last one at the end.
+    /// The networks that have logged in to an account, the latest one at the end.
     known: HashMap<String, VecDeque<Network>>,
 }
 
-/// What refusals are counted by.
+/// The keys that refusals are counted by.
 #[derive(Hash)]
 enum Place<'a> {
     Network(Network),
     Account(&'a str),
-    /// An account as tried from an address.
+    /// An account, tried from an address.
     Both(Network, &'a str),
 }
 
-/// How the refusals of one kind are held back.
+/// How refusals of one kind are delayed.
 struct Pace {
-    /// How many of a network of this kind change nothing.
+    /// The number of free refusals of a network of this kind.
     free: fn(Breadth) -> Option<u32>,
     delay_max: Duration,
 }
@@ -82,7 +82,7 @@ const RECIPIENTS: Pace = Pace {
 };
 
 impl Failures {
-    /// Nobody was refused yet. A `first_delay` of zero switches all delays off.
+    /// Without any refusals. A `first_delay` of zero turns all delays off.
     pub fn new(first_delay: Duration) -> Self {
         Self {
             first_delay,
@@ -96,7 +96,7 @@ impl Failures {
     /// Whether a client has logged in as `user` before.
     pub fn standing(&self, peer: IpAddr, user: &str) -> Standing {
         if self.known.is_empty() {
-            // As it always is without accounts.
+            // This is always so without accounts.
             return Standing::Stranger;
         }
         let networks = self.known.get(&account(user));
@@ -107,8 +107,8 @@ impl Failures {
         }
     }
 
-    /// Whether a login of a client may be looked at: false when too many refusals of its networks
-    /// wait to be told. Ask it to come again then.
+    /// Whether a login of a client may be checked: false if too many refusals of its networks are
+    /// being delayed. Then ask it to try again later.
     pub fn may_try(&self, peer: IpAddr, standing: Standing) -> bool {
         let has_room = |network: Network| {
             let untold = self.untold.get(&network).copied().unwrap_or(0);
@@ -117,8 +117,8 @@ impl Failures {
         standing == Standing::Known || customers_and_wider(peer).all(has_room)
     }
 
-    /// A login is refused at `now`: gives how long to wait before saying so. It waits to be told
-    /// until [`Self::told`].
+    /// Counts a login that is refused at `now`; returns the delay before the reply. The refusal is
+    /// counted as delayed until [`Self::told`].
     pub fn refuse(&mut self, peer: IpAddr, user: &str, now: Instant) -> Duration {
         if self.first_delay.is_zero() {
             return Duration::ZERO;
@@ -141,7 +141,7 @@ impl Failures {
         self.delay(beyond, LOGINS.delay_max)
     }
 
-    /// A refusal of a login was told, or its client is gone.
+    /// A refusal was sent, or its client is gone.
     pub fn told(&mut self, peer: IpAddr) {
         for network in customers_and_wider(peer) {
             if let Some(untold) = self.untold.get_mut(&network) {
@@ -153,7 +153,7 @@ impl Failures {
         }
     }
 
-    /// A login as `user` is right, who has `mailbox`.
+    /// A login as `user`, whose mailbox is `mailbox`, succeeded.
     pub fn accept(&mut self, peer: IpAddr, user: &str, mailbox: &MailboxName, now: Instant) {
         let mut names = [
             account(user),
@@ -181,7 +181,7 @@ impl Failures {
         self.remember(peer, mailbox.to_string());
     }
 
-    /// A recipient is unknown: gives how long to wait before saying so.
+    /// A recipient is unknown; returns the delay before the reply.
     pub fn unknown_recipient(&mut self, peer: IpAddr, now: Instant) -> Duration {
         if self.first_delay.is_zero() || Network::of(peer).is_loopback() {
             return Duration::ZERO;
@@ -190,7 +190,7 @@ impl Failures {
         self.delay(beyond, RECIPIENTS.delay_max)
     }
 
-    /// The delay of so many refusals beyond those that change nothing.
+    /// The delay after this many refusals beyond the free ones.
     fn delay(&self, beyond: u32, delay_max: Duration) -> Duration {
         let Some(doubled) = beyond.checked_sub(1) else {
             return Duration::ZERO;
@@ -199,7 +199,7 @@ impl Failures {
         self.first_delay.saturating_mul(times).min(delay_max)
     }
 
-    /// Notes that a network has logged in to an account.
+    /// Remembers that a network has logged in to an account.
     fn remember(&mut self, peer: IpAddr, account: String) {
         let is_full = self.known.len() >= limits::KNOWN_ACCOUNTS_MAX;
         if is_full && !self.known.contains_key(&account) {
@@ -218,8 +218,8 @@ impl Failures {
     }
 }
 
-/// Counts a refusal for each network of a client. Gives by how many the one that has the most has
-/// more than change nothing.
+/// Counts a refusal for each network of a client. Returns the highest number by which a network
+/// exceeds its free refusals.
 fn count(counts: &mut Sketch, pace: &Pace, peer: IpAddr, now: Instant) -> u32 {
     let beyond = customers_and_wider(peer).map(|network| {
         let times = counts.add(&Place::Network(network), now);
@@ -235,15 +235,16 @@ fn customers_and_wider(peer: IpAddr) -> impl Iterator<Item = Network> {
     networks.filter(|network| network.breadth() != Breadth::Everything)
 }
 
-/// The network that is known for an account: one where a telephone has another address tomorrow.
+/// The network that becomes known for an account: one that contains a telephone's next address,
+/// too.
 fn site(peer: IpAddr) -> Network {
     let mut networks = Network::of(peer).and_wider();
     let site = networks.find(|network| network.breadth() == Breadth::Site);
-    // This machine has none.
+    // This machine has no site.
     site.unwrap_or_else(|| Network::of(peer))
 }
 
-/// The name that a user is counted by: the same for all ways to write it, whether it exists or not.
+/// The name that a user is counted by: the same for all its spellings, whether it exists or not.
 fn account(user: &str) -> String {
     let address = Address::parse(user, Charset::Utf8);
     let mailbox = address.and_then(|address| MailboxName::from_address(&address));
@@ -284,7 +285,7 @@ mod tests {
             }
         }
 
-        /// After how many seconds a wrong login is refused.
+        /// The delay of a wrong login, in seconds.
         fn wrong(&mut self, peer: &str, user: &str) -> u64 {
             let delay = self.failures.refuse(address(peer), user, self.now);
             self.failures.told(address(peer));
@@ -331,7 +332,7 @@ mod tests {
         assert_eq!(guesses.wrong("192.0.2.1", BOB), 1);
     }
 
-    /// SEC-11: mallory's own login takes nothing back of what was guessed for bob.
+    /// SEC-11: mallory's own login does not cancel guesses for bob.
     #[test]
     fn a_right_login_takes_back_what_was_wrong_for_its_own_account() {
         let mut guesses = Guesses::new();
@@ -339,7 +340,7 @@ mod tests {
             assert_eq!(guesses.wrong("192.0.2.1", BOB), seconds);
             guesses.right("192.0.2.1", "mallory@example.com");
         }
-        // However bob writes his name, and of all that he got wrong.
+        // However bob writes his name, and for all his mistakes.
         let mut guesses = Guesses::new();
         assert_eq!(guesses.wrong("192.0.2.1", "mallory"), 1);
         for name in ["bob", "BOB", "Bob@Example.com", "\"bob\"@example.com"] {
@@ -349,7 +350,7 @@ mod tests {
         assert_eq!(guesses.wrong("192.0.2.1", BOB), 2, "mallory's is left");
     }
 
-    /// What one address got wrong is not taken back by the same account's login from another.
+    /// A login does not cancel mistakes for the same account from another address.
     #[test]
     fn a_right_login_takes_nothing_back_from_another_address() {
         let mut guesses = Guesses::new();
@@ -373,8 +374,8 @@ mod tests {
         }
     }
 
-    /// SEC-11: a new /64, or a new address, for each guess is delayed too; who lives in another
-    /// network is not, and a neighbour's slips change nothing.
+    /// SEC-11: a new /64, or a new address, for each guess is delayed too. A client in another
+    /// network is not, and a neighbour's mistakes do not matter.
     #[test]
     fn guesses_from_many_addresses_count_for_their_networks() {
         type Attacker = fn(u32) -> String;
@@ -397,7 +398,7 @@ mod tests {
         for (attacker, neighbour, free) in attackers {
             let mut guesses = Guesses::new();
             for n in 0..free - 1 {
-                // Each for another account, or that would be slowed down.
+                // Each for another account, because the account would be slowed down, too.
                 let user = format!("user{n}@example.com");
                 assert_eq!(guesses.wrong(&attacker(n), &user), 1, "{n}");
             }
@@ -408,8 +409,8 @@ mod tests {
         }
     }
 
-    /// SEC-11: guesses for one account from everywhere are slowed down, whether it exists or not;
-    /// a network that has logged in to it before does not wait for them.
+    /// SEC-11: guesses for one account from everywhere are slowed down, whether it exists or not; a
+    /// network that has logged in to it before does not wait because of them.
     #[test]
     fn an_account_under_attack_is_slow_for_strangers() {
         let mut guesses = Guesses::new();
@@ -425,7 +426,7 @@ mod tests {
         assert_eq!(guesses.wrong("203.0.113.2", BOB), 15);
     }
 
-    /// SEC-11: a network guesses no faster over many connections.
+    /// SEC-11: a network cannot guess faster over many connections.
     #[test]
     fn no_more_refusals_wait_to_be_told_than_the_limit() {
         let mut guesses = Guesses::new();
@@ -442,7 +443,7 @@ mod tests {
         for n in 10..22 {
             refuse(&mut guesses, &format!("192.0.2.{n}"));
         }
-        // Sixteen of a /24: not for whom it knows.
+        // Sixteen of a /24: a known network is exempt.
         assert!(!guesses.may_try("192.0.2.200", "alice"));
         assert!(guesses.may_try("192.0.2.200", BOB));
         for n in 0..48 {
@@ -467,8 +468,8 @@ mod tests {
         assert!(guesses.failures.untold.is_empty());
     }
 
-    /// SEC-12: names are not collected from one connection after another; a client that has one
-    /// wrong recipient, or a few, does not notice.
+    /// SEC-12: names cannot be collected over one connection after another; a client with one wrong
+    /// recipient, or a few, does not notice.
     #[test]
     fn unknown_recipients_are_told_late_when_they_are_many() {
         let mut guesses = Guesses::new();
@@ -503,7 +504,7 @@ mod tests {
         assert!((1..=limits::KNOWN_NETWORKS_MAX).all(|n| known(n, BOB)));
         assert!(!known(1, "alice@example.com"));
         assert!(known(1, "Bob@example.com"));
-        // An account that logs in from everywhere makes none forget.
+        // Logins to one account from everywhere do not cause others to be forgotten.
         for n in 0..1_000_u32 {
             let from = format!("10.{}.{}.1", n / 250, n % 250);
             guesses.right(&from, "mallory@example.com");

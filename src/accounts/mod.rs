@@ -1,24 +1,26 @@
-//! Who receives mail here, and who may fetch it.
+//! Accounts: who receives mail here, and who can fetch it.
 //!
-//! There are two modes. In the *open* one every address of every local domain is a mailbox, and any
-//! password opens it; it is for loopback only. In the *closed* one a [`Table`] of accounts says who
-//! receives mail, and passwords are verified. The questions are the same, so a session never knows
-//! which mode it serves.
+//! There are two modes. In *open* mode every address of every local domain is a mailbox, and any
+//! password opens it; this mode is only for loopback. In *closed* mode a [`Table`] of accounts
+//! determines who receives mail, and passwords are verified. Both modes answer the same questions,
+//! so a session never knows which mode it serves.
 //!
 //! # Invariants
-//! - Nothing here logs, and no password and nothing that is stored of one is ever shown.
-//! - A user who does not exist is as much work as one who does, and the answers are the same
+//! - Nothing here logs, and no password and no stored form of one is ever shown.
+//! - A user who does not exist causes as much work as one who does, and the answers are the same
 //!   (SEC-11).
-//! - No more passwords are verified at once than was said at the beginning; who waits too long for
-//!   a turn is told that the service is busy, and not that the password is wrong.
+//! - Only as many passwords are verified at the same time as the constructor was given. A login
+//!   that waits too long for its turn gets the answer that the service is busy, not that the
+//!   password is wrong.
 //!
 //! # Known limits
-//! - Accounts whose hashes are not of the same cost can be told from each other, and the cheaper
-//!   ones from users who do not exist, by the time that a refusal takes; those whose SCRAM secrets
-//!   have other iterations than the first one's, by what a client is told.
-//! - What SCRAM tells of users who do not exist is made from the secret of the first account. When
-//!   that changes it changes for all of them at once, and not for the other accounts; and whoever
-//!   knows that account's password can compute it.
+//! - Accounts whose hashes differ in cost can be distinguished by the time that a refusal takes,
+//!   and the cheaper ones also from users who do not exist. Accounts whose SCRAM secrets have a
+//!   different number of iterations from the first one's can be distinguished by what the server
+//!   sends.
+//! - The SCRAM data of users who do not exist is derived from the secret of the first account. If
+//!   that secret changes, it changes for all of them at the same time, but not for the other
+//!   accounts; and a person who knows that account's password can compute it.
 
 #[cfg(test)]
 mod alike;
@@ -57,19 +59,19 @@ pub use turns::Standing;
 use table::{POSTMASTER, without_brackets};
 use turnstile::Turnstile;
 
-/// What the configuration says of addresses.
+/// What the configuration says about addresses.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The domain of `<postmaster>` and of names without a domain.
     pub hostname: Domain,
-    /// The local domains. In open mode none means all; in closed mode those of the accounts are
-    /// local too.
+    /// The local domains. In open mode an empty list means all; in closed mode those of the
+    /// accounts are also local.
     pub domains: Vec<Domain>,
-    /// What separates a mailbox from its sub-address, where that is wanted.
+    /// The character between a mailbox and its sub-address, if sub-addresses are wanted.
     pub subaddress: Option<char>,
 }
 
-/// Answers who receives and who may log in.
+/// Decides who receives mail and who can log in.
 #[derive(Debug)]
 pub struct Accounts {
     hostname: String,
@@ -86,7 +88,7 @@ enum Mode {
         table: RwLock<Arc<Table>>,
         /// How many tables there were before; changed while the lock of the table is held.
         generation: AtomicU64,
-        /// A box: open mode has none, and it is large.
+        /// Boxed, because it is large and open mode has none.
         turnstile: Box<Turnstile>,
     },
 }
@@ -102,23 +104,23 @@ pub enum Resolution {
     Unknown,
 }
 
-/// What a POP3 or AUTH user name means.
+/// The meaning of a POP3 or AUTH user name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserName {
     /// An address.
     Address(ForwardPath),
-    /// A local part alone, as it was written: the one mailbox that has it.
+    /// Only a local part, as it was written: the one mailbox that has it.
     LocalPart(String),
     /// Nothing that could be a user.
     Unknown,
 }
 
-/// Who has logged in.
+/// The user who has logged in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
-    /// In open mode: whoever the user name says.
+    /// In open mode: the user that the user name says.
     Anyone,
-    /// In closed mode: an account. A box: sessions that have not logged in have no need of it.
+    /// In closed mode: an account. Boxed, because sessions without a login do not need it.
     Account(Box<Grant>),
 }
 
@@ -132,12 +134,12 @@ impl Login {
     }
 }
 
-/// What a login rests on: the account, with the password that it had then.
+/// The basis of a login: the account, with the password that it had at that time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     mailbox: MailboxName,
     password: StoredPassword,
-    /// Of the table in which they were found last.
+    /// The generation of the table in which they were found last.
     generation: u64,
 }
 
@@ -159,30 +161,29 @@ impl Grant {
 /// Whether a password is right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is.
+    /// The password is right.
     Accepted(Login),
-    /// It is not, or there is no such user: the two look the same.
+    /// The password is wrong, or there is no such user: both look the same.
     Refused,
-    /// It was not verified now: too many others wait, or there is no memory. Say that the
-    /// client should try again later.
+    /// The password was not verified: too many others wait, or there is no memory. Ask the client
+    /// to try again later.
     Busy,
 }
 
-/// There is no closed mode to which new accounts could be given: going from one mode to the other
-/// takes a start.
+/// New accounts were given in open mode: changing the mode takes a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenMode;
 
 impl Accounts {
     /// Accounts in open mode.
     ///
-    /// A domain without an A-label form cannot be local; the configuration refuses it before.
+    /// A domain without an A-label form cannot be local; the configuration refuses it first.
     pub fn open(settings: &Settings) -> Self {
         Self::in_mode(settings, Mode::Open)
     }
 
     /// Accounts in closed mode: those of `table`, with at most `verifications_max` passwords
-    /// verified at once.
+    /// verified at the same time.
     pub fn closed(settings: &Settings, table: Table, verifications_max: NonZeroUsize) -> Self {
         let mode = Mode::Closed {
             table: RwLock::new(Arc::new(table)),
@@ -205,7 +206,7 @@ impl Accounts {
         }
     }
 
-    /// The local domains that were listed, in A-label form.
+    /// The listed local domains, in A-label form.
     pub fn domains(&self) -> &[String] {
         &self.domains
     }
@@ -215,12 +216,12 @@ impl Accounts {
         matches!(self.mode, Mode::Open)
     }
 
-    /// Answers from `table` from now on, with at most `verifications_max` passwords verified at
-    /// once. What is under way is finished with the old one, and who has logged in before is asked
-    /// about at the next command: see [`still_holds`](Self::still_holds).
+    /// Uses `table` from now on, with at most `verifications_max` passwords verified at the same
+    /// time. Logins in progress finish with the old table; earlier logins are checked at their next
+    /// command: see [`still_holds`](Self::still_holds).
     ///
     /// # Errors
-    /// [`OpenMode`]: everything stays as it is; say that this takes a start.
+    /// [`OpenMode`]: nothing was changed; report that this takes a restart.
     pub fn replace(&self, table: Table, verifications_max: NonZeroUsize) -> Result<(), OpenMode> {
         match &self.mode {
             Mode::Open => Err(OpenMode),
@@ -253,15 +254,15 @@ impl Accounts {
                 table, generation, ..
             } => {
                 let table = table.read();
-                // Nobody changes it while this lock is held.
+                // It cannot change while this lock is held.
                 let generation = generation.load(Ordering::Acquire);
                 Some((Arc::clone(&table), generation))
             }
         }
     }
 
-    /// Whether a login of before still holds: the account is there, and its password is the one
-    /// that it was. As long as the accounts are not replaced this reads one number.
+    /// Whether an earlier login is still valid: the account exists, and its password is the same.
+    /// Unless the accounts are replaced, this reads only one number.
     pub fn still_holds(&self, login: &mut Login) -> bool {
         let (Mode::Closed { generation, .. }, Login::Account(grant)) = (&self.mode, login) else {
             return true;
@@ -278,13 +279,12 @@ impl Accounts {
     }
 
     /// Finds the mailbox that `path` leads to. Mail for `<postmaster>` (RFC 5321 §4.5.1) goes to
-    /// the first of the listed domains, or to the host name where none is listed. `exists` is asked
-    /// whether a mailbox of a name is there, where in open mode the name could also be read as a
-    /// sub-address, and where a mailbox may be there in another form of normalisation, from before
-    /// there was one name only.
+    /// the first of the listed domains, or to the host name if none is listed. `exists` is asked
+    /// whether a mailbox exists, if in open mode its name could also be read as a sub-address, or
+    /// if it might exist in another normalisation form, from before names were normalised.
     ///
     /// # Errors
-    /// Whatever `exists` gives.
+    /// Every error of `exists`.
     pub fn resolve<E>(
         &self,
         path: &ForwardPath,
@@ -328,8 +328,8 @@ impl Accounts {
         }
     }
 
-    /// Reads a user name as the client sent it. Only open mode has need of it: in closed mode a
-    /// [`Login`] says whose mailbox it is.
+    /// Parses a user name as the client sent it. Only open mode needs it: in closed mode a
+    /// [`Login`] has the mailbox.
     pub fn user(&self, name: &str) -> UserName {
         let name = without_brackets(name);
         if !name.contains('@') {
@@ -345,10 +345,10 @@ impl Accounts {
 
     /// Verifies a password. In open mode every password opens every mailbox.
     ///
-    /// The user is the address of an account, in any case of letters, or its local part alone where
-    /// no other account has it; an alias is none. Blocks the thread while too many others verify;
-    /// the networks of those who wait take turns, and who is known comes first.
-    /// When the turn has come `may_go` is asked whether the password is still to be verified.
+    /// The user is the address of an account, in any case of letters, or only its local part if no
+    /// other account has it; an alias is not a user. Blocks the thread while too many others
+    /// verify: the networks of those who wait take turns, and known users come first. When the turn
+    /// has come, `may_go` is asked whether the password is still to be verified.
     pub fn verify(
         &self,
         credentials: &Credentials,
@@ -377,24 +377,24 @@ impl Accounts {
         }
     }
 
-    /// Whether SCRAM-SHA-256 can be offered: in closed mode, when every account has its secret.
+    /// Whether SCRAM-SHA-256 can be offered: in closed mode, if every account has a secret for it.
     pub fn offers_scram(&self) -> bool {
         self.table().is_some_and(|table| table.has_scram())
     }
 
     /// The salt and the number of iterations that a client needs for its proof (RFC 5802 §5.1).
     ///
-    /// A user who does not exist has them too, the same ones at every time and after every start.
-    /// They are empty where SCRAM is not offered.
+    /// A user who does not exist has them too, always the same, even after a restart. They are
+    /// empty if SCRAM is not offered.
     pub fn scram_parameters(&self, user: &str) -> (Vec<u8>, u32) {
         let table = self.table();
         let scram = table.as_ref().and_then(|table| table.scram(user));
         scram.map_or_else(Default::default, |(secret, _)| secret.parameters())
     }
 
-    /// Checks a client's proof (RFC 5802 §3): gives the server's signature for its last message,
-    /// and who has logged in; `None` when the proof is wrong or there is no such user, which takes
-    /// as much work.
+    /// Checks a client's proof (RFC 5802 §3): returns the server's signature for its last message,
+    /// and the login; `None` if the proof is wrong or there is no such user, which takes as much
+    /// work.
     pub fn verify_proof(
         &self,
         user: &str,
@@ -408,7 +408,7 @@ impl Accounts {
         Some((signature, Login::Account(Grant::of(account, generation))))
     }
 
-    /// Whether who has logged in may send mail from `address` (RFC 6409 §6.1): one that
+    /// Whether a user who has logged in may send mail from `address` (RFC 6409 §6.1): one that
     /// leads to the account other than by a catch-all, or that the configuration allows. In open
     /// mode everybody may send from every address.
     pub fn may_send_as(&self, login: &Login, address: &Address) -> bool {
@@ -424,7 +424,7 @@ impl Accounts {
         table.may_send_as(account, is_local, &literal, base.as_ref())
     }
 
-    /// RFC 5321 §4.5.1: postmaster of any local name is taken, and mail for this host is local.
+    /// RFC 5321 §4.5.1: postmaster of any local name is accepted, and mail for this host is local.
     fn is_local(&self, mailbox: &MailboxName, table: Option<&Table>) -> bool {
         let domain = mailbox.domain();
         let has_domain = |table: &Table| table.has_domain(domain);
@@ -440,11 +440,11 @@ impl Accounts {
     }
 }
 
-/// The form in which a mailbox is there, or is to be made: as its address is `written` if there is
-/// one like that, or else the one of its name, or else decomposed.
+/// The form in which a mailbox exists, or is to be created: the `written` form of its address if
+/// that exists, otherwise the form of its name, otherwise decomposed.
 ///
 /// # Errors
-/// Whatever `exists` gives.
+/// Every error of `exists`.
 pub fn as_it_is<E>(
     mailbox: &MailboxName,
     written: &str,
@@ -467,12 +467,12 @@ pub fn as_it_is<E>(
     Ok(mailbox.clone())
 }
 
-/// Which secrets are made of a password.
+/// The secrets that are derived from a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Secrets {
     /// An argon2id hash.
     Hash,
-    /// A secret for SCRAM-SHA-256 beside it.
+    /// Also a secret for SCRAM-SHA-256.
     HashAndScram,
 }
 
@@ -482,12 +482,11 @@ pub enum Secrets {
 pub enum HashingError {
     /// It is empty.
     Empty,
-    /// It has control characters, which cannot be sent in every mechanism.
+    /// It has control characters, which not every mechanism can send.
     Control,
-    /// It is to be used with SCRAM, and is not of ASCII characters: clients prepare it in different
-    /// ways.
+    /// It is to be used with SCRAM, and is not ASCII: clients prepare it in different ways.
     NotAscii,
-    /// The system gives no random numbers or no memory.
+    /// The system provides no random numbers or no memory.
     System,
 }
 
@@ -497,10 +496,10 @@ impl std::fmt::Display for HashingError {
             Self::Empty => "the password is empty",
             Self::Control => "the password has control characters, which not every client can send",
             Self::NotAscii => {
-                "the password has characters that are not ASCII, which clients send to SCRAM in \
-                 different ways: choose another, or leave SCRAM out"
+                "the password has characters that are not ASCII, which clients prepare for SCRAM \
+                 in different ways: choose another, or leave SCRAM out"
             }
-            Self::System => "the system gives no random numbers or not enough memory",
+            Self::System => "the system provides no random numbers or not enough memory",
         })
     }
 }
@@ -538,12 +537,12 @@ fn line_of(password: &Secret, secrets: Secrets, cost: Cost) -> Result<String, Ha
     }
 }
 
-/// A new password that nobody guesses, made by chance.
+/// Generates a random password that nobody can guess.
 ///
 /// # Errors
 /// [`HashingError::System`].
 pub fn generate_password() -> Result<Secret, HashingError> {
-    // Each octet chooses one of 32 characters, none of which looks like another one.
+    // Each octet selects one of 32 characters, none of which looks like another.
     const CHARACTERS: &[u8; 32] = b"abcdefghijkmnopqrstuvwxyz2345678";
     let mut octets = [0; limits::GENERATED_CHARACTERS];
     let drawn = SystemRandom::new().fill(&mut octets);

@@ -1,18 +1,18 @@
-//! Stored passwords: argon2id hashes in their written form, made and verified.
+//! Stored passwords: argon2id hashes in their text form, created and verified.
 //!
-//! The written form is `$argon2id$v=19$m=<KiB>,t=<passes>,p=<lanes>$<salt>$<hash>`, salt and hash
-//! in base64 without padding: what other programs that know argon2 print too. An account has one
-//! hash, and may have a [`ScramSecret`] beside it.
+//! The text form is `$argon2id$v=19$m=<KiB>,t=<passes>,p=<lanes>$<salt>$<hash>`, with salt and hash
+//! in base64 without padding, as other programs that use argon2 print it. An account has one hash,
+//! and can also have a [`ScramSecret`].
 //!
 //! # Invariants
-//! - `Debug` shows no hash, and no error holds a part of the text that it refuses: it may be the
-//!   password itself.
-//! - A verification takes the same work whatever the password, and the hashes are compared in a
-//!   time that does not depend on where they differ.
+//! - `Debug` shows no hash, and no error contains any part of the text that it refuses, which might
+//!   be the password itself.
+//! - A verification takes the same work for every password, and the hashes are compared in a time
+//!   that does not depend on where they differ.
 //!
 //! # Known limits
-//! Passwords are compared as the octets that came; Unicode's different writings of one letter are
-//! different passwords.
+//! Passwords are compared octet by octet; different Unicode forms of one letter are different
+//! passwords.
 
 use std::fmt;
 
@@ -24,23 +24,23 @@ use super::scram::ScramSecret;
 use super::secret::{SecretError, is_equal, number};
 use crate::mail::Secret;
 
-/// What an argon2id hash begins with.
+/// The beginning of an argon2id hash.
 const ARGON2ID: &str = "$argon2id$";
 
-/// What the configuration holds of a password: never the password itself.
+/// What the configuration stores of a password: never the password itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredPassword {
     /// For mechanisms that send the password.
     pub hash: PasswordHash,
-    /// For SCRAM-SHA-256, where it was made.
+    /// For SCRAM-SHA-256, if it was created.
     pub scram: Option<ScramSecret>,
 }
 
 impl StoredPassword {
-    /// Reads the texts of a password: one argon2id hash, and at most one SCRAM secret beside it.
+    /// Parses the texts of a password: one argon2id hash, and at most one SCRAM secret.
     ///
     /// # Errors
-    /// [`SecretError`]: do not start, and tell the user.
+    /// [`SecretError`]: report it and do not start.
     pub fn parse<T: AsRef<str>>(texts: &[T]) -> Result<Self, SecretError> {
         let mut hash = None;
         let mut scram = None;
@@ -60,7 +60,7 @@ impl StoredPassword {
     }
 }
 
-/// How much work a verification is.
+/// The cost of a verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
     /// Memory in KiB.
@@ -82,12 +82,12 @@ impl Default for Cost {
 }
 
 impl Cost {
-    /// What one verification has to compute, in KiB.
+    /// The work of one verification, in KiB.
     pub fn work(self) -> u64 {
         u64::from(self.memory_kib).saturating_mul(u64::from(self.passes))
     }
 
-    /// Reads `m=…,t=…,p=…`, in this order.
+    /// Parses `m=…,t=…,p=…`, in this order.
     fn parse(text: &str) -> Option<Self> {
         let mut values = text.split(',');
         let mut next = |name| number(values.next()?.strip_prefix(name)?);
@@ -124,23 +124,23 @@ pub struct PasswordHash {
     hash: Vec<u8>,
 }
 
-/// There is no memory for a verification now.
+/// There is currently no memory for a verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory;
 
 impl PasswordHash {
-    /// Hashes `password` with `salt`, which must be of at least 8 octets that were never used
-    /// before.
+    /// Hashes `password` with `salt`, which must have at least 8 octets and must never have been
+    /// used before.
     ///
     /// # Errors
-    /// [`OutOfMemory`], also where a cost or a salt is impossible.
+    /// [`OutOfMemory`], also if a cost or a salt is impossible.
     pub fn create(password: &Secret, cost: Cost, salt: &[u8]) -> Result<Self, OutOfMemory> {
         let hash = compute(password, cost, salt, limits::HASH_OCTETS)?;
         let salt = salt.to_vec();
         Ok(Self { cost, salt, hash })
     }
 
-    /// A hash that no password is known to have, as much work to verify as `like` (SEC-11).
+    /// A hash without a known password, with the same verification cost as `like` (SEC-11).
     pub(super) fn dummy(like: Option<&Self>) -> Self {
         Self {
             cost: like.map_or_else(Cost::default, |like| like.cost),
@@ -149,7 +149,7 @@ impl PasswordHash {
         }
     }
 
-    /// Reads the written form.
+    /// Parses the text form.
     ///
     /// # Errors
     /// [`SecretError`].
@@ -180,21 +180,21 @@ impl PasswordHash {
         Ok(Self { cost, salt, hash })
     }
 
-    /// How much work a verification is.
+    /// The cost of a verification.
     pub fn cost(&self) -> Cost {
         self.cost
     }
 
-    /// Whether `password` has this hash. Takes the memory that [`cost`](Self::cost) names.
+    /// Whether `password` has this hash. Uses as much memory as [`cost`](Self::cost) says.
     ///
     /// # Errors
-    /// [`OutOfMemory`]: answer that the client should try again later.
+    /// [`OutOfMemory`]: ask the client to try again later.
     pub fn verify(&self, password: &Secret) -> Result<bool, OutOfMemory> {
         let hash = compute(password, self.cost, &self.salt, self.hash.len())?;
         Ok(is_equal(&hash, &self.hash))
     }
 
-    /// The written form, for the configuration and nothing else.
+    /// The text form, which is only for the configuration.
     pub(super) fn to_text(&self) -> String {
         let Cost {
             memory_kib,
@@ -215,7 +215,7 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// The one place that computes argon2id.
+/// The only place that computes argon2id.
 fn compute(
     password: &Secret,
     cost: Cost,
@@ -225,7 +225,7 @@ fn compute(
     #[cfg(test)]
     tests::COMPUTED.with(|computed| computed.borrow_mut().push(cost));
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(octets));
-    // The bounds were checked when the hash was read, so that only memory can be lacking.
+    // The bounds were checked when the hash was parsed, so only memory can be missing.
     let params = params.map_err(|_impossible| OutOfMemory)?;
     let mut blocks = blocks(params.block_count())?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
@@ -241,8 +241,8 @@ fn compute(
     Ok(hash)
 }
 
-/// The memory of one computation, which goes back to the system with it: room is asked for that no
-/// allocator keeps for the thread, and what is not used of it is never touched.
+/// The memory of one computation, which returns to the system with it: the allocation is so large
+/// that no allocator keeps it for the thread, and its unused part is never touched.
 fn blocks(count: usize) -> Result<Vec<Block>, OutOfMemory> {
     let mut blocks = Vec::new();
     let room = count.max(limits::HASH_BLOCKS_RESERVED);
@@ -267,7 +267,7 @@ pub(super) mod tests {
             const { RefCell::new(Vec::new()) };
     }
 
-    /// The least cost there is.
+    /// The lowest possible cost.
     pub(in crate::accounts) const CHEAP: Cost = Cost {
         memory_kib: 8,
         passes: 1,
@@ -282,7 +282,7 @@ pub(super) mod tests {
         Secret::new(text.to_owned())
     }
 
-    /// A vector of the reference implementation.
+    /// A test vector of the reference implementation.
     const VECTOR: &str =
         "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
 

@@ -1,19 +1,19 @@
-//! SCRAM-SHA-256: what is stored for it, and the check of a client's proof (RFC 5802, RFC 7677).
+//! SCRAM-SHA-256: its stored secrets, and the check of a client's proof (RFC 5802, RFC 7677).
 //!
-//! Who knows what is stored here can pretend to be the server, and can guess passwords, but cannot
-//! log in. The messages of the exchange belong to whoever speaks the protocol; here is only the
+//! With the secrets stored here, an attacker can pretend to be the server and can guess passwords,
+//! but cannot log in. The protocol rooms have the messages of the exchange; this file has only the
 //! arithmetic of RFC 5802 §3.
 //!
-//! The written form is `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`, in base64 with
+//! The text form is `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`, in base64 with
 //! padding, as `PostgreSQL` writes it.
 //!
 //! # Invariants
-//! `Debug` shows nothing but the number of iterations. Proofs are compared in a time that does not
-//! depend on where they differ.
+//! `Debug` shows only the number of iterations. Proofs are compared in a time that does not depend
+//! on where they differ.
 //!
 //! # Known limits
-//! Passwords are not prepared by `SASLprep` (RFC 4013): it changes nothing in one that is all of
-//! printable ASCII, and [`hash_password`](super::hash_password) makes a SCRAM secret of no other.
+//! Passwords are not prepared by `SASLprep` (RFC 4013). It would not change printable ASCII, and
+//! [`hash_password`](super::hash_password) creates SCRAM secrets only for such passwords.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -25,7 +25,7 @@ use super::limits;
 use super::secret::{SecretError, is_equal, number};
 use crate::mail::Secret;
 
-/// What a SCRAM secret begins with.
+/// The beginning of a SCRAM secret.
 const SCRAM: &str = "SCRAM-SHA-256$";
 
 /// Octets of a key, of a proof and of a signature.
@@ -44,7 +44,7 @@ pub struct ScramSecret {
 }
 
 impl ScramSecret {
-    /// Makes the secret of `password`.
+    /// Creates the secret of `password`.
     pub fn create(password: &Secret, iterations: NonZeroU32, salt: &[u8]) -> Self {
         let mut salted: Key = [0; KEY_OCTETS];
         let password = password.expose().as_bytes();
@@ -63,7 +63,7 @@ impl ScramSecret {
         }
     }
 
-    /// The secret of a user who does not exist: of the same form as `like`, and always the same for
+    /// The secret of a user who does not exist: in the same form as `like`, and always the same for
     /// one `name` as long as `like` does not change.
     pub(super) fn dummy(like: &Self, name: &str) -> Self {
         let key = sign(&like.server_key, b"facteur: users who do not exist");
@@ -77,7 +77,8 @@ impl ScramSecret {
         }
     }
 
-    /// A number below `choices`, always the same for one `name` as long as this does not change.
+    /// A number below `choices`, always the same for one `name` as long as this secret does not
+    /// change.
     pub(super) fn choice(&self, name: &str, choices: usize) -> usize {
         let key = sign(
             &self.server_key,
@@ -88,12 +89,12 @@ impl ScramSecret {
         number.checked_rem(choices).unwrap_or_default()
     }
 
-    /// Whether `text` is meant to be such a secret.
+    /// Whether `text` is meant to be a SCRAM secret.
     pub(super) fn is_meant_by(text: &str) -> bool {
         text.starts_with(SCRAM)
     }
 
-    /// Reads the written form.
+    /// Parses the text form.
     ///
     /// # Errors
     /// [`SecretError`].
@@ -125,7 +126,7 @@ impl ScramSecret {
         })
     }
 
-    /// The written form, for the configuration and nothing else.
+    /// The text form, which is only for the configuration.
     pub(super) fn to_text(&self) -> String {
         format!(
             "{SCRAM}{}:{}${}:{}",
@@ -136,14 +137,14 @@ impl ScramSecret {
         )
     }
 
-    /// What the server tells the client first: the salt and the number of iterations.
+    /// What the server sends to the client first: the salt and the number of iterations.
     pub fn parameters(&self) -> (Vec<u8>, u32) {
         (self.salt.clone(), self.iterations)
     }
 
     /// Whether `proof` proves that the client knows the password, and the signature by which the
-    /// server proves that it knows this secret. The signature is for a client whose proof is right,
-    /// and is computed for every other to take as long.
+    /// server proves that it knows this secret. The signature is only for a client whose proof is
+    /// right; it is always computed so that every check takes the same time.
     pub fn check(&self, auth_message: &[u8], proof: &Key) -> (bool, Key) {
         let client_signature = sign(&self.stored_key, auth_message);
         let mut client_key = *proof;
@@ -176,7 +177,7 @@ fn hash(key: &Key) -> Key {
     to_key(digest::digest(&digest::SHA256, key).as_ref())
 }
 
-/// The octets of a SHA-256 value, which are as many as a key has.
+/// The octets of a SHA-256 value, which has as many as a key.
 fn to_key(octets: &[u8]) -> Key {
     let mut key: Key = [0; KEY_OCTETS];
     for (place, octet) in key.iter_mut().zip(octets) {
@@ -195,7 +196,7 @@ pub(super) mod tests {
     use super::*;
 
     thread_local! {
-        /// How many HMACs this thread has computed, beside those of PBKDF2.
+        /// How many HMACs this thread has computed, except those of PBKDF2.
         pub(in crate::accounts) static SIGNED: Cell<u32> = const { Cell::new(0) };
     }
 
@@ -204,7 +205,7 @@ pub(super) mod tests {
         ScramSecret::create(&Secret::new(password.to_owned()), iterations, salt)
     }
 
-    /// What the two sides of RFC 7677 §3 send.
+    /// What the two sides send in RFC 7677 §3.
     pub(in crate::accounts) const AUTH_MESSAGE: &str = "n=user,r=rOprNGfwEbeRWgbNEkqO,\
         r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,\
         c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";

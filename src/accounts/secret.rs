@@ -1,21 +1,21 @@
-//! What the two kinds of stored secrets have in common: the errors of their written forms, how
-//! their numbers are read, and how secrets are compared.
+//! What the two kinds of stored secrets have in common: the errors of their text forms, the parsing
+//! of numbers, and the comparison of secrets.
 
 use std::fmt;
 
 /// Why a text is not a stored password.
 ///
-/// The `Display` form holds nothing of the text.
+/// The `Display` form contains no part of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SecretError {
-    /// No hash at all: perhaps the password itself.
+    /// Not a hash: perhaps the password itself.
     PlainText,
     /// A hash, but not an argon2id one.
     OtherKind,
-    /// An argon2id hash of a version that is not 19.
+    /// An argon2id hash of a version other than 19.
     Version,
-    /// Something is missing, or cannot be decoded.
+    /// A part is missing, or cannot be decoded.
     Incomplete {
         /// What it should be.
         kind: &'static str,
@@ -24,21 +24,21 @@ pub enum SecretError {
     OutOfBounds {
         /// The name of the number.
         name: &'static str,
-        /// What it is at least.
+        /// Its minimum.
         least: u32,
-        /// What it is at most.
+        /// Its maximum.
         most: u32,
     },
     /// There is a SCRAM secret, or nothing, but no argon2id hash.
     NoHash,
-    /// Two of a kind.
+    /// Two of one kind.
     Twice,
 }
 
 impl SecretError {
     /// The error of a text that is not an argon2id hash.
     pub(super) fn of_no_hash(text: &str) -> Self {
-        // `$2b$`, `$6$`, `$argon2i$`, `{SSHA}`: what other programs write.
+        // `$2b$`, `$6$`, `$argon2i$`, `{SSHA}`: the hashes of other programs.
         let is_other = text.starts_with('$') && text.matches('$').count() > 2;
         if is_other || (text.starts_with('{') && text.contains('}')) {
             Self::OtherKind
@@ -54,14 +54,14 @@ impl fmt::Display for SecretError {
         match self {
             Self::PlainText => write!(
                 f,
-                "not an argon2id hash, perhaps the password itself, which must not stand here; \
+                "not an argon2id hash, perhaps the password itself, which must not be here; \
                  {MAKE}"
             ),
-            Self::OtherKind => write!(f, "a hash of another kind than argon2id; {MAKE}"),
+            Self::OtherKind => write!(f, "a hash of a kind other than argon2id; {MAKE}"),
             Self::Version => write!(f, "an argon2id hash without v=19; {MAKE}"),
             Self::Incomplete { kind } => write!(
                 f,
-                "begins like {kind}, but is not complete or not right; {MAKE}"
+                "begins like {kind}, but is incomplete or invalid; {MAKE}"
             ),
             Self::OutOfBounds { name, least, most } => {
                 write!(f, "{name}= must be from {least} to {most}; {MAKE}")
@@ -76,7 +76,7 @@ impl fmt::Display for SecretError {
 
 impl std::error::Error for SecretError {}
 
-/// Reads a decimal number without sign or leading zeros.
+/// Parses a decimal number without sign or leading zeros.
 pub(super) fn number(text: &str) -> Option<u32> {
     let is_plain = text.bytes().all(|octet| octet.is_ascii_digit());
     (is_plain && (text == "0" || !text.starts_with('0')))

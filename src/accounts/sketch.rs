@@ -1,31 +1,31 @@
-//! How often something came of late, for any number of things in a fixed memory.
+//! Counts how often things happened recently, for any number of things in a fixed amount of memory.
 //!
-//! A count-min sketch: each thing has one counter in every row, and its number is the least of
-//! them. Others may share some of its counters, so the number may be too large, and is never too
-//! small. Nothing is ever thrown out to make room, so nobody can have somebody else forgotten by
-//! doing much; who does very much has everybody's numbers grow a little. Which counters two things
-//! share is drawn anew at each start, and cannot be chosen.
+//! A count-min sketch: each thing has one counter in every row, and its count is the lowest of
+//! them. Others can share some of its counters, so the count can be too high, but is never too low.
+//! Nothing is ever evicted to make room, so a very active client cannot cause others to be
+//! forgotten; it only raises every count a little. The counters that two things share are random at
+//! each start, and cannot be chosen.
 //!
-//! There are two generations of counters. What came is remembered for a generation at least and
-//! for two at most.
+//! There are two generations of counters. An event is remembered for at least one generation and at
+//! most two.
 
 use std::hash::{BuildHasher as _, Hash};
 use std::time::{Duration, Instant};
 
 use super::limits;
 
-/// What decides which counters a thing has: drawn at each start.
+/// Determines which counters a thing has: random at each start.
 #[cfg(not(test))]
 type Keys = std::hash::RandomState;
-/// In a test always the same: what two things share would differ from run to run.
+/// The same in every test; otherwise the shared counters would differ from run to run.
 #[cfg(test)]
 type Keys = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 
-/// Counters by what is counted.
+/// Counters, by the thing that is counted.
 #[derive(Debug)]
 pub(super) struct Sketch {
     generation: Duration,
-    /// Row after row; empty before anything has come.
+    /// Row after row; empty before the first event.
     current: Vec<u16>,
     previous: Vec<u16>,
     since: Option<Instant>,
@@ -33,7 +33,7 @@ pub(super) struct Sketch {
 }
 
 impl Sketch {
-    /// Nothing has come yet.
+    /// Without any events.
     pub(super) fn new(generation: Duration) -> Self {
         Self {
             generation,
@@ -44,7 +44,7 @@ impl Sketch {
         }
     }
 
-    /// The thing comes once more. Gives how often it has come of late.
+    /// Counts the thing once more. Returns how often it happened recently.
     pub(super) fn add(&mut self, thing: &impl Hash, now: Instant) -> u32 {
         self.turn(now);
         if self.current.is_empty() {
@@ -60,7 +60,7 @@ impl Sketch {
         self.count(thing, now)
     }
 
-    /// How often it has come of late.
+    /// How often it happened recently.
     pub(super) fn count(&mut self, thing: &impl Hash, now: Instant) -> u32 {
         self.turn(now);
         let of = |counters: &[u16], place| u32::from(counters.get(place).copied().unwrap_or(0));
@@ -70,7 +70,7 @@ impl Sketch {
         counts.into_iter().min().unwrap_or(0)
     }
 
-    /// It has come `times` less, which is no more than it has come.
+    /// Subtracts `times` from its count, which is at least that.
     pub(super) fn take_back(&mut self, thing: &impl Hash, times: u32, now: Instant) {
         let times = times.min(self.count(thing, now));
         for place in self.places(thing) {
@@ -85,7 +85,7 @@ impl Sketch {
         }
     }
 
-    /// Begins a new generation when its time has come.
+    /// Starts a new generation when it is due.
     fn turn(&mut self, now: Instant) {
         let since = *self.since.get_or_insert(now);
         let age = now.saturating_duration_since(since);
@@ -157,8 +157,8 @@ mod tests {
         assert_eq!(sketch.count(&"a", later), 0);
     }
 
-    /// Washing out: a hundred thousand others make nobody be forgotten, and the memory is as much
-    /// as before.
+    /// A hundred thousand others do not cause anybody to be forgotten, and the memory does not
+    /// grow.
     #[test]
     fn no_flood_makes_it_forget() {
         let mut sketch = Sketch::new(GENERATION);

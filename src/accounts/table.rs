@@ -1,17 +1,17 @@
-//! The table of the accounts: which address leads to which, and who a user name means.
+//! The table of the accounts: which address leads to which account, and what a user name means.
 //!
-//! Theory of operation: a table is filled step by step by whoever reads the configuration, so that
-//! each error can be told with the line that it comes from. Then it does not change any more.
+//! Theory of operation: the code that reads the configuration fills a table step by step, so that
+//! each error can be reported with its line. After that the table does not change.
 //!
-//! A recipient is looked for as it was written, then without its sub-address; then among the
-//! addresses that every domain must have (RFC 5321 §4.5.1, RFC 2142); then the catch-all of its
-//! domain has it, then that of all domains.
+//! A recipient is looked up as it was written, then without its sub-address, then among the
+//! addresses that every domain must have (RFC 5321 §4.5.1, RFC 2142). Otherwise it goes to the
+//! catch-all of its domain, or to that of all domains.
 //!
 //! # Invariants
 //! - No two accounts have a name or an alias in common.
 //! - Aliases, roles and catch-alls lead to accounts of the table.
 //! - For each question about a user who does not exist there is a dummy that takes as much work as
-//!   one who does (SEC-11).
+//!   a real user (SEC-11).
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -21,23 +21,23 @@ use super::password::{PasswordHash, StoredPassword};
 use super::scram::ScramSecret;
 use crate::mail::{Address, Charset, MailboxName, fold_local_part};
 
-/// The local part that every mail server must take mail for (RFC 5321 §4.5.1).
+/// The local part for which every mail server must accept mail (RFC 5321 §4.5.1).
 pub(super) const POSTMASTER: &str = "postmaster";
 
-/// The local part to which complaints go (RFC 2142 §2).
+/// The local part for complaints (RFC 2142 §2).
 pub(super) const ABUSE: &str = "abuse";
 
-/// Who has an account, and which addresses lead there.
+/// The accounts, and the addresses that lead to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     accounts: Vec<Account>,
-    /// Names of accounts and aliases, with the position of the account.
+    /// Names and aliases of accounts, with the position of the account.
     addresses: HashMap<MailboxName, usize>,
-    /// Local parts of names of accounts; `None` where several accounts have it.
+    /// Local parts of account names; `None` if several accounts have it.
     local_parts: HashMap<String, Option<usize>>,
     /// The domains of all addresses and catch-alls, in A-label form.
     domains: BTreeSet<String>,
-    /// Those of the names of accounts alone.
+    /// Only those of account names.
     name_domains: BTreeSet<String>,
     /// Whether an account has no SCRAM secret.
     lacks_scram: bool,
@@ -52,20 +52,20 @@ pub struct Table {
 /// One account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// Its name, and the mailbox in which its mail is.
+    /// Its name, which is also the mailbox of its mail.
     pub mailbox: MailboxName,
-    /// What opens it.
+    /// The password that opens it.
     pub password: StoredPassword,
-    /// Which sender addresses it may use beside its own.
+    /// The sender addresses that it may use besides its own.
     pub send_as: SendAs,
 }
 
-/// Sender addresses that an account may use beside its own.
+/// The sender addresses that an account may use besides its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SendAs {
-    /// These.
+    /// Only these.
     Addresses(Vec<MailboxName>),
-    /// Any.
+    /// Any address.
     Anyone,
 }
 
@@ -75,17 +75,17 @@ impl Default for SendAs {
     }
 }
 
-/// Why a step of filling a table is refused.
+/// Why a step of filling a table fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TableError {
-    /// The name is that of an account already.
+    /// An account already has the name.
     Account(MailboxName),
-    /// The name is an alias of this account already.
+    /// The name is already an alias of this account.
     AliasOf(MailboxName),
     /// No account has the name.
     NoAccount(MailboxName),
-    /// The domain, which may be written in several ways, has a catch-all already.
+    /// The domain, which can be written in several ways, already has a catch-all.
     CatchAll(String),
 }
 
@@ -102,12 +102,12 @@ impl fmt::Display for TableError {
 
 impl std::error::Error for TableError {}
 
-/// Which domains a catch-all is for.
+/// The domains that a catch-all is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CatchAll {
     /// This one, in A-label form.
     Domain(String),
-    /// All local ones that have none of their own.
+    /// All local domains that have no catch-all of their own.
     AllDomains,
 }
 
@@ -153,7 +153,7 @@ impl Table {
         Ok(())
     }
 
-    /// The most memory, in octets, that the verification of one of the passwords takes.
+    /// The most memory, in octets, that a verification needs.
     pub fn verification_octets(&self) -> u64 {
         let hashes = self.accounts.iter().map(|it| &it.password.hash);
         let kib = hashes.chain([&self.dummy]).map(|it| it.cost().memory_kib);
@@ -163,7 +163,7 @@ impl Table {
     /// Makes `alias` another address of `account`.
     ///
     /// # Errors
-    /// Each [`TableError`].
+    /// Every [`TableError`].
     pub fn add_alias(
         &mut self,
         alias: &MailboxName,
@@ -173,7 +173,8 @@ impl Table {
         self.take(alias, position)
     }
 
-    /// Gives mail for the postmaster of every local domain to `account`, instead of the first.
+    /// Delivers mail for the postmaster of every local domain to `account`, instead of the first
+    /// account.
     ///
     /// # Errors
     /// [`TableError::NoAccount`].
@@ -182,8 +183,8 @@ impl Table {
         Ok(())
     }
 
-    /// Gives mail for `abuse` of every local domain (RFC 2142 §2) to `account`, instead of the one
-    /// that has the postmaster's.
+    /// Delivers mail for `abuse` of every local domain (RFC 2142 §2) to `account`, instead of the
+    /// postmaster's.
     ///
     /// # Errors
     /// [`TableError::NoAccount`].
@@ -192,7 +193,7 @@ impl Table {
         Ok(())
     }
 
-    /// Gives mail that no other address takes to `account`.
+    /// Delivers mail that no other address accepts to `account`.
     ///
     /// # Errors
     /// [`TableError::NoAccount`].
@@ -256,9 +257,9 @@ impl Table {
         self.accounts.get(position)
     }
 
-    /// Whether `account` may use the address as its sender: mail for it comes to the account, other
-    /// than by a catch-all, or it was allowed. The postmasters of domains that are not local are
-    /// somebody else.
+    /// Whether `account` may use the address as its sender: mail for it is delivered to the
+    /// account, other than by a catch-all, or it was allowed. The postmasters of domains that are
+    /// not local belong to others.
     pub(super) fn may_send_as(
         &self,
         account: &Account,
@@ -269,7 +270,7 @@ impl Table {
         let allowed = match &account.send_as {
             SendAs::Anyone => true,
             SendAs::Addresses(addresses) => addresses.iter().any(|address| {
-                // Another account may have the name that looks like a sub-address.
+                // Another account might have the name that looks like a sub-address.
                 let is_taken = || self.addresses.contains_key(literal);
                 address == literal || (Some(address) == base && !is_taken())
             }),
@@ -279,8 +280,8 @@ impl Table {
         allowed || owner.is_some_and(|owner| owner.mailbox == account.mailbox)
     }
 
-    /// The account that a user name means: its address, or the local part alone where no other
-    /// account has it.
+    /// The account that a user name means: its address, or only the local part if no other account
+    /// has it.
     pub(super) fn user(&self, name: &str) -> Option<&Account> {
         let name = without_brackets(name);
         if !name.contains('@') {
@@ -301,10 +302,10 @@ impl Table {
         !self.accounts.is_empty() && !self.lacks_scram
     }
 
-    /// The SCRAM secret of the user, with the account where there is one. Who does not exist has
-    /// one too, always the same, that tells nobody that it is none.
+    /// The SCRAM secret of the user, with the account if there is one. A user who does not exist
+    /// has one too. It is always the same, and nobody can tell that it is a dummy.
     ///
-    /// The dummy is computed for those who exist too: it is to take as long.
+    /// The dummy is also computed for users who exist, so that both take the same time.
     pub(super) fn scram(&self, user: &str) -> Option<(ScramSecret, Option<&Account>)> {
         let user = without_brackets(user);
         let like = self
@@ -322,15 +323,15 @@ impl Table {
 
     /// The account and the canonical name of a SCRAM user.
     ///
-    /// A local part alone has the salt of the address that it means. So one that means none must
-    /// have that of an address too, or a client could tell them apart by asking for both: it is put
-    /// into one of the domains, always the same.
+    /// A local part by itself has the salt of the address that it means. So one that means none
+    /// must have the salt of an address too, or a client could distinguish them by asking for both:
+    /// it gets one of the domains, always the same.
     fn scram_user(&self, user: &str, like: &ScramSecret) -> (Option<&Account>, String) {
         let name = fold_local_part(user);
         let address = if name.contains('@') {
             name
         } else {
-            // Also for one that means an address: it is to take as long.
+            // Also for one that means an address, so that both take the same time.
             let choice = like.choice(&name, self.name_domains.len());
             let domain = self.name_domains.iter().nth(choice);
             format!("{name}@{}", domain.map_or("", String::as_str))
@@ -349,7 +350,7 @@ impl Table {
         self.accounts.get(position)
     }
 
-    /// The position of the account with this very name.
+    /// The position of the account with exactly this name.
     fn position(&self, name: &MailboxName) -> Result<usize, TableError> {
         let position = self.addresses.get(name).copied();
         let is_name = |position: &usize| {
@@ -361,7 +362,7 @@ impl Table {
             .ok_or_else(|| TableError::NoAccount(name.clone()))
     }
 
-    /// Notes that `name` leads to the account at `position`.
+    /// Records that `name` leads to the account at `position`.
     fn take(&mut self, name: &MailboxName, position: usize) -> Result<(), TableError> {
         match self.addresses.entry(name.clone()) {
             Entry::Vacant(place) => {
@@ -386,7 +387,7 @@ impl Table {
         address.copied().or_else(|| self.role(literal))
     }
 
-    /// The position of the account that has mail for the postmaster or for abuse.
+    /// The position of the account that gets mail for the postmaster or for abuse.
     fn role(&self, name: &MailboxName) -> Option<usize> {
         let postmaster = self.postmaster.unwrap_or_default();
         match name.local_part() {

@@ -1,4 +1,4 @@
-//! Both modes: where addresses lead, who may log in, and that nobody learns who exists.
+//! Both modes: where addresses lead, who can log in, and that nobody learns who exists.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -75,7 +75,8 @@ fn only_local_domains_and_the_postmaster_are_taken_when_domains_are_listed() {
     }
 }
 
-/// One letter or two, it is one mailbox; what was made under another form is found.
+/// Written as one character or as two, a letter means one mailbox; a mailbox that was created in
+/// another form is found.
 #[test]
 fn a_composed_and_a_decomposed_letter_are_one_mailbox() {
     let (composed, decomposed) = ("zo\u{eb}@example.com", "zoe\u{308}@example.com");
@@ -288,7 +289,7 @@ fn a_name_is_taken_once() {
         table.add_alias(&bob, &bob),
         Err(TableError::Account(bob.clone()))
     );
-    // An alias is no account.
+    // An alias is not an account.
     let missing = || Err(TableError::NoAccount(robert.clone()));
     assert_eq!(
         table.add_alias(&mailbox("r@example.com"), &robert),
@@ -320,7 +321,7 @@ fn a_user_is_an_address_or_the_only_local_part() {
         ("bob", accepted("bob@example.com")),
         ("BOB", accepted("bob@example.com")),
         ("eve@example.org", accepted("eve@example.org")),
-        ("eve", refused()), // two have it
+        ("eve", refused()), // two accounts have it
         ("robert", refused()),
         ("robert@example.com", refused()),
         ("bob+news@example.com", refused()),
@@ -343,7 +344,7 @@ fn a_user_is_an_address_or_the_only_local_part() {
     }
 }
 
-/// SEC-11: counted, because a time would depend on the machine.
+/// SEC-11: the work is counted, because time would depend on the machine.
 #[test]
 fn a_user_who_does_not_exist_is_as_much_work_as_one_who_does() {
     let strong = Cost {
@@ -419,7 +420,7 @@ fn scram_parameters_do_not_tell_who_exists() {
         );
         assert!(salts.insert(salt), "{user} has the salt of another");
     }
-    // A local part alone has the salt of an address, whether anybody has it or not.
+    // A local part by itself has the salt of an address, whether that exists or not.
     assert_eq!(parameters("bob"), parameters("bob@example.com"));
     for local_part in ["zed", "eve", "mallory", "trent"] {
         let full = ["example.com", "example.org"].map(|domain| {
@@ -428,7 +429,7 @@ fn scram_parameters_do_not_tell_who_exists() {
         });
         assert!(full.contains(&parameters(local_part)), "{local_part}");
     }
-    // Nothing panics on what is no name.
+    // Invalid names do not cause a panic.
     for user in ["", "@", "a@", "@a", "\"", "\u{0}", "é"] {
         assert_eq!(parameters(user).1, 4_096, "{user:?}");
     }
@@ -489,7 +490,7 @@ fn a_user_may_send_from_addresses_that_lead_to_it_or_that_it_was_given() {
         ("bob", "postmaster@example.com", true),
         ("bob", "alice@example.com", false),
         ("bob", "alice+news@example.com", false),
-        ("bob", "anybody@example.com", false), // by a catch-all only
+        ("bob", "anybody@example.com", false), // only by a catch-all
         ("bob", "postmaster@example.org", true),
         ("bob", "postmaster@mail.example.com", true),
         ("bob", "postmaster@example.net", false), // not local
@@ -552,7 +553,7 @@ fn new_accounts_take_the_place_of_the_old_ones() {
     assert_eq!(
         old.accounts().len(),
         1,
-        "who still holds the old table can finish with it"
+        "a login with the old table can finish"
     );
     assert_eq!(
         accounts(&[]).replace(Table::default(), NonZeroUsize::MIN),
@@ -560,8 +561,8 @@ fn new_accounts_take_the_place_of_the_old_ones() {
     );
 }
 
-/// Who has logged in by whatever mechanism is no longer in when the account has gone or has another
-/// password, and stays in whatever becomes of others.
+/// A login by any mechanism becomes invalid when the account is removed or has another password,
+/// and stays valid whatever happens to others.
 #[test]
 fn a_login_holds_as_long_as_the_account_and_its_password() {
     let replace = |accounts: &Accounts, table| accounts.replace(table, NonZeroUsize::MIN).unwrap();
@@ -595,7 +596,7 @@ fn a_login_holds_as_long_as_the_account_and_its_password() {
             assert!(closed.still_holds(&mut login));
             replace(&closed, after.clone());
             assert_eq!(closed.still_holds(&mut login), holds);
-            // The second look finds the same, and so it does after the same once more.
+            // A second check finds the same, even after another identical replacement.
             replace(&closed, after.clone());
             assert_eq!(closed.still_holds(&mut login), holds);
             replace(&closed, before.clone());
@@ -605,7 +606,7 @@ fn a_login_holds_as_long_as_the_account_and_its_password() {
     assert!(open.still_holds(&mut Login::Anyone));
 }
 
-/// A login that was verified by the table of before must not pass for one of the table of now.
+/// A login verified against the previous table must not count as one of the new table.
 #[test]
 fn a_login_that_ends_during_a_change_does_not_hold() {
     let closed = closed(table(&["bob@example.com"]));
@@ -679,12 +680,12 @@ fn nothing_that_is_stored_is_shown() {
     let closed = closed(table(&["bob@example.com"]));
     let shown = format!("{closed:?}");
     assert!(shown.contains("bob"), "{shown}");
-    // The salt of the hash stands for all that is beside it.
+    // The salt of the hash represents everything beside it.
     let octets = format!("{:?}", b"somesalt");
     assert!(!shown.contains(octets.trim_matches(['[', ']'])), "{shown}");
 }
 
-/// Resolution by a list that is read from its beginning, once for each rule.
+/// Resolution with a list that is read from its beginning, once for each rule.
 struct Naive {
     accounts: Vec<String>,
     aliases: Vec<(String, String)>,

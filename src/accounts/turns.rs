@@ -1,12 +1,12 @@
-//! Whose turn it is: networks wait in a ring, and so do those within each of them.
+//! Whose turn it is: networks wait in a ring, and so do the networks and addresses within each.
 //!
-//! The widest networks have one turn after the other, however many wait in each; a turn of a
-//! network goes round among the networks within it, down to single addresses, and whoever came
-//! first from an address is first. Whoever was known before goes before all strangers.
+//! The widest networks take turns, however many clients wait in each. A turn of a network goes
+//! round among the networks within it, down to single addresses; within an address, the first to
+//! come is first. Known clients go before all strangers.
 //!
 //! # Invariants
-//! No more wait than the limit. When one more comes somebody has to leave: of the networks with the
-//! most strangers waiting the one who came last.
+//! No more clients wait than the limit. When one more comes, one has to leave: the last one of the
+//! network with the most waiting strangers.
 
 use std::collections::HashMap;
 
@@ -14,23 +14,23 @@ use crate::mail::Network;
 
 use super::limits;
 
-/// Whether somebody has been here before.
+/// Whether a client's network is known for the account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// The network has logged in to the account of late.
+    /// The network has logged in to the account recently.
     Known,
     /// It has not.
     Stranger,
 }
 
-/// Those who wait.
+/// The waiting clients.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     /// In the order in which they came.
     waiting: Vec<Waiter>,
-    /// Where each network that somebody waits in stands in the ring around it.
+    /// The place, in the ring around it, of each network that has a waiting client.
     places: HashMap<Network, u64>,
-    /// Behind the last place of every ring.
+    /// A number behind the last place of every ring.
     end: u64,
 }
 
@@ -43,8 +43,8 @@ struct Waiter {
 }
 
 impl Turns {
-    /// Somebody from `address` waits. Gives who has to leave for that, if anybody; it may be the
-    /// same.
+    /// A client from `address` waits. Returns who has to leave because of that, if anybody; it can
+    /// be the same client.
     pub(super) fn join(&mut self, id: u64, address: Network, standing: Standing) -> Option<u64> {
         let mut chain: Vec<Network> = address.and_wider().collect();
         chain.reverse();
@@ -62,7 +62,7 @@ impl Turns {
         Some(leaves)
     }
 
-    /// It does not wait any more.
+    /// The client stops waiting.
     pub(super) fn leave(&mut self, id: u64) {
         let position = self.waiting.iter().position(|waiter| waiter.id == id);
         let Some(position) = position else {
@@ -77,7 +77,7 @@ impl Turns {
         }
     }
 
-    /// Whose turn it is; it does not wait any more.
+    /// Whose turn it is; that client stops waiting.
     pub(super) fn next(&mut self) -> Option<u64> {
         let is_known = |waiter: &&Waiter| waiter.standing == Standing::Known;
         let has_known = self.waiting.iter().any(|waiter| is_known(&waiter));
@@ -167,8 +167,8 @@ mod tests {
         assert_eq!(turns.next(), None);
     }
 
-    /// SEC-11: beside a /48 that has as many waiting as may, on a clock that only these turns move:
-    /// each takes as long as the verification of a password.
+    /// SEC-11: next to a /48 with as many waiting as the limit, on a clock that only these turns
+    /// move: each takes as long as the verification of a password.
     #[test]
     fn beside_a_network_at_full_speed_a_stranger_waits_for_one_turn() {
         const VERIFICATION_MS: u64 = 20;
@@ -188,7 +188,7 @@ mod tests {
             let begin_ms = now_ms;
             while turns.next() != Some(user) {
                 now_ms += VERIFICATION_MS;
-                // Who has been refused is there again at once, from another /64.
+                // A refused client immediately returns, from another /64.
                 turns.join(next_attacker, attacker(next_attacker), Standing::Stranger);
                 next_attacker += 1;
             }
@@ -224,7 +224,7 @@ mod tests {
             assert_eq!(turns.join(id, stranger, Standing::Stranger), None);
         }
         let last = u64::try_from(limits::TURNS_WAITING_MAX).unwrap();
-        // One that waits where most wait is that itself.
+        // A client of the largest network has to leave itself.
         let more = last + 1;
         assert_eq!(
             turns.join(more, address("10.0.0.1"), Standing::Stranger),
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(turns.waiting.len(), limits::TURNS_WAITING_MAX - 1);
     }
 
-    /// Who waits alone has a turn although others come again and again.
+    /// A client that waits alone gets its turn although other clients return again and again.
     #[test]
     fn nobody_is_starved_by_those_who_come_again() {
         let mut turns = Turns::default();

@@ -1,12 +1,12 @@
-//! The turnstile before the verification of passwords: so many at once, and a bounded wait.
+//! The turnstile before the verification of passwords: a bounded number inside, and a bounded wait.
 //!
-//! A verification takes much memory and much of a core. Without a bound a storm of logins would
-//! take all of both, and deliveries would starve (SEC-9, SEC-11). Who has to wait is let in by
-//! turns of the networks, so that a network at full speed does not make others wait: see [`Turns`].
+//! A verification takes much memory and much of a core. Without a bound a storm of logins would use
+//! up both, and deliveries would starve (SEC-9, SEC-11). Waiting logins are let in by turns of
+//! their networks, so that a network at full speed does not make others wait: see [`Turns`].
 //!
 //! # Failures
-//! Who does not get through in time, or is one too many, is told so, and asks the client to come
-//! again.
+//! A login that does not get through in time, or that is one too many, is refused, and its client
+//! is asked to try again later.
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
@@ -19,7 +19,7 @@ use crate::mail::Network;
 
 use super::turns::{Standing, Turns};
 
-/// Lets through as many at once as it was made for.
+/// Lets a limited number through at the same time.
 #[derive(Debug)]
 pub(super) struct Turnstile {
     patience: Duration,
@@ -32,18 +32,18 @@ struct State {
     inside: usize,
     next_id: u64,
     turns: Turns,
-    /// Those who wait, and what wakes them when they need not any more.
+    /// The waiting logins, and what wakes each when its wait is over.
     signals: HashMap<u64, Arc<Condvar>>,
-    /// Those who were let in and have not noticed yet; they count as inside.
+    /// Those that were let in and have not noticed it yet; they count as inside.
     called: HashSet<u64>,
 }
 
-/// Who holds it is through; who drops it makes room.
+/// The holder is inside; dropping it makes room.
 #[derive(Debug)]
 pub(super) struct Pass<'a>(&'a Turnstile);
 
 impl Turnstile {
-    /// Who waits gives up after `patience`.
+    /// A waiting login gives up after `patience`.
     pub(super) fn new(inside_max: NonZeroUsize, patience: Duration) -> Self {
         let state = State {
             inside_max,
@@ -59,7 +59,7 @@ impl Turnstile {
         }
     }
 
-    /// Lets through as many as this from now on. Who is inside stays.
+    /// Lets this many through from now on. Those already inside stay.
     pub(super) fn set_max(&self, inside_max: NonZeroUsize) {
         let mut state = self.state.lock();
         state.inside_max = inside_max;
@@ -72,12 +72,12 @@ impl Turnstile {
         drop(state);
     }
 
-    /// Waits for the turn of somebody from `address`; `None` when there was none in time, or too
+    /// Waits for a turn for a client from `address`; `None` if there was none in time, or if too
     /// many wait.
     pub(super) fn enter(&self, address: Network, standing: Standing) -> Option<Pass<'_>> {
         let mut state = self.state.lock();
         if state.inside < state.inside_max.get() {
-            // Nobody waits: whoever leaves lets the next one in.
+            // Nobody waits: a login that leaves always lets the next one in.
             state.inside = state.inside.saturating_add(1);
             return Some(Pass(self));
         }
@@ -89,7 +89,7 @@ impl Turnstile {
 }
 
 impl State {
-    /// Waits from now on; `None` when there are too many already.
+    /// Starts waiting; `None` if too many wait already.
     fn join(&mut self, address: Network, standing: Standing) -> Option<(u64, Arc<Condvar>)> {
         self.next_id = self.next_id.saturating_add(1);
         let id = self.next_id;
@@ -105,7 +105,7 @@ impl State {
         Some((id, signal))
     }
 
-    /// Does not wait any more; whether it was let in.
+    /// Stops waiting; whether it was let in.
     fn has_turn(&mut self, id: u64) -> bool {
         if self.signals.remove(&id).is_some() {
             self.turns.leave(id);
@@ -113,9 +113,9 @@ impl State {
         self.called.remove(&id)
     }
 
-    /// Somebody goes out, and the next one comes in.
+    /// One leaves, and the next one comes in.
     fn pass_on(&mut self) {
-        // There may be more inside than there should be by now.
+        // There might be more inside than allowed by now.
         let has_room = self.inside <= self.inside_max.get();
         match has_room.then(|| self.turns.next()).flatten() {
             Some(next) => self.let_in(next),
@@ -123,7 +123,7 @@ impl State {
         }
     }
 
-    /// Who has waited comes in, and counts as inside.
+    /// A waiting login comes in, and counts as inside.
     fn let_in(&mut self, id: u64) {
         self.called.insert(id);
         self.wake(id);
@@ -187,7 +187,7 @@ mod tests {
         assert!(state.called.is_empty() && state.signals.is_empty());
     }
 
-    /// SEC-11: as after SIGHUP, with dearer or cheaper hashes.
+    /// SEC-11: as after SIGHUP, with more expensive or cheaper hashes.
     #[test]
     fn the_bound_changes_for_those_inside_and_those_who_wait() {
         let turnstile = turnstile(2, Duration::from_millis(1));
@@ -232,7 +232,8 @@ mod tests {
         assert!(turnstile.enter(HERE, Standing::Stranger).is_some());
     }
 
-    /// SEC-11: whoever waits is let in by turns of the networks, not in the order of coming.
+    /// SEC-11: waiting logins are let in by turns of the networks, not in the order in which they
+    /// came.
     #[test]
     fn who_waits_is_let_in_by_turns() {
         let turnstile = turnstile(1, Duration::from_mins(1));

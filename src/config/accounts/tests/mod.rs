@@ -207,7 +207,7 @@ const WRONG_ACCOUNTS: &[(&str, &str, &str)] = &[
     (
         "[[accounts]]\naddress = \"eve@example.com\"\npassword = \"$2b$12$abcdefg\"",
         "6: accounts.password of eve@example.com",
-        "another kind than argon2id",
+        "a kind other than argon2id",
     ),
     (
         "[catch_all]\n\"a.b\" = \"eve@example.com\"",
