@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn no_argument_gives_the_defaults() {
+    fn no_arguments_mean_the_defaults() {
         assert_eq!(configuration(&[]), Config::default());
     }
 
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_addresses_are_refused() {
         for address in [
             "x:1",
             "127.0.0.1",
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_alone_is_one_of_this_machine() {
+    fn a_port_without_an_address_means_this_machine() {
         for typed in ["2525", ":2525", "localhost:2525"] {
             let found = configuration(&["--smtp", typed, "--pop3", "off"]).smtp;
             let found: Vec<String> = found.iter().map(|it| it.address.to_string()).collect();
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_meant_is_told() {
+    fn a_usage_error_suggests_what_was_meant() {
         for (arguments, meant) in [
             (&["--smpt", "off"][..], "did you mean --smtp?"),
             (&["hash-pasword"], "did you mean hash-password?"),
@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_takes_the_configuration_before_and_behind_it() {
+    fn the_configuration_can_be_named_before_and_after_a_command() {
         for arguments in [
             ["facteur", "--config", "x.toml", "cert", "a.example"],
             ["facteur", "cert", "--config", "x.toml", "a.example"],

@@ -405,7 +405,7 @@ The password is that of the account.
     }
 
     #[test]
-    fn the_text_says_what_is_off_open_or_not_yet_known() {
+    fn the_text_shows_what_is_off_open_or_not_yet_known() {
         let mut host = host();
         host.has_certificate = false;
         host.passwords = Passwords::Any;
@@ -468,7 +468,7 @@ The password is that of the account.
 
     /// Any characters in a name remain text.
     #[test]
-    fn nothing_in_a_name_is_taken_for_markup() {
+    fn nothing_in_a_name_becomes_markup() {
         let mut host = host();
         host.name = "<a>&\"'".to_owned();
         listen(&mut host, Service::Pop3, Door::Plain, &["0.0.0.0:1"]);

@@ -111,7 +111,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn every_writing_of_an_address_is_the_same_account(
+    fn every_spelling_of_an_address_is_the_same_account(
         (which, local_part, domain) in writing(),
         route in select(&["", "@relay.example:", "@a.example,@b.example:"][..]),
         tag in select(&["", "+news"][..]),
@@ -144,7 +144,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_not_seen_makes_no_address(
+    fn invisible_characters_are_not_allowed_in_an_address(
         (_, local_part, domain) in writing(),
         invisible in select(&INVISIBLE[..]),
         position in any::<prop::sample::Index>(),
@@ -170,7 +170,7 @@ proptest! {
 }
 
 #[test]
-fn what_only_looks_alike_is_somebody_else() {
+fn an_address_that_only_looks_alike_is_another_one() {
     let accounts = closed();
     for other in OTHERS {
         let login = user(&accounts, other).unwrap();

@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn time_and_a_right_login_make_it_begin_anew() {
+    fn time_and_a_correct_login_reset_the_delay() {
         let mut guesses = Guesses::new();
         assert_eq!(guesses.wrong("192.0.2.1", BOB), 1);
         guesses.now += limits::FAILURE_MEMORY;
@@ -334,7 +334,7 @@ mod tests {
 
     /// SEC-11: mallory's own login does not cancel guesses for bob.
     #[test]
-    fn a_right_login_takes_back_what_was_wrong_for_its_own_account() {
+    fn a_correct_login_cancels_the_refusals_of_its_own_account() {
         let mut guesses = Guesses::new();
         for seconds in [1, 2, 4, 8, 15, 15] {
             assert_eq!(guesses.wrong("192.0.2.1", BOB), seconds);
@@ -352,7 +352,7 @@ mod tests {
 
     /// A login does not cancel mistakes for the same account from another address.
     #[test]
-    fn a_right_login_takes_nothing_back_from_another_address() {
+    fn a_correct_login_cancels_no_refusals_of_another_address() {
         let mut guesses = Guesses::new();
         assert_eq!(guesses.wrong("198.51.100.1", BOB), 1);
         guesses.right("192.0.2.1", BOB);
@@ -428,7 +428,7 @@ mod tests {
 
     /// SEC-11: a network cannot guess faster over many connections.
     #[test]
-    fn no_more_refusals_wait_to_be_told_than_the_limit() {
+    fn no_more_refusals_are_delayed_than_the_limit() {
         let mut guesses = Guesses::new();
         guesses.right("192.0.2.1", BOB);
         let now = guesses.now;
@@ -471,7 +471,7 @@ mod tests {
     /// SEC-12: names cannot be collected over one connection after another; a client with one wrong
     /// recipient, or a few, does not notice.
     #[test]
-    fn unknown_recipients_are_told_late_when_they_are_many() {
+    fn many_unknown_recipients_are_refused_late() {
         let mut guesses = Guesses::new();
         let delays = (0..12).map(|_| guesses.unknown_recipient("192.0.2.1"));
         let delays: Vec<u64> = delays.collect();
@@ -490,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn the_networks_that_are_known_are_the_last_few() {
+    fn only_the_last_few_networks_are_known() {
         let mut guesses = Guesses::new();
         let peer = |n: usize| format!("192.0.{n}.1");
         for n in 0..=limits::KNOWN_NETWORKS_MAX {
@@ -513,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_can_be_switched_off() {
+    fn delays_can_be_turned_off() {
         let mut failures = Failures::new(Duration::ZERO);
         let (peer, now) = (address("192.0.2.1"), Instant::now());
         for _ in 0..100 {

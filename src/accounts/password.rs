@@ -296,7 +296,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_no_argon2id_hash_is_refused_with_a_reason() {
+    fn other_texts_than_argon2id_hashes_are_refused_with_a_reason() {
         use SecretError::{Incomplete, NoHash, OtherKind, OutOfBounds, PlainText, Twice, Version};
         let bounds = |name, least, most| OutOfBounds { name, least, most };
         let incomplete = Incomplete { kind: "argon2id" };
@@ -342,7 +342,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_dummy_is_as_much_work_and_no_password() {
+    fn the_dummy_takes_as_much_work_and_has_no_password() {
         let dummy = PasswordHash::dummy(Some(&cheap("hunter2")));
         assert_eq!(dummy.cost(), CHEAP);
         assert_eq!(dummy.verify(&secret("hunter2")), Ok(false));
@@ -360,7 +360,7 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_again(password in "\\PC{1,20}", salt: [u8; 16]) {
+        fn a_written_hash_can_be_parsed(password in "\\PC{1,20}", salt: [u8; 16]) {
             let hash = PasswordHash::create(&secret(&password), CHEAP, &salt).unwrap();
             prop_assert_eq!(PasswordHash::parse(&hash.to_text()), Ok(hash.clone()));
             prop_assert_eq!(hash.verify(&secret(&password)), Ok(true));

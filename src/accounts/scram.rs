@@ -245,7 +245,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_written_form_is_strict() {
+    fn the_text_form_is_strict() {
         let text = pencil().to_text();
         assert!(
             text.starts_with("SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$"),

@@ -129,7 +129,7 @@ mod tests {
     const GENERATION: Duration = Duration::from_secs(100);
 
     #[test]
-    fn what_came_is_remembered_for_a_generation_or_two() {
+    fn an_event_is_remembered_for_a_generation_or_two() {
         let mut sketch = Sketch::new(GENERATION);
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
@@ -178,7 +178,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_number_is_too_small_and_few_things_do_not_meet(
+        fn no_count_is_too_low_and_few_things_do_not_collide(
             things in vec(0_u8..20, 0..200), taken_back in vec(0_u8..20, 0..50),
         ) {
             let now = Instant::now();

@@ -61,7 +61,7 @@ fn a_mailbox_with_the_literal_name_wins_over_the_sub_address() {
 }
 
 #[test]
-fn only_local_domains_and_the_postmaster_are_taken_when_domains_are_listed() {
+fn only_local_domains_and_the_postmaster_are_accepted_when_domains_are_listed() {
     let listed = accounts(&["example.com", "bücher.example"]);
     for (address, expected) in [
         ("bob@EXAMPLE.com", "bob@example.com"),
@@ -266,7 +266,7 @@ fn an_account_named_postmaster_has_its_own_mail() {
 }
 
 #[test]
-fn a_name_is_taken_once() {
+fn a_name_can_be_used_only_once() {
     let mut table = table(&["bob@example.com"]);
     let bob = mailbox("bob@example.com");
     let robert = mailbox("robert@example.com");
@@ -392,7 +392,7 @@ fn a_user_who_does_not_exist_is_as_much_work_as_one_who_does() {
 
 /// SEC-11.
 #[test]
-fn scram_parameters_do_not_tell_who_exists() {
+fn scram_parameters_do_not_reveal_who_exists() {
     let accounts = || {
         closed(table(&[
             "bob@example.com",
@@ -519,7 +519,7 @@ fn a_user_may_send_from_addresses_that_lead_to_it_or_that_it_was_given() {
 
 /// SEC-11.
 #[test]
-fn who_finds_all_turns_taken_is_told_that_it_is_busy() {
+fn a_login_that_finds_all_turns_taken_gets_busy() {
     let mut closed = closed(table(&["bob@example.com"]));
     let Mode::Closed { turnstile, .. } = &mut closed.mode else {
         panic!("it is closed");
@@ -539,7 +539,7 @@ fn who_finds_all_turns_taken_is_told_that_it_is_busy() {
 }
 
 #[test]
-fn new_accounts_take_the_place_of_the_old_ones() {
+fn new_accounts_replace_the_old_ones() {
     let closed = closed(table(&["bob@example.com"]));
     let old = closed.table().unwrap();
     let new = table(&["alice@example.net"]);
@@ -564,7 +564,7 @@ fn new_accounts_take_the_place_of_the_old_ones() {
 /// A login by any mechanism becomes invalid when the account is removed or has another password,
 /// and stays valid whatever happens to others.
 #[test]
-fn a_login_holds_as_long_as_the_account_and_its_password() {
+fn a_login_is_valid_as_long_as_the_account_and_its_password() {
     let replace = |accounts: &Accounts, table| accounts.replace(table, NonZeroUsize::MIN).unwrap();
     let proof = scram::tests::key("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
     let message = scram::tests::AUTH_MESSAGE.as_bytes();
@@ -608,7 +608,7 @@ fn a_login_holds_as_long_as_the_account_and_its_password() {
 
 /// A login verified against the previous table must not count as one of the new table.
 #[test]
-fn a_login_that_ends_during_a_change_does_not_hold() {
+fn a_login_that_ends_during_a_change_is_not_valid() {
     let closed = closed(table(&["bob@example.com"]));
     let replaced = |login: &mut Login| {
         let new = table(&["alice@example.com"]);
@@ -628,7 +628,7 @@ fn a_login_that_ends_during_a_change_does_not_hold() {
 }
 
 #[test]
-fn the_line_to_paste_holds_what_verifies_the_password() {
+fn the_line_to_paste_verifies_the_password() {
     let line = |password: &str, secrets| {
         line_of(
             &Secret::new(password.to_owned()),

@@ -170,7 +170,7 @@ mod tests {
     /// SEC-11: next to a /48 with as many waiting as the limit, on a clock that only these turns
     /// move: each takes as long as the verification of a password.
     #[test]
-    fn beside_a_network_at_full_speed_a_stranger_waits_for_one_turn() {
+    fn next_to_a_network_at_full_speed_a_stranger_waits_for_one_turn() {
         const VERIFICATION_MS: u64 = 20;
         let mut turns = Turns::default();
         let mut now_ms = 0;
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_known_goes_before_all_strangers_and_is_not_made_to_leave() {
+    fn known_clients_go_before_all_strangers_and_do_not_have_to_leave() {
         let mut turns = Turns::default();
         for n in 0..limits::TURNS_WAITING_MAX {
             let stranger = address(&format!("{}.0.0.1", 1 + n % 100));
@@ -240,7 +240,7 @@ mod tests {
 
     /// A client that waits alone gets its turn although other clients return again and again.
     #[test]
-    fn nobody_is_starved_by_those_who_come_again() {
+    fn clients_that_return_starve_nobody() {
         let mut turns = Turns::default();
         join(&mut turns, &[(1, "10.0.0.1"), (2, "10.0.0.1")]);
         let busy = |id: u64| address(&format!("{}.0.0.1", 20 + id % 50));

@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_comes_in_when_there_may_be_more() {
+    fn waiting_logins_come_in_when_the_bound_is_raised() {
         let turnstile = turnstile(1, Duration::from_mins(1));
         let first = turnstile.enter(HERE, Standing::Stranger).unwrap();
         std::thread::scope(|scope| {
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_get_through_in_time_is_told() {
+    fn a_login_that_does_not_get_through_in_time_gives_up() {
         let turnstile = turnstile(1, Duration::from_millis(1));
         let pass = turnstile.enter(HERE, Standing::Stranger);
         assert!(pass.is_some());
@@ -235,7 +235,7 @@ mod tests {
     /// SEC-11: waiting logins are let in by turns of the networks, not in the order in which they
     /// came.
     #[test]
-    fn who_waits_is_let_in_by_turns() {
+    fn waiting_logins_are_let_in_by_turns() {
         let turnstile = turnstile(1, Duration::from_mins(1));
         let (entered, order) = std::sync::mpsc::channel();
         let first = turnstile.enter(HERE, Standing::Stranger).unwrap();

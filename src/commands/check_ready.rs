@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_daemon_that_listens_everywhere_is_asked_on_this_machine() {
+    fn a_daemon_that_listens_everywhere_is_checked_on_this_machine() {
         for (address, expect) in [
             ("0.0.0.0:25", "127.0.0.1:25"),
             ("[::]:25", "[::1]:25"),

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_holds_a_lock_that_is_not_there() {
+    fn nobody_holds_a_lock_that_does_not_exist() {
         let own = tempfile::tempdir().unwrap();
         let lock = own.path().join("store.lock");
         assert!(!is_held(&lock) && holder(&lock).is_none());

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_with_fields_is_its_fields_and_another_its_message() {
+    fn a_record_is_logged_with_its_fields_or_else_its_message() {
         let fields = [
             ("event", Value::from("accepted")),
             ("octets", Value::from(7_u64)),
@@ -174,7 +174,7 @@ mod tests {
     proptest! {
         /// SEC-7.
         #[test]
-        fn whatever_is_logged_is_one_line_that_says_just_that(value in "\\PC*|(?s).{0,40}") {
+        fn every_record_is_one_line_with_exactly_its_text(value in "\\PC*|(?s).{0,40}") {
             let fields = [("event", "e"), ("user", value.as_str())];
             let with_fields = line("t", &Record::builder().key_values(&fields).build());
             let plain = message("t", Level::Error, &value);

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_of_objects_tells_its_losses_by_an_object() {
+    fn a_json_log_reports_its_losses_as_an_object() {
         let (mut queue, waiting) = stalled(0);
         queue.write_all(b"{}\n").unwrap();
         queue.n_lost.fetch_add(1, Ordering::Relaxed);

@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_equal_when_all_octets_are() {
+    fn secrets_are_equal_if_all_octets_are() {
         for (a, b, equal) in [
             ("", "", true),
             ("hunter2", "hunter2", true),

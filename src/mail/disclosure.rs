@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_an_unknown_line_only_a_known_word_is_shown() {
+    fn only_a_known_word_of_an_unknown_line_is_shown() {
         for (line, shown) in [
             (&b""[..], ""),
             (b"XTND", "XTND"),
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_hidden_does_not_show_its_length() {
+    fn a_hidden_part_does_not_reveal_its_length() {
         let shown = |line: &[u8]| Disclosure::beginning(line, 4).to_string();
         assert_eq!(shown(b"PASS hunter2"), shown(b"PASS x"));
         assert_eq!(shown(b"PASS  "), "PASS");

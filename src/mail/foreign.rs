@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_first_line_tells_what_is_spoken() {
+    fn a_first_line_reveals_the_protocol() {
         for (line, foreign) in [
             ("HELO localhost", None),
             ("user bob@example.com", None),
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn first_octets_tell_what_is_spoken() {
+    fn first_octets_reveal_the_protocol() {
         for (octets, foreign) in [
             (&b""[..], Foreign::Other),
             (b"\x16\x03\x01\x02\x00\x01", Foreign::Tls),

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn bindings_are_found_by_their_names() {
+    fn bindings_are_found_by_name() {
         let bindings = ChannelBindings {
             exporter: Some([7; 32]),
         };

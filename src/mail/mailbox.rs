@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_forms_of_before_are_known() {
+    fn the_other_forms_are_known() {
         for (address, expect) in [
             ("bob@example.com", &[][..]),
             ("Zo\u{eb}@example.com", &["zoe\u{308}@example.com"]),
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn only_canonical_parts_are_taken_from_disk() {
+    fn only_canonical_parts_are_accepted_from_disk() {
         for (local_part, domain, fits) in [
             ("bob", "example.com", true),
             ("bob smith", "localhost", true),

@@ -220,7 +220,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn two_addresses_share_a_network_when_they_begin_alike(
+        fn two_addresses_with_the_same_prefix_share_a_network(
             one: u128, other_bits: u128, shared in 0_u8..=128,
         ) {
             let mask = u128::MAX.checked_shr(u32::from(shared)).unwrap_or(0);

@@ -540,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn auth_names_a_mechanism_and_may_bring_a_response() {
+    fn auth_has_a_mechanism_and_can_have_a_response() {
         let auth = |mechanism: &str, initial_response: Option<&str>| {
             Ok(Command::LogIn(LogIn::Auth {
                 mechanism: mechanism.to_owned(),
@@ -558,7 +558,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_command_is_refused() {
+    fn lines_that_are_not_commands_are_refused() {
         for (line, error) in [
             (&b""[..], SyntaxError::Empty),
             (b" ", SyntaxError::UnknownCommand),
@@ -705,7 +705,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
         #[test]
-        fn commands_of_the_maildrop_are_read_as_words(
+        fn commands_on_the_maildrop_are_parsed_as_words(
             words in vec(
                 select(vec![
                     "STAT", "stat", "NOOP", "RSET", "Quit", "CAPA", "LIST", "list", "UIDL", "RETR",

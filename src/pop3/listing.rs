@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_hides_a_message_until_all_are_taken_away() {
+    fn a_mark_hides_a_message_until_all_are_removed() {
         let mut listing = Listing::new(messages(&[120, 200]));
         let second = MessageNumber::at(1);
         assert_eq!(listing.mark(second), Ok(()));
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_that_add_up_to_more_than_a_number_holds_do_not_wrap() {
+    fn sizes_with_an_overflowing_sum_do_not_wrap() {
         let mut listing = Listing::new(messages(&[u64::MAX, u64::MAX]));
         assert_eq!(listing.visible().octets, u64::MAX);
         listing.mark(MessageNumber::at(0)).unwrap();

@@ -672,7 +672,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_cut_and_made_printable() {
+    fn a_text_is_truncated_and_made_printable() {
         let cut = rendered(Response::err("y".repeat(600)), 0);
         assert!(cut.len() <= RESPONSE_LINE_OCTETS_MAX && cut.ends_with("yy\r\n"));
         check(
@@ -731,7 +731,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_buffer_held_before_counts() {
+    fn the_earlier_contents_of_the_buffer_count() {
         let mut out = vec![b'x'; 10_000];
         let mut response = Response::lines("Two", ["one", "two"]);
         assert!(!response.render(&mut out, 8_192));

@@ -92,7 +92,7 @@ impl Place {
 }
 
 #[test]
-fn one_command_makes_both_files_and_the_account() {
+fn one_command_creates_both_files_and_the_account() {
     for configuration in [None, Some("# mine\n[limits]\nerrors = 3\n")] {
         let place = Place::new(configuration, None);
         let printed = place.account(&["add", "bob@example.com"], &[b"hunter2"]);
@@ -282,7 +282,7 @@ fn nothing_is_written_that_a_start_would_refuse() {
 }
 
 #[test]
-fn what_is_not_ours_to_change_is_left_alone() {
+fn files_that_are_not_ours_are_left_alone() {
     // A file that the configuration does not name might be meant for something else.
     let place = Place::new(Some(""), Some("[[accounts]]\n"));
     let error = place
@@ -371,7 +371,7 @@ fn links_stay_and_what_root_lets_a_group_read_stays_readable() {
 
 /// Two people change the accounts at the same time: the second gets an error, and nothing is lost.
 #[test]
-fn a_file_that_somebody_else_changes_is_not_written_over() {
+fn a_file_that_another_program_changes_is_not_overwritten() {
     let place = Place::new(Some("accounts = \"accounts.toml\"\n"), None);
     place
         .account(&["add", "bob@example.com", "--generate"], &[])

@@ -91,7 +91,7 @@ fn a_configuration_that_names_other_files_is_left_alone() {
 
 /// A symbolic link could lead to a file of any user.
 #[test]
-fn where_the_lines_cannot_be_added_they_are_shown() {
+fn lines_that_cannot_be_added_are_shown() {
     let place = Place::new("");
     let real = place.own.path().join("real.toml");
     std::fs::rename(&place.file, &real).unwrap();
@@ -121,7 +121,7 @@ fn without_a_configuration_the_lines_are_shown() {
 }
 
 #[test]
-fn mistakes_are_told_apart_from_failures() {
+fn mistakes_are_distinguished_from_failures() {
     let place = Place::new("smpt = []\n");
     assert!(place.cert(&[]).unwrap_err().is_usage());
     assert!(!place.directory.exists());
@@ -133,7 +133,7 @@ fn mistakes_are_told_apart_from_failures() {
 
 /// A trailing slash would follow the link.
 #[test]
-fn a_link_in_the_place_of_the_directory_is_refused_with_a_slash_too() {
+fn a_link_in_place_of_the_directory_is_refused_even_with_a_slash() {
     let place = Place::new("");
     let link = place.own.path().join("link");
     std::os::unix::fs::symlink(place.own.path(), &link).unwrap();

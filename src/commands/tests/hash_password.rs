@@ -108,7 +108,7 @@ fn two_passwords_that_differ_are_refused() {
 }
 
 #[test]
-fn what_is_no_password_is_refused() {
+fn invalid_passwords_are_refused() {
     for (line, expected) in [
         (&b""[..], HashingError::Empty),
         (b"hunter2\r", HashingError::Control),

@@ -8,7 +8,7 @@
 use super::*;
 
 #[test]
-fn the_settings_are_those_of_the_configuration_and_of_what_is_typed() {
+fn the_settings_follow_the_configuration_and_the_command_line() {
     let own = tempfile::tempdir().unwrap();
     let file = own.path().join("facteur.toml");
     let text = "\

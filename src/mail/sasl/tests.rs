@@ -167,7 +167,7 @@ fn scram(mechanism: Mechanism, link: &Link, first: &str, last: &str) -> Result<S
 
 /// RFC 7677 §3, RFC 5802 §6: with and without binding, and with a man in the middle.
 #[test]
-fn scram_is_played_to_its_end() {
+fn scram_exchanges_are_played_to_their_end() {
     const NONCE: &str = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
     let plain = format!("c=biws,r={NONCE},p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
     let bound = format!(
@@ -233,7 +233,7 @@ fn what_is_offered_depends_on_the_connection() {
 }
 
 #[test]
-fn a_star_cancels_and_what_is_not_base64_ends_the_exchange() {
+fn a_star_cancels_and_invalid_base64_ends_the_exchange() {
     for mechanism in Mechanism::ALL {
         let exchange = || match start(mechanism, None) {
             Ok(Progress::Challenge(exchange, _)) => exchange,

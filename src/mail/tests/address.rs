@@ -587,7 +587,7 @@ fn near_path() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn what_the_grammar_makes_is_parsed(local_part in local_part(), domain in domain()) {
+    fn every_text_of_the_grammar_is_parsed(local_part in local_part(), domain in domain()) {
         let text = format!("{local_part}@{domain}");
         let address = Address::parse(&text, Utf8);
         prop_assert!(address.is_ok(), "{:?} {:?}", text, address);
@@ -605,7 +605,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_panics_and_what_is_parsed_is_safe_in_a_line(text in near_path()) {
+    fn no_text_panics_and_a_parsed_path_is_safe_in_a_line(text in near_path()) {
         let default_domain = default_domain();
         for grammar in [Ascii.into(), Utf8.into(), anywhere(Ascii), anywhere(Utf8)] {
             let charset = grammar.charset;
@@ -668,7 +668,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn plain_addresses_are_judged_as_the_grammar_judges_them(
+    fn plain_addresses_are_accepted_as_the_grammar_says(
         text in string_regex("[a1B@.+_! -]{0,12}|[a1.+-]{1,5}@[ab.-]{1,6}").expect("a regex"),
     ) {
         for grammar in [Ascii.into(), anywhere(Ascii)] {

@@ -192,7 +192,7 @@ fn client_names_are_made_harmless() {
 }
 
 #[test]
-fn no_line_but_a_long_word_is_longer_than_78() {
+fn only_a_long_word_makes_a_line_longer_than_78() {
     let (local_part, domain) = ("\"".repeat(256), ["x".repeat(63).as_str(); 4].join("."));
     let longest = format!("<\"{}\"@{domain}>", local_part.replace('"', "\\\""));
     for path in [
@@ -305,7 +305,7 @@ fn the_head_is_long_enough_for_the_longest_header() {
 
 /// A line of nothing else would follow a long word.
 #[test]
-fn a_value_that_is_blank_takes_no_line() {
+fn a_blank_value_adds_no_line() {
     let long = "x".repeat(200);
     let bob = forward_path("<bob@example.com>");
     for (id, date) in [("", ""), (&*long, "  \t "), ("", " "), (&*long, "")] {
@@ -329,7 +329,7 @@ fn ascii_text() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn whatever_the_client_says_there_are_two_fields(
+    fn there_are_two_fields_whatever_the_client_sends(
         name in prop_oneof![any::<String>(), ascii_text()],
         utf8: bool,
         id in any::<String>(),
@@ -362,7 +362,7 @@ proptest! {
 }
 
 #[test]
-fn utf8_is_needed_where_it_was_declared_and_stands_in_the_header() {
+fn utf8_is_needed_if_it_was_declared_and_is_in_the_header() {
     let declared = "Return-Path: <>\nReceived: from x ([127.0.0.1])\n\tby localhost (facteur) with \
                     UTF8SMTP id 1;\n\tMon, 23 Nov 2026 06:27:42 +0000\n";
     let undeclared = declared.replace("UTF8SMTP", "ESMTP");

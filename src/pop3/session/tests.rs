@@ -200,7 +200,7 @@ fn a_refused_password_needs_user_again() {
 }
 
 #[test]
-fn a_login_that_fails_for_the_system_may_be_repeated() {
+fn a_login_that_the_system_fails_can_be_repeated() {
     for (outcome, response) in [
         (
             Outcome::MaildropInUse,
@@ -260,7 +260,7 @@ fn scram_opens_the_maildrop_when_the_client_has_seen_the_signature() {
 }
 
 #[test]
-fn scram_that_does_not_come_to_its_end_opens_nothing() {
+fn an_incomplete_scram_exchange_opens_nothing() {
     let checking = || {
         let mut dialogue = Dialogue::plain();
         let first = format!("AUTH SCRAM-SHA-256 {SCRAM_FIRST}");
@@ -312,7 +312,7 @@ fn scram_that_does_not_come_to_its_end_opens_nothing() {
 }
 
 #[test]
-fn a_message_is_open_before_ok_is_said() {
+fn a_message_is_open_before_ok_is_sent() {
     let mut dialogue = Dialogue::logged_in();
     let opened = Outcome::MessageOpened {
         internationalized: false,
@@ -334,7 +334,7 @@ fn a_message_is_open_before_ok_is_said() {
 }
 
 #[test]
-fn retr_tells_the_octets_of_a_message_that_was_edited() {
+fn retr_reports_the_octets_of_an_edited_message() {
     let mut dialogue = Dialogue::logged_in();
     let open = Action::OpenMessage(MessageNumber::at(1));
     dialogue.check(Outcome::Line(b"RETR 2"), "", &open);
@@ -375,7 +375,7 @@ fn a_message_that_cannot_be_opened_is_not_sent() {
 }
 
 #[test]
-fn quit_removes_the_marked_messages_and_says_so_when_it_is_done() {
+fn quit_answers_when_the_marked_messages_are_removed() {
     let marked = || {
         let mut dialogue = Dialogue::logged_in();
         dialogue.line("DELE 2", "+OK Message 2 marked as deleted\r\n");
@@ -514,7 +514,7 @@ fn a_session_that_ends_without_quit_removes_nothing() {
 }
 
 #[test]
-fn an_outcome_that_was_not_asked_for_closes_and_removes_nothing() {
+fn an_unexpected_outcome_closes_and_removes_nothing() {
     let outcomes = [
         Outcome::Line(b"QUIT"),
         Outcome::LineTooLong,
@@ -762,7 +762,7 @@ fn errors_are_counted_unless_the_limit_is_off() {
 }
 
 #[test]
-fn a_line_may_be_longer_in_an_exchange() {
+fn a_line_can_be_longer_in_an_exchange() {
     let mut dialogue = Dialogue::plain();
     let auth = Outcome::Line(b"AUTH LOGIN");
     dialogue.check(auth, "+ VXNlcm5hbWU6\r\n", &READ_RESPONSE);
@@ -1005,7 +1005,7 @@ proptest! {
 
 /// SEC-7: only the session knows what a line is.
 #[test]
-fn of_a_line_that_could_hold_a_secret_only_the_command_is_shown() {
+fn only_the_command_is_shown_of_a_line_that_could_contain_a_secret() {
     let mut session = Session::new(settings(), local(Tls::NotOffered));
     session.greet();
     for (line, shown) in [

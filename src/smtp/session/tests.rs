@@ -316,7 +316,7 @@ fn a_result_of_another_action_closes() {
 }
 
 #[test]
-fn an_interruption_closes_whatever_was_waited_for() {
+fn an_interruption_closes_in_every_state() {
     let table: [(Make, &str); 6] = [
         (
             || Outcome::Ended(Ending::IdleTimeout),
@@ -355,7 +355,7 @@ fn an_interruption_closes_whatever_was_waited_for() {
 }
 
 #[test]
-fn a_submission_holds_what_was_said() {
+fn a_submission_contains_what_the_client_sent() {
     let mut session = after(&[
         AUTH_PLAIN,
         "MAIL FROM:<alice@example.com> SIZE=900 BODY=8BITMIME SMTPUTF8",
@@ -425,7 +425,7 @@ fn the_driver_keeps_a_delivery_from_its_beginning_to_its_end() {
 }
 
 #[test]
-fn a_delivery_that_cannot_begin_or_end_is_refused_for_now() {
+fn a_delivery_that_cannot_begin_or_end_is_refused_temporarily() {
     for (failure, expect) in [
         (DeliveryFailure::Full, "452 4.3.1 "),
         (DeliveryFailure::Busy, "452 4.3.1 "),
@@ -477,7 +477,7 @@ fn a_chunk_whose_delivery_cannot_begin_is_discarded() {
 }
 
 #[test]
-fn content_is_asked_for_with_the_limit() {
+fn content_is_requested_with_the_limit() {
     let mut session = after(&["MAIL FROM:<>", "RCPT TO:<bob>"]);
     line(&mut session, "DATA");
     let step = session.resume(Outcome::DeliveryBegun);
@@ -539,7 +539,7 @@ fn the_eleventh_unknown_recipient_ends_the_session() {
 
 /// RFC 5321 §4.5.3.1.8 asks for 100; here there are ten times as many.
 #[test]
-fn the_recipient_after_the_thousandth_is_refused_for_now() {
+fn the_recipient_after_the_thousandth_is_refused_temporarily() {
     let mut session = after(&["MAIL FROM:<>"]);
     for number in 0..limits::RECIPIENTS_MAX {
         let text = format!("RCPT TO:<bob{number}@example.com>");
@@ -580,7 +580,7 @@ fn limits_that_are_off_do_not_limit() {
 }
 
 #[test]
-fn lines_of_an_auth_exchange_may_be_longer() {
+fn lines_of_an_auth_exchange_can_be_longer() {
     let mut session = after(&[]);
     assert_eq!(line(&mut session, "NOOP").action, READ_COMMAND);
     let octets_max = AUTH_LINE_OCTETS_MAX;
@@ -625,7 +625,7 @@ fn debug_forms_show_no_password() {
 }
 
 #[test]
-fn the_user_is_known_once_the_password_was_right() {
+fn the_user_is_known_after_the_right_password() {
     let mut session = after(&[]);
     line(&mut session, AUTH_PLAIN);
     assert!(!session.client.is_authenticated);
@@ -640,7 +640,7 @@ fn the_user_is_known_once_the_password_was_right() {
 }
 
 #[test]
-fn a_password_that_cannot_be_checked_is_no_failure() {
+fn a_password_that_cannot_be_checked_is_not_a_failure() {
     let mut session = after(&[]);
     for _ in 0..10 {
         line(&mut session, AUTH_PLAIN);
@@ -788,7 +788,7 @@ fn scram_ends_when_the_client_has_seen_the_signature() {
 }
 
 #[test]
-fn scram_that_does_not_come_to_its_end_authenticates_nobody() {
+fn an_incomplete_scram_exchange_authenticates_nobody() {
     for (last, expect) in [
         ("*", "501 5.7.0 "),
         ("QUIT", "501 5.5.2 "),
@@ -807,7 +807,7 @@ fn scram_that_does_not_come_to_its_end_authenticates_nobody() {
 }
 
 #[test]
-fn scram_that_cannot_be_answered_is_no_failure() {
+fn a_scram_exchange_that_cannot_be_answered_is_not_a_failure() {
     let mut session = after(&[]);
     let unusable = || {
         Outcome::ScramBegun(scram::Parameters {
@@ -1198,7 +1198,7 @@ proptest! {
 
 /// SEC-7: only the session knows what a line is.
 #[test]
-fn of_a_line_that_could_hold_a_secret_only_the_command_is_shown() {
+fn only_the_command_is_shown_of_a_line_that_could_contain_a_secret() {
     let mut session = after(&["EHLO client"]);
     for (line, shown) in [
         ("EHLO client", "EHLO client"),

@@ -48,7 +48,7 @@ fn rcpt(forward_path: &str) -> Command<'static> {
 }
 
 #[test]
-fn verbs_stand_alone_at_the_start_of_the_line() {
+fn verbs_are_whole_words_at_the_start_of_the_line() {
     check(&[
         ("DATA", Ok(Command::Data)),
         ("data", Ok(Command::Data)),
@@ -85,7 +85,7 @@ fn verbs_stand_alone_at_the_start_of_the_line() {
 }
 
 #[test]
-fn invalid_characters_are_looked_at_when_the_verb_is_known() {
+fn invalid_characters_are_reported_if_the_verb_is_known() {
     for (line, expect) in [
         (&b"NOOP \x00"[..], ControlCharacter),
         (b"NOOP a\tb", ControlCharacter),
@@ -107,7 +107,7 @@ fn invalid_characters_are_looked_at_when_the_verb_is_known() {
 }
 
 #[test]
-fn hello_takes_one_word() {
+fn hello_needs_one_word() {
     let longest = "x".repeat(255);
     let too_long = format!("EHLO {longest}x");
     let missing = |form| Err(ArgumentMissing(form));
@@ -268,7 +268,7 @@ fn rcpt_has_a_forward_path_and_no_parameters() {
 }
 
 #[test]
-fn bdat_has_a_size_and_perhaps_last() {
+fn bdat_has_a_size_and_optionally_last() {
     let chunk = |octets, last| Ok(Command::Bdat { octets, last });
     check(&[
         ("BDAT 0", chunk(0, false)),
@@ -305,7 +305,7 @@ fn a_command_shows_no_secret() {
 }
 
 #[test]
-fn auth_has_a_mechanism_and_perhaps_a_response() {
+fn auth_has_a_mechanism_and_optionally_a_response() {
     let auth = |mechanism, initial_response: Option<&str>| {
         Ok(Command::Auth {
             mechanism,
@@ -452,7 +452,7 @@ proptest! {
     }
 
     #[test]
-    fn a_written_command_reads_back(
+    fn a_written_command_is_parsed_to_itself(
         command in commands(),
         lowercase in any::<bool>(),
         blank in matching("[ \t]{0,3}"),
@@ -517,7 +517,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn commands_without_paths_are_read_as_words(
+    fn commands_without_paths_are_parsed_as_words(
         words in vec(
             select(vec![
                 "DATA", "data", "RSET", "Quit", "STARTTLS", "NOOP", "help", "VRFY", "EXPN", "HELO",

@@ -223,7 +223,7 @@ fn every_line_has_the_form_of_a_reply() {
 /// RFC 2034 §4: the first digits are equal, and every line of a reply has a code. There is none in
 /// 3yz, the greeting, HELO and EHLO, nor in the replies of a driver without a session.
 #[test]
-fn enhanced_codes_agree_with_their_codes() {
+fn enhanced_codes_match_their_codes() {
     let is_number = |text: &str| {
         (1..=3).contains(&text.len()) && text.bytes().all(|octet| octet.is_ascii_digit())
     };

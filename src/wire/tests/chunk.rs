@@ -88,7 +88,7 @@ fn chunks_in_crlf_mode() {
 }
 
 #[test]
-fn bare_octets_that_are_accepted() {
+fn accepted_bare_octets() {
     for (input, expect) in [
         ("a\nb\n\nc\r\n", Ok("a\nb\n\nc\n")),
         ("a\n", Ok("a\n")),
@@ -135,7 +135,7 @@ proptest! {
     }
 
     #[test]
-    fn lines_are_stored_alike_in_both_modes(lines in lines()) {
+    fn lines_are_stored_identically_in_both_modes(lines in lines()) {
         let stored = joined(&lines, b"\n");
         prop_assert_eq!(decoded(CrLf, &[&joined(&lines, b"\r\n")]), Ok(stored.clone()));
         prop_assert_eq!(decoded(Lf, &[&stored]), Ok(stored));

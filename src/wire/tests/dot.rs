@@ -203,7 +203,7 @@ fn content_in_crlf_mode() {
 }
 
 #[test]
-fn bare_octets_that_are_accepted() {
+fn accepted_bare_octets() {
     for (input, content, rest, progress) in [
         ("a\nb\n\nc\r\n.\r\nQUIT", "a\nb\n\nc\n", "QUIT", End),
         ("\n\r\n\n.\r\n", "\n\n\n", "", Fault(BareLf)),
@@ -388,7 +388,7 @@ fn stored_messages_are_sent_with_crlf_and_dots() {
 }
 
 #[test]
-fn an_encoder_starts_anew_after_the_end() {
+fn an_encoder_starts_over_after_the_end() {
     let mut encoder = DotEncoder::default();
     let mut out = Vec::new();
     for message in [&b".a"[..], b"", b".\n"] {
@@ -428,7 +428,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_received_is_sent_as_it_came(lines in lines()) {
+    fn received_content_is_sent_as_it_came(lines in lines()) {
         let sent = encoded(&[&joined(&lines, b"\n")]);
         let (stored, ..) = decoded(CrLf, &[&sent]);
         prop_assert_eq!(encoded(&[&stored]), sent);
@@ -436,7 +436,7 @@ proptest! {
 
     /// Except for a bare LF, which comes back as CRLF.
     #[test]
-    fn what_is_accepted_comes_back(input in wire_octets()) {
+    fn accepted_content_comes_back(input in wire_octets()) {
         let input = [input.as_slice(), b"\r\n.\r\n"].concat();
         let (stored, used, progress) = decoded_with(CrLf, Accept, &[&input]);
         let taken = &input[..used];

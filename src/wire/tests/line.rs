@@ -158,7 +158,7 @@ fn the_first_line_fixes_the_mode() {
 }
 
 #[test]
-fn a_line_over_the_limit_is_said_once_and_the_next_is_found() {
+fn a_line_over_the_limit_is_reported_once_and_the_next_is_found() {
     for (input, expect) in [
         ("123456\r\nb\r\n", &[line("123456"), line("b")][..]), // 8 octets with CRLF
         ("1234567\r\nb\r\n", &[Event::TooLong, line("b")]),
@@ -219,7 +219,7 @@ fn the_limit_can_be_changed_between_lines() {
 }
 
 #[test]
-fn a_line_of_50_mib_takes_the_memory_of_the_limit_and_one_read() {
+fn a_line_of_50_mib_needs_the_memory_of_the_limit_and_one_read() {
     const READ: usize = 16 * 1024;
     const MAX: usize = 4096;
     for ending in [&b"\r\n"[..], b"\n"] {
@@ -260,7 +260,7 @@ fn no_memory_is_held_before_the_first_octet_and_after_release() {
 }
 
 #[test]
-fn content_is_taken_past_the_line_search() {
+fn content_bypasses_the_line_search() {
     let mut buffer = LineBuffer::new(16, Refuse);
     receive(
         &mut buffer,
@@ -289,7 +289,7 @@ fn content_is_taken_past_the_line_search() {
 }
 
 #[test]
-fn space_is_at_least_as_long_as_asked_for_and_keeps_what_is_unread() {
+fn space_is_at_least_as_long_as_requested_and_keeps_the_unread_octets() {
     let mut buffer = LineBuffer::new(64, Refuse);
     receive(&mut buffer, b"abc");
     assert_eq!(buffer.scan(), Scan::Incomplete);

@@ -101,7 +101,7 @@ fn the_example_of_rfc_5802() {
 }
 
 #[test]
-fn a_proof_may_be_bound_to_the_connection() {
+fn a_proof_can_be_bound_to_the_connection() {
     let name = "tls-exporter";
     let message = format!("p={name},,n=user,r=rOprNGfwEbeRWgbNEkqO");
     let parse = |bindings: &ChannelBindings| {
@@ -304,7 +304,7 @@ fn last_messages_right_and_wrong() {
 }
 
 #[test]
-fn parameters_that_no_server_may_send_are_not_sent() {
+fn parameters_that_a_server_must_not_send_are_not_sent() {
     for (change, sound) in [
         (parameters(), true),
         (
@@ -373,7 +373,7 @@ fn the_longest_answer_fits_a_line() {
 }
 
 #[test]
-fn debug_forms_show_the_user_alone() {
+fn debug_forms_show_only_the_user() {
     let client_first = first(CLIENT_FIRST).unwrap();
     let first_shown = format!("{client_first:?}{:?}", parameters());
     let after_first = answered(client_first, &parameters()).0;
@@ -399,7 +399,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn what_a_client_writes_is_read(
+    fn messages_that_a_client_writes_are_parsed(
         user in "[^\\p{Cc}]{1,40}",
         with_identity in any::<bool>(),
         nonce in "[!-+\\--~]{1,64}",
