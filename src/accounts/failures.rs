@@ -50,7 +50,7 @@ pub struct Failures {
     logins: Sketch,
     recipients: Sketch,
     /// How many refusals of each network are being delayed.
-    untold: HashMap<Network, usize>,
+    delayed: HashMap<Network, usize>,
     /// The networks that have logged in to an account, the latest one at the end.
     known: HashMap<String, VecDeque<Network>>,
 }
@@ -88,7 +88,7 @@ impl Failures {
             first_delay,
             logins: Sketch::new(limits::FAILURE_MEMORY),
             recipients: Sketch::new(limits::FAILURE_MEMORY),
-            untold: HashMap::new(),
+            delayed: HashMap::new(),
             known: HashMap::new(),
         }
     }
@@ -111,8 +111,8 @@ impl Failures {
     /// being delayed. Then ask it to try again later.
     pub fn may_try(&self, peer: IpAddr, standing: Standing) -> bool {
         let has_room = |network: Network| {
-            let untold = self.untold.get(&network).copied().unwrap_or(0);
-            limits::untold_refusals_max(network).is_none_or(|most| untold < most)
+            let delayed = self.delayed.get(&network).copied().unwrap_or(0);
+            limits::delayed_refusals_max(network).is_none_or(|most| delayed < most)
         };
         standing == Standing::Known || customers_and_wider(peer).all(has_room)
     }
@@ -124,8 +124,8 @@ impl Failures {
             return Duration::ZERO;
         }
         for network in customers_and_wider(peer) {
-            let untold = self.untold.entry(network).or_default();
-            *untold = untold.saturating_add(1);
+            let delayed = self.delayed.entry(network).or_default();
+            *delayed = delayed.saturating_add(1);
         }
         let standing = self.standing(peer, user);
         let account = account(user);
@@ -144,10 +144,10 @@ impl Failures {
     /// A refusal was sent, or its client is gone.
     pub fn told(&mut self, peer: IpAddr) {
         for network in customers_and_wider(peer) {
-            if let Some(untold) = self.untold.get_mut(&network) {
-                *untold = untold.saturating_sub(1);
-                if *untold == 0 {
-                    self.untold.remove(&network);
+            if let Some(delayed) = self.delayed.get_mut(&network) {
+                *delayed = delayed.saturating_sub(1);
+                if *delayed == 0 {
+                    self.delayed.remove(&network);
                 }
             }
         }
@@ -465,7 +465,7 @@ mod tests {
                 .failures
                 .told(address(&format!("192.0.{}.1", 10 + n)));
         }
-        assert!(guesses.failures.untold.is_empty());
+        assert!(guesses.failures.delayed.is_empty());
     }
 
     /// SEC-12: names cannot be collected over one connection after another; a client with one wrong

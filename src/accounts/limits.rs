@@ -128,7 +128,7 @@ pub fn unknown_recipients_free(breadth: Breadth) -> Option<u32> {
 /// Most refusals of a network that can be delayed at the same time; while it is at this limit, its
 /// clients are asked to try again later (SEC-11). With the longest delay a /16 has four guesses a
 /// second.
-pub fn untold_refusals_max(network: Network) -> Option<usize> {
+pub fn delayed_refusals_max(network: Network) -> Option<usize> {
     match network.breadth() {
         // Tests on this machine send wrong logins on purpose, several at the same time.
         Breadth::Address if network.is_loopback() => Some(16),

@@ -32,7 +32,7 @@ pub(super) fn run(
             if let Some(file) = &made {
                 writeln!(output, "{} now refers to that file", file.display())?;
             }
-            tell_password(generated, output)?;
+            print_password(generated, output)?;
             let config = arguments.unchecked_configuration()?;
             if made.is_some() && !config.user.is_empty() {
                 let (user, path) = (&config.user, book.path().display());
@@ -47,9 +47,9 @@ pub(super) fn run(
                     "Restart facteur: while it has no accounts, it accepts any password."
                 )?;
             } else {
-                reload::tell(&config, output)?;
+                reload::ask_daemon(&config, output)?;
             }
-            introduce(&config, &add.address, output)
+            print_settings(&config, &add.address, output)
         }
         AccountAction::Password(change) => {
             let mut book = Book::open(file)?;
@@ -59,15 +59,15 @@ pub(super) fn run(
             book.set_password(&change.address, &line)?;
             book.write(fs)?;
             writeln!(output, "changed the password of {}", change.address)?;
-            tell_password(generated, output)?;
-            reload::tell(&arguments.unchecked_configuration()?, output)
+            print_password(generated, output)?;
+            reload::ask_daemon(&arguments.unchecked_configuration()?, output)
         }
         AccountAction::Remove(removal) => {
             let mut book = Book::open(file)?;
             book.remove(&removal.address)?;
             book.write(fs)?;
             writeln!(output, "removed {}; its mail is kept", removal.address)?;
-            reload::tell(&arguments.unchecked_configuration()?, output)
+            reload::ask_daemon(&arguments.unchecked_configuration()?, output)
         }
         AccountAction::List => list(&arguments.unchecked_configuration()?, file, output),
     }
@@ -89,7 +89,7 @@ fn new_password(
     Ok((line, generated))
 }
 
-fn tell_password(generated: Option<String>, output: &mut dyn Write) -> Result<(), Error> {
+fn print_password(generated: Option<String>, output: &mut dyn Write) -> Result<(), Error> {
     if let Some(password) = generated {
         writeln!(output, "password: {password}")?;
     }
@@ -97,7 +97,7 @@ fn tell_password(generated: Option<String>, output: &mut dyn Write) -> Result<()
 }
 
 /// Prints the settings for the new user, or why the daemon cannot start yet.
-fn introduce(config: &Config, address: &Address, output: &mut dyn Write) -> Result<(), Error> {
+fn print_settings(config: &Config, address: &Address, output: &mut dyn Write) -> Result<(), Error> {
     let settings = Settings::new(&settings::host(config), address.clone());
     write!(output, "\n{settings}")?;
     if let Err(error) = config::check(config) {

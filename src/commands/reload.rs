@@ -23,7 +23,7 @@ use crate::{config::Config, store};
 use super::Error;
 
 /// Asks the daemon that serves the mail of `config` to reload, and reports this to the user.
-pub(super) fn tell(config: &Config, output: &mut dyn Write) -> Result<(), Error> {
+pub(super) fn ask_daemon(config: &Config, output: &mut dyn Write) -> Result<(), Error> {
     let lock = store::lock_of(&config.mail);
     if !is_held(&lock) {
         writeln!(
@@ -34,11 +34,11 @@ pub(super) fn tell(config: &Config, output: &mut dyn Write) -> Result<(), Error>
         )?;
         return Ok(());
     }
-    let told = holder(&lock).and_then(|(pid, process)| {
+    let asked = holder(&lock).and_then(|(pid, process)| {
         pidfd_send_signal(process, Signal::HUP).ok()?;
         Some(pid)
     });
-    match told {
+    match asked {
         Some(pid) => writeln!(
             output,
             "asked the daemon (process {pid}) to reload its accounts; its log says whether it did"

@@ -137,12 +137,12 @@ impl Listing {
         self.visible_one(number, self.messages.unique_id(number.position()))
     }
 
-    /// Returns `said`, unless the message with `number` does not exist or is marked.
-    fn visible_one<T>(&self, number: MessageNumber, said: Option<T>) -> Result<T, NoMessage> {
+    /// Returns `value`, unless the message with `number` does not exist or is marked.
+    fn visible_one<T>(&self, number: MessageNumber, value: Option<T>) -> Result<T, NoMessage> {
         if self.marks.contains(number.position()) {
             return Err(NoMessage::Marked(number));
         }
-        said.ok_or_else(|| NoMessage::Absent {
+        value.ok_or_else(|| NoMessage::Absent {
             messages: self.messages.len(),
         })
     }

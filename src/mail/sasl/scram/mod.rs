@@ -103,7 +103,7 @@ pub(super) struct Expected {
     /// Both parts.
     nonce: String,
     /// The auth message up to the client's last message.
-    said: String,
+    messages: String,
     binding: Vec<u8>,
 }
 
@@ -181,7 +181,7 @@ impl ClientFirst {
         let expected = Expected {
             user: self.user,
             nonce: both,
-            said: format!("{},{server_first}", self.bare),
+            messages: format!("{},{server_first}", self.bare),
             binding: self.binding,
         };
         Ok((expected, server_first))
@@ -215,7 +215,7 @@ impl Expected {
         }
         Ok(Attempt {
             user: self.user,
-            auth_message: format!("{},{without_proof}", self.said),
+            auth_message: format!("{},{without_proof}", self.messages),
             proof,
         })
     }
