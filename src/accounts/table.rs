@@ -258,8 +258,8 @@ impl Table {
     }
 
     /// Whether `account` may use the address as its sender: mail for it is delivered to the
-    /// account, other than by a catch-all, or it was allowed. The postmasters of domains that are
-    /// not local belong to others.
+    /// account, other than by a catch-all, or the configuration allows it. The postmasters of
+    /// domains that are not local belong to others.
     pub(super) fn may_send_as(
         &self,
         account: &Account,

@@ -162,7 +162,7 @@ impl Authorization {
                 Turn::ask(State::CheckingProof { user }, action)
             }
             Ok(Progress::Authenticated(_)) => authenticated(),
-            // To cancel is not an error, and an unavailable check is not the client's fault.
+            // Cancelling is not an error, and an unavailable check is not the client's fault.
             Err(fault @ (Fault::Cancelled | Fault::Unavailable)) => Turn::Say(again, fault.into()),
             Err(fault) => Turn::Refuse(again, fault.into()),
         }

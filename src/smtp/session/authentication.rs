@@ -102,7 +102,7 @@ impl Authentication {
                 Turn::ask(action, Waiting::Proof(user))
             }
             Ok(Progress::Authenticated(_)) => authenticated(client),
-            // To cancel is not an error, and an unavailable check is not the client's fault.
+            // Cancelling is not an error, and an unavailable check is not the client's fault.
             Err(fault @ (Fault::Cancelled | Fault::Unavailable)) => Turn::Say(fault.into()),
             Err(fault) => Turn::Refuse(fault.into()),
         }
