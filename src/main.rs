@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     done.map_or_else(|code| code, |()| ExitCode::SUCCESS)
 }
 
-/// Says why the program ends. When standard error is closed, the exit code has to say enough.
+/// Reports why the program ends. If standard error is closed, only the exit code can say so.
 fn fail(code: u8, reason: &dyn Display) -> ExitCode {
     for line in reason.to_string().lines() {
         writeln!(io::stderr(), "facteur: {line}").unwrap_or_default();

@@ -1,16 +1,16 @@
-//! The sandbox of the daemon: around the whole process, and a narrower one around all threads that
-//! meet clients (SEC-16).
+//! The daemon's sandbox: one for the whole process, and a narrower one for all threads that serve
+//! clients (SEC-16).
 //!
-//! The process keeps the mail directory, and may read files beside those of the configuration: what
-//! SIGHUP reads anew, also when an editor has put another file into the place. The threads that
-//! serve keep the mail directory alone; not even the private key is there for them.
+//! The process can access the mail directory, and can read the directories of the configuration's
+//! files: SIGHUP reads those files again, even if an editor has replaced one. The threads that
+//! serve clients can access only the mail directory; they cannot even read the private key.
 //!
 //! # Invariants
-//! The process goes in before it has any other thread.
+//! The process enters the sandbox before it starts another thread.
 //!
 //! # Known limits
-//! A mail directory that is removed and made anew is another one, outside the sandbox. So is a
-//! directory that the configuration names for the first time at a SIGHUP.
+//! A mail directory that is removed and created again is a different one, outside the sandbox. So
+//! is a directory that the configuration names for the first time at a SIGHUP.
 
 use std::{
     io,
@@ -25,22 +25,22 @@ use crate::{
 
 use super::error::Error;
 
-/// The sandbox, entered.
+/// A sandbox that has been entered.
 #[derive(Debug)]
 pub struct Confinement {
     mail: PathBuf,
-    /// Whether the daemon is not to start without.
+    /// Whether the daemon must not start without the sandbox.
     is_required: bool,
-    /// `None` where none is wanted.
+    /// `None` if the sandbox is off.
     state: Option<State>,
 }
 
 impl Confinement {
-    /// Puts the calling thread, which must be the only one, and all that come, into the sandbox.
-    /// The directory of the mail must be there. `file` is where the configuration came from.
+    /// Puts the calling thread, which must be the only one, and all later threads into the sandbox.
+    /// The mail directory must exist. `file` is the configuration file.
     ///
     /// # Errors
-    /// [`Error::Sandbox`] where it is required.
+    /// [`Error::Sandbox`] if the sandbox is required and is incomplete.
     pub fn enter(config: &Config, file: Option<&Path>) -> Result<Self, Error> {
         let mail = config.mail.clone();
         let is_required = config.sandbox == config::Sandbox::Required;
@@ -71,20 +71,21 @@ impl Confinement {
         })
     }
 
-    /// Tells the log.
+    /// Logs the state of the sandbox.
     pub fn tell(&self) {
         match &self.state {
             None => log::info!("sandbox: off, as configured"),
             Some(state @ State::Enforced { .. }) => log::info!("sandbox: {state}"),
-            Some(State::Missing(why)) => log::warn!("sandbox: {why}; going on without"),
+            Some(State::Missing(why)) => log::warn!("sandbox: {why}; continuing without it"),
         }
     }
 
-    /// Calls `start` in a thread that keeps the mail alone, as will all threads that it starts.
+    /// Calls `start` in a thread that can access only the mail, and so do all threads that it
+    /// starts.
     ///
     /// # Errors
-    /// [`Error::Start`] when the system gives no thread; [`Error::Sandbox`] when the kernel gives
-    /// less than before, and the sandbox is required.
+    /// [`Error::Start`] if the system cannot start a thread; [`Error::Sandbox`] if the kernel
+    /// enforces less than before, and the sandbox is required.
     pub fn start_within<T: Send>(&self, start: impl FnOnce() -> T + Send) -> Result<T, Error> {
         let run = || {
             if let Some(outer) = &self.state {
@@ -96,7 +97,9 @@ impl Confinement {
                     return Err(Error::Sandbox(inner));
                 }
                 if inner != *outer {
-                    log::warn!("sandbox: {inner}; sessions have that of the whole process");
+                    log::warn!(
+                        "sandbox: {inner}; sessions run in the sandbox of the whole process"
+                    );
                 }
             }
             Ok(start())
@@ -105,19 +108,19 @@ impl Confinement {
             let thread = thread::Builder::new().name("start".to_owned());
             let thread = thread.spawn_scoped(scope, run).map_err(Error::Start)?;
             let ended = thread.join();
-            ended.unwrap_or_else(|_told| Err(Error::Start(io::Error::other("it has panicked"))))
+            ended.unwrap_or_else(|_told| Err(Error::Start(io::Error::other("its thread panicked"))))
         })
     }
 }
 
-/// The directories in which `file` is replaced: the one of its name, and, where that is a symbolic
-/// link, the one of its target.
+/// The directories in which `file` can be replaced: its own, and, if it is a symbolic link, that of
+/// its target.
 fn directories(file: &Path) -> impl Iterator<Item = PathBuf> {
     let target = file.canonicalize().ok();
     let files = std::iter::once(file.to_owned()).chain(target);
     files.filter_map(|file| {
         let directory = file.parent()?;
-        // A name alone is one in the directory where we are.
+        // A bare file name is in the working directory.
         let is_empty = directory.as_os_str().is_empty();
         Some(if is_empty { Path::new(".") } else { directory }.to_owned())
     })

@@ -4,7 +4,7 @@ use std::{fmt, io, net::SocketAddr, path::Path};
 
 use crate::{config::Endpoint, store::MessageStore, system::sandbox};
 
-/// Ports below this one are for root and those with its right.
+/// Only root and processes with a privilege can use ports below this one.
 const PRIVILEGED_PORTS: u16 = 1_024;
 
 /// Why the daemon cannot start.
@@ -17,27 +17,27 @@ pub enum Error {
         endpoint: &'static Endpoint,
         /// Where.
         address: SocketAddr,
-        /// The process that serves the mail directory already, where there is one.
+        /// The process that already serves the mail directory, if there is one.
         process: Option<u32>,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A socket that was opened for us cannot be served: mend the unit that opens it.
+    /// A socket that was opened for facteur cannot be served: correct the unit that opens it.
     Inherited {
         /// Its name.
         name: String,
         /// Why not.
         source: io::Error,
     },
-    /// The system gives no thread or pipe for a listener.
+    /// The system cannot provide a thread or a pipe for a listener.
     Start(io::Error),
-    /// The sandbox is required, and there is none: ask for less in the configuration, or take
-    /// another kernel.
+    /// The sandbox is required but unavailable: require less in the configuration, or use another
+    /// kernel.
     Sandbox(sandbox::State),
 }
 
 impl Error {
-    /// The same with the process that serves the mail directory, where a port is in use.
+    /// If the port is in use, adds the process that serves the mail directory.
     pub(super) fn named(mut self, mail: &Path) -> Self {
         if let Self::Bind {
             process, source, ..
@@ -79,21 +79,22 @@ impl fmt::Display for Error {
                 let is_refused = source.kind() == io::ErrorKind::PermissionDenied;
                 if is_refused && address.port() < PRIVILEGED_PORTS {
                     f.write_str(
-                        " (ports below 1024 need a right: run setcap cap_net_bind_service=+ep on \
-                         the program, start it by systemd with AmbientCapabilities or a socket, or \
-                         by root with the key user; or take a port above 1023)",
+                        " (ports below 1024 need a privilege: run setcap \
+                         cap_net_bind_service=+ep on the program, start it from systemd with \
+                         AmbientCapabilities or a socket, or as root with the key user; or use a \
+                         port above 1023)",
                     )?;
                 }
                 Ok(())
             }
             Self::Inherited { name, .. } => {
-                write!(f, "cannot serve the socket {name:?} of socket activation")
+                write!(f, "cannot serve the socket {name:?} from socket activation")
             }
             Self::Start(_) => f.write_str("cannot start a listener"),
             Self::Sandbox(state) => write!(
                 f,
-                "sandbox: files and network cannot be kept from facteur here ({state}): take Linux \
-                 6.7 or newer, or set sandbox = \"on\" to go on with what there is"
+                "sandbox: this system cannot keep facteur from other files and the network \
+                 ({state}): use Linux 6.7 or newer, or set sandbox = \"on\" to continue without"
             ),
         }
     }

@@ -1,7 +1,7 @@
-//! The end of the certificate, told in the log in time.
+//! Warnings in the log before the certificate expires.
 //!
-//! A thread of its own looks at the certificate at the start, when it was read anew, and every
-//! day. It sleeps otherwise, and ends when its [`Watch`] is dropped.
+//! A thread of its own checks the certificate at the start, after each reload, and every day. It
+//! sleeps in between, and ends when its [`Watch`] is dropped.
 
 use std::io;
 use std::sync::Arc;
@@ -13,22 +13,22 @@ use crate::certificate;
 use crate::clock::Clock;
 use crate::server::{Current, Identity};
 
-/// How often the thread looks: the warning is to be there within a day.
+/// How often the thread checks: the warning appears within a day.
 const INTERVAL: Duration = Duration::from_hours(24);
 
 /// The thread; dropping this ends it.
 #[derive(Debug)]
 pub(super) struct Watch {
-    /// `None` once it is to end.
+    /// `None` when the thread must end.
     renewed: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Watch {
-    /// Starts to look at `identity`.
+    /// Starts watching `identity`.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// If the system cannot start a thread.
     pub(super) fn start(identity: Arc<Current<Identity>>, clock: Clock) -> io::Result<Self> {
         let (renewed, renewals) = mpsc::channel();
         let look = move || {
@@ -50,10 +50,10 @@ impl Watch {
         })
     }
 
-    /// Has it look again: there is another certificate.
+    /// Makes the thread check again: there is a new certificate.
     pub(super) fn renewed(&self) {
         if let Some(renewed) = &self.renewed {
-            // It is there as long as this is.
+            // The thread runs as long as `self` exists.
             renewed.send(()).unwrap_or_default();
         }
     }
@@ -63,23 +63,24 @@ impl Drop for Watch {
     fn drop(&mut self) {
         self.renewed = None;
         if let Some(thread) = self.thread.take() {
-            // What it says when it panics is in the log.
+            // If it panicked, the reason is in the log.
             drop(thread.join());
         }
     }
 }
 
-/// Puts into the log what is to be said of a certificate that ends at `expiry`, both in seconds
-/// since 1970.
+/// Logs a warning, if needed, for a certificate that expires at `expiry`. Both are in seconds since
+/// 1970.
 fn tell(expiry: Option<u64>, now: u64) {
     match left(expiry, now) {
         Left::Enough => {}
-        Left::Unknown => log::warn!("it cannot be read when the certificate ends"),
+        Left::Unknown => log::warn!("cannot read when the certificate expires"),
         Left::Days(days) => log::warn!(
-            "the certificate ends in {days} days: renew it (facteur cert --renew), then send SIGHUP"
+            "the certificate expires in {days} days: renew it (facteur cert --renew), then send \
+             SIGHUP"
         ),
         Left::Nothing => log::error!(
-            "the certificate has ended, and clients refuse it: renew it (facteur cert --renew), \
+            "the certificate has expired, and clients refuse it: renew it (facteur cert --renew), \
              then send SIGHUP"
         ),
     }
@@ -89,7 +90,7 @@ fn tell(expiry: Option<u64>, now: u64) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {
     Enough,
-    /// So many whole days.
+    /// This many whole days.
     Days(u64),
     Nothing,
     Unknown,
@@ -115,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_is_told_fourteen_days_ahead() {
+    fn the_warning_comes_fourteen_days_ahead() {
         const DAY: u64 = 86_400;
         let now = 1_800_000_000;
         for (expiry, expected) in [

@@ -1,18 +1,18 @@
-//! Sockets that whoever started this process has opened for it: systemd's socket activation
-//! (`sd_listen_fds(3)`), so that no port has to be opened by us, and none is closed in a restart.
+//! Sockets that were opened for this process: systemd's socket activation (`sd_listen_fds(3)`). So
+//! facteur need not open any port, and no port is closed during a restart.
 //!
 //! # Theory of operation
-//! Each socket comes with a name, which is the key of a listener. One that nobody has named
-//! (systemd then gives it the name of its unit) is known by its port: one that the configuration
-//! has for a listener, or one of those that the protocols have. Where the port says nothing the
-//! first is for SMTP and the second for POP3, sockets of one port being one. Sockets of one key
-//! take the place of what the configuration says there, and then the configuration has to hold as a
-//! whole: also such a socket is served only where others cannot reach it, or with accounts and TLS
-//! (SEC-14).
+//! Each socket comes with a name, which is the key of a listener. A socket without a name of its
+//! own (systemd then uses the name of its unit) is identified by its port: the configuration may
+//! have that port for a listener, or it may be a standard port of a protocol. Of the remaining
+//! ports, the first is for SMTP and the second for POP3; sockets with the same port count once. The
+//! sockets of a key replace the addresses in the configuration, and the configuration must then be
+//! valid as a whole: such a socket, too, is served only if others cannot reach it, or with accounts
+//! and TLS (SEC-14).
 //!
 //! # Failures
-//! A socket that nothing tells the key of, or that does not listen for TCP, is an error: whoever
-//! opened it waits for it to be served.
+//! A socket whose key cannot be found, or that does not listen for TCP, is an error: whoever opened
+//! it expects it to be served.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -23,14 +23,14 @@ use rustix::net::{SocketType, sockopt};
 use super::error::Error;
 use crate::config::{Config, ENDPOINTS, Endpoint, Listen};
 
-/// The sockets, as long as none has taken them.
+/// The sockets that have not been taken yet.
 #[derive(Debug, Default)]
 pub struct Inherited {
     sockets: Vec<(String, TcpListener)>,
 }
 
 impl Inherited {
-    /// Takes the sockets that the environment tells of, once and for all.
+    /// Takes the sockets that the environment describes. This works only once.
     ///
     /// # Errors
     /// [`Error::Inherited`].
@@ -50,10 +50,10 @@ impl Inherited {
         Ok(Self { sockets })
     }
 
-    /// Puts the addresses of the sockets into the configuration, in the place of what is there.
+    /// Replaces the addresses in the configuration with those of the sockets.
     ///
     /// # Errors
-    /// [`Error::Inherited`], for a name that is not the key of a listener.
+    /// [`Error::Inherited`] for a name that is not the key of a listener.
     pub fn put_into(&mut self, config: &mut Config) -> Result<(), Error> {
         self.name_all(config)?;
         for (name, _) in &self.sockets {
@@ -62,7 +62,7 @@ impl Inherited {
                 source,
             };
             let Some(endpoint) = Endpoint::of_key(name) else {
-                let reason = format!("FileDescriptorName= has to be {}", Endpoint::keys());
+                let reason = format!("FileDescriptorName= must be {}", Endpoint::keys());
                 return Err(fault(io::Error::other(reason)));
             };
             let same = self.sockets.iter().filter(|(other, _)| other == name);
@@ -74,9 +74,9 @@ impl Inherited {
         Ok(())
     }
 
-    /// Names those that nobody has named.
+    /// Names the sockets that have no name.
     fn name_all(&mut self, config: &Config) -> Result<(), Error> {
-        // The ports that say nothing, in their order.
+        // The ports that identify no listener, in order.
         let mut others: Vec<u16> = Vec::new();
         for (name, socket) in &mut self.sockets {
             if !is_unnamed(name) {
@@ -114,13 +114,12 @@ impl Inherited {
     }
 }
 
-/// Whether a socket has a name only because each must have one: that of its unit, or the word for
-/// none.
+/// Whether a socket has only a default name: that of its unit, or the word for none.
 fn is_unnamed(name: &str) -> bool {
     matches!(name, "" | "unknown") || name.ends_with(".socket")
 }
 
-/// The key of the listener that has this port, by the configuration or by custom.
+/// The key of the listener that has this port, by the configuration or by convention.
 fn key_of_port(port: u16, config: &Config) -> Option<&'static str> {
     let is_there = |listen: &Listen| listen.address.port() == port;
     let configured = ENDPOINTS
@@ -132,10 +131,10 @@ fn key_of_port(port: u16, config: &Config) -> Option<&'static str> {
     Some(configured.or(by_custom)?.key)
 }
 
-/// Makes `socket` one of ours, as those that we open.
+/// Prepares `socket` like those that facteur opens.
 fn listener(socket: TcpListener) -> io::Result<TcpListener> {
     let is_stream = sockopt::socket_type(&socket)? == SocketType::STREAM;
-    // Of another family it has no such address.
+    // A socket of another family has no address of this type.
     if !is_stream || !sockopt::socket_acceptconn(&socket)? || socket.local_addr().is_err() {
         return Err(io::Error::other(
             "it does not listen for TCP (ListenStream=)",

@@ -1,10 +1,11 @@
 //! The life of the daemon: the order of its start, its service until a signal, and its end.
 //!
-//! *Start:* the configuration; the sockets, while there are the rights for them (a port in use is
-//! reported before anything is made); the rights are given up; the accounts and the certificate;
-//! the directory of all mail; the sandbox; then, on threads within it, the store and the listeners.
+//! *Start:* the configuration; the sockets, while the process is still privileged (a port in use is
+//! reported before anything is created); dropping privileges; the accounts and the certificate; the
+//! mail directory; the sandbox; then, on threads inside it, the store and the listeners.
 //!
-//! *End:* no more clients, then the sessions finish what is under way, then the store is closed.
+//! *End:* no more clients are accepted, the sessions finish what they are doing, and the store
+//! closes.
 
 use std::{
     error::Error as StdError,
@@ -34,12 +35,12 @@ use super::{Banner, Confinement, Daemon, Inherited, Renewable, Sockets, store_se
 struct Source<'a> {
     /// The file, if there is one.
     file: Option<&'a Path>,
-    /// Reads it, with what was given besides; also for a reload.
+    /// Reads it, together with the command-line options; also for a reload.
     read: &'a dyn Fn() -> Result<Config, config::Error>,
 }
 
-/// Serves until a signal asks for the end, or only checks the configuration. `read` reads it, also
-/// for a reload; `file` is what it comes from, if it is a file.
+/// Serves until a signal asks it to stop, or only checks the configuration. `read` reads it, also
+/// for a reload; `file` is the configuration file, if there is one.
 ///
 /// # Errors
 /// [`Failure`].
@@ -70,7 +71,7 @@ pub fn run(
     done
 }
 
-/// Reads what the configuration names too; what is to be warned of is told as at a start.
+/// Also reads the files that the configuration names, and logs the same warnings as at a start.
 fn check(config: &Config) -> Result<(), Failure> {
     Renewable::load(config)?.warn();
     if !config.user.is_empty() {
@@ -79,7 +80,7 @@ fn check(config: &Config) -> Result<(), Failure> {
     Ok(writeln!(io::stdout(), "the configuration is valid")?)
 }
 
-/// What is to be had before the sandbox is entered and there is a second thread, so without a log.
+/// What is prepared before the sandbox and before a second thread, so without a log.
 struct Prepared {
     renewable: Renewable,
     sockets: Sockets,
@@ -96,7 +97,7 @@ impl Prepared {
         let sockets = Sockets::open_beside(inherited, config)?;
         if !config.user.is_empty() {
             privileges::go_on_as(&config.user)?;
-            // What that user cannot read would be missing at the first SIGHUP only.
+            // Otherwise files that the new user cannot read would fail only at the first SIGHUP.
             (source.read)()?;
         }
         let renewable = Renewable::load(config)?;
@@ -106,7 +107,7 @@ impl Prepared {
         Ok(Self {
             renewable,
             sockets,
-            // A manager that is told of the end of a reload may ask for one.
+            // A manager that is notified of the end of a reload may ask for a reload.
             hangup: Hangup::for_daemon(file.is_some() || supervisor.is_there()),
             supervisor,
             confinement: Confinement::enter(config, file)?,
@@ -114,7 +115,7 @@ impl Prepared {
     }
 }
 
-/// Serves until a signal asks for the end.
+/// Serves until a signal asks it to stop.
 fn serve(
     source: &Source<'_>,
     config: &Config,
@@ -158,7 +159,8 @@ fn serve(
     log::info!("ready");
     let sessions = daemon.sessions();
     let signal = thread::scope(|scope| {
-        // Signs of life could fill the queue of a manager that is slow to read, and this be lost.
+        // Watchdog messages could fill the queue of a manager that reads slowly, and this one be
+        // lost.
         supervisor.tell(News::Ready);
         let _signs = supervisor.give_signs(scope, || daemon.is_serving())?;
         let renew = || {
@@ -182,7 +184,7 @@ fn serve(
     Ok(())
 }
 
-/// Says which configuration is in force.
+/// Logs which configuration is in force.
 fn tell_source(file: Option<&Path>) {
     const USUAL: &str = "facteur.toml";
     match file {
@@ -197,7 +199,7 @@ fn tell_source(file: Option<&Path>) {
     }
 }
 
-/// Logs how much room there is for messages, where the system says so.
+/// Logs how much disk space there is for messages, if the system reports it.
 fn tell_room(store: &MessageStore) {
     match store.room() {
         Ok(room) if room.free == u64::MAX => {}
@@ -209,7 +211,7 @@ fn tell_room(store: &MessageStore) {
     }
 }
 
-/// Puts what was counted since the start into the log.
+/// Logs the counters since the start.
 fn report(sessions: &Registry, store: &MessageStore) {
     let mut report = Report::default();
     sessions.report(&mut report);
@@ -245,19 +247,19 @@ fn renew(source: &Source<'_>, current: &Config, daemon: &Daemon) {
 pub enum Failure {
     /// The configuration cannot be used.
     Config(config::Error),
-    /// It cannot be started.
+    /// The daemon cannot be started.
     Start(super::Error),
-    /// It cannot go on as another user.
+    /// The process cannot continue as another user.
     Privileges(privileges::Error),
     /// The store cannot be opened.
     Store(store::Error),
-    /// The system refuses something else.
+    /// Another operation of the system failed.
     Io(io::Error),
 }
 
 impl Failure {
-    /// What the process ends with: 2 for a mistake in the configuration, 75 when another daemon
-    /// serves the store, else 1.
+    /// The exit code of the process: 2 for a mistake in the configuration, 75 if another daemon
+    /// serves the store, otherwise 1.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_)
@@ -269,7 +271,7 @@ impl Failure {
         }
     }
 
-    /// The error behind it.
+    /// The underlying error.
     pub fn error(&self) -> &(dyn StdError + 'static) {
         match self {
             Self::Config(error) => error,

@@ -1,9 +1,8 @@
-//! Assembly: from a configuration and a store to two listeners, and their orderly end.
+//! Assembly: builds two listeners from a configuration and a store, and stops them in order.
 //!
-//! Holds no logic of its own beyond the order of things. Starting: sockets first (a port in use is
-//! told before anything is made), then the sandbox, then the listeners on a store that `main` has
-//! opened. Stopping:
-//! no more clients, then wait for the sessions to finish what is under way.
+//! This module has no logic of its own beyond that order. At the start: first the sockets (a port
+//! in use is reported before anything is created), then the sandbox, then the listeners on an open
+//! store. At the end: no more clients are accepted, and the sessions finish what they are doing.
 
 mod confinement;
 mod error;
@@ -51,25 +50,25 @@ pub use life::{Failure, run};
 
 use expiry::Watch;
 
-/// What breaks programs that worked before there was a certificate.
+/// The warning that programs which worked without a certificate may now fail.
 const STARTTLS_UNTRUSTED: &str = "programs that see STARTTLS or STLS and verify certificates (with \
     the libraries of Node.js, PHP, Ruby, Go and others) fail without the CA: facteur cert shows \
     how to make them trust it; starttls = \"off\" leaves TLS to smtps, pop3s and submission";
 
-/// The sockets of all listeners, not yet served, and what else is to be had of the system only
-/// before the daemon goes into its sandbox.
+/// The sockets of all listeners, not yet served, and everything else that can be read from the
+/// system only before the daemon enters its sandbox.
 #[derive(Debug)]
 pub struct Sockets {
     open: Vec<(&'static Endpoint, TcpListener)>,
-    /// Where nothing listens because there is no IPv6.
+    /// Addresses that are not listened on because there is no IPv6.
     left_out: Vec<(&'static Endpoint, SocketAddr)>,
     system: System,
     threads: Arc<Threads>,
 }
 
 impl Sockets {
-    /// Opens every socket of the configuration. A machine without IPv6 is noted, not an error, as
-    /// long as the endpoint has another address.
+    /// Opens every socket of the configuration. A missing IPv6 is noted, not an error, as long as
+    /// the endpoint has another address.
     ///
     /// # Errors
     /// [`Error::Bind`].
@@ -77,7 +76,8 @@ impl Sockets {
         Self::open_beside(Inherited::default(), config)
     }
 
-    /// Takes those of `inherited`, which the configuration knows by now, and opens every other one.
+    /// Takes the sockets of `inherited`, which are already in the configuration, and opens all
+    /// others.
     ///
     /// # Errors
     /// [`Error::Bind`].
@@ -123,7 +123,7 @@ impl Sockets {
         Ok(())
     }
 
-    /// What the system can carry.
+    /// How much the system can support.
     pub fn system(&self) -> &System {
         &self.system
     }
@@ -135,13 +135,13 @@ impl Sockets {
     }
 }
 
-/// What SIGHUP reads anew.
+/// What SIGHUP reads again.
 #[derive(Debug)]
 pub struct Renewable {
-    /// None is open mode.
+    /// `None` in open mode.
     table: Option<Table>,
     identity: Option<Identity>,
-    /// What the user should know of them.
+    /// Warnings about them for the user.
     warnings: Vec<String>,
 }
 
@@ -149,7 +149,7 @@ impl Renewable {
     /// Takes the accounts, which came with the configuration, and reads the certificate.
     ///
     /// # Errors
-    /// [`config::Error`]: do not start, or go on with what there is.
+    /// [`config::Error`]: do not start, or keep the old accounts and certificate.
     pub fn load(config: &Config) -> Result<Self, config::Error> {
         let identity = config.identity()?;
         let mut warnings = config.warnings.clone();
@@ -181,7 +181,7 @@ pub struct Daemon {
     addresses: Vec<(&'static Endpoint, SocketAddr)>,
     accounts: Arc<Accounts>,
     identity: Option<Arc<Current<Identity>>>,
-    /// There is one as long as there is a certificate.
+    /// `Some` if there is a certificate.
     expiry: Option<Watch>,
     listeners: Vec<(io::PipeWriter, JoinHandle<()>)>,
 }
@@ -298,13 +298,13 @@ impl Daemon {
         Ok(())
     }
 
-    /// Puts what was read anew into the place of what there is.
+    /// Replaces the accounts and the certificate.
     pub fn renew(&self, renewable: Renewable) {
         renewable.warn();
         match (self.accounts.is_open(), renewable.table) {
             (true, None) => {}
-            (true, Some(_)) => log::warn!("a restart is needed before there are accounts"),
-            (false, None) => log::warn!("a restart is needed before there are no accounts"),
+            (true, Some(_)) => log::warn!("a restart is needed to start using accounts"),
+            (false, None) => log::warn!("a restart is needed to stop using accounts"),
             (false, Some(table)) => {
                 let n_accounts = table.accounts().len();
                 let octets = table.verification_octets();
@@ -312,7 +312,7 @@ impl Daemon {
                 // It is in closed mode.
                 let replaced = self.accounts.replace(table, system.verifications_max());
                 replaced.unwrap_or_default();
-                // Only now is it true.
+                // Logged only now that it is true.
                 log::info!("closed to all but {}", counted(n_accounts));
             }
         }
@@ -324,12 +324,12 @@ impl Daemon {
                 }
             }
             (None, None) => {}
-            (None, Some(_)) => log::warn!("a restart is needed before TLS is offered"),
-            (Some(_), None) => log::warn!("a restart is needed before TLS is no longer offered"),
+            (None, Some(_)) => log::warn!("a restart is needed to offer TLS"),
+            (Some(_), None) => log::warn!("a restart is needed to stop offering TLS"),
         }
     }
 
-    /// Who is connected, and what was counted.
+    /// The registry of the sessions, with their counters.
     pub fn sessions(&self) -> Arc<Registry> {
         Arc::clone(&self.registry)
     }
@@ -340,25 +340,25 @@ impl Daemon {
         threads.all(|thread| !thread.is_finished())
     }
 
-    /// Where SMTP listens in clear, with the real ports.
+    /// Where SMTP listens without TLS, with the real ports.
     pub fn smtp(&self) -> Vec<SocketAddr> {
         self.addresses(Service::Smtp, Door::Plain)
     }
 
-    /// Where POP3 listens in clear, with the real ports.
+    /// Where POP3 listens without TLS, with the real ports.
     pub fn pop3(&self) -> Vec<SocketAddr> {
         self.addresses(Service::Pop3, Door::Plain)
     }
 
-    /// Where clients of a protocol come in by a door, with the real ports.
+    /// Where a protocol listens through one door, with the real ports.
     pub fn addresses(&self, service: Service, door: Door) -> Vec<SocketAddr> {
         let listens = self.addresses.iter();
         let wanted = listens.filter(|(it, _)| (it.service, it.door) == (service, door));
         wanted.map(|(_, address)| *address).collect()
     }
 
-    /// Stops: no more clients, and the sessions have some seconds to finish what is under way.
-    /// Gives the number of those that did not.
+    /// Stops: no more clients are accepted, and the sessions have some seconds to finish. Returns
+    /// the number of sessions that did not.
     pub fn stop(mut self) -> usize {
         for (stop, thread) in std::mem::take(&mut self.listeners) {
             drop(stop);
@@ -375,7 +375,7 @@ impl Daemon {
     }
 }
 
-/// Who receives and who may log in.
+/// Makes the accounts: who receives mail and who may log in.
 fn accounts(config: &Config, table: Option<Table>, verifications_max: NonZeroUsize) -> Accounts {
     let domains = config.domains.iter().map(|domain| domain.0.clone());
     let settings = accounts::Settings {
@@ -392,7 +392,7 @@ fn accounts(config: &Config, table: Option<Table>, verifications_max: NonZeroUsi
     }
 }
 
-/// So many accounts, in words.
+/// The number of accounts, in words.
 fn counted(accounts: usize) -> String {
     match accounts {
         1 => "1 account".to_owned(),
@@ -400,7 +400,7 @@ fn counted(accounts: usize) -> String {
     }
 }
 
-/// What the daemon takes of the system whoever comes.
+/// What the daemon uses of the system regardless of its clients.
 fn own(config: &Config) -> Own {
     let store = store::Memory::default();
     let InFlightOctets(in_flight) = config.limits.in_flight_octets;
@@ -418,7 +418,7 @@ fn own(config: &Config) -> Own {
     }
 }
 
-/// What may be in flight: what is configured, and in a small control group less.
+/// The most octets in flight: as configured, but less in a small control group.
 fn in_flight(config: &Config, system: &System) -> InFlightOctets {
     let configured = config.limits.in_flight_octets;
     system.division().map_or(configured, |division| {
@@ -426,20 +426,20 @@ fn in_flight(config: &Config, system: &System) -> InFlightOctets {
     })
 }
 
-/// Logs what a small control group leaves for messages.
+/// Logs how much memory a small control group leaves for messages.
 fn tell_memory(config: &Config, system: &System) {
     let octets = in_flight(config, system);
     if octets < config.limits.in_flight_octets {
         let (octets, listed) = (octets.0, memory_of_store(config, system).listed);
         log::info!(
-            "at most {octets} octets in flight and {listed} of listings of open maildrops, bounded \
-             by {}",
+            "at most {octets} octets in flight and {listed} for listings of open maildrops, \
+             bounded by {}",
             system.memory_name()
         );
     }
 }
 
-/// What the store may take.
+/// How much memory the store may use.
 fn memory_of_store(config: &Config, system: &System) -> store::Memory {
     let usual = store::Memory::default();
     let division = system.division();
@@ -450,7 +450,7 @@ fn memory_of_store(config: &Config, system: &System) -> store::Memory {
     }
 }
 
-/// What the store has to be told, with its events going to the log.
+/// The settings of the store, with its events going to the log.
 pub fn store_settings(config: &Config, system: &System) -> store::Settings {
     store::Settings {
         root: config.mail.clone(),
@@ -468,7 +468,7 @@ pub fn store_settings(config: &Config, system: &System) -> store::Settings {
     }
 }
 
-/// Puts an event of the store into the log.
+/// Logs an event of the store.
 fn log_store_event(event: &store::Event<'_>) {
     let level = match event.severity() {
         store::Severity::Notice => log::Level::Info,
@@ -521,8 +521,8 @@ fn errors_max(config: &Config) -> Option<u32> {
     errors.map(|errors| u32::try_from(errors).unwrap_or(u32::MAX))
 }
 
-/// How many sessions there may be: what is configured, and never more than the system can carry
-/// (NET-4), so that the wall is met with a reply and not with a failure.
+/// The most sessions: as configured, but never more than the system can support (NET-4), so that a
+/// client over the limit gets a reply and not a failure.
 fn caps(config: &Config, system: &System) -> Caps {
     let (system, bound) = system.sessions_max();
     let total = match usize::try_from(config.limits.connections) {
@@ -548,7 +548,7 @@ fn caps(config: &Config, system: &System) -> Caps {
     caps
 }
 
-/// What a person who starts the daemon at a terminal is told.
+/// What the daemon prints at its start, for a person at a terminal.
 #[derive(Debug)]
 pub struct Banner<'a> {
     /// The daemon.

@@ -32,7 +32,7 @@ fn a_kernel_without_landlock_is_logged_and_refused_if_it_is_required() {
     ] {
         let on = run_where(error, &arguments);
         assert_eq!(on.status, Some(75), "{}", on.errors);
-        let line = format!("sandbox: {reason}; going on without");
+        let line = format!("sandbox: {reason}; continuing without it");
         assert!(on.errors.contains(&line), "{}", on.errors);
 
         let required = run_where(error, &required);

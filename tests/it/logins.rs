@@ -253,11 +253,11 @@ fn sighup_does_not_open_what_is_closed() {
         ),
         (
             files.to_owned(),
-            "a restart is needed before there are no accounts",
+            "a restart is needed to stop using accounts",
         ),
         (
             accounts.to_owned(),
-            "a restart is needed before TLS is no longer offered",
+            "a restart is needed to stop offering TLS",
         ),
     ] {
         let file = directory.path().join("facteur.toml");

@@ -357,16 +357,16 @@ fn an_expired_certificate_is_logged_at_the_start_and_after_sighup() {
     let ended = Pki::with(|params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
     ended.write(directory.path());
     let program = Program::start_with(directory.path(), FILES);
-    program.expect_log("the certificate has ended");
+    program.expect_log("the certificate has expired");
     program.signal("HUP");
-    program.expect_log("the certificate has ended");
+    program.expect_log("the certificate has expired");
     drop(program);
 
     Pki::new().write(directory.path());
     let mut program = Program::start_with(directory.path(), FILES);
     ended.write(directory.path());
     program.signal("HUP");
-    program.expect_log("the certificate has ended");
+    program.expect_log("the certificate has expired");
     program.signal("TERM");
     assert_eq!(program.wait(), Some(0));
 }

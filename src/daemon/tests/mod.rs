@@ -1,5 +1,4 @@
-//! A whole daemon on a clock that the test turns: the limits of time that nobody should have to
-//! wait for.
+//! A whole daemon whose clock the test controls, to test time limits without waiting for them.
 
 use std::path::Path;
 
@@ -25,7 +24,7 @@ fn no_more_passwords_are_verified_at_once_than_there_are_cores() {
 
 const MIB: u64 = 1_024 * 1_024;
 
-/// Memory of a control group that leaves 32 MiB when the daemon has its own.
+/// Memory of a control group that leaves 32 MiB after the daemon's own needs.
 const SMALL: u64 = 53 * MIB;
 
 /// SEC-9: what is configured for a large machine does not kill the daemon in a small container.
@@ -46,21 +45,21 @@ fn a_small_control_group_has_less_in_flight_than_what_is_configured() {
     let plenty = Some(u64::MAX);
     assert_eq!(memory(plenty, &config), memory(None, &config));
     assert_eq!(memory(Some(SMALL), &config), [4, 4, 6, 1].map(|n| n * MIB));
-    // Room for a verification comes first.
+    // Memory for one verification comes first.
     let table = Table::default();
     let verification_octets = table.verification_octets();
     assert!(verification_octets > 16 * MIB);
     config.table = Some(table);
     let as_much = memory(Some(SMALL + verification_octets), &config);
     assert_eq!(as_much, [4, 4, 6, 1].map(|n| n * MIB));
-    // The fewest with which a message is let in.
+    // The least with which a message is accepted.
     let fewest = limits::IN_FLIGHT_OCTETS_MIN / 2;
     assert_eq!(memory(Some(1), &config)[..2], [fewest; 2]);
     config.limits.in_flight_octets = InFlightOctets(2 * MIB);
     assert_eq!(memory(plenty, &config)[..2], [MIB; 2]);
 }
 
-/// SEC-9, NET-4, SEC-11: all of it is asked when the daemon starts.
+/// SEC-9, NET-4, SEC-11: all of it is applied when the daemon starts.
 #[test]
 fn a_daemon_in_a_small_control_group_keeps_to_it() {
     let open = Turned::within(Some(SMALL), None, |_| ());
@@ -77,8 +76,8 @@ fn a_daemon_in_a_small_control_group_keeps_to_it() {
     assert!(shown.contains("inside_max: 1,"), "{shown}");
 }
 
-/// A daemon with the usual limits, and the hands of its clock. The time of the store is the
-/// system's: its threads have work of their own.
+/// A daemon with the default limits, and the hands of its clock. The store uses the system's time,
+/// because its threads have work of their own.
 struct Turned {
     daemon: Daemon,
     hands: Arc<Hands>,
@@ -86,12 +85,12 @@ struct Turned {
 }
 
 impl Turned {
-    /// `prepare` may put something where the mail will be.
+    /// `prepare` can create files in the mail directory.
     fn new(prepare: impl FnOnce(&Path)) -> Self {
         Self::within(None, None, prepare)
     }
 
-    /// The same in a control group with so much memory, and with accounts.
+    /// Like `new`, in a control group with this much memory, and with accounts.
     fn within(memory: Option<u64>, table: Option<Table>, prepare: impl FnOnce(&Path)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = Config {
@@ -126,7 +125,7 @@ impl Turned {
         Client::connect(self.daemon.smtp()[0], "220 ")
     }
 
-    /// A client that is logged in to the maildrop of bob.
+    /// A client that is logged in to Bob's maildrop.
     fn maildrop(&self) -> Client {
         let mut client = Client::connect(self.daemon.pop3()[0], "+OK");
         client.ask("USER bob@example.com", "+OK");
@@ -134,13 +133,13 @@ impl Turned {
         client
     }
 
-    /// Lets so many seconds pass, once every session waits for a command and measures its time.
+    /// Lets time pass, once every session waits for a command and measures its time.
     fn pass(&self, seconds: u64) {
         self.daemon.registry.until_everyone_waits();
         self.hands.pass(Duration::from_secs(seconds));
     }
 
-    /// Stops the daemon, and lets time pass for each look at the clock; gives the number of
+    /// Stops the daemon, and lets time pass at each look at the clock. Returns the number of
     /// sessions that are left.
     fn stop(self) -> usize {
         let Self { daemon, hands, .. } = self;
@@ -156,7 +155,7 @@ fn stop(daemon: Daemon) -> JoinHandle<usize> {
     stopping.unwrap()
 }
 
-/// The number of sessions that a stop left, which is to be over soon.
+/// The number of sessions that are left after a stop, which must end soon.
 fn n_left(stopping: JoinHandle<usize>) -> usize {
     let begin = Clock::system().now();
     while !stopping.is_finished() {
@@ -172,24 +171,24 @@ fn begin_content(client: &mut Client) {
     client.ask("DATA", "354 ");
 }
 
-/// SEC-8, RFC 5321 §4.5.3.2.7: the reply says why; the other protocol ends without one.
+/// SEC-8, RFC 5321 §4.5.3.2.7: over SMTP the reply gives the reason; POP3 ends without a reply.
 #[test]
-fn who_says_nothing_for_too_long_is_told_so_over_smtp() {
+fn an_idle_client_gets_the_reason_over_smtp() {
     let turned = Turned::new(|_| ());
     let mut smtp = turned.smtp_client();
     turned.pass(299);
     smtp.ask("NOOP", "250 ");
     turned.pass(301);
-    // Whatever comes now is too late; it only makes the session look at its clock.
+    // Whatever the client sends now is too late; it only makes the session look at its clock.
     smtp.send(b"N");
     smtp.expect("421 ");
     smtp.expect_end();
     assert_eq!(turned.stop(), 0);
 }
 
-/// SEC-8, I3: RFC 1939 §3: the autologout says nothing and removes nothing.
+/// SEC-8, I3: RFC 1939 §3: the autologout sends nothing and removes nothing.
 #[test]
-fn an_autologout_says_nothing_and_removes_nothing() {
+fn an_autologout_sends_nothing_and_removes_nothing() {
     let turned = Turned::new(|mail| place(mail, 1));
     let mut pop3 = turned.maildrop();
     pop3.ask("DELE 1", "+OK");
@@ -202,7 +201,7 @@ fn an_autologout_says_nothing_and_removes_nothing() {
     assert_eq!(turned.stop(), 0);
 }
 
-/// Puts a message of so many lines into the maildrop of bob, as another program would.
+/// Puts a message with this many lines into Bob's maildrop, as another program would.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is another program, not the daemon"
@@ -213,15 +212,15 @@ fn place(mail: &Path, lines: usize) {
         std::fs::create_dir_all(maildir.join(directory)).unwrap();
     }
     let content = "a line\n".repeat(lines);
-    // Its name tells its sizes, so that a login need not read it to learn them.
+    // The name contains its sizes, so a login need not read the file.
     let (octets, with_cr) = (content.len(), content.len().saturating_add(lines));
     let name = format!("new/1.M1.test,S={octets},W={with_cr}");
     std::fs::write(maildir.join(name), content).unwrap();
 }
 
-/// The stop waits for contents under way, and no longer than it should.
+/// The stop waits for messages that are being received, but only for a limited time.
 #[test]
-fn a_content_that_does_not_end_is_told_when_the_stop_can_wait_no_longer() {
+fn a_message_that_does_not_end_is_cut_off_when_the_stop_can_wait_no_longer() {
     let turned = Turned::new(|_| ());
     let [mut endless, mut ends] = [turned.smtp_client(), turned.smtp_client()];
     begin_content(&mut endless);
@@ -235,8 +234,9 @@ fn a_content_that_does_not_end_is_told_when_the_stop_can_wait_no_longer() {
     ends.expect("250 ");
     ends.expect("421 ");
     ends.expect_end();
-    assert!(!stopping.is_finished(), "one content is under way");
-    // Only the stop looks so often. Once more, and the time to say so would be over too.
+    assert!(!stopping.is_finished(), "one message is being received");
+    // Only the stop looks at the clock repeatedly. A third look would exceed the farewell time,
+    // too.
     hands.is_looked_at(2, || stopping.is_finished());
     hands.pass(limits::DRAIN_TIMEOUT);
     assert_eq!(n_left(stopping), 0, "every session has ended");
@@ -244,19 +244,19 @@ fn a_content_that_does_not_end_is_told_when_the_stop_can_wait_no_longer() {
     endless.expect_end();
 }
 
-/// The stop waits for a session that works, but not for a client that takes nothing.
+/// The stop waits for a session that is working, but not for a client that does not read.
 #[test]
 fn a_client_that_does_not_read_does_not_hold_up_the_stop() {
-    // More than the buffers of two sockets hold.
+    // More than the buffers of two sockets can hold.
     let turned = Turned::new(|mail| place(mail, 3_000_000));
     let mut lazy = turned.maildrop();
     lazy.ask("RETR 1", "+OK");
-    // The clock stands: the stop would wait for ever.
+    // The clock does not advance, so the stop could wait for ever.
     assert_eq!(n_left(stop(turned.daemon)), 0);
 }
 
 #[test]
-fn a_port_that_needs_a_right_is_told_with_the_ways_to_get_it() {
+fn the_error_for_a_privileged_port_lists_the_ways_to_get_the_privilege() {
     let told = |key, port, kind: io::ErrorKind| {
         let address = ([127, 0, 0, 1], port).into();
         let source = kind.into();
