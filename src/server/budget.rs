@@ -1,42 +1,42 @@
 //! The memory that all sessions together may hold in flight (SEC-9).
 //!
-//! Each session may hold a little without asking: 64 KiB with its stack, and with TLS 96 KiB, for
-//! there a whole record has to be held as it came and as it was opened. Whatever more it wants
-//! comes out of one [`Budget`], and a session that gets nothing goes on with what it has: its
-//! buffers stay small, which costs it more system calls and nobody else any memory.
+//! Each session may hold a little without asking: 64 KiB with its stack, and 96 KiB with TLS, where
+//! a whole record must be held both encrypted and decrypted. Everything else comes out of one
+//! [`Budget`]. A session that gets nothing continues with what it has: its buffers stay small,
+//! which costs it more system calls but costs others no memory.
 //!
-//! # What a session holds at most
+//! # The most that a session holds
 //!
 //! | phase | without asking | out of the budget |
 //! |---|---|---|
-//! | it waits | stack and values, 11 to 13 KiB | – |
+//! | waiting | stack and values, 11 to 13 KiB | – |
 //! | commands | + 12 KiB of a line, 8 KiB read, 8 KiB of replies | a larger read |
-//! | recipients | + 16 KiB | what more of them take, also at the commit |
+//! | recipients | + 16 KiB | what more of them need, also at the commit |
 //! | a content | + 8 KiB read, 16 KiB decoded | a larger read, and twice as much decoded |
 //! | a retrieval | + 4 KiB of the file, 16 KiB of output | four times a larger piece of the file |
 //! | a long response | + 8 KiB | 64 KiB of it |
 //!
-//! With TLS what is read and what is sent is there twice, and counts twice. What is behind this is
-//! the store's: content that deliveries hold before it is durable has a budget of its own, and goes
-//! to files when that is used up; and so have the listings of open maildrops, where a login without
-//! room is asked to come again.
+//! With TLS, input and output exist twice, and count twice. The rest belongs to the store: content
+//! that deliveries hold before it is durable has its own budget, and goes to files when that is
+//! used up. So do the listings of open maildrops; a login without room for its listing is asked to
+//! try again later.
 //!
 //! # Theory of operation
 //!
-//! A client gets larger buffers only as long as it keeps them busy: a read grows when the one
-//! before was full, and who is silent for [`BUFFERED_WAIT`](super::limits::BUFFERED_WAIT) gives
-//! everything back, a content that has begun to the store. So those who send slowly hold nothing.
-//! Recipients stay, however, and so does what a client does not read: these two may use the first
-//! half of the budget only, and cannot keep mail from coming in.
+//! A client has larger buffers only as long as it keeps them busy: a read grows if the previous one
+//! was full, and a client that is silent for [`BUFFERED_WAIT`](super::limits::BUFFERED_WAIT) gives
+//! everything back; a content that has begun goes to the store. So clients that send slowly hold
+//! nothing. However, recipients stay, and so does output that a client does not read: these two may
+//! use only the first half of the budget, and cannot keep mail from being received.
 //!
-//! A content is let in while there is room for one at its full size. Without room DATA waits until
-//! something is given back, and is refused after a time.
+//! A content is admitted while there is room for one at its full size. Without room, DATA waits
+//! until memory is given back, and is refused after a time.
 //!
 //! # Invariants
-//! - The shares never have more than the budget in sum, and a share that is dropped has given
-//!   everything back.
-//! - To take and to give back is one atomic operation; a lock is taken only to wake who waits, and
-//!   nothing else is done under it (NET-7).
+//! - The sum of all shares never exceeds the budget, and a share that is dropped gives everything
+//!   back.
+//! - Taking and giving back are each one atomic operation; the lock is taken only to wake waiting
+//!   sessions, and nothing else is done under it (NET-7).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -50,35 +50,35 @@ use crate::mail::MailboxName;
 
 use super::limits;
 
-/// What memory is wanted for.
+/// What the memory is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// To take what comes: it is given back when nothing comes.
+    /// Receiving input: it is given back when nothing arrives.
     Receiving,
-    /// What a client may make us keep for as long as it likes.
+    /// Holding what a client can make facteur keep for as long as it likes.
     Keeping,
 }
 
-/// The octets that all sessions together may hold beyond what each has of its own.
+/// The octets that all sessions together may hold besides what each has of its own.
 #[derive(Debug)]
 pub(super) struct Budget {
     octets_max: u64,
     octets: AtomicU64,
     peak_octets: AtomicU64,
-    /// How many wait for room.
+    /// How many sessions wait for room.
     n_waiting: AtomicUsize,
     door: Mutex<()>,
     given_back: Condvar,
-    /// How often something was not granted, and its holder went on with less.
+    /// How often memory was denied, and its session continued with less.
     denied: Counter,
     /// How often DATA waited.
     waits: Counter,
-    /// How often it did so in vain.
+    /// How often DATA waited in vain.
     refused: Counter,
 }
 
 impl Budget {
-    /// A budget of `octets_max`, all of it to be had.
+    /// A budget of `octets_max`, all of it available.
     pub(super) fn new(octets_max: u64) -> Self {
         Self {
             octets_max,
@@ -118,20 +118,21 @@ impl Budget {
 
     fn give_back(&self, octets: u64) {
         self.octets.fetch_sub(octets, Ordering::SeqCst);
-        // In one total order: who waits was counted before it looked, or sees what was given back.
+        // In one total order: a waiting session was counted before it looked, or sees what was
+        // given back.
         if self.n_waiting.load(Ordering::SeqCst) > 0 {
             self.wake();
         }
     }
 
-    /// Whether one more content could have all that it may want.
+    /// Whether one more content could have all the memory that it may want.
     pub(super) fn has_room(&self) -> bool {
         let octets = self.octets.load(Ordering::SeqCst);
         octets.saturating_add(limits::CONTENT_ROOM_OCTETS) <= self.octets_max
     }
 
-    /// Waits until there is room for a content; false when that did not come by `deadline`, or
-    /// when the wait `is_over` for another reason, about which [`wake`](Self::wake) tells.
+    /// Waits until there is room for a content. False if there is none by `deadline`, or if the
+    /// wait `is_over` for another reason, which is followed by a call of [`wake`](Self::wake).
     pub(super) fn wait_for_room(
         &self,
         clock: &Clock,
@@ -149,7 +150,7 @@ impl Budget {
                 break false;
             }
             if let Some(deadline) = deadline {
-                // In time or not: the loop looks.
+                // The loop checks whether this was in time.
                 let _woken = self.given_back.wait_until(&mut door, deadline);
             }
         };
@@ -161,14 +162,14 @@ impl Budget {
         has_room
     }
 
-    /// Lets everybody who waits look again.
+    /// Lets all waiting sessions look again.
     pub(super) fn wake(&self) {
-        // Who looked before this has the lock until it can be woken.
+        // A session that looked before this holds the lock until it can be woken.
         drop(self.door.lock());
         self.given_back.notify_all();
     }
 
-    /// What there is to report of it.
+    /// Its counters, for the report.
     pub(super) fn values(&self) -> [(&'static str, u64); 5] {
         [
             ("octets_now", self.octets.load(Ordering::Relaxed)),
@@ -180,7 +181,7 @@ impl Budget {
     }
 }
 
-/// What one holder has of a budget; it is given back when this is dropped.
+/// The part of a budget that one holder has; dropping it gives it back.
 #[derive(Debug)]
 pub(super) struct Share {
     budget: Arc<Budget>,
@@ -188,7 +189,7 @@ pub(super) struct Share {
 }
 
 impl Share {
-    /// A share of nothing.
+    /// An empty share.
     pub(super) fn of(budget: &Arc<Budget>) -> Self {
         Self {
             budget: Arc::clone(budget),
@@ -196,7 +197,7 @@ impl Share {
         }
     }
 
-    /// All of a budget but for `left`.
+    /// All of a budget except `left`.
     #[cfg(test)]
     pub(super) fn all_but(budget: &Arc<Budget>, left: u64) -> Self {
         let mut share = Self::of(budget);
@@ -205,17 +206,17 @@ impl Share {
         share
     }
 
-    /// A share of nothing of the same budget.
+    /// Another, empty share of the same budget.
     pub(super) fn another(&self) -> Self {
         Self::of(&self.budget)
     }
 
-    /// Whether there is nothing of it.
+    /// Whether the share is empty.
     pub(super) fn is_empty(&self) -> bool {
         self.octets == 0
     }
 
-    /// Makes it `octets` large if it is smaller; false when that is too much, and it stays as it
+    /// Makes it `octets` large if it is smaller. False if that is too much; it then stays as it
     /// was.
     pub(super) fn grow_to(&mut self, octets: usize, purpose: Purpose) -> bool {
         let octets = u64::try_from(octets).unwrap_or(u64::MAX);
@@ -230,7 +231,7 @@ impl Share {
         is_granted
     }
 
-    /// Gives all of it back.
+    /// Gives the whole share back.
     pub(super) fn give_back(&mut self) {
         let octets = std::mem::take(&mut self.octets);
         if octets > 0 {
@@ -245,7 +246,7 @@ impl Drop for Share {
     }
 }
 
-/// What the recipients of a transaction take, until it is over.
+/// The memory of a transaction's recipients, until it is over.
 #[derive(Debug)]
 pub(super) struct Recipients {
     octets: usize,
@@ -253,12 +254,12 @@ pub(super) struct Recipients {
 }
 
 impl Recipients {
-    /// None yet.
+    /// No recipients yet.
     pub(super) fn none(share: Share) -> Self {
         Self { octets: 0, share }
     }
 
-    /// Counts one more; false when there is no memory for it, and it is not counted.
+    /// Counts one more; false if there is no memory for it, and it is not counted.
     pub(super) fn add(&mut self, mailbox: &MailboxName) -> bool {
         let octets = self.octets.saturating_add(octets_of(mailbox));
         let beyond = octets.saturating_sub(limits::RECIPIENTS_OCTETS_FREE);
@@ -270,13 +271,13 @@ impl Recipients {
         is_granted
     }
 
-    /// Gives away what they take, and begins anew.
+    /// Hands over the memory of the recipients, and starts again with none.
     pub(super) fn take(&mut self) -> Self {
         let none = Self::none(self.share.another());
         std::mem::replace(self, none)
     }
 
-    /// Forgets them all.
+    /// Forgets all recipients.
     pub(super) fn clear(&mut self) {
         if self.octets > 0 {
             self.octets = 0;
@@ -285,8 +286,8 @@ impl Recipients {
     }
 }
 
-/// What a recipient takes: its name, twice in memory when the message is committed, the path of its
-/// directory, and its places in the tables.
+/// The memory of a recipient: its name, twice in memory when the message is committed, the path of
+/// its directory, and its places in the tables.
 fn octets_of(mailbox: &MailboxName) -> usize {
     let text = mailbox.local_part().len();
     let text = text.saturating_add(mailbox.domain().len());
@@ -313,7 +314,7 @@ mod tests {
         budget.octets.load(Ordering::SeqCst)
     }
 
-    /// What may be done with one of a few shares.
+    /// What a test can do with one of a few shares.
     #[derive(Clone, Debug)]
     enum Step {
         Grow(usize, usize, Purpose),
@@ -375,7 +376,7 @@ mod tests {
         }
     }
 
-    /// SEC-9: also when all take and give at the same moment.
+    /// SEC-9: also when all threads take and give back at the same time.
     #[test]
     fn threads_that_take_and_give_never_exceed_the_budget() {
         let budget = budget(1_000);
@@ -400,7 +401,7 @@ mod tests {
         assert!(budget.peak_octets.load(Ordering::SeqCst) > 0);
     }
 
-    /// SEC-9: who keeps memory cannot keep mail from coming in.
+    /// SEC-9: a client that keeps memory cannot keep mail from being received.
     #[test]
     fn what_is_kept_leaves_room_for_a_content() {
         let budget = budget(limits::IN_FLIGHT_OCTETS_MIN / 2);
@@ -412,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_is_woken_by_the_room_that_is_given_back() {
+    fn a_waiting_session_is_woken_when_room_is_given_back() {
         let budget = budget(2 * ROOM);
         let share = Share::all_but(&budget, ROOM - 1);
         let clock = Clock::system();
@@ -462,7 +463,10 @@ mod tests {
         }
         assert!(octets(&budget) <= 500_000 && octets(&budget) > 450_000);
         let taken = recipients.take();
-        assert!(recipients.add(&mailbox), "those are with a message now");
+        assert!(
+            recipients.add(&mailbox),
+            "the others belong to a message now"
+        );
         assert!(octets(&budget) > 450_000);
         drop(taken);
         assert_eq!(octets(&budget), 0);
