@@ -1,5 +1,5 @@
-//! What a connection may hold in its buffers (SEC-9): a little of its own, and more as long as
-//! there is some of the memory that is for all.
+//! How much memory a connection may use for its buffers (SEC-9): a little of its own, and more as
+//! long as there is common memory left.
 
 use super::budget::{Purpose, Share};
 use super::limits;
@@ -7,18 +7,18 @@ use super::limits;
 /// How large the buffers of a connection may be.
 #[derive(Debug)]
 pub(super) struct Allowance {
-    /// How many octets the next read asks for, as the last ones came.
+    /// How many octets the next read asks for, judging by the last ones.
     read_octets: usize,
-    /// How often each octet is held: with TLS sealed and opened.
+    /// How often each octet is held: with TLS, encrypted and decrypted.
     copies: usize,
-    /// What a large read has of the memory that is for all.
+    /// The share of the common memory for a large read.
     receiving: Share,
-    /// What large pieces of output have of it.
+    /// The share for large pieces of output.
     sending: Share,
 }
 
 impl Allowance {
-    /// Nothing of the memory of which these two have shares.
+    /// An allowance with these two shares, which are empty.
     pub(super) fn new(receiving: Share, sending: Share) -> Self {
         Self {
             read_octets: limits::COMMAND_READ_OCTETS,
@@ -33,7 +33,7 @@ impl Allowance {
         self.copies = 2;
     }
 
-    /// A share of nothing of the same memory.
+    /// Another, empty share of the same memory.
     pub(super) fn share(&self) -> Share {
         self.receiving.another()
     }
@@ -43,22 +43,22 @@ impl Allowance {
         self.read_octets
     }
 
-    /// Sees that there is memory for the next read, which is small if there is none. Gives whether
-    /// a buffer that is larger than it has to be is to be given back: the client has become slower.
+    /// Gets memory for the next read, which is small if there is none. Returns whether a buffer
+    /// that is larger than necessary must be freed, because the client has become slower.
     pub(super) fn prepare_read(&mut self) -> bool {
         if self.read_octets <= limits::READ_OCTETS_FREE {
             return !self.receiving.is_empty();
         }
         let octets = self.read_octets.saturating_mul(self.copies);
         if !self.receiving.grow_to(octets, Purpose::Receiving) {
-            // As many as before.
+            // As many octets as before.
             self.read_octets /= 2;
         }
         false
     }
 
-    /// A read into `room` brought so many octets. The next is as large as that suggests: commands
-    /// are short, contents may be long.
+    /// A read into `room` returned this many octets. The next is as large as that suggests:
+    /// commands are short, contents can be long.
     pub(super) fn has_read(&mut self, octets: usize, room: usize) {
         let next = if octets == room {
             self.read_octets.saturating_mul(2)
@@ -73,28 +73,28 @@ impl Allowance {
         self.read_octets = self.read_octets.max(limits::READ_OCTETS_MIN);
     }
 
-    /// The next read is not to need memory that is for all.
+    /// The next read must not need common memory.
     pub(super) fn expect_little(&mut self) {
         self.read_octets = self.read_octets.min(limits::READ_OCTETS_FREE);
     }
 
-    /// The input holds no more than what it has of its own.
+    /// The input no longer needs common memory.
     pub(super) fn end_receiving(&mut self) {
         self.receiving.give_back();
     }
 
-    /// Nothing waits to be sent.
+    /// Nothing is waiting to be sent.
     pub(super) fn end_sending(&mut self) {
         self.sending.give_back();
     }
 
-    /// Asks for memory to send something in pieces of `octets`, until it is sent; gives how large
+    /// Asks for memory to send something in pieces of `octets`, until it is sent. Returns how large
     /// the pieces may be.
     pub(super) fn ask_to_send(&mut self, octets: usize) -> usize {
         if octets <= limits::RETRIEVED_OCTETS_FREE {
             return octets;
         }
-        // What is waiting, and the piece as it is sent, at worst twice as large.
+        // The output that is waiting, and the piece as it is sent, at worst twice as large.
         let output = limits::WRITE_OCTETS_MAX.saturating_add(octets.saturating_mul(2));
         let output = output.saturating_mul(self.copies);
         if self
@@ -107,7 +107,7 @@ impl Allowance {
         }
     }
 
-    /// How much may wait to be sent.
+    /// How much output may wait to be sent.
     pub(super) fn output_octets_max(&self) -> usize {
         if self.sending.is_empty() {
             limits::WRITE_OCTETS_FREE
@@ -116,8 +116,8 @@ impl Allowance {
         }
     }
 
-    /// Asks for memory to let more wait than may do now; false when there is none, or it has it
-    /// already.
+    /// Asks for memory to let more output wait; false if there is none, or if it was already
+    /// granted.
     pub(super) fn grow_output(&mut self) -> bool {
         let octets = limits::WRITE_OCTETS_MAX.saturating_mul(self.copies.saturating_mul(2));
         self.sending.is_empty() && self.sending.grow_to(octets, Purpose::Keeping)
@@ -136,7 +136,7 @@ mod tests {
         Allowance::new(Share::of(&budget), Share::of(&budget))
     }
 
-    /// Reads as much as it asks for, so many times.
+    /// Reads as much as it asks for, this many times.
     fn read(allowance: &mut Allowance, times: usize) -> usize {
         for _ in 0..times {
             assert!(!allowance.prepare_read());
@@ -148,14 +148,14 @@ mod tests {
     }
 
     #[test]
-    fn reads_grow_with_what_comes_as_long_as_there_is_memory() {
+    fn reads_grow_with_the_input_as_long_as_there_is_memory() {
         let plenty = u64::try_from(limits::READ_OCTETS_MAX).unwrap() * 4;
         assert_eq!(read(&mut allowance(plenty), 20), limits::READ_OCTETS_MAX);
         assert!(read(&mut allowance(0), 20) <= limits::READ_OCTETS_FREE);
     }
 
     #[test]
-    fn a_client_that_has_become_slower_gives_its_buffer_back() {
+    fn the_buffer_of_a_client_that_has_become_slower_is_freed() {
         let mut allowance = allowance(u64::MAX);
         read(&mut allowance, 20);
         allowance.has_read(1, limits::READ_OCTETS_MAX);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_waits_in_large_pieces_only_with_memory_for_them() {
+    fn output_waits_in_large_pieces_only_with_memory_for_them() {
         let mut none = allowance(0);
         assert_eq!(none.ask_to_send(100), 100);
         let piece = limits::CONTENT_OCTETS_MAX;

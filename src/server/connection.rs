@@ -1,14 +1,14 @@
-//! One client's socket: buffers, deadlines, the order of reading and writing.
+//! One client's socket: buffers, deadlines, and the order of reading and writing.
 //!
-//! Knows octets and lines, no verb of any protocol; with TLS, the octets within it. What is to be
-//! sent is collected and leaves only when the next octets have to be waited for, so a pipelined
-//! group of commands is read with one call and answered with one (RFC 2920 §3.2).
+//! It knows octets and lines, but no commands of any protocol; with TLS, it sees the decrypted
+//! octets. Output is collected, and is sent only before waiting for input. So a pipelined group of
+//! commands is read with one call and answered with one (RFC 2920 §3.2).
 //!
-//! A deadline covers a whole command, not one read: a client that trickles octets does not move
-//! it. Long waits are made of slices, so that the socket's own timeout is set once and not for
-//! every line; only a wait shorter than a slice sets it anew. A client that is silent for longer
-//! than the first, short slice is waited for without a buffer, and so is the first octet where
-//! there is no TLS (NET-1).
+//! A deadline covers a whole command, not one read: a client that trickles octets does not move it.
+//! Long waits consist of slices, so that the socket's own timeout is set once and not for every
+//! line; only a wait shorter than a slice sets it again. While a client is silent for longer than
+//! the first, short slice, the wait has no buffer, and neither has the wait for the first octet
+//! without TLS (NET-1).
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpStream};
@@ -35,25 +35,25 @@ use super::session::Interruption;
 use super::tally::Tally;
 use super::tls::{self, Lack, Tunnel, Written, is_pause, is_stuck};
 
-/// What was read: see [`LineBuffer::scan`].
+/// The result of a read: see [`LineBuffer::scan`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LineRead {
-    /// [`Connection::line`] has it.
+    /// The line is in [`Connection::line`].
     Line,
-    /// It was too long and is gone.
+    /// The line was too long and was discarded.
     TooLong,
-    /// It has a line ending that is not the session's own: its name.
+    /// The line has a line ending that is not the session's own: its name.
     Fault(&'static str),
     /// The first octet of the connection is not a letter.
     Foreign,
 }
 
-/// What a client has come to so far.
+/// How far a client has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Activity {
-    /// It has said nothing, with TLS within it.
+    /// It has sent nothing (with TLS: nothing within it).
     Silence,
-    /// It has said something.
+    /// It has sent something.
     Words,
     /// It has logged in or handed in a message.
     Achievement,
@@ -67,7 +67,7 @@ pub(super) struct Connection {
     ticket: Ticket,
     input: LineBuffer,
     output: Vec<u8>,
-    /// A box: most connections have none, and it is large.
+    /// Boxed, because most connections have none, and it is large.
     tunnel: Option<Box<Tunnel>>,
     allowance: Allowance,
     read_timeout: Duration,
@@ -78,10 +78,10 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Prepares a fresh socket.
+    /// Prepares a new socket.
     ///
     /// # Errors
-    /// What the system says when it refuses a socket option: the connection is of no use.
+    /// The system refuses a socket option: the connection cannot be used.
     pub(super) fn new(
         stream: Arc<TcpStream>,
         peer: IpAddr,
@@ -121,39 +121,39 @@ impl Connection {
         self.peer
     }
 
-    /// What is counted of all connections.
+    /// The counters of all connections.
     pub(super) fn counters(&self) -> &Tally {
         self.ticket.counters()
     }
 
-    /// Notes that the client has logged in.
+    /// Records that the client has logged in.
     pub(super) fn logged_in(&self) {
         self.ticket.logged_in();
     }
 
-    /// Notes that the client has achieved what clients come for.
+    /// Records that the client has done what clients connect for.
     pub(super) fn achieved(&mut self) {
         self.progress = Activity::Achievement;
     }
 
-    /// Whether it has.
+    /// Whether [`achieved`](Self::achieved) was called.
     pub(super) fn has_achieved(&self) -> bool {
         self.progress == Activity::Achievement
     }
 
-    /// Whether the client has said anything yet. With TLS what it says begins behind the handshake.
+    /// Whether the client has sent anything yet. With TLS, only what follows the handshake counts.
     pub(super) fn has_spoken(&self) -> bool {
         self.progress != Activity::Silence
     }
 
-    /// Whether the log has one more line of this kind about the client: `Some` with the number of
-    /// those that it did not have since the last one.
+    /// Whether another line of this kind may be logged about the client: `Some` with the number of
+    /// lines that were not logged since the last one.
     pub(super) fn lets_through(&self, kind: Kind) -> Option<u64> {
         let now = self.deadlines.now();
         self.ticket.lets_through(self.peer, kind, now)
     }
 
-    /// What its buffers may hold.
+    /// How large the buffers may be.
     pub(super) fn allowance(&self) -> &Allowance {
         &self.allowance
     }
@@ -175,7 +175,7 @@ impl Connection {
         }
     }
 
-    /// What a session has to know of its connection, where TLS is `offered` or not.
+    /// What a session must know about its connection; `offered` says whether TLS is offered.
     pub(super) fn link(&self, offered: bool) -> Link {
         Link {
             tls: match self.tunnel {
@@ -187,11 +187,11 @@ impl Connection {
         }
     }
 
-    /// Sends what is waiting and does the handshake of TLS, within a time of its own. All that was
-    /// known of the client's octets is forgotten (RFC 3207 §4.2, RFC 2595 §4).
+    /// Sends what is waiting and performs the TLS handshake, with its own time limit. Everything
+    /// that was known from the client is forgotten (RFC 3207 §4.2, RFC 2595 §4).
     ///
     /// # Errors
-    /// [`Interruption`]: the connection cannot be used any more.
+    /// [`Interruption`]: the connection can no longer be used.
     pub(super) fn start_tls(&mut self, handshakes: &Handshakes) -> Result<(), Interruption> {
         if !self.input.unread().is_empty() {
             return Err(Interruption::OctetsBehindStartTls);
@@ -209,7 +209,7 @@ impl Connection {
             done,
             Err(Interruption::Lost(Some(_)) | Interruption::Tls(_))
         ) {
-            // It may be an alert that has to arrive.
+            // An alert may still have to arrive.
             self.linger();
         }
         match done {
@@ -221,8 +221,8 @@ impl Connection {
         }
     }
 
-    /// Why a connection was lost in a handshake: the client may have ended it because of what the
-    /// handshake told it.
+    /// Why a connection was lost during a handshake: the client may have ended it because of the
+    /// server's part of the handshake.
     fn explain_loss(&self, error: Option<io::Error>) -> Interruption {
         match self.tunnel() {
             Some(tunnel) if tunnel.is_under_way() => Interruption::Tls(tunnel.broken_off()),
@@ -230,7 +230,7 @@ impl Connection {
         }
     }
 
-    /// Does the handshake: waits for the client here, and has every step computed elsewhere.
+    /// Performs the handshake: waits for the client here, and lets the workers compute every step.
     fn shake_hands(
         &mut self,
         handshakes: &Handshakes,
@@ -243,7 +243,7 @@ impl Connection {
                 Some(Lack::Nothing) => return Ok(()),
                 Some(Lack::Step) => true,
                 Some(Lack::Octets) => self.is_ready_within(PollFlags::IN, left)?,
-                // A stop ends the reading side, which does not wake who waits for the other.
+                // A stop ends the reading side, which does not wake a wait for the writing side.
                 Some(Lack::Room) => {
                     self.check_draining()?;
                     self.is_ready_within(PollFlags::OUT, left.min(limits::CLOCK_SLICE))?
@@ -256,14 +256,14 @@ impl Connection {
         }
     }
 
-    /// Has one step of the handshake computed.
+    /// Lets a worker compute one step of the handshake.
     fn advance_handshake(&mut self, handshakes: &Handshakes) -> Result<(), Interruption> {
         let tunnel = self.tunnel.take();
         let advanced = tunnel.and_then(|tunnel| handshakes.advance(tunnel, &self.stream));
         let Some((tunnel, result)) = advanced else {
-            // Nothing may be said in clear any more.
+            // Nothing may be sent unencrypted any more.
             self.stream.shutdown(Shutdown::Both).ok();
-            let error = io::Error::other("the handshake was broken off here");
+            let error = io::Error::other("the handshake was interrupted here");
             return Err(Interruption::Lost(Some(error)));
         };
         self.tunnel = Some(tunnel);
@@ -276,16 +276,16 @@ impl Connection {
         }
     }
 
-    /// Where replies and content to be sent are appended.
+    /// The buffer for replies and content to be sent.
     pub(super) fn output(&mut self) -> &mut Vec<u8> {
         if self.output.capacity() == 0 {
-            // Enough for most replies: to grow there by little pieces leaves them all behind.
+            // Enough for most replies: growing in small steps would leave freed pieces behind.
             self.output.reserve_exact(limits::REPLY_OCTETS);
         }
         &mut self.output
     }
 
-    /// The line ending of the session; CRLF while no line has come.
+    /// The line ending of the session; CRLF until a line has arrived.
     pub(super) fn line_ending(&self) -> LineEnding {
         self.input.ending().unwrap_or(LineEnding::CrLf)
     }
@@ -295,23 +295,24 @@ impl Connection {
         self.input.line()
     }
 
-    /// The octets that came and were not consumed.
+    /// The octets that were received and not consumed.
     pub(super) fn unread(&self) -> &[u8] {
         self.input.unread()
     }
 
-    /// What the first octets of the client show it to speak.
+    /// The protocol that the client's first octets suggest.
     pub(super) fn foreign(&self) -> Foreign {
         Foreign::of_octets(self.unread())
     }
 
-    /// Takes the first `octets` of [`Self::unread`] away.
+    /// Removes the first `octets` of [`Self::unread`].
     pub(super) fn consume(&mut self, octets: usize) {
         self.input.consume(octets);
     }
 
-    /// Reads until a whole line of at most `octets_max` octets is there. A stop and the end of the
-    /// session come before a line that is there already: a pipelined group must not outlast them.
+    /// Reads until there is a whole line of at most `octets_max` octets. A stop and the end of the
+    /// session take precedence over a line that is already there: a pipelined group must not
+    /// outlast them.
     ///
     /// # Errors
     /// [`Interruption`]: tell the session.
@@ -336,7 +337,7 @@ impl Connection {
         }
     }
 
-    /// Does `wait`, and is woken when the daemon stops.
+    /// Does `wait`, which ends when the daemon stops.
     fn wait_undrained<T>(
         &mut self,
         wait: impl FnOnce(&mut Self) -> Result<T, Interruption>,
@@ -344,12 +345,12 @@ impl Connection {
         self.ticket.begin_wait();
         let waited = self.check_draining().and_then(|()| wait(self));
         self.ticket.end_wait();
-        // Looked at on both sides of the wait: see the registry.
+        // Checked before and after the wait: see the registry.
         self.check_draining()?;
         waited
     }
 
-    /// SEC-13: whether the first octet of the connection is none that a command begins with.
+    /// SEC-13: whether the first octet of the connection cannot begin a command.
     fn begins_foreign(&mut self) -> bool {
         match self.input.unread().first() {
             Some(first) if !self.first_octet_seen => {
@@ -361,18 +362,19 @@ impl Connection {
         }
     }
 
-    /// Does `attempt` until it gives something, or until `deadline` or the session's end. Each
-    /// attempt reads from the socket once, and so waits as long as its timeout.
+    /// Calls `attempt` until it returns something, or until `deadline` or the session's end. Each
+    /// attempt reads from the socket once, and so waits as long as the socket's timeout.
     fn wait<T>(
         &mut self,
         deadline: Option<Instant>,
         mut attempt: impl FnMut(&mut Self) -> Result<Option<T>, Interruption>,
     ) -> Result<T, Interruption> {
         // Kept as long as there is something to do: the pieces of a large message, or the replies
-        // to a group of commands, use them again and again.
+        // to a group of commands, reuse them.
         self.release(limits::KEEP_OCTETS_MAX);
-        // Who has said nothing yet may never do, and the buffers of thousands who come at once
-        // would leave holes in the memory. What a tunnel has taken from the socket is no silence.
+        // A client that has sent nothing may never do so, and the buffers of thousands of clients
+        // that connect at the same time would leave holes in the memory. Octets that a tunnel has
+        // read also count.
         let mut is_silent = !self.first_octet_seen && self.tunnel.is_none();
         if is_silent {
             self.give_back();
@@ -389,30 +391,30 @@ impl Connection {
             if self.has_part_of_record() {
                 self.release(0);
             } else {
-                // A client that has been silent for so long is not worth a buffer.
+                // A client that has been silent for this long does not need a buffer.
                 self.give_back();
             }
-            // What a tunnel has taken from the socket would not make that readable again.
+            // The socket would not become readable again for octets that a tunnel has already read.
             is_silent = !self.has_part_of_record();
         }
     }
 
-    /// Whether a read brought octets, but with TLS and not enough to make anything of them.
+    /// Whether a read returned octets, but with TLS and not enough to decrypt any.
     fn has_part_of_record(&self) -> bool {
         self.tunnel
             .as_deref()
             .is_some_and(|tunnel| !tunnel.is_released())
     }
 
-    /// Gives back all memory but for what is still to be used or to be sent.
+    /// Frees all memory except what is still to be used or sent.
     fn give_back(&mut self) {
         self.release(0);
         self.allowance.expect_little();
         self.shrink_input();
     }
 
-    /// Gives back what the input has of the memory that is for all, unless a chunk that came before
-    /// it was asked for is in there.
+    /// Gives the input's share of the common memory back, unless the input still holds a chunk that
+    /// arrived before it was asked for.
     fn shrink_input(&mut self) {
         self.input.release();
         if self.input.capacity() <= limits::READ_OCTETS_FREE {
@@ -420,7 +422,7 @@ impl Connection {
         }
     }
 
-    /// Gives back the buffers that are empty and have room for more than `octets`.
+    /// Frees the buffers that are empty and have room for more than `octets`.
     fn release(&mut self, octets: usize) {
         if self.input.unread().is_empty() && self.input.capacity() > octets {
             self.input.release();
@@ -436,7 +438,7 @@ impl Connection {
         }
     }
 
-    /// Waits until the socket is ready for this, or has ended; false when it was not within
+    /// Waits until the socket is ready for `wanted`, or has ended; false if neither happens within
     /// `timeout`.
     fn is_ready_within(&self, wanted: PollFlags, timeout: Duration) -> Result<bool, Interruption> {
         let mut waiting = [PollFd::new(&*self.stream, wanted)];
@@ -448,7 +450,7 @@ impl Connection {
         }
     }
 
-    /// Lets the client wait for `time`, as long as its session and the daemon go on.
+    /// Makes the client wait for `time`, but no longer than its session and the daemon last.
     ///
     /// # Errors
     /// [`Interruption`]: tell the session.
@@ -468,12 +470,12 @@ impl Connection {
         }
     }
 
-    /// The measure for a content that begins now.
+    /// The rate of a content that begins now.
     pub(super) fn content_rate(&self) -> ContentRate {
         ContentRate::begin(self.deadlines.now())
     }
 
-    /// Waits until there is memory for another content; false when there is none for a while.
+    /// Waits until there is memory for another content; false if there is none for a while.
     ///
     /// # Errors
     /// [`Interruption`]: tell the session.
@@ -483,7 +485,7 @@ impl Connection {
         }
         self.flush()?;
         self.give_back();
-        // Nobody is kept waiting for longer than we would wait.
+        // The client waits no longer than facteur would wait for it.
         let deadline = self.deadlines.of_what_takes(limits::ADMISSION_TIMEOUT);
         let deadline = self.deadlines.or_session(deadline);
         let clock = self.deadlines.clock();
@@ -493,8 +495,8 @@ impl Connection {
         Ok(has_room)
     }
 
-    /// Waits for more octets of a content, as long as for a whole command at most; while the client
-    /// is silent, `put_away` is told to hold nothing for it.
+    /// Waits for more octets of a content, but no longer than for a whole command. While the client
+    /// is silent, `put_away` is called to free the memory of its message.
     ///
     /// # Errors
     /// [`Interruption`]: tell the session; nothing of the content may be kept.
@@ -518,7 +520,7 @@ impl Connection {
                 return Err(Interruption::Ended(Ending::TooSlow));
             }
             Err(interruption) => {
-                // At the end of a stop the contents that are left are woken too.
+                // At the end of a stop, sessions in the middle of a content are woken too.
                 self.check_draining()?;
                 return Err(interruption);
             }
@@ -541,7 +543,7 @@ impl Connection {
     }
 
     fn set_read_timeout(&mut self, timeout: Duration) -> Result<(), Interruption> {
-        // The system takes no timeout of zero, and rounds what is below its tick.
+        // The system does not accept a timeout of zero, and rounds one that is below its tick.
         let timeout = timeout.max(Duration::from_millis(1));
         if timeout != self.read_timeout {
             self.stream
@@ -552,7 +554,7 @@ impl Connection {
         Ok(())
     }
 
-    /// One read: how many octets came, or `None` when the socket's timeout passed.
+    /// One read: how many octets arrived, or `None` if the socket's timeout passed.
     fn read(&mut self) -> Result<Option<usize>, Interruption> {
         if self.allowance.prepare_read() {
             self.shrink_input();
@@ -575,8 +577,8 @@ impl Connection {
         }
     }
 
-    /// Sends what is waiting when it is more than a buffer should hold: a large group of commands
-    /// has its answers in large pieces, as long as there is memory for them.
+    /// Sends what is waiting if it is more than a buffer should hold: a large group of commands is
+    /// answered in large pieces, as long as there is memory for them.
     ///
     /// # Errors
     /// [`Interruption::Lost`].
@@ -590,8 +592,8 @@ impl Connection {
     /// Sends what is waiting.
     ///
     /// # Errors
-    /// [`Interruption::Lost`] when the client is gone, [`Interruption::NotReading`] when it does
-    /// not take what is sent.
+    /// [`Interruption::Lost`] if the client is gone, [`Interruption::NotReading`] if it does not
+    /// read what is sent.
     pub(super) fn flush(&mut self) -> Result<(), Interruption> {
         if self.output.is_empty() {
             return Ok(());
@@ -603,8 +605,8 @@ impl Connection {
         sent
     }
 
-    /// Sends all of it. A client that reads takes it at once; from the first time that one does
-    /// not, each turn has waited a slice of time at most, and looks at the clock.
+    /// Sends all of it. A client that reads usually accepts it immediately. Otherwise each further
+    /// turn has waited for at most one slice of time, and checks the clock.
     fn write_all(&mut self, mut octets: &[u8]) -> Result<(), Interruption> {
         let mut deadline = None;
         loop {
@@ -621,11 +623,11 @@ impl Connection {
                 return Ok(());
             }
             if written.is_stuck && self.check_draining().is_err() {
-                // A stop does not wait for who takes nothing, nor does a newcomer.
+                // Neither a stop nor a new client waits for a client that does not read.
                 return Err(Interruption::NotReading);
             }
             octets = octets.get(written.taken..).unwrap_or_default();
-            // Not all at once: the client reads more slowly than we write.
+            // Not everything was sent: the client reads more slowly than facteur writes.
             let now = self.deadlines.now();
             let timeout = limits::WRITE_TIMEOUT;
             let deadline = *deadline.get_or_insert_with(|| now.checked_add(timeout));
@@ -649,13 +651,13 @@ impl Connection {
         })
     }
 
-    /// Sends what is waiting, before the connection closes. Where the client asked for that, it
-    /// hears the answer; but one that goes on sending behind its QUIT may need more time for it,
-    /// and with TLS each client does, for it says there that nothing more will come.
+    /// Sends what is waiting, before the connection closes. A client that asked for the end waits
+    /// for the answer. But a client that sends more after its QUIT may need more time for it. So
+    /// does every client with TLS, because it announces there that it will send no more.
     pub(super) fn close(&mut self, closing: Closing) {
         let is_over = self.tunnel.is_none() && self.input.unread().is_empty();
         if closing == Closing::Quit && is_over {
-            // Nobody is left to tell when it does not go.
+            // If this fails, there is nobody left to tell.
             self.flush().ok();
         } else {
             self.close_lingering();
@@ -668,9 +670,9 @@ impl Connection {
         }
     }
 
-    /// Sends what is waiting and sees that it arrives, before the connection closes: a socket that
-    /// is closed over unread octets is reset, and the last reply could be lost with it. So what the
-    /// client still sends is read for a while and thrown away.
+    /// Sends what is waiting and makes sure that it arrives, before the connection closes: a socket
+    /// that is closed with unread octets is reset, and the last reply could be lost with it. So
+    /// what the client still sends is read for a while and discarded.
     pub(super) fn close_lingering(&mut self) {
         if self.flush().is_ok() {
             self.close_tunnel();
@@ -678,7 +680,7 @@ impl Connection {
         }
     }
 
-    /// Reads what the client still sends, as octets without a meaning.
+    /// Reads what the client still sends, and discards it.
     fn linger(&mut self) {
         if self.stream.shutdown(Shutdown::Write).is_err()
             || self.set_read_timeout(limits::LINGER_TIMEOUT).is_err()
@@ -693,7 +695,7 @@ impl Connection {
     }
 }
 
-/// A buffer for the lines of a client, of which nothing is known yet.
+/// A buffer for the lines of a client about which nothing is known yet.
 fn lines_from(is_local: bool) -> LineBuffer {
     let lf_policy = if is_local {
         LfPolicy::Accept
@@ -703,7 +705,7 @@ fn lines_from(is_local: bool) -> LineBuffer {
     LineBuffer::new(limits::READ_OCTETS_MIN, lf_policy)
 }
 
-/// What an error of a read means: TLS that fails says so itself.
+/// What an error of a read means: a TLS failure has its own error type.
 fn interruption(error: io::Error) -> Interruption {
     if tls::is_failure(&error) {
         Interruption::Tls(error)
@@ -721,7 +723,7 @@ mod tests {
 
     /// NET-1.
     #[test]
-    fn a_client_that_is_silent_is_waited_for_without_a_buffer() {
+    fn waiting_for_a_silent_client_takes_no_buffer() {
         let mut ends = Ends::new("127.0.0.1", timeouts());
         ends.client.write_all(b"NOOP\r\n").unwrap();
         let connection = &mut ends.connection;
@@ -731,13 +733,13 @@ mod tests {
         let capacities = |it: &Connection| (it.input.capacity(), it.output.capacity());
         let busy = capacities(connection);
         assert!(busy.0 > 0 && busy.1 > 0, "{busy:?}");
-        // The clock stands, so each turn waits for so little time.
+        // The clock does not advance, so each turn waits only this long.
         let deadline = connection.deadlines.now().checked_add(TICK);
         let turns = std::cell::Cell::new(0);
         let silent = connection.wait(deadline, |connection| {
             turns.set(turns.get() + 1);
             if turns.get() == 2 {
-                // The end of the silence came after the buffers were given back.
+                // The end of the silence came after the buffers were freed.
                 return Ok(Some(capacities(connection)));
             }
             let read = connection.read()?;
@@ -748,16 +750,16 @@ mod tests {
         assert_eq!(silent.unwrap(), (0, 0));
     }
 
-    /// NET-1: nothing is read, and so no buffer made, before there is something to read.
+    /// NET-1: nothing is read, and so no buffer is allocated, before there is something to read.
     #[test]
-    fn a_client_that_has_said_nothing_yet_is_waited_for_without_a_buffer() {
+    fn waiting_for_the_first_octet_takes_no_buffer() {
         let mut ends = Ends::new("127.0.0.1", timeouts());
         let connection = &mut ends.connection;
         connection.output().extend_from_slice(b"220 Welcome\r\n");
         connection.flush().unwrap();
         assert!(connection.output.capacity() > 0);
         let (hands, mut client) = (&ends.hands, &ends.client);
-        // The clock stands, so each turn waits for so little time.
+        // The clock does not advance, so each turn waits only this long.
         let deadline = connection.deadlines.now().checked_add(TICK);
         let found = thread::scope(|scope| {
             let waiting = thread::Builder::new().spawn_scoped(scope, || {
@@ -775,9 +777,9 @@ mod tests {
         assert_eq!(found.unwrap(), (1, 0, 0));
     }
 
-    /// With TLS it is not what the tunnel takes that tells whether the client does.
+    /// With TLS, what counts is whether the client reads, not whether the tunnel accepts octets.
     #[test]
-    fn a_client_is_stuck_when_its_socket_takes_nothing() {
+    fn a_client_is_stuck_when_its_socket_accepts_nothing() {
         let mut ends = Ends::new("127.0.0.1", timeouts());
         let _tls = ends.begin_tls();
         let Connection { stream, tunnel, .. } = &mut ends.connection;
@@ -795,9 +797,9 @@ mod tests {
         assert_eq!((written.taken, written.is_stuck), (0, false));
     }
 
-    /// NET-3: a reply does not wait for the acknowledgement of the one before.
+    /// NET-3: a reply does not wait for the acknowledgement of the previous one.
     #[test]
-    fn small_replies_leave_at_once() {
+    fn small_replies_are_sent_immediately() {
         let ends = Ends::new("127.0.0.1", timeouts());
         assert!(ends.connection.stream.nodelay().unwrap());
     }

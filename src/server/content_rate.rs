@@ -1,11 +1,11 @@
-//! How fast a content comes.
+//! How fast a content arrives.
 
 use std::time::Instant;
 
 use super::limits;
 
-/// The octets of a content within the current slice of time. Clients on this machine are not held
-/// to it: a person who types a message at a terminal is slower than any network.
+/// The octets of a content within the current slice of time. Clients on this machine are exempt
+/// from the minimum: a person who types a message at a terminal is slower than any network.
 #[derive(Debug)]
 pub(super) struct ContentRate {
     since: Instant,
@@ -21,8 +21,8 @@ impl ContentRate {
         }
     }
 
-    /// Notes that `octets` more have come by `now`; false when the slice of time that ends with it
-    /// brought too few. The next slice begins then.
+    /// Records that `octets` more have arrived by `now`. False if a slice of time ends now and had
+    /// too few octets. The next slice then begins.
     pub(super) fn keeps_pace(&mut self, octets: u64, now: Instant) -> bool {
         self.octets = self.octets.saturating_add(octets);
         let elapsed = now.duration_since(self.since);
@@ -45,7 +45,7 @@ mod tests {
 
     use super::*;
 
-    /// What comes as seconds since the begin and octets, and when it is too slow.
+    /// Arrivals as seconds since the beginning and octets, and when they are found too slow.
     fn check(arrivals: &[(u64, u64)], expect: Option<u64>) {
         let begin = Clock::system().now();
         let mut rate = ContentRate::begin(begin);
@@ -64,7 +64,7 @@ mod tests {
         check(&[(1, 30_000), (60, 0)], None);
         check(&[(1, 30_000), (60, 0), (61, 1), (120, 29_998)], Some(120));
         check(&[(1, 30_000), (60, 0), (61, 1), (120, 29_999)], None);
-        // A first minute of plenty does not pay for a second one of nothing.
+        // A fast first minute does not make up for a second one without octets.
         check(&[(1, 1_000_000), (60, 0), (120, 0)], Some(120));
         check(&[(90, 44_999)], Some(90));
         check(&[(90, 45_000)], None);

@@ -1,18 +1,18 @@
-//! A value that sessions share and that is replaced as a whole while they go on.
+//! A value that sessions share and that is replaced as a whole while they run.
 //!
-//! A session that has taken the value keeps it as it was; the next look gives the new one. The
-//! lock is held for the copy of a handle (NET-7).
+//! A session that has read the value keeps the old one; its next read returns the new one. The lock
+//! is held only to copy a handle (NET-7).
 
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-/// What is current of a `T`.
+/// The current value of type `T`.
 #[derive(Debug)]
 pub struct Current<T>(RwLock<Arc<T>>);
 
 impl<T> Current<T> {
-    /// Begins with `value`.
+    /// Starts with `value`.
     pub fn new(value: T) -> Self {
         Self(RwLock::new(Arc::new(value)))
     }
@@ -22,7 +22,7 @@ impl<T> Current<T> {
         Arc::clone(&self.0.read())
     }
 
-    /// Puts `value` in the place of what was current.
+    /// Replaces the current value by `value`.
     pub fn set(&self, value: T) {
         let mut value = Arc::new(value);
         std::mem::swap(&mut *self.0.write(), &mut value);
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_the_old_value_keeps_it() {
+    fn a_reader_of_the_old_value_keeps_it() {
         let current = Current::new(1);
         let old = current.get();
         current.set(2);

@@ -1,4 +1,4 @@
-//! The times that a connection is held to.
+//! The time limits of a connection.
 
 use std::time::{Duration, Instant};
 
@@ -18,17 +18,17 @@ pub struct Timeouts {
     pub session: Option<Duration>,
 }
 
-/// The clock of a connection, and what has to happen by when.
+/// The clock of a connection, and its deadlines.
 #[derive(Debug)]
 pub(super) struct Deadlines {
     clock: Clock,
     idle_timeout: Duration,
-    /// When the session ends at the latest.
+    /// When the session must end.
     session: Option<Instant>,
 }
 
 impl Deadlines {
-    /// Those of a session that begins now.
+    /// The deadlines of a session that begins now.
     pub(super) fn new(clock: Clock, timeouts: Timeouts) -> Self {
         let begin = clock.now();
         Self {
@@ -40,7 +40,7 @@ impl Deadlines {
         }
     }
 
-    /// The clock that says when a deadline has passed.
+    /// The clock for the deadlines.
     pub(super) fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -49,22 +49,22 @@ impl Deadlines {
         self.clock.now()
     }
 
-    /// By when a command has to come that is waited for from now on.
+    /// The deadline of a command that is awaited from now on.
     pub(super) fn of_command(&self) -> Option<Instant> {
         self.of_what_takes(self.idle_timeout)
     }
 
-    /// By when something has to happen that may take `timeout`, and no longer than a command.
+    /// The deadline of something that may take `timeout`, but no longer than a command.
     pub(super) fn of_what_takes(&self, timeout: Duration) -> Option<Instant> {
         self.now().checked_add(self.idle_timeout.min(timeout))
     }
 
-    /// `deadline`, or the session's end where that comes first.
+    /// `deadline`, or the session's end if that comes first.
     pub(super) fn or_session(&self, deadline: Option<Instant>) -> Option<Instant> {
         deadline.into_iter().chain(self.session).min()
     }
 
-    /// Whether the session goes on.
+    /// Whether the session may continue.
     ///
     /// # Errors
     /// [`Ending::SessionTimeout`].
@@ -75,11 +75,11 @@ impl Deadlines {
         }
     }
 
-    /// How long to wait before the clock is looked at again: at most until `deadline` and the
+    /// How long to wait before the clock is checked again: at most until `deadline` and the
     /// session's end, neither of which has passed.
     ///
     /// # Errors
-    /// [`Interruption`]: one of them has.
+    /// [`Interruption`]: one of them has passed.
     pub(super) fn time_left(&self, deadline: Option<Instant>) -> Result<Duration, Interruption> {
         let now = self.now();
         self.check_session(now)?;

@@ -1,8 +1,8 @@
-//! What the log tells of the talk of a session: its refusals, and at level `debug` every line.
+//! Logs the dialogue of a session: its refusals, and at level `debug` every line.
 //!
-//! A driver says here what its client said and what it was answered. The command is kept, as far as
-//! it may be shown, until its answer is known; a refusal becomes a line of the log with both.
-//! What may be shown is the session's to say: see [`Disclosure`]. How often is [`Muffler`]'s.
+//! A driver reports here what its client sent and what the answer was. The command is kept, as far
+//! as it may be shown, until its answer is known; a refusal becomes one log line with both. The
+//! session decides what may be shown: see [`Disclosure`]. [`Muffler`] decides how often.
 //!
 //! [`Muffler`]: super::muffler::Muffler
 
@@ -19,19 +19,19 @@ use super::maillog::{self, Attempt, Refused, Said, Speaker};
 use super::muffler::Kind;
 use super::session::{Interruption, SessionEnd, SessionId};
 
-/// The talk of one session.
+/// The dialogue of one session.
 #[derive(Debug)]
 pub(super) struct Dialogue {
     id: SessionId,
-    /// What waits for its answer.
+    /// What is waiting for its answer.
     open: Open,
-    /// The text of that. Kept, so that not each command takes memory of its own.
+    /// The text of that. Reused, so that each command does not allocate memory.
     text: String,
-    /// Octets of a content that came since the last line.
+    /// Octets of a content that arrived since the last line.
     content: u64,
 }
 
-/// What waits for its answer.
+/// What is waiting for its answer.
 #[derive(Debug)]
 enum Open {
     Nothing,
@@ -54,9 +54,9 @@ impl Dialogue {
         }
     }
 
-    /// The client said a line, or what cannot be one. `disclose` tells what of a line may be shown,
-    /// and `login` is the exchange that it is a part of. Not inlined: as little as possible lies on
-    /// the stack of a session that waits (NET-1).
+    /// The client sent a line, or something that cannot be one. `disclose` returns what may be
+    /// shown of a line, and `login` is the exchange that it belongs to. Not inlined, to keep as
+    /// little as possible on the stack of a waiting session (NET-1).
     #[inline(never)]
     pub(super) fn heard<'a>(
         &mut self,
@@ -86,7 +86,7 @@ impl Dialogue {
         }
     }
 
-    /// The client said something of which this is to be shown.
+    /// The client sent something, and `line` may be shown of it.
     fn hear(&mut self, line: &dyn fmt::Display) {
         if maillog::tells_dialogues() {
             maillog::said(self.id, Speaker::Client, Said::line(line));
@@ -98,13 +98,13 @@ impl Dialogue {
         }
     }
 
-    /// So many octets of a content came.
+    /// This many octets of a content arrived.
     pub(super) fn heard_content(&mut self, octets: usize) {
         let octets = u64::try_from(octets).unwrap_or(u64::MAX);
         self.content = self.content.saturating_add(octets);
     }
 
-    /// Tells of the content that came, of which there is no more for now.
+    /// Logs the content that arrived; there is no more for now.
     pub(super) fn content_ended(&mut self) {
         let octets = std::mem::take(&mut self.content);
         if octets > 0 && maillog::tells_dialogues() {
@@ -112,7 +112,7 @@ impl Dialogue {
         }
     }
 
-    /// So many octets of a content went.
+    /// This many octets of a content were sent.
     pub(super) fn said_content(&self, octets: usize) {
         if maillog::tells_dialogues() {
             let octets = u64::try_from(octets).unwrap_or(u64::MAX);
@@ -120,12 +120,12 @@ impl Dialogue {
         }
     }
 
-    /// The log has what became of the command already.
+    /// The result of the command has already been logged.
     pub(super) fn told(&mut self) {
         self.open = Open::Nothing;
     }
 
-    /// The same outcome, of which the log has a line already.
+    /// Returns `outcome`, which has already been logged.
     pub(super) fn already_told<T>(&mut self, outcome: T) -> T {
         self.told();
         outcome
@@ -161,8 +161,8 @@ impl Dialogue {
         }
     }
 
-    /// The session is interrupted, in the middle of this exchange if there is one. Not inlined, for
-    /// the same reason.
+    /// The session is interrupted, perhaps in the middle of an exchange. Not inlined, for the same
+    /// reason.
     #[inline(never)]
     pub(super) fn interrupted(
         &mut self,
@@ -171,7 +171,7 @@ impl Dialogue {
         why: &Interruption,
     ) {
         self.content_ended();
-        // What is answered now is no command.
+        // The next response does not answer a command.
         self.told();
         if let Some(login) = login {
             let attempt = Attempt {
@@ -183,7 +183,7 @@ impl Dialogue {
         }
     }
 
-    /// These octets were said: whole lines, with what ends them.
+    /// These octets were sent: whole lines, with their endings.
     pub(super) fn said(&self, lines: &[u8], is_challenge: bool) {
         if !maillog::tells_dialogues() {
             return;
@@ -210,14 +210,14 @@ impl Dialogue {
     }
 }
 
-/// A login was refused or given up.
+/// A login was refused or abandoned.
 pub(super) fn login_refused(connection: &Connection, attempt: Attempt<'_>, why: &dyn fmt::Display) {
     if let Some(untold) = connection.lets_through(Kind::Login) {
         maillog::login_refused(attempt, connection.peer(), untold, why);
     }
 }
 
-/// The store could not do what was asked: counts and logs it.
+/// The store could not do what was asked: counts and logs that.
 pub(super) fn store_failed(connection: &Connection, id: SessionId, error: &store::Error) {
     connection.counters().store.failures.increment();
     if let Some(untold) = connection.lets_through(Kind::Store) {
@@ -225,9 +225,9 @@ pub(super) fn store_failed(connection: &Connection, id: SessionId, error: &store
     }
 }
 
-/// A session has ended. A client that came and left without a word is logged at `debug` only: that
-/// is how monitors ask whether somebody listens here. A client that achieved nothing is logged
-/// unless there is a flood of them.
+/// A session has ended. A client that connected and left without sending anything is logged only at
+/// `debug`: monitors do that to check whether a service is listening. A client that achieved
+/// nothing is logged unless there is a flood of them.
 pub(super) fn session_ended(connection: &Connection, id: SessionId, end: &SessionEnd) {
     let peer = connection.peer();
     let tell = |level, untold| maillog::session_ended(level, id, peer, untold, end);

@@ -1,21 +1,21 @@
-//! The handshakes of TLS: what they begin with, and the few threads that compute them.
+//! TLS handshakes: the identity that they use, and the few threads that compute them.
 //!
 //! # Theory of operation
-//! A handshake goes deep into the stack and uses many small pieces of memory, and what a thread has
-//! once used stays with it as long as its client is there. So the thread of a session does not
-//! compute its handshake (NET-1). It only waits for the client; when octets have come it gives its
-//! [`Tunnel`] away for one step, and gets it back advanced.
+//! A handshake goes deep into the stack and uses many small pieces of memory, and whatever memory a
+//! thread has once used stays with it as long as its client is connected. So the thread of a
+//! session does not compute its handshake (NET-1). It only waits for the client; when octets have
+//! arrived, it hands its [`Tunnel`] over for one step, and gets it back advanced.
 //!
-//! The jobs are computed by workers, which are started before anybody is served. A client that
-//! falls silent in the middle of a handshake has the thread of its session and no other (NET-4).
+//! The jobs are computed by workers, which are started before any client is served. A client that
+//! falls silent in the middle of a handshake occupies only the thread of its session (NET-4).
 //!
 //! # Invariants
-//! - A worker never waits for a client: it reads what is there and writes what the socket takes at
-//!   once, and the session waits for the rest.
-//! - A session has one job at most with the workers: no more jobs wait than there are sessions.
+//! - A worker never waits for a client: it reads what is there and writes what the socket accepts
+//!   immediately, and the session waits for the rest.
+//! - A session has at most one job with the workers: no more jobs wait than there are sessions.
 //!
 //! # Failures
-//! A panic ends the session whose job it was; the worker goes on (SEC-17).
+//! A panic ends the session whose job it was; the worker continues (SEC-17).
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -34,14 +34,14 @@ use super::current::Current;
 use super::limits;
 use super::tls::{Identity, Tunnel};
 
-/// What TLS begins with, and who computes it. The workers end when this is dropped.
+/// The identity for TLS, and the workers that compute handshakes. They end when this is dropped.
 #[derive(Debug)]
 pub struct Handshakes {
     identity: Arc<Current<Identity>>,
     jobs: Arc<Jobs>,
 }
 
-/// A tunnel that is to be advanced, and where it is waited for.
+/// A tunnel to be advanced, and the channel on which its session waits.
 #[derive(Debug)]
 struct Job {
     tunnel: Box<Tunnel>,
@@ -49,10 +49,10 @@ struct Job {
     advanced: SyncSender<Advanced>,
 }
 
-/// What came of a step: see [`Tunnel::advance`].
+/// The result of a step: see [`Tunnel::advance`].
 pub(super) enum Advance {
     Done(io::Result<bool>),
-    /// It broke an invariant of ours.
+    /// It broke an invariant in facteur.
     Panicked(Box<dyn Any + Send>),
 }
 
@@ -60,13 +60,13 @@ pub(super) enum Advance {
 pub(super) type Advanced = (Box<Tunnel>, Advance);
 
 impl Handshakes {
-    /// Starts so many workers.
+    /// Starts `n_workers` workers.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// If the system cannot start a thread.
     pub fn start(identity: Arc<Current<Identity>>, n_workers: NonZeroUsize) -> io::Result<Self> {
         let jobs = Arc::new(Jobs::default());
-        // Where a thread is missing the others end with this.
+        // If a thread cannot be started, dropping this ends the others.
         let handshakes = Self { identity, jobs };
         for number in 1..=n_workers.get() {
             let jobs = Arc::clone(&handshakes.jobs);
@@ -78,13 +78,13 @@ impl Handshakes {
         Ok(handshakes)
     }
 
-    /// What handshakes begin with, which may be replaced.
+    /// The identity for handshakes, which can be replaced.
     pub fn identity(&self) -> &Current<Identity> {
         &self.identity
     }
 
-    /// Has the tunnel advanced over `stream`, as far as that goes without a wait; `None` when it
-    /// was lost.
+    /// Has the tunnel advanced over `stream`, as far as that is possible without waiting; `None` if
+    /// it was lost.
     pub(super) fn advance(&self, tunnel: Box<Tunnel>, stream: &Arc<TcpStream>) -> Option<Advanced> {
         let (advanced, result) = sync_channel(1);
         self.jobs.add(Job {
@@ -112,7 +112,7 @@ struct Jobs {
 #[derive(Debug, Default)]
 struct Queue {
     jobs: VecDeque<Job>,
-    /// Whether no more will come.
+    /// Whether no more will be added.
     is_over: bool,
 }
 
@@ -127,7 +127,7 @@ impl Jobs {
         self.changed.notify_all();
     }
 
-    /// Waits for the next job; `None` when no more will come.
+    /// Waits for the next job; `None` if there will be no more.
     fn next(&self) -> Option<Job> {
         let mut queue = self.queue.lock();
         while queue.jobs.is_empty() && !queue.is_over {
@@ -136,7 +136,7 @@ impl Jobs {
         queue.jobs.pop_front()
     }
 
-    /// The life of a worker.
+    /// The loop of a worker.
     fn work(&self) {
         while let Some(job) = self.next() {
             job.take();
@@ -151,20 +151,21 @@ impl Job {
             stream,
             advanced,
         } = self;
-        // The session ends in the panic, so what the tunnel is like then does not matter.
+        // The panic ends the session, so the state of the tunnel does not matter.
         let result = catch_unwind(AssertUnwindSafe(|| {
             let result = tunnel.advance(AtOnce(&stream), limits::READ_OCTETS_MIN);
-            // Made and given back by the same thread.
+            // Allocated and freed by the same thread.
             tunnel.release();
             result
         }));
         let result = result.map_or_else(Advance::Panicked, Advance::Done);
-        // The session waits for it.
+        // The session is waiting for it.
         advanced.send((tunnel, result)).ok();
     }
 }
 
-/// A socket that is read and written as far as that goes without a wait, whatever its timeouts.
+/// A socket that is read and written only as far as possible without waiting, whatever its
+/// timeouts.
 #[derive(Clone, Copy, Debug)]
 struct AtOnce<'a>(&'a TcpStream);
 

@@ -1,9 +1,9 @@
 //! The content of one message on its way from the decoder to the store.
 //!
-//! Octets are collected until there are enough for one write: the more of them, the faster they
-//! come, and as far as there is memory (SEC-9). Once the content is refused (too
-//! large, or the store failed) the delivery is dropped and what still comes is only counted: the
-//! client is heard to the end of its content, and nothing of it is kept.
+//! Octets are collected until there are enough for one write: more if they arrive faster, as long
+//! as there is memory (SEC-9). Once the content is refused (it is too large, or the store failed),
+//! the delivery is dropped and the rest is only counted: the client is read to the end of its
+//! content, and nothing of it is kept.
 
 use crate::mail::Envelope;
 use crate::store::{self, Delivery};
@@ -17,13 +17,13 @@ pub(super) struct Intake {
     envelope: Envelope,
     /// `None` once the content is refused.
     delivery: Option<Delivery>,
-    /// Octets that are not yet with the store.
+    /// Octets that have not gone to the store yet.
     pending: Vec<u8>,
-    /// How many of them are collected.
+    /// How many octets are collected.
     room: usize,
-    /// What these have of the memory that is for all.
+    /// The share of the common memory for the octets.
     share: Share,
-    /// What the envelope has of it.
+    /// The share for the envelope.
     recipients: Recipients,
     octets: u64,
     refusal: Option<NotKept>,
@@ -38,7 +38,7 @@ pub(super) enum NotKept {
     Store(store::Error),
 }
 
-/// What the mail log tells about a message.
+/// What the mail log reports about a message.
 #[derive(Debug)]
 pub(super) struct Delivered {
     pub(super) name: String,
@@ -47,8 +47,8 @@ pub(super) struct Delivered {
 }
 
 impl Intake {
-    /// A message whose stored form begins with `head`, the trace headers, and whose `recipients`
-    /// have the memory of its envelope.
+    /// A message whose stored form begins with `head`, the trace headers. `recipients` is the
+    /// memory of its envelope.
     pub(super) fn new(
         delivery: Delivery,
         envelope: Envelope,
@@ -68,8 +68,8 @@ impl Intake {
         }
     }
 
-    /// Collects about as much as the client sends at once, which is `octets`. Gives what of it may
-    /// be decoded at once.
+    /// Collects about as much as the client sends at a time, which is `octets`. Returns how much of
+    /// it may be decoded at a time.
     pub(super) fn keep_pace(&mut self, octets: usize) -> usize {
         if octets <= limits::CONTENT_OCTETS_FREE {
             if self.room > limits::CONTENT_OCTETS_FREE {
@@ -77,7 +77,7 @@ impl Intake {
             }
         } else if octets > self.room {
             let room = octets.min(limits::CONTENT_OCTETS_MAX);
-            // Whatever it has collected, all that is decoded at once may come on top.
+            // However much is collected, everything that is decoded at a time can be added to it.
             let wanted = room.saturating_mul(2);
             if self.share.grow_to(wanted, Purpose::Receiving) {
                 self.room = room;
@@ -86,7 +86,7 @@ impl Intake {
         self.room
     }
 
-    /// Hands everything to the store and holds nothing more than a little.
+    /// Passes everything to the store and keeps only a small buffer.
     pub(super) fn put_away(&mut self) {
         self.spill();
         self.pending = Vec::new();
@@ -94,8 +94,8 @@ impl Intake {
         self.share.give_back();
     }
 
-    /// Lets `decode` append content, counts it against `octets_max` and hands it on to the store
-    /// when there is enough of it.
+    /// Lets `decode` append content, counts it against `octets_max` and passes it to the store when
+    /// there is enough of it.
     pub(super) fn take<T>(
         &mut self,
         octets_max: Option<u64>,
@@ -107,8 +107,8 @@ impl Intake {
         let continues_a_field = self.octets == 0 && matches!(added.first(), Some(b' ' | b'\t'));
         self.octets = self.octets.saturating_add(crlf_octets(added));
         if continues_a_field {
-            // It would be a part of our own last field (RFC 5322 §2.2.3). No header section begins
-            // so: what the client sent is a body, and an empty line says so.
+            // It would continue facteur's own last field (RFC 5322 §2.2.3). No header section
+            // begins like this: the client sent a body, and an empty line marks it as one.
             self.pending.insert(before, b'\n');
         }
         if octets_max.is_some_and(|octets_max| self.octets > octets_max) {
@@ -132,7 +132,7 @@ impl Intake {
         self.delivery.is_none()
     }
 
-    /// Hands what is pending to the store.
+    /// Passes the pending octets to the store.
     fn spill(&mut self) {
         let Some(delivery) = &mut self.delivery else {
             return;
@@ -147,7 +147,7 @@ impl Intake {
         }
     }
 
-    /// Keeps nothing of the content: whoever takes it knows why.
+    /// Keeps nothing of the content. The caller knows the reason.
     pub(super) fn abandon(&mut self) {
         self.delivery = None;
     }
@@ -160,7 +160,7 @@ impl Intake {
     /// Makes the message durable in the mailbox of every recipient.
     ///
     /// # Errors
-    /// Why it is not there: tell the client.
+    /// Why the message is not stored: report it to the client.
     pub(super) fn commit(mut self) -> Result<Delivered, NotKept> {
         self.spill();
         let Some(delivery) = self.delivery else {

@@ -1,10 +1,10 @@
-//! How long a connection that is closing listens to its client.
+//! How long a closing connection still reads from its client.
 
 use std::time::Instant;
 
 use super::limits;
 
-/// What may still be read of a client before its socket is closed.
+/// How much may still be read from a client before its socket is closed.
 #[derive(Debug)]
 pub(super) struct Linger {
     octets_left: usize,
@@ -19,8 +19,8 @@ impl Linger {
         }
     }
 
-    /// Whether it goes on when so many octets have come: more than none, in time, and not without
-    /// end. The clock is looked at last.
+    /// Whether to continue after a read of `octets` octets: not at the end of the input, after the
+    /// time limit, or over the octet limit. The clock is checked last.
     pub(super) fn goes_on(&mut self, octets: usize, now: impl FnOnce() -> Instant) -> bool {
         self.octets_left = self.octets_left.saturating_sub(octets);
         octets > 0 && self.octets_left > 0 && self.deadline.is_none_or(|deadline| now() < deadline)
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_ends_with_the_client_in_time_and_after_so_many_octets() {
+    fn it_ends_with_the_client_in_time_and_after_a_limit_of_octets() {
         let begin = Clock::system().now();
         let late = begin + limits::LINGER_TIMEOUT;
         let before = late.checked_sub(Duration::from_millis(1)).unwrap();

@@ -1,9 +1,9 @@
-//! The two listener threads: accept clients in a loop, give each a thread of its own.
+//! The two listener threads: they accept clients in a loop and start a thread for each.
 //!
-//! A listener serves one protocol on all of its addresses. An error of `accept` never ends the
-//! loop (NET-6): where the system is out of descriptors or memory the loop pauses, a client that
-//! went away before it was accepted is nothing, and a client that can have no thread is told so.
-//! A panic ends the session it happens in and nothing else (SEC-17).
+//! A listener serves one protocol on all of its addresses. An error of `accept` never ends the loop
+//! (NET-6): if the system is out of descriptors or memory, the loop pauses; a client that left
+//! before it was accepted is ignored; a client that cannot have a thread gets an error reply. A
+//! panic ends only the session it happens in (SEC-17).
 
 use std::{
     io::{self, Write},
@@ -46,7 +46,7 @@ use super::{
 /// Opens a socket that listens on `address`.
 ///
 /// # Errors
-/// What the system says: the address is in use, not of this machine, or not allowed.
+/// The system's error: the address is in use, not on this machine, or not allowed.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let family = if address.is_ipv6() {
         AddressFamily::INET6
@@ -56,7 +56,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
     if address.is_ipv6() {
-        // Each address is configured for itself; [::] must not take 0.0.0.0's port away.
+        // Each address is configured separately; [::] must not take the port of 0.0.0.0.
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
     // A restart must not wait for the old connections' TIME-WAIT to end.
@@ -66,8 +66,8 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Bounds what the kernel keeps to be sent, for each client that is accepted at the socket (SEC-9):
-/// it goes on with what the socket was told.
+/// Limits what the kernel buffers for sending, for each client accepted from the socket (SEC-9): it
+/// inherits the option.
 fn bound_unsent(socket: &TcpListener) -> io::Result<()> {
     SockRef::from(socket).set_tcp_notsent_lowat(limits::UNSENT_OCTETS_MAX)
 }
@@ -82,7 +82,7 @@ pub enum Sessions {
 }
 
 impl Sessions {
-    /// How TLS begins, where there is a certificate.
+    /// How TLS begins, if there is a certificate.
     fn handshakes(&self) -> Option<&Handshakes> {
         match self {
             Self::Smtp(environment) => environment.handshakes.as_deref(),
@@ -90,12 +90,12 @@ impl Sessions {
         }
     }
 
-    /// Appends what a client is told that gets no session, or whose session broke.
+    /// Appends the reply to a client that gets no session, or whose session broke.
     fn render_unavailable(&self, why: &'static str, out: &mut Vec<u8>) {
         match self {
             Self::Smtp(_) => crate::smtp::Reply::unavailable(why).render(out),
             Self::Pop3(_) => {
-                // One line is never rendered in part.
+                // A single line is never split.
                 crate::pop3::Response::unavailable(why).render(out, usize::MAX);
             }
         }
@@ -105,14 +105,14 @@ impl Sessions {
 /// Why a client got no session.
 #[derive(Debug)]
 struct TurnedAway {
-    /// What it was told.
+    /// What the client was told.
     why: &'static str,
-    /// What the system said, where it had no thread to give.
+    /// The system's error, if it could not start a thread.
     error: Option<io::Error>,
 }
 
 impl TurnedAway {
-    /// Puts it into the log, with the number of those of its address before that were not.
+    /// Logs it, with the number of refusals from the address that were not logged before.
     fn log(&self, service: Service, peer: IpAddr, untold: u64) {
         match &self.error {
             None => maillog::turned_away(service, peer, untold, &self.why),
@@ -131,20 +131,20 @@ pub struct Listener {
     pub sessions: Sessions,
     /// How long clients may take.
     pub timeouts: Timeouts,
-    /// Who is connected.
+    /// The sessions that are open.
     pub registry: Arc<Registry>,
-    /// The threads that there are.
+    /// The threads that are running.
     pub threads: Arc<Threads>,
     /// The time.
     pub clock: Clock,
 }
 
 impl Listener {
-    /// Starts the listener's thread on `sockets`, each from [`bind`] with its door; it ends, and
+    /// Starts the listener's thread on `sockets`, each from [`bind`] with its door. It ends, and
     /// the sockets are closed, when the other end of `stop` is closed.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// If the system cannot start a thread.
     pub fn start(
         self,
         sockets: Vec<(TcpListener, Door)>,
@@ -167,7 +167,7 @@ impl Listener {
         }
     }
 
-    /// Whether the log has one more line of this kind about a client.
+    /// Whether another line of this kind may be logged about a client.
     fn lets_through(&self, peer: IpAddr, kind: Kind) -> Option<u64> {
         self.registry.lets_through(peer, kind, self.clock.now())
     }
@@ -191,7 +191,7 @@ impl Listener {
         }
     }
 
-    /// Waits for clients and accepts all that are there; false when the listener is to stop.
+    /// Waits for clients and accepts all that are waiting; false if the listener must stop.
     fn accept_ready(
         self: &Arc<Self>,
         sockets: &[(TcpListener, Door)],
@@ -219,8 +219,9 @@ impl Listener {
         Ok(true)
     }
 
-    /// Accepts who waits at the socket. Those who come while it does so may have to wait for the
-    /// next round: a flood must not keep the listener from its other sockets, and from a stop.
+    /// Accepts the clients that wait at the socket. Those that arrive meanwhile may have to wait
+    /// for the next round: a flood must not keep the listener from its other sockets, or from a
+    /// stop.
     fn accept_all(self: &Arc<Self>, socket: &TcpListener, door: Door) -> io::Result<()> {
         for _ in 0..limits::ACCEPTS_MAX {
             match socket.accept() {
@@ -241,7 +242,7 @@ impl Listener {
         Ok(())
     }
 
-    /// Gives the client a thread, or the reason why it has none.
+    /// Starts a thread for the client, or returns the reason why it has none.
     fn admit(
         self: &Arc<Self>,
         stream: &Arc<TcpStream>,
@@ -249,7 +250,7 @@ impl Listener {
         door: Door,
     ) -> Result<(), TurnedAway> {
         let admitted = if self.threads.are_spent() {
-            // Some are left of sessions that have ended.
+            // The threads of ended sessions have not all exited yet.
             Err(NoPlace::TooMany(Full(Network::EVERYTHING)))
         } else {
             self.registry.admit(peer.ip(), stream)
@@ -281,20 +282,20 @@ impl Listener {
         })
     }
 
-    /// Says `why` and closes. The socket does not wait: what does not fit at once is lost. A client
-    /// that begins with TLS is not told: it would not take words for what they are.
+    /// Sends `why` and closes. The socket does not block: what cannot be sent immediately is lost.
+    /// A client that begins with TLS gets no reply: it could not understand plain text.
     fn turn_away(&self, mut stream: &TcpStream, door: Door, why: &'static str) {
         if door == Door::Tls {
             return;
         }
         let mut reply = Vec::new();
         self.sessions.render_unavailable(why, &mut reply);
-        // The client is turned away either way; whether it hears why is its own luck.
+        // The client is turned away either way; whether the reply reaches it does not matter.
         stream.set_nonblocking(true).ok();
         drop(stream.write(&reply));
     }
 
-    /// The life of a session's thread.
+    /// The whole run of a session's thread.
     fn serve(&self, stream: Arc<TcpStream>, peer: SocketAddr, ticket: Ticket, visit: Visit) {
         let id = visit.id;
         self.registry.counters().began(id.service);
@@ -304,7 +305,7 @@ impl Listener {
             Ok(mut connection) => {
                 let end = self.serve_guarded(&mut connection, visit);
                 self.registry.counters().ended(&end);
-                // While the connection holds the session's place: a stop waits for this line.
+                // The connection still holds the session's place, so a stop waits for this line.
                 dialogue::session_ended(&connection, id, &end);
             }
             Err(error) => {
@@ -317,8 +318,8 @@ impl Listener {
         }
     }
 
-    /// A panic is a broken invariant of ours: the session that met it is told and ends, all others
-    /// go on. What the session shared with others is behind locks that do not poison and are not
+    /// A panic means a broken invariant in facteur. The session is told and ends; all others
+    /// continue. What the session shared with others is behind locks that do not poison and are not
     /// held while its code runs.
     fn serve_guarded(&self, connection: &mut Connection, visit: Visit) -> SessionEnd {
         let served = catch_unwind(AssertUnwindSafe(|| {
@@ -344,7 +345,7 @@ impl Listener {
     }
 }
 
-/// What a client is told that gets no session: also which share has no place left.
+/// The reply to a client that gets no session; it includes which share is full.
 fn reason(refusal: NoPlace) -> &'static str {
     let NoPlace::TooMany(Full(network)) = refusal else {
         return "The service is shutting down, try again later";
@@ -367,8 +368,8 @@ fn reason(refusal: NoPlace) -> &'static str {
     }
 }
 
-/// Prepares a fresh socket. In a box and not inlined: as little as possible lies on the stack of a
-/// session that waits (NET-1).
+/// Prepares a new socket. Boxed and not inlined, to keep as little as possible on the stack of a
+/// waiting session (NET-1).
 #[inline(never)]
 fn connect(
     stream: Arc<TcpStream>,
@@ -380,7 +381,7 @@ fn connect(
     Connection::new(stream, peer, ticket, clock, timeouts).map(Box::new)
 }
 
-/// Whether `accept` failed for one client only: it is gone already, or a signal came.
+/// Whether `accept` failed for one client only: it has already left, or there was a signal.
 fn is_passing(kind: io::ErrorKind) -> bool {
     matches!(
         kind,
@@ -390,7 +391,7 @@ fn is_passing(kind: io::ErrorKind) -> bool {
     )
 }
 
-/// Waits for `pause`; true when the listener is to stop.
+/// Waits for `pause`; true if the listener must stop.
 fn stopped_within(stop: &io::PipeReader, pause: Duration) -> bool {
     let mut waiting = [PollFd::from_borrowed_fd(stop.as_fd(), PollFlags::IN)];
     let timeout = Timespec::try_from(pause).ok();
@@ -401,7 +402,7 @@ fn stopped_within(stop: &io::PipeReader, pause: Duration) -> bool {
 mod tests {
     use super::*;
 
-    /// SEC-9: without the bound it is some megabytes.
+    /// SEC-9: without the limit it would be some megabytes.
     #[test]
     fn the_kernel_keeps_little_for_a_client_that_does_not_read() {
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -409,7 +410,7 @@ mod tests {
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         listener.set_nonblocking(false).unwrap();
         let (mut stream, _) = listener.accept().unwrap();
-        // The client's side of it grows only while it reads.
+        // The client's buffer grows only while the client reads.
         stream
             .set_write_timeout(Some(Duration::from_millis(50)))
             .unwrap();

@@ -1,9 +1,9 @@
-//! Logins of both protocols: verified, told to the log, and answered late when they were wrong.
+//! Logins of both protocols: verifies them, logs them, and delays the refusals.
 //!
-//! A refusal waits the longer the more of them its networks, or the account, have had of late
-//! (SEC-11); who has guessed wrong and who has misspelt a name wait alike. A login that is right
-//! does not wait. As long as too many refusals of a network wait, its logins are not looked at. So
-//! that is also where unknown recipients are counted, whose refusals wait too (SEC-12). The numbers
+//! A refusal is delayed longer the more refusals its networks or the account have recently had
+//! (SEC-11); a wrong guess and a misspelt name are delayed alike. A correct login is not delayed.
+//! While too many refusals of a network are being delayed, its logins are not checked. Unknown
+//! recipients are counted here too, because their refusals are also delayed (SEC-12). The numbers
 //! and the rules are in [`Failures`].
 
 use std::net::IpAddr;
@@ -25,7 +25,7 @@ use super::limits;
 use super::maillog::{self, Attempt as Attempted};
 use super::session::{Interruption, SessionId};
 
-/// Verifies who logs in.
+/// Verifies logins.
 #[derive(Debug)]
 pub struct Logins {
     accounts: Arc<Accounts>,
@@ -34,18 +34,18 @@ pub struct Logins {
     clock: Clock,
 }
 
-/// What is said to a proof of SCRAM.
+/// The result of a SCRAM proof.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Proof {
-    /// It is right: the server's signature, and who has logged in.
+    /// It is correct: the server's signature, and the login.
     Accepted(Key, Login),
     /// It is wrong, or there is no such user.
     Refused,
-    /// It was not looked at.
+    /// It was not checked.
     Busy,
 }
 
-/// A refusal that waits to be told, as long as this is held.
+/// A refusal that is being delayed, as long as this exists.
 struct Untold<'a> {
     failures: &'a Mutex<Failures>,
     peer: IpAddr,
@@ -58,8 +58,8 @@ impl Drop for Untold<'_> {
 }
 
 impl Logins {
-    /// Asks `accounts`. The first refusal of an address is told after `first_delay`; zero switches
-    /// all delays off.
+    /// Makes logins that ask `accounts`. The first refusal of an address is delayed by
+    /// `first_delay`; zero switches all delays off.
     pub fn new(accounts: Arc<Accounts>, first_delay: Duration, clock: Clock) -> Self {
         Self {
             accounts,
@@ -69,10 +69,10 @@ impl Logins {
         }
     }
 
-    /// Verifies a password, and waits before a refusal.
+    /// Verifies a password, and delays a refusal.
     ///
     /// # Errors
-    /// [`Interruption`]: the session, or the daemon, is to end meanwhile.
+    /// [`Interruption`]: the session, or the daemon, must end during the delay.
     pub(super) fn check_password(
         &self,
         connection: &Connection,
@@ -88,7 +88,7 @@ impl Logins {
         let Some(standing) = self.admit(connection, attempted)? else {
             return Ok(Verdict::Busy);
         };
-        // Others may have been refused while it waited for its turn.
+        // Other logins may have been refused while this one waited for its turn.
         let mut why = maillog::BUSY;
         let may_go = || {
             let may_go = self.failures.lock().may_try(peer, standing);
@@ -106,7 +106,7 @@ impl Logins {
         Ok(verdict)
     }
 
-    /// What a client of SCRAM needs for its proof; `None` when the system has no random numbers.
+    /// What a SCRAM client needs for its proof; `None` if the system has no random numbers.
     pub(super) fn begin_scram(&self, user: &str) -> Option<Parameters> {
         let mut nonce = [0; limits::SCRAM_NONCE_OCTETS];
         SystemRandom::new().fill(&mut nonce).ok()?;
@@ -118,10 +118,10 @@ impl Logins {
         })
     }
 
-    /// Checks a proof of SCRAM, and waits before a refusal.
+    /// Checks a SCRAM proof, and delays a refusal.
     ///
     /// # Errors
-    /// [`Interruption`]: the session, or the daemon, is to end meanwhile.
+    /// [`Interruption`]: the session, or the daemon, must end during the delay.
     pub(super) fn check_proof(
         &self,
         connection: &Connection,
@@ -148,7 +148,7 @@ impl Logins {
         })
     }
 
-    /// Counts a recipient that does not exist: gives how long to wait before saying so. In open
+    /// Counts a recipient that does not exist, and returns how long to delay the reply. In open
     /// mode there are no names to be collected.
     pub(super) fn unknown_recipient(&self, peer: IpAddr) -> Duration {
         if self.accounts.is_open() {
@@ -158,7 +158,8 @@ impl Logins {
         self.failures.lock().unknown_recipient(peer, now)
     }
 
-    /// Whether a login is looked at: what the client is to the account. Waits before it is not.
+    /// Returns the client's standing with the account, or, after a delay, `None`: do not check the
+    /// login.
     fn admit(
         &self,
         connection: &Connection,
@@ -176,7 +177,7 @@ impl Logins {
         Ok(None)
     }
 
-    /// A login was not looked at. Waits, or the client would ask again at once.
+    /// A login was not checked. Delays the client, which would otherwise retry immediately.
     fn put_off(
         &self,
         connection: &Connection,
@@ -288,8 +289,8 @@ mod tests {
         Connection::new(stream, peer, ticket, Clock::system(), timeouts).unwrap()
     }
 
-    /// SEC-11: each refusal is held back longer than the one before until a login is right, by
-    /// either way to log in.
+    /// SEC-11: each refusal is delayed longer than the previous one until a login is correct, with
+    /// both ways to log in.
     #[test]
     fn refusals_are_remembered_until_a_login_is_right() {
         let (logins, connection) = (logins(), connection());
@@ -330,7 +331,7 @@ mod tests {
         assert!(!password("wrong"));
         assert!(proof(message));
         assert_eq!(next_delay(), FIRST_DELAY);
-        // Whoever has an account cannot clear what was wrong for another.
+        // The owner of one account cannot clear the failures of another.
         let of_another = || {
             let now = logins.clock.now();
             let mut failures = logins.failures.lock();
@@ -345,10 +346,10 @@ mod tests {
         assert!(proof(message));
         assert_eq!(of_another(), 4 * FIRST_DELAY);
     }
-    /// SEC-11: as long as too many refusals wait to be told, neither way to log in is looked at,
-    /// and nobody is delayed by that who was here before.
+    /// SEC-11: while too many refusals are being delayed, neither kind of login is checked; but a
+    /// client that has logged in before is not affected.
     #[test]
-    fn a_network_with_many_untold_refusals_is_put_off() {
+    fn a_network_with_many_delayed_refusals_is_put_off() {
         let (logins, connection) = (logins(), connection());
         let password = || {
             let credentials = Credentials {

@@ -1,11 +1,12 @@
-//! The mail log: one function for each event, so that every line of a kind looks alike.
+//! The mail log: one function for each event, so that all lines of a kind look alike.
 //!
-//! Each function states its event once, as a name and fields. A text shows them after the protocol
-//! and the number of the session (`smtp-17`) as `key=value`, the reason last behind a colon; a log
-//! of objects gets the same fields by the same names. The names are part of what users rely on.
+//! Each function describes its event once, as a name and fields. A text log shows the protocol and
+//! the number of the session (`smtp-17`), the name, the fields as `key=value`, and last, after a
+//! colon, the reason. A JSON log gets the same fields under the same names. Users rely on these
+//! names.
 //!
-//! Text from the network is cut, and escaped by whatever shows it (SEC-7); a secret never comes
-//! here. Nothing is put together before it is clear that the log wants it.
+//! Text from the network is cut here, and escaped by the format that shows it (SEC-7); secrets
+//! never reach this module. Nothing is formatted unless the log wants it.
 
 use std::fmt::{self, Write};
 use std::net::IpAddr;
@@ -20,22 +21,23 @@ use super::limits::{DIALOGUE_OCTETS_MAX, TEXT_OCTETS_MAX};
 use super::session::{SessionEnd, SessionId};
 use super::with_sources::WithSources;
 
-/// Why a login was refused: there is no more to say (SEC-11).
+/// Why a login was refused. It gives no further detail (SEC-11).
 pub(super) const WRONG_PASSWORD: &str = "wrong user name or password";
 
-/// Why a login was refused that could not be verified.
-pub(super) const BUSY: &str = "too many passwords are verified at once, or there is no memory";
+/// Why a login was refused without verifying its password.
+pub(super) const BUSY: &str = "too many passwords are being verified, or there is no memory";
 
-/// Why a login was not looked at.
-pub(super) const UNTOLD: &str = "too many refusals of its address or network wait to be told";
+/// Why a login was refused without being checked.
+pub(super) const UNTOLD: &str = "too many refusals of its address or network are being delayed";
 
-/// Text of a client: in a text, control characters, quotes, backslashes and what is not ASCII are
-/// escaped; it is cut where it is longer than the limit, and at the same place as a field.
+/// Text from a client. In a text log, control characters, quotes, backslashes and everything that
+/// is not ASCII are escaped. Text over the limit is cut, at the same place in a text and in a
+/// field.
 #[derive(Clone, Copy)]
 struct Theirs<'a>(&'a dyn fmt::Display);
 
 impl Theirs<'_> {
-    /// Appends it to `out`; true when it was cut.
+    /// Appends it to `out`; true if it was cut.
     fn cut(self, escapes: Escapes, out: &mut dyn Write) -> Result<bool, fmt::Error> {
         let mut cut = Cut {
             out,
@@ -47,7 +49,7 @@ impl Theirs<'_> {
     }
 }
 
-/// As it stands in a field: as it is, whose format has to escape it.
+/// The value of a field: unescaped, because the format has to escape it.
 impl fmt::Display for Theirs<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.cut(Escapes::Nothing, f)? {
@@ -57,14 +59,14 @@ impl fmt::Display for Theirs<'_> {
     }
 }
 
-/// What is escaped of a text.
+/// Which characters of a text are escaped.
 #[derive(Clone, Copy)]
 enum Escapes {
-    /// Nothing: a format does that which has its own rules.
+    /// None: the format has its own rules.
     Nothing,
-    /// What a terminal may obey, and the backslash that escapes.
+    /// Those that could control a terminal, and the backslash that escapes.
     Unprintable,
-    /// Quotes too.
+    /// Also quotes.
     Quoted,
 }
 
@@ -78,7 +80,7 @@ impl Escapes {
     }
 }
 
-/// Passes on what there is room for.
+/// Passes on as much as there is room for.
 struct Cut<'a> {
     out: &'a mut dyn Write,
     escapes: Escapes,
@@ -88,7 +90,7 @@ struct Cut<'a> {
 
 impl Write for Cut<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        // Nearly all of it needs no escape, and is passed on in one piece.
+        // Most text needs no escape, and is passed on in one piece.
         if let Some(room) = self.room.and_then(|room| room.checked_sub(text.len()))
             && text.bytes().all(stays_as_it_is)
         {
@@ -111,7 +113,7 @@ impl Write for Cut<'_> {
     }
 }
 
-/// Whether [`char::escape_default`] leaves `octet` alone.
+/// Whether [`char::escape_default`] leaves `octet` unchanged.
 fn stays_as_it_is(octet: u8) -> bool {
     matches!(octet, b' '..=b'~') && !matches!(octet, b'\'' | b'"' | b'\\')
 }
@@ -119,17 +121,17 @@ fn stays_as_it_is(octet: u8) -> bool {
 /// The value of a field.
 #[derive(Clone, Copy)]
 enum Value<'a> {
-    /// A word of ours.
+    /// A word of facteur's own.
     Ours(&'a dyn fmt::Display),
-    /// Text of a client.
+    /// Text from a client.
     Theirs(Theirs<'a>),
-    /// The same, where there is one.
+    /// The same, if there is any.
     Perhaps(Option<Theirs<'a>>),
     /// A number.
     Count(u64),
-    /// How many lines like this were not written before it, where there are any.
+    /// The number of similar lines that were not written before this one, if any.
     Untold(u64),
-    /// How many there are of what the field before shows the first of.
+    /// The total number of items, of which the previous field shows the first.
     InAll(u64),
 }
 
@@ -147,7 +149,7 @@ fn count(things: usize) -> u64 {
     u64::try_from(things).unwrap_or(u64::MAX)
 }
 
-/// Whom an event is about.
+/// The subject of an event.
 #[derive(Clone, Copy)]
 enum Subject {
     Session(SessionId),
@@ -157,12 +159,12 @@ enum Subject {
 /// Room for the text of most events.
 const EVENT_OCTETS: usize = 256;
 
-/// One event. It shows itself as text, and gives its fields to formats that have a place for them.
+/// One event. It displays itself as text, and passes its fields to formats with a place for them.
 struct Notice<'a> {
     subject: Subject,
     name: &'static str,
     fields: &'a [(&'static str, Value<'a>)],
-    /// The last field, which a text shows behind a colon.
+    /// The last field, which a text shows after a colon.
     reason: Option<&'a dyn fmt::Display>,
 }
 
@@ -193,7 +195,7 @@ impl Notice<'_> {
 }
 
 impl fmt::Display for Notice<'_> {
-    /// In one piece: a log that inspects its input does much work for each piece.
+    /// Writes in one piece: a log that inspects its input does much work for each piece.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::with_capacity(EVENT_OCTETS);
         self.write_to(&mut text)?;
@@ -241,7 +243,7 @@ impl Notice<'_> {
     }
 }
 
-/// A session begins. Not inlined, as little as possible lies on the stack of a session (NET-1).
+/// A session begins. Not inlined, to keep as little as possible on the stack of a session (NET-1).
 #[inline(never)]
 pub(super) fn session_began(id: SessionId, peer: IpAddr) {
     Notice {
@@ -268,8 +270,8 @@ pub(super) fn tls_began(id: SessionId, peer: IpAddr, (version, suite): (&str, &s
     .log(Level::Debug);
 }
 
-/// A session has ended, and `untold` others of its client of which no line tells. Not inlined, for
-/// the same reason.
+/// A session has ended; `untold` is the number of other sessions of its client without a log line.
+/// Not inlined, for the same reason.
 #[inline(never)]
 pub(super) fn session_ended(
     level: Level,
@@ -301,7 +303,8 @@ pub(super) struct Refused<'a> {
     pub(super) text: &'a str,
 }
 
-/// A command was refused, and `untold` others of its client of which no line tells.
+/// A command was refused; `untold` is the number of other refusals of its client without a log
+/// line.
 pub(super) fn refused(id: SessionId, peer: IpAddr, untold: u64, refused: Refused<'_>) {
     Notice {
         subject: Subject::Session(id),
@@ -317,8 +320,8 @@ pub(super) fn refused(id: SessionId, peer: IpAddr, untold: u64, refused: Refused
     .log(Level::Info);
 }
 
-/// A message is durable in every recipient's mailbox; which account has sent it, where there are
-/// any.
+/// A message is durable in every recipient's mailbox. `account` is the account that sent it, if
+/// there are accounts.
 pub(super) fn accepted(
     id: SessionId,
     peer: IpAddr,
@@ -346,7 +349,7 @@ pub(super) fn accepted(
     .log(Level::Info);
 }
 
-/// A client has logged in to send; as which account, where there are any.
+/// A client has logged in to send. `mailbox` is its account, if there are accounts.
 pub(super) fn may_send(
     id: SessionId,
     peer: IpAddr,
@@ -366,7 +369,7 @@ pub(super) fn may_send(
     .log(Level::Info);
 }
 
-/// A client ended lines of a content with a bare LF, which was accepted.
+/// A client ended lines of a content with a bare LF, and they were accepted.
 pub(super) fn bare_line_feeds(id: SessionId, peer: IpAddr) {
     let reason = "the client ended lines with a bare LF, which other servers refuse: it should \
                   send CRLF (curl: --crlf); bare_lf = \"refuse\" makes this server refuse it too";
@@ -379,8 +382,8 @@ pub(super) fn bare_line_feeds(id: SessionId, peer: IpAddr) {
     .log(Level::Warn);
 }
 
-/// The store could not do what was asked, and `untold` times more for its client of which no line
-/// tells; the client got a transient failure.
+/// The store could not do what was asked, and the client got a transient failure; `untold` is the
+/// number of other failures of its client without a log line.
 pub(super) fn store_failed(id: SessionId, untold: u64, error: &crate::store::Error) {
     Notice {
         subject: Subject::Session(id),
@@ -420,17 +423,18 @@ pub(super) fn removed(id: SessionId, peer: IpAddr, messages: usize) {
     .log(Level::Info);
 }
 
-/// A login: who wants to be whom, and how.
+/// A login attempt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attempt<'a> {
     pub(super) id: SessionId,
     /// The name of the SASL mechanism, or USER.
     pub(super) mechanism: &'static str,
-    /// The name that was given, where one was.
+    /// The name that was given, if any.
     pub(super) user: &'a str,
 }
 
-/// A login was refused or given up, and `untold` others of its client of which no line tells.
+/// A login was refused or abandoned; `untold` is the number of others of its client without a log
+/// line.
 pub(super) fn login_refused(
     attempt: Attempt<'_>,
     peer: IpAddr,
@@ -451,7 +455,7 @@ pub(super) fn login_refused(
     .log(Level::Warn);
 }
 
-/// A login of before does not hold any more.
+/// An earlier login is no longer valid.
 pub(super) fn revoked(id: SessionId, peer: IpAddr, mailbox: Option<&MailboxName>) {
     let shown = mailbox.map_or_else(String::new, MailboxName::to_string);
     Notice {
@@ -466,8 +470,8 @@ pub(super) fn revoked(id: SessionId, peer: IpAddr, mailbox: Option<&MailboxName>
     .log(Level::Info);
 }
 
-/// A client was turned away before it had a session, and `untold` others of its address of which no
-/// line tells.
+/// A client was turned away before it had a session; `untold` is the number of others of its
+/// address without a log line.
 pub(super) fn turned_away(service: Service, peer: IpAddr, untold: u64, why: &dyn fmt::Display) {
     Notice {
         subject: Subject::Service(service),
@@ -481,7 +485,7 @@ pub(super) fn turned_away(service: Service, peer: IpAddr, untold: u64, why: &dyn
     .log(Level::Warn);
 }
 
-/// A listener could not take a client, and pauses.
+/// A listener could not accept a client, and pauses.
 pub(super) fn accept_failed(service: Service, error: &std::io::Error) {
     Notice {
         subject: Subject::Service(service),
@@ -492,38 +496,38 @@ pub(super) fn accept_failed(service: Service, error: &std::io::Error) {
     .log(Level::Error);
 }
 
-/// Who says a line of a dialogue.
+/// Which side sends a line of a dialogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Speaker {
     Client,
     Server,
 }
 
-/// What somebody says.
+/// What one side sends.
 #[derive(Clone, Copy)]
 pub(super) enum Said<'a> {
     /// A line, as much of it as may be shown.
     Line(Bounded<'a>),
-    /// So many octets that are not shown.
+    /// This many octets that are not shown.
     Octets(u64),
 }
 
-/// Whether the log wants dialogues: whoever makes much of a line asks this first.
+/// Whether the log wants dialogues. Code with work to do for a line checks this first.
 pub(super) fn tells_dialogues() -> bool {
     Level::Debug <= log::max_level()
 }
 
-/// Whether the log wants commands that are refused.
+/// Whether the log wants refused commands.
 pub(super) fn tells_refusals() -> bool {
     Level::Info <= log::max_level()
 }
 
-/// Whether the log wants logins that are refused.
+/// Whether the log wants refused logins.
 pub(super) fn tells_logins() -> bool {
     Level::Warn <= log::max_level()
 }
 
-/// Something that one side said to the other.
+/// One side sent something to the other.
 pub(super) fn said(id: SessionId, speaker: Speaker, said: Said<'_>) {
     let line = DialogueLine { id, speaker, said };
     log::logger().log(
@@ -536,8 +540,8 @@ pub(super) fn said(id: SessionId, speaker: Speaker, said: Said<'_>) {
     );
 }
 
-/// One line of a dialogue. As text it is an arrow and what was said, as it was on the wire but for
-/// what a terminal would obey; an object says who said it.
+/// One line of a dialogue. As text it is an arrow and what was sent, as on the wire except for what
+/// could control a terminal; a JSON object names the sender.
 struct DialogueLine<'a> {
     id: SessionId,
     speaker: Speaker,
@@ -584,8 +588,8 @@ impl Source for DialogueLine<'_> {
     }
 }
 
-/// Puts into `kept` what is to be kept of a command until it is answered: a little more than a line
-/// of the log has of it, so that this shows where it was cut.
+/// Stores in `kept` as much of a command as is needed until it is answered: a little more than a
+/// log line shows, so that the log line shows where the command was cut.
 pub(super) fn keep_bounded(text: &dyn fmt::Display, kept: &mut String) {
     kept.clear();
     let mut cut = Cut {
@@ -593,11 +597,11 @@ pub(super) fn keep_bounded(text: &dyn fmt::Display, kept: &mut String) {
         escapes: Escapes::Nothing,
         room: Some(TEXT_OCTETS_MAX.saturating_mul(2)),
     };
-    // Writing into a text does not fail.
+    // Writing to a string does not fail.
     write!(cut, "{text}").ok();
 }
 
-/// A text of which no more than so many octets are shown; as it is, whose format has to escape it.
+/// A text that is cut after a number of octets; unescaped, because the format has to escape it.
 #[derive(Clone, Copy)]
 pub(super) struct Bounded<'a>(&'a dyn fmt::Display, usize);
 
@@ -658,7 +662,7 @@ mod tests {
                 &format!("\"{}\"…", "x".repeat(256)),
                 &("x".repeat(256) + "…"),
             ),
-            // What is cut does not go on with what would fit.
+            // After a character that does not fit, nothing more is shown, even if it would fit.
             (
                 &("x".repeat(254) + "éx"),
                 &format!("\"{}\"…", "x".repeat(254)),

@@ -1,19 +1,19 @@
-//! Sockets and threads: what stands between the clients and the pure sessions.
+//! Sockets and threads: everything between the clients and the pure sessions.
 //!
-//! Each protocol has its listener thread ([`Listener`]), each client its own thread, and each
-//! session a driver that performs the session's actions: it reads lines, asks the accounts, moves
-//! octets between socket and store, and hands the outcome back. No syntax is parsed here and no
-//! file is touched. What sessions hold in memory is bounded, for each and for all (`budget.rs`).
+//! Each protocol has its listener thread ([`Listener`]), each client has its own thread, and each
+//! session has a driver that performs its actions: it reads lines, asks the accounts, moves octets
+//! between socket and store, and hands the outcome back. No syntax is parsed here and no file is
+//! touched. The memory of sessions is limited, for each session and for all together (`budget.rs`).
 //!
-//! # Straight through
-//! *A delivery:* accept → thread → octets → `wire::LineBuffer` → `smtp::Command` →
-//! `smtp::Session` → `smtp::Reply`. MAIL opens a transaction; RCPT is one look-up; DATA begins a
-//! `store::Delivery`, 354 is said, and the trace headers and the content go through
-//! `wire::DotDecoder` into it. At the final dot `commit` makes it durable, and then 250 is said.
+//! # The main path
+//! *A delivery:* accept → thread → octets → `wire::LineBuffer` → `smtp::Command` → `smtp::Session`
+//! → `smtp::Reply`. MAIL begins a transaction; RCPT is one look-up; DATA begins a `store::Delivery`
+//! and sends 354; the trace headers and the content go through `wire::DotDecoder` into it. At the
+//! final dot `commit` makes the message durable, and then 250 is sent.
 //!
 //! *A retrieval:* PASS → `accounts` → `store::MessageStore::open_maildrop`. STAT, LIST, UIDL, DELE
 //! and RSET are answered from that snapshot; RETR and TOP send a file through `wire::DotEncoder`;
-//! QUIT removes what is marked, and `+OK` is said when that is durable.
+//! QUIT removes the marked messages, and sends `+OK` when that is durable.
 
 mod allowance;
 mod budget;

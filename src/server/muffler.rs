@@ -1,12 +1,12 @@
-//! Keeps a flood of clients, or of what one client does, from being a flood of log lines.
+//! Keeps a flood of clients, or of actions of one client, from becoming a flood of log lines.
 //!
 //! Lines that a client can cause at will are counted for each address and for each of the networks
-//! around it, and for each kind of line by itself. A network has so many lines at once, and one
-//! more whenever the time of one has passed; a wider one has more of both. So an address that
-//! floods has used up its own lines long before those of the network that others share with it.
+//! around it, separately for each kind of line. A network may have a burst of lines, and another
+//! one each time a period has passed; a wider network has more of both. So an address that floods
+//! the log uses up its own lines long before those of the network that it shares with others.
 //!
-//! What is not written is a number in the next line of the same kind that the address gets. The
-//! counters know all of it.
+//! The number of lines that were not written is in the next line of the same kind for the address.
+//! The counters include all of them.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,7 +16,7 @@ use crate::mail::{Breadth, Network};
 
 use super::limits;
 
-/// What a line tells of.
+/// What a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     /// A client that got no session.
@@ -25,31 +25,31 @@ pub(super) enum Kind {
     Refused,
     /// A login that was refused.
     Login,
-    /// Something that the store could not do.
+    /// A failure of the store.
     Store,
-    /// The end of a session in which nothing was done.
+    /// The end of a session in which nothing was achieved.
     Ended,
 }
 
-/// Says which of many lines are written.
+/// Decides which of many lines are written.
 #[derive(Debug, Default)]
 pub(super) struct Muffler {
     told: HashMap<(Network, Kind), Told>,
     pruned: Option<Instant>,
 }
 
-/// What a network has been told of.
+/// The lines of a network.
 #[derive(Clone, Copy, Debug)]
 struct Told {
-    /// When the time of all its lines will have passed.
+    /// When the periods of all its lines will have passed.
     until: Instant,
     /// Lines that were not written since the last one that was.
     untold: u64,
 }
 
 impl Muffler {
-    /// Whether one more line is written: `Some` with the number of those of the same address and
-    /// kind that were not since the last one that was.
+    /// Whether another line may be written: `Some` with the number of lines of the same address and
+    /// kind that were not written since the last one.
     pub(super) fn lets_through(&mut self, peer: IpAddr, kind: Kind, now: Instant) -> Option<u64> {
         self.prune(now);
         let address = Network::of(peer);
@@ -82,7 +82,7 @@ impl Muffler {
         }
     }
 
-    /// What is known of the network; `None` when too many others are known.
+    /// What is known of the network; `None` if too many others are known.
     fn entry(&mut self, network: Network, kind: Kind, now: Instant) -> Option<&mut Told> {
         let is_everything = network == Network::EVERYTHING;
         let has_place = self.told.len() < limits::TOLD_NETWORKS_MAX || is_everything;
@@ -96,8 +96,7 @@ impl Muffler {
         Some(self.told.entry((network, kind)).or_insert(nothing))
     }
 
-    /// Forgets the networks the time of whose lines has passed, when there are many and not too
-    /// often.
+    /// If there are many networks, forgets those whose periods have all passed, but not too often.
     fn prune(&mut self, now: Instant) {
         let is_full = self.told.len() >= limits::TOLD_NETWORKS_MAX;
         let since = self.pruned.map(|pruned| now.duration_since(pruned));
@@ -108,8 +107,7 @@ impl Muffler {
     }
 }
 
-/// The time that a network has to wait for one more line when it has had as many as it may have at
-/// once.
+/// How long a network that has used up its burst waits for another line.
 fn time_of_a_line(network: Network) -> Duration {
     let part = match network.breadth() {
         Breadth::Address | Breadth::Customer => 1,
@@ -143,8 +141,8 @@ mod tests {
             }
         }
 
-        /// What `n` lines of an address come to in a second: the numbers of those untold before
-        /// each that is written.
+        /// Which of `n` lines of an address in one second are written, each as the number of lines
+        /// before it that were not.
         fn lines(&mut self, peer: &str, kind: Kind, n: u32, second: u64) -> Vec<u64> {
             let passed = Duration::from_secs(second);
             let now = self.begin.checked_add(passed).unwrap();
@@ -156,10 +154,10 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_told_in_some_lines_and_a_number() {
+    fn a_flood_is_logged_as_some_lines_and_a_number() {
         let mut flood = Flood::new();
         assert_eq!(flood.lines("192.0.2.1", Kind::Ended, 1_100, 0), [0; 100]);
-        // Ten a second, and the next one tells of those that were not written.
+        // Ten a second, and the next one gives the number of those that were not written.
         let next = flood.lines("192.0.2.1", Kind::Ended, 1_000, 1);
         assert_eq!(next, [[1_000].as_slice(), &[0; 9]].concat());
         let last = flood.lines("192.0.2.1", Kind::Ended, 1, 60);

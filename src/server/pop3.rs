@@ -1,7 +1,7 @@
-//! The POP3 driver: performs what a POP3 session asks for and tells it what came of it.
+//! The POP3 driver: performs what a POP3 session asks for and reports the outcome to it.
 //!
-//! One loop, one `match`. No syntax is parsed and no file touched here: the store gives octets,
-//! `wire` makes a response of them, and every decision is the session's.
+//! One loop, one `match`. No syntax is parsed and no file is touched here: the store returns
+//! octets, `wire` turns them into a response, and the session makes every decision.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -33,18 +33,18 @@ pub struct Environment {
     pub store: Arc<MessageStore>,
     /// Who may log in.
     pub accounts: Arc<Accounts>,
-    /// Who verifies passwords.
+    /// Verifies passwords.
     pub logins: Arc<Logins>,
-    /// How TLS begins, where there is a certificate.
+    /// How TLS begins, if there is a certificate.
     pub handshakes: Option<Arc<Handshakes>>,
-    /// Whether the listeners that begin in clear offer TLS.
+    /// Whether the listeners that begin without TLS offer it.
     pub starttls: bool,
     /// What the sessions need to know.
     pub settings: Settings,
 }
 
 /// Serves one client until its session ends. Not inlined: its frame is on the stack of an idle
-/// session, and that of the other protocol should not be there too (NET-1).
+/// session, where the frame of the other protocol should not be too (NET-1).
 #[inline(never)]
 pub(super) fn serve(
     connection: &mut Connection,
@@ -72,7 +72,7 @@ pub(super) fn serve(
             (Err(interruption), _) => Err(interruption),
             (Ok(()), Action::ReadLine { octets_max }) => driver.read_line(octets_max, &session),
             (Ok(()), Action::Close(closing)) => {
-                // The maildrop is free before the client knows that its session is over.
+                // The maildrop is free before the client learns that its session is over.
                 driver.maildrop = None;
                 driver.connection.close(closing);
                 return SessionEnd::closed(closing, last, why);
@@ -96,8 +96,8 @@ pub(super) fn serve(
     }
 }
 
-/// A session in a box, and not inlined: what it is made of would stay on the stack of an idle
-/// session (NET-1).
+/// Makes a boxed session. Not inlined: its parts would stay on the stack of an idle session
+/// (NET-1).
 #[inline(never)]
 fn new_session(connection: &Connection, environment: &Environment) -> Box<Session> {
     let mut settings = environment.settings.clone();
@@ -110,11 +110,11 @@ struct Driver<'a> {
     connection: &'a mut Connection,
     id: SessionId,
     environment: &'a Environment,
-    /// Who has logged in, and with what.
+    /// The login, with its kind of password.
     login: Option<Login>,
-    /// Whose maildrop the password opens.
+    /// The mailbox that the password opens.
     mailbox: Option<MailboxName>,
-    /// Boxes: they are large, and on the stack of every session there would be room for them.
+    /// Boxed, because they are large and would need space on the stack of every session.
     maildrop: Option<Box<Maildrop>>,
     open: Option<Box<OpenMessage>>,
     dialogue: Dialogue,
@@ -130,7 +130,7 @@ struct OpenMessage {
 }
 
 impl Driver<'_> {
-    /// Performs whatever is more than to read a line. Not inlined, for the same reason as `serve`.
+    /// Performs every action except reading a line. Not inlined, for the same reason as `serve`.
     #[inline(never)]
     fn perform(&mut self, action: Action) -> Result<Outcome<'static>, Interruption> {
         match action {
@@ -145,26 +145,26 @@ impl Driver<'_> {
             Action::SendContent(extent) => self.send_content(extent),
             Action::RemoveMarked(numbers) => self.remove(&numbers),
             Action::StartTls => self.start_tls(),
-            // The loop sees to these two.
+            // The loop handles these two.
             Action::ReadLine { .. } | Action::Close(_) => Err(Interruption::Lost(None)),
         }
     }
 
-    /// Says the response of a step, if there is one, and tells the log.
+    /// Sends the response of a step, if there is one, and logs it.
     fn say(&mut self, response: Option<Response>, action: &Action) -> Result<(), Interruption> {
         let Some(response) = response else {
             return Ok(());
         };
         if matches!(action, Action::Close(Closing::Foreign(_))) {
-            // The end of the session says what it was.
+            // The log line of the session's end says what it was.
             self.dialogue.told();
         }
         self.tell(&response);
         self.send(response)
     }
 
-    /// Tells the log of a response that refuses something. Not inlined, as little as possible lies
-    /// on the stack of a session that waits (NET-1).
+    /// Logs a response that refuses something. Not inlined, to keep as little as possible on the
+    /// stack of a waiting session (NET-1).
     #[inline(never)]
     fn tell(&mut self, response: &Response) {
         let text = response.refusal().map(|(code, text)| match code {
@@ -175,7 +175,7 @@ impl Driver<'_> {
         self.dialogue.answered(self.connection, refusal);
     }
 
-    /// Appends a response to the output; a long one leaves in pieces.
+    /// Appends a response to the output; a long one is sent in pieces.
     fn send(&mut self, mut response: Response) -> Result<(), Interruption> {
         let is_challenge = response.is_challenge();
         let mut is_first = true;
@@ -271,7 +271,7 @@ impl Driver<'_> {
         })
     }
 
-    /// Tells the log that a login is refused though the password is right.
+    /// Logs that a login is refused although the password is right.
     fn login_refused(&mut self, user: &str, why: &'static str) {
         let attempt = Attempt {
             id: self.id,
@@ -282,7 +282,7 @@ impl Driver<'_> {
         self.dialogue.told();
     }
 
-    /// Remembers the mailbox of who has logged in; or gives what the session is to be told.
+    /// Remembers the mailbox of the login, or returns the outcome for the session.
     fn find_mailbox(&mut self, login: Login, user: &str) -> Result<(), Outcome<'static>> {
         let found = match &login {
             Login::Account(grant) => {
@@ -323,7 +323,7 @@ impl Driver<'_> {
         self.connection.counters().logins(self.id.service)
     }
 
-    /// In open mode the user is whoever it says it is.
+    /// In open mode the user name is not checked.
     fn mailbox_of_user(&self, user: &str) -> Result<Found, store::Error> {
         match self.environment.accounts.user(user) {
             UserName::Address(path) => self.mailbox_of(&path),
@@ -363,7 +363,7 @@ impl Driver<'_> {
     }
 
     fn open_maildrop(&mut self) -> Result<Outcome<'static>, Interruption> {
-        // What was said before must not wait for another session to end.
+        // Earlier responses must not wait for another session to end.
         self.connection.flush()?;
         let Some(mailbox) = &self.mailbox else {
             return Ok(Outcome::MaildropFailed { transient: false });
@@ -393,7 +393,7 @@ impl Driver<'_> {
         })
     }
 
-    /// Opens a message and reads its beginning: what can fail has failed before `+OK` is said.
+    /// Opens a message and reads its beginning, so that most failures happen before `+OK` is sent.
     fn open_message(&mut self, number: MessageNumber) -> Outcome<'static> {
         let Some(maildrop) = &self.maildrop else {
             return Outcome::MessageFailed { transient: false };
@@ -441,7 +441,7 @@ impl Driver<'_> {
                 break;
             }
             open.filled = open.message.read(&mut open.buffer).map_err(|error| {
-                // Half of the message is with the client; nothing but the end can tell it so.
+                // Half of the message is sent; only closing the connection can show the failure.
                 self.store_failed(&error);
                 Interruption::Unreadable
             })?;
@@ -454,8 +454,8 @@ impl Driver<'_> {
         Ok(Outcome::ContentSent)
     }
 
-    /// Removes messages, after all that was asked for before is on its way: a client that pipelines
-    /// RETR, DELE and QUIT and breaks down must not lose what it never got.
+    /// Removes messages, after all earlier responses have been sent: a client that pipelines RETR,
+    /// DELE and QUIT and then crashes must not lose what it never received.
     fn remove(&mut self, numbers: &[MessageNumber]) -> Result<Outcome<'static>, Interruption> {
         self.connection.flush()?;
         let Some(maildrop) = &self.maildrop else {
@@ -485,7 +485,8 @@ impl OpenMessage {
         let mut message = maildrop.open_message(number.position())?;
         let messages = maildrop.messages();
         let octets = messages.octets(number.position()).unwrap_or_default();
-        // One octet more than a small message has: the read that takes all of it also sees its end.
+        // One octet more than a small message has: the read that returns all of it also sees its
+        // end.
         let room = usize::try_from(octets.saturating_add(1)).unwrap_or(usize::MAX);
         let room = connection
             .allowance_mut()
@@ -507,7 +508,7 @@ fn added(out: &mut Vec<u8>, append: impl FnOnce(&mut Vec<u8>)) -> usize {
     out.len().saturating_sub(before)
 }
 
-/// What a user name leads to.
+/// The mailbox that a user name refers to.
 enum Found {
     Mailbox(MailboxName),
     Nobody,

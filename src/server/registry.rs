@@ -1,14 +1,14 @@
-//! Who is connected: the places for sessions, and the end of them all when the daemon stops.
+//! All open sessions: their places, and how they end when the daemon stops.
 //!
-//! Every session holds a [`Ticket`] for its life; dropping it gives its place back. A stop wakes
-//! the sessions that wait for a command (their sockets' reading side is shut down) and lets the
-//! others come to their next wait, so that a content or an update under way is finished.
+//! Every session holds a [`Ticket`] while it exists; dropping the ticket frees its place. A stop
+//! wakes the sessions that wait for a command (it shuts down the reading side of their sockets) and
+//! lets the others continue to their next wait, so that they finish a content or an update.
 //!
-//! Which networks may have how many places is computed in `shares.rs`. A session that is displaced
-//! for a newcomer is ended like those of a stop, wherever it is: a message that is coming in breaks
-//! off without an acknowledgement, and what is being committed gets its reply first.
+//! `shares.rs` computes how many places each network may have. A session that is displaced by a new
+//! client is ended as by a stop, whatever it is doing: a message that is being received is cut off
+//! without an acknowledgement, and a message that is being committed gets its reply first.
 //!
-//! The lock is held for look-ups in maps, never over a system call (NET-7).
+//! The lock is held for look-ups in maps, never during a system call (NET-7).
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown, TcpStream};
@@ -29,7 +29,7 @@ use super::session::NoPlace;
 use super::shares::{Caps, Full, Harm, Shares};
 use super::tally::Tally;
 
-/// All sessions of the daemon, and what is counted of them.
+/// All sessions of the daemon, and their counters.
 #[derive(Debug)]
 pub struct Registry {
     draining: AtomicBool,
@@ -54,19 +54,19 @@ struct Open {
     state: Arc<State>,
 }
 
-/// What a session tells of itself, and what it is told.
+/// Flags of a session, which it sets itself or which others set for it.
 #[derive(Debug, Default)]
 struct State {
-    /// It waits for a command.
+    /// The session is waiting for a command.
     waiting: AtomicBool,
-    /// Somebody has logged in.
+    /// A user has logged in.
     logged_in: AtomicBool,
-    /// Its place is another's.
+    /// Its place now belongs to another session.
     displaced: AtomicBool,
 }
 
 impl State {
-    /// What harm it would do to end the session now.
+    /// How much harm ending the session now would do.
     fn harm(&self) -> Harm {
         if self.logged_in.load(Ordering::SeqCst) {
             Harm::Much
@@ -78,7 +78,7 @@ impl State {
     }
 }
 
-/// A session's place; it is given back when this is dropped.
+/// A session's place; dropping it frees the place.
 #[derive(Debug)]
 pub(super) struct Ticket {
     registry: Arc<Registry>,
@@ -88,7 +88,7 @@ pub(super) struct Ticket {
 }
 
 impl Registry {
-    /// A registry without sessions, which may hold `in_flight_octets` together beyond what each of
+    /// A registry without sessions. Together they may hold `in_flight_octets` besides what each of
     /// them has of its own (SEC-9).
     pub fn new(caps: Caps, in_flight_octets: u64) -> Self {
         Self {
@@ -132,12 +132,12 @@ impl Registry {
         })
     }
 
-    /// What is counted.
+    /// The counters.
     pub(super) fn counters(&self) -> &Tally {
         &self.counters
     }
 
-    /// Whether the log has one more line of this kind about a client: see
+    /// Whether another line of this kind may be logged about a client: see
     /// [`Muffler::lets_through`].
     pub(super) fn lets_through(&self, peer: IpAddr, kind: Kind, now: Instant) -> Option<u64> {
         self.muffler.lock().lets_through(peer, kind, now)
@@ -149,13 +149,13 @@ impl Registry {
         &self.budget
     }
 
-    /// Puts what was counted into `report`.
+    /// Adds the counters to `report`.
     pub fn report(&self, report: &mut Report) {
         let now = self.sessions.lock().open.len();
         self.counters.report(now, &self.budget, report);
     }
 
-    /// Waits until every session waits for its client, where a stop would wake it.
+    /// Waits until every session is waiting for its client, so that a stop would wake it.
     #[cfg(test)]
     pub(crate) fn until_everyone_waits(&self) {
         let is_waiting = |open: &Open| open.state.waiting.load(Ordering::SeqCst);
@@ -172,23 +172,23 @@ impl Registry {
         self.draining.load(Ordering::SeqCst)
     }
 
-    /// Ends the sessions that wait for a command; the others end at their next wait.
+    /// Ends the sessions that are waiting for a command; the others end at their next wait.
     pub fn stop(&self) {
         self.draining.store(true, Ordering::SeqCst);
         let waiting = |open: &Open| open.state.waiting.load(Ordering::SeqCst);
-        // Who pauses looked at the flag while it had the lock: it sees it, or is notified.
+        // A pausing session checks the flag under the lock: it sees the flag, or is notified.
         let streams = self.sessions.lock().streams(waiting);
         self.stopped.notify_all();
         self.budget.wake();
         wake(streams);
     }
 
-    /// Ends the sessions that are in the middle of a content too.
+    /// Also ends the sessions that are in the middle of a content.
     pub fn stop_all(&self) {
         wake(self.sessions.lock().streams(|_| true));
     }
 
-    /// Waits until no session is left, or for `timeout`; gives the number that is left.
+    /// Waits until no session is left, but at most for `timeout`; returns the number that is left.
     pub fn wait_until_empty(&self, timeout: Duration, clock: &Clock) -> usize {
         let begin = clock.now();
         let mut sessions = self.sessions.lock();
@@ -210,7 +210,8 @@ impl Places {
         wanted.map(|open| Arc::clone(&open.stream)).collect()
     }
 
-    /// Gives the session its number, and the socket of the one that has to end for it, if any.
+    /// Returns the number of the session, and the socket of the session that must end for it, if
+    /// any.
     fn add(
         &mut self,
         address: Network,
@@ -218,7 +219,7 @@ impl Places {
     ) -> Result<(u64, Option<Arc<TcpStream>>), Full> {
         let id = self.next_id.saturating_add(1);
         let open = &self.open;
-        // There is none that the shares know of and that is not open.
+        // Every session that the shares know is open.
         let harm = |id| open.get(&id).map_or(Harm::Much, |open| open.state.harm());
         let displaced = self.shares.admit(address, id, harm)?;
         let displaced = displaced.and_then(|id| self.open.get(&id)).map(|open| {
@@ -230,15 +231,15 @@ impl Places {
         Ok((id, displaced))
     }
 
-    /// Takes the session away. Dropping what this gives may close the socket, so it is left to be
-    /// done after the lock.
+    /// Removes the session. Dropping the returned value may close the socket, so that is left until
+    /// the lock is released.
     fn remove(&mut self, id: u64, address: Network) -> Option<Open> {
         self.shares.end(address, id);
         self.open.remove(&id)
     }
 }
 
-/// Ends the reading side of `streams`: whoever waits there is woken.
+/// Ends the reading side of `streams`, which wakes sessions that wait there.
 fn wake(streams: Vec<Arc<TcpStream>>) {
     for stream in streams {
         // A session that has just ended needs no waking.
@@ -252,18 +253,18 @@ impl Ticket {
         self.id
     }
 
-    /// What is counted.
+    /// The counters.
     pub(super) fn counters(&self) -> &Tally {
         &self.registry.counters
     }
 
-    /// Whether the log has one more line of this kind about a client: see
+    /// Whether another line of this kind may be logged about a client: see
     /// [`Muffler::lets_through`].
     pub(super) fn lets_through(&self, peer: IpAddr, kind: Kind, now: Instant) -> Option<u64> {
         self.registry.lets_through(peer, kind, now)
     }
 
-    /// A share of nothing of the memory that is for all.
+    /// An empty share of the common memory.
     pub(super) fn share(&self) -> Share {
         Share::of(&self.registry.budget)
     }
@@ -273,46 +274,46 @@ impl Ticket {
         self.registry.budget.has_room()
     }
 
-    /// Waits for memory for another content until `deadline`, or until the daemon stops; false when
-    /// none was to be had.
+    /// Waits for memory for another content until `deadline`, or until the daemon stops; false if
+    /// there was none.
     pub(super) fn wait_for_room(&self, clock: &Clock, deadline: Option<Instant>) -> bool {
         let is_over = || self.is_draining() || self.is_displaced();
         let budget = &self.registry.budget;
         budget.wait_for_room(clock, deadline, is_over)
     }
 
-    /// Says that the session waits for a command and may be ended. It has to ask
+    /// Declares that the session waits for a command and can be ended. It must check
     /// [`Self::is_draining`] after this and again after [`Self::end_wait`].
     ///
     /// Each side writes its flag before it reads the other's, in one total order. So either the
     /// session sees the stop before it waits, or the stop sees it waiting and wakes it. And a
-    /// session that sees no stop after its wait was not waiting when the stop looked, so that its
-    /// socket is not closed in the middle of what it does next.
+    /// session that sees no stop after its wait was not waiting when the stop looked, so its socket
+    /// is not closed in the middle of its next action.
     pub(super) fn begin_wait(&self) {
         self.state.waiting.store(true, Ordering::SeqCst);
     }
 
-    /// Says that the session is at work and is to be left alone.
+    /// Declares that the session is working and must not be disturbed.
     pub(super) fn end_wait(&self) {
         self.state.waiting.store(false, Ordering::SeqCst);
     }
 
-    /// Says that somebody has logged in.
+    /// Declares that a user has logged in.
     pub(super) fn logged_in(&self) {
         self.state.logged_in.store(true, Ordering::SeqCst);
     }
 
-    /// Whether the session is to end because its place is another's. Its socket has nothing more to
-    /// read from the moment on that it is so.
+    /// Whether the session must end because its place belongs to another. From that moment on, its
+    /// socket returns no more input.
     pub(super) fn is_displaced(&self) -> bool {
         self.state.displaced.load(Ordering::SeqCst)
     }
 
-    /// Does nothing for `time` at most, and no longer than the daemon goes on.
+    /// Does nothing for at most `time`, or until the daemon stops.
     pub(super) fn pause(&self, time: Duration) {
         let registry = &self.registry;
         let mut sessions = registry.sessions.lock();
-        // Looked at under the lock: the stop comes before this and is seen, or after and wakes.
+        // Checked under the lock: the stop happens before this and is seen, or after and wakes us.
         if !registry.is_draining() {
             registry.stopped.wait_for(&mut sessions, time);
         }
@@ -355,7 +356,7 @@ mod tests {
         Arc::new(Registry::new(Caps { total, per_address }, 0))
     }
 
-    /// A socket for a session; nobody has to be at its other end.
+    /// A socket for a session; nobody needs to be at its other end.
     fn stream() -> Arc<TcpStream> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap())
@@ -376,7 +377,11 @@ mod tests {
         let first = admit(&registry, "192.0.2.1").unwrap();
         let _second = admit(&registry, "192.0.2.1").unwrap();
         let refused = admit(&registry, "::ffff:192.0.2.1").unwrap_err();
-        assert_eq!(refused, full("192.0.2.1"), "a mapped address is the other");
+        assert_eq!(
+            refused,
+            full("192.0.2.1"),
+            "a mapped address counts as the IPv4 address"
+        );
         let _local = admit(&registry, "127.0.0.1").unwrap();
         let refused = admit(&registry, "127.0.0.1").unwrap_err();
         assert_eq!(refused, NoPlace::TooMany(Full(Network::EVERYTHING)));
@@ -384,10 +389,10 @@ mod tests {
         admit(&registry, "192.0.2.1").expect("its place was given back");
     }
 
-    /// NET-5: who is displaced is told to end, one that waits before one that works, and keeps the
-    /// newcomer's place until then.
+    /// NET-5: a displaced session is told to end, and until then counts against the new client's
+    /// place. A waiting session is displaced before a working one.
     #[test]
-    fn a_newcomer_displaces_a_session_that_waits() {
+    fn a_new_client_displaces_a_waiting_session() {
         let registry = registry_of(16, PerAddress::AtMost(16));
         let tickets: Vec<Ticket> = (0..12)
             .map(|_| admit(&registry, "192.0.2.1").unwrap())
@@ -400,7 +405,7 @@ mod tests {
         let other = admit(&registry, "2001:db8::1").unwrap();
         let displaced: Vec<usize> = (0..12).filter(|n| tickets[*n].is_displaced()).collect();
         assert_eq!(displaced, [5]);
-        // There are 16 now, and the 16th has still to end.
+        // There are 16 now, and the displaced one has not ended yet.
         let refused = admit(&registry, "100.64.0.1").unwrap_err();
         assert_eq!(refused, NoPlace::TooMany(Full(Network::EVERYTHING)));
         drop(tickets);
@@ -419,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_wakes_who_waits_and_leaves_who_works() {
+    fn a_stop_wakes_waiting_sessions_and_leaves_working_ones() {
         use std::io::Read;
         let registry = registry();
         let (listener, mut peers) = (TcpListener::bind("127.0.0.1:0").unwrap(), Vec::new());
@@ -463,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_for_the_end_tells_how_many_are_left() {
+    fn waiting_for_the_end_returns_how_many_are_left() {
         let registry = registry();
         let ticket = admit(&registry, "127.0.0.1").unwrap();
         let hands = Arc::new(Hands::new());

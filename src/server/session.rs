@@ -1,7 +1,7 @@
-//! The words of a session's life: how its client comes in, what interrupts it, and how it ends.
+//! The stages of a session as types: how its client comes in, what interrupts it, and how it ends.
 //!
-//! The counters and the mail log speak of these, and so does whoever serves a client; none of that
-//! is needed here.
+//! The counters, the mail log and the code that serves clients use these types; this file needs
+//! none of them.
 
 use std::fmt;
 use std::io;
@@ -23,14 +23,14 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// A session, and the door that its client came in by.
+/// A session, and the door through which its client came in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Visit {
     pub(super) id: SessionId,
     pub(super) door: Door,
 }
 
-/// What cannot be a line of a session, whatever its protocol.
+/// Input that cannot be a line of a session, whatever its protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unfit {
     /// It has a line ending that is not the session's own.
@@ -42,31 +42,31 @@ pub(super) enum Unfit {
 /// Why a client gets no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoPlace {
-    /// A network has its share, or there is no place at all.
+    /// A network has used up its share, or there is no place at all.
     TooMany(Full),
     /// The daemon is stopping.
     ShuttingDown,
 }
 
-/// What kept a line or more content from coming, or a reply from going.
+/// What prevented a line or more content from arriving, or a reply from being sent.
 #[derive(Debug)]
 pub(super) enum Interruption {
     /// The client closed its side, or the connection broke with this error.
     Lost(Option<io::Error>),
-    /// TLS failed, or did not come about.
+    /// TLS failed, or could not begin.
     Tls(io::Error),
-    /// The handshake of TLS has not ended in time, and has begun or not.
+    /// The TLS handshake did not end in time.
     HandshakeTimeout {
-        /// Whether any octets came.
+        /// Whether any octets arrived.
         begun: bool,
     },
     /// The client does not read what it asked for.
     NotReading,
-    /// The session has to end, and can still say so.
+    /// The session must end, and can still send a reply.
     Ended(Ending),
-    /// The store cannot give the rest of a message whose beginning is sent.
+    /// The store cannot return the rest of a message whose beginning has been sent.
     Unreadable,
-    /// Octets came behind the command that begins TLS, before its answer (SEC-2).
+    /// Octets followed the command that begins TLS, before its answer (SEC-2).
     OctetsBehindStartTls,
     /// There is no certificate to begin TLS with.
     NoCertificate,
@@ -83,13 +83,14 @@ impl fmt::Display for Interruption {
             }
             Self::HandshakeTimeout { begun: false } => {
                 "TLS: the client did not start its handshake in time; a client that waits for a \
-                 greeting here is set to no TLS, or to STARTTLS or STLS, which belong to the other \
-                 ports"
+                 greeting here is set to no TLS, STARTTLS or STLS, which are for the other ports"
             }
             Self::NotReading => "the client does not read",
             Self::Ended(ending) => return write!(f, "{ending}"),
             Self::Unreadable => "a message could not be read to its end",
-            Self::OctetsBehindStartTls => "the command that begins TLS had more behind it",
+            Self::OctetsBehindStartTls => {
+                "the client sent more octets right after the command that begins TLS"
+            }
             Self::NoCertificate => "there is no certificate",
         })
     }
@@ -98,31 +99,31 @@ impl fmt::Display for Interruption {
 /// How a session ended.
 #[derive(Debug)]
 pub(super) enum SessionEnd {
-    /// The client said QUIT.
+    /// The client sent QUIT.
     Quit,
-    /// The session closed it.
+    /// The session closed the connection.
     Closed {
-        /// The code or status indicator of what was said last; empty when nothing was.
+        /// The code or status indicator of the last reply; empty if there was none.
         last: &'static str,
-        /// What made it close, where that was no line of the client.
+        /// What made it close, if that was not a line from the client.
         why: Option<Interruption>,
     },
-    /// The session closed it because the client speaks something else.
+    /// The session closed the connection because the client speaks another protocol.
     Foreign {
         /// As above.
         last: &'static str,
         /// What it speaks.
         what: Foreign,
     },
-    /// It could not go on.
+    /// The session could not continue.
     Broken(Interruption),
-    /// A fault of the program: the thread panicked.
+    /// A bug in the program: the thread panicked.
     Panicked,
 }
 
 impl SessionEnd {
-    /// The session closed the connection: how, what it said last, and what made it do so, where
-    /// that was no line of the client.
+    /// The session closed the connection: how, its last reply, and what made it do so, if that was
+    /// not a line from the client.
     pub(super) fn closed(closing: Closing, last: &'static str, why: Option<Interruption>) -> Self {
         match closing {
             Closing::Quit => Self::Quit,

@@ -1,28 +1,28 @@
 //! Which networks hold how many of the places for sessions, and who gets the next one (NET-5).
 //!
 //! # Theory of operation
-//! Networks lie in one another: see [`Network`]. Each may hold a share of the total, an address
-//! the least of it and a wide network the most, so that no network can take every place. Where
-//! nothing is configured the shares follow from the total ([`Caps::share`]).
+//! Networks are nested: see [`Network`]. Each may hold a share of the total, the smallest for an
+//! address and the largest for a wide network, so that no network can take every place. By default,
+//! the shares follow from the total ([`Caps::share`]).
 //!
-//! A network that has no part in the total is never kept out by those that have much of it:
+//! A network without a place is never kept out by networks that have many:
 //!
 //! - An eighth of the places is kept for networks of the widest kind that hold none.
-//! - A 32nd is the *floor* of this machine: others never get these places, and it is never
-//!   displaced down to less.
-//! - Wherever there is no place left, in the total or in the share of a network, a newcomer gets
-//!   one all the same if its own part is small: with its new place it would still hold no more than
-//!   half of what the largest network beside it holds. Then one session of that largest one is
-//!   *displaced*: it is told to end, and its place is the newcomer's at once.
+//! - A 32nd is the *floor* of this machine: others never get these places, and this machine is
+//!   never displaced below it.
+//! - When there is no place left, in the total or in the share of a network, a new client still
+//!   gets one if its own part is small: with its new place it would hold at most half as much as
+//!   the largest network beside it. Then one session of that largest network is *displaced*: it is
+//!   told to end, and its place immediately belongs to the new client.
 //!
-//! A displaced session is there until it has ended. An eighth of the total is for such sessions
-//! alone, so that there are never more sessions than the total; as long as these places are taken,
-//! nobody else is displaced and a newcomer is refused. The eighth is divided by where the two
-//! networks lie side by side ([`Pool`]), so that whoever has many networks within one cannot use
-//! up what is for newcomers from elsewhere.
+//! A displaced session exists until it has ended. An eighth of the total is only for such sessions,
+//! so that there are never more sessions than the total. While these places are taken, no other
+//! session is displaced and new clients are refused. The eighth is divided by the network in which
+//! the two networks lie side by side ([`Pool`]), so that whoever has many networks within one
+//! cannot use up the places for new clients from elsewhere.
 //!
-//! This only counts: it knows sessions as numbers and opens or ends nothing. What it does for a
-//! session takes a few steps for each of the networks that the address lies in.
+//! This module only counts: it knows sessions as numbers and opens or ends nothing. Its work for a
+//! session is a few steps for each of the networks that contain the address.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -30,28 +30,28 @@ use crate::mail::{Breadth, Network};
 
 use super::limits;
 
-/// How many sessions there may be at once.
+/// The most simultaneous sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
-    /// In all.
+    /// In total.
     pub total: usize,
-    /// From one address, and what follows from that for networks.
+    /// From one address, which also determines the shares of networks.
     pub per_address: PerAddress,
 }
 
-/// How many sessions one address may have at once.
+/// The most simultaneous sessions from one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PerAddress {
-    /// What follows from the total.
+    /// Computed from the total.
     Scaled,
-    /// This many; networks as where nothing is configured, but no less.
+    /// This many; networks have their default shares, but no less than this.
     AtMost(usize),
-    /// As many as there are: there are no shares, and nobody is displaced.
+    /// Any number: there are no shares, and no session is displaced.
     Unlimited,
 }
 
 impl Caps {
-    /// How many sessions of a network there may be at once.
+    /// The most simultaneous sessions from a network.
     pub fn share(&self, network: Network) -> usize {
         let breadth = network.breadth();
         if breadth == Breadth::Everything {
@@ -84,7 +84,7 @@ impl Caps {
         }
     }
 
-    /// The shares, for the log; none where there are none.
+    /// The shares, for the log; `None` if there are no shares.
     pub fn summary(&self) -> Option<String> {
         if self.apart_min() == 0 {
             return None;
@@ -109,7 +109,7 @@ impl Caps {
         ))
     }
 
-    /// Of the total, those for sessions that were displaced.
+    /// The part of the total for displaced sessions.
     fn for_displaced(&self, pool: Pool) -> usize {
         match pool {
             Pool::Blocks => self.apart(limits::DISPLACED_PART).max(self.apart_min()),
@@ -117,24 +117,24 @@ impl Caps {
         }
     }
 
-    /// Of the total, those for networks that hold none.
+    /// The part of the total for networks that hold no place.
     fn for_newcomers(&self) -> usize {
         self.apart(limits::NEWCOMERS_PART).max(self.apart_min())
     }
 
-    /// Of the total, those that only this machine takes.
+    /// The part of the total that only this machine can use.
     fn for_loopback(&self) -> usize {
         self.apart(limits::LOOPBACK_PART).max(self.apart_min())
     }
 
-    /// How many of the total all sessions may have that were not displaced.
+    /// The part of the total for sessions that were not displaced.
     fn for_settled(&self) -> usize {
         let pools = [Pool::Blocks, Pool::Loopback, Pool::Neighbours];
         let apart = pools.iter().map(|pool| self.for_displaced(*pool)).sum();
         self.total.saturating_sub(apart)
     }
 
-    /// The `part`th part of the total, where there are shares at all.
+    /// The `part`th part of the total, or 0 if there are no shares.
     fn apart(&self, part: usize) -> usize {
         match self.per_address {
             PerAddress::Unlimited => 0,
@@ -142,14 +142,14 @@ impl Caps {
         }
     }
 
-    /// What is set apart at least, where there are not very few places.
+    /// The minimum of each part that is set apart, unless there are very few places.
     fn apart_min(&self) -> usize {
         self.apart(limits::SHARED_TOTAL_MIN).min(1)
     }
 }
 
-/// Where a session is displaced: in what network the newcomer's part and the larger one lie side by
-/// side.
+/// Where a session is displaced: the kind of network in which the new client's part and the larger
+/// one lie side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pool {
     /// In the total.
@@ -174,34 +174,34 @@ impl Pool {
     }
 }
 
-/// Which share has no place left for a client.
+/// The share that has no place left for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Full(pub(super) Network);
 
-/// How much it would harm to end a session; the least harm comes first.
+/// How much harm ending a session would do, the least harm first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Harm {
-    /// It waits for a command and nobody has logged in.
+    /// It is waiting for a command, and no user has logged in.
     Little,
-    /// It is at work and nobody has logged in.
+    /// It is working, and no user has logged in.
     Some,
-    /// Somebody has logged in.
+    /// A user has logged in.
     Much,
 }
 
-/// Who holds the places.
+/// Which sessions hold the places.
 #[derive(Debug)]
 pub(super) struct Shares {
     caps: Caps,
-    /// How many sessions each network has that has any, without those that were displaced.
+    /// How many sessions each network has, without those that were displaced.
     held: HashMap<Network, usize>,
-    /// Each of these networks, behind the one around it and by how many it has.
+    /// Each of these networks, after the network around it and its number of sessions.
     by_size: BTreeSet<(Network, usize, Network)>,
-    /// Each session behind its address, the oldest first.
+    /// Each session after its address, the oldest first.
     sessions: BTreeSet<(Network, u64)>,
     /// The sessions that were displaced and have not ended yet.
     displaced: HashMap<u64, Pool>,
-    /// How many of them there are of each pool.
+    /// The number of displaced sessions of each pool.
     displaced_of: HashMap<Pool, usize>,
 }
 
@@ -217,8 +217,8 @@ impl Shares {
         }
     }
 
-    /// Gives a place to the session `id` from `address`. Gives the session that has to end for it,
-    /// if any: which one depends on the `harm` that it would do.
+    /// Gives a place to the session `id` from `address`. Returns the session that must end for it,
+    /// if any: it is chosen by the `harm` that ending it would do.
     ///
     /// # Errors
     /// [`Full`]: nothing has changed; turn the client away.
@@ -254,7 +254,7 @@ impl Shares {
         }
     }
 
-    /// Takes its place from the session `id`.
+    /// Takes the place away from the session `id`.
     fn give_back(&mut self, address: Network, id: u64) {
         if self.sessions.remove(&(address, id)) {
             for network in address.and_wider() {
@@ -263,7 +263,7 @@ impl Shares {
         }
     }
 
-    /// Whether there is nothing left of any session.
+    /// Whether no trace of any session is left.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.held.is_empty()
@@ -276,7 +276,7 @@ impl Shares {
         self.held.get(&network).copied().unwrap_or(0)
     }
 
-    /// Whether a network of the `chain` of a newcomer has no place for it.
+    /// Whether a network in the `chain` of a new client has no place for it.
     fn is_full(&self, network: Network, chain: &[Network]) -> bool {
         let mut most = self.caps.share(network);
         if network == Network::EVERYTHING {
@@ -303,9 +303,9 @@ impl Shares {
         self.caps.for_loopback().saturating_sub(held)
     }
 
-    /// Takes the place of another session for a newcomer: `narrowest` is the position in its chain
-    /// of the narrowest network that is full. In that one, or in one within it, somebody has to end
-    /// to make room in it and in all around it.
+    /// Takes the place of another session for a new client: `narrowest` is the position in its
+    /// chain of the narrowest full network. A session in that network, or in one within it, must
+    /// end to make room in it and in all networks around it.
     fn displace(
         &mut self,
         chain: &[Network],
@@ -334,14 +334,14 @@ impl Shares {
         Ok(id)
     }
 
-    /// Whether one more may be displaced.
+    /// Whether another session may be displaced.
     fn has_room(&self, pool: Pool) -> bool {
         let displaced = self.displaced_of.get(&pool).copied().unwrap_or(0);
         displaced < self.caps.for_displaced(pool)
     }
 
-    /// The largest of the networks right within another that may lose a session, and how many it
-    /// has.
+    /// The largest network directly within another that may lose a session, and how many sessions
+    /// it has.
     fn largest_in(&self, around: Network) -> Option<(usize, Network)> {
         let within = (around, 0, Network::EVERYTHING)..=(around, usize::MAX, Network::LAST);
         let floor = self.caps.for_loopback();
@@ -352,8 +352,8 @@ impl Shares {
         Some((*held, *network))
     }
 
-    /// The session whose end does the least harm, of the address that has most, in the network
-    /// within `network` that has most, and so on.
+    /// The session that can be ended with the least harm. It belongs to the largest address of the
+    /// largest network within `network`, and so on down.
     fn least_harm_in(
         &self,
         mut network: Network,
@@ -367,7 +367,7 @@ impl Shares {
         sessions.min_by_key(|(_, id)| (harm(*id), *id))
     }
 
-    /// Changes how many sessions a network has.
+    /// Changes the number of sessions of a network.
     fn set(&mut self, network: Network, change: impl Fn(usize) -> usize) {
         let before = self.held(network);
         let after = change(before);
@@ -390,7 +390,7 @@ mod tests {
     #![expect(
         clippy::arithmetic_side_effects,
         clippy::wildcard_enum_match_arm,
-        reason = "the naive rules are to be as plain as they can be, and their numbers are small"
+        reason = "the naive rules must be as plain as possible, and their numbers are small"
     )]
 
     use std::net::IpAddr;
@@ -411,7 +411,7 @@ mod tests {
         }
     }
 
-    /// Sessions that come and stay.
+    /// Sessions that begin and do not end.
     struct Crowd {
         shares: Shares,
         next_id: u64,
@@ -441,7 +441,7 @@ mod tests {
             came.count()
         }
 
-        /// All who were displaced are gone.
+        /// Ends all displaced sessions.
         fn settle(&mut self) {
             for id in self.displaced.drain(..) {
                 self.shares.end(Network::EVERYTHING, id);
@@ -453,7 +453,7 @@ mod tests {
         }
     }
 
-    /// NET-5: what the guide says.
+    /// NET-5: as the guide says.
     #[test]
     fn shares_follow_from_the_total() {
         let chain = |text: &str, caps: Caps| -> Vec<usize> {
@@ -514,9 +514,9 @@ mod tests {
         assert_eq!(chain("127.0.0.1", caps), [100, 576, 768]);
     }
 
-    /// NET-5: 15,500 silent connections from 768 /64s of one /48, in a system of the usual size.
+    /// NET-5: 15,500 silent connections from 768 /64s of one /48, on a system of the usual size.
     #[test]
-    fn one_network_of_ipv6_takes_no_more_than_its_share() {
+    fn one_ipv6_network_gets_no_more_than_its_share() {
         let mut crowd = Crowd::new(scaled(15_358));
         let attackers = (0..768).map(|n| address(&format!("2001:db8:0:{n:x}::1")));
         crowd.flood(attackers, 21);
@@ -527,8 +527,8 @@ mod tests {
         assert_eq!(crowd.displaced.len(), before, "there are enough places");
     }
 
-    /// NET-5: whoever has addresses of this machine takes neither the places of other machines nor
-    /// those of its other addresses.
+    /// NET-5: a client with many addresses of this machine takes neither the places of other
+    /// machines nor those of this machine's other addresses.
     #[test]
     fn addresses_of_this_machine_do_not_starve_each_other_or_anybody_else() {
         let mut crowd = Crowd::new(scaled(15_358));
@@ -544,11 +544,11 @@ mod tests {
         assert_eq!(crowd.held(), 11_522);
     }
 
-    /// NET-5: what goes on within a network takes nothing of what is for newcomers from elsewhere.
+    /// NET-5: displacement within a network uses no places that are for new clients from elsewhere.
     #[test]
-    fn whoever_displaces_neighbours_does_not_keep_others_out() {
+    fn displacing_neighbours_does_not_keep_others_out() {
         let mut crowd = Crowd::new(scaled(1_600));
-        // Two blocks take all they can, and then come many customers of one of them.
+        // Two blocks take all they can, and then many customers of one of them connect.
         for block in 1..3 {
             let customers = (0..100).map(|n| address(&format!("2001:{block:x}:0:{n:x}::1")));
             let customers = customers.chain((0..100).map(|n| {
@@ -578,8 +578,8 @@ mod tests {
         assert_eq!(crowd.displaced, []);
     }
 
-    /// NET-5: when a thousand networks have taken everything, one that has nothing gets in, as long
-    /// as those that were displaced end.
+    /// NET-5: when a thousand networks hold everything, one that holds nothing gets in, as long as
+    /// the displaced sessions end.
     #[test]
     fn a_network_without_a_place_gets_one_when_all_are_taken() {
         let total = 2_000;
@@ -587,20 +587,20 @@ mod tests {
         let attackers = 0..1_000_u32;
         let attackers = attackers.map(|n| address(&format!("{}.{}.0.1", 1 + n % 100, 1 + n / 100)));
         crowd.flood(attackers, 20);
-        // All but what is kept for newcomers, of which the last ones got some, and for those that
-        // are displaced.
+        // All except the places for new clients, of which the last networks got some, and for
+        // displaced sessions.
         assert_eq!(crowd.held(), total - 250 - 125 - 62 - 62 - 62 + 28);
         for n in 0..1_560 {
             crowd.settle();
             crowd.come(address(&format!("2a00:{n:x}::1"))).unwrap();
             assert!(crowd.held() + crowd.displaced.len() <= total);
         }
-        // The more there are of them, the less has each of the others.
+        // The more of them there are, the fewer places each of the others has.
         let largest = crowd.shares.largest_in(Network::EVERYTHING);
         assert!(largest.is_some_and(|(held, _)| held <= 2), "{largest:?}");
     }
 
-    /// NET-5: however many networks come, with a session each, this machine has its floor.
+    /// NET-5: however many networks connect with one session each, this machine keeps its floor.
     #[test]
     fn thousands_of_networks_do_not_displace_this_machine() {
         let total = 2_000;
@@ -611,7 +611,7 @@ mod tests {
             assert_eq!(crowd.flood([here].into_iter(), n_before), n_before);
             for n in 0..3_000 {
                 crowd.settle();
-                // Refused when all of them have one.
+                // Refused once all of them have one.
                 let _is_refused = crowd.come(address(&format!("2a00:{n:x}::1")));
             }
             let strangers = crowd.held() - crowd.shares.held(Network::LOOPBACK);
@@ -624,15 +624,15 @@ mod tests {
         }
     }
 
-    /// NET-4: the places of those that were displaced are part of the total.
+    /// NET-4: the places of displaced sessions are part of the total.
     #[test]
-    fn newcomers_wait_while_many_that_were_displaced_have_not_ended() {
+    fn new_clients_are_refused_while_many_displaced_sessions_have_not_ended() {
         let mut crowd = Crowd::new(scaled(160));
         let attackers = (1..7).map(|n| address(&format!("10.{n}.0.1")));
         let attackers = attackers.chain((1..7).map(|n| address(&format!("11.{n}.0.1"))));
         assert_eq!(crowd.flood(attackers, 10), 115);
         let newcomers = (0..100).map(|n| address(&format!("{}.0.0.1", n + 20)));
-        // First those that are kept, then one for each that is displaced.
+        // First the places that are kept, then one for each session that is displaced.
         assert_eq!(crowd.flood(newcomers, 1), 20 + 10);
         assert_eq!((crowd.held(), crowd.displaced.len()), (135, 10));
         let late = address("2a00::1");
@@ -656,7 +656,7 @@ mod tests {
         );
     }
 
-    /// The same rules told without any index: all sessions are counted anew for each question.
+    /// The same rules without any index: all sessions are counted again for each question.
     struct Naive {
         caps: Caps,
         sessions: Vec<(Network, u64)>,
@@ -664,7 +664,7 @@ mod tests {
     }
 
     impl Naive {
-        /// What nobody else takes from this machine.
+        /// The places that nobody else can take from this machine.
         fn floor(&self) -> usize {
             match self.caps.total {
                 0..8 => 0,
@@ -677,7 +677,7 @@ mod tests {
             self.sessions.iter().filter(|it| is_in(it.0)).count()
         }
 
-        /// The largest network right within another; of several the last in order.
+        /// The largest network directly within another; if several are equal, the last in order.
         fn largest_in(&self, around: Network) -> Option<Network> {
             let within = |address: Network| {
                 address
@@ -773,7 +773,7 @@ mod tests {
         ]
     }
 
-    /// What happens next: somebody comes, or one of those who are there, or were displaced, ends.
+    /// The next event: a client connects, or a session ends, whether or not it was displaced.
     #[derive(Clone, Debug)]
     enum Event {
         Comes(IpAddr),
@@ -794,7 +794,7 @@ mod tests {
 
         /// NET-4, NET-5.
         #[test]
-        fn shares_are_given_as_by_the_naive_rules(
+        fn shares_are_assigned_as_by_the_naive_rules(
             total in prop_oneof![1_usize..40, 64_usize..80],
             per_address in prop_oneof![
                 Just(PerAddress::Scaled), (1_usize..20).prop_map(PerAddress::AtMost),

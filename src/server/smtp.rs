@@ -1,7 +1,7 @@
-//! The SMTP driver: performs what an SMTP session asks for and tells it what came of it.
+//! The SMTP driver: performs what an SMTP session asks for and reports the outcome to it.
 //!
-//! One loop, one `match`. No syntax is parsed and no file touched here: octets go through `wire`
-//! into the store, and every decision is the session's.
+//! One loop, one `match`. No syntax is parsed and no file is touched here: octets go through `wire`
+//! into the store, and the session makes every decision.
 
 use std::sync::Arc;
 
@@ -35,25 +35,25 @@ use super::tally;
 pub struct Environment {
     /// Where messages go.
     pub store: Arc<MessageStore>,
-    /// Who receives.
+    /// Who receives mail.
     pub accounts: Arc<Accounts>,
     /// The time.
     pub clock: Clock,
-    /// Who verifies passwords.
+    /// Verifies passwords.
     pub logins: Arc<Logins>,
-    /// How TLS begins, where there is a certificate.
+    /// How TLS begins, if there is a certificate.
     pub handshakes: Option<Arc<Handshakes>>,
     /// What the sessions need to know.
     pub settings: Arc<Settings>,
-    /// Whether listeners that begin in clear offer TLS, but for the one for submission.
+    /// Whether listeners that begin without TLS offer it; the listener for submission always does.
     pub starttls: bool,
-    /// What a bare CR or LF means in a content that a client of this machine hands in, in open
-    /// mode; all others are refused.
+    /// What a bare CR or LF means in a content from a client of this machine, in open mode; from
+    /// all other clients it is refused.
     pub bare_octets: BareOctets,
 }
 
 impl Environment {
-    /// The settings of a session that begins now: what they have in common is shared.
+    /// The settings of a session that begins now. Common settings are shared, not copied.
     fn settings_at(&self, door: Door) -> Arc<Settings> {
         let mut settings = Arc::clone(&self.settings);
         let scram = self.accounts.offers_scram();
@@ -70,7 +70,7 @@ impl Environment {
 }
 
 /// Serves one client until its session ends. Not inlined: its frame is on the stack of an idle
-/// session, and that of the other protocol should not be there too (NET-1).
+/// session, where the frame of the other protocol should not be too (NET-1).
 #[inline(never)]
 pub(super) fn serve(
     connection: &mut Connection,
@@ -122,8 +122,8 @@ pub(super) fn serve(
     }
 }
 
-/// A session in a box, and not inlined: what it is made of would stay on the stack of an idle
-/// session (NET-1).
+/// Makes a boxed session. Not inlined: its parts would stay on the stack of an idle session
+/// (NET-1).
 #[inline(never)]
 fn new_session(connection: &Connection, door: Door, environment: &Environment) -> Box<Session> {
     let is_offered = environment.starttls || door == Door::Submission;
@@ -135,15 +135,15 @@ struct Driver<'a> {
     connection: &'a mut Connection,
     id: SessionId,
     environment: &'a Environment,
-    /// Who has logged in, and with what.
+    /// The login, with its kind of password.
     login: Option<Login>,
-    /// The memory of the transaction's recipients, until a message has it.
+    /// The memory of the transaction's recipients, until a message takes it over.
     recipients: Recipients,
-    /// The message that is being received, between the chunks of BDAT too.
-    /// A box: most of the time there is none, and it is large.
+    /// The message that is being received, also between the chunks of BDAT. Boxed, because most of
+    /// the time there is none, and it is large.
     intake: Option<Box<Intake>>,
-    /// Begins with the first chunk of a message and goes on from one to the next: a line ending may
-    /// be split between two.
+    /// Begins with the first chunk of a message and continues with the next: a line ending may be
+    /// split between two.
     chunks: Option<ChunkDecoder>,
     /// Measures a whole message, not each of its chunks.
     rate: ContentRate,
@@ -152,7 +152,7 @@ struct Driver<'a> {
 }
 
 impl Driver<'_> {
-    /// Performs whatever is more than to read a line. Not inlined, for the same reason as `serve`.
+    /// Performs every action except reading a line. Not inlined, for the same reason as `serve`.
     #[inline(never)]
     fn perform(&mut self, action: Action) -> Result<Outcome<'static>, Interruption> {
         match action {
@@ -169,7 +169,7 @@ impl Driver<'_> {
             Action::AbandonTransaction => Ok(self.abandon()),
             Action::DiscardChunk { octets } => self.discard(octets),
             Action::StartTls => self.start_tls(),
-            // The loop sees to these two.
+            // The loop handles these two.
             Action::ReadLine { .. } | Action::Close(_) => Err(Interruption::Lost(None)),
         }
     }
@@ -199,8 +199,8 @@ impl Driver<'_> {
         })
     }
 
-    /// Says the reply of a step, if there is one, and tells the counters and the log; gives its
-    /// code. Not inlined: as little as possible lies on the stack of a session that waits (NET-1).
+    /// Sends the reply of a step, if there is one, counts and logs it, and returns its code. Not
+    /// inlined, to keep as little as possible on the stack of a waiting session (NET-1).
     #[inline(never)]
     fn say(&mut self, step: &Step) -> &'static str {
         let Some(reply) = &step.reply else {
@@ -210,7 +210,7 @@ impl Driver<'_> {
             self.connection.counters().refused(reason);
         }
         if matches!(step.action, Action::Close(Closing::Foreign(_))) {
-            // The end of the session says what it was.
+            // The log line of the session's end says what it was.
             self.dialogue.told();
         }
         self.dialogue.content_ended();
@@ -225,7 +225,7 @@ impl Driver<'_> {
         reply.code()
     }
 
-    /// Drops all that there is of a transaction.
+    /// Drops everything that belongs to a transaction.
     fn abandon(&mut self) -> Outcome<'static> {
         self.intake = None;
         self.recipients.clear();
@@ -241,7 +241,7 @@ impl Driver<'_> {
                 Ok(()) if self.recipients.add(&mailbox) => RecipientVerdict::Accepted(mailbox),
                 Ok(()) => RecipientVerdict::TooMany,
                 Err(store::Error::NameTooLong { .. }) => RecipientVerdict::NameTooLong,
-                // The log has it from the store, once and not for every sender.
+                // The store has logged it, once and not for every sender.
                 Err(store::Error::Full { .. }) => RecipientVerdict::Full,
                 Err(_) => RecipientVerdict::Unavailable,
             },
@@ -257,8 +257,8 @@ impl Driver<'_> {
         }))
     }
 
-    /// SEC-12: waits before a recipient is called unknown, where the client's network has named
-    /// many that are.
+    /// SEC-12: delays the reply that a recipient is unknown, if the client's network has named many
+    /// unknown ones.
     fn hold_back(&mut self) -> Result<(), Interruption> {
         let delay = self
             .environment
@@ -267,7 +267,7 @@ impl Driver<'_> {
         if delay.is_zero() {
             return Ok(());
         }
-        // What was said of others must not wait too.
+        // Earlier replies must not be delayed too.
         self.connection.flush()?;
         self.connection.pause(delay)
     }
@@ -323,7 +323,7 @@ impl Driver<'_> {
         maillog::may_send(self.id, self.connection.peer(), mechanism, self.account());
     }
 
-    /// The mailbox of the account that the client has logged in to.
+    /// The mailbox of the account that the client is logged in to.
     fn account(&self) -> Option<&MailboxName> {
         self.login.as_ref().and_then(Login::mailbox)
     }
@@ -347,7 +347,7 @@ impl Driver<'_> {
     }
 
     fn begin_delivery(&mut self, submission: Submission) -> Result<Outcome<'static>, Interruption> {
-        // The envelope is with us now, and is gone when this fails.
+        // The session has handed over the envelope, which is lost if this fails.
         let recipients = self.recipients.take();
         if !self.connection.wait_for_memory()? {
             return Ok(Outcome::DeliveryFailed(DeliveryFailure::Busy));
@@ -395,8 +395,8 @@ impl Driver<'_> {
         }
     }
 
-    /// A server that strangers reach must not take for a line what another takes for a part of one
-    /// (SEC-1). One that a developer's own programs hand mail to had better take what they send.
+    /// A server that strangers can reach must not accept as a line what another server treats as
+    /// part of one (SEC-1). A server for a developer's own programs should accept what they send.
     fn bare_octets(&self) -> BareOctets {
         if self.connection.is_local() && self.environment.accounts.is_open() {
             self.environment.bare_octets
@@ -405,14 +405,14 @@ impl Driver<'_> {
         }
     }
 
-    /// Says once in a session that other servers will not take what this one took.
+    /// Warns once per session that other servers will refuse what this one accepted.
     fn warn_of_bare_lf(&mut self) {
         if !std::mem::replace(&mut self.warned_of_bare_lf, true) {
             maillog::bare_line_feeds(self.id, self.connection.peer());
         }
     }
 
-    /// Takes the content of DATA to its end.
+    /// Receives the content of DATA to its end.
     fn receive_lines(
         &mut self,
         mut intake: Box<Intake>,
@@ -455,7 +455,7 @@ impl Driver<'_> {
         }
     }
 
-    /// Takes one chunk to its end; the rest of a faulty one is read and thrown away.
+    /// Receives one chunk to its end; the rest of a faulty one is read and discarded.
     fn receive_chunk(
         &mut self,
         mut intake: Box<Intake>,
@@ -481,10 +481,10 @@ impl Driver<'_> {
         }
         Ok(Outcome::Content(match fault {
             Some(fault) => ContentEnd::WrongLineEnding(fault.found()),
-            // A refused message is not waited for: its commit says why.
+            // The rest of a refused message is not awaited: its commit gives the reason.
             None if last || intake.is_refused() => self.commit(*intake),
             None => {
-                // The next one may be long in coming.
+                // The next one may take a long time to arrive.
                 intake.keep_pace(0);
                 self.intake = Some(intake);
                 self.chunks = Some(decoder);
@@ -495,13 +495,13 @@ impl Driver<'_> {
 
     fn discard(&mut self, octets: u64) -> Result<Outcome<'static>, Interruption> {
         self.abandon();
-        // It belongs to no message whose pace could be measured.
+        // It belongs to no message whose rate could be measured.
         self.rate = self.connection.content_rate();
         self.read_chunk(octets, None, |_, _| ())?;
         Ok(Outcome::ChunkDiscarded)
     }
 
-    /// Gives the next `octets` octets to `take`, piece by piece, with their message.
+    /// Passes the next `octets` octets to `take`, piece by piece, with their message.
     fn read_chunk(
         &mut self,
         octets: u64,
@@ -548,7 +548,7 @@ impl Driver<'_> {
         }
     }
 
-    /// Puts a failure of the store into the log, and into the words of the protocol.
+    /// Logs a failure of the store, and returns it in the terms of the protocol.
     fn store_failed(&self, error: &store::Error) -> DeliveryFailure {
         dialogue::store_failed(self.connection, self.id, error);
         if matches!(error, store::Error::Full { .. }) {

@@ -1,4 +1,4 @@
-//! The beginning of TLS in a session: it is counted, and the log hears of it.
+//! The beginning of TLS in a session: counts and logs it.
 
 use crate::mail::ChannelBindings;
 
@@ -7,7 +7,7 @@ use super::handshakes::Handshakes;
 use super::maillog;
 use super::session::{Interruption, SessionId};
 
-/// Begins TLS on a connection, and tells the log with what.
+/// Begins TLS on a connection, and logs its version and cipher suite.
 pub(super) fn start_tls(
     connection: &mut Connection,
     handshakes: Option<&Handshakes>,

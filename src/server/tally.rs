@@ -1,8 +1,7 @@
-//! What the server has counted since its start.
+//! Counters of the server since its start.
 //!
-//! One struct for all sessions; each of its methods is one event. Who turns a client away, ends a
-//! session or refuses a command says so here at the place where it also tells the log or the
-//! client.
+//! One struct for all sessions; each of its methods is one event. The code that turns a client
+//! away, ends a session or refuses a command calls it where it also informs the log or the client.
 
 use crate::counters::{Counter, Report, table};
 use crate::mail::{Breadth, Ending, Service};
@@ -12,7 +11,7 @@ use super::budget::Budget;
 use super::session::{Interruption, NoPlace, SessionEnd, Unfit};
 use super::shares::Full;
 
-/// All numbers of the server.
+/// All counters of the server.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) sessions: Clients,
@@ -27,7 +26,7 @@ pub(super) struct Tally {
 }
 
 table! {
-    /// Clients that came.
+    /// Clients that connected.
     pub(super) struct Clients {
         smtp,
         pop3,
@@ -77,9 +76,9 @@ table! {
 struct Refused([Counter; Reason::ALL.len()]);
 
 table! {
-    /// Messages that went out.
+    /// Messages that were sent.
     struct Went {
-        /// Whole ones.
+        /// Whole messages.
         messages,
         tops,
         octets,
@@ -92,13 +91,13 @@ table! {
     pub(super) struct Logins {
         accepted,
         refused,
-        /// Too many passwords were verified, or the maildrop was in use.
+        /// Too many passwords were being verified, or the maildrop was in use.
         busy,
     }
 }
 
 table! {
-    /// Handshakes of TLS.
+    /// TLS handshakes.
     pub(super) struct Tls {
         done,
         failed,
@@ -106,7 +105,7 @@ table! {
 }
 
 table! {
-    /// What the store could not do for a client.
+    /// Operations that the store could not perform for a client.
     pub(super) struct Store {
         failures,
     }
@@ -172,7 +171,7 @@ impl Tally {
         self.came.recipients.add_many(recipients);
     }
 
-    /// A message is on its way to its client, whole or the beginning of it.
+    /// A message is being sent to its client, whole or only its beginning.
     pub(super) fn fetched(&self, is_whole: bool, octets: usize) {
         let counter = if is_whole {
             &self.went.messages
@@ -198,7 +197,7 @@ impl Tally {
         }
     }
 
-    /// What a client sent was not taken for a line.
+    /// The client sent something that is not accepted as a line.
     pub(super) fn unfit(&self, what: Unfit) {
         self.refused(match what {
             Unfit::LineEnding => Reason::LineEnding,
@@ -214,8 +213,8 @@ impl Tally {
         }
     }
 
-    /// Puts all of it into `report`, with the number of sessions that there are `now`, and what was
-    /// counted of their `budget`.
+    /// Adds everything to `report`, with the number of open sessions `now`, and the counters of
+    /// their `budget`.
     pub(super) fn report(&self, now: usize, budget: &Budget, report: &mut Report) {
         let now = u64::try_from(now).unwrap_or(u64::MAX);
         let sessions = self.sessions.values();

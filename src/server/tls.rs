@@ -1,24 +1,24 @@
 //! TLS on a client's connection: versions 1.2 and 1.3, by rustls (SEC-3).
 //!
 //! # Theory of operation
-//! An [`Identity`] is a certificate with its key and all that new connections need; it is replaced
-//! as a whole. A `Tunnel` is the TLS of one connection: it stands between the connection's buffers
-//! and its socket, and turns records into octets and back. It reads and writes the socket itself,
-//! one system call at a time, so that deadlines stay with the connection: a call that brought no
-//! octets of the client's gives `WouldBlock`, and the connection looks at its clock.
+//! An [`Identity`] is a certificate with its key and everything else that new connections need; it
+//! is replaced as a whole. A `Tunnel` is the TLS of one connection: it is between the connection's
+//! buffers and its socket, and converts between records and octets. It reads and writes the socket
+//! itself, one system call at a time, so that deadlines stay with the connection: a call without
+//! octets from the client returns `WouldBlock`, and the connection checks its clock.
 //!
-//! rustls takes 4 KiB of records at a time; the tunnel reads more with one system call and hands
-//! it on in pieces. While the client is silent that buffer is given back.
+//! rustls accepts 4 KiB of records at a time; the tunnel reads more with one system call and passes
+//! it on in pieces. While the client is silent, that buffer is freed.
 //!
 //! # Invariants
-//! - SEC-2: a tunnel is made only over a connection whose buffers are empty, so nothing that came
-//!   before it is ever taken for something that came through it.
-//! - What the client has sealed and what it has not never mix: a tunnel is never taken away.
+//! - SEC-2: a tunnel is made only over a connection whose buffers are empty, so nothing that
+//!   arrived before it is ever treated as having come through it.
+//! - Encrypted and unencrypted octets of a client never mix: a tunnel is never removed.
 //!
 //! # Failures
-//! A handshake or a record that is wrong is an error of this connection alone; the client is sent
-//! the alert that says why. A certificate that cannot be used is an [`IdentityError`] with a reason
-//! that a person can act on.
+//! A bad handshake or record is an error of this connection only; the client is sent the alert that
+//! gives the reason. A certificate that cannot be used is an [`IdentityError`] with a reason that a
+//! person can act on.
 
 use std::{
     fmt,
@@ -48,20 +48,20 @@ pub struct Identity {
     config: Arc<ServerConfig>,
     /// In DER form.
     certificate: Arc<[u8]>,
-    /// Whether the key is of RSA.
+    /// Whether the key is an RSA key.
     is_rsa: bool,
     /// Whether proofs can be bound to its connections.
     binds: bool,
 }
 
-/// Why a certificate and a key are no identity.
+/// Why a certificate and a key cannot be used.
 #[derive(Debug)]
 pub enum IdentityError {
-    /// The file of the certificate is no PEM, or has no certificate in it.
+    /// The file of the certificate is not PEM, or contains no certificate.
     Certificate(pem::Error),
-    /// The file of the key is no PEM, or has no private key in it.
+    /// The file of the key is not PEM, or contains no private key.
     Key(pem::Error),
-    /// The two do not belong together, or are of a kind that cannot be used.
+    /// The two do not belong together, or are of an unsupported kind.
     Pair(rustls::Error),
 }
 
@@ -69,14 +69,14 @@ impl fmt::Display for IdentityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Certificate(pem::Error::NoItemsFound) => f.write_str(
-                "there is no certificate in it: a PEM file has -----BEGIN CERTIFICATE-----",
+                "it contains no certificate: a PEM file has -----BEGIN CERTIFICATE-----",
             ),
-            Self::Certificate(_) => f.write_str("the certificate is no proper PEM file"),
+            Self::Certificate(_) => f.write_str("the certificate is not a valid PEM file"),
             Self::Key(pem::Error::NoItemsFound) => f.write_str(
-                "there is no private key in it: a PEM file without a password has \
+                "it contains no private key: a PEM file without a password has \
                  -----BEGIN PRIVATE KEY-----",
             ),
-            Self::Key(_) => f.write_str("the private key is no proper PEM file"),
+            Self::Key(_) => f.write_str("the private key is not a valid PEM file"),
             Self::Pair(rustls::Error::InconsistentKeys(_)) => {
                 f.write_str("the key does not belong to the certificate")
             }
@@ -88,11 +88,11 @@ impl fmt::Display for IdentityError {
 impl std::error::Error for IdentityError {}
 
 impl Identity {
-    /// Takes a certificate, followed by those between it and its authority, and its private key,
-    /// both in PEM form.
+    /// Takes a certificate, followed by the certificates between it and its authority, and its
+    /// private key, both in PEM form.
     ///
     /// # Errors
-    /// [`IdentityError`]: tell the user, and keep the identity that there is.
+    /// [`IdentityError`]: report it to the user, and keep the current identity.
     pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
         let chain = CertificateDer::pem_slice_iter(certificates).collect::<Result<Vec<_>, _>>();
         let chain = chain.map_err(IdentityError::Certificate)?;
@@ -101,7 +101,7 @@ impl Identity {
         };
         let certificate = Arc::from(first.as_ref());
         let key = PrivateKeyDer::from_pem_slice(key).map_err(IdentityError::Key)?;
-        // What is no key that can be used is refused below.
+        // A key that cannot be used is refused below.
         let is_rsa = ring::sign::any_supported_type(&key)
             .is_ok_and(|key| key.algorithm() == SignatureAlgorithm::RSA);
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -110,7 +110,8 @@ impl Identity {
             .with_no_client_auth()
             .with_single_cert(chain, key)
             .map_err(IdentityError::Pair)?;
-        // Sessions are resumed from what the clients keep, so no memory of ours grows with them.
+        // Clients keep what is needed to resume their sessions, so the server's memory does not
+        // grow with them.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = ring::Ticketer::new().map_err(IdentityError::Pair)?;
         Ok(Self {
@@ -121,7 +122,7 @@ impl Identity {
         })
     }
 
-    /// One that breaks every handshake.
+    /// An identity with which every handshake panics.
     #[cfg(test)]
     pub(super) fn that_panics() -> Self {
         #[derive(Debug)]
@@ -143,8 +144,7 @@ impl Identity {
         }
     }
 
-    /// Whether logins may be bound to a connection with this identity, which is what
-    /// SCRAM-SHA-256-PLUS does.
+    /// Whether logins may be bound to a connection with this identity, as SCRAM-SHA-256-PLUS does.
     #[must_use]
     pub fn with_channel_binding(self, binds: bool) -> Self {
         Self { binds, ..self }
@@ -159,28 +159,28 @@ impl Identity {
 /// What a handshake waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lack {
-    /// For octets of the client.
+    /// Octets from the client.
     Octets,
-    /// For room in the socket.
+    /// Room in the socket.
     Room,
-    /// For nothing of the client's: a step was broken off and is to be taken again.
+    /// Nothing from the client: a step was interrupted and must be repeated.
     Step,
-    /// For nothing: it is done.
+    /// Nothing: it is done.
     Nothing,
 }
 
-/// What one write did.
+/// The result of one write.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written {
-    /// How many of the octets were taken; the others are to be given again.
+    /// How many of the octets were accepted; the others must be passed again.
     pub(super) taken: usize,
-    /// Whether the client took nothing for as long as a write waits.
+    /// Whether the client read nothing for as long as a write waits.
     pub(super) is_stuck: bool,
-    /// Whether all of it is on its way.
+    /// Whether everything has gone to the socket.
     pub(super) is_done: bool,
 }
 
-/// Whether a read or a write ended without octets and without harm.
+/// Whether a read or a write ended without octets but without harm.
 pub(super) fn is_pause(kind: ErrorKind) -> bool {
     matches!(
         kind,
@@ -188,7 +188,7 @@ pub(super) fn is_pause(kind: ErrorKind) -> bool {
     )
 }
 
-/// Whether a write that ended in a pause has waited for as long as a write does.
+/// Whether a write that ended in a pause has waited for its whole timeout.
 pub(super) fn is_stuck(pause: ErrorKind) -> bool {
     pause != ErrorKind::Interrupted
 }
@@ -197,28 +197,28 @@ pub(super) fn is_stuck(pause: ErrorKind) -> bool {
 #[derive(Debug)]
 pub(super) struct Tunnel {
     tls: ServerConnection,
-    /// What came from the socket.
+    /// What was read from the socket.
     records: Vec<u8>,
-    /// How many octets of it rustls has.
+    /// How many of these octets rustls has.
     taken: usize,
-    /// The first octets that came from the socket.
+    /// The first octets from the socket.
     head: Vec<u8>,
-    /// Of its [`Identity`].
+    /// The certificate of its [`Identity`].
     certificate: Arc<[u8]>,
     is_rsa: bool,
     /// Whether a proof can be bound to it.
     binds: bool,
 }
 
-/// The first octets of a client that are kept until it is known what it speaks: a method of HTTP, a
-/// header of the PROXY protocol, and the version that a greeting of TLS asks for are in them.
+/// The first octets of a client, kept until it is known what it speaks: they contain an HTTP
+/// method, a PROXY protocol header, or the version that a TLS greeting asks for.
 const HEAD_OCTETS_MAX: usize = 16;
 
 impl Tunnel {
     /// The server's side of a handshake that has not begun.
     ///
     /// # Errors
-    /// When rustls cannot begin one.
+    /// If rustls cannot begin one.
     pub(super) fn new(identity: &Identity) -> io::Result<Self> {
         let tls = ServerConnection::new(Arc::clone(&identity.config)).map_err(io::Error::other)?;
         Ok(Self {
@@ -232,7 +232,7 @@ impl Tunnel {
         })
     }
 
-    /// What the handshake needs before it can go on.
+    /// What the handshake needs in order to continue.
     pub(super) fn lack(&self) -> Lack {
         if self.tls.wants_write() {
             Lack::Room
@@ -253,8 +253,8 @@ impl Tunnel {
         (version.unwrap_or("?"), suite.unwrap_or("?"))
     }
 
-    /// The octets that only the two ends of this tunnel know (RFC 9266); `None` before TLS 1.3,
-    /// where they need not be unique, and where nothing is to be bound to them.
+    /// The octets that only the two ends of this tunnel know (RFC 9266). `None` before TLS 1.3,
+    /// where they need not be unique, and if nothing may be bound to them.
     pub(super) fn exporter(&self) -> Option<[u8; 32]> {
         if !self.binds || self.tls.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
             return None;
@@ -265,12 +265,12 @@ impl Tunnel {
             .ok()
     }
 
-    /// Octets of the client, after one read of the socket at most; 0 at the end. Sends what TLS
-    /// itself has to say.
+    /// Octets from the client, after at most one read of the socket; 0 at the end. Also sends TLS's
+    /// own records.
     ///
     /// # Errors
-    /// `WouldBlock` when none came yet; `InvalidData` when what came is no TLS, or says that the
-    /// client gives up.
+    /// `WouldBlock` if none have arrived yet; `InvalidData` if the input is not TLS, or says that
+    /// the client gives up.
     pub(super) fn read(&mut self, socket: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
         match self.plaintext(into) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -280,8 +280,8 @@ impl Tunnel {
         self.plaintext(into)
     }
 
-    /// What is there already. An end that the client did not announce is an end all the same: a
-    /// command or a message that it cuts is never taken for a whole one.
+    /// The octets that are already there. An end that the client did not announce is still an end:
+    /// a command or a message that it cuts off is never treated as complete.
     fn plaintext(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self.tls.reader().read(into) {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(0),
@@ -289,8 +289,8 @@ impl Tunnel {
         }
     }
 
-    /// Takes records until one of them holds octets of the client, after one read of the socket
-    /// at most; false when no more can come.
+    /// Reads records until one of them contains octets from the client, after at most one read of
+    /// the socket; false if no more can come.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -298,7 +298,7 @@ impl Tunnel {
     where
         S: io::Read + io::Write + Copy,
     {
-        // What the client did not take last time it may be waiting for.
+        // The client may be waiting for what its socket did not accept last time.
         self.send_records(socket)?;
         if self.taken >= self.records.len() {
             self.fill(socket, room)?;
@@ -310,7 +310,7 @@ impl Tunnel {
             let state = match self.tls.process_new_packets() {
                 Ok(state) => state,
                 Err(error) => {
-                    // The alert; whether it arrives is the client's luck.
+                    // The alert; whether it arrives does not matter here.
                     self.send_records(socket).ok();
                     let failure = Failure(self.explain(&error));
                     return Err(io::Error::new(ErrorKind::InvalidData, failure));
@@ -321,8 +321,8 @@ impl Tunnel {
                 return Ok(true);
             }
             if taken == 0 {
-                // The socket has ended, or the client has said that it ends, and more is behind
-                // that: TLS takes no more of it.
+                // The socket has ended, or the client has announced its end and more follows: TLS
+                // accepts no more.
                 return Ok(false);
             }
             if self.taken >= self.records.len() {
@@ -352,17 +352,17 @@ impl Tunnel {
         Ok(())
     }
 
-    /// Takes some of `octets` to be sent, and does one write to the socket.
+    /// Accepts some of `octets` to be sent, and does one write to the socket.
     ///
     /// # Errors
-    /// Whatever the socket says.
+    /// An error of the socket.
     pub(super) fn write(&mut self, mut socket: &TcpStream, octets: &[u8]) -> io::Result<Written> {
         let taken = self.tls.writer().write(octets)?;
         let mut stuck = false;
         if self.tls.wants_write() {
             match self.tls.write_tls(&mut socket) {
                 Ok(sent) => stuck = sent == 0,
-                // What was taken must not be given again; a pause only leaves it here for now.
+                // What was accepted must not be passed again; a pause only leaves it here for now.
                 Err(error) if is_pause(error.kind()) => stuck = is_stuck(error.kind()),
                 Err(error) => return Err(error),
             }
@@ -374,19 +374,19 @@ impl Tunnel {
         })
     }
 
-    /// Tells the client that nothing more will come.
+    /// Tells the client that no more will be sent.
     pub(super) fn close(&mut self, socket: &TcpStream) {
         self.tls.send_close_notify();
-        // A client that is gone need not be told.
+        // This does not matter to a client that is gone.
         self.send_records(socket).ok();
     }
 
-    /// Whether nothing that came from the socket is waiting here.
+    /// Whether nothing from the socket is waiting here.
     pub(super) fn is_released(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// Gives the buffer back that the next read makes anew.
+    /// Frees the buffer; the next read allocates it again.
     pub(super) fn release(&mut self) {
         if self.taken >= self.records.len() {
             self.taken = 0;
@@ -395,7 +395,7 @@ impl Tunnel {
     }
 }
 
-/// Why TLS ended, with a word on what to do where that is known.
+/// Why TLS ended, with advice if the remedy is known.
 #[derive(Debug)]
 struct Failure(String);
 
@@ -407,16 +407,16 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Whether TLS itself failed, and not what carries it.
+/// Whether TLS itself failed, and not the connection below it.
 pub(super) fn is_failure(error: &io::Error) -> bool {
     let inner = error.get_ref();
     inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<Failure>)
 }
 
-/// How a greeting of TLS writes the version 1.2 (RFC 5246 §7.4.1.2), which later ones write too.
+/// How a TLS greeting encodes version 1.2 (RFC 5246 §7.4.1.2); later versions use the same code.
 const TLS_1_2: [u8; 2] = [3, 3];
 
-/// What an alert of a client means, where that is always the same.
+/// What an alert from a client means, if that is always the same.
 const ADVICE: [(AlertDescription, &str); 5] = [
     (
         AlertDescription::UnknownCA,
@@ -443,7 +443,7 @@ const ADVICE: [(AlertDescription, &str); 5] = [
 ];
 
 impl Tunnel {
-    /// Whether anything came from the client.
+    /// Whether anything has arrived from the client.
     pub(super) fn has_begun(&self) -> bool {
         !self.head.is_empty()
     }
@@ -453,15 +453,15 @@ impl Tunnel {
         self.has_begun() && self.tls.is_handshaking()
     }
 
-    /// Says that the client has ended the connection in its handshake and did not say why.
+    /// The error if the client closed the connection during its handshake without giving a reason.
     pub(super) fn broken_off(&self) -> io::Error {
-        // There is a version when the client has been answered, with the certificate.
+        // There is a version once the client has been answered, with the certificate.
         let why = if self.tls.protocol_version().is_some() {
             "the client closed the connection during its handshake and did not say why, as \
              Node.js does when it does not trust the authority that signed the certificate: give \
              it that authority's own certificate (ca.pem of facteur cert)"
         } else {
-            "the client closed the connection within its first message of TLS"
+            "the client closed the connection during its first TLS message"
         };
         io::Error::new(ErrorKind::UnexpectedEof, Failure(why.to_owned()))
     }
@@ -479,7 +479,7 @@ impl Tunnel {
         }
     }
 
-    /// What came at the begin was no handshake.
+    /// The first octets were not a handshake.
     fn no_tls(&self, error: &rustls::Error) -> String {
         let why = match Foreign::of_octets(&self.head) {
             Foreign::Text => {
@@ -501,15 +501,15 @@ impl Tunnel {
         why.to_owned()
     }
 
-    /// The client offers nothing that can be used.
+    /// The client offers nothing that the server can use.
     fn nothing_in_common(&self, why: &PeerIncompatible) -> String {
-        // A record and a message have headers of five and of four octets.
+        // A record header has five octets, a message header four.
         let version = self.head.get(9..11);
         let is_said = matches!(
             why,
             PeerIncompatible::Tls12NotOffered | PeerIncompatible::Tls12NotOfferedOrEnabled
         );
-        // What is missing then is nothing that older versions have.
+        // Otherwise, what is missing may not exist in older versions.
         let is_old = is_said || version.is_some_and(|version| version < TLS_1_2.as_slice());
         let is_cipher = matches!(
             why,
@@ -538,7 +538,7 @@ impl Tunnel {
         }
     }
 
-    /// The client says that it does not go on.
+    /// The client gave up.
     fn given_up(&self, alert: AlertDescription) -> String {
         let by_certificate = [
             AlertDescription::BadCertificate,
@@ -554,11 +554,11 @@ impl Tunnel {
         format!("{why} (alert from the client: {alert:?})")
     }
 
-    /// The client does not accept the certificate and does not say what is wrong with it. Some mean
-    /// its name by this alert, and others all that can be.
+    /// The client rejected the certificate without giving a reason. With this alert some clients
+    /// mean the wrong name, and others mean anything.
     fn not_accepted(&self, alert: AlertDescription) -> String {
         let why = match self.tls.server_name() {
-            // A name is made of letters, digits, hyphens, underscores and dots.
+            // A name consists of letters, digits, hyphens, underscores and dots.
             Some(name) if self.is_for(name) == Some(false) => format!(
                 "the client asked for \"{name}\" and rejected the certificate, which is not for \
                  that name: set the client to a name in the certificate, or make a certificate for \
@@ -579,7 +579,7 @@ impl Tunnel {
         format!("{why} (alert from the client: {alert:?})")
     }
 
-    /// Whether the certificate is for `name`; `None` when that cannot be said.
+    /// Whether the certificate is for `name`; `None` if that cannot be determined.
     fn is_for(&self, name: &str) -> Option<bool> {
         let certificate = CertificateDer::from(self.certificate.as_ref());
         let parsed = ParsedCertificate::try_from(&certificate).ok()?;

@@ -1,4 +1,4 @@
-//! Errors as the log shows them.
+//! How the log shows errors.
 
 use std::fmt;
 

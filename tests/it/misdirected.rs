@@ -177,7 +177,7 @@ fn clients_whose_tls_has_nothing_in_common_are_named() {
     );
     let line = program.log_line(" ended ");
     assert!(
-        line.contains("closed the connection within its first message of TLS"),
+        line.contains("closed the connection during its first TLS message"),
         "{line}"
     );
 }

@@ -313,10 +313,10 @@ fn sighup_reloads_the_certificate_and_keeps_the_old_one_if_the_new_one_is_bad() 
             first.certificate.as_str(),
             "the key does not belong to the certificate",
         ),
-        ("", "certificate.pem: there is no certificate in it"),
+        ("", "certificate.pem: it contains no certificate"),
         (
             "-----BEGIN CERTIFICATE-----\nAA",
-            "certificate.pem: the certificate is no proper PEM",
+            "certificate.pem: the certificate is not a valid PEM",
         ),
     ] {
         std::fs::write(&certificate, text).unwrap();

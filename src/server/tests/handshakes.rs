@@ -1,4 +1,4 @@
-//! Handshakes: what a client may do in the middle of one, and who computes them.
+//! Handshakes: what a client can do in the middle of one, and which thread computes them.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -25,14 +25,14 @@ fn hello(tls: &mut ClientConnection) -> Vec<u8> {
     octets
 }
 
-/// Does the handshake of a client that does what it should.
+/// Performs a handshake with a well-behaved client.
 fn is_served(handshakes: &Handshakes, config: &Arc<ClientConfig>) -> bool {
     let mut ends = Ends::new("127.0.0.1", timeouts());
     ends.begin_tls_by(handshakes, config);
     ends.connection.tunnel().is_some()
 }
 
-/// Writes until the socket takes no more; gives how many octets it took.
+/// Writes until the socket accepts no more; returns how many octets it accepted.
 fn fill(mut socket: &TcpStream) -> usize {
     socket.set_nonblocking(true).unwrap();
     let mut octets = 0;
@@ -47,36 +47,36 @@ fn fill(mut socket: &TcpStream) -> usize {
     octets
 }
 
-/// NET-4: who sends a part of a handshake, or takes no part of the answer, keeps no worker from the
-/// others. Here there is one for all.
+/// NET-4: a client that sends only part of a handshake, or reads nothing of the answer, keeps no
+/// worker from the others. Here there is only one worker.
 #[test]
-fn a_client_that_stops_within_its_handshake_holds_up_no_other() {
+fn a_client_that_stops_during_its_handshake_holds_up_no_other() {
     let (handshakes, config) = time::handshakes();
     let mut silent = Ends::new("127.0.0.1", timeouts());
     let mut half = Ends::new("127.0.0.1", timeouts());
-    let mut deaf = Ends::new("127.0.0.1", timeouts());
+    let mut not_reading = Ends::new("127.0.0.1", timeouts());
     let mut tls = client_of(&config);
     let octets = hello(&mut tls);
     half.client.write_all(&octets[..octets.len() / 2]).unwrap();
-    let in_the_way = fill(&deaf.socket);
-    deaf.client.write_all(&octets).unwrap();
+    let in_the_way = fill(&not_reading.socket);
+    not_reading.client.write_all(&octets).unwrap();
     let sockets = [&silent, &half].map(|ends| Arc::clone(&ends.socket));
-    let (waiting, mut deaf_client) = (&mut deaf.connection, &deaf.client);
+    let (waiting, mut slow_reader) = (&mut not_reading.connection, &not_reading.client);
     thread::scope(|scope| {
         let stopped = [&mut silent.connection, &mut half.connection].map(|connection| {
             let start = || connection.start_tls(&handshakes);
             thread::Builder::new().spawn_scoped(scope, start).unwrap()
         });
-        let deaf = thread::Builder::new()
+        let not_reading = thread::Builder::new()
             .spawn_scoped(scope, || waiting.start_tls(&handshakes))
             .unwrap();
         assert!(is_served(&handshakes, &config));
-        // The answer comes behind what was in the way of it.
-        deaf_client.read_exact(&mut vec![0; in_the_way]).unwrap();
+        // The answer comes after the octets that filled the socket.
+        slow_reader.read_exact(&mut vec![0; in_the_way]).unwrap();
         while tls.is_handshaking() {
-            tls.complete_io(&mut deaf_client).unwrap();
+            tls.complete_io(&mut slow_reader).unwrap();
         }
-        deaf.join().unwrap().unwrap();
+        not_reading.join().unwrap().unwrap();
         for socket in sockets {
             socket.shutdown(Shutdown::Read).unwrap();
         }
@@ -88,9 +88,9 @@ fn a_client_that_stops_within_its_handshake_holds_up_no_other() {
     });
 }
 
-/// SEC-17: a panic of a worker is one of the session, and the worker goes on.
+/// SEC-17: a panic in a worker ends the session, and the worker continues.
 #[test]
-fn a_panic_in_a_handshake_ends_its_session_alone() {
+fn a_panic_in_a_handshake_ends_only_its_session() {
     let (handshakes, config) = time::handshakes();
     let good = handshakes.identity().get();
     handshakes.identity().set(Identity::that_panics());
@@ -99,7 +99,10 @@ fn a_panic_in_a_handshake_ends_its_session_alone() {
     ends.client.write_all(&octets).unwrap();
     let start = || ends.connection.start_tls(&handshakes);
     assert!(catch_unwind(AssertUnwindSafe(start)).is_err());
-    assert!(ends.connection.tunnel().is_some(), "nothing goes in clear");
+    assert!(
+        ends.connection.tunnel().is_some(),
+        "nothing is sent unencrypted"
+    );
     handshakes.identity().set((*good).clone());
     assert!(is_served(&handshakes, &config));
 }

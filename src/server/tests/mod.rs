@@ -1,4 +1,4 @@
-//! Tests of connections over real sockets, on a clock that the test turns.
+//! Tests of connections over real sockets, with a clock that the test controls.
 
 pub(crate) mod client;
 mod handshakes;
@@ -28,7 +28,7 @@ use super::{Handshakes, Logins, Timeouts, smtp};
 /// The two ends of a connection, and the hands of its clock.
 pub(super) struct Ends {
     pub(super) connection: Connection,
-    /// What `connection` reads from and writes to.
+    /// The server's end, which `connection` reads from and writes to.
     pub(super) socket: Arc<TcpStream>,
     pub(super) client: TcpStream,
     pub(super) hands: Arc<Hands>,
@@ -36,7 +36,7 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    /// A connection that takes its client to be at `peer`.
+    /// A connection that believes its client to be at `peer`.
     pub(super) fn new(peer: &str, timeouts: Timeouts) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -63,7 +63,7 @@ impl Ends {
 }
 
 impl Ends {
-    /// Begins TLS at both ends; gives the client's side of it.
+    /// Begins TLS at both ends; returns the client's side of it.
     pub(super) fn begin_tls(&mut self) -> ClientConnection {
         let (handshakes, config) = time::handshakes();
         self.begin_tls_by(&handshakes, &config)
@@ -91,7 +91,7 @@ impl Ends {
     }
 }
 
-/// What SMTP sessions need where nothing is configured but who has an account.
+/// What SMTP sessions need with the default configuration, except for the accounts.
 pub(super) fn smtp_sessions(
     store: &Arc<MessageStore>,
     accounts: &Arc<Accounts>,
@@ -118,7 +118,7 @@ pub(super) fn smtp_sessions(
     }
 }
 
-/// Five minutes for a command and an hour in all, as where nothing is configured.
+/// Five minutes for a command and an hour in total, as by default.
 pub(super) fn timeouts() -> Timeouts {
     Timeouts {
         idle: Duration::from_mins(5),

@@ -1,4 +1,4 @@
-//! Tests of what sessions do when the memory for what is on its way is used up (SEC-9).
+//! Tests of what sessions do when the memory for data in flight is used up (SEC-9).
 
 use std::{
     io::{BufRead, PipeWriter, Read, Write},
@@ -33,17 +33,17 @@ use super::{
 /// Longest wait of a test: only a hang reaches it.
 const DEADLINE: Duration = Duration::from_mins(5);
 
-/// The memory of all sessions here.
+/// The memory of all sessions in these tests.
 const OCTETS: u64 = limits::IN_FLIGHT_OCTETS_MIN / 2;
 
-/// Both services on a clock that stands still, with little memory.
+/// Both services, with little memory and a clock that does not advance.
 struct House {
     registry: Arc<Registry>,
     hands: Arc<Hands>,
     store: Arc<MessageStore>,
     smtp: SocketAddr,
     pop3: SocketAddr,
-    /// The listeners go on until these are dropped.
+    /// The listeners run until these are dropped.
     _stops: [PipeWriter; 2],
     _threads: [JoinHandle<()>; 2],
     _directory: tempfile::TempDir,
@@ -53,7 +53,7 @@ impl House {
     fn open() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let hands = Arc::new(Hands::new());
-        // So far that no wait ends by itself.
+        // Late enough that no wait ends by itself.
         hands.pass(Duration::from_hours(1));
         let clock = Clock::turned_by(Arc::clone(&hands));
         let settings = store::Settings::new(directory.path().join("mail"), "localhost");
@@ -98,17 +98,17 @@ impl House {
         }
     }
 
-    /// Takes all memory but `octets`.
+    /// Takes all memory except `octets`.
     fn leave(&self, octets: u64) -> Share {
         Share::all_but(self.registry.budget(), octets)
     }
 
-    /// One number of the report.
+    /// One counter of the report.
     fn counted(&self, name: &str) -> u64 {
         counted(&self.registry, name)
     }
 
-    /// Waits until a number of the report is as it shall be.
+    /// Waits until a counter of the report satisfies `is_so`.
     fn until(&self, name: &str, is_so: impl Fn(u64) -> bool) {
         let begin = Clock::system().now();
         while !is_so(self.counted(name)) {
@@ -159,7 +159,7 @@ fn listen(
     (address, stop, thread.unwrap())
 }
 
-/// One number of the report of a registry.
+/// One counter of a registry's report.
 fn counted(registry: &Registry, name: &str) -> u64 {
     let values = registry.budget().values();
     values.into_iter().find(|(it, _)| *it == name).unwrap().1
@@ -172,14 +172,14 @@ fn send_message(client: &mut Client) {
     client.ask("x\r\n.", "250 ");
 }
 
-/// So many octets of content.
+/// This many octets of content.
 fn lines(octets: usize) -> Vec<u8> {
     b"0123456789abcdef0123456789abcd\r\n".repeat(octets / 32)
 }
 
 /// SEC-9.
 #[test]
-fn data_waits_for_memory_and_is_let_in_when_some_is_given_back() {
+fn data_waits_for_memory_and_continues_when_some_is_given_back() {
     let house = House::open();
     let taken = house.leave(limits::CONTENT_ROOM_OCTETS - 1);
     let mut client = house.sender();
@@ -188,7 +188,7 @@ fn data_waits_for_memory_and_is_let_in_when_some_is_given_back() {
     drop(taken);
     client.expect("354 ");
     client.ask("x\r\n.", "250 ");
-    // What is left is enough for one.
+    // What is left is enough for one message.
     let _taken = house.leave(limits::CONTENT_ROOM_OCTETS);
     send_message(&mut client);
     assert_eq!((house.counted("waits"), house.counted("refused")), (1, 0));
@@ -211,7 +211,7 @@ fn data_is_refused_when_no_memory_is_given_back_in_time() {
     for client in [&mut data, &mut chunk] {
         client.expect("452 4.3.1 Too much mail");
     }
-    // The chunk was taken for no command.
+    // The chunk was not treated as commands.
     chunk.expect("250 2.0.0 Ok");
     assert_eq!((house.counted("refused"), house.n_messages()), (2, 0));
     drop(taken);
@@ -223,7 +223,7 @@ fn data_is_refused_when_no_memory_is_given_back_in_time() {
 
 /// SEC-9: the wait does not delay the end of the daemon.
 #[test]
-fn a_stop_ends_those_who_wait_for_memory() {
+fn a_stop_ends_sessions_that_wait_for_memory() {
     let house = House::open();
     let _taken = house.leave(0);
     let mut clients = [house.sender(), house.sender()];
@@ -240,7 +240,7 @@ fn a_stop_ends_those_who_wait_for_memory() {
     assert_eq!(left, 0);
 }
 
-/// SEC-9: a content that was let in is slower without memory, and as good.
+/// SEC-9: without memory, a content that was admitted is received more slowly, but correctly.
 #[test]
 fn a_content_goes_on_when_the_memory_is_used_up() {
     let house = House::open();
@@ -260,7 +260,7 @@ fn a_content_goes_on_when_the_memory_is_used_up() {
     client.expect("250 ");
     client.ask("BDAT 0 LAST", "250 ");
     assert_eq!(house.counted("octets_now"), OCTETS);
-    // Neither does a retrieval need it.
+    // A retrieval does not need it either.
     let mut reader = Client::connect(house.pop3, "+OK");
     reader.ask("USER bob@example.com", "+OK");
     reader.ask("PASS any", "+OK");
@@ -278,7 +278,7 @@ fn a_content_goes_on_when_the_memory_is_used_up() {
     assert_eq!(house.counted("octets_now"), 0);
 }
 
-/// SEC-9: what is collected for one write is asked for, and given back.
+/// SEC-9: memory to collect content for one write is asked for, and given back.
 #[test]
 fn a_content_is_collected_in_memory_that_was_granted() {
     let house = House::open();
@@ -303,7 +303,7 @@ fn a_content_is_collected_in_memory_that_was_granted() {
     assert_eq!(intake.keep_pace(10 * max), max);
     let held = u64::try_from(2 * max).unwrap();
     assert_eq!(house.counted("octets_now"), held);
-    assert_eq!(intake.keep_pace(free + 1), max, "it goes on as it is");
+    assert_eq!(intake.keep_pace(free + 1), max, "it keeps its memory");
     assert_eq!(intake.keep_pace(free), free, "until the client is slow");
     assert_eq!(house.counted("octets_now"), 0);
     intake.keep_pace(max);
@@ -311,7 +311,7 @@ fn a_content_is_collected_in_memory_that_was_granted() {
     assert_eq!(house.counted("octets_now"), 0);
 }
 
-/// SEC-9: who sends nothing keeps nothing.
+/// SEC-9: a client that sends nothing keeps no memory.
 #[test]
 fn a_silent_content_gives_its_memory_back() {
     let house = House::open();
@@ -322,7 +322,7 @@ fn a_silent_content_gives_its_memory_back() {
     house.until("octets_now", |octets| octets == 0);
     client.send(&lines(1_000_000));
     client.ask(".", "250 ");
-    // Between two chunks too, and before a command that has begun.
+    // Also between two chunks, and in the middle of a command.
     client.name_recipient();
     let mut chunk = b"BDAT 1000000\r\n".to_vec();
     chunk.extend(lines(1_000_000));
@@ -338,7 +338,7 @@ fn a_silent_content_gives_its_memory_back() {
     assert_eq!(house.n_messages(), 2);
 }
 
-/// SEC-9: who is silent within a chunk keeps nothing either.
+/// SEC-9: a client that is silent within a chunk keeps no memory either.
 #[test]
 fn a_silent_chunk_gives_its_memory_back() {
     let house = House::open();
@@ -352,7 +352,7 @@ fn a_silent_chunk_gives_its_memory_back() {
     assert_eq!(house.n_messages(), 1);
 }
 
-/// SEC-9: who reads nothing cannot keep mail from coming in.
+/// SEC-9: a client that does not read cannot keep mail from being received.
 #[test]
 fn a_retrieval_that_is_not_read_leaves_room_for_mail() {
     let house = House::open();
@@ -376,7 +376,7 @@ fn a_retrieval_that_is_not_read_leaves_room_for_mail() {
     house.until("octets_now", |octets| octets == 0);
 }
 
-/// SEC-9: what waits to be sent is asked for, and given back.
+/// SEC-9: memory for output that waits is asked for, and given back.
 #[test]
 fn output_is_collected_in_memory_that_was_granted() {
     let mut ends = Ends::new("127.0.0.1", timeouts());
@@ -405,7 +405,7 @@ fn output_is_collected_in_memory_that_was_granted() {
     assert_eq!(counted(&ends.registry, "octets_now"), 0);
 }
 
-/// SEC-9: with TLS what is read and what is sent is there twice, and is granted twice.
+/// SEC-9: with TLS, input and output exist twice, and twice the memory is asked for.
 #[test]
 fn memory_is_asked_for_twice_with_tls() {
     let mut ends = Ends::new("127.0.0.1", timeouts());
@@ -413,7 +413,7 @@ fn memory_is_asked_for_twice_with_tls() {
     let connection = &mut ends.connection;
     let mut client = StreamOwned::new(tls, &ends.client);
     let now = || counted(&ends.registry, "octets_now");
-    // One record: it is read in pieces of 4 KiB, of 8, and of 16 at most.
+    // One record: it is read in pieces of 4 KiB, of 8, and of at most 16.
     let record = 16 * 1_024;
     client.write_all(&vec![b'x'; record]).unwrap();
     until_there(&ends.socket, record);
@@ -425,13 +425,13 @@ fn memory_is_asked_for_twice_with_tls() {
     }
     assert_eq!(now(), u64::try_from(2 * record).unwrap());
     let max = limits::WRITE_OCTETS_MAX;
-    // The piece itself is there once.
+    // The piece itself exists once.
     assert_eq!(connection.allowance_mut().ask_to_send(max), max);
     let sending = 2 * (max + 2 * max) + max;
     assert_eq!(now(), u64::try_from(2 * record + sending).unwrap());
 }
 
-/// Ends whose client has said a command.
+/// Ends whose client has sent a command.
 fn begun() -> Ends {
     let mut ends = Ends::new("127.0.0.1", timeouts());
     ends.client.write_all(b"NOOP\r\n").unwrap();
@@ -439,7 +439,7 @@ fn begun() -> Ends {
     ends
 }
 
-/// Waits until so many octets have come.
+/// Waits until this many octets have arrived.
 fn until_there(socket: &TcpStream, octets: usize) {
     let mut there = vec![0; octets];
     while socket.peek(&mut there).unwrap() < octets {
@@ -447,7 +447,7 @@ fn until_there(socket: &TcpStream, octets: usize) {
     }
 }
 
-/// Reads what is there all at once when it begins, and gives the largest read.
+/// Reads octets that have all arrived beforehand, and returns the size of the largest read.
 fn read_much(ends: &mut Ends) -> usize {
     const OCTETS: usize = 32 * 1_024;
     ends.client.write_all(&lines(OCTETS)).unwrap();
@@ -464,7 +464,7 @@ fn read_much(ends: &mut Ends) -> usize {
     largest
 }
 
-/// SEC-9: a large read is asked for, and given back as soon as the client is slower.
+/// SEC-9: memory for a large read is asked for, and given back as soon as the client is slower.
 #[test]
 fn a_content_is_read_into_memory_that_was_granted() {
     let mut ends = begun();
@@ -481,7 +481,7 @@ fn a_content_is_read_into_memory_that_was_granted() {
     assert_eq!(counted(&ends.registry, "octets_now"), 0);
 }
 
-/// SEC-9: who waits for memory keeps none meanwhile.
+/// SEC-9: a client that waits for memory holds none meanwhile.
 #[test]
 fn a_client_that_waits_for_memory_gives_back_its_own() {
     let mut ends = begun();
@@ -490,7 +490,7 @@ fn a_client_that_waits_for_memory_gives_back_its_own() {
     let _others = Share::all_but(ends.registry.budget(), limits::CONTENT_ROOM_OCTETS);
     let now = || counted(&ends.registry, "octets_now");
     assert!(now() > taken);
-    // So it does not wait for long, if it does.
+    // This keeps the wait short, if there is one.
     ends.registry.stop();
     assert!(ends.connection.wait_for_memory().is_err());
     assert_eq!((now(), counted(&ends.registry, "refused")), (taken, 0));

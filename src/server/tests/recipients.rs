@@ -1,4 +1,5 @@
-//! Tests of what the SMTP driver makes of recipients who do not exist, on a clock that stands.
+//! Tests of how the SMTP driver treats recipients that do not exist, with a clock that does not
+//! advance.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::num::NonZeroUsize;
@@ -15,10 +16,10 @@ use super::super::session::{SessionId, Visit};
 use super::super::{Logins, smtp};
 use super::{Ends, smtp_sessions, timeouts};
 
-/// The delay of the first recipient that is told late; the kernel waits no longer than that.
+/// The delay of the first delayed recipient; the kernel waits no longer than that.
 const TICK: Duration = Duration::from_millis(5);
 
-/// What a session of a client needs, with accounts, none of which is there.
+/// What a session of a client needs, in closed mode but with an empty table of accounts.
 fn shared(directory: &std::path::Path, clock: &Clock) -> smtp::Environment {
     let settings = store::Settings::new(directory.join("mail"), "localhost");
     let settings_of_accounts = accounts::Settings {
@@ -33,9 +34,8 @@ fn shared(directory: &std::path::Path, clock: &Clock) -> smtp::Environment {
     smtp_sessions(&store, &accounts, logins, clock)
 }
 
-/// How many of seven recipients who do not exist are told to a client at `peer` only when their
-/// time has come.
-fn told_late(peer: &str) -> usize {
+/// How many of seven unknown recipients are reported to a client at `peer` only after a delay.
+fn n_delayed(peer: &str) -> usize {
     let directory = tempfile::tempdir().unwrap();
     let mut ends = Ends::new(peer, timeouts());
     let clock = Clock::turned_by(Arc::clone(&ends.hands));
@@ -67,10 +67,10 @@ fn told_late(peer: &str) -> usize {
         }
         let held_back = (0..7).filter(|_| {
             client.write_all(b"RCPT TO:<x@example.com>\r\n").unwrap();
-            // Whoever is held back looks at the clock again and again, and nobody else does.
-            let is_told = || client.peek(&mut [0]).is_ok();
+            // A session that delays its reply checks the clock repeatedly; others do not.
+            let is_answered = || client.peek(&mut [0]).is_ok();
             client.set_nonblocking(true).unwrap();
-            let is_held_back = hands.is_looked_at(50, is_told);
+            let is_held_back = hands.is_looked_at(50, is_answered);
             client.set_nonblocking(false).unwrap();
             if is_held_back {
                 hands.pass(Duration::from_secs(1));
@@ -86,10 +86,10 @@ fn told_late(peer: &str) -> usize {
     })
 }
 
-/// SEC-12: the first few are told at once, for anybody may mistype; this machine's own programs are
-/// not held up at all.
+/// SEC-12: the first few are reported immediately, because anybody may mistype; programs on this
+/// machine are not delayed at all.
 #[test]
 fn unknown_recipients_are_held_back_for_other_machines_when_they_are_many() {
-    assert_eq!(told_late("192.0.2.1"), 2);
-    assert_eq!(told_late("127.0.0.1"), 0);
+    assert_eq!(n_delayed("192.0.2.1"), 2);
+    assert_eq!(n_delayed("127.0.0.1"), 0);
 }

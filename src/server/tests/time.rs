@@ -1,8 +1,8 @@
-//! Every limit of time that a connection keeps.
+//! Every time limit of a connection.
 //!
-//! The clock stands until a test turns it, and the tests wait for nothing but what another thread
-//! does. Where a limit is short, the kernel waits no longer than that, and the connection looks at
-//! the clock again and again.
+//! The clock advances only when a test turns it, and the tests wait only for other threads. Where a
+//! limit is short, the kernel waits no longer than that, and the connection checks the clock
+//! repeatedly.
 
 use crate::mail::Ending;
 use std::io::{Read, Write as _};
@@ -30,13 +30,14 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Longest wait for another thread: far beyond what any step takes.
 const DEADLINE: Duration = Duration::from_mins(5);
 
-/// A limit that the kernel reaches at once, while the clock stands.
+/// A limit that the kernel reaches immediately, while the clock does not advance.
 const TICK: Duration = Duration::from_millis(5);
 
 /// An address of another machine.
 const ELSEWHERE: &str = "192.0.2.1";
 
-/// Does `serve` with the connection, and meanwhile `meet` with the rest; gives what came of both.
+/// Calls `serve` with the connection, and at the same time `meet` with the rest; returns both
+/// results.
 fn meanwhile<T: Send, U>(
     mut ends: Ends,
     serve: impl FnOnce(&mut super::Connection) -> T + Send,
@@ -57,7 +58,7 @@ fn meanwhile<T: Send, U>(
         let begin = clock.now();
         while !served.is_finished() {
             if clock.now().duration_since(begin) > DEADLINE {
-                // Nothing ended it that should have: let the test say so.
+                // Nothing ended it that should have: the test then fails.
                 ends.registry.stop();
                 drop(ends.socket.shutdown(Shutdown::Both));
             }
@@ -75,23 +76,26 @@ struct Meeting<'a> {
 }
 
 impl Meeting<'_> {
-    /// Lets `time` pass once the connection has looked at the clock so many times, which stands
-    /// meanwhile.
+    /// Lets `time` pass once the connection has checked the clock this often, while it does not
+    /// advance.
     fn pass_once_looked_at<T>(&self, times: u64, served: &ScopedJoinHandle<'_, T>, time: Duration) {
         let is_over = || served.is_finished();
-        assert!(self.hands.is_looked_at(times, is_over), "it is waited for");
+        assert!(
+            self.hands.is_looked_at(times, is_over),
+            "the connection waits"
+        );
         self.hands.pass(time);
     }
 
     /// Sends an octet just before the end of `limit` and another after it, and then the end.
     fn trickle_beyond(&self, limit: Duration, octets: [u8; 2]) {
         let mut client = self.client;
-        // It has begun to measure its time then.
+        // By then it has begun to measure its time.
         self.registry.until_everyone_waits();
         self.hands.pass(limit.saturating_sub(SECOND));
         client.write_all(&octets[..1]).unwrap();
         self.hands.pass(Duration::from_secs(2));
-        // Where nothing measures the time this is what ends the wait.
+        // If nothing measures the time, this ends the wait.
         client.write_all(&octets[1..]).unwrap();
         client.shutdown(Shutdown::Write).unwrap();
     }
@@ -112,9 +116,9 @@ fn a_whole_command_has_one_deadline() {
     );
 }
 
-/// SEC-8: the next command has its own time.
+/// SEC-8: the next command has its own time limit.
 #[test]
-fn a_command_that_came_in_time_begins_the_time_anew() {
+fn a_command_that_came_in_time_restarts_the_time_limit() {
     let mut ends = Ends::new("127.0.0.1", timeouts());
     for _ in 0..3 {
         ends.hands.pass(timeouts().idle);
@@ -143,7 +147,7 @@ fn a_session_that_waits_ends_when_it_has_lasted_long_enough() {
     );
 }
 
-/// SEC-8: commands that are there already are not answered when the session's time is over.
+/// SEC-8: commands that have already arrived are not answered once the session's time is over.
 #[test]
 fn a_pipelined_group_does_not_outlast_the_session() {
     let mut ends = Ends::new("127.0.0.1", timeouts());
@@ -160,7 +164,7 @@ fn a_pipelined_group_does_not_outlast_the_session() {
     );
 }
 
-/// What comes of a content from `peer` that brings `octets` in its first minute, and one more.
+/// The result for a content from `peer` that sends `octets` in its first minute, and then one more.
 fn content_from(peer: &str, octets: usize) -> Result<(), Interruption> {
     let mut ends = Ends::new(peer, timeouts());
     let mut rate = ends.connection.content_rate();
@@ -190,7 +194,7 @@ fn a_content_that_trickles_is_cut_off_unless_it_comes_from_this_machine() {
     content_from("127.0.0.1", 1).expect("a person at a terminal may be slow");
 }
 
-/// SEC-8: a pause within a content is as long as a command may take, for every client.
+/// SEC-8: a pause within a content may last as long as a command, for every client.
 #[test]
 fn a_content_that_pauses_for_too_long_is_cut_off() {
     let timeouts = Timeouts {
@@ -214,13 +218,13 @@ fn a_content_that_pauses_for_too_long_is_cut_off() {
     );
 }
 
-/// What the buffers of [`unread`] hold.
+/// What the buffers of [`unread`] can hold.
 const SOME: usize = 64 * 1024;
 
-/// What they do not hold.
+/// More than they can hold.
 const MUCH: usize = 1024 * 1024;
 
-/// Ends whose sockets hold little, and whose writes wait a tick for the client and no longer.
+/// Ends whose sockets hold little, and whose writes wait for the client only a tick.
 fn unread() -> Ends {
     let ends = Ends::new("127.0.0.1", timeouts());
     let socket = socket2::SockRef::from(&*ends.socket);
@@ -231,7 +235,7 @@ fn unread() -> Ends {
     ends
 }
 
-/// What a client has to be sent that makes the server wait.
+/// Octets that make the server wait when it sends them.
 fn much() -> Vec<u8> {
     let octets = (0..MUCH).map(|n| u8::try_from(n % 251).unwrap());
     octets.collect()
@@ -251,7 +255,7 @@ fn a_client_that_never_reads_is_given_up() {
     assert!(matches!(sent, Err(Interruption::NotReading)), "{sent:?}");
 }
 
-/// SEC-8: what the client reads meanwhile does not move the deadline.
+/// SEC-8: what the client reads in the meantime does not move the deadline.
 #[test]
 fn a_client_that_reads_too_slowly_is_given_up() {
     let (sent, ()) = meanwhile(unread(), send_much, |meeting, served| {
@@ -272,8 +276,8 @@ fn a_client_that_reads_late_gets_all_of_it() {
     assert!(got == much(), "octet for octet");
 }
 
-/// Reads all that is sent, once the clock was looked at so often and the time to do so is almost
-/// over.
+/// Reads everything that is sent, once the clock was checked this often and the time to read is
+/// almost over.
 fn read_late<T>(
     mut client: impl Read,
     looks: u64,
@@ -318,7 +322,7 @@ pub(super) fn handshakes() -> (Handshakes, Arc<ClientConfig>) {
     (handshakes, Arc::new(client))
 }
 
-/// SEC-8: a handshake has its own time, however it trickles.
+/// SEC-8: a handshake has one deadline, however it trickles.
 #[test]
 fn a_handshake_has_one_deadline() {
     let (handshakes, _) = handshakes();
@@ -326,7 +330,7 @@ fn a_handshake_has_one_deadline() {
     let (begun, ()) = meanwhile(
         ends,
         |connection| connection.start_tls(&handshakes),
-        // A record of a handshake, which never ends.
+        // The beginning of a handshake record that never ends.
         |meeting, _| meeting.trickle_beyond(limits::HANDSHAKE_TIMEOUT, [0x16, 0x03]),
     );
     let is_late = matches!(begun, Err(Interruption::HandshakeTimeout { begun: true }));
@@ -342,9 +346,9 @@ fn a_client_that_reads_late_gets_all_of_it_through_tls() {
     assert!(got == much(), "octet for octet");
 }
 
-/// A client that takes nothing is left by a stop, and so is one whose octets TLS holds.
+/// A stop leaves a client that does not read, and also one whose octets TLS holds.
 #[test]
-fn a_client_that_takes_nothing_is_left_when_the_daemon_stops() {
+fn a_client_that_does_not_read_is_left_when_the_daemon_stops() {
     let stop = |meeting: &Meeting<'_>, served: &ScopedJoinHandle<'_, _>| {
         meeting.hands.is_looked_at(3, || served.is_finished());
         meeting.registry.stop();
@@ -358,7 +362,7 @@ fn a_client_that_takes_nothing_is_left_when_the_daemon_stops() {
     assert!(matches!(sent, Err(Interruption::NotReading)), "{sent:?}");
 }
 
-/// Much is sent through TLS, and the client does `meet` meanwhile.
+/// Sends much through TLS, while the client calls `meet`.
 fn meanwhile_through_tls<U>(
     mut ends: Ends,
     meet: impl FnOnce(
@@ -374,7 +378,7 @@ fn meanwhile_through_tls<U>(
     })
 }
 
-/// SEC-11: a refusal is told when its time has come on the clock, and not before.
+/// SEC-11: a refusal is sent when its time has come on the clock, and not before.
 #[test]
 fn a_refusal_waits_for_the_clock() {
     let ends = Ends::new(ELSEWHERE, timeouts());
@@ -389,7 +393,7 @@ fn a_refusal_waits_for_the_clock() {
 }
 
 #[test]
-fn a_refusal_waits_no_longer_than_the_session_or_the_daemon_lasts() {
+fn a_refusal_waits_no_longer_than_the_session_or_the_daemon() {
     let session = Timeouts {
         session: Some(TICK),
         ..timeouts()
