@@ -12,7 +12,7 @@
 //! | waiting | stack and values, 11 to 13 KiB | – |
 //! | commands | + 12 KiB of a line, 8 KiB read, 8 KiB of replies | a larger read |
 //! | recipients | + 16 KiB | what more of them need, also at the commit |
-//! | a content | + 8 KiB read, 16 KiB decoded | a larger read, and twice as much decoded |
+//! | message content | + 8 KiB read, 16 KiB decoded | a larger read, and twice as much decoded |
 //! | a retrieval | + 4 KiB of the file, 16 KiB of output | four times a larger piece of the file |
 //! | a long response | + 8 KiB | 64 KiB of it |
 //!
@@ -25,12 +25,12 @@
 //!
 //! A client has larger buffers only as long as it keeps them busy: a read grows if the previous one
 //! was full, and a client that is silent for [`BUFFERED_WAIT`](super::limits::BUFFERED_WAIT) gives
-//! everything back; a content that has begun goes to the store. So clients that send slowly hold
+//! everything back; what it has of a message goes to the store. So clients that send slowly hold
 //! nothing. However, recipients stay, and so does output that a client does not read: these two may
 //! use only the first half of the budget, and cannot keep mail from being received.
 //!
-//! A content is admitted while there is room for one at its full size. Without room, DATA waits
-//! until memory is given back, and is refused after a time.
+//! A message is admitted while there is room for it with buffers of full size. Without room, DATA
+//! waits until memory is given back, and is refused after a time.
 //!
 //! # Invariants
 //! - The sum of all shares never exceeds the budget, and a share that is dropped gives everything
@@ -131,7 +131,7 @@ impl Budget {
         octets.saturating_add(limits::CONTENT_ROOM_OCTETS) <= self.octets_max
     }
 
-    /// Waits until there is room for a content. False if there is none by `deadline`, or if the
+    /// Waits until there is room for a message. False if there is none by `deadline`, or if the
     /// wait `is_over` for another reason, which is followed by a call of [`wake`](Self::wake).
     pub(super) fn wait_for_room(
         &self,
