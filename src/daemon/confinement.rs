@@ -72,7 +72,7 @@ impl Confinement {
     }
 
     /// Logs the state of the sandbox.
-    pub fn tell(&self) {
+    pub fn log_state(&self) {
         match &self.state {
             None => log::info!("sandbox: off, as configured"),
             Some(state @ State::Enforced { .. }) => log::info!("sandbox: {state}"),
@@ -108,7 +108,9 @@ impl Confinement {
             let thread = thread::Builder::new().name("start".to_owned());
             let thread = thread.spawn_scoped(scope, run).map_err(Error::Start)?;
             let ended = thread.join();
-            ended.unwrap_or_else(|_told| Err(Error::Start(io::Error::other("its thread panicked"))))
+            ended.unwrap_or_else(|_logged| {
+                Err(Error::Start(io::Error::other("its thread panicked")))
+            })
         })
     }
 }

@@ -33,7 +33,7 @@ impl Watch {
         let (renewed, renewals) = mpsc::channel();
         let look = move || {
             let expiry = certificate::expiry(identity.get().certificate());
-            tell(expiry, clock.unix_time().as_secs());
+            log_expiry(expiry, clock.unix_time().as_secs());
         };
         let run = move || {
             look();
@@ -71,7 +71,7 @@ impl Drop for Watch {
 
 /// Logs a warning, if needed, for a certificate that expires at `expiry`. Both are in seconds since
 /// 1970.
-fn tell(expiry: Option<u64>, now: u64) {
+fn log_expiry(expiry: Option<u64>, now: u64) {
     match left(expiry, now) {
         Left::Enough => {}
         Left::Unknown => log::warn!("cannot read when the certificate expires"),

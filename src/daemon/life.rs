@@ -130,8 +130,8 @@ fn serve(
         confinement,
     } = prepared;
     let mut signals = signals::Receiver::new(hangup)?;
-    tell_source(source.file);
-    confinement.tell();
+    log_source(source.file);
+    confinement.log_state();
     supervisor.warn();
     if privileges::is_root() {
         log::warn!("serving as root: start as another user, or name one with the key user");
@@ -147,7 +147,7 @@ fn serve(
         Ok::<_, Failure>((daemon, store))
     });
     let (daemon, store) = started??;
-    tell_room(&store);
+    log_disk_space(&store);
     let mail = std::path::absolute(&config.mail)?;
     let banner = Banner {
         daemon: &daemon,
@@ -185,7 +185,7 @@ fn serve(
 }
 
 /// Logs which configuration is in force.
-fn tell_source(file: Option<&Path>) {
+fn log_source(file: Option<&Path>) {
     const USUAL: &str = "facteur.toml";
     match file {
         Some(path) => {
@@ -200,7 +200,7 @@ fn tell_source(file: Option<&Path>) {
 }
 
 /// Logs how much disk space there is for messages, if the system reports it.
-fn tell_room(store: &MessageStore) {
+fn log_disk_space(store: &MessageStore) {
     match store.room() {
         Ok(room) if room.free == u64::MAX => {}
         Ok(room) if room.is_enough() => {

@@ -67,7 +67,7 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Opens every socket of the configuration. A missing IPv6 is noted, not an error, as long as
+    /// Opens every socket of the configuration. Missing IPv6 is noted, and is no error as long as
     /// the endpoint has another address.
     ///
     /// # Errors
@@ -146,7 +146,7 @@ pub struct Renewable {
 }
 
 impl Renewable {
-    /// Takes the accounts, which came with the configuration, and reads the certificate.
+    /// Takes the accounts, which were read with the configuration, and reads the certificate.
     ///
     /// # Errors
     /// [`config::Error`]: do not start, or keep the old accounts and certificate.
@@ -208,7 +208,7 @@ impl Daemon {
         let system = &sockets.system;
         let verifications_max = system.verifications_max();
         let accounts = Arc::new(accounts(config, renewable.table, verifications_max));
-        tell_memory(config, system);
+        log_memory(config, system);
         if accounts.is_open() && config.starttls.0 && renewable.identity.is_some() {
             log::warn!("{STARTTLS_UNTRUSTED}");
         }
@@ -309,7 +309,7 @@ impl Daemon {
                 let n_accounts = table.accounts().len();
                 let octets = table.verification_octets();
                 let system = self.system.with_verification_octets(octets);
-                // It is in closed mode.
+                // It fails only in open mode.
                 let replaced = self.accounts.replace(table, system.verifications_max());
                 replaced.unwrap_or_default();
                 // Logged only now that it is true.
@@ -427,7 +427,7 @@ fn in_flight(config: &Config, system: &System) -> InFlightOctets {
 }
 
 /// Logs how much memory a small control group leaves for messages.
-fn tell_memory(config: &Config, system: &System) {
+fn log_memory(config: &Config, system: &System) {
     let octets = in_flight(config, system);
     if octets < config.limits.in_flight_octets {
         let (octets, listed) = (octets.0, memory_of_store(config, system).listed);
@@ -496,8 +496,8 @@ fn smtp_settings(config: &Config) -> smtp::Settings {
         } else {
             smtp::Senders::Anybody
         },
-        // A developer's own server accepts what programs send. One with accounts accepts only what
-        // other servers do.
+        // A developer's own server accepts what programs send. A server with accounts accepts only
+        // what other servers do.
         local_dots: if config.table.is_none() {
             Dots::Anywhere
         } else {

@@ -28,7 +28,7 @@ impl Allowance {
         }
     }
 
-    /// TLS begins.
+    /// Called when TLS begins.
     pub(super) fn tls_begins(&mut self) {
         self.copies = 2;
     }
@@ -58,7 +58,7 @@ impl Allowance {
     }
 
     /// A read into `room` returned this many octets. The next is as large as that suggests:
-    /// commands are short, contents can be long.
+    /// commands are short, messages can be long.
     pub(super) fn has_read(&mut self, octets: usize, room: usize) {
         let next = if octets == room {
             self.read_octets.saturating_mul(2)
@@ -68,7 +68,7 @@ impl Allowance {
         self.read_octets = next.clamp(limits::COMMAND_READ_OCTETS, limits::READ_OCTETS_MAX);
     }
 
-    /// The next read is of a content.
+    /// The next read is of a message.
     pub(super) fn expect_content(&mut self) {
         self.read_octets = self.read_octets.max(limits::READ_OCTETS_MIN);
     }

@@ -369,8 +369,8 @@ impl Connection {
         deadline: Option<Instant>,
         mut attempt: impl FnMut(&mut Self) -> Result<Option<T>, Interruption>,
     ) -> Result<T, Interruption> {
-        // Kept as long as there is something to do: the pieces of a large message, or the replies
-        // to a group of commands, reuse them.
+        // The buffers are kept as long as there is something to do: the pieces of a large message,
+        // or the replies to a group of commands, reuse them.
         self.release(limits::KEEP_OCTETS_MAX);
         // A client that has sent nothing may never do so, and the buffers of thousands of clients
         // that connect at the same time would leave holes in the memory. Octets that a tunnel has
@@ -470,12 +470,12 @@ impl Connection {
         }
     }
 
-    /// The rate of a content that begins now.
+    /// The rate of a message that begins now.
     pub(super) fn content_rate(&self) -> ContentRate {
         ContentRate::begin(self.deadlines.now())
     }
 
-    /// Waits until there is memory for another content; false if there is none for a while.
+    /// Waits until there is memory for another message; false if there is none for a while.
     ///
     /// # Errors
     /// [`Interruption`]: tell the session.
@@ -495,7 +495,7 @@ impl Connection {
         Ok(has_room)
     }
 
-    /// Waits for more octets of a content, but no longer than for a whole command. While the client
+    /// Waits for more octets of a message, but no longer than for a whole command. While the client
     /// is silent, `put_away` is called to free the memory of its message.
     ///
     /// # Errors
@@ -520,7 +520,7 @@ impl Connection {
                 return Err(Interruption::Ended(Ending::TooSlow));
             }
             Err(interruption) => {
-                // At the end of a stop, sessions in the middle of a content are woken too.
+                // At the end of a stop, sessions in the middle of a message are woken too.
                 self.check_draining()?;
                 return Err(interruption);
             }

@@ -1,10 +1,10 @@
-//! How fast a content arrives.
+//! How fast the content of a message arrives.
 
 use std::time::Instant;
 
 use super::limits;
 
-/// The octets of a content within the current slice of time. Clients on this machine are exempt
+/// The octets of a message within the current slice of time. Clients on this machine are exempt
 /// from the minimum: a person who types a message at a terminal is slower than any network.
 #[derive(Debug)]
 pub(super) struct ContentRate {

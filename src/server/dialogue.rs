@@ -27,7 +27,7 @@ pub(super) struct Dialogue {
     open: Open,
     /// The text of that. Reused, so that each command does not allocate memory.
     text: String,
-    /// Octets of a content that arrived since the last line.
+    /// Octets of message content that arrived since the last line.
     content: u64,
 }
 
@@ -79,7 +79,7 @@ impl Dialogue {
     fn heard_line(&mut self, line: &Disclosure<'_>, login: Option<sasl::Login<'_>>) {
         self.hear(line);
         if let Some(login) = login
-            && maillog::tells_logins()
+            && maillog::wants_logins()
         {
             maillog::keep_bounded(&login.user.unwrap_or_default(), &mut self.text);
             self.open = Open::Exchange(login.mechanism);
@@ -88,17 +88,17 @@ impl Dialogue {
 
     /// The client sent something, and `line` may be shown of it.
     fn hear(&mut self, line: &dyn fmt::Display) {
-        if maillog::tells_dialogues() {
+        if maillog::wants_dialogues() {
             maillog::said(self.id, Speaker::Client, Said::line(line));
         }
         self.open = Open::Nothing;
-        if maillog::tells_refusals() {
+        if maillog::wants_refusals() {
             maillog::keep_bounded(line, &mut self.text);
             self.open = Open::Command;
         }
     }
 
-    /// This many octets of a content arrived.
+    /// This many octets of message content arrived.
     pub(super) fn heard_content(&mut self, octets: usize) {
         let octets = u64::try_from(octets).unwrap_or(u64::MAX);
         self.content = self.content.saturating_add(octets);
@@ -107,27 +107,27 @@ impl Dialogue {
     /// Logs the content that arrived; there is no more for now.
     pub(super) fn content_ended(&mut self) {
         let octets = std::mem::take(&mut self.content);
-        if octets > 0 && maillog::tells_dialogues() {
+        if octets > 0 && maillog::wants_dialogues() {
             maillog::said(self.id, Speaker::Client, Said::Octets(octets));
         }
     }
 
-    /// This many octets of a content were sent.
+    /// This many octets of message content were sent.
     pub(super) fn said_content(&self, octets: usize) {
-        if maillog::tells_dialogues() {
+        if maillog::wants_dialogues() {
             let octets = u64::try_from(octets).unwrap_or(u64::MAX);
             maillog::said(self.id, Speaker::Server, Said::Octets(octets));
         }
     }
 
     /// The result of the command has already been logged.
-    pub(super) fn told(&mut self) {
+    pub(super) fn logged(&mut self) {
         self.open = Open::Nothing;
     }
 
     /// Returns `outcome`, which has already been logged.
-    pub(super) fn already_told<T>(&mut self, outcome: T) -> T {
-        self.told();
+    pub(super) fn already_logged<T>(&mut self, outcome: T) -> T {
+        self.logged();
         outcome
     }
 
@@ -140,14 +140,14 @@ impl Dialogue {
         match open {
             Open::Nothing => {}
             Open::Command => {
-                if let Some(untold) = connection.lets_through(Kind::Refused) {
+                if let Some(unlogged) = connection.lets_through(Kind::Refused) {
                     let command = self.text.as_str();
                     let refused = Refused {
                         command,
                         code,
                         text,
                     };
-                    maillog::refused(self.id, connection.peer(), untold, refused);
+                    maillog::refused(self.id, connection.peer(), unlogged, refused);
                 }
             }
             Open::Exchange(mechanism) => {
@@ -172,7 +172,7 @@ impl Dialogue {
     ) {
         self.content_ended();
         // The next response does not answer a command.
-        self.told();
+        self.logged();
         if let Some(login) = login {
             let attempt = Attempt {
                 id: self.id,
@@ -185,7 +185,7 @@ impl Dialogue {
 
     /// These octets were sent: whole lines, with their endings.
     pub(super) fn said(&self, lines: &[u8], is_challenge: bool) {
-        if !maillog::tells_dialogues() {
+        if !maillog::wants_dialogues() {
             return;
         }
         let mut rest = lines;
@@ -212,16 +212,16 @@ impl Dialogue {
 
 /// A login was refused or abandoned.
 pub(super) fn login_refused(connection: &Connection, attempt: Attempt<'_>, why: &dyn fmt::Display) {
-    if let Some(untold) = connection.lets_through(Kind::Login) {
-        maillog::login_refused(attempt, connection.peer(), untold, why);
+    if let Some(unlogged) = connection.lets_through(Kind::Login) {
+        maillog::login_refused(attempt, connection.peer(), unlogged, why);
     }
 }
 
 /// The store could not do what was asked: counts and logs that.
 pub(super) fn store_failed(connection: &Connection, id: SessionId, error: &store::Error) {
     connection.counters().store.failures.increment();
-    if let Some(untold) = connection.lets_through(Kind::Store) {
-        maillog::store_failed(id, untold, error);
+    if let Some(unlogged) = connection.lets_through(Kind::Store) {
+        maillog::store_failed(id, unlogged, error);
     }
 }
 
@@ -230,7 +230,7 @@ pub(super) fn store_failed(connection: &Connection, id: SessionId, error: &store
 /// nothing is logged unless there is a flood of them.
 pub(super) fn session_ended(connection: &Connection, id: SessionId, end: &SessionEnd) {
     let peer = connection.peer();
-    let tell = |level, untold| maillog::session_ended(level, id, peer, untold, end);
+    let tell = |level, unlogged| maillog::session_ended(level, id, peer, unlogged, end);
     match end {
         SessionEnd::Panicked => tell(Level::Error, 0),
         _ if connection.has_achieved() => tell(Level::Info, 0),
@@ -241,16 +241,16 @@ pub(super) fn session_ended(connection: &Connection, id: SessionId, end: &Sessio
             what: Foreign::Proxy,
             ..
         } if connection.is_local() => {
-            if let Some(untold) = connection.lets_through(Kind::Ended) {
-                tell(Level::Warn, untold);
+            if let Some(unlogged) = connection.lets_through(Kind::Ended) {
+                tell(Level::Warn, unlogged);
             }
         }
         SessionEnd::Quit
         | SessionEnd::Closed { .. }
         | SessionEnd::Foreign { .. }
         | SessionEnd::Broken(_) => {
-            if let Some(untold) = connection.lets_through(Kind::Ended) {
-                tell(Level::Info, untold);
+            if let Some(unlogged) = connection.lets_through(Kind::Ended) {
+                tell(Level::Info, unlogged);
             }
         }
     }

@@ -153,7 +153,7 @@ impl Job {
         } = self;
         // The panic ends the session, so the state of the tunnel does not matter.
         let result = catch_unwind(AssertUnwindSafe(|| {
-            let result = tunnel.advance(AtOnce(&stream), limits::READ_OCTETS_MIN);
+            let result = tunnel.advance(NonBlocking(&stream), limits::READ_OCTETS_MIN);
             // Allocated and freed by the same thread.
             tunnel.release();
             result
@@ -167,16 +167,16 @@ impl Job {
 /// A socket that is read and written only as far as possible without waiting, whatever its
 /// timeouts.
 #[derive(Clone, Copy, Debug)]
-struct AtOnce<'a>(&'a TcpStream);
+struct NonBlocking<'a>(&'a TcpStream);
 
-impl Read for AtOnce<'_> {
+impl Read for NonBlocking<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let (_, octets) = recv(self.0, into, RecvFlags::DONTWAIT)?;
         Ok(octets)
     }
 }
 
-impl Write for AtOnce<'_> {
+impl Write for NonBlocking<'_> {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         Ok(send(
             self.0,

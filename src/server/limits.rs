@@ -7,10 +7,10 @@ use std::time::Duration;
 /// More than 1,032, because the allocator would keep smaller freed buffers for the thread.
 pub const COMMAND_READ_OCTETS: usize = 1_152;
 
-/// Smallest read of a content in octets: a small message in one read.
+/// Smallest read of message content in octets: a small message in one read.
 pub const READ_OCTETS_MIN: usize = 4 * 1_024;
 
-/// Largest read in octets, reached while a large content streams in. Larger reads would save hardly
+/// Largest read in octets, reached while a large message streams in. Larger reads would save hardly
 /// any system calls and would hold more memory for each session.
 pub const READ_OCTETS_MAX: usize = 64 * 1_024;
 
@@ -41,23 +41,24 @@ pub const RETRIEVED_OCTETS_FREE: usize = 4 * 1_024;
 /// Decoded content in octets that is collected before it goes to the store, in one write call.
 pub const CONTENT_OCTETS_MAX: usize = 64 * 1_024;
 
-/// The same for a content without a larger share of the memory (SEC-9).
+/// The same for a message without a larger share of the memory (SEC-9).
 pub const CONTENT_OCTETS_FREE: usize = 8 * 1_024;
 
-/// Memory in octets of a content at its full size, with TLS: what is read, both encrypted and
-/// decrypted, and what is collected, which can exceed its limit by a whole read. DATA waits while
-/// the budget has less than that left.
+/// Memory in octets of a message with buffers of full size and TLS: what is read, both encrypted
+/// and decrypted, and what is collected, which can exceed its limit by a whole read. DATA waits
+/// while the budget has less than that left.
 pub const CONTENT_ROOM_OCTETS: u64 = 4 * 64 * 1_024;
 
 /// Default for the octets that all sessions and deliveries together may hold in flight (SEC-9). One
 /// half is for the sessions and the other for the store, so that neither can starve the other.
 pub const IN_FLIGHT_OCTETS: u64 = 256 * 1_024 * 1_024;
 
-/// Smallest value that can be configured. The sessions' half of it has room for a content at its
-/// full size besides the same amount kept for others: a single message is always accepted.
+/// Smallest value that can be configured. The sessions' half of it has room for a message with
+/// buffers of full size besides the same amount kept for others: a single message is always
+/// accepted.
 pub const IN_FLIGHT_OCTETS_MIN: u64 = 1_024 * 1_024;
 
-/// How long DATA waits for memory before it is refused. Contents end within seconds. A client
+/// How long DATA waits for memory before it is refused. Messages end within seconds. A client
 /// allows the server two minutes (RFC 5321 §4.5.3.2.4), and should not spend them without an
 /// answer.
 pub const ADMISSION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -73,7 +74,7 @@ pub const RECIPIENT_OCTETS: usize = 64;
 /// messages is kept, as long as the client continues.
 pub const KEEP_OCTETS_MAX: usize = READ_OCTETS_MIN;
 
-/// Longest single wait for octets from a client, and the time over which the rate of a content is
+/// Longest single wait for octets from a client, and the time over which the rate of a message is
 /// averaged. A longer wait consists of several, so that the socket's timeout is set only once.
 pub const WAIT_SLICE: Duration = Duration::from_mins(1);
 
@@ -108,7 +109,7 @@ pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Most octets that are read and discarded while a connection closes.
 pub const LINGER_OCTETS_MAX: usize = 1_024 * 1_024;
 
-/// How long sessions may continue after a stop was requested, to end a content or an update.
+/// How long sessions may continue after a stop was requested, to finish a message or an update.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the sessions that are left after [`DRAIN_TIMEOUT`] have to send their last reply.
@@ -135,19 +136,20 @@ pub const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration:
 /// Time between the lines of one kind that the log has for an address in the long run. It is enough
 /// to see what the address does, and a flood does not fill a disk. The networks around the address
 /// have up to 16 times as many lines.
-pub const TOLD_PERIOD: Duration = Duration::from_millis(100);
+pub const LOG_LINE_PERIOD: Duration = Duration::from_millis(100);
 
-/// How far an address may be ahead of [`TOLD_PERIOD`]: 100 lines in a burst, so that a test suite
-/// with many refusals sees each of them.
-pub const TOLD_AHEAD_MAX: Duration = Duration::from_secs(10);
+/// How far an address may be ahead of [`LOG_LINE_PERIOD`]: 100 lines in a burst, so that a test
+/// suite with many refusals sees each of them.
+pub const LOG_LINES_AHEAD_MAX: Duration = Duration::from_secs(10);
 
 /// Networks whose lines are counted at the same time, at some hundred octets each: as many as can
-/// have lines within [`TOLD_AHEAD_MAX`], because all of them together have 1,600 and 160 a second.
-pub const TOLD_NETWORKS_MAX: usize = 8 * 1_024;
+/// have lines within [`LOG_LINES_AHEAD_MAX`], because all of them together have 1,600 and 160 a
+/// second.
+pub const LOG_NETWORKS_MAX: usize = 8 * 1_024;
 
 /// Shortest time between two searches for networks to forget, if there are too many: an attacker
 /// must not be able to make every line search through all of them.
-pub const TOLD_PRUNE_PERIOD: Duration = Duration::from_secs(1);
+pub const LOG_PRUNE_PERIOD: Duration = Duration::from_secs(1);
 
 /// Longest text from a client in a line of the log, in octets as written (SEC-7): a path of RFC
 /// 5321 §4.5.3.1.3 fits.

@@ -113,12 +113,12 @@ struct TurnedAway {
 
 impl TurnedAway {
     /// Logs it, with the number of refusals from the address that were not logged before.
-    fn log(&self, service: Service, peer: IpAddr, untold: u64) {
+    fn log(&self, service: Service, peer: IpAddr, unlogged: u64) {
         match &self.error {
-            None => maillog::turned_away(service, peer, untold, &self.why),
+            None => maillog::turned_away(service, peer, unlogged, &self.why),
             Some(error) => {
                 let why = format_args!("{}: {error}", self.why);
-                maillog::turned_away(service, peer, untold, &why);
+                maillog::turned_away(service, peer, unlogged, &why);
             }
         }
     }
@@ -229,8 +229,8 @@ impl Listener {
                     let stream = Arc::new(stream);
                     if let Err(refused) = self.admit(&stream, peer, door) {
                         self.turn_away(&stream, door, refused.why);
-                        if let Some(untold) = self.lets_through(peer.ip(), Kind::TurnedAway) {
-                            refused.log(self.service(), peer.ip(), untold);
+                        if let Some(unlogged) = self.lets_through(peer.ip(), Kind::TurnedAway) {
+                            refused.log(self.service(), peer.ip(), unlogged);
                         }
                     }
                 }
@@ -311,8 +311,8 @@ impl Listener {
             Err(error) => {
                 let end = SessionEnd::Broken(Interruption::Lost(Some(error)));
                 self.registry.counters().ended(&end);
-                if let Some(untold) = self.lets_through(peer.ip(), Kind::Ended) {
-                    maillog::session_ended(Level::Info, id, peer.ip(), untold, &end);
+                if let Some(unlogged) = self.lets_through(peer.ip(), Kind::Ended) {
+                    maillog::session_ended(Level::Info, id, peer.ip(), unlogged, &end);
                 }
             }
         }

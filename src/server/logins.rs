@@ -46,12 +46,12 @@ pub(super) enum Proof {
 }
 
 /// A refusal that is being delayed, as long as this exists.
-struct Untold<'a> {
+struct Delayed<'a> {
     failures: &'a Mutex<Failures>,
     peer: IpAddr,
 }
 
-impl Drop for Untold<'_> {
+impl Drop for Delayed<'_> {
     fn drop(&mut self) {
         self.failures.lock().told(self.peer);
     }
@@ -93,7 +93,7 @@ impl Logins {
         let may_go = || {
             let may_go = self.failures.lock().may_try(peer, standing);
             if !may_go {
-                why = maillog::UNTOLD;
+                why = maillog::TOO_MANY_DELAYED;
             }
             may_go
         };
@@ -173,7 +173,7 @@ impl Logins {
         if may_try {
             return Ok(Some(standing));
         }
-        self.put_off(connection, attempted, maillog::UNTOLD)?;
+        self.put_off(connection, attempted, maillog::TOO_MANY_DELAYED)?;
         Ok(None)
     }
 
@@ -199,7 +199,7 @@ impl Logins {
                     .lock()
                     .accept(peer, user, grant.mailbox(), now);
             }
-            // Nobody is refused.
+            // In open mode, no login is refused.
             Login::Anyone => {}
         }
     }
@@ -214,12 +214,12 @@ impl Logins {
         connection.counters().logins(service).refused.increment();
         dialogue::login_refused(connection, attempted, &maillog::WRONG_PASSWORD);
         let delay = self.failures.lock().refuse(peer, user, self.clock.now());
-        let untold = Untold {
+        let delayed = Delayed {
             failures: &self.failures,
             peer,
         };
         let paused = connection.pause(delay);
-        drop(untold);
+        drop(delayed);
         paused
     }
 }

@@ -28,7 +28,8 @@ pub(super) const WRONG_PASSWORD: &str = "wrong user name or password";
 pub(super) const BUSY: &str = "too many passwords are being verified, or there is no memory";
 
 /// Why a login was refused without being checked.
-pub(super) const UNTOLD: &str = "too many refusals of its address or network are being delayed";
+pub(super) const TOO_MANY_DELAYED: &str =
+    "too many refusals of its address or network are being delayed";
 
 /// Text from a client. In a text log, control characters, quotes, backslashes and everything that
 /// is not ASCII are escaped. Text over the limit is cut, at the same place in a text and in a
@@ -130,7 +131,7 @@ enum Value<'a> {
     /// A number.
     Count(u64),
     /// The number of similar lines that were not written before this one, if any.
-    Untold(u64),
+    Unlogged(u64),
     /// The total number of items, of which the previous field shows the first.
     InAll(u64),
 }
@@ -182,8 +183,8 @@ impl Notice<'_> {
                     let is_cut = text.cut(Escapes::Quoted, f)?;
                     f.write_str(if is_cut { "\"…" } else { "\"" })?;
                 }
-                Value::InAll(0 | 1) | Value::Perhaps(None) | Value::Untold(0) => {}
-                Value::Count(n) | Value::Untold(n) => write!(f, " {name}={n}")?,
+                Value::InAll(0 | 1) | Value::Perhaps(None) | Value::Unlogged(0) => {}
+                Value::Count(n) | Value::Unlogged(n) => write!(f, " {name}={n}")?,
                 Value::InAll(n) => write!(f, " and {} more", n.saturating_sub(1))?,
             }
         }
@@ -215,8 +216,8 @@ impl Source for Notice<'_> {
             let value = match value {
                 Value::Ours(word) => kv::Value::from_display(word),
                 Value::Theirs(text) | Value::Perhaps(Some(text)) => kv::Value::from_display(text),
-                Value::Perhaps(None) | Value::Untold(0) => continue,
-                Value::Count(n) | Value::InAll(n) | Value::Untold(n) => kv::Value::from(*n),
+                Value::Perhaps(None) | Value::Unlogged(0) => continue,
+                Value::Count(n) | Value::InAll(n) | Value::Unlogged(n) => kv::Value::from(*n),
             };
             pair(name, value)?;
         }
@@ -270,14 +271,14 @@ pub(super) fn tls_began(id: SessionId, peer: IpAddr, (version, suite): (&str, &s
     .log(Level::Debug);
 }
 
-/// A session has ended; `untold` is the number of other sessions of its client without a log line.
+/// A session has ended; `unlogged` is the number of its client's other sessions without a log line.
 /// Not inlined, for the same reason.
 #[inline(never)]
 pub(super) fn session_ended(
     level: Level,
     id: SessionId,
     peer: IpAddr,
-    untold: u64,
+    unlogged: u64,
     end: &SessionEnd,
 ) {
     Notice {
@@ -285,7 +286,7 @@ pub(super) fn session_ended(
         name: "ended",
         fields: &[
             ("client", Value::Ours(&peer)),
-            ("untold", Value::Untold(untold)),
+            ("untold", Value::Unlogged(unlogged)),
         ],
         reason: Some(end),
     }
@@ -303,9 +304,9 @@ pub(super) struct Refused<'a> {
     pub(super) text: &'a str,
 }
 
-/// A command was refused; `untold` is the number of other refusals of its client without a log
+/// A command was refused; `unlogged` is the number of its client's other refusals without a log
 /// line.
-pub(super) fn refused(id: SessionId, peer: IpAddr, untold: u64, refused: Refused<'_>) {
+pub(super) fn refused(id: SessionId, peer: IpAddr, unlogged: u64, refused: Refused<'_>) {
     Notice {
         subject: Subject::Session(id),
         name: "refused",
@@ -313,7 +314,7 @@ pub(super) fn refused(id: SessionId, peer: IpAddr, untold: u64, refused: Refused
             ("command", Value::theirs(&refused.command)),
             ("code", Value::Ours(&refused.code)),
             ("client", Value::Ours(&peer)),
-            ("untold", Value::Untold(untold)),
+            ("untold", Value::Unlogged(unlogged)),
         ],
         reason: Some(&refused.text),
     }
@@ -369,7 +370,7 @@ pub(super) fn may_send(
     .log(Level::Info);
 }
 
-/// A client ended lines of a content with a bare LF, and they were accepted.
+/// A client ended lines of a message with a bare LF, and they were accepted.
 pub(super) fn bare_line_feeds(id: SessionId, peer: IpAddr) {
     let reason = "the client ended lines with a bare LF, which other servers refuse: it should \
                   send CRLF (curl: --crlf); bare_lf = \"refuse\" makes this server refuse it too";
@@ -382,13 +383,13 @@ pub(super) fn bare_line_feeds(id: SessionId, peer: IpAddr) {
     .log(Level::Warn);
 }
 
-/// The store could not do what was asked, and the client got a transient failure; `untold` is the
+/// The store could not do what was asked, and the client got a transient failure; `unlogged` is the
 /// number of other failures of its client without a log line.
-pub(super) fn store_failed(id: SessionId, untold: u64, error: &crate::store::Error) {
+pub(super) fn store_failed(id: SessionId, unlogged: u64, error: &crate::store::Error) {
     Notice {
         subject: Subject::Session(id),
         name: "store",
-        fields: &[("untold", Value::Untold(untold))],
+        fields: &[("untold", Value::Unlogged(unlogged))],
         reason: Some(&WithSources(error)),
     }
     .log(Level::Error);
@@ -433,12 +434,12 @@ pub(super) struct Attempt<'a> {
     pub(super) user: &'a str,
 }
 
-/// A login was refused or abandoned; `untold` is the number of others of its client without a log
+/// A login was refused or abandoned; `unlogged` is the number of its client's others without a log
 /// line.
 pub(super) fn login_refused(
     attempt: Attempt<'_>,
     peer: IpAddr,
-    untold: u64,
+    unlogged: u64,
     why: &dyn fmt::Display,
 ) {
     Notice {
@@ -448,7 +449,7 @@ pub(super) fn login_refused(
             ("user", Value::theirs(&attempt.user)),
             ("client", Value::Ours(&peer)),
             ("mechanism", Value::Ours(&attempt.mechanism)),
-            ("untold", Value::Untold(untold)),
+            ("untold", Value::Unlogged(unlogged)),
         ],
         reason: Some(why),
     }
@@ -470,15 +471,15 @@ pub(super) fn revoked(id: SessionId, peer: IpAddr, mailbox: Option<&MailboxName>
     .log(Level::Info);
 }
 
-/// A client was turned away before it had a session; `untold` is the number of others of its
+/// A client was turned away before it had a session; `unlogged` is the number of others of its
 /// address without a log line.
-pub(super) fn turned_away(service: Service, peer: IpAddr, untold: u64, why: &dyn fmt::Display) {
+pub(super) fn turned_away(service: Service, peer: IpAddr, unlogged: u64, why: &dyn fmt::Display) {
     Notice {
         subject: Subject::Service(service),
         name: "turned away",
         fields: &[
             ("client", Value::Ours(&peer)),
-            ("untold", Value::Untold(untold)),
+            ("untold", Value::Unlogged(unlogged)),
         ],
         reason: Some(why),
     }
@@ -513,17 +514,17 @@ pub(super) enum Said<'a> {
 }
 
 /// Whether the log wants dialogues. Code with work to do for a line checks this first.
-pub(super) fn tells_dialogues() -> bool {
+pub(super) fn wants_dialogues() -> bool {
     Level::Debug <= log::max_level()
 }
 
 /// Whether the log wants refused commands.
-pub(super) fn tells_refusals() -> bool {
+pub(super) fn wants_refusals() -> bool {
     Level::Info <= log::max_level()
 }
 
 /// Whether the log wants refused logins.
-pub(super) fn tells_logins() -> bool {
+pub(super) fn wants_logins() -> bool {
     Level::Warn <= log::max_level()
 }
 

@@ -6,12 +6,12 @@
 //! touched. The memory of sessions is limited, for each session and for all together (`budget.rs`).
 //!
 //! # The main path
-//! *A delivery:* accept → thread → octets → `wire::LineBuffer` → `smtp::Command` → `smtp::Session`
+//! *Delivering:* accept → thread → octets → `wire::LineBuffer` → `smtp::Command` → `smtp::Session`
 //! → `smtp::Reply`. MAIL begins a transaction; RCPT is one look-up; DATA begins a `store::Delivery`
 //! and sends 354; the trace headers and the content go through `wire::DotDecoder` into it. At the
 //! final dot `commit` makes the message durable, and then 250 is sent.
 //!
-//! *A retrieval:* PASS → `accounts` → `store::MessageStore::open_maildrop`. STAT, LIST, UIDL, DELE
+//! *Retrieving:* PASS → `accounts` → `store::MessageStore::open_maildrop`. STAT, LIST, UIDL, DELE
 //! and RSET are answered from that snapshot; RETR and TOP send a file through `wire::DotEncoder`;
 //! QUIT removes the marked messages, and sends `+OK` when that is durable.
 

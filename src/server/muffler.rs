@@ -34,17 +34,17 @@ pub(super) enum Kind {
 /// Decides which of many lines are written.
 #[derive(Debug, Default)]
 pub(super) struct Muffler {
-    told: HashMap<(Network, Kind), Told>,
+    lines: HashMap<(Network, Kind), Lines>,
     pruned: Option<Instant>,
 }
 
 /// The lines of a network.
 #[derive(Clone, Copy, Debug)]
-struct Told {
+struct Lines {
     /// When the periods of all its lines will have passed.
     until: Instant,
     /// Lines that were not written since the last one that was.
-    untold: u64,
+    unlogged: u64,
 }
 
 impl Muffler {
@@ -56,52 +56,52 @@ impl Muffler {
         let mut networks = address.and_wider();
         if networks.all(|network| self.has_room(network, kind, now)) {
             for network in address.and_wider() {
-                self.tell(network, kind, now);
+                self.count(network, kind, now);
             }
-            let told = self.told.get_mut(&(address, kind));
-            return Some(told.map_or(0, |told| std::mem::take(&mut told.untold)));
+            let lines = self.lines.get_mut(&(address, kind));
+            return Some(lines.map_or(0, |lines| std::mem::take(&mut lines.unlogged)));
         }
-        if let Some(told) = self.entry(address, kind, now) {
-            told.untold = told.untold.saturating_add(1);
+        if let Some(lines) = self.entry(address, kind, now) {
+            lines.unlogged = lines.unlogged.saturating_add(1);
         }
         None
     }
 
     fn has_room(&self, network: Network, kind: Kind, now: Instant) -> bool {
-        let until = self.told.get(&(network, kind)).map(|told| told.until);
+        let until = self.lines.get(&(network, kind)).map(|lines| lines.until);
         let ahead = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
-        ahead.saturating_add(time_of_a_line(network)) <= limits::TOLD_AHEAD_MAX
+        ahead.saturating_add(time_of_a_line(network)) <= limits::LOG_LINES_AHEAD_MAX
     }
 
-    fn tell(&mut self, network: Network, kind: Kind, now: Instant) {
-        if let Some(told) = self.entry(network, kind, now) {
-            let until = told.until.max(now);
-            told.until = until
+    fn count(&mut self, network: Network, kind: Kind, now: Instant) {
+        if let Some(lines) = self.entry(network, kind, now) {
+            let until = lines.until.max(now);
+            lines.until = until
                 .checked_add(time_of_a_line(network))
-                .unwrap_or(told.until);
+                .unwrap_or(lines.until);
         }
     }
 
     /// What is known of the network; `None` if too many others are known.
-    fn entry(&mut self, network: Network, kind: Kind, now: Instant) -> Option<&mut Told> {
+    fn entry(&mut self, network: Network, kind: Kind, now: Instant) -> Option<&mut Lines> {
         let is_everything = network == Network::EVERYTHING;
-        let has_place = self.told.len() < limits::TOLD_NETWORKS_MAX || is_everything;
-        if !has_place && !self.told.contains_key(&(network, kind)) {
+        let has_place = self.lines.len() < limits::LOG_NETWORKS_MAX || is_everything;
+        if !has_place && !self.lines.contains_key(&(network, kind)) {
             return None;
         }
-        let nothing = Told {
+        let nothing = Lines {
             until: now,
-            untold: 0,
+            unlogged: 0,
         };
-        Some(self.told.entry((network, kind)).or_insert(nothing))
+        Some(self.lines.entry((network, kind)).or_insert(nothing))
     }
 
     /// If there are many networks, forgets those whose periods have all passed, but not too often.
     fn prune(&mut self, now: Instant) {
-        let is_full = self.told.len() >= limits::TOLD_NETWORKS_MAX;
+        let is_full = self.lines.len() >= limits::LOG_NETWORKS_MAX;
         let since = self.pruned.map(|pruned| now.duration_since(pruned));
-        if is_full && since.is_none_or(|since| since >= limits::TOLD_PRUNE_PERIOD) {
-            self.told.retain(|_, told| told.until > now);
+        if is_full && since.is_none_or(|since| since >= limits::LOG_PRUNE_PERIOD) {
+            self.lines.retain(|_, lines| lines.until > now);
             self.pruned = Some(now);
         }
     }
@@ -116,9 +116,9 @@ fn time_of_a_line(network: Network) -> Duration {
         Breadth::Block | Breadth::Loopback => 8,
         Breadth::Everything => 16,
     };
-    limits::TOLD_PERIOD
+    limits::LOG_LINE_PERIOD
         .checked_div(part)
-        .unwrap_or(limits::TOLD_PERIOD)
+        .unwrap_or(limits::LOG_LINE_PERIOD)
 }
 
 #[cfg(test)]
@@ -194,7 +194,7 @@ mod tests {
             written.extend(flood.lines(&peer.to_string(), Kind::Login, 10, 0));
         }
         assert_eq!(written.len(), 400, "as many as a /48 may have");
-        assert!(flood.muffler.told.len() <= limits::TOLD_NETWORKS_MAX.saturating_add(1));
+        assert!(flood.muffler.lines.len() <= limits::LOG_NETWORKS_MAX.saturating_add(1));
         assert_eq!(flood.lines("192.0.2.1", Kind::Login, 100, 0), [0; 100]);
     }
 }

@@ -157,16 +157,16 @@ impl Driver<'_> {
         };
         if matches!(action, Action::Close(Closing::Foreign(_))) {
             // The log line of the session's end says what it was.
-            self.dialogue.told();
+            self.dialogue.logged();
         }
-        self.tell(&response);
+        self.log_refusal(&response);
         self.send(response)
     }
 
     /// Logs a response that refuses something. Not inlined, to keep as little as possible on the
     /// stack of a waiting session (NET-1).
     #[inline(never)]
-    fn tell(&mut self, response: &Response) {
+    fn log_refusal(&mut self, response: &Response) {
         let text = response.refusal().map(|(code, text)| match code {
             Some(code) => Cow::Owned(format!("{code} {text}")),
             None => Cow::Borrowed(text),
@@ -243,8 +243,8 @@ impl Driver<'_> {
                 Ok(()) => Outcome::PasswordAccepted,
                 Err(refusal) => refusal,
             },
-            Verdict::Refused => self.dialogue.already_told(Outcome::PasswordRefused),
-            Verdict::Busy => self.dialogue.already_told(Outcome::CheckFailed),
+            Verdict::Refused => self.dialogue.already_logged(Outcome::PasswordRefused),
+            Verdict::Busy => self.dialogue.already_logged(Outcome::CheckFailed),
         })
     }
 
@@ -266,8 +266,8 @@ impl Driver<'_> {
                 Ok(()) => Outcome::ProofAccepted { signature },
                 Err(refusal) => refusal,
             },
-            Proof::Refused => self.dialogue.already_told(Outcome::PasswordRefused),
-            Proof::Busy => self.dialogue.already_told(Outcome::CheckFailed),
+            Proof::Refused => self.dialogue.already_logged(Outcome::PasswordRefused),
+            Proof::Busy => self.dialogue.already_logged(Outcome::CheckFailed),
         })
     }
 
@@ -279,7 +279,7 @@ impl Driver<'_> {
             user,
         };
         dialogue::login_refused(self.connection, attempt, &why);
-        self.dialogue.told();
+        self.dialogue.logged();
     }
 
     /// Remembers the mailbox of the login, or returns the outcome for the session.

@@ -2,7 +2,7 @@
 //!
 //! Every session holds a [`Ticket`] while it exists; dropping the ticket frees its place. A stop
 //! wakes the sessions that wait for a command (it shuts down the reading side of their sockets) and
-//! lets the others continue to their next wait, so that they finish a content or an update.
+//! lets the others continue to their next wait, so that they finish a message or an update.
 //!
 //! `shares.rs` computes how many places each network may have. A session that is displaced by a new
 //! client is ended as by a stop, whatever it is doing: a message that is being received is cut off
@@ -183,7 +183,7 @@ impl Registry {
         wake(streams);
     }
 
-    /// Also ends the sessions that are in the middle of a content.
+    /// Also ends the sessions that are in the middle of a message.
     pub fn stop_all(&self) {
         wake(self.sessions.lock().streams(|_| true));
     }
@@ -269,12 +269,12 @@ impl Ticket {
         Share::of(&self.registry.budget)
     }
 
-    /// Whether there is memory for another content.
+    /// Whether there is memory for another message.
     pub(super) fn has_room(&self) -> bool {
         self.registry.budget.has_room()
     }
 
-    /// Waits for memory for another content until `deadline`, or until the daemon stops; false if
+    /// Waits for memory for another message until `deadline`, or until the daemon stops; false if
     /// there was none.
     pub(super) fn wait_for_room(&self, clock: &Clock, deadline: Option<Instant>) -> bool {
         let is_over = || self.is_draining() || self.is_displaced();

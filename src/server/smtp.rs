@@ -47,7 +47,7 @@ pub struct Environment {
     pub settings: Arc<Settings>,
     /// Whether listeners that begin without TLS offer it; the listener for submission always does.
     pub starttls: bool,
-    /// What a bare CR or LF means in a content from a client of this machine, in open mode; from
+    /// What a bare CR or LF means in a message from a client of this machine, in open mode; from
     /// all other clients it is refused.
     pub bare_octets: BareOctets,
 }
@@ -211,7 +211,7 @@ impl Driver<'_> {
         }
         if matches!(step.action, Action::Close(Closing::Foreign(_))) {
             // The log line of the session's end says what it was.
-            self.dialogue.told();
+            self.dialogue.logged();
         }
         self.dialogue.content_ended();
         if reply.is_final() {
@@ -285,8 +285,8 @@ impl Driver<'_> {
                 self.logged_in(mechanism);
                 Outcome::PasswordAccepted
             }
-            Verdict::Refused => self.dialogue.already_told(Outcome::PasswordRefused),
-            Verdict::Busy => self.dialogue.already_told(Outcome::CheckFailed),
+            Verdict::Refused => self.dialogue.already_logged(Outcome::PasswordRefused),
+            Verdict::Busy => self.dialogue.already_logged(Outcome::CheckFailed),
         })
     }
 
@@ -312,8 +312,8 @@ impl Driver<'_> {
                 self.logged_in(mechanism);
                 Outcome::ProofAccepted { signature }
             }
-            Proof::Refused => self.dialogue.already_told(Outcome::PasswordRefused),
-            Proof::Busy => self.dialogue.already_told(Outcome::CheckFailed),
+            Proof::Refused => self.dialogue.already_logged(Outcome::PasswordRefused),
+            Proof::Busy => self.dialogue.already_logged(Outcome::CheckFailed),
         })
     }
 

@@ -16,9 +16,9 @@ use super::shares::Full;
 pub(super) struct Tally {
     pub(super) sessions: Clients,
     ended: Ended,
-    came: Came,
+    received: Received,
     refused: Refused,
-    went: Went,
+    sent: Sent,
     smtp_logins: Logins,
     pop3_logins: Logins,
     pub(super) tls: Tls,
@@ -64,7 +64,7 @@ table! {
 
 table! {
     /// Messages that were accepted.
-    struct Came {
+    struct Received {
         messages,
         octets,
         recipients,
@@ -77,7 +77,7 @@ struct Refused([Counter; Reason::ALL.len()]);
 
 table! {
     /// Messages that were sent.
-    struct Went {
+    struct Sent {
         /// Whole messages.
         messages,
         tops,
@@ -166,25 +166,25 @@ impl Tally {
 
     /// A message is durable in every recipient's mailbox.
     pub(super) fn accepted(&self, octets: u64, recipients: usize) {
-        self.came.messages.increment();
-        self.came.octets.add(octets);
-        self.came.recipients.add_many(recipients);
+        self.received.messages.increment();
+        self.received.octets.add(octets);
+        self.received.recipients.add_many(recipients);
     }
 
     /// A message is being sent to its client, whole or only its beginning.
     pub(super) fn fetched(&self, is_whole: bool, octets: usize) {
         let counter = if is_whole {
-            &self.went.messages
+            &self.sent.messages
         } else {
-            &self.went.tops
+            &self.sent.tops
         };
         counter.increment();
-        self.went.octets.add_many(octets);
+        self.sent.octets.add_many(octets);
     }
 
     /// Messages were removed.
     pub(super) fn removed(&self, messages: usize) {
-        self.went.removed.add_many(messages);
+        self.sent.removed.add_many(messages);
     }
 
     /// A client was refused something.
@@ -220,9 +220,9 @@ impl Tally {
         let sessions = self.sessions.values();
         report.add("sessions", [("now", now)].into_iter().chain(sessions));
         report.add("ended", self.ended.values());
-        report.add("accepted", self.came.values());
+        report.add("accepted", self.received.values());
         report.add("refused", self.refused.values());
-        report.add("sent", self.went.values());
+        report.add("sent", self.sent.values());
         for service in [Service::Smtp, Service::Pop3] {
             let logins = self.logins(service).values();
             let named = logins.map(|(name, value)| (format!("{service}_{name}"), value));

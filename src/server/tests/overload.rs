@@ -240,7 +240,7 @@ fn a_stop_ends_sessions_that_wait_for_memory() {
     assert_eq!(left, 0);
 }
 
-/// SEC-9: without memory, a content that was admitted is received more slowly, but correctly.
+/// SEC-9: without memory, a message that was admitted is received more slowly, but correctly.
 #[test]
 fn a_content_goes_on_when_the_memory_is_used_up() {
     let house = House::open();

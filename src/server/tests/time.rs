@@ -164,7 +164,7 @@ fn a_pipelined_group_does_not_outlast_the_session() {
     );
 }
 
-/// The result for a content from `peer` that sends `octets` in its first minute, and then one more.
+/// The result for a message from `peer` that sends `octets` in its first minute, and then one more.
 fn content_from(peer: &str, octets: usize) -> Result<(), Interruption> {
     let mut ends = Ends::new(peer, timeouts());
     let mut rate = ends.connection.content_rate();
@@ -194,7 +194,7 @@ fn a_content_that_trickles_is_cut_off_unless_it_comes_from_this_machine() {
     content_from("127.0.0.1", 1).expect("a person at a terminal may be slow");
 }
 
-/// SEC-8: a pause within a content may last as long as a command, for every client.
+/// SEC-8: a pause within a message may last as long as a command, for every client.
 #[test]
 fn a_content_that_pauses_for_too_long_is_cut_off() {
     let timeouts = Timeouts {
