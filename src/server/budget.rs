@@ -403,7 +403,7 @@ mod tests {
 
     /// SEC-9: a client that keeps memory cannot keep mail from being received.
     #[test]
-    fn what_is_kept_leaves_room_for_a_content() {
+    fn kept_memory_leaves_room_for_a_message() {
         let budget = budget(limits::IN_FLIGHT_OCTETS_MIN / 2);
         let mut share = Share::of(&budget);
         let half = usize::try_from(budget.octets_max / 2).unwrap();
