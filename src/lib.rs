@@ -88,9 +88,9 @@
 //! | SEC-8 | every buffer, count and wait has a limit, named with its reason | each `limits` |
 //! | SEC-9 | memory is bounded for each session and for all of them | [`system::capacity`] |
 //! | SEC-11 | passwords are argon2id hashes; guessing is slow and reveals nothing | [`accounts`] |
-//! | SEC-12 | unknown recipients get one text, for a few only, and after a delay | [`accounts`] |
+//! | SEC-12 | replies to unknown recipients are alike, few, and delayed | [`accounts`] |
 //! | SEC-13 | a client that does not begin with a command is turned away | [`server`] |
-//! | SEC-14 | without accounts and TLS it listens only on loopback | [`config`] |
+//! | SEC-14 | without accounts and TLS facteur listens only on loopback | [`config`] |
 //! | SEC-16 | threads that serve clients can open only the store | [`system::sandbox`] |
 //! | SEC-17 | a panic ends one session only | [`server`] |
 //! | SEC-18 | few dependencies, each with its reason | `Cargo.toml` |

@@ -94,7 +94,7 @@ impl fmt::Display for Error {
             Self::Sandbox(state) => write!(
                 f,
                 "sandbox: this system cannot keep facteur from other files and the network \
-                 ({state}): use Linux 6.7 or newer, or set sandbox = \"on\" to continue without"
+                 ({state}): use Linux 6.7 or newer, or set sandbox = \"on\" to use what there is"
             ),
         }
     }

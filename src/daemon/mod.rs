@@ -67,7 +67,7 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Opens every socket of the configuration. Missing IPv6 is noted, and is no error as long as
+    /// Opens every socket of the configuration. Missing IPv6 is noted, but is no error as long as
     /// the endpoint has another address.
     ///
     /// # Errors

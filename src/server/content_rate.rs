@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_content_must_bring_500_octets_a_second_averaged_over_a_minute() {
+    fn a_message_must_bring_500_octets_a_second_averaged_over_a_minute() {
         check(&[(59, 0)], None);
         check(&[(60, 0)], Some(60));
         check(&[(1, 29_999), (60, 0)], Some(60));

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_deadline_ends_a_wait_and_a_slice_of_time_interrupts_it() {
+    fn the_first_deadline_ends_a_wait_and_a_slice_interrupts_it() {
         let hands = Arc::new(Hands::new());
         let timeouts = Timeouts {
             idle: Duration::from_secs(90),

@@ -66,8 +66,8 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Limits what the kernel buffers for sending, for each client accepted from the socket (SEC-9): it
-/// inherits the option.
+/// Limits what the kernel buffers for sending, for each client accepted from the socket (SEC-9),
+/// which inherits the limit.
 fn bound_unsent(socket: &TcpListener) -> io::Result<()> {
     SockRef::from(socket).set_tcp_notsent_lowat(limits::UNSENT_OCTETS_MAX)
 }

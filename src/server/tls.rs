@@ -298,7 +298,7 @@ impl Tunnel {
     where
         S: io::Read + io::Write + Copy,
     {
-        // The client may be waiting for what its socket did not accept last time.
+        // The client may be waiting for records that the socket did not accept last time.
         self.send_records(socket)?;
         if self.taken >= self.records.len() {
             self.fill(socket, room)?;
@@ -509,7 +509,7 @@ impl Tunnel {
             why,
             PeerIncompatible::Tls12NotOffered | PeerIncompatible::Tls12NotOfferedOrEnabled
         );
-        // Otherwise, what is missing may not exist in older versions.
+        // A client with an older version lacks only what that version does not have.
         let is_old = is_said || version.is_some_and(|version| version < TLS_1_2.as_slice());
         let is_cipher = matches!(
             why,

@@ -235,8 +235,8 @@ fn a_message_that_does_not_end_is_cut_off_when_the_stop_can_wait_no_longer() {
     ends.expect("421 ");
     ends.expect_end();
     assert!(!stopping.is_finished(), "one message is being received");
-    // Only the stop looks at the clock repeatedly. A third look would exceed the farewell time,
-    // too.
+    // Only the stop checks the clock repeatedly. If the time passed twice, the farewell time would
+    // be over too.
     hands.is_looked_at(2, || stopping.is_finished());
     hands.pass(limits::DRAIN_TIMEOUT);
     assert_eq!(n_left(stopping), 0, "every session has ended");

@@ -242,7 +242,7 @@ fn a_stop_ends_sessions_that_wait_for_memory() {
 
 /// SEC-9: without memory, a message that was admitted is received more slowly, but correctly.
 #[test]
-fn a_content_goes_on_when_the_memory_is_used_up() {
+fn a_message_continues_when_the_memory_is_used_up() {
     let house = House::open();
     let mut client = house.sender();
     client.ask("DATA", "354 ");
