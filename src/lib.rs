@@ -90,7 +90,7 @@
 //! | SEC-11 | passwords are argon2id hashes; guessing is slow and reveals nothing | [`accounts`] |
 //! | SEC-12 | replies to unknown recipients are alike, few, and delayed | [`accounts`] |
 //! | SEC-13 | a client that does not begin with a command is turned away | [`server`] |
-//! | SEC-14 | without accounts and TLS facteur listens only on loopback | [`config`] |
+//! | SEC-14 | without accounts only this machine and `open_to` are served | [`config`] |
 //! | SEC-16 | threads that serve clients can open only the store | [`system::sandbox`] |
 //! | SEC-17 | a panic ends one session only | [`server`] |
 //! | SEC-18 | few dependencies, each with its reason | `Cargo.toml` |

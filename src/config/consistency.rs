@@ -52,6 +52,8 @@ fn check_duplicates(config: &Config) -> Result<(), Error> {
 fn check_exposure(config: &Config) -> Result<(), Error> {
     let lack = match (&config.table, &config.tls) {
         (Some(_), Some(_)) => return Ok(()),
+        // Only clients of this machine and of these networks are served.
+        (None, _) if !config.open_to.is_empty() => return Ok(()),
         (None, _) => Lack::Accounts,
         (Some(_), None) => Lack::Certificate,
     };

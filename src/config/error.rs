@@ -23,8 +23,8 @@ impl fmt::Display for Lack {
         f.write_str(match self {
             Self::Accounts => {
                 "anyone there could read all mail, since any password opens a mailbox: listen on \
-                 127.0.0.1 or [::1] instead, or configure accounts (facteur account add) and TLS \
-                 (facteur cert)"
+                 127.0.0.1 or [::1] instead, configure accounts (facteur account add) and TLS \
+                 (facteur cert), or for containers name their networks in open_to"
             }
             Self::Certificate => {
                 "passwords would go there unencrypted: name a certificate in [tls] (facteur cert \

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use toml::Spanned;
 
 use crate::accounts::{Table, limits as account_limits};
@@ -19,7 +20,7 @@ use super::{
     values::{
         BareLf, Count, Durability, HostName, InFlightOctets, Limit, Listen, LogFormat, LogLevel,
         PerAddress, Sandbox, SegmentOctets, Segments, StartTls, Subaddress, directory, domains,
-        listeners, number, octets_limit,
+        listeners, number, octets_limit, open_to,
     },
 };
 
@@ -56,6 +57,9 @@ pub struct Config {
     pub pop3_utf8: bool,
     /// Whether SCRAM-SHA-256-PLUS is offered.
     pub scram_plus: bool,
+    /// The networks that are served as this machine is while there are no accounts.
+    #[serde(deserialize_with = "open_to")]
+    pub open_to: Vec<IpNet>,
     /// The local domains; empty is all.
     #[serde(deserialize_with = "domains")]
     pub domains: Vec<HostName>,
@@ -150,6 +154,7 @@ impl Default for Config {
             bare_lf: BareLf(BareOctets::Accept),
             pop3_utf8: false,
             scram_plus: false,
+            open_to: Vec::new(),
             domains: Vec::new(),
             subaddress: Subaddress(Some('+')),
             accounts: Accounts::Off,

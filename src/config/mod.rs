@@ -15,6 +15,7 @@ mod error;
 mod hints;
 mod keys;
 pub mod limits;
+mod open_to;
 mod permissions;
 mod text;
 mod tls;

@@ -167,6 +167,12 @@ fn values_for_tls_and_clients_are_taken_from_the_file() {
         c.submission = vec![listen("[::1]:587")];
     });
     check("require_auth = true", |c| c.require_auth = true);
+    check("open_to = [\"10.1.0.0/16\", \"fd00::1\"]", |c| {
+        c.open_to = vec![
+            "10.1.0.0/16".parse().unwrap(),
+            "fd00::1/128".parse().unwrap(),
+        ];
+    });
     check("bare_lf = \"refuse\"", |c| {
         c.bare_lf = BareLf(BareOctets::Refuse);
     });
@@ -465,9 +471,11 @@ fn an_address_that_others_can_reach_needs_accounts_and_tls() {
                     .to_string();
                 let begin = format!("{key}: other machines can reach {address}, and anyone there");
                 assert!(complaint.starts_with(&begin), "{complaint}");
-                for way_out in ["127.0.0.1", "accounts", "TLS"] {
+                for way_out in ["127.0.0.1", "accounts", "TLS", "open_to"] {
                     assert!(complaint.contains(way_out), "{complaint}");
                 }
+                let text = format!("open_to = [\"172.16.0.0/12\"]\n{text}");
+                super::check(&parse(&text).unwrap()).unwrap();
             }
             let text = format!("{line}{accounts}");
             let complaint = super::check(&parse(&text).unwrap())
@@ -475,6 +483,9 @@ fn an_address_that_others_can_reach_needs_accounts_and_tls() {
                 .to_string();
             let begin = format!("{key}: other machines can reach {address}, and passwords");
             assert!(complaint.starts_with(&begin), "{complaint}");
+            let text_with_networks = format!("open_to = [\"172.16.0.0/12\"]\n{text}");
+            let ignored = super::check(&parse(&text_with_networks).unwrap());
+            assert_eq!(ignored.unwrap_err().to_string(), complaint);
             for way_out in ["127.0.0.1", "[tls]", "remove the listener"] {
                 assert!(complaint.contains(way_out), "{complaint}");
             }

@@ -2,6 +2,7 @@
 
 use std::{fmt, marker::PhantomData, net::SocketAddr, path::PathBuf, time::Duration};
 
+use ipnet::IpNet;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     wire::BareOctets,
 };
 
-use super::hints;
+use super::{hints, open_to::OpenTo};
 
 /// Reads a type from its words, in the file and on the command line alike.
 macro_rules! words {
@@ -450,6 +451,17 @@ pub(super) fn listeners<'de, D: Deserializer<'de>>(
         .into_iter()
         .flat_map(|Listens(listens)| listens)
         .collect())
+}
+
+/// Reads the networks that are served without accounts.
+pub(super) fn open_to<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let elements: Vec<OpenTo> = deserializer.deserialize_any(ListOrOff {
+        expected: "a list of private networks such as [\"172.16.0.0/12\"]",
+        off: None,
+        element: PhantomData,
+    })?;
+    let networks = elements.into_iter().flat_map(|OpenTo(networks)| networks);
+    Ok(networks.collect())
 }
 
 /// Reads the local domains.

@@ -23,6 +23,8 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
+
 use crate::{
     accounts::{self, Accounts, Table},
     clock::Clock,
@@ -32,8 +34,8 @@ use crate::{
     mail::{Door, Dots, Service},
     pop3,
     server::{
-        self, Caps, Current, Handshakes, Identity, Listener, Logins, Registry, Sessions, Timeouts,
-        limits,
+        self, Caps, Current, Handshakes, Identity, Listener, Logins, Reach, Registry, Sessions,
+        Timeouts, limits,
     },
     smtp,
     store::{self, MessageStore},
@@ -140,6 +142,8 @@ impl Sockets {
 pub struct Renewable {
     /// `None` in open mode.
     table: Option<Table>,
+    /// Who is served in open mode.
+    open_to: Vec<IpNet>,
     identity: Option<Identity>,
     /// Warnings about them for the user.
     warnings: Vec<String>,
@@ -155,8 +159,10 @@ impl Renewable {
         let mut warnings = config.warnings.clone();
         warnings.extend(config.tls.as_ref().and_then(TlsFiles::exposed_key));
         warnings.extend(config::exposure(config));
+        warnings.extend(openness(config));
         Ok(Self {
             table: config.table.clone(),
+            open_to: config.open_to.clone(),
             identity,
             warnings,
         })
@@ -217,6 +223,7 @@ impl Daemon {
             in_flight(config, system).of_sessions(),
         );
         let registry = Arc::new(registry);
+        registry.set_reach(reach(&accounts, renewable.open_to));
         let session = config.limits.session_seconds.0.map(Duration::from_secs);
         let identity = renewable.identity.map(|it| Arc::new(Current::new(it)));
         let handshakes = identity.clone().map(|identity| {
@@ -301,6 +308,8 @@ impl Daemon {
     /// Replaces the accounts and the certificate.
     pub fn renew(&self, renewable: Renewable) {
         renewable.warn();
+        let reach = reach(&self.accounts, renewable.open_to);
+        self.registry.set_reach(reach);
         match (self.accounts.is_open(), renewable.table) {
             (true, None) => {}
             (true, Some(_)) => log::warn!("a restart is needed to start using accounts"),
@@ -389,6 +398,31 @@ fn accounts(config: &Config, table: Option<Table>, verifications_max: NonZeroUsi
             log::info!("closed to all but {}", counted(table.accounts().len()));
             Accounts::closed(&settings, table, verifications_max)
         }
+    }
+}
+
+/// Who is served: everybody as long as there are accounts.
+fn reach(accounts: &Accounts, open_to: Vec<IpNet>) -> Reach {
+    if accounts.is_open() {
+        Reach::Near(open_to)
+    } else {
+        Reach::Everybody
+    }
+}
+
+/// What the key `open_to` brings about, where it is not as the default.
+fn openness(config: &Config) -> Option<String> {
+    let networks: Vec<String> = config.open_to.iter().map(IpNet::to_string).collect();
+    let networks = networks.join(", ");
+    if networks.is_empty() {
+        None
+    } else if config.table.is_some() {
+        Some("open_to is ignored, because there are accounts".to_owned())
+    } else {
+        Some(format!(
+            "open_to: without accounts, every client in {networks} can read, send and remove all \
+             mail"
+        ))
     }
 }
 

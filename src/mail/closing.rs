@@ -17,6 +17,8 @@ pub enum Ending {
     ShuttingDown,
     /// A network that had no place got that of this session.
     Displaced,
+    /// There are no accounts, and the client's network is not open any more.
+    NotOpen,
     /// A command has come, and the account of the client was removed, or has another password,
     /// since it logged in.
     Revoked,
@@ -30,6 +32,7 @@ impl fmt::Display for Ending {
             Self::SessionTimeout => "the session lasted too long",
             Self::ShuttingDown => "the daemon is stopping",
             Self::Displaced => "its place went to a network with fewer sessions",
+            Self::NotOpen => "its network is not in open_to any more",
             Self::Revoked => "its account has changed",
         })
     }

@@ -32,6 +32,8 @@ pub struct Network {
     octets: [u8; 16],
     /// How many bits of `octets` all its addresses have in common.
     prefix_bits: u8,
+    /// Whether it is one address that counts as an address of this machine.
+    is_near: bool,
 }
 
 /// How wide a network is: see the table of this module.
@@ -58,18 +60,21 @@ impl Network {
     pub const EVERYTHING: Self = Self {
         octets: [0; 16],
         prefix_bits: 0,
+        is_near: false,
     };
 
     /// The addresses of this machine: 127.0.0.0/8, and `::1`.
     pub const LOOPBACK: Self = Self {
         octets: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 0],
         prefix_bits: 104,
+        is_near: false,
     };
 
     /// Sorts after every other network.
     pub const LAST: Self = Self {
         octets: [u8::MAX; 16],
         prefix_bits: u8::MAX,
+        is_near: false,
     };
 
     /// The network that contains only this address.
@@ -81,6 +86,15 @@ impl Network {
         Self {
             octets,
             prefix_bits: 128,
+            is_near: false,
+        }
+    }
+
+    /// The same for an address that counts as one of this machine.
+    pub fn of_near(address: IpAddr) -> Self {
+        Self {
+            is_near: true,
+            ..Self::of(address)
         }
     }
 
@@ -135,7 +149,8 @@ impl Network {
 
     /// Whether it is this machine, or one of its addresses.
     pub fn is_loopback(self) -> bool {
-        self == Self::LOOPBACK
+        self.is_near
+            || self == Self::LOOPBACK
             || (self.prefix_bits == 128
                 && (self.cut(Self::LOOPBACK.prefix_bits) == Self::LOOPBACK
                     || self.octets == std::net::Ipv6Addr::LOCALHOST.octets()))
@@ -149,6 +164,7 @@ impl Network {
         Self {
             octets,
             prefix_bits: bits,
+            is_near: false,
         }
     }
 }

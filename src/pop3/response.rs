@@ -98,6 +98,10 @@ pub(super) const DISPLACED: Response = err_with(
     Code::SysTemp,
     "Too many connections from your network, nothing was removed, connect again later",
 );
+pub(super) const NOT_OPEN: Response = err_with(
+    Code::SysPerm,
+    "This server is no longer open to your network, nothing was removed",
+);
 /// RFC 3206 §5 has the code for failed authentication commands. It fits here because the login
 /// becomes invalid, and clients ask for the new password.
 pub(super) const REVOKED: Response = err_with(
@@ -258,6 +262,7 @@ impl Response {
             Ending::SessionTimeout => Some(SESSION_TIMEOUT),
             Ending::ShuttingDown => Some(SHUTTING_DOWN),
             Ending::Displaced => Some(DISPLACED),
+            Ending::NotOpen => Some(NOT_OPEN),
             Ending::Revoked => Some(REVOKED),
         }
     }

@@ -93,7 +93,7 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(read_timeout))?;
         stream.set_write_timeout(Some(limits::CLOCK_SLICE))?;
-        let is_local = peer.to_canonical().is_loopback();
+        let is_local = ticket.is_near();
         let allowance = Allowance::new(ticket.share(), ticket.share());
         Ok(Self {
             stream,
@@ -111,7 +111,7 @@ impl Connection {
         })
     }
 
-    /// Whether the client is on this machine.
+    /// Whether the client is on this machine, or counts as one that is.
     pub(super) fn is_local(&self) -> bool {
         self.is_local
     }
@@ -537,6 +537,8 @@ impl Connection {
             Err(Interruption::Ended(Ending::ShuttingDown))
         } else if self.ticket.is_displaced() {
             Err(Interruption::Ended(Ending::Displaced))
+        } else if self.ticket.is_shut_out() {
+            Err(Interruption::Ended(Ending::NotOpen))
         } else {
             Ok(())
         }

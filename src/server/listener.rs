@@ -347,8 +347,13 @@ impl Listener {
 
 /// The reply to a client that gets no session; it includes which share is full.
 fn reason(refusal: NoPlace) -> &'static str {
-    let NoPlace::TooMany(Full(network)) = refusal else {
-        return "The service is shutting down, try again later";
+    let network = match refusal {
+        NoPlace::TooMany(Full(network)) => network,
+        NoPlace::NotOpen => {
+            return "This server has no accounts, and is open to its own machine and the networks \
+                    in open_to only";
+        }
+        NoPlace::ShuttingDown => return "The service is shutting down, try again later",
     };
     match (network.breadth(), network.is_v4()) {
         (Breadth::Everything, _) => "Too many connections, try again later",

@@ -25,6 +25,7 @@ use crate::mail::Network;
 use super::budget::{Budget, Share};
 use super::limits;
 use super::muffler::{Kind, Muffler};
+use super::reach::Reach;
 use super::session::NoPlace;
 use super::shares::{Caps, Full, Harm, Shares};
 use super::tally::Tally;
@@ -46,10 +47,13 @@ struct Places {
     next_id: u64,
     open: HashMap<u64, Open>,
     shares: Shares,
+    /// It changes under the same lock, so no client is admitted by the reach of before.
+    reach: Reach,
 }
 
 #[derive(Debug)]
 struct Open {
+    peer: IpAddr,
     stream: Arc<TcpStream>,
     state: Arc<State>,
 }
@@ -63,6 +67,8 @@ struct State {
     logged_in: AtomicBool,
     /// Its place now belongs to another session.
     displaced: AtomicBool,
+    /// Its client is no longer served.
+    shut_out: AtomicBool,
 }
 
 impl State {
@@ -84,12 +90,13 @@ pub(super) struct Ticket {
     registry: Arc<Registry>,
     id: u64,
     address: Network,
+    is_near: bool,
     state: Arc<State>,
 }
 
 impl Registry {
-    /// A registry without sessions. Together they may hold `in_flight_octets` besides what each of
-    /// them has of its own (SEC-9).
+    /// A registry without sessions, which serves everybody. Its sessions together may hold
+    /// `in_flight_octets` besides what each of them has of its own (SEC-9).
     pub fn new(caps: Caps, in_flight_octets: u64) -> Self {
         Self {
             draining: AtomicBool::new(false),
@@ -97,6 +104,7 @@ impl Registry {
                 next_id: 0,
                 open: HashMap::new(),
                 shares: Shares::new(caps),
+                reach: Reach::Everybody,
             }),
             emptied: Condvar::new(),
             stopped: Condvar::new(),
@@ -115,21 +123,42 @@ impl Registry {
         if self.is_draining() {
             return Err(NoPlace::ShuttingDown);
         }
-        let address = Network::of(peer);
         let state = Arc::new(State::default());
         let open = Open {
+            peer,
             stream: Arc::clone(stream),
             state: Arc::clone(&state),
         };
-        let added = self.sessions.lock().add(address, open);
+        let mut sessions = self.sessions.lock();
+        if !sessions.reach.serves(peer) {
+            return Err(NoPlace::NotOpen);
+        }
+        let address = sessions.reach.network_of(peer);
+        let added = sessions.add(address, open);
+        drop(sessions);
         let (id, displaced) = added.map_err(NoPlace::TooMany)?;
         wake(displaced.into_iter().collect());
         Ok(Ticket {
             registry: Arc::clone(self),
             id,
             address,
+            is_near: address.is_loopback(),
             state,
         })
+    }
+
+    /// Changes which clients are served, and ends the sessions of those that no longer are.
+    pub fn set_reach(&self, reach: Reach) {
+        let mut sessions = self.sessions.lock();
+        let is_shut_out = |open: &Open| !reach.serves(open.peer);
+        for open in sessions.open.values().filter(|open| is_shut_out(open)) {
+            open.state.shut_out.store(true, Ordering::SeqCst);
+        }
+        let streams = sessions.streams(is_shut_out);
+        sessions.reach = reach;
+        drop(sessions);
+        self.budget.wake();
+        wake(streams);
     }
 
     /// The counters.
@@ -277,7 +306,7 @@ impl Ticket {
     /// Waits for memory for another message until `deadline`, or until the daemon stops; false if
     /// there was none.
     pub(super) fn wait_for_room(&self, clock: &Clock, deadline: Option<Instant>) -> bool {
-        let is_over = || self.is_draining() || self.is_displaced();
+        let is_over = || self.is_draining() || self.is_displaced() || self.is_shut_out();
         let budget = &self.registry.budget;
         budget.wait_for_room(clock, deadline, is_over)
     }
@@ -307,6 +336,16 @@ impl Ticket {
     /// socket returns no more input.
     pub(super) fn is_displaced(&self) -> bool {
         self.state.displaced.load(Ordering::SeqCst)
+    }
+
+    /// Whether the session must end because its client is no longer served.
+    pub(super) fn is_shut_out(&self) -> bool {
+        self.state.shut_out.load(Ordering::SeqCst)
+    }
+
+    /// Whether the client counts as one of this machine.
+    pub(super) fn is_near(&self) -> bool {
+        self.is_near
     }
 
     /// Does nothing for at most `time`, or until the daemon stops.
@@ -410,6 +449,31 @@ mod tests {
         assert_eq!(refused, NoPlace::TooMany(Full(Network::EVERYTHING)));
         drop(tickets);
         drop((kept, other));
+        assert!(registry.sessions.lock().shares.is_empty());
+    }
+
+    /// SEC-14: and the share of this machine is also theirs.
+    #[test]
+    fn without_accounts_only_near_clients_get_a_place() {
+        let near = |network: &str| Reach::Near(vec![network.parse().unwrap()]);
+        let registry = registry_of(4, PerAddress::AtMost(4));
+        registry.set_reach(near("172.16.0.0/12"));
+        let tickets = ["127.0.0.1", "172.17.0.1", "172.18.0.1"]
+            .map(|peer| admit(&registry, peer).expect("it is near"));
+        assert!(tickets.iter().all(Ticket::is_near));
+        let networks = tickets.iter().map(|ticket| ticket.address.wider());
+        assert!(networks.eq([Some(Network::LOOPBACK); 3]));
+        let refused = admit(&registry, "192.0.2.1").unwrap_err();
+        assert_eq!(refused, NoPlace::NotOpen);
+        registry.set_reach(near("172.18.0.0/16"));
+        let shut_out = tickets.each_ref().map(Ticket::is_shut_out);
+        assert_eq!(shut_out, [false, true, false]);
+        let refused = admit(&registry, "172.17.0.1").unwrap_err();
+        assert_eq!(refused, NoPlace::NotOpen);
+        registry.set_reach(Reach::Everybody);
+        let far = admit(&registry, "172.18.0.1").unwrap();
+        assert!(!far.is_near());
+        drop((tickets, far));
         assert!(registry.sessions.lock().shares.is_empty());
     }
 

@@ -44,6 +44,8 @@ pub(super) enum Unfit {
 pub(super) enum NoPlace {
     /// A network has used up its share, or there is no place at all.
     TooMany(Full),
+    /// There are no accounts, and the client's network is not open.
+    NotOpen,
     /// The daemon is stopping.
     ShuttingDown,
 }

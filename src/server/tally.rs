@@ -41,6 +41,8 @@ table! {
         too_many_from_block,
         /// From this machine.
         too_many_from_loopback,
+        /// From a network that is not open, while there are no accounts.
+        not_open,
         shutting_down,
         no_thread,
         accept_failed,
@@ -124,6 +126,7 @@ impl Tally {
                 Breadth::Block => &sessions.too_many_from_block,
                 Breadth::Loopback => &sessions.too_many_from_loopback,
             },
+            NoPlace::NotOpen => &sessions.not_open,
             NoPlace::ShuttingDown => &sessions.shutting_down,
         };
         counter.increment();
@@ -154,7 +157,7 @@ impl Tally {
                     }
                     Ending::ShuttingDown => &ended.at_stop,
                     Ending::Displaced => &ended.displaced,
-                    Ending::Revoked => &ended.closed,
+                    Ending::NotOpen | Ending::Revoked => &ended.closed,
                 },
                 Interruption::Unreadable
                 | Interruption::OctetsBehindStartTls

@@ -270,6 +270,11 @@ pub(super) const DISPLACED: Reply = fixed(
     "4.3.2",
     "Too many connections from your network, closing this one; try again later",
 );
+pub(super) const NOT_OPEN: Reply = fixed(
+    "421",
+    "4.3.2",
+    "This server is no longer open to your network; closing",
+);
 /// RFC 5321 §3.8 and §4.2.2: 421 is the reply to any command after which the connection is closed.
 /// The 535 of RFC 4954 §6 is only for AUTH, and the client gets it when it logs in again.
 pub(super) const REVOKED: Reply = fixed(
@@ -358,6 +363,7 @@ impl Reply {
             Ending::SessionTimeout => SESSION_TIMEOUT,
             Ending::ShuttingDown => SHUTTING_DOWN,
             Ending::Displaced => DISPLACED,
+            Ending::NotOpen => NOT_OPEN,
             Ending::Revoked => REVOKED,
         }
     }

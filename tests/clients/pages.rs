@@ -335,6 +335,13 @@ fn the_unit_and_the_containerfile_start_facteur_with_valid_options() {
     for part in ["src", "tests", "benches", "Cargo.toml", "Cargo.lock"] {
         assert!(container.contains(part), "{part}");
     }
+    let directory = tempfile::tempdir().unwrap();
+    let image = include_str!("../../contrib/container.toml");
+    let configuration = directory.path().join("facteur.toml");
+    std::fs::write(&configuration, image).unwrap();
+    let configuration = configuration.to_str().unwrap();
+    let checked = daemon::program::run(&["--config", configuration, "--check"]);
+    assert_eq!(checked.status, Some(0), "{}", checked.errors);
     let version = format!("rust:{}-", env!("CARGO_PKG_RUST_VERSION"));
     assert!(container.contains(&version), "{version}");
 }

@@ -483,6 +483,11 @@ fn a_session_that_ends_without_quit_removes_nothing() {
              again later\r\n",
         ),
         (
+            Outcome::Ended(Ending::NotOpen),
+            "-ERR [SYS/PERM] This server is no longer open to your network, nothing was \
+             removed\r\n",
+        ),
+        (
             Outcome::Ended(Ending::Revoked),
             "-ERR [AUTH] The account was removed or its password changed, no mail was removed, log \
              in again\r\n",

@@ -20,8 +20,8 @@ use crate::clock::Clock;
 
 use super::super::connection::LineRead;
 use super::super::session::Interruption;
-use super::super::{Current, Handshakes, Identity, Timeouts, limits};
-use super::{Ends, timeouts};
+use super::super::{Current, Handshakes, Identity, Reach, Timeouts, limits};
+use super::{Connection, Ends, timeouts};
 
 const LINE_OCTETS_MAX: usize = 100;
 
@@ -40,7 +40,7 @@ const ELSEWHERE: &str = "192.0.2.1";
 /// results.
 fn meanwhile<T: Send, U>(
     mut ends: Ends,
-    serve: impl FnOnce(&mut super::Connection) -> T + Send,
+    serve: impl FnOnce(&mut Connection) -> T + Send,
     meet: impl FnOnce(&Meeting<'_>, &ScopedJoinHandle<'_, T>) -> U,
 ) -> (T, U) {
     let connection = &mut ends.connection;
@@ -241,7 +241,7 @@ fn much() -> Vec<u8> {
     octets.collect()
 }
 
-fn send_much(connection: &mut super::Connection) -> Result<(), Interruption> {
+fn send_much(connection: &mut Connection) -> Result<(), Interruption> {
     connection.output().extend(much());
     connection.flush()
 }
@@ -376,6 +376,31 @@ fn meanwhile_through_tls<U>(
         let mut client = StreamOwned::new(tls, meeting.client);
         meet(&mut client, meeting, served)
     })
+}
+
+/// SEC-14: a session that waits for a command, or for more of a message, ends when its network is
+/// no longer open.
+#[test]
+fn a_session_ends_when_its_network_is_no_longer_open() {
+    for waits_for_line in [true, false] {
+        let ends = Ends::new(ELSEWHERE, timeouts());
+        let registry = Arc::clone(&ends.registry);
+        let read = |connection: &mut Connection| {
+            if waits_for_line {
+                connection.read_line(512).map(drop)
+            } else {
+                let mut rate = connection.content_rate();
+                connection.read_content(&mut rate, || ()).map(drop)
+            }
+        };
+        let (read, ()) = meanwhile(ends, read, |_, _| {
+            registry.set_reach(Reach::Near(Vec::new()));
+        });
+        assert!(
+            matches!(read, Err(Interruption::Ended(Ending::NotOpen))),
+            "{read:?}"
+        );
+    }
 }
 
 /// SEC-11: a refusal is sent when its time has come on the clock, and not before.

@@ -317,7 +317,11 @@ fn a_result_of_another_action_closes() {
 
 #[test]
 fn an_interruption_closes_in_every_state() {
-    let table: [(Make, &str); 6] = [
+    let table: [(Make, &str); 7] = [
+        (
+            || Outcome::Ended(Ending::NotOpen),
+            "421 4.3.2 This server is no longer open",
+        ),
         (
             || Outcome::Ended(Ending::IdleTimeout),
             "421 4.4.2 Timeout: no complete line",

@@ -6,7 +6,7 @@ use crate::smtp::reply::{self, Reply};
 use crate::smtp::{DeliveryFailure, RecipientVerdict, SyntaxError};
 
 /// Every constant of the room.
-const FIXED: [Reply; 49] = [
+const FIXED: [Reply; 50] = [
     reply::HELO_OK,
     reply::SENDER_OK,
     reply::RECIPIENT_OK,
@@ -54,6 +54,7 @@ const FIXED: [Reply; 49] = [
     reply::SESSION_TIMEOUT,
     reply::SHUTTING_DOWN,
     reply::DISPLACED,
+    reply::NOT_OPEN,
     reply::REVOKED,
     reply::OUT_OF_STEP,
 ];

@@ -1,0 +1,145 @@
+//! The networks that are served without accounts.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use ipnet::IpNet;
+
+/// The networks that only private addresses have. The last one is shared by the customers of a
+/// provider (RFC 6598), so the word for all of the others does not stand for it.
+const PRIVATE: [&str; 6] = [
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "fc00::/7",
+    "169.254.0.0/16",
+    "fe80::/10",
+];
+const SHARED: &str = "100.64.0.0/10";
+
+/// The word for the networks of [`PRIVATE`].
+const WORD: &str = "private";
+
+/// One element of `open_to`: the networks that it stands for.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct OpenTo(pub(super) Vec<IpNet>);
+
+fn private() -> impl Iterator<Item = IpNet> {
+    PRIVATE.iter().filter_map(|text| text.parse().ok())
+}
+
+impl FromStr for OpenTo {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == WORD {
+            return Ok(Self(private().collect()));
+        }
+        let single = text.parse::<IpAddr>().map(IpNet::from);
+        let network: IpNet = single.or_else(|_| text.parse()).map_err(|_neither| {
+            format!(
+                "{text:?} is not a network such as \"172.16.0.0/12\", nor an address, nor \
+                 {WORD:?}"
+            )
+        })?;
+        if network != network.trunc() {
+            return Err(format!(
+                "{text:?} is an address within a network; did you mean \"{}\"?",
+                network.trunc()
+            ));
+        }
+        let mut allowed = private().chain(SHARED.parse());
+        if !allowed.any(|it| it.contains(&network)) {
+            return Err(format!(
+                "{text:?} is not a private network: without accounts every client there could \
+                 read, send and remove all mail. Private are {Listed} and {SHARED}; for other \
+                 networks configure accounts and TLS"
+            ));
+        }
+        Ok(Self(vec![network]))
+    }
+}
+
+impl TryFrom<String> for OpenTo {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// [`PRIVATE`], in words.
+struct Listed;
+
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&PRIVATE.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn networks(text: &str) -> String {
+        match text.parse::<OpenTo>() {
+            Ok(OpenTo(networks)) => {
+                let networks: Vec<String> = networks.iter().map(IpNet::to_string).collect();
+                networks.join(" ")
+            }
+            Err(error) => error,
+        }
+    }
+
+    #[test]
+    fn private_networks_are_read() {
+        for (text, expected) in [
+            ("172.16.0.0/12", "172.16.0.0/12"),
+            ("172.17.0.1", "172.17.0.1/32"),
+            ("10.1.2.0/24", "10.1.2.0/24"),
+            ("100.64.0.0/10", "100.64.0.0/10"),
+            ("fd00:1::/64", "fd00:1::/64"),
+            ("fe80::1", "fe80::1/128"),
+        ] {
+            assert_eq!(networks(text), expected);
+        }
+        assert_eq!(networks("private"), PRIVATE.join(" "));
+    }
+
+    /// SEC-14.
+    #[test]
+    fn public_networks_are_refused() {
+        for text in [
+            "0.0.0.0/0",
+            "::/0",
+            "8.8.8.8",
+            "172.0.0.0/8",
+            "172.32.0.0/16",
+            "192.0.2.0/24",
+            "2001:db8::/32",
+            "100.0.0.0/8",
+            "fc00::/6",
+            "::ffff:10.0.0.1",
+        ] {
+            let error = networks(text);
+            assert!(
+                error.contains("is not a private network"),
+                "{text}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_network_with_a_typing_mistake_is_refused_with_what_is_right() {
+        for (text, part) in [
+            ("172.17.0.1/16", "did you mean \"172.17.0.0/16\"?"),
+            ("172.16.0.0/33", "is not a network such as"),
+            ("Private", "is not a network such as"),
+            ("", "is not a network such as"),
+            ("docker0", "is not a network such as"),
+        ] {
+            let error = networks(text);
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+}
