@@ -28,7 +28,7 @@ const LOCK: &str = ".lock";
 
 /// A file in the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Name {
+pub(super) enum FileName {
     /// The CA's certificate, which clients import.
     Authority,
     /// The CA's private key.
@@ -39,7 +39,7 @@ pub(super) enum Name {
     Key,
 }
 
-impl Name {
+impl FileName {
     const ALL: [Self; 4] = [
         Self::Authority,
         Self::AuthorityKey,
@@ -85,7 +85,7 @@ impl<'a> Files<'a> {
             directory,
             _lock: lock.ok_or(Error::Busy { path })?,
         };
-        for name in Name::ALL {
+        for name in FileName::ALL {
             let path = directory.join(name.temporary());
             match fs.unlink(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -101,7 +101,7 @@ impl<'a> Files<'a> {
     }
 
     /// Where a file is.
-    pub(super) fn path(&self, name: Name) -> PathBuf {
+    pub(super) fn path(&self, name: FileName) -> PathBuf {
         self.directory.join(name.as_str())
     }
 
@@ -109,7 +109,7 @@ impl<'a> Files<'a> {
     ///
     /// # Errors
     /// [`Error::Unsafe`], [`Error::Io`].
-    pub(super) fn read(&self, name: Name) -> Result<Option<Vec<u8>>, Error> {
+    pub(super) fn read(&self, name: FileName) -> Result<Option<Vec<u8>>, Error> {
         let path = self.path(name);
         let opened = match self.fs.open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -140,7 +140,7 @@ impl<'a> Files<'a> {
     ///
     /// # Errors
     /// [`Error::Unsafe`], [`Error::Io`].
-    pub(super) fn check_private(&self, name: Name) -> Result<(), Error> {
+    pub(super) fn check_private(&self, name: FileName) -> Result<(), Error> {
         let path = self.path(name);
         let metadata = self.fs.metadata(&path);
         let others = metadata.map_err(Error::io("look at", &path))?.mode & 0o077;
@@ -157,7 +157,7 @@ impl<'a> Files<'a> {
     ///
     /// # Errors
     /// [`Error::Io`]; `AlreadyExists` when there is already something with this name.
-    pub(super) fn create(&self, name: Name, text: &str) -> Result<(), Error> {
+    pub(super) fn create(&self, name: FileName, text: &str) -> Result<(), Error> {
         let path = self.path(name);
         let temporary = self.write(name, text)?;
         let linked = self.fs.hard_link(&temporary, &path);
@@ -171,7 +171,7 @@ impl<'a> Files<'a> {
     ///
     /// # Errors
     /// [`Error::Io`]; then either the old file is there or the new one.
-    pub(super) fn replace(&self, name: Name, text: &str) -> Result<(), Error> {
+    pub(super) fn replace(&self, name: FileName, text: &str) -> Result<(), Error> {
         let path = self.path(name);
         let temporary = self.write(name, text)?;
         self.fs
@@ -181,7 +181,7 @@ impl<'a> Files<'a> {
     }
 
     /// Writes a file durably under its temporary name.
-    fn write(&self, name: Name, text: &str) -> Result<PathBuf, Error> {
+    fn write(&self, name: FileName, text: &str) -> Result<PathBuf, Error> {
         let path = self.directory.join(name.temporary());
         let created = self.fs.create_new(&path);
         let mut file = created.map_err(Error::io("make", &path))?;

@@ -49,7 +49,7 @@ pub use names::{Name, NotAName};
 pub use report::{Instructions, configuration_lines};
 
 use der::Certificate;
-use files::{Files, Name as FileName};
+use files::{FileName, Files};
 
 /// What to make.
 #[derive(Clone, Debug)]

@@ -115,9 +115,9 @@ pub(super) fn add(names: &mut Vec<Name>, more: &[Name]) {
 
 /// Writes names with commas between them.
 #[derive(Debug)]
-pub(super) struct Listed<'a>(pub(super) &'a [Name]);
+pub(super) struct NamesInWords<'a>(pub(super) &'a [Name]);
 
-impl fmt::Display for Listed<'_> {
+impl fmt::Display for NamesInWords<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, name) in self.0.iter().enumerate() {
             let separator = if position == 0 { "" } else { ", " };

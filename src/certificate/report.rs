@@ -5,7 +5,7 @@
 
 use std::{fmt, path::Path};
 
-use super::{Change, Made, names::Listed};
+use super::{Change, Made, names::NamesInWords};
 
 /// The lines that the configuration needs.
 ///
@@ -33,7 +33,7 @@ impl fmt::Display for Made {
             Change::Renewed => "renewed",
         };
         writeln!(f, "{verb} the certificate {}", self.certificate.display())?;
-        writeln!(f, "  for {}", Listed(&self.names))?;
+        writeln!(f, "  for {}", NamesInWords(&self.names))?;
         writeln!(f, "  valid until {}", Day(self.not_after))?;
         if self.change == Change::Kept {
             f.write_str(
@@ -41,7 +41,7 @@ impl fmt::Display for Made {
             )?;
         }
         if !self.lacking.is_empty() {
-            let lacking = Listed(&self.lacking);
+            let lacking = NamesInWords(&self.lacking);
             writeln!(f, "It is not for {lacking}; --renew adds that.")?;
         }
         Ok(())

@@ -52,7 +52,7 @@ impl FromStr for OpenTo {
         if !allowed.any(|it| it.contains(&network)) {
             return Err(format!(
                 "{text:?} is not a private network: without accounts every client there could \
-                 read, send and remove all mail. Private are {Listed} and {SHARED}; for other \
+                 read, send and remove all mail. Private are {PrivateNetworks} and {SHARED}; for other \
                  networks configure accounts and TLS"
             ));
         }
@@ -69,9 +69,9 @@ impl TryFrom<String> for OpenTo {
 }
 
 /// [`PRIVATE`], in words.
-struct Listed;
+struct PrivateNetworks;
 
-impl fmt::Display for Listed {
+impl fmt::Display for PrivateNetworks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&PRIVATE.join(", "))
     }

@@ -597,7 +597,7 @@ impl fmt::Display for Banner<'_> {
         for endpoint in &ENDPOINTS {
             let addresses = self.daemon.addresses(endpoint.service, endpoint.door);
             if endpoint.flag.is_some() || !addresses.is_empty() {
-                writeln!(f, "{} {}", endpoint.title, Listed(&addresses))?;
+                writeln!(f, "{} {}", endpoint.title, Addresses(&addresses))?;
             }
         }
         writeln!(f, "mail {}", self.mail.display())?;
@@ -628,9 +628,9 @@ impl fmt::Display for Banner<'_> {
     }
 }
 
-struct Listed<'a>(&'a [SocketAddr]);
+struct Addresses<'a>(&'a [SocketAddr]);
 
-impl fmt::Display for Listed<'_> {
+impl fmt::Display for Addresses<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
             return f.write_str("off");
