@@ -92,10 +92,10 @@ pub enum TableError {
 impl fmt::Display for TableError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Account(name) => write!(f, "there is an account {name} already"),
-            Self::AliasOf(name) => write!(f, "it is an alias of {name} already"),
+            Self::Account(name) => write!(f, "there is already an account {name}"),
+            Self::AliasOf(name) => write!(f, "it is already an alias of {name}"),
             Self::NoAccount(name) => write!(f, "{name} is not the address of an account"),
-            Self::CatchAll(domain) => write!(f, "{domain} has a catch-all already"),
+            Self::CatchAll(domain) => write!(f, "{domain} already has a catch-all"),
         }
     }
 }

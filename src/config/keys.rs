@@ -1,4 +1,4 @@
-//! The keys of the configuration, their defaults, and how a file of them is read.
+//! The keys of the configuration, their defaults, and reading them from a file.
 
 use std::path::{Path, PathBuf};
 
@@ -33,68 +33,68 @@ pub struct Config {
     /// The directory of the mail.
     #[serde(deserialize_with = "directory")]
     pub mail: PathBuf,
-    /// Where SMTP listens; empty is nowhere.
+    /// Where SMTP listens; empty means nowhere.
     #[serde(deserialize_with = "listeners")]
     pub smtp: Vec<Listen>,
-    /// Where POP3 listens; empty is nowhere.
+    /// Where POP3 listens; empty means nowhere.
     #[serde(deserialize_with = "listeners")]
     pub pop3: Vec<Listen>,
-    /// Where SMTP listens with TLS from the first octet on; empty is nowhere.
+    /// Where SMTP listens with immediate TLS; empty means nowhere.
     #[serde(deserialize_with = "listeners")]
     pub smtps: Vec<Listen>,
-    /// Where POP3 listens with TLS from the first octet on; empty is nowhere.
+    /// Where POP3 listens with immediate TLS; empty means nowhere.
     #[serde(deserialize_with = "listeners")]
     pub pop3s: Vec<Listen>,
-    /// Where SMTP listens for the mail of those who log in (RFC 6409); empty is nowhere.
+    /// Where SMTP listens for mail from clients that log in (RFC 6409); empty means nowhere.
     #[serde(deserialize_with = "listeners")]
     pub submission: Vec<Listen>,
-    /// Whether SMTP takes no mail from clients that have not logged in.
+    /// Whether SMTP accepts mail only from clients that have logged in.
     pub require_auth: bool,
-    /// What becomes of bare CRs and LFs that clients of this machine send in open mode.
+    /// How bare CRs and LFs from clients on this machine are handled in open mode.
     pub bare_lf: BareLf,
-    /// Whether POP3 announces UTF8, and gives internationalised messages to clients alone that
-    /// ask for it (RFC 6856).
+    /// Whether POP3 announces UTF8, and serves internationalised messages only to clients that
+    /// request it (RFC 6856).
     pub pop3_utf8: bool,
     /// Whether SCRAM-SHA-256-PLUS is offered.
     pub scram_plus: bool,
-    /// The networks that are served as this machine is while there are no accounts.
+    /// The networks that are served like this machine while there are no accounts.
     #[serde(deserialize_with = "open_to")]
     pub open_to: Vec<IpNet>,
-    /// The local domains; empty is all.
+    /// The local domains; empty means all.
     #[serde(deserialize_with = "domains")]
     pub domains: Vec<HostName>,
     /// What separates a mailbox from its sub-address.
     pub subaddress: Subaddress,
-    /// Who has an account: a file of accounts, a list of them, or nobody, which is open mode.
+    /// The accounts: a file, a list, or none, which is open mode.
     pub accounts: Accounts,
-    /// Which account has mail for the postmaster of every local domain.
+    /// The account that receives mail for the postmaster of every local domain.
     pub postmaster: Spanned<Role>,
-    /// Which account has mail for abuse at every local domain.
+    /// The account that receives mail for abuse at every local domain.
     pub abuse: Spanned<Role>,
-    /// Which account has mail that no other address takes, by domain.
+    /// The account that receives mail for unknown addresses, by domain.
     pub catch_all: CatchAlls,
-    /// What `accounts` and the three keys after it amount to; none is open mode.
+    /// The table made from `accounts` and the three keys after it; `None` is open mode.
     #[serde(skip)]
     pub table: Option<Table>,
-    /// What the user should be warned of when the daemon starts.
+    /// Warnings for the user when the daemon starts.
     #[serde(skip)]
     pub warnings: Vec<String>,
-    /// The file that it was read from.
+    /// The file that the configuration was read from.
     #[serde(skip)]
     pub path: Option<PathBuf>,
     /// How messages are made durable.
     pub durability: Durability,
-    /// What the log shows.
+    /// How much the log shows.
     pub log_level: LogLevel,
     /// What a line of the log looks like.
     pub log_format: LogFormat,
-    /// Whether the kernel is asked to keep the daemon to what it needs.
+    /// Whether the kernel is asked to confine the daemon to what it needs.
     pub sandbox: Sandbox,
-    /// As which user root goes on once the sockets are open; empty is the one who started.
+    /// The user that root becomes once the sockets are open; empty means no change.
     pub user: String,
-    /// The certificate; `None` is no TLS.
+    /// The certificate; `None` means no TLS.
     pub tls: Option<TlsFiles>,
-    /// Whether listeners that begin in clear offer TLS, but for the one for submission.
+    /// Whether listeners that begin in clear, except submission, offer TLS.
     pub starttls: StartTls,
     /// The journal.
     pub journal: Journal,
@@ -102,7 +102,7 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// The table `[journal]`: how large the journal is, where there is one.
+/// The table `[journal]`: the size of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Journal {
@@ -125,10 +125,10 @@ pub struct Limits {
     pub errors: Limit,
     /// Octets that all sessions together may hold in flight.
     pub in_flight_octets: InFlightOctets,
-    /// Sessions at once; 0 is as many as the system allows.
+    /// Simultaneous sessions; 0 means as many as the system allows.
     #[serde(deserialize_with = "number")]
     pub connections: u32,
-    /// Sessions at once from one address.
+    /// Simultaneous sessions from one address.
     pub connections_per_address: PerAddress,
     /// Longest wait for a whole SMTP command.
     pub smtp_idle_seconds: Count,
@@ -136,7 +136,7 @@ pub struct Limits {
     pub pop3_idle_seconds: Count,
     /// Longest session.
     pub session_seconds: Limit,
-    /// How long the first refused login of an address waits for its answer.
+    /// How long the reply to the first refused login of an address is delayed.
     pub refused_login_seconds: Limit,
 }
 
@@ -204,8 +204,8 @@ impl Default for Limits {
 }
 
 impl Config {
-    fn said_of_accounts(&self) -> accounts::Said<'_> {
-        accounts::Said {
+    fn account_keys(&self) -> accounts::Keys<'_> {
+        accounts::Keys {
             accounts: &self.accounts,
             postmaster: &self.postmaster,
             abuse: &self.abuse,
@@ -213,17 +213,17 @@ impl Config {
         }
     }
 
-    /// Reads the certificate and its key, where there are any.
+    /// Reads the certificate and its key, if they are configured.
     ///
     /// # Errors
-    /// [`Error::Read`] and [`Error::Tls`]: do not start, or go on with the identity that there is.
+    /// [`Error::Read`] and [`Error::Tls`]: do not start, or keep the current identity.
     pub fn identity(&self) -> Result<Option<Identity>, Error> {
         let identity = self.tls.as_ref().map(TlsFiles::identity).transpose();
         let identity = identity.map_err(|error| self.named(error))?;
         Ok(identity.map(|identity| identity.with_channel_binding(self.scram_plus)))
     }
 
-    /// The same error, with the place in the configuration that names the file.
+    /// Adds to an error the place in the configuration that names the file.
     fn named(&self, error: Error) -> Error {
         let (Some(path), Some(tls)) = (&self.path, &self.tls) else {
             return error;
@@ -252,7 +252,7 @@ impl Config {
     /// Reads the file at `path`.
     ///
     /// # Errors
-    /// [`Error::Read`] and [`Error::Value`]: tell the user and do not start.
+    /// [`Error::Read`] and [`Error::Value`]: report it to the user and do not start.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let source = |source| Error::Read {
             path: path.to_owned(),
@@ -266,8 +266,8 @@ impl Config {
         })
     }
 
-    /// Parses `text`, the content of the file at `path`, and reads the file of accounts that it
-    /// names, which is looked for beside `path`.
+    /// Parses `text`, the content of the file at `path`, and reads the accounts file that it names,
+    /// relative to `path`.
     ///
     /// # Errors
     /// [`Error::Value`].
@@ -275,7 +275,7 @@ impl Config {
         Self::parse_with(path, text, &read_text)
     }
 
-    /// The same, with the file of accounts read by `read`.
+    /// The same, with `read` to read the accounts file.
     pub(super) fn parse_with(path: &Path, text: &str, read: &Read<'_>) -> Result<Self, Error> {
         let mut config: Self =
             toml::from_str(text).map_err(|error| mistakes::<Self>(path, text, error))?;
@@ -285,8 +285,7 @@ impl Config {
                 *file = beside(path, file);
             }
         }
-        if let Some((table, warnings)) =
-            accounts::table(config.said_of_accounts(), (path, text), read)?
+        if let Some((table, warnings)) = accounts::table(config.account_keys(), (path, text), read)?
         {
             config.table = Some(table);
             config.warnings = warnings;
@@ -294,7 +293,7 @@ impl Config {
         Ok(config)
     }
 
-    /// The files that this was read from, the first of which is `path`, or will be read with it.
+    /// All files of this configuration: `path` first, then the files that it names.
     pub fn files(&self, path: Option<&Path>) -> Vec<PathBuf> {
         let mut files: Vec<PathBuf> = path.map(Path::to_owned).into_iter().collect();
         if let (Some(path), Accounts::File(accounts)) = (path, &self.accounts) {

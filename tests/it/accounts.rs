@@ -191,11 +191,11 @@ fn the_program_is_closed_by_a_file_beside_its_configuration() {
     let configuration = directory.path().join("facteur.toml");
     std::fs::write(&configuration, "accounts = \"accounts.toml\"\n").unwrap();
     let checked = run(&["--check", "--config", configuration.to_str().unwrap()]);
-    let warning = "accounts.toml holds hashes of passwords, and others may read it";
+    let warning = "accounts.toml contains password hashes, and other users can read it";
     assert_eq!(checked.status, Some(0), "{}", checked.errors);
     assert!(checked.errors.contains(warning), "{}", checked.errors);
     let mut program = Program::start_unready(directory.path());
-    program.expect_log("accounts.toml holds hashes of passwords, and others may read it");
+    program.expect_log("accounts.toml contains password hashes, and other users can read it");
     program.expect_log("closed to all but 2 accounts");
     program.expect_log("ready");
     assert!(

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::support::program::Program;
 use crate::support::{self, Client, HASH, Service, tls};
 
-/// Writes a file of accounts with these names, all with the password "password".
+/// Writes an accounts file with these names, all with the password "password".
 fn write_accounts(directory: &Path, names: &[&str]) {
     let mut text = String::new();
     for name in names {

@@ -236,11 +236,11 @@ fn nothing_is_written_that_a_start_would_refuse() {
     for (arguments, part) in [
         (
             &["add", "Bob@example.com", "--generate"][..],
-            "already: `facteur account password`",
+            "there is already an account bob@example.com: `facteur account password`",
         ),
         (
             &["add", "rob@example.com", "--generate"],
-            "there is an account rob@example.com already",
+            "there is already an account rob@example.com",
         ),
         (
             &[
@@ -258,7 +258,7 @@ fn nothing_is_written_that_a_start_would_refuse() {
         ),
         (
             &["remove", "eve@example.com"],
-            "`facteur account list` shows them",
+            "`facteur account list` shows all accounts",
         ),
         (
             &["remove", "bob@example.com"],

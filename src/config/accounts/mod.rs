@@ -1,11 +1,10 @@
-//! The accounts: in the configuration itself, or in a file of their own.
+//! Reads the accounts, from the configuration itself or from a file of their own.
 //!
-//! Both have the same keys: `[[accounts]]`, `postmaster`, `abuse` and `catch_all`. What is read is
-//! put into a [`Table`], step by step, so that every error knows its file, its line and its
-//! account.
+//! Both have the same keys: `[[accounts]]`, `postmaster`, `abuse` and `catch_all`. They are added
+//! to a [`Table`] step by step, so that every error names its file, its line and its account.
 //!
 //! # Invariants
-//! No error and no warning holds a value of `password`: it may be the password itself.
+//! No error or warning contains a value of `password`: it could be the password itself.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,7 +31,7 @@ pub enum Accounts {
     /// `"off"`: open mode.
     #[default]
     Off,
-    /// The path of a file of accounts, as it was written.
+    /// The path of an accounts file, as written.
     File(Spanned<PathBuf>),
     /// The accounts.
     List(List),
@@ -48,12 +47,12 @@ pub struct List(Vec<Entry>);
 pub(super) struct Entry {
     /// The name of the account, and its mailbox.
     address: Spanned<Name>,
-    /// What opens it.
+    /// What a client needs to open it.
     password: Password,
-    /// Other addresses that lead to it.
+    /// Other addresses whose mail is delivered to it.
     #[serde(default, deserialize_with = "aliases")]
     aliases: Vec<Spanned<Name>>,
-    /// Sender addresses that it may use beside these.
+    /// Other addresses that it may send from.
     #[serde(default, deserialize_with = "senders")]
     send_as: Vec<Sender>,
 }
@@ -75,14 +74,14 @@ enum Sender {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
 pub enum Role {
-    /// `"auto"`: the first account; abuse goes where the postmaster's mail goes.
+    /// `"auto"`: the first account for `postmaster`, the postmaster's account for `abuse`.
     Auto,
     /// This account.
     Account(Name),
 }
 
 impl Role {
-    /// Nothing is said.
+    /// The default.
     pub(super) fn auto() -> Spanned<Self> {
         Spanned::new(0..0, Self::Auto)
     }
@@ -91,7 +90,7 @@ impl Role {
 /// The value of `catch_all`: accounts by domain, or `"*"` for all domains.
 pub type CatchAlls = BTreeMap<String, Spanned<Name>>;
 
-/// A file of accounts.
+/// An accounts file.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -137,11 +136,11 @@ impl TryFrom<String> for Role {
     }
 }
 
-const EXPECTED: &str = "the path of a file of accounts, a list of [[accounts]], or \"off\"";
+const EXPECTED: &str = "the path of an accounts file, a list of [[accounts]], or \"off\"";
 
 impl<'de> Deserialize<'de> for Accounts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // The place is needed of a path only, but what the value is shows when it is read.
+        // Only a path needs its place, but whether it is one is known only once it is read.
         let value = Spanned::<PathOrList>::deserialize(deserializer)?;
         let place = value.span();
         Ok(match value.into_inner() {
@@ -199,8 +198,9 @@ impl<'de> Deserialize<'de> for List {
     }
 }
 
-const NO_ACCOUNT: &str = "there is no account: add [[accounts]] with an address and a password; \
-                          without accounts = … anybody may log in from this machine";
+const NO_ACCOUNT: &str = "there is no account: add [[accounts]] with an address and a password, or \
+                          remove accounts = … from the configuration to let anyone on this machine \
+                          log in";
 
 /// Reads the aliases of an account.
 fn aliases<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Spanned<Name>>, D::Error> {
@@ -220,7 +220,7 @@ fn senders<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Sender>, D:
     })
 }
 
-/// The value of `password`: a text, or a list of texts.
+/// The value of `password`: a string, or a list of strings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Password(StoredPassword);
 
@@ -232,14 +232,14 @@ impl<'de> Deserialize<'de> for Password {
     }
 }
 
-/// Reads texts, and tells nothing of a value that is none.
+/// Reads strings; the error for any other value does not show the value.
 struct PasswordTexts {
     in_list: bool,
 }
 
 impl PasswordTexts {
     fn no_text<E: de::Error>() -> E {
-        E::custom("not a text in quotes, as `facteur hash-password` prints it")
+        E::custom("not a string in quotes, as `facteur hash-password` prints it")
     }
 }
 
@@ -255,7 +255,7 @@ impl<'de> Visitor<'de> for PasswordTexts {
     type Value = Vec<String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an argon2id hash in quotes, or a list of it and a SCRAM secret")
+        f.write_str("an argon2id hash in quotes, or a list of such a hash and a SCRAM secret")
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
@@ -298,7 +298,7 @@ impl<'de> Visitor<'de> for PasswordTexts {
     }
 }
 
-/// What a table is made of, with the text that the places are in.
+/// The parts of a table, and the text that contains them.
 struct Source<'a> {
     path: &'a Path,
     text: &'a str,
@@ -308,20 +308,19 @@ struct Source<'a> {
     catch_all: &'a CatchAlls,
 }
 
-/// What a configuration says of accounts.
+/// The keys of a configuration that are about accounts.
 #[derive(Clone, Copy)]
-pub(super) struct Said<'a> {
+pub(super) struct Keys<'a> {
     pub(super) accounts: &'a Accounts,
     pub(super) postmaster: &'a Spanned<Role>,
     pub(super) abuse: &'a Spanned<Role>,
     pub(super) catch_all: &'a CatchAlls,
 }
 
-/// Makes the table of what is `said`, which was read from `text`, the content of the file at
-/// `path`; with what the user should be warned of. The file of accounts, where there is one, is
-/// read by `read_text`.
+/// Makes the table from `keys`, which were read from `text`, the content of the file at `path`;
+/// also returns warnings for the user. `read_text` reads the accounts file, if there is one.
 pub(super) fn table(
-    said: Said<'_>,
+    keys: Keys<'_>,
     (path, text): (&Path, &str),
     read_text: &Read<'_>,
 ) -> Result<Option<(Table, Vec<String>)>, Error> {
@@ -329,20 +328,20 @@ pub(super) fn table(
         path,
         text,
         accounts: &[],
-        postmaster: said.postmaster,
-        abuse: said.abuse,
-        catch_all: said.catch_all,
+        postmaster: keys.postmaster,
+        abuse: keys.abuse,
+        catch_all: keys.catch_all,
     };
-    match said.accounts {
+    match keys.accounts {
         Accounts::Off => {
-            source.check_nothing_said("it needs accounts, and there are none")?;
+            source.check_unset("it needs accounts, and there are none")?;
             Ok(None)
         }
         Accounts::List(List(accounts)) => Source { accounts, ..source }.table().map(Some),
         Accounts::File(file) => {
             let file_path = file.get_ref();
-            let reason = format!("it belongs into the file {}", OneLine(file_path));
-            source.check_nothing_said(&reason)?;
+            let reason = format!("it belongs in the file {}", OneLine(file_path));
+            source.check_unset(&reason)?;
             let path = path.parent().unwrap_or(path).join(file_path);
             let text = read_text(&path).map_err(|error| {
                 let reason = format!("cannot read {}: {error}", OneLine(&path));
@@ -353,7 +352,7 @@ pub(super) fn table(
     }
 }
 
-/// Makes a table of `text`, the content of the file of accounts at `path`.
+/// Makes a table from `text`, the content of the accounts file at `path`.
 fn read(path: &Path, text: &str) -> Result<(Table, Vec<String>), Error> {
     let file: File =
         toml::from_str(text).map_err(|error| text::mistakes::<File>(path, text, error))?;
@@ -413,19 +412,19 @@ impl Source<'_> {
         Ok((table, warnings))
     }
 
-    /// What the user should hear of, although the daemon can serve.
+    /// Warnings about accounts that can be used.
     fn warnings(&self, table: &Table) -> Vec<String> {
         let path = self.path.display();
         let mut warnings = Vec::new();
         if let Ok(metadata) = std::fs::metadata(self.path) {
             let mode = metadata.mode() & 0o777;
-            // A file of root that the daemon's group reads is how packages do it.
+            // Packages let the daemon's group read a file that belongs to root.
             let is_for_group = metadata.uid() == 0 && metadata.gid() != 0;
             let others = if is_for_group { 0o007 } else { 0o077 };
             if mode & others != 0 {
                 warnings.push(format!(
-                    "{path} holds hashes of passwords, and others may read it (mode {mode:o}): \
-                     run chmod 600 {path}"
+                    "{path} contains password hashes, and other users can read it (mode \
+                     {mode:o}): run chmod 600 {path}"
                 ));
             }
         }
@@ -433,23 +432,24 @@ impl Source<'_> {
         let accounts = || table.accounts().iter();
         if let Some(weak) = accounts().find(|account| work(account) < limits::HASH_WORK_WEAK) {
             warnings.push(format!(
-                "{path}: the hash of {} is of a low cost and easy to guess: run `facteur \
-                 hash-password` again",
+                "{path}: the password hash of {} has a low cost and is easy to guess: run \
+                 `facteur hash-password` again",
                 weak.mailbox
             ));
         }
         if let Some(slow) = accounts().find(|account| work(account) > limits::HASH_WORK_SLOW) {
             warnings.push(format!(
-                "{path}: the hash of {} takes more than a second to verify, and every refused \
-                 login takes as long, whatever the user name: run `facteur hash-password` again",
+                "{path}: the password hash of {} takes more than a second to verify, and every \
+                 refused login takes as long, whatever the user name: run `facteur hash-password` \
+                 again",
                 slow.mailbox
             ));
         }
         let strongest = accounts().map(work).max();
         if let Some(other) = accounts().find(|account| Some(work(account)) != strongest) {
             warnings.push(format!(
-                "{path}: the hash of {} is of a lower cost than others: the time of a refusal \
-                 tells that this account exists",
+                "{path}: the password hash of {} has a lower cost than others: the time that a \
+                 refused login takes reveals that this account exists",
                 other.mailbox
             ));
         }
@@ -464,9 +464,9 @@ impl Source<'_> {
             |account: &&accounts::Account| form(account).is_some_and(|(_, times)| times > most);
         if let Some(dear) = accounts().find(is_refused) {
             warnings.push(format!(
-                "{path}: the SCRAM secret of {} has more than {most} iterations, and clients \
-                 that use Cyrus SASL, such as Postfix, cannot log in: run `facteur \
-                 hash-password` again",
+                "{path}: the SCRAM secret of {} has more than {most} iterations, so clients that \
+                 use Cyrus SASL, such as Postfix, cannot log in: run `facteur hash-password` \
+                 again",
                 dear.mailbox
             ));
         }
@@ -475,8 +475,8 @@ impl Source<'_> {
             |account: &&accounts::Account| form(account).is_some_and(|form| Some(form) != first);
         if let Some(other) = accounts().find(is_other) {
             warnings.push(format!(
-                "{path}: the SCRAM secret of {} has other iterations or another length of salt \
-                 than those of others, and tells that this account exists: run `facteur \
+                "{path}: the SCRAM secret of {} has a different number of iterations or length \
+                 of salt than others, which reveals that this account exists: run `facteur \
                  hash-password` again",
                 other.mailbox
             ));
@@ -484,12 +484,12 @@ impl Source<'_> {
         warnings
     }
 
-    /// Beside no accounts, and beside the name of a file, nothing may be said about accounts.
-    fn check_nothing_said(&self, reason: &str) -> Result<(), Error> {
-        let is_said = |role: &Spanned<Role>| *role.get_ref() != Role::Auto;
-        let (place, key) = if is_said(self.postmaster) {
+    /// Checks that no other key about accounts is set: there are no accounts, or they have a file.
+    fn check_unset(&self, reason: &str) -> Result<(), Error> {
+        let is_set = |role: &Spanned<Role>| *role.get_ref() != Role::Auto;
+        let (place, key) = if is_set(self.postmaster) {
             (self.postmaster.span(), "postmaster")
-        } else if is_said(self.abuse) {
+        } else if is_set(self.abuse) {
             (self.abuse.span(), "abuse")
         } else if let Some(account) = self.catch_all.values().next() {
             (account.span(), "catch_all")

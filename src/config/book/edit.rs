@@ -1,14 +1,13 @@
-//! Accounts in a TOML text: added, removed and changed in their place.
+//! Adds, removes and changes accounts in a TOML text, in place.
 //!
-//! What is not about the account stays as it was written: comments, order, other keys. A comment
-//! right above an account is one about it and goes with it; one that an empty line separates from
-//! it stays.
+//! Everything that is not about the account stays as it was written: comments, order, other keys.
+//! A comment directly above an account is about it and is removed with it; a comment that an empty
+//! line separates from it stays.
 //!
-//! Accounts are written as tables `[[accounts]]` or as a list of inline tables; both are kept in
-//! their way.
+//! Accounts are tables `[[accounts]]` or a list of inline tables; either form is kept.
 //!
 //! # Failures
-//! A text that is no TOML. Whether it is right as a configuration is asked elsewhere.
+//! A text that is not TOML. Whether it is a valid configuration is checked elsewhere.
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
@@ -26,12 +25,12 @@ impl Text {
     /// Reads `text`.
     ///
     /// # Errors
-    /// It is no TOML: the parser's words, and the place.
+    /// It is not TOML: the parser's message, and the place.
     pub(super) fn parse(text: &str) -> Result<Self, toml_edit::TomlError> {
         text.parse().map(Self)
     }
 
-    /// Names the file of accounts, where none is named.
+    /// Sets `accounts` to the path of the accounts file.
     pub(super) fn name_file(&mut self, file: &str) {
         let document = &mut self.0;
         if let Some(Item::Value(value)) = document.get_mut(ACCOUNTS) {
@@ -43,7 +42,7 @@ impl Text {
         }
     }
 
-    /// Whether there is an account of this name.
+    /// Whether there is an account with this name.
     pub(super) fn has(&self, name: &MailboxName) -> bool {
         match self.0.get(ACCOUNTS) {
             Some(Item::ArrayOfTables(tables)) => tables.iter().any(|it| is_of(it, name)),
@@ -55,7 +54,7 @@ impl Text {
         }
     }
 
-    /// Adds an account behind the others. `password` is a value of that key.
+    /// Adds an account after the others. `password` is the value of that key.
     pub(super) fn add(&mut self, address: &str, password: Value, aliases: &[String]) {
         let mut account = Table::new();
         account.insert("address", toml_edit::value(address));
@@ -71,7 +70,7 @@ impl Text {
                 tables.push(account);
             }
             Some(_) | None => {
-                // What stands at the end stays in front of what comes now.
+                // Text at the end stays above the new account.
                 let mut end = self.0.trailing().as_str().unwrap_or("").to_owned();
                 if !end.is_empty() && !end.ends_with('\n') {
                     end.push('\n');
@@ -88,7 +87,7 @@ impl Text {
         }
     }
 
-    /// Changes the password of an account; false when there is no account of this name.
+    /// Changes the password of an account; false if there is no account with this name.
     pub(super) fn set_password(&mut self, name: &MailboxName, password: Value) -> bool {
         let account: Option<&mut dyn TableLike> = match self.0.get_mut(ACCOUNTS) {
             Some(Item::ArrayOfTables(tables)) => tables
@@ -118,7 +117,7 @@ impl Text {
         true
     }
 
-    /// Removes an account; false when there is no account of this name.
+    /// Removes an account; false if there is no account with this name.
     pub(super) fn remove(&mut self, name: &MailboxName) -> bool {
         match self.0.get_mut(ACCOUNTS) {
             Some(Item::ArrayOfTables(tables)) => {
@@ -143,8 +142,7 @@ impl Text {
         }
     }
 
-    /// Puts what stood above a table that was removed above the one that has its place now, or at
-    /// the end.
+    /// Moves the text above a removed table to the table that is now in its place, or to the end.
     fn put_above(&mut self, position: usize, above: &str) {
         if above.is_empty() {
             return;
@@ -169,10 +167,10 @@ impl std::fmt::Display for Text {
     }
 }
 
-/// The value of `password` in a line such as `facteur hash-password` prints.
+/// The value of `password` in a line as `facteur hash-password` prints it.
 ///
 /// # Errors
-/// The line is not such a one.
+/// The line is not TOML.
 pub(super) fn password_value(line: &str) -> Result<Value, toml_edit::TomlError> {
     let mut document: DocumentMut = line.parse()?;
     let value = document.remove("password").map(Item::into_value);
@@ -185,19 +183,19 @@ fn some_table(table: &mut impl TableLike) -> &mut dyn TableLike {
     table
 }
 
-/// Whether a table is the account of this name.
+/// Whether a table is the account with this name.
 fn is_of(account: &dyn TableLike, name: &MailboxName) -> bool {
     let address = account.get("address").and_then(Item::as_str);
     let found = address.and_then(|address| Name::try_from(address.to_owned()).ok());
     found.is_some_and(|Name(found)| found == *name)
 }
 
-/// Adds an element that is written as the others are.
+/// Adds an element in the layout of the others.
 fn push(list: &mut Array, account: InlineTable) {
     let mut value = Value::InlineTable(account);
     let decor = list.iter().last().map(|other| other.decor().clone());
     if let Some(prefix) = decor.as_ref().and_then(|decor| decor.prefix()) {
-        // What is in front of an element may have a comment, which is about that one.
+        // The text in front of an element may contain a comment about that element.
         let prefix = prefix.as_str().unwrap_or(" ");
         let prefix = if let Some((_, indentation)) = prefix.rsplit_once('\n') {
             format!("\n{indentation}")
@@ -209,7 +207,7 @@ fn push(list: &mut Array, account: InlineTable) {
     list.push_formatted(value);
 }
 
-/// What of the text above a table is not about it: all up to the last empty line.
+/// The part of the text above a table that is not about it: all up to the last empty line.
 fn kept(prefix: &str) -> &str {
     let end = prefix.rfind("\n\n").map_or(0, |at| at.saturating_add(2));
     prefix
@@ -256,7 +254,7 @@ address = 'alice@example.com'
 # the end
 ";
 
-    /// The lines that only one of the texts has.
+    /// The lines that are in only one of the texts.
     fn changes(before: &str, after: &str) -> Vec<String> {
         let has = |text: &str, line: &str| text.lines().any(|it| it == line);
         let gone = before.lines().filter(|line| !has(after, line));
@@ -266,13 +264,13 @@ address = 'alice@example.com'
     }
 
     #[test]
-    fn what_is_not_changed_stays_octet_for_octet() {
+    fn unchanged_text_stays_octet_for_octet() {
         let text = Text::parse(FILE).unwrap();
         assert_eq!(text.to_string(), FILE);
     }
 
     #[test]
-    fn an_account_comes_behind_the_others_and_nothing_else_changes() {
+    fn an_account_is_added_after_the_others_and_nothing_else_changes() {
         let mut text = Text::parse(FILE).unwrap();
         text.add("carol@example.com", value(), &["c@example.com".to_owned()]);
         let added = "
@@ -286,7 +284,7 @@ aliases = [\"c@example.com\"]
     }
 
     #[test]
-    fn a_password_changes_in_its_place() {
+    fn a_password_is_changed_in_place() {
         let mut text = Text::parse(FILE).unwrap();
         assert!(text.set_password(&name("bob@example.com"), value()));
         assert_eq!(
@@ -300,7 +298,7 @@ aliases = [\"c@example.com\"]
     }
 
     #[test]
-    fn an_account_goes_with_the_comment_right_above_it() {
+    fn an_account_is_removed_with_the_comment_directly_above_it() {
         let mut text = Text::parse(FILE).unwrap();
         assert!(text.remove(&name("bob@example.com")));
         let after = text.to_string();
@@ -323,7 +321,7 @@ aliases = [\"c@example.com\"]
     }
 
     #[test]
-    fn what_an_empty_line_separates_from_an_account_stays() {
+    fn a_comment_that_an_empty_line_separates_from_an_account_stays() {
         let file = "# Ours.\n\n# Bob\n[[accounts]]\naddress = \"bob@a\"\n\n# Al\n[[accounts]]\n\
                     address = \"al@a\"\n";
         let mut text = Text::parse(file).unwrap();
@@ -354,7 +352,7 @@ aliases = [\"c@example.com\"]
     }
 
     #[test]
-    fn the_first_account_makes_the_tables() {
+    fn the_first_account_creates_the_tables() {
         for (before, between) in [
             ("# ours\n\n", ""),
             ("[catch_all]\n# the end\n", "\n"),

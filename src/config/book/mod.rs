@@ -1,21 +1,21 @@
-//! The accounts of a configuration, to be changed: `facteur account`.
+//! Changes the accounts of a configuration, for `facteur account`.
 //!
 //! # Theory of operation
 //! A book is opened for a configuration file, whose accounts are in the file that it names, or in
-//! itself. Where it names none yet, a file is made beside it and named there; a configuration that
-//! is missing is made as well. A change is made to the text in memory. What comes of it is read as
-//! at a start, and only then written: to a new file in the same directory, which is synced and
-//! takes the place of the old one. So a crash leaves the old accounts or the new ones.
+//! the configuration itself. If it has no accounts yet, a file is created beside it and named
+//! there; a missing configuration is created too. A change is made to the text in memory. The
+//! result is read as at a start, and only then written: to a new file in the same directory, which
+//! is synced and replaces the old one. So a crash leaves the old accounts or the new ones.
 //!
 //! # Invariants
-//! - Nothing is written that a start would refuse.
-//! - Nobody's change is lost: the file is locked meanwhile, and one that was changed or replaced
-//!   is not written over.
+//! - Nothing is written that facteur would refuse at its start.
+//! - Nobody's change is lost: the file is locked during the change, and a file that another program
+//!   has changed or replaced is not overwritten.
 //! - The new file has mode 0600, and the owner and group of the old one, as far as the system
 //!   allows; see [`Fs::take_after`].
 //!
 //! # Failures
-//! [`Error`]: nothing is changed, unless it says so.
+//! [`Error`]: nothing was changed, unless it says otherwise.
 
 use std::{
     fmt, io,
@@ -36,40 +36,40 @@ use super::{
 
 mod edit;
 
-/// The file of accounts that is made where none is named.
+/// The accounts file that is created if none is named.
 const NEW_FILE: &str = "accounts.toml";
 
 /// Why accounts cannot be changed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is an account of this name.
+    /// An account already has this name.
     Exists(MailboxName),
-    /// There is no account of this name.
+    /// No account has this name.
     Missing(MailboxName),
-    /// The configuration has no accounts, and there is a file of the name that they would get.
+    /// The configuration has no accounts, but the file that would be created for them exists.
     NotNamed {
         /// The configuration.
         configuration: PathBuf,
         /// The file.
         file: PathBuf,
     },
-    /// The configuration has no accounts: nothing is to be changed or removed.
+    /// The configuration has no accounts that could be changed or removed.
     NoAccounts {
         /// The configuration.
         configuration: PathBuf,
     },
     /// Another program is changing the file: try again.
     Busy(PathBuf),
-    /// What would come of it cannot be served, or what is there cannot be read.
+    /// The result could not be used, or the current configuration cannot be read.
     Config(error::Error),
     /// A file cannot be read or written.
     Io {
-        /// What was tried.
+        /// What was attempted.
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error from the system.
         source: io::Error,
     },
 }
@@ -79,13 +79,13 @@ impl fmt::Display for Error {
         match self {
             Self::Exists(name) => write!(
                 f,
-                "there is an account {name} already: `facteur account password` changes its \
+                "there is already an account {name}: `facteur account password` changes its \
                  password"
             ),
             Self::Missing(name) => {
                 write!(
                     f,
-                    "there is no account {name}: `facteur account list` shows them"
+                    "there is no account {name}: `facteur account list` shows all accounts"
                 )
             }
             Self::NotNamed {
@@ -93,14 +93,14 @@ impl fmt::Display for Error {
                 file,
             } => write!(
                 f,
-                "{} names no accounts, but {} is there: add the line accounts = \"{NEW_FILE}\", \
-                 or move that file away",
+                "{} has no accounts, but {} exists: add the line accounts = \"{NEW_FILE}\", or \
+                 move that file away",
                 OneLine(configuration),
                 OneLine(file)
             ),
             Self::NoAccounts { configuration } => write!(
                 f,
-                "{} has no accounts: `facteur account add` makes one",
+                "{} has no accounts: `facteur account add` adds one",
                 OneLine(configuration)
             ),
             Self::Busy(path) => write!(
@@ -143,21 +143,21 @@ impl Error {
 #[derive(Debug)]
 pub struct Book {
     configuration: Source,
-    /// The file of accounts, where they are not in the configuration.
+    /// The accounts file, if the accounts are not in the configuration.
     file: Option<Source>,
 }
 
-/// A file, as it was read.
+/// A file and its changed text.
 #[derive(Debug)]
 struct Source {
-    /// As it is named.
+    /// Its path, as given.
     path: PathBuf,
-    /// Where it is: links are followed.
+    /// Its path with all links followed.
     target: PathBuf,
-    /// What is in it; `None` when it is to be made.
+    /// Its content when it was read; `None` if it is to be created.
     before: Option<String>,
     after: String,
-    /// Held as long as it is changed.
+    /// Held while it is being changed.
     lock: Option<Box<dyn Held>>,
 }
 
@@ -197,7 +197,7 @@ impl Source {
         self.before.as_ref() != Some(&self.after)
     }
 
-    /// Keeps all others from the file, and makes sure that it is still what was read.
+    /// Locks the file, and checks that it has not changed since it was read.
     fn lock(&mut self, fs: &dyn Fs) -> Result<(), Error> {
         let Some(before) = &self.before else {
             return Ok(());
@@ -208,10 +208,10 @@ impl Source {
         let lock = lock.ok_or_else(|| Error::Busy(self.path.clone()))?;
         let held = lock
             .identity()
-            .map_err(Error::io("look at", &self.target))?;
+            .map_err(Error::io("inspect", &self.target))?;
         let found = fs
             .metadata(&self.target)
-            .map_err(Error::io("look at", &self.target))?;
+            .map_err(Error::io("inspect", &self.target))?;
         let text = read_text(&self.target).map_err(Error::io("read", &self.path))?;
         if found.stamp.identity != held || text != *before {
             return Err(Error::Busy(self.path.clone()));
@@ -220,13 +220,13 @@ impl Source {
         Ok(())
     }
 
-    /// Writes what has become of the file; one that is made is like `model`.
+    /// Writes the changed text; a file that is created gets the owner and group of `model`.
     fn write(&self, fs: &dyn Fs, model: &Path) -> Result<(), Error> {
         let target = &self.target;
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let temporary = target.with_file_name(format!(".{name}.new"));
         match fs.unlink(&temporary) {
-            // It was left by a crash.
+            // A crash has left it.
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(Error::io("remove", &temporary)(error)),
@@ -238,17 +238,17 @@ impl Source {
                     .rename(&temporary, target)
                     .map_err(Error::io("replace", target));
             }
-            // A rename would replace what somebody else has made meanwhile.
+            // A rename would replace a file that another program has just created.
             let linked = fs.hard_link(&temporary, target);
             linked.map_err(|error| {
-                // The other program has made the file, or has removed ours, which it took for one
-                // left by a crash.
+                // The other program has created the file, or has removed our temporary file as the
+                // remains of a crash.
                 let is_raced = error.kind() == io::ErrorKind::AlreadyExists
                     || error.kind() == io::ErrorKind::NotFound;
                 if is_raced {
                     Error::Busy(self.path.clone())
                 } else {
-                    Error::io("make", target)(error)
+                    Error::io("create", target)(error)
                 }
             })
         });
@@ -258,7 +258,7 @@ impl Source {
         written?;
         let directory = directory_of(target);
         fs.sync_dir(&directory.join("."))
-            .map_err(Error::io("make durable", directory))
+            .map_err(Error::io("sync", directory))
     }
 
     fn write_to(&self, fs: &dyn Fs, path: &Path, model: &Path) -> Result<(), Error> {
@@ -266,7 +266,7 @@ impl Source {
             if error.kind() == io::ErrorKind::AlreadyExists {
                 Error::Busy(self.path.clone())
             } else {
-                Error::io("make", path)(error)
+                Error::io("create", path)(error)
             }
         })?;
         fs.take_after(path, model)
@@ -286,7 +286,7 @@ impl Book {
         let configuration = Source::read(path)?;
         let config = toml::from_str::<Config>(&configuration.after);
         let config = config.map_err(|error| {
-            // A wrong list of accounts is reported like a wrong file of accounts.
+            // A wrong list of accounts is reported like a wrong accounts file.
             Error::Config(value_error(path, &configuration.after, &error))
         })?;
         let file = match &config.accounts {
@@ -312,19 +312,19 @@ impl Book {
         Ok(book)
     }
 
-    /// The file that has the accounts, or is to have them.
+    /// The file that has the accounts, or will have them.
     pub fn path(&self) -> &Path {
         &self.accounts().path
     }
 
-    /// The configuration, when it is changed too: the file of accounts is named there.
+    /// The configuration, if it is changed too, to name the accounts file.
     pub fn changed_configuration(&self) -> Option<&Path> {
         let is_own = self.file.is_none();
         let configuration = &self.configuration;
         (!is_own && configuration.is_changed()).then_some(&*configuration.path)
     }
 
-    /// Adds an account with the password of the line `password = …`, and aliases.
+    /// Adds an account with the password from a line `password = …`, and with aliases.
     ///
     /// # Errors
     /// [`Error::Exists`], [`Error::NotNamed`], [`Error::Config`].
@@ -355,7 +355,7 @@ impl Book {
         Ok(())
     }
 
-    /// Gives an account another password.
+    /// Changes the password of an account.
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::NoAccounts`], [`Error::Config`].
@@ -383,7 +383,7 @@ impl Book {
         Ok(())
     }
 
-    /// Makes sure that there is an account of this name.
+    /// Checks that there is an account with this name.
     ///
     /// # Errors
     /// As [`set_password`](Self::set_password).
@@ -401,7 +401,7 @@ impl Book {
         }
     }
 
-    /// Makes sure that a start would take what was changed, and writes it.
+    /// Checks that facteur would accept the result at its start, and writes it.
     ///
     /// # Errors
     /// [`Error::Config`], [`Error::Busy`], [`Error::Io`].
@@ -424,7 +424,7 @@ impl Book {
         Ok(())
     }
 
-    /// Reads what was changed, as a start does.
+    /// Reads the result as facteur does at its start.
     fn check(&self) -> Result<(), error::Error> {
         let Source { path, after, .. } = &self.configuration;
         let accounts = |path: &Path| match &self.file {
@@ -452,7 +452,7 @@ impl Book {
             .map_err(|error| self.wrong("accounts.password", error.message().to_owned()))
     }
 
-    /// What is to be written cannot be.
+    /// The error for a value that cannot be written.
     fn wrong(&self, key: &str, reason: String) -> Error {
         Error::Config(error::Error::Value {
             path: self.path().to_owned(),

@@ -1,21 +1,21 @@
-//! What other users of the machine could do to the files that facteur relies on.
+//! Warns if other users of the machine could change the files that facteur relies on.
 //!
-//! Whoever can write the configuration or the accounts, or put others in their place, decides who
-//! logs in; whoever can do so with a private key passes for the server; and whoever can rename what
-//! the mail lies in has the mail. As `StrictModes` of sshd, each file is looked at with all
-//! directories above it, by its name and where its links lead: it has to belong to root or to the
-//! user who runs facteur, and nobody else may write there. A directory in which all may write, but
-//! where nobody can remove what is another one's (the sticky bit, as `/tmp` has it), will do.
+//! A user who can write or replace the configuration or the accounts decides who logs in. One who
+//! can do so with the private key can impersonate the server. One who can rename a directory above
+//! the mail has the mail. As with `StrictModes` of sshd, each file is checked together with all
+//! directories above it, by its name and by the target of its links: it must belong to root or to
+//! the user that runs facteur, and nobody else may write there. A directory where everybody may
+//! write is accepted if nobody can remove the files of others (the sticky bit, as on `/tmp`).
 //!
-//! It is warned of, and not refused: there are file systems without owners and permissions (those
-//! of other systems, those of containers), where nothing could be mended, and a start that fails
-//! loses mail that somebody else cannot touch as yet. The mail directory itself is another matter:
-//! the store refuses it.
+//! These are warnings, not errors. Some file systems have no owners or permissions (those of other
+//! operating systems or of containers), so nothing could be fixed there; and a failed start would
+//! lose mail that nobody has touched yet. The mail directory itself is different: the store refuses
+//! it.
 //!
 //! # Known limits
-//! Access control lists are not looked at, but that their mask shows as the group's permissions. A
-//! group of the number of the user is taken for that user's own, as many systems make them, and
-//! root's group for root.
+//! Access control lists are not checked, except that their mask shows as the permissions of the
+//! group. A group with the same number as the user is taken for that user's private group, as many
+//! systems create them, and root's group for root.
 
 use std::{
     collections::BTreeSet,
@@ -31,11 +31,11 @@ use super::{accounts::Accounts, error::OneLine, keys::Config, limits::DEPTH_MAX,
 /// The sticky bit.
 const STICKY: u32 = 0o1000;
 
-/// Who may own and write.
+/// The user that may own the files and write to them.
 #[derive(Clone, Copy, Debug)]
 struct Own {
     user: u32,
-    /// Whether owners are looked at: not by root, who is to go on as somebody else.
+    /// Whether owners are checked: not if root starts facteur and it then becomes another user.
     owners_matter: bool,
 }
 
@@ -53,26 +53,26 @@ pub fn exposure(config: &Config) -> Vec<String> {
             if !seen.insert(path.clone()) {
                 continue;
             }
-            // What is not there yet is made by us; what is wrong with it otherwise shows elsewhere.
+            // A missing file is created by facteur; other errors are reported elsewhere.
             let Ok(metadata) = std::fs::metadata(&path) else {
                 continue;
             };
             if let Some(fault) = fault(own, &metadata, is_itself) {
-                warnings.push(fault.tell(what, &path, is_itself));
+                warnings.push(fault.describe(what, &path, is_itself));
             }
         }
     }
     warnings
 }
 
-/// What is relied on, by name.
+/// The files that facteur relies on, with their names in warnings.
 fn files(config: &Config) -> Vec<(&'static str, PathBuf)> {
     let mut files = Vec::new();
     if let Some(path) = &config.path {
         files.push(("the configuration", path.clone()));
         if let Accounts::File(file) = &config.accounts {
             let file = beside(path, file.get_ref());
-            files.push(("the file of accounts", file));
+            files.push(("the accounts file", file));
         }
     }
     if let Some(tls) = &config.tls {
@@ -83,11 +83,11 @@ fn files(config: &Config) -> Vec<(&'static str, PathBuf)> {
     files
 }
 
-/// A path and all directories above it, by name and by where links lead; and whether it is the path
-/// itself.
+/// A path and all directories above it, by name and with links followed; and whether each is the
+/// path itself.
 fn places(path: &Path) -> Vec<(PathBuf, bool)> {
     let by_name = std::path::absolute(path).ok();
-    // Of what is not there yet the directory may be.
+    // None if it does not exist yet.
     let target = path.canonicalize().ok();
     let mut places = Vec::new();
     for path in by_name.into_iter().chain(target) {
@@ -101,11 +101,11 @@ fn places(path: &Path) -> Vec<(PathBuf, bool)> {
 /// What is wrong with a file or a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// All users may write.
+    /// All users can write to it.
     Everybody,
-    /// A group may.
+    /// This group can.
     Group(u32),
-    /// It is somebody else's.
+    /// It belongs to this other user.
     Owner(u32),
 }
 
@@ -125,7 +125,7 @@ fn fault(own: Own, metadata: &Metadata, is_itself: bool) -> Option<Fault> {
 }
 
 impl Fault {
-    fn tell(self, what: &str, path: &Path, is_itself: bool) -> String {
+    fn describe(self, what: &str, path: &Path, is_itself: bool) -> String {
         let path = OneLine(path);
         let subject = if is_itself {
             format!("{path}, {what},")
@@ -141,7 +141,7 @@ impl Fault {
             ),
             Self::Owner(owner) => format!(
                 "{subject} belongs to user {owner}, who can change it: give it to root or to the \
-                 user who runs facteur (chown)"
+                 user that runs facteur (chown)"
             ),
         }
     }

@@ -1,4 +1,4 @@
-//! Every way of writing accounts is read; what is wrong is told with file, line and account.
+//! Every way of writing accounts is read; a mistake is reported with file, line and account.
 #![expect(clippy::disallowed_methods, reason = "tests make their own files")]
 
 use super::*;
@@ -8,12 +8,12 @@ fn parse(text: &str) -> Result<Config, Error> {
     Config::parse(Path::new("facteur.toml"), text)
 }
 
-/// Parses `text` and gives what the user would read.
+/// Parses `text` and returns the error that the user would read.
 fn complaint(text: &str) -> String {
     parse(text).unwrap_err().to_string()
 }
 
-/// A hash of the least cost there is.
+/// A hash of the lowest possible cost.
 const HASH: &str = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$\
                     pDWL6CL2u3TVMyYEQ2BHhN1IHwZ8s0kZzqXbUmBV1nY";
 
@@ -21,7 +21,7 @@ const SCRAM: &str = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$\
                      WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:\
                      wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
 
-/// An account of this name.
+/// An account with this name.
 fn account(address: &str) -> String {
     format!("[[accounts]]\naddress = \"{address}\"\npassword = \"{HASH}\"\n")
 }
@@ -57,7 +57,7 @@ fn accounts_are_read_from_the_configuration() {
     assert_eq!(send_as(0), SendAs::default());
     assert!(matches!(send_as(1), SendAs::Addresses(list) if list.len() == 1));
     assert_eq!(send_as(2), SendAs::Anyone);
-    // All ways of writing it give the same.
+    // All ways of writing it mean the same.
     let inline = format!(
         "accounts = [{{ address = \"bob@example.com\", password = [\"{HASH}\", '{SCRAM}'] }}]"
     );
@@ -81,7 +81,7 @@ fn table_of_file(text: &str) -> Table {
     config.table.unwrap()
 }
 
-/// What the user reads of a file of accounts with this text, after the path.
+/// The error for an accounts file with this text, without the path.
 fn complaint_of_file(text: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("accounts.toml");
@@ -92,12 +92,12 @@ fn complaint_of_file(text: &str) -> String {
     let path = format!("{}:", file.display());
     error
         .strip_prefix(&path)
-        .expect("the file is named")
+        .expect("the error begins with the path of the file")
         .to_owned()
 }
 
 #[test]
-fn a_file_of_accounts_has_the_same_keys() {
+fn an_accounts_file_has_the_same_keys() {
     let text = format!(
         "postmaster = \"alice@example.com\"\nabuse = \"bob@example.com\"\n\
          catch_all = {{ \"example.net\" = \"bob@example.com\" }}\n{}{}",
@@ -111,7 +111,8 @@ fn a_file_of_accounts_has_the_same_keys() {
     );
 }
 
-/// A text after an account bob@example.com of three lines, what is to be told, and a part of it.
+/// A text after an account bob@example.com of three lines, the expected place, and a part of the
+/// reason.
 const WRONG_ACCOUNTS: &[(&str, &str, &str)] = &[
     (
         "hash = 1",
@@ -131,12 +132,12 @@ const WRONG_ACCOUNTS: &[(&str, &str, &str)] = &[
     (
         "aliases = [\n\"x@example.com\",\n\"Bob@example.com\"]",
         "6: accounts.aliases of bob@example.com",
-        "there is an account bob@example.com already",
+        "there is already an account bob@example.com",
     ),
     (
         "aliases = [\"x@example.com\",\n\"x@example.com\"]",
         "5: accounts.aliases of bob@example.com",
-        "an alias of bob@example.com already",
+        "already an alias of bob@example.com",
     ),
     (
         "send_as = [\"list\"]",
@@ -171,22 +172,22 @@ const WRONG_ACCOUNTS: &[(&str, &str, &str)] = &[
     (
         "[[accounts]]\naddress = \"eve@example.com\"\npassword = 31337",
         "6: accounts.password of eve@example.com",
-        "not a text in quotes",
+        "not a string in quotes",
     ),
     (
         "[[accounts]]\naddress = \"eve@example.com\"\npassword = [\n31337.5]",
         "7: accounts of eve@example.com",
-        "not a text in quotes",
+        "not a string in quotes",
     ),
     (
         "[[accounts]]\naddress = \"eve@example.com\"\npassword = [[\"hunter2\"]]",
         "6: accounts.password of eve@example.com",
-        "not a text in quotes",
+        "not a string in quotes",
     ),
     (
         "[[accounts]]\naddress = \"eve@example.com\"\npassword = { a = \"hunter2\" }",
         "6: accounts.password of eve@example.com",
-        "not a text in quotes",
+        "not a string in quotes",
     ),
     (
         "[[accounts]]\naddress = \"eve@example.com\"\npassword = hunter2",
@@ -232,7 +233,7 @@ const WRONG_ACCOUNTS: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn what_is_wrong_with_an_account_is_told_with_file_line_and_account() {
+fn a_mistake_in_an_account_is_reported_with_file_line_and_account() {
     for (text, place, part) in WRONG_ACCOUNTS {
         let text = account("bob@example.com") + text;
         for complaint in [
@@ -256,7 +257,7 @@ fn what_is_wrong_with_an_account_is_told_with_file_line_and_account() {
 }
 
 #[test]
-fn what_is_wrong_with_the_accounts_together_is_told_with_file_and_line() {
+fn contradictory_accounts_are_reported_with_file_and_line() {
     let bob = account("bob@example.com");
     for (text, begin, part) in [
         (String::new(), "1: ", "there is no account"),
@@ -274,7 +275,7 @@ fn what_is_wrong_with_the_accounts_together_is_told_with_file_and_line() {
         (
             bob.clone() + &bob,
             "5: accounts.address: ",
-            "there is an account bob@example.com already",
+            "there is already an account bob@example.com",
         ),
         (
             format!("postmaster = \"x@example.com\"\n{bob}"),
@@ -286,7 +287,7 @@ fn what_is_wrong_with_the_accounts_together_is_told_with_file_and_line() {
                 "[catch_all]\n\"A.B\" = \"bob@example.com\"\n\"a.b\" = \"bob@example.com\"\n{bob}"
             ),
             "3: catch_all.a.b: ",
-            "a.b has a catch-all already",
+            "a.b already has a catch-all",
         ),
         (
             format!("\nabuse = \"bob\"\n{bob}"),
@@ -304,7 +305,7 @@ fn what_is_wrong_with_the_accounts_together_is_told_with_file_and_line() {
                 account("eve@example.com")
             ),
             "4: accounts.aliases of bob@example.com: ",
-            "there is an account eve@example.com already",
+            "there is already an account eve@example.com",
         ),
     ] {
         let complaint = complaint_of_file(&text);
@@ -314,21 +315,29 @@ fn what_is_wrong_with_the_accounts_together_is_told_with_file_and_line() {
 }
 
 #[test]
-fn what_does_not_fit_the_key_accounts_is_told_with_its_line() {
+fn a_wrong_value_of_accounts_is_reported_with_its_line() {
     for (text, begin, part) in [
         (
             "mail = \"x\"\naccounts = []",
             "2: accounts: ",
             "there is no account",
         ),
-        ("accounts = \"\"", "1: accounts: ", "the path of a file"),
-        ("accounts = true", "1: accounts: ", "the path of a file"),
+        (
+            "accounts = \"\"",
+            "1: accounts: ",
+            "the path of an accounts file",
+        ),
+        (
+            "accounts = true",
+            "1: accounts: ",
+            "the path of an accounts file",
+        ),
         (
             "\naccounts = \"missing.toml\"",
             "2: accounts: ",
             "cannot read missing.toml: No such file",
         ),
-        // What is told is one line, whatever the path.
+        // The error is one line, whatever the path.
         (
             "accounts = \"miss\\ning\"",
             "1: accounts: ",
@@ -347,7 +356,7 @@ fn what_does_not_fit_the_key_accounts_is_told_with_its_line() {
         (
             "accounts = \"x.toml\"\nabuse = \"a@b\"",
             "2: abuse: ",
-            "it belongs into the file x.toml",
+            "it belongs in the file x.toml",
         ),
     ] {
         let complaint = complaint(text);
@@ -359,7 +368,7 @@ fn what_does_not_fit_the_key_accounts_is_told_with_its_line() {
 
 /// SEC-6: hashes are secrets.
 #[test]
-fn weak_hashes_and_a_file_that_others_may_read_are_warned_of() {
+fn weak_hashes_and_a_file_that_others_can_read_cause_warnings() {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("facteur.toml");
@@ -376,12 +385,9 @@ fn weak_hashes_and_a_file_that_others_may_read_are_warned_of() {
         all[0].contains("facteur.toml") && all[0].contains("(mode 640)"),
         "{all:?}"
     );
+    assert!(all[1].contains("bob@example.com has a low cost"), "{all:?}");
     assert!(
-        all[1].contains("bob@example.com is of a low cost"),
-        "{all:?}"
-    );
-    assert!(
-        all[2].contains("bob@example.com is of a lower cost than others"),
+        all[2].contains("bob@example.com has a lower cost than others"),
         "{all:?}"
     );
     assert_eq!(warnings(&text.replace(HASH, &strong), 0o600), [""; 0]);
@@ -389,9 +395,9 @@ fn weak_hashes_and_a_file_that_others_may_read_are_warned_of() {
     assert_eq!(warnings("", 0o644), [""; 0]);
 }
 
-/// SEC-11: whoever does not exist takes as long as the strongest.
+/// SEC-11: a login for an unknown account takes as long as for the strongest hash.
 #[test]
-fn a_hash_that_takes_more_than_a_second_is_warned_of() {
+fn a_hash_that_takes_more_than_a_second_causes_a_warning() {
     for (cost, is_slow) in [
         ("m=19456,t=2", false),
         ("m=262144,t=7", false),
@@ -400,15 +406,15 @@ fn a_hash_that_takes_more_than_a_second_is_warned_of() {
         let hash = HASH.replace("m=8,t=1", cost);
         let text = account("bob@example.com").replace(HASH, &hash);
         let found = parse(&text).unwrap().warnings;
-        let told = found
+        let is_warned = found
             .iter()
             .any(|it| it.contains("bob@example.com takes more than a second"));
-        assert_eq!(told, is_slow, "{cost}: {found:?}");
+        assert_eq!(is_warned, is_slow, "{cost}: {found:?}");
     }
 }
 
 #[test]
-fn more_iterations_than_cyrus_sasl_accepts_are_warned_of() {
+fn more_iterations_than_cyrus_sasl_accepts_cause_a_warning() {
     let strong = HASH.replace("m=8,t=1", "m=19456,t=2");
     let warnings = |iterations: &str| {
         let scram = SCRAM.replace("$4096:", iterations);
@@ -424,9 +430,9 @@ fn more_iterations_than_cyrus_sasl_accepts_are_warned_of() {
     }
 }
 
-/// SEC-11: who asks for the parameters of a user that does not exist gets those of the first one.
+/// SEC-11: SCRAM for an unknown user is answered with the parameters of the first account.
 #[test]
-fn scram_secrets_that_tell_who_exists_are_warned_of() {
+fn scram_secrets_that_reveal_who_exists_cause_a_warning() {
     let strong = HASH.replace("m=8,t=1", "m=19456,t=2");
     let warnings = |secrets: &[&str]| {
         let accounts = secrets.iter().enumerate().map(|(number, scram)| {

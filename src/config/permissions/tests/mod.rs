@@ -1,4 +1,4 @@
-//! Configurations whose files others could change.
+//! Warnings about configurations whose files other users could change.
 
 #![expect(
     clippy::disallowed_methods,
@@ -47,20 +47,20 @@ fn change(path: &Path, mode: u32) {
 }
 
 #[test]
-fn what_is_ours_alone_is_not_warned_of() {
+fn private_files_cause_no_warning() {
     let (own, config) = place();
     assert_eq!(exposure(&config), Vec::<String>::new());
-    // Others may read, and write where the sticky bit is.
+    // Others may read, and may write where the sticky bit is set.
     change(&own.path().join("etc/facteur.toml"), 0o644);
     change(&own.path().join("srv"), 0o1777);
     assert_eq!(exposure(&config), Vec::<String>::new());
 }
 
 #[test]
-fn what_others_can_write_is_named_with_the_cure() {
+fn files_that_others_can_write_are_named_with_the_fix() {
     for (name, mode, what) in [
         ("etc/facteur.toml", 0o666, "the configuration,"),
-        ("etc/accounts.toml", 0o602, "the file of accounts,"),
+        ("etc/accounts.toml", 0o602, "the accounts file,"),
         ("etc/key.pem", 0o602, "the private key,"),
         ("etc", 0o777, "which contains the configuration,"),
         ("srv", 0o777, "which contains the mail,"),
@@ -77,7 +77,7 @@ fn what_others_can_write_is_named_with_the_cure() {
 }
 
 #[test]
-fn the_place_that_a_link_leads_to_counts_as_well() {
+fn the_target_of_a_link_is_checked_too() {
     let (own, mut config) = place();
     let elsewhere = own.path().join("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
@@ -94,9 +94,9 @@ fn the_place_that_a_link_leads_to_counts_as_well() {
     );
 }
 
-/// Only root can make such files.
+/// Only root can create such files.
 #[test]
-fn what_is_somebody_elses_or_a_groups_is_named() {
+fn files_of_another_user_or_a_group_are_named() {
     let (own, mut config) = place();
     let accounts = own.path().join("etc/accounts.toml");
     if chown(&accounts, Some(54_321), Some(54_322)).is_err() {
@@ -108,7 +108,7 @@ fn what_is_somebody_elses_or_a_groups_is_named() {
         found[0].contains("belongs to user 54321, who can change it"),
         "{found:?}"
     );
-    // Root is to go on as that user.
+    // Root will become that user.
     config.user = "facteur".to_owned();
     assert_eq!(exposure(&config), Vec::<String>::new());
     config.user = String::new();
