@@ -1,4 +1,4 @@
-//! What no single value can show: the checks of a configuration as a whole, and of two of them.
+//! Checks of a configuration as a whole, and the comparison of two configurations.
 
 use std::net::SocketAddr;
 
@@ -32,7 +32,7 @@ pub fn check(config: &Config) -> Result<(), Error> {
     }
 }
 
-/// The system would report only that the second address is in use.
+/// Finds addresses that are used twice: the system would report only that one is in use.
 fn check_duplicates(config: &Config) -> Result<(), Error> {
     let mut seen: Vec<(&'static str, SocketAddr)> = Vec::new();
     for endpoint in &ENDPOINTS {
@@ -48,7 +48,7 @@ fn check_duplicates(config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
-/// SEC-14: without accounts and TLS only this machine may reach the mail.
+/// SEC-14: without accounts and TLS, only this machine may reach the mail.
 fn check_exposure(config: &Config) -> Result<(), Error> {
     let lack = match (&config.table, &config.tls) {
         (Some(_), Some(_)) => return Ok(()),
@@ -67,7 +67,7 @@ fn check_exposure(config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether two sockets cannot listen at these addresses at the same time. Port 0 is a different
+/// Whether two sockets cannot listen on these addresses at the same time. Port 0 is a different
 /// free port each time.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();

@@ -1,4 +1,4 @@
-//! The listeners that there can be: one row for each key that names addresses.
+//! All possible listeners: one row for each key that names addresses.
 
 use std::fmt;
 
@@ -10,17 +10,17 @@ use crate::mail::{Door, Service};
 pub struct Endpoint {
     /// The key, which is also the name of an inherited socket.
     pub key: &'static str,
-    /// Which protocol is spoken there.
+    /// The protocol spoken there.
     pub service: Service,
-    /// How connections begin there.
+    /// How connections there begin.
     pub door: Door,
-    /// What the banner calls it.
+    /// Its name in the banner.
     pub title: &'static str,
-    /// The flag that overrides the key, where one does: these endpoints are open by default.
+    /// The flag that overrides the key, if there is one: such endpoints are open by default.
     pub flag: Option<&'static str>,
-    /// The ports that the protocol usually has.
+    /// The usual ports of the protocol.
     pub usual_ports: &'static [u16],
-    /// How the server's first line begins, where no client has to speak first.
+    /// How the server's first line begins, if the server speaks first.
     pub greeting: Option<&'static str>,
     listens: fn(&Config) -> &[Listen],
     listens_mut: fn(&mut Config) -> &mut Vec<Listen>,
@@ -34,7 +34,7 @@ pub static ENDPOINTS: [Endpoint; 5] = [
         door: Door::Plain,
         title: "SMTP",
         flag: Some("--smtp"),
-        // Many take 2525 where they must not use 25.
+        // 2525 is common where 25 is not allowed.
         usual_ports: &[25, 2_525],
         greeting: Some("220 "),
         listens: |config| &config.smtp,
@@ -87,22 +87,22 @@ pub static ENDPOINTS: [Endpoint; 5] = [
 ];
 
 impl Endpoint {
-    /// The endpoint of this key.
+    /// The endpoint with this key.
     pub fn of_key(key: &str) -> Option<&'static Self> {
         ENDPOINTS.iter().find(|endpoint| endpoint.key == key)
     }
 
-    /// The addresses that `config` has for it.
+    /// Its addresses in `config`.
     pub fn listens<'a>(&self, config: &'a Config) -> &'a [Listen] {
         (self.listens)(config)
     }
 
-    /// The same, to be changed.
+    /// The same, to be modified.
     pub fn listens_mut<'a>(&self, config: &'a mut Config) -> &'a mut Vec<Listen> {
         (self.listens_mut)(config)
     }
 
-    /// Every key, in words.
+    /// All keys, as a list in a sentence.
     pub fn keys() -> impl fmt::Display {
         fmt::from_fn(|f| {
             let [first, others @ .., last] = &ENDPOINTS;

@@ -9,12 +9,12 @@ use std::{
 
 use crate::server::IdentityError;
 
-/// What a listener lacks that other machines can reach.
+/// What is missing for a listener that other machines can reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lack {
-    /// There are no accounts: any password opens every mailbox.
+    /// Accounts. Without them, any password opens any mailbox.
     Accounts,
-    /// There is no certificate: passwords would go over the network in clear.
+    /// A certificate. Without it, passwords would cross the network in clear.
     Certificate,
 }
 
@@ -22,13 +22,14 @@ impl fmt::Display for Lack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Accounts => {
-                "anyone there could read all mail, since any password opens a mailbox: listen on \
-                 127.0.0.1 or [::1] instead, configure accounts (facteur account add) and TLS \
+                "anyone there could read all mail, because any password opens any mailbox: listen \
+                 on 127.0.0.1 or [::1] instead, configure accounts (facteur account add) and TLS \
                  (facteur cert), or for containers name their networks in open_to"
             }
             Self::Certificate => {
-                "passwords would go there unencrypted: name a certificate in [tls] (facteur cert \
-                 makes one), listen on 127.0.0.1 or [::1] instead, or remove the listener"
+                "passwords would cross the network unencrypted: name a certificate in [tls] \
+                 (facteur cert makes one), listen on 127.0.0.1 or [::1] instead, or remove the \
+                 listener"
             }
         })
     }
@@ -38,11 +39,11 @@ impl fmt::Display for Lack {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The file cannot be read: name another or mend its permissions.
+    /// The file cannot be read: name another file, or fix its permissions.
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error from the system.
         source: io::Error,
     },
     /// A line of the file is wrong.
@@ -51,16 +52,16 @@ pub enum Error {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// The key, where there is one.
+        /// The key, if there is one.
         key: Option<String>,
-        /// What is wrong, and what would be right.
+        /// What is wrong, and what would be valid.
         reason: String,
     },
     /// A file that the configuration names cannot be used.
     Named {
         /// The configuration.
         path: PathBuf,
-        /// The line, from 1; 0 is unknown.
+        /// The line, from 1; 0 if it is unknown.
         line: usize,
         /// The key that names it.
         key: &'static str,
@@ -71,14 +72,14 @@ pub enum Error {
     Several(Vec<Self>),
     /// The certificate and its key cannot be used.
     Tls {
-        /// The file of the certificate.
+        /// The certificate file.
         certificate: PathBuf,
-        /// The file of the key.
+        /// The key file.
         key: PathBuf,
-        /// Why.
+        /// The reason.
         error: IdentityError,
     },
-    /// Nothing listens.
+    /// No listener is configured.
     NoListener,
     /// Two listeners have the same address.
     Duplicate {
@@ -87,35 +88,35 @@ pub enum Error {
         /// The address of the second.
         address: SocketAddr,
     },
-    /// Something is to listen with TLS, and there is no certificate.
+    /// A listener needs TLS, but there is no certificate.
     NoCertificate {
         /// The key of the listener.
         key: &'static str,
     },
-    /// Other machines could reach a listener, and what would keep strangers out is missing.
+    /// Other machines could reach a listener, but nothing would keep strangers out.
     Exposed {
         /// The key of the listener.
         key: &'static str,
-        /// Where it is to listen.
+        /// Its address.
         address: SocketAddr,
-        /// What is missing first.
+        /// The first thing that is missing.
         lack: Lack,
     },
-    /// What a file says does not go together, with what was typed in its place.
+    /// The values of a file, as overridden by the command line, contradict each other.
     Whole {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         error: Box<Self>,
     },
-    /// A flag says both that nothing listens and where: remove one of the two.
+    /// A flag was given both as `off` and with an address: remove one of the two.
     OffAndOn {
         /// The flag.
         flag: &'static str,
     },
 }
 
-/// A path as it is shown: a line break in it must not make two lines of an error.
+/// A path for display: a line break in it must not split an error into two lines.
 pub(super) struct OneLine<'a>(pub(super) &'a Path);
 
 impl fmt::Display for OneLine<'_> {
@@ -185,7 +186,7 @@ impl fmt::Display for Error {
                 f,
                 "{one} and {other} would both listen on {address}: give one of them another port"
             ),
-            Self::NoListener => f.write_str("smtp and pop3 are both off: nothing to serve"),
+            Self::NoListener => f.write_str("every listener is off: set smtp or pop3"),
             Self::Tls {
                 certificate,
                 key,
@@ -200,7 +201,7 @@ impl fmt::Display for Error {
             }
             Self::NoCertificate { key } => write!(
                 f,
-                "{key} needs TLS, and there is no certificate: name one in [tls], or remove {key}"
+                "{key} needs a certificate: name one in [tls] (facteur cert), or remove {key}"
             ),
         }
     }

@@ -1,8 +1,8 @@
-//! What somebody may have meant: the word that is next to the one that was written.
+//! Guesses what the user meant: the valid word that is nearest to a wrong one.
 
 use super::limits::{CHANGES_MAX, CHARACTERS_MAX};
 
-/// The one of `choices` that is nearest to `text`, if it is near at all.
+/// The choice that is nearest to `text`, if any is near enough.
 pub(super) fn nearest<'a>(
     text: &str,
     choices: impl IntoIterator<Item = &'a str>,
@@ -13,16 +13,16 @@ pub(super) fn nearest<'a>(
         return None;
     }
     let near = |choice: &'a str| {
-        // Counts two neighbours that are exchanged as one change.
+        // Counts two swapped neighbours as one change.
         let changes = strsim::osa_distance(&text, choice);
-        // Of a short word little would be left.
+        // Two changes would leave little of a short word.
         (changes <= CHANGES_MAX && changes.saturating_mul(2) < length).then_some((changes, choice))
     };
     let found = choices.into_iter().filter_map(near).min_by_key(|it| it.0);
     found.map(|(_, choice)| choice)
 }
 
-/// Says that `text` is not one of `choices`, and which of them may have been meant.
+/// Says that `text` is not one of `choices`, and which of them was probably meant.
 pub(super) fn none_of(text: &str, choices: &[&str]) -> String {
     let listed: Vec<String> = choices.iter().map(|choice| format!("{choice:?}")).collect();
     let listed = listed.join(", ");
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_word_is_meant_if_it_is_near() {
+    fn the_nearest_word_is_suggested_if_it_is_near() {
         let keys = ["smtp", "smtps", "pop3", "hostname", "catch_all"];
         for (text, expected) in [
             ("smpt", Some("smtp")),
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_of_the_choices_is_told_with_the_nearest() {
+    fn a_word_that_is_not_a_choice_is_reported_with_the_nearest() {
         let choices = ["journal", "none"];
         for (text, expected) in [
             (

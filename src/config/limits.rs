@@ -1,12 +1,12 @@
-//! What holds where a configuration says nothing, and its own limits, each with its reason.
+//! The defaults of the configuration and the limits on reading it, each with its reason.
 //!
-//! The defaults of other rooms stand in the `limits.rs` of those rooms. `config.example.toml` has
+//! The defaults of other rooms are in the `limits.rs` of those rooms. `config.example.toml` has
 //! all of them; a test proves that they are equal.
 
-/// Where SMTP listens when nothing is said: no port that another program uses, and no right needed.
+/// The default port of SMTP: no other program uses it, and it needs no privileges.
 pub const SMTP_PORT: u16 = 65_434;
 
-/// Where POP3 listens when nothing is said.
+/// The default port of POP3.
 pub const POP3_PORT: u16 = 65_433;
 
 /// How long an SMTP session may be idle, in seconds: RFC 5321 §4.5.3.2.7 asks for five minutes.
@@ -15,22 +15,22 @@ pub(super) const SMTP_IDLE_SECONDS: u32 = 300;
 /// How long a POP3 session may be idle, in seconds: RFC 1939 §3 asks for ten minutes.
 pub(super) const POP3_IDLE_SECONDS: u32 = 600;
 
-/// How long a session may last, in seconds: nobody needs an hour, and a place that is held for ever
-/// is lost to others.
+/// How long a session may last, in seconds: no client needs an hour, and a session held forever is
+/// lost to others.
 pub(super) const SESSION_SECONDS: u64 = 3_600;
 
-/// Largest file that is read, in octets: a configuration with some thousand accounts, or a hundred
-/// times what a certificate and a key usually have. A wrong path must not fill the memory.
+/// Largest file that is read, in octets: a configuration with several thousand accounts, or a
+/// hundred times a usual certificate and key. A wrong path must not fill the memory.
 pub(super) const FILE_OCTETS_MAX: u64 = 4 * 1024 * 1024;
 
-/// How many mistakes of one file are reported at most: more than anybody mends before trying again.
+/// Most mistakes reported for one file: more than anybody fixes before trying again.
 pub(super) const MISTAKES_MAX: usize = 20;
 
-/// How many changes at most make one word a probable typing mistake for another.
+/// Most changes between a word and the one that was probably meant.
 pub(super) const CHANGES_MAX: usize = 2;
 
-/// Characters of a word that are looked at: no key and no value is longer, and a bound.
+/// Longest word that is compared, in characters: no key or fixed value is longer.
 pub(super) const CHARACTERS_MAX: usize = 32;
 
-/// Most directories above a file that are looked at: more than paths have, and a bound.
+/// Most directories above a file that are checked: more than real paths have.
 pub(super) const DEPTH_MAX: usize = 128;

@@ -1,11 +1,11 @@
 //! The configuration: a TOML file, overridden by the command line, turned into each room's
 //! settings.
 //!
-//! Every value is checked while it is read, so an error always knows its file, its line and its
-//! key. A key that is not known is an error. Where nothing is said the defaults of
-//! `config.example.toml` hold; a test proves that the two are equal.
+//! Every value is checked while it is read, so every error names its file, its line and its key. An
+//! unknown key is an error. A key that is not set has the default from `config.example.toml`; a
+//! test proves that the example and the defaults are equal.
 //!
-//! Nothing of the file is kept once the rooms have their settings.
+//! The text of the file is dropped once the rooms have their settings.
 
 mod accounts;
 mod book;

@@ -1,4 +1,4 @@
-//! The example is the default; what is wrong is told in one line that leads to it.
+//! The example equals the defaults; a mistake is reported in one line that names its place.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ fn parse(text: &str) -> Result<Config, Error> {
     Config::parse(Path::new("facteur.toml"), text)
 }
 
-/// Parses `text` and gives what the user would read.
+/// Parses `text` and returns the error that the user would read.
 fn complaint(text: &str) -> String {
     parse(text).unwrap_err().to_string()
 }
@@ -28,7 +28,7 @@ fn the_example_equals_the_defaults() {
     assert_eq!(parse("").unwrap(), Config::default());
 }
 
-/// The keys of a table, as the parser itself lists them when it meets one that it does not know.
+/// The keys of a table, as the parser lists them for an unknown key.
 fn known_keys(text_with_unknown_key: &str) -> Vec<String> {
     let complaint = complaint(text_with_unknown_key);
     let (_, listed) = complaint.split_once("expected ").unwrap();
@@ -74,7 +74,7 @@ fn the_example_shows_every_key_with_a_comment() {
 
 #[test]
 fn every_line_of_the_example_is_read() {
-    // A line that is changed to nonsense is noticed: none of them is dead.
+    // Nonsense in any line is reported, so no line is ignored.
     for line in EXAMPLE
         .lines()
         .filter(|line| line.contains(" = ") && !line.starts_with('#'))
@@ -88,14 +88,14 @@ fn every_line_of_the_example_is_read() {
 
 /// SEC-9.
 #[test]
-fn what_is_in_flight_is_shared_by_sessions_and_deliveries() {
+fn sessions_and_deliveries_share_the_octets_in_flight() {
     let config = parse("[limits]\nin_flight_octets = 1048577").unwrap();
     let octets = config.limits.in_flight_octets;
     let of_both = (octets.of_sessions(), octets.of_deliveries());
     assert_eq!(of_both, (524_289, 524_288));
 }
 
-/// Checks that `text` is the default configuration but for what `expect` changes.
+/// Checks that `text` is the default configuration except for what `expect` changes.
 fn check(text: &str, expect: impl FnOnce(&mut Config)) {
     let mut expected = Config::default();
     expect(&mut expected);
@@ -107,7 +107,7 @@ fn listen(text: &str) -> Listen {
 }
 
 #[test]
-fn values_are_taken_from_the_file() {
+fn values_are_read_from_the_file() {
     let host = |text: &str| HostName::try_from(text.to_owned()).unwrap();
     check("hostname = \"mail.example.com\"", |c| {
         c.hostname = host("mail.example.com");
@@ -156,7 +156,7 @@ fn values_are_taken_from_the_file() {
 }
 
 #[test]
-fn values_for_tls_and_clients_are_taken_from_the_file() {
+fn values_for_tls_and_clients_are_read_from_the_file() {
     check("smtps = [\"127.0.0.1:465\"]", |c| {
         c.smtps = vec![listen("127.0.0.1:465")];
     });
@@ -188,7 +188,7 @@ fn values_for_tls_and_clients_are_taken_from_the_file() {
 }
 
 #[test]
-fn files_are_named_from_where_the_configuration_is() {
+fn relative_paths_start_at_the_directory_of_the_configuration() {
     let text = "[tls]\ncertificate = \"tls/a.pem\"\nkey = \"/b.pem\"\n";
     let tls = Config::parse(Path::new("/etc/facteur/facteur.toml"), text).unwrap();
     let tls = tls.tls.unwrap();
@@ -197,7 +197,7 @@ fn files_are_named_from_where_the_configuration_is() {
 }
 
 #[test]
-fn tls_from_the_first_octet_on_needs_a_certificate() {
+fn immediate_tls_needs_a_certificate() {
     for key in ["smtps", "pop3s"] {
         let text = format!("{key} = [\"127.0.0.1:0\"]\n");
         let config = parse(&text).unwrap();
@@ -334,12 +334,12 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
     (
         "limits.message_octets = \"50 apples\"",
         "1: limits.message_octets",
-        "a text such as \"50 MiB\" or \"off\"",
+        "a string such as \"50 MiB\" or \"off\"",
     ),
     (
         "limits.in_flight_octets = \"1 KiB\"",
         "1: limits.in_flight_octets",
-        "1024 is too small: at least 1048576",
+        "1024 is too small: use at least 1048576",
     ),
     ("subaddress = \"++\"", "1: subaddress", "punctuation mark"),
     ("subaddress = \"@\"", "1: subaddress", "punctuation mark"),
@@ -392,12 +392,12 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
     (
         "[limits]\nrecipients = 0",
         "2: limits.recipients",
-        "cannot be off",
+        "cannot be switched off",
     ),
     (
         "[limits]\nrecipients = \"off\"",
         "2: limits.recipients",
-        "a number",
+        "a non-negative integer",
     ),
     (
         "[limits]\nin_flight_octets = 1048575",
@@ -423,7 +423,7 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn a_wrong_value_is_told_with_file_line_and_key() {
+fn a_wrong_value_is_reported_with_file_line_and_key() {
     for (text, place, part) in WRONG_VALUES {
         let complaint = complaint(text);
         let begin = format!("facteur.toml:{place}: ");
@@ -434,7 +434,7 @@ fn a_wrong_value_is_told_with_file_line_and_key() {
 }
 
 #[test]
-fn a_wrong_line_is_told_with_file_and_line() {
+fn a_wrong_line_is_reported_with_file_and_line() {
     fn check(text: &str, begin: &str) {
         let complaint = complaint(text);
         assert!(complaint.starts_with(begin), "{text:?}: {complaint}");
@@ -449,7 +449,7 @@ fn a_wrong_line_is_told_with_file_and_line() {
     check("é", "facteur.toml:1: ");
 }
 
-/// SEC-14: not without accounts, nor without TLS, for each kind of listener.
+/// SEC-14, for each kind of listener: neither without accounts nor without TLS.
 #[test]
 fn an_address_that_others_can_reach_needs_accounts_and_tls() {
     let accounts = format!("[[accounts]]\naddress = \"bob@example.com\"\npassword = \"{HASH}\"\n");
@@ -535,18 +535,18 @@ fn every_position_of_any_text_has_a_line() {
         for position in 0..=text.len() + 1 {
             let line = line_at(text, position);
             assert!(line >= 1 && line <= text.lines().count() + 1);
-            // It gives a key or none; it does not panic.
+            // There may be a key or not, but no panic.
             drop(key_at(text, position));
         }
     }
 }
 
-/// A hash of the least cost there is.
+/// A hash of the lowest possible cost.
 const HASH: &str = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$\
                     pDWL6CL2u3TVMyYEQ2BHhN1IHwZ8s0kZzqXbUmBV1nY";
 
 #[test]
-fn octets_may_have_a_unit() {
+fn octets_can_have_a_unit() {
     for (text, expected) in [
         ("0", Some(0)),
         ("52428800", Some(52_428_800)),
@@ -580,7 +580,7 @@ fn octets_may_have_a_unit() {
 }
 
 #[test]
-fn a_port_alone_means_both_addresses_of_this_machine() {
+fn a_bare_port_means_both_addresses_of_this_machine() {
     for text in ["2525", ":2525", "localhost:2525"] {
         check(&format!("smtp = [{text:?}, \"127.0.0.1:26\"]"), |c| {
             c.smtp = ["127.0.0.1:2525", "[::1]:2525", "127.0.0.1:26"]
@@ -591,7 +591,7 @@ fn a_port_alone_means_both_addresses_of_this_machine() {
 }
 
 #[test]
-fn two_listeners_of_one_address_are_named() {
+fn two_listeners_with_one_address_are_named() {
     for (text, expected) in [
         (
             "smtp = [\"127.0.0.1:25\"]\npop3 = [\"127.0.0.1:25\"]",
@@ -621,7 +621,7 @@ fn two_listeners_of_one_address_are_named() {
 }
 
 #[test]
-fn all_mistakes_of_a_file_are_told_at_once() {
+fn all_mistakes_of_a_file_are_reported_together() {
     let text = "\
 smpt = [\"127.0.0.1:25\"]
 hostname = \"a b\"
@@ -637,9 +637,9 @@ recipients = 0
 errors = 5
 ";
     let Error::Several(errors) = parse(text).unwrap_err() else {
-        panic!("there are several");
+        panic!("there are several mistakes");
     };
-    let told: Vec<String> = errors.iter().map(Error::to_string).collect();
+    let found: Vec<String> = errors.iter().map(Error::to_string).collect();
     let begins = [
         "facteur.toml:1: smpt: unknown field `smpt`, did you mean `smtp`?",
         "facteur.toml:2: hostname: ",
@@ -647,11 +647,11 @@ errors = 5
         "facteur.toml:6: limit: unknown field `limit`, did you mean `limits`?",
         "facteur.toml:11: limits.recipients: ",
     ];
-    assert_eq!(told.len(), begins.len(), "{told:#?}");
-    for (told, begin) in told.iter().zip(begins) {
-        assert!(told.starts_with(begin), "{told}");
+    assert_eq!(found.len(), begins.len(), "{found:#?}");
+    for (found, begin) in found.iter().zip(begins) {
+        assert!(found.starts_with(begin), "{found}");
     }
-    // What follows from a mistake is none, and neither is what the parser cannot get over.
+    // The consequences of a mistake are not reported, nor anything after a syntax error.
     for text in [
         "hostname = \"a b\"",
         "[[accounts]]\naddress = 5",
@@ -662,13 +662,13 @@ errors = 5
     }
     let endless = (0..100).fold(String::new(), |text, n| text + &format!("key{n} = 1\n"));
     let Error::Several(errors) = parse(&endless).unwrap_err() else {
-        panic!("there are several");
+        panic!("there are several mistakes");
     };
     assert_eq!(errors.len(), MISTAKES_MAX);
 }
 
 #[test]
-fn what_takes_a_restart_is_named() {
+fn changes_that_need_a_restart_are_named() {
     let before = parse("").unwrap();
     for (text, expected) in [
         ("", &[][..]),
@@ -681,7 +681,7 @@ fn what_takes_a_restart_is_named() {
             &["pop3s", "hostname"],
         ),
         ("log_level = \"debug\"", &["log_level"]),
-        // These are read anew.
+        // These are reloaded.
         ("tls = { certificate = \"a\", key = \"b\" }", &[]),
     ] {
         assert_eq!(changes(&before, &parse(text).unwrap()), expected, "{text}");

@@ -1,4 +1,4 @@
-//! The text of a configuration file: read, and the places of mistakes in it.
+//! Reads the text of a configuration file, and finds the line and key of each mistake in it.
 
 use std::{
     fs::File,
@@ -14,7 +14,7 @@ use super::{
     limits::{FILE_OCTETS_MAX, MISTAKES_MAX},
 };
 
-/// The content of a file that has a bound.
+/// Reads a file of limited size.
 pub(super) fn read_octets(path: &Path) -> io::Result<Vec<u8>> {
     let mut octets = Vec::new();
     let mut file = File::open(path)?.take(FILE_OCTETS_MAX);
@@ -26,21 +26,21 @@ pub(super) fn read_octets(path: &Path) -> io::Result<Vec<u8>> {
     Ok(octets)
 }
 
-/// Gives the content of a file.
+/// Reads the content of a file.
 pub(super) type Read<'a> = dyn Fn(&Path) -> io::Result<String> + 'a;
 
 pub(super) fn read_text(path: &Path) -> io::Result<String> {
     String::from_utf8(read_octets(path)?).map_err(|error| io::Error::other(error.utf8_error()))
 }
 
-/// The place of `file`, which the file at `path` names.
+/// The path of `file`, relative to the file at `path`, which names it.
 pub(super) fn beside(path: &Path, file: &Path) -> PathBuf {
     path.parent().unwrap_or(path).join(file)
 }
 
-/// The directory that `file` lies in.
+/// The directory that contains `file`.
 pub(super) fn directory_of(file: &Path) -> &Path {
-    // A name alone is one in the directory where we are.
+    // A bare name is in the working directory.
     let is_named = |directory: &&Path| !directory.as_os_str().is_empty();
     file.parent().filter(is_named).unwrap_or(Path::new("."))
 }
@@ -56,8 +56,8 @@ pub(super) fn value_error(path: &Path, text: &str, error: &toml::de::Error) -> E
     }
 }
 
-/// All that is wrong with `text`, the content of the file at `path`, of which `first` is what was
-/// found first: each mistake is taken out of the text, and the rest is read again.
+/// Everything that is wrong with `text`, the content of the file at `path`, starting with `first`.
+/// Each mistake is removed from the text, and the rest is parsed again.
 pub(super) fn mistakes<T: de::DeserializeOwned>(
     path: &Path,
     text: &str,
@@ -68,13 +68,13 @@ pub(super) fn mistakes<T: de::DeserializeOwned>(
     let mut errors = vec![value_error(path, &rest, &error)];
     while errors.len() < MISTAKES_MAX {
         let shorter = error.span().and_then(|place| without(&rest, &place));
-        // A part of a value may have gone, or what the parser cannot get over is still there.
+        // Only part of a value may have been removed, or a syntax error may remain.
         let Some(shorter) = shorter.filter(|it| toml::from_str::<toml::Table>(it).is_ok()) else {
             break;
         };
         rest = shorter;
         match toml::from_str::<T>(&rest) {
-            // It follows from what was taken out.
+            // A consequence of the removal.
             Err(next) if next.message().contains("missing field") => break,
             Err(next) => error = next,
             Ok(_) => break,
@@ -94,8 +94,8 @@ pub(super) fn mistakes<T: de::DeserializeOwned>(
     Error::Several(errors)
 }
 
-/// A text without the lines of a mistake, which stay as empty ones; with a table that is not known
-/// all of it goes. `None` when nothing would change.
+/// The text with the lines of a mistake made empty; an unknown table is emptied completely. `None`
+/// if nothing would change.
 pub(super) fn without(text: &str, place: &std::ops::Range<usize>) -> Option<String> {
     let first = line_at(text, place.start);
     let last = line_at(text, place.end.saturating_sub(1).max(place.start));
@@ -117,7 +117,7 @@ pub(super) fn without(text: &str, place: &std::ops::Range<usize>) -> Option<Stri
     (shorter.trim_end() != text.trim_end()).then_some(shorter)
 }
 
-/// What the parser says, with what may have been meant: a key that is near, or a text in quotes.
+/// The parser's message, with a hint at what was probably meant: a similar key, or quotes.
 pub(super) fn reason(message: &str) -> String {
     let message = message.replace('\n', " ");
     let unknown = message.strip_prefix("unknown field `");
@@ -139,10 +139,10 @@ pub(super) fn line_at(text: &str, position: usize) -> usize {
     memchr::memchr_iter(b'\n', before).count().saturating_add(1)
 }
 
-/// The key on the line that holds the octet at `position`, with the table that it is in and, in
-/// that of an account, its address; the table alone where the line is its header. On any other line
-/// without a key something else is wrong than a value, or the value goes on over several lines: of
-/// an account at least the address is told.
+/// The key on the line that holds the octet at `position`, with its table and, for an account, the
+/// address. For the header of a table, only the table. Any other line without a key has an error
+/// that is not about a value, or is part of a value of several lines: there, only the table and
+/// address of an account are given.
 pub(super) fn key_at(text: &str, position: usize) -> Option<String> {
     let lines_above = line_at(text, position).saturating_sub(1);
     let line = text.lines().nth(lines_above)?;
@@ -176,7 +176,7 @@ pub(super) fn table_header(line: &str) -> Option<&str> {
     Some(name.trim())
 }
 
-/// The key of a line. What does not look like one may be a part of a value, and a value may be
+/// The key of a line. Text that does not look like a key may be part of a value, and a value may be
 /// secret.
 pub(super) fn key_of(line: &str) -> Option<&str> {
     let (key, _) = line.split_once('=')?;
@@ -186,7 +186,7 @@ pub(super) fn key_of(line: &str) -> Option<&str> {
     (key.chars().all(is_bare) || quoted('"') || quoted('\'')).then_some(key)
 }
 
-/// The value of `address` in the table that has the line after `lines_above` lines.
+/// The value of `address` in the table that contains the line after `lines_above` lines.
 pub(super) fn address_near(text: &str, lines_above: usize) -> Option<&str> {
     let lines: Vec<&str> = text.lines().collect();
     let (above, below) = lines.split_at_checked(lines_above)?;

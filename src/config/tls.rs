@@ -1,6 +1,6 @@
-//! The files of the certificate, read and checked.
+//! Reads and checks the files of the certificate and its key.
 //!
-//! They are read at the start and on SIGHUP; nothing of them is kept but the [`Identity`].
+//! They are read at the start and on SIGHUP; only the [`Identity`] is kept.
 
 use std::{
     fs,
@@ -19,22 +19,23 @@ use super::{
     values::file,
 };
 
-/// The table `[tls]`: where the certificate is. A relative path starts at the configuration file.
+/// The table `[tls]`: where the certificate is. A relative path starts at the directory of the
+/// configuration file.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsFiles {
-    /// The certificate and those between it and its authority, PEM.
+    /// The certificate and its intermediate certificates, PEM.
     #[serde(deserialize_with = "file")]
     pub certificate: PathBuf,
     /// The private key, PEM.
     #[serde(deserialize_with = "file")]
     pub key: PathBuf,
-    /// On which lines of the configuration they are named; 0 is unknown.
+    /// The lines of the configuration that name them; 0 if unknown.
     #[serde(skip)]
     pub lines: [usize; 2],
 }
 
-/// Where `[tls]` names its files.
+/// The places where `[tls]` names its files.
 #[derive(serde::Deserialize)]
 pub(super) struct TlsPlaces {
     tls: TlsPlacesOfFiles,
@@ -46,7 +47,7 @@ pub(super) struct TlsPlacesOfFiles {
     key: Spanned<de::IgnoredAny>,
 }
 
-/// The lines of the two files in `text`.
+/// The lines of `text` that name the two files.
 pub(super) fn tls_lines(text: &str) -> [usize; 2] {
     toml::from_str::<TlsPlaces>(text).map_or([0, 0], |places| {
         let TlsPlacesOfFiles { certificate, key } = places.tls;
@@ -69,7 +70,7 @@ impl TlsFiles {
         })
     }
 
-    /// What is to be said when other users of this machine may read the private key.
+    /// The warning if other users of this machine can read the private key.
     pub fn exposed_key(&self) -> Option<String> {
         let metadata = fs::metadata(&self.key).ok()?;
         let is_exposed = metadata.permissions().mode() & 0o004 != 0;

@@ -1,4 +1,4 @@
-//! The values of a configuration, each read from the words that stand for it.
+//! The types of the configuration's values, and how each is parsed.
 
 use std::{fmt, marker::PhantomData, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
 
 use super::{hints, open_to::OpenTo};
 
-/// Reads a type from its words, in the file and on the command line alike.
+/// Implements parsing of a type from its words, for the file and for the command line.
 macro_rules! words {
     ($type:ty: $($word:literal => $value:expr),+ $(,)?) => {
         impl std::str::FromStr for $type {
@@ -38,7 +38,7 @@ macro_rules! words {
     };
 }
 
-/// A domain that names this host or one that it takes mail for.
+/// The domain name of this host, or a domain that it accepts mail for.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
 pub struct HostName(pub Domain);
@@ -53,7 +53,7 @@ impl TryFrom<String> for HostName {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        // Kept as it is sent to clients of every kind: in A-label form.
+        // Kept in A-label form, which can be sent to every client.
         let domain = Domain::parse(&text, Charset::Utf8).and_then(|domain| domain.to_a_label());
         let domain = domain.and_then(|a_label| Domain::parse(&a_label, Charset::Ascii));
         domain
@@ -65,12 +65,12 @@ impl TryFrom<String> for HostName {
 /// One address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// Address and port; port 0 is any free one.
+    /// Address and port; port 0 means any free port.
     pub address: SocketAddr,
 }
 
 impl Listen {
-    /// Both addresses of this machine.
+    /// This port on both loopback addresses.
     pub(super) fn loopback(port: u16) -> Vec<Self> {
         let addresses: [SocketAddr; 2] = [
             ([127, 0, 0, 1], port).into(),
@@ -87,11 +87,11 @@ impl Listen {
         self.address.ip().to_canonical().is_loopback()
     }
 
-    /// The addresses that a text means: an address with a port, or a port of this machine, which
-    /// has two: `2525`, `:2525`, `localhost:2525`.
+    /// Parses an address with a port, or a port of this machine (`2525`, `:2525`,
+    /// `localhost:2525`), which means both loopback addresses.
     ///
     /// # Errors
-    /// What is wrong, and what would be right.
+    /// What is wrong, and what would be valid.
     pub fn parse(text: &str) -> Result<Vec<Self>, String> {
         if let Ok(address) = text.parse() {
             return Ok(vec![Self { address }]);
@@ -109,12 +109,12 @@ impl Listen {
         }
         Err(format!(
             "{text:?} is not an address and port such as \"127.0.0.1:65434\" or \"[::1]:65434\", \
-             nor a port of this machine such as \"65434\""
+             nor a port on this machine such as \"65434\""
         ))
     }
 }
 
-/// One element of a list of addresses: it may mean two.
+/// One element of a list of addresses; it may mean two addresses.
 pub(super) struct Listens(Vec<Listen>);
 
 impl<'de> Deserialize<'de> for Listens {
@@ -124,7 +124,7 @@ impl<'de> Deserialize<'de> for Listens {
     }
 }
 
-/// The separator of sub-addresses; an empty text or `"off"` is none.
+/// The separator of sub-addresses; an empty string or `"off"` means none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
 pub struct Subaddress(pub Option<char>);
@@ -141,13 +141,13 @@ impl TryFrom<String> for Subaddress {
             }
             _ if text == "off" => Ok(Self(None)),
             _ => Err(format!(
-                "{text:?} is not one punctuation mark such as \"+\", nor \"off\""
+                "{text:?} is neither a single punctuation mark such as \"+\" nor \"off\""
             )),
         }
     }
 }
 
-/// Whether listeners that begin in clear offer TLS where there is a certificate.
+/// Whether listeners that begin in clear offer TLS if there is a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
 pub struct StartTls(pub bool);
@@ -157,8 +157,8 @@ words! { StartTls:
     "off" => StartTls(false),
 }
 
-/// What becomes of a content with bare LFs or CRs that a client of this machine sends in open mode;
-/// from all others it is refused.
+/// How content with bare LFs or CRs from a client on this machine is handled in open mode; from all
+/// other clients it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
 pub struct BareLf(pub BareOctets);
@@ -172,9 +172,9 @@ words! { BareLf:
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
 pub enum Durability {
-    /// `"journal"`: in a journal, many with one sync.
+    /// `"journal"`: in a journal, many messages with one sync.
     Journal,
-    /// `"maildir"`: in the Maildirs, each with syncs of its own.
+    /// `"maildir"`: in the Maildirs, each message with its own syncs.
     Maildir,
     /// `"none"`: not at all.
     None,
@@ -186,7 +186,7 @@ words! { Durability:
     "none" => Durability::None,
 }
 
-/// Octets of one segment of the journal.
+/// The size of one segment of the journal, in octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "Octets")]
 pub struct SegmentOctets(pub u64);
@@ -247,13 +247,13 @@ impl std::str::FromStr for LogLevel {
     }
 }
 
-/// What a line of the log looks like.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
 pub enum LogFormat {
     /// `"text"`: for people.
     Text,
-    /// `"json"`: an object for programs.
+    /// `"json"`: one object per line, for programs.
     Json,
 }
 
@@ -262,13 +262,13 @@ words! { LogFormat:
     "json" => LogFormat::Json,
 }
 
-/// Whether the kernel is asked to keep the daemon to what it needs (SEC-16).
+/// Whether the kernel is asked to confine the daemon to what it needs (SEC-16).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
 pub enum Sandbox {
-    /// `"on"`: as far as this kernel can.
+    /// `"on"`: as far as this kernel supports it.
     On,
-    /// `"require"`: and without that the daemon does not start.
+    /// `"require"`: the daemon does not start without it.
     Required,
     /// `"off"`: not at all.
     Off,
@@ -286,17 +286,17 @@ words! { Sandbox:
 pub struct InFlightOctets(pub u64);
 
 impl InFlightOctets {
-    /// So many, or the fewest that there may be.
+    /// This many, or the minimum if that is more.
     pub fn or_the_fewest(octets: u64) -> Self {
         Self(octets.max(server_limits::IN_FLIGHT_OCTETS_MIN))
     }
 
-    /// What is for content that the store holds in memory.
+    /// The share for content that the store holds in memory.
     pub fn of_deliveries(self) -> u64 {
         self.0 / 2
     }
 
-    /// What is for the buffers and envelopes of sessions.
+    /// The share for the buffers and envelopes of sessions.
     pub fn of_sessions(self) -> u64 {
         self.0.saturating_sub(self.of_deliveries())
     }
@@ -308,13 +308,13 @@ impl TryFrom<Octets> for InFlightOctets {
     fn try_from(Octets(octets): Octets) -> Result<Self, String> {
         const MIN: u64 = server_limits::IN_FLIGHT_OCTETS_MIN;
         if octets < MIN {
-            return Err(format!("{octets} is too small: at least {MIN}"));
+            return Err(format!("{octets} is too small: use at least {MIN}"));
         }
         Ok(Self(octets))
     }
 }
 
-/// A number of octets: a number, or a text with a unit such as `"50 MiB"`.
+/// A number of octets: a number, or a string with a unit such as `"50 MiB"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Octets(u64);
 
@@ -329,7 +329,7 @@ impl Octets {
         ("gb", 1_000_000_000),
     ];
 
-    /// Reads a number with a unit; one of a letter alone is that of 1024.
+    /// Reads a number with a unit; a unit of a single letter is a power of 1024.
     pub(super) fn parse(text: &str) -> Option<u64> {
         let end = text.find(|c: char| !c.is_ascii_digit() && c != '_');
         let (number, unit) = text.split_at_checked(end.unwrap_or(text.len()))?;
@@ -360,29 +360,29 @@ pub(super) fn octets_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result
     Ok(Limit(number.ok().filter(|&value| value != 0)))
 }
 
-/// A limit that may be switched off with 0 or `"off"`.
+/// A limit that 0 or `"off"` switches off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit(pub Option<u64>);
 
-/// A number from 1 on: a limit that cannot be switched off.
+/// A number of at least 1: a limit that cannot be switched off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count(pub u32);
 
 impl Count {
-    /// As a duration in seconds.
+    /// This many seconds.
     pub fn as_seconds(self) -> Duration {
         Duration::from_secs(u64::from(self.0))
     }
 }
 
-/// Sessions at once from one address.
+/// Simultaneous sessions from one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PerAddress {
-    /// `"auto"`: many from this machine, few from another.
+    /// `"auto"`: many from this machine, few from any other address.
     Auto,
     /// 0 or `"off"`: no limit.
     Off,
-    /// So many from every address.
+    /// At most this many from each address.
     AtMost(u64),
 }
 
@@ -397,7 +397,7 @@ impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match number(deserializer)? {
             0 => Err(de::Error::custom(
-                "0 is too small: this limit cannot be off",
+                "0 is too small: this limit cannot be switched off",
             )),
             count => Ok(Self(count)),
         }
@@ -416,12 +416,12 @@ impl<'de> Deserialize<'de> for PerAddress {
     }
 }
 
-/// Reads a path; an empty one would mean the directory that the daemon happens to run in.
+/// Reads the path of a directory; an empty path would mean whatever directory the daemon runs in.
 pub(super) fn directory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.is_empty() {
         Err(de::Error::custom(
-            "\"\" is not a directory; \".\" is this one",
+            "\"\" is not a directory: use \".\" for the current one",
         ))
     } else {
         Ok(PathBuf::from(text))
@@ -432,7 +432,9 @@ pub(super) fn directory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pa
 pub(super) fn file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.is_empty() {
-        Err(de::Error::custom("\"\" is not the name of a file"))
+        Err(de::Error::custom(
+            "\"\" is not the name of a file: name one, or remove the table [tls]",
+        ))
     } else {
         Ok(PathBuf::from(text))
     }
@@ -482,11 +484,11 @@ pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, 
     u32::try_from(number).map_err(|_too_large| de::Error::custom(format!("{number} is too large")))
 }
 
-/// Reads a list, or the word that stands for an empty one.
+/// Reads a list, or a word that means an empty list.
 pub(super) struct ListOrOff<T> {
     /// What the user should have written.
     pub(super) expected: &'static str,
-    /// The word, where there is one.
+    /// The word, if there is one.
     pub(super) off: Option<&'static str>,
     pub(super) element: PhantomData<T>,
 }
@@ -515,10 +517,10 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ListOrOff<T> {
     }
 }
 
-/// Reads a number that is not negative (`Ok`) or one of a few words (`Err`).
+/// Reads a non-negative number (`Ok`) or one of a few words (`Err`).
 pub(super) struct NumberOrWord {
     words: &'static [&'static str],
-    /// Whether it is a number of octets, which may also be a text with a unit.
+    /// Whether it is a number of octets, which may also be a string with a unit.
     is_octets: bool,
 }
 
@@ -543,9 +545,9 @@ impl Visitor<'_> for NumberOrWord {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.is_octets {
-            "a number of octets, or a text such as \"50 MiB\""
+            "a number of octets, or a string such as \"50 MiB\""
         } else {
-            "a number from 0 on"
+            "a non-negative integer"
         })?;
         self.words
             .iter()

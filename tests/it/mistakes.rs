@@ -58,7 +58,7 @@ fn contradictions_are_reported_with_the_fix() {
         ),
         (
             "smtp = [\"a b:25\"]\n",
-            "nor a port of this machine such as \"65434\"",
+            "nor a port on this machine such as \"65434\"",
         ),
         (
             "hostname = \"a b\"\n",
