@@ -1,4 +1,5 @@
-//! What any store promises, whatever keeps its messages. Each test takes every kind that there is.
+//! The promises of every store, however it keeps its messages. Each test runs on every kind of
+//! store.
 
 use std::{
     collections::BTreeSet,
@@ -23,7 +24,7 @@ use crate::{
     },
 };
 
-/// Opens a store of one kind at a place where there may be one already.
+/// Opens a store of one kind in a directory that may already have one.
 type Open = fn(&Path) -> MessageStore;
 
 fn open(place: &Path, durability: Durability) -> MessageStore {
@@ -32,7 +33,7 @@ fn open(place: &Path, durability: Durability) -> MessageStore {
     MessageStore::open(settings, Clock::system()).unwrap()
 }
 
-/// All kinds of stores: a new one gets its line here.
+/// All kinds of stores. Add a line here for a new one.
 const KINDS: [(&str, Open); 3] = [
     ("journal", |place| open(place, Durability::default())),
     ("maildir", |place| open(place, Durability::Maildir)),
@@ -64,14 +65,15 @@ fn read(mut message: Message) -> Vec<u8> {
     }
 }
 
-/// The unique-ids of what is in a mailbox.
+/// The unique-ids of the messages in a mailbox.
 fn ids(store: &MessageStore, mailbox: &MailboxName) -> BTreeSet<UniqueId<'static>> {
     let look = store.look(mailbox).unwrap();
     let summaries = summaries(&*look.messages());
     summaries.into_iter().map(|it| it.unique_id).collect()
 }
 
-/// One script of deliveries, removals and restarts, judged by the naive model.
+/// Runs one script of deliveries, removals and restarts, and compares the store with the naive
+/// model.
 fn play(open: Open, seed: u64) -> Result<(), String> {
     let place = TempDir::new().unwrap();
     let mut store = open(place.path());
@@ -115,7 +117,7 @@ fn play(open: Open, seed: u64) -> Result<(), String> {
     model.check(&store, Start::Same)
 }
 
-/// I1, I2, I3 and I6, as far as no crash is needed for it.
+/// I1, I2, I3 and I6, except for what needs a crash.
 #[test]
 fn every_store_does_what_the_model_does() {
     for (kind, open) in KINDS {
@@ -134,11 +136,11 @@ fn who_looks_keeps_nobody_from_anything_and_sees_what_was_there() {
         assert!(store.look(&ann).unwrap().messages().is_empty(), "{kind}");
         assert!(
             !store.has_mailbox(&ann).unwrap(),
-            "{kind}: looking makes nothing"
+            "{kind}: looking creates nothing"
         );
         deliver(&store, b"one\n", &[ann.clone(), bob.clone()]).unwrap();
         let maildrop = store.open_maildrop(&ann).unwrap();
-        // Twice, the second time perhaps from what was remembered.
+        // Twice: the second listing may come from memory.
         let looks = [store.look(&ann).unwrap(), store.look(&ann).unwrap()];
         deliver(&store, b"two\n", std::slice::from_ref(&ann)).unwrap();
         maildrop.remove(&[0]).unwrap();
@@ -188,7 +190,7 @@ fn who_watches_is_told_of_each_message_once_in_each_of_its_mailboxes() {
         let mut told = || watch.news(Duration::ZERO, &Clock::system()).unwrap();
         assert_eq!(told(), [], "{kind}");
         deliver(&store, b"one\n", &[ann.clone(), bob.clone()]).unwrap();
-        // Too large for what is held in memory: it takes another way.
+        // Too large to be held in memory, so it is delivered another way.
         deliver(
             &store,
             &b"large\n".repeat(100_000),
@@ -213,7 +215,7 @@ fn who_watches_is_told_of_each_message_once_in_each_of_its_mailboxes() {
     }
 }
 
-/// Who begins to watch, and then lists, misses nothing, whatever is delivered meanwhile.
+/// Starting a watch and then listing misses nothing, whatever is delivered in the meantime.
 #[test]
 fn what_is_not_in_a_list_comes_behind_the_watch_that_was_begun_before_it() {
     const MESSAGES: usize = 60;

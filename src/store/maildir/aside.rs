@@ -1,4 +1,4 @@
-//! Messages are set aside for a mailbox that takes none: see `waiting.rs`.
+//! Sets messages aside for a mailbox that cannot take them; see `waiting.rs`.
 
 use std::{
     collections::HashSet,
@@ -25,14 +25,13 @@ use super::{
     waiting::Purpose,
 };
 
-/// What the name of a message begins with that is only to be put in the place of the one that is
-/// there.
+/// Prefix of the name of a message that is only to replace the existing file.
 pub(super) const ANEW: &str = "anew-";
 
-/// Where all wait, in the directory that is the store's own.
+/// Where all of them wait, inside the store's own directory.
 pub(super) const DIRECTORY: &str = "waiting";
 
-/// Looks whether `new` takes entries, or else what it would be made in.
+/// Checks whether `new`, or else the directory that it would be made in, accepts entries.
 pub(super) fn look_for_entries(disk: &Disk, maildir: &Maildir) -> Result<(), Error> {
     let [domain, path, .., new] = &maildir.directories();
     for directory in [new, path, domain, &disk.root] {
@@ -44,7 +43,7 @@ pub(super) fn look_for_entries(disk: &Disk, maildir: &Maildir) -> Result<(), Err
     Ok(())
 }
 
-/// Remembers that `mailbox` takes no mail, and tells it.
+/// Remembers that `mailbox` does not accept mail, and reports it.
 pub(super) fn note_ailing(
     store: &OpenStore,
     mailbox: &MailboxName,
@@ -55,15 +54,15 @@ pub(super) fn note_ailing(
     store.known.forget(mailbox);
     let now = store.disk.clock.now();
     let mut table = store.waiting.table.lock();
-    let to_be_told = table.note(mailbox, error, n_messages, now);
+    let to_report = table.note(mailbox, error, n_messages, now);
     drop(table);
-    if let Some(waiting) = to_be_told {
+    if let Some(waiting) = to_report {
         store.observer.tell(&Event::MailboxAiling {
             mailbox,
             waiting,
             error,
         });
-        // Its thread has to look after the time from now on.
+        // The checkpoint thread has to check the time from now on.
         store.checkpoints.notice();
     }
 }
@@ -71,7 +70,7 @@ pub(super) fn note_ailing(
 /// Sets the spooled message aside for `target`, which cannot take it because of `why`.
 ///
 /// # Errors
-/// [`Error`]: it is not set aside.
+/// [`Error`]: the message is not set aside.
 pub(super) fn keep_waiting(
     store: &OpenStore,
     target: &Target<'_>,
@@ -83,7 +82,7 @@ pub(super) fn keep_waiting(
     let turn = store.waiting.take(mailbox);
     let directory = waiting_place(&store.disk, &target.maildir)?;
     if !store.waiting.table.lock().has_room(mailbox) {
-        let reason = "too many mailboxes take no mail";
+        let reason = "too many mailboxes do not accept mail";
         return Err(Error::other("set a message aside in", &directory, reason));
     }
     let file_name = match purpose {
@@ -93,7 +92,7 @@ pub(super) fn keep_waiting(
     let path = directory.join(file_name);
     let was_there = store.disk.fs.metadata(&path).is_ok();
     hold(&store.disk, spooled.path, &path, &directory)
-        // What cannot be counted on must not be found either.
+        // A file that is not reliably durable must not be found either.
         .inspect_err(|_| store.disk.fs.unlink(&path).unwrap_or_default())?;
     let n_before = store.waiting.table.lock().count_for(mailbox);
     let n_messages = n_before.saturating_add(usize::from(!was_there));
@@ -110,12 +109,12 @@ pub(super) fn hold(disk: &Disk, from: &Path, path: &Path, directory: &Path) -> R
     for made in [all, of_domain, directory] {
         unless_there(disk.fs.create_dir(made)).map_err(Error::io("make", made))?;
     }
-    // Before it has its name: a start takes what has one for whole.
+    // Before it has its name: a start assumes that a file with a name is whole.
     if disk.syncs && disk.sync_file(from)? == Synced::Some {
         return Err(Error::other("make durable", from, "it cannot be opened"));
     }
     match disk.fs.hard_link(from, path) {
-        // From a start that was cut short.
+        // From a start that was interrupted.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) if place::takes_a_copy(&error) => {
             place::copy(disk, from, path, None, Former::Replaced)?;
@@ -129,7 +128,7 @@ pub(super) fn hold(disk: &Disk, from: &Path, path: &Path, directory: &Path) -> R
     disk.check_syncs(mark)
 }
 
-/// Removes the directory for one mailbox, and that of its domain, if nothing is left in them.
+/// Removes the directory for one mailbox, and the one for its domain, if they are empty.
 pub(super) fn tidy_waiting(disk: &Disk, directory: &Path) {
     let is_removed = disk.fs.remove_dir(directory).is_ok();
     if let Some(of_domain) = directory.parent().filter(|_| is_removed) {
@@ -137,8 +136,8 @@ pub(super) fn tidy_waiting(disk: &Disk, directory: &Path) {
     }
 }
 
-/// Removes those of the messages `removed` that wait for `mailbox`, durably: they are being
-/// removed from it.
+/// Durably removes those of the messages `removed` that are waiting for `mailbox`, because they are
+/// being removed from it.
 ///
 /// # Errors
 /// [`Error`]: they may be delivered again.
@@ -169,15 +168,15 @@ pub(super) fn remove_waiting(
     Ok(())
 }
 
-/// Whether the file at `path` is empty, and should not be, as its name says.
+/// Whether the file at `path` is empty although its name gives a size.
 pub(super) fn has_lost_its_octets(disk: &Disk, path: &Path, file_name: &[u8]) -> bool {
     let file = disk.fs.open(path);
     let octets = file.ok().and_then(|file| file.octets_when_opened());
-    let told = name::stored_octets(file_name);
-    octets == Some(0) && told.is_some_and(|told| told > 0)
+    let named = name::stored_octets(file_name);
+    octets == Some(0) && named.is_some_and(|named| named > 0)
 }
 
-/// The names of the directories in `path`; none when it is missing.
+/// The names of the directories in `path`; empty when it is missing.
 pub(super) fn directories_in(disk: &Disk, path: &Path) -> Result<Vec<OsString>, Error> {
     let entries = if_there(disk.fs.read_dir(path)).map_err(Error::io("read", path))?;
     let directories = entries.into_iter().flatten();
@@ -193,8 +192,7 @@ pub(super) fn waiting_place(disk: &Disk, maildir: &Maildir) -> Result<PathBuf, E
     Ok(disk.own.join(DIRECTORY).join(relative))
 }
 
-/// The names of the messages that wait for the mailbox of `maildir`, in the order of their
-/// arrival.
+/// The names of the messages that are waiting for the mailbox of `maildir`, in order of arrival.
 pub(super) fn waiting_names(disk: &Disk, maildir: &Maildir) -> Result<Vec<String>, Error> {
     let directory = waiting_place(disk, maildir)?;
     let entries = if_there(disk.fs.read_dir(&directory)).map_err(Error::io("read", &directory))?;
@@ -208,7 +206,7 @@ pub(super) fn waiting_names(disk: &Disk, maildir: &Maildir) -> Result<Vec<String
     Ok(names)
 }
 
-/// Whether a file with this name waits for its mailbox, and is not what a crash left of a copy.
+/// Whether a file with this name is a waiting message, and not an unfinished copy left by a crash.
 fn is_message(file_name: &[u8]) -> bool {
     let own = file_name.strip_prefix(ANEW.as_bytes()).unwrap_or(file_name);
     std::str::from_utf8(own).is_ok_and(|own| OwnName::parse_exactly(own).is_some())

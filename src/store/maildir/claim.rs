@@ -1,4 +1,4 @@
-//! The right to the one session of a maildrop, and to read beside it.
+//! The right to the only session of a maildrop, and the right to read alongside it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use crate::{mail::MailboxName, store::Error};
 
 use super::open::OpenStore;
 
-/// The right to the one session of a maildrop (RFC 1939 §4); it ends when this is dropped.
+/// The right to the only session of a maildrop (RFC 1939 §4). Dropping it ends the session.
 #[derive(Debug)]
 pub(super) struct Claim {
     store: Arc<OpenStore>,
@@ -15,8 +15,8 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// Takes the maildrop of `mailbox`; where another session has it, waits for `patience` at most
-    /// until that ends.
+    /// Takes the maildrop of `mailbox`. If another session has it, waits at most `patience` for
+    /// that session to end.
     ///
     /// # Errors
     /// [`Error::InUse`].
@@ -49,13 +49,13 @@ impl Drop for Claim {
     }
 }
 
-/// Somebody who reads without a claim, until this is dropped: as long as there is one, nobody
-/// forgets which messages were withdrawn.
+/// A reader without a claim, until this is dropped. While there is any such reader, the list of
+/// withdrawn messages is kept.
 #[derive(Debug)]
 pub(super) struct Reader(Arc<OpenStore>);
 
 impl Reader {
-    /// Begins to read.
+    /// Starts reading.
     pub(super) fn begin(store: &Arc<OpenStore>) -> Self {
         store.visibility.begin_reading();
         Self(Arc::clone(store))

@@ -1,57 +1,57 @@
 //! Listings of maildrops, kept in memory from one login to the next.
 //!
-//! To read a directory of 100,000 entries, sort them and make unique-ids of them takes a hundred
-//! times as long as to see that nothing changed since the last time. This file remembers listings
-//! and says when one may be used again. It makes no system call but to ask for the times, and knows
-//! nothing of what is durable: that is settled before a listing is remembered.
+//! Reading a directory of 100,000 entries, sorting them and making their unique-ids takes a hundred
+//! times as long as checking that nothing has changed. This file remembers listings and decides
+//! when one can be used again. Its only system calls read the times. It does not deal with
+//! durability, which is settled before a listing is remembered.
 //!
 //! # Theory of operation
-//! The system changes the times of a directory whenever it adds or removes an entry. So when a
-//! directory has the times that it had before it was read, it has the entries that were read. There
-//! are two gaps in that, and both are closed by not using the listing:
+//! The system changes the times of a directory whenever it adds or removes an entry. So a directory
+//! that still has the times from before it was read also has the entries that were read. There are
+//! two exceptions, and in both of them the listing is not used:
 //!
 //! - *A change in the same tick as the reading.* Times are coarse: milliseconds at best, whole
-//!   seconds on some file systems. What changes after the reading but in the tick of the change
-//!   before it leaves the same time behind. So a listing is remembered only when the directories,
-//!   before they were read, had been left alone for [`INDEX_QUIET`]: every later change comes in a
-//!   later tick.
-//! - *A clock that is set back.* Then a later change may have an earlier time, even the same one.
-//!   The monotonic clock tells: when it and the wall clock do not agree about how long ago the
-//!   reading was, to [`INDEX_CLOCK_TOLERANCE`], the listing is forgotten. The tolerance is part of
-//!   what `INDEX_QUIET` covers.
+//!   seconds on some file systems. A change after the reading, but in the same tick as the change
+//!   before it, leaves the same time. So a listing is remembered only if the directories had not
+//!   changed for [`INDEX_QUIET`] before they were read: every later change then falls into a later
+//!   tick.
+//! - *A clock that is set back.* A later change can then have an earlier time, or even the same
+//!   time. The monotonic clock reveals this: if it and the wall clock differ by more than
+//!   [`INDEX_CLOCK_TOLERANCE`] about how long ago the reading was, the listing is forgotten.
+//!   `INDEX_QUIET` includes that tolerance.
 //!
-//! Both times of an inode are compared, since programs that copy directories set the first one, and
-//! its number too, since somebody may put another directory in its place.
+//! Both times of an inode are compared, because programs that copy directories set the modification
+//! time. Its number is compared too, because the directory may have been replaced.
 //!
-//! Where times do not come from this machine's kernel, on FUSE and on network file systems
-//! (`trust.rs`), nothing is remembered. What this daemon puts into a mailbox makes it forget the
-//! listing in any case, and one that is being read meanwhile is not remembered.
+//! On FUSE and network file systems the times do not come from this machine's kernel (`trust.rs`),
+//! and nothing is remembered. A delivery by this daemon always makes it forget the listing of that
+//! mailbox, and a listing that is being read at that moment is not remembered.
 //!
-//! What the times do not tell is not remembered:
-//! - a size that was counted, because its file has no `W=` in its name: the file may be rewritten
-//!   in its place without a change to the directory. Such a maildrop is read anew each time.
-//! - that a message was hidden while it was being committed (I4): it is shown later by a change in
+//! Facts that do not show in the times are not remembered:
+//! - a size that was counted because the name has no `W=`: the file can be rewritten in place
+//!   without a change to the directory. Such a maildrop is read again at each login.
+//! - that a message was hidden while it was being committed (I4): showing it later is a change in
 //!   this daemon, not in the directory. A listing from which anything was left out is not kept.
 //!
-//! The other way round nothing is to be checked: a message that was shown is acknowledged or was
-//! found at a start, and never becomes hidden. A mailbox that was removed has no directories, or
-//! other ones.
+//! The opposite case needs no check: a message that was shown has been acknowledged or was found at
+//! a start, and never becomes hidden. A mailbox that was removed has no directories, or different
+//! ones.
 //!
-//! A listing is taken out of the index by the login that looks at it, which has the maildrop to
-//! itself, and put back when it still holds. So the order of entering is the order of use, and when
-//! there is no more room the mailbox that was not used for the longest time goes. Only logins enter
-//! listings: mail that nobody fetches takes no memory.
+//! A login has the maildrop to itself. It takes the listing out of the index, and puts it back if
+//! it is still valid. So the order of insertion is the order of use, and when there is no more room
+//! the least recently used mailbox is dropped. Only logins insert listings: mail that nobody
+//! fetches uses no memory.
 //!
 //! # Invariants
-//! - A listing that [`Remembered::still_holds`] equals what a reading would give.
-//! - The listings remembered take no more in all than the index has room for.
+//! - A listing that [`Remembered::still_holds`] equals what a new reading would give.
+//! - The remembered listings together never use more memory than the index has room for.
 //!
 //! # Failures
-//! None: when the times cannot be told, nothing is remembered.
+//! None: if the times cannot be read, nothing is remembered.
 //!
 //! # Known limits
-//! A clock that is set back and forth between two logins to a mailbox hides a change of another
-//! program that falls, to the nanosecond, on the time of an earlier one.
+//! If the clock is set back and forth between two logins to a mailbox, another program's change is
+//! missed when its time equals, to the nanosecond, the time of an earlier change.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -72,10 +72,10 @@ use super::{
     times::{self, Shows},
 };
 
-/// The moment before a maildrop was read, or looked at.
+/// The state of a maildrop just before it was read or checked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sight {
-    /// Every change from now on is written down with this time or a later one.
+    /// Every later change is recorded with this time or a later one.
     file_time: Duration,
     unix_time: Duration,
     instant: Instant,
@@ -84,8 +84,8 @@ pub(super) struct Sight {
 }
 
 impl Sight {
-    /// Looks at the directories of `maildir`; `None` when one of them is missing, is something
-    /// else, or cannot be looked at.
+    /// Reads the times of the directories of `maildir`. `None` when one of them is missing, is not
+    /// a directory, or cannot be examined.
     pub(super) fn of(maildir: &Maildir, fs: &dyn Fs, clock: &Clock) -> Option<Self> {
         let file_time = clock.file_time();
         let (unix_time, instant) = (clock.unix_time(), clock.now());
@@ -102,7 +102,7 @@ impl Sight {
         })
     }
 
-    /// Which directory `side` was and when it was changed.
+    /// The identity and the times of the directory `side`.
     pub(super) fn stamp(&self, side: Side) -> Stamp {
         match side {
             Side::Cur => self.cur,
@@ -110,8 +110,8 @@ impl Sight {
         }
     }
 
-    /// Whether every change after this moment to the directory `side` will show in its times, or
-    /// would show at the next tick, or nobody can tell.
+    /// Whether every change to the directory `side` after this moment shows in its times, or shows
+    /// only from the next tick on, or nobody knows.
     pub(super) fn shows_changes(&self, side: Side) -> Shows {
         times::shows_changes(&self.stamp(side), self.file_time)
     }
@@ -124,7 +124,7 @@ impl Sight {
         quiet_since.is_some_and(|quiet_since| times.iter().all(|time| *time < quiet_since))
     }
 
-    /// Whether the directories are as they were at `earlier`, provided that it was quiet.
+    /// Whether the directories are unchanged since `earlier`, provided that it was quiet.
     fn equals(&self, earlier: &Self) -> bool {
         let elapsed = self.instant.checked_duration_since(earlier.instant);
         let was_set = elapsed
@@ -136,7 +136,7 @@ impl Sight {
     }
 }
 
-/// A listing and the moment before it was read.
+/// A listing and the state just before it was read.
 #[derive(Debug)]
 pub(super) struct Remembered {
     listing: Arc<Listing>,
@@ -144,8 +144,8 @@ pub(super) struct Remembered {
 }
 
 impl Remembered {
-    /// What may be remembered of `listing`, complete, with no size counted, and read after `sight`;
-    /// `None` when a change could go unnoticed.
+    /// Makes `listing` ready to be remembered. It must be complete, without counted sizes, and read
+    /// after `sight`. `None` when a change could go unnoticed.
     pub(super) fn new(listing: &Arc<Listing>, sight: Sight) -> Option<Self> {
         sight.is_quiet().then(|| Self {
             listing: Arc::clone(listing),
@@ -153,12 +153,12 @@ impl Remembered {
         })
     }
 
-    /// The listing if it is still that of the maildrop as it is at `now`.
+    /// The listing, if it still describes the maildrop as it is at `now`.
     pub(super) fn still_holds(&self, now: &Sight) -> Option<Arc<Listing>> {
         now.equals(&self.sight).then(|| Arc::clone(&self.listing))
     }
 
-    /// What it takes of the room of the index.
+    /// Its share of the memory of the index.
     fn held_octets(&self) -> usize {
         self.listing
             .held_octets()
@@ -166,12 +166,12 @@ impl Remembered {
     }
 }
 
-/// The listings that are remembered. Whatever its methods give back is to be dropped after the lock
-/// on the index has been given back: to free so much memory is a system call (L1).
+/// The listings that are remembered. Drop what its methods return only after unlocking the index:
+/// freeing so much memory is a system call (L1).
 #[derive(Debug)]
 pub(super) struct Index {
     listings: HashMap<MailboxName, (u64, Remembered)>,
-    /// The mailboxes by the number that they were entered with.
+    /// The mailboxes by the number of their insertion.
     order: BTreeMap<u64, MailboxName>,
     next_number: u64,
     held_octets: usize,
@@ -179,7 +179,7 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// An index that takes `octets_max` at most.
+    /// An index that uses at most `octets_max`.
     pub(super) fn with_room(octets_max: usize) -> Self {
         Self {
             listings: HashMap::new(),
@@ -203,8 +203,8 @@ impl Index {
         Some(remembered)
     }
 
-    /// Remembers the maildrop of `mailbox` as the one used last; gives back what had to go for it,
-    /// which is `remembered` itself when it is too large.
+    /// Remembers the maildrop of `mailbox` as the most recently used. Returns what had to be
+    /// dropped for it, which is `remembered` itself when it is too large.
     pub(super) fn enter(
         &mut self,
         mailbox: &MailboxName,
@@ -256,7 +256,7 @@ mod tests {
         }
     }
 
-    /// A look at directories that were changed some time ago.
+    /// Directories that were changed `age` ago.
     fn sight(clock: &Clock, age: Duration) -> Sight {
         let new = stamp(clock.unix_time().saturating_sub(age));
         Sight {
@@ -276,7 +276,7 @@ mod tests {
         Arc::new(names.sort())
     }
 
-    /// What a remembered listing of so many messages takes.
+    /// The memory for a remembered listing of so many messages.
     fn octets_of(n_messages: usize) -> usize {
         remembered(n_messages).held_octets()
     }
@@ -344,7 +344,7 @@ mod tests {
         for number in 0..3 {
             assert!(index.enter(&mailbox(number), remembered(10)).is_empty());
         }
-        // Used once more.
+        // Used again.
         let first = index.take(&mailbox(0)).unwrap();
         assert!(index.enter(&mailbox(0), first).is_empty());
         assert_eq!(index.enter(&mailbox(3), remembered(11)).len(), 2);

@@ -21,12 +21,12 @@ use super::{disk::Disk, layout::Maildir, listing::Side};
 #[derive(Debug, Default)]
 pub(super) struct KnownMailboxes(Mutex<HashMap<MailboxName, Known>>);
 
-/// What is known of a mailbox.
+/// What is known about a mailbox.
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    /// Its `new`: it is known as long as that is this directory.
+    /// Its `new`: the mailbox is known as long as that is this directory.
     new: Identity,
-    /// When that was last seen to take entries.
+    /// When it was last seen to accept entries.
     taking_at: Instant,
 }
 
@@ -36,14 +36,14 @@ impl KnownMailboxes {
         self.0.lock().contains_key(mailbox)
     }
 
-    /// Whether `mailbox` is known, and was seen a moment ago to take entries.
+    /// Whether `mailbox` is known, and was recently seen to accept entries.
     pub(super) fn was_taking_lately(&self, clock: &Clock, mailbox: &MailboxName) -> bool {
         let known = self.0.lock().get(mailbox).copied();
         let age = known.map(|it| clock.now().saturating_duration_since(it.taking_at));
         age.is_some_and(|age| age < PLACE_BELIEVED)
     }
 
-    /// Notes that `mailbox` takes entries, if it is known.
+    /// Notes that `mailbox` accepts entries, if it is known.
     pub(super) fn note_taking(&self, clock: &Clock, mailbox: &MailboxName) {
         let now = clock.now();
         if let Some(known) = self.0.lock().get_mut(mailbox) {
@@ -62,7 +62,7 @@ impl KnownMailboxes {
                 continue;
             }
             let new = disk.maildir(mailbox).map(|maildir| maildir.side(Side::New));
-            // What cannot be looked at is met once more.
+            // A directory that cannot be examined is met again.
             let Some(Ok(metadata)) = new.ok().map(|new| disk.fs.metadata(&new)) else {
                 continue;
             };
@@ -78,8 +78,8 @@ impl KnownMailboxes {
         }
     }
 
-    /// Forgets `mailbox` when `new` of it, as it is now, is not the directory that is known to
-    /// survive a power cut: somebody has put another one in its place. Whether it did.
+    /// Forgets `mailbox` when its `new` is no longer the directory that is known to survive a power
+    /// cut, because somebody has replaced it. Returns whether it was forgotten.
     pub(super) fn forget_replaced(&self, mailbox: &MailboxName, new: &Stamp) -> bool {
         let mut table = self.0.lock();
         let known = table.get(mailbox);

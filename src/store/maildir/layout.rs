@@ -1,24 +1,24 @@
-//! One Maildir on disk: where it is, what is in it, and how large its messages are when sent.
+//! One Maildir on disk: its paths, its entries, and the sizes of its messages as RETR sends them.
 //!
-//! Knows the directories and the files in them, nothing of sessions or of what is durable.
+//! It does not deal with sessions or durability.
 //!
 //! # Theory of operation
-//! A Maildir is a directory with the directories `tmp`, `new` and `cur`. A message is born in `new`
-//! and may be moved to `cur`, and renamed there when its flags change, by any program that reads
-//! the Maildir; its identity (see `name/mod.rs`) stays. A reader may look at any moment of such a
-//! rename, so:
-//! - `new` is read before `cur`: a message on its way from the one to the other is seen at least
+//! A Maildir is a directory with the subdirectories `tmp`, `new` and `cur`. A message arrives in
+//! `new`. Any program that reads the Maildir may move it to `cur`, and rename it there when its
+//! flags change; its identity (see `name/mod.rs`) stays the same. A reader can run at any moment of
+//! such a rename, so:
+//! - `new` is read before `cur`: a message that is being moved from `new` to `cur` is seen at least
 //!   once;
 //! - names with the same identity are the same message, and all of them are kept, because after a
-//!   power cut in the middle of a rename both may really be there.
+//!   power cut in the middle of a rename both may really exist.
 //!
-//! One reading may miss a message all the same; `reading.rs` tells when it has not.
+//! One reading can still miss a message; `reading.rs` can tell when it has missed none.
 //!
 //! # Failures
-//! A directory that is missing is empty.
+//! A directory that is missing counts as empty.
 //!
 //! # Known limits
-//! The sizes in the names of other programs are believed.
+//! The sizes in the names of other programs are trusted.
 
 use std::{
     collections::HashSet,
@@ -39,7 +39,7 @@ use super::{
     name::{self, Identity},
 };
 
-/// Where the Maildir of one mailbox is.
+/// The paths of one mailbox.
 #[derive(Clone, Debug)]
 pub(super) struct Maildir {
     /// The directory of the domain.
@@ -48,8 +48,8 @@ pub(super) struct Maildir {
     pub(super) path: PathBuf,
 }
 
-/// `names` in `directory`, each in the one before it. Every delivery and every login makes a good
-/// number of paths: here each takes one piece of memory, which is not enlarged afterwards.
+/// Joins `names` to `directory`. Every delivery and every login makes many paths, so each path is
+/// allocated once, at its final size.
 pub(super) fn join<const N: usize>(
     directory: &Path,
     names: [&(impl AsRef<OsStr> + ?Sized); N],
@@ -72,24 +72,24 @@ impl Maildir {
         Some(Self { domain, path })
     }
 
-    /// All its directories, each behind the one it lies in. `new` is the last: a Maildir that can
-    /// receive messages is complete.
+    /// All its directories, parents first. `new` comes last: a Maildir that can receive messages is
+    /// complete.
     pub(super) fn directories(&self) -> [PathBuf; 5] {
         let [tmp, cur, new] = ["tmp", "cur", "new"].map(|name| join(&self.path, [name]));
         [self.domain.clone(), self.path.clone(), tmp, cur, new]
     }
 
-    /// One of the directories for messages.
+    /// One of the two message directories.
     pub(super) fn side(&self, side: Side) -> PathBuf {
         join(&self.path, [side.name()])
     }
 
-    /// The file that `place` names.
+    /// The path of the file at `place`.
     pub(super) fn file(&self, place: Place<'_>) -> PathBuf {
         join(&self.path, [place.side.name().as_ref(), place.file_name])
     }
 
-    /// The message `file_name` where it is delivered.
+    /// The path of the message `file_name` where it is delivered.
     pub(super) fn in_new(&self, file_name: &str) -> PathBuf {
         self.file(Place {
             side: Side::New,
@@ -97,12 +97,11 @@ impl Maildir {
         })
     }
 
-    /// The messages that one reading finds, in the order of their arrival, with the sizes that
-    /// their names tell.
+    /// The messages that one reading finds, in order of arrival, with the sizes from their names.
     ///
     /// # Errors
-    /// What the file system says, except that a directory is missing; and
-    /// [`Error::ListingTooLarge`] when it takes more memory than can be `listed`.
+    /// Any error of the file system, except for a missing directory; and [`Error::ListingTooLarge`]
+    /// when the listing needs more memory than `listed` can have.
     pub(super) fn list(&self, fs: &dyn Fs, listed: &mut Listed) -> Result<Listing, Error> {
         let too_large = || Error::ListingTooLarge {
             path: self.path.clone(),
@@ -130,7 +129,7 @@ impl Maildir {
     /// The names of those of `wanted` that one reading of both directories finds.
     ///
     /// # Errors
-    /// What the file system says, except that a directory is missing.
+    /// Any error of the file system, except for a missing directory.
     pub(super) fn visit_wanted(
         &self,
         fs: &dyn Fs,
@@ -151,7 +150,7 @@ impl Maildir {
     /// Calls `visit` for each entry of one of the two directories.
     ///
     /// # Errors
-    /// What the file system says, except that the directory is missing.
+    /// Any error of the file system, except for a missing directory.
     pub(super) fn visit(
         &self,
         fs: &dyn Fs,
@@ -166,7 +165,7 @@ impl Maildir {
     /// Counts what RETR will send of the file at `place`.
     ///
     /// # Errors
-    /// What the file system says, except that the file is not there or not for us.
+    /// Any error of the file system, unless the file is missing or unavailable.
     pub(super) fn count(&self, fs: &dyn Fs, place: Place<'_>) -> Result<Counted, Error> {
         let path = &self.file(place);
         let mut file = match fs.open(path) {
@@ -186,7 +185,7 @@ impl Maildir {
     }
 }
 
-/// Where a message is that is not where it was listed.
+/// The current place of a message that is not where it was listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Moved {
     side: Side,
@@ -194,7 +193,7 @@ pub(super) struct Moved {
 }
 
 impl Moved {
-    /// As that of a listing.
+    /// The same place in the form that a listing uses.
     pub(super) fn place(&self) -> Place<'_> {
         Place {
             side: self.side,
@@ -202,24 +201,24 @@ impl Moved {
         }
     }
 
-    /// Which message it is.
+    /// The identity of the message.
     pub(super) fn identity(&self) -> Identity<'_> {
         Identity::of(self.file_name.as_bytes())
     }
 }
 
-/// What came of counting a file.
+/// The result of counting a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Counted {
     /// The octets that RETR sends.
     Octets(u64),
     /// No file has this name.
     Gone,
-    /// It is no file, or may not be read.
+    /// It is not a file, or cannot be read.
     Unavailable,
 }
 
-/// Whether a file is not for us: something else has its name, or it is that of another user.
+/// Whether a file is unavailable: something else has its name, or it belongs to another user.
 fn is_unavailable(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -227,8 +226,8 @@ fn is_unavailable(error: &io::Error) -> bool {
     )
 }
 
-/// Counts octets as RETR sends them: every LF without a CR before it counts as CRLF, a last line
-/// without its LF gets a CRLF, and nothing stays nothing (RFC 1939 §11).
+/// Counts octets as RETR sends them (RFC 1939 §11): every LF without a CR before it counts as CRLF,
+/// a last line without LF gets a CRLF, and an empty message stays empty.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SentSize {
     stored_octets: u64,
@@ -241,7 +240,7 @@ impl SentSize {
     pub(super) fn add(&mut self, octets: &[u8]) {
         let Some(&last) = octets.last() else { return };
         let n_line_feeds = memchr::memchr_iter(b'\n', octets).count();
-        // Rarely any: what we store has no CR before an LF.
+        // There are rarely any: facteur stores no CR before an LF.
         let n_with_cr = memchr::memmem::find_iter(octets, b"\r\n").count();
         let split_pair = self.last == Some(b'\r') && octets.first() == Some(&b'\n');
         let n_bare = n_line_feeds
@@ -274,7 +273,7 @@ fn octets_of(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 
-/// The name of a directory as text; `None` when it is not UTF-8 and so none of ours.
+/// The name of a directory as text; `None` when it is not UTF-8 and therefore not ours.
 pub(super) fn decoded(directory: &OsStr) -> Option<String> {
     directory.to_str().and_then(name::decode_directory)
 }

@@ -1,27 +1,27 @@
-//! A listing: the names of all messages of a maildrop, and what is told about them.
+//! A listing: the names of all messages of a maildrop, and what those names say.
 //!
-//! There may be a million, so all names lie one behind the other in one block, and a message is a
-//! record of 24 octets that says where. Nothing here looks at a disk.
+//! A maildrop can have a million messages. So all names are stored back to back in one block, and
+//! each message is a record of 24 octets that points into it. This module does no disk access.
 //!
 //! # Theory of operation
-//! Names are added in whatever order the directories give them, and read once for what they say.
-//! [`Names::sort`] then puts the messages into the order of their arrival: by the seconds at the
-//! start of the base, then by the identity. Nearly all names of one second begin alike, with the
-//! nonce of the daemon, so to compare them octet by octet from the start would look at the same
-//! octets over and over again, in memory that is far apart. Instead the names of one second are
-//! sorted by a number: the eight octets behind what all of them have in common. Only where these
-//! are equal too the names themselves are compared.
+//! Names are added in the order in which the directories return them, and each is parsed once.
+//! [`Names::sort`] then puts the messages in order of arrival: first by the seconds at the start of
+//! the base, then by the identity. Nearly all names of one second start with the same octets, the
+//! nonce of the daemon. Comparing them from the start would read the same octets again and again,
+//! in memory that is far apart. So the names of one second are sorted by a number instead: the
+//! eight octets after their common prefix. Whole names are compared only where these numbers are
+//! equal.
 //!
-//! The names are put into that order too, since UIDL reads all of them, and to fetch each from
-//! another corner of the memory takes five times as long.
+//! The names themselves are also put in that order, because UIDL reads all of them, and reading
+//! them from scattered memory takes five times as long.
 //!
-//! Names with the same identity (`name/mod.rs`) are the same message; the first of them is its
-//! record, the others are its twins. They are so rare that they have a table of their own.
+//! Names with the same identity (`name/mod.rs`) are the same message. The first of them is its
+//! record, and the others are its twins. Twins are so rare that they have a table of their own.
 //!
 //! # Invariants
 //! - The messages are sorted by arrival, then identity; no two have the same identity.
-//! - Every record names octets that are there, and an identity and a unique-id that the name begins
-//!   with.
+//! - Every record refers to octets that exist, and its name starts with its identity and its
+//!   unique-id.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -45,14 +45,14 @@ use super::{
 /// The two directories of a Maildir that hold messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Side {
-    /// `cur`: some program has seen them.
+    /// `cur`: messages that a program has seen.
     Cur,
-    /// `new`: no program has.
+    /// `new`: messages that no program has seen.
     New,
 }
 
 impl Side {
-    /// What the directory is called.
+    /// The name of the directory.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Cur => "cur",
@@ -61,18 +61,18 @@ impl Side {
     }
 }
 
-/// One name of a message: where it lies among the names, and what it says.
+/// One name of a message: where it is in the block of names, and what it says.
 #[derive(Clone, Copy, Debug)]
 struct Record {
     start: usize,
-    /// What RETR sends.
+    /// The size that RETR sends.
     octets: u64,
     name_octets: u16,
     identity_octets: u16,
     unique_id_octets: Option<NonZeroU8>,
     is_own: bool,
-    /// Whether the name says the size. Else it was, or has to be, counted in the file, which may be
-    /// rewritten.
+    /// Whether the name gives the size. If not, it is counted in the file, which another program
+    /// may rewrite.
     says_octets: bool,
     side: Side,
 }
@@ -82,7 +82,7 @@ struct Record {
 pub(super) struct Place<'a> {
     /// The directory.
     pub(super) side: Side,
-    /// The file name in it, with flags.
+    /// The file name in the directory, including flags.
     pub(super) file_name: &'a OsStr,
 }
 
@@ -94,12 +94,12 @@ pub(super) struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    /// What never changes in its file names.
+    /// The part that never changes in its file names.
     pub(super) fn identity(&self) -> Identity<'a> {
         identity(&self.listing.text, self.record)
     }
 
-    /// The name to try first: in `cur` when it is there too, since messages move that way.
+    /// The name to try first: the one in `cur` if there is one, because messages move that way.
     pub(super) fn place(&self) -> Place<'a> {
         self.listing.place(self.record)
     }
@@ -114,25 +114,25 @@ impl<'a> Found<'a> {
     }
 }
 
-/// What a listing takes of the memory of all listings (SEC-9), as long as this lives.
+/// A listing's share of the memory for all listings (SEC-9). Dropping it returns the share.
 #[derive(Debug)]
 pub(super) struct Listed(Taken);
 
 impl Listed {
-    /// Nothing of the memory of all listings.
+    /// A share of zero octets.
     pub(super) fn nothing(of_all: &Arc<Quota>) -> Self {
         Self(Taken::nothing(of_all))
     }
 
-    /// Takes so many `octets` instead, a little for nothing; false when that is too much, and it
-    /// stays as it was.
+    /// Changes the share to `octets`, of which a small amount is free. Returns false when that is
+    /// too much, and the share then stays the same.
     fn set(&mut self, octets: usize) -> bool {
         let octets = octets.saturating_sub(LISTED_OCTETS_FREE);
         self.0.set(u64::try_from(octets).unwrap_or(u64::MAX))
     }
 
-    /// Takes what there is while `names` are read and sorted, in steps of a half; false when that
-    /// is too much.
+    /// Makes the share cover reading and sorting `names`, with half as much again in reserve if
+    /// possible. Returns false when that is too much.
     pub(super) fn covers_reading(&mut self, names: &Names) -> bool {
         let wanted = names.sorting_octets();
         let covered = usize::try_from(self.0.octets()).unwrap_or(usize::MAX);
@@ -140,14 +140,14 @@ impl Listed {
         wanted <= covered || self.set(wanted.saturating_add(wanted / 2)) || self.set(wanted)
     }
 
-    /// Takes what `listing` needs from now on; false when that is too much.
+    /// Makes the share cover `listing` from now on. Returns false when that is too much.
     pub(super) fn covers(&mut self, listing: &Listing) -> bool {
         let of_messages = listing.len().saturating_mul(LISTED_MESSAGE_OCTETS);
         self.set(listing.held_octets().saturating_add(of_messages))
     }
 }
 
-/// The names of a maildrop as they are read.
+/// The names of a maildrop while it is being read.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     text: Vec<u8>,
@@ -182,8 +182,8 @@ impl Names {
         self.records.push((said.arrival_secs, record));
     }
 
-    /// What it takes to sort them: the names in both orders, the records with and without their
-    /// key; and the fingerprints of an earlier reading.
+    /// The memory needed to sort them: the names in both orders, the records with and without their
+    /// key, and the fingerprints of an earlier reading.
     fn sorting_octets(&self) -> usize {
         let of_each = size_of::<(u64, Record)>().saturating_add(size_of::<Record>());
         let of_each = of_each.saturating_add(size_of::<u64>());
@@ -191,14 +191,14 @@ impl Names {
         self.text.len().saturating_mul(2).saturating_add(of_records)
     }
 
-    /// The messages with these names, in the order of their arrival.
+    /// The messages with these names, in order of arrival.
     pub(super) fn sort(self) -> Listing {
         let Self { text, mut records } = self;
         records.sort_unstable_by_key(|(secs, _)| *secs);
         let mut sorted = Vec::with_capacity(text.len());
         for of_one_second in records.chunk_by_mut(|(left, _), (right, _)| left == right) {
             sort_by_name(&text, of_one_second);
-            // Into their order while they are at hand.
+            // Reordered now, while these records are in the processor's cache.
             for (_, record) in of_one_second {
                 let name = octets(&text, record.start, record.name_octets);
                 record.start = sorted.len();
@@ -229,8 +229,8 @@ impl Names {
     }
 }
 
-/// Sorts the names of one second, and puts in the place of the second a number that is the same for
-/// names with the same identity.
+/// Sorts the names of one second. Replaces the second with a number that is equal for names with
+/// the same identity.
 fn sort_by_name(text: &[u8], records: &mut [(u64, Record)]) {
     let Some(((_, first), others @ [_, ..])) = records.split_first() else {
         return;
@@ -258,18 +258,18 @@ fn sort_by_name(text: &[u8], records: &mut [(u64, Record)]) {
     });
 }
 
-/// How many octets at their starts are equal.
+/// The length of the common prefix.
 fn n_equal(left: &[u8], right: &[u8]) -> usize {
     let is_equal = |(left, right): &(&u8, &u8)| left == right;
-    // Nearly always all of the shorter one, and a comparison of blocks is quick.
+    // Nearly always the shorter one is a prefix of the longer, and comparing whole slices is fast.
     match right.get(..left.len()) {
         Some(right) if left == right => left.len(),
         _ => left.iter().zip(right).take_while(is_equal).count(),
     }
 }
 
-/// The first eight octets as a number that sorts as they do. A text that ends before sorts first,
-/// as no name has a NUL.
+/// The first eight octets as a number that sorts in the same order. A shorter text sorts first,
+/// because no name contains a NUL.
 fn eight_octets(text: &[u8]) -> u64 {
     if let Some(octets) = text.first_chunk() {
         return u64::from_be_bytes(*octets);
@@ -281,26 +281,27 @@ fn eight_octets(text: &[u8]) -> u64 {
     u64::from_be_bytes(octets)
 }
 
-/// The octets that a record speaks of.
+/// The octets that a record refers to.
 fn octets(text: &[u8], start: usize, octets: u16) -> &[u8] {
     let end = start.saturating_add(octets.into());
     text.get(start..end).unwrap_or_default()
 }
 
-/// What never changes in the name of `record`.
+/// The part of the name of `record` that never changes.
 fn identity<'a>(text: &'a [u8], record: &Record) -> Identity<'a> {
     let octets = octets(text, record.start, record.identity_octets);
     Identity::new(octets, record.is_own)
 }
 
-/// The messages of a maildrop as they were found, in the order of their arrival.
+/// The messages of a maildrop, in order of arrival.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     /// All names, in the order of the messages.
     text: Vec<u8>,
     messages: Vec<Record>,
-    /// Further names of messages, by the start of the first one. Not hashed: for its first table a
-    /// thread asks the system for random numbers, and this one is nearly always empty.
+    /// Further names of messages, by the start of the first one. This is not a hash map: for its
+    /// first hash map a thread asks the system for random numbers, and this table is nearly always
+    /// empty.
     twins: BTreeMap<usize, Vec<Record>>,
 }
 
@@ -323,35 +324,35 @@ impl Listing {
         })
     }
 
-    /// Leaves out the messages that may not be `kept`.
+    /// Removes the messages that are not to be kept.
     pub(super) fn retain(&mut self, mut is_kept: impl FnMut(Identity<'_>) -> bool) {
         let text = &self.text;
         self.messages
             .retain(|record| is_kept(identity(text, record)));
     }
 
-    /// The positions of the messages whose sizes the names do not tell.
+    /// The positions of the messages whose names do not give the size.
     pub(super) fn uncounted(&self) -> Vec<usize> {
         let messages = self.messages.iter().enumerate();
         let uncounted = messages.filter(|(_, record)| !record.says_octets);
         uncounted.map(|(position, _)| position).collect()
     }
 
-    /// Sets what RETR sends of the message at `position`.
+    /// Sets the size that RETR sends of the message at `position`.
     pub(super) fn set_octets(&mut self, position: usize, octets: u64) {
         if let Some(record) = self.messages.get_mut(position) {
             record.octets = octets;
         }
     }
 
-    /// Leaves out the messages at `positions`.
+    /// Removes the messages at `positions`.
     pub(super) fn leave_out(&mut self, positions: &BTreeSet<usize>) {
         let mut position = 0_usize..;
         self.messages
             .retain(|_| !position.next().is_some_and(|it| positions.contains(&it)));
     }
 
-    /// What tells whether another reading finds the same names.
+    /// Fingerprints, to tell whether another reading finds the same names.
     pub(super) fn fingerprints(&self) -> Fingerprints {
         let twins = self.twins.values().flatten();
         let names = self.messages.iter().chain(twins).map(|record| {
@@ -365,7 +366,7 @@ impl Listing {
         Fingerprints(fingerprints)
     }
 
-    /// The octets of memory that it takes.
+    /// The memory that it uses, in octets.
     pub(super) fn held_octets(&self) -> usize {
         let of_records = |n_records: usize| n_records.saturating_mul(size_of::<Record>());
         let n_twins = self.twins.values().map(Vec::capacity);
@@ -386,20 +387,20 @@ impl Listing {
     }
 }
 
-/// The names of a reading, as numbers that are nearly always different for different names: to keep
-/// the names themselves would take the memory of another listing.
+/// The names of a reading as numbers, which nearly always differ for different names. Keeping the
+/// names themselves would take as much memory as another listing.
 #[derive(Debug)]
 pub(super) struct Fingerprints(Vec<u64>);
 
 impl Fingerprints {
-    /// Whether every name is also among the `later` ones.
+    /// Whether every name is also in `later`.
     pub(super) fn are_all_in(&self, later: &Self) -> bool {
         let mut later = later.0.iter();
         self.0.iter().all(|name| later.any(|it| it == name))
     }
 }
 
-/// What a message with twins takes in their table, about twice what an entry has.
+/// Memory for a message with twins in their table: about twice the size of an entry.
 const TWIN_OCTETS: usize = 2 * size_of::<(usize, Vec<Record>)>();
 
 impl Summaries for Listing {
@@ -423,10 +424,10 @@ mod tests {
 
     use super::*;
 
-    /// A message as the naive model has it: the names in the order in which they are tried.
+    /// A message in the naive model: its names in the order in which they are tried.
     type Model = Vec<(Side, String)>;
 
-    /// Sorts whole names, compares each with the one before.
+    /// Sorts whole names and compares each with the one before it.
     fn naive_listing(names: &[(Side, String)]) -> Vec<Model> {
         let mut names = names.to_vec();
         names.sort_by(|left, right| {
@@ -448,7 +449,7 @@ mod tests {
         messages
     }
 
-    /// Which message it is.
+    /// The identity of the message.
     fn of(message: &Model) -> Identity<'_> {
         Identity::of(message[0].1.as_bytes())
     }
@@ -466,7 +467,7 @@ mod tests {
         found.places().map(owned).collect()
     }
 
-    /// Names that differ early, late, not at all, or in their flags only.
+    /// Names that differ early, late, not at all, or only in their flags.
     fn any_name() -> impl Strategy<Value = (Side, String)> {
         let side = prop_oneof![Just(Side::New), Just(Side::Cur)];
         let name = prop_oneof![
@@ -516,7 +517,7 @@ mod tests {
             expect.retain(|names| is_kept(of(names)));
             let found: Vec<Model> = listing.iter().map(model_of).collect();
             prop_assert_eq!(&found, &expect);
-            // Sizes are counted only where no name tells them.
+            // Sizes are counted only where no name gives them.
             let unknown = |names: &Model| {
                 Said::by(names[0].1.as_bytes()).sent_octets.is_none()
             };
@@ -558,7 +559,7 @@ mod tests {
         assert_eq!(listing(&names).held_octets(), text + 24 * 1_000);
     }
 
-    /// SEC-9: a directory is not read to its end when what was read of it is too much already.
+    /// SEC-9: reading a directory stops as soon as the names read so far take too much memory.
     #[test]
     fn names_that_are_read_are_covered_before_they_are_sorted() {
         const OCTETS_MAX: u64 = 100_000;

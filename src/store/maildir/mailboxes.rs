@@ -1,30 +1,30 @@
-//! Mailboxes as directories: met, made, made durable, and undone when that fails.
+//! Mailbox directories: checked, made, made durable, and removed again when that fails.
 //!
-//! A mailbox is *known* once its directories are sure to survive a power cut; then a delivery to it
-//! costs no look at them. Nothing here touches messages.
+//! A mailbox is *known* once its directories are certain to survive a power cut. A delivery to it
+//! then does not look at them at all. Nothing here touches messages.
 //!
 //! # Theory of operation
-//! That a directory can be seen does not mean that it is durable: a daemon that was killed may have
-//! made it a moment before. So every mailbox is met once in the life of the daemon: its directories
-//! are checked (SEC-6) and, for a delivery, made where they are missing; then each directory that
-//! holds one of them is synced. Only what is met without an error is ever counted on, and only as
-//! long as its `new` is the same directory: who restores a mailbox from a backup puts another one
-//! there. That is looked at where it costs nothing: by a login, by a checkpoint that goes file by
-//! file (one that syncs the whole file system need not know), and by a delivery that syncs.
+//! A directory that can be seen is not necessarily durable: a daemon that was killed may have made
+//! it a moment before. So every mailbox is *met* once in each run of the daemon. Its directories
+//! are checked (SEC-6) and, for a delivery, made where they are missing; then the parent of each of
+//! them is synced. Only a mailbox that was met without an error is relied on, and only as long as
+//! its `new` is the same directory: restoring a mailbox from a backup replaces it. That is checked
+//! where it costs nothing: by a login, by a checkpoint that goes file by file (one that syncs the
+//! whole file system need not know), and by a delivery that syncs.
 //!
-//! When a sync fails the kernel may forget the entries that it could not write while it still shows
-//! them, and the next sync succeeds without them. So at that moment all that is being made becomes
-//! doubtful, for others may have met it already. What was made is removed again; what cannot be
-//! removed, because somebody uses it by now, is *doubtful* and takes no mail until a restart, or
-//! until it is empty: then it is removed and made anew.
+//! When a sync fails, the kernel may forget the entries that it could not write while it still
+//! shows them, and the next sync succeeds without them. So all directories that are being made at
+//! that moment become *doubtful*, because other threads may already have met them. What was made is
+//! removed again. A directory that cannot be removed, because it is already in use, accepts no mail
+//! until a restart, or until it is empty: then it is removed and made again.
 //!
 //! # Failures
-//! [`Error::Io`], [`Error::Full`], or [`Error::Unsafe`] for a symbolic link or a file in the place
-//! of a directory. Nothing is left behind that a later attempt could take for durable.
+//! [`Error::Io`], [`Error::Full`], or [`Error::Unsafe`] for a symbolic link or a file where a
+//! directory should be. Nothing is left behind that a later attempt could mistake for durable.
 //!
 //! # Known limits
-//! When one delivery undoes a mailbox in the same moment as another makes it, the latter may fail
-//! for the time being, or leave the mailbox without its `tmp`, which only other programs use.
+//! If one delivery undoes a mailbox at the same moment as another makes it, the latter may fail
+//! temporarily, or leave the mailbox without its `tmp`, which only other programs use.
 
 use std::{
     collections::BTreeSet,
@@ -53,7 +53,7 @@ pub(super) struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// The mailbox, where it lies.
+    /// The mailbox and the path of its Maildir.
     ///
     /// # Errors
     /// [`Error::NameTooLong`].
@@ -63,16 +63,16 @@ impl<'a> Target<'a> {
     }
 }
 
-/// The directories that one delivery made, each behind the one it lies in.
+/// The directories that one delivery made, parents first.
 #[derive(Debug)]
 pub(super) struct Made {
     directories: Vec<PathBuf>,
-    /// How matters stood before.
+    /// The sync failures up to the start.
     pub(super) mark: SyncMark,
 }
 
 impl Made {
-    /// Nothing so far.
+    /// No directories yet.
     pub(super) fn nothing(disk: &Disk) -> Self {
         Self {
             directories: Vec::new(),
@@ -81,12 +81,12 @@ impl Made {
     }
 }
 
-/// The directories that one delivery is making, until this is dropped: a sync that fails meanwhile
-/// makes them doubtful.
+/// The directories that one delivery is making, until this is dropped. A sync that fails in that
+/// time makes them doubtful.
 struct Making<'a> {
     disk: &'a Disk,
     maker: u64,
-    /// How matters stood before.
+    /// The sync failures up to the start.
     mark: SyncMark,
     directories: Vec<PathBuf>,
 }
@@ -125,18 +125,18 @@ pub(super) enum Presence {
     Present,
 }
 
-/// Meets the mailboxes of `targets` that are not known and makes what they lack, adding it to
-/// `made`. When this is `Ok` their directories are durable.
+/// Meets those mailboxes of `targets` that are not known, makes their missing directories and adds
+/// these to `made`. When this is `Ok`, the directories of all of them are durable.
 ///
 /// # Errors
-/// See the module; the caller then has to call [`undo`].
+/// See the module. The caller then has to call [`undo`].
 pub(super) fn make_mailboxes(
     store: &OpenStore,
     targets: &[Target<'_>],
     made: &mut Made,
 ) -> Result<(), Error> {
     let mut parents = BTreeSet::new();
-    // Nothing of this where all are known, which is nearly always so.
+    // Not needed if all mailboxes are known, which is nearly always the case.
     let mut making = None;
     let mut met = Vec::new();
     for target in targets {
@@ -179,7 +179,7 @@ pub(super) fn make_mailboxes(
     Ok(())
 }
 
-/// Makes a directory unless it is there; tells which it was before.
+/// Makes a directory unless it exists. Returns whether it did.
 fn make_directory(disk: &Disk, path: &Path) -> Result<Presence, Error> {
     match unless_there(disk.fs.create_dir(path)).map_err(Error::io("make", path))? {
         Some(()) => Ok(Presence::Missing),
@@ -187,8 +187,8 @@ fn make_directory(disk: &Disk, path: &Path) -> Result<Presence, Error> {
     }
 }
 
-/// Removes those of `directories` that are doubtful and that nobody uses any more, with what
-/// lies in them: then they can be made anew.
+/// Removes those of `directories` that are doubtful and no longer in use, with their contents, so
+/// that they can be made again.
 fn remove_doubtful(disk: &Disk, directories: &[PathBuf]) {
     let is_doubtful = |directory| {
         disk.find_doubtful(std::slice::from_ref(directory))
@@ -208,11 +208,11 @@ fn remove_doubtful(disk: &Disk, directories: &[PathBuf]) {
 
 /// Removes the directories that a failed delivery made.
 pub(super) fn undo(disk: &Disk, made: &Made) {
-    // What was not durable when that sync failed is doubtful already.
+    // Directories that were not durable when a sync failed are already doubtful.
     let in_doubt = disk.has_failed_since(made.mark);
     for directory in made.directories.iter().rev() {
         if disk.fs.remove_dir(directory).is_err() {
-            // In use by now, and so is all that it lies in.
+            // In use by now, and so are the directories that contain it.
             break;
         }
         if in_doubt {
@@ -221,7 +221,7 @@ pub(super) fn undo(disk: &Disk, made: &Made) {
     }
 }
 
-/// Meets the mailbox of `target` without making anything; `Present` when it has a Maildir, whose
+/// Meets the mailbox of `target` without making anything. `Present` when it has a Maildir, whose
 /// messages and directories are then durable.
 ///
 /// # Errors
@@ -253,16 +253,15 @@ pub(super) fn meet_mailbox(store: &OpenStore, target: &Target<'_>) -> Result<Pre
     Ok(Presence::Present)
 }
 
-/// Whether `path` is a directory, and nothing else has its name.
+/// Whether `path` is a directory; an error if it is anything else.
 ///
 /// # Errors
-/// [`Error::Unsafe`] when something else has, [`Error::Io`] when the system does not say.
+/// [`Error::Unsafe`] when it is something else, [`Error::Io`] when the system does not say.
 pub(super) fn look_at_directory(disk: &Disk, path: &Path) -> Result<Presence, Error> {
     match metadata_at(&*disk.fs, path)? {
         Some(metadata) if metadata.kind == Kind::Directory => Ok(Presence::Present),
         Some(_) => {
-            let reason = "is not a directory: symbolic links and files are not followed here, \
-                          remove it";
+            let reason = "is not a directory; symbolic links are not followed here: remove it";
             Err(Error::not_safe(path, reason))
         }
         None => Ok(Presence::Missing),

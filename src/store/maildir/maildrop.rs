@@ -1,21 +1,22 @@
 //! A maildrop: the messages of one mailbox as they were when its session began.
 //!
-//! Exclusive while it lives (RFC 1939 §4). It has a view of its mailbox (`view.rs`) and, asked by
-//! [`Maildrop::remove`], unlinks files; it never renames one and never changes a flag. Numbers,
-//! marks and what a client is told are the session's business.
+//! Access is exclusive while it exists (RFC 1939 §4). It has a view of its mailbox (`view.rs`), and
+//! [`Maildrop::remove`] unlinks files. It never renames a file and never changes a flag. The
+//! numbers of messages, their deletion marks and the replies to the client are up to the session.
 //!
 //! # Invariants
-//! - Nothing is removed but by `remove` (I3), wherever another program has moved it meanwhile.
-//! - When `remove` is `Ok` the messages stay removed, also after a power cut (I2).
+//! - Only `remove` removes messages (I3). It finds them wherever another program has moved them.
+//! - When `remove` is `Ok`, the messages stay removed, even after a power cut (I2).
 //!
 //! # Failures
-//! A failed `remove` may have removed some of the messages; none of them comes back but by a power
-//! cut, and the caller must not say that they are removed. While another program renames messages
-//! faster than they can be found, the error says so: ask again later.
+//! A failed `remove` may have removed some of the messages. These come back only after a power cut,
+//! and the caller must not say that they are removed. If another program renames messages faster
+//! than they can be found, the error says so. The caller should try again later.
 //!
 //! # Known limits
-//! When another program gives a message a second name after the listing was made, and keeps both,
-//! only the listed one is removed. A disk that fails to save a rename of another program may show
+//! If another program gives a message a second name after the listing was made, and keeps both,
+//! only the listed name is removed. A disk that fails to save another program's rename may show the
+//! old name again after a power cut, although the message was removed under the new name.
 //! the old name again after a power cut, although the message was removed under the new one.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -46,8 +47,7 @@ pub(in crate::store) struct Maildrop {
 }
 
 impl Maildrop {
-    /// Opens the maildrop of `mailbox`; waits for another session that has it for `patience` at
-    /// most.
+    /// Opens the maildrop of `mailbox`. If another session has it, waits at most `patience`.
     pub(super) fn open(
         store: &Arc<OpenStore>,
         mailbox: &MailboxName,
@@ -64,13 +64,13 @@ impl Maildrop {
         if indexes.is_empty() {
             return Ok(());
         }
-        // It will not hold any more, whatever becomes of this; and nobody can enter another while
-        // this maildrop is open.
+        // The remembered listing becomes invalid in any case, and no other one can be remembered
+        // while this maildrop is open.
         let (store, mailbox, maildir) = (self.store(), &self.claim.mailbox, &self.view.maildir);
         drop(store.visibility.take_listing(mailbox));
         let counters = self.counters(indexes);
         if !counters.is_empty() {
-            // Before they are gone: who writes them anew shall not put them back.
+            // Before they are gone, so that a repair that rewrites messages does not put them back.
             store.touched.announce_removal(mailbox, &counters);
         }
         planted!(
@@ -81,7 +81,7 @@ impl Maildrop {
         let mut missing = HashSet::new();
         let messages = &*self.view.listing;
         for message in indexes.iter().filter_map(|&index| messages.get(index)) {
-            // One of several names that is not there may have been renamed, too.
+            // If a message has several names, one that is not found may have been renamed too.
             let mut is_removed = true;
             for place in message.places() {
                 is_removed &= store.disk.unlink(&maildir.file(place))?;
@@ -97,8 +97,8 @@ impl Maildrop {
             reading::remove_moved(&store.disk, maildir, missing, noted)?;
         }
         planted!(ClaimsEndBeforeRemovals, self.claim.give_back());
-        // Both, wherever they were: another program may have moved them from `new` to `cur`, or
-        // back, and need not have made durable that they left the one.
+        // Both, wherever the messages were: another program may have moved them from `new` to
+        // `cur`, or back, without making their departure from the first directory durable.
         for side in [Side::Cur, Side::New] {
             store.disk.sync_directory_if_there(&maildir.side(side))?;
         }
@@ -114,7 +114,7 @@ impl Maildrop {
         Ok(())
     }
 
-    /// Those of the messages at `indexes` that the journal may have, by their counters.
+    /// The counters of those messages at `indexes` that may be in the journal.
     fn counters(&self, indexes: &[usize]) -> Vec<u64> {
         let store = self.store();
         let journal = store.journal.as_ref();
@@ -127,14 +127,14 @@ impl Maildrop {
         counters.collect()
     }
 
-    /// That of a message of this life of the daemon: the journal has no other.
+    /// The counter of a message of this run of the daemon; the journal has no others.
     fn counter(&self, message: Identity<'_>) -> Option<u64> {
         let serial = message.serial()?;
         (serial.nonce == self.store().nonce).then_some(serial.counter)
     }
 
-    /// Tells a checkpoint that misses the message why: it has been unlinked, and that is made
-    /// durable.
+    /// Explains to a checkpoint why the message is missing: it has been unlinked, and the removal
+    /// is being made durable.
     fn note_unlinked(&self, message: Identity<'_>) {
         if self.store().journal.is_some()
             && let Some(counter) = self.counter(message)
@@ -144,8 +144,8 @@ impl Maildrop {
         }
     }
 
-    /// Says in the journal that messages are removed: without it a crash would bring back those
-    /// whose delivery is still there to be replayed.
+    /// Records the removal in the journal. Otherwise a crash would bring back messages whose
+    /// delivery can still be replayed.
     fn note_removal(&self, counters: &[u64]) -> Result<(), Error> {
         planted!(RemovalsAreNotJournaled, return Ok(()));
         let store = self.store();

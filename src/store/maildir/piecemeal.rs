@@ -1,47 +1,48 @@
-//! Makes durable what was applied, file by file and directory by directory: for checkpoints that
-//! must not wait for what other programs have written.
+//! Makes applied messages durable file by file and directory by directory, for checkpoints that
+//! must not wait for the writes of other programs.
 //!
 //! # Theory of operation
-//! `touched.rs` knows each message by its mailboxes and its name there. First the system is asked
-//! to begin writing all the files, so that the disk has much to do at once. Then each is opened
-//! anew and synced, by several threads where there are many, since each sync waits for the disk:
-//! the first one makes a journaled file system write down the changes of all, and the others find
-//! little left to do. Then the directories are synced in which the names are.
+//! `touched.rs` records each message with its mailboxes and its name there. First the system is
+//! asked to start writing all the files, so that the disk has many of them to work on. Then each
+//! file is opened again and synced. Each sync waits for the disk, so several threads do this if
+//! there are many files: on a journaled file system the first sync writes the changes of all files,
+//! and the others find little left to do. Then the directories that contain the names are synced.
 //!
-//! A file that is not in `new` any more was removed or moved. Who unlinks one over POP3 says so;
-//! both directories are synced then, since it may not have come to that yet. What another program
-//! has moved to `cur`, or given other flags or fields, is looked for and synced where it is, and
-//! `cur` before the directory that it left. What is not found like that may be anywhere: only a
-//! sync of the whole file system covers it.
+//! A file that is no longer in `new` was removed or moved. If it was unlinked over POP3,
+//! `touched.rs` knows that. Both directories are synced then, because the removal may not have
+//! synced them yet. If another program has moved it to `cur`, or has changed its flags or fields,
+//! it is searched for and synced where it is, and `cur` is synced before the directory that it
+//! left. A file that is not found this way can be anywhere, and only a sync of the whole file
+//! system covers it.
 //!
-//! Where such a sync is not to be relied on (`trust.rs`) there is only this way. Then a message
-//! that is in neither directory is looked for in the folders of its mailbox too, and one that is in
-//! none of them counts as removed. The directories around a mailbox that is not known to survive a
-//! power cut are synced as well.
+//! Where such a sync cannot be relied on (`trust.rs`), this is the only way. Then a message that is
+//! in neither directory is also searched for in the folders of its mailbox, and counts as removed
+//! if it is in none of them. If a mailbox is not known to survive a power cut, the directories that
+//! contain it are synced as well.
 //!
 //! # Invariants
-//! - [`Synced::All`] means: each message is durable in each of its mailboxes, or was removed by
-//!   somebody, durably over POP3 or from where another program had put it.
-//! - Where the whole file system cannot be synced the result is [`Synced::All`] or an error.
-//! - I9: a sync that failed is counted, so that everything is in doubt, and not repeated.
+//! - [`Synced::All`] means: each message is durable in each of its mailboxes, or was removed. A
+//!   removal over POP3, or from where another program had put it, is durable.
+//! - Where the whole file system cannot be synced, the result is [`Synced::All`] or an error.
+//! - I9: a sync that failed is counted, so that everything is in doubt, and is not repeated.
 //!
 //! # Failures
-//! [`Error`] when a sync failed. Everything else that goes wrong, a lack of descriptors for
-//! instance, is no reason to fail where a sync of the whole file system is left: then it was not
-//! all.
+//! [`Error`] when a sync failed. Other problems, such as a lack of descriptors, are not errors
+//! where the whole file system can still be synced: the result is then [`Synced::Some`].
 //!
 //! # Known limits
-//! A file that is opened hears of a failure to write it, also of one that happened before, but not
-//! when another program synced the same file and heard of it first, nor when the system needed the
-//! memory and forgot the file in between, all of it being written or given up. A sync of the whole
-//! file system has no such gap, for it is asked with a handle that was open all the time. Handles
-//! for all the files would close it and are too many. The gap is between the moment when the system
-//! begins to write a file, mostly because it is asked to here, and its sync, some tenths of a
-//! second; and it takes a disk that fails just then, with the journal on it going on to work.
+//! Opening a file reveals a failure to write it, including an earlier one. But it does not if
+//! another program synced the same file and received the error first, or if the system needed the
+//! memory and dropped the file after it was written or given up. A sync of the whole file system
+//! does not have this gap, because it uses a handle that was open all the time. Handles for all the
+//! files would close the gap, but are too many. The gap lies between the moment when the system
+//! starts to write a file, usually because it is asked to here, and the sync of the file: some
+//! tenths of a second. The disk would have to fail in that time while the journal on it continues
+//! to work.
 //!
-//! Where only this way is left, a message that another program moves out of its mailbox before it
-//! is synced, or together with the directory of its mailbox, is not found: whether it survives a
-//! power cut is then up to that program.
+//! Where this is the only way, a message is not found if another program moves it out of its
+//! mailbox before it is synced, or moves it together with the directory of its mailbox. Whether it
+//! survives a power cut then depends on that program.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -100,7 +101,7 @@ pub(super) fn sync_piecemeal(store: &OpenStore, messages: &[Applied]) -> Result<
         if new.insert(maildir.side(Side::New))
             && !store.known.is_still_known(&store.disk, mailbox, &maildir)
         {
-            // The directories that these lie in have to be synced, too.
+            // The directories that contain these have to be synced too.
             if store.disk.trusts_whole_sync() {
                 return Ok(Synced::Some);
             }
@@ -122,7 +123,7 @@ pub(super) fn sync_piecemeal(store: &OpenStore, messages: &[Applied]) -> Result<
             return Ok(Synced::Some);
         }
     }
-    // `cur` first: no name shall be durably gone before the one that took its place is there.
+    // `cur` first: an old name must not durably disappear before the new name is durable.
     for directories in [cur, new, parents] {
         let directories: Vec<PathBuf> = directories.into_iter().collect();
         for result in in_shares(&directories, |share| sync_directories(&store.disk, share)) {
@@ -139,18 +140,18 @@ fn new_path(disk: &Disk, name: &Name<'_>) -> Result<PathBuf, Error> {
     Ok(maildir.in_new(&name.message.file_name))
 }
 
-/// Lets the system begin to write the files.
+/// Asks the system to start writing the files.
 fn begin_syncs(disk: &Disk, names: &[Name<'_>]) {
     for name in names {
         let opened = new_path(disk, name).map(|path| disk.fs.open(&path));
-        // Whoever syncs it meets the same failure.
+        // If this fails, the sync fails in the same way.
         if let Ok(Ok(mut file)) = opened {
             file.begin_sync(0);
         }
     }
 }
 
-/// Syncs the files; gives those that cannot be opened where they were put.
+/// Syncs the files. Returns those that cannot be opened under their original names.
 fn sync_files<'a>(disk: &Disk, names: &[Name<'a>]) -> Result<Vec<Name<'a>>, Error> {
     let mut missing = Vec::new();
     for name in names {
@@ -161,7 +162,7 @@ fn sync_files<'a>(disk: &Disk, names: &[Name<'a>]) -> Result<Vec<Name<'a>>, Erro
     Ok(missing)
 }
 
-/// Syncs those of `names`, all in one mailbox, that were moved to `cur`, and adds that to
+/// Syncs those of `names`, all in one mailbox, that were moved to `cur`, and adds `cur` to
 /// `directories`.
 fn sync_moved(
     store: &OpenStore,
@@ -173,7 +174,8 @@ fn sync_moved(
     for name in names {
         let Name { message, mailbox } = name;
         if store.touched.was_removed(mailbox, message.counter) {
-            // From whichever directory: without that it could come back there.
+            // The removal may have been from either directory. Without this sync the name could
+            // come back.
             directories.insert(maildir.side(Side::Cur));
         } else {
             missing.insert(Identity::of(message.file_name.as_bytes()));
@@ -201,7 +203,7 @@ fn sync_moved(
             }
         }
         for (directory, file_name) in found {
-            // One that is not there was renamed once more in this moment.
+            // A file that is not there was renamed again just now.
             if disk.sync_file(&directory.join(&file_name))? == Synced::All {
                 let synced = Identity::of(file_name.as_encoded_bytes());
                 missing.retain(|it| *it != synced);
@@ -216,12 +218,12 @@ fn sync_moved(
         return Ok(Synced::Some);
     }
     sync_in_folders(disk, &maildir.path, &mut missing, directories)?;
-    // What is left was removed.
+    // The rest was removed.
     Ok(Synced::All)
 }
 
-/// Syncs those of the `missing` messages that are in folders of a mailbox, takes them out, and
-/// adds the directories on the way to them to `directories`.
+/// Syncs those of the `missing` messages that are in folders of a mailbox, removes them from
+/// `missing`, and adds the directories on the way to them to `directories`.
 fn sync_in_folders(
     disk: &Disk,
     mailbox: &Path,
@@ -268,7 +270,7 @@ fn sync_directories(disk: &Disk, directories: &[PathBuf]) -> Result<Synced, Erro
             Err(Error::Io { source, .. }) if is_unopened(&source) && disk.trusts_whole_sync() => {
                 return Ok(Synced::Some);
             }
-            // Whoever removed it removed all that was in it.
+            // Whoever removed it also removed everything in it.
             Err(error) if error.is_not_found() => {}
             other => other?,
         }
@@ -276,7 +278,7 @@ fn sync_directories(disk: &Disk, directories: &[PathBuf]) -> Result<Synced, Erro
     Ok(Synced::All)
 }
 
-/// Has `work` done for all of `items`, in shares for several threads where there are many.
+/// Runs `work` on all of `items`, split between several threads if there are many.
 fn in_shares<T: Sync, R: Send>(items: &[T], work: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
     let n_threads = items.len() / SYNC_THREAD_NAMES_MIN;
     let n_threads = n_threads.clamp(1, SYNC_THREADS_MAX);
@@ -297,7 +299,7 @@ fn in_shares<T: Sync, R: Send>(items: &[T], work: impl Fn(&[T]) -> R + Sync) -> 
             results.push(match thread.map(thread::ScopedJoinHandle::join) {
                 Ok(Ok(result)) => result,
                 Ok(Err(panic)) => resume_unwind(panic),
-                // The system has no more threads: what it would have done is done here.
+                // The system has no more threads: the work is done in this thread.
                 Err(_) => work(share),
             });
         }

@@ -1,23 +1,24 @@
-//! A message file in a place that no name of the spool can be given: it is copied.
+//! Copies a message file to a place where a file of the spool cannot be linked or renamed.
 //!
-//! A link or a rename gives a file its name, and takes one file system, and more than that: a
-//! mailbox may be a mount point, a subvolume, or have a project id of its own for a quota, and
-//! `.facteur/tmp` may be a mount point, too. The numbers of the devices do not tell which of these
-//! is so; the error of the call does. There are also file systems without links.
+//! A link or a rename needs both names on one file system, and sometimes more: a mailbox may be a
+//! mount point, a subvolume, or have a project id of its own for a quota, and `.facteur/tmp` may be
+//! a mount point too. The device numbers do not show which of these is the case, but the error of
+//! the call does. Some file systems have no links at all.
 //!
 //! # Theory of operation
-//! The copy grows in the `tmp` of the Maildir, as in other programs, or, where that cannot be used,
-//! beside its place under a name with a dot, which readers of Maildirs pass over. It is synced,
-//! renamed to its place, and the directory is synced, or the file again where that does more
-//! (`trust.rs`): nothing of it can be left to a checkpoint, which syncs the file system of the
-//! store only.
+//! The copy is written in the `tmp` of the Maildir, as other programs do it. Where that is not
+//! possible, it is written next to its final place under a name that starts with a dot, which
+//! Maildir readers ignore. It is synced and renamed to its place. Then the directory is synced, or
+//! the file again where that is more effective (`trust.rs`). No part of this can be left to a
+//! checkpoint, because a checkpoint syncs only the file system of the store.
 //!
 //! # Invariants
-//! - I4, I5: no reader sees a part of it, and what has its name is durable when this is `Ok`.
+//! - I4, I5: no reader sees a part of it, and a file with the final name is durable when this is
+//!   `Ok`.
 //!
 //! # Failures
-//! [`Error`]: nothing has the name but what had it before. A crash may leave the copy where it
-//! grew.
+//! [`Error`]: only the file that had the name before still has it. A crash may leave the unfinished
+//! copy.
 
 use std::{
     io,
@@ -30,26 +31,26 @@ use crate::store::{Error, limits::COUNT_OCTETS};
 
 use super::{disk::Disk, layout::Maildir};
 
-/// What becomes of a file that has the name already.
+/// What happens to a file that already has the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Former {
-    /// It is the same message, and goes.
+    /// It is the same message, and is replaced.
     Replaced,
-    /// It goes, and it is an error when there is none: somebody removed or moved it.
+    /// It is replaced. Its absence is an error: somebody removed or moved it.
     Exchanged,
 }
 
-/// Whether the file can have the name only as a copy.
+/// Whether only a copy can have the name.
 pub(super) fn takes_a_copy(error: &io::Error) -> bool {
-    // EPERM is what link says on a file system without links; it has other reasons, which are met
-    // again then.
+    // EPERM means that the file system has no links. It can have other causes, but then the copy
+    // fails with them too.
     matches!(
         Errno::from_io_error(error),
         Some(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS)
     )
 }
 
-/// Where a copy for `place` in a Maildir, or in a directory of the store's own, can grow.
+/// Where a copy for `place`, in a Maildir or in the store's own directory, can be written.
 fn scratches(maildir: Option<&Maildir>, place: &Path) -> Vec<PathBuf> {
     let Some(file_name) = place.file_name() else {
         return Vec::new();
@@ -63,8 +64,8 @@ fn scratches(maildir: Option<&Maildir>, place: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Gives a copy of the file `from` the name `place` in `maildir`, or in a directory of the store's
-/// own, durably; it grows where that can be done.
+/// Durably gives a copy of the file `from` the name `place`, in `maildir` or in the store's own
+/// directory. It is written wherever that is possible.
 ///
 /// # Errors
 /// See the module.
@@ -78,7 +79,7 @@ pub(super) fn copy(
     let mut result = Err(Error::io("deliver to", place)(Errno::XDEV.into()));
     for scratch in &scratches(maildir, place) {
         if let Err(error) = write_copy(disk, from, scratch) {
-            // What is wrong with the place is told rather than with a `tmp`.
+            // Reports what is wrong with the place, not with a `tmp`.
             result = Err(error);
             continue;
         }
@@ -87,7 +88,7 @@ pub(super) fn copy(
             Former::Exchanged => exchange(disk, scratch, place),
         };
         if !matches!(&named, Ok(Former::Replaced)) {
-            // What stays is passed over by every reader, and written over by the next attempt.
+            // If it stays, readers ignore it and the next attempt overwrites it.
             disk.fs.unlink(scratch).unwrap_or_default();
         }
         match named {
@@ -110,12 +111,13 @@ pub(super) fn copy(
     result
 }
 
-/// Gives the file `new` the name `place` of another one, and that the name `new`, or none where
-/// names cannot be exchanged; says which.
+/// Gives the file `new` the name `place` of another file, and gives that file the name `new`, or no
+/// name where names cannot be exchanged. Returns which of the two happened.
 ///
 /// # Errors
-/// `NotFound` when nothing has the name any more. Where names cannot be exchanged that is found
-/// out a moment before, so that what another program renames in this moment has two names then.
+/// `NotFound` when no file has the name any more. Where names cannot be exchanged, this is checked
+/// a moment earlier, so a message that another program renames in that moment ends up with two
+/// names.
 pub(super) fn exchange(disk: &Disk, new: &Path, place: &Path) -> io::Result<Former> {
     match disk.fs.exchange(new, place) {
         Err(error) if cannot_exchange(&error) => {
@@ -126,8 +128,7 @@ pub(super) fn exchange(disk: &Disk, new: &Path, place: &Path) -> io::Result<Form
     }
 }
 
-/// Writes a copy of `from` to `to`, in the place of one that an earlier attempt left, and syncs
-/// it.
+/// Writes a copy of `from` to `to`, over one that an earlier attempt left, and syncs it.
 fn write_copy(disk: &Disk, from: &Path, to: &Path) -> Result<(), Error> {
     let mut source = disk.fs.open(from).map_err(Error::io("open", from))?;
     let mut copy = disk.create_anew(to)?;
@@ -155,7 +156,7 @@ fn write_copy(disk: &Disk, from: &Path, to: &Path) -> Result<(), Error> {
     synced.inspect_err(|_| disk.fs.unlink(to).unwrap_or_default())
 }
 
-/// Whether two names can never be exchanged there.
+/// Whether names can never be exchanged there.
 fn cannot_exchange(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),

@@ -1,14 +1,14 @@
-//! Memory that many have a part of, and no more of it together than a bound (SEC-9).
+//! Memory that is shared by many users, with an upper bound on the total (SEC-9).
 //!
 //! # Invariants
-//! - The sum of what is taken never exceeds the bound, and what is dropped has given back its part.
-//! - To take and to give back is one atomic operation.
+//! - The sum of the shares never exceeds the bound, and dropping a share returns it.
+//! - Taking a share and returning it are each one atomic operation.
 
 use std::sync::Arc;
 
 use crate::store::sync::atomic::{AtomicU64, Ordering};
 
-/// The octets that all may take together.
+/// The octets that all shares can have together.
 #[derive(Debug)]
 pub(super) struct Quota {
     octets_max: u64,
@@ -16,7 +16,7 @@ pub(super) struct Quota {
 }
 
 impl Quota {
-    /// A quota of `octets_max`, all of it to be had.
+    /// A quota of `octets_max`, none of it taken.
     pub(super) fn new(octets_max: u64) -> Arc<Self> {
         Arc::new(Self {
             octets_max,
@@ -30,7 +30,7 @@ impl Quota {
     }
 }
 
-/// What one has taken of a quota; it is given back when this is dropped.
+/// One share of a quota. Dropping it returns it.
 #[derive(Debug)]
 pub(super) struct Taken {
     quota: Arc<Quota>,
@@ -38,7 +38,7 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    /// Nothing of `quota`.
+    /// A share of zero octets.
     pub(super) fn nothing(quota: &Arc<Quota>) -> Self {
         Self {
             quota: Arc::clone(quota),
@@ -46,12 +46,13 @@ impl Taken {
         }
     }
 
-    /// How much it is.
+    /// The size of the share.
     pub(super) fn octets(&self) -> u64 {
         self.octets
     }
 
-    /// Takes so many `octets` instead; false when that is too much, and it stays as it was.
+    /// Changes the share to `octets`. Returns false when that is too much, and the share then stays
+    /// the same.
     pub(super) fn set(&mut self, octets: u64) -> bool {
         let before = self.octets;
         let changed = self

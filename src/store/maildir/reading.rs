@@ -1,26 +1,26 @@
-//! Readings of a Maildir, repeated until it is known that nothing was missed.
+//! Reads a Maildir, repeatedly if needed, until it is certain that no message was missed.
 //!
 //! # Theory of operation
-//! While a directory is read other programs may rename its entries: they move a message from `new`
-//! to `cur`, or change its flags. The system promises nothing then but for the entries that stay
-//! as they are: one that is renamed may be visited, under either name or both, or not at all. So a
-//! message that one reading does not have may be there all the same.
+//! Other programs may rename the entries of a directory while it is being read: they move a message
+//! from `new` to `cur`, or change its flags. The system then guarantees only the entries that do
+//! not change. A renamed entry may be visited under either name, under both, or not at all. So a
+//! message that one reading does not find may still be there.
 //!
-//! The times of the directories tell. When they are the same before and after a reading, and every
-//! change would have shown (`index.rs`), nothing was renamed and nothing missed. Times go on in
-//! ticks, so a change in the same tick as the one before it does not show; a reading that begins
-//! when that tick is over is free of that, and for this the tick is waited for.
+//! The times of the directories settle this. If they are the same before and after a reading, and
+//! every change would have shown (`index.rs`), nothing was renamed and nothing was missed. Times
+//! advance in ticks, so a change in the same tick as the one before it does not show. A reading
+//! that begins after the end of that tick does not have this problem, so each reading waits for it.
 //!
-//! Where times cannot tell that much there is something weaker. A second reading that has all the
-//! names of the first shows that what was seen has not been renamed in between; then only
-//! a message could have been missed that was renamed during both of them. That is believed
-//! - of `new`, while the times of `cur` show that nothing was moved there or came from there: mail
-//!   comes in all the time, and only few programs ever rename a message in `new`, and once;
-//! - of both where the times do not tell anything: on file systems whose times are not those of
-//!   this machine's kernel, or go on in seconds, and after the clock was set back.
+//! Where times are not precise enough there is a weaker check. If a second reading has all the
+//! names of the first, none of the messages seen was renamed in between. Then only a message that
+//! was renamed during both readings could have been missed. This check is accepted
+//! - for `new`, while the times of `cur` show that nothing was moved into or out of it: mail
+//!   arrives all the time, but few programs ever rename a message in `new`, and those do it once;
+//! - for both directories where the times say nothing: on file systems whose times are not from
+//!   this machine's kernel or have a resolution of seconds, and after the clock was set back.
 //!
 //! # Failures
-//! [`Error::Io`] when nothing is known after [`READINGS_MAX`] readings: ask again later.
+//! [`Error::Io`] when nothing is certain after [`READINGS_MAX`] readings: try again later.
 
 use std::collections::HashSet;
 
@@ -38,36 +38,36 @@ use super::{
     times::Shows,
 };
 
-/// Readings of one Maildir.
+/// Repeated readings of one Maildir.
 #[derive(Debug)]
 pub(super) struct Readings<'a> {
     disk: &'a Disk,
     maildir: &'a Maildir,
     trusts_times: bool,
     n_begun: usize,
-    /// The moment before the reading, and that before the one before.
+    /// The state before this reading, and the state before the previous one.
     before: Option<Sight>,
     earlier: Option<Sight>,
 }
 
-/// What is known after a reading.
+/// What a reading has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It has missed nothing.
+    /// It missed nothing.
     Complete,
-    /// It has missed nothing if it has all that the one before has.
+    /// It missed nothing if it has everything that the previous one has.
     CompleteIfAgreed,
     /// It may have missed something.
     Doubtful,
 }
 
 impl<'a> Readings<'a> {
-    /// Readings of `maildir` that begin now.
+    /// Starts with the state of `maildir` as it is now.
     pub(super) fn of(disk: &'a Disk, maildir: &'a Maildir) -> Self {
         Self::from(disk, maildir, Sight::of(maildir, &*disk.fs, &disk.clock))
     }
 
-    /// Readings of `maildir` that begin at `sight`.
+    /// Starts with the state `sight` of `maildir`.
     pub(super) fn from(disk: &'a Disk, maildir: &'a Maildir, sight: Option<Sight>) -> Self {
         let device = sight
             .as_ref()
@@ -95,7 +95,7 @@ impl<'a> Readings<'a> {
             self.before = self.look();
         }
         self.n_begun = self.n_begun.saturating_add(1);
-        // Nothing could be known of a reading in this tick.
+        // A reading that began in this tick would prove nothing.
         let mut waited = READING_PAUSE;
         while self.trusts_times
             && waited <= READING_TICK_MAX
@@ -120,7 +120,7 @@ impl<'a> Readings<'a> {
             (true, true) => Verdict::Complete,
             (false, true) => Verdict::CompleteIfAgreed,
             (_, false) if shows_all(Side::Cur) || !is_same(Side::Cur) => Verdict::Doubtful,
-            // Over both readings.
+            // Unchanged over both readings.
             (_, false) if stamp(&self.earlier, Side::Cur) == stamp(&after, Side::Cur) => {
                 Verdict::CompleteIfAgreed
             }
@@ -136,10 +136,10 @@ impl<'a> Readings<'a> {
         self.before.as_ref().map(|sight| sight.shows_changes(side))
     }
 
-    /// The messages in the order of their arrival, with the sizes that their names tell: none is
-    /// missed. Beside them the moment before they were read, where the times can be trusted.
+    /// All messages in order of arrival, with the sizes that their names give. Also the state
+    /// before they were read, if the times can be trusted.
     ///
-    /// # Errors
+    /// See the module and [`Maildir::list`].
     /// See the module, and those of [`Maildir::list`].
     pub(super) fn list(mut self, listed: &mut Listed) -> Result<(Listing, Option<Sight>), Error> {
         let mut earlier: Option<Fingerprints> = None;
@@ -160,11 +160,11 @@ impl<'a> Readings<'a> {
         }
     }
 
-    /// Names of some of the `wanted` messages, as soon as there is one; none when all of them are
+    /// Names of some of the `wanted` messages, as soon as any is found; empty when all of them are
     /// gone.
     ///
     /// # Errors
-    /// See the module, and what the file system says.
+    /// See the module; also any error of the file system.
     pub(super) fn find(mut self, wanted: &HashSet<Identity<'_>>) -> Result<Vec<Moved>, Error> {
         let mut is_second = false;
         loop {
@@ -175,7 +175,7 @@ impl<'a> Readings<'a> {
             }
             match self.end() {
                 Verdict::Complete => return Ok(found),
-                // Neither of the two has found any.
+                // Neither reading has found any.
                 Verdict::CompleteIfAgreed if is_second => return Ok(found),
                 Verdict::CompleteIfAgreed | Verdict::Doubtful => is_second = true,
             }
@@ -183,14 +183,14 @@ impl<'a> Readings<'a> {
     }
 }
 
-/// The error when other programs rename messages faster than they can be listed or found.
+/// The error for a Maildir in which another program renames messages too fast to list or find them.
 pub(super) fn keeps_changing(maildir: &Maildir) -> Error {
     let reason = "another program keeps renaming the messages";
     Error::other("list all messages of", &maildir.path, reason)
 }
 
-/// Removes the `missing` messages, which are not where they were, from `maildir`. Each is
-/// unlinked in the end, and then given to `noted`, or is known not to be there.
+/// Removes the `missing` messages, which are not where they were, from `maildir`. Each one is
+/// either unlinked and then passed to `noted`, or known not to exist.
 ///
 /// # Errors
 /// See the module.
@@ -206,7 +206,7 @@ pub(super) fn remove_moved(
             return Ok(());
         }
         for moved in &found {
-            // Not there: it was renamed once more in this moment.
+            // If it is not there, it was renamed again just now.
             if disk.unlink(&maildir.file(moved.place()))? {
                 let identity = moved.identity();
                 noted(identity);

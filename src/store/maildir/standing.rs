@@ -1,30 +1,29 @@
-//! The standing of the store: its directory and its lock, held open, and whether they are still
-//! what is found under their names.
+//! Checks that the directory and the lock of the store, which are held open, still have their
+//! names.
 //!
 //! # Theory of operation
-//! Everything in the store is reached by its path, but what makes an acknowledgement worth
-//! something is reached by what is open: the lock and the segments of the journal. People who
-//! restore a backup move the directory of a running daemon away and put another one in its place,
-//! or write over what is in it. From then on a message would be put into the journal of one
-//! directory and the Maildirs of another, and the next start would find half of it.
+//! Everything in the store is reached by its path, except what makes an acknowledgement reliable:
+//! the lock and the segments of the journal are held open. People who restore a backup may move the
+//! directory of a running daemon away and put another one in its place, or overwrite its contents.
+//! From then on a message would go into the journal of one directory and the Maildirs of another,
+//! and the next start would find half of it.
 //!
-//! So whoever is about to acknowledge something asks first whether the directory and the lock are
-//! those that are held, by device and inode: as long as they are open nothing else can have these
-//! numbers. The journal asks the same of its own files (`ring.rs`). What is no longer ours is not
-//! written to, and takes no mail until the daemon is started again.
+//! So before anything is acknowledged, the directory and the lock at their paths are compared with
+//! those that are held, by device and inode. As long as they are open, nothing else can have these
+//! numbers. The journal does the same with its own files (`ring.rs`). A store that is no longer
+//! ours is not written to, and accepts no mail until the daemon is restarted.
 //!
 //! The checks have different purposes. The directory and the lock show that no other daemon can be
-//! there: they are checked when a delivery begins and before a batch is written, by the times of
-//! the directory `.facteur` where those can be trusted. That the files of the journal are what
-//! their paths stand for shows that a start would find what was written: this is checked when the
-//! batch is durable.
+//! there. They are checked when a delivery begins and before a batch is written, by the times of
+//! the directory `.facteur` where those can be trusted. The files of the journal show that a start
+//! would find what was written. They are checked when the batch is durable.
 //!
-//! A directory that is gone, with the lock removed, is another matter: people who want all mail
-//! gone do that. It is made again, empty. If the lock no longer has its name but still has another
-//! one somewhere, it was moved; then nothing was removed.
+//! A directory that is gone, together with its lock, is a different case: people do that to remove
+//! all mail. It is made again, empty. If the lock still has a name somewhere else, it was moved,
+//! and nothing was removed.
 //!
 //! The directory is locked as well as the file in it, because people remove lock files. The file
-//! has the number of the process that holds it, so that a second daemon can name that process.
+//! contains the process number of its holder, so that a second daemon can name that process.
 //!
 //! # Invariants
 //! - I11: two daemons never serve one store, whatever was done to the lock file.
@@ -33,10 +32,10 @@
 //! [`Error::Replaced`].
 //!
 //! # Known limits
-//! Where a lock is only as good as this machine (network file systems), that of the directory keeps
-//! out the daemons of this machine alone. A directory that is replaced in the moment between the
-//! question and the acknowledgement no longer belongs to the store, but the message is in it: it
-//! was durable before it was moved away.
+//! Where a lock only works within one machine (network file systems), the lock of the directory
+//! keeps out only daemons on this machine. A directory that is replaced between the check and the
+//! acknowledgement no longer belongs to the store, but the message is in it: it was durable before
+//! the directory was moved away.
 
 use std::{
     io,
@@ -56,56 +55,56 @@ use super::{
     times::{self, Shows, identity_at, stamp_at},
 };
 
-/// The file that one daemon holds a lock on.
+/// The file that the daemon locks.
 const LOCK_NAME: &str = "store.lock";
 
-/// Octets of a process number as decimal digits, with a line ending.
+/// The size of a process number in decimal digits, with a line ending.
 const SIGNATURE_OCTETS_MAX: usize = 11;
 
 /// The directory and the lock of an open store.
 #[derive(Debug)]
 pub(super) struct Place {
-    /// The file that is locked.
+    /// The locked file.
     lock_path: PathBuf,
     held: Mutex<HeldPlace>,
 }
 
-/// What is held of them.
+/// The open handles on both.
 #[derive(Debug)]
 pub(super) struct HeldPlace {
     root: Handle,
     lock: Handle,
-    /// The directory that is the store's own when all was last found, if a change would show.
+    /// The stamp of the store's own directory at the last full check, if a change would show.
     found: Option<Stamp>,
-    /// When that was.
+    /// The time of that check.
     found_at: Option<Instant>,
 }
 
 impl HeldPlace {
-    /// The number of the file system that the directory is on.
+    /// The device number of the file system of the directory.
     pub(super) fn device(&self) -> u64 {
         self.root.identity.device
     }
 }
 
-/// What is locked and held.
+/// A file or directory that is locked and held open.
 #[derive(Debug)]
 struct Handle {
     held: Arc<dyn fs::Held>,
     identity: Identity,
 }
 
-/// How the place is found.
+/// The result of checking the place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     /// As it was opened.
     Ours,
-    /// Removed: it is to be made again.
+    /// Removed: it has to be made again.
     Removed,
 }
 
 impl Standing {
-    /// Makes sure that it is still ours.
+    /// Fails unless the place is still ours.
     fn check(self, disk: &Disk) -> Result<(), Error> {
         match self {
             Self::Ours => Ok(()),
@@ -138,8 +137,8 @@ impl Handle {
     }
 }
 
-/// Which process has written its number into the lock of the store of `root`. When the store is in
-/// use that is the one that uses it.
+/// The process number in the lock file of the store of `root`. If the store is in use, that process
+/// is using it.
 fn signature(fs: &dyn Fs, root: &Path) -> Option<u32> {
     let mut file = fs.open(&lock_of(root)).ok()?;
     let mut number = [0; SIGNATURE_OCTETS_MAX];
@@ -148,17 +147,16 @@ fn signature(fs: &dyn Fs, root: &Path) -> Option<u32> {
     number.trim_end().parse().ok()
 }
 
-/// Which process serves the store of `root`, as far as its lock tells; `None` when none does.
+/// The process that serves the store of `root`, according to its lock; `None` when there is none.
 pub(in crate::store) fn process_that_serves(root: &Path) -> Option<u32> {
     match RealFs.lock_dir(root) {
         Ok(None) => signature(&RealFs, root),
-        // It is given back at once.
+        // The lock is released immediately.
         Ok(Some(_)) | Err(_) => None,
     }
 }
 
-/// Makes and checks the directories that are the store's own and takes its locks; gives what is
-/// held.
+/// Makes and checks the store's own directories and takes its locks. Returns the open handles.
 pub(super) fn settle(fs: &dyn Fs, root: &Path) -> Result<HeldPlace, Error> {
     prepare_root(fs, root)?;
     Ok(HeldPlace {
@@ -169,25 +167,25 @@ pub(super) fn settle(fs: &dyn Fs, root: &Path) -> Result<HeldPlace, Error> {
     })
 }
 
-/// The same in a directory that is locked already.
+/// The same in a directory that is already locked.
 fn settle_within(fs: &dyn Fs, root: &Path) -> Result<Handle, Error> {
     let own = root.join(OWN_DIRECTORY);
     prepare(fs, &own, root)?;
     let lock_path = lock_of(root);
     let lock = Handle::of(fs, root, fs.lock(&lock_path), &lock_path)?;
-    // Without it the daemon serves as well.
+    // The daemon can serve without it.
     drop(lock.held.sign());
     prepare(fs, &own.join(SPOOL_DIRECTORY), &own)?;
     Ok(lock)
 }
 
-/// The file that the daemon which serves the store in `root` holds a lock on.
+/// The lock file of the daemon that serves the store in `root`.
 pub fn lock_of(root: &Path) -> PathBuf {
     root.join(OWN_DIRECTORY).join(LOCK_NAME)
 }
 
 impl Place {
-    /// The place `root`, of which this is held.
+    /// The place `root` with its open handles.
     pub(super) fn of(held: HeldPlace, root: &Path) -> Self {
         Self {
             lock_path: lock_of(root),
@@ -195,11 +193,11 @@ impl Place {
         }
     }
 
-    /// How the place of the store is found.
+    /// Checks the place of the store.
     ///
     /// # Errors
-    /// [`Error::Replaced`] when something else is there now, [`Error::Io`] when that cannot be
-    /// told.
+    /// [`Error::Replaced`] when something else is there now, [`Error::Io`] when it cannot be
+    /// checked.
     pub(super) fn standing(&self, disk: &Disk) -> Result<Standing, Error> {
         let fs = &*disk.fs;
         let (root, lock) = {
@@ -214,20 +212,20 @@ impl Place {
         planted!(ReplacedPlacesAreTrusted, return Ok(Standing::Ours));
         let replaced = || Error::replaced(&disk.root);
         if self.is_lock_linked(disk)? {
-            // It was moved, with all that it stands for.
+            // It was moved, with everything that belongs to it.
             return Err(replaced());
         }
         let is_empty = match root_now {
             None => true,
             Some(now) if now == root => lock_now.is_none(),
-            // Another directory. If it has no store, ours may start there from nothing.
+            // Another directory. If it has no store in it, ours can start there empty.
             Some(_) => identity_at(fs, &disk.own)?.is_none(),
         };
         is_empty.then_some(Standing::Removed).ok_or_else(replaced)
     }
 
-    /// The same, with one look at the directory that is the store's own, if its times tell of every
-    /// change since all was last found: they change when it is moved, too, and when the lock is
+    /// The same, but looks only at the store's own directory if its times show every change since
+    /// the last full check. They also change when the directory is moved, and when the lock is
     /// removed or replaced.
     ///
     /// # Errors
@@ -255,8 +253,8 @@ impl Place {
         Ok(Standing::Ours)
     }
 
-    /// The same, and what was found a moment ago is believed. For callers that are about to begin
-    /// something, and that check again before they acknowledge it.
+    /// The same, but accepts a result from a moment ago. For callers that are about to begin
+    /// something, and check again before they acknowledge it.
     ///
     /// # Errors
     /// As [`standing`](Self::standing).
@@ -275,7 +273,7 @@ impl Place {
         held.is_linked().map_err(Error::io("look at", &disk.own))
     }
 
-    /// Makes sure that the place of the store is the one that is held: asked before anything is
+    /// Fails unless the place of the store is the one that is held. Called before anything is
     /// acknowledged.
     ///
     /// # Errors
@@ -284,8 +282,8 @@ impl Place {
         self.standing(disk)?.check(disk)
     }
 
-    /// Makes sure that no other daemon can be where this one is about to write, with as few calls
-    /// as that takes.
+    /// Fails if another daemon could be where this one is about to write. Makes as few calls as
+    /// possible.
     ///
     /// # Errors
     /// As [`check_place`](Self::check_place).
@@ -293,12 +291,13 @@ impl Place {
         self.standing_by_times(disk)?.check(disk)
     }
 
-    /// Makes the directories again where somebody removed them under the running daemon, as people
-    /// who want all mail gone do. Whether they were gone: then nothing in them is known any more.
+    /// Makes the directories again if somebody removed them from under the running daemon, for
+    /// example to remove all mail. Returns whether they were gone: then nothing that was known of
+    /// them is valid any more.
     ///
     /// # Errors
-    /// As at the start of the daemon. [`Error::StoreInUse`] may also mean that another delivery is
-    /// at it in this moment.
+    /// As at the start of the daemon. [`Error::StoreInUse`] can also mean that another delivery is
+    /// doing this at the same time.
     pub(super) fn settle_anew(&self, disk: &Disk) -> Result<bool, Error> {
         if self.standing(disk)? == Standing::Ours {
             // Only the rest is missing.
@@ -319,7 +318,7 @@ impl Place {
             let former = std::mem::replace(&mut *self.held.lock(), place);
             (Some(former.root), former.lock)
         };
-        // Closed when the Mutex is free again (L1).
+        // Closed only after the Mutex is unlocked (L1).
         drop(former);
         Ok(true)
     }

@@ -1,15 +1,16 @@
-//! Syncs of directories in progress: a thread that syncs a directory learns of failures of others.
+//! Syncs of directories in progress. A thread that syncs a directory learns of failures in other
+//! threads.
 //!
 //! # Theory of operation
 //! When two threads sync the same directory at the same time and the disk fails, the system reports
-//! that to one of them and forgets the entries of both: the sync of the other finds nothing left to
-//! save, and succeeds. That thread learns of the failure from the count (`disk.rs`), but only if
-//! the first has counted it by then. So a thread that has synced a directory waits for all other
-//! syncs of it that are still in progress: each counts its failure before it ends here. They end at
-//! about the same time.
+//! the failure to one of them and forgets the entries of both. The sync of the other thread finds
+//! nothing left to save, and succeeds. That thread learns of the failure from the failure count
+//! (`disk.rs`), but only if the first thread has already counted it. So a thread that has synced a
+//! directory waits for all other syncs of it that are still in progress: each counts its failure
+//! before it ends here. They end at about the same time.
 //!
-//! A failed sync of the whole file system needs no such care: the system also reports it to threads
-//! that sync a directory of which something was lost.
+//! A failed sync of the whole file system does not need this: the system also reports it to threads
+//! that sync a directory that has lost entries.
 //!
 //! # Invariants
 //! - A thread that waits has ended its own sync, so no two threads wait for each other.
@@ -34,12 +35,12 @@ pub(super) struct Syncing {
 #[derive(Debug, Default)]
 struct Table {
     next_number: u64,
-    /// In the order in which they began.
+    /// By number, in the order in which they began.
     running: BTreeMap<u64, (PathBuf, ThreadId)>,
 }
 
 impl Table {
-    /// Whether another thread has a sync of `directory` in progress whose number is below `end`.
+    /// Whether another thread has a sync of `directory` in progress with a number below `end`.
     fn has_other(&self, directory: &Path, end: u64) -> bool {
         let me = thread::current().id();
         let mut earlier = self.running.range(..end).map(|(_, running)| running);

@@ -1,10 +1,10 @@
-//! What the times of a directory tell of its entries.
+//! What the times of a directory reveal about its entries.
 //!
-//! Every change of an entry changes the times of its directory, where the file system is trusted
-//! with that (`trust.rs`), and so does a move of the directory itself. But these times are those of
-//! the last tick of the system's clock, so two changes within one tick look like one. Whoever
-//! remembers what was read, and later takes the same times for the same entries, has to ask first
-//! whether the tick was over.
+//! Where the file system is trusted with that (`trust.rs`), every change to the entries of a
+//! directory changes its times, and so does moving the directory itself. But these times are those
+//! of the last tick of the system's clock, so two changes within one tick look like one. Before
+//! remembered entries are used because the times are still the same, check that the tick was over
+//! when they were read.
 
 use std::{path::Path, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// What has the name `path` now, and when it was changed; `None` when nothing has.
+/// The identity and times of what has the name `path` now; `None` when nothing has it.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -24,7 +24,7 @@ pub(super) fn stamp_at(fs: &dyn Fs, path: &Path) -> Result<Option<Stamp>, Error>
     Ok(metadata_at(fs, path)?.map(|metadata| metadata.stamp))
 }
 
-/// Which file or directory has the name `path` now; `None` when nothing has.
+/// The identity of the file or directory at `path` now; `None` when there is none.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -32,7 +32,7 @@ pub(super) fn identity_at(fs: &dyn Fs, path: &Path) -> Result<Option<Identity>, 
     Ok(stamp_at(fs, path)?.map(|stamp| stamp.identity))
 }
 
-/// What is known of what has the name `path` now; `None` when nothing has.
+/// The metadata of what has the name `path` now; `None` when nothing has it.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -43,26 +43,27 @@ pub(super) fn metadata_at(fs: &dyn Fs, path: &Path) -> Result<Option<Metadata>, 
 /// Whether the changes of a directory show in its times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shows {
-    /// Every one: when the times are the same, so are the entries.
+    /// All changes: if the times are the same, so are the entries.
     All,
-    /// Those from the next tick on; one that is made now may have the same time as the last.
+    /// Changes from the next tick on. A change that is made now may get the same time as the last
+    /// one.
     AtNextTick,
-    /// Nobody knows which.
+    /// It is unknown which.
     Unknown,
 }
 
-/// Times that are whole milliseconds are not those of the clock.
+/// Times in whole milliseconds do not come directly from the clock.
 const NANOS_OF_MILLISECOND: i128 = 1_000_000;
 
-/// Whether every change to `directory` shows in its times that is made after it was looked
-/// at, at `file_time` or later.
+/// Whether every later change to `directory` shows in its times. `file_time` is the time when
+/// `directory` was examined, or earlier.
 pub(super) fn shows_changes(directory: &Stamp, file_time: Duration) -> Shows {
-    // A program can set the other time.
+    // Only this time is used: programs can set the other one.
     let changed = directory.changed;
     let nanos = |time: Duration| i128::try_from(time.as_nanos()).unwrap_or(i128::MAX);
     let (now, tick) = (nanos(file_time), nanos(READING_TICK_MAX));
     if changed % NANOS_OF_MILLISECOND == 0 {
-        // These times go on in larger steps than the clock does.
+        // These times advance in larger steps than the clock.
         let is_over = changed.saturating_add(nanos(INDEX_QUIET)) < now;
         if is_over { Shows::All } else { Shows::Unknown }
     } else if changed < now {
@@ -70,7 +71,7 @@ pub(super) fn shows_changes(directory: &Stamp, file_time: Duration) -> Shows {
     } else if changed.saturating_sub(now) <= tick {
         Shows::AtNextTick
     } else {
-        // The clock was set back, or is not the one that these times come from.
+        // The clock was set back, or these times come from another clock.
         Shows::Unknown
     }
 }
@@ -83,8 +84,8 @@ mod tests {
         fs::RealFs,
     };
 
-    /// On whatever file system the tests run: a directory that is moved has other times, though its
-    /// entries are the same.
+    /// On every file system where the tests run, moving a directory changes its times, although its
+    /// entries stay the same.
     #[test]
     fn a_directory_that_is_moved_has_other_times() {
         let place = tempfile::tempdir().unwrap();

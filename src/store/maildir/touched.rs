@@ -1,30 +1,31 @@
-//! What was put into Maildirs and not synced since: the names that a checkpoint has to make durable
-//! when it does that one by one (`piecemeal.rs`).
+//! Records what was put into Maildirs and not synced since: the names that a file-by-file
+//! checkpoint (`piecemeal.rs`) has to make durable.
 //!
-//! Knows which messages are meant and nothing of files, syncs, or whether they succeed.
+//! It tracks messages. It does not deal with files or syncs, or whether they succeed.
 //!
 //! # Theory of operation
-//! Whoever has applied a message hands over what is left of it, its name and its mailboxes, before
-//! its batch counts as applied. A checkpoint takes all that belongs to the batches that it covers.
-//! The record is kept however a checkpoint is made: when it turns out that one takes long, it is
-//! too late to ask what was written meanwhile.
+//! After a message is applied, and before its batch counts as applied, its name and its mailboxes
+//! are recorded here. A checkpoint takes all messages of the batches that it covers. The record is
+//! kept whatever kind of checkpoint is used: once a checkpoint turns out to be slow, it is too late
+//! to find out what was written in the meantime.
 //!
-//! A message that is not found any more is either one that was removed over POP3, or one with which
-//! another program did something. To tell them apart, who removes messages says so of each that it
-//! has unlinked. (Not before: until then it may be there under another name, and if the removal
-//! fails it stays.) That is remembered until the second checkpoint from then on: the first may be
-//! at work already, or not yet cover the batch. One that looks for the message between the two is
-//! not told, and takes longer.
+//! A message that is not found any more was either removed over POP3, or changed by another
+//! program. To tell these apart, each POP3 removal is noted once the message has been unlinked.
+//! (Not before: until then the message may be there under another name, and if the removal fails it
+//! stays.) The note is kept until the second checkpoint after it, because the first may already be
+//! running, or may not yet cover the batch. A checkpoint that looks for the message between the
+//! unlink and the note does not see the note, and takes longer.
 //!
 //! # Invariants
-//! - What [`Touched::take`] gives is complete: every name of the batches up to `applied` that were
+//! - What [`Touched::take`] returns is complete: every name of the batches up to `applied` that was
 //!   not checkpointed before.
 //! - There are never more than [`TOUCHED_NAMES_MAX`] names and as many removals for each of two
 //!   checkpoints, and none of them when a store has been idle.
 //!
 //! # Failures
-//! What does not fit is left out and not forgotten: then, and when an earlier checkpoint took names
-//! and failed, [`Touched::take`] gives `None`, and all has to be synced.
+//! If a name does not fit, it is left out, and the record knows that it is incomplete. Then, and
+//! when an earlier checkpoint took names and failed, [`Touched::take`] returns `None`, and
+//! everything has to be synced.
 
 use std::collections::HashMap;
 
@@ -33,29 +34,29 @@ use crate::{
     store::{limits::TOUCHED_NAMES_MAX, sync::Mutex},
 };
 
-/// What is left of a message when it is in its mailboxes.
+/// What is recorded of a message when it is in its mailboxes.
 #[derive(Debug)]
 pub(super) struct Applied {
     /// The number of its batch.
     pub(super) number: u64,
-    /// That of its serial.
+    /// The counter of its serial.
     pub(super) counter: u64,
     pub(super) file_name: String,
     pub(super) mailboxes: Vec<MailboxName>,
 }
 
-/// The names that are not durable. See the module.
+/// The names that are not yet durable. See the module.
 #[derive(Debug, Default)]
 pub(super) struct Touched(Mutex<Record>);
 
 #[derive(Debug, Default)]
 struct Record {
     messages: Vec<Applied>,
-    /// How many names they have, in all mailboxes.
+    /// The number of their names, in all mailboxes.
     n_names: usize,
-    /// No batch behind this one lacks a name here.
+    /// Batches after this one have all their names here.
     lost: u64,
-    /// Whether checkpoints go by this record, and had better come before it is full.
+    /// Whether checkpoints use this record, and should therefore come before it is full.
     is_in_use: bool,
     removed: Removed,
     /// What was removed before the last checkpoint began.
@@ -65,7 +66,7 @@ struct Record {
 /// Messages that were removed over POP3, by their counters.
 #[derive(Debug, Default)]
 struct Removed {
-    /// And whether they have been unlinked.
+    /// By mailbox and counter: whether the message has been unlinked.
     messages: HashMap<MailboxName, HashMap<u64, bool>>,
     n_messages: usize,
 }
@@ -73,7 +74,7 @@ struct Removed {
 impl Removed {
     fn add(&mut self, mailbox: &MailboxName, counters: &[u64], is_unlinked: bool) {
         let n_messages = self.n_messages.saturating_add(counters.len());
-        // Without the note its absence cannot be explained, which costs time only.
+        // Without the note the absence of the message cannot be explained, which only costs time.
         if n_messages <= TOUCHED_NAMES_MAX {
             self.n_messages = n_messages;
             let noted = self.messages.entry(mailbox.clone()).or_default();
@@ -81,7 +82,7 @@ impl Removed {
         }
     }
 
-    /// Whether the message is noted, and whether as unlinked.
+    /// `None` if the message is not noted; otherwise whether it is noted as unlinked.
     fn find(&self, mailbox: &MailboxName, counter: u64) -> Option<bool> {
         self.messages.get(mailbox)?.get(&counter).copied()
     }
@@ -106,13 +107,13 @@ impl Touched {
         self.0.is_locked()
     }
 
-    /// Whether checkpoints go by this record from now on.
+    /// Sets whether checkpoints use this record from now on.
     pub(super) fn set_in_use(&self, is_in_use: bool) {
         self.0.lock().is_in_use = is_in_use;
     }
 
-    /// Notes that a message is in its mailboxes. True when it is time for a checkpoint, lest the
-    /// record become too full for it.
+    /// Notes that a message is in its mailboxes. True when it is time for a checkpoint, before the
+    /// record becomes too full.
     pub(super) fn note(&self, message: Applied) -> bool {
         let mut record = self.0.lock();
         let before = record.n_names;
@@ -121,17 +122,17 @@ impl Touched {
         record.is_in_use && before < half && record.n_names >= half
     }
 
-    /// Notes that messages of this life of the daemon are about to be removed from `mailbox`.
+    /// Notes that messages of this run of the daemon are about to be removed from `mailbox`.
     pub(super) fn announce_removal(&self, mailbox: &MailboxName, counters: &[u64]) {
         self.0.lock().removed.add(mailbox, counters, false);
     }
 
-    /// Notes that messages of this life of the daemon were unlinked from `mailbox`.
+    /// Notes that messages of this run of the daemon were unlinked from `mailbox`.
     pub(super) fn note_removal(&self, mailbox: &MailboxName, counters: &[u64]) {
         self.0.lock().removed.add(mailbox, counters, true);
     }
 
-    /// Whether somebody removes the message from `mailbox`, or has removed it.
+    /// Whether the message is being removed from `mailbox`, or was removed.
     pub(super) fn is_being_removed(&self, mailbox: &MailboxName, counter: u64) -> bool {
         self.noted(mailbox, counter).iter().any(Option::is_some)
     }
@@ -141,14 +142,14 @@ impl Touched {
         self.noted(mailbox, counter).contains(&Some(true))
     }
 
-    /// What was noted of the message before and after the last checkpoint began.
+    /// What was noted about the message after and before the start of the last checkpoint.
     fn noted(&self, mailbox: &MailboxName, counter: u64) -> [Option<bool>; 2] {
         let record = self.0.lock();
         [&record.removed, &record.removed_before].map(|it| it.find(mailbox, counter))
     }
 
     /// Takes the messages of the batches up to `applied`; `None` when some that were not yet
-    /// `checkpointed` are missing. They are counted as missing until `applied` is checkpointed.
+    /// `checkpointed` are missing. They count as missing until `applied` is checkpointed.
     pub(super) fn take(&self, applied: u64, checkpointed: u64) -> Option<Vec<Applied>> {
         let mut record = self.0.lock();
         let is_complete = record.lost <= checkpointed;
@@ -171,7 +172,7 @@ impl Touched {
         is_complete.then_some(taken)
     }
 
-    /// Forgets what was removed, when there is nothing left that could be missed.
+    /// Forgets the removals if no messages are left that could be missed.
     pub(super) fn settle(&self) {
         let mut record = self.0.lock();
         let forgotten = record.messages.is_empty().then(|| {
@@ -247,8 +248,8 @@ mod tests {
         for is_in_use in [false, true] {
             let touched = Touched::default();
             touched.set_in_use(is_in_use);
-            let told = (0..TOUCHED_NAMES_MAX).filter(|_| touched.note(message(1)));
-            assert_eq!(told.count(), usize::from(is_in_use));
+            let due = (0..TOUCHED_NAMES_MAX).filter(|_| touched.note(message(1)));
+            assert_eq!(due.count(), usize::from(is_in_use));
         }
     }
 

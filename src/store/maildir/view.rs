@@ -1,27 +1,29 @@
-//! The messages of one mailbox as they are at one moment, and each of them open for reading.
+//! A snapshot of the messages of one mailbox, each of which can be opened for reading.
 //!
-//! A maildrop has such a view to itself; whoever only looks shares the mailbox with its session.
+//! A POP3 session and a reader without a session (a [`Look`]) can have views of the same mailbox at
+//! the same time.
 //!
 //! # Theory of operation
 //! Other programs may move a message from `new` to `cur`, change its flags or remove it at any
-//! moment. So a message that is not where it was is looked for by the part of its name that never
-//! changes, and it is gone only when the directories are known not to have it (`reading.rs`).
+//! moment. So a message that is not where it was listed is searched for by the part of its name
+//! that never changes. It is gone only when the directories are known not to contain it
+//! (`reading.rs`).
 //!
-//! The listing of an earlier session is used again when nothing changed since (`index.rs`). A
-//! session takes it out and enters another; one who only looks borrows it.
+//! The listing of an earlier session is reused if nothing has changed since (`index.rs`). A session
+//! takes it out of the index and puts one back; a look only borrows it.
 //!
 //! # Invariants
 //! - The listing does not change while the view lives, whatever is delivered or removed.
 //! - Everything listed is whole and durable (I4). A message whose delivery failed stays hidden as
-//!   long as anybody reads who may have seen it.
+//!   long as any reader could have seen it.
 //!
 //! # Failures
-//! While another program renames messages faster than they can be listed or found, the error says
-//! so: ask again later.
+//! If another program renames messages faster than they can be listed or found, the error says so.
+//! The caller should try again later.
 //!
 //! # Known limits
-//! When another program edits a message in its place the listing has the size that the name says;
-//! whoever opens the message is told the right one, if the file has another length.
+//! If another program edits a message in place, the listing still has the size from its name.
+//! Opening the message gives the true size if the length of the file has changed.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -55,9 +57,9 @@ use super::{
 /// How a mailbox is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
-    /// By its one session.
+    /// By its only session.
     Exclusive,
-    /// Beside a session, perhaps.
+    /// Possibly at the same time as a session.
     Shared,
 }
 
@@ -67,7 +69,7 @@ pub(in crate::store) struct View {
     pub(super) store: Arc<OpenStore>,
     pub(super) maildir: Maildir,
     pub(super) listing: Arc<Listing>,
-    /// The memory of the listing.
+    /// The listing's share of the memory for listings.
     _listed: Listed,
 }
 
@@ -79,23 +81,24 @@ pub(in crate::store) struct Message {
     octets: Option<u64>,
 }
 
-/// Before a mailbox is read, what could not be put into it is tried again.
+/// Retries what could not be put into the mailbox earlier. Call this before reading it.
 pub(super) fn prepare(store: &OpenStore, mailbox: &MailboxName) -> Result<(), Error> {
     // A directory that was removed has no messages.
     store.place.standing(&store.disk)?;
-    // What still cannot be put into its mailbox comes to a later session; until then at least
-    // messages can be removed, which may be what makes room for it.
+    // Mail that still cannot be put into its mailbox appears in a later session. Until then
+    // messages can at least be removed, which may make room for it.
     apply::retry_kept(store).unwrap_or_default();
-    // As does what waits for this mailbox alone.
+    // The same is true of mail that waits only for this mailbox.
     cure::cure(store, mailbox).unwrap_or_default();
     Ok(())
 }
 
 impl View {
-    /// The messages of the mailbox of `target`; their listing takes memory of `quota`.
+    /// The messages of the mailbox of `target`. The memory for their listing counts against
+    /// `quota`.
     ///
     /// # Errors
-    /// [`Error::ListingTooLarge`], and what the file system says.
+    /// [`Error::ListingTooLarge`], or any error of the file system.
     pub(super) fn of(
         store: &Arc<OpenStore>,
         target: Target<'_>,
@@ -162,12 +165,12 @@ impl View {
         }
     }
 
-    /// What RETR sends of the open file at `place` if its name says something else, because another
-    /// program has edited it: then it is not as long as the name says.
+    /// The octets that RETR sends of the open file at `place`, if another program has edited it:
+    /// the file then has another length than its name says.
     fn true_octets(&self, place: Place<'_>, file: &dyn File) -> Result<Option<u64>, Error> {
-        let told = name::stored_octets(place.file_name.as_bytes());
-        let is_edited = told.zip(file.octets_when_opened());
-        if is_edited.is_none_or(|(told, octets)| told == octets) {
+        let named = name::stored_octets(place.file_name.as_bytes());
+        let is_edited = named.zip(file.octets_when_opened());
+        if is_edited.is_none_or(|(named, octets)| named == octets) {
             return Ok(None);
         }
         Ok(match self.maildir.count(&*self.store.disk.fs, place)? {
@@ -176,14 +179,14 @@ impl View {
         })
     }
 
-    /// Where some of the `wanted` messages are now; none when all of them are gone.
+    /// Where some of the `wanted` messages are now; empty when all of them are gone.
     pub(super) fn find(&self, wanted: &HashSet<Identity<'_>>) -> Result<Vec<Moved>, Error> {
         Readings::of(&self.store.disk, &self.maildir).find(wanted)
     }
 }
 
-/// The messages of the mailbox, which has been met: as remembered if that still holds, else as they
-/// are on disk. Only its one session lets the index remember what was read.
+/// The messages of the mailbox, which has been met: the remembered listing if it is still valid, or
+/// else a new one from disk. Only a session lets the index remember what was read.
 fn list(
     store: &OpenStore,
     target: &Target<'_>,
@@ -195,7 +198,7 @@ fn list(
         Access::Exclusive => store.visibility.take_listing(mailbox),
         Access::Shared => None,
     };
-    // Before the directories are read: what changes while they are read has to show.
+    // Before the directories are read, so that changes made during the reading show.
     let sight = Sight::of(maildir, &*store.disk.fs, &store.disk.clock);
     if let Some(sight) = &sight
         && store
@@ -217,8 +220,8 @@ fn list(
     }
     let (mut listing, sight) = Readings::from(&store.disk, maildir, sight).list(listed)?;
     let n_found = listing.len();
-    // Asked after the directories were read: what was read before it was durable and has been
-    // withdrawn since is still hidden.
+    // Called after the directories were read. A message that was read before it was durable, and
+    // has been withdrawn since, is still hidden then.
     listing.retain(store.visibility.filter());
     let is_counted = count_sizes(&store.disk, maildir, &mut listing)?;
     let is_whole = listing.len() == n_found;
@@ -233,7 +236,7 @@ fn list(
     Ok(listing)
 }
 
-/// The remembered listing, if there is memory for it beside those of others.
+/// The remembered listing, if the quota has room for it.
 fn covered(
     listing: Arc<Listing>,
     maildir: &Maildir,
@@ -246,11 +249,11 @@ fn covered(
     Ok(listing)
 }
 
-/// Counts the sizes that are not told by names, and leaves out messages that are gone or may not be
-/// read; says whether any size had to be counted.
+/// Counts the sizes that are missing from names, and leaves out messages that are gone or cannot be
+/// read. Returns whether any size had to be counted.
 ///
 /// # Errors
-/// What the file system says otherwise, and when another program renames messages too fast.
+/// Any other error of the file system; also when another program renames messages too fast.
 pub(super) fn count_sizes(
     disk: &Disk,
     maildir: &Maildir,
@@ -282,14 +285,14 @@ pub(super) fn count_sizes(
         }
         let counted = count_moved(disk, maildir, listing, &missing)?;
         if counted.is_empty() {
-            // They are gone.
+            // All of them are gone.
             left_out.append(&mut missing);
         }
         for (position, counted) in counted {
             match counted {
                 Counted::Octets(octets) => listing.set_octets(position, octets),
                 Counted::Unavailable => drop(left_out.insert(position)),
-                // Renamed once more in this moment.
+                // Renamed again just now.
                 Counted::Gone => continue,
             }
             missing.remove(&position);
@@ -302,8 +305,8 @@ pub(super) fn count_sizes(
     Ok(is_counted)
 }
 
-/// Looks for the messages at the positions in `missing`, and counts what is found; nothing when
-/// all of them are gone.
+/// Searches for the messages at the positions in `missing`, and counts those that it finds. Empty
+/// when all of them are gone.
 fn count_moved(
     disk: &Disk,
     maildir: &Maildir,
@@ -325,7 +328,7 @@ fn count_moved(
     Ok(counted)
 }
 
-/// A view for somebody who only reads.
+/// A view for a reader that has no session.
 #[derive(Debug)]
 pub(in crate::store) struct Look {
     /// The messages.
@@ -334,14 +337,14 @@ pub(in crate::store) struct Look {
 }
 
 impl Look {
-    /// Looks at `mailbox`.
+    /// Opens a view of `mailbox`.
     ///
     /// # Errors
-    /// As [`View::of`].
+    /// See [`View::of`].
     pub(super) fn of(store: &Arc<OpenStore>, mailbox: &MailboxName) -> Result<Self, Error> {
         let target = Target::of(&store.disk, mailbox)?;
         prepare(store, mailbox)?;
-        // Before the directories are read.
+        // Must come before the directories are read.
         let reader = Reader::begin(store);
         let view = View::of(store, target, Access::Shared, &store.looked)?;
         Ok(Self {

@@ -1,8 +1,8 @@
-//! Which messages may be shown, to whom, and what was read of them.
+//! Which messages can be shown to whom, and which listings are remembered.
 //!
 //! # Invariants
 //! - A maildrop is open in one session at most (RFC 1939 §4).
-//! - A message that is not durable yet, or was taken back, is in no listing (I4).
+//! - A message that is not durable yet, or was withdrawn, is in no listing (I4).
 //! - No system call is made while the Mutex is held, and nothing else is locked meanwhile (L1, L3).
 
 use std::{
@@ -27,9 +27,9 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Visibility {
     state: Mutex<State>,
-    /// Wakes who waits for a maildrop.
+    /// Wakes threads that are waiting for a maildrop.
     claim_ended: Condvar,
-    /// Of the serials of this life of the daemon: the others are all durable.
+    /// The nonce of the serials of this run of the daemon. All other messages are durable.
     nonce: u64,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Visibility {
 struct State {
     /// Mailboxes whose maildrop is open, and whether a message was put into them since.
     open_maildrops: HashMap<MailboxName, bool>,
-    /// How many read without a claim.
+    /// How many readers have no claim.
     n_readers: usize,
     /// Messages that may be found on disk and must not be shown, by their counter (I4).
     invisible: HashMap<u64, Invisible>,
@@ -57,7 +57,7 @@ enum Invisible {
 }
 
 impl State {
-    /// Whether anybody may be reading a directory.
+    /// Whether anybody could be reading a directory.
     fn is_read(&self) -> bool {
         planted!(ReadersDoNotCount, return !self.open_maildrops.is_empty());
         !self.open_maildrops.is_empty() || self.n_readers > 0
@@ -72,7 +72,7 @@ impl State {
 }
 
 impl Visibility {
-    /// Nothing is open or hidden yet; listings of earlier sessions may take `octets_max`.
+    /// Nothing is open or hidden yet. Remembered listings can use up to `octets_max`.
     pub(super) fn remembering(octets_max: u64, nonce: u64) -> Self {
         Self {
             state: Mutex::new(State {
@@ -86,8 +86,8 @@ impl Visibility {
         }
     }
 
-    /// Opens the maildrop of `mailbox`; where another session has it, waits for `patience` at most
-    /// until that ends. Whether it was opened.
+    /// Opens the maildrop of `mailbox`. If another session has it, waits at most `patience` for
+    /// that session to end. Returns whether it was opened.
     pub(super) fn open(&self, mailbox: &MailboxName, patience: Duration, clock: &Clock) -> bool {
         let mut since = None;
         let mut state = self.state.lock();
@@ -110,17 +110,17 @@ impl Visibility {
         state.open_maildrops.remove(mailbox);
         state.forget_withdrawn();
         drop(state);
-        // They may wait for different ones.
+        // They may be waiting for different maildrops.
         self.claim_ended.notify_all();
     }
 
-    /// Notes that somebody begins to read a mailbox without a claim.
+    /// Notes that a reader without a claim starts.
     pub(super) fn begin_reading(&self) {
         let mut state = self.state.lock();
         state.n_readers = state.n_readers.saturating_add(1);
     }
 
-    /// Notes that somebody no longer reads without a claim.
+    /// Notes that a reader without a claim has finished.
     pub(super) fn end_reading(&self) {
         let mut state = self.state.lock();
         state.n_readers = state.n_readers.saturating_sub(1);
@@ -135,12 +135,12 @@ impl Visibility {
             .insert(serial.counter, Invisible::Committing);
     }
 
-    /// Lets the message, now durable, be seen.
+    /// Makes the message visible. It is durable now.
     pub(super) fn show(&self, serial: Serial) {
         self.state.lock().invisible.remove(&serial.counter);
     }
 
-    /// Forgets the message of a failed delivery, as far as that can be done.
+    /// Forgets the message of a failed delivery as far as possible.
     pub(super) fn withdraw(&self, serial: Serial, is_stuck: bool) {
         let mut state = self.state.lock();
         if is_stuck {
@@ -152,8 +152,8 @@ impl Visibility {
         }
     }
 
-    /// Makes the function that tells whether a message may be shown. To be asked about what was
-    /// read from the disk before.
+    /// Returns a function that tells whether a message can be shown. Call this after reading the
+    /// disk.
     pub(super) fn filter(&self) -> impl Fn(Identity<'_>) -> bool + use<> {
         let invisible: BTreeSet<u64> = self.state.lock().invisible.keys().copied().collect();
         let nonce = self.nonce;
@@ -165,12 +165,14 @@ impl Visibility {
         }
     }
 
-    /// Takes out what the index remembers of `mailbox`, whose maildrop the caller has to itself.
+    /// Takes the remembered listing of `mailbox` out of the index. The caller has the maildrop to
+    /// itself.
     pub(super) fn take_listing(&self, mailbox: &MailboxName) -> Option<Remembered> {
         self.state.lock().index.take(mailbox)
     }
 
-    /// What the index remembers of `mailbox`, if that is still as it is at `now`. It stays there.
+    /// The remembered listing of `mailbox`, if it still describes the mailbox at `now`. It stays in
+    /// the index.
     pub(super) fn borrow_listing(
         &self,
         mailbox: &MailboxName,
@@ -179,8 +181,8 @@ impl Visibility {
         self.state.lock().index.look(mailbox)?.still_holds(now)
     }
 
-    /// Lets the index remember the listing of `mailbox`, whose maildrop is open, unless a message
-    /// was put there since that was opened.
+    /// Remembers the listing of `mailbox`, whose maildrop is open, unless a message was put there
+    /// since it was opened.
     pub(super) fn enter_listing(&self, mailbox: &MailboxName, remembered: Remembered) {
         let mut state = self.state.lock();
         let has_changed = state.open_maildrops.get(mailbox) == Some(&true);
@@ -190,12 +192,12 @@ impl Visibility {
             state.index.enter(mailbox, remembered)
         };
         drop(state);
-        // Not before the lock is given back (L1).
+        // Only after the lock is released (L1).
         drop(gone);
     }
 
-    /// Lets the index forget the listing of `mailbox`, because a message was put there: the times
-    /// of the directory should tell, but on some disks they do not.
+    /// Forgets the listing of `mailbox`, because a message was put there. The times of the
+    /// directory should show this, but on some disks they do not.
     pub(super) fn forget_listing(&self, mailbox: &MailboxName) {
         let mut state = self.state.lock();
         if let Some(has_changed) = state.open_maildrops.get_mut(mailbox) {
@@ -203,7 +205,7 @@ impl Visibility {
         }
         let gone = state.index.take(mailbox);
         drop(state);
-        // Not before the lock is given back (L1).
+        // Only after the lock is released (L1).
         drop(gone);
     }
 
@@ -222,8 +224,8 @@ mod tests {
         testing::bugs::{self, Bug},
     };
 
-    /// I4: who may have read a directory before a delivery failed never shows its message, with a
-    /// claim or without.
+    /// I4: a reader that may have read a directory before a delivery failed never shows its
+    /// message, with or without a claim.
     #[test]
     fn what_was_withdrawn_is_hidden_until_nobody_reads_who_may_have_seen_it() {
         let serial = Serial {
@@ -254,12 +256,12 @@ mod tests {
         };
         let visibility = withdrawn();
         visibility.end(&bob);
-        assert!(!is_shown(&visibility), "one still reads");
+        assert!(!is_shown(&visibility), "there is still a reader");
         visibility.end_reading();
         assert!(is_shown(&visibility), "its number is forgotten");
         let visibility = withdrawn();
         visibility.end_reading();
-        assert!(!is_shown(&visibility), "one has the maildrop");
+        assert!(!is_shown(&visibility), "a session has the maildrop");
         visibility.end(&bob);
         assert!(is_shown(&visibility));
         bugs::plant(Some(Bug::ReadersDoNotCount));

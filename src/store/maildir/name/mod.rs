@@ -1,32 +1,34 @@
-//! Names on disk: directories made from addresses, and message files.
+//! Names on disk: directories named after addresses, and message files.
 //!
-//! Pure functions of text. Nothing here looks at a disk or knows where a name is used.
+//! These are pure functions on text. Nothing here accesses a disk or depends on where a name is
+//! used.
 //!
 //! # Directories (SEC-5)
-//! A mailbox lives in `<domain>/<local part>`, each encoded on its own: an octet of `a-z` or `0-9`
-//! stays as it is; one of `.` `_` `+` `-` too, but not at the start, and a `.` not behind a `.`;
-//! every other octet becomes `%` and two lowercase hexadecimal digits. The empty text becomes a
-//! single `%`. So no name has a `/` or a NUL, none starts with a dot, none is `.` or `..`, and two
-//! texts never have the same name.
+//! A mailbox is stored in `<domain>/<local part>`, each encoded separately. The octets `a-z` and
+//! `0-9` stay as they are. So do `.` `_` `+` `-`, except at the start, and except a `.` after a
+//! `.`. Every other octet becomes `%` and two lowercase hexadecimal digits. The empty text becomes
+//! a single `%`. So no name has a `/` or a NUL, none starts with a dot, none is `.` or `..`, and
+//! two texts never have the same name.
 //!
 //! # Message files
 //! `<secs>.<nonce>_<counter>.<host>,S=<octets on disk>,W=<octets with CRLF>`, where `secs` is the
-//! time of the delivery in seconds, `nonce` are 16 hexadecimal digits drawn at every start of the
-//! daemon, `counter` at least 8 hexadecimal digits, and S and W are what Maildir++ made of them.
-//! Programs that read the Maildir add `:2,` and flags when they move the file to `cur`; what stands
-//! before that is the *base*. Some also change the fields behind the host: mbsync and OfflineIMAP
-//! append `,U=<number>` (and `,FMD5=<hash>`), and Dovecot writes `,S=` alone when the size was
-//! wrong. So what tells a message of our own from others, its [`Identity`], is `<secs>.<serial>`,
-//! whatever fields follow, as long as one of S and W is among them. A message of another program
-//! is told by its whole base, since nobody knows what else in it is free to change.
+//! time of the delivery in seconds, `nonce` is 16 hexadecimal digits that are chosen at random at
+//! every start of the daemon, `counter` has at least 8 hexadecimal digits, and S and W have the
+//! same meaning as in Maildir++. Programs that read the Maildir add `:2,` and flags when they move
+//! the file to `cur`; everything before that is the *base*. Some programs also change the fields
+//! after the host: mbsync and OfflineIMAP append `,U=<number>` (and `,FMD5=<hash>`), and Dovecot
+//! writes only `,S=` when the size was wrong. So the [`Identity`] of one of our own messages is
+//! `<secs>.<serial>`, whatever fields follow, as long as S or W is among them. The identity of
+//! another program's message is its whole base, because any part of it might be significant.
 //!
-//! The unique-id is a function of the identity alone (I6): `<secs>.<nonce>_<counter>` for our own;
-//! for a file of another program its base if that is a legal unique-id, else the 128-bit FNV-1a
-//! hash of the base as 32 hexadecimal digits. A base that has the form of such a hash is hashed
-//! too, so that no file can have the hash of another one for its name.
+//! The unique-id depends only on the identity (I6). For our own messages it is
+//! `<secs>.<nonce>_<counter>`. For a file of another program it is the base if that is a legal
+//! unique-id, or else the 128-bit FNV-1a hash of the base as 32 hexadecimal digits. A base that
+//! looks like such a hash is hashed too, so that no file can use the hash of another file as its
+//! name.
 //!
 //! # Failures
-//! None but names that are too long; every function is total.
+//! The only failure is a name that is too long. Every function is total.
 
 use std::{fmt::Write as _, num::NonZeroU8};
 
@@ -63,7 +65,7 @@ pub(super) fn encode_directory(text: &str) -> Option<String> {
     (name.len() <= DIRECTORY_NAME_OCTETS_MAX).then_some(name)
 }
 
-/// The text whose directory has this name; `None` when [`encode_directory`] never gives it.
+/// The text whose directory has this name; `None` when [`encode_directory`] never returns it.
 pub(super) fn decode_directory(name: &str) -> Option<String> {
     let mut octets = Vec::with_capacity(name.len());
     let mut rest = name.bytes();
@@ -77,7 +79,7 @@ pub(super) fn decode_directory(name: &str) -> Option<String> {
         }
     }
     let text = String::from_utf8(octets).ok()?;
-    // One name for each text: what could be spelled otherwise is not ours.
+    // Each text has only one name, so any other spelling is not ours.
     (encode_directory(&text)? == name).then_some(text)
 }
 
@@ -99,10 +101,11 @@ fn hex_digit(octet: u8) -> Option<u8> {
     }
 }
 
-/// The host name as it stands in file names.
+/// The host name in the form used in file names.
 ///
-/// The Maildir text asks for `/` and `:` to be written as `\057` and `\072`; here every octet that
-/// is not a letter, a digit, `.`, `-` or `_` is, so that a `,` cannot start a field.
+/// The Maildir specification asks for `/` and `:` to be written as `\057` and `\072`. Here this is
+/// done with every octet that is not a letter, a digit, `.`, `-` or `_`, so that a `,` cannot start
+/// a field.
 pub(super) fn escape_host(hostname: &str) -> String {
     let mut host = String::new();
     for octet in hostname.bytes() {
@@ -125,23 +128,24 @@ pub(super) fn escape_host(hostname: &str) -> String {
     }
 }
 
-/// Whether a host can stand in a file name as [`escape_host`] writes it: nothing in it ends the
-/// name or leads elsewhere (I12).
+/// Whether a host has the form that [`escape_host`] produces, so that nothing in it ends the name
+/// or leads elsewhere (I12).
 pub(super) fn is_escaped_host(host: &str) -> bool {
     let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || b".-_\\".contains(&octet);
     host.len() <= HOST_OCTETS_MAX && host.bytes().all(is_plain)
 }
 
-/// What makes a message of this store unlike every other: drawn at the start, counted from there.
+/// The unique part of each message of this store: a random nonce from the start of the daemon, and
+/// a count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Serial {
-    /// Random, one for each life of the daemon.
+    /// Random, one for each run of the daemon.
     pub(super) nonce: u64,
-    /// Counts the deliveries begun in that life.
+    /// Counts the deliveries begun in that run.
     pub(super) counter: u64,
 }
 
-/// Octets of the text of a serial, as long as its counter has 8 digits.
+/// The length of the text of a serial, as long as its counter has 8 digits.
 const SERIAL_OCTETS: usize = 25;
 
 impl Serial {
@@ -163,7 +167,7 @@ impl Serial {
         }
     }
 
-    /// Reads back what [`render`](Self::render) wrote; `None` for any other text.
+    /// Parses the output of [`render`](Self::render); `None` for any other text.
     fn parse(text: &[u8]) -> Option<Self> {
         let (nonce, counter) = split_once(text, b'_')?;
         let is_padded_to_8 =
@@ -181,20 +185,19 @@ impl Serial {
 /// The name of a message file of this store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OwnName<'a> {
-    /// When the message was delivered, in seconds since 1970.
+    /// The time of delivery, in seconds since 1970.
     pub(super) secs: u64,
-    /// Which message it is.
+    /// The serial of the message.
     pub(super) serial: Serial,
-    /// The host, as [`escape_host`] gave it.
+    /// The host, as returned by [`escape_host`].
     pub(super) host: &'a str,
-    /// Octets on disk; `None` when another program took the field away.
+    /// Octets on disk; `None` when another program removed the field.
     pub(super) stored_octets: Option<u64>,
-    /// Octets that RETR sends, before dot-stuffing; `None` when another program took the field
-    /// away.
+    /// Octets that RETR sends, before dot-stuffing; `None` when another program removed the field.
     pub(super) sent_octets: Option<u64>,
 }
 
-/// Octets of a name beside its host, as long as a message has less than a gibioctet.
+/// The length of a name without its host, as long as a message has less than a gibioctet.
 const NUMBERS_OCTETS: usize = 64;
 
 impl<'a> OwnName<'a> {
@@ -221,10 +224,10 @@ impl<'a> OwnName<'a> {
         name
     }
 
-    /// Reads back the base of what [`render`](Self::render) wrote, with whatever fields other
-    /// programs added, changed, or took away; `None` for any other name.
+    /// Parses the base of a name that [`render`](Self::render) wrote, even if other programs have
+    /// added, changed or removed fields; `None` for any other name.
     ///
-    /// Asked for every message of every listing, so it allocates nothing.
+    /// Called for every message of every listing, so it allocates nothing.
     pub(super) fn parse(base: &'a [u8]) -> Option<Self> {
         let (secs, rest) = split_once(base, b'.')?;
         let (serial, rest) = split_once(rest, b'.')?;
@@ -243,15 +246,15 @@ impl<'a> OwnName<'a> {
         })
     }
 
-    /// Reads back what [`render`](Self::render) wrote and nothing else: what may become a path
-    /// (I12).
+    /// Parses exactly what [`render`](Self::render) writes, and nothing else: for names that become
+    /// paths (I12).
     pub(super) fn parse_exactly(file_name: &'a str) -> Option<Self> {
         let name = Self::parse(file_name.as_bytes())?;
         (is_escaped_host(name.host) && name.render() == file_name).then_some(name)
     }
 }
 
-/// What the fields of a name say of the size of the message.
+/// What the fields of a name say about the size of the message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sizes {
     stored: Option<u64>,
@@ -259,7 +262,7 @@ struct Sizes {
 }
 
 impl Sizes {
-    /// Reads what stands behind the first comma. The first field of a kind counts.
+    /// Parses everything after the first comma. The first field of each kind counts.
     fn parse(fields: &[u8]) -> Self {
         let mut sizes = Self::default();
         let (mut has_stored, mut has_sent) = (false, false);
@@ -283,7 +286,7 @@ impl Sizes {
     }
 }
 
-/// What tells a message from all others, whatever other programs do to the name of its file.
+/// What identifies a message, whatever other programs do to the name of its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Identity<'a> {
     octets: &'a [u8],
@@ -291,7 +294,7 @@ pub(super) struct Identity<'a> {
 }
 
 impl<'a> Identity<'a> {
-    /// That of the message with this file name.
+    /// The identity of the message with this file name.
     pub(super) fn of(file_name: &'a [u8]) -> Self {
         let base = base(file_name);
         let own = OwnName::parse(base).and_then(|_| own_identity(base));
@@ -301,7 +304,7 @@ impl<'a> Identity<'a> {
         }
     }
 
-    /// The one that was taken apart into these.
+    /// The identity with these parts.
     pub(super) fn new(octets: &'a [u8], is_own: bool) -> Self {
         Self { octets, is_own }
     }
@@ -311,7 +314,7 @@ impl<'a> Identity<'a> {
         self.is_own
     }
 
-    /// Where it stands in the name: at the start.
+    /// Its octets, which are at the start of the name.
     pub(super) fn octets(&self) -> &'a [u8] {
         self.octets
     }
@@ -323,19 +326,19 @@ impl<'a> Identity<'a> {
     }
 }
 
-/// What tells a message of our own from others: all before the host.
+/// The identity of one of our own messages: everything before the host.
 fn own_identity(base: &[u8]) -> Option<&[u8]> {
     let end = memchr::memchr_iter(b'.', base).nth(1)?;
     base.get(..end)
 }
 
-/// What stands before and behind the first `separator`.
+/// The parts before and after the first `separator`.
 fn split_once(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
     let (head, tail) = text.split_at_checked(memchr::memchr(separator, text)?)?;
     Some((head, tail.get(1..)?))
 }
 
-/// The number that is written as `digits` in the shortest way.
+/// The number written as `digits`, without leading zeros.
 fn parse_decimal(digits: &[u8]) -> Option<u64> {
     let (first, _) = digits.split_first()?;
     if *first == b'0' && digits.len() > 1 {
@@ -347,7 +350,7 @@ fn parse_decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// The number that is written as `digits`, all of them lowercase hexadecimal ones.
+/// The number written as `digits`, which must all be lowercase hexadecimal.
 fn parse_hex(digits: &[u8]) -> Option<u64> {
     if !(1..=16).contains(&digits.len()) {
         return None;
@@ -357,7 +360,7 @@ fn parse_hex(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// All of a file name before the flags.
+/// The part of a file name before the flags.
 pub(super) fn base(file_name: &[u8]) -> &[u8] {
     memchr::memrchr_iter(b':', file_name)
         .filter_map(|at| file_name.split_at_checked(at))
@@ -368,18 +371,19 @@ pub(super) fn base(file_name: &[u8]) -> &[u8] {
 /// What a file name says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Said<'a> {
-    /// Which message it is.
+    /// The identity of the message.
     pub(super) identity: Identity<'a>,
-    /// The order in which messages are listed.
+    /// The key by which messages are listed.
     pub(super) arrival_secs: u64,
-    /// The octets that RETR sends, when the name tells them.
+    /// The octets that RETR sends, if the name gives them.
     pub(super) sent_octets: Option<u64>,
-    /// How much of the start of the identity is the unique-id; `None` when it has to be hashed.
+    /// How many octets of the identity, from its start, are the unique-id; `None` when it has to be
+    /// hashed.
     pub(super) unique_id_octets: Option<NonZeroU8>,
 }
 
 impl<'a> Said<'a> {
-    /// Reads `file_name`.
+    /// Parses `file_name`.
     pub(super) fn by(file_name: &'a [u8]) -> Self {
         let base = base(file_name);
         if let Some(own) = OwnName::parse(base)
@@ -401,15 +405,15 @@ impl<'a> Said<'a> {
     }
 }
 
-/// The octets on disk that `file_name` tells, when it also tells those that RETR sends: they are
-/// believed together.
+/// The octets on disk according to `file_name`, if it also gives those that RETR sends: they are
+/// only trusted together.
 pub(super) fn stored_octets(file_name: &[u8]) -> Option<u64> {
     let (_, fields) = split_once(base(file_name), b',')?;
     let sizes = Sizes::parse(fields);
     sizes.stored.filter(|_| sizes.sent.is_some())
 }
 
-/// A length, if a unique-id may have it.
+/// The length, if a unique-id can have it.
 fn unique_id_octets(octets: usize) -> Option<NonZeroU8> {
     let fits = octets <= UniqueId::OCTETS_MAX;
     fits.then(|| u8::try_from(octets).ok().and_then(NonZeroU8::new))
@@ -418,7 +422,7 @@ fn unique_id_octets(octets: usize) -> Option<NonZeroU8> {
 
 /// The seconds at the start of a base: the order in which messages are listed.
 ///
-/// Zero when there are none, so that what comes later is always listed behind.
+/// Zero when there are none, so that later messages are always listed after it.
 fn arrival_secs(base: &[u8]) -> u64 {
     let digits = base
         .split(|&octet| octet == b'.')
@@ -430,7 +434,7 @@ fn arrival_secs(base: &[u8]) -> u64 {
         .unwrap_or(0)
 }
 
-/// The octets that RETR sends, when the base tells them: its field `W=`.
+/// The octets that RETR sends, if the base gives them in its field `W=`.
 fn sent_octets(base: &[u8]) -> Option<u64> {
     let mut fields = base.split(|&octet| octet == b',').skip(1);
     let value = fields.find_map(|field| field.strip_prefix(b"W="))?;
@@ -440,9 +444,9 @@ fn sent_octets(base: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
 
-/// The unique-id of the message with this identity, of which [`Said::unique_id_octets`] is known.
+/// The unique-id of the message with this identity; `octets` is its [`Said::unique_id_octets`].
 ///
-/// Always there: the last resort, the hash, is a legal unique-id.
+/// Never `None`: the last resort, the hash, is a legal unique-id.
 pub(super) fn unique_id(identity: Identity<'_>, octets: Option<NonZeroU8>) -> Option<UniqueId<'_>> {
     octets
         .and_then(|octets| identity.octets.get(..usize::from(octets.get())))
@@ -451,14 +455,14 @@ pub(super) fn unique_id(identity: Identity<'_>, octets: Option<NonZeroU8>) -> Op
         .or_else(|| UniqueId::parse(hash(identity.octets)))
 }
 
-/// The unique-id of the message whose file was given this name by this daemon.
+/// The unique-id of the message in a file that this daemon named.
 pub(super) fn unique_id_of(file_name: &str) -> Option<UniqueId<'_>> {
     let said = Said::by(file_name.as_bytes());
     unique_id(said.identity, said.unique_id_octets)
 }
 
-/// The base of a file that another program delivered, unless it is no unique-id, or looks like that
-/// of one of our own messages or like a hash and could be mistaken for it.
+/// The base of a file that another program delivered, unless it is not a legal unique-id, or could
+/// be mistaken for the unique-id of one of our own messages or for a hash.
 fn foreign_id(base: &[u8]) -> Option<&[u8]> {
     let looks_like_ours =
         split_once(base, b'.').is_some_and(|(_, serial)| Serial::parse(serial).is_some());
@@ -466,7 +470,7 @@ fn foreign_id(base: &[u8]) -> Option<&[u8]> {
     (is_graphic && !looks_like_ours && !looks_like_a_hash(base)).then_some(base)
 }
 
-/// Hexadecimal digits of 128 bits.
+/// The length of 128 bits in hexadecimal digits.
 const HASH_OCTETS: usize = 32;
 
 fn looks_like_a_hash(base: &[u8]) -> bool {
@@ -475,7 +479,7 @@ fn looks_like_a_hash(base: &[u8]) -> bool {
 
 /// The 128-bit FNV-1a hash of a base, with the offset basis and the prime of its authors.
 ///
-/// It keeps accidental collisions away; whoever may write into the Maildir needs no collision to do
+/// It prevents accidental collisions. Anyone who can write to the Maildir needs no collision to do
 /// harm.
 fn hash(base: &[u8]) -> String {
     const OFFSET_BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;

@@ -1,4 +1,4 @@
-//! Names on disk, against tables and against arbitrary text.
+//! Names on disk, tested against tables and arbitrary text.
 
 use proptest::prelude::*;
 
@@ -61,13 +61,13 @@ fn directory_names_of_others_are_not_decoded() {
     assert_eq!(decode_directory(""), None);
 }
 
-/// The unique-id as a listing says it.
+/// The unique-id that a listing gives.
 fn unique_id_of(file_name: &[u8]) -> UniqueId<'_> {
     let said = Said::by(file_name);
     unique_id(said.identity, said.unique_id_octets).unwrap()
 }
 
-/// The fields of a name, however they are written.
+/// The fields of a name, parsed with no regard to their spelling.
 fn parsed_loosely(base: &str) -> Option<OwnName<'_>> {
     let (secs, rest) = base.split_once('.')?;
     let (serial, rest) = rest.split_once('.')?;
@@ -181,7 +181,7 @@ fn foreign_names_give_unique_ids() {
         ("a:1,S", "a:1,S"),
         ("a b", "a68d62c6038b5822836dbc79780dff7a"),
         (long.as_str(), &hash(long.as_bytes())),
-        // The unique-id of one of ours, but not its name.
+        // It has the unique-id of one of our messages, but not its name.
         (
             "1.0123456789abcdef_00000001",
             &hash(b"1.0123456789abcdef_00000001"),
@@ -196,14 +196,14 @@ fn foreign_names_give_unique_ids() {
     }
 }
 
-/// I6: a file that has the hash of another one's name for its own.
+/// I6: a file whose name is the hash of another file's name.
 #[test]
 fn a_name_that_is_a_hash_is_hashed_itself() {
     let hashed = unique_id_of(b"a b");
     let named = hashed.as_str().as_bytes();
     assert_ne!(hashed, unique_id_of(named));
     assert_eq!(unique_id_of(named).as_str(), hash(named));
-    // Of another length, or in capitals, it is no hash.
+    // With another length, or in capitals, it is not a hash.
     for other in [
         "a68d62c6038b5822836dbc79780dff7",
         "A68D62C6038B5822836DBC79780DFF7A",
@@ -238,8 +238,8 @@ fn only_names_with_a_serial_and_a_size_are_our_own() {
     }
 }
 
-/// I6, I12: what mbsync, OfflineIMAP and Dovecot make of a name stays the name of this message, and
-/// never becomes a path that the journal names.
+/// I6, I12: when mbsync, OfflineIMAP or Dovecot change a name, it still identifies this message,
+/// and never becomes a path that the journal refers to.
 #[test]
 fn fields_of_other_programs_do_not_make_another_message() {
     let own = "17.0123456789abcdef_00000001.host,S=5,W=6";
@@ -272,7 +272,7 @@ fn fields_of_other_programs_do_not_make_another_message() {
             "{text}"
         );
     }
-    // Nor does a message of another program become one of our own.
+    // Nor does another program's message become one of our own.
     for foreign in [
         "17.0123456789abcdef_00000001",
         "17.0123456789abcdef_00000001.",
