@@ -1,5 +1,5 @@
-//! Checkpoints: which way they go, and that each way covers what it must. Power cuts at arbitrary
-//! moments are the business of `crash.rs`.
+//! Checkpoints: which way they take, and whether each way covers what it must. Power cuts at
+//! arbitrary moments are tested in `crash.rs`.
 
 #![expect(clippy::arithmetic_side_effects, reason = "tests count small things")]
 
@@ -29,14 +29,14 @@ use super::{
     mailbox,
 };
 
-/// Which way a checkpoint goes.
+/// The way of a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Pieces,
     Whole,
 }
 
-/// A store beside programs that write much, after a checkpoint that took long.
+/// A store next to programs that write a lot, after a slow checkpoint.
 struct Busy {
     fs: SimFs,
     store: MessageStore,
@@ -81,14 +81,14 @@ impl Busy {
         }
     }
 
-    /// Where messages come in.
+    /// The directory for new messages.
     fn new_directory() -> PathBuf {
         PathBuf::from("/mail/example.org/bob/new")
     }
 
-    /// The file names there.
+    /// The file names in that directory.
     fn file_names(&self) -> Vec<OsString> {
-        // It is made with its first message.
+        // It is made with the first message.
         let entries = self.fs.read_dir(&Self::new_directory());
         entries
             .unwrap_or_default()
@@ -97,7 +97,7 @@ impl Busy {
             .collect()
     }
 
-    /// Delivers a message; gives its file.
+    /// Delivers a message and returns its file.
     fn deliver(&self, content: &str) -> PathBuf {
         let before = self.file_names();
         deliver(&self.store, content).unwrap();
@@ -106,7 +106,7 @@ impl Busy {
         Self::new_directory().join(new)
     }
 
-    /// What a power cut leaves that keeps nothing but what was synced.
+    /// What is left after a power cut that keeps only what was synced.
     fn after_power_cut(self) -> Vec<String> {
         self.store.abandon();
         contents(&open_simulated(&self.fs.power_cut(0)))
@@ -133,7 +133,7 @@ fn where_a_sync_of_the_whole_saves_nothing_they_go_piece_by_piece_from_the_first
     assert_eq!(busy.after_power_cut(), ["one\n", "two\n"]);
 }
 
-/// A store where a sync of the whole file system saves nothing.
+/// A store on a file system where a sync of the whole saves nothing.
 fn on_fuse() -> Busy {
     let fs = SimFs::new();
     fs.make_timeless();
@@ -221,8 +221,9 @@ fn there_an_error_anywhere_in_a_checkpoint_loses_nothing() {
     });
 }
 
-/// Reports an error at every operation of a checkpoint in turn. Each time `begin` delivers what is
-/// `expected` in the end, and names a file that another program moves before.
+/// Reports an error at every operation of a checkpoint in turn. Each time, `begin` delivers the
+/// messages that are `expected` at the end, and returns the file that another program moves before
+/// the checkpoint.
 fn fail_everywhere(expected: &[&str], begin: impl Fn() -> (Busy, PathBuf)) {
     for errno in [Errno::IO, Errno::MFILE] {
         for is_done in [false, true] {
@@ -250,7 +251,7 @@ fn fail_everywhere(expected: &[&str], begin: impl Fn() -> (Busy, PathBuf)) {
     }
 }
 
-/// A store whose clock stands still unless it is turned.
+/// A store whose clock stands still unless the test moves it.
 fn timeless() -> Busy {
     let fs = SimFs::new();
     fs.make_timeless();
@@ -258,7 +259,7 @@ fn timeless() -> Busy {
     Busy { fs, store }
 }
 
-/// Of a mailbox that never rests a deleted message must not come back either.
+/// A deleted message must not come back, even if its mailbox is never idle.
 #[test]
 fn a_trickle_of_mail_is_settled_within_seconds() {
     let busy = timeless();
@@ -353,21 +354,25 @@ fn a_slow_way_is_tried_again_after_a_while() {
     assert_eq!(busy.checkpoint("two\n"), Way::Pieces);
     busy.fs.hands().pass(SYNC_PACE_KEPT);
     assert_eq!(busy.checkpoint("three\n"), Way::Whole);
-    assert_eq!(busy.checkpoint("four\n"), Way::Pieces, "it is still slow");
+    assert_eq!(busy.checkpoint("four\n"), Way::Pieces, "still slow");
     busy.fs.hands().pass(SYNC_PACE_KEPT);
     busy.fs.slow_syncs(SYNC_SLOW / 2, Duration::ZERO);
     assert_eq!(busy.checkpoint("five\n"), Way::Whole);
-    assert_eq!(busy.checkpoint("six\n"), Way::Whole, "it is quick again");
+    assert_eq!(busy.checkpoint("six\n"), Way::Whole, "fast again");
 }
 
 #[test]
 fn pieces_that_would_take_longer_are_synced_as_a_whole() {
     let busy = Busy::new();
     busy.fs.slow_syncs(SYNC_SLOW, SYNC_SLOW * 2 / 3);
-    assert_eq!(busy.checkpoint("one\n"), Way::Pieces, "who knows before");
+    assert_eq!(
+        busy.checkpoint("one\n"),
+        Way::Pieces,
+        "nothing is known yet"
+    );
     assert_eq!(busy.checkpoint("one\n"), Way::Pieces);
     deliver(&busy.store, "two\n").unwrap();
-    assert_eq!(busy.checkpoint("three\n"), Way::Whole, "two of them");
+    assert_eq!(busy.checkpoint("three\n"), Way::Whole, "two messages");
     let mut n_whole = 0;
     let retried = loop {
         deliver(&busy.store, "four\n").unwrap();
@@ -376,7 +381,7 @@ fn pieces_that_would_take_longer_are_synced_as_a_whole() {
             Way::Pieces => break n_whole,
         }
     };
-    assert_eq!(retried, 2, "it is tried again, and not at once");
+    assert_eq!(retried, 2, "it is tried again, but not immediately");
 }
 
 #[test]
@@ -429,7 +434,7 @@ fn a_message_removed_over_pop3_is_not_missed() {
     assert_eq!(busy.after_power_cut(), ["first\n", "three\n"]);
 }
 
-/// Removed or moved out of the Maildir: only a sync of all covers what was done to it.
+/// Removed, or moved out of the Maildir: only a sync of everything covers that.
 #[test]
 fn a_message_that_another_program_took_away_is_synced_as_a_whole() {
     let busy = Busy::new();
@@ -444,7 +449,7 @@ fn a_message_that_another_program_took_away_is_synced_as_a_whole() {
     busy.fs.rename(&file, &moved).unwrap();
     assert_eq!(busy.checkpoint_only(), Way::Whole);
     let after = busy.fs.power_cut(0);
-    assert!(after.open(&moved).is_ok(), "it is where it was moved");
+    assert!(after.open(&moved).is_ok(), "it is where it was moved to");
     assert_eq!(busy.after_power_cut(), ["first\n", "three\n"]);
 }
 
@@ -455,13 +460,13 @@ fn a_message_that_another_program_marked_as_seen_is_synced_where_it_is() {
     let mut flagged = OsString::from(file.file_name().unwrap());
     flagged.push(":2,S");
     let moved = Path::new("/mail/example.org/bob/cur").join(flagged);
-    // Nothing of it is synced.
+    // None of this is synced.
     busy.fs.rename(&file, &moved).unwrap();
     deliver(&busy.store, "three\n").unwrap();
     assert_eq!(busy.checkpoint_only(), Way::Pieces);
     let after = busy.fs.power_cut(0);
     assert!(after.open(&moved).is_ok(), "under its new name");
-    assert!(after.open(&file).is_err(), "and no other");
+    assert!(after.open(&file).is_err(), "and only there");
     assert_eq!(busy.after_power_cut(), ["first\n", "three\n", "two\n"]);
 }
 
@@ -498,7 +503,8 @@ fn many_pieces_are_synced_every_one() {
     }
 }
 
-/// I9: a failure at any point leaves everything in doubt, or is none, and nothing rests on it.
+/// I9: a failure at any point either puts everything in doubt or does no harm, and nothing relies
+/// on it.
 #[test]
 fn an_error_anywhere_in_a_checkpoint_by_pieces_loses_nothing() {
     fail_everywhere(&["first\n", "three\n", "two\n"], || {
@@ -509,20 +515,20 @@ fn an_error_anywhere_in_a_checkpoint_by_pieces_loses_nothing() {
     });
 }
 
-/// Whatever failed, the next sync is one of everything, after it was written anew.
+/// Whatever failed, everything is rewritten and the next sync covers everything.
 #[test]
 fn a_failed_sync_of_one_file_puts_everything_in_doubt() {
     let busy = Busy::new();
     let file = busy.deliver("two\n");
     let inode = |file: &Path| busy.fs.metadata(file).unwrap().stamp.identity.inode;
     let before = inode(&file);
-    // Its directory is looked at, it is opened, and its sync fails.
+    // The directory is examined, the file is opened, and its sync fails.
     busy.fs.fail(Fault {
         at: busy.fs.n_operations() + 3,
         errno: Errno::IO,
         is_done: false,
     });
     assert_eq!(busy.checkpoint_only(), Way::Whole);
-    assert_ne!(inode(&file), before, "it was written anew");
+    assert_ne!(inode(&file), before, "it was rewritten");
     assert_eq!(busy.after_power_cut(), ["first\n", "two\n"]);
 }

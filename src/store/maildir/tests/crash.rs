@@ -1,9 +1,9 @@
-//! The store on a disk that loses its power, fails, or is full: at every operation in turn.
+//! The store on a disk that loses its power, fails, or is full, at every operation in turn.
 //!
-//! A script is a list of things that clients do, drawn from a seed. It is run against the simulated
-//! disk with the power cut (or the process killed, or an error reported) at operation 1, 2, 3, …
-//! until it comes through; each time the store is opened again on what is left and compared with
-//! the naive model. Journals are tiny here, so that their segments are filled and used again.
+//! A script is a list of client actions, generated from a seed. It runs on the simulated disk with
+//! the power cut (or the process killed, or an error reported) at operation 1, 2, 3, … until it
+//! reaches its end. Each time the store is opened again on what is left, and compared with the
+//! naive model. The journals here are tiny, so that their segments are filled and reused.
 
 #![expect(clippy::arithmetic_side_effects, reason = "tests count small things")]
 
@@ -43,8 +43,8 @@ use super::mailbox;
 
 pub(super) const ROOT: &str = "/mail";
 
-/// The store through a journal, in the sizes that scripts are run with: the smaller the segments,
-/// the more often one is entered.
+/// The journal sizes that scripts run with: the smaller the segments, the more often a new one is
+/// entered.
 pub(super) const JOURNALS: [Durability; 3] = [journal(12, 2), journal(32, 3), journal(96, 3)];
 
 const fn journal(kibioctets: u64, segments: usize) -> Durability {
@@ -54,17 +54,17 @@ const fn journal(kibioctets: u64, segments: usize) -> Durability {
     }
 }
 
-/// How many crash states each script is given per operation.
+/// The crash states that each script is given per operation.
 const SEEDS_PER_CRASH: u64 = 5;
 
-/// Scripts in the ordinary test run, and the length of each.
+/// The number of scripts in the ordinary test run, and the length of each.
 const N_SCRIPTS: u64 = 32;
 const N_ACTIONS: usize = 34;
 
-/// Crash states in the ordinary test run, at least.
+/// The minimum number of crash states in the ordinary test run.
 const N_STATES_MIN: u64 = 20_000;
 
-/// One thing that a client does. Numbers name deliveries and mailboxes.
+/// One action of a client. Deliveries and mailboxes are given by number.
 #[derive(Clone, Debug)]
 enum Action {
     Begin {
@@ -79,18 +79,18 @@ enum Action {
         delivery: usize,
         recipients: Vec<usize>,
     },
-    /// The same up to where it waits for others.
+    /// Like `Commit`, up to where it waits for others.
     Submit {
         delivery: usize,
         recipients: Vec<usize>,
     },
-    /// The rest of it.
+    /// The rest of `Commit`.
     Finish {
         delivery: usize,
     },
-    /// The store has been idle for a while.
+    /// The store was idle for a while.
     Idle,
-    /// Some seconds pass, several times, and with each of them there may come a message.
+    /// Some seconds pass, several times, each time perhaps with a new message.
     Wait {
         is_idle: bool,
     },
@@ -107,7 +107,7 @@ enum Action {
     Remove {
         mailbox: usize,
         choices: Vec<usize>,
-        /// What happens before the so many-th operation of it.
+        /// What happens before which of its operations.
         meddling: Option<(usize, Meddling)>,
     },
     Close {
@@ -118,17 +118,18 @@ enum Action {
         mailbox: usize,
         choice: usize,
     },
-    /// Somebody takes the right to write to a part of a mailbox.
+    /// Somebody removes write permission from a part of a mailbox.
     Break {
         mailbox: usize,
         part: usize,
     },
-    /// Somebody gives it back.
+    /// Somebody restores it.
     Mend {
         mailbox: usize,
         part: usize,
     },
-    /// Something happens inside what comes next: before its so many-th operation.
+    /// Something happens during the next actions: before the operation that is `after` operations
+    /// away.
     Meddle {
         after: usize,
         meddling: Meddling,
@@ -140,7 +141,7 @@ enum Action {
     },
 }
 
-/// What happens while the store works.
+/// Something that happens while the store works.
 #[derive(Clone, Copy, Debug)]
 enum Meddling {
     /// Another program renames a message.
@@ -153,16 +154,16 @@ enum Meddling {
     Checkpoint,
 }
 
-/// What other programs do with names.
+/// How other programs rename messages.
 #[derive(Clone, Copy, Debug)]
 enum Renaming {
     /// Mark a message in `new` as seen.
     Seen,
-    /// Take it back to `new`.
+    /// Move it back to `new`.
     Unseen,
     /// Set a flag in `cur`.
     Flag,
-    /// Append a field, where the message is.
+    /// Append a field, wherever the message is.
     Field,
 }
 
@@ -176,7 +177,7 @@ impl Renaming {
         }
     }
 
-    /// Where the file `name` goes.
+    /// The new place of the file `name`.
     fn to(self, name: &str) -> (&'static str, String) {
         let (base, flags) = name.split_once(":2,").unwrap_or((name, ""));
         match self {
@@ -188,7 +189,7 @@ impl Renaming {
     }
 }
 
-/// Others who work at the same time as the store.
+/// Other programs and threads that work at the same time as the store.
 #[derive(Debug)]
 struct Meddlers {
     fs: SimFs,
@@ -198,7 +199,7 @@ struct Meddlers {
 }
 
 impl Meddlers {
-    /// Nobody yet, beside a store on the file system that is given too.
+    /// Meddlers with nothing to do yet, and the file system for the store that they work beside.
     fn beside(fs: &SimFs) -> (Arc<Self>, SimFs) {
         let meddlers = Arc::new(Self {
             fs: fs.clone(),
@@ -242,15 +243,15 @@ impl Meddlers {
                 choice,
                 renaming,
             } => {
-                // When it cannot, it leaves the message where it was.
+                // If it fails, it leaves the message where it was.
                 rename(&self.fs, mailbox, choice, renaming).unwrap_or_default();
             }
             Meddling::Checkpoint => {
                 let store = self.store.get().and_then(Weak::upgrade);
-                // Whoever is at it waits for nobody.
+                // A checkpoint or a batch in progress cannot be waited for.
                 if let Some(store) = store.filter(|it| it.checkpoints.is_free())
                     && let Some(journal) = store.journal.as_ref().filter(|it| it.is_free())
-                    // A failure leaves everything as it was.
+                    // A failure changes nothing.
                     && checkpoint::checkpoint(&store).is_ok()
                     && journal.progress().checkpointed > journal.progress().settled
                 {
@@ -261,8 +262,8 @@ impl Meddlers {
     }
 }
 
-/// Plays a program that is careful not to lose a message, but leaves it to the disk whether it has
-/// one or two names after a power cut.
+/// Acts like a program that is careful not to lose a message, but may leave it with one or two
+/// names after a power cut.
 fn rename(fs: &SimFs, mailbox: usize, choice: usize, renaming: Renaming) -> io::Result<()> {
     let name = &mailboxes()[mailbox];
     let maildir = Path::new(ROOT).join(name.domain()).join(name.local_part());
@@ -275,7 +276,7 @@ fn rename(fs: &SimFs, mailbox: usize, choice: usize, renaming: Renaming) -> io::
     let (side, renamed) = renaming.to(name);
     let (from, to) = (from.join(name), maildir.join(side).join(renamed));
     if fs.metadata(&to).is_ok() {
-        // Both are there since a kill, and nobody knows which of them is durable.
+        // Both exist since a kill, and nobody knows which of them is durable.
         return Ok(());
     }
     let moved = fs.hard_link(&from, &to).and_then(|()| {
@@ -295,22 +296,23 @@ pub(super) fn mailboxes() -> Vec<MailboxName> {
         .to_vec()
 }
 
-/// What clients do, and with what kind of store.
+/// The actions of clients, and the kind of store that they use.
 #[derive(Clone, Debug)]
 struct Script {
     durability: Durability,
-    /// Whether other programs write much, so that syncs of the whole file system take long.
+    /// Whether other programs write a lot, so that syncs of the whole file system are slow.
     is_busy: bool,
-    /// Whether one of the mailboxes lies on another device.
+    /// Whether one of the mailboxes is on another device.
     is_split: bool,
     times: Times,
-    /// Whether a program in user space serves the file system, so that such a sync saves nothing.
+    /// Whether the file system is served by a user-space program, so that such a sync saves
+    /// nothing.
     is_fuse: bool,
     actions: Vec<Action>,
 }
 
 impl Script {
-    /// An empty disk for it.
+    /// An empty disk for this script.
     fn disk(&self) -> SimFs {
         let fs = SimFs::new();
         fs.set_times(self.times);
@@ -327,7 +329,7 @@ impl Script {
     }
 }
 
-/// A script of about `n_actions`: two of three go through a journal.
+/// A script of about `n_actions`. Two of three scripts use a journal.
 fn script(seed: u64, n_actions: usize) -> Script {
     let kinds = [
         JOURNALS[0],
@@ -352,7 +354,7 @@ fn script(seed: u64, n_actions: usize) -> Script {
     }
 }
 
-/// Lets mailboxes be broken and mended somewhere in the script.
+/// Breaks and repairs mailboxes somewhere in the script.
 fn break_mailboxes(actions: &mut Vec<Action>, seed: u64) {
     let mut rng = Rng::new(!seed);
     for _ in 0..3 {
@@ -364,7 +366,7 @@ fn break_mailboxes(actions: &mut Vec<Action>, seed: u64) {
     }
 }
 
-/// About `n_actions`, four deliveries and three sessions in any order.
+/// About `n_actions`, with four deliveries to three sessions, in any order.
 fn actions(seed: u64, n_actions: usize) -> Vec<Action> {
     let mut rng = Rng::new(seed);
     let mut actions = Vec::new();
@@ -463,8 +465,8 @@ fn any_renaming(rng: &mut Rng) -> Meddling {
     }
 }
 
-/// Two clients share a batch, and the store makes a checkpoint while only one of them has put its
-/// message into the mailbox: chance would take long to find this order.
+/// Two clients share a batch, and the store makes a checkpoint when only one of them has put its
+/// message into the mailbox. Random scripts would take long to find this order.
 fn overtaking() -> Script {
     let mut actions = Vec::new();
     for delivery in 0..2 {
@@ -497,8 +499,8 @@ fn overtaking() -> Script {
     }
 }
 
-/// Another program marks a message as seen before the checkpoint that has to make it durable, where
-/// that goes piece by piece: chance would take long for this, too.
+/// Another program marks a message as seen before a file-by-file checkpoint that has to make it
+/// durable. Random scripts would take long to find this too.
 fn moving() -> Script {
     let mut actions = Vec::from(deliver("moving", 0));
     actions.push(Action::Idle);
@@ -514,8 +516,8 @@ fn moving() -> Script {
     busy(actions)
 }
 
-/// Another program marks a message as seen, somebody removes it, and while it is looked for
-/// a checkpoint is made, piece by piece: `after` operations later than the removal began.
+/// Another program marks a message as seen, and a client removes it. While it is being searched
+/// for, a file-by-file checkpoint is made, `after` operations after the start of the removal.
 fn removing(after: usize) -> Script {
     let mut actions = Vec::from(deliver("removing", 0));
     actions.push(Action::Idle);
@@ -541,7 +543,7 @@ fn removing(after: usize) -> Script {
     busy(actions)
 }
 
-/// Somebody removes messages that a crash would replay, and mail comes in behind that.
+/// A client removes messages that a crash would replay, and more mail arrives afterwards.
 fn taking_back() -> Script {
     let mut actions = Vec::new();
     for number in 0..3 {
@@ -580,7 +582,7 @@ fn deliver(name: &str, delivery: usize) -> [Action; 3] {
     ]
 }
 
-/// A script beside programs that write much.
+/// A script next to programs that write a lot.
 fn busy(actions: Vec<Action>) -> Script {
     Script {
         durability: JOURNALS[2],
@@ -592,7 +594,7 @@ fn busy(actions: Vec<Action>) -> Script {
     }
 }
 
-/// The scripts that are not left to chance.
+/// The scripts that are not random.
 fn written() -> impl Iterator<Item = Script> {
     let removing = [2, 5, 8, 11].map(removing);
     [overtaking(), moving(), forgetting(), taking_back()]
@@ -600,7 +602,7 @@ fn written() -> impl Iterator<Item = Script> {
         .chain(removing)
 }
 
-/// Exchanges neighbours that belong to different clients, so that their work overlaps.
+/// Swaps neighbours that belong to different clients, so that their work overlaps.
 fn interleave(mut actions: Vec<Action>, rng: &mut Rng) -> Vec<Action> {
     let client = |action: &Action| match action {
         Action::Begin { delivery, .. }
@@ -627,7 +629,7 @@ fn interleave(mut actions: Vec<Action>, rng: &mut Rng) -> Vec<Action> {
 }
 
 thread_local! {
-    /// Whether a start of this thread found that the disk had lost a part of the journal.
+    /// Whether a start in this thread found that the disk had lost a part of the journal.
     static ALARM: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -658,10 +660,10 @@ struct Clients<'a> {
     store: MessageStore,
     model: Model,
     deliveries: BTreeMap<usize, (Delivery, Vec<u8>)>,
-    /// Those that wait for their batch, with their contents and recipients.
+    /// Deliveries that wait for their batch, with their contents and recipients.
     submitted: BTreeMap<usize, (Commit, Vec<u8>, Vec<MailboxName>)>,
     maildrops: BTreeMap<usize, Maildrop>,
-    /// What another program has deleted, durably.
+    /// Messages that another program has durably deleted.
     deleted: Vec<(usize, Vec<u8>)>,
     n_trickled: usize,
 }
@@ -707,7 +709,7 @@ impl<'a> Clients<'a> {
             Action::Append { delivery, octets } => {
                 if let Some((delivery, content)) = self.deliveries.get_mut(delivery) {
                     if delivery.append(octets).is_err() {
-                        // Then the commit has to fail, too, which the check will see.
+                        // Then the commit must fail too. The check will notice if it does not.
                         content.extend(b"what was not written");
                     }
                     content.extend(octets);
@@ -725,7 +727,7 @@ impl<'a> Clients<'a> {
                 recipients,
             } => self.submit(*delivery, recipients),
             Action::Finish { delivery } => self.finish(*delivery),
-            // A failure leaves everything as it was.
+            // A failure changes nothing.
             Action::Idle => {
                 self.fs.hands().pass(CHECKPOINT_IDLE);
                 self.play_thread();
@@ -751,19 +753,19 @@ impl<'a> Clients<'a> {
             Action::Break { mailbox, part } => self.refuse(*mailbox, *part, true),
             Action::Mend { mailbox, part } => self.refuse(*mailbox, *part, false),
             Action::Move { mailbox, choice } => {
-                // When it cannot, it leaves the message where it was.
+                // If it fails, it leaves the message where it was.
                 rename(self.fs, *mailbox, *choice, Renaming::Seen).unwrap_or_default();
             }
             Action::Meddle { after, meddling } => self.meddlers.arm(*after, *meddling),
             Action::Delete { mailbox, choice } => {
-                // The same.
+                // Likewise.
                 self.delete(*mailbox, *choice).unwrap_or_default();
             }
         }
         Ok(())
     }
 
-    /// Plays somebody who changes the permissions of a part of a mailbox, if it is there.
+    /// Acts like somebody changing the permissions of a part of a mailbox, if it is there.
     fn refuse(&self, mailbox: usize, part: usize, refuses: bool) {
         let name = &mailboxes()[mailbox];
         let domain = Path::new(ROOT).join(name.domain());
@@ -772,7 +774,7 @@ impl<'a> Clients<'a> {
         self.fs.refuse_entries(&part, refuses);
     }
 
-    /// Plays a program that deletes a message, durably.
+    /// Acts like a program that durably deletes a message.
     fn delete(&mut self, mailbox: usize, choice: usize) -> io::Result<()> {
         let name = &mailboxes()[mailbox];
         let maildir = Path::new(ROOT).join(name.domain()).join(name.local_part());
@@ -800,9 +802,9 @@ impl<'a> Clients<'a> {
         Ok(())
     }
 
-    /// Lets time pass, enough for what another program deleted before never to come back.
+    /// Lets enough time pass for messages that another program has deleted to stay deleted.
     fn wait(&mut self, is_idle: bool) {
-        // What is not in its mailboxes yet may be delivered and then deleted.
+        // A message that is not in its mailboxes yet may be delivered and then deleted.
         let is_waited_for = !self.submitted.is_empty();
         let deleted = std::mem::take(&mut self.deleted);
         for _ in 0..5 {
@@ -819,7 +821,7 @@ impl<'a> Clients<'a> {
         }
     }
 
-    /// Does what the thread does that makes checkpoints. A failure leaves everything as it was.
+    /// Does the work of the checkpoint thread. A failure changes nothing.
     fn play_thread(&self) {
         let open = &self.store.maildirs.open;
         if open.checkpoints.take_urgent() {
@@ -842,7 +844,7 @@ impl<'a> Clients<'a> {
         }
     }
 
-    /// Begins to commit a delivery, after its number's last one has been finished.
+    /// Starts to commit a delivery, after finishing the last one with the same number.
     fn submit(&mut self, number: usize, recipients: &[usize]) {
         self.finish(number);
         let Some((delivery, content)) = self.deliveries.remove(&number) else {
@@ -867,7 +869,7 @@ impl<'a> Clients<'a> {
                 Err(_) => Fate::Refused,
             };
             for mailbox in &recipients {
-                // Another program may have deleted it meanwhile.
+                // Another program may have deleted it in the meantime.
                 self.model.settle(mailbox, &content, fate);
             }
         }
@@ -879,7 +881,7 @@ impl<'a> Clients<'a> {
         }
     }
 
-    /// Opens a maildrop and checks that all it lists is durable at this moment (I4).
+    /// Opens a maildrop and checks that everything listed is durable now (I4).
     fn open_maildrop(&mut self, mailbox: usize) -> Result<(), String> {
         let name = &mailboxes()[mailbox];
         match self.store.open_maildrop(name) {
@@ -904,7 +906,7 @@ impl<'a> Clients<'a> {
     fn remove(&mut self, mailbox: usize, choices: &[usize], meddling: Option<(usize, Meddling)>) {
         let mut chosen: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
         for &choice in choices {
-            // A message that cannot be read could not be noted.
+            // The model knows messages by content, so one that cannot be read is not chosen.
             if let Some((maildrop, index)) = self.choose(mailbox, choice)
                 && let Ok(content) = read(maildrop, index)
             {
@@ -959,7 +961,7 @@ fn check_durable(
     Err(format!("I4: {name}: listed but not durable"))
 }
 
-/// Runs `script` on `fs`; gives the model of what has to be there. The store may not open.
+/// Runs `script` on `fs`. Returns the model of what has to be there. The store may fail to open.
 fn run(fs: &SimFs, script: &Script) -> Result<Model, String> {
     let Ok(mut clients) = Clients::open(fs, script.durability) else {
         return Ok(Model::default());
@@ -968,7 +970,7 @@ fn run(fs: &SimFs, script: &Script) -> Result<Model, String> {
     Ok(clients.model)
 }
 
-/// Opens the store on `fs`, which must work, and checks it.
+/// Opens the store on `fs`, which must succeed, and checks it.
 pub(super) fn check_found(
     fs: &SimFs,
     durability: Durability,
@@ -977,8 +979,8 @@ pub(super) fn check_found(
 ) -> Result<MessageStore, String> {
     let mut rng = Rng::new(fs.seed());
     let (meddlers, watched) = Meddlers::beside(fs);
-    // Other programs do not wait for the end of the start. What they remove is not the store's
-    // business.
+    // Other programs do not wait for the end of the start. The store is not responsible for what
+    // they remove.
     if !fs.has(Defect::RemovedNamesComeBackEmpty) {
         for _ in 0..3 {
             let meddling = any_renaming(&mut rng);
@@ -991,7 +993,7 @@ pub(super) fn check_found(
     if ALARM.get() {
         return Err("I7: a part of the journal that was needed was written over".to_owned());
     }
-    // What waits for a mailbox that was broken is there when it is mended, without a restart.
+    // Mail that waits for a broken mailbox appears when the mailbox is repaired, without a restart.
     fs.accept_entries();
     model.check(&store, start)?;
     let n_before = |message| before.get(message).copied().unwrap_or_default();
@@ -1004,7 +1006,8 @@ pub(super) fn check_found(
     })
 }
 
-/// How many files each message has, by its mailbox and what does not change of its name.
+/// The number of files of each message, by its mailbox and the part of its name that does not
+/// change.
 fn files(fs: &SimFs) -> BTreeMap<(usize, String), usize> {
     let mut files = BTreeMap::new();
     for (number, mailbox) in mailboxes().iter().enumerate() {
@@ -1021,7 +1024,8 @@ fn files(fs: &SimFs) -> BTreeMap<(usize, String), usize> {
     files
 }
 
-/// The same; then sees that the store still takes mail and that this survives, too.
+/// Like [`check_found`]; then checks that the store still accepts mail, and that this mail survives
+/// too.
 pub(super) fn check_reopened(
     fs: &SimFs,
     durability: Durability,
@@ -1038,7 +1042,7 @@ pub(super) fn check_reopened(
 /// Makes the messages of [`check_serves`] different from each other.
 static N_CHECKS: AtomicU64 = AtomicU64::new(0);
 
-/// Delivers one message, which must work, and checks everything.
+/// Delivers one message, which must succeed, and checks everything.
 pub(super) fn check_serves(store: &MessageStore, model: &mut Model) -> Result<(), String> {
     let to = mailboxes();
     let content = format!("still here {}\n", N_CHECKS.fetch_add(1, Ordering::Relaxed));
@@ -1054,14 +1058,14 @@ pub(super) fn check_serves(store: &MessageStore, model: &mut Model) -> Result<()
     model.check(store, Start::Same)
 }
 
-/// Cuts the power at every operation of a script and looks at what is left, several times each.
-/// Gives the number of crash states.
+/// Cuts the power at every operation of a script and checks what is left, several times each.
+/// Returns the number of crash states.
 fn crash_everywhere(script: &Script, defect: Option<Defect>) -> Result<u64, String> {
     for at in 1.. {
         let fs = script.disk();
         defect.inspect(|&defect| fs.plant(defect));
         if defect == Some(Defect::RemovedNamesComeBackEmpty) {
-            // A sync of the whole file system is never slow, so nothing is synced piece by piece.
+            // Syncs of the whole file system are never slow, so nothing is synced file by file.
             fs.make_timeless();
         }
         fs.cut_at(at);
@@ -1069,7 +1073,7 @@ fn crash_everywhere(script: &Script, defect: Option<Defect>) -> Result<u64, Stri
         for n in 0..SEEDS_PER_CRASH {
             let seed = if n < 2 { n } else { n + at * SEEDS_PER_CRASH };
             let found = fs.power_cut(seed);
-            // A store that is configured otherwise has to find the same.
+            // A store with another configuration has to find the same.
             let durability = match seed % 7 {
                 3 => Durability::Maildir,
                 4 => JOURNALS[1],
@@ -1089,7 +1093,7 @@ fn crash_everywhere(script: &Script, defect: Option<Defect>) -> Result<u64, Stri
     Ok(0)
 }
 
-/// Reports an error at every operation of a script, then goes on, and looks at what is there.
+/// Reports an error at every operation of a script, then continues, and checks what is there.
 fn fail_everywhere(
     script: &Script,
     errno: Errno,
@@ -1114,7 +1118,7 @@ fn fail_everywhere(
             model.check(&store, Start::Same).map_err(context)?;
             check_serves(&store, &mut model).map_err(context)?;
             if at % 3 == 0 {
-                // What a checkpoint after the failure counts on is put to the test, too.
+                // This also tests what a checkpoint after the failure relies on.
                 checkpoint::checkpoint_when_idle(&store.maildirs.open)
                     .map_err(|error| context(format!("I10: no checkpoint: {error:?}")))?;
             }
@@ -1132,7 +1136,7 @@ fn fail_everywhere(
     Ok(())
 }
 
-/// The checkpoint of a full segment covers the last message, and another program deletes one.
+/// A checkpoint of a full segment covers the last message, and another program deletes a message.
 fn forgetting() -> Script {
     let mut script = filling();
     script.actions.truncate(10);
@@ -1150,7 +1154,8 @@ fn forgetting() -> Script {
     script
 }
 
-/// Clients deliver more than the segments of a small journal take, with a checkpoint now and then.
+/// Clients deliver more than fits into the segments of a small journal, with occasional
+/// checkpoints.
 fn filling() -> Script {
     let mut actions = Vec::new();
     for delivery in 0..9 {
@@ -1166,8 +1171,8 @@ fn filling() -> Script {
     }
 }
 
-/// Reports an error at each of some operations of a script and cuts the power at each of those that
-/// follow.
+/// Reports an error at each operation in a part of a script, and cuts the power at each operation
+/// that follows.
 fn fail_and_crash(script: &Script, operations: Range<u64>) -> Result<(), String> {
     const N_FOLLOWING: u64 = 24;
     for at in operations {
@@ -1198,13 +1203,13 @@ fn fail_and_crash(script: &Script, operations: Range<u64>) -> Result<(), String>
     Ok(())
 }
 
-/// After a segment has failed, too, nothing is written over that a start would look for.
+/// Even after a segment has failed, nothing is overwritten that a start would look for.
 #[test]
 fn a_power_cut_soon_after_an_error_loses_nothing_acknowledged() {
     let whole = filling().disk();
     run(&whole, &filling()).unwrap();
     let last = whole.n_operations();
-    // Where the segments have been filled once.
+    // Here the segments have been filled once.
     let operations = last / 3..last / 2;
     fail_and_crash(&filling(), operations).unwrap();
 }
@@ -1252,8 +1257,8 @@ fn a_second_power_cut_during_the_start_loses_nothing_either() {
     }
 }
 
-/// Cuts the power near the end of a script, where there is much to be replayed, and again at every
-/// operation of the start after it.
+/// Cuts the power near the end of a script, when there is much to replay, and again at every
+/// operation of the start that follows.
 fn crash_twice(seed: u64) -> Result<(), String> {
     let script = script(seed, N_ACTIONS);
     let whole = script.disk();
@@ -1292,7 +1297,7 @@ fn an_error_at_any_operation_loses_nothing_and_service_goes_on() {
     }
 }
 
-/// A failing disk may forget what other programs did; the store cannot answer for that.
+/// A failing disk may forget what other programs did. The store is not responsible for that.
 fn without_moves(seed: u64) -> Script {
     let mut script = script(seed, N_ACTIONS);
     script.actions.retain(|action| {
@@ -1305,8 +1310,8 @@ fn without_moves(seed: u64) -> Script {
     script
 }
 
-/// I2, also where a file system gives back the name of a file, and nothing in it, that was removed
-/// durably: the journal tells that it was.
+/// I2, even where a file system brings back the name of a durably removed file, but not its
+/// content: the journal records the removal.
 #[test]
 fn a_removed_message_that_comes_back_empty_is_removed_at_the_start() {
     let defect = Some(Defect::RemovedNamesComeBackEmpty);
@@ -1316,7 +1321,7 @@ fn a_removed_message_that_comes_back_empty_is_removed_at_the_start() {
     }
 }
 
-/// Scripts in which only POP3 removes anything, on one disk whose whole syncs are trusted.
+/// Scripts in which only POP3 removes anything, on one disk where syncs of the whole are trusted.
 fn scripts_of_removals() -> impl Iterator<Item = Script> {
     let any = (4_000_000..4_000_000 + 6 * patience()).map(|seed| Script {
         is_busy: false,
@@ -1359,8 +1364,8 @@ fn every_planted_defect_is_found() {
     assert!(is_found, "{defect:?}");
 }
 
-/// I1 to I9, where they are broken: among others a part of the journal that is written over too
-/// early (I7).
+/// I1 to I9 with planted bugs, for example a part of the journal that is overwritten too early
+/// (I7).
 #[test]
 fn every_planted_bug_is_found() {
     for bug in [
@@ -1405,8 +1410,8 @@ fn every_planted_bug_is_found() {
     bugs::plant(None);
 }
 
-/// Delivers a message to two mailboxes with a session looking at both before every single
-/// operation. Gives how many operations there were, those of the sessions included.
+/// Delivers a message to two mailboxes while a session looks at both before every operation.
+/// Returns the number of operations, including those of the sessions.
 fn look_during_commit(durability: Durability, fault: Option<Fault>) -> u64 {
     let fs = SimFs::new();
     let store: Arc<OnceLock<Weak<MessageStore>>> = Arc::default();
@@ -1448,7 +1453,7 @@ fn look_during_commit(durability: Durability, fault: Option<Fault>) -> u64 {
     n_operations
 }
 
-/// Opens every maildrop and checks that what it lists is durable.
+/// Opens every maildrop and checks that everything listed is durable.
 fn look(fs: &SimFs, durability: Durability, store: &MessageStore) {
     for name in mailboxes() {
         if let Ok(maildrop) = store.open_maildrop(&name) {
@@ -1489,8 +1494,8 @@ fn a_message_that_cannot_be_taken_back_stays_hidden() {
     store.begin_delivery(0).unwrap().commit(bob).unwrap();
     let mut delivery = store.begin_delivery(0).unwrap();
     delivery.append(b"content\n").unwrap();
-    // Making, writing and syncing the file, a look at the directory, rename, sync of the directory,
-    // unlink: the last two fail.
+    // The operations are: make, write and sync the file, examine the directory, rename, sync the
+    // directory, unlink. The last two fail.
     let n_before = fs.n_operations();
     for at in [n_before + 6, n_before + 7] {
         fs.fail(Fault {
@@ -1516,7 +1521,7 @@ fn a_message_that_cannot_be_taken_back_stays_hidden() {
     assert_eq!(store.open_maildrop(&bob[0]).unwrap().messages().len(), 2);
 }
 
-/// I10: a directory that was to be undone when the disk had failed, and was in use just then, takes
+/// I10: a directory that was in use when it should have been undone after a disk failure accepts
 /// mail again as soon as nobody uses it.
 #[test]
 fn a_directory_in_doubt_takes_mail_again_when_it_is_empty() {
@@ -1539,7 +1544,7 @@ fn a_directory_in_doubt_takes_mail_again_when_it_is_empty() {
             delivery.append(b"content\n")?;
             delivery.commit(&mailboxes()[..1])
         };
-        // It is made before this operation, which fails.
+        // The directory is made before this operation, which fails.
         left.store(at, Ordering::Relaxed);
         disk.fail(Fault {
             at: disk.n_operations() + at + 1,
@@ -1559,8 +1564,8 @@ fn a_directory_in_doubt_takes_mail_again_when_it_is_empty() {
     assert!(n_refused > 5, "{n_refused}");
 }
 
-/// I1: a delivery that finds a directory which another one is making must not count on it when a
-/// sync has failed, although the other one has not come to undo it yet.
+/// I1: a delivery that finds a directory which another delivery is making must not rely on it once
+/// a sync has failed, even if the other delivery has not undone it yet.
 #[test]
 fn what_is_being_made_when_a_sync_fails_is_doubtful_at_once() {
     let store = open(&SimFs::new(), JOURNALS[2]).unwrap();
@@ -1577,13 +1582,13 @@ fn what_is_being_made_when_a_sync_fails_is_doubtful_at_once() {
     assert!(is_doubtful());
     open.disk.end_making(&directories, maker);
     open.disk.no_longer_doubtful(&directories[0]);
-    // Somebody has found it durable before.
+    // Another thread found it durable earlier.
     let (maker, mark) = begin();
     open.disk.confirm(&directories, mark);
     open.disk.count_failed_sync();
     assert!(!is_doubtful());
     open.disk.end_making(&directories, maker);
-    // Or thinks so, after a failure.
+    // Or believes so, after a failure.
     let (_, mark) = begin();
     open.disk.count_failed_sync();
     open.disk.no_longer_doubtful(&directories[0]);
@@ -1592,7 +1597,8 @@ fn what_is_being_made_when_a_sync_fails_is_doubtful_at_once() {
     assert!(is_doubtful());
 }
 
-/// I10: and so it does when others have made a mailbox in it meanwhile, as long as that is empty.
+/// I10: a directory also accepts mail again if others have made a mailbox in it, as long as that
+/// mailbox is empty.
 #[test]
 fn a_doubtful_directory_takes_mail_again_when_the_mailboxes_in_it_are_empty() {
     let fs = SimFs::new();
@@ -1665,7 +1671,7 @@ fn a_full_disk_is_told_from_a_failing_one() {
         let fs = SimFs::new();
         let store = open(&fs, Durability::Maildir).unwrap();
         let mut delivery = store.begin_delivery(0).unwrap();
-        // Too much to be held in memory: the first operation makes the file, the second writes.
+        // Too much to be held in memory. The first operation makes the file, and the second writes.
         let content = b"content\n".repeat(20_000);
         fs.fail(Fault {
             at: fs.n_operations() + 2,

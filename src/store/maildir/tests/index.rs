@@ -1,5 +1,5 @@
-//! Listings kept from one login to the next, against listings read anew: whatever deliveries,
-//! sessions, other programs and the clock do in between.
+//! Compares remembered listings with new readings, whatever deliveries, sessions, other programs
+//! and the clock do between two logins.
 
 #![expect(clippy::arithmetic_side_effects, reason = "tests count small things")]
 
@@ -31,11 +31,11 @@ use super::mailbox;
 
 const ROOT: &str = "/mail";
 
-/// One thing that happens to the mailbox.
+/// One event in the life of the mailbox.
 #[derive(Clone, Debug)]
 enum Event {
     Deliver,
-    /// Somebody logs in, and removes some of the messages, or none.
+    /// A client logs in, and removes some of the messages, or none.
     Login {
         removed: Vec<usize>,
     },
@@ -45,7 +45,7 @@ enum Event {
     Add {
         is_sized: bool,
     },
-    /// Another program writes something more into a message.
+    /// Another program appends to a message.
     Rewrite(usize),
     /// Another program removes a message.
     Unlink(usize),
@@ -74,7 +74,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         8 => millis(0..6_000_u64).prop_map(Event::Pass),
         1 => millis(0..600_u64).prop_map(Event::SetBack),
         1 => millis(0..9_000_u64).prop_map(Event::SetBack),
-        // Never what steps back make up for: see the known limits of the index.
+        // Too far to be undone by setting the clock back; see the known limits of the index.
         1 => millis(10_000_000..90_000_000_u64).prop_map(Event::SetForward),
     ]
 }
@@ -109,7 +109,7 @@ impl Place {
             ..Settings::new(ROOT, "host.example")
         };
         let disk = Arc::new(fs.clone());
-        // Without its thread: what that does of its own is not to be counted.
+        // Without its thread, whose own operations must not be counted.
         let store = MessageStore::open_quietly(disk, settings, fs.clock(), Patience::default());
         Self {
             fs,
@@ -152,14 +152,14 @@ impl Place {
         delivery.commit(std::slice::from_ref(&self.bob)).unwrap();
     }
 
-    /// Logs in; whether the directories were read for that.
+    /// Logs in. Returns whether this read the directories.
     fn open(&self) -> (Maildrop, bool) {
         let n_before = self.fs.n_directories_read();
         let maildrop = self.store.open_maildrop(&self.bob).unwrap();
         (maildrop, self.fs.n_directories_read() > n_before)
     }
 
-    /// Logs in and compares what is listed with what a reading gives.
+    /// Logs in and compares the listing with a new reading.
     fn check(&mut self) -> Maildrop {
         let (maildrop, is_read) = self.open();
         self.n_hits += usize::from(!is_read);
@@ -254,7 +254,7 @@ proptest! {
     }
 }
 
-/// A place with one message, its listing remembered.
+/// A place with one message whose listing is remembered.
 fn settled() -> Place {
     let mut place = Place::new();
     place.deliver();
@@ -274,7 +274,7 @@ fn a_maildrop_that_has_not_changed_is_not_read_again() {
     assert_eq!(
         place.fs.n_operations() - before,
         4,
-        "one look at each directory, and at the place and the lock of the store"
+        "one check of each directory, and of the place and the lock of the store"
     );
     place.check();
     assert_eq!(place.n_hits, 2);
@@ -304,7 +304,7 @@ fn a_change_in_the_tick_of_the_reading_is_seen() {
     let mut place = Place::new();
     place.deliver();
     place.check();
-    // No time passes, so the directory has the same time after this.
+    // No time passes, so the directory keeps its time.
     place.deliver();
     assert_eq!(place.check().messages().len(), 2);
     place.perform(&Event::Unlink(0));
@@ -319,7 +319,7 @@ fn a_change_after_the_clock_was_set_back_to_the_tick_of_an_earlier_one_is_seen()
     place.deliver();
     place.pass(Duration::from_hours(1));
     assert_eq!(place.check().messages().len(), 2);
-    // By so little that it goes unnoticed: then it does not reach so far back.
+    // A step that is small enough to go unnoticed does not reach that far back.
     let mut place = Place::new();
     place.deliver();
     place.pass(INDEX_QUIET + Duration::from_secs(1));
@@ -338,12 +338,12 @@ fn a_message_rewritten_in_its_place_is_counted_anew() {
         let messages = summaries(&*place.check().messages());
         let octets: Vec<u64> = messages.iter().map(|it| it.octets).collect();
         assert!(octets.contains(&expect), "{expect} {octets:?}");
-        // The one with the low number comes first.
+        // The message with the low number comes first.
         place.perform(&Event::Rewrite(1));
     }
 }
 
-/// Whoever opens a message whose name tells its size hears that it was edited.
+/// Opening an edited message whose name gives its size reports the edit.
 #[test]
 fn a_message_edited_in_its_place_is_opened_with_its_true_size() {
     let mut place = settled();
@@ -358,7 +358,7 @@ fn a_message_edited_in_its_place_is_opened_with_its_true_size() {
     let octets = summaries(&*place.open().0.messages());
     assert!(
         octets.iter().any(|it| it.octets == 11),
-        "the listing knows no better"
+        "the listing still has the old size"
     );
 }
 
@@ -367,7 +367,7 @@ fn another_directory_in_the_place_of_the_first_is_read() {
     let mut place = settled();
     let hands = place.fs.hands();
     let now = hands.unix_time();
-    // Both directories get exactly the times that they had before.
+    // Both directories get exactly the same times.
     hands.set(Duration::from_secs(1_700_000_000));
     place.remove_mailbox();
     place.deliver();
@@ -382,7 +382,7 @@ fn a_message_hidden_at_one_login_is_listed_at_the_next_in_the_same_directory() {
     let (_, name) = place.choose(1).unwrap();
     let serial = OwnName::parse(name.as_bytes()).unwrap().serial;
     let open = Arc::clone(&place.store.maildirs.open);
-    // As it is while its commit waits for a slow disk.
+    // The state while its commit waits for a slow disk.
     open.visibility.hide(serial);
     place.pass(INDEX_QUIET * 2);
     for _ in 0..2 {
@@ -399,7 +399,7 @@ fn what_a_session_removed_is_not_listed_again_whatever_the_clock_says() {
     let now = hands.unix_time();
     let (maildrop, is_read) = place.open();
     assert!(!is_read);
-    // The time of the delivery, then as if nothing had been.
+    // First the time of the delivery, then the time as if nothing had happened.
     hands.set(Duration::from_secs(1_700_000_000));
     maildrop.remove(&[0]).unwrap();
     hands.set(now);
@@ -429,7 +429,7 @@ fn nothing_is_remembered_where_times_stand_still() {
     assert_eq!(place.n_hits, 0);
 }
 
-/// A number that is not that of the store may be one of a file system that was mounted since.
+/// A device number other than the store's may belong to a file system that was mounted later.
 #[test]
 fn the_times_of_another_file_system_are_asked_for_each_time() {
     let place = Place::new();
@@ -444,7 +444,7 @@ fn the_times_of_another_file_system_are_asked_for_each_time() {
     );
 }
 
-/// The tests here would see it if times went on in larger steps than is believed.
+/// The tests here would notice times that advance in larger steps than assumed.
 #[test]
 fn a_listing_that_is_not_what_a_reading_gives_is_noticed() {
     let mut place = Place::new();
@@ -457,7 +457,7 @@ fn a_listing_that_is_not_what_a_reading_gives_is_noticed() {
     assert_eq!(place.open().0.messages().len(), 1);
 }
 
-/// Where they are trusted all the same, what this daemon does is seen.
+/// Even where such times are trusted, deliveries of this daemon are seen.
 #[test]
 fn own_deliveries_are_listed_whatever_the_times_say() {
     let mut place = settled();
@@ -470,7 +470,7 @@ fn own_deliveries_are_listed_whatever_the_times_say() {
     }
 }
 
-/// A session that has no room for another listing removes what was moved.
+/// A session that has no room for another listing can still remove messages that were moved.
 #[test]
 fn a_message_that_was_moved_is_removed_without_another_listing() {
     let mut place = settled();
@@ -491,7 +491,7 @@ fn a_message_that_was_moved_is_removed_without_another_listing() {
     assert_eq!(place.files(), []);
 }
 
-/// SEC-9: a maildrop that finds no room for its listing is asked to come again, read or remembered.
+/// SEC-9: a maildrop whose listing does not fit, new or remembered, is refused temporarily.
 #[test]
 fn open_maildrops_take_no_more_than_they_may_together() {
     let mut place = settled();
@@ -539,7 +539,7 @@ fn a_store_takes_no_more_memory_than_it_is_told() {
     delivery.append(b"12345").unwrap();
     assert_eq!(held.octets(), 5);
     delivery.append(b"6").unwrap();
-    assert_eq!(held.octets(), 0, "it is in a file");
+    assert_eq!(held.octets(), 0, "the content is in a file");
     drop(delivery);
     place.deliver();
     place.pass(INDEX_QUIET * 2);

@@ -1,5 +1,5 @@
-//! The journal: what a start finds in it, what it leaves, and what it does when it cannot be
-//! written. Power cuts are the business of `crash.rs`.
+//! The journal: what a start finds in it, what it leaves, and what happens when it cannot be
+//! written. Power cuts are tested in `crash.rs`.
 
 #![expect(
     clippy::disallowed_methods,
@@ -45,7 +45,7 @@ use crate::{
 
 use super::mailbox;
 
-/// A store on the real disk whose events are noted.
+/// A store on the real disk, with a record of its events.
 struct Place {
     directory: TempDir,
     events: Arc<Mutex<Vec<String>>>,
@@ -92,14 +92,14 @@ impl Place {
         MessageStore::open_quietly(fs, settings, Clock::system(), Patience::default()).unwrap()
     }
 
-    /// Plays a power cut that leaves bob's mailbox without its files.
+    /// Acts like a power cut that leaves bob's mailbox without its files.
     fn lose_files(&self) {
         for file in fs::read_dir(self.root().join("example.org/bob/new")).unwrap() {
             fs::remove_file(file.unwrap().path()).unwrap();
         }
     }
 
-    /// What the store told since the last time.
+    /// The events reported since the last call.
     fn events(&self) -> Vec<String> {
         std::mem::take(&mut *self.events.lock())
     }
@@ -133,7 +133,7 @@ pub(super) fn contents(store: &MessageStore) -> Vec<String> {
     contents
 }
 
-/// Plays a crash.
+/// Acts like a crash.
 fn crash(store: MessageStore) {
     store.abandon();
     drop(store);
@@ -155,8 +155,8 @@ fn a_store_that_is_closed_leaves_an_empty_journal() {
     assert!(place.journal("id").exists());
     store.close().unwrap();
     assert!(!place.journal("id").exists());
-    assert!(deliver(&store, "two\n").is_err(), "it is closed");
-    assert_eq!(contents(&store), ["one\n"], "it can still be read");
+    assert!(deliver(&store, "two\n").is_err(), "the store is closed");
+    assert_eq!(contents(&store), ["one\n"], "mail can still be read");
     drop(store);
     let store = place.open();
     assert_eq!(contents(&store), ["one\n"]);
@@ -173,7 +173,7 @@ fn a_store_that_was_killed_replays_what_the_maildirs_lost_and_says_so() {
     maildrop(&store).remove(&[0]).unwrap();
     let before = contents(&store);
     crash(store);
-    // What a power cut may do to files that were not synced.
+    // What a power cut can do to files that were not synced.
     let new = place.root().join("example.org/bob/new");
     let mut files: Vec<PathBuf> = fs::read_dir(&new)
         .unwrap()
@@ -182,7 +182,7 @@ fn a_store_that_was_killed_replays_what_the_maildirs_lost_and_says_so() {
     files.sort();
     fs::File::create(&files[0]).unwrap();
     fs::remove_file(&files[1]).unwrap();
-    // Whatever a store is configured to, it finds what was acknowledged.
+    // Whatever its configuration, a store finds what was acknowledged.
     let store = place.open_with(Durability::Maildir);
     assert_eq!(contents(&store), before);
     let events = place.events();
@@ -195,8 +195,8 @@ fn a_store_that_was_killed_replays_what_the_maildirs_lost_and_says_so() {
     assert_eq!(place.events(), [""; 0], "it is replayed once");
 }
 
-/// On a disk without room what is whole is left as it is, so that the store can be opened and
-/// messages removed; what is not is an error at the start.
+/// On a full disk, messages that are whole stay as they are, so that the store can be opened and
+/// messages removed. A damaged message is an error at the start.
 #[test]
 fn a_full_disk_does_not_keep_a_store_closed_in_which_nothing_is_missing() {
     let fs = SimFs::new();
@@ -209,7 +209,7 @@ fn a_full_disk_does_not_keep_a_store_closed_in_which_nothing_is_missing() {
     assert_eq!(contents(&opened), ["one\n", "two\n"]);
     maildrop(&opened).remove(&[0]).unwrap();
     opened.abandon();
-    // And one of which a power cut left nothing but the journal.
+    // And a message that a power cut left only in the journal.
     let fs = SimFs::new();
     let store = open_simulated(&fs);
     deliver(&store, "one\n").unwrap();
@@ -218,7 +218,7 @@ fn a_full_disk_does_not_keep_a_store_closed_in_which_nothing_is_missing() {
     assert!(matches!(error, Error::Full { .. }), "{error:?}");
 }
 
-/// Opens a store on a disk where no file can be made.
+/// Opens a store on a disk where no file can be created.
 fn open_on_a_full_disk(fs: &SimFs) -> Result<MessageStore, Error> {
     fs.refuse_files(true);
     let opened = try_open_simulated(fs);
@@ -263,7 +263,7 @@ fn what_was_deleted_by_others_stays_away_once_the_store_was_idle() {
     assert_eq!(contents(&place.open()), [""; 0]);
 }
 
-/// One body for all recipients, in the journal and in the Maildirs.
+/// There is one body for all recipients, in the journal and in the Maildirs.
 #[test]
 fn a_thousand_recipients_cost_one_body() {
     let place = Place::new();
@@ -287,8 +287,8 @@ fn a_thousand_recipients_cost_one_body() {
     }
 }
 
-/// A record counts its mailboxes in two octets. One of more is delivered without the journal, even
-/// if it has room for it.
+/// A record counts its mailboxes in two octets. A message with more mailboxes bypasses the journal,
+/// even if it would fit.
 #[test]
 fn more_recipients_than_a_record_can_count_all_get_the_message() {
     let fs = SimFs::new();
@@ -318,7 +318,7 @@ fn more_recipients_than_a_record_can_count_all_get_the_message() {
     }
 }
 
-/// Segments are used many times over, by many sessions, with the thread that makes checkpoints.
+/// Many sessions reuse the segments many times, with the checkpoint thread running.
 #[test]
 fn many_sessions_share_a_small_journal() {
     let place = Place::new();
@@ -357,7 +357,7 @@ fn a_journal_that_is_removed_under_the_store_begins_anew() {
     assert_eq!(contents(&place.open()), ["two\n"]);
 }
 
-/// The same at a start that finds one, before anything was written to it.
+/// The same at a start that finds a journal, before anything was written to it.
 #[test]
 fn a_journal_that_is_removed_before_it_is_used_begins_anew() {
     for removed in [".facteur/journal", ".facteur/journal/id", ".facteur", ""] {
@@ -379,7 +379,7 @@ fn a_journal_that_is_removed_before_it_is_used_begins_anew() {
     }
 }
 
-/// A copy of a file or a directory of the simulated disk, with all in it.
+/// Copies a file or a directory, with everything in it, on the simulated disk.
 fn copy(fs: &SimFs, from: &Path, to: &Path) {
     if let Ok(entries) = fs.read_dir(from) {
         fs.create_dir(to).unwrap();
@@ -398,17 +398,17 @@ fn copy(fs: &SimFs, from: &Path, to: &Path) {
 
 type Replacement = fn(&SimFs);
 
-/// Ways to put something else into the place of what the store holds.
+/// Ways to replace something that the store holds.
 const REPLACEMENTS: [(&str, Replacement); 7] = [
     ("the directory", |fs| {
         fs.rename(Path::new("/mail"), Path::new("/moved")).unwrap();
         copy(fs, Path::new("/moved"), Path::new("/mail"));
     }),
-    ("the directory, with what was empty", |fs| {
+    ("the directory, with an empty one", |fs| {
         fs.rename(Path::new("/mail"), Path::new("/moved")).unwrap();
         fs.create_dir(Path::new("/mail")).unwrap();
     }),
-    ("nothing: the directory is away", |fs| {
+    ("the directory, with nothing", |fs| {
         fs.rename(Path::new("/mail"), Path::new("/moved")).unwrap();
     }),
     ("the lock", |fs| {
@@ -416,7 +416,7 @@ const REPLACEMENTS: [(&str, Replacement); 7] = [
         fs.unlink(lock).unwrap();
         drop(fs.create_new(lock).unwrap());
     }),
-    ("the directory, but for what is the store's own", |fs| {
+    ("the directory, except the store's own", |fs| {
         fs.rename(Path::new("/mail"), Path::new("/moved")).unwrap();
         fs.create_dir(Path::new("/mail")).unwrap();
         let own = Path::new("/mail/.facteur");
@@ -438,7 +438,7 @@ const REPLACEMENTS: [(&str, Replacement); 7] = [
 
 #[test]
 fn nothing_is_acknowledged_in_a_place_that_was_replaced() {
-    // Those that are looked at when their times tell of every change, and long before.
+    // With times that do not show every change yet, and with times that do.
     let moments = [Duration::ZERO, 2 * INDEX_QUIET];
     let ways = moments
         .iter()
@@ -462,13 +462,13 @@ fn nothing_is_acknowledged_in_a_place_that_was_replaced() {
         }
         assert!(before.remove(&[0]).is_err(), "{what}");
         drop(before);
-        // All of it is durable where it was put, and the id is removed if it is ours.
+        // All mail is durable where it was put, and the id is removed if it is ours.
         let stopped = store.close();
         assert_eq!(stopped.is_ok(), what == "a segment", "{what}: {stopped:?}");
     }
 }
 
-/// That the test above can fail: where it is the lock nothing else notices.
+/// Shows that the test above can fail: nothing else notices a replaced lock.
 #[test]
 fn a_store_that_trusts_a_replaced_place_is_found() {
     let (what, replace) = REPLACEMENTS[3];
@@ -483,7 +483,7 @@ fn a_store_that_trusts_a_replaced_place_is_found() {
     assert!(taken.is_ok(), "{taken:?}");
 }
 
-/// What is read and removed over POP3 is refused where mail would be.
+/// POP3 reads and removals are refused in the same cases as mail.
 #[test]
 fn a_maildrop_is_not_opened_in_a_place_that_was_replaced() {
     let bob = mailbox("bob@example.org");
@@ -499,7 +499,7 @@ fn a_maildrop_is_not_opened_in_a_place_that_was_replaced() {
     }
 }
 
-/// Without a journal the same.
+/// The same without a journal.
 #[test]
 fn nothing_is_acknowledged_in_a_place_that_was_replaced_while_a_message_came_in() {
     for (what, replace) in &REPLACEMENTS[..5] {
@@ -541,7 +541,7 @@ fn files_of_the_journal_that_were_written_over_are_noticed() {
             let is_told = matches!(refused, Err(Error::Replaced { .. }));
             assert!(is_told, "{what}: {refused:?}");
         }
-        // What had been acknowledged needs no journal any more.
+        // What was acknowledged no longer needs the journal.
         assert!(store.maildirs.open.checkpoints.is_urgent(), "{what}");
         checkpoint::checkpoint(&store.maildirs.open).unwrap();
         store.abandon();
@@ -550,8 +550,8 @@ fn files_of_the_journal_that_were_written_over_are_noticed() {
     }
 }
 
-/// The directory is replaced before each operation of a delivery in turn: one that is acknowledged
-/// is in the directory that was moved away.
+/// The directory is replaced before each operation of a delivery in turn. A delivery that is
+/// acknowledged is in the directory that was moved away.
 #[test]
 fn a_delivery_during_which_the_place_is_replaced_is_refused_or_was_moved_with_it() {
     for (what, replace) in &REPLACEMENTS[..3] {
@@ -602,7 +602,7 @@ fn a_delivery_during_which_the_place_is_replaced_is_refused_or_was_moved_with_it
     }
 }
 
-/// A disk with bad spots: a start uses what can be read, and says what cannot.
+/// On a disk with bad blocks, a start uses what can be read and reports what cannot.
 #[test]
 fn a_block_of_the_journal_that_cannot_be_read_stops_no_start() {
     let segment = Path::new("/mail/.facteur/journal/0.seg");
@@ -636,17 +636,17 @@ fn a_block_of_the_journal_that_cannot_be_read_stops_no_start() {
                 n_lost += 1;
             }
             n_harmless += u32::from(events.contains("nothing needed was there"));
-            // It goes on, with another segment if need be.
+            // It continues, with another segment if necessary.
             while deliver(&store, "four\n").is_err() {
                 found.hands().pass(JOURNAL_RETRY);
             }
         }
     }
-    // What is in the chain, what may be its end, and what may come behind it.
+    // Blocks in the chain, blocks that may be its end, and blocks that may come after it.
     assert_eq!((n_lost, n_harmless), (3, 26));
 }
 
-/// The same of a segment that cannot even be opened.
+/// The same for a segment that cannot even be opened.
 #[test]
 fn a_segment_that_cannot_be_opened_stops_no_start() {
     let mut n_lost = 0;
@@ -679,7 +679,7 @@ fn a_segment_that_cannot_be_opened_stops_no_start() {
     );
 }
 
-/// Whoever runs the daemon is told which file it is and what to do.
+/// The error names the file and says what to do.
 #[test]
 fn a_journal_whose_id_cannot_be_read_is_named_with_the_cure() {
     let id = Path::new("/mail/.facteur/journal/id");
@@ -704,7 +704,7 @@ fn a_journal_whose_id_cannot_be_read_is_named_with_the_cure() {
     }
 }
 
-/// While the store serves, what cannot be read of the journal is not taken for durable.
+/// While the store serves, unreadable parts of the journal are not considered durable.
 #[test]
 fn a_checkpoint_fails_when_what_it_needs_of_the_journal_cannot_be_read() {
     let fs = SimFs::new();
@@ -732,7 +732,7 @@ fn a_checkpoint_fails_when_what_it_needs_of_the_journal_cannot_be_read() {
     );
 }
 
-/// The spool alone is made again; the lock is still ours.
+/// Only the spool is made again; the lock is still ours.
 #[test]
 fn a_spool_that_is_removed_is_made_again() {
     let place = Place::new();
@@ -743,14 +743,14 @@ fn a_spool_that_is_removed_is_made_again() {
     assert_eq!(contents(&store), ["one\n", "two\n"]);
 }
 
-/// After a sync that failed, what was being applied meanwhile is not taken for durable.
+/// After a failed sync, messages that were being applied at the time are not considered durable.
 #[test]
 fn a_checkpoint_waits_for_what_a_failed_sync_may_have_lost() {
     let fs = SimFs::new();
     fs.make_timeless();
     let store = open_simulated(&fs);
     deliver(&store, "one\n").unwrap();
-    // Its batch is durable, led by the next one, and it is still to be applied.
+    // Its batch is durable, led by the next message, and it still has to be applied.
     let mut delivery = store.begin_delivery(0).unwrap();
     delivery.append(b"two\n").unwrap();
     let bob = [mailbox("bob@example.org")];
@@ -764,11 +764,11 @@ fn a_checkpoint_waits_for_what_a_failed_sync_may_have_lost() {
     });
     assert!(
         checkpoint::checkpoint(&store.maildirs.open).is_err(),
-        "one is on its way"
+        "a message is still being applied"
     );
     assert!(
         checkpoint::checkpoint(&store.maildirs.open).is_err(),
-        "and still is"
+        "and it still is"
     );
     overtaken.finish().unwrap();
     checkpoint::checkpoint(&store.maildirs.open).unwrap();
@@ -790,7 +790,8 @@ fn a_checkpoint_waits_for_what_a_failed_sync_may_have_lost() {
     );
 }
 
-/// Whoever is waiting for a batch when the store is closed is told, and its message is not lost.
+/// A client that waits for a batch when the store is closed gets an error, and its message is not
+/// lost.
 #[test]
 fn a_message_that_is_on_its_way_when_the_store_is_closed_is_not_lost() {
     let fs = SimFs::new();
@@ -810,7 +811,7 @@ fn a_message_that_is_on_its_way_when_the_store_is_closed_is_not_lost() {
     }
 }
 
-/// A batch in the middle is gone: what is left is used, and somebody is told.
+/// A batch in the middle is lost: the rest is used, and the loss is reported.
 #[test]
 fn a_damaged_journal_is_used_as_far_as_it_goes_and_set_aside() {
     let place = Place::new();
@@ -852,13 +853,14 @@ fn a_torn_end_is_silent() {
     assert!(events[0].contains("replayed 1 message from"), "{events:?}");
 }
 
-/// A batch as somebody would forge it who wants it to be taken for one of ours.
+/// A batch as an attacker would forge it to make it look like ours.
 fn forged(id: JournalId, number: u64) -> Vec<u8> {
     let name = "1.00000000deadbeef_00000001.host,S=7,W=8";
     batch(id, (0, number), name, b"forged\n")
 }
 
-/// A batch with one message for bob at example.org, after the first of two numbers.
+/// A batch with one message for bob at example.org. Its numbers are that of the previous batch and
+/// its own.
 fn batch(id: JournalId, (previous, number): (u64, u64), name: &str, content: &[u8]) -> Vec<u8> {
     let mut batch = vec![0; HEADER_OCTETS];
     push_delivery(&mut batch, name, &[mailbox("bob@example.org")], content);
@@ -873,8 +875,8 @@ fn batch(id: JournalId, (previous, number): (u64, u64), name: &str, content: &[u
     batch
 }
 
-/// SEC-20: content that looks like a batch is never taken for one, be the batch around it whole or
-/// torn.
+/// SEC-20: content that looks like a batch is never mistaken for one, whether the batch around it
+/// is whole or torn.
 #[test]
 fn a_forged_batch_in_a_message_is_not_replayed() {
     for is_torn in [false, true] {
@@ -887,7 +889,7 @@ fn a_forged_batch_in_a_message_is_not_replayed() {
             segment(&place.journal("0.seg")),
         );
         let id = u128::from_str_radix(id.trim(), 16).unwrap();
-        // Inside a whole batch even the right id is of no use; when the batch is torn only the id
+        // Inside a whole batch even the right id does not help. In a torn batch only the id
         // protects, and it is a secret.
         let guess = JournalId(if is_torn { id ^ 1 } else { id }.to_be_bytes());
         let inner = forged(guess, 900);
@@ -935,7 +937,7 @@ fn try_open_told(fs: &SimFs, observer: Observer) -> Result<MessageStore, Error> 
     )
 }
 
-/// The operations that it takes to deliver as many messages at once, to a busy store.
+/// The number of operations for delivering `n_messages` at the same time to a busy store.
 fn operations_of(n_messages: usize) -> u64 {
     let fs = SimFs::new();
     fs.make_timeless();
@@ -945,7 +947,7 @@ fn operations_of(n_messages: usize) -> u64 {
     fs.hands().pass(INDEX_QUIET);
     deliver(
         &store,
-        "the second finds all in its place, and the directories at rest\n",
+        "the second finds everything in place and the directories at rest\n",
     )
     .unwrap();
     let bob = [mailbox("bob@example.org")];
@@ -966,10 +968,10 @@ fn operations_of(n_messages: usize) -> u64 {
 #[test]
 fn messages_that_come_together_share_a_write_and_a_sync() {
     let (one, ten) = (operations_of(1), operations_of(10));
-    // Each looks at the free space, makes a file, writes it and renames it; once for all of them a
-    // batch is written and synced. Before, it is looked at the directory that is the store's own
-    // (and at the segment, which is not counted); after it at the directory of the journal, the id
-    // and the batch before.
+    // Each message takes four operations: check the free space, make a file, write it, rename it.
+    // Once for all of them a batch is written and synced. Before that, the store's own directory is
+    // checked (and the segment, which is not counted), and after it the directory of the journal,
+    // the id and the previous batch.
     assert_eq!((one, ten), (4 + 6, 40 + 6));
 }
 
@@ -993,7 +995,10 @@ fn a_journal_that_failed_twice_is_tried_again_after_a_while() {
     let refused = deliver(&store, "refused\n").unwrap_err();
     assert!(matches!(refused, Error::OutOfOrder { .. }), "{refused:?}");
     assert!(refused.is_transient());
-    assert!(maildrop(&store).messages().len() == 1, "reading goes on");
+    assert!(
+        maildrop(&store).messages().len() == 1,
+        "reading still works"
+    );
     fs.hands().pass(JOURNAL_RETRY);
     deliver(&store, "two\n").unwrap();
     deliver(&store, "three\n").unwrap();
@@ -1024,7 +1029,7 @@ fn content_goes_to_a_file_at_once_when_too_much_is_held_in_memory() {
 }
 
 /// I12: a batch that is ours in every other way does not lead out of its mailbox, and does not keep
-/// a store from being opened.
+/// a store from opening.
 #[test]
 fn a_file_name_in_the_journal_that_leads_elsewhere_is_not_used() {
     for host in ["../../../../out", "x\0", "a:b", "\u{fc}", &"h".repeat(300)] {

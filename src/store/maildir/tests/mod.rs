@@ -1,4 +1,4 @@
-//! Tests of the room as a whole: on a disk that fails, and on the real one.
+//! Tests of the whole module, on a simulated disk that fails and on the real one.
 
 mod checkpoint;
 mod crash;
@@ -22,7 +22,7 @@ use crate::{
 use super::{MaildirStore, Patience};
 
 impl MessageStore {
-    /// Opens the store without a thread of its own.
+    /// Opens the store without its own thread.
     fn open_quietly(
         fs: Arc<dyn Fs>,
         settings: Settings,
@@ -38,7 +38,7 @@ impl MessageStore {
         self.maildirs.abandon();
     }
 
-    /// Whether any lock of the store is held at this moment (L1, L2).
+    /// Whether any lock of the store is held right now (L1, L2).
     fn is_locked(&self) -> bool {
         self.maildirs.is_locked()
     }

@@ -1,5 +1,5 @@
-//! The store on the file system of this machine: what is on disk, other programs, other users,
-//! several threads.
+//! The store on the real file system: the files on disk, other programs, other users, several
+//! threads.
 
 #![expect(
     clippy::disallowed_methods,
@@ -44,7 +44,7 @@ impl Place {
         self.directory.path().join("mail")
     }
 
-    /// Plays another program that makes a mailbox.
+    /// Acts like another program that makes a mailbox.
     fn make_maildir(&self, directory: &str) -> PathBuf {
         let path = self.root().join(directory);
         for inner in ["tmp", "new", "cur"] {
@@ -164,7 +164,7 @@ fn a_thousand_recipients_share_one_file() {
             .join(recipient.local_part())
             .join("new");
         let [name] = &names(&new)[..] else {
-            panic!("not one message")
+            panic!("not exactly one message")
         };
         *inodes
             .entry(fs::metadata(new.join(name)).unwrap().ino())
@@ -189,7 +189,7 @@ fn a_delivery_given_up_leaves_nothing() {
     let mut delivery = place.store.begin_delivery(0).unwrap();
     delivery.append(b"content\n").unwrap();
     assert_eq!(delivery.octets(), 8);
-    // Nothing is on disk as long as it is little.
+    // A little content is not written to disk.
     assert!(names(place.root().join(".facteur/tmp")).is_empty());
     delivery.append(&b"content\n".repeat(20_000)).unwrap();
     assert_eq!(names(place.root().join(".facteur/tmp")), [delivery.name()]);
@@ -221,7 +221,7 @@ fn a_second_daemon_is_refused_until_the_first_is_gone() {
     let place = Place::new();
     let refused = open(&place.root()).unwrap_err();
     assert!(matches!(refused, Error::StoreInUse { .. }), "{refused:?}");
-    // A delivery or a maildrop in the hands of a session counts as the first daemon.
+    // A delivery or a maildrop that a session still has counts as the first daemon.
     let Place { directory, store } = place;
     let delivery = store.begin_delivery(0).unwrap();
     drop(store);
@@ -231,14 +231,15 @@ fn a_second_daemon_is_refused_until_the_first_is_gone() {
     open(&root).unwrap();
 }
 
-/// Who comes back before the end of an earlier session waits for that, and no longer.
+/// A client that returns before its previous session has ended waits for that end, but not
+/// indefinitely.
 #[test]
 fn a_login_waits_a_moment_for_the_end_of_the_session_before() {
     let directory = tempfile::tempdir().unwrap();
     let hands = Arc::new(Hands::new());
     let clock = Clock::turned_by(Arc::clone(&hands));
     let settings = Settings::new(directory.path().join("mail"), "host.example");
-    // Without a thread of its own, which looks at the clock too.
+    // Without its own thread, which also looks at the clock.
     let opened =
         MessageStore::open_quietly(Arc::new(RealFs), settings, clock, Patience::WITH_OTHERS);
     let store = opened.unwrap();
@@ -338,7 +339,7 @@ fn mailboxes_are_found_by_their_local_part() {
     assert_eq!(
         find("bob").len(),
         2,
-        "two are enough to know that it is not the only one"
+        "two are enough to know that it is not unique"
     );
 }
 
@@ -403,7 +404,7 @@ fn files_of_other_programs_are_served() {
         ("new/10.f.host", ""),
         ("new/none", "no time\n"),
         ("new/.hidden", "hidden"),
-        // What FUSE makes of a file that is removed and still open.
+        // The name that FUSE gives to a file that is removed while open.
         ("cur/.fuse_hidden0000000100000001", "removed\n"),
         ("new/.fuse_hidden0000000100000002", "removed\n"),
         ("tmp/5.t.host", "in delivery"),
@@ -539,7 +540,7 @@ fn a_mailbox_that_somebody_removed_is_made_again() {
     }
 }
 
-/// Opens a store after `spoil` was done to its directory; gives the reason of the refusal.
+/// Opens a store after `spoil` has changed its directory. Returns the reason for the refusal.
 fn refusal(spoil: impl FnOnce(&Path)) -> Option<String> {
     let directory = TempDir::new().unwrap();
     let root = directory.path().join("mail");
@@ -720,7 +721,10 @@ fn many_threads_deliver_and_read_and_every_message_is_there_once() {
                         match place.store.open_maildrop(name) {
                             Ok(maildrop) => {
                                 let found = contents(&maildrop);
-                                assert!(found.iter().all(|it| it.len() >= 400), "whole only");
+                                assert!(
+                                    found.iter().all(|it| it.len() >= 400),
+                                    "only whole messages"
+                                );
                             }
                             Err(Error::InUse { .. }) => {}
                             Err(error) => panic!("{error:?}"),

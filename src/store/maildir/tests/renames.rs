@@ -1,5 +1,5 @@
-//! Other programs that rename messages inside a login, a retrieval, a removal and a checkpoint: at
-//! every moment in turn.
+//! Other programs rename messages during a login, a retrieval, a removal or a checkpoint, at every
+//! possible moment in turn.
 
 #![expect(clippy::arithmetic_side_effects, reason = "tests count small things")]
 
@@ -34,10 +34,10 @@ use super::{
 
 const TIMES: [Times; 3] = [Times::Fine, Times::Coarse, Times::Still];
 
-/// What somebody does in between.
+/// What another program does in the middle.
 type Act = Box<dyn FnOnce(&SimFs) + Send>;
 
-/// Somebody who does one thing in the middle of what the store does.
+/// Another program that does one thing in the middle of an operation of the store.
 #[derive(Clone, Default)]
 struct Meanwhile(Arc<Mutex<Option<(usize, Act)>>>);
 
@@ -48,7 +48,7 @@ impl fmt::Debug for Meanwhile {
 }
 
 impl Meanwhile {
-    /// The file system as the store is to see it.
+    /// The file system as the store sees it.
     fn beside(&self, fs: &SimFs) -> SimFs {
         let (open, others) = (Arc::clone(&self.0), fs.clone());
         fs.watched(move || {
@@ -68,25 +68,25 @@ impl Meanwhile {
         })
     }
 
-    /// Has `act` done before the `at`-th operation from now on, counted from 1.
+    /// Schedules `act` before the `at`-th operation from now, counted from 1.
     fn arm(&self, at: usize, act: impl FnOnce(&SimFs) + Send + 'static) {
         *self.0.lock() = Some((at, Box::new(act)));
     }
 
-    /// Whether it was done; if not it will not be.
+    /// Whether `act` has run. If not, it never will.
     fn was_done(&self) -> bool {
         self.0.lock().take().is_none()
     }
 }
 
-/// What is done to the name of a message.
+/// How a message is renamed.
 #[derive(Clone, Copy, Debug)]
 enum Renaming {
-    /// It goes to the other directory.
+    /// It moves to the other directory.
     Move,
-    /// A flag is set or taken away.
+    /// A flag is set or removed.
     Flag,
-    /// A field is appended or taken away.
+    /// A field is appended or removed.
     Field,
 }
 
@@ -104,7 +104,7 @@ fn side(name: &str) -> PathBuf {
     Path::new("/mail/example.org/bob").join(name)
 }
 
-/// The files of the mailbox, in the order of their names.
+/// The files of the mailbox, in order of their names.
 fn files(fs: &SimFs) -> Vec<(&'static str, String)> {
     let names = |side_name| {
         let entries = fs.read_dir(&side(side_name)).unwrap();
@@ -116,7 +116,7 @@ fn files(fs: &SimFs) -> Vec<(&'static str, String)> {
     files
 }
 
-/// Renames the message whose file name begins with `start`.
+/// Renames the message whose file name starts with `start`.
 fn rename(fs: &SimFs, start: &str, renaming: Renaming) {
     let files = files(fs);
     let Some((from, name)) = files.iter().find(|(_, name)| name.starts_with(start)) else {
@@ -127,7 +127,7 @@ fn rename(fs: &SimFs, start: &str, renaming: Renaming) {
     let (to, renamed) = match renaming {
         Renaming::Move if *from == "new" => ("cur", format!("{base}:2,S")),
         Renaming::Move => ("new", base.to_owned()),
-        // The base of a message of another program does not change.
+        // The base of another program's message does not change.
         Renaming::Field if is_own => match base.split_once(",U=") {
             Some((base, _)) => (*from, format!("{base}:2,{flags}")),
             None => (*from, format!("{base},U=1:2,{flags}")),
@@ -135,10 +135,10 @@ fn rename(fs: &SimFs, start: &str, renaming: Renaming) {
         Renaming::Field | Renaming::Flag if flags.contains('F') => (*from, format!("{base}:2,")),
         Renaming::Field | Renaming::Flag => (*from, format!("{base}:2,FS")),
     };
-    // As a careful program does, so that no power cut takes it away.
+    // Like a careful program, so that no power cut undoes the rename.
     let (from, to_path) = (side(from).join(name), side(to).join(renamed));
     fs.hard_link(&from, &to_path).unwrap();
-    // It may be told of what a sync of the store has lost.
+    // This sync may report what a sync of the store has lost.
     fs.sync_dir(&side(to)).unwrap_or_default();
     fs.unlink(&from).unwrap();
 }
@@ -151,7 +151,7 @@ fn unique_ids(maildrop: &Maildrop) -> Vec<String> {
         .collect()
 }
 
-/// A start of the store, with somebody who does something in the middle.
+/// Starts the store while another program does something in the middle.
 fn start(fs: &SimFs, meanwhile: &Meanwhile) -> Result<MessageStore, Error> {
     let settings = Settings {
         durability: Durability::Journal {
@@ -183,8 +183,8 @@ impl Place {
         place
     }
 
-    /// Messages in both directories, of our own and of others, with sizes in their names and
-    /// without.
+    /// Messages in both directories: ours and those of other programs, with and without sizes in
+    /// their names.
     fn filled(times: Times) -> Self {
         let place = Self::new(times);
         for number in 0..6 {
@@ -203,7 +203,8 @@ impl Place {
         self.store.open_maildrop(&self.bob).unwrap()
     }
 
-    /// What tells the messages that are there, as a reading of quiet directories finds them.
+    /// The identities of the messages that are there, from a reading of directories that do not
+    /// change.
     fn there(&self) -> BTreeSet<String> {
         let id = |(_, name): (&str, String)| {
             let mut parts = name.splitn(3, '.');
@@ -220,7 +221,7 @@ impl Place {
     }
 }
 
-/// Logs in while one message is renamed, whichever and whenever.
+/// Logs in while any one message is renamed, at any moment.
 fn log_in_beside_renames() -> Result<(), String> {
     for times in TIMES {
         let place = Place::filled(times);
@@ -262,9 +263,9 @@ fn a_login_misses_no_message_that_is_renamed_meanwhile() {
     bugs::plant(None);
 }
 
-/// Removes a message that was moved and is renamed while it is looked for.
+/// Removes a message that was moved and is renamed while it is being searched for.
 fn remove_beside_renames() -> Result<(), String> {
-    // Those of other programs come first, and have the same names each time.
+    // Messages of other programs come first, and have the same names each time.
     for (position, times) in [0, 2, 5, 8].into_iter().zip(TIMES.iter().cycle()) {
         for renaming in RENAMINGS {
             for at in 1.. {
@@ -282,7 +283,7 @@ fn remove_beside_renames() -> Result<(), String> {
                 left.remove(&victim);
                 if place.there() != left {
                     return Err(format!(
-                        "I2: {times:?}, {renaming:?} at {at}: it is still there"
+                        "I2: {times:?}, {renaming:?} at {at}: the message is still there"
                     ));
                 }
                 if !was_done {
@@ -326,8 +327,8 @@ fn a_message_that_is_renamed_meanwhile_is_retrieved() {
     }
 }
 
-/// A program that renames a message each time that the store looks: no answer is better than
-/// a wrong one, and it comes after a bounded time.
+/// A program renames a message each time the store looks. No answer is better than a wrong one, and
+/// the error comes after a bounded time.
 #[test]
 fn a_message_that_never_stops_is_not_said_to_be_gone() {
     let place = Place::filled(Times::Fine);
@@ -357,13 +358,13 @@ fn a_message_that_never_stops_is_not_said_to_be_gone() {
             Err(error) => assert!(error.is_transient(), "{error:?}"),
         }
     }
-    assert!(n_listed < 50, "the program came in between");
+    assert!(n_listed < 50, "the program interfered");
 }
 
-/// Writes everything anew after a sync that failed, while another program renames a message.
+/// Rewrites everything after a failed sync, while another program renames a message.
 fn write_anew_beside_renames() -> Result<(), String> {
     for renaming in RENAMINGS {
-        // The first is the one that fails.
+        // The first operation is the one that fails.
         for at in 2.. {
             let place = Place::new(Times::Fine);
             deliver(&place.store, "two\n").unwrap();
@@ -371,7 +372,7 @@ fn write_anew_beside_renames() -> Result<(), String> {
             place
                 .meanwhile
                 .arm(at, move |fs| rename(fs, &start, renaming));
-            // That of the whole file system, which comes first.
+            // The sync of the whole file system, which comes first.
             place.fs.fail(Fault {
                 at: place.fs.n_operations() + 1,
                 errno: Errno::IO,
@@ -402,8 +403,8 @@ fn what_is_written_anew_is_found_wherever_it_is_moved() {
     bugs::plant(None);
 }
 
-/// Starts after a power cut while another program renames a message; on the device of the store,
-/// or beside it, where files are copied.
+/// Starts after a power cut while another program renames a message. The mailbox is on the device
+/// of the store, or on another one, where files are copied.
 fn start_beside_renames(is_split: bool) -> Result<(), String> {
     for (renaming, seed) in RENAMINGS
         .into_iter()
@@ -452,7 +453,8 @@ fn a_start_doubles_no_message_that_is_renamed_meanwhile() {
     bugs::plant(None);
 }
 
-/// The same with a program that never stops: what cannot be found waits, and nothing is doubled.
+/// The same with a program that never stops: messages that cannot be found wait, and none is
+/// duplicated.
 #[test]
 fn a_start_beside_a_program_that_never_stops_doubles_nothing() {
     for renaming in RENAMINGS {
@@ -501,8 +503,8 @@ fn a_message_delivered_during_a_login_is_listed_by_the_next() {
     }
 }
 
-/// Plays somebody who restores a mailbox from a backup: all its directories are others, and none
-/// of them is durable.
+/// Acts like somebody restoring a mailbox from a backup: all its directories are new, and none of
+/// them is durable.
 fn replace_mailbox(fs: &SimFs) {
     fs.rename(&side(""), Path::new("/mail/example.org/bob.old"))
         .unwrap();
@@ -547,8 +549,8 @@ fn a_mailbox_that_was_replaced_is_made_durable_again() {
     }
 }
 
-/// FUSE gives a hidden name to what is removed while it is open. It goes when the daemon that had
-/// it open is gone, which may be during the next start.
+/// FUSE gives a hidden name to a file that is removed while it is open. The hidden file disappears
+/// with the daemon that had it open, which may be during the next start.
 #[test]
 fn a_start_does_not_mind_that_what_is_left_in_its_spool_goes_meanwhile() {
     for at in 1.. {
@@ -571,8 +573,8 @@ fn a_start_does_not_mind_that_what_is_left_in_its_spool_goes_meanwhile() {
     }
 }
 
-/// It counts as removed where it is not, and somebody puts it back there: that is no business of
-/// the start after a kill.
+/// The message counts as removed while it is elsewhere, and then somebody puts it back. The start
+/// after a kill leaves it alone.
 #[test]
 fn a_message_moved_away_while_it_is_removed_and_back_stays_after_a_kill() {
     for (back, flags) in [("new", ""), ("cur", ":2,S")] {
@@ -592,11 +594,11 @@ fn a_message_moved_away_while_it_is_removed_and_back_stays_after_a_kill() {
     }
 }
 
-/// What another program does to its directories need not be durable when it was removed.
+/// A removal must be durable even if another program's earlier moves were not.
 #[test]
 fn a_message_moved_to_cur_and_back_stays_removed() {
     let Place { fs, store, bob, .. } = Place::new(Times::Fine);
-    // From here on the journal does not know of it.
+    // From here on the journal does not contain it.
     checkpoint::checkpoint_when_idle(&store.maildirs.open).unwrap();
     rename(&fs, "", Renaming::Move);
     rename(&fs, "", Renaming::Move);
@@ -607,7 +609,7 @@ fn a_message_moved_to_cur_and_back_stays_removed() {
     assert_eq!(contents(&found), [""; 0]);
 }
 
-/// A store without a journal, beside somebody who does something in the middle.
+/// A store without a journal, while another program does something in the middle.
 fn start_without_journal(fs: &SimFs, meanwhile: &Meanwhile) -> MessageStore {
     let settings = Settings {
         durability: Durability::Maildir,
@@ -617,8 +619,9 @@ fn start_without_journal(fs: &SimFs, meanwhile: &Meanwhile) -> MessageStore {
     MessageStore::open_quietly(watched, settings, fs.clock(), Patience::default()).unwrap()
 }
 
-/// Delivers a message with a failure at every operation in turn, before which another program moves
-/// the message if it is there. Gives how often it was moved and refused, or what is wrong.
+/// Delivers a message with a failure at every operation in turn. Before the failure another program
+/// moves the message, if it is there. Returns how often the message was moved and refused, or what
+/// is wrong.
 fn refuse_what_is_moved() -> Result<usize, String> {
     let mut n_refused = 0;
     for at in 1..30 {
@@ -631,7 +634,7 @@ fn refuse_what_is_moved() -> Result<usize, String> {
             if let Some((_, name)) = found {
                 rename(fs, &name, Renaming::Move);
             }
-            // What the store does now fails.
+            // The next operation of the store fails.
             fs.fail(Fault {
                 at: fs.n_operations() + 1,
                 errno: Errno::IO,
@@ -660,7 +663,7 @@ fn a_refused_message_is_taken_back_from_where_it_was_moved() {
     bugs::plant(None);
 }
 
-/// A call that fails may have done its work, as on a network file system: it is not repeated.
+/// A call that fails may still have done its work, as on a network file system. It is not repeated.
 #[test]
 fn what_was_put_into_a_mailbox_although_that_failed_is_not_put_there_again() {
     for at in 1..40 {

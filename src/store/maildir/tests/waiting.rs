@@ -1,6 +1,6 @@
-//! One mailbox that takes no mail, or lies on another device: it harms nobody else, and nothing of
-//! it is lost, doubled or brought back. Power cuts at arbitrary moments are the business of
-//! `crash.rs`.
+//! One mailbox that does not accept mail, or is on another device: it affects no other mailbox, and
+//! none of its mail is lost, duplicated or brought back. Power cuts at arbitrary moments are tested
+//! in `crash.rs`.
 
 use std::{
     path::Path,
@@ -34,13 +34,13 @@ const NEW: &str = "/mail/example.org/bob/new";
 const CUR: &str = "/mail/example.org/bob/cur";
 const WAITING: &str = "/mail/.facteur/waiting/example.org/bob";
 
-/// Far beyond what anything here takes, so that only a hang reaches it.
+/// Far longer than anything here needs, so that only a hang reaches it.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Too large for the journal.
 const LARGE: usize = 600_000;
 
-/// A store, and what it told.
+/// A store, and the events that it reported.
 struct Told {
     store: MessageStore,
     events: Arc<Mutex<Vec<String>>>,
@@ -68,7 +68,7 @@ impl Told {
         Self { store, events }
     }
 
-    /// What it told since the last time.
+    /// The events reported since the last call.
     fn events(&self) -> Vec<String> {
         std::mem::take(&mut *self.events.lock())
     }
@@ -112,7 +112,7 @@ fn n_entries(fs: &SimFs, path: &str) -> usize {
     fs.read_dir(Path::new(path)).map_or(0, |found| found.len())
 }
 
-/// A store whose mailbox of bob breaks when a message to him and ann is on its way.
+/// A store where bob's mailbox breaks while a message to him and ann is on its way.
 fn with_one_waiting(fs: &SimFs) -> Told {
     let told = Told::open(fs);
     deliver(&told.store, "one\n").unwrap();
@@ -136,7 +136,7 @@ fn what_one_mailbox_cannot_take_waits_and_holds_up_nobody() {
     checkpoint::checkpoint_when_idle(&told.store.maildirs.open).unwrap();
     assert!(told.is_settled());
     let events = told.events();
-    assert_eq!(events.len(), 1, "it is told once: {events:?}");
+    assert_eq!(events.len(), 1, "it is reported once: {events:?}");
     assert!(
         events[0].contains("bob@example.org; 1 message waits for it"),
         "{events:?}"
@@ -158,7 +158,7 @@ fn what_one_mailbox_cannot_take_waits_and_holds_up_nobody() {
     assert_eq!(
         told.contents_of("ann@example.org"),
         ["two\n", "three\n"],
-        "in their order"
+        "in order"
     );
 }
 
@@ -182,7 +182,7 @@ fn a_message_that_is_too_large_for_the_journal_waits_too() {
     }
 }
 
-/// There is nobody who would be harmed, and its sender knows.
+/// Refusing it harms nobody, and the sender is informed.
 #[test]
 fn a_message_for_the_broken_mailbox_alone_is_refused() {
     for content in ["two\n", &"a line\n".repeat(LARGE / 7)] {
@@ -196,8 +196,8 @@ fn a_message_for_the_broken_mailbox_alone_is_refused() {
     }
 }
 
-/// A message to several that fails is refused to all of them once only: then it is known which
-/// mailbox it is.
+/// When a message to several recipients fails, it is refused for all of them only once. After that
+/// the broken mailbox is known.
 #[test]
 fn a_domain_that_cannot_be_written_harms_no_other() {
     let fs = timeless();
@@ -219,7 +219,7 @@ fn a_domain_that_cannot_be_written_harms_no_other() {
     assert_eq!(contents(&told.store), ["one\n", "three\n"]);
 }
 
-/// A replay finds them one after the other, and tells of the first at once.
+/// A replay finds them one by one, and reports the first immediately.
 #[test]
 fn a_start_tells_how_many_messages_wait_in_the_end() {
     let fs = timeless();
@@ -229,7 +229,7 @@ fn a_start_tells_how_many_messages_wait_in_the_end() {
     }
     refuse(&fs, NEW);
     told.store.abandon();
-    // None of them has come to the disk but in the journal.
+    // All of them are durable only in the journal.
     let fs = fs.power_cut(3);
     let n_left = n_entries(&fs, NEW);
     let told = Told::open(&fs);
@@ -249,7 +249,7 @@ fn a_start_serves_all_others_and_tells_what_waits() {
         deliver_to(&told.store, "one\n", &both()).unwrap();
         refuse(&fs, NEW);
         told.store.abandon();
-        // The journal has the message, and the mailbox need not.
+        // The journal has the message; the mailbox may not have it.
         let fs = fs.power_cut(seed);
         let told = Told::open(&fs);
         let events = told.events();
@@ -257,7 +257,7 @@ fn a_start_serves_all_others_and_tells_what_waits() {
         assert_eq!(ailing.count(), 1, "{events:?}");
         assert_eq!(told.contents_of("ann@example.org"), ["one\n"]);
         deliver_to(&told.store, "two\n", &both()[1..]).unwrap();
-        // Once more, with nothing in the journal.
+        // Again, with an empty journal.
         told.store.close().unwrap();
         drop(told);
         let fs = fs.kill();
@@ -270,7 +270,7 @@ fn a_start_serves_all_others_and_tells_what_waits() {
     }
 }
 
-/// `cur` may hide whether the message is there already.
+/// `cur` may hide whether the message is already there.
 #[test]
 fn what_was_moved_to_cur_is_not_delivered_again() {
     let fs = timeless();
@@ -280,7 +280,7 @@ fn what_was_moved_to_cur_is_not_delivered_again() {
         let summaries = summaries(&*messages);
         (summaries.len(), summaries.last().unwrap().unique_id.clone())
     };
-    // It is delivered, and cannot be let go.
+    // It is delivered, but cannot be removed from the waiting place.
     fs.accept_entries();
     refuse(&fs, WAITING);
     let (n_messages, first) = unique_id(&told);
@@ -293,7 +293,7 @@ fn what_was_moved_to_cur_is_not_delivered_again() {
     let moved = Path::new(CUR).join(flagged);
     fs.rename(&Path::new(NEW).join(file_name), &moved).unwrap();
     fs.accept_entries();
-    assert_eq!(unique_id(&told), (2, first), "the same, and once");
+    assert_eq!(unique_id(&told), (2, first), "the same message, only once");
     assert_eq!(n_entries(&fs, WAITING), 0);
     assert_eq!((n_entries(&fs, NEW), n_entries(&fs, CUR)), (1, 1));
 }
@@ -358,17 +358,17 @@ fn somebody_tries_a_broken_mailbox_though_nobody_asks_for_it() {
         refuse(&fs, NEW);
         deliver_to(&store, "two\n", &both()).unwrap();
         fs.accept_entries();
-        // From now on, if the thread has not looked at it yet.
+        // Starting now, if the thread has not looked at it yet.
         store.maildirs.open.waiting.until_due(fs.clock().now());
         fs.hands().pass(CURE_PACE);
-        // The thread waits by a clock that a test cannot turn.
+        // The thread waits by a clock that the test cannot move.
         store.maildirs.open.checkpoints.notice();
         assert_eq!(cured_in.recv_timeout(DEADLINE), Ok(1));
         assert_eq!(n_entries(&fs, NEW), 2);
     }
 }
 
-/// A store in which a sync failed, so that all that the journal has is to be written anew, and one
+/// A store in which a sync failed, so that everything in the journal has to be rewritten, and one
 /// mailbox cannot be.
 fn with_one_not_written_anew(fs: &SimFs) -> Told {
     let told = Told::open(fs);
@@ -404,7 +404,7 @@ fn a_mailbox_that_cannot_be_written_anew_holds_up_no_checkpoint() {
     }
 }
 
-/// The power is cut before that mailbox is cured: the message that it had need not be there.
+/// The power is cut before that mailbox is repaired, so its message may be missing.
 #[test]
 fn what_waits_to_be_written_anew_is_delivered_when_the_disk_has_lost_it() {
     let fs = timeless();
@@ -417,7 +417,7 @@ fn what_waits_to_be_written_anew_is_delivered_when_the_disk_has_lost_it() {
     assert_eq!(n_entries(&found, WAITING), 0);
 }
 
-/// The sync of the store's file system is none of that of the mailbox.
+/// A sync of the store's file system does not cover the mailbox.
 #[test]
 fn a_mailbox_on_another_device_is_durable_when_it_is_acknowledged() {
     for part in ["bob", "bob/new", "bob/tmp", ""] {
@@ -441,7 +441,7 @@ fn a_mailbox_on_another_device_is_durable_when_it_is_acknowledged() {
     }
 }
 
-/// Messages on their way into mailboxes, and those that wait, lie on another device than these.
+/// Messages in transit, and those that wait, are on another device than the mailboxes.
 #[test]
 fn a_spool_on_another_device_is_copied_from() {
     let fs = timeless();

@@ -1,4 +1,4 @@
-//! Runs a test under many schedules of its threads, and one of them again.
+//! Runs a test under many schedules of its threads, or repeats one schedule.
 
 use std::{
     num::NonZeroU32,
@@ -16,32 +16,32 @@ use shuttle::{
 use super::{super::crash::patience, world::take_struck};
 use crate::testing::rng::Rng;
 
-/// Stack of a thread: several times what the store takes in a debug build. Only what is used of it
+/// The stack of a thread: several times what the store needs in a debug build. Only the used part
 /// takes memory.
 const STACK_OCTETS: usize = 1024 * 1024;
 
-/// Steps of a schedule after which it is taken to go on for ever: many times what one has. Where
-/// threads wait for ever, the one that makes checkpoints may still look at the clock in vain.
+/// A schedule with more steps than this is considered endless: many times what a schedule has. When
+/// threads wait forever, the checkpoint thread can keep looking at the clock.
 const STEPS_MAX: usize = 20_000;
 
-/// In so many schedules there is one in which a parked thread may wake up for no reason.
+/// One in so many schedules lets a parked thread wake up for no reason.
 const SPURIOUS: NonZeroU32 = NonZeroU32::new(4).unwrap();
 
-/// Schedules of each kind in one round.
+/// The number of schedules of each kind in one round.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Round {
-    /// Where every next thread is drawn.
+    /// Every next thread is chosen at random.
     pub(super) random: usize,
-    /// Where the thread with the highest priority goes on, until priorities change at a few steps.
+    /// The thread with the highest priority continues, and priorities change at a few steps.
     pub(super) by_priority: usize,
 }
 
-/// Changes of priority in a schedule by priorities: the number of steps that have to be in the
-/// right order for the races that it looks for.
+/// The number of priority changes in such a schedule: the number of steps that have to be in the
+/// right order for the races that it searches for.
 const DEPTHS: [usize; 2] = [2, 4];
 
-/// Lets `test` run under the schedules of `round`, or as many times that as `FACTEUR_PATIENCE`
-/// says; or under the one that `FACTEUR_SCHEDULE` has. Says how to repeat one that fails.
+/// Runs `test` under the schedules of `round`, multiplied by `FACTEUR_PATIENCE`; or under the one
+/// in `FACTEUR_SCHEDULE`. If one fails, prints how to repeat it.
 pub(super) fn explore(name: &str, round: Round, test: fn()) {
     if let Ok(schedule) = std::env::var("FACTEUR_SCHEDULE") {
         run(ReplayScheduler::new_from_encoded(&schedule), test);
@@ -66,7 +66,7 @@ pub(super) fn explore(name: &str, round: Round, test: fn()) {
     assert!(n_struck > n_wanted / 4, "{n_struck}");
 }
 
-/// The schedules of the round with this number; gives how many there were.
+/// Runs the round with this number. Returns how many schedules it had.
 pub(super) fn explore_round(number: u64, round: Round, test: fn()) -> usize {
     let seed = |kind: u64| Rng::new(number * 1000 + kind).next();
     let random = RandomScheduler::new_from_seed(seed(0), round.random);
@@ -83,13 +83,13 @@ fn run(scheduler: impl Scheduler + 'static, test: fn()) -> usize {
     let mut config = Config::new();
     config.stack_size = STACK_OCTETS;
     config.max_steps = shuttle::MaxSteps::FailAfter(STEPS_MAX);
-    // The order of atomic numbers is known not to be explored.
+    // The order of atomic operations is not explored, as documented.
     config.silence_warnings = true;
     Runner::new(scheduler, config).run(test)
 }
 
-/// A scheduler that wakes parked threads for no reason in some schedules only: in all the others a
-/// wake-up that is lost stays lost, and is found.
+/// A scheduler that wakes parked threads for no reason only in some schedules. In all others a lost
+/// wake-up stays lost, and is found.
 struct Steady<S> {
     scheduler: S,
     n_schedules: u32,
@@ -129,16 +129,16 @@ impl<S: Scheduler> Scheduler for Steady<S> {
     }
 }
 
-/// Runs `test` twice under each of `n` schedules; fails when it goes another way the second time.
+/// Runs `test` twice under each of `n` schedules. Fails if the second run differs.
 pub(super) fn repeat_each(n: usize, test: fn()) {
     let random = Steady::new(RandomScheduler::new_from_seed(1, n));
     run(UncontrolledNondeterminismCheckScheduler::new(random), test);
 }
 
-/// What `test` fails with in one of the schedules of `round`, if it fails.
+/// The failure of `test` in one of the schedules of `round`, if it fails.
 pub(super) fn failure(round: Round, test: fn()) -> Option<String> {
     let explored = catch_unwind(AssertUnwindSafe(|| explore_round(0, round, test)));
     let failure = explored.err()?;
     let complaint = failure.downcast_ref::<String>().cloned();
-    Some(complaint.unwrap_or_else(|| "no text".to_owned()))
+    Some(complaint.unwrap_or_else(|| "no message".to_owned()))
 }

@@ -1,13 +1,13 @@
-//! The store's threads in many orders, with a mishap of the disk anywhere.
+//! Runs the store's threads in many orders, with a mishap of the disk at any point.
 //!
-//! `shuttle` chooses which thread goes on at every lock, wait, atomic number and operation of the
-//! disk. In each schedule some clients deliver, log in and remove beside the thread that makes
-//! checkpoints and beside other programs; in most of them the power fails, the process is killed or
-//! the disk reports an error at some step. Then the naive model judges. A thread that waits for
-//! ever is found as a deadlock.
+//! `shuttle` chooses which thread continues at every lock, wait, atomic operation and disk
+//! operation. In each schedule some clients deliver, log in and remove, while the checkpoint thread
+//! and other programs run. In most schedules the power fails, the process is killed or the disk
+//! reports an error at some step. Then the naive model judges the result. A thread that waits
+//! forever is found as a deadlock.
 //!
 //! # Known limits
-//! An operation of the disk is one step. Schedules are drawn, so none is sure to be among them.
+//! A disk operation is one step. Schedules are chosen at random, so none is certain to be tried.
 
 #![expect(clippy::arithmetic_side_effects, reason = "tests count small things")]
 
@@ -31,7 +31,7 @@ const ROUND: Round = Round {
     by_priority: 450,
 };
 
-/// All of them.
+/// The number of tests.
 const N_TESTS: usize = 8;
 const _: () = assert!(N_TESTS * (ROUND.random + ROUND.by_priority) >= 10_000);
 
@@ -96,7 +96,7 @@ fn fill_the_disk_for_a_while(world: &World, _: &mut Rng) {
 }
 
 fn close(world: &World, _: &mut Rng) {
-    // A failure is judged by what is left.
+    // A failure is judged by what is left on disk.
     world.store.close().unwrap_or_default();
 }
 
@@ -221,7 +221,7 @@ fn a_store_may_be_closed_at_any_moment() {
     explore("a_store_may_be_closed_at_any_moment", ROUND, stop);
 }
 
-/// Looks for `bug` in as many schedules as an ordinary run has; gives what is complained of.
+/// Searches for `bug` in as many schedules as an ordinary run has. Returns the failure.
 fn find(bug: Bug, test: fn()) -> String {
     bugs::plant(Some(bug));
     let failure = failure(ROUND, test);
@@ -242,7 +242,7 @@ fn a_claim_that_ends_before_the_removal_is_found() {
     assert!(failure.contains("two sessions"), "{failure}");
 }
 
-/// What a schedule says fits only a test that does the same under it again.
+/// A schedule can be repeated only if the test behaves the same each time.
 #[test]
 fn schedules_can_be_repeated() {
     for test in [small_journal, other_programs, full_disk, stop] {
@@ -250,7 +250,7 @@ fn schedules_can_be_repeated() {
     }
 }
 
-/// Bugs that `crash.rs` finds as well, where threads take turns only between whole actions.
+/// Bugs that `crash.rs` also finds, where threads take turns only between whole actions.
 #[test]
 fn what_a_mishap_reveals_is_found() {
     let planted: [(Bug, fn()); 4] = [

@@ -1,4 +1,4 @@
-//! A store on the simulated disk, its clients, the programs beside it, and a judge of them all.
+//! A store on the simulated disk, its clients, other programs, and a judge of them all.
 
 use std::{
     cell::Cell,
@@ -36,36 +36,37 @@ use crate::{
 
 use super::super::crash::{JOURNALS, ROOT, check_found, check_reopened, check_serves, mailboxes};
 
-/// What one thread does.
+/// The work of one thread.
 pub(super) type Work = fn(&World, &mut Rng);
 
-/// Most operations of the disk before a mishap, one of these: a test has some dozens of them.
+/// The maximum number of disk operations before a mishap, chosen from these. A test has a few
+/// dozen.
 const OPERATIONS_MAX: [usize; 3] = [12, 30, 90];
 
-/// How often a client whose mailbox is in use asks again.
+/// How often a client tries to log in while the mailbox is in use.
 const LOGINS_MAX: usize = 3;
 
-/// What goes wrong once.
+/// The one thing that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mishap {
     Nothing,
-    /// An operation of the disk fails, and all goes on.
+    /// A disk operation fails, and everything continues.
     Fault,
     PowerCut,
     Kill,
 }
 
 thread_local! {
-    /// In how many schedules the mishap came before all was done.
+    /// In how many schedules the mishap came before the end.
     static N_STRUCK: Cell<u64> = const { Cell::new(0) };
 }
 
-/// In how many schedules of this test something went wrong since this was asked for the last time.
+/// In how many schedules of this test something went wrong since the last call.
 pub(super) fn take_struck() -> u64 {
     N_STRUCK.take()
 }
 
-/// See the module. No lock of it is held while another thread may run.
+/// See the module. None of its locks is held while another thread can run.
 pub(super) struct World {
     fs: SimFs,
     durability: Durability,
@@ -74,17 +75,17 @@ pub(super) struct World {
     /// The mailboxes with a session.
     sessions: Mutex<BTreeSet<MailboxName>>,
     complaints: Arc<Mutex<Vec<String>>>,
-    /// What other programs renamed or removed, of which the disk may lose either name or both.
+    /// What other programs renamed or removed. The disk may lose either name or both.
     at_risk: Mutex<Vec<(MailboxName, Vec<u8>)>>,
     mishap: Mishap,
-    /// The operation of the mishap.
+    /// The number of the operation at which the mishap happens.
     mishap_at: OnceLock<u64>,
-    /// How often the disk became full for files, and how often that ended.
+    /// How often the disk started or stopped being too full for files.
     n_refusals: AtomicU64,
 }
 
-/// Lets `threads` work on a store that `prepare` has put something into, and judges what they see
-/// and what they leave. All that is drawn belongs to the schedule.
+/// Runs `threads` on a store that `prepare` has filled, and judges what they see and leave. All
+/// random choices are part of the schedule.
 pub(super) fn play(prepare: Work, threads: &[(&str, Work)]) {
     let mut rng = Rng::new(thread_rng().next_u64());
     let world = Arc::new(World::new(&mut rng));
@@ -109,7 +110,7 @@ pub(super) fn play(prepare: Work, threads: &[(&str, Work)]) {
     }
     let verdict = world.judge(&mut rng);
     let mishap = world.mishap;
-    // Before a panic, which would have it closed while the thread unwinds.
+    // Before a panic, which would close it while the thread unwinds.
     drop(world);
     set_hands(None);
     if let Err(complaint) = verdict {
@@ -122,7 +123,7 @@ impl World {
         let complaints: Arc<Mutex<Vec<String>>> = Arc::default();
         let told = Arc::clone(&complaints);
         let n_operations = AtomicUsize::new(0);
-        // Every operation is one step, before which another thread may run.
+        // Every operation is one step. Another thread can run before it.
         let fs = SimFs::new().watched(move || {
             n_operations.fetch_add(1, Ordering::SeqCst);
             if n_held() > 0 {
@@ -139,7 +140,7 @@ impl World {
             ..Settings::new(ROOT, "host.example")
         };
         if rng.chance(25) {
-            // So little that some go the direct way.
+            // So little that some messages bypass the journal.
             settings.memory = Memory {
                 held: 100,
                 ..Memory::default()
@@ -196,7 +197,7 @@ impl World {
         self.model.lock().messages(mailbox, fate).collect()
     }
 
-    /// Delivers a message to some mailboxes, the first of them `to`.
+    /// Delivers a message to some mailboxes, starting with `to`.
     pub(super) fn deliver(&self, to: usize, rng: &mut Rng) {
         let all = mailboxes();
         let mut recipients = vec![all[to].clone()];
@@ -215,12 +216,12 @@ impl World {
             Err(_) => Fate::Refused,
         };
         for mailbox in &recipients {
-            // Others may have seen it, and removed it, before this thread hears of it.
+            // Others may have seen it, and removed it, before this thread learns of it.
             self.model.lock().settle(mailbox, &content, fate);
         }
     }
 
-    /// Logs in to a mailbox and looks at all of it.
+    /// Logs in to a mailbox and reads all of it.
     pub(super) fn log_in(&self, mailbox: usize, rng: &mut Rng) -> Option<Session<'_>> {
         let mailbox = mailboxes()[mailbox].clone();
         for _ in 0..LOGINS_MAX {
@@ -233,7 +234,7 @@ impl World {
             };
             match self.store.open_maildrop(&mailbox) {
                 Ok(maildrop) => {
-                    // At this moment all that is listed has to be durable.
+                    // Everything listed has to be durable at this moment.
                     let snapshot = rng.chance(25).then(|| self.fs.power_cut(0));
                     if !self.sessions.lock().insert(mailbox.clone()) {
                         self.complain(format!("{mailbox}: two sessions at a time"));
@@ -254,10 +255,10 @@ impl World {
         None
     }
 
-    /// A program that moves a message from `new` to `cur` and is careful not to lose it in a power
+    /// A program that moves a message from `new` to `cur` and takes care not to lose it in a power
     /// cut.
     pub(super) fn move_carefully(&self, mailbox: usize, rng: &mut Rng) {
-        // When it cannot, it leaves the message where it was.
+        // If it fails, it leaves the message where it was.
         self.move_carefully_in(&mailboxes()[mailbox], rng)
             .unwrap_or_default();
     }
@@ -271,8 +272,8 @@ impl World {
         let mut name = entries[index].name.clone();
         let from = new.join(&name);
         if self.mishap == Mishap::Fault {
-            // A sync of everything that fails may lose the new name before this program syncs it,
-            // and it would hear of that only if it had opened the directory before.
+            // If a sync of everything fails, the new name may be lost before this program syncs it.
+            // The program would learn of that only if it had opened the directory before.
             let content = self.read(&from)?;
             self.at_risk.lock().push((mailbox.clone(), content));
         }
@@ -286,10 +287,10 @@ impl World {
         self.fs.unlink(surplus).or_else(|_| self.fs.unlink(surplus))
     }
 
-    /// A program that moves a message from `new` to `cur`, gives one in `cur` another flag, or
-    /// removes one.
+    /// A program that moves a message from `new` to `cur`, sets a flag of one in `cur`, or removes
+    /// one.
     pub(super) fn tidy_up(&self, mailbox: usize, rng: &mut Rng) {
-        // When it cannot, it leaves things as they are.
+        // If it fails, it leaves things as they are.
         self.tidy_up_in(&mailboxes()[mailbox], rng)
             .unwrap_or_default();
     }
@@ -305,7 +306,7 @@ impl World {
         let content = self.read(&path)?;
         let is_removal = rng.chance(30);
         if is_removal || matches!(self.mishap, Mishap::Fault | Mishap::PowerCut) {
-            // It makes nothing durable, so the disk may lose what it renames.
+            // It syncs nothing, so the disk may lose what it renames.
             self.model.lock().give_up(mailbox, &content);
         }
         self.at_risk.lock().push((mailbox.clone(), content));
@@ -330,9 +331,9 @@ impl World {
         Ok(content)
     }
 
-    /// Makes the disk full for files, or ends that.
+    /// Makes the disk too full for files, or ends that.
     pub(super) fn refuse_files(&self, refuses: bool) {
-        // One step.
+        // Counts as one step.
         self.fs
             .free_octets(ROOT.as_ref())
             .map(drop)
@@ -341,7 +342,7 @@ impl World {
         self.fs.refuse_files(refuses);
     }
 
-    /// Whether all is well, and stays so.
+    /// Whether everything is well, and stays so.
     fn judge(&self, rng: &mut Rng) -> Result<(), String> {
         let mut model = std::mem::take(&mut *self.model.lock());
         let (fs, store, durability) = (&self.fs, &self.store, self.durability);
@@ -376,13 +377,13 @@ impl World {
         }
     }
 
-    /// Other programs make nothing durable, though what they did can be seen.
+    /// Other programs' changes can be seen, but are not durable.
     fn give_up_what_is_at_risk(&self, model: &mut Model) {
         let has_lost_removal = self.fs.has_lost_removal();
         for (mailbox, content) in &*self.at_risk.lock() {
             model.give_up(mailbox, content);
             if has_lost_removal {
-                // Its old name may be there again, though it was removed under the new one.
+                // Its old name may be there again, although it was removed under the new one.
                 model.doubt_removal(mailbox, content);
             }
         }
@@ -433,7 +434,7 @@ pub(super) struct Session<'a> {
     world: &'a World,
     mailbox: MailboxName,
     maildrop: Maildrop,
-    /// Of the messages that could be read, with their places in the listing.
+    /// The contents of the messages that could be read, with their positions in the listing.
     contents: Vec<(usize, Vec<u8>)>,
 }
 
@@ -467,15 +468,15 @@ impl Session<'_> {
             complain("I5: a login lists a message twice");
         }
         if found.iter().any(|content| before.gone.contains(*content)) {
-            complain("I2: a login lists what was removed");
+            complain("I2: a login lists a removed message");
         }
         if found
             .iter()
             .any(|content| before.refused.contains(*content))
         {
-            complain("I4: a login lists what was refused");
+            complain("I4: a login lists a refused message");
         }
-        // Another program may have removed some meanwhile.
+        // Another program may have removed some in the meantime.
         let still = self.world.messages(&self.mailbox, Fate::Accepted);
         let mut wanted = before.accepted.intersection(&still);
         if are_all_read
@@ -486,7 +487,7 @@ impl Session<'_> {
         }
     }
 
-    /// Whether what is durable could not be put into the mailbox when the login tried to.
+    /// Whether the login may have failed to put durable mail into the mailbox.
     fn was_disturbed(&self, before: &Before) -> bool {
         let during = before.n_operations..=self.world.fs.n_operations();
         let mishap_at = self.world.mishap_at.get();
