@@ -1,13 +1,14 @@
-//! What `sync` gives to tests that explore interleavings: the interface of `parking_lot`, on the
-//! locks of `shuttle`, and a count of the locks that a thread holds.
+//! The version of `sync` for tests that explore interleavings: the interface of `parking_lot` on
+//! top of the locks of `shuttle`. It also counts the locks that a thread holds.
 //!
 //! # Theory of operation
-//! `shuttle` runs all threads of a test on one, and chooses at each call of its locks, condition
-//! variables and atomic numbers which of them goes on. It knows no time. A wait with a timeout may
-//! therefore end at any moment, by chance, and the clock of the test moves on by that timeout.
+//! `shuttle` runs all threads of a test on one thread. At each use of its locks, condition
+//! variables and atomic numbers it chooses which of them continues. It has no notion of time. So a
+//! wait with a timeout can end at any moment, by chance, and then moves the clock of the test by
+//! that timeout.
 //!
 //! # Known limits
-//! Atomic numbers are sequentially consistent, whatever the order that is asked for.
+//! Atomic operations are sequentially consistent, whatever ordering is requested.
 
 use std::{
     cell::{Cell, RefCell},
@@ -26,7 +27,7 @@ use crate::clock::Hands;
 
 pub(in crate::store) use shuttle::sync::atomic;
 
-/// One in so many looks of a thread that waits with a timeout ends the wait.
+/// A thread that waits with a timeout stops waiting at one in so many checks.
 const LOOKS_PER_TIMEOUT: u32 = 4;
 
 shuttle::thread_local! {
@@ -35,13 +36,13 @@ shuttle::thread_local! {
 }
 
 std::thread_local! {
-    /// The clock of the test that this thread explores.
+    /// The clock of the test that this thread runs.
     static HANDS: RefCell<Option<Arc<Hands>>> = const { RefCell::new(None) };
     /// Whether a thread has taken a lock while it held another.
     static HAS_NESTED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Lets waits with a timeout move this clock.
+/// Sets the clock that waits with a timeout move.
 pub(in crate::store) fn set_hands(hands: Option<Arc<Hands>>) {
     HANDS.set(hands);
 }
@@ -51,19 +52,19 @@ pub(in crate::store) fn n_held() -> usize {
     N_HELD.with(Cell::get)
 }
 
-/// Whether any thread has held two locks since this was asked for the last time (L3).
+/// Whether any thread has held two locks since the last call (L3).
 pub(in crate::store) fn take_nested() -> bool {
     HAS_NESTED.take()
 }
 
-/// Fills `octets` with numbers that belong to the schedule, so that it can be repeated.
-#[expect(clippy::unnecessary_wraps, reason = "the system may give none")]
+/// Fills `octets` with numbers that are part of the schedule, so that it can be repeated.
+#[expect(clippy::unnecessary_wraps, reason = "the real one can fail")]
 pub(in crate::store) fn fill_random(octets: &mut [u8]) -> io::Result<()> {
     thread_rng().fill_bytes(octets);
     Ok(())
 }
 
-/// A lock as that of `parking_lot`.
+/// A lock with the interface of `parking_lot`.
 #[derive(Default)]
 pub(in crate::store) struct Mutex<T> {
     inner: shuttle::sync::Mutex<T>,
@@ -102,10 +103,10 @@ impl<T> fmt::Debug for Mutex<T> {
     }
 }
 
-/// The right to what a lock guards, until it is dropped.
+/// Access to what a lock guards, until it is dropped.
 pub(in crate::store) struct MutexGuard<'a, T> {
     mutex: &'a Mutex<T>,
-    /// `None` while it is given up in [`unlocked`](Self::unlocked) or by a wait.
+    /// `None` while the lock is released in [`unlocked`](Self::unlocked) or by a wait.
     inner: Option<shuttle::sync::MutexGuard<'a, T>>,
 }
 
@@ -123,9 +124,9 @@ impl<'a, T> MutexGuard<'a, T> {
         Some(inner)
     }
 
-    /// Gives the lock up while `work` is done.
+    /// Releases the lock while `work` runs.
     pub(in crate::store) fn unlocked<R>(guard: &mut Self, work: impl FnOnce() -> R) -> R {
-        /// Takes it again, also after a panic.
+        /// Locks it again, even after a panic.
         struct Again<'g, 'a, T>(&'g mut MutexGuard<'a, T>);
 
         impl<T> Drop for Again<'_, '_, T> {
@@ -161,13 +162,13 @@ impl<T> Drop for MutexGuard<'_, T> {
     }
 }
 
-/// A condition variable as that of `parking_lot`.
+/// A condition variable with the interface of `parking_lot`.
 #[derive(Default)]
 pub(in crate::store) struct Condvar {
     inner: shuttle::sync::Condvar,
-    /// How many wait without a timeout.
+    /// How many threads wait without a timeout.
     n_waiting: AtomicUsize,
-    /// Those who wait with one. Never held while another thread may run.
+    /// Threads that wait with a timeout. Never locked while another thread can run.
     timed: parking_lot::Mutex<Vec<Arc<AtomicBool>>>,
 }
 
@@ -184,7 +185,7 @@ impl Condvar {
         guard.enter(inner.unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Waits until it is notified, or for a while.
+    /// Waits until it is notified, or for at most `timeout`.
     pub(in crate::store) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, timeout: Duration) {
         let is_notified = Arc::new(AtomicBool::new(false));
         self.timed.lock().push(Arc::clone(&is_notified));
@@ -258,11 +259,11 @@ pub(in crate::store) mod thread {
             self.0.spawn(work)
         }
 
-        /// The name is lost: `shuttle` has none for such a thread.
+        /// The name is lost: `shuttle` does not support one here.
         #[expect(
             clippy::unnecessary_wraps,
             clippy::unused_self,
-            reason = "the system may give no thread, and takes a name"
+            reason = "the real one can fail, and uses the name"
         )]
         pub(in crate::store) fn spawn_scoped<'scope, T: Send + 'scope>(
             self,

@@ -1,7 +1,7 @@
 //! Locks, condition variables, threads, atomic numbers and random numbers, in one place.
 //!
-//! All of the store takes them from here. They are those of `parking_lot`, the standard library and
-//! `ring`. When tests are built with `--cfg shuttle` they are those of the crate `shuttle`, which
+//! The whole store uses them from here. They come from `parking_lot`, the standard library and
+//! `ring`. When tests are built with `--cfg shuttle` they come from the crate `shuttle`, which
 //! decides at each of them which thread runs next (`tests/interleavings`).
 
 #[cfg(shuttle)]
@@ -31,9 +31,9 @@ pub(super) use explored::{
 /// Fills `octets` with random numbers that nobody can guess.
 ///
 /// # Errors
-/// When the system gives none.
+/// When the system has none.
 #[cfg(not(all(test, shuttle)))]
 pub(super) fn fill_random(octets: &mut [u8]) -> io::Result<()> {
     let drawn = SystemRandom::new().fill(octets);
-    drawn.map_err(|Unspecified| io::Error::other("the system gives none"))
+    drawn.map_err(|Unspecified| io::Error::other("the system has no random numbers"))
 }
