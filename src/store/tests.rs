@@ -119,7 +119,7 @@ fn play(open: Open, seed: u64) -> Result<(), String> {
 
 /// I1, I2, I3 and I6, except for what needs a crash.
 #[test]
-fn every_store_does_what_the_model_does() {
+fn every_store_behaves_like_the_model() {
     for (kind, open) in KINDS {
         for seed in 0..6 {
             play(open, seed).unwrap_or_else(|fault| panic!("{kind}, seed {seed}: {fault}"));
@@ -128,7 +128,7 @@ fn every_store_does_what_the_model_does() {
 }
 
 #[test]
-fn who_looks_keeps_nobody_from_anything_and_sees_what_was_there() {
+fn a_look_blocks_nobody_and_sees_what_was_there() {
     for (kind, open) in KINDS {
         let place = TempDir::new().unwrap();
         let store = open(place.path());
@@ -180,7 +180,7 @@ fn every_mailbox_is_listed_once() {
 }
 
 #[test]
-fn who_watches_is_told_of_each_message_once_in_each_of_its_mailboxes() {
+fn a_watch_reports_each_message_once_in_each_of_its_mailboxes() {
     for (kind, open) in KINDS {
         let place = TempDir::new().unwrap();
         let store = open(place.path());
@@ -217,7 +217,7 @@ fn who_watches_is_told_of_each_message_once_in_each_of_its_mailboxes() {
 
 /// Starting a watch and then listing misses nothing, whatever is delivered in the meantime.
 #[test]
-fn what_is_not_in_a_list_comes_behind_the_watch_that_was_begun_before_it() {
+fn messages_missing_from_a_list_are_reported_by_a_watch_begun_before_it() {
     const MESSAGES: usize = 60;
     for (kind, open) in KINDS {
         let place = TempDir::new().unwrap();

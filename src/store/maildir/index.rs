@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listing_holds_as_long_as_directories_and_clock_go_on_as_they_were() {
+    fn a_listing_is_valid_until_the_directories_or_the_clock_change() {
         type Change = fn(&mut Sight, &Hands);
         let cases: [(Change, bool); 10] = [
             (|_, _| {}, true),
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn the_maildrop_used_longest_ago_makes_room() {
+    fn the_least_recently_used_maildrop_is_dropped() {
         let mut index = Index::with_room(3 * octets_of(10));
         for number in 0..3 {
             assert!(index.enter(&mailbox(number), remembered(10)).is_empty());
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_maildrop_larger_than_all_room_pushes_nobody_out() {
+    fn a_maildrop_larger_than_the_index_displaces_nothing() {
         let mut index = Index::with_room(octets_of(17));
         assert!(index.enter(&mailbox(0), remembered(5)).is_empty());
         let gone = index.enter(&mailbox(1), remembered(18));
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn no_order_of_use_takes_more_than_the_room() {
+    fn no_order_of_use_exceeds_the_memory_of_the_index() {
         let mut rng = crate::testing::rng::Rng::new(1);
         let room = octets_of(85);
         let mut index = Index::with_room(room);

@@ -507,7 +507,7 @@ mod tests {
         }
 
         #[test]
-        fn messages_left_out_leave_the_others_as_they_were(
+        fn leaving_messages_out_does_not_change_the_others(
             names in proptest::collection::vec(any_name(), 0..40), left_out in "[0-9a-c]",
         ) {
             let is_kept = |it: Identity<'_>| !it.octets().contains(&left_out.as_bytes()[0]);
@@ -561,7 +561,7 @@ mod tests {
 
     /// SEC-9: reading a directory stops as soon as the names read so far take too much memory.
     #[test]
-    fn names_that_are_read_are_covered_before_they_are_sorted() {
+    fn memory_for_names_is_reserved_before_they_are_sorted() {
         const OCTETS_MAX: u64 = 100_000;
         let quota = Quota::new(OCTETS_MAX);
         let mut listed = Listed::nothing(&quota);

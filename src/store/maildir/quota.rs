@@ -81,7 +81,7 @@ mod tests {
 
     /// SEC-9.
     #[test]
-    fn all_together_take_no_more_than_the_quota() {
+    fn the_sum_of_the_shares_never_exceeds_the_quota() {
         let quota = Quota::new(10);
         let [mut one, mut other] = [Taken::nothing(&quota), Taken::nothing(&quota)];
         assert!(one.set(7) && other.set(3));

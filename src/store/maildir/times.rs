@@ -87,7 +87,7 @@ mod tests {
     /// On every file system where the tests run, moving a directory changes its times, although its
     /// entries stay the same.
     #[test]
-    fn a_directory_that_is_moved_has_other_times() {
+    fn moving_a_directory_changes_its_times() {
         let place = tempfile::tempdir().unwrap();
         let (old, new) = (place.path().join("a"), place.path().join("b"));
         RealFs.create_dir(&old).unwrap();

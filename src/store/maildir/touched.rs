@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_failed_checkpoint_took_is_missing() {
+    fn messages_taken_by_a_failed_checkpoint_count_as_missing() {
         let touched = Touched::default();
         touched.note(message(1));
         assert_eq!(numbers(touched.take(1, 0)), Some(vec![1]));
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_missing_until_it_is_checkpointed() {
+    fn messages_that_do_not_fit_are_missing_until_they_are_checkpointed() {
         let touched = Touched::default();
         for _ in 0..=TOUCHED_NAMES_MAX {
             touched.note(message(1));
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn who_fills_the_record_hears_of_it_once_and_only_where_it_matters() {
+    fn a_half_full_record_is_reported_once_and_only_if_it_is_in_use() {
         for is_in_use in [false, true] {
             let touched = Touched::default();
             touched.set_in_use(is_in_use);

@@ -227,7 +227,7 @@ mod tests {
     /// I4: a reader that may have read a directory before a delivery failed never shows its
     /// message, with or without a claim.
     #[test]
-    fn what_was_withdrawn_is_hidden_until_nobody_reads_who_may_have_seen_it() {
+    fn a_withdrawn_message_is_hidden_while_any_reader_may_have_seen_it() {
         let serial = Serial {
             nonce: 7,
             counter: 1,

@@ -51,7 +51,7 @@ fn a_directory_name_has_at_most_240_octets() {
 }
 
 #[test]
-fn directory_names_of_others_are_not_decoded() {
+fn directory_names_of_other_programs_are_not_decoded() {
     for name in [
         "%", "%61", "%2", "%2G", "%2E", "A", "a..b", ".a", "-a", "%ff", "a b", "é",
     ] {
@@ -95,7 +95,7 @@ fn any_text() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn directory_names_are_safe_and_come_back(text in any_text()) {
+    fn directory_names_are_safe_and_can_be_decoded(text in any_text()) {
         if let Some(name) = encode_directory(&text) {
             prop_assert!(!name.is_empty() && name.len() <= 240);
             prop_assert!(!name.contains(['/', '\0']));
@@ -115,14 +115,14 @@ proptest! {
     }
 
     #[test]
-    fn decoding_any_name_gives_a_text_with_that_name(name in any_text()) {
+    fn a_decoded_name_encodes_to_the_same_name(name in any_text()) {
         if let Some(text) = decode_directory(&name) {
             prop_assert_eq!(encode_directory(&text), Some(name));
         }
     }
 
     #[test]
-    fn own_names_come_back_with_and_without_flags(
+    fn own_names_are_parsed_with_and_without_flags(
         secs: u64, nonce: u64, counter: u64, stored: u64, sent: u64, hostname in ".*",
         appended in "(,U=[0-9]{1,4})?(,FMD5=[0-9a-f]{8})?", flags in "(:2,[DFPRST]{0,6})?",
     ) {
@@ -149,7 +149,7 @@ proptest! {
     }
 
     #[test]
-    fn only_what_is_rendered_is_read_back_exactly(
+    fn only_rendered_names_are_parsed_exactly(
         base in "[0+]{0,2}[0-9]{0,20}[.][+0A]?[0-9a-f]{15,16}_[+0]?[0-9a-f]{7,17}\
                  [.]([a-z.,]|,S=|,W=1|é){0,3},S=[+0]?[0-9]{0,21},W=[+0]?[0-9]{0,2}",
     ) {
@@ -289,7 +289,7 @@ fn fields_of_other_programs_do_not_make_another_message() {
 }
 
 #[test]
-fn sizes_and_times_of_foreign_names_are_read_where_they_are_given() {
+fn sizes_and_times_in_foreign_names_are_parsed() {
     for (name, secs, sent) in [
         ("5.x.y,S=1,W=2", 5, Some(2)),
         ("5.x.y,W=2,S=1", 5, Some(2)),
@@ -307,7 +307,7 @@ fn sizes_and_times_of_foreign_names_are_read_where_they_are_given() {
 }
 
 #[test]
-fn the_host_in_a_file_name_is_escaped_as_the_maildir_text_says() {
+fn the_host_in_a_file_name_is_escaped_as_the_maildir_specification_says() {
     for (hostname, expect) in [
         ("mail.example.org", "mail.example.org"),
         ("a/b:c", "a\\057b\\072c"),

@@ -114,7 +114,7 @@ impl Busy {
 }
 
 #[test]
-fn after_a_slow_checkpoint_they_go_piece_by_piece() {
+fn checkpoints_go_file_by_file_after_a_slow_one() {
     let busy = Busy::new();
     assert_eq!(busy.checkpoint("two\n"), Way::Pieces);
     assert_eq!(busy.checkpoint("three\n"), Way::Pieces);
@@ -122,7 +122,7 @@ fn after_a_slow_checkpoint_they_go_piece_by_piece() {
 }
 
 #[test]
-fn where_a_sync_of_the_whole_saves_nothing_they_go_piece_by_piece_from_the_first_on() {
+fn checkpoints_always_go_file_by_file_where_a_whole_sync_saves_nothing() {
     let fs = SimFs::new();
     fs.make_timeless();
     fs.be_fuse();
@@ -143,7 +143,7 @@ fn on_fuse() -> Busy {
 }
 
 #[test]
-fn there_the_journal_says_what_is_not_remembered() {
+fn on_fuse_the_journal_supplies_what_is_not_remembered() {
     let busy = on_fuse();
     deliver(&busy.store, "one\n").unwrap();
     deliver(&busy.store, "two\n").unwrap();
@@ -164,7 +164,7 @@ fn there_the_journal_says_what_is_not_remembered() {
 }
 
 #[test]
-fn there_a_message_that_was_moved_to_a_folder_is_synced_in_it() {
+fn on_fuse_a_message_that_was_moved_to_a_folder_is_synced_there() {
     let busy = on_fuse();
     busy.checkpoint("one\n");
     let file = busy.deliver("two\n");
@@ -185,7 +185,7 @@ fn there_a_message_that_was_moved_to_a_folder_is_synced_in_it() {
 }
 
 #[test]
-fn there_a_message_that_another_program_removed_stays_removed() {
+fn on_fuse_a_message_that_another_program_removed_stays_removed() {
     let busy = on_fuse();
     let file = busy.deliver("one\n");
     busy.fs.unlink(&file).unwrap();
@@ -195,7 +195,7 @@ fn there_a_message_that_another_program_removed_stays_removed() {
 }
 
 #[test]
-fn there_an_orderly_stop_and_a_start_save_what_they_leave() {
+fn on_fuse_an_orderly_stop_and_a_start_make_everything_durable() {
     let busy = on_fuse();
     busy.deliver("one\n");
     busy.store.close().unwrap();
@@ -212,7 +212,7 @@ fn there_an_orderly_stop_and_a_start_save_what_they_leave() {
 
 /// I9.
 #[test]
-fn there_an_error_anywhere_in_a_checkpoint_loses_nothing() {
+fn on_fuse_an_error_anywhere_in_a_checkpoint_loses_nothing() {
     fail_everywhere(&["one\n", "two\n"], || {
         let busy = on_fuse();
         busy.deliver("one\n");
@@ -261,7 +261,7 @@ fn timeless() -> Busy {
 
 /// A deleted message must not come back, even if its mailbox is never idle.
 #[test]
-fn a_trickle_of_mail_is_settled_within_seconds() {
+fn a_trickle_of_mail_is_checkpointed_within_seconds() {
     let busy = timeless();
     let mut deleted = None;
     let mut passed = Duration::ZERO;
@@ -283,7 +283,7 @@ fn a_trickle_of_mail_is_settled_within_seconds() {
 }
 
 #[test]
-fn a_busy_store_is_not_settled_at_each_message() {
+fn a_busy_store_makes_no_checkpoint_for_each_message() {
     let busy = timeless();
     for _ in 0..20 {
         deliver(&busy.store, "one\n").unwrap();
@@ -338,7 +338,7 @@ fn a_checkpoint_that_could_not_be_put_into_the_journal_is_tried_again() {
 }
 
 #[test]
-fn a_quick_checkpoint_is_followed_by_others_of_its_kind() {
+fn a_fast_checkpoint_is_followed_by_others_of_its_kind() {
     let fs = SimFs::new();
     fs.make_timeless();
     fs.slow_syncs(SYNC_SLOW / 2, Duration::ZERO);
@@ -349,7 +349,7 @@ fn a_quick_checkpoint_is_followed_by_others_of_its_kind() {
 }
 
 #[test]
-fn a_slow_way_is_tried_again_after_a_while() {
+fn a_whole_sync_that_was_slow_is_tried_again_after_a_while() {
     let busy = Busy::new();
     assert_eq!(busy.checkpoint("two\n"), Way::Pieces);
     busy.fs.hands().pass(SYNC_PACE_KEPT);
@@ -362,7 +362,7 @@ fn a_slow_way_is_tried_again_after_a_while() {
 }
 
 #[test]
-fn pieces_that_would_take_longer_are_synced_as_a_whole() {
+fn a_whole_sync_is_used_when_pieces_would_take_longer() {
     let busy = Busy::new();
     busy.fs.slow_syncs(SYNC_SLOW, SYNC_SLOW * 2 / 3);
     assert_eq!(
@@ -385,7 +385,7 @@ fn pieces_that_would_take_longer_are_synced_as_a_whole() {
 }
 
 #[test]
-fn a_checkpoint_is_made_before_too_much_is_to_be_remembered() {
+fn a_checkpoint_is_made_before_there_is_too_much_to_remember() {
     let busy = Busy::new();
     let to_half = TOUCHED_NAMES_MAX / 2 - 1;
     let filling = Applied {
@@ -401,7 +401,7 @@ fn a_checkpoint_is_made_before_too_much_is_to_be_remembered() {
 }
 
 #[test]
-fn what_is_not_remembered_is_synced_as_a_whole() {
+fn messages_that_are_not_remembered_lead_to_a_sync_of_everything() {
     let busy = Busy::new();
     deliver(&busy.store, "two\n").unwrap();
     let number = busy
@@ -436,7 +436,7 @@ fn a_message_removed_over_pop3_is_not_missed() {
 
 /// Removed, or moved out of the Maildir: only a sync of everything covers that.
 #[test]
-fn a_message_that_another_program_took_away_is_synced_as_a_whole() {
+fn a_message_that_another_program_took_away_leads_to_a_sync_of_everything() {
     let busy = Busy::new();
     let file = busy.deliver("two\n");
     busy.fs.unlink(&file).unwrap();
@@ -471,7 +471,7 @@ fn a_message_that_another_program_marked_as_seen_is_synced_where_it_is() {
 }
 
 #[test]
-fn a_mailbox_that_somebody_removed_is_synced_as_a_whole() {
+fn a_removed_mailbox_leads_to_a_sync_of_everything() {
     let busy = Busy::new();
     let alone = mailbox("ann@example.org");
     deliver_to(&busy.store, "two\n", &[alone]).unwrap();
@@ -488,7 +488,7 @@ fn a_mailbox_that_somebody_removed_is_synced_as_a_whole() {
 
 /// Several threads sync them.
 #[test]
-fn many_pieces_are_synced_every_one() {
+fn every_one_of_many_files_is_synced() {
     let busy = Busy::new();
     let recipients: Vec<MailboxName> = (0..700)
         .map(|number| mailbox(&format!("user{number}@example.org")))

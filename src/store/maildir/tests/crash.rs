@@ -1251,7 +1251,7 @@ fn a_process_killed_at_any_operation_loses_nothing_acknowledged() {
 
 /// I8.
 #[test]
-fn a_second_power_cut_during_the_start_loses_nothing_either() {
+fn a_second_power_cut_during_the_start_loses_nothing() {
     for seed in 3_000_000..3_000_000 + 4 * patience() {
         crash_twice(seed).unwrap_or_else(|error| panic!("script {seed}: {error}"));
     }
@@ -1287,7 +1287,7 @@ fn crash_twice(seed: u64) -> Result<(), String> {
 }
 
 #[test]
-fn an_error_at_any_operation_loses_nothing_and_service_goes_on() {
+fn an_error_at_any_operation_loses_nothing_and_service_continues() {
     let errors = [Errno::IO, Errno::NOSPC, Errno::MFILE];
     for (n, errno) in (0..6 * patience()).zip(errors.iter().cycle()) {
         let seed = 2_000_000 + n;
@@ -1524,7 +1524,7 @@ fn a_message_that_cannot_be_taken_back_stays_hidden() {
 /// I10: a directory that was in use when it should have been undone after a disk failure accepts
 /// mail again as soon as nobody uses it.
 #[test]
-fn a_directory_in_doubt_takes_mail_again_when_it_is_empty() {
+fn a_directory_in_doubt_accepts_mail_again_when_it_is_empty() {
     let used = Path::new("/mail/example.org/used");
     let mut n_refused = 0;
     for at in 1..20 {
@@ -1567,7 +1567,7 @@ fn a_directory_in_doubt_takes_mail_again_when_it_is_empty() {
 /// I1: a delivery that finds a directory which another delivery is making must not rely on it once
 /// a sync has failed, even if the other delivery has not undone it yet.
 #[test]
-fn what_is_being_made_when_a_sync_fails_is_doubtful_at_once() {
+fn directories_being_made_when_a_sync_fails_become_doubtful_immediately() {
     let store = open(&SimFs::new(), JOURNALS[2]).unwrap();
     let open = &store.maildirs.open;
     let directories = [Path::new("/mail/example.org").to_owned()];
@@ -1600,7 +1600,7 @@ fn what_is_being_made_when_a_sync_fails_is_doubtful_at_once() {
 /// I10: a directory also accepts mail again if others have made a mailbox in it, as long as that
 /// mailbox is empty.
 #[test]
-fn a_doubtful_directory_takes_mail_again_when_the_mailboxes_in_it_are_empty() {
+fn a_doubtful_directory_accepts_mail_again_when_its_mailboxes_are_empty() {
     let fs = SimFs::new();
     let store = open(&fs, JOURNALS[2]).unwrap();
     let domain = Path::new("/mail/example.org");
@@ -1645,7 +1645,7 @@ fn a_delivery_is_refused_beforehand_when_the_reserve_would_be_touched() {
 
 /// A small file system has room too, and a refusal says how much is missing.
 #[test]
-fn a_small_disk_that_is_empty_takes_mail() {
+fn an_empty_small_disk_accepts_mail() {
     const MIB: u64 = 1_024 * 1_024;
     let fs = SimFs::new();
     fs.set_total_octets(24 * MIB);
@@ -1662,7 +1662,7 @@ fn a_small_disk_that_is_empty_takes_mail() {
 }
 
 #[test]
-fn a_full_disk_is_told_from_a_failing_one() {
+fn a_full_disk_is_distinguished_from_a_failing_disk() {
     for (errno, is_full) in [
         (Errno::NOSPC, true),
         (Errno::DQUOT, true),

@@ -300,7 +300,7 @@ fn every_change_is_seen_at_the_next_login() {
 }
 
 #[test]
-fn a_change_in_the_tick_of_the_reading_is_seen() {
+fn a_change_in_the_same_tick_as_the_reading_is_seen() {
     let mut place = Place::new();
     place.deliver();
     place.check();
@@ -313,7 +313,7 @@ fn a_change_in_the_tick_of_the_reading_is_seen() {
 }
 
 #[test]
-fn a_change_after_the_clock_was_set_back_to_the_tick_of_an_earlier_one_is_seen() {
+fn a_change_is_seen_after_the_clock_is_set_back_to_the_tick_of_an_earlier_change() {
     let mut place = settled();
     place.fs.hands().set_back(INDEX_QUIET * 2);
     place.deliver();
@@ -330,7 +330,7 @@ fn a_change_after_the_clock_was_set_back_to_the_tick_of_an_earlier_one_is_seen()
 }
 
 #[test]
-fn a_message_rewritten_in_its_place_is_counted_anew() {
+fn a_message_rewritten_in_place_is_counted_again() {
     let mut place = settled();
     place.perform(&Event::Add { is_sized: false });
     for expect in [3, 3 + 6, 3 + 12] {
@@ -345,7 +345,7 @@ fn a_message_rewritten_in_its_place_is_counted_anew() {
 
 /// Opening an edited message whose name gives its size reports the edit.
 #[test]
-fn a_message_edited_in_its_place_is_opened_with_its_true_size() {
+fn a_message_edited_in_place_is_opened_with_its_true_size() {
     let mut place = settled();
     let edited = |place: &Place| place.open().0.open_message(0).unwrap().edited_octets();
     assert_eq!(edited(&place), None);
@@ -363,7 +363,7 @@ fn a_message_edited_in_its_place_is_opened_with_its_true_size() {
 }
 
 #[test]
-fn another_directory_in_the_place_of_the_first_is_read() {
+fn a_directory_that_was_replaced_is_read_again() {
     let mut place = settled();
     let hands = place.fs.hands();
     let now = hands.unix_time();
@@ -393,7 +393,7 @@ fn a_message_hidden_at_one_login_is_listed_at_the_next_in_the_same_directory() {
 }
 
 #[test]
-fn what_a_session_removed_is_not_listed_again_whatever_the_clock_says() {
+fn removed_messages_are_not_listed_again_whatever_the_clock_says() {
     let place = settled();
     let hands = place.fs.hands();
     let now = hands.unix_time();
@@ -431,7 +431,7 @@ fn nothing_is_remembered_where_times_stand_still() {
 
 /// A device number other than the store's may belong to a file system that was mounted later.
 #[test]
-fn the_times_of_another_file_system_are_asked_for_each_time() {
+fn the_times_of_another_file_system_are_checked_each_time() {
     let place = Place::new();
     let open = &place.store.maildirs.open;
     let (own, other) = (open.disk.device, open.disk.device + 1);
@@ -493,7 +493,7 @@ fn a_message_that_was_moved_is_removed_without_another_listing() {
 
 /// SEC-9: a maildrop whose listing does not fit, new or remembered, is refused temporarily.
 #[test]
-fn open_maildrops_take_no_more_than_they_may_together() {
+fn open_maildrops_together_use_no_more_memory_than_allowed() {
     let mut place = settled();
     let listed = Arc::clone(&place.store.maildirs.open.listed);
     let mut others = Taken::nothing(&listed);
@@ -528,7 +528,7 @@ fn open_maildrops_take_no_more_than_they_may_together() {
 
 /// SEC-9.
 #[test]
-fn a_store_takes_no_more_memory_than_it_is_told() {
+fn a_store_uses_no_more_memory_than_configured() {
     let mut place = Place::with_memory(Memory {
         held: 5,
         listed: 0,

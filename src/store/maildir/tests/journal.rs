@@ -198,7 +198,7 @@ fn a_store_that_was_killed_replays_what_the_maildirs_lost_and_says_so() {
 /// On a full disk, messages that are whole stay as they are, so that the store can be opened and
 /// messages removed. A damaged message is an error at the start.
 #[test]
-fn a_full_disk_does_not_keep_a_store_closed_in_which_nothing_is_missing() {
+fn a_store_with_nothing_missing_opens_on_a_full_disk() {
     let fs = SimFs::new();
     fs.make_timeless();
     let store = open_simulated(&fs);
@@ -228,7 +228,7 @@ fn open_on_a_full_disk(fs: &SimFs) -> Result<MessageStore, Error> {
 
 /// A message that another program has seen is replayed where that program put it.
 #[test]
-fn a_message_that_was_moved_is_replayed_in_its_place() {
+fn a_message_that_was_moved_is_replayed_where_it_is() {
     let place = Place::new();
     let store = place.open();
     deliver(&store, "one\n").unwrap();
@@ -251,7 +251,7 @@ fn a_message_that_was_moved_is_replayed_in_its_place() {
 }
 
 #[test]
-fn what_was_deleted_by_others_stays_away_once_the_store_was_idle() {
+fn messages_deleted_by_others_stay_deleted_once_the_store_was_idle() {
     let place = Place::new();
     let store = place.open();
     deliver(&store, "one\n").unwrap();
@@ -346,7 +346,7 @@ fn many_sessions_share_a_small_journal() {
 }
 
 #[test]
-fn a_journal_that_is_removed_under_the_store_begins_anew() {
+fn a_journal_that_is_removed_from_under_the_store_starts_again() {
     let place = Place::new();
     let store = place.open();
     deliver(&store, "one\n").unwrap();
@@ -359,7 +359,7 @@ fn a_journal_that_is_removed_under_the_store_begins_anew() {
 
 /// The same at a start that finds a journal, before anything was written to it.
 #[test]
-fn a_journal_that_is_removed_before_it_is_used_begins_anew() {
+fn a_journal_that_is_removed_before_its_first_use_starts_again() {
     for removed in [".facteur/journal", ".facteur/journal/id", ".facteur", ""] {
         let place = Place::new();
         let store = place.open();
@@ -522,7 +522,7 @@ fn nothing_is_acknowledged_in_a_place_that_was_replaced_while_a_message_came_in(
 
 /// A program that copies a backup over the files writes into them: they stay the same files.
 #[test]
-fn files_of_the_journal_that_were_written_over_are_noticed() {
+fn overwritten_files_of_the_journal_are_noticed() {
     let over_id: Replacement = |fs| {
         let id = fs.open_segment(Path::new("/mail/.facteur/journal/id"));
         id.unwrap().write_at(&[b'0'; 32], 0).unwrap();
@@ -604,7 +604,7 @@ fn a_delivery_during_which_the_place_is_replaced_is_refused_or_was_moved_with_it
 
 /// On a disk with bad blocks, a start uses what can be read and reports what cannot.
 #[test]
-fn a_block_of_the_journal_that_cannot_be_read_stops_no_start() {
+fn an_unreadable_block_of_the_journal_does_not_stop_a_start() {
     let segment = Path::new("/mail/.facteur/journal/0.seg");
     let all = ["one\n", "three\n", "two\n"];
     let (mut n_lost, mut n_harmless) = (0, 0);
@@ -648,7 +648,7 @@ fn a_block_of_the_journal_that_cannot_be_read_stops_no_start() {
 
 /// The same for a segment that cannot even be opened.
 #[test]
-fn a_segment_that_cannot_be_opened_stops_no_start() {
+fn a_segment_that_cannot_be_opened_does_not_stop_a_start() {
     let mut n_lost = 0;
     for name in ["0.seg", "1.seg", "2.seg"] {
         let fs = SimFs::new();
@@ -681,7 +681,7 @@ fn a_segment_that_cannot_be_opened_stops_no_start() {
 
 /// The error names the file and says what to do.
 #[test]
-fn a_journal_whose_id_cannot_be_read_is_named_with_the_cure() {
+fn an_unreadable_journal_id_is_reported_with_its_path_and_a_remedy() {
     let id = Path::new("/mail/.facteur/journal/id");
     for is_opened in [false, true] {
         let fs = SimFs::new();
@@ -706,7 +706,7 @@ fn a_journal_whose_id_cannot_be_read_is_named_with_the_cure() {
 
 /// While the store serves, unreadable parts of the journal are not considered durable.
 #[test]
-fn a_checkpoint_fails_when_what_it_needs_of_the_journal_cannot_be_read() {
+fn a_checkpoint_fails_when_it_cannot_read_what_it_needs_of_the_journal() {
     let fs = SimFs::new();
     let store = open_simulated(&fs);
     for content in ["one\n", "two\n", "three\n"] {
@@ -793,7 +793,7 @@ fn a_checkpoint_waits_for_what_a_failed_sync_may_have_lost() {
 /// A client that waits for a batch when the store is closed gets an error, and its message is not
 /// lost.
 #[test]
-fn a_message_that_is_on_its_way_when_the_store_is_closed_is_not_lost() {
+fn a_message_in_transit_when_the_store_is_closed_is_not_lost() {
     let fs = SimFs::new();
     let store = open_simulated(&fs);
     deliver(&store, "one\n").unwrap();
@@ -813,7 +813,7 @@ fn a_message_that_is_on_its_way_when_the_store_is_closed_is_not_lost() {
 
 /// A batch in the middle is lost: the rest is used, and the loss is reported.
 #[test]
-fn a_damaged_journal_is_used_as_far_as_it_goes_and_set_aside() {
+fn a_damaged_journal_is_used_as_far_as_possible_and_set_aside() {
     let place = Place::new();
     let store = place.open();
     for content in ["one\n", "two\n", "three\n"] {
@@ -966,7 +966,7 @@ fn operations_of(n_messages: usize) -> u64 {
 }
 
 #[test]
-fn messages_that_come_together_share_a_write_and_a_sync() {
+fn messages_that_arrive_together_share_a_write_and_a_sync() {
     let (one, ten) = (operations_of(1), operations_of(10));
     // Each message takes four operations: check the free space, make a file, write it, rename it.
     // Once for all of them a batch is written and synced. Before that, the store's own directory is
@@ -1007,7 +1007,7 @@ fn a_journal_that_failed_twice_is_tried_again_after_a_while() {
 
 /// SEC-9.
 #[test]
-fn content_goes_to_a_file_at_once_when_too_much_is_held_in_memory() {
+fn content_goes_straight_to_a_file_when_memory_is_used_up() {
     let place = Place::new();
     let store = place.open();
     let held = &store.maildirs.open.held;

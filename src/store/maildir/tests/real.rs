@@ -201,7 +201,7 @@ fn a_delivery_given_up_leaves_nothing() {
 }
 
 #[test]
-fn the_spool_is_cleaned_at_the_start_and_nothing_else() {
+fn only_the_spool_is_cleaned_at_the_start() {
     let place = Place::new();
     place.deliver(b"content\n", &[mailbox("bob@example.org")]);
     let stale = place.root().join(".facteur/tmp/stale");
@@ -234,7 +234,7 @@ fn a_second_daemon_is_refused_until_the_first_is_gone() {
 /// A client that returns before its previous session has ended waits for that end, but not
 /// indefinitely.
 #[test]
-fn a_login_waits_a_moment_for_the_end_of_the_session_before() {
+fn a_login_waits_briefly_for_the_previous_session_to_end() {
     let directory = tempfile::tempdir().unwrap();
     let hands = Arc::new(Hands::new());
     let clock = Clock::turned_by(Arc::clone(&hands));
@@ -273,7 +273,7 @@ fn a_maildrop_is_open_once_and_free_again_when_it_is_dropped() {
 }
 
 #[test]
-fn looking_makes_nothing() {
+fn looking_creates_nothing() {
     let place = Place::new();
     assert!(place.open("bob@example.org").messages().is_empty());
     assert!(
@@ -500,7 +500,7 @@ fn a_message_that_another_program_removes_is_gone() {
 }
 
 #[test]
-fn a_message_with_two_names_is_listed_once_and_removed_whole() {
+fn a_message_with_two_names_is_listed_once_and_removed_completely() {
     let place = Place::new();
     let maildir = place.make_maildir("example.org/bob");
     for name in [
@@ -637,7 +637,7 @@ fn a_lock_that_is_a_link_is_not_followed() {
 }
 
 #[test]
-fn the_directory_around_the_store_may_be_a_link_but_has_to_exist() {
+fn the_parent_directory_of_the_store_can_be_a_link_but_must_exist() {
     let directory = TempDir::new().unwrap();
     fs::create_dir(directory.path().join("real")).unwrap();
     symlink("real", directory.path().join("link")).unwrap();
@@ -648,7 +648,7 @@ fn the_directory_around_the_store_may_be_a_link_but_has_to_exist() {
 }
 
 #[test]
-fn links_in_the_place_of_mailboxes_are_not_followed() {
+fn links_in_place_of_mailboxes_are_not_followed() {
     for link in [
         "example.org",
         "example.org/bob",

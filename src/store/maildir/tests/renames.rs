@@ -256,7 +256,7 @@ fn log_in_beside_renames() -> Result<(), String> {
 }
 
 #[test]
-fn a_login_misses_no_message_that_is_renamed_meanwhile() {
+fn a_login_misses_no_message_that_is_renamed_during_it() {
     log_in_beside_renames().unwrap();
     bugs::plant(Some(Bug::SkippedEntriesAreGone));
     assert!(log_in_beside_renames().is_err());
@@ -304,7 +304,7 @@ fn no_removal_is_acknowledged_while_the_message_is_there() {
 }
 
 #[test]
-fn a_message_that_is_renamed_meanwhile_is_retrieved() {
+fn a_message_that_is_renamed_during_retrieval_is_retrieved() {
     for times in TIMES {
         let place = Place::filled(times);
         let maildrop = place.open();
@@ -330,7 +330,7 @@ fn a_message_that_is_renamed_meanwhile_is_retrieved() {
 /// A program renames a message each time the store looks. No answer is better than a wrong one, and
 /// the error comes after a bounded time.
 #[test]
-fn a_message_that_never_stops_is_not_said_to_be_gone() {
+fn a_message_that_keeps_moving_is_not_reported_as_gone() {
     let place = Place::filled(Times::Fine);
     let maildrop = place.open();
     let id = unique_ids(&maildrop).swap_remove(8);
@@ -396,7 +396,7 @@ fn write_anew_beside_renames() -> Result<(), String> {
 }
 
 #[test]
-fn what_is_written_anew_is_found_wherever_it_is_moved() {
+fn rewriting_finds_messages_wherever_they_are_moved() {
     write_anew_beside_renames().unwrap();
     bugs::plant(Some(Bug::NotFoundAtExchangeIsRemoved));
     assert!(write_anew_beside_renames().is_err());
@@ -445,7 +445,7 @@ fn start_beside_renames(is_split: bool) -> Result<(), String> {
 }
 
 #[test]
-fn a_start_doubles_no_message_that_is_renamed_meanwhile() {
+fn a_start_duplicates_no_message_that_is_renamed_during_it() {
     start_beside_renames(false).unwrap();
     start_beside_renames(true).unwrap();
     bugs::plant(Some(Bug::StartsBringNamesBack));
@@ -456,7 +456,7 @@ fn a_start_doubles_no_message_that_is_renamed_meanwhile() {
 /// The same with a program that never stops: messages that cannot be found wait, and none is
 /// duplicated.
 #[test]
-fn a_start_beside_a_program_that_never_stops_doubles_nothing() {
+fn a_start_beside_a_program_that_never_stops_duplicates_nothing() {
     for renaming in RENAMINGS {
         let place = Place::new(Times::Fine);
         deliver(&place.store, "two\n").unwrap();
@@ -552,7 +552,7 @@ fn a_mailbox_that_was_replaced_is_made_durable_again() {
 /// FUSE gives a hidden name to a file that is removed while it is open. The hidden file disappears
 /// with the daemon that had it open, which may be during the next start.
 #[test]
-fn a_start_does_not_mind_that_what_is_left_in_its_spool_goes_meanwhile() {
+fn a_start_tolerates_files_that_disappear_from_its_spool() {
     for at in 1.. {
         let Place {
             fs,
@@ -576,7 +576,7 @@ fn a_start_does_not_mind_that_what_is_left_in_its_spool_goes_meanwhile() {
 /// The message counts as removed while it is elsewhere, and then somebody puts it back. The start
 /// after a kill leaves it alone.
 #[test]
-fn a_message_moved_away_while_it_is_removed_and_back_stays_after_a_kill() {
+fn a_message_moved_away_during_its_removal_and_then_back_survives_a_kill() {
     for (back, flags) in [("new", ""), ("cur", ":2,S")] {
         let Place { fs, store, bob, .. } = Place::new(Times::Fine);
         let maildrop = store.open_maildrop(&bob).unwrap();
@@ -665,7 +665,7 @@ fn a_refused_message_is_taken_back_from_where_it_was_moved() {
 
 /// A call that fails may still have done its work, as on a network file system. It is not repeated.
 #[test]
-fn what_was_put_into_a_mailbox_although_that_failed_is_not_put_there_again() {
+fn a_delivery_that_succeeded_despite_an_error_is_not_repeated() {
     for at in 1..40 {
         let Place { fs, store, .. } = Place::new(Times::Fine);
         rename(&fs, "", Renaming::Move);

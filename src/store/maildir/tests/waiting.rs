@@ -122,7 +122,7 @@ fn with_one_waiting(fs: &SimFs) -> Told {
 }
 
 #[test]
-fn what_one_mailbox_cannot_take_waits_and_holds_up_nobody() {
+fn mail_that_one_mailbox_cannot_accept_waits_and_holds_up_nobody() {
     let fs = timeless();
     let told = with_one_waiting(&fs);
     let [bob, ann] = both();
@@ -184,7 +184,7 @@ fn a_message_that_is_too_large_for_the_journal_waits_too() {
 
 /// Refusing it harms nobody, and the sender is informed.
 #[test]
-fn a_message_for_the_broken_mailbox_alone_is_refused() {
+fn a_message_only_for_the_broken_mailbox_is_refused() {
     for content in ["two\n", &"a line\n".repeat(LARGE / 7)] {
         let fs = timeless();
         let told = with_one_waiting(&fs);
@@ -199,7 +199,7 @@ fn a_message_for_the_broken_mailbox_alone_is_refused() {
 /// When a message to several recipients fails, it is refused for all of them only once. After that
 /// the broken mailbox is known.
 #[test]
-fn a_domain_that_cannot_be_written_harms_no_other() {
+fn a_domain_that_cannot_be_written_affects_no_other() {
     let fs = timeless();
     let told = Told::open(&fs);
     deliver(&told.store, "one\n").unwrap();
@@ -221,7 +221,7 @@ fn a_domain_that_cannot_be_written_harms_no_other() {
 
 /// A replay finds them one by one, and reports the first immediately.
 #[test]
-fn a_start_tells_how_many_messages_wait_in_the_end() {
+fn a_start_reports_the_total_of_waiting_messages() {
     let fs = timeless();
     let told = Told::open(&fs);
     for content in ["one\n", "two\n", "three\n"] {
@@ -242,7 +242,7 @@ fn a_start_tells_how_many_messages_wait_in_the_end() {
 }
 
 #[test]
-fn a_start_serves_all_others_and_tells_what_waits() {
+fn a_start_serves_all_other_mailboxes_and_reports_what_waits() {
     for seed in 0..8 {
         let fs = timeless();
         let told = Told::open(&fs);
@@ -272,7 +272,7 @@ fn a_start_serves_all_others_and_tells_what_waits() {
 
 /// `cur` may hide whether the message is already there.
 #[test]
-fn what_was_moved_to_cur_is_not_delivered_again() {
+fn messages_moved_to_cur_are_not_delivered_again() {
     let fs = timeless();
     let told = with_one_waiting(&fs);
     let unique_id = |told: &Told| {
@@ -300,7 +300,7 @@ fn what_was_moved_to_cur_is_not_delivered_again() {
 
 /// I2.
 #[test]
-fn what_is_removed_before_it_is_let_go_does_not_come_back() {
+fn a_waiting_message_that_is_removed_does_not_come_back() {
     let fs = timeless();
     let told = with_one_waiting(&fs);
     fs.accept_entries();
@@ -317,7 +317,7 @@ fn what_is_removed_before_it_is_let_go_does_not_come_back() {
 }
 
 #[test]
-fn what_nobody_asks_for_is_tried_after_a_while_and_told_again() {
+fn a_mailbox_that_nobody_uses_is_retried_after_a_while_and_reported_again() {
     let fs = timeless();
     let told = with_one_waiting(&fs);
     told.events();
@@ -340,7 +340,7 @@ fn what_nobody_asks_for_is_tried_after_a_while_and_told_again() {
 
 /// With the thread that a daemon has.
 #[test]
-fn somebody_tries_a_broken_mailbox_though_nobody_asks_for_it() {
+fn a_broken_mailbox_is_retried_although_nobody_uses_it() {
     for durability in [Durability::default(), Durability::Maildir] {
         let fs = timeless();
         let (cured_out, cured_in) = channel();
@@ -385,7 +385,7 @@ fn with_one_not_written_anew(fs: &SimFs) -> Told {
 }
 
 #[test]
-fn a_mailbox_that_cannot_be_written_anew_holds_up_no_checkpoint() {
+fn a_mailbox_that_cannot_be_rewritten_does_not_hold_up_checkpoints() {
     for is_gone in [false, true] {
         let fs = timeless();
         let told = with_one_not_written_anew(&fs);
@@ -406,7 +406,7 @@ fn a_mailbox_that_cannot_be_written_anew_holds_up_no_checkpoint() {
 
 /// The power is cut before that mailbox is repaired, so its message may be missing.
 #[test]
-fn what_waits_to_be_written_anew_is_delivered_when_the_disk_has_lost_it() {
+fn a_message_waiting_to_be_rewritten_is_delivered_if_the_disk_lost_it() {
     let fs = timeless();
     with_one_not_written_anew(&fs).store.abandon();
     let found = fs.power_cut(0);
@@ -456,7 +456,7 @@ fn a_spool_on_another_device_is_copied_from() {
 }
 
 #[test]
-fn what_cannot_be_exchanged_is_written_anew_all_the_same() {
+fn files_are_rewritten_even_where_names_cannot_be_exchanged() {
     let fs = timeless();
     fs.refuse_exchange();
     let told = Told::open(&fs);

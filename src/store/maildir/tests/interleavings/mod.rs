@@ -196,9 +196,9 @@ fn full_disk() {
 }
 
 #[test]
-fn what_cannot_be_applied_is_kept_and_tried_again() {
+fn messages_that_cannot_be_applied_are_kept_and_retried() {
     explore(
-        "what_cannot_be_applied_is_kept_and_tried_again",
+        "messages_that_cannot_be_applied_are_kept_and_retried",
         ROUND,
         full_disk,
     );
@@ -252,7 +252,7 @@ fn schedules_can_be_repeated() {
 
 /// Bugs that `crash.rs` also finds, where threads take turns only between whole actions.
 #[test]
-fn what_a_mishap_reveals_is_found() {
+fn bugs_that_a_mishap_reveals_are_found() {
     let planted: [(Bug, fn()); 4] = [
         (Bug::CheckpointsCountTheUnapplied, logins),
         (Bug::RemovalsAreNotJournaled, removals),
