@@ -187,8 +187,8 @@ fn a_watch_reports_each_message_once_in_each_of_its_mailboxes() {
         let [ann, bob, _] = mailboxes();
         deliver(&store, b"before\n", std::slice::from_ref(&ann)).unwrap();
         let mut watch = store.watch();
-        let mut told = || watch.news(Duration::ZERO, &Clock::system()).unwrap();
-        assert_eq!(told(), [], "{kind}");
+        let mut reported = || watch.news(Duration::ZERO, &Clock::system()).unwrap();
+        assert_eq!(reported(), [], "{kind}");
         deliver(&store, b"one\n", &[ann.clone(), bob.clone()]).unwrap();
         // Too large to be held in memory, so it is delivered another way.
         deliver(
@@ -197,7 +197,7 @@ fn a_watch_reports_each_message_once_in_each_of_its_mailboxes() {
             std::slice::from_ref(&bob),
         )
         .unwrap();
-        let news = told();
+        let news = reported();
         let of = |news: &[News], mailbox: &MailboxName| -> BTreeSet<UniqueId<'static>> {
             let of = news.iter().filter(|news| news.mailbox == *mailbox);
             of.map(|news| news.unique_id.clone()).collect()
@@ -208,10 +208,10 @@ fn a_watch_reports_each_message_once_in_each_of_its_mailboxes() {
         assert!(of(&news, &ann).is_subset(&ids(&store, &ann)), "{kind}");
         let before = ids(&store, &ann);
         store.open_maildrop(&ann).unwrap().remove(&[0, 1]).unwrap();
-        let news = told();
+        let news = reported();
         assert!(news.iter().all(|it| it.change == Change::Removed), "{kind}");
         assert_eq!(of(&news, &ann), before, "{kind}");
-        assert_eq!(told(), [], "{kind}");
+        assert_eq!(reported(), [], "{kind}");
     }
 }
 

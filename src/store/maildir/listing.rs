@@ -38,7 +38,7 @@ use crate::{
 };
 
 use super::{
-    name::{self, Identity, Said},
+    name::{self, Identity, Parsed},
     quota::{Quota, Taken},
 };
 
@@ -158,8 +158,8 @@ impl Names {
     /// Adds a name of a message.
     pub(super) fn add(&mut self, side: Side, file_name: &OsStr) {
         let file_name = file_name.as_bytes();
-        let said = Said::by(file_name);
-        let identity_octets = said.identity.octets().len();
+        let parsed = Parsed::of(file_name);
+        let identity_octets = parsed.identity.octets().len();
         let lengths = (
             u16::try_from(file_name.len()),
             u16::try_from(identity_octets),
@@ -170,16 +170,16 @@ impl Names {
         };
         let record = Record {
             start: self.text.len(),
-            octets: said.sent_octets.unwrap_or_default(),
+            octets: parsed.sent_octets.unwrap_or_default(),
             name_octets,
             identity_octets,
-            unique_id_octets: said.unique_id_octets,
-            is_own: said.identity.is_own(),
-            says_octets: said.sent_octets.is_some(),
+            unique_id_octets: parsed.unique_id_octets,
+            is_own: parsed.identity.is_own(),
+            says_octets: parsed.sent_octets.is_some(),
             side,
         };
         self.text.extend_from_slice(file_name);
-        self.records.push((said.arrival_secs, record));
+        self.records.push((parsed.arrival_secs, record));
     }
 
     /// The memory needed to sort them: the names in both orders, the records with and without their
@@ -432,10 +432,10 @@ mod tests {
         let mut names = names.to_vec();
         names.sort_by(|left, right| {
             let key = |(side, name): &(Side, String)| {
-                let said = Said::by(name.as_bytes());
-                let identity = said.identity.octets().to_vec();
-                let is_own = said.identity.is_own();
-                (said.arrival_secs, identity, is_own, *side, name.clone())
+                let parsed = Parsed::of(name.as_bytes());
+                let identity = parsed.identity.octets().to_vec();
+                let is_own = parsed.identity.is_own();
+                (parsed.arrival_secs, identity, is_own, *side, name.clone())
             };
             key(left).cmp(&key(right))
         });
@@ -492,14 +492,14 @@ mod tests {
             prop_assert_eq!(&found, &expect);
             for (position, names) in expect.iter().enumerate() {
                 let found = listing.get(position).unwrap();
-                let said = Said::by(names[0].1.as_bytes());
-                prop_assert_eq!(found.identity(), said.identity);
+                let parsed = Parsed::of(names[0].1.as_bytes());
+                prop_assert_eq!(found.identity(), parsed.identity);
                 prop_assert_eq!(&model_of(found), names);
                 prop_assert_eq!(found.place(), found.places().next().unwrap());
-                prop_assert_eq!(listing.octets(position), Some(said.sent_octets.unwrap_or(0)));
+                prop_assert_eq!(listing.octets(position), Some(parsed.sent_octets.unwrap_or(0)));
                 prop_assert_eq!(
                     listing.unique_id(position),
-                    name::unique_id(said.identity, said.unique_id_octets)
+                    name::unique_id(parsed.identity, parsed.unique_id_octets)
                 );
             }
             prop_assert_eq!(listing.len(), expect.len());
@@ -519,7 +519,7 @@ mod tests {
             prop_assert_eq!(&found, &expect);
             // Sizes are counted only where no name gives them.
             let unknown = |names: &Model| {
-                Said::by(names[0].1.as_bytes()).sent_octets.is_none()
+                Parsed::of(names[0].1.as_bytes()).sent_octets.is_none()
             };
             let uncounted: BTreeSet<usize> = listing.uncounted().into_iter().collect();
             for (position, names) in expect.iter().enumerate() {

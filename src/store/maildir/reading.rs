@@ -2,9 +2,9 @@
 //!
 //! # Theory of operation
 //! Other programs may rename the entries of a directory while it is being read: they move a message
-//! from `new` to `cur`, or change its flags. The system then guarantees only the entries that do
-//! not change. A renamed entry may be visited under either name, under both, or not at all. So a
-//! message that one reading does not find may still be there.
+//! from `new` to `cur`, or change its flags. The system then guarantees only to return the entries
+//! that do not change. A renamed entry may be visited under either name, under both, or not at all.
+//! So a message that one reading does not find may still be there.
 //!
 //! The times of the directories settle this. If they are the same before and after a reading, and
 //! every change would have shown (`index.rs`), nothing was renamed and nothing was missed. Times

@@ -370,7 +370,7 @@ pub(super) fn base(file_name: &[u8]) -> &[u8] {
 
 /// What a file name says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Said<'a> {
+pub(super) struct Parsed<'a> {
     /// The identity of the message.
     pub(super) identity: Identity<'a>,
     /// The key by which messages are listed.
@@ -382,9 +382,9 @@ pub(super) struct Said<'a> {
     pub(super) unique_id_octets: Option<NonZeroU8>,
 }
 
-impl<'a> Said<'a> {
+impl<'a> Parsed<'a> {
     /// Parses `file_name`.
-    pub(super) fn by(file_name: &'a [u8]) -> Self {
+    pub(super) fn of(file_name: &'a [u8]) -> Self {
         let base = base(file_name);
         if let Some(own) = OwnName::parse(base)
             && let Some(octets) = own_identity(base)
@@ -444,7 +444,7 @@ fn sent_octets(base: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
 
-/// The unique-id of the message with this identity; `octets` is its [`Said::unique_id_octets`].
+/// The unique-id of the message with this identity; `octets` is its [`Parsed::unique_id_octets`].
 ///
 /// Never `None`: the last resort, the hash, is a legal unique-id.
 pub(super) fn unique_id(identity: Identity<'_>, octets: Option<NonZeroU8>) -> Option<UniqueId<'_>> {
@@ -457,8 +457,8 @@ pub(super) fn unique_id(identity: Identity<'_>, octets: Option<NonZeroU8>) -> Op
 
 /// The unique-id of the message in a file that this daemon named.
 pub(super) fn unique_id_of(file_name: &str) -> Option<UniqueId<'_>> {
-    let said = Said::by(file_name.as_bytes());
-    unique_id(said.identity, said.unique_id_octets)
+    let parsed = Parsed::of(file_name.as_bytes());
+    unique_id(parsed.identity, parsed.unique_id_octets)
 }
 
 /// The base of a file that another program delivered, unless it is not a legal unique-id, or could

@@ -63,8 +63,8 @@ fn directory_names_of_other_programs_are_not_decoded() {
 
 /// The unique-id that a listing gives.
 fn unique_id_of(file_name: &[u8]) -> UniqueId<'_> {
-    let said = Said::by(file_name);
-    unique_id(said.identity, said.unique_id_octets).unwrap()
+    let parsed = Parsed::of(file_name);
+    unique_id(parsed.identity, parsed.unique_id_octets).unwrap()
 }
 
 /// The fields of a name, parsed with no regard to their spelling.
@@ -139,11 +139,11 @@ proptest! {
         let file_name = format!("{rendered}{appended}{flags}");
         prop_assert!(file_name.len() <= 240 && !file_name.contains('/'));
         prop_assert_eq!(OwnName::parse(base(file_name.as_bytes())), Some(name));
-        let said = Said::by(file_name.as_bytes());
-        prop_assert_eq!(said.identity, Identity::of(rendered.as_bytes()));
-        prop_assert_eq!(said.identity.serial(), Some(name.serial));
-        prop_assert_eq!(said.arrival_secs, secs);
-        prop_assert_eq!(said.sent_octets, Some(sent));
+        let parsed = Parsed::of(file_name.as_bytes());
+        prop_assert_eq!(parsed.identity, Identity::of(rendered.as_bytes()));
+        prop_assert_eq!(parsed.identity.serial(), Some(name.serial));
+        prop_assert_eq!(parsed.arrival_secs, secs);
+        prop_assert_eq!(parsed.sent_octets, Some(sent));
         let unique_id = unique_id_of(file_name.as_bytes());
         prop_assert_eq!(unique_id.as_str(), format!("{secs}.{nonce:016x}_{counter:08x}"));
     }
@@ -264,7 +264,7 @@ fn fields_of_other_programs_do_not_make_another_message() {
         let (changed, own) = (changed.as_bytes(), own.as_bytes());
         assert_eq!(Identity::of(changed), Identity::of(own));
         assert_eq!(unique_id_of(changed), unique_id_of(own));
-        assert_eq!(Said::by(changed).sent_octets, sent);
+        assert_eq!(Parsed::of(changed).sent_octets, sent);
         let text = std::str::from_utf8(changed).unwrap();
         assert_eq!(
             OwnName::parse_exactly(text).is_some(),

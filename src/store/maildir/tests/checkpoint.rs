@@ -1,4 +1,4 @@
-//! Checkpoints: which way they take, and whether each way covers what it must. Power cuts at
+//! Checkpoints: how they sync, and whether each way covers what it must. Power cuts at
 //! arbitrary moments are tested in `crash.rs`.
 
 #![expect(clippy::arithmetic_side_effects, reason = "tests count small things")]

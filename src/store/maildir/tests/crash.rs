@@ -107,7 +107,7 @@ enum Action {
     Remove {
         mailbox: usize,
         choices: Vec<usize>,
-        /// What happens before which of its operations.
+        /// The number of one of its operations, and what happens before it.
         meddling: Option<(usize, Meddling)>,
     },
     Close {
@@ -199,7 +199,7 @@ struct Meddlers {
 }
 
 impl Meddlers {
-    /// Meddlers with nothing to do yet, and the file system for the store that they work beside.
+    /// Meddlers with nothing to do yet, and the file system for the store that they disturb.
     fn beside(fs: &SimFs) -> (Arc<Self>, SimFs) {
         let meddlers = Arc::new(Self {
             fs: fs.clone(),
@@ -207,9 +207,9 @@ impl Meddlers {
             armed: Mutex::default(),
             is_at_work: AtomicBool::new(false),
         });
-        let told = Arc::downgrade(&meddlers);
+        let weak = Arc::downgrade(&meddlers);
         let watched = fs.watched(move || {
-            if let Some(meddlers) = told.upgrade() {
+            if let Some(meddlers) = weak.upgrade() {
                 meddlers.an_operation_begins();
             }
         });

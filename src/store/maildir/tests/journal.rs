@@ -457,8 +457,8 @@ fn nothing_is_acknowledged_in_a_place_that_was_replaced() {
         replace(&fs);
         for _ in 0..3 {
             let refused = deliver(&store, "two\n");
-            let is_told = matches!(refused, Err(Error::Replaced { .. }));
-            assert!(is_told, "{what}: {refused:?}");
+            let is_replaced = matches!(refused, Err(Error::Replaced { .. }));
+            assert!(is_replaced, "{what}: {refused:?}");
         }
         assert!(before.remove(&[0]).is_err(), "{what}");
         drop(before);
@@ -493,8 +493,8 @@ fn a_maildrop_is_not_opened_in_a_place_that_was_replaced() {
         deliver(&store, "one\n").unwrap();
         replace(&fs);
         let refused = store.open_maildrop(&bob);
-        let is_told = matches!(refused, Err(Error::Replaced { .. }));
-        assert!(is_told, "{what}: {refused:?}");
+        let is_replaced = matches!(refused, Err(Error::Replaced { .. }));
+        assert!(is_replaced, "{what}: {refused:?}");
         store.abandon();
     }
 }
@@ -538,8 +538,8 @@ fn overwritten_files_of_the_journal_are_noticed() {
         write_over(&fs);
         for _ in 0..3 {
             let refused = deliver(&store, "two\n");
-            let is_told = matches!(refused, Err(Error::Replaced { .. }));
-            assert!(is_told, "{what}: {refused:?}");
+            let is_replaced = matches!(refused, Err(Error::Replaced { .. }));
+            assert!(is_replaced, "{what}: {refused:?}");
         }
         // What was acknowledged no longer needs the journal.
         assert!(store.maildirs.open.checkpoints.is_urgent(), "{what}");
@@ -622,8 +622,8 @@ fn an_unreadable_block_of_the_journal_does_not_stop_a_start() {
             let found = fs.power_cut(0);
             found.spoil(segment, block);
             let events: Arc<Mutex<Vec<String>>> = Arc::default();
-            let told = Arc::clone(&events);
-            let observer = Observer::new(move |event| told.lock().push(event.to_string()));
+            let noted = Arc::clone(&events);
+            let observer = Observer::new(move |event| noted.lock().push(event.to_string()));
             let store = try_open_told(&found, observer).unwrap();
             let contents = contents(&store);
             let events = events.lock().join("\n");
@@ -664,8 +664,8 @@ fn a_segment_that_cannot_be_opened_does_not_stop_a_start() {
         }
         found.spoil_file(&path);
         let events: Arc<Mutex<Vec<String>>> = Arc::default();
-        let told = Arc::clone(&events);
-        let observer = Observer::new(move |event| told.lock().push(event.to_string()));
+        let noted = Arc::clone(&events);
+        let observer = Observer::new(move |event| noted.lock().push(event.to_string()));
         let store = try_open_told(&found, observer).unwrap();
         let events = events.lock().join("\n");
         assert!(events.contains("the disk cannot open"), "{events}");

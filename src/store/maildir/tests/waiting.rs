@@ -41,24 +41,24 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const LARGE: usize = 600_000;
 
 /// A store, and the events that it reported.
-struct Told {
+struct Observed {
     store: MessageStore,
     events: Arc<Mutex<Vec<String>>>,
 }
 
-impl Told {
+impl Observed {
     fn open(fs: &SimFs) -> Self {
         Self::open_with(fs, Durability::default())
     }
 
     fn open_with(fs: &SimFs, durability: Durability) -> Self {
         let events: Arc<Mutex<Vec<String>>> = Arc::default();
-        let told = Arc::clone(&events);
+        let noted = Arc::clone(&events);
         let settings = Settings {
             durability,
             observer: Observer::new(move |event| {
                 let cure = event.cure().unwrap_or_default();
-                told.lock().push(format!("{event}. {cure}"));
+                noted.lock().push(format!("{event}. {cure}"));
             }),
             ..Settings::new("/mail", "host.example")
         };
@@ -113,29 +113,29 @@ fn n_entries(fs: &SimFs, path: &str) -> usize {
 }
 
 /// A store where bob's mailbox breaks while a message to him and ann is on its way.
-fn with_one_waiting(fs: &SimFs) -> Told {
-    let told = Told::open(fs);
-    deliver(&told.store, "one\n").unwrap();
+fn with_one_waiting(fs: &SimFs) -> Observed {
+    let observed = Observed::open(fs);
+    deliver(&observed.store, "one\n").unwrap();
     refuse(fs, NEW);
-    deliver_to(&told.store, "two\n", &both()).unwrap();
-    told
+    deliver_to(&observed.store, "two\n", &both()).unwrap();
+    observed
 }
 
 #[test]
 fn mail_that_one_mailbox_cannot_accept_waits_and_holds_up_nobody() {
     let fs = timeless();
-    let told = with_one_waiting(&fs);
+    let observed = with_one_waiting(&fs);
     let [bob, ann] = both();
-    assert_eq!(told.contents_of("ann@example.org"), ["two\n"]);
-    assert_eq!(contents(&told.store), ["one\n"]);
-    let refused = told.store.check_recipient(&bob).unwrap_err();
+    assert_eq!(observed.contents_of("ann@example.org"), ["two\n"]);
+    assert_eq!(contents(&observed.store), ["one\n"]);
+    let refused = observed.store.check_recipient(&bob).unwrap_err();
     assert!(refused.needs_operator(), "{refused:?}");
-    told.store.check_recipient(&ann).unwrap();
-    deliver_to(&told.store, "three\n", &[ann]).unwrap();
+    observed.store.check_recipient(&ann).unwrap();
+    deliver_to(&observed.store, "three\n", &[ann]).unwrap();
     // The journal is not held up either.
-    checkpoint::checkpoint_when_idle(&told.store.maildirs.open).unwrap();
-    assert!(told.is_settled());
-    let events = told.events();
+    checkpoint::checkpoint_when_idle(&observed.store.maildirs.open).unwrap();
+    assert!(observed.is_settled());
+    let events = observed.events();
     assert_eq!(events.len(), 1, "it is reported once: {events:?}");
     assert!(
         events[0].contains("bob@example.org; 1 message waits for it"),
@@ -144,19 +144,19 @@ fn mail_that_one_mailbox_cannot_accept_waits_and_holds_up_nobody() {
     assert!(events[0].contains("chown"), "{events:?}");
 
     fs.accept_entries();
-    told.store.check_recipient(&bob).unwrap();
-    assert_eq!(contents(&told.store), ["one\n", "two\n"]);
+    observed.store.check_recipient(&bob).unwrap();
+    assert_eq!(contents(&observed.store), ["one\n", "two\n"]);
     assert_eq!(n_entries(&fs, WAITING), 0);
-    let events = told.events();
+    let events = observed.events();
     assert!(
         events[0].contains("1 message that waited is there"),
         "{events:?}"
     );
-    told.store.abandon();
-    let told = Told::open(&fs.power_cut(0));
-    assert_eq!(contents(&told.store), ["one\n", "two\n"]);
+    observed.store.abandon();
+    let observed = Observed::open(&fs.power_cut(0));
+    assert_eq!(contents(&observed.store), ["one\n", "two\n"]);
     assert_eq!(
-        told.contents_of("ann@example.org"),
+        observed.contents_of("ann@example.org"),
         ["two\n", "three\n"],
         "in order"
     );
@@ -166,19 +166,19 @@ fn mail_that_one_mailbox_cannot_accept_waits_and_holds_up_nobody() {
 fn a_message_that_is_too_large_for_the_journal_waits_too() {
     for durability in [Durability::default(), Durability::Maildir] {
         let fs = timeless();
-        let told = Told::open_with(&fs, durability);
-        deliver(&told.store, "one\n").unwrap();
+        let observed = Observed::open_with(&fs, durability);
+        deliver(&observed.store, "one\n").unwrap();
         refuse(&fs, NEW);
         let large = "a line\n".repeat(LARGE / 7);
-        deliver_to(&told.store, &large, &both()).unwrap();
-        assert_eq!(told.contents_of("ann@example.org"), [large.as_str()]);
+        deliver_to(&observed.store, &large, &both()).unwrap();
+        assert_eq!(observed.contents_of("ann@example.org"), [large.as_str()]);
         assert_eq!(n_entries(&fs, "/mail/.facteur/tmp"), 0);
-        told.store.abandon();
+        observed.store.abandon();
         let fs = fs.power_cut(0);
-        let told = Told::open_with(&fs, durability);
-        assert_eq!(told.contents_of("ann@example.org"), [large.as_str()]);
+        let observed = Observed::open_with(&fs, durability);
+        assert_eq!(observed.contents_of("ann@example.org"), [large.as_str()]);
         fs.accept_entries();
-        assert_eq!(contents(&told.store), [large.as_str(), "one\n"]);
+        assert_eq!(contents(&observed.store), [large.as_str(), "one\n"]);
     }
 }
 
@@ -187,12 +187,12 @@ fn a_message_that_is_too_large_for_the_journal_waits_too() {
 fn a_message_only_for_the_broken_mailbox_is_refused() {
     for content in ["two\n", &"a line\n".repeat(LARGE / 7)] {
         let fs = timeless();
-        let told = with_one_waiting(&fs);
-        let refused = deliver(&told.store, content).unwrap_err();
+        let observed = with_one_waiting(&fs);
+        let refused = deliver(&observed.store, content).unwrap_err();
         assert!(matches!(refused, Error::Io { .. }), "{refused:?}");
         assert_eq!(n_entries(&fs, WAITING), 1);
         fs.accept_entries();
-        assert_eq!(contents(&told.store), ["one\n", "two\n"]);
+        assert_eq!(contents(&observed.store), ["one\n", "two\n"]);
     }
 }
 
@@ -201,39 +201,39 @@ fn a_message_only_for_the_broken_mailbox_is_refused() {
 #[test]
 fn a_domain_that_cannot_be_written_affects_no_other() {
     let fs = timeless();
-    let told = Told::open(&fs);
-    deliver(&told.store, "one\n").unwrap();
+    let observed = Observed::open(&fs);
+    deliver(&observed.store, "one\n").unwrap();
     refuse(&fs, "/mail/example.org");
     let [_, ann] = both();
     let cid = mailbox("cid@example.net");
-    let refused = told.store.check_recipient(&ann).unwrap_err();
+    let refused = observed.store.check_recipient(&ann).unwrap_err();
     assert!(
         refused.to_string().contains("/mail/example.org"),
         "{refused}"
     );
-    deliver_to(&told.store, "two\n", &[ann, cid]).unwrap();
-    assert_eq!(told.contents_of("cid@example.net"), ["two\n"]);
-    deliver(&told.store, "three\n").unwrap();
+    deliver_to(&observed.store, "two\n", &[ann, cid]).unwrap();
+    assert_eq!(observed.contents_of("cid@example.net"), ["two\n"]);
+    deliver(&observed.store, "three\n").unwrap();
     fs.accept_entries();
-    assert_eq!(told.contents_of("ann@example.org"), ["two\n"]);
-    assert_eq!(contents(&told.store), ["one\n", "three\n"]);
+    assert_eq!(observed.contents_of("ann@example.org"), ["two\n"]);
+    assert_eq!(contents(&observed.store), ["one\n", "three\n"]);
 }
 
 /// A replay finds them one by one, and reports the first immediately.
 #[test]
 fn a_start_reports_the_total_of_waiting_messages() {
     let fs = timeless();
-    let told = Told::open(&fs);
+    let observed = Observed::open(&fs);
     for content in ["one\n", "two\n", "three\n"] {
-        deliver_to(&told.store, content, &both()).unwrap();
+        deliver_to(&observed.store, content, &both()).unwrap();
     }
     refuse(&fs, NEW);
-    told.store.abandon();
+    observed.store.abandon();
     // All of them are durable only in the journal.
     let fs = fs.power_cut(3);
     let n_left = n_entries(&fs, NEW);
-    let told = Told::open(&fs);
-    let events = told.events();
+    let observed = Observed::open(&fs);
+    let events = observed.events();
     let expected = format!("; {} messages wait for it", 3 - n_left);
     assert!(
         events.iter().any(|event| event.contains(&expected)),
@@ -245,27 +245,27 @@ fn a_start_reports_the_total_of_waiting_messages() {
 fn a_start_serves_all_other_mailboxes_and_reports_what_waits() {
     for seed in 0..8 {
         let fs = timeless();
-        let told = Told::open(&fs);
-        deliver_to(&told.store, "one\n", &both()).unwrap();
+        let observed = Observed::open(&fs);
+        deliver_to(&observed.store, "one\n", &both()).unwrap();
         refuse(&fs, NEW);
-        told.store.abandon();
+        observed.store.abandon();
         // The journal has the message; the mailbox may not have it.
         let fs = fs.power_cut(seed);
-        let told = Told::open(&fs);
-        let events = told.events();
+        let observed = Observed::open(&fs);
+        let events = observed.events();
         let ailing = events.iter().filter(|event| event.contains("bob@"));
         assert_eq!(ailing.count(), 1, "{events:?}");
-        assert_eq!(told.contents_of("ann@example.org"), ["one\n"]);
-        deliver_to(&told.store, "two\n", &both()[1..]).unwrap();
+        assert_eq!(observed.contents_of("ann@example.org"), ["one\n"]);
+        deliver_to(&observed.store, "two\n", &both()[1..]).unwrap();
         // Again, with an empty journal.
-        told.store.close().unwrap();
-        drop(told);
+        observed.store.close().unwrap();
+        drop(observed);
         let fs = fs.kill();
-        let told = Told::open(&fs);
-        let events = told.events();
+        let observed = Observed::open(&fs);
+        let events = observed.events();
         assert!(events[0].contains("1 message waits for it"), "{events:?}");
         fs.accept_entries();
-        assert_eq!(contents(&told.store), ["one\n"]);
+        assert_eq!(contents(&observed.store), ["one\n"]);
         assert_eq!(n_entries(&fs, WAITING), 0);
     }
 }
@@ -274,16 +274,16 @@ fn a_start_serves_all_other_mailboxes_and_reports_what_waits() {
 #[test]
 fn messages_moved_to_cur_are_not_delivered_again() {
     let fs = timeless();
-    let told = with_one_waiting(&fs);
-    let unique_id = |told: &Told| {
-        let messages = maildrop(&told.store).messages();
+    let observed = with_one_waiting(&fs);
+    let unique_id = |observed: &Observed| {
+        let messages = maildrop(&observed.store).messages();
         let summaries = summaries(&*messages);
         (summaries.len(), summaries.last().unwrap().unique_id.clone())
     };
     // It is delivered, but cannot be removed from the waiting place.
     fs.accept_entries();
     refuse(&fs, WAITING);
-    let (n_messages, first) = unique_id(&told);
+    let (n_messages, first) = unique_id(&observed);
     assert_eq!((n_messages, n_entries(&fs, WAITING)), (2, 1));
     let mut names = fs.read_dir(Path::new(NEW)).unwrap();
     names.sort_by(|left, right| left.name.cmp(&right.name));
@@ -293,7 +293,11 @@ fn messages_moved_to_cur_are_not_delivered_again() {
     let moved = Path::new(CUR).join(flagged);
     fs.rename(&Path::new(NEW).join(file_name), &moved).unwrap();
     fs.accept_entries();
-    assert_eq!(unique_id(&told), (2, first), "the same message, only once");
+    assert_eq!(
+        unique_id(&observed),
+        (2, first),
+        "the same message, only once"
+    );
     assert_eq!(n_entries(&fs, WAITING), 0);
     assert_eq!((n_entries(&fs, NEW), n_entries(&fs, CUR)), (1, 1));
 }
@@ -302,38 +306,38 @@ fn messages_moved_to_cur_are_not_delivered_again() {
 #[test]
 fn a_waiting_message_that_is_removed_does_not_come_back() {
     let fs = timeless();
-    let told = with_one_waiting(&fs);
+    let observed = with_one_waiting(&fs);
     fs.accept_entries();
     refuse(&fs, WAITING);
-    let maildrop = maildrop(&told.store);
+    let maildrop = maildrop(&observed.store);
     assert_eq!((maildrop.messages().len(), n_entries(&fs, WAITING)), (2, 1));
     maildrop.remove(&[1]).unwrap_err();
     fs.accept_entries();
     maildrop.remove(&[0, 1]).unwrap();
     drop(maildrop);
-    assert!(contents(&told.store).is_empty());
-    told.store.abandon();
-    assert!(contents(&Told::open(&fs.power_cut(0)).store).is_empty());
+    assert!(contents(&observed.store).is_empty());
+    observed.store.abandon();
+    assert!(contents(&Observed::open(&fs.power_cut(0)).store).is_empty());
 }
 
 #[test]
 fn a_mailbox_that_nobody_uses_is_retried_after_a_while_and_reported_again() {
     let fs = timeless();
-    let told = with_one_waiting(&fs);
-    told.events();
-    let waiting = &told.store.maildirs.open.waiting;
+    let observed = with_one_waiting(&fs);
+    observed.events();
+    let waiting = &observed.store.maildirs.open.waiting;
     let until_due = || waiting.until_due(fs.clock().now());
     assert_eq!(until_due(), Some(CURE_PACE));
     fs.hands().pass(CURE_PACE);
     assert_eq!(until_due(), Some(Duration::ZERO));
-    cure::cure_all(&told.store.maildirs.open);
+    cure::cure_all(&observed.store.maildirs.open);
     assert_eq!(until_due(), Some(CURE_PACE));
-    assert!(told.events().is_empty());
+    assert!(observed.events().is_empty());
     fs.hands().pass(AILING_REMINDER);
-    cure::cure_all(&told.store.maildirs.open);
-    assert_eq!(told.events().len(), 1);
+    cure::cure_all(&observed.store.maildirs.open);
+    assert_eq!(observed.events().len(), 1);
     fs.accept_entries();
-    cure::cure_all(&told.store.maildirs.open);
+    cure::cure_all(&observed.store.maildirs.open);
     assert_eq!(until_due(), None);
     assert_eq!(n_entries(&fs, NEW), 2);
 }
@@ -370,9 +374,9 @@ fn a_broken_mailbox_is_retried_although_nobody_uses_it() {
 
 /// A store in which a sync failed, so that everything in the journal has to be rewritten, and one
 /// mailbox cannot be.
-fn with_one_not_written_anew(fs: &SimFs) -> Told {
-    let told = Told::open(fs);
-    deliver_to(&told.store, "one\n", &both()).unwrap();
+fn with_one_not_written_anew(fs: &SimFs) -> Observed {
+    let observed = Observed::open(fs);
+    deliver_to(&observed.store, "one\n", &both()).unwrap();
     refuse(fs, NEW);
     // The sync of the whole file system comes first.
     fs.fail(Fault {
@@ -380,26 +384,26 @@ fn with_one_not_written_anew(fs: &SimFs) -> Told {
         errno: Errno::IO,
         is_done: false,
     });
-    checkpoint::checkpoint_when_idle(&told.store.maildirs.open).unwrap();
-    told
+    checkpoint::checkpoint_when_idle(&observed.store.maildirs.open).unwrap();
+    observed
 }
 
 #[test]
 fn a_mailbox_that_cannot_be_rewritten_does_not_hold_up_checkpoints() {
     for is_gone in [false, true] {
         let fs = timeless();
-        let told = with_one_not_written_anew(&fs);
-        assert!(told.is_settled());
+        let observed = with_one_not_written_anew(&fs);
+        assert!(observed.is_settled());
         fs.accept_entries();
         if is_gone {
             for entry in fs.read_dir(Path::new(NEW)).unwrap() {
                 fs.unlink(&Path::new(NEW).join(entry.name)).unwrap();
             }
         }
-        cure::cure_all(&told.store.maildirs.open);
+        cure::cure_all(&observed.store.maildirs.open);
         assert_eq!(n_entries(&fs, WAITING), 0);
-        told.store.abandon();
-        let found = contents(&Told::open(&fs.power_cut(0)).store);
+        observed.store.abandon();
+        let found = contents(&Observed::open(&fs.power_cut(0)).store);
         assert_eq!(found.is_empty(), is_gone, "{found:?}");
     }
 }
@@ -410,10 +414,10 @@ fn a_message_waiting_to_be_rewritten_is_delivered_if_the_disk_lost_it() {
     let fs = timeless();
     with_one_not_written_anew(&fs).store.abandon();
     let found = fs.power_cut(0);
-    let told = Told::open(&found);
-    assert_eq!(contents(&told.store), [""; 0]);
+    let observed = Observed::open(&found);
+    assert_eq!(contents(&observed.store), [""; 0]);
     found.accept_entries();
-    assert_eq!(contents(&told.store), ["one\n"]);
+    assert_eq!(contents(&observed.store), ["one\n"]);
     assert_eq!(n_entries(&found, WAITING), 0);
 }
 
@@ -423,18 +427,18 @@ fn a_mailbox_on_another_device_is_durable_when_it_is_acknowledged() {
     for part in ["bob", "bob/new", "bob/tmp", ""] {
         let fs = timeless();
         fs.split_at(&Path::new("/mail/example.org").join(part));
-        let told = Told::open(&fs);
+        let observed = Observed::open(&fs);
         let large = "a line\n".repeat(LARGE / 7);
-        deliver_to(&told.store, "one\n", &both()).unwrap();
-        deliver_to(&told.store, &large, &both()).unwrap();
-        checkpoint::checkpoint_when_idle(&told.store.maildirs.open).unwrap();
-        assert!(told.is_settled());
+        deliver_to(&observed.store, "one\n", &both()).unwrap();
+        deliver_to(&observed.store, &large, &both()).unwrap();
+        checkpoint::checkpoint_when_idle(&observed.store.maildirs.open).unwrap();
+        assert!(observed.is_settled());
         assert_eq!(n_entries(&fs, "/mail/.facteur/tmp"), 0, "{part}");
         assert_eq!(n_entries(&fs, "/mail/example.org/bob/tmp"), 0, "{part}");
-        told.store.abandon();
-        let told = Told::open(&fs.power_cut(0));
+        observed.store.abandon();
+        let observed = Observed::open(&fs.power_cut(0));
         for address in ["ann@example.org", "bob@example.org"] {
-            let mut found = told.contents_of(address);
+            let mut found = observed.contents_of(address);
             found.sort();
             assert_eq!(found, [large.as_str(), "one\n"], "{part}");
         }
@@ -446,30 +450,30 @@ fn a_mailbox_on_another_device_is_durable_when_it_is_acknowledged() {
 fn a_spool_on_another_device_is_copied_from() {
     let fs = timeless();
     fs.split_at(Path::new("/mail/.facteur/tmp"));
-    let told = with_one_waiting(&fs);
-    assert_eq!(told.contents_of("ann@example.org"), ["two\n"]);
-    told.store.abandon();
+    let observed = with_one_waiting(&fs);
+    assert_eq!(observed.contents_of("ann@example.org"), ["two\n"]);
+    observed.store.abandon();
     let fs = fs.power_cut(0);
-    let told = Told::open(&fs);
+    let observed = Observed::open(&fs);
     fs.accept_entries();
-    assert_eq!(contents(&told.store), ["one\n", "two\n"]);
+    assert_eq!(contents(&observed.store), ["one\n", "two\n"]);
 }
 
 #[test]
 fn files_are_rewritten_even_where_names_cannot_be_exchanged() {
     let fs = timeless();
     fs.refuse_exchange();
-    let told = Told::open(&fs);
-    deliver(&told.store, "one\n").unwrap();
-    deliver(&told.store, "two\n").unwrap();
-    maildrop(&told.store).remove(&[0]).unwrap();
+    let observed = Observed::open(&fs);
+    deliver(&observed.store, "one\n").unwrap();
+    deliver(&observed.store, "two\n").unwrap();
+    maildrop(&observed.store).remove(&[0]).unwrap();
     fs.fail(Fault {
         at: fs.n_operations().saturating_add(1),
         errno: Errno::IO,
         is_done: false,
     });
-    checkpoint::checkpoint_when_idle(&told.store.maildirs.open).unwrap();
-    assert!(told.is_settled());
-    told.store.abandon();
-    assert_eq!(contents(&Told::open(&fs.power_cut(0)).store), ["two\n"]);
+    checkpoint::checkpoint_when_idle(&observed.store.maildirs.open).unwrap();
+    assert!(observed.is_settled());
+    observed.store.abandon();
+    assert_eq!(contents(&Observed::open(&fs.power_cut(0)).store), ["two\n"]);
 }

@@ -121,13 +121,13 @@ pub(super) fn play(prepare: Work, threads: &[(&str, Work)]) {
 impl World {
     fn new(rng: &mut Rng) -> Self {
         let complaints: Arc<Mutex<Vec<String>>> = Arc::default();
-        let told = Arc::clone(&complaints);
+        let noted = Arc::clone(&complaints);
         let n_operations = AtomicUsize::new(0);
         // Every operation is one step. Another thread can run before it.
         let fs = SimFs::new().watched(move || {
             n_operations.fetch_add(1, Ordering::SeqCst);
             if n_held() > 0 {
-                told.lock().push("L1: a lock is held".to_owned());
+                noted.lock().push("L1: a lock is held".to_owned());
             }
         });
         if rng.chance(50) {
