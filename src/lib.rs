@@ -1,18 +1,16 @@
 //! facteur, French for postman: a mail daemon for one machine.
 //!
-//! Mail arrives over SMTP, is stored in plain Maildirs, and is fetched over POP3. Each client has
-//! its own operating system thread. facteur answers `250` only when the message will survive a
-//! power cut, gives back exactly the octets it received, and starts without any configuration.
+//! Mail arrives over SMTP, is stored in plain Maildirs, and is fetched over POP3. Each client is
+//! served by its own operating-system thread. facteur answers `250` only when the message will
+//! survive a power cut, returns each message as it was sent, and starts without any configuration.
 //!
-//! It is a message store, not a relay: it never opens a connection to another host, never starts a
-//! program, never parses MIME, and never changes a message except for the two trace headers that
-//! RFC 5321 §4.4 requires. There is no async runtime and no `unsafe`.
+//! It is a message store, not a relay: the daemon connects to no other host, starts no program,
+//! parses no MIME, and adds only the trace headers of RFC 5321 §4.4. No async runtime, no `unsafe`.
 //!
-//! # The shape
+//! # Overview
 //!
 //! ```text
 //!             daemon: configuration, one MessageStore, signals
-//!               │
 //!      ┌────────┴──────────┐
 //!  smtp-listener       pop3-listener       a thread each: accept in a loop
 //!      │ │ │               │ │ │
@@ -24,85 +22,87 @@
 //!  └───┬──────────┘    └───┬──────────┘
 //!      │ Delivery          │ Maildrop
 //!      └───────┬───────────┘
-//!        MessageStore                      a Mutex-guarded mailbox directory
-//!              │      └── checkpoint         a thread that makes the Maildirs durable
+//!        MessageStore                      a journal in front of the Maildirs
+//!              │      └── checkpoint         a thread that syncs the Maildirs
 //!    mail/<domain>/<local part>/{tmp,new,cur}
 //! ```
 //!
-//! The two protocols share only the store. A sandbox restricts threads to the mail directory.
+//! The two protocols do not know each other. Their sessions share the store, the accounts and the
+//! limits. Threads that serve clients run in a sandbox in which they can open only mail.
 //!
 //! # The rooms
 //!
-//! Each module is a room, and "uses" lists every other room that it may use. A test fails if the
-//! source differs from this list, or if files use each other in a circle.
-//! - [`mail`]: addresses, envelopes, trace headers, links, SASL. No I/O, no log.
-//! - [`wire`]: lines, line endings, dot-stuffing, cutting for TOP. No verbs.
+//! Each module below is a room, and "Uses" lists every other room that it may use. A test fails if
+//! the source differs from this list, or if source files depend on each other in a cycle.
+//! - [`mail`]: addresses, envelopes, trace headers, the client's connection, SASL. No I/O, no log.
+//! - [`wire`]: lines, line endings, dot-stuffing, truncation for TOP. Knows no commands.
 //! - [`clock`]: the only reader of system time.
-//! - [`counters`]: sums of what has happened. No locks.
-//! - [`fs`]: files, and the guarantees expected from file systems. No decisions.
-//! - [`system::capacity`]: how much the system can support.
+//! - [`counters`]: how counters are made and reported. Each room declares its own: `server/tally`.
+//! - [`fs`]: files, and what each kind of file system is relied on for.
+//! - [`system::capacity`]: how many sessions, and how much memory, the system can support.
 //! - [`system::exit`]: the exit codes of the process.
 //! - [`system::ipv6`]: whether this machine has IPv6.
 //! - [`system::privileges`]: giving up root before a second thread starts.
 //! - [`system::sandbox`]: what threads are still allowed to do.
-//! - [`system::signals`]: signals as values.
+//! - [`system::signals`]: SIGTERM, SIGINT, SIGHUP and SIGUSR1.
 //! - [`system::supervisor`]: reports to the service manager.
 //! - [`system::terminal`]: reading a password without showing it.
 //! - [`smtp`]: commands, replies, the session. No socket, file, clock or log. Uses `mail`.
-//! - [`pop3`]: commands, responses, the session. As for `smtp`. Uses `mail`.
-//! - [`accounts`]: who receives, who may log in. No secret is logged or shown. Uses `mail`.
+//! - [`pop3`]: commands, responses, the session. No socket, file, clock or log. Uses `mail`.
+//! - [`accounts`]: who receives mail, and who may log in. No secret is logged. Uses `mail`.
 //! - [`client_settings`]: what to type into a mail program. No I/O. Uses `mail`.
-//! - [`store`]: mailboxes. No protocol, no log. Uses `clock`, `counters`, `fs`, `mail`.
+//! - [`store`]: mailboxes; `store/maildir` has a map of its files. No protocol, no log.
+//!   Uses `clock`, `counters`, `fs`, `mail`.
 //! - [`certificate`]: a CA, certificates, their expiry. No key is overwritten. Uses `fs`, `mail`.
-//! - [`server`]: sockets, threads, the mail log. No syntax, no files. Uses `accounts`, `clock`,
+//! - [`server`]: sockets, threads, log lines about clients. No syntax. Uses `accounts`, `clock`,
 //!   `counters`, `mail`, `pop3`, `smtp`, `store`, `system::capacity`, `wire`.
-//! - [`config`]: TOML to settings. Uses `accounts`, `fs`, `mail`, `server`, `smtp`, `store`,
-//!   `wire`.
-//! - [`logging`]: the log's queue and thread. No thread waits for it. Uses `clock`.
-//! - [`daemon`]: start, reload and stop, in order. Uses `accounts`, `certificate`, `clock`,
+//! - [`config`]: reads and checks the TOML file; `config/limits` has the default of each key.
+//!   Uses `accounts`, `fs`, `mail`, `server`, `smtp`, `store`, `wire`.
+//! - [`logging`]: the log's queue and thread. Logging never blocks the caller. Uses `clock`.
+//! - [`daemon`]: start and stop, ordered by `daemon/life`. Uses `accounts`, `certificate`, `clock`,
 //!   `config`, `counters`, `logging`, `mail`, `pop3`, `server`, `smtp`, `store`, `system`.
-//! - [`cli`]: the command line. Uses `certificate`, `config`, `mail`.
-//! - [`commands`]: what runs instead of the daemon. Uses `accounts`, `certificate`, `cli`,
-//!   `client_settings`, `clock`, `config`, `fs`, `mail`, `store`, `system`.
+//! - [`cli`]: the command line, and `--help`. Uses `certificate`, `config`, `mail`.
+//! - [`commands`]: the subcommands, such as `account` and `cert`. Uses `accounts`, `certificate`,
+//!   `cli`, `client_settings`, `clock`, `config`, `fs`, `mail`, `store`, `system`.
 //!
-//! # The seam
+//! # Sessions and drivers
 //!
-//! A session is a value with two functions. It returns a step: at most one reply, then exactly one
-//! action. The driver in [`server`] sends the reply, performs the action and hands back an outcome.
+//! A session is a state machine: its driver in [`server`] calls `greet` once, then `resume` with
+//! each outcome. Both return a step: at most one reply to send, then exactly one action to perform.
 //! So all decisions of a protocol can be tested without a socket, and what happens to a socket
-//! reaches the protocol as a named event: a session knows `ShuttingDown`, not `EAGAIN`.
+//! reaches the protocol as a named event: a session sees `IdleTimeout`, never `EAGAIN`.
 //!
 //! # The promises
 //!
-//! Each has tests that name it. I1 to I12 are promises of the [`store`].
+//! Tests cite the id of the promise that they check. I1 to I12 are promises of the [`store`].
 //!
 //! | Id | Promise | Where |
 //! |---|---|---|
-//! | SEC-1 | line endings are strict, and no other sequence ends a message | [`wire`] |
-//! | SEC-2 | no cleartext password off loopback; TLS makes a session forget | [`mail::Link`] |
+//! | SEC-1 | one line ending per session; only a dot on its own line ends a message | [`wire`] |
+//! | SEC-2 | no cleartext password off loopback; TLS discards what came before | [`mail::Link`] |
 //! | SEC-3 | TLS 1.2 and 1.3, nothing older | [`server`] |
 //! | SEC-4, SEC-10 | no program is started, no MIME parsed | all rooms |
-//! | SEC-5 | names from the network are encoded before they are part of a path | [`store`] |
-//! | SEC-6 | the store is private; facteur warns of what others could change | [`config`] |
+//! | SEC-5 | names from the network are encoded before they become part of a path | [`store`] |
+//! | SEC-6 | the store is private; facteur warns of what others could change | [`store`] |
 //! | SEC-7 | nothing from the network is logged unescaped, and no secret is logged | [`server`] |
-//! | SEC-8 | every buffer, count and wait has a limit, named with its reason | each `limits` |
+//! | SEC-8 | every buffer, count and wait has a named limit, with its reason | each `limits` |
 //! | SEC-9 | memory is bounded for each session and for all of them | [`system::capacity`] |
 //! | SEC-11 | passwords are argon2id hashes; guessing is slow and reveals nothing | [`accounts`] |
-//! | SEC-12 | replies to unknown recipients are alike, few, and delayed | [`accounts`] |
-//! | SEC-13 | a client that does not begin with a command is turned away | [`server`] |
+//! | SEC-12 | replies to unknown recipients are identical, delayed, and limited | [`accounts`] |
+//! | SEC-13 | a client that does not begin with a command is disconnected | [`server`] |
 //! | SEC-14 | without accounts only this machine and `open_to` are served | [`config`] |
 //! | SEC-16 | threads that serve clients can open only the store | [`system::sandbox`] |
 //! | SEC-17 | a panic ends one session only | [`server`] |
 //! | SEC-18 | few dependencies, each with its reason | `Cargo.toml` |
-//! | SEC-19 | everything that reads octets from outside is fuzzed | `tests/fuzz` |
+//! | SEC-19 | every parser of untrusted input is fuzzed | `tests/fuzz` |
 //! | SEC-20 | content that looks like a batch of the journal is never read as one | [`store`] |
-//! | NET-1 | a session's thread has a small stack, and no buffer while it waits | [`server`] |
-//! | NET-2 | ten thousand idle sessions fit, and a new client is served immediately | [`server`] |
-//! | NET-3 | bursts wait to be accepted; one descriptor per session | [`server`] |
+//! | NET-1 | a waiting session has a small stack and no buffers | [`server`] |
+//! | NET-2 | ten thousand sessions can wait, and a new client is served immediately | [`server`] |
+//! | NET-3 | bursts of connections wait in the backlog; one descriptor per session | [`server`] |
 //! | NET-4 | no more sessions than the system can support | [`system::capacity`] |
 //! | NET-5 | each address and network has its share of the sessions | [`server`] |
-//! | NET-6 | no error of `accept` ends a listener or makes it spin | [`server`] |
-//! | NET-7 | no lock is held during input and output | [`server`] |
+//! | NET-6 | no error of `accept` ends a listener or makes it busy-loop | [`server`] |
+//! | NET-7 | no lock is held during I/O | [`server`] |
 
 pub mod accounts;
 pub mod certificate;

@@ -52,8 +52,8 @@ impl FromStr for OpenTo {
         if !allowed.any(|it| it.contains(&network)) {
             return Err(format!(
                 "{text:?} is not a private network: without accounts every client there could \
-                 read, send and remove all mail. Private are {PrivateNetworks} and {SHARED}; for other \
-                 networks configure accounts and TLS"
+                 read, send and remove all mail. Private are {PrivateNetworks} and {SHARED}; for \
+                 other networks configure accounts and TLS"
             ));
         }
         Ok(Self(vec![network]))
