@@ -1,22 +1,24 @@
-//! The file system as facteur sees it: five traits and their real form.
+//! The file system as facteur uses it: five traits, and their implementation on the real disk.
 //!
-//! The only file of the crate that may touch the disk. [`Fs`] has exactly the operations that a
-//! durable Maildir with a journal needs, so that tests can put a simulated disk in its place, cut
-//! the power at any operation and look at what is left. It decides nothing: names, order and the
-//! reaction to failures belong to those who call it.
+//! This is the only file of the crate that may touch the disk. [`Fs`] has exactly the operations
+//! that a durable Maildir with a journal needs, so that tests can replace it with a simulated disk,
+//! cut the power at any operation and look at what is left. It decides nothing: callers choose
+//! names and order, and react to failures.
 //!
 //! # Invariants
-//! - The last component of a path is never followed when it is a symbolic link (SEC-6).
-//! - Files are made with mode 0600 and directories with 0700, whatever the umask allows (SEC-6).
-//! - A call that returns `Ok` did all of it: short writes and interrupted calls are continued here.
+//! - A symbolic link in the last component of a path is never followed (SEC-6).
+//! - Files are created with mode 0600 and directories with 0700 at most, even if the umask allows
+//!   more (SEC-6).
+//! - A call that returns `Ok` has done everything: short writes and interrupted calls are continued
+//!   here.
 //!
 //! # Failures
-//! Each method returns what the system said. A failed `sync` must never be repeated: the kernel
+//! Each method returns the system's error. A failed `sync` must never be repeated: the kernel
 //! forgets the data that it could not write, and the next call succeeds without it (I9).
 //!
 //! # Known limits
-//! Symbolic links in front of the last component are followed. The store checks those that lie
-//! inside it when it first meets a mailbox.
+//! Symbolic links before the last component are followed. The store checks those inside it when it
+//! first uses a mailbox.
 
 mod trust;
 
@@ -45,120 +47,120 @@ pub use trust::{FileSystem, Trust};
 
 /// Octets of a directory read with one call.
 ///
-/// About 350 names of our own. More gains nothing that can be measured, and a maildrop of a few
-/// messages does not touch what it does not need.
+/// About 350 of our own names. More gains nothing measurable, and a maildrop of a few messages does
+/// not touch the part that it does not need.
 const DIRECTORY_OCTETS: usize = 32 * 1024;
 
-/// What the store asks of a file system.
+/// The operations that the store needs from a file system.
 ///
 /// The errors are those of the system calls named with each method.
 pub trait Fs: Debug + Send + Sync {
-    /// Whether this process may put entries into the directory `path`, as far as the system can
-    /// tell beforehand (faccessat). A file system that does not know says that it may.
+    /// Checks that this process may create entries in the directory `path`, as far as the system
+    /// can tell beforehand (faccessat). A file system that does not know returns `Ok`.
     ///
     /// # Errors
-    /// Whatever faccessat says.
+    /// Those of faccessat.
     fn check_entries(&self, _path: &Path) -> io::Result<()> {
         Ok(())
     }
 
-    /// Makes a change to the file `path` that means nothing: sets its times (utimensat).
+    /// Makes a meaningless change to the file `path`: sets its times (utimensat).
     ///
-    /// Asked after a sync. A journaled file system whose journal has failed tells so to one caller;
-    /// the syncs of all others succeed from then on, and save nothing, but no change can be begun.
+    /// Called after a sync. A journaled file system whose journal has failed reports that to one
+    /// caller; from then on everybody else's syncs succeed without saving anything, but no change
+    /// can be started.
     ///
     /// # Errors
-    /// Whatever utimensat says: then the sync before is to be taken for one that failed.
+    /// Those of utimensat: the sync before it must then be treated as failed.
     fn confirm(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes a directory of mode 0700 (mkdir). `AlreadyExists` when anything has the name.
+    /// Creates a directory with mode 0700 (mkdir). `AlreadyExists` if anything has that name.
     ///
     /// # Errors
-    /// Whatever mkdir says.
+    /// Those of mkdir.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes a file of mode 0600 that was not there, for appending (open, `O_EXCL`).
+    /// Creates a new file with mode 0600, for appending (open, `O_EXCL`).
     ///
     /// # Errors
-    /// Whatever open says; `AlreadyExists` also for a symbolic link.
+    /// Those of open; `AlreadyExists` also for a symbolic link.
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>>;
 
-    /// Gives each of two files the other one's name, in one step (renameat2, `RENAME_EXCHANGE`).
+    /// Exchanges the names of two files atomically (renameat2, `RENAME_EXCHANGE`).
     ///
     /// # Errors
-    /// Whatever renameat2 says; `NotFound` when one of them is not there, and then nothing is
-    /// changed.
+    /// Those of renameat2; `NotFound` if one of them does not exist, and then nothing is changed.
     fn exchange(&self, left: &Path, right: &Path) -> io::Result<()>;
 
     /// The kind of the file system of `path` (statfs).
     ///
     /// # Errors
-    /// Whatever statfs says.
+    /// Those of statfs.
     fn file_system(&self, path: &Path) -> io::Result<FileSystem>;
 
-    /// The octets that we may still write to the file system of `path` (statvfs).
+    /// The octets that we can still write to the file system of `path` (statvfs).
     ///
     /// # Errors
-    /// Whatever statvfs says.
+    /// Those of statvfs.
     fn free_octets(&self, path: &Path) -> io::Result<u64>;
 
-    /// All octets of the file system of `path` (statvfs).
+    /// The size of the file system of `path`, in octets (statvfs).
     ///
     /// # Errors
-    /// Whatever statvfs says.
+    /// Those of statvfs.
     fn total_octets(&self, path: &Path) -> io::Result<u64>;
 
-    /// Gives the file `from` the further name `to` (link).
+    /// Gives the file `from` the additional name `to` (link).
     ///
     /// # Errors
-    /// Whatever link says.
+    /// Those of link.
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Takes an exclusive lock on the file `path`, made if missing; dropping the result ends it.
-    /// `None` when another process or another call holds it.
+    /// Takes an exclusive lock on the file `path`, which is created if missing; dropping the result
+    /// releases it. `None` if another process or another call holds it.
     ///
     /// # Errors
-    /// Whatever open and flock say.
+    /// Those of open and flock.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Held>>>;
 
     /// Takes an exclusive lock on the directory `path`; otherwise like [`lock`](Self::lock).
     ///
     /// # Errors
-    /// Whatever open and flock say.
+    /// Those of open and flock.
     fn lock_dir(&self, path: &Path) -> io::Result<Option<Box<dyn Held>>>;
 
-    /// What has the name `path`; a symbolic link is reported, not followed (lstat).
+    /// Describes what has the name `path`; a symbolic link is reported, not followed (lstat).
     ///
     /// # Errors
-    /// Whatever lstat says.
+    /// Those of lstat.
     fn metadata(&self, path: &Path) -> io::Result<Metadata>;
 
-    /// Opens a regular file for reading, and to sync what others wrote. Anything else, a symbolic
-    /// link or a fifo, is refused as `InvalidInput`, without waiting.
+    /// Opens a regular file for reading, and to sync what others wrote. Anything else, such as a
+    /// symbolic link or a fifo, is refused with `InvalidInput`, without waiting.
     ///
     /// # Errors
-    /// Whatever open says.
+    /// Those of open.
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>>;
 
-    /// Opens a file for writing in its place, made with mode 0600 if missing (open).
+    /// Opens a file for writing in place; it is created with mode 0600 if missing (open).
     ///
     /// # Errors
-    /// Whatever open says.
+    /// Those of open.
     fn open_segment(&self, path: &Path) -> io::Result<Box<dyn Segment>>;
 
-    /// The entries of a directory in no order, without `.` and `..` (getdents).
+    /// The entries of a directory in no particular order, without `.` and `..` (getdents).
     ///
-    /// An entry that is renamed meanwhile may be missing or come twice.
+    /// An entry that is renamed meanwhile may be missing or appear twice.
     ///
     /// # Errors
-    /// Whatever open and getdents say.
+    /// Those of open and getdents.
     fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>>;
 
-    /// Calls `visit` for each entry of a directory, as [`read_dir`](Self::read_dir) gives them; for
-    /// directories that may have a million.
+    /// Calls `visit` for each entry of a directory, like [`read_dir`](Self::read_dir), for
+    /// directories that may have a million entries.
     ///
     /// # Errors
-    /// Whatever open and getdents say; some entries may have been visited then.
+    /// Those of open and getdents; some entries may already have been visited.
     fn visit_dir(&self, path: &Path, visit: &mut dyn FnMut(&OsStr, Kind)) -> io::Result<()> {
         for entry in self.read_dir(path)? {
             visit(&entry.name, entry.kind);
@@ -169,35 +171,35 @@ pub trait Fs: Debug + Send + Sync {
     /// Removes an empty directory (rmdir).
     ///
     /// # Errors
-    /// Whatever rmdir says.
+    /// Those of rmdir.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// Gives a file another name, in one step (rename).
+    /// Renames a file atomically (rename).
     ///
     /// # Errors
-    /// Whatever rename says.
+    /// Those of rename.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Returns when the entries of a directory will survive a power cut (fsync).
+    /// Returns once the entries of a directory will survive a power cut (fsync).
     ///
     /// # Errors
-    /// Whatever open and fsync say. Never repeat the call (I9).
+    /// Those of open and fsync. Never repeat the call (I9).
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// Gives the file `path`, which this process has made, the owner and the group of `like`, and,
-    /// where root owns that and its group, another one than root's, may read it, lets the group
-    /// read the file (chown, chmod). Who may not give files away keeps it.
+    /// Gives the file `path`, which this process has created, the owner and the group of `like`
+    /// (chown). If root owns `like`, and a group other than root's may read it, that group may also
+    /// read the file (chmod). A process that may not give files away keeps it.
     ///
     /// # Errors
-    /// Whatever lstat and chmod say.
+    /// Those of lstat and chmod.
     fn take_after(&self, _path: &Path, _like: &Path) -> io::Result<()> {
         Ok(())
     }
 
-    /// Takes a name from a file (unlink).
+    /// Removes a name of a file (unlink).
     ///
     /// # Errors
-    /// Whatever unlink says.
+    /// Those of unlink.
     fn unlink(&self, path: &Path) -> io::Result<()>;
 
     /// The effective user of this process, to compare with [`Metadata::owner`] (geteuid).
@@ -205,28 +207,28 @@ pub trait Fs: Debug + Send + Sync {
         rustix::process::geteuid().as_raw()
     }
 
-    /// The file system of `path`, to be synced as a whole. A failure to write anything of it is
-    /// told to those who asked for it before.
+    /// The file system of `path`, to be synced as a whole. A failure to write anything on it is
+    /// reported only to handles that were opened before.
     ///
     /// # Errors
-    /// Whatever open says.
+    /// Those of open.
     fn volume(&self, path: &Path) -> io::Result<Box<dyn Volume>>;
 }
 
-/// An open file: written from the start to the end or read from the start to the end.
+/// An open file, which is either written or read from start to end.
 pub trait File: Debug + Send + Sync {
-    /// Writes all of `octets` behind what was written before.
+    /// Writes all of `octets` after what was written before.
     ///
     /// # Errors
-    /// Whatever write says; any part of `octets` may then be in the file.
+    /// Those of write; any part of `octets` may then be in the file.
     fn append(&mut self, octets: &[u8]) -> io::Result<()>;
 
-    /// Lets the system begin to write what was written from octet `start` on, so that a sync finds
-    /// less to do (fadvise). Only an advice: it may do nothing, and it cannot fail.
+    /// Lets the system begin to write to disk the octets from `start` on, so that a sync has less
+    /// to do (fadvise). This is only advice: it may do nothing, and it cannot fail.
     fn begin_sync(&mut self, _start: u64) {}
 
-    /// How long a file that was opened for reading was then; `None` when that is not known without
-    /// another call.
+    /// The length that a file opened for reading had when it was opened; `None` if that is not
+    /// known without another call.
     fn octets_when_opened(&self) -> Option<u64> {
         None
     }
@@ -234,75 +236,74 @@ pub trait File: Debug + Send + Sync {
     /// Reads the next octets into `buffer`; 0 at the end.
     ///
     /// # Errors
-    /// Whatever read says.
+    /// Those of read.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// Returns when what was written will survive a power cut (fsync).
     ///
     /// # Errors
-    /// Whatever fsync says. Never repeat the call (I9).
+    /// Those of fsync. Never repeat the call (I9).
     fn sync(&mut self) -> io::Result<()>;
 }
 
-/// A file or directory that is held open: as long as it is, nothing else has its identity.
+/// A file or directory that is held open. While it is open, nothing else can have its identity.
 pub trait Held: Debug + Send + Sync {
     /// Which it is (fstat).
     ///
     /// # Errors
-    /// Whatever fstat says.
+    /// Those of fstat.
     fn identity(&self) -> io::Result<Identity>;
 
-    /// Whether it still has a name (fstat). Some file systems say so of any directory.
+    /// Whether it still has a name (fstat). Some file systems report this for every directory.
     ///
     /// # Errors
-    /// Whatever fstat says.
+    /// Those of fstat.
     fn is_linked(&self) -> io::Result<bool>;
 
-    /// Writes the number of this process, and nothing else, into this lock file: for people who
+    /// Writes the number of this process, and nothing else, into this lock file, for people who
     /// look for the process that holds it.
     ///
     /// # Errors
-    /// Whatever ftruncate and write say. Nothing depends on it.
+    /// Those of ftruncate and write. Nothing depends on it.
     fn sign(&self) -> io::Result<()>;
 }
 
-/// An open file that is written in its place, again and again.
+/// An open file that is overwritten in place, again and again.
 pub trait Segment: Held {
     /// Its size (fstat).
     ///
     /// # Errors
-    /// Whatever fstat says.
+    /// Those of fstat.
     fn octets(&self) -> io::Result<u64>;
 
-    /// Reads octets from `offset` on; fewer than `buffer` has room for only at the end of the file
-    /// (pread).
+    /// Reads octets from `offset` on. It fills `buffer` except at the end of the file (pread).
     ///
     /// # Errors
-    /// Whatever pread says.
+    /// Those of pread.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// Returns when what was written will survive a power cut, with the size that it needs
+    /// Returns once what was written will survive a power cut, including the size that it needs
     /// (fdatasync).
     ///
     /// # Errors
-    /// Whatever fdatasync says. Never repeat the call (I9).
+    /// Those of fdatasync. Never repeat the call (I9).
     fn sync_data(&self) -> io::Result<()>;
 
     /// Writes all of `octets` from `offset` on (pwrite).
     ///
     /// # Errors
-    /// Whatever pwrite says; any part of `octets` may then be in the file.
+    /// Those of pwrite; any part of `octets` may then be in the file.
     fn write_at(&self, octets: &[u8], offset: u64) -> io::Result<()>;
 }
 
 /// A file system as a whole.
 pub trait Volume: Debug + Send + Sync {
-    /// Returns when all that was written and named before the call will survive a power cut
+    /// Returns once everything that was written and named before the call will survive a power cut
     /// (syncfs).
     ///
     /// # Errors
-    /// Whatever syncfs says. Anything that was not durable may be lost then, and the next call need
-    /// not tell (I9).
+    /// Those of syncfs. Anything that was not durable may then be lost, and the next call might not
+    /// report it (I9).
     fn sync_whole(&self) -> io::Result<()>;
 }
 
@@ -322,16 +323,16 @@ pub enum Kind {
     Directory,
     /// A regular file.
     File,
-    /// A symbolic link, a fifo, a device: nothing that belongs into a Maildir.
+    /// A symbolic link, a fifo, a device: nothing that belongs in a Maildir.
     Other,
 }
 
-/// What lstat tells, as far as the store wants to know it.
+/// The part of lstat's result that the store needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metadata {
     /// What the name stands for.
     pub kind: Kind,
-    /// The user that it belongs to.
+    /// The user who owns it.
     pub owner: u32,
     /// The permission bits.
     pub mode: u32,
@@ -348,11 +349,11 @@ pub struct Identity {
     pub inode: u64,
 }
 
-/// Which file or directory it is and when it was changed, by the clock of the file system.
+/// Which file or directory it is, and when it was changed by the file system's clock.
 ///
-/// Whoever adds an entry to a directory or takes one away changes both times; a program can set the
-/// first one as it likes, the second only by setting the clock. How fine they are is the file
-/// system's business: some count in seconds.
+/// Adding an entry to a directory or removing one changes both times. A program can set the first
+/// time freely, the second only by setting the clock. Their resolution depends on the file system:
+/// some count in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     /// Which it is.
@@ -363,10 +364,10 @@ pub struct Stamp {
     pub changed: i128,
 }
 
-/// What an operation gave; nothing where it found nothing of the name.
+/// The result of an operation; `None` if nothing had that name.
 ///
 /// # Errors
-/// Whatever else it said.
+/// Every other error.
 pub fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -374,10 +375,10 @@ pub fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// What an operation gave; nothing where something had the name already.
+/// The result of an operation; `None` if something already had that name.
 ///
 /// # Errors
-/// Whatever else it said.
+/// Every other error.
 pub fn unless_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
@@ -385,7 +386,7 @@ pub fn unless_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// The file system of the machine.
+/// The file system of this machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealFs;
 
@@ -415,7 +416,7 @@ impl Fs for RealFs {
     fn check_entries(&self, path: &Path) -> io::Result<()> {
         let wanted = Access::WRITE_OK | Access::EXEC_OK;
         match rustix::fs::accessat(CWD, path, wanted, AtFlags::EACCESS) {
-            // An old kernel that cannot tell it for this process.
+            // An old kernel that cannot check this for the effective user.
             Err(Errno::NOSYS) => Ok(()),
             other => Ok(other?),
         }
@@ -457,7 +458,7 @@ impl Fs for RealFs {
     fn free_octets(&self, path: &Path) -> io::Result<u64> {
         let found = rustix::fs::statvfs(path)?;
         if found.f_blocks == 0 {
-            // Some network and pseudo file systems do not say; a write will.
+            // Some network and pseudo file systems do not report it; a write will.
             return Ok(u64::MAX);
         }
         Ok(found.f_bavail.saturating_mul(found.f_frsize))
@@ -517,7 +518,7 @@ impl Fs for RealFs {
         if !metadata.is_file() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        // A file system that does not know the size of a file says 0.
+        // A file system that does not know the size of a file reports 0.
         let octets = Some(metadata.len()).filter(|octets| *octets > 0);
         Ok(Box::new(Opened {
             file: RealFile(file),
@@ -548,7 +549,7 @@ impl Fs for RealFs {
             match found {
                 Ok(found) => visit_entry(&directory, found.file_name(), found.file_type(), visit)?,
                 Err(Errno::INTR) => {}
-                // Somebody removed the directory: it has no entries any more.
+                // Somebody removed the directory, so it has no more entries.
                 Err(Errno::NOENT) => break,
                 Err(error) => return Err(error.into()),
             }
@@ -597,8 +598,7 @@ impl Fs for RealFs {
     }
 }
 
-/// Calls `visit` for one entry of `directory`, unless it stands for the directory or its parent or
-/// has gone.
+/// Calls `visit` for one entry of `directory`, unless it is `.` or `..` or no longer exists.
 fn visit_entry(
     directory: &fs::File,
     name: &CStr,
@@ -629,7 +629,7 @@ fn visit_entry(
     Ok(())
 }
 
-/// Which file or directory it is that the system describes.
+/// The identity of the file or directory that the system describes.
 fn identity_of(metadata: &fs::Metadata) -> Identity {
     Identity {
         device: metadata.dev(),
@@ -637,15 +637,15 @@ fn identity_of(metadata: &fs::Metadata) -> Identity {
     }
 }
 
-/// A time of the system as nanoseconds since 1970.
+/// A system time as nanoseconds since 1970.
 fn nanoseconds(seconds: i64, nanoseconds: i64) -> i128 {
     i128::from(seconds)
         .saturating_mul(1_000_000_000)
         .saturating_add(nanoseconds.into())
 }
 
-/// A file of the machine that was opened for reading, as long as it was then: so its end is known
-/// without another call.
+/// A real file opened for reading, and its length at that time, so that its end is known without
+/// another call.
 #[derive(Debug)]
 struct Opened {
     file: RealFile,
@@ -681,7 +681,7 @@ impl File for Opened {
     }
 }
 
-/// An open file of the machine.
+/// An open file on the real disk.
 #[derive(Debug)]
 struct RealFile(fs::File);
 
@@ -691,8 +691,8 @@ impl File for RealFile {
     }
 
     fn begin_sync(&mut self, start: u64) {
-        // What is not needed any more is written at once, and dropped only if it is written
-        // already: not what was appended a moment ago.
+        // Linux starts to write these pages immediately, and drops only those that are already
+        // written: not the ones that were appended just now.
         rustix::fs::fadvise(&self.0, start, None, Advice::DontNeed).unwrap_or_default();
     }
 
@@ -706,9 +706,9 @@ impl File for RealFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        // Not fdatasync: it would also write the size, which is needed to read the data back, and
-        // may leave out only the times of the inode. But this file is new, its inode has to be
-        // written for the size and the blocks anyway, so there is nothing to save.
+        // Not fdatasync: it also writes the size, which is needed to read the data back, and may
+        // omit only the times of the inode. The inode of this new file has to be written anyway,
+        // for the size and the blocks, so nothing would be saved.
         self.0.sync_all()
     }
 }
@@ -749,8 +749,8 @@ impl Segment for RealFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        // fdatasync: a segment has its size already, so only its octets have to be written and no
-        // journal of the file system has to be waited for.
+        // fdatasync: a segment already has its size, so only its octets have to be written, without
+        // waiting for the file system's journal.
         self.0.sync_data()
     }
 
@@ -762,7 +762,7 @@ impl Segment for RealFile {
 impl Volume for RealFile {
     fn sync_whole(&self) -> io::Result<()> {
         rustix::fs::syncfs(&self.0)?;
-        // Not every file system asks the disk for what is in its own memory then (ext2), but each
+        // Not every file system flushes the disk's own cache in syncfs (ext2 does not), but each
         // does when a file or a directory is synced.
         self.0.sync_all()
     }

@@ -1,10 +1,10 @@
-//! Which file systems are relied on for what: the one table.
+//! Which file systems are relied on for what.
 //!
-//! Three things that the store would like to use have in common that they fail without a word where
-//! a file system does not have them: a call that succeeds and saves nothing, a time that does not
-//! move. They cannot be tried out, so they are used only where they are known to work. Everything
-//! else says so itself when it is missing (an exchange of two names by `EINVAL` or `ENOSYS`, a hard
-//! link by `EPERM` or `EXDEV`): it is tried, and nobody has to know beforehand.
+//! Three features fail silently on a file system that lacks them: a sync call succeeds and saves
+//! nothing, or a time does not change. They cannot be tested at run time, so the store uses them
+//! only where they are known to work. Every other feature fails with an error where it is missing
+//! (an exchange of two names with `EINVAL` or `ENOSYS`, a hard link with `EPERM` or `EXDEV`), so
+//! the store simply tries it.
 //!
 //! | File system | syncfs saves all | directory sync | directory times | exchange | hard links |
 //! |---|---|---|---|---|---|
@@ -14,35 +14,34 @@
 //! | f2fs, bcachefs | yes | yes | yes | yes | yes |
 //! | zfs | yes: it commits its intent log | yes | yes | from 2.2 on | yes |
 //! | tmpfs, ramfs | nothing there survives a power cut anyway | the same | yes | yes | yes |
-//! | overlayfs | passed to the upper layer, of a kind that nobody can ask | yes | yes | yes | yes |
+//! | overlayfs | passed to the upper layer, whose kind is unknown | yes | yes | yes | yes |
 //! | FUSE (sshfs, …) | no: the kernel passes it to virtiofs only | some | no | some | some |
 //! | bindfs, mergerfs (FUSE, too) | no | no | no | no | some |
 //! | virtiofs | perhaps: it looks like FUSE, and its server decides | perhaps | no | some | yes |
-//! | 9p | no: there is no such message | perhaps | no | no | some |
+//! | 9p | no: the protocol has no such message | perhaps | no | no | some |
 //! | nfs, cifs, smb | not tried | not tried | no: kept in a cache | no | some |
 //! | ceph, vfat, exfat, ecryptfs, all others | not tried | not tried | not tried | some | some |
 //!
-//! A file system that is not trusted costs time and no safety: what was written is made durable
-//! file by file (`checkpoint.rs`), a file is synced once more when it has got its name or lost it,
-//! and directories are read at each login. What that rests on is the sync of a file: one that is
-//! not passed on either cannot be told from one that is, and saves nothing. A file system below
-//! that writes down changes of names in their order (ext4, xfs) has those of before, too, when the
-//! file is safe.
+//! A file system that is not trusted costs time but no safety: mail is made durable file by file
+//! (`checkpoint.rs`), a file is synced once more after it gets or loses a name, and directories are
+//! read at each login. All of that relies on the sync of a file: if a file system does not pass
+//! that on either, this cannot be detected, and nothing is saved. If the file system below records
+//! name changes in order (ext4, xfs), the earlier ones are also safe once the file is.
 
-/// The kind of a file system, by the number that the system gives it (statfs, `f_type`).
+/// The kind of a file system, as the number that the system reports (statfs, `f_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileSystem(pub u32);
 
 /// What a file system is relied on for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trust {
-    /// A sync of the whole (syncfs) makes durable all that was written before, and says when it
-    /// could not.
+    /// A sync of the whole file system (syncfs) makes everything durable that was written before,
+    /// and reports if it could not.
     pub whole_sync: bool,
     /// A sync of a directory makes its entries durable.
     pub directory_sync: bool,
-    /// An entry that is added to a directory or taken from it changes the times of the directory,
-    /// and whoever looks sees that at once.
+    /// Adding an entry to a directory, or removing one, changes the times of the directory, and
+    /// everybody sees that immediately.
     pub times: bool,
 }
 
@@ -52,7 +51,7 @@ impl FileSystem {
     const BCACHEFS: Self = Self(0xCA45_1A4E);
     const BTRFS: Self = Self(0x9123_683E);
     const F2FS: Self = Self(0xF2F5_2010);
-    /// Of everything that a program in user space serves, and of virtiofs.
+    /// Of every file system that a program in user space serves, and of virtiofs.
     #[cfg(test)]
     pub(crate) const FUSE: Self = Self(0x6573_5546);
     const OVERLAY: Self = Self(0x794C_7630);
@@ -65,10 +64,10 @@ impl FileSystem {
     pub fn trust(self) -> Trust {
         let (whole_sync, directory_sync, times) = match self {
             Self::EXT | Self::XFS | Self::BTRFS | Self::F2FS | Self::BCACHEFS | Self::ZFS
-            // Both calls save nothing there, and there is nothing to be saved.
+            // Both calls save nothing there, and there is nothing to save.
             | Self::TMPFS | Self::RAMFS => (true, true, true),
-            // A directory there has the times of the one in the upper layer, and to change that
-            // one behind its back is forbidden.
+            // A directory there has the times of the one in the upper layer, which must not be
+            // changed behind its back.
             Self::OVERLAY => (false, true, true),
             _ => (false, false, false),
         };
@@ -85,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_system_that_nobody_knows_is_relied_on_for_nothing() {
+    fn an_unknown_file_system_is_relied_on_for_nothing() {
         const NFS: u32 = 0x6969;
         const V9FS: u32 = 0x0102_1997;
         const CIFS: u32 = 0xFF53_4D42;
@@ -102,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn local_file_systems_are_relied_on_and_what_lies_below_an_overlay_is_not() {
+    fn local_file_systems_are_relied_on_and_an_overlay_is_only_in_part() {
         for known in [
             FileSystem::EXT,
             FileSystem::XFS,
