@@ -1,67 +1,67 @@
-//! The form of the journal on disk: batches of records.
+//! The format of the journal on disk: batches of records.
 //!
-//! Pure functions of octets: nothing here reads a disk, and nothing knows what becomes of a record.
+//! Pure functions on octets: nothing here reads a disk, or knows what a record is used for.
 //!
 //! # Theory of operation
 //! A segment is a file of batches. A batch begins at a multiple of [`BATCH_ALIGNMENT`] octets, has
-//! a header and then its records, and is filled up with zeros to the next multiple:
+//! a header and then its records, and is padded with zeros to the next multiple:
 //!
 //! | offset | octets | |
 //! |---|---|---|
 //! | 0 | 8 | magic |
-//! | 8 | 4 | CRC-32 of all that follows, to the end of the records |
+//! | 8 | 4 | CRC-32 of everything that follows, to the end of the records |
 //! | 12 | 4 | octets of the records |
 //! | 16 | 16 | which journal it belongs to ([`JournalId`]) |
 //! | 32 | 8 | its number, from 1 |
 //! | 40 | 8 | the number of the batch before it, 0 for the first |
-//! | 48 | 8 | all batches up to this number are in the Maildirs, durably |
+//! | 48 | 8 | all batches up to this number are durable in the Maildirs |
 //! | 56 | 4 | how many records |
 //! | 60 | 4 | zero |
 //!
 //! Numbers are little-endian. A record is its kind (1 octet), its length (4) and then
 //! - kind 1, *delivery*: file name (2 + n), number of mailboxes (2), each a local part and a domain
-//!   (2 + n, 2 + n), then the content to the end of the record;
+//!   (2 + n, 2 + n), then the content up to the end of the record;
 //! - kind 2, *removal*: a mailbox as above, the nonce of the messages (8), then their counters (8
-//!   each) to the end of the record.
+//!   each) up to the end of the record.
 //!
 //! # Invariants
-//! - What is read back is what was written, or nothing: the checksum covers all of it.
-//! - A batch of another journal is none of ours, however much it looks like one. The id is drawn at
-//!   random for each journal and kept from everybody else, so nobody can send a message whose
-//!   content is taken for a batch when the real batch around it is torn (SEC-20).
+//! - A batch is read back exactly as it was written, or not at all: the checksum covers all of it.
+//! - A batch of another journal is never taken for one of ours, however much it looks like one. The
+//!   id is drawn at random for each journal and kept secret, so nobody can send a message whose
+//!   content is mistaken for a batch when the real batch around it is torn (SEC-20).
 //!
 //! # Failures
-//! What cannot be understood is `None`.
+//! Octets that cannot be understood give `None`.
 
 use crate::mail::MailboxName;
 
 use super::super::name::Serial;
 
-/// Batches begin at multiples of this: a block of the file system, which a disk writes as a whole
-/// or in sectors, but never together with a neighbour.
+/// Batches begin at multiples of this: a file system block, which a disk writes as a whole or in
+/// sectors, but never together with a neighbour.
 pub(in crate::store) const BATCH_ALIGNMENT: usize = 4096;
 
 /// Octets of the header of a batch.
 pub(in crate::store) const HEADER_OCTETS: usize = 64;
 
-/// The version is part of it: another form of batches has another magic.
+/// Includes the version: another format of batches has another magic.
 const MAGIC: [u8; 8] = *b"facteur1";
 
 const KIND_DELIVERY: u8 = 1;
 const KIND_REMOVAL: u8 = 2;
 
-/// Which journal a batch belongs to: drawn anew whenever a journal begins.
+/// Which journal a batch belongs to. A new one is drawn whenever a journal begins.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct JournalId(pub(in crate::store) [u8; 16]);
 
 impl std::fmt::Debug for JournalId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // SEC-20: it is worth nothing once somebody knows it.
+        // SEC-20: it is worthless once somebody knows it.
         f.write_str("JournalId(…)")
     }
 }
 
-/// What stands in front of the records.
+/// The header of a batch, before its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) struct Header {
     /// Octets of the records.
@@ -70,9 +70,9 @@ pub(in crate::store) struct Header {
     pub(in crate::store) id: JournalId,
     /// The number of this batch.
     pub(in crate::store) number: u64,
-    /// The number of the batch before it that is durable; 0 when there is none.
+    /// The number of the durable batch before it; 0 if there is none.
     pub(in crate::store) previous: u64,
-    /// All batches up to this number are in the Maildirs, durably.
+    /// All batches up to this number are durable in the Maildirs.
     pub(in crate::store) checkpointed: u64,
     /// How many records there are.
     pub(in crate::store) n_records: u32,
@@ -80,7 +80,7 @@ pub(in crate::store) struct Header {
     checksum: u32,
 }
 
-/// What a batch is to say of itself.
+/// What the header of a batch will say.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::store) struct Seal {
     pub(in crate::store) id: JournalId,
@@ -91,8 +91,8 @@ pub(in crate::store) struct Seal {
 }
 
 impl Seal {
-    /// Completes a batch, whose records stand behind [`HEADER_OCTETS`] octets: writes the header
-    /// and fills up with zeros.
+    /// Completes a batch, whose records begin after [`HEADER_OCTETS`] octets: writes the header and
+    /// pads with zeros.
     pub(in crate::store) fn close(&self, batch: &mut Vec<u8>) {
         let octets = batch.len().saturating_sub(HEADER_OCTETS);
         let octets = u32::try_from(octets).unwrap_or(u32::MAX);
@@ -136,7 +136,7 @@ impl Header {
         (header.id == id).then_some(header)
     }
 
-    /// Whether `batch`, header and records without what fills up, is as it was written.
+    /// Whether `batch`, header and records without padding, is as it was written.
     pub(in crate::store) fn fits(&self, batch: &[u8]) -> bool {
         planted!(TornBatchesAreTrusted, return true);
         let covered = batch.get(MAGIC.len().saturating_add(4)..);
@@ -144,10 +144,10 @@ impl Header {
     }
 }
 
-/// One thing that is to happen to Maildirs.
+/// One change to be made to the Maildirs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Record<'a> {
-    /// A message came.
+    /// A message was delivered.
     Delivery {
         /// The name of its file.
         file_name: &'a str,
@@ -165,7 +165,7 @@ pub(in crate::store) enum Record<'a> {
     },
 }
 
-/// Octets that a delivery takes in a batch.
+/// Octets that a delivery occupies in a batch.
 pub(in crate::store) fn delivery_octets(
     file_name: &str,
     mailboxes: &[MailboxName],
@@ -196,7 +196,7 @@ pub(in crate::store) fn push_delivery(
     batch.extend_from_slice(content);
 }
 
-/// Octets that a removal takes in a batch.
+/// Octets that a removal occupies in a batch.
 pub(in crate::store) fn removal_octets(mailbox: &MailboxName, n_messages: usize) -> usize {
     n_messages
         .saturating_mul(8)
@@ -226,7 +226,7 @@ fn push_kind(batch: &mut Vec<u8>, kind: u8, octets: usize) {
     batch.extend(u32::try_from(octets).unwrap_or(u32::MAX).to_le_bytes());
 }
 
-/// Octets that the name of a mailbox takes, with the lengths of its two parts.
+/// Octets that the name of a mailbox occupies, with the lengths of its two parts.
 fn mailbox_octets(mailbox: &MailboxName) -> usize {
     let (local_part, domain) = (mailbox.local_part(), mailbox.domain());
     local_part
@@ -240,20 +240,20 @@ fn push_mailbox(batch: &mut Vec<u8>, mailbox: &MailboxName) {
     push_text(batch, mailbox.domain());
 }
 
-/// Appends a text with its length. Names of files and mailboxes have at most some hundred octets:
-/// what would not fit cannot come here.
+/// Appends a text with its length. Names of files and mailboxes have a few hundred octets at most,
+/// so text that does not fit cannot occur here.
 fn push_text(batch: &mut Vec<u8>, text: &str) {
     let octets = u16::try_from(text.len()).unwrap_or(u16::MAX);
     batch.extend(octets.to_le_bytes());
     batch.extend(text.bytes().take(octets.into()));
 }
 
-/// Reads the records of a batch that [`Header::fits`], given without its header.
+/// Reads the records of a batch for which [`Header::fits`] is true, passed without its header.
 pub(in crate::store) fn records(octets: &[u8]) -> Records<'_> {
     Records { rest: octets }
 }
 
-/// The records of a batch; ends early when one cannot be understood.
+/// The records of a batch; ends early if one cannot be understood.
 #[derive(Clone, Debug)]
 pub(in crate::store) struct Records<'a> {
     rest: &'a [u8],
@@ -330,7 +330,7 @@ mod tests {
             .prop_filter_map("canonical", mailbox)
     }
 
-    /// A batch of two records and what is in it.
+    /// A batch of two records.
     fn batch(mailboxes: &[MailboxName], content: &[u8], counters: &[u64]) -> Vec<u8> {
         let mut batch = vec![0; HEADER_OCTETS];
         push_delivery(&mut batch, "name", mailboxes, content);
@@ -391,7 +391,7 @@ mod tests {
         }
 
         #[test]
-        fn a_batch_with_a_wrong_octet_is_none(at in 0_usize..300, bit in 0_u8..8) {
+        fn a_batch_with_a_wrong_octet_is_not_read(at in 0_usize..300, bit in 0_u8..8) {
             let bob = MailboxName::from_canonical("bob", "example.org").unwrap();
             let mut batch = batch(&[bob], &[b'x'; 300], &[]);
             batch[at] ^= 1 << bit;
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_of_another_journal_is_none() {
+    fn a_batch_of_another_journal_is_not_read() {
         let bob = MailboxName::from_canonical("bob", "example.org").unwrap();
         let batch = batch(&[bob], b"content", &[]);
         assert!(Header::parse(&batch, ID).is_some());

@@ -1,12 +1,14 @@
-//! The file that says which journal is to be replayed.
+//! The file that says which journal must be replayed.
 //!
-//! `<store>/.facteur/journal/id` holds the id as 32 hexadecimal digits. As long as it is there the
-//! batches with this id are to be replayed at the next start; without it the journal is empty,
-//! whatever lies in the segments. So one name that appears or goes begins or ends a whole journal.
+//! `<store>/.facteur/journal/id` holds the id as 32 hexadecimal digits. While it exists, the next
+//! start must replay the batches with this id; without it the journal is empty, whatever the
+//! segments contain. So a whole journal begins when this one name appears and ends when it is
+//! removed.
 //!
 //! # Failures
-//! [`Error`]. Whether the file is there after a crash is then open, and both is right: nothing was
-//! written to a journal that could not begin, and everything is in the Maildirs when one ends.
+//! [`Error`]. The file may then be there after a crash or not, and both are right: nothing was
+//! written to a journal that could not begin, and everything is in the Maildirs when a journal
+//! ends.
 
 use std::{
     io,
@@ -24,7 +26,7 @@ use super::{super::times::identity_at, format::JournalId};
 
 const NAME: &str = "id";
 
-/// What stands in it: 32 digits and a line feed.
+/// The length of its content: 32 digits and a line feed.
 const TEXT_OCTETS: usize = 33;
 
 /// Its name while it is written.
@@ -33,7 +35,7 @@ const NEW_NAME: &str = "id.new";
 /// The file as it was written, held open.
 #[derive(Debug)]
 pub(super) struct HeldId {
-    /// What stands in it.
+    /// The id that it contains.
     pub(super) id: JournalId,
     text: String,
     path: PathBuf,
@@ -42,25 +44,25 @@ pub(super) struct HeldId {
 }
 
 impl HeldId {
-    /// Makes sure that the file is still there and says the same.
+    /// Makes sure that the file is still there, with the same content.
     ///
     /// # Errors
-    /// [`Error::Replaced`]; [`Error::Io`] when that cannot be told.
+    /// [`Error::Replaced`]; [`Error::Io`] if this cannot be determined.
     pub(super) fn check(&self, fs: &dyn Fs) -> Result<(), Error> {
         self.check_name(fs)?;
         self.check_text()
     }
 
-    /// Makes sure that it is what its name stands for. Errors as of [`check`](Self::check).
+    /// Makes sure that its name still refers to this file. Errors as for [`check`](Self::check).
     pub(super) fn check_name(&self, fs: &dyn Fs) -> Result<(), Error> {
         let path = &self.path;
         let found = identity_at(fs, path)?;
         self.check_that(found == Some(self.identity))
     }
 
-    /// Makes sure that nobody wrote over it. Errors as of [`check`](Self::check).
+    /// Makes sure that nobody has overwritten it. Errors as for [`check`](Self::check).
     pub(super) fn check_text(&self) -> Result<(), Error> {
-        // As much as was written, since asking for more takes another call to find the end.
+        // Only as much as was written: to read more would take another call to find the end.
         let mut text = [0; TEXT_OCTETS];
         let n_read = self.file.read_at(&mut text, 0);
         let n_read = n_read.map_err(Error::io("read", &self.path))?;
@@ -74,10 +76,10 @@ impl HeldId {
     }
 }
 
-/// Makes `id` the one to be replayed, durably.
+/// Makes `id` the journal to be replayed, durably.
 pub(super) fn write(fs: &dyn Fs, directory: &Path, id: JournalId) -> Result<HeldId, Error> {
     let (path, new_path) = (directory.join(NAME), directory.join(NEW_NAME));
-    // Left by a crash or an earlier attempt, or not there.
+    // Left by a crash or an earlier attempt, if it exists.
     fs.unlink(&new_path).unwrap_or_default();
     let text = format!("{:032x}\n", u128::from_be_bytes(id.0));
     let written = fs.create_new(&new_path).and_then(|mut file| {
@@ -85,7 +87,7 @@ pub(super) fn write(fs: &dyn Fs, directory: &Path, id: JournalId) -> Result<Held
         file.sync()?;
         fs.rename(&new_path, &path)?;
         // Once more under its name: some file systems in user space do not pass on the sync of a
-        // directory, but with that of a file the one below them writes down the name too.
+        // directory, but when a file is synced, the file system below also records its name.
         file.sync()
     });
     written.map_err(Error::io("write", &path))?;
@@ -103,14 +105,14 @@ pub(super) fn write(fs: &dyn Fs, directory: &Path, id: JournalId) -> Result<Held
     })
 }
 
-/// Leaves nothing to be replayed, durably.
+/// Removes the id, durably, so that nothing is replayed.
 pub(super) fn remove(fs: &dyn Fs, directory: &Path) -> Result<(), Error> {
     let path = directory.join(NAME);
-    // As when it is written. Without it, what the sync of the directory does has to do.
+    // Synced as in `write`. If it cannot be opened, the sync of the directory has to be enough.
     let held = fs.open(&path);
     let unlinked = if_there(fs.unlink(&path)).map_err(Error::io("remove", &path))?;
     if unlinked.is_none() {
-        // Somebody removed all of it.
+        // Somebody removed everything.
         return Ok(());
     }
     let synced = held.map_or(Ok(()), |mut file| file.sync());
@@ -125,10 +127,10 @@ pub(super) fn is_gone(fs: &dyn Fs, directory: &Path) -> bool {
     found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
-/// The id to be replayed; `None` when there is none.
+/// The id of the journal to be replayed; `None` if there is none.
 ///
 /// # Errors
-/// [`Error::Io`] when it cannot be read, or is none.
+/// [`Error::Io`] if it cannot be read, or is not an id.
 pub(super) fn read(fs: &dyn Fs, directory: &Path) -> Result<Option<JournalId>, Error> {
     let path = directory.join(NAME);
     let opened = if_there(fs.open(&path)).map_err(with_cure);
@@ -147,9 +149,9 @@ pub(super) fn read(fs: &dyn Fs, directory: &Path) -> Result<Option<JournalId>, E
     })
 }
 
-/// Says what to do about a fault of the disk. Without the id nobody can tell which batches count,
-/// and to take one for it that stands in a batch would be to trust what came by mail (SEC-20); so
-/// this is left to whoever runs the daemon.
+/// Adds to a disk fault what to do about it. Without the id, nobody can tell which batches count,
+/// and to use an id found in a batch would be to trust what came by mail (SEC-20). So the decision
+/// is left to the operator.
 fn with_cure(error: io::Error) -> io::Error {
     if is_of_disk(&error) {
         io::Error::new(error.kind(), format!("{error}; {CURE}"))
@@ -168,7 +170,8 @@ fn parse(text: &[u8]) -> Option<JournalId> {
     Some(JournalId(id.to_be_bytes()))
 }
 
-/// Whether the disk is at fault, or what it says is damaged: not who may open what, or how many.
+/// Whether the error is a disk fault or damaged data, not one of permissions or of too many open
+/// files.
 pub(super) fn is_of_disk(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
@@ -197,17 +200,17 @@ mod tests {
         assert!(is_gone(&RealFs, path));
     }
 
-    /// Who removed the mail directory has removed the journal too: the end of it is no failure.
+    /// Removing the mail directory also removes the journal: ending it is then not a failure.
     #[test]
-    fn what_is_not_there_needs_no_removal() {
+    fn a_missing_file_needs_no_removal() {
         let directory = tempfile::tempdir().unwrap();
         remove(&RealFs, directory.path()).unwrap();
         remove(&RealFs, &directory.path().join("missing")).unwrap();
     }
 
-    /// A journal that is still there would be replayed.
+    /// A journal that still exists would be replayed.
     #[test]
-    fn a_removal_that_fails_is_told() {
+    fn a_removal_that_fails_is_reported() {
         let directory = tempfile::tempdir().unwrap();
         RealFs.create_dir(&directory.path().join(NAME)).unwrap();
         assert!(remove(&RealFs, directory.path()).is_err());

@@ -1,34 +1,34 @@
-//! The redo journal: what is acknowledged is here first, durably, many messages with one sync.
+//! The redo journal: every message is durable here before it is acknowledged, many with one sync.
 //!
-//! Knows records and batches, not Maildirs: what is in the journal and not yet durable elsewhere
-//! is replayed at the next start by `replay.rs`.
+//! The journal knows records and batches, not Maildirs: `replay.rs` replays at the next start what
+//! is in the journal and not yet durable elsewhere.
 //!
 //! # Theory of operation
-//! *Group commit.* Whoever has a record appends it to the batch that is being filled
-//! ([`Journal::submit`]). Then ([`Journal::wait`]) whoever finds that nobody leads becomes the
-//! leader: takes the batch, so that the next one can be filled meanwhile, writes it with one call,
-//! syncs it with another, and wakes all whose records were in it. So the more clients there are,
-//! the more messages share one sync, and one alone waits for one sync only. Where there are several
-//! the leader waits for a fraction of the time of a sync, so that those who were just woken can
-//! come back and share it.
+//! *Group commit.* A thread that has a record appends it to the batch that is being filled
+//! ([`Journal::submit`]). Then ([`Journal::wait`]) the first thread that finds no leader becomes
+//! the leader. It takes the batch, so that the next one can be filled meanwhile, writes it with one
+//! call, syncs it with another, and wakes every thread whose record was in it. So the more clients
+//! there are, the more messages share one sync, and a single client waits for only one sync. If
+//! there are several clients, the leader first waits for a fraction of the time of a sync, so that
+//! those just woken can come back and share it.
 //!
-//! *Floor.* Each batch has a number. The owner of a record says when it is applied to the Maildirs
-//! ([`Journal::applied`]); all batches below the first one with an open record can be checkpointed
-//! (`checkpoint.rs`). Which batches are checkpointed stands in every batch that is written later.
+//! *Floor.* Each batch has a number. The owner of a record reports when it is applied to the
+//! Maildirs ([`Journal::applied`]); all batches below the first one with an open record can be
+//! checkpointed (`checkpoint.rs`). Every later batch records which batches are checkpointed.
 //!
 //! # Invariants
-//! - Nothing is acknowledged before it was seen, after the sync, that a start would find it: that
-//!   the place of the store, the id and the segment are those that are held.
+//! - Nothing is acknowledged until a check after the sync has shown that a start would find it: the
+//!   store's directory, the id and the segment must be the ones that this process holds open.
 //! - L2: the Mutex covers the copying of one record at most; writing and syncing happen outside.
-//! - I7: no segment is overwritten before all of it is checkpointed, and a durable batch says so.
-//! - I9: when a batch cannot be written or synced every record of it fails, nothing is tried again,
-//!   and the segment is left alone from then on.
+//! - I7: no segment is overwritten until all of it is checkpointed and a durable batch says so.
+//! - I9: if a batch cannot be written or synced, all its records fail, nothing is retried, and the
+//!   segment is not written to again.
 //! - The batch that is being filled never holds more than [`Shape::batch_octets_max`].
 //!
 //! # Failures
-//! All who have a record in a batch get the same [`Error`]. After two failures in a row the journal
-//! is out of order: [`Journal::check`] refuses new work, and lets some through from time to time to
-//! see whether it works again.
+//! All records of a batch get the same [`Error`]. After two failures in a row the journal is out of
+//! order: [`Journal::check`] refuses new work, but lets some through from time to time to find out
+//! whether the journal works again.
 
 mod format;
 mod id_file;
@@ -71,10 +71,10 @@ use ring::{Load, Ring, Written};
 #[derive(Debug)]
 pub(super) struct Journal {
     shape: Shape,
-    /// Where it lies.
+    /// Where it is.
     pub(super) directory: PathBuf,
     clock: Clock,
-    /// How long a leader waits for others at most.
+    /// How long a leader waits for others, at most.
     gather_max: Duration,
     inner: Mutex<Inner>,
     /// A leader is ready, or a record was applied.
@@ -83,12 +83,12 @@ pub(super) struct Journal {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// With the leader while somebody leads.
+    /// `None` while a leader has it.
     ring: Option<Ring>,
     filling: Filling,
-    /// Who waits for the batch that is being written.
+    /// The threads that wait for the batch that is being written.
     waiting: Vec<Thread>,
-    /// The memory of the last batch, to be filled again.
+    /// The memory of the last batch, for reuse.
     spare: Vec<u8>,
     /// The last durable batch.
     durable: u64,
@@ -96,12 +96,12 @@ struct Inner {
     durable_with_records: u64,
     /// How many records of durable batches are not yet applied.
     open: BTreeMap<u64, u32>,
-    /// All batches up to this one are in the Maildirs, durably.
+    /// All batches up to this one are durable in the Maildirs.
     checkpointed: u64,
-    /// The same, as the journal says of itself.
+    /// The same, as recorded in the journal itself.
     settled: u64,
     last_commit: Option<Instant>,
-    /// No batch that is not settled was written before.
+    /// No unsettled batch was written before this time.
     unsettled_since: Option<Instant>,
     /// When the last checkpoint began.
     checkpoint_begun: Option<Instant>,
@@ -116,7 +116,7 @@ struct Pace {
     n_records: u32,
     /// How long it took to be written and synced.
     took: Duration,
-    /// How many records a leader waits for in this moment.
+    /// How many records a leader is waiting for now.
     wanted: Option<u32>,
 }
 
@@ -126,35 +126,35 @@ struct Filling {
     octets: Vec<u8>,
     load: Load,
     fate: Arc<Fate>,
-    /// Who waits for it. The first of them leads it.
+    /// The threads that wait for it. The first of them leads it.
     waiting: Vec<Thread>,
 }
 
-/// What becomes of a batch, for all who have a record in it.
+/// The outcome of a batch, shared by all that have a record in it.
 #[derive(Debug, Default)]
 struct Fate(OnceLock<Result<u64, Error>>);
 
 /// Whether the journal works.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Health {
-    /// Batches that failed since the last one that did not.
+    /// Batches that have failed since the last success.
     n_failures: u32,
     failed_at: Option<Instant>,
 }
 
-/// The right to hear what became of a record.
+/// The right to learn the outcome of a record.
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Ticket(Arc<Fate>);
 
-/// How matters stand for a checkpoint.
+/// What a checkpoint needs to know about the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Progress {
     /// All batches up to this one are applied.
     pub(super) applied: u64,
     /// All batches up to this one are checkpointed.
     pub(super) checkpointed: u64,
-    /// The same, as the journal says of itself.
+    /// The same, as recorded in the journal itself.
     pub(super) settled: u64,
     /// The last durable batch.
     pub(super) durable: u64,
@@ -162,43 +162,43 @@ pub(super) struct Progress {
     pub(super) is_due: bool,
     /// When the last batch was written.
     pub(super) last_commit: Option<Instant>,
-    /// When the first one was written that a crash would replay.
+    /// When the first batch was written that a crash would replay.
     pub(super) unsettled_since: Option<Instant>,
 }
 
-/// What an owner is to do with a record that is durable.
+/// What the owner of a record has to do once it is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Apply {
-    /// Apply it, and say so.
+    /// Apply it, and report that.
     Later,
-    /// Nothing: it was applied before.
+    /// Nothing: it has already been applied.
     Done,
 }
 
-/// What there is to be checkpointed.
+/// What needs to be checkpointed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wake {
-    /// The first batch since all was settled: soon.
+    /// The first batch since everything was settled: soon.
     InUse,
     /// A whole segment: now.
     SegmentFull,
 }
 
-/// What the one who leads needs others for.
+/// What a leader needs from the rest of the store.
 pub(super) trait Helper {
-    /// Makes sure that no other daemon can be where this one is about to write.
+    /// Makes sure that no other daemon can be in the place where this one is about to write.
     fn check_lock(&self) -> Result<(), Error>;
 
-    /// Brings on a checkpoint of all batches up to `needed`, so that a segment gets free.
+    /// Causes a checkpoint of all batches up to `needed`, so that a segment becomes free.
     fn make_room(&self, needed: u64);
 
-    /// Sees to it that what was written is checkpointed in time.
+    /// Makes sure that what was written is checkpointed in time.
     fn wake(&self, why: Wake);
 
-    /// A batch of so many records is durable, and took so long.
+    /// Called when a batch of `n_records` is durable; `took` is how long that took.
     fn batch_committed(&self, n_records: u32, took: Duration);
 
-    /// A batch failed (`Some`), or the first after a failure did not.
+    /// Called when a batch failed (`Some`), and when the first one after a failure succeeded.
     fn journal_changed(&self, failure: Option<&Error>, is_out_of_order: bool);
 }
 
@@ -224,10 +224,10 @@ impl Filling {
 }
 
 impl Journal {
-    /// A journal in `directory`, which is empty: what was there was replayed.
+    /// Opens an empty journal in `directory`: anything that was there has been replayed.
     ///
     /// # Errors
-    /// [`Error`] when it cannot be begun.
+    /// [`Error`] if it cannot be begun.
     pub(super) fn open(
         fs: Arc<dyn Fs>,
         directory: PathBuf,
@@ -261,7 +261,7 @@ impl Journal {
         self.shape.batch_octets_max().saturating_sub(HEADER_OCTETS)
     }
 
-    /// Whether new work may be begun.
+    /// Checks that new work may be begun.
     ///
     /// # Errors
     /// [`Error::OutOfOrder`].
@@ -276,13 +276,13 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether nobody writes a batch.
+    /// Whether no batch is being written.
     #[cfg(test)]
     pub(super) fn is_free(&self) -> bool {
         self.inner.lock().ring.is_some()
     }
 
-    /// Whether it fails, and takes no mail for the time being.
+    /// Whether it fails, and accepts no mail for the time being.
     pub(super) fn is_out_of_order(&self) -> bool {
         self.inner.lock().health.is_out_of_order()
     }
@@ -290,7 +290,7 @@ impl Journal {
     /// Puts a record of `octets` into the batch that is being filled.
     ///
     /// # Errors
-    /// [`Error::Io`] when the journal is closed.
+    /// [`Error::Io`] if the journal is closed.
     pub(super) fn submit(
         &self,
         octets: usize,
@@ -322,9 +322,9 @@ impl Journal {
         Ok(ticket)
     }
 
-    /// Waits a little for those whose records were in the last batch: they have been woken a moment
-    /// ago and many come back at once. Without it two halves of the clients would take turns, each
-    /// with a sync of its own.
+    /// Waits a little for the clients whose records were in the last batch: they were woken a
+    /// moment ago, and many come back immediately. Without this wait, two halves of the clients
+    /// would take turns, each with its own sync.
     fn gather(&self, inner: &mut MutexGuard<'_, Inner>) {
         let Pace {
             n_records, took, ..
@@ -349,11 +349,11 @@ impl Journal {
         inner.pace.wanted = None;
     }
 
-    /// Waits until the record is durable, and leads where nobody does; gives the number of its
-    /// batch.
+    /// Waits until the record is durable, leading the batch if nobody else does; returns the number
+    /// of its batch.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Full`]: the record is not to be counted on, and not to be applied.
+    /// [`Error::Io`] or [`Error::Full`]: the record must not be relied on, and must not be applied.
     pub(super) fn wait(&self, ticket: &Ticket, helper: &dyn Helper) -> Result<u64, Error> {
         let Ticket(fate) = ticket;
         loop {
@@ -369,14 +369,14 @@ impl Journal {
                 drop(inner);
                 thread::park();
             }
-            // Who is woken because all is decided needs no turn at the lock.
+            // A thread that is woken because its batch is decided does not need the lock.
             if let Some(outcome) = fate.0.get() {
                 return outcome.clone();
             }
         }
     }
 
-    /// Writes a batch without records, which says what is checkpointed.
+    /// Writes a batch without records, which records what is checkpointed.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -385,7 +385,7 @@ impl Journal {
         self.wait(&Ticket(fate), helper).map(drop)
     }
 
-    /// Writes the batch that is being filled, and tells those who wait for it.
+    /// Writes the batch that is being filled, and wakes the threads that wait for it.
     fn lead(&self, mut inner: MutexGuard<'_, Inner>, helper: &dyn Helper) {
         let Some(mut ring) = inner.ring.take() else {
             return;
@@ -393,7 +393,8 @@ impl Journal {
         self.gather(&mut inner);
         let octets = inner.filling.octets.len();
         if let Some(needed) = ring.needs(octets, inner.filling.load.n_records, inner.checkpointed) {
-            // Records may still come in meanwhile. If it fails there is no room, and all are told.
+            // Records may still come in meanwhile. If this fails there is no room, and all of them
+            // fail.
             let make_room = AssertUnwindSafe(|| helper.make_room(needed));
             MutexGuard::unlocked(&mut inner, || catch_unwind(make_room)).unwrap_or_default();
         }
@@ -401,7 +402,7 @@ impl Journal {
         let checkpointed = inner.checkpointed;
         drop(inner);
         let begin = self.clock.now();
-        // A fault of the program must not leave all others waiting for this leader (SEC-17).
+        // A bug must not leave all others waiting for this leader (SEC-17).
         let written = catch_unwind(AssertUnwindSafe(|| {
             // Nothing may be written where another daemon may be.
             helper.check_lock()?;
@@ -409,14 +410,14 @@ impl Journal {
         }));
         let written = written.unwrap_or_else(|_panic| {
             ring.retire();
-            Err(self.error("a fault of the program"))
+            Err(self.error("a bug in facteur"))
         });
         let now = self.clock.now();
         let mut inner = self.inner.lock();
         let had_failed = inner.health.n_failures > 0;
         let took = now.saturating_duration_since(begin);
         inner.settle(ring.settled());
-        // Else nothing could ever be checkpointed up to a batch that only says what is.
+        // Otherwise nothing could be checkpointed up to a batch that only records checkpoints.
         inner.durable = inner.durable.max(ring.last());
         let wake = inner.note(&written, &batch, took, now);
         let is_out_of_order = inner.health.is_out_of_order();
@@ -428,7 +429,7 @@ impl Journal {
         let waiting = std::mem::take(&mut inner.waiting);
         let next_leader = inner.filling.waiting.first().cloned();
         drop(inner);
-        // The next leader first: until it is at work the disk is idle.
+        // The next leader first: the disk is idle until it starts.
         next_leader.iter().chain(&waiting).for_each(Thread::unpark);
         self.changed.notify_all();
         if written.is_ok() {
@@ -442,7 +443,7 @@ impl Journal {
         }
     }
 
-    /// Notes that a record of batch `number` is in its Maildirs.
+    /// Records that a record of batch `number` is in its Maildirs.
     pub(super) fn applied(&self, number: u64) {
         let is_whole_batch = self.inner.lock().close_record(number);
         if is_whole_batch {
@@ -450,7 +451,7 @@ impl Journal {
         }
     }
 
-    /// How matters stand for a checkpoint.
+    /// What a checkpoint needs to know.
     pub(super) fn progress(&self) -> Progress {
         let inner = self.inner.lock();
         Progress {
@@ -464,7 +465,7 @@ impl Journal {
         }
     }
 
-    /// Waits until more is applied than `applied`, for `patience` at most.
+    /// Waits until more than `applied` is applied, for `patience` at most.
     pub(super) fn wait_for_progress(&self, applied: u64, patience: Duration) {
         let mut inner = self.inner.lock();
         if inner.applied() == applied && !patience.is_zero() {
@@ -472,8 +473,8 @@ impl Journal {
         }
     }
 
-    /// Notes that all batches up to `number`, and none that was written after `begun`, are in the
-    /// Maildirs, durably.
+    /// Notes that all batches up to `number`, none of which was written after `begun`, are durable
+    /// in the Maildirs.
     pub(super) fn checkpointed(&self, number: u64, begun: Instant) {
         let mut inner = self.inner.lock();
         inner.checkpointed = inner.checkpointed.max(number);
@@ -486,7 +487,7 @@ impl Journal {
         inner.durable_with_records > inner.settled || inner.ring.is_none()
     }
 
-    /// Takes no more records, and waits until nobody leads.
+    /// Accepts no more records, and waits until there is no leader.
     pub(super) fn close(&self) {
         let mut inner = self.inner.lock();
         inner.is_closed = true;
@@ -495,14 +496,14 @@ impl Journal {
         }
     }
 
-    /// Ends the journal after [`close`](Self::close), if all of it is checkpointed; else it is
-    /// replayed at the next start.
+    /// Ends the journal after [`close`](Self::close) if all of it is checkpointed; otherwise the
+    /// next start replays it.
     ///
     /// # Errors
-    /// [`Error::Io`]: it is replayed then, too, which does no harm.
+    /// [`Error::Io`]: the next start replays it in this case too, which does no harm.
     pub(super) fn end(&self) -> Result<(), Error> {
         let mut inner = self.inner.lock();
-        // Somebody who came before the close may just have written a batch.
+        // A thread that came before the close may just have written a batch.
         if inner.durable_with_records > inner.checkpointed {
             return Ok(());
         }
@@ -514,7 +515,7 @@ impl Journal {
         let ended = ring.end();
         let mut inner = self.inner.lock();
         if ended.is_ok() {
-            // Else who removes a message now must not count on it (I2).
+            // If not, a removal of a message must not count on it now (I2).
             let durable = inner.durable;
             inner.settle(durable);
         }
@@ -526,10 +527,10 @@ impl Journal {
         ended
     }
 
-    /// Ends the journal that was read from `directory`: nothing of it is replayed any more.
+    /// Ends the journal that was read from `directory`: nothing in it is replayed any more.
     ///
     /// # Errors
-    /// [`Error::Io`]: it is replayed at the next start, too.
+    /// [`Error::Io`]: the next start replays it again.
     pub(super) fn forget(fs: &dyn Fs, directory: &Path) -> Result<(), Error> {
         id_file::remove(fs, directory)
     }
@@ -540,7 +541,7 @@ impl Journal {
 }
 
 impl Inner {
-    /// Takes the batch that is being filled, and lets another one be filled.
+    /// Takes the batch that is being filled, and starts an empty one.
     fn take_batch(&mut self) -> Filling {
         let next = Filling::new(std::mem::take(&mut self.spare));
         let mut batch = std::mem::replace(&mut self.filling, next);
@@ -548,7 +549,8 @@ impl Inner {
         batch
     }
 
-    /// Lets the current thread be woken when the batch of `fate` is decided, or is to be led.
+    /// Registers the current thread to be woken when the batch of `fate` is decided, or needs a
+    /// leader.
     fn register(&mut self, fate: &Arc<Fate>) {
         let is_filling = Arc::ptr_eq(fate, &self.filling.fate);
         let waiting = if is_filling {
@@ -559,12 +561,12 @@ impl Inner {
         waiting.push(thread::current());
     }
 
-    /// Notes that the journal says of all batches up to `number` that they are in the Maildirs.
+    /// Notes that the journal itself says that all batches up to `number` are in the Maildirs.
     fn settle(&mut self, number: u64) {
         if number > self.settled {
             self.settled = number;
             let is_any_left = self.durable_with_records > number;
-            // What is left was written after the checkpoint had begun.
+            // The rest was written after the checkpoint had begun.
             let since = self.unsettled_since.max(self.checkpoint_begun);
             self.unsettled_since = since.filter(|_| is_any_left);
         }
@@ -579,7 +581,7 @@ impl Inner {
         self.durable_with_records > self.settled
     }
 
-    /// Notes what became of a batch; gives what there is to be checkpointed now.
+    /// Notes the outcome of a batch; returns what needs to be checkpointed now.
     fn note(
         &mut self,
         written: &Result<Written, Error>,
@@ -589,9 +591,9 @@ impl Inner {
     ) -> Option<Wake> {
         let written = match written {
             Ok(written) => written,
-            // A full disk is no fault of the journal, and it is over when there is room.
+            // A full disk is not a failure of the journal, and ends when there is room.
             Err(Error::Full { .. }) => return None,
-            // What was applied is to be made durable without it.
+            // What was applied must be made durable without the journal.
             Err(Error::Replaced { .. }) => return Some(Wake::SegmentFull),
             Err(_) => {
                 self.health.fail(now);
@@ -621,13 +623,13 @@ impl Inner {
         }
     }
 
-    /// Whether those whom a leader waits for have come.
+    /// Whether all records that a leader waits for have come.
     fn is_gathered(&self) -> bool {
         let wanted = self.pace.wanted;
         wanted.is_some_and(|wanted| wanted <= self.filling.load.n_records)
     }
 
-    /// Counts a record of batch `number` as applied; true when it was the last one.
+    /// Counts a record of batch `number` as applied; true if it was the last one.
     fn close_record(&mut self, number: u64) -> bool {
         let Some(n_open) = self.open.get_mut(&number) else {
             return false;
@@ -658,7 +660,7 @@ impl Health {
         self.n_failures >= JOURNAL_FAILURES_MAX
     }
 
-    /// Whether it is time to see whether it works again.
+    /// Whether it is time to try whether it works again.
     fn is_to_be_tried(self, now: Instant) -> bool {
         let elapsed = self
             .failed_at
@@ -672,8 +674,8 @@ mod tests {
     use super::*;
     use crate::fs::RealFs;
 
-    /// A leader that waits for as many records as were in the last batch goes on with the last of
-    /// them, and need not wait until its time is over.
+    /// A leader that waits for as many records as were in the last batch continues when the last of
+    /// them has come, without waiting for its time to run out.
     #[test]
     fn a_leader_has_gathered_all_with_the_last_record_it_waits_for() {
         let directory = tempfile::tempdir().unwrap();

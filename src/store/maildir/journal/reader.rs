@@ -1,26 +1,26 @@
-//! Reading the journal back: which batches there are, and which of them count.
+//! Reads the journal back: finds its batches, and decides which of them count.
 //!
-//! Only reads. What the records mean is the caller's business.
+//! It only reads; the caller knows what the records mean.
 //!
 //! # Theory of operation
-//! Every multiple of [`BATCH_ALIGNMENT`] in every segment is looked at, except inside a batch that
-//! is whole: what looks like a batch there is somebody's message. Of the batches that are whole and
-//! of this journal the one with the highest number is the end. From there each names the one
-//! before, down to what the end says is checkpointed. A batch that is skipped by this chain was
-//! never acknowledged: its sync had failed.
+//! Every multiple of [`BATCH_ALIGNMENT`] in every segment is examined, except inside a whole batch:
+//! something there that looks like a batch is part of a message. Of the whole batches of this
+//! journal, the one with the highest number is the end. Starting there, each batch names the one
+//! before it, down to the number that the end says is checkpointed. A batch that this chain skips
+//! was never acknowledged: its sync had failed.
 //!
-//! A batch at the end that is torn is not whole, so the chain ends before it; nobody was told that
-//! it is there. A batch that is missing inside the chain is a loss: the disk did not keep what it
-//! said it had. Then everything that is whole is used, and the caller is told.
+//! A torn batch at the end is not whole, so the chain ends before it; it was never acknowledged. A
+//! batch missing inside the chain is a loss: the disk did not keep what it had confirmed. Then
+//! every whole batch is used, and the loss is reported to the caller.
 //!
-//! A block that the disk cannot read is one without a batch, like one that is torn: the chain tells
-//! whether one is missing. But where the next batch would have begun the chain has ended already,
-//! and nobody knows whether there was one. The caller is told of that, too. A segment that the disk
-//! cannot even open is one of such blocks alone.
+//! A block that the disk cannot read is treated as having no batch, like a torn one: the chain
+//! shows whether a batch is missing. But if that block is where the next batch after the end would
+//! begin, nobody knows whether there was one, and this is reported to the caller too. A segment
+//! that cannot even be opened is treated as one in which no block can be read.
 //!
 //! # Failures
-//! [`Error::Io`] when a segment cannot be opened for another reason than a fault of the disk, or
-//! when a batch cannot be read a second time.
+//! [`Error::Io`] if a segment cannot be opened for a reason other than a disk fault, or if a batch
+//! cannot be read a second time.
 
 use std::{
     collections::BTreeMap,
@@ -42,13 +42,13 @@ use super::{
 /// A journal as it was found.
 #[derive(Debug)]
 pub(in crate::store) struct Journaled {
-    /// None for one that cannot be opened.
+    /// `None` for a segment that cannot be opened.
     segments: Vec<Option<Box<dyn Segment>>>,
     /// The files of the segments.
     pub(in crate::store) paths: Vec<PathBuf>,
-    /// The batches that count, in their order.
+    /// The batches that count, in order.
     batches: Vec<Batch>,
-    /// The numbers of batches that the chain names and the disk does not have.
+    /// The numbers of batches that the chain names but that are not on the disk.
     missing: Vec<u64>,
     /// The segments with blocks that cannot be read.
     pub(in crate::store) unreadable: Vec<Unreadable>,
@@ -59,29 +59,29 @@ pub(in crate::store) struct Journaled {
 pub(in crate::store) struct Unreadable {
     /// Its file.
     pub(in crate::store) path: PathBuf,
-    /// How many there are, or begin batches that cannot be read; none when that cannot be told,
-    /// because the file cannot be opened.
+    /// How many such blocks there are, including those in which an unreadable batch begins; `None`
+    /// if that is unknown, because the file cannot be opened.
     pub(in crate::store) n_blocks: Option<u64>,
-    /// What the system said of the first one.
+    /// The system's error for the first one.
     pub(in crate::store) error: io::Error,
-    /// Whether there may have been a batch that counts and that the chain does not name.
+    /// Whether they may have held a batch that counts but that the chain does not name.
     pub(in crate::store) may_matter: bool,
 }
 
-/// What is found in a segment.
+/// What a scan of a segment cannot read.
 #[derive(Debug, Default)]
 struct Scan {
     /// Offsets of blocks that cannot be read.
     blocks: Vec<u64>,
-    /// Numbers of batches that begin in a block that can be read, and cannot be read.
+    /// Numbers of unreadable batches whose first block can be read.
     numbers: Vec<u64>,
-    /// Whether nothing at all can be read.
+    /// Whether nothing can be read, because the file cannot be opened.
     is_closed: bool,
     error: Option<io::Error>,
 }
 
 impl Scan {
-    /// What is found in a segment that cannot be opened.
+    /// The scan of a segment that cannot be opened.
     fn closed(error: io::Error) -> Self {
         Self {
             is_closed: true,
@@ -95,8 +95,8 @@ impl Scan {
         (!self.is_closed).then(|| u64::try_from(n_blocks).unwrap_or(u64::MAX))
     }
 
-    /// Whether a batch that comes behind `end` may have been in what cannot be read. The next one
-    /// begins behind it, or at the start of another segment.
+    /// Whether a batch after `end` may have been in the part that cannot be read. The next batch
+    /// begins right after it, or at the start of another segment.
     fn may_matter(&self, index: usize, end: Option<&Batch>) -> bool {
         let Some(end) = end else {
             return self.error.is_some();
@@ -119,7 +119,7 @@ struct Batch {
 }
 
 impl Batch {
-    /// What it takes in its segment.
+    /// The space that it occupies in its segment.
     fn octets(&self) -> u64 {
         let header = u64::try_from(HEADER_OCTETS).unwrap_or_default();
         let alignment = u64::try_from(BATCH_ALIGNMENT).unwrap_or(1);
@@ -129,7 +129,7 @@ impl Batch {
 }
 
 impl Journaled {
-    /// Reads the journal that is to be replayed from `directory`; `None` when there is none.
+    /// Reads the journal to be replayed from `directory`; `None` if there is none.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -184,11 +184,11 @@ impl Journaled {
         }))
     }
 
-    /// Makes sure that the batches behind number `behind` up to `last` were found, while the store
-    /// serves and knows that they are durable.
+    /// Makes sure that the batches after number `behind` up to `last` were found, when the running
+    /// store knows that they are durable.
     ///
     /// # Errors
-    /// [`Error::Io`]: some of them cannot be read.
+    /// [`Error::Io`] if some of them cannot be read.
     pub(in crate::store) fn check(
         &self,
         directory: &Path,
@@ -200,11 +200,12 @@ impl Journaled {
         if (behind >= last || end >= last) && !self.missing.iter().any(is_needed) {
             return Ok(());
         }
-        let reason = "part of it cannot be read; after a restart facteur goes on without that part";
+        let reason =
+            "part of it cannot be read; after a restart facteur continues without that part";
         Err(Error::other("read the journal in", directory, reason))
     }
 
-    /// How many records count.
+    /// The number of records that count.
     pub(in crate::store) fn n_records(&self) -> u64 {
         let counts = self
             .batches
@@ -213,15 +214,15 @@ impl Journaled {
         counts.fold(0, u64::saturating_add)
     }
 
-    /// How many batches the disk has lost although they were durable.
+    /// How many batches the disk has lost although it had confirmed them.
     pub(in crate::store) fn n_missing(&self) -> u64 {
         u64::try_from(self.missing.len()).unwrap_or(u64::MAX)
     }
 
-    /// Gives every record to `use_record`, in the order in which they were written.
+    /// Passes every record to `use_record`, in the order in which they were written.
     ///
     /// # Errors
-    /// [`Error::Io`] when one cannot be read, and what `use_record` says.
+    /// [`Error::Io`] if one cannot be read, and the errors of `use_record`.
     pub(in crate::store) fn each(
         &self,
         mut use_record: impl FnMut(Record<'_>) -> Result<(), Error>,
@@ -233,7 +234,7 @@ impl Journaled {
             };
             let octets = read_batch(segment, batch.offset, &batch.header)
                 .map_err(Error::io("read", path))?;
-            // While the store serves, a segment may have been used again since it was scanned.
+            // In a running store, a segment may have been reused since it was scanned.
             if !batch.header.fits(&octets) {
                 return Err(Error::other("read", path, "it was overwritten meanwhile"));
             }
@@ -294,7 +295,7 @@ fn scan(
     Ok(scan)
 }
 
-/// Reads a batch without what fills it up; shorter when the segment ends before.
+/// Reads a batch without its padding; shorter if the segment ends earlier.
 fn read_batch(segment: &dyn Segment, offset: u64, header: &Header) -> io::Result<Vec<u8>> {
     let records = usize::try_from(header.octets).unwrap_or(usize::MAX);
     let mut batch = vec![0; HEADER_OCTETS.saturating_add(records)];
@@ -303,7 +304,7 @@ fn read_batch(segment: &dyn Segment, offset: u64, header: &Header) -> io::Result
     Ok(batch)
 }
 
-/// The batches that count, in their order, and the numbers of those that are missing.
+/// The batches that count, in order, and the numbers of those that are missing.
 fn chain(found: &BTreeMap<u64, Batch>) -> (Vec<Batch>, Vec<u64>) {
     let Some((&last, end)) = found.last_key_value() else {
         return (Vec::new(), Vec::new());
@@ -316,7 +317,7 @@ fn chain(found: &BTreeMap<u64, Batch>) -> (Vec<Batch>, Vec<u64>) {
             batches.push(*batch);
             batch.header.previous
         } else {
-            // What is whole below it counts: to replay too much does no harm.
+            // Every whole batch below it counts: replaying too much does no harm.
             missing.push(number);
             let below = found.range(..number).next_back();
             below.map_or(0, |(&number, _)| number)

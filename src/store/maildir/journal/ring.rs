@@ -1,36 +1,36 @@
-//! The segments of the journal and the place of the next batch in them.
+//! The segments of the journal, and where in them the next batch goes.
 //!
-//! Belongs to whoever leads a commit: one batch is written at a time. Knows what is safe to write
-//! over, not what the batches say.
+//! The leader of a commit owns the ring: one batch is written at a time. The ring knows what may be
+//! overwritten, not what the batches contain.
 //!
 //! # Theory of operation
-//! The segments are used in a ring, each from its start to its end. So what is overwritten first is
-//! always the oldest, and what is left of the journal is its end without a gap. A segment may be
-//! entered when every batch in it is *settled*: in the Maildirs, durably, and said to be so by a
-//! durable batch. The last block of each segment is kept for a batch without records that says
-//! just that. Where it cannot be written, because a write failed in that segment, a new file says
-//! so at its beginning before it takes the place of the segment to be entered.
+//! The segments are used in a ring, each from its start to its end. So the oldest batches are
+//! always overwritten first, and what remains is the end of the journal, without a gap. A segment
+//! may be entered when every batch in it is *settled*: durable in the Maildirs, and recorded as
+//! such by a durable batch. The last block of each segment is kept for a batch without records that
+//! records exactly that. If it cannot be written, because a write failed in that segment, a new
+//! file that begins with such a batch replaces the segment to be entered.
 //!
-//! A segment grows while it is filled for the first time: zeros are written and synced a good piece
-//! ahead of the batches, so that a batch finds its blocks allocated and needs no more than its own
-//! octets synced. A segment that was filled once has its full size ever after. Messages leave a
-//! piece free behind them, be it in the next segment: on a full disk what is removed can still be
-//! noted there, and that is what makes room.
+//! A segment grows while it is filled for the first time: zeros are written and synced well ahead
+//! of the batches, so that the blocks of a batch are already allocated and only its own octets have
+//! to be synced. A segment that was filled once keeps its full size. Batches with messages leave
+//! some space allocated after them, if need be in the next segment: on a full disk removals can
+//! still be recorded there, and removals make room.
 //!
-//! The journal begins with its first batch: an id is drawn and made durable (`id_file.rs`).
+//! The journal begins with its first batch: a random id is drawn and made durable (`id_file.rs`).
 //!
 //! # Invariants
-//! - I7: a batch is written only where nothing unsettled lies.
+//! - I7: a batch never overwrites anything unsettled.
 //! - I9: a segment in which a write or a sync failed is never written again. When its batches are
-//!   settled another file takes its place.
+//!   settled, a new file replaces it.
 //!
 //! # Failures
-//! An [`Error`] for this one batch; the next attempt finds a place that is not in doubt.
+//! An [`Error`] for this one batch; the next attempt goes to a place that is not in doubt.
 //!
 //! # Known limits
-//! When the files of the journal are removed by somebody while the daemon runs, it begins anew, and
-//! what was acknowledged but not yet settled has its file in the Maildirs only. When they are
-//! written over, that is noticed at the next batch.
+//! If somebody removes the files of the journal while the daemon runs, the journal begins anew, and
+//! messages that were acknowledged but not yet settled are only in the Maildirs. If somebody
+//! overwrites the files, the next batch notices that.
 
 use std::{
     io,
@@ -64,7 +64,7 @@ pub(super) struct Ring {
     fs: Arc<dyn Fs>,
     clock: Clock,
     directory: PathBuf,
-    /// Where the segments are: asked for several times for each batch.
+    /// The paths of the segments, which each batch needs several times.
     paths: Vec<Arc<Path>>,
     shape: Shape,
     /// `None` while the journal is empty.
@@ -77,15 +77,15 @@ pub(super) struct Ring {
     number: u64,
     /// The last durable batch of this journal.
     previous: u64,
-    /// What a durable batch says of itself to be checkpointed.
+    /// All batches up to this one are checkpointed, and a durable batch says so.
     settled: u64,
     /// The last batch that is durable.
     mark: Option<Mark>,
-    /// The directory when the id and the segment of this place in the ring were last found in it.
+    /// The segment and the directory's times when that segment and the id were last found there.
     found: Option<(usize, Stamp)>,
 }
 
-/// Where a batch was written, and how it began.
+/// Where a batch was written, and its header.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     slot: usize,
@@ -98,18 +98,18 @@ struct Mark {
 struct Slot {
     /// `None` before it is used for the first time.
     file: Option<Box<dyn Segment>>,
-    /// Which file that is.
+    /// The identity of that file.
     identity: Option<Identity>,
-    /// Its octets that are allocated and durable.
+    /// How many of its octets are allocated and durable.
     prepared: u64,
-    /// The last durable batch in it; 0 when there is none. One without records counts, too: the
-    /// batch behind it names it.
+    /// The last durable batch in it; 0 if there is none. One without records counts too, because
+    /// the next batch names it.
     last: u64,
     /// Whether a write or a sync failed in it.
     is_retired: bool,
 }
 
-/// What is in a batch.
+/// How much is in a batch.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Load {
     pub(super) n_records: u32,
@@ -122,12 +122,12 @@ pub(super) struct Load {
 pub(super) struct Written {
     /// Its number.
     pub(super) number: u64,
-    /// Whether it is the first in its segment, so that the one before could be settled.
+    /// Whether it is the first in its segment, so that the segment before it can be settled.
     pub(super) is_first: bool,
 }
 
 impl Ring {
-    /// The segments in `directory`, whatever is in them.
+    /// Opens the segments in `directory`, whatever they contain.
     pub(super) fn open(
         fs: Arc<dyn Fs>,
         directory: PathBuf,
@@ -151,9 +151,9 @@ impl Ring {
             mark: None,
             found: None,
         };
-        // A journal that ended here before need not have ended on disk too: the system may have
-        // failed to write that. A new id settles it; a full disk must not keep anybody from making
-        // room.
+        // A journal that was ended here before may not have ended on disk: the system may have
+        // failed to write that. A new id makes sure. A full disk must not prevent removals, which
+        // make room.
         if ring.fs.metadata(&ring.directory).is_ok() {
             match ring.begin() {
                 Ok(()) | Err(Error::Full { .. }) => {}
@@ -163,34 +163,34 @@ impl Ring {
         Ok(ring)
     }
 
-    /// All batches up to this one are in the Maildirs and will not be replayed.
+    /// All batches up to this one are in the Maildirs, and will not be replayed.
     pub(super) fn settled(&self) -> u64 {
         self.settled
     }
 
-    /// The last durable batch of this journal; also one that only says what is checkpointed, before
-    /// one that failed.
+    /// The last durable batch of this journal, even if it only records what is checkpointed and the
+    /// batch after it failed.
     pub(super) fn last(&self) -> u64 {
         self.previous
     }
 
-    /// Up to which batch all has to be checkpointed before a batch of `octets` has a place; `None`
-    /// when it has one with what is `checkpointed`.
+    /// The batch up to which everything has to be checkpointed before there is a place for a batch
+    /// of `octets`; `None` if `checkpointed` is already enough.
     pub(super) fn needs(&self, octets: usize, n_records: u32, checkpointed: u64) -> Option<u64> {
         let last = self.last_in_next();
         let fits = self.fits_with(octets, n_records) || last <= checkpointed;
         (!fits).then_some(last)
     }
 
-    /// Whether the active segment takes a batch of `octets`: one without records may use the last
+    /// Whether a batch of `octets` fits in the active segment: one without records may use the last
     /// block.
     fn fits_with(&self, octets: usize, n_records: u32) -> bool {
         self.fits(octets) || (n_records == 0 && self.fits_at_all(octets))
     }
 
-    /// Whether the active segment takes a batch of `octets`.
+    /// Whether a batch of `octets` fits in the active segment before its last block.
     fn fits(&self, octets: usize) -> bool {
-        // The last block is for a batch without records.
+        // The last block is reserved for a batch without records.
         self.is_usable() && self.end_of(octets) <= self.shape.segment_octets.saturating_sub(BLOCK)
     }
 
@@ -221,11 +221,11 @@ impl Ring {
         path.unwrap_or_else(|| self.directory.join(segment_name(index)).into())
     }
 
-    /// Writes a batch, whose records stand behind the place for its header, and makes it durable.
-    /// It says that all batches up to `checkpointed` are in the Maildirs.
+    /// Writes a batch, whose records follow the space for its header, and makes it durable. The
+    /// batch says that all batches up to `checkpointed` are in the Maildirs.
     ///
     /// # Errors
-    /// The batch may or may not be found after a crash: nothing may rest on it.
+    /// The batch may or may not be found after a crash: nothing may rely on it.
     pub(super) fn write(
         &mut self,
         batch: &mut Vec<u8>,
@@ -237,7 +237,8 @@ impl Ring {
         if !fits {
             self.settle(checkpointed)?;
             if self.last_in_next() > self.settled {
-                // The former segment could not say so: its last block is used up, or it failed.
+                // The former segment could not record it: its last block is used, or a write failed
+                // there.
                 self.replace_next(checkpointed)?;
             } else {
                 self.enter_next()?;
@@ -264,12 +265,12 @@ impl Ring {
         self.is_usable() && self.end_of(octets) <= self.shape.segment_octets
     }
 
-    /// Makes sure that the next segment may be overwritten. A durable batch has to say that what
-    /// lies in it is settled; else a crash in the middle of overwriting would look like a loss.
+    /// Makes sure that the next segment may be overwritten. A durable batch has to say that its
+    /// contents are settled; otherwise a crash in the middle of overwriting would look like a loss.
     fn settle(&mut self, checkpointed: u64) -> Result<(), Error> {
         let last = self.last_in_next();
         if last > checkpointed {
-            let reason = "what lies in it is not yet in the Maildirs";
+            let reason = "its messages are not yet in the Maildirs";
             return Err(Error::other("find room in", &self.directory, reason));
         }
         if last > self.settled && self.fits_at_all(HEADER_OCTETS) {
@@ -278,7 +279,7 @@ impl Ring {
         Ok(())
     }
 
-    /// Goes on to the next segment, with a new file when the old one is retired.
+    /// Moves on to the next segment, with a new file if the old one is retired.
     fn enter_next(&mut self) -> Result<(), Error> {
         self.active = self.next_index();
         self.offset = 0;
@@ -293,17 +294,18 @@ impl Ring {
         Ok(())
     }
 
-    /// Forgets the last batch if it is in a segment that is entered, and so written over.
+    /// Forgets the last batch if it is in a segment that is being entered, and so will be
+    /// overwritten.
     fn forget_mark_in(&mut self, index: usize) {
         self.mark = self.mark.filter(|mark| mark.slot != index);
     }
 
-    /// Puts a new file into the place of the next segment and goes on to it. It begins with a batch
-    /// that says what is settled, durably before what it says it of is gone.
+    /// Replaces the next segment with a new file and moves on to it. The file begins with a batch
+    /// that says what is settled, and that batch is durable before the old segment is gone.
     fn replace_next(&mut self, checkpointed: u64) -> Result<(), Error> {
         let index = self.next_index();
         let (path, new_path) = (self.path(index), self.path(index).with_extension("new.seg"));
-        // Left by an earlier attempt, whose number nobody names, or not there.
+        // Left by an earlier attempt, whose number no batch names, if it exists.
         if_there(self.fs.unlink(&new_path)).map_err(Error::io("remove", &new_path))?;
         self.number = self.number.saturating_add(1);
         let no_id = || Error::io("write", &new_path)(io::ErrorKind::Other.into());
@@ -337,7 +339,7 @@ impl Ring {
         Ok(())
     }
 
-    /// Writes a batch into the active segment; gives its number.
+    /// Writes a batch into the active segment; returns its number.
     fn write_here(
         &mut self,
         batch: &mut Vec<u8>,
@@ -359,7 +361,7 @@ impl Ring {
         seal.close(batch);
         if load.n_messages > 0 {
             match self.keep_ahead(end) {
-                // What is removed together with these messages makes room.
+                // The removals in the same batch make room.
                 Err(Error::Full { .. }) if load.n_records > load.n_messages => {}
                 kept => kept?,
             }
@@ -378,16 +380,16 @@ impl Ring {
         Ok(number)
     }
 
-    /// Leaves the active segment alone from now on.
+    /// Marks the active segment as one that is not written to again.
     pub(super) fn retire(&mut self) {
         if let Some(slot) = self.slots.get_mut(self.active) {
             slot.is_retired = true;
         }
     }
 
-    /// Allocates more than a batch that ends at `end` needs, in this segment or the next. How much
-    /// grows with the segment: each step waits for a commit of the file system, and a store that is
-    /// hardly used shall stay small.
+    /// Allocates more than a batch that ends at `end` needs, in this segment or the next. The step
+    /// grows with the segment: each step waits for a commit of the file system, but a store that is
+    /// hardly used should stay small.
     fn keep_ahead(&mut self, end: u64) -> Result<(), Error> {
         let wanted = end.saturating_add(SEGMENT_STEP_OCTETS);
         let segment_octets = self.shape.segment_octets;
@@ -412,7 +414,7 @@ impl Ring {
         Ok(())
     }
 
-    /// Begins the journal: draws an id and makes it durable.
+    /// Begins the journal: draws a random id and makes it durable.
     fn begin(&mut self) -> Result<(), Error> {
         let own = self.directory.parent().unwrap_or(&self.directory);
         prepare(&*self.fs, &self.directory, own)?;
@@ -422,19 +424,19 @@ impl Ring {
         let held = id_file::write(&*self.fs, &self.directory, JournalId(id))?;
         self.id = Some(held);
         self.found = None;
-        // The first of its chain; numbers go on, and so does what is settled.
+        // The next batch is the first of its chain; numbers and `settled` continue.
         self.previous = 0;
         Ok(())
     }
 
-    /// Ends the journal, all of which is in the Maildirs, durably: nothing is replayed any more.
+    /// Ends the journal, all of which is durable in the Maildirs: nothing is replayed any more.
     ///
     /// # Errors
     /// [`Error::Io`]: it may be replayed, which does no harm.
     pub(super) fn end(&mut self) -> Result<(), Error> {
         match self.id.take() {
             Some(held) => {
-                // Another one is not ours to be removed.
+                // If it is not our file, we must not remove it.
                 if !id_file::is_gone(&*self.fs, &self.directory) {
                     held.check(&*self.fs)?;
                 }
@@ -444,11 +446,11 @@ impl Ring {
         }
     }
 
-    /// Makes sure that a start would find what was written: that the id and the segment in which it
-    /// is are those that are held, and that nobody wrote over them.
+    /// Makes sure that a start would find what was written: that the id and the segment on disk are
+    /// the ones held open here, and that nobody has overwritten them.
     ///
     /// # Errors
-    /// [`Error::Replaced`]; [`Error::Io`] when that cannot be told.
+    /// [`Error::Replaced`]; [`Error::Io`] if this cannot be determined.
     fn check_files(&mut self, header: [u8; HEADER_OCTETS], offset: u64) -> Result<(), Error> {
         let path = self.path(self.active);
         let replaced = || Error::replaced(&*path);
@@ -456,14 +458,14 @@ impl Ring {
         let held = self.id.as_ref().ok_or_else(replaced)?;
         held.check_text()?;
         let slot = |index: usize| self.slots.get(index);
-        // Who writes over the files truncates them first, or comes to the older batches first.
+        // Whatever overwrites the files truncates them first, or reaches the older batches first.
         if let Some(mark) = self.mark
             && let Some(former) = slot(mark.slot).and_then(|slot| slot.file.as_deref())
         {
             let mut found = [0; HEADER_OCTETS];
             let n_read = former.read_at(&mut found, mark.offset);
             if n_read.map_err(Error::io("read", &path))? != HEADER_OCTETS || found != mark.header {
-                // Left as it is: the next start has to find that it is damaged.
+                // Left as it is, so that the next start finds the damage.
                 return Err(replaced());
             }
         }
@@ -475,8 +477,9 @@ impl Ring {
         Ok(())
     }
 
-    /// Makes sure that the id and the active segment are what their names stand for: by the times
-    /// of their directory, if those tell of every change since they were last looked at.
+    /// Makes sure that the names of the id and of the active segment still refer to the files held
+    /// open. If the times of their directory show every change since the last check, those are
+    /// enough.
     fn check_names(&mut self) -> Result<(), Error> {
         let file_time = self.clock.file_time();
         let Some(directory) = stamp_at(&*self.fs, &self.directory)? else {
@@ -504,13 +507,13 @@ impl Ring {
         Ok(())
     }
 
-    /// Begins anew when somebody has removed the files, as people do who want all mail gone: what
-    /// is written to a file without a name is lost with the process.
+    /// Begins anew if somebody has removed the files, as people do to delete all mail: what is
+    /// written to a file without a name is lost with the process.
     fn notice_removal(&mut self) {
         let file = self.slots.get(self.active).and_then(|it| it.file.as_ref());
         let is_gone = match file {
             Some(file) => file.is_linked().is_ok_and(|is_linked| !is_linked),
-            // Not used in this life: then the id says whether the journal is still there.
+            // Not used since the start: then the id shows whether the journal is still there.
             None => self.id.is_some() && id_file::is_gone(&*self.fs, &self.directory),
         };
         if is_gone {
@@ -524,15 +527,15 @@ impl Ring {
 }
 
 impl Slot {
-    /// Opens the file, made if missing, and makes its name durable.
+    /// Opens the file, creating it if missing, and makes its name durable.
     fn open(&mut self, fs: &dyn Fs, path: &Path) -> Result<(), Error> {
         let file = fs.open_segment(path).map_err(Error::io("open", path))?;
         let octets = file.octets().map_err(Error::io("look at", path))?;
         let identity = file.identity().map_err(Error::io("look at", path))?;
         let directory = path.parent().unwrap_or(path);
         if let Err(error) = fs.sync_dir(directory).and_then(|()| fs.confirm(path)) {
-            // The disk may have lost the name although it can be seen (I9). When this fails too,
-            // the next attempt opens it again, and a sync that was not ours has its name.
+            // The disk may have lost the name although it is still visible (I9). If this fails too,
+            // the next attempt opens the file again, and a different sync covers its name.
             fs.unlink(path).unwrap_or_default();
             return Err(Error::io("make durable", directory)(error));
         }
@@ -542,8 +545,8 @@ impl Slot {
         Ok(())
     }
 
-    /// Allocates the octets up to `end`, in a file that is made if missing. A full disk leaves the
-    /// segment as it was.
+    /// Allocates the octets up to `end`, in a file that is created if missing. A full disk leaves
+    /// the segment as it was.
     fn prepare(&mut self, fs: &dyn Fs, path: &Path, end: u64) -> Result<(), Error> {
         if self.file.is_none() {
             self.open(fs, path)?;
@@ -583,7 +586,7 @@ impl Slot {
     }
 }
 
-/// The file name of the segment with this place in the ring.
+/// The file name of the segment at this place in the ring.
 fn segment_name(index: usize) -> String {
     format!("{index}.seg")
 }
@@ -598,7 +601,7 @@ mod tests {
         segments: 2,
     };
 
-    /// How much is allocated when a batch like this is the first one, beyond the batch itself.
+    /// How much is allocated after a first batch with this load, beyond the batch itself.
     fn allocated_ahead(load: Load) -> u64 {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().join("journal");
@@ -608,9 +611,9 @@ mod tests {
         prepared.checked_sub(ring.offset).unwrap()
     }
 
-    /// On a full disk what is removed, and what is checkpointed, can be noted there.
+    /// On a full disk, removals and checkpoints can be recorded in that space.
     #[test]
-    fn messages_leave_a_piece_free_behind_them_and_nothing_else_needs_one() {
+    fn messages_allocate_space_after_them_and_other_batches_do_not() {
         for (n_records, n_messages, is_ahead) in
             [(0, 0, false), (1, 0, false), (1, 1, true), (2, 1, true)]
         {

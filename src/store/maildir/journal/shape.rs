@@ -1,11 +1,11 @@
-//! How large the journal is.
+//! The size of the journal, and how a small file system reduces it.
 
 use crate::store::limits::{BATCH_OCTETS_MAX, JOURNAL_PART_MAX, SEGMENT_OCTETS_MIN, SEGMENTS_MIN};
 
-/// What a batch is aligned to (`BATCH_ALIGNMENT`), as a distance in a file.
+/// The alignment of batches (`BATCH_ALIGNMENT`), as a distance in a file.
 pub(super) const BLOCK: u64 = 4096;
 
-/// How large the journal is.
+/// The size of the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store::maildir) struct Shape {
     /// Octets of one segment, a multiple of 4,096.
@@ -21,9 +21,9 @@ impl Shape {
         half.min(BATCH_OCTETS_MAX)
     }
 
-    /// The same journal on a file system of `total` octets, which it must leave to the mail: with
-    /// smaller segments, and fewer, if these would take too large a part of it. 0 is a size that
-    /// nobody knows.
+    /// Adapts the journal to a file system of `total` octets, most of which it must leave to the
+    /// mail: with smaller and fewer segments, if these would take too large a part of it. 0 means
+    /// that the size is unknown.
     pub(in crate::store::maildir) fn on(self, total: u64) -> Self {
         if total == 0 {
             return self;
@@ -35,7 +35,7 @@ impl Shape {
         let share = part
             .checked_div(u64::try_from(segments).unwrap_or(u64::MAX))
             .unwrap_or(part);
-        // A whole number of blocks, and room for every message that takes this way.
+        // A whole number of blocks, and room for every message that goes through the journal.
         let blocks = share.checked_div(BLOCK).unwrap_or(share);
         let share = blocks.saturating_mul(BLOCK).max(SEGMENT_OCTETS_MIN);
         Self {
