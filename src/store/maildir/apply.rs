@@ -1,23 +1,24 @@
-//! Messages that are durable in the journal on their way into the Maildirs.
+//! Puts messages that are durable in the journal into the Maildirs.
 //!
 //! # Theory of operation
-//! Whoever delivered a message applies it, right after its batch is durable and before it is
-//! acknowledged: the content is written to `.facteur/tmp`, linked into the mailboxes and renamed
-//! into the last one. Nothing is synced; a crash undoes any part of it and the journal does it
-//! again. So a message is in its mailboxes, for maildrops and other programs, when its sender
-//! hears of it, and what other clients wait for is never this.
+//! The thread that delivered a message applies it, right after its batch is durable and before it
+//! is acknowledged: the content is written to `.facteur/tmp`, linked into the mailboxes and renamed
+//! into the last one. Nothing is synced: if a crash undoes any part of it, the journal repeats it.
+//! So a message is in its mailboxes, for maildrops and other programs, when its sender gets the
+//! reply, and other clients never wait for this.
 //!
-//! A message that one mailbox cannot take is set aside for it (`waiting.rs`), and is applied.
+//! A message that one mailbox cannot accept is set aside for it (`waiting.rs`), and counts as
+//! applied.
 //!
-//! A message that cannot be applied (the disk has no room for files, descriptors are short) is
-//! acknowledged all the same: it is durable. It is *kept* in memory and tried again by every
-//! delivery that begins, every login and every checkpoint. As long as one is kept no delivery
-//! begins, so there are never more of them than there were sessions.
+//! A message that cannot be applied (the disk has no room for files, or descriptors are short) is
+//! acknowledged anyway, because it is durable. It is *kept* in memory and tried again by every
+//! delivery that begins, every login and every checkpoint. While one is kept, no delivery begins,
+//! so there are never more of them than there were sessions.
 //!
 //! # Invariants
-//! - I4: nothing is applied before it is durable, and no reader sees a part of it.
-//! - A mailbox gets each message once, however often it is tried: what was done is remembered,
-//!   since the message may be removed again meanwhile.
+//! - I4: no message is applied before it is durable, and no reader sees part of one.
+//! - A mailbox gets each message once, no matter how often it is tried: completed steps are
+//!   remembered, since the message may be removed again meanwhile.
 
 use std::{
     io,
@@ -45,7 +46,7 @@ use super::{
 
 /// Puts the message of batch `number` into its mailboxes, or keeps it.
 pub(super) fn apply_or_keep(store: &OpenStore, mut letter: Letter, number: u64) {
-    // A fault of the program must not lose a durable message either (SEC-17).
+    // A bug must not lose a durable message either (SEC-17).
     let applied = catch_unwind(AssertUnwindSafe(|| apply(store, &mut letter)));
     match applied {
         Ok(Ok(())) => note_applied(store, letter, number),
@@ -60,7 +61,7 @@ pub(super) fn apply_or_keep(store: &OpenStore, mut letter: Letter, number: u64) 
     }
 }
 
-/// Tries again what is kept.
+/// Tries again to apply the kept messages.
 ///
 /// # Errors
 /// Why one of them still cannot be applied.
@@ -71,7 +72,7 @@ pub(super) fn retry_kept(store: &OpenStore) -> Result<(), Error> {
     }
     let (mut left, mut result) = (Vec::new(), Ok(()));
     for (number, mut letter) in letters {
-        // After a fault of the program it is kept like after any other.
+        // After a panic the message is kept, as after any other failure.
         let applied = catch_unwind(AssertUnwindSafe(|| apply(store, &mut letter)));
         match applied {
             Ok(Ok(())) => note_applied(store, letter, number),
@@ -80,7 +81,7 @@ pub(super) fn retry_kept(store: &OpenStore) -> Result<(), Error> {
                 left.push((number, letter));
             }
             Err(_panic) => {
-                let reason = "a fault of the program";
+                let reason = "a bug in facteur";
                 result = Err(Error::other("deliver into", &store.disk.root, reason));
                 left.push((number, letter));
             }
@@ -102,7 +103,7 @@ fn note_applied(store: &OpenStore, letter: Letter, number: u64) {
         file_name: letter.file_name,
         mailboxes,
     };
-    // Before the batch counts as applied: who makes a checkpoint of it has to know.
+    // Before the batch counts as applied: its checkpoint has to know.
     if store.touched.note(message) {
         store.checkpoints.hurry();
     }
@@ -145,7 +146,7 @@ fn apply(store: &OpenStore, letter: &mut Letter) -> Result<(), Error> {
         letter.n_applied = n_applied;
     }
     if is_spooled {
-        // What stays is removed at the next start.
+        // If this fails, the next start removes the file.
         store.disk.fs.unlink(&spool_path).unwrap_or_default();
     }
     if result.is_err() {
@@ -154,8 +155,8 @@ fn apply(store: &OpenStore, letter: &mut Letter) -> Result<(), Error> {
     result
 }
 
-/// Puts the message into a mailbox or, when that cannot be done or is known to be `broken`,
-/// sets it aside for it: `None`.
+/// Puts the message into a mailbox. If that fails, or the mailbox is known to be `broken`, sets the
+/// message aside for it and returns `None`.
 fn place_or_keep_waiting(
     store: &OpenStore,
     spooled: Spooled<'_>,
@@ -170,7 +171,7 @@ fn place_or_keep_waiting(
     };
     match placed {
         Ok(placed) => Ok(Some(placed)),
-        // If the store as a whole is in order it can be set aside, whatever the reason is.
+        // Whatever the reason is, it can be set aside if the store as a whole works.
         Err(Misplaced { error, .. }) => {
             aside::keep_waiting(store, &target, spooled, Purpose::Delivery, &error)
                 .map(|()| None)
@@ -179,7 +180,7 @@ fn place_or_keep_waiting(
     }
 }
 
-/// Writes a file into the spool, in the place of one that an earlier attempt left.
+/// Writes a file into the spool, replacing one that an earlier attempt left.
 pub(super) fn spool(
     store: &OpenStore,
     path: &Path,
@@ -193,15 +194,15 @@ pub(super) fn spool(
         other => other?,
     };
     let written = file.append(content);
-    // What stays is removed at the next start.
+    // If this fails, the next start removes the file.
     written
         .inspect_err(|_| store.disk.fs.unlink(path).unwrap_or_default())
         .map_err(Error::io("write", path))?;
     Ok(file)
 }
 
-/// Gives the file its name in the mailbox of `target`, which is made again if somebody removed
-/// it. A name that is there already is that of this message.
+/// Gives the file its name in the mailbox of `target`, which is created again if somebody removed
+/// it. If the name already exists, it belongs to this message.
 pub(super) fn place(
     store: &OpenStore,
     spooled: Spooled<'_>,
@@ -216,7 +217,7 @@ pub(super) fn place(
     };
     let placed = match give_name() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // Somebody removed the mailbox since we met it.
+            // Somebody has removed the mailbox since it was last seen.
             store.known.forget(target.mailbox);
             let mark = store.disk.sync_mark();
             mailboxes::make_mailboxes(store, std::slice::from_ref(target), made)?;
@@ -225,7 +226,7 @@ pub(super) fn place(
         }
         other => other,
     };
-    // Whatever came of it: nobody need believe the times of the directory.
+    // Whatever the result: then nobody has to rely on the times of the directory.
     store.visibility.forget_listing(target.mailbox);
     match placed {
         Ok(()) => Ok(match step {
@@ -250,8 +251,8 @@ pub(super) fn place(
     }
 }
 
-/// Whether the file has its name `path`, although the call that gave it has failed: to repeat
-/// it would bring back what somebody moves or removes from now on.
+/// Whether the file has the name `path` although the rename reported a failure. Repeating the
+/// rename would bring back a file that somebody moves or removes from now on.
 fn is_renamed(disk: &Disk, spooled: Spooled<'_>, path: &Path) -> bool {
     let spool = disk.fs.metadata(spooled.path);
     let is_given_up = spool.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);

@@ -1,37 +1,37 @@
-//! Checkpoints: what the journal holds is made durable in the Maildirs, so that its segments can
-//! be used again.
+//! Checkpoints make the messages of the journal durable in the Maildirs, so that its segments can
+//! be reused.
 //!
 //! # Theory of operation
-//! One sync of the whole file system makes durable all that was applied before it began, however
-//! many files that are, and off the path of any acknowledgement. A checkpoint is made when a
-//! segment is full, some seconds after the last message, some more after the first one that a crash
-//! would replay, when a leader finds no room, and at the end. It counts when the journal says so:
-//! the next batch does, and where none comes, one without records.
+//! One sync of the whole file system makes everything durable that was applied before it began, no
+//! matter how many files, and normally no acknowledgement waits for it. A checkpoint is made when a
+//! segment is full, some seconds after the last message, a longer time after the first message that
+//! a crash would replay, when a leader finds no room, and at the end. It counts once the journal
+//! records it: in the next batch or, if none comes, in one without records.
 //!
-//! That sync also waits for all that other programs have written, and makes the disk busy with it.
-//! So when it took long, those that follow go *piece by piece* (`piecemeal.rs`): what the journal's
-//! messages have touched is known (`touched.rs`), and is synced file by file. Both ways are timed.
-//! The whole file system is synced again after a while, to see whether it still takes long, and
-//! whenever the pieces are so many that they would take longer; also when something has to be in
-//! the pieces that cannot be found, and when anything is in doubt.
+//! That sync also waits for everything that other programs have written, and keeps the disk busy
+//! with it. So if it took long, the following checkpoints go *piece by piece* (`piecemeal.rs`): the
+//! files that the journal's messages have touched are known (`touched.rs`), and are synced one by
+//! one. Both ways are timed. The whole file system is synced again after a while, to find out
+//! whether it still takes long; whenever there are so many pieces that they would take longer; if a
+//! piece cannot be found; and if anything is in doubt.
 //!
-//! Where a sync of the whole file system is not to be relied on (`trust.rs`) all checkpoints go
-//! piece by piece, a start and an orderly stop too. When the record of what was touched is not
-//! complete, or anything is in doubt, the journal itself says which messages there are.
+//! If a sync of the whole file system cannot be relied on (`trust.rs`), all checkpoints go piece by
+//! piece, including those at a start and at a clean stop. If the record of what was touched is
+//! incomplete, or anything is in doubt, the journal itself says which messages there are.
 //!
-//! When a sync fails, or the sync of any directory failed since the last good checkpoint, the
-//! system may have forgotten what it could not write, while it still shows it. Another sync would
-//! succeed and prove nothing (I9). So every message that the journal still has is written anew,
-//! to a new file that takes the place of the old one (`replay.rs`), and then all is synced again.
+//! If a sync fails, or the sync of any directory has failed since the last good checkpoint, the
+//! system may have forgotten what it could not write while it still shows it. Another sync would
+//! succeed and prove nothing (I9). So every message that the journal still has is written anew, to
+//! a new file that replaces the old one (`replay.rs`), and then everything is synced again.
 //!
 //! # Invariants
-//! - I7: a batch counts as checkpointed only when a successful sync covers all that it says, and
-//!   nothing that it rests on was in doubt.
-//! - One checkpoint is made at a time.
+//! - I7: a batch counts as checkpointed only if a successful sync covers everything that it
+//!   records, and nothing that it relies on was in doubt.
+//! - Only one checkpoint is made at a time.
 //!
 //! # Failures
-//! [`Error`]: nothing is checkpointed, and nothing is lost, since it stays in the journal. Mail is
-//! taken until the journal is full.
+//! [`Error`]: nothing is checkpointed, and nothing is lost, because it stays in the journal. Mail
+//! is accepted until the journal is full.
 
 use std::{
     sync::Arc,
@@ -57,7 +57,7 @@ use super::{
     touched::Applied,
 };
 
-/// Makes durable in the Maildirs all that is applied by now.
+/// Makes everything durable in the Maildirs that is applied by now.
 ///
 /// # Errors
 /// See the module.
@@ -70,7 +70,7 @@ pub(super) fn checkpoint(store: &OpenStore) -> Result<(), Error> {
     let result = checkpoint_in_turn(store, journal, &mut taken.turn);
     let had_failed = std::mem::replace(&mut taken.turn.has_failed, result.is_err());
     drop(taken);
-    // Not when there was nothing to do.
+    // Not if there was nothing to do.
     if result.is_err() || journal.progress().checkpointed > before {
         let took = store.disk.clock.now().saturating_duration_since(begin);
         store.counters.checkpointed(result.is_ok(), took);
@@ -93,14 +93,14 @@ fn checkpoint_in_turn(store: &OpenStore, journal: &Journal, turn: &mut Turn) -> 
         }
         let mark = store.disk.sync_mark();
         if turn.trusted != mark {
-            // Batches that come later are applied after the failure.
+            // Later batches are applied after the failure.
             turn.doubtful = Some(progress.durable);
             turn.trusted = mark;
         }
         if let Some(doubtful) = turn.doubtful {
             if progress.applied < doubtful {
-                // What is being applied may be affected and cannot be written anew yet.
-                let reason = "a sync has failed, and messages are still on their way";
+                // Messages that are being applied may be affected, and cannot be written anew yet.
+                let reason = "a sync has failed, and messages are still being delivered";
                 return Err(Error::other("make durable", &store.disk.root, reason));
             }
             replay::write_anew(store, journal)?;
@@ -117,8 +117,8 @@ fn checkpoint_in_turn(store: &OpenStore, journal: &Journal, turn: &mut Turn) -> 
     result
 }
 
-/// Makes durable in the Maildirs all that is applied as `progress` says: in the way that takes
-/// less time, or all of the file system.
+/// Makes everything durable in the Maildirs that is applied according to `progress`: piece by piece
+/// if that is faster, otherwise with the whole file system.
 fn sync_applied(
     store: &OpenStore,
     journal: &Journal,
@@ -149,7 +149,7 @@ fn sync_applied(
     Ok(())
 }
 
-/// Makes `messages` durable in the Maildirs, and notes how long that takes.
+/// Makes `messages` durable in the Maildirs, and measures how long that takes.
 fn sync_pieces(store: &OpenStore, messages: &[Applied], turn: &mut Turn) -> Result<Synced, Error> {
     let begin = store.disk.clock.now();
     let synced = piecemeal::sync_piecemeal(store, messages)?;
@@ -159,7 +159,7 @@ fn sync_pieces(store: &OpenStore, messages: &[Applied], turn: &mut Turn) -> Resu
     Ok(synced)
 }
 
-/// How long each of `n` things took since `begin`.
+/// How long each of `n` items took since `begin`.
 fn measure(disk: &Disk, begin: Instant, n: u32) -> Measured {
     let at = disk.clock.now();
     let all = at.saturating_duration_since(begin);
@@ -167,8 +167,8 @@ fn measure(disk: &Disk, begin: Instant, n: u32) -> Measured {
     Measured { took, at }
 }
 
-/// How long until a checkpoint is due, because the store has been idle for long enough or what
-/// a crash would replay is too old; `None` when it would replay nothing.
+/// How long until a checkpoint is due, because the store has been idle for long enough or a batch
+/// that a crash would replay is too old; `None` if a crash would replay nothing.
 fn until_due(store: &OpenStore) -> Option<Duration> {
     let progress = store.journal.as_ref()?.progress();
     let now = store.disk.clock.now();
@@ -178,23 +178,23 @@ fn until_due(store: &OpenStore) -> Option<Duration> {
     progress.is_due.then_some(idle.min(age))
 }
 
-/// Makes a checkpoint if one is due; gives how long until it is to be asked again, if ever.
+/// Makes a checkpoint if one is due; returns the time until the next call, if one is needed.
 pub(super) fn checkpoint_if_due(store: &OpenStore) -> Option<Duration> {
     let is_due = until_due(store) == Some(Duration::ZERO);
     if is_due {
-        // A failure is told to the observer.
+        // A failure is reported to the observer.
         checkpoint_when_idle(store).unwrap_or_default();
     }
-    // What is still due then is tried again after a while.
+    // If it is still due, it is tried again after a while.
     let left = until_due(store);
     left.map(|left| if is_due { CHECKPOINT_IDLE } else { left })
 }
 
-/// Makes a checkpoint of a store that has no need of the time, and says so in the journal: a
-/// crash from now on has nothing to replay.
+/// Makes a checkpoint of an idle store and records it in the journal, so that a crash from now on
+/// has nothing to replay.
 ///
 /// # Errors
-/// As [`checkpoint`].
+/// As for [`checkpoint`].
 pub(super) fn checkpoint_when_idle(store: &OpenStore) -> Result<(), Error> {
     apply::retry_kept(store)?;
     checkpoint(store)?;
@@ -209,10 +209,10 @@ pub(super) fn checkpoint_when_idle(store: &OpenStore) -> Result<(), Error> {
     Ok(())
 }
 
-/// Ends the journal: all of it is in the Maildirs, durably, and nothing more comes.
+/// Ends the journal: all of it is made durable in the Maildirs, and no more is accepted.
 ///
 /// # Errors
-/// What is not there yet is replayed at the next start.
+/// The next start replays what is not there yet.
 pub(super) fn close(store: &OpenStore) -> Result<(), Error> {
     let Some(journal) = &store.journal else {
         return Ok(());
@@ -220,7 +220,7 @@ pub(super) fn close(store: &OpenStore) -> Result<(), Error> {
     journal.close();
     apply::retry_kept(store)?;
     checkpoint(store)?;
-    // What is in the place of the journal now is not to be ended.
+    // If something else is in the place of the journal now, it must not be ended.
     store.place.standing(&store.disk)?;
     journal.end()
 }
@@ -233,11 +233,11 @@ impl Helper for OpenStore {
     fn make_room(&self, needed: u64) {
         let Some(journal) = &self.journal else { return };
         let begin = self.disk.clock.now();
-        // What is kept keeps a segment from being used again; who began it was told.
+        // Kept messages prevent a segment from being reused. Their failure was already reported.
         apply::retry_kept(self).unwrap_or_default();
         loop {
             let before = journal.progress();
-            // Who needs the room is told when there is none.
+            // If there is no room, whoever needs it gets an error.
             if checkpoint(self).is_err() || journal.progress().checkpointed >= needed {
                 return;
             }
@@ -276,7 +276,7 @@ impl Helper for OpenStore {
     }
 }
 
-/// In how many mailboxes `messages` are, all together.
+/// The number of mailboxes of all `messages`, added up.
 fn count_names(messages: &[Applied]) -> u32 {
     let n_names: usize = messages.iter().map(|it| it.mailboxes.len()).sum();
     u32::try_from(n_names).unwrap_or(u32::MAX)
@@ -285,7 +285,7 @@ fn count_names(messages: &[Applied]) -> u32 {
 /// Starts the thread that makes checkpoints.
 ///
 /// # Errors
-/// [`Error::Io`] when the system gives no thread.
+/// [`Error::Io`] if the system cannot start a thread.
 pub(super) fn start(store: &Arc<OpenStore>) -> Result<JoinHandle<()>, Error> {
     let for_thread = Arc::clone(store);
     thread::Builder::new()
@@ -298,17 +298,17 @@ fn run(store: &OpenStore) {
     let checkpoints = &store.checkpoints;
     let mut wanted = checkpoints.wanted.lock();
     while !wanted.is_end {
-        // What comes to wait from here on sets `is_in_use`.
+        // If something begins to wait after this, it sets `is_in_use`.
         let due = MutexGuard::unlocked(&mut wanted, || {
             store.waiting.until_due(store.disk.clock.now())
         });
         if due == Some(Duration::ZERO) {
             MutexGuard::unlocked(&mut wanted, || cure::cure_all(store));
         } else if std::mem::take(&mut wanted.is_urgent) {
-            // A failure is told to the observer, and what it leaves is still due.
+            // A failure is reported to the observer, and leaves the checkpoint due.
             MutexGuard::unlocked(&mut wanted, || checkpoint(store)).unwrap_or_default();
         } else if wanted.is_in_use {
-            // Before it is looked: what comes then sets it again.
+            // Before the check: whatever comes later sets it again.
             wanted.is_in_use = false;
             let left = MutexGuard::unlocked(&mut wanted, || checkpoint_if_due(store));
             if let Some(left) = left {

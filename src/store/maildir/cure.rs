@@ -1,4 +1,4 @@
-//! Mailboxes that take no mail are tried again, and what waited for them is delivered: see
+//! Retries mailboxes that accept no mail, and delivers the messages that waited for them: see
 //! `waiting.rs`.
 
 use std::{
@@ -25,14 +25,14 @@ use super::{
     waiting::AtWork,
 };
 
-/// Makes sure that a message for `mailbox` can be stored, as far as that is known beforehand.
+/// Checks that a message for `mailbox` can be stored, as far as that is known beforehand.
 ///
 /// # Errors
-/// [`Error::NameTooLong`]: never. Any other: not now; the observer was told why.
+/// [`Error::NameTooLong`]: it never can. Any other: it cannot now; the observer was told why.
 pub(super) fn check_recipient(store: &OpenStore, mailbox: &MailboxName) -> Result<(), Error> {
     let target = Target::of(&store.disk, mailbox)?;
     if let Some(ailment) = store.waiting.ailment(mailbox) {
-        // Somebody who is at it will see.
+        // Whoever is working on it will find out.
         let turn = store.waiting.try_take(mailbox).ok_or(ailment)?;
         return cure_in_turn(store, &turn, &target);
     }
@@ -44,7 +44,7 @@ pub(super) fn check_recipient(store: &OpenStore, mailbox: &MailboxName) -> Resul
         .inspect_err(|error| aside::note_ailing(store, mailbox, error, None))
 }
 
-/// Delivers what waits for `mailbox`, if its mailbox takes mail again.
+/// Delivers the messages that wait for `mailbox`, if it accepts mail again.
 ///
 /// # Errors
 /// Why it does not.
@@ -57,11 +57,11 @@ pub(super) fn cure(store: &OpenStore, mailbox: &MailboxName) -> Result<(), Error
     cure_in_turn(store, &turn, &target)
 }
 
-/// Tries all mailboxes that take no mail.
+/// Tries all mailboxes that accept no mail.
 pub(super) fn cure_all(store: &OpenStore) {
     store.waiting.table.lock().tried_at = Some(store.disk.clock.now());
     for mailbox in store.waiting.mailboxes() {
-        // What is still wrong is told from time to time.
+        // If it is still broken, that is reported from time to time.
         cure(store, &mailbox).unwrap_or_default();
     }
 }
@@ -85,13 +85,13 @@ fn cure_in_turn(store: &OpenStore, turn: &AtWork<'_>, target: &Target<'_>) -> Re
     cured
 }
 
-/// Notes that not all of the messages that waited `before` could be delivered.
+/// Notes that not all of the `before` messages that waited could be delivered.
 fn note_failed_cure(store: &OpenStore, target: &Target<'_>, error: &Error, before: usize) {
     let left = aside::waiting_names(&store.disk, &target.maildir).map(|names| names.len());
     aside::note_ailing(store, target.mailbox, error, Some(left.unwrap_or(before)));
 }
 
-/// Delivers all that waits for the mailbox of `target`.
+/// Delivers all messages that wait for the mailbox of `target`.
 fn deliver_waiting(store: &OpenStore, target: &Target<'_>) -> Result<(), Error> {
     let (mailbox, maildir) = (target.mailbox, &target.maildir);
     for directory in maildir.directories() {
@@ -150,7 +150,7 @@ fn deliver_waiting(store: &OpenStore, target: &Target<'_>) -> Result<(), Error> 
     Ok(())
 }
 
-/// Makes durable what was delivered, and only then lets go what waited.
+/// Makes the delivered messages durable, and only then removes the waiting ones.
 fn settle_waiting(
     disk: &Disk,
     maildir: &Maildir,
@@ -169,14 +169,14 @@ fn settle_waiting(
         disk.sync_directory_if_there(&maildir.side(side))?;
     }
     for path in delivered {
-        // It has the same file as what was delivered, unless that is a copy.
+        // It is the same file as the delivered one, unless that is a copy.
         disk.sync_name(path)?;
     }
     disk.check_syncs(mark)?;
     let_go(disk, directory, delivered)
 }
 
-/// Removes what was delivered from where it waited, durably.
+/// Removes the delivered messages from the place where they waited, durably.
 fn let_go(disk: &Disk, directory: &Path, delivered: &[PathBuf]) -> Result<(), Error> {
     for path in delivered {
         disk.unlink(path)?;
@@ -186,10 +186,10 @@ fn let_go(disk: &Disk, directory: &Path, delivered: &[PathBuf]) -> Result<(), Er
     Ok(())
 }
 
-/// Finds what an earlier run has left waiting, and delivers what can be.
+/// Finds the messages that an earlier run has left waiting, and delivers those that it can.
 ///
 /// # Errors
-/// [`Error`] when the store's own directories cannot be read.
+/// [`Error`] if the store's own directories cannot be read.
 pub(super) fn recover_waiting(store: &OpenStore) -> Result<(), Error> {
     let all = store.disk.own.join(DIRECTORY);
     for domain in aside::directories_in(&store.disk, &all)? {
@@ -208,7 +208,7 @@ pub(super) fn recover_waiting(store: &OpenStore) -> Result<(), Error> {
                 continue;
             }
             let turn = store.waiting.take(&mailbox);
-            // Most of them can be delivered, now that everything is in order again.
+            // Usually they can be delivered, because the mailbox has been repaired.
             let delivered = names.len();
             match deliver_waiting(store, &target) {
                 Ok(()) => store.observer.tell(&Event::MailboxCured {
@@ -223,8 +223,8 @@ pub(super) fn recover_waiting(store: &OpenStore) -> Result<(), Error> {
     Ok(())
 }
 
-/// Tells how many messages wait for each mailbox, where more do than was told: a replay finds
-/// them one after the other.
+/// Reports how many messages wait for each mailbox, if that differs from the last report: a replay
+/// finds them one after the other.
 pub(super) fn tell_all_that_waits(store: &OpenStore) {
     let untold = store.waiting.table.lock().untold();
     for (mailbox, waiting, error) in untold {
@@ -236,8 +236,9 @@ pub(super) fn tell_all_that_waits(store: &OpenStore) {
     }
 }
 
-/// Removes those of the messages `names` that were let go and came back, as names do on some
-/// file system, without their octets: what waits has all of them before it has its name.
+/// Removes those of the messages `names` that were removed before and came back without their
+/// octets, as names do on some file systems. A message that really waits has all its octets before
+/// it has its name.
 fn remove_what_came_back(
     disk: &Disk,
     maildir: &Maildir,
@@ -260,8 +261,7 @@ fn remove_what_came_back(
     }
 }
 
-/// From now on, those of the messages `names` that were to take the place of others wait to be
-/// delivered.
+/// Makes those of the messages `names` that were meant to replace files wait for delivery instead.
 fn have_delivered(disk: &Disk, maildir: &Maildir, names: &mut [String]) -> Result<(), Error> {
     let directory = aside::waiting_place(disk, maildir)?;
     for name in names {
@@ -270,7 +270,7 @@ fn have_delivered(disk: &Disk, maildir: &Maildir, names: &mut [String]) -> Resul
         };
         let anew = directory.join(&*name);
         aside::hold(disk, &anew, &directory.join(own), &directory)?;
-        // The sync that follows the removal of the other name makes this durable, too.
+        // The sync that follows the removal of the other name also makes this durable.
         disk.unlink(&anew)?;
         *name = own.to_owned();
     }

@@ -1,18 +1,18 @@
-//! A message on its way into the store.
+//! A message being received and committed to its mailboxes.
 //!
-//! The content is written once, whatever the number of recipients, and nothing of it can be seen in
-//! a mailbox before all of it is durable. No header is added here and no line ending changed.
+//! The content is written once, whatever the number of recipients, and no part of it is visible in
+//! a mailbox before all of it is durable. No header is added here, and no line ending is changed.
 //!
 //! # Theory of operation
-//! Content is held in memory while it is small, and goes to a file in `.facteur/tmp` as soon as it
-//! is not. At the commit there are two ways.
+//! Content is held in memory while it is small, and goes to a file in `.facteur/tmp` when it no
+//! longer is. There are two ways to commit it.
 //!
-//! *Through the journal*, for what is held: the mailboxes are made where they are missing, one
-//! record is put into the journal, with those of other sessions (`journal/mod.rs`), and when it is
-//! durable the message is applied to the Maildirs (`apply.rs`).
+//! *Through the journal*, for content in memory: missing mailboxes are created, one record is put
+//! into the journal, with those of other sessions (`journal/mod.rs`), and when it is durable the
+//! message is applied to the Maildirs (`apply.rs`).
 //!
-//! *Directly*, for what is in a file, and for everything when there is no journal. The delivery is
-//! in one of these states, and what is on disk follows from it:
+//! *Directly*, for content in a file, and for everything if there is no journal. The state of the
+//! delivery determines what is on disk:
 //!
 //! | state | on disk |
 //! |---|---|
@@ -20,32 +20,32 @@
 //! | synced | that file, all of it durable |
 //! | linked | that file also in `new` of some mailboxes, hidden from this daemon's maildrops |
 //! | committed | in `new` of every mailbox, durable there, gone from `.facteur/tmp` |
-//! | aborted, failed | nothing; what a crash leaves in `.facteur/tmp` goes at the next start |
+//! | aborted, failed | nothing; the next start removes what a crash leaves in `.facteur/tmp` |
 //!
-//! The content waits in `.facteur/tmp` and not in the `tmp` of a mailbox, as in other programs: so
-//! a delivery that is given up has made no mailbox, and the start has one directory to clean.
+//! The content waits in `.facteur/tmp`, and not in the `tmp` of a mailbox as in other programs. So
+//! an abandoned delivery has created no mailbox, and a start has only one directory to clean.
 //!
 //! The file is synced before the first link, because a name without its data would be an empty
-//! message after a power cut. It is linked into the mailboxes of all recipients but the last and
-//! renamed into that of the last, so one recipient, the common case, costs one rename. Then each
-//! `new` is synced, because a rename alone does not survive a power cut. Only then is the delivery
-//! `Ok`.
+//! message after a power cut. It is linked into the mailboxes of all recipients except the last,
+//! and renamed into the mailbox of the last, so a single recipient, the common case, costs one
+//! rename. Then each `new` is synced, because an unsynced rename does not survive a power cut. Only
+//! then is the delivery `Ok`.
 //!
 //! # Invariants
-//! - `Ok` from [`Delivery::commit`] means: exactly these octets in the mailbox of every recipient,
-//!   also after a power cut (I1). `Err` means: each recipient has none or one whole copy (I5), and
-//!   no maildrop of this daemon shows it before a restart (I4).
+//! - `Ok` from [`Delivery::commit`] means that exactly these octets are in the mailbox of every
+//!   recipient, even after a power cut (I1). `Err` means that each recipient has either no copy or
+//!   one complete copy (I5), and no maildrop of this daemon shows it before a restart (I4).
 //! - A sync that failed is never repeated (I9).
-//! - Deliveries together hold no more of their contents in memory than is configured (SEC-9).
+//! - All deliveries together hold no more content in memory than is configured (SEC-9).
 //!
 //! # Failures
-//! Every error leaves the store as it was, but for the copies that I5 allows. After a failed
+//! Every error leaves the store as it was, except for the copies that I5 allows. After a failed
 //! [`Delivery::append`] the delivery can only be dropped.
 //!
 //! # Known limits
-//! In a mailbox on another file system, or on one without hard links, each message is copied and
-//! synced (`place.rs`). The space that several deliveries were promised at the same time is not
-//! added up: a write may still find the disk full.
+//! If a mailbox is on another file system, or on one without hard links, each message is copied and
+//! synced (`place.rs`). The space promised to several deliveries at the same time is not added up:
+//! a write may still find the disk full.
 
 use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
 
@@ -86,9 +86,9 @@ enum Content {
     Held(Held),
     /// In a file in the spool.
     Spooled(Spool),
-    /// In no state to be delivered: a write has failed.
+    /// Unusable: a write has failed.
     Lost,
-    /// With the mailboxes or the journal.
+    /// Handed over to the mailboxes or the journal.
     Committed,
 }
 
@@ -97,7 +97,7 @@ enum Content {
 struct Spool {
     file: Box<dyn File>,
     octets: u64,
-    /// Up to here the system has been asked to write it.
+    /// The system has been asked to write the file up to here.
     begun: u64,
 }
 
@@ -126,11 +126,11 @@ pub(super) struct Submitted {
 /// Where the file of a delivery was put.
 #[derive(Debug, Default)]
 struct Places<'a> {
-    /// The mailboxes in which it was given a name.
+    /// The mailboxes in which it has got a name.
     linked: Vec<&'a Target<'a>>,
     /// The mailboxes that cannot have it, and why.
     broken: Vec<(&'a Target<'a>, Error)>,
-    /// Those of them for which it was set aside.
+    /// The broken mailboxes for which it was set aside.
     aside: Vec<&'a Target<'a>>,
 }
 
@@ -142,7 +142,7 @@ impl Places<'_> {
     }
 }
 
-/// What became of a delivery that was begun to be committed.
+/// The state of a delivery whose commit has begun.
 #[derive(Debug)]
 pub(super) enum Commit {
     /// It is durable.
@@ -152,9 +152,9 @@ pub(super) enum Commit {
 }
 
 impl Delivery {
-    /// Begins a delivery of `declared_octets`, 0 when that is not known.
+    /// Begins a delivery of `declared_octets`, 0 if the size is not known.
     pub(super) fn begin(store: &Arc<OpenStore>, declared_octets: u64) -> Result<Self, Error> {
-        // What is durable and waits for room goes first.
+        // Durable messages that wait for room go first.
         apply::retry_kept(store)?;
         if let Some(journal) = &store.journal {
             journal.check()?;
@@ -184,7 +184,8 @@ impl Delivery {
     }
 
     pub(in crate::store) fn append(&mut self, octets: &[u8]) -> Result<(), Error> {
-        // Lost until all of it went well: after a failed write nobody knows what is in the file.
+        // Lost until everything has succeeded: after a failed write nobody knows what is in the
+        // file.
         self.content = match std::mem::replace(&mut self.content, Content::Lost) {
             Content::Held(mut held) => {
                 if held.take(octets) {
@@ -225,7 +226,7 @@ impl Delivery {
         self.begin_commit(recipients)?.finish()
     }
 
-    /// Does all of [`commit`](Self::commit) that comes before a wait for others.
+    /// Does the part of [`commit`](Self::commit) that comes before waiting for others.
     pub(super) fn begin_commit(mut self, recipients: &[MailboxName]) -> Result<Commit, Error> {
         let mut targets: Vec<Target<'_>> = Vec::with_capacity(recipients.len());
         let mut seen = HashSet::with_capacity(recipients.len());
@@ -249,13 +250,13 @@ impl Delivery {
         let published = self
             .sync(&mut *file)
             .and_then(|()| self.publish(&targets, &mut *file));
-        // Renamed into the last mailbox when all went well.
+        // After a success it has been renamed into the last mailbox.
         published.inspect_err(|_| self.unspool())?;
         self.store.counters.direct.increment();
         Ok(Commit::Done)
     }
 
-    /// Puts the message into the journal; gives the content back when the journal does not take it.
+    /// Puts the message into the journal; returns the content if the journal cannot accept it.
     fn submit(
         &self,
         targets: &[Target<'_>],
@@ -336,7 +337,7 @@ impl Delivery {
         let mut places = Places::default();
         store.visibility.hide(self.serial);
         for target in targets {
-            // Met once more if it was replaced.
+            // It is looked at again if it was replaced.
             let (mailbox, maildir) = (target.mailbox, &target.maildir);
             store.known.is_still_known(&store.disk, mailbox, maildir);
         }
@@ -369,7 +370,7 @@ impl Delivery {
         result
     }
 
-    /// Makes the names of the file durable where the syncs of their directories may save nothing.
+    /// Makes the names of the file durable, if the syncs of their directories may save nothing.
     fn sync_names(&self, file: &mut dyn File) -> Result<(), Error> {
         if self.store.disk.trusts_directory_syncs() {
             return Ok(());
@@ -377,8 +378,8 @@ impl Delivery {
         self.sync(file)
     }
 
-    /// Gives the file its names in the mailboxes, noted in `places`, and makes them durable. Sets
-    /// it aside for those that cannot have it, if others can.
+    /// Gives the file its names in the mailboxes, recorded in `places`, and makes them durable.
+    /// Sets it aside for mailboxes that cannot have it, if others can.
     fn link_into_all<'a>(
         &self,
         targets: &'a [Target<'a>],
@@ -399,7 +400,7 @@ impl Delivery {
             } else {
                 Step::Link
             };
-            // Noted first: who knows what a failed call did.
+            // Recorded first: a failed call may have done something.
             places.linked.push(target);
             match apply::place(&self.store, spooled, target, step, made) {
                 Ok(how) => is_spooled = how != Placed::Renamed,
@@ -434,7 +435,7 @@ impl Delivery {
         Ok(())
     }
 
-    /// Takes the file out of the mailboxes again.
+    /// Removes the file from the mailboxes again.
     fn withdraw(&self, places: &Places<'_>, file_name: &str) {
         let mut is_stuck = false;
         for target in &places.linked {
@@ -449,7 +450,7 @@ impl Delivery {
         self.store.visibility.withdraw(self.serial, is_stuck);
     }
 
-    /// Takes the file out of one mailbox, also when another program has moved it there meanwhile.
+    /// Removes the file from one mailbox, even if another program has moved it there meanwhile.
     fn take_back(&self, target: &Target<'_>, file_name: &str) -> Result<(), Error> {
         if self.store.disk.unlink(&target.maildir.in_new(file_name))? {
             return Ok(());
@@ -463,19 +464,18 @@ impl Delivery {
         join(&self.store.disk.spool, [&self.name])
     }
 
-    /// Makes a file in the spool that begins with `held`.
+    /// Creates a file in the spool that begins with `held`.
     fn spool(&self, held: &[u8]) -> Result<Box<dyn File>, Error> {
         apply::spool(&self.store, &self.spool_path(), held)
     }
 
-    /// Removes the file from the spool. Nobody is left to tell when that fails; what stays is
-    /// removed at the next start.
+    /// Removes the file from the spool. A failure is not reported: the next start removes the file.
     fn unspool(&self) {
         let unlinked = self.store.disk.fs.unlink(&self.spool_path());
         unlinked.unwrap_or_default();
     }
 
-    /// The error of a delivery that cannot go on after an earlier one.
+    /// The error of a delivery that cannot continue after an earlier error.
     fn given_up(&self) -> Error {
         let reason = "an earlier write failed";
         Error::other("write", self.spool_path(), reason)
@@ -517,11 +517,11 @@ impl Commit {
     }
 }
 
-/// Makes the mailboxes of `targets` in the same way, but for those that are broken, which are
-/// given with what is wrong with them: some are not.
+/// Creates the mailboxes of `targets` like [`mailboxes::make_mailboxes`], but tolerates some broken
+/// ones and returns them with their errors.
 ///
 /// # Errors
-/// All of them are broken, or it is not one mailbox that is.
+/// All mailboxes are broken, or the fault is not in single mailboxes.
 pub(super) fn make_sound_mailboxes<'a>(
     store: &OpenStore,
     targets: &'a [Target<'a>],
@@ -543,7 +543,7 @@ pub(super) fn make_sound_mailboxes<'a>(
     }
     let mut broken = Vec::new();
     for target in targets {
-        // It may have been mended since.
+        // It may have been repaired since.
         if let Err(error) = cure::cure(store, target.mailbox) {
             broken.push((target, error));
             continue;

@@ -1,17 +1,17 @@
-//! The disk of an open store: its directories, the syncs of them, and what a failed one leaves in
-//! doubt.
+//! The disk of an open store: its directories, their syncs, and what a failed sync leaves in doubt.
 //!
 //! # Theory of operation
 //! When a sync fails, the system may forget the entries that it could not write while it still
-//! shows them, and the next sync succeeds without them (I9). So every failure is counted, and what
-//! rests on several syncs compares that count before and after with [`Disk::check_syncs`]. What is
-//! being made at that moment is *doubtful* from then on: others may have met it already.
+//! shows them, and the next sync succeeds without them (I9). So every failure is counted, and code
+//! that relies on several syncs compares that count before and after with [`Disk::check_syncs`].
+//! Directories that are being created at that moment are *doubtful* from then on, because others
+//! may have found them already.
 //!
 //! # Invariants
-//! - A directory is synced only through [`Disk::sync_directory`], which counts the failures, also
-//!   those of others who sync it at the same time (`syncing.rs`): the kernel reports a failure to
-//!   one caller only.
-//! - No system call is made while the Mutex is held, and nothing else is locked meanwhile (L1, L3).
+//! - A directory is synced only through [`Disk::sync_directory`], which counts the failures,
+//!   including those of others that sync it at the same time (`syncing.rs`): the kernel reports a
+//!   failure to only one caller.
+//! - While the Mutex is held, no system call is made and nothing else is locked (L1, L3).
 
 use std::{
     collections::{HashMap, HashSet},
@@ -40,13 +40,13 @@ pub(super) struct Disk {
     pub(super) clock: Clock,
     /// The directory of all mail.
     pub(super) root: PathBuf,
-    /// The directory that is the store's own. Nobody minds its times.
+    /// The store's own directory. Its times do not matter to anybody.
     pub(super) own: PathBuf,
     /// Content on its way into a mailbox.
     pub(super) spool: PathBuf,
     /// What the file system is relied on for.
     trust: Trust,
-    /// Its number: as long as the checkpoints hold its volume no other one can have it.
+    /// The number of the file system. No other can have it while the checkpoints hold the volume.
     pub(super) device: u64,
     /// Whether anything is synced at all.
     pub(super) syncs: bool,
@@ -55,29 +55,29 @@ pub(super) struct Disk {
     doubts: Mutex<Doubts>,
 }
 
-/// What failed, and what that makes doubtful.
+/// The syncs that failed, and what they make doubtful.
 #[derive(Debug, Default)]
 struct Doubts {
     /// How often a directory could not be synced.
     n_failed_syncs: u64,
-    /// Directories that the disk may have lost although they can be seen.
+    /// Directories that the disk may have lost although they are still visible.
     doubtful: HashSet<PathBuf>,
-    /// Directories that are being made, until somebody knows that they are durable, with the
-    /// numbers of those who make them.
+    /// Directories that are being created, until they are known to be durable, with the numbers of
+    /// their makers.
     in_making: HashMap<PathBuf, Vec<u64>>,
     n_makers: u64,
 }
 
-/// What a delivery found when it began to be committed.
+/// The number of failed syncs at one moment, to compare with later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct SyncMark(u64);
 
-/// What was made durable.
+/// How much was made durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Synced {
     /// All of it.
     All,
-    /// Perhaps not all of it: something is not where it was put.
+    /// Perhaps not all of it: something is no longer where it was put.
     Some,
 }
 
@@ -104,9 +104,9 @@ impl Disk {
         }
     }
 
-    /// Whether the times of `directory`, which is on the file system with the number `device` if
-    /// that is known, tell that it was changed. Where they do not, nothing that was read of it may
-    /// be remembered. (A mailbox may lie on another file system than the store.)
+    /// Whether the times of `directory` show that it was changed; `device` is the number of its
+    /// file system, if known. If they do not, nothing read from it may be remembered. (A mailbox
+    /// can be on a different file system from the store.)
     pub(super) fn trusts_times(&self, directory: &Path, device: Option<u64>) -> bool {
         if device == Some(self.device) {
             return self.trust.times;
@@ -115,21 +115,21 @@ impl Disk {
         file_system.is_ok_and(|it| it.trust().times)
     }
 
-    /// Whether a sync of the whole file system makes durable what was written. Where it does not,
+    /// Whether a sync of the whole file system makes everything written durable. If it does not,
     /// everything is synced file by file.
     pub(super) fn trusts_whole_sync(&self) -> bool {
         planted!(WholeSyncsAreTrusted, return true);
         self.trust.whole_sync
     }
 
-    /// Whether a sync of a directory makes its entries durable. Where it does not, that of a file
-    /// does it whose name was given or taken.
+    /// Whether a sync of a directory makes its entries durable. If it does not, a sync of the file
+    /// whose name was added or removed does.
     pub(super) fn trusts_directory_syncs(&self) -> bool {
         planted!(DirectorySyncsAreTrusted, return true);
         self.trust.directory_sync
     }
 
-    /// Where the Maildir of `mailbox` is.
+    /// The Maildir of `mailbox`.
     ///
     /// # Errors
     /// [`Error::NameTooLong`].
@@ -151,10 +151,11 @@ impl Disk {
             .perform(path, || self.sync_directory_counted(path))
     }
 
-    /// As [`Disk::sync_directory`]; one that somebody removed has nothing that could come back.
+    /// Like [`Disk::sync_directory`], but succeeds if the directory is missing: it has nothing that
+    /// could come back.
     ///
     /// # Errors
-    /// As there, except that it is missing.
+    /// As there, except for a missing directory.
     pub(super) fn sync_directory_if_there(&self, path: &Path) -> Result<(), Error> {
         match self.sync_directory(path) {
             Err(error) if error.is_not_found() => Ok(()),
@@ -167,7 +168,7 @@ impl Disk {
         let synced = synced.and_then(|()| self.fs.confirm(&self.own));
         synced.map_err(|error| {
             // A directory that does not exist has no entries to lose. One that may not be opened
-            // was not synced and has not forgotten any: it is one mailbox that is broken.
+            // was not synced, and has not lost any entries: only one mailbox is broken.
             if !is_unopened(&error) {
                 self.count_failed_sync();
             }
@@ -175,10 +176,10 @@ impl Disk {
         })
     }
 
-    /// Makes the file `path`, in the place of one that an earlier attempt left.
+    /// Creates the file `path`, replacing one that an earlier attempt left.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Those of the file system.
     pub(super) fn create_anew(&self, path: &Path) -> Result<Box<dyn File>, Error> {
         let created = unless_there(self.fs.create_new(path)).map_err(Error::io("make", path))?;
         if let Some(file) = created {
@@ -188,7 +189,7 @@ impl Disk {
         self.fs.create_new(path).map_err(Error::io("make", path))
     }
 
-    /// Syncs the file at `path`, if it is there.
+    /// Syncs the file at `path`, if it exists.
     pub(super) fn sync_file(&self, path: &Path) -> Result<Synced, Error> {
         let mut file = match self.fs.open(path) {
             Ok(file) => file,
@@ -202,29 +203,29 @@ impl Disk {
         Ok(Synced::All)
     }
 
-    /// Syncs the file at `path` once more, now that it has this name, where a sync of its directory
-    /// does not make the name durable.
+    /// Syncs the file at `path` again, now that it has this name, if a sync of its directory does
+    /// not make the name durable.
     ///
     /// # Errors
     /// As for any sync.
     pub(super) fn sync_name(&self, path: &Path) -> Result<(), Error> {
         if self.syncs && !self.trusts_directory_syncs() {
-            // One that is gone has no name to lose.
+            // A missing file has no name to lose.
             self.sync_file(path)?;
         }
         Ok(())
     }
 
-    /// Unlinks the file at `path`, durably where a sync of its directory does not see to that;
-    /// whether it was there.
+    /// Unlinks the file at `path`, durably if a sync of its directory would not make it so; returns
+    /// whether it existed.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Those of the file system.
     pub(super) fn unlink(&self, path: &Path) -> Result<bool, Error> {
         let mut held = if !self.syncs || self.trusts_directory_syncs() {
             None
         } else {
-            // Nothing else would make it durable that the name is gone.
+            // Nothing else would make the removal of the name durable.
             let opened = if_there(self.fs.open(path)).map_err(Error::io("open", path))?;
             if opened.is_none() {
                 return Ok(false);
@@ -242,8 +243,8 @@ impl Disk {
         Ok(true)
     }
 
-    /// Judges an error of something other than a sync. Something is not where it was, or that
-    /// cannot be known; a sync of the whole file system makes up for it where there is one.
+    /// Handles an error of an operation other than a sync: something is not where it was, or this
+    /// is unknown. A sync of the whole file system makes up for it if there is one.
     pub(super) fn not_all(
         &self,
         error: io::Error,
@@ -261,23 +262,23 @@ impl Disk {
         }
     }
 
-    /// Notes that a sync has failed whose effects others may rest on.
+    /// Notes that a sync has failed that others may rely on.
     pub(super) fn count_failed_sync(&self) {
         let doubts = &mut *self.doubts.lock();
         doubts.n_failed_syncs = doubts.n_failed_syncs.wrapping_add(1);
-        // At the same moment: whoever meets one of them after this failure must not take it for
-        // durable, and whoever met it before asks whether a sync has failed since.
+        // Under the same lock: whoever finds one of these directories after this failure must not
+        // take it for durable, and whoever found it earlier checks whether a sync has failed since.
         doubts.doubtful.extend(doubts.in_making.keys().cloned());
     }
 
-    /// The number of one who may make directories, and how matters stand before.
+    /// A number for a caller that may create directories, and the mark before it does.
     pub(super) fn new_maker(&self) -> (u64, SyncMark) {
         let mut doubts = self.doubts.lock();
         doubts.n_makers = doubts.n_makers.wrapping_add(1);
         (doubts.n_makers, SyncMark(doubts.n_failed_syncs))
     }
 
-    /// Notes that `maker` is about to make `directory`.
+    /// Notes that `maker` is about to create `directory`.
     pub(super) fn begin_making(&self, directory: &Path, maker: u64) {
         let directory = directory.to_owned();
         let in_making = &mut self.doubts.lock().in_making;
@@ -297,8 +298,8 @@ impl Disk {
         }
     }
 
-    /// Notes that `directories`, which were there after `mark`, are durable, whoever made them,
-    /// unless a sync has failed since.
+    /// Notes that `directories`, which existed after `mark`, are durable, no matter who created
+    /// them, unless a sync has failed since.
     pub(super) fn confirm(&self, directories: &[PathBuf], mark: SyncMark) {
         let mut doubts = self.doubts.lock();
         if doubts.n_failed_syncs == mark.0 {
@@ -308,7 +309,7 @@ impl Disk {
         }
     }
 
-    /// How matters stand before the first entry is made.
+    /// The mark before the first entry is made.
     pub(super) fn sync_mark(&self) -> SyncMark {
         SyncMark(self.doubts.lock().n_failed_syncs)
     }
@@ -318,13 +319,13 @@ impl Disk {
         self.doubts.lock().n_failed_syncs != mark.0
     }
 
-    /// Makes sure that no sync of any directory failed since `mark`: it might have been ours.
+    /// Makes sure that no sync of any directory has failed since `mark`: it might have been ours.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub(super) fn check_syncs(&self, mark: SyncMark) -> Result<(), Error> {
         if self.has_failed_since(mark) {
-            let reason = "the disk failed for somebody else at the same time";
+            let reason = "another sync failed at the same time";
             return Err(Error::other("make durable", &self.root, reason));
         }
         Ok(())
@@ -341,7 +342,7 @@ impl Disk {
         directories.iter().find(|path| doubtful.contains(*path))
     }
 
-    /// Takes the mark from a directory that is no longer there.
+    /// Forgets the doubt about a directory that no longer exists.
     pub(super) fn no_longer_doubtful(&self, directory: &Path) {
         self.doubts.lock().doubtful.remove(directory);
     }
@@ -353,7 +354,7 @@ impl Disk {
     }
 }
 
-/// Whether the directory could not even be opened: it is gone, or no longer ours.
+/// Whether the directory could not even be opened, because it is gone or no longer ours.
 pub(super) fn is_unopened(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,4 +1,4 @@
-//! Messages on their way into mailboxes, as values.
+//! Values that represent messages on their way into mailboxes.
 
 use std::{path::Path, sync::Arc};
 
@@ -16,7 +16,7 @@ use super::{
     quota::{Quota, Taken},
 };
 
-/// Content in memory, counted against what all may hold together as long as it lives.
+/// Content in memory, counted against the limit for all deliveries while it exists.
 #[derive(Debug)]
 pub(super) struct Held {
     octets: Vec<u8>,
@@ -31,13 +31,13 @@ impl Held {
         }
     }
 
-    /// Adds `octets` if that is not too much, alone or together.
+    /// Adds `octets` if that exceeds neither the limit of one message nor that of all together.
     pub(super) fn take(&mut self, octets: &[u8]) -> bool {
         let after = self.octets.len().saturating_add(octets.len());
         let fits = after <= JOURNALED_OCTETS_MAX
             && self.taken.set(u64::try_from(after).unwrap_or(u64::MAX));
         if fits {
-            // No more than is counted.
+            // No more memory than is counted.
             self.octets.reserve_exact(octets.len());
             self.octets.extend_from_slice(octets);
         }
@@ -60,13 +60,13 @@ pub(super) struct Letter {
     pub(super) content: Held,
     /// How many of the mailboxes have it.
     pub(super) n_applied: usize,
-    /// Those that were broken before it was put into the journal: it is set aside for them.
+    /// Mailboxes that were broken before it was put into the journal: it is set aside for them.
     pub(super) broken: Vec<(MailboxName, Error)>,
-    /// Those for which it is durable already: it was copied there, or set aside.
+    /// Mailboxes for which it is durable already: it was copied there, or set aside.
     pub(super) settled: Vec<MailboxName>,
 }
 
-/// Messages that are durable and could not be applied.
+/// Messages that are durable but could not be applied.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     shelf: Mutex<Shelf>,
@@ -86,8 +86,8 @@ impl Kept {
         self.shelf.lock().letters.push((number, letter));
     }
 
-    /// Takes all of them, after others have given theirs back: who looks into a mailbox then finds
-    /// what could be put there.
+    /// Takes all of them, after any other thread has given them back. So a caller that then looks
+    /// into a mailbox finds every message that could be put there.
     pub(super) fn take(&self) -> Vec<(u64, Letter)> {
         let mut found = self.shelf.lock();
         while found.is_taken {
@@ -124,16 +124,16 @@ impl Kept {
 pub(super) struct Spooled<'a> {
     /// Where it is.
     pub(super) path: &'a Path,
-    /// What it is called in mailboxes.
+    /// Its file name in mailboxes.
     pub(super) file_name: &'a str,
 }
 
 /// How a spooled file gets into a mailbox.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
-    /// By a further name: other recipients come behind.
+    /// By an additional name, because other recipients follow.
     Link,
-    /// By giving up the name in the spool.
+    /// By a rename, which gives up the name in the spool.
     Rename,
 }
 
@@ -142,9 +142,9 @@ pub(super) enum Step {
 pub(super) enum Placed {
     /// As a copy, which is durable.
     Copied,
-    /// By a further name, or it was there.
+    /// By an additional name, or it was already there.
     Linked,
-    /// By giving up the name in the spool.
+    /// By a rename, which gives up the name in the spool.
     Renamed,
 }
 
@@ -152,12 +152,12 @@ pub(super) enum Placed {
 #[derive(Debug)]
 pub(super) struct Misplaced {
     pub(super) error: Error,
-    /// Whether it had to be copied there, so that a full disk is not that of the store.
+    /// Whether it had to be copied there; then a full disk is not the store's.
     pub(super) is_copy: bool,
 }
 
 impl Misplaced {
-    /// Whether the reason lies in the mailbox alone.
+    /// Whether the cause is only in the mailbox.
     pub(super) fn is_of_mailbox(&self) -> bool {
         self.is_copy || self.error.is_of_place()
     }

@@ -1,143 +1,144 @@
-//! Maildirs on disk, written so that what was acknowledged survives a power cut.
+//! Maildirs on disk, written so that acknowledged messages survive a power cut.
 //!
 //! # On disk
 //!
 //! ```text
-//! mail/                                   0700, ours alone
+//! mail/                                   0700, only ours
 //!   .facteur/store.lock                   locked by the one daemon that serves this store, as is
 //!                                         the directory itself
-//!   .facteur/journal/id                   there as long as the journal is to be replayed
+//!   .facteur/journal/id                   there while the journal is to be replayed
 //!   .facteur/journal/{0,1,2,3}.seg        the journal: batches of messages
 //!   .facteur/tmp/                         messages on their way into mailboxes; emptied at start
-//!   .facteur/waiting/example.com/bob/     messages for a mailbox that takes none, durable
+//!   .facteur/waiting/example.com/bob/     messages for a mailbox that accepts none, durable
 //!   example.com/bob/{tmp,new,cur}/        a Maildir for each mailbox
 //!     new/1732345678.9f…_00000001.localhost,S=1042,W=1071
 //! ```
 //!
-//! Lines on disk end in LF, as Maildir readers expect. Turning LF into CRLF gives back the octets
-//! that came: a bare LF is refused or accepted as a CRLF, and a CR is stored only where no line
-//! ends behind it.
+//! Lines on disk end in LF, as Maildir readers expect. Turning LF into CRLF restores the original
+//! octets: a bare LF is refused or accepted as a CRLF, and a CR is stored only if no LF follows it.
 //!
-//! *Why there is a journal.* A file that was written is not safe: for a while it is only in the
-//! memory of the system, and so is its name in the directory. A program can wait until both are on
-//! the disk (a sync), but that takes milliseconds, and a Maildir needs two for each message. A
-//! journal is one file to which everything that comes is appended. Ten sessions whose messages come
-//! at the same time append ten records, and one of them syncs for all: one wait instead of twenty.
-//! The message also gets its file in the Maildir at once, where everybody can read it, but for that
-//! nobody waits.
+//! *Why there is a journal.* A file that was just written is not safe: for a while it is only in
+//! the memory of the system, and so is its name in the directory. A program can wait until both are
+//! on the disk (a sync), but that takes milliseconds, and a Maildir needs two syncs for each
+//! message. A journal is one file to which all new messages are appended. Ten sessions whose
+//! messages come at the same time append ten records, and one of them syncs for all: one wait
+//! instead of twenty. The message also gets its file in the Maildir immediately, where everybody
+//! can read it, but nobody waits for a sync of that file.
 //!
 //! *The life of a message*, and what a power cut would leave of it at each point:
 //!
-//! 1. It is coming in: in memory, or in `.facteur/tmp` when it is large. A power cut leaves
+//! 1. It is coming in, and is in memory, or in `.facteur/tmp` if it is large. A power cut leaves
 //!    nothing, or a file there that the next start removes. Nothing was promised.
-//! 2. Its record is being written to the journal. A power cut leaves a batch that is torn, which
-//!    its checksum tells, or one that happens to be whole. The message is gone, or it is there and
-//!    its sender does not know: both are allowed.
+//! 2. Its record is being written to the journal. A power cut leaves a torn batch, which its
+//!    checksum reveals, or one that happens to be whole. The message is gone, or it is there
+//!    without its sender knowing: both are allowed.
 //! 3. Its batch is synced. From here on the message cannot be lost: the next start reads the
 //!    journal and delivers it.
-//! 4. Its file is written to `.facteur/tmp` and renamed into `new/`, linked for further recipients,
-//!    nothing synced. It can be read, and `250` is said. A power cut may leave the name without the
-//!    file, the file without its octets, all of it, or nothing: the next start writes it anew
-//!    whatever it finds.
-//! 5. A checkpoint has synced the whole file system or, where that takes long because other
-//!    programs write much, or is not known to save anything (FUSE, network file systems), just the
-//!    file and its directory. Both are safe, and the next batch says so, within some ten seconds: a
-//!    start has no need of the record, and its segment may be written over.
+//! 4. Its file is written to `.facteur/tmp` and renamed into `new/`, and linked for further
+//!    recipients, without any sync. It can be read, and `250` is sent. A power cut may leave the
+//!    name without the file, the file without its octets, all of it, or nothing: the next start
+//!    writes it anew in each case.
+//! 5. A checkpoint has synced the whole file system. If that takes long because other programs
+//!    write a lot, or is not known to save anything (FUSE, network file systems), it has synced
+//!    just the file and its directory. Both are now safe, and the next batch says so, within some
+//!    ten seconds: a start does not need the record any more, and its segment may be overwritten.
 //!
 //! *The removal of a message*: the file is unlinked and its directory synced; then, if the record
 //! of its delivery could still be replayed, a record of the removal is put into the journal and
-//! synced; then `+OK` is said. A power cut before that may bring it back, and none after it. One
-//! file system (btrfs) has been seen to give back the name alone; a start that finds the record
-//! removes what has that name.
+//! synced; then `+OK` is sent. A power cut before that may bring the message back; after it, none
+//! can. One file system (btrfs) has been seen to bring back only the name; a start that finds the
+//! record of the removal removes that name.
 //!
 //! *The life of the journal.* It begins with the first message, or with the start of a store that
-//! has had one: a random id is written to the file `id` and synced, and every batch carries it. It
-//! ends when the daemon stops in order: the Maildirs are synced, and `id` is removed. So a start
-//! that finds no `id` has nothing to do, whatever lies in the segments; and one that finds it
-//! replays the batches of that id, syncs everything, removes it, and is then where an orderly stop
-//! would have left it. It may be cut short at any point and begin again. Batches of another id are
-//! not looked at, so nobody can smuggle one in by mail.
+//! has had a journal before: a random id is written to the file `id` and synced, and every batch
+//! carries it. It ends when the daemon stops cleanly: the Maildirs are synced, and `id` is removed.
+//! So a start that finds no `id` has nothing to do, whatever the segments contain. A start that
+//! finds it replays the batches with that id, syncs everything, and removes it, which leaves the
+//! store as a clean stop would have. A replay can be interrupted at any point and repeated. Batches
+//! with another id are ignored, so nobody can smuggle one in by mail.
 //!
 //! *The place.* Before a batch is written, the leader checks that the mail directory and the lock
-//! are still those that are held open. Between the sync of the batch and the acknowledgement, it
-//! checks the same of the id and the segment. Where directory times can be trusted, one look at the
-//! directory of these files is enough. People restore backups under a running daemon; then nothing
-//! is acknowledged until a restart.
+//! are still the ones held open. Between the sync of the batch and the acknowledgement, it checks
+//! the id and the segment in the same way. Where directory times can be trusted, one look at the
+//! directory of these files is enough. People restore backups while the daemon is running; then
+//! nothing is acknowledged until a restart.
 //!
-//! *The directory of a mailbox* is made and synced before the first message for it goes into the
+//! *The directory of a mailbox* is created and synced before the first message for it goes into the
 //! journal.
 //!
 //! *Large messages*, beyond 128 KiB, would be written twice for nothing. They are synced in
 //! `.facteur/tmp`, renamed or linked into every `new/`, and every `new/` is synced, before `250` is
-//! said. Every state that a power cut can leave is one of: nothing; a file in `.facteur/tmp`; the
-//! whole file in some or all of the mailboxes of a message that was not acknowledged; the whole
-//! file in all of them. With `durability = "maildir"` all messages go this way.
+//! sent. A power cut can leave one of these states: nothing; a file in `.facteur/tmp`; the whole
+//! file in some or all mailboxes, if the message was not acknowledged; the whole file in all of
+//! them. With `durability = "maildir"` all messages are stored in this way.
 //!
-//! *A mailbox that takes no mail*, because of its owner, its permissions, its quota or something
-//! else in its place, is found out when it is named as a recipient, as far as one look can tell,
-//! and its senders get 451 while those of others are served. What was acknowledged before is put
-//! into `.facteur/waiting`, durably, so that neither a batch of the journal nor a start is held up
-//! by it, and is delivered when the mailbox is mended: with the next message, login, start, or
-//! minute. A mailbox to which nothing can be linked or renamed (another file system, a subvolume,
-//! a project id) gets copies, synced one by one.
+//! *A mailbox that accepts no mail*, because of its owner, its permissions, its quota or something
+//! else in its place, is detected when it is named as a recipient, as far as one look can tell, and
+//! its senders get 451 while those of others are served. Messages that were acknowledged before are
+//! stored durably in `.facteur/waiting`, so that they hold up neither a batch of the journal nor a
+//! start, and are delivered when the mailbox is repaired: at the next message, login or start, or
+//! within a minute. A mailbox to which nothing can be linked or renamed (another file system, a
+//! subvolume, a project id) gets copies, synced one by one.
 //!
-//! *Other programs* may rename messages at any moment: move them to `cur`, change their flags,
-//! append fields to their names. A message that one reading of its Maildir does not find is gone
-//! only when the times of the directories, or a second reading, show that nothing was missed; a
-//! program that renames without a pause makes the store say that it cannot answer now, and never
-//! leave a message out. An own message is known by its serial whatever fields follow it.
+//! *Other programs* can rename messages at any moment: move them to `cur`, change their flags,
+//! append fields to their names. A message that one reading of its Maildir does not find counts as
+//! gone only if the times of the directories, or a second reading, show that nothing was missed. If
+//! a program renames messages without a pause, the store reports that it cannot answer now; it
+//! never omits a message. Messages delivered by facteur are recognised by their serial, whatever
+//! fields follow it.
 //!
-//! What a login read of a Maildir is remembered, within a bound, and used again as long as the
-//! times of its directories prove that nothing has changed.
+//! What a login reads of a Maildir is remembered, within a limit, and reused while the times of its
+//! directories prove that nothing has changed.
 //!
 //! # Theory of operation
-//! What the parts have in common is an `OpenStore` (`open.rs`): the disk and the doubts that a
-//! failed sync leaves (`disk.rs`), the mailboxes that are known to be durable (`known.rs`), and
-//! which messages may be shown (`visibility.rs`), each with its own lock.
+//! The parts share an `OpenStore` (`open.rs`): the disk and the doubts that a failed sync leaves
+//! (`disk.rs`), the mailboxes that are known to be durable (`known.rs`), and which messages may be
+//! shown (`visibility.rs`), each with its own lock.
 //!
-//! What has to be durable is put into a journal first, many messages with one sync
-//! (`journal/mod.rs`); then it is put into the Maildirs without a sync (`apply.rs`), and only then
-//! acknowledged. So maildrops and other programs read plain Maildirs and never the journal. From
-//! time to time the Maildirs are made durable as a whole, or file by file where that takes long
-//! (`touched.rs`, `piecemeal.rs`), and the journal can be used anew (`checkpoint.rs`). A start
-//! after a crash does again what the journal has (`replay.rs`). What is too large for that is
-//! synced in the Maildirs themselves (`delivery.rs`), as is everything in a store without a
+//! A message is first made durable in a journal, many messages with one sync (`journal/mod.rs`);
+//! then it is put into the Maildirs without a sync (`apply.rs`), and only then acknowledged. So
+//! maildrops and other programs read plain Maildirs and never the journal. From time to time the
+//! Maildirs are made durable as a whole, or file by file if that takes long (`touched.rs`,
+//! `piecemeal.rs`), so that the journal can be reused (`checkpoint.rs`). A start after a crash
+//! repeats what the journal records (`replay.rs`). Messages that are too large for the journal are
+//! synced in the Maildirs themselves (`delivery.rs`), as are all messages of a store without a
 //! journal. A thread that syncs a directory learns of the failures of others that sync it at the
-//! same time (`syncing.rs`).
-//! What one mailbox cannot take waits for it (`waiting.rs`), and what cannot be linked or
-//! renamed into one is copied there (`place.rs`). Removal: unlink, sync the directories, note it
-//! in the journal where a replay could undo it, acknowledge (`maildrop.rs`).
+//! same time (`syncing.rs`). Messages that a mailbox cannot accept wait for it (`waiting.rs`), and
+//! those that cannot be linked or renamed into a mailbox are copied there (`place.rs`). A removal
+//! unlinks the file, syncs the directories, records itself in the journal if a replay could undo
+//! it, and is then acknowledged (`maildrop.rs`).
 //!
-//! Other programs rename messages all the time. So what one reading of a Maildir does not find is
-//! not believed to be gone until it is known that the reading missed nothing (`reading.rs`).
+//! Other programs rename messages all the time. So a message that one reading of a Maildir does not
+//! find is not believed to be gone until it is known that the reading missed nothing
+//! (`reading.rs`).
 //!
-//! A session and whoever only looks have the same view of a mailbox (`view.rs`). Who watches is
-//! told of each message when its mailbox has it for good, and when it is removed (`../hub.rs`).
+//! Sessions and callers that only look have the same view of a mailbox (`view.rs`). Watches learn
+//! of each message when it is permanently in its mailbox, and when it is removed (`../hub.rs`).
 //!
-//! Listings of maildrops in which nothing changed are kept in memory (`index.rs`); the truth is on
-//! disk, and a listing is used only when the directories show that it is still theirs.
+//! Listings of unchanged maildrops are kept in memory (`index.rs`). The truth is on disk, and a
+//! listing is used only if the directories show that it is still correct.
 //!
 //! # Invariants
-//! I1 to I12 are those of every store.
+//! I1 to I12 are the promises of every store.
 //!
 //! Locks: L1 no system call while a Mutex is held · L2 the Mutex of the journal covers the copying
 //! of one record at most · L3 no path holds two locks · no public method returns a guard.
 //!
 //! # Known limits
-//! The file system must keep its promises: a sync of a file that returns before the data is safe
-//! loses mail. (What else is relied on, and where, is in `trust.rs`.)
-//! One without a journal of its own that fails to write a directory may lose entries that it still
-//! shows; messages are written anew then, directories are not. To write them anew while the store
-//! serves takes a file system that can exchange two names; where it cannot, a message that another
-//! program removes in that moment may come back. A start on a full disk fails when an
-//! acknowledged message had not found room before. Beside a program that writes all the time the
-//! first checkpoint, and one every few minutes, waits for all that this program has written. One
-//! that goes file by file may miss a failure of the disk that somebody else has heard of, or that
-//! the system forgot meanwhile (`piecemeal.rs`). The lock between daemons is only as good as
-//! `flock` is there (network file systems). What another program deletes within some ten seconds
-//! before a crash, or between a crash and the next start, may come back with that start.
+//! The file system must keep its promises: mail is lost if a sync of a file returns before the data
+//! is safe. (`trust.rs` lists what else is relied on, and where.) A file system without its own
+//! journal that fails to write a directory may lose entries that it still shows; messages are then
+//! written anew, directories are not. Writing messages anew in a running store needs a file system
+//! that can exchange two names; on others, a message that another program removes at that moment
+//! may come back. A start on a full disk fails if there had been no room for the file of an
+//! acknowledged message. Beside a program that writes all the time, the first checkpoint, and one
+//! every few minutes, waits for everything that this program has written. A checkpoint that goes
+//! file by file may miss a disk failure that was reported to somebody else, or that the system has
+//! since forgotten (`piecemeal.rs`). The lock between daemons is only as reliable as `flock` is on
+//! that file system (network file systems). Messages that another program deletes within some ten
+//! seconds before a crash, or between a crash and the next start, may come back at that start.
 
-/// Does what is wrong where a test has planted that bug; the program has nothing there.
+/// Runs the wrong code if a test has planted that bug; compiled only into tests.
 macro_rules! planted {
     ($bug:ident, $wrong:expr) => {
         #[cfg(test)]
@@ -226,37 +227,37 @@ use touched::Touched;
 use visibility::Visibility;
 use waiting::Waiting;
 
-/// How long one thread waits for what others may do.
+/// How long a thread waits for other threads.
 #[derive(Clone, Copy, Debug, Default)]
 struct Patience {
-    /// For room in the journal.
+    /// To make room in the journal.
     room: Duration,
-    /// For their records, at most.
+    /// To submit their records, at most.
     gather: Duration,
 }
 
 impl Patience {
-    /// Where there are other threads. (By default there are none, and nothing is waited for.)
+    /// If there are other threads. (By default there are none, and nothing is waited for.)
     const WITH_OTHERS: Self = Self {
         room: limits::ROOM_TIMEOUT,
         gather: limits::GATHER_MAX,
     };
 }
 
-/// A [`MessageStore`](super::MessageStore) of Maildirs: see there what its methods promise.
+/// A [`MessageStore`](super::MessageStore) of Maildirs; see there for what its methods promise.
 #[derive(Debug)]
 pub(super) struct MaildirStore {
     open: Arc<OpenStore>,
-    /// The thread that makes checkpoints and tries mailboxes that take no mail, until the store is
-    /// closed.
+    /// The thread that makes checkpoints and retries mailboxes that accept no mail, until the store
+    /// is closed.
     checkpoints: Mutex<Option<JoinHandle<()>>>,
-    /// Whether it is to be left as it is.
+    /// Whether dropping it leaves everything as it is.
     #[cfg(test)]
     is_abandoned: std::sync::atomic::AtomicBool,
 }
 
 impl MaildirStore {
-    /// Opens the store on `fs`: makes and checks its directories, takes the lock, removes what a
+    /// Opens the store on `fs`: creates and checks its directories, takes the lock, removes what a
     /// crash left of unfinished deliveries, and replays what it left in the journal.
     pub(super) fn open(fs: Arc<dyn Fs>, settings: Settings, clock: Clock) -> Result<Self, Error> {
         let store = Self::open_quietly(fs, settings, clock, Patience::WITH_OTHERS)?;
@@ -264,18 +265,18 @@ impl MaildirStore {
         Ok(store)
     }
 
-    /// Opens the store without a thread of its own: checkpoints are made by those who need them.
+    /// Opens the store without its own thread: whoever needs a checkpoint makes it.
     fn open_quietly(
         fs: Arc<dyn Fs>,
         settings: Settings,
         clock: Clock,
         patience: Patience,
     ) -> Result<Self, Error> {
-        // Without a slash at the end, which would follow a symbolic link.
+        // Without a trailing slash, which would follow a symbolic link.
         let root: PathBuf = settings.root.components().collect();
         let (durability, memory) = (settings.durability, settings.memory);
         let held = standing::settle(&*fs, &root)?;
-        // Before anything is written: it tells of failures since.
+        // Opened before anything is written: it reports the failures since then.
         let volume = fs.volume(&root).map_err(Error::io("open", &root))?;
         let file_system = fs.file_system(&root).map_err(Error::io("look at", &root))?;
         let disk = Disk::of(fs, clock, root, (held.device(), file_system.trust()));
@@ -305,7 +306,7 @@ impl MaildirStore {
             observer: settings.observer,
             counters: Statistics::default(),
         };
-        // Then checkpoints go by the record of what was touched.
+        // Without such syncs, checkpoints rely on the record of what was touched.
         store.touched.set_in_use(!store.disk.trusts_whole_sync());
         if !store.disk.trusts_whole_sync() && matches!(durability, Durability::Journal { .. }) {
             let root = &store.disk.root;
@@ -339,7 +340,7 @@ impl MaildirStore {
         })
     }
 
-    /// Leaves the journal as it is when the store is dropped, as a crash would.
+    /// Leaves the journal as it is when the store is dropped, like a crash.
     #[cfg(test)]
     fn abandon(&self) {
         self.end_thread();
@@ -363,7 +364,7 @@ impl MaildirStore {
             || journal.is_some_and(Journal::is_locked)
     }
 
-    /// Ends the journal: waits for the batch under way and makes everything durable in the
+    /// Ends the journal: waits for the batch under way, and makes everything durable in the
     /// Maildirs.
     pub(super) fn close(&self) -> Result<(), Error> {
         self.end_thread();
@@ -379,7 +380,7 @@ impl MaildirStore {
         let thread = self.checkpoints.lock().take();
         if let Some(thread) = thread {
             self.open.checkpoints.end();
-            // Its panic is in the log, and what it left undone is done by others.
+            // Its panic is in the log, and others do what it left undone.
             drop(thread.join());
         }
     }
@@ -417,7 +418,7 @@ impl MaildirStore {
             match self.has_mailbox(&mailbox) {
                 Ok(true) => mailboxes.push(mailbox),
                 Ok(false) | Err(Error::NameTooLong { .. }) => {}
-                // One domain that is broken does not keep the users of others from theirs.
+                // A broken domain does not keep users of other domains from their mailboxes.
                 Err(error) if error.needs_operator() => {
                     aside::note_ailing(&self.open, &mailbox, &error, None);
                     unknown = Some(error);
@@ -443,7 +444,7 @@ impl MaildirStore {
             };
             let path = disk.root.join(&domain);
             let Ok(local_parts) = aside::directories_in(disk, &path) else {
-                // One domain that is broken does not hide the others.
+                // A broken domain does not hide the others.
                 is_complete = false;
                 continue;
             };
@@ -471,8 +472,8 @@ impl MaildirStore {
         reserve::room(&self.open)
     }
 
-    /// Opens the maildrop of `mailbox`; waits for another session that has it for `patience` at
-    /// most.
+    /// Opens the maildrop of `mailbox`; waits for `patience` at most for another session that has
+    /// it open.
     pub(super) fn open_maildrop(
         &self,
         mailbox: &MailboxName,
@@ -488,12 +489,12 @@ impl Drop for MaildirStore {
         if *self.is_abandoned.get_mut() {
             return;
         }
-        // What could not be ended is replayed at the next start.
+        // If the journal could not be ended, the next start replays it.
         self.close().unwrap_or_default();
     }
 }
 
-/// Brings back what an earlier run has left: in the journal in `directory`, and waiting for
+/// Restores what an earlier run has left in the journal in `directory`, and in `waiting` for
 /// mailboxes.
 fn recover(store: &OpenStore, directory: &Path) -> Result<(), Error> {
     check_own(&*store.disk.fs, directory)?;
@@ -504,20 +505,22 @@ fn recover(store: &OpenStore, directory: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Draws what sets the message names of this run apart from those of all others.
+/// Draws the random number that distinguishes the message names of this run from those of all
+/// others.
 fn new_nonce() -> io::Result<u64> {
     let mut octets = [0; 8];
     fill_random(&mut octets)?;
     Ok(u64::from_ne_bytes(octets))
 }
 
-/// Removes the content of deliveries that were not finished.
+/// Removes the content of unfinished deliveries.
 fn clean(disk: &Disk) -> Result<(), Error> {
     let (fs, spool) = (&*disk.fs, &*disk.spool);
     for entry in fs.read_dir(spool).map_err(Error::io("read", spool))? {
         let path = spool.join(&entry.name);
         if entry.kind != Kind::Directory {
-            // FUSE removes what it has hidden when the last run that had it open is gone.
+            // FUSE itself removes the files that it has hidden, once the last run that had them
+            // open is gone.
             if_there(fs.unlink(&path)).map_err(Error::io("remove", &path))?;
         }
     }

@@ -1,7 +1,7 @@
-//! What the deliveries, the maildrops and the checkpoints of an open store have in common.
+//! The state that the deliveries, maildrops and checkpoints of an open store share.
 //!
-//! Private to the backend. Each part has its own lock, which is taken and given back by its own
-//! methods; none returns a guard.
+//! Private to the backend. Each part has its own lock, which its methods take and release; none of
+//! them returns a guard.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,41 +25,41 @@ use super::{
 #[derive(Debug)]
 pub(super) struct OpenStore {
     pub(super) disk: Disk,
-    /// Keeps other daemons out as long as anything of this store is alive (I11).
+    /// Keeps other daemons out while any part of this store is alive (I11).
     pub(super) place: Place,
-    /// In front of the Maildirs, where it is configured.
+    /// The journal in front of the Maildirs, if one is configured.
     pub(super) journal: Option<Journal>,
     pub(super) checkpoints: Checkpoints,
-    /// What was put into Maildirs and is not synced.
+    /// What was put into Maildirs but not yet synced.
     pub(super) touched: Touched,
     pub(super) known: KnownMailboxes,
     pub(super) visibility: Visibility,
-    /// Messages that are durable and could not be applied.
+    /// Messages that are durable but could not be applied.
     pub(super) kept: Kept,
-    /// Mailboxes that take no mail, and what waits for them.
+    /// Mailboxes that accept no mail, and the messages that wait for them.
     pub(super) waiting: Waiting,
-    /// As it stands in file names.
+    /// The host name as it appears in file names.
     pub(super) host: String,
     pub(super) nonce: u64,
     pub(super) n_deliveries: AtomicU64,
-    /// Free space below which no delivery is begun.
+    /// The free space below which no delivery is begun.
     pub(super) reserve: u64,
     /// Memory of the content that deliveries hold.
     pub(super) held: Arc<Quota>,
     /// Memory of the listings of open maildrops.
     pub(super) listed: Arc<Quota>,
-    /// Memory of the listings of those who only look.
+    /// Memory of the listings of those that only look.
     pub(super) looked: Arc<Quota>,
-    /// Who is told of what comes and goes.
+    /// Passes on to watches which messages come and go.
     pub(super) hub: Arc<Hub>,
-    /// How long a full journal waits for those who are applying what is in it.
+    /// How long a full journal waits for sessions that are applying its records.
     pub(super) room_timeout: Duration,
     pub(super) observer: Observer,
     pub(super) counters: Statistics,
 }
 
 impl OpenStore {
-    /// A serial that no message ever had.
+    /// A serial that no message has ever had.
     pub(super) fn next_serial(&self) -> Serial {
         let counter = self.n_deliveries.fetch_add(1, Ordering::Relaxed);
         Serial {
@@ -68,19 +68,19 @@ impl OpenStore {
         }
     }
 
-    /// Makes the directories again where somebody removed them under the running daemon.
+    /// Creates the directories again if somebody removed them while the daemon was running.
     ///
     /// # Errors
     /// As [`Place::settle_anew`].
     pub(super) fn settle_anew(&self) -> Result<(), Error> {
         if self.place.settle_anew(&self.disk)? {
-            // What was known to be durable is gone with the directories.
+            // The mailboxes that were known to be durable are gone with the directories.
             self.known.forget_all();
         }
         Ok(())
     }
 
-    /// Tells those who watch what became of a message of `mailbox`.
+    /// Tells all watches that a message of `mailbox` came or went.
     pub(super) fn tell<'a>(
         &self,
         change: Change,
@@ -99,7 +99,7 @@ impl OpenStore {
         }
     }
 
-    /// Puts all that was counted into `report`, and how matters stand now.
+    /// Adds all counters and the current state to `report`.
     pub(super) fn report(&self, report: &mut Report) {
         let counters = &self.counters;
         let journal = self.journal.as_ref();

@@ -1,4 +1,4 @@
-//! Checkpoints as a matter of time: whose turn it is, when one is wanted, and how long syncs take.
+//! The timing of checkpoints: whose turn it is, when one is wanted, and how long syncs take.
 
 use std::time::{Duration, Instant};
 
@@ -17,25 +17,25 @@ use super::disk::{Disk, SyncMark};
 #[derive(Debug)]
 pub(super) struct Checkpoints {
     volume: Box<dyn Volume>,
-    /// With whoever makes a checkpoint.
+    /// `None` while somebody makes a checkpoint.
     pub(super) turn: Mutex<Option<Turn>>,
     free: Condvar,
     pub(super) wanted: Mutex<Wanted>,
     pub(super) is_wanted: Condvar,
 }
 
-/// What one checkpoint hands to the next.
+/// What one checkpoint passes to the next.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Turn {
-    /// How often syncs of directories had failed when nothing was in doubt.
+    /// The number of failed directory syncs when nothing was in doubt.
     pub(super) trusted: SyncMark,
-    /// The last batch that may be affected by a sync that failed.
+    /// The last batch that may be affected by a failed sync.
     pub(super) doubtful: Option<u64>,
     pub(super) has_failed: bool,
     pub(super) pace: Pace,
 }
 
-/// How long syncs took of late.
+/// How long recent syncs took.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
     /// Of the whole file system.
@@ -58,15 +58,15 @@ impl Pace {
         took.filter(|took| *took >= SYNC_SLOW)
     }
 
-    /// Whether `n_names` are synced sooner than the whole file system, which takes long.
+    /// Whether the whole file system takes long, and syncing `n_names` one by one is faster.
     pub(super) fn prefers_pieces(&self, n_names: u32, now: Instant) -> bool {
         let piece = self.piece.and_then(|piece| piece.at(now));
         let pieces = piece.unwrap_or_default().saturating_mul(n_names);
         self.slow(now).is_some_and(|whole| pieces <= whole)
     }
 
-    /// Believes a little less that pieces take so long: it may have been chance, and the sooner it
-    /// is tried again the nearer the two are.
+    /// Lowers the measured time of pieces a little: it may have been a coincidence. The closer the
+    /// two times are, the sooner pieces are tried again.
     pub(super) fn doubt_pieces(&mut self) {
         if let Some(piece) = &mut self.piece {
             let eighth = piece.took.checked_div(8).unwrap_or_default();
@@ -76,14 +76,14 @@ impl Pace {
 }
 
 impl Measured {
-    /// How long it took, unless that says nothing any more.
+    /// How long it took, unless the measurement is too old.
     fn at(self, now: Instant) -> Option<Duration> {
         let age = now.saturating_duration_since(self.at);
         (age < SYNC_PACE_KEPT).then_some(self.took)
     }
 }
 
-/// The turn in the hands of one; given back when this is dropped, whatever happened.
+/// The turn of one checkpoint; given back when this is dropped, whatever happened.
 pub(super) struct TakenTurn<'a> {
     checkpoints: &'a Checkpoints,
     pub(super) turn: Turn,
@@ -96,7 +96,7 @@ impl Drop for TakenTurn<'_> {
     }
 }
 
-/// What the thread is waited for.
+/// What is wanted from the thread.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Wanted {
     pub(super) is_end: bool,
@@ -120,7 +120,7 @@ impl Checkpoints {
     pub(super) fn sync(&self, disk: &Disk) -> Result<(), Error> {
         self.volume
             .sync_whole()
-            // Somebody may have removed or moved it, and nothing will be acknowledged there.
+            // Somebody may have removed or moved the directory; nothing will be acknowledged there.
             .and_then(|()| if_there(disk.fs.confirm(&disk.own)))
             .map(drop)
             .inspect_err(|_| disk.count_failed_sync())
@@ -133,13 +133,13 @@ impl Checkpoints {
         self.wanted.lock().is_urgent
     }
 
-    /// Whether nobody makes a checkpoint.
+    /// Whether no checkpoint is being made.
     #[cfg(test)]
     pub(super) fn is_free(&self) -> bool {
         self.turn.lock().is_some()
     }
 
-    /// Whether a checkpoint was wanted; then it is not any more.
+    /// Whether a checkpoint was wanted; resets that.
     #[cfg(test)]
     pub(super) fn take_urgent(&self) -> bool {
         std::mem::take(&mut self.wanted.lock().is_urgent)
@@ -171,12 +171,12 @@ impl Checkpoints {
         self.is_wanted.notify_one();
     }
 
-    /// Brings on a checkpoint.
+    /// Requests a checkpoint now.
     pub(super) fn hurry(&self) {
         self.want(|wanted| (wanted.is_urgent, wanted.is_in_use) = (true, true));
     }
 
-    /// Lets the thread look how long it may wait.
+    /// Makes the thread check again how long it can wait.
     pub(super) fn notice(&self) {
         self.want(|wanted| wanted.is_in_use = true);
     }

@@ -1,40 +1,40 @@
-//! Replay: what the journal says is done to the Maildirs once more.
+//! Replay: repeats on the Maildirs what the journal records.
 //!
 //! # Theory of operation
-//! *At a start* that finds a journal, the last run did not end in order, and nobody knows which of
-//! its unsynced files and names the disk has. So every delivery that the journal has and that is
-//! not known to be checkpointed is done again: a file that is there is replaced by a new one, since
-//! it may have its name and not its octets, or be shown by a system that has failed to write it; a
-//! file that is not there is made. A delivery whose removal is in the journal too is left out, and
-//! what has its name and no octets is removed: there is a file system that gives back a name,
-//! without octets, that was removed durably. One with octets was put back by somebody, and stays.
-//! Then everything is synced and the journal ended. Every step may be cut short and repeated. Where
-//! the disk has no room for that, a file that has all its octets is left as it is.
+//! *At a start* that finds a journal, the last run did not end cleanly, and nobody knows which of
+//! its unsynced files and names are on the disk. So every delivery in the journal that is not known
+//! to be checkpointed is repeated. An existing file is replaced by a new one, since it may have its
+//! name but not its octets, or the system may show it although it failed to write it; a missing
+//! file is created. A delivery whose removal is also in the journal is skipped, and a file with its
+//! name but no octets is removed: one file system brings back a name, without octets, that was
+//! durably removed. A file with octets was put back by somebody, and stays. Then everything is
+//! synced and the journal is ended. Every step can be interrupted and repeated. If the disk has no
+//! room for this, a file that has all its octets is left as it is.
 //!
-//! Other programs rename messages during a start, too. A message that was there when its mailbox
-//! was read, and is not where it was, is looked for again (`reading.rs`), and when it is gone
-//! somebody has removed it.
+//! Other programs rename messages during a start too. A message that was found when its mailbox was
+//! read, and is no longer at its place, is looked for again (`reading.rs`); if it is gone, somebody
+//! has removed it.
 //!
-//! Where a sync of the whole file system is not to be relied on (`trust.rs`), the messages are
-//! synced one by one, and the directories that they are in.
+//! If a sync of the whole file system cannot be relied on (`trust.rs`), the messages and their
+//! directories are synced one by one.
 //!
-//! *While the store serves*, after a sync that failed, the same is done but for one thing: a
-//! message that is not there at first was removed by somebody, too, and stays away.
+//! *In a running store*, after a failed sync, the same is done with one difference: a message that
+//! is already missing at first was removed by somebody, and is not created again.
 //!
 //! # Invariants
-//! - I8: to replay twice, or half and then all of it, is the same as once.
-//! - I2: what the journal says was removed is not brought back.
-//! - I6: a message that is replayed has the name it had.
+//! - I8: replaying twice, or half and then all of it, has the same result as replaying once.
+//! - I2: a message whose removal is in the journal is not brought back.
+//! - I6: a replayed message has the name that it had before.
 //!
 //! # Failures
-//! [`Error`]: the journal stays as it was, and the same can be tried again.
+//! [`Error`]: the journal stays as it was, and the replay can be tried again.
 //!
 //! # Known limits
 //! A message that another program deleted within the last ten seconds or so before a crash, or
-//! before the start after it, may come back, since the journal does not know of it: a message that
-//! is missing then may as well be one that the disk has lost. On a file system that a program
-//! serves (FUSE) it may come back without its octets, unless whoever deleted it synced the file
-//! after that.
+//! before the start after it, may come back, since the journal does not know about the deletion: a
+//! missing message could also be one that the disk has lost. On a file system that a program serves
+//! (FUSE) it may come back without its octets, unless whoever deleted it synced the file after
+//! that.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -68,17 +68,17 @@ use super::{
     waiting::Purpose,
 };
 
-/// Where the messages of one life of the daemon are in one mailbox.
+/// Where in a mailbox the messages of one run of the daemon are.
 type Places = HashMap<Serial, Vec<PathBuf>>;
 
 /// When a replay happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moment {
-    /// Before anybody is served.
+    /// At a start, before anybody is served.
     Start,
-    /// While the store serves.
+    /// In a running store.
     Service,
-    /// While the store serves, and the message may not have been in its mailbox yet.
+    /// In a running store, for a message that may never have been in its mailbox.
     Cure,
 }
 
@@ -87,17 +87,17 @@ pub(super) enum Moment {
 pub(super) struct Replay<'a> {
     store: &'a OpenStore,
     pub(super) moment: Moment,
-    /// What was removed from which mailbox.
+    /// Which messages were removed from which mailbox.
     removed: HashSet<(MailboxName, Serial)>,
-    /// Where the messages of the journal's life are that were found.
+    /// Where messages of the run that wrote the journal were found.
     places: HashMap<MailboxName, Places>,
     n_messages: u64,
     n_removed: u64,
-    /// What was put into mailboxes and is to be synced one by one.
+    /// Messages that were put into mailboxes and must be synced one by one.
     unsynced: Unsynced,
 }
 
-/// Messages that are to be synced one by one, where that is the only way.
+/// Messages that must be synced one by one, where that is the only way.
 #[derive(Debug, Default)]
 struct Unsynced {
     messages: Vec<Applied>,
@@ -105,7 +105,7 @@ struct Unsynced {
 }
 
 impl Unsynced {
-    /// Adds the message that is called so in `mailboxes`; syncs all of them when there are many.
+    /// Adds the message with this file name in `mailboxes`; syncs all of them once there are many.
     fn add(
         &mut self,
         store: &OpenStore,
@@ -128,7 +128,7 @@ impl Unsynced {
         Ok(())
     }
 
-    /// Syncs them, and both directories of each of their mailboxes: a message may be in both.
+    /// Syncs them, and both directories of each of their mailboxes: a message may be in either.
     fn sync(&mut self, store: &OpenStore) -> Result<(), Error> {
         let Self { messages, .. } = std::mem::take(self);
         piecemeal::sync_piecemeal(store, &messages)?;
@@ -141,14 +141,13 @@ impl Unsynced {
     }
 }
 
-/// Replays the journal in `directory` that the last run has left, if it has left one, and ends
-/// it.
+/// Replays the journal that the last run has left in `directory`, if there is one, and ends it.
 ///
 /// # Errors
 /// See the module. Do not start.
 pub(super) fn recover(store: &OpenStore, directory: &Path) -> Result<(), Error> {
     let Some(journaled) = Journaled::read(&*store.disk.fs, directory)? else {
-        // That it has ended need not be on disk yet.
+        // The end of the journal may not be on disk yet.
         return store.disk.sync_directory_if_there(directory);
     };
     let begin = store.disk.clock.now();
@@ -190,7 +189,8 @@ pub(super) fn recover(store: &OpenStore, directory: &Path) -> Result<(), Error> 
     Ok(())
 }
 
-/// Writes anew what the journal has, because the system may have lost it although it shows it.
+/// Writes the messages of the journal anew, because the system may have lost them although it shows
+/// them.
 ///
 /// # Errors
 /// See the module.
@@ -200,16 +200,16 @@ pub(super) fn write_anew(store: &OpenStore, journal: &Journal) -> Result<(), Err
     let Some(journaled) = Journaled::read(&*store.disk.fs, &journal.directory)? else {
         return Ok(());
     };
-    // What cannot be read would be taken for durable.
+    // Otherwise batches that cannot be read would be taken for durable.
     journaled.check(&journal.directory, progress.checkpointed, progress.durable)?;
     let begin = store.disk.clock.now();
     replay(store, &journaled, Moment::Service, begin).map(drop)
 }
 
-/// Makes durable, one by one, all that the journal has and that was put into Maildirs.
+/// Syncs, one by one, all messages of the journal that were put into Maildirs.
 ///
 /// # Errors
-/// As for any sync; everything is in doubt then.
+/// As for any sync; everything is then in doubt.
 pub(super) fn sync_journaled(store: &OpenStore, journal: &Journal) -> Result<(), Error> {
     let progress = journal.progress();
     let Some(journaled) = Journaled::read(&*store.disk.fs, &journal.directory)? else {
@@ -236,7 +236,7 @@ pub(super) fn sync_journaled(store: &OpenStore, journal: &Journal) -> Result<(),
     unsynced.sync(store)
 }
 
-/// Gives how many messages were replayed, and how many left out.
+/// Returns how many messages were replayed, and how many were skipped.
 fn replay(
     store: &OpenStore,
     journaled: &Journaled,
@@ -271,7 +271,7 @@ fn replay(
     Ok((replay.n_messages, replay.n_removed))
 }
 
-/// Moves the segments of a damaged journal out of the way, for whoever wants to look at them.
+/// Moves the segments of a damaged journal aside, for anybody who wants to examine them.
 fn set_aside(disk: &Disk, directory: &Path, journaled: &Journaled) -> Result<PathBuf, Error> {
     let seconds = disk.clock.unix_time().as_secs();
     let own = directory.parent().unwrap_or(directory);
@@ -291,7 +291,7 @@ fn set_aside(disk: &Disk, directory: &Path, journaled: &Journaled) -> Result<Pat
     Ok(kept_in)
 }
 
-/// What the journal says was removed from which mailbox.
+/// Which messages were removed from which mailbox, according to the journal.
 fn removed(journaled: &Journaled) -> Result<HashSet<(MailboxName, Serial)>, Error> {
     let mut removed = HashSet::new();
     journaled.each(|record| {
@@ -325,12 +325,12 @@ impl<'a> Replay<'a> {
         let Some(OwnName { serial, .. }) = OwnName::parse_exactly(file_name) else {
             return Ok(());
         };
-        // Not the name under which a delivery of this message may be at work.
+        // Not the name that a delivery of this message may be using now.
         let again = format!("{}.again", serial.render());
         let spool_path = self.store.disk.spool.join(again);
         match apply::spool(self.store, &spool_path, content) {
             Ok(file) => drop(file),
-            // There is nothing better to be had, and it serves those who make room.
+            // Nothing better is possible, and it lets users remove messages to make room.
             Err(Error::Full { .. })
                 if self.moment == Moment::Start && self.is_whole(mailboxes, serial, content)? =>
             {
@@ -360,8 +360,8 @@ impl<'a> Replay<'a> {
         self.sync_later(file_name, mailboxes, serial)
     }
 
-    /// Sees to it that the message is synced, at a start that has to do that one by one. Later is
-    /// the business of the checkpoint.
+    /// Makes sure that the message is synced, at a start that has to sync messages one by one. In a
+    /// running store the checkpoint does that.
     fn sync_later(
         &mut self,
         file_name: &str,
@@ -379,8 +379,8 @@ impl<'a> Replay<'a> {
         self.unsynced.add(self.store, file_name, mailboxes)
     }
 
-    /// Removes what has the name of a message that the journal says was removed, and no octets:
-    /// that was durable before the journal said so.
+    /// Removes files that have the name of a removed message but no octets. The removal was durable
+    /// before the journal recorded it.
     fn remove_what_came_back(&mut self) {
         planted!(ReturnedNamesAreLeft, return);
         let removed: Vec<_> = self.removed.iter().cloned().collect();
@@ -400,17 +400,17 @@ impl<'a> Replay<'a> {
                 continue;
             };
             for side in [Side::New, Side::Cur] {
-                // The same.
+                // Must not hold up a start either.
                 let synced = self.store.disk.sync_directory(&maildir.side(side));
                 synced.unwrap_or_default();
             }
         }
     }
 
-    /// Removes what is left of the message from `mailbox`; says whether anything was.
+    /// Removes what is left of the message from `mailbox`; returns whether there was anything.
     ///
-    /// One that has its octets stays: somebody has put it back. It had been moved away, perhaps,
-    /// when the client that removed it was told that it is gone.
+    /// A file that has its octets stays: somebody has put it back. Perhaps it had been moved away
+    /// when the client's removal reported it as gone.
     fn remove_came_back(&mut self, mailbox: &MailboxName, serial: Serial) -> Result<bool, Error> {
         let target = Target::of(&self.store.disk, mailbox)?;
         let mut is_changed = false;
@@ -425,7 +425,7 @@ impl<'a> Replay<'a> {
         Ok(is_changed)
     }
 
-    /// Delivers the message or, when one mailbox cannot take it, sets it aside for that.
+    /// Delivers the message or, if the mailbox cannot accept it, sets it aside for that mailbox.
     fn deliver_or_keep(
         &mut self,
         mailbox: &MailboxName,
@@ -438,13 +438,14 @@ impl<'a> Replay<'a> {
                 Moment::Start | Moment::Cure => Purpose::Delivery,
                 Moment::Service => Purpose::Anew,
             };
-            // If the store as a whole is in order it can be set aside, whatever the reason is.
+            // Whatever the reason is, it can be set aside if the store as a whole works.
             aside::keep_waiting(self.store, &target, spooled, purpose, &error)
                 .map_err(|_not_even_there| error)
         })
     }
 
-    /// Puts the message into the mailbox of `target`, or in the place of what is there of it.
+    /// Puts the message into the mailbox of `target`, replacing the files that it already has
+    /// there.
     pub(super) fn deliver_to(
         &mut self,
         target: &Target<'_>,
@@ -469,8 +470,8 @@ impl<'a> Replay<'a> {
             .map(drop)
     }
 
-    /// Puts new files in the place of those at `places`, and of those that were moved from there
-    /// meanwhile, until there is a new one wherever the message is.
+    /// Replaces the files at `places`, and those that were moved from there meanwhile, until every
+    /// file of the message is a new one.
     fn write_anew(
         &self,
         target: &Target<'_>,
@@ -489,13 +490,13 @@ impl<'a> Replay<'a> {
             }
             let found = Readings::of(&self.store.disk, &target.maildir).find(&wanted)?;
             let found = found.iter().map(|moved| target.maildir.file(moved.place()));
-            // None when somebody has removed it.
+            // Empty if somebody has removed it.
             places = found.collect();
         }
         Err(keeps_changing(&target.maildir))
     }
 
-    /// Whether every mailbox that has to have the message has all octets of it.
+    /// Whether every mailbox that must have the message has all its octets.
     fn is_whole(
         &mut self,
         mailboxes: &[MailboxName],
@@ -516,7 +517,7 @@ impl<'a> Replay<'a> {
         Ok(true)
     }
 
-    /// Whether the file at `place` can be read and has just this content.
+    /// Whether the file at `place` can be read and has exactly this content.
     fn holds(&self, place: &Path, content: &[u8]) -> bool {
         let Ok(mut file) = self.store.disk.fs.open(place) else {
             return false;
@@ -547,14 +548,15 @@ impl<'a> Replay<'a> {
         Ok(found.cloned().unwrap_or_default())
     }
 
-    /// The messages of the life with this nonce in the mailbox of `target`.
+    /// The messages of the run with this nonce in the mailbox of `target`.
     fn find(&self, target: &Target<'_>, nonce: u64) -> Result<Places, Error> {
         let mut readings = Readings::of(&self.store.disk, &target.maildir);
         let mut earlier: Option<Places> = None;
         let mut ever = Places::new();
         loop {
             match readings.begin() {
-                // A start waits for nobody. What all of them have missed gets a second file.
+                // A start waits for nobody. A message that all readings have missed gets a second
+                // file.
                 Err(_) if self.moment == Moment::Start => return Ok(ever),
                 other => other?,
             }
@@ -578,7 +580,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// What one reading finds of them.
+    /// The messages that one reading finds.
     fn visit(&self, target: &Target<'_>, nonce: u64) -> Result<Places, Error> {
         let mut found = Places::new();
         for side in [Side::New, Side::Cur] {
@@ -594,8 +596,8 @@ impl<'a> Replay<'a> {
         Ok(found)
     }
 
-    /// Puts the spooled file in the place of the one at `place`, under the same name; false when
-    /// that is not there any more.
+    /// Replaces the file at `place` with the spooled one, under the same name; false if it is no
+    /// longer there.
     fn replace(
         &self,
         target: &Target<'_>,
@@ -620,7 +622,8 @@ impl<'a> Replay<'a> {
                 return renamed.map(|()| true).map_err(Error::io("replace", place));
             }
         );
-        // Exchanged, since a rename would bring back what is renamed or removed in this moment.
+        // Exchanged, since a rename would bring back a file that is renamed or removed at this
+        // moment.
         let replaced = place::exchange(&self.store.disk, &twin, place);
         let unlinked = if_there(fs.unlink(&twin)).map_err(Error::io("remove", &twin));
         match replaced {
@@ -654,8 +657,8 @@ impl<'a> Replay<'a> {
         self.remove_again(target, serial, place).map(|()| true)
     }
 
-    /// Removes what was removed over POP3 in this moment: where two names cannot be exchanged, it
-    /// may just have been put back.
+    /// Removes the file again if the message is being removed over POP3 at this moment: where two
+    /// names cannot be exchanged, the replacement may have just put it back.
     fn remove_again(&self, target: &Target<'_>, serial: Serial, place: &Path) -> Result<(), Error> {
         let store = self.store;
         let (touched, counter) = (&store.touched, serial.counter);

@@ -1,4 +1,4 @@
-//! The part of a file system that is kept free of mail.
+//! The part of a file system that is kept free.
 
 use crate::store::{
     Error, Room,
@@ -7,7 +7,7 @@ use crate::store::{
 
 use super::{disk::Disk, open::OpenStore};
 
-/// What is reserved on the file system of the spool.
+/// The octets reserved on the file system of the spool.
 pub(super) fn reserve_on(disk: &Disk) -> Result<u64, Error> {
     let total = disk.fs.total_octets(&disk.spool);
     total
@@ -15,13 +15,13 @@ pub(super) fn reserve_on(disk: &Disk) -> Result<u64, Error> {
         .map_err(Error::io("look at", &disk.spool))
 }
 
-/// What is reserved of a file system of so many octets.
+/// The octets reserved on a file system of `total` octets.
 fn reserve(total: u64) -> u64 {
     let part = total.checked_div(FREE_PART_RESERVED);
     part.unwrap_or(0).min(FREE_OCTETS_RESERVE)
 }
 
-/// How much room there is, beside what is promised already.
+/// How much room there is, apart from what deliveries under way may need.
 pub(super) fn room(store: &OpenStore) -> Result<Room, Error> {
     let free = store.disk.fs.free_octets(&store.disk.spool);
     let free = free.map_err(Error::io("look at", &store.disk.spool))?;

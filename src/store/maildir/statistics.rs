@@ -1,4 +1,4 @@
-//! What the store has counted since it was opened.
+//! The counters of a store since it was opened.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use crate::{
     store::sync::atomic::{AtomicBool, Ordering},
 };
 
-/// All numbers of a store.
+/// All counters of a store.
 #[derive(Debug, Default)]
 pub(super) struct Statistics {
     /// Messages that went through the journal.
     pub(super) journaled: Counter,
-    /// Messages that were made durable in the Maildirs themselves.
+    /// Messages that were made durable in the Maildirs directly.
     pub(super) direct: Counter,
     /// Records of each batch of the journal.
     pub(super) batches: Sizes,
@@ -26,13 +26,13 @@ pub(super) struct Statistics {
 }
 
 impl Statistics {
-    /// A batch of the journal is durable.
+    /// Counts a batch of the journal that is durable.
     pub(super) fn committed(&self, n_records: u32, took: Duration) {
         self.batches.note(n_records);
         self.commits.note(took);
     }
 
-    /// A checkpoint was made, or failed.
+    /// Counts a checkpoint that was made, or failed.
     pub(super) fn checkpointed(&self, is_made: bool, took: Duration) {
         self.is_checkpoint_failing
             .store(!is_made, Ordering::Relaxed);

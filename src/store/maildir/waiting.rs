@@ -1,46 +1,46 @@
-//! Mailboxes that take no mail, and what waits for them: one that is broken harms nobody else.
+//! Mailboxes that accept no mail, and the messages that wait for them. A broken mailbox does not
+//! affect others.
 //!
 //! # Theory of operation
-//! A mailbox is *ailing* when something that is its own stands in the way: its directories belong
-//! to another user or may not be written, a file or a symbolic link is in their place, its quota or
-//! the small file system that it lies on is full. That is found out
+//! A mailbox is *ailing* if something of its own prevents deliveries: its directories belong to
+//! another user or cannot be written, a file or a symbolic link is in their place, or its quota or
+//! the small file system that it is on is full. This is detected
 //!
-//! - when it is named as a recipient (`cure.rs`): whether it is known to be
-//!   ailing, and, unless it was seen a moment ago to take entries, a look at `new`, one system
-//!   call. Its senders are asked to come again, and those of others are not;
-//! - at the commit. A message that has no other recipient is refused. One that has is taken, and
+//! - when it is named as a recipient (`cure.rs`), if it is known to be ailing or if a look at `new`
+//!   shows it. The look costs one system call, and is skipped if the mailbox accepted entries a
+//!   moment ago. Senders to this mailbox are asked to try again later; senders to others are not;
+//! - at the commit. A message with no other recipient is refused. One with others is accepted, and
 //!   waits for this mailbox;
-//! - behind the journal, or in a replay. There the message is acknowledged and waits.
+//! - after the journal, or in a replay. There the message is already acknowledged, and waits.
 //!
-//! What waits is in a directory of the store's own for each mailbox,
-//! `.facteur/waiting/<domain>/<local part>`, under the name that it will have, and durable there:
-//! so its batch of the journal counts as applied. It is delivered when the mailbox is *cured*: that
-//! is tried whenever somebody sends to it or logs in, at every start, and every
-//! [`CURE_PACE`].
+//! Waiting messages are in one of the store's own directories for each mailbox,
+//! `.facteur/waiting/<domain>/<local part>`, under the name that they will have, and durable there:
+//! so their batch of the journal counts as applied. They are delivered when the mailbox is *cured*.
+//! That is tried whenever somebody sends to it or logs in, at every start, and every [`CURE_PACE`].
 //!
-//! What waits is put into the mailbox durably before it is gone from here, and one who removes it
-//! over POP3 in between removes it here too, so a crash neither loses it nor brings it back. A name
-//! that the mailbox has already, in `new` or moved to `cur`, is that of the same message.
+//! A waiting message is durable in the mailbox before it is removed from here, and a removal over
+//! POP3 in between removes it here too. So a crash neither loses it nor brings it back. If the
+//! mailbox already has its name, in `new` or moved to `cur`, that is the same message.
 //!
-//! A message that is in its mailbox and would have to be written anew there (`replay.rs`) waits
-//! under a name that begins with `anew-`: it is put in the place of the one that is there, and of
-//! none when somebody removed that. From the next start on it waits to be delivered like any other:
-//! if the one in the mailbox is missing then, the disk may have lost it.
+//! A message that is in its mailbox but has to be written anew there (`replay.rs`) waits under a
+//! name that begins with `anew-`: it replaces the file in the mailbox, and is not delivered if
+//! somebody has removed that. After the next start it waits to be delivered like any other: if the
+//! file in the mailbox is missing then, the disk may have lost it.
 //!
 //! # Bounds
-//! Nothing is accepted for a mailbox that is ailing. So what waits for it was on its way when that
-//! was found out: no more than there were sessions, or than the journal held at a start.
+//! Nothing is accepted for an ailing mailbox. So the messages that wait for it were on their way
+//! when that was detected: no more than there were sessions, or than the journal held at a start.
 //!
 //! # Invariants
-//! - What is set aside is durable when `keep_waiting` (`aside.rs`) is `Ok`.
-//! - One at a time sets aside or delivers what waits for a mailbox.
+//! - A message that is set aside is durable when `keep_waiting` (`aside.rs`) returns `Ok`.
+//! - For each mailbox, one thread at a time sets messages aside or delivers them.
 //!
 //! # Failures
-//! When a message cannot be set aside either, that is a failure of the store as a whole.
+//! If a message cannot be set aside either, the store as a whole has failed.
 //!
 //! # Known limits
-//! A message that another program removes in the moment between its delivery from here and its
-//! removal from here comes back after a power cut.
+//! A message that another program removes between its delivery to the mailbox and its removal from
+//! here comes back after a power cut.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -56,7 +56,7 @@ use crate::{
     },
 };
 
-/// Mailboxes that take no mail, and who is at work on which.
+/// Mailboxes that accept no mail, and which of them are being worked on.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     pub(super) table: Mutex<Table>,
@@ -66,25 +66,25 @@ pub(super) struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     ailing: HashMap<MailboxName, Ailing>,
-    /// In the hands of one who sets aside or delivers.
+    /// Mailboxes for which a thread is setting messages aside or delivering them.
     taken: HashSet<MailboxName>,
     n_messages: usize,
     pub(super) tried_at: Option<Instant>,
 }
 
-/// A mailbox that takes no mail.
+/// A mailbox that accepts no mail.
 #[derive(Debug)]
 struct Ailing {
     error: Error,
     /// How many messages wait for it.
     n_messages: usize,
-    /// When that was told last.
+    /// When that was last reported.
     told_at: Option<Instant>,
-    /// How many were told of then.
+    /// How many were reported then.
     n_told: usize,
 }
 
-/// One mailbox in the hands of one; given back when this is dropped.
+/// The exclusive right to work on one mailbox; given back when this is dropped.
 #[derive(Debug)]
 pub(super) struct AtWork<'a> {
     waiting: &'a Waiting,
@@ -101,9 +101,9 @@ impl Drop for AtWork<'_> {
 /// Why a message waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// It is to be delivered.
+    /// To be delivered.
     Delivery,
-    /// It is to take the place of a file that the disk may have lost.
+    /// To replace a file that the disk may have lost.
     Anew,
 }
 
@@ -111,7 +111,7 @@ impl Table {
     /// Whether more can wait for the mailbox.
     pub(super) fn has_room(&mut self, mailbox: &MailboxName) -> bool {
         if self.ailing.len() >= AILING_MAILBOXES_MAX {
-            // Those for which nothing waits are found out again.
+            // Those for which nothing waits will be detected again.
             self.ailing.retain(|_, found| found.n_messages > 0);
         }
         self.ailing.len() < AILING_MAILBOXES_MAX || self.ailing.contains_key(mailbox)
@@ -123,8 +123,8 @@ impl Table {
         ailing.map_or(0, |found| found.n_messages)
     }
 
-    /// Notes what is wrong with the mailbox and, where that is known, how many messages wait for
-    /// it. Gives how many do when it is time to tell that.
+    /// Notes what is wrong with the mailbox and, if known, how many messages wait for it. Returns
+    /// how many do if it is time to report that.
     pub(super) fn note(
         &mut self,
         mailbox: &MailboxName,
@@ -148,7 +148,7 @@ impl Table {
             });
         found.error = error.clone();
         found.n_messages = after;
-        // That something waits for it is news.
+        // The first waiting message is news.
         let is_news = before == 0 && after > 0;
         let is_to_be_told = is_news
             || found
@@ -161,7 +161,8 @@ impl Table {
         is_to_be_told.then_some(after)
     }
 
-    /// Those for which another number of messages waits than was told; from now on it is.
+    /// The mailboxes whose number of waiting messages differs from the one reported; marks it as
+    /// reported.
     pub(super) fn untold(&mut self) -> Vec<(MailboxName, usize, Error)> {
         let ailing = self.ailing.iter_mut();
         let untold = ailing.filter(|(_, found)| found.n_messages != found.n_told);
@@ -173,7 +174,7 @@ impl Table {
             .collect()
     }
 
-    /// Forgets that the mailbox is ailing; whether it was.
+    /// Forgets that the mailbox is ailing; returns whether it was.
     pub(super) fn note_cure(&mut self, mailbox: &MailboxName) -> bool {
         let n_messages = self.count_for(mailbox);
         self.n_messages = self.n_messages.saturating_sub(n_messages);
@@ -182,7 +183,7 @@ impl Table {
 }
 
 impl Waiting {
-    /// Takes the mailbox, after whoever has it.
+    /// Takes the mailbox, after waiting for whoever has it.
     pub(super) fn take<'a>(&'a self, mailbox: &'a MailboxName) -> AtWork<'a> {
         let mut table = self.table.lock();
         while !table.taken.insert(mailbox.clone()) {
@@ -195,7 +196,7 @@ impl Waiting {
         }
     }
 
-    /// Takes the mailbox, unless somebody has it.
+    /// Takes the mailbox, unless somebody else has it.
     pub(super) fn try_take<'a>(&'a self, mailbox: &'a MailboxName) -> Option<AtWork<'a>> {
         let is_free = self.table.lock().taken.insert(mailbox.clone());
         is_free.then_some(AtWork {
@@ -204,13 +205,13 @@ impl Waiting {
         })
     }
 
-    /// What is wrong with the mailbox, if that is known.
+    /// What is known to be wrong with the mailbox.
     pub(super) fn ailment(&self, mailbox: &MailboxName) -> Option<Error> {
         let table = self.table.lock();
         table.ailing.get(mailbox).map(|found| found.error.clone())
     }
 
-    /// Whether something waits for the mailbox, or may do so in a moment.
+    /// Whether a message waits for the mailbox, or may do so in a moment.
     pub(super) fn concerns(&self, mailbox: &MailboxName) -> bool {
         let table = self.table.lock();
         let ailing = table.ailing.get(mailbox);
@@ -226,7 +227,7 @@ impl Waiting {
         self.table.lock().ailing.keys().cloned().collect()
     }
 
-    /// How long until all are to be tried again; `None` when none is ailing.
+    /// How long until all are tried again; `None` if none is ailing.
     pub(super) fn until_due(&self, now: Instant) -> Option<Duration> {
         let mut table = self.table.lock();
         if table.ailing.is_empty() {
