@@ -1,7 +1,7 @@
-//! What can go wrong in the store: one enum for the room.
+//! What can go wrong in the store, as one enum for the whole room.
 //!
-//! The text is for the log and for whoever starts the daemon, never for a mail client: it names
-//! paths. It does not repeat what `source` says.
+//! The text is for the log and for the operator, never for a mail client, because it names paths.
+//! It does not repeat the text of `source`.
 
 use std::{
     fmt, io,
@@ -15,45 +15,46 @@ use crate::mail::MailboxName;
 
 use super::room::Room;
 
-/// Why the store could not do what it was asked for. It can be cloned, because one failure may be
-/// that of many: of all who have a message in the same batch of the journal.
+/// Why the store could not do what it was asked to do. It can be cloned, because all who have a
+/// message in the same batch of the journal share one failure.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The file system gives no lock. Do not start; the text says what to do.
+    /// The file system does not grant a lock. Do not start; the text says what to do.
     CannotLock {
         /// What was to be locked.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: Arc<io::Error>,
     },
-    /// The disk or the quota is full, or the reserve would be touched. Refuse the delivery for now
+    /// The disk or the quota is full, or the reserve would be used. Refuse the delivery for now
     /// (RFC 5321 §4.2.3, 452).
     Full {
         /// What was being done, as an infinitive.
         operation: &'static str,
         /// The file or directory it was done to.
         path: PathBuf,
-        /// How much is free; none when the system refused.
+        /// How much is free; `None` if the system refused.
         room: Option<Room>,
-        /// What the system said; none when the store refused beforehand.
+        /// The system's error; `None` if the store refused beforehand.
         source: Option<Arc<io::Error>>,
     },
-    /// The maildrop is open in another session (RFC 1939 §4, RFC 2449 §8.1.1). Ask again later.
+    /// The maildrop is open in another session (RFC 1939 §4, RFC 2449 §8.1.1). Try again later.
     InUse {
         /// The mailbox it belongs to.
         mailbox: MailboxName,
     },
-    /// The file system failed. Nothing was promised; ask again later.
+    /// The file system failed. Nothing was promised; try again later.
     Io {
         /// What was being done, as an infinitive.
         operation: &'static str,
         /// The file or directory it was done to.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: Arc<io::Error>,
     },
-    /// The listing of the maildrop finds no room beside those of others (SEC-9). Ask again later.
+    /// There is no memory for the listing of the maildrop beside those of others (SEC-9). Try again
+    /// later.
     ListingTooLarge {
         /// The Maildir.
         path: PathBuf,
@@ -63,27 +64,27 @@ pub enum Error {
         /// Where the message was.
         path: PathBuf,
     },
-    /// The address has no directory name that the file system takes. Refuse the recipient.
+    /// The address has no directory name that the file system accepts. Refuse the recipient.
     NameTooLong {
-        /// The mailbox that cannot be.
+        /// The mailbox that cannot exist.
         mailbox: MailboxName,
     },
-    /// The directory of the store cannot be made at the start. Make the one it is to lie in, or
-    /// name another.
+    /// The directory of the store cannot be created at the start. Create its parent, or name
+    /// another directory.
     NoDirectory {
         /// The directory that is missing.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: Arc<io::Error>,
     },
-    /// The journal could not be written several times in a row. Nothing was promised; ask again
-    /// later.
+    /// Writing the journal failed several times in a row. Nothing was promised; try again later.
     OutOfOrder {
-        /// Where the journal lies.
+        /// Where the journal is.
         path: PathBuf,
     },
-    /// The mail directory, or what the store keeps in it, is not what was opened any more: somebody
-    /// moved or replaced it under the running daemon. Nothing was promised; only a restart helps.
+    /// The mail directory, or what the store keeps in it, is no longer what was opened: somebody
+    /// moved or replaced it while the daemon was running. Nothing was promised; only a restart
+    /// helps.
     Replaced {
         /// What was replaced.
         path: PathBuf,
@@ -92,10 +93,10 @@ pub enum Error {
     StoreInUse {
         /// The lock that it holds.
         path: PathBuf,
-        /// The number of its process, if it could be found out.
+        /// The number of its process, if that could be found.
         process: Option<u32>,
     },
-    /// Something is not as private or not of the kind that it has to be (SEC-6).
+    /// Something is not private enough, or not of the right kind (SEC-6).
     Unsafe {
         /// The file or directory in question.
         path: PathBuf,
@@ -107,14 +108,15 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same call may succeed later without anything changed in it: the transient
-    /// failures of RFC 5321 §4.2.1.
+    /// Whether the same call, unchanged, may succeed later: the transient failures of RFC 5321
+    /// §4.2.1.
     pub fn is_transient(&self) -> bool {
-        // What is `Unsafe` takes an operator, but mail need not bounce until he comes.
+        // `Unsafe` needs an operator, but mail need not bounce until one comes.
         !matches!(self, Self::MessageGone { .. } | Self::NameTooLong { .. })
     }
 
-    /// Whether it stays until somebody mends what is on disk: its owner, its permissions, its kind.
+    /// Whether it stays until somebody repairs what is on disk: its owner, its permissions, its
+    /// kind.
     pub fn needs_operator(&self) -> bool {
         if let Self::Io { source, .. } = self {
             return is_of_place(source);
@@ -122,13 +124,13 @@ impl Error {
         matches!(self, Self::Unsafe { .. })
     }
 
-    /// Whether there was nothing of the name.
+    /// Whether nothing had that name.
     pub(super) fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
-    /// Whether the reason lies in the file or directory that was named, and not in the system, the
-    /// disk or the daemon as a whole.
+    /// Whether the cause is the file or directory in question, and not the system, the disk or the
+    /// daemon as a whole.
     pub(super) fn is_of_place(&self) -> bool {
         if let Self::Full { source, .. } = self {
             let kind = source.as_ref().map(|source| source.kind());
@@ -137,10 +139,9 @@ impl Error {
         self.needs_operator()
     }
 
-    /// What whoever runs the service may do about it, as a sentence; empty when nothing is known
-    /// to help.
+    /// What the operator can do about it, as a sentence; empty if nothing is known to help.
     pub fn cure(&self) -> &'static str {
-        // What is `Unsafe` says it itself.
+        // The text of `Unsafe` says it.
         let (Self::Io { source, .. }
         | Self::Full {
             source: Some(source),
@@ -152,17 +153,17 @@ impl Error {
         let errno = Errno::from_io_error(source);
         let is = |kind| source.kind() == kind;
         if errno == Some(Errno::PERM) {
-            "The directory may be immutable or append-only: look with lsattr, and take that off \
+            "The directory may be immutable or append-only: check with lsattr, and clear that \
              with chattr -i -a"
         } else if errno == Some(Errno::LOOP) {
-            "A symbolic link is in the place of a directory: remove it"
+            "A symbolic link is where a directory should be: remove it"
         } else if errno == Some(Errno::UCLEAN) {
             "The file system is damaged: check it with fsck"
         } else if is(io::ErrorKind::PermissionDenied) {
             "Give the directory to the user that facteur runs as with chown -R, and let that user \
              write there with chmod u+rwx"
         } else if is(io::ErrorKind::NotADirectory) || is(io::ErrorKind::IsADirectory) {
-            "A file is in the place of a directory: remove it"
+            "A file is where a directory should be: remove it"
         } else if is(io::ErrorKind::ReadOnlyFilesystem) {
             "Mount the file system for writing"
         } else if is(io::ErrorKind::StorageFull) || is(io::ErrorKind::QuotaExceeded) {
@@ -172,7 +173,7 @@ impl Error {
         }
     }
 
-    /// Makes the function that turns what the system said into an error of the store.
+    /// Makes the function that turns a system error into an error of the store.
     pub(super) fn io(
         operation: &'static str,
         path: impl AsRef<Path>,
@@ -201,7 +202,8 @@ impl Error {
         }
     }
 
-    /// Says that `operation` is not possible at `path` for a reason that the system does not know.
+    /// The error that `operation` is not possible at `path`, for a reason that is not a system
+    /// error.
     pub(super) fn other(
         operation: &'static str,
         path: impl AsRef<Path>,
@@ -210,12 +212,12 @@ impl Error {
         Self::io(operation, path)(io::Error::other(reason))
     }
 
-    /// Says that `path` is not what was opened any more.
+    /// The error that `path` is no longer what was opened.
     pub(super) fn replaced(path: impl Into<PathBuf>) -> Self {
         Self::Replaced { path: path.into() }
     }
 
-    /// Says that `path` is not as it has to be, and nothing is known that could be instead.
+    /// The error that `path` is not as it has to be, with no directory to suggest instead.
     pub(super) fn not_safe(path: impl Into<PathBuf>, reason: &'static str) -> Self {
         Self::Unsafe {
             path: path.into(),
@@ -225,13 +227,13 @@ impl Error {
     }
 }
 
-/// Says that there is too little room, and how much is missing where that is known.
+/// Text that says that there is too little room, and how much is free if that is known.
 fn lack(room: Option<Room>) -> String {
     let room = room.map_or_else(String::new, |room| format!(" ({room})"));
     format!(": too little free space{room}")
 }
 
-/// Whether what the system said is about one file or directory only.
+/// Whether a system error concerns only one file or directory.
 fn is_of_place(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -249,7 +251,7 @@ fn is_of_place(error: &io::Error) -> bool {
     )
 }
 
-/// What lets a file be locked that could not be.
+/// What to do about a file that could not be locked.
 fn cure_of_lock(error: &io::Error) -> &'static str {
     if error.kind() == io::ErrorKind::PermissionDenied {
         "give it to the user who runs facteur with chown, or, if it was made while facteur was \
@@ -257,7 +259,7 @@ fn cure_of_lock(error: &io::Error) -> &'static str {
     } else if error.kind() == io::ErrorKind::IsADirectory
         || Errno::from_io_error(error) == Some(Errno::LOOP)
     {
-        "move away what is in its place"
+        "move away what has its name"
     } else {
         "the file system of the mail directory must support flock (on NFS, start its lock service, \
          or mount it with local_lock=flock if no other machine uses the directory)"
@@ -290,7 +292,7 @@ impl fmt::Display for Error {
             }
             Self::ListingTooLarge { path } => write!(
                 f,
-                "cannot list {}: open maildrops take as much memory as they may",
+                "cannot list {}: the open maildrops already use all the memory allowed for them",
                 path.display()
             ),
             Self::MessageGone { path } => {
@@ -301,20 +303,20 @@ impl fmt::Display for Error {
             }
             Self::NoDirectory { path, .. } => write!(
                 f,
-                "cannot make the mail directory {}: the directory it lies in has to exist and be \
-                 writable (if it was removed while facteur ran, start facteur again)",
+                "cannot create the mail directory {}: the directory above it must exist and be \
+                 writable (if it was removed while facteur was running, restart facteur)",
                 path.display()
             ),
             Self::OutOfOrder { path } => write!(
                 f,
-                "the journal in {} cannot be written: no mail is taken until it works again",
+                "the journal in {} cannot be written: no mail is accepted until it works again",
                 path.display()
             ),
             Self::Replaced { path } => write!(
                 f,
                 "{} was moved or replaced while facteur was running, for example when a backup \
-                 was restored: restart facteur; until then it neither accepts mail nor gives any \
-                 out",
+                 was restored: restart facteur; until then it neither accepts nor serves \
+                 mail",
                 path.display()
             ),
             Self::StoreInUse { path, process } => {
@@ -335,7 +337,8 @@ impl fmt::Display for Error {
     }
 }
 
-/// What is wrong with `path`, and how to go on, with another directory where there is one.
+/// Text that says what is wrong with `path` and what to do, including a directory to use instead if
+/// there is one.
 fn refusal(path: &Path, reason: &str, instead: Option<&Path>) -> String {
     let mut text = format!("{} {reason}", path.display());
     if let Some(instead) = instead {
@@ -366,7 +369,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_and_a_full_quota_are_told_from_other_failures() {
+    fn a_full_disk_and_a_full_quota_differ_from_other_failures() {
         for (kind, full) in [
             (io::ErrorKind::StorageFull, true),
             (io::ErrorKind::QuotaExceeded, true),
@@ -381,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_gone_or_an_address_too_long_stays_so() {
+    fn a_missing_message_and_a_long_address_are_permanent_failures() {
         let mailbox = MailboxName::from_canonical("bob", "example.org").unwrap();
         assert!(!Error::NameTooLong { mailbox }.is_transient());
         assert!(

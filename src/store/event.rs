@@ -1,6 +1,7 @@
-//! What the store has to tell whoever runs the daemon, beside the errors of its callers.
+//! Events that the store reports to the operator, apart from the errors that it returns to its
+//! callers.
 //!
-//! The store does not log. It tells an [`Observer`], which is given with the settings.
+//! The store does not log. It passes events to an [`Observer`], which comes with the settings.
 
 use std::{
     fmt, io,
@@ -11,20 +12,20 @@ use std::{
 
 use crate::mail::MailboxName;
 
-/// Something that nobody asked for, or that takes long.
+/// Something that no caller asked about, or that takes long.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// What was in the journal cannot be made durable in the Maildirs. It stays in the journal and
-    /// is tried again; mail is taken as long as there is room.
+    /// Mail in the journal cannot be made durable in the Maildirs. It stays in the journal and is
+    /// tried again; mail is accepted while there is room.
     CheckpointFailed {
         /// Why.
         error: &'a super::Error,
     },
-    /// It can again.
+    /// The Maildirs can be made durable again.
     CheckpointRestored,
-    /// No mail can be put into one mailbox. Others are not affected, and what was acknowledged
-    /// waits for it.
+    /// No mail can be put into one mailbox. Others are not affected, and acknowledged messages wait
+    /// for it.
     MailboxAiling {
         /// Which one.
         mailbox: &'a MailboxName,
@@ -33,29 +34,29 @@ pub enum Event<'a> {
         /// Why.
         error: &'a super::Error,
     },
-    /// It can again, and what waited for it is there.
+    /// Mail can be put into it again, and the messages that waited for it are there.
     MailboxCured {
         /// Which one.
         mailbox: &'a MailboxName,
         /// How many messages waited for it.
         delivered: usize,
     },
-    /// A batch of the journal could not be written: the senders were told.
+    /// A batch of the journal could not be written; its senders got an error.
     JournalFailed {
         /// Why.
         error: &'a super::Error,
-        /// Whether no more mail is taken for the time being.
+        /// Whether no more mail is accepted for the time being.
         is_out_of_order: bool,
     },
     /// The journal can be written again.
     JournalRestored,
     /// An acknowledged message can neither be put into its mailboxes nor be set aside for them. It
-    /// stays in the journal and is tried again; no mail is taken until then.
+    /// stays in the journal and is tried again; no mail is accepted until that succeeds.
     NotDelivered {
         /// Why.
         error: &'a super::Error,
     },
-    /// The journal has lost batches: the disk did not keep what it said it had. The segments are
+    /// The journal has lost batches: the disk did not keep what it had confirmed. The segments are
     /// set aside.
     JournalDamaged {
         /// How many batches are missing.
@@ -63,12 +64,13 @@ pub enum Event<'a> {
         /// Where the segments are now.
         kept_in: PathBuf,
     },
-    /// The file system is not known to keep what a sync of the whole promises.
+    /// The file system is not known to save data when it is synced as a whole.
     FileByFile {
-        /// Where the mail lies.
+        /// Where the mail is.
         root: &'a Path,
     },
-    /// What the store needs was replaced under it: no mail is taken until a restart.
+    /// Something that the store needs was replaced while it was open: no mail is accepted until a
+    /// restart.
     Replaced {
         /// What was replaced.
         error: &'a super::Error,
@@ -77,21 +79,21 @@ pub enum Event<'a> {
     JournalUnreadable {
         /// The segment.
         path: &'a Path,
-        /// How many; none when the file cannot even be opened.
+        /// How many; `None` if the file cannot even be opened.
         blocks: Option<u64>,
-        /// What the system said.
+        /// The system's error.
         reason: &'a io::Error,
-        /// Where the segments are now, if there may have been something that counts.
+        /// Where the segments are now, if something that counts may have been in those blocks.
         kept_in: Option<&'a Path>,
     },
-    /// A start after a crash works on what the journal had.
+    /// A start after a crash is replaying the journal.
     Replaying {
         /// Records used so far.
         done: u64,
         /// Records in all.
         total: u64,
     },
-    /// A start after a crash is through with it.
+    /// A start after a crash has replayed the journal.
     Replayed {
         /// Messages put into mailboxes.
         messages: u64,
@@ -105,7 +107,7 @@ pub enum Event<'a> {
 /// How much an event matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// Nothing to be done.
+    /// Nothing needs to be done.
     Notice,
     /// Something is wrong.
     Warning,
@@ -156,7 +158,7 @@ impl Event<'_> {
         Some(error)
     }
 
-    /// What may be done about it, as a sentence, where that is known.
+    /// What can be done about it, as a sentence, if that is known.
     pub fn cure(&self) -> Option<&'static str> {
         let Self::MailboxAiling { error, .. } = self else {
             return None;
@@ -164,7 +166,7 @@ impl Event<'_> {
         Some(error.cure()).filter(|cure| !cure.is_empty())
     }
 
-    /// Says that blocks of a segment cannot be read, and whether that matters.
+    /// Writes that blocks of a segment cannot be read, and whether that matters.
     fn say_unreadable(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self::JournalUnreadable {
             path,
@@ -197,7 +199,7 @@ impl fmt::Display for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CheckpointFailed { .. } => f.write_str(
-                "what is in the journal cannot be made durable in the Maildirs; it stays in the \
+                "mail in the journal cannot be made durable in the Maildirs; it stays in the \
                  journal",
             ),
             Self::CheckpointRestored => f.write_str("the Maildirs can be made durable again"),
@@ -206,7 +208,7 @@ impl fmt::Display for Event<'_> {
             } => {
                 write!(f, "no mail can be put into the mailbox {mailbox}")?;
                 match waiting {
-                    0 => f.write_str("; its senders are asked to come again"),
+                    0 => f.write_str("; its senders are asked to try again later"),
                     1 => f.write_str("; 1 message waits for it"),
                     _ => write!(f, "; {waiting} messages wait for it"),
                 }
@@ -215,8 +217,8 @@ impl fmt::Display for Event<'_> {
                 write!(f, "mail can be put into the mailbox {mailbox} again")?;
                 match delivered {
                     0 => Ok(()),
-                    1 => f.write_str("; 1 message that waited is there"),
-                    _ => write!(f, "; {delivered} messages that waited are there"),
+                    1 => f.write_str("; 1 message that waited was delivered"),
+                    _ => write!(f, "; {delivered} messages that waited were delivered"),
                 }
             }
             Self::JournalFailed {
@@ -226,11 +228,11 @@ impl fmt::Display for Event<'_> {
             Self::JournalFailed {
                 is_out_of_order: true,
                 ..
-            } => f.write_str("the journal failed again; no mail is taken until it works"),
+            } => f.write_str("the journal failed again; no mail is accepted until it works"),
             Self::JournalRestored => f.write_str("the journal works again"),
             Self::NotDelivered { .. } => f.write_str(
                 "a message can neither be put into its mailbox nor be set aside; it stays in the \
-                 journal, and no mail is taken until it can",
+                 journal, and no mail is accepted until it is delivered",
             ),
             Self::FileByFile { root } => write!(
                 f,
@@ -242,8 +244,8 @@ impl fmt::Display for Event<'_> {
             Self::JournalUnreadable { .. } => self.say_unreadable(f),
             Self::JournalDamaged { missing, kept_in } => write!(
                 f,
-                "the journal has lost {missing} batches that the disk had said it kept; \
-                 acknowledged messages may be missing. What is left was used, and the segments \
+                "the journal has lost {missing} batches that the disk had confirmed; \
+                 acknowledged messages may be missing. The rest was used, and the segments \
                  are in {}",
                 kept_in.display()
             ),
@@ -259,15 +261,15 @@ impl fmt::Display for Event<'_> {
                 let secs = took.as_secs_f64();
                 write!(
                     f,
-                    "the last run did not end in order: replayed {messages} message{plural} from \
-                     the journal, left out {removed} that were removed, in {secs:.1} s"
+                    "the last run did not end cleanly: replayed {messages} message{plural} from \
+                     the journal, skipped {removed} that had been removed, in {secs:.1} s"
                 )
             }
         }
     }
 }
 
-/// Who is told of events.
+/// The function that is called with each event.
 #[derive(Clone)]
 pub struct Observer(Arc<dyn Fn(&Event<'_>) + Send + Sync>);
 
@@ -283,7 +285,7 @@ impl Observer {
 }
 
 impl Default for Observer {
-    /// Nobody.
+    /// Ignores all events.
     fn default() -> Self {
         Self::new(|_| ())
     }

@@ -1,16 +1,16 @@
-//! The hub: who waits for mail is told what comes and goes, without looking at the disk.
+//! The hub: reports messages that come and go to those that wait for mail, without using the disk.
 //!
 //! # Theory of operation
-//! The store tells the hub of a message when its mailbox has it for good, and when it was removed
-//! for good, with no lock held. Where nobody watches that costs one atomic load. Each change gets a
-//! number; the newest [`HUB_CHANGES_MAX`] are kept. A [`Watch`] begins where the hub is; whoever
-//! begins one first and lists a mailbox then finds each message in the list, or behind the
-//! beginning, or in both, and never in neither.
+//! The store reports a message to the hub, with no lock held, when it is permanently in its
+//! mailbox, and when it was permanently removed. If nobody watches, that costs one atomic load.
+//! Each change gets a number; the newest [`HUB_CHANGES_MAX`] are kept. A [`Watch`] begins at the
+//! newest change. A caller that first begins a watch and then lists a mailbox finds each message in
+//! the list, in the watch, or in both, but never in neither.
 //!
-//! What other programs put into a Maildir, or take from it, is not told.
+//! Messages that other programs put into a Maildir, or remove from it, are not reported.
 //!
 //! # Failures
-//! A watch that falls too far behind is told so ([`Missed`]): list the mailboxes again.
+//! A watch that falls too far behind gets [`Missed`]: list the mailboxes again.
 
 use std::{collections::VecDeque, error::Error as StdError, fmt, sync::Arc, time::Duration};
 
@@ -27,7 +27,7 @@ use super::{
     },
 };
 
-/// What became of a message.
+/// What happened to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// It was delivered.
@@ -39,21 +39,21 @@ pub enum Change {
 /// A message that came or went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct News {
-    /// Which of the two.
+    /// What happened to it.
     pub change: Change,
-    /// The mailbox, one of those of the message.
+    /// The mailbox; a message may be in several.
     pub mailbox: MailboxName,
     /// The message.
     pub unique_id: UniqueId<'static>,
 }
 
-/// So much came and went that some of it was forgotten before it was read.
+/// There were so many changes that some were forgotten before they were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missed;
 
 impl fmt::Display for Missed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("too much has come and gone meanwhile: list the messages again")
+        f.write_str("too many messages have come and gone meanwhile: list the messages again")
     }
 }
 
@@ -69,13 +69,13 @@ pub(super) struct Hub {
 
 #[derive(Debug, Default)]
 struct Ring {
-    /// The number of the first that is kept.
+    /// The number of the first change that is kept.
     first: u64,
     news: VecDeque<News>,
 }
 
 impl Ring {
-    /// The number that the next one gets.
+    /// The number that the next change gets.
     fn next(&self) -> u64 {
         let kept = u64::try_from(self.news.len()).unwrap_or(u64::MAX);
         self.first.saturating_add(kept)
@@ -83,13 +83,13 @@ impl Ring {
 }
 
 impl Hub {
-    /// Whether anybody watches. Asked after what is told was done: whoever begins to watch later
-    /// finds it on the disk.
+    /// Whether anybody watches. Called after the change was made, so that anybody who begins to
+    /// watch later finds it on the disk.
     pub(super) fn is_watched(&self) -> bool {
         self.n_watches.load(Ordering::SeqCst) > 0
     }
 
-    /// Tells all who watch.
+    /// Tells all watches.
     pub(super) fn tell(&self, news: News) {
         let mut ring = self.ring.lock();
         if ring.news.len() >= HUB_CHANGES_MAX {
@@ -112,20 +112,20 @@ impl Hub {
     }
 }
 
-/// What comes and goes from the moment on at which it was made.
+/// Reports which messages come and go from the moment when it was created.
 #[derive(Debug)]
 pub struct Watch {
     hub: Arc<Hub>,
-    /// The number of the first that was not given yet.
+    /// The number of the first change that was not yet returned.
     next: u64,
 }
 
 impl Watch {
-    /// What came and went since it was asked last; waits for `patience` at most until there is
-    /// something. Nothing, when there is not.
+    /// The changes since the last call; waits for `patience` at most until there is one. Empty if
+    /// there is none.
     ///
     /// # Errors
-    /// [`Missed`]; the next call goes on with what is still kept.
+    /// [`Missed`]; the next call continues with what is still kept.
     pub fn news(&mut self, patience: Duration, clock: &Clock) -> Result<Vec<News>, Missed> {
         let begin = clock.now();
         let mut ring = self.hub.ring.lock();
@@ -150,7 +150,7 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         if self.hub.n_watches.fetch_sub(1, Ordering::SeqCst) == 1 {
-            // Nobody is left to read them. Their numbers are not given again.
+            // Nobody is left to read them. Their numbers are not used again.
             let mut ring = self.hub.ring.lock();
             let next = ring.next();
             let gone = std::mem::take(&mut ring.news);
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_gives_what_comes_behind_its_beginning_once() {
+    fn a_watch_returns_each_change_after_its_beginning_once() {
         let (hub, clock) = (Arc::new(Hub::default()), Clock::system());
         assert!(!hub.is_watched());
         let mut first = hub.watch();
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_that_is_too_far_behind_is_told_so_and_goes_on() {
+    fn a_watch_that_is_too_far_behind_reports_it_and_continues() {
         let (hub, clock) = (Arc::new(Hub::default()), Clock::system());
         let mut watch = hub.watch();
         for number in 0..=HUB_CHANGES_MAX {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_waits_for_what_comes() {
+    fn a_watch_waits_for_changes() {
         let hub = Arc::new(Hub::default());
         let mut watch = hub.watch();
         let teller = Arc::clone(&hub);

@@ -1,37 +1,38 @@
-//! The message store: what was acknowledged is in its mailbox, and stays there, after any crash.
+//! The message store: an acknowledged message is in its mailbox, and stays there, after any crash.
 //!
-//! [`MessageStore`] hands out four things: a [`Delivery`] takes one message in, a [`Maildrop`]
-//! gives the messages of one mailbox out and removes them, a [`Look`] only reads them, and a
-//! [`Watch`] tells what comes and goes. All own what they need and may outlive the call, move to
-//! another thread, and be dropped at any moment. The room knows nothing of protocols, passwords or
-//! which mailboxes ought to exist.
+//! [`MessageStore`] hands out four things: a [`Delivery`] accepts one message, a [`Maildrop`]
+//! serves and removes the messages of one mailbox, a [`Look`] only reads them, and a [`Watch`]
+//! reports which messages come and go. They own what they need, so they can outlive the call, move
+//! to another thread, and be dropped at any moment. This room knows nothing of protocols, of
+//! passwords, or of which mailboxes ought to exist.
 //!
-//! The messages lie in Maildirs behind a journal (`maildir/`), which no caller needs to know.
+//! The messages are in Maildirs behind a journal (`maildir/`); callers need not know that.
 //!
 //! # Promises
-//! Whatever keeps the messages keeps these. Each has tests that fail when it is broken.
+//! Every implementation keeps these promises. Each has tests that fail when it is broken.
 //!
-//! - I1: what was acknowledged is in every recipient's mailbox, octet for octet, after any crash
+//! - I1: an acknowledged message is in every recipient's mailbox, octet for octet, after any crash
 //!   and restart, until it is deleted.
-//! - I2: after `+OK` to a QUIT with deletions they never come back.
+//! - I2: after `+OK` to a QUIT with deletions, the deleted messages never come back.
 //! - I3: without QUIT nothing is deleted.
-//! - I4: nothing is visible over POP3 before it is durable and whole.
-//! - I5: of what was not acknowledged there is no copy or one whole copy in a mailbox, never a
-//!   part.
+//! - I4: no message is visible over POP3 before it is durable and complete.
+//! - I5: a message that was not acknowledged is in a mailbox either completely and once, or not at
+//!   all; never in part.
 //! - I6: a unique-id never changes and is never reused.
-//! - I7: a part of the journal is written over only when a successful sync covers all that it says,
-//!   and a durable batch says so.
-//! - I8: to replay the journal is the same as to replay it twice, or half and then all of it.
-//! - I9: no acknowledgement rests on data whose sync failed, or is not known to save anything, or
-//!   that no start would find; no sync is repeated.
-//! - I10: when disk, descriptors, threads or memory run out, clients get 4yz or `-ERR`, nothing is
-//!   lost, and the service resumes by itself. What is wrong with one mailbox harms it alone.
-//! - I11: two daemons never serve one store, also when its lock file was removed.
-//! - I12: no path made from the network leaves the store.
+//! - I7: a part of the journal is overwritten only when a successful sync covers everything that it
+//!   records, and a durable batch says so.
+//! - I8: replaying the journal twice, or half of it and then all of it, has the same result as
+//!   replaying it once.
+//! - I9: no acknowledgement relies on data whose sync failed, on a sync that is not known to save
+//!   anything, or on data that no start would find; no failed sync is repeated.
+//! - I10: if disk space, descriptors, threads or memory run out, clients get 4yz or `-ERR`, nothing
+//!   is lost, and the service resumes by itself. A fault of one mailbox affects only that mailbox.
+//! - I11: two daemons never serve one store, even if its lock file was removed.
+//! - I12: no path built from network input leaves the store.
 //!
 //! # Failures
-//! Every method returns [`Error`]; none panics, and none leaves the store unusable. What nobody
-//! asked for goes to an [`Observer`].
+//! Methods return [`Error`]; none panics, and none leaves the store unusable. Events that no caller
+//! asked about go to an [`Observer`].
 
 mod error;
 mod event;
@@ -63,9 +64,9 @@ pub use settings::{Durability, Memory, Settings};
 
 use maildir::MaildirStore;
 
-/// All mailboxes of this host. To be shared in an [`Arc`].
+/// All mailboxes of this host. Share it in an [`Arc`].
 ///
-/// Dropping it closes it like [`close`](Self::close), and has nobody to tell of a failure.
+/// Dropping it closes it like [`close`](Self::close), but a failure is then not reported.
 #[derive(Debug)]
 pub struct MessageStore {
     maildirs: MaildirStore,
@@ -75,47 +76,48 @@ impl MessageStore {
     /// Opens the store on the file system of this machine.
     ///
     /// # Errors
-    /// As [`open_on`](Self::open_on).
+    /// As for [`open_on`](Self::open_on).
     pub fn open(settings: Settings, clock: Clock) -> Result<Self, Error> {
         Self::open_on(Arc::new(RealFs), settings, clock)
     }
 
-    /// The number of the process that serves the store in `root`, if one does and could be found.
+    /// The number of the process that serves the store in `root`, if there is one and it can be
+    /// found.
     pub fn process_that_serves(root: &Path) -> Option<u32> {
         maildir::process_that_serves(root)
     }
 
-    /// Opens the store on `fs`: makes and checks its directories, takes the lock, removes what a
-    /// crash left of unfinished deliveries, and brings back what was acknowledged.
+    /// Opens the store on `fs`: creates and checks its directories, takes the lock, removes what a
+    /// crash left of unfinished deliveries, and restores what was acknowledged.
     ///
     /// # Errors
-    /// [`Error::StoreInUse`] when another daemon has it open, [`Error::Unsafe`] when others could
+    /// [`Error::StoreInUse`] if another daemon has it open, [`Error::Unsafe`] if others could
     /// change it, [`Error::Io`] or [`Error::Full`]: do not start; the text says what to do.
     pub fn open_on(fs: Arc<dyn Fs>, settings: Settings, clock: Clock) -> Result<Self, Error> {
         let maildirs = MaildirStore::open(fs, settings, clock)?;
         Ok(Self { maildirs })
     }
 
-    /// Waits for what is being made durable, and makes a start that follows have nothing to do. No
-    /// delivery can be committed any more; maildrops can still be read.
+    /// Waits until everything is durable in the mailboxes, so that the next start has nothing to
+    /// do. After that no delivery can be committed; maildrops can still be read.
     ///
     /// # Errors
-    /// [`Error`]: nothing is lost, and the next start does what is left.
+    /// [`Error`]: nothing is lost, and the next start does the rest.
     pub fn close(&self) -> Result<(), Error> {
         self.maildirs.close()
     }
 
-    /// Puts what was counted since the store was opened into `report`, and whether all is well.
+    /// Adds to `report` what was counted since the store was opened, and whether all is well.
     pub fn report(&self, report: &mut Report) {
         self.maildirs.report(report);
     }
 
-    /// Whether `mailbox` can be stored at all, and takes mail as far as that can be seen. If it did
-    /// not and does again, what waited for it is delivered.
+    /// Checks that `mailbox` can exist at all, and accepts mail as far as that can be seen. If it
+    /// had stopped and accepts mail again, the messages that waited for it are delivered.
     ///
     /// # Errors
-    /// [`Error::NameTooLong`]: refuse the recipient for good. Any other: refuse it for now, and
-    /// no other one; the observer was told why.
+    /// [`Error::NameTooLong`]: refuse the recipient permanently. Any other: refuse it for now, but
+    /// no other recipient; the observer was told why.
     pub fn check_recipient(&self, mailbox: &MailboxName) -> Result<(), Error> {
         self.maildirs.check_recipient(mailbox)
     }
@@ -123,46 +125,46 @@ impl MessageStore {
     /// Whether `mailbox` exists.
     ///
     /// # Errors
-    /// [`Error::NameTooLong`]; [`Error::Unsafe`] or [`Error::Io`] when that cannot be told now.
+    /// [`Error::NameTooLong`]; [`Error::Unsafe`] or [`Error::Io`] if this cannot be determined now.
     pub fn has_mailbox(&self, mailbox: &MailboxName) -> Result<bool, Error> {
         self.maildirs.has_mailbox(mailbox)
     }
 
-    /// Up to two of the mailboxes with this local part, in any domain: none, the one, or not the
-    /// only one.
+    /// The mailboxes with this local part in any domain, two at most: none, exactly one, or more
+    /// than one.
     ///
     /// # Errors
-    /// [`Error::Unsafe`] or [`Error::Io`] when that cannot be told now.
+    /// [`Error::Unsafe`] or [`Error::Io`] if this cannot be determined now.
     pub fn mailboxes_with_local_part(&self, local_part: &str) -> Result<Vec<MailboxName>, Error> {
         self.maildirs.mailboxes_with_local_part(local_part)
     }
 
-    /// Gives each mailbox to `visit`, in no order. A domain that cannot be read is left out; the
-    /// answer is false then.
+    /// Passes each mailbox to `visit`, in no particular order. A domain that cannot be read is left
+    /// out, and then the result is false.
     ///
     /// # Errors
-    /// [`Error::Io`] when the mailboxes cannot be listed now.
+    /// [`Error::Io`] if the mailboxes cannot be listed now.
     pub fn each_mailbox(&self, visit: &mut dyn FnMut(MailboxName)) -> Result<bool, Error> {
         self.maildirs.each_mailbox(visit)
     }
 
-    /// The messages of `mailbox` now, for somebody who only reads: beside the session of its
-    /// maildrop, if there is one, and beside others who look. A mailbox that does not exist has
-    /// none; looking makes nothing.
+    /// The messages that `mailbox` has now, to be read only. This does not conflict with a session
+    /// that has its maildrop open, or with others that look. A mailbox that does not exist has
+    /// none; looking does not create it.
     ///
     /// # Errors
-    /// [`Error::NameTooLong`]; [`Error::ListingTooLarge`], [`Error::Unsafe`] or [`Error::Io`] when
-    /// it cannot be read for now.
+    /// [`Error::NameTooLong`]; [`Error::ListingTooLarge`], [`Error::Unsafe`] or [`Error::Io`] if it
+    /// cannot be read now.
     pub fn look(&self, mailbox: &MailboxName) -> Result<Look, Error> {
         self.maildirs.look(mailbox).map(Look)
     }
 
-    /// Begins to watch what comes and goes in all mailboxes.
+    /// Begins to watch which messages come and go in all mailboxes.
     pub fn watch(&self) -> Watch {
         self.maildirs.watch()
     }
 
-    /// Begins a delivery of `declared_octets`, 0 when that is not known.
+    /// Begins a delivery of `declared_octets`, 0 if the size is not known.
     ///
     /// # Errors
     /// [`Error::Full`] or [`Error::Io`]: refuse the message for now.
@@ -173,24 +175,24 @@ impl MessageStore {
     /// How much room there is for messages.
     ///
     /// # Errors
-    /// [`Error::Io`] when the system does not say.
+    /// [`Error::Io`] if the system does not report it.
     pub fn room(&self) -> Result<Room, Error> {
         self.maildirs.room()
     }
 
     /// Opens the maildrop of `mailbox` for one session (RFC 1939 §4). A mailbox that does not exist
-    /// has an empty one; looking makes nothing.
+    /// has an empty maildrop; opening it does not create the mailbox.
     ///
     /// # Errors
-    /// [`Error::InUse`] when another session has it open. [`Error::NameTooLong`];
-    /// [`Error::Unsafe`], [`Error::Io`] or [`Error::Full`] when it cannot be read for now.
+    /// [`Error::InUse`] if another session has it open. [`Error::NameTooLong`]; [`Error::Unsafe`],
+    /// [`Error::Io`] or [`Error::Full`] if it cannot be read now.
     pub fn open_maildrop(&self, mailbox: &MailboxName) -> Result<Maildrop, Error> {
         let opened = self.maildirs.open_maildrop(mailbox, Duration::ZERO);
         opened.map(Maildrop)
     }
 
-    /// The same, but waits a moment for another session to end that has it open: the client may
-    /// have left that one, and its end be under way.
+    /// The same, but if another session has it open, waits a moment for that session to end: the
+    /// client may have left it already.
     ///
     /// # Errors
     /// As [`open_maildrop`](Self::open_maildrop).
@@ -200,19 +202,19 @@ impl MessageStore {
     }
 }
 
-/// A message being received. Dropping it gives it up and removes what was written.
+/// A message being received. Dropping it abandons the message and removes what was written.
 #[derive(Debug)]
 pub struct Delivery(maildir::Delivery);
 
 impl Delivery {
-    /// The name of the message for trace headers and the log: letters, digits and `_`, never given
+    /// The name of the message for trace headers and the log: letters, digits and `_`, never used
     /// twice.
     pub fn name(&self) -> &str {
         self.0.name()
     }
 
-    /// Adds `octets` to the content, lines ended by LF. Each call may be one write: give large
-    /// pieces.
+    /// Adds `octets` to the content, with lines ended by LF. Each call may be one write, so pass
+    /// large pieces.
     ///
     /// # Errors
     /// [`Error::Full`] or [`Error::Io`]: drop the delivery and refuse the message for now.
@@ -220,19 +222,19 @@ impl Delivery {
         self.0.append(octets)
     }
 
-    /// Octets taken so far, as they are stored.
+    /// The number of octets so far, as they are stored.
     pub fn octets(&self) -> u64 {
         self.0.octets()
     }
 
-    /// Puts the message into the mailboxes of `recipients`, made where they are missing; one that
-    /// is named twice gets it once. Without recipients the delivery is given up.
+    /// Puts the message into the mailboxes of `recipients`, creating those that are missing; one
+    /// that is named twice gets it once. Without recipients the delivery is abandoned.
     ///
-    /// `Ok` says that the message survives a power cut in every one of them.
+    /// `Ok` means that the message in each of them survives a power cut.
     ///
     /// # Errors
     /// [`Error::NameTooLong`], [`Error::Full`], [`Error::Io`] or [`Error::Unsafe`]: refuse the
-    /// message; what was put into a mailbox is taken back.
+    /// message; copies that were put into a mailbox are removed again.
     pub fn commit(self, recipients: &[MailboxName]) -> Result<(), Error> {
         self.0.commit(recipients)
     }
@@ -251,24 +253,24 @@ impl Maildrop {
     /// Opens the message at `index` of [`messages`](Self::messages).
     ///
     /// # Errors
-    /// [`Error::MessageGone`] when another program removed it, or there is no such index: say so.
-    /// [`Error::Unsafe`] or [`Error::Io`]: it cannot be read for now.
+    /// [`Error::MessageGone`] if another program removed it, or there is no such index: tell the
+    /// client. [`Error::Unsafe`] or [`Error::Io`]: it cannot be read now.
     pub fn open_message(&self, index: usize) -> Result<Message, Error> {
         self.0.view.open_message(index).map(Message)
     }
 
     /// Removes the messages at `indexes` of [`messages`](Self::messages); one that is already gone
-    /// counts as removed. `Ok` says that they never come back, not even after a power cut.
+    /// counts as removed. `Ok` means that they never come back, not even after a power cut.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Full`]: some may be removed, but tell the client that it failed
-    /// (RFC 1939 §6). They are listed in the next session if they are still there.
+    /// [`Error::Io`] or [`Error::Full`]: some may be removed, but tell the client that the command
+    /// failed (RFC 1939 §6). The next session lists those that are still there.
     pub fn remove(&self, indexes: &[usize]) -> Result<(), Error> {
         self.0.remove(indexes)
     }
 }
 
-/// The messages of one mailbox as they were at one moment. Nobody is kept from anything by it.
+/// The messages of one mailbox as they were at one moment. It does not lock anybody out.
 #[derive(Debug)]
 pub struct Look(maildir::Look);
 
@@ -281,25 +283,25 @@ impl Look {
     /// Opens the message at `index` of [`messages`](Self::messages).
     ///
     /// # Errors
-    /// As [`Maildrop::open_message`].
+    /// As for [`Maildrop::open_message`].
     pub fn open_message(&self, index: usize) -> Result<Message, Error> {
         self.0.view.open_message(index).map(Message)
     }
 }
 
-/// A message open for reading. It stays readable when somebody removes it.
+/// A message open for reading. It stays readable if somebody removes it.
 #[derive(Debug)]
 pub struct Message(maildir::Message);
 
 impl Message {
-    /// The octets that RETR sends, before dot-stuffing, when that is not what the listing says:
-    /// another program has edited the message.
+    /// The number of octets that RETR sends, before dot-stuffing, if it differs from the listing
+    /// because another program has edited the message.
     pub fn edited_octets(&self) -> Option<u64> {
         self.0.edited_octets()
     }
 
-    /// Reads the next octets as they are stored, lines ended by LF unless another program delivered
-    /// them otherwise; 0 at the end.
+    /// Reads the next octets as they are stored, with lines ended by LF unless another program
+    /// delivered them differently; 0 at the end.
     ///
     /// # Errors
     /// [`Error::Io`]: the rest cannot be read.

@@ -6,7 +6,7 @@ use std::fmt;
 /// store accepts a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// How many are free; the largest number where the system does not say.
+    /// How many are free; the largest number if the system does not report it.
     pub free: u64,
     /// How many must be free.
     pub needed: u64,
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn room_is_told_in_units_that_people_use() {
+    fn room_is_shown_in_units_that_people_use() {
         const MIB: u64 = 1_024 * 1_024;
         let room = Room {
             free: 24 * MIB + 1,

@@ -1,26 +1,26 @@
-//! What the store is told when it is opened.
+//! The settings with which the store is opened.
 
 use std::path::PathBuf;
 
 use super::{event::Observer, limits};
 
-/// What the store has to be told.
+/// The settings of the store.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The directory of all mail; it is made when it is missing, but not the one it lies in.
+    /// The directory of all mail; it is created if it is missing, but its parent is not.
     pub root: PathBuf,
     /// The name of this host, for the names of message files.
     pub hostname: String,
     /// How messages are made durable.
     pub durability: Durability,
-    /// Who is told what nobody asked for.
+    /// The observer of events that no caller asked about.
     pub observer: Observer,
-    /// How much memory it may take.
+    /// How much memory the store may use.
     pub memory: Memory,
 }
 
 impl Settings {
-    /// The store at `root` on the host with this name, and nobody to be told of events.
+    /// The settings of a store at `root` on the host with this name; events are ignored.
     pub fn new(root: impl Into<PathBuf>, hostname: &str) -> Self {
         Self {
             root: root.into(),
@@ -32,15 +32,16 @@ impl Settings {
     }
 }
 
-/// Octets of memory that the store may take at most, each for all together (SEC-9).
+/// The most memory that the store may use, in octets, each for all sessions together (SEC-9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// Content that deliveries hold. Beyond it content goes to a file at once, whatever its size,
-    /// and takes the direct way.
+    /// For content that deliveries hold. Beyond it, content goes to a file immediately, whatever
+    /// its size, and bypasses the journal.
     pub held: u64,
-    /// Listings of open maildrops. Beyond it a maildrop cannot be opened for now.
+    /// For listings of open maildrops. Beyond it, no maildrop can be opened for now.
     pub listed: u64,
-    /// Listings of maildrops that were open. Beyond it the one used longest ago is forgotten.
+    /// For listings of maildrops that were open. Beyond it, the least recently used one is
+    /// forgotten.
     pub remembered: u64,
 }
 
@@ -54,19 +55,19 @@ impl Default for Memory {
     }
 }
 
-/// How what is acknowledged is made durable.
+/// How acknowledged messages are made durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// In a journal in front of the Maildirs, many messages with one sync.
+    /// In a journal in front of the Maildirs: one sync for many messages.
     Journal {
         /// Octets of one segment: a multiple of 4,096, and at least three times that.
         segment_octets: u64,
         /// How many segments there are: at least 2.
         segments: usize,
     },
-    /// In the Maildirs, each message with syncs of its own.
+    /// In the Maildirs, each message with its own syncs.
     Maildir,
-    /// Not at all: a power cut loses what was acknowledged.
+    /// Not at all: a power cut loses acknowledged messages.
     None,
 }
 

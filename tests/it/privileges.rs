@@ -97,8 +97,8 @@ fn in_a_directory_that_all_can_write_the_mail_gets_its_own_directory() {
     let errors = String::from_utf8_lossy(&output.stderr);
     let volume_path = volume.to_str().unwrap();
     let expected = format!(
-        "{volume_path} belongs to another user: run as that user, or give it to yours with chown; \
-         or let facteur make a directory in it that is private: --mail {volume_path}/mail"
+        "{volume_path} belongs to another user: run as that user, or give it to your user with \
+         chown; or let facteur make a directory in it that is private: --mail {volume_path}/mail"
     );
     assert!(errors.contains(&expected), "{errors}");
 

@@ -135,7 +135,7 @@ fn a_mail_directory_that_others_can_write_is_refused() {
     assert_eq!(ended.status, Some(1));
     let mail_path = mail.to_str().unwrap();
     let expected = format!(
-        "facteur: {mail_path} may be written by others: run chmod go-w on it; or let facteur make \
+        "facteur: {mail_path} can be written by others: run chmod go-w on it; or let facteur make \
          a directory in it that is private: --mail {mail_path}/mail\n"
     );
     assert_eq!(ended.errors, expected);

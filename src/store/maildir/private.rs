@@ -1,5 +1,4 @@
-//! The directories that are the store's own: made durably, and checked to be private enough to keep
-//! mail in (SEC-6).
+//! The store's own directories: created durably, and checked to be private enough for mail (SEC-6).
 
 use std::{
     io,
@@ -14,20 +13,20 @@ use crate::{
 
 use super::times;
 
-/// The directory in the store that is its own.
+/// The store's own directory in the mail directory.
 pub(super) const OWN_DIRECTORY: &str = ".facteur";
 
 /// The directory in that one for content on its way into a mailbox.
 pub(super) const SPOOL_DIRECTORY: &str = "tmp";
 
-/// Makes the directory of all mail if it is missing, durably, and checks that it is private enough
-/// (SEC-6), and those that it is to lie in. To open the store makes the first alone, and needs the
-/// directory that it lies in, which a daemon may have given up by then.
+/// Creates the directory of all mail and its missing parents, durably, and checks that each is
+/// private enough (SEC-6). Opening the store creates only the directory itself, and needs its
+/// parent, to which the daemon may have given up access by then.
 ///
 /// # Errors
-/// [`Error::NoDirectory`], [`Error::Unsafe`], [`Error::Io`]: as for opening it.
+/// [`Error::NoDirectory`], [`Error::Unsafe`], [`Error::Io`]: as for opening the store.
 pub fn make_root(root: &Path) -> Result<(), Error> {
-    // As when it is opened.
+    // As when the store is opened.
     let root: PathBuf = root.components().collect();
     let missing = root.ancestors().skip(1).take_while(|path| {
         let found = RealFs.metadata(path);
@@ -42,7 +41,7 @@ pub fn make_root(root: &Path) -> Result<(), Error> {
     prepare_root(&RealFs, &root)
 }
 
-/// [`prepare`] for the directory of all mail.
+/// Like [`prepare`], for the directory of all mail.
 ///
 /// A container often gets an empty volume, or a directory of the machine, that others may write to,
 /// even if nobody else is there. facteur cannot know that, so it refuses the directory, and the
@@ -59,13 +58,13 @@ pub(super) fn prepare_root(fs: &dyn Fs, root: &Path) -> Result<(), Error> {
     prepared
 }
 
-/// Whether others than the owner may write to it.
+/// Whether anybody but the owner can write to it.
 fn is_for_others(metadata: &Metadata) -> bool {
     metadata.mode & 0o022 != 0
 }
 
-/// Makes the directory `path` in `parent` if it is missing, durably, and checks that it is private
-/// enough to keep mail in (SEC-6).
+/// Creates the directory `path` in `parent` if it is missing, durably, and checks that it is
+/// private enough for mail (SEC-6).
 pub(super) fn prepare(fs: &dyn Fs, path: &Path, parent: &Path) -> Result<(), Error> {
     let created = unless_there(fs.create_dir(path)).map_err(|source| Error::NoDirectory {
         path: path.to_owned(),
@@ -76,20 +75,20 @@ pub(super) fn prepare(fs: &dyn Fs, path: &Path, parent: &Path) -> Result<(), Err
     let reason = if metadata.kind != Kind::Directory {
         "is not a directory: name a directory, not a symbolic link to one"
     } else if !was_there && (metadata.owner != fs.user() || is_for_others(&metadata)) {
-        // The next start should not take it for somebody else's.
+        // The next start should not mistake it for somebody else's.
         fs.remove_dir(path).unwrap_or_default();
-        "would be open to others, since its file system does not keep the owner and the \
+        "would be open to others, because its file system does not keep the owner and the \
          permissions that facteur gives it: choose a directory on another file system, or mount \
          this one for the user who runs facteur (uid=, umask=077)"
     } else if metadata.owner != fs.user() {
-        "belongs to another user: run as that user, or give it to yours with chown"
+        "belongs to another user: run as that user, or give it to your user with chown"
     } else if is_for_others(&metadata) {
-        "may be written by others: run chmod go-w on it"
+        "can be written by others: run chmod go-w on it"
     } else {
         return sync_parent(fs, parent, was_there).inspect_err(|_| {
             if !was_there {
-                // The disk may have lost it although it can be seen, and the next sync would not
-                // tell (I9). When this fails, too, there is nothing more to be done.
+                // The disk may have lost it although it is still visible, and the next sync would
+                // not report that (I9). If this fails too, nothing more can be done.
                 fs.remove_dir(path).unwrap_or_default();
             }
         });
@@ -97,8 +96,8 @@ pub(super) fn prepare(fs: &dyn Fs, path: &Path, parent: &Path) -> Result<(), Err
     Err(Error::not_safe(path, reason))
 }
 
-/// Checks that the directory `path`, if it is there, and what is in it can be used: a start that
-/// fails later could not say what to do.
+/// Checks that the directory `path`, if it exists, and its entries can be used: a start that fails
+/// later could not say what to do.
 pub(super) fn check_own(fs: &dyn Fs, path: &Path) -> Result<(), Error> {
     let check = |path: PathBuf, may_be_file: bool| {
         let Some(found) = times::metadata_at(fs, &path)? else {
@@ -110,7 +109,7 @@ pub(super) fn check_own(fs: &dyn Fs, path: &Path) -> Result<(), Error> {
             Kind::Other => false,
         };
         let reason = if !is_expected {
-            "is not what facteur made: move it away"
+            "was not created by facteur: move it away"
         } else if found.owner != fs.user() {
             "belongs to another user: give it to the user who runs facteur with chown"
         } else {
@@ -124,12 +123,12 @@ pub(super) fn check_own(fs: &dyn Fs, path: &Path) -> Result<(), Error> {
     entries.try_for_each(|entry| check(path.join(entry.name), true))
 }
 
-/// Makes the entry of a directory in `parent` durable; also when it was there, since who made it
-/// may not have come so far.
+/// Makes the entry of a directory in `parent` durable, even if it already existed: whoever created
+/// it may not have got that far.
 fn sync_parent(fs: &dyn Fs, parent: &Path, was_there: bool) -> Result<(), Error> {
-    // The parent of the store may be a symbolic link; with the dot it is not the last component.
+    // The parent of the store may be a symbolic link; with the dot, it is not the last component.
     match fs.sync_dir(&parent.join(".")) {
-        // Then it was not us who made the entry.
+        // Then this process did not create the entry.
         Err(error) if was_there && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         other => other.map_err(Error::io("make durable", parent)),
     }

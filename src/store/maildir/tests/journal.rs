@@ -187,8 +187,8 @@ fn a_store_that_was_killed_replays_what_the_maildirs_lost_and_says_so() {
     assert_eq!(contents(&store), before);
     let events = place.events();
     assert_eq!(events.len(), 1, "{events:?}");
-    let expected = "the last run did not end in order: replayed 2 messages from the journal, left \
-                    out 1 that were removed, in ";
+    let expected = "the last run did not end cleanly: replayed 2 messages from the journal, \
+                    skipped 1 that had been removed, in ";
     assert!(events[0].starts_with(expected), "{events:?}");
     drop(store);
     assert_eq!(contents(&place.open()), before);

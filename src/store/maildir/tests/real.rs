@@ -644,7 +644,7 @@ fn the_parent_directory_of_the_store_can_be_a_link_but_must_exist() {
     open(&directory.path().join("link/mail/")).unwrap();
     assert!(directory.path().join("real/mail/.facteur").is_dir());
     let error = open(&directory.path().join("none/mail")).unwrap_err();
-    assert!(error.to_string().contains("has to exist"), "{error}");
+    assert!(error.to_string().contains("must exist"), "{error}");
 }
 
 #[test]

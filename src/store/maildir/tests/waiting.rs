@@ -149,7 +149,7 @@ fn mail_that_one_mailbox_cannot_accept_waits_and_holds_up_nobody() {
     assert_eq!(n_entries(&fs, WAITING), 0);
     let events = observed.events();
     assert!(
-        events[0].contains("1 message that waited is there"),
+        events[0].contains("1 message that waited was delivered"),
         "{events:?}"
     );
     observed.store.abandon();
