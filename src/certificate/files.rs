@@ -194,7 +194,7 @@ impl<'a> Files<'a> {
     fn sync(&self) -> Result<(), Error> {
         self.fs
             .sync_dir(self.directory)
-            .map_err(Error::io("make durable", self.directory))
+            .map_err(Error::io("sync", self.directory))
     }
 }
 
@@ -205,7 +205,7 @@ fn prepare(fs: &dyn Fs, path: &Path) -> Result<(), Error> {
             let parent = path.parent().unwrap_or(path);
             // The parent may be a symbolic link; with the dot, it is not the last component.
             fs.sync_dir(&parent.join("."))
-                .map_err(Error::io("make durable", parent))?;
+                .map_err(Error::io("sync", parent))?;
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(Error::io("make the directory", path)(error)),

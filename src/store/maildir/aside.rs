@@ -111,7 +111,7 @@ pub(super) fn hold(disk: &Disk, from: &Path, path: &Path, directory: &Path) -> R
     }
     // Before it has its name: a start assumes that a file with a name is whole.
     if disk.syncs && disk.sync_file(from)? == Synced::Some {
-        return Err(Error::other("make durable", from, "it cannot be opened"));
+        return Err(Error::other("sync", from, "it cannot be opened"));
     }
     match disk.fs.hard_link(from, path) {
         // From a start that was interrupted.

@@ -101,7 +101,7 @@ fn checkpoint_in_turn(store: &OpenStore, journal: &Journal, turn: &mut Turn) -> 
             if progress.applied < doubtful {
                 // Messages that are being applied may be affected, and cannot be written anew yet.
                 let reason = "a sync has failed, and messages are still being delivered";
-                return Err(Error::other("make durable", &store.disk.root, reason));
+                return Err(Error::other("sync", &store.disk.root, reason));
             }
             replay::write_anew(store, journal)?;
         }

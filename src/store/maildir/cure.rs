@@ -98,7 +98,7 @@ fn deliver_waiting(store: &OpenStore, target: &Target<'_>) -> Result<(), Error> 
         if mailboxes::look_at_directory(&store.disk, &directory)? == Presence::Missing {
             let parent = directory.parent().unwrap_or(&directory);
             let checked = if_there(store.disk.fs.check_entries(parent));
-            checked.map_err(Error::io("make a directory in", parent))?;
+            checked.map_err(Error::io("create a directory in", parent))?;
         }
     }
     aside::look_for_entries(&store.disk, maildir)?;

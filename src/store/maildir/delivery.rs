@@ -325,8 +325,7 @@ impl Delivery {
         if !self.store.disk.syncs {
             return Ok(());
         }
-        file.sync()
-            .map_err(Error::io("make durable", self.spool_path()))
+        file.sync().map_err(Error::io("sync", self.spool_path()))
     }
 
     /// Puts the durable file into every mailbox, or into none.

@@ -172,7 +172,7 @@ impl Disk {
             if !is_unopened(&error) {
                 self.count_failed_sync();
             }
-            Error::io("make durable", path)(error)
+            Error::io("sync", path)(error)
         })
     }
 
@@ -199,7 +199,7 @@ impl Disk {
         planted!(FailedFileSyncsAreTrusted, return Ok(Synced::All));
         synced
             .inspect_err(|_| self.count_failed_sync())
-            .map_err(Error::io("make durable", path))?;
+            .map_err(Error::io("sync", path))?;
         Ok(Synced::All)
     }
 
@@ -239,7 +239,7 @@ impl Disk {
         let synced = held.as_mut().map_or(Ok(()), |file| file.sync());
         synced
             .inspect_err(|_| self.count_failed_sync())
-            .map_err(Error::io("make durable", path))?;
+            .map_err(Error::io("sync", path))?;
         Ok(true)
     }
 
@@ -326,7 +326,7 @@ impl Disk {
     pub(super) fn check_syncs(&self, mark: SyncMark) -> Result<(), Error> {
         if self.has_failed_since(mark) {
             let reason = "another sync failed at the same time";
-            return Err(Error::other("make durable", &self.root, reason));
+            return Err(Error::other("sync", &self.root, reason));
         }
         Ok(())
     }

@@ -283,7 +283,7 @@ impl MaildirStore {
         let reserve = reserve::reserve_on(&disk)?;
         clean(&disk)?;
         let nonce = new_nonce();
-        let nonce = nonce.map_err(Error::io("draw a random number for names in", &disk.root))?;
+        let nonce = nonce.map_err(Error::io("get a random number for names in", &disk.root))?;
         let mut store = OpenStore {
             place: Place::of(held, &disk.root),
             disk,

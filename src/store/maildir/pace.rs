@@ -124,7 +124,7 @@ impl Checkpoints {
             .and_then(|()| if_there(disk.fs.confirm(&disk.own)))
             .map(drop)
             .inspect_err(|_| disk.count_failed_sync())
-            .map_err(Error::io("make durable", &disk.root))
+            .map_err(Error::io("sync", &disk.root))
     }
 
     /// Whether a checkpoint is wanted now.

@@ -148,7 +148,7 @@ fn write_copy(disk: &Disk, from: &Path, to: &Path) -> Result<(), Error> {
     planted!(CopiesAreLeftToCheckpoints, return written);
     let synced = written.and_then(|()| {
         if disk.syncs {
-            copy.sync().map_err(Error::io("make durable", to))
+            copy.sync().map_err(Error::io("sync", to))
         } else {
             Ok(())
         }

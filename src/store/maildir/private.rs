@@ -130,6 +130,6 @@ fn sync_parent(fs: &dyn Fs, parent: &Path, was_there: bool) -> Result<(), Error>
     match fs.sync_dir(&parent.join(".")) {
         // Then this process did not create the entry.
         Err(error) if was_there && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        other => other.map_err(Error::io("make durable", parent)),
+        other => other.map_err(Error::io("sync", parent)),
     }
 }

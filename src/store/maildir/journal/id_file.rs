@@ -93,7 +93,7 @@ pub(super) fn write(fs: &dyn Fs, directory: &Path, id: JournalId) -> Result<Held
     written.map_err(Error::io("write", &path))?;
     fs.sync_dir(directory)
         .and_then(|()| fs.confirm(&path))
-        .map_err(Error::io("make durable", directory))?;
+        .map_err(Error::io("sync", directory))?;
     let file = fs.open_segment(&path).map_err(Error::io("open", &path))?;
     let identity = file.identity().map_err(Error::io("look at", &path))?;
     Ok(HeldId {
@@ -118,7 +118,7 @@ pub(super) fn remove(fs: &dyn Fs, directory: &Path) -> Result<(), Error> {
     let synced = held.map_or(Ok(()), |mut file| file.sync());
     synced
         .and_then(|()| fs.sync_dir(directory))
-        .map_err(Error::io("make durable", directory))
+        .map_err(Error::io("sync", directory))
 }
 
 /// Whether somebody has removed it.

@@ -329,7 +329,7 @@ impl Ring {
         self.fs
             .sync_dir(&self.directory)
             .and_then(|()| self.fs.confirm(&path))
-            .map_err(Error::io("make durable", &self.directory))?;
+            .map_err(Error::io("sync", &self.directory))?;
         if let Some(next) = self.slots.get_mut(index) {
             *next = slot;
         }
@@ -420,7 +420,7 @@ impl Ring {
         prepare(&*self.fs, &self.directory, own)?;
         let mut id = [0; 16];
         sync::fill_random(&mut id)
-            .map_err(Error::io("draw a random number for", &self.directory))?;
+            .map_err(Error::io("get a random number for", &self.directory))?;
         let held = id_file::write(&*self.fs, &self.directory, JournalId(id))?;
         self.id = Some(held);
         self.found = None;
@@ -537,7 +537,7 @@ impl Slot {
             // The disk may have lost the name although it is still visible (I9). If this fails too,
             // the next attempt opens the file again, and a different sync covers its name.
             fs.unlink(path).unwrap_or_default();
-            return Err(Error::io("make durable", directory)(error));
+            return Err(Error::io("sync", directory)(error));
         }
         self.prepared = octets;
         self.identity = Some(identity);
@@ -567,7 +567,7 @@ impl Slot {
         let synced = file.sync_data().and_then(|()| fs.confirm(path));
         if let Err(error) = synced {
             self.is_retired = true;
-            return Err(Error::io("make durable", path)(error));
+            return Err(Error::io("sync", path)(error));
         }
         self.prepared = end;
         Ok(())

@@ -1509,7 +1509,7 @@ fn a_message_that_cannot_be_taken_back_stays_hidden() {
         matches!(
             result,
             Err(Error::Io {
-                operation: "make durable",
+                operation: "sync",
                 ..
             })
         ),
