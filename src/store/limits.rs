@@ -82,10 +82,10 @@ pub(super) const READING_PAUSE: Duration = Duration::from_millis(1);
 
 /// Default for the memory of the remembered listings of all maildrops together, in octets.
 ///
-/// A message delivered by facteur takes about 90: its name, and 24 for its position and what it
-/// says. So there is room for seven maildrops of 100,000 messages, or for thousands of ordinary
-/// ones. Maildrops that do not fit are read from the disk at each login, as one of a million
-/// messages always is.
+/// A message delivered by facteur takes about 90: its name, and 24 for the position of the name and
+/// what it says. So there is room for seven maildrops of 100,000 messages, or for thousands of
+/// ordinary ones. Maildrops that do not fit are read from the disk at each login, as one of a
+/// million messages always is.
 pub(super) const INDEX_OCTETS_MAX: u64 = 64 * 1024 * 1024;
 
 /// What a remembered maildrop takes in addition to its listing, in octets: its name, the times of
@@ -110,7 +110,7 @@ pub(super) const HUB_CHANGES_MAX: usize = 16_384;
 /// counted.
 pub(super) const LISTED_OCTETS_MAX: u64 = 256 * 1024 * 1024;
 
-/// The memory of a listing below which it is not counted, in octets: about a hundred messages.
+/// The memory of a listing below which it is not counted, in octets: about 180 messages.
 pub(super) const LISTED_OCTETS_FREE: usize = 16 * 1024;
 
 /// What a message of a listing takes while its session lasts, in octets, in addition to its name

@@ -28,8 +28,8 @@
 //! The file is synced before the first link, because a name without its data would be an empty
 //! message after a power cut. It is linked into the mailboxes of all recipients except the last,
 //! and renamed into the mailbox of the last, so a single recipient, the common case, costs one
-//! rename. Then each `new` is synced, because an unsynced rename does not survive a power cut. Only
-//! then is the delivery `Ok`.
+//! rename. Then each `new` is synced, because a rename that is not synced may be lost in a power
+//! cut. Only then is the delivery `Ok`.
 //!
 //! # Invariants
 //! - `Ok` from [`Delivery::commit`] means that exactly these octets are in the mailbox of every

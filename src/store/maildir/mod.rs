@@ -45,9 +45,9 @@
 //!
 //! *The removal of a message*: the file is unlinked and its directory synced; then, if the record
 //! of its delivery could still be replayed, a record of the removal is put into the journal and
-//! synced; then `+OK` is sent. A power cut before that may bring the message back; after it, none
-//! can. One file system (btrfs) has been seen to bring back only the name; a start that finds the
-//! record of the removal removes that name.
+//! synced; then `+OK` is sent. A power cut before that may bring the message back; one after it
+//! cannot. One file system (btrfs) has been seen to bring back only the name; a start that finds
+//! the record of the removal removes that name.
 //!
 //! *The life of the journal.* It begins with the first message, or with the start of a store that
 //! has had a journal before: a random id is written to the file `id` and synced, and every batch
@@ -105,8 +105,8 @@
 //! journal. A thread that syncs a directory learns of the failures of others that sync it at the
 //! same time (`syncing.rs`). Messages that a mailbox cannot accept wait for it (`waiting.rs`), and
 //! those that cannot be linked or renamed into a mailbox are copied there (`place.rs`). A removal
-//! unlinks the file, syncs the directories, records itself in the journal if a replay could undo
-//! it, and is then acknowledged (`maildrop.rs`).
+//! unlinks the file, syncs the directories, is recorded in the journal if a replay could undo it,
+//! and is then acknowledged (`maildrop.rs`).
 //!
 //! Other programs rename messages all the time. So a message that one reading of a Maildir does not
 //! find is not believed to be gone until it is known that the reading missed nothing
@@ -130,12 +130,12 @@
 //! journal that fails to write a directory may lose entries that it still shows; messages are then
 //! written anew, directories are not. Writing messages anew in a running store needs a file system
 //! that can exchange two names; on others, a message that another program removes at that moment
-//! may come back. A start on a full disk fails if there had been no room for the file of an
-//! acknowledged message. Beside a program that writes all the time, the first checkpoint, and one
-//! every few minutes, waits for everything that this program has written. A checkpoint that goes
-//! file by file may miss a disk failure that was reported to somebody else, or that the system has
-//! since forgotten (`piecemeal.rs`). The lock between daemons is only as reliable as `flock` is on
-//! that file system (network file systems). Messages that another program deletes within some ten
+//! may come back. A start on a full disk fails if the file of an acknowledged message had found no
+//! room before. Beside a program that writes all the time, the first checkpoint, and one every few
+//! minutes, waits for everything that this program has written. A checkpoint that goes file by file
+//! may miss a disk failure that was reported to somebody else, or that the system has since
+//! forgotten (`piecemeal.rs`). The lock between daemons is only as reliable as `flock` is on that
+//! file system (network file systems). Messages that another program deletes within some ten
 //! seconds before a crash, or between a crash and the next start, may come back at that start.
 
 /// Runs the wrong code if a test has planted that bug; compiled only into tests.

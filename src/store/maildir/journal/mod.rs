@@ -1,4 +1,4 @@
-//! The redo journal: every message is durable here before it is acknowledged, many with one sync.
+//! The redo journal: makes messages durable before they are acknowledged, many with one sync.
 //!
 //! The journal knows records and batches, not Maildirs: `replay.rs` replays at the next start what
 //! is in the journal and not yet durable elsewhere.
@@ -376,7 +376,7 @@ impl Journal {
         }
     }
 
-    /// Writes a batch without records, which records what is checkpointed.
+    /// Writes a batch without records, which says what is checkpointed.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -417,7 +417,8 @@ impl Journal {
         let had_failed = inner.health.n_failures > 0;
         let took = now.saturating_duration_since(begin);
         inner.settle(ring.settled());
-        // Otherwise nothing could be checkpointed up to a batch that only records checkpoints.
+        // Otherwise nothing could be checkpointed up to a batch that only says what is
+        // checkpointed.
         inner.durable = inner.durable.max(ring.last());
         let wake = inner.note(&written, &batch, took, now);
         let is_out_of_order = inner.health.is_out_of_order();
@@ -443,7 +444,7 @@ impl Journal {
         }
     }
 
-    /// Records that a record of batch `number` is in its Maildirs.
+    /// Notes that a record of batch `number` is in its Maildirs.
     pub(super) fn applied(&self, number: u64) {
         let is_whole_batch = self.inner.lock().close_record(number);
         if is_whole_batch {
