@@ -1,4 +1,6 @@
 //! All possible listeners: one row for each key that names addresses.
+//!
+//! A new one also needs its field in [`Config`] and a line in `config.example.toml` and the manual.
 
 use std::fmt;
 

@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use toml::Spanned;
 
-use crate::accounts::{Table, limits as account_limits};
-use crate::server::{Identity, IdentityError, limits as server_limits};
-use crate::smtp::limits as smtp_limits;
-use crate::store::limits as store_limits;
+use crate::accounts::Table;
+use crate::server::{Identity, IdentityError};
 use crate::wire::BareOctets;
 
 use super::{
     accounts::{self, Accounts, CatchAlls, Role},
     error::Error,
-    limits::{self, POP3_PORT, SMTP_PORT},
+    limits::{
+        self, ERRORS_MAX, FAILURE_DELAY, IN_FLIGHT_OCTETS, MESSAGE_OCTETS_MAX, POP3_PORT,
+        RECIPIENTS_MAX, SEGMENT_OCTETS, SEGMENTS, SMTP_PORT,
+    },
     text::{Read, beside, mistakes, read_text},
     tls::{TlsFiles, tls_lines},
     values::{
@@ -180,8 +181,8 @@ impl Default for Config {
 impl Default for Journal {
     fn default() -> Self {
         Self {
-            segment_octets: SegmentOctets(store_limits::SEGMENT_OCTETS),
-            segments: Segments(store_limits::SEGMENTS),
+            segment_octets: SegmentOctets(SEGMENT_OCTETS),
+            segments: Segments(SEGMENTS),
         }
     }
 }
@@ -189,16 +190,16 @@ impl Default for Journal {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            message_octets: Limit(Some(smtp_limits::MESSAGE_OCTETS_MAX)),
-            recipients: Count(smtp_limits::RECIPIENTS_MAX),
-            errors: Limit(Some(u64::from(smtp_limits::ERRORS_MAX))),
-            in_flight_octets: InFlightOctets(server_limits::IN_FLIGHT_OCTETS),
+            message_octets: Limit(Some(MESSAGE_OCTETS_MAX)),
+            recipients: Count(RECIPIENTS_MAX),
+            errors: Limit(Some(u64::from(ERRORS_MAX))),
+            in_flight_octets: InFlightOctets(IN_FLIGHT_OCTETS),
             connections: 0,
             connections_per_address: PerAddress::Auto,
             smtp_idle_seconds: Count(limits::SMTP_IDLE_SECONDS),
             pop3_idle_seconds: Count(limits::POP3_IDLE_SECONDS),
             session_seconds: Limit(Some(limits::SESSION_SECONDS)),
-            refused_login_seconds: Limit(Some(account_limits::FAILURE_DELAY.as_secs())),
+            refused_login_seconds: Limit(Some(FAILURE_DELAY.as_secs())),
         }
     }
 }

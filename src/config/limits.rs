@@ -1,7 +1,14 @@
 //! The defaults of the configuration and the limits on reading it, each with its reason.
 //!
-//! The defaults of other rooms are in the `limits.rs` of those rooms. `config.example.toml` has
-//! all of them; a test proves that they are equal.
+//! `config.example.toml` has all defaults too; a test proves that they are equal.
+
+// Limits of other rooms, which are also the defaults of the keys that change them.
+pub(super) use crate::{
+    accounts::limits::FAILURE_DELAY,
+    server::limits::IN_FLIGHT_OCTETS,
+    smtp::limits::{ERRORS_MAX, MESSAGE_OCTETS_MAX, RECIPIENTS_MAX},
+    store::limits::{SEGMENT_OCTETS, SEGMENTS},
+};
 
 /// The default port of SMTP: no other program uses it, and it needs no privileges.
 pub const SMTP_PORT: u16 = 65_434;

@@ -4,8 +4,8 @@
 //! reported before anything is created); dropping privileges; the accounts and the certificate; the
 //! mail directory; the sandbox; then, on threads inside it, the store and the listeners.
 //!
-//! *End:* no more clients are accepted, the sessions finish what they are doing, and the store
-//! closes.
+//! *End:* no more clients are accepted and the sessions finish what they are doing
+//! ([`Daemon::stop`]); then the store closes.
 
 use std::{
     error::Error as StdError,

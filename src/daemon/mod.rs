@@ -1,8 +1,7 @@
-//! Assembly: builds two listeners from a configuration and a store, and stops them in order.
+//! Assembly: from a configuration and a store to the listener threads of SMTP and POP3.
 //!
-//! This module has no logic of its own beyond that order. At the start: first the sockets (a port
-//! in use is reported before anything is created), then the sandbox, then the listeners on an open
-//! store. At the end: no more clients are accepted, and the sessions finish what they are doing.
+//! `life.rs` has the order of start and stop; [`Daemon::stop`] is the part of it that ends the
+//! listeners and the sessions. Beyond that this module has no logic of its own.
 
 mod confinement;
 mod error;

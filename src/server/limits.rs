@@ -169,6 +169,26 @@ pub const PER_LOOPBACK_ADDRESS: usize = 1_000;
 /// Default for the most simultaneous sessions from one other address, or one /64 of IPv6.
 pub const PER_ADDRESS: usize = 20;
 
+/// The share of all places, as a fraction, that one loopback address can have (NET-5): a test suite
+/// runs beside other programs of this machine.
+pub const LOOPBACK_ADDRESS_SHARE: (usize, usize) = (1, 2);
+
+/// The share of this machine (NET-5): the rest is for others.
+pub const LOOPBACK_SHARE: (usize, usize) = (3, 4);
+
+/// The share of one other address, or one /64 of IPv6 (NET-5). Each wider network can have twice as
+/// much as those in it, so it takes several of them to fill it.
+pub const ADDRESS_SHARE: (usize, usize) = (1, 16);
+
+/// The share of one /24, or one /56 of IPv6 (NET-5).
+pub const SITE_SHARE: (usize, usize) = (1, 8);
+
+/// The share of one /16, or one /48 of IPv6 (NET-5).
+pub const ORGANISATION_SHARE: (usize, usize) = (1, 4);
+
+/// The share of one /8, or one /32 of IPv6 (NET-5).
+pub const BLOCK_SHARE: (usize, usize) = (1, 2);
+
 /// Smallest share of a network (NET-5): a mail program opens two sessions, one to send and one to
 /// fetch.
 pub const SHARE_MIN: usize = 2;

@@ -63,12 +63,12 @@ impl Caps {
             limits::PER_ADDRESS
         };
         let (parts, of) = match breadth {
-            Breadth::Address if network.is_loopback() => (1, 2),
-            Breadth::Address | Breadth::Customer => (1, 16),
-            Breadth::Site => (1, 8),
-            Breadth::Organisation => (1, 4),
-            Breadth::Block => (1, 2),
-            Breadth::Loopback | Breadth::Everything => (3, 4),
+            Breadth::Address if network.is_loopback() => limits::LOOPBACK_ADDRESS_SHARE,
+            Breadth::Address | Breadth::Customer => limits::ADDRESS_SHARE,
+            Breadth::Site => limits::SITE_SHARE,
+            Breadth::Organisation => limits::ORGANISATION_SHARE,
+            Breadth::Block => limits::BLOCK_SHARE,
+            Breadth::Loopback | Breadth::Everything => limits::LOOPBACK_SHARE,
         };
         let scaled = self.total.saturating_mul(parts);
         let scaled = scaled.checked_div(of).unwrap_or(0).max(limits::SHARE_MIN);

@@ -244,9 +244,9 @@ impl fmt::Display for Event<'_> {
             Self::JournalUnreadable { .. } => self.say_unreadable(f),
             Self::JournalDamaged { missing, kept_in } => write!(
                 f,
-                "the journal has lost {missing} batches that the disk had confirmed; \
-                 acknowledged messages may be missing. The rest was used, and the segments \
-                 are in {}",
+                "the journal has lost {missing} {} that the disk had confirmed; acknowledged \
+                 messages may be missing. The rest was used, and the segments are in {}",
+                if *missing == 1 { "batch" } else { "batches" },
                 kept_in.display()
             ),
             Self::Replaying { done, total } => {

@@ -34,12 +34,12 @@ use crate::{
 
 use super::{
     aside,
+    copying::{self, Former},
     disk::Disk,
     letter::{Letter, Misplaced, Placed, Spooled, Step},
     mailboxes::{self, Made, Target},
     name,
     open::OpenStore,
-    place::{self, Former},
     touched::Applied,
     waiting::Purpose,
 };
@@ -237,9 +237,9 @@ pub(super) fn place(
         Err(_) if matches!(step, Step::Rename) && is_renamed(&store.disk, spooled, &path) => {
             Ok(Placed::Renamed)
         }
-        Err(error) if place::takes_a_copy(&error) => {
+        Err(error) if copying::is_needed(&error) => {
             let (disk, maildir) = (&store.disk, Some(&target.maildir));
-            let copied = place::copy(disk, spooled.path, &path, maildir, Former::Replaced);
+            let copied = copying::copy(disk, spooled.path, &path, maildir, Former::Replaced);
             copied.map_err(|error| Misplaced {
                 error,
                 is_copy: true,

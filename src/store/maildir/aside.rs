@@ -15,13 +15,13 @@ use crate::{
 };
 
 use super::{
+    copying::{self, Former},
     disk::{Disk, Synced},
     layout::Maildir,
     letter::Spooled,
     mailboxes::Target,
     name::{self, Identity, OwnName},
     open::OpenStore,
-    place::{self, Former},
     waiting::Purpose,
 };
 
@@ -116,8 +116,8 @@ pub(super) fn hold(disk: &Disk, from: &Path, path: &Path, directory: &Path) -> R
     match disk.fs.hard_link(from, path) {
         // From a start that was interrupted.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) if place::takes_a_copy(&error) => {
-            place::copy(disk, from, path, None, Former::Replaced)?;
+        Err(error) if copying::is_needed(&error) => {
+            copying::copy(disk, from, path, None, Former::Replaced)?;
         }
         other => other.map_err(Error::io("set aside", path))?,
     }

@@ -44,8 +44,8 @@
 //!
 //! # Known limits
 //! If a mailbox is on another file system, or on one without hard links, each message is copied and
-//! synced (`place.rs`). The space promised to several deliveries at the same time is not added up:
-//! a write may still find the disk full.
+//! synced (`copying.rs`). The space promised to several deliveries at the same time is not added
+//! up: a write may still find the disk full.
 
 use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
 

@@ -104,7 +104,8 @@
 //! synced in the Maildirs themselves (`delivery.rs`), as are all messages of a store without a
 //! journal. A thread that syncs a directory learns of the failures of others that sync it at the
 //! same time (`syncing.rs`). Messages that a mailbox cannot accept wait for it (`waiting.rs`), and
-//! those that cannot be linked or renamed into a mailbox are copied there (`place.rs`). A removal
+//! those that cannot be linked or renamed into a mailbox (EXDEV and the like) are copied there
+//! (`copying.rs`). A removal
 //! unlinks the file, syncs the directories, is recorded in the journal if a replay could undo it,
 //! and is then acknowledged (`maildrop.rs`).
 //!
@@ -152,6 +153,7 @@ mod apply;
 mod aside;
 mod checkpoint;
 mod claim;
+mod copying;
 mod cure;
 mod delivery;
 mod disk;
@@ -167,7 +169,6 @@ mod name;
 mod open;
 mod pace;
 mod piecemeal;
-mod place;
 mod private;
 mod quota;
 mod reading;

@@ -54,6 +54,7 @@ use crate::{
 
 use super::{
     apply, aside,
+    copying::{self, Former},
     disk::Disk,
     journal::{Journal, Journaled, Record},
     letter::{Spooled, Step},
@@ -62,7 +63,6 @@ use super::{
     name::{Identity, OwnName, Serial},
     open::OpenStore,
     piecemeal,
-    place::{self, Former},
     reading::{Readings, Verdict, keeps_changing},
     touched::Applied,
     waiting::Purpose,
@@ -610,7 +610,7 @@ impl<'a> Replay<'a> {
         let twin = self.store.disk.spool.join(twin);
         fs.unlink(&twin).unwrap_or_default();
         if let Err(error) = fs.hard_link(spool_path, &twin) {
-            if place::takes_a_copy(&error) {
+            if copying::is_needed(&error) {
                 return self.replace_by_copy(target, serial, place, spool_path);
             }
             return Err(Error::io("make", &twin)(error));
@@ -624,7 +624,7 @@ impl<'a> Replay<'a> {
         );
         // Exchanged, since a rename would bring back a file that is renamed or removed at this
         // moment.
-        let replaced = place::exchange(&self.store.disk, &twin, place);
+        let replaced = copying::exchange(&self.store.disk, &twin, place);
         let unlinked = if_there(fs.unlink(&twin)).map_err(Error::io("remove", &twin));
         match replaced {
             Ok(Former::Exchanged) => unlinked.map(|_| true),
@@ -635,7 +635,7 @@ impl<'a> Replay<'a> {
                 planted!(NotFoundAtExchangeIsRemoved, return unlinked.map(|_| true));
                 unlinked.map(|_| false)
             }
-            Err(error) if place::takes_a_copy(&error) => {
+            Err(error) if copying::is_needed(&error) => {
                 self.replace_by_copy(target, serial, place, spool_path)
             }
             Err(error) => Err(Error::io("replace", place)(error)),
@@ -650,7 +650,7 @@ impl<'a> Replay<'a> {
         spool_path: &Path,
     ) -> Result<bool, Error> {
         let (disk, maildir) = (&self.store.disk, Some(&target.maildir));
-        match place::copy(disk, spool_path, place, maildir, Former::Exchanged) {
+        match copying::copy(disk, spool_path, place, maildir, Former::Exchanged) {
             Err(error) if error.is_not_found() => return Ok(false),
             other => other?,
         }

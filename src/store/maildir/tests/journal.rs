@@ -827,7 +827,7 @@ fn a_damaged_journal_is_used_as_far_as_possible_and_set_aside() {
     assert_eq!(contents(&store), ["one\n", "three\n"]);
     let events = place.events();
     assert!(
-        events[0].starts_with("the journal has lost 1 batches"),
+        events[0].starts_with("the journal has lost 1 batch that"),
         "{events:?}"
     );
     let (_, kept_in) = events[0].rsplit_once(' ').unwrap();

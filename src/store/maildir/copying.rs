@@ -1,4 +1,4 @@
-//! Copies a message file to a place where a file of the spool cannot be linked or renamed.
+//! Copies a message file to a place where it cannot be linked or renamed, as with EXDEV.
 //!
 //! A link or a rename needs both names on one file system, and sometimes more: a mailbox may be a
 //! mount point, a subvolume, or have a project id of its own for a quota, and `.facteur/tmp` may be
@@ -40,8 +40,8 @@ pub(super) enum Former {
     Exchanged,
 }
 
-/// Whether only a copy can have the name.
-pub(super) fn takes_a_copy(error: &io::Error) -> bool {
+/// Whether a link or rename that failed with `error` needs a copy instead.
+pub(super) fn is_needed(error: &io::Error) -> bool {
     // EPERM means that the file system has no links. It can have other causes, but then the copy
     // fails with them too.
     matches!(
