@@ -1,4 +1,6 @@
 //! The command line: its options and commands, and how they override the configuration.
+//!
+//! An option overrides the environment variable of its key, which overrides the configuration file.
 
 use std::path::PathBuf;
 
@@ -6,12 +8,17 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand};
 
 use crate::certificate::Name;
-use crate::config::{self, Config, Durability, Listen, LogLevel};
+use crate::config::{self, Config, Durability, Environment, Listen, LogLevel};
 use crate::mail::{Address, AddressError, Charset, Grammar};
 
 const AFTER_HELP: &str = "\
 Without a command, facteur serves mail. By default SMTP listens on 127.0.0.1:65434 and [::1]:65434,
 POP3 listens on 127.0.0.1:65433 and [::1]:65433, and mail is stored in ./mail.
+
+Environment: FACTEUR_CONFIG names the configuration file, and every key of it that is not a table
+can be set by a variable: FACTEUR_SMTP=2525, FACTEUR_DOMAINS=example.com,example.org,
+FACTEUR_LIMITS_MESSAGE_OCTETS=\"1 MiB\". Options override variables, and variables override the
+file.
 
 Exit codes: 0 stopped on request, 1 failure, 2 wrong usage or configuration, 75 another facteur
 uses the mail directory.
@@ -61,6 +68,10 @@ pub struct Arguments {
     /// What to do instead of serving.
     #[command(subcommand)]
     pub command: Option<Command>,
+
+    /// The environment variables that override the configuration file.
+    #[arg(skip)]
+    pub environment: Environment,
 }
 
 /// The commands that facteur can run instead of serving.
@@ -87,7 +98,7 @@ this command asks it to reload its accounts; if the daemon was started with --ma
 DIR before `account`.
 
 If FILE names no accounts, this command creates accounts.toml beside FILE, and FILE itself if it is
-missing.";
+missing. If FACTEUR_ACCOUNTS names a file, this command changes that file and needs no FILE.";
 
 /// The arguments of `facteur account`.
 #[derive(Args, Clone, Debug)]
@@ -251,15 +262,50 @@ fn parse_listen(text: &str) -> Result<ListenOrOff, String> {
 }
 
 impl Arguments {
-    /// The configuration: the file or the defaults, overridden by the command-line options.
+    /// The same arguments with this environment, whose variables the options override.
+    #[must_use]
+    pub fn with_environment(mut self, mut environment: Environment) -> Self {
+        match environment.file() {
+            Some(file) if self.config.is_none() => self.config = Some(file.to_owned()),
+            Some(_) | None => environment.forget_file(),
+        }
+        self.environment = environment;
+        self
+    }
+
+    /// The configuration: the file or the defaults, overridden by the environment variables, and
+    /// these by the command-line options. With `--check`, an unknown variable is an error.
     ///
     /// # Errors
     /// [`config::Error`]: report it and do not start.
     pub fn configuration(&self) -> Result<Config, config::Error> {
+        let config = self.checked_configuration();
+        let mut errors = if self.check {
+            self.environment.unknown()
+        } else {
+            Vec::new()
+        };
+        if errors.is_empty() {
+            return config;
+        }
+        errors.extend(config.err());
+        Err(config::Error::all(errors))
+    }
+
+    fn checked_configuration(&self) -> Result<Config, config::Error> {
         let config = self.unchecked_configuration()?;
+        let is_variable = |name: &str| config.variables.values().any(|other| *other == name);
         match (config::check(&config), &self.config) {
             (Ok(()), _) => Ok(config),
             (Err(error), None) => Err(error),
+            // A variable has set this key, so the file is not to blame.
+            (
+                Err(
+                    error @ (config::Error::Exposed { key, .. }
+                    | config::Error::NoCertificate { key }),
+                ),
+                _,
+            ) if is_variable(key) => Err(error),
             (Err(error), Some(path)) => Err(config::Error::Whole {
                 path: path.clone(),
                 error: Box::new(error),
@@ -273,10 +319,18 @@ impl Arguments {
     /// # Errors
     /// [`config::Error`]: report it.
     pub fn unchecked_configuration(&self) -> Result<Config, config::Error> {
-        let mut config = match &self.config {
-            Some(path) => Config::read(path)?,
-            None => Config::default(),
-        };
+        let mut config = self.environment.configuration(self.config.as_deref())?;
+        for (key, is_typed) in [
+            ("smtp", !self.smtp.is_empty()),
+            ("pop3", !self.pop3.is_empty()),
+            ("mail", self.mail.is_some()),
+            ("durability", self.durability.is_some()),
+            ("log_level", self.log_level.is_some()),
+        ] {
+            if is_typed {
+                config.variables.remove(key);
+            }
+        }
         override_listeners("--smtp", &mut config.smtp, &self.smtp)?;
         override_listeners("--pop3", &mut config.pop3, &self.pop3)?;
         if let Some(mail) = &self.mail {

@@ -56,8 +56,9 @@
 //! - [`certificate`]: a CA, certificates, their expiry. No key is overwritten. Uses `fs`, `mail`.
 //! - [`server`]: sockets, threads, log lines about clients. No syntax. Uses `accounts`, `clock`,
 //!   `counters`, `mail`, `pop3`, `smtp`, `store`, `system::capacity`, `wire`.
-//! - [`config`]: reads and checks the TOML file; `config/limits` has the default of each key.
-//!   Uses `accounts`, `fs`, `mail`, `server`, `smtp`, `store`, `wire`.
+//! - [`config`]: reads and checks the TOML file and the environment variables that override it;
+//!   `config/limits` has the default of each key. Uses `accounts`, `fs`, `mail`, `server`, `smtp`,
+//!   `store`, `wire`.
 //! - [`logging`]: the log's queue and thread. Logging never blocks the caller. Uses `clock`.
 //! - [`daemon`]: start and stop, ordered by `daemon/life`. Uses `accounts`, `certificate`, `clock`,
 //!   `config`, `counters`, `logging`, `mail`, `pop3`, `server`, `smtp`, `store`, `system`.

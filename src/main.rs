@@ -3,6 +3,7 @@
 //! Exit codes: 0 stopped as asked, 1 failure, 2 usage or configuration, 75 store in use.
 
 use std::{
+    env,
     fmt::Display,
     io::{self, Write as _},
     process::ExitCode,
@@ -12,14 +13,16 @@ use clap::Parser as _;
 use facteur::{
     cli::{Arguments, usage_error},
     clock::Clock,
-    commands, daemon,
+    commands,
+    config::Environment,
+    daemon,
     server::WithSources,
     system::exit,
 };
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
+        Ok(arguments) => arguments.with_environment(Environment::new(env::vars_os())),
         Err(wrong) if wrong.use_stderr() => return fail(exit::USAGE, &usage_error(&wrong)),
         // --help and --version.
         Err(answer) => {
@@ -33,7 +36,8 @@ fn main() -> ExitCode {
         done.map_err(|error| fail(error.exit_code(), &WithSources(&error)))
     } else {
         let read = || arguments.configuration();
-        let done = daemon::run(arguments.config.as_deref(), &read, arguments.check);
+        let (file, environment) = (arguments.config.as_deref(), &arguments.environment);
+        let done = daemon::run(file, environment, &read, arguments.check);
         done.map_err(|failure| fail(failure.exit_code(), &WithSources(failure.error())))
     };
     done.map_or_else(|code| code, |()| ExitCode::SUCCESS)

@@ -20,10 +20,17 @@ pub(super) fn run(
     (fs, input): (&dyn Fs, &mut dyn Input),
     output: &mut dyn Write,
 ) -> Result<(), Error> {
-    let file = arguments.config.as_deref().ok_or(Error::NoConfiguration)?;
+    let named = arguments.environment.accounts().map_err(Error::Config)?;
+    // The file that has the accounts, or leads to them.
+    let file = named.as_deref().or(arguments.config.as_deref());
+    let file = file.ok_or(Error::NoConfiguration)?;
+    let open = || match &named {
+        Some(file) => Book::open_file(file),
+        None => Book::open(file),
+    };
     match &asked.action {
         AccountAction::Add(add) => {
-            let mut book = Book::open(file)?;
+            let mut book = open()?;
             let (line, generated) = new_password(add.password, input)?;
             book.add(&add.address, &line, &add.alias)?;
             let made = book.changed_configuration().map(Path::to_owned);
@@ -52,7 +59,7 @@ pub(super) fn run(
             print_settings(&config, &add.address, output)
         }
         AccountAction::Password(change) => {
-            let mut book = Book::open(file)?;
+            let mut book = open()?;
             // A wrong name should be reported before the user types a password twice.
             book.known(&change.address)?;
             let (line, generated) = new_password(change.password, input)?;
@@ -63,7 +70,7 @@ pub(super) fn run(
             reload::ask_daemon(&arguments.unchecked_configuration()?, output)
         }
         AccountAction::Remove(removal) => {
-            let mut book = Book::open(file)?;
+            let mut book = open()?;
             book.remove(&removal.address)?;
             book.write(fs)?;
             writeln!(output, "removed {}; its mail is kept", removal.address)?;

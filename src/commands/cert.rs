@@ -50,6 +50,12 @@ pub(super) fn run(
             writeln!(output, "The configuration already names these files.")?;
             writeln!(output, "A running facteur reloads them on SIGHUP.\n")?;
         }
+        (Some(_), _) if config.variables.contains_key("tls.certificate") => {
+            let advice = "The environment names other files. To use these, it needs:";
+            let (certificate, key) = (made.certificate.display(), made.key.display());
+            writeln!(output, "{advice}\n\nFACTEUR_TLS_CERTIFICATE={certificate}")?;
+            writeln!(output, "FACTEUR_TLS_KEY={key}\n")?;
+        }
         (Some(_), _) => {
             let advice = "The configuration names other files. To use these, it needs:";
             writeln!(output, "{advice}\n\n{lines}")?;

@@ -11,14 +11,21 @@
 //! without a configuration has no accounts to reload. In both cases the user is asked to do it.
 
 use std::{
+    ffi::OsStr,
     io::Write,
-    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    },
     path::Path,
 };
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::{config::Config, store};
+use crate::{
+    config::{Config, Environment},
+    store,
+};
 
 use super::Error;
 
@@ -58,7 +65,7 @@ fn is_held(lock: &Path) -> bool {
     file.is_ok_and(|file| matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
 }
 
-/// The daemon that holds the lock, if it has read a configuration: it then survives SIGHUP.
+/// The daemon that holds the lock, if it has files to reload: it then survives SIGHUP.
 fn holder(lock: &Path) -> Option<(u32, OwnedFd)> {
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
     let inode = std::fs::metadata(lock).ok()?.ino();
@@ -100,6 +107,22 @@ fn has_configuration(pid: u32) -> bool {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let mut arguments = line.split(|octet| *octet == 0);
     arguments.any(|argument| argument == b"--config" || argument.starts_with(b"--config="))
+        || environment_of(pid).names_files()
+}
+
+/// The environment that a process was started with, as far as it concerns facteur.
+fn environment_of(pid: u32) -> Environment {
+    let variables = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let variables = variables.split(|octet| *octet == 0).filter_map(|variable| {
+        let end = memchr::memchr(b'=', variable)?;
+        let (name, value) = variable.split_at_checked(end)?;
+        let value = value.get(1..)?;
+        Some((
+            OsStr::from_bytes(name).into(),
+            OsStr::from_bytes(value).into(),
+        ))
+    });
+    Environment::new(variables)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::{
     error::{Error, Lack},
     keys::Config,
     values::Listen,
+    variables::{Effect, VARIABLES},
 };
 use crate::mail::Door;
 
@@ -25,7 +26,7 @@ pub fn check(config: &Config) -> Result<(), Error> {
     check_duplicates(config)?;
     match open.find(|endpoint| endpoint.door == Door::Tls) {
         Some(endpoint) if config.tls.is_none() => {
-            let key = endpoint.key;
+            let key = config.name_of(endpoint.key);
             Err(Error::NoCertificate { key })
         }
         Some(_) | None => check_exposure(config),
@@ -39,7 +40,7 @@ fn check_duplicates(config: &Config) -> Result<(), Error> {
         for &Listen { address } in endpoint.listens(config) {
             let is_same = |(_, other): &&(&str, SocketAddr)| overlap(*other, address);
             if let Some((other, _)) = seen.iter().find(is_same) {
-                let keys = [*other, endpoint.key];
+                let keys = [*other, endpoint.key].map(|key| config.name_of(key));
                 return Err(Error::Duplicate { keys, address });
             }
             seen.push((endpoint.key, address));
@@ -60,7 +61,7 @@ fn check_exposure(config: &Config) -> Result<(), Error> {
     for endpoint in &ENDPOINTS {
         let mut listens = endpoint.listens(config).iter();
         if let Some(&Listen { address }) = listens.find(|listen| !listen.is_loopback()) {
-            let key = endpoint.key;
+            let key = config.name_of(endpoint.key);
             return Err(Error::Exposed { key, address, lack });
         }
     }
@@ -79,28 +80,8 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
 
 /// The keys whose values differ, except accounts and certificates, which a running daemon reloads.
 pub fn changes(one: &Config, other: &Config) -> Vec<&'static str> {
-    let listens = ENDPOINTS.iter().map(|endpoint| {
-        let is_same = endpoint.listens(one) == endpoint.listens(other);
-        (endpoint.key, is_same)
-    });
-    let same = [
-        ("hostname", one.hostname == other.hostname),
-        ("mail", one.mail == other.mail),
-        ("require_auth", one.require_auth == other.require_auth),
-        ("bare_lf", one.bare_lf == other.bare_lf),
-        ("pop3_utf8", one.pop3_utf8 == other.pop3_utf8),
-        ("domains", one.domains == other.domains),
-        ("starttls", one.starttls == other.starttls),
-        ("subaddress", one.subaddress == other.subaddress),
-        ("durability", one.durability == other.durability),
-        ("log_level", one.log_level == other.log_level),
-        ("log_format", one.log_format == other.log_format),
-        ("sandbox", one.sandbox == other.sandbox),
-        ("user", one.user == other.user),
-        ("journal", one.journal == other.journal),
-        ("limits", one.limits == other.limits),
-    ];
-    let same = listens.chain(same);
-    same.filter_map(|(key, is_same)| (!is_same).then_some(key))
-        .collect()
+    let changed = VARIABLES
+        .iter()
+        .filter(|it| it.effect == Effect::Start && !(it.is_same)(one, other));
+    changed.map(|it| it.key).collect()
 }

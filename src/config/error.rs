@@ -68,7 +68,21 @@ pub enum Error {
         /// What is wrong.
         error: Box<Self>,
     },
-    /// Several lines are wrong.
+    /// An environment variable is wrong.
+    Variable {
+        /// The variable.
+        name: String,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+    /// A file that an environment variable names cannot be used.
+    NamedByVariable {
+        /// The variable.
+        name: &'static str,
+        /// What is wrong.
+        error: Box<Self>,
+    },
+    /// Several lines or variables are wrong.
     Several(Vec<Self>),
     /// The certificate and its key cannot be used.
     Tls {
@@ -132,6 +146,27 @@ impl fmt::Display for OneLine<'_> {
     }
 }
 
+impl Error {
+    /// One error that stands for all of `errors`, of which there is at least one.
+    pub(crate) fn all(mut errors: Vec<Self>) -> Self {
+        match errors.pop() {
+            Some(only) if errors.is_empty() => only,
+            last => {
+                errors.extend(last);
+                Self::Several(errors)
+            }
+        }
+    }
+}
+
+fn each_on_a_line(errors: &[Error], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for (position, error) in errors.iter().enumerate() {
+        let separator = if position == 0 { "" } else { "\n" };
+        write!(f, "{separator}{error}")?;
+    }
+    Ok(())
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -158,13 +193,11 @@ impl fmt::Display for Error {
                 key,
                 error,
             } => write!(f, "{}:{line}: {key}: {error}", OneLine(path)),
-            Self::Several(errors) => {
-                for (position, error) in errors.iter().enumerate() {
-                    let separator = if position == 0 { "" } else { "\n" };
-                    write!(f, "{separator}{error}")?;
-                }
-                Ok(())
+            Self::Variable { name, reason } => {
+                write!(f, "{}: {reason}", OneLine(Path::new(name)))
             }
+            Self::NamedByVariable { name, error } => write!(f, "{name}: {error}"),
+            Self::Several(errors) => each_on_a_line(errors, f),
             Self::Exposed { key, address, lack } => {
                 write!(f, "{key}: other machines can reach {address}, and {lack}")
             }
@@ -211,8 +244,9 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Read { source, .. } => Some(source),
-            Self::Named { error, .. } => error.source(),
+            Self::Named { error, .. } | Self::NamedByVariable { error, .. } => error.source(),
             Self::Value { .. }
+            | Self::Variable { .. }
             | Self::Several(_)
             | Self::Tls { .. }
             | Self::NoListener

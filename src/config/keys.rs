@@ -1,5 +1,6 @@
 //! The keys of the configuration, their defaults, and reading them from a file.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
@@ -24,6 +25,9 @@ use super::{
         listeners, number, octets_limit, open_to,
     },
 };
+
+/// Overrides values of a configuration.
+pub(super) type Change<'a> = dyn Fn(&mut Config) -> Result<(), Error> + 'a;
 
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -83,6 +87,9 @@ pub struct Config {
     /// The file that the configuration was read from.
     #[serde(skip)]
     pub path: Option<PathBuf>,
+    /// The keys that environment variables have set, with the names of the variables.
+    #[serde(skip)]
+    pub variables: BTreeMap<&'static str, &'static str>,
     /// How messages are made durable.
     pub durability: Durability,
     /// How much the log shows.
@@ -165,6 +172,7 @@ impl Default for Config {
             table: None,
             warnings: Vec::new(),
             path: None,
+            variables: BTreeMap::new(),
             durability: Durability::Journal,
             log_level: LogLevel(log::LevelFilter::Info),
             log_format: LogFormat::Text,
@@ -226,7 +234,7 @@ impl Config {
 
     /// Adds to an error the place in the configuration that names the file.
     fn named(&self, error: Error) -> Error {
-        let (Some(path), Some(tls)) = (&self.path, &self.tls) else {
+        let Some(tls) = &self.tls else {
             return error;
         };
         let is_of_key = if let Error::Read { path, .. } = &error {
@@ -242,11 +250,44 @@ impl Config {
         } else {
             ("tls.certificate", certificate_line)
         };
-        Error::Named {
-            path: path.clone(),
-            line,
-            key,
-            error: Box::new(error),
+        let error = Box::new(error);
+        match (self.variables.get(key), &self.path) {
+            (Some(name), _) => Error::NamedByVariable { name, error },
+            (None, Some(path)) => Error::Named {
+                path: path.clone(),
+                line,
+                key,
+                error,
+            },
+            (None, None) => *error,
+        }
+    }
+
+    /// The environment variable that has set `key`, or else the key.
+    pub(super) fn name_of(&self, key: &'static str) -> &'static str {
+        self.variables.get(key).copied().unwrap_or(key)
+    }
+
+    /// The same error, about the environment variable if one has set the key.
+    fn of_variable(&self, path: &Path, error: Error) -> Error {
+        let place = if let Error::Value {
+            path: at,
+            key: Some(key),
+            reason,
+            ..
+        } = &error
+        {
+            (at == path).then_some((key, reason))
+        } else {
+            None
+        };
+        let named = place.and_then(|(key, reason)| Some((self.variables.get(&**key)?, reason)));
+        match named {
+            Some((name, reason)) => Error::Variable {
+                name: (*name).to_owned(),
+                reason: reason.clone(),
+            },
+            None => error,
         }
     }
 
@@ -255,12 +296,24 @@ impl Config {
     /// # Errors
     /// [`Error::Read`] and [`Error::Value`]: report it to the user and do not start.
     pub fn read(path: &Path) -> Result<Self, Error> {
+        Self::read_with(Some(path), &|_unchanged| Ok(()))
+    }
+
+    /// Reads the file at `path`, or takes the defaults, and lets `change` override values before
+    /// the accounts file is read.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read) and of `change`.
+    pub(super) fn read_with(path: Option<&Path>, change: &Change<'_>) -> Result<Self, Error> {
+        let Some(path) = path else {
+            return Self::parse_with(Path::new(""), "", &read_text, change);
+        };
         let source = |source| Error::Read {
             path: path.to_owned(),
             source,
         };
         let text = read_text(path).map_err(source)?;
-        let config = Self::parse(path, &text)?;
+        let config = Self::parse_with(path, &text, &read_text, change)?;
         Ok(Self {
             path: Some(path.to_owned()),
             ..config
@@ -273,11 +326,16 @@ impl Config {
     /// # Errors
     /// [`Error::Value`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, Error> {
-        Self::parse_with(path, text, &read_text)
+        Self::parse_with(path, text, &read_text, &|_unchanged| Ok(()))
     }
 
-    /// The same, with `read` to read the accounts file.
-    pub(super) fn parse_with(path: &Path, text: &str, read: &Read<'_>) -> Result<Self, Error> {
+    /// The same, with `read` to read the accounts file, after `change` has overridden values.
+    pub(super) fn parse_with(
+        path: &Path,
+        text: &str,
+        read: &Read<'_>,
+        change: &Change<'_>,
+    ) -> Result<Self, Error> {
         let mut config: Self =
             toml::from_str(text).map_err(|error| mistakes::<Self>(path, text, error))?;
         if let Some(tls) = &mut config.tls {
@@ -286,8 +344,9 @@ impl Config {
                 *file = beside(path, file);
             }
         }
-        if let Some((table, warnings)) = accounts::table(config.account_keys(), (path, text), read)?
-        {
+        change(&mut config)?;
+        let table = accounts::table(config.account_keys(), (path, text), read);
+        if let Some((table, warnings)) = table.map_err(|error| config.of_variable(path, error))? {
             config.table = Some(table);
             config.warnings = warnings;
         }
@@ -297,8 +356,8 @@ impl Config {
     /// All files of this configuration: `path` first, then the files that it names.
     pub fn files(&self, path: Option<&Path>) -> Vec<PathBuf> {
         let mut files: Vec<PathBuf> = path.map(Path::to_owned).into_iter().collect();
-        if let (Some(path), Accounts::File(accounts)) = (path, &self.accounts) {
-            files.push(beside(path, accounts.get_ref()));
+        if let Accounts::File(accounts) = &self.accounts {
+            files.push(beside(path.unwrap_or(Path::new("")), accounts.get_ref()));
         }
         if let Some(tls) = &self.tls {
             files.extend([tls.certificate.clone(), tls.key.clone()]);

@@ -30,7 +30,8 @@ pub(super) const SESSION_SECONDS: u64 = 3_600;
 /// hundred times a usual certificate and key. A wrong path must not fill the memory.
 pub(super) const FILE_OCTETS_MAX: u64 = 4 * 1024 * 1024;
 
-/// Most mistakes reported for one file: more than anybody fixes before trying again.
+/// Most mistakes reported for one file, and most unknown environment variables: more than anybody
+/// fixes before trying again.
 pub(super) const MISTAKES_MAX: usize = 20;
 
 /// Most changes between a word and the one that was probably meant.

@@ -1,5 +1,5 @@
-//! The configuration: a TOML file, overridden by the command line, turned into each room's
-//! settings.
+//! The configuration: a TOML file, overridden by environment variables and the command line, turned
+//! into each room's settings.
 //!
 //! Every value is checked while it is read, so every error names its file, its line and its key. An
 //! unknown key is an error. A key that is not set has the default from `config.example.toml`; a
@@ -11,6 +11,7 @@ mod accounts;
 mod book;
 mod consistency;
 mod endpoint;
+mod environment;
 mod error;
 mod hints;
 mod keys;
@@ -20,6 +21,7 @@ mod permissions;
 mod text;
 mod tls;
 mod values;
+mod variables;
 
 #[cfg(test)]
 mod tests;
@@ -28,6 +30,7 @@ pub use accounts::{Accounts, CatchAlls, Role};
 pub use book::{Book, Error as BookError};
 pub use consistency::{changes, check};
 pub use endpoint::{ENDPOINTS, Endpoint};
+pub use environment::Environment;
 pub use error::{Error, Lack};
 pub use keys::{Config, Journal, Limits};
 pub use limits::{POP3_PORT, SMTP_PORT};

@@ -674,11 +674,11 @@ fn changes_that_need_a_restart_are_named() {
         ("", &[][..]),
         (
             "smtp = [\"127.0.0.1:1\"]\n[limits]\nerrors = 3",
-            &["smtp", "limits"],
+            &["smtp", "limits.errors"],
         ),
         (
             "hostname = \"a.example\"\npop3s = [\"127.0.0.1:2\"]",
-            &["pop3s", "hostname"],
+            &["hostname", "pop3s"],
         ),
         ("log_level = \"debug\"", &["log_level"]),
         // These are reloaded.

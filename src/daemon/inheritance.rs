@@ -69,6 +69,7 @@ impl Inherited {
             let addresses: io::Result<Vec<SocketAddr>> =
                 same.map(|(_, socket)| socket.local_addr()).collect();
             let addresses = addresses.map_err(fault)?.into_iter();
+            config.variables.remove(endpoint.key);
             *endpoint.listens_mut(config) = addresses.map(|address| Listen { address }).collect();
         }
         Ok(())

@@ -17,7 +17,7 @@ use std::{
 
 use crate::{
     clock::Clock,
-    config::{self, Config, LogFormat},
+    config::{self, Config, Environment, LogFormat},
     counters::Report,
     logging::{self, Log},
     server::{Registry, WithSources},
@@ -35,21 +35,29 @@ use super::{Banner, Confinement, Daemon, Inherited, Renewable, Sockets, store_se
 struct Source<'a> {
     /// The file, if there is one.
     file: Option<&'a Path>,
-    /// Reads it, together with the command-line options; also for a reload.
+    /// The variables that override it.
+    environment: &'a Environment,
+    /// Reads it, together with the variables and the command-line options; also for a reload.
     read: &'a dyn Fn() -> Result<Config, config::Error>,
 }
 
 /// Serves until a signal asks it to stop, or only checks the configuration. `read` reads it, also
-/// for a reload; `file` is the configuration file, if there is one.
+/// for a reload; `file` is the configuration file, if there is one, and `environment` has the
+/// variables that override it.
 ///
 /// # Errors
 /// [`Failure`].
 pub fn run(
     file: Option<&Path>,
+    environment: &Environment,
     read: &dyn Fn() -> Result<Config, config::Error>,
     is_check: bool,
 ) -> Result<(), Failure> {
-    let source = &Source { file, read };
+    let source = &Source {
+        file,
+        environment,
+        read,
+    };
     let mut config = (source.read)()?;
     let format = match config.log_format {
         LogFormat::Text => logging::Format::Text,
@@ -103,12 +111,13 @@ impl Prepared {
         let renewable = Renewable::load(config)?;
         store::make_root(&config.mail)?;
         let file = source.file;
+        let has_files = file.is_some() || source.environment.names_files();
         let supervisor = Supervisor::from_environment();
         Ok(Self {
             renewable,
             sockets,
             // A manager that is notified of the end of a reload may ask for a reload.
-            hangup: Hangup::for_daemon(file.is_some() || supervisor.is_there()),
+            hangup: Hangup::for_daemon(has_files || supervisor.is_there()),
             supervisor,
             confinement: Confinement::enter(config, file)?,
         })
@@ -131,6 +140,7 @@ fn serve(
     } = prepared;
     let mut signals = signals::Receiver::new(hangup)?;
     log_source(source.file);
+    log_environment(source.environment, config);
     confinement.log_state();
     supervisor.warn();
     if privileges::is_root() {
@@ -196,6 +206,17 @@ fn log_source(file: Option<&Path>) {
             "configuration: none; to use the {USUAL} in this directory, give --config {USUAL}"
         ),
         None => log::info!("configuration: none; using the defaults"),
+    }
+}
+
+/// Logs which environment variables are in force, and which have no effect.
+fn log_environment(environment: &Environment, config: &Config) {
+    let names = environment.names(config);
+    if !names.is_empty() {
+        log::info!("environment: {}", names.join(", "));
+    }
+    for unknown in environment.unknown() {
+        log::warn!("environment: {unknown}");
     }
 }
 

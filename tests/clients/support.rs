@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 
-use crate::daemon::program::Program;
+use crate::daemon::program::{Program, forget_variables};
 use crate::daemon::{DEADLINE, Service};
 
 /// A content that a careless program would change: lines that begin with dots or with `From`,
@@ -159,6 +159,7 @@ pub(crate) fn command<A: AsRef<OsStr>>(
     arguments: impl IntoIterator<Item = A>,
 ) -> Command {
     let mut command = Command::new(program);
+    forget_variables(&mut command);
     command.args(arguments);
     command
 }

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
@@ -17,7 +17,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 
 use crate::support::DEADLINE;
-use crate::support::program::{Ended, Program, run};
+use crate::support::program::{Ended, Program, facteur, run};
 use crate::support::tls::client_of;
 
 /// Runs `facteur cert` in a directory, with a configuration.
@@ -138,7 +138,7 @@ impl Typist {
             .write(true)
             .open(name.to_str().unwrap())
             .unwrap();
-        let program = Command::new(env!("CARGO_BIN_EXE_facteur"))
+        let program = facteur()
             .arg("hash-password")
             .stdin(terminal.try_clone().unwrap())
             .stderr(terminal.try_clone().unwrap())

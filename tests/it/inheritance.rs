@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use crate::support::program::{facteur, forget_variables};
 use crate::support::{Client, ShortWay};
 
 const MANAGER: &str = "LISTEN_PID=$$ LISTEN_FDS=1; export LISTEN_PID LISTEN_FDS\n\
@@ -16,7 +17,7 @@ const MANAGER: &str = "LISTEN_PID=$$ LISTEN_FDS=1; export LISTEN_PID LISTEN_FDS\
 
 /// Starts the program with a socket with this name.
 fn start(directory: &Path, socket: OwnedFd, name: &str, arguments: &[&str]) -> Child {
-    Command::new("sh")
+    forget_variables(&mut Command::new("sh"))
         .args(["-c", MANAGER, "manager", env!("CARGO_BIN_EXE_facteur")])
         .args(arguments)
         .arg("--mail")
@@ -136,7 +137,7 @@ fn a_socket_that_cannot_be_served_is_one_clear_line() {
 #[test]
 fn a_socket_for_another_process_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_facteur"))
+    let mut child = facteur()
         .args(["--smtp", "127.0.0.1:0", "--pop3", "off", "--mail"])
         .arg(directory.path().join("mail"))
         .env("LISTEN_PID", "1")

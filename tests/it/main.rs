@@ -19,6 +19,7 @@ mod commands;
 mod concurrency;
 mod counters;
 mod durability;
+mod environment;
 mod failing_disk;
 mod full;
 mod hostile;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::program::{Ended, Program, run};
+use crate::support::program::{Ended, Program, facteur, run};
 use crate::support::{Service, tls};
 
 /// Runs `--check` on a configuration with this text.
@@ -92,7 +92,7 @@ fn directories_above_the_mail_are_created() {
     let configuration = format!("mail = {mail:?}\nsmtp = [\"0\"]\npop3 = [\"0\"]\n");
     std::fs::write(own.path().join("facteur.toml"), configuration).unwrap();
     let file = own.path().join("facteur.toml");
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_facteur"))
+    let mut child = facteur()
         .args(["--config", file.to_str().unwrap()])
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::null())

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::support::Service;
-use crate::support::program::Program;
+use crate::support::program::{Program, facteur, forget_variables};
 use crate::support::user::{Place, User, is_root, owner_of};
 
 /// A user that every system has.
@@ -26,11 +26,7 @@ fn run_as(user: &str, directory: &Path, program: &mut Command) -> Output {
 }
 
 fn run(user: &str, directory: &Path) -> Output {
-    run_as(
-        user,
-        directory,
-        &mut Command::new(env!("CARGO_BIN_EXE_facteur")),
-    )
+    run_as(user, directory, &mut facteur())
 }
 
 /// Writes a file that everybody can read, whatever the umask.
@@ -130,6 +126,7 @@ fn only_root_can_continue_as_another_user() {
     let user = User::named(USER);
     let Some(place) = Place::of(user) else { return };
     let mut program = Command::new(place.program());
+    forget_variables(&mut program);
     let output = run_as("daemon", place.path(), user.starts(&mut program));
     check_refused(&output, 1, "only root");
 }

@@ -1,9 +1,7 @@
 //! The program as a person or a script uses it: flags, texts, exit codes, signals.
 
-use std::process::Command;
-
 use crate::support::Service;
-use crate::support::program::{Program, run, run_on};
+use crate::support::program::{Program, facteur, run, run_on};
 
 #[test]
 fn it_says_where_it_listens_and_where_the_mail_is() {
@@ -262,10 +260,7 @@ fn a_second_signal_ends_it_immediately() {
 /// checks only the texts.
 #[test]
 fn the_default_ports_are_the_documented_ones() {
-    let help = Command::new(env!("CARGO_BIN_EXE_facteur"))
-        .arg("--help")
-        .output()
-        .unwrap();
+    let help = facteur().arg("--help").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     assert!(
         help.contains("127.0.0.1:65434") && help.contains("127.0.0.1:65433"),
@@ -296,7 +291,7 @@ fn a_log_that_nobody_reads_stops_neither_mail_nor_the_stop() {
 #[test]
 fn it_serves_even_if_standard_output_is_closed() {
     let directory = tempfile::tempdir().unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_facteur"))
+    let mut child = facteur()
         .args(["--smtp", "127.0.0.1:0", "--pop3", "off", "--mail"])
         .arg(directory.path().join("mail"))
         .stdout(std::process::Stdio::piped())

@@ -312,6 +312,26 @@ impl Book {
         Ok(book)
     }
 
+    /// Opens the accounts file `path`, which no configuration file names.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn open_file(path: &Path) -> Result<Self, Error> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let text = format!("accounts = {}\n", toml_edit::Value::from(&*name));
+        Ok(Self {
+            // It stands for a file beside the accounts that names them, and is never written.
+            configuration: Source {
+                path: path.to_owned(),
+                target: directory_of(path).to_owned(),
+                before: Some(text.clone()),
+                after: text,
+                lock: None,
+            },
+            file: Some(Source::read(path)?),
+        })
+    }
+
     /// The file that has the accounts, or will have them.
     pub fn path(&self) -> &Path {
         &self.accounts().path
@@ -431,7 +451,7 @@ impl Book {
             Some(file) if file.path == path => Ok(file.after.clone()),
             Some(_) | None => read_text(path),
         };
-        Config::parse_with(path, after, &accounts).map(|_valid| ())
+        Config::parse_with(path, after, &accounts, &|_unchanged| Ok(())).map(|_valid| ())
     }
 
     fn accounts(&self) -> &Source {

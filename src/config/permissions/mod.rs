@@ -70,10 +70,11 @@ fn files(config: &Config) -> Vec<(&'static str, PathBuf)> {
     let mut files = Vec::new();
     if let Some(path) = &config.path {
         files.push(("the configuration", path.clone()));
-        if let Accounts::File(file) = &config.accounts {
-            let file = beside(path, file.get_ref());
-            files.push(("the accounts file", file));
-        }
+    }
+    if let Accounts::File(file) = &config.accounts {
+        let path = config.path.as_deref().unwrap_or(Path::new(""));
+        let file = beside(path, file.get_ref());
+        files.push(("the accounts file", file));
     }
     if let Some(tls) = &config.tls {
         files.push(("the private key", tls.key.clone()));

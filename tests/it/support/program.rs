@@ -61,6 +61,23 @@ pub(crate) fn copy_program(path: &Path) {
     assert!(installed.unwrap().success());
 }
 
+/// A command that runs the program.
+pub(crate) fn facteur() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_facteur"));
+    forget_variables(&mut command);
+    command
+}
+
+/// Keeps the variables that configure the program, and those that configure tests, from a command.
+pub(crate) fn forget_variables(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("FACTEUR_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// Runs the program to its end.
 pub(crate) fn run(arguments: &[&str]) -> Ended {
     run_with(arguments, "")
@@ -68,8 +85,20 @@ pub(crate) fn run(arguments: &[&str]) -> Ended {
 
 /// Runs the program to its end with this standard input.
 pub(crate) fn run_with(arguments: &[&str], input: &str) -> Ended {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_facteur"))
-        .args(arguments)
+    finish(facteur().args(arguments), input)
+}
+
+/// Runs the program to its end with these variables in its environment.
+pub(crate) fn run_in(environment: &[(&str, &str)], arguments: &[&str]) -> Ended {
+    let mut command = facteur();
+    finish(
+        command.envs(environment.iter().copied()).args(arguments),
+        "",
+    )
+}
+
+fn finish(command: &mut Command, input: &str) -> Ended {
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -135,11 +164,24 @@ impl Program {
         Self::ready(command.envs(environment.iter().copied()))
     }
 
+    /// Starts the program in `directory` with only these arguments, and with these variables in its
+    /// environment.
+    pub(crate) fn start_bare(
+        directory: &Path,
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Self {
+        let mut command = facteur();
+        command.current_dir(directory).args(arguments);
+        Self::ready(piped(command.envs(environment.iter().copied())))
+    }
+
     /// Starts the program in the same way, after a shell has run these commands for its own
     /// process.
     pub(crate) fn start_under(directory: &Path, limits: &str) -> Self {
         let program = command(directory);
         let mut shell = Command::new("sh");
+        forget_variables(&mut shell);
         shell.args(["-c", &format!("{limits}; exec \"$0\" \"$@\"")]);
         shell.arg(program.get_program()).args(program.get_args());
         let mut child = piped(&mut shell).spawn().unwrap();
@@ -368,7 +410,7 @@ fn command(directory: &Path) -> Command {
 }
 
 fn command_at(directory: &Path, address: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_facteur"));
+    let mut command = facteur();
     let configuration = directory.join("facteur.toml");
     if configuration.exists() {
         command.arg("--config").arg(configuration);
