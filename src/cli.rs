@@ -21,7 +21,7 @@ FACTEUR_LIMITS_MESSAGE_OCTETS=\"1 MiB\". Options override variables, and variabl
 file.
 
 Exit codes: 0 stopped on request, 1 failure, 2 wrong usage or configuration, 75 another facteur
-uses the mail directory.
+uses the mail directory, 130 or 143 a second SIGINT or SIGTERM.
 
 Signals: SIGTERM and SIGINT finish work in progress and stop; a second one stops immediately. SIGHUP
 reloads the accounts and the certificate; SIGUSR1 logs the counters.";
@@ -97,7 +97,7 @@ never writes accounts that facteur could not start with. If a daemon serves the 
 this command asks it to reload its accounts; if the daemon was started with --mail DIR, put --mail
 DIR before `account`.
 
-If FILE names no accounts, this command creates accounts.toml beside FILE, and FILE itself if it is
+If FILE names no accounts, `add` creates accounts.toml beside FILE, and FILE itself if it is
 missing. If FACTEUR_ACCOUNTS names a file, this command changes that file and needs no FILE.";
 
 /// The arguments of `facteur account`.
@@ -174,7 +174,8 @@ pub struct AccountPasswordArguments {
 
 const CERT_AFTER_HELP: &str = "\
 The certificate is for localhost, 127.0.0.1, ::1, the hostname of the configuration, and each NAME.
-Existing files are kept: a second run creates only what is missing, and prints how to use it.
+No file is replaced, except an expired certificate: a second run creates only what is missing, and
+prints the instructions again.
 
 With --config FILE, the two lines that facteur needs are added to FILE if they are missing.";
 
@@ -190,16 +191,17 @@ pub struct CertArguments {
     #[arg(long, value_name = "DIR", default_value = "./tls")]
     pub dir: PathBuf,
 
-    /// Replace a certificate that is still valid; the keys and the CA are kept
+    /// Replace the certificate even if it has not expired; the keys and the CA are kept
     #[arg(long)]
     pub renew: bool,
 }
 
 const CHECK_READY_AFTER_HELP: &str = "\
-This command connects to each listener from this machine. Put the options of the daemon before the
+This command connects to each listener from this machine, and waits for its greeting where TLS does
+not come first. Put the options of the daemon before the
 command, as in facteur --smtp 127.0.0.1:2525 check-ready.
 
-Exit codes: 0 every listener greets its clients, 1 a listener does not.";
+Exit codes: 0 every listener answers, 1 a listener does not.";
 
 const HASH_PASSWORD_AFTER_HELP: &str = "\
 Type the password twice at a terminal, where it is not shown, or put it on the first line of

@@ -1,8 +1,8 @@
 //! The only reader of system time.
 //!
-//! A [`Clock`] is created once in `main` and passed to everything that needs the time. Nothing else
-//! in the crate asks the system (the lint `disallowed_methods` enforces this). So tests can control
-//! every use of time, and the pure rooms get times as values.
+//! A [`Clock`] is created once, at the start, and passed to everything that needs the time. Nothing
+//! else in the crate asks the system (the lint `disallowed_methods` enforces this). So tests can
+//! control every use of time, and the pure rooms get times as values.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

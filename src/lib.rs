@@ -5,7 +5,7 @@
 //! survive a power cut, returns each message as it was sent, and starts without any configuration.
 //!
 //! It is a message store, not a relay: the daemon connects to no other host, starts no program,
-//! parses no MIME, and adds only the trace headers of RFC 5321 §4.4. No async runtime, no `unsafe`.
+//! parses no MIME, and adds only the trace headers of RFC 5321 §4.4.
 //!
 //! # Overview
 //!
@@ -43,7 +43,7 @@
 //! - [`system::exit`]: the exit codes of the process.
 //! - [`system::ipv6`]: whether this machine has IPv6.
 //! - [`system::privileges`]: giving up root before a second thread starts.
-//! - [`system::sandbox`]: what threads are still allowed to do.
+//! - [`system::sandbox`]: restricts threads; `daemon/confinement` chooses to what.
 //! - [`system::signals`]: SIGTERM, SIGINT, SIGHUP and SIGUSR1.
 //! - [`system::supervisor`]: reports to the service manager.
 //! - [`system::terminal`]: reading a password without showing it.
@@ -51,14 +51,13 @@
 //! - [`pop3`]: commands, responses, the session. No socket, file, clock or log. Uses `mail`.
 //! - [`accounts`]: who receives mail, and who may log in. No secret is logged. Uses `mail`.
 //! - [`client_settings`]: what to type into a mail program. No I/O. Uses `mail`.
-//! - [`store`]: mailboxes; `store/maildir` has a map of its files. No protocol, no log.
-//!   Uses `clock`, `counters`, `fs`, `mail`.
+//! - [`store`]: mailboxes; `store/maildir` has a map. Uses `clock`, `counters`, `fs`, `mail`.
 //! - [`certificate`]: a CA, certificates, their expiry. No key is overwritten. Uses `fs`, `mail`.
-//! - [`server`]: sockets, threads, log lines about clients. No syntax. Uses `accounts`, `clock`,
-//!   `counters`, `mail`, `pop3`, `smtp`, `store`, `system::capacity`, `wire`.
-//! - [`config`]: reads and checks the TOML file and the environment variables that override it;
-//!   `config/limits` has the default of each key. Uses `accounts`, `fs`, `mail`, `server`, `smtp`,
-//!   `store`, `wire`.
+//! - [`server`]: sockets, threads, client logs; `server/limits` has its numbers. Uses `accounts`,
+//!   `clock`, `counters`, `mail`, `pop3`, `smtp`, `store`, `system::capacity`, `wire`.
+//! - [`config`]: the TOML file and its variables; `config/limits` has the defaults of all keys, and
+//!   `config/endpoint` the listeners. Uses `accounts`, `fs`, `mail`, `server`, `smtp`, `store`,
+//!   `wire`.
 //! - [`logging`]: the log's queue and thread. Logging never blocks the caller. Uses `clock`.
 //! - [`daemon`]: start and stop, ordered by `daemon/life`. Uses `accounts`, `certificate`, `clock`,
 //!   `config`, `counters`, `logging`, `mail`, `pop3`, `server`, `smtp`, `store`, `system`.
@@ -75,12 +74,12 @@
 //!
 //! # The promises
 //!
-//! Tests cite the id of the promise that they check. I1 to I12 are promises of the [`store`].
+//! Tests cite the id of the promise that they check. The [`store`] has I1 to I12. No SEC-15 exists.
 //!
 //! | Id | Promise | Where |
 //! |---|---|---|
 //! | SEC-1 | one line ending per session; only a dot on its own line ends a message | [`wire`] |
-//! | SEC-2 | no cleartext password off loopback; TLS discards what came before | [`mail::Link`] |
+//! | SEC-2 | no cleartext password from afar; TLS discards what came before | [`mail::Link`] |
 //! | SEC-3 | TLS 1.2 and 1.3, nothing older | [`server`] |
 //! | SEC-4, SEC-10 | no program is started, no MIME parsed | all rooms |
 //! | SEC-5 | names from the network are encoded before they become part of a path | [`store`] |
@@ -88,7 +87,7 @@
 //! | SEC-7 | nothing from the network is logged unescaped, and no secret is logged | [`server`] |
 //! | SEC-8 | every buffer, count and wait has a named limit, with its reason | each `limits` |
 //! | SEC-9 | memory is bounded for each session and for all of them | [`system::capacity`] |
-//! | SEC-11 | passwords are argon2id hashes; guessing is slow and reveals nothing | [`accounts`] |
+//! | SEC-11 | passwords are stored as hashes; guessing is slow and reveals nothing | [`accounts`] |
 //! | SEC-12 | replies to unknown recipients are identical, delayed, and limited | [`accounts`] |
 //! | SEC-13 | a client that does not begin with a command is disconnected | [`server`] |
 //! | SEC-14 | without accounts only this machine and `open_to` are served | [`config`] |

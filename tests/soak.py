@@ -433,16 +433,16 @@ class LogWatcher:
 
     LINE = re.compile(r"\[\S+ (\w+) *\] (.*)")
     # What a line may say about a client besides its address.
-    FIELDS = r"(?: mechanism=\S+)?(?: untold=\d+)?"
+    FIELDS = r"(?: mechanism=\S+)?(?: omitted=\d+)?"
     EXPECTED = (
         r"serving as root: .*",
         rf"\S+ login refused user=.* client={re.escape(HOSTILE)}\S+?{FIELDS}: .*",
         # RFC 1939 allows one session per maildrop; a broken session can last a moment longer.
         rf"pop3-\d+ login refused user=.* client=\S+?{FIELDS}: the maildrop is in use",
-        rf"\S+ turned away client={re.escape(FLOODING)}(?: untold=\d+)?: .*",
+        rf"\S+ turned away client={re.escape(FLOODING)}(?: omitted=\d+)?: .*",
     )
     # How sessions of well-behaved clients end; some of these break off on purpose.
-    GOOD_END = re.compile(r"\S+ ended client=127\.0\.0\.1(?: untold=\d+)?: (?!quit$|closed$)(.*)")
+    GOOD_END = re.compile(r"\S+ ended client=127\.0\.0\.1(?: omitted=\d+)?: (?!quit$|closed$)(.*)")
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -562,13 +562,13 @@ def judge_the_judges() -> None:
             made_log(
                 f"{at} WARN ] serving as root: start as another user",
                 f'{at} WARN ] smtp-7 login refused user="x" client={HOSTILE}3.4 '
-                "mechanism=PLAIN untold=7: wrong",
+                "mechanism=PLAIN omitted=7: wrong",
                 f'{at} WARN ] pop3-7 login refused user="x" client=127.0.0.1 mechanism=USER: '
                 "the maildrop is in use",
                 f"{at} WARN ] SMTP turned away client={FLOODING}: too many",
-                f"{at} WARN ] POP3 turned away client={FLOODING} untold=5: too many",
+                f"{at} WARN ] POP3 turned away client={FLOODING} omitted=5: too many",
                 f"{at} INFO ] smtp-3 ended client=127.0.0.1: quit",
-                f"{at} INFO ] smtp-3 ended client={HOSTILE}3.4 untold=3: timed out",
+                f"{at} INFO ] smtp-3 ended client={HOSTILE}3.4 omitted=3: timed out",
                 f"{at} INFO ] counters:",
                 "    ended        quit=395 panicked=0",
             ),

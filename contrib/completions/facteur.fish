@@ -66,7 +66,7 @@ complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen
 complete -c facteur -n "__fish_facteur_using_subcommand account; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c facteur -n "__fish_facteur_using_subcommand cert" -l dir -d 'Directory for the certificates and keys; it is created if it is missing' -r -F
 complete -c facteur -n "__fish_facteur_using_subcommand cert" -l config -d 'Configuration file; config.example.toml lists every key' -r -F
-complete -c facteur -n "__fish_facteur_using_subcommand cert" -l renew -d 'Replace a certificate that is still valid; the keys and the CA are kept'
+complete -c facteur -n "__fish_facteur_using_subcommand cert" -l renew -d 'Replace the certificate even if it has not expired; the keys and the CA are kept'
 complete -c facteur -n "__fish_facteur_using_subcommand cert" -s h -l help -d 'Print help'
 complete -c facteur -n "__fish_facteur_using_subcommand check-ready" -l config -d 'Configuration file; config.example.toml lists every key' -r -F
 complete -c facteur -n "__fish_facteur_using_subcommand check-ready" -s h -l help -d 'Print help'

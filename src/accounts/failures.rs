@@ -3,11 +3,11 @@
 //!
 //! # Theory of operation
 //! Refusals are counted for the client's address, for each of the wider networks that contain it,
-//! and for the account that was tried. The first refusal of an address is sent after a second, and
-//! each further one after twice the time of the one before, up to a bound. A wider network, or an
-//! account, has a number of free refusals, so that neighbours do not pay for one user's mistake;
-//! after that the delay grows in the same way. The longest of these delays counts. After some
-//! minutes without a refusal, counting starts over.
+//! and for the account that was tried. The first refusal of an address is sent after the configured
+//! delay, and each further one after twice the time of the one before, up to a bound. A wider
+//! network, or an account, has a number of free refusals, so that neighbours do not pay for one
+//! user's mistake; after that the delay grows in the same way. The longest of these delays counts.
+//! After some minutes without a refusal, counting starts over.
 //!
 //! A delay does not slow down a client that guesses over many connections in parallel. So the
 //! number of delayed refusals of a network is limited; while it is at the limit, its further logins

@@ -58,7 +58,7 @@ pub const HASH_OCTETS_MAX: usize = 64;
 pub const SCRAM_ITERATIONS_MIN: u32 = 4_096;
 /// Iterations of a new SCRAM secret. The client, perhaps a telephone, computes them at every login:
 /// some 15 ms on a fast machine. Guessing from a stolen file costs the same per guess, which is why
-/// a SCRAM secret is made only on request. No more than Cyrus SASL accepts.
+/// `--no-scram` exists. No more than Cyrus SASL accepts.
 pub const SCRAM_ITERATIONS: u32 = SCRAM_ITERATIONS_CYRUS_MAX;
 /// Most iterations that Cyrus SASL accepts from a server. So does every client that uses it:
 /// Postfix as a client and others do not try another mechanism then. More iterations cause a

@@ -1,7 +1,8 @@
 //! Accounts: who receives mail here, and who can fetch it.
 //!
 //! There are two modes. In *open* mode every address of every local domain is a mailbox, and any
-//! password opens it; this mode is only for loopback. In *closed* mode a [`Table`] of accounts
+//! password opens it; this mode is only for this
+//! machine and the networks of `open_to`. In *closed* mode a [`Table`] of accounts
 //! determines who receives mail, and passwords are verified. Both modes answer the same questions,
 //! so a session never knows which mode it serves.
 //!

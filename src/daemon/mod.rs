@@ -192,7 +192,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts the two listeners on `store`.
+    /// Starts the listener threads on `store`.
     ///
     /// # Errors
     /// [`Error::Start`].

@@ -1,9 +1,9 @@
 //! The file system as facteur uses it: five traits, and their implementation on the real disk.
 //!
-//! This is the only file of the crate that may touch the disk. [`Fs`] has exactly the operations
-//! that a durable Maildir with a journal needs, so that tests can replace it with a simulated disk,
-//! cut the power at any operation and look at what is left. It decides nothing: callers choose
-//! names and order, and react to failures.
+//! The store and the certificates touch the disk only in this file. [`Fs`] has exactly the
+//! operations that a durable Maildir with a journal needs, so that tests can replace it with a
+//! simulated disk, cut the power at any operation and look at what is left. It decides nothing:
+//! callers choose names and order, and react to failures.
 //!
 //! # Invariants
 //! - A symbolic link in the last component of a path is never followed (SEC-6).

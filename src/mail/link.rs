@@ -2,7 +2,8 @@
 //! proof can be bound to.
 //!
 //! Values only; the driver, which owns the socket, fills them in. [`Link::is_private`] decides for
-//! both protocols that there is "no password in clear off loopback" (SEC-2).
+//! both protocols that no password is sent in clear from another machine (SEC-2), except from the
+//! networks that `open_to` names while there are no accounts.
 
 use std::fmt;
 
@@ -11,7 +12,7 @@ use std::fmt;
 pub struct Link {
     /// The state of TLS on the connection.
     pub tls: Tls,
-    /// Whether the client is on this machine: its address is a loopback address.
+    /// Whether the client is on this machine, or counts as one that is (`open_to`).
     pub is_local: bool,
 }
 

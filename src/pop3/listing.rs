@@ -8,9 +8,9 @@
 //! counts from 0 and is the place in the snapshot; the *visible* messages are those without a mark,
 //! which STAT, LIST and UIDL show.
 //!
-//! Invariants: `visible` is the count and the sum of the messages without a mark. The snapshot and
-//! the marks are each one shared block, so that a response can continue to list them while the
-//! session goes on, without copying either.
+//! Invariants: `visible` is the count and the total octets of the messages without a mark. The
+//! snapshot and the marks are each one shared block, so that a response can continue to list them
+//! while the session goes on, without copying either.
 
 use std::{fmt, num::NonZeroUsize, sync::Arc};
 

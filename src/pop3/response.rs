@@ -35,16 +35,16 @@ pub(super) const HELP_AFTER_LOGIN: Response = ok(
 
 pub(super) const LOG_IN_FIRST: Response = err("Log in first, with USER and PASS or AUTH");
 pub(super) const LOGGED_IN_ALREADY: Response =
-    err("You are already logged in, QUIT ends the session");
+    err("You are already logged in; QUIT ends the session");
 pub(super) const BEFORE_LOGIN_ONLY: Response = err("Permitted only before login");
 
 pub(super) const SEND_PASSWORD: Response = ok("Send your password with PASS");
 pub(super) const USER_FIRST: Response = err("Send USER right before PASS");
 pub(super) const APOP_NOT_OFFERED: Response =
-    err("APOP is not available, use USER and PASS or AUTH");
+    err("APOP is not available; use USER and PASS or AUTH");
 pub(super) const AUTH_MECHANISM: Response =
-    err("Mechanism is not offered, CAPA lists those that are");
-pub(super) const LOGIN_NEEDS_TLS: Response = err("Encryption is required, send STLS first");
+    err("Mechanism is not offered; CAPA lists those that are");
+pub(super) const LOGIN_NEEDS_TLS: Response = err("Encryption is required; send STLS first");
 pub(super) const LOGIN_NOT_OFFERED: Response = err("Passwords are not accepted without encryption");
 pub(super) const LOGIN_REFUSED: Response = err_with(Code::Auth, "Wrong user name or password");
 pub(super) const MAILBOX_AMBIGUOUS: Response = err_with(
@@ -53,7 +53,7 @@ pub(super) const MAILBOX_AMBIGUOUS: Response = err_with(
 );
 pub(super) const MAILDROP_IN_USE: Response = err_with(
     Code::InUse,
-    "Maildrop is in use by another session, try again when it has ended",
+    "Maildrop is in use by another session; try again when it has ended",
 );
 
 pub(super) const READY_FOR_TLS: Response = ok("Begin TLS negotiation");
@@ -63,53 +63,53 @@ pub(super) const NO_TLS_AFTER_UTF8: Response = err("STLS is not permitted after 
 
 pub(super) const UTF8_ENABLED: Response = ok("UTF-8 mode enabled");
 pub(super) const UTF8_NOT_OFFERED: Response =
-    err("UTF8 is not offered, messages are sent as received");
+    err("UTF8 is not offered; messages are sent as received");
 pub(super) const LANG_ENGLISH: Response = ok("en Language is English");
 pub(super) const LANG_DEFAULT: Response = ok("i-default Language is English");
-pub(super) const LANG_UNKNOWN: Response = err("No such language, LANG shows what is available");
+pub(super) const LANG_UNKNOWN: Response = err("No such language; LANG shows what is available");
 
 pub(super) const TOP_FOLLOWS: Response = ok("Top of message follows");
 pub(super) const NEEDS_UTF8: Response = err_with(
     Code::Utf8,
-    "Message needs UTF-8 mode, send UTF8 before you log in",
+    "Message needs UTF-8 mode; send UTF8 before you log in",
 );
 pub(super) const MESSAGE_GONE: Response = err_with(
     Code::SysPerm,
-    "Message was removed by another program, connect again for a new listing",
+    "Message was removed by another program; connect again for a new listing",
 );
 pub(super) const REMOVE_FAILED: Response = err_with(
     Code::SysTemp,
-    "Some deleted messages not removed, connect again and repeat",
+    "Some deleted messages were not removed; connect again and delete them again",
 );
 
-pub(super) const TOO_MANY_ERRORS: Response = err("Too many errors, closing connection");
+pub(super) const TOO_MANY_ERRORS: Response = err("Too many errors; closing connection");
 pub(super) const LINE_ENDING: Response =
-    err("Bare CR or bare LF, end every line with CRLF, closing connection");
-pub(super) const NOT_POP3: Response = err("This is a POP3 server, closing connection");
+    err("Bare CR or bare LF; end every line with CRLF; closing connection");
+pub(super) const NOT_POP3: Response = err("This is a POP3 server; closing connection");
 pub(super) const SESSION_TIMEOUT: Response = err_with(
     Code::SysTemp,
-    "Session has lasted too long, nothing was removed, connect again",
+    "Session has lasted too long; nothing was removed; connect again",
 );
 pub(super) const SHUTTING_DOWN: Response = err_with(
     Code::SysTemp,
-    "Server is shutting down, nothing was removed, connect again later",
+    "Server is shutting down; nothing was removed; connect again later",
 );
 pub(super) const DISPLACED: Response = err_with(
     Code::SysTemp,
-    "Too many connections from your network, nothing was removed, connect again later",
+    "Too many connections from your network; nothing was removed; connect again later",
 );
 pub(super) const NOT_OPEN: Response = err_with(
     Code::SysPerm,
-    "This server is no longer open to your network, nothing was removed",
+    "This server is no longer open to your network; nothing was removed",
 );
 /// RFC 3206 §5 has the code for failed authentication commands. It fits here because the login
 /// becomes invalid, and clients ask for the new password.
 pub(super) const REVOKED: Response = err_with(
     Code::Auth,
-    "The account was removed or its password changed, no mail was removed, log in again",
+    "The account was removed or its password changed; no mail was removed; log in again",
 );
 pub(super) const OUT_OF_STEP: Response =
-    err_with(Code::SysTemp, "Internal error, closing connection");
+    err_with(Code::SysTemp, "Internal error; closing connection");
 
 /// The capabilities that CAPA always lists (RFC 2449 §6, RFC 3206 §6, RFC 6856 §2 and §3).
 /// Capabilities of either state are listed in both: clients ask once (RFC 2449 §5). UTF8 follows

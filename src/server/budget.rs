@@ -13,7 +13,7 @@
 //! | commands | + 12 KiB of a line, 8 KiB read, 8 KiB of replies | a larger read |
 //! | recipients | + 16 KiB | what more of them need, also at the commit |
 //! | message content | + 8 KiB read, 16 KiB decoded | a larger read, and twice as much decoded |
-//! | a retrieval | + 4 KiB of the file, 16 KiB of output | four times a larger piece of the file |
+//! | a retrieval | + 4 KiB of the file, 16 KiB of output | a larger piece, counted four times |
 //! | a long response | + 8 KiB | 64 KiB of it |
 //!
 //! With TLS, input and output exist twice, and count twice. The rest belongs to the store: content

@@ -6,9 +6,8 @@
 //!
 //! A deadline covers a whole command, not one read: a client that trickles octets does not move it.
 //! Long waits consist of slices, so that the socket's own timeout is set once and not for every
-//! line; only a wait shorter than a slice sets it again. While a client is silent for longer than
-//! the first, short slice, the wait has no buffer, and neither has the wait for the first octet
-//! without TLS (NET-1).
+//! line; only a wait shorter than a slice sets it again. No buffer is held after the first, short
+//! slice of a wait, nor, without TLS, while waiting for the first octet (NET-1).
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpStream};

@@ -29,7 +29,7 @@ pub(super) const BUSY: &str = "too many passwords are being verified, or there i
 
 /// Why a login was refused without being checked.
 pub(super) const TOO_MANY_DELAYED: &str =
-    "too many refusals of its address or network are being delayed";
+    "too many refused logins from this address or network are already being delayed";
 
 /// Text from a client. In a text log, control characters, quotes, backslashes and everything that
 /// is not ASCII are escaped. Text over the limit is cut, at the same place in a text and in a
@@ -286,7 +286,7 @@ pub(super) fn session_ended(
         name: "ended",
         fields: &[
             ("client", Value::Ours(&peer)),
-            ("untold", Value::Unlogged(unlogged)),
+            ("omitted", Value::Unlogged(unlogged)),
         ],
         reason: Some(end),
     }
@@ -314,7 +314,7 @@ pub(super) fn refused(id: SessionId, peer: IpAddr, unlogged: u64, refused: Refus
             ("command", Value::theirs(&refused.command)),
             ("code", Value::Ours(&refused.code)),
             ("client", Value::Ours(&peer)),
-            ("untold", Value::Unlogged(unlogged)),
+            ("omitted", Value::Unlogged(unlogged)),
         ],
         reason: Some(&refused.text),
     }
@@ -389,7 +389,7 @@ pub(super) fn store_failed(id: SessionId, unlogged: u64, error: &crate::store::E
     Notice {
         subject: Subject::Session(id),
         name: "store",
-        fields: &[("untold", Value::Unlogged(unlogged))],
+        fields: &[("omitted", Value::Unlogged(unlogged))],
         reason: Some(&WithSources(error)),
     }
     .log(Level::Error);
@@ -449,7 +449,7 @@ pub(super) fn login_refused(
             ("user", Value::theirs(&attempt.user)),
             ("client", Value::Ours(&peer)),
             ("mechanism", Value::Ours(&attempt.mechanism)),
-            ("untold", Value::Unlogged(unlogged)),
+            ("omitted", Value::Unlogged(unlogged)),
         ],
         reason: Some(why),
     }
@@ -479,7 +479,7 @@ pub(super) fn turned_away(service: Service, peer: IpAddr, unlogged: u64, why: &d
         name: "turned away",
         fields: &[
             ("client", Value::Ours(&peer)),
-            ("untold", Value::Unlogged(unlogged)),
+            ("omitted", Value::Unlogged(unlogged)),
         ],
         reason: Some(why),
     }

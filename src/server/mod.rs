@@ -8,7 +8,7 @@
 //! # The main path
 //! *Delivering:* accept → thread → octets → `wire::LineBuffer` → `smtp::Command` → `smtp::Session`
 //! → `smtp::Reply`. MAIL begins a transaction; RCPT is one look-up; DATA begins a `store::Delivery`
-//! and sends 354; the trace headers and the content go through `wire::DotDecoder` into it. At the
+//! and sends 354; the trace headers, and the content through `wire::DotDecoder`, go into it. At the
 //! final dot `commit` makes the message durable, and then 250 is sent.
 //!
 //! *Retrieving:* PASS → `accounts` → `store::MessageStore::open_maildrop`. STAT, LIST, UIDL, DELE

@@ -2,9 +2,9 @@
 //!
 //! Without accounts any password opens any mailbox, so only this machine is served, and the
 //! networks that the configuration opens: those of containers, whose clients come from the address
-//! of a bridge. Such a client is *near*: it gets what a client of this machine gets, in its share
-//! of the sessions, its line endings, its pace and passwords in clear. With accounts everybody is
-//! served, and only this machine is near.
+//! of a bridge. Such a client is *near*, and treated like a client of this machine: the same share
+//! of the sessions, LF line endings, no minimum pace, and passwords in clear. With accounts
+//! everybody is served, and only this machine is near.
 
 use std::net::IpAddr;
 

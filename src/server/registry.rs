@@ -5,8 +5,8 @@
 //! lets the others continue to their next wait, so that they finish a message or an update.
 //!
 //! `shares.rs` computes how many places each network may have. A session that is displaced by a new
-//! client is ended as by a stop, whatever it is doing: a message that is being received is cut off
-//! without an acknowledgement, and a message that is being committed gets its reply first.
+//! client ends whatever it is doing: unlike at a stop, a message that is being received is cut off
+//! without an acknowledgement; a message that is being committed gets its reply first.
 //!
 //! The lock is held for look-ups in maps, never during a system call (NET-7).
 

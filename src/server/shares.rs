@@ -17,9 +17,9 @@
 //!
 //! A displaced session exists until it has ended. An eighth of the total is only for such sessions,
 //! so that there are never more sessions than the total. While these places are taken, no other
-//! session is displaced and new clients are refused. The eighth is divided by the network in which
-//! the two networks lie side by side ([`Pool`]), so that whoever has many networks within one
-//! cannot use up the places for new clients from elsewhere.
+//! session is displaced and new clients are refused. The eighth is split into pools, according to
+//! the network that contains both ([`Pool`]), so that whoever has many networks within one cannot
+//! use up the places for new clients from elsewhere.
 //!
 //! This module only counts: it knows sessions as numbers and opens or ends nothing. Its work for a
 //! session is a few steps for each of the networks that contain the address.

@@ -174,7 +174,7 @@ impl Tally {
         self.received.recipients.add_many(recipients);
     }
 
-    /// A message is being sent to its client, whole or only its beginning.
+    /// A message was sent to its client, whole or only its beginning.
     pub(super) fn fetched(&self, is_whole: bool, octets: usize) {
         let counter = if is_whole {
             &self.sent.messages

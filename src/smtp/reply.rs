@@ -1,9 +1,10 @@
-//! SMTP replies (RFC 5321 §4.2, RFC 2034): the only place that has their codes and texts.
+//! SMTP replies (RFC 5321 §4.2, RFC 2034): their codes and texts.
 //!
-//! Every fixed reply is a constant, and one exhaustive `match` turns each error type into its
-//! reply. The enhanced status code is part of a [`Reply`] but is sent only in an extended session,
-//! where EHLO announced it. The texts name the mistake and how to correct it. None repeats what the
-//! client sent, except for the nonce that SCRAM has to repeat, in base64.
+//! Fixed replies are constants, and one exhaustive `match` turns each error type into its reply.
+//! Only a client without a session gets a text from elsewhere, [`Reply::unavailable`]. The enhanced
+//! status code is part of a [`Reply`] but is sent only in an extended session, where EHLO announced
+//! it. The texts name the mistake and how to correct it. None repeats what the client sent, except
+//! for the nonce that SCRAM has to repeat, in base64.
 
 use std::borrow::Cow;
 use std::iter;

@@ -39,7 +39,7 @@ pub enum Error {
         /// The system's error; `None` if the store refused beforehand.
         source: Option<Arc<io::Error>>,
     },
-    /// The maildrop is open in another session (RFC 1939 §4, RFC 2449 §8.1.1). Try again later.
+    /// The maildrop is open in another session (RFC 1939 §4, RFC 2449 §8.1.2). Try again later.
     InUse {
         /// The mailbox it belongs to.
         mailbox: MailboxName,
@@ -160,8 +160,8 @@ impl Error {
         } else if errno == Some(Errno::UCLEAN) {
             "The file system is damaged: check it with fsck"
         } else if is(io::ErrorKind::PermissionDenied) {
-            "Give the directory to the user that facteur runs as with chown -R, and let that user \
-             write there with chmod u+rwx"
+            "Use chown -R to give the directory to the user that runs facteur, and chmod u+rwx to \
+             let that user write there"
         } else if is(io::ErrorKind::NotADirectory) || is(io::ErrorKind::IsADirectory) {
             "A file is where a directory should be: remove it"
         } else if is(io::ErrorKind::ReadOnlyFilesystem) {
@@ -254,12 +254,12 @@ fn is_of_place(error: &io::Error) -> bool {
 /// What to do about a file that could not be locked.
 fn cure_of_lock(error: &io::Error) -> &'static str {
     if error.kind() == io::ErrorKind::PermissionDenied {
-        "give it to the user who runs facteur with chown, or, if it was made while facteur was \
+        "use chown to give it to the user that runs facteur; or, if it was made while facteur was \
          running, restart facteur"
     } else if error.kind() == io::ErrorKind::IsADirectory
         || Errno::from_io_error(error) == Some(Errno::LOOP)
     {
-        "move away what has its name"
+        "something else has this name: move it away"
     } else {
         "the file system of the mail directory must support flock (on NFS, start its lock service, \
          or mount it with local_lock=flock if no other machine uses the directory)"

@@ -179,12 +179,12 @@ impl Event<'_> {
         };
         let path = path.display();
         match blocks {
-            None => write!(f, "the disk cannot open {path} ({reason}); ")?,
+            None => write!(f, "cannot open {path} ({reason}); ")?,
             Some(1) => write!(f, "the disk cannot read 1 block of {path} ({reason}); ")?,
             Some(n) => write!(f, "the disk cannot read {n} blocks of {path} ({reason}); ")?,
         }
         match kept_in {
-            None => f.write_str("nothing needed was there"),
+            None => f.write_str("nothing there is still needed"),
             Some(kept_in) => write!(
                 f,
                 "something needed may have been there, so acknowledged messages may be missing. \
@@ -240,7 +240,7 @@ impl fmt::Display for Event<'_> {
                  mail is synced file by file, which is slower",
                 root.display()
             ),
-            Self::Replaced { .. } => f.write_str("a message was refused: restart facteur"),
+            Self::Replaced { .. } => f.write_str("no mail is accepted"),
             Self::JournalUnreadable { .. } => self.say_unreadable(f),
             Self::JournalDamaged { missing, kept_in } => write!(
                 f,

@@ -1,4 +1,4 @@
-//! The hub: reports messages that come and go to those that wait for mail, without using the disk.
+//! The hub: tells those who wait for mail which messages came and went, without using the disk.
 //!
 //! # Theory of operation
 //! The store reports a message to the hub, with no lock held, when it is permanently in its

@@ -13,12 +13,12 @@
 //! line start   --"."--> after dot              line start --"."--> after dot
 //! in line      --CR---> after CR               in line    --LF---> line start
 //! after CR     --LF---> line start             after dot  --LF---> ended
-//! after dot    --CR---> after dot and CR
+//! after dot    --CR---> after dot CR
 //! after dot CR --LF---> ended
 //!
-//! in line      --LF---> after bare LF
+//! in line      --LF---> bare LF
 //! after CR     --other> in line, with a bare CR
-//! bare LF      --"."--> after bare LF and dot
+//! bare LF      --"."--> bare LF and dot
 //! ```
 //!
 //! Only CRLF.CRLF ends a message in CRLF mode, and only LF.LF in LF mode (SEC-1); at the start of

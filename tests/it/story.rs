@@ -141,7 +141,7 @@ fn every_refused_command_of_pop3_is_a_line() {
     );
     let log = program.stop();
     let local = "client=127.0.0.1";
-    let utf8 = "[UTF8] Message needs UTF-8 mode, send UTF8 before you log in";
+    let utf8 = "[UTF8] Message needs UTF-8 mode; send UTF8 before you log in";
     assert_eq!(
         refused(&log, "pop3-2"),
         [

@@ -11,8 +11,8 @@
 //! - Nothing is written that facteur would refuse at its start.
 //! - Nobody's change is lost: the file is locked during the change, and a file that another program
 //!   has changed or replaced is not overwritten.
-//! - The new file has mode 0600, and the owner and group of the old one, as far as the system
-//!   allows; see [`Fs::take_after`].
+//! - The new file has the owner, the group and at most the mode 0640 of the old one, as far as the
+//!   system allows; see [`Fs::take_after`].
 //!
 //! # Failures
 //! [`Error`]: nothing was changed, unless it says otherwise.

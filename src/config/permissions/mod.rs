@@ -2,15 +2,16 @@
 //!
 //! A user who can write or replace the configuration or the accounts decides who logs in. One who
 //! can do so with the private key can impersonate the server. One who can rename a directory above
-//! the mail has the mail. As with `StrictModes` of sshd, each file is checked together with all
-//! directories above it, by its name and by the target of its links: it must belong to root or to
-//! the user that runs facteur, and nobody else may write there. A directory where everybody may
-//! write is accepted if nobody can remove the files of others (the sticky bit, as on `/tmp`).
+//! the mail can take over the mail. As with `StrictModes` of sshd, each file is checked together
+//! with all directories above it, by its name and by the target of its links: it must belong to
+//! root or to the user that runs facteur, and nobody else may write there. A directory where
+//! everybody may write is accepted if nobody can remove the files of others (the sticky bit, as on
+//! `/tmp`).
 //!
 //! These are warnings, not errors. Some file systems have no owners or permissions (those of other
-//! operating systems or of containers), so nothing could be fixed there; and a failed start would
-//! lose mail that nobody has touched yet. The mail directory itself is different: the store refuses
-//! it.
+//! operating systems or of containers), so nothing could be fixed there; and refusing to start
+//! would cost incoming mail although nobody has tampered with anything. The mail directory itself
+//! is different: the store refuses it.
 //!
 //! # Known limits
 //! Access control lists are not checked, except that their mask shows as the permissions of the

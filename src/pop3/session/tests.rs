@@ -31,8 +31,8 @@ const CLOSE: Action = Action::Close(Closing::Refused);
 
 const QUIT: Action = Action::Close(Closing::Quit);
 
-const REMOVE_FAILED: &str =
-    "-ERR [SYS/TEMP] Some deleted messages not removed, connect again and repeat\r\n";
+const REMOVE_FAILED: &str = "-ERR [SYS/TEMP] Some deleted messages were not \
+    removed; connect again and delete them again\r\n";
 
 fn settings() -> Settings {
     Settings {
@@ -204,7 +204,7 @@ fn a_login_that_the_system_fails_can_be_repeated() {
     for (outcome, response) in [
         (
             Outcome::MaildropInUse,
-            "-ERR [IN-USE] Maildrop is in use by another session, try again when it has ended\r\n",
+            "-ERR [IN-USE] Maildrop is in use by another session; try again when it has ended\r\n",
         ),
         (
             Outcome::MaildropFailed { transient: true },
@@ -471,34 +471,34 @@ fn a_session_that_ends_without_quit_removes_nothing() {
         (Outcome::Ended(Ending::IdleTimeout), ""),
         (
             Outcome::Ended(Ending::SessionTimeout),
-            "-ERR [SYS/TEMP] Session has lasted too long, nothing was removed, connect again\r\n",
+            "-ERR [SYS/TEMP] Session has lasted too long; nothing was removed; connect again\r\n",
         ),
         (
             Outcome::Ended(Ending::ShuttingDown),
-            "-ERR [SYS/TEMP] Server is shutting down, nothing was removed, connect again later\r\n",
+            "-ERR [SYS/TEMP] Server is shutting down; nothing was removed; connect again later\r\n",
         ),
         (
             Outcome::Ended(Ending::Displaced),
-            "-ERR [SYS/TEMP] Too many connections from your network, nothing was removed, connect \
+            "-ERR [SYS/TEMP] Too many connections from your network; nothing was removed; connect \
              again later\r\n",
         ),
         (
             Outcome::Ended(Ending::NotOpen),
-            "-ERR [SYS/PERM] This server is no longer open to your network, nothing was \
+            "-ERR [SYS/PERM] This server is no longer open to your network; nothing was \
              removed\r\n",
         ),
         (
             Outcome::Ended(Ending::Revoked),
-            "-ERR [AUTH] The account was removed or its password changed, no mail was removed, log \
+            "-ERR [AUTH] The account was removed or its password changed; no mail was removed; log \
              in again\r\n",
         ),
         (
             Outcome::LineEndingFault("a bare LF"),
-            "-ERR Bare CR or bare LF, end every line with CRLF, closing connection\r\n",
+            "-ERR Bare CR or bare LF; end every line with CRLF; closing connection\r\n",
         ),
         (
             Outcome::ForeignProtocol(Foreign::Other),
-            "-ERR This is a POP3 server, closing connection\r\n",
+            "-ERR This is a POP3 server; closing connection\r\n",
         ),
     ];
     for (ending, response) in endings {
@@ -642,7 +642,7 @@ fn a_login_off_this_machine_needs_tls() {
     };
     let mut dialogue = Dialogue::remote(Tls::Offered);
     for line in login {
-        dialogue.line(line, "-ERR Encryption is required, send STLS first\r\n");
+        dialogue.line(line, "-ERR Encryption is required; send STLS first\r\n");
     }
     let before = capabilities(&mut dialogue);
     assert!(before.contains("\r\nSTLS\r\n") && !is_listed(&before));
@@ -704,7 +704,7 @@ fn tls_does_not_reset_the_count_of_refused_logins() {
 
 #[test]
 fn a_first_line_of_another_protocol_is_the_last() {
-    let response = "-ERR This is a POP3 server, closing connection\r\n";
+    let response = "-ERR This is a POP3 server; closing connection\r\n";
     for line in [
         "GET / HTTP/1.1",
         "POST / HTTP/1.0",
@@ -738,7 +738,7 @@ fn a_first_line_of_another_protocol_is_the_last() {
 #[test]
 fn errors_are_counted_unless_the_limit_is_off() {
     let unknown = "-ERR Unknown command, CAPA shows what is available\r\n";
-    let too_many = "-ERR Too many errors, closing connection\r\n";
+    let too_many = "-ERR Too many errors; closing connection\r\n";
     let mut dialogue = Dialogue::new(
         Settings {
             errors_max: Some(3),

@@ -39,9 +39,10 @@
 //!
 //! # Attacks handled here
 //!
-//! A session that begins with an HTTP verb, without a letter or with an overlong line is closed
-//! before anything is executed (SEC-13). Line endings other than the session's own end it (SEC-1;
-//! `wire` judges the octets, and this module acts on it). Errors are counted and bounded (SEC-8).
+//! A session whose first line is an HTTP request, does not begin with a letter, or is overlong, is
+//! closed before anything is executed (SEC-13). Line endings other than the session's own end it
+//! (SEC-1; `wire` judges the octets, and this module acts on it). Errors are counted and bounded
+//! (SEC-8).
 
 mod authentication;
 mod client;

@@ -226,8 +226,8 @@ pub(super) fn recover_waiting(store: &OpenStore) -> Result<(), Error> {
 /// Reports how many messages wait for each mailbox, if that differs from the last report: a replay
 /// finds them one after the other.
 pub(super) fn tell_all_that_waits(store: &OpenStore) {
-    let untold = store.waiting.table.lock().untold();
-    for (mailbox, waiting, error) in untold {
+    let unreported = store.waiting.table.lock().unreported();
+    for (mailbox, waiting, error) in unreported {
         store.observer.tell(&Event::MailboxAiling {
             mailbox: &mailbox,
             waiting,

@@ -21,7 +21,7 @@
 //!   `INDEX_QUIET` includes that tolerance.
 //!
 //! Both times of an inode are compared, because programs that copy directories set the modification
-//! time. Its number is compared too, because the directory may have been replaced.
+//! time. The inode number is compared too, because the directory may have been replaced.
 //!
 //! On FUSE and network file systems the times do not come from this machine's kernel (`trust.rs`),
 //! and nothing is remembered. A delivery by this daemon always makes it forget the listing of that

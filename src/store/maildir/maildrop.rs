@@ -16,8 +16,7 @@
 //! # Known limits
 //! If another program gives a message a second name after the listing was made, and keeps both,
 //! only the listed name is removed. A disk that fails to save another program's rename may show the
-//! old name again after a power cut, although the message was removed under the new name.
-//! the old name again after a power cut, although the message was removed under the new one.
+//! old name again after a power cut, although the message was removed under the new one.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 

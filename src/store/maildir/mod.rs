@@ -38,9 +38,9 @@
 //!    recipients, without any sync. It can be read, and `250` is sent. A power cut may leave the
 //!    name without the file, the file without its octets, all of it, or nothing: the next start
 //!    writes it anew in each case.
-//! 5. A checkpoint has synced the whole file system. If that takes long because other programs
-//!    write a lot, or is not known to save anything (FUSE, network file systems), it has synced
-//!    just the file and its directory. Both are now safe, and the next batch says so, within some
+//! 5. A checkpoint has synced the whole file system; or, where that takes long because other
+//!    programs write a lot, or is not known to save anything (FUSE, network file systems), just the
+//!    file and its directory. Both are now safe, and the next batch says so, within some
 //!    ten seconds: a start does not need the record any more, and its segment may be overwritten.
 //!
 //! *The removal of a message*: the file is unlinked and its directory synced; then, if the record
@@ -105,9 +105,8 @@
 //! journal. A thread that syncs a directory learns of the failures of others that sync it at the
 //! same time (`syncing.rs`). Messages that a mailbox cannot accept wait for it (`waiting.rs`), and
 //! those that cannot be linked or renamed into a mailbox (EXDEV and the like) are copied there
-//! (`copying.rs`). A removal
-//! unlinks the file, syncs the directories, is recorded in the journal if a replay could undo it,
-//! and is then acknowledged (`maildrop.rs`).
+//! (`copying.rs`). A removal unlinks the file, syncs the directories, is recorded in the journal if
+//! a replay could undo it, and is then acknowledged (`maildrop.rs`).
 //!
 //! Other programs rename messages all the time. So a message that one reading of a Maildir does not
 //! find is not believed to be gone until it is known that the reading missed nothing

@@ -19,7 +19,8 @@
 //! would find what was written. They are checked when the batch is durable.
 //!
 //! A directory that is gone, together with its lock, is a different case: people do that to remove
-//! all mail. It is made again, empty. If the lock still has a name somewhere else, it was moved,
+//! all mail. It is made again, empty, unless the sandbox forbids
+//! that. If the lock still has a name somewhere else, it was moved,
 //! and nothing was removed.
 //!
 //! The directory is locked as well as the file in it, because people remove lock files. The file

@@ -163,10 +163,10 @@ impl Table {
 
     /// The mailboxes whose number of waiting messages differs from the one reported; marks it as
     /// reported.
-    pub(super) fn untold(&mut self) -> Vec<(MailboxName, usize, Error)> {
+    pub(super) fn unreported(&mut self) -> Vec<(MailboxName, usize, Error)> {
         let ailing = self.ailing.iter_mut();
-        let untold = ailing.filter(|(_, found)| found.n_messages != found.n_told);
-        untold
+        let unreported = ailing.filter(|(_, found)| found.n_messages != found.n_told);
+        unreported
             .map(|(mailbox, found)| {
                 found.n_told = found.n_messages;
                 (mailbox.clone(), found.n_messages, found.error.clone())

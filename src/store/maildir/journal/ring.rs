@@ -7,8 +7,8 @@
 //! The segments are used in a ring, each from its start to its end. So the oldest batches are
 //! always overwritten first, and what remains is the end of the journal, without a gap. A segment
 //! may be entered when every batch in it is *settled*: durable in the Maildirs, and recorded as
-//! such by a durable batch. The last block of each segment is kept for a batch without records that
-//! records exactly that. If it cannot be written, because a write failed in that segment, a new
+//! such by a durable batch. The last block of each segment is kept for an empty batch that says
+//! exactly that. If it cannot be written, because a write failed in that segment, a new
 //! file that begins with such a batch replaces the segment to be entered.
 //!
 //! A segment grows while it is filled for the first time: zeros are written and synced well ahead
