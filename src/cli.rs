@@ -2,10 +2,11 @@
 //!
 //! An option overrides the environment variable of its key, which overrides the configuration file.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::certificate::Name;
 use crate::config::{self, Config, Durability, Environment, Listen, LogLevel};
@@ -86,6 +87,8 @@ pub enum Command {
     CheckReady,
     /// Print the configuration line for an account's password, or the whole account
     HashPassword(HashPasswordArguments),
+    /// Send the message on standard input to the daemon, as programs expect of sendmail
+    Sendmail(SendmailArguments),
     /// Print an address's settings for a mail program
     Settings(SettingsArguments),
 }
@@ -219,6 +222,72 @@ pub struct HashPasswordArguments {
     /// Do not print a secret for SCRAM-SHA-256; passwords that are not ASCII need this option
     #[arg(long)]
     pub no_scram: bool,
+}
+
+const SENDMAIL_AFTER_HELP: &str = "\
+A link to the program with the name sendmail does the same.
+
+Options end at the first recipient, or at --. A value can be part of its option, as in -fbob@x.
+  -t              send to the addresses in To, Cc and Bcc too, and remove Bcc
+  -i, -oi         a line with a single dot does not end the message
+  -f ADDR, -r ADDR
+                  reverse-path; \"\" or <> means none
+  -F NAME         full name in the From field that is added if there is none
+  -B 7BIT|8BITMIME
+                  body type, instead of what the message needs
+  -C FILE         configuration of the daemon, of which hostname and smtp are used
+  -v              show the dialogue with the daemon
+  -bm, -m, -U, -N, -R, -V, -o…
+                  accepted, and without effect
+Other options are ignored with a warning. Other modes, such as -bs, -bp and -q, are refused.
+
+An address without a domain gets the hostname of the configuration. Missing From, Date and
+Message-ID fields are added. There is no queue.
+
+Exit codes: 0 sent, 64 wrong usage, 65 no valid recipient, or the message was refused, 67 a
+recipient was refused (the others have the message), 74 the message cannot be read, 75 try again
+later (for example, when no daemon answers), 78 wrong configuration.";
+
+/// The arguments of `facteur sendmail`, which are parsed by its own rules.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = SENDMAIL_AFTER_HELP)]
+pub struct SendmailArguments {
+    /// Options of sendmail and recipients
+    #[arg(
+        value_name = "OPTION|RECIPIENT",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub arguments: Vec<OsString>,
+}
+
+/// The help of `facteur sendmail`.
+pub fn sendmail_help() -> String {
+    let mut command = Arguments::command();
+    command.build();
+    let sendmail = command.find_subcommand_mut(SENDMAIL);
+    sendmail.map_or_else(String::new, |it| it.render_help().to_string())
+}
+
+/// The name of the command, and of the program that it stands for.
+const SENDMAIL: &str = "sendmail";
+
+/// The command line as clap needs it, from that of the process.
+///
+/// A program with the name `sendmail` runs the command. clap consumes the first `--`, which has a
+/// meaning for the command too, so such a `--` is doubled.
+pub fn typed(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = words.into_iter().collect();
+    let program = words.first().map(Path::new).and_then(Path::file_name);
+    if program.is_some_and(|name| name == SENDMAIL) {
+        words.splice(..1, ["facteur", SENDMAIL, "--"].map(OsString::from));
+        return words;
+    }
+    let is_end = |pair: &[OsString]| pair == [SENDMAIL, "--"].map(OsString::from);
+    if let Some(at) = words.windows(2).position(is_end) {
+        words.insert(at.saturating_add(1), OsString::from("--"));
+    }
+    words
 }
 
 const SETTINGS_AFTER_HELP: &str = "\
@@ -409,6 +478,37 @@ mod tests {
             .unwrap()
             .configuration()
             .unwrap()
+    }
+
+    #[test]
+    fn sendmail_gets_its_arguments_as_they_were_typed() {
+        for (words, expect) in [
+            ("sendmail -t -i", Some("-t -i")),
+            ("/usr/sbin/sendmail -- -t", Some("-- -t")),
+            ("sendmail --config f b@x", Some("--config f b@x")),
+            (
+                "facteur sendmail -oi -f a@x -- b@x",
+                Some("-oi -f a@x -- b@x"),
+            ),
+            ("facteur sendmail -- -t", Some("-- -t")),
+            ("facteur --smtp 2525 sendmail -- -- b@x", Some("-- -- b@x")),
+            (
+                "facteur sendmail -bs --check -V x",
+                Some("-bs --check -V x"),
+            ),
+            ("facteur --config f sendmail -ti", Some("-ti")),
+            ("facteur --mail sendmail", None),
+            ("facteur check-ready", None),
+        ] {
+            let words = typed(words.split(' ').map(OsString::from));
+            let parsed = Arguments::try_parse_from(words).unwrap();
+            let arguments = match parsed.command {
+                Some(Command::Sendmail(asked)) => Some(asked.arguments),
+                _ => None,
+            };
+            let expect = expect.map(|it| it.split(' ').map(OsString::from).collect());
+            assert_eq!(arguments, expect);
+        }
     }
 
     #[test]

@@ -63,7 +63,7 @@
 //!   `config`, `counters`, `logging`, `mail`, `pop3`, `server`, `smtp`, `store`, `system`.
 //! - [`cli`]: the command line, and `--help`. Uses `certificate`, `config`, `mail`.
 //! - [`commands`]: the subcommands, such as `account` and `cert`. Uses `accounts`, `certificate`,
-//!   `cli`, `client_settings`, `clock`, `config`, `fs`, `mail`, `store`, `system`.
+//!   `cli`, `client_settings`, `clock`, `config`, `fs`, `mail`, `store`, `system`, `wire`.
 //!
 //! # Sessions and drivers
 //!

@@ -1,6 +1,8 @@
 //! The facteur program: runs a command, or the daemon.
 //!
 //! Exit codes: 0 stopped as asked, 1 failure, 2 usage or configuration, 75 store in use.
+//!
+//! Under the name `sendmail`, this program runs that command, which has the codes of sysexits.h.
 
 use std::{
     env,
@@ -11,7 +13,7 @@ use std::{
 
 use clap::Parser as _;
 use facteur::{
-    cli::{Arguments, usage_error},
+    cli::{Arguments, typed, usage_error},
     clock::Clock,
     commands,
     config::Environment,
@@ -21,7 +23,7 @@ use facteur::{
 };
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::try_parse_from(typed(env::args_os())) {
         Ok(arguments) => arguments.with_environment(Environment::new(env::vars_os())),
         Err(wrong) if wrong.use_stderr() => return fail(exit::USAGE, &usage_error(&wrong)),
         // --help and --version.

@@ -31,6 +31,9 @@ _facteur() {
             facteur,help)
                 cmd="facteur__subcmd__help"
                 ;;
+            facteur,sendmail)
+                cmd="facteur__subcmd__sendmail"
+                ;;
             facteur,settings)
                 cmd="facteur__subcmd__settings"
                 ;;
@@ -79,6 +82,9 @@ _facteur() {
             facteur__subcmd__help,help)
                 cmd="facteur__subcmd__help__subcmd__help"
                 ;;
+            facteur__subcmd__help,sendmail)
+                cmd="facteur__subcmd__help__subcmd__sendmail"
+                ;;
             facteur__subcmd__help,settings)
                 cmd="facteur__subcmd__help__subcmd__settings"
                 ;;
@@ -101,7 +107,7 @@ _facteur() {
 
     case "${cmd}" in
         facteur)
-            opts="-h -V --smtp --pop3 --mail --durability --config --check --log-level --help --version account cert check-ready hash-password settings help"
+            opts="-h -V --smtp --pop3 --mail --durability --config --check --log-level --help --version account cert check-ready hash-password sendmail settings help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -375,7 +381,7 @@ _facteur() {
             return 0
             ;;
         facteur__subcmd__help)
-            opts="account cert check-ready hash-password settings help"
+            opts="account cert check-ready hash-password sendmail settings help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -514,6 +520,20 @@ _facteur() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        facteur__subcmd__help__subcmd__sendmail)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         facteur__subcmd__help__subcmd__settings)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -521,6 +541,24 @@ _facteur() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        facteur__subcmd__sendmail)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

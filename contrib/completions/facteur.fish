@@ -37,6 +37,7 @@ complete -c facteur -n "__fish_facteur_needs_command" -f -a "account" -d 'Add, c
 complete -c facteur -n "__fish_facteur_needs_command" -f -a "cert" -d 'Create a TLS certificate for this machine, and the CA that mail programs must trust'
 complete -c facteur -n "__fish_facteur_needs_command" -f -a "check-ready" -d 'Check that a daemon with this configuration is ready for clients'
 complete -c facteur -n "__fish_facteur_needs_command" -f -a "hash-password" -d 'Print the configuration line for an account\'s password, or the whole account'
+complete -c facteur -n "__fish_facteur_needs_command" -f -a "sendmail" -d 'Send the message on standard input to the daemon, as programs expect of sendmail'
 complete -c facteur -n "__fish_facteur_needs_command" -f -a "settings" -d 'Print an address\'s settings for a mail program'
 complete -c facteur -n "__fish_facteur_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c facteur -n "__fish_facteur_using_subcommand account; and not __fish_seen_subcommand_from add remove password list help" -l config -d 'Configuration file; config.example.toml lists every key' -r -F
@@ -73,15 +74,18 @@ complete -c facteur -n "__fish_facteur_using_subcommand check-ready" -s h -l hel
 complete -c facteur -n "__fish_facteur_using_subcommand hash-password" -l config -d 'Configuration file; config.example.toml lists every key' -r -F
 complete -c facteur -n "__fish_facteur_using_subcommand hash-password" -l no-scram -d 'Do not print a secret for SCRAM-SHA-256; passwords that are not ASCII need this option'
 complete -c facteur -n "__fish_facteur_using_subcommand hash-password" -s h -l help -d 'Print help'
+complete -c facteur -n "__fish_facteur_using_subcommand sendmail" -l config -d 'Configuration file; config.example.toml lists every key' -r -F
+complete -c facteur -n "__fish_facteur_using_subcommand sendmail" -s h -l help -d 'Print help'
 complete -c facteur -n "__fish_facteur_using_subcommand settings" -l config -d 'Configuration file; config.example.toml lists every key' -r -F
 complete -c facteur -n "__fish_facteur_using_subcommand settings" -l autoconfig -d 'Print the settings as a file that mail programs download (Thunderbird\'s autoconfig)'
 complete -c facteur -n "__fish_facteur_using_subcommand settings" -s h -l help -d 'Print help'
-complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready hash-password settings help" -f -a "account" -d 'Add, change, remove and list accounts'
-complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready hash-password settings help" -f -a "cert" -d 'Create a TLS certificate for this machine, and the CA that mail programs must trust'
-complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready hash-password settings help" -f -a "check-ready" -d 'Check that a daemon with this configuration is ready for clients'
-complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready hash-password settings help" -f -a "hash-password" -d 'Print the configuration line for an account\'s password, or the whole account'
-complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready hash-password settings help" -f -a "settings" -d 'Print an address\'s settings for a mail program'
-complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready hash-password settings help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready hash-password sendmail settings help" -f -a "account" -d 'Add, change, remove and list accounts'
+complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready hash-password sendmail settings help" -f -a "cert" -d 'Create a TLS certificate for this machine, and the CA that mail programs must trust'
+complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready hash-password sendmail settings help" -f -a "check-ready" -d 'Check that a daemon with this configuration is ready for clients'
+complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready hash-password sendmail settings help" -f -a "hash-password" -d 'Print the configuration line for an account\'s password, or the whole account'
+complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready hash-password sendmail settings help" -f -a "sendmail" -d 'Send the message on standard input to the daemon, as programs expect of sendmail'
+complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready hash-password sendmail settings help" -f -a "settings" -d 'Print an address\'s settings for a mail program'
+complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready hash-password sendmail settings help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c facteur -n "__fish_facteur_using_subcommand help; and __fish_seen_subcommand_from account" -f -a "add" -d 'Create an account, and print its settings for a mail program'
 complete -c facteur -n "__fish_facteur_using_subcommand help; and __fish_seen_subcommand_from account" -f -a "remove" -d 'Remove an account; its mail is kept'
 complete -c facteur -n "__fish_facteur_using_subcommand help; and __fish_seen_subcommand_from account" -f -a "password" -d 'Change the password of an account'

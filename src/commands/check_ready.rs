@@ -2,13 +2,16 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    net::{SocketAddr, TcpStream},
     time::Duration,
 };
 
 use crate::{cli::Arguments, clock::Clock, config::ENDPOINTS, system::ipv6};
 
-use super::error::{Error, NotReady};
+use super::{
+    error::{Error, NotReady},
+    local::local,
+};
 
 /// Time for the whole check: long for a daemon on this machine, and shorter than the timeout of
 /// container health checks.
@@ -52,17 +55,6 @@ pub(super) fn run(
     Ok(())
 }
 
-/// The address at which a client on this machine reaches a daemon that listens at `address`.
-fn local(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        });
-    }
-    address
-}
-
 /// Connects, and waits for the greeting.
 fn greeted(
     address: SocketAddr,
@@ -104,20 +96,4 @@ fn greeted(
     // A courtesy to the daemon's log; whether it arrives does not matter here.
     drop(stream.write_all(b"QUIT\r\n"));
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_daemon_that_listens_everywhere_is_checked_on_this_machine() {
-        for (address, expect) in [
-            ("0.0.0.0:25", "127.0.0.1:25"),
-            ("[::]:25", "[::1]:25"),
-            ("192.0.2.1:25", "192.0.2.1:25"),
-        ] {
-            assert_eq!(local(address.parse().unwrap()), expect.parse().unwrap());
-        }
-    }
 }

@@ -7,6 +7,8 @@ use crate::{
     system::exit,
 };
 
+use super::sendmail;
+
 /// Why a command failed.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -44,12 +46,16 @@ pub enum Error {
     PasswordNotUtf8,
     /// The second password differs from the first.
     PasswordsDiffer,
+    /// A message was not sent, or not to all its recipients.
+    Sendmail(sendmail::Error),
 }
 
 impl Error {
-    /// The exit code: 2 for a usage error, otherwise 1.
+    /// The exit code: 2 for a usage error, otherwise 1; for `sendmail` those of sysexits.h.
     pub fn exit_code(&self) -> u8 {
-        if self.is_usage() {
+        if let Self::Sendmail(error) = self {
+            error.exit_code()
+        } else if self.is_usage() {
             exit::USAGE
         } else {
             exit::FAILURE
@@ -60,6 +66,7 @@ impl Error {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Accounts(error) => !matches!(error, config::BookError::Io { .. }),
+            Self::Sendmail(error) => error.is_usage(),
             Self::CheckAndCommand
             | Self::NoConfiguration
             | Self::Config(_)
@@ -113,6 +120,7 @@ impl fmt::Display for Error {
             Self::Password(error) => error.fmt(f),
             Self::PasswordNotUtf8 => f.write_str("the password is not UTF-8"),
             Self::PasswordsDiffer => f.write_str("the two passwords differ"),
+            Self::Sendmail(error) => error.fmt(f),
         }
     }
 }
@@ -123,6 +131,7 @@ impl std::error::Error for Error {
             Self::Accounts(error) => error.source(),
             Self::Certificate(error) => error.source(),
             Self::Config(error) => error.source(),
+            Self::Sendmail(error) => error.source(),
             Self::Input(source)
             | Self::NotReady(NotReady { source, .. })
             | Self::Output(source) => Some(source),
@@ -148,6 +157,12 @@ impl From<config::Error> for Error {
 impl From<config::BookError> for Error {
     fn from(error: config::BookError) -> Self {
         Self::Accounts(error)
+    }
+}
+
+impl From<sendmail::Error> for Error {
+    fn from(error: sendmail::Error) -> Self {
+        Self::Sendmail(error)
     }
 }
 

@@ -4,14 +4,17 @@
 //! user should read. It has no other logic.
 //!
 //! # Failures
-//! [`Error`]: it is reported in one line. Its exit code is the daemon's for the same mistake.
+//! [`Error`]: it is reported in one line. Its exit code is the daemon's for the same mistake;
+//! `sendmail` has those of sysexits.h.
 
 mod account;
 mod cert;
 mod check_ready;
 mod error;
 mod hash_password;
+mod local;
 mod reload;
+mod sendmail;
 mod settings;
 
 #[cfg(test)]
@@ -27,6 +30,7 @@ use crate::{
 };
 
 pub use error::{Error, NotReady};
+pub use sendmail::Error as SendmailError;
 
 /// Runs a command.
 ///
@@ -48,6 +52,7 @@ pub fn run(
         Command::Cert(asked) => cert::run(asked, arguments, (&RealFs, clock), output),
         Command::CheckReady => check_ready::run(arguments, clock, output),
         Command::HashPassword(asked) => hash_password::run(asked, &mut StandardInput, output),
+        Command::Sendmail(asked) => Ok(sendmail::run(asked, arguments, clock, output)?),
         Command::Settings(asked) => settings::run(asked, arguments, output),
     }
 }

@@ -34,5 +34,6 @@ mod sandbox;
 mod scan;
 mod secure;
 mod senders;
+mod sendmail;
 mod support;
 mod terminals;

@@ -41,6 +41,7 @@ mod replay;
 mod retrieval;
 mod sandbox;
 mod scram;
+mod sendmail;
 mod story;
 mod supervisor;
 mod support;

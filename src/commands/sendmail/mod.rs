@@ -1,0 +1,357 @@
+//! `facteur sendmail`: hands a message to the daemon for a program that knows sendmail(8).
+//!
+//! The message comes on standard input and goes to the first SMTP listener of the configuration.
+//! There is no queue: the exit code says whether the daemon has accepted the message, and for whom.
+//!
+//! # Theory of operation
+//! [`arguments`] and [`header`] decide, without I/O, who gets what. The beginning of the message,
+//! which contains the header section, is in memory; the rest goes from [`input`] to [`dialogue`] in
+//! pieces. Only the recipients that the daemon accepts count: the others are reported at the end.
+//!
+//! # Failures
+//! [`Error`], with the exit codes of sysexits.h.
+
+mod address_list;
+mod arguments;
+mod dialogue;
+mod error;
+mod header;
+mod input;
+mod limits;
+mod user;
+
+use std::{
+    collections::HashSet,
+    io::{self, Read, Write},
+    net::SocketAddr,
+    path::PathBuf,
+};
+
+use crate::{
+    cli::{self, Arguments, SendmailArguments},
+    clock::Clock,
+    mail::{Address, BodyType, Domain, ReversePath},
+    wire::DotEncoder,
+};
+
+use super::local::local;
+
+use address_list::Fault;
+use arguments::{Asked, Request};
+use dialogue::{Dialogue, Offered};
+use error::{Daemon, Reason, Refused};
+use header::{Additions, Header};
+use input::Input;
+use user::User;
+
+pub use error::Error;
+
+pub(super) fn run<'a>(
+    asked: &SendmailArguments,
+    arguments: &Arguments,
+    clock: &'a Clock,
+    output: &'a mut dyn Write,
+) -> Result<(), Error> {
+    let request = match arguments::parse(&asked.arguments).map_err(Reason::Usage)? {
+        Asked::Help => {
+            let help = cli::sendmail_help();
+            output.write_all(help.as_bytes()).map_err(Reason::Output)?;
+            return Ok(());
+        }
+        Asked::Send(request) => request,
+    };
+    for option in &request.ignored {
+        // A closed standard error is no reason not to send the message.
+        let option = option.escape_debug();
+        drop(writeln!(
+            io::stderr(),
+            "facteur: the option {option} is ignored"
+        ));
+    }
+    let (daemon, host) = daemon(&request, arguments)?;
+    let envelope = Envelope::of(&request, &host)?;
+    let mut input = Input::new(io::stdin(), request.keeps_lone_dots);
+    let message = Message::read(&mut input, &request, envelope, clock)?;
+    let screen: Option<&mut dyn Write> = if request.is_verbose {
+        Some(output)
+    } else {
+        None
+    };
+    let sent = match Dialogue::open(daemon.address, clock, screen) {
+        Ok(dialogue) => message.send(dialogue, &mut input),
+        Err(error) => Err(Reason::Away(error)),
+    };
+    sent.map_err(|reason| Error {
+        reason: Box::new(reason),
+        daemon: Some(Box::new(daemon)),
+    })
+}
+
+/// Where the daemon is, and the name of this host.
+fn daemon(request: &Request, arguments: &Arguments) -> Result<(Daemon, Domain), Reason> {
+    let mut arguments = arguments.clone();
+    if let Some(config) = &request.config {
+        arguments.config = Some(config.clone());
+    }
+    // Only two keys are used, so the final checks do not matter here.
+    let config = arguments.unchecked_configuration();
+    let config = config.map_err(Reason::Config)?;
+    let listen = config.smtp.first().ok_or(Reason::NoListener)?;
+    let address: SocketAddr = local(listen.address);
+    if address.port() == 0 {
+        return Err(Reason::AnyPort);
+    }
+    let config_file: Option<PathBuf> = arguments.config;
+    let daemon = Daemon {
+        address,
+        config: config_file,
+    };
+    Ok((daemon, config.hostname.0))
+}
+
+/// Who sends, and to whom, according to the command line.
+#[derive(Debug)]
+struct Envelope {
+    host: Domain,
+    user: User,
+    reverse_path: ReversePath,
+    recipients: Vec<Result<Address, Fault>>,
+}
+
+impl Envelope {
+    fn of(request: &Request, host: &Domain) -> Result<Self, Reason> {
+        if request.recipients.is_empty() && !request.reads_header {
+            return Err(Reason::NobodyNamed);
+        }
+        let user = User::current();
+        let reverse_path = match request.reverse_path.as_deref() {
+            None => {
+                let login = Address::from_parts(user.login.clone(), host.clone());
+                ReversePath::Address(login)
+            }
+            Some(text) if ["", "<>"].contains(&text.trim()) => ReversePath::Null,
+            Some(text) => {
+                let mut addresses = address_list::parse(text, host).into_iter();
+                match (addresses.next(), addresses.next()) {
+                    (Some(Ok(address)), None) => ReversePath::Address(address),
+                    _ => return Err(Reason::Sender(text.to_owned())),
+                }
+            }
+        };
+        let mut recipients = Vec::new();
+        for list in &request.recipients {
+            if list.starts_with('-') {
+                recipients.push(Err(Fault {
+                    text: list.clone(),
+                    reason: address_list::Reason::Option,
+                }));
+            } else {
+                recipients.extend(address_list::parse(list, host));
+            }
+        }
+        Ok(Self {
+            host: host.clone(),
+            user,
+            reverse_path,
+            recipients,
+        })
+    }
+}
+
+/// A message, ready to be sent.
+#[derive(Debug)]
+struct Message {
+    host: Domain,
+    reverse_path: ReversePath,
+    recipients: Vec<Address>,
+    /// Recipients that are not addresses.
+    faults: Vec<Fault>,
+    /// The beginning of the content, with the header section as it is sent.
+    beginning: Vec<u8>,
+    /// Whether that is the whole content.
+    is_whole: bool,
+    /// Whether the header section is valid UTF-8 that needs SMTPUTF8.
+    has_utf8_header: bool,
+    body: Option<BodyType>,
+}
+
+impl Message {
+    /// Reads the beginning of a message, and finds its recipients.
+    fn read(
+        input: &mut Input<impl Read>,
+        request: &Request,
+        envelope: Envelope,
+        clock: &Clock,
+    ) -> Result<Self, Reason> {
+        let mut text = Vec::new();
+        while !input.is_ended() && text.len() < limits::BEGINNING_OCTETS_MAX {
+            input.read(&mut text).map_err(Reason::Input)?;
+        }
+        let header = Header::parse(&text);
+        if !input.is_ended() && !header.is_ended() {
+            return Err(Reason::HeaderTooLong);
+        }
+        let Envelope {
+            host,
+            user,
+            reverse_path,
+            recipients: mut all,
+        } = envelope;
+        if request.reads_header {
+            all.extend(header.recipients(&host));
+        }
+        if all.len() > limits::RECIPIENTS_MAX {
+            return Err(Reason::TooManyRecipients);
+        }
+        let (mut recipients, mut faults, mut known) = (Vec::new(), Vec::new(), HashSet::new());
+        for recipient in all {
+            match recipient {
+                Ok(address) if known.insert(address.clone()) => recipients.push(address),
+                Ok(_) => {}
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if recipients.is_empty() {
+            return Err(Reason::NoRecipient(faults.into_iter().next()));
+        }
+        let address = match &reverse_path {
+            ReversePath::Address(address) => address.clone(),
+            ReversePath::Null => Address::from_parts(user.login, host.clone()),
+        };
+        let additions = Additions {
+            address,
+            name: request.full_name.clone().or(user.full_name),
+            date: clock.date(),
+            message_id: message_id(clock, &host),
+        };
+        let beginning = header.rewritten(request.reads_header, &additions);
+        let section = beginning.get(..Header::parse(&beginning).octets());
+        let section = section.unwrap_or_default();
+        let has_utf8_header = !section.is_ascii() && str::from_utf8(section).is_ok();
+        Ok(Self {
+            host,
+            reverse_path,
+            recipients,
+            faults,
+            has_utf8_header,
+            beginning,
+            is_whole: input.is_ended(),
+            body: request.body,
+        })
+    }
+
+    /// Sends the message, the rest of which is in `input`.
+    fn send(self, mut dialogue: Dialogue<'_>, input: &mut Input<impl Read>) -> Result<(), Reason> {
+        let host = self.host.to_a_label();
+        let host = host.unwrap_or_else(|_| self.host.as_str().to_owned());
+        let offered = dialogue.greet(&host).map_err(Reason::Dialogue)?;
+        let parameters = self.parameters(offered)?;
+        let mail = format!(" FROM:{}{parameters}", self.reverse_path);
+        dialogue.must("MAIL", &mail).map_err(Reason::Dialogue)?;
+        let mut refused: Vec<Refused> = Vec::new();
+        for fault in &self.faults {
+            refused.push(Refused {
+                reason: fault.to_string(),
+                is_transient: false,
+            });
+        }
+        let mut accepted: usize = 0;
+        for recipient in &self.recipients {
+            let path = recipient.to_string();
+            match dialogue.recipient(&path) {
+                Ok(None) => accepted = accepted.saturating_add(1),
+                Ok(Some(reply)) => refused.push(Refused {
+                    reason: format!("{path} is refused with {reply}"),
+                    is_transient: reply.is_transient(),
+                }),
+                Err(failure) if refused.is_empty() => return Err(Reason::Dialogue(failure)),
+                // The daemon ends a session that names too many unknown recipients: report those.
+                Err(failure) => {
+                    refused.push(Refused {
+                        reason: format!("{path}: {failure}"),
+                        is_transient: failure.is_transient(),
+                    });
+                    let accepted = 0;
+                    return Err(Reason::Recipients { refused, accepted });
+                }
+            }
+        }
+        if accepted > 0 {
+            dialogue.must("DATA", "").map_err(Reason::Dialogue)?;
+            let limit = offered.size.filter(|&limit| limit > 0);
+            content(&mut dialogue, self.beginning, input, limit)?;
+        }
+        dialogue.quit();
+        if refused.is_empty() {
+            return Ok(());
+        }
+        Err(Reason::Recipients { refused, accepted })
+    }
+
+    /// The parameters of MAIL: those that the message needs, if they are offered.
+    fn parameters(&self, offered: Offered) -> Result<String, Reason> {
+        let mut parameters = String::new();
+        if offered.size.is_some() && self.is_whole {
+            parameters = format!(" SIZE={}", header::size(&self.beginning));
+        }
+        let body = self.body.unwrap_or({
+            // Unless the whole message was read, the rest can have any octets.
+            if self.beginning.is_ascii() && self.is_whole {
+                BodyType::SevenBit
+            } else {
+                BodyType::EightBitMime
+            }
+        });
+        if offered.eight_bit_mime && body == BodyType::EightBitMime {
+            parameters.push_str(" BODY=8BITMIME");
+        }
+        let is_ascii = |address: &Address| address.to_string().is_ascii();
+        let has_utf8_address =
+            !self.reverse_path.to_string().is_ascii() || !self.recipients.iter().all(is_ascii);
+        if has_utf8_address && !offered.smtp_utf8 {
+            return Err(Reason::NoSmtpUtf8);
+        }
+        if offered.smtp_utf8 && (has_utf8_address || self.has_utf8_header) {
+            parameters.push_str(" SMTPUTF8");
+        }
+        Ok(parameters)
+    }
+}
+
+/// Sends the content: the beginning, and the rest of the input. An error leaves the content without
+/// its end, so the daemon discards it.
+fn content(
+    dialogue: &mut Dialogue<'_>,
+    mut piece: Vec<u8>,
+    input: &mut Input<impl Read>,
+    limit: Option<u64>,
+) -> Result<(), Reason> {
+    let mut encoder = DotEncoder::new();
+    let mut stuffed = Vec::new();
+    let mut octets: u64 = 0;
+    loop {
+        octets = octets.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+        if let Some(limit) = limit.filter(|&limit| octets > limit) {
+            return Err(Reason::TooLarge(limit));
+        }
+        stuffed.clear();
+        encoder.encode(&piece, &mut stuffed);
+        if input.is_ended() {
+            encoder.finish(&mut stuffed);
+        }
+        dialogue.content(&stuffed).map_err(Reason::Dialogue)?;
+        if input.is_ended() {
+            return dialogue.end_content().map_err(Reason::Dialogue);
+        }
+        piece.clear();
+        input.read(&mut piece).map_err(Reason::Input)?;
+    }
+}
+
+/// A Message-ID: two processes of this host do not have the same number at the same time.
+fn message_id(clock: &Clock, host: &Domain) -> String {
+    let host = host.to_a_label();
+    let host = host.unwrap_or_else(|_| Domain::localhost().to_string());
+    let nanos = clock.unix_time().as_nanos();
+    format!("{nanos:x}.{}@{host}", std::process::id())
+}
