@@ -342,6 +342,19 @@ fn the_unit_and_the_containerfile_start_facteur_with_valid_options() {
     let configuration = configuration.to_str().unwrap();
     let checked = daemon::program::run(&["--config", configuration, "--check"]);
     assert_eq!(checked.status, Some(0), "{}", checked.errors);
+    // The ports are those that the image serves.
+    let compose = include_str!("../../contrib/compose.yaml");
+    let exposed = container
+        .lines()
+        .find_map(|line| line.strip_prefix("EXPOSE "));
+    let exposed: Vec<&str> = exposed.unwrap().split(' ').collect();
+    for (port, published) in exposed.iter().zip(["1025", "1110"]) {
+        let mapping = format!("127.0.0.1:{published}:{port}");
+        assert!(compose.contains(&format!("- \"{mapping}\"\n")), "{mapping}");
+        assert!(GUIDE.contains(&format!("-p {mapping} ")), "{mapping}");
+        assert!(image.contains(&format!("\"0.0.0.0:{port}\"")), "{port}");
+    }
+    assert!(compose.contains(&format!("SMTP_PORT: \"{}\"\n", exposed[0])));
     let version = format!("rust:{}-", env!("CARGO_PKG_RUST_VERSION"));
     assert!(container.contains(&version), "{version}");
 }
