@@ -25,7 +25,7 @@ Exit codes: 0 stopped on request, 1 failure, 2 wrong usage or configuration, 75 
 uses the mail directory, 130 or 143 a second SIGINT or SIGTERM.
 
 Signals: SIGTERM and SIGINT finish work in progress and stop; a second one stops immediately. SIGHUP
-reloads the accounts and the certificate; SIGUSR1 logs the counters.";
+reloads the accounts, the certificate and open_to; SIGUSR1 logs the counters.";
 
 /// facteur, a mail daemon for one machine: SMTP in, Maildir on disk, POP3 out.
 #[derive(Clone, Debug, Default, Parser)]
@@ -225,7 +225,7 @@ pub struct HashPasswordArguments {
 }
 
 const SENDMAIL_AFTER_HELP: &str = "\
-A link to the program with the name sendmail does the same.
+A link named sendmail that points to facteur does the same.
 
 Options end at the first recipient, or at --. A value can be part of its option, as in -fbob@x.
   -t              send to the addresses in To, Cc and Bcc too, and remove Bcc
@@ -238,15 +238,16 @@ Options end at the first recipient, or at --. A value can be part of its option,
   -C FILE         configuration of the daemon, of which hostname and smtp are used
   -v              show the dialogue with the daemon
   -bm, -m, -U, -N, -R, -V, -o…
-                  accepted, and without effect
+                  accepted, and without effect (-N, -R and -V take a value)
 Other options are ignored with a warning. Other modes, such as -bs, -bp and -q, are refused.
 
 An address without a domain gets the hostname of the configuration. Missing From, Date and
 Message-ID fields are added. There is no queue.
 
 Exit codes: 0 sent, 64 wrong usage, 65 no valid recipient, or the message was refused, 67 a
-recipient was refused (the others have the message), 74 the message cannot be read, 75 try again
-later (for example, when no daemon answers), 78 wrong configuration.";
+recipient was refused (the others have the message, unless the error says that it was not sent), 74
+the message cannot be read, 75 try again later (no daemon answers, or the recipients that the error
+names have to wait), 78 wrong configuration.";
 
 /// The arguments of `facteur sendmail`, which are parsed by its own rules.
 #[derive(Args, Clone, Debug)]

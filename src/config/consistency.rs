@@ -49,7 +49,8 @@ fn check_duplicates(config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
-/// SEC-14: without accounts and TLS, only this machine may reach the mail.
+/// SEC-14: without accounts and TLS, only this machine may reach the mail, and without accounts the
+/// networks of `open_to`.
 fn check_exposure(config: &Config) -> Result<(), Error> {
     let lack = match (&config.table, &config.tls) {
         (Some(_), Some(_)) => return Ok(()),
@@ -78,7 +79,7 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
         && (one.ip() == other.ip() || (is_any && is_one_family))
 }
 
-/// The keys whose values differ, except accounts and certificates, which a running daemon reloads.
+/// The keys whose values differ, except those that a running daemon reloads.
 pub fn changes(one: &Config, other: &Config) -> Vec<&'static str> {
     let changed = VARIABLES
         .iter()

@@ -1,6 +1,7 @@
 //! All possible listeners: one row for each key that names addresses.
 //!
-//! A new one also needs its field in [`Config`] and a line in `config.example.toml` and the manual.
+//! A new one also needs its field in [`Config`], a row in `variables.rs`, and a line in
+//! `config.example.toml` and the manual.
 
 use std::fmt;
 

@@ -1,9 +1,10 @@
 //! The configuration: a TOML file, overridden by environment variables and the command line, turned
 //! into each room's settings.
 //!
-//! Every value is checked while it is read, so every error names its file, its line and its key. An
-//! unknown key is an error. A key that is not set has the default from `config.example.toml`; a
-//! test proves that the example and the defaults are equal.
+//! Every value is checked while it is read: an error in a file names the file, the line and the
+//! key, and one in a variable names the variable. What concerns several keys is checked at the end
+//! (`consistency.rs`). An unknown key is an error. A key that is not set has the default from
+//! `config.example.toml`; a test proves that the example and the defaults are equal.
 //!
 //! The text of the file is dropped once the rooms have their settings.
 

@@ -4,8 +4,8 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 
-/// The networks that only private addresses have. The last one is shared by the customers of a
-/// provider (RFC 6598), so the word for all of the others does not stand for it.
+/// The networks of private and link-local addresses (RFC 1918, RFC 3927, RFC 4193, RFC 4291
+/// §2.5.6).
 const PRIVATE: [&str; 6] = [
     "10.0.0.0/8",
     "172.16.0.0/12",
@@ -14,6 +14,8 @@ const PRIVATE: [&str; 6] = [
     "169.254.0.0/16",
     "fe80::/10",
 ];
+
+/// Addresses that the customers of one provider share (RFC 6598); the word does not include them.
 const SHARED: &str = "100.64.0.0/10";
 
 /// The word for the networks of [`PRIVATE`].
@@ -52,8 +54,8 @@ impl FromStr for OpenTo {
         if !allowed.any(|it| it.contains(&network)) {
             return Err(format!(
                 "{text:?} is not a private network: without accounts every client there could \
-                 read, send and remove all mail. Private are {PrivateNetworks} and {SHARED}; for \
-                 other networks configure accounts and TLS"
+                 read, send and remove all mail. The private networks are {PrivateNetworks} and \
+                 {SHARED}; for other networks configure accounts and TLS"
             ));
         }
         Ok(Self(vec![network]))

@@ -7,8 +7,8 @@
 //! have that port for a listener, or it may be a standard port of a protocol. Of the remaining
 //! ports, the first is for SMTP and the second for POP3; sockets with the same port count once. The
 //! sockets of a key replace the addresses in the configuration, and the configuration must then be
-//! valid as a whole: such a socket, too, is served only if others cannot reach it, or with accounts
-//! and TLS (SEC-14).
+//! valid as a whole: such a socket, too, is served only if others cannot reach it, with accounts
+//! and TLS, or with `open_to` (SEC-14).
 //!
 //! # Failures
 //! A socket whose key cannot be found, or that does not listen for TCP, is an error: whoever opened

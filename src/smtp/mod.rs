@@ -17,8 +17,9 @@
 //! - RFC 5321 §3.8 lets a server close only after QUIT, after 421 or on a timeout. We also close
 //!   after 500, 501, 550 and 552 if it is no longer known whether the next octets are commands or
 //!   content (SEC-1, SEC-13).
-//! - RFC 5321 §2.3.8 knows only lines that end in CRLF. A client on this machine may end all of its
-//!   lines in LF instead, because people use this port with programs that do.
+//! - RFC 5321 §2.3.8 knows only lines that end in CRLF. A client on this machine, or in a network
+//!   of `open_to`, may end all of its lines in LF instead, because people use this port with
+//!   programs that do.
 //! - RFC 5321 §4.2 begins 220, 221 and 421 with the name of the host. Our 221 is a fixed text, and
 //!   our 421 says what happened.
 //! - RFC 2034 §4 requires enhanced status codes in every reply. They begin with EHLO, which

@@ -236,7 +236,7 @@ fn an_address_without_a_session_gets_one_beside_a_crowd() {
     crowd[0].expect_end();
     program.expect_log("closed with 421: its place went to a network with fewer sessions");
     let mut newcomer_too = program.pop3_client();
-    crowd[1].expect_prefix("-ERR [SYS/TEMP] Too many connections from your network, nothing");
+    crowd[1].expect_prefix("-ERR [SYS/TEMP] Too many connections from your network; nothing");
     crowd[1].expect_end();
     // It is counted before this line, and its client can see the end before that.
     program.expect_log("its place went to a network with fewer sessions");

@@ -1,4 +1,4 @@
-//! The command line of sendmail(8), which no parser of options understands: values can be part of
+//! The command line of sendmail(8), which clap cannot parse: values can be part of
 //! an option (`-fbob@example.com`) or follow it, and options can be combined (`-ti`).
 //!
 //! The rules are those of getopt(3) without permutation: options end at `--` or at the first

@@ -3,7 +3,8 @@
 //!
 //! # Failures
 //! [`Failure`]. The connection cannot be used any more, and closing it before the end of the
-//! content discards the message: the daemon accepts nothing that is not complete.
+//! content discards the message: the daemon accepts nothing that is not complete. After that end
+//! only its reply tells whether it has the message.
 
 use std::{
     fmt,
@@ -21,6 +22,8 @@ use super::{address_list::quoted, limits};
 pub(super) enum Failure {
     /// The connection broke, or no reply came in time.
     Lost(io::Error),
+    /// The same after the whole message was sent: the daemon may have accepted it.
+    Unconfirmed(io::Error),
     /// The server does not speak SMTP.
     Strange(String),
     /// The daemon refused a command or the message.
@@ -36,7 +39,7 @@ impl Failure {
     /// Whether another attempt might succeed.
     pub(super) fn is_transient(&self) -> bool {
         match self {
-            Self::Lost(_) | Self::Strange(_) => true,
+            Self::Lost(_) | Self::Unconfirmed(_) | Self::Strange(_) => true,
             Self::Refused { reply, .. } => reply.is_transient(),
         }
     }
@@ -48,6 +51,10 @@ impl fmt::Display for Failure {
             Self::Lost(_) => f.write_str(
                 "the message was not sent, because the connection to the daemon was lost: try \
                  again, and see its log",
+            ),
+            Self::Unconfirmed(_) => f.write_str(
+                "the daemon may have accepted the message, but the connection was lost before its \
+                 reply: see its log, and then try again",
             ),
             Self::Strange(line) => write!(
                 f,
@@ -70,7 +77,7 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Lost(source) => Some(source),
+            Self::Lost(source) | Self::Unconfirmed(source) => Some(source),
             Self::Strange(_) | Self::Refused { .. } => None,
         }
     }
@@ -246,7 +253,10 @@ impl<'a> Dialogue<'a> {
 
     /// Waits for the reply to the whole content.
     pub(super) fn end_content(&mut self) -> Result<(), Failure> {
-        let reply = self.reply(limits::MESSAGE_TIMEOUT)?;
+        let reply = match self.reply(limits::MESSAGE_TIMEOUT) {
+            Err(Failure::Lost(error)) => return Err(Failure::Unconfirmed(error)),
+            reply => reply?,
+        };
         if reply.is_positive() {
             return Ok(());
         }

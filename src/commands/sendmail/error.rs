@@ -186,14 +186,14 @@ impl fmt::Display for Error {
 fn write_refused(f: &mut fmt::Formatter<'_>, refused: &[Refused], accepted: usize) -> fmt::Result {
     f.write_str(match accepted {
         0 => "the message was not sent: ",
-        _ => "the message was not sent to all recipients: ",
+        _ => "the message was sent, but not to these recipients: ",
     })?;
     let named = refused.iter().take(limits::NAMED_RECIPIENTS_MAX);
     let named: Vec<&str> = named.map(|it| it.reason.as_str()).collect();
     f.write_str(&named.join("; "))?;
     match refused.len().saturating_sub(named.len()) {
         0 => Ok(()),
-        more => write!(f, "; and {more} more recipients"),
+        more => write!(f, "; and {more} more"),
     }
 }
 

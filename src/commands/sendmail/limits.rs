@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 /// Octets from the start of a message that are held in memory: the header section must end within
-/// them. Long lists of recipients have some 100 KiB; the size of a message that is shorter is known
-/// before it is sent.
+/// them. A long list of recipients takes some 100 KiB. The size of a message that fits into this
+/// limit is known before it is sent.
 pub(super) const BEGINNING_OCTETS_MAX: usize = 1024 * 1024;
 
 /// Octets that are read from standard input at a time.

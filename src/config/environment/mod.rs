@@ -224,7 +224,7 @@ fn unknown_reason(name: &str) -> String {
     let key = name.strip_prefix(PREFIX).unwrap_or(name);
     let key = key.to_ascii_lowercase();
     if ONLY_IN_FILES.contains(&&*key) {
-        return format!("{key} is a table, and only a configuration file can have it");
+        return format!("{key} is a table: put it beside the accounts, in their file");
     }
     // A variable without the name of its table is probably meant to have it.
     let lacks_table = |variable: &&Variable| {
@@ -248,7 +248,8 @@ fn unknown_reason(name: &str) -> String {
     match meant {
         Some(meant) => format!("unknown variable, did you mean `{meant}`?"),
         None => format!(
-            "unknown variable: a variable is {PREFIX} and a key of config.example.toml, in capitals"
+            "unknown variable: the name is {PREFIX}, the table and _ if there is one, and a key of \
+             config.example.toml, in capitals, as in FACTEUR_LIMITS_ERRORS"
         ),
     }
 }

@@ -34,8 +34,8 @@
 //! On a listener for incoming mail, anybody may send. If the setting [`Senders`](super::Senders)
 //! requires authentication, MAIL and the commands that depend on it get 530 until AUTH has
 //! succeeded (RFC 4954 §6). For a user who has logged in, the driver is asked whether the
-//! reverse-path is the user's own (RFC 6409 §6.1). AUTH is available only where nobody can
-//! eavesdrop: within this machine or within TLS (SEC-2).
+//! reverse-path is the user's own (RFC 6409 §6.1). AUTH is available only within
+//! TLS, from this machine, and from the networks of `open_to` (SEC-2).
 //!
 //! # Attacks handled here
 //!

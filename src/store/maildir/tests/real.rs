@@ -632,7 +632,7 @@ fn a_lock_that_is_a_link_is_not_followed() {
     symlink("../../elsewhere", root.join(".facteur/store.lock")).unwrap();
     let error = open(&root).unwrap_err();
     assert!(matches!(error, Error::CannotLock { .. }), "{error:?}");
-    assert!(error.to_string().contains("move away"), "{error}");
+    assert!(error.to_string().contains("move it away"), "{error}");
     assert!(!directory.path().join("elsewhere").exists());
 }
 
