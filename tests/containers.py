@@ -204,6 +204,16 @@ def check_narrowing(daemon: Daemon, address: str, text: str) -> None:
         raise Failed(f"after SIGHUP the session gets {said!r}")
     if not first_line((address, SMTP)).startswith("421 "):
         raise Failed("after SIGHUP the bridge is still served")
+    daemon.reload(text)
+    daemon.wait_for("(?s)open_to: without.*open_to: without.*open_to: without")
+    with socket.create_connection((address, SMTP), PATIENCE) as client:
+        client.settimeout(PATIENCE)
+        if not client.recv(4096).startswith(b"220 "):
+            raise Failed("after a wider open_to the bridge is not served")
+        # The listeners cannot be closed, but nobody else is served.
+        daemon.reload(re.sub(r"open_to = .*", "open_to = []", text))
+        if not client.recv(4096).startswith(b"421 "):
+            raise Failed("after an empty open_to the session goes on")
 
 
 def in_container(program: Path, pid: int) -> None:

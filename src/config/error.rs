@@ -147,6 +147,16 @@ impl fmt::Display for OneLine<'_> {
 }
 
 impl Error {
+    /// Whether the only mistake is that `open_to` is empty while there are no accounts, although
+    /// other machines can reach a listener.
+    pub fn is_open_to_nobody(&self) -> bool {
+        if let Self::Whole { error, .. } = self {
+            return error.is_open_to_nobody();
+        }
+        let lack = Lack::Accounts;
+        matches!(self, Self::Exposed { lack: found, .. } if *found == lack)
+    }
+
     /// One error that stands for all of `errors`, of which there is at least one.
     pub(crate) fn all(mut errors: Vec<Self>) -> Self {
         match errors.pop() {

@@ -30,6 +30,9 @@ pub(super) const SESSION_SECONDS: u64 = 3_600;
 /// hundred times a usual certificate and key. A wrong path must not fill the memory.
 pub(super) const FILE_OCTETS_MAX: u64 = 4 * 1024 * 1024;
 
+/// Most networks of `open_to`: each client's address is compared with all of them.
+pub(super) const NETWORKS_MAX: usize = 64;
+
 /// Most mistakes reported for one file, and most unknown environment variables: more than anybody
 /// fixes before trying again.
 pub(super) const MISTAKES_MAX: usize = 20;

@@ -26,6 +26,17 @@ const WORD: &str = "private";
 #[serde(try_from = "String")]
 pub(super) struct OpenTo(pub(super) Vec<IpNet>);
 
+/// Reads an address with or without the length of a prefix. The standard library reads the address:
+/// it refuses leading zeros, which some programs take for octal numbers.
+fn parse(text: &str) -> Option<IpNet> {
+    let Some((address, length)) = text.split_once('/') else {
+        return text.parse::<IpAddr>().ok().map(IpNet::from);
+    };
+    let is_number = length.bytes().all(|octet| octet.is_ascii_digit());
+    let length = length.parse().ok().filter(|_| is_number)?;
+    IpNet::new(address.parse().ok()?, length).ok()
+}
+
 fn private() -> impl Iterator<Item = IpNet> {
     PRIVATE.iter().filter_map(|text| text.parse().ok())
 }
@@ -37,8 +48,7 @@ impl FromStr for OpenTo {
         if text == WORD {
             return Ok(Self(private().collect()));
         }
-        let single = text.parse::<IpAddr>().map(IpNet::from);
-        let network: IpNet = single.or_else(|_| text.parse()).map_err(|_neither| {
+        let network = parse(text).ok_or_else(|| {
             format!(
                 "{text:?} is not a network such as \"172.16.0.0/12\", nor an address, nor \
                  {WORD:?}"
@@ -139,6 +149,9 @@ mod tests {
             ("Private", "is not a network such as"),
             ("", "is not a network such as"),
             ("docker0", "is not a network such as"),
+            ("010.0.0.0/8", "is not a network such as"),
+            ("10.0.0.0/+8", "is not a network such as"),
+            (" 10.0.0.0/8", "is not a network such as"),
         ] {
             let error = networks(text);
             assert!(error.contains(part), "{text}: {error}");

@@ -12,7 +12,7 @@ use crate::{
     wire::BareOctets,
 };
 
-use super::{hints, open_to::OpenTo};
+use super::{hints, limits::NETWORKS_MAX, open_to::OpenTo};
 
 /// Implements parsing of a type from its words, for the file and for the command line.
 macro_rules! words {
@@ -462,8 +462,17 @@ pub(super) fn open_to<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
         off: None,
         element: PhantomData,
     })?;
-    let networks = elements.into_iter().flat_map(|OpenTo(networks)| networks);
-    Ok(networks.collect())
+    let mut networks = Vec::new();
+    for network in elements.into_iter().flat_map(|OpenTo(networks)| networks) {
+        if !networks.contains(&network) {
+            networks.push(network);
+        }
+    }
+    if networks.len() > NETWORKS_MAX {
+        let reason = format!("there are more than {NETWORKS_MAX} networks: name wider ones");
+        return Err(de::Error::custom(reason));
+    }
+    Ok(networks)
 }
 
 /// Reads the local domains.

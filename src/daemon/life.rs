@@ -29,7 +29,9 @@ use crate::{
     },
 };
 
-use super::{Banner, Confinement, Daemon, Inherited, Renewable, Sockets, store_settings};
+use super::{
+    Banner, Confinement, Daemon, Inherited, Renewable, Sockets, store_settings, warn_of_openness,
+};
 
 /// Where the configuration comes from.
 struct Source<'a> {
@@ -82,6 +84,7 @@ pub fn run(
 /// Also reads the files that the configuration names, and logs the same warnings as at a start.
 fn check(config: &Config) -> Result<(), Failure> {
     Renewable::load(config)?.warn();
+    warn_of_openness(config.table.is_none(), &config.open_to);
     if !config.user.is_empty() {
         privileges::check(&config.user)?;
     }
@@ -255,10 +258,16 @@ fn renew(source: &Source<'_>, current: &Config, daemon: &Daemon) {
                 log::warn!("SIGHUP: these other changes need a restart: {changes}");
             }
         }
-        Err(error) => log::error!(
-            "SIGHUP: accounts and certificate stay as they were: {}",
-            WithSources(&error).to_string().replace('\n', "; ")
-        ),
+        Err(error) => {
+            log::error!(
+                "SIGHUP: accounts, certificate and open_to stay as they were: {}",
+                WithSources(&error).to_string().replace('\n', "; ")
+            );
+            // Closing the listeners needs a restart, but serving only this machine does not.
+            if error.is_open_to_nobody() && daemon.close_to_others() {
+                log::warn!("SIGHUP: open_to is empty, so only this machine is served from now on");
+            }
+        }
     }
 }
 

@@ -158,7 +158,6 @@ impl Renewable {
         let mut warnings = config.warnings.clone();
         warnings.extend(config.tls.as_ref().and_then(TlsFiles::exposed_key));
         warnings.extend(config::exposure(config));
-        warnings.extend(openness(config));
         Ok(Self {
             table: config.table.clone(),
             open_to: config.open_to.clone(),
@@ -337,6 +336,16 @@ impl Daemon {
         }
     }
 
+    /// Serves only this machine, if there are no accounts: the configuration names no network any
+    /// more. True if there are none.
+    pub fn close_to_others(&self) -> bool {
+        let is_open = self.accounts.is_open();
+        if is_open {
+            self.registry.set_reach(Reach::Near(Vec::new()));
+        }
+        is_open
+    }
+
     /// The registry of the sessions, with their counters.
     pub fn sessions(&self) -> Arc<Registry> {
         Arc::clone(&self.registry)
@@ -400,8 +409,9 @@ fn accounts(config: &Config, table: Option<Table>, verifications_max: NonZeroUsi
     }
 }
 
-/// Who is served: everybody as long as there are accounts.
+/// Who is served: everybody if there are accounts. Logs what `open_to` means for that.
 fn reach(accounts: &Accounts, open_to: Vec<IpNet>) -> Reach {
+    warn_of_openness(accounts.is_open(), &open_to);
     if accounts.is_open() {
         Reach::Near(open_to)
     } else {
@@ -409,20 +419,20 @@ fn reach(accounts: &Accounts, open_to: Vec<IpNet>) -> Reach {
     }
 }
 
-/// What the key `open_to` brings about, where it is not as the default.
-fn openness(config: &Config) -> Option<String> {
-    let networks: Vec<String> = config.open_to.iter().map(IpNet::to_string).collect();
-    let networks = networks.join(", ");
-    if networks.is_empty() {
-        None
-    } else if config.table.is_some() {
-        Some("open_to is ignored, because there are accounts".to_owned())
-    } else {
-        Some(format!(
-            "open_to: without accounts, every client in {networks} can read, send and remove all \
-             mail"
-        ))
+/// Logs what the key `open_to` means for a daemon that has accounts, or none.
+fn warn_of_openness(is_open: bool, open_to: &[IpNet]) {
+    if open_to.is_empty() {
+        return;
     }
+    if !is_open {
+        log::warn!("open_to is ignored, because there are accounts");
+        return;
+    }
+    let networks: Vec<String> = open_to.iter().map(IpNet::to_string).collect();
+    log::warn!(
+        "open_to: without accounts, every client in {} can read, send and remove all mail",
+        networks.join(", ")
+    );
 }
 
 /// The number of accounts, in words.

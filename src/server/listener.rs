@@ -350,8 +350,8 @@ fn reason(refusal: NoPlace) -> &'static str {
     let network = match refusal {
         NoPlace::TooMany(Full(network)) => network,
         NoPlace::NotOpen => {
-            return "This server has no accounts, and is open to its own machine and the networks \
-                    in open_to only";
+            return "This server has no accounts, and serves only loopback addresses and the \
+                    networks in open_to";
         }
         NoPlace::ShuttingDown => return "The service is shutting down, try again later",
     };

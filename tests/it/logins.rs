@@ -210,7 +210,7 @@ fn sighup_under_load_changes_the_accounts_and_survives_bad_files() {
             };
             std::fs::write(&file, text).unwrap();
             program.signal("HUP");
-            program.expect_log("accounts and certificate stay as they were");
+            program.expect_log("accounts, certificate and open_to stay as they were");
             program.signal("HUP");
             program.expect_log(complaint);
         }

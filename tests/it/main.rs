@@ -36,6 +36,7 @@ mod net;
 mod place;
 mod privileges;
 mod program;
+mod reach;
 mod renames;
 mod replay;
 mod retrieval;

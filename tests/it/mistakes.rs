@@ -131,7 +131,7 @@ fn the_log_says_which_configuration_is_read_and_what_needs_a_restart() {
     program.expect_log("SIGHUP: these other changes need a restart: hostname, domains, limits");
     std::fs::write(&file, "hostnam = \"x\"\nlog_level = \"loud\"\n").unwrap();
     program.signal("HUP");
-    let line = program.log_line("accounts and certificate stay as they were");
+    let line = program.log_line("accounts, certificate and open_to stay as they were");
     assert!(
         line.contains("`hostname`?; ") && line.contains("\"loud\""),
         "{line}"
