@@ -25,8 +25,8 @@ pub(super) fn run(
     let file = named.as_deref().or(arguments.config.as_deref());
     let file = file.ok_or(Error::NoConfiguration)?;
     let open = || match &named {
-        Some(file) => Book::open_file(file),
-        None => Book::open(file),
+        Some(file) => Book::open_file(file).map(|book| book.within(&arguments.environment)),
+        None => Book::open(file).map(|book| book.within(&arguments.environment)),
     };
     match &asked.action {
         AccountAction::Add(add) => {

@@ -290,6 +290,21 @@ fn accounts_and_a_certificate_need_no_configuration_file() {
     assert!(!is_claimed, "{told:#?}");
 }
 
+/// Nothing is written that facteur would refuse at its start.
+#[test]
+fn an_account_is_not_written_if_a_variable_forbids_it() {
+    let own = tempfile::tempdir().unwrap();
+    let accounts = path_of(own.path(), "accounts.toml");
+    let variables = [
+        ("FACTEUR_ACCOUNTS", &*accounts),
+        ("FACTEUR_POSTMASTER", "bob@example.com"),
+    ];
+    let add = ["account", "add", "--generate", "bob@example.com"];
+    let refused = run_in(&variables, &add);
+    check_fails(&refused, &["FACTEUR_POSTMASTER: it belongs in the file"]);
+    assert!(!Path::new(&accounts).exists());
+}
+
 #[test]
 fn the_commands_use_the_variables_of_the_daemon() {
     let own = tempfile::tempdir().unwrap();

@@ -29,6 +29,7 @@ use crate::{
 
 use super::{
     accounts::Accounts,
+    environment::Environment,
     error::{self, OneLine},
     keys::Config,
     text::{beside, directory_of, key_at, line_at, read_text, value_error},
@@ -145,6 +146,8 @@ pub struct Book {
     configuration: Source,
     /// The accounts file, if the accounts are not in the configuration.
     file: Option<Source>,
+    /// The variables that override the configuration.
+    environment: Environment,
 }
 
 /// A file and its changed text.
@@ -278,6 +281,15 @@ impl Source {
 }
 
 impl Book {
+    /// The same, to be written only if it is valid together with these variables.
+    #[must_use]
+    pub fn within(self, environment: &Environment) -> Self {
+        Self {
+            environment: environment.clone(),
+            ..self
+        }
+    }
+
     /// Opens the accounts of the configuration file `path`.
     ///
     /// # Errors
@@ -303,6 +315,7 @@ impl Book {
         let mut book = Self {
             configuration,
             file,
+            environment: Environment::default(),
         };
         if config.accounts == Accounts::Off {
             let mut text = book.configuration.text()?;
@@ -329,6 +342,7 @@ impl Book {
                 lock: None,
             },
             file: Some(Source::read(path)?),
+            environment: Environment::default(),
         })
     }
 
@@ -451,7 +465,8 @@ impl Book {
             Some(file) if file.path == path => Ok(file.after.clone()),
             Some(_) | None => read_text(path),
         };
-        Config::parse_with(path, after, &accounts, &|_unchanged| Ok(())).map(|_valid| ())
+        let over = |config: &mut Config| self.environment.override_other_keys(config);
+        Config::parse_with(path, after, &accounts, &over).map(|_valid| ())
     }
 
     fn accounts(&self) -> &Source {

@@ -114,6 +114,25 @@ impl Environment {
         Err(Error::all(errors))
     }
 
+    /// Overrides `config`, except its accounts.
+    ///
+    /// # Errors
+    /// [`Error::Variable`].
+    pub(super) fn override_other_keys(&self, config: &mut Config) -> Result<(), Error> {
+        let mut read = Vec::new();
+        for (variable, value) in &self.values {
+            if variable.name != ACCOUNTS {
+                let value = value.to_string_lossy();
+                let value = variable.read(&value).map_err(|reason| Error::Variable {
+                    name: variable.name.to_owned(),
+                    reason,
+                })?;
+                read.push((*variable, value));
+            }
+        }
+        put(&read, config)
+    }
+
     /// The same error, about `FACTEUR_CONFIG` if it names a file that cannot be read.
     fn of_file(&self, error: Error) -> Error {
         if let Error::Read { path, .. } = &error
