@@ -183,7 +183,7 @@ def first_line(address: tuple[str, int]) -> str:
 
 def check_refusals(daemon: Daemon, address: str, peer: str) -> None:
     """A client with a public address is refused, and the log names the address."""
-    for port, code in (SMTP, "421 "), (POP3, "-ERR "):
+    for port, code in (SMTP, "421 "), (POP3, "-ERR [SYS/PERM] "):
         said = first_line((address, port))
         if not said.startswith(code) or "open_to" not in said or said.count("\n") != 1:
             raise Failed(f"a client from {peer} gets {said!r}")

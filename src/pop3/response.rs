@@ -249,9 +249,15 @@ pub struct Response {
 }
 
 impl Response {
-    /// `-ERR [SYS/TEMP] text`: the response of a driver that has no session.
-    pub fn unavailable(text: &'static str) -> Self {
-        err_with(Code::SysTemp, text)
+    /// `-ERR [SYS/TEMP] text`, or `[SYS/PERM]` if trying again later does not help: the response of
+    /// a driver that has no session.
+    pub fn unavailable(text: &'static str, is_lasting: bool) -> Self {
+        let code = if is_lasting {
+            Code::SysPerm
+        } else {
+            Code::SysTemp
+        };
+        err_with(code, text)
     }
 
     /// What is said last when the session has to end: nothing at an autologout, where it could be

@@ -90,13 +90,14 @@ impl Sessions {
         }
     }
 
-    /// Appends the reply to a client that gets no session, or whose session broke.
-    fn render_unavailable(&self, why: &'static str, out: &mut Vec<u8>) {
+    /// Appends the reply to a client that gets no session, or whose session broke; `is_lasting` if
+    /// trying again later does not help.
+    fn render_unavailable(&self, why: &'static str, is_lasting: bool, out: &mut Vec<u8>) {
         match self {
             Self::Smtp(_) => crate::smtp::Reply::unavailable(why).render(out),
             Self::Pop3(_) => {
                 // A single line is never split.
-                crate::pop3::Response::unavailable(why).render(out, usize::MAX);
+                crate::pop3::Response::unavailable(why, is_lasting).render(out, usize::MAX);
             }
         }
     }
@@ -107,6 +108,8 @@ impl Sessions {
 struct TurnedAway {
     /// What the client was told.
     why: &'static str,
+    /// Whether trying again later does not help.
+    is_lasting: bool,
     /// The system's error, if it could not start a thread.
     error: Option<io::Error>,
 }
@@ -228,7 +231,7 @@ impl Listener {
                 Ok((stream, peer)) => {
                     let stream = Arc::new(stream);
                     if let Err(refused) = self.admit(&stream, peer, door) {
-                        self.turn_away(&stream, door, refused.why);
+                        self.turn_away(&stream, door, &refused);
                         if let Some(unlogged) = self.lets_through(peer.ip(), Kind::TurnedAway) {
                             refused.log(self.service(), peer.ip(), unlogged);
                         }
@@ -260,7 +263,11 @@ impl Listener {
             Err(refusal) => {
                 self.registry.counters().turned_away(refusal);
                 let why = reason(refusal);
-                return Err(TurnedAway { why, error: None });
+                return Err(TurnedAway {
+                    why,
+                    is_lasting: refusal == NoPlace::NotOpen,
+                    error: None,
+                });
             }
         };
         let id = SessionId {
@@ -277,19 +284,25 @@ impl Listener {
             self.registry.counters().sessions.no_thread.increment();
             TurnedAway {
                 why: "No thread to serve you, try again later",
+                is_lasting: false,
                 error: Some(error),
             }
         })
     }
 
-    /// Sends `why` and closes. The socket does not block: what cannot be sent immediately is lost.
-    /// A client that begins with TLS gets no reply: it could not understand plain text.
-    fn turn_away(&self, mut stream: &TcpStream, door: Door, why: &'static str) {
+    /// Sends why it is `refused` and closes. The socket does not block: what cannot be sent
+    /// immediately is lost. A client that begins with TLS gets no reply: it could not understand
+    /// plain text.
+    fn turn_away(&self, mut stream: &TcpStream, door: Door, refused: &TurnedAway) {
         if door == Door::Tls {
             return;
         }
         let mut reply = Vec::new();
-        self.sessions.render_unavailable(why, &mut reply);
+        let TurnedAway {
+            why, is_lasting, ..
+        } = *refused;
+        self.sessions
+            .render_unavailable(why, is_lasting, &mut reply);
         // The client is turned away either way; whether the reply reaches it does not matter.
         stream.set_nonblocking(true).ok();
         drop(stream.write(&reply));
@@ -338,7 +351,7 @@ impl Listener {
             let why = "Internal error, closing";
             let output = connection.output();
             output.clear();
-            self.sessions.render_unavailable(why, output);
+            self.sessions.render_unavailable(why, false, output);
             connection.close_lingering();
             SessionEnd::Panicked
         })
