@@ -236,7 +236,7 @@ def in_container(program: Path, pid: int) -> None:
 def on_host(program: Path, pid: int) -> None:
     """facteur on the host; its clients in the container."""
     guide = (REPOSITORY / "docs" / "guide.md").read_text()
-    chapter = guide.split("### From containers\n", 1)[1]
+    chapter = guide.split("## Clients in containers\n", 1)[1]
     text = re.search(r"```toml\n(.*?)```", chapter, re.DOTALL)[1]
     daemon = Daemon(program, text, ())
     try:
