@@ -370,6 +370,27 @@ fn mistakes_have_the_exit_codes_of_sysexits() {
     );
 }
 
+/// A header section that exceeds the limit is refused wherever the first octets of it end: within
+/// the name of a field, or within the empty line.
+#[test]
+fn a_header_section_is_not_judged_by_a_part_of_a_line() {
+    const LIMIT: usize = 1024 * 1024;
+    let server = Server::start();
+    let head = format!("{COMPLETE}To: bob@x\r\nX: ");
+    for (n_before, rest) in [
+        (2, "Bcc: secret@x\nX: 1\n\nbody\n"),
+        (4, "Bcc: secret@x\nX: 1\n\nbody\n"),
+        (1, "\r\nbody\n"),
+    ] {
+        let padding = LIMIT - head.len() - n_before - "\n".len();
+        let input = format!("{head}{}\n{rest}", "x".repeat(padding));
+        assert!(input[LIMIT - n_before..].starts_with(rest));
+        let ended = sendmail(server.smtp(), &["-t", "-i"], &input);
+        refused(&ended, 65, "more than 1048576 octets");
+    }
+    assert!(server.contents("bob@x").is_empty());
+}
+
 /// A server that sends these lines: the first as its greeting, the others in reply to a line each.
 /// After the last one, or at an empty one, it closes the connection; it returns what it received.
 fn actor(lines: &'static [&'static str]) -> (SocketAddr, thread::JoinHandle<String>) {

@@ -188,7 +188,7 @@ impl Message {
             input.read(&mut text).map_err(Reason::Input)?;
         }
         let header = Header::parse(&text);
-        if !input.is_ended() && !header.is_ended() {
+        if !input.is_ended() && !Header::parse(judged(&text)).is_ended() {
             return Err(Reason::HeaderTooLong);
         }
         let Envelope {
@@ -316,6 +316,14 @@ impl Message {
         }
         Ok(parameters)
     }
+}
+
+/// The complete lines within the limit, of a text that goes on: what the last line is can depend on
+/// octets that are not read yet.
+fn judged(text: &[u8]) -> &[u8] {
+    let within = text.get(..limits::BEGINNING_OCTETS_MAX).unwrap_or(text);
+    let octets = memchr::memrchr(b'\n', within).map_or(0, |at| at.saturating_add(1));
+    within.get(..octets).unwrap_or_default()
 }
 
 /// Sends the content: the beginning, and the rest of the input. An error leaves the content without
