@@ -237,6 +237,7 @@ Options end at the first recipient, or at --. A value can be part of its option,
                   body type, instead of what the message needs
   -C FILE         configuration of the daemon, of which hostname and smtp are used
   -v              show the dialogue with the daemon
+  --help          print this help; -h is another option, which is ignored with its value
   -bm, -m, -U, -N, -R, -V, -o…
                   accepted, and without effect (-N, -R and -V take a value)
 Other options are ignored with a warning. Other modes, such as -bs, -bp and -q, are refused.
@@ -251,7 +252,7 @@ names have to wait), 78 wrong configuration.";
 
 /// The arguments of `facteur sendmail`, which are parsed by its own rules.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = SENDMAIL_AFTER_HELP)]
+#[command(after_help = SENDMAIL_AFTER_HELP, disable_help_flag = true)]
 pub struct SendmailArguments {
     /// Options of sendmail and recipients
     #[arg(
@@ -275,8 +276,8 @@ const SENDMAIL: &str = "sendmail";
 
 /// The command line as clap needs it, from that of the process.
 ///
-/// A program with the name `sendmail` runs the command. clap consumes the first `--`, which has a
-/// meaning for the command too, so such a `--` is doubled.
+/// A program with the name `sendmail` runs the command. All that follows the command is for its own
+/// rules, in which `-h` and `--` have other meanings than in those of clap: a `--` hides it.
 pub fn typed(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut words: Vec<OsString> = words.into_iter().collect();
     let program = words.first().map(Path::new).and_then(Path::file_name);
@@ -284,11 +285,34 @@ pub fn typed(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
         words.splice(..1, ["facteur", SENDMAIL, "--"].map(OsString::from));
         return words;
     }
-    let is_end = |pair: &[OsString]| pair == [SENDMAIL, "--"].map(OsString::from);
-    if let Some(at) = words.windows(2).position(is_end) {
+    let at = command_position(&words);
+    if let Some(at) = at.filter(|&at| words.get(at).is_some_and(|word| word == SENDMAIL)) {
         words.insert(at.saturating_add(1), OsString::from("--"));
     }
     words
+}
+
+/// Where the command is: the first word that is neither an option nor the value of one.
+fn command_position(words: &[OsString]) -> Option<usize> {
+    let arguments = Arguments::command();
+    let has_value = |name: &str| {
+        let mut options = arguments.get_arguments();
+        options.any(|it| it.get_long() == Some(name) && it.get_action().takes_values())
+    };
+    let mut rest = words.iter().enumerate().skip(1);
+    while let Some((at, word)) = rest.next() {
+        let word = word.to_string_lossy();
+        match word.strip_prefix("--") {
+            None if word.starts_with('-') => {}
+            None => return Some(at),
+            Some("") => return None,
+            Some(name) if has_value(name) => {
+                rest.next();
+            }
+            Some(_) => {}
+        }
+    }
+    None
 }
 
 const SETTINGS_AFTER_HELP: &str = "\
@@ -498,6 +522,20 @@ mod tests {
                 Some("-bs --check -V x"),
             ),
             ("facteur --config f sendmail -ti", Some("-ti")),
+            ("facteur sendmail -h 5 b@x", Some("-h 5 b@x")),
+            ("facteur sendmail --help", Some("--help")),
+            ("facteur sendmail --config f", Some("--config f")),
+            (
+                "facteur sendmail -F sendmail -- b@x",
+                Some("-F sendmail -- b@x"),
+            ),
+            (
+                "facteur --config sendmail sendmail sendmail --",
+                Some("sendmail --"),
+            ),
+            ("facteur --config=f --check sendmail -i", Some("-i")),
+            ("facteur --mail sendmail sendmail -- b@x", Some("-- b@x")),
+            ("facteur settings --autoconfig -- sendmail@x", None),
             ("facteur --mail sendmail", None),
             ("facteur check-ready", None),
         ] {

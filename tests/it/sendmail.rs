@@ -240,6 +240,11 @@ fn a_program_with_the_name_sendmail_is_sendmail() {
     let facteur = Path::new(env!("CARGO_BIN_EXE_facteur"));
     let same = run_program(facteur, &["sendmail", "--help"], b"");
     assert_eq!(same.output, help.output);
+    // The hop count of Sendmail, and not the help.
+    let ended = sendmail(server.smtp(), &["-h", "5", "hops@x"], COMPLETE);
+    assert_eq!((ended.status, ended.output.as_str()), (Some(0), ""));
+    assert_eq!(ended.errors, "facteur: the option -h 5 is ignored\n");
+    assert_eq!(only(&server, "hops@x"), with_crlf(COMPLETE));
 }
 
 #[test]
