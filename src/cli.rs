@@ -247,8 +247,8 @@ Message-ID fields are added. There is no queue.
 
 Exit codes: 0 sent, 64 wrong usage, 65 no valid recipient, or the message was refused, 67 a
 recipient was refused (the others have the message, unless the error says that it was not sent), 74
-the message cannot be read, 75 try again later (no daemon answers, or the recipients that the error
-names have to wait), 78 wrong configuration.";
+the message cannot be read, 75 try again later (no daemon answers, or it cannot take the message for
+anybody now), 78 wrong configuration.";
 
 /// The arguments of `facteur sendmail`, which are parsed by its own rules.
 #[derive(Args, Clone, Debug)]

@@ -293,6 +293,65 @@ fn too_many_unknown_recipients_are_67_too() {
     assert!(ended.errors.ends_with("; and 1 more\n"), "{}", ended.errors);
 }
 
+/// Who tries again would send to those who have the message, too.
+#[test]
+fn a_message_that_somebody_has_is_not_to_be_sent_again() {
+    let start = ["220 a\r\n", "250 a\r\n", "250 a\r\n", "250 a\r\n"];
+    let sent = ["354 a\r\n", "250 a\r\n"];
+    let cases: [(&[&str], &str); 5] = [
+        (&["451 no\r\n", sent[0], sent[1]], "\"451 no\"\n"),
+        // It is the first in the second transaction.
+        (
+            &["452 no\r\n", sent[0], sent[1], "250 a\r\n", "452 no\r\n"],
+            "\"452 no\"\n",
+        ),
+        (
+            &["452 no\r\n", sent[0], sent[1], "451 no\r\n"],
+            "c@x: the daemon refuses MAIL with \"451 no\": try again later\n",
+        ),
+        (
+            &["452 no\r\n", sent[0], sent[1], "250 a\r\n", "421 no\r\n"],
+            "c@x: the daemon refuses RCPT with \"421 no\": try again later\n",
+        ),
+        (
+            &[
+                "452 no\r\n",
+                sent[0],
+                sent[1],
+                "250 a\r\n",
+                "250 a\r\n",
+                sent[0],
+            ],
+            "c@x: the daemon may have accepted the message, but the connection was lost before its \
+             reply: see its log, and then try again\n",
+        ),
+    ];
+    for (lines, end) in cases {
+        let (address, thread) = actor(&[&start, lines].concat());
+        let ended = sendmail(address, &["b@x", "c@x"], COMPLETE);
+        let text = "the message was sent, but not to these recipients: c@x";
+        refused(&ended, 67, text);
+        assert!(ended.errors.ends_with(end), "{}", ended.errors);
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn recipients_beyond_the_limit_get_the_message_too() {
+    let server = Server::with("limits.recipients = 2\n");
+    let users = ["a@x", "b@x", "c@x", "d@x", "e@x"];
+    send(&server, &users, COMPLETE);
+    for user in users {
+        assert_eq!(only(&server, user), with_crlf(COMPLETE), "{user}");
+    }
+    // The rest of a larger message is not in memory.
+    let large = format!("{COMPLETE}\n{}", "line\n".repeat(300_000));
+    let ended = sendmail(server.smtp(), &["f@x", "g@x", "h@x"], &large);
+    let text = "the message was sent, but not to these recipients: h@x is refused with \"452 ";
+    refused(&ended, 67, text);
+    assert!(only(&server, "g@x") == with_crlf(&large));
+}
+
 #[test]
 fn without_a_daemon_the_message_can_be_sent_later() {
     // A port that nobody listens on while this test holds it.
@@ -397,8 +456,10 @@ fn a_header_section_is_not_judged_by_a_part_of_a_line() {
 }
 
 /// A server that sends these lines: the first as its greeting, the others in reply to a line each.
-/// After the last one, or at an empty one, it closes the connection; it returns what it received.
-fn actor(lines: &'static [&'static str]) -> (SocketAddr, thread::JoinHandle<String>) {
+/// After one with 354 it reads the whole content. After the last one, or at an empty one, it closes
+/// the connection; it returns what it received.
+fn actor(lines: &[&'static str]) -> (SocketAddr, thread::JoinHandle<String>) {
+    let lines = lines.to_vec();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let play = move || {
@@ -410,7 +471,10 @@ fn actor(lines: &'static [&'static str]) -> (SocketAddr, thread::JoinHandle<Stri
                 break;
             }
             stream.write_all(line.as_bytes()).unwrap();
-            read_line(&mut stream, &mut got);
+            while read_line(&mut stream, &mut got)
+                && line.starts_with("354")
+                && !got.ends_with("\r\n.\r\n")
+            {}
         }
         got
     };
@@ -418,14 +482,16 @@ fn actor(lines: &'static [&'static str]) -> (SocketAddr, thread::JoinHandle<Stri
     (address, thread)
 }
 
-fn read_line(stream: &mut TcpStream, got: &mut String) {
+/// Reads a line; returns whether there was one.
+fn read_line(stream: &mut TcpStream, got: &mut String) -> bool {
     let mut octet = [0];
     while stream.read(&mut octet).unwrap_or(0) > 0 {
         got.push(octet[0].into());
         if octet[0] == b'\n' {
-            return;
+            return true;
         }
     }
+    false
 }
 
 #[test]

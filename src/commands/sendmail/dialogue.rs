@@ -128,6 +128,11 @@ impl Reply {
         (400..500).contains(&self.code)
     }
 
+    /// Whether no more recipients fit into the transaction, as far as the code says.
+    pub(super) fn is_full(&self) -> bool {
+        self.code == 452
+    }
+
     fn is_positive(&self) -> bool {
         self.code < 400
     }

@@ -94,10 +94,14 @@ impl Error {
             | Reason::TooManyRecipients
             | Reason::NoSmtpUtf8
             | Reason::TooLarge(_) => exit::DATA,
-            Reason::Recipients { refused, .. } if refused.iter().all(|it| it.is_transient) => {
-                exit::TRY_LATER
+            // Whoever tries again sends to all, so this is only for a message that nobody has.
+            Reason::Recipients { refused, accepted } => {
+                if *accepted == 0 && refused.iter().all(|it| it.is_transient) {
+                    exit::TRY_LATER
+                } else {
+                    exit::NO_USER
+                }
             }
-            Reason::Recipients { .. } => exit::NO_USER,
         }
     }
 

@@ -7,6 +7,7 @@
 //! [`arguments`] and [`header`] decide, without I/O, who gets what. The beginning of the message,
 //! which contains the header section, is in memory; the rest goes from [`input`] to [`dialogue`] in
 //! pieces. Only the recipients that the daemon accepts count: the others are reported at the end.
+//! More transactions follow if there are more recipients than the daemon takes in one.
 //!
 //! # Failures
 //! [`Error`], with the exit codes of sysexits.h.
@@ -38,7 +39,7 @@ use super::local::local;
 
 use address_list::Fault;
 use arguments::{Asked, Request};
-use dialogue::{Dialogue, Offered};
+use dialogue::{Dialogue, Failure, Offered};
 use error::{Daemon, Reason, Refused};
 use header::{Additions, Header};
 use input::Input;
@@ -247,45 +248,77 @@ impl Message {
         let offered = dialogue.greet(&host).map_err(Reason::Dialogue)?;
         let parameters = self.parameters(offered)?;
         let mail = format!(" FROM:{}{parameters}", self.reverse_path);
-        dialogue.must("MAIL", &mail).map_err(Reason::Dialogue)?;
-        let mut refused: Vec<Refused> = Vec::new();
+        let limit = offered.size.filter(|&limit| limit > 0);
+        let mut outcome = Outcome::default();
         for fault in &self.faults {
-            refused.push(Refused {
+            outcome.refused.push(Refused {
                 reason: fault.to_string(),
                 is_transient: false,
             });
         }
-        let mut accepted: usize = 0;
-        for recipient in &self.recipients {
+        let mut rest = self.recipients.as_slice();
+        while !rest.is_empty() {
+            if let Err(failure) = dialogue.must("MAIL", &mail) {
+                return Err(outcome.failed(failure, rest));
+            }
+            let (named, others) = self.name(&mut dialogue, rest, &mut outcome)?;
+            if !named.is_empty() {
+                let beginning = self.beginning.clone();
+                let sent = dialogue.must("DATA", "").map_err(Reason::Dialogue);
+                match sent.and_then(|_| content(&mut dialogue, beginning, input, limit)) {
+                    Ok(()) => {}
+                    Err(Reason::Dialogue(failure)) => {
+                        let waiting = named.into_iter().chain(others);
+                        return Err(outcome.failed(failure, waiting));
+                    }
+                    Err(other) => return Err(other),
+                }
+            }
+            outcome.accepted = outcome.accepted.saturating_add(named.len());
+            rest = others;
+        }
+        dialogue.quit();
+        if outcome.refused.is_empty() {
+            return Ok(());
+        }
+        Err(outcome.into())
+    }
+
+    /// Names recipients for one transaction: returns those that the daemon accepts, and those that
+    /// have to wait for the next one, because it takes no more in this one (RFC 5321 §4.5.3.1.10).
+    /// Only a message that is in memory can be sent again.
+    fn name<'a>(
+        &self,
+        dialogue: &mut Dialogue<'_>,
+        rest: &'a [Address],
+        outcome: &mut Outcome,
+    ) -> Result<(Vec<&'a Address>, &'a [Address]), Reason> {
+        let mut named = Vec::new();
+        for (at, recipient) in rest.iter().enumerate() {
+            let (_, waiting) = rest.split_at_checked(at).unwrap_or((rest, &[]));
             let path = recipient.to_string();
             match dialogue.recipient(&path) {
-                Ok(None) => accepted = accepted.saturating_add(1),
-                Ok(Some(reply)) => refused.push(Refused {
+                Ok(None) => named.push(recipient),
+                Ok(Some(reply)) if reply.is_full() && self.is_whole && !named.is_empty() => {
+                    return Ok((named, waiting));
+                }
+                Ok(Some(reply)) => outcome.refused.push(Refused {
                     reason: format!("{path} is refused with {reply}"),
                     is_transient: reply.is_transient(),
                 }),
-                Err(failure) if refused.is_empty() => return Err(Reason::Dialogue(failure)),
                 // The daemon ends a session that names too many unknown recipients: report those.
+                Err(failure) if outcome.accepted == 0 && !outcome.refused.is_empty() => {
+                    let mut outcome = std::mem::take(outcome);
+                    outcome.add(&failure, [recipient]);
+                    return Err(outcome.into());
+                }
                 Err(failure) => {
-                    refused.push(Refused {
-                        reason: format!("{path}: {failure}"),
-                        is_transient: failure.is_transient(),
-                    });
-                    let accepted = 0;
-                    return Err(Reason::Recipients { refused, accepted });
+                    let waiting = named.into_iter().chain(waiting);
+                    return Err(std::mem::take(outcome).failed(failure, waiting));
                 }
             }
         }
-        if accepted > 0 {
-            dialogue.must("DATA", "").map_err(Reason::Dialogue)?;
-            let limit = offered.size.filter(|&limit| limit > 0);
-            content(&mut dialogue, self.beginning, input, limit)?;
-        }
-        dialogue.quit();
-        if refused.is_empty() {
-            return Ok(());
-        }
-        Err(Reason::Recipients { refused, accepted })
+        Ok((named, &[]))
     }
 
     /// The parameters of MAIL: those that the message needs, if they are offered.
@@ -324,6 +357,47 @@ fn judged(text: &[u8]) -> &[u8] {
     let within = text.get(..limits::BEGINNING_OCTETS_MAX).unwrap_or(text);
     let octets = memchr::memrchr(b'\n', within).map_or(0, |at| at.saturating_add(1));
     within.get(..octets).unwrap_or_default()
+}
+
+/// What became of the recipients.
+#[derive(Debug, Default)]
+struct Outcome {
+    /// How many have the message.
+    accepted: usize,
+    refused: Vec<Refused>,
+}
+
+impl Outcome {
+    /// The end after a failure in the dialogue: if the message was sent to some recipients before,
+    /// those that still wait are reported, and else the failure.
+    fn failed<'a>(
+        mut self,
+        failure: Failure,
+        waiting: impl IntoIterator<Item = &'a Address>,
+    ) -> Reason {
+        if self.accepted == 0 {
+            return Reason::Dialogue(failure);
+        }
+        self.add(&failure, waiting);
+        self.into()
+    }
+
+    fn add<'a>(&mut self, failure: &Failure, waiting: impl IntoIterator<Item = &'a Address>) {
+        self.refused
+            .extend(waiting.into_iter().map(|recipient| Refused {
+                reason: format!("{recipient}: {failure}"),
+                is_transient: failure.is_transient(),
+            }));
+    }
+}
+
+impl From<Outcome> for Reason {
+    fn from(outcome: Outcome) -> Self {
+        Self::Recipients {
+            refused: outcome.refused,
+            accepted: outcome.accepted,
+        }
+    }
 }
 
 /// Sends the content: the beginning, and the rest of the input. An error leaves the content without
