@@ -13,6 +13,8 @@
 //! # Known limits
 //! - A `;` outside a group separates addresses like a comma: Outlook writes such lists.
 //! - A group without its `;` ends with the list.
+//! - Words before an angle bracket are a name, even those that look like an address: many programs
+//!   write `a@example.com <a@example.com>`.
 
 use std::fmt;
 
@@ -115,13 +117,16 @@ struct Words {
     has_gap: bool,
     /// Two words are beside each other, so they are a name and not an address.
     is_phrase: bool,
+    /// There is an `@` outside quoted strings and encoded words, so they are not a name.
+    has_at: bool,
 }
 
 impl Words {
-    /// Adds a word, or one of the characters that join words in an address.
+    /// Adds a word, or one of the characters that join words in an address or a source route.
     fn push(&mut self, word: &str) {
-        let joins = |text: &str| text == "." || text == "@";
-        let is_joined = joins(word) || self.joined.is_empty() || self.joined.ends_with(['.', '@']);
+        let joins = [".", "@", ","].contains(&word);
+        let is_joined = joins || self.joined.is_empty() || self.joined.ends_with(['.', '@', ',']);
+        self.has_at |= word == "@";
         if self.has_gap && !is_joined {
             self.is_phrase = true;
         }
@@ -175,9 +180,12 @@ impl<'a> Scanner<'a> {
                     let word = self.take_closed(octets);
                     self.push(word);
                 }
-                '[' => {
-                    let octets = self.rest.find(']').map(|at| at.saturating_add(1));
-                    let word = self.take_closed(octets);
+                '[' if self.words().joined.ends_with('@') => {
+                    let octets = literal(self.rest);
+                    if octets.is_none() {
+                        self.fault.get_or_insert(Reason::Open);
+                    }
+                    let word = self.take(octets.unwrap_or(1));
                     self.push(word);
                 }
                 '<' => {
@@ -197,7 +205,8 @@ impl<'a> Scanner<'a> {
                 }
                 ':' => self.colon(),
                 ',' if self.is_in_route() => {
-                    self.take(1);
+                    let comma = self.take(1);
+                    self.push(comma);
                 }
                 ',' | ';' => self.end_entry(1),
                 _ => {
@@ -253,12 +262,21 @@ impl<'a> Scanner<'a> {
 
     /// A colon ends the name of a group, or a source route.
     fn colon(&mut self) {
-        self.take(1);
         if self.is_in_route() {
-            self.inside = Some(Words::default());
+            self.take(1);
+            let route = self.inside.replace(Words::default());
+            if !route.is_some_and(|route| is_route(&route)) {
+                self.fault.get_or_insert(Reason::NoComma);
+            }
         } else if self.is_inside || self.inside.is_some() {
+            self.take(1);
             self.push(":");
+        } else if self.outside.has_at || self.fault.is_some() {
+            // It is not the name of a group, but perhaps meant as an address.
+            self.fault.get_or_insert(Reason::NoComma);
+            self.end_entry(1);
         } else {
+            self.take(1);
             self.outside = Words::default();
             self.entry = self.rest;
         }
@@ -290,6 +308,23 @@ impl<'a> Scanner<'a> {
         };
         self.entries.push(Entry { text, spec });
     }
+}
+
+/// Whether these words are a source route (RFC 5322 §4.4), and not addresses with commas.
+fn is_route(words: &Words) -> bool {
+    let is_domain = |hop: &str| {
+        let domain = hop.strip_prefix('@');
+        hop.is_empty() || domain.is_some_and(|domain| !domain.contains(['@', '"']))
+    };
+    !words.is_phrase && words.joined.split(',').all(is_domain)
+}
+
+/// The octets of the domain literal at the start of `text` (RFC 5322 §3.4.1).
+fn literal(text: &str) -> Option<usize> {
+    let inner = text.get(1..)?;
+    let end = inner.find(['[', ']', '\\'])?;
+    let is_closed = inner.get(end..)?.starts_with(']');
+    is_closed.then_some(end.saturating_add(2))
 }
 
 /// The octets of the comment at the start of `text`; comments can be nested.
@@ -330,6 +365,9 @@ fn quoted_string(text: &str) -> Option<usize> {
 /// The octets of the encoded word (RFC 2047 §2) at the start of `text`. Some programs write commas
 /// and other special characters in it.
 fn encoded_word(text: &str) -> Option<usize> {
+    let mut characters = text.char_indices();
+    let end = characters.nth(limits::ENCODED_WORD_CHARACTERS_MAX);
+    let text = text.get(..end.map_or(text.len(), |(at, _)| at))?;
     let inner = text.strip_prefix("=?")?;
     let end = inner.find([' ', '\t', '\r', '\n']).unwrap_or(inner.len());
     let inner = inner.get(..end)?;
@@ -406,6 +444,10 @@ mod tests {
             ("Müller <müller@bücher.example>", &["müller@bücher.example"]),
             ("a..b@x", &["\"a..b\"@x"]),
             ("=?@x", &["=?@x"]),
+            ("Bob [dev] <bob@x>, eve@y", &["bob@x", "eve@y"]),
+            ("Bob [dev <a@x>, Eve [y] <b@x>", &["a@x", "b@x"]),
+            ("=?utf-8?Q?a@b?=: a@x;, \"c@d\": b@x;", &["a@x", "b@x"]),
+            ("<@a , @b.c,,@[127.0.0.1] : bob@x>", &["bob@x"]),
         ] {
             check(text, expect);
         }
@@ -425,6 +467,11 @@ mod tests {
             ("<bob@x> <eve@y>", Reason::NoComma),
             ("<bob@x> eve@y", Reason::NoComma),
             ("<bob@x eve@y>", Reason::NoComma),
+            ("<@a b@x, c@x, d@x:e@x>", Reason::NoComma),
+            ("<@a, b@x:e@x>", Reason::NoComma),
+            ("<@a, b@x>", Reason::Address(AddressError::LocalPart)),
+            ("bob@[x", Reason::Open),
+            ("bob@[x\\]", Reason::Open),
             ("bob@x>", Reason::Open),
             ("<bob@x", Reason::Open),
             ("a\u{7}b@x", Reason::Address(AddressError::LocalPart)),
@@ -438,10 +485,37 @@ mod tests {
             assert!(found[0].is_ok() && found[2].is_ok(), "{found:?}");
         }
         // What is not closed takes the rest of the list with it.
-        for text in ["(bob@x, c@z", "\"bob@x, c@z", "bob@[x, c@z"] {
+        for text in ["(bob@x, c@z", "\"bob@x, c@z"] {
             let found = parsed(&format!("a@x, {text}"));
             let fault = found[1].as_ref().unwrap_err();
             assert_eq!((found.len(), fault.reason), (2, Reason::Open), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_not_the_name_of_a_group() {
+        for (text, fault) in [
+            ("b@y: c@z", "b@y"),
+            ("B b@y: c@z;", "B b@y"),
+            ("b>: c@z", "b>"),
+        ] {
+            let found = parsed(&format!("a@x, {text}"));
+            assert_eq!(found.len(), 3, "{text:?}: {found:?}");
+            assert_eq!(found[1].as_ref().unwrap_err().text.trim(), fault);
+            assert!(found[0].is_ok() && found[2].is_ok(), "{found:?}");
+        }
+    }
+
+    /// If the time were not proportional to the length, this would take hours.
+    #[test]
+    fn a_long_list_of_anything_is_scanned_in_one_go() {
+        for piece in [
+            "=?a?,", "=?", "=?a?b?", "[", "@[", "@[a\\", "(", "\"", "<@", "<@a:", ":", "a@", "@,",
+            "\r", "é",
+        ] {
+            let text = piece.repeat(300_000_usize.div_euclid(piece.len()));
+            let found = parsed(&text);
+            assert!(found.len() <= text.len(), "{piece}");
         }
     }
 
@@ -461,6 +535,27 @@ mod tests {
             let appended = parsed(&format!("{text},zed@x"));
             if found.iter().all(Result::is_ok) {
                 prop_assert_eq!(appended.len(), found.len().saturating_add(1), "{:?}", text);
+            }
+        }
+
+        /// Every address is in the result, except one in the place of a name before a bracket.
+        #[test]
+        fn no_address_is_lost(
+            pieces in proptest::collection::vec("[ ,;:>\\[\\].\r]|,<|,<@r[:,]|Bob|@r|A|A|A", 0..20),
+        ) {
+            let mut text = String::new();
+            for (n, piece) in pieces.iter().enumerate() {
+                text.push_str(&piece.replace('A', &format!("a{n}z@x")));
+            }
+            let found: Vec<String> = parsed(&text)
+                .into_iter()
+                .map(|entry| entry.map_or_else(|fault| fault.text, |it| it.to_string()))
+                .collect();
+            let addresses = pieces.iter().enumerate().filter(|(_, piece)| *piece == "A");
+            for (n, _) in addresses {
+                let address = format!("a{n}z");
+                let is_found = found.iter().any(|entry| entry.contains(&address));
+                prop_assert!(is_found, "{} in {:?}: {:?}", address, text, found);
             }
         }
 

@@ -19,6 +19,10 @@ pub(super) const RECIPIENTS_MAX: usize = 10_000;
 /// Octets of a full name in a From field: quoted or encoded, it is a few lines of a header.
 pub(super) const FULL_NAME_OCTETS_MAX: usize = 256;
 
+/// Characters of an encoded word in a list of addresses: RFC 2047 §2. The search for its end stops
+/// there, so that it takes no time that depends on the length of the list.
+pub(super) const ENCODED_WORD_CHARACTERS_MAX: usize = 75;
+
 /// Octets of one reply: RFC 5321 §4.5.3.1.5 allows 512 for each line, and EHLO gets a dozen.
 pub(super) const REPLY_OCTETS_MAX: usize = 16 * 1024;
 
