@@ -455,6 +455,24 @@ fn a_header_section_is_not_judged_by_a_part_of_a_line() {
     assert!(server.contents("bob@x").is_empty());
 }
 
+#[test]
+fn a_header_section_that_may_hide_a_bcc_field_is_refused() {
+    let server = Server::start();
+    let junk = format!("To: b@x\n{}Bcc: c@x\n", "junk\n".repeat(300_000));
+    for (input, part) in [
+        ("To: b@x\njunk\nbcc: c@x\n\n", "a Bcc field behind a line"),
+        ("To: b@x\rBcc: c@x\n\n", "a CR without LF"),
+        (&junk, "more than 1048576 octets"),
+    ] {
+        refused(&sendmail(server.smtp(), &["-t"], input), 65, part);
+    }
+    assert!(server.contents("b@x").is_empty());
+    // Without -t, the header is only text.
+    let input = format!("{COMPLETE}junk\nBcc: c@x\n");
+    send(&server, &["d@x"], &input);
+    assert!(only(&server, "d@x").ends_with("\r\n\r\njunk\r\nBcc: c@x\r\n"));
+}
+
 /// A server that sends these lines: the first as its greeting, the others in reply to a line each.
 /// After one with 354 it reads the whole content. After the last one, or at an empty one, it closes
 /// the connection; it returns what it received.

@@ -49,6 +49,10 @@ pub(super) enum Reason {
     Output(io::Error),
     /// The header section does not end within the limit.
     HeaderTooLong,
+    /// The header section, which is searched for recipients, has a CR that ends no line.
+    BareCr,
+    /// There is a Bcc field behind a line that is not a field.
+    HiddenBcc,
     /// There is no recipient at all, or none that is an address.
     NoRecipient(Option<Fault>),
     /// There are too many recipients.
@@ -90,6 +94,8 @@ impl Error {
             Reason::Dialogue(failure) if failure.is_transient() => exit::TRY_LATER,
             Reason::Dialogue(_)
             | Reason::HeaderTooLong
+            | Reason::BareCr
+            | Reason::HiddenBcc
             | Reason::NoRecipient(_)
             | Reason::TooManyRecipients
             | Reason::NoSmtpUtf8
@@ -153,6 +159,14 @@ impl fmt::Display for Error {
                 "the header section of the message has more than {} octets: shorten it",
                 limits::BEGINNING_OCTETS_MAX
             ),
+            Reason::BareCr => f.write_str(
+                "the header section of the message has a CR without LF, so its recipients are not \
+                 certain: end lines with LF or CRLF",
+            ),
+            Reason::HiddenBcc => f.write_str(
+                "the message has a Bcc field behind a line that is not a field, so everybody would \
+                 see it: correct that line, or put an empty line before the body",
+            ),
             Reason::NoRecipient(None) => f.write_str(
                 "the message has no recipients: there is no address in To, Cc or Bcc, and none on \
                  the command line",
@@ -213,6 +227,8 @@ impl std::error::Error for Error {
             | Reason::NoListener
             | Reason::AnyPort
             | Reason::HeaderTooLong
+            | Reason::BareCr
+            | Reason::HiddenBcc
             | Reason::NoRecipient(_)
             | Reason::TooManyRecipients
             | Reason::NoSmtpUtf8

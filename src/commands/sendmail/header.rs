@@ -123,6 +123,45 @@ impl<'a> Header<'a> {
         self.separator > 0 || self.end < self.text.len()
     }
 
+    /// Whether the section has a CR that ends no line: some programs end a line there, so that a
+    /// field with recipients could be behind it.
+    pub(super) fn has_bare_cr(&self) -> bool {
+        let section = self.text.get(..self.end).unwrap_or_default();
+        memchr::memchr_iter(b'\r', section)
+            .any(|at| section.get(at.saturating_add(1)) != Some(&b'\n'))
+    }
+
+    /// The text between a line that is not a field and the next empty line, or the end. Its first
+    /// lines may be meant as fields.
+    fn block(&self) -> &'a [u8] {
+        let text = self.text.get(self.end..).unwrap_or_default();
+        let mut octets: usize = 0;
+        if self.separator > 0 {
+            return &[];
+        }
+        for line in text.split_inclusive(|&octet| octet == b'\n') {
+            if matches!(line, b"\n" | b"\r\n") {
+                break;
+            }
+            octets = octets.saturating_add(line.len());
+        }
+        text.get(..octets).unwrap_or_default()
+    }
+
+    /// Whether an empty line ends the section, or the block of the line that ends it.
+    pub(super) fn has_empty_line(&self) -> bool {
+        self.end.saturating_add(self.block().len()) < self.text.len()
+    }
+
+    /// Whether a line that is not a field hides a Bcc field, which would be sent as a part of the
+    /// body.
+    pub(super) fn hides_bcc(&self) -> bool {
+        self.block()
+            .split(|octet| b"\r\n".contains(octet))
+            .filter_map(name_and_body)
+            .any(|(name, _)| BCC.iter().any(|bcc| name.eq_ignore_ascii_case(bcc)))
+    }
+
     /// The octets of the section, without the empty line.
     pub(super) fn octets(&self) -> usize {
         self.end
@@ -337,6 +376,34 @@ mod tests {
         assert!(found("To: friends:;\n").is_empty());
         let latin_1 = Header::parse(b"To: b\xe9@x\n").recipients(&Domain::localhost());
         assert_eq!(latin_1[0].as_ref().unwrap_err().reason, Reason::NotUtf8);
+    }
+
+    #[test]
+    fn a_bcc_field_behind_another_line_is_found() {
+        for (text, is_hidden) in [
+            ("To: a@x\njunk\nBCC : b@x\n\n", true),
+            ("junk\r\n\tb\r\nresent-bcc:b@x", true),
+            ("junk\rBcc: b@x\n", true),
+            ("Bcc: b@x\njunk\n\nBcc: b@x\n", false),
+            ("To: a@x\r\n\r\nBcc: b@x\r\n", false),
+            ("junk\nBcc b@x\n Bcc: b@x\nX-Bcc: b@x\n", false),
+            ("", false),
+        ] {
+            let header = Header::parse(text.as_bytes());
+            assert_eq!(header.hides_bcc(), is_hidden, "{text:?}");
+        }
+        for (text, is_bare) in [
+            ("To: a@x\r\n\r\n\r", false),
+            ("To: a@x\rTo: b@x\n", true),
+            ("To: a@x\r\r\n", true),
+            ("To: a@x\r", true),
+        ] {
+            let header = Header::parse(text.as_bytes());
+            assert_eq!(header.has_bare_cr(), is_bare, "{text:?}");
+        }
+        for (text, is_there) in [("X:\n\n", true), ("X:\na\n\nb", true), ("a\nb\n", false)] {
+            assert_eq!(Header::parse(text.as_bytes()).has_empty_line(), is_there);
+        }
     }
 
     #[test]

@@ -189,8 +189,17 @@ impl Message {
             input.read(&mut text).map_err(Reason::Input)?;
         }
         let header = Header::parse(&text);
-        if !input.is_ended() && !Header::parse(judged(&text)).is_ended() {
-            return Err(Reason::HeaderTooLong);
+        if !input.is_ended() {
+            let judged = Header::parse(judged(&text));
+            if !judged.is_ended() || (request.reads_header && !judged.has_empty_line()) {
+                return Err(Reason::HeaderTooLong);
+            }
+        }
+        if request.reads_header && header.has_bare_cr() {
+            return Err(Reason::BareCr);
+        }
+        if request.reads_header && header.hides_bcc() {
+            return Err(Reason::HiddenBcc);
         }
         let Envelope {
             host,
