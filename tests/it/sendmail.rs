@@ -580,6 +580,66 @@ fn a_daemon_that_cannot_take_the_message_now_is_75() {
     assert_eq!(thread.join().unwrap(), "EHLO localhost\r\nMAIL FROM:<>\r\n");
 }
 
+/// A reply with another first digit is not a success.
+#[test]
+fn only_the_expected_replies_count() {
+    let start = ["220 a\r\n", "250 a\r\n", "250 a\r\n", "250 a\r\n"];
+    let data = [&start[..], &["250 a\r\n"]].concat();
+    let end = [&start[..], &["354 a\r\n"; 2]].concat();
+    let cases: [(&[&str], i32, &str); 6] = [
+        (&["354 a\r\n"], 65, "refuses the connection with \"354 a\""),
+        (
+            &["220 a\r\n", "354 a\r\n"],
+            65,
+            "refuses EHLO with \"354 a\"",
+        ),
+        (
+            &["220 a\r\n", "250 a\r\n", "354 a\r\n"],
+            65,
+            "refuses MAIL with \"354 a\"",
+        ),
+        (
+            &["220 a\r\n", "250 a\r\n", "250 a\r\n", "354 a\r\n"],
+            67,
+            "b@x is refused with \"354 a\"",
+        ),
+        (&data, 65, "refuses DATA with \"250 a\""),
+        (&end, 65, "refuses the message with \"354 a\""),
+    ];
+    for (lines, status, part) in cases {
+        let (address, thread) = actor(lines);
+        refused(&sendmail(address, &["b@x"], COMPLETE), status, part);
+        thread.join().unwrap();
+    }
+}
+
+/// The daemon closes the connection only after the program has ended.
+#[test]
+fn nobody_waits_for_the_end_of_a_session() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (ended, end) = std::sync::mpsc::channel::<()>();
+    let play = move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut got = String::new();
+        for line in ["220 a", "250 a", "250 a", "250 a", "354 a"] {
+            stream.write_all(format!("{line}\r\n").as_bytes()).unwrap();
+            read_line(&mut stream, &mut got);
+        }
+        while !got.ends_with("\r\n.\r\n") && read_line(&mut stream, &mut got) {}
+        stream.write_all(b"250 a\r\n").unwrap();
+        // Half of the time that a reply can take.
+        end.recv_timeout(DEADLINE / 2)
+    };
+    let thread = thread::Builder::new().spawn(play).unwrap();
+    let sent = sendmail(address, &["b@x"], COMPLETE);
+    assert_eq!(sent.status, Some(0), "{}", sent.errors);
+    drop(ended);
+    let closed = thread.join().unwrap();
+    assert_eq!(closed, Err(std::sync::mpsc::RecvTimeoutError::Disconnected));
+}
+
 #[test]
 fn a_connection_lost_after_the_message_may_mean_that_it_was_accepted() {
     const LINES: [&str; 6] = [

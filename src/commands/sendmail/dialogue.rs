@@ -133,8 +133,9 @@ impl Reply {
         self.code == 452
     }
 
-    fn is_positive(&self) -> bool {
-        self.code < 400
+    /// Whether a command succeeded, or the message is accepted (RFC 5321 §4.2.1).
+    fn is_success(&self) -> bool {
+        self.code < 300
     }
 }
 
@@ -214,7 +215,7 @@ impl<'a> Dialogue<'a> {
     /// Waits for the greeting, and introduces this host.
     pub(super) fn greet(&mut self, host: &str) -> Result<Offered, Failure> {
         let greeting = self.reply(limits::REPLY_TIMEOUT)?;
-        if !greeting.is_positive() {
+        if !greeting.is_success() {
             return Err(Failure::Refused {
                 command: "the connection",
                 reply: greeting,
@@ -224,14 +225,24 @@ impl<'a> Dialogue<'a> {
         Ok(Offered::of(&reply))
     }
 
-    /// Sends a command that must be accepted.
+    /// Asks for the start of the content.
+    pub(super) fn data(&mut self) -> Result<(), Failure> {
+        let (command, reply) = ("DATA", self.command("DATA")?);
+        if reply.code == 354 {
+            Ok(())
+        } else {
+            Err(Failure::Refused { command, reply })
+        }
+    }
+
+    /// Sends a command that must succeed.
     pub(super) fn must(
         &mut self,
         command: &'static str,
         parameters: &str,
     ) -> Result<Reply, Failure> {
         let reply = self.command(&format!("{command}{parameters}"))?;
-        if reply.is_positive() {
+        if reply.is_success() {
             Ok(reply)
         } else {
             Err(Failure::Refused { command, reply })
@@ -246,7 +257,7 @@ impl<'a> Dialogue<'a> {
             let command = "RCPT";
             return Err(Failure::Refused { command, reply });
         }
-        Ok(Some(reply).filter(|reply| !reply.is_positive()))
+        Ok(Some(reply).filter(|reply| !reply.is_success()))
     }
 
     /// Sends a part of the content, with its dots.
@@ -262,16 +273,21 @@ impl<'a> Dialogue<'a> {
             Err(Failure::Lost(error)) => return Err(Failure::Unconfirmed(error)),
             reply => reply?,
         };
-        if reply.is_positive() {
+        if reply.is_success() {
             return Ok(());
         }
         let command = "the message";
         Err(Failure::Refused { command, reply })
     }
 
-    /// Ends the session; the reply does not matter any more.
+    /// Ends the session; the reply does not matter any more, and is only shown if it comes soon.
     pub(super) fn quit(&mut self) {
-        drop(self.command("QUIT"));
+        self.show(">>> ", "QUIT");
+        let begin = self.stream.set_write_timeout(Some(limits::QUIT_TIMEOUT));
+        let sent = begin.and_then(|()| self.stream.write_all(b"QUIT\r\n"));
+        if sent.is_ok() {
+            drop(self.reply(limits::QUIT_TIMEOUT));
+        }
     }
 
     /// Why the daemon stopped reading: its last reply may say so.
@@ -279,7 +295,7 @@ impl<'a> Dialogue<'a> {
         match Reply::parse(&self.received)
             .or_else(|| self.reply(limits::CONNECT_TIMEOUT).ok().map(Ok))
         {
-            Some(Ok(reply)) if !reply.is_positive() => {
+            Some(Ok(reply)) if !reply.is_success() => {
                 let command = "the message";
                 Failure::Refused { command, reply }
             }

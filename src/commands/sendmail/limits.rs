@@ -39,5 +39,9 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// §4.5.3.2 asks clients to wait this long.
 pub(super) const REPLY_TIMEOUT: Duration = Duration::from_mins(5);
 
+/// Time for QUIT and for its reply: the daemon has the message already, and whoever started this
+/// program waits.
+pub(super) const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Time for the reply to a message: RFC 5321 §4.5.3.2.6.
 pub(super) const MESSAGE_TIMEOUT: Duration = Duration::from_mins(10);

@@ -273,8 +273,8 @@ impl Message {
             let (named, others) = self.name(&mut dialogue, rest, &mut outcome)?;
             if !named.is_empty() {
                 let beginning = self.beginning.clone();
-                let sent = dialogue.must("DATA", "").map_err(Reason::Dialogue);
-                match sent.and_then(|_| content(&mut dialogue, beginning, input, limit)) {
+                let sent = dialogue.data().map_err(Reason::Dialogue);
+                match sent.and_then(|()| content(&mut dialogue, beginning, input, limit)) {
                     Ok(()) => {}
                     Err(Reason::Dialogue(failure)) => {
                         let waiting = named.into_iter().chain(others);
