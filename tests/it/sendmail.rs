@@ -473,6 +473,27 @@ fn a_header_section_that_may_hide_a_bcc_field_is_refused() {
     assert!(only(&server, "d@x").ends_with("\r\n\r\njunk\r\nBcc: c@x\r\n"));
 }
 
+#[test]
+fn a_closed_standard_input_is_not_an_empty_message() {
+    let server = Server::start();
+    let address = server.smtp().to_string();
+    let run = |redirection: &str| {
+        let script = format!("exec \"$@\" {redirection}");
+        let facteur = env!("CARGO_BIN_EXE_facteur");
+        let arguments = [
+            "-c", &script, "sh", facteur, "--smtp", &address, "sendmail", "b@x",
+        ];
+        run_program(Path::new("sh"), &arguments, b"")
+    };
+    for redirection in ["<&-", "0>/dev/null", "<."] {
+        let text = "cannot read the message from standard input: ";
+        refused(&run(redirection), 74, text);
+    }
+    assert!(server.contents("b@x").is_empty());
+    assert_eq!(run("</dev/null").status, Some(0));
+    assert_eq!(server.contents("b@x").len(), 1);
+}
+
 /// A server that sends these lines: the first as its greeting, the others in reply to a line each.
 /// After one with 354 it reads the whole content. After the last one, or at an empty one, it closes
 /// the connection; it returns what it received.

@@ -1,6 +1,10 @@
 //! The message on standard input, up to its end or to a line with a single dot.
 
-use std::io::{self, Read};
+use std::{
+    fs::File,
+    io::{self, Read, Write as _},
+    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
+};
 
 use memchr::memchr;
 
@@ -50,6 +54,22 @@ impl LoneDot {
             rest = after;
         }
     }
+}
+
+/// Standard input, without the rule of [`io::stdin`] that one that cannot be read is empty.
+///
+/// # Errors
+/// [`io::Error`]: it is closed. Before `main`, Rust opens `/dev/null` in place of a closed standard
+/// input, for reading and writing; nobody means such a file as a message.
+pub(super) fn standard() -> io::Result<File> {
+    let mut file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let null = std::fs::metadata("/dev/null");
+    let is_null = null.is_ok_and(|null| file.metadata().is_ok_and(|it| it.rdev() == null.rdev()));
+    // Without octets, this only asks whether the file is open for writing.
+    if is_null && file.write(&[]).is_ok() {
+        return Err(io::Error::other("it is closed"));
+    }
+    Ok(file)
 }
 
 /// Reads a message.

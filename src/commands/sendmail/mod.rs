@@ -71,7 +71,8 @@ pub(super) fn run<'a>(
     }
     let (daemon, host) = daemon(&request, arguments)?;
     let envelope = Envelope::of(&request, &host)?;
-    let mut input = Input::new(io::stdin(), request.keeps_lone_dots);
+    let source = input::standard().map_err(Reason::Input)?;
+    let mut input = Input::new(source, request.keeps_lone_dots);
     let message = Message::read(&mut input, &request, envelope, clock)?;
     let screen: Option<&mut dyn Write> = if request.is_verbose {
         Some(output)
