@@ -549,7 +549,7 @@ _facteur() {
             return 0
             ;;
         facteur__subcmd__sendmail)
-            opts="-h --config --help"
+            opts="--config"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

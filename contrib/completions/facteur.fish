@@ -75,7 +75,6 @@ complete -c facteur -n "__fish_facteur_using_subcommand hash-password" -l config
 complete -c facteur -n "__fish_facteur_using_subcommand hash-password" -l no-scram -d 'Do not print a secret for SCRAM-SHA-256; passwords that are not ASCII need this option'
 complete -c facteur -n "__fish_facteur_using_subcommand hash-password" -s h -l help -d 'Print help'
 complete -c facteur -n "__fish_facteur_using_subcommand sendmail" -l config -d 'Configuration file; config.example.toml lists every key' -r -F
-complete -c facteur -n "__fish_facteur_using_subcommand sendmail" -s h -l help -d 'Print help'
 complete -c facteur -n "__fish_facteur_using_subcommand settings" -l config -d 'Configuration file; config.example.toml lists every key' -r -F
 complete -c facteur -n "__fish_facteur_using_subcommand settings" -l autoconfig -d 'Print the settings as a file that mail programs download (Thunderbird\'s autoconfig)'
 complete -c facteur -n "__fish_facteur_using_subcommand settings" -s h -l help -d 'Print help'
