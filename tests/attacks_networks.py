@@ -64,7 +64,8 @@ def crowd(siege: Siege, sources: Iterator[str], count: int, peers: list[Peer]) -
 def networks(bench: Bench) -> None:
     """Thousands of addresses take all they can. Those of one /48 and of one /16 get a quarter of
     the places; when they come from everywhere, a client from a network without a session is served,
-    and this machine too. The log says which share was used up."""
+    and this machine too. The log says which share was used up. There are accounts: without them
+    only this machine is served."""
     total = 12_000 if bench.is_long else 1_600
     limits = (f"connections = {total}", 'connections_per_address = "auto"')
     quarter = total // 4
@@ -74,7 +75,8 @@ def networks(bench: Bench) -> None:
         f"2a{n % 16:02x}:{n // 16 % 4:x}:{n:x}::1" if n % 2 else f"11.{n // 2 % 250}.{n // 500}.1"
         for n in itertools.count()
     )
-    with Crowds(), Siege(bench, 'submission = ["[::1]:0"]', limits=limits) as siege:
+    lines = (closed(bench), 'submission = ["[::1]:0"]')
+    with Crowds(), Siege(bench, *lines, limits=limits) as siege:
         peers: list[Peer] = []
 
         def sessions() -> int:
