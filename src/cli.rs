@@ -201,8 +201,8 @@ pub struct CertArguments {
 
 const CHECK_READY_AFTER_HELP: &str = "\
 This command connects to each listener from this machine, and waits for its greeting where TLS does
-not come first. Put the options of the daemon before the
-command, as in facteur --smtp 127.0.0.1:2525 check-ready.
+not come first. Put the options of the daemon before the command, as in
+facteur --smtp 127.0.0.1:2525 check-ready.
 
 Exit codes: 0 every listener answers, 1 a listener does not.";
 

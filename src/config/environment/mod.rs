@@ -91,20 +91,7 @@ impl Environment {
     /// # Errors
     /// [`Error::Variable`], or an error of the file.
     pub fn configuration(&self, file: Option<&Path>) -> Result<Config, Error> {
-        let (mut read, mut errors) = (Vec::new(), Vec::new());
-        for (variable, value) in &self.values {
-            let value = value.to_str().ok_or("the value is not valid Unicode");
-            match value
-                .map_err(str::to_owned)
-                .and_then(|text| variable.read(text))
-            {
-                Ok(config) => read.push((*variable, config)),
-                Err(reason) => errors.push(Error::Variable {
-                    name: variable.name.to_owned(),
-                    reason,
-                }),
-            }
-        }
+        let (read, mut errors) = self.read(|_variable| true);
         let overridden = Config::read_with(file, &|config| put(&read, config));
         let overridden = overridden.map_err(|error| self.of_file(error));
         if errors.is_empty() {
@@ -119,18 +106,35 @@ impl Environment {
     /// # Errors
     /// [`Error::Variable`].
     pub(super) fn override_other_keys(&self, config: &mut Config) -> Result<(), Error> {
-        let mut read = Vec::new();
-        for (variable, value) in &self.values {
-            if variable.name != ACCOUNTS {
-                let value = value.to_string_lossy();
-                let value = variable.read(&value).map_err(|reason| Error::Variable {
+        let (read, errors) = self.read(|variable| variable.name != ACCOUNTS);
+        if errors.is_empty() {
+            put(&read, config)
+        } else {
+            Err(Error::all(errors))
+        }
+    }
+
+    /// Reads each wanted variable on its own, and returns what is wrong with the others as errors.
+    fn read(
+        &self,
+        is_wanted: impl Fn(&Variable) -> bool,
+    ) -> (Vec<(&'static Variable, Config)>, Vec<Error>) {
+        let (mut read, mut errors) = (Vec::new(), Vec::new());
+        let wanted = self.values.iter().filter(|(it, _)| is_wanted(it));
+        for (variable, value) in wanted {
+            let value = value.to_str().ok_or("the value is not valid Unicode");
+            match value
+                .map_err(str::to_owned)
+                .and_then(|text| variable.read(text))
+            {
+                Ok(config) => read.push((*variable, config)),
+                Err(reason) => errors.push(Error::Variable {
                     name: variable.name.to_owned(),
                     reason,
-                })?;
-                read.push((*variable, value));
+                }),
             }
         }
-        put(&read, config)
+        (read, errors)
     }
 
     /// The same error, about `FACTEUR_CONFIG` if it names a file that cannot be read.
