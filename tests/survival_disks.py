@@ -255,8 +255,15 @@ def only_as_root() -> None:
 
 
 def release_mount(mount_point: Path) -> None:
-    """Unmounts what is mounted there, if anything."""
-    if mount_point.is_mount():
+    """Unmounts what is mounted there, if anything.
+
+    A file system whose power was cut may not even say whether it is mounted: it is then.
+    """
+    try:
+        is_mounted = mount_point.is_mount()
+    except OSError:
+        is_mounted = True
+    if is_mounted:
         with contextlib.suppress(Unable):
             run("umount", "--lazy", mount_point)
 
