@@ -114,7 +114,7 @@ impl Environment {
         }
     }
 
-    /// Reads each wanted variable on its own, and returns what is wrong with the others as errors.
+    /// Reads each wanted variable on its own: the values, and an error for each that is wrong.
     fn read(
         &self,
         is_wanted: impl Fn(&Variable) -> bool,
