@@ -20,7 +20,6 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -29,6 +28,7 @@ use std::thread;
 
 use parking_lot::{Condvar, Mutex};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
+use socket2::Socket;
 
 use super::current::Current;
 use super::limits;
@@ -45,7 +45,7 @@ pub struct Handshakes {
 #[derive(Debug)]
 struct Job {
     tunnel: Box<Tunnel>,
-    stream: Arc<TcpStream>,
+    stream: Arc<Socket>,
     advanced: SyncSender<Advanced>,
 }
 
@@ -85,7 +85,7 @@ impl Handshakes {
 
     /// Has the tunnel advanced over `stream`, as far as that is possible without waiting; `None` if
     /// it was lost.
-    pub(super) fn advance(&self, tunnel: Box<Tunnel>, stream: &Arc<TcpStream>) -> Option<Advanced> {
+    pub(super) fn advance(&self, tunnel: Box<Tunnel>, stream: &Arc<Socket>) -> Option<Advanced> {
         let (advanced, result) = sync_channel(1);
         self.jobs.add(Job {
             tunnel,
@@ -167,7 +167,7 @@ impl Job {
 /// A socket that is read and written only as far as possible without waiting, whatever its
 /// timeouts.
 #[derive(Clone, Copy, Debug)]
-struct NonBlocking<'a>(&'a TcpStream);
+struct NonBlocking<'a>(&'a Socket);
 
 impl Read for NonBlocking<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {

@@ -7,7 +7,7 @@
 
 use std::{
     io::{self, Write},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, SocketAddr, TcpListener},
     os::fd::AsFd,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -20,7 +20,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt},
 };
-use socket2::SockRef;
+use socket2::{SockRef, Socket};
 
 use crate::{
     clock::Clock,
@@ -66,10 +66,12 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Limits what the kernel buffers for sending, for each client accepted from the socket (SEC-9),
-/// which inherits the limit.
-fn bound_unsent(socket: &TcpListener) -> io::Result<()> {
-    SockRef::from(socket).set_tcp_notsent_lowat(limits::UNSENT_OCTETS_MAX)
+/// Sets what each client accepted from the socket inherits: nothing waits to share a packet with
+/// what comes later, and the kernel buffers little for sending (SEC-9).
+pub(super) fn prepare(socket: &TcpListener) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(limits::UNSENT_OCTETS_MAX)
 }
 
 /// What the sessions of a listener need.
@@ -154,7 +156,7 @@ impl Listener {
         stop: io::PipeReader,
     ) -> io::Result<thread::JoinHandle<()>> {
         for (socket, _) in &sockets {
-            bound_unsent(socket)?;
+            prepare(socket)?;
         }
         let name = format!("{}-listener", self.service());
         let listener = Arc::new(self);
@@ -229,7 +231,7 @@ impl Listener {
         for _ in 0..limits::ACCEPTS_MAX {
             match socket.accept() {
                 Ok((stream, peer)) => {
-                    let stream = Arc::new(stream);
+                    let stream = Arc::new(Socket::from(stream));
                     if let Err(refused) = self.admit(&stream, peer, door) {
                         self.turn_away(&stream, door, &refused);
                         if let Some(unlogged) = self.lets_through(peer.ip(), Kind::TurnedAway) {
@@ -248,7 +250,7 @@ impl Listener {
     /// Starts a thread for the client, or returns the reason why it has none.
     fn admit(
         self: &Arc<Self>,
-        stream: &Arc<TcpStream>,
+        stream: &Arc<Socket>,
         peer: SocketAddr,
         door: Door,
     ) -> Result<(), TurnedAway> {
@@ -293,7 +295,7 @@ impl Listener {
     /// Sends why it is `refused` and closes. The socket does not block: what cannot be sent
     /// immediately is lost. A client that begins with TLS gets no reply: it could not understand
     /// plain text.
-    fn turn_away(&self, mut stream: &TcpStream, door: Door, refused: &TurnedAway) {
+    fn turn_away(&self, mut stream: &Socket, door: Door, refused: &TurnedAway) {
         if door == Door::Tls {
             return;
         }
@@ -309,7 +311,7 @@ impl Listener {
     }
 
     /// The whole run of a session's thread.
-    fn serve(&self, stream: Arc<TcpStream>, peer: SocketAddr, ticket: Ticket, visit: Visit) {
+    fn serve(&self, stream: Arc<Socket>, peer: SocketAddr, ticket: Ticket, visit: Visit) {
         let id = visit.id;
         self.registry.counters().began(id.service);
         maillog::session_began(id, peer.ip());
@@ -390,7 +392,7 @@ fn reason(refusal: NoPlace) -> &'static str {
 /// waiting session (NET-1).
 #[inline(never)]
 fn connect(
-    stream: Arc<TcpStream>,
+    stream: Arc<Socket>,
     peer: IpAddr,
     ticket: Ticket,
     clock: Clock,
@@ -418,16 +420,31 @@ fn stopped_within(stop: &io::PipeReader, pause: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+
     use super::*;
+
+    /// A listener, a client of it, and the server's end of their connection.
+    fn ends() -> (TcpListener, TcpStream, TcpStream) {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        prepare(&listener).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        (listener, client, stream)
+    }
+
+    /// NET-3: a reply does not wait for the acknowledgement of the previous one.
+    #[test]
+    fn small_replies_are_sent_immediately() {
+        let (_listener, _client, stream) = ends();
+        assert!(stream.nodelay().unwrap());
+    }
 
     /// SEC-9: without the limit it would be some megabytes.
     #[test]
     fn the_kernel_keeps_little_for_a_client_that_does_not_read() {
-        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        bound_unsent(&listener).unwrap();
-        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        listener.set_nonblocking(false).unwrap();
-        let (mut stream, _) = listener.accept().unwrap();
+        let (_listener, _client, mut stream) = ends();
         // The client's buffer grows only while the client reads.
         stream
             .set_write_timeout(Some(Duration::from_millis(50)))

@@ -274,7 +274,8 @@ mod tests {
 
     fn connection() -> Connection {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let stream = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let stream = Arc::new(stream.into());
         let caps = Caps {
             total: 1,
             per_address: PerAddress::Scaled,

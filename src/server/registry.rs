@@ -11,12 +11,13 @@
 //! The lock is held for look-ups in maps, never during a system call (NET-7).
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Shutdown, TcpStream};
+use std::net::{IpAddr, Shutdown};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use socket2::Socket;
 
 use crate::clock::Clock;
 use crate::counters::Report;
@@ -54,7 +55,7 @@ struct Places {
 #[derive(Debug)]
 struct Open {
     peer: IpAddr,
-    stream: Arc<TcpStream>,
+    stream: Arc<Socket>,
     state: Arc<State>,
 }
 
@@ -118,7 +119,7 @@ impl Registry {
     pub(super) fn admit(
         self: &Arc<Self>,
         peer: IpAddr,
-        stream: &Arc<TcpStream>,
+        stream: &Arc<Socket>,
     ) -> Result<Ticket, NoPlace> {
         if self.is_draining() {
             return Err(NoPlace::ShuttingDown);
@@ -234,18 +235,14 @@ impl Registry {
 }
 
 impl Places {
-    fn streams(&self, wanted: impl Fn(&Open) -> bool) -> Vec<Arc<TcpStream>> {
+    fn streams(&self, wanted: impl Fn(&Open) -> bool) -> Vec<Arc<Socket>> {
         let wanted = self.open.values().filter(|open| wanted(open));
         wanted.map(|open| Arc::clone(&open.stream)).collect()
     }
 
     /// Returns the number of the session, and the socket of the session that must end for it, if
     /// any.
-    fn add(
-        &mut self,
-        address: Network,
-        session: Open,
-    ) -> Result<(u64, Option<Arc<TcpStream>>), Full> {
+    fn add(&mut self, address: Network, session: Open) -> Result<(u64, Option<Arc<Socket>>), Full> {
         let id = self.next_id.saturating_add(1);
         let open = &self.open;
         // Every session that the shares know is open.
@@ -269,7 +266,7 @@ impl Places {
 }
 
 /// Ends the reading side of `streams`, which wakes sessions that wait there.
-fn wake(streams: Vec<Arc<TcpStream>>) {
+fn wake(streams: Vec<Arc<Socket>>) {
     for stream in streams {
         // A session that has just ended needs no waking.
         stream.shutdown(Shutdown::Read).ok();
@@ -379,7 +376,7 @@ impl Drop for Ticket {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
     use crate::clock::Hands;
 
@@ -396,9 +393,10 @@ mod tests {
     }
 
     /// A socket for a session; nobody needs to be at its other end.
-    fn stream() -> Arc<TcpStream> {
+    fn stream() -> Arc<Socket> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap())
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        Arc::new(stream.into())
     }
 
     fn admit(registry: &Arc<Registry>, peer: &str) -> Result<Ticket, NoPlace> {
@@ -495,7 +493,7 @@ mod tests {
         let mut session = || {
             let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             peers.push(listener.accept().unwrap().0);
-            let stream = Arc::new(stream);
+            let stream = Arc::new(Socket::from(stream));
             let peer = [127, 0, 0, 1].into();
             (registry.admit(peer, &stream).unwrap(), stream)
         };

@@ -23,7 +23,6 @@
 use std::{
     fmt,
     io::{self, ErrorKind, Read as _, Write as _},
-    net::TcpStream,
     sync::Arc,
 };
 
@@ -37,6 +36,7 @@ use rustls::{
 };
 #[cfg(test)]
 use rustls::{server::ClientHello, sign::CertifiedKey};
+use socket2::Socket;
 
 use crate::mail::Foreign;
 
@@ -271,7 +271,7 @@ impl Tunnel {
     /// # Errors
     /// `WouldBlock` if none have arrived yet; `InvalidData` if the input is not TLS, or says that
     /// the client gives up.
-    pub(super) fn read(&mut self, socket: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn read(&mut self, socket: &Socket, into: &mut [u8]) -> io::Result<usize> {
         match self.plaintext(into) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             done => return done,
@@ -356,7 +356,7 @@ impl Tunnel {
     ///
     /// # Errors
     /// An error of the socket.
-    pub(super) fn write(&mut self, mut socket: &TcpStream, octets: &[u8]) -> io::Result<Written> {
+    pub(super) fn write(&mut self, mut socket: &Socket, octets: &[u8]) -> io::Result<Written> {
         let taken = self.tls.writer().write(octets)?;
         let mut stuck = false;
         if self.tls.wants_write() {
@@ -375,7 +375,7 @@ impl Tunnel {
     }
 
     /// Tells the client that no more will be sent.
-    pub(super) fn close(&mut self, socket: &TcpStream) {
+    pub(super) fn close(&mut self, socket: &Socket) {
         self.tls.send_close_notify();
         // This does not matter to a client that is gone.
         self.send_records(socket).ok();

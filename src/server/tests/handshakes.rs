@@ -1,12 +1,13 @@
 //! Handshakes: what a client can do in the middle of one, and which thread computes them.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
 use rustls::{ClientConfig, ClientConnection};
+use socket2::Socket;
 
 use super::super::session::Interruption;
 use super::super::{Handshakes, Identity};
@@ -33,7 +34,7 @@ fn is_served(handshakes: &Handshakes, config: &Arc<ClientConfig>) -> bool {
 }
 
 /// Writes until the socket accepts no more; returns how many octets it accepted.
-fn fill(mut socket: &TcpStream) -> usize {
+fn fill(mut socket: &Socket) -> usize {
     socket.set_nonblocking(true).unwrap();
     let mut octets = 0;
     loop {

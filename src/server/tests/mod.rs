@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustls::{ClientConfig, ClientConnection};
+use socket2::Socket;
 
 use crate::accounts::Accounts;
 use crate::clock::{Clock, Hands};
@@ -21,6 +22,7 @@ use crate::wire::BareOctets;
 
 use super::connection::Connection;
 use super::limits;
+use super::listener::prepare;
 use super::registry::Registry;
 use super::shares::{Caps, PerAddress};
 use super::{Handshakes, Logins, Timeouts, smtp};
@@ -29,7 +31,7 @@ use super::{Handshakes, Logins, Timeouts, smtp};
 pub(super) struct Ends {
     pub(super) connection: Connection,
     /// The server's end, which `connection` reads from and writes to.
-    pub(super) socket: Arc<TcpStream>,
+    pub(super) socket: Arc<Socket>,
     pub(super) client: TcpStream,
     pub(super) hands: Arc<Hands>,
     pub(super) registry: Arc<Registry>,
@@ -39,9 +41,10 @@ impl Ends {
     /// A connection that believes its client to be at `peer`.
     pub(super) fn new(peer: &str, timeouts: Timeouts) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        prepare(&listener).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         client.set_nodelay(true).unwrap();
-        let socket = Arc::new(listener.accept().unwrap().0);
+        let socket = Arc::new(Socket::from(listener.accept().unwrap().0));
         let hands = Arc::new(Hands::new());
         let clock = Clock::turned_by(Arc::clone(&hands));
         let caps = Caps {

@@ -2,13 +2,15 @@
 
 use std::{
     io::{BufRead, PipeWriter, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener},
     sync::Arc,
     thread::JoinHandle,
     time::Duration,
 };
 
+use rustix::net::{RecvFlags, recv};
 use rustls::StreamOwned;
+use socket2::Socket;
 
 use crate::{
     accounts::{self, Accounts},
@@ -440,9 +442,9 @@ fn begun() -> Ends {
 }
 
 /// Waits until this many octets have arrived.
-fn until_there(socket: &TcpStream, octets: usize) {
+fn until_there(socket: &Socket, octets: usize) {
     let mut there = vec![0; octets];
-    while socket.peek(&mut there).unwrap() < octets {
+    while recv(socket, &mut there, RecvFlags::PEEK).unwrap().1 < octets {
         crate::clock::look_again();
     }
 }
