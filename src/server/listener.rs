@@ -7,7 +7,7 @@
 
 use std::{
     io::{self, Write},
-    net::{IpAddr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     os::fd::AsFd,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -20,7 +20,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt},
 };
-use socket2::{SockRef, Socket};
+use socket2::{SockAddr, SockRef, Socket};
 
 use crate::{
     clock::Clock,
@@ -158,6 +158,10 @@ impl Listener {
         for (socket, _) in &sockets {
             prepare(socket)?;
         }
+        let sockets: Vec<(Socket, Door)> = sockets
+            .into_iter()
+            .map(|(socket, door)| (socket.into(), door))
+            .collect();
         let name = format!("{}-listener", self.service());
         let listener = Arc::new(self);
         thread::Builder::new()
@@ -177,7 +181,7 @@ impl Listener {
         self.registry.lets_through(peer, kind, self.clock.now())
     }
 
-    fn run(self: &Arc<Self>, sockets: &[(TcpListener, Door)], stop: &io::PipeReader) {
+    fn run(self: &Arc<Self>, sockets: &[(Socket, Door)], stop: &io::PipeReader) {
         let (shortest, longest) = limits::BACK_OFF;
         let mut pause = shortest;
         loop {
@@ -199,7 +203,7 @@ impl Listener {
     /// Waits for clients and accepts all that are waiting; false if the listener must stop.
     fn accept_ready(
         self: &Arc<Self>,
-        sockets: &[(TcpListener, Door)],
+        sockets: &[(Socket, Door)],
         stop: &io::PipeReader,
     ) -> io::Result<bool> {
         let readable = |socket| PollFd::from_borrowed_fd(socket, PollFlags::IN);
@@ -227,15 +231,15 @@ impl Listener {
     /// Accepts the clients that wait at the socket. Those that arrive meanwhile may have to wait
     /// for the next round: a flood must not keep the listener from its other sockets, or from a
     /// stop.
-    fn accept_all(self: &Arc<Self>, socket: &TcpListener, door: Door) -> io::Result<()> {
+    fn accept_all(self: &Arc<Self>, socket: &Socket, door: Door) -> io::Result<()> {
         for _ in 0..limits::ACCEPTS_MAX {
             match socket.accept() {
-                Ok((stream, peer)) => {
-                    let stream = Arc::new(Socket::from(stream));
+                Ok((stream, address)) => {
+                    let (stream, peer) = (Arc::new(stream), peer_of(&address));
                     if let Err(refused) = self.admit(&stream, peer, door) {
                         self.turn_away(&stream, door, &refused);
-                        if let Some(unlogged) = self.lets_through(peer.ip(), Kind::TurnedAway) {
-                            refused.log(self.service(), peer.ip(), unlogged);
+                        if let Some(unlogged) = self.lets_through(peer, Kind::TurnedAway) {
+                            refused.log(self.service(), peer, unlogged);
                         }
                     }
                 }
@@ -251,14 +255,14 @@ impl Listener {
     fn admit(
         self: &Arc<Self>,
         stream: &Arc<Socket>,
-        peer: SocketAddr,
+        peer: IpAddr,
         door: Door,
     ) -> Result<(), TurnedAway> {
         let admitted = if self.threads.are_spent() {
             // The threads of ended sessions have not all exited yet.
             Err(NoPlace::TooMany(Full(Network::EVERYTHING)))
         } else {
-            self.registry.admit(peer.ip(), stream)
+            self.registry.admit(peer, stream)
         };
         let ticket = match admitted {
             Ok(ticket) => ticket,
@@ -311,12 +315,12 @@ impl Listener {
     }
 
     /// The whole run of a session's thread.
-    fn serve(&self, stream: Arc<Socket>, peer: SocketAddr, ticket: Ticket, visit: Visit) {
+    fn serve(&self, stream: Arc<Socket>, peer: IpAddr, ticket: Ticket, visit: Visit) {
         let id = visit.id;
         self.registry.counters().began(id.service);
-        maillog::session_began(id, peer.ip());
+        maillog::session_began(id, peer);
         let clock = self.clock.clone();
-        match connect(stream, peer.ip(), ticket, clock, self.timeouts) {
+        match connect(stream, peer, ticket, clock, self.timeouts) {
             Ok(mut connection) => {
                 let end = self.serve_guarded(&mut connection, visit);
                 self.registry.counters().ended(&end);
@@ -326,8 +330,8 @@ impl Listener {
             Err(error) => {
                 let end = SessionEnd::Broken(Interruption::Lost(Some(error)));
                 self.registry.counters().ended(&end);
-                if let Some(unlogged) = self.lets_through(peer.ip(), Kind::Ended) {
-                    maillog::session_ended(Level::Info, id, peer.ip(), unlogged, &end);
+                if let Some(unlogged) = self.lets_through(peer, Kind::Ended) {
+                    maillog::session_ended(Level::Info, id, peer, unlogged, &end);
                 }
             }
         }
@@ -399,6 +403,12 @@ fn connect(
     timeouts: Timeouts,
 ) -> io::Result<Box<Connection>> {
     Connection::new(stream, peer, ticket, clock, timeouts).map(Box::new)
+}
+
+/// Where the client is: a Unix socket reaches only this machine.
+fn peer_of(address: &SockAddr) -> IpAddr {
+    let address = address.as_socket();
+    address.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
 }
 
 /// Whether `accept` failed for one client only: it has already left, or there was a signal.
