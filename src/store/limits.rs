@@ -98,9 +98,30 @@ pub(super) const LOOKED_OCTETS_MAX: u64 = 32 * 1024 * 1024;
 
 /// Arrivals and removals that are kept for watches.
 ///
-/// About 250 octets each, 4 MiB together: enough for a watch that reads every second while ten
-/// thousand messages a second arrive.
+/// Enough for a watch that reads every second while ten thousand messages a second arrive, and for
+/// a script that takes a cursor, starts a program that sends a few thousand, and then waits.
 pub(super) const HUB_CHANGES_MAX: usize = 16_384;
+
+/// Octets of memory of these changes.
+///
+/// One takes about 230; with the longest addresses and names, some 600.
+pub(super) const HUB_OCTETS_MAX: usize = 4 * 1024 * 1024;
+
+/// Changes that one call returns, so that a thousand watches that are far behind do not make a
+/// thousand copies of all that are kept.
+pub(super) const HUB_NEWS_MAX: usize = 512;
+
+/// How often many threads that wait for mail are woken at most.
+///
+/// A person does not notice 50 ms. Waking a thousand threads takes some 5 ms of processor time.
+pub(super) const HUB_PACE: Duration = Duration::from_millis(50);
+
+/// Watches of one mailbox that are woken for each of its messages. If there are more, they are
+/// woken like those of all mailboxes.
+pub(super) const HUB_PROMPT_MAX: usize = 16;
+
+/// Mailboxes that are watched alone, each with a bell of its own: about 300 octets each.
+pub(super) const HUB_BELLS_MAX: usize = 4_096;
 
 /// Default for the memory of the listings of all open maildrops together, in octets (SEC-9).
 ///

@@ -34,6 +34,7 @@
 //! Methods return [`Error`]; none panics, and none leaves the store unusable. Events that no caller
 //! asked about go to an [`Observer`].
 
+mod cursor;
 mod error;
 mod event;
 mod hub;
@@ -55,6 +56,7 @@ use crate::{
     mail::{MailboxName, Summaries},
 };
 
+pub use cursor::Cursor;
 pub use error::Error;
 pub use event::{Event, Observer, Severity};
 pub use hub::{Change, Missed, News, Watch};
@@ -159,9 +161,20 @@ impl MessageStore {
         self.maildirs.look(mailbox).map(Look)
     }
 
-    /// Begins to watch which messages come and go in all mailboxes.
-    pub fn watch(&self) -> Watch {
-        self.maildirs.watch()
+    /// The place behind the newest change of this store. To miss nothing, take it before the
+    /// mailboxes are listed, and then watch from there.
+    pub fn cursor(&self) -> Cursor {
+        self.maildirs.cursor()
+    }
+
+    /// Begins to watch which messages come and go, in one mailbox or in all, from the cursor
+    /// `since`. A mailbox that does not exist can be watched.
+    ///
+    /// # Errors
+    /// [`Missed`] if `since` is not of this run of the daemon, or too much has happened since: list
+    /// the mailboxes again, from a new cursor.
+    pub fn watch(&self, of: Option<&MailboxName>, since: Cursor) -> Result<Watch, Missed> {
+        self.maildirs.watch(of, since)
     }
 
     /// Begins a delivery of `declared_octets`, 0 if the size is not known.

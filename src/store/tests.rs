@@ -186,8 +186,8 @@ fn a_watch_reports_each_message_once_in_each_of_its_mailboxes() {
         let store = open(place.path());
         let [ann, bob, _] = mailboxes();
         deliver(&store, b"before\n", std::slice::from_ref(&ann)).unwrap();
-        let mut watch = store.watch();
-        let mut reported = || watch.news(Duration::ZERO, &Clock::system()).unwrap();
+        let mut watch = store.watch(None, store.cursor()).unwrap();
+        let mut reported = || watch.news(Duration::ZERO).unwrap();
         assert_eq!(reported(), [], "{kind}");
         deliver(&store, b"one\n", &[ann.clone(), bob.clone()]).unwrap();
         // Too large to be held in memory, so it is delivered another way.
@@ -215,9 +215,9 @@ fn a_watch_reports_each_message_once_in_each_of_its_mailboxes() {
     }
 }
 
-/// Starting a watch and then listing misses nothing, whatever is delivered in the meantime.
+/// Taking a cursor, listing, and then watching misses nothing, whatever is delivered meanwhile.
 #[test]
-fn messages_missing_from_a_list_are_reported_by_a_watch_begun_before_it() {
+fn messages_missing_from_a_list_are_reported_by_a_watch_from_a_cursor_before_it() {
     const MESSAGES: usize = 60;
     for (kind, open) in KINDS {
         let place = TempDir::new().unwrap();
@@ -240,14 +240,15 @@ fn messages_missing_from_a_list_are_reported_by_a_watch_begun_before_it() {
                 both.wait();
                 let mut rounds = Vec::new();
                 while rounds.len() < 3 {
-                    let watch = store.watch();
-                    rounds.push((watch, ids(store, ann)));
+                    let cursor = store.cursor();
+                    let seen = ids(store, ann);
+                    rounds.push((store.watch(Some(ann), cursor).unwrap(), seen));
                 }
                 while !is_over.load(Ordering::Acquire) {
                     thread::yield_now();
                 }
                 for (mut watch, mut seen) in rounds {
-                    let news = watch.news(Duration::ZERO, &Clock::system()).unwrap();
+                    let news = watch.news(Duration::ZERO).unwrap();
                     seen.extend(news.into_iter().map(|news| news.unique_id));
                     assert_eq!(seen, ids(store, ann), "{kind}");
                 }

@@ -10,6 +10,8 @@ use std::cell::Cell;
 pub(crate) enum Bug {
     /// Messages that somebody is about to remove count as removed, wherever they are.
     AnnouncedRemovalsAreDurable,
+    /// A thread that waits for mail is woken before the change is there.
+    BellsRingEarly,
     /// Messages that are not yet in the Maildirs count as checkpointed.
     CheckpointsCountTheUnapplied,
     /// Checkpointed messages count as settled, though the journal does not say so.

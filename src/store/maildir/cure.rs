@@ -109,7 +109,6 @@ fn deliver_waiting(store: &OpenStore, target: &Target<'_>) -> Result<(), Error> 
     }
     let mark = store.disk.sync_mark();
     let mut delivered = Vec::with_capacity(names.len());
-    let mut arrived = Vec::new();
     let mut result = Ok(());
     let mut lives: BTreeMap<u64, Replay<'_>> = BTreeMap::new();
     for file_name in names {
@@ -128,23 +127,19 @@ fn deliver_waiting(store: &OpenStore, target: &Target<'_>) -> Result<(), Error> 
             path: &path,
             file_name: own,
         };
-        result = replay.deliver_to(target, name.serial, spooled);
-        if result.is_err() {
-            break;
-        }
-        if moment == Moment::Cure {
-            arrived.push(own.to_owned());
+        match replay.deliver_to(target, name.serial, spooled) {
+            // It can be seen, and the next attempt, if this one fails, finds it there.
+            Ok(true) => store.tell(Change::Arrived, mailbox, || name::unique_id_of(own)),
+            Ok(false) => {}
+            Err(error) => {
+                result = Err(error);
+                break;
+            }
         }
         delivered.push(path);
     }
     settle_waiting(&store.disk, maildir, &directory, &delivered)
         .and_then(|()| store.disk.check_syncs(mark))
-        .inspect(|()| {
-            for file_name in &arrived {
-                let unique_id = || name::unique_id_of(file_name);
-                store.tell(Change::Arrived, mailbox, unique_id);
-            }
-        })
         .and(result)?;
     store.known.remember(&store.disk, [mailbox]);
     Ok(())

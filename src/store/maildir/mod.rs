@@ -198,7 +198,7 @@ use crate::{
     fs::{Fs, Kind, if_there},
     mail::MailboxName,
     store::{
-        Durability, Error, Event, Room, Settings, Watch,
+        Cursor, Durability, Error, Event, Missed, Room, Settings, Watch,
         hub::Hub,
         limits,
         sync::{Mutex, atomic::AtomicU64, fill_random, thread::JoinHandle},
@@ -284,6 +284,7 @@ impl MaildirStore {
         clean(&disk)?;
         let nonce = new_nonce();
         let nonce = nonce.map_err(Error::io("get a random number for names in", &disk.root))?;
+        let hub = Hub::new(nonce, disk.clock.clone());
         let mut store = OpenStore {
             place: Place::of(held, &disk.root),
             disk,
@@ -301,7 +302,7 @@ impl MaildirStore {
             held: Quota::new(memory.held),
             listed: Quota::new(memory.listed),
             looked: Quota::new(limits::LOOKED_OCTETS_MAX),
-            hub: Arc::new(Hub::default()),
+            hub: Arc::new(hub),
             room_timeout: patience.room,
             observer: settings.observer,
             counters: Statistics::default(),
@@ -361,6 +362,7 @@ impl MaildirStore {
             || store.touched.is_locked()
             || store.place.is_locked()
             || store.checkpoints.is_locked()
+            || store.hub.is_locked()
             || journal.is_some_and(Journal::is_locked)
     }
 
@@ -460,8 +462,12 @@ impl MaildirStore {
         Look::of(&self.open, mailbox)
     }
 
-    pub(super) fn watch(&self) -> Watch {
-        self.open.hub.watch()
+    pub(super) fn cursor(&self) -> Cursor {
+        self.open.hub.cursor()
+    }
+
+    pub(super) fn watch(&self, of: Option<&MailboxName>, since: Cursor) -> Result<Watch, Missed> {
+        self.open.hub.watch(of, since)
     }
 
     pub(super) fn begin_delivery(&self, declared_octets: u64) -> Result<Delivery, Error> {

@@ -9,7 +9,7 @@ use crate::{
     counters::Report,
     mail::{MailboxName, UniqueId},
     store::{
-        Change, Error, News, Observer,
+        Change, Error, Observer,
         hub::Hub,
         sync::atomic::{AtomicU64, Ordering},
     },
@@ -87,15 +87,11 @@ impl OpenStore {
         mailbox: &MailboxName,
         unique_id: impl FnOnce() -> Option<UniqueId<'a>>,
     ) {
-        if !self.hub.is_watched() {
+        if !self.hub.is_recording() {
             return;
         }
         if let Some(unique_id) = unique_id() {
-            self.hub.tell(News {
-                change,
-                mailbox: mailbox.clone(),
-                unique_id: unique_id.into_owned(),
-            });
+            self.hub.tell(change, mailbox, unique_id.into_owned());
         }
     }
 

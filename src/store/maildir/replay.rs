@@ -433,7 +433,8 @@ impl<'a> Replay<'a> {
         spooled: Spooled<'_>,
     ) -> Result<(), Error> {
         let target = Target::of(&self.store.disk, mailbox)?;
-        self.deliver_to(&target, serial, spooled).or_else(|error| {
+        let delivered = self.deliver_to(&target, serial, spooled);
+        delivered.map(drop).or_else(|error| {
             let purpose = match self.moment {
                 Moment::Start | Moment::Cure => Purpose::Delivery,
                 Moment::Service => Purpose::Anew,
@@ -445,29 +446,30 @@ impl<'a> Replay<'a> {
     }
 
     /// Puts the message into the mailbox of `target`, replacing the files that it already has
-    /// there.
+    /// there. Returns whether it had none.
     pub(super) fn deliver_to(
         &mut self,
         target: &Target<'_>,
         serial: Serial,
         spooled: Spooled<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let places = self.places(target, serial)?;
         planted!(
             ReplaysTrustNames,
             if !places.is_empty() {
-                return Ok(());
+                return Ok(false);
             }
         );
         if self.moment == Moment::Service || !places.is_empty() {
-            return self.write_anew(target, serial, places, spooled);
+            let written = self.write_anew(target, serial, places, spooled);
+            return written.map(|()| false);
         }
         let store = self.store;
         let mut made = Made::nothing(&store.disk);
         mailboxes::make_mailboxes(store, std::slice::from_ref(target), &mut made)
             .and_then(|()| Ok(apply::place(store, spooled, target, Step::Link, &mut made)?))
             .inspect_err(|_| mailboxes::undo(&store.disk, &made))
-            .map(drop)
+            .map(|_placed| true)
     }
 
     /// Replaces the files at `places`, and those that were moved from there meanwhile, until every

@@ -30,6 +30,10 @@ pub(in crate::store) use shuttle::sync::atomic;
 /// A thread that waits with a timeout stops waiting at one in so many checks.
 const LOOKS_PER_TIMEOUT: u32 = 4;
 
+/// Longer than any test: a longer wait ends only when it is notified, so that a lost wake-up is
+/// found.
+const FOREVER: Duration = Duration::from_hours(1_000_000);
+
 shuttle::thread_local! {
     /// How many locks the thread holds.
     static N_HELD: Cell<usize> = Cell::new(0);
@@ -187,6 +191,9 @@ impl Condvar {
 
     /// Waits until it is notified, or for at most `timeout`.
     pub(in crate::store) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, timeout: Duration) {
+        if timeout > FOREVER {
+            return self.wait(guard);
+        }
         let is_notified = Arc::new(AtomicBool::new(false));
         self.timed.lock().push(Arc::clone(&is_notified));
         MutexGuard::unlocked(guard, || {

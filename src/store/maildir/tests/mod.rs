@@ -9,6 +9,7 @@ mod journal;
 mod real;
 mod renames;
 mod waiting;
+mod watches;
 
 use std::sync::Arc;
 
