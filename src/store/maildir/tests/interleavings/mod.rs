@@ -32,7 +32,7 @@ const ROUND: Round = Round {
 };
 
 /// The number of tests.
-const N_TESTS: usize = 8;
+const N_TESTS: usize = 9;
 const _: () = assert!(N_TESTS * (ROUND.random + ROUND.by_priority) >= 10_000);
 
 fn nothing(_: &World, _: &mut Rng) {}
@@ -93,6 +93,14 @@ fn fill_the_disk_for_a_while(world: &World, _: &mut Rng) {
         shuttle::thread::yield_now();
     }
     world.refuse_files(false);
+}
+
+fn insist(world: &World, rng: &mut Rng) {
+    world.insist(0, rng);
+}
+
+fn wait_for_mail(world: &World, rng: &mut Rng) {
+    world.wait_for_mail(0, rng);
 }
 
 fn close(world: &World, _: &mut Rng) {
@@ -221,6 +229,28 @@ fn a_store_may_be_closed_at_any_moment() {
     explore("a_store_may_be_closed_at_any_moment", ROUND, stop);
 }
 
+fn waits() {
+    play(
+        some_messages,
+        &[
+            ("a", insist),
+            ("b", deliver),
+            ("c", wait_for_mail),
+            ("d", wait_for_mail),
+        ],
+    );
+}
+
+/// Mail that comes before, while and after somebody takes a cursor, lists and watches.
+#[test]
+fn those_that_wait_are_told_of_all_that_they_have_not_listed() {
+    explore(
+        "those_that_wait_are_told_of_all_that_they_have_not_listed",
+        ROUND,
+        waits,
+    );
+}
+
 /// Searches for `bug` in as many schedules as an ordinary run has. Returns the failure.
 fn find(bug: Bug, test: fn()) -> String {
     bugs::plant(Some(bug));
@@ -237,6 +267,13 @@ fn a_lost_wake_up_is_found() {
 }
 
 #[test]
+fn a_bell_that_rings_before_the_change_is_there_is_found() {
+    let failure = find(Bug::BellsRingEarly, waits);
+    let is_stuck = failure.contains("deadlock") || failure.contains("max_steps");
+    assert!(is_stuck || failure.contains("seen: "), "{failure}");
+}
+
+#[test]
 fn a_claim_that_ends_before_the_removal_is_found() {
     let failure = find(Bug::ClaimsEndBeforeRemovals, removals);
     assert!(failure.contains("two sessions"), "{failure}");
@@ -245,7 +282,7 @@ fn a_claim_that_ends_before_the_removal_is_found() {
 /// A schedule can be repeated only if the test behaves the same each time.
 #[test]
 fn schedules_can_be_repeated() {
-    for test in [small_journal, other_programs, full_disk, stop] {
+    for test in [small_journal, other_programs, full_disk, stop, waits] {
         repeat_each(100, test);
     }
 }

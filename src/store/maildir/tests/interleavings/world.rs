@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize as PlainUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -21,15 +21,15 @@ use shuttle::{
 
 use crate::{
     fs::{Entry, Fs as _},
-    mail::MailboxName,
+    mail::{MailboxName, UniqueId},
     store::{
-        Durability, Error, Maildrop, Memory, MessageStore, Settings,
-        limits::SYNC_SLOW,
+        Change, Durability, Error, Maildrop, Memory, MessageStore, Settings, Watch,
+        limits::{HUB_PACE, SYNC_SLOW},
         sync::{n_held, set_hands, take_nested, thread},
     },
     testing::{
         disk::{Fault, SimFs},
-        model::{Fate, Model, Start, read},
+        model::{Fate, Model, Start, read, summaries},
         rng::Rng,
     },
 };
@@ -82,6 +82,43 @@ pub(super) struct World {
     mishap_at: OnceLock<u64>,
     /// How often the disk started or stopped being too full for files.
     n_refusals: AtomicU64,
+    /// How many messages the first mailbox had before there were threads.
+    n_prepared: PlainUsize,
+    /// Those that have waited for mail.
+    waiters: Mutex<Vec<Waiter>>,
+}
+
+/// Somebody who has listed a mailbox and waits for more.
+struct Waiter {
+    watch: Watch,
+    mailbox: MailboxName,
+    /// What was listed or reported.
+    seen: BTreeSet<UniqueId<'static>>,
+    /// What was reported.
+    told: BTreeSet<UniqueId<'static>>,
+}
+
+impl Waiter {
+    /// Reads what is reported. Each message is reported once.
+    fn read(&mut self, patience: Duration) {
+        for news in self.watch.news(patience).unwrap() {
+            if news.mailbox == self.mailbox {
+                assert_eq!(news.change, Change::Arrived);
+                assert!(self.told.insert(news.unique_id.clone()), "reported twice");
+                self.seen.insert(news.unique_id);
+            }
+        }
+    }
+}
+
+/// The messages in a mailbox.
+fn listed(
+    store: &MessageStore,
+    mailbox: &MailboxName,
+) -> Result<BTreeSet<UniqueId<'static>>, Error> {
+    let look = store.look(mailbox)?;
+    let summaries = summaries(&*look.messages()).into_iter();
+    Ok(summaries.map(|it| it.unique_id).collect())
 }
 
 /// Runs `threads` on a store that `prepare` has filled, and judges what they see and leave. All
@@ -90,6 +127,8 @@ pub(super) fn play(prepare: Work, threads: &[(&str, Work)]) {
     let mut rng = Rng::new(thread_rng().next_u64());
     let world = Arc::new(World::new(&mut rng));
     prepare(&world, &mut rng);
+    let n_prepared = world.messages(&mailboxes()[0], Fate::Accepted).len();
+    world.n_prepared.store(n_prepared, Relaxed);
     world.plan_mishap(&mut rng);
     let threads: Vec<_> = threads
         .iter()
@@ -165,6 +204,8 @@ impl World {
             mishap,
             mishap_at: OnceLock::new(),
             n_refusals: AtomicU64::new(0),
+            n_prepared: PlainUsize::new(0),
+            waiters: Mutex::default(),
         }
     }
 
@@ -197,8 +238,8 @@ impl World {
         self.model.lock().messages(mailbox, fate).collect()
     }
 
-    /// Delivers a message to some mailboxes, starting with `to`.
-    pub(super) fn deliver(&self, to: usize, rng: &mut Rng) {
+    /// Delivers a message to some mailboxes, starting with `to`. Returns whether it was accepted.
+    pub(super) fn deliver(&self, to: usize, rng: &mut Rng) -> bool {
         let all = mailboxes();
         let mut recipients = vec![all[to].clone()];
         recipients.extend(rng.chance(30).then(|| all[(to + 1) % all.len()].clone()));
@@ -218,6 +259,53 @@ impl World {
         for mailbox in &recipients {
             // Others may have seen it, and removed it, before this thread learns of it.
             self.model.lock().settle(mailbox, &content, fate);
+        }
+        fate == Fate::Accepted
+    }
+
+    /// Delivers a message to a mailbox, again and again if it is refused although nothing is wrong.
+    pub(super) fn insist(&self, to: usize, rng: &mut Rng) {
+        while !self.deliver(to, rng) && self.mishap == Mishap::Nothing {}
+    }
+
+    /// Takes a cursor, lists a mailbox, and watches it, or all, from there; then waits until there
+    /// is one message more than in the beginning.
+    pub(super) fn wait_for_mail(&self, mailbox: usize, rng: &mut Rng) {
+        let mailbox = mailboxes()[mailbox].clone();
+        let (store, of) = (&self.store, Some(&mailbox).filter(|_| rng.chance(70)));
+        let cursor = store.cursor();
+        let Ok(seen) = listed(store, &mailbox) else {
+            return;
+        };
+        let watch = store.watch(of, cursor).unwrap();
+        let told = BTreeSet::new();
+        let mut waiter = Waiter {
+            watch,
+            mailbox,
+            seen,
+            told,
+        };
+        let wanted = self.n_prepared.load(Relaxed) + 1;
+        if self.mishap == Mishap::Nothing {
+            while waiter.seen.len() < wanted {
+                waiter.read(Duration::MAX);
+            }
+        } else {
+            waiter.read(HUB_PACE);
+        }
+        self.waiters.lock().push(waiter);
+    }
+
+    /// Those that wait have seen all messages of their mailbox, and no others.
+    fn judge_waiters(&self) {
+        for mut waiter in std::mem::take(&mut *self.waiters.lock()) {
+            let Ok(listed) = listed(&self.store, &waiter.mailbox) else {
+                continue;
+            };
+            waiter.read(Duration::ZERO);
+            if waiter.seen != listed {
+                self.complain(format!("seen: {:?}, listed: {listed:?}", waiter.seen));
+            }
         }
     }
 
@@ -344,19 +432,21 @@ impl World {
 
     /// Whether everything is well, and stays so.
     fn judge(&self, rng: &mut Rng) -> Result<(), String> {
+        if matches!(self.mishap, Mishap::Nothing | Mishap::Fault) {
+            self.fs.heal();
+            self.judge_waiters();
+        }
+        self.waiters.lock().clear();
         let mut model = std::mem::take(&mut *self.model.lock());
         let (fs, store, durability) = (&self.fs, &self.store, self.durability);
         let judged = match self.mishap {
             Mishap::Nothing => self.judge_at_rest(&mut model),
-            Mishap::Fault => {
-                fs.heal();
-                model.check(store, Start::Same).and_then(|()| {
-                    store.abandon();
-                    self.give_up_what_is_at_risk(&mut model);
-                    let found = fs.power_cut(rng.next());
-                    check_reopened(&found, durability, model, Start::PowerCut)
-                })
-            }
+            Mishap::Fault => model.check(store, Start::Same).and_then(|()| {
+                store.abandon();
+                self.give_up_what_is_at_risk(&mut model);
+                let found = fs.power_cut(rng.next());
+                check_reopened(&found, durability, model, Start::PowerCut)
+            }),
             Mishap::PowerCut => {
                 store.abandon();
                 let seed = [0, 1, rng.next()][rng.below(3)];
