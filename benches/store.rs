@@ -6,9 +6,13 @@
 //! whole file system, so that nothing is left for later. Then the same is measured beside a program
 //! that constantly writes to a large file, as a copy or a backup does.
 //!
+//! Then deliveries are measured beside a thousand threads that wait for mail, each for its own
+//! mailbox or all for any mailbox, as a ratio to those beside none.
+//!
 //! `FACTEUR_BENCH_SECONDS` sets the length of each measurement (15), `FACTEUR_BENCH_DIR` the
 //! directory whose file system is used (the system's temporary one), and `FACTEUR_BENCH_ONLY` which
-//! rows to measure, for example `16x10` for 16 threads and 10 KiB (all).
+//! rows to measure, for example `16x10` for 16 threads and 10 KiB, or `waits` for the last table
+//! (all).
 #![expect(
     clippy::unwrap_used,
     clippy::arithmetic_side_effects,
@@ -44,7 +48,11 @@ fn main() {
     let parent = std::env::var_os("FACTEUR_BENCH_DIR").map_or_else(std::env::temp_dir, Into::into);
     let duration = Duration::from_secs(seconds);
     for beside in [false, true] {
-        let run = Run { duration, beside };
+        let run = Run {
+            duration,
+            beside,
+            waits: Waits::None,
+        };
         let title = if beside { "beside a writer" } else { "alone" };
         println!("| {title}: threads x KiB | maildir | journal | none |");
         println!("|---|---:|---:|---:|");
@@ -67,6 +75,75 @@ fn main() {
         }
         println!();
     }
+    if only.is_none_or(|only| only == "waits") {
+        measure_waits(&parent, duration);
+    }
+}
+
+/// How many threads wait for mail while it is delivered.
+const WAITERS: usize = 1000;
+
+/// After so long they look at their clients, as a server does.
+const SLICE: Duration = Duration::from_secs(1);
+
+/// Measurements of each kind, alternating.
+const ROUNDS: usize = 5;
+
+/// For what mail threads wait.
+#[derive(Clone, Copy)]
+enum Waits {
+    /// There are none.
+    None,
+    /// Each for its own mailbox, to which nothing is delivered.
+    ForOthers,
+    /// Each for all mailboxes.
+    ForAll,
+}
+
+fn measure_waits(parent: &Path, duration: Duration) {
+    println!("| beside {WAITERS} waits: threads x KiB | none | for others | for all |");
+    println!("|---|---:|---:|---:|");
+    for (threads, kibioctets) in [(1, 1), (16, 1), (16, 10)] {
+        let mut rates: [Vec<f64>; 3] = Default::default();
+        for _ in 0..ROUNDS {
+            for (rates, waits) in
+                rates
+                    .iter_mut()
+                    .zip([Waits::None, Waits::ForOthers, Waits::ForAll])
+            {
+                let run = Run {
+                    duration,
+                    beside: false,
+                    waits,
+                };
+                rates.push(measure(
+                    parent,
+                    Durability::default(),
+                    threads,
+                    kibioctets,
+                    run,
+                ));
+            }
+        }
+        let [none, others, all] = rates.map(|mut rates| {
+            rates.sort_by(f64::total_cmp);
+            rates.into_iter().nth(ROUNDS / 2).unwrap()
+        });
+        println!(
+            "| {threads}x{kibioctets} | {none:.0} | {others:.0} (x{:.3}) | {all:.0} (x{:.3}) |",
+            others / none,
+            all / none
+        );
+    }
+}
+
+/// Waits for mail until the measurement is over.
+fn wait(store: &MessageStore, of: Option<&MailboxName>, is_over: &AtomicBool) {
+    let mut watch = store.watch(of, store.cursor()).unwrap();
+    while !is_over.load(Ordering::Relaxed) {
+        // A thread that is too far behind continues with what there is.
+        watch.news(SLICE).unwrap_or_default();
+    }
 }
 
 /// For how long, and whether beside a program that writes.
@@ -74,6 +151,7 @@ fn main() {
 struct Run {
     duration: Duration,
     beside: bool,
+    waits: Waits,
 }
 
 /// Messages per second.
@@ -84,7 +162,11 @@ fn measure(
     kibioctets: usize,
     run: Run,
 ) -> f64 {
-    let Run { duration, beside } = run;
+    let Run {
+        duration,
+        beside,
+        waits,
+    } = run;
     let directory = tempfile::tempdir_in(parent).unwrap();
     let settings = Settings {
         durability,
@@ -105,6 +187,16 @@ fn measure(
     thread::scope(|scope| {
         if beside {
             scope.spawn(|| write_beside(&file_beside, &is_over));
+        }
+        let n_waiters = match waits {
+            Waits::None => 0,
+            Waits::ForOthers | Waits::ForAll => WAITERS,
+        };
+        for number in 0..n_waiters {
+            let of = MailboxName::from_canonical(&format!("w{number}"), "example.com");
+            let of = of.filter(|_| matches!(waits, Waits::ForOthers));
+            let (store, is_over) = (&store, &is_over);
+            scope.spawn(move || wait(store, of.as_ref(), is_over));
         }
         let begin = Instant::now();
         let senders: Vec<_> = (0..threads)
