@@ -239,6 +239,13 @@ pub trait File: Debug + Send + Sync {
     /// Those of read.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
+    /// Reads octets from `offset` on, whatever was read before. It fills `buffer` except at the end
+    /// of the file (pread).
+    ///
+    /// # Errors
+    /// Those of pread.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
     /// Returns when what was written will survive a power cut (fsync).
     ///
     /// # Errors
@@ -672,6 +679,10 @@ impl File for Opened {
         Ok(n_read)
     }
 
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.fill_from(buffer, offset)
+    }
+
     fn begin_sync(&mut self, start: u64) {
         self.file.begin_sync(start);
     }
@@ -684,6 +695,23 @@ impl File for Opened {
 /// An open file on the real disk.
 #[derive(Debug)]
 struct RealFile(fs::File);
+
+impl RealFile {
+    /// Reads octets from `offset` on, until `buffer` is full or the file ends.
+    fn fill_from(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
+            let done = u64::try_from(filled).unwrap_or(u64::MAX);
+            match self.0.read_at(room, offset.saturating_add(done)) {
+                Ok(0) => break,
+                Ok(n_read) => filled = filled.saturating_add(n_read),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+}
 
 impl File for RealFile {
     fn append(&mut self, octets: &[u8]) -> io::Result<()> {
@@ -703,6 +731,10 @@ impl File for RealFile {
                 other => return other,
             }
         }
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.fill_from(buffer, offset)
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -735,17 +767,7 @@ impl Segment for RealFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut filled = 0;
-        while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
-            let done = u64::try_from(filled).unwrap_or(u64::MAX);
-            match self.0.read_at(room, offset.saturating_add(done)) {
-                Ok(0) => break,
-                Ok(n_read) => filled = filled.saturating_add(n_read),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(filled)
+        self.fill_from(buffer, offset)
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -313,6 +313,20 @@ impl Message {
         self.0.edited_octets()
     }
 
+    /// The number of octets as they are stored, when it was opened; `None` if that is not known.
+    pub fn octets_on_disk(&self) -> Option<u64> {
+        self.0.octets_on_disk()
+    }
+
+    /// Reads the octets from `offset` on, as they are stored, independently of
+    /// [`read`](Self::read). Fills `buffer` except at the end of the message.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: it cannot be read.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+        self.0.read_at(offset, buffer)
+    }
+
     /// Reads the next octets as they are stored, with lines ended by LF unless another program
     /// delivered them differently; 0 at the end.
     ///

@@ -158,6 +158,54 @@ fn a_look_blocks_nobody_and_sees_what_was_there() {
 }
 
 #[test]
+fn any_part_of_a_message_can_be_read_in_any_order() {
+    for (kind, open) in KINDS {
+        let place = TempDir::new().unwrap();
+        let store = open(place.path());
+        let [ann, ..] = mailboxes();
+        let content: Vec<u8> = (0..=255)
+            .cycle()
+            .filter(|it| *it != b'\r')
+            .take(9_000)
+            .collect();
+        deliver(&store, &content, std::slice::from_ref(&ann)).unwrap();
+        let mut message = store.look(&ann).unwrap().open_message(0).unwrap();
+        let octets = message.octets_on_disk().unwrap();
+        assert_eq!(octets, u64::try_from(content.len()).unwrap(), "{kind}");
+        let check = |message: &Message, offset: usize, wanted: usize| {
+            let mut buffer = vec![0; wanted];
+            let n_read = message
+                .read_at(offset.try_into().unwrap(), &mut buffer)
+                .unwrap();
+            let rest = content.get(offset..).unwrap_or_default();
+            assert_eq!(
+                buffer[..n_read],
+                rest[..rest.len().min(wanted)],
+                "{kind} {offset}"
+            );
+        };
+        let mut rng = Rng::new(1);
+        for _ in 0..200 {
+            check(&message, rng.below(10_000), rng.below(6_000));
+        }
+        for (offset, wanted) in [(0, 0), (0, 9_000), (0, 9_001), (8_999, 2), (9_000, 1)] {
+            check(&message, offset, wanted);
+        }
+        // Reading from the start to the end is not disturbed.
+        let mut first = [0; 10];
+        assert_eq!(message.read(&mut first).unwrap(), 10, "{kind}");
+        check(&message, 5_000, 10);
+        assert_eq!(read(message), content[10..], "{kind}");
+        let message = store.look(&ann).unwrap().open_message(0).unwrap();
+        assert_eq!(
+            message.read_at(u64::MAX, &mut first).unwrap_or(0),
+            0,
+            "{kind}"
+        );
+    }
+}
+
+#[test]
 fn every_mailbox_is_listed_once() {
     for (kind, open) in KINDS {
         let place = TempDir::new().unwrap();

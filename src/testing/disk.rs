@@ -383,6 +383,22 @@ impl Content {
 }
 
 impl Disk {
+    /// Reads octets of a file from `offset` on.
+    fn read_at(&mut self, node: usize, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let offset = usize::try_from(offset).unwrap();
+        let blocks =
+            offset / BLOCK_OCTETS..offset.saturating_add(buffer.len()).div_ceil(BLOCK_OCTETS);
+        let is_bad = |block| self.bad_blocks.contains(&(node, block));
+        if blocks.into_iter().any(is_bad) {
+            return Err(rustix::io::Errno::IO.into());
+        }
+        let seen = &self.content(node)?.seen;
+        let rest = seen.get(offset..).unwrap_or_default();
+        let n_read = rest.len().min(buffer.len());
+        buffer[..n_read].copy_from_slice(&rest[..n_read]);
+        Ok(n_read)
+    }
+
     fn new(nodes: Vec<Node>, hands: Arc<Hands>) -> Self {
         Self {
             nodes,
@@ -1225,19 +1241,8 @@ impl Segment for SimSegment {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let (node, offset) = (self.node, usize::try_from(offset).unwrap());
-        self.fs.perform(|disk| {
-            let blocks = offset / BLOCK_OCTETS..(offset + buffer.len()).div_ceil(BLOCK_OCTETS);
-            let is_bad = |block| disk.bad_blocks.contains(&(node, block));
-            if blocks.into_iter().any(is_bad) {
-                return Err(rustix::io::Errno::IO.into());
-            }
-            let seen = &disk.content(node)?.seen;
-            let rest = seen.get(offset..).unwrap_or_default();
-            let n_read = rest.len().min(buffer.len());
-            buffer[..n_read].copy_from_slice(&rest[..n_read]);
-            Ok(n_read)
-        })
+        self.fs
+            .perform(|disk| disk.read_at(self.node, buffer, offset))
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -1360,6 +1365,11 @@ impl File for SimFile {
         })?;
         self.offset += n_read;
         Ok(n_read)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.fs
+            .perform(|disk| disk.read_at(self.node, buffer, offset))
     }
 
     fn sync(&mut self) -> io::Result<()> {

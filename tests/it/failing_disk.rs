@@ -263,6 +263,11 @@ impl File for FaultyFile {
         self.0.read(buffer)
     }
 
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.1.pass(Operation::Read)?;
+        self.0.read_at(buffer, offset)
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         self.1.pass(Operation::SyncFile)?;
         self.0.sync()

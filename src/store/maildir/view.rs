@@ -364,4 +364,14 @@ impl Message {
             .read(buffer)
             .map_err(Error::io("read", &self.path))
     }
+
+    pub(in crate::store) fn octets_on_disk(&self) -> Option<u64> {
+        self.file.octets_when_opened()
+    }
+
+    pub(in crate::store) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+        self.file
+            .read_at(buffer, offset)
+            .map_err(Error::io("read", &self.path))
+    }
 }
