@@ -7,6 +7,7 @@ mod address;
 mod closing;
 mod credentials;
 mod disclosure;
+mod entry;
 mod envelope;
 mod foreign;
 pub mod limits;
@@ -28,6 +29,7 @@ pub use address::{
 pub use closing::{Closing, Ending};
 pub use credentials::{Credentials, Secret};
 pub use disclosure::Disclosure;
+pub use entry::EntryId;
 pub use envelope::{BodyType, Envelope, Protocol};
 pub use foreign::Foreign;
 pub use link::{ChannelBindings, Link, Tls};

@@ -104,7 +104,7 @@ pub(super) const HUB_CHANGES_MAX: usize = 16_384;
 
 /// Octets of memory of these changes.
 ///
-/// One takes about 230; with the longest addresses and names, some 600.
+/// One takes about 180; with the longest addresses, some 500.
 pub(super) const HUB_OCTETS_MAX: usize = 4 * 1024 * 1024;
 
 /// Changes that one call returns, so that a thousand watches that are far behind do not make a

@@ -53,7 +53,7 @@ use crate::{
     clock::Clock,
     counters::Report,
     fs::{Fs, RealFs},
-    mail::{MailboxName, Summaries},
+    mail::{EntryId, MailboxName, Summaries},
 };
 
 pub use cursor::Cursor;
@@ -159,6 +159,15 @@ impl MessageStore {
     /// cannot be read now.
     pub fn look(&self, mailbox: &MailboxName) -> Result<Look, Error> {
         self.maildirs.look(mailbox).map(Look)
+    }
+
+    /// The state of the directories of `mailbox`. If two of them are equal, nothing has come or
+    /// gone in between, whoever did it. It takes two system calls.
+    ///
+    /// # Errors
+    /// [`Error::NameTooLong`]; [`Error::Io`] if this cannot be determined now.
+    pub fn stamp(&self, mailbox: &MailboxName) -> Result<Stamp, Error> {
+        self.maildirs.stamp(mailbox).map(Stamp)
     }
 
     /// The place behind the newest change of this store. To miss nothing, take it before the
@@ -293,6 +302,22 @@ impl Look {
         self.0.view.messages()
     }
 
+    /// The id in the inbox of the message at `index` of [`messages`](Self::messages); `None` if
+    /// there is no such index.
+    pub fn id(&self, index: usize) -> Option<EntryId> {
+        self.0.id(index)
+    }
+
+    /// When the message at `index` of [`messages`](Self::messages) came, in seconds since 1970:
+    /// when this store delivered it, or else when its file was last changed.
+    ///
+    /// # Errors
+    /// [`Error::MessageGone`] if another program removed it, or there is no such index.
+    /// [`Error::Io`]: this is not known now.
+    pub fn arrived_secs(&self, index: usize) -> Result<u64, Error> {
+        self.0.arrived_secs(index)
+    }
+
     /// Opens the message at `index` of [`messages`](Self::messages).
     ///
     /// # Errors
@@ -301,6 +326,13 @@ impl Look {
         self.0.view.open_message(index).map(Message)
     }
 }
+
+/// The state of a mailbox at one moment, to be compared with an earlier one.
+///
+/// One that was taken so shortly after a change that another change might not show is equal to no
+/// other. Nor is any on a file system whose times are not reliable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp(maildir::Stamp);
 
 /// A message open for reading. It stays readable if somebody removes it.
 #[derive(Debug)]

@@ -17,9 +17,9 @@ use tempfile::TempDir;
 use super::{Change, Durability, Error, Message, MessageStore, News, Settings};
 use crate::{
     clock::Clock,
-    mail::{MailboxName, UniqueId},
+    mail::{EntryId, MailboxName},
     testing::{
-        model::{Fate, Model, Start, summaries},
+        model::{Fate, Model, Start},
         rng::Rng,
     },
 };
@@ -65,11 +65,11 @@ fn read(mut message: Message) -> Vec<u8> {
     }
 }
 
-/// The unique-ids of the messages in a mailbox.
-fn ids(store: &MessageStore, mailbox: &MailboxName) -> BTreeSet<UniqueId<'static>> {
+/// The ids of the messages in a mailbox.
+fn ids(store: &MessageStore, mailbox: &MailboxName) -> BTreeSet<EntryId> {
     let look = store.look(mailbox).unwrap();
-    let summaries = summaries(&*look.messages());
-    summaries.into_iter().map(|it| it.unique_id).collect()
+    let ids = (0..look.messages().len()).map(|index| look.id(index).unwrap());
+    ids.collect()
 }
 
 /// Runs one script of deliveries, removals and restarts, and compares the store with the naive
@@ -154,6 +154,59 @@ fn a_look_blocks_nobody_and_sees_what_was_there() {
         assert_eq!(after.messages().len(), 1, "{kind}");
         assert_eq!(read(after.open_message(0).unwrap()), b"two\n", "{kind}");
         assert_eq!(ids(&store, &bob).len(), 1, "{kind}");
+    }
+}
+
+#[test]
+fn copies_of_a_message_have_one_id_and_the_time_of_its_delivery() {
+    for (kind, open) in KINDS {
+        let place = TempDir::new().unwrap();
+        let store = open(place.path());
+        let [ann, bob, other] = mailboxes();
+        let before = Clock::system().unix_time().as_secs();
+        deliver(&store, b"one\n", &[ann.clone(), bob.clone()]).unwrap();
+        deliver(&store, b"two\n", std::slice::from_ref(&other)).unwrap();
+        let after = Clock::system().unix_time().as_secs();
+        assert_eq!(ids(&store, &ann), ids(&store, &bob), "{kind}");
+        assert_ne!(ids(&store, &ann), ids(&store, &other), "{kind}");
+        let look = store.look(&ann).unwrap();
+        let arrived = look.arrived_secs(0).unwrap();
+        assert!((before..=after).contains(&arrived), "{kind}");
+        let id = look.id(0).unwrap();
+        assert_eq!(EntryId::parse(&id.to_string()), Some(id), "{kind}");
+        assert_eq!(look.id(1), None, "{kind}");
+        let gone = look.arrived_secs(1).unwrap_err();
+        assert!(matches!(gone, Error::MessageGone { .. }), "{kind}");
+        let kept = ids(&store, &bob);
+        drop(look);
+        drop(store);
+        assert_eq!(ids(&open(place.path()), &bob), kept, "{kind}");
+    }
+}
+
+/// Stamps of the same state become equal, and those of different states never are.
+#[test]
+fn a_stamp_differs_after_every_change() {
+    for (kind, open) in KINDS {
+        let place = TempDir::new().unwrap();
+        let store = open(place.path());
+        let [ann, bob, _] = mailboxes();
+        let stamp = || store.stamp(&ann).unwrap();
+        assert_eq!(stamp(), stamp(), "{kind}: there is no mailbox");
+        let mut earlier = vec![stamp()];
+        for number in 0..10 {
+            if number % 3 == 2 {
+                store.open_maildrop(&ann).unwrap().remove(&[0]).unwrap();
+            } else {
+                deliver(&store, b"one\n", &[ann.clone(), bob.clone()]).unwrap();
+            }
+            let now = stamp();
+            assert!(!earlier.contains(&now), "{kind}, {number}");
+            earlier.push(now);
+        }
+        while stamp() != stamp() {
+            thread::yield_now();
+        }
     }
 }
 
@@ -246,9 +299,9 @@ fn a_watch_reports_each_message_once_in_each_of_its_mailboxes() {
         )
         .unwrap();
         let news = reported();
-        let of = |news: &[News], mailbox: &MailboxName| -> BTreeSet<UniqueId<'static>> {
+        let of = |news: &[News], mailbox: &MailboxName| -> BTreeSet<EntryId> {
             let of = news.iter().filter(|news| news.mailbox == *mailbox);
-            of.map(|news| news.unique_id.clone()).collect()
+            of.map(|news| news.id).collect()
         };
         assert_eq!(news.len(), 3, "{kind}");
         assert!(news.iter().all(|it| it.change == Change::Arrived), "{kind}");
@@ -297,7 +350,7 @@ fn messages_missing_from_a_list_are_reported_by_a_watch_from_a_cursor_before_it(
                 }
                 for (mut watch, mut seen) in rounds {
                     let news = watch.news(Duration::ZERO).unwrap();
-                    seen.extend(news.into_iter().map(|news| news.unique_id));
+                    seen.extend(news.into_iter().map(|news| news.id));
                     assert_eq!(seen, ids(store, ann), "{kind}");
                 }
             });

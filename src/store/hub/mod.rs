@@ -47,7 +47,7 @@ use std::{
 
 use crate::{
     clock::Clock,
-    mail::{MailboxName, UniqueId},
+    mail::{EntryId, MailboxName},
 };
 
 #[cfg(test)]
@@ -83,7 +83,7 @@ pub struct News {
     /// The mailbox; a message may be in several.
     pub mailbox: MailboxName,
     /// The message.
-    pub unique_id: UniqueId<'static>,
+    pub id: EntryId,
     /// The place behind this change.
     pub cursor: Cursor,
 }
@@ -94,11 +94,7 @@ const ALLOCATION_OCTETS: usize = 16;
 impl News {
     /// The memory that it uses, in octets.
     fn octets(&self) -> usize {
-        let texts = [
-            self.mailbox.local_part(),
-            self.mailbox.domain(),
-            self.unique_id.as_str(),
-        ];
+        let texts = [self.mailbox.local_part(), self.mailbox.domain()];
         let of_text = |text: &str| text.len().saturating_add(ALLOCATION_OCTETS);
         texts.iter().fold(size_of::<Self>(), |sum, text| {
             sum.saturating_add(of_text(text))
@@ -285,7 +281,7 @@ impl Hub {
     }
 
     /// Records a change, and wakes those who wait for it.
-    pub(super) fn tell(&self, change: Change, mailbox: &MailboxName, unique_id: UniqueId<'static>) {
+    pub(super) fn tell(&self, change: Change, mailbox: &MailboxName, id: EntryId) {
         let mailbox = mailbox.clone();
         let mut state = self.state.lock();
         let end = state.ring.next().saturating_add(1);
@@ -308,7 +304,7 @@ impl Hub {
         state.ring.add(News {
             change,
             mailbox,
-            unique_id,
+            id,
             cursor: Cursor::new(self.run, end),
         });
         drop(state);

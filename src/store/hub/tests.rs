@@ -23,13 +23,13 @@ fn mailbox(number: usize) -> MailboxName {
     MailboxName::from_canonical(&format!("u{number}"), "example.org").unwrap()
 }
 
-fn unique_id(number: usize) -> UniqueId<'static> {
-    UniqueId::parse(format!("{number}")).unwrap().into_owned()
+fn id(number: usize) -> EntryId {
+    EntryId::own(RUN, number.try_into().unwrap())
 }
 
 /// Reports that the message with this number arrived in the mailbox with that number.
 fn tell(hub: &Hub, number: usize, to: usize) {
-    hub.tell(Change::Arrived, &mailbox(to), unique_id(number));
+    hub.tell(Change::Arrived, &mailbox(to), id(number));
 }
 
 fn watch(hub: &Arc<Hub>, of: Option<usize>) -> Watch {
@@ -39,7 +39,11 @@ fn watch(hub: &Arc<Hub>, of: Option<usize>) -> Watch {
 
 /// The numbers of the messages that a watch reports now.
 fn now(watch: &mut Watch) -> Result<Vec<usize>, Missed> {
-    let number = |news: News| news.unique_id.as_str().parse().unwrap();
+    let number = |news: News| {
+        (0..=HUB_CHANGES_MAX)
+            .find(|number| id(*number) == news.id)
+            .unwrap()
+    };
     let news = watch.news(Duration::ZERO)?;
     Ok(news.into_iter().map(number).collect())
 }
@@ -131,7 +135,7 @@ fn the_ring_is_bounded_and_what_one_call_returns_too() {
     assert!(hub.state.lock().ring.octets < HUB_OCTETS_MAX);
     let long = MailboxName::from_canonical(&"l".repeat(300), "example.org").unwrap();
     for number in 0..HUB_CHANGES_MAX {
-        hub.tell(Change::Removed, &long, unique_id(number));
+        hub.tell(Change::Removed, &long, id(number));
     }
     let ring = &hub.state.lock().ring;
     assert!(ring.octets <= HUB_OCTETS_MAX && ring.news.len() < HUB_CHANGES_MAX);
@@ -151,7 +155,7 @@ fn a_watch_waits_for_changes_of_its_mailbox() {
             });
             both.wait();
             let news = watched.news(Duration::MAX).unwrap();
-            assert_eq!(news[0].unique_id, unique_id(1));
+            assert_eq!(news[0].id, id(1));
         });
         assert_eq!(now(&mut other), Ok(vec![]));
     }

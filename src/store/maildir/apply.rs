@@ -38,7 +38,7 @@ use super::{
     disk::Disk,
     letter::{Letter, Misplaced, Placed, Spooled, Step},
     mailboxes::{self, Made, Target},
-    name,
+    name::Identity,
     open::OpenStore,
     touched::Applied,
     waiting::Purpose,
@@ -131,8 +131,8 @@ fn apply(store: &OpenStore, letter: &mut Letter) -> Result<(), Error> {
         let broken = broken.map(|(_, error)| error);
         let placed = place_or_keep_waiting(store, spooled, (&mailbox, broken), step, &mut made);
         if let Ok(Some(_)) = placed {
-            let unique_id = || name::unique_id_of(&letter.file_name);
-            store.tell(Change::Arrived, &mailbox, unique_id);
+            let identity = || Identity::of(letter.file_name.as_bytes());
+            store.tell(Change::Arrived, &mailbox, identity);
         }
         match placed {
             Ok(Some(Placed::Linked)) => {}

@@ -19,7 +19,7 @@ use super::{
     letter::Spooled,
     listing::Side,
     mailboxes::{self, Presence, Target},
-    name::{self, OwnName},
+    name::{Identity, OwnName},
     open::OpenStore,
     replay::{Moment, Replay},
     waiting::AtWork,
@@ -129,7 +129,7 @@ fn deliver_waiting(store: &OpenStore, target: &Target<'_>) -> Result<(), Error> 
         };
         match replay.deliver_to(target, name.serial, spooled) {
             // It can be seen, and the next attempt, if this one fails, finds it there.
-            Ok(true) => store.tell(Change::Arrived, mailbox, || name::unique_id_of(own)),
+            Ok(true) => store.tell(Change::Arrived, mailbox, || Identity::of(own.as_bytes())),
             Ok(false) => {}
             Err(error) => {
                 result = Err(error);

@@ -62,7 +62,7 @@ use super::{
     letter::{Held, Letter, Placed, Spooled, Step},
     listing::Side,
     mailboxes::{self, Made, Target},
-    name::{self, Identity, OwnName, Serial},
+    name::{Identity, OwnName, Serial},
     open::OpenStore,
     reading, reserve,
     standing::Standing,
@@ -354,8 +354,8 @@ impl Delivery {
             store.known.remember(&store.disk, sound.clone());
             store.visibility.show(self.serial);
             for mailbox in sound {
-                let unique_id = || name::unique_id_of(&file_name);
-                store.tell(Change::Arrived, mailbox, unique_id);
+                let identity = || Identity::of(file_name.as_bytes());
+                store.tell(Change::Arrived, mailbox, identity);
             }
         } else {
             self.withdraw(&places, &file_name);

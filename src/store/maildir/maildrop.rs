@@ -21,7 +21,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use crate::{
-    mail::{MailboxName, Summaries},
+    mail::MailboxName,
     store::{Change, Error, limits::REMOVAL_MESSAGES_MAX},
 };
 
@@ -106,9 +106,9 @@ impl Maildrop {
         let removed: HashSet<Identity<'_>> = messages.map(|it| it.identity()).collect();
         aside::remove_waiting(store, mailbox, maildir, &removed)?;
         self.note_removal(&counters)?;
-        for &index in indexes {
-            let unique_id = || self.view.listing.unique_id(index);
-            store.tell(Change::Removed, mailbox, unique_id);
+        let listing = &self.view.listing;
+        for message in indexes.iter().filter_map(|&index| listing.get(index)) {
+            store.tell(Change::Removed, mailbox, || message.identity());
         }
         Ok(())
     }

@@ -173,6 +173,7 @@ mod quota;
 mod reading;
 mod replay;
 mod reserve;
+mod stamp;
 mod standing;
 mod statistics;
 mod syncing;
@@ -208,6 +209,7 @@ use crate::{
 pub(super) use delivery::Delivery;
 pub(super) use maildrop::Maildrop;
 pub use private::make_root;
+pub(super) use stamp::Stamp;
 pub use standing::lock_of;
 pub(super) use standing::process_that_serves;
 pub(super) use view::{Look, Message};
@@ -460,6 +462,11 @@ impl MaildirStore {
 
     pub(super) fn look(&self, mailbox: &MailboxName) -> Result<Look, Error> {
         Look::of(&self.open, mailbox)
+    }
+
+    pub(super) fn stamp(&self, mailbox: &MailboxName) -> Result<Stamp, Error> {
+        let maildir = self.open.disk.maildir(mailbox)?;
+        Stamp::of(&self.open.disk, &maildir)
     }
 
     pub(super) fn cursor(&self) -> Cursor {

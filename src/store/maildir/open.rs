@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     counters::Report,
-    mail::{MailboxName, UniqueId},
+    mail::MailboxName,
     store::{
         Change, Error, Observer,
         hub::Hub,
@@ -16,9 +16,18 @@ use crate::{
 };
 
 use super::{
-    disk::Disk, journal::Journal, known::KnownMailboxes, letter::Kept, name::Serial,
-    pace::Checkpoints, quota::Quota, standing::Place, statistics::Statistics, touched::Touched,
-    visibility::Visibility, waiting::Waiting,
+    disk::Disk,
+    journal::Journal,
+    known::KnownMailboxes,
+    letter::Kept,
+    name::{Identity, Serial},
+    pace::Checkpoints,
+    quota::Quota,
+    standing::Place,
+    statistics::Statistics,
+    touched::Touched,
+    visibility::Visibility,
+    waiting::Waiting,
 };
 
 /// The inside of a [`MessageStore`](crate::store::MessageStore), its deliveries and its maildrops.
@@ -85,13 +94,11 @@ impl OpenStore {
         &self,
         change: Change,
         mailbox: &MailboxName,
-        unique_id: impl FnOnce() -> Option<UniqueId<'a>>,
+        identity: impl FnOnce() -> Identity<'a>,
     ) {
-        if !self.hub.is_recording() {
-            return;
-        }
-        if let Some(unique_id) = unique_id() {
-            self.hub.tell(change, mailbox, unique_id.into_owned());
+        if self.hub.is_recording() {
+            let id = identity().entry_id(mailbox);
+            self.hub.tell(change, mailbox, id);
         }
     }
 

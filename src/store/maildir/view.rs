@@ -35,7 +35,7 @@ use std::{
 
 use crate::{
     fs::File,
-    mail::{MailboxName, Summaries},
+    mail::{EntryId, MailboxName, Summaries},
     store::{Error, limits::FIND_ATTEMPTS_MAX},
 };
 
@@ -52,6 +52,7 @@ use super::{
     open::OpenStore,
     quota::Quota,
     reading::{Readings, keeps_changing},
+    times,
 };
 
 /// How a mailbox is read.
@@ -149,6 +150,32 @@ impl View {
         Err(keeps_changing(&self.maildir))
     }
 
+    /// When the message at `index` came, in seconds since 1970: what its name says if it is our
+    /// own, or else when its file was last changed.
+    fn arrived_secs(&self, index: usize) -> Result<u64, Error> {
+        let gone = || Error::MessageGone {
+            path: self.maildir.path.clone(),
+        };
+        let message = self.listing.get(index).ok_or_else(gone)?;
+        if let Some(secs) = message.identity().delivered_secs() {
+            return Ok(secs);
+        }
+        let disk = &self.store.disk;
+        for place in message.places() {
+            if let Some(stamp) = times::stamp_at(&*disk.fs, &self.maildir.file(place))? {
+                return Ok(whole_seconds(stamp.modified));
+            }
+        }
+        let wanted = HashSet::from([message.identity()]);
+        for moved in self.find(&wanted)? {
+            let path = self.maildir.file(moved.place());
+            if let Some(stamp) = times::stamp_at(&*disk.fs, &path)? {
+                return Ok(whole_seconds(stamp.modified));
+            }
+        }
+        Err(gone())
+    }
+
     /// Opens the file at `place`; `None` when it is not there.
     fn open_at(&self, place: Place<'_>) -> Result<Option<Message>, Error> {
         let path = self.maildir.file(place);
@@ -183,6 +210,12 @@ impl View {
     pub(super) fn find(&self, wanted: &HashSet<Identity<'_>>) -> Result<Vec<Moved>, Error> {
         Readings::of(&self.store.disk, &self.maildir).find(wanted)
     }
+}
+
+/// A time in nanoseconds since 1970 as whole seconds; zero if it is earlier.
+fn whole_seconds(nanoseconds: i128) -> u64 {
+    const NANOS_OF_SECOND: i128 = 1_000_000_000;
+    u64::try_from(nanoseconds.div_euclid(NANOS_OF_SECOND)).unwrap_or(0)
 }
 
 /// The messages of the mailbox, which has been met: the remembered listing if it is still valid, or
@@ -331,6 +364,7 @@ fn count_moved(
 /// A view for a reader that has no session.
 #[derive(Debug)]
 pub(in crate::store) struct Look {
+    mailbox: MailboxName,
     /// The messages.
     pub(in crate::store) view: View,
     _reader: Reader,
@@ -348,9 +382,19 @@ impl Look {
         let reader = Reader::begin(store);
         let view = View::of(store, target, Access::Shared, &store.looked)?;
         Ok(Self {
+            mailbox: mailbox.clone(),
             view,
             _reader: reader,
         })
+    }
+
+    pub(in crate::store) fn id(&self, index: usize) -> Option<EntryId> {
+        let message = self.view.listing.get(index)?;
+        Some(message.identity().entry_id(&self.mailbox))
+    }
+
+    pub(in crate::store) fn arrived_secs(&self, index: usize) -> Result<u64, Error> {
+        self.view.arrived_secs(index)
     }
 }
 

@@ -33,7 +33,7 @@
 use std::{fmt::Write as _, num::NonZeroU8};
 
 use crate::{
-    mail::UniqueId,
+    mail::{EntryId, MailboxName, UniqueId},
     store::limits::{DIRECTORY_NAME_OCTETS_MAX, HOST_OCTETS_MAX},
 };
 
@@ -324,6 +324,23 @@ impl<'a> Identity<'a> {
         let (_, serial) = split_once(self.octets, b'.').filter(|_| self.is_own)?;
         Serial::parse(serial)
     }
+
+    /// The seconds since 1970 at which one of our own messages was delivered.
+    pub(super) fn delivered_secs(&self) -> Option<u64> {
+        let (secs, _) = split_once(self.octets, b'.').filter(|_| self.is_own)?;
+        parse_decimal(secs)
+    }
+
+    /// Its id in the inbox, if it is in `mailbox`. One of our own has the same in all mailboxes.
+    pub(super) fn entry_id(&self, mailbox: &MailboxName) -> EntryId {
+        if let Some(Serial { nonce, counter }) = self.serial() {
+            return EntryId::own(nonce, counter);
+        }
+        // No mailbox has a NUL in its name.
+        let mailbox = [mailbox.local_part(), "\0", mailbox.domain(), "\0"];
+        let octets = mailbox.iter().flat_map(|text| text.bytes());
+        EntryId::foreign(fnv(octets.chain(self.octets.iter().copied())))
+    }
 }
 
 /// The identity of one of our own messages: everything before the host.
@@ -455,12 +472,6 @@ pub(super) fn unique_id(identity: Identity<'_>, octets: Option<NonZeroU8>) -> Op
         .or_else(|| UniqueId::parse(hash(identity.octets)))
 }
 
-/// The unique-id of the message in a file that this daemon named.
-pub(super) fn unique_id_of(file_name: &str) -> Option<UniqueId<'_>> {
-    let parsed = Parsed::of(file_name.as_bytes());
-    unique_id(parsed.identity, parsed.unique_id_octets)
-}
-
 /// The base of a file that another program delivered, unless it is not a legal unique-id, or could
 /// be mistaken for the unique-id of one of our own messages or for a hash.
 fn foreign_id(base: &[u8]) -> Option<&[u8]> {
@@ -477,15 +488,19 @@ fn looks_like_a_hash(base: &[u8]) -> bool {
     base.len() == HASH_OCTETS && base.iter().all(|&octet| hex_digit(octet).is_some())
 }
 
-/// The 128-bit FNV-1a hash of a base, with the offset basis and the prime of its authors.
+/// The hash of a base, as text.
+fn hash(base: &[u8]) -> String {
+    format!("{:032x}", fnv(base.iter().copied()))
+}
+
+/// The 128-bit FNV-1a hash of `octets`, with the offset basis and the prime of its authors.
 ///
 /// It prevents accidental collisions. Anyone who can write to the Maildir needs no collision to do
 /// harm.
-fn hash(base: &[u8]) -> String {
+fn fnv(octets: impl Iterator<Item = u8>) -> u128 {
     const OFFSET_BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-    let hash = base.iter().fold(OFFSET_BASIS, |hash, &octet| {
+    octets.fold(OFFSET_BASIS, |hash, octet| {
         (hash ^ u128::from(octet)).wrapping_mul(PRIME)
-    });
-    format!("{hash:032x}")
+    })
 }

@@ -13,6 +13,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Barrier},
     thread,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use tempfile::TempDir;
@@ -21,7 +22,9 @@ use crate::{
     clock::{Clock, Hands},
     fs::RealFs,
     mail::MailboxName,
-    store::{Error, Maildrop, MessageStore, Settings, limits::CLAIM_PATIENCE, maildir::Patience},
+    store::{
+        Change, Error, Maildrop, MessageStore, Settings, limits::CLAIM_PATIENCE, maildir::Patience,
+    },
     testing::model::{read, summaries},
 };
 
@@ -622,6 +625,44 @@ fn a_store_that_is_a_link_or_a_file_is_refused() {
         assert!(reason.is_some(), "{inner}");
     }
     assert!(names(elsewhere.path()).is_empty());
+}
+
+#[test]
+fn a_file_of_another_program_is_an_entry_of_its_own_in_each_mailbox() {
+    let place = Place::new();
+    let (bob, ann) = (mailbox("bob@example.org"), mailbox("ann@example.org"));
+    let directories = ["example.org/bob", "example.org/ann"].map(|it| place.make_maildir(it));
+    for directory in &directories {
+        fs::write(directory.join("new/1.other"), "one\n").unwrap();
+    }
+    let [id, other] = [&bob, &ann].map(|it| place.store.look(it).unwrap().id(0).unwrap());
+    assert_ne!(id, other);
+    assert!(id.to_string().starts_with("f-"), "{id}");
+    let file = fs::File::open(directories[0].join("new/1.other")).unwrap();
+    file.set_modified(UNIX_EPOCH + Duration::from_secs(1_234_567))
+        .unwrap();
+    let before = place.store.look(&bob).unwrap();
+    let stamp = place.store.stamp(&bob).unwrap();
+    fs::rename(
+        directories[0].join("new/1.other"),
+        directories[0].join("cur/1.other:2,S"),
+    )
+    .unwrap();
+    assert_ne!(place.store.stamp(&bob).unwrap(), stamp);
+    let after = place.store.look(&bob).unwrap();
+    for look in [before, after] {
+        assert_eq!(look.id(0), Some(id));
+        assert_eq!(look.arrived_secs(0).unwrap(), 1_234_567);
+    }
+    let cursor = place.store.cursor();
+    place.open("bob@example.org").remove(&[0]).unwrap();
+    let news = place
+        .store
+        .watch(None, cursor)
+        .unwrap()
+        .news(Duration::ZERO)
+        .unwrap();
+    assert_eq!((news[0].change, news[0].id), (Change::Removed, id));
 }
 
 #[test]

@@ -6,12 +6,12 @@
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
-    mail::{MailboxName, UniqueId},
+    mail::{EntryId, MailboxName},
     store::{
         Change, Cursor, Durability, MessageStore, Missed, News, Settings, Watch,
         maildir::{Patience, checkpoint},
     },
-    testing::{disk::SimFs, model::summaries, rng::Rng},
+    testing::{disk::SimFs, rng::Rng},
 };
 
 use super::{journal::deliver_to, mailbox};
@@ -21,10 +21,10 @@ const N_SCRIPTS: u64 = 200;
 const N_STEPS: usize = 60;
 
 /// One change, by what a listing shows.
-type Seen = (Change, MailboxName, UniqueId<'static>);
+type Seen = (Change, MailboxName, EntryId);
 
 fn seen(news: News) -> Seen {
-    (news.change, news.mailbox, news.unique_id)
+    (news.change, news.mailbox, news.id)
 }
 
 fn mailboxes() -> [MailboxName; 3] {
@@ -45,7 +45,7 @@ struct World {
     fs: SimFs,
     store: MessageStore,
     durability: Durability,
-    listed: BTreeSet<(MailboxName, UniqueId<'static>)>,
+    listed: BTreeSet<(MailboxName, EntryId)>,
     changes: Vec<Seen>,
     /// Each with the number of changes before it.
     cursors: Vec<(Cursor, usize)>,
@@ -70,12 +70,12 @@ impl World {
         }
     }
 
-    fn list(&self) -> BTreeSet<(MailboxName, UniqueId<'static>)> {
+    fn list(&self) -> BTreeSet<(MailboxName, EntryId)> {
         let mut listed = BTreeSet::new();
         for mailbox in mailboxes() {
             let look = self.store.look(&mailbox).unwrap();
-            let summaries = summaries(&*look.messages()).into_iter();
-            listed.extend(summaries.map(|it| (mailbox.clone(), it.unique_id)));
+            let ids = (0..look.messages().len()).map(|index| look.id(index).unwrap());
+            listed.extend(ids.map(|id| (mailbox.clone(), id)));
         }
         listed
     }

@@ -21,7 +21,7 @@ use shuttle::{
 
 use crate::{
     fs::{Entry, Fs as _},
-    mail::{MailboxName, UniqueId},
+    mail::{EntryId, MailboxName},
     store::{
         Change, Durability, Error, Maildrop, Memory, MessageStore, Settings, Watch,
         limits::{HUB_PACE, SYNC_SLOW},
@@ -29,7 +29,7 @@ use crate::{
     },
     testing::{
         disk::{Fault, SimFs},
-        model::{Fate, Model, Start, read, summaries},
+        model::{Fate, Model, Start, read},
         rng::Rng,
     },
 };
@@ -93,9 +93,9 @@ struct Waiter {
     watch: Watch,
     mailbox: MailboxName,
     /// What was listed or reported.
-    seen: BTreeSet<UniqueId<'static>>,
+    seen: BTreeSet<EntryId>,
     /// What was reported.
-    told: BTreeSet<UniqueId<'static>>,
+    told: BTreeSet<EntryId>,
 }
 
 impl Waiter {
@@ -104,21 +104,18 @@ impl Waiter {
         for news in self.watch.news(patience).unwrap() {
             if news.mailbox == self.mailbox {
                 assert_eq!(news.change, Change::Arrived);
-                assert!(self.told.insert(news.unique_id.clone()), "reported twice");
-                self.seen.insert(news.unique_id);
+                assert!(self.told.insert(news.id), "reported twice");
+                self.seen.insert(news.id);
             }
         }
     }
 }
 
 /// The messages in a mailbox.
-fn listed(
-    store: &MessageStore,
-    mailbox: &MailboxName,
-) -> Result<BTreeSet<UniqueId<'static>>, Error> {
+fn listed(store: &MessageStore, mailbox: &MailboxName) -> Result<BTreeSet<EntryId>, Error> {
     let look = store.look(mailbox)?;
-    let summaries = summaries(&*look.messages()).into_iter();
-    Ok(summaries.map(|it| it.unique_id).collect())
+    let ids = (0..look.messages().len()).map(|index| look.id(index).unwrap());
+    Ok(ids.collect())
 }
 
 /// Runs `threads` on a store that `prepare` has filled, and judges what they see and leave. All
