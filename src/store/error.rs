@@ -27,6 +27,12 @@ pub enum Error {
         /// The system's error.
         source: Arc<io::Error>,
     },
+    /// Some of several maildrops that are needed at the same time are open in other sessions.
+    /// Nothing was done; try again later.
+    Busy {
+        /// The mailboxes that they belong to, in order.
+        mailboxes: Vec<MailboxName>,
+    },
     /// The disk or the quota is full, or the reserve would be used. Refuse the delivery for now
     /// (RFC 5321 §4.2.3, 452).
     Full {
@@ -286,6 +292,10 @@ impl fmt::Display for Error {
                     .as_ref()
                     .map_or_else(|| lack(*room), |_| String::new());
                 write!(f, "cannot {operation} {}{lack}", path.display())
+            }
+            Self::Busy { mailboxes } => {
+                f.write_str("maildrops are open in other sessions:")?;
+                mailboxes.iter().try_for_each(|it| write!(f, " {it}"))
             }
             Self::InUse { mailbox } => {
                 write!(f, "the maildrop of {mailbox} is open in another session")

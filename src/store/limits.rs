@@ -48,6 +48,12 @@ pub(super) const CURE_PACE: Duration = Duration::from_mins(1);
 /// time, the login is refused before a person would wonder about the wait.
 pub(super) const CLAIM_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long a removal from several mailboxes waits for the sessions that have them open.
+///
+/// A test that fetches its mail over POP3 and then removes everything is done with its sessions by
+/// then; a person who clicks does not wait longer.
+pub(super) const REMOVAL_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How often the fact that a mailbox accepts no mail is reported.
 pub(super) const AILING_REMINDER: Duration = Duration::from_hours(1);
 

@@ -170,6 +170,20 @@ impl MessageStore {
         self.maildirs.stamp(mailbox).map(Stamp)
     }
 
+    /// Removes messages by their ids, each from the mailbox that is named with it, as a session of
+    /// each mailbox would; one that is already gone counts as removed. First waits a moment until
+    /// no other session has any of these mailboxes open. `Ok` means that the messages never come
+    /// back, not even after a power cut.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] names the mailboxes that are still open in other sessions: nothing was
+    /// removed. [`Error::NameTooLong`], likewise. Any other: some may be removed, and the caller
+    /// must not say that they all are.
+    pub fn remove_everywhere(&self, messages: &[(MailboxName, EntryId)]) -> Result<(), Error> {
+        let patience = limits::REMOVAL_PATIENCE;
+        self.maildirs.remove_everywhere(messages, patience)
+    }
+
     /// The place behind the newest change of this store. To miss nothing, take it before the
     /// mailboxes are listed, and then watch from there.
     pub fn cursor(&self) -> Cursor {

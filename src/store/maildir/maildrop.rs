@@ -21,7 +21,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use crate::{
-    mail::MailboxName,
+    mail::{EntryId, MailboxName, Summaries as _},
     store::{Change, Error, limits::REMOVAL_MESSAGES_MAX},
 };
 
@@ -52,11 +52,25 @@ impl Maildrop {
         mailbox: &MailboxName,
         patience: Duration,
     ) -> Result<Self, Error> {
-        let target = Target::of(&store.disk, mailbox)?;
         view::prepare(store, mailbox)?;
-        let claim = Claim::take(store, mailbox, patience)?;
+        Self::of(store, Claim::take(store, mailbox, patience)?)
+    }
+
+    /// The maildrop that was claimed.
+    pub(super) fn of(store: &Arc<OpenStore>, claim: Claim) -> Result<Self, Error> {
+        let target = Target::of(&store.disk, &claim.mailbox)?;
         let view = View::of(store, target, Access::Exclusive, &store.listed)?;
         Ok(Self { claim, view })
+    }
+
+    /// The indexes of the messages with one of `ids`.
+    pub(super) fn indexes(&self, ids: &HashSet<EntryId>) -> Vec<usize> {
+        let (listing, mailbox) = (&self.view.listing, &self.claim.mailbox);
+        let is_wanted = |&index: &usize| {
+            let message = listing.get(index);
+            message.is_some_and(|it| ids.contains(&it.identity().entry_id(mailbox)))
+        };
+        (0..listing.len()).filter(is_wanted).collect()
     }
 
     pub(in crate::store) fn remove(&self, indexes: &[usize]) -> Result<(), Error> {

@@ -171,6 +171,7 @@ mod piecemeal;
 mod private;
 mod quota;
 mod reading;
+mod removal;
 mod replay;
 mod reserve;
 mod stamp;
@@ -197,7 +198,7 @@ use crate::{
     clock::Clock,
     counters::Report,
     fs::{Fs, Kind, if_there},
-    mail::MailboxName,
+    mail::{EntryId, MailboxName},
     store::{
         Cursor, Durability, Error, Event, Missed, Room, Settings, Watch,
         hub::Hub,
@@ -462,6 +463,16 @@ impl MaildirStore {
 
     pub(super) fn look(&self, mailbox: &MailboxName) -> Result<Look, Error> {
         Look::of(&self.open, mailbox)
+    }
+
+    /// Removes messages from several mailboxes; waits for `patience` at most for other sessions
+    /// that have them open.
+    pub(super) fn remove_everywhere(
+        &self,
+        messages: &[(MailboxName, EntryId)],
+        patience: Duration,
+    ) -> Result<(), Error> {
+        removal::remove_everywhere(&self.open, messages, patience)
     }
 
     pub(super) fn stamp(&self, mailbox: &MailboxName) -> Result<Stamp, Error> {

@@ -7,6 +7,7 @@ mod index;
 mod interleavings;
 mod journal;
 mod real;
+mod removals;
 mod renames;
 mod waiting;
 mod watches;

@@ -1,0 +1,143 @@
+//! Removals from several mailboxes at once, cut off at every operation.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use crate::{
+    mail::{EntryId, MailboxName},
+    store::{Error, MessageStore},
+    testing::disk::SimFs,
+};
+
+use super::{
+    crash::{JOURNALS, open},
+    journal::deliver_to,
+    mailbox,
+};
+
+fn both() -> [MailboxName; 2] {
+    ["ann@example.org", "bob@example.net"].map(mailbox)
+}
+
+/// A message in a mailbox.
+type Copy = (MailboxName, EntryId);
+
+/// All messages of both mailboxes.
+fn list(store: &MessageStore) -> BTreeSet<Copy> {
+    let mut listed = BTreeSet::new();
+    for mailbox in both() {
+        let look = store.look(&mailbox).unwrap();
+        let ids = (0..look.messages().len()).map(|index| look.id(index).unwrap());
+        listed.extend(ids.map(|id| (mailbox.clone(), id)));
+    }
+    listed
+}
+
+/// A store with a message in both mailboxes, and one more in each. Returns those that are to be
+/// removed, which are all but the last.
+fn filled(store: &MessageStore) -> (Vec<Copy>, BTreeSet<Copy>) {
+    let [ann, bob] = both();
+    deliver_to(store, "one\n", &both()).unwrap();
+    deliver_to(store, "two\n", std::slice::from_ref(&ann)).unwrap();
+    let wanted: Vec<_> = list(store).into_iter().collect();
+    deliver_to(store, "three\n", &[bob]).unwrap();
+    let kept = list(store)
+        .into_iter()
+        .filter(|it| !wanted.contains(it))
+        .collect();
+    (wanted, kept)
+}
+
+/// I2, I3: whatever is left after a power cut, it is a part of what was there; nothing comes back
+/// after `Ok`, and nothing else is removed.
+#[test]
+fn a_power_cut_between_two_mailboxes_leaves_a_part_and_nothing_comes_back() {
+    let mut parts = BTreeSet::new();
+    for durability in JOURNALS {
+        for seed in 0..3 {
+            for after in 1.. {
+                let fs = SimFs::new();
+                let store = open(&fs, durability).unwrap();
+                let (wanted, kept) = filled(&store);
+                fs.cut_at(fs.n_operations().checked_add(after).unwrap());
+                let removed = store.remove_everywhere(&wanted);
+                store.abandon();
+                let fs = fs.power_cut(seed);
+                for _ in 0..2 {
+                    let store = open(&fs, durability).unwrap();
+                    let left = list(&store);
+                    assert!(kept.is_subset(&left), "{after}: lost");
+                    let left: Vec<_> = left.difference(&kept).cloned().collect();
+                    assert!(left.iter().all(|it| wanted.contains(it)), "{after}");
+                    assert!(left.is_empty() || removed.is_err(), "{after}: came back");
+                    parts.insert(left.len());
+                    store.abandon();
+                }
+                if removed.is_ok() {
+                    break;
+                }
+            }
+        }
+    }
+    assert!(parts.contains(&0) && parts.contains(&3), "{parts:?}");
+    assert!(parts.contains(&1) || parts.contains(&2), "{parts:?}");
+}
+
+#[test]
+fn nothing_is_removed_while_another_session_has_one_of_the_mailboxes() {
+    let fs = SimFs::new();
+    let store = open(&fs, JOURNALS[0]).unwrap();
+    let (wanted, kept) = filled(&store);
+    let before = list(&store);
+    let [ann, bob] = both();
+    let remove = || store.maildirs.remove_everywhere(&wanted, Duration::ZERO);
+    let is_busy = |expect: &[&MailboxName]| match remove() {
+        Err(Error::Busy { mailboxes }) => mailboxes.iter().collect::<Vec<_>>() == expect,
+        _ => false,
+    };
+    let of_bob = store.open_maildrop(&bob).unwrap();
+    assert!(is_busy(&[&bob]));
+    let of_ann = store.open_maildrop(&ann).unwrap();
+    assert!(is_busy(&[&ann, &bob]));
+    drop(of_bob);
+    assert!(is_busy(&[&ann]));
+    drop(of_ann);
+    assert_eq!(list(&store), before);
+    drop(store.open_maildrop(&bob).unwrap());
+    let cursor = store.cursor();
+    remove().unwrap();
+    assert_eq!(list(&store), kept);
+    let news = store.watch(None, cursor).unwrap().news(Duration::ZERO);
+    let removed: Vec<_> = news
+        .unwrap()
+        .into_iter()
+        .map(|it| (it.mailbox, it.id))
+        .collect();
+    assert_eq!(removed, wanted);
+    // They are gone already, and the claims are free.
+    remove().unwrap();
+    store.remove_everywhere(&[]).unwrap();
+    store.open_maildrop(&ann).unwrap();
+}
+
+/// Two removals of the same mailboxes, named in different orders, never wait for each other for
+/// ever.
+#[test]
+fn removals_at_the_same_time_take_turns() {
+    let fs = SimFs::new();
+    let store = Arc::new(open(&fs, JOURNALS[2]).unwrap());
+    let (wanted, kept) = filled(&store);
+    let reversed: Vec<_> = wanted.iter().rev().cloned().collect();
+    std::thread::scope(|scope| {
+        for messages in [&wanted, &reversed, &wanted, &reversed] {
+            let store = &store;
+            scope.spawn(move || {
+                let patience = Duration::from_hours(1);
+                store
+                    .maildirs
+                    .remove_everywhere(messages, patience)
+                    .unwrap();
+            });
+        }
+    });
+    assert_eq!(list(&store), kept);
+}
