@@ -1,6 +1,6 @@
 //! The file system as facteur uses it: five traits, and their implementation on the real disk.
 //!
-//! The store and the certificates touch the disk only in this file. [`Fs`] has exactly the
+//! The store and the certificates touch the disk only in this room. [`Fs`] has exactly the
 //! operations that a durable Maildir with a journal needs, so that tests can replace it with a
 //! simulated disk, cut the power at any operation and look at what is left. It decides nothing:
 //! callers choose names and order, and react to failures.
@@ -20,6 +20,7 @@
 //! Symbolic links before the last component are followed. The store checks those inside it when it
 //! first uses a mailbox.
 
+mod socket;
 mod trust;
 
 use std::{
@@ -30,6 +31,7 @@ use std::{
     os::unix::{
         ffi::OsStrExt as _,
         fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _},
+        net::UnixListener,
     },
     path::Path,
 };
@@ -43,6 +45,7 @@ use rustix::{
     io::Errno,
 };
 
+pub use socket::connect;
 pub use trust::{FileSystem, Trust};
 
 /// Octets of a directory read with one call.
@@ -55,6 +58,16 @@ const DIRECTORY_OCTETS: usize = 32 * 1024;
 ///
 /// The errors are those of the system calls named with each method.
 pub trait Fs: Debug + Send + Sync {
+    /// Makes the socket `name` in `directory`, with mode 0600, and listens on it. A socket that has
+    /// that name already is replaced.
+    ///
+    /// # Errors
+    /// Those of bind and listen; `AlreadyExists` if something else has the name, `Unsupported` if
+    /// there are no sockets.
+    fn bind_socket(&self, _directory: &Path, _name: &str) -> io::Result<UnixListener> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Checks that this process may create entries in the directory `path`, as far as the system
     /// can tell beforehand (faccessat). A file system that does not know returns `Ok`.
     ///
@@ -420,6 +433,10 @@ impl RealFs {
     reason = "this is the file that touches the disk"
 )]
 impl Fs for RealFs {
+    fn bind_socket(&self, directory: &Path, name: &str) -> io::Result<UnixListener> {
+        socket::bind(directory, name)
+    }
+
     fn check_entries(&self, path: &Path) -> io::Result<()> {
         let wanted = Access::WRITE_OK | Access::EXEC_OK;
         match rustix::fs::accessat(CWD, path, wanted, AtFlags::EACCESS) {

@@ -47,7 +47,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{os::unix::net::UnixListener, path::Path, sync::Arc, time::Duration};
 
 use crate::{
     clock::Clock,
@@ -60,7 +60,7 @@ pub use cursor::Cursor;
 pub use error::Error;
 pub use event::{Event, Observer, Severity};
 pub use hub::{Change, Missed, News, Watch};
-pub use maildir::{lock_of, make_root};
+pub use maildir::{connect_control, lock_of, make_root};
 pub use room::Room;
 pub use settings::{Durability, Memory, Settings};
 
@@ -98,6 +98,16 @@ impl MessageStore {
     pub fn open_on(fs: Arc<dyn Fs>, settings: Settings, clock: Clock) -> Result<Self, Error> {
         let maildirs = MaildirStore::open(fs, settings, clock)?;
         Ok(Self { maildirs })
+    }
+
+    /// Makes the control socket of this store, and listens on it: for the programs of its owner,
+    /// which call [`connect_control`]. It is removed when the store is closed.
+    ///
+    /// # Errors
+    /// [`Error::Unsafe`] if something else has its name; [`Error::Io`], also where there are no
+    /// sockets: log it, and go on without.
+    pub fn control(&self) -> Result<UnixListener, Error> {
+        self.maildirs.control()
     }
 
     /// Waits until everything is durable in the mailboxes, so that the next start has nothing to

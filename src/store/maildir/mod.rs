@@ -6,6 +6,7 @@
 //! mail/                                   0700, only ours
 //!   .facteur/store.lock                   locked by the one daemon that serves this store, as is
 //!                                         the directory itself
+//!   .facteur/control                      the socket on which this daemon can be reached
 //!   .facteur/journal/id                   there while the journal is to be replayed
 //!   .facteur/journal/{0,1,2,3}.seg        the journal: batches of messages
 //!   .facteur/tmp/                         messages on their way into mailboxes; emptied at start
@@ -152,6 +153,7 @@ mod apply;
 mod aside;
 mod checkpoint;
 mod claim;
+mod control;
 mod copying;
 mod cure;
 mod delivery;
@@ -189,6 +191,7 @@ mod tests;
 
 use std::{
     io,
+    os::unix::net::UnixListener,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -207,6 +210,7 @@ use crate::{
     },
 };
 
+pub use control::connect_control;
 pub(super) use delivery::Delivery;
 pub(super) use maildrop::Maildrop;
 pub use private::make_root;
@@ -215,6 +219,7 @@ pub use standing::lock_of;
 pub(super) use standing::process_that_serves;
 pub(super) use view::{Look, Message};
 
+use control::Control;
 use disk::Disk;
 use journal::{Journal, Shape};
 use known::KnownMailboxes;
@@ -306,6 +311,7 @@ impl MaildirStore {
             listed: Quota::new(memory.listed),
             looked: Quota::new(limits::LOOKED_OCTETS_MAX),
             hub: Arc::new(hub),
+            control: Control::default(),
             room_timeout: patience.room,
             observer: settings.observer,
             counters: Statistics::default(),
@@ -366,6 +372,7 @@ impl MaildirStore {
             || store.place.is_locked()
             || store.checkpoints.is_locked()
             || store.hub.is_locked()
+            || store.control.is_locked()
             || journal.is_some_and(Journal::is_locked)
     }
 
@@ -373,6 +380,7 @@ impl MaildirStore {
     /// Maildirs.
     pub(super) fn close(&self) -> Result<(), Error> {
         self.end_thread();
+        self.open.control.end(&self.open.disk);
         checkpoint::close(&self.open)
     }
 
@@ -473,6 +481,10 @@ impl MaildirStore {
         patience: Duration,
     ) -> Result<(), Error> {
         removal::remove_everywhere(&self.open, messages, patience)
+    }
+
+    pub(super) fn control(&self) -> Result<UnixListener, Error> {
+        self.open.control.listen(&self.open.disk)
     }
 
     pub(super) fn stamp(&self, mailbox: &MailboxName) -> Result<Stamp, Error> {

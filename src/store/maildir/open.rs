@@ -16,6 +16,7 @@ use crate::{
 };
 
 use super::{
+    control::Control,
     disk::Disk,
     journal::Journal,
     known::KnownMailboxes,
@@ -61,6 +62,8 @@ pub(super) struct OpenStore {
     pub(super) looked: Arc<Quota>,
     /// Passes on to watches which messages come and go.
     pub(super) hub: Arc<Hub>,
+    /// The socket on which the daemon can be reached.
+    pub(super) control: Control,
     /// How long a full journal waits for sessions that are applying its records.
     pub(super) room_timeout: Duration,
     pub(super) observer: Observer,

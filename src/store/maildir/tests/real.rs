@@ -9,6 +9,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::{Read as _, Write as _},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
     path::{Path, PathBuf},
     sync::{Arc, Barrier},
@@ -23,7 +24,8 @@ use crate::{
     fs::RealFs,
     mail::MailboxName,
     store::{
-        Change, Error, Maildrop, MessageStore, Settings, limits::CLAIM_PATIENCE, maildir::Patience,
+        Change, Error, Maildrop, MessageStore, Settings, connect_control, limits::CLAIM_PATIENCE,
+        maildir::Patience,
     },
     testing::model::{read, summaries},
 };
@@ -663,6 +665,63 @@ fn a_file_of_another_program_is_an_entry_of_its_own_in_each_mailbox() {
         .news(Duration::ZERO)
         .unwrap();
     assert_eq!((news[0].change, news[0].id), (Change::Removed, id));
+}
+
+#[test]
+fn the_control_socket_is_private_and_exists_while_the_store_is_open() {
+    let directory = TempDir::new().unwrap();
+    // Longer than the name of a socket may be.
+    let root = directory.path().join("m".repeat(140));
+    let socket = root.join(".facteur/control");
+    let missing = connect_control(&root).unwrap_err();
+    assert_eq!(missing.kind(), std::io::ErrorKind::NotFound);
+    for _ in 0..2 {
+        let store = open(&root).unwrap();
+        let listener = store.control().unwrap();
+        assert_eq!(mode(&socket), 0o600);
+        let mut client = connect_control(&root).unwrap();
+        client.write_all(b"x").unwrap();
+        let mut octet = [0];
+        listener.accept().unwrap().0.read_exact(&mut octet).unwrap();
+        assert_eq!(&octet, b"x");
+        // Like after a crash: nobody listens at this name.
+        drop(listener);
+        let refused = connect_control(&root).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        let listener = store.control().unwrap();
+        connect_control(&root).unwrap();
+        store.close().unwrap();
+        assert!(!socket.exists());
+        drop(listener);
+    }
+}
+
+#[test]
+fn the_control_socket_replaces_and_removes_nothing_else() {
+    let place = Place::new();
+    let path = place.root().join(".facteur/control");
+    fs::write(&path, "kept").unwrap();
+    let error = place.store.control().unwrap_err();
+    assert!(error.to_string().contains("move it away"), "{error}");
+    fs::remove_file(&path).unwrap();
+    symlink("elsewhere", &path).unwrap();
+    place.store.control().unwrap_err();
+    assert!(!place.root().join(".facteur/elsewhere").exists());
+    fs::remove_file(&path).unwrap();
+    drop(place.store.control().unwrap());
+    // Another file has its name when the store is closed.
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "kept").unwrap();
+    place.store.close().unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"kept");
+    // A link in place of the directory is not followed.
+    let elsewhere = TempDir::new().unwrap();
+    symlink(
+        place.root().join(".facteur"),
+        elsewhere.path().join(".facteur"),
+    )
+    .unwrap();
+    connect_control(elsewhere.path()).unwrap_err();
 }
 
 #[test]
