@@ -49,15 +49,15 @@
 //! - [`system::terminal`]: reading a password without showing it.
 //! - [`smtp`]: commands, replies, the session. No socket, file, clock or log. Uses `mail`.
 //! - [`pop3`]: commands, responses, the session. No socket, file, clock or log. Uses `mail`.
+//! - [`http`]: requests, responses, the session. No socket, file, clock or log. Uses `mail`.
 //! - [`accounts`]: who receives mail, and who may log in. No secret is logged. Uses `mail`.
 //! - [`client_settings`]: what to type into a mail program. No I/O. Uses `mail`.
 //! - [`store`]: mailboxes; `store/maildir` has a map. Uses `clock`, `counters`, `fs`, `mail`.
 //! - [`certificate`]: a CA, certificates, their expiry. No key is overwritten. Uses `fs`, `mail`.
 //! - [`server`]: sockets, threads, client logs; `server/limits` has its numbers. Uses `accounts`,
 //!   `clock`, `counters`, `mail`, `pop3`, `smtp`, `store`, `system::capacity`, `wire`.
-//! - [`config`]: the TOML file and its variables; `config/limits` has the defaults of all keys, and
-//!   `config/endpoint` the listeners. Uses `accounts`, `fs`, `mail`, `server`, `smtp`, `store`,
-//!   `wire`.
+//! - [`config`]: the TOML file, its variables, the listeners; `config/limits` has the defaults of
+//!   all keys. Uses `accounts`, `fs`, `mail`, `server`, `smtp`, `store`, `wire`.
 //! - [`logging`]: the log's queue and thread. Logging never blocks the caller. Uses `clock`.
 //! - [`daemon`]: start and stop, ordered by `daemon/life`. Uses `accounts`, `certificate`, `clock`,
 //!   `config`, `counters`, `logging`, `mail`, `pop3`, `server`, `smtp`, `store`, `system`.
@@ -69,8 +69,7 @@
 //!
 //! A session is a state machine: its driver in [`server`] calls `greet` once, then `resume` with
 //! each outcome. Both return a step: at most one reply to send, then exactly one action to perform.
-//! So all decisions of a protocol can be tested without a socket, and what happens to a socket
-//! reaches the protocol as a named event: a session sees `IdleTimeout`, never `EAGAIN`.
+//! So a protocol is tested without a socket, and a session sees `IdleTimeout`, never `EAGAIN`.
 //!
 //! # The promises
 //!
@@ -114,6 +113,7 @@ pub mod config;
 pub mod counters;
 pub mod daemon;
 pub mod fs;
+pub mod http;
 pub mod logging;
 pub mod mail;
 pub mod pop3;
