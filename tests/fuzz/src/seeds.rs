@@ -48,6 +48,20 @@ pub fn write(tests: &Path, corpus: &Path) {
     for (number, address) in addresses.iter().enumerate() {
         put(corpus, "address", &number.to_string(), address.as_bytes());
     }
+    let requests = [
+        "GET /m/1-2/html?remote=1&q=a+%C3%A4 HTTP/1.1\r\nHost: localhost:65480\r\n\
+         Sec-Fetch-Site: same-origin\r\nOrigin: http://localhost:65480\r\n\r\n",
+        "DELETE /api/v1/messages HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 2\r\n\
+         Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n{}HEAD / HTTP/1.0\r\n\r\n",
+        "PUT /a HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nConnection: close\r\n\
+         Content-Length: 3\r\nX: y\r\n\r\nabc",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "OPTIONS /%2e%00 HTTP/1.1\r\nHost: mail.test.:80\r\nIf-None-Match: *\r\n\r\n",
+    ];
+    for (number, request) in requests.iter().enumerate() {
+        let octets = format!("\0{request}");
+        put(corpus, "http", &number.to_string(), octets.as_bytes());
+    }
     let example = fs::read(tests.join("../config.example.toml")).expect("the example");
     put(corpus, "config", "example", &example);
     let accounts = "[[accounts]]\naddress = \"bob@example.com\"\naliases = [\"b@example.com\"]\n\
