@@ -5,7 +5,7 @@
 //! survive a power cut, returns each message as it was sent, and starts without any configuration.
 //!
 //! It is a message store, not a relay: the daemon connects to no other host, starts no program,
-//! parses no MIME, and adds only the trace headers of RFC 5321 §4.4.
+//! stores a message whatever its MIME says, and adds only the trace headers of RFC 5321 §4.4.
 //!
 //! # Overview
 //!
@@ -50,6 +50,7 @@
 //! - [`smtp`]: commands, replies, the session. No socket, file, clock or log. Uses `mail`.
 //! - [`pop3`]: commands, responses, the session. No socket, file, clock or log. Uses `mail`.
 //! - [`http`]: requests, responses, the session. No socket, file, clock or log. Uses `mail`.
+//! - [`mime`]: reads a mail for display: its parts, a summary, its text. No I/O, no clock, no log.
 //! - [`accounts`]: who receives mail, and who may log in. No secret is logged. Uses `mail`.
 //! - [`client_settings`]: what to type into a mail program. No I/O. Uses `mail`.
 //! - [`store`]: mailboxes; `store/maildir` has a map. Uses `clock`, `counters`, `fs`, `mail`.
@@ -80,7 +81,7 @@
 //! | SEC-1 | one line ending per session; only a dot on its own line ends a message | [`wire`] |
 //! | SEC-2 | no cleartext password from afar; TLS discards what came before | [`mail::Link`] |
 //! | SEC-3 | TLS 1.2 and 1.3, nothing older | [`server`] |
-//! | SEC-4, SEC-10 | no program is started, no MIME parsed | all rooms |
+//! | SEC-4, SEC-10 | no program is started; SMTP, POP3 and the store parse no MIME | all rooms |
 //! | SEC-5 | names from the network are encoded before they become part of a path | [`store`] |
 //! | SEC-6 | the store is private; facteur warns of what others could change | [`store`] |
 //! | SEC-7 | nothing from the network is logged unescaped, and no secret is logged | [`server`] |
@@ -116,6 +117,7 @@ pub mod fs;
 pub mod http;
 pub mod logging;
 pub mod mail;
+pub mod mime;
 pub mod pop3;
 pub mod server;
 pub mod smtp;
