@@ -13,6 +13,7 @@ pub mod config;
 pub mod content;
 pub mod http;
 pub mod journal;
+pub mod mime;
 pub mod names;
 pub mod pop3;
 pub mod seeds;

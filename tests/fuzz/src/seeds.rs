@@ -71,12 +71,23 @@ pub fn write(tests: &Path, corpus: &Path) {
         wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\"]\n\
         catch_all = { \"*\" = \"bob@example.com\" }\n";
     put(corpus, "config", "accounts", accounts.as_bytes());
+    put(corpus, "mime", "nested", MAIL.as_bytes());
     let names = b"\x021732345678.9f86d081884c7d65_00000001.localhost,S=207,W=214/1.M1P2.host:2,S/x";
     put(corpus, "names", "0", names);
     for (number, batch) in batches().iter().enumerate() {
         put(corpus, "journal", &number.to_string(), batch);
     }
 }
+
+/// Mail with what the walk has to tell apart.
+const MAIL: &str = "From: =?utf-8?q?Zo=C3=AB?= <zoe@example.com>\nTo: a@x, Group: b@x (c), <d@x>;\n\
+    Subject: =?iso-8859-1?b?/A==?=\n folded\nDate: Tue, 21 Nov 2023 10:00:00 +0100\n\
+    Content-Type: multipart/mixed; boundary=a\n\npreamble\n--a\n\
+    Content-Type: multipart/alternative; boundary=\"ab\"\n\n--ab\n\nCode: 123456 http://x/y.\n\
+    --ab\nContent-Type: text/html; charset=gb2312\nContent-Transfer-Encoding: quoted-printable\n\
+    \n<style>x</style><a href=3D'https://x/?a&amp;b'>=C4=E3</a>=\n\n--ab--\n--a\n\
+    Content-Disposition: attachment; filename*0*=utf-8''%C3%BC; filename*1=x\n\
+    Content-Transfer-Encoding: base64\n\nYWJj\n--a\nContent-Type: message/rfc822\n\na: b\n--a--\n";
 
 fn put(corpus: &Path, target: &str, name: &str, octets: &[u8]) {
     let directory = corpus.join(target);
