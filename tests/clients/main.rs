@@ -27,6 +27,7 @@ mod fetchers;
 mod manual;
 mod mutt;
 mod mutt_accounts;
+mod outlines;
 mod pages;
 mod proxies;
 mod python;
