@@ -54,6 +54,8 @@
 //! - [`accounts`]: who receives mail, and who may log in. No secret is logged. Uses `mail`.
 //! - [`client_settings`]: what to type into a mail program. No I/O. Uses `mail`.
 //! - [`store`]: mailboxes; `store/maildir` has a map. Uses `clock`, `counters`, `fs`, `mail`.
+//! - [`inbox`]: the messages of all mailboxes for people and tests: lists, searches, reads. Uses
+//!   `clock`, `mail`, `mime`, `store`.
 //! - [`certificate`]: a CA, certificates, their expiry. No key is overwritten. Uses `fs`, `mail`.
 //! - [`server`]: sockets, threads, client logs; `server/limits` has its numbers. Uses `accounts`,
 //!   `clock`, `counters`, `mail`, `pop3`, `smtp`, `store`, `system::capacity`, `wire`.
@@ -115,6 +117,7 @@ pub mod counters;
 pub mod daemon;
 pub mod fs;
 pub mod http;
+pub mod inbox;
 pub mod logging;
 pub mod mail;
 pub mod mime;
