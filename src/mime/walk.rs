@@ -452,10 +452,14 @@ impl Walk {
     /// Ends the parts of the path from `depth` on. Their bodies end at `end`.
     fn end_parts(&mut self, depth: usize, end: u64) {
         let ended = self.path.split_off(depth.min(self.path.len()));
-        for index in ended {
+        let mut end = end;
+        for index in ended.into_iter().rev() {
             let Some(part) = self.parts.get_mut(index) else {
                 continue;
             };
+            // An empty body begins behind the line ending that is taken off, and a multipart does
+            // not end before its parts.
+            end = end.max(part.body.offset);
             part.body.octets = end.saturating_sub(part.body.offset);
             let n_lines = self.n_lines.saturating_sub(part.lines);
             // The delimiter has the ending of the last line. If nothing precedes it, there is none.

@@ -297,6 +297,21 @@ fn long_descriptions_of_many_parts_fit_into_the_memory() {
     assert_eq!(name.len(), limits::FILE_NAME_OCTETS_MAX);
 }
 
+/// Failed once: the multipart ended before the empty body of its part began.
+#[test]
+fn a_multipart_contains_its_empty_last_part() {
+    let begin = "--a\nContent-Type: multipart/x; boundary=b\n\n--b\nc: d\n\n";
+    for end in ["", "--a--"] {
+        let outline = outline([MIXED, begin, end].concat().as_bytes());
+        let [_, parent, part] = outline.parts() else {
+            panic!("{outline:?}");
+        };
+        assert_eq!(part.body.octets, 0);
+        let parent_end = parent.body.offset + parent.body.octets;
+        assert_eq!(part.body.offset, parent_end);
+    }
+}
+
 /// Lines that matter to the walk.
 fn lines() -> impl Strategy<Value = Vec<u8>> {
     let line = prop_oneof![
