@@ -18,6 +18,9 @@ use super::{limits, person::Person};
 
 /// The addresses in `field`, an unfolded value of a field such as To, in order. Members of groups
 /// (RFC 5322 §3.4) are among the others.
+///
+/// The field must not contain a `=?` without a word: the time would become the square of its
+/// length.
 pub(super) fn people(field: &[u8]) -> Vec<Person> {
     let people = panic::catch_unwind(|| {
         let line = [field, b"\n"].concat();

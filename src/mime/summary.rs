@@ -103,7 +103,7 @@ impl Summary {
             b"bcc" => add_people(&mut self.bcc, value),
             b"reply-to" => add_people(&mut self.reply_to, value),
             b"sender" if self.sender.is_none() => {
-                self.sender = guarded::people(value).into_iter().next();
+                self.sender = people(value).into_iter().next();
             }
             b"subject" => text(&mut self.subject, words::decode(value)),
             b"date" => self.date = self.date.or_else(|| guarded::date(value)),
@@ -122,10 +122,14 @@ impl Summary {
     }
 }
 
+fn people(value: &[u8]) -> Vec<Person> {
+    guarded::people(&words::disarmed(value))
+}
+
 fn add_people(list: &mut Vec<Person>, value: &[u8]) {
     let free = limits::PERSONS_MAX.saturating_sub(list.len());
     if free > 0 {
-        list.extend(guarded::people(value).into_iter().take(free));
+        list.extend(people(value).into_iter().take(free));
         list.shrink_to_fit();
     }
 }

@@ -85,6 +85,54 @@ fn parse(octets: &[u8]) -> Option<(Word<'_>, &[u8])> {
     Some((Word { charset, octets }, rest.get(2..).unwrap_or_default()))
 }
 
+/// `field` with a space in each `=?` that begins no valid word, for a parser that looks for the end
+/// of every such word in all of the field.
+pub(super) fn disarmed(field: &[u8]) -> Vec<u8> {
+    let mut octets = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some(at) = memmem::find(rest, b"=?") {
+        let (before, begin) = rest.split_at(at);
+        octets.extend_from_slice(before);
+        let length = valid_word(begin);
+        octets.extend_from_slice(
+            length.map_or(b"= ?", |length| begin.get(..length).unwrap_or_default()),
+        );
+        rest = begin.get(length.unwrap_or(2)..).unwrap_or_default();
+    }
+    octets.extend_from_slice(rest);
+    octets
+}
+
+/// The length of the word at the beginning of `octets` if it is one without any fault.
+fn valid_word(octets: &[u8]) -> Option<usize> {
+    let mut sections = octets.split(|octet| *octet == b'?');
+    let (Some(b"="), Some(charset), Some(encoding)) =
+        (sections.next(), sections.next(), sections.next())
+    else {
+        return None;
+    };
+    let (text, end) = (sections.next()?, sections.next()?);
+    let is_valid = match encoding {
+        b"q" | b"Q" => {
+            let mut digits = text.split(|octet| *octet == b'=').skip(1);
+            digits.all(|it| it.get(..2).and_then(transfer::hex).is_some())
+        }
+        b"b" | b"B" => {
+            let is_base64 = |octet: &u8| octet.is_ascii_alphanumeric() || b"+/=".contains(octet);
+            text.iter().all(is_base64)
+        }
+        _ => false,
+    };
+    let is_named = (2..=limits::WORD_OCTETS_MAX).contains(&charset.len())
+        && charset.iter().all(u8::is_ascii_graphic);
+    let sections = [charset, encoding, text];
+    let length = sections
+        .iter()
+        .map(|it| it.len().saturating_add(1))
+        .sum::<usize>();
+    (is_valid && is_named && end.starts_with(b"=")).then(|| length.saturating_add(3))
+}
+
 /// The octets of a word in the encoding Q (RFC 2047 §4.2).
 fn unquote(mut text: &[u8]) -> Vec<u8> {
     let mut octets = Vec::new();

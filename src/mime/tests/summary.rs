@@ -71,6 +71,22 @@ fn fields_that_are_missing_or_broken_are_empty() {
 }
 
 #[test]
+fn only_whole_encoded_words_are_decoded_in_addresses() {
+    let check = |value: &str, name: &str| {
+        let found = summary(&format!("To: {value} <a@x>\n\n")).to;
+        assert_eq!(found, people(&[(name, "a@x")]), "{value}");
+    };
+    check("=?utf-8?q?=C3=BC?= =?UTF-8*de?B?w7w=?= b", "\u{fc}\u{fc} b");
+    check("\"=?iso-8859-1?Q?a, b?=\"", "a, b");
+    check("=?utf-8?q?=zz?=", "= ?utf-8?q?=zz?=");
+    check("=?utf-8?q?a", "= ?utf-8?q?a");
+    check("=?utf-8?x?a?= =?utf-8?q?b?=", "= ?utf-8?x?a?= b");
+    // Each of these would be looked for to the end of the field.
+    let found = summary(&format!("To: {}\n\n", " =?aa?q?".repeat(8_000)));
+    assert!(found.to.len() <= 1);
+}
+
+#[test]
 fn lists_and_texts_have_limits() {
     let many = "a@x,".repeat(2 * limits::PERSONS_MAX);
     let long = "x".repeat(5_000);
