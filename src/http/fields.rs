@@ -12,8 +12,8 @@ use std::fmt;
 pub struct Fields(Vec<(String, Vec<u8>)>);
 
 impl Fields {
-    /// Adds a field that [`super::head`] has parsed.
-    pub(super) fn push(&mut self, name: &str, value: &[u8]) {
+    /// Adds a field, whose name gets into lower case.
+    pub fn push(&mut self, name: &str, value: &[u8]) {
         self.0.push((name.to_ascii_lowercase(), value.to_vec()));
     }
 

@@ -65,6 +65,15 @@ pub(super) struct Circumstances {
     pub(super) persists: bool,
 }
 
+impl Circumstances {
+    /// What is known before a head has arrived as a whole.
+    pub(super) const UNKNOWN: Self = Self {
+        version: Version::V1_1,
+        is_head: false,
+        persists: false,
+    };
+}
+
 impl Response {
     /// A response without a body.
     pub fn new(status: Status) -> Self {
@@ -147,6 +156,14 @@ impl Response {
         fields.map(|(_, value)| value.as_ref())
     }
 
+    /// How many octets the body has that are held in memory.
+    pub fn held_octets(&self) -> usize {
+        match &self.body {
+            Body::Octets(Cow::Owned(octets)) => octets.capacity(),
+            Body::Octets(Cow::Borrowed(_)) | Body::Stream { .. } | Body::Open => 0,
+        }
+    }
+
     /// How the body is sent.
     pub(super) fn sending(&self, circumstances: Circumstances) -> Sending {
         if circumstances.is_head || self.status.has_no_body() {
@@ -169,10 +186,8 @@ impl Response {
     /// Appends the head and, if it is known, the body. `date` is the current time in the form of
     /// RFC 9110 §5.6.7 (see [`super::date()`]).
     pub(super) fn render(&self, circumstances: Circumstances, date: &str, out: &mut Vec<u8>) {
-        let (code, phrase) = (self.status.code(), self.status.phrase());
         // The version is always our own (RFC 9110 §6.2).
-        let code = code.to_string();
-        for part in ["HTTP/1.1 ", &code, " ", phrase, "\r\n"] {
+        for part in ["HTTP/1.1 ", self.status.line(), "\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }
         line("Date", date, out);

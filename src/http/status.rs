@@ -20,10 +20,10 @@ macro_rules! statuses {
                 }
             }
 
-            /// The text after the code, which no program reads (RFC 9112 §4).
-            pub fn phrase(self) -> &'static str {
+            /// The code and the text after it, which no program reads (RFC 9112 §4).
+            pub fn line(self) -> &'static str {
                 match self {
-                    $(Self::$status => $phrase,)*
+                    $(Self::$status => concat!($code, " ", $phrase),)*
                 }
             }
         }
@@ -99,7 +99,9 @@ mod tests {
         assert!(codes.iter().all(|code| (200..600).contains(code)));
         for status in Status::ALL {
             let text = |c: char| c.is_ascii_alphabetic() || c == ' ';
-            assert!(status.phrase().chars().all(text), "{status:?}");
+            let (code, phrase) = status.line().split_once(' ').unwrap();
+            assert_eq!(code, status.code().to_string());
+            assert!(phrase.chars().all(text), "{status:?}");
         }
     }
 }

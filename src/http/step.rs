@@ -9,8 +9,10 @@ use crate::mail::Closing;
 use super::admission::Way;
 use super::head::Distance;
 use super::limits::{HEAD_TIMEOUT, IDLE_TIMEOUT};
+use super::refusal::Refusal;
 use super::request::Request;
-use super::response::{Circumstances, Response, Sending};
+use super::response::{Body, Circumstances, Response, Sending};
+use super::status::Status;
 
 /// What a session needs to know about its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,11 +86,40 @@ pub enum Patience {
 }
 
 impl Reply {
-    /// The status code.
-    pub fn code(&self) -> u16 {
+    /// The reply to a client that gets no session, or whose session broke; `is_lasting` if trying
+    /// again later does not help. The connection is then closed.
+    pub fn unavailable(why: &'static str, is_lasting: bool) -> Self {
+        let refusal = if is_lasting {
+            Refusal::new(Status::Forbidden, why)
+        } else {
+            Refusal::busy(why)
+        };
+        Self::Response(Box::new(Rendering {
+            response: refusal.and_close().into(),
+            circumstances: Circumstances::UNKNOWN,
+        }))
+    }
+
+    /// The status code, with its text.
+    pub fn status(&self) -> &'static str {
         match self {
-            Self::Continue => 100,
-            Self::Response(it) => it.response.status().code(),
+            Self::Continue => "100 Continue",
+            Self::Response(it) => it.response.status().line(),
+        }
+    }
+
+    /// Why the request is refused, if it is, except with a challenge that any first request gets.
+    pub fn refusal(&self) -> Option<&str> {
+        let Self::Response(it) = self else {
+            return None;
+        };
+        let status = it.response.status();
+        if status.code() < 400 || status == Status::Unauthorized {
+            return None;
+        }
+        match it.response.body() {
+            Body::Octets(text) => str::from_utf8(text).ok().map(str::trim_ascii_end),
+            Body::Stream { .. } | Body::Open => None,
         }
     }
 

@@ -40,7 +40,7 @@ use std::sync::Arc;
 use crate::mail::{Closing, Ending, Foreign};
 
 use super::admission::{Admission, Rules, Way, admit};
-use super::head::{Head, Method, Version};
+use super::head::{Head, Method};
 use super::limits::{BODY_OCTETS_MAX, HEAD_OCTETS_MAX, PREFLIGHT_SECONDS, REQUESTS_MAX};
 use super::name::Name;
 use super::outcome::Outcome;
@@ -53,13 +53,6 @@ use super::step::{Action, Client, Patience, Rendering, Reply, Step};
 
 /// The first octet of TLS, and of no request.
 const TLS_HANDSHAKE: u8 = 0x16;
-
-/// What is known before a head has arrived as a whole.
-const UNKNOWN: Circumstances = Circumstances {
-    version: Version::V1_1,
-    is_head: false,
-    persists: false,
-};
 
 /// The session of one connection. Its [`Debug`](fmt::Debug) form shows nothing of what was read.
 pub struct Session {
@@ -328,7 +321,7 @@ impl Session {
 
     /// Answers what is not a request, and closes.
     fn refuse(&mut self, refusal: Refusal) -> Step {
-        self.last(refusal, UNKNOWN)
+        self.last(refusal, Circumstances::UNKNOWN)
     }
 
     /// Answers and closes.
