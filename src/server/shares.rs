@@ -575,7 +575,7 @@ mod tests {
         assert_eq!(crowd.flood(four, 20), 16);
         let others = (1..8).map(|n| address(&format!("{n}.0.0.1")));
         assert_eq!(crowd.flood(others, 4), 28);
-        assert_eq!(crowd.displaced, []);
+        assert_eq!(crowd.displaced, [0_u64; 0]);
     }
 
     /// NET-5: when a thousand networks hold everything, one that holds nothing gets in, as long as
@@ -620,7 +620,7 @@ mod tests {
             assert_eq!(left, n_before.min(floor));
             crowd.settle();
             assert_eq!(crowd.flood([here].into_iter(), floor), floor - left);
-            assert_eq!(crowd.displaced, [], "its places are free");
+            assert_eq!(crowd.displaced, [0_u64; 0], "its places are free");
         }
     }
 

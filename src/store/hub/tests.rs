@@ -139,7 +139,10 @@ fn the_ring_is_bounded_and_what_one_call_returns_too() {
     }
     let ring = &hub.state.lock().ring;
     assert!(ring.octets <= HUB_OCTETS_MAX && ring.news.len() < HUB_CHANGES_MAX);
-    assert_eq!(ring.octets, ring.news.iter().map(News::octets).sum());
+    assert_eq!(
+        ring.octets,
+        ring.news.iter().map(News::octets).sum::<usize>()
+    );
 }
 
 #[test]
