@@ -16,7 +16,7 @@ use std::{
 
 use crate::mail::{EntryId, MailboxName};
 
-use super::limits::{INDEX_MAILBOX_OCTETS, INDEX_MESSAGE_OCTETS, INDEX_OCTETS_MAX};
+use super::limits::{INDEX_MAILBOX_OCTETS, INDEX_MESSAGE_OCTETS};
 
 /// One message of one mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,26 +39,46 @@ pub struct Item {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Index {
     mailboxes: BTreeMap<MailboxName, Vec<Seen>>,
     octets: u64,
+    octets_max: u64,
     /// All messages, unless something has changed since they were put together.
-    items: Option<Arc<[Item]>>,
+    merged: Option<Merged>,
+}
+
+/// The messages of all mailboxes.
+#[derive(Debug)]
+struct Merged {
+    /// Newest first.
+    items: Arc<[Item]>,
+    /// Their positions, in the order of their IDs.
+    by_id: Box<[usize]>,
 }
 
 impl Index {
+    /// No messages yet; later, as many as this much memory is enough for.
+    pub fn within(octets: u64) -> Self {
+        Self {
+            mailboxes: BTreeMap::new(),
+            octets: 0,
+            octets_max: octets,
+            merged: None,
+        }
+    }
+
     /// The messages of a mailbox, oldest first. Returns whether there was room; if not, the mailbox
     /// is left out.
     pub fn put(&mut self, mailbox: MailboxName, messages: Vec<Seen>) -> bool {
         self.remove(&mailbox);
         let octets = octets_of(&messages);
         let sum = self.octets.saturating_add(octets);
-        let fits = sum <= INDEX_OCTETS_MAX;
+        let fits = sum <= self.octets_max;
         if fits {
             self.octets = sum;
             self.mailboxes.insert(mailbox, messages);
-            self.items = None;
+            self.merged = None;
         }
         fits
     }
@@ -67,7 +87,7 @@ impl Index {
     pub fn remove(&mut self, mailbox: &MailboxName) {
         if let Some(messages) = self.mailboxes.remove(mailbox) {
             self.octets = self.octets.saturating_sub(octets_of(&messages));
-            self.items = None;
+            self.merged = None;
         }
     }
 
@@ -78,10 +98,32 @@ impl Index {
 
     /// All messages, newest first.
     pub fn items(&mut self) -> Arc<[Item]> {
-        let items = self.items.take();
-        let items = items.unwrap_or_else(|| merged(&self.mailboxes));
-        self.items = Some(Arc::clone(&items));
-        items
+        Arc::clone(&self.merged().items)
+    }
+
+    /// The message with this ID.
+    pub fn item(&mut self, id: EntryId) -> Option<Item> {
+        self.merged().item(id).cloned()
+    }
+
+    fn merged(&mut self) -> &Merged {
+        let mailboxes = &self.mailboxes;
+        self.merged.get_or_insert_with(|| Merged::of(mailboxes))
+    }
+}
+
+impl Merged {
+    fn of(mailboxes: &BTreeMap<MailboxName, Vec<Seen>>) -> Self {
+        let items = merged(mailboxes);
+        let mut by_id: Box<[usize]> = (0..items.len()).collect();
+        by_id.sort_unstable_by_key(|position| items.get(*position).map(|item| item.seen.id));
+        Self { items, by_id }
+    }
+
+    fn item(&self, id: EntryId) -> Option<&Item> {
+        let id_at = |position: &usize| self.items.get(*position).map(|item| item.seen.id);
+        let found = self.by_id.binary_search_by_key(&Some(id), id_at).ok()?;
+        self.items.get(*self.by_id.get(found)?)
     }
 }
 

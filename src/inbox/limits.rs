@@ -8,13 +8,13 @@ pub const SEARCH_OCTETS_MAX: usize = 4_096;
 /// Most words in one search: each is looked for in each message.
 pub const WORDS_MAX: usize = 64;
 
-/// Memory for the names of all messages: some 380,000 messages. What does not fit is
-/// left out of the list, which says so.
+/// Default for the memory of the names of all messages: some 360,000 messages. What does not fit
+/// is left out of the list, which says so.
 pub const INDEX_OCTETS_MAX: u64 = 64 * 1_024 * 1_024;
 
-/// What one message of a mailbox takes: an entry of its mailbox, one of the merged list, and its
-/// position in the table of IDs while they are merged.
-pub const INDEX_MESSAGE_OCTETS: u64 = 176;
+/// What one message of a mailbox takes: an entry of its mailbox, one of the merged list, its
+/// position in the order of the IDs, and in the table of IDs while they are merged.
+pub const INDEX_MESSAGE_OCTETS: u64 = 184;
 
 /// What a mailbox takes beside its messages: two copies of its name.
 pub const INDEX_MAILBOX_OCTETS: u64 = 512;
@@ -22,8 +22,9 @@ pub const INDEX_MAILBOX_OCTETS: u64 = 512;
 /// Most messages of which it is known that somebody has read them; then the oldest marks go.
 pub const READ_MARKS_MAX: usize = 65_536;
 
-/// Memory for the summaries of the messages that were shown last: some 50,000 of 600 octets.
-pub const SUMMARIES_OCTETS_MAX: usize = 32 * 1_024 * 1_024;
+/// Default for the memory of the summaries of the messages that were shown last: some 50,000 of 600
+/// octets.
+pub const SUMMARIES_OCTETS_MAX: u64 = 32 * 1_024 * 1_024;
 
 /// How often the mailboxes are looked at for what other programs have done: people see new mail
 /// within a second.
@@ -31,3 +32,15 @@ pub const SCAN_PAUSE: Duration = Duration::from_secs(1);
 
 /// How many octets of a message are read at once while it is summarised.
 pub const READ_OCTETS: usize = 32 * 1_024;
+
+/// How many octets of the body of a message are shown, decoded, as text and as HTML each. A larger
+/// body is for a download: a browser would take minutes to show it.
+pub const BODY_OCTETS_MAX: usize = 4 * 1_024 * 1_024;
+
+/// In how many octets of the readable text, decoded, a search looks for a word. What is looked for
+/// in a mail, such as a code, stands at its beginning.
+pub const SEARCHED_OCTETS_MAX: usize = 64 * 1_024;
+
+/// How many looks at mailboxes one call keeps: a page has messages of few mailboxes, and each look
+/// has its part of the memory for listings.
+pub const LOOKS_MAX: usize = 16;

@@ -15,9 +15,14 @@
 //! # Failures
 //! A mailbox that cannot be read is left out, and the list says that it is partial.
 
+mod bodies;
+mod content;
 pub mod index;
 pub mod limits;
+mod looks;
 pub mod marks;
+mod memory;
+mod search;
 pub mod summaries;
 pub mod words;
 
@@ -35,13 +40,22 @@ use parking_lot::Mutex;
 use crate::{
     clock::Clock,
     mail::{EntryId, MailboxName},
-    mime::{Outline, Summary, TooComplex, Walk},
+    mime::{Extent, Outline, Part, Summary, TooComplex, Walk},
     store::{Cursor, Error, Message, MessageStore, Missed, News, Stamp, Watch},
 };
 
-use index::{Index, Item, Seen};
+pub use bodies::Bodies;
+pub use content::{Content, Section};
+pub use index::{Item, Seen};
+pub use memory::Memory;
+pub use search::Hidden;
+
+use index::Index;
+use looks::Looks;
 use marks::Marks;
+use search::Candidate;
 use summaries::Summaries;
+use words::Words;
 
 /// See the module.
 #[derive(Debug)]
@@ -55,7 +69,7 @@ pub struct Inbox {
 }
 
 /// What is known of the mailboxes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Scan {
     index: Index,
     stamps: HashMap<MailboxName, Stamp>,
@@ -75,6 +89,8 @@ pub struct List {
     pub is_partial: bool,
     /// Everything that has happened since is behind this.
     pub cursor: Cursor,
+    /// When the mailboxes were looked at, in seconds since 1970: before the cursor was taken.
+    pub began: u64,
 }
 
 /// A message that was opened.
@@ -86,14 +102,28 @@ pub struct Opened {
     pub outline: Result<Outline, TooComplex>,
 }
 
+/// Reads the messages of one call. Dropping it ends its looks at mailboxes.
+#[derive(Debug)]
+pub struct Reading<'a> {
+    inbox: &'a Inbox,
+    looks: Looks,
+}
+
 impl Inbox {
-    /// An inbox of all mailboxes of `store`.
-    pub fn of(store: Arc<MessageStore>, clock: Clock) -> Self {
+    /// An inbox of all mailboxes of `store` that uses at most this much memory.
+    pub fn of(store: Arc<MessageStore>, clock: Clock, memory: Memory) -> Self {
+        let scan = Scan {
+            index: Index::within(memory.index),
+            stamps: HashMap::new(),
+            watch: None,
+            looked: None,
+            is_partial: false,
+        };
         Self {
             store,
             clock,
-            scan: Mutex::default(),
-            summaries: Mutex::default(),
+            scan: Mutex::new(scan),
+            summaries: Mutex::new(Summaries::within(memory.summaries)),
             marks: Mutex::default(),
         }
     }
@@ -103,17 +133,34 @@ impl Inbox {
     /// # Errors
     /// [`Error::Io`] if the mailboxes cannot be listed now.
     pub fn list(&self) -> Result<List, Error> {
+        let began = self.clock.unix_time().as_secs();
         let cursor = self.store.cursor();
         let mut scan = self.scan.lock();
-        let changed = self.changed(&mut scan)?;
-        for mailbox in changed {
-            self.renew(&mut scan, mailbox);
-        }
+        self.bring_up_to_date(&mut scan)?;
         Ok(List {
             items: scan.index.items(),
             is_partial: scan.is_partial,
             cursor,
+            began,
         })
+    }
+
+    /// The message with this ID, if a mailbox has it.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub fn item(&self, id: EntryId) -> Result<Option<Item>, Error> {
+        let mut scan = self.scan.lock();
+        self.bring_up_to_date(&mut scan)?;
+        Ok(scan.index.item(id))
+    }
+
+    fn bring_up_to_date(&self, scan: &mut Scan) -> Result<(), Error> {
+        let changed = self.changed(scan)?;
+        for mailbox in changed {
+            self.renew(scan, mailbox);
+        }
+        Ok(())
     }
 
     /// Which mailboxes have to be listed again.
@@ -200,10 +247,113 @@ impl Inbox {
         Ok(seen)
     }
 
+    /// Reads several messages: each mailbox is looked at once.
+    pub fn reading(&self) -> Reading<'_> {
+        Reading {
+            inbox: self,
+            looks: Looks::default(),
+        }
+    }
+
     /// Opens a message, and finds its parts; `None` if no mailbox has it any more.
     ///
     /// # Errors
     /// [`Error::Io`] and others: it cannot be read now.
+    pub fn open(&self, item: &Item) -> Result<Option<Opened>, Error> {
+        self.reading().open(item)
+    }
+
+    /// The octets of a message; `None` if no mailbox has it any more.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn message(&self, item: &Item) -> Result<Option<Message>, Error> {
+        self.reading().message(item)
+    }
+
+    /// What the list shows about a message; `None` if no mailbox has it any more.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn summary(&self, item: &Item) -> Result<Option<Arc<Summary>>, Error> {
+        self.reading().summary(item)
+    }
+
+    /// The readable text and the HTML of a message.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn body(&self, opened: &Opened) -> Result<Bodies, Error> {
+        match &opened.outline {
+            Ok(outline) => Bodies::read(&opened.message, outline, limits::BODY_OCTETS_MAX),
+            Err(TooComplex) => Ok(Bodies::default()),
+        }
+    }
+
+    /// The octets of a part without its transfer encoding, as many as are shown.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn part(&self, opened: &Opened, part: &Part) -> Result<Vec<u8>, Error> {
+        let (octets, _) = bodies::decoded(&opened.message, part, limits::BODY_OCTETS_MAX)?;
+        Ok(octets)
+    }
+
+    /// The size of each of these parts of a message without its transfer encoding. What has one is
+    /// read for that, once.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn part_octets(&self, opened: &Opened, parts: &[&Part]) -> Result<Vec<u64>, Error> {
+        let octets = parts
+            .iter()
+            .map(|part| bodies::decoded_octets(&opened.message, part));
+        octets.collect()
+    }
+
+    /// Octets of a message as they are stored, at most `octets_max`; fewer if it is shorter.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn octets(
+        &self,
+        opened: &Opened,
+        extent: Extent,
+        octets_max: usize,
+    ) -> Result<Vec<u8>, Error> {
+        let octets = usize::try_from(extent.octets).unwrap_or(usize::MAX);
+        let mut octets = vec![0; octets.min(octets_max)];
+        let length = opened.message.read_at(extent.offset, &mut octets)?;
+        octets.truncate(length);
+        Ok(octets)
+    }
+
+    /// How many of these messages a reader has not read: the owner of a mailbox, or else somebody
+    /// who sees all mail.
+    pub fn n_unread(&self, reader: Option<&MailboxName>, items: &[Item]) -> usize {
+        let marks = self.marks.lock();
+        let unread = items
+            .iter()
+            .filter(|item| !marks.is_read(reader, item.seen.id));
+        unread.count()
+    }
+
+    /// Whether this reader has read the message.
+    pub fn is_read(&self, reader: Option<&MailboxName>, id: EntryId) -> bool {
+        self.marks.lock().is_read(reader, id)
+    }
+
+    /// Marks the message as read, or as not read.
+    pub fn mark(&self, reader: Option<&MailboxName>, id: EntryId, is_read: bool) {
+        self.marks.lock().set(reader, id, is_read);
+    }
+}
+
+impl Reading<'_> {
+    /// As [`Inbox::open`].
+    ///
+    /// # Errors
+    /// As [`Inbox::open`].
     pub fn open(&self, item: &Item) -> Result<Option<Opened>, Error> {
         let Some(message) = self.message(item)? else {
             return Ok(None);
@@ -212,14 +362,11 @@ impl Inbox {
         Ok(Some(Opened { message, outline }))
     }
 
-    /// The octets of a message; `None` if no mailbox has it any more.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub fn message(&self, item: &Item) -> Result<Option<Message>, Error> {
+    fn message(&self, item: &Item) -> Result<Option<Message>, Error> {
         let mut failed = None;
         for mailbox in item.mailboxes.iter() {
-            match self.message_in(mailbox, item.seen.id) {
+            let message = self.looks.message(&self.inbox.store, mailbox, item.seen.id);
+            match message {
                 Ok(Some(message)) => return Ok(Some(message)),
                 Ok(None) | Err(Error::MessageGone { .. }) => {}
                 Err(error) => failed = Some(error),
@@ -228,20 +375,13 @@ impl Inbox {
         failed.map_or(Ok(None), Err)
     }
 
-    fn message_in(&self, mailbox: &MailboxName, id: EntryId) -> Result<Option<Message>, Error> {
-        let look = self.store.look(mailbox)?;
-        let mut indexes = 0..look.messages().len();
-        let index = indexes.find(|&index| look.id(index) == Some(id));
-        index.map(|index| look.open_message(index)).transpose()
-    }
-
-    /// What the list shows about a message; `None` if no mailbox has it any more.
+    /// As [`Inbox::summary`].
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// As [`Inbox::open`].
     pub fn summary(&self, item: &Item) -> Result<Option<Arc<Summary>>, Error> {
         let id = item.seen.id;
-        let kept = self.summaries.lock().get(id);
+        let kept = self.inbox.summaries.lock().get(id);
         if kept.is_some() {
             return Ok(kept);
         }
@@ -256,18 +396,45 @@ impl Inbox {
             },
         };
         let summary = Arc::new(summary);
-        self.summaries.lock().put(id, Arc::clone(&summary));
+        self.inbox.summaries.lock().put(id, Arc::clone(&summary));
         Ok(Some(summary))
     }
 
-    /// Whether somebody has read the message.
-    pub fn is_read(&self, id: EntryId) -> bool {
-        self.marks.lock().is_read(id)
+    /// Whether a search finds the message, of which the summary is known or made, and the text is
+    /// read if a word needs it; `None` if no mailbox has it any more. `hidden` is asked for words
+    /// that look into Bcc.
+    ///
+    /// # Errors
+    /// As [`Inbox::open`].
+    pub fn matches(
+        &self,
+        (item, reader): (&Item, Option<&MailboxName>),
+        words: &Words,
+        hidden: Hidden<'_>,
+    ) -> Result<Option<bool>, Error> {
+        let Some(summary) = self.summary(item)? else {
+            return Ok(None);
+        };
+        let candidate = Candidate {
+            item,
+            summary,
+            is_read: self.inbox.is_read(reader, item.seen.id),
+            hidden,
+            read: &|| self.searched(item),
+        };
+        candidate.compare(words)
     }
 
-    /// Marks the message as read, or as not read.
-    pub fn mark(&self, id: EntryId, is_read: bool) {
-        self.marks.lock().set(id, is_read);
+    /// The beginning of the readable text; `None` if no mailbox has the message any more.
+    fn searched(&self, item: &Item) -> Result<Option<String>, Error> {
+        let Some(opened) = self.open(item)? else {
+            return Ok(None);
+        };
+        let Ok(outline) = &opened.outline else {
+            return Ok(Some(String::new()));
+        };
+        let bodies = Bodies::read(&opened.message, outline, limits::SEARCHED_OCTETS_MAX)?;
+        Ok(Some(bodies.readable()))
     }
 }
 

@@ -10,8 +10,6 @@ use std::{
 
 use crate::{mail::EntryId, mime::Summary};
 
-use super::limits::SUMMARIES_OCTETS_MAX;
-
 /// What an entry takes beside its summary.
 const ENTRY_OCTETS: usize = 200;
 
@@ -24,16 +22,28 @@ struct Kept {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Summaries {
     kept: HashMap<EntryId, Kept>,
     /// The same in the order of their use.
     order: BTreeMap<u64, EntryId>,
     octets: usize,
+    octets_max: usize,
     next: u64,
 }
 
 impl Summaries {
+    /// None yet; later, as many as this much memory is enough for.
+    pub fn within(octets: u64) -> Self {
+        Self {
+            kept: HashMap::new(),
+            order: BTreeMap::new(),
+            octets: 0,
+            octets_max: usize::try_from(octets).unwrap_or(usize::MAX),
+            next: 0,
+        }
+    }
+
     /// The summary of a message, if it is kept.
     pub fn get(&mut self, id: EntryId) -> Option<Arc<Summary>> {
         let next = self.number();
@@ -57,7 +67,7 @@ impl Summaries {
             used,
         };
         self.kept.insert(id, kept);
-        while self.octets > SUMMARIES_OCTETS_MAX
+        while self.octets > self.octets_max
             && let Some((_, oldest)) = self.order.first_key_value()
         {
             self.forget(*oldest);

@@ -245,8 +245,8 @@ fn criterion(key: &str, value: &str, present: &Present) -> Result<Option<Criteri
         return Ok(Some(Criterion::In(*field, value.to_owned())));
     }
     Ok(Some(match (key, value) {
-        ("after", _) => Criterion::After(time(value, present).ok_or(TIME)?),
-        ("before", _) => Criterion::Before(time(value, present).ok_or(TIME)?),
+        ("after", _) => Criterion::After(moment(value, present).ok_or(TIME)?),
+        ("before", _) => Criterion::Before(moment(value, present).ok_or(TIME)?),
         ("larger", _) => Criterion::Larger(octets(value).ok_or(SIZE)?),
         ("smaller", _) => Criterion::Smaller(octets(value).ok_or(SIZE)?),
         ("has", "attachment" | "attachments") => Criterion::HasAttachment,
@@ -271,8 +271,9 @@ fn octets(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(unit)
 }
 
-/// A day, a moment, or an age.
-fn time(text: &str, present: &Present) -> Option<i64> {
+/// A day, a moment, or an age, such as `2026-01-31`, `2026-01-31T12:00Z` or `10m`; in seconds since
+/// 1970.
+pub fn moment(text: &str, present: &Present) -> Option<i64> {
     let text = text.to_uppercase();
     if let Ok(moment) = text.parse::<Timestamp>() {
         return Some(moment.as_second());

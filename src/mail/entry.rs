@@ -31,6 +31,11 @@ impl EntryId {
         Self(Kind::Foreign { hash })
     }
 
+    /// Whether this store delivered the message.
+    pub fn is_own(&self) -> bool {
+        matches!(self.0, Kind::Own { .. })
+    }
+
     /// Parses the text of an id, exactly as it is displayed.
     pub fn parse(text: &str) -> Option<Self> {
         let (first, second) = text.split_once('-')?;

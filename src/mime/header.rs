@@ -14,6 +14,19 @@ pub struct Field {
     pub value: String,
 }
 
+impl Field {
+    /// All fields of a header section, whose lines end in LF, in order.
+    pub fn all_in(section: &[u8]) -> Vec<Self> {
+        shown(section)
+    }
+
+    /// Its value as it was written, on one line, with a space for each fold.
+    pub fn unfolded(&self) -> String {
+        let lines: Vec<&str> = self.raw.lines().map(str::trim).collect();
+        lines.join(" ")
+    }
+}
+
 /// The fields of `section`, whose lines end in LF, in order: each name, and the value with its
 /// lines. Lines that belong to no field are left out.
 pub(super) fn fields(section: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {

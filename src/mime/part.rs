@@ -108,6 +108,11 @@ impl Part {
         self.content_type.starts_with("multipart/")
     }
 
+    /// Whether the part has a body of its own.
+    pub fn is_leaf(&self) -> bool {
+        !self.is_multipart()
+    }
+
     /// Whether the part is a message of its own, which is not looked into.
     pub fn is_message(&self) -> bool {
         matches!(
