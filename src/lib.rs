@@ -56,6 +56,7 @@
 //! - [`store`]: mailboxes; `store/maildir` has a map. Uses `clock`, `counters`, `fs`, `mail`.
 //! - [`inbox`]: the messages of all mailboxes for people and tests: lists, searches, reads. Uses
 //!   `clock`, `mail`, `mime`, `store`.
+//! - [`page`]: what pages say, and the HTML of a mail as a document. No I/O, no log. Uses `mime`.
 //! - [`certificate`]: a CA, certificates, their expiry. No key is overwritten. Uses `fs`, `mail`.
 //! - [`server`]: sockets, threads, client logs; `server/limits` has its numbers. Uses `accounts`,
 //!   `clock`, `counters`, `mail`, `pop3`, `smtp`, `store`, `system::capacity`, `wire`.
@@ -121,6 +122,7 @@ pub mod inbox;
 pub mod logging;
 pub mod mail;
 pub mod mime;
+pub mod page;
 pub mod pop3;
 pub mod server;
 pub mod smtp;
