@@ -57,6 +57,8 @@
 //! - [`inbox`]: the messages of all mailboxes for people and tests: lists, searches, reads. Uses
 //!   `clock`, `mail`, `mime`, `store`.
 //! - [`page`]: what pages say, and the HTML of a mail as a document. No I/O, no log. Uses `mime`.
+//! - [`api`]: what the paths of HTTP mean. Uses `accounts`, `clock`, `http`, `inbox`, `mail`,
+//!   `mime`, `page`, `store`.
 //! - [`certificate`]: a CA, certificates, their expiry. No key is overwritten. Uses `fs`, `mail`.
 //! - [`server`]: sockets, threads, client logs; `server/limits` has its numbers. Uses `accounts`,
 //!   `clock`, `counters`, `mail`, `pop3`, `smtp`, `store`, `system::capacity`, `wire`.
@@ -108,6 +110,7 @@
 //! | NET-7 | no lock is held during I/O | [`server`] |
 
 pub mod accounts;
+pub mod api;
 pub mod certificate;
 pub mod cli;
 pub mod client_settings;

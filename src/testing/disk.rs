@@ -194,6 +194,8 @@ struct Content {
     durable: Vec<u8>,
     dirty_blocks: BTreeSet<usize>,
     losses: Losses,
+    /// When it was made: no test needs a later time.
+    modified: i128,
 }
 
 /// How often a failed sync has lost changes of a file or directory. A handle that was open then
@@ -520,8 +522,9 @@ impl Disk {
         if self.parent(path)?.seen.contains_key(&name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        if let Node::Directory(directory) = &mut node {
-            directory.changed = self.tick();
+        match &mut node {
+            Node::Directory(directory) => directory.changed = self.tick(),
+            Node::Content(content) => content.modified = self.tick(),
         }
         self.nodes.push(node);
         let number = self.nodes.len() - 1;
@@ -1071,7 +1074,7 @@ impl Fs for SimFs {
             let node = disk.find(path)?;
             let (kind, mode, changed) = match &disk.nodes[node] {
                 Node::Directory(it) => (Kind::Directory, 0o700, it.changed),
-                Node::Content(_) => (Kind::File, 0o600, 0),
+                Node::Content(it) => (Kind::File, 0o600, it.modified),
             };
             let stamp = Stamp {
                 identity: identity(node),

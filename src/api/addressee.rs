@@ -1,0 +1,101 @@
+//! Whom a message was sent to.
+//!
+//! A sub-address, such as `bob+run42@example.com`, leads to the mailbox of `bob@example.com`. Tests
+//! that run in parallel tell their messages apart by it, so a wait for it must look at the message:
+//! the envelope is not kept, but the sub-address is usually in a field, and always in the trace
+//! header of a message that had one recipient.
+
+use crate::{
+    accounts::UserName,
+    http::{Refusal, Status},
+    inbox::Item,
+    mail::{ForwardPath, MailboxName},
+    mime::{Outline, Person, Summary},
+};
+
+use super::{base::Api, call::Call, failure::Failure};
+
+/// A recipient that a request names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Addressee {
+    mailbox: MailboxName,
+    /// The address itself, if the mailbox has another one.
+    subaddress: Option<MailboxName>,
+}
+
+impl Addressee {
+    /// The recipient that a request names by its address.
+    ///
+    /// # Errors
+    /// 404: nobody receives mail there, as far as the asker is concerned.
+    pub(super) fn parse(call: &Call<'_>, address: &str) -> Result<Self, Failure> {
+        let mailbox = call.api.mailbox_of(address)?;
+        let Some(mailbox) = mailbox.filter(|mailbox| call.asker.sees(mailbox)) else {
+            let text = "No mailbox receives mail for the address in to";
+            return Err(Refusal::new(Status::NotFound, text).into());
+        };
+        let literal = literal(call.api, address);
+        let subaddress = literal.filter(|literal| is_below(literal, &mailbox));
+        Ok(Self {
+            mailbox,
+            subaddress,
+        })
+    }
+
+    /// The mailbox that receives its mail.
+    pub(super) fn mailbox(&self) -> &MailboxName {
+        &self.mailbox
+    }
+
+    /// Whether a message of the mailbox was sent to this recipient.
+    pub(super) fn is_of(&self, api: &Api, item: &Item) -> Result<bool, Failure> {
+        if !item.mailboxes.contains(&self.mailbox) {
+            return Ok(false);
+        }
+        let Some(subaddress) = &self.subaddress else {
+            return Ok(true);
+        };
+        let Some(opened) = api.inbox.open(item)? else {
+            return Ok(false);
+        };
+        let Ok(outline) = &opened.outline else {
+            return Ok(false);
+        };
+        let summary = Summary::of(outline);
+        let persons = [&summary.to, &summary.cc, &summary.bcc];
+        let named = persons.into_iter().flatten().map(address_of);
+        let mut named = named.chain(traced(outline));
+        Ok(named.any(|address| literal(api, &address).as_ref() == Some(subaddress)))
+    }
+}
+
+fn address_of(person: &Person) -> String {
+    person.address.clone()
+}
+
+/// The address in the newest trace header, which this program has written (RFC 5321 §4.4).
+fn traced(outline: &Outline) -> Option<String> {
+    let fields = outline.fields();
+    let trace = fields
+        .iter()
+        .find(|field| field.name.eq_ignore_ascii_case("Received"))?;
+    let (_, behind) = trace.value.split_once(" for <")?;
+    let (address, _) = behind.split_once('>')?;
+    Some(address.to_owned())
+}
+
+/// The name that a mailbox with exactly this address would have.
+fn literal(api: &Api, address: &str) -> Option<MailboxName> {
+    match api.accounts.user(address) {
+        UserName::Address(ForwardPath::Address(address)) => {
+            MailboxName::from_address(&address).ok()
+        }
+        _ => None,
+    }
+}
+
+/// Whether the address is a sub-address of the mailbox, and not another name for it.
+fn is_below(address: &MailboxName, mailbox: &MailboxName) -> bool {
+    let rest = address.local_part().strip_prefix(mailbox.local_part());
+    address.domain() == mailbox.domain() && rest.is_some_and(|rest| !rest.is_empty())
+}

@@ -1,0 +1,72 @@
+//! What all calls share.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use crate::{
+    accounts::{Accounts, Resolution, UserName},
+    clock::Clock,
+    inbox::{Inbox, Memory},
+    mail::MailboxName,
+    store::{Error, MessageStore},
+};
+
+use super::failure::Failure;
+
+/// What all calls share.
+#[derive(Debug)]
+pub struct Api {
+    pub(super) inbox: Inbox,
+    pub(super) store: Arc<MessageStore>,
+    pub(super) accounts: Arc<Accounts>,
+    pub(super) clock: Clock,
+    /// Where mail can be sent to, for people and tests that ask.
+    pub(super) receiving_at: Vec<SocketAddr>,
+}
+
+impl Api {
+    /// The API of the mailboxes of `store`, whose inbox uses at most this much memory.
+    pub fn new(
+        store: Arc<MessageStore>,
+        accounts: Arc<Accounts>,
+        clock: Clock,
+        memory: Memory,
+    ) -> Self {
+        Self {
+            inbox: Inbox::of(Arc::clone(&store), clock.clone(), memory),
+            store,
+            accounts,
+            clock,
+            receiving_at: Vec::new(),
+        }
+    }
+
+    /// The same API, which tells those who ask that mail can be sent to `addresses`.
+    #[must_use]
+    pub fn receiving_at(self, addresses: Vec<SocketAddr>) -> Self {
+        Self {
+            receiving_at: addresses,
+            ..self
+        }
+    }
+
+    /// The mailbox that receives mail to this address, if there is or could be one. A name without
+    /// a domain is the mailbox with this local part, if there is exactly one.
+    pub(super) fn mailbox_of(&self, name: &str) -> Result<Option<MailboxName>, Failure> {
+        let path = match self.accounts.user(name) {
+            UserName::Address(path) => path,
+            UserName::LocalPart(local_part) => {
+                let mut mailboxes = self.store.mailboxes_with_local_part(&local_part)?;
+                return Ok(mailboxes.pop().filter(|_| mailboxes.is_empty()));
+            }
+            UserName::Unknown => return Ok(None),
+        };
+        let exists = |mailbox: &MailboxName| match self.store.has_mailbox(mailbox) {
+            Err(Error::NameTooLong { .. }) => Ok(false),
+            found => found,
+        };
+        Ok(match self.accounts.resolve(&path, exists)? {
+            Resolution::Mailbox(mailbox) => Some(mailbox),
+            Resolution::NotLocal | Resolution::Unknown => None,
+        })
+    }
+}

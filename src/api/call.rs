@@ -1,0 +1,103 @@
+//! A request with everything that its answer depends on.
+
+use jiff::tz::TimeZone;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use crate::{
+    http::{Refusal, Request},
+    inbox::{
+        Item, List,
+        words::{Present, Words},
+    },
+    mail::EntryId,
+};
+
+use super::{
+    asker::Asker,
+    base::Api,
+    failure::{Failure, gone, wrong},
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    pub(super) api: &'a Api,
+    pub(super) request: &'a Request,
+    pub(super) asker: &'a Asker,
+    /// The segments of the path that its row names in braces, in their order.
+    pub(super) parameters: Vec<&'a str>,
+}
+
+impl Call<'_> {
+    /// The parameter of the path at `index`.
+    pub(super) fn parameter(&self, index: usize) -> &str {
+        self.parameters.get(index).copied().unwrap_or_default()
+    }
+
+    /// The value of this name in the query, unless it is empty.
+    pub(super) fn query(&self, name: &str) -> Option<&str> {
+        let value = self.request.target.query().first(name);
+        value.filter(|value| !value.is_empty())
+    }
+
+    /// A number of the query.
+    pub(super) fn number(&self, name: &'static str) -> Result<Option<usize>, Refusal> {
+        let Some(text) = self.query(name) else {
+            return Ok(None);
+        };
+        match text.parse() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(wrong(format!("{name} is not a whole number"))),
+        }
+    }
+
+    /// The body of the request, which is JSON. An empty one is `T::default()`.
+    pub(super) fn json<T: DeserializeOwned + Default>(&self) -> Result<T, Refusal> {
+        let body = self.request.body.trim_ascii();
+        if body.is_empty() {
+            return Ok(T::default());
+        }
+        // The error tells line and column, and at most a name of a field that is ours.
+        serde_json::from_slice(body).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            let what = match error.classify() {
+                Category::Data => "has an unexpected value",
+                Category::Io | Category::Syntax | Category::Eof => "is not JSON",
+            };
+            wrong(format!("The body {what} in line {line}, column {column}"))
+        })
+    }
+
+    /// All messages that the asker sees.
+    pub(super) fn list(&self) -> Result<List, Failure> {
+        let mut list = self.api.inbox.list()?;
+        if *self.asker != Asker::Everybody {
+            let items = list.items.iter().filter_map(|item| self.asker.view(item));
+            list.items = items.collect();
+        }
+        Ok(list)
+    }
+
+    /// A search.
+    pub(super) fn words(&self, text: &str) -> Result<Words, Failure> {
+        let now = self.api.clock.unix_time().as_secs();
+        let present = Present {
+            unix_seconds: i64::try_from(now).unwrap_or(i64::MAX),
+            zone: TimeZone::system(),
+        };
+        Words::parse(text, &present).map_err(|error| wrong(error.to_string()).into())
+    }
+
+    /// The message that the path names by its ID, or as `latest`.
+    pub(super) fn item(&self, text: &str) -> Result<Item, Failure> {
+        let item = if text == "latest" {
+            self.list()?.items.first().cloned()
+        } else {
+            let id = EntryId::parse(text);
+            let found = id.map(|id| self.api.inbox.item(id)).transpose()?;
+            found.flatten().and_then(|item| self.asker.view(&item))
+        };
+        item.ok_or_else(|| gone().into())
+    }
+}

@@ -1,0 +1,63 @@
+//! Every limit of the API, each with its reason.
+
+use std::time::Duration;
+
+/// How many messages a list has if the request does not say: as in Mailpit.
+pub const PAGE_DEFAULT: usize = 50;
+
+/// Most messages of one list: some 600 KiB of JSON. A client asks for the next ones with `start`.
+pub const PAGE_MAX: usize = 1_000;
+
+/// How long a call waits for a message if it does not say: a sign-up mail takes less.
+pub const WAIT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+
+/// Longest wait of one call. Proxies and clients end requests that take longer; who wants to wait
+/// longer asks again.
+pub const WAIT_TIMEOUT_MAX: Duration = Duration::from_mins(1);
+
+/// From when on messages count if a call does not say. The message that a test waits for has often
+/// arrived already when it asks; the one of an earlier run is older.
+pub const WAIT_SINCE_DEFAULT: Duration = Duration::from_mins(10);
+
+/// Most messages that one call waits for.
+pub const WAIT_COUNT_MAX: usize = 100;
+
+/// Most messages that one call looks at: it remembers each of them, in some 40 octets.
+pub const WAIT_MESSAGES_MAX: usize = 16_384;
+
+/// How much earlier than a cursor a message of another program may have arrived and still count, in
+/// seconds: it has its time before it has its place in the mailbox.
+pub const FOREIGN_SLACK_SECONDS: u64 = 2;
+
+/// How often something is sent over a silent stream of events, so that proxies do not end it.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// How often a wait looks for what other programs have done.
+pub const LOOK_PAUSE: Duration = Duration::from_secs(1);
+
+/// Of how many addresses one call remembers where they lead: those of the messages of one page.
+pub const RESOLVED_MAX: usize = 16_384;
+
+/// Most messages that one search compares: those that people look for are new.
+pub const SEARCHED_MAX: usize = 20_000;
+
+/// Longest search. It may read every message from the disk, and people do not wait longer.
+pub const SEARCH_TIME: Duration = Duration::from_secs(2);
+
+/// How often the removal of all messages leaves out mailboxes that are in use: those that come into
+/// use while it waits for others. Each attempt waits as long as the store does.
+pub const REMOVAL_ATTEMPTS: usize = 3;
+
+/// How many mailboxes a refusal names: more fit on no screen.
+pub const NAMED_MAX: usize = 20;
+
+/// How many octets of bodies a list in the shape of `MailHog` has, because it has all of them. What
+/// does not fit is for the next list.
+pub const LISTED_OCTETS_MAX: usize = 8 * 1_024 * 1_024;
+
+/// Longest header section of a part that is read: as of a message.
+pub const PART_HEADER_OCTETS_MAX: usize = 64 * 1_024;
+
+/// Most pictures of a message that are looked at for its HTML: newsletters have some 50. Each is
+/// read once to see how large it is.
+pub const PICTURES_MAX: usize = 200;
