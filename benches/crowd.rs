@@ -101,7 +101,14 @@ impl Server {
         std::fs::write(&config, text).unwrap();
         let log = std::fs::File::create(directory.join("log")).unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_facteur"))
-            .args(["--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0"])
+            .args([
+                "--smtp",
+                "127.0.0.1:0",
+                "--pop3",
+                "127.0.0.1:0",
+                "--http",
+                "off",
+            ])
             .arg("--mail")
             .arg(directory.join("mail"))
             .arg("--config")

@@ -101,7 +101,7 @@ impl std::fmt::Display for Rate {
 
 impl Server {
     fn start(directory: &Path, durability: Durability) -> Self {
-        let text = "smtp = [\"127.0.0.1:0\"]\npop3 = [\"127.0.0.1:0\"]\n";
+        let text = "smtp = [\"127.0.0.1:0\"]\npop3 = [\"127.0.0.1:0\"]\nhttp = \"off\"\n";
         let mut config = Config::parse(Path::new("bench.toml"), text).unwrap();
         config.mail = directory.join("mail");
         let clock = Clock::system();

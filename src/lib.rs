@@ -11,23 +11,23 @@
 //!
 //! ```text
 //!             daemon: configuration, one MessageStore, signals
-//!      ┌────────┴──────────┐
-//!  smtp-listener       pop3-listener       a thread each: accept in a loop
-//!      │ │ │               │ │ │
-//!   smtp-1 smtp-2 …     pop3-3 pop3-4 …    a thread for each client
-//!      │                   │
-//!  ┌───┴──────────┐    ┌───┴──────────┐
-//!  │ Connection   │    │ Connection   │    octets, lines, deadlines
-//!  │ smtp::Session│    │ pop3::Session│    pure state machines
-//!  └───┬──────────┘    └───┬──────────┘
-//!      │ Delivery          │ Maildrop
-//!      └───────┬───────────┘
+//!      ┌────────┴──────────┬───────────────────┐
+//!  smtp-listener       pop3-listener       http-listener       a thread each: accept in a loop
+//!      │ │ │               │ │ │               │ │ │
+//!   smtp-1 smtp-2 …     pop3-3 pop3-4 …     http-5 http-6 …    a thread for each client
+//!      │                   │                   │
+//!  ┌───┴──────────┐    ┌───┴──────────┐    ┌───┴──────────┐
+//!  │ Connection   │    │ Connection   │    │ Connection   │    octets, lines, deadlines
+//!  │ smtp::Session│    │ pop3::Session│    │ http::Session│    pure state machines
+//!  └───┬──────────┘    └───┬──────────┘    └───┬──────────┘
+//!      │ Delivery          │ Maildrop          │ Api: Look, Watch
+//!      └───────┬───────────┴───────────────────┘
 //!        MessageStore                      a journal in front of the Maildirs
 //!              │      └── checkpoint         a thread that syncs the Maildirs
 //!    mail/<domain>/<local part>/{tmp,new,cur}
 //! ```
 //!
-//! The two protocols do not know each other. Their sessions share the store, the accounts and the
+//! The protocols do not know each other. Their sessions share the store, the accounts and the
 //! limits. Threads that serve clients run in a sandbox in which they can open only mail.
 //!
 //! # The rooms
@@ -54,22 +54,24 @@
 //! - [`accounts`]: who receives mail, and who may log in. No secret is logged. Uses `mail`.
 //! - [`client_settings`]: what to type into a mail program. No I/O. Uses `mail`.
 //! - [`store`]: mailboxes; `store/maildir` has a map. Uses `clock`, `counters`, `fs`, `mail`.
-//! - [`inbox`]: the messages of all mailboxes for people and tests: lists, searches, reads. Uses
-//!   `clock`, `mail`, `mime`, `store`.
+//! - [`inbox`]: lists, searches and reads the messages of all mailboxes. Uses `clock`, `mail`,
+//!   `mime`, `store`.
 //! - [`page`]: what pages say, and the HTML of a mail as a document. No I/O, no log. Uses `mime`.
 //! - [`api`]: what the paths of HTTP mean. Uses `accounts`, `clock`, `http`, `inbox`, `mail`,
 //!   `mime`, `page`, `store`.
 //! - [`certificate`]: a CA, certificates, their expiry. No key is overwritten. Uses `fs`, `mail`.
 //! - [`server`]: sockets, threads, client logs; `server/limits` has its numbers. Uses `accounts`,
-//!   `clock`, `counters`, `mail`, `pop3`, `smtp`, `store`, `system::capacity`, `wire`.
+//!   `api`, `clock`, `counters`, `http`, `inbox`, `mail`, `pop3`, `smtp`, `store`,
+//!   `system::capacity`, `wire`.
 //! - [`config`]: the TOML file, its variables, the listeners; `config/limits` has the defaults of
-//!   all keys. Uses `accounts`, `fs`, `mail`, `server`, `smtp`, `store`, `wire`.
+//!   all keys. Uses `accounts`, `fs`, `http`, `mail`, `server`, `smtp`, `store`, `wire`.
 //! - [`logging`]: the log's queue and thread. Logging never blocks the caller. Uses `clock`.
-//! - [`daemon`]: start and stop, ordered by `daemon/life`. Uses `accounts`, `certificate`, `clock`,
-//!   `config`, `counters`, `logging`, `mail`, `pop3`, `server`, `smtp`, `store`, `system`.
+//! - [`daemon`]: start and stop, ordered by `daemon/life`. Uses `accounts`, `api`, `certificate`,
+//!   `clock`, `config`, `counters`, `http`, `inbox`, `logging`, `mail`, `pop3`, `server`, `smtp`,
+//!   `store`, `system`.
 //! - [`cli`]: the command line, and `--help`. Uses `certificate`, `config`, `mail`.
 //! - [`commands`]: the subcommands, such as `account` and `cert`. Uses `accounts`, `certificate`,
-//!   `cli`, `client_settings`, `clock`, `config`, `fs`, `mail`, `store`, `system`, `wire`.
+//!   `cli`, `client_settings`, `clock`, `config`, `fs`, `mail`, `mime`, `store`, `system`, `wire`.
 //!
 //! # Sessions and drivers
 //!

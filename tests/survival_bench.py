@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 # What a daemon prints when it serves, from its first address to what follows the last.
 READY = re.compile(
-    rb"SMTP \S+:(\d+)\nPOP3 \S+:(\d+)\n"
+    rb"SMTP \S+:(\d+)\nPOP3 \S+:(\d+)\nHTTP off\n"
     rb"(?:SMTP with TLS \S+:(\d+)\nPOP3 with TLS \S+:(\d+)\n)?"
     rb"(?:submission \S+:(\d+)\n)?mail "
 )
@@ -69,7 +69,7 @@ class Daemon:
     def __init__(self, bench: Bench, mail: Path, prefix: tuple[str, ...] = ()) -> None:
         self.log = bench.new_log()
         self.smtp = self.pop3 = self.smtps = self.pop3s = self.submission = 0
-        arguments = ["--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0"]
+        arguments = ["--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--http", "off"]
         arguments += ["--mail", str(mail), "--config", str(bench.config)]
         with open(self.log, "wb") as log:
             # A separate session: Ctrl-C is for this script, which then ends the daemon.

@@ -38,6 +38,8 @@ pub(super) fn run(
                 Ok(()) => n_greeted = n_greeted.saturating_add(1),
                 // The daemon skips such an address if it has another one.
                 Err(error) if ipv6::is_missing(address, &error) && listens.len() > 1 => {}
+                // The daemon does without it if its port is in use.
+                Err(_) if endpoint.is_optional(&config) => {}
                 Err(source) => {
                     return Err(Error::NotReady(NotReady {
                         key,

@@ -9,7 +9,7 @@ use super::{
     values::Listen,
     variables::{Effect, VARIABLES},
 };
-use crate::mail::Door;
+use crate::mail::{Door, Service};
 
 /// Checks that the values of `config` can be served together.
 ///
@@ -18,9 +18,12 @@ use crate::mail::Door;
 pub fn check(config: &Config) -> Result<(), Error> {
     let mut open = ENDPOINTS
         .iter()
-        .filter(|endpoint| !endpoint.listens(config).is_empty())
-        .peekable();
-    if open.peek().is_none() {
+        .filter(|endpoint| !endpoint.listens(config).is_empty());
+    // HTTP shows the mail that the others bring.
+    if open
+        .clone()
+        .all(|endpoint| endpoint.service == Service::Http)
+    {
         return Err(Error::NoListener);
     }
     check_duplicates(config)?;

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::{keys::Config, values::Listen};
+use super::{keys::Config, limits::HTTP_PORT, values::Listen};
 use crate::mail::{Door, Service};
 
 /// A key of the configuration that says where facteur listens.
@@ -30,7 +30,7 @@ pub struct Endpoint {
 }
 
 /// Every endpoint, in the order of `config.example.toml`.
-pub static ENDPOINTS: [Endpoint; 5] = [
+pub static ENDPOINTS: [Endpoint; 7] = [
     Endpoint {
         key: "smtp",
         service: Service::Smtp,
@@ -55,6 +55,18 @@ pub static ENDPOINTS: [Endpoint; 5] = [
         listens_mut: |config| &mut config.pop3,
     },
     Endpoint {
+        key: "http",
+        service: Service::Http,
+        door: Door::Plain,
+        title: "HTTP",
+        flag: Some("--http"),
+        // 8025 is common for catchers of mail.
+        usual_ports: &[80, 8_025],
+        greeting: None,
+        listens: |config| &config.http,
+        listens_mut: |config| &mut config.http,
+    },
+    Endpoint {
         key: "smtps",
         service: Service::Smtp,
         door: Door::Tls,
@@ -75,6 +87,17 @@ pub static ENDPOINTS: [Endpoint; 5] = [
         greeting: None,
         listens: |config| &config.pop3s,
         listens_mut: |config| &mut config.pop3s,
+    },
+    Endpoint {
+        key: "https",
+        service: Service::Http,
+        door: Door::Tls,
+        title: "HTTP with TLS",
+        flag: None,
+        usual_ports: &[443],
+        greeting: None,
+        listens: |config| &config.https,
+        listens_mut: |config| &mut config.https,
     },
     Endpoint {
         key: "submission",
@@ -103,6 +126,12 @@ impl Endpoint {
     /// The same, to be modified.
     pub fn listens_mut<'a>(&self, config: &'a mut Config) -> &'a mut Vec<Listen> {
         (self.listens_mut)(config)
+    }
+
+    /// Whether it is left out if its port is in use: HTTP at its default addresses, which nobody
+    /// has asked for.
+    pub fn is_optional(&self, config: &Config) -> bool {
+        self.key == "http" && config.http == Listen::loopback(HTTP_PORT)
     }
 
     /// All keys, as a list in a sentence.

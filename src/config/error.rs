@@ -229,7 +229,7 @@ impl fmt::Display for Error {
                 f,
                 "{one} and {other} would both listen on {address}: give one of them another port"
             ),
-            Self::NoListener => f.write_str("every listener is off: set smtp or pop3"),
+            Self::NoListener => f.write_str("SMTP and POP3 are off: set smtp or pop3"),
             Self::Tls {
                 certificate,
                 key,

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use toml::Spanned;
 
 use crate::accounts::Table;
+use crate::http::Origin;
 use crate::server::{Identity, IdentityError};
 use crate::wire::BareOctets;
 
@@ -14,15 +15,15 @@ use super::{
     accounts::{self, Accounts, CatchAlls, Role},
     error::Error,
     limits::{
-        self, ERRORS_MAX, FAILURE_DELAY, IN_FLIGHT_OCTETS, MESSAGE_OCTETS_MAX, POP3_PORT,
-        RECIPIENTS_MAX, SEGMENT_OCTETS, SEGMENTS, SMTP_PORT,
+        self, ERRORS_MAX, FAILURE_DELAY, HTTP_PORT, IN_FLIGHT_OCTETS, MESSAGE_OCTETS_MAX,
+        POP3_PORT, RECIPIENTS_MAX, SEGMENT_OCTETS, SEGMENTS, SMTP_PORT,
     },
     text::{Read, beside, mistakes, read_text},
     tls::{TlsFiles, tls_lines},
     values::{
         BareLf, Count, Durability, HostName, InFlightOctets, Limit, Listen, LogFormat, LogLevel,
         PerAddress, Sandbox, SegmentOctets, Segments, StartTls, Subaddress, directory, domains,
-        listeners, number, octets_limit, open_to,
+        http_names, http_origins, listeners, number, octets_limit, open_to,
     },
 };
 
@@ -44,12 +45,18 @@ pub struct Config {
     /// Where POP3 listens; empty means nowhere.
     #[serde(deserialize_with = "listeners")]
     pub pop3: Vec<Listen>,
+    /// Where HTTP listens; empty means nowhere.
+    #[serde(deserialize_with = "listeners")]
+    pub http: Vec<Listen>,
     /// Where SMTP listens with immediate TLS; empty means nowhere.
     #[serde(deserialize_with = "listeners")]
     pub smtps: Vec<Listen>,
     /// Where POP3 listens with immediate TLS; empty means nowhere.
     #[serde(deserialize_with = "listeners")]
     pub pop3s: Vec<Listen>,
+    /// Where HTTP listens with TLS; empty means nowhere.
+    #[serde(deserialize_with = "listeners")]
+    pub https: Vec<Listen>,
     /// Where SMTP listens for mail from clients that log in (RFC 6409); empty means nowhere.
     #[serde(deserialize_with = "listeners")]
     pub submission: Vec<Listen>,
@@ -65,6 +72,12 @@ pub struct Config {
     /// The networks that are served like this machine while there are no accounts.
     #[serde(deserialize_with = "open_to")]
     pub open_to: Vec<IpNet>,
+    /// More names by which HTTP is reached, in lower case.
+    #[serde(deserialize_with = "http_names")]
+    pub http_names: Vec<String>,
+    /// The origins of other pages that may use HTTP.
+    #[serde(deserialize_with = "http_origins")]
+    pub http_origins: Vec<Origin>,
     /// The local domains; empty means all.
     #[serde(deserialize_with = "domains")]
     pub domains: Vec<HostName>,
@@ -155,14 +168,18 @@ impl Default for Config {
             mail: PathBuf::from("./mail"),
             smtp: Listen::loopback(SMTP_PORT),
             pop3: Listen::loopback(POP3_PORT),
+            http: Listen::loopback(HTTP_PORT),
             smtps: Vec::new(),
             pop3s: Vec::new(),
+            https: Vec::new(),
             submission: Vec::new(),
             require_auth: false,
             bare_lf: BareLf(BareOctets::Accept),
             pop3_utf8: false,
             scram_plus: false,
             open_to: Vec::new(),
+            http_names: Vec::new(),
+            http_origins: Vec::new(),
             domains: Vec::new(),
             subaddress: Subaddress(Some('+')),
             accounts: Accounts::Off,

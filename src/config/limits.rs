@@ -16,6 +16,9 @@ pub const SMTP_PORT: u16 = 65_434;
 /// The default port of POP3.
 pub const POP3_PORT: u16 = 65_433;
 
+/// The default port of HTTP.
+pub const HTTP_PORT: u16 = 65_480;
+
 /// How long an SMTP session may be idle, in seconds: RFC 5321 §4.5.3.2.7 asks for five minutes.
 pub(super) const SMTP_IDLE_SECONDS: u32 = 300;
 
@@ -32,6 +35,10 @@ pub(super) const FILE_OCTETS_MAX: u64 = 4 * 1024 * 1024;
 
 /// Most networks of `open_to`: each client's address is compared with all of them.
 pub(super) const NETWORKS_MAX: usize = 64;
+
+/// Most names in `http_names` and most origins in `http_origins`: each request is compared with all
+/// of them.
+pub(super) const HTTP_NAMES_MAX: usize = 64;
 
 /// Most mistakes reported for one file, and most unknown environment variables: more than anybody
 /// fixes before trying again.

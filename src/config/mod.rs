@@ -34,7 +34,7 @@ pub use endpoint::{ENDPOINTS, Endpoint};
 pub use environment::Environment;
 pub use error::{Error, Lack};
 pub use keys::{Config, Journal, Limits};
-pub use limits::{POP3_PORT, SMTP_PORT};
+pub use limits::{HTTP_PORT, POP3_PORT, SMTP_PORT};
 pub use permissions::exposure;
 pub use tls::TlsFiles;
 pub use values::{

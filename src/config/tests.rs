@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::http::Origin;
 use crate::wire::BareOctets;
 
 use super::*;
@@ -166,6 +167,19 @@ fn values_for_tls_and_clients_are_read_from_the_file() {
     check("submission = [\"[::1]:587\"]", |c| {
         c.submission = vec![listen("[::1]:587")];
     });
+    check("http = [\"127.0.0.1:8025\"]", |c| {
+        c.http = vec![listen("127.0.0.1:8025")];
+    });
+    check("http = \"off\"", |c| c.http.clear());
+    check("https = [\"127.0.0.1:443\"]", |c| {
+        c.https = vec![listen("127.0.0.1:443")];
+    });
+    check("http_names = [\"Mail.example.com\", \"mail\"]", |c| {
+        c.http_names = vec!["mail.example.com".to_owned(), "mail".to_owned()];
+    });
+    check("http_origins = [\"http://localhost:3000\"]", |c| {
+        c.http_origins = vec![Origin::parse("http://localhost:3000").unwrap()];
+    });
     check("require_auth = true", |c| c.require_auth = true);
     check("open_to = [\"10.1.0.0/16\", \"fd00::1\"]", |c| {
         c.open_to = vec![
@@ -198,7 +212,7 @@ fn relative_paths_start_at_the_directory_of_the_configuration() {
 
 #[test]
 fn immediate_tls_needs_a_certificate() {
-    for key in ["smtps", "pop3s"] {
+    for key in ["smtps", "pop3s", "https"] {
         let text = format!("{key} = [\"127.0.0.1:0\"]\n");
         let config = parse(&text).unwrap();
         let error = super::check(&config).unwrap_err().to_string();
@@ -304,6 +318,27 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
         "hostname = \"a b\"",
         "1: hostname",
         "\"a b\" is not a domain name such as mail.example.com",
+    ),
+    (
+        "http_names = [\"mail.example.com:80\"]",
+        "1: http_names",
+        "\"mail.example.com:80\" is not the name of a host",
+    ),
+    (
+        "http_names = [\"127.0.0.1\"]",
+        "1: http_names",
+        "is not the name of a host",
+    ),
+    ("http_names = \"a\"", "1: http_names", "a list of names"),
+    (
+        "http_origins = [\"localhost:3000\"]",
+        "1: http_origins",
+        "\"localhost:3000\" is not an origin such as http://localhost:3000",
+    ),
+    (
+        "http_origins = [\"http://localhost/\"]",
+        "1: http_origins",
+        "without a path",
     ),
     ("[limit]", "1: limit", "did you mean `limits`?"),
     (
@@ -462,7 +497,7 @@ fn an_address_that_others_can_reach_needs_accounts_and_tls() {
         "[fe80::1]:25",
         "[::ffff:192.0.2.1]:25",
     ] {
-        for key in ["smtp", "pop3", "submission"] {
+        for key in ["smtp", "pop3", "http", "submission"] {
             let line = format!("{key} = [\"127.0.0.1:1\", \"{address}\"]\n");
             let open = [format!("{line}{tls}"), line.clone()];
             for text in open {
@@ -492,7 +527,7 @@ fn an_address_that_others_can_reach_needs_accounts_and_tls() {
             let text = format!("{line}{accounts}{tls}");
             super::check(&parse(&text).unwrap()).unwrap();
         }
-        for key in ["smtps", "pop3s"] {
+        for key in ["smtps", "pop3s", "https"] {
             let text = format!("{key} = [\"{address}\"]\n{tls}");
             let complaint = super::check(&parse(&text).unwrap())
                 .unwrap_err()
@@ -504,8 +539,11 @@ fn an_address_that_others_can_reach_needs_accounts_and_tls() {
 
 #[test]
 fn serving_nothing_is_an_error() {
-    let config = parse("smtp = []\npop3 = \"off\"").unwrap();
-    assert!(matches!(super::check(&config), Err(Error::NoListener)));
+    for http in ["", "http = \"off\"\n", "http = [\"127.0.0.1:8025\"]\n"] {
+        let text = format!("smtp = []\npop3 = \"off\"\n{http}");
+        let config = parse(&text).unwrap();
+        assert!(matches!(super::check(&config), Err(Error::NoListener)));
+    }
     assert!(super::check(&parse("smtp = []").unwrap()).is_ok());
 }
 

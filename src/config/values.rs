@@ -6,13 +6,18 @@ use ipnet::IpNet;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
 use crate::{
+    http::{Origin, Rules},
     mail::{Charset, Domain},
     server::limits as server_limits,
     store::limits as store_limits,
     wire::BareOctets,
 };
 
-use super::{hints, limits::NETWORKS_MAX, open_to::OpenTo};
+use super::{
+    hints,
+    limits::{HTTP_NAMES_MAX, NETWORKS_MAX},
+    open_to::OpenTo,
+};
 
 /// Implements parsing of a type from its words, for the file and for the command line.
 macro_rules! words {
@@ -121,6 +126,41 @@ impl<'de> Deserialize<'de> for Listens {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Listen::parse(&text).map(Self).map_err(de::Error::custom)
+    }
+}
+
+/// A name by which HTTP is reached, in lower case.
+#[derive(serde::Deserialize)]
+#[serde(try_from = "String")]
+struct HttpName(String);
+
+impl TryFrom<String> for HttpName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let name = text.to_ascii_lowercase();
+        if Rules::is_name(&name) {
+            Ok(Self(name))
+        } else {
+            Err(format!(
+                "{text:?} is not the name of a host such as mail.example.com, without a port"
+            ))
+        }
+    }
+}
+
+/// The origin of pages that may use HTTP.
+#[derive(serde::Deserialize)]
+#[serde(try_from = "String")]
+struct HttpOrigin(Origin);
+
+impl TryFrom<String> for HttpOrigin {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Origin::parse(&text).map(Self).ok_or_else(|| {
+            format!("{text:?} is not an origin such as http://localhost:3000, without a path")
+        })
     }
 }
 
@@ -484,6 +524,43 @@ pub(super) fn domains<'de, D: Deserializer<'de>>(
         off: None,
         element: PhantomData,
     })
+}
+
+/// Reads the names by which HTTP is reached.
+pub(super) fn http_names<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<String>, D::Error> {
+    let names: Vec<HttpName> = deserializer.deserialize_any(ListOrOff {
+        expected: "a list of names such as [\"mail.example.com\"]",
+        off: None,
+        element: PhantomData,
+    })?;
+    not_too_many(names.into_iter().map(|HttpName(name)| name), "names")
+}
+
+/// Reads the origins whose pages may use HTTP.
+pub(super) fn http_origins<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Origin>, D::Error> {
+    let origins: Vec<HttpOrigin> = deserializer.deserialize_any(ListOrOff {
+        expected: "a list of origins such as [\"http://localhost:3000\"]",
+        off: None,
+        element: PhantomData,
+    })?;
+    let origins = origins.into_iter().map(|HttpOrigin(origin)| origin);
+    not_too_many(origins, "origins")
+}
+
+/// Collects at most [`HTTP_NAMES_MAX`] values.
+fn not_too_many<T, E: de::Error>(
+    values: impl ExactSizeIterator<Item = T>,
+    what: &str,
+) -> Result<Vec<T>, E> {
+    if values.len() > HTTP_NAMES_MAX {
+        let reason = format!("there are more than {HTTP_NAMES_MAX} {what}");
+        return Err(E::custom(reason));
+    }
+    Ok(values.collect())
 }
 
 /// Reads a number that fits into 32 bits.

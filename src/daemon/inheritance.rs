@@ -5,10 +5,10 @@
 //! Each socket comes with a name, which is the key of a listener. A socket without a name of its
 //! own (systemd then uses the name of its unit) is identified by its port: the configuration may
 //! have that port for a listener, or it may be a standard port of a protocol. Of the remaining
-//! ports, the first is for SMTP and the second for POP3; sockets with the same port count once. The
-//! sockets of a key replace the addresses in the configuration, and the configuration must then be
-//! valid as a whole: such a socket, too, is served only if others cannot reach it, with accounts
-//! and TLS, or with `open_to` (SEC-14).
+//! ports, the first is for SMTP, the second for POP3 and the third for HTTP; sockets with the same
+//! port count once. The sockets of a key replace the addresses in the configuration, and the
+//! configuration must then be valid as a whole: such a socket, too, is served only if others cannot
+//! reach it, with accounts and TLS, or with `open_to` (SEC-14).
 //!
 //! # Failures
 //! A socket whose key cannot be found, or that does not listen for TCP, is an error: whoever opened

@@ -8,6 +8,7 @@ mod error;
 mod expiry;
 mod inheritance;
 mod life;
+mod shared;
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use socket2::Socket;
 
 use crate::{
     accounts::{self, Accounts, Table},
@@ -30,13 +32,12 @@ use crate::{
     config::{
         self, Config, Durability, ENDPOINTS, Endpoint, InFlightOctets, Listen, PerAddress, TlsFiles,
     },
-    mail::{Door, Dots, Service},
-    pop3,
+    http, inbox,
+    mail::{Door, Service},
     server::{
         self, Caps, Current, Handshakes, Identity, Listener, Logins, Reach, Registry, Sessions,
-        Timeouts, limits,
+        Timeouts, WithSources, limits,
     },
-    smtp,
     store::{self, MessageStore},
     system::{
         capacity::{Own, System, Threads},
@@ -50,6 +51,7 @@ pub use inheritance::Inherited;
 pub use life::{Failure, run};
 
 use expiry::Watch;
+use shared::Shared;
 
 /// The warning that programs which worked without a certificate may now fail.
 const STARTTLS_UNTRUSTED: &str = "programs that see STARTTLS or STLS and verify certificates (with \
@@ -63,13 +65,15 @@ pub struct Sockets {
     open: Vec<(&'static Endpoint, TcpListener)>,
     /// Addresses that are not listened on because there is no IPv6.
     left_out: Vec<(&'static Endpoint, SocketAddr)>,
+    /// Optional addresses that are in use.
+    in_use: Vec<(&'static Endpoint, SocketAddr)>,
     system: System,
     threads: Arc<Threads>,
 }
 
 impl Sockets {
     /// Opens every socket of the configuration. Missing IPv6 is noted, but is no error as long as
-    /// the endpoint has another address.
+    /// the endpoint has another address. Nor is a port in use that nobody has asked for.
     ///
     /// # Errors
     /// [`Error::Bind`].
@@ -87,14 +91,14 @@ impl Sockets {
         let mut sockets = Self {
             open: Vec::new(),
             left_out: Vec::new(),
+            in_use: Vec::new(),
             threads: Arc::new(Threads::of(&system)),
             system,
         };
         for endpoint in &ENDPOINTS {
             let inherited = inherited.take_all(endpoint.key);
             if inherited.is_empty() {
-                let listens = endpoint.listens(config);
-                let bound = sockets.bind(endpoint, listens);
+                let bound = sockets.bind(endpoint, config);
                 bound.map_err(|error| error.named(&config.mail))?;
             } else {
                 let inherited = inherited.into_iter().map(|socket| (endpoint, socket));
@@ -104,12 +108,16 @@ impl Sockets {
         Ok(sockets)
     }
 
-    fn bind(&mut self, endpoint: &'static Endpoint, listens: &[Listen]) -> Result<(), Error> {
+    fn bind(&mut self, endpoint: &'static Endpoint, config: &Config) -> Result<(), Error> {
+        let (listens, is_optional) = (endpoint.listens(config), endpoint.is_optional(config));
         for &Listen { address } in listens {
             match server::bind(address) {
                 Ok(socket) => self.open.push((endpoint, socket)),
                 Err(error) if ipv6::is_missing(address, &error) && listens.len() > 1 => {
                     self.left_out.push((endpoint, address));
+                }
+                Err(error) if is_optional && error.kind() == io::ErrorKind::AddrInUse => {
+                    self.in_use.push((endpoint, address));
                 }
                 Err(source) => {
                     return Err(Error::Bind {
@@ -127,6 +135,23 @@ impl Sockets {
     /// How much the system can support.
     pub fn system(&self) -> &System {
         &self.system
+    }
+
+    /// Logs which addresses are not listened on.
+    fn log_missing(&self) {
+        for (endpoint, address) in &self.left_out {
+            log::info!(
+                "no IPv6 here: {} does not listen on {address}",
+                endpoint.key
+            );
+        }
+        for (endpoint, address) in &self.in_use {
+            let Endpoint { title, key, .. } = endpoint;
+            log::warn!(
+                "{title} is off on {address}: the port is in use (is another facteur running? The \
+                 key {key} chooses another port)"
+            );
+        }
     }
 
     fn addresses(&self) -> Vec<(&'static Endpoint, SocketAddr)> {
@@ -203,12 +228,7 @@ impl Daemon {
         clock: &Clock,
     ) -> Result<Self, Error> {
         renewable.warn();
-        for (endpoint, address) in &sockets.left_out {
-            log::info!(
-                "no IPv6 here: {} does not listen on {address}",
-                endpoint.key
-            );
-        }
+        sockets.log_missing();
         let system = &sockets.system;
         let verifications_max = system.verifications_max();
         let accounts = Arc::new(accounts(config, renewable.table, verifications_max));
@@ -216,10 +236,8 @@ impl Daemon {
         if accounts.is_open() && config.starttls.0 && renewable.identity.is_some() {
             log::warn!("{STARTTLS_UNTRUSTED}");
         }
-        let registry = Registry::new(
-            caps(config, system),
-            in_flight(config, system).of_sessions(),
-        );
+        let caps = caps(config, system);
+        let registry = Registry::new(caps, in_flight(config, system).of_sessions());
         let registry = Arc::new(registry);
         registry.set_reach(reach(&accounts, renewable.open_to));
         let session = config.limits.session_seconds.0.map(Duration::from_secs);
@@ -231,25 +249,19 @@ impl Daemon {
         let handshakes = handshakes.transpose()?;
         let first_delay = Duration::from_secs(config.limits.refused_login_seconds.0.unwrap_or(0));
         let logins = Logins::new(Arc::clone(&accounts), first_delay, clock.clone());
-        let logins = Arc::new(logins);
-        let smtp_sessions = Sessions::Smtp(server::smtp::Environment {
-            store: Arc::clone(store),
-            accounts: Arc::clone(&accounts),
-            clock: clock.clone(),
-            logins: Arc::clone(&logins),
-            handshakes: handshakes.clone(),
-            settings: Arc::new(smtp_settings(config)),
-            starttls: config.starttls.0,
-            bare_octets: config.bare_lf.0,
-        });
-        let pop3_sessions = Sessions::Pop3(server::pop3::Environment {
-            store: Arc::clone(store),
-            accounts: Arc::clone(&accounts),
-            logins,
+        let addresses = sockets.addresses();
+        let shared = Shared {
+            config,
+            store,
+            clock,
+            accounts: &accounts,
+            logins: Arc::new(logins),
             handshakes,
-            starttls: config.starttls.0,
-            settings: pop3_settings(config),
-        });
+            addresses: &addresses,
+            inbox: memory_of_inbox(system),
+        };
+        let (of_smtp, of_pop3) = (shared.smtp(), shared.pop3());
+        let of_http = shared.http(caps.total);
         let mut daemon = Self {
             registry,
             threads: Arc::clone(&sockets.threads),
@@ -265,28 +277,34 @@ impl Daemon {
             identity,
             listeners: Vec::new(),
         };
-        let is_smtp = |(endpoint, _): &(&Endpoint, _)| endpoint.service == Service::Smtp;
-        let (smtp, pop3) = sockets.open.into_iter().partition(is_smtp);
+        let (mut smtp, mut pop3) = (Vec::new(), Vec::new());
+        let mut http = control(store);
+        for (endpoint, socket) in sockets.open {
+            let sockets = match endpoint.service {
+                Service::Smtp => &mut smtp,
+                Service::Pop3 => &mut pop3,
+                Service::Http => &mut http,
+            };
+            sockets.push((socket.into(), endpoint.door));
+        }
         let idle = config.limits.smtp_idle_seconds.as_seconds();
-        daemon.listen(smtp, smtp_sessions, Timeouts { idle, session })?;
+        daemon.listen(smtp, of_smtp, Timeouts { idle, session })?;
         let idle = config.limits.pop3_idle_seconds.as_seconds();
-        daemon.listen(pop3, pop3_sessions, Timeouts { idle, session })?;
+        daemon.listen(pop3, of_pop3, Timeouts { idle, session })?;
+        let idle = http::limits::IDLE_TIMEOUT;
+        daemon.listen(http, of_http, Timeouts { idle, session })?;
         Ok(daemon)
     }
 
     fn listen(
         &mut self,
-        sockets: Vec<(&'static Endpoint, TcpListener)>,
+        sockets: Vec<(Socket, Door)>,
         sessions: Sessions,
         timeouts: Timeouts,
     ) -> Result<(), Error> {
         if sockets.is_empty() {
             return Ok(());
         }
-        let sockets = sockets
-            .into_iter()
-            .map(|(endpoint, socket)| (socket, endpoint.door))
-            .collect();
         let (stopped, stop) = io::pipe().map_err(Error::Start)?;
         let registry = Arc::clone(&self.registry);
         let threads = Arc::clone(&self.threads);
@@ -392,6 +410,22 @@ impl Daemon {
     }
 }
 
+/// The control socket, if the file system has sockets.
+fn control(store: &MessageStore) -> Vec<(Socket, Door)> {
+    let made = store.control();
+    match &made {
+        Ok(_) => {}
+        Err(error) => log::warn!(
+            "no control socket: facteur list, show, wait, remove and cursor do not reach this \
+             daemon: {}",
+            WithSources(error)
+        ),
+    }
+    made.into_iter()
+        .map(|socket| (socket.into(), Door::Control))
+        .collect()
+}
+
 /// Makes the accounts: who receives mail and who may log in.
 fn accounts(config: &Config, table: Option<Table>, verifications_max: NonZeroUsize) -> Accounts {
     let domains = config.domains.iter().map(|domain| domain.0.clone());
@@ -447,7 +481,14 @@ fn counted(accounts: usize) -> String {
 fn own(config: &Config) -> Own {
     let store = store::Memory::default();
     let InFlightOctets(in_flight) = config.limits.in_flight_octets;
-    let shared_octets = [store.listed, store.remembered, in_flight];
+    let inbox = inbox::Memory::default().octets();
+    let shared_octets = [
+        store.listed,
+        store.remembered,
+        store.looked,
+        inbox,
+        in_flight,
+    ];
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     Own {
         verification_octets: config.table.as_ref().map_or(0, Table::verification_octets),
@@ -490,7 +531,14 @@ fn memory_of_store(config: &Config, system: &System) -> store::Memory {
         held: in_flight(config, system).of_deliveries(),
         listed: division.map_or(usual.listed, |it| it.listed.min(usual.listed)),
         remembered: division.map_or(usual.remembered, |it| it.remembered.min(usual.remembered)),
+        looked: division.map_or(usual.looked, |it| it.looked.min(usual.looked)),
     }
+}
+
+/// How much memory the inbox may use.
+fn memory_of_inbox(system: &System) -> inbox::Memory {
+    let usual = inbox::Memory::default();
+    system.division().map_or(usual, |it| usual.within(it.inbox))
 }
 
 /// The settings of the store, with its events going to the log.
@@ -518,50 +566,12 @@ fn log_store_event(event: &store::Event<'_>) {
         store::Severity::Warning => log::Level::Warn,
         store::Severity::Alarm => log::Level::Error,
     };
-    let error = event.error().map(|error| server::WithSources(error));
+    let error = event.error().map(|error| WithSources(error));
     match (error, event.cure()) {
         (Some(error), Some(cure)) => log::log!(level, "store: {event}: {error}. {cure}"),
         (Some(error), None) => log::log!(level, "store: {event}: {error}"),
         (None, _) => log::log!(level, "store: {event}"),
     }
-}
-
-fn smtp_settings(config: &Config) -> smtp::Settings {
-    let limits = &config.limits;
-    smtp::Settings {
-        hostname: config.hostname.0.clone(),
-        message_octets_max: limits.message_octets.0,
-        recipients_max: Some(limits.recipients.0),
-        errors_max: errors_max(config),
-        scram: false,
-        senders: if config.require_auth {
-            smtp::Senders::Authenticated
-        } else {
-            smtp::Senders::Anybody
-        },
-        // A developer's own server accepts what programs send. A server with accounts accepts only
-        // what other servers do.
-        local_dots: if config.table.is_none() {
-            Dots::Anywhere
-        } else {
-            Dots::BetweenAtoms
-        },
-    }
-}
-
-fn pop3_settings(config: &Config) -> pop3::Settings {
-    pop3::Settings {
-        hostname: config.hostname.0.as_str().to_owned(),
-        errors_max: errors_max(config),
-        scram: false,
-        utf8: config.pop3_utf8,
-    }
-}
-
-/// How many mistakes a session of either protocol may make.
-fn errors_max(config: &Config) -> Option<u32> {
-    let errors = config.limits.errors.0;
-    errors.map(|errors| u32::try_from(errors).unwrap_or(u32::MAX))
 }
 
 /// The most sessions: as configured, but never more than the system can support (NET-4), so that a

@@ -9,6 +9,8 @@ pub enum Service {
     Smtp,
     /// Mail goes out.
     Pop3,
+    /// Mail is looked at.
+    Http,
 }
 
 impl fmt::Display for Service {
@@ -16,6 +18,7 @@ impl fmt::Display for Service {
         f.write_str(match self {
             Self::Smtp => "smtp",
             Self::Pop3 => "pop3",
+            Self::Http => "http",
         })
     }
 }
@@ -29,4 +32,6 @@ pub enum Door {
     Tls,
     /// In clear, for clients that log in and submit mail (RFC 6409); TLS may begin later.
     Submission,
+    /// In clear, over a socket that only the owner of the store can open.
+    Control,
 }

@@ -401,6 +401,12 @@ impl Response {
         }
     }
 
+    /// The response to a client that speaks HTTP, which has a port of its own.
+    pub(super) fn http_is_at(port: u16) -> Self {
+        let text = format!("This port speaks POP3; HTTP is at port {port}; closing connection");
+        Self::single(Status::Err, None, text.into())
+    }
+
     /// `+OK text`.
     fn ok(text: impl Into<Cow<'static, str>>) -> Self {
         Self::single(Status::Ok, None, text.into())

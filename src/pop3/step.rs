@@ -21,6 +21,8 @@ pub struct Settings {
     /// Whether UTF8 is announced, and its rules apply (RFC 6856). Otherwise the server is one of
     /// RFC 1939, which sends every message as it is.
     pub utf8: bool,
+    /// The port of HTTP, if there is one, for clients on this machine that look for it here.
+    pub http_port: Option<u16>,
 }
 
 /// A response, if there is one, and the action after it.

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use socket2::Socket;
 
 use crate::clock::Clock;
@@ -334,6 +335,64 @@ impl Connection {
             let deadline = *deadline.get_or_insert_with(|| self.deadlines.of_command());
             self.wait_undrained(|it| it.wait(deadline, Self::read))?;
         }
+    }
+
+    /// Makes sure that there is something in [`unread`](Self::unread): waits for octets until
+    /// `deadline` if there is nothing.
+    ///
+    /// # Errors
+    /// [`Interruption`]: tell the session.
+    pub(super) fn read_some(&mut self, deadline: Option<Instant>) -> Result<(), Interruption> {
+        self.deadlines.check_session(self.deadlines.now())?;
+        self.check_draining()?;
+        if self.input.unread().is_empty() {
+            self.flush()?;
+            self.wait_undrained(|it| it.wait(deadline, Self::read))?;
+        }
+        self.first_octet_seen = true;
+        self.progress = self.progress.max(Activity::Words);
+        Ok(())
+    }
+
+    /// The deadline of something that may take `timeout`, but no longer than a command.
+    pub(super) fn deadline_of(&self, timeout: Duration) -> Option<Instant> {
+        self.deadlines.of_what_takes(timeout)
+    }
+
+    /// The time of the system's clock, in seconds since 1970.
+    pub(super) fn unix_seconds(&self) -> u64 {
+        self.deadlines.clock().unix_time().as_secs()
+    }
+
+    /// Checks that the client is still there, and that the session need not end, while it waits for
+    /// something else than octets of its client. It may be displaced meanwhile.
+    ///
+    /// # Errors
+    /// [`Interruption`]: tell the session.
+    pub(super) fn check_client(&mut self) -> Result<(), Interruption> {
+        self.check_draining()?;
+        self.deadlines.check_session(self.deadlines.now())?;
+        if !self.is_ready_within(PollFlags::IN, Duration::ZERO)? {
+            return Ok(());
+        }
+        match recv(
+            &*self.stream,
+            &mut [0],
+            RecvFlags::PEEK | RecvFlags::DONTWAIT,
+        ) {
+            Ok((_, 0)) => Err(Interruption::Lost(None)),
+            // A pipelined request waits for its turn.
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(()),
+            Err(error) => Err(Interruption::Lost(Some(error.into()))),
+        }
+    }
+
+    /// Does `work`, during which the session can be ended for another.
+    pub(super) fn while_waiting<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        self.ticket.begin_wait();
+        let done = work();
+        self.ticket.end_wait();
+        done
     }
 
     /// Does `wait`, which ends when the daemon stops.
@@ -681,6 +740,12 @@ impl Connection {
         }
     }
 
+    /// Ends the connection, which a test keeps.
+    #[cfg(test)]
+    pub(super) fn shut(&self) {
+        self.stream.shutdown(Shutdown::Both).ok();
+    }
+
     /// Reads what the client still sends, and discards it.
     fn linger(&mut self) {
         if self.stream.shutdown(Shutdown::Write).is_err()
@@ -718,8 +783,6 @@ fn interruption(error: io::Error) -> Interruption {
 #[cfg(test)]
 mod tests {
     use std::thread;
-
-    use rustix::net::{RecvFlags, recv};
 
     use super::super::tests::{Ends, timeouts};
     use super::*;

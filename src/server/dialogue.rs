@@ -10,7 +10,7 @@ use std::fmt;
 
 use log::Level;
 
-use crate::mail::{Disclosure, Foreign, sasl};
+use crate::mail::{Disclosure, Foreign, Service, sasl};
 use crate::store;
 
 use super::connection::{Connection, LineRead};
@@ -233,6 +233,8 @@ pub(super) fn session_ended(connection: &Connection, id: SessionId, end: &Sessio
     let tell = |level, unlogged| maillog::session_ended(level, id, peer, unlogged, end);
     match end {
         SessionEnd::Panicked => tell(Level::Error, 0),
+        // A program that tests mail makes a connection for each question.
+        _ if id.service == Service::Http => tell(Level::Debug, 0),
         _ if connection.has_achieved() => tell(Level::Info, 0),
         SessionEnd::Broken(Interruption::Lost(_)) if !connection.has_spoken() => {
             tell(Level::Debug, 0);

@@ -221,3 +221,23 @@ pub const DISPLACEMENT_LOOKS_MAX: usize = 64;
 
 /// Random octets in the server's part of a SCRAM nonce: as many as in a key that cannot be guessed.
 pub const SCRAM_NONCE_OCTETS: usize = 16;
+
+/// How long a password that was right is remembered for HTTP: a page asks for many things in a row,
+/// and its reader comes back within minutes.
+pub const REMEMBERED_TIME: Duration = Duration::from_mins(5);
+
+/// Most passwords that are remembered, at some hundred octets each: more than there are people with
+/// an inbox open.
+pub const REMEMBERED_MAX: usize = 1_000;
+
+/// The part of all places that sessions which wait for mail may have: a quarter over TCP, and the
+/// same over the control socket.
+pub const WAITERS_PART: usize = 4;
+
+/// Most sessions of one address that wait for mail over TCP: a test that runs in parallel has a few
+/// of them for each core, and each browser has one.
+pub const WAITERS_PER_ADDRESS_MAX: usize = 64;
+
+/// How long a wait for mail goes on without a look at its client: one that has left should not keep
+/// its place.
+pub const WAIT_TURN: Duration = CLOCK_SLICE;

@@ -33,7 +33,7 @@ use super::{
     deadlines::Timeouts,
     dialogue,
     handshakes::Handshakes,
-    limits, maillog,
+    http, limits, maillog,
     muffler::Kind,
     pop3,
     registry::{Registry, Ticket},
@@ -68,7 +68,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Sets what each client accepted from the socket inherits: nothing waits to share a packet with
 /// what comes later, and the kernel buffers little for sending (SEC-9).
-pub(super) fn prepare(socket: &TcpListener) -> io::Result<()> {
+pub(super) fn prepare(socket: &impl AsFd) -> io::Result<()> {
     let socket = SockRef::from(socket);
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_notsent_lowat(limits::UNSENT_OCTETS_MAX)
@@ -81,6 +81,8 @@ pub enum Sessions {
     Smtp(smtp::Environment),
     /// POP3.
     Pop3(pop3::Environment),
+    /// HTTP.
+    Http(http::Environment),
 }
 
 impl Sessions {
@@ -89,17 +91,28 @@ impl Sessions {
         match self {
             Self::Smtp(environment) => environment.handshakes.as_deref(),
             Self::Pop3(environment) => environment.handshakes.as_deref(),
+            Self::Http(environment) => environment.handshakes.as_deref(),
         }
     }
 
     /// Appends the reply to a client that gets no session, or whose session broke; `is_lasting` if
     /// trying again later does not help.
-    fn render_unavailable(&self, why: &'static str, is_lasting: bool, out: &mut Vec<u8>) {
+    fn render_unavailable(
+        &self,
+        why: &'static str,
+        is_lasting: bool,
+        clock: &Clock,
+        out: &mut Vec<u8>,
+    ) {
         match self {
             Self::Smtp(_) => crate::smtp::Reply::unavailable(why).render(out),
             Self::Pop3(_) => {
                 // A single line is never split.
                 crate::pop3::Response::unavailable(why, is_lasting).render(out, usize::MAX);
+            }
+            Self::Http(_) => {
+                let date = crate::http::date(clock.unix_time().as_secs());
+                crate::http::Reply::unavailable(why, is_lasting).render(&date, out);
             }
         }
     }
@@ -145,23 +158,23 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Starts the listener's thread on `sockets`, each from [`bind`] with its door. It ends, and
-    /// the sockets are closed, when the other end of `stop` is closed.
+    /// Starts the listener's thread on `sockets`, each with its door. It ends, and the sockets are
+    /// closed, when the other end of `stop` is closed.
     ///
     /// # Errors
     /// If the system cannot start a thread.
     pub fn start(
         self,
-        sockets: Vec<(TcpListener, Door)>,
+        sockets: Vec<(Socket, Door)>,
         stop: io::PipeReader,
     ) -> io::Result<thread::JoinHandle<()>> {
-        for (socket, _) in &sockets {
-            prepare(socket)?;
+        for (socket, door) in &sockets {
+            // A client that leaves between poll and accept must not stop the loop.
+            socket.set_nonblocking(true)?;
+            if *door != Door::Control {
+                prepare(socket)?;
+            }
         }
-        let sockets: Vec<(Socket, Door)> = sockets
-            .into_iter()
-            .map(|(socket, door)| (socket.into(), door))
-            .collect();
         let name = format!("{}-listener", self.service());
         let listener = Arc::new(self);
         thread::Builder::new()
@@ -173,6 +186,7 @@ impl Listener {
         match self.sessions {
             Sessions::Smtp(_) => Service::Smtp,
             Sessions::Pop3(_) => Service::Pop3,
+            Sessions::Http(_) => Service::Http,
         }
     }
 
@@ -308,7 +322,7 @@ impl Listener {
             why, is_lasting, ..
         } = *refused;
         self.sessions
-            .render_unavailable(why, is_lasting, &mut reply);
+            .render_unavailable(why, is_lasting, &self.clock, &mut reply);
         // The client is turned away either way; whether the reply reaches it does not matter.
         stream.set_nonblocking(true).ok();
         drop(stream.write(&reply));
@@ -351,13 +365,15 @@ impl Listener {
             match &self.sessions {
                 Sessions::Smtp(environment) => smtp::serve(connection, visit, environment),
                 Sessions::Pop3(environment) => pop3::serve(connection, visit, environment),
+                Sessions::Http(environment) => http::serve(connection, visit, environment),
             }
         }));
         served.unwrap_or_else(|_| {
             let why = "Internal error, closing";
             let output = connection.output();
             output.clear();
-            self.sessions.render_unavailable(why, false, output);
+            self.sessions
+                .render_unavailable(why, false, &self.clock, output);
             connection.close_lingering();
             SessionEnd::Panicked
         })

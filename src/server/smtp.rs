@@ -59,7 +59,7 @@ impl Environment {
         let scram = self.accounts.offers_scram();
         let senders = match door {
             Door::Submission => Senders::Authenticated,
-            Door::Plain | Door::Tls => settings.senders,
+            Door::Plain | Door::Tls | Door::Control => settings.senders,
         };
         if (settings.scram, settings.senders) != (scram, senders) {
             let settings = Arc::make_mut(&mut settings);

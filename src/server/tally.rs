@@ -21,6 +21,7 @@ pub(super) struct Tally {
     sent: Sent,
     smtp_logins: Logins,
     pop3_logins: Logins,
+    http_logins: Logins,
     pub(super) tls: Tls,
     pub(super) store: Store,
 }
@@ -30,6 +31,7 @@ table! {
     pub(super) struct Clients {
         smtp,
         pop3,
+        http,
         too_many,
         /// From one address, or one /64 of IPv6.
         too_many_from_address,
@@ -137,6 +139,7 @@ impl Tally {
         match service {
             Service::Smtp => self.sessions.smtp.increment(),
             Service::Pop3 => self.sessions.pop3.increment(),
+            Service::Http => self.sessions.http.increment(),
         }
     }
 
@@ -213,6 +216,7 @@ impl Tally {
         match service {
             Service::Smtp => &self.smtp_logins,
             Service::Pop3 => &self.pop3_logins,
+            Service::Http => &self.http_logins,
         }
     }
 
@@ -226,7 +230,7 @@ impl Tally {
         report.add("accepted", self.received.values());
         report.add("refused", self.refused.values());
         report.add("sent", self.sent.values());
-        for service in [Service::Smtp, Service::Pop3] {
+        for service in [Service::Smtp, Service::Pop3, Service::Http] {
             let logins = self.logins(service).values();
             let named = logins.map(|(name, value)| (format!("{service}_{name}"), value));
             report.add("logins", named);

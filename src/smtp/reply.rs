@@ -286,6 +286,16 @@ pub(super) const REVOKED: Reply = fixed(
 pub(super) const OUT_OF_STEP: Reply = fixed("421", "4.3.0", "Internal error, closing");
 
 impl Reply {
+    /// The reply to a client that speaks HTTP, which has a port of its own.
+    pub(super) fn http_is_at(port: u16) -> Self {
+        Self {
+            text: Cow::Owned(format!(
+                "This port speaks SMTP; HTTP is at port {port}, closing"
+            )),
+            ..NOT_SMTP
+        }
+    }
+
     /// The greeting: 220 and the name of the host (RFC 5321 §4.2, §3.1).
     pub(super) fn greeting(hostname: &str) -> Self {
         Self {

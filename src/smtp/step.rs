@@ -25,6 +25,8 @@ pub struct Settings {
     /// Where clients on this machine may put dots in a local part that is not quoted; the grammar
     /// of RFC 5321 applies to other clients.
     pub local_dots: Dots,
+    /// The port of HTTP, if there is one, for clients on this machine that look for it here.
+    pub http_port: Option<u16>,
 }
 
 /// Whose mail is accepted: what a listener requires of a client before MAIL. In any case, a user

@@ -43,6 +43,8 @@ pub struct Memory {
     /// For listings of maildrops that were open. Beyond it, the least recently used one is
     /// forgotten.
     pub remembered: u64,
+    /// For listings of all that only look. Beyond it, nobody can look at a mailbox for now.
+    pub looked: u64,
 }
 
 impl Default for Memory {
@@ -51,6 +53,7 @@ impl Default for Memory {
             held: limits::HELD_OCTETS_MAX,
             listed: limits::LISTED_OCTETS_MAX,
             remembered: limits::INDEX_OCTETS_MAX,
+            looked: limits::LOOKED_OCTETS_MAX,
         }
     }
 }

@@ -42,10 +42,10 @@ const LARGE_OCTETS: u64 = 128 * 1_024;
 /// from it, output, and what a delivery holds; or the parts of a listing.
 const MAPPINGS_PER_BUSY_SESSION: u64 = MAPPINGS_PER_THREAD + 4;
 
-/// Tasks of an idle daemon: the main thread, two listeners, the log, the checkpoints, the
+/// Tasks of an idle daemon: the main thread, three listeners, the log, the checkpoints, the
 /// certificate's expiry, the signs of life, and the thread that starts all of them. The handshake
 /// workers come on top.
-const TASKS_OWN: u64 = 8;
+const TASKS_OWN: u64 = 9;
 
 /// Further tasks that are not for sessions: three that help to sync, and an administrator's shell.
 /// If there are few tasks, half of those left are for sessions.
@@ -119,10 +119,14 @@ pub struct Division {
     pub sessions: u64,
     /// What is in flight beyond that: a quarter.
     pub in_flight: u64,
-    /// Listings of open maildrops: three sixteenths.
+    /// Listings of open maildrops: an eighth.
     pub listed: u64,
     /// Listings that are remembered: half a sixteenth.
     pub remembered: u64,
+    /// Listings of all that only look: half a sixteenth.
+    pub looked: u64,
+    /// What the inbox keeps of all messages: half a sixteenth.
+    pub inbox: u64,
     /// Further password verifications, besides the first: half a sixteenth.
     pub verifications: u64,
 }
@@ -136,8 +140,10 @@ impl Division {
         Self {
             sessions: part.saturating_mul(16),
             in_flight: part.saturating_mul(8),
-            listed: part.saturating_mul(6),
+            listed: part.saturating_mul(4),
             remembered: part,
+            looked: part,
+            inbox: part,
             verifications: part,
         }
     }
@@ -475,19 +481,19 @@ mod tests {
             ),
             (
                 with(|it| it.threads = Some(1_000)),
-                (888, "kernel.threads-max"),
+                (887, "kernel.threads-max"),
             ),
             (
                 with(|it| it.numbers = Some(4_096)),
-                (3_675, "kernel.pid_max"),
+                (3_674, "kernel.pid_max"),
             ),
             (
                 with(|it| it.tasks = Some(100)),
-                (72, "the control group's pids.max"),
+                (71, "the control group's pids.max"),
             ),
             (
                 with(|it| it.tasks = Some(32)),
-                (11, "the control group's pids.max"),
+                (10, "the control group's pids.max"),
             ),
             (
                 with(|it| it.tasks = Some(8)),
@@ -519,6 +525,8 @@ mod tests {
                 it.in_flight,
                 it.listed,
                 it.remembered,
+                it.looked,
+                it.inbox,
                 it.verifications,
             ];
             let own = octets.min(MEMORY_OWN + OWN.verification_octets) / 4 * 3;
@@ -559,7 +567,7 @@ mod tests {
             system.own.workers = 0;
             let more = system.sessions_max().0;
             assert!(
-                more > with_workers || tasks.is_none_or(|n| n < 8),
+                more > with_workers || tasks.is_none_or(|n| n < 9),
                 "{tasks:?}"
             );
         }
@@ -576,7 +584,7 @@ mod tests {
             most,
             ..Threads::of(&none_more)
         };
-        assert_eq!(Threads::of(&none_more).most, 1 + 8 + 1 + 16);
+        assert_eq!(Threads::of(&none_more).most, 1 + 9 + 1 + 16);
         // This test has a thread besides the main one.
         assert!(threads(2).are_spent());
         assert!(!threads(1_000_000).are_spent());

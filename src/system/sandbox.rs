@@ -29,10 +29,11 @@ use landlock::{
 /// The newest version that is requested: whatever it can forbid is forbidden if the kernel can.
 const NEWEST: ABI = ABI::V9;
 
-/// The rights in the directory: all except to execute, and to create anything but files and
-/// directories.
+/// The rights in the directory: all except to execute, and to create anything but files,
+/// directories and sockets: the store has a control socket.
 const KEPT: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
-    ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir | Refer
+    ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | MakeSock
+        | RemoveFile | RemoveDir | Refer
 });
 
 /// The rights that a thread keeps.

@@ -199,12 +199,12 @@ fn the_program_is_closed_by_a_file_beside_its_configuration() {
     program.expect_log("closed to all but 2 accounts");
     program.expect_log("ready");
     assert!(
-        program.banner[4].contains("RCPT TO:<bob@example.com>"),
+        program.banner[5].contains("RCPT TO:<bob@example.com>"),
         "{:?}",
         program.banner
     );
     assert!(
-        program.banner[5].contains("-u bob@example.com pop3:"),
+        program.banner[6].contains("-u bob@example.com pop3:"),
         "{:?}",
         program.banner
     );

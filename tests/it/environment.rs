@@ -7,10 +7,11 @@ use std::path::Path;
 use crate::support::program::{Ended, Program, run_in};
 use crate::support::{HASH, Service, tls};
 
-/// Ports that are free, for both protocols.
-const PORTS: [(&str, &str); 2] = [
+/// Ports that are free, for SMTP and POP3.
+const PORTS: [(&str, &str); 3] = [
     ("FACTEUR_SMTP", "127.0.0.1:0"),
     ("FACTEUR_POP3", "127.0.0.1:0"),
+    ("FACTEUR_HTTP", "off"),
 ];
 
 /// Starts the program in `directory` with free ports, these variables and no arguments.
@@ -53,31 +54,36 @@ fn a_flag_overrides_a_variable_which_overrides_the_file() {
     let named = ("FACTEUR_CONFIG", &*file);
     let flags = ["--mail", "of-the-flag"];
     let cases: [Case<'_>; 5] = [
-        (&[], &[], "mail", "FACTEUR_POP3, FACTEUR_SMTP\n"),
+        (
+            &[],
+            &[],
+            "mail",
+            "FACTEUR_HTTP, FACTEUR_POP3, FACTEUR_SMTP\n",
+        ),
         (
             &[named],
             &[],
             "of-the-file",
-            "FACTEUR_CONFIG, FACTEUR_POP3, FACTEUR_SMTP\n",
+            "FACTEUR_CONFIG, FACTEUR_HTTP, FACTEUR_POP3, FACTEUR_SMTP\n",
         ),
         (
             &[named, variable],
             &[],
             "of-the-variable",
-            "FACTEUR_CONFIG, FACTEUR_MAIL, FACTEUR_POP3, FACTEUR_SMTP\n",
+            "FACTEUR_CONFIG, FACTEUR_HTTP, FACTEUR_MAIL, FACTEUR_POP3, FACTEUR_SMTP\n",
         ),
         (
             &[variable],
             &flags,
             "of-the-flag",
-            "FACTEUR_POP3, FACTEUR_SMTP\n",
+            "FACTEUR_HTTP, FACTEUR_POP3, FACTEUR_SMTP\n",
         ),
         // An empty value counts as not set.
         (
             &[named, ("FACTEUR_MAIL", "")],
             &[],
             "of-the-file",
-            "FACTEUR_CONFIG, FACTEUR_POP3, FACTEUR_SMTP\n",
+            "FACTEUR_CONFIG, FACTEUR_HTTP, FACTEUR_POP3, FACTEUR_SMTP\n",
         ),
     ];
     for (variables, arguments, mail, names) in cases {
@@ -334,7 +340,11 @@ fn the_commands_use_the_variables_of_the_daemon() {
     check_fails(&run_in(&off, &add), &["FACTEUR_ACCOUNTS: \"off\""]);
 
     let (smtp, pop3) = (program.smtp.to_string(), program.pop3.to_string());
-    let ports = [("FACTEUR_SMTP", &*smtp), ("FACTEUR_POP3", &*pop3)];
+    let ports = [
+        ("FACTEUR_SMTP", &*smtp),
+        ("FACTEUR_POP3", &*pop3),
+        ("FACTEUR_HTTP", "off"),
+    ];
     let ready = run_in(&ports, &["check-ready"]);
     assert_eq!(ready.output, "ready: smtp, pop3\n", "{}", ready.errors);
     let name = [("FACTEUR_HOSTNAME", "mail.example.com"), ports[0], ports[1]];

@@ -20,7 +20,7 @@ fn start(directory: &Path, socket: OwnedFd, name: &str, arguments: &[&str]) -> C
     forget_variables(&mut Command::new("sh"))
         .args(["-c", MANAGER, "manager", env!("CARGO_BIN_EXE_facteur")])
         .args(arguments)
-        .arg("--mail")
+        .args(["--http", "off", "--mail"])
         .arg(directory.join("mail"))
         .env("LISTEN_FDNAMES", name)
         .stdin(Stdio::from(socket))
@@ -138,7 +138,15 @@ fn a_socket_that_cannot_be_served_is_one_clear_line() {
 fn a_socket_for_another_process_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let mut child = facteur()
-        .args(["--smtp", "127.0.0.1:0", "--pop3", "off", "--mail"])
+        .args([
+            "--smtp",
+            "127.0.0.1:0",
+            "--pop3",
+            "off",
+            "--http",
+            "off",
+            "--mail",
+        ])
         .arg(directory.path().join("mail"))
         .env("LISTEN_PID", "1")
         .env("LISTEN_FDS", "1")

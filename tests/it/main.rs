@@ -24,6 +24,7 @@ mod failing_disk;
 mod full;
 mod hostile;
 mod house;
+mod http;
 mod inheritance;
 mod life;
 mod limits;

@@ -89,7 +89,7 @@ fn contradictions_are_reported_with_the_fix() {
 fn directories_above_the_mail_are_created() {
     let own = tempfile::tempdir().unwrap();
     let mail = own.path().join("srv/of/facteur");
-    let configuration = format!("mail = {mail:?}\nsmtp = [\"0\"]\npop3 = [\"0\"]\n");
+    let configuration = format!("mail = {mail:?}\nsmtp = [\"0\"]\npop3 = [\"0\"]\nhttp = []\n");
     std::fs::write(own.path().join("facteur.toml"), configuration).unwrap();
     let file = own.path().join("facteur.toml");
     let mut child = facteur()

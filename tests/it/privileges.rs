@@ -18,7 +18,15 @@ fn run_as(user: &str, directory: &Path, program: &mut Command) -> Output {
     let file = directory.join("facteur.toml");
     write_for_all(&file, &format!("user = \"{user}\"\n"));
     program
-        .args(["--smtp", "127.0.0.1:0", "--pop3", "off", "--config"])
+        .args([
+            "--smtp",
+            "127.0.0.1:0",
+            "--pop3",
+            "off",
+            "--http",
+            "off",
+            "--config",
+        ])
         .arg(&file)
         .arg("--mail")
         .arg(directory.join("mail"));

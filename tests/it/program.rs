@@ -11,16 +11,17 @@ fn it_says_where_it_listens_and_where_the_mail_is() {
     assert!(banner[0].starts_with("facteur "), "{banner:?}");
     assert_eq!(banner[1], format!("SMTP {}", program.smtp));
     assert_eq!(banner[2], format!("POP3 {}", program.pop3));
+    assert_eq!(banner[3], "HTTP off");
     assert_eq!(
-        banner[3],
+        banner[4],
         format!("mail {}", directory.path().join("mail").display())
     );
     assert!(
-        banner[4].contains(&format!("nc 127.0.0.1 {}", program.smtp.port())),
+        banner[5].contains(&format!("nc 127.0.0.1 {}", program.smtp.port())),
         "{banner:?}"
     );
     assert!(
-        banner[5].contains(&format!("pop3://{}/1", program.pop3)),
+        banner[6].contains(&format!("pop3://{}/1", program.pop3)),
         "{banner:?}"
     );
 }
@@ -210,6 +211,7 @@ fn usage_errors_end_with_status_2() {
     for arguments in [
         vec!["--smtp", "192.0.2.1:25"],
         vec!["--smtp", "off", "--pop3", "off"],
+        vec!["--smtp", "off", "--pop3", "off", "--http", "0"],
         vec!["--unknown"],
         vec!["--log-level", "loud"],
     ] {
@@ -227,6 +229,7 @@ fn help_and_version_are_complete() {
     for flag in [
         "--smtp",
         "--pop3",
+        "--http",
         "--mail",
         "--config",
         "--check",
@@ -262,10 +265,9 @@ fn a_second_signal_ends_it_immediately() {
 fn the_default_ports_are_the_documented_ones() {
     let help = facteur().arg("--help").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
-    assert!(
-        help.contains("127.0.0.1:65434") && help.contains("127.0.0.1:65433"),
-        "{help}"
-    );
+    for port in ["65434", "65433", "65480"] {
+        assert!(help.contains(&format!("127.0.0.1:{port}")), "{help}");
+    }
 }
 
 /// A paused terminal, or a pipe that nobody reads, must not delay the mail.
@@ -292,7 +294,15 @@ fn a_log_that_nobody_reads_stops_neither_mail_nor_the_stop() {
 fn it_serves_even_if_standard_output_is_closed() {
     let directory = tempfile::tempdir().unwrap();
     let mut child = facteur()
-        .args(["--smtp", "127.0.0.1:0", "--pop3", "off", "--mail"])
+        .args([
+            "--smtp",
+            "127.0.0.1:0",
+            "--pop3",
+            "off",
+            "--http",
+            "off",
+            "--mail",
+        ])
         .arg(directory.path().join("mail"))
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())

@@ -57,7 +57,7 @@ fn nothing_outside_can_be_opened_made_linked_or_removed() {
         fs::write(directory.join("file"), "text").unwrap();
     }
     let file = outside.join("file");
-    let way = ShortWay::into(&inside);
+    let way = ShortWay::into(&outside);
     within(&inside, &[], || {
         assert!(denied(File::open(&file)));
         assert!(denied(File::options().append(true).open(&file)));
@@ -75,7 +75,7 @@ fn nothing_outside_can_be_opened_made_linked_or_removed() {
         }
         // A path that leads outside is refused.
         assert!(denied(File::open(inside.join("../else/file"))));
-        // Only files and directories can be created.
+        // Only files, directories and sockets can be created, and no socket outside.
         assert!(denied(std::os::unix::fs::symlink("/", inside.join("link"))));
         let socket = std::os::unix::net::UnixListener::bind(way.to("socket"));
         assert!(denied(socket.map(drop)));
@@ -90,7 +90,10 @@ fn nothing_outside_can_be_opened_made_linked_or_removed() {
 fn everything_that_a_maildir_needs_is_permitted() {
     let directory = tempfile::tempdir().unwrap();
     let mail = directory.path();
+    let way = ShortWay::into(mail);
     within(mail, &[], || {
+        std::os::unix::net::UnixListener::bind(way.to("control")).unwrap();
+        fs::remove_file(mail.join("control")).unwrap();
         let (tmp, new) = (mail.join("tmp"), mail.join("example.com/bob/new"));
         fs::create_dir(&tmp).unwrap();
         fs::create_dir_all(&new).unwrap();

@@ -78,7 +78,15 @@ fn the_program_serves_even_if_the_manager_cannot_be_reached() {
 
 /// The output of `check-ready` for these listeners.
 fn check_ready(smtp: &str, pop3: &str) -> (Option<i32>, String) {
-    let ended = run(&["--smtp", smtp, "--pop3", pop3, "check-ready"]);
+    let ended = run(&[
+        "--smtp",
+        smtp,
+        "--pop3",
+        pop3,
+        "--http",
+        "off",
+        "check-ready",
+    ]);
     let text = ended.output + &ended.errors;
     assert_eq!(text.lines().count(), 1, "{text}");
     (ended.status, text)

@@ -347,6 +347,7 @@ impl Way {
                 client.expect_prefix("+OK");
                 client.begin_tls()
             }
+            (Self::StartTls, Protocol::Http) => panic!("HTTP begins with TLS or has none"),
         }
     }
 

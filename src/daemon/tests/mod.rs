@@ -13,6 +13,7 @@ fn no_more_passwords_are_verified_at_once_than_there_are_cores() {
     let nowhere = Config {
         smtp: Vec::new(),
         pop3: Vec::new(),
+        http: Vec::new(),
         ..Config::default()
     };
     let cores = Sockets::open(&nowhere).unwrap().system.own.cores;
@@ -44,14 +45,14 @@ fn a_small_control_group_has_less_in_flight_than_what_is_configured() {
     assert_eq!(memory(None, &config), [128, 128, 256, 64].map(|n| n * MIB));
     let plenty = Some(u64::MAX);
     assert_eq!(memory(plenty, &config), memory(None, &config));
-    assert_eq!(memory(Some(SMALL), &config), [4, 4, 6, 1].map(|n| n * MIB));
+    assert_eq!(memory(Some(SMALL), &config), [4, 4, 4, 1].map(|n| n * MIB));
     // Memory for one verification comes first.
     let table = Table::default();
     let verification_octets = table.verification_octets();
     assert!(verification_octets > 16 * MIB);
     config.table = Some(table);
     let as_much = memory(Some(SMALL + verification_octets), &config);
-    assert_eq!(as_much, [4, 4, 6, 1].map(|n| n * MIB));
+    assert_eq!(as_much, [4, 4, 4, 1].map(|n| n * MIB));
     // The least with which a message is accepted.
     let fewest = limits::IN_FLIGHT_OCTETS_MIN / 2;
     assert_eq!(memory(Some(1), &config)[..2], [fewest; 2]);
@@ -95,6 +96,7 @@ impl Turned {
         let directory = tempfile::tempdir().unwrap();
         let mut config = Config {
             mail: directory.path().join("mail"),
+            http: Vec::new(),
             table,
             ..Config::default()
         };

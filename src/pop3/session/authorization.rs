@@ -43,6 +43,11 @@ impl Authorization {
         }
     }
 
+    /// Whether the client is on this machine, or counts as one that is.
+    pub(super) fn is_local(&self) -> bool {
+        self.link.is_local
+    }
+
     /// The mechanism of the last login attempt, or USER.
     pub(super) fn mechanism(&self) -> &'static str {
         self.mechanism

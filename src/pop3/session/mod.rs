@@ -129,7 +129,7 @@ impl Session {
         if mem::take(&mut self.at_first_line)
             && let Some(foreign) = Foreign::of_line(line)
         {
-            return Turn::Close(Some(response::NOT_POP3), Closing::Foreign(foreign));
+            return self.not_pop3(foreign);
         }
         match (Command::parse(line), state) {
             (Ok(Command::Always(command)), state) => self.command(state, command),
@@ -244,12 +244,12 @@ impl Session {
                 transaction::sign_off(&self.settings.hostname, left)
             }
 
-            (state, outcome) => Self::interrupted(&state, &outcome),
+            (state, outcome) => self.interrupted(&state, &outcome),
         }
     }
 
     /// Handles an outcome that can come instead of any result.
-    fn interrupted(state: &State, outcome: &Outcome<'_>) -> Turn {
+    fn interrupted(&self, state: &State, outcome: &Outcome<'_>) -> Turn {
         match (state, outcome) {
             // Nothing may be sent in the middle of a content, nor at an autologout.
             (State::Closed | State::Sending(_), _)
@@ -260,11 +260,16 @@ impl Session {
             (State::Update { .. }, _) => Turn::give_up(response::REMOVE_FAILED),
             (_, Outcome::Ended(ending)) => Turn::Close(Response::ended(*ending), Closing::Refused),
             (_, Outcome::LineEndingFault(_)) => Turn::give_up(response::LINE_ENDING),
-            (_, Outcome::ForeignProtocol(foreign)) => {
-                Turn::Close(Some(response::NOT_POP3), Closing::Foreign(*foreign))
-            }
+            (_, Outcome::ForeignProtocol(foreign)) => self.not_pop3(*foreign),
             _ => Turn::give_up(response::OUT_OF_STEP),
         }
+    }
+
+    fn not_pop3(&self, foreign: Foreign) -> Turn {
+        let port = self.settings.http_port;
+        let port = port.filter(|_| foreign == Foreign::Http && self.authorization.is_local());
+        let response = port.map_or(response::NOT_POP3, Response::http_is_at);
+        Turn::Close(Some(response), Closing::Foreign(foreign))
     }
 
     fn line_too_long(&mut self, state: State) -> Turn {

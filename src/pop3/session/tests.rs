@@ -40,6 +40,7 @@ fn settings() -> Settings {
         errors_max: Some(ERRORS_MAX),
         scram: true,
         utf8: true,
+        http_port: None,
     }
 }
 

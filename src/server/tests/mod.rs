@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 mod handshakes;
+mod http;
 mod overload;
 mod recipients;
 mod time;
@@ -116,6 +117,7 @@ pub(super) fn smtp_sessions(
             scram: false,
             senders: crate::smtp::Senders::Anybody,
             local_dots: crate::mail::Dots::BetweenAtoms,
+            http_port: None,
         }),
         bare_octets: BareOctets::Refuse,
     }

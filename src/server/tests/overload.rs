@@ -85,6 +85,7 @@ impl House {
                 errors_max: Some(10),
                 scram: false,
                 utf8: false,
+                http_port: None,
             },
         });
         let [smtp, pop3] = [smtp, pop3].map(|it| listen(it, &registry, &clock));
@@ -157,7 +158,7 @@ fn listen(
         let (reader, writer) = std::io::pipe().unwrap();
         (writer, reader)
     };
-    let thread = listener.start(vec![(socket, Door::Plain)], stopped);
+    let thread = listener.start(vec![(socket.into(), Door::Plain)], stopped);
     (address, stop, thread.unwrap())
 }
 

@@ -38,7 +38,7 @@ const ELSEWHERE: &str = "192.0.2.1";
 
 /// Calls `serve` with the connection, and at the same time `meet` with the rest; returns both
 /// results.
-fn meanwhile<T: Send, U>(
+pub(super) fn meanwhile<T: Send, U>(
     mut ends: Ends,
     serve: impl FnOnce(&mut Connection) -> T + Send,
     meet: impl FnOnce(&Meeting<'_>, &ScopedJoinHandle<'_, T>) -> U,
@@ -69,16 +69,21 @@ fn meanwhile<T: Send, U>(
 }
 
 /// The client's side of a connection that another thread serves.
-struct Meeting<'a> {
-    client: &'a TcpStream,
-    hands: &'a super::Hands,
-    registry: &'a super::Registry,
+pub(super) struct Meeting<'a> {
+    pub(super) client: &'a TcpStream,
+    pub(super) hands: &'a super::Hands,
+    pub(super) registry: &'a super::Registry,
 }
 
 impl Meeting<'_> {
     /// Lets `time` pass once the connection has checked the clock this often, while it does not
     /// advance.
-    fn pass_once_looked_at<T>(&self, times: u64, served: &ScopedJoinHandle<'_, T>, time: Duration) {
+    pub(super) fn pass_once_looked_at<T>(
+        &self,
+        times: u64,
+        served: &ScopedJoinHandle<'_, T>,
+        time: Duration,
+    ) {
         let is_over = || served.is_finished();
         assert!(
             self.hands.is_looked_at(times, is_over),

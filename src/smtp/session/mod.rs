@@ -116,9 +116,7 @@ impl Session {
     fn answered(&mut self, waiting: Waiting, outcome: Outcome<'_>) -> Turn {
         match (waiting, outcome) {
             (Waiting::Line, Outcome::LineTooLong) => self.line_too_long(),
-            (Waiting::Line, Outcome::ForeignProtocol(foreign)) => {
-                Turn::Close(reply::NOT_SMTP, Closing::Foreign(foreign))
-            }
+            (Waiting::Line, Outcome::ForeignProtocol(foreign)) => self.not_smtp(foreign),
             (Waiting::Line, Outcome::LineEndingFault(found)) => {
                 Turn::give_up(Reply::command_line_ending(found))
             }
@@ -182,7 +180,7 @@ impl Session {
         if mem::take(&mut self.at_first_line)
             && let Some(foreign) = Foreign::of_line(line)
         {
-            return Turn::Close(reply::NOT_SMTP, Closing::Foreign(foreign));
+            return self.not_smtp(foreign);
         }
         if let Some(exchange) = self.authentication.take_exchange() {
             let progress = exchange.respond(line);
@@ -293,10 +291,17 @@ impl Session {
         Turn::Listen
     }
 
+    fn not_smtp(&self, foreign: Foreign) -> Turn {
+        let port = self.settings.http_port;
+        let port = port.filter(|_| foreign == Foreign::Http && self.client.link.is_local);
+        let reply = port.map_or(reply::NOT_SMTP, Reply::http_is_at);
+        Turn::Close(reply, Closing::Foreign(foreign))
+    }
+
     fn line_too_long(&mut self) -> Turn {
         // No SMTP client begins like this, but an HTTP request with a long path does (SEC-13).
         if mem::take(&mut self.at_first_line) {
-            return Turn::Close(reply::NOT_SMTP, Closing::Foreign(Foreign::Other));
+            return self.not_smtp(Foreign::Other);
         }
         Turn::Refuse(if self.authentication.take_exchange().is_some() {
             reply::AUTH_LINE_TOO_LONG

@@ -55,6 +55,7 @@ fn settings() -> Settings {
         scram: true,
         senders: Senders::Anybody,
         local_dots: Dots::Anywhere,
+        http_port: None,
     }
 }
 
@@ -1041,6 +1042,28 @@ fn the_first_line_shows_a_foreign_protocol() {
         let is_foreign = reply(&step).starts_with("421 This is an SMTP server");
         assert_eq!(is_foreign, foreign, "{text:?}");
         assert_eq!(matches!(step.action, Action::Close(_)), foreign, "{text:?}");
+    }
+}
+
+#[test]
+fn a_client_on_this_machine_that_speaks_http_learns_its_port() {
+    for (is_local, text, tells) in [
+        (true, "GET / HTTP/1.1", true),
+        (false, "GET / HTTP/1.1", false),
+        (true, "1", false),
+    ] {
+        let settings = Settings {
+            http_port: Some(65_480),
+            ..settings()
+        };
+        let link = Link {
+            is_local,
+            ..local()
+        };
+        let mut session = session_on(link, settings);
+        let step = line(&mut session, text);
+        assert_eq!(reply(&step).contains("HTTP is at port 65480"), tells);
+        assert!(matches!(step.action, Action::Close(Closing::Foreign(_))));
     }
 }
 

@@ -309,7 +309,7 @@ impl MaildirStore {
             reserve,
             held: Quota::new(memory.held),
             listed: Quota::new(memory.listed),
-            looked: Quota::new(limits::LOOKED_OCTETS_MAX),
+            looked: Quota::new(memory.looked),
             hub: Arc::new(hub),
             control: Control::default(),
             room_timeout: patience.room,

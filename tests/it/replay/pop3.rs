@@ -31,6 +31,7 @@ impl Replay {
             errors_max: Some(limits::ERRORS_MAX),
             scram: transcript.has("scram"),
             utf8: transcript.has("utf8"),
+            http_port: None,
         };
         let session = Session::new(settings, super::link(transcript));
         let mut replay = Self {

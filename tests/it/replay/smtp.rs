@@ -73,6 +73,7 @@ impl Replay {
                 Senders::Anybody
             },
             local_dots: Dots::Anywhere,
+            http_port: None,
         });
         let session = Session::new(settings, super::link(transcript));
         let accounts = Accounts::open(&accounts::Settings {

@@ -202,6 +202,9 @@ fn serve(fs: Arc<dyn Fs>, mail: &Path, configuration: &str) -> (Daemon, Arc<Mess
         listens.truncate(1);
         listens[0].address.set_port(0);
     }
+    if config.http == Config::default().http {
+        config.http.clear();
+    }
     let clock = Clock::system();
     config::check(&config).unwrap();
     let renewable = Renewable::load(&config).unwrap();
@@ -397,6 +400,13 @@ impl Client {
     /// Reads all octets until the server closes.
     pub(crate) fn read_octets_to_end(&mut self, octets: &mut Vec<u8>) {
         self.stream.read_to_end(octets).unwrap();
+    }
+
+    /// The next octets, as many as that.
+    pub(crate) fn octets(&mut self, count: usize) -> Vec<u8> {
+        let mut octets = vec![0; count];
+        self.stream.read_exact(&mut octets).unwrap();
+        octets
     }
 
     /// The lines of one SMTP reply, without their code.

@@ -15,12 +15,13 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use super::{DEADLINE, Service, await_some};
 
 /// The threads of an idle program.
-pub(crate) const OWN_THREADS: [&str; 5] = [
+pub(crate) const OWN_THREADS: [&str; 6] = [
     "facteur",
     "log",
     "checkpoint",
     "smtp-listener",
     "pop3-listener",
+    "http-listener",
 ];
 
 /// A running program; it is killed when this is dropped.
@@ -226,6 +227,16 @@ impl Program {
         address(&self.banner, "POP3 with TLS")
     }
 
+    /// Where HTTP listens.
+    pub(crate) fn http(&self) -> SocketAddr {
+        address(&self.banner, "HTTP")
+    }
+
+    /// Where HTTP listens with TLS.
+    pub(crate) fn https(&self) -> SocketAddr {
+        address(&self.banner, "HTTP with TLS")
+    }
+
     /// Where mail is submitted.
     pub(crate) fn submission(&self) -> SocketAddr {
         address(&self.banner, "submission")
@@ -412,8 +423,13 @@ fn command(directory: &Path) -> Command {
 fn command_at(directory: &Path, address: &str) -> Command {
     let mut command = facteur();
     let configuration = directory.join("facteur.toml");
+    let text = std::fs::read_to_string(&configuration).unwrap_or_default();
     if configuration.exists() {
         command.arg("--config").arg(configuration);
+    }
+    // Only one process can have the default port.
+    if !text.lines().any(|line| line.starts_with("http = ")) {
+        command.args(["--http", "off"]);
     }
     let address = format!("{address}:0");
     command

@@ -130,6 +130,49 @@ fn the_values_of_the_example_mean_the_same_as_variables() {
     assert_eq!(without_origin(config), of_file(tls));
 }
 
+/// Checks that a variable means the same as a document in TOML.
+fn check_same(name: &str, text: &str, document: &str) {
+    let name = format!("{PREFIX}{name}");
+    let config = read(&[(&name, text)]).unwrap();
+    assert_eq!(config.variables.len(), 1);
+    let same = without_origin(config);
+    assert_eq!(same, of_file(document), "{name}={text}");
+}
+
+#[test]
+fn listeners_mean_the_same_as_in_a_file() {
+    for (name, text, document) in [
+        ("SMTP", "2525", "smtp = [\"2525\"]"),
+        (
+            "SMTP",
+            "127.0.0.1:2525,[::1]:25",
+            "smtp = [\"127.0.0.1:2525\", \"[::1]:25\"]",
+        ),
+        (
+            "SMTP",
+            " 127.0.0.1:1 , 2525, ",
+            "smtp = [\"127.0.0.1:1\", \"2525\"]",
+        ),
+        ("POP3", "off", "pop3 = \"off\""),
+        ("HTTP", "8025", "http = [\"8025\"]"),
+        ("HTTPS", "127.0.0.1:1", "https = [\"127.0.0.1:1\"]"),
+        (
+            "HTTP_NAMES",
+            "a,b.example",
+            "http_names = [\"a\", \"b.example\"]",
+        ),
+        (
+            "HTTP_ORIGINS",
+            "http://localhost:3000,",
+            "http_origins = [\"http://localhost:3000\"]",
+        ),
+        ("SMTPS", "2465", "smtps = [\"2465\"]"),
+        ("SUBMISSION", ":587", "submission = [\":587\"]"),
+    ] {
+        check_same(name, text, document);
+    }
+}
+
 #[test]
 fn other_values_mean_the_same_as_in_a_file() {
     for (name, text, document) in [
@@ -145,20 +188,6 @@ fn other_values_mean_the_same_as_in_a_file() {
             "/srv/\"mail\" of\\all",
             "mail = '/srv/\"mail\" of\\all'",
         ),
-        ("SMTP", "2525", "smtp = [\"2525\"]"),
-        (
-            "SMTP",
-            "127.0.0.1:2525,[::1]:25",
-            "smtp = [\"127.0.0.1:2525\", \"[::1]:25\"]",
-        ),
-        (
-            "SMTP",
-            " 127.0.0.1:1 , 2525, ",
-            "smtp = [\"127.0.0.1:1\", \"2525\"]",
-        ),
-        ("POP3", "off", "pop3 = \"off\""),
-        ("SMTPS", "2465", "smtps = [\"2465\"]"),
-        ("SUBMISSION", ":587", "submission = [\":587\"]"),
         ("REQUIRE_AUTH", "true", "require_auth = true"),
         ("POP3_UTF8", " true", "pop3_utf8 = true"),
         ("DOMAINS", "example.com", "domains = [\"example.com\"]"),
@@ -197,11 +226,7 @@ fn other_values_mean_the_same_as_in_a_file() {
         ),
         ("JOURNAL_SEGMENTS", "2", "[journal]\nsegments = 2"),
     ] {
-        let name = format!("{PREFIX}{name}");
-        let config = read(&[(&name, text)]).unwrap();
-        assert_eq!(config.variables.len(), 1);
-        let same = without_origin(config);
-        assert_eq!(same, of_file(document), "{name}={text}");
+        check_same(name, text, document);
     }
 }
 

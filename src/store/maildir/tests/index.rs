@@ -530,6 +530,7 @@ fn open_maildrops_together_use_no_more_memory_than_allowed() {
 #[test]
 fn a_store_uses_no_more_memory_than_configured() {
     let mut place = Place::with_memory(Memory {
+        looked: u64::MAX,
         held: 5,
         listed: 0,
         remembered: 0,
