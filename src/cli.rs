@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
@@ -14,7 +15,8 @@ use crate::mail::{Address, AddressError, Charset, Grammar};
 
 const AFTER_HELP: &str = "\
 Without a command, facteur serves mail. By default SMTP listens on 127.0.0.1:65434 and [::1]:65434,
-POP3 listens on 127.0.0.1:65433 and [::1]:65433, and mail is stored in ./mail.
+POP3 listens on 127.0.0.1:65433 and [::1]:65433, HTTP listens on 127.0.0.1:65480 and [::1]:65480,
+and mail is stored in ./mail.
 
 Environment: FACTEUR_CONFIG names the configuration file, and every key of it that is not a table
 can be set by a variable: FACTEUR_SMTP=2525, FACTEUR_DOMAINS=example.com,example.org,
@@ -45,8 +47,12 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     pub pop3: Vec<ListenOrOff>,
 
-    /// Directory for the mail; it is created if it is missing
-    #[arg(long, value_name = "DIR")]
+    /// Address and port for HTTP, in the same form
+    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
+    pub http: Vec<ListenOrOff>,
+
+    /// Directory for the mail; the daemon creates it if it is missing
+    #[arg(long, value_name = "DIR", global = true)]
     pub mail: Option<PathBuf>,
 
     /// How to make messages survive a power cut: journal (many at a time, in a journal), maildir
@@ -85,12 +91,23 @@ pub enum Command {
     /// Check that a daemon with this configuration is ready for clients
     #[command(after_help = CHECK_READY_AFTER_HELP)]
     CheckReady,
+    /// Print the present place in the stream of messages, for `wait --since`
+    #[command(after_help = CURSOR_AFTER_HELP)]
+    Cursor,
     /// Print the configuration line for an account's password, or the whole account
     HashPassword(HashPasswordArguments),
+    /// List the messages of all mailboxes, the newest first
+    List(ListArguments),
+    /// Remove messages from all mailboxes that have them
+    Remove(RemoveArguments),
     /// Send the message on standard input to the daemon, as programs expect of sendmail
     Sendmail(SendmailArguments),
     /// Print an address's settings for a mail program
     Settings(SettingsArguments),
+    /// Print a message, a part of it, or a link or a code in it
+    Show(ShowArguments),
+    /// Wait for a message, and print it as `show` does
+    Wait(WaitArguments),
 }
 
 const ACCOUNT_AFTER_HELP: &str = "\
@@ -332,6 +349,279 @@ pub struct SettingsArguments {
     pub autoconfig: bool,
 }
 
+/// The end of the help of all commands that ask a running daemon for messages.
+macro_rules! with_the_daemon {
+    ($text:literal) => {
+        concat!(
+            $text,
+            "\n\nThe daemon is the one that serves the mail directory, ./mail by default. If \
+             there is none,\nhttp://127.0.0.1:65480 is asked."
+        )
+    };
+}
+
+const CURSOR_AFTER_HELP: &str = with_the_daemon!(
+    "\
+Take the cursor first, then do what sends the message, and then run facteur wait --since with it.
+Earlier messages are then not mistaken for it. A restart of the daemon invalidates the cursor."
+);
+
+const LIST_AFTER_HELP: &str = with_the_daemon!(
+    "\
+A message is listed if all words apply to it: text in its sender, recipients, subject or content,
+or from:X to:X cc:X subject:X mailbox:X after:2h before:2026-01-31 larger:1M has:attachment
+is:unread. A - before a word negates it; put -- before the first word then."
+);
+
+/// The arguments of `facteur list`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = LIST_AFTER_HELP)]
+pub struct ListArguments {
+    /// Only messages to which all these words apply
+    #[arg(value_name = "WORD")]
+    pub words: Vec<String>,
+
+    /// Only messages of this mailbox
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_mailbox)]
+    pub mailbox: Option<Address>,
+
+    /// At most so many messages
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = parse_limit)]
+    pub limit: u32,
+
+    /// Print the answer of the daemon, in the form of Mailpit
+    #[arg(long)]
+    pub json: bool,
+}
+
+const REMOVE_AFTER_HELP: &str = with_the_daemon!(
+    "\
+WORDS are those of `facteur list`. The messages never come back, not even after a power cut. If a
+mail directory is named, no other daemon is asked than the one that serves it.
+
+Exit codes: 0 removed, 1 failure, 2 wrong usage, 75 a session has one of the mailboxes open: nothing
+is removed, or with --all only what is in other mailboxes."
+);
+
+/// The arguments of `facteur remove`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = REMOVE_AFTER_HELP)]
+#[group(required = true, multiple = false)]
+pub struct RemoveArguments {
+    /// The messages, by their IDs; if one does not exist, none is removed
+    #[arg(value_name = "ID")]
+    pub ids: Vec<String>,
+
+    /// All messages
+    #[arg(long)]
+    pub all: bool,
+
+    /// All messages to which all these words apply
+    #[arg(long = "match", value_name = "WORDS")]
+    pub words: Option<String>,
+
+    /// All messages of this mailbox; other mailboxes keep their copies
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_mailbox)]
+    pub mailbox: Option<Address>,
+}
+
+const SHOW_AFTER_HELP: &str = with_the_daemon!(
+    "\
+Without an option, this command prints the most important header fields, the text (that of the HTML
+if there is no other), and the list of attachments.
+
+Exit codes: 0 done, 1 failure, or the message has no such part, link or code, 2 wrong usage."
+);
+
+/// The arguments of `facteur show`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = SHOW_AFTER_HELP)]
+pub struct ShowArguments {
+    /// ID of the message, or latest
+    #[arg(value_name = "ID")]
+    pub id: String,
+
+    /// What to print of it.
+    #[command(flatten)]
+    pub form: Form,
+}
+
+/// What is printed of a message: one of these, or an overview.
+#[derive(Args, Clone, Debug, Default)]
+#[group(multiple = false)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option, and only one can be given"
+)]
+pub struct Form {
+    /// Print the answer of the daemon, in the form of Mailpit
+    #[arg(long)]
+    pub json: bool,
+
+    /// Print the whole message, unchanged
+    #[arg(long)]
+    pub raw: bool,
+
+    /// Print the text
+    #[arg(long)]
+    pub text: bool,
+
+    /// Print the HTML
+    #[arg(long)]
+    pub html: bool,
+
+    /// Print the header section
+    #[arg(long)]
+    pub headers: bool,
+
+    /// Print the first http or https link that contains PART
+    #[arg(
+        long,
+        value_name = "PART",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = ""
+    )]
+    pub link: Option<String>,
+
+    /// Print the first code: N digits (4 to 8 if there is no N) that stand alone
+    #[arg(
+        long,
+        value_name = "N",
+        num_args = 0..=1,
+        require_equals = true,
+        value_parser = parse_digits
+    )]
+    pub code: Option<Option<usize>>,
+
+    /// Write the attachments into this directory, which is created if it is missing; nothing in it
+    /// is overwritten
+    #[arg(long, value_name = "DIR")]
+    pub save: Option<PathBuf>,
+}
+
+const WAIT_AFTER_HELP: &str = with_the_daemon!(
+    "\
+The newest message that fits counts, also if it came before this command, within the time of
+--since. Use an address of its own for each test, or a cursor: see `facteur cursor --help`.
+
+Exit codes: 0 the message came (with --none: none came), 1 failure, or the message has no such part,
+link or code (with --none: a message came), 2 wrong usage, 124 the time is over."
+);
+
+/// The arguments of `facteur wait`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = WAIT_AFTER_HELP)]
+pub struct WaitArguments {
+    /// A message to this address; a sub-address such as bob+test7@example.com counts as written
+    #[arg(long, value_name = "ADDRESS")]
+    pub to: Option<String>,
+
+    /// A message with this text in its subject
+    #[arg(long, value_name = "TEXT")]
+    pub subject: Option<String>,
+
+    /// A message to which all these words apply, as in `facteur list`
+    #[arg(long = "match", value_name = "WORDS")]
+    pub words: Option<String>,
+
+    /// Wait for so many messages, and print all of them, the oldest first
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub count: Option<u32>,
+
+    /// Wait that no message comes until the time is over
+    #[arg(long, conflicts_with_all = ["count", "Form"])]
+    pub none: bool,
+
+    /// Only messages that came after this: a cursor, an age, or seconds since 1970
+    #[arg(
+        long,
+        value_name = "CURSOR|AGE",
+        default_value = "10m",
+        value_parser = parse_since
+    )]
+    pub since: Since,
+
+    /// How long to wait: for example 10s or 2m; 0s means not at all
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
+    pub timeout: Duration,
+
+    /// What to print of the message.
+    #[command(flatten)]
+    pub form: Form,
+}
+
+/// Where `facteur wait` begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// So long before now.
+    Age(Duration),
+    /// At a cursor, or at a time in seconds since 1970: as the daemon reads it.
+    Place(String),
+}
+
+/// Messages in one answer of the daemon, at most.
+const LIMIT_MAX: u32 = 1_000;
+
+/// Messages that `wait` waits for, at most: the daemon returns all of them at once.
+const COUNT_MAX: u32 = 100;
+
+/// Octets of a cursor, at most: three numbers.
+const CURSOR_OCTETS_MAX: usize = 80;
+
+/// Digits of a code, at most: more than anybody types.
+const DIGITS_MAX: usize = 32;
+
+/// The longest age and the longest time to wait: a week.
+const TIME_MAX: Duration = Duration::from_hours(7 * 24);
+
+fn parse_limit(text: &str) -> Result<u32, String> {
+    parse_number(text, LIMIT_MAX)
+}
+
+fn parse_count(text: &str) -> Result<u32, String> {
+    parse_number(text, COUNT_MAX)
+}
+
+fn parse_number(text: &str, max: u32) -> Result<u32, String> {
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number| (1..=max).contains(number));
+    number.ok_or_else(|| format!("write a number from 1 to {max}"))
+}
+
+fn parse_digits(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok();
+    let number = number.filter(|number| (1..=DIGITS_MAX).contains(number));
+    number.ok_or_else(|| format!("write a number of digits from 1 to {DIGITS_MAX}"))
+}
+
+fn parse_time(text: &str) -> Result<Duration, String> {
+    time(text).ok_or_else(|| "write a time such as 10s, 2m or 1h, up to 7d".to_owned())
+}
+
+fn parse_since(text: &str) -> Result<Since, String> {
+    let is_place = |part: &str| !part.is_empty() && part.bytes().all(|it| it.is_ascii_hexdigit());
+    if let Some(age) = time(text) {
+        Ok(Since::Age(age))
+    } else if text.split('-').all(is_place) && text.len() <= CURSOR_OCTETS_MAX {
+        Ok(Since::Place(text.to_owned()))
+    } else {
+        Err("write an age such as 10m, or a cursor as `facteur cursor` prints it".to_owned())
+    }
+}
+
+/// A number of seconds, minutes, hours or days.
+fn time(text: &str) -> Option<Duration> {
+    const UNITS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400)];
+    let of = |(unit, seconds): (char, u64)| Some((text.strip_suffix(unit)?, seconds));
+    let (digits, seconds) = UNITS.into_iter().find_map(of)?;
+    let number = digits.parse::<u32>().ok().map(u64::from)?;
+    let time = Duration::from_secs(number.checked_mul(seconds)?);
+    (time <= TIME_MAX && digits.bytes().all(|it| it.is_ascii_digit())).then_some(time)
+}
+
 fn parse_address(text: &str) -> Result<Address, AddressError> {
     Address::parse(text, Charset::Utf8)
 }
@@ -341,7 +631,7 @@ fn parse_mailbox(text: &str) -> Result<Address, AddressError> {
     Address::parse(text, Grammar::WIDEST)
 }
 
-/// The value of `--smtp` and `--pop3`.
+/// The value of `--smtp`, `--pop3` and `--http`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenOrOff {
     /// Listen at one address, or at both loopback addresses if only a port was given.
@@ -419,6 +709,7 @@ impl Arguments {
         for (key, is_typed) in [
             ("smtp", !self.smtp.is_empty()),
             ("pop3", !self.pop3.is_empty()),
+            ("http", !self.http.is_empty()),
             ("mail", self.mail.is_some()),
             ("durability", self.durability.is_some()),
             ("log_level", self.log_level.is_some()),
@@ -429,6 +720,7 @@ impl Arguments {
         }
         override_listeners("--smtp", &mut config.smtp, &self.smtp)?;
         override_listeners("--pop3", &mut config.pop3, &self.pop3)?;
+        override_listeners("--http", &mut config.http, &self.http)?;
         if let Some(mail) = &self.mail {
             config.mail.clone_from(mail);
         }
@@ -688,6 +980,19 @@ mod tests {
             assert_eq!(cert.names, ["a.example".parse().unwrap()]);
             assert_eq!(cert.dir, PathBuf::from("./tls"));
             assert!(!cert.renew);
+        }
+    }
+
+    #[test]
+    fn the_mail_directory_can_be_named_before_and_after_a_command() {
+        for arguments in [
+            &["facteur", "--mail", "x", "wait", "--to", "bob@example.com"][..],
+            &["facteur", "wait", "--to", "bob@example.com", "--mail", "x"],
+            &["facteur", "list", "--mail=x", "bob"],
+            &["facteur", "account", "list", "--mail", "x"],
+        ] {
+            let arguments = Arguments::try_parse_from(arguments).unwrap();
+            assert_eq!(arguments.mail, Some(PathBuf::from("x")), "{arguments:?}");
         }
     }
 

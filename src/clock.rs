@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{Timestamp, Zoned, tz::TimeZone};
 
 #[cfg(test)]
 pub(crate) use hands::{Hands, look_again};
@@ -106,6 +106,12 @@ impl Clock {
             .to_zoned(self.zone.clone())
             .strftime("%a, %d %b %Y %H:%M:%S %z")
             .to_string()
+    }
+
+    /// The moment `text`, in the form of RFC 3339, in the local time zone; `None` if it is none.
+    pub fn local(&self, text: &str) -> Option<Zoned> {
+        let moment: Timestamp = text.parse().ok()?;
+        Some(moment.to_zoned(self.zone.clone()))
     }
 }
 

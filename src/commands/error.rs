@@ -7,7 +7,7 @@ use crate::{
     system::exit,
 };
 
-use super::sendmail;
+use super::{inbox, sendmail};
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub enum Error {
     Config(config::Error),
     /// The host name of the configuration cannot be in a certificate.
     HostName(certificate::NotAName),
+    /// A command for messages failed.
+    Inbox(inbox::Error),
     /// The password cannot be read.
     Input(io::Error),
     /// The command needs the configuration that has the accounts, and none was given.
@@ -51,9 +53,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code: 2 for a usage error, otherwise 1; for `sendmail` those of sysexits.h.
+    /// The exit code: 2 for a usage error, otherwise 1; for `sendmail` those of sysexits.h, and
+    /// for the commands for messages also 75 and 124.
     pub fn exit_code(&self) -> u8 {
         if let Self::Sendmail(error) = self {
+            error.exit_code()
+        } else if let Self::Inbox(error) = self {
             error.exit_code()
         } else if self.is_usage() {
             exit::USAGE
@@ -66,6 +71,7 @@ impl Error {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Accounts(error) => !matches!(error, config::BookError::Io { .. }),
+            Self::Inbox(error) => error.is_usage(),
             Self::Sendmail(error) => error.is_usage(),
             Self::CheckAndCommand
             | Self::NoConfiguration
@@ -99,6 +105,7 @@ impl fmt::Display for Error {
             }
             Self::Config(error) => error.fmt(f),
             Self::HostName(error) => write!(f, "hostname: {error}"),
+            Self::Inbox(error) => error.fmt(f),
             Self::Input(_) => f.write_str("cannot read the password"),
             Self::NoAccount(address) => write!(
                 f,
@@ -131,6 +138,7 @@ impl std::error::Error for Error {
             Self::Accounts(error) => error.source(),
             Self::Certificate(error) => error.source(),
             Self::Config(error) => error.source(),
+            Self::Inbox(error) => error.source(),
             Self::Sendmail(error) => error.source(),
             Self::Input(source)
             | Self::NotReady(NotReady { source, .. })
@@ -157,6 +165,12 @@ impl From<config::Error> for Error {
 impl From<config::BookError> for Error {
     fn from(error: config::BookError) -> Self {
         Self::Accounts(error)
+    }
+}
+
+impl From<inbox::Error> for Error {
+    fn from(error: inbox::Error) -> Self {
+        Self::Inbox(error)
     }
 }
 

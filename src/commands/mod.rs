@@ -5,13 +5,14 @@
 //!
 //! # Failures
 //! [`Error`]: it is reported in one line. Its exit code is the daemon's for the same mistake;
-//! `sendmail` has those of sysexits.h.
+//! `sendmail` has those of sysexits.h, and `wait` has that of timeout(1).
 
 mod account;
 mod cert;
 mod check_ready;
 mod error;
 mod hash_password;
+mod inbox;
 mod local;
 mod reload;
 mod sendmail;
@@ -20,16 +21,15 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::io;
-
 use crate::{
     cli::{Arguments, Command},
     clock::Clock,
     fs::RealFs,
-    system::terminal::StandardInput,
+    system::terminal::{Output, StandardInput},
 };
 
 pub use error::{Error, NotReady};
+pub use inbox::Error as InboxError;
 pub use sendmail::Error as SendmailError;
 
 /// Runs a command.
@@ -40,7 +40,7 @@ pub fn run(
     command: &Command,
     arguments: &Arguments,
     clock: &Clock,
-    output: &mut dyn io::Write,
+    output: &mut dyn Output,
 ) -> Result<(), Error> {
     if arguments.check {
         return Err(Error::CheckAndCommand);
@@ -51,8 +51,13 @@ pub fn run(
         }
         Command::Cert(asked) => cert::run(asked, arguments, (&RealFs, clock), output),
         Command::CheckReady => check_ready::run(arguments, clock, output),
+        Command::Cursor => Ok(inbox::cursor(arguments, clock, output)?),
         Command::HashPassword(asked) => hash_password::run(asked, &mut StandardInput, output),
+        Command::List(asked) => Ok(inbox::list(asked, arguments, clock, output)?),
+        Command::Remove(asked) => Ok(inbox::remove(asked, arguments, clock, output)?),
         Command::Sendmail(asked) => Ok(sendmail::run(asked, arguments, clock, output)?),
         Command::Settings(asked) => settings::run(asked, arguments, output),
+        Command::Show(asked) => Ok(inbox::show(asked, arguments, clock, output)?),
+        Command::Wait(asked) => Ok(inbox::wait(asked, arguments, clock, output)?),
     }
 }

@@ -30,8 +30,11 @@ pub const TRY_LATER: u8 = 75;
 /// `sendmail`: the configuration is wrong (`EX_CONFIG`).
 pub const CONFIGURATION: u8 = 78;
 
+/// `wait`: no such message came in time (as timeout(1) of GNU).
+pub const TIME_OVER: u8 = 124;
+
 /// All of them.
-pub const ALL: [u8; 9] = [
+pub const ALL: [u8; 10] = [
     DONE,
     FAILURE,
     USAGE,
@@ -41,4 +44,5 @@ pub const ALL: [u8; 9] = [
     INPUT_OUTPUT,
     TRY_LATER,
     CONFIGURATION,
+    TIME_OVER,
 ];

@@ -1,4 +1,4 @@
-//! The terminal at which a person types a password.
+//! The terminal at which a person types a password and reads the output.
 //!
 //! # Theory of operation
 //! While a hidden line is read, the terminal shows nothing and sends no signals, and Ctrl-C ends a
@@ -15,19 +15,44 @@
 //! restores it.
 
 use std::{
-    io::{self, BufRead, IsTerminal as _, Write as _},
+    io::{self, BufRead, IsTerminal as _, Write},
     os::fd::{AsFd as _, BorrowedFd},
 };
 
 use rustix::termios::{
-    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr,
 };
 
 /// Octets of one line. No program sends longer passwords; SMTP and POP3 would not accept them.
 const LINE_OCTETS_MAX: usize = 1024;
 
+/// The width of a terminal that does not say: that of most.
+const COLUMNS: usize = 80;
+
 /// What Ctrl-C sends.
 const CONTROL_C: u8 = 0x03;
+
+/// Where the output goes.
+pub trait Output: Write {
+    /// The width of the terminal that shows it; `None` if a program or a file gets it.
+    fn columns(&self) -> Option<usize>;
+}
+
+impl Output for io::Stdout {
+    fn columns(&self) -> Option<usize> {
+        let size = tcgetwinsize(self).ok()?;
+        let columns = usize::from(size.ws_col);
+        // Some terminals do not know it.
+        Some(if columns > 0 { columns } else { COLUMNS })
+    }
+}
+
+/// Output that is kept.
+impl Output for Vec<u8> {
+    fn columns(&self) -> Option<usize> {
+        None
+    }
+}
 
 /// Where passwords come from.
 pub trait Input {

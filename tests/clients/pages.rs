@@ -297,7 +297,7 @@ fn check_options<'a>(words: impl Iterator<Item = &'a str>, more: &[&str], status
     let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = held.local_addr().unwrap().port();
     drop(held);
-    let text = format!("smtp = [\"127.0.0.1:{port}\"]\npop3 = []\n");
+    let text = format!("smtp = [\"127.0.0.1:{port}\"]\npop3 = []\nhttp = []\n");
     std::fs::write(&configuration, text).unwrap();
     let configuration = configuration.to_str().unwrap();
     let words = words.map(|word| word.replace("/etc/facteur/facteur.toml", configuration));
@@ -348,7 +348,7 @@ fn the_unit_and_the_containerfile_start_facteur_with_valid_options() {
         .lines()
         .find_map(|line| line.strip_prefix("EXPOSE "));
     let exposed: Vec<&str> = exposed.unwrap().split(' ').collect();
-    for (port, published) in exposed.iter().zip(["1025", "1110"]) {
+    for (port, published) in exposed.iter().zip(["1025", "1110", "8025"]) {
         let mapping = format!("127.0.0.1:{published}:{port}");
         assert!(compose.contains(&format!("- \"{mapping}\"\n")), "{mapping}");
         assert!(GUIDE.contains(&format!("-p {mapping} ")), "{mapping}");

@@ -22,7 +22,15 @@ fn a_kernel_without_landlock_is_logged_and_refused_if_it_is_required() {
     let mail = directory.path().join("mail");
     let configuration = directory.path().join("require.toml");
     std::fs::write(&configuration, "sandbox = \"require\"\n").unwrap();
-    let arguments = ["--smtp", "127.0.0.1:0", "--pop3", "off", "--mail"];
+    let arguments = [
+        "--smtp",
+        "127.0.0.1:0",
+        "--pop3",
+        "off",
+        "--http",
+        "off",
+        "--mail",
+    ];
     let arguments = [&arguments[..], &[mail.to_str().unwrap()]].concat();
     let required = ["--config", configuration.to_str().unwrap()];
     let required = [&required[..], &arguments].concat();

@@ -1,7 +1,7 @@
 //! The commands of the program, as a person or a script uses them.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
@@ -10,6 +10,7 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
+use facteur::fs::{Fs, RealFs};
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection};
 
@@ -257,13 +258,80 @@ fn a_mistake_at_a_command_is_one_line() {
     }
 }
 
+/// A mail directory with a daemon that gives these answers, one after the other.
+fn stub(mail: &Path, answers: &[&'static str]) {
+    let own = mail.join(".facteur");
+    std::fs::create_dir(&own).unwrap();
+    let listener = RealFs.bind_socket(&own, "control").unwrap();
+    let answers = answers.to_vec();
+    let serve = move || {
+        for answer in answers {
+            let (stream, _) = listener.accept().unwrap();
+            let mut stream = BufReader::new(stream);
+            let mut line = String::new();
+            while line != "\r\n" {
+                line.clear();
+                assert!(stream.read_line(&mut line).unwrap() > 0);
+            }
+            stream.get_mut().write_all(answer.as_bytes()).unwrap();
+        }
+    };
+    std::thread::Builder::new().spawn(serve).unwrap();
+}
+
+const NOTHING: &str = "HTTP/1.1 204 No Content\r\n\r\n";
+const MESSAGE: &str = "HTTP/1.1 200 OK\r\n\r\n{\"ID\":\"1\",\"Text\":\"Your code is 123456.\"}";
+const BUSY: &str = "HTTP/1.1 409 Conflict\r\n\r\nbob@example.com is open: try again later\n";
+
+#[test]
+fn the_commands_for_messages_tell_a_script_how_they_ended() {
+    for (arguments, answers, status, output, errors) in [
+        (&["wait", "--code"][..], &[MESSAGE][..], 0, "123456\n", ""),
+        (
+            &["wait", "--timeout", "0s", "--since", "00ab-7-1"],
+            &[NOTHING, NOTHING],
+            124,
+            "",
+            "facteur: the time is over, and no message came in 0s; no other message came either\n",
+        ),
+        (
+            &["wait", "--none", "--timeout", "0s"],
+            &[NOTHING],
+            0,
+            "",
+            "",
+        ),
+        (
+            &["remove", "--mailbox", "bob@example.com"],
+            &["HTTP/1.1 200 OK\r\n\r\n{\"messages_count\":1}", BUSY],
+            75,
+            "",
+            "facteur: bob@example.com is open: try again later\n",
+        ),
+    ] {
+        let mail = tempfile::tempdir().unwrap();
+        stub(mail.path(), answers);
+        let before = ["--mail", mail.path().to_str().unwrap()];
+        let ended = run(&[&before, arguments].concat());
+        assert_eq!(
+            (ended.output.as_str(), ended.errors.as_str()),
+            (output, errors)
+        );
+        assert_eq!(ended.status, Some(status));
+    }
+}
+
 #[test]
 fn the_help_shows_the_commands() {
     let help = run(&["--help"]).output;
     for (command, flags) in [
         ("cert", &["--dir", "--renew", "--config", "NAME"][..]),
         ("hash-password", &["--no-scram"]),
+        ("list", &["--mailbox", "--limit", "--json", "after:2h"]),
+        ("remove", &["--all", "--match", "--mailbox"]),
         ("settings", &["--autoconfig", "--config", "ADDRESS"]),
+        ("show", &["--link[=<PART>]", "--code[=<N>]", "--save <DIR>"]),
+        ("wait", &["--to", "--since", "--timeout", "--none", "124"]),
     ] {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
         let help = run(&[command, "--help"]);

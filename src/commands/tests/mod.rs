@@ -3,6 +3,7 @@
 mod account;
 mod cert;
 mod hash_password;
+mod inbox;
 mod settings;
 
 use clap::Parser as _;
