@@ -259,17 +259,10 @@ impl Wait {
             }
             Err(missed_some) => return Err(missed(missed_some)),
         };
-        for news in &news {
-            match news.change {
-                Change::Arrived if !self.checked.contains(&news.id) => {
-                    self.reported.insert(news.id);
-                }
-                Change::Arrived => {}
-                Change::Removed => {
-                    self.found.retain(|item| item.seen.id != news.id);
-                }
-            }
-        }
+        // What is removed may still be in another mailbox; the answer shows whether it is.
+        let arrived = news.iter().filter(|news| news.change == Change::Arrived);
+        let new = arrived.filter(|news| !self.checked.contains(&news.id));
+        self.reported.extend(new.map(|news| news.id));
         Ok(!self.reported.is_empty())
     }
 

@@ -57,8 +57,10 @@ fn open(fs: &SimFs) -> (Arc<MessageStore>, Api) {
 #[derive(Clone, Debug)]
 struct Known {
     subject: char,
-    /// Each with the number of the step in which it was first seen there: a copy can come later.
-    mailboxes: BTreeMap<MailboxName, usize>,
+    mailboxes: Vec<MailboxName>,
+    /// The mailboxes that have it or had it, each with the number of the step in which it was first
+    /// seen there: a copy can come later.
+    steps: BTreeMap<MailboxName, usize>,
     arrived: u64,
 }
 
@@ -112,25 +114,25 @@ impl World {
 
     /// Compares what is known with what the mailboxes have.
     fn observe(&mut self) {
-        let mut before: BTreeMap<EntryId, Known> = std::mem::take(&mut self.known);
+        let before = std::mem::take(&mut self.known);
         for mailbox in mailboxes() {
             let look = self.store.look(&mailbox).unwrap();
             for index in 0..look.messages().len() {
                 let id = look.id(index).unwrap();
-                let earlier = before.get_mut(&id);
-                let seen = earlier.and_then(|it| it.mailboxes.remove(&mailbox));
+                let earlier = before.get(&id).map(|it| it.steps.clone());
                 let known = self.known.entry(id).or_insert_with(|| {
                     let message = look.open_message(index).unwrap();
                     let mut text = [0; 10];
                     message.read_at(0, &mut text).unwrap();
                     Known {
                         subject: char::from(text[9]),
-                        mailboxes: BTreeMap::new(),
+                        mailboxes: Vec::new(),
+                        steps: earlier.unwrap_or_default(),
                         arrived: look.arrived_secs(index).unwrap(),
                     }
                 });
-                let step = seen.unwrap_or(self.step);
-                known.mailboxes.insert(mailbox.clone(), step);
+                known.mailboxes.push(mailbox.clone());
+                known.steps.entry(mailbox.clone()).or_insert(self.step);
             }
         }
     }
@@ -248,7 +250,8 @@ impl World {
     ) -> impl Iterator<Item = (&'a EntryId, &'a Known)> {
         self.known.iter().filter(|(_, known)| {
             let to = waiting.to.as_ref();
-            let mut copies = known.mailboxes.iter();
+            let is_there = to.is_none_or(|to| known.mailboxes.contains(to));
+            let mut copies = known.steps.iter();
             let counts = copies.any(|(mailbox, seen)| {
                 let is_new = match waiting.from {
                     From::Step(step) => step <= *seen,
@@ -256,7 +259,7 @@ impl World {
                 };
                 is_new && to.is_none_or(|to| to == mailbox)
             });
-            counts && waiting.subject.is_none_or(|it| it == known.subject)
+            is_there && counts && waiting.subject.is_none_or(|it| it == known.subject)
         })
     }
 
