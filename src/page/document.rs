@@ -265,7 +265,10 @@ fn frame(html: &[u8]) -> Option<usize> {
 fn place_of_base(html: &[u8]) -> usize {
     let mut rest = html.strip_prefix(b"\xef\xbb\xbf").unwrap_or(html);
     loop {
-        rest = rest.trim_ascii_start();
+        // Some browsers leave out NUL, and for the others the layout is settled by it.
+        let is_space = |octet: &u8| octet.is_ascii_whitespace() || *octet == 0;
+        let begin = rest.iter().position(|octet| !is_space(octet));
+        rest = rest.split_at(begin.unwrap_or(rest.len())).1;
         let after = match rest {
             [b'<', b'!', b'-', b'-', comment @ ..] => behind_comment(comment),
             [b'<', b'!' | b'?', tag @ ..] => {

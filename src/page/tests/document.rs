@@ -155,6 +155,7 @@ fn the_base_does_not_change_the_layout() {
             "\n<p>",
         ),
         (" \r\n\t\x0c<!-- > --><!DocType html>", "<!-- x -->"),
+        ("\0 <!DOCTYPE html>", "\0"),
         ("<!--><!DOCTYPE html>", "-->"),
         ("<!---><!DOCTYPE html>", "-->"),
         ("<!--x--!><!DOCTYPE html>", ""),
