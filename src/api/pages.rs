@@ -111,6 +111,7 @@ pub(super) fn message(call: &Call<'_>) -> Result<Answer, Failure> {
         id: item.seen.id.to_string(),
         subject: summary.subject.clone(),
         fields: fields(&item, &summary),
+        arrived: arrived(&item),
         text: bodies.readable(),
         has_html: !bodies.html.is_empty(),
         is_too_complex: opened.outline.is_err(),
@@ -128,7 +129,6 @@ fn fields(item: &Item, summary: &Summary) -> Vec<(&'static str, String)> {
         ("To", all(&summary.to)),
         ("Cc", all(&summary.cc)),
         ("Reply-To", all(&summary.reply_to)),
-        ("Arrived", arrived(item)),
         ("Mailboxes", mailboxes.join(", ")),
     ];
     let fields = fields.into_iter().filter(|(_, value)| !value.is_empty());

@@ -11,6 +11,8 @@ pub struct Shown {
     pub subject: String,
     /// The names and values of what is known about it, such as From.
     pub fields: Vec<(&'static str, String)>,
+    /// When it arrived, in the form of RFC 3339.
+    pub arrived: String,
     /// What a person reads of it.
     pub text: String,
     /// Whether it has HTML.
@@ -57,7 +59,9 @@ impl Shown {
             view = view.tags("<tr><th scope=\"row\">").tags(name);
             view = view.tags("<td><bdi>").text(value).tags("</bdi>");
         }
-        let view = self.files(self.ways(view.tags("</table>")));
+        let view = view.tags("<tr><th scope=\"row\">When<td>");
+        let view = view.moment(&self.arrived).tags("</table>");
+        let view = self.files(self.ways(view));
         if self.is_too_complex {
             let text = "<p>This message is too complex to show; download it.</p></main>";
             return view.tags(text);

@@ -60,6 +60,7 @@ fn a_message_has_links_to_all_of_it() {
     let shown = Shown {
         id: "9f-1".to_owned(),
         fields: vec![("From", "<a@b>".to_owned())],
+        arrived: "2026-11-30T09:00:00Z".to_owned(),
         text: "a\n</pre><script>".to_owned(),
         has_html: true,
         files: vec![File {
@@ -74,6 +75,7 @@ fn a_message_has_links_to_all_of_it() {
     for expected in [
         "(no subject)",
         "<td><bdi>&lt;a@b&gt;</bdi>",
+        ">2026-11-30 09:00 UTC</time></table>",
         "<a href=\"9f-1/html\">",
         "<a href=\"9f-1/raw\">",
         "<a href=\"9f-1/part/1.2\"><bdi>a&quot;.png</bdi></a> image/png, 3 B",
@@ -130,6 +132,7 @@ proptest! {
                 id: text.to_owned(),
                 subject: text.to_owned(),
                 fields: vec![("From", text.to_owned())],
+                arrived: text.to_owned(),
                 text: text.to_owned(),
                 has_html: true,
                 is_too_complex: false,
