@@ -72,6 +72,15 @@ pub fn write(tests: &Path, corpus: &Path) {
         catch_all = { \"*\" = \"bob@example.com\" }\n";
     put(corpus, "config", "accounts", accounts.as_bytes());
     put(corpus, "mime", "nested", MAIL.as_bytes());
+    let documents = [
+        "\0<!-- x --><!DOCTYPE html><iframe src=\"x\" srcdoc='y'>",
+        "\0<?xml?><frame/src=x><img src=cid:a@b>url(CID:%61)",
+        "\x05+ADw-iframe src=x>",
+        "\x06<if\x1b(Brame src=x>",
+    ];
+    for (number, html) in documents.iter().enumerate() {
+        put(corpus, "document", &number.to_string(), html.as_bytes());
+    }
     let names = b"\x021732345678.9f86d081884c7d65_00000001.localhost,S=207,W=214/1.M1P2.host:2,S/x";
     put(corpus, "names", "0", names);
     for (number, batch) in batches().iter().enumerate() {
