@@ -90,7 +90,7 @@ fn literal(api: &Api, address: &str) -> Option<MailboxName> {
         UserName::Address(ForwardPath::Address(address)) => {
             MailboxName::from_address(&address).ok()
         }
-        _ => None,
+        UserName::Address(_) | UserName::LocalPart(_) | UserName::Unknown => None,
     }
 }
 

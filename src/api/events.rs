@@ -20,7 +20,7 @@ use crate::{
     http::event_stream,
     inbox::Item,
     mail::MailboxName,
-    store::{Change, Error, Missed, News, Stamp, Watch},
+    store::{Change, Error, News, Stamp, Watch},
 };
 
 use super::{
@@ -29,7 +29,7 @@ use super::{
     call::Call,
     failure::Failure,
     limits::{HEARTBEAT, LOOK_PAUSE},
-    wait::Since,
+    wait::{Since, missed},
 };
 
 /// See the module.
@@ -71,7 +71,7 @@ fn of(asker: &Asker) -> Option<&MailboxName> {
 /// A watch from now on.
 fn begin(api: &Api, of: Option<&MailboxName>) -> Result<Watch, Failure> {
     let watch = api.store.watch(of, api.store.cursor());
-    watch.map_err(|missed| super::wait::missed(missed))
+    watch.map_err(missed)
 }
 
 impl Events {
@@ -116,16 +116,15 @@ impl Events {
         } else {
             patience
         };
-        let has_news = match self.watch.news(patience) {
-            Ok(news) => {
-                news.iter().for_each(|news| self.tell(api, news, out));
-                !news.is_empty()
+        let has_news = if let Ok(news) = self.watch.news(patience) {
+            for news in &news {
+                tell(api, news, out);
             }
-            Err(Missed) => {
-                self.watch = begin(api, of(&self.asker))?;
-                self.is_reset = true;
-                true
-            }
+            !news.is_empty()
+        } else {
+            self.watch = begin(api, of(&self.asker))?;
+            self.is_reset = true;
+            true
         };
         let now = api.clock.now();
         let is_due = |last: Option<Instant>, pause| {
@@ -147,21 +146,6 @@ impl Events {
         Ok(())
     }
 
-    fn tell(&self, api: &Api, news: &News, out: &mut Vec<u8>) {
-        let event = match news.change {
-            Change::Arrived => "arrived",
-            Change::Removed => "removed",
-        };
-        let mailbox = news.mailbox.to_string();
-        let data = Data {
-            id: news.id.to_string(),
-            mailbox: &mailbox,
-        };
-        let data = serde_json::to_string(&data).unwrap_or_default();
-        let place = Since::Place(news.cursor, api.clock.unix_time().as_secs());
-        event_stream::render(&place.to_string(), event, &data, out);
-    }
-
     /// Looks at what other programs have done; after news, what has changed is not theirs.
     fn look(&mut self, api: &Api, has_news: bool) -> Result<(), Error> {
         let sight = match of(&self.asker) {
@@ -178,4 +162,20 @@ impl Events {
         self.sight = Some(sight);
         Ok(())
     }
+}
+
+/// Appends the event of one change.
+fn tell(api: &Api, news: &News, out: &mut Vec<u8>) {
+    let event = match news.change {
+        Change::Arrived => "arrived",
+        Change::Removed => "removed",
+    };
+    let mailbox = news.mailbox.to_string();
+    let data = Data {
+        id: news.id.to_string(),
+        mailbox: &mailbox,
+    };
+    let data = serde_json::to_string(&data).unwrap_or_default();
+    let place = Since::Place(news.cursor, api.clock.unix_time().as_secs());
+    event_stream::render(&place.to_string(), event, &data, out);
 }

@@ -46,7 +46,18 @@ impl Failure {
                 Refusal::new(Status::Conflict, text)
             }
             store::Error::MessageGone { .. } | store::Error::NameTooLong { .. } => gone(),
-            _ => Refusal::busy("The mail cannot be read now; the log of the server says why"),
+            store::Error::CannotLock { .. }
+            | store::Error::Full { .. }
+            | store::Error::InUse { .. }
+            | store::Error::Io { .. }
+            | store::Error::ListingTooLarge { .. }
+            | store::Error::NoDirectory { .. }
+            | store::Error::OutOfOrder { .. }
+            | store::Error::Replaced { .. }
+            | store::Error::StoreInUse { .. }
+            | store::Error::Unsafe { .. } => {
+                Refusal::busy("The mail cannot be used now; the log of the server says why")
+            }
         }
     }
 }

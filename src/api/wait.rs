@@ -441,12 +441,11 @@ fn timeout(call: &Call<'_>) -> Result<Duration, Refusal> {
     let Some(text) = call.query("timeout") else {
         return Ok(WAIT_TIMEOUT_DEFAULT);
     };
-    let seconds = match text.strip_suffix("ms") {
-        Some(milliseconds) => milliseconds.parse().ok().map(Duration::from_millis),
-        None => {
-            let seconds = text.strip_suffix('s').unwrap_or(text);
-            seconds.parse().ok().map(Duration::from_secs)
-        }
+    let seconds = if let Some(milliseconds) = text.strip_suffix("ms") {
+        milliseconds.parse().ok().map(Duration::from_millis)
+    } else {
+        let seconds = text.strip_suffix('s').unwrap_or(text);
+        seconds.parse().ok().map(Duration::from_secs)
     };
     let is_allowed = |timeout: &Duration| *timeout <= WAIT_TIMEOUT_MAX;
     seconds.filter(is_allowed).ok_or_else(|| {

@@ -21,6 +21,10 @@ use super::{
 /// What `GET /api/v1/message/{id}` and `GET /api/wait` answer.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the fields of the API, which are independent of each other"
+)]
 pub(super) struct Whole {
     #[serde(rename = "ID")]
     id: String,

@@ -207,18 +207,15 @@ impl World {
         let subject = Some(['a', 'b'][rng.below(2)]).filter(|_| rng.chance(40));
         let count = Some(rng.below(3) + 1).filter(|_| rng.chance(50));
         let at = rng.below(1_000).checked_rem(self.cursors.len());
-        let (since, from) = match at.filter(|_| rng.chance(60)) {
-            Some(at) => {
-                let (cursor, step) = self.cursors[at].clone();
-                (cursor, From::Step(step))
-            }
-            None => {
-                let age = rng.below(30);
-                let seconds = self.fs.clock().unix_time().as_secs();
-                let seconds = seconds.saturating_sub(u64::try_from(age).unwrap());
-                let step = self.step + 1;
-                (format!("{age}s"), From::Time { seconds, step })
-            }
+        let (since, from) = if let Some(at) = at.filter(|_| rng.chance(60)) {
+            let (cursor, step) = self.cursors[at].clone();
+            (cursor, From::Step(step))
+        } else {
+            let age = rng.below(30);
+            let seconds = self.fs.clock().unix_time().as_secs();
+            let seconds = seconds.saturating_sub(u64::try_from(age).unwrap());
+            let step = self.step + 1;
+            (format!("{age}s"), From::Time { seconds, step })
         };
         let mut query = format!("/api/wait?since={since}&timeout=60s");
         for (name, value) in [
@@ -227,7 +224,7 @@ impl World {
             ("count", count.map(|it| it.to_string())),
         ] {
             if let Some(value) = value {
-                query.push_str(&format!("&{name}={value}"));
+                query.extend(["&", name, "=", &value]);
             }
         }
         let answer = answer(&self.api, &get(&query), &Asker::Everybody).unwrap();
@@ -384,7 +381,7 @@ fn response_of(answer: Result<Response, Failure>) -> Response {
 fn json_of(response: &Response) -> Value {
     match response.body() {
         Body::Octets(octets) => serde_json::from_slice(octets).unwrap(),
-        body => panic!("{body:?}"),
+        body @ (Body::Stream { .. } | Body::Open) => panic!("{body:?}"),
     }
 }
 
