@@ -2,14 +2,14 @@
 //!
 //! Programs that test mail know the API of one of the mail catchers that came before. So their
 //! paths and shapes are here beside ours: those of Mailpit, `MailHog` and inbucket. All of them
-//! show the same messages, those of an [`Inbox`].
+//! show the same messages, those of an [`Inbox`](crate::inbox::Inbox).
 //!
 //! # Theory of operation
-//! The driver hands in a [`Request`] that [`http`](crate::http) has admitted, and whom it is for:
-//! the [`Asker`]. A [`Call`] is both together with what the path says. The function in the row of
-//! [`router::ROUTES`] for this path returns an [`Answer`]: a whole response, a response whose body
-//! the driver sends piece by piece, or a [`Wait`] that the driver repeats until it is over. So
-//! nothing here sends, waits for a socket or holds a thread.
+//! The driver hands in a [`Request`](crate::http::Request) that [`http`](crate::http) has admitted,
+//! and whom it is for: the [`Asker`]. A call is both together with what the path says. The function
+//! in the row for this path (`router.rs`) returns an [`Answer`]: a whole response, a response whose
+//! body the driver sends piece by piece, or [`Events`] or a [`Wait`], of which the driver takes
+//! turns. So nothing here sends, waits for a socket or holds a thread.
 //!
 //! # Who sees what
 //! Without accounts, and on the control socket, an asker sees all mail. With accounts, an asker is
