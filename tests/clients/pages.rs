@@ -153,10 +153,16 @@ fn follow(page: &str, facteur: &Facteur) -> usize {
 #[test]
 #[ignore = "needs nc, curl and python3 installed; .ci/run installs them"]
 fn every_dialogue_and_script_does_what_the_pages_say() {
-    let facteur = Facteur::start();
+    let directory = tempfile::tempdir().unwrap();
+    let configuration = directory.path().join("facteur.toml");
+    std::fs::write(&configuration, "http = [\"127.0.0.1:0\"]\n").unwrap();
+    let facteur = Facteur::start_in(directory);
+    // The scripts make files of this name.
+    std::fs::remove_file(configuration).unwrap();
     let ports = [
         ("65434", facteur.smtp().port()),
         ("65433", facteur.pop3().port()),
+        ("65480", facteur.http().port()),
     ];
     let mut n_done = 0;
     for (_, page) in pages() {

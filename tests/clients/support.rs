@@ -116,6 +116,11 @@ impl Facteur {
         assert_eq!(self.contents(user), [content]);
     }
 
+    /// Where HTTP listens, if it is not off.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.program.http()
+    }
+
     /// The program's output when it started.
     pub(crate) fn banner(&self) -> &[String] {
         &self.program.banner
