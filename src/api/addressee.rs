@@ -31,7 +31,7 @@ impl Addressee {
     pub(super) fn parse(call: &Call<'_>, address: &str) -> Result<Self, Failure> {
         let mailbox = call.api.mailbox_of(address)?;
         let Some(mailbox) = mailbox.filter(|mailbox| call.asker.sees(mailbox)) else {
-            let text = "No mailbox receives mail for the address in to";
+            let text = "No mailbox receives mail for what to says; give a whole address";
             return Err(Refusal::new(Status::NotFound, text).into());
         };
         let literal = literal(call.api, address);
@@ -79,7 +79,9 @@ fn traced(outline: &Outline) -> Option<String> {
     let trace = fields
         .iter()
         .find(|field| field.name.eq_ignore_ascii_case("Received"))?;
-    let (_, behind) = trace.value.split_once(" for <")?;
+    // The field is folded, in front of this word or elsewhere.
+    let value = trace.value.replace(['\r', '\n', '\t'], " ");
+    let (_, behind) = value.split_once(" for <")?;
     let (address, _) = behind.split_once('>')?;
     Some(address.to_owned())
 }

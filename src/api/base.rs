@@ -10,7 +10,7 @@ use crate::{
     store::{Error, MessageStore},
 };
 
-use super::failure::Failure;
+use super::{failure::Failure, makers::Makers};
 
 /// What all calls share.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct Api {
     pub(super) store: Arc<MessageStore>,
     pub(super) accounts: Arc<Accounts>,
     pub(super) clock: Clock,
+    /// Who makes answers with whole messages.
+    pub(super) makers: Makers,
     /// Where mail can be sent to, for people and tests that ask.
     pub(super) receiving_at: Vec<SocketAddr>,
 }
@@ -36,6 +38,7 @@ impl Api {
             store,
             accounts,
             clock,
+            makers: Makers::default(),
             receiving_at: Vec::new(),
         }
     }

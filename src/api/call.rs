@@ -58,6 +58,12 @@ impl Call<'_> {
         if body.is_empty() {
             return Ok(T::default());
         }
+        // A list would be read as the fields in their order: an empty one as no IDs, which are all.
+        if body.starts_with(b"[") {
+            return Err(wrong(
+                "The body is a list; it has to be an object, with the list as IDs",
+            ));
+        }
         // The error tells line and column, and at most a name of a field that is ours.
         serde_json::from_slice(body).map_err(|error| {
             let (line, column) = (error.line(), error.column());

@@ -28,7 +28,7 @@ use super::{
     base::Api,
     call::Call,
     failure::Failure,
-    limits::{HEARTBEAT, LOOK_PAUSE},
+    limits::{HEARTBEAT, LOOK_PAUSE, REPORT_TIME},
     wait::{Since, missed},
 };
 
@@ -40,6 +40,8 @@ pub struct Events {
     /// What was last seen of the mailboxes.
     sight: Option<Sight>,
     looked: Option<Instant>,
+    /// When something was last reported.
+    heard: Option<Instant>,
     sent: Option<Instant>,
     /// Whether the client has to list the messages again.
     is_reset: bool,
@@ -96,6 +98,7 @@ impl Events {
             watch,
             sight: None,
             looked: None,
+            heard: None,
             sent: None,
             is_reset: has_gap,
         })
@@ -130,9 +133,14 @@ impl Events {
         let is_due = |last: Option<Instant>, pause| {
             last.is_none_or(|last| now.saturating_duration_since(last) >= pause)
         };
+        if has_news {
+            self.heard = Some(now);
+        }
         if has_news || is_due(self.looked, LOOK_PAUSE) {
             self.looked = Some(now);
-            self.look(api, has_news)?;
+            // What is seen shortly after a report may be what was reported.
+            let is_ours = !is_due(self.heard, REPORT_TIME);
+            self.look(api, is_ours)?;
         }
         if std::mem::take(&mut self.is_reset) {
             event_stream::render(&Since::now(api).to_string(), "reset", "", out);
@@ -146,8 +154,8 @@ impl Events {
         Ok(())
     }
 
-    /// Looks at what other programs have done; after news, what has changed is not theirs.
-    fn look(&mut self, api: &Api, has_news: bool) -> Result<(), Error> {
+    /// Looks at what other programs have done, unless what has changed is ours.
+    fn look(&mut self, api: &Api, is_ours: bool) -> Result<(), Error> {
         let sight = match of(&self.asker) {
             None => Sight::All(api.inbox.list()?.items),
             Some(own) => Sight::One(api.store.stamp(own)?),
@@ -158,7 +166,7 @@ impl Events {
             // The first look.
             _ => true,
         };
-        self.is_reset |= !is_same && !has_news;
+        self.is_reset |= !is_same && !is_ours;
         self.sight = Some(sight);
         Ok(())
     }

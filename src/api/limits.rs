@@ -32,6 +32,9 @@ pub const FOREIGN_SLACK_SECONDS: u64 = 2;
 /// How often something is sent over a silent stream of events, so that proxies do not end it.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
+/// How long after a report of the store a change that is seen counts as the one that was reported.
+pub const REPORT_TIME: Duration = Duration::from_secs(3);
+
 /// How often a wait looks for what other programs have done.
 pub const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
@@ -48,12 +51,21 @@ pub const SEARCH_TIME: Duration = Duration::from_secs(2);
 /// use while it waits for others. Each attempt waits as long as the store does.
 pub const REMOVAL_ATTEMPTS: usize = 3;
 
+/// How many octets of text and HTML the answer to a wait for several messages has. JSON can take
+/// six times as much, and a browser or a test waits for small messages.
+pub const WAIT_OCTETS_MAX: usize = 4 * 1_024 * 1_024;
+
+/// How many answers with whole messages are made at the same time (SEC-9). One needs up to some
+/// 30 MiB for a moment, with text that is only control characters, and a few milliseconds; others
+/// wait for their turn.
+pub const MAKERS_MAX: usize = 4;
+
 /// How many mailboxes a refusal names: more fit on no screen.
 pub const NAMED_MAX: usize = 20;
 
 /// How many octets of bodies a list in the shape of `MailHog` has, because it has all of them. What
 /// does not fit is for the next list.
-pub const LISTED_OCTETS_MAX: usize = 8 * 1_024 * 1_024;
+pub const LISTED_OCTETS_MAX: usize = 2 * 1_024 * 1_024;
 
 /// Longest header section of a part that is read: as of a message.
 pub const PART_HEADER_OCTETS_MAX: usize = 64 * 1_024;

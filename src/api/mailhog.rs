@@ -114,6 +114,7 @@ pub(super) fn searched(call: &Call<'_>) -> Result<Answer, Failure> {
 pub(super) fn message(call: &Call<'_>) -> Result<Answer, Failure> {
     let item = call.item(call.parameter(0))?;
     let mut room = LISTED_OCTETS_MAX;
+    let _making = call.api.makers.begin();
     let reading = call.api.inbox.reading();
     let message = read(call, (&reading, &item), &mut room)?;
     Ok(json(&message.ok_or_else(gone)?))
@@ -129,6 +130,7 @@ pub(super) fn delete(call: &Call<'_>) -> Result<Answer, Failure> {
 /// The page of `items` that the request asks for.
 fn page(call: &Call<'_>, items: &[Item]) -> Result<Answer, Failure> {
     let page = Page::of(call)?;
+    let _making = call.api.makers.begin();
     let mut room = LISTED_OCTETS_MAX;
     let mut messages = Vec::new();
     let reading = call.api.inbox.reading();

@@ -79,6 +79,7 @@ pub(super) fn message(call: &Call<'_>) -> Result<Answer, Failure> {
     let item = call.item(call.parameter(0))?;
     let inbox = &call.api.inbox;
     inbox.mark(call.asker.reader(), item.seen.id, true);
+    let _making = call.api.makers.begin();
     let whole = whole(call.api, call.asker, &item)?;
     Ok(json(&whole.ok_or_else(gone)?))
 }

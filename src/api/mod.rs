@@ -32,6 +32,7 @@ pub mod limits;
 mod listing;
 mod mailhog;
 mod mailpit;
+mod makers;
 mod missing;
 mod openapi;
 mod own;

@@ -46,8 +46,8 @@ use super::{
     call::Call,
     failure::{Failure, wrong},
     limits::{
-        FOREIGN_SLACK_SECONDS, LOOK_PAUSE, WAIT_COUNT_MAX, WAIT_MESSAGES_MAX, WAIT_SINCE_DEFAULT,
-        WAIT_TIMEOUT_DEFAULT, WAIT_TIMEOUT_MAX,
+        FOREIGN_SLACK_SECONDS, LOOK_PAUSE, WAIT_COUNT_MAX, WAIT_MESSAGES_MAX, WAIT_OCTETS_MAX,
+        WAIT_SINCE_DEFAULT, WAIT_TIMEOUT_DEFAULT, WAIT_TIMEOUT_MAX,
     },
     reply,
     search::Search,
@@ -81,6 +81,8 @@ pub struct Wait {
     stamp: Option<Stamp>,
     /// When it was last looked at.
     looked: Option<Instant>,
+    /// The same in seconds since 1970.
+    began: u64,
 }
 
 /// Which messages are wanted.
@@ -90,7 +92,7 @@ struct Wanted {
     /// In lower case.
     subject: Option<String>,
     words: Option<Words>,
-    /// How many; without it, the answer is the newest one itself.
+    /// How many at least; without it, the answer is the newest one itself.
     count: Option<usize>,
 }
 
@@ -212,6 +214,7 @@ impl Wait {
             found: Vec::new(),
             stamp: None,
             looked: None,
+            began: now,
         })
     }
 
@@ -237,6 +240,7 @@ impl Wait {
             .is_none_or(|looked| now.saturating_duration_since(looked) >= LOOK_PAUSE);
         if has_news || is_due {
             self.looked = Some(now);
+            self.began = api.clock.unix_time().as_secs();
             self.look(api, has_news)?;
             if let Some(answer) = self.answer(api)? {
                 return Ok(Some(answer));
@@ -292,7 +296,8 @@ impl Wait {
         // What was reported and is not there has been removed again.
         self.reported.clear();
         let mut found = Vec::new();
-        for item in items {
+        let mut items = items.into_iter();
+        for item in items.by_ref() {
             if self.checked.len() >= WAIT_MESSAGES_MAX {
                 return Err(too_many().into());
             }
@@ -304,6 +309,8 @@ impl Wait {
                 }
             }
         }
+        // Should the one that was found be removed now, the others are still new.
+        self.reported.extend(items.map(|item| item.seen.id));
         found.append(&mut self.found);
         self.found = found;
         Ok(())
@@ -367,6 +374,10 @@ impl Wait {
 
     /// The answer, if enough was found.
     fn answer(&mut self, api: &Api) -> Result<Option<Response>, Failure> {
+        if self.found.len() < self.wanted.count.unwrap_or(1) {
+            return Ok(None);
+        }
+        let _making = api.makers.begin();
         let Some(count) = self.wanted.count else {
             while let Some(item) = self.found.first() {
                 if let Some(whole) = whole(api, &self.asker, item)? {
@@ -376,24 +387,21 @@ impl Wait {
             }
             return Ok(None);
         };
-        if self.found.len() < count {
-            return Ok(None);
-        }
         let mut messages = Vec::new();
         let mut gone = HashSet::new();
-        for item in self.found.iter().take(count).rev() {
-            match whole(api, &self.asker, item)? {
-                Some(whole) => messages.push(whole),
-                None => {
-                    gone.insert(item.seen.id);
-                }
-            }
+        let mut room = WAIT_OCTETS_MAX;
+        for item in self.found.iter().take(WAIT_COUNT_MAX).rev() {
+            let Some(whole) = whole(api, &self.asker, item)? else {
+                gone.insert(item.seen.id);
+                continue;
+            };
+            room = room.checked_sub(whole.octets()).ok_or_else(too_large)?;
+            messages.push(whole);
         }
         self.found.retain(|item| !gone.contains(&item.seen.id));
-        let cursor = Since::now(api).to_string();
-        Ok(gone
-            .is_empty()
-            .then(|| reply::json(&Several { cursor, messages })))
+        // Behind what was reported, which was looked at.
+        let cursor = Since::Place(self.watch.cursor(), self.began).to_string();
+        Ok((messages.len() >= count).then(|| reply::json(&Several { cursor, messages })))
     }
 }
 
@@ -460,6 +468,13 @@ fn timeout(call: &Call<'_>) -> Result<Duration, Refusal> {
 /// 410: changes are not known any more.
 pub(super) fn missed(missed: Missed) -> Failure {
     Refusal::new(Status::Gone, missed.to_string()).into()
+}
+
+fn too_large() -> Refusal {
+    Refusal::new(
+        Status::Conflict,
+        "The messages are too large for one answer; wait for fewer, and get each by its ID",
+    )
 }
 
 fn too_many() -> Refusal {

@@ -85,6 +85,13 @@ struct PartBody {
     size: u64,
 }
 
+impl Whole {
+    /// How many octets its text and its HTML have.
+    pub(super) fn octets(&self) -> usize {
+        self.text.len().saturating_add(self.html.len())
+    }
+}
+
 /// A message as the asker sees it; `None` if it is gone, or was never there for the asker.
 pub(super) fn whole(api: &Api, asker: &Asker, item: &Item) -> Result<Option<Whole>, Failure> {
     let Some(item) = asker.view(item) else {

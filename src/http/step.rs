@@ -9,6 +9,7 @@ use crate::mail::Closing;
 use super::admission::Way;
 use super::head::Distance;
 use super::limits::{HEAD_TIMEOUT, IDLE_TIMEOUT};
+use super::name::Name;
 use super::refusal::Refusal;
 use super::request::Request;
 use super::response::{Body, Circumstances, Response, Sending};
@@ -117,9 +118,13 @@ impl Reply {
         if status.code() < 400 || status == Status::Unauthorized {
             return None;
         }
+        let is_text = |it: &str| it.starts_with("text/plain");
         match it.response.body() {
-            Body::Octets(text) => str::from_utf8(text).ok().map(str::trim_ascii_end),
-            Body::Stream { .. } | Body::Open => None,
+            Body::Octets(text) if it.response.values(Name::ContentType).any(is_text) => {
+                str::from_utf8(text).ok().map(str::trim_ascii_end)
+            }
+            // A page says it in its own way.
+            Body::Octets(_) | Body::Stream { .. } | Body::Open => Some("a page says why"),
         }
     }
 

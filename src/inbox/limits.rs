@@ -35,7 +35,7 @@ pub const READ_OCTETS: usize = 32 * 1_024;
 
 /// How many octets of the body of a message are shown, decoded, as text and as HTML each. A larger
 /// body is for a download: a browser would take minutes to show it.
-pub const BODY_OCTETS_MAX: usize = 4 * 1_024 * 1_024;
+pub const BODY_OCTETS_MAX: usize = 1_024 * 1_024;
 
 /// In how many octets of the readable text, decoded, a search looks for a word. What is looked for
 /// in a mail, such as a code, stands at its beginning.

@@ -328,11 +328,12 @@ impl Driver<'_> {
             let turn = self
                 .connection
                 .while_waiting(|| wait.turn(api, limits::WAIT_TURN));
-            self.connection.check_client()?;
             self.check_login()?;
+            // Also a client that will send no more gets an answer that is there.
             if let Turn::Done(answer) = turn {
                 return Ok(self.outcome(answer.map(|it| Answer::Response(Box::new(it)))));
             }
+            self.connection.check_client()?;
         }
     }
 

@@ -1,5 +1,6 @@
 //! Every limit of the server room, each with its reason.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// First size of a session's input buffer in octets, while commands are read: a command (RFC 5321
@@ -229,6 +230,13 @@ pub const REMEMBERED_TIME: Duration = Duration::from_mins(5);
 /// Most passwords that are remembered, at some hundred octets each: more than there are people with
 /// an inbox open.
 pub const REMEMBERED_MAX: usize = 1_000;
+
+/// The address that clients of the control socket count as: one of this machine that nobody uses,
+/// so that they have a share of their own.
+pub const CONTROL_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 255, 255, 254));
+
+/// The same for clients of HTTP on this machine.
+pub const HTTP_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 255, 255, 253));
 
 /// The part of all places that sessions which wait for mail may have: a quarter over TCP, and the
 /// same over the control socket.

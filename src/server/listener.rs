@@ -265,6 +265,16 @@ impl Listener {
         Ok(())
     }
 
+    /// The address whose share a client uses. On this machine, clients of HTTP have shares of their
+    /// own: browsers and those who wait for mail must not take the places of SMTP and POP3.
+    fn counted_as(&self, peer: IpAddr, door: Door) -> IpAddr {
+        match (self.service(), door) {
+            (_, Door::Control) => limits::CONTROL_ADDRESS,
+            (Service::Http, _) if peer.to_canonical().is_loopback() => limits::HTTP_ADDRESS,
+            _ => peer,
+        }
+    }
+
     /// Starts a thread for the client, or returns the reason why it has none.
     fn admit(
         self: &Arc<Self>,
@@ -276,7 +286,7 @@ impl Listener {
             // The threads of ended sessions have not all exited yet.
             Err(NoPlace::TooMany(Full(Network::EVERYTHING)))
         } else {
-            self.registry.admit(peer, stream)
+            self.registry.admit(self.counted_as(peer, door), stream)
         };
         let ticket = match admitted {
             Ok(ticket) => ticket,

@@ -1,9 +1,12 @@
 //! HTTP over TCP: who is answered, who has to log in, and what is no request.
 
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use facteur::system::capacity;
 
 use crate::support::program::{Program, report, run, run_with};
 use crate::support::{Client, HASH, Service, not_tested, own_address, tls};
@@ -403,4 +406,41 @@ fn the_default_port_can_be_in_use_but_no_other() {
     assert_eq!(ended.status, Some(1), "{}", ended.errors);
     let complaint = format!("cannot listen on {address} for http (is another facteur running?");
     assert!(ended.errors.contains(&complaint), "{}", ended.errors);
+}
+
+/// NET-5: those who wait for mail at the control socket have a share of their own, and fill it.
+#[test]
+fn whoever_waits_at_the_control_socket_takes_no_place_of_smtp() {
+    const ENOUGH: usize = 3_000;
+    capacity::raise_descriptors().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let program = Program::start(directory.path());
+    let control = directory.path().join("mail/.facteur/control");
+    let wait = b"GET /api/wait?timeout=60s HTTP/1.1\r\n\r\n";
+    let mut waiting = Vec::new();
+    loop {
+        let mut stream = UnixStream::connect(&control).unwrap();
+        // One that is refused may be closed before this arrives.
+        stream.write_all(wait).unwrap_or_default();
+        waiting.push(stream);
+        let refused = waiting.iter().filter(|stream| has_answer(stream)).count();
+        if refused > 0 {
+            break;
+        }
+        assert!(waiting.len() < ENOUGH, "nobody is refused");
+    }
+    assert!(waiting.len() > 20, "{}", waiting.len());
+    program.deliver("bob@example.com", "beside those who wait\r\n");
+    assert_eq!(
+        program.contents("bob@example.com"),
+        ["beside those who wait\r\n"]
+    );
+    program.expect_log("http ");
+}
+
+/// Whether something has arrived, or the connection has ended.
+fn has_answer(stream: &UnixStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let mut stream = stream;
+    stream.read(&mut [0]).is_ok()
 }

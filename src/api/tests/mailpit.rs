@@ -403,3 +403,27 @@ fn what_is_not_there_is_refused_with_a_text() {
         .get("/api/v1/message/latest")
         .refused(404, "no message");
 }
+
+/// A list of IDs that is empty must not mean all messages.
+#[test]
+fn a_body_that_is_a_list_removes_nothing() {
+    let world = World::new();
+    world.deliver_subject("a", &["bob@a.example"]);
+    for body in ["[]", " [[]]"] {
+        let reply = world.delete("/api/v1/messages", body);
+        reply.refused(400, "has to be an object");
+    }
+    assert_eq!(world.get("/api/v1/messages").json()["total"], 1);
+}
+
+/// The trace header of a message for one recipient has the sub-address.
+#[test]
+fn a_wait_for_a_subaddress_reads_the_trace_header() {
+    let world = World::new();
+    let traced = "Received: from x by y with SMTP id 1\n\tfor <bob+run2@a.example>;\n\tnow\n\n";
+    world.deliver(traced, &["bob@a.example"]);
+    for (to, code) in [("bob%2Brun2", 200), ("bob", 200), ("bob%2Brun3", 204)] {
+        let reply = world.get(&format!("/api/wait?to={to}@a.example&since=0&timeout=0s"));
+        assert_eq!(reply.code, code, "{to}");
+    }
+}

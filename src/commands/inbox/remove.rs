@@ -45,7 +45,7 @@ pub(super) fn run(
         let ids: Vec<String> = ids.into_iter().cloned().collect();
         for id in &ids {
             // The daemon would ignore one that does not exist. This does not mark it as read.
-            client.get(&path_of(id, &["headers"]))?;
+            client.get(&path_of(id, &["raw"]))?;
         }
         remove_ids(&ids, client)?
     };

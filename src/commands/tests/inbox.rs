@@ -271,8 +271,8 @@ fn messages_are_removed_and_counted() {
             vec![ok("{}"), ok("{}"), done.clone()],
             "removed 2 messages\n",
             &[
-                "GET /api/v1/message/a/headers",
-                "GET /api/v1/message/b/headers",
+                "GET /api/v1/message/a/raw",
+                "GET /api/v1/message/b/raw",
                 "DELETE /api/v1/messages {\"IDs\":[\"a\",\"b\"]}",
             ][..],
         ),
