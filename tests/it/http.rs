@@ -416,7 +416,7 @@ fn whoever_waits_at_the_control_socket_takes_no_place_of_smtp() {
     let directory = tempfile::tempdir().unwrap();
     let program = Program::start(directory.path());
     let control = directory.path().join("mail/.facteur/control");
-    let wait = b"GET /api/wait?timeout=60s HTTP/1.1\r\n\r\n";
+    let wait = b"GET /api/wait?timeout=60s HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut waiting = Vec::new();
     loop {
         let mut stream = UnixStream::connect(&control).unwrap();
@@ -435,7 +435,7 @@ fn whoever_waits_at_the_control_socket_takes_no_place_of_smtp() {
         program.contents("bob@example.com"),
         ["beside those who wait\r\n"]
     );
-    program.expect_log("http ");
+    program.expect_log("Too many ");
 }
 
 /// Whether something has arrived, or the connection has ended.

@@ -285,7 +285,7 @@ fn messages_are_removed_from_all_their_mailboxes() {
     for (body, advice) in [
         (r#"{"IDs":["x"]}"#, "no ID"),
         (r#"{"ID":["x"]}"#, "unexpected value"),
-        (r#"["x"]"#, "unexpected value"),
+        (r#"["x"]"#, "has to be an object"),
         ("x", "is not JSON"),
     ] {
         world.delete(messages, body).refused(400, advice);
