@@ -295,7 +295,8 @@ impl World {
 
     /// Those that wait have seen all messages of their mailbox, and no others.
     fn judge_waiters(&self) {
-        for mut waiter in std::mem::take(&mut *self.waiters.lock()) {
+        let waiters = std::mem::take(&mut *self.waiters.lock());
+        for mut waiter in waiters {
             let Ok(listed) = listed(&self.store, &waiter.mailbox) else {
                 continue;
             };
