@@ -176,11 +176,6 @@ impl Method {
             .with(Name::Allow, METHODS)),
         }
     }
-
-    /// Whether it only reads (RFC 9110 §9.2.1).
-    pub fn is_safe(self) -> bool {
-        matches!(self, Self::Get | Self::Head | Self::Options)
-    }
 }
 
 impl Version {

@@ -106,13 +106,6 @@ impl Response {
         Self::with_body(status, Kind::Api, media_type, Body::Octets(octets))
     }
 
-    /// Sends a browser to another page of ours after a form. `location` is relative and
-    /// percent-encoded.
-    pub fn see_other(location: impl Into<Cow<'static, str>>) -> Self {
-        let response = Self::text(Status::SeeOther, "");
-        response.field(Name::Location, location)
-    }
-
     /// The same response with one more field. A character of the value that is not printable ASCII
     /// is sent as an underscore.
     #[must_use]

@@ -170,7 +170,7 @@ impl World {
         }
     }
 
-    /// A mailbox stops to accept mail, which then waits for it; or all accept it again.
+    /// A mailbox stops accepting mail, which then waits for it; or all accept it again.
     fn refuse(&self, rng: &mut Rng) {
         if rng.chance(60) {
             self.fs.accept_entries();
