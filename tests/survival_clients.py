@@ -268,6 +268,7 @@ class Wire:
 
     def __init__(self, port: int) -> None:
         self.received = bytearray()
+        self.sent = b""
         try:
             self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         except TimeoutError:
@@ -284,12 +285,21 @@ class Wire:
 
     def send(self, octets: bytes) -> None:
         """Sends everything."""
+        self.sent = octets
         try:
             self.socket.sendall(octets)
         except TimeoutError:
             raise Finding(Kind.REPLY, "the daemon does not read") from None
         except OSError as error:
             raise Broken(str(error)) from None
+
+    def state(self) -> str:
+        """What the client waits for, and how the kernel sees the connection (tcp_info(7))."""
+        state, *_ = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        return (
+            f"to {self.sent[:100]!r} ({len(self.sent)} octets), behind which "
+            f"{bytes(self.received[-100:])!r} has come; {self.socket.getsockname()} is in TCP state {state}"
+        )
 
     def until(self, mark: bytes) -> bytes:
         """Everything up to `mark`, and the mark."""
@@ -299,7 +309,7 @@ class Wire:
             try:
                 octets = self.socket.recv(256 * KIB)
             except TimeoutError:
-                raise Finding(Kind.REPLY, f"no reply in {PATIENCE:.0f} s") from None
+                raise Finding(Kind.REPLY, f"no reply in {PATIENCE:.0f} s {self.state()}") from None
             except OSError as error:
                 raise Broken(str(error)) from None
             if not octets:
