@@ -3,14 +3,17 @@
 //! # Theory of operation
 //! An [`Events`] has a [`Watch`] of the store. The driver takes its [turns](Events::turn) for as
 //! long as the client stays. Each change becomes one event, `arrived` or `removed`, whose id is the
-//! cursor behind it: a client that connects again says which event it had last, and misses nothing.
+//! cursor behind it: a client that connects again says which event it had last, and is told what it
+//! has missed.
 //!
 //! What cannot be told in single events is `reset`: the client should list the messages again. That
-//! is so behind a gap, and when another program has changed a mailbox, which is looked at every
-//! second.
+//! is so when a client connects again, behind a gap, when another program has changed a mailbox, which is looked at every second,
+//! and when there are more changes than anybody follows ([`EVENTS_PER_SECOND`]). After such a
+//! `reset` the stream rests for [`EVENTS_REST`], so that the deliveries do not wait for those who
+//! watch them.
 
 use std::{
-    sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -18,9 +21,8 @@ use serde::Serialize;
 
 use crate::{
     http::event_stream,
-    inbox::Item,
     mail::MailboxName,
-    store::{Change, Error, News, Stamp, Watch},
+    store::{Change, Error, Missed, News, Watch},
 };
 
 use super::{
@@ -28,7 +30,7 @@ use super::{
     base::Api,
     call::Call,
     failure::Failure,
-    limits::{HEARTBEAT, LOOK_PAUSE, REPORT_TIME},
+    limits::{EVENTS_BURST, EVENTS_PER_SECOND, EVENTS_REST, HEARTBEAT, LOOK_PAUSE},
     wait::{Since, missed},
 };
 
@@ -37,21 +39,23 @@ use super::{
 pub struct Events {
     asker: Asker,
     watch: Watch,
-    /// What was last seen of the mailboxes.
-    sight: Option<Sight>,
+    /// How often others had changed the mailboxes at the last look.
+    changes_by_others: u64,
     looked: Option<Instant>,
-    /// When something was last reported.
-    heard: Option<Instant>,
     sent: Option<Instant>,
+    credit: Credit,
     /// Whether the client has to list the messages again.
     is_reset: bool,
 }
 
-/// Something that differs when other programs have changed what the asker sees.
+/// How many changes may be reported one by one.
 #[derive(Debug)]
-enum Sight {
-    All(Arc<[Item]>),
-    One(Stamp),
+struct Credit {
+    changes: usize,
+    /// Until when it has grown.
+    since: Instant,
+    /// Until when the stream rests.
+    rest: Option<Instant>,
 }
 
 #[derive(Serialize)]
@@ -88,7 +92,6 @@ impl Events {
         let last = last.and_then(|text| Since::parse_place(str::from_utf8(text).ok()?));
         let of = of(call.asker);
         let watch = last.and_then(|cursor| api.store.watch(of, cursor).ok());
-        let has_gap = fields.all("last-event-id").next().is_some() && watch.is_none();
         let watch = match watch {
             Some(watch) => watch,
             None => begin(api, of)?,
@@ -96,11 +99,16 @@ impl Events {
         Ok(Self {
             asker: call.asker.clone(),
             watch,
-            sight: None,
+            changes_by_others: api.inbox.changes_by_others(of)?,
             looked: None,
-            heard: None,
             sent: None,
-            is_reset: has_gap,
+            credit: Credit {
+                changes: EVENTS_BURST,
+                since: api.clock.now(),
+                rest: None,
+            },
+            // Nobody knows what others have done in between.
+            is_reset: fields.all("last-event-id").next().is_some(),
         })
     }
 
@@ -114,33 +122,24 @@ impl Events {
         patience: Duration,
         out: &mut Vec<u8>,
     ) -> Result<(), Failure> {
-        let patience = if self.sight.is_none() || self.is_reset {
+        let patience = if self.is_reset {
             Duration::ZERO
         } else {
             patience
         };
-        let has_news = if let Ok(news) = self.watch.news(patience) {
-            for news in &news {
-                tell(api, news, out);
-            }
-            !news.is_empty()
+        let rest = self.credit.rest(api.clock.now());
+        if rest.is_zero() {
+            self.report(api, patience, out)?;
         } else {
-            self.watch = begin(api, of(&self.asker))?;
-            self.is_reset = true;
-            true
-        };
+            thread::park_timeout(rest.min(patience));
+        }
         let now = api.clock.now();
         let is_due = |last: Option<Instant>, pause| {
             last.is_none_or(|last| now.saturating_duration_since(last) >= pause)
         };
-        if has_news {
-            self.heard = Some(now);
-        }
-        if has_news || is_due(self.looked, LOOK_PAUSE) {
+        if is_due(self.looked, LOOK_PAUSE) {
             self.looked = Some(now);
-            // What is seen shortly after a report may be what was reported.
-            let is_ours = !is_due(self.heard, REPORT_TIME);
-            self.look(api, is_ours)?;
+            self.look(api)?;
         }
         if std::mem::take(&mut self.is_reset) {
             event_stream::render(&Since::now(api).to_string(), "reset", "", out);
@@ -154,21 +153,54 @@ impl Events {
         Ok(())
     }
 
-    /// Looks at what other programs have done, unless what has changed is ours.
-    fn look(&mut self, api: &Api, is_ours: bool) -> Result<(), Error> {
-        let sight = match of(&self.asker) {
-            None => Sight::All(api.inbox.list()?.items),
-            Some(own) => Sight::One(api.store.stamp(own)?),
-        };
-        let is_same = match (&self.sight, &sight) {
-            (Some(Sight::All(before)), Sight::All(now)) => Arc::ptr_eq(before, now),
-            (Some(Sight::One(before)), Sight::One(now)) => before == now,
-            // The first look.
-            _ => true,
-        };
-        self.is_reset |= !is_same && !is_ours;
-        self.sight = Some(sight);
+    /// Appends what the store reports; or notes that the client has to list the messages again, if
+    /// that is too much, or if some of it was missed.
+    fn report(&mut self, api: &Api, patience: Duration, out: &mut Vec<u8>) -> Result<(), Failure> {
+        let news = self.watch.news(patience);
+        let now = api.clock.now();
+        match news {
+            Ok(news) if self.credit.is_enough_for(news.len(), now) => {
+                for news in &news {
+                    tell(api, news, out);
+                }
+            }
+            Ok(_) | Err(Missed) => {
+                self.watch = begin(api, of(&self.asker))?;
+                self.is_reset = true;
+            }
+        }
         Ok(())
+    }
+
+    /// Looks at what other programs have done.
+    fn look(&mut self, api: &Api) -> Result<(), Error> {
+        let changes = api.inbox.changes_by_others(of(&self.asker))?;
+        self.is_reset |= changes != self.changes_by_others;
+        self.changes_by_others = changes;
+        Ok(())
+    }
+}
+
+impl Credit {
+    /// How long the stream rests from `now` on.
+    fn rest(&self, now: Instant) -> Duration {
+        self.rest
+            .map_or(Duration::ZERO, |rest| rest.saturating_duration_since(now))
+    }
+
+    /// Takes so many changes from it, or begins a rest if it is not enough.
+    fn is_enough_for(&mut self, changes: usize, now: Instant) -> bool {
+        let seconds = now.saturating_duration_since(self.since).as_secs();
+        if seconds > 0 {
+            let seconds = usize::try_from(seconds).unwrap_or(usize::MAX);
+            let more = EVENTS_PER_SECOND.saturating_mul(seconds);
+            self.changes = self.changes.saturating_add(more).min(EVENTS_BURST);
+            self.since = now;
+        }
+        let left = self.changes.checked_sub(changes);
+        self.rest = now.checked_add(EVENTS_REST).filter(|_| left.is_none());
+        self.changes = left.unwrap_or(0);
+        left.is_some()
     }
 }
 

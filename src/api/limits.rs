@@ -32,10 +32,18 @@ pub const FOREIGN_SLACK_SECONDS: u64 = 2;
 /// How often something is sent over a silent stream of events, so that proxies do not end it.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// How long after a report of the store a change that is seen counts as the one that was reported.
-pub const REPORT_TIME: Duration = Duration::from_secs(3);
+/// How many changes a stream reports one by one at once: what a test sends in a moment.
+pub const EVENTS_BURST: usize = 500;
 
-/// How often a wait looks for what other programs have done.
+/// How many changes it reports one by one in the long run. More are one event that says so: nobody
+/// reads them one by one, and 64 streams that repeat each of 10,000 deliveries a second would leave
+/// no time to deliver.
+pub const EVENTS_PER_SECOND: usize = 100;
+
+/// How long a stream rests after more changes than that.
+pub const EVENTS_REST: Duration = Duration::from_secs(1);
+
+/// How often a wait or a stream looks for what other programs have done.
 pub const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
 /// Of how many addresses one call remembers where they lead: those of the messages of one page.

@@ -30,6 +30,10 @@ pub const SUMMARIES_OCTETS_MAX: u64 = 32 * 1_024 * 1_024;
 /// within a second.
 pub const SCAN_PAUSE: Duration = Duration::from_secs(1);
 
+/// Of how many changes of our messages the inbox waits for the store's report, which comes a moment
+/// later. More at once look like changes by others: those who watch list the messages again.
+pub const UNREPORTED_MAX: usize = 4_096;
+
 /// How many octets of a message are read at once while it is summarised.
 pub const READ_OCTETS: usize = 32 * 1_024;
 

@@ -22,6 +22,7 @@ pub mod limits;
 mod looks;
 pub mod marks;
 mod memory;
+mod others;
 mod search;
 pub mod summaries;
 pub mod words;
@@ -41,7 +42,7 @@ use crate::{
     clock::Clock,
     mail::{EntryId, MailboxName},
     mime::{Extent, Outline, Part, Summary, TooComplex, Walk},
-    store::{Cursor, Error, Message, MessageStore, Missed, News, Stamp, Watch},
+    store::{Change, Cursor, Error, Message, MessageStore, Missed, News, Stamp, Watch},
 };
 
 pub use bodies::Bodies;
@@ -53,6 +54,7 @@ pub use search::Hidden;
 use index::Index;
 use looks::Looks;
 use marks::Marks;
+use others::{Others, Reported, Step};
 use search::Candidate;
 use summaries::Summaries;
 use words::Words;
@@ -78,6 +80,7 @@ struct Scan {
     /// When all mailboxes were last looked at.
     looked: Option<Instant>,
     is_partial: bool,
+    others: Others,
 }
 
 /// All messages at one moment.
@@ -118,6 +121,7 @@ impl Inbox {
             watch: None,
             looked: None,
             is_partial: false,
+            others: Others::default(),
         };
         Self {
             store,
@@ -155,31 +159,56 @@ impl Inbox {
         Ok(scan.index.item(id))
     }
 
+    /// How often other programs have changed the mailbox, or any: a number that only grows. It
+    /// costs nothing if it is asked for again within [`limits::SCAN_PAUSE`].
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub fn changes_by_others(&self, of: Option<&MailboxName>) -> Result<u64, Error> {
+        let mut scan = self.scan.lock();
+        if !self.is_fresh(&scan) {
+            self.bring_up_to_date(&mut scan)?;
+        }
+        Ok(scan.others.changes(of))
+    }
+
+    /// Whether all mailboxes were looked at a moment ago.
+    fn is_fresh(&self, scan: &Scan) -> bool {
+        let now = self.clock.now();
+        scan.looked
+            .is_some_and(|looked| now.saturating_duration_since(looked) < limits::SCAN_PAUSE)
+    }
+
     fn bring_up_to_date(&self, scan: &mut Scan) -> Result<(), Error> {
-        let changed = self.changed(scan)?;
+        let is_first = scan.looked.is_none();
+        let news = scan.watch.as_mut().map(all_news);
+        let has_missed = !matches!(news, Some(Ok(_)));
+        if has_missed {
+            scan.watch = self.store.watch(None, self.store.cursor()).ok();
+        }
+        let news = news.and_then(Result::ok).unwrap_or_default();
+        let mut changed: BTreeSet<_> = news.iter().map(|news| news.mailbox.clone()).collect();
+        let reported = scan.others.reported(news);
+        if has_missed || !self.is_fresh(scan) {
+            self.look_at_all(scan, has_missed, &mut changed)?;
+        }
         for mailbox in changed {
-            self.renew(scan, mailbox);
+            // What is new to a first look, or was missed, says nothing about who has done it.
+            let reported = (!is_first && !has_missed).then_some(&reported);
+            self.renew(scan, mailbox, reported);
         }
         Ok(())
     }
 
-    /// Which mailboxes have to be listed again.
-    fn changed(&self, scan: &mut Scan) -> Result<BTreeSet<MailboxName>, Error> {
-        let mut changed = BTreeSet::new();
-        let now = self.clock.now();
-        let is_fresh = |looked: Instant| now.saturating_duration_since(looked) < limits::SCAN_PAUSE;
-        let news = scan.watch.as_mut().map(all_news);
-        let mut has_missed = false;
-        if let Some(Ok(news)) = news {
-            changed.extend(news.into_iter().map(|news| news.mailbox));
-        } else {
-            scan.watch = self.store.watch(None, self.store.cursor()).ok();
-            has_missed = true;
-        }
-        if !has_missed && scan.looked.is_some_and(is_fresh) {
-            return Ok(changed);
-        }
-        scan.looked = Some(now);
+    /// Which mailboxes are there, and which `changed` by their stamps.
+    fn look_at_all(
+        &self,
+        scan: &mut Scan,
+        has_missed: bool,
+        changed: &mut BTreeSet<MailboxName>,
+    ) -> Result<(), Error> {
+        scan.looked = Some(self.clock.now());
+        scan.others.whole_look();
         let mut present = BTreeSet::new();
         let is_whole = self.store.each_mailbox(&mut |mailbox| {
             present.insert(mailbox);
@@ -191,6 +220,7 @@ impl Inbox {
             for mailbox in gone {
                 scan.index.remove(&mailbox);
                 scan.stamps.remove(&mailbox);
+                scan.others.gone(&mailbox);
             }
         }
         for mailbox in present {
@@ -200,17 +230,21 @@ impl Inbox {
                 changed.insert(mailbox);
             }
         }
-        Ok(changed)
+        Ok(())
     }
 
-    /// Lists a mailbox again.
-    fn renew(&self, scan: &mut Scan, mailbox: MailboxName) {
+    /// Lists a mailbox again. If it is known what the store has `reported`, what others have done
+    /// is noted.
+    fn renew(&self, scan: &mut Scan, mailbox: MailboxName, reported: Option<&Reported>) {
         // Taken before the listing: a change during it gives another stamp.
         let stamp = self.store.stamp(&mailbox).ok();
         let known = scan.index.mailboxes().get(&mailbox);
         let known = known.map(Vec::as_slice).unwrap_or_default();
         scan.stamps.remove(&mailbox);
-        let has_all = if let Ok(messages) = self.seen(&mailbox, known) {
+        let has_all = if let Ok((messages, steps)) = self.seen(&mailbox, known) {
+            if let Some(reported) = reported {
+                scan.others.shown(&mailbox, steps, reported);
+            }
             scan.stamps.extend(stamp.map(|it| (mailbox.clone(), it)));
             scan.index.put(mailbox, messages)
         } else {
@@ -220,20 +254,25 @@ impl Inbox {
         scan.is_partial |= !has_all;
     }
 
-    /// The messages of a mailbox; the time of arrival of those that are `known` is not read again.
-    fn seen(&self, mailbox: &MailboxName, known: &[Seen]) -> Result<Vec<Seen>, Error> {
+    /// The messages of a mailbox, and which of them came or went since they were `known`; the time
+    /// of arrival of those that stayed is not read again.
+    fn seen(&self, mailbox: &MailboxName, known: &[Seen]) -> Result<(Vec<Seen>, Vec<Step>), Error> {
         let look = self.store.look(mailbox)?;
         let messages = look.messages();
-        let known: HashMap<EntryId, u64> = known.iter().map(|it| (it.id, it.arrived)).collect();
+        let mut gone: HashMap<EntryId, u64> = known.iter().map(|it| (it.id, it.arrived)).collect();
+        let mut steps = Vec::new();
         let mut seen = Vec::with_capacity(messages.len());
         for index in 0..messages.len() {
             let (Some(id), Some(octets)) = (look.id(index), messages.octets(index)) else {
                 continue;
             };
-            let arrived = match known.get(&id) {
-                Some(arrived) => *arrived,
+            let arrived = match gone.remove(&id) {
+                Some(arrived) => arrived,
                 None => match look.arrived_secs(index) {
-                    Ok(arrived) => arrived,
+                    Ok(arrived) => {
+                        steps.push((id, Change::Arrived));
+                        arrived
+                    }
                     Err(Error::MessageGone { .. }) => continue,
                     Err(error) => return Err(error),
                 },
@@ -244,7 +283,8 @@ impl Inbox {
                 octets,
             });
         }
-        Ok(seen)
+        steps.extend(gone.into_keys().map(|id| (id, Change::Removed)));
+        Ok((seen, steps))
     }
 
     /// Reads several messages: each mailbox is looked at once.

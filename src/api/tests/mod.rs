@@ -1,6 +1,7 @@
 //! The API over a real store, without a driver.
 
 mod closed;
+mod events;
 mod inbucket;
 mod mailhog;
 mod mailpit;

@@ -37,11 +37,11 @@ const N_STEPS: usize = 40;
 /// have another time.
 const LONG: Duration = Duration::from_secs(5);
 
-fn mailboxes() -> [MailboxName; 2] {
+pub(super) fn mailboxes() -> [MailboxName; 2] {
     ["ann@example.org", "bob@example.org"].map(mailbox)
 }
 
-fn open(fs: &SimFs) -> (Arc<MessageStore>, Api) {
+pub(super) fn open(fs: &SimFs) -> (Arc<MessageStore>, Api) {
     let settings = Settings::new("/mail", "host.example");
     let store = MessageStore::open_on(Arc::new(fs.clone()), settings, fs.clock());
     let store = Arc::new(store.unwrap());
@@ -345,12 +345,12 @@ impl World {
     }
 }
 
-fn directory_of(mailbox: &MailboxName) -> PathBuf {
+pub(super) fn directory_of(mailbox: &MailboxName) -> PathBuf {
     let parts = [mailbox.domain(), mailbox.local_part()];
     Path::new("/mail").join(parts.iter().collect::<PathBuf>())
 }
 
-fn content(rng: &mut Rng) -> String {
+pub(super) fn content(rng: &mut Rng) -> String {
     let subject = ['a', 'b'][rng.below(2)];
     format!("Subject: {subject}\n\n{:016x}\n", rng.next())
 }
@@ -365,7 +365,7 @@ fn accounts() -> Arc<Accounts> {
 }
 
 /// A GET of this target.
-fn get(target: &str) -> Request {
+pub(super) fn get(target: &str) -> Request {
     Request {
         method: Method::Get,
         target: Target::parse(target).unwrap(),

@@ -67,7 +67,7 @@ use super::{
 };
 
 /// What happened to a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
     /// It was delivered.
     Arrived,
