@@ -361,6 +361,15 @@ fn the_unit_and_the_containerfile_start_facteur_with_valid_options() {
         assert!(image.contains(&format!("\"0.0.0.0:{port}\"")), "{port}");
     }
     assert!(compose.contains(&format!("SMTP_PORT: \"{}\"\n", exposed[0])));
+    // Its health check is that of the image.
+    let mut lines = container
+        .lines()
+        .filter(|line| line.starts_with("HEALTHCHECK"));
+    let (_, check) = lines.find_map(|line| line.split_once(" CMD [")).unwrap();
+    assert!(
+        compose.contains(&format!("test: [\"CMD\", {check}\n")),
+        "{check}"
+    );
     let version = format!("rust:{}-", env!("CARGO_PKG_RUST_VERSION"));
     assert!(container.contains(&version), "{version}");
 }
