@@ -156,6 +156,12 @@ impl Inbox {
     pub fn item(&self, id: EntryId) -> Result<Option<Item>, Error> {
         let mut scan = self.scan.lock();
         self.bring_up_to_date(&mut scan)?;
+        let found = scan.index.item(id);
+        if found.is_some() || id.is_own() {
+            return Ok(found);
+        }
+        // A wait may have found it in its mailbox after the last look at all of them.
+        self.follow(&mut scan, true)?;
         Ok(scan.index.item(id))
     }
 
@@ -180,6 +186,13 @@ impl Inbox {
     }
 
     fn bring_up_to_date(&self, scan: &mut Scan) -> Result<(), Error> {
+        let is_due = !self.is_fresh(scan);
+        self.follow(scan, is_due)
+    }
+
+    /// Lists again what the store has reported as changed; and, if a look at all mailboxes is due,
+    /// what else has changed.
+    fn follow(&self, scan: &mut Scan, is_due: bool) -> Result<(), Error> {
         let is_first = scan.looked.is_none();
         let news = scan.watch.as_mut().map(all_news);
         let has_missed = !matches!(news, Some(Ok(_)));
@@ -189,7 +202,7 @@ impl Inbox {
         let news = news.and_then(Result::ok).unwrap_or_default();
         let mut changed: BTreeSet<_> = news.iter().map(|news| news.mailbox.clone()).collect();
         let reported = scan.others.reported(news);
-        if has_missed || !self.is_fresh(scan) {
+        if has_missed || is_due {
             self.look_at_all(scan, has_missed, &mut changed)?;
         }
         for mailbox in changed {

@@ -129,6 +129,26 @@ fn what_other_programs_do_is_seen_when_the_mailboxes_are_looked_at_again() {
 }
 
 #[test]
+fn a_message_that_a_wait_has_found_is_found_by_its_id() {
+    let world = World::new();
+    world.deliver("Subject: one\n\n", &["ann@a.example"]);
+    assert_eq!(world.shown(), ["one: ann@a.example"]);
+    let new = world.directory.path().join("mail/a.example/ann/new");
+    fs::write(new.join("1.2.elsewhere"), "Subject: two\n\n").unwrap();
+    let look = world.store.look(&mailbox("ann@a.example")).unwrap();
+    let ids: Vec<_> = (0..look.messages().len()).map(|at| look.id(at)).collect();
+    drop(look);
+    assert_eq!(ids.len(), 2);
+    for id in ids {
+        let found = world.inbox.item(id.unwrap()).unwrap();
+        assert!(
+            found.is_some(),
+            "{id:?} without a look at all mailboxes before"
+        );
+    }
+}
+
+#[test]
 fn the_newest_come_first_and_copies_are_one() {
     let mut index = Index::within(limits::INDEX_OCTETS_MAX);
     assert!(index.put(
