@@ -7,7 +7,7 @@ use crate::{
     clock::Clock,
     inbox::{Inbox, Memory},
     mail::MailboxName,
-    store::{Error, MessageStore},
+    store::MessageStore,
 };
 
 use super::{failure::Failure, makers::Makers};
@@ -58,15 +58,11 @@ impl Api {
         let path = match self.accounts.user(name) {
             UserName::Address(path) => path,
             UserName::LocalPart(local_part) => {
-                let mut mailboxes = self.store.mailboxes_with_local_part(&local_part)?;
-                return Ok(mailboxes.pop().filter(|_| mailboxes.is_empty()));
+                return Ok(self.store.mailbox_with_local_part(&local_part)?);
             }
             UserName::Unknown => return Ok(None),
         };
-        let exists = |mailbox: &MailboxName| match self.store.has_mailbox(mailbox) {
-            Err(Error::NameTooLong { .. }) => Ok(false),
-            found => found,
-        };
+        let exists = |mailbox: &MailboxName| self.store.has_mailbox(mailbox);
         Ok(match self.accounts.resolve(&path, exists)? {
             Resolution::Mailbox(mailbox) => Some(mailbox),
             Resolution::NotLocal | Resolution::Unknown => None,

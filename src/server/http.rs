@@ -23,7 +23,6 @@ use super::dialogue;
 use super::handshakes::Handshakes;
 use super::limits;
 use super::logins::Logins;
-use super::mailboxes;
 use super::maillog::{self, Refused, Said, Speaker};
 use super::muffler::Kind;
 use super::remembered::Remembered;
@@ -286,7 +285,7 @@ impl Driver<'_> {
             Granted::Anyone => Asker::Everybody,
             Granted::Account(grant) => {
                 let store = &self.environment.store;
-                let exists = |mailbox: &MailboxName| mailboxes::exists(store, mailbox);
+                let exists = |mailbox: &MailboxName| store.has_mailbox(mailbox);
                 Asker::Owner(accounts::as_it_is(grant.mailbox(), "", exists)?)
             }
         };

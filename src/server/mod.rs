@@ -29,7 +29,6 @@ pub mod limits;
 mod linger;
 mod listener;
 mod logins;
-mod mailboxes;
 mod maillog;
 mod muffler;
 pub mod pop3;

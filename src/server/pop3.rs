@@ -8,9 +8,7 @@ use std::sync::Arc;
 
 use crate::accounts::{self, Accounts, Login, Resolution, UserName, Verdict};
 use crate::mail::sasl::scram;
-use crate::mail::{
-    Closing, Credentials, Ending, ForwardPath, MailboxName, local_part_forms, trace,
-};
+use crate::mail::{Closing, Credentials, Ending, ForwardPath, MailboxName, trace};
 use crate::pop3::{Action, Extent, MessageNumber, Outcome, Response, Session, Settings};
 use crate::store::{self, Maildrop, Message, MessageStore};
 use crate::wire::{DotEncoder, TopCut};
@@ -20,7 +18,6 @@ use super::dialogue::{self, Dialogue};
 use super::handshakes::Handshakes;
 use super::limits;
 use super::logins::{Logins, Proof};
-use super::mailboxes;
 use super::maillog::{self, Attempt};
 use super::session::{Interruption, SessionEnd, SessionId, Unfit, Visit};
 use super::start_tls::start_tls;
@@ -286,8 +283,7 @@ impl Driver<'_> {
     fn find_mailbox(&mut self, login: Login, user: &str) -> Result<(), Outcome<'static>> {
         let found = match &login {
             Login::Account(grant) => {
-                let exists =
-                    |mailbox: &MailboxName| mailboxes::exists(&self.environment.store, mailbox);
+                let exists = |mailbox: &MailboxName| self.environment.store.has_mailbox(mailbox);
                 accounts::as_it_is(grant.mailbox(), "", exists).map(Found::Mailbox)
             }
             Login::Anyone => self.mailbox_of_user(user),
@@ -334,7 +330,7 @@ impl Driver<'_> {
 
     fn mailbox_of(&self, path: &ForwardPath) -> Result<Found, store::Error> {
         let accounts = &self.environment.accounts;
-        let exists = |mailbox: &MailboxName| mailboxes::exists(&self.environment.store, mailbox);
+        let exists = |mailbox: &MailboxName| self.environment.store.has_mailbox(mailbox);
         Ok(match accounts.resolve(path, exists)? {
             Resolution::Mailbox(mailbox) => Found::Mailbox(mailbox),
             Resolution::NotLocal | Resolution::Unknown => Found::Nobody,
@@ -342,17 +338,8 @@ impl Driver<'_> {
     }
 
     fn only_mailbox_with(&self, local_part: &str) -> Result<Found, store::Error> {
-        let store = &self.environment.store;
-        let mut mailboxes = store.mailboxes_with_local_part(local_part)?;
-        for form in local_part_forms(local_part) {
-            if mailboxes.is_empty() {
-                mailboxes = store.mailboxes_with_local_part(&form)?;
-            }
-        }
-        Ok(match (mailboxes.pop(), mailboxes.is_empty()) {
-            (Some(only), true) => Found::Mailbox(only),
-            (Some(_), false) | (None, _) => Found::Ambiguous,
-        })
+        let only = self.environment.store.mailbox_with_local_part(local_part)?;
+        Ok(only.map_or(Found::Ambiguous, Found::Mailbox))
     }
 
     fn start_tls(&mut self) -> Result<Outcome<'static>, Interruption> {

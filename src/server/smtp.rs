@@ -24,7 +24,6 @@ use super::dialogue::{self, Dialogue};
 use super::handshakes::Handshakes;
 use super::intake::{Intake, NotKept};
 use super::logins::{Logins, Proof};
-use super::mailboxes;
 use super::maillog;
 use super::session::{Interruption, SessionEnd, SessionId, Visit};
 use super::start_tls::start_tls;
@@ -234,7 +233,7 @@ impl Driver<'_> {
 
     fn look_up(&mut self, path: &ForwardPath) -> Result<Outcome<'static>, Interruption> {
         let store = &self.environment.store;
-        let exists = |mailbox: &MailboxName| mailboxes::exists(store, mailbox);
+        let exists = |mailbox: &MailboxName| store.has_mailbox(mailbox);
         let resolution = self.environment.accounts.resolve(path, exists);
         Ok(Outcome::Recipient(match resolution {
             Ok(Resolution::Mailbox(mailbox)) => match store.check_recipient(&mailbox) {

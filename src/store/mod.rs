@@ -53,7 +53,7 @@ use crate::{
     clock::Clock,
     counters::Report,
     fs::{Fs, RealFs},
-    mail::{EntryId, MailboxName, Summaries},
+    mail::{EntryId, MailboxName, Summaries, local_part_forms},
 };
 
 pub use cursor::Cursor;
@@ -134,21 +134,30 @@ impl MessageStore {
         self.maildirs.check_recipient(mailbox)
     }
 
-    /// Whether `mailbox` exists.
-    ///
-    /// # Errors
-    /// [`Error::NameTooLong`]; [`Error::Unsafe`] or [`Error::Io`] if this cannot be determined now.
-    pub fn has_mailbox(&self, mailbox: &MailboxName) -> Result<bool, Error> {
-        self.maildirs.has_mailbox(mailbox)
-    }
-
-    /// The mailboxes with this local part in any domain, two at most: none, exactly one, or more
-    /// than one.
+    /// Whether `mailbox` exists. One whose name is too long for a directory does not.
     ///
     /// # Errors
     /// [`Error::Unsafe`] or [`Error::Io`] if this cannot be determined now.
-    pub fn mailboxes_with_local_part(&self, local_part: &str) -> Result<Vec<MailboxName>, Error> {
-        self.maildirs.mailboxes_with_local_part(local_part)
+    pub fn has_mailbox(&self, mailbox: &MailboxName) -> Result<bool, Error> {
+        match self.maildirs.has_mailbox(mailbox) {
+            Err(Error::NameTooLong { .. }) => Ok(false),
+            found => found,
+        }
+    }
+
+    /// The mailbox with this local part in whatever domain, if there is exactly one. If none has it
+    /// as it is written, the other forms of the same text count too ([`local_part_forms`]).
+    ///
+    /// # Errors
+    /// [`Error::Unsafe`] or [`Error::Io`] if this cannot be determined now.
+    pub fn mailbox_with_local_part(&self, local_part: &str) -> Result<Option<MailboxName>, Error> {
+        let mut mailboxes = self.maildirs.mailboxes_with_local_part(local_part)?;
+        for form in local_part_forms(local_part) {
+            if mailboxes.is_empty() {
+                mailboxes = self.maildirs.mailboxes_with_local_part(&form)?;
+            }
+        }
+        Ok(mailboxes.pop().filter(|_| mailboxes.is_empty()))
     }
 
     /// Passes each mailbox to `visit`, in no particular order. A domain that cannot be read is left

@@ -412,7 +412,7 @@ impl MaildirStore {
         Ok(true)
     }
 
-    /// Reads the directory of domains.
+    /// The mailboxes with this local part, two at most, of the domains in their directory.
     pub(super) fn mailboxes_with_local_part(
         &self,
         local_part: &str,
