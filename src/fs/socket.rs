@@ -14,9 +14,11 @@ use std::{
         unix::net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 /// A directory that is open only to reach what is in it.
 fn open(path: &Path) -> io::Result<OwnedFd> {
@@ -54,10 +56,48 @@ pub(super) fn bind(directory: &Path, name: &str) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Connects to the socket `name` in `directory`.
+/// Connects to the socket `name` in `directory`, within this time: whoever listens there may accept
+/// nobody, and then clients wait as soon as its backlog is full.
 ///
 /// # Errors
-/// Those of the system calls.
-pub fn connect(directory: &Path, name: &str) -> io::Result<UnixStream> {
-    UnixStream::connect(within(&open(directory)?, name))
+/// Those of the system calls; `TimedOut`.
+pub fn connect(directory: &Path, name: &str, time: Duration) -> io::Result<UnixStream> {
+    let directory = open(directory)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // The time to send is also the time to connect (unix(7), socket(7)).
+    socket.set_write_timeout(Some(time))?;
+    match socket.connect(&SockAddr::unix(within(&directory, name))?) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        connected => connected?,
+    }
+    socket.set_write_timeout(None)?;
+    Ok(OwnedFd::from(socket).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connecting_ends_at_a_socket_that_accepts_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let listener = bind(directory.path(), "s").unwrap();
+        // The backlog gets a fixed small size.
+        rustix::net::listen(&listener, 0).unwrap();
+        let connect = |time| connect(directory.path(), "s", time);
+        let mut connected = Vec::new();
+        let error = loop {
+            match connect(Duration::from_millis(10)) {
+                Ok(stream) => connected.push(stream),
+                Err(error) => break error,
+            }
+            assert!(connected.len() < 100, "everybody is connected");
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+        listener.accept().unwrap();
+        let stream = connect(Duration::from_mins(1)).unwrap();
+        assert_eq!(stream.write_timeout().unwrap(), None);
+    }
 }

@@ -40,24 +40,25 @@ pub(super) struct Client<'a> {
     tries_address: bool,
     place: Option<Place>,
     pub(super) clock: &'a Clock,
+    /// Whether the user has named `root`.
+    is_named: bool,
 }
 
 impl<'a> Client<'a> {
-    /// A client of the daemon that serves the mail in `root`.
-    pub(super) fn new(root: PathBuf, clock: &'a Clock) -> Self {
+    /// A client of the daemon that serves the mail in `root`, which the user has named or not.
+    pub(super) fn new(root: PathBuf, is_named: bool, clock: &'a Clock) -> Self {
         Self {
             root,
             tries_address: true,
             place: None,
             clock,
         }
+            is_named,
     }
 
-    /// The same, but if nobody serves `root`, no other daemon is asked.
-    #[must_use]
-    pub(super) fn strict(mut self) -> Self {
-        self.tries_address = false;
-        self
+    /// From now on no other daemon is asked if nobody serves the directory that the user has named.
+    pub(super) fn be_strict(&mut self) {
+        self.tries_address = !self.is_named;
     }
 
     /// Asks for what `target` names, for example `/api/cursor`.
@@ -121,7 +122,7 @@ impl<'a> Client<'a> {
         let control = if self.place == Some(Place::Address) {
             Err(io::ErrorKind::NotFound.into())
         } else {
-            store::connect_control(&self.root)
+            store::connect_control(&self.root, limits::CONNECT_TIMEOUT)
         };
         let control = match control {
             Ok(stream) => {

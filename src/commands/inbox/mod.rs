@@ -48,8 +48,7 @@ pub(super) fn cursor(
     clock: &Clock,
     output: &mut dyn Output,
 ) -> Result<(), Error> {
-    on_a_screen(output, |screen| {
-        let mut client = client_of(arguments, clock)?;
+    with_client((arguments, clock), output, |client, screen| {
         let answer = client.get(&target(&["api", "cursor"], &[]))?;
         let answer: CursorAnswer = answer.document()?.read()?;
         screen.print_theirs(&screen::printable(&answer.cursor))?;
@@ -64,8 +63,7 @@ pub(super) fn list(
     clock: &Clock,
     output: &mut dyn Output,
 ) -> Result<(), Error> {
-    on_a_screen(output, |screen| {
-        let mut client = client_of(arguments, clock)?;
+    with_client((arguments, clock), output, |client, screen| {
         let document = client.get(&target_of_list(asked))?.document()?;
         let list: List = document.read()?;
         if asked.json {
@@ -110,12 +108,9 @@ pub(super) fn remove(
     clock: &Clock,
     output: &mut dyn Output,
 ) -> Result<(), Error> {
-    on_a_screen(output, |screen| {
-        let config = configuration(arguments)?;
-        let is_named = names_directory(&config, arguments);
-        let client = Client::new(config.mail, clock);
-        let mut client = if is_named { client.strict() } else { client };
-        remove::run(asked, &mut client, screen)
+    with_client((arguments, clock), output, |client, screen| {
+        client.be_strict();
+        remove::run(asked, client, screen)
     })
 }
 
@@ -126,19 +121,18 @@ pub(super) fn show(
     clock: &Clock,
     output: &mut dyn Output,
 ) -> Result<(), Error> {
-    on_a_screen(output, |screen| {
-        let mut client = client_of(arguments, clock)?;
+    with_client((arguments, clock), output, |client, screen| {
         if asked.form.raw {
-            return form::raw(&asked.id, &mut client, screen);
+            return form::raw(&asked.id, client, screen);
         }
         if asked.form.headers {
-            return form::headers(&asked.id, &mut client, screen);
+            return form::headers(&asked.id, client, screen);
         }
         let document = client.get(&path_of(&asked.id, &[]))?.document()?;
         if asked.form.json {
             return form::json(&document, screen);
         }
-        form::print(&document.read()?, &asked.form, &mut client, screen)
+        form::print(&document.read()?, &asked.form, client, screen)
     })
 }
 
@@ -149,33 +143,36 @@ pub(super) fn wait(
     clock: &Clock,
     output: &mut dyn Output,
 ) -> Result<(), Error> {
-    on_a_screen(output, |screen| {
-        let mut client = client_of(arguments, clock)?;
-        wait::run(asked, &mut client, screen)
+    with_client((arguments, clock), output, |client, screen| {
+        wait::run(asked, client, screen)
     })
 }
 
-/// Runs a command. Whoever reads its output may stop before the end, as `head` does.
-fn on_a_screen(
+/// Runs a command, which asks the daemon that serves the mail directory. Whoever reads its output
+/// may stop before the end, as `head` does.
+fn with_client(
+    (arguments, clock): (&Arguments, &Clock),
     output: &mut dyn Output,
-    command: impl FnOnce(&mut Screen<'_>) -> Result<(), Reason>,
+    command: impl FnOnce(&mut Client<'_>, &mut Screen<'_>) -> Result<(), Reason>,
 ) -> Result<(), Error> {
     let mut screen = Screen::new(output);
-    let done = command(&mut screen).and_then(|()| Ok(screen.flush()?));
+    let done = client_of(arguments, clock).and_then(|mut client| {
+        command(&mut client, &mut screen)?;
+        Ok(screen.flush()?)
+    });
     match done {
         Err(Reason::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),
     }
 }
 
-/// A client of the daemon that serves the mail directory.
+/// A client of the daemon that serves the mail directory. Only that key is used, so the final
+/// checks of the configuration do not matter here.
 fn client_of<'a>(arguments: &Arguments, clock: &'a Clock) -> Result<Client<'a>, Reason> {
-    Ok(Client::new(configuration(arguments)?.mail, clock))
-}
-
-/// Only one key is used, so the final checks do not matter here.
-fn configuration(arguments: &Arguments) -> Result<Config, Reason> {
-    arguments.unchecked_configuration().map_err(Reason::Config)
+    let config = arguments.unchecked_configuration();
+    let config = config.map_err(Reason::Config)?;
+    let is_named = names_directory(&config, arguments);
+    Ok(Client::new(config.mail, is_named, clock))
 }
 
 /// Whether the user has named a mail directory, by any means.

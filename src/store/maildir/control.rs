@@ -11,6 +11,7 @@ use std::{
     io,
     os::unix::net::{UnixListener, UnixStream},
     path::Path,
+    time::Duration,
 };
 
 use crate::{
@@ -68,11 +69,11 @@ impl Control {
     }
 }
 
-/// Connects to the daemon that serves the store in `root`.
+/// Connects to the daemon that serves the store in `root`, within this time.
 ///
 /// # Errors
-/// `NotFound` if there is no socket, `ConnectionRefused` if nobody listens there any more; others
-/// of the system.
-pub fn connect_control(root: &Path) -> io::Result<UnixStream> {
-    fs::connect(&root.join(OWN_DIRECTORY), NAME)
+/// `NotFound` if there is no socket, `ConnectionRefused` if nobody listens there any more,
+/// `TimedOut` if the daemon accepts nobody; others of the system.
+pub fn connect_control(root: &Path, time: Duration) -> io::Result<UnixStream> {
+    fs::connect(&root.join(OWN_DIRECTORY), NAME, time)
 }

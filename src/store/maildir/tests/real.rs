@@ -662,29 +662,32 @@ fn a_file_of_another_program_is_an_entry_of_its_own_in_each_mailbox() {
     assert_eq!((news[0].change, news[0].id), (Change::Removed, id));
 }
 
+/// Long enough for any machine.
+const CONNECT_TIME: Duration = Duration::from_mins(1);
+
 #[test]
 fn the_control_socket_is_private_and_exists_while_the_store_is_open() {
     let directory = TempDir::new().unwrap();
     // Longer than the name of a socket may be.
     let root = directory.path().join("m".repeat(140));
     let socket = root.join(".facteur/control");
-    let missing = connect_control(&root).unwrap_err();
+    let missing = connect_control(&root, CONNECT_TIME).unwrap_err();
     assert_eq!(missing.kind(), std::io::ErrorKind::NotFound);
     for _ in 0..2 {
         let store = open(&root).unwrap();
         let listener = store.control().unwrap();
         assert_eq!(mode(&socket), 0o600);
-        let mut client = connect_control(&root).unwrap();
+        let mut client = connect_control(&root, CONNECT_TIME).unwrap();
         client.write_all(b"x").unwrap();
         let mut octet = [0];
         listener.accept().unwrap().0.read_exact(&mut octet).unwrap();
         assert_eq!(&octet, b"x");
         // Like after a crash: nobody listens at this name.
         drop(listener);
-        let refused = connect_control(&root).unwrap_err();
+        let refused = connect_control(&root, CONNECT_TIME).unwrap_err();
         assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
         let listener = store.control().unwrap();
-        connect_control(&root).unwrap();
+        connect_control(&root, CONNECT_TIME).unwrap();
         store.close().unwrap();
         assert!(!socket.exists());
         drop(listener);
@@ -716,7 +719,7 @@ fn the_control_socket_replaces_and_removes_nothing_else() {
         elsewhere.path().join(".facteur"),
     )
     .unwrap();
-    connect_control(elsewhere.path()).unwrap_err();
+    connect_control(elsewhere.path(), CONNECT_TIME).unwrap_err();
 }
 
 #[test]
