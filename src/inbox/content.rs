@@ -45,8 +45,10 @@ enum Now {
 /// The place in a content.
 #[derive(Debug)]
 pub(super) struct Pieces {
-    /// What has not been read yet.
+    /// What has not been read yet; for ever more if nobody knows where it ends.
     rest: Extent,
+    /// Whether the end is known: a file that ends before it has become shorter.
+    has_end: bool,
     form: Form,
 }
 
@@ -65,12 +67,16 @@ enum Form {
 impl Content {
     /// A whole message, with CRLF at the end of each line.
     pub fn whole(message: Message) -> Self {
-        let rest = Extent {
-            offset: 0,
-            octets: u64::MAX,
+        let octets = message.octets_on_disk();
+        let pieces = Pieces {
+            rest: Extent {
+                offset: 0,
+                octets: octets.unwrap_or(u64::MAX),
+            },
+            has_end: octets.is_some(),
+            form: Form::Lines { last: None },
         };
-        let form = Form::Lines { last: None };
-        Self::begin(message, Now::Pieces(Pieces { rest, form }))
+        Self::begin(message, Now::Pieces(pieces))
     }
 
     /// The body of a part, without its transfer encoding.
@@ -105,7 +111,8 @@ impl Content {
     /// be empty.
     ///
     /// # Errors
-    /// [`Error::Io`]: the rest cannot be read.
+    /// [`Error::Io`]: the rest cannot be read, or is not there any more because another program has
+    /// made the file shorter. What was read is then not all, and whoever gets it must learn that.
     pub fn next(&mut self, out: &mut Vec<u8>) -> Result<bool, Error> {
         if self.now.next((&self.message, self.piece_octets), out)? {
             return Ok(true);
@@ -157,6 +164,7 @@ impl Pieces {
     pub(super) fn of(part: &Part) -> Self {
         Self {
             rest: part.body,
+            has_end: true,
             form: Form::Decoded(Some(Decoder::new(part.encoding))),
         }
     }
@@ -179,6 +187,9 @@ impl Pieces {
         self.rest.offset = self.rest.offset.saturating_add(n_read);
         self.rest.octets = self.rest.octets.saturating_sub(n_read);
         if read.is_empty() {
+            if self.has_end && self.rest.octets > 0 {
+                return Err(message.cut_short());
+            }
             self.rest.octets = 0;
         }
         match &mut self.form {

@@ -392,6 +392,11 @@ impl Message {
         self.0.read_at(offset, buffer)
     }
 
+    /// Why a message cannot be read to its end that has become shorter after it was opened.
+    pub fn cut_short(&self) -> Error {
+        self.0.cut_short()
+    }
+
     /// Reads the next octets as they are stored, with lines ended by LF unless another program
     /// delivered them differently; 0 at the end.
     ///

@@ -3,8 +3,8 @@
 //!
 //! # Theory of operation
 //! The daemon is found at the first request: by the control socket of the mail directory, or else
-//! at the default address. Later requests go to the same place. A request is of HTTP/1.0, so the
-//! answer is never in chunks: it ends where Content-Length says, or with the connection.
+//! at the default address. Later requests go to the same place. The answer ends where its length or
+//! its chunks say; if it has neither, with the connection.
 //!
 //! # Failures
 //! [`Reason`]. Whatever sends the answer cannot make the client wait or store more than the limits.
@@ -21,7 +21,11 @@ use serde::de::DeserializeOwned;
 
 use crate::{clock::Clock, store};
 
-use super::{error::Reason, limits};
+use super::{
+    chunks::{Chunks, NoChunks},
+    error::Reason,
+    limits,
+};
 
 /// Where the daemon is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +40,12 @@ enum Place {
 #[derive(Debug)]
 pub(super) struct Client<'a> {
     root: PathBuf,
+    /// Whether the user has named `root`.
+    is_named: bool,
     /// Whether the default address may be tried.
     tries_address: bool,
     place: Option<Place>,
     pub(super) clock: &'a Clock,
-    /// Whether the user has named `root`.
-    is_named: bool,
 }
 
 impl<'a> Client<'a> {
@@ -49,11 +53,11 @@ impl<'a> Client<'a> {
     pub(super) fn new(root: PathBuf, is_named: bool, clock: &'a Clock) -> Self {
         Self {
             root,
+            is_named,
             tries_address: true,
             place: None,
             clock,
         }
-            is_named,
     }
 
     /// From now on no other daemon is asked if nobody serves the directory that the user has named.
@@ -107,7 +111,8 @@ impl<'a> Client<'a> {
         connection.extend(limits::ANSWER_TIMEOUT.saturating_add(time));
         let length = body.len();
         let request = format!(
-            "{method} {target} HTTP/1.0\r\nHost: {}\r\nContent-Length: {length}\r\n\r\n{body}",
+            "{method} {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
+             Content-Length: {length}\r\n\r\n{body}",
             limits::DEFAULT_ADDRESS
         );
         let sent = connection.send(request.as_bytes());
@@ -219,8 +224,18 @@ impl Connection<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Head {
     status: u16,
-    /// How long the body is, if it does not end with the connection.
-    octets: Option<u64>,
+    end: End,
+}
+
+/// How the end of a body is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// After so many octets.
+    Octets(u64),
+    /// By the last chunk.
+    LastChunk,
+    /// By the end of the connection.
+    Close,
 }
 
 /// What is wrong with an answer.
@@ -240,10 +255,13 @@ impl Head {
             Err(_) => return Err("does not speak HTTP"),
         };
         let status = answer.code.unwrap_or_default();
-        let mut size = None;
+        let (mut size, mut is_chunked) = (None, false);
         for field in answer.headers.iter() {
             if field.name.eq_ignore_ascii_case("transfer-encoding") {
-                return Err("sends in an encoding that was not asked for");
+                if !field.value.eq_ignore_ascii_case(b"chunked") || is_chunked {
+                    return Err("sends in an encoding that was not asked for");
+                }
+                is_chunked = true;
             }
             if field.name.eq_ignore_ascii_case("content-length") {
                 let text = std::str::from_utf8(field.value).unwrap_or_default();
@@ -256,9 +274,58 @@ impl Head {
                 }
             }
         }
-        // RFC 9110 §15.3.5.
-        let octets = if status == 204 { Some(0) } else { size };
-        Ok(Some((Self { status, octets }, length)))
+        let end = match (size, is_chunked) {
+            // RFC 9110 §15.3.5.
+            _ if status == 204 => End::Octets(0),
+            (Some(_), true) => return Err("sends a length and chunks"),
+            (Some(octets), false) => End::Octets(octets),
+            (None, true) => End::LastChunk,
+            (None, false) => End::Close,
+        };
+        Ok(Some((Self { status, end }, length)))
+    }
+}
+
+/// A body that is being read.
+#[derive(Debug)]
+enum Body {
+    /// So many octets are missing.
+    Octets(u64),
+    Chunks(Chunks),
+    Close,
+}
+
+impl Body {
+    fn of(end: End) -> Self {
+        match end {
+            End::Octets(octets) => Self::Octets(octets),
+            End::LastChunk => Self::Chunks(Chunks::default()),
+            End::Close => Self::Close,
+        }
+    }
+
+    /// Appends the octets of the body to `out`.
+    fn take(&mut self, arrived: &[u8], out: &mut Vec<u8>) -> Result<(), NoChunks> {
+        match self {
+            Self::Octets(left) => {
+                let octets = usize::try_from(*left).unwrap_or(usize::MAX);
+                let octets = arrived.get(..octets).unwrap_or(arrived);
+                out.extend_from_slice(octets);
+                let n_octets = u64::try_from(octets.len()).unwrap_or(u64::MAX);
+                *left = left.saturating_sub(n_octets);
+            }
+            Self::Chunks(chunks) => chunks.take(arrived, out)?,
+            Self::Close => out.extend_from_slice(arrived),
+        }
+        Ok(())
+    }
+
+    fn is_complete(&self) -> bool {
+        match self {
+            Self::Octets(left) => *left == 0,
+            Self::Chunks(chunks) => chunks.is_complete(),
+            Self::Close => false,
+        }
     }
 }
 
@@ -332,26 +399,30 @@ impl<'a> Response<'a> {
         time: Duration,
         visit: &mut dyn FnMut(&[u8]) -> Result<bool, Reason>,
     ) -> Result<(), Reason> {
-        let mut left = self.head.octets;
+        let mut body = Body::of(self.head.end);
         let mut buffer = vec![0; limits::PIECE_OCTETS];
-        let mut piece = std::mem::take(&mut self.begun);
+        let begun = std::mem::take(&mut self.begun);
+        let mut piece = Vec::new();
+        let mut arrived = begun.as_slice();
         loop {
-            if let Some(left) = &mut left {
-                piece.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
-                *left = left.saturating_sub(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+            piece.clear();
+            if body.take(arrived, &mut piece).is_err() {
+                let (place, what) = (self.place, "does not send what it announces");
+                return Err(Reason::Strange { place, what });
             }
-            if !piece.is_empty() && !visit(&piece)? || left == Some(0) {
+            if !piece.is_empty() && !visit(&piece)? || body.is_complete() {
                 return Ok(());
             }
             let n_read = self.connection.read(&mut buffer).map_err(Reason::Lost)?;
             if n_read == 0 {
-                return match left {
-                    None => Ok(()),
-                    Some(_) => Err(Reason::Lost(io::ErrorKind::UnexpectedEof.into())),
+                return match body {
+                    Body::Close => Ok(()),
+                    Body::Octets(_) | Body::Chunks(_) => {
+                        Err(Reason::Lost(io::ErrorKind::UnexpectedEof.into()))
+                    }
                 };
             }
-            piece.clear();
-            piece.extend(buffer.iter().take(n_read));
+            arrived = buffer.get(..n_read).unwrap_or_default();
             self.connection.extend(time);
         }
     }

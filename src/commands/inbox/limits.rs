@@ -17,6 +17,9 @@ pub(super) const HEAD_OCTETS_MAX: usize = 16 * 1024;
 /// Fields of that head: a daemon sends about ten.
 pub(super) const FIELDS_MAX: usize = 100;
 
+/// Octets of a line with the size of a chunk, or behind the last one: a daemon sends a dozen.
+pub(super) const CHUNK_LINE_OCTETS_MAX: usize = 4 * 1024;
+
 /// Octets of an answer that has to be in memory: whole messages with their texts, as many as a
 /// command asks for.
 pub(super) const DOCUMENT_OCTETS_MAX: usize = 64 * 1024 * 1024;

@@ -15,6 +15,7 @@
 //! [`Error`]: 1 for a failure, 2 for words that the daemon cannot read, 75 if a mailbox is in use,
 //! 124 if a wait is over.
 
+mod chunks;
 mod client;
 mod error;
 mod form;

@@ -28,6 +28,11 @@ fn ok(body: &str) -> String {
     answer("200 OK", body)
 }
 
+/// An answer whose body is sent in these chunks.
+fn in_chunks(chunks: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}")
+}
+
 fn nothing() -> String {
     "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n".to_owned()
 }
@@ -50,7 +55,7 @@ fn request(stream: &mut UnixStream) -> String {
     let mut body = vec![0; length];
     stream.read_exact(&mut body).unwrap();
     let line = head.strip_suffix("\r\n\r\n").unwrap().lines().next();
-    let line = line.unwrap().strip_suffix(" HTTP/1.0").unwrap();
+    let line = line.unwrap().strip_suffix(" HTTP/1.1").unwrap();
     let body = String::from_utf8(body).unwrap();
     format!("{line} {body}").trim_end().to_owned()
 }
@@ -189,6 +194,9 @@ fn a_message_is_shown_in_each_form() {
         assert_eq!(printed.unwrap(), expect);
         assert_eq!(asked, ["GET /api/v1/message/9f00-1/raw"]);
     }
+    let chunks = in_chunks("5\r\nFrom:\r\n6\r\n x\r\n\r\n\r\n0\r\n\r\n");
+    let (printed, _) = ask(&["show", "1", "--raw"], &[chunks]);
+    assert_eq!(printed.unwrap(), "From: x\r\n\r\n");
 }
 
 #[test]
@@ -398,6 +406,24 @@ fn what_is_no_answer_is_reported() {
             vec!["HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}".to_owned()],
             1,
             "was lost",
+        ),
+        (
+            &["show", "1", "--raw"],
+            vec![in_chunks("4\r\nhalf\r\n")],
+            1,
+            "was lost",
+        ),
+        (
+            &["show", "1", "--raw"],
+            vec![in_chunks("x\r\n")],
+            1,
+            "does not send what it announces",
+        ),
+        (
+            &["list"],
+            vec![in_chunks("0\r\n\r\n").replace("\r\n\r\n", "\r\nContent-Length: 1\r\n\r\n")],
+            1,
+            "sends a length and chunks",
         ),
     ] {
         let (failure, _) = ask(arguments, &answers);

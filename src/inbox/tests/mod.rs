@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use tempfile::TempDir;
 
 use super::{
-    Inbox, List, Memory,
+    Content, Inbox, List, Memory,
     index::{Index, Seen},
     limits,
     marks::Marks,
@@ -328,7 +328,7 @@ fn parts_are_as_long_as_they_are_downloaded() {
     assert_eq!(octets, [17, 4, 12]);
     for (part, octets) in parts.into_iter().zip(octets) {
         let message = world.inbox.message(&list.items[0]).unwrap().unwrap();
-        let mut content = super::Content::part(message, part);
+        let mut content = Content::part(message, part);
         let mut out = Vec::new();
         while content.next(&mut out).unwrap() {}
         assert_eq!(u64::try_from(out.len()).unwrap(), octets, "{}", part.id);
@@ -423,4 +423,52 @@ fn one_reading_finds_the_messages_of_many_mailboxes_in_any_order() {
         .iter()
         .filter(|item| world.inbox.open(item).unwrap().is_some());
     assert_eq!(there.count(), 3 * n_mailboxes + 1);
+}
+
+/// Whoever gets half of a message must not take it for a whole one.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "another program does this")]
+fn a_file_that_becomes_shorter_while_it_is_read_is_an_error() {
+    let world = World::new();
+    world.deliver("Subject: one\n\n", &["ann@a.example"]);
+    let path = world
+        .directory
+        .path()
+        .join("mail/a.example/ann/new/1.2.elsewhere");
+    let text = "Content-Type: image/png\n\n".to_owned() + &"x".repeat(1_000);
+    for (length, is_cut) in [
+        (text.len(), false),
+        (text.len() - 1, true),
+        (30, true),
+        (0, true),
+    ] {
+        fs::write(&path, &text).unwrap();
+        world.inbox.scan.lock().looked = None;
+        let list = world.inbox.list().unwrap();
+        let item = list.items.iter().find(|it| it.seen.octets > 100).unwrap();
+        let opened = world.inbox.open(item).unwrap().unwrap();
+        let part = opened.outline.as_ref().unwrap().parts()[0].clone();
+        let whole = world.inbox.message(item).unwrap().unwrap();
+        let contents = [Content::whole(whole), Content::part(opened.message, &part)];
+        fs::File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(u64::try_from(length).unwrap())
+            .unwrap();
+        for mut content in contents {
+            content.limit(100);
+            let mut octets = Vec::new();
+            let end = loop {
+                match content.next(&mut octets) {
+                    Ok(true) => {}
+                    Ok(false) => break None,
+                    Err(error) => break Some(error.to_string()),
+                }
+            };
+            assert_eq!(end.is_some(), is_cut, "{length}: {end:?}");
+            assert!(end.is_none_or(|it| it.contains("1.2.elsewhere")));
+            assert!(octets.len() <= length + 100, "{}", octets.len());
+        }
+    }
 }

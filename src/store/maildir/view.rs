@@ -409,6 +409,14 @@ impl Message {
             .map_err(Error::io("read", &self.path))
     }
 
+    pub(in crate::store) fn cut_short(&self) -> Error {
+        let shorter = io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "another program has made the file shorter",
+        );
+        Error::io("read", &self.path)(shorter)
+    }
+
     pub(in crate::store) fn octets_on_disk(&self) -> Option<u64> {
         self.file.octets_when_opened()
     }
