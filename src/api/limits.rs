@@ -71,8 +71,8 @@ pub const MAKERS_MAX: usize = 4;
 /// How many mailboxes a refusal names: more fit on no screen.
 pub const NAMED_MAX: usize = 20;
 
-/// How many octets of bodies a list in the shape of `MailHog` has, because it has all of them. What
-/// does not fit is for the next list.
+/// How many octets of bodies, and of headers of parts, a list or a message in the shape of
+/// `MailHog` has, because it has all of them. The messages that do not fit are for the next list.
 pub const LISTED_OCTETS_MAX: usize = 2 * 1_024 * 1_024;
 
 /// Longest header section of a part that is read: as of a message.

@@ -149,7 +149,8 @@ fn page(call: &Call<'_>, items: &[Item]) -> Result<Answer, Failure> {
     }))
 }
 
-/// A message, with at most `room` octets of bodies; `None` if it is gone.
+/// A message, with at most `room` octets of bodies and of the headers of its parts; `None` if it is
+/// gone.
 fn read(
     call: &Call<'_>,
     (reading, item): (&Reading<'_>, &Item),
@@ -195,7 +196,9 @@ fn contents(
     let leaves = parts.iter().filter(|part| part.is_leaf());
     let parts = leaves.map(|part| {
         let inbox = &call.api.inbox;
-        let section = inbox.octets(opened, part.header, PART_HEADER_OCTETS_MAX)?;
+        let octets_max = PART_HEADER_OCTETS_MAX.min(*room);
+        let section = inbox.octets(opened, part.header, octets_max)?;
+        *room = room.saturating_sub(section.len());
         content(call, (opened, part, &Field::all_in(&section)), room)
     });
     let parts = parts.collect::<Result<Vec<_>, _>>()?;

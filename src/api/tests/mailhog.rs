@@ -149,3 +149,24 @@ fn messages_are_removed() {
     assert_eq!(world.answer(&request, &Asker::Everybody), nothing);
     assert_eq!(world.subjects(), Vec::<String>::new());
 }
+
+/// SEC-9.
+#[test]
+fn the_headers_of_parts_have_a_limit_together() {
+    let world = World::new();
+    let part = format!("--b\nX-Long: {}\n\nbody\n", "x".repeat(60_000));
+    let content = format!(
+        "Content-Type: multipart/mixed; boundary=b\n\n{}",
+        part.repeat(100)
+    );
+    let id = world.deliver(&content, &["bob@a.example"]);
+    let reply = world.get(&format!("/api/v1/messages/{id}"));
+    let parts = reply.json();
+    let parts = parts["MIME"]["Parts"].as_array().unwrap();
+    assert_eq!(parts.len(), 100);
+    assert!(
+        reply.text.len() < 2 * LISTED_OCTETS_MAX,
+        "{}",
+        reply.text.len()
+    );
+}
