@@ -5,12 +5,13 @@ use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use crate::{
-    http::{Refusal, Request},
+    http::{Login, Refusal, Request},
     inbox::{
         Item, List,
         words::{Present, Words},
     },
     mail::EntryId,
+    page::LogOut,
 };
 
 use super::{
@@ -33,6 +34,14 @@ impl Call<'_> {
     /// The parameter of the path at `index`.
     pub(super) fn parameter(&self, index: usize) -> &str {
         self.parameters.get(index).copied().unwrap_or_default()
+    }
+
+    /// Whether the asker has logged in with a form, and can log out.
+    pub(super) fn log_out(&self) -> LogOut {
+        match (self.asker, self.request.login()) {
+            (Asker::Owner(_), Login::Token(_)) => LogOut::Offered,
+            (Asker::Everybody | Asker::Owner(_), _) => LogOut::Absent,
+        }
     }
 
     /// The value of this name in the query, unless it is empty.

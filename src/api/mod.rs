@@ -14,6 +14,7 @@
 //! # Who sees what
 //! Without accounts, and on the control socket, an asker sees all mail. With accounts, an asker is
 //! the mailbox of an account: other mailboxes do not exist for it, neither in lists nor in fields.
+//! [`entry`] says which paths need no login: probes, and the files of the login page.
 //!
 //! # Failures
 //! A [`Refusal`](crate::http::Refusal) with one line that says what happened and what to do. The
@@ -25,11 +26,13 @@ mod asker;
 mod base;
 mod bcc;
 mod call;
+mod entry;
 mod events;
 mod failure;
 mod inbucket;
 pub mod limits;
 mod listing;
+mod login;
 mod mailhog;
 mod mailpit;
 mod makers;
@@ -53,7 +56,9 @@ mod tests;
 pub use answer::Answer;
 pub use asker::Asker;
 pub use base::Api;
+pub use entry::Entry;
 pub use events::Events;
 pub use failure::Failure;
-pub use router::{Audience, Route, Verb, answer, routes};
+pub use login::{credentials, logged_in, logged_out, turned_away};
+pub use router::{Audience, Route, Verb, answer, entry, routes};
 pub use wait::{Turn, Wait};

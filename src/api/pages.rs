@@ -21,7 +21,7 @@ use super::{
     sending, times,
 };
 
-const HTML: &str = "text/html; charset=utf-8";
+pub(super) const HTML: &str = "text/html; charset=utf-8";
 
 /// The list.
 pub(super) fn list(call: &Call<'_>) -> Result<Answer, Failure> {
@@ -50,7 +50,7 @@ pub(super) fn list(call: &Call<'_>) -> Result<Answer, Failure> {
         }
         Err(failure) => return Err(failure),
     }
-    Ok(page((status, ""), &listed.view()))
+    Ok(page(call, (status, ""), &listed.view()))
 }
 
 /// What the list shows; `None` for a search that was not asked for by the button of the view: the
@@ -97,7 +97,7 @@ fn rows(call: &Call<'_>, found: &Found, start: usize) -> Vec<Row> {
 
 /// A message.
 pub(super) fn message(call: &Call<'_>) -> Result<Answer, Failure> {
-    let gone = || page((Status::NotFound, "../"), &Shown::gone());
+    let gone = || page(call, (Status::NotFound, "../"), &Shown::gone());
     let item = match call.item(call.parameter(0)) {
         Err(Failure::Refused(refusal)) if refusal.status == Status::NotFound => return Ok(gone()),
         item => item?,
@@ -117,7 +117,7 @@ pub(super) fn message(call: &Call<'_>) -> Result<Answer, Failure> {
         is_too_complex: opened.outline.is_err(),
         files: files(call, &opened)?,
     };
-    Ok(page((Status::Ok, "../"), &shown.view()))
+    Ok(page(call, (Status::Ok, "../"), &shown.view()))
 }
 
 /// What is known about a message.
@@ -256,8 +256,9 @@ pub(super) fn view(call: &Call<'_>) -> Result<Answer, Failure> {
 }
 
 /// A page at a place from which `base` leads to the list.
-fn page((status, base): (Status, &'static str), plain: &Markup) -> Answer {
-    let body = Body::Octets(shell(base, plain).into_bytes().into());
+fn page(call: &Call<'_>, (status, base): (Status, &'static str), plain: &Markup) -> Answer {
+    let shell = shell(base, plain, call.log_out());
+    let body = Body::Octets(shell.into_bytes().into());
     Answer::Response(Box::new(Response::with_body(
         status,
         Kind::Page,

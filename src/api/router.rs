@@ -3,8 +3,8 @@
 use crate::http::{Method, Refusal, Request, Scope, Status};
 
 use super::{
-    answer::Answer, asker::Asker, base::Api, call::Call, failure::Failure, inbucket, mailhog,
-    mailpit, missing, openapi, own, pages,
+    answer::Answer, asker::Asker, base::Api, call::Call, entry::Entry, failure::Failure, inbucket,
+    login, mailhog, mailpit, missing, openapi, own, pages,
 };
 
 /// What is asked of a path.
@@ -40,6 +40,8 @@ pub struct Route {
     pub path: &'static str,
     /// For whom it is.
     pub audience: Audience,
+    /// What it needs in closed mode.
+    pub entry: Entry,
     call: fn(&Call<'_>) -> Result<Answer, Failure>,
 }
 
@@ -53,6 +55,7 @@ impl Route {
             verb,
             path,
             audience: Audience::Programs,
+            entry: Entry::Login,
             call,
         }
     }
@@ -68,6 +71,19 @@ impl Route {
             ..Self::new(Verb::Get, path, call)
         }
     }
+
+    /// A path that needs something other than a login.
+    const fn with(self, entry: Entry) -> Self {
+        Self { entry, ..self }
+    }
+
+    /// A form of our pages that is sent.
+    const fn form(path: &'static str, entry: Entry) -> Self {
+        Self {
+            audience: Audience::Pages,
+            ..Self::new(Verb::Post, path, login::no_form).with(entry)
+        }
+    }
 }
 
 /// All paths, by the API that they come from. Where two rows fit, the first one counts.
@@ -75,10 +91,13 @@ static ROUTES: &[Route] = &[
     // Pages.
     Route::read_by(Audience::People, "/", pages::list),
     Route::read_by(Audience::People, "/m/{id}", pages::message),
-    Route::read_by(Audience::Pages, "/assets/{name}", pages::file),
+    Route::read_by(Audience::Pages, "/assets/{name}", pages::file).with(Entry::Anybody),
     Route::read_by(Audience::Pages, "/m/{id}/html", pages::html),
     Route::read_by(Audience::Pages, "/m/{id}/raw", pages::raw),
     Route::read_by(Audience::Pages, "/m/{id}/part/{part}", pages::part),
+    Route::read_by(Audience::People, "/login", login::page),
+    Route::form("/login", Entry::LogIn),
+    Route::form("/logout", Entry::LogOut),
     // Ours.
     Route::new(Verb::Get, "/api/cursor", own::cursor),
     Route::new(Verb::Get, "/api/wait", own::wait),
@@ -98,8 +117,8 @@ static ROUTES: &[Route] = &[
     Route::new(Verb::Get, "/api/v1/message/{id}/part/{part}", mailpit::part),
     Route::new(Verb::Get, "/api/v1/info", mailpit::info),
     Route::new(Verb::Get, "/view/{file}", pages::view),
-    Route::new(Verb::Get, "/livez", mailpit::live),
-    Route::new(Verb::Get, "/readyz", mailpit::ready),
+    Route::new(Verb::Get, "/livez", mailpit::live).with(Entry::Anybody),
+    Route::new(Verb::Get, "/readyz", mailpit::ready).with(Entry::Anybody),
     // What Mailpit has and facteur has not.
     Route::new(Verb::Post, "/api/v1/send", missing::send),
     Route::new(Verb::Get, "/api/v1/webui", missing::web_ui),
@@ -163,13 +182,7 @@ pub fn routes() -> &'static [Route] {
 /// [`Failure`]: a refusal, or what went wrong in the store, which is for the log.
 pub fn answer(api: &Api, request: &Request, asker: &Asker) -> Result<Answer, Failure> {
     let segments = request.target.segments();
-    let verb = match request.method {
-        Method::Get | Method::Head => Some(Verb::Get),
-        Method::Post => Some(Verb::Post),
-        Method::Put => Some(Verb::Put),
-        Method::Delete => Some(Verb::Delete),
-        Method::Options => None,
-    };
+    let verb = verb(request);
     let mut others = Vec::new();
     for route in ROUTES {
         let Some(parameters) = parameters(route.path, &segments) else {
@@ -197,6 +210,24 @@ pub fn answer(api: &Api, request: &Request, asker: &Asker) -> Result<Answer, Fai
         return Err(refusal.into());
     }
     Err(Refusal::method_not_allowed(methods(&others)).into())
+}
+
+/// What a request needs in closed mode: a login, also where there is nothing.
+pub fn entry(request: &Request) -> Entry {
+    let segments = request.target.segments();
+    let verb = verb(request);
+    let fits = |it: &&Route| verb == Some(it.verb) && parameters(it.path, &segments).is_some();
+    ROUTES.iter().find(fits).map_or(Entry::Login, |it| it.entry)
+}
+
+fn verb(request: &Request) -> Option<Verb> {
+    match request.method {
+        Method::Get | Method::Head => Some(Verb::Get),
+        Method::Post => Some(Verb::Post),
+        Method::Put => Some(Verb::Put),
+        Method::Delete => Some(Verb::Delete),
+        Method::Options => None,
+    }
 }
 
 /// The segments that stand for the names in braces, if `segments` fit the path.

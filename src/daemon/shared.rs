@@ -10,7 +10,7 @@ use crate::config::{Config, Endpoint};
 use crate::http::Rules;
 use crate::inbox;
 use crate::mail::{Door, Dots, Service};
-use crate::server::{self, Handshakes, Logins, Remembered, Sessions, Waiters};
+use crate::server::{self, Handshakes, Logins, Remembered, Sessions, SignIns, Waiters};
 use crate::store::MessageStore;
 use crate::{pop3, smtp};
 
@@ -70,6 +70,7 @@ impl Shared<'_> {
             accounts: Arc::clone(accounts),
             logins: Arc::clone(&self.logins),
             remembered: Arc::new(Remembered::nothing(self.clock.clone())),
+            sign_ins: Arc::new(SignIns::none(self.clock.clone())),
             handshakes: self.handshakes.clone(),
             rules: Arc::new(self.rules()),
             waiters: Waiters::of(places),

@@ -1,11 +1,14 @@
-//! HTTP Basic: a user name and a password in the field Authorization (RFC 7617).
+//! HTTP Basic: a user name and a password in the field Authorization (RFC 7617). A form has the
+//! same, and the same rules.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::mail::limits::USER_NAME_OCTETS_MAX;
 use crate::mail::{Credentials, Secret};
 
+use super::cookie::Token;
 use super::fields::Fields;
+use super::target::Pairs;
 
 /// What a request says about who has sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +17,8 @@ pub enum Login {
     Absent,
     /// A name and a password, which are not verified.
     Basic(Credentials),
+    /// What the browser got for them after an earlier login.
+    Token(Token),
     /// Something that is not understood: refuse it like a wrong password.
     Malformed,
 }
@@ -28,6 +33,12 @@ impl Login {
             Err(_) => Self::Malformed,
         }
     }
+
+    /// The name and the password of a form, in its fields `user` and `password`; `None` if the
+    /// password is missing, or the name is none (see [`of`](Self::of)), though it may have a colon.
+    pub fn of_form(form: &Pairs) -> Option<Credentials> {
+        credentials(form.first("user")?.trim(), form.first("password")?)
+    }
 }
 
 /// Parses `Basic` and base64 of `user:password`.
@@ -40,8 +51,13 @@ fn parse(value: &[u8]) -> Option<Credentials> {
     let octets = STANDARD.decode(token.trim_ascii()).ok()?;
     let text = String::from_utf8(octets).ok()?;
     let (user, password) = text.split_once(':')?;
+    credentials(user, password)
+}
+
+fn credentials(user: &str, password: &str) -> Option<Credentials> {
     let is_long = user.len() > USER_NAME_OCTETS_MAX;
-    if user.is_empty() || is_long || text.chars().any(char::is_control) {
+    let mut characters = user.chars().chain(password.chars());
+    if user.is_empty() || is_long || characters.any(char::is_control) {
         return None;
     }
     Some(Credentials {
@@ -100,6 +116,29 @@ mod tests {
         }
         assert_eq!(login(&[]), Login::Absent);
         assert_eq!(login(&[b"Basic QTpi", b"Basic QTpi"]), Login::Malformed);
+    }
+
+    #[test]
+    fn a_form_has_a_user_and_a_password() {
+        for (form, expect) in [
+            (
+                "user=bob%40a.example&password=a+b%26",
+                Some(("bob@a.example", "a b&")),
+            ),
+            ("password=&to=m%2F1&user=+bob+", Some(("bob", ""))),
+            ("user=a:b&password=%C2%A3", Some(("a:b", "\u{a3}"))),
+            ("user=bob", None),
+            ("password=x", None),
+            ("user=&password=x", None),
+            ("user=+&password=x", None),
+            ("user=bob&password=a%0Ab", None),
+            ("user=b%07ob&password=a", None),
+            ("", None),
+        ] {
+            let found = Login::of_form(&Pairs::parse(form.as_bytes()).unwrap());
+            let found = found.as_ref().map(|it| (&*it.user, it.password.expose()));
+            assert_eq!(found, expect, "{form}");
+        }
     }
 
     #[test]

@@ -40,6 +40,9 @@ pub const PAIRS_MAX: usize = 256;
 /// Longest name or value of a pair in octets, decoded: a long search.
 pub const PAIR_TEXT_OCTETS_MAX: usize = 4 * 1_024;
 
+/// Octets of the token in a cookie: nobody guesses 256 random bits.
+pub const TOKEN_OCTETS: usize = 32;
+
 /// Longest file name in octets that is offered for a download. File systems allow 255, and programs
 /// append to it.
 pub const FILE_NAME_OCTETS_MAX: usize = 150;

@@ -7,8 +7,8 @@
 //!
 //! Implemented: HTTP/1.1 and 1.0, persistent connections, pipelining, `Expect: 100-continue`, HEAD,
 //! bodies of known length in both directions and chunked responses, entity tags, HTTP Basic
-//! (RFC 7617), Content-Disposition (RFC 6266), the server's side of CORS, Fetch Metadata, and
-//! server-sent events.
+//! (RFC 7617), a form and a cookie (RFC 6265) instead of it, Content-Disposition (RFC 6266), the
+//! server's side of CORS, Fetch Metadata, and server-sent events.
 //!
 //! # Attacks handled here
 //! - Request smuggling: [`Head`] refuses everything on which two programs could disagree.
@@ -27,6 +27,7 @@
 
 mod admission;
 mod basic;
+mod cookie;
 mod date;
 mod disposition;
 mod entity_tag;
@@ -51,6 +52,7 @@ mod tests;
 
 pub use admission::{Admission, Rules, Scope, Way, admit};
 pub use basic::Login;
+pub use cookie::Token;
 pub use date::date;
 pub use disposition::attachment;
 pub use entity_tag::EntityTag;
@@ -61,7 +63,7 @@ pub use name::Name;
 pub use outcome::Outcome;
 pub use policy::Kind;
 pub use refusal::Refusal;
-pub use request::Request;
+pub use request::{Reader, Request};
 pub use response::{Body, Response, Sending};
 pub use session::Session;
 pub use status::Status;

@@ -14,6 +14,10 @@ pub(super) const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 /// The challenge of HTTP Basic (RFC 7617 §2, §2.1).
 const CHALLENGE: &str = "Basic realm=\"facteur\", charset=\"UTF-8\"";
 
+/// The challenge of a form. RFC 9110 §15.5.2 requires one; browsers do not know this scheme, so
+/// they show the form instead of asking for a password themselves.
+const FORM_CHALLENGE: &str = "Form realm=\"facteur\"";
+
 /// A refused request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -53,6 +57,17 @@ impl Refusal {
             "Log in with the address and the password of your account",
         )
         .with(Name::WwwAuthenticate, CHALLENGE)
+    }
+
+    /// The same for a browser, which gets a form instead: it does not ask for a password itself.
+    #[must_use]
+    pub fn for_form(mut self) -> Self {
+        for (name, value) in &mut self.fields {
+            if *name == Name::WwwAuthenticate {
+                *value = Cow::Borrowed(FORM_CHALLENGE);
+            }
+        }
+        self
     }
 
     /// 403 for a link from elsewhere to what is not a page.

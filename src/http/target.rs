@@ -12,7 +12,7 @@ use super::status::Status;
 /// The target of a request, in origin form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    path: String,
+    text: String,
     segments: Vec<String>,
     query: Pairs,
 }
@@ -55,7 +55,7 @@ impl Target {
             segments.push(segment);
         }
         Ok(Self {
-            path: path.to_owned(),
+            text: target.to_owned(),
             segments,
             query: Pairs::parse(query.as_bytes())?,
         })
@@ -63,7 +63,13 @@ impl Target {
 
     /// The path as it was sent: it begins with a slash and is printable ASCII.
     pub fn path(&self) -> &str {
-        &self.path
+        let text = &self.text;
+        text.split_once('?').map_or(text, |(path, _)| path)
+    }
+
+    /// The path and the query as they were sent: they begin with a slash and are printable ASCII.
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 
     /// The decoded segments: none of `/` but one that is empty, and of `/a/` the second one.

@@ -11,6 +11,15 @@ pub struct Asset {
     pub octets: &'static [u8],
 }
 
+/// Whether a page has the button that logs out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogOut {
+    /// There is no login, or none that the page can end.
+    Absent,
+    /// There is.
+    Offered,
+}
+
 /// Declares [`ASSETS`]: each file by its name, with its media type.
 macro_rules! assets {
     ($($name:literal: $media_type:expr,)*) => {
@@ -55,6 +64,13 @@ const BASE: &str = "{{base}}";
 /// Where the view without scripts is in the shell, once.
 const PLAIN: &str = "{{noscript}}";
 
+/// The form that logs out.
+const LOG_OUT: &str =
+    "<form method=\"post\" action=\"{{base}}logout\"><button>Log out</button></form>";
+
+/// Where the form that logs out is in the shell, once.
+const ACCOUNT: &str = "{{account}}";
+
 /// The file with this name.
 pub fn asset(name: &str) -> Option<&'static Asset> {
     ASSETS.iter().find(|asset| asset.name == name)
@@ -71,9 +87,14 @@ impl Asset {
 
 /// A page: the shell at a place from which `base` leads to the list, such as `../`, with a view for
 /// those who do not run scripts.
-pub fn shell(base: &'static str, plain: &super::Markup) -> String {
+pub fn shell(base: &'static str, plain: &super::Markup, log_out: LogOut) -> String {
     // What is put in is not looked through: a mail may contain the marks.
     let (before, after) = SHELL.split_once(PLAIN).unwrap_or((SHELL, ""));
-    let [before, after] = [before, after].map(|it| it.replace(BASE, base));
-    [&before, plain.as_str(), &after].concat()
+    let account = match log_out {
+        LogOut::Absent => "",
+        LogOut::Offered => LOG_OUT,
+    };
+    let [before, after, own] = [before, after, account].map(|it| it.replace(BASE, base));
+    let after = after.replacen(ACCOUNT, &own, 1);
+    [&before, plain.as_str(), &own, &after].concat()
 }

@@ -23,14 +23,16 @@ mod charset;
 mod document;
 pub mod limits;
 mod list;
+mod login;
 mod markup;
 mod message;
 
 #[cfg(test)]
 mod tests;
 
-pub use assets::{Asset, asset, shell};
+pub use assets::{Asset, LogOut, asset, shell};
 pub use document::{Document, Picture, Piece};
 pub use list::{Listed, Row};
+pub use login::LoginForm;
 pub use markup::Markup;
 pub use message::{File, Shown};

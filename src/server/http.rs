@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::accounts::{self, Accounts, Login as Granted, Verdict};
-use crate::api::{self, Answer, Api, Asker, Events, Failure, Turn, Wait};
+use crate::api::{self, Answer, Api, Asker, Entry, Events, Failure, Turn, Wait};
 use crate::http::{
     Action, Client, Distance, Login, Outcome, Patience, Refusal, Reply, Request, Response, Rules,
-    Sending, Session, Status, Way, date,
+    Sending, Session, Status, Token, Way, date,
 };
 use crate::inbox::Content;
 use crate::mail::{Credentials, Door, Ending, MailboxName};
@@ -27,6 +27,7 @@ use super::maillog::{self, Refused, Said, Speaker};
 use super::muffler::Kind;
 use super::remembered::Remembered;
 use super::session::{Interruption, SessionEnd, SessionId, Visit};
+use super::sign_ins::SignIns;
 use super::waiters::{Waiter, Waiters};
 
 /// What all HTTP sessions share.
@@ -42,6 +43,8 @@ pub struct Environment {
     pub logins: Arc<Logins>,
     /// The passwords that were right a moment ago.
     pub remembered: Arc<Remembered>,
+    /// The browsers that have logged in with a form.
+    pub sign_ins: Arc<SignIns>,
     /// How TLS begins, if there is a certificate.
     pub handshakes: Option<Arc<Handshakes>>,
     /// Whose requests are answered.
@@ -76,6 +79,7 @@ pub(super) fn serve(
         taken: 0,
         source: None,
         login: None,
+        token: None,
     };
     let mut step = session.greet();
     let mut last = "";
@@ -145,6 +149,24 @@ struct Driver<'a> {
     source: Option<Source>,
     /// Whose password came with the request, in closed mode.
     login: Option<Granted>,
+    /// The token that came instead of a password.
+    token: Option<Token>,
+}
+
+/// What is known about who asks.
+enum Gate {
+    /// Whose mail the request may see.
+    Open(Asker),
+    /// The answer is the same for everybody.
+    Public,
+    /// The request is answered already.
+    Answered(Result<Response, Failure>),
+}
+
+impl From<Refusal> for Gate {
+    fn from(refusal: Refusal) -> Self {
+        Self::Answered(Err(refusal.into()))
+    }
 }
 
 /// What the body of a response is made of, if the response does not have it.
@@ -171,6 +193,7 @@ impl Driver<'_> {
             self.body.give_back();
             self.asked = String::new();
             self.login = None;
+            self.token = None;
         }
         self.connection.consume(self.taken);
         self.taken = 0;
@@ -216,11 +239,20 @@ impl Driver<'_> {
     fn answer(&mut self, request: &Request) -> Result<Outcome<'static>, Interruption> {
         self.rate = None;
         self.hear(request);
-        let asker = match self.asker(request)? {
-            Ok(asker) => asker,
-            Err(failure) => return Ok(self.outcome(Err(failure))),
+        let asker = match self.gate(request)? {
+            Gate::Open(asker) => {
+                self.connection.achieved();
+                asker
+            }
+            Gate::Public => Asker::Everybody,
+            Gate::Answered(Err(Failure::Refused(refusal))) => {
+                let response = api::turned_away(request, *refusal);
+                return Ok(self.outcome(Ok(Answer::Response(Box::new(response)))));
+            }
+            Gate::Answered(answer) => {
+                return Ok(self.outcome(answer.map(|it| Answer::Response(Box::new(it)))));
+            }
         };
-        self.connection.achieved();
         let answer = api::answer(&self.environment.api, request, &asker);
         match answer {
             Ok(Answer::Wait(wait)) => self.wait(*wait),
@@ -228,32 +260,83 @@ impl Driver<'_> {
         }
     }
 
-    /// Who asks, or why nobody is answered.
-    fn asker(&mut self, request: &Request) -> Result<Result<Asker, Failure>, Interruption> {
+    /// Who asks, or what is answered to somebody who does not see any mail.
+    fn gate(&mut self, request: &Request) -> Result<Gate, Interruption> {
         self.login = None;
+        self.token = None;
         if self.way == Way::Control || self.environment.accounts.is_open() {
-            return Ok(Ok(Asker::Everybody));
+            return Ok(Gate::Open(Asker::Everybody));
+        }
+        let entry = api::entry(request);
+        if entry == Entry::Anybody {
+            return Ok(Gate::Public);
         }
         if !self.connection.link(false).is_private() {
             let text = "Passwords are accepted only over TLS from other machines: use https";
-            return Ok(Err(Refusal::new(Status::Forbidden, text).into()));
+            return Ok(Refusal::new(Status::Forbidden, text).into());
         }
-        let credentials = match request.login() {
-            Login::Basic(credentials) => credentials,
-            Login::Absent | Login::Malformed => {
-                return Ok(Err(Refusal::login_required().into()));
+        match (entry, self.way) {
+            (Entry::LogIn, Way::Tls) => self.begin_login(request),
+            (Entry::LogOut, Way::Tls) => Ok(self.end_login(request)),
+            (Entry::Anybody | Entry::Login | Entry::LogIn | Entry::LogOut, _) => {
+                self.asker(request)
             }
+        }
+    }
+
+    /// Who asks, according to the password or the token of the request.
+    fn asker(&mut self, request: &Request) -> Result<Gate, Interruption> {
+        let granted = match request.login() {
+            Login::Basic(credentials) => self.log_in(&credentials, "BASIC")?,
+            Login::Token(token) => self.resume_login(token),
+            Login::Absent | Login::Malformed => Err(Refusal::login_required()),
         };
-        Ok(match self.log_in(&credentials)? {
-            Ok(login) => self.owner(login),
-            Err(refusal) => Err(refusal.into()),
+        Ok(match granted.map(|login| self.owner(login)) {
+            Ok(Ok(asker)) => Gate::Open(asker),
+            Ok(Err(failure)) => Gate::Answered(Err(failure)),
+            Err(refusal) => refusal.into(),
         })
+    }
+
+    /// The login that a token stands for, or why there is none.
+    fn resume_login(&mut self, token: Token) -> Result<Granted, Refusal> {
+        let environment = self.environment;
+        let found = environment.sign_ins.find(&token, &environment.accounts);
+        let login = found.ok_or_else(Refusal::login_required)?;
+        self.connection.logged_in();
+        self.token = Some(token);
+        Ok(login)
+    }
+
+    /// A form with a password has come.
+    fn begin_login(&mut self, request: &Request) -> Result<Gate, Interruption> {
+        let credentials = match api::credentials(request) {
+            Ok(credentials) => credentials,
+            Err(refusal) => return Ok(refusal.into()),
+        };
+        let login = match self.log_in(&credentials, "FORM")? {
+            Ok(login) => login,
+            Err(refusal) => return Ok(refusal.into()),
+        };
+        Ok(match self.environment.sign_ins.begin(&login) {
+            Some(token) => Gate::Answered(Ok(api::logged_in(request, &token))),
+            None => Refusal::busy("The system has no random numbers now; try again later").into(),
+        })
+    }
+
+    /// A browser wants to forget its login, which then no other request can use either.
+    fn end_login(&mut self, request: &Request) -> Gate {
+        if let Login::Token(token) = request.login() {
+            self.environment.sign_ins.end(&token);
+        }
+        Gate::Answered(Ok(api::logged_out()))
     }
 
     /// The login of these credentials, or why there is none.
     fn log_in(
         &mut self,
         credentials: &Credentials,
+        mechanism: &'static str,
     ) -> Result<Result<Granted, Refusal>, Interruption> {
         let environment = self.environment;
         let (remembered, accounts) = (&environment.remembered, &environment.accounts);
@@ -264,7 +347,7 @@ impl Driver<'_> {
         // The result may come late.
         self.connection.flush()?;
         let logins = &environment.logins;
-        let verdict = logins.check_password(self.connection, (self.id, "BASIC"), credentials)?;
+        let verdict = logins.check_password(self.connection, (self.id, mechanism), credentials)?;
         Ok(match verdict {
             Verdict::Accepted(login) => {
                 let counters = self.connection.counters();
@@ -295,11 +378,15 @@ impl Driver<'_> {
 
     /// Checks that the login still holds, when the answer takes long.
     fn check_login(&mut self) -> Result<(), Interruption> {
-        let accounts = &self.environment.accounts;
+        let (accounts, sign_ins) = (&self.environment.accounts, &self.environment.sign_ins);
         let Some(login) = self.login.as_mut() else {
             return Ok(());
         };
-        if accounts.still_holds(login) {
+        let holds = match &self.token {
+            Some(token) => sign_ins.find(token, accounts).is_some(),
+            None => accounts.still_holds(login),
+        };
+        if holds {
             return Ok(());
         }
         maillog::revoked(self.id, self.connection.peer(), login.mailbox());

@@ -231,6 +231,18 @@ pub const REMEMBERED_TIME: Duration = Duration::from_mins(5);
 /// an inbox open.
 pub const REMEMBERED_MAX: usize = 1_000;
 
+/// How long a login with a form lasts: a working day, with its breaks. The browser forgets it when
+/// it ends.
+pub const SIGN_IN_TIME: Duration = Duration::from_hours(12);
+
+/// Most logins with a form, at some hundred octets each: more than there are people with an inbox
+/// open.
+pub const SIGN_INS_MAX: usize = 1_000;
+
+/// Most of them of one account: a person has a few browsers, and tests that run in parallel log in
+/// anew for each case.
+pub const SIGN_INS_PER_ACCOUNT_MAX: usize = 100;
+
 /// The address that clients of the control socket count as: one of this machine that nobody uses,
 /// so that they have a share of their own.
 pub const CONTROL_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 255, 255, 254));

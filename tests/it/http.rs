@@ -22,6 +22,8 @@ struct Answer {
     status: u16,
     /// The lines of its fields, in lower case.
     fields: Vec<String>,
+    /// The line that sets a cookie, as it was sent.
+    cookie: Option<String>,
     body: String,
 }
 
@@ -44,6 +46,7 @@ fn answer(client: &mut Client, is_head: bool) -> Answer {
     let mut answer = Answer {
         status: line.split(' ').nth(1).unwrap().parse().unwrap(),
         fields: Vec::new(),
+        cookie: None,
         body: String::new(),
     };
     loop {
@@ -52,6 +55,9 @@ fn answer(client: &mut Client, is_head: bool) -> Answer {
             break;
         }
         answer.fields.push(line.to_lowercase());
+        if let Some(cookie) = line.strip_prefix("Set-Cookie: ") {
+            answer.cookie = Some(cookie.to_owned());
+        }
     }
     let octets = answer.field("content-length").unwrap_or("0").parse();
     if !is_head {
@@ -334,6 +340,151 @@ fn https_begins_with_tls() {
     let mut client = Client::connect(program.http());
     client.send(b"\x16\x03\x01\x02\x00\x01");
     client.expect("HTTP/1.1 400 Bad Request");
+}
+
+/// A form with a name and a password, sent at `host`.
+fn form(host: &str, user: &str, password: &str) -> String {
+    let body = format!("user={user}&password={password}&to=m/1-2");
+    format!(
+        "POST /login HTTP/1.1\r\nHost: {host}\r\nOrigin: https://{host}\r\n\
+         Sec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: navigate\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// Sends a whole request; returns the response.
+fn send(client: &mut Client, request: &str) -> Answer {
+    client.send(request.as_bytes());
+    answer(client, false)
+}
+
+/// The field with the cookie that a response sets, which nobody else gets to see.
+fn cookie(answer: &Answer) -> String {
+    let line = answer.cookie.as_ref().unwrap();
+    let (pair, attributes) = line.split_once("; ").unwrap();
+    assert_eq!(attributes, "Path=/; Secure; HttpOnly; SameSite=Lax");
+    format!("Cookie: {pair}\r\n")
+}
+
+#[test]
+fn a_browser_logs_in_with_a_form_over_tls_and_out_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let lines = tls::configure(directory.path()) + "https = [\"127.0.0.1:0\"]\n";
+    let program = closed(directory.path(), &lines);
+    program.deliver("bob@example.com", "Subject: for bob\r\n\r\nx\r\n");
+    program.deliver("alice@example.com", "Subject: for alice\r\n\r\nx\r\n");
+    let host = program.https().to_string();
+    let mut client = Client::connect(program.https()).begin_tls();
+    let page = "GET / HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Mode: navigate\r\n";
+    let first = ask(&mut client, page);
+    assert_eq!((first.status, first.field("set-cookie")), (401, None));
+    assert!(
+        first
+            .body
+            .contains("<form method=\"post\" action=\"login\">")
+    );
+    assert_eq!(
+        first.field("www-authenticate"),
+        Some("form realm=\"facteur\"")
+    );
+    let style = "GET /assets/style.css HTTP/1.1\r\nHost: localhost\r\n";
+    assert_eq!(ask(&mut client, style).status, 200);
+
+    let wrong = send(&mut client, &form(&host, "bob@example.com", "wrong"));
+    assert_eq!((wrong.status, wrong.field("set-cookie")), (401, None));
+    assert!(wrong.body.contains("The address or the password is wrong."));
+    program.expect_log("login refused user=\"bob@example.com\" client=127.0.0.1 mechanism=FORM");
+    // Pages of other sites send no form. Its body is not read, so the connection ends.
+    let own = form(&host, "bob@example.com", "password");
+    for (here, elsewhere) in [("same-origin", "cross-site"), ("https://", "https://evil.")] {
+        let mut client = Client::connect(program.https()).begin_tls();
+        let refused = send(&mut client, &own.replace(here, elsewhere));
+        assert_eq!((refused.status, refused.field("set-cookie")), (403, None));
+    }
+
+    let right = send(&mut client, &own);
+    assert_eq!(right.status, 303, "{right:?}");
+    assert_eq!(right.field("location"), Some("./m/1-2"));
+    let bob = cookie(&right);
+    let list = "GET /api/v1/messages HTTP/1.1\r\nHost: localhost\r\n";
+    let mail = ask(&mut client, &format!("{list}{bob}"));
+    assert!(mail.body.contains("for bob") && !mail.body.contains("for alice"));
+    let shown = ask(&mut client, &format!("{page}{bob}"));
+    assert!(shown.body.contains("action=\"logout\""), "{shown:?}");
+    assert_eq!(shown.field("set-cookie"), None);
+    // Another site's page has the cookie, and may not use it.
+    let other = format!("{list}{bob}Sec-Fetch-Site: cross-site\r\n");
+    assert_eq!(ask(&mut client, &other).status, 403);
+    // Another login is another token.
+    let again = cookie(&send(&mut client, &own));
+    assert_ne!(bob, again);
+    let altered = bob.replace("facteur=", "facteur=A");
+    assert_eq!(ask(&mut client, &format!("{list}{altered}")).status, 401);
+
+    let mut waiting = Client::connect(program.https()).begin_tls();
+    let wait = CURSOR.replace("/api/cursor", "/api/wait?timeout=60s&count=9");
+    waiting.say(&format!("{wait}{bob}"));
+    let out = format!("POST /logout HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n{bob}");
+    let gone = ask(&mut client, &out);
+    assert_eq!((gone.status, gone.field("location")), (303, Some("./")));
+    let forgotten = gone.field("set-cookie").unwrap();
+    assert!(forgotten.contains("=; path=/;") && forgotten.ends_with("; max-age=0"));
+    assert_eq!(answer(&mut waiting, false).status, 401);
+    assert_eq!(ask(&mut client, &format!("{list}{bob}")).status, 401);
+    assert_eq!(ask(&mut client, &format!("{list}{again}")).status, 200);
+}
+
+#[test]
+fn a_cookie_ends_with_its_password_and_is_nothing_without_tls() {
+    let directory = tempfile::tempdir().unwrap();
+    let lines = tls::configure(directory.path()) + "https = [\"127.0.0.1:0\"]\n";
+    let program = closed(directory.path(), &lines);
+    let host = program.https().to_string();
+    let mut client = Client::connect(program.https()).begin_tls();
+    let bob = cookie(&send(
+        &mut client,
+        &form(&host, "bob@example.com", "password"),
+    ));
+    assert_eq!(ask(&mut client, &format!("{CURSOR}{bob}")).status, 200);
+
+    let plain = ask_once(program.http(), &format!("{CURSOR}{bob}"));
+    assert_eq!(plain.status, 401, "{plain:?}");
+    let page = "GET / HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Mode: navigate\r\n";
+    let plain = ask_once(program.http(), page);
+    let challenge = plain.field("www-authenticate").unwrap();
+    assert!(challenge.starts_with("basic ") && !plain.body.contains("<form"));
+    let host = program.http().to_string();
+    let sent = form(&host, "bob@example.com", "password").replace("https://", "http://");
+    let refused = send(&mut Client::connect(program.http()), &sent);
+    assert_eq!((refused.status, refused.field("set-cookie")), (401, None));
+    let basic = basic("bob@example.com", "password");
+    let sent = sent.replace("Content-Type", &format!("{basic}Content-Type"));
+    let refused = send(&mut Client::connect(program.http()), &sent);
+    assert_eq!((refused.status, refused.field("set-cookie")), (403, None));
+
+    let hashed = run_with(&["hash-password"], "changed\n").output;
+    let accounts = format!("[[accounts]]\naddress = \"bob@example.com\"\n{hashed}");
+    std::fs::write(directory.path().join("accounts.toml"), accounts).unwrap();
+    program.signal("HUP");
+    program.expect_log("accounts and certificate have been reloaded");
+    assert_eq!(ask(&mut client, &format!("{CURSOR}{bob}")).status, 401);
+}
+
+/// Probes of containers cannot log in.
+#[test]
+fn probes_need_no_login() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = closed(directory.path(), "");
+    for path in ["/livez", "/readyz"] {
+        let head = CURSOR.replace("/api/cursor", path);
+        let answer = ask_once(program.http(), &head);
+        assert_eq!((answer.status, &*answer.body), (200, "ok"), "{path}");
+    }
+    for path in ["/", "/login", "/api/v1/info", "/livez/", "/view/livez.txt"] {
+        let head = CURSOR.replace("/api/cursor", path);
+        assert_eq!(ask_once(program.http(), &head).status, 401, "{path}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{LETTER, World};
 use crate::{
     api::{Asker, limits::LISTED_OCTETS_MAX},
-    http::{Fields, Method, Request, Scope, Target},
+    http::{Fields, Method, Request, Scope, Target, Way},
 };
 
 fn ids(list: &Value) -> Vec<&str> {
@@ -145,6 +145,7 @@ fn messages_are_removed() {
         fields: Fields::default(),
         body: Vec::new(),
         scope: Scope::Everything,
+        way: Way::Plain,
     };
     assert_eq!(world.answer(&request, &Asker::Everybody), nothing);
     assert_eq!(world.subjects(), Vec::<String>::new());

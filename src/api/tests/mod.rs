@@ -3,6 +3,7 @@
 mod closed;
 mod events;
 mod inbucket;
+mod login;
 mod mailhog;
 mod mailpit;
 mod openapi;
@@ -18,7 +19,7 @@ use super::{Answer, Api, Asker, Failure, Turn, answer};
 use crate::{
     accounts::{Accounts, Settings as AccountSettings},
     clock::{Clock, Hands},
-    http::{Body, Distance, Head, Method, Name, Progress, Request, Scope, Target},
+    http::{Body, Distance, Head, Method, Name, Progress, Request, Scope, Target, Way},
     inbox::Memory,
     mail::{Charset, Domain, MailboxName},
     store::{MessageStore, Settings},
@@ -152,6 +153,7 @@ impl World {
             fields: head.fields,
             body: body.as_bytes().to_vec(),
             scope: Scope::Everything,
+            way: Way::Plain,
         };
         self.answer(&request, asker)
     }

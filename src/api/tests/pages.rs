@@ -2,7 +2,7 @@
 
 use crate::{
     api::{Answer, Asker, Audience, Failure, Verb, answer, routes},
-    http::{Body, Fields, Kind, Method, Name, Refusal, Request, Scope, Target},
+    http::{Body, Fields, Kind, Method, Name, Refusal, Request, Scope, Target, Way},
 };
 
 use super::{LETTER, Reply, World, mailbox};
@@ -25,6 +25,7 @@ impl World {
             fields: sent,
             body: Vec::new(),
             scope,
+            way: Way::Plain,
         };
         answer(&self.api, &request, &Asker::Everybody)
     }
@@ -313,7 +314,7 @@ fn a_link_from_elsewhere_opens_pages_alone() {
             other => panic!("{path}: {other:?}"),
         }
     }
-    assert_eq!(n_pages, 2);
+    assert_eq!(n_pages, 3);
 }
 
 #[test]

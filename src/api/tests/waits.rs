@@ -16,7 +16,7 @@ use crate::{
     accounts::{Accounts, Settings as AccountSettings},
     api::{Answer, Api, Asker, Failure, Turn, Wait, answer, wait::Since},
     fs::Fs,
-    http::{Body, Fields, Method, Request, Response, Scope, Status, Target},
+    http::{Body, Fields, Method, Request, Response, Scope, Status, Target, Way},
     inbox::Memory,
     mail::{Domain, EntryId, MailboxName},
     store::{MessageStore, Settings},
@@ -372,6 +372,7 @@ pub(super) fn get(target: &str) -> Request {
         fields: Fields::default(),
         body: Vec::new(),
         scope: Scope::Everything,
+        way: Way::Plain,
     }
 }
 

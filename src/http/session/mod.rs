@@ -260,6 +260,7 @@ impl Session {
                 fields: head.fields,
                 body: Vec::new(),
                 scope,
+                way: self.client.way,
             },
             asked,
             octets: head.body_octets,

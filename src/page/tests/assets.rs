@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use crate::page::{Markup, asset, assets::ASSETS, assets::SHELL, shell};
+use crate::page::{LogOut, Markup, asset, assets::ASSETS, assets::SHELL, shell};
 
 /// The pages load within a moment, also over a slow connection.
 const OCTETS_MAX: usize = 60 * 1_024;
@@ -92,11 +92,15 @@ fn the_shell_has_its_links_and_what_is_put_into_it() {
     let plain = Markup::new()
         .tags("<p>")
         .text("{{base}} {{noscript}} </noscript>");
-    for base in ["", "../"] {
-        let page = shell(base, &plain);
+    for (base, log_out) in [("", LogOut::Offered), ("../", LogOut::Absent)] {
+        let page = shell(base, &plain, log_out);
         assert!(page.starts_with("<!DOCTYPE html>"), "{page}");
-        let inside = "<noscript><p>{{base}} {{noscript}} &lt;/noscript&gt;</noscript>";
+        let inside = "<noscript><p>{{base}} {{noscript}} &lt;/noscript&gt;";
         assert_eq!(page.matches(inside).count(), 1, "{page}");
+        let forms = page
+            .matches("<form method=\"post\" action=\"logout\">")
+            .count();
+        assert_eq!(forms, if log_out == LogOut::Offered { 2 } else { 0 });
         assert_eq!(page.matches("{{").count(), 2);
         for name in ["app.js", "style.css", "icon.svg"] {
             assert!(page.contains(&format!("\"{base}assets/{name}\"")), "{name}");

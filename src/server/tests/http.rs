@@ -14,7 +14,7 @@ use crate::inbox::Memory;
 use crate::mail::{Domain, Door, Service};
 use crate::server::http::{Environment, serve};
 use crate::server::session::{Interruption, SessionEnd, SessionId, Visit};
-use crate::server::{Logins, Remembered, Waiters};
+use crate::server::{Logins, Remembered, SignIns, Waiters};
 use crate::store::MessageStore;
 
 use super::time::meanwhile;
@@ -53,6 +53,7 @@ fn environment(directory: &Path, waiters: Arc<Waiters>) -> Environment {
         accounts,
         handshakes: None,
         remembered: Arc::new(Remembered::nothing(Clock::system())),
+        sign_ins: Arc::new(SignIns::none(Clock::system())),
         rules: Arc::new(Rules::default()),
         waiters,
     }
