@@ -5,12 +5,12 @@ use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use crate::{
-    http::{Login, Refusal, Request},
+    http::{Login, Refusal, Request, Status},
     inbox::{
         Item, List,
         words::{Present, Words},
     },
-    mail::EntryId,
+    mail::{EntryId, MailboxName},
     page::LogOut,
 };
 
@@ -92,6 +92,33 @@ impl Call<'_> {
             list.items = items.collect();
         }
         Ok(list)
+    }
+
+    /// The mailbox that an address of the request leads to, which may have no messages yet.
+    ///
+    /// # Errors
+    /// 404: nobody receives mail there, as far as the asker is concerned.
+    pub(super) fn mailbox(&self, address: &str) -> Result<MailboxName, Failure> {
+        let mailbox = self.api.mailbox_of(address)?;
+        let mailbox = mailbox.filter(|mailbox| self.asker.sees(mailbox));
+        mailbox.ok_or_else(|| {
+            let text = "No mailbox receives mail for this address; /api/mailboxes lists those that \
+                        have messages";
+            Refusal::new(Status::NotFound, text).into()
+        })
+    }
+
+    /// The mailbox to which the query limits the request, if it does.
+    ///
+    /// # Errors
+    /// As [`mailbox`](Self::mailbox); 400 if the name is there without an address, which must not
+    /// mean all mailboxes.
+    pub(super) fn limit_to_mailbox(&self) -> Result<Option<MailboxName>, Failure> {
+        match self.request.target.query().first("mailbox") {
+            None => Ok(None),
+            Some("") => Err(wrong("mailbox is empty; give an address, or leave it out").into()),
+            Some(address) => self.mailbox(address).map(Some),
+        }
     }
 
     /// A search.

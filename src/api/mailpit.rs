@@ -18,7 +18,7 @@ use super::{
     call::Call,
     failure::{Failure, gone, wrong},
     listing::page,
-    removal::{remove, remove_where_free},
+    removal::{check_whole, remove, remove_from, remove_where_free},
     search::{Found, search},
     sending,
     whole::whole,
@@ -58,9 +58,10 @@ struct Info {
 
 /// All messages.
 pub(super) fn messages(call: &Call<'_>) -> Result<Answer, Failure> {
+    let mailbox = call.limit_to_mailbox()?;
     let list = call.list()?;
     let found = Found {
-        items: list.items.to_vec(),
+        items: list.within(mailbox.as_ref()).items.to_vec(),
         is_partial: list.is_partial,
     };
     Ok(json(&page(call, &list, &found)?))
@@ -69,8 +70,9 @@ pub(super) fn messages(call: &Call<'_>) -> Result<Answer, Failure> {
 /// The messages that a search finds.
 pub(super) fn searched(call: &Call<'_>) -> Result<Answer, Failure> {
     let words = call.words(call.query("query").unwrap_or_default())?;
+    let mailbox = call.limit_to_mailbox()?;
     let list = call.list()?;
-    let found = search(call, &list, &[words]);
+    let found = search(call, &list.within(mailbox.as_ref()), &[words]);
     Ok(json(&page(call, &list, &found)?))
 }
 
@@ -128,14 +130,19 @@ pub(super) fn delete(call: &Call<'_>) -> Result<Answer, Failure> {
     Ok(if is_mailhog { nothing() } else { ok() })
 }
 
-/// Removes the messages that a search finds.
+/// Removes the messages that a search finds; of a search in one mailbox, the copies there.
 pub(super) fn delete_searched(call: &Call<'_>) -> Result<Answer, Failure> {
     let words = call.words(call.query("query").unwrap_or_default())?;
     if words.as_slice().is_empty() {
         return Err(wrong("The query is empty; say what to remove").into());
     }
-    let found = search(call, &call.list()?, &[words]);
-    remove(call, &found.items)?;
+    let mailbox = call.limit_to_mailbox()?;
+    let list = call.list()?.within(mailbox.as_ref());
+    let found = search(call, &list, &[words]);
+    match mailbox {
+        Some(mailbox) => remove_from(call, &mailbox, &found.items)?,
+        None => remove(call, &found.items)?,
+    }
     check_whole(found.is_partial)?;
     Ok(ok())
 }
@@ -202,16 +209,6 @@ fn by_id(call: &Call<'_>, ids: Option<Vec<String>>) -> Result<Option<Vec<Item>>,
         items.extend(item.and_then(|item| call.asker.view(&item)));
     }
     Ok(Some(items))
-}
-
-/// Says that not all was done.
-fn check_whole(is_partial: bool) -> Result<(), Refusal> {
-    if is_partial {
-        return Err(Refusal::busy(
-            "Some messages could not be looked at, and may still be there; send the request again",
-        ));
-    }
-    Ok(())
 }
 
 /// The name of a field as Go writes it: `Message-Id`.

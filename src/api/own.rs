@@ -10,11 +10,12 @@ use crate::{
 };
 
 use super::{
-    answer::{Answer, json},
+    answer::{Answer, json, ok},
     call::Call,
     events::Events,
     failure::Failure,
     listing::page,
+    removal::{check_whole, remove_from},
     search::Found,
     times,
     wait::{Since, Wait},
@@ -95,15 +96,22 @@ pub(super) fn mailboxes(call: &Call<'_>) -> Result<Answer, Failure> {
 pub(super) fn mailbox(call: &Call<'_>) -> Result<Answer, Failure> {
     let list = call.list()?;
     let mailbox = call.api.mailbox_of(call.parameter(0))?;
-    let items = list.items.iter();
-    let items = items.filter(|item| {
-        mailbox
-            .as_ref()
-            .is_some_and(|it| item.mailboxes.contains(it))
-    });
+    let items = match &mailbox {
+        Some(mailbox) => list.within(Some(mailbox)).items.to_vec(),
+        None => Vec::new(),
+    };
     let found = Found {
-        items: items.cloned().collect(),
+        items,
         is_partial: list.is_partial,
     };
     Ok(json(&page(call, &list, &found)?))
+}
+
+/// Removes all messages of one mailbox; copies in other mailboxes stay.
+pub(super) fn purge(call: &Call<'_>) -> Result<Answer, Failure> {
+    let mailbox = call.mailbox(call.parameter(0))?;
+    let list = call.list()?.within(Some(&mailbox));
+    remove_from(call, &mailbox, &list.items)?;
+    check_whole(list.is_partial)?;
+    Ok(ok())
 }

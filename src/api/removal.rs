@@ -14,6 +14,7 @@ use crate::{
 };
 
 use super::{
+    asker::Asker,
     call::Call,
     failure::Failure,
     limits::{NAMED_MAX, REMOVAL_ATTEMPTS},
@@ -35,6 +36,20 @@ pub(super) fn remove(call: &Call<'_>, items: &[Item]) -> Result<(), Failure> {
         }
         removed => Ok(removed?),
     }
+}
+
+/// Removes the copies of all of these messages in this mailbox. Those in others stay.
+///
+/// # Errors
+/// As [`remove`].
+pub(super) fn remove_from(
+    call: &Call<'_>,
+    mailbox: &MailboxName,
+    items: &[Item],
+) -> Result<(), Failure> {
+    let owner = Asker::Owner(mailbox.clone());
+    let copies: Vec<Item> = items.iter().filter_map(|item| owner.view(item)).collect();
+    remove(call, &copies)
 }
 
 /// Removes those of these messages that are in no mailbox that is in use.
@@ -67,6 +82,16 @@ pub(super) fn remove_where_free(call: &Call<'_>, items: &[Item]) -> Result<(), F
         names(&busy)
     );
     Err(Refusal::new(Status::Conflict, text).into())
+}
+
+/// Says that not all was done, if the list of what to remove was partial.
+pub(super) fn check_whole(is_partial: bool) -> Result<(), Refusal> {
+    if is_partial {
+        return Err(Refusal::busy(
+            "Some messages could not be looked at, and may still be there; send the request again",
+        ));
+    }
+    Ok(())
 }
 
 /// Each copy of each message.

@@ -104,6 +104,7 @@ static ROUTES: &[Route] = &[
     Route::new(Verb::Get, "/api/events", own::events),
     Route::new(Verb::Get, "/api/mailboxes", own::mailboxes),
     Route::new(Verb::Get, "/api/mailboxes/{address}", own::mailbox),
+    Route::new(Verb::Delete, "/api/mailboxes/{address}", own::purge),
     Route::new(Verb::Get, "/api/openapi.json", openapi::describe),
     // Mailpit.
     Route::new(Verb::Get, "/api/v1/messages", mailpit::messages),

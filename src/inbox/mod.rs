@@ -96,6 +96,20 @@ pub struct List {
     pub began: u64,
 }
 
+impl List {
+    /// The messages of one mailbox, if one is given; otherwise all.
+    #[must_use]
+    pub fn within(&self, mailbox: Option<&MailboxName>) -> Self {
+        let mut list = self.clone();
+        if let Some(mailbox) = mailbox {
+            let items = self.items.iter();
+            let items = items.filter(|item| item.mailboxes.contains(mailbox));
+            list.items = items.cloned().collect();
+        }
+        list
+    }
+}
+
 /// A message that was opened.
 #[derive(Debug)]
 pub struct Opened {

@@ -4,6 +4,7 @@ mod closed;
 mod events;
 mod inbucket;
 mod login;
+mod mailboxes;
 mod mailhog;
 mod mailpit;
 mod openapi;
