@@ -50,7 +50,7 @@
 //! - [`smtp`]: commands, replies, the session. No socket, file, clock or log. Uses `mail`.
 //! - [`pop3`]: commands, responses, the session. No socket, file, clock or log. Uses `mail`.
 //! - [`http`]: requests, responses, the session. No socket, file, clock or log. Uses `mail`.
-//! - [`mime`]: reads a mail for display: its parts, a summary, its text. No I/O, no clock, no log.
+//! - [`mime`]: reads a mail for display, and writes one. No I/O, no clock, no log.
 //! - [`accounts`]: who receives mail, and who may log in. No secret is logged. Uses `mail`.
 //! - [`client_settings`]: what to type into a mail program. No I/O. Uses `mail`.
 //! - [`store`]: mailboxes; `store/maildir` has a map. Uses `clock`, `counters`, `fs`, `mail`.

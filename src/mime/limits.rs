@@ -66,3 +66,7 @@ pub const LINK_OCTETS_MAX: usize = 8_192;
 
 /// Longest reference to a character in HTML, in octets with `&` and `;`: the longest name has 31.
 pub const REFERENCE_OCTETS_MAX: usize = 40;
+
+/// Longest text in octets that a message to be written has on one line as it is, such as an address
+/// or the name of a file: with the name of its field a line has 998 at most (RFC 5322 §2.1.1).
+pub const COMPOSED_WORD_OCTETS_MAX: usize = 900;

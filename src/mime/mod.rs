@@ -1,9 +1,10 @@
-//! Reading a mail for display (RFC 2045 to RFC 2049, RFC 2231, RFC 2183).
+//! Reading a mail for display, and writing one (RFC 2045 to RFC 2049, RFC 2231, RFC 2183).
 //!
 //! A [`Walk`] goes once through a message, in pieces of any size, and ends with an [`Outline`]:
 //! where each part is, and what it says about itself. A [`Summary`] and the fields of the header
 //! section come from the outline. Bodies are read by their offsets: a [`Decoder`] undoes the
 //! transfer encoding, and [`to_text`] the charset. [`extract`] finds links and codes in the result.
+//! A [`Draft`] becomes a message, from which the same comes out.
 //!
 //! ```text
 //! message ──► Walk ──► Outline ──► Summary, Field
@@ -27,6 +28,7 @@
 //! messages are shown as what they are, multiparts; no signature is checked.
 
 mod charset;
+mod compose;
 pub mod extract;
 mod guarded;
 mod header;
@@ -45,6 +47,7 @@ mod words;
 mod tests;
 
 pub use charset::to_text;
+pub use compose::{Attachment, Draft};
 pub use header::Field;
 pub use html::html_to_text;
 pub use outline::Outline;

@@ -6,6 +6,7 @@
 )]
 
 mod bodies;
+mod compose;
 mod extract;
 mod headers;
 mod outline;
