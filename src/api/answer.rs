@@ -7,7 +7,7 @@ use crate::{
     inbox::Content,
 };
 
-use super::{events::Events, reply, wait::Wait};
+use super::{events::Events, letter::Letter, reply, wait::Wait};
 
 /// The answer to a request.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub enum Answer {
         /// The body.
         events: Box<Events>,
     },
+    /// A message to be delivered, as SMTP delivers one.
+    Letter(Box<Letter>),
     /// The response comes later: take [turns](Wait::turn) until there is one.
     Wait(Box<Wait>),
 }

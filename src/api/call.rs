@@ -2,7 +2,6 @@
 
 use jiff::tz::TimeZone;
 use serde::de::DeserializeOwned;
-use serde_json::error::Category;
 
 use crate::{
     http::{Login, Refusal, Request, Status},
@@ -17,7 +16,7 @@ use crate::{
 use super::{
     asker::Asker,
     base::Api,
-    failure::{Failure, gone, wrong},
+    failure::{Failure, gone, no_json, wrong},
 };
 
 /// See the module.
@@ -73,15 +72,7 @@ impl Call<'_> {
                 "The body is a list; it has to be an object, with the list as IDs",
             ));
         }
-        // The error tells line and column, and at most a name of a field that is ours.
-        serde_json::from_slice(body).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
-            let what = match error.classify() {
-                Category::Data => "has an unexpected value",
-                Category::Io | Category::Syntax | Category::Eof => "is not JSON",
-            };
-            wrong(format!("The body {what} in line {line}, column {column}"))
-        })
+        serde_json::from_slice(body).map_err(|error| no_json(&error))
     }
 
     /// All messages that the asker sees.

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use serde_json::error::Category;
+
 use crate::{
     http::{Refusal, Status},
     store,
@@ -68,6 +70,17 @@ pub(super) fn gone() -> Refusal {
         Status::NotFound,
         "There is no message with this ID; it may have been removed",
     )
+}
+
+/// 400: a body is not JSON, or is other JSON than it should be.
+pub(super) fn no_json(error: &serde_json::Error) -> Refusal {
+    // The error tells line and column, and at most a name of a field that is ours.
+    let (line, column) = (error.line(), error.column());
+    let what = match error.classify() {
+        Category::Data => "has an unexpected value",
+        Category::Io | Category::Syntax | Category::Eof => "is not JSON",
+    };
+    wrong(format!("The body {what} in line {line}, column {column}"))
 }
 
 /// 400 with a text.

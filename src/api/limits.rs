@@ -81,3 +81,22 @@ pub const PART_HEADER_OCTETS_MAX: usize = 64 * 1_024;
 /// Most pictures of a message that are looked at for its HTML: newsletters have some 50. Each is
 /// read once to see how large it is.
 pub const PICTURES_MAX: usize = 200;
+
+/// Most recipients of a message that is sent over HTTP, before the limit of the configuration is
+/// asked: a body has room for some more.
+pub const RECIPIENTS_MAX: usize = 10_000;
+
+/// Most further fields of a message that is sent over HTTP: programs set five.
+pub const FIELDS_MAX: usize = 100;
+
+/// Longest name of such a field in octets: it fits into a line with a word behind it.
+pub const FIELD_NAME_OCTETS_MAX: usize = 70;
+
+/// Most files of a message that is sent over HTTP: fewer than the parts that the inbox shows.
+pub const ATTACHMENTS_MAX: usize = 200;
+
+/// Longest name of such a file in octets: file systems allow 255.
+pub const FILE_NAME_OCTETS_MAX: usize = 255;
+
+/// Longest name by which the HTML shows such a file: most have ten octets.
+pub const CONTENT_ID_OCTETS_MAX: usize = 255;

@@ -10,13 +10,14 @@ use serde::{Deserialize, Serialize};
 use crate::{
     http::{Refusal, Status},
     inbox::Item,
-    mail::EntryId,
+    mail::{Dots, EntryId},
 };
 
 use super::{
     answer::{Answer, json, nothing, ok},
     call::Call,
     failure::{Failure, gone, wrong},
+    letter::Letter,
     listing::page,
     removal::{check_whole, remove, remove_from, remove_where_free},
     search::{Found, search},
@@ -166,6 +167,19 @@ pub(super) fn mark(call: &Call<'_>) -> Result<Answer, Failure> {
         call.api.inbox.mark(reader, item.seen.id, mark.read);
     }
     Ok(ok())
+}
+
+/// A message to be delivered.
+pub(super) fn send(call: &Call<'_>) -> Result<Answer, Failure> {
+    // As for SMTP: a developer's own server accepts what programs send.
+    let dots = if call.api.accounts.is_open() {
+        Dots::Anywhere
+    } else {
+        Dots::BetweenAtoms
+    };
+    let _making = call.api.makers.begin();
+    let letter = Letter::parse(&call.request.body, dots)?;
+    Ok(Answer::Letter(Box::new(letter)))
 }
 
 /// What there is.

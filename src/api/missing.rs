@@ -31,7 +31,3 @@ pub(super) fn thumbnails(_: &Call<'_>) -> Result<Answer, Failure> {
 pub(super) fn web_ui(_: &Call<'_>) -> Result<Answer, Failure> {
     refuse("facteur has no settings of a page")
 }
-
-pub(super) fn send(_: &Call<'_>) -> Result<Answer, Failure> {
-    refuse("facteur has no sending by HTTP; send the message by SMTP")
-}

@@ -8,8 +8,8 @@
 //! The driver hands in a [`Request`](crate::http::Request) that [`http`](crate::http) has admitted,
 //! and whom it is for: the [`Asker`]. A call is both together with what the path says. The function
 //! in the row for this path (`router.rs`) returns an [`Answer`]: a whole response, a response whose
-//! body the driver sends piece by piece, or [`Events`] or a [`Wait`], of which the driver takes
-//! turns. So nothing here sends, waits for a socket or holds a thread.
+//! body the driver sends piece by piece, [`Events`] or a [`Wait`], of which the driver takes turns,
+//! or a [`Letter`], which it delivers. So nothing here sends, waits for a socket or holds a thread.
 //!
 //! # Who sees what
 //! Without accounts, and on the control socket, an asker sees all mail. With accounts, an asker is
@@ -25,11 +25,13 @@ mod answer;
 mod asker;
 mod base;
 mod bcc;
+mod body;
 mod call;
 mod entry;
 mod events;
 mod failure;
 mod inbucket;
+mod letter;
 pub mod limits;
 mod listing;
 mod login;
@@ -59,6 +61,7 @@ pub use base::Api;
 pub use entry::Entry;
 pub use events::Events;
 pub use failure::Failure;
+pub use letter::{Letter, Recipient};
 pub use login::{credentials, logged_in, logged_out, turned_away};
 pub use router::{Audience, Route, Verb, answer, entry, routes};
 pub use wait::{Turn, Wait};

@@ -116,12 +116,12 @@ static ROUTES: &[Route] = &[
     Route::new(Verb::Get, "/api/v1/message/{id}/headers", mailpit::headers),
     Route::new(Verb::Get, "/api/v1/message/{id}/raw", mailpit::raw),
     Route::new(Verb::Get, "/api/v1/message/{id}/part/{part}", mailpit::part),
+    Route::new(Verb::Post, "/api/v1/send", mailpit::send),
     Route::new(Verb::Get, "/api/v1/info", mailpit::info),
     Route::new(Verb::Get, "/view/{file}", pages::view),
     Route::new(Verb::Get, "/livez", mailpit::live).with(Entry::Anybody),
     Route::new(Verb::Get, "/readyz", mailpit::ready).with(Entry::Anybody),
     // What Mailpit has and facteur has not.
-    Route::new(Verb::Post, "/api/v1/send", missing::send),
     Route::new(Verb::Get, "/api/v1/webui", missing::web_ui),
     Route::new(Verb::Get, "/api/v1/tags", missing::tags),
     Route::new(Verb::Put, "/api/v1/tags", missing::tags),

@@ -74,6 +74,8 @@ impl Shared<'_> {
             handshakes: self.handshakes.clone(),
             rules: Arc::new(self.rules()),
             waiters: Waiters::of(places),
+            smtp: Arc::new(self.smtp_settings()),
+            clock: self.clock.clone(),
         })
     }
 

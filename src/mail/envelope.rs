@@ -25,9 +25,11 @@ pub enum BodyType {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "four facts that are independent of each other"
+    reason = "facts that are independent of each other"
 )]
 pub struct Protocol {
+    /// It came in a request over HTTP. No keyword is registered for that.
+    pub http: bool,
     /// The session began with EHLO.
     pub extended: bool,
     /// The connection is encrypted.
@@ -44,6 +46,10 @@ impl fmt::Display for Protocol {
     /// After HELO it is `SMTP` even on an encrypted connection: no other keyword is registered for
     /// a session without EHLO.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.http {
+            f.write_str(if self.utf8 { "UTF8HTTP" } else { "HTTP" })?;
+            return f.write_str(if self.tls { "S" } else { "" });
+        }
         if !self.extended && !self.utf8 {
             return f.write_str("SMTP");
         }
@@ -78,7 +84,7 @@ mod tests {
 
     #[test]
     fn the_protocol_is_written_as_its_registered_keyword() {
-        // One letter per fact: extended, tls, authenticated, utf8.
+        // One letter per fact: extended, tls, authenticated, utf8, http.
         for (facts, keyword) in [
             ("", "SMTP"),
             ("t", "SMTP"),
@@ -90,8 +96,12 @@ mod tests {
             ("etu", "UTF8SMTPS"),
             ("eau", "UTF8SMTPA"),
             ("etau", "UTF8SMTPSA"),
+            ("h", "HTTP"),
+            ("hta", "HTTPS"),
+            ("hu", "UTF8HTTP"),
         ] {
             let protocol = Protocol {
+                http: facts.contains('h'),
                 extended: facts.contains('e'),
                 tls: facts.contains('t'),
                 authenticated: facts.contains('a'),

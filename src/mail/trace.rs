@@ -86,8 +86,8 @@ pub fn render(reverse_path: &ReversePath, received: &Received<'_>, out: &mut Vec
 }
 
 /// Whether a stored message was sent with SMTPUTF8 (RFC 6531), so that its header can contain
-/// UTF-8: whether our own trace header at its top says `with UTF8SMTP` or a longer keyword of that
-/// family.
+/// UTF-8: whether our own trace header at its top says `with UTF8SMTP`, `with UTF8HTTP` or a longer
+/// keyword of these families.
 ///
 /// `head` is the start of the message: [`HEAD_OCTETS`] of it or all, with LF or CRLF line endings.
 /// Trace headers of other programs do not count, because they cannot be trusted.
@@ -108,9 +108,9 @@ pub fn is_internationalized(head: &[u8]) -> bool {
     // comment; what comes after the keyword is not examined.
     words.any(|word| word == OWN_COMMENT.as_bytes())
         && words.next() == Some(b"with")
-        && words
-            .next()
-            .is_some_and(|keyword| keyword.starts_with(b"UTF8SMTP"))
+        && words.next().is_some_and(|keyword| {
+            keyword.starts_with(b"UTF8SMTP") || keyword.starts_with(b"UTF8HTTP")
+        })
 }
 
 /// Whether a POP3 client has to ask for UTF-8 mode before it may get a stored message

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::accounts::{self, Accounts, Login as Granted, Verdict};
-use crate::api::{self, Answer, Api, Asker, Entry, Events, Failure, Turn, Wait};
+use crate::api::{self, Answer, Api, Asker, Entry, Events, Failure, Letter, Turn, Wait};
+use crate::clock::Clock;
 use crate::http::{
     Action, Client, Distance, Login, Outcome, Patience, Refusal, Reply, Request, Response, Rules,
     Sending, Session, Status, Token, Way, date,
 };
 use crate::inbox::Content;
 use crate::mail::{Credentials, Door, Ending, MailboxName};
+use crate::smtp;
 use crate::store::{self, MessageStore};
 
 use super::budget::{Purpose, Share};
@@ -25,7 +27,9 @@ use super::limits;
 use super::logins::Logins;
 use super::maillog::{self, Refused, Said, Speaker};
 use super::muffler::Kind;
+use super::reception::Reception;
 use super::remembered::Remembered;
+use super::sending::{Sender, Unsent};
 use super::session::{Interruption, SessionEnd, SessionId, Visit};
 use super::sign_ins::SignIns;
 use super::waiters::{Waiter, Waiters};
@@ -51,6 +55,10 @@ pub struct Environment {
     pub rules: Arc<Rules>,
     /// Who waits for mail.
     pub waiters: Arc<Waiters>,
+    /// What SMTP sessions need to know: messages that are sent over HTTP follow the same rules.
+    pub smtp: Arc<smtp::Settings>,
+    /// The time.
+    pub clock: Clock,
 }
 
 /// Serves one client until its session ends. Not inlined: its frame is on the stack of an idle
@@ -256,6 +264,7 @@ impl Driver<'_> {
         let answer = api::answer(&self.environment.api, request, &asker);
         match answer {
             Ok(Answer::Wait(wait)) => self.wait(*wait),
+            Ok(Answer::Letter(letter)) => self.send(&letter, request.body.len()),
             other => Ok(self.outcome(other)),
         }
     }
@@ -402,6 +411,34 @@ impl Driver<'_> {
         })
     }
 
+    /// Delivers a letter.
+    fn send(
+        &mut self,
+        letter: &Letter,
+        body_octets: usize,
+    ) -> Result<Outcome<'static>, Interruption> {
+        let environment = self.environment;
+        let sender = Sender {
+            reception: Reception {
+                store: &environment.store,
+                accounts: &environment.accounts,
+                logins: &environment.logins,
+                clock: &environment.clock,
+                hostname: environment.smtp.hostname.as_str(),
+                id: self.id,
+            },
+            settings: &environment.smtp,
+            login: self.login.as_ref(),
+            is_encrypted: self.way == Way::Tls,
+            body_octets,
+        };
+        match sender.send(self.connection, letter, &mut self.body) {
+            Ok(response) => Ok(self.outcome(Ok(Answer::Response(Box::new(response))))),
+            Err(Unsent::Refused(refusal)) => Ok(self.outcome(Err(refusal.into()))),
+            Err(Unsent::Interrupted(interruption)) => Err(interruption),
+        }
+    }
+
     /// Takes turns until there is an answer.
     fn wait(&mut self, mut wait: Wait) -> Result<Outcome<'static>, Interruption> {
         let _waiter = match self.waiter() {
@@ -443,8 +480,8 @@ impl Driver<'_> {
                 }
                 Err(outcome) => return outcome,
             },
-            // A wait ends with a response.
-            Ok(Answer::Wait(_)) => {
+            // These end with a response.
+            Ok(Answer::Wait(_) | Answer::Letter(_)) => {
                 Refusal::new(Status::InternalServerError, "Internal error").into()
             }
             Err(failure) => {

@@ -5,7 +5,7 @@
 //! the delivery is dropped and the rest is only counted: the client is read to the end of its
 //! content, and nothing of it is kept.
 
-use crate::mail::Envelope;
+use crate::mail::{EntryId, Envelope};
 use crate::store::{self, Delivery};
 
 use super::budget::{Purpose, Recipients, Share};
@@ -41,6 +41,8 @@ pub(super) enum NotKept {
 /// What the mail log reports about a message.
 #[derive(Debug)]
 pub(super) struct Delivered {
+    /// Its id in the inbox.
+    pub(super) id: EntryId,
     pub(super) name: String,
     pub(super) octets: u64,
     pub(super) envelope: Envelope,
@@ -66,6 +68,11 @@ impl Intake {
             octets: 0,
             refusal: None,
         }
+    }
+
+    /// The name of the message; empty once the content is refused.
+    pub(super) fn name(&self) -> &str {
+        self.delivery.as_ref().map_or("", Delivery::name)
     }
 
     /// Collects about as much as the client sends at a time, which is `octets`. Returns how much of
@@ -166,13 +173,14 @@ impl Intake {
         let Some(delivery) = self.delivery else {
             return Err(self.refusal.unwrap_or(NotKept::TooLarge));
         };
-        let name = delivery.name().to_owned();
+        let (id, name) = (delivery.id(), delivery.name().to_owned());
         let octets = delivery.octets();
         delivery
             .commit(&self.envelope.recipients)
             .map_err(NotKept::Store)?;
         self.recipients.clear();
         Ok(Delivered {
+            id,
             name,
             octets,
             envelope: self.envelope,

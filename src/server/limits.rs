@@ -42,6 +42,11 @@ pub const RETRIEVED_OCTETS_FREE: usize = 4 * 1_024;
 /// Decoded content in octets that is collected before it goes to the store, in one write call.
 pub const CONTENT_OCTETS_MAX: usize = 64 * 1_024;
 
+/// How many times its own memory the body of a request to send a message takes: itself, what was
+/// read of it, and the message, whose quoted-printable may have three octets for one, in a buffer
+/// that may be twice as large.
+pub const LETTER_FACTOR: usize = 8;
+
 /// The same for a message without a larger share of the memory (SEC-9).
 pub const CONTENT_OCTETS_FREE: usize = 8 * 1_024;
 

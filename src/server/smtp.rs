@@ -5,26 +5,27 @@
 
 use std::sync::Arc;
 
-use crate::accounts::{Accounts, Login, Resolution, Verdict};
+use crate::accounts::{Accounts, Login, Verdict};
 use crate::clock::Clock;
 use crate::mail::sasl::scram;
-use crate::mail::{Address, Closing, Credentials, Door, Ending, ForwardPath, MailboxName, trace};
+use crate::mail::{Address, Closing, Credentials, Door, Ending, ForwardPath, MailboxName};
 use crate::smtp::limits::OVERRUN_FACTOR;
 use crate::smtp::{
-    Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Senders, Session,
-    Settings, Step, Submission,
+    Action, ContentEnd, DeliveryFailure, Framing, Outcome, Senders, Session, Settings, Step,
+    Submission,
 };
-use crate::store::{self, MessageStore};
+use crate::store::MessageStore;
 use crate::wire::{BareOctets, ChunkDecoder, DotDecoder, Progress};
 
 use super::budget::Recipients;
 use super::connection::{Connection, LineRead};
 use super::content_rate::ContentRate;
-use super::dialogue::{self, Dialogue};
+use super::dialogue::Dialogue;
 use super::handshakes::Handshakes;
-use super::intake::{Intake, NotKept};
+use super::intake::Intake;
 use super::logins::{Logins, Proof};
 use super::maillog;
+use super::reception::{NotReceived, Reception};
 use super::session::{Interruption, SessionEnd, SessionId, Visit};
 use super::start_tls::start_tls;
 use super::tally;
@@ -150,7 +151,7 @@ struct Driver<'a> {
     dialogue: Dialogue,
 }
 
-impl Driver<'_> {
+impl<'a> Driver<'a> {
     /// Performs every action except reading a line. Not inlined, for the same reason as `serve`.
     #[inline(never)]
     fn perform(&mut self, action: Action) -> Result<Outcome<'static>, Interruption> {
@@ -231,44 +232,22 @@ impl Driver<'_> {
         Outcome::TransactionAbandoned
     }
 
-    fn look_up(&mut self, path: &ForwardPath) -> Result<Outcome<'static>, Interruption> {
-        let store = &self.environment.store;
-        let exists = |mailbox: &MailboxName| store.has_mailbox(mailbox);
-        let resolution = self.environment.accounts.resolve(path, exists);
-        Ok(Outcome::Recipient(match resolution {
-            Ok(Resolution::Mailbox(mailbox)) => match store.check_recipient(&mailbox) {
-                Ok(()) if self.recipients.add(&mailbox) => RecipientVerdict::Accepted(mailbox),
-                Ok(()) => RecipientVerdict::TooMany,
-                Err(store::Error::NameTooLong { .. }) => RecipientVerdict::NameTooLong,
-                // The store has logged it, once and not for every sender.
-                Err(store::Error::Full { .. }) => RecipientVerdict::Full,
-                Err(_) => RecipientVerdict::Unavailable,
-            },
-            Ok(Resolution::NotLocal) => RecipientVerdict::NotLocal,
-            Ok(Resolution::Unknown) => {
-                self.hold_back()?;
-                RecipientVerdict::Unknown
-            }
-            Err(error) => {
-                self.store_failed(&error);
-                RecipientVerdict::Failed
-            }
-        }))
+    fn reception(&self) -> Reception<'a> {
+        let environment = self.environment;
+        Reception {
+            store: &environment.store,
+            accounts: &environment.accounts,
+            logins: &environment.logins,
+            clock: &environment.clock,
+            hostname: environment.settings.hostname.as_str(),
+            id: self.id,
+        }
     }
 
-    /// SEC-12: delays the reply that a recipient is unknown, if the client's network has named many
-    /// unknown ones.
-    fn hold_back(&mut self) -> Result<(), Interruption> {
-        let delay = self
-            .environment
-            .logins
-            .unknown_recipient(self.connection.peer());
-        if delay.is_zero() {
-            return Ok(());
-        }
-        // Earlier replies must not be delayed too.
-        self.connection.flush()?;
-        self.connection.pause(delay)
+    fn look_up(&mut self, path: &ForwardPath) -> Result<Outcome<'static>, Interruption> {
+        let reception = self.reception();
+        let verdict = reception.look_up(self.connection, path, &mut self.recipients)?;
+        Ok(Outcome::Recipient(verdict))
     }
 
     fn check_password(
@@ -355,26 +334,12 @@ impl Driver<'_> {
             envelope,
             client_name,
         } = submission;
-        let declared_octets = envelope.declared_octets.unwrap_or(0);
-        let delivery = match self.environment.store.begin_delivery(declared_octets) {
-            Ok(delivery) => delivery,
-            Err(error) => return Ok(Outcome::DeliveryFailed(self.store_failed(&error))),
+        let reception = self.reception();
+        let begun = reception.begin(self.connection, (envelope, recipients), &client_name);
+        let intake = match begun {
+            Ok(intake) => intake,
+            Err(failure) => return Ok(Outcome::DeliveryFailed(failure)),
         };
-        let is_only = envelope.recipients.len() == 1;
-        let first_forward_path = envelope.first_forward_path.as_ref();
-        let received = trace::Received {
-            client_name: &client_name,
-            client_address: self.connection.peer(),
-            hostname: self.environment.settings.hostname.as_str(),
-            protocol: envelope.protocol,
-            id: delivery.name(),
-            forward_path: first_forward_path.filter(|_| is_only),
-            date: &self.environment.clock.date(),
-        };
-        let mut head = Vec::with_capacity(trace::FIELDS_OCTETS);
-        trace::render(&envelope.reverse_path, &received, &mut head);
-        let share = self.connection.allowance().share();
-        let intake = Intake::new(delivery, envelope, recipients, head, share);
         self.intake = Some(Box::new(intake));
         self.chunks = None;
         self.rate = self.connection.content_rate();
@@ -533,27 +498,12 @@ impl Driver<'_> {
     }
 
     fn commit(&mut self, intake: Intake) -> ContentEnd {
-        match intake.commit() {
-            Ok(delivered) => {
-                let recipients = delivered.envelope.recipients.len();
-                self.connection.achieved();
-                let counters = self.connection.counters();
-                counters.accepted(delivered.octets, recipients);
-                maillog::accepted(self.id, self.connection.peer(), self.account(), &delivered);
-                ContentEnd::Delivered
-            }
-            Err(NotKept::TooLarge) => ContentEnd::TooLarge,
-            Err(NotKept::Store(error)) => ContentEnd::Failed(self.store_failed(&error)),
-        }
-    }
-
-    /// Logs a failure of the store, and returns it in the terms of the protocol.
-    fn store_failed(&self, error: &store::Error) -> DeliveryFailure {
-        dialogue::store_failed(self.connection, self.id, error);
-        if matches!(error, store::Error::Full { .. }) {
-            DeliveryFailure::Full
-        } else {
-            DeliveryFailure::Transient
+        let reception = self.reception();
+        let account = self.login.as_ref().and_then(Login::mailbox);
+        match reception.commit(self.connection, account, intake) {
+            Ok(_) => ContentEnd::Delivered,
+            Err(NotReceived::TooLarge) => ContentEnd::TooLarge,
+            Err(NotReceived::Failed(failure)) => ContentEnd::Failed(failure),
         }
     }
 }

@@ -576,7 +576,7 @@ impl From<DeliveryFailure> for Reply {
 
 impl RecipientVerdict {
     /// The reply to RCPT.
-    pub(super) fn reply(&self) -> Reply {
+    pub fn reply(&self) -> Reply {
         match self {
             Self::Accepted(_) => RECIPIENT_OK,
             Self::Unknown => refused(

@@ -268,6 +268,11 @@ impl Delivery {
         self.0.name()
     }
 
+    /// The id of the message in the inbox, once it is there.
+    pub fn id(&self) -> EntryId {
+        self.0.id()
+    }
+
     /// Adds `octets` to the content, with lines ended by LF. Each call may be one write, so pass
     /// large pieces.
     ///

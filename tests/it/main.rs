@@ -44,6 +44,7 @@ mod replay;
 mod retrieval;
 mod sandbox;
 mod scram;
+mod sending;
 mod sendmail;
 mod slow;
 mod story;

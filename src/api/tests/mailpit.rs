@@ -366,7 +366,6 @@ fn what_facteur_lacks_is_refused_with_a_text() {
     let world = World::new();
     let id = world.deliver_subject("a", &["bob@a.example"]);
     for (method, path, lack) in [
-        (Method::Post, "send", "sending"),
         (Method::Get, "webui", "settings"),
         (Method::Get, "tags", "tags"),
         (Method::Delete, "tags/a", "tags"),

@@ -9,6 +9,7 @@ mod mailhog;
 mod mailpit;
 mod openapi;
 mod pages;
+mod sending;
 mod waits;
 
 use std::{sync::Arc, time::Duration};
@@ -168,7 +169,9 @@ impl World {
             other => other,
         };
         match answer {
-            Ok(answer @ (Answer::Wait(_) | Answer::Events { .. })) => panic!("{answer:?}"),
+            Ok(answer @ (Answer::Wait(_) | Answer::Events { .. } | Answer::Letter(_))) => {
+                panic!("{answer:?}")
+            }
             Ok(Answer::Response(response)) => {
                 let Body::Octets(octets) = response.body() else {
                     panic!("{response:?}")

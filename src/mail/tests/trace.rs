@@ -12,6 +12,7 @@ use crate::mail::{
 const DATE: &str = "Mon, 23 Nov 2026 06:27:42 +0000";
 
 const ESMTP: Protocol = Protocol {
+    http: false,
     extended: true,
     tls: false,
     authenticated: false,
@@ -19,6 +20,7 @@ const ESMTP: Protocol = Protocol {
 };
 
 const UTF8SMTP: Protocol = Protocol {
+    http: false,
     extended: true,
     tls: false,
     authenticated: false,

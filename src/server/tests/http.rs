@@ -18,7 +18,7 @@ use crate::server::{Logins, Remembered, SignIns, Waiters};
 use crate::store::MessageStore;
 
 use super::time::meanwhile;
-use super::{Connection, Ends, Timeouts};
+use super::{Connection, Ends, Timeouts, smtp_settings};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -56,6 +56,8 @@ fn environment(directory: &Path, waiters: Arc<Waiters>) -> Environment {
         sign_ins: Arc::new(SignIns::none(Clock::system())),
         rules: Arc::new(Rules::default()),
         waiters,
+        smtp: Arc::new(smtp_settings()),
+        clock: Clock::system(),
     }
 }
 

@@ -109,17 +109,22 @@ pub(super) fn smtp_sessions(
         logins,
         handshakes: None,
         starttls: true,
-        settings: Arc::new(crate::smtp::Settings {
-            hostname: Domain::localhost(),
-            message_octets_max: None,
-            recipients_max: None,
-            errors_max: None,
-            scram: false,
-            senders: crate::smtp::Senders::Anybody,
-            local_dots: crate::mail::Dots::BetweenAtoms,
-            http_port: None,
-        }),
+        settings: Arc::new(smtp_settings()),
         bare_octets: BareOctets::Refuse,
+    }
+}
+
+/// Settings without limits.
+pub(super) fn smtp_settings() -> crate::smtp::Settings {
+    crate::smtp::Settings {
+        hostname: Domain::localhost(),
+        message_octets_max: None,
+        recipients_max: None,
+        errors_max: None,
+        scram: false,
+        senders: crate::smtp::Senders::Anybody,
+        local_dots: crate::mail::Dots::BetweenAtoms,
+        http_port: None,
     }
 }
 

@@ -47,6 +47,7 @@ impl Client {
 
     pub(super) fn protocol(&self, utf8: bool) -> Protocol {
         Protocol {
+            http: false,
             extended: self.is_extended(),
             tls: self.link.is_encrypted(),
             authenticated: self.is_authenticated,

@@ -51,7 +51,7 @@ use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
 
 use crate::{
     fs::File,
-    mail::MailboxName,
+    mail::{EntryId, MailboxName},
     store::{Change, Error, limits::BEGIN_SYNC_OCTETS},
 };
 
@@ -181,6 +181,10 @@ impl Delivery {
 
     pub(in crate::store) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(in crate::store) fn id(&self) -> EntryId {
+        EntryId::own(self.serial.nonce, self.serial.counter)
     }
 
     pub(in crate::store) fn append(&mut self, octets: &[u8]) -> Result<(), Error> {
