@@ -176,6 +176,12 @@ impl Report {
         self.entries.extend(entries);
     }
 
+    /// Each number with its section and its name, in order.
+    pub fn numbers(&self) -> impl Iterator<Item = (&'static str, &str, u64)> {
+        let entries = self.entries.iter();
+        entries.map(|entry| (entry.section, entry.name.as_ref(), entry.value))
+    }
+
     /// Logs the report, as one block of text and as fields.
     pub fn log(&self) {
         log::logger().log(

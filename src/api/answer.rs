@@ -30,6 +30,8 @@ pub enum Answer {
     },
     /// A message to be delivered, as SMTP delivers one.
     Letter(Box<Letter>),
+    /// The counters of this server, which the driver knows.
+    Counters,
     /// The response comes later: take [turns](Wait::turn) until there is one.
     Wait(Box<Wait>),
 }

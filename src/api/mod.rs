@@ -9,7 +9,8 @@
 //! and whom it is for: the [`Asker`]. A call is both together with what the path says. The function
 //! in the row for this path (`router.rs`) returns an [`Answer`]: a whole response, a response whose
 //! body the driver sends piece by piece, [`Events`] or a [`Wait`], of which the driver takes turns,
-//! or a [`Letter`], which it delivers. So nothing here sends, waits for a socket or holds a thread.
+//! a [`Letter`], which it delivers, or a word for its counters. So nothing here sends, waits for a
+//! socket or holds a thread.
 //!
 //! # Who sees what
 //! Without accounts, and on the control socket, an asker sees all mail. With accounts, an asker is

@@ -67,6 +67,12 @@ pub(super) fn events(call: &Call<'_>) -> Result<Answer, Failure> {
     })
 }
 
+/// The counters of this server: numbers only, and those of everybody.
+#[expect(clippy::unnecessary_wraps, reason = "all calls return the same")]
+pub(super) fn metrics(_: &Call<'_>) -> Result<Answer, Failure> {
+    Ok(Answer::Counters)
+}
+
 /// The mailboxes that have messages.
 pub(super) fn mailboxes(call: &Call<'_>) -> Result<Answer, Failure> {
     let list = call.list()?;

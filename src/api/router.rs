@@ -106,6 +106,7 @@ static ROUTES: &[Route] = &[
     Route::new(Verb::Get, "/api/mailboxes/{address}", own::mailbox),
     Route::new(Verb::Delete, "/api/mailboxes/{address}", own::purge),
     Route::new(Verb::Get, "/api/openapi.json", openapi::describe),
+    Route::new(Verb::Get, "/metrics", own::metrics),
     // Mailpit.
     Route::new(Verb::Get, "/api/v1/messages", mailpit::messages),
     Route::new(Verb::Put, "/api/v1/messages", mailpit::mark),

@@ -21,6 +21,7 @@ use rustix::net::{RecvFlags, recv};
 use socket2::Socket;
 
 use crate::clock::Clock;
+use crate::counters::Report;
 use crate::mail::{ChannelBindings, Closing, Ending, Foreign, Link, Tls};
 use crate::wire::{LfPolicy, LineBuffer, LineEnding, Scan};
 
@@ -124,6 +125,11 @@ impl Connection {
     /// The counters of all connections.
     pub(super) fn counters(&self) -> &Tally {
         self.ticket.counters()
+    }
+
+    /// Adds the counters to `report`.
+    pub(super) fn report(&self, report: &mut Report) {
+        self.ticket.report(report);
     }
 
     /// Records that the client has logged in.

@@ -9,9 +9,10 @@ use std::time::Instant;
 use crate::accounts::{self, Accounts, Login as Granted, Verdict};
 use crate::api::{self, Answer, Api, Asker, Entry, Events, Failure, Letter, Turn, Wait};
 use crate::clock::Clock;
+use crate::counters::Report;
 use crate::http::{
-    Action, Client, Distance, Login, Outcome, Patience, Refusal, Reply, Request, Response, Rules,
-    Sending, Session, Status, Token, Way, date,
+    self, Action, Body, Client, Distance, Login, Outcome, Patience, Refusal, Reply, Request,
+    Response, Rules, Sending, Session, Status, Token, Way, date,
 };
 use crate::inbox::Content;
 use crate::mail::{Credentials, Door, Ending, MailboxName};
@@ -22,6 +23,7 @@ use super::budget::{Purpose, Share};
 use super::connection::Connection;
 use super::content_rate::ContentRate;
 use super::dialogue;
+use super::exposition::{MEDIA_TYPE, exposition};
 use super::handshakes::Handshakes;
 use super::limits;
 use super::logins::Logins;
@@ -265,6 +267,7 @@ impl Driver<'_> {
         match answer {
             Ok(Answer::Wait(wait)) => self.wait(*wait),
             Ok(Answer::Letter(letter)) => self.send(&letter, request.body.len()),
+            Ok(Answer::Counters) => Ok(self.count()),
             other => Ok(self.outcome(other)),
         }
     }
@@ -439,6 +442,16 @@ impl Driver<'_> {
         }
     }
 
+    /// The counters of this server.
+    fn count(&mut self) -> Outcome<'static> {
+        let mut report = Report::default();
+        self.connection.report(&mut report);
+        self.environment.store.report(&mut report);
+        let body = Body::Octets(exposition(&report).into_bytes().into());
+        let response = Response::with_body(Status::Ok, http::Kind::Api, MEDIA_TYPE, body);
+        self.outcome(Ok(Answer::Response(Box::new(response))))
+    }
+
     /// Takes turns until there is an answer.
     fn wait(&mut self, mut wait: Wait) -> Result<Outcome<'static>, Interruption> {
         let _waiter = match self.waiter() {
@@ -481,7 +494,7 @@ impl Driver<'_> {
                 Err(outcome) => return outcome,
             },
             // These end with a response.
-            Ok(Answer::Wait(_) | Answer::Letter(_)) => {
+            Ok(Answer::Wait(_) | Answer::Letter(_) | Answer::Counters) => {
                 Refusal::new(Status::InternalServerError, "Internal error").into()
             }
             Err(failure) => {

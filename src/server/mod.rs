@@ -22,6 +22,7 @@ mod content_rate;
 mod current;
 mod deadlines;
 mod dialogue;
+mod exposition;
 mod handshakes;
 pub mod http;
 mod intake;

@@ -284,6 +284,11 @@ impl Ticket {
         &self.registry.counters
     }
 
+    /// Adds the counters to `report`.
+    pub(super) fn report(&self, report: &mut Report) {
+        self.registry.report(report);
+    }
+
     /// Whether another line of this kind may be logged about a client: see
     /// [`Muffler::lets_through`].
     pub(super) fn lets_through(&self, peer: IpAddr, kind: Kind, now: Instant) -> Option<u64> {

@@ -32,6 +32,7 @@ mod limits;
 mod log_format;
 mod logins;
 mod memory;
+mod metrics;
 mod misdirected;
 mod mistakes;
 mod net;

@@ -169,7 +169,12 @@ impl World {
             other => other,
         };
         match answer {
-            Ok(answer @ (Answer::Wait(_) | Answer::Events { .. } | Answer::Letter(_))) => {
+            Ok(
+                answer @ (Answer::Wait(_)
+                | Answer::Events { .. }
+                | Answer::Letter(_)
+                | Answer::Counters),
+            ) => {
                 panic!("{answer:?}")
             }
             Ok(Answer::Response(response)) => {
