@@ -1,6 +1,6 @@
 // Hostile mails in a browser: whatever their HTML says, nothing of it runs, and nothing is loaded.
 //
-//     NODE_PATH=DIRECTORY/node_modules node tests/isolation.mjs target/debug/facteur
+//     npm ci --prefix tests/node && node tests/node/isolation.mjs target/debug/facteur
 //
 // A facteur without a configuration receives the mails below over SMTP. Chromium opens each of them
 // as a document of its own and in the pane of the page, while a trap counts the connections to it,
@@ -9,19 +9,19 @@
 // out in the same mode (compatMode) as its HTML without the changes of facteur, and its pictures by
 // cid: must be shown. First the trap must notice a page that is not isolated.
 //
-// Needs Node.js, playwright-core (npm install playwright-core) and Chromium; CHROMIUM names it.
+// Needs Node.js, npm and Chromium; CHROMIUM names it.
 
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import http from 'node:http';
-import { createRequire } from 'node:module';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 
-const { chromium } = createRequire(import.meta.url)('playwright-core');
+import { chromium } from 'playwright-core';
+
 const [program] = process.argv.slice(2);
-if (!program) throw new Error('usage: node tests/isolation.mjs PROGRAM');
+if (!program) throw new Error('usage: node tests/node/isolation.mjs PROGRAM');
 // Mails name the one, and the page that is not isolated the other.
 const NAME = 'trap.example';
 const CONTROL = 'control.example';
