@@ -184,10 +184,15 @@ pub fn routes() -> &'static [Route] {
 /// [`Failure`]: a refusal, or what went wrong in the store, which is for the log.
 pub fn answer(api: &Api, request: &Request, asker: &Asker) -> Result<Answer, Failure> {
     let segments = request.target.segments();
+    // A client of Mailpit asks for `//view/…`.
+    let segments = match segments.as_slice() {
+        ["", rest @ ..] if !rest.is_empty() => rest,
+        all => all,
+    };
     let verb = verb(request);
     let mut others = Vec::new();
     for route in ROUTES {
-        let Some(parameters) = parameters(route.path, &segments) else {
+        let Some(parameters) = parameters(route.path, segments) else {
             continue;
         };
         if verb != Some(route.verb) {

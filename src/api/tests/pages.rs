@@ -286,6 +286,9 @@ fn messages_and_parts_are_saved() {
         "The code is 4711."
     );
     assert_eq!(world.get("/view/latest.txt").text, "");
+    // cypress-mailpit writes two.
+    assert_eq!(world.get("//view/latest.txt").code, 200);
+    world.get("///view/latest.txt").refused(404, "nothing");
     world
         .get(&format!("/view/{id}"))
         .refused(400, ".html or .txt");
