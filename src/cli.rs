@@ -542,7 +542,7 @@ pub struct WaitArguments {
     )]
     pub since: Since,
 
-    /// How long to wait: for example 10s or 2m; 0s means not at all
+    /// How long to wait: for example 500ms, 10s or 2m; 0s means not at all
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
     pub timeout: Duration,
 
@@ -598,7 +598,7 @@ fn parse_digits(text: &str) -> Result<usize, String> {
 }
 
 fn parse_time(text: &str) -> Result<Duration, String> {
-    time(text).ok_or_else(|| "write a time such as 10s, 2m or 1h, up to 7d".to_owned())
+    time(text).ok_or_else(|| "write a time such as 500ms, 10s, 2m or 1h, up to 7d".to_owned())
 }
 
 fn parse_since(text: &str) -> Result<Since, String> {
@@ -612,13 +612,18 @@ fn parse_since(text: &str) -> Result<Since, String> {
     }
 }
 
-/// A number of seconds, minutes, hours or days.
+/// A number of milliseconds, seconds, minutes, hours or days.
 fn time(text: &str) -> Option<Duration> {
-    const UNITS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3_600), ('d', 86_400)];
-    let of = |(unit, seconds): (char, u64)| Some((text.strip_suffix(unit)?, seconds));
-    let (digits, seconds) = UNITS.into_iter().find_map(of)?;
-    let number = digits.parse::<u32>().ok().map(u64::from)?;
-    let time = Duration::from_secs(number.checked_mul(seconds)?);
+    const UNITS: [(&str, Duration); 5] = [
+        ("ms", Duration::from_millis(1)),
+        ("s", Duration::from_secs(1)),
+        ("m", Duration::from_mins(1)),
+        ("h", Duration::from_hours(1)),
+        ("d", Duration::from_hours(24)),
+    ];
+    let of = |(unit, time): (&str, Duration)| Some((text.strip_suffix(unit)?, time));
+    let (digits, unit) = UNITS.into_iter().find_map(of)?;
+    let time = unit.checked_mul(digits.parse().ok()?)?;
     (time <= TIME_MAX && digits.bytes().all(|it| it.is_ascii_digit())).then_some(time)
 }
 

@@ -125,7 +125,7 @@ complete -c facteur -n "__fish_facteur_using_subcommand wait" -l subject -d 'A m
 complete -c facteur -n "__fish_facteur_using_subcommand wait" -l match -d 'A message to which all these words apply, as in `facteur list`' -r
 complete -c facteur -n "__fish_facteur_using_subcommand wait" -l count -d 'Wait for so many messages, and print all of them, the oldest first' -r
 complete -c facteur -n "__fish_facteur_using_subcommand wait" -l since -d 'Only messages that came after this: a cursor, an age, or seconds since 1970' -r
-complete -c facteur -n "__fish_facteur_using_subcommand wait" -l timeout -d 'How long to wait: for example 10s or 2m; 0s means not at all' -r
+complete -c facteur -n "__fish_facteur_using_subcommand wait" -l timeout -d 'How long to wait: for example 500ms, 10s or 2m; 0s means not at all' -r
 complete -c facteur -n "__fish_facteur_using_subcommand wait" -l link -d 'Print the first http or https link that contains PART' -r
 complete -c facteur -n "__fish_facteur_using_subcommand wait" -l code -d 'Print the first code: N digits (4 to 8 if there is no N) that stand alone' -r
 complete -c facteur -n "__fish_facteur_using_subcommand wait" -l save -d 'Write the attachments into this directory, which is created if it is missing; nothing in it is overwritten' -r -F

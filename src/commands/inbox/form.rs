@@ -152,8 +152,8 @@ fn link(message: &Message, part: &str) -> Result<String, Reason> {
         part => format!("link that contains \"{}\" is", quoted(part)),
     };
     let counts = format!(
-        "{} links of the text and {} of the HTML were looked at",
-        in_text.len(),
+        "{} of the text and {} of the HTML were looked at",
+        counted(u64::try_from(in_text.len()).unwrap_or(u64::MAX), "link"),
         in_html.len()
     );
     let seen = match seen.as_slice() {
@@ -178,11 +178,15 @@ fn code(message: &Message, n_digits: Option<usize>) -> Result<String, Reason> {
         Some(n_digits) => format!("code of {n_digits} digits is"),
         None => "code of 4 to 8 digits is".to_owned(),
     };
-    let [in_text, in_html] = texts.map(|text| text.chars().count());
+    let [in_text, in_html] = texts.map(|text| {
+        let characters = text.chars().count();
+        u64::try_from(characters).unwrap_or(u64::MAX)
+    });
+    let in_text = counted(in_text, "character");
     Err(Reason::Without {
         what,
         looked_at: format!(
-            "{}: {in_text} characters of text and {in_html} of HTML were looked at",
+            "{}: {in_text} of text and {in_html} of HTML were looked at",
             message.searched()
         ),
     })
@@ -234,9 +238,18 @@ fn overview(message: &Message, client: &Client<'_>) -> String {
             name => name,
         };
         let (name, kind) = (printable(name), printable(&attachment.content_type));
-        overview.extend([format!("  {name}  {kind}  {} octets\n", attachment.size)]);
+        let size = counted(attachment.size, "octet");
+        overview.extend([format!("  {name}  {kind}  {size}\n")]);
     }
     overview
+}
+
+/// So many of these things.
+fn counted(number: u64, thing: &str) -> String {
+    match number {
+        1 => format!("1 {thing}"),
+        _ => format!("{number} {thing}s"),
+    }
 }
 
 #[cfg(test)]

@@ -112,11 +112,8 @@ fn answer(
     let since = since.text();
     loop {
         let before = left();
-        // The daemon counts in whole seconds.
-        let is_more = before.subsec_nanos() > 0;
-        let seconds = before.as_secs().saturating_add(u64::from(is_more));
-        let seconds = seconds.min(limits::WAIT_SECONDS_MAX);
-        let timeout = format!("{seconds}s");
+        let time = before.min(Duration::from_secs(limits::WAIT_SECONDS_MAX));
+        let timeout = written(time);
         let mut query = vec![("since", since.as_str()), ("timeout", &timeout)];
         query.extend(asked.to.as_deref().map(|to| ("to", to)));
         query.extend(asked.subject.as_deref().map(|subject| ("subject", subject)));
@@ -125,7 +122,6 @@ fn answer(
         if asked.none {
             query.push(("none", "1"));
         }
-        let time = Duration::from_secs(seconds);
         match client.wait(&target(&PATH, &query), time) {
             Ok(response) if response.has_content() => return response.document().map(Some),
             Ok(_) if left().is_zero() => return Ok(None),
@@ -157,7 +153,16 @@ fn what_did_not_come(asked: &WaitArguments) -> String {
             wanted.push_str(&quoted(text));
         }
     }
-    format!("{wanted} came in {}s", asked.timeout.as_secs())
+    format!("{wanted} came in {}", written(asked.timeout))
+}
+
+/// A time as the daemon reads it, in whole seconds, or else in milliseconds, rounded up.
+fn written(time: Duration) -> String {
+    let milliseconds = time.as_micros().div_ceil(1_000);
+    match (milliseconds / 1_000, milliseconds % 1_000) {
+        (seconds, 0) => format!("{seconds}s"),
+        _ => format!("{milliseconds}ms"),
+    }
 }
 
 /// What came since then, whether it was waited for or not.

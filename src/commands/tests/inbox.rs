@@ -538,8 +538,13 @@ fn a_wait_ends_with_its_time_and_says_what_did_come() {
     let search = "GET /api/v1/search?query=after%3A2023-11-14T22%3A03%3A20Z&limit=3";
     assert_eq!(
         asked,
-        [wait("1s"), wait("1s"), wait("0s"), search.to_owned()]
+        [wait("1s"), wait("500ms"), wait("0s"), search.to_owned()]
     );
+
+    let arguments = ["wait", "--none", "--timeout", "250ms"];
+    let (done, asked) = ask(&arguments, &[nothing(), nothing()]);
+    assert_eq!(done.unwrap(), "");
+    assert!(asked[0].ends_with("&timeout=250ms&none=1"), "{asked:?}");
 
     let arguments = ["wait", "--since", "00ab-7", "--timeout", "0s"];
     for (answers, expect) in [
