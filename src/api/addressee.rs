@@ -4,23 +4,34 @@
 //! that run in parallel tell their messages apart by it, so a wait for it must look at the message:
 //! the envelope is not kept, but the sub-address is usually in a field, and always in the trace
 //! header of a message that had one recipient.
+//!
+//! A name without a domain is the mailbox with this local part. If there is none yet, the message
+//! that is waited for may be its first one.
 
 use crate::{
     accounts::UserName,
     http::{Refusal, Status},
     inbox::Item,
-    mail::{ForwardPath, MailboxName},
+    mail::{ForwardPath, MailboxName, fold_local_part},
     mime::{Outline, Person, Summary},
 };
 
-use super::{base::Api, call::Call, failure::Failure};
+use super::{asker::Asker, base::Api, call::Call, failure::Failure};
 
 /// A recipient that a request names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Addressee {
-    mailbox: MailboxName,
+    whose: Whose,
     /// The address itself, if the mailbox has another one.
     subaddress: Option<MailboxName>,
+}
+
+/// Whose mail it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Whose {
+    Mailbox(MailboxName),
+    /// Any mailbox with this local part, in its common form: there is none yet.
+    LocalPart(String),
 }
 
 impl Addressee {
@@ -30,26 +41,46 @@ impl Addressee {
     /// 404: nobody receives mail there, as far as the asker is concerned.
     pub(super) fn parse(call: &Call<'_>, address: &str) -> Result<Self, Failure> {
         let mailbox = call.api.mailbox_of(address)?;
-        let Some(mailbox) = mailbox.filter(|mailbox| call.asker.sees(mailbox)) else {
-            let text = "No mailbox receives mail for what to says; give a whole address";
-            return Err(Refusal::new(Status::NotFound, text).into());
-        };
-        let literal = literal(call.api, address);
-        let subaddress = literal.filter(|literal| is_below(literal, &mailbox));
-        Ok(Self {
-            mailbox,
-            subaddress,
-        })
+        if let Some(mailbox) = mailbox.filter(|mailbox| call.asker.sees(mailbox)) {
+            let literal = literal(call.api, address);
+            let subaddress = literal.filter(|literal| is_below(literal, &mailbox));
+            return Ok(Self {
+                whose: Whose::Mailbox(mailbox),
+                subaddress,
+            });
+        }
+        let name = call.api.accounts.user(address);
+        if let (UserName::LocalPart(local_part), Asker::Everybody) = (name, call.asker)
+            && call
+                .api
+                .store
+                .mailboxes_with_local_part(&local_part)?
+                .is_empty()
+        {
+            return Ok(Self {
+                whose: Whose::LocalPart(fold_local_part(&local_part)),
+                subaddress: None,
+            });
+        }
+        let text = "No mailbox receives mail for what to says; give a whole address";
+        Err(Refusal::new(Status::NotFound, text).into())
     }
 
-    /// The mailbox that receives its mail.
-    pub(super) fn mailbox(&self) -> &MailboxName {
-        &self.mailbox
+    /// The mailbox that receives its mail, if it is known.
+    pub(super) fn mailbox(&self) -> Option<&MailboxName> {
+        match &self.whose {
+            Whose::Mailbox(mailbox) => Some(mailbox),
+            Whose::LocalPart(_) => None,
+        }
     }
 
     /// Whether a message of the mailbox was sent to this recipient.
     pub(super) fn is_of(&self, api: &Api, item: &Item) -> Result<bool, Failure> {
-        if !item.mailboxes.contains(&self.mailbox) {
+        let is_here = match &self.whose {
+            Whose::Mailbox(mailbox) => item.mailboxes.contains(mailbox),
+            Whose::LocalPart(name) => item.mailboxes.iter().any(|it| it.local_part() == name),
+        };
+        if !is_here {
             return Ok(false);
         }
         let Some(subaddress) = &self.subaddress else {

@@ -194,7 +194,7 @@ impl Wait {
         let timeout = timeout(call)?;
         let of = match (&wanted.to, call.asker) {
             (_, Asker::Owner(own)) => Some(own),
-            (Some(recipient), Asker::Everybody) => Some(recipient.mailbox()),
+            (Some(recipient), Asker::Everybody) => recipient.mailbox(),
             (None, Asker::Everybody) => None,
         };
         let place = match since {
@@ -274,7 +274,7 @@ impl Wait {
     fn mailbox(&self) -> Option<&MailboxName> {
         match (&self.asker, &self.wanted.to) {
             (Asker::Owner(own), _) => Some(own),
-            (Asker::Everybody, Some(recipient)) => Some(recipient.mailbox()),
+            (Asker::Everybody, Some(recipient)) => recipient.mailbox(),
             (Asker::Everybody, None) => None,
         }
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{LETTER, World, mailbox, subjects};
-use crate::http::Method;
+use crate::{api::Asker, http::Method};
 
 #[test]
 fn an_empty_inbox_has_an_empty_list() {
@@ -425,4 +425,24 @@ fn a_wait_for_a_subaddress_reads_the_trace_header() {
         let reply = world.get(&format!("/api/wait?to={to}@a.example&since=0&timeout=0s"));
         assert_eq!(reply.code, code, "{to}");
     }
+}
+
+/// A test may begin to wait before its first message.
+#[test]
+fn a_wait_for_a_name_without_a_domain_may_begin_before_its_mailbox_exists() {
+    let world = World::new();
+    let wait = "/api/wait?to=Bob&since=0&timeout=0s";
+    assert_eq!(world.get(wait).code, 204);
+    world.deliver_subject("other", &["notbob@a.example"]);
+    assert_eq!(world.get(wait).code, 204);
+    world.deliver_subject("a", &["ann@a.example", "bob@a.example"]);
+    assert_eq!(world.get(wait).json()["Subject"], "a");
+    // Then it is not clear which one is meant.
+    world.deliver_subject("b", &["bob@b.example"]);
+    world.get(wait).refused(404, "give a whole address");
+    let ann = Asker::Owner(mailbox("ann@a.example"));
+    let wait = (Method::Get, "/api/wait?to=carl&timeout=0s");
+    world
+        .ask_as(&ann, wait, "")
+        .refused(404, "give a whole address");
 }
