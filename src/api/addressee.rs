@@ -2,8 +2,8 @@
 //!
 //! A sub-address, such as `bob+run42@example.com`, leads to the mailbox of `bob@example.com`. Tests
 //! that run in parallel tell their messages apart by it, so a wait for it must look at the message:
-//! the envelope is not kept, but the sub-address is usually in a field, and always in the trace
-//! header of a message that had one recipient.
+//! the sub-address is usually in a field, and always in the trace header of a message that had one
+//! recipient. Those of messages with several recipients are kept in memory for a while.
 //!
 //! A name without a domain is the mailbox with this local part. If there is none yet, the message
 //! that is waited for may be its first one.
@@ -43,7 +43,7 @@ impl Addressee {
         let mailbox = call.api.mailbox_of(address)?;
         if let Some(mailbox) = mailbox.filter(|mailbox| call.asker.sees(mailbox)) {
             let literal = literal(call.api, address);
-            let subaddress = literal.filter(|literal| is_below(literal, &mailbox));
+            let subaddress = literal.filter(|literal| literal.is_below(&mailbox));
             return Ok(Self {
                 whose: Whose::Mailbox(mailbox),
                 subaddress,
@@ -86,6 +86,9 @@ impl Addressee {
         let Some(subaddress) = &self.subaddress else {
             return Ok(true);
         };
+        if api.paths.has(item.seen.id, subaddress) {
+            return Ok(true);
+        }
         let Some(opened) = api.inbox.open(item)? else {
             return Ok(false);
         };
@@ -125,10 +128,4 @@ fn literal(api: &Api, address: &str) -> Option<MailboxName> {
         }
         UserName::Address(_) | UserName::LocalPart(_) | UserName::Unknown => None,
     }
-}
-
-/// Whether the address is a sub-address of the mailbox, and not another name for it.
-fn is_below(address: &MailboxName, mailbox: &MailboxName) -> bool {
-    let rest = address.local_part().strip_prefix(mailbox.local_part());
-    address.domain() == mailbox.domain() && rest.is_some_and(|rest| !rest.is_empty())
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use crate::{
     accounts::{Accounts, Resolution, UserName},
     clock::Clock,
-    inbox::{Inbox, Memory},
+    inbox::{Inbox, Memory, Paths},
     mail::MailboxName,
     store::MessageStore,
 };
@@ -21,6 +21,8 @@ pub struct Api {
     pub(super) clock: Clock,
     /// Who makes answers with whole messages.
     pub(super) makers: Makers,
+    /// To which sub-addresses messages were sent.
+    pub(super) paths: Arc<Paths>,
     /// Where mail can be sent to, for people and tests that ask.
     pub(super) receiving_at: Vec<SocketAddr>,
 }
@@ -39,8 +41,15 @@ impl Api {
             accounts,
             clock,
             makers: Makers::default(),
+            paths: Arc::default(),
             receiving_at: Vec::new(),
         }
+    }
+
+    /// The same API, which knows of the sub-addresses that are kept in `paths`.
+    #[must_use]
+    pub fn knowing(self, paths: Arc<Paths>) -> Self {
+        Self { paths, ..self }
     }
 
     /// The same API, which tells those who ask that mail can be sent to `addresses`.

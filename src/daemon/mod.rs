@@ -251,6 +251,7 @@ impl Daemon {
         let logins = Logins::new(Arc::clone(&accounts), first_delay, clock.clone());
         let addresses = sockets.addresses();
         let shared = Shared {
+            paths: Arc::default(),
             config,
             store,
             clock,

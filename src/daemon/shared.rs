@@ -8,7 +8,7 @@ use crate::api::Api;
 use crate::clock::Clock;
 use crate::config::{Config, Endpoint};
 use crate::http::Rules;
-use crate::inbox;
+use crate::inbox::{self, Paths};
 use crate::mail::{Door, Dots, Service};
 use crate::server::{self, Handshakes, Logins, Remembered, Sessions, SignIns, Waiters};
 use crate::store::MessageStore;
@@ -25,6 +25,8 @@ pub(super) struct Shared<'a> {
     pub(super) logins: Arc<Logins>,
     /// How TLS begins, if there is a certificate.
     pub(super) handshakes: Option<Arc<Handshakes>>,
+    /// The sub-addresses of messages.
+    pub(super) paths: Arc<Paths>,
     /// How much memory the inbox may use.
     pub(super) inbox: inbox::Memory,
     /// What listens where.
@@ -42,6 +44,7 @@ impl Shared<'_> {
             handshakes: self.handshakes.clone(),
             settings: Arc::new(self.smtp_settings()),
             starttls: self.config.starttls.0,
+            paths: Arc::clone(&self.paths),
             bare_octets: self.config.bare_lf.0,
         })
     }
@@ -64,6 +67,7 @@ impl Shared<'_> {
         let clock = self.clock.clone();
         let api = Api::new(Arc::clone(store), Arc::clone(accounts), clock, self.inbox);
         let api = api.receiving_at(self.receiving_at());
+        let api = api.knowing(Arc::clone(&self.paths));
         Sessions::Http(server::http::Environment {
             api: Arc::new(api),
             store: Arc::clone(store),
@@ -75,6 +79,7 @@ impl Shared<'_> {
             rules: Arc::new(self.rules()),
             waiters: Waiters::of(places),
             smtp: Arc::new(self.smtp_settings()),
+            paths: Arc::clone(&self.paths),
             clock: self.clock.clone(),
         })
     }

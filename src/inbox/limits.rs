@@ -48,3 +48,13 @@ pub const SEARCHED_OCTETS_MAX: usize = 64 * 1_024;
 /// How many looks at mailboxes one call keeps: a page has messages of few mailboxes, and each look
 /// has its part of the memory for listings.
 pub const LOOKS_MAX: usize = 16;
+
+/// Of how many messages, the newest, it is known to which sub-addresses they were sent.
+pub const PATHS_MESSAGES_MAX: usize = 16_384;
+
+/// The memory for that: some 16,384 messages with two sub-addresses each.
+pub const PATHS_OCTETS_MAX: usize = 4 * 1_024 * 1_024;
+
+/// What a message, and each of its sub-addresses, takes beside its text: a name, and two places in
+/// tables.
+pub const PATHS_MESSAGE_OCTETS: usize = 64;

@@ -23,6 +23,7 @@ mod looks;
 pub mod marks;
 mod memory;
 mod others;
+mod paths;
 mod search;
 pub mod summaries;
 pub mod words;
@@ -49,6 +50,7 @@ pub use bodies::Bodies;
 pub use content::{Content, Section};
 pub use index::{Item, Seen};
 pub use memory::Memory;
+pub use paths::Paths;
 pub use search::Hidden;
 
 use index::Index;

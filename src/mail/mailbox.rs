@@ -91,6 +91,12 @@ impl MailboxName {
         self.with_written(fold_local_part(local_part))
     }
 
+    /// Whether this is a sub-address of `mailbox`, or begins like one, and not another name for it.
+    pub fn is_below(&self, mailbox: &Self) -> bool {
+        let rest = self.local_part.strip_prefix(&mailbox.local_part);
+        self.domain == mailbox.domain && rest.is_some_and(|rest| !rest.is_empty())
+    }
+
     /// The local part, unquoted.
     pub fn local_part(&self) -> &str {
         &self.local_part

@@ -250,13 +250,19 @@ impl Drop for Share {
 #[derive(Debug)]
 pub(super) struct Recipients {
     octets: usize,
+    /// The sub-addresses that were named for some of them.
+    subaddresses: Vec<MailboxName>,
     share: Share,
 }
 
 impl Recipients {
     /// No recipients yet.
     pub(super) fn none(share: Share) -> Self {
-        Self { octets: 0, share }
+        Self {
+            octets: 0,
+            subaddresses: Vec::new(),
+            share,
+        }
     }
 
     /// Counts one more; false if there is no memory for it, and it is not counted.
@@ -271,6 +277,18 @@ impl Recipients {
         is_granted
     }
 
+    /// Keeps a sub-address that was named for one of them, if there is memory for it.
+    pub(super) fn add_subaddress(&mut self, subaddress: MailboxName) {
+        if self.add(&subaddress) {
+            self.subaddresses.push(subaddress);
+        }
+    }
+
+    /// Hands over the sub-addresses.
+    pub(super) fn take_subaddresses(&mut self) -> Vec<MailboxName> {
+        std::mem::take(&mut self.subaddresses)
+    }
+
     /// Hands over the memory of the recipients, and starts again with none.
     pub(super) fn take(&mut self) -> Self {
         let none = Self::none(self.share.another());
@@ -281,6 +299,7 @@ impl Recipients {
     pub(super) fn clear(&mut self) {
         if self.octets > 0 {
             self.octets = 0;
+            self.subaddresses = Vec::new();
             self.share.give_back();
         }
     }

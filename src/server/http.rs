@@ -14,7 +14,7 @@ use crate::http::{
     self, Action, Body, Client, Distance, Login, Outcome, Patience, Refusal, Reply, Request,
     Response, Rules, Sending, Session, Status, Token, Way, date,
 };
-use crate::inbox::Content;
+use crate::inbox::{Content, Paths};
 use crate::mail::{Credentials, Door, Ending, MailboxName};
 use crate::smtp;
 use crate::store::{self, MessageStore};
@@ -59,6 +59,8 @@ pub struct Environment {
     pub waiters: Arc<Waiters>,
     /// What SMTP sessions need to know: messages that are sent over HTTP follow the same rules.
     pub smtp: Arc<smtp::Settings>,
+    /// Keeps the sub-addresses of messages, for those who wait for them.
+    pub paths: Arc<Paths>,
     /// The time.
     pub clock: Clock,
 }
@@ -426,6 +428,7 @@ impl Driver<'_> {
                 store: &environment.store,
                 accounts: &environment.accounts,
                 logins: &environment.logins,
+                paths: &environment.paths,
                 clock: &environment.clock,
                 hostname: environment.smtp.hostname.as_str(),
                 id: self.id,

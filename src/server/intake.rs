@@ -5,7 +5,7 @@
 //! the delivery is dropped and the rest is only counted: the client is read to the end of its
 //! content, and nothing of it is kept.
 
-use crate::mail::{EntryId, Envelope};
+use crate::mail::{EntryId, Envelope, MailboxName};
 use crate::store::{self, Delivery};
 
 use super::budget::{Purpose, Recipients, Share};
@@ -162,6 +162,15 @@ impl Intake {
     fn refuse(&mut self, refusal: NotKept) {
         self.delivery = None;
         self.refusal.get_or_insert(refusal);
+    }
+
+    /// The id of the message, and the sub-addresses to which it is sent, if it has several
+    /// recipients: the trace header names a single one.
+    pub(super) fn take_subaddresses(&mut self) -> Option<(EntryId, Vec<MailboxName>)> {
+        let subaddresses = self.recipients.take_subaddresses();
+        let has_several = self.envelope.recipients.len() > 1 && !subaddresses.is_empty();
+        let delivery = self.delivery.as_ref().filter(|_| has_several)?;
+        Some((delivery.id(), subaddresses))
     }
 
     /// Makes the message durable in the mailbox of every recipient.

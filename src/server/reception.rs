@@ -5,6 +5,7 @@
 
 use crate::accounts::{Accounts, Resolution};
 use crate::clock::Clock;
+use crate::inbox::Paths;
 use crate::mail::{Envelope, ForwardPath, MailboxName, trace};
 use crate::smtp::{DeliveryFailure, RecipientVerdict};
 use crate::store::{self, MessageStore};
@@ -26,6 +27,8 @@ pub(super) struct Reception<'a> {
     pub(super) accounts: &'a Accounts,
     /// Counts unknown recipients.
     pub(super) logins: &'a Logins,
+    /// Keeps the sub-addresses of messages.
+    pub(super) paths: &'a Paths,
     /// The time.
     pub(super) clock: &'a Clock,
     /// The name of this host.
@@ -54,7 +57,12 @@ impl Reception<'_> {
         let exists = |mailbox: &MailboxName| self.store.has_mailbox(mailbox);
         Ok(match self.accounts.resolve(path, exists) {
             Ok(Resolution::Mailbox(mailbox)) => match self.store.check_recipient(&mailbox) {
-                Ok(()) if recipients.add(&mailbox) => RecipientVerdict::Accepted(mailbox),
+                Ok(()) if recipients.add(&mailbox) => {
+                    if let Some(subaddress) = subaddress(path, &mailbox) {
+                        recipients.add_subaddress(subaddress);
+                    }
+                    RecipientVerdict::Accepted(mailbox)
+                }
                 Ok(()) => RecipientVerdict::TooMany,
                 Err(store::Error::NameTooLong { .. }) => RecipientVerdict::NameTooLong,
                 // The store has logged it, once and not for every sender.
@@ -118,8 +126,12 @@ impl Reception<'_> {
         &self,
         connection: &mut Connection,
         account: Option<&MailboxName>,
-        intake: Intake,
+        mut intake: Intake,
     ) -> Result<Delivered, NotReceived> {
+        // Before the message is in a mailbox: somebody may wait for it.
+        if let Some((id, subaddresses)) = intake.take_subaddresses() {
+            self.paths.keep(id, subaddresses);
+        }
         match intake.commit() {
             Ok(delivered) => {
                 let recipients = delivered.envelope.recipients.len();
@@ -145,4 +157,17 @@ impl Reception<'_> {
             DeliveryFailure::Transient
         }
     }
+}
+
+/// The path of a recipient, if it is a sub-address of the mailbox.
+fn subaddress(path: &ForwardPath, mailbox: &MailboxName) -> Option<MailboxName> {
+    let ForwardPath::Address(address) = path else {
+        return None;
+    };
+    // Most have none, and this costs nothing.
+    if address.local_part().len() <= mailbox.local_part().len() {
+        return None;
+    }
+    let name = MailboxName::from_address(address).ok()?;
+    name.is_below(mailbox).then_some(name)
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::accounts::{Accounts, Login, Verdict};
 use crate::clock::Clock;
+use crate::inbox::Paths;
 use crate::mail::sasl::scram;
 use crate::mail::{Address, Closing, Credentials, Door, Ending, ForwardPath, MailboxName};
 use crate::smtp::limits::OVERRUN_FACTOR;
@@ -47,6 +48,8 @@ pub struct Environment {
     pub settings: Arc<Settings>,
     /// Whether listeners that begin without TLS offer it; the listener for submission always does.
     pub starttls: bool,
+    /// Keeps the sub-addresses of messages, for those who wait for them.
+    pub paths: Arc<Paths>,
     /// What a bare CR or LF means in a message from a client of this machine, in open mode; from
     /// all other clients it is refused.
     pub bare_octets: BareOctets,
@@ -238,6 +241,7 @@ impl<'a> Driver<'a> {
             store: &environment.store,
             accounts: &environment.accounts,
             logins: &environment.logins,
+            paths: &environment.paths,
             clock: &environment.clock,
             hostname: environment.settings.hostname.as_str(),
             id: self.id,

@@ -154,3 +154,41 @@ fn with_accounts_the_sender_is_the_own_one() {
     }
     program.expect_log("account=\"ann@example.com\"");
 }
+
+/// A test that runs beside others waits for its own sub-address, also if it is in no field.
+#[test]
+fn a_wait_finds_the_subaddress_of_one_recipient_among_several() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = Program::start_with(directory.path(), HTTP);
+    let mut client = program.extended_client();
+    for (command, reply) in [
+        ("MAIL FROM:<ann@example.com>", "250 "),
+        ("RCPT TO:<carl@example.com>", "250 "),
+        ("RCPT TO:<Bob+Run1@example.com>", "250 "),
+        ("DATA", "354 "),
+        ("Subject: over SMTP\r\n\r\nx\r\n.", "250 "),
+    ] {
+        client.say(command);
+        client.expect_prefix(reply);
+    }
+    let mut letter = to(&["carl@example.com"]);
+    letter["Bcc"] = json!(["bob+run2@example.com"]);
+    assert_eq!(send(&program, "", &letter).0, 200);
+    for (address, subject) in [
+        ("bob%2Brun1", Some("over SMTP")),
+        ("bob%2Brun2", Some("Gr\u{fc}\u{df}e")),
+        ("bob%2Brun3", None),
+        ("bob%2Brun", None),
+        ("carl%2Brun1", None),
+    ] {
+        let get = format!("GET /api/wait?to={address}@example.com&timeout=0s HTTP/1.1\r\n");
+        let (status, body) = ask(program.http(), &get, "");
+        assert_eq!(
+            status,
+            if subject.is_some() { 200 } else { 204 },
+            "{address}"
+        );
+        let message: Value = serde_json::from_str(&body).unwrap_or_default();
+        assert_eq!(message["Subject"].as_str(), subject, "{address}");
+    }
+}

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{LETTER, World, mailbox, subjects};
-use crate::{api::Asker, http::Method};
+use crate::{api::Asker, http::Method, mail::EntryId};
 
 #[test]
 fn an_empty_inbox_has_an_empty_list() {
@@ -421,7 +421,16 @@ fn a_wait_for_a_subaddress_reads_the_trace_header() {
     let world = World::new();
     let traced = "Received: from x by y with SMTP id 1\n\tfor <bob+run2@a.example>;\n\tnow\n\n";
     world.deliver(traced, &["bob@a.example"]);
-    for (to, code) in [("bob%2Brun2", 200), ("bob", 200), ("bob%2Brun3", 204)] {
+    let id = world.deliver("\n", &["ann@a.example", "bob@a.example"]);
+    let subaddresses = vec![mailbox("bob+run4@a.example")];
+    let id = EntryId::parse(&id).unwrap();
+    world.api.paths.keep(id, subaddresses);
+    for (to, code) in [
+        ("bob%2Brun2", 200),
+        ("bob", 200),
+        ("bob%2Brun3", 204),
+        ("bob%2Brun4", 200),
+    ] {
         let reply = world.get(&format!("/api/wait?to={to}@a.example&since=0&timeout=0s"));
         assert_eq!(reply.code, code, "{to}");
     }

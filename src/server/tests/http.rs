@@ -57,6 +57,7 @@ fn environment(directory: &Path, waiters: Arc<Waiters>) -> Environment {
         rules: Arc::new(Rules::default()),
         waiters,
         smtp: Arc::new(smtp_settings()),
+        paths: Arc::default(),
         clock: Clock::system(),
     }
 }

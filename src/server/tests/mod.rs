@@ -110,6 +110,7 @@ pub(super) fn smtp_sessions(
         handshakes: None,
         starttls: true,
         settings: Arc::new(smtp_settings()),
+        paths: Arc::default(),
         bare_octets: BareOctets::Refuse,
     }
 }
