@@ -77,7 +77,7 @@ impl Letter {
     ///
     /// # Errors
     /// 400 with the place of what is wrong.
-    pub(super) fn parse(body: &[u8], dots: Dots) -> Result<Self, Refusal> {
+    pub fn parse(body: &[u8], dots: Dots) -> Result<Self, Refusal> {
         let mut object = Value::parse(body)?.object()?;
         let mut reader = Reader {
             grammar: Grammar {

@@ -1,12 +1,15 @@
 //! HTTP: a connection is understood alike at every split, each request that is handed out has the
-//! length that its head says, and memory is bounded.
+//! length that its head says, and memory is bounded. A message that is to be sent has lines that
+//! every program can read.
 
 use std::sync::Arc;
 
+use facteur::api::Letter;
 use facteur::http::{
     Action, Client, Distance, Head, Login, Outcome, Pairs, Request, Response, Rules, Session,
     Status, Way, attachment, limits,
 };
+use facteur::mail::Dots;
 
 use crate::cuts;
 
@@ -28,6 +31,12 @@ pub fn run(data: &[u8]) {
     drop(Head::parse(octets, client.distance));
     if let Ok(pairs) = Pairs::parse(octets) {
         assert!(pairs.iter().count() <= limits::PAIRS_MAX);
+    }
+    if let Ok(letter) = Letter::parse(octets, Dots::Anywhere) {
+        let content = letter.content("Sun, 06 Nov 1994 08:49:37 +0000", "1@localhost");
+        for line in content.split(|octet| *octet == b'\n') {
+            assert!(line.len() <= 998 && !line.contains(&b'\r'));
+        }
     }
     let name = attachment(&String::from_utf8_lossy(octets));
     assert!(name.bytes().all(|octet| (b' '..=b'~').contains(&octet)));

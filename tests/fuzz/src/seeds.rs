@@ -58,6 +58,7 @@ pub fn write(tests: &Path, corpus: &Path) {
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "OPTIONS /%2e%00 HTTP/1.1\r\nHost: mail.test.:80\r\nIf-None-Match: *\r\n\r\n",
     ];
+    put(corpus, "http", "letter", LETTER.as_bytes());
     for (number, request) in requests.iter().enumerate() {
         let octets = format!("\0{request}");
         put(corpus, "http", &number.to_string(), octets.as_bytes());
@@ -87,6 +88,11 @@ pub fn write(tests: &Path, corpus: &Path) {
         put(corpus, "journal", &number.to_string(), batch);
     }
 }
+
+/// A message to be sent.
+const LETTER: &str = r#"0{"From":{"Email":"a@x","Name":"A"},"To":[{"Email":"b+c@x"}],"Cc":[],
+"Bcc":["\"d e\"@x"],"ReplyTo":null,"Subject":"=?","Text":"a\r\nb","HTML":"<p>","Headers":{"X":"y"},
+"Attachments":[{"Content":"YQ==","Filename":"a.png","ContentType":"image/png","ContentID":"1"}]}"#;
 
 /// Mail with what the walk has to tell apart.
 const MAIL: &str = "From: =?utf-8?q?Zo=C3=AB?= <zoe@example.com>\nTo: a@x, Group: b@x (c), <d@x>;\n\
