@@ -40,30 +40,30 @@ impl Addressee {
     /// # Errors
     /// 404: nobody receives mail there, as far as the asker is concerned.
     pub(super) fn parse(call: &Call<'_>, address: &str) -> Result<Self, Failure> {
-        let mailbox = call.api.mailbox_of(address)?;
-        if let Some(mailbox) = mailbox.filter(|mailbox| call.asker.sees(mailbox)) {
-            let literal = literal(call.api, address);
-            let subaddress = literal.filter(|literal| literal.is_below(&mailbox));
-            return Ok(Self {
-                whose: Whose::Mailbox(mailbox),
-                subaddress,
-            });
-        }
-        let name = call.api.accounts.user(address);
-        if let (UserName::LocalPart(local_part), Asker::Everybody) = (name, call.asker)
-            && call
-                .api
-                .store
-                .mailboxes_with_local_part(&local_part)?
-                .is_empty()
-        {
-            return Ok(Self {
-                whose: Whose::LocalPart(fold_local_part(&local_part)),
-                subaddress: None,
-            });
-        }
-        let text = "No mailbox receives mail for what to says; give a whole address";
-        Err(Refusal::new(Status::NotFound, text).into())
+        let api = call.api;
+        let mailbox = match (api.accounts.user(address), call.asker) {
+            (UserName::LocalPart(local_part), Asker::Everybody) => {
+                let mut mailboxes = api.store.mailboxes_with_local_part(&local_part)?;
+                if mailboxes.is_empty() {
+                    return Ok(Self {
+                        whose: Whose::LocalPart(fold_local_part(&local_part)),
+                        subaddress: None,
+                    });
+                }
+                mailboxes.pop().filter(|_| mailboxes.is_empty())
+            }
+            _ => api.mailbox_of(address)?,
+        };
+        let Some(mailbox) = mailbox.filter(|mailbox| call.asker.sees(mailbox)) else {
+            let text = "No mailbox receives mail for what to says; give a whole address";
+            return Err(Refusal::new(Status::NotFound, text).into());
+        };
+        let literal = literal(api, address);
+        let subaddress = literal.filter(|literal| literal.is_below(&mailbox));
+        Ok(Self {
+            whose: Whose::Mailbox(mailbox),
+            subaddress,
+        })
     }
 
     /// The mailbox that receives its mail, if it is known.

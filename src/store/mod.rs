@@ -145,19 +145,28 @@ impl MessageStore {
         }
     }
 
-    /// The mailbox with this local part in whatever domain, if there is exactly one. If none has it
-    /// as it is written, the other forms of the same text count too ([`local_part_forms`]).
+    /// The mailbox with this local part in whatever domain, if there is exactly one.
+    ///
+    /// # Errors
+    /// As [`mailboxes_with_local_part`](Self::mailboxes_with_local_part).
+    pub fn mailbox_with_local_part(&self, local_part: &str) -> Result<Option<MailboxName>, Error> {
+        let mut mailboxes = self.mailboxes_with_local_part(local_part)?;
+        Ok(mailboxes.pop().filter(|_| mailboxes.is_empty()))
+    }
+
+    /// The mailboxes with this local part. If none has it as it is written, the other forms of the
+    /// same text count too ([`local_part_forms`]).
     ///
     /// # Errors
     /// [`Error::Unsafe`] or [`Error::Io`] if this cannot be determined now.
-    pub fn mailbox_with_local_part(&self, local_part: &str) -> Result<Option<MailboxName>, Error> {
+    pub fn mailboxes_with_local_part(&self, local_part: &str) -> Result<Vec<MailboxName>, Error> {
         let mut mailboxes = self.maildirs.mailboxes_with_local_part(local_part)?;
         for form in local_part_forms(local_part) {
             if mailboxes.is_empty() {
                 mailboxes = self.maildirs.mailboxes_with_local_part(&form)?;
             }
         }
-        Ok(mailboxes.pop().filter(|_| mailboxes.is_empty()))
+        Ok(mailboxes)
     }
 
     /// Passes each mailbox to `visit`, in no particular order. A domain that cannot be read is left
