@@ -6,8 +6,9 @@
 //! [`Item`]. The list of all items is made when it is next asked for; those who got an older list
 //! keep it, so that a long search does not see messages move.
 //!
-//! Messages are ordered by their time of arrival in seconds. Within a second those of one mailbox
-//! keep the order in which the store lists them.
+//! Messages are ordered by their time of arrival in seconds. Within a second those that this store
+//! delivered come in the order of their deliveries, behind them those of other programs, and those
+//! of one mailbox in the order in which the store lists them.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -161,6 +162,8 @@ fn merged(mailboxes: &BTreeMap<MailboxName, Vec<Seen>>) -> Arc<[Item]> {
             }
         }
     }
-    items.sort_by_key(|(place, item)| std::cmp::Reverse((item.seen.arrived, *place)));
+    items.sort_by_key(|(place, Item { seen, .. })| {
+        std::cmp::Reverse((seen.arrived, seen.id.counter(), *place))
+    });
     items.into_iter().map(|(_, item)| item).collect()
 }

@@ -36,6 +36,14 @@ impl EntryId {
         matches!(self.0, Kind::Own { .. })
     }
 
+    /// Which delivery of its run this was, if this store delivered the message.
+    pub fn counter(&self) -> Option<u64> {
+        match self.0 {
+            Kind::Own { counter, .. } => Some(counter),
+            Kind::Foreign { .. } => None,
+        }
+    }
+
     /// Parses the text of an id, exactly as it is displayed.
     pub fn parse(text: &str) -> Option<Self> {
         let (first, second) = text.split_once('-')?;

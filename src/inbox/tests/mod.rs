@@ -170,6 +170,26 @@ fn the_newest_come_first_and_copies_are_one() {
 }
 
 #[test]
+fn within_a_second_the_last_delivery_comes_first() {
+    let mut index = Index::within(limits::INDEX_OCTETS_MAX);
+    let own = |counter| EntryId::own(9, counter);
+    let all = |ids: &[EntryId]| {
+        ids.iter()
+            .map(|id| Seen {
+                id: *id,
+                ..seen(0, 7)
+            })
+            .collect()
+    };
+    let foreign = EntryId::foreign(8);
+    let (ann, bob) = (mailbox("ann@x.example"), mailbox("bob@x.example"));
+    assert!(index.put(ann, all(&[foreign, own(1), own(4)])));
+    assert!(index.put(bob, all(&[own(0), own(2), own(3), own(4)])));
+    let shown: Vec<_> = index.items().iter().map(|item| item.seen.id).collect();
+    assert_eq!(shown, [own(4), own(3), own(2), own(1), own(0), foreign]);
+}
+
+#[test]
 fn a_mailbox_that_does_not_fit_is_left_out() {
     let mut index = Index::within(limits::INDEX_OCTETS_MAX);
     let many = limits::INDEX_OCTETS_MAX / limits::INDEX_MESSAGE_OCTETS;
