@@ -96,5 +96,9 @@ pub fn shell(base: &'static str, plain: &super::Markup, log_out: LogOut) -> Stri
     };
     let [before, after, own] = [before, after, account].map(|it| it.replace(BASE, base));
     let after = after.replacen(ACCOUNT, &own, 1);
-    [&before, plain.as_str(), &own, &after].concat()
+    let below = match log_out {
+        LogOut::Absent => own,
+        LogOut::Offered => ["<div class=\"plain\">", &own, "</div>"].concat(),
+    };
+    [&before, plain.as_str(), &below, &after].concat()
 }
