@@ -15,7 +15,7 @@
 //! # Who sees what
 //! Without accounts, and on the control socket, an asker sees all mail. With accounts, an asker is
 //! the mailbox of an account: other mailboxes do not exist for it, neither in lists nor in fields.
-//! [`entry`] says which paths need no login: probes, and the files of the login page.
+//! [`entry()`] says which paths need no login: probes, and the files of the login page.
 //!
 //! # Failures
 //! A [`Refusal`](crate::http::Refusal) with one line that says what happened and what to do. The
