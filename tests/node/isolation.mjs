@@ -11,17 +11,15 @@
 //
 // Needs Node.js, npm and Chromium; CHROMIUM names it.
 
-import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
-import os from 'node:os';
 import path from 'node:path';
 
 import { chromium } from 'playwright-core';
 
-const [program] = process.argv.slice(2);
-if (!program) throw new Error('usage: node tests/node/isolation.mjs PROGRAM');
+import { browser as browserOptions, listen, newDirectory, programOf, start } from './daemon.mjs';
+
 // Mails name the one, and the page that is not isolated the other.
 const NAME = 'trap.example';
 const CONTROL = 'control.example';
@@ -31,7 +29,6 @@ const MOMENT = 200;
 
 const faults = [];
 const check = (holds, what) => holds || faults.push(what);
-const listen = (server) => new Promise((done) => server.listen(0, '127.0.0.1', () => done(server.address().port)));
 const entities = (text) => [...text].map((c) => `&#${c.codePointAt()};`).join('');
 const utf16 = (text) => Buffer.from(`\ufeff${text}`, 'utf16le');
 
@@ -129,23 +126,11 @@ const remote = (T) => `<link rel=stylesheet href="${T}style"><img src="${T}img">
 	+ `<video src="${T}media" autoplay></video><script src="${T}script"></script><iframe src="${T}frame"></iframe><object data="${T}object"></object>`
 	+ `<link rel=manifest href="${T}manifest"><form action="${T}form"></form><meta http-equiv=refresh content="0;url=${T}refresh">`;
 
-/* The daemon */
+/* The daemon and the letters */
 
-const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'isolation-'));
-const flags = ['--mail', path.join(directory, 'mail'), '--smtp', '127.0.0.1:0', '--pop3', '127.0.0.1:0', '--http', '127.0.0.1:0'];
-const daemon = spawn(program, flags, { cwd: directory, env: { PATH: process.env.PATH }, stdio: ['ignore', 'pipe', 'pipe'] });
-let log = '';
-const port = (service) => log.match(new RegExp(`^${service} 127\\.0\\.0\\.1:(\\d+)`, 'im'))?.[1];
-await new Promise((done, fail) => {
-	for (const stream of [daemon.stdout, daemon.stderr]) {
-		stream.on('data', (octets) => {
-			log += octets;
-			if (port('smtp') && port('http')) done();
-		});
-	}
-	daemon.on('exit', () => fail(new Error(`the daemon has ended:\n${log}`)));
-});
-const web = `http://127.0.0.1:${port('http')}`;
+const directory = newDirectory();
+const daemon = await start(programOf(), directory);
+const web = daemon.web.replace(/\/$/, '');
 
 const octetsOf = (html) => (Buffer.isBuffer(html) ? html : Buffer.from(html, /[\u0100-\uffff]/.test(html) ? 'utf8' : 'latin1'));
 function letter(name, html, charset = 'utf-8') {
@@ -157,37 +142,30 @@ function letter(name, html, charset = 'utf-8') {
 	return `Subject: ${name}\r\nContent-Type: multipart/related; boundary=b\r\n\r\n${part(`Content-Type: ${type}`, octetsOf(html))}${ids.join('')}--b--\r\n`;
 }
 
-async function deliver(letters) {
-	const socket = net.connect(port('smtp'), '127.0.0.1');
-	const replies = socket.setEncoding('latin1')[Symbol.asyncIterator]();
-	const say = async (text, code) => {
-		if (text) socket.write(text);
-		let reply = '';
-		while (!/^\d{3} [^\n]*\n/m.test(reply)) reply += (await replies.next()).value;
-		if (!reply.startsWith(code)) throw new Error(`${text.slice(0, 40)}: ${reply}`);
-	};
-	await say('', '220');
-	await say('HELO localhost\r\n', '250');
-	for (const text of letters) {
-		await say('MAIL FROM:<a@x.example>\r\n', '250');
-		await say('RCPT TO:<bob@x.example>\r\n', '250');
-		await say('DATA\r\n', '354');
-		await say(`${text}.\r\n`, '250');
-	}
-	socket.end('QUIT\r\n');
-}
-
 /* The browser */
 
 const netLog = path.join(directory, 'net.json');
-const args = ['--no-sandbox', `--log-net-log=${netLog}`];
-const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
+const args = [...browserOptions.args, `--log-net-log=${netLog}`];
 
 async function open(page, url) {
 	const before = caught.length;
 	await page.goto(url, { waitUntil: 'load', timeout: 15000 }).catch((error) => faults.push(`${url}: ${error.message.split('\n')[0]}`));
 	await page.waitForTimeout(MOMENT);
 	return caught.slice(before);
+}
+
+/** Goes to a message within the page, as its links do. */
+async function openInPane(page, name, url) {
+	const document = url.replace('?view=html', '/html');
+	await page.evaluate((place) => {
+		history.pushState(null, '', place);
+		dispatchEvent(new PopStateEvent('popstate'));
+	}, url);
+	const selector = `iframe[src="${document}"]`;
+	const frame = await page.waitForSelector(selector).then((it) => it.contentFrame()).catch(() => {});
+	check(frame, `${name}: is not shown in the pane`);
+	await frame?.waitForURL(document).catch((error) => faults.push(`${name}: ${error.message}`));
+	await page.waitForTimeout(MOMENT);
 }
 
 async function run() {
@@ -200,12 +178,12 @@ async function run() {
 	}
 	modes.forEach((html, index) => letters.push([`mode ${index}`, letter(`mode ${index}`, html)]));
 	letters.push(['remote', letter('remote', remote(`http://${address}/`))]);
-	await deliver(letters.map(([, text]) => text));
+	await daemon.deliver(letters.map(([, octets]) => ({ to: ['bob@x.example'], octets })));
 	const { messages } = await (await fetch(`${web}/api/v1/messages?limit=1000`)).json();
 	const ids = new Map(messages.map(({ Subject, ID }) => [Subject, ID]));
 	check(ids.size === letters.length, `${ids.size} of ${letters.length} mails are listed`);
 
-	const browser = await chromium.launch({ executablePath, args });
+	const browser = await chromium.launch({ ...browserOptions, args });
 	const context = await browser.newContext();
 	const page = await context.newPage();
 	const bare = http.createServer((request, response) => {
@@ -220,18 +198,15 @@ async function run() {
 	const hostile = letters.map(([name]) => name).filter((name) => name !== 'remote' && !name.startsWith('mode'));
 	await Promise.all([0, 1, 2, 3].map(async (share) => {
 		const own = await browser.newContext();
-		const tab = await own.newPage();
+		const [tab, pane] = [await own.newPage(), await own.newPage()];
+		await pane.goto(web);
+		await pane.waitForSelector('.row');
 		for (const name of hostile.filter((_, index) => index % 4 === share)) {
-			for (const url of [`m/${ids.get(name)}/html`, `m/${ids.get(name)}?view=html`]) {
-				await open(tab, `${web}/${url}`);
-				if (url.endsWith('view=html')) {
-					const shown = await tab.waitForSelector('iframe', { timeout: 15000 }).catch(() => {});
-					check(shown, `${name}: is not shown in the pane`);
-					await tab.waitForTimeout(MOMENT);
-				}
-				check(tab.url() === `${web}/${url}`, `${name}: has gone to ${tab.url()}`);
-				check(own.pages().length === 1, `${name}: has opened a window`);
-			}
+			const place = `${web}/m/${ids.get(name)}`;
+			await Promise.all([open(tab, `${place}/html`), openInPane(pane, name, `${place}?view=html`)]);
+			check(tab.url() === `${place}/html`, `${name}: has gone to ${tab.url()}`);
+			check(pane.url() === `${place}?view=html`, `${name}: has gone from the pane to ${pane.url()}`);
+			check(own.pages().length === 2, `${name}: has opened a window`);
 		}
 		await own.close();
 	}));
@@ -267,8 +242,7 @@ try {
 	const number = await run();
 	console.log(faults.length ? faults.join('\n') : `${number} mails: nothing was loaded, looked up or run`);
 } finally {
-	daemon.removeAllListeners('exit');
-	daemon.kill('SIGTERM');
+	await daemon.stop();
 	fs.rmSync(directory, { recursive: true, force: true });
 }
 process.exit(faults.length ? 1 : 0);
