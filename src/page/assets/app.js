@@ -159,11 +159,10 @@ const remove = attempt(async () => {
 });
 
 const removeAll = attempt(async () => {
-	const which = place;
-	const of = which.q ? `All messages that “${which.q}” finds` : 'All messages';
-	const details = `${of}${which.mailbox && ` in ${which.mailbox}`} are removed, from every mailbox that has them.`;
+	const { mailbox, q } = place;
+	const details = `All messages${q && ` that “${q}” finds`} are removed from ${mailbox || 'every mailbox that has them'}.`;
 	if (!(await confirm(`Remove ${count(rows.total, 'message')}?`, details, 'Remove all'))) return;
-	await server.removeAll(which);
+	await server.removeAll({ mailbox, q });
 	rows.unmarkAll();
 	say('Removed');
 	checkOpen();

@@ -31,13 +31,12 @@ export const get = async (path, signal) => (await ask(path, { signal })).json();
 /** A message (which is read from now on), or its `/headers`. */
 export const message = (id, rest, signal) => get(`api/v1/message/${escaped(id)}${rest}`, signal);
 
-/** A window of the messages of a mailbox, of a search, or of all. */
-export function list({ mailbox, q }, start, limit, signal) {
-	const window = `start=${start}&limit=${limit}`;
-	if (!q) return get(`api/${mailbox ? `mailboxes/${escaped(mailbox)}` : 'v1/messages'}?${window}`, signal);
-	const words = mailbox ? `mailbox:"${mailbox}" ${q}` : q;
-	return get(`api/v1/search?query=${escaped(words)}&${window}`, signal);
-}
+/** The messages of a mailbox, of a search, of a search in a mailbox, or all. */
+const pathOf = ({ mailbox, q }) =>
+	`api/v1/${q ? `search?query=${escaped(q)}&` : 'messages?'}${mailbox && `mailbox=${escaped(mailbox)}&`}`;
+
+/** A window of a list. */
+export const list = (place, start, limit, signal) => get(`${pathOf(place)}start=${start}&limit=${limit}`, signal);
 
 export const source = async (id, signal) => (await ask(`api/v1/message/${escaped(id)}/raw`, { signal })).text();
 
@@ -48,11 +47,9 @@ export async function change(method, ids, more) {
 	}
 }
 
-/** Removes all messages of a mailbox, of a search, or all there are. */
-export async function removeAll(place) {
-	if (place.mailbox) return change('DELETE', await idsOf(place));
-	return ask(place.q ? `api/v1/search?query=${escaped(place.q)}` : 'api/v1/messages', { method: 'DELETE' });
-}
+/** Removes all messages of a list; in a mailbox, from that one alone. */
+export const removeAll = (place) =>
+	ask(place.mailbox && !place.q ? `api/mailboxes/${escaped(place.mailbox)}` : pathOf(place), { method: 'DELETE' });
 
 /** The IDs of all messages of a list. */
 export async function idsOf(place) {
@@ -60,9 +57,7 @@ export async function idsOf(place) {
 	for (let start = 0, all = 1; start < all; start += 1000) {
 		const answer = await list(place, start, 1000);
 		all = answer.messages_count;
-		// A search for a mailbox also finds longer addresses.
-		const here = answer.messages.filter(({ Mailboxes }) => !place.mailbox || Mailboxes.includes(place.mailbox));
-		ids.push(...here.map(({ ID }) => ID));
+		ids.push(...answer.messages.map(({ ID }) => ID));
 	}
 	return ids;
 }
