@@ -2,13 +2,15 @@
 // would load from elsewhere.
 
 const time = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' });
-const day = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium' });
+const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
+const old = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium' });
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' });
 
 /** A time, as short as it can be. */
 export function when(text) {
-	const date = new Date(text);
-	return (date.toDateString() === new Date().toDateString() ? time : day).format(date);
+	const [date, now] = [new Date(text), new Date()];
+	if (date.getFullYear() !== now.getFullYear()) return old.format(date);
+	return (date.toDateString() === now.toDateString() ? time : day).format(date);
 }
 
 export const whenExactly = (text) => exact.format(new Date(text));

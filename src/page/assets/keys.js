@@ -23,11 +23,11 @@ const KEYS = {
 
 const WORDS = {
 	'hello "two words"': 'in From, To, Subject or the text',
-	'from: to: cc: bcc: subject: message-id:': '',
-	'addressed: mailbox:': 'any address; where it is',
-	'is:unread is:read has:attachment': '',
-	'after:2026-01-31 before:2h': 'when it arrived',
-	'larger:20k smaller:3M': 'how large it is',
+	'from: to: cc: bcc: subject: message-id:': 'in this field',
+	'addressed: mailbox:': 'in any address; where it is',
+	'is:unread is:read has:attachment': 'in this state',
+	'after:2026-01-31 before:2h': 'arrived then',
+	'larger:20k smaller:3M': 'of this size',
 	'-from:bob': 'not from bob',
 };
 
@@ -53,8 +53,8 @@ export function start(does) {
 }
 
 export function showHelp() {
-	const table = (entries, tag) => make('dl', ...Object.entries(entries).map(([term, meaning]) =>
-		make('div', make('dt', ...(tag === 'kbd' ? term.split(' ') : [term]).map((one) => make(tag, one))), make('dd', meaning))));
+	const table = (entries, tag) => make(`dl.${tag}s`, ...Object.entries(entries).map(([term, meaning]) =>
+		make('div', make('dt', ...term.split(' ').map((one) => make(tag, one))), make('dd', meaning))));
 	const box = make('input', { type: 'checkbox', checked: areLettersKeys, onchange: () => {
 		areLettersKeys = box.checked;
 		localStorage.setItem('facteur-letters', box.checked ? 'on' : 'off');

@@ -17,6 +17,7 @@ export function openDialog(title, ...children) {
 	dialog.addEventListener('close', () => dialog.remove());
 	document.body.append(dialog);
 	dialog.showModal();
+	dialog.scrollTop = 0;
 	return dialog;
 }
 
