@@ -563,7 +563,7 @@ for (const colorScheme of ['light', 'dark']) {
 		const places = ['', ...views, '?q=zzz', '?q=tag%3Ax', 'm/nothing-00000001', `m/${long}?view=text`];
 		for (const [width, height] of [[1400, 900], [360, 740]]) {
 			await page.setViewportSize({ width, height });
-			for (const place of places.slice(0, width > 400 ? undefined : 3)) {
+			for (const place of places.slice(0, width > 400 ? undefined : 4)) {
 				await visit(page, daemon.web, place);
 				await is(true, () => page.evaluate(() => Boolean(document.querySelector('#panel > *, .nothing'))), place);
 				await run(`${place} at ${width}`);
