@@ -20,7 +20,7 @@ import { browser as browserOptions, dialogue, listen, newDirectory, programOf, s
 import { letter, samples, sent } from './mails.mjs';
 
 const program = programOf();
-const PATIENCE = 30000;
+const PATIENCE = 60000;
 // Names that the browser finds at this machine: one that a developer may use, without the rights
 // of localhost, one that anybody can buy, and one that points here all of a sudden.
 const PLAIN = 'inbox.test';
