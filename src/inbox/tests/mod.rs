@@ -129,6 +129,7 @@ fn what_other_programs_do_is_seen_when_the_mailboxes_are_looked_at_again() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "another program does this")]
 fn a_message_that_a_wait_has_found_is_found_by_its_id() {
     let world = World::new();
     world.deliver("Subject: one\n\n", &["ann@a.example"]);
