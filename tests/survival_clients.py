@@ -298,7 +298,8 @@ class Wire:
         state, *_ = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
         return (
             f"to {self.sent[:100]!r} ({len(self.sent)} octets), behind which "
-            f"{bytes(self.received[-100:])!r} has come; {self.socket.getsockname()} is in TCP state {state}"
+            f"{bytes(self.received[-100:])!r} has come; {self.socket.getsockname()} is in TCP "
+            f"state {state}"
         )
 
     def until(self, mark: bytes) -> bytes:

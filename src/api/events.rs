@@ -7,10 +7,10 @@
 //! has missed.
 //!
 //! What cannot be told in single events is `reset`: the client should list the messages again. That
-//! is so when a client connects again, behind a gap, when another program has changed a mailbox, which is looked at every second,
-//! and when there are more changes than anybody follows ([`EVENTS_PER_SECOND`]). After such a
-//! `reset` the stream rests for [`EVENTS_REST`], so that the deliveries do not wait for those who
-//! watch them.
+//! is so when a client connects again, behind a gap, when another program has changed a mailbox,
+//! which is looked at every second, and when there are more changes than anybody follows
+//! ([`EVENTS_PER_SECOND`]). After such a `reset` the stream rests for [`EVENTS_REST`], so that the
+//! deliveries do not wait for those who watch them.
 
 use std::{
     thread,
