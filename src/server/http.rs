@@ -2,6 +2,9 @@
 //!
 //! One loop, one `match`, as for the other protocols. What a path means is decided by the
 //! [`Api`]; the driver finds out who asks, moves octets, and takes the turns of those who wait.
+//!
+//! A session here lets other threads go first where the processors are busy: a search reads
+//! thousands of messages, and SMTP and POP3 should not notice.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -73,6 +76,7 @@ pub(super) fn serve(
     visit: Visit,
     environment: &Environment,
 ) -> SessionEnd {
+    step_back();
     let way = match visit.door {
         Door::Control => Way::Control,
         Door::Tls => Way::Tls,
@@ -127,6 +131,14 @@ pub(super) fn serve(
             }
             Err(interruption) => return SessionEnd::Broken(interruption),
         };
+    }
+}
+
+/// Lets the threads of other sessions go first from now on. On Linux, nice(2) concerns the calling
+/// thread alone.
+fn step_back() {
+    if let Err(error) = rustix::process::nice(limits::HTTP_NICE) {
+        log::debug!("the thread of an HTTP session keeps its priority: {error}");
     }
 }
 

@@ -263,6 +263,10 @@ pub const WAITERS_PART: usize = 4;
 /// of them for each core, and each browser has one.
 pub const WAITERS_PER_ADDRESS_MAX: usize = 64;
 
+/// By how much the thread of an HTTP session gives way to others: where the processors are busy, it
+/// gets about a tenth of what the thread of an SMTP or POP3 session gets.
+pub const HTTP_NICE: i32 = 10;
+
 /// How long a wait for mail goes on without a look at its client: one that has left should not keep
 /// its place.
 pub const WAIT_TURN: Duration = CLOCK_SLICE;
