@@ -108,6 +108,11 @@ impl Clock {
             .to_string()
     }
 
+    /// The local time zone, as it was at the start: the sandbox hides the files of the zones.
+    pub fn zone(&self) -> TimeZone {
+        self.zone.clone()
+    }
+
     /// The moment `text`, in the form of RFC 3339, in the local time zone; `None` if it is none.
     pub fn local(&self, text: &str) -> Option<Zoned> {
         let moment: Timestamp = text.parse().ok()?;

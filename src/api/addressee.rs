@@ -16,7 +16,12 @@ use crate::{
     mime::{Outline, Person, Summary},
 };
 
-use super::{asker::Asker, base::Api, call::Call, failure::Failure};
+use super::{
+    asker::Asker,
+    base::Api,
+    call::Call,
+    failure::{Failure, wrong},
+};
 
 /// A recipient that a request names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,12 +55,18 @@ impl Addressee {
                         subaddress: None,
                     });
                 }
-                mailboxes.pop().filter(|_| mailboxes.is_empty())
+                if mailboxes.len() > 1 {
+                    let text =
+                        "Several mailboxes have the name that to gives; give a whole address";
+                    return Err(Refusal::new(Status::NotFound, text).into());
+                }
+                mailboxes.pop()
             }
             _ => api.mailbox_of(address)?,
         };
         let Some(mailbox) = mailbox.filter(|mailbox| call.asker.sees(mailbox)) else {
-            let text = "No mailbox receives mail for what to says; give a whole address";
+            let text = "Nobody receives mail for the address that to gives; if there are accounts, \
+                        only they and their aliases do (in a URL, write + as %2B)";
             return Err(Refusal::new(Status::NotFound, text).into());
         };
         let literal = literal(api, address);
@@ -101,6 +112,34 @@ impl Addressee {
         let mut named = named.chain(traced(outline));
         Ok(named.any(|address| literal(api, &address).as_ref() == Some(subaddress)))
     }
+}
+
+/// The mailbox of this address, all of whose messages the call means.
+///
+/// # Errors
+/// As [`Call::mailbox`]; 400 for a sub-address, because the mailbox also has the mail of its other
+/// ones.
+pub(super) fn whole_mailbox(call: &Call<'_>, address: &str) -> Result<MailboxName, Failure> {
+    let mailbox = call.mailbox(address)?;
+    if literal(call.api, address).is_some_and(|literal| literal.is_below(&mailbox)) {
+        let text = format!(
+            "{address} is a sub-address of {mailbox}, which has the mail of all of them: name the \
+             mailbox itself, or search with to: and remove what is found"
+        );
+        return Err(wrong(text).into());
+    }
+    Ok(mailbox)
+}
+
+/// The mailbox to which the query limits a removal, if it does.
+///
+/// # Errors
+/// As [`Call::limit_to_mailbox`] and [`whole_mailbox`].
+pub(super) fn limit_to_whole_mailbox(call: &Call<'_>) -> Result<Option<MailboxName>, Failure> {
+    call.limit_to_mailbox()?;
+    let address = call.request.target.query().first("mailbox");
+    let mailbox = address.map(|address| whole_mailbox(call, address));
+    mailbox.transpose()
 }
 
 fn address_of(person: &Person) -> String {

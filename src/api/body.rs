@@ -1,16 +1,24 @@
 //! The body of a request as JSON whose values know their place, such as `Attachments[0].Content`.
 //!
 //! A message that is to be sent has many fields, and its client should learn which one is wrong. A
-//! value is taken apart only when it is asked for, so the body takes no more than a few times its
-//! own memory (SEC-9). Names of fields may have any case, as in Go.
+//! value is taken apart only when it is asked for, and no more of it is kept than is allowed, so
+//! the body takes no more than a few times its own memory (SEC-9). Names of fields may have any
+//! case, as in Go, and each name is there once: which of two values counts is for nobody to guess.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fmt,
+};
 
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::http::Refusal;
 
-use super::failure::{no_json, wrong};
+use super::{
+    failure::{no_json, wrong},
+    limits::BODY_FIELDS_MAX,
+};
 
 /// A value, and where it is.
 #[derive(Clone, Debug)]
@@ -24,8 +32,17 @@ pub(super) struct Value<'a> {
 #[derive(Debug)]
 pub(super) struct Object<'a> {
     place: String,
-    fields: BTreeMap<String, &'a RawValue>,
+    /// By their names in lower case, with the names as they are.
+    fields: Fields<'a>,
 }
+
+type Fields<'a> = BTreeMap<String, (String, &'a RawValue)>;
+
+/// Reads the fields of an object, or what is wrong with them.
+struct FieldsOf;
+
+/// Reads the values of a list; `None` if there are more than so many.
+struct ValuesOf(usize);
 
 impl<'a> Value<'a> {
     /// The whole body.
@@ -59,12 +76,14 @@ impl<'a> Value<'a> {
     /// The fields of an object.
     ///
     /// # Errors
-    /// 400: it is none.
+    /// 400: it is none, has a name twice, or has more than [`BODY_FIELDS_MAX`].
     pub(super) fn object(&self) -> Result<Object<'a>, Refusal> {
-        let fields = serde_json::from_str(self.raw.get()).ok();
+        let mut json = serde_json::Deserializer::from_str(self.raw.get());
+        let fields = FieldsOf.deserialize(&mut json).ok();
+        let fields = fields.ok_or_else(|| self.wrong("is not an object"))?;
         Ok(Object {
             place: self.place.clone(),
-            fields: fields.ok_or_else(|| self.wrong("is not an object"))?,
+            fields: fields.map_err(|problem| self.wrong(&problem))?,
         })
     }
 
@@ -73,11 +92,12 @@ impl<'a> Value<'a> {
     /// # Errors
     /// 400: it is none, or longer.
     pub(super) fn list(&self, length_max: usize) -> Result<Vec<Self>, Refusal> {
-        let values: Option<Vec<&RawValue>> = serde_json::from_str(self.raw.get()).ok();
+        let mut json = serde_json::Deserializer::from_str(self.raw.get());
+        let values = ValuesOf(length_max).deserialize(&mut json).ok();
         let values = values.ok_or_else(|| self.wrong("is not a list"))?;
-        if values.len() > length_max {
+        let Some(values) = values else {
             return Err(self.wrong(&format!("is a list of more than {length_max}")));
-        }
+        };
         let value = |(index, raw)| Self {
             place: format!("{}[{index}]", self.place),
             raw,
@@ -110,9 +130,7 @@ impl<'a> Value<'a> {
 impl<'a> Object<'a> {
     /// Takes the field of this name; `None` if there is none, or if it is null.
     pub(super) fn take(&mut self, name: &str) -> Option<Value<'a>> {
-        let names = self.fields.keys();
-        let found = names.filter(|it| it.eq_ignore_ascii_case(name)).max();
-        let raw = self.fields.remove(&found?.clone())?;
+        let (_, raw) = self.fields.remove(&name.to_ascii_lowercase())?;
         let place = match self.place.as_str() {
             "" => name.to_owned(),
             place => format!("{place}.{name}"),
@@ -136,7 +154,7 @@ impl<'a> Object<'a> {
     pub(super) fn rest(self) -> Vec<(String, Value<'a>)> {
         let Self { place, fields } = self;
         let fields = fields.into_iter().enumerate();
-        let value = |(index, (name, raw))| {
+        let value = |(index, (_, (name, raw)))| {
             let place = format!("{place}[{index}]");
             (name, Value { place, raw })
         };
@@ -155,5 +173,65 @@ impl<'a> Object<'a> {
         };
         let text = "has a field that is not known; /api/openapi.json describes all fields";
         Err(wrong(format!("{place} {text}")))
+    }
+}
+
+impl<'a> DeserializeSeed<'a> for FieldsOf {
+    type Value = Result<Fields<'a>, String>;
+
+    fn deserialize<D: Deserializer<'a>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'a> Visitor<'a> for FieldsOf {
+    type Value = Result<Fields<'a>, String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Fields::new();
+        let mut problem = None;
+        while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+            let is_full = fields.len() >= BODY_FIELDS_MAX;
+            match fields.entry(name.to_ascii_lowercase()) {
+                Entry::Occupied(_) => problem = Some("has the same name twice".to_owned()),
+                Entry::Vacant(_) if is_full => {
+                    problem = Some(format!("has more than {BODY_FIELDS_MAX} fields"));
+                }
+                Entry::Vacant(place) => drop(place.insert((name, value))),
+            }
+        }
+        Ok(problem.map_or(Ok(fields), Err))
+    }
+}
+
+impl<'a> DeserializeSeed<'a> for ValuesOf {
+    type Value = Option<Vec<&'a RawValue>>;
+
+    fn deserialize<D: Deserializer<'a>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_seq(self)
+    }
+}
+
+impl<'a> Visitor<'a> for ValuesOf {
+    type Value = Option<Vec<&'a RawValue>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element()? {
+            if values.len() >= self.0 {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                return Ok(None);
+            }
+            values.push(value);
+        }
+        Ok(Some(values))
     }
 }

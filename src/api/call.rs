@@ -1,6 +1,5 @@
 //! A request with everything that its answer depends on.
 
-use jiff::tz::TimeZone;
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -41,6 +40,21 @@ impl Call<'_> {
             (Asker::Owner(_), Login::Token(_)) => LogOut::Offered,
             (Asker::Everybody | Asker::Owner(_), _) => LogOut::Absent,
         }
+    }
+
+    /// Refuses what the query has beside `names`: a parameter that is misspelt would not limit what
+    /// the request means.
+    pub(super) fn only(&self, names: &[&str]) -> Result<(), Refusal> {
+        let mut given = self.request.target.query().iter().map(|(name, _)| name);
+        if given.all(|name| names.contains(&name)) {
+            return Ok(());
+        }
+        let text = if names.is_empty() {
+            "This request has no parameters".to_owned()
+        } else {
+            format!("There is a parameter other than {}", names.join(", "))
+        };
+        Err(wrong(text))
     }
 
     /// The value of this name in the query, unless it is empty.
@@ -117,7 +131,7 @@ impl Call<'_> {
         let now = self.api.clock.unix_time().as_secs();
         let present = Present {
             unix_seconds: i64::try_from(now).unwrap_or(i64::MAX),
-            zone: TimeZone::system(),
+            zone: self.api.clock.zone(),
         };
         Words::parse(text, &present).map_err(|error| wrong(error.to_string()).into())
     }

@@ -20,7 +20,7 @@ use super::{
     failure::wrong,
     limits::{
         ATTACHMENTS_MAX, CONTENT_ID_OCTETS_MAX, FIELD_NAME_OCTETS_MAX, FIELDS_MAX,
-        FILE_NAME_OCTETS_MAX, RECIPIENTS_MAX,
+        FILE_NAME_OCTETS_MAX, RECIPIENTS_MAX, TAGS_MAX,
     },
 };
 
@@ -104,13 +104,19 @@ impl Letter {
         };
         reader.blind(object.take("Bcc"))?;
         if let Some(tags) = object.take("Tags") {
-            for tag in tags.list(usize::MAX)? {
+            for tag in tags.list(TAGS_MAX)? {
                 tag.text()?;
             }
         }
         object.finish()?;
         if reader.recipients.is_empty() {
             return Err(wrong("To, Cc and Bcc name no recipient"));
+        }
+        if draft.has_long_header() {
+            return Err(wrong(
+                "The header section is longer than mail programs read; name recipients in Bcc, or \
+                 send several messages",
+            ));
         }
         Ok(Self {
             sender,
@@ -147,7 +153,11 @@ impl Reader {
         let address = Address::parse(text.trim(), self.grammar);
         let address =
             address.map_err(|error| value.wrong(&format!("is not an address: {error}")))?;
-        self.is_internationalized |= !address.to_string().is_ascii();
+        let written = address.to_string();
+        if written.contains("=?") {
+            return Err(value.wrong("looks like an encoded word (RFC 2047), and would be read so"));
+        }
+        self.is_internationalized |= !written.is_ascii();
         Ok(address)
     }
 
@@ -216,9 +226,32 @@ fn fields(value: Option<Value<'_>>) -> Result<Vec<(String, String)>, Refusal> {
         if fields.len() >= FIELDS_MAX {
             return Err(value.wrong(&format!("has more than {FIELDS_MAX} fields")));
         }
-        fields.push((name, text.line()?));
+        let line = text.line()?;
+        if !line.is_ascii() && is_structured(&name) {
+            return Err(text.wrong(
+                "is for a field with addresses, IDs or links, and has to be ASCII (RFC 2047 §5)",
+            ));
+        }
+        fields.push((name, line));
     }
     Ok(fields)
+}
+
+/// Whether the field of this name has a structure, in which not every word may be encoded.
+fn is_structured(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let is_known = [
+        "date",
+        "disposition-notification-to",
+        "errors-to",
+        "in-reply-to",
+        "message-id",
+        "references",
+        "return-receipt-to",
+        "sender",
+    ]
+    .contains(&name.as_str());
+    is_known || ["list-", "resent-"].iter().any(|it| name.starts_with(it))
 }
 
 fn attachments(list: Option<Value<'_>>) -> Result<Vec<Attachment>, Refusal> {
@@ -266,8 +299,8 @@ fn media_type(value: &Value<'_>) -> Result<String, Refusal> {
     let text = value.line()?;
     if !text.is_empty() && !Attachment::may_have_type(&text) {
         return Err(value.wrong(
-            "is not the type of a file, such as image/png; send a message as \
-             application/octet-stream",
+            "is not the type of a file, such as image/png or text/plain; charset=utf-8; send a \
+             message as application/octet-stream",
         ));
     }
     Ok(text)

@@ -86,6 +86,12 @@ pub const PICTURES_MAX: usize = 200;
 /// asked: a body has room for some more.
 pub const RECIPIENTS_MAX: usize = 10_000;
 
+/// Most fields of an object in the body of a request: more than any has that makes sense.
+pub const BODY_FIELDS_MAX: usize = 200;
+
+/// Most tags of a message that is sent over HTTP, which are read and forgotten.
+pub const TAGS_MAX: usize = 1_000;
+
 /// Most further fields of a message that is sent over HTTP: programs set five.
 pub const FIELDS_MAX: usize = 100;
 

@@ -14,6 +14,7 @@ use crate::{
 };
 
 use super::{
+    addressee::limit_to_whole_mailbox,
     answer::{Answer, json, nothing, ok},
     call::Call,
     failure::{Failure, gone, wrong},
@@ -133,11 +134,12 @@ pub(super) fn delete(call: &Call<'_>) -> Result<Answer, Failure> {
 
 /// Removes the messages that a search finds; of a search in one mailbox, the copies there.
 pub(super) fn delete_searched(call: &Call<'_>) -> Result<Answer, Failure> {
+    call.only(&["query", "tz", "mailbox"])?;
     let words = call.words(call.query("query").unwrap_or_default())?;
     if words.as_slice().is_empty() {
         return Err(wrong("The query is empty; say what to remove").into());
     }
-    let mailbox = call.limit_to_mailbox()?;
+    let mailbox = limit_to_whole_mailbox(call)?;
     let list = call.list()?.within(mailbox.as_ref());
     let found = search(call, &list, &[words]);
     match mailbox {

@@ -10,6 +10,7 @@ use crate::{
 };
 
 use super::{
+    addressee::whole_mailbox,
     answer::{Answer, json, ok},
     call::Call,
     events::Events,
@@ -115,7 +116,8 @@ pub(super) fn mailbox(call: &Call<'_>) -> Result<Answer, Failure> {
 
 /// Removes all messages of one mailbox; copies in other mailboxes stay.
 pub(super) fn purge(call: &Call<'_>) -> Result<Answer, Failure> {
-    let mailbox = call.mailbox(call.parameter(0))?;
+    call.only(&[])?;
+    let mailbox = whole_mailbox(call, call.parameter(0))?;
     let list = call.list()?.within(Some(&mailbox));
     remove_from(call, &mailbox, &list.items)?;
     check_whole(list.is_partial)?;

@@ -26,7 +26,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::{
@@ -128,7 +127,7 @@ impl Since {
     }
 
     /// Parses a cursor of the API, an age such as `10m`, or a time.
-    fn parse(text: &str, now: u64) -> Option<Self> {
+    fn parse(api: &Api, text: &str, now: u64) -> Option<Self> {
         if let Some((cursor, seconds)) = place_and_time(text) {
             return Some(Self::Place(cursor, seconds));
         }
@@ -137,7 +136,7 @@ impl Since {
         }
         let present = Present {
             unix_seconds: i64::try_from(now).ok()?,
-            zone: TimeZone::system(),
+            zone: api.clock.zone(),
         };
         let seconds = words::moment(text, &present)?;
         Some(Self::Time(u64::try_from(seconds).unwrap_or(0)))
@@ -179,11 +178,12 @@ impl Wait {
     /// A parameter cannot be understood (400), nobody receives mail there (404), or the cursor is
     /// too old (410).
     pub(super) fn begin(call: &Call<'_>) -> Result<Self, Failure> {
+        call.only(&["to", "subject", "match", "count", "since", "timeout"])?;
         let api = call.api;
         let now = api.clock.unix_time().as_secs();
         let since = match call.query("since") {
             None => Since::Time(now.saturating_sub(WAIT_SINCE_DEFAULT.as_secs())),
-            Some(text) => Since::parse(text, now).ok_or_else(|| {
+            Some(text) => Since::parse(api, text, now).ok_or_else(|| {
                 wrong(
                     "since is neither a cursor of /api/cursor, nor an age such as 10m, nor a time \
                      in seconds since 1970",
@@ -408,6 +408,9 @@ impl Wait {
 impl Wanted {
     fn of(call: &Call<'_>) -> Result<Self, Failure> {
         let to = call.query("to");
+        if call.request.target.query().first("to") == Some("") {
+            return Err(wrong("to is empty; give an address, or leave it out").into());
+        }
         let to = to.map(|to| Addressee::parse(call, to)).transpose()?;
         let words = call.query("match").map(|text| call.words(text));
         let count = call.number("count")?;

@@ -98,9 +98,24 @@ impl Draft {
         !name.is_empty() && name.bytes().all(is_name) && !is_own
     }
 
+    /// Whether its header section would be longer than [`limits::COMPOSED_HEADER_OCTETS_MAX`].
+    pub fn has_long_header(&self) -> bool {
+        self.header("", "").len() > limits::COMPOSED_HEADER_OCTETS_MAX
+    }
+
     /// The message, sent at `date` (RFC 5322 §3.3) and named `message_id`, which has no brackets;
     /// both only if the draft has no such field itself.
     pub fn render(&self, date: &str, message_id: &str) -> Vec<u8> {
+        let mut out = self.header(date, message_id);
+        self.entity().write(&mut out);
+        if !out.ends_with(b"\n") {
+            out.push(b'\n');
+        }
+        out
+    }
+
+    /// The fields that are not about the body.
+    fn header(&self, date: &str, message_id: &str) -> Vec<u8> {
         let mut out = Vec::new();
         let own = [
             ("Date", date.to_owned()),
@@ -120,13 +135,9 @@ impl Draft {
             write_field("Subject", words(&self.subject), &mut out);
         }
         for (name, value) in &self.fields {
-            write_field(name, words(value), &mut out);
+            write_field(name, field_words(value), &mut out);
         }
         write_field("MIME-Version", ["1.0".to_owned()], &mut out);
-        self.entity().write(&mut out);
-        if !out.ends_with(b"\n") {
-            out.push(b'\n');
-        }
         out
     }
 
@@ -307,6 +318,22 @@ fn words(text: &str) -> Vec<String> {
         return text.split(' ').map(str::to_owned).collect();
     }
     encoded_words(text)
+}
+
+/// The value of a further field, which may have a structure: where it can, it stays as it is but
+/// for its blanks, because an encoded word would hide addresses, IDs and links.
+fn field_words(text: &str) -> Vec<String> {
+    let is_kept = |word: &str| {
+        word.len() <= limits::COMPOSED_WORD_OCTETS_MAX
+            && !word.contains("=?")
+            && word.bytes().all(|octet| octet.is_ascii_graphic())
+    };
+    let kept: Option<Vec<String>> = text
+        .split(' ')
+        .filter(|word| !word.is_empty())
+        .map(|word| is_kept(word).then(|| word.to_owned()))
+        .collect();
+    kept.unwrap_or_else(|| words(text))
 }
 
 /// The name of a person, as words.

@@ -11,6 +11,10 @@ pub const PARTS_MAX: usize = 1_000;
 /// thousand recipients is about this long.
 pub const HEADER_OCTETS_MAX: usize = 64 * 1_024;
 
+/// Longest header section of a message that is written: with the fields of its body and those that
+/// a server adds it is still read whole.
+pub const COMPOSED_HEADER_OCTETS_MAX: usize = 60 * 1_024;
+
 /// Most memory that the walk through a message holds, in octets: the limits below add up to less.
 pub const WALK_OCTETS_MAX: usize = 4 * 1_024 * 1_024;
 

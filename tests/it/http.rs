@@ -82,6 +82,39 @@ fn program(directory: &Path, lines: &str) -> Program {
     Program::start_with(directory, &format!("{LISTENER}{lines}"))
 }
 
+/// A search comes when the sandbox hides the files of the zones.
+#[test]
+fn days_in_searches_are_those_of_the_local_zone() {
+    for (zone, hours) in [("Etc/GMT-14", 14), ("Etc/GMT+12", -12)] {
+        if !Path::new("/usr/share/zoneinfo").join(zone).exists() {
+            not_tested("there are no time zones");
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("facteur.toml"), LISTENER).unwrap();
+        let program = Program::start_in(directory.path(), &[("TZ", zone)]);
+        let mut smtp = Client::connect(program.smtp());
+        smtp.expect_prefix("220 ");
+        smtp.say("HELO localhost");
+        smtp.expect_prefix("250 ");
+        smtp.transaction(&["bob@example.com"], "Subject: now\r\n\r\n");
+        let get = |target: &str| {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n");
+            let body = ask_once(program.http(), &head).body;
+            serde_json::from_str::<serde_json::Value>(&body).unwrap()
+        };
+        let list = get("/api/v1/messages");
+        let created = list["messages"][0]["Created"].as_str().unwrap();
+        let created: jiff::Timestamp = created.parse().unwrap();
+        let zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(hours));
+        let today = created.to_zoned(zone).date();
+        for (day, found) in [(today, 1), (today.tomorrow().unwrap(), 0)] {
+            let list = get(&format!("/api/v1/search?query=after:{day}"));
+            assert_eq!(list["messages_count"], found, "after {day} at {created}");
+        }
+    }
+}
+
 #[test]
 fn a_connection_has_many_requests_one_after_the_other_or_at_once() {
     let directory = tempfile::tempdir().unwrap();

@@ -65,6 +65,26 @@ fn a_mailbox_that_cannot_be_is_refused() {
             world.delete(&path, "").refused(code, advice);
         }
     }
+    for (method, target, advice) in [
+        (Method::Get, "/api/wait?to=&timeout=0s", "to is empty"),
+        (
+            Method::Get,
+            "/api/wait?too=bob@a.example&timeout=0s",
+            "other than to, subject",
+        ),
+        (
+            Method::Delete,
+            "/api/v1/search?query=o&mailbx=bob@a.example",
+            "other than query, tz, mailbox",
+        ),
+        (
+            Method::Delete,
+            "/api/mailboxes/bob@a.example?query=o",
+            "has no parameters",
+        ),
+    ] {
+        world.ask(method, target, "").refused(400, advice);
+    }
     assert_eq!(world.subjects().len(), 5);
 }
 
@@ -94,10 +114,17 @@ fn copies_are_removed_from_this_mailbox_alone() {
         world.delete("/api/mailboxes/nobody@a.example", "").text,
         "ok"
     );
-    assert_eq!(
-        world.delete("/api/mailboxes/ann%2Bx@a.example", "").text,
-        "ok"
-    );
+    // Who cleans up a sub-address does not mean the mail of the others.
+    for target in [
+        "/api/mailboxes/ann%2Bx@a.example",
+        "/api/v1/search?query=o&mailbox=ann%2Bx@a.example",
+    ] {
+        world
+            .delete(target, "")
+            .refused(400, "is a sub-address of ann@a.example");
+    }
+    assert_eq!(left("ann"), "ann's both");
+    assert_eq!(world.delete("/api/mailboxes/ann@a.example", "").text, "ok");
     assert_eq!(world.subjects(), ["other"]);
 }
 

@@ -453,5 +453,5 @@ fn a_wait_for_a_name_without_a_domain_may_begin_before_its_mailbox_exists() {
     let wait = (Method::Get, "/api/wait?to=carl&timeout=0s");
     world
         .ask_as(&ann, wait, "")
-        .refused(404, "give a whole address");
+        .refused(404, "Nobody receives mail");
 }

@@ -116,6 +116,26 @@ fn what_is_wrong_with_the_people_is_refused_by_its_place() {
             "From.Email is not an address: the domain",
         ),
         (
+            with(r#""to":[{"Email":"c@x"}]"#),
+            "The body has the same name twice",
+        ),
+        (
+            with(r#""Cc":[{"Email":"b@x","Email":"c@x"}]"#),
+            "Cc[0] has the same name twice",
+        ),
+        (
+            with(r#""Cc":[{"Email":"=?utf-8?q?b?=@x"}]"#),
+            "Cc[0].Email looks like an encoded word",
+        ),
+        (
+            with(&format!(
+                r#""Cc":[{}]"#,
+                vec![r#"{"Email":"b@x","Name":"Somebody With A Name That Is Long"}"#; 1_500]
+                    .join(",")
+            )),
+            "The header section is longer than mail programs read",
+        ),
+        (
             with(r#""Attachment":[]"#),
             "The body has a field that is not known",
         ),
@@ -210,6 +230,32 @@ fn what_is_wrong_in_the_content_is_refused_by_its_place() {
         (
             with(&format!(r#""Attachments":[{}null]"#, "null,".repeat(200))),
             "Attachments is a list of more than 200",
+        ),
+    ] {
+        check(&body, advice);
+    }
+}
+
+#[test]
+fn what_would_be_too_much_or_read_otherwise_is_refused() {
+    let fields: Vec<String> = (0..=200).map(|it| format!(r#""X-{it}":"""#)).collect();
+    let fields = fields.join(",");
+    for (body, advice) in [
+        (
+            with(r#""Headers":{"X-A":"a","x-a":"b"}"#),
+            "Headers has the same name twice",
+        ),
+        (
+            with(&format!(r#""Headers":{{{fields}}}"#)),
+            "Headers has more than 200 fields",
+        ),
+        (
+            with(r#""Headers":{"Sender":"Zo\u00eb <z@x>"}"#),
+            "Headers[0] is for a field with addresses",
+        ),
+        (
+            with(&format!(r#""Tags":[{}1]"#, "1,".repeat(1_000))),
+            "Tags is a list of more than 1000",
         ),
     ] {
         check(&body, advice);

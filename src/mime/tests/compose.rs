@@ -142,6 +142,29 @@ fn fields_of_the_draft_replace_our_own() {
     );
 }
 
+#[test]
+fn a_field_with_a_structure_stays_as_it_is_but_for_its_blanks() {
+    let field = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let draft = Draft {
+        fields: [
+            ("In-Reply-To", "<a@b>  <c@d>"),
+            ("List-Unsubscribe", " <https://x.example/> "),
+            ("X-Note", "gr\u{fc}n"),
+            ("X-Word", "=?utf-8?q?a?="),
+        ]
+        .map(field)
+        .to_vec(),
+        ..Draft::default()
+    };
+    let message = rendered(&draft);
+    assert!(
+        message.contains("In-Reply-To: <a@b> <c@d>\nList-Unsubscribe: <https://x.example/>\n"),
+        "{message}"
+    );
+    let is_encoded = |field: &&str| field.starts_with("X-") && field.contains(": =?utf-8?B?");
+    assert_eq!(message.lines().filter(is_encoded).count(), 2, "{message}");
+}
+
 /// SEC-7: however hostile a text is, it is part of its own field.
 #[test]
 fn no_text_begins_a_field() {
