@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
@@ -91,7 +92,7 @@ pub enum Command {
     /// Check that a daemon with this configuration is ready for clients
     #[command(after_help = CHECK_READY_AFTER_HELP)]
     CheckReady,
-    /// Print the present place in the stream of messages, for `wait --since`
+    /// Print a cursor for the present position, for `wait --since`
     #[command(after_help = CURSOR_AFTER_HELP)]
     Cursor,
     /// Print the configuration line for an account's password, or the whole account
@@ -354,8 +355,8 @@ macro_rules! with_the_daemon {
     ($text:literal) => {
         concat!(
             $text,
-            "\n\nThe daemon is the one that serves the mail directory, ./mail by default. If \
-             there is none,\nhttp://127.0.0.1:65480 is asked."
+            "\n\nThe daemon is the one that serves the mail directory. If none is named and \
+             nobody serves ./mail,\nhttp://127.0.0.1:65480 is asked."
         )
     };
 }
@@ -385,7 +386,7 @@ pub struct ListArguments {
     #[arg(long, value_name = "ADDRESS", value_parser = parse_mailbox)]
     pub mailbox: Option<Address>,
 
-    /// At most so many messages
+    /// At most this many messages
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = parse_limit)]
     pub limit: u32,
 
@@ -514,7 +515,7 @@ link or code (with --none: a message came), 2 wrong usage, 124 the time is over.
 #[command(after_help = WAIT_AFTER_HELP)]
 pub struct WaitArguments {
     /// A message to this address; a sub-address such as bob+test7@example.com counts as written
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = NonEmptyStringValueParser::new())]
     pub to: Option<String>,
 
     /// A message with this text in its subject
@@ -525,11 +526,11 @@ pub struct WaitArguments {
     #[arg(long = "match", value_name = "WORDS")]
     pub words: Option<String>,
 
-    /// Wait for so many messages, and print all of them, the oldest first
+    /// Wait for this many messages, and print all of them, the oldest first
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub count: Option<u32>,
 
-    /// Wait that no message comes until the time is over
+    /// Succeed if no message comes before the time is over
     #[arg(long, conflicts_with_all = ["count", "Form"])]
     pub none: bool,
 
@@ -784,6 +785,12 @@ pub fn usage_error(error: &clap::Error) -> String {
             None
         }
     });
+    let is_start = |word: &String| ["daemon", "run", "serve", "start"].contains(&word.as_str());
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
+        && is_start(word)
+    {
+        return format!("{reason}; without a command, facteur serves mail (see --help)");
+    }
     match suggested {
         Some(meant) => format!("{reason}; did you mean {meant}? (see --help)"),
         None => format!("{reason} (see --help)"),
@@ -919,6 +926,7 @@ mod tests {
             (&["--smpt", "off"][..], "did you mean --smtp?"),
             (&["hash-pasword"], "did you mean hash-password?"),
             (&["acount", "list"], "did you mean account?"),
+            (&["serve"], "without a command, facteur serves mail"),
             (&["account", "ad", "bob@example.com"], "did you mean add?"),
             (&["--log-level", "inof"], "did you mean \"info\"?"),
             (&["--durability", "jurnal"], "did you mean \"journal\"?"),

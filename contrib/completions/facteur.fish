@@ -37,7 +37,7 @@ complete -c facteur -n "__fish_facteur_needs_command" -s V -l version -d 'Print 
 complete -c facteur -n "__fish_facteur_needs_command" -f -a "account" -d 'Add, change, remove and list accounts'
 complete -c facteur -n "__fish_facteur_needs_command" -f -a "cert" -d 'Create a TLS certificate for this machine, and the CA that mail programs must trust'
 complete -c facteur -n "__fish_facteur_needs_command" -f -a "check-ready" -d 'Check that a daemon with this configuration is ready for clients'
-complete -c facteur -n "__fish_facteur_needs_command" -f -a "cursor" -d 'Print the present place in the stream of messages, for `wait --since`'
+complete -c facteur -n "__fish_facteur_needs_command" -f -a "cursor" -d 'Print a cursor for the present position, for `wait --since`'
 complete -c facteur -n "__fish_facteur_needs_command" -f -a "hash-password" -d 'Print the configuration line for an account\'s password, or the whole account'
 complete -c facteur -n "__fish_facteur_needs_command" -f -a "list" -d 'List the messages of all mailboxes, the newest first'
 complete -c facteur -n "__fish_facteur_needs_command" -f -a "remove" -d 'Remove messages from all mailboxes that have them'
@@ -92,7 +92,7 @@ complete -c facteur -n "__fish_facteur_using_subcommand hash-password" -l config
 complete -c facteur -n "__fish_facteur_using_subcommand hash-password" -l no-scram -d 'Do not print a secret for SCRAM-SHA-256; passwords that are not ASCII need this option'
 complete -c facteur -n "__fish_facteur_using_subcommand hash-password" -s h -l help -d 'Print help'
 complete -c facteur -n "__fish_facteur_using_subcommand list" -l mailbox -d 'Only messages of this mailbox' -r
-complete -c facteur -n "__fish_facteur_using_subcommand list" -l limit -d 'At most so many messages' -r
+complete -c facteur -n "__fish_facteur_using_subcommand list" -l limit -d 'At most this many messages' -r
 complete -c facteur -n "__fish_facteur_using_subcommand list" -l mail -d 'Directory for the mail; the daemon creates it if it is missing' -r -F
 complete -c facteur -n "__fish_facteur_using_subcommand list" -l config -d 'Configuration file; config.example.toml lists every key' -r -F
 complete -c facteur -n "__fish_facteur_using_subcommand list" -l json -d 'Print the answer of the daemon, in the form of Mailpit'
@@ -123,7 +123,7 @@ complete -c facteur -n "__fish_facteur_using_subcommand show" -s h -l help -d 'P
 complete -c facteur -n "__fish_facteur_using_subcommand wait" -l to -d 'A message to this address; a sub-address such as bob+test7@example.com counts as written' -r
 complete -c facteur -n "__fish_facteur_using_subcommand wait" -l subject -d 'A message with this text in its subject' -r
 complete -c facteur -n "__fish_facteur_using_subcommand wait" -l match -d 'A message to which all these words apply, as in `facteur list`' -r
-complete -c facteur -n "__fish_facteur_using_subcommand wait" -l count -d 'Wait for so many messages, and print all of them, the oldest first' -r
+complete -c facteur -n "__fish_facteur_using_subcommand wait" -l count -d 'Wait for this many messages, and print all of them, the oldest first' -r
 complete -c facteur -n "__fish_facteur_using_subcommand wait" -l since -d 'Only messages that came after this: a cursor, an age, or seconds since 1970' -r
 complete -c facteur -n "__fish_facteur_using_subcommand wait" -l timeout -d 'How long to wait: for example 500ms, 10s or 2m; 0s means not at all' -r
 complete -c facteur -n "__fish_facteur_using_subcommand wait" -l link -d 'Print the first http or https link that contains PART' -r
@@ -131,7 +131,7 @@ complete -c facteur -n "__fish_facteur_using_subcommand wait" -l code -d 'Print 
 complete -c facteur -n "__fish_facteur_using_subcommand wait" -l save -d 'Write the attachments into this directory, which is created if it is missing; nothing in it is overwritten' -r -F
 complete -c facteur -n "__fish_facteur_using_subcommand wait" -l mail -d 'Directory for the mail; the daemon creates it if it is missing' -r -F
 complete -c facteur -n "__fish_facteur_using_subcommand wait" -l config -d 'Configuration file; config.example.toml lists every key' -r -F
-complete -c facteur -n "__fish_facteur_using_subcommand wait" -l none -d 'Wait that no message comes until the time is over'
+complete -c facteur -n "__fish_facteur_using_subcommand wait" -l none -d 'Succeed if no message comes before the time is over'
 complete -c facteur -n "__fish_facteur_using_subcommand wait" -l json -d 'Print the answer of the daemon, in the form of Mailpit'
 complete -c facteur -n "__fish_facteur_using_subcommand wait" -l raw -d 'Print the whole message, unchanged'
 complete -c facteur -n "__fish_facteur_using_subcommand wait" -l text -d 'Print the text'
@@ -141,7 +141,7 @@ complete -c facteur -n "__fish_facteur_using_subcommand wait" -s h -l help -d 'P
 complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready cursor hash-password list remove sendmail settings show wait help" -f -a "account" -d 'Add, change, remove and list accounts'
 complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready cursor hash-password list remove sendmail settings show wait help" -f -a "cert" -d 'Create a TLS certificate for this machine, and the CA that mail programs must trust'
 complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready cursor hash-password list remove sendmail settings show wait help" -f -a "check-ready" -d 'Check that a daemon with this configuration is ready for clients'
-complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready cursor hash-password list remove sendmail settings show wait help" -f -a "cursor" -d 'Print the present place in the stream of messages, for `wait --since`'
+complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready cursor hash-password list remove sendmail settings show wait help" -f -a "cursor" -d 'Print a cursor for the present position, for `wait --since`'
 complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready cursor hash-password list remove sendmail settings show wait help" -f -a "hash-password" -d 'Print the configuration line for an account\'s password, or the whole account'
 complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready cursor hash-password list remove sendmail settings show wait help" -f -a "list" -d 'List the messages of all mailboxes, the newest first'
 complete -c facteur -n "__fish_facteur_using_subcommand help; and not __fish_seen_subcommand_from account cert check-ready cursor hash-password list remove sendmail settings show wait help" -f -a "remove" -d 'Remove messages from all mailboxes that have them'

@@ -2,9 +2,9 @@
 //! each connection.
 //!
 //! # Theory of operation
-//! The daemon is found at the first request: by the control socket of the mail directory, or else
-//! at the default address. Later requests go to the same place. The answer ends where its length or
-//! its chunks say; if it has neither, with the connection.
+//! The daemon is found at the first request: by the control socket of the mail directory, or,
+//! unless the user has named that, at the default address. Later requests go to the same place. The
+//! answer ends where its length or its chunks say; if it has neither, with the connection.
 //!
 //! # Failures
 //! [`Reason`]. Whatever sends the answer cannot make the client wait or store more than the limits.
@@ -40,8 +40,6 @@ enum Place {
 #[derive(Debug)]
 pub(super) struct Client<'a> {
     root: PathBuf,
-    /// Whether the user has named `root`.
-    is_named: bool,
     /// Whether the default address may be tried.
     tries_address: bool,
     place: Option<Place>,
@@ -53,16 +51,11 @@ impl<'a> Client<'a> {
     pub(super) fn new(root: PathBuf, is_named: bool, clock: &'a Clock) -> Self {
         Self {
             root,
-            is_named,
-            tries_address: true,
+            // Another daemon has other mail.
+            tries_address: !is_named,
             place: None,
             clock,
         }
-    }
-
-    /// From now on no other daemon is asked if nobody serves the directory that the user has named.
-    pub(super) fn be_strict(&mut self) {
-        self.tries_address = !self.is_named;
     }
 
     /// Asks for what `target` names, for example `/api/cursor`.

@@ -110,7 +110,6 @@ pub(super) fn remove(
     output: &mut dyn Output,
 ) -> Result<(), Error> {
     with_client((arguments, clock), output, |client, screen| {
-        client.be_strict();
         remove::run(asked, client, screen)
     })
 }

@@ -581,6 +581,7 @@ fn wrong_usage_is_refused_before_anything_is_asked() {
         &["show", "1", "--json", "--raw"],
         &["show", "1", "--code=0"],
         &["show", "1", "--code=33"],
+        &["wait", "--to", ""],
         &["wait", "--none", "--count", "2"],
         &["wait", "--none", "--json"],
         &["wait", "--count", "0"],
