@@ -129,7 +129,7 @@ test('the keyboard alone reads, copies and goes back', async ({ page, daemon }) 
 		await page.keyboard.press('w');
 		await is('true', () => page.locator(`[name=${width}]`).getAttribute('aria-pressed'), `w to ${width}`);
 	}
-	check((await see.text('.view-bar')).includes('1 remote thing is not loaded'), 'remote things are counted');
+	check((await see.text('.view-bar')).includes('1 remote item not loaded'), 'remote things are counted');
 	await page.keyboard.press('i');
 	await is(true, async () => (await see.text('.view-bar')).includes('loaded'), 'i');
 	await is(true, async () => (await page.locator('iframe').getAttribute('src')).endsWith('?remote=1'), 'the frame after i');

@@ -14,11 +14,11 @@ const KEYS = {
 	m: 'Unread, or read',
 	a: 'Mark all read',
 	'h t e r f': 'HTML, text, headers, source, attachments',
-	i: 'Load remote things',
+	i: 'Load remote content',
 	w: 'Width of the HTML',
 	'y c l': 'Copy the address, code, link',
 	d: 'Download',
-	'?': 'This sheet',
+	'?': 'This help',
 };
 
 const WORDS = {
@@ -59,7 +59,7 @@ export function showHelp() {
 		areLettersKeys = box.checked;
 		localStorage.setItem('facteur-letters', box.checked ? 'on' : 'off');
 	} });
-	openDialog('Keys', table(KEYS, 'kbd'), make('label', box, ' Letters are keys'),
+	openDialog('Keys', table(KEYS, 'kbd'), make('label', box, ' Single-letter keys'),
 		make('h2', 'Search words'), table(WORDS, 'code'),
 		make('form', { method: 'dialog' }, make('button', { autofocus: true }, 'Close')));
 }

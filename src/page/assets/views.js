@@ -54,9 +54,9 @@ function showHtml({ ID, HTML }) {
 	const remote = make('p');
 	const loadRemote = () => {
 		load('?remote=1');
-		remote.replaceChildren(`${count(things, 'remote thing')} loaded`);
+		remote.replaceChildren(`${count(things, 'remote item')} loaded`);
 	};
-	if (things) remote.append(`${count(things, 'remote thing')} ${things === 1 ? 'is' : 'are'} not loaded · `, linkButton('Load', loadRemote));
+	if (things) remote.append(`${count(things, 'remote item')} not loaded · `, linkButton('Load', loadRemote));
 	const names = Object.keys(WIDTHS);
 	does = { w: () => setWidth(names[(names.indexOf(width) + 1) % 3]), i: () => things && loadRemote() };
 	return [make('div.view-bar', remote, make('div.widths', { role: 'group', 'aria-label': 'Width' }, ...buttons)), stage];
