@@ -119,9 +119,6 @@ fn answer(
         query.extend(asked.subject.as_deref().map(|subject| ("subject", subject)));
         query.extend(asked.words.as_deref().map(|words| ("match", words)));
         query.extend(count.as_deref().map(|count| ("count", count)));
-        if asked.none {
-            query.push(("none", "1"));
-        }
         match client.wait(&target(&PATH, &query), time) {
             Ok(response) if response.has_content() => return response.document().map(Some),
             Ok(_) if left().is_zero() => return Ok(None),
