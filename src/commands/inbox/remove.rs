@@ -32,9 +32,10 @@ pub(super) fn run(
         found.messages_count
     } else if let Some(mailbox) = &asked.mailbox {
         let address = mailbox.to_string();
-        let found = page(&["api", "mailboxes", &address], &[("limit", "1")], client)?;
+        let path = ["api", "mailboxes", &address];
+        let found = page(&path, &[("limit", "1")], client)?;
         // This leaves the copies of other mailboxes.
-        client.delete(&target(&["api", "v1", "mailbox", &address], &[]), "")?;
+        client.delete(&target(&path, &[]), "")?;
         found.messages_count
     } else if asked.all {
         let found = page(&all, &[("limit", "1")], client)?;

@@ -305,7 +305,7 @@ fn messages_are_removed_and_counted() {
             "removed 2 messages\n",
             &[
                 "GET /api/mailboxes/bob%40example.com?limit=1",
-                "DELETE /api/v1/mailbox/bob%40example.com",
+                "DELETE /api/mailboxes/bob%40example.com",
             ],
         ),
         (
