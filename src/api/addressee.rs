@@ -121,14 +121,19 @@ impl Addressee {
 /// ones.
 pub(super) fn whole_mailbox(call: &Call<'_>, address: &str) -> Result<MailboxName, Failure> {
     let mailbox = call.mailbox(address)?;
-    if literal(call.api, address).is_some_and(|literal| literal.is_below(&mailbox)) {
+    refuse_subaddress(call, address, &mailbox)?;
+    Ok(mailbox)
+}
+
+fn refuse_subaddress(call: &Call<'_>, address: &str, mailbox: &MailboxName) -> Result<(), Refusal> {
+    if literal(call.api, address).is_some_and(|literal| literal.is_below(mailbox)) {
         let text = format!(
             "{address} is a sub-address of {mailbox}, which has the mail of all of them: name the \
              mailbox itself, or search with to: and remove what is found"
         );
-        return Err(wrong(text).into());
+        return Err(wrong(text));
     }
-    Ok(mailbox)
+    Ok(())
 }
 
 /// The mailbox to which the query limits a removal, if it does.
@@ -136,10 +141,11 @@ pub(super) fn whole_mailbox(call: &Call<'_>, address: &str) -> Result<MailboxNam
 /// # Errors
 /// As [`Call::limit_to_mailbox`] and [`whole_mailbox`].
 pub(super) fn limit_to_whole_mailbox(call: &Call<'_>) -> Result<Option<MailboxName>, Failure> {
-    call.limit_to_mailbox()?;
-    let address = call.request.target.query().first("mailbox");
-    let mailbox = address.map(|address| whole_mailbox(call, address));
-    mailbox.transpose()
+    let mailbox = call.limit_to_mailbox()?;
+    if let (Some(mailbox), Some(address)) = (&mailbox, call.query("mailbox")) {
+        refuse_subaddress(call, address, mailbox)?;
+    }
+    Ok(mailbox)
 }
 
 fn address_of(person: &Person) -> String {

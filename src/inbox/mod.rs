@@ -189,7 +189,7 @@ impl Inbox {
     pub fn changes_by_others(&self, of: Option<&MailboxName>) -> Result<u64, Error> {
         let mut scan = self.scan.lock();
         if !self.is_fresh(&scan) {
-            self.bring_up_to_date(&mut scan)?;
+            self.follow(&mut scan, true)?;
         }
         Ok(scan.others.changes(of))
     }
