@@ -77,6 +77,15 @@ fn ask_once(address: SocketAddr, head: &str) -> Answer {
     ask(&mut Client::connect(address), head)
 }
 
+/// Gives bob@example.com the password "changed", and lets the program notice.
+fn change_password(directory: &Path, program: &Program) {
+    let hashed = run_with(&["hash-password"], "changed\n").output;
+    let accounts = format!("[[accounts]]\naddress = \"bob@example.com\"\n{hashed}");
+    std::fs::write(directory.join("accounts.toml"), accounts).unwrap();
+    program.signal("HUP");
+    program.expect_log("accounts and certificate have been reloaded");
+}
+
 /// A daemon with HTTP and these lines as its configuration.
 fn program(directory: &Path, lines: &str) -> Program {
     Program::start_with(directory, &format!("{LISTENER}{lines}"))
@@ -345,11 +354,7 @@ fn a_login_ends_when_its_account_changes() {
     let mut waiting = Client::connect(program.http());
     let wait = CURSOR.replace("/api/cursor", "/api/wait?timeout=60s");
     waiting.say(&format!("{wait}{bob}"));
-    let hashed = run_with(&["hash-password"], "changed\n").output;
-    let accounts = format!("[[accounts]]\naddress = \"bob@example.com\"\n{hashed}");
-    std::fs::write(directory.path().join("accounts.toml"), accounts).unwrap();
-    program.signal("HUP");
-    program.expect_log("accounts and certificate have been reloaded");
+    change_password(directory.path(), &program);
     assert_eq!(ask(&mut client, &format!("{CURSOR}{bob}")).status, 401);
     let changed = basic("bob@example.com", "changed");
     assert_eq!(ask(&mut client, &format!("{CURSOR}{changed}")).status, 200);
@@ -496,11 +501,7 @@ fn a_cookie_ends_with_its_password_and_is_nothing_without_tls() {
     let refused = send(&mut Client::connect(program.http()), &sent);
     assert_eq!((refused.status, refused.field("set-cookie")), (403, None));
 
-    let hashed = run_with(&["hash-password"], "changed\n").output;
-    let accounts = format!("[[accounts]]\naddress = \"bob@example.com\"\n{hashed}");
-    std::fs::write(directory.path().join("accounts.toml"), accounts).unwrap();
-    program.signal("HUP");
-    program.expect_log("accounts and certificate have been reloaded");
+    change_password(directory.path(), &program);
     assert_eq!(ask(&mut client, &format!("{CURSOR}{bob}")).status, 401);
 }
 
