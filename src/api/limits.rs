@@ -52,6 +52,23 @@ pub const RESOLVED_MAX: usize = 16_384;
 /// Most messages that one search compares: those that people look for are new.
 pub const SEARCHED_MAX: usize = 20_000;
 
+/// How many messages, the newest, a search compares before it goes on to older ones.
+pub const SEARCH_PART: usize = 512;
+
+/// How many times as long each further part is. In each part a mailbox is looked at once, so few
+/// and long parts cost the least.
+pub const SEARCH_PART_GROWTH: usize = 8;
+
+/// How long a search compares messages before it looks whether mail arrives meanwhile.
+pub const SEARCH_TURN: Duration = Duration::from_millis(1);
+
+/// If mail arrives, how many times as long as that it rests then. A thread that wakes up to accept
+/// mail may have to wait for the end of a time slice of a busy one, whatever its priority.
+pub const SEARCH_REST: u32 = 10;
+
+/// Longest such rest.
+pub const SEARCH_REST_MAX: Duration = Duration::from_millis(100);
+
 /// Longest search. It may read every message from the disk, and people do not wait longer.
 pub const SEARCH_TIME: Duration = Duration::from_secs(2);
 

@@ -1,9 +1,11 @@
 //! Searches through the messages that the asker sees.
 
+use std::time::Instant;
+
 use crate::{
     inbox::{Item, List, Reading, words::Words},
     mime::Summary,
-    store::Error,
+    store::{Cursor, Error},
 };
 
 use super::{
@@ -11,7 +13,10 @@ use super::{
     base::Api,
     bcc::Bcc,
     call::Call,
-    limits::{SEARCH_TIME, SEARCHED_MAX},
+    limits::{
+        SEARCH_PART, SEARCH_PART_GROWTH, SEARCH_REST, SEARCH_REST_MAX, SEARCH_TIME, SEARCH_TURN,
+        SEARCHED_MAX,
+    },
 };
 
 /// What a search has found.
@@ -54,9 +59,42 @@ impl<'a> Search<'a> {
         let is_found = self.reading.matches(of, words, &hidden)?;
         Ok(is_found.unwrap_or(false))
     }
+
+    /// Adds the messages of `part` that are found by any of `searches`. Returns whether the time
+    /// was enough for all.
+    fn compare(
+        &self,
+        part: &[Item],
+        searches: &[Words],
+        pace: &mut Pace<'_>,
+        found: &mut Found,
+    ) -> bool {
+        let mut are_found = vec![false; part.len()];
+        let mut is_whole = true;
+        for index in by_mailbox(part) {
+            is_whole = pace.goes_on();
+            if !is_whole {
+                break;
+            }
+            let (Some(item), Some(is_found)) = (part.get(index), are_found.get_mut(index)) else {
+                continue;
+            };
+            let finds = searches.iter().map(|words| self.finds(item, words));
+            match finds.reduce(|one, other| Ok(one? || other?)) {
+                Some(Ok(finds)) => *is_found = finds,
+                Some(Err(_)) => found.is_partial = true,
+                None => {}
+            }
+        }
+        let compared = part.iter().zip(are_found);
+        let are_found = compared.filter(|(_, is_found)| *is_found);
+        found.items.extend(are_found.map(|(item, _)| item.clone()));
+        is_whole
+    }
 }
 
-/// The messages of `list` that are found by any of these searches.
+/// The messages of `list` that are found by any of these searches. They are compared in parts, the
+/// newest first, so that a search that runs out of time has found the newest.
 pub(super) fn search(call: &Call<'_>, list: &List, searches: &[Words]) -> Found {
     if searches.iter().any(|words| words.as_slice().is_empty()) {
         return Found {
@@ -65,23 +103,68 @@ pub(super) fn search(call: &Call<'_>, list: &List, searches: &[Words]) -> Found 
         };
     }
     let search = Search::of(call.api, call.asker);
-    let begin = call.api.clock.now();
+    let items = list.items.get(..SEARCHED_MAX).unwrap_or(&list.items);
     let mut found = Found {
         items: Vec::new(),
-        is_partial: list.is_partial,
+        is_partial: list.is_partial || items.len() < list.items.len(),
     };
-    for (index, item) in list.items.iter().enumerate() {
-        let time = call.api.clock.now().saturating_duration_since(begin);
-        if index >= SEARCHED_MAX || time >= SEARCH_TIME {
+    let mut pace = Pace::of(call.api);
+    let (mut rest, mut length) = (items, SEARCH_PART);
+    while !rest.is_empty() {
+        let (part, others) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+        if !search.compare(part, searches, &mut pace, &mut found) {
             found.is_partial = true;
             break;
         }
-        let finds = searches.iter().map(|words| search.finds(item, words));
-        match finds.reduce(|one, other| Ok(one? || other?)) {
-            Some(Ok(true)) => found.items.push(item.clone()),
-            Some(Ok(false)) | None => {}
-            Some(Err(_)) => found.is_partial = true,
-        }
+        (rest, length) = (others, length.saturating_mul(SEARCH_PART_GROWTH));
     }
     found
+}
+
+/// How fast a search goes: it reads many messages, and SMTP should not wait for it.
+#[derive(Debug)]
+struct Pace<'a> {
+    api: &'a Api,
+    begin: Instant,
+    /// When it began, or last looked whether mail arrives.
+    looked: Instant,
+    /// Everything that has happened since is behind this.
+    cursor: Cursor,
+}
+
+impl<'a> Pace<'a> {
+    fn of(api: &'a Api) -> Self {
+        let now = api.clock.now();
+        Self {
+            api,
+            begin: now,
+            looked: now,
+            cursor: api.store.cursor(),
+        }
+    }
+
+    /// Whether there is time for one more message. Waits first if enough were compared while mail
+    /// arrived.
+    fn goes_on(&mut self) -> bool {
+        let clock = &self.api.clock;
+        let mut now = clock.now();
+        let turn = now.saturating_duration_since(self.looked);
+        if turn >= SEARCH_TURN {
+            let cursor = self.api.store.cursor();
+            if cursor != self.cursor {
+                clock.pause(turn.saturating_mul(SEARCH_REST).min(SEARCH_REST_MAX));
+                now = clock.now();
+            }
+            (self.looked, self.cursor) = (now, cursor);
+        }
+        now.saturating_duration_since(self.begin) < SEARCH_TIME
+    }
+}
+
+/// The indexes of `items`, those of one mailbox next to each other: each mailbox is then looked at
+/// once, and not for each of its messages.
+fn by_mailbox(items: &[Item]) -> Vec<usize> {
+    let mut indexes: Vec<_> = (0..items.len()).collect();
+    indexes.sort_by_key(|&index| items.get(index).and_then(|item| item.mailboxes.first()));
+    indexes
 }

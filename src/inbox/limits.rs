@@ -8,6 +8,9 @@ pub const SEARCH_OCTETS_MAX: usize = 4_096;
 /// Most words in one search: each is looked for in each message.
 pub const WORDS_MAX: usize = 64;
 
+/// From how many octets on a key with one mistake is noticed: shorter ones are like many others.
+pub const KEY_OCTETS: usize = 4;
+
 /// Default for the memory of the names of all messages: some 360,000 messages. What does not fit
 /// is left out of the list, which says so.
 pub const INDEX_OCTETS_MAX: u64 = 64 * 1_024 * 1_024;
@@ -29,6 +32,14 @@ pub const SUMMARIES_OCTETS_MAX: u64 = 32 * 1_024 * 1_024;
 /// How often the mailboxes are looked at for what other programs have done: people see new mail
 /// within a second.
 pub const SCAN_PAUSE: Duration = Duration::from_secs(1);
+
+/// After mailboxes were listed, how many times as long no mailbox is listed: while mail arrives all
+/// the time, lists take a twentieth of a processor, and SMTP seldom waits for a directory that is
+/// being read. To list a few hundred messages takes less than a millisecond.
+pub const SCAN_REST: u32 = 19;
+
+/// Longest such rest: people see new mail within a second or two.
+pub const SCAN_REST_MAX: Duration = Duration::from_secs(1);
 
 /// Of how many changes of our messages the inbox waits for the store's report, which comes a moment
 /// later. More at once look like changes by others: those who watch list the messages again.

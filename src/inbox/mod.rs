@@ -7,7 +7,8 @@
 //! A mailbox is listed again when the hub has reported a change in it, and, once in
 //! [`limits::SCAN_PAUSE`], when the times of its directories say that another program has changed
 //! it. So a request costs nothing where nothing has happened. Requests are brought up to date one
-//! after another: two that come together do not both read the directories.
+//! after another: two that come together do not both read the directories. After mailboxes were
+//! listed, the next listing waits for [`limits::SCAN_REST`] times as long as that took.
 //!
 //! The cursor of the hub is taken before the mailboxes are listed, so a change during the listing
 //! is found in it, or reported behind the cursor, or both.
@@ -81,6 +82,8 @@ struct Scan {
     watch: Option<Watch>,
     /// When all mailboxes were last looked at.
     looked: Option<Instant>,
+    /// No mailbox is listed before this.
+    rests_until: Option<Instant>,
     is_partial: bool,
     others: Others,
 }
@@ -136,6 +139,7 @@ impl Inbox {
             stamps: HashMap::new(),
             watch: None,
             looked: None,
+            rests_until: None,
             is_partial: false,
             others: Others::default(),
         };
@@ -210,12 +214,21 @@ impl Inbox {
     /// what else has changed.
     fn follow(&self, scan: &mut Scan, is_due: bool) -> Result<(), Error> {
         let is_first = scan.looked.is_none();
-        let news = scan.watch.as_mut().map(all_news);
-        let has_missed = !matches!(news, Some(Ok(_)));
-        if has_missed {
-            scan.watch = self.store.watch(None, self.store.cursor()).ok();
+        let mut news = self.news(scan);
+        if !is_due && news.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(());
         }
-        let news = news.and_then(Result::ok).unwrap_or_default();
+        if self.rest(scan)
+            && let Some(known) = &mut news
+        {
+            match self.news(scan) {
+                Some(more) => known.extend(more),
+                None => news = None,
+            }
+        }
+        let begin = self.clock.now();
+        let has_missed = news.is_none();
+        let news = news.unwrap_or_default();
         let mut changed: BTreeSet<_> = news.iter().map(|news| news.mailbox.clone()).collect();
         let reported = scan.others.reported(news);
         if has_missed || is_due {
@@ -226,7 +239,36 @@ impl Inbox {
             let reported = (!is_first && !has_missed).then_some(&reported);
             self.renew(scan, mailbox, reported);
         }
+        let end = self.clock.now();
+        let rest = end.saturating_duration_since(begin);
+        let rest = rest.saturating_mul(limits::SCAN_REST);
+        scan.rests_until = end.checked_add(rest.min(limits::SCAN_REST_MAX));
         Ok(())
+    }
+
+    /// What the store has reported since this was asked last; `None` if some of it was missed.
+    fn news(&self, scan: &mut Scan) -> Option<Vec<News>> {
+        let news = scan.watch.as_mut().map(all_news);
+        let news = news.and_then(Result::ok);
+        if news.is_none() {
+            scan.watch = self.store.watch(None, self.store.cursor()).ok();
+        }
+        news
+    }
+
+    /// Waits until mailboxes may be listed again. Returns whether it has waited.
+    fn rest(&self, scan: &Scan) -> bool {
+        let mut has_waited = false;
+        let now = || self.clock.now();
+        while let Some(left) = scan
+            .rests_until
+            .and_then(|end| end.checked_duration_since(now()))
+            && !left.is_zero()
+        {
+            self.clock.pause(left);
+            has_waited = true;
+        }
+        has_waited
     }
 
     /// Which mailboxes are there, and which `changed` by their stamps.

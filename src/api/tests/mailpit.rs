@@ -199,6 +199,29 @@ fn a_list_has_the_page_that_was_asked_for() {
     }
 }
 
+/// It reads a mailbox at a time, and first the newest messages; the list does not show that.
+#[test]
+fn a_search_in_many_mailboxes_lists_the_newest_first() {
+    let world = World::new();
+    for number in 0..600 {
+        let mailbox = ["bob@a.example", "ann@a.example", "eve@c.example"][number * number % 7 % 3];
+        world.deliver_subject(&format!("number {number}."), &[mailbox]);
+    }
+    let listed = |path: &str| {
+        let list = world.get(path).json();
+        let messages = list["messages"].as_array().unwrap().iter();
+        let subjects = messages.map(|it| it["Subject"].as_str().unwrap().to_owned());
+        subjects.collect::<Vec<_>>()
+    };
+    let all = listed("/api/v1/messages?limit=600");
+    for digits in ["1", "7.", "00", "number"] {
+        let path = format!("/api/v1/search?query=subject:{digits}&limit=600");
+        let found = listed(&path);
+        let wanted = all.iter().filter(|subject| subject.contains(digits));
+        assert!(found.iter().eq(wanted), "{digits}: {found:?}");
+    }
+}
+
 #[test]
 fn a_search_lists_what_it_finds() {
     let world = World::new();
