@@ -14,13 +14,15 @@
 //!
 //! `-` or `!` in front negates a word. Upper and lower case are the same. A colon means nothing in
 //! any other word, such as `12:30`. Words for what this program does not have, such as `tag:`, are
-//! errors: they would find everything or nothing.
+//! errors: they would find everything or nothing. So is what looks like one of the words above with
+//! a mistake in it: `!form:bob` would find the mail that `!from:bob` does not, and somebody may
+//! remove what is found. In quotation marks each of these is text.
 
-use std::{error::Error as StdError, fmt};
+use std::{borrow::Cow, error::Error as StdError, fmt};
 
 use jiff::{Timestamp, civil, tz::TimeZone};
 
-use super::limits::{SEARCH_OCTETS_MAX, WORDS_MAX};
+use super::limits::{KEY_OCTETS, SEARCH_OCTETS_MAX, WORDS_MAX};
 
 /// A part of a message in which text is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,8 +129,11 @@ pub struct Present {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WordError {
     word: String,
-    why: &'static str,
+    why: Why,
 }
+
+/// Why a word cannot be understood, and what to write.
+type Why = Cow<'static, str>;
 
 impl fmt::Display for WordError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -150,7 +155,7 @@ impl Words {
             why,
         };
         if text.len() > SEARCH_OCTETS_MAX {
-            return Err(fail(text, "it is too long; shorten it"));
+            return Err(fail(text, "it is too long; shorten it".into()));
         }
         let mut words = Vec::new();
         let mut rest = text.trim_start();
@@ -158,7 +163,7 @@ impl Words {
             let (word, after) = split(rest);
             rest = after.trim_start();
             if words.len() >= WORDS_MAX {
-                return Err(fail(text, "it has too many words; leave some out"));
+                return Err(fail(text, "it has too many words; leave some out".into()));
             }
             let parsed = Word::parse(word, present).map_err(|why| fail(word, why))?;
             words.extend(parsed);
@@ -192,7 +197,7 @@ fn split(text: &str) -> (&str, &str) {
 
 impl Word {
     /// Reads one word; `None` if there is nothing in it.
-    fn parse(text: &str, present: &Present) -> Result<Option<Self>, &'static str> {
+    fn parse(text: &str, present: &Present) -> Result<Option<Self>, Why> {
         let stripped = text.strip_prefix(['-', '!']);
         let is_negated = stripped.is_some();
         let text = stripped.unwrap_or(text);
@@ -201,7 +206,10 @@ impl Word {
             (key.to_ascii_lowercase(), value)
         });
         let keyword = match &keyword {
-            Some((key, value)) => criterion(key, value, present)?,
+            Some((key, value)) => match criterion(key, value, present)? {
+                None if is_mistaken(key, is_negated) => return Err(not_a_word(key)),
+                found => found,
+            },
             None => None,
         };
         let criterion = match keyword {
@@ -234,13 +242,43 @@ fn unquoted(text: &str) -> String {
     text.replace('"', "").to_lowercase()
 }
 
+/// The keys of all words that have one.
+fn keys() -> impl Iterator<Item = &'static str> {
+    let others = ["after", "before", "larger", "smaller", "has", "is"];
+    FIELDS.into_iter().map(|(key, _)| key).chain(others)
+}
+
+/// The key that is nearly `key`, if it is long enough to tell.
+fn meant(key: &str) -> Option<&'static str> {
+    let is_near = |it: &&str| strsim::osa_distance(it, key) == 1;
+    keys().filter(|_| key.len() >= KEY_OCTETS).find(is_near)
+}
+
+/// Whether `key:`, which is no key of a word, is a mistake. A negated word finds nearly everything
+/// then, so that every key is a mistake.
+fn is_mistaken(key: &str, is_negated: bool) -> bool {
+    let is_key = |octet: u8| octet.is_ascii_alphabetic() || octet == b'-';
+    let is_like_a_key = !key.is_empty() && key.bytes().all(is_key);
+    is_like_a_key && (is_negated || meant(key).is_some())
+}
+
+fn not_a_word(key: &str) -> Why {
+    let advice = match meant(key) {
+        Some(meant) => format!("write {meant}: if you mean that"),
+        None => format!("there is no {key:?} to search in"),
+    };
+    Why::from(format!(
+        "{advice}; put the word in quotation marks to search for it as text"
+    ))
+}
+
 /// The meaning of `key:value`; `None` if the colon means nothing.
-fn criterion(key: &str, value: &str, present: &Present) -> Result<Option<Criterion>, &'static str> {
+fn criterion(key: &str, value: &str, present: &Present) -> Result<Option<Criterion>, Why> {
     const SIZE: &str = "write a size as in larger:1000, larger:20k or larger:3M";
     const TIME: &str = "write a day or an age, as in after:2026-01-31 or after:2h";
     if let Some((_, field)) = FIELDS.iter().find(|(name, _)| *name == key) {
         if value.is_empty() {
-            return Err("nothing follows the colon; write for instance subject:hello");
+            return Err("nothing follows the colon; write for instance subject:hello".into());
         }
         return Ok(Some(Criterion::In(*field, value.to_owned())));
     }
@@ -252,8 +290,11 @@ fn criterion(key: &str, value: &str, present: &Present) -> Result<Option<Criteri
         ("has", "attachment" | "attachments") => Criterion::HasAttachment,
         ("is", "read") => Criterion::IsRead(true),
         ("is", "unread") => Criterion::IsRead(false),
-        ("is", "tagged") | ("tag", _) => return Err("messages have no tags here; leave it out"),
-        ("has", "inline") => return Err("write has:attachment"),
+        ("is", "tagged") | ("tag", _) => {
+            return Err("messages have no tags here; leave it out".into());
+        }
+        ("has", _) => return Err("write has:attachment".into()),
+        ("is", _) => return Err("write is:read or is:unread".into()),
         _ => return Ok(None),
     }))
 }
@@ -348,7 +389,10 @@ mod tests {
             ("has:attachments", Criterion::HasAttachment),
             ("is:read", Criterion::IsRead(true)),
             ("is:unread", Criterion::IsRead(false)),
-            ("is:late", text("is:late")),
+            ("\"is:late\"", text("is:late")),
+            ("\"form:bob\"", text("form:bob")),
+            ("https://a.example", text("https://a.example")),
+            ("id:7", text("id:7")),
         ] {
             assert_eq!(one(word), criterion, "{word}");
         }
@@ -358,7 +402,7 @@ mod tests {
     fn a_search_has_any_number_of_words_and_the_costly_ones_come_last() {
         assert_eq!(parse("  "), Ok(Vec::new()));
         assert_eq!(parse("- \"\""), Ok(Vec::new()));
-        let words = parse("one -subject:\"a b\" !two").unwrap();
+        let words = parse("one -subject:\"a b\" !two -12:30 -\"a:b\"").unwrap();
         let found: Vec<_> = words
             .iter()
             .map(|word| (format!("{:?}", word.criterion), word.is_negated))
@@ -367,6 +411,8 @@ mod tests {
             ("In(Subject, \"a b\")", true),
             ("Text(\"one\")", false),
             ("Text(\"two\")", true),
+            ("Text(\"12:30\")", true),
+            ("Text(\"a:b\")", true),
         ];
         assert_eq!(found, expected.map(|(text, is)| (text.to_owned(), is)));
     }
@@ -377,6 +423,14 @@ mod tests {
             ("tag:x", "no tags here"),
             ("is:tagged", "no tags here"),
             ("has:inline", "write has:attachment"),
+            ("is:flagged", "write is:read or is:unread"),
+            ("form:bob", "write from: if you mean that"),
+            ("-mailbx:bob", "write mailbox: if you mean that"),
+            (
+                "!sender:bob",
+                "there is no \"sender\" to search in; put the word in quot",
+            ),
+            ("!https://a", "put the word in quotation marks"),
             ("from:", "nothing follows the colon"),
             ("after:yesterday", "after:2026-01-31"),
             ("after:99999999999d", "after:2026-01-31"),
