@@ -36,7 +36,7 @@ use crate::{
     mail::{Door, Service},
     server::{
         self, Caps, Current, Handshakes, Identity, Listener, Logins, Reach, Registry, Sessions,
-        Timeouts, WithSources, limits,
+        Spares, Timeouts, WithSources, limits,
     },
     store::{self, MessageStore},
     system::{
@@ -204,6 +204,7 @@ impl Renewable {
 pub struct Daemon {
     registry: Arc<Registry>,
     threads: Arc<Threads>,
+    spares: Arc<Spares>,
     clock: Clock,
     system: System,
     /// What listens where, in the order of the configuration.
@@ -266,6 +267,7 @@ impl Daemon {
         let mut daemon = Self {
             registry,
             threads: Arc::clone(&sockets.threads),
+            spares: Spares::new(),
             clock: clock.clone(),
             system: sockets.system,
             addresses: sockets.addresses(),
@@ -309,12 +311,14 @@ impl Daemon {
         let (stopped, stop) = io::pipe().map_err(Error::Start)?;
         let registry = Arc::clone(&self.registry);
         let threads = Arc::clone(&self.threads);
+        let spares = Arc::clone(&self.spares);
         let clock = self.clock.clone();
         let listener = Listener {
             sessions,
             timeouts,
             registry,
             threads,
+            spares,
             clock,
         };
         let thread = listener.start(sockets, stopped).map_err(Error::Start)?;

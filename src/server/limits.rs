@@ -129,6 +129,14 @@ pub const STACK_OCTETS: usize = if cfg!(debug_assertions) {
     256 * 1_024
 };
 
+/// Most threads that wait for another client after their session, at a stack of some ten kibioctets
+/// each: as many as clients that come and go at the same time on most machines.
+pub const SPARES_MAX: usize = 16;
+
+/// How long they wait: a client that is part of a burst comes within that time, and an idle daemon
+/// has no such threads.
+pub const SPARE_TIME: Duration = Duration::from_secs(1);
+
 /// Connections that the system completes before they are accepted: a burst of clients waits
 /// instead of being refused.
 pub const BACKLOG: i32 = 1_024;

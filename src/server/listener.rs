@@ -1,4 +1,4 @@
-//! The two listener threads: they accept clients in a loop and start a thread for each.
+//! The two listener threads: they accept clients in a loop, and each is served by a thread.
 //!
 //! A listener serves one protocol on all of its addresses. An error of `accept` never ends the loop
 //! (NET-6): if the system is out of descriptors or memory, the loop pauses; a client that left
@@ -6,6 +6,7 @@
 //! panic ends only the session it happens in (SEC-17).
 
 use std::{
+    ffi::CString,
     io::{self, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     os::fd::AsFd,
@@ -40,6 +41,7 @@ use super::{
     session::{Interruption, NoPlace, SessionEnd, SessionId, Visit},
     shares::Full,
     smtp,
+    spares::Spares,
     start_tls::start_tls,
 };
 
@@ -153,6 +155,8 @@ pub struct Listener {
     pub registry: Arc<Registry>,
     /// The threads that are running.
     pub threads: Arc<Threads>,
+    /// Those of them that wait for another client.
+    pub spares: Arc<Spares>,
     /// The time.
     pub clock: Clock,
 }
@@ -282,7 +286,7 @@ impl Listener {
         peer: IpAddr,
         door: Door,
     ) -> Result<(), TurnedAway> {
-        let admitted = if self.threads.are_spent() {
+        let admitted = if !self.spares.has_any() && self.threads.are_spent() {
             // The threads of ended sessions have not all exited yet.
             Err(NoPlace::TooMany(Full(Network::EVERYTHING)))
         } else {
@@ -306,11 +310,10 @@ impl Listener {
         };
         let listener = Arc::clone(self);
         let socket = Arc::clone(stream);
-        let spawned = thread::Builder::new()
-            .name(id.to_string())
-            .stack_size(limits::STACK_OCTETS)
-            .spawn(move || listener.serve(socket, peer, ticket, Visit { id, door }));
-        spawned.map(drop).map_err(|error| {
+        let visit = Visit { id, door };
+        let work = move || listener.serve(socket, peer, ticket, visit);
+        let begun = self.spares.begin(Box::new(work));
+        begun.map_err(|error| {
             self.registry.counters().sessions.no_thread.increment();
             TurnedAway {
                 why: "No thread to serve you, try again later",
@@ -338,9 +341,11 @@ impl Listener {
         drop(stream.write(&reply));
     }
 
-    /// The whole run of a session's thread.
-    fn serve(&self, stream: Arc<Socket>, peer: IpAddr, ticket: Ticket, visit: Visit) {
+    /// Serves one client. Returns whether the thread can serve another: not after a panic, and not
+    /// if it gave way to other threads, which lasts.
+    fn serve(&self, stream: Arc<Socket>, peer: IpAddr, ticket: Ticket, visit: Visit) -> bool {
         let id = visit.id;
+        name_thread(id);
         self.registry.counters().began(id.service);
         maillog::session_began(id, peer);
         let clock = self.clock.clone();
@@ -350,6 +355,7 @@ impl Listener {
                 self.registry.counters().ended(&end);
                 // The connection still holds the session's place, so a stop waits for this line.
                 dialogue::session_ended(&connection, id, &end);
+                !matches!(end, SessionEnd::Panicked) && id.service != Service::Http
             }
             Err(error) => {
                 let end = SessionEnd::Broken(Interruption::Lost(Some(error)));
@@ -357,6 +363,7 @@ impl Listener {
                 if let Some(unlogged) = self.lets_through(peer, Kind::Ended) {
                     maillog::session_ended(Level::Info, id, peer, unlogged, &end);
                 }
+                true
             }
         }
     }
@@ -429,6 +436,16 @@ fn connect(
     timeouts: Timeouts,
 ) -> io::Result<Box<Connection>> {
     Connection::new(stream, peer, ticket, clock, timeouts).map(Box::new)
+}
+
+/// Gives the thread the name of its session, for whoever looks at the threads of the process. Not
+/// inlined, for the same reason.
+#[inline(never)]
+fn name_thread(id: SessionId) {
+    if let Ok(name) = CString::new(id.to_string()) {
+        // A thread with another name serves as well.
+        rustix::thread::set_name(&name).ok();
+    }
 }
 
 /// Where the client is: a Unix socket reaches only this machine.

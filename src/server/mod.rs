@@ -1,9 +1,10 @@
 //! Sockets and threads: everything between the clients and the pure sessions.
 //!
-//! Each protocol has its listener thread ([`Listener`]), each client has its own thread, and each
-//! session has a driver that performs its actions: it reads lines, asks the accounts, moves octets
-//! between socket and store, and hands the outcome back. No syntax is parsed here and no file is
-//! touched. The memory of sessions is limited, for each session and for all together (`budget.rs`).
+//! Each protocol has its listener thread ([`Listener`]), each client has its own thread
+//! ([`Spares`]), and each session has a driver that performs its actions: it reads lines, asks the
+//! accounts, moves octets between socket and store, and hands the outcome back. No syntax is parsed
+//! here and no file is touched. The memory of sessions is limited, for each session and for all
+//! together (`budget.rs`).
 //!
 //! # The main path
 //! *Delivering:* accept → thread → octets → `wire::LineBuffer` → `smtp::Command` → `smtp::Session`
@@ -42,6 +43,7 @@ mod session;
 mod shares;
 mod sign_ins;
 pub mod smtp;
+mod spares;
 mod start_tls;
 mod tally;
 mod tls;
@@ -61,6 +63,7 @@ pub use registry::Registry;
 pub use remembered::Remembered;
 pub use shares::{Caps, PerAddress};
 pub use sign_ins::SignIns;
+pub use spares::Spares;
 pub use tls::{Identity, IdentityError};
 pub use waiters::Waiters;
 pub use with_sources::WithSources;

@@ -75,6 +75,36 @@ fn each_session_has_a_thread_of_its_name_with_a_small_stack() {
     assert!(stacks.iter().all(|octets| *octets <= most), "{stacks:?}");
 }
 
+/// A client that comes soon after another gets the thread of that one, under its own name. A thread
+/// for which no client comes ends.
+#[test]
+fn a_thread_serves_one_client_after_another() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = Program::start(directory.path());
+    let without_clients = program.threads_with(&OWN_THREADS).len();
+    let mut numbers = Vec::new();
+    // The next client may come before the thread of the last one waits for it.
+    let is_shared = (1..1_000).any(|session| {
+        let mut client = program.smtp_client();
+        let name = format!("smtp-{session}");
+        let threads = program.threads_with(&[&name]);
+        let mut of_client = threads.iter().filter(|(it, _)| *it == name);
+        let (_, status) = of_client.next().unwrap();
+        let number = status.lines().find(|line| line.starts_with("Pid:"));
+        let number = number.unwrap().to_owned();
+        client.say("QUIT");
+        client.expect_prefix("221 ");
+        client.expect_end();
+        let is_known = numbers.contains(&number);
+        numbers.push(number);
+        is_known
+    });
+    assert!(is_shared, "each client has a new thread");
+    await_that("all threads end", || {
+        program.threads().len() == without_clients
+    });
+}
+
 /// NET-1: more would be buffers that nobody needs. Without optimisation, frames are larger.
 #[test]
 fn a_session_that_waits_takes_little_memory() {

@@ -22,7 +22,7 @@ use crate::{
 
 use super::{
     super::{
-        Caps, Listener, Logins, PerAddress, Registry, Sessions, Timeouts,
+        Caps, Listener, Logins, PerAddress, Registry, Sessions, Spares, Timeouts,
         budget::{Recipients, Share},
         intake::Intake,
         limits, pop3,
@@ -152,6 +152,7 @@ fn listen(
         },
         registry: Arc::clone(registry),
         threads: Arc::new(Threads::uncounted()),
+        spares: Spares::new(),
         clock: clock.clone(),
     };
     let (stop, stopped) = {
