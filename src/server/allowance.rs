@@ -116,6 +116,17 @@ impl Allowance {
         }
     }
 
+    /// How much of a message may wait to be sent that is read in pieces of `piece` octets, as
+    /// [`ask_to_send`](Self::ask_to_send) has allowed. Pieces of the full size come with memory for
+    /// more, because they are encoded in parts. With TLS, more at a time takes longer to send.
+    pub(super) fn content_octets_max(&self, piece: usize) -> usize {
+        if piece < limits::CONTENT_OCTETS_MAX || self.copies > 1 {
+            self.output_octets_max()
+        } else {
+            limits::CONTENT_WRITE_OCTETS
+        }
+    }
+
     /// Asks for memory to let more output wait; false if there is none, or if it was already
     /// granted.
     pub(super) fn grow_output(&mut self) -> bool {
@@ -170,14 +181,25 @@ mod tests {
         let mut none = allowance(0);
         assert_eq!(none.ask_to_send(100), 100);
         let piece = limits::CONTENT_OCTETS_MAX;
-        assert_eq!(none.ask_to_send(piece), limits::RETRIEVED_OCTETS_FREE);
+        let small = none.ask_to_send(piece);
+        assert_eq!(small, limits::RETRIEVED_OCTETS_FREE);
+        assert_eq!(none.content_octets_max(small), limits::WRITE_OCTETS_FREE);
         assert!(!none.grow_output());
         let mut some = allowance(u64::MAX);
         assert_eq!(some.output_octets_max(), limits::WRITE_OCTETS_FREE);
         assert!(some.grow_output() && !some.grow_output());
         assert_eq!(some.output_octets_max(), limits::WRITE_OCTETS_MAX);
+        // Memory for output was granted, but none for large pieces of a message.
+        assert_eq!(some.content_octets_max(small), limits::WRITE_OCTETS_MAX);
+        assert_eq!(some.ask_to_send(piece), piece);
+        let output = limits::CONTENT_WRITE_OCTETS;
+        assert_eq!(some.content_octets_max(piece), output);
+        // If each octet becomes two, there is still memory for all of it.
+        let most = output + 2 * limits::CONTENT_ENCODED_OCTETS;
+        assert!(most <= limits::WRITE_OCTETS_MAX + 2 * piece);
         some.tls_begins();
         assert_eq!(some.ask_to_send(piece), piece);
+        assert_eq!(some.content_octets_max(piece), limits::WRITE_OCTETS_MAX);
         some.end_sending();
         assert_eq!(some.output_octets_max(), limits::WRITE_OCTETS_FREE);
     }

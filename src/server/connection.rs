@@ -655,6 +655,30 @@ impl Connection {
         self.flush()
     }
 
+    /// The buffer for a message to be sent that is read in pieces of `piece` octets.
+    pub(super) fn content_output(&mut self, piece: usize) -> &mut Vec<u8> {
+        let waiting_max = self.allowance.content_octets_max(piece);
+        if waiting_max > limits::WRITE_OCTETS_MAX {
+            // Exactly, because growing in steps would end with more than was asked for.
+            let encoded_max = limits::CONTENT_ENCODED_OCTETS.saturating_mul(2);
+            let room = waiting_max.saturating_add(encoded_max);
+            self.output
+                .reserve_exact(room.saturating_sub(self.output.len()));
+        }
+        self.output()
+    }
+
+    /// Sends what is waiting if it is enough of a message that is read in pieces of `piece` octets.
+    ///
+    /// # Errors
+    /// [`Interruption::Lost`].
+    pub(super) fn flush_content(&mut self, piece: usize) -> Result<(), Interruption> {
+        if self.output.len() < self.allowance.content_octets_max(piece) {
+            return Ok(());
+        }
+        self.flush_when_full()
+    }
+
     /// Sends what is waiting.
     ///
     /// # Errors

@@ -30,6 +30,14 @@ pub const WRITE_OCTETS_FREE: usize = 8 * 1_024;
 /// The same while something long is sent and there is memory for it.
 pub const WRITE_OCTETS_MAX: usize = 64 * 1_024;
 
+/// The same while a large message is sent: fewer and larger packets take less of both processors'
+/// time.
+pub const CONTENT_WRITE_OCTETS: usize = 128 * 1_024;
+
+/// Most octets of a stored message that are encoded at once, so that they fit into the memory that
+/// was asked for, even if each octet becomes two.
+pub const CONTENT_ENCODED_OCTETS: usize = 32 * 1_024;
+
 /// Octets waiting in the kernel to be sent to a client, besides those in flight to it. Without this
 /// limit, it would be up to 4 MiB for each client that does not read. As much as is written at a
 /// time; a client that reads gets more in time.
@@ -104,8 +112,8 @@ pub const HANDSHAKE_WORKERS_MAX: usize = 8;
 /// Longest TLS handshake: a few round trips, on the worst of lines.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Longest time for a client to read [`WRITE_OCTETS_MAX`]: one kibioctet a second is enough.
-pub const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
+/// Longest time for a client to read [`CONTENT_WRITE_OCTETS`]: one kibioctet a second is enough.
+pub const WRITE_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Longest time that a closing connection waits for the client to close too. Without the wait, the
 /// system would answer octets that are still on their way with a reset, and the last reply could be

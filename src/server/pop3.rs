@@ -416,14 +416,17 @@ impl Driver<'_> {
             Extent::Top { lines } => Some(TopCut::new(lines)),
         };
         let mut encoder = DotEncoder::new();
+        let piece_octets = open.buffer.len();
         let mut octets = 0_usize;
         while open.filled > 0 {
             let piece = open.buffer.get(..open.filled).unwrap_or_default();
             let wanted = cut.as_mut().map_or(piece.len(), |cut| cut.cut(piece));
             let piece = piece.get(..wanted).unwrap_or(piece);
-            let output = self.connection.output();
-            octets = octets.saturating_add(added(output, |out| encoder.encode(piece, out)));
-            self.connection.flush_when_full()?;
+            for part in piece.chunks(limits::CONTENT_ENCODED_OCTETS) {
+                let output = self.connection.content_output(piece_octets);
+                octets = octets.saturating_add(added(output, |out| encoder.encode(part, out)));
+                self.connection.flush_content(piece_octets)?;
+            }
             if cut.as_ref().is_some_and(TopCut::is_complete) {
                 break;
             }

@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, PipeWriter, Read, Write},
     net::{SocketAddr, TcpListener},
     sync::Arc,
-    thread::JoinHandle,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -407,6 +407,37 @@ fn output_is_collected_in_memory_that_was_granted() {
     ends.client.write_all(b"NOOP\r\n").unwrap();
     connection.read_line(100).unwrap();
     assert_eq!(counted(&ends.registry, "octets_now"), 0);
+}
+
+/// SEC-9: a large message is sent in large pieces, in exactly the memory that was granted for them.
+#[test]
+fn a_large_message_is_collected_in_memory_that_was_granted() {
+    let mut ends = Ends::new("127.0.0.1", timeouts());
+    let connection = &mut ends.connection;
+    let piece = limits::CONTENT_OCTETS_MAX;
+    assert_eq!(connection.allowance_mut().ask_to_send(piece), piece);
+    let output = limits::CONTENT_WRITE_OCTETS;
+    connection.content_output(piece).resize(output - 1, b'.');
+    connection.flush_content(piece).unwrap();
+    assert_eq!(connection.output().len(), output - 1, "it waits for more");
+    // The next part may consist of dots in lines of their own.
+    let dots = 2 * limits::CONTENT_ENCODED_OCTETS;
+    connection
+        .content_output(piece)
+        .resize(output - 1 + dots, b'.');
+    let granted = counted(&ends.registry, "octets_now");
+    let held = connection.output().capacity() + piece;
+    assert!(u64::try_from(held).unwrap() <= granted, "{held} {granted}");
+    let sent = connection.output().len();
+    thread::scope(|scope| {
+        let reader = thread::Builder::new().spawn_scoped(scope, || {
+            let mut got = vec![0; sent];
+            (&ends.client).read_exact(&mut got).unwrap();
+        });
+        connection.flush_content(piece).unwrap();
+        reader.unwrap().join().unwrap();
+    });
+    assert!(connection.output().is_empty(), "it is sent");
 }
 
 /// SEC-9: with TLS, input and output exist twice, and twice the memory is asked for.
