@@ -625,22 +625,52 @@ impl Connection {
         if self.allowance.prepare_read() {
             self.shrink_input();
         }
-        let space = self.input.space(self.allowance.read_octets());
-        let room = space.len();
-        let read = match &mut self.tunnel {
-            Some(tunnel) => tunnel.read(&self.stream, space),
-            None => (&*self.stream).read(space),
+        let octets = self.allowance.read_octets();
+        let (room, read) = if self.reads_commands() {
+            (octets, self.read_commands())
+        } else {
+            let space = self.input.space(octets);
+            let room = space.len();
+            let read = match &mut self.tunnel {
+                Some(tunnel) => tunnel.read(&self.stream, space),
+                None => (&*self.stream).read(space),
+            };
+            if let Ok(octets) = read {
+                self.input.filled(octets);
+            }
+            (room, read)
         };
         match read {
             Ok(0) => Err(Interruption::Lost(None)),
             Ok(octets) => {
-                self.input.filled(octets);
                 self.allowance.has_read(octets, room);
                 Ok(Some(octets))
             }
             Err(error) if is_pause(error.kind()) => Ok(None),
             Err(error) => Err(interruption(error)),
         }
+    }
+
+    /// Whether the next read is small, and there is no larger buffer that could be used.
+    fn reads_commands(&self) -> bool {
+        let octets = self.allowance.read_octets().max(self.input.capacity());
+        self.tunnel.is_none() && octets <= limits::COMMAND_READ_OCTETS
+    }
+
+    /// One read of commands. Only what has arrived is kept, so that no freed buffers remain between
+    /// the memory of thousands of sessions that wait (NET-1). Not inlined: the octets are on the
+    /// stack.
+    #[inline(never)]
+    fn read_commands(&mut self) -> io::Result<usize> {
+        let mut commands = [0; limits::COMMAND_READ_OCTETS];
+        let octets = (&*self.stream).read(&mut commands)?;
+        let commands = commands.get(..octets).unwrap_or_default();
+        let space = self.input.space(octets);
+        if let Some(space) = space.get_mut(..octets) {
+            space.copy_from_slice(commands);
+        }
+        self.input.filled(octets);
+        Ok(octets)
     }
 
     /// Sends what is waiting if it is more than a buffer should hold: a large group of commands is
@@ -844,6 +874,26 @@ mod tests {
             Ok(None)
         });
         assert_eq!(silent.unwrap(), (0, 0));
+    }
+
+    /// NET-1: commands take the memory of their own octets, as long as there are few.
+    #[test]
+    fn a_command_takes_no_more_memory_than_it_needs() {
+        let mut ends = Ends::new("127.0.0.1", timeouts());
+        let connection = &mut ends.connection;
+        for command in ["NOOP\r\n", "RSET\r\nNO", "OP\r\n"] {
+            ends.client.write_all(command.as_bytes()).unwrap();
+            assert_eq!(connection.read_line(100).unwrap(), LineRead::Line);
+            assert_eq!(connection.line().len(), 4);
+            assert!(connection.input.capacity() <= 8, "{command}");
+        }
+        let many = b"NOOP\r\n".repeat(limits::COMMAND_READ_OCTETS);
+        ends.client.write_all(&many).unwrap();
+        for _ in 0..limits::COMMAND_READ_OCTETS {
+            assert_eq!(connection.read_line(100).unwrap(), LineRead::Line);
+            assert_eq!(connection.line(), b"NOOP");
+        }
+        assert!(connection.unread().is_empty());
     }
 
     /// NET-1: nothing is read, and so no buffer is allocated, before there is something to read.

@@ -3,9 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-/// First size of a session's input buffer in octets, while commands are read: a command (RFC 5321
-/// §4.5.3.1.4), or a small group of them, in one read. Thousands of idle sessions must fit (NET-1).
-/// More than 1,032, because the allocator would keep smaller freed buffers for the thread.
+/// Size of a read of commands in octets: a command (RFC 5321 §4.5.3.1.4), or a small group of them,
+/// in one read. It must fit on a small stack, and with TLS, where it is a buffer, thousands of idle
+/// sessions must fit (NET-1). More than 1,032, because the allocator would keep smaller freed
+/// buffers for the thread.
 pub const COMMAND_READ_OCTETS: usize = 1_152;
 
 /// Smallest read of message content in octets: a small message in one read.
