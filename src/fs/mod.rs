@@ -28,6 +28,7 @@ use std::{
     fmt::Debug,
     fs,
     io::{self, Read as _, Write as _},
+    os::fd::AsRawFd as _,
     os::unix::{
         ffi::OsStrExt as _,
         fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _},
@@ -98,6 +99,15 @@ pub trait Fs: Debug + Send + Sync {
     /// # Errors
     /// Those of open; `AlreadyExists` also for a symbolic link.
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>>;
+
+    /// Creates a file without a name on the file system of `directory`, with mode 0600, for
+    /// appending (open, `O_TMPFILE`). If it gets no name before it is closed, it is gone.
+    ///
+    /// # Errors
+    /// Those of open; `Unsupported` where the file system has no such files.
+    fn create_unnamed(&self, _directory: &Path) -> io::Result<Box<dyn File>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Exchanges the names of two files atomically (renameat2, `RENAME_EXCHANGE`).
     ///
@@ -239,6 +249,14 @@ pub trait File: Debug + Send + Sync {
     /// Lets the system begin to write to disk the octets from `start` on, so that a sync has less
     /// to do (fadvise). This is only advice: it may do nothing, and it cannot fail.
     fn begin_sync(&mut self, _start: u64) {}
+
+    /// Gives a file that was created without a name the additional name `path` (linkat).
+    ///
+    /// # Errors
+    /// Those of linkat; `Unsupported` for other files.
+    fn give_name(&self, _path: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// The length that a file opened for reading had when it was opened; `None` if that is not
     /// known without another call.
@@ -465,6 +483,11 @@ impl Fs for RealFs {
 
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>> {
         let file = Self::open_with(path, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn create_unnamed(&self, directory: &Path) -> io::Result<Box<dyn File>> {
+        let file = Self::open_with(directory, OFlags::WRONLY | OFlags::TMPFILE)?;
         Ok(Box::new(RealFile(file)))
     }
 
@@ -714,6 +737,13 @@ impl File for Opened {
 struct RealFile(fs::File);
 
 impl RealFile {
+    /// Gives the file the additional name `path`, by way of its descriptor in `/proc`.
+    fn give_name_by_number(&self, path: &Path) -> io::Result<()> {
+        let own = format!("/proc/self/fd/{}", self.0.as_raw_fd());
+        let flags = AtFlags::SYMLINK_FOLLOW;
+        Ok(rustix::fs::linkat(CWD, own, CWD, path, flags)?)
+    }
+
     /// Reads octets from `offset` on, until `buffer` is full or the file ends.
     fn fill_from(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut filled = 0;
@@ -739,6 +769,15 @@ impl File for RealFile {
         // Linux starts to write these pages immediately, and drops only those that are already
         // written: not the ones that were appended just now.
         rustix::fs::fadvise(&self.0, start, None, Advice::DontNeed).unwrap_or_default();
+    }
+
+    fn give_name(&self, path: &Path) -> io::Result<()> {
+        match rustix::fs::linkat(&self.0, c"", CWD, path, AtFlags::EMPTY_PATH) {
+            // There is no such directory, or the kernel is older than 6.10: then only root may name
+            // a file in this way.
+            Err(Errno::NOENT) => self.give_name_by_number(path),
+            other => Ok(other?),
+        }
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -804,5 +843,48 @@ impl Volume for RealFile {
         // Not every file system flushes the disk's own cache in syncfs (ext2 does not), but each
         // does when a file or a directory is synced.
         self.0.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether this file system has files without a name, so that there is something to test.
+    fn made_in(directory: &Path) -> Option<RealFile> {
+        let flags = OFlags::WRONLY | OFlags::TMPFILE;
+        RealFs::open_with(directory, flags).ok().map(RealFile)
+    }
+
+    #[test]
+    fn a_file_made_without_a_name_gets_several_and_takes_none_from_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path();
+        let Some(mut file) = made_in(place) else {
+            return;
+        };
+        file.append(b"content").unwrap();
+        assert_eq!(RealFs.read_dir(place).unwrap().len(), 0);
+        let [first, second, third] = ["first", "second", "third"].map(|name| place.join(name));
+        file.give_name(&first).unwrap();
+        file.give_name_by_number(&second).unwrap();
+        for taken in [
+            file.give_name(&second),
+            file.give_name_by_number(&first),
+            file.give_name(&first),
+        ] {
+            assert_eq!(taken.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        }
+        let nowhere = file.give_name(&place.join("missing").join("third"));
+        assert_eq!(nowhere.unwrap_err().kind(), io::ErrorKind::NotFound);
+        drop(file);
+        let [found, same] = [first, second].map(|path| RealFs.metadata(&path).unwrap());
+        assert_eq!(found.stamp.identity, same.stamp.identity);
+        assert_eq!((found.kind, found.mode), (Kind::File, 0o600));
+        assert!(RealFs.metadata(&third).is_err());
+        let mut content = [0; 16];
+        let opened = RealFs.open(&place.join("first")).unwrap();
+        assert_eq!(opened.read_at(&mut content, 0).unwrap(), 7);
+        assert!(content.starts_with(b"content"));
     }
 }

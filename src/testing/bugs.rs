@@ -65,6 +65,8 @@ pub(crate) enum Bug {
     TouchedFilesAreMissed,
     /// Waiting mail is released before it is durable in its mailbox.
     WaitingMessagesAreLetGoEarly,
+    /// A file that is made without a name gets its names before its content.
+    UnnamedFilesAreNamedEarly,
     /// The whole file system is synced even when that saves nothing.
     WholeSyncsAreTrusted,
 }

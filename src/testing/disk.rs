@@ -509,6 +509,15 @@ impl Disk {
         Ok(())
     }
 
+    /// Gives the file `node` the additional name `path`.
+    fn link(&mut self, node: usize, path: &Path) -> io::Result<()> {
+        if self.find(path).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.check_device(node, path)?;
+        self.add(path, node)
+    }
+
     fn remove(&mut self, path: &Path) -> io::Result<()> {
         let tick = self.tick();
         self.parent(path)?
@@ -1011,6 +1020,27 @@ impl Fs for SimFs {
         Ok(self.file(node))
     }
 
+    fn create_unnamed(&self, directory: &Path) -> io::Result<Box<dyn File>> {
+        let node = self.perform(|disk| {
+            let directory = disk.find(directory)?;
+            disk.directory(directory)?;
+            if disk.is_fuse() {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
+            let modified = disk.tick();
+            disk.nodes.push(Node::Content(Content {
+                modified,
+                ..Content::default()
+            }));
+            let node = disk.nodes.len() - 1;
+            if disk.on_second_device.contains(&directory) {
+                disk.on_second_device.insert(node);
+            }
+            Ok(node)
+        })?;
+        Ok(self.file(node))
+    }
+
     fn exchange(&self, left: &Path, right: &Path) -> io::Result<()> {
         self.perform(|disk| {
             let (left_node, right_node) = (disk.find(left)?, disk.find(right)?);
@@ -1041,11 +1071,7 @@ impl Fs for SimFs {
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.perform(|disk| {
             let node = disk.find(from)?;
-            if disk.find(to).is_ok() {
-                return Err(io::ErrorKind::AlreadyExists.into());
-            }
-            disk.check_device(node, to)?;
-            disk.add(to, node)
+            disk.link(node, to)
         })
     }
 
@@ -1346,6 +1372,10 @@ impl File for SimFile {
             }
         }
         Ok(())
+    }
+
+    fn give_name(&self, path: &Path) -> io::Result<()> {
+        self.fs.perform(|disk| disk.link(self.node, path))
     }
 
     fn octets_when_opened(&self) -> Option<u64> {

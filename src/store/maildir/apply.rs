@@ -2,10 +2,23 @@
 //!
 //! # Theory of operation
 //! The thread that delivered a message applies it, right after its batch is durable and before it
-//! is acknowledged: the content is written to `.facteur/tmp`, linked into the mailboxes and renamed
-//! into the last one. Nothing is synced: if a crash undoes any part of it, the journal repeats it.
-//! So a message is in its mailboxes, for maildrops and other programs, when its sender gets the
-//! reply, and other clients never wait for this.
+//! is acknowledged: the content is written to a file without a name, which is then linked into the
+//! mailboxes. Nothing is synced: if a crash undoes any part of it, the journal repeats it. So a
+//! message is in its mailboxes, for maildrops and other programs, when its sender gets the reply,
+//! and other clients never wait for this.
+//!
+//! *Why the file has no name at first.* A name in `.facteur/tmp` is added and removed under the
+//! lock of that directory, and a rename between two directories takes a lock of the whole file
+//! system. All sessions whose messages were in a batch do this at the same moment, and wait for
+//! each other, longer than for the disk. A file without a name needs only the lock of its mailbox.
+//! Also, nothing is left of it after a crash. Programs that watch `new` with inotify are told that
+//! a file was created there, not moved there, as for messages with several recipients before; its
+//! content is already complete.
+//!
+//! Where the file system has no such files, where a sync of the whole file system cannot be relied
+//! on (little is known of such file systems), and where anything goes wrong, the file is made in
+//! `.facteur/tmp`, linked into the mailboxes and renamed into the last one. The mailboxes that have
+//! the message by then keep it.
 //!
 //! A message that one mailbox cannot accept is set aside for it (`waiting.rs`), and counts as
 //! applied.
@@ -27,7 +40,7 @@ use std::{
 };
 
 use crate::{
-    fs::File,
+    fs::{File, unless_there},
     mail::MailboxName,
     store::{Change, Error, Event},
 };
@@ -110,7 +123,45 @@ fn note_applied(store: &OpenStore, letter: Letter, number: u64) {
     journal.applied(number);
 }
 
+/// Puts the message into its mailboxes with a file that has no name in the spool; returns whether
+/// all of them have it. If something is unusual, the rest is left to the way with such a name.
+fn apply_unnamed(store: &OpenStore, letter: &mut Letter) -> bool {
+    if !store.disk.trusts_whole_sync() || !letter.broken.is_empty() {
+        return false;
+    }
+    let Ok(mut file) = store.disk.fs.create_unnamed(&store.disk.spool) else {
+        return false;
+    };
+    planted!(
+        UnnamedFilesAreNamedEarly,
+        if let Some(Ok(maildir)) = letter.mailboxes.first().map(|it| store.disk.maildir(it)) {
+            drop(file.give_name(&maildir.in_new(&letter.file_name)));
+        }
+    );
+    if file.append(letter.content.octets()).is_err() {
+        return false;
+    }
+    while let Some(mailbox) = letter.mailboxes.get(letter.n_applied) {
+        let Ok(maildir) = store.disk.maildir(mailbox) else {
+            return false;
+        };
+        // A name that exists belongs to this message.
+        let named = unless_there(file.give_name(&maildir.in_new(&letter.file_name)));
+        store.visibility.forget_listing(mailbox);
+        if named.is_err() {
+            return false;
+        }
+        let identity = || Identity::of(letter.file_name.as_bytes());
+        store.tell(Change::Arrived, mailbox, identity);
+        letter.n_applied = letter.n_applied.saturating_add(1);
+    }
+    true
+}
+
 fn apply(store: &OpenStore, letter: &mut Letter) -> Result<(), Error> {
+    if apply_unnamed(store, letter) {
+        return Ok(());
+    }
     let spool_path = store.disk.spool.join(letter.serial.render());
     drop(spool(store, &spool_path, letter.content.octets())?);
     let mut made = Made::nothing(&store.disk);

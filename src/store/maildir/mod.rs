@@ -35,9 +35,9 @@
 //!    without its sender knowing: both are allowed.
 //! 3. Its batch is synced. From here on the message cannot be lost: the next start reads the
 //!    journal and delivers it.
-//! 4. Its file is written to `.facteur/tmp` and renamed into `new/`, and linked for further
-//!    recipients, without any sync. It can be read, and `250` is sent. A power cut may leave the
-//!    name without the file, the file without its octets, all of it, or nothing: the next start
+//! 4. Its file is written, without a name or in `.facteur/tmp`, and linked or renamed into `new/`
+//!    of each recipient, without any sync. It can be read, and `250` is sent. A power cut may leave
+//!    the name without the file, the file without its octets, all of it, or nothing: the next start
 //!    writes it anew in each case.
 //! 5. A checkpoint has synced the whole file system; or, where that takes long because other
 //!    programs write a lot, or is not known to save anything (FUSE, network file systems), just the

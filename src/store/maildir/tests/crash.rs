@@ -1399,6 +1399,7 @@ fn every_planted_bug_is_found() {
         Bug::FailedCheckpointsAreRepeated,
         Bug::FailedFileSyncsAreTrusted,
         Bug::FailedSyncsAreRepeated,
+        Bug::UnnamedFilesAreNamedEarly,
     ] {
         bugs::plant(Some(bug));
         let is_found = (2_000_000..2_000_012).any(|seed| {

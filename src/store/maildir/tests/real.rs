@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 use crate::{
     clock::{Clock, Hands},
-    fs::RealFs,
+    fs::{Fs as _, RealFs},
     mail::MailboxName,
     store::{
         Change, Error, Maildrop, MessageStore, Settings, connect_control, limits::CLAIM_PATIENCE,
@@ -177,6 +177,25 @@ fn a_thousand_recipients_share_one_file() {
     }
     assert_eq!(inodes.into_values().collect::<Vec<_>>(), [1000]);
     assert!(names(place.root().join(".facteur/tmp")).is_empty());
+}
+
+/// Sessions that deliver at the same time would wait for each other at the spool's lock.
+#[test]
+fn a_message_from_memory_has_no_name_in_the_spool() {
+    let place = Place::new();
+    let spool = place.root().join(".facteur/tmp");
+    if !RealFs.file_system(&spool).unwrap().trust().whole_sync {
+        return;
+    }
+    let changed = || RealFs.metadata(&spool).unwrap().stamp;
+    let before = changed();
+    place.deliver(
+        b"content\n",
+        &["ann@example.org", "bob@example.org"].map(mailbox),
+    );
+    place.deliver(b"content\n", &[mailbox("bob@example.org")]);
+    assert_eq!(changed(), before);
+    assert_eq!(contents(&place.open("bob@example.org")).len(), 2);
 }
 
 #[test]
