@@ -176,6 +176,7 @@ mod reading;
 mod removal;
 mod replay;
 mod reserve;
+mod shares;
 mod stamp;
 mod standing;
 mod statistics;

@@ -47,7 +47,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     ffi::OsString,
-    panic::resume_unwind,
     path::{Path, PathBuf},
 };
 
@@ -56,11 +55,7 @@ use crate::{
     mail::MailboxName,
     store::{
         Error,
-        limits::{
-            FIND_ATTEMPTS_MAX, FOLDER_DEPTH_MAX, FOLDERS_MAX, SYNC_THREAD_NAMES_MIN,
-            SYNC_THREADS_MAX,
-        },
-        sync::thread,
+        limits::{FIND_ATTEMPTS_MAX, FOLDER_DEPTH_MAX, FOLDERS_MAX},
     },
 };
 
@@ -70,6 +65,7 @@ use super::{
     listing::Side,
     name::Identity,
     open::OpenStore,
+    shares::in_shares,
     touched::Applied,
 };
 
@@ -276,33 +272,4 @@ fn sync_directories(disk: &Disk, directories: &[PathBuf]) -> Result<Synced, Erro
         }
     }
     Ok(Synced::All)
-}
-
-/// Runs `work` on all of `items`, split between several threads if there are many.
-fn in_shares<T: Sync, R: Send>(items: &[T], work: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
-    let n_threads = items.len() / SYNC_THREAD_NAMES_MIN;
-    let n_threads = n_threads.clamp(1, SYNC_THREADS_MAX);
-    let mut shares = items.chunks(items.len().div_ceil(n_threads).max(1));
-    let Some(own) = shares.next() else {
-        return Vec::new();
-    };
-    let work = &work;
-    thread::scope(|scope| {
-        let others: Vec<_> = shares
-            .map(|share| {
-                let thread = thread::Builder::new().name("sync".to_owned());
-                (share, thread.spawn_scoped(scope, move || work(share)))
-            })
-            .collect();
-        let mut results = vec![work(own)];
-        for (share, thread) in others {
-            results.push(match thread.map(thread::ScopedJoinHandle::join) {
-                Ok(Ok(result)) => result,
-                Ok(Err(panic)) => resume_unwind(panic),
-                // The system has no more threads: the work is done in this thread.
-                Err(_) => work(share),
-            });
-        }
-        results
-    })
 }
