@@ -23,6 +23,9 @@
 mod socket;
 mod trust;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     ffi::{CStr, OsStr, OsString},
     fmt::Debug,
@@ -553,10 +556,18 @@ impl Fs for RealFs {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        // NONBLOCK: opening a fifo must not wait for a writer.
-        let opened = Self::open_with(path, OFlags::RDONLY | OFlags::NONBLOCK);
+        // NONBLOCK: opening a fifo must not wait for a writer. NOATIME: the first reading of a
+        // message would change its inode, only to note a time that nobody asks for.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        let failed_with =
+            |error: &io::Error, wanted: Errno| error.raw_os_error() == Some(wanted.raw_os_error());
+        let opened = match Self::open_with(path, flags | OFlags::NOATIME) {
+            // The file belongs to somebody else.
+            Err(error) if failed_with(&error, Errno::PERM) => Self::open_with(path, flags),
+            other => other,
+        };
         let file = match opened {
-            Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            Err(error) if failed_with(&error, Errno::LOOP) => {
                 return Err(io::ErrorKind::InvalidInput.into());
             }
             other => other?,
@@ -843,48 +854,5 @@ impl Volume for RealFile {
         // Not every file system flushes the disk's own cache in syncfs (ext2 does not), but each
         // does when a file or a directory is synced.
         self.0.sync_all()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Whether this file system has files without a name, so that there is something to test.
-    fn made_in(directory: &Path) -> Option<RealFile> {
-        let flags = OFlags::WRONLY | OFlags::TMPFILE;
-        RealFs::open_with(directory, flags).ok().map(RealFile)
-    }
-
-    #[test]
-    fn a_file_made_without_a_name_gets_several_and_takes_none_from_another() {
-        let directory = tempfile::tempdir().unwrap();
-        let place = directory.path();
-        let Some(mut file) = made_in(place) else {
-            return;
-        };
-        file.append(b"content").unwrap();
-        assert_eq!(RealFs.read_dir(place).unwrap().len(), 0);
-        let [first, second, third] = ["first", "second", "third"].map(|name| place.join(name));
-        file.give_name(&first).unwrap();
-        file.give_name_by_number(&second).unwrap();
-        for taken in [
-            file.give_name(&second),
-            file.give_name_by_number(&first),
-            file.give_name(&first),
-        ] {
-            assert_eq!(taken.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-        }
-        let nowhere = file.give_name(&place.join("missing").join("third"));
-        assert_eq!(nowhere.unwrap_err().kind(), io::ErrorKind::NotFound);
-        drop(file);
-        let [found, same] = [first, second].map(|path| RealFs.metadata(&path).unwrap());
-        assert_eq!(found.stamp.identity, same.stamp.identity);
-        assert_eq!((found.kind, found.mode), (Kind::File, 0o600));
-        assert!(RealFs.metadata(&third).is_err());
-        let mut content = [0; 16];
-        let opened = RealFs.open(&place.join("first")).unwrap();
-        assert_eq!(opened.read_at(&mut content, 0).unwrap(), 7);
-        assert!(content.starts_with(b"content"));
     }
 }
