@@ -1,20 +1,28 @@
-//! Logins to a maildrop of 100,000 messages, compared with just reading its directory.
+//! Logins to a maildrop of 100,000 messages, compared with just reading its directory; and how
+//! long it takes to read and to remove a thousand small ones, compared with just doing that to
+//! files.
 //!
-//! Run with `cargo bench --bench maildrop`. Reading the directory is the cost of the file system;
-//! read the other figures as multiples of it.
+//! Run with `cargo bench --bench maildrop`. What is done to directories and files alone is the cost
+//! of the file system; read the other figures as multiples of it.
 #![expect(
     clippy::expect_used,
     clippy::disallowed_methods,
     reason = "a benchmark: it plays another program, and stops at the first fault"
 )]
 
-use std::{fs, path::Path, sync::LazyLock, time::Duration};
+use std::{
+    fs::{self, File},
+    io::Read as _,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+    time::Duration,
+};
 
 use divan::Bencher;
 use facteur::{
     clock::Clock,
     mail::MailboxName,
-    store::{MessageStore, Settings},
+    store::{Maildrop, MessageStore, Settings},
 };
 use tempfile::TempDir;
 
@@ -31,7 +39,7 @@ static PLACE: LazyLock<TempDir> = LazyLock::new(|| {
     for number in 0..N_MESSAGES {
         let secs = 1_700_000_000_usize.saturating_add(number / 7);
         let name = format!("{secs}.0123456789abcdef_{number:08x}.localhost,S=1024,W=1050");
-        fs::File::create_new(new.join(name)).expect("room on the disk");
+        File::create_new(new.join(name)).expect("room on the disk");
     }
     place
 });
@@ -76,7 +84,7 @@ fn login_after_a_change(bencher: Bencher<'_, '_>) {
         .join("mail/example.org/bob/new/1.other.host,S=0,W=0");
     bencher
         .with_inputs(|| {
-            fs::File::create_new(&file).expect("room on the disk");
+            File::create_new(&file).expect("room on the disk");
             fs::remove_file(&file).expect("the file just made");
         })
         .bench_local_values(|()| log_in(&store));
@@ -99,4 +107,95 @@ fn log_in(store: &MessageStore) -> usize {
     let n_messages = maildrop.messages().len();
     assert!(n_messages > N_MESSAGES);
     n_messages
+}
+
+/// Messages of the small maildrop.
+const N_SMALL: usize = 1_000;
+
+/// The octets of each of them.
+const SMALL_OCTETS: usize = 1_024;
+
+/// Fills the small maildrop in `place` with files; returns their paths.
+fn fill(place: &Path) -> Vec<PathBuf> {
+    let maildir = place.join("mail/example.org/bob");
+    for side in ["tmp", "cur", "new"] {
+        fs::create_dir_all(maildir.join(side)).expect("room on the disk");
+    }
+    let path = |number: usize| {
+        let name = format!("1700000000.0123456789abcdef_{number:08x}.localhost,S=1024,W=1056");
+        maildir.join("new").join(name)
+    };
+    let paths: Vec<PathBuf> = (0..N_SMALL).map(path).collect();
+    let content = format!("{:>31}\n", "line").repeat(SMALL_OCTETS / 32);
+    for path in &paths {
+        fs::write(path, &content).expect("room on the disk");
+    }
+    File::open(maildir.join("new"))
+        .and_then(|new| new.sync_all())
+        .expect("a directory");
+    paths
+}
+
+/// Opens, reads and closes a thousand files.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn files_read_alone(bencher: Bencher<'_, '_>) {
+    let place = TempDir::new().expect("a temporary directory");
+    let mut buffer = vec![0; SMALL_OCTETS];
+    bencher
+        .with_inputs(|| fill(place.path()))
+        .bench_local_values(|paths| {
+            for path in &paths {
+                let read = File::open(path).and_then(|mut file| file.read(&mut buffer));
+                assert_eq!(read.expect("a file"), SMALL_OCTETS);
+            }
+        });
+}
+
+/// The same for a session that retrieves them for the first time.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn messages_read(bencher: Bencher<'_, '_>) {
+    let place = TempDir::new().expect("a temporary directory");
+    let store = open(place.path());
+    let mut buffer = vec![0; SMALL_OCTETS];
+    bencher
+        .with_inputs(|| log_in_to_small(&store, place.path()))
+        .bench_local_values(|maildrop| {
+            for index in 0..N_SMALL {
+                let mut message = maildrop.open_message(index).expect("a message");
+                assert_eq!(message.read(&mut buffer).expect("octets"), SMALL_OCTETS);
+            }
+        });
+}
+
+/// Unlinks a thousand files that were read, and syncs their directory.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn files_unlinked_alone(bencher: Bencher<'_, '_>) {
+    let place = TempDir::new().expect("a temporary directory");
+    bencher
+        .with_inputs(|| fill(place.path()))
+        .bench_local_values(|paths| {
+            for path in &paths {
+                fs::remove_file(path).expect("a file");
+            }
+            let new = File::open(place.path().join("mail/example.org/bob/new"));
+            new.and_then(|new| new.sync_all()).expect("a directory");
+        });
+}
+
+/// The same for a session.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn messages_removed(bencher: Bencher<'_, '_>) {
+    let place = TempDir::new().expect("a temporary directory");
+    let store = open(place.path());
+    let all: Vec<usize> = (0..N_SMALL).collect();
+    bencher
+        .with_inputs(|| log_in_to_small(&store, place.path()))
+        .bench_local_values(|maildrop| maildrop.remove(&all).expect("the files are there"));
+}
+
+fn log_in_to_small(store: &MessageStore, place: &Path) -> Maildrop {
+    fill(place);
+    let maildrop = store.open_maildrop(&mailbox()).expect("a maildrop");
+    assert_eq!(maildrop.messages().len(), N_SMALL);
+    maildrop
 }

@@ -268,6 +268,21 @@ pub(super) const SYNC_THREADS_MAX: usize = 4;
 /// How many names make it worthwhile to start another thread to sync them.
 pub(super) const SYNC_THREAD_NAMES_MIN: usize = 128;
 
+/// Threads that unlink the messages of one removal, the session's own included.
+///
+/// A third of the time of an unlink is spent while the directory is locked, so more would wait for
+/// each other.
+pub(super) const REMOVAL_THREADS_MAX: usize = 2;
+
+/// How many messages make it worthwhile to start that other thread: each takes some 10 µs.
+pub(super) const REMOVAL_SHARE_MIN: usize = 64;
+
+/// Threads that help sessions to remove messages, of all sessions together.
+///
+/// If several sessions remove messages at the same time, they keep the processors busy without
+/// further threads.
+pub(super) const REMOVAL_HELPERS_MAX: u64 = 1;
+
 /// How long a full journal waits for sessions that are still applying its records.
 pub(super) const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -47,8 +47,8 @@ const MAPPINGS_PER_BUSY_SESSION: u64 = MAPPINGS_PER_THREAD + 4;
 /// workers come on top.
 const TASKS_OWN: u64 = 9;
 
-/// Further tasks that are not for sessions: three that help to sync, and an administrator's shell.
-/// If there are few tasks, half of those left are for sessions.
+/// Further tasks that are not for sessions: three that help to sync, one that helps to remove, and
+/// an administrator's shell. If there are few tasks, half of those left are for sessions.
 const TASKS_RESERVE: u64 = 16;
 
 /// If tasks are limited, one in this many may be a handshake worker.

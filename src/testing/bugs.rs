@@ -53,6 +53,8 @@ pub(crate) enum Bug {
     ReturnedNamesAreLeft,
     /// A segment is overwritten before it is checkpointed.
     SegmentsAreReusedEarly,
+    /// A message that a helping thread does not find counts as removed.
+    SharesOfHelpersAreTrusted,
     /// A file that one reading of a directory does not list counts as gone.
     SkippedEntriesAreGone,
     /// A start gives a file its name even if another program has just removed that name.

@@ -22,7 +22,10 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use crate::{
     mail::{EntryId, MailboxName, Summaries as _},
-    store::{Change, Error, limits::REMOVAL_MESSAGES_MAX},
+    store::{
+        Change, Error,
+        limits::{REMOVAL_MESSAGES_MAX, REMOVAL_SHARE_MIN, REMOVAL_THREADS_MAX},
+    },
 };
 
 use super::{
@@ -33,8 +36,17 @@ use super::{
     mailboxes::Target,
     name::Identity,
     open::OpenStore,
+    quota::Taken,
     reading,
+    shares::{Split, in_shares},
     view::{self, Access, View},
+};
+
+/// How the unlinking of many messages is split between threads.
+const SPLIT: Split = Split {
+    name: "remove",
+    threads_max: REMOVAL_THREADS_MAX,
+    items_min: REMOVAL_SHARE_MIN,
 };
 
 /// The messages of one mailbox, fixed for one session.
@@ -91,20 +103,7 @@ impl Maildrop {
             store.touched.note_removal(mailbox, &counters)
         );
         let mark = store.disk.sync_mark();
-        let mut missing = HashSet::new();
-        let messages = &*self.view.listing;
-        for message in indexes.iter().filter_map(|&index| messages.get(index)) {
-            // If a message has several names, one that is not found may have been renamed too.
-            let mut is_removed = true;
-            for place in message.places() {
-                is_removed &= store.disk.unlink(&maildir.file(place))?;
-            }
-            if is_removed {
-                self.note_unlinked(message.identity());
-            } else {
-                missing.insert(message.identity());
-            }
-        }
+        let missing = self.unlink(indexes)?;
         if !missing.is_empty() {
             let noted = |moved: Identity<'_>| self.note_unlinked(moved);
             reading::remove_moved(&store.disk, maildir, missing, noted)?;
@@ -116,15 +115,55 @@ impl Maildrop {
             store.disk.sync_directory_if_there(&maildir.side(side))?;
         }
         store.disk.check_syncs(mark)?;
-        let messages = indexes.iter().filter_map(|&index| messages.get(index));
+        let listing = &self.view.listing;
+        let messages = indexes.iter().filter_map(|&index| listing.get(index));
         let removed: HashSet<Identity<'_>> = messages.map(|it| it.identity()).collect();
         aside::remove_waiting(store, mailbox, maildir, &removed)?;
         self.note_removal(&counters)?;
-        let listing = &self.view.listing;
         for message in indexes.iter().filter_map(|&index| listing.get(index)) {
             store.tell(Change::Removed, mailbox, || message.identity());
         }
         Ok(())
+    }
+
+    /// Unlinks the messages at `indexes` from where they were listed. Returns those that are not
+    /// there.
+    ///
+    /// Most of the time goes into freeing the space of the files, which file systems do for several
+    /// at once. So two threads share the work if there is a lot of it.
+    fn unlink(&self, indexes: &[usize]) -> Result<HashSet<Identity<'_>>, Error> {
+        let mut help = Taken::nothing(&self.store().helpers);
+        let are_many = indexes.len() / SPLIT.items_min > 1;
+        let split = if are_many && help.set(1) {
+            SPLIT
+        } else {
+            Split::NONE
+        };
+        let mut missing = HashSet::new();
+        for of_share in in_shares(indexes, split, |share| self.unlink_share(share)) {
+            missing.extend(of_share?);
+            planted!(SharesOfHelpersAreTrusted, break);
+        }
+        Ok(missing)
+    }
+
+    /// The part of [`unlink`](Self::unlink) that one thread does.
+    fn unlink_share(&self, indexes: &[usize]) -> Result<Vec<Identity<'_>>, Error> {
+        let (disk, maildir, listing) = (&self.store().disk, &self.view.maildir, &self.view.listing);
+        let mut missing = Vec::new();
+        for message in indexes.iter().filter_map(|&index| listing.get(index)) {
+            // If a message has several names, one that is not found may have been renamed too.
+            let mut is_removed = true;
+            for place in message.places() {
+                is_removed &= disk.unlink(&maildir.file(place))?;
+            }
+            if is_removed {
+                self.note_unlinked(message.identity());
+            } else {
+                missing.push(message.identity());
+            }
+        }
+        Ok(missing)
     }
 
     /// The counters of those messages at `indexes` that may be in the journal.

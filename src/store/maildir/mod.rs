@@ -106,8 +106,9 @@
 //! journal. A thread that syncs a directory learns of the failures of others that sync it at the
 //! same time (`syncing.rs`). Messages that a mailbox cannot accept wait for it (`waiting.rs`), and
 //! those that cannot be linked or renamed into a mailbox (EXDEV and the like) are copied there
-//! (`copying.rs`). A removal unlinks the file, syncs the directories, is recorded in the journal if
-//! a replay could undo it, and is then acknowledged (`maildrop.rs`).
+//! (`copying.rs`). A removal unlinks the files, syncs the directories, is recorded in the journal
+//! if a replay could undo it, and is then acknowledged (`maildrop.rs`). Syncs and removals of many
+//! files are split between threads (`shares.rs`).
 //!
 //! Other programs rename messages all the time. So a message that one reading of a Maildir does not
 //! find is not believed to be gone until it is known that the reading missed nothing
@@ -311,6 +312,7 @@ impl MaildirStore {
             held: Quota::new(memory.held),
             listed: Quota::new(memory.listed),
             looked: Quota::new(memory.looked),
+            helpers: Quota::new(limits::REMOVAL_HELPERS_MAX),
             hub: Arc::new(hub),
             control: Control::default(),
             room_timeout: patience.room,

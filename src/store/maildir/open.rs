@@ -60,6 +60,8 @@ pub(super) struct OpenStore {
     pub(super) listed: Arc<Quota>,
     /// Memory of the listings of those that only look.
     pub(super) looked: Arc<Quota>,
+    /// Threads that help a session to remove messages: the quota counts threads, not octets.
+    pub(super) helpers: Arc<Quota>,
     /// Passes on to watches which messages come and go.
     pub(super) hub: Arc<Hub>,
     /// The socket on which the daemon can be reached.

@@ -55,7 +55,10 @@ use crate::{
     mail::MailboxName,
     store::{
         Error,
-        limits::{FIND_ATTEMPTS_MAX, FOLDER_DEPTH_MAX, FOLDERS_MAX},
+        limits::{
+            FIND_ATTEMPTS_MAX, FOLDER_DEPTH_MAX, FOLDERS_MAX, SYNC_THREAD_NAMES_MIN,
+            SYNC_THREADS_MAX,
+        },
     },
 };
 
@@ -65,8 +68,15 @@ use super::{
     listing::Side,
     name::Identity,
     open::OpenStore,
-    shares::in_shares,
+    shares::{Split, in_shares},
     touched::Applied,
+};
+
+/// How syncs are split between threads.
+const SPLIT: Split = Split {
+    name: "sync",
+    threads_max: SYNC_THREADS_MAX,
+    items_min: SYNC_THREAD_NAMES_MIN,
 };
 
 /// A message in one of its mailboxes.
@@ -105,10 +115,10 @@ pub(super) fn sync_piecemeal(store: &OpenStore, messages: &[Applied]) -> Result<
         }
     }
     if names.len() > 1 {
-        in_shares(&names, |share| begin_syncs(&store.disk, share));
+        in_shares(&names, SPLIT, |share| begin_syncs(&store.disk, share));
     }
     let mut missing: BTreeMap<&MailboxName, Vec<Name<'_>>> = BTreeMap::new();
-    for result in in_shares(&names, |share| sync_files(&store.disk, share)) {
+    for result in in_shares(&names, SPLIT, |share| sync_files(&store.disk, share)) {
         for name in result? {
             missing.entry(name.mailbox).or_default().push(name);
         }
@@ -122,7 +132,9 @@ pub(super) fn sync_piecemeal(store: &OpenStore, messages: &[Applied]) -> Result<
     // `cur` first: an old name must not durably disappear before the new name is durable.
     for directories in [cur, new, parents] {
         let directories: Vec<PathBuf> = directories.into_iter().collect();
-        for result in in_shares(&directories, |share| sync_directories(&store.disk, share)) {
+        for result in in_shares(&directories, SPLIT, |share| {
+            sync_directories(&store.disk, share)
+        }) {
             if result? == Synced::Some {
                 return Ok(Synced::Some);
             }

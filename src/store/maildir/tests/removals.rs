@@ -1,11 +1,15 @@
 //! Removals from several mailboxes at once, cut off at every operation.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use crate::{
+    fs::Fs as _,
     mail::{EntryId, MailboxName},
-    store::{Error, MessageStore},
-    testing::disk::SimFs,
+    store::{Error, Maildrop, MessageStore, limits::REMOVAL_SHARE_MIN, maildir::quota::Taken},
+    testing::{
+        bugs::{self, Bug},
+        disk::{SimFs, Times},
+    },
 };
 
 use super::{
@@ -140,4 +144,93 @@ fn removals_at_the_same_time_take_turns() {
         }
     });
     assert_eq!(list(&store), kept);
+}
+
+/// So many messages that two threads remove them.
+const MANY: usize = 2 * REMOVAL_SHARE_MIN + 7;
+
+/// The last of them, which is never removed.
+const KEPT: usize = MANY - 1;
+
+/// A store on `fs` with [`MANY`] messages of another program in bob's mailbox, and his session. Of
+/// every fifty messages that program has moved one since.
+fn filled_with_many(fs: &SimFs) -> (MessageStore, Maildrop) {
+    fs.set_times(Times::Fine);
+    let store = open(fs, JOURNALS[2]).unwrap();
+    let [_, bob] = both();
+    deliver_to(&store, "one\n", std::slice::from_ref(&bob)).unwrap();
+    store.open_maildrop(&bob).unwrap().remove(&[0]).unwrap();
+    let maildir = Path::new("/mail/example.net/bob");
+    let name = |number: usize| format!("1.M{number:03}.foreign,S=1,W=2");
+    for number in 0..MANY {
+        fs.create_new(&maildir.join("new").join(name(number)))
+            .unwrap();
+    }
+    fs.sync_dir(&maildir.join("new")).unwrap();
+    let maildrop = store.open_maildrop(&bob).unwrap();
+    assert_eq!(maildrop.messages().len(), MANY);
+    for number in (25..KEPT).step_by(50) {
+        let moved = maildir.join("cur").join(format!("{}:2,S", name(number)));
+        fs.rename(&maildir.join("new").join(name(number)), &moved)
+            .unwrap();
+    }
+    (store, maildrop)
+}
+
+/// How many messages bob has after a power cut, once the kept one was found.
+fn left_after_power_cut(fs: &SimFs, seed: u64) -> usize {
+    let store = open(&fs.power_cut(seed), JOURNALS[2]).unwrap();
+    let [_, bob] = both();
+    let look = store.look(&bob).unwrap();
+    let messages = look.messages();
+    let last = messages.len().checked_sub(1).unwrap();
+    let last = messages.unique_id(last).unwrap();
+    let is_kept = last.as_str().contains(&format!("M{KEPT}"));
+    assert!(is_kept, "I3: another message was removed");
+    store.abandon();
+    messages.len()
+}
+
+/// Removes all but one message, and returns how many there are after a power cut.
+fn remove_many(is_helped: bool) -> usize {
+    let fs = SimFs::new();
+    let (store, maildrop) = filled_with_many(&fs);
+    let mut help = Taken::nothing(&store.maildirs.open.helpers);
+    // As if another session had the helper.
+    assert!(is_helped || help.set(1));
+    maildrop.remove(&(0..KEPT).collect::<Vec<_>>()).unwrap();
+    drop(help);
+    assert_eq!(store.maildirs.open.helpers.octets(), 0);
+    store.abandon();
+    left_after_power_cut(&fs, 0)
+}
+
+/// I2, I3, also for those messages that another program has moved, whichever thread misses them.
+#[test]
+fn two_threads_remove_many_messages_and_no_other() {
+    assert_eq!(remove_many(true), 1);
+    assert_eq!(remove_many(false), 1);
+    bugs::plant(Some(Bug::SharesOfHelpersAreTrusted));
+    let left = remove_many(true);
+    bugs::plant(None);
+    assert!(left > 1, "the bug is not found");
+}
+
+/// I2, I3: wherever the power fails while two threads remove messages.
+#[test]
+fn a_power_cut_during_a_shared_removal_leaves_a_part() {
+    for seed in 0..2 {
+        for after in (1..).step_by(11) {
+            let fs = SimFs::new();
+            let (store, maildrop) = filled_with_many(&fs);
+            fs.cut_at(fs.n_operations().checked_add(after).unwrap());
+            let removed = maildrop.remove(&(0..KEPT).collect::<Vec<_>>());
+            store.abandon();
+            let left = left_after_power_cut(&fs, seed);
+            assert!(left == 1 || removed.is_err(), "{after}: came back");
+            if removed.is_ok() {
+                break;
+            }
+        }
+    }
 }
