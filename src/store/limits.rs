@@ -59,7 +59,7 @@ pub(super) const AILING_REMINDER: Duration = Duration::from_hours(1);
 
 /// Mailboxes remembered as durable, so that a delivery to them costs no extra system call.
 ///
-/// About 200 octets each. When the limit is reached, all are forgotten, which costs one more look
+/// About 230 octets each. When the limit is reached, all are forgotten, which costs one more look
 /// at each mailbox in use.
 pub(super) const KNOWN_MAILBOXES_MAX: usize = 16_384;
 

@@ -59,6 +59,8 @@ pub(crate) enum Bug {
     SkippedEntriesAreGone,
     /// A start gives a file its name even if another program has just removed that name.
     StartsBringNamesBack,
+    /// A directory that was synced once counts as durable, whatever happens in it.
+    SyncedDirectoriesStaySynced,
     /// A batch need not match its checksum.
     TornBatchesAreTrusted,
     /// A checkpoint syncs files but not the directories of their names.

@@ -153,6 +153,7 @@ struct Disk {
     /// Files that cannot be opened.
     bad_files: BTreeSet<usize>,
     n_whole_syncs: u64,
+    n_directory_syncs: u64,
     /// The minimum duration of that sync, and of the sync of a file.
     whole_sync_takes: Duration,
     file_sync_takes: Duration,
@@ -422,6 +423,7 @@ impl Disk {
             bad_blocks: BTreeSet::new(),
             bad_files: BTreeSet::new(),
             n_whole_syncs: 0,
+            n_directory_syncs: 0,
             whole_sync_takes: Duration::ZERO,
             file_sync_takes: Duration::ZERO,
             late: Vec::new(),
@@ -590,6 +592,7 @@ impl Disk {
     }
 
     fn sync_dir(&mut self, path: &Path, is_saved: bool) -> io::Result<()> {
+        self.n_directory_syncs += 1;
         for node in std::mem::take(&mut self.late) {
             self.content(node)?.sync(None);
         }
@@ -773,6 +776,11 @@ impl SimFs {
     /// How often the whole file system was synced.
     pub(crate) fn n_whole_syncs(&self) -> u64 {
         self.disk.lock().n_whole_syncs
+    }
+
+    /// How often a directory was synced.
+    pub(crate) fn n_directory_syncs(&self) -> u64 {
+        self.disk.lock().n_directory_syncs
     }
 
     /// Whether a program in user space serves it.

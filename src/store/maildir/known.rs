@@ -1,4 +1,5 @@
-//! Mailboxes whose directories are known to survive a power cut.
+//! Mailboxes whose directories are known to survive a power cut, and which state of their `cur` was
+//! last synced.
 //!
 //! # Invariants
 //! - No system call is made while the Mutex is held, and nothing else is locked meanwhile (L1, L3).
@@ -28,6 +29,25 @@ struct Known {
     new: Identity,
     /// When it was last seen to accept entries.
     taking_at: Instant,
+    /// The state of its `cur` before the last sync of that, if every later change shows.
+    synced_cur: Option<State>,
+}
+
+/// The state of a directory: which it is, and when it was last changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State {
+    identity: Identity,
+    changed: i64,
+}
+
+impl State {
+    /// `None` for a time that no clock shows.
+    fn of(stamp: &Stamp) -> Option<Self> {
+        Some(Self {
+            identity: stamp.identity,
+            changed: i64::try_from(stamp.changed).ok()?,
+        })
+    }
 }
 
 impl KnownMailboxes {
@@ -51,6 +71,22 @@ impl KnownMailboxes {
         }
     }
 
+    /// Notes that `cur` of `mailbox` was synced after it was in the state `cur`, and that every
+    /// later change shows.
+    pub(super) fn note_synced_cur(&self, mailbox: &MailboxName, cur: &Stamp) {
+        if let Some(known) = self.0.lock().get_mut(mailbox) {
+            known.synced_cur = State::of(cur);
+        }
+    }
+
+    /// Whether a sync of `cur` of `mailbox`, which is in the state `cur` now, would save nothing.
+    pub(super) fn is_cur_synced(&self, mailbox: &MailboxName, cur: &Stamp) -> bool {
+        let known = self.0.lock().get(mailbox).copied();
+        let synced = known.and_then(|known| known.synced_cur);
+        planted!(SyncedDirectoriesStaySynced, return synced.is_some());
+        synced.is_some() && synced == State::of(cur)
+    }
+
     /// Remembers that the directories of `mailboxes` survive a power cut.
     pub(super) fn remember<'a>(
         &self,
@@ -69,6 +105,7 @@ impl KnownMailboxes {
             let known = Known {
                 new: metadata.stamp.identity,
                 taking_at: disk.clock.now(),
+                synced_cur: None,
             };
             let mut table = self.0.lock();
             if table.len() >= KNOWN_MAILBOXES_MAX {

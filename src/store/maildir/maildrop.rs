@@ -16,11 +16,13 @@
 //! # Known limits
 //! If another program gives a message a second name after the listing was made, and keeps both,
 //! only the listed name is removed. A disk that fails to save another program's rename may show the
-//! old name again after a power cut, although the message was removed under the new one.
+//! old name again after a power cut, although the message was removed under the new one. So may
+//! any disk, if the clock was set back and the rename got exactly the time of an earlier change.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use crate::{
+    fs::Stamp,
     mail::{EntryId, MailboxName, Summaries as _},
     store::{
         Change, Error,
@@ -31,6 +33,7 @@ use crate::{
 use super::{
     aside,
     claim::Claim,
+    disk::SyncMark,
     journal::{self, Apply, Journal, Ticket},
     listing::Side,
     mailboxes::Target,
@@ -39,6 +42,7 @@ use super::{
     quota::Taken,
     reading,
     shares::{Split, in_shares},
+    times::{self, Shows},
     view::{self, Access, View},
 };
 
@@ -109,12 +113,7 @@ impl Maildrop {
             reading::remove_moved(&store.disk, maildir, missing, noted)?;
         }
         planted!(ClaimsEndBeforeRemovals, self.claim.give_back());
-        // Both, wherever the messages were: another program may have moved them from `new` to
-        // `cur`, or back, without making their departure from the first directory durable.
-        for side in [Side::Cur, Side::New] {
-            store.disk.sync_directory_if_there(&maildir.side(side))?;
-        }
-        store.disk.check_syncs(mark)?;
+        self.sync_sides(mark)?;
         let listing = &self.view.listing;
         let messages = indexes.iter().filter_map(|&index| listing.get(index));
         let removed: HashSet<Identity<'_>> = messages.map(|it| it.identity()).collect();
@@ -124,6 +123,41 @@ impl Maildrop {
             store.tell(Change::Removed, mailbox, || message.identity());
         }
         Ok(())
+    }
+
+    /// Makes it durable that messages were unlinked, with which no sync may have failed since
+    /// `mark`.
+    ///
+    /// Both directories count, wherever the messages were: another program may have moved them from
+    /// `new` to `cur`, or back, without making their departure from the first directory durable.
+    /// But most mailboxes have a `cur` that has not changed since it was last synced here.
+    fn sync_sides(&self, mark: SyncMark) -> Result<(), Error> {
+        let (store, mailbox, maildir) = (self.store(), &self.claim.mailbox, &self.view.maildir);
+        let cur = self.quiet_cur();
+        if !cur.is_some_and(|cur| store.known.is_cur_synced(mailbox, &cur)) {
+            store
+                .disk
+                .sync_directory_if_there(&maildir.side(Side::Cur))?;
+        }
+        store
+            .disk
+            .sync_directory_if_there(&maildir.side(Side::New))?;
+        store.disk.check_syncs(mark)?;
+        if let Some(cur) = cur {
+            store.known.note_synced_cur(mailbox, &cur);
+        }
+        Ok(())
+    }
+
+    /// The state of `cur`, if every later change will show.
+    fn quiet_cur(&self) -> Option<Stamp> {
+        let (disk, cur) = (&self.store().disk, self.view.maildir.side(Side::Cur));
+        let file_time = disk.clock.file_time();
+        let stamp = times::stamp_at(&*disk.fs, &cur).ok()??;
+        let is_trusted = disk.trusts_directory_syncs()
+            && disk.trusts_times(&cur, Some(stamp.identity.device))
+            && times::shows_changes(&stamp, file_time) == Shows::All;
+        is_trusted.then_some(stamp)
     }
 
     /// Unlinks the messages at `indexes` from where they were listed. Returns those that are not

@@ -8,6 +8,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -526,7 +527,7 @@ fn a_mailbox_that_was_replaced_is_made_durable_again() {
             let fs = SimFs::new();
             fs.make_timeless();
             // So that checkpoints go file by file.
-            fs.slow_syncs(crate::store::limits::SYNC_SLOW, std::time::Duration::ZERO);
+            fs.slow_syncs(crate::store::limits::SYNC_SLOW, Duration::ZERO);
             let settings = Settings {
                 durability,
                 ..Settings::new("/mail", "host.example")
@@ -607,6 +608,44 @@ fn a_message_moved_to_cur_and_back_stays_removed() {
     store.abandon();
     let found = super::journal::open_simulated(&fs.power_cut(0));
     assert_eq!(contents(&found), [""; 0]);
+}
+
+/// Whether a message stays removed after a power cut that another program moved to `cur` and back,
+/// after an earlier session had removed messages and synced both directories.
+fn remove_after_a_removal(times: Times, is_moved: bool) -> (bool, u64) {
+    let Place { fs, store, bob, .. } = Place::new(times);
+    for _ in 0..2 {
+        deliver(&store, "second\n").unwrap();
+        checkpoint::checkpoint_when_idle(&store.maildirs.open).unwrap();
+        // Until later changes of the directories show.
+        fs.hands().pass(Duration::from_mins(1));
+        store.open_maildrop(&bob).unwrap().remove(&[1]).unwrap();
+    }
+    if is_moved {
+        rename(&fs, "", Renaming::Move);
+        rename(&fs, "", Renaming::Move);
+    }
+    let maildrop = store.open_maildrop(&bob).unwrap();
+    let before = fs.n_directory_syncs();
+    maildrop.remove(&[0]).unwrap();
+    let n_syncs = fs.n_directory_syncs() - before;
+    store.abandon();
+    let found = super::journal::open_simulated(&fs.power_cut(0));
+    (contents(&found).is_empty(), n_syncs)
+}
+
+/// `cur` is synced again only after it has changed, or where its times say nothing.
+#[test]
+fn a_message_moved_to_cur_and_back_stays_removed_although_cur_was_synced_before() {
+    for times in [Times::Fine, Times::Coarse] {
+        assert_eq!(remove_after_a_removal(times, false), (true, 1), "{times:?}");
+        assert_eq!(remove_after_a_removal(times, true), (true, 2), "{times:?}");
+        bugs::plant(Some(Bug::SyncedDirectoriesStaySynced));
+        let found = remove_after_a_removal(times, true);
+        bugs::plant(None);
+        assert_eq!(found, (false, 1), "{times:?}: the bug is not found");
+    }
+    assert_eq!(remove_after_a_removal(Times::Still, false), (true, 2));
 }
 
 /// A store without a journal, while another program does something in the middle.
