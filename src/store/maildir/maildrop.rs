@@ -107,13 +107,15 @@ impl Maildrop {
             store.touched.note_removal(mailbox, &counters)
         );
         let mark = store.disk.sync_mark();
-        let missing = self.unlink(indexes)?;
+        let (help, split) = self.find_help(indexes.len());
+        let missing = self.unlink(indexes, split)?;
         if !missing.is_empty() {
             let noted = |moved: Identity<'_>| self.note_unlinked(moved);
             reading::remove_moved(&store.disk, maildir, missing, noted)?;
         }
         planted!(ClaimsEndBeforeRemovals, self.claim.give_back());
-        self.sync_sides(mark)?;
+        self.sync_sides(mark, split)?;
+        drop(help);
         let listing = &self.view.listing;
         let messages = indexes.iter().filter_map(|&index| listing.get(index));
         let removed: HashSet<Identity<'_>> = messages.map(|it| it.identity()).collect();
@@ -131,17 +133,21 @@ impl Maildrop {
     /// Both directories count, wherever the messages were: another program may have moved them from
     /// `new` to `cur`, or back, without making their departure from the first directory durable.
     /// But most mailboxes have a `cur` that has not changed since it was last synced here.
-    fn sync_sides(&self, mark: SyncMark) -> Result<(), Error> {
+    fn sync_sides(&self, mark: SyncMark, split: Split) -> Result<(), Error> {
         let (store, mailbox, maildir) = (self.store(), &self.claim.mailbox, &self.view.maildir);
         let cur = self.quiet_cur();
-        if !cur.is_some_and(|cur| store.known.is_cur_synced(mailbox, &cur)) {
-            store
-                .disk
-                .sync_directory_if_there(&maildir.side(Side::Cur))?;
-        }
-        store
-            .disk
-            .sync_directory_if_there(&maildir.side(Side::New))?;
+        let sides: &[Side] = match &cur {
+            Some(cur) if store.known.is_cur_synced(mailbox, cur) => &[Side::New],
+            Some(_) | None => &[Side::Cur, Side::New],
+        };
+        let sync = |side: &Side| store.disk.sync_directory_if_there(&maildir.side(*side));
+        // A disk saves both at once.
+        let split = Split {
+            items_min: 1,
+            ..split
+        };
+        let synced = in_shares(sides, split, |sides| sides.iter().try_for_each(sync));
+        synced.into_iter().collect::<Result<(), Error>>()?;
         store.disk.check_syncs(mark)?;
         if let Some(cur) = cur {
             store.known.note_synced_cur(mailbox, &cur);
@@ -160,19 +166,25 @@ impl Maildrop {
         is_trusted.then_some(stamp)
     }
 
-    /// Unlinks the messages at `indexes` from where they were listed. Returns those that are not
-    /// there.
-    ///
-    /// Most of the time goes into freeing the space of the files, which file systems do for several
-    /// at once. So two threads share the work if there is a lot of it.
-    fn unlink(&self, indexes: &[usize]) -> Result<HashSet<Identity<'_>>, Error> {
+    /// The thread that helps with a removal of so many messages, until the share is dropped, and
+    /// how to split the work with it.
+    fn find_help(&self, n_messages: usize) -> (Taken, Split) {
         let mut help = Taken::nothing(&self.store().helpers);
-        let are_many = indexes.len() / SPLIT.items_min > 1;
+        let are_many = n_messages / SPLIT.items_min > 1;
         let split = if are_many && help.set(1) {
             SPLIT
         } else {
             Split::NONE
         };
+        (help, split)
+    }
+
+    /// Unlinks the messages at `indexes` from where they were listed. Returns those that are not
+    /// there.
+    ///
+    /// Most of the time goes into freeing the space of the files, which file systems do for several
+    /// at once. So two threads share the work if there is a lot of it.
+    fn unlink(&self, indexes: &[usize], split: Split) -> Result<HashSet<Identity<'_>>, Error> {
         let mut missing = HashSet::new();
         for of_share in in_shares(indexes, split, |share| self.unlink_share(share)) {
             missing.extend(of_share?);

@@ -2,13 +2,15 @@
 
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
+use rustix::io::Errno;
+
 use crate::{
     fs::Fs as _,
     mail::{EntryId, MailboxName},
     store::{Error, Maildrop, MessageStore, limits::REMOVAL_SHARE_MIN, maildir::quota::Taken},
     testing::{
         bugs::{self, Bug},
-        disk::{SimFs, Times},
+        disk::{Fault, SimFs, Times},
     },
 };
 
@@ -233,4 +235,38 @@ fn a_power_cut_during_a_shared_removal_leaves_a_part() {
             }
         }
     }
+}
+
+/// I2, I9: whatever fails while two threads remove messages and sync the directories.
+#[test]
+fn an_error_during_a_shared_removal_is_reported_or_harmless() {
+    let all: Vec<usize> = (0..KEPT).collect();
+    let remove = |after: Option<u64>| {
+        let fs = SimFs::new();
+        let (store, maildrop) = filled_with_many(&fs);
+        let before = fs.n_operations();
+        if let Some(after) = after {
+            let at = before.checked_add(after).unwrap();
+            fs.fail(Fault {
+                at,
+                errno: Errno::IO,
+                is_done: false,
+            });
+        }
+        let removed = maildrop.remove(&all);
+        let n_operations = fs.n_operations().checked_sub(before).unwrap();
+        store.abandon();
+        let left = left_after_power_cut(&fs, 1);
+        assert!(left == 1 || removed.is_err(), "{after:?}: came back");
+        (removed.is_ok(), n_operations)
+    };
+    let (is_ok, n_operations) = remove(None);
+    assert!(is_ok);
+    let syncs = n_operations.checked_sub(8).unwrap()..=n_operations;
+    let n_failed = (1..n_operations)
+        .step_by(13)
+        .chain(syncs)
+        .filter(|after| !remove(Some(*after)).0)
+        .count();
+    assert!(n_failed > 4);
 }
