@@ -27,7 +27,7 @@ mod trust;
 mod tests;
 
 use std::{
-    ffi::{CStr, OsStr, OsString},
+    ffi::{OsStr, OsString},
     fmt::Debug,
     fs,
     io::{self, Read as _, Write as _},
@@ -42,8 +42,8 @@ use std::{
 
 use rustix::{
     fs::{
-        Access, Advice, AtFlags, CWD, FileType, Mode, OFlags, RawDir, RenameFlags, Timespec,
-        Timestamps, UTIME_NOW,
+        Access, Advice, AtFlags, CWD, FileType, Mode, OFlags, RawDir, RawDirEntry, RenameFlags,
+        Timespec, Timestamps, UTIME_NOW,
     },
     fs::{Gid, Uid},
     io::Errno,
@@ -187,9 +187,10 @@ pub trait Fs: Debug + Send + Sync {
     ///
     /// # Errors
     /// Those of open and getdents; some entries may already have been visited.
-    fn visit_dir(&self, path: &Path, visit: &mut dyn FnMut(&OsStr, Kind)) -> io::Result<()> {
-        for entry in self.read_dir(path)? {
-            visit(&entry.name, entry.kind);
+    fn visit_dir(&self, path: &Path, visit: &mut dyn FnMut(Entry<&OsStr>)) -> io::Result<()> {
+        for Entry { name, kind, inode } in self.read_dir(path)? {
+            let name = &*name;
+            visit(Entry { name, kind, inode });
         }
         Ok(())
     }
@@ -259,6 +260,12 @@ pub trait File: Debug + Send + Sync {
     /// Those of linkat; `Unsupported` for other files.
     fn give_name(&self, _path: &Path) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Which file was opened for reading, and when it had been changed before; `None` if that is
+    /// not known without another call.
+    fn stamp_when_opened(&self) -> Option<Stamp> {
+        None
     }
 
     /// The length that a file opened for reading had when it was opened; `None` if that is not
@@ -350,11 +357,14 @@ pub trait Volume: Debug + Send + Sync {
 
 /// One entry of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct Entry<N = OsString> {
     /// Its name, without the path.
-    pub name: OsString,
+    pub name: N,
     /// What it is.
     pub kind: Kind,
+    /// The number of its inode, as far as the directory knows it: on some file systems the file
+    /// itself has another number.
+    pub inode: u64,
 }
 
 /// What a name stands for.
@@ -547,11 +557,7 @@ impl Fs for RealFs {
             kind,
             owner: found.uid(),
             mode: found.mode() & 0o7777,
-            stamp: Stamp {
-                identity: identity_of(&found),
-                modified: nanoseconds(found.mtime(), found.mtime_nsec()),
-                changed: nanoseconds(found.ctime(), found.ctime_nsec()),
-            },
+            stamp: stamp_of(&found),
         })
     }
 
@@ -580,6 +586,7 @@ impl Fs for RealFs {
         let octets = Some(metadata.len()).filter(|octets| *octets > 0);
         Ok(Box::new(Opened {
             file: RealFile(file),
+            stamp: stamp_of(&metadata),
             octets: metadata.len(),
             octets_left: octets.unwrap_or(u64::MAX),
         }))
@@ -592,20 +599,20 @@ impl Fs for RealFs {
 
     fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
-        self.visit_dir(path, &mut |name, kind| {
+        self.visit_dir(path, &mut |Entry { name, kind, inode }| {
             let name = name.to_owned();
-            entries.push(Entry { name, kind });
+            entries.push(Entry { name, kind, inode });
         })?;
         Ok(entries)
     }
 
-    fn visit_dir(&self, path: &Path, visit: &mut dyn FnMut(&OsStr, Kind)) -> io::Result<()> {
+    fn visit_dir(&self, path: &Path, visit: &mut dyn FnMut(Entry<&OsStr>)) -> io::Result<()> {
         let directory = Self::open_with(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let mut buffer = Vec::with_capacity(DIRECTORY_OCTETS);
         let mut entries = RawDir::new(&directory, buffer.spare_capacity_mut());
         while let Some(found) = entries.next() {
             match found {
-                Ok(found) => visit_entry(&directory, found.file_name(), found.file_type(), visit)?,
+                Ok(found) => visit_entry(&directory, &found, visit)?,
                 Err(Errno::INTR) => {}
                 // Somebody removed the directory, so it has no more entries.
                 Err(Errno::NOENT) => break,
@@ -659,10 +666,10 @@ impl Fs for RealFs {
 /// Calls `visit` for one entry of `directory`, unless it is `.` or `..` or no longer exists.
 fn visit_entry(
     directory: &fs::File,
-    name: &CStr,
-    mut file_type: FileType,
-    visit: &mut dyn FnMut(&OsStr, Kind),
+    found: &RawDirEntry<'_>,
+    visit: &mut dyn FnMut(Entry<&OsStr>),
 ) -> io::Result<()> {
+    let (name, mut file_type) = (found.file_name(), found.file_type());
     if matches!(name.to_bytes(), b"." | b"..") {
         return Ok(());
     }
@@ -683,8 +690,21 @@ fn visit_entry(
         | FileType::BlockDevice
         | FileType::Unknown => Kind::Other,
     };
-    visit(OsStr::from_bytes(name.to_bytes()), kind);
+    visit(Entry {
+        name: OsStr::from_bytes(name.to_bytes()),
+        kind,
+        inode: found.ino(),
+    });
     Ok(())
+}
+
+/// The stamp of the file or directory that the system describes.
+fn stamp_of(metadata: &fs::Metadata) -> Stamp {
+    Stamp {
+        identity: identity_of(metadata),
+        modified: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+        changed: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+    }
 }
 
 /// The identity of the file or directory that the system describes.
@@ -702,11 +722,12 @@ fn nanoseconds(seconds: i64, nanoseconds: i64) -> i128 {
         .saturating_add(nanoseconds.into())
 }
 
-/// A real file opened for reading, and its length at that time, so that its end is known without
+/// A real file opened for reading, with its length at that time, so that its end is known without
 /// another call.
 #[derive(Debug)]
 struct Opened {
     file: RealFile,
+    stamp: Stamp,
     octets: u64,
     octets_left: u64,
 }
@@ -714,6 +735,10 @@ struct Opened {
 impl File for Opened {
     fn append(&mut self, octets: &[u8]) -> io::Result<()> {
         self.file.append(octets)
+    }
+
+    fn stamp_when_opened(&self) -> Option<Stamp> {
+        Some(self.stamp)
     }
 
     fn octets_when_opened(&self) -> Option<u64> {

@@ -195,7 +195,7 @@ struct Content {
     durable: Vec<u8>,
     dirty_blocks: BTreeSet<usize>,
     losses: Losses,
-    /// When it was made: no test needs a later time.
+    /// When it was made or appended to: no test needs the time of other changes.
     modified: i128,
 }
 
@@ -932,13 +932,13 @@ impl SimFs {
         &self,
         node: usize,
         last: Option<&(u64, OsString)>,
-    ) -> io::Result<Vec<((u64, OsString), Kind)>> {
+    ) -> io::Result<Vec<((u64, OsString), usize)>> {
         let disk = self.disk.lock();
         if self.life != disk.life {
             return Err(io::Error::other("the process was killed"));
         }
         let entries = disk.directory(node)?.seen.iter();
-        let placed = entries.map(|(name, &node)| ((order(name), name.clone()), kind(&disk, node)));
+        let placed = entries.map(|(name, &node)| ((order(name), name.clone()), node));
         let mut behind: Vec<_> = placed
             .filter(|(it, _)| last.is_none_or(|last| it > last))
             .collect();
@@ -1155,12 +1155,13 @@ impl Fs for SimFs {
                 .map(|(name, &node)| Entry {
                     name: name.clone(),
                     kind: kind(disk, node),
+                    inode: identity(node).inode,
                 })
                 .collect())
         })
     }
 
-    fn visit_dir(&self, path: &Path, visit: &mut dyn FnMut(&OsStr, Kind)) -> io::Result<()> {
+    fn visit_dir(&self, path: &Path, visit: &mut dyn FnMut(Entry<&OsStr>)) -> io::Result<()> {
         let node = self.perform(|disk| {
             disk.n_directories_read += 1;
             let node = disk.find(path)?;
@@ -1170,8 +1171,10 @@ impl Fs for SimFs {
         let mut last = None;
         loop {
             let entries = self.entries_behind(node, last.as_ref())?;
-            for (place, kind) in &entries {
-                visit(&place.1, *kind);
+            for ((_, name), node) in &entries {
+                let (name, kind) = (name.as_os_str(), kind(&self.disk.lock(), *node));
+                let inode = identity(*node).inode;
+                visit(Entry { name, kind, inode });
             }
             let Some((place, _)) = entries.into_iter().next_back() else {
                 return Ok(());
@@ -1370,7 +1373,9 @@ impl File for SimFile {
         if disk.refuses_files {
             return Err(rustix::io::Errno::NOSPC.into());
         }
+        let tick = disk.tick();
         let content = disk.content(self.node)?;
+        content.modified = tick;
         match fault {
             None => content.append(octets),
             Some(fault) => {
@@ -1384,6 +1389,18 @@ impl File for SimFile {
 
     fn give_name(&self, path: &Path) -> io::Result<()> {
         self.fs.perform(|disk| disk.link(self.node, path))
+    }
+
+    fn stamp_when_opened(&self) -> Option<Stamp> {
+        // It cannot fail, and the power cannot fail in it.
+        let mut disk = self.fs.disk.lock();
+        let modified = disk.content(self.node).ok()?.modified;
+        drop(disk);
+        Some(Stamp {
+            identity: identity(self.node),
+            modified,
+            changed: modified,
+        })
     }
 
     fn octets_when_opened(&self) -> Option<u64> {

@@ -29,7 +29,7 @@ use std::{
 };
 
 use crate::{
-    fs::{Fs, Kind, if_there},
+    fs::{Entry, Fs, Kind, if_there},
     mail::MailboxName,
     store::{Error, limits::COUNT_OCTETS},
 };
@@ -109,7 +109,7 @@ impl Maildir {
         let mut names = Names::default();
         let mut has_room = true;
         for side in [Side::New, Side::Cur] {
-            self.visit(fs, side, &mut |name, kind| {
+            self.visit(fs, side, &mut |Entry { name, kind, .. }| {
                 if has_room && kind == Kind::File && !name.as_bytes().starts_with(b".") {
                     names.add(side, name);
                     has_room = listed.covers_reading(&names);
@@ -137,9 +137,9 @@ impl Maildir {
     ) -> Result<Vec<Moved>, Error> {
         let mut found = Vec::new();
         for side in [Side::New, Side::Cur] {
-            self.visit(fs, side, &mut |name, _| {
-                if wanted.contains(&Identity::of(name.as_bytes())) {
-                    let file_name = name.to_owned();
+            self.visit(fs, side, &mut |entry| {
+                if wanted.contains(&Identity::of(entry.name.as_bytes())) {
+                    let file_name = entry.name.to_owned();
                     found.push(Moved { side, file_name });
                 }
             })?;
@@ -155,7 +155,7 @@ impl Maildir {
         &self,
         fs: &dyn Fs,
         side: Side,
-        visit: &mut dyn FnMut(&OsStr, Kind),
+        visit: &mut dyn FnMut(Entry<&OsStr>),
     ) -> Result<(), Error> {
         let directory = self.side(side);
         let visited = if_there(fs.visit_dir(&directory, visit));

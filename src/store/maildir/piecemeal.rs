@@ -51,7 +51,7 @@ use std::{
 };
 
 use crate::{
-    fs::Kind,
+    fs::{Entry, Kind},
     mail::MailboxName,
     store::{
         Error,
@@ -198,9 +198,9 @@ fn sync_moved(
         let mut found: Vec<(PathBuf, OsString)> = Vec::new();
         for side in [Side::New, Side::Cur] {
             let directory = maildir.side(side);
-            let visited = disk.fs.visit_dir(&directory, &mut |file_name, _| {
-                if missing.contains(&Identity::of(file_name.as_encoded_bytes())) {
-                    found.push((directory.clone(), file_name.to_owned()));
+            let visited = disk.fs.visit_dir(&directory, &mut |entry| {
+                if missing.contains(&Identity::of(entry.name.as_encoded_bytes())) {
+                    found.push((directory.clone(), entry.name.to_owned()));
                 }
             });
             if let Err(error) = visited
@@ -242,7 +242,7 @@ fn sync_in_folders(
     let mut n_folders = 0_usize;
     while let Some((folder, depth)) = folders.pop() {
         let mut found: Vec<OsString> = Vec::new();
-        let visited = disk.fs.visit_dir(&folder, &mut |name, kind| {
+        let visited = disk.fs.visit_dir(&folder, &mut |Entry { name, kind, .. }| {
             if kind == Kind::Directory {
                 n_folders = n_folders.saturating_add(1);
                 if depth < FOLDER_DEPTH_MAX && n_folders <= FOLDERS_MAX {

@@ -587,7 +587,8 @@ impl<'a> Replay<'a> {
         let mut found = Places::new();
         for side in [Side::New, Side::Cur] {
             let fs = &*self.store.disk.fs;
-            target.maildir.visit(fs, side, &mut |file_name, _| {
+            target.maildir.visit(fs, side, &mut |entry| {
+                let file_name = entry.name;
                 let serial = Identity::of(file_name.as_encoded_bytes()).serial();
                 if let Some(serial) = serial.filter(|serial| serial.nonce == nonce) {
                     let path = target.maildir.file(Place { side, file_name });
