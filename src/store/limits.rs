@@ -89,9 +89,10 @@ pub(super) const READING_PAUSE: Duration = Duration::from_millis(1);
 /// Default for the memory of the remembered listings of all maildrops together, in octets.
 ///
 /// A message delivered by facteur takes about 90: its name, and 24 for the position of the name and
-/// what it says. So there is room for seven maildrops of 100,000 messages, or for thousands of
-/// ordinary ones. Maildrops that do not fit are read from the disk at each login, as one of a
-/// million messages always is.
+/// what it says. One of another program whose name does not give the size takes 24 more than its
+/// name and that. So there is room for seven maildrops of 100,000 messages, or for thousands of
+/// ordinary ones. Maildrops that do not fit are read from the disk, and counted, at each login, as
+/// one of a million messages always is.
 pub(super) const INDEX_OCTETS_MAX: u64 = 64 * 1024 * 1024;
 
 /// What a remembered maildrop takes in addition to its listing, in octets: its name, the times of

@@ -12,6 +12,8 @@ pub(crate) enum Bug {
     AnnouncedRemovalsAreDurable,
     /// A thread that waits for mail is woken before the change is there.
     BellsRingEarly,
+    /// A listing counts as current although this daemon has changed the mailbox while it was read.
+    ChangesWhileReadingAreMissed,
     /// Messages that are not yet in the Maildirs count as checkpointed.
     CheckpointsCountTheUnapplied,
     /// Checkpointed messages count as settled, though the journal does not say so.
@@ -55,6 +57,9 @@ pub(crate) enum Bug {
     SegmentsAreReusedEarly,
     /// A message that a helping thread does not find counts as removed.
     SharesOfHelpersAreTrusted,
+    /// A size that was counted is used as long as the message has the same name, whatever file that
+    /// is.
+    SizesOutliveFiles,
     /// A file that one reading of a directory does not list counts as gone.
     SkippedEntriesAreGone,
     /// A start gives a file its name even if another program has just removed that name.

@@ -201,7 +201,7 @@ impl Model {
 }
 
 /// What RETR sends of `content`, in the simplest way.
-fn sent_octets(content: &[u8]) -> u64 {
+pub(crate) fn sent_octets(content: &[u8]) -> u64 {
     let n_lines = memchr::memchr_iter(b'\n', content).count();
     let unended = if content.last().is_none_or(|&last| last == b'\n') {
         0

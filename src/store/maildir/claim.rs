@@ -52,18 +52,25 @@ impl Drop for Claim {
 /// A reader without a claim, until this is dropped. While there is any such reader, the list of
 /// withdrawn messages is kept.
 #[derive(Debug)]
-pub(super) struct Reader(Arc<OpenStore>);
+pub(super) struct Reader {
+    store: Arc<OpenStore>,
+    /// The mailbox that is read.
+    pub(super) mailbox: MailboxName,
+}
 
 impl Reader {
-    /// Starts reading.
-    pub(super) fn begin(store: &Arc<OpenStore>) -> Self {
-        store.visibility.begin_reading();
-        Self(Arc::clone(store))
+    /// Starts reading `mailbox`.
+    pub(super) fn begin(store: &Arc<OpenStore>, mailbox: &MailboxName) -> Self {
+        store.visibility.begin_reading(mailbox);
+        Self {
+            store: Arc::clone(store),
+            mailbox: mailbox.clone(),
+        }
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.0.visibility.end_reading();
+        self.store.visibility.end_reading(&self.mailbox);
     }
 }

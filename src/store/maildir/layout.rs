@@ -26,17 +26,20 @@ use std::{
     io,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use crate::{
-    fs::{Entry, Fs, Kind, if_there},
+    clock::Clock,
+    fs::{Entry, File, Fs, Kind, if_there},
     mail::MailboxName,
     store::{Error, limits::COUNT_OCTETS},
 };
 
 use super::{
-    listing::{Listed, Listing, Names, Place, Side},
+    listing::{Listed, Listing, Names, Place, Side, Size},
     name::{self, Identity},
+    times,
 };
 
 /// The paths of one mailbox.
@@ -109,9 +112,9 @@ impl Maildir {
         let mut names = Names::default();
         let mut has_room = true;
         for side in [Side::New, Side::Cur] {
-            self.visit(fs, side, &mut |Entry { name, kind, .. }| {
+            self.visit(fs, side, &mut |Entry { name, kind, inode }| {
                 if has_room && kind == Kind::File && !name.as_bytes().starts_with(b".") {
-                    names.add(side, name);
+                    names.add(side, name, inode);
                     has_room = listed.covers_reading(&names);
                 }
             })?;
@@ -166,7 +169,12 @@ impl Maildir {
     ///
     /// # Errors
     /// Any error of the file system, unless the file is missing or unavailable.
-    pub(super) fn count(&self, fs: &dyn Fs, place: Place<'_>) -> Result<Counted, Error> {
+    pub(super) fn count(
+        &self,
+        fs: &dyn Fs,
+        place: Place<'_>,
+        counting: &mut Counting,
+    ) -> Result<Counted, Error> {
         let path = &self.file(place);
         let mut file = match fs.open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Counted::Gone),
@@ -174,14 +182,20 @@ impl Maildir {
             other => other.map_err(Error::io("open", path))?,
         };
         let mut size = SentSize::default();
-        let mut buffer = vec![0; COUNT_OCTETS];
         loop {
-            let n_read = file.read(&mut buffer).map_err(Error::io("read", path))?;
-            match buffer.get(..n_read) {
-                None | Some([]) => return Ok(Counted::Octets(size.octets())),
+            let n_read = file
+                .read(&mut counting.buffer)
+                .map_err(Error::io("read", path))?;
+            match counting.buffer.get(..n_read) {
+                None | Some([]) => break,
                 Some(octets) => size.add(octets),
             }
         }
+        Ok(Counted::Size(Size {
+            sent_octets: size.octets(),
+            stored_octets: size.stored_octets(),
+            inode: counting.settled_inode(&*file).unwrap_or_default(),
+        }))
     }
 }
 
@@ -207,11 +221,41 @@ impl Moved {
     }
 }
 
+/// The counting of files, one after another.
+#[derive(Debug)]
+pub(super) struct Counting {
+    /// Making it anew for each file would take as long as reading a small one.
+    buffer: Vec<u8>,
+    /// When the counting began.
+    unix_time: Duration,
+    /// Whether all files so far had been left alone for a while, so that their sizes are final.
+    pub(super) is_final: bool,
+}
+
+impl Counting {
+    /// Begins it, at the time of `clock`.
+    pub(super) fn new(clock: &Clock) -> Self {
+        Self {
+            buffer: vec![0; COUNT_OCTETS],
+            unix_time: clock.unix_time(),
+            is_final: true,
+        }
+    }
+
+    /// The inode of `file`, unless another program may still be writing it.
+    fn settled_inode(&mut self, file: &dyn File) -> Option<u64> {
+        let stamp = file.stamp_when_opened();
+        let settled = stamp.filter(|stamp| times::is_quiet(stamp.modified, self.unix_time));
+        self.is_final &= settled.is_some();
+        settled.map(|stamp| stamp.identity.inode)
+    }
+}
+
 /// The result of counting a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Counted {
-    /// The octets that RETR sends.
-    Octets(u64),
+    /// Its size.
+    Size(Size),
     /// No file has this name.
     Gone,
     /// It is not a file, or cannot be read.

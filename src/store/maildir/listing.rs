@@ -1,7 +1,8 @@
 //! A listing: the names of all messages of a maildrop, and what those names say.
 //!
 //! A maildrop can have a million messages. So all names are stored back to back in one block, and
-//! each message is a record of 24 octets that points into it. This module does no disk access.
+//! each message is a record of 24 octets that points into it. A name that does not give the size of
+//! its file has 24 more, in a table. This module does no disk access.
 //!
 //! # Theory of operation
 //! Names are added in the order in which the directories return them, and each is parsed once.
@@ -18,10 +19,14 @@
 //! Names with the same identity (`name/mod.rs`) are the same message. The first of them is its
 //! record, and the others are its twins. Twins are so rare that they have a table of their own.
 //!
+//! The sizes that names do not give are counted in the files (`view.rs`), and a later listing takes
+//! them over ([`Listing::take_sizes`]). Both listings have the same order, so that they are only
+//! walked through side by side.
+//!
 //! # Invariants
 //! - The messages are sorted by arrival, then identity; no two have the same identity.
 //! - Every record refers to octets that exist, and its name starts with its identity and its
-//!   unique-id.
+//!   unique-id. If the name does not give the size, the record refers to an entry of the table.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -65,16 +70,36 @@ impl Side {
 #[derive(Clone, Copy, Debug)]
 struct Record {
     start: usize,
-    /// The size that RETR sends.
+    /// The octets that RETR sends if the name gives them, or else the position of the size in its
+    /// table.
     octets: u64,
     name_octets: u16,
     identity_octets: u16,
     unique_id_octets: Option<NonZeroU8>,
     is_own: bool,
-    /// Whether the name gives the size. If not, it is counted in the file, which another program
-    /// may rewrite.
+    /// Whether the name gives the size.
     says_octets: bool,
     side: Side,
+}
+
+/// The size of a file whose name does not give it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Size {
+    /// Octets that RETR sends, before dot-stuffing.
+    pub(super) sent_octets: u64,
+    /// Octets on disk.
+    pub(super) stored_octets: u64,
+    /// The number of the inode in which they were counted, or zero if the file may still be
+    /// growing; until then, the number that the directory gives.
+    pub(super) inode: u64,
+}
+
+impl Size {
+    /// Whether it is the size of the same file as `other`, if both have the same message.
+    fn is_of_same_file(&self, other: &Self) -> bool {
+        planted!(SizesOutliveFiles, return true);
+        self.inode == other.inode && self.inode != 0
+    }
 }
 
 /// One name of a message.
@@ -102,6 +127,11 @@ impl<'a> Found<'a> {
     /// The name to try first: the one in `cur` if there is one, because messages move that way.
     pub(super) fn place(&self) -> Place<'a> {
         self.listing.place(self.record)
+    }
+
+    /// The size that was counted because the name does not give it.
+    pub(super) fn counted(&self) -> Option<Size> {
+        self.listing.size(self.record)
     }
 
     /// All names of the message.
@@ -152,11 +182,12 @@ impl Listed {
 pub(super) struct Names {
     text: Vec<u8>,
     records: Vec<(u64, Record)>,
+    sizes: Vec<Size>,
 }
 
 impl Names {
-    /// Adds a name of a message.
-    pub(super) fn add(&mut self, side: Side, file_name: &OsStr) {
+    /// Adds a name of a message, and the number of the inode that the directory gives.
+    pub(super) fn add(&mut self, side: Side, file_name: &OsStr, inode: u64) {
         let file_name = file_name.as_bytes();
         let parsed = Parsed::of(file_name);
         let identity_octets = parsed.identity.octets().len();
@@ -168,9 +199,16 @@ impl Names {
         let (Ok(name_octets), Ok(identity_octets)) = lengths else {
             return;
         };
+        let octets = parsed.sent_octets.unwrap_or_else(|| {
+            self.sizes.push(Size {
+                inode,
+                ..Size::default()
+            });
+            u64::try_from(self.sizes.len().saturating_sub(1)).unwrap_or(u64::MAX)
+        });
         let record = Record {
             start: self.text.len(),
-            octets: parsed.sent_octets.unwrap_or_default(),
+            octets,
             name_octets,
             identity_octets,
             unique_id_octets: parsed.unique_id_octets,
@@ -188,12 +226,18 @@ impl Names {
         let of_each = size_of::<(u64, Record)>().saturating_add(size_of::<Record>());
         let of_each = of_each.saturating_add(size_of::<u64>());
         let of_records = self.records.len().saturating_mul(of_each);
-        self.text.len().saturating_mul(2).saturating_add(of_records)
+        let of_sizes = self.sizes.len().saturating_mul(size_of::<Size>());
+        let of_text = self.text.len().saturating_mul(2);
+        of_text.saturating_add(of_records).saturating_add(of_sizes)
     }
 
     /// The messages with these names, in order of arrival.
     pub(super) fn sort(self) -> Listing {
-        let Self { text, mut records } = self;
+        let Self {
+            text,
+            mut records,
+            mut sizes,
+        } = self;
         records.sort_unstable_by_key(|(secs, _)| *secs);
         let mut sorted = Vec::with_capacity(text.len());
         for of_one_second in records.chunk_by_mut(|(left, _), (right, _)| left == right) {
@@ -221,10 +265,12 @@ impl Names {
         });
         let mut messages: Vec<Record> = records.into_iter().map(|(_, record)| record).collect();
         messages.shrink_to_fit();
+        sizes.shrink_to_fit();
         Listing {
             text,
             messages,
             twins,
+            sizes,
         }
     }
 }
@@ -287,6 +333,12 @@ fn octets(text: &[u8], start: usize, octets: u16) -> &[u8] {
     text.get(start..end).unwrap_or_default()
 }
 
+/// The position in the table of sizes, if the name of `record` does not give the size.
+fn place_of_size(record: &Record) -> Option<usize> {
+    let place = usize::try_from(record.octets).ok();
+    place.filter(|_| !record.says_octets)
+}
+
 /// The part of the name of `record` that never changes.
 fn identity<'a>(text: &'a [u8], record: &Record) -> Identity<'a> {
     let octets = octets(text, record.start, record.identity_octets);
@@ -303,6 +355,8 @@ pub(super) struct Listing {
     /// first hash map a thread asks the system for random numbers, and this table is nearly always
     /// empty.
     twins: BTreeMap<usize, Vec<Record>>,
+    /// The sizes that names do not give.
+    sizes: Vec<Size>,
 }
 
 impl Listing {
@@ -331,18 +385,47 @@ impl Listing {
             .retain(|record| is_kept(identity(text, record)));
     }
 
-    /// The positions of the messages whose names do not give the size.
-    pub(super) fn uncounted(&self) -> Vec<usize> {
-        let messages = self.messages.iter().enumerate();
-        let uncounted = messages.filter(|(_, record)| !record.says_octets);
-        uncounted.map(|(position, _)| position).collect()
+    /// Sets the size of the message at `position`, whose name does not give it.
+    pub(super) fn set_size(&mut self, position: usize, size: Size) {
+        let place = self.messages.get(position).and_then(place_of_size);
+        if let Some(place) = place.and_then(|place| self.sizes.get_mut(place)) {
+            *place = size;
+        }
     }
 
-    /// Sets the size that RETR sends of the message at `position`.
-    pub(super) fn set_octets(&mut self, position: usize, octets: u64) {
-        if let Some(record) = self.messages.get_mut(position) {
-            record.octets = octets;
+    /// Whether any size had to be counted.
+    pub(super) fn has_counted(&self) -> bool {
+        !self.sizes.is_empty()
+    }
+
+    /// Takes over the sizes that `earlier` has counted, of all messages that still have the same
+    /// file. Returns the positions of those whose size is unknown.
+    pub(super) fn take_sizes(&mut self, earlier: &Self) -> Vec<usize> {
+        let mut unknown = Vec::new();
+        let mut others = earlier.messages.iter().peekable();
+        for (position, record) in self.messages.iter().enumerate() {
+            let Some(place) = place_of_size(record) else {
+                continue;
+            };
+            let wanted = identity(&self.text, record);
+            let comes_before = |other: &&Record| {
+                let other = identity(&earlier.text, other);
+                other != wanted && (other.arrival_secs(), other) < (wanted.arrival_secs(), wanted)
+            };
+            while others.next_if(comes_before).is_some() {}
+            let other = others.next_if(|other| identity(&earlier.text, other) == wanted);
+            let taken = other.and_then(|other| earlier.size(other));
+            match self.sizes.get_mut(place).zip(taken) {
+                Some((size, taken)) if size.is_of_same_file(&taken) => *size = taken,
+                Some(_) | None => unknown.push(position),
+            }
         }
+        unknown
+    }
+
+    /// The size of the file of `record`, if its name does not give it.
+    fn size(&self, record: &Record) -> Option<Size> {
+        self.sizes.get(place_of_size(record)?).copied()
     }
 
     /// Removes the messages at `positions`.
@@ -371,10 +454,10 @@ impl Listing {
         let of_records = |n_records: usize| n_records.saturating_mul(size_of::<Record>());
         let n_twins = self.twins.values().map(Vec::capacity);
         let of_twins = n_twins.map(|n_twins| of_records(n_twins).saturating_add(TWIN_OCTETS));
+        let of_sizes = self.sizes.capacity().saturating_mul(size_of::<Size>());
+        let of_tables = of_records(self.messages.capacity()).saturating_add(of_sizes);
         of_twins.fold(
-            self.text
-                .capacity()
-                .saturating_add(of_records(self.messages.capacity())),
+            self.text.capacity().saturating_add(of_tables),
             usize::saturating_add,
         )
     }
@@ -409,7 +492,9 @@ impl Summaries for Listing {
     }
 
     fn octets(&self, position: usize) -> Option<u64> {
-        self.messages.get(position).map(|record| record.octets)
+        let record = self.messages.get(position)?;
+        let counted = self.size(record).map(|size| size.sent_octets);
+        Some(counted.unwrap_or(record.octets))
     }
 
     fn unique_id(&self, position: usize) -> Option<UniqueId<'_>> {
@@ -457,7 +542,7 @@ mod tests {
     fn listing(names: &[(Side, String)]) -> Listing {
         let mut gathered = Names::default();
         for (side, name) in names {
-            gathered.add(*side, name.as_ref());
+            gathered.add(*side, name.as_ref(), 1);
         }
         gathered.sort()
     }
@@ -521,16 +606,60 @@ mod tests {
             let unknown = |names: &Model| {
                 Parsed::of(names[0].1.as_bytes()).sent_octets.is_none()
             };
-            let uncounted: BTreeSet<usize> = listing.uncounted().into_iter().collect();
+            let uncounted = listing.take_sizes(&Listing::default());
+            let uncounted: BTreeSet<usize> = uncounted.into_iter().collect();
             for (position, names) in expect.iter().enumerate() {
                 prop_assert_eq!(uncounted.contains(&position), unknown(names));
-                listing.set_octets(position, 7);
-                prop_assert_eq!(listing.octets(position), Some(7));
+                let before = listing.octets(position);
+                listing.set_size(position, Size { sent_octets: 7, ..Size::default() });
+                let after = if unknown(names) { Some(7) } else { before };
+                prop_assert_eq!(listing.octets(position), after);
             }
             listing.leave_out(&uncounted);
             expect.retain(|names| !unknown(names));
             let found: Vec<Model> = listing.iter().map(model_of).collect();
             prop_assert_eq!(&found, &expect);
+        }
+
+        /// A size is taken over if the message had the same file, and only if the name still does
+        /// not give it.
+        #[test]
+        fn sizes_are_taken_over_by_message_and_inode(
+            earlier in proptest::collection::vec((any_name(), 1..3_u64), 0..30),
+            now in proptest::collection::vec((any_name(), 1..3_u64), 0..30),
+            kept in proptest::collection::vec(any::<bool>(), 30),
+        ) {
+            let listing = |files: &[((Side, String), u64)]| {
+                let mut names = Names::default();
+                for ((side, name), inode) in files {
+                    names.add(*side, name.as_ref(), *inode);
+                }
+                names.sort()
+            };
+            // Some files are in both.
+            let both = earlier.iter().zip(&kept).filter(|(_, is_kept)| **is_kept);
+            let now: Vec<_> = both.map(|(file, _)| file.clone()).chain(now).collect();
+            let (mut earlier, mut now) = (listing(&earlier), listing(&now));
+            for (number, position) in (1..).zip(earlier.take_sizes(&Listing::default())) {
+                let inode = earlier.get(position).unwrap().counted().unwrap().inode;
+                let size = Size { sent_octets: number, stored_octets: number, inode };
+                earlier.set_size(position, size);
+            }
+            let all: Vec<usize> = now.take_sizes(&Listing::default());
+            let unknown: BTreeSet<usize> = now.take_sizes(&earlier).into_iter().collect();
+            for position in 0..now.len() {
+                let message = now.get(position).unwrap();
+                let Some(size) = message.counted() else {
+                    prop_assert!(!unknown.contains(&position));
+                    continue;
+                };
+                prop_assert!(all.contains(&position));
+                let other = earlier.iter().find(|it| it.identity() == message.identity());
+                let other = other.and_then(|it| it.counted());
+                let taken = other.filter(|other| other.inode == size.inode);
+                prop_assert_eq!(unknown.contains(&position), taken.is_none());
+                prop_assert_eq!(size.sent_octets, taken.map_or(0, |it| it.sent_octets));
+            }
         }
 
         #[test]
@@ -548,15 +677,17 @@ mod tests {
     }
 
     #[test]
-    fn a_message_takes_its_name_and_24_octets() {
-        let names: Vec<(Side, String)> = (0..1_000)
-            .map(|number| {
-                let name = format!("1.0123456789abcdef_{number:08x}.localhost,S=1,W=1");
-                (Side::New, name)
-            })
-            .collect();
-        let text: usize = names.iter().map(|(_, name)| name.len()).sum();
-        assert_eq!(listing(&names).held_octets(), text + 24 * 1_000);
+    fn a_message_takes_its_name_and_24_octets_and_as_many_for_a_size_it_does_not_give() {
+        for (sizes, octets) in [(",S=1,W=1", 24), (",S=1", 48)] {
+            let names: Vec<(Side, String)> = (0..1_000)
+                .map(|number| {
+                    let name = format!("1.0123456789abcdef_{number:08x}.localhost{sizes}");
+                    (Side::New, name)
+                })
+                .collect();
+            let text: usize = names.iter().map(|(_, name)| name.len()).sum();
+            assert_eq!(listing(&names).held_octets(), text + octets * 1_000);
+        }
     }
 
     /// SEC-9: reading a directory stops as soon as the names read so far take too much memory.
@@ -571,7 +702,8 @@ mod tests {
             assert!(listed.covers_reading(&names));
             let wanted = names.sorting_octets().saturating_sub(LISTED_OCTETS_FREE);
             assert!(u64::try_from(wanted).unwrap() <= quota.octets());
-            names.add(Side::New, "1.a.localhost,S=1,W=1".as_ref());
+            names.add(Side::New, "1.a.localhost,S=1,W=1".as_ref(), 1);
+            names.add(Side::Cur, "1.a.localhost".as_ref(), 1);
         }
         assert!(!listed.covers_reading(&names));
         drop(listed);

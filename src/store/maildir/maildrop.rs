@@ -34,6 +34,7 @@ use super::{
     aside,
     claim::Claim,
     disk::SyncMark,
+    index::Access,
     journal::{self, Apply, Journal, Ticket},
     listing::Side,
     mailboxes::Target,
@@ -43,7 +44,7 @@ use super::{
     reading,
     shares::{Split, in_shares},
     times::{self, Shows},
-    view::{self, Access, View},
+    view::{self, View},
 };
 
 /// How the unlinking of many messages is split between threads.
@@ -93,10 +94,7 @@ impl Maildrop {
         if indexes.is_empty() {
             return Ok(());
         }
-        // The remembered listing becomes invalid in any case, and no other one can be remembered
-        // while this maildrop is open.
         let (store, mailbox, maildir) = (self.store(), &self.claim.mailbox, &self.view.maildir);
-        drop(store.visibility.take_listing(mailbox));
         let counters = self.counters(indexes);
         if !counters.is_empty() {
             // Before they are gone, so that a repair that rewrites messages does not put them back.
@@ -108,11 +106,10 @@ impl Maildrop {
         );
         let mark = store.disk.sync_mark();
         let (help, split) = self.find_help(indexes.len());
-        let missing = self.unlink(indexes, split)?;
-        if !missing.is_empty() {
-            let noted = |moved: Identity<'_>| self.note_unlinked(moved);
-            reading::remove_moved(&store.disk, maildir, missing, noted)?;
-        }
+        let unlinked = self.unlink(indexes, split);
+        // Whatever the result: then nobody has to rely on the times of the directory.
+        store.visibility.forget_listing(mailbox);
+        unlinked?;
         planted!(ClaimsEndBeforeRemovals, self.claim.give_back());
         self.sync_sides(mark, split)?;
         drop(help);
@@ -179,21 +176,25 @@ impl Maildrop {
         (help, split)
     }
 
-    /// Unlinks the messages at `indexes` from where they were listed. Returns those that are not
-    /// there.
+    /// Unlinks the messages at `indexes`, wherever they are now.
     ///
     /// Most of the time goes into freeing the space of the files, which file systems do for several
     /// at once. So two threads share the work if there is a lot of it.
-    fn unlink(&self, indexes: &[usize], split: Split) -> Result<HashSet<Identity<'_>>, Error> {
+    fn unlink(&self, indexes: &[usize], split: Split) -> Result<(), Error> {
         let mut missing = HashSet::new();
         for of_share in in_shares(indexes, split, |share| self.unlink_share(share)) {
             missing.extend(of_share?);
             planted!(SharesOfHelpersAreTrusted, break);
         }
-        Ok(missing)
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let noted = |moved: Identity<'_>| self.note_unlinked(moved);
+        reading::remove_moved(&self.store().disk, &self.view.maildir, missing, noted)
     }
 
-    /// The part of [`unlink`](Self::unlink) that one thread does.
+    /// The part of [`unlink`](Self::unlink) that one thread does, from where the messages were
+    /// listed. Returns those that are not there.
     fn unlink_share(&self, indexes: &[usize]) -> Result<Vec<Identity<'_>>, Error> {
         let (disk, maildir, listing) = (&self.store().disk, &self.view.maildir, &self.view.listing);
         let mut missing = Vec::new();

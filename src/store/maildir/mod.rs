@@ -89,7 +89,8 @@
 //! fields follow it.
 //!
 //! What a login reads of a Maildir is remembered, within a limit, and reused while the times of its
-//! directories prove that nothing has changed.
+//! directories prove that nothing has changed. The sizes of files that had to be counted are reused
+//! as long as the same files are there.
 //!
 //! # Theory of operation
 //! The parts share an `OpenStore` (`open.rs`): the disk and the doubts that a failed sync leaves

@@ -52,6 +52,14 @@ pub(super) enum Shows {
     Unknown,
 }
 
+/// Whether the last change was so long before `now` that every later one has another time, even if
+/// times are coarse.
+pub(super) fn is_quiet(changed: i128, now: Duration) -> bool {
+    let quiet_since = now.checked_sub(INDEX_QUIET);
+    let quiet_since = quiet_since.and_then(|time| i128::try_from(time.as_nanos()).ok());
+    quiet_since.is_some_and(|quiet_since| changed < quiet_since)
+}
+
 /// Times in whole milliseconds do not come directly from the clock.
 const NANOS_OF_MILLISECOND: i128 = 1_000_000;
 

@@ -9,8 +9,9 @@
 //! that never changes. It is gone only when the directories are known not to contain it
 //! (`reading.rs`).
 //!
-//! The listing of an earlier session is reused if nothing has changed since (`index.rs`). A session
-//! takes it out of the index and puts one back; a look only borrows it.
+//! The listing of an earlier reader is reused if nothing has changed since (`index.rs`). If
+//! something has changed, the sizes that were counted then are used again, and only the others are
+//! counted.
 //!
 //! # Invariants
 //! - The listing does not change while the view lives, whatever is delivered or removed.
@@ -22,8 +23,9 @@
 //! The caller should try again later.
 //!
 //! # Known limits
-//! If another program edits a message in place, the listing still has the size from its name.
-//! Opening the message gives the true size if the length of the file has changed.
+//! If another program edits a message in place, the listing still has the size from its name, or
+//! the one that was counted before. Opening the message gives the true size if the length of the
+//! file has changed.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -44,9 +46,9 @@ use super::{
     claim::Reader,
     cure,
     disk::Disk,
-    index::{Remembered, Sight},
-    layout::{Counted, Maildir, Moved},
-    listing::{Listed, Listing, Place, Side},
+    index::{Access, Remembered, Sight},
+    layout::{Counted, Counting, Maildir, Moved},
+    listing::{Found, Listed, Listing, Place, Side},
     mailboxes::{self, Presence, Target},
     name::{self, Identity},
     open::OpenStore,
@@ -54,15 +56,6 @@ use super::{
     reading::{Readings, keeps_changing},
     times,
 };
-
-/// How a mailbox is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Access {
-    /// By its only session.
-    Exclusive,
-    /// Possibly at the same time as a session.
-    Shared,
-}
 
 /// The messages of one mailbox.
 #[derive(Debug)]
@@ -129,7 +122,7 @@ impl View {
         };
         let message = self.listing.get(index).ok_or_else(gone)?;
         for place in message.places() {
-            if let Some(message) = self.open_at(place)? {
+            if let Some(message) = self.open_at(message, place)? {
                 return Ok(message);
             }
         }
@@ -137,7 +130,7 @@ impl View {
         for _ in 0..FIND_ATTEMPTS_MAX {
             let found = self.find(&wanted)?;
             for moved in &found {
-                if let Some(message) = self.open_at(moved.place())? {
+                if let Some(message) = self.open_at(message, moved.place())? {
                     return Ok(message);
                 }
             }
@@ -176,12 +169,12 @@ impl View {
         Err(gone())
     }
 
-    /// Opens the file at `place`; `None` when it is not there.
-    fn open_at(&self, place: Place<'_>) -> Result<Option<Message>, Error> {
+    /// Opens the file of `message` at `place`; `None` when it is not there.
+    fn open_at(&self, message: Found<'_>, place: Place<'_>) -> Result<Option<Message>, Error> {
         let path = self.maildir.file(place);
         match self.store.disk.fs.open(&path) {
             Ok(file) => {
-                let octets = self.true_octets(place, &*file)?;
+                let octets = self.true_octets(message, place, &*file)?;
                 Ok(Some(Message { path, file, octets }))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -192,16 +185,24 @@ impl View {
         }
     }
 
-    /// The octets that RETR sends of the open file at `place`, if another program has edited it:
-    /// the file then has another length than its name says.
-    fn true_octets(&self, place: Place<'_>, file: &dyn File) -> Result<Option<u64>, Error> {
-        let named = name::stored_octets(place.file_name.as_bytes());
-        let is_edited = named.zip(file.octets_when_opened());
-        if is_edited.is_none_or(|(named, octets)| named == octets) {
+    /// The octets that RETR sends of the open file of `message` at `place`, if another program has
+    /// edited it: the file then has another length than was counted, or than its name says.
+    fn true_octets(
+        &self,
+        message: Found<'_>,
+        place: Place<'_>,
+        file: &dyn File,
+    ) -> Result<Option<u64>, Error> {
+        let counted = message.counted().map(|size| size.stored_octets);
+        let known = counted.or_else(|| name::stored_octets(place.file_name.as_bytes()));
+        let lengths = known.zip(file.octets_when_opened());
+        if lengths.is_none_or(|(known, octets)| known == octets) {
             return Ok(None);
         }
-        Ok(match self.maildir.count(&*self.store.disk.fs, place)? {
-            Counted::Octets(octets) => Some(octets),
+        let disk = &self.store.disk;
+        let counting = &mut Counting::new(&disk.clock);
+        Ok(match self.maildir.count(&*disk.fs, place, counting)? {
+            Counted::Size(size) => Some(size.sent_octets),
             Counted::Gone | Counted::Unavailable => None,
         })
     }
@@ -219,7 +220,7 @@ fn whole_seconds(nanoseconds: i128) -> u64 {
 }
 
 /// The messages of the mailbox, which has been met: the remembered listing if it is still valid, or
-/// else a new one from disk. Only a session lets the index remember what was read.
+/// else a new one from disk.
 fn list(
     store: &OpenStore,
     target: &Target<'_>,
@@ -227,10 +228,7 @@ fn list(
     listed: &mut Listed,
 ) -> Result<Arc<Listing>, Error> {
     let (mailbox, maildir) = (target.mailbox, &target.maildir);
-    let remembered = match access {
-        Access::Exclusive => store.visibility.take_listing(mailbox),
-        Access::Shared => None,
-    };
+    let (remembered, mark) = store.visibility.recall(mailbox);
     // Before the directories are read, so that changes made during the reading show.
     let sight = Sight::of(maildir, &*store.disk.fs, &store.disk.clock);
     if let Some(sight) = &sight
@@ -240,32 +238,28 @@ fn list(
     {
         mailboxes::meet_mailbox(store, target)?;
     }
-    if let (Some(remembered), Some(sight)) = (remembered, &sight)
+    if let (Some(remembered), Some(sight)) = (&remembered, &sight)
         && let Some(listing) = remembered.still_holds(sight)
     {
-        store.visibility.enter_listing(mailbox, remembered);
+        store.visibility.use_listing(mailbox, access);
         return covered(listing, maildir, listed);
     }
-    if let (Access::Shared, Some(sight)) = (access, &sight)
-        && let Some(listing) = store.visibility.borrow_listing(mailbox, sight)
-    {
-        return covered(listing, maildir, listed);
+    if remembered.is_some() {
+        store.visibility.outdate_listing(mailbox);
     }
     let (mut listing, sight) = Readings::from(&store.disk, maildir, sight).list(listed)?;
     let n_found = listing.len();
     // Called after the directories were read. A message that was read before it was durable, and
     // has been withdrawn since, is still hidden then.
     listing.retain(store.visibility.filter());
-    let is_counted = count_sizes(&store.disk, maildir, &mut listing)?;
-    let is_whole = listing.len() == n_found;
+    let earlier = remembered.as_ref().map(Remembered::earlier);
+    let is_final = count_sizes(&store.disk, maildir, &mut listing, earlier)?;
+    let is_whole = is_final && listing.len() == n_found;
     let listing = Arc::new(listing);
-    if access == Access::Exclusive
-        && is_whole
-        && !is_counted
-        && let Some(remembered) = sight.and_then(|sight| Remembered::new(&listing, sight))
-    {
-        store.visibility.enter_listing(mailbox, remembered);
-    }
+    let remembered = Remembered::new(&listing, sight.filter(|_| is_whole));
+    store
+        .visibility
+        .enter_listing(mailbox, remembered, access, mark);
     Ok(listing)
 }
 
@@ -282,8 +276,8 @@ fn covered(
     Ok(listing)
 }
 
-/// Counts the sizes that are missing from names, and leaves out messages that are gone or cannot be
-/// read. Returns whether any size had to be counted.
+/// Counts the sizes that are missing from names, except those that `earlier` already has, and
+/// leaves out messages that are gone or cannot be read. Returns whether all sizes are final.
 ///
 /// # Errors
 /// Any other error of the file system; also when another program renames messages too fast.
@@ -291,9 +285,13 @@ pub(super) fn count_sizes(
     disk: &Disk,
     maildir: &Maildir,
     listing: &mut Listing,
+    earlier: Option<&Listing>,
 ) -> Result<bool, Error> {
-    let uncounted = listing.uncounted();
-    let is_counted = !uncounted.is_empty();
+    let uncounted = listing.take_sizes(earlier.unwrap_or(&Listing::default()));
+    if uncounted.is_empty() {
+        return Ok(true);
+    }
+    let counting = &mut Counting::new(&disk.clock);
     let (mut left_out, mut missing) = (BTreeSet::new(), BTreeSet::new());
     for position in uncounted {
         let Some(message) = listing.get(position) else {
@@ -302,11 +300,11 @@ pub(super) fn count_sizes(
         let mut counted = Counted::Gone;
         for place in message.places() {
             if counted == Counted::Gone {
-                counted = maildir.count(&*disk.fs, place)?;
+                counted = maildir.count(&*disk.fs, place, counting)?;
             }
         }
         match counted {
-            Counted::Octets(octets) => listing.set_octets(position, octets),
+            Counted::Size(size) => listing.set_size(position, size),
             Counted::Unavailable => drop(left_out.insert(position)),
             Counted::Gone => drop(missing.insert(position)),
         }
@@ -316,14 +314,14 @@ pub(super) fn count_sizes(
         if missing.is_empty() {
             break;
         }
-        let counted = count_moved(disk, maildir, listing, &missing)?;
+        let counted = count_moved(disk, maildir, listing, &missing, counting)?;
         if counted.is_empty() {
             // All of them are gone.
             left_out.append(&mut missing);
         }
         for (position, counted) in counted {
             match counted {
-                Counted::Octets(octets) => listing.set_octets(position, octets),
+                Counted::Size(size) => listing.set_size(position, size),
                 Counted::Unavailable => drop(left_out.insert(position)),
                 // Renamed again just now.
                 Counted::Gone => continue,
@@ -335,7 +333,7 @@ pub(super) fn count_sizes(
         return Err(keeps_changing(maildir));
     }
     listing.leave_out(&left_out);
-    Ok(is_counted)
+    Ok(counting.is_final)
 }
 
 /// Searches for the messages at the positions in `missing`, and counts those that it finds. Empty
@@ -345,6 +343,7 @@ fn count_moved(
     maildir: &Maildir,
     listing: &Listing,
     missing: &BTreeSet<usize>,
+    counting: &mut Counting,
 ) -> Result<Vec<(usize, Counted)>, Error> {
     let positions = missing.iter().filter_map(|&position| {
         let identity = listing.get(position)?.identity();
@@ -355,7 +354,8 @@ fn count_moved(
     let mut counted = Vec::new();
     for moved in &Readings::of(disk, maildir).find(&wanted)? {
         if let Some(&position) = positions.get(&moved.identity()) {
-            counted.push((position, maildir.count(&*disk.fs, moved.place())?));
+            let of_moved = maildir.count(&*disk.fs, moved.place(), counting)?;
+            counted.push((position, of_moved));
         }
     }
     Ok(counted)
@@ -364,10 +364,9 @@ fn count_moved(
 /// A view for a reader that has no session.
 #[derive(Debug)]
 pub(in crate::store) struct Look {
-    mailbox: MailboxName,
     /// The messages.
     pub(in crate::store) view: View,
-    _reader: Reader,
+    reader: Reader,
 }
 
 impl Look {
@@ -379,18 +378,14 @@ impl Look {
         let target = Target::of(&store.disk, mailbox)?;
         prepare(store, mailbox)?;
         // Must come before the directories are read.
-        let reader = Reader::begin(store);
+        let reader = Reader::begin(store, mailbox);
         let view = View::of(store, target, Access::Shared, &store.looked)?;
-        Ok(Self {
-            mailbox: mailbox.clone(),
-            view,
-            _reader: reader,
-        })
+        Ok(Self { view, reader })
     }
 
     pub(in crate::store) fn id(&self, index: usize) -> Option<EntryId> {
         let message = self.view.listing.get(index)?;
-        Some(message.identity().entry_id(&self.mailbox))
+        Some(message.identity().entry_id(&self.reader.mailbox))
     }
 
     pub(in crate::store) fn arrived_secs(&self, index: usize) -> Result<u64, Error> {

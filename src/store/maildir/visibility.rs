@@ -7,7 +7,6 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::Arc,
     time::Duration,
 };
 
@@ -18,8 +17,7 @@ use crate::{
 };
 
 use super::{
-    index::{Index, Remembered, Sight},
-    listing::Listing,
+    index::{Access, Index, Remembered},
     name::{Identity, Serial},
 };
 
@@ -35,15 +33,28 @@ pub(super) struct Visibility {
 
 #[derive(Debug)]
 struct State {
-    /// Mailboxes whose maildrop is open, and whether a message was put into them since.
-    open_maildrops: HashMap<MailboxName, bool>,
-    /// How many readers have no claim.
-    n_readers: usize,
+    /// The mailboxes that somebody reads.
+    readers: HashMap<MailboxName, Readers>,
     /// Messages that may be found on disk and must not be shown, by their counter (I4).
     invisible: HashMap<u64, Invisible>,
-    /// Listings of earlier sessions.
+    /// Listings of earlier readers.
     index: Index,
 }
+
+/// Who reads a mailbox.
+#[derive(Clone, Copy, Debug, Default)]
+struct Readers {
+    /// Whether its maildrop is open.
+    has_session: bool,
+    /// How many readers have no claim.
+    n_looks: usize,
+    /// How often this daemon has changed the mailbox since the first of them began.
+    n_changes: u64,
+}
+
+/// The state of a mailbox before it is read, to tell whether this daemon has changed it since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark(Option<u64>);
 
 /// Why a message must not be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +70,33 @@ enum Invisible {
 impl State {
     /// Whether anybody could be reading a directory.
     fn is_read(&self) -> bool {
-        planted!(ReadersDoNotCount, return !self.open_maildrops.is_empty());
-        !self.open_maildrops.is_empty() || self.n_readers > 0
+        planted!(
+            ReadersDoNotCount,
+            return self.readers.values().any(|it| it.has_session)
+        );
+        !self.readers.is_empty()
+    }
+
+    /// Changes the readers of `mailbox`, of whom one begins.
+    fn begin_reader(&mut self, mailbox: &MailboxName, change: impl FnOnce(&mut Readers)) {
+        change(self.readers.entry(mailbox.clone()).or_default());
+    }
+
+    /// Changes the readers of `mailbox`, of whom one ends.
+    fn end_reader(&mut self, mailbox: &MailboxName, change: impl FnOnce(&mut Readers)) {
+        if let Some(readers) = self.readers.get_mut(mailbox) {
+            change(readers);
+            if !readers.has_session && readers.n_looks == 0 {
+                self.readers.remove(mailbox);
+            }
+        }
+        self.forget_withdrawn();
+    }
+
+    /// What tells later whether this daemon has changed `mailbox` since.
+    fn mark(&self, mailbox: &MailboxName) -> Mark {
+        planted!(ChangesWhileReadingAreMissed, return Mark(None));
+        Mark(self.readers.get(mailbox).map(|it| it.n_changes))
     }
 
     /// Forgets the messages that were withdrawn, if nobody can have seen them.
@@ -76,8 +112,7 @@ impl Visibility {
     pub(super) fn remembering(octets_max: u64, nonce: u64) -> Self {
         Self {
             state: Mutex::new(State {
-                open_maildrops: HashMap::default(),
-                n_readers: 0,
+                readers: HashMap::default(),
                 invisible: HashMap::default(),
                 index: Index::with_room(usize::try_from(octets_max).unwrap_or(usize::MAX)),
             }),
@@ -91,7 +126,8 @@ impl Visibility {
     pub(super) fn open(&self, mailbox: &MailboxName, patience: Duration, clock: &Clock) -> bool {
         let mut since = None;
         let mut state = self.state.lock();
-        while state.open_maildrops.contains_key(mailbox) {
+        let is_open = |state: &State| state.readers.get(mailbox).is_some_and(|it| it.has_session);
+        while is_open(&state) {
             let now = clock.now();
             let waited = now.duration_since(*since.get_or_insert(now));
             let left = patience.saturating_sub(waited);
@@ -100,31 +136,29 @@ impl Visibility {
             }
             self.claim_ended.wait_for(&mut state, left);
         }
-        state.open_maildrops.insert(mailbox.clone(), false);
+        state.begin_reader(mailbox, |readers| readers.has_session = true);
         true
     }
 
     /// Ends the session that has the maildrop of `mailbox`.
     pub(super) fn end(&self, mailbox: &MailboxName) {
         let mut state = self.state.lock();
-        state.open_maildrops.remove(mailbox);
-        state.forget_withdrawn();
+        state.end_reader(mailbox, |readers| readers.has_session = false);
         drop(state);
         // They may be waiting for different maildrops.
         self.claim_ended.notify_all();
     }
 
-    /// Notes that a reader without a claim starts.
-    pub(super) fn begin_reading(&self) {
-        let mut state = self.state.lock();
-        state.n_readers = state.n_readers.saturating_add(1);
+    /// Notes that a reader of `mailbox` without a claim starts.
+    pub(super) fn begin_reading(&self, mailbox: &MailboxName) {
+        let one_more = |readers: &mut Readers| readers.n_looks = readers.n_looks.saturating_add(1);
+        self.state.lock().begin_reader(mailbox, one_more);
     }
 
-    /// Notes that a reader without a claim has finished.
-    pub(super) fn end_reading(&self) {
-        let mut state = self.state.lock();
-        state.n_readers = state.n_readers.saturating_sub(1);
-        state.forget_withdrawn();
+    /// Notes that a reader of `mailbox` without a claim has finished.
+    pub(super) fn end_reading(&self, mailbox: &MailboxName) {
+        let one_less = |readers: &mut Readers| readers.n_looks = readers.n_looks.saturating_sub(1);
+        self.state.lock().end_reader(mailbox, one_less);
     }
 
     /// Keeps the message out of every listing until it is shown or withdrawn.
@@ -165,45 +199,59 @@ impl Visibility {
         }
     }
 
-    /// Takes the remembered listing of `mailbox` out of the index. The caller has the maildrop to
-    /// itself.
-    pub(super) fn take_listing(&self, mailbox: &MailboxName) -> Option<Remembered> {
-        self.state.lock().index.take(mailbox)
+    /// What is remembered of `mailbox`, which the caller reads, and what tells later whether this
+    /// daemon has changed the mailbox since.
+    pub(super) fn recall(&self, mailbox: &MailboxName) -> (Option<Remembered>, Mark) {
+        let state = self.state.lock();
+        (state.index.look(mailbox).cloned(), state.mark(mailbox))
     }
 
-    /// The remembered listing of `mailbox`, if it still describes the mailbox at `now`. It stays in
-    /// the index.
-    pub(super) fn borrow_listing(
+    /// Notes that a reader of `mailbox` has used the remembered listing.
+    pub(super) fn use_listing(&self, mailbox: &MailboxName, access: Access) {
+        if access == Access::Exclusive {
+            self.state.lock().index.use_again(mailbox);
+        }
+    }
+
+    /// Remembers what a reader has made of `mailbox`, or nothing. If this daemon has changed the
+    /// mailbox since `mark`, only the sizes are remembered.
+    pub(super) fn enter_listing(
         &self,
         mailbox: &MailboxName,
-        now: &Sight,
-    ) -> Option<Arc<Listing>> {
-        self.state.lock().index.look(mailbox)?.still_holds(now)
-    }
-
-    /// Remembers the listing of `mailbox`, whose maildrop is open, unless a message was put there
-    /// since it was opened.
-    pub(super) fn enter_listing(&self, mailbox: &MailboxName, remembered: Remembered) {
+        remembered: Option<Remembered>,
+        access: Access,
+        mark: Mark,
+    ) {
         let mut state = self.state.lock();
-        let has_changed = state.open_maildrops.get(mailbox) == Some(&true);
-        let gone = if has_changed {
-            vec![remembered]
-        } else {
-            state.index.enter(mailbox, remembered)
+        let has_changed = state.mark(mailbox) != mark;
+        let mut gone = match remembered {
+            Some(remembered) => state.index.enter(mailbox, remembered, access),
+            None => state.index.take(mailbox).into_iter().collect(),
         };
+        if has_changed {
+            gone.extend(state.index.outdate(mailbox));
+        }
         drop(state);
         // Only after the lock is released (L1).
         drop(gone);
     }
 
-    /// Forgets the listing of `mailbox`, because a message was put there. The times of the
-    /// directory should show this, but on some disks they do not.
+    /// Forgets the listing of `mailbox` except for the sizes, because it has been found not to
+    /// describe the mailbox any more. A clock that is set back could make it seem to do so again.
+    pub(super) fn outdate_listing(&self, mailbox: &MailboxName) {
+        let gone = self.state.lock().index.outdate(mailbox);
+        // Only after the lock is released (L1).
+        drop(gone);
+    }
+
+    /// The same, because this daemon has put a message there or removed one. The times of the
+    /// directory should show this, but on some disks they do not. Call it afterwards.
     pub(super) fn forget_listing(&self, mailbox: &MailboxName) {
         let mut state = self.state.lock();
-        if let Some(has_changed) = state.open_maildrops.get_mut(mailbox) {
-            *has_changed = true;
+        if let Some(readers) = state.readers.get_mut(mailbox) {
+            readers.n_changes = readers.n_changes.wrapping_add(1);
         }
-        let gone = state.index.take(mailbox);
+        let gone = state.index.outdate(mailbox);
         drop(state);
         // Only after the lock is released (L1).
         drop(gone);
@@ -248,7 +296,7 @@ mod tests {
         let withdrawn = || {
             let visibility = Visibility::remembering(0, 7);
             assert!(visibility.open(&bob, Duration::ZERO, &Clock::system()));
-            visibility.begin_reading();
+            visibility.begin_reading(&bob);
             visibility.hide(serial);
             visibility.withdraw(serial, false);
             assert!(!is_shown(&visibility));
@@ -257,10 +305,10 @@ mod tests {
         let visibility = withdrawn();
         visibility.end(&bob);
         assert!(!is_shown(&visibility), "there is still a reader");
-        visibility.end_reading();
+        visibility.end_reading(&bob);
         assert!(is_shown(&visibility), "its number is forgotten");
         let visibility = withdrawn();
-        visibility.end_reading();
+        visibility.end_reading(&bob);
         assert!(!is_shown(&visibility), "a session has the maildrop");
         visibility.end(&bob);
         assert!(is_shown(&visibility));

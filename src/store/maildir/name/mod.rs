@@ -331,6 +331,11 @@ impl<'a> Identity<'a> {
         parse_decimal(secs)
     }
 
+    /// The seconds by which it is listed: see [`Parsed::arrival_secs`].
+    pub(super) fn arrival_secs(&self) -> u64 {
+        arrival_secs(self.octets)
+    }
+
     /// Its id in the inbox, if it is in `mailbox`. One of our own has the same in all mailboxes.
     pub(super) fn entry_id(&self, mailbox: &MailboxName) -> EntryId {
         if let Some(Serial { nonce, counter }) = self.serial() {

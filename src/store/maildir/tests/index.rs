@@ -4,6 +4,7 @@
 #![expect(clippy::arithmetic_side_effects, reason = "tests count small things")]
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
@@ -11,19 +12,21 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use crate::{
     fs::{Fs as _, Kind},
-    mail::{MailboxName, Summaries as _},
+    mail::{MailboxName, Summaries},
     store::{
         Error, Maildrop, Memory, MessageStore, Settings,
         limits::{INDEX_CLOCK_TOLERANCE, INDEX_QUIET, LISTED_OCTETS_MAX},
         maildir::{Patience, listing::Listed, name::OwnName, quota::Taken, view::count_sizes},
     },
     testing::{
+        bugs::{self, Bug},
         disk::{Defect, SimFs, Times},
-        model::{read, summaries},
+        model::{read, sent_octets, summaries},
     },
 };
 
@@ -47,6 +50,16 @@ enum Event {
     },
     /// Another program appends to a message.
     Rewrite(usize),
+    /// Another program puts another file in the place of a message, by renaming it over the old one
+    /// or by removing that first.
+    Replace {
+        choice: usize,
+        is_atomic: bool,
+    },
+    /// Another program adds a message with the base of one that is there.
+    AddTwin(usize),
+    /// Somebody looks.
+    Look,
     /// Another program removes a message.
     Unlink(usize),
     /// Somebody removes the mailbox.
@@ -66,9 +79,12 @@ fn any_event() -> impl Strategy<Value = Event> {
         3 => Just(Event::Deliver),
         12 => removed.prop_map(|removed| Event::Login { removed }),
         1 => (0..20_usize).prop_map(Event::Move),
-        2 => prop_oneof![9 => Just(true), 1 => Just(false)]
-            .prop_map(|is_sized| Event::Add { is_sized }),
+        3 => any::<bool>().prop_map(|is_sized| Event::Add { is_sized }),
         1 => (0..20_usize).prop_map(Event::Rewrite),
+        1 => (0..20_usize, any::<bool>())
+            .prop_map(|(choice, is_atomic)| Event::Replace { choice, is_atomic }),
+        1 => (0..20_usize).prop_map(Event::AddTwin),
+        4 => Just(Event::Look),
         1 => (0..20_usize).prop_map(Event::Unlink),
         1 => prop_oneof![9 => Just(Event::Pass(Duration::ZERO)), 1 => Just(Event::RemoveMailbox)],
         8 => millis(0..6_000_u64).prop_map(Event::Pass),
@@ -82,10 +98,12 @@ fn any_event() -> impl Strategy<Value = Event> {
 /// A mailbox on a simulated disk.
 struct Place {
     fs: SimFs,
-    store: MessageStore,
+    store: Arc<MessageStore>,
     bob: MailboxName,
     n_added: usize,
     n_hits: usize,
+    /// The sizes that each file without one in its name had when it was listed, by its inode.
+    sizes: BTreeMap<u64, BTreeSet<u64>>,
 }
 
 /// A directory of the mailbox.
@@ -113,10 +131,11 @@ impl Place {
         let store = MessageStore::open_quietly(disk, settings, fs.clock(), Patience::default());
         Self {
             fs,
-            store: store.unwrap(),
+            store: Arc::new(store.unwrap()),
             bob: mailbox("bob@example.org"),
             n_added: 0,
             n_hits: 0,
+            sizes: BTreeMap::new(),
         }
     }
 
@@ -163,15 +182,50 @@ impl Place {
     fn check(&mut self) -> Maildrop {
         let (maildrop, is_read) = self.open();
         self.n_hits += usize::from(!is_read);
-        let maildir = self.store.maildirs.open.disk.maildir(&self.bob).unwrap();
-        let mut listed = Listed::nothing(&self.store.maildirs.open.listed);
-        let mut expect = maildir.list(&self.fs, &mut listed).unwrap();
-        count_sizes(&self.store.maildirs.open.disk, &maildir, &mut expect).unwrap();
-        assert_eq!(summaries(&*maildrop.messages()), summaries(&expect));
-        for index in 0..expect.len() {
-            read(&maildrop, index).unwrap();
+        self.compare(&*maildrop.messages());
+        for (index, summary) in summaries(&*maildrop.messages()).iter().enumerate() {
+            let announced = maildrop.open_message(index).unwrap().edited_octets();
+            let content = read(&maildrop, index).unwrap();
+            assert_eq!(announced.unwrap_or(summary.octets), sent_octets(&content));
         }
         maildrop
+    }
+
+    /// Looks, and compares the listing with a new reading.
+    fn check_look(&mut self) {
+        let look = self.store.look(&self.bob).unwrap();
+        self.compare(&*look.messages());
+    }
+
+    /// Compares `messages` with a new reading. Only a file that was edited in place may have
+    /// another size: one that was counted when the file had been left alone for a while.
+    fn compare(&mut self, messages: &dyn Summaries) {
+        let open = &self.store.maildirs.open;
+        let maildir = open.disk.maildir(&self.bob).unwrap();
+        let mut listed = Listed::nothing(&open.listed);
+        let mut expect = maildir.list(&self.fs, &mut listed).unwrap();
+        count_sizes(&open.disk, &maildir, &mut expect, None).unwrap();
+        let mut found = summaries(messages);
+        let now = i128::try_from(self.fs.hands().unix_time().as_nanos()).unwrap();
+        let quiet = i128::try_from(INDEX_QUIET.as_nanos()).unwrap();
+        for (found, message) in found.iter_mut().zip(expect.iter()) {
+            let Some(size) = message.counted() else {
+                continue;
+            };
+            let stamp = self
+                .fs
+                .metadata(&maildir.file(message.place()))
+                .unwrap()
+                .stamp;
+            let known = self.sizes.entry(stamp.identity.inode).or_default();
+            let is_right = found.octets == size.sent_octets || known.contains(&found.octets);
+            assert!(is_right, "{found:?} {size:?} {known:?}");
+            found.octets = size.sent_octets;
+            if stamp.modified + quiet < now {
+                known.insert(size.sent_octets);
+            }
+        }
+        assert_eq!(found, summaries(&expect));
     }
 
     fn perform(&mut self, event: &Event) {
@@ -208,6 +262,17 @@ impl Place {
                     self.write(&directory(side).join(name), b"more\n");
                 }
             }
+            Event::Replace { choice, is_atomic } => self.replace(*choice, *is_atomic),
+            Event::AddTwin(choice) => {
+                if let Some((_, name)) = self.choose(*choice) {
+                    let name = name.into_string().unwrap();
+                    let base = name.split_once(":2,").map_or(&*name, |(base, _)| base);
+                    let path = directory("cur").join(format!("{base}:2,T"));
+                    let content = self.new_content();
+                    self.write(&path, &content);
+                }
+            }
+            Event::Look => self.check_look(),
             Event::Unlink(choice) => {
                 if let Some((side, name)) = self.choose(*choice) {
                     self.fs.unlink(&directory(side).join(name)).unwrap();
@@ -217,6 +282,30 @@ impl Place {
             Event::Pass(time) => self.fs.hands().pass(*time),
             Event::SetBack(time) => self.fs.hands().set_back(*time),
             Event::SetForward(time) => self.fs.hands().set_forward(*time),
+        }
+    }
+
+    /// Content of a length that no other file is likely to have.
+    fn new_content(&mut self) -> Vec<u8> {
+        self.n_added += 1;
+        let mut content = vec![b'x'; 7 * self.n_added];
+        content.push(b'\n');
+        content
+    }
+
+    fn replace(&mut self, choice: usize, is_atomic: bool) {
+        let Some((side, name)) = self.choose(choice) else {
+            return;
+        };
+        let path = directory(side).join(name);
+        let content = self.new_content();
+        if is_atomic {
+            let written = directory("tmp").join("written");
+            self.write(&written, &content);
+            self.fs.rename(&written, &path).unwrap();
+        } else {
+            self.fs.unlink(&path).unwrap();
+            self.write(&path, &content);
         }
     }
 
@@ -288,6 +377,11 @@ fn every_change_is_seen_at_the_next_login() {
         Event::Move(0),
         Event::Add { is_sized: true },
         Event::Add { is_sized: false },
+        Event::Replace {
+            choice: 0,
+            is_atomic: true,
+        },
+        Event::AddTwin(0),
         Event::Unlink(0),
         Event::RemoveMailbox,
     ] {
@@ -329,18 +423,212 @@ fn a_change_is_seen_after_the_clock_is_set_back_to_the_tick_of_an_earlier_change
     assert_eq!(place.check().messages().len(), 2);
 }
 
+/// A place with one message whose listing is remembered, and some of another program, whose sizes
+/// were counted.
+fn counted(n_counted: usize) -> Place {
+    let mut place = settled();
+    for _ in 0..n_counted {
+        place.perform(&Event::Add { is_sized: false });
+    }
+    place.pass(INDEX_QUIET * 2);
+    assert_eq!(place.check().messages().len(), 1 + n_counted);
+    place
+}
+
+/// The sizes that a login lists.
+fn listed(place: &Place) -> Vec<u64> {
+    let messages = summaries(&*place.open().0.messages());
+    messages.iter().map(|it| it.octets).collect()
+}
+
 #[test]
-fn a_message_rewritten_in_place_is_counted_again() {
+fn a_maildrop_of_another_program_that_has_not_changed_is_not_read_again() {
+    let mut place = counted(3);
+    let before = place.fs.n_operations();
+    place.open();
+    assert_eq!(
+        place.fs.n_operations() - before,
+        4,
+        "as with sizes in the names"
+    );
+    let n_hits = place.n_hits;
+    place.check();
+    assert_eq!(place.n_hits, n_hits + 1);
+}
+
+/// Whatever comes or goes, only the messages that are new are opened, also while the mailbox is
+/// never quiet, and after a delivery of our own.
+#[test]
+fn sizes_are_counted_once() {
+    let n_operations_after = |n_counted, event: &Event| {
+        let mut place = counted(n_counted);
+        let mut numbers = Vec::new();
+        for is_a_look in [false, true, false] {
+            place.perform(event);
+            let before = place.fs.n_operations();
+            if is_a_look {
+                place.store.look(&place.bob).unwrap();
+            } else {
+                place.open();
+            }
+            numbers.push(place.fs.n_operations() - before);
+        }
+        numbers
+    };
+    for event in [
+        Event::Deliver,
+        Event::Login { removed: vec![0] },
+        Event::Move(2),
+        Event::Add { is_sized: true },
+        Event::Add { is_sized: false },
+        Event::Replace {
+            choice: 1,
+            is_atomic: true,
+        },
+        Event::Unlink(2),
+    ] {
+        let (few, many) = (
+            n_operations_after(6, &event),
+            n_operations_after(60, &event),
+        );
+        assert_eq!(few, many, "{event:?}");
+    }
+}
+
+/// A look leaves its listing for others, as a session does.
+#[test]
+fn what_a_look_has_listed_is_remembered() {
+    let mut place = settled();
+    for _ in 0..3 {
+        place.perform(&Event::Add { is_sized: false });
+    }
+    place.pass(INDEX_QUIET * 2);
+    place.check_look();
+    let before = place.fs.n_directories_read();
+    place.store.look(&place.bob).unwrap();
+    place.open();
+    assert_eq!(place.fs.n_directories_read(), before);
+}
+
+/// A program that writes a message in its final place is waited for, although the directory does
+/// not change any more.
+#[test]
+fn a_message_that_may_still_be_growing_is_counted_again() {
     let mut place = settled();
     place.perform(&Event::Add { is_sized: false });
     for expect in [3, 3 + 6, 3 + 12] {
-        place.pass(INDEX_QUIET * 2);
-        let messages = summaries(&*place.check().messages());
-        let octets: Vec<u64> = messages.iter().map(|it| it.octets).collect();
-        assert!(octets.contains(&expect), "{expect} {octets:?}");
+        place.pass(INDEX_QUIET);
+        for _ in 0..2 {
+            place.check();
+            assert_eq!(listed(&place), [expect, 11]);
+        }
         // The message with the low number comes first.
         place.perform(&Event::Rewrite(1));
     }
+    // The listing is used again when the message has been complete for a while.
+    place.pass(INDEX_QUIET * 2);
+    place.check();
+    let n_hits = place.n_hits;
+    place.check();
+    assert_eq!(place.n_hits, n_hits + 1);
+    assert_eq!(listed(&place), [3 + 18, 11]);
+}
+
+/// A file that was edited in place has its old size in listings, even when the directory has
+/// changed, but is opened with its true size. Another file with the same name is counted.
+#[test]
+fn only_a_message_edited_in_place_keeps_its_old_size() {
+    let mut place = counted(1);
+    assert_eq!(listed(&place), [3, 11]);
+    // The message with the low number comes first.
+    let edited = |place: &Place| place.open().0.open_message(0).unwrap().edited_octets();
+    let rewrite = Event::Rewrite(1);
+    assert_eq!(place.choose(1).unwrap().1, "2.foreign.host");
+    place.perform(&rewrite);
+    for _ in 0..2 {
+        assert_eq!(listed(&place), [3, 11]);
+        // Both lines have a CRLF.
+        assert_eq!(edited(&place), Some(3 + 6));
+        place.perform(&Event::Move(1));
+        place.pass(INDEX_QUIET * 2);
+    }
+    for is_atomic in [true, false] {
+        let replace = Event::Replace {
+            choice: 1,
+            is_atomic,
+        };
+        place.perform(&replace);
+        let octets = u64::try_from(7 * place.n_added + 2).unwrap();
+        assert_eq!(listed(&place), [octets, 11]);
+        assert_eq!(edited(&place), None);
+    }
+    bugs::plant(Some(Bug::SizesOutliveFiles));
+    let before = listed(&place);
+    place.perform(&Event::Replace {
+        choice: 1,
+        is_atomic: true,
+    });
+    assert_eq!(listed(&place), before, "the bug is not found");
+    bugs::plant(None);
+}
+
+/// Even where times that stand still are trusted, a look that reads the directories while a
+/// message is delivered or removed does not leave a listing that lacks the change.
+#[test]
+fn a_listing_that_was_read_during_a_change_is_not_remembered() {
+    for is_removal in [false, true] {
+        let n_wrong = |bug| {
+            bugs::plant(bug);
+            let results = (1..).map_while(|at| change_during_a_look(at, is_removal));
+            let n_wrong = results.filter(|is_right| !is_right).count();
+            bugs::plant(None);
+            n_wrong
+        };
+        assert_eq!(n_wrong(None), 0, "{is_removal}");
+        let bug = Bug::ChangesWhileReadingAreMissed;
+        assert!(n_wrong(Some(bug)) > 0, "the bug is not found: {is_removal}");
+    }
+}
+
+/// Delivers a message or removes one before the `at`-th operation of a look. Returns whether the
+/// next login knows, or `None` if the look had fewer operations.
+fn change_during_a_look(at: usize, is_removal: bool) -> Option<bool> {
+    type Act = Box<dyn FnOnce() + Send>;
+    let armed: Arc<Mutex<Option<(usize, Act)>>> = Arc::default();
+    let waiting = Arc::clone(&armed);
+    let fs = SimFs::new().watched(move || {
+        let mut waiting = waiting.lock();
+        let act = waiting.take_if(|(left, _)| {
+            *left -= 1;
+            *left == 0
+        });
+        drop(waiting);
+        if let Some((_, act)) = act {
+            act();
+        }
+    });
+    let mut place = Place::on(fs, Memory::default());
+    place.fs.plant(Defect::TimesStandStill);
+    place.deliver();
+    let maildrop = place.check();
+    // Nothing is remembered.
+    place.deliver();
+    place.pass(INDEX_QUIET * 2);
+    let (store, bob) = (Arc::clone(&place.store), place.bob.clone());
+    let act: Act = Box::new(move || {
+        if is_removal {
+            maildrop.remove(&[0]).unwrap();
+        } else {
+            let mut delivery = store.begin_delivery(0).unwrap();
+            delivery.append(b"another\n").unwrap();
+            delivery.commit(&[bob]).unwrap();
+        }
+    });
+    *armed.lock() = Some((at, act));
+    place.store.look(&place.bob).unwrap();
+    let has_run = armed.lock().take().is_none();
+    let expect = if is_removal { 1 } else { 3 };
+    has_run.then(|| place.open().0.messages().len() == expect)
 }
 
 /// Opening an edited message whose name gives its size reports the edit.
