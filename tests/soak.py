@@ -513,7 +513,7 @@ def judge_counters(watcher: LogWatcher, minutes: float) -> list[Finding]:
         "tls": ["done", "failed"],
     }  # fmt: skip
     if minutes >= 5:
-        met["ended"].append("not_reading")  # takes two minutes each
+        met["ended"].append("not_reading")  # takes a minute each
         met["refused"].append("too_many_unknown")
     findings = []
     for wanted, groups in (False, failures), (True, met):

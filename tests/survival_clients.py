@@ -17,6 +17,9 @@ from dataclasses import dataclass, field
 # compiles at the same time is slow; after this long it will never come.
 PATIENCE = 60.0
 
+# How long a client waits until it looks whether the daemon is still there, in seconds.
+LOOK = 5.0
+
 KIB = 1024
 MIB = 1024 * KIB
 
@@ -298,21 +301,45 @@ class Wire:
         state, *_ = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
         return (
             f"to {self.sent[:100]!r} ({len(self.sent)} octets), behind which "
-            f"{bytes(self.received[-100:])!r} has come; {self.socket.getsockname()} is in TCP "
-            f"state {state}"
+            f"{bytes(self.received[-100:])!r} has come; {self.socket.getsockname()} to "
+            f"{self.socket.getpeername()} is in TCP state {state}"
         )
+
+    def some(self) -> bytes:
+        """What comes next. It comes late, or never, where the kernel of a daemon that was killed
+        has not told this end; so the client looks whether the daemon is still there."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            self.socket.settimeout(min(PATIENCE, LOOK))
+            try:
+                return self.socket.recv(256 * KIB)
+            except TimeoutError:
+                if self.is_orphaned():
+                    raise Broken("the daemon is gone, and the connection is not closed") from None
+                if time.monotonic() >= deadline:
+                    found = f"no reply in {PATIENCE:.0f} s {self.state()}"
+                    raise Finding(Kind.REPLY, found) from None
+            except OSError as error:
+                raise Broken(str(error)) from None
+            finally:
+                self.socket.settimeout(PATIENCE)
+
+    def is_orphaned(self) -> bool:
+        """Whether nobody listens any more where the client has connected to."""
+        try:
+            socket.create_connection(self.socket.getpeername(), timeout=PATIENCE).close()
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def until(self, mark: bytes) -> bytes:
         """Everything up to `mark`, and the mark."""
         start = 0
         while (found := self.received.find(mark, start)) < 0:
             start = max(len(self.received) - len(mark), 0)
-            try:
-                octets = self.socket.recv(256 * KIB)
-            except TimeoutError:
-                raise Finding(Kind.REPLY, f"no reply in {PATIENCE:.0f} s {self.state()}") from None
-            except OSError as error:
-                raise Broken(str(error)) from None
+            octets = self.some()
             if not octets:
                 raise Broken("closed by the daemon")
             self.received += octets
