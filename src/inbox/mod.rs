@@ -7,8 +7,9 @@
 //! A mailbox is listed again when the hub has reported a change in it, and, once in
 //! [`limits::SCAN_PAUSE`], when the times of its directories say that another program has changed
 //! it. So a request costs nothing where nothing has happened. Requests are brought up to date one
-//! after another: two that come together do not both read the directories. After mailboxes were
-//! listed, the next listing waits for [`limits::SCAN_REST`] times as long as that took.
+//! after another: two that come together do not both read the directories, because what one has
+//! listed is new enough for all that were waiting. If more mail arrives than anybody could read, the
+//! next listing waits for [`limits::FLOOD_REST`] times as long as the last one took.
 //!
 //! The cursor of the hub is taken before the mailboxes are listed, so a change during the listing
 //! is found in it, or reported behind the cursor, or both.
@@ -82,6 +83,8 @@ struct Scan {
     watch: Option<Watch>,
     /// When all mailboxes were last looked at.
     looked: Option<Instant>,
+    /// When the store was last asked what has changed: everything before that is listed.
+    asked: Option<Instant>,
     /// No mailbox is listed before this.
     rests_until: Option<Instant>,
     is_partial: bool,
@@ -139,6 +142,7 @@ impl Inbox {
             stamps: HashMap::new(),
             watch: None,
             looked: None,
+            asked: None,
             rests_until: None,
             is_partial: false,
             others: Others::default(),
@@ -159,8 +163,12 @@ impl Inbox {
     pub fn list(&self) -> Result<List, Error> {
         let began = self.clock.unix_time().as_secs();
         let cursor = self.store.cursor();
+        let come = self.clock.now();
         let mut scan = self.scan.lock();
-        self.bring_up_to_date(&mut scan)?;
+        // Otherwise another request has done that while this one was waiting.
+        if scan.asked.is_none_or(|asked| asked <= come) {
+            self.bring_up_to_date(&mut scan)?;
+        }
         Ok(List {
             items: scan.index.items(),
             is_partial: scan.is_partial,
@@ -214,13 +222,16 @@ impl Inbox {
     /// what else has changed.
     fn follow(&self, scan: &mut Scan, is_due: bool) -> Result<(), Error> {
         let is_first = scan.looked.is_none();
+        let mut asked = self.clock.now();
         let mut news = self.news(scan);
         if !is_due && news.as_ref().is_some_and(Vec::is_empty) {
+            scan.asked = Some(asked);
             return Ok(());
         }
         if self.rest(scan)
             && let Some(known) = &mut news
         {
+            asked = self.clock.now();
             match self.news(scan) {
                 Some(more) => known.extend(more),
                 None => news = None,
@@ -228,6 +239,10 @@ impl Inbox {
         }
         let begin = self.clock.now();
         let has_missed = news.is_none();
+        let is_flood = !is_first
+            && news
+                .as_ref()
+                .is_none_or(|news| news.len() >= limits::FLOOD_CHANGES);
         let news = news.unwrap_or_default();
         let mut changed: BTreeSet<_> = news.iter().map(|news| news.mailbox.clone()).collect();
         let reported = scan.others.reported(news);
@@ -241,8 +256,10 @@ impl Inbox {
         }
         let end = self.clock.now();
         let rest = end.saturating_duration_since(begin);
-        let rest = rest.saturating_mul(limits::SCAN_REST);
-        scan.rests_until = end.checked_add(rest.min(limits::SCAN_REST_MAX));
+        let rest = rest.saturating_mul(limits::FLOOD_REST);
+        let rest = end.checked_add(rest.min(limits::FLOOD_REST_MAX));
+        scan.rests_until = rest.filter(|_| is_flood);
+        scan.asked = Some(asked);
         Ok(())
     }
 
