@@ -255,11 +255,11 @@ fn meant(key: &str) -> Option<&'static str> {
 }
 
 /// Whether `key:`, which is no key of a word, is a mistake. A negated word finds nearly everything
-/// then, so that every key is a mistake.
+/// then, so that all letters are a mistake before a colon that is not in quotation marks.
 fn is_mistaken(key: &str, is_negated: bool) -> bool {
-    let is_key = |octet: u8| octet.is_ascii_alphabetic() || octet == b'-';
-    let is_like_a_key = !key.is_empty() && key.bytes().all(is_key);
-    is_like_a_key && (is_negated || meant(key).is_some())
+    let is_quoted = key.matches('"').count() % 2 == 1;
+    let has_letters = key.contains(char::is_alphabetic);
+    !is_quoted && has_letters && (is_negated || meant(key).is_some())
 }
 
 fn not_a_word(key: &str) -> Why {
@@ -431,6 +431,9 @@ mod tests {
                 "there is no \"sender\" to search in; put the word in quot",
             ),
             ("!https://a", "put the word in quotation marks"),
+            ("-from_:bob", "write from: if you mean that"),
+            ("-\"fro\"m:bob", "put the word in quotation marks"),
+            ("-\u{fc}ber:x", "put the word in quotation marks"),
             ("from:", "nothing follows the colon"),
             ("after:yesterday", "after:2026-01-31"),
             ("after:99999999999d", "after:2026-01-31"),
