@@ -42,11 +42,13 @@
 //!
 //! A program may break those rules. A size is taken over only if the message still has the same
 //! inode, which the directory gives with each name: a file that was written elsewhere and renamed
-//! over the old one is counted. A file that was edited in place, or removed and created again with
-//! the same name and, by chance, the same inode, is listed with its old size. Nothing short of
-//! looking at each file would tell, which takes as long as reading the directory several times. But
-//! opening the message compares the length of the file with the one that was counted (`view.rs`),
-//! so RETR sends it whole and announces its true size.
+//! over the old one is counted. A file that was edited in place, or that has the inode of one that
+//! was there before, is listed with the old size: after a second such rename, or after the file was
+//! removed, file systems often give the same inode. Nothing short of looking at each file would
+//! tell, which takes as long as reading the directory several times. But opening the message
+//! compares the length of the file with the one that was counted (`view.rs`): RETR sends it whole
+//! and announces its true size, and the sizes of that mailbox are counted again for the next
+//! listing.
 //!
 //! Scripts copy files directly into `new`, where they can be counted while they grow. So a file
 //! that has been modified within `INDEX_QUIET` is counted again the next time, and the listing is

@@ -61,6 +61,7 @@ use super::{
 #[derive(Debug)]
 pub(in crate::store) struct View {
     pub(super) store: Arc<OpenStore>,
+    mailbox: MailboxName,
     pub(super) maildir: Maildir,
     pub(super) listing: Arc<Listing>,
     /// The listing's share of the memory for listings.
@@ -106,6 +107,7 @@ impl View {
         };
         Ok(Self {
             store: Arc::clone(store),
+            mailbox: target.mailbox.clone(),
             maildir: target.maildir,
             listing,
             _listed: listed,
@@ -198,6 +200,10 @@ impl View {
         let lengths = known.zip(file.octets_when_opened());
         if lengths.is_none_or(|(known, octets)| known == octets) {
             return Ok(None);
+        }
+        if counted.is_some() {
+            // So that it is counted again for the next listing.
+            self.store.visibility.forget_sizes(&self.mailbox);
         }
         let disk = &self.store.disk;
         let counting = &mut Counting::new(&disk.clock);
