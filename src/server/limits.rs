@@ -113,8 +113,9 @@ pub const HANDSHAKE_WORKERS_MAX: usize = 8;
 /// Longest TLS handshake: a few round trips, on the worst of lines.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Longest time for a client to read [`CONTENT_WRITE_OCTETS`]: one kibioctet a second is enough.
-pub const WRITE_TIMEOUT: Duration = Duration::from_mins(2);
+/// Longest time for a client to read [`CONTENT_WRITE_OCTETS`]: some two kibioctets a second are
+/// enough.
+pub const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Longest time that a closing connection waits for the client to close too. Without the wait, the
 /// system would answer octets that are still on their way with a reset, and the last reply could be
