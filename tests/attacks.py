@@ -610,6 +610,10 @@ def descriptors(bench: Bench) -> None:
         siege.tell(told)
 
 
+# How many threads wait for another client after their session (SPARES_MAX).
+SPARES = 16
+
+
 def tasks(bench: Bench) -> None:
     """A control group of 32 tasks has room for a dozen sessions: the others are refused. If threads
     run out under a running daemon, new clients are refused, and it continues. The regular client is
@@ -633,7 +637,8 @@ def tasks(bench: Bench) -> None:
             greetings = counting_swarm(siege, 200, peers)
             share = check_idle(siege, "without threads")
             group.set("pids.max", "max")
-            if greetings["refused"] != 200:
+            # The threads of clients that have just left may serve others.
+            if greetings["refused"] < 200 - SPARES or sum(greetings.values()) != 200:
                 raise fail(f"without threads: {dict(greetings)}")
             close_all(peers)
             siege.wait_until_served()
