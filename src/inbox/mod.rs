@@ -239,10 +239,9 @@ impl Inbox {
         }
         let begin = self.clock.now();
         let has_missed = news.is_none();
-        let is_flood = !is_first
-            && news
-                .as_ref()
-                .is_none_or(|news| news.len() >= limits::FLOOD_CHANGES);
+        let is_flood = news
+            .as_ref()
+            .is_some_and(|news| news.len() >= limits::FLOOD_CHANGES);
         let news = news.unwrap_or_default();
         let mut changed: BTreeSet<_> = news.iter().map(|news| news.mailbox.clone()).collect();
         let reported = scan.others.reported(news);

@@ -41,7 +41,7 @@ use super::{
     session::{Interruption, NoPlace, SessionEnd, SessionId, Visit},
     shares::Full,
     smtp,
-    spares::Spares,
+    spares::{Spares, name_thread},
     start_tls::start_tls,
 };
 
@@ -345,7 +345,7 @@ impl Listener {
     /// if it gave way to other threads, which lasts.
     fn serve(&self, stream: Arc<Socket>, peer: IpAddr, ticket: Ticket, visit: Visit) -> bool {
         let id = visit.id;
-        name_thread(id);
+        name_after(id);
         self.registry.counters().began(id.service);
         maillog::session_began(id, peer);
         let clock = self.clock.clone();
@@ -438,13 +438,11 @@ fn connect(
     Connection::new(stream, peer, ticket, clock, timeouts).map(Box::new)
 }
 
-/// Gives the thread the name of its session, for whoever looks at the threads of the process. Not
-/// inlined, for the same reason.
+/// Gives the thread the name of its session. Not inlined, for the same reason.
 #[inline(never)]
-fn name_thread(id: SessionId) {
+fn name_after(id: SessionId) {
     if let Ok(name) = CString::new(id.to_string()) {
-        // A thread with another name serves as well.
-        rustix::thread::set_name(&name).ok();
+        name_thread(&name);
     }
 }
 

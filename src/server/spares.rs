@@ -7,6 +7,7 @@
 //! protocols get it before a new one is started.
 
 use std::collections::VecDeque;
+use std::ffi::CStr;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -83,7 +84,11 @@ impl Spares {
         let mut next = Some(work);
         while let Some(work) = next {
             let is_fit = work();
-            next = if is_fit { self.wait() } else { None };
+            next = None;
+            if is_fit {
+                name_thread(c"spare");
+                next = self.wait();
+            }
         }
     }
 
@@ -100,6 +105,14 @@ impl Spares {
         // Work that was given at the end of the time has to be done too.
         waiting.given.pop_front()
     }
+}
+
+/// Names the thread, for whoever looks at the threads of the process. Not inlined: its parts would
+/// stay on the stack of an idle session (NET-1).
+#[inline(never)]
+pub(super) fn name_thread(name: &CStr) {
+    // A thread with another name serves as well.
+    rustix::thread::set_name(name).ok();
 }
 
 impl Waiting {
