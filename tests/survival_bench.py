@@ -176,8 +176,12 @@ class Vitals:
         return sum(not segment.search(name) for name in self.open_files())
 
     def threads(self) -> int:
-        """Its threads."""
-        return len(os.listdir(self.proc / "task"))
+        """Its threads, without those that wait for another client after their session."""
+        names = []
+        for task in (self.proc / "task").iterdir():
+            with contextlib.suppress(OSError):  # it has ended
+                names.append((task / "comm").read_text())
+        return sum(name != "spare\n" for name in names)
 
     def octets(self, which: str) -> int:
         """`VmRSS` is its current memory, `RssAnon` the part of it that is not files, and `VmHWM`
