@@ -59,15 +59,18 @@ pub const SEARCH_PART: usize = 512;
 /// and long parts cost the least.
 pub const SEARCH_PART_GROWTH: usize = 8;
 
-/// How long a search compares messages before it looks whether mail arrives meanwhile.
+/// How long a search compares messages before it looks how much mail arrives meanwhile.
 pub const SEARCH_TURN: Duration = Duration::from_millis(1);
 
-/// If mail arrives, how many times as long as that it rests then. A thread that wakes up to accept
+/// How many changes in a millisecond make a flood. Tests that run in parallel stay far below.
+pub const FLOOD_CHANGES_PER_MILLISECOND: u128 = 1;
+
+/// How many times as long as such a turn a search rests in a flood. A thread that wakes up to accept
 /// mail may have to wait for the end of a time slice of a busy one, whatever its priority.
-pub const SEARCH_REST: u32 = 10;
+pub const FLOOD_REST: u32 = 20;
 
 /// Longest such rest.
-pub const SEARCH_REST_MAX: Duration = Duration::from_millis(100);
+pub const FLOOD_REST_MAX: Duration = Duration::from_millis(200);
 
 /// Longest search. It may read every message from the disk, and people do not wait longer.
 pub const SEARCH_TIME: Duration = Duration::from_secs(2);

@@ -14,8 +14,8 @@ use super::{
     bcc::Bcc,
     call::Call,
     limits::{
-        SEARCH_PART, SEARCH_PART_GROWTH, SEARCH_REST, SEARCH_REST_MAX, SEARCH_TIME, SEARCH_TURN,
-        SEARCHED_MAX,
+        FLOOD_CHANGES_PER_MILLISECOND, FLOOD_REST, FLOOD_REST_MAX, SEARCH_PART, SEARCH_PART_GROWTH,
+        SEARCH_TIME, SEARCH_TURN, SEARCHED_MAX,
     },
 };
 
@@ -126,7 +126,7 @@ pub(super) fn search(call: &Call<'_>, list: &List, searches: &[Words]) -> Found 
 struct Pace<'a> {
     api: &'a Api,
     begin: Instant,
-    /// When it began, or last looked whether mail arrives.
+    /// When it began, or last looked how much mail arrives.
     looked: Instant,
     /// Everything that has happened since is behind this.
     cursor: Cursor,
@@ -143,19 +143,21 @@ impl<'a> Pace<'a> {
         }
     }
 
-    /// Whether there is time for one more message. Waits first if enough were compared while mail
-    /// arrived.
+    /// Whether there is time for one more message. Rests first if enough were compared in a flood.
     fn goes_on(&mut self) -> bool {
-        let clock = &self.api.clock;
+        let (clock, store) = (&self.api.clock, &self.api.store);
         let mut now = clock.now();
         let turn = now.saturating_duration_since(self.looked);
         if turn >= SEARCH_TURN {
-            let cursor = self.api.store.cursor();
-            if cursor != self.cursor {
-                clock.pause(turn.saturating_mul(SEARCH_REST).min(SEARCH_REST_MAX));
+            let changes = store.cursor().changes_since(self.cursor);
+            let of_flood = turn
+                .as_millis()
+                .saturating_mul(FLOOD_CHANGES_PER_MILLISECOND);
+            if u128::from(changes) >= of_flood {
+                clock.pause(turn.saturating_mul(FLOOD_REST).min(FLOOD_REST_MAX));
                 now = clock.now();
             }
-            (self.looked, self.cursor) = (now, cursor);
+            (self.looked, self.cursor) = (now, store.cursor());
         }
         now.saturating_duration_since(self.begin) < SEARCH_TIME
     }

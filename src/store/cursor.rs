@@ -37,6 +37,11 @@ impl Cursor {
         (cursor.to_string() == text).then_some(cursor)
     }
 
+    /// How many changes are between `earlier`, of the same run, and this.
+    pub fn changes_since(self, earlier: Self) -> u64 {
+        self.number.saturating_sub(earlier.number)
+    }
+
     /// The number of the first change behind it, if it belongs to `run`.
     pub(super) fn number_in(self, run: u64) -> Option<u64> {
         (self.run == run).then_some(self.number)
@@ -75,6 +80,13 @@ mod tests {
             assert_eq!(Cursor::parse(text), expect, "{text:?}");
         }
         assert_eq!(cursor.to_string(), "00000000000000ab-7");
+    }
+
+    #[test]
+    fn changes_between_two_cursors_are_counted() {
+        let [earlier, later] = [3, 10].map(|number| Cursor::new(7, number));
+        assert_eq!(later.changes_since(earlier), 7);
+        assert_eq!(earlier.changes_since(later), 0);
     }
 
     proptest! {
