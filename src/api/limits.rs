@@ -65,8 +65,8 @@ pub const SEARCH_TURN: Duration = Duration::from_millis(1);
 /// How many changes in a millisecond make a flood. Tests that run in parallel stay far below.
 pub const FLOOD_CHANGES_PER_MILLISECOND: u128 = 1;
 
-/// How many times as long as such a turn a search rests in a flood. A thread that wakes up to accept
-/// mail may have to wait for the end of a time slice of a busy one, whatever its priority.
+/// How many times as long as such a turn a search rests in a flood. A thread that wakes up to
+/// accept mail may have to wait for the end of a time slice of a busy one, whatever its priority.
 pub const FLOOD_REST: u32 = 20;
 
 /// Longest such rest.

@@ -33,12 +33,12 @@ pub const SUMMARIES_OCTETS_MAX: u64 = 32 * 1_024 * 1_024;
 /// within a second.
 pub const SCAN_PAUSE: Duration = Duration::from_secs(1);
 
-/// How many changes make a flood, if they have come since the mailboxes were last listed. Tests that
-/// run in parallel stay far below.
+/// How many changes make a flood, if they have come since the mailboxes were last listed. Tests
+/// that run in parallel stay far below.
 pub const FLOOD_CHANGES: usize = 128;
 
-/// After mailboxes were listed in a flood, how many times as long no mailbox is listed: lists take a
-/// twentieth of a processor then, and SMTP seldom waits for a directory that is being read.
+/// After mailboxes were listed in a flood, how many times as long no mailbox is listed: lists take
+/// a twentieth of a processor then, and SMTP seldom waits for a directory that is being read.
 pub const FLOOD_REST: u32 = 19;
 
 /// Longest such rest: people see new mail within a second or two.

@@ -8,8 +8,8 @@
 //! [`limits::SCAN_PAUSE`], when the times of its directories say that another program has changed
 //! it. So a request costs nothing where nothing has happened. Requests are brought up to date one
 //! after another: two that come together do not both read the directories, because what one has
-//! listed is new enough for all that were waiting. If more mail arrives than anybody could read, the
-//! next listing waits for [`limits::FLOOD_REST`] times as long as the last one took.
+//! listed is new enough for all that were waiting. If more mail arrives than anybody could read,
+//! the next listing waits for [`limits::FLOOD_REST`] times as long as the last one took.
 //!
 //! The cursor of the hub is taken before the mailboxes are listed, so a change during the listing
 //! is found in it, or reported behind the cursor, or both.

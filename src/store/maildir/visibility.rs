@@ -257,7 +257,8 @@ impl Visibility {
         drop(gone);
     }
 
-    /// Forgets everything about the messages of `mailbox`, because a size that was counted is wrong.
+    /// Forgets everything about the messages of `mailbox`, because a size that was counted is
+    /// wrong.
     pub(super) fn forget_sizes(&self, mailbox: &MailboxName) {
         let gone = self.state.lock().index.take(mailbox);
         // Only after the lock is released (L1).
