@@ -38,6 +38,7 @@ from pathlib import Path
 READY = re.compile(rb"SMTP \S*?:(\d+).*?POP3 \S*?:(\d+)", re.S)
 PATIENCE = 60.0
 REPETITIONS = 5
+QUIET = 4.0  # nothing is remembered of a directory that has changed a moment ago
 SAMPLE = 1_000  # messages, logins or deliveries that are measured at once
 
 CONFIG = """
@@ -184,8 +185,7 @@ def of_messages(daemon: Daemon, counts: list[int]) -> Iterator[tuple[int, str, f
         fill(daemon, mailbox, range(there, count))
         there = count
         os.sync()
-        # Nothing is remembered of a directory that has changed a moment ago.
-        time.sleep(5)
+        time.sleep(QUIET)
         first = daemon.cost(count, lambda: session(daemon, mailbox))
         yield count, "first login, each message", first
 
@@ -204,6 +204,8 @@ def of_messages(daemon: Daemon, counts: list[int]) -> Iterator[tuple[int, str, f
         yield count, "UIDL, each message", median_of(list_all)
         one = [mailbox] * SAMPLE
         yield count, "accept", daemon.cost(SAMPLE, lambda: send(daemon, one))
+        time.sleep(QUIET)
+        session(daemon, mailbox)
         kept = daemon.cost(SAMPLE, lambda: fetch(daemon, mailbox, removes=False))
         login = daemon.cost(1, lambda: session(daemon, mailbox))
         yield count, "RETR", kept - login / SAMPLE
