@@ -8,7 +8,7 @@ pub const SEARCH_OCTETS_MAX: usize = 4_096;
 /// Most words in one search: each is looked for in each message.
 pub const WORDS_MAX: usize = 64;
 
-/// From how many octets on a key with one mistake is noticed: shorter ones are like many others.
+/// Shortest key, in octets, in which a mistake is noticed: a shorter one resembles many words.
 pub const KEY_OCTETS: usize = 4;
 
 /// Default for the memory of the names of all messages: some 360,000 messages. What does not fit

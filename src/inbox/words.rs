@@ -254,8 +254,8 @@ fn meant(key: &str) -> Option<&'static str> {
     keys().filter(|_| key.len() >= KEY_OCTETS).find(is_near)
 }
 
-/// Whether `key:`, which is no key of a word, is a mistake. A negated word finds nearly everything
-/// then, so that all letters are a mistake before a colon that is not in quotation marks.
+/// Whether `key:`, which is no key of a word, is a mistake. A negated word with a mistake finds
+/// nearly everything, so there any key with letters is one, unless the colon is in quotation marks.
 fn is_mistaken(key: &str, is_negated: bool) -> bool {
     let is_quoted = key.matches('"').count() % 2 == 1;
     let has_letters = key.contains(char::is_alphabetic);
