@@ -1,6 +1,6 @@
 //! Searches through the messages that the asker sees.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::{
     inbox::{Item, List, Reading, words::Words},
@@ -14,7 +14,7 @@ use super::{
     bcc::Bcc,
     call::Call,
     limits::{
-        FLOOD_CHANGES_PER_MILLISECOND, FLOOD_REST, FLOOD_REST_MAX, SEARCH_PART, SEARCH_PART_GROWTH,
+        SEARCH_PART, SEARCH_PART_GROWTH, SEARCH_REST, SEARCH_REST_MAX, SEARCH_REST_TURNS,
         SEARCH_TIME, SEARCH_TURN, SEARCHED_MAX,
     },
 };
@@ -143,18 +143,15 @@ impl<'a> Pace<'a> {
         }
     }
 
-    /// Whether there is time for one more message. Rests first if enough were compared in a flood.
+    /// Whether there is time for one more message. Rests first if mail has arrived meanwhile.
     fn goes_on(&mut self) -> bool {
         let (clock, store) = (&self.api.clock, &self.api.store);
         let mut now = clock.now();
         let turn = now.saturating_duration_since(self.looked);
         if turn >= SEARCH_TURN {
-            let changes = store.cursor().changes_since(self.cursor);
-            let of_flood = turn
-                .as_millis()
-                .saturating_mul(FLOOD_CHANGES_PER_MILLISECOND);
-            if u128::from(changes) >= of_flood {
-                clock.pause(turn.saturating_mul(FLOOD_REST).min(FLOOD_REST_MAX));
+            let rest = rest_after(turn, store.cursor().changes_since(self.cursor));
+            if !rest.is_zero() {
+                clock.pause(rest);
                 now = clock.now();
             }
             (self.looked, self.cursor) = (now, store.cursor());
@@ -163,10 +160,40 @@ impl<'a> Pace<'a> {
     }
 }
 
+/// How long a search rests after a turn during which so many messages have come or gone.
+fn rest_after(turn: Duration, changes: u64) -> Duration {
+    let changes = u32::try_from(changes).unwrap_or(u32::MAX);
+    let for_changes = SEARCH_REST.saturating_mul(changes);
+    let for_turn = turn.saturating_mul(SEARCH_REST_TURNS);
+    for_changes.min(for_turn).min(SEARCH_REST_MAX)
+}
+
 /// The indexes of `items`, those of one mailbox next to each other: each mailbox is then looked at
 /// once, and not for each of its messages.
 fn by_mailbox(items: &[Item]) -> Vec<usize> {
     let mut indexes: Vec<_> = (0..items.len()).collect();
     indexes.sort_by_key(|&index| items.get(index).and_then(|item| item.mailboxes.first()));
     indexes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_rests_for_the_mail_that_arrives_and_as_long_as_it_has_worked() {
+        let ms = Duration::from_millis;
+        for (turn, changes, rest) in [
+            (ms(1), 0, ms(0)),
+            (ms(1), 1, ms(40)),
+            (ms(1), 8, ms(40)),
+            (ms(5), 1, ms(40)),
+            (ms(5), 3, ms(120)),
+            (ms(5), 8, ms(200)),
+            (ms(20), 90, ms(400)),
+            (Duration::MAX, u64::MAX, ms(400)),
+        ] {
+            assert_eq!(rest_after(turn, changes), rest, "{turn:?} {changes}");
+        }
+    }
 }

@@ -38,11 +38,12 @@ pub const SCAN_PAUSE: Duration = Duration::from_secs(1);
 pub const FLOOD_CHANGES: usize = 128;
 
 /// After mailboxes were listed in a flood, how many times as long no mailbox is listed: lists take
-/// a twentieth of a processor then, and SMTP seldom waits for a directory that is being read.
-pub const FLOOD_REST: u32 = 19;
+/// a fortieth of a processor then, and SMTP seldom waits for a directory that is being read.
+pub const FLOOD_REST: u32 = 39;
 
-/// Longest such rest: people see new mail within a second or two.
-pub const FLOOD_REST_MAX: Duration = Duration::from_secs(1);
+/// Longest such rest: nobody can read what comes in a flood, and then it may take two seconds until
+/// people see it.
+pub const FLOOD_REST_MAX: Duration = Duration::from_secs(2);
 
 /// Of how many changes of our messages the inbox waits for the store's report, which comes a moment
 /// later. More at once look like changes by others: those who watch list the messages again.
