@@ -54,6 +54,12 @@ pub trait Summaries: fmt::Debug + Send + Sync {
     /// if there is no such message.
     fn octets(&self, position: usize) -> Option<u64>;
 
+    /// The octets of all messages: what [`octets`](Self::octets) gives for each, added up.
+    fn total_octets(&self) -> u64 {
+        let octets = (0..self.len()).filter_map(|position| self.octets(position));
+        octets.fold(0, u64::saturating_add)
+    }
+
     /// The name of a message beyond the session; `None` if there is no such message.
     fn unique_id(&self, position: usize) -> Option<UniqueId<'_>>;
 
@@ -119,6 +125,7 @@ mod tests {
             [0, 1, 2].map(|n| maildrop.octets(n)),
             [Some(7), Some(0), None]
         );
+        assert_eq!(maildrop.total_octets(), 7);
         let unique_id = |n| maildrop.unique_id(n).map(|it| it.as_str().to_owned());
         let expected = [Some("first".to_owned()), Some("second".to_owned()), None];
         assert_eq!([0, 1, 2].map(unique_id), expected);

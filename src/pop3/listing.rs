@@ -72,6 +72,16 @@ pub(super) struct DropListing {
     pub(super) octets: u64,
 }
 
+impl DropListing {
+    /// All of these messages.
+    fn of(messages: &dyn Summaries) -> Self {
+        Self {
+            messages: messages.len(),
+            octets: messages.total_octets(),
+        }
+    }
+}
+
 impl fmt::Display for DropListing {
     /// Writes `2 messages (320 octets)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -108,7 +118,7 @@ pub(super) struct Listing {
 impl Listing {
     /// A listing of `messages` without marks.
     pub(super) fn new(messages: Arc<dyn Summaries>) -> Self {
-        let visible = total(&*messages);
+        let visible = DropListing::of(&*messages);
         Self {
             messages,
             marks: Arc::default(),
@@ -164,7 +174,7 @@ impl Listing {
     /// Removes all marks.
     pub(super) fn unmark_all(&mut self) {
         self.marks = Arc::default();
-        self.visible = total(&*self.messages);
+        self.visible = DropListing::of(&*self.messages);
     }
 
     /// The marked messages in ascending order.
@@ -182,16 +192,6 @@ impl Listing {
             marks: Arc::clone(&self.marks),
             next_position: 0,
         }
-    }
-}
-
-fn total(messages: &dyn Summaries) -> DropListing {
-    let octets = (0..messages.len())
-        .filter_map(|position| messages.octets(position))
-        .fold(0_u64, u64::saturating_add);
-    DropListing {
-        messages: messages.len(),
-        octets,
     }
 }
 

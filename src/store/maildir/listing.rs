@@ -34,7 +34,7 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     num::NonZeroU8,
     os::unix::ffi::OsStrExt as _,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use crate::{
@@ -271,6 +271,7 @@ impl Names {
             messages,
             twins,
             sizes,
+            total_octets: OnceLock::new(),
         }
     }
 }
@@ -357,6 +358,9 @@ pub(super) struct Listing {
     twins: BTreeMap<usize, Vec<Record>>,
     /// The sizes that names do not give.
     sizes: Vec<Size>,
+    /// The octets of all messages, once somebody has asked for them: each login to a maildrop that
+    /// has not changed does.
+    total_octets: OnceLock<u64>,
 }
 
 impl Listing {
@@ -380,6 +384,7 @@ impl Listing {
 
     /// Removes the messages that are not to be kept.
     pub(super) fn retain(&mut self, mut is_kept: impl FnMut(Identity<'_>) -> bool) {
+        self.total_octets.take();
         let text = &self.text;
         self.messages
             .retain(|record| is_kept(identity(text, record)));
@@ -390,6 +395,7 @@ impl Listing {
         let place = self.messages.get(position).and_then(place_of_size);
         if let Some(place) = place.and_then(|place| self.sizes.get_mut(place)) {
             *place = size;
+            self.total_octets.take();
         }
     }
 
@@ -401,6 +407,7 @@ impl Listing {
     /// Takes over the sizes that `earlier` has counted, of all messages that still have the same
     /// file. Returns the positions of those whose size is unknown.
     pub(super) fn take_sizes(&mut self, earlier: &Self) -> Vec<usize> {
+        self.total_octets.take();
         let mut unknown = Vec::new();
         let mut others = earlier.messages.iter().peekable();
         for (position, record) in self.messages.iter().enumerate() {
@@ -430,6 +437,7 @@ impl Listing {
 
     /// Removes the messages at `positions`.
     pub(super) fn leave_out(&mut self, positions: &BTreeSet<usize>) {
+        self.total_octets.take();
         let mut position = 0_usize..;
         self.messages
             .retain(|_| !position.next().is_some_and(|it| positions.contains(&it)));
@@ -495,6 +503,13 @@ impl Summaries for Listing {
         let record = self.messages.get(position)?;
         let counted = self.size(record).map(|size| size.sent_octets);
         Some(counted.unwrap_or(record.octets))
+    }
+
+    fn total_octets(&self) -> u64 {
+        *self.total_octets.get_or_init(|| {
+            let octets = (0..self.len()).filter_map(|position| self.octets(position));
+            octets.fold(0, u64::saturating_add)
+        })
     }
 
     fn unique_id(&self, position: usize) -> Option<UniqueId<'_>> {
@@ -596,8 +611,14 @@ mod tests {
             names in proptest::collection::vec(any_name(), 0..40), left_out in "[0-9a-c]",
         ) {
             let is_kept = |it: Identity<'_>| !it.octets().contains(&left_out.as_bytes()[0]);
+            let sum = |listing: &Listing| {
+                let octets = (0..listing.len()).filter_map(|position| listing.octets(position));
+                octets.fold(0, u64::saturating_add)
+            };
             let mut listing = listing(&names);
+            prop_assert_eq!(listing.total_octets(), sum(&listing));
             listing.retain(is_kept);
+            prop_assert_eq!(listing.total_octets(), sum(&listing));
             let mut expect = naive_listing(&names);
             expect.retain(|names| is_kept(of(names)));
             let found: Vec<Model> = listing.iter().map(model_of).collect();
@@ -614,8 +635,10 @@ mod tests {
                 listing.set_size(position, Size { sent_octets: 7, ..Size::default() });
                 let after = if unknown(names) { Some(7) } else { before };
                 prop_assert_eq!(listing.octets(position), after);
+                prop_assert_eq!(listing.total_octets(), sum(&listing));
             }
             listing.leave_out(&uncounted);
+            prop_assert_eq!(listing.total_octets(), sum(&listing));
             expect.retain(|names| !unknown(names));
             let found: Vec<Model> = listing.iter().map(model_of).collect();
             prop_assert_eq!(&found, &expect);
@@ -640,6 +663,7 @@ mod tests {
             let both = earlier.iter().zip(&kept).filter(|(_, is_kept)| **is_kept);
             let now: Vec<_> = both.map(|(file, _)| file.clone()).chain(now).collect();
             let (mut earlier, mut now) = (listing(&earlier), listing(&now));
+            now.total_octets();
             for (number, position) in (1..).zip(earlier.take_sizes(&Listing::default())) {
                 let inode = earlier.get(position).unwrap().counted().unwrap().inode;
                 let size = Size { sent_octets: number, stored_octets: number, inode };
@@ -660,6 +684,8 @@ mod tests {
                 prop_assert_eq!(unknown.contains(&position), taken.is_none());
                 prop_assert_eq!(size.sent_octets, taken.map_or(0, |it| it.sent_octets));
             }
+            let octets = (0..now.len()).filter_map(|position| now.octets(position));
+            prop_assert_eq!(now.total_octets(), octets.fold(0, u64::saturating_add));
         }
 
         #[test]
