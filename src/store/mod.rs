@@ -307,6 +307,19 @@ impl Delivery {
     pub fn commit(self, recipients: &[MailboxName]) -> Result<(), Error> {
         self.0.commit(recipients)
     }
+
+    /// Like [`commit`](Self::commit), but returns the mailboxes that cannot take the message, with
+    /// the reason, if others can. `commit` would accept it for them too, and keep it until they
+    /// can. Nothing of the message is kept for those that are returned.
+    ///
+    /// # Errors
+    /// The same, if no mailbox has the message.
+    pub fn commit_where_possible(
+        self,
+        recipients: &[MailboxName],
+    ) -> Result<Vec<(MailboxName, Error)>, Error> {
+        self.0.commit_where_possible(recipients)
+    }
 }
 
 /// The messages of one mailbox, fixed for one session. Dropping it ends the exclusive access.

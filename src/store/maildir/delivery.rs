@@ -121,6 +121,7 @@ pub(super) struct Submitted {
     ticket: Ticket,
     letter: Letter,
     made: Made,
+    left_out: LeftOut,
 }
 
 /// Where the file of a delivery was put.
@@ -132,6 +133,8 @@ struct Places<'a> {
     broken: Vec<(&'a Target<'a>, Error)>,
     /// The broken mailboxes for which it was set aside.
     aside: Vec<&'a Target<'a>>,
+    /// Whether its name in the spool was given up.
+    is_renamed: bool,
 }
 
 impl Places<'_> {
@@ -142,11 +145,23 @@ impl Places<'_> {
     }
 }
 
+/// What becomes of a message for a mailbox that cannot take it, if others can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ailing {
+    /// It is set aside, and counts as delivered.
+    SetAside,
+    /// The mailbox is left out: the caller reports it, and somebody sends the message again.
+    LeftOut,
+}
+
+/// The mailboxes that were left out, and why.
+pub(super) type LeftOut = Vec<(MailboxName, Error)>;
+
 /// The state of a delivery whose commit has begun.
 #[derive(Debug)]
 pub(super) enum Commit {
     /// It is durable.
-    Done,
+    Done(LeftOut),
     /// It waits for its batch.
     Submitted(Box<Submitted>),
 }
@@ -227,11 +242,29 @@ impl Delivery {
     }
 
     pub(in crate::store) fn commit(self, recipients: &[MailboxName]) -> Result<(), Error> {
-        self.begin_commit(recipients)?.finish()
+        self.begin_commit(recipients, Ailing::SetAside)?
+            .finish()
+            .map(|_none| ())
+    }
+
+    /// See `Delivery` of the room.
+    ///
+    /// It is one commit, which leaves out mailboxes before anything is durable for them, and not a
+    /// commit for each mailbox: if a commit fails, its message may still come back at the next
+    /// start, and another commit of the same content would then be a second copy (I5).
+    pub(in crate::store) fn commit_where_possible(
+        self,
+        recipients: &[MailboxName],
+    ) -> Result<LeftOut, Error> {
+        self.begin_commit(recipients, Ailing::LeftOut)?.finish()
     }
 
     /// Does the part of [`commit`](Self::commit) that comes before waiting for others.
-    pub(super) fn begin_commit(mut self, recipients: &[MailboxName]) -> Result<Commit, Error> {
+    pub(super) fn begin_commit(
+        mut self,
+        recipients: &[MailboxName],
+        ailing: Ailing,
+    ) -> Result<Commit, Error> {
         let mut targets: Vec<Target<'_>> = Vec::with_capacity(recipients.len());
         let mut seen = HashSet::with_capacity(recipients.len());
         for mailbox in recipients.iter().filter(|mailbox| seen.insert(*mailbox)) {
@@ -240,11 +273,11 @@ impl Delivery {
         if targets.is_empty() {
             return match self.content {
                 Content::Lost | Content::Committed => Err(self.given_up()),
-                Content::Held(_) | Content::Spooled(_) => Ok(Commit::Done),
+                Content::Held(_) | Content::Spooled(_) => Ok(Commit::Done(Vec::new())),
             };
         }
         let mut file = match std::mem::replace(&mut self.content, Content::Committed) {
-            Content::Held(held) => match self.submit(&targets, held)? {
+            Content::Held(held) => match self.submit(&targets, held, ailing)? {
                 Ok(submitted) => return Ok(Commit::Submitted(Box::new(submitted))),
                 Err(held) => self.spool(held.octets())?,
             },
@@ -253,11 +286,11 @@ impl Delivery {
         };
         let published = self
             .sync(&mut *file)
-            .and_then(|()| self.publish(&targets, &mut *file));
+            .and_then(|()| self.publish(&targets, &mut *file, ailing));
         // After a success it has been renamed into the last mailbox.
-        published.inspect_err(|_| self.unspool())?;
+        let left_out = published.inspect_err(|_| self.unspool())?;
         self.store.counters.direct.increment();
-        Ok(Commit::Done)
+        Ok(Commit::Done(left_out))
     }
 
     /// Puts the message into the journal; returns the content if the journal cannot accept it.
@@ -265,6 +298,7 @@ impl Delivery {
         &self,
         targets: &[Target<'_>],
         content: Held,
+        ailing: Ailing,
     ) -> Result<Result<Submitted, Held>, Error> {
         let Some(journal) = &self.store.journal else {
             return Ok(Err(content));
@@ -293,12 +327,19 @@ impl Delivery {
         }
         let store = &self.store;
         let mut made = Made::nothing(&store.disk);
+        let mut left_out = Vec::new();
         let submitted = make_sound_mailboxes(store, targets, &mut made).and_then(|broken| {
-            let broken = broken.into_iter();
-            letter.broken = broken
-                .map(|(target, error)| (target.mailbox.clone(), error))
-                .collect();
+            let broken = of_mailboxes(broken);
+            match ailing {
+                Ailing::SetAside => letter.broken = broken,
+                Ailing::LeftOut => {
+                    let is_left_out = |it: &MailboxName| broken.iter().any(|(one, _)| one == it);
+                    letter.mailboxes.retain(|it| !is_left_out(it));
+                    left_out = broken;
+                }
+            }
             let (mailboxes, content) = (&letter.mailboxes, letter.content.octets());
+            let octets = journal::delivery_octets(&letter.file_name, mailboxes, content.len());
             let push = |batch: &mut Vec<u8>| {
                 journal::push_delivery(batch, &letter.file_name, mailboxes, content);
             };
@@ -310,6 +351,7 @@ impl Delivery {
             ticket,
             letter,
             made,
+            left_out,
         }))
     }
 
@@ -332,8 +374,13 @@ impl Delivery {
         file.sync().map_err(Error::io("sync", self.spool_path()))
     }
 
-    /// Puts the durable file into every mailbox, or into none.
-    fn publish<'a>(&self, targets: &'a [Target<'a>], file: &mut dyn File) -> Result<(), Error> {
+    /// Puts the durable file into every mailbox that is not left out, or into none.
+    fn publish<'a>(
+        &self,
+        targets: &'a [Target<'a>],
+        file: &mut dyn File,
+        ailing: Ailing,
+    ) -> Result<LeftOut, Error> {
         let file_name = self.file_name();
         let store = &*self.store;
         let mut made = Made::nothing(&store.disk);
@@ -347,7 +394,8 @@ impl Delivery {
         let result = make_sound_mailboxes(store, targets, &mut made)
             .and_then(|broken| {
                 places.broken = broken;
-                self.link_into_all(targets, &file_name, &mut places, &mut made)
+                self.link_into_all(targets, &file_name, &mut places, &mut made)?;
+                self.provide_for_others(&file_name, &mut places, ailing)
             })
             .and_then(|()| self.sync_names(file))
             .and_then(|()| store.disk.check_syncs(made.mark))
@@ -370,7 +418,11 @@ impl Delivery {
             }
             mailboxes::undo(&store.disk, &made);
         }
-        result
+        result?;
+        Ok(match ailing {
+            Ailing::SetAside => Vec::new(),
+            Ailing::LeftOut => of_mailboxes(places.broken),
+        })
     }
 
     /// Makes the names of the file durable, if the syncs of their directories may save nothing.
@@ -382,7 +434,7 @@ impl Delivery {
     }
 
     /// Gives the file its names in the mailboxes, recorded in `places`, and makes them durable.
-    /// Sets it aside for mailboxes that cannot have it, if others can.
+    /// Mailboxes that cannot have it are recorded too, if others can.
     fn link_into_all<'a>(
         &self,
         targets: &'a [Target<'a>],
@@ -392,7 +444,6 @@ impl Delivery {
     ) -> Result<(), Error> {
         let path = &self.spool_path();
         let spooled = Spooled { path, file_name };
-        let mut is_spooled = true;
         for (n_before, target) in targets.iter().enumerate() {
             if places.lacks(target) {
                 continue;
@@ -406,7 +457,7 @@ impl Delivery {
             // Recorded first: a failed call may have done something.
             places.linked.push(target);
             match apply::place(&self.store, spooled, target, step, made) {
-                Ok(how) => is_spooled = how != Placed::Renamed,
+                Ok(how) => places.is_renamed = how == Placed::Renamed,
                 Err(misplaced) if misplaced.is_of_mailbox() && targets.len() > 1 => {
                     places.linked.pop();
                     places.broken.push((target, misplaced.error));
@@ -427,12 +478,30 @@ impl Delivery {
             let new = target.maildir.side(Side::New);
             self.store.disk.sync_directory(&new)?;
         }
+        Ok(())
+    }
+
+    /// Sets the file aside for the mailboxes that cannot have it, unless they are left out, and
+    /// removes it from the spool.
+    fn provide_for_others(
+        &self,
+        file_name: &str,
+        places: &mut Places<'_>,
+        ailing: Ailing,
+    ) -> Result<(), Error> {
+        let path = &self.spool_path();
+        let spooled = Spooled { path, file_name };
         for (target, error) in &places.broken {
-            places.aside.push(target);
-            let purpose = Purpose::Delivery;
-            aside::keep_waiting(&self.store, target, spooled, purpose, error)?;
+            match ailing {
+                Ailing::SetAside => {
+                    places.aside.push(target);
+                    let purpose = Purpose::Delivery;
+                    aside::keep_waiting(&self.store, target, spooled, purpose, error)?;
+                }
+                Ailing::LeftOut => aside::note_ailing(&self.store, target.mailbox, error, None),
+            }
         }
-        if is_spooled {
+        if !places.is_renamed {
             self.unspool();
         }
         Ok(())
@@ -495,19 +564,22 @@ impl Drop for Delivery {
 }
 
 impl Commit {
-    /// Waits until the message is durable, and puts it into the mailboxes.
-    pub(super) fn finish(self) -> Result<(), Error> {
-        let Self::Submitted(submitted) = self else {
-            return Ok(());
+    /// Waits until the message is durable, and puts it into the mailboxes. Returns those that were
+    /// left out.
+    pub(super) fn finish(self) -> Result<LeftOut, Error> {
+        let submitted = match self {
+            Self::Done(left_out) => return Ok(left_out),
+            Self::Submitted(submitted) => submitted,
         };
         let Submitted {
             store,
             ticket,
             letter,
             made,
+            left_out,
         } = *submitted;
         let Some(journal) = &store.journal else {
-            return Ok(());
+            return Ok(left_out);
         };
         let number = journal.wait(&ticket, &*store);
         let number = number.inspect_err(|_| mailboxes::undo(&store.disk, &made))?;
@@ -516,8 +588,16 @@ impl Commit {
         let sound = letter.mailboxes.iter().filter(is_sound);
         store.known.remember(&store.disk, sound);
         apply::apply_or_keep(&store, letter, number);
-        Ok(())
+        Ok(left_out)
     }
+}
+
+/// Broken mailboxes by their names.
+fn of_mailboxes(broken: Vec<(&Target<'_>, Error)>) -> LeftOut {
+    let broken = broken.into_iter();
+    broken
+        .map(|(target, error)| (target.mailbox.clone(), error))
+        .collect()
 }
 
 /// Creates the mailboxes of `targets` like [`mailboxes::make_mailboxes`], but tolerates some broken

@@ -29,7 +29,11 @@ use crate::{
     store::{
         Delivery, Durability, Error, Event, Maildrop, MessageStore, Observer, Settings,
         limits::{CHECKPOINT_AGE_MAX, CHECKPOINT_IDLE, FREE_OCTETS_RESERVE, SYNC_SLOW},
-        maildir::{Patience, checkpoint, delivery::Commit, open::OpenStore},
+        maildir::{
+            Patience, checkpoint,
+            delivery::{Ailing, Commit},
+            open::OpenStore,
+        },
     },
     testing::{
         bugs::{self, Bug},
@@ -853,7 +857,12 @@ impl<'a> Clients<'a> {
         let recipients = recipients.iter().map(|&it| mailboxes()[it].clone());
         let recipients: Vec<MailboxName> = recipients.collect();
         self.note(&content, &recipients, Fate::Attempted);
-        match delivery.0.begin_commit(&recipients) {
+        let ailing = if number.is_multiple_of(2) {
+            Ailing::SetAside
+        } else {
+            Ailing::LeftOut
+        };
+        match delivery.0.begin_commit(&recipients, ailing) {
             Ok(commit) => {
                 let submitted = (commit, content, recipients);
                 self.submitted.insert(number, submitted);
@@ -864,11 +873,13 @@ impl<'a> Clients<'a> {
 
     fn finish(&mut self, number: usize) {
         if let Some((commit, content, recipients)) = self.submitted.remove(&number) {
-            let fate = match commit.finish() {
-                Ok(()) => Fate::Accepted,
-                Err(_) => Fate::Refused,
-            };
+            let finished = commit.finish();
             for mailbox in &recipients {
+                let is_left_out = |(left_out, _): &(MailboxName, _)| left_out == mailbox;
+                let fate = match &finished {
+                    Ok(left_out) if !left_out.iter().any(is_left_out) => Fate::Accepted,
+                    Ok(_) | Err(_) => Fate::Refused,
+                };
                 // Another program may have deleted it in the meantime.
                 self.model.settle(mailbox, &content, fate);
             }

@@ -32,6 +32,7 @@ use crate::{
         limits::{HELD_OCTETS_MAX, INDEX_QUIET, JOURNAL_RETRY},
         maildir::{
             Patience, checkpoint,
+            delivery::Ailing,
             journal::{BATCH_ALIGNMENT, HEADER_OCTETS, JournalId, Seal, push_delivery},
             quota::Taken,
         },
@@ -754,7 +755,7 @@ fn a_checkpoint_waits_for_what_a_failed_sync_may_have_lost() {
     let mut delivery = store.begin_delivery(0).unwrap();
     delivery.append(b"two\n").unwrap();
     let bob = [mailbox("bob@example.org")];
-    let overtaken = delivery.0.begin_commit(&bob).unwrap();
+    let overtaken = delivery.0.begin_commit(&bob, Ailing::SetAside).unwrap();
     deliver(&store, "three\n").unwrap();
     let at = fs.n_operations() + 1;
     fs.fail(Fault {
@@ -801,7 +802,7 @@ fn a_message_in_transit_when_the_store_is_closed_is_not_lost() {
     delivery.append(b"two\n").unwrap();
     let late = delivery
         .0
-        .begin_commit(&[mailbox("bob@example.org")])
+        .begin_commit(&[mailbox("bob@example.org")], Ailing::SetAside)
         .unwrap();
     store.close().unwrap();
     if late.finish().is_ok() {
@@ -956,7 +957,7 @@ fn operations_of(n_messages: usize) -> u64 {
         .map(|number| {
             let mut delivery = store.begin_delivery(0).unwrap();
             delivery.append(format!("{number}\n").as_bytes()).unwrap();
-            delivery.0.begin_commit(&bob).unwrap()
+            delivery.0.begin_commit(&bob, Ailing::SetAside).unwrap()
         })
         .collect();
     for commit in commits {

@@ -219,6 +219,46 @@ fn a_domain_that_cannot_be_written_affects_no_other() {
     assert_eq!(contents(&observed.store), ["one\n", "three\n"]);
 }
 
+/// Whoever sends the message again to those that are left out must not find it there twice.
+#[test]
+fn a_broken_mailbox_can_be_left_out() {
+    let large = &"a line\n".repeat(LARGE / 7);
+    let [bob, ann] = both();
+    let cid = mailbox("cid@example.net");
+    for (broken, left_out, recipients, content) in [
+        (
+            "/mail/example.org",
+            &ann,
+            [ann.clone(), cid.clone()],
+            "two\n",
+        ),
+        ("/mail/example.org", &ann, [cid.clone(), ann.clone()], large),
+        (NEW, &bob, [bob.clone(), cid.clone()], large),
+    ] {
+        let fs = timeless();
+        let observed = Observed::open(&fs);
+        deliver(&observed.store, "one\n").unwrap();
+        refuse(&fs, broken);
+        let mut delivery = observed.store.begin_delivery(0).unwrap();
+        delivery.append(content.as_bytes()).unwrap();
+        let returned = delivery.commit_where_possible(&recipients).unwrap();
+        let returned: Vec<&MailboxName> = returned.iter().map(|(mailbox, _)| mailbox).collect();
+        assert_eq!(returned, [left_out]);
+        assert_eq!(observed.contents_of("cid@example.net"), [content]);
+        assert_eq!(n_entries(&fs, "/mail/.facteur/waiting"), 0);
+        assert_eq!(n_entries(&fs, "/mail/.facteur/tmp"), 0);
+        let refused = observed.store.check_recipient(left_out).unwrap_err();
+        assert!(refused.needs_operator(), "{refused:?}");
+        fs.accept_entries();
+        observed.store.check_recipient(left_out).unwrap();
+        observed.store.abandon();
+        let observed = Observed::open(&fs.power_cut(0));
+        assert_eq!(observed.contents_of("cid@example.net"), [content]);
+        assert_eq!(observed.contents_of("ann@example.org"), [""; 0]);
+        assert_eq!(contents(&observed.store), ["one\n"]);
+    }
+}
+
 /// A replay finds them one by one, and reports the first immediately.
 #[test]
 fn a_start_reports_the_total_of_waiting_messages() {
