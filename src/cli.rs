@@ -11,7 +11,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::certificate::Name;
-use crate::config::{self, Config, Durability, Environment, Listen, LogLevel};
+use crate::config::{self, Config, Durability, Environment, Listen, LogLevel, Places};
 use crate::mail::{Address, AddressError, Charset, Grammar};
 
 const AFTER_HELP: &str = "\
@@ -51,6 +51,10 @@ pub struct Arguments {
     /// Address and port for HTTP, in the same form
     #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
     pub http: Vec<ListenOrOff>,
+
+    /// Address and port for LMTP, in the same form, or the absolute path of a socket
+    #[arg(long, value_name = "ADDR", value_parser = parse_lmtp)]
+    pub lmtp: Vec<ListenOrOff>,
 
     /// Directory for the mail; the daemon creates it if it is missing
     #[arg(long, value_name = "DIR", global = true)]
@@ -637,11 +641,12 @@ fn parse_mailbox(text: &str) -> Result<Address, AddressError> {
     Address::parse(text, Grammar::WIDEST)
 }
 
-/// The value of `--smtp`, `--pop3` and `--http`.
+/// The value of `--smtp`, `--pop3`, `--http` and `--lmtp`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenOrOff {
-    /// Listen at one address, or at both loopback addresses if only a port was given.
-    Listen(Vec<Listen>),
+    /// Listen at one address, or at both loopback addresses if only a port was given, or, with
+    /// `--lmtp`, at a socket.
+    Listen(Places),
     /// Do not listen.
     Off,
 }
@@ -650,7 +655,20 @@ fn parse_listen(text: &str) -> Result<ListenOrOff, String> {
     if text == "off" {
         return Ok(ListenOrOff::Off);
     }
-    Listen::parse(text).map(ListenOrOff::Listen)
+    let addresses = Listen::parse(text)?;
+    Ok(ListenOrOff::Listen(Places {
+        addresses,
+        ..Places::default()
+    }))
+}
+
+fn parse_lmtp(text: &str) -> Result<ListenOrOff, String> {
+    if text == "off" {
+        return Ok(ListenOrOff::Off);
+    }
+    let mut places = Places::default();
+    places.add(text)?;
+    Ok(ListenOrOff::Listen(places))
 }
 
 impl Arguments {
@@ -716,6 +734,7 @@ impl Arguments {
             ("smtp", !self.smtp.is_empty()),
             ("pop3", !self.pop3.is_empty()),
             ("http", !self.http.is_empty()),
+            ("lmtp", !self.lmtp.is_empty()),
             ("mail", self.mail.is_some()),
             ("durability", self.durability.is_some()),
             ("log_level", self.log_level.is_some()),
@@ -724,9 +743,18 @@ impl Arguments {
                 config.variables.remove(key);
             }
         }
-        override_listeners("--smtp", &mut config.smtp, &self.smtp)?;
-        override_listeners("--pop3", &mut config.pop3, &self.pop3)?;
-        override_listeners("--http", &mut config.http, &self.http)?;
+        for (flag, listeners, typed) in [
+            ("--smtp", &mut config.smtp, &self.smtp),
+            ("--pop3", &mut config.pop3, &self.pop3),
+            ("--http", &mut config.http, &self.http),
+        ] {
+            if let Some(places) = places(flag, typed)? {
+                *listeners = places.addresses;
+            }
+        }
+        if let Some(places) = places("--lmtp", &self.lmtp)? {
+            config.lmtp = places;
+        }
         if let Some(mail) = &self.mail {
             config.mail.clone_from(mail);
         }
@@ -740,26 +768,25 @@ impl Arguments {
     }
 }
 
-/// Listeners from the command line replace those of the configuration file.
-fn override_listeners(
-    flag: &'static str,
-    listeners: &mut Vec<Listen>,
-    typed: &[ListenOrOff],
-) -> Result<(), config::Error> {
+/// The listeners that were typed, if any were: they replace those of the configuration file.
+fn places(flag: &'static str, typed: &[ListenOrOff]) -> Result<Option<Places>, config::Error> {
+    let mut all = Places::default();
     match typed {
-        [] => {}
-        [ListenOrOff::Off] => listeners.clear(),
+        [] => return Ok(None),
+        [ListenOrOff::Off] => {}
         several => {
-            listeners.clear();
             for value in several {
                 match value {
-                    ListenOrOff::Listen(listens) => listeners.extend(listens),
+                    ListenOrOff::Listen(places) => {
+                        all.addresses.extend(&places.addresses);
+                        all.sockets.extend(places.sockets.iter().cloned());
+                    }
                     ListenOrOff::Off => return Err(config::Error::OffAndOn { flag }),
                 }
             }
         }
     }
-    Ok(())
+    Ok(Some(all))
 }
 
 /// The reason for rejecting a command line, in one line.

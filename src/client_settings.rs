@@ -213,7 +213,7 @@ fn server(host: &Host, service: Service, door: Door) -> Option<Server> {
         Door::Tls => Encryption::Tls,
         Door::Submission if host.has_certificate => Encryption::StartTls,
         Door::Plain if host.has_certificate && host.starttls => Encryption::StartTls,
-        Door::Submission | Door::Plain | Door::Control => Encryption::None,
+        Door::Submission | Door::Plain | Door::Lmtp | Door::Control => Encryption::None,
     };
     Some(Server {
         host: name_for(address, &host.name),

@@ -67,8 +67,8 @@
 //!   all keys. Uses `accounts`, `fs`, `http`, `mail`, `server`, `smtp`, `store`, `wire`.
 //! - [`logging`]: the log's queue and thread. Logging never blocks the caller. Uses `clock`.
 //! - [`daemon`]: start and stop, ordered by `daemon/life`. Uses `accounts`, `api`, `certificate`,
-//!   `clock`, `config`, `counters`, `http`, `inbox`, `logging`, `mail`, `pop3`, `server`, `smtp`,
-//!   `store`, `system`.
+//!   `clock`, `config`, `counters`, `fs`, `http`, `inbox`, `logging`, `mail`, `pop3`, `server`,
+//!   `smtp`, `store`, `system`.
 //! - [`cli`]: the command line, and `--help`. Uses `certificate`, `config`, `mail`.
 //! - [`commands`]: the subcommands, such as `account` and `cert`. Uses `accounts`, `certificate`,
 //!   `cli`, `client_settings`, `clock`, `config`, `fs`, `mail`, `mime`, `store`, `system`, `wire`.

@@ -16,6 +16,7 @@ login, without TLS and with it. The recorder cannot see into TLS, so then every 
     direct     no mail server, but the same letters; to find the culprit
     postfix, exim, opensmtpd, sendmail, nullmailer, dma
                that mail server, and all readers
+    lmtp       Postfix hands in over LMTP, and one of three mailboxes cannot be written for a while
 
 It needs root, Linux with overlayfs, e2fsprogs, iproute2, Debian with its packages available (after
 `apt-get update`), and the readers: mpop, fetchmail, getmail6, fdm, nmh, and in the long form also
@@ -57,7 +58,7 @@ from queues_bench import (
     what_is,
     without_trace,
 )
-from queues_mailers import MAILERS, PASSWORD, PORT, USER, Mailer, Network, View, Way
+from queues_mailers import MAILERS, PASSWORD, PORT, USER, Mailer, Network, View, Way, block
 from queues_readers import READERS, Reader
 from survival_bench import Bench, Daemon, Unable
 from survival_clients import MIB, Finding, Findings, Kind, Pop3, Refused, Smtp
@@ -67,7 +68,7 @@ from survival_disks import DISKS, BlockFiller, only_as_root
 SHORT, LONG = 40, 100
 
 # The scenarios of the short form.
-SHORT_FORM = ("self-test", "postfix", "nullmailer")
+SHORT_FORM = ("self-test", "postfix", "nullmailer", "lmtp")
 
 # How long a mail server may need until its queue is empty, in seconds.
 QUEUE_PATIENCE = 180.0
@@ -427,11 +428,66 @@ def mailer(bench: Bench, network: Network, cache: Path | None, name: str) -> Non
         view.release()
 
 
+def lmtp(bench: Bench, network: Network, cache: Path | None) -> None:
+    """Postfix has an answer for each mailbox: the others do not wait, and nobody gets it twice."""
+    view = View(bench.directory / "view", cache)
+    boxes = ["bob@example.com", "broken@example.com", "cid@example.com"]
+    mail = bench.directory / "mail"
+    bench.configure('hostname = "localhost"', *block("facteur.toml with LMTP"))
+    try:
+        view.install(network, MAILERS["postfix"].packages)
+        daemon = bench.start(mail)
+        mailer = MAILERS["postfix"](view, Way.LMTP)
+        in_the_way = mail / "example.com" / "broken"
+        in_the_way.parent.mkdir(mode=0o700)
+        in_the_way.touch(0o600)
+
+        def counts() -> list[int]:
+            return [len(retrieved(daemon.pop3, box, "any")) for box in boxes]
+
+        def wait_for(what: str, is_so: Callable[[], bool]) -> None:
+            deadline = time.monotonic() + QUEUE_PATIENCE
+            while not is_so():
+                daemon.check_alive()
+                if time.monotonic() > deadline:
+                    told = f"{counts()}, queue {mailer.queue()[-600:]!r}, {mailer.tail()}"
+                    raise Finding(Kind.LOST, f"waited in vain for {what}: {told}")
+                mailer.hurry()
+                time.sleep(0.5)
+
+        try:
+            letter = b"From: alice@example.com\nSubject: letter 1\n\nhello\n"
+            code, said = mailer.submit("alice@example.com", boxes, letter)
+            if code:
+                raise Finding(Kind.REPLY, f"Postfix does not accept it: {said}")
+            of_others = [boxes[0], boxes[2]]
+            wait_for(
+                "the mail of the others",
+                lambda: all(len(retrieved(daemon.pop3, box, "any")) for box in of_others),
+            )
+            waiting = mailer.queue()
+            if boxes[1] not in waiting or any(box in waiting for box in of_others):
+                raise Finding(Kind.LOST, f"the queue should have only {boxes[1]}: {waiting}")
+            in_the_way.unlink()
+            wait_for("an empty queue", lambda: not mailer.queue())
+            if counts() != [1, 1, 1]:
+                raise Finding(Kind.TWICE, f"each mailbox should have one message: {counts()}")
+            octets = retrieved(daemon.pop3, boxes[1], "any")[0]
+            if b" with LMTP id " not in octets:
+                raise Finding(Kind.TORN, f"it did not come over LMTP: {octets!r}")
+        finally:
+            mailer.stop()
+            daemon.kill()
+        bench.say("Postfix keeps a message only for the mailbox that cannot be written")
+    finally:
+        view.release()
+
+
 # ------------------------------------------------------------------------------------------- main
 
 
 def main() -> int:
-    names = ["self-test", "direct", *MAILERS]
+    names = ["self-test", "direct", *MAILERS, "lmtp"]
     durations = ("a minute", "eight minutes")
     arguments = scenarios.parser(__doc__, names, durations)
     arguments.add_argument("--cache", type=Path, help="where apt keeps what it downloads")
@@ -447,6 +503,7 @@ def main() -> int:
     known: dict[str, scenarios.Play] = {"self-test": ("", self_test), "direct": ("", direct)}
     for name in MAILERS:
         known[name] = ("", functools.partial(mailer, network=network, cache=cache, name=name))
+    known["lmtp"] = ("", functools.partial(lmtp, network=network, cache=cache))
     of_short_form = [name for name in known if name in SHORT_FORM]
     chosen = options.scenario or (list(known) if options.long else of_short_form)
     plays = {name: known[name] for name in chosen}

@@ -198,6 +198,7 @@ class Way(enum.Enum):
     """How a mail server sends."""
 
     OPEN = "without accounts"
+    LMTP = "over LMTP"
     LOGIN = "with a login"
     TLS = "with a login within TLS"
 
@@ -221,7 +222,7 @@ class Mailer:
     def __init__(self, view: View, way: Way) -> None:
         self.view = view
         self.way = way
-        self.logs_in = way is not Way.OPEN
+        self.logs_in = way in (Way.LOGIN, Way.TLS)
         self.configure()
         self.start()
 
@@ -277,6 +278,9 @@ class Postfix(Mailer):
             lines += block("main.cf with a login")
             secret = f"[127.0.0.1]:{PORT} {USER}:{PASSWORD}"
             self.view.write("/etc/postfix/facteur", secret, mode=0o600)
+        if self.way is Way.LMTP:
+            lines = [line for line in lines if not line.startswith("relayhost")]
+            lines += ["relayhost =", *block("main.cf over LMTP")]
         # What the previous way left is overwritten.
         level = "encrypt" if self.way is Way.TLS else "none"
         lines.append(f"smtp_tls_security_level = {level}")

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 READY = re.compile(
     rb"SMTP \S+:(\d+)\nPOP3 \S+:(\d+)\nHTTP off\n"
     rb"(?:SMTP with TLS \S+:(\d+)\nPOP3 with TLS \S+:(\d+)\n)?"
-    rb"(?:submission \S+:(\d+)\n)?mail "
+    rb"(?:submission \S+:(\d+)\n)?(?:LMTP \S+\n)?mail "
 )
 
 # Limits that clients of this script would reach.

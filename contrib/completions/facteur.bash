@@ -137,7 +137,7 @@ _facteur() {
 
     case "${cmd}" in
         facteur)
-            opts="-h -V --smtp --pop3 --http --mail --durability --config --check --log-level --help --version account cert check-ready cursor hash-password list remove sendmail settings show wait help"
+            opts="-h -V --smtp --pop3 --http --lmtp --mail --durability --config --check --log-level --help --version account cert check-ready cursor hash-password list remove sendmail settings show wait help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -152,6 +152,10 @@ _facteur() {
                     return 0
                     ;;
                 --http)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --lmtp)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_facteur_global_optspecs
-    string join \n smtp= pop3= http= mail= durability= config= check log-level= h/help V/version
+    string join \n smtp= pop3= http= lmtp= mail= durability= config= check log-level= h/help V/version
 end
 
 function __fish_facteur_needs_command
@@ -27,6 +27,7 @@ end
 complete -c facteur -n "__fish_facteur_needs_command" -l smtp -d 'Address and port for SMTP, for example 127.0.0.1:65434; a port without an address means this machine only; port 0 means any free port; "off" turns SMTP off; can be given several times' -r
 complete -c facteur -n "__fish_facteur_needs_command" -l pop3 -d 'Address and port for POP3, in the same form' -r
 complete -c facteur -n "__fish_facteur_needs_command" -l http -d 'Address and port for HTTP, in the same form' -r
+complete -c facteur -n "__fish_facteur_needs_command" -l lmtp -d 'Address and port for LMTP, in the same form, or the absolute path of a socket' -r
 complete -c facteur -n "__fish_facteur_needs_command" -l mail -d 'Directory for the mail; the daemon creates it if it is missing' -r -F
 complete -c facteur -n "__fish_facteur_needs_command" -l durability -d 'How to make messages survive a power cut: journal (many at a time, in a journal), maildir (each in its Maildir) or none (not at all, for disposable test servers)' -r
 complete -c facteur -n "__fish_facteur_needs_command" -l config -d 'Configuration file; config.example.toml lists every key' -r -F

@@ -3,10 +3,11 @@
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
+    os::unix::net::UnixStream,
     time::Duration,
 };
 
-use crate::{cli::Arguments, clock::Clock, config::ENDPOINTS, system::ipv6};
+use crate::{cli::Arguments, clock::Clock, config::ENDPOINTS, fs, system::ipv6};
 
 use super::{
     error::{Error, NotReady},
@@ -43,11 +44,31 @@ pub(super) fn run(
                 Err(source) => {
                     return Err(Error::NotReady(NotReady {
                         key,
-                        address,
+                        place: address.to_string(),
                         source,
                     }));
                 }
             }
+        }
+        for path in endpoint.sockets(&config) {
+            let greeted = in_time(&left).and_then(|left| {
+                let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+                    return Err(io::ErrorKind::InvalidInput.into());
+                };
+                fs::connect(directory, &name.to_string_lossy(), left)
+            });
+            let greeted = greeted.and_then(|mut stream| {
+                let wait = |stream: &UnixStream, time| stream.set_read_timeout(Some(time));
+                hear(&mut stream, wait, endpoint.greeting, &left)
+            });
+            greeted.map_err(|source| {
+                Error::NotReady(NotReady {
+                    key,
+                    place: path.display().to_string(),
+                    source,
+                })
+            })?;
+            n_greeted = n_greeted.saturating_add(1);
         }
         if n_greeted > 0 {
             names.push(key);
@@ -67,18 +88,32 @@ fn greeted(
         let reason = "port 0 means any free port, and only the daemon knows which one";
         return Err(io::Error::other(reason));
     }
-    let in_time = || match left() {
-        Duration::ZERO => Err(io::Error::from(io::ErrorKind::TimedOut)),
+    let mut stream = TcpStream::connect_timeout(&address, in_time(left)?)?;
+    let wait = |stream: &TcpStream, time| stream.set_read_timeout(Some(time));
+    hear(&mut stream, wait, greeting, left)
+}
+
+fn in_time(left: &dyn Fn() -> Duration) -> io::Result<Duration> {
+    match left() {
+        Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
         left => Ok(left),
-    };
-    let mut stream = TcpStream::connect_timeout(&address, in_time()?)?;
+    }
+}
+
+/// Waits for the greeting; `wait` sets how long a read may take.
+fn hear<S: Read + Write>(
+    stream: &mut S,
+    wait: impl Fn(&S, Duration) -> io::Result<()>,
+    greeting: Option<&str>,
+    left: &dyn Fn() -> Duration,
+) -> io::Result<()> {
     let Some(greeting) = greeting else {
         return Ok(());
     };
     let mut octets = Vec::new();
     let mut buffer = [0; 128];
     while !octets.contains(&b'\n') && octets.len() < GREETING_OCTETS_MAX {
-        stream.set_read_timeout(Some(in_time()?))?;
+        wait(stream, in_time(left)?)?;
         let n_read = match stream.read(&mut buffer) {
             Ok(0) => break,
             Ok(n_read) => n_read,

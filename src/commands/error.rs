@@ -1,6 +1,6 @@
 //! Why a command failed.
 
-use std::{fmt, io, net::SocketAddr, path::PathBuf};
+use std::{fmt, io, path::PathBuf};
 
 use crate::{
     accounts::HashingError, certificate, client_settings::NoAutoconfig, config, mail::Address,
@@ -198,7 +198,8 @@ impl From<io::Error> for Error {
 pub struct NotReady {
     /// The configuration key of the listener.
     pub(super) key: &'static str,
-    pub(super) address: SocketAddr,
+    /// Where it listens.
+    pub(super) place: String,
     /// The reason.
     pub(super) source: io::Error,
 }
@@ -208,7 +209,7 @@ impl fmt::Display for NotReady {
         write!(
             f,
             "not ready: {} does not greet at {}",
-            self.key, self.address
+            self.key, self.place
         )
     }
 }

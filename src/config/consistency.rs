@@ -18,7 +18,7 @@ use crate::mail::{Door, Service};
 pub fn check(config: &Config) -> Result<(), Error> {
     let mut open = ENDPOINTS
         .iter()
-        .filter(|endpoint| !endpoint.listens(config).is_empty());
+        .filter(|it| !(it.listens(config).is_empty() && it.sockets(config).is_empty()));
     // HTTP shows the mail that the others bring.
     if open
         .clone()

@@ -3,7 +3,7 @@
 //! A new one also needs its field in [`Config`], a row in `variables.rs`, and a line in
 //! `config.example.toml` and the manual.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 use super::{keys::Config, limits::HTTP_PORT, values::Listen};
 use crate::mail::{Door, Service};
@@ -19,7 +19,7 @@ pub struct Endpoint {
     pub door: Door,
     /// Its name in the banner.
     pub title: &'static str,
-    /// The flag that overrides the key, if there is one: such endpoints are open by default.
+    /// The flag that overrides the key, if there is one.
     pub flag: Option<&'static str>,
     /// The usual ports of the protocol.
     pub usual_ports: &'static [u16],
@@ -30,7 +30,7 @@ pub struct Endpoint {
 }
 
 /// Every endpoint, in the order of `config.example.toml`.
-pub static ENDPOINTS: [Endpoint; 7] = [
+pub static ENDPOINTS: [Endpoint; 8] = [
     Endpoint {
         key: "smtp",
         service: Service::Smtp,
@@ -110,6 +110,18 @@ pub static ENDPOINTS: [Endpoint; 7] = [
         listens: |config| &config.submission,
         listens_mut: |config| &mut config.submission,
     },
+    Endpoint {
+        key: "lmtp",
+        service: Service::Smtp,
+        door: Door::Lmtp,
+        title: "LMTP",
+        flag: Some("--lmtp"),
+        // It must not be 25 (RFC 2033 §5); 24 is for private mail systems, and used for it.
+        usual_ports: &[24],
+        greeting: Some("220 "),
+        listens: |config| &config.lmtp.addresses,
+        listens_mut: |config| &mut config.lmtp.addresses,
+    },
 ];
 
 impl Endpoint {
@@ -126,6 +138,20 @@ impl Endpoint {
     /// The same, to be modified.
     pub fn listens_mut<'a>(&self, config: &'a mut Config) -> &'a mut Vec<Listen> {
         (self.listens_mut)(config)
+    }
+
+    /// Its sockets in the file system.
+    pub fn sockets<'a>(&self, config: &'a Config) -> &'a [PathBuf] {
+        if self.door == Door::Lmtp {
+            &config.lmtp.sockets
+        } else {
+            &[]
+        }
+    }
+
+    /// Whether it is open without any configuration.
+    pub fn is_usual(&self) -> bool {
+        self.door == Door::Plain
     }
 
     /// Whether it is left out if its port is in use: HTTP at its default addresses, which nobody

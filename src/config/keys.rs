@@ -22,8 +22,8 @@ use super::{
     tls::{TlsFiles, tls_lines},
     values::{
         BareLf, Count, Durability, HostName, InFlightOctets, Limit, Listen, LogFormat, LogLevel,
-        PerAddress, Sandbox, SegmentOctets, Segments, StartTls, Subaddress, directory, domains,
-        http_names, http_origins, listeners, number, octets_limit, open_to,
+        PerAddress, Places, Sandbox, SegmentOctets, Segments, StartTls, Subaddress, directory,
+        domains, http_names, http_origins, listeners, number, octets_limit, open_to, places,
     },
 };
 
@@ -60,6 +60,9 @@ pub struct Config {
     /// Where SMTP listens for mail from clients that log in (RFC 6409); empty means nowhere.
     #[serde(deserialize_with = "listeners")]
     pub submission: Vec<Listen>,
+    /// Where LMTP listens, for mail servers that hand in mail (RFC 2033); empty means nowhere.
+    #[serde(deserialize_with = "places")]
+    pub lmtp: Places,
     /// Whether SMTP accepts mail only from clients that have logged in.
     pub require_auth: bool,
     /// How bare CRs and LFs from clients on this machine are handled in open mode.
@@ -173,6 +176,7 @@ impl Default for Config {
             pop3s: Vec::new(),
             https: Vec::new(),
             submission: Vec::new(),
+            lmtp: Places::default(),
             require_auth: false,
             bare_lf: BareLf(BareOctets::Accept),
             pop3_utf8: false,

@@ -39,5 +39,5 @@ pub use permissions::exposure;
 pub use tls::TlsFiles;
 pub use values::{
     BareLf, Count, Durability, HostName, InFlightOctets, Limit, Listen, LogFormat, LogLevel,
-    PerAddress, Sandbox, SegmentOctets, Segments, StartTls, Subaddress,
+    PerAddress, Places, Sandbox, SegmentOctets, Segments, StartTls, Subaddress,
 };

@@ -119,6 +119,40 @@ impl Listen {
     }
 }
 
+/// Where a listener is that can also be reached through the file system.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// Its addresses.
+    pub addresses: Vec<Listen>,
+    /// The paths of its sockets.
+    pub sockets: Vec<PathBuf>,
+}
+
+impl Places {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.addresses.is_empty() && self.sockets.is_empty()
+    }
+
+    /// Adds what [`Listen::parse`] accepts, or an absolute path.
+    ///
+    /// # Errors
+    /// What is wrong, and what would be valid.
+    pub fn add(&mut self, text: &str) -> Result<(), String> {
+        let Some(name) = text.strip_prefix('/') else {
+            let listens = Listen::parse(text);
+            self.addresses
+                .extend(listens.map_err(|error| format!("{error}, nor an absolute path"))?);
+            return Ok(());
+        };
+        if name.is_empty() || name.ends_with('/') {
+            return Err(format!("{text:?} is not the path of a socket"));
+        }
+        self.sockets.push(PathBuf::from(text));
+        Ok(())
+    }
+}
+
 /// One element of a list of addresses; it may mean two addresses.
 pub(super) struct Listens(Vec<Listen>);
 
@@ -493,6 +527,20 @@ pub(super) fn listeners<'de, D: Deserializer<'de>>(
         .into_iter()
         .flat_map(|Listens(listens)| listens)
         .collect())
+}
+
+/// Reads where a listener is that can also have sockets in the file system.
+pub(super) fn places<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Places, D::Error> {
+    let texts: Vec<String> = deserializer.deserialize_any(ListOrOff {
+        expected: "a list of addresses and paths such as [\"127.0.0.1:65424\"], or \"off\"",
+        off: Some("off"),
+        element: PhantomData,
+    })?;
+    let mut places = Places::default();
+    for text in texts {
+        places.add(&text).map_err(de::Error::custom)?;
+    }
+    Ok(places)
 }
 
 /// Reads the networks that are served without accounts.

@@ -73,6 +73,7 @@ pub(super) static VARIABLES: &[Variable] = &[
     variable!("FACTEUR_HTTPS", Addresses, Start, https),
     variable!("FACTEUR_STARTTLS", Text, Start, starttls),
     variable!("FACTEUR_SUBMISSION", Addresses, Start, submission),
+    variable!("FACTEUR_LMTP", Addresses, Start, lmtp),
     variable!("FACTEUR_REQUIRE_AUTH", Bare, Start, require_auth),
     variable!("FACTEUR_OPEN_TO", List, Reload, open_to),
     variable!("FACTEUR_HTTP_NAMES", List, Start, http_names),

@@ -1,6 +1,10 @@
 //! Why the daemon cannot start.
 
-use std::{fmt, io, net::SocketAddr, path::Path};
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use crate::{config::Endpoint, store::MessageStore, system::sandbox};
 
@@ -19,6 +23,15 @@ pub enum Error {
         address: SocketAddr,
         /// The process that already serves the mail directory, if there is one.
         process: Option<u32>,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A socket cannot be made in the file system: correct its path or its directory.
+    Socket {
+        /// Its path.
+        path: PathBuf,
+        /// What would listen there.
+        endpoint: &'static Endpoint,
         /// The system's error.
         source: io::Error,
     },
@@ -87,6 +100,24 @@ impl fmt::Display for Error {
                 }
                 Ok(())
             }
+            Self::Socket {
+                path,
+                endpoint,
+                source,
+            } => {
+                let (path, key) = (path.display(), endpoint.key);
+                write!(f, "cannot listen on {path} for {key}")?;
+                let is = |kind| source.kind() == kind;
+                f.write_str(if is(io::ErrorKind::AddrInUse) {
+                    " (is another facteur running? Another program listens there)"
+                } else if is(io::ErrorKind::AlreadyExists) {
+                    " (something that is not a socket has this name: move it away)"
+                } else if is(io::ErrorKind::NotFound) {
+                    " (its directory is missing: create it)"
+                } else {
+                    ""
+                })
+            }
             Self::Inherited { name, .. } => {
                 write!(f, "cannot serve the socket {name:?} from socket activation")
             }
@@ -103,9 +134,10 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Bind { source, .. } | Self::Inherited { source, .. } | Self::Start(source) => {
-                Some(source)
-            }
+            Self::Bind { source, .. }
+            | Self::Socket { source, .. }
+            | Self::Inherited { source, .. }
+            | Self::Start(source) => Some(source),
             Self::Sandbox(_) => None,
         }
     }

@@ -93,7 +93,7 @@ impl Inherited {
                     others.push(port);
                 }
                 let position = others.iter().position(|other| *other == port)?;
-                let mut by_default = ENDPOINTS.iter().filter(|it| it.flag.is_some());
+                let mut by_default = ENDPOINTS.iter().filter(|it| it.is_usual());
                 Some(by_default.nth(position)?.key)
             });
             let Some(key) = key else {

@@ -17,7 +17,7 @@ use std::{
     fmt, io,
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     thread::JoinHandle,
     time::Duration,
@@ -32,7 +32,7 @@ use crate::{
     config::{
         self, Config, Durability, ENDPOINTS, Endpoint, InFlightOctets, Listen, PerAddress, TlsFiles,
     },
-    http, inbox,
+    fs, http, inbox,
     mail::{Door, Service},
     server::{
         self, Caps, Current, Handshakes, Identity, Listener, Logins, Reach, Registry, Sessions,
@@ -63,6 +63,8 @@ const STARTTLS_UNTRUSTED: &str = "programs that see STARTTLS or STLS and verify 
 #[derive(Debug)]
 pub struct Sockets {
     open: Vec<(&'static Endpoint, TcpListener)>,
+    /// Those in the file system, with their paths.
+    named: Vec<(&'static Endpoint, PathBuf, Socket)>,
     /// Addresses that are not listened on because there is no IPv6.
     left_out: Vec<(&'static Endpoint, SocketAddr)>,
     /// Optional addresses that are in use.
@@ -90,6 +92,7 @@ impl Sockets {
         let system = System::read(own(config));
         let mut sockets = Self {
             open: Vec::new(),
+            named: Vec::new(),
             left_out: Vec::new(),
             in_use: Vec::new(),
             threads: Arc::new(Threads::of(&system)),
@@ -104,6 +107,7 @@ impl Sockets {
                 let inherited = inherited.into_iter().map(|socket| (endpoint, socket));
                 sockets.open.extend(inherited);
             }
+            sockets.bind_named(endpoint, config)?;
         }
         Ok(sockets)
     }
@@ -124,6 +128,23 @@ impl Sockets {
                         endpoint,
                         address,
                         process: None,
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn bind_named(&mut self, endpoint: &'static Endpoint, config: &Config) -> Result<(), Error> {
+        for path in endpoint.sockets(config) {
+            let path = path.clone();
+            match fs::bind_shared(&path, limits::BACKLOG) {
+                Ok(socket) => self.named.push((endpoint, path, socket)),
+                Err(source) => {
+                    return Err(Error::Socket {
+                        path,
+                        endpoint,
                         source,
                     });
                 }
@@ -209,6 +230,8 @@ pub struct Daemon {
     system: System,
     /// What listens where, in the order of the configuration.
     addresses: Vec<(&'static Endpoint, SocketAddr)>,
+    /// The sockets in the file system, by their paths.
+    named: Vec<(&'static Endpoint, PathBuf)>,
     accounts: Arc<Accounts>,
     identity: Option<Arc<Current<Identity>>>,
     /// `Some` if there is a certificate.
@@ -271,6 +294,7 @@ impl Daemon {
             clock: clock.clone(),
             system: sockets.system,
             addresses: sockets.addresses(),
+            named: Vec::new(),
             accounts,
             expiry: identity
                 .clone()
@@ -280,16 +304,11 @@ impl Daemon {
             identity,
             listeners: Vec::new(),
         };
-        let (mut smtp, mut pop3) = (Vec::new(), Vec::new());
-        let mut http = control(store);
-        for (endpoint, socket) in sockets.open {
-            let sockets = match endpoint.service {
-                Service::Smtp => &mut smtp,
-                Service::Pop3 => &mut pop3,
-                Service::Http => &mut http,
-            };
-            sockets.push((socket.into(), endpoint.door));
-        }
+        let named = sockets.named.iter();
+        let named = named.map(|(endpoint, path, _)| (*endpoint, path.clone()));
+        daemon.named = named.collect();
+        let [smtp, pop3, mut http] = by_service(sockets.open, sockets.named);
+        http.extend(control(store));
         let idle = config.limits.smtp_idle_seconds.as_seconds();
         daemon.listen(smtp, of_smtp, Timeouts { idle, session })?;
         let idle = config.limits.pop3_idle_seconds.as_seconds();
@@ -413,6 +432,25 @@ impl Daemon {
         }
         registry.wait_until_empty(limits::FAREWELL_TIMEOUT, clock)
     }
+}
+
+/// The sockets of SMTP, POP3 and HTTP, with their doors.
+fn by_service(
+    open: Vec<(&'static Endpoint, TcpListener)>,
+    named: Vec<(&'static Endpoint, PathBuf, Socket)>,
+) -> [Vec<(Socket, Door)>; 3] {
+    let (mut smtp, mut pop3, mut http) = (Vec::new(), Vec::new(), Vec::new());
+    let open = open.into_iter().map(|(it, socket)| (it, socket.into()));
+    let named = named.into_iter().map(|(it, _, socket)| (it, socket));
+    for (endpoint, socket) in open.chain(named) {
+        let sockets = match endpoint.service {
+            Service::Smtp => &mut smtp,
+            Service::Pop3 => &mut pop3,
+            Service::Http => &mut http,
+        };
+        sockets.push((socket, endpoint.door));
+    }
+    [smtp, pop3, http]
 }
 
 /// The control socket, if the file system has sockets.
@@ -620,8 +658,14 @@ impl fmt::Display for Banner<'_> {
         writeln!(f, "facteur {}", env!("CARGO_PKG_VERSION"))?;
         for endpoint in &ENDPOINTS {
             let addresses = self.daemon.addresses(endpoint.service, endpoint.door);
-            if endpoint.flag.is_some() || !addresses.is_empty() {
-                writeln!(f, "{} {}", endpoint.title, Addresses(&addresses))?;
+            let mut places: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+            let named = self.daemon.named.iter();
+            let named = named.filter(|(other, _)| other.key == endpoint.key);
+            places.extend(named.map(|(_, path)| path.display().to_string()));
+            if !places.is_empty() {
+                writeln!(f, "{} {}", endpoint.title, places.join(", "))?;
+            } else if endpoint.is_usual() {
+                writeln!(f, "{} off", endpoint.title)?;
             }
         }
         writeln!(f, "mail {}", self.mail.display())?;
@@ -647,21 +691,6 @@ impl fmt::Display for Banner<'_> {
         }
         if let Some(address) = self.daemon.pop3().first() {
             writeln!(f, "fetch: curl -u {recipient}{password} pop3://{address}/1")?;
-        }
-        Ok(())
-    }
-}
-
-struct Addresses<'a>(&'a [SocketAddr]);
-
-impl fmt::Display for Addresses<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("off");
-        }
-        for (position, address) in self.0.iter().enumerate() {
-            let separator = if position == 0 { "" } else { ", " };
-            write!(f, "{separator}{address}")?;
         }
         Ok(())
     }

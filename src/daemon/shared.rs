@@ -104,6 +104,8 @@ impl Shared<'_> {
             } else {
                 Dots::BetweenAtoms
             },
+            // A listener may speak another.
+            dialect: smtp::Dialect::Smtp,
             http_port: self.http_port(),
         }
     }

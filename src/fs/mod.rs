@@ -49,7 +49,7 @@ use rustix::{
     io::Errno,
 };
 
-pub use socket::connect;
+pub use socket::{bind_shared, connect};
 pub use trust::{FileSystem, Trust};
 
 /// Octets of a directory read with one call.

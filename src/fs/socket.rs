@@ -56,6 +56,47 @@ pub(super) fn bind(directory: &Path, name: &str) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Makes a socket at `path` with mode 0660, for programs of other users in its group, and listens
+/// on it. A socket that nobody listens on any more is replaced.
+///
+/// # Errors
+/// Those of the system calls; `AddrInUse` if somebody listens there, `AlreadyExists` if something
+/// else has the name, and `PermissionDenied` if others can write to the directory: they could put a
+/// socket of their own there.
+pub fn bind_shared(path: &Path, backlog: i32) -> io::Result<Socket> {
+    let no_name = || io::Error::from(io::ErrorKind::InvalidInput);
+    let name = path.file_name().ok_or_else(no_name)?;
+    let directory = open(path.parent().ok_or_else(no_name)?)?;
+    let mode = Mode::from_raw_mode(rustix::fs::fstat(&directory)?.st_mode);
+    if mode.contains(Mode::WOTH) {
+        let reason = "others can write to its directory: run chmod o-w on it";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+    }
+    let short = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    let address = SockAddr::unix(Path::new(&short).join(name))?;
+    if let Ok(found) = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        if FileType::from_raw_mode(found.st_mode) != FileType::Socket {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let client = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        client.set_nonblocking(true)?;
+        match client.connect(&address) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            // Its backlog is full.
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            Ok(()) | Err(_) => return Err(io::ErrorKind::AddrInUse.into()),
+        }
+        rustix::fs::unlinkat(&directory, name, AtFlags::empty())?;
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&address)?;
+    // Nobody can connect before it listens.
+    let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP;
+    rustix::fs::chmodat(&directory, name, mode, AtFlags::empty())?;
+    socket.listen(backlog)?;
+    Ok(socket)
+}
+
 /// Connects to the socket `name` in `directory`, within this time: whoever listens there may accept
 /// nobody, and then clients wait as soon as its backlog is full.
 ///
@@ -77,8 +118,46 @@ pub fn connect(directory: &Path, name: &str, time: Duration) -> io::Result<UnixS
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the test plays another program")]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
+
+    /// The name of the caller's socket, and the kind of the error.
+    fn refusal(path: &Path) -> io::ErrorKind {
+        bind_shared(path, 1).unwrap_err().kind()
+    }
+
+    #[test]
+    fn a_shared_socket_replaces_only_one_that_nobody_listens_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let socket = bind_shared(&path, 1).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o660);
+        UnixStream::connect(&path).unwrap();
+        assert_eq!(refusal(&path), io::ErrorKind::AddrInUse);
+        drop(socket);
+        let socket = bind_shared(&path, 1).unwrap();
+        UnixStream::connect(&path).unwrap();
+        drop(socket);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "mine").unwrap();
+        assert_eq!(refusal(&path), io::ErrorKind::AlreadyExists);
+    }
+
+    /// SEC-6.
+    #[test]
+    fn a_shared_socket_is_not_made_where_others_can_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let permissions = std::fs::Permissions::from_mode(0o1777);
+        std::fs::set_permissions(directory.path(), permissions).unwrap();
+        let kind = refusal(&directory.path().join("s"));
+        assert_eq!(kind, io::ErrorKind::PermissionDenied);
+        let missing = refusal(&directory.path().join("no/s"));
+        assert_eq!(missing, io::ErrorKind::NotFound);
+    }
 
     #[test]
     fn connecting_ends_at_a_socket_that_accepts_nobody() {

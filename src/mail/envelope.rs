@@ -20,6 +20,18 @@ pub enum BodyType {
     EightBitMime,
 }
 
+/// What a client speaks that hands in a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Family {
+    /// SMTP.
+    #[default]
+    Smtp,
+    /// LMTP (RFC 2033).
+    Lmtp,
+    /// HTTP. No keyword is registered for that.
+    Http,
+}
+
 /// How the message was received: its `Display` form is the keyword of the `with` clause of the
 /// trace header (RFC 3848, RFC 6531 §4.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,8 +40,8 @@ pub enum BodyType {
     reason = "facts that are independent of each other"
 )]
 pub struct Protocol {
-    /// It came in a request over HTTP. No keyword is registered for that.
-    pub http: bool,
+    /// What the client speaks.
+    pub family: Family,
     /// The session began with EHLO.
     pub extended: bool,
     /// The connection is encrypted.
@@ -46,14 +58,17 @@ impl fmt::Display for Protocol {
     /// After HELO it is `SMTP` even on an encrypted connection: no other keyword is registered for
     /// a session without EHLO.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.http {
-            f.write_str(if self.utf8 { "UTF8HTTP" } else { "HTTP" })?;
-            return f.write_str(if self.tls { "S" } else { "" });
-        }
-        if !self.extended && !self.utf8 {
-            return f.write_str("SMTP");
-        }
-        f.write_str(if self.utf8 { "UTF8SMTP" } else { "ESMTP" })?;
+        f.write_str(match (self.family, self.utf8) {
+            (Family::Http, utf8) => {
+                f.write_str(if utf8 { "UTF8HTTP" } else { "HTTP" })?;
+                return f.write_str(if self.tls { "S" } else { "" });
+            }
+            (Family::Smtp, false) if !self.extended => return f.write_str("SMTP"),
+            (Family::Smtp, false) => "ESMTP",
+            (Family::Smtp, true) => "UTF8SMTP",
+            (Family::Lmtp, false) => "LMTP",
+            (Family::Lmtp, true) => "UTF8LMTP",
+        })?;
         f.write_str(if self.tls { "S" } else { "" })?;
         f.write_str(if self.authenticated { "A" } else { "" })
     }
@@ -84,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_protocol_is_written_as_its_registered_keyword() {
-        // One letter per fact: extended, tls, authenticated, utf8, http.
+        // One letter per fact: extended, tls, authenticated, utf8, http, lmtp.
         for (facts, keyword) in [
             ("", "SMTP"),
             ("t", "SMTP"),
@@ -99,9 +114,19 @@ mod tests {
             ("h", "HTTP"),
             ("hta", "HTTPS"),
             ("hu", "UTF8HTTP"),
+            ("le", "LMTP"),
+            ("let", "LMTPS"),
+            ("lea", "LMTPA"),
+            ("leta", "LMTPSA"),
+            ("leu", "UTF8LMTP"),
+            ("letau", "UTF8LMTPSA"),
         ] {
             let protocol = Protocol {
-                http: facts.contains('h'),
+                family: match facts.chars().next() {
+                    Some('h') => Family::Http,
+                    Some('l') => Family::Lmtp,
+                    Some(_) | None => Family::Smtp,
+                },
                 extended: facts.contains('e'),
                 tls: facts.contains('t'),
                 authenticated: facts.contains('a'),

@@ -30,7 +30,7 @@ pub use closing::{Closing, Ending};
 pub use credentials::{Credentials, Secret};
 pub use disclosure::Disclosure;
 pub use entry::EntryId;
-pub use envelope::{BodyType, Envelope, Protocol};
+pub use envelope::{BodyType, Envelope, Family, Protocol};
 pub use foreign::Foreign;
 pub use link::{ChannelBindings, Link, Tls};
 pub use mailbox::{MailboxName, fold_local_part, local_part_forms};

@@ -32,6 +32,8 @@ pub enum Door {
     Tls,
     /// In clear, for clients that log in and submit mail (RFC 6409); TLS may begin later.
     Submission,
+    /// In clear, for mail servers that hand in mail over LMTP (RFC 2033); TLS may begin later.
+    Lmtp,
     /// In clear, over a socket that only the owner of the store can open.
     Control,
 }

@@ -86,8 +86,8 @@ pub fn render(reverse_path: &ReversePath, received: &Received<'_>, out: &mut Vec
 }
 
 /// Whether a stored message was sent with SMTPUTF8 (RFC 6531), so that its header can contain
-/// UTF-8: whether our own trace header at its top says `with UTF8SMTP`, `with UTF8HTTP` or a longer
-/// keyword of these families.
+/// UTF-8: whether our own trace header at its top says `with UTF8SMTP`, `with UTF8LMTP`,
+/// `with UTF8HTTP` or a longer keyword of these families.
 ///
 /// `head` is the start of the message: [`HEAD_OCTETS`] of it or all, with LF or CRLF line endings.
 /// Trace headers of other programs do not count, because they cannot be trusted.
@@ -109,7 +109,8 @@ pub fn is_internationalized(head: &[u8]) -> bool {
     words.any(|word| word == OWN_COMMENT.as_bytes())
         && words.next() == Some(b"with")
         && words.next().is_some_and(|keyword| {
-            keyword.starts_with(b"UTF8SMTP") || keyword.starts_with(b"UTF8HTTP")
+            let families: [&[u8]; 3] = [b"UTF8SMTP", b"UTF8LMTP", b"UTF8HTTP"];
+            families.iter().any(|family| keyword.starts_with(family))
         })
 }
 

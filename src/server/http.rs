@@ -80,7 +80,7 @@ pub(super) fn serve(
     let way = match visit.door {
         Door::Control => Way::Control,
         Door::Tls => Way::Tls,
-        Door::Plain | Door::Submission => Way::Plain,
+        Door::Plain | Door::Submission | Door::Lmtp => Way::Plain,
     };
     let mut session = new_session(connection, environment, way);
     let mut driver = Driver {

@@ -5,7 +5,8 @@
 //! the delivery is dropped and the rest is only counted: the client is read to the end of its
 //! content, and nothing of it is kept.
 
-use crate::mail::{EntryId, Envelope, MailboxName};
+use crate::mail::{EntryId, Envelope, Family, MailboxName};
+use crate::smtp::MailboxFailure;
 use crate::store::{self, Delivery};
 
 use super::budget::{Purpose, Recipients, Share};
@@ -45,7 +46,11 @@ pub(super) struct Delivered {
     pub(super) id: EntryId,
     pub(super) name: String,
     pub(super) octets: u64,
+    /// With the recipients that have it.
     pub(super) envelope: Envelope,
+    /// Why recipients do not have it: for each in the order of their RCPT commands, or empty if all
+    /// have it.
+    pub(super) failures: Vec<Option<MailboxFailure>>,
 }
 
 impl Intake {
@@ -173,7 +178,8 @@ impl Intake {
         Some((delivery.id(), subaddresses))
     }
 
-    /// Makes the message durable in the mailbox of every recipient.
+    /// Makes the message durable in the mailbox of every recipient. Over LMTP, mailboxes that
+    /// cannot take it are left out: the client keeps it for them.
     ///
     /// # Errors
     /// Why the message is not stored: report it to the client.
@@ -184,17 +190,47 @@ impl Intake {
         };
         let (id, name) = (delivery.id(), delivery.name().to_owned());
         let octets = delivery.octets();
-        delivery
-            .commit(&self.envelope.recipients)
-            .map_err(NotKept::Store)?;
+        let recipients = &mut self.envelope.recipients;
+        let failures = match self.envelope.protocol.family {
+            Family::Smtp | Family::Http => delivery.commit(recipients).map(|()| Vec::new()),
+            Family::Lmtp => delivery
+                .commit_where_possible(recipients)
+                .map(|left_out| leave_out(recipients, &left_out)),
+        };
+        let failures = failures.map_err(NotKept::Store)?;
         self.recipients.clear();
         Ok(Delivered {
             id,
             name,
             octets,
             envelope: self.envelope,
+            failures,
         })
     }
+}
+
+/// Removes from the recipients those whose mailbox was left out. Returns for each of them why, or
+/// nothing if there are none.
+fn leave_out(
+    recipients: &mut Vec<MailboxName>,
+    left_out: &[(MailboxName, store::Error)],
+) -> Vec<Option<MailboxFailure>> {
+    if left_out.is_empty() {
+        return Vec::new();
+    }
+    let failure = |recipient: &MailboxName| {
+        let found = left_out.iter().find(|(mailbox, _)| mailbox == recipient);
+        found.map(|(_, error)| {
+            if matches!(error, store::Error::Full { .. }) {
+                MailboxFailure::Full
+            } else {
+                MailboxFailure::Unavailable
+            }
+        })
+    };
+    let failures = recipients.iter().map(failure).collect();
+    recipients.retain(|recipient| failure(recipient).is_none());
+    failures
 }
 
 /// How many octets `lines`, which end in LF, have with CRLF line endings.

@@ -172,10 +172,10 @@ impl Listener {
         sockets: Vec<(Socket, Door)>,
         stop: io::PipeReader,
     ) -> io::Result<thread::JoinHandle<()>> {
-        for (socket, door) in &sockets {
+        for (socket, _) in &sockets {
             // A client that leaves between poll and accept must not stop the loop.
             socket.set_nonblocking(true)?;
-            if *door != Door::Control {
+            if !socket.local_addr()?.is_unix() {
                 prepare(socket)?;
             }
         }

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use crate::accounts::Login;
 use crate::api::Letter;
 use crate::http::{Body, Kind, Refusal, Response, Status};
-use crate::mail::{BodyType, Envelope, MailboxName, Protocol, ReversePath};
+use crate::mail::{BodyType, Envelope, Family, MailboxName, Protocol, ReversePath};
 use crate::smtp::{DeliveryFailure, RecipientVerdict, Reply, Settings};
 
 use super::budget::{Purpose, Recipients, Share};
@@ -154,7 +154,7 @@ impl Sender<'_> {
             first_forward_path: first.map(|it| it.path.clone()),
             recipients: mailboxes,
             protocol: Protocol {
-                http: true,
+                family: Family::Http,
                 tls: self.is_encrypted,
                 authenticated: self.login.is_some(),
                 utf8: letter.is_internationalized,

@@ -12,8 +12,8 @@ use crate::mail::sasl::scram;
 use crate::mail::{Address, Closing, Credentials, Door, Ending, ForwardPath, MailboxName};
 use crate::smtp::limits::OVERRUN_FACTOR;
 use crate::smtp::{
-    Action, ContentEnd, DeliveryFailure, Framing, Outcome, Senders, Session, Settings, Step,
-    Submission,
+    Action, ContentEnd, DeliveryFailure, Dialect, Framing, Outcome, Senders, Session, Settings,
+    Step, Submission,
 };
 use crate::store::MessageStore;
 use crate::wire::{BareOctets, ChunkDecoder, DotDecoder, Progress};
@@ -62,11 +62,16 @@ impl Environment {
         let scram = self.accounts.offers_scram();
         let senders = match door {
             Door::Submission => Senders::Authenticated,
-            Door::Plain | Door::Tls | Door::Control => settings.senders,
+            Door::Plain | Door::Tls | Door::Lmtp | Door::Control => settings.senders,
         };
-        if (settings.scram, settings.senders) != (scram, senders) {
+        let dialect = match door {
+            Door::Lmtp => Dialect::Lmtp,
+            Door::Plain | Door::Tls | Door::Submission | Door::Control => Dialect::Smtp,
+        };
+        let wanted = (scram, senders, dialect);
+        if (settings.scram, settings.senders, settings.dialect) != wanted {
             let settings = Arc::make_mut(&mut settings);
-            (settings.scram, settings.senders) = (scram, senders);
+            (settings.scram, settings.senders, settings.dialect) = wanted;
         }
         settings
     }
@@ -170,6 +175,7 @@ impl<'a> Driver<'a> {
             Action::BeginDelivery(submission) => self.begin_delivery(*submission),
             Action::ReceiveContent(framing) => self.receive(framing),
             Action::AbandonTransaction => Ok(self.abandon()),
+            Action::Continue => self.say_more(),
             Action::DiscardChunk { octets } => self.discard(octets),
             Action::StartTls => self.start_tls(),
             // The loop handles these two.
@@ -226,6 +232,12 @@ impl<'a> Driver<'a> {
         let said = output.get(before..).unwrap_or_default();
         self.dialogue.said(said, reply.is_challenge());
         reply.code()
+    }
+
+    /// Another reply follows, and there can be a thousand.
+    fn say_more(&mut self) -> Result<Outcome<'static>, Interruption> {
+        self.connection.flush_when_full()?;
+        Ok(Outcome::Continued)
     }
 
     /// Drops everything that belongs to a transaction.
@@ -505,7 +517,8 @@ impl<'a> Driver<'a> {
         let reception = self.reception();
         let account = self.login.as_ref().and_then(Login::mailbox);
         match reception.commit(self.connection, account, intake) {
-            Ok(_) => ContentEnd::Delivered,
+            Ok(delivered) if delivered.failures.is_empty() => ContentEnd::Delivered,
+            Ok(delivered) => ContentEnd::DeliveredToSome(delivered.failures),
             Err(NotReceived::TooLarge) => ContentEnd::TooLarge,
             Err(NotReceived::Failed(failure)) => ContentEnd::Failed(failure),
         }

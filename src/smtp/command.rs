@@ -33,6 +33,8 @@ pub enum Command<'a> {
     Ehlo(&'a str),
     /// `HELO` and the client's name.
     Helo(&'a str),
+    /// `LHLO` and the client's name (RFC 2033).
+    Lhlo(&'a str),
     /// `MAIL FROM:<reverse-path>` with its parameters.
     Mail(ReversePath, MailParameters),
     /// `RCPT TO:<forward-path>`.
@@ -182,7 +184,7 @@ pub(super) fn disclose(line: &[u8]) -> Disclosure<'_> {
         Verb::Auth => return sasl::disclose_command(line, name.len()),
         Verb::Mail => begins_with("FROM:"),
         Verb::Rcpt => begins_with("TO:"),
-        Verb::Ehlo | Verb::Helo | Verb::Bdat | Verb::Vrfy | Verb::Expn => true,
+        Verb::Ehlo | Verb::Helo | Verb::Lhlo | Verb::Bdat | Verb::Vrfy | Verb::Expn => true,
         Verb::Data | Verb::Rset | Verb::Help | Verb::Noop | Verb::Quit | Verb::StartTls => false,
     };
     if is_an_argument {
@@ -204,6 +206,7 @@ fn split_verb(line: &[u8]) -> (&[u8], &[u8]) {
 enum Verb {
     Ehlo,
     Helo,
+    Lhlo,
     Mail,
     Rcpt,
     Data,
@@ -218,9 +221,10 @@ enum Verb {
     Auth,
 }
 
-const VERBS: [(&str, Verb); 14] = [
+const VERBS: [(&str, Verb); 15] = [
     ("EHLO", Verb::Ehlo),
     ("HELO", Verb::Helo),
+    ("LHLO", Verb::Lhlo),
     ("MAIL", Verb::Mail),
     ("RCPT", Verb::Rcpt),
     ("DATA", Verb::Data),
@@ -260,6 +264,7 @@ impl Verb {
         match self {
             Self::Ehlo => client_name(argument, "EHLO <your host name>").map(Command::Ehlo),
             Self::Helo => client_name(argument, "HELO <your host name>").map(Command::Helo),
+            Self::Lhlo => client_name(argument, "LHLO <your host name>").map(Command::Lhlo),
             Self::Mail => mail(argument, context),
             Self::Rcpt => rcpt(argument, context),
             Self::Data => alone(argument, Command::Data),

@@ -8,7 +8,7 @@
 //! (RFC 6531), ENHANCEDSTATUSCODES (RFC 2034), CHUNKING (RFC 3030, without BINARYMIME), LIMITS
 //! (RFC 9422), AUTH (RFC 4954, with the mechanisms of [`mail::sasl`]), STARTTLS (RFC 3207) where
 //! the driver offers it, and HELP. Message submission (RFC 6409): the setting [`Senders`]
-//! determines what a listener requires of its clients.
+//! determines what a listener requires of its clients. LMTP (RFC 2033): the setting [`Dialect`].
 //!
 //! [`mail::sasl`]: crate::mail::sasl
 //!
@@ -37,7 +37,7 @@ mod step;
 mod tests;
 
 pub use command::{Command, Context, MailParameters, SyntaxError};
-pub use outcome::{ContentEnd, DeliveryFailure, Outcome, RecipientVerdict};
+pub use outcome::{ContentEnd, DeliveryFailure, MailboxFailure, Outcome, RecipientVerdict};
 pub use reply::{Reason, Reply};
 pub use session::Session;
-pub use step::{Action, Framing, Senders, Settings, Step, Submission};
+pub use step::{Action, Dialect, Framing, Senders, Settings, Step, Submission};

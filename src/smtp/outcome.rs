@@ -50,6 +50,8 @@ pub enum Outcome<'a> {
     TransactionAbandoned,
     /// The chunk has been read and discarded.
     ChunkDiscarded,
+    /// There was nothing to do.
+    Continued,
     /// The handshake is complete; octets that were buffered before it are gone.
     TlsStarted(ChannelBindings),
 }
@@ -75,16 +77,20 @@ impl fmt::Debug for Outcome<'_> {
             Self::Content(_) => "Content",
             Self::TransactionAbandoned => "TransactionAbandoned",
             Self::ChunkDiscarded => "ChunkDiscarded",
+            Self::Continued => "Continued",
             Self::TlsStarted(_) => "TlsStarted",
         })
     }
 }
 
 /// The result of receiving a content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContentEnd {
     /// The message is durable in every recipient's mailbox.
     Delivered,
+    /// The same, except for some mailboxes: for each recipient, in the order of their RCPT
+    /// commands, why it is not in that mailbox. Only over LMTP.
+    DeliveredToSome(Vec<Option<MailboxFailure>>),
     /// A chunk that is not the last was received.
     ChunkReceived,
     /// It could not be stored; it has been read to its end.
@@ -115,6 +121,15 @@ pub enum RecipientVerdict {
     TooMany,
     /// The look-up failed.
     Failed,
+    /// The mailbox is full.
+    Full,
+    /// The mailbox currently cannot be written.
+    Unavailable,
+}
+
+/// Why a message is not in one of the mailboxes, though it is in others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailboxFailure {
     /// The mailbox is full.
     Full,
     /// The mailbox currently cannot be written.

@@ -13,7 +13,7 @@ use crate::mail::sasl::Fault;
 use crate::mail::{AddressError, Ending};
 
 use super::command::SyntaxError;
-use super::outcome::{DeliveryFailure, RecipientVerdict};
+use super::outcome::{DeliveryFailure, MailboxFailure, RecipientVerdict};
 
 /// One reply: code, enhanced status code, and one or more lines of text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +116,17 @@ pub(super) const HELP: Reply = fixed(
      QUIT\n\
      Also: BDAT RSET VRFY NOOP AUTH HELP. Fetch mail with POP3.",
 );
+pub(super) const LMTP_HELP: Reply = fixed(
+    "214",
+    "2.0.0",
+    "To hand in a message:\n\
+     LHLO your.host.name\n\
+     MAIL FROM:<alice@example.com>\n\
+     RCPT TO:<bob@example.com> (once for each recipient)\n\
+     DATA, then the lines of the message, then a line with a single dot\n\
+     QUIT\n\
+     Also: BDAT RSET VRFY NOOP AUTH HELP. Each recipient gets a reply after the dot.",
+);
 pub(super) const CANNOT_VERIFY: Reply = fixed(
     "252",
     "2.5.0",
@@ -127,6 +138,11 @@ pub(super) const NO_TLS: Reply = fixed("502", "5.5.1", "STARTTLS is not offered 
 pub(super) const TLS_ALREADY: Reply = fixed("503", "5.5.1", "TLS is already active");
 
 pub(super) const HELO_FIRST: Reply = fixed("503", "5.5.1", "Send HELO or EHLO first");
+pub(super) const LHLO_FIRST: Reply = fixed("503", "5.5.1", "Send LHLO first");
+/// RFC 2033 §4.1 suggests 500.
+pub(super) const LHLO_ONLY: Reply = fixed("500", "5.5.1", "This is LMTP: send LHLO");
+pub(super) const NOT_LMTP: Reply =
+    fixed("500", "5.5.1", "This is SMTP, not LMTP: send EHLO or HELO");
 pub(super) const MAIL_FIRST: Reply = fixed(
     "503",
     "5.5.1",
@@ -147,6 +163,12 @@ pub(super) const MAIL_ALREADY: Reply =
     fixed("503", "5.5.1", "Sender already given; RSET starts over");
 pub(super) const NO_RECIPIENT: Reply = fixed(
     "554",
+    "5.5.1",
+    "No valid recipient: send RCPT TO:<bob@example.com> first",
+);
+/// The same for LMTP (RFC 2033 §4.2).
+pub(super) const NO_LMTP_RECIPIENT: Reply = fixed(
+    "503",
     "5.5.1",
     "No valid recipient: send RCPT TO:<bob@example.com> first",
 );
@@ -296,12 +318,12 @@ impl Reply {
         }
     }
 
-    /// The greeting: 220 and the name of the host (RFC 5321 §4.2, §3.1).
-    pub(super) fn greeting(hostname: &str) -> Self {
+    /// The greeting: 220, the name of the host and what is spoken (RFC 5321 §4.2, §3.1).
+    pub(super) fn greeting(hostname: &str, protocol: &str) -> Self {
         Self {
             code: "220",
             enhanced: "",
-            text: format!("{hostname} ESMTP facteur").into(),
+            text: format!("{hostname} {protocol} facteur").into(),
             reason: None,
         }
     }
@@ -570,6 +592,15 @@ impl From<DeliveryFailure> for Reply {
                 "4.3.0",
                 "The message could not be stored; try again later",
             ),
+        }
+    }
+}
+
+impl From<MailboxFailure> for Reply {
+    fn from(failure: MailboxFailure) -> Self {
+        match failure {
+            MailboxFailure::Full => RecipientVerdict::Full.reply(),
+            MailboxFailure::Unavailable => RecipientVerdict::Unavailable.reply(),
         }
     }
 }

@@ -22,6 +22,8 @@ pub struct Settings {
     pub scram: bool,
     /// Whose mail is accepted.
     pub senders: Senders,
+    /// What is spoken.
+    pub dialect: Dialect,
     /// Where clients on this machine may put dots in a local part that is not quoted; the grammar
     /// of RFC 5321 applies to other clients.
     pub local_dots: Dots,
@@ -38,6 +40,16 @@ pub enum Senders {
     Anybody,
     /// Only that of users who have authenticated (RFC 6409 §4.3).
     Authenticated,
+}
+
+/// Which of two protocols a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// SMTP, for everybody.
+    Smtp,
+    /// LMTP (RFC 2033), for a mail server that has a queue: it begins with LHLO, and a message gets
+    /// a reply for each of its recipients.
+    Lmtp,
 }
 
 /// A reply, if there is one, and the action after it.
@@ -88,6 +100,8 @@ pub enum Action {
     ReceiveContent(Framing),
     /// Drop the open delivery and forget the recipients: `TransactionAbandoned`.
     AbandonTransaction,
+    /// Nothing, because another reply follows: `Continued`.
+    Continue,
     /// The same, and read that many octets and discard them: `ChunkDiscarded`.
     DiscardChunk {
         /// The size of the chunk.

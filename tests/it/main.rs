@@ -29,6 +29,7 @@ mod http;
 mod inheritance;
 mod life;
 mod limits;
+mod lmtp;
 mod log_format;
 mod logins;
 mod memory;

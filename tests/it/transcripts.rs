@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use facteur::mail::{Charset, Domain};
 use facteur::mail::{Door, Service as Protocol};
+use facteur::smtp::Dialect;
 
 use crate::replay;
 use crate::support::{Client, Server, Service, place};
@@ -206,8 +207,20 @@ fn limit(transcript: &Transcript, key: &str, default: u64) -> Option<u64> {
 fn smtp_transcripts_hold_wherever_the_octets_are_cut() {
     let transcripts = transcripts("smtp");
     assert!(transcripts.len() >= 90, "{} files", transcripts.len());
+    hold_wherever_the_octets_are_cut(transcripts, Dialect::Smtp);
+}
+
+#[test]
+fn lmtp_transcripts_hold_wherever_the_octets_are_cut() {
+    let transcripts = transcripts("lmtp");
+    assert!(transcripts.len() >= 8, "{} files", transcripts.len());
+    hold_wherever_the_octets_are_cut(transcripts, Dialect::Lmtp);
+}
+
+fn hold_wherever_the_octets_are_cut(transcripts: Vec<(PathBuf, Transcript)>, dialect: Dialect) {
     for (path, transcript) in transcripts {
         let limits = replay::smtp::Limits {
+            dialect,
             message_octets: limit(&transcript, "message_octets", 50 * 1024 * 1024),
             recipients: limit(&transcript, "recipients", 1_000).map(|n| n.try_into().unwrap()),
             errors: limit(&transcript, "errors", 10).map(|n| n.try_into().unwrap()),
@@ -365,6 +378,18 @@ fn smtp_transcripts_hold(way: Way) {
         let server = way.server(&transcript);
         let mut client = way.connect(&server, Protocol::Smtp);
         replay_over_tcp(&path, way.steps(&transcript), &mut client);
+        drop(client);
+        check_mailboxes(&path, &transcript, &server);
+    }
+}
+
+#[test]
+fn lmtp_transcripts_hold_over_tcp() {
+    for (path, transcript) in Way::Clear.transcripts("lmtp") {
+        let listener = "lmtp = [\"127.0.0.1:0\"]\n";
+        let server = Server::with(&(listener.to_owned() + &configuration(&transcript)));
+        let mut client = Client::connect(server.address(Protocol::Smtp, Door::Lmtp));
+        replay_over_tcp(&path, &transcript.steps, &mut client);
         drop(client);
         check_mailboxes(&path, &transcript, &server);
     }

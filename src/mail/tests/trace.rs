@@ -5,14 +5,15 @@ use std::net::IpAddr;
 use proptest::{prelude::*, string::string_regex};
 
 use crate::mail::{
-    Charset, Domain, ForwardPath, Protocol, ReversePath, parse_forward_path, parse_reverse_path,
+    Charset, Domain, Family, ForwardPath, Protocol, ReversePath, parse_forward_path,
+    parse_reverse_path,
     trace::{HEAD_OCTETS, Received, is_internationalized, needs_utf8, render},
 };
 
 const DATE: &str = "Mon, 23 Nov 2026 06:27:42 +0000";
 
 const ESMTP: Protocol = Protocol {
-    http: false,
+    family: Family::Smtp,
     extended: true,
     tls: false,
     authenticated: false,
@@ -20,7 +21,7 @@ const ESMTP: Protocol = Protocol {
 };
 
 const UTF8SMTP: Protocol = Protocol {
-    http: false,
+    family: Family::Smtp,
     extended: true,
     tls: false,
     authenticated: false,

@@ -125,6 +125,7 @@ pub(super) fn smtp_settings() -> crate::smtp::Settings {
         scram: false,
         senders: crate::smtp::Senders::Anybody,
         local_dots: crate::mail::Dots::BetweenAtoms,
+        dialect: crate::smtp::Dialect::Smtp,
         http_port: None,
     }
 }

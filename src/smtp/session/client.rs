@@ -1,8 +1,8 @@
 //! What the session knows about its client.
 
-use crate::mail::{Link, Protocol, Tls};
+use crate::mail::{Family, Link, Protocol, Tls};
 use crate::smtp::reply::{self, Reply};
-use crate::smtp::step::Senders;
+use crate::smtp::step::{Dialect, Senders};
 
 /// The client.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ pub(super) enum Greeting {
     /// The client has sent neither HELO nor EHLO.
     None,
     Helo(String),
+    /// Or LHLO, which means the same.
     Ehlo(String),
 }
 
@@ -45,9 +46,12 @@ impl Client {
         }
     }
 
-    pub(super) fn protocol(&self, utf8: bool) -> Protocol {
+    pub(super) fn protocol(&self, dialect: Dialect, utf8: bool) -> Protocol {
         Protocol {
-            http: false,
+            family: match dialect {
+                Dialect::Smtp => Family::Smtp,
+                Dialect::Lmtp => Family::Lmtp,
+            },
             extended: self.is_extended(),
             tls: self.link.is_encrypted(),
             authenticated: self.is_authenticated,

@@ -37,6 +37,13 @@
 //! reverse-path is the user's own (RFC 6409 §6.1). AUTH is available only within
 //! TLS, from this machine, and from the networks of `open_to` (SEC-2).
 //!
+//! # LMTP
+//!
+//! With the setting [`Dialect::Lmtp`] the client begins with LHLO, and the end of a message is
+//! answered once for each accepted recipient, in the order of the RCPT commands (RFC 2033 §4.2,
+//! §4.3): so is every BDAT LAST, and no other chunk. A step has one reply, so the driver is asked
+//! to `Continue` between them. Everything else is the same.
+//!
 //! # Attacks handled here
 //!
 //! A session whose first line is an HTTP request, does not begin with a letter, or is overlong, is
@@ -60,12 +67,12 @@ use super::command::{self, Command, Context, SyntaxError};
 use super::limits::COMMAND_LINE_OCTETS_MAX;
 use super::outcome::Outcome;
 use super::reply::{self, Reply};
-use super::step::{Action, Settings, Step};
+use super::step::{Action, Dialect, Settings, Step};
 
 use authentication::{Authentication, authenticated};
 use client::{Client, Greeting};
 use transaction::Transaction;
-use turn::{Rejection, Turn, Waiting};
+use turn::{Rejection, Replies, Turn, Waiting};
 
 /// One SMTP session.
 #[derive(Debug)]
@@ -96,7 +103,13 @@ impl Session {
 
     /// The first step: the greeting.
     pub fn greet(&mut self) -> Step {
-        let greeting = Reply::greeting(&self.hostname());
+        let greeting = Reply::greeting(
+            &self.hostname(),
+            match self.settings.dialect {
+                Dialect::Smtp => "ESMTP",
+                Dialect::Lmtp => "LMTP",
+            },
+        );
         self.step(Turn::Say(greeting))
     }
 
@@ -155,6 +168,8 @@ impl Session {
             (Waiting::Discard(Rejection::Error(reply)), Outcome::ChunkDiscarded) => {
                 Turn::Refuse(reply)
             }
+            (Waiting::Discard(Rejection::OfMessage(replies)), Outcome::ChunkDiscarded)
+            | (Waiting::Replies(replies), Outcome::Continued) => Turn::SayEach(replies),
             (Waiting::Discard(Rejection::NoError(reply)), Outcome::ChunkDiscarded)
             | (Waiting::Abandoned(reply), Outcome::TransactionAbandoned) => Turn::Say(reply),
             (Waiting::Tls, Outcome::TlsStarted(bindings)) => self.tls_started(bindings),
@@ -203,8 +218,7 @@ impl Session {
 
     fn command(&mut self, command: Command<'_>) -> Turn {
         match command {
-            Command::Ehlo(name) => self.ehlo(name),
-            Command::Helo(name) => self.begin(Greeting::Helo(name.to_owned()), reply::HELO_OK),
+            Command::Ehlo(_) | Command::Helo(_) | Command::Lhlo(_) => self.hello(&command),
             Command::Mail(reverse_path, parameters) => {
                 self.transaction
                     .mail(&self.client, reverse_path, parameters)
@@ -215,7 +229,10 @@ impl Session {
             Command::Rset => self.transaction.abandon(reply::RESET),
             Command::Vrfy => Turn::Say(reply::CANNOT_VERIFY),
             Command::Expn => Turn::Say(reply::NO_LISTS),
-            Command::Help => Turn::Say(reply::HELP),
+            Command::Help => Turn::Say(match self.settings.dialect {
+                Dialect::Smtp => reply::HELP,
+                Dialect::Lmtp => reply::LMTP_HELP,
+            }),
             Command::Noop => Turn::Say(reply::NOOP),
             Command::Quit => Turn::Close(reply::GOODBYE, Closing::Quit),
             Command::StartTls => self.start_tls(),
@@ -228,6 +245,20 @@ impl Session {
                 self.authentication
                     .begin(&mut self.client, auth, in_transaction)
             }
+        }
+    }
+
+    /// The command that names the client. Each protocol refuses that of the other (RFC 2033 §4.1).
+    fn hello(&mut self, command: &Command<'_>) -> Turn {
+        match (self.settings.dialect, command) {
+            (Dialect::Smtp, Command::Ehlo(name)) | (Dialect::Lmtp, Command::Lhlo(name)) => {
+                self.ehlo(name)
+            }
+            (Dialect::Smtp, Command::Helo(name)) => {
+                self.begin(Greeting::Helo((*name).to_owned()), reply::HELO_OK)
+            }
+            (Dialect::Smtp, _) => Turn::Refuse(reply::NOT_LMTP),
+            (Dialect::Lmtp, _) => Turn::Refuse(reply::LHLO_ONLY),
         }
     }
 
@@ -330,6 +361,7 @@ impl Session {
             | Outcome::DeliveryFailed(_)
             | Outcome::Content(_)
             | Outcome::ChunkDiscarded
+            | Outcome::Continued
             | Outcome::TransactionAbandoned
             | Outcome::TlsStarted(_) => Turn::give_up(reply::OUT_OF_STEP),
         }
@@ -363,6 +395,7 @@ impl Session {
                 self.waiting = waiting;
                 Step { reply, action }
             }
+            Turn::SayEach(replies) => self.say_next(replies),
             Turn::Close(reply, closing) => self.close(reply, closing),
         };
         if let Some(reply) = &mut step.reply
@@ -371,6 +404,20 @@ impl Session {
             reply.drop_enhanced_code();
         }
         step
+    }
+
+    /// Says the next of several replies.
+    fn say_next(&mut self, mut replies: Replies) -> Step {
+        let reply = replies.next();
+        if !replies.are_said() {
+            self.waiting = Waiting::Replies(replies);
+            let action = Action::Continue;
+            return Step { reply, action };
+        }
+        match reply {
+            Some(reply) if replies.is_end => self.close(reply, Closing::Refused),
+            reply => self.read_line(reply),
+        }
     }
 
     /// Replies to a syntax or sequence error; the first one over the limit ends the session.

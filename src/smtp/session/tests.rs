@@ -12,8 +12,8 @@ use crate::mail::{
     ChannelBindings, Charset, Closing, Domain, Dots, Ending, Foreign, Link, MailboxName, Tls,
 };
 use crate::smtp::{
-    Action, ContentEnd, DeliveryFailure, Framing, Outcome, RecipientVerdict, Senders, Settings,
-    Step, Submission, limits,
+    Action, ContentEnd, DeliveryFailure, Dialect, Framing, MailboxFailure, Outcome,
+    RecipientVerdict, Senders, Settings, Step, Submission, limits,
 };
 use crate::testing::facts;
 
@@ -54,6 +54,7 @@ fn settings() -> Settings {
         errors_max: Some(10),
         scram: true,
         senders: Senders::Anybody,
+        dialect: Dialect::Smtp,
         local_dots: Dots::Anywhere,
         http_port: None,
     }
@@ -131,6 +132,7 @@ fn say(session: &mut Session, text: &str) -> String {
             Action::CheckSender(_) => Outcome::SenderPermitted,
             Action::BeginDelivery(_) => Outcome::DeliveryBegun,
             Action::AbandonTransaction => Outcome::TransactionAbandoned,
+            Action::Continue => Outcome::Continued,
             Action::DiscardChunk { .. } => Outcome::ChunkDiscarded,
             Action::StartTls => {
                 session.resume(Outcome::TlsStarted(ChannelBindings::default()));
@@ -170,6 +172,67 @@ fn a_chunk_that_is_not_the_last_delivers_nothing() {
     assert_eq!(text, "421 4.3.0 Internal error, closing\r\n");
 }
 
+/// An LMTP session after LHLO, whose message for these is on its way.
+fn handing_in(recipients: usize) -> Session {
+    let mut session = session(Settings {
+        dialect: Dialect::Lmtp,
+        ..settings()
+    });
+    say(&mut session, "LHLO mx.example");
+    say(&mut session, "MAIL FROM:<>");
+    for _ in 0..recipients {
+        say(&mut session, "RCPT TO:<bob>");
+    }
+    say(&mut session, "DATA");
+    session
+}
+
+/// RFC 2033 §4.2: in the order of the recipients.
+#[test]
+fn over_lmtp_each_recipient_has_a_reply() {
+    let mut session = handing_in(3);
+    let failures = vec![
+        None,
+        Some(MailboxFailure::Full),
+        Some(MailboxFailure::Unavailable),
+    ];
+    let mut step = session.resume(Outcome::Content(ContentEnd::DeliveredToSome(failures)));
+    for expect in [
+        "250 2.0.0 OK\r\n",
+        "452 4.2.2 The mailbox is full; try again later\r\n",
+        "451 4.2.0 The mailbox cannot accept mail at the moment; try again later\r\n",
+    ] {
+        assert_eq!(reply(&step), expect);
+        if step.action == Action::Continue {
+            step = session.resume(Outcome::Continued);
+        }
+    }
+    assert_eq!(step.action, READ_COMMAND);
+    check(
+        &mut session,
+        &[
+            ("DATA", "503 5.5.1 Name the sender"),
+            ("MAIL FROM:<>", "250 "),
+        ],
+    );
+}
+
+/// An acknowledgement for a recipient whose mailbox was not reported would lose mail.
+#[test]
+fn over_lmtp_a_report_that_does_not_fit_ends_the_session() {
+    for failures in [vec![None], vec![None; 3]] {
+        let end = || Outcome::Content(ContentEnd::DeliveredToSome(failures.clone()));
+        for mut session in [
+            handing_in(2),
+            after(&["MAIL FROM:<>", "RCPT TO:<bob>", "DATA"]),
+        ] {
+            let step = session.resume(end());
+            assert_eq!(step.action, CLOSE);
+            assert_eq!(reply(&step), "421 4.3.0 Internal error, closing\r\n");
+        }
+    }
+}
+
 #[test]
 fn replies_name_the_host_in_ascii() {
     let hostname = Domain::parse("bücher.example", Charset::Utf8).expect("a domain");
@@ -192,7 +255,7 @@ fn replies_name_the_host_in_ascii() {
 type Make = fn() -> Outcome<'static>;
 
 /// Outcomes that are the result of an action, by name.
-const RESULTS: [(&str, Make); 23] = [
+const RESULTS: [(&str, Make); 24] = [
     ("line", || Outcome::Line(b"NOOP")),
     ("long line", || Outcome::LineTooLong),
     ("line fault", || Outcome::LineEndingFault("a bare LF")),
@@ -221,6 +284,7 @@ const RESULTS: [(&str, Make); 23] = [
     }),
     ("abandoned", || Outcome::TransactionAbandoned),
     ("discarded", || Outcome::ChunkDiscarded),
+    ("continued", || Outcome::Continued),
     ("tls", || Outcome::TlsStarted(ChannelBindings::default())),
 ];
 
@@ -1158,6 +1222,7 @@ fn outcome_of(chance: &Chance, action: &Action) -> Outcome<'static> {
         Action::DiscardChunk { .. } => &["discarded"],
         Action::StartTls => &["tls"],
         Action::AbandonTransaction => &["abandoned"],
+        Action::Continue => &["continued"],
         Action::Close(_) => &["line"],
     };
     let name = fitting.get(chance.pick).or(fitting.first());
@@ -1180,18 +1245,22 @@ proptest! {
             Senders::Anybody,
             Senders::Authenticated,
         ]),
+        dialect in select(vec![Dialect::Smtp, Dialect::Lmtp]),
     ) {
         let settings = Settings {
             errors_max: Some(errors_max),
             senders,
+            dialect,
             ..settings()
         };
         let mut session = Session::new(Arc::new(settings), local());
         let mut step = session.greet();
+        let mut delivered = false;
         for chance in chances {
             let closed = matches!(step.action, Action::Close(_));
             let outcome = outcome_of(&chance, &step.action);
-            let delivered = outcome == Outcome::Content(ContentEnd::Delivered);
+            delivered = outcome == Outcome::Content(ContentEnd::Delivered)
+                || (delivered && outcome == Outcome::Continued);
             step = session.resume(outcome);
             let text = reply(&step);
             prop_assert!(!text.ends_with(" OK\r\n") || delivered || text.contains("Sender")

@@ -5,18 +5,20 @@ use std::sync::Arc;
 use crate::mail::{Charset, Envelope, ForwardPath, ReversePath};
 use crate::smtp::command::{MailParameters, SyntaxError};
 use crate::smtp::limits::{OVERRUN_FACTOR, UNKNOWN_RECIPIENTS_MAX};
-use crate::smtp::outcome::{ContentEnd, Outcome, RecipientVerdict};
+use crate::smtp::outcome::{ContentEnd, MailboxFailure, Outcome, RecipientVerdict};
 use crate::smtp::reply::{self, Reply};
-use crate::smtp::step::{Action, Framing, Settings, Submission};
+use crate::smtp::step::{Action, Dialect, Framing, Settings, Submission};
 
 use super::client::Client;
-use super::turn::{Rejection, Turn, Waiting};
+use super::turn::{Rejection, Replies, Turn, Waiting};
 
 /// The mail transaction.
 #[derive(Debug)]
 pub(super) struct Transaction {
     settings: Arc<Settings>,
     pub(super) phase: Phase,
+    /// How many recipients of the last transaction were accepted, with repetitions.
+    n_accepted: usize,
     /// How many unknown recipients the session has named.
     unknown_recipients: u32,
 }
@@ -38,6 +40,7 @@ impl Transaction {
         Self {
             settings,
             phase: Phase::Idle,
+            n_accepted: 0,
             unknown_recipients: 0,
         }
     }
@@ -84,7 +87,10 @@ impl Transaction {
         parameters: MailParameters,
     ) -> Turn {
         if client.name().is_none() {
-            return Turn::Refuse(reply::HELO_FIRST);
+            return Turn::Refuse(match self.settings.dialect {
+                Dialect::Smtp => reply::HELO_FIRST,
+                Dialect::Lmtp => reply::LHLO_FIRST,
+            });
         }
         match self.phase {
             Phase::Idle | Phase::MailRefused => {}
@@ -110,7 +116,7 @@ impl Transaction {
             first_forward_path: None,
             recipients: Vec::new(),
             body: parameters.body,
-            protocol: client.protocol(parameters.utf8),
+            protocol: client.protocol(self.settings.dialect, parameters.utf8),
             declared_octets: parameters.declared_octets,
         };
         match &envelope.reverse_path {
@@ -127,6 +133,7 @@ impl Transaction {
 
     fn open(&mut self, envelope: Envelope) -> Turn {
         self.phase = Phase::Envelope(envelope);
+        self.n_accepted = 0;
         Turn::Say(reply::SENDER_OK)
     }
 
@@ -191,6 +198,7 @@ impl Transaction {
         {
             envelope.first_forward_path.get_or_insert(forward_path);
             envelope.recipients.push(mailbox);
+            self.n_accepted = envelope.recipients.len();
         }
         Turn::Say(reply)
     }
@@ -206,7 +214,7 @@ impl Transaction {
             // A DATA that is pipelined after recipients that were all refused is not the client's
             // error.
             Phase::Envelope(envelope) if envelope.recipients.is_empty() => {
-                Turn::Say(reply::NO_RECIPIENT)
+                Turn::Say(self.no_recipient())
             }
             Phase::Envelope(_) => {
                 let octets_max = self.settings.message_octets_max;
@@ -227,7 +235,7 @@ impl Transaction {
             // The client might have sent the chunk before it knew that the earlier one failed.
             Phase::ChunksFailed => Rejection::NoError(reply::CHUNKS_FAILED),
             Phase::Envelope(envelope) if envelope.recipients.is_empty() => {
-                Rejection::NoError(reply::NO_RECIPIENT)
+                Rejection::NoError(self.no_recipient())
             }
             Phase::Envelope(_) if !self.is_too_large(octets) => {
                 return self.begin_delivery(client, framing);
@@ -251,12 +259,18 @@ impl Transaction {
         if overrun {
             return Turn::give_up(reply::TOO_LARGE);
         }
-        match self.phase {
-            Phase::Idle | Phase::MailRefused | Phase::Content => {}
-            Phase::Envelope(_) | Phase::Chunks { .. } | Phase::ChunksFailed => {
+        let refusal = match (&self.phase, refusal) {
+            (Phase::Idle | Phase::MailRefused | Phase::Content, refusal) => refusal,
+            (Phase::Envelope(_) | Phase::Chunks { .. } | Phase::ChunksFailed, refusal) => {
                 self.phase = Phase::after_failed_chunk(last);
+                match refusal {
+                    Rejection::NoError(reply) if last => Rejection::OfMessage(self.to_each(reply)),
+                    Rejection::Error(_) | Rejection::NoError(_) | Rejection::OfMessage(_) => {
+                        refusal
+                    }
+                }
             }
-        }
+        };
         Turn::ask(Action::DiscardChunk { octets }, Waiting::Discard(refusal))
     }
 
@@ -306,24 +320,58 @@ impl Transaction {
 
     pub(super) fn content_ended(&mut self, framing: Framing, end: ContentEnd) -> Turn {
         match end {
-            ContentEnd::Delivered => self.delivered(framing),
+            ContentEnd::Delivered => {
+                let replies = self.to_each(reply::DELIVERED);
+                self.delivered(framing, replies)
+            }
+            ContentEnd::DeliveredToSome(failures) => self.delivered_to_some(framing, failures),
             ContentEnd::ChunkReceived => self.chunk_received(framing),
             ContentEnd::Failed(failure) => self.content_failed(framing, failure.into()),
             ContentEnd::TooLarge => self.content_failed(framing, reply::TOO_LARGE),
-            ContentEnd::Overrun => Turn::give_up(reply::TOO_LARGE),
+            ContentEnd::Overrun => self.content_endless(reply::TOO_LARGE),
             ContentEnd::WrongLineEnding(found) => {
                 self.content_failed(framing, Reply::wrong_line_ending(found))
             }
             // What follows could be content or commands: nothing more is read (SEC-1).
-            ContentEnd::LineEndingFault(found) => Turn::give_up(Reply::content_line_ending(found)),
+            ContentEnd::LineEndingFault(found) => {
+                self.content_endless(Reply::content_line_ending(found))
+            }
         }
     }
 
-    fn delivered(&mut self, framing: Framing) -> Turn {
+    /// The replies to the end of a message.
+    fn to_each(&self, reply: Reply) -> Replies {
+        let recipients = match self.settings.dialect {
+            Dialect::Smtp => 1,
+            Dialect::Lmtp => self.n_accepted,
+        };
+        Replies::all(reply, recipients)
+    }
+
+    /// The refusal of a message without recipients.
+    fn no_recipient(&self) -> Reply {
+        match self.settings.dialect {
+            Dialect::Smtp => reply::NO_RECIPIENT,
+            Dialect::Lmtp => reply::NO_LMTP_RECIPIENT,
+        }
+    }
+
+    fn delivered_to_some(
+        &mut self,
+        framing: Framing,
+        failures: Vec<Option<MailboxFailure>>,
+    ) -> Turn {
+        if self.settings.dialect != Dialect::Lmtp || failures.len() != self.n_accepted {
+            return Turn::give_up(reply::OUT_OF_STEP);
+        }
+        self.delivered(framing, Replies::each(reply::DELIVERED, failures))
+    }
+
+    fn delivered(&mut self, framing: Framing, replies: Replies) -> Turn {
         match framing {
             Framing::Dot { .. } | Framing::Chunk { last: true, .. } => {
                 self.phase = Phase::Idle;
-                Turn::Say(reply::DELIVERED)
+                Turn::SayEach(replies)
             }
             Framing::Chunk { last: false, .. } => Turn::give_up(reply::OUT_OF_STEP),
         }
@@ -347,11 +395,21 @@ impl Transaction {
 
     /// The content was read to its end, and nothing of it is kept.
     fn content_failed(&mut self, framing: Framing, reply: Reply) -> Turn {
-        self.phase = match framing {
-            Framing::Dot { .. } => Phase::Idle,
-            Framing::Chunk { last, .. } => Phase::after_failed_chunk(last),
-        };
-        Turn::Say(reply)
+        match framing {
+            Framing::Dot { .. } | Framing::Chunk { last: true, .. } => {
+                self.phase = Phase::Idle;
+                Turn::SayEach(self.to_each(reply))
+            }
+            Framing::Chunk { last: false, .. } => {
+                self.phase = Phase::ChunksFailed;
+                Turn::Say(reply)
+            }
+        }
+    }
+
+    /// The content was not read to its end, and nothing of it is kept.
+    fn content_endless(&self, reply: Reply) -> Turn {
+        Turn::SayEach(self.to_each(reply).at_end())
     }
 
     fn is_too_large(&self, octets: u64) -> bool {

@@ -1,7 +1,10 @@
 //! How a part of the session answers, and what the session then waits for.
 
+use std::vec;
+
 use crate::mail::sasl::scram::ClientFirst;
 use crate::mail::{Closing, Envelope, ForwardPath};
+use crate::smtp::outcome::MailboxFailure;
 use crate::smtp::reply::Reply;
 use crate::smtp::step::{Action, Framing};
 
@@ -16,8 +19,65 @@ pub(super) enum Turn {
     Listen,
     /// Ask the driver for something, and wait for it. The reply, if there is one, is sent first.
     Ask(Option<Reply>, Action, Waiting),
+    /// Reply once for each recipient, and go on as they say.
+    SayEach(Replies),
     /// Reply, and end the session.
     Close(Reply, Closing),
+}
+
+/// The replies to a message: one over SMTP, and one for each recipient over LMTP (RFC 2033 §4.2).
+#[derive(Debug)]
+pub(super) struct Replies {
+    /// What each recipient gets for which nothing else is said.
+    usual: Reply,
+    /// How many are still to be sent.
+    left: usize,
+    /// What is said otherwise: one for each of those that are left, or none at all.
+    failures: vec::IntoIter<Option<MailboxFailure>>,
+    /// Whether the session ends after them.
+    pub(super) is_end: bool,
+}
+
+impl Replies {
+    /// The same for this many recipients; once if there are none.
+    pub(super) fn all(reply: Reply, recipients: usize) -> Self {
+        Self {
+            usual: reply,
+            left: recipients.max(1),
+            failures: Vec::new().into_iter(),
+            is_end: false,
+        }
+    }
+
+    /// `reply` for each recipient whose mailbox did not fail.
+    pub(super) fn each(reply: Reply, failures: Vec<Option<MailboxFailure>>) -> Self {
+        Self {
+            usual: reply,
+            left: failures.len(),
+            failures: failures.into_iter(),
+            is_end: false,
+        }
+    }
+
+    /// The same as the last replies of the session.
+    pub(super) fn at_end(self) -> Self {
+        Self {
+            is_end: true,
+            ..self
+        }
+    }
+
+    /// The next one; `None` if there are no more.
+    pub(super) fn next(&mut self) -> Option<Reply> {
+        self.left = self.left.checked_sub(1)?;
+        let failure = self.failures.next().flatten();
+        Some(failure.map_or_else(|| self.usual.clone(), Reply::from))
+    }
+
+    /// Whether there are no more.
+    pub(super) fn are_said(&self) -> bool {
+        self.left == 0
+    }
 }
 
 impl Turn {
@@ -48,6 +108,8 @@ pub(super) enum Waiting {
     Delivery(Framing),
     Content(Framing),
     Discard(Rejection),
+    /// The turn of the next of several replies.
+    Replies(Replies),
     /// The end of a transaction, before this reply.
     Abandoned(Reply),
     Tls,
@@ -61,4 +123,6 @@ pub(super) enum Rejection {
     Error(Reply),
     /// The client made no error, or could not know yet.
     NoError(Reply),
+    /// The same, for each recipient of the message that the chunk would have ended.
+    OfMessage(Replies),
 }

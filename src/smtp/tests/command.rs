@@ -327,6 +327,7 @@ fn render(command: &Command<'_>) -> String {
     match command {
         Command::Ehlo(name) => format!("EHLO {name}"),
         Command::Helo(name) => format!("HELO {name}"),
+        Command::Lhlo(name) => format!("LHLO {name}"),
         Command::Mail(reverse_path, parameters) => {
             let mut line = format!("MAIL FROM:{reverse_path}");
             if let Some(octets) = parameters.declared_octets {

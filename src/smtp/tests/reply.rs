@@ -6,7 +6,7 @@ use crate::smtp::reply::{self, Reply};
 use crate::smtp::{DeliveryFailure, RecipientVerdict, SyntaxError};
 
 /// Every constant of the room.
-const FIXED: [Reply; 50] = [
+const FIXED: [Reply; 55] = [
     reply::HELO_OK,
     reply::SENDER_OK,
     reply::RECIPIENT_OK,
@@ -16,6 +16,11 @@ const FIXED: [Reply; 50] = [
     reply::RESET,
     reply::NOOP,
     reply::HELP,
+    reply::LMTP_HELP,
+    reply::LHLO_FIRST,
+    reply::LHLO_ONLY,
+    reply::NOT_LMTP,
+    reply::NO_LMTP_RECIPIENT,
     reply::CANNOT_VERIFY,
     reply::NO_LISTS,
     reply::READY_FOR_TLS,
@@ -137,7 +142,7 @@ fn variable() -> Vec<Reply> {
     let keyword = "AUTH PLAIN LOGIN".to_owned();
     let found = "a carriage return where lines end in bare LF";
     vec![
-        Reply::greeting(&longest_name),
+        Reply::greeting(&longest_name, "ESMTP"),
         Reply::ehlo(&longest_name, &[]),
         Reply::ehlo("localhost", &[keyword.clone().into(), keyword.into()]),
         Reply::challenge(String::new()),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use facteur::accounts::{self, Accounts, Resolution};
 use facteur::mail::{Charset, Domain, Dots, Foreign};
 use facteur::smtp::{
-    Action, ContentEnd, Framing, Outcome, RecipientVerdict, Senders, Session, Settings, Step,
-    Submission,
+    Action, ContentEnd, Dialect, Framing, Outcome, RecipientVerdict, Senders, Session, Settings,
+    Step, Submission,
 };
 use facteur::wire::{
     BareOctets, ChunkDecoder, DotDecoder, LfPolicy, LineBuffer, LineEnding, LineEndingFault,
@@ -20,6 +20,7 @@ use crate::transcripts::{Transcript, facts};
 /// The configuration of a replay.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
+    pub(crate) dialect: Dialect,
     pub(crate) message_octets: Option<u64>,
     pub(crate) recipients: Option<u32>,
     pub(crate) errors: Option<u32>,
@@ -72,6 +73,7 @@ impl Replay {
             } else {
                 Senders::Anybody
             },
+            dialect: limits.dialect,
             local_dots: Dots::Anywhere,
             http_port: None,
         });
@@ -259,6 +261,7 @@ impl Replay {
             let outcome = match step.action {
                 Action::ReadLine { octets_max } => return self.task = Task::Line { octets_max },
                 Action::Close(_) => return self.task = Task::Closed,
+                Action::Continue => Outcome::Continued,
                 Action::AbandonTransaction => {
                     self.submission = None;
                     Outcome::TransactionAbandoned
