@@ -472,9 +472,9 @@ def lmtp(bench: Bench, network: Network, cache: Path | None) -> None:
             wait_for("an empty queue", lambda: not mailer.queue())
             if counts() != [1, 1, 1]:
                 raise Finding(Kind.TWICE, f"each mailbox should have one message: {counts()}")
-            octets = retrieved(daemon.pop3, boxes[1], "any")[0]
-            if b" with LMTP id " not in octets:
-                raise Finding(Kind.TORN, f"it did not come over LMTP: {octets!r}")
+            for file in (in_the_way / "new").iterdir():
+                if b" with LMTP id " not in file.read_bytes():
+                    raise Finding(Kind.TORN, f"{file.name} did not come over LMTP")
         finally:
             mailer.stop()
             daemon.kill()

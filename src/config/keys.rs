@@ -24,6 +24,7 @@ use super::{
         BareLf, Count, Durability, HostName, InFlightOctets, Limit, Listen, LogFormat, LogLevel,
         PerAddress, Places, Sandbox, SegmentOctets, Segments, StartTls, Subaddress, directory,
         domains, http_names, http_origins, listeners, number, octets_limit, open_to, places,
+        proxy_from,
     },
 };
 
@@ -75,6 +76,9 @@ pub struct Config {
     /// The networks that are served like this machine while there are no accounts.
     #[serde(deserialize_with = "open_to")]
     pub open_to: Vec<IpNet>,
+    /// The networks of the proxies that name their clients with the PROXY protocol.
+    #[serde(deserialize_with = "proxy_from")]
+    pub proxy_from: Vec<IpNet>,
     /// More names by which HTTP is reached, in lower case.
     #[serde(deserialize_with = "http_names")]
     pub http_names: Vec<String>,
@@ -182,6 +186,7 @@ impl Default for Config {
             pop3_utf8: false,
             scram_plus: false,
             open_to: Vec::new(),
+            proxy_from: Vec::new(),
             http_names: Vec::new(),
             http_origins: Vec::new(),
             domains: Vec::new(),

@@ -33,7 +33,8 @@ pub(super) const SESSION_SECONDS: u64 = 3_600;
 /// hundred times a usual certificate and key. A wrong path must not fill the memory.
 pub(super) const FILE_OCTETS_MAX: u64 = 4 * 1024 * 1024;
 
-/// Most networks of `open_to`: each client's address is compared with all of them.
+/// Most networks of `open_to` and of `proxy_from`: each client's address is compared with all of
+/// them.
 pub(super) const NETWORKS_MAX: usize = 64;
 
 /// Most names in `http_names` and most origins in `http_origins`: each request is compared with all

@@ -1,4 +1,4 @@
-//! The networks that are served without accounts.
+//! Networks in the configuration: those that are served without accounts, and those of proxies.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -37,6 +37,39 @@ fn parse(text: &str) -> Option<IpNet> {
     IpNet::new(address.parse().ok()?, length).ok()
 }
 
+/// The network, if it is not an address within one.
+fn whole(text: &str, network: IpNet) -> Result<IpNet, String> {
+    if network != network.trunc() {
+        return Err(format!(
+            "{text:?} is an address within a network; did you mean \"{}\"?",
+            network.trunc()
+        ));
+    }
+    Ok(network)
+}
+
+/// One element of `proxy_from`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct ProxyFrom(pub(super) IpNet);
+
+impl TryFrom<String> for ProxyFrom {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let no_network =
+            || format!("{text:?} is not a network such as \"10.0.0.0/8\", nor an address");
+        let network = whole(&text, parse(&text).ok_or_else(no_network)?)?;
+        if network.prefix_len() == 0 {
+            return Err(format!(
+                "{text:?} is everybody: every client could claim to be at any address. Name the \
+                 addresses of the proxies"
+            ));
+        }
+        Ok(Self(network))
+    }
+}
+
 fn private() -> impl Iterator<Item = IpNet> {
     PRIVATE.iter().filter_map(|text| text.parse().ok())
 }
@@ -48,18 +81,13 @@ impl FromStr for OpenTo {
         if text == WORD {
             return Ok(Self(private().collect()));
         }
-        let network = parse(text).ok_or_else(|| {
+        let no_network = || {
             format!(
                 "{text:?} is not a network such as \"172.16.0.0/12\", nor an address, nor \
                  {WORD:?}"
             )
-        })?;
-        if network != network.trunc() {
-            return Err(format!(
-                "{text:?} is an address within a network; did you mean \"{}\"?",
-                network.trunc()
-            ));
-        }
+        };
+        let network = whole(text, parse(text).ok_or_else(no_network)?)?;
         let mut allowed = private().chain(SHARED.parse());
         if !allowed.any(|it| it.contains(&network)) {
             return Err(format!(
@@ -100,6 +128,32 @@ mod tests {
                 networks.join(" ")
             }
             Err(error) => error,
+        }
+    }
+
+    /// Public ones too: the proxy may be at such an address.
+    #[test]
+    fn networks_of_proxies_are_read() {
+        let read = |text: &str| match ProxyFrom::try_from(text.to_owned()) {
+            Ok(ProxyFrom(network)) => network.to_string(),
+            Err(error) => error,
+        };
+        for (text, expected) in [
+            ("127.0.0.1", "127.0.0.1/32"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("192.0.2.0/24", "192.0.2.0/24"),
+            ("2001:db8::/32", "2001:db8::/32"),
+        ] {
+            assert_eq!(read(text), expected);
+        }
+        for (text, part) in [
+            ("10.0.0.1/8", "did you mean \"10.0.0.0/8\"?"),
+            ("0.0.0.0/0", "is everybody"),
+            ("::/0", "is everybody"),
+            ("private", "is not a network such as"),
+            ("proxy.example.com", "is not a network such as"),
+        ] {
+            assert!(read(text).contains(part), "{text}: {}", read(text));
         }
     }
 

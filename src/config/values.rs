@@ -16,7 +16,7 @@ use crate::{
 use super::{
     hints,
     limits::{HTTP_NAMES_MAX, NETWORKS_MAX},
-    open_to::OpenTo,
+    open_to::{OpenTo, ProxyFrom},
 };
 
 /// Implements parsing of a type from its words, for the file and for the command line.
@@ -550,15 +550,32 @@ pub(super) fn open_to<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
         off: None,
         element: PhantomData,
     })?;
+    few_networks(elements.into_iter().flat_map(|OpenTo(networks)| networks))
+}
+
+/// Reads the networks of the proxies that name their clients.
+pub(super) fn proxy_from<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<IpNet>, D::Error> {
+    let elements: Vec<ProxyFrom> = deserializer.deserialize_any(ListOrOff {
+        expected: "a list of networks such as [\"10.0.0.0/8\"]",
+        off: None,
+        element: PhantomData,
+    })?;
+    few_networks(elements.into_iter().map(|ProxyFrom(network)| network))
+}
+
+/// Collects at most [`NETWORKS_MAX`] networks, each once.
+fn few_networks<E: de::Error>(all: impl Iterator<Item = IpNet>) -> Result<Vec<IpNet>, E> {
     let mut networks = Vec::new();
-    for network in elements.into_iter().flat_map(|OpenTo(networks)| networks) {
+    for network in all {
         if !networks.contains(&network) {
             networks.push(network);
         }
     }
     if networks.len() > NETWORKS_MAX {
         let reason = format!("there are more than {NETWORKS_MAX} networks: name wider ones");
-        return Err(de::Error::custom(reason));
+        return Err(E::custom(reason));
     }
     Ok(networks)
 }

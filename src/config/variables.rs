@@ -76,6 +76,7 @@ pub(super) static VARIABLES: &[Variable] = &[
     variable!("FACTEUR_LMTP", Addresses, Start, lmtp),
     variable!("FACTEUR_REQUIRE_AUTH", Bare, Start, require_auth),
     variable!("FACTEUR_OPEN_TO", List, Reload, open_to),
+    variable!("FACTEUR_PROXY_FROM", List, Start, proxy_from),
     variable!("FACTEUR_HTTP_NAMES", List, Start, http_names),
     variable!("FACTEUR_HTTP_ORIGINS", List, Start, http_origins),
     variable!("FACTEUR_BARE_LF", Text, Start, bare_lf),

@@ -232,6 +232,8 @@ pub struct Daemon {
     addresses: Vec<(&'static Endpoint, SocketAddr)>,
     /// The sockets in the file system, by their paths.
     named: Vec<(&'static Endpoint, PathBuf)>,
+    /// The proxies that name their clients.
+    proxies: Vec<IpNet>,
     accounts: Arc<Accounts>,
     identity: Option<Arc<Current<Identity>>>,
     /// `Some` if there is a certificate.
@@ -295,6 +297,7 @@ impl Daemon {
             system: sockets.system,
             addresses: sockets.addresses(),
             named: Vec::new(),
+            proxies: config.proxy_from.clone(),
             accounts,
             expiry: identity
                 .clone()
@@ -335,6 +338,7 @@ impl Daemon {
         let listener = Listener {
             sessions,
             timeouts,
+            proxies: self.proxies.clone(),
             registry,
             threads,
             spares,

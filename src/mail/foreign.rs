@@ -3,13 +3,12 @@
 //! A browser can be made to send a request, with a body of someone else's choosing, to any port of
 //! this machine. Nothing after such a first line may be taken for commands (SEC-13).
 
+use super::proxy::SIGNATURE;
+
 /// The methods of HTTP, and the beginning of HTTP/2.
 const HTTP_METHODS: [&str; 10] = [
     "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PRI", "PUT", "TRACE",
 ];
-
-/// The signature that proxies send before a connection in version 2 of the PROXY protocol.
-const PROXY_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// What a client speaks if not the protocol of its port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +53,8 @@ impl Foreign {
     /// speaks.
     pub fn of_octets(first: &[u8]) -> Self {
         let is_signature = first.len() > 2 && {
-            let octets = first.len().min(PROXY_SIGNATURE.len());
-            first.get(..octets) == PROXY_SIGNATURE.get(..octets)
+            let octets = first.len().min(SIGNATURE.len());
+            first.get(..octets) == SIGNATURE.get(..octets)
         };
         let line = first.split(|octet| *octet == b'\n').next();
         let line = line.unwrap_or_default().trim_ascii_end();
@@ -109,7 +108,7 @@ mod tests {
             (b"\x16\x03", Foreign::Tls),
             (b"\x80\x2e\x01\x03\x01", Foreign::Tls),
             (b"\x80\x2e\x02", Foreign::Other),
-            (PROXY_SIGNATURE, Foreign::Proxy),
+            (SIGNATURE, Foreign::Proxy),
             (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", Foreign::Proxy),
             (b"\r\n\r", Foreign::Proxy),
             (b"\r\n", Foreign::Other),

@@ -24,6 +24,15 @@ pub const SCRAM_ITERATIONS_MIN: u32 = 4_096;
 /// sufficient for the mechanisms in use. RFC 5034 §4 requires no more for POP3.
 pub const AUTH_LINE_OCTETS_MAX: usize = 12_288;
 
+/// Longest header of version 1 of the PROXY protocol, in octets: its specification says so, for two
+/// addresses of IPv6 at their longest.
+pub const PROXY_V1_OCTETS_MAX: usize = 107;
+
+/// The same for version 2: 16 octets, two addresses at their longest, those of Unix sockets, and
+/// what is more than proxies put behind them. The specification recommends to accept this many,
+/// because they fit into the first packet of every connection.
+pub const PROXY_V2_OCTETS_MAX: usize = 536;
+
 /// Refused logins of one session: enough for a mistyped password. To guess further, a client has to
 /// reconnect, and attempts are counted by address.
 pub const PASSWORD_FAILURES_MAX: u32 = 3;

@@ -15,6 +15,7 @@ mod link;
 mod mailbox;
 mod message;
 mod network;
+pub mod proxy;
 pub mod sasl;
 mod service;
 pub mod trace;

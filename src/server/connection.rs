@@ -22,6 +22,8 @@ use socket2::Socket;
 
 use crate::clock::Clock;
 use crate::counters::Report;
+use crate::mail::limits::PROXY_V2_OCTETS_MAX;
+use crate::mail::proxy::{self, NotProxyHeader, ProxyHeader};
 use crate::mail::{ChannelBindings, Closing, Ending, Foreign, Link, Tls};
 use crate::wire::{LfPolicy, LineBuffer, LineEnding, Scan};
 
@@ -33,7 +35,7 @@ use super::limits;
 use super::linger::Linger;
 use super::muffler::Kind;
 use super::registry::Ticket;
-use super::session::Interruption;
+use super::session::{Interruption, NoPlace};
 use super::tally::Tally;
 use super::tls::{self, Lack, Tunnel, Written, is_pause, is_stuck};
 
@@ -191,6 +193,78 @@ impl Connection {
             },
             is_local: self.is_local,
         }
+    }
+
+    /// Reads the header with which a proxy names its client, and none of the octets behind it.
+    /// Returns the address of the client, or that of the proxy if the header names no other.
+    ///
+    /// # Errors
+    /// [`Interruption`]: the connection can no longer be used.
+    pub(super) fn read_proxy_header(&mut self) -> Result<IpAddr, Interruption> {
+        let deadline = self.deadlines.of_what_takes(limits::PROXY_HEADER_TIMEOUT);
+        let read = self.wait_undrained(|it| it.take_proxy_header(deadline));
+        match read {
+            Ok(client) => Ok(client.unwrap_or(self.peer)),
+            Err(Interruption::Ended(Ending::IdleTimeout)) => {
+                Err(Interruption::NoProxyHeader { is_late: true })
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Looks at the octets before it takes them: what follows the header may belong to TLS. Not
+    /// inlined: the octets are on the stack (NET-1).
+    #[inline(never)]
+    fn take_proxy_header(
+        &mut self,
+        deadline: Option<Instant>,
+    ) -> Result<Option<IpAddr>, Interruption> {
+        let mut octets = [0; PROXY_V2_OCTETS_MAX];
+        let mut n_taken: usize = 0;
+        loop {
+            let left = self.deadlines.time_left(deadline)?;
+            if !self.is_ready_within(PollFlags::IN, left)? {
+                continue;
+            }
+            let room = octets.get_mut(n_taken..).unwrap_or_default();
+            let n_seen = n_taken.saturating_add(self.receive(room, RecvFlags::PEEK)?);
+            let seen = octets.get(..n_seen).unwrap_or_default();
+            let header = proxy::parse(seen)
+                .map_err(|NotProxyHeader| Interruption::NoProxyHeader { is_late: false })?;
+            let (end, client) = match header {
+                ProxyHeader::Begun => (n_seen, None),
+                ProxyHeader::Whole { octets, client } => (octets, Some(client)),
+            };
+            while n_taken < end {
+                let seen = octets.get_mut(n_taken..end).unwrap_or_default();
+                n_taken = n_taken.saturating_add(self.receive(seen, RecvFlags::empty())?);
+            }
+            if let Some(client) = client {
+                return Ok(client);
+            }
+        }
+    }
+
+    /// Receives octets that are there; none if a signal interrupts it.
+    fn receive(&self, octets: &mut [u8], flags: RecvFlags) -> Result<usize, Interruption> {
+        match recv(&*self.stream, octets, flags | RecvFlags::DONTWAIT) {
+            Ok((_, 0)) => Err(Interruption::Lost(None)),
+            Ok((_, octets)) => Ok(octets),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+            Err(error) => Err(Interruption::Lost(Some(error.into()))),
+        }
+    }
+
+    /// Takes the client to be at `peer`, counted as `counted_as`: a proxy says so.
+    ///
+    /// # Errors
+    /// [`NoPlace`]: turn the client away.
+    pub(super) fn move_to(&mut self, peer: IpAddr, counted_as: IpAddr) -> Result<(), NoPlace> {
+        self.peer = peer;
+        self.ticket.move_to(peer, counted_as)?;
+        self.is_local = self.ticket.is_near();
+        self.input = lines_from(self.is_local);
+        Ok(())
     }
 
     /// Sends what is waiting and performs the TLS handshake, with its own time limit. Everything

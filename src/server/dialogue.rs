@@ -239,6 +239,11 @@ pub(super) fn session_ended(connection: &Connection, id: SessionId, end: &Sessio
         SessionEnd::Broken(Interruption::Lost(_)) if !connection.has_spoken() => {
             tell(Level::Debug, 0);
         }
+        SessionEnd::Broken(Interruption::NoProxyHeader { .. }) => {
+            if let Some(unlogged) = connection.lets_through(Kind::Ended) {
+                tell(Level::Warn, unlogged);
+            }
+        }
         SessionEnd::Foreign {
             what: Foreign::Proxy,
             ..

@@ -110,6 +110,9 @@ pub const CONTENT_OCTETS_PER_SECOND_MIN: u64 = 500;
 /// compute. This many do some ten thousand handshakes a second, more than ever arrive.
 pub const HANDSHAKE_WORKERS_MAX: usize = 8;
 
+/// Longest wait for the whole header of a proxy: it sends the header as soon as it has connected.
+pub const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Longest TLS handshake: a few round trips, on the worst of lines.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 

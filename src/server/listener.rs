@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use log::Level;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -131,6 +132,16 @@ struct TurnedAway {
     error: Option<io::Error>,
 }
 
+impl From<NoPlace> for TurnedAway {
+    fn from(refusal: NoPlace) -> Self {
+        Self {
+            why: reason(refusal),
+            is_lasting: refusal == NoPlace::NotOpen,
+            error: None,
+        }
+    }
+}
+
 impl TurnedAway {
     /// Logs it, with the number of refusals from the address that were not logged before.
     fn log(&self, service: Service, peer: IpAddr, unlogged: u64) {
@@ -151,6 +162,8 @@ pub struct Listener {
     pub sessions: Sessions,
     /// How long clients may take.
     pub timeouts: Timeouts,
+    /// The proxies that name their clients: the networks of their addresses.
+    pub proxies: Vec<IpNet>,
     /// The sessions that are open.
     pub registry: Arc<Registry>,
     /// The threads that are running.
@@ -254,7 +267,8 @@ impl Listener {
             match socket.accept() {
                 Ok((stream, address)) => {
                     let (stream, peer) = (Arc::new(stream), peer_of(&address));
-                    if let Err(refused) = self.admit(&stream, peer, door) {
+                    let is_proxied = self.is_proxy(&address);
+                    if let Err(refused) = self.admit(&stream, peer, (door, is_proxied)) {
                         self.turn_away(&stream, door, &refused);
                         if let Some(unlogged) = self.lets_through(peer, Kind::TurnedAway) {
                             refused.log(self.service(), peer, unlogged);
@@ -267,6 +281,13 @@ impl Listener {
             }
         }
         Ok(())
+    }
+
+    /// Whether a proxy is there. A Unix socket has no address, and so no proxy.
+    fn is_proxy(&self, address: &SockAddr) -> bool {
+        let address = address.as_socket().map(|it| it.ip().to_canonical());
+        let is_of = |network: &IpNet| address.is_some_and(|address| network.contains(&address));
+        self.proxies.iter().any(is_of)
     }
 
     /// The address whose share a client uses. On this machine, clients of HTTP have shares of their
@@ -284,11 +305,13 @@ impl Listener {
         self: &Arc<Self>,
         stream: &Arc<Socket>,
         peer: IpAddr,
-        door: Door,
+        (door, is_proxied): (Door, bool),
     ) -> Result<(), TurnedAway> {
         let admitted = if !self.spares.has_any() && self.threads.are_spent() {
             // The threads of ended sessions have not all exited yet.
             Err(NoPlace::TooMany(Full(Network::EVERYTHING)))
+        } else if is_proxied {
+            self.registry.admit_proxy(peer, stream)
         } else {
             self.registry.admit(self.counted_as(peer, door), stream)
         };
@@ -296,12 +319,7 @@ impl Listener {
             Ok(ticket) => ticket,
             Err(refusal) => {
                 self.registry.counters().turned_away(refusal);
-                let why = reason(refusal);
-                return Err(TurnedAway {
-                    why,
-                    is_lasting: refusal == NoPlace::NotOpen,
-                    error: None,
-                });
+                return Err(refusal.into());
             }
         };
         let id = SessionId {
@@ -310,7 +328,11 @@ impl Listener {
         };
         let listener = Arc::clone(self);
         let socket = Arc::clone(stream);
-        let visit = Visit { id, door };
+        let visit = Visit {
+            id,
+            door,
+            is_proxied,
+        };
         let work = move || listener.serve(socket, peer, ticket, visit);
         let begun = self.spares.begin(Box::new(work));
         begun.map_err(|error| {
@@ -368,11 +390,58 @@ impl Listener {
         }
     }
 
+    /// Lets a proxy name the client, and counts the session by that client's address from then on.
+    /// Not inlined, for the same reason as [`connect`].
+    #[inline(never)]
+    fn learn_client(&self, connection: &mut Connection, visit: Visit) -> Result<(), SessionEnd> {
+        let proxy = connection.peer();
+        let client = match connection.read_proxy_header() {
+            Ok(client) => client,
+            Err(interruption) => {
+                if matches!(interruption, Interruption::NoProxyHeader { .. }) {
+                    self.dismiss(connection, visit.door, HEADER_REQUIRED, true);
+                }
+                return Err(SessionEnd::Broken(interruption));
+            }
+        };
+        let counted_as = self.counted_as(client, visit.door);
+        match connection.move_to(client, counted_as) {
+            Ok(()) => {
+                maillog::proxied(visit.id, proxy, client);
+                Ok(())
+            }
+            Err(refusal) => {
+                self.registry.counters().turned_away(refusal);
+                let refused = TurnedAway::from(refusal);
+                self.dismiss(connection, visit.door, refused.why, refused.is_lasting);
+                if let Some(unlogged) = self.lets_through(client, Kind::TurnedAway) {
+                    refused.log(self.service(), client, unlogged);
+                }
+                Err(SessionEnd::Broken(Interruption::Lost(None)))
+            }
+        }
+    }
+
+    /// Tells a client that has no session yet why it gets none, unless it begins with TLS.
+    fn dismiss(&self, connection: &mut Connection, door: Door, why: &'static str, lasts: bool) {
+        if door != Door::Tls {
+            let output = connection.output();
+            self.sessions
+                .render_unavailable(why, lasts, &self.clock, output);
+        }
+        connection.close_lingering();
+    }
+
     /// A panic means a broken invariant in facteur. The session is told and ends; all others
     /// continue. What the session shared with others is behind locks that do not poison and are not
     /// held while its code runs.
     fn serve_guarded(&self, connection: &mut Connection, visit: Visit) -> SessionEnd {
         let served = catch_unwind(AssertUnwindSafe(|| {
+            if visit.is_proxied
+                && let Err(end) = self.learn_client(connection, visit)
+            {
+                return end;
+            }
             if visit.door == Door::Tls
                 && let Err(interruption) =
                     start_tls(connection, self.sessions.handshakes(), visit.id)
@@ -396,6 +465,9 @@ impl Listener {
         })
     }
 }
+
+/// What a proxy is told that does not name its client.
+const HEADER_REQUIRED: &str = "Your address must begin with a header of the PROXY protocol";
 
 /// The reply to a client that gets no session; it includes which share is full.
 fn reason(refusal: NoPlace) -> &'static str {

@@ -256,6 +256,20 @@ pub(super) fn session_began(id: SessionId, peer: IpAddr) {
     .log(Level::Debug);
 }
 
+/// A proxy has named the client of a session.
+pub(super) fn proxied(id: SessionId, proxy: IpAddr, client: IpAddr) {
+    Notice {
+        subject: Subject::Session(id),
+        name: "proxied",
+        fields: &[
+            ("client", Value::Ours(&client)),
+            ("proxy", Value::Ours(&proxy)),
+        ],
+        reason: None,
+    }
+    .log(Level::Debug);
+}
+
 /// The connection of a session is encrypted.
 pub(super) fn tls_began(id: SessionId, peer: IpAddr, (version, suite): (&str, &str)) {
     Notice {

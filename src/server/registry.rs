@@ -59,6 +59,14 @@ struct Open {
     state: Arc<State>,
 }
 
+impl Open {
+    /// Takes its place away; returns its socket.
+    fn displace(&self) -> Arc<Socket> {
+        self.state.displaced.store(true, Ordering::SeqCst);
+        Arc::clone(&self.stream)
+    }
+}
+
 /// Flags of a session, which it sets itself or which others set for it.
 #[derive(Debug, Default)]
 struct State {
@@ -121,6 +129,27 @@ impl Registry {
         peer: IpAddr,
         stream: &Arc<Socket>,
     ) -> Result<Ticket, NoPlace> {
+        let address = |reach: &Reach| reach.serves(peer).then(|| reach.network_of(peer));
+        self.admit_as(peer, stream, address)
+    }
+
+    /// Gives a place to a proxy at `peer`, until it has named its client. It is served whatever the
+    /// reach is, and has the share of this machine: it connects for many clients.
+    pub(super) fn admit_proxy(
+        self: &Arc<Self>,
+        peer: IpAddr,
+        stream: &Arc<Socket>,
+    ) -> Result<Ticket, NoPlace> {
+        self.admit_as(peer, stream, |_| Some(Network::of_near(peer)))
+    }
+
+    /// Gives a place to a client at `peer` that is counted by this address, if there is one.
+    fn admit_as(
+        self: &Arc<Self>,
+        peer: IpAddr,
+        stream: &Arc<Socket>,
+        address: impl FnOnce(&Reach) -> Option<Network>,
+    ) -> Result<Ticket, NoPlace> {
         if self.is_draining() {
             return Err(NoPlace::ShuttingDown);
         }
@@ -131,10 +160,7 @@ impl Registry {
             state: Arc::clone(&state),
         };
         let mut sessions = self.sessions.lock();
-        if !sessions.reach.serves(peer) {
-            return Err(NoPlace::NotOpen);
-        }
-        let address = sessions.reach.network_of(peer);
+        let address = address(&sessions.reach).ok_or(NoPlace::NotOpen)?;
         let added = sessions.add(address, open);
         drop(sessions);
         let (id, displaced) = added.map_err(NoPlace::TooMany)?;
@@ -240,6 +266,26 @@ impl Places {
         wanted.map(|open| Arc::clone(&open.stream)).collect()
     }
 
+    /// Counts the open session `id` by another address, that of the client at `peer`. Returns the
+    /// socket of the session that must end for it, if any. If there is no place, the session has
+    /// none any more.
+    fn count_anew(
+        &mut self,
+        id: u64,
+        (before, address): (Network, Network),
+        peer: IpAddr,
+    ) -> Result<Option<Arc<Socket>>, Full> {
+        self.shares.end(before, id);
+        let open = &self.open;
+        let harm = |id| open.get(&id).map_or(Harm::Much, |open| open.state.harm());
+        let displaced = self.shares.admit(address, id, harm)?;
+        if let Some(open) = self.open.get_mut(&id) {
+            open.peer = peer;
+        }
+        let displaced = displaced.and_then(|id| self.open.get(&id));
+        Ok(displaced.map(Open::displace))
+    }
+
     /// Returns the number of the session, and the socket of the session that must end for it, if
     /// any.
     fn add(&mut self, address: Network, session: Open) -> Result<(u64, Option<Arc<Socket>>), Full> {
@@ -248,10 +294,8 @@ impl Places {
         // Every session that the shares know is open.
         let harm = |id| open.get(&id).map_or(Harm::Much, |open| open.state.harm());
         let displaced = self.shares.admit(address, id, harm)?;
-        let displaced = displaced.and_then(|id| self.open.get(&id)).map(|open| {
-            open.state.displaced.store(true, Ordering::SeqCst);
-            Arc::clone(&open.stream)
-        });
+        let displaced = displaced.and_then(|id| self.open.get(&id));
+        let displaced = displaced.map(Open::displace);
         self.next_id = id;
         self.open.insert(id, session);
         Ok((id, displaced))
@@ -274,6 +318,26 @@ fn wake(streams: Vec<Arc<Socket>>) {
 }
 
 impl Ticket {
+    /// Counts the session by the address of its client, which a proxy has named, and no longer by
+    /// that of the proxy. The address `peer` has to be served, and `counted_as` is the one whose
+    /// share is used.
+    ///
+    /// # Errors
+    /// [`NoPlace`]: the client is turned away.
+    pub(super) fn move_to(&mut self, peer: IpAddr, counted_as: IpAddr) -> Result<(), NoPlace> {
+        let mut sessions = self.registry.sessions.lock();
+        if !sessions.reach.serves(peer) {
+            return Err(NoPlace::NotOpen);
+        }
+        let address = sessions.reach.network_of(counted_as);
+        let before = std::mem::replace(&mut self.address, address);
+        let counted = sessions.count_anew(self.id, (before, address), peer);
+        drop(sessions);
+        self.is_near = address.is_loopback();
+        wake(counted.map_err(NoPlace::TooMany)?.into_iter().collect());
+        Ok(())
+    }
+
     /// The number of the session, unique within this run of the daemon.
     pub(super) fn id(&self) -> u64 {
         self.id
@@ -477,6 +541,60 @@ mod tests {
         let far = admit(&registry, "172.18.0.1").unwrap();
         assert!(!far.is_near());
         drop((tickets, far));
+        assert!(registry.sessions.lock().shares.is_empty());
+    }
+
+    /// NET-5, SEC-14: a proxy is counted as one of this machine until it has named its client, and
+    /// the client by its own address from then on.
+    #[test]
+    fn a_client_of_a_proxy_is_counted_by_its_own_address() {
+        let registry = registry_of(16, PerAddress::AtMost(2));
+        let proxy = "203.0.113.1".parse().unwrap();
+        let client: IpAddr = "192.0.2.1".parse().unwrap();
+        let connect = || registry.admit_proxy(proxy, &stream());
+        let mut first = connect().unwrap();
+        assert!(first.is_near());
+        first.move_to(client, client).unwrap();
+        assert!(!first.is_near());
+        let _direct = admit(&registry, "192.0.2.1").unwrap();
+        // It is full now, but the proxy still has places.
+        let mut second = connect().unwrap();
+        let refused = second.move_to(client, client).unwrap_err();
+        assert_eq!(refused, NoPlace::TooMany(Full(Network::of(client))));
+        drop(second);
+        let mut third = connect().unwrap();
+        let other = "198.51.100.2".parse().unwrap();
+        third.move_to(other, other).unwrap();
+        let _pending = [connect().unwrap(), connect().unwrap()];
+        let refused = connect().unwrap_err();
+        assert_eq!(refused, NoPlace::TooMany(Full(Network::of_near(proxy))));
+        registry.set_reach(Reach::Near(Vec::new()));
+        assert!(first.is_shut_out() && third.is_shut_out());
+        drop((first, third));
+        assert_eq!(registry.sessions.lock().open.len(), 3);
+    }
+
+    /// SEC-14: the proxy is served, and the client only if it would be without the proxy.
+    #[test]
+    fn without_accounts_clients_of_a_proxy_must_be_near_too() {
+        let registry = registry_of(4, PerAddress::AtMost(4));
+        registry.set_reach(Reach::Near(vec!["172.16.0.0/12".parse().unwrap()]));
+        let proxy = "203.0.113.1".parse().unwrap();
+        for (peer, is_served) in [
+            ("172.17.0.1", true),
+            ("127.0.0.1", true),
+            ("192.0.2.1", false),
+        ] {
+            let mut ticket = registry.admit_proxy(proxy, &stream()).unwrap();
+            let peer = peer.parse().unwrap();
+            let moved = ticket.move_to(peer, peer);
+            let expected = if is_served {
+                Ok(())
+            } else {
+                Err(NoPlace::NotOpen)
+            };
+            assert_eq!(moved, expected, "{peer}");
+        }
         assert!(registry.sessions.lock().shares.is_empty());
     }
 

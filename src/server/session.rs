@@ -28,6 +28,8 @@ impl fmt::Display for SessionId {
 pub(super) struct Visit {
     pub(super) id: SessionId,
     pub(super) door: Door,
+    /// Whether a proxy of the configuration has connected, and names the client first.
+    pub(super) is_proxied: bool,
 }
 
 /// Input that cannot be a line of a session, whatever its protocol.
@@ -62,6 +64,11 @@ pub(super) enum Interruption {
         /// Whether any octets arrived.
         begun: bool,
     },
+    /// A proxy did not name its client with the PROXY protocol.
+    NoProxyHeader {
+        /// Whether it took too long.
+        is_late: bool,
+    },
     /// The client does not read what it asked for.
     NotReading,
     /// The session must end, and can still send a reply.
@@ -86,6 +93,14 @@ impl fmt::Display for Interruption {
             Self::HandshakeTimeout { begun: false } => {
                 "TLS: the client did not start its handshake in time; a client that waits for a \
                  greeting here is set to no TLS, STARTTLS or STLS, which are for the other ports"
+            }
+            Self::NoProxyHeader { is_late: true } => {
+                "no header of the PROXY protocol arrived in time from this address, which is in \
+                 proxy_from: switch it on in the proxy (HAProxy: send-proxy-v2)"
+            }
+            Self::NoProxyHeader { is_late: false } => {
+                "what arrived from this address, which is in proxy_from, is no header of the PROXY \
+                 protocol: switch it on in the proxy (HAProxy: send-proxy-v2)"
             }
             Self::NotReading => "the client does not read",
             Self::Ended(ending) => return write!(f, "{ending}"),
@@ -170,10 +185,10 @@ fn advice(what: Foreign) -> &'static str {
             "the client speaks HTTP: it is a browser, or a program with the wrong port"
         }
         Foreign::Proxy => {
-            "a proxy sent a PROXY protocol header, which this server does not accept: switch it \
-             off in the proxy (HAProxy: no send-proxy or check-send-proxy; nginx: proxy_protocol \
-             off); all clients of a proxy on this machine count as clients of this machine: see \
-             \"Behind a proxy\" in the guide"
+            "a proxy sent a PROXY protocol header, but its address is not in proxy_from: name it \
+             there, or switch the header off in the proxy (HAProxy: no send-proxy or \
+             check-send-proxy; nginx: proxy_protocol off); without it all clients of a proxy on \
+             this machine count as clients of this machine: see \"Behind a proxy\" in the guide"
         }
         Foreign::Text | Foreign::Other => {
             "the client did not begin with a command: it has the wrong port, or speaks another \

@@ -153,7 +153,9 @@ impl Tally {
             SessionEnd::Closed { why: Some(why), .. } | SessionEnd::Broken(why) => match why {
                 Interruption::Lost(_) | Interruption::Tls(_) => &ended.lost,
                 Interruption::NotReading => &ended.not_reading,
-                Interruption::HandshakeTimeout { .. } => &ended.timed_out,
+                Interruption::HandshakeTimeout { .. }
+                | Interruption::NoProxyHeader { is_late: true } => &ended.timed_out,
+                Interruption::NoProxyHeader { is_late: false } => &ended.closed,
                 Interruption::Ended(ending) => match ending {
                     Ending::IdleTimeout | Ending::TooSlow | Ending::SessionTimeout => {
                         &ended.timed_out

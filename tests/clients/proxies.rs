@@ -41,10 +41,16 @@ impl Proxied {
         adapt: impl FnOnce(String) -> String,
         proxy: impl FnOnce(&str) -> Command,
     ) -> Self {
+        let names_clients = file.contains("send-proxy");
         let hashed = program::run_with(&["hash-password", "--no-scram"], "sesame\n");
         let facteur = Certified::start_with(&format!(
-            "smtps = [\"127.0.0.1:0\"]\npop3s = [\"127.0.0.1:0\"]\nrequire_auth = true\n\
+            "{}smtps = [\"127.0.0.1:0\"]\npop3s = [\"127.0.0.1:0\"]\nrequire_auth = true\n\
              [[accounts]]\naddress = \"bob@example.com\"\n{}\n",
+            if names_clients {
+                pages::file("facteur.toml with proxy_from")
+            } else {
+                String::new()
+            },
             hashed.output
         ));
         let pem = facteur.path("both.pem");
@@ -62,6 +68,8 @@ impl Proxied {
         for (written, meant) in [
             ("65434", &*smtp.port().to_string()),
             ("65433", &pop3.port().to_string()),
+            ("65465", &smtp.port().to_string()),
+            ("65495", &pop3.port().to_string()),
             ("/etc/ssl/private/mail.pem", pem.to_str().unwrap()),
             ("bind :465", &format!("bind {first}")),
             ("bind :995", &format!("bind {second}")),
@@ -197,6 +205,34 @@ fn haproxy_forwards_mail() {
         let with_option =
             |lines: String| changed(&lines, "server facteur", |line| format!("{line} {option}"));
         haproxy(1465, Way::Ends, with_option).expect_no_passage(PROXY_HEADER);
+    }
+}
+
+/// The client has the address that the proxy saw, and not that of the proxy.
+#[test]
+#[ignore = "needs haproxy and curl installed; .ci/run installs them"]
+fn haproxy_names_its_clients() {
+    for option in ["send-proxy-v2", "send-proxy"] {
+        let adapt = |lines: String| lines.replace("send-proxy-v2", option);
+        let file = "haproxy.cfg with send-proxy-v2";
+        let proxied = Proxied::start((file, 5465, Way::EndsBehind), adapt, |configuration| {
+            command("haproxy", ["-db", "-q", "-f", configuration])
+        });
+        let from = |mut curl: Command| {
+            curl.args(["--interface", "127.0.0.77"]);
+            curl
+        };
+        let mut curl = from(proxied.curl("smtp", proxied.port, ""));
+        curl.args(["--mail-from", "bob@example.com", "-T", "-"]);
+        curl.args(["--mail-rcpt", "bob@example.com"]);
+        run(&mut curl, &ascii_letter()).succeeded();
+        let accepted = proxied.facteur.program.log_line(" accepted id=");
+        assert!(accepted.contains(" client=127.0.0.77"), "{accepted}");
+        let mut curl = from(proxied.curl("pop3", proxied.port + 1, "/1"));
+        let fetched = run(&mut curl, "").succeeded();
+        assert!(fetched.contains("([127.0.0.77])"), "{fetched}");
+        let login = proxied.facteur.program.log_line(" login mailbox=");
+        assert!(login.contains(" client=127.0.0.77"), "{login}");
     }
 }
 

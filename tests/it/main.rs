@@ -40,6 +40,7 @@ mod net;
 mod place;
 mod privileges;
 mod program;
+mod proxied;
 mod reach;
 mod renames;
 mod replay;

@@ -76,11 +76,11 @@ fn other_protocols_at_a_plain_port_are_named() {
         ),
         (
             proxy,
-            "a proxy sent a PROXY protocol header, which this server does not accept",
+            "a proxy sent a PROXY protocol header, but its address is not in proxy_from",
         ),
         (
             PROXY_2,
-            "a proxy sent a PROXY protocol header, which this server does not accept",
+            "a proxy sent a PROXY protocol header, but its address is not in proxy_from",
         ),
         (
             b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",

@@ -400,7 +400,7 @@ fn there_is_no_unsafe_code_and_a_panic_unwinds() {
 fn all_fuzzers_exist_and_are_run_by_the_gate() {
     let fuzzers = [
         "smtp", "pop3", "http", "content", "journal", "names", "address", "config", "mime",
-        "document",
+        "document", "proxy",
     ];
     let manifest: toml::Table = include_str!("../fuzz/Cargo.toml").parse().unwrap();
     let bins = manifest["bin"].as_array().unwrap().iter();

@@ -67,8 +67,12 @@ fn serve_plain(connection: &mut Connection, environment: &Environment) -> Sessio
         service: Service::Http,
         number: 1,
     };
-    let door = Door::Plain;
-    let end = serve(connection, Visit { id, door }, environment);
+    let visit = Visit {
+        id,
+        door: Door::Plain,
+        is_proxied: false,
+    };
+    let end = serve(connection, visit, environment);
     // As when the connection is dropped.
     connection.shut();
     end

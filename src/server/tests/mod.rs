@@ -4,6 +4,7 @@ pub(crate) mod client;
 mod handshakes;
 mod http;
 mod overload;
+mod proxied;
 mod recipients;
 mod time;
 

@@ -150,6 +150,7 @@ fn listen(
             idle: Duration::from_mins(5),
             session: None,
         },
+        proxies: Vec::new(),
         registry: Arc::clone(registry),
         threads: Arc::new(Threads::uncounted()),
         spares: Spares::new(),

@@ -51,6 +51,7 @@ fn n_delayed(peer: &str) -> usize {
             number: 1,
         },
         door: Door::Plain,
+        is_proxied: false,
     };
     thread::scope(|scope| {
         let served = thread::Builder::new()

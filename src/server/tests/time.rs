@@ -93,7 +93,7 @@ impl Meeting<'_> {
     }
 
     /// Sends an octet just before the end of `limit` and another after it, and then the end.
-    fn trickle_beyond(&self, limit: Duration, octets: [u8; 2]) {
+    pub(super) fn trickle_beyond(&self, limit: Duration, octets: [u8; 2]) {
         let mut client = self.client;
         // By then it has begun to measure its time.
         self.registry.until_everyone_waits();

@@ -17,6 +17,7 @@ pub mod journal;
 pub mod mime;
 pub mod names;
 pub mod pop3;
+pub mod proxy;
 pub mod seeds;
 pub mod smtp;
 mod store;

@@ -7,7 +7,7 @@ use crate::transcripts::{Step, Transcript};
 
 /// Writes the seeds of all targets, each into its own directory below `corpus`.
 pub fn write(tests: &Path, corpus: &Path) {
-    for protocol in ["smtp", "pop3"] {
+    for (protocol, target) in [("smtp", "smtp"), ("lmtp", "smtp"), ("pop3", "pop3")] {
         for entry in fs::read_dir(tests.join("transcripts").join(protocol)).expect("transcripts") {
             let path = entry.expect("an entry").path();
             let text = fs::read_to_string(&path).expect("a transcript");
@@ -20,8 +20,8 @@ pub fn write(tests: &Path, corpus: &Path) {
             let said = said(&transcript);
             put(
                 corpus,
-                protocol,
-                &name,
+                target,
+                &format!("{protocol}-{name}"),
                 &[&[bits(&transcript)], said.as_slice()].concat(),
             );
             if protocol == "smtp" {
@@ -47,6 +47,16 @@ pub fn write(tests: &Path, corpus: &Path) {
     ];
     for (number, address) in addresses.iter().enumerate() {
         put(corpus, "address", &number.to_string(), address.as_bytes());
+    }
+    let headers: [&[u8]; 5] = [
+        b"PROXY TCP4 192.0.2.7 192.0.2.1 56324 25\r\nEHLO client\r\n",
+        b"PROXY TCP6 2001:db8::7 ::1 1 65535\r\n",
+        b"PROXY UNKNOWN\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\xc0\0\x02\x01\xdc\x04\0\x19",
+        b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+    ];
+    for (number, header) in headers.iter().enumerate() {
+        put(corpus, "proxy", &number.to_string(), header);
     }
     let requests = [
         "GET /m/1-2/html?remote=1&q=a+%C3%A4 HTTP/1.1\r\nHost: localhost:65480\r\n\

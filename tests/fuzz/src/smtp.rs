@@ -1,6 +1,8 @@
 //! The SMTP session: the same octets get the same replies and the same mail, however they are cut;
 //! every reply is a line of ASCII that begins with a code.
 
+use facteur::smtp::Dialect;
+
 use crate::replay::smtp::{Limits, Replay};
 
 /// Runs one dialogue: one octet of settings, then the client's octets.
@@ -8,8 +10,15 @@ pub fn run(data: &[u8]) {
     let Some((bits, octets)) = data.split_first() else {
         return;
     };
-    let transcript = crate::transcript(*bits);
+    for dialect in [Dialect::Smtp, Dialect::Lmtp] {
+        run_as(dialect, *bits, octets);
+    }
+}
+
+fn run_as(dialect: Dialect, bits: u8, octets: &[u8]) {
+    let transcript = crate::transcript(bits);
     let limits = Limits {
+        dialect,
         message_octets: (bits & 0x40 != 0).then(|| octets_max(octets)),
         recipients: Some(3),
         errors: (bits & 0x80 != 0).then_some(5),
