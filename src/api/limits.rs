@@ -62,10 +62,9 @@ pub const SEARCH_PART_GROWTH: usize = 8;
 /// How long a search compares messages before it looks how much mail has arrived meanwhile.
 pub const SEARCH_TURN: Duration = Duration::from_millis(1);
 
-/// How long a search rests for each message that has arrived during such a turn. At 1,000 messages
-/// a second hardly anything is left of a search, and beside the 25 of tests that run in parallel it
-/// takes twice as long.
-pub const SEARCH_REST: Duration = Duration::from_millis(40);
+/// How long a search rests for each message that has arrived during such a turn. In a flood hardly
+/// anything is left of a search, and beside 200 messages a second it takes twice as long.
+pub const SEARCH_REST: Duration = Duration::from_millis(5);
 
 /// It rests for at most so many times as long as the turn took: a thread that wakes up to accept
 /// mail may have to wait for the end of a time slice of a busy one, whatever its priority.

@@ -185,11 +185,12 @@ mod tests {
         let ms = Duration::from_millis;
         for (turn, changes, rest) in [
             (ms(1), 0, ms(0)),
-            (ms(1), 1, ms(40)),
+            (ms(1), 1, ms(5)),
             (ms(1), 8, ms(40)),
-            (ms(5), 1, ms(40)),
-            (ms(5), 3, ms(120)),
-            (ms(5), 8, ms(200)),
+            (ms(1), 9, ms(40)),
+            (ms(5), 1, ms(5)),
+            (ms(5), 40, ms(200)),
+            (ms(5), 50, ms(200)),
             (ms(20), 90, ms(400)),
             (Duration::MAX, u64::MAX, ms(400)),
         ] {

@@ -33,17 +33,18 @@ pub const SUMMARIES_OCTETS_MAX: u64 = 32 * 1_024 * 1_024;
 /// within a second.
 pub const SCAN_PAUSE: Duration = Duration::from_secs(1);
 
-/// How many changes make a flood, if they have come since the mailboxes were last listed. Tests
-/// that run in parallel stay far below.
-pub const FLOOD_CHANGES: usize = 128;
+/// How long no mailbox is listed for each message that had come or gone when mailboxes were listed:
+/// lists of the mail of tests that run in parallel hardly wait, and those in a flood as long as
+/// they may.
+pub const REST: Duration = Duration::from_millis(1);
 
-/// After mailboxes were listed in a flood, how many times as long no mailbox is listed: lists take
-/// a fortieth of a processor then, and SMTP seldom waits for a directory that is being read.
-pub const FLOOD_REST: u32 = 39;
+/// It is at most so many times as long as the listing took: lists take a fortieth of a processor in
+/// a flood, and SMTP seldom waits for a directory that is being read.
+pub const REST_TIMES: u32 = 39;
 
 /// Longest such rest: nobody can read what comes in a flood, and then it may take two seconds until
 /// people see it.
-pub const FLOOD_REST_MAX: Duration = Duration::from_secs(2);
+pub const REST_MAX: Duration = Duration::from_secs(2);
 
 /// Of how many changes of our messages the inbox waits for the store's report, which comes a moment
 /// later. More at once look like changes by others: those who watch list the messages again.

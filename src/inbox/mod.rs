@@ -8,14 +8,15 @@
 //! [`limits::SCAN_PAUSE`], when the times of its directories say that another program has changed
 //! it. So a request costs nothing where nothing has happened. Requests are brought up to date one
 //! after another: two that come together do not both read the directories, because what one has
-//! listed is new enough for all that were waiting. If more mail arrives than anybody could read,
-//! the next listing waits for [`limits::FLOOD_REST`] times as long as the last one took.
+//! listed is new enough for all that were waiting. The more mail has arrived, the longer the next
+//! listing waits ([`limits::REST`]).
 //!
 //! The cursor of the hub is taken before the mailboxes are listed, so a change during the listing
 //! is found in it, or reported behind the cursor, or both.
 //!
 //! # Failures
-//! A mailbox that cannot be read is left out, and the list says that it is partial.
+//! A mailbox that cannot be read is listed as it was before, or left out if that is not known, and
+//! the list says that it is partial.
 
 mod bodies;
 mod content;
@@ -239,9 +240,11 @@ impl Inbox {
         }
         let begin = self.clock.now();
         let has_missed = news.is_none();
-        let is_flood = news
-            .as_ref()
-            .is_some_and(|news| news.len() >= limits::FLOOD_CHANGES);
+        let changes = match &news {
+            Some(news) => u32::try_from(news.len()).unwrap_or(u32::MAX),
+            None if is_first => 0,
+            None => u32::MAX,
+        };
         let news = news.unwrap_or_default();
         let mut changed: BTreeSet<_> = news.iter().map(|news| news.mailbox.clone()).collect();
         let reported = scan.others.reported(news);
@@ -254,10 +257,8 @@ impl Inbox {
             self.renew(scan, mailbox, reported);
         }
         let end = self.clock.now();
-        let rest = end.saturating_duration_since(begin);
-        let rest = rest.saturating_mul(limits::FLOOD_REST);
-        let rest = end.checked_add(rest.min(limits::FLOOD_REST_MAX));
-        scan.rests_until = rest.filter(|_| is_flood);
+        let rest = rest_after(end.saturating_duration_since(begin), changes);
+        scan.rests_until = end.checked_add(rest);
         scan.asked = Some(asked);
         Ok(())
     }
@@ -335,7 +336,8 @@ impl Inbox {
             scan.stamps.extend(stamp.map(|it| (mailbox.clone(), it)));
             scan.index.put(mailbox, messages)
         } else {
-            scan.index.remove(&mailbox);
+            // Its messages are most probably still there: other requests may have taken all the
+            // memory for listings, or a program renames them at this moment.
             false
         };
         scan.is_partial |= !has_all;
@@ -563,6 +565,13 @@ impl Reading<'_> {
         let bodies = Bodies::read(&opened.message, outline, limits::SEARCHED_OCTETS_MAX)?;
         Ok(Some(bodies.readable()))
     }
+}
+
+/// How long mailboxes are not listed after a listing that took so long, for so many changes.
+fn rest_after(listing: Duration, changes: u32) -> Duration {
+    let for_changes = limits::REST.saturating_mul(changes);
+    let for_listing = listing.saturating_mul(limits::REST_TIMES);
+    for_changes.min(for_listing).min(limits::REST_MAX)
 }
 
 /// Everything that a watch can report now.
