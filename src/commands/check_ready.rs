@@ -7,11 +7,17 @@ use std::{
     time::Duration,
 };
 
-use crate::{cli::Arguments, clock::Clock, config::ENDPOINTS, fs, system::ipv6};
+use crate::{
+    cli::Arguments,
+    clock::Clock,
+    config::{Config, ENDPOINTS},
+    fs,
+    system::ipv6,
+};
 
 use super::{
     error::{Error, NotReady},
-    local::local,
+    local::{connect, local},
 };
 
 /// Time for the whole check: long for a daemon on this machine, and shorter than the timeout of
@@ -35,7 +41,7 @@ pub(super) fn run(
         let mut n_greeted: usize = 0;
         for listen in listens {
             let address = local(listen.address);
-            match greeted(address, endpoint.greeting, &left) {
+            match greeted(address, endpoint.greeting, &config, &left) {
                 Ok(()) => n_greeted = n_greeted.saturating_add(1),
                 // The daemon skips such an address if it has another one.
                 Err(error) if ipv6::is_missing(address, &error) && listens.len() > 1 => {}
@@ -82,13 +88,14 @@ pub(super) fn run(
 fn greeted(
     address: SocketAddr,
     greeting: Option<&str>,
+    config: &Config,
     left: &dyn Fn() -> Duration,
 ) -> io::Result<()> {
     if address.port() == 0 {
         let reason = "port 0 means any free port, and only the daemon knows which one";
         return Err(io::Error::other(reason));
     }
-    let mut stream = TcpStream::connect_timeout(&address, in_time(left)?)?;
+    let mut stream = connect(address, in_time(left)?, &config.proxy_from)?;
     let wait = |stream: &TcpStream, time| stream.set_read_timeout(Some(time));
     hear(&mut stream, wait, greeting, left)
 }

@@ -1,6 +1,14 @@
 //! Where the daemon can be reached from this machine.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    io::{self, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use ipnet::IpNet;
+
+use crate::mail::proxy;
 
 /// The address at which a client on this machine reaches a daemon that listens at `address`.
 pub(super) fn local(mut address: SocketAddr) -> SocketAddr {
@@ -11,6 +19,21 @@ pub(super) fn local(mut address: SocketAddr) -> SocketAddr {
         });
     }
     address
+}
+
+/// Connects within this time. A daemon that knows the own address as one of its `proxies` gets the
+/// header that it requires from them.
+pub(super) fn connect(
+    address: SocketAddr,
+    time: Duration,
+    proxies: &[IpNet],
+) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect_timeout(&address, time)?;
+    let own = stream.local_addr()?.ip().to_canonical();
+    if proxies.iter().any(|network| network.contains(&own)) {
+        stream.write_all(proxy::LOCAL)?;
+    }
+    Ok(stream)
 }
 
 #[cfg(test)]

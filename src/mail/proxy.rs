@@ -16,6 +16,9 @@ use super::limits::{PROXY_V1_OCTETS_MAX, PROXY_V2_OCTETS_MAX};
 /// How a header of version 2 begins: no text protocol has such a line.
 pub const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
+/// A header that names no other client.
+pub const LOCAL: &[u8; 16] = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
+
 /// How a header of version 1 begins.
 const WORD: &[u8] = b"PROXY ";
 
@@ -167,6 +170,11 @@ mod tests {
     fn whole(octets: usize, client: Option<&str>) -> ProxyHeader {
         let client = client.map(|text| text.parse().unwrap());
         ProxyHeader::Whole { octets, client }
+    }
+
+    #[test]
+    fn the_own_header_names_no_client() {
+        assert_eq!(parse(LOCAL), Ok(whole(LOCAL.len(), None)));
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use crate::support::{Client, HASH, program::Program};
+use crate::support::{
+    Client, HASH,
+    program::{Program, run_in},
+};
 
 /// The address of the proxy, and one that is not a proxy's.
 const PROXY: [u8; 4] = [127, 0, 0, 9];
@@ -117,6 +120,41 @@ fn a_proxy_must_name_its_client() {
     let mut octets = Vec::new();
     behind(program.smtps(), b"EHLO client\r\n").read_octets_to_end(&mut octets);
     assert_eq!(octets, b"");
+}
+
+/// A probe on the proxy's own machine, and a program there that sends mail.
+#[test]
+fn the_commands_name_themselves_to_a_daemon_that_expects_a_proxy() {
+    let directory = tempfile::tempdir().unwrap();
+    let proxies = [("FACTEUR_PROXY_FROM", "127.0.0.0/8,::1")];
+    let program = Program::start_in(directory.path(), &proxies);
+    let (smtp, pop3) = (program.smtp.to_string(), program.pop3.to_string());
+    let ports = ["--smtp", &smtp, "--pop3", &pop3, "--http", "off"];
+    let ready = run_in(&proxies, &[&ports[..], &["check-ready"]].concat());
+    assert_eq!(ready.output, "ready: smtp, pop3\n", "{}", ready.errors);
+    let bob = ["sendmail", "bob@example.com"];
+    let sent = run_in(&proxies, &[&ports[..], &bob].concat());
+    assert_eq!(sent.status, Some(0), "{}", sent.errors);
+    let accepted = program.log_line(" accepted id=");
+    assert!(accepted.contains(" client=127.0.0.1"), "{accepted}");
+    let ready = run_in(&[], &[&ports[..], &["check-ready"]].concat());
+    assert_eq!(ready.status, Some(1), "{}", ready.output);
+}
+
+/// Connections without a header hold up no other client, and no stop.
+#[test]
+fn proxies_that_say_nothing_hold_up_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = program(directory.path(), "http = [\"127.0.0.1:0\"]\n");
+    let silent: Vec<Client> = (0..100).map(|_| behind(program.smtp, b"PROXY ")).collect();
+    let mut client = behind(program.smtp, V2);
+    client.expect_prefix("220 ");
+    let mut client = behind(program.http(), V2);
+    client.send(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    client.expect_prefix("HTTP/1.1 200 ");
+    let log = program.stop();
+    assert!(log.iter().any(|line| line.contains("stopped")), "{log:?}");
+    drop(silent);
 }
 
 /// SEC-13: nothing is executed.

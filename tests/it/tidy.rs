@@ -161,11 +161,7 @@ fn nothing_starts_a_program_connects_or_parses_mime() {
         ] {
             // Other processes: they check whether the daemon greets, hand it a message, and ask it
             // for messages.
-            let clients = [
-                "commands/check_ready.rs",
-                "commands/inbox/client.rs",
-                "commands/sendmail/dialogue.rs",
-            ];
+            let clients = ["commands/inbox/client.rs", "commands/local.rs"];
             let is_client = clients.iter().any(|client| path.ends_with(client));
             // HTTP has a field with this name, too: our own responses need it.
             let is_reader = match word {

@@ -9,7 +9,7 @@
 use std::{
     fmt,
     io::{self, Read as _, Write},
-    net::{SocketAddr, TcpStream},
+    net::TcpStream,
     time::Duration,
 };
 
@@ -195,13 +195,12 @@ impl fmt::Debug for Dialogue<'_> {
 }
 
 impl<'a> Dialogue<'a> {
-    /// Connects to the daemon.
-    pub(super) fn open(
-        address: SocketAddr,
+    /// Begins on a new connection.
+    pub(super) fn on(
+        stream: TcpStream,
         clock: &'a Clock,
         screen: Option<&'a mut dyn Write>,
     ) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, limits::CONNECT_TIMEOUT)?;
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(limits::REPLY_TIMEOUT))?;
         Ok(Self {

@@ -2,6 +2,8 @@
 
 use std::{fmt, io, net::SocketAddr, path::PathBuf};
 
+use ipnet::IpNet;
+
 use crate::{config, system::exit};
 
 use super::{
@@ -26,6 +28,8 @@ pub(super) struct Daemon {
     pub(super) address: SocketAddr,
     /// Its configuration file.
     pub(super) config: Option<PathBuf>,
+    /// The addresses from which it expects proxies.
+    pub(super) proxies: Vec<IpNet>,
 }
 
 /// What happened.

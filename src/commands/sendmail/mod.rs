@@ -35,7 +35,7 @@ use crate::{
     wire::DotEncoder,
 };
 
-use super::local::local;
+use super::local::{connect, local};
 
 use address_list::Fault;
 use arguments::{Asked, Request};
@@ -79,7 +79,8 @@ pub(super) fn run<'a>(
     } else {
         None
     };
-    let sent = match Dialogue::open(daemon.address, clock, screen) {
+    let connected = connect(daemon.address, limits::CONNECT_TIMEOUT, &daemon.proxies);
+    let sent = match connected.and_then(|stream| Dialogue::on(stream, clock, screen)) {
         Ok(dialogue) => message.send(dialogue, &mut input),
         Err(error) => Err(Reason::Away(error)),
     };
@@ -95,7 +96,7 @@ fn daemon(request: &Request, arguments: &Arguments) -> Result<(Daemon, Domain), 
     if let Some(config) = &request.config {
         arguments.config = Some(config.clone());
     }
-    // Only two keys are used, so the final checks do not matter here.
+    // Only three keys are used, so the final checks do not matter here.
     let config = arguments.unchecked_configuration();
     let config = config.map_err(Reason::Config)?;
     let listen = config.smtp.first().ok_or(Reason::NoListener)?;
@@ -107,6 +108,7 @@ fn daemon(request: &Request, arguments: &Arguments) -> Result<(Daemon, Domain), 
     let daemon = Daemon {
         address,
         config: config_file,
+        proxies: config.proxy_from,
     };
     Ok((daemon, config.hostname.0))
 }
