@@ -79,7 +79,8 @@ impl fmt::Display for Protocol {
 pub struct Envelope {
     /// Where failure reports go.
     pub reverse_path: ReversePath,
-    /// The path of the first accepted recipient as the client gave it. The paths of the others are
+    /// The path of the first accepted recipient as the client gave it; `None` once it is known that
+    /// the message is only for others. The paths of the others are
     /// not needed, and a thousand of them would take memory.
     pub first_forward_path: Option<ForwardPath>,
     /// The mailboxes of the accepted recipients in the order of their RCPT commands, possibly with

@@ -190,12 +190,14 @@ impl Intake {
         };
         let (id, name) = (delivery.id(), delivery.name().to_owned());
         let octets = delivery.octets();
-        let recipients = &mut self.envelope.recipients;
-        let failures = match self.envelope.protocol.family {
-            Family::Smtp | Family::Http => delivery.commit(recipients).map(|()| Vec::new()),
+        let envelope = &mut self.envelope;
+        let failures = match envelope.protocol.family {
+            Family::Smtp | Family::Http => {
+                delivery.commit(&envelope.recipients).map(|()| Vec::new())
+            }
             Family::Lmtp => delivery
-                .commit_where_possible(recipients)
-                .map(|left_out| leave_out(recipients, &left_out)),
+                .commit_where_possible(&envelope.recipients)
+                .map(|left_out| leave_out(envelope, &left_out)),
         };
         let failures = failures.map_err(NotKept::Store)?;
         self.recipients.clear();
@@ -209,10 +211,10 @@ impl Intake {
     }
 }
 
-/// Removes from the recipients those whose mailbox was left out. Returns for each of them why, or
-/// nothing if there are none.
+/// Removes from the recipients those whose mailbox was left out. Returns for each recipient why it
+/// was, or nothing if none was.
 fn leave_out(
-    recipients: &mut Vec<MailboxName>,
+    envelope: &mut Envelope,
     left_out: &[(MailboxName, store::Error)],
 ) -> Vec<Option<MailboxFailure>> {
     if left_out.is_empty() {
@@ -228,7 +230,11 @@ fn leave_out(
             }
         })
     };
-    let failures = recipients.iter().map(failure).collect();
+    let failures: Vec<_> = envelope.recipients.iter().map(failure).collect();
+    if failures.first().is_some_and(Option::is_some) {
+        envelope.first_forward_path = None;
+    }
+    let recipients = &mut envelope.recipients;
     recipients.retain(|recipient| failure(recipient).is_none());
     failures
 }

@@ -344,9 +344,13 @@ pub(super) fn accepted(
     message: &Delivered,
 ) {
     let envelope = &message.envelope;
-    let first = envelope.first_forward_path.as_ref();
-    // There is no delivery without a recipient.
-    let first: &dyn fmt::Display = first.map_or(&"", |path| path);
+    let (path, mailbox) = (&envelope.first_forward_path, envelope.recipients.first());
+    let first = fmt::from_fn(|f| match (path, mailbox) {
+        (Some(path), _) => write!(f, "{path}"),
+        (None, Some(mailbox)) => write!(f, "<{mailbox}>"),
+        // There is no delivery without a recipient.
+        (None, None) => Ok(()),
+    });
     Notice {
         subject: Subject::Session(id),
         name: "accepted",

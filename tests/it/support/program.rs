@@ -237,6 +237,11 @@ impl Program {
         address(&self.banner, "HTTP with TLS")
     }
 
+    /// Where LMTP listens.
+    pub(crate) fn lmtp(&self) -> SocketAddr {
+        address(&self.banner, "LMTP")
+    }
+
     /// Where mail is submitted.
     pub(crate) fn submission(&self) -> SocketAddr {
         address(&self.banner, "submission")
