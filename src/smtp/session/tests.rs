@@ -1136,6 +1136,8 @@ fn lines() -> impl Strategy<Value = &'static str> {
     select(vec![
         "EHLO a",
         "HELO a",
+        "LHLO a",
+        "LHLO a",
         "EHLO",
         "MAIL FROM:<a@b>",
         "MAIL FROM:<> SIZE=2000",
