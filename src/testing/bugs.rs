@@ -33,6 +33,8 @@ pub(crate) enum Bug {
     /// A thread that waits for its batch looks, and lets another run first before it says that it
     /// waits.
     FollowersAreMissed,
+    /// A mailbox is left out of a delivery, and yet has the message: putting it there failed late.
+    LeftOutFilesStay,
     /// Checkpoints are not recorded in the journal when no mail comes.
     FloorsAreNotWritten,
     /// A start ends the journal before the replayed messages are durable.

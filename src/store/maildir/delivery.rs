@@ -131,6 +131,8 @@ struct Places<'a> {
     linked: Vec<&'a Target<'a>>,
     /// The mailboxes that cannot have it, and why.
     broken: Vec<(&'a Target<'a>, Error)>,
+    /// Those of them into which it was to be put: a failed call may have done something.
+    tried: Vec<&'a Target<'a>>,
     /// The broken mailboxes for which it was set aside.
     aside: Vec<&'a Target<'a>>,
     /// Whether its name in the spool was given up.
@@ -459,7 +461,7 @@ impl Delivery {
             match apply::place(&self.store, spooled, target, step, made) {
                 Ok(how) => places.is_renamed = how == Placed::Renamed,
                 Err(misplaced) if misplaced.is_of_mailbox() && targets.len() > 1 => {
-                    places.linked.pop();
+                    places.tried.extend(places.linked.pop());
                     places.broken.push((target, misplaced.error));
                 }
                 Err(misplaced) => {
@@ -491,6 +493,12 @@ impl Delivery {
     ) -> Result<(), Error> {
         let path = &self.spool_path();
         let spooled = Spooled { path, file_name };
+        if ailing == Ailing::LeftOut {
+            for target in &places.tried {
+                planted!(LeftOutFilesStay, continue);
+                self.take_back_if_there(target, file_name)?;
+            }
+        }
         for (target, error) in &places.broken {
             match ailing {
                 Ailing::SetAside => {
@@ -513,6 +521,9 @@ impl Delivery {
         for target in &places.linked {
             is_stuck |= self.take_back(target, file_name).is_err();
         }
+        for target in &places.tried {
+            is_stuck |= self.take_back_if_there(target, file_name).is_err();
+        }
         let bases = HashSet::from([Identity::of(file_name.as_bytes())]);
         for target in &places.aside {
             let (mailbox, maildir) = (target.mailbox, &target.maildir);
@@ -530,6 +541,17 @@ impl Delivery {
         planted!(MovedFilesAreNotTakenBack, return Ok(()));
         let missing = HashSet::from([Identity::of(file_name.as_bytes())]);
         reading::remove_moved(&self.store.disk, &target.maildir, missing, |_| {})
+    }
+
+    /// The same for a mailbox that is broken, so that it is probably not there.
+    fn take_back_if_there(&self, target: &Target<'_>, file_name: &str) -> Result<(), Error> {
+        let path = target.maildir.in_new(file_name);
+        match self.take_back(target, file_name) {
+            Err(error) if error.is_of_place() && self.store.disk.fs.metadata(&path).is_err() => {
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     fn spool_path(&self) -> PathBuf {

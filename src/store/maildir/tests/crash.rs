@@ -1419,6 +1419,13 @@ fn every_planted_bug_is_found() {
         });
         assert!(is_found, "{bug:?}");
     }
+    let bug = Bug::LeftOutFilesStay;
+    bugs::plant(Some(bug));
+    let is_found = (2_000_000..2_000_012).any(|seed| {
+        let script = without_moves(seed);
+        fail_everywhere(&script, Errno::MFILE, true, None).is_err()
+    });
+    assert!(is_found, "{bug:?}");
     bugs::plant(None);
 }
 
