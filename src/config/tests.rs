@@ -295,6 +295,12 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
     ("domains = \"a.b\"", "1: domains", "a list of domains"),
     ("smtp = \"127.0.0.1:25\"", "1: smtp", "a list of addresses"),
     (
+        "lmtp = [\"127.0.0.1:25\"]",
+        "1: lmtp",
+        "has port 25, which is for SMTP alone",
+    ),
+    ("lmtp = [\"lmtp.sock\"]", "1: lmtp", "nor an absolute path"),
+    (
         "pop3 = [\"nowhere:1\"]",
         "1: pop3",
         "is not an address and port",

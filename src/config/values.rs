@@ -119,6 +119,9 @@ impl Listen {
     }
 }
 
+/// The port of SMTP (RFC 5321 §4.5.4.2).
+const SMTP_PORT: u16 = 25;
+
 /// Where a listener is that can also be reached through the file system.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Places {
@@ -141,8 +144,14 @@ impl Places {
     pub fn add(&mut self, text: &str) -> Result<(), String> {
         let Some(name) = text.strip_prefix('/') else {
             let listens = Listen::parse(text);
-            self.addresses
-                .extend(listens.map_err(|error| format!("{error}, nor an absolute path"))?);
+            let listens = listens.map_err(|error| format!("{error}, nor an absolute path"))?;
+            // RFC 2033 §5: other servers would believe that it is SMTP.
+            if listens.iter().any(|it| it.address.port() == SMTP_PORT) {
+                return Err(format!(
+                    "{text:?} has port 25, which is for SMTP alone (RFC 2033)"
+                ));
+            }
+            self.addresses.extend(listens);
             return Ok(());
         };
         if name.is_empty() || name.ends_with('/') {

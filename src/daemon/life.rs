@@ -105,12 +105,13 @@ impl Prepared {
         let mut inherited = Inherited::from_environment()?;
         inherited.put_into(config)?;
         config::check(config)?;
-        let sockets = Sockets::open_beside(inherited, config)?;
+        let mut sockets = Sockets::open_beside(inherited, config)?;
         if !config.user.is_empty() {
             privileges::go_on_as(&config.user)?;
             // Otherwise files that the new user cannot read would fail only at the first SIGHUP.
             (source.read)()?;
         }
+        sockets.make_named(config)?;
         let renewable = Renewable::load(config)?;
         store::make_root(&config.mail)?;
         let file = source.file;

@@ -65,6 +65,8 @@ pub struct Sockets {
     open: Vec<(&'static Endpoint, TcpListener)>,
     /// Those in the file system, with their paths.
     named: Vec<(&'static Endpoint, PathBuf, Socket)>,
+    /// Endpoints whose sockets in the file system are not yet made.
+    unnamed: Vec<&'static Endpoint>,
     /// Addresses that are not listened on because there is no IPv6.
     left_out: Vec<(&'static Endpoint, SocketAddr)>,
     /// Optional addresses that are in use.
@@ -80,11 +82,13 @@ impl Sockets {
     /// # Errors
     /// [`Error::Bind`].
     pub fn open(config: &Config) -> Result<Self, Error> {
-        Self::open_beside(Inherited::default(), config)
+        let mut sockets = Self::open_beside(Inherited::default(), config)?;
+        sockets.make_named(config)?;
+        Ok(sockets)
     }
 
     /// Takes the sockets of `inherited`, which are already in the configuration, and opens all
-    /// others.
+    /// others but those in the file system ([`make_named`](Self::make_named)).
     ///
     /// # Errors
     /// [`Error::Bind`].
@@ -93,6 +97,7 @@ impl Sockets {
         let mut sockets = Self {
             open: Vec::new(),
             named: Vec::new(),
+            unnamed: Vec::new(),
             left_out: Vec::new(),
             in_use: Vec::new(),
             threads: Arc::new(Threads::of(&system)),
@@ -103,13 +108,24 @@ impl Sockets {
             if inherited.is_empty() {
                 let bound = sockets.bind(endpoint, config);
                 bound.map_err(|error| error.named(&config.mail))?;
+                sockets.unnamed.push(endpoint);
             } else {
                 let inherited = inherited.into_iter().map(|socket| (endpoint, socket));
                 sockets.open.extend(inherited);
             }
-            sockets.bind_named(endpoint, config)?;
         }
         Ok(sockets)
+    }
+
+    /// Makes the sockets in the file system, as the user that will serve them: they belong to that
+    /// user, and only what that user may change is changed for them.
+    ///
+    /// # Errors
+    /// [`Error::Socket`].
+    pub fn make_named(&mut self, config: &Config) -> Result<(), Error> {
+        let unnamed = std::mem::take(&mut self.unnamed);
+        let mut unnamed = unnamed.into_iter();
+        unnamed.try_for_each(|endpoint| self.bind_named(endpoint, config))
     }
 
     fn bind(&mut self, endpoint: &'static Endpoint, config: &Config) -> Result<(), Error> {
