@@ -34,13 +34,26 @@
 //! Methods return [`Error`]; none panics, and none leaves the store unusable. Events that no caller
 //! asked about go to an [`Observer`].
 
+/// Runs the wrong code if a test has planted that bug; compiled only into tests.
+macro_rules! planted {
+    ($bug:ident, $wrong:expr) => {
+        #[cfg(test)]
+        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::$bug) {
+            $wrong;
+        }
+    };
+}
+
 mod cursor;
 mod error;
 mod event;
 mod hub;
 pub mod limits;
 mod maildir;
+mod name;
+mod quota;
 mod room;
+mod sent_size;
 mod settings;
 mod sync;
 

@@ -42,7 +42,7 @@ use std::{
 use crate::{
     fs::{File, unless_there},
     mail::MailboxName,
-    store::{Change, Error, Event},
+    store::{Change, Error, Event, name::Identity},
 };
 
 use super::{
@@ -51,7 +51,6 @@ use super::{
     disk::Disk,
     letter::{Letter, Misplaced, Placed, Spooled, Step},
     mailboxes::{self, Made, Target},
-    name::Identity,
     open::OpenStore,
     touched::Applied,
     waiting::Purpose,

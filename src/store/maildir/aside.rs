@@ -11,7 +11,10 @@ use std::{
 use crate::{
     fs::{Kind, if_there, unless_there},
     mail::MailboxName,
-    store::{Error, Event},
+    store::{
+        Error, Event,
+        name::{self, Identity, OwnName},
+    },
 };
 
 use super::{
@@ -20,7 +23,6 @@ use super::{
     layout::Maildir,
     letter::Spooled,
     mailboxes::Target,
-    name::{self, Identity, OwnName},
     open::OpenStore,
     waiting::Purpose,
 };

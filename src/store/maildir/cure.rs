@@ -9,7 +9,10 @@ use std::{
 use crate::{
     fs::if_there,
     mail::MailboxName,
-    store::{Change, Error, Event},
+    store::{
+        Change, Error, Event,
+        name::{Identity, OwnName},
+    },
 };
 
 use super::{
@@ -19,7 +22,6 @@ use super::{
     letter::Spooled,
     listing::Side,
     mailboxes::{self, Presence, Target},
-    name::{Identity, OwnName},
     open::OpenStore,
     replay::{Moment, Replay},
     waiting::AtWork,

@@ -52,17 +52,21 @@ use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
 use crate::{
     fs::File,
     mail::{EntryId, MailboxName},
-    store::{Change, Error, limits::BEGIN_SYNC_OCTETS},
+    store::{
+        Change, Error,
+        limits::BEGIN_SYNC_OCTETS,
+        name::{Identity, OwnName, Serial},
+        sent_size::SentSize,
+    },
 };
 
 use super::{
     apply, aside, cure,
     journal::{self, Apply, Ticket},
-    layout::{SentSize, join},
+    layout::join,
     letter::{Held, Letter, Placed, Spooled, Step},
     listing::Side,
     mailboxes::{self, Made, Target},
-    name::{Identity, OwnName, Serial},
     open::OpenStore,
     reading, reserve,
     standing::Standing,

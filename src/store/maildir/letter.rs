@@ -7,13 +7,10 @@ use crate::{
     store::{
         Error,
         limits::JOURNALED_OCTETS_MAX,
+        name::Serial,
+        quota::{Quota, Taken},
         sync::{Condvar, Mutex},
     },
-};
-
-use super::{
-    name::Serial,
-    quota::{Quota, Taken},
 };
 
 /// Content in memory, counted against the limit for all deliveries while it exists.

@@ -39,12 +39,11 @@ use std::{
 
 use crate::{
     mail::{Summaries, UniqueId},
-    store::limits::{LISTED_MESSAGE_OCTETS, LISTED_OCTETS_FREE},
-};
-
-use super::{
-    name::{self, Identity, Parsed},
-    quota::{Quota, Taken},
+    store::{
+        limits::{LISTED_MESSAGE_OCTETS, LISTED_OCTETS_FREE},
+        name::{self, Identity, Parsed},
+        quota::{Quota, Taken},
+    },
 };
 
 /// The two directories of a Maildir that hold messages.

@@ -27,6 +27,8 @@ use crate::{
     store::{
         Change, Error,
         limits::{REMOVAL_MESSAGES_MAX, REMOVAL_SHARE_MIN, REMOVAL_THREADS_MAX},
+        name::Identity,
+        quota::Taken,
     },
 };
 
@@ -38,9 +40,7 @@ use super::{
     journal::{self, Apply, Journal, Ticket},
     listing::Side,
     mailboxes::Target,
-    name::Identity,
     open::OpenStore,
-    quota::Taken,
     reading,
     shares::{Split, in_shares},
     times::{self, Shows},

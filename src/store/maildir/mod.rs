@@ -141,16 +141,6 @@
 //! file system (network file systems). Messages that another program deletes within some ten
 //! seconds before a crash, or between a crash and the next start, may come back at that start.
 
-/// Runs the wrong code if a test has planted that bug; compiled only into tests.
-macro_rules! planted {
-    ($bug:ident, $wrong:expr) => {
-        #[cfg(test)]
-        if crate::testing::bugs::is_planted(crate::testing::bugs::Bug::$bug) {
-            $wrong;
-        }
-    };
-}
-
 mod apply;
 mod aside;
 mod checkpoint;
@@ -168,12 +158,10 @@ mod letter;
 mod listing;
 mod mailboxes;
 mod maildrop;
-mod name;
 mod open;
 mod pace;
 mod piecemeal;
 mod private;
-mod quota;
 mod reading;
 mod removal;
 mod replay;
@@ -208,7 +196,8 @@ use crate::{
     store::{
         Cursor, Durability, Error, Event, Missed, Room, Settings, Watch,
         hub::Hub,
-        limits,
+        limits, name,
+        quota::Quota,
         sync::{Mutex, atomic::AtomicU64, fill_random, thread::JoinHandle},
     },
 };
@@ -231,7 +220,6 @@ use mailboxes::Presence;
 use open::OpenStore;
 use pace::Checkpoints;
 use private::check_own;
-use quota::Quota;
 use standing::Place;
 use statistics::Statistics;
 use touched::Touched;

@@ -11,24 +11,16 @@ use crate::{
     store::{
         Change, Error, Observer,
         hub::Hub,
+        name::{Identity, Serial},
+        quota::Quota,
         sync::atomic::{AtomicU64, Ordering},
     },
 };
 
 use super::{
-    control::Control,
-    disk::Disk,
-    journal::Journal,
-    known::KnownMailboxes,
-    letter::Kept,
-    name::{Identity, Serial},
-    pace::Checkpoints,
-    quota::Quota,
-    standing::Place,
-    statistics::Statistics,
-    touched::Touched,
-    visibility::Visibility,
-    waiting::Waiting,
+    control::Control, disk::Disk, journal::Journal, known::KnownMailboxes, letter::Kept,
+    pace::Checkpoints, standing::Place, statistics::Statistics, touched::Touched,
+    visibility::Visibility, waiting::Waiting,
 };
 
 /// The inside of a [`MessageStore`](crate::store::MessageStore), its deliveries and its maildrops.

@@ -59,6 +59,7 @@ use crate::{
             FIND_ATTEMPTS_MAX, FOLDER_DEPTH_MAX, FOLDERS_MAX, SYNC_THREAD_NAMES_MIN,
             SYNC_THREADS_MAX,
         },
+        name::Identity,
     },
 };
 
@@ -66,7 +67,6 @@ use super::{
     disk::{Disk, Synced, is_unopened},
     layout::Maildir,
     listing::Side,
-    name::Identity,
     open::OpenStore,
     shares::{Split, in_shares},
     touched::Applied,

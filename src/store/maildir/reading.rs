@@ -27,6 +27,7 @@ use std::collections::HashSet;
 use crate::store::{
     Error,
     limits::{FIND_ATTEMPTS_MAX, READING_PAUSE, READING_TICK_MAX, READINGS_MAX},
+    name::Identity,
 };
 
 use super::{
@@ -34,7 +35,6 @@ use super::{
     index::Sight,
     layout::{Maildir, Moved},
     listing::{Fingerprints, Listed, Listing, Side},
-    name::Identity,
     times::Shows,
 };
 

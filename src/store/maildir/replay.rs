@@ -49,6 +49,7 @@ use crate::{
     store::{
         Error, Event,
         limits::{COUNT_OCTETS, FIND_ATTEMPTS_MAX, REPLAY_PROGRESS, SYNC_NAMES},
+        name::{Identity, OwnName, Serial},
     },
 };
 
@@ -60,7 +61,6 @@ use super::{
     letter::{Spooled, Step},
     listing::{Place, Side},
     mailboxes::{self, Made, Target},
-    name::{Identity, OwnName, Serial},
     open::OpenStore,
     piecemeal,
     reading::{Readings, Verdict, keeps_changing},

@@ -38,7 +38,12 @@ use std::{
 use crate::{
     fs::File,
     mail::{EntryId, MailboxName, Summaries},
-    store::{Error, limits::FIND_ATTEMPTS_MAX},
+    store::{
+        Error,
+        limits::FIND_ATTEMPTS_MAX,
+        name::{self, Identity},
+        quota::Quota,
+    },
 };
 
 use super::{
@@ -50,9 +55,7 @@ use super::{
     layout::{Counted, Counting, Maildir, Moved},
     listing::{Found, Listed, Listing, Place, Side},
     mailboxes::{self, Presence, Target},
-    name::{self, Identity},
     open::OpenStore,
-    quota::Quota,
     reading::{Readings, keeps_changing},
     times,
 };

@@ -13,13 +13,13 @@ use std::{
 use crate::{
     clock::Clock,
     mail::MailboxName,
-    store::sync::{Condvar, Mutex},
+    store::{
+        name::{Identity, Serial},
+        sync::{Condvar, Mutex},
+    },
 };
 
-use super::{
-    index::{Access, Index, Remembered},
-    name::{Identity, Serial},
-};
+use super::index::{Access, Index, Remembered};
 
 /// See the module.
 #[derive(Debug)]
@@ -276,7 +276,7 @@ impl Visibility {
 mod tests {
     use super::*;
     use crate::{
-        store::maildir::name::OwnName,
+        store::name::OwnName,
         testing::bugs::{self, Bug},
     };
 

@@ -35,7 +35,7 @@
 
 use crate::mail::MailboxName;
 
-use super::super::name::Serial;
+use crate::store::name::Serial;
 
 /// Batches begin at multiples of this: a file system block, which a disk writes as a whole or in
 /// sectors, but never together with a neighbour.

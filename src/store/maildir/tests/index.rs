@@ -21,7 +21,9 @@ use crate::{
     store::{
         Error, Maildrop, Memory, MessageStore, Settings,
         limits::{INDEX_CLOCK_TOLERANCE, INDEX_QUIET, LISTED_OCTETS_MAX},
-        maildir::{Patience, listing::Listed, name::OwnName, quota::Taken, view::count_sizes},
+        maildir::{Patience, listing::Listed, view::count_sizes},
+        name::OwnName,
+        quota::Taken,
     },
     testing::{
         bugs::{self, Bug},

@@ -34,8 +34,8 @@ use crate::{
             Patience, checkpoint,
             delivery::Ailing,
             journal::{BATCH_ALIGNMENT, HEADER_OCTETS, JournalId, Seal, push_delivery},
-            quota::Taken,
         },
+        quota::Taken,
     },
     testing::{
         bugs::{self, Bug},

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use crate::{
     fs::Fs as _,
     mail::{EntryId, MailboxName},
-    store::{Error, Maildrop, MessageStore, limits::REMOVAL_SHARE_MIN, maildir::quota::Taken},
+    store::{Error, Maildrop, MessageStore, limits::REMOVAL_SHARE_MIN, quota::Taken},
     testing::{
         bugs::{self, Bug},
         disk::{Fault, SimFs, Times},
