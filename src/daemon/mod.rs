@@ -619,6 +619,8 @@ pub fn store_settings(config: &Config, system: &System) -> store::Settings {
         },
         observer: store::Observer::new(log_store_event),
         memory: memory_of_store(config, system),
+        #[cfg(feature = "postgres")]
+        database: None,
     }
 }
 

@@ -51,6 +51,8 @@ mod hub;
 pub mod limits;
 mod maildir;
 mod name;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod quota;
 mod room;
 mod sent_size;
@@ -77,14 +79,66 @@ pub use maildir::{connect_control, lock_of, make_root};
 pub use room::Room;
 pub use settings::{Durability, Memory, Settings};
 
+#[cfg(feature = "postgres")]
+pub use postgres::{Access, AccessError, Database, Secrets};
+
 use maildir::MaildirStore;
+#[cfg(feature = "postgres")]
+use postgres::PostgresStore;
+
+/// Does the same with whichever kind it is.
+macro_rules! on_kind {
+    ($kind:expr, $it:ident => $does:expr) => {
+        match $kind {
+            Kind::Maildir($it) => $does,
+            #[cfg(feature = "postgres")]
+            Kind::Postgres($it) => $does,
+        }
+    };
+}
+
+/// Something of a store, by the kind of the store.
+#[cfg(not(feature = "postgres"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind<M> {
+    Maildir(M),
+}
+
+/// Something of a store, by the kind of the store.
+#[cfg(feature = "postgres")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind<M, P> {
+    Maildir(M),
+    Postgres(P),
+}
+
+/// The store, and what it hands out, by the kind of the store.
+macro_rules! kinds {
+    ($($name:ident: $maildir:ty, $postgres:ty;)*) => {
+        $(
+            #[cfg(not(feature = "postgres"))]
+            type $name = Kind<$maildir>;
+            #[cfg(feature = "postgres")]
+            type $name = Kind<$maildir, $postgres>;
+        )*
+    };
+}
+
+kinds! {
+    StoreKind: MaildirStore, PostgresStore;
+    DeliveryKind: maildir::Delivery, postgres::Delivery;
+    MaildropKind: maildir::Maildrop, postgres::Maildrop;
+    LookKind: maildir::Look, postgres::Look;
+    StampKind: maildir::Stamp, postgres::Stamp;
+    MessageKind: maildir::Message, postgres::Message;
+}
 
 /// All mailboxes of this host. Share it in an [`Arc`].
 ///
 /// Dropping it closes it like [`close`](Self::close), but a failure is then not reported.
 #[derive(Debug)]
 pub struct MessageStore {
-    maildirs: MaildirStore,
+    kind: StoreKind,
 }
 
 impl MessageStore {
@@ -94,6 +148,16 @@ impl MessageStore {
     /// As for [`open_on`](Self::open_on).
     pub fn open(settings: Settings, clock: Clock) -> Result<Self, Error> {
         Self::open_on(Arc::new(RealFs), settings, clock)
+    }
+
+    /// The store if it consists of Maildirs, as tests know.
+    #[cfg(test)]
+    fn maildirs(&self) -> &MaildirStore {
+        match &self.kind {
+            Kind::Maildir(it) => it,
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(_) => panic!("this is a database"),
+        }
     }
 
     /// The number of the process that serves the store in `root`, if there is one and it can be
@@ -109,8 +173,14 @@ impl MessageStore {
     /// [`Error::StoreInUse`] if another daemon has it open, [`Error::Unsafe`] if others could
     /// change it, [`Error::Io`] or [`Error::Full`]: do not start; the text says what to do.
     pub fn open_on(fs: Arc<dyn Fs>, settings: Settings, clock: Clock) -> Result<Self, Error> {
-        let maildirs = MaildirStore::open(fs, settings, clock)?;
-        Ok(Self { maildirs })
+        #[cfg(feature = "postgres")]
+        if let Some(database) = settings.database.clone() {
+            let store = PostgresStore::open(fs, settings, &database, clock)?;
+            let kind = Kind::Postgres(store);
+            return Ok(Self { kind });
+        }
+        let kind = Kind::Maildir(MaildirStore::open(fs, settings, clock)?);
+        Ok(Self { kind })
     }
 
     /// Makes the control socket of this store, and listens on it: for the programs of its owner,
@@ -120,7 +190,7 @@ impl MessageStore {
     /// [`Error::Unsafe`] if something else has its name; [`Error::Io`], also where there are no
     /// sockets: log it, and go on without.
     pub fn control(&self) -> Result<UnixListener, Error> {
-        self.maildirs.control()
+        on_kind!(&self.kind, it => it.control())
     }
 
     /// Waits until everything is durable in the mailboxes, so that the next start has nothing to
@@ -129,12 +199,19 @@ impl MessageStore {
     /// # Errors
     /// [`Error`]: nothing is lost, and the next start does the rest.
     pub fn close(&self) -> Result<(), Error> {
-        self.maildirs.close()
+        match &self.kind {
+            Kind::Maildir(it) => it.close(),
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(it) => {
+                it.close();
+                Ok(())
+            }
+        }
     }
 
     /// Adds to `report` what was counted since the store was opened, and whether all is well.
     pub fn report(&self, report: &mut Report) {
-        self.maildirs.report(report);
+        on_kind!(&self.kind, it => it.report(report));
     }
 
     /// Checks that `mailbox` can exist at all, and accepts mail as far as that can be seen. If it
@@ -144,7 +221,7 @@ impl MessageStore {
     /// [`Error::NameTooLong`]: refuse the recipient permanently. Any other: refuse it for now, but
     /// no other recipient; the observer was told why.
     pub fn check_recipient(&self, mailbox: &MailboxName) -> Result<(), Error> {
-        self.maildirs.check_recipient(mailbox)
+        on_kind!(&self.kind, it => it.check_recipient(mailbox))
     }
 
     /// Whether `mailbox` exists. One whose name is too long for a directory does not.
@@ -152,7 +229,7 @@ impl MessageStore {
     /// # Errors
     /// [`Error::Unsafe`] or [`Error::Io`] if this cannot be determined now.
     pub fn has_mailbox(&self, mailbox: &MailboxName) -> Result<bool, Error> {
-        match self.maildirs.has_mailbox(mailbox) {
+        match on_kind!(&self.kind, it => it.has_mailbox(mailbox)) {
             Err(Error::NameTooLong { .. }) => Ok(false),
             found => found,
         }
@@ -173,10 +250,11 @@ impl MessageStore {
     /// # Errors
     /// [`Error::Unsafe`] or [`Error::Io`] if this cannot be determined now.
     pub fn mailboxes_with_local_part(&self, local_part: &str) -> Result<Vec<MailboxName>, Error> {
-        let mut mailboxes = self.maildirs.mailboxes_with_local_part(local_part)?;
+        let find = |text: &str| on_kind!(&self.kind, it => it.mailboxes_with_local_part(text));
+        let mut mailboxes = find(local_part)?;
         for form in local_part_forms(local_part) {
             if mailboxes.is_empty() {
-                mailboxes = self.maildirs.mailboxes_with_local_part(&form)?;
+                mailboxes = find(&form)?;
             }
         }
         Ok(mailboxes)
@@ -188,7 +266,7 @@ impl MessageStore {
     /// # Errors
     /// [`Error::Io`] if the mailboxes cannot be listed now.
     pub fn each_mailbox(&self, visit: &mut dyn FnMut(MailboxName)) -> Result<bool, Error> {
-        self.maildirs.each_mailbox(visit)
+        on_kind!(&self.kind, it => it.each_mailbox(visit))
     }
 
     /// The messages that `mailbox` has now, to be read only. This does not conflict with a session
@@ -199,7 +277,11 @@ impl MessageStore {
     /// [`Error::NameTooLong`]; [`Error::ListingTooLarge`], [`Error::Unsafe`] or [`Error::Io`] if it
     /// cannot be read now.
     pub fn look(&self, mailbox: &MailboxName) -> Result<Look, Error> {
-        self.maildirs.look(mailbox).map(Look)
+        Ok(Look(match &self.kind {
+            Kind::Maildir(it) => Kind::Maildir(it.look(mailbox)?),
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(it) => Kind::Postgres(it.look(mailbox)?),
+        }))
     }
 
     /// The state of the directories of `mailbox`. If two of them are equal, nothing has come or
@@ -208,7 +290,11 @@ impl MessageStore {
     /// # Errors
     /// [`Error::NameTooLong`]; [`Error::Io`] if this cannot be determined now.
     pub fn stamp(&self, mailbox: &MailboxName) -> Result<Stamp, Error> {
-        self.maildirs.stamp(mailbox).map(Stamp)
+        Ok(Stamp(match &self.kind {
+            Kind::Maildir(it) => Kind::Maildir(it.stamp(mailbox)?),
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(it) => Kind::Postgres(it.stamp(mailbox)?),
+        }))
     }
 
     /// Removes messages by their ids, each from the mailbox that is named with it, as a session of
@@ -222,13 +308,13 @@ impl MessageStore {
     /// must not say that they all are.
     pub fn remove_everywhere(&self, messages: &[(MailboxName, EntryId)]) -> Result<(), Error> {
         let patience = limits::REMOVAL_PATIENCE;
-        self.maildirs.remove_everywhere(messages, patience)
+        on_kind!(&self.kind, it => it.remove_everywhere(messages, patience))
     }
 
     /// The place behind the newest change of this store. To miss nothing, take it before the
     /// mailboxes are listed, and then watch from there.
     pub fn cursor(&self) -> Cursor {
-        self.maildirs.cursor()
+        on_kind!(&self.kind, it => it.cursor())
     }
 
     /// Begins to watch which messages come and go, in one mailbox or in all, from the cursor
@@ -238,7 +324,7 @@ impl MessageStore {
     /// [`Missed`] if `since` is not of this run of the daemon, or too much has happened since: list
     /// the mailboxes again, from a new cursor.
     pub fn watch(&self, of: Option<&MailboxName>, since: Cursor) -> Result<Watch, Missed> {
-        self.maildirs.watch(of, since)
+        on_kind!(&self.kind, it => it.watch(of, since))
     }
 
     /// Begins a delivery of `declared_octets`, 0 if the size is not known.
@@ -246,7 +332,11 @@ impl MessageStore {
     /// # Errors
     /// [`Error::Full`] or [`Error::Io`]: refuse the message for now.
     pub fn begin_delivery(&self, declared_octets: u64) -> Result<Delivery, Error> {
-        self.maildirs.begin_delivery(declared_octets).map(Delivery)
+        Ok(Delivery(match &self.kind {
+            Kind::Maildir(it) => Kind::Maildir(it.begin_delivery(declared_octets)?),
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(it) => Kind::Postgres(it.begin_delivery()?),
+        }))
     }
 
     /// How much room there is for messages.
@@ -254,7 +344,11 @@ impl MessageStore {
     /// # Errors
     /// [`Error::Io`] if the system does not report it.
     pub fn room(&self) -> Result<Room, Error> {
-        self.maildirs.room()
+        match &self.kind {
+            Kind::Maildir(it) => it.room(),
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(it) => Ok(it.room()),
+        }
     }
 
     /// Opens the maildrop of `mailbox` for one session (RFC 1939 §4). A mailbox that does not exist
@@ -264,8 +358,7 @@ impl MessageStore {
     /// [`Error::InUse`] if another session has it open. [`Error::NameTooLong`]; [`Error::Unsafe`],
     /// [`Error::Io`] or [`Error::Full`] if it cannot be read now.
     pub fn open_maildrop(&self, mailbox: &MailboxName) -> Result<Maildrop, Error> {
-        let opened = self.maildirs.open_maildrop(mailbox, Duration::ZERO);
-        opened.map(Maildrop)
+        self.open_within(mailbox, Duration::ZERO)
     }
 
     /// The same, but if another session has it open, waits a moment for that session to end: the
@@ -274,25 +367,42 @@ impl MessageStore {
     /// # Errors
     /// As [`open_maildrop`](Self::open_maildrop).
     pub fn open_maildrop_patiently(&self, mailbox: &MailboxName) -> Result<Maildrop, Error> {
-        let patience = limits::CLAIM_PATIENCE;
-        self.maildirs.open_maildrop(mailbox, patience).map(Maildrop)
+        self.open_within(mailbox, limits::CLAIM_PATIENCE)
+    }
+
+    fn open_within(&self, mailbox: &MailboxName, patience: Duration) -> Result<Maildrop, Error> {
+        Ok(Maildrop(match &self.kind {
+            Kind::Maildir(it) => Kind::Maildir(it.open_maildrop(mailbox, patience)?),
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(it) => Kind::Postgres(it.open_maildrop(mailbox, patience)?),
+        }))
     }
 }
 
 /// A message being received. Dropping it abandons the message and removes what was written.
 #[derive(Debug)]
-pub struct Delivery(maildir::Delivery);
+pub struct Delivery(DeliveryKind);
 
 impl Delivery {
+    /// The delivery to Maildirs, as tests know.
+    #[cfg(test)]
+    fn into_maildir(self) -> maildir::Delivery {
+        match self.0 {
+            Kind::Maildir(it) => it,
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(_) => panic!("this is for a database"),
+        }
+    }
+
     /// The name of the message for trace headers and the log: letters, digits and `_`, never used
     /// twice.
     pub fn name(&self) -> &str {
-        self.0.name()
+        on_kind!(&self.0, it => it.name())
     }
 
     /// The id of the message in the inbox, once it is there.
     pub fn id(&self) -> EntryId {
-        self.0.id()
+        on_kind!(&self.0, it => it.id())
     }
 
     /// Adds `octets` to the content, with lines ended by LF. Each call may be one write, so pass
@@ -301,12 +411,12 @@ impl Delivery {
     /// # Errors
     /// [`Error::Full`] or [`Error::Io`]: drop the delivery and refuse the message for now.
     pub fn append(&mut self, octets: &[u8]) -> Result<(), Error> {
-        self.0.append(octets)
+        on_kind!(&mut self.0, it => it.append(octets))
     }
 
     /// The number of octets so far, as they are stored.
     pub fn octets(&self) -> u64 {
-        self.0.octets()
+        on_kind!(&self.0, it => it.octets())
     }
 
     /// Puts the message into the mailboxes of `recipients`, creating those that are missing; one
@@ -318,7 +428,7 @@ impl Delivery {
     /// [`Error::NameTooLong`], [`Error::Full`], [`Error::Io`] or [`Error::Unsafe`]: refuse the
     /// message; copies that were put into a mailbox are removed again.
     pub fn commit(self, recipients: &[MailboxName]) -> Result<(), Error> {
-        self.0.commit(recipients)
+        on_kind!(self.0, it => it.commit(recipients))
     }
 
     /// Like [`commit`](Self::commit), but returns the mailboxes that cannot take the message, with
@@ -331,18 +441,27 @@ impl Delivery {
         self,
         recipients: &[MailboxName],
     ) -> Result<Vec<(MailboxName, Error)>, Error> {
-        self.0.commit_where_possible(recipients)
+        match self.0 {
+            Kind::Maildir(it) => it.commit_where_possible(recipients),
+            // All mailboxes are in the same place.
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(it) => it.commit(recipients).map(|()| Vec::new()),
+        }
     }
 }
 
 /// The messages of one mailbox, fixed for one session. Dropping it ends the exclusive access.
 #[derive(Debug)]
-pub struct Maildrop(maildir::Maildrop);
+pub struct Maildrop(MaildropKind);
 
 impl Maildrop {
     /// The messages in the order of their arrival.
     pub fn messages(&self) -> Arc<dyn Summaries> {
-        self.0.view.messages()
+        match &self.0 {
+            Kind::Maildir(it) => it.view.messages(),
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(it) => it.messages(),
+        }
     }
 
     /// Opens the message at `index` of [`messages`](Self::messages).
@@ -351,7 +470,11 @@ impl Maildrop {
     /// [`Error::MessageGone`] if another program removed it, or there is no such index: tell the
     /// client. [`Error::Unsafe`] or [`Error::Io`]: it cannot be read now.
     pub fn open_message(&self, index: usize) -> Result<Message, Error> {
-        self.0.view.open_message(index).map(Message)
+        Ok(Message(match &self.0 {
+            Kind::Maildir(it) => Kind::Maildir(it.view.open_message(index)?),
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(it) => Kind::Postgres(it.open_message(index)?),
+        }))
     }
 
     /// Removes the messages at `indexes` of [`messages`](Self::messages); one that is already gone
@@ -361,24 +484,28 @@ impl Maildrop {
     /// [`Error::Io`] or [`Error::Full`]: some may be removed, but tell the client that the command
     /// failed (RFC 1939 §6). The next session lists those that are still there.
     pub fn remove(&self, indexes: &[usize]) -> Result<(), Error> {
-        self.0.remove(indexes)
+        on_kind!(&self.0, it => it.remove(indexes))
     }
 }
 
 /// The messages of one mailbox as they were at one moment. It does not lock anybody out.
 #[derive(Debug)]
-pub struct Look(maildir::Look);
+pub struct Look(LookKind);
 
 impl Look {
     /// The messages in the order of their arrival.
     pub fn messages(&self) -> Arc<dyn Summaries> {
-        self.0.view.messages()
+        match &self.0 {
+            Kind::Maildir(it) => it.view.messages(),
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(it) => it.messages(),
+        }
     }
 
     /// The id in the inbox of the message at `index` of [`messages`](Self::messages); `None` if
     /// there is no such index.
     pub fn id(&self, index: usize) -> Option<EntryId> {
-        self.0.id(index)
+        on_kind!(&self.0, it => it.id(index))
     }
 
     /// When the message at `index` of [`messages`](Self::messages) came, in seconds since 1970:
@@ -388,7 +515,7 @@ impl Look {
     /// [`Error::MessageGone`] if another program removed it, or there is no such index.
     /// [`Error::Io`]: this is not known now.
     pub fn arrived_secs(&self, index: usize) -> Result<u64, Error> {
-        self.0.arrived_secs(index)
+        on_kind!(&self.0, it => it.arrived_secs(index))
     }
 
     /// Opens the message at `index` of [`messages`](Self::messages).
@@ -396,7 +523,11 @@ impl Look {
     /// # Errors
     /// As for [`Maildrop::open_message`].
     pub fn open_message(&self, index: usize) -> Result<Message, Error> {
-        self.0.view.open_message(index).map(Message)
+        Ok(Message(match &self.0 {
+            Kind::Maildir(it) => Kind::Maildir(it.view.open_message(index)?),
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(it) => Kind::Postgres(it.open_message(index)?),
+        }))
     }
 }
 
@@ -405,22 +536,22 @@ impl Look {
 /// One that was taken so shortly after a change that another change might not show is equal to no
 /// other. Nor is any on a file system whose times are not reliable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp(maildir::Stamp);
+pub struct Stamp(StampKind);
 
 /// A message open for reading. It stays readable if somebody removes it.
 #[derive(Debug)]
-pub struct Message(maildir::Message);
+pub struct Message(MessageKind);
 
 impl Message {
     /// The number of octets that RETR sends, before dot-stuffing, if it differs from the listing
     /// because another program has edited the message.
     pub fn edited_octets(&self) -> Option<u64> {
-        self.0.edited_octets()
+        on_kind!(&self.0, it => it.edited_octets())
     }
 
     /// The number of octets as they are stored, when it was opened; `None` if that is not known.
     pub fn octets_on_disk(&self) -> Option<u64> {
-        self.0.octets_on_disk()
+        on_kind!(&self.0, it => it.octets_on_disk())
     }
 
     /// Reads the octets from `offset` on, as they are stored, independently of
@@ -429,12 +560,12 @@ impl Message {
     /// # Errors
     /// [`Error::Io`]: it cannot be read.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
-        self.0.read_at(offset, buffer)
+        on_kind!(&self.0, it => it.read_at(offset, buffer))
     }
 
     /// Why a message cannot be read to its end that has become shorter after it was opened.
     pub fn cut_short(&self) -> Error {
-        self.0.cut_short()
+        on_kind!(&self.0, it => it.cut_short())
     }
 
     /// Reads the next octets as they are stored, with lines ended by LF unless another program
@@ -443,6 +574,6 @@ impl Message {
     /// # Errors
     /// [`Error::Io`]: the rest cannot be read.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        self.0.read(buffer)
+        on_kind!(&mut self.0, it => it.read(buffer))
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+#[cfg(feature = "postgres")]
+use super::postgres::Database;
 use super::{event::Observer, limits};
 
 /// The settings of the store.
@@ -17,6 +19,9 @@ pub struct Settings {
     pub observer: Observer,
     /// How much memory the store may use.
     pub memory: Memory,
+    /// The database that has the mail instead of `root`, if there is one.
+    #[cfg(feature = "postgres")]
+    pub database: Option<Database>,
 }
 
 impl Settings {
@@ -28,6 +33,8 @@ impl Settings {
             durability: Durability::default(),
             observer: Observer::default(),
             memory: Memory::default(),
+            #[cfg(feature = "postgres")]
+            database: None,
         }
     }
 }

@@ -34,11 +34,36 @@ fn open(place: &Path, durability: Durability) -> MessageStore {
 }
 
 /// All kinds of stores. Add a line here for a new one.
-const KINDS: [(&str, Open); 3] = [
+const KINDS: &[(&str, Open)] = &[
     ("journal", |place| open(place, Durability::default())),
     ("maildir", |place| open(place, Durability::Maildir)),
     ("none", |place| open(place, Durability::None)),
+    #[cfg(feature = "postgres")]
+    ("postgres", open_database),
 ];
+
+/// Opens a store in a database that belongs to `place`, and keeps its name there.
+#[cfg(feature = "postgres")]
+fn open_database(place: &Path) -> MessageStore {
+    use crate::testing::postgres::shared;
+
+    let cluster = shared();
+    let mark = place.join("database");
+    let known = std::fs::read_link(&mark).ok();
+    let known = known.map(|name| name.into_os_string().into_string().unwrap());
+    let database = known.unwrap_or_else(|| {
+        let database = cluster.new_database();
+        std::os::unix::fs::symlink(&database, &mark).unwrap();
+        database
+    });
+    let access = super::Access::parse(&cluster.access(&database), super::Secrets::default());
+    let mut settings = Settings::new(place.join("mail"), "host.example");
+    settings.database = Some(super::Database {
+        access: access.unwrap(),
+        is_single: true,
+    });
+    MessageStore::open(settings, Clock::system()).unwrap()
+}
 
 fn mailbox(address: &str) -> MailboxName {
     let (local_part, domain) = address.split_once('@').unwrap();
@@ -120,7 +145,7 @@ fn play(open: Open, seed: u64) -> Result<(), String> {
 /// I1, I2, I3 and I6, except for what needs a crash.
 #[test]
 fn every_store_behaves_like_the_model() {
-    for (kind, open) in KINDS {
+    for &(kind, open) in KINDS {
         for seed in 0..6 {
             play(open, seed).unwrap_or_else(|fault| panic!("{kind}, seed {seed}: {fault}"));
         }
@@ -129,7 +154,7 @@ fn every_store_behaves_like_the_model() {
 
 #[test]
 fn a_look_blocks_nobody_and_sees_what_was_there() {
-    for (kind, open) in KINDS {
+    for &(kind, open) in KINDS {
         let place = TempDir::new().unwrap();
         let store = open(place.path());
         let [ann, bob, _] = mailboxes();
@@ -159,7 +184,7 @@ fn a_look_blocks_nobody_and_sees_what_was_there() {
 
 #[test]
 fn copies_of_a_message_have_one_id_and_the_time_of_its_delivery() {
-    for (kind, open) in KINDS {
+    for &(kind, open) in KINDS {
         let place = TempDir::new().unwrap();
         let store = open(place.path());
         let [ann, bob, other] = mailboxes();
@@ -187,7 +212,7 @@ fn copies_of_a_message_have_one_id_and_the_time_of_its_delivery() {
 /// Stamps of the same state become equal, and those of different states never are.
 #[test]
 fn a_stamp_differs_after_every_change() {
-    for (kind, open) in KINDS {
+    for &(kind, open) in KINDS {
         let place = TempDir::new().unwrap();
         let store = open(place.path());
         let [ann, bob, _] = mailboxes();
@@ -212,7 +237,7 @@ fn a_stamp_differs_after_every_change() {
 
 #[test]
 fn any_part_of_a_message_can_be_read_in_any_order() {
-    for (kind, open) in KINDS {
+    for &(kind, open) in KINDS {
         let place = TempDir::new().unwrap();
         let store = open(place.path());
         let [ann, ..] = mailboxes();
@@ -260,7 +285,7 @@ fn any_part_of_a_message_can_be_read_in_any_order() {
 
 #[test]
 fn every_mailbox_is_listed_once() {
-    for (kind, open) in KINDS {
+    for &(kind, open) in KINDS {
         let place = TempDir::new().unwrap();
         let store = open(place.path());
         let listed = || {
@@ -282,7 +307,7 @@ fn every_mailbox_is_listed_once() {
 
 #[test]
 fn a_watch_reports_each_message_once_in_each_of_its_mailboxes() {
-    for (kind, open) in KINDS {
+    for &(kind, open) in KINDS {
         let place = TempDir::new().unwrap();
         let store = open(place.path());
         let [ann, bob, _] = mailboxes();
@@ -320,7 +345,7 @@ fn a_watch_reports_each_message_once_in_each_of_its_mailboxes() {
 #[test]
 fn messages_missing_from_a_list_are_reported_by_a_watch_from_a_cursor_before_it() {
     const MESSAGES: usize = 60;
-    for (kind, open) in KINDS {
+    for &(kind, open) in KINDS {
         let place = TempDir::new().unwrap();
         let store = open(place.path());
         let [ann, bob, _] = mailboxes();

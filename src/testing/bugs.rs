@@ -12,12 +12,18 @@ pub(crate) enum Bug {
     AnnouncedRemovalsAreDurable,
     /// A thread that waits for mail is woken before the change is there.
     BellsRingEarly,
+    /// A change of a database counts as durable when it is committed.
+    #[cfg(feature = "postgres")]
+    ChangesAreNotProved,
     /// A listing counts as current although this daemon has changed the mailbox while it was read.
     ChangesWhileReadingAreMissed,
     /// Messages that are not yet in the Maildirs count as checkpointed.
     CheckpointsCountTheUnapplied,
     /// Checkpointed messages count as settled, though the journal does not say so.
     CheckpointsMakeNothingDue,
+    /// A message gets into mailboxes of a database though its content was there before.
+    #[cfg(feature = "postgres")]
+    DeliveriesAreRepeated,
     /// Names are added and removed as if the sync of one directory saved them everywhere.
     DirectorySyncsAreTrusted,
     /// A copy on another device is left to a checkpoint.
@@ -28,6 +34,9 @@ pub(crate) enum Bug {
     FailedFileSyncsAreTrusted,
     /// A batch whose sync failed is synced again.
     FailedSyncsAreRepeated,
+    /// A mailbox of a database is locked and claimed in one statement.
+    #[cfg(feature = "postgres")]
+    ClaimsAreOneStatement,
     /// A session releases its maildrop before its removals are settled.
     ClaimsEndBeforeRemovals,
     /// A thread that waits for its batch looks, and lets another run first before it says that it
@@ -47,6 +56,12 @@ pub(crate) enum Bug {
     NotFoundAtExchangeIsRemoved,
     /// A reader without a claim does not keep withdrawn messages from being forgotten.
     ReadersDoNotCount,
+    /// The lease of another node counts by the clock of this node.
+    #[cfg(feature = "postgres")]
+    LeasesGoByTheNodesClock,
+    /// What a mailbox of a database lists is shown before it is proved.
+    #[cfg(feature = "postgres")]
+    ListingsAreNotProved,
     /// Removals are not recorded in the journal.
     RemovalsAreNotJournaled,
     /// A directory that was put in the place of the store is mistaken for it.
@@ -55,6 +70,9 @@ pub(crate) enum Bug {
     ReplaysTrustNames,
     /// A removed message that comes back is left where it is.
     ReturnedNamesAreLeft,
+    /// A repeated delivery to a database gets new names.
+    #[cfg(feature = "postgres")]
+    RepeatsGetNewNames,
     /// A segment is overwritten before it is checkpointed.
     SegmentsAreReusedEarly,
     /// A message that a helping thread does not find counts as removed.
@@ -66,6 +84,12 @@ pub(crate) enum Bug {
     SkippedEntriesAreGone,
     /// A start gives a file its name even if another program has just removed that name.
     StartsBringNamesBack,
+    /// Messages are removed by whoever knows the token of a mailbox of a database.
+    #[cfg(feature = "postgres")]
+    SessionsAreNotChecked,
+    /// The names of the standbys were read before the statement.
+    #[cfg(feature = "postgres")]
+    StandbysAreReadBefore,
     /// A directory that was synced once counts as durable, whatever happens in it.
     SyncedDirectoriesStaySynced,
     /// A batch need not match its checksum.
@@ -78,6 +102,9 @@ pub(crate) enum Bug {
     WaitingMessagesAreLetGoEarly,
     /// A file that is made without a name gets its names before its content.
     UnnamedFilesAreNamedEarly,
+    /// A commit that came with a warning counts.
+    #[cfg(feature = "postgres")]
+    WarningsAreIgnored,
     /// The whole file system is synced even when that saves nothing.
     WholeSyncsAreTrusted,
 }
@@ -89,6 +116,12 @@ thread_local! {
 /// Plants `bug` in the code that this thread runs, or removes it.
 pub(crate) fn plant(bug: Option<Bug>) {
     PLANTED.set(bug);
+}
+
+/// What is planted in the code that this thread runs, for a thread that it starts.
+#[cfg(feature = "postgres")]
+pub(crate) fn planted() -> Option<Bug> {
+    PLANTED.get()
 }
 
 /// Whether `bug` is planted.

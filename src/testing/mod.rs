@@ -10,6 +10,8 @@ pub(crate) mod disk;
 #[path = "../../tests/transcripts/facts.rs"]
 pub(crate) mod facts;
 pub(crate) mod model;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
 pub(crate) mod rng;
 #[path = "../../tests/transcripts/scram.rs"]
 pub(crate) mod scram;

@@ -312,6 +312,34 @@ impl Hub {
         wake(&of_all);
     }
 
+    /// Lets all watches and all cursors so far miss something: there may have been changes that
+    /// nobody has told.
+    #[cfg(feature = "postgres")]
+    pub(super) fn skip(&self) {
+        let mut state = self.state.lock();
+        let State {
+            ring,
+            of_all,
+            of_one,
+        } = &mut *state;
+        let end = ring.next().saturating_add(1);
+        let gone = std::mem::take(&mut ring.news);
+        (ring.first, ring.octets) = (end, 0);
+        let now = self.clock.now();
+        let bells = of_one.values_mut().chain([of_all]);
+        let sleepers: Vec<Arc<Condvar>> = bells
+            .map(|bell| {
+                bell.newest = end;
+                bell.ring(now)
+            })
+            .collect();
+        drop(state);
+        drop(gone);
+        for sleepers in &sleepers {
+            sleepers.notify_all();
+        }
+    }
+
     /// The place behind the newest change.
     pub(super) fn cursor(&self) -> Cursor {
         self.is_recording.store(true, Ordering::SeqCst);

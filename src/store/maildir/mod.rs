@@ -147,6 +147,8 @@ mod checkpoint;
 mod claim;
 mod control;
 mod copying;
+#[cfg(feature = "postgres")]
+mod corner;
 mod cure;
 mod delivery;
 mod disk;
@@ -203,6 +205,8 @@ use crate::{
 };
 
 pub use control::connect_control;
+#[cfg(feature = "postgres")]
+pub(super) use corner::Corner;
 pub(super) use delivery::Delivery;
 pub(super) use maildrop::Maildrop;
 pub use private::make_root;

@@ -61,10 +61,10 @@ impl Busy {
 
     fn checkpoint_only(&self) -> Way {
         let before = self.fs.n_whole_syncs();
-        checkpoint::checkpoint_when_idle(&self.store.maildirs.open).unwrap();
+        checkpoint::checkpoint_when_idle(&self.store.maildirs().open).unwrap();
         let progress = self
             .store
-            .maildirs
+            .maildirs()
             .open
             .journal
             .as_ref()
@@ -149,10 +149,10 @@ fn on_fuse_the_journal_supplies_what_is_not_remembered() {
     deliver(&busy.store, "two\n").unwrap();
     maildrop(&busy.store).remove(&[0]).unwrap();
     let number = {
-        let journal = busy.store.maildirs.open.journal.as_ref();
+        let journal = busy.store.maildirs().open.journal.as_ref();
         journal.unwrap().progress().durable
     };
-    busy.store.maildirs.open.touched.note(Applied {
+    busy.store.maildirs().open.touched.note(Applied {
         number,
         counter: 0,
         file_name: "too much".to_owned(),
@@ -238,10 +238,10 @@ fn fail_everywhere(expected: &[&str], begin: impl Fn() -> (Busy, PathBuf)) {
                     errno,
                     is_done,
                 });
-                checkpoint::checkpoint(&busy.store.maildirs.open).unwrap();
+                checkpoint::checkpoint(&busy.store.maildirs().open).unwrap();
                 let n_operations = busy.fs.n_operations() - before;
                 busy.fs.heal();
-                checkpoint::checkpoint_when_idle(&busy.store.maildirs.open).unwrap();
+                checkpoint::checkpoint_when_idle(&busy.store.maildirs().open).unwrap();
                 assert_eq!(busy.after_power_cut(), expected, "{errno} at {at}");
                 if n_operations < at {
                     break;
@@ -275,7 +275,7 @@ fn a_trickle_of_mail_is_checkpointed_within_seconds() {
         }
         busy.fs.hands().pass(step);
         passed += step;
-        checkpoint::checkpoint_if_due(&busy.store.maildirs.open);
+        checkpoint::checkpoint_if_due(&busy.store.maildirs().open);
     }
     let found = busy.after_power_cut();
     assert!(!found.contains(&deleted.unwrap()), "{found:?}");
@@ -288,7 +288,7 @@ fn a_busy_store_makes_no_checkpoint_for_each_message() {
     for _ in 0..20 {
         deliver(&busy.store, "one\n").unwrap();
         busy.fs.hands().pass(CHECKPOINT_AGE_MAX / 20);
-        checkpoint::checkpoint_if_due(&busy.store.maildirs.open);
+        checkpoint::checkpoint_if_due(&busy.store.maildirs().open);
     }
     assert_eq!(busy.fs.n_whole_syncs(), 1);
 }
@@ -297,12 +297,12 @@ fn a_busy_store_makes_no_checkpoint_for_each_message() {
 fn a_checkpoint_that_covered_the_last_message_is_put_into_the_journal_too() {
     let busy = timeless();
     deliver(&busy.store, "one\n").unwrap();
-    checkpoint::checkpoint(&busy.store.maildirs.open).unwrap();
-    let journal = busy.store.maildirs.open.journal.as_ref().unwrap();
+    checkpoint::checkpoint(&busy.store.maildirs().open).unwrap();
+    let journal = busy.store.maildirs().open.journal.as_ref().unwrap();
     assert_eq!(journal.progress().settled, 0);
     busy.fs.hands().pass(CHECKPOINT_IDLE);
     assert_eq!(
-        checkpoint::checkpoint_if_due(&busy.store.maildirs.open),
+        checkpoint::checkpoint_if_due(&busy.store.maildirs().open),
         None
     );
     assert_eq!(journal.progress().settled, 1);
@@ -320,16 +320,16 @@ fn a_checkpoint_that_could_not_be_put_into_the_journal_is_tried_again() {
             errno: Errno::IO,
             is_done: false,
         });
-        checkpoint::checkpoint_if_due(&busy.store.maildirs.open);
+        checkpoint::checkpoint_if_due(&busy.store.maildirs().open);
         let n_operations = busy.fs.n_operations() - before;
         busy.fs.heal();
         if let Some(left) = {
             busy.fs.hands().pass(CHECKPOINT_IDLE);
-            checkpoint::checkpoint_if_due(&busy.store.maildirs.open)
+            checkpoint::checkpoint_if_due(&busy.store.maildirs().open)
         } {
             panic!("still due in {left:?}, after an error at {at}");
         }
-        let journal = busy.store.maildirs.open.journal.as_ref().unwrap();
+        let journal = busy.store.maildirs().open.journal.as_ref().unwrap();
         assert!(journal.progress().settled >= 1, "after an error at {at}");
         if n_operations < at {
             break;
@@ -394,10 +394,10 @@ fn a_checkpoint_is_made_before_there_is_too_much_to_remember() {
         file_name: "much".to_owned(),
         mailboxes: vec![mailbox("bob@example.org"); to_half],
     };
-    busy.store.maildirs.open.touched.note(filling);
-    assert!(!busy.store.maildirs.open.checkpoints.is_urgent());
+    busy.store.maildirs().open.touched.note(filling);
+    assert!(!busy.store.maildirs().open.checkpoints.is_urgent());
     deliver(&busy.store, "two\n").unwrap();
-    assert!(busy.store.maildirs.open.checkpoints.is_urgent());
+    assert!(busy.store.maildirs().open.checkpoints.is_urgent());
 }
 
 #[test]
@@ -406,14 +406,14 @@ fn messages_that_are_not_remembered_lead_to_a_sync_of_everything() {
     deliver(&busy.store, "two\n").unwrap();
     let number = busy
         .store
-        .maildirs
+        .maildirs()
         .open
         .journal
         .as_ref()
         .unwrap()
         .progress()
         .durable;
-    busy.store.maildirs.open.touched.note(Applied {
+    busy.store.maildirs().open.touched.note(Applied {
         number,
         counter: 0,
         file_name: "too much".to_owned(),

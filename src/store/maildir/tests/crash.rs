@@ -677,7 +677,7 @@ impl<'a> Clients<'a> {
     fn open(fs: &'a SimFs, durability: Durability) -> Result<Self, Error> {
         let (meddlers, watched) = Meddlers::beside(fs);
         let store = open(&watched, durability)?;
-        let open = Arc::downgrade(&store.maildirs.open);
+        let open = Arc::downgrade(&store.maildirs().open);
         meddlers.store.set(open).unwrap();
         Ok(Self {
             fs,
@@ -827,7 +827,7 @@ impl<'a> Clients<'a> {
 
     /// Does the work of the checkpoint thread. A failure changes nothing.
     fn play_thread(&self) {
-        let open = &self.store.maildirs.open;
+        let open = &self.store.maildirs().open;
         if open.checkpoints.take_urgent() {
             checkpoint::checkpoint(open).unwrap_or_default();
         }
@@ -862,7 +862,7 @@ impl<'a> Clients<'a> {
         } else {
             Ailing::LeftOut
         };
-        match delivery.0.begin_commit(&recipients, ailing) {
+        match delivery.into_maildir().begin_commit(&recipients, ailing) {
             Ok(commit) => {
                 let submitted = (commit, content, recipients);
                 self.submitted.insert(number, submitted);
@@ -1130,7 +1130,7 @@ fn fail_everywhere(
             check_serves(&store, &mut model).map_err(context)?;
             if at % 3 == 0 {
                 // This also tests what a checkpoint after the failure relies on.
-                checkpoint::checkpoint_when_idle(&store.maildirs.open)
+                checkpoint::checkpoint_when_idle(&store.maildirs().open)
                     .map_err(|error| context(format!("I10: no checkpoint: {error:?}")))?;
             }
             store.abandon();
@@ -1588,7 +1588,7 @@ fn a_directory_in_doubt_accepts_mail_again_when_it_is_empty() {
 #[test]
 fn directories_being_made_when_a_sync_fails_become_doubtful_immediately() {
     let store = open(&SimFs::new(), JOURNALS[2]).unwrap();
-    let open = &store.maildirs.open;
+    let open = &store.maildirs().open;
     let directories = [Path::new("/mail/example.org").to_owned()];
     let begin = || {
         let (maker, mark) = open.disk.new_maker();
@@ -1623,14 +1623,14 @@ fn a_doubtful_directory_accepts_mail_again_when_its_mailboxes_are_empty() {
     let fs = SimFs::new();
     let store = open(&fs, JOURNALS[2]).unwrap();
     let domain = Path::new("/mail/example.org");
-    let (maker, _) = store.maildirs.open.disk.new_maker();
-    store.maildirs.open.disk.begin_making(domain, maker);
+    let (maker, _) = store.maildirs().open.disk.new_maker();
+    store.maildirs().open.disk.begin_making(domain, maker);
     for made in ["", "ann", "ann/tmp", "ann/cur", "ann/new"] {
         fs.create_dir(&domain.join(made)).unwrap();
     }
-    store.maildirs.open.disk.count_failed_sync();
+    store.maildirs().open.disk.count_failed_sync();
     store
-        .maildirs
+        .maildirs()
         .open
         .disk
         .end_making(&[domain.to_owned()], maker);

@@ -202,7 +202,7 @@ impl Place {
     /// Compares `messages` with a new reading. Only a file that was edited in place may have
     /// another size: one that was counted when the file had been left alone for a while.
     fn compare(&mut self, messages: &dyn Summaries) {
-        let open = &self.store.maildirs.open;
+        let open = &self.store.maildirs().open;
         let maildir = open.disk.maildir(&self.bob).unwrap();
         let mut listed = Listed::nothing(&open.listed);
         let mut expect = maildir.list(&self.fs, &mut listed).unwrap();
@@ -673,7 +673,7 @@ fn a_message_hidden_at_one_login_is_listed_at_the_next_in_the_same_directory() {
     place.deliver();
     let (_, name) = place.choose(1).unwrap();
     let serial = OwnName::parse(name.as_bytes()).unwrap().serial;
-    let open = Arc::clone(&place.store.maildirs.open);
+    let open = Arc::clone(&place.store.maildirs().open);
     // The state while its commit waits for a slow disk.
     open.visibility.hide(serial);
     place.pass(INDEX_QUIET * 2);
@@ -725,7 +725,7 @@ fn nothing_is_remembered_where_times_stand_still() {
 #[test]
 fn the_times_of_another_file_system_are_checked_each_time() {
     let place = Place::new();
-    let open = &place.store.maildirs.open;
+    let open = &place.store.maildirs().open;
     let (own, other) = (open.disk.device, open.disk.device + 1);
     let trusts = |device| open.disk.trusts_times(&directory("new"), device);
     assert_eq!([Some(own), Some(other), None].map(trusts), [true; 3]);
@@ -771,7 +771,7 @@ fn a_message_that_was_moved_is_removed_without_another_listing() {
     }
     place.pass(INDEX_QUIET * 2);
     let maildrop = place.check();
-    let listed = Arc::clone(&place.store.maildirs.open.listed);
+    let listed = Arc::clone(&place.store.maildirs().open.listed);
     let mut others = Taken::nothing(&listed);
     assert!(others.set(LISTED_OCTETS_MAX - listed.octets()));
     for choice in [3, 400, 900] {
@@ -787,7 +787,7 @@ fn a_message_that_was_moved_is_removed_without_another_listing() {
 #[test]
 fn open_maildrops_together_use_no_more_memory_than_allowed() {
     let mut place = settled();
-    let listed = Arc::clone(&place.store.maildirs.open.listed);
+    let listed = Arc::clone(&place.store.maildirs().open.listed);
     let mut others = Taken::nothing(&listed);
     let now = || listed.octets();
     let error_of = |place: &Place| place.store.open_maildrop(&place.bob).unwrap_err();
@@ -827,7 +827,7 @@ fn a_store_uses_no_more_memory_than_configured() {
         listed: 0,
         remembered: 0,
     });
-    let held = Arc::clone(&place.store.maildirs.open.held);
+    let held = Arc::clone(&place.store.maildirs().open.held);
     let mut delivery = place.store.begin_delivery(0).unwrap();
     delivery.append(b"12345").unwrap();
     assert_eq!(held.octets(), 5);

@@ -256,7 +256,7 @@ fn messages_deleted_by_others_stay_deleted_once_the_store_was_idle() {
     let place = Place::new();
     let store = place.open();
     deliver(&store, "one\n").unwrap();
-    checkpoint::checkpoint_when_idle(&store.maildirs.open).unwrap();
+    checkpoint::checkpoint_when_idle(&store.maildirs().open).unwrap();
     let new = place.root().join("example.org/bob/new");
     let file = fs::read_dir(&new).unwrap().next().unwrap().unwrap().path();
     fs::remove_file(file).unwrap();
@@ -543,8 +543,8 @@ fn overwritten_files_of_the_journal_are_noticed() {
             assert!(is_replaced, "{what}: {refused:?}");
         }
         // What was acknowledged no longer needs the journal.
-        assert!(store.maildirs.open.checkpoints.is_urgent(), "{what}");
-        checkpoint::checkpoint(&store.maildirs.open).unwrap();
+        assert!(store.maildirs().open.checkpoints.is_urgent(), "{what}");
+        checkpoint::checkpoint(&store.maildirs().open).unwrap();
         store.abandon();
         let found = contents(&open_simulated(&fs.power_cut(0)));
         assert!(found.contains(&"one\n".to_owned()), "{what}: {found:?}");
@@ -617,7 +617,7 @@ fn an_unreadable_block_of_the_journal_does_not_stop_a_start() {
                 deliver(&store, content).unwrap();
             }
             if is_settled {
-                checkpoint::checkpoint_when_idle(&store.maildirs.open).unwrap();
+                checkpoint::checkpoint_when_idle(&store.maildirs().open).unwrap();
             }
             store.abandon();
             let found = fs.power_cut(0);
@@ -720,10 +720,10 @@ fn a_checkpoint_fails_when_it_cannot_read_what_it_needs_of_the_journal() {
         is_done: false,
     });
     fs.spoil(Path::new("/mail/.facteur/journal/0.seg"), 1);
-    assert!(checkpoint::checkpoint(&store.maildirs.open).is_err());
+    assert!(checkpoint::checkpoint(&store.maildirs().open).is_err());
     assert!(
         store
-            .maildirs
+            .maildirs()
             .open
             .journal
             .as_ref()
@@ -755,7 +755,7 @@ fn a_checkpoint_waits_for_what_a_failed_sync_may_have_lost() {
     let mut delivery = store.begin_delivery(0).unwrap();
     delivery.append(b"two\n").unwrap();
     let bob = [mailbox("bob@example.org")];
-    let overtaken = delivery.0.begin_commit(&bob, Ailing::SetAside).unwrap();
+    let overtaken = delivery.into_maildir().begin_commit(&bob, Ailing::SetAside).unwrap();
     deliver(&store, "three\n").unwrap();
     let at = fs.n_operations() + 1;
     fs.fail(Fault {
@@ -764,19 +764,19 @@ fn a_checkpoint_waits_for_what_a_failed_sync_may_have_lost() {
         is_done: false,
     });
     assert!(
-        checkpoint::checkpoint(&store.maildirs.open).is_err(),
+        checkpoint::checkpoint(&store.maildirs().open).is_err(),
         "a message is still being applied"
     );
     assert!(
-        checkpoint::checkpoint(&store.maildirs.open).is_err(),
+        checkpoint::checkpoint(&store.maildirs().open).is_err(),
         "and it still is"
     );
     overtaken.finish().unwrap();
-    checkpoint::checkpoint(&store.maildirs.open).unwrap();
-    checkpoint::checkpoint_when_idle(&store.maildirs.open).unwrap();
+    checkpoint::checkpoint(&store.maildirs().open).unwrap();
+    checkpoint::checkpoint_when_idle(&store.maildirs().open).unwrap();
     assert!(
         !store
-            .maildirs
+            .maildirs()
             .open
             .journal
             .as_ref()
@@ -801,7 +801,7 @@ fn a_message_in_transit_when_the_store_is_closed_is_not_lost() {
     let mut delivery = store.begin_delivery(0).unwrap();
     delivery.append(b"two\n").unwrap();
     let late = delivery
-        .0
+        .into_maildir()
         .begin_commit(&[mailbox("bob@example.org")], Ailing::SetAside)
         .unwrap();
     store.close().unwrap();
@@ -957,7 +957,7 @@ fn operations_of(n_messages: usize) -> u64 {
         .map(|number| {
             let mut delivery = store.begin_delivery(0).unwrap();
             delivery.append(format!("{number}\n").as_bytes()).unwrap();
-            delivery.0.begin_commit(&bob, Ailing::SetAside).unwrap()
+            delivery.into_maildir().begin_commit(&bob, Ailing::SetAside).unwrap()
         })
         .collect();
     for commit in commits {
@@ -1011,7 +1011,7 @@ fn a_journal_that_failed_twice_is_tried_again_after_a_while() {
 fn content_goes_straight_to_a_file_when_memory_is_used_up() {
     let place = Place::new();
     let store = place.open();
-    let held = &store.maildirs.open.held;
+    let held = &store.maildirs().open.held;
     let mut others = Taken::nothing(held);
     assert!(others.set(HELD_OCTETS_MAX));
     let mut delivery = store.begin_delivery(0).unwrap();

@@ -18,7 +18,7 @@ use crate::{
     clock::Clock,
     fs::Fs,
     mail::MailboxName,
-    store::{Error, MessageStore, Settings},
+    store::{Error, Kind, MessageStore, Settings},
 };
 
 use super::{MaildirStore, Patience};
@@ -32,17 +32,19 @@ impl MessageStore {
         patience: Patience,
     ) -> Result<Self, Error> {
         let maildirs = MaildirStore::open_quietly(fs, settings, clock, patience)?;
-        Ok(Self { maildirs })
+        Ok(Self {
+            kind: Kind::Maildir(maildirs),
+        })
     }
 
     /// Leaves the journal as it is when the store is dropped, as a crash would.
     fn abandon(&self) {
-        self.maildirs.abandon();
+        self.maildirs().abandon();
     }
 
     /// Whether any lock of the store is held right now (L1, L2).
     fn is_locked(&self) -> bool {
-        self.maildirs.is_locked()
+        self.maildirs().is_locked()
     }
 }
 

@@ -95,7 +95,7 @@ fn nothing_is_removed_while_another_session_has_one_of_the_mailboxes() {
     let (wanted, kept) = filled(&store);
     let before = list(&store);
     let [ann, bob] = both();
-    let remove = || store.maildirs.remove_everywhere(&wanted, Duration::ZERO);
+    let remove = || store.maildirs().remove_everywhere(&wanted, Duration::ZERO);
     let is_busy = |expect: &[&MailboxName]| match remove() {
         Err(Error::Busy { mailboxes }) => mailboxes.iter().collect::<Vec<_>>() == expect,
         _ => false,
@@ -139,7 +139,7 @@ fn removals_at_the_same_time_take_turns() {
             scope.spawn(move || {
                 let patience = Duration::from_hours(1);
                 store
-                    .maildirs
+                    .maildirs()
                     .remove_everywhere(messages, patience)
                     .unwrap();
             });
@@ -197,12 +197,12 @@ fn left_after_power_cut(fs: &SimFs, seed: u64) -> usize {
 fn remove_many(is_helped: bool) -> usize {
     let fs = SimFs::new();
     let (store, maildrop) = filled_with_many(&fs);
-    let mut help = Taken::nothing(&store.maildirs.open.helpers);
+    let mut help = Taken::nothing(&store.maildirs().open.helpers);
     // As if another session had the helper.
     assert!(is_helped || help.set(1));
     maildrop.remove(&(0..KEPT).collect::<Vec<_>>()).unwrap();
     drop(help);
-    assert_eq!(store.maildirs.open.helpers.octets(), 0);
+    assert_eq!(store.maildirs().open.helpers.octets(), 0);
     store.abandon();
     left_after_power_cut(&fs, 0)
 }

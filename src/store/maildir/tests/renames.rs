@@ -379,8 +379,8 @@ fn write_anew_beside_renames() -> Result<(), String> {
                 errno: Errno::IO,
                 is_done: false,
             });
-            checkpoint::checkpoint(&place.store.maildirs.open).unwrap_or_default();
-            checkpoint::checkpoint_when_idle(&place.store.maildirs.open).unwrap();
+            checkpoint::checkpoint(&place.store.maildirs().open).unwrap_or_default();
+            checkpoint::checkpoint_when_idle(&place.store.maildirs().open).unwrap();
             let was_done = place.meanwhile.was_done();
             place.store.abandon();
             let found = super::journal::open_simulated(&place.fs.power_cut(0));
@@ -536,13 +536,13 @@ fn a_mailbox_that_was_replaced_is_made_durable_again() {
             let store = MessageStore::open_quietly(disk, settings, fs.clock(), Patience::default());
             let store = store.unwrap();
             deliver(&store, "first\n").unwrap();
-            checkpoint::checkpoint_when_idle(&store.maildirs.open).unwrap();
+            checkpoint::checkpoint_when_idle(&store.maildirs().open).unwrap();
             replace_mailbox(&fs);
             if logs_in {
                 drop(maildrop(&store));
             }
             deliver(&store, "second\n").unwrap();
-            checkpoint::checkpoint_when_idle(&store.maildirs.open).unwrap();
+            checkpoint::checkpoint_when_idle(&store.maildirs().open).unwrap();
             store.abandon();
             let found = super::journal::open_simulated(&fs.power_cut(0));
             assert_eq!(contents(&found), ["second\n"], "{durability:?} {logs_in}");
@@ -600,7 +600,7 @@ fn a_message_moved_away_during_its_removal_and_then_back_survives_a_kill() {
 fn a_message_moved_to_cur_and_back_stays_removed() {
     let Place { fs, store, bob, .. } = Place::new(Times::Fine);
     // From here on the journal does not contain it.
-    checkpoint::checkpoint_when_idle(&store.maildirs.open).unwrap();
+    checkpoint::checkpoint_when_idle(&store.maildirs().open).unwrap();
     rename(&fs, "", Renaming::Move);
     rename(&fs, "", Renaming::Move);
     let maildrop = store.open_maildrop(&bob).unwrap();
@@ -616,7 +616,7 @@ fn remove_after_a_removal(times: Times, is_moved: bool) -> (bool, u64) {
     let Place { fs, store, bob, .. } = Place::new(times);
     for _ in 0..2 {
         deliver(&store, "second\n").unwrap();
-        checkpoint::checkpoint_when_idle(&store.maildirs.open).unwrap();
+        checkpoint::checkpoint_when_idle(&store.maildirs().open).unwrap();
         // Until later changes of the directories show.
         fs.hands().pass(Duration::from_mins(1));
         store.open_maildrop(&bob).unwrap().remove(&[1]).unwrap();

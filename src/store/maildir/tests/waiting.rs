@@ -84,7 +84,7 @@ impl Observed {
     fn is_settled(&self) -> bool {
         let progress = self
             .store
-            .maildirs
+            .maildirs()
             .open
             .journal
             .as_ref()
@@ -133,7 +133,7 @@ fn mail_that_one_mailbox_cannot_accept_waits_and_holds_up_nobody() {
     observed.store.check_recipient(&ann).unwrap();
     deliver_to(&observed.store, "three\n", &[ann]).unwrap();
     // The journal is not held up either.
-    checkpoint::checkpoint_when_idle(&observed.store.maildirs.open).unwrap();
+    checkpoint::checkpoint_when_idle(&observed.store.maildirs().open).unwrap();
     assert!(observed.is_settled());
     let events = observed.events();
     assert_eq!(events.len(), 1, "it is reported once: {events:?}");
@@ -365,19 +365,19 @@ fn a_mailbox_that_nobody_uses_is_retried_after_a_while_and_reported_again() {
     let fs = timeless();
     let observed = with_one_waiting(&fs);
     observed.events();
-    let waiting = &observed.store.maildirs.open.waiting;
+    let waiting = &observed.store.maildirs().open.waiting;
     let until_due = || waiting.until_due(fs.clock().now());
     assert_eq!(until_due(), Some(CURE_PACE));
     fs.hands().pass(CURE_PACE);
     assert_eq!(until_due(), Some(Duration::ZERO));
-    cure::cure_all(&observed.store.maildirs.open);
+    cure::cure_all(&observed.store.maildirs().open);
     assert_eq!(until_due(), Some(CURE_PACE));
     assert!(observed.events().is_empty());
     fs.hands().pass(AILING_REMINDER);
-    cure::cure_all(&observed.store.maildirs.open);
+    cure::cure_all(&observed.store.maildirs().open);
     assert_eq!(observed.events().len(), 1);
     fs.accept_entries();
-    cure::cure_all(&observed.store.maildirs.open);
+    cure::cure_all(&observed.store.maildirs().open);
     assert_eq!(until_due(), None);
     assert_eq!(n_entries(&fs, NEW), 2);
 }
@@ -403,10 +403,10 @@ fn a_broken_mailbox_is_retried_although_nobody_uses_it() {
         deliver_to(&store, "two\n", &both()).unwrap();
         fs.accept_entries();
         // Starting now, if the thread has not looked at it yet.
-        store.maildirs.open.waiting.until_due(fs.clock().now());
+        store.maildirs().open.waiting.until_due(fs.clock().now());
         fs.hands().pass(CURE_PACE);
         // The thread waits by a clock that the test cannot move.
-        store.maildirs.open.checkpoints.notice();
+        store.maildirs().open.checkpoints.notice();
         assert_eq!(cured_in.recv_timeout(DEADLINE), Ok(1));
         assert_eq!(n_entries(&fs, NEW), 2);
     }
@@ -424,7 +424,7 @@ fn with_one_not_written_anew(fs: &SimFs) -> Observed {
         errno: Errno::IO,
         is_done: false,
     });
-    checkpoint::checkpoint_when_idle(&observed.store.maildirs.open).unwrap();
+    checkpoint::checkpoint_when_idle(&observed.store.maildirs().open).unwrap();
     observed
 }
 
@@ -440,7 +440,7 @@ fn a_mailbox_that_cannot_be_rewritten_does_not_hold_up_checkpoints() {
                 fs.unlink(&Path::new(NEW).join(entry.name)).unwrap();
             }
         }
-        cure::cure_all(&observed.store.maildirs.open);
+        cure::cure_all(&observed.store.maildirs().open);
         assert_eq!(n_entries(&fs, WAITING), 0);
         observed.store.abandon();
         let found = contents(&Observed::open(&fs.power_cut(0)).store);
@@ -471,7 +471,7 @@ fn a_mailbox_on_another_device_is_durable_when_it_is_acknowledged() {
         let large = "a line\n".repeat(LARGE / 7);
         deliver_to(&observed.store, "one\n", &both()).unwrap();
         deliver_to(&observed.store, &large, &both()).unwrap();
-        checkpoint::checkpoint_when_idle(&observed.store.maildirs.open).unwrap();
+        checkpoint::checkpoint_when_idle(&observed.store.maildirs().open).unwrap();
         assert!(observed.is_settled());
         assert_eq!(n_entries(&fs, "/mail/.facteur/tmp"), 0, "{part}");
         assert_eq!(n_entries(&fs, "/mail/example.org/bob/tmp"), 0, "{part}");
@@ -512,7 +512,7 @@ fn files_are_rewritten_even_where_names_cannot_be_exchanged() {
         errno: Errno::IO,
         is_done: false,
     });
-    checkpoint::checkpoint_when_idle(&observed.store.maildirs.open).unwrap();
+    checkpoint::checkpoint_when_idle(&observed.store.maildirs().open).unwrap();
     assert!(observed.is_settled());
     observed.store.abandon();
     assert_eq!(contents(&Observed::open(&fs.power_cut(0)).store), ["two\n"]);

@@ -208,7 +208,7 @@ impl World {
             12..14 => self.cursors.push((self.store.cursor(), self.changes.len())),
             14..16 => self.watch(rng),
             16..18 => self.read(rng),
-            18 => checkpoint::checkpoint(&self.store.maildirs.open).unwrap_or_default(),
+            18 => checkpoint::checkpoint(&self.store.maildirs().open).unwrap_or_default(),
             _ if rng.chance(30) => self = self.restart(rng),
             _ => {}
         }

@@ -43,7 +43,7 @@ fn some_messages(world: &World, rng: &mut Rng) {
         world.deliver(0, rng);
     }
     if rng.chance(50) {
-        checkpoint::checkpoint(&world.store.maildirs.open).unwrap();
+        checkpoint::checkpoint(&world.store.maildirs().open).unwrap();
     }
 }
 

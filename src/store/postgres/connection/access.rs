@@ -1,0 +1,336 @@
+//! How the database is reached: its servers, the user, the password and the certificates.
+//!
+//! Names of servers are resolved here, once: threads in the sandbox cannot read what that needs.
+
+use std::{
+    fmt,
+    net::{SocketAddr, ToSocketAddrs as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+};
+
+use super::super::limits::{PORT, SERVERS_MAX};
+
+/// Where one server listens.
+#[derive(Clone, Debug)]
+pub(super) enum Server {
+    /// On TCP.
+    Tcp {
+        /// Its name, for its certificate.
+        name: ServerName<'static>,
+        /// Its addresses.
+        addresses: Vec<SocketAddr>,
+    },
+    /// On a socket of this machine.
+    Local(PathBuf),
+}
+
+/// What is read from files before the database is reached.
+#[derive(Clone, Copy, Default)]
+pub struct Secrets<'a> {
+    /// The password.
+    pub password: Option<&'a str>,
+    /// The certificates of the authorities that sign those of servers, in PEM form.
+    pub authorities: Option<&'a [u8]>,
+    /// The certificate of this client and its key, in PEM form.
+    pub identity: Option<(&'a [u8], &'a [u8])>,
+}
+
+/// How the database is reached.
+#[derive(Clone)]
+pub struct Access {
+    pub(super) servers: Vec<Server>,
+    pub(in crate::store::postgres) database: String,
+    pub(super) user: String,
+    pub(super) password: Option<String>,
+    pub(super) tls: Option<Arc<ClientConfig>>,
+    /// The ports of servers on TCP.
+    ports: Vec<u16>,
+    /// The directories of servers on this machine.
+    directories: Vec<PathBuf>,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access")
+            .field("servers", &self.servers)
+            .field("database", &self.database)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Secrets<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secrets")
+    }
+}
+
+/// Why the text that says how the database is reached cannot be used.
+#[derive(Debug, PartialEq, Eq)]
+pub struct AccessError(String);
+
+impl fmt::Display for AccessError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for AccessError {}
+
+/// An error with this text.
+fn wrong<T>(text: impl Into<String>) -> Result<T, AccessError> {
+    Err(AccessError(text.into()))
+}
+
+/// The words of the text: `key=value`, where a value may be in single quotes.
+fn words(text: &str) -> Result<Vec<(String, String)>, AccessError> {
+    let mut found = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let Some((key, behind)) = rest.split_once('=') else {
+            return wrong(format!(
+                "{rest:?} has no =: write it like host=db1 dbname=mail"
+            ));
+        };
+        let behind = behind.trim_start();
+        let (value, behind) = match behind.strip_prefix('\'') {
+            Some(quoted) => match quoted.split_once('\'') {
+                Some(parts) => parts,
+                None => return wrong("a quote is not closed"),
+            },
+            None => behind.split_once(' ').unwrap_or((behind, "")),
+        };
+        found.push((key.trim().to_owned(), value.trim().to_owned()));
+        rest = behind.trim_start();
+    }
+    Ok(found)
+}
+
+/// What the words say.
+#[derive(Default)]
+struct Said {
+    hosts: Vec<String>,
+    ports: Vec<u16>,
+    database: Option<String>,
+    user: Option<String>,
+    mode: Option<String>,
+}
+
+impl Said {
+    fn of(text: &str) -> Result<Self, AccessError> {
+        let mut said = Self::default();
+        for (key, value) in words(text)? {
+            match &*key {
+                "host" => said.hosts = value.split(',').map(|it| it.trim().to_owned()).collect(),
+                "port" => {
+                    let ports = value.split(',').map(|it| it.trim().parse());
+                    match ports.collect::<Result<_, _>>() {
+                        Ok(ports) => said.ports = ports,
+                        Err(error) => return wrong(format!("port={value}: {error}")),
+                    }
+                }
+                "dbname" => said.database = Some(value),
+                "user" => said.user = Some(value),
+                "sslmode" => said.mode = Some(value),
+                "password" => {
+                    return wrong("password: put it into a file, and name that with password_file");
+                }
+                other => {
+                    return wrong(format!(
+                        "{other} is not known: use host, port, dbname, user and sslmode"
+                    ));
+                }
+            }
+        }
+        Ok(said)
+    }
+}
+
+impl Access {
+    /// What `text` says, in the form `host=db1,db2 port=5432 dbname=mail user=facteur
+    /// sslmode=verify-full`. Names are resolved.
+    ///
+    /// # Errors
+    /// [`AccessError`]: report it to the user.
+    pub fn parse(text: &str, secrets: Secrets<'_>) -> Result<Self, AccessError> {
+        let said = Said::of(text)?;
+        let (Some(database), Some(user)) = (said.database, said.user) else {
+            return wrong("dbname and user are needed");
+        };
+        if said.hosts.is_empty() || said.hosts.len() > SERVERS_MAX {
+            return wrong(format!(
+                "host is needed: one server, or up to {SERVERS_MAX}"
+            ));
+        }
+        let is_local = |host: &String| host.starts_with('/');
+        let tls = match said.mode.as_deref() {
+            Some("verify-full") => Some(Arc::new(tls(secrets)?)),
+            Some("disable") => None,
+            None if said.hosts.iter().all(is_local) => None,
+            Some(_) | None => {
+                return wrong(
+                    "sslmode is needed: verify-full, or disable for a server on this machine or \
+                     in a network of your own",
+                );
+            }
+        };
+        let mut access = Self {
+            servers: Vec::new(),
+            database,
+            user,
+            password: secrets.password.map(str::to_owned),
+            tls,
+            ports: Vec::new(),
+            directories: Vec::new(),
+        };
+        for (index, host) in said.hosts.iter().enumerate() {
+            let port = match &*said.ports {
+                [] => PORT,
+                [port] => *port,
+                ports if ports.len() == said.hosts.len() => {
+                    ports.get(index).copied().unwrap_or(PORT)
+                }
+                _ => return wrong("port: give one for all servers, or one for each"),
+            };
+            access.add(host, port)?;
+        }
+        Ok(access)
+    }
+
+    fn add(&mut self, host: &str, port: u16) -> Result<(), AccessError> {
+        if host.starts_with('/') {
+            let socket = Path::new(host).join(format!(".s.PGSQL.{port}"));
+            self.directories.push(PathBuf::from(host));
+            self.servers.push(Server::Local(socket));
+            return Ok(());
+        }
+        let addresses = match (host, port).to_socket_addrs() {
+            Ok(addresses) => addresses.take(SERVERS_MAX).collect(),
+            Err(error) => return wrong(format!("host={host}: {error}")),
+        };
+        let name = match ServerName::try_from(host.to_owned()) {
+            Ok(name) => name,
+            Err(error) => return wrong(format!("host={host}: {error}")),
+        };
+        self.ports.push(port);
+        self.servers.push(Server::Tcp { name, addresses });
+        Ok(())
+    }
+
+    /// The ports of servers on TCP.
+    pub fn ports(&self) -> &[u16] {
+        &self.ports
+    }
+
+    /// The directories of the sockets of servers on this machine.
+    pub fn directories(&self) -> &[PathBuf] {
+        &self.directories
+    }
+}
+
+/// The TLS of connections to servers.
+fn tls(secrets: Secrets<'_>) -> Result<ClientConfig, AccessError> {
+    let Some(authorities) = secrets.authorities else {
+        return wrong("sslmode=verify-full needs the certificate of the authority: the key ca");
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(authorities) {
+        let added = match certificate {
+            Ok(certificate) => roots.add(certificate),
+            Err(error) => return wrong(format!("ca: not a valid PEM file: {error}")),
+        };
+        if let Err(error) = added {
+            return wrong(format!("ca: {error}"));
+        }
+    }
+    if roots.is_empty() {
+        return wrong("ca: it contains no certificate");
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map(|builder| builder.with_root_certificates(roots));
+    let builder = match builder {
+        Ok(builder) => builder,
+        Err(error) => return wrong(error.to_string()),
+    };
+    let Some((chain, key)) = secrets.identity else {
+        return Ok(builder.with_no_client_auth());
+    };
+    let chain = CertificateDer::pem_slice_iter(chain).collect::<Result<Vec<_>, _>>();
+    match (chain, PrivateKeyDer::from_pem_slice(key)) {
+        (Ok(chain), Ok(key)) => match builder.with_client_auth_cert(chain, key) {
+            Ok(config) => Ok(config),
+            Err(error) => wrong(format!("certificate: {error}")),
+        },
+        (Err(error), _) => wrong(format!("certificate: {error}")),
+        (_, Err(error)) => wrong(format!("key: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_says_where_the_database_is() {
+        let access = Access::parse(
+            "host=127.0.0.1,/run/postgresql port=5433 dbname='my mail' user=facteur \
+             sslmode=disable",
+            Secrets::default(),
+        )
+        .unwrap();
+        assert_eq!(access.database, "my mail");
+        assert_eq!(access.user, "facteur");
+        assert_eq!(access.ports(), [5433]);
+        assert_eq!(access.directories(), [PathBuf::from("/run/postgresql")]);
+        assert!(matches!(
+            &*access.servers,
+            [Server::Tcp { addresses, .. }, Server::Local(path)]
+                if addresses[0].port() == 5433 && path.ends_with(".s.PGSQL.5433")
+        ));
+    }
+
+    #[test]
+    fn mistakes_in_the_text_are_named() {
+        for (text, reason) in [
+            ("", "dbname and user are needed"),
+            ("mail", "has no ="),
+            ("dbname=a user=b", "host is needed"),
+            ("host=127.0.0.1 dbname=a user=b", "sslmode is needed"),
+            (
+                "host=127.0.0.1 dbname=a user=b sslmode=prefer",
+                "sslmode is needed",
+            ),
+            (
+                "host=127.0.0.1 dbname=a user=b sslmode=verify-full",
+                "the key ca",
+            ),
+            ("host=/run dbname=a user=b password=c", "password_file"),
+            ("host=/run dbname=a user=b hots=c", "hots is not known"),
+            ("host=/run dbname='a user=b", "not closed"),
+            ("host=/run port=x dbname=a user=b", "port=x"),
+            ("host=/run port=1,2 dbname=a user=b", "one for each"),
+        ] {
+            let error = Access::parse(text, Secrets::default()).unwrap_err();
+            assert!(error.0.contains(reason), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let secrets = Secrets {
+            password: Some("sesame"),
+            ..Secrets::default()
+        };
+        let access = Access::parse("host=/run dbname=a user=b", secrets).unwrap();
+        let shown = format!("{access:?} {secrets:?}");
+        assert!(!shown.contains("sesame"), "{shown}");
+    }
+}

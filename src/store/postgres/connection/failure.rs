@@ -1,0 +1,134 @@
+//! Why the database has not answered as it should, sorted by what is known of the statement.
+
+use std::{fmt, io, sync::Arc};
+
+/// What is known of a statement that has no good answer.
+#[derive(Clone, Debug)]
+pub(in crate::store::postgres) enum Failure {
+    /// It was not sent: it has done nothing.
+    NotSent(Arc<io::Error>),
+    /// The server has refused it: it has done nothing.
+    Refused(Refusal),
+    /// It was sent, and may have been carried out or not.
+    Unknown(Arc<str>),
+    /// The deadline has passed, and the server has not answered yet. The connection must not be
+    /// used for anything else before it has.
+    Waiting,
+}
+
+/// The error of a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::store::postgres) struct Refusal {
+    /// The SQLSTATE: five letters and digits.
+    pub(in crate::store::postgres) code: String,
+    /// What it says.
+    pub(in crate::store::postgres) message: String,
+}
+
+impl Refusal {
+    /// Whether it leaves open whether the statement was carried out: the connection has an error
+    /// (class 08), the server was stopped (57P01, 57P02), or it does not know itself (40003).
+    pub(super) fn is_outcome_unknown(&self) -> bool {
+        self.code.starts_with("08") || ["57P01", "57P02", "40003"].contains(&&*self.code)
+    }
+
+    /// Whether the server is not a primary, or not yet, and another one may be.
+    pub(in crate::store::postgres) fn is_of_server(&self) -> bool {
+        ["25006", "57P03", "53300"].contains(&&*self.code)
+    }
+
+    /// Whether the same statement may succeed immediately: it was sacrificed to another (40P01,
+    /// 40001).
+    pub(in crate::store::postgres) fn is_passing(&self) -> bool {
+        ["40P01", "40001"].contains(&&*self.code)
+    }
+
+    /// Whether a lock was not free in time.
+    pub(in crate::store::postgres) fn is_locked(&self) -> bool {
+        self.code == "55P03"
+    }
+
+    /// Whether the disk of the server is full, or its memory.
+    pub(in crate::store::postgres) fn is_full(&self) -> bool {
+        self.code.starts_with("531") || self.code == "53200"
+    }
+
+    /// Whether a row with this key is there already.
+    pub(in crate::store::postgres) fn is_there_already(&self) -> bool {
+        self.code == "23505"
+    }
+
+    /// Whether a row refers to one that does not exist, or another refers to it.
+    pub(in crate::store::postgres) fn is_referred_to(&self) -> bool {
+        self.code == "23503"
+    }
+}
+
+impl Failure {
+    /// The failure of a statement of which this is known after its answer.
+    pub(in crate::store::postgres) fn unknown(reason: impl AsRef<str>) -> Self {
+        Self::Unknown(Arc::from(reason.as_ref()))
+    }
+
+    pub(super) fn not_sent(error: io::Error) -> Self {
+        Self::NotSent(Arc::new(error))
+    }
+
+    pub(super) fn of(refusal: Refusal) -> Self {
+        if refusal.is_outcome_unknown() {
+            return Self::unknown(refusal.to_string());
+        }
+        Self::Refused(refusal)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { code, message } = self;
+        write!(f, "the database says: {message} (SQLSTATE {code})")
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSent(error) => write!(f, "the database cannot be reached: {error}"),
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Unknown(reason) => {
+                write!(
+                    f,
+                    "it is not known whether the database has done it: {reason}"
+                )
+            }
+            Self::Waiting => f.write_str("the database has not answered in time"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_some_errors_of_the_server_leave_the_outcome_open() {
+        for (code, is_unknown) in [
+            ("08006", true),
+            ("57P01", true),
+            ("57P02", true),
+            ("40003", true),
+            ("57014", false),
+            ("40001", false),
+            ("25006", false),
+            ("23503", false),
+        ] {
+            let refusal = Refusal {
+                code: code.to_owned(),
+                message: String::new(),
+            };
+            let failure = Failure::of(refusal);
+            assert_eq!(matches!(failure, Failure::Unknown(_)), is_unknown, "{code}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Hears what other nodes tell of changes, and tells it to the watches of this node.
+//!
+//! One thread listens on a connection of its own. When that is lost, something may have been missed
+//! until there is another one: then all watches begin again.
+
+use crate::{
+    mail::MailboxName,
+    store::{Change, name::Identity},
+};
+
+use super::{
+    connection::{Connection, Failure, Value},
+    hints::{Hint, parse},
+    house::{self, End, node_text},
+    lanes::after,
+    limits::{BATCH_LETTERS_MAX, HOUSE_TIMEOUT, RETRY_PAUSE_MAX, WAIT_SLICE},
+    open::OpenStore,
+    statements::WHICH_ARE_THERE,
+};
+
+/// Connects and listens.
+///
+/// # Errors
+/// [`Failure`].
+pub(super) fn connect(store: &OpenStore) -> Result<Connection, Failure> {
+    let deadline = after(&store.clock, HOUSE_TIMEOUT);
+    let mut connection = house::connect(store, deadline)?;
+    connection.query("listen facteur", deadline)?;
+    Ok(connection)
+}
+
+/// Listens until the end.
+pub(super) fn listen(store: &OpenStore, first: Connection, end: &End) {
+    let node = node_text(&store.lease.node);
+    let mut connection = Some(first);
+    while !end.is_asked() {
+        let heard = match &mut connection {
+            Some(connection) => hear(store, connection, &node),
+            None => connect(store).map(|made| {
+                connection = Some(made);
+                store.hub.skip();
+            }),
+        };
+        if heard.is_err() {
+            connection = None;
+            end.wait(RETRY_PAUSE_MAX);
+        }
+    }
+}
+
+/// Waits a moment for hints, and looks at what they name.
+fn hear(store: &OpenStore, connection: &mut Connection, node: &str) -> Result<(), Failure> {
+    let Some(told) = connection.notifications(after(&store.clock, WAIT_SLICE))? else {
+        store.hub.skip();
+        return Ok(());
+    };
+    for notification in &told {
+        match parse(&notification.text, node) {
+            Some(hints) => {
+                for hints in hints.chunks(BATCH_LETTERS_MAX) {
+                    look(store, connection, hints)?;
+                }
+            }
+            None => store.hub.skip(),
+        }
+    }
+    Ok(())
+}
+
+/// Tells watches whether the messages that hints name are there.
+fn look(store: &OpenStore, connection: &mut Connection, hints: &[Hint<'_>]) -> Result<(), Failure> {
+    if hints.is_empty() || !store.hub.is_recording() {
+        return Ok(());
+    }
+    let domains: Vec<&str> = hints.iter().map(|hint| hint.domain).collect();
+    let locals: Vec<&str> = hints.iter().map(|hint| hint.local_part).collect();
+    let names: Vec<&str> = hints.iter().map(|hint| hint.name).collect();
+    let values = [
+        Value::Texts(&domains),
+        Value::Texts(&locals),
+        Value::Texts(&names),
+    ];
+    let deadline = after(&store.clock, HOUSE_TIMEOUT);
+    let answer = connection.ask(&WHICH_ARE_THERE, &values, deadline)?;
+    for row in answer.returned.iter().flat_map(|returned| &returned.rows) {
+        let mailbox = row.text(1).zip(row.text(0));
+        let mailbox =
+            mailbox.and_then(|(local, domain)| MailboxName::from_canonical(local, domain));
+        let name = row.text(2).unwrap_or_default();
+        let identity = Identity::new(name.as_bytes(), true);
+        let (Some(mailbox), Some(_)) = (mailbox, identity.serial()) else {
+            continue;
+        };
+        let change = if row.bool(3) == Some(true) {
+            Change::Arrived
+        } else {
+            Change::Removed
+        };
+        store
+            .hub
+            .tell(change, &mailbox, identity.entry_id(&mailbox));
+    }
+    Ok(())
+}

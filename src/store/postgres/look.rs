@@ -1,0 +1,122 @@
+//! The messages of a mailbox for somebody who only looks, and the state of a mailbox.
+
+use std::sync::Arc;
+
+use crate::{
+    mail::{EntryId, MailboxName, Summaries},
+    store::{Error, quota::Taken, sync::Mutex},
+};
+
+use super::{
+    connection::{Ask, Value},
+    lanes::{Purpose, after},
+    limits::ANSWER_TIMEOUT,
+    listing::Listing,
+    maildrop::checked,
+    message::Message,
+    open::{OpenStore, check_name},
+    proof::{Terms, certain, unexpected},
+    statements::{LIST, STAMP},
+};
+
+/// What was being done when a mailbox could not be listed.
+const LIST_MESSAGES: &str = "list the messages of a mailbox in";
+
+/// The messages of one mailbox as they were at one moment.
+#[derive(Debug)]
+pub(in crate::store) struct Look {
+    store: Arc<OpenStore>,
+    mailbox: MailboxName,
+    listing: Arc<Listing>,
+}
+
+impl Look {
+    pub(super) fn of(store: &Arc<OpenStore>, mailbox: &MailboxName) -> Result<Self, Error> {
+        check_name(mailbox)?;
+        let deadline = after(&store.clock, ANSWER_TIMEOUT);
+        let listing = Arc::new(Mutex::new(Listing::new(Taken::nothing(&store.looked))));
+        let (of_task, listing_of_task) = (Arc::clone(store), Arc::clone(&listing));
+        let name = mailbox.clone();
+        let listed = store
+            .lanes
+            .run(Purpose::Write, deadline, move |connection| {
+                let mut listing = listing_of_task.lock();
+                listing.clear();
+                let ask = Ask {
+                    statement: &LIST,
+                    values: &[Value::Text(name.domain()), Value::Text(name.local_part())],
+                };
+                let terms = Terms {
+                    shows: true,
+                    // No row is kept: it is a reading.
+                    ..of_task.terms(deadline, (0, 0))
+                };
+                certain(connection, &[ask], terms, &mut |_, row| {
+                    listing.add(row);
+                    false
+                })
+                .map(drop)
+            });
+        listed.map_err(|failure| store.failed(LIST_MESSAGES, failure))?;
+        let listing = std::mem::replace(
+            &mut *listing.lock(),
+            Listing::new(Taken::nothing(&store.looked)),
+        );
+        Ok(Self {
+            store: Arc::clone(store),
+            mailbox: mailbox.clone(),
+            listing: Arc::new(checked(store, mailbox, listing)?),
+        })
+    }
+
+    pub(in crate::store) fn messages(&self) -> Arc<dyn Summaries> {
+        self.listing.clone()
+    }
+
+    pub(in crate::store) fn id(&self, index: usize) -> Option<EntryId> {
+        Some(self.listing.get(index)?.id())
+    }
+
+    fn gone(&self) -> Error {
+        Error::MessageGone {
+            path: self.store.path_of(&self.mailbox),
+        }
+    }
+
+    pub(in crate::store) fn arrived_secs(&self, index: usize) -> Result<u64, Error> {
+        let entry = self.listing.get(index);
+        entry
+            .map(super::listing::Entry::secs)
+            .ok_or_else(|| self.gone())
+    }
+
+    pub(in crate::store) fn open_message(&self, index: usize) -> Result<Message, Error> {
+        let entry = self.listing.get(index).ok_or_else(|| self.gone())?;
+        Message::open(&self.store, &self.mailbox, &entry.name())
+    }
+}
+
+/// The state of a mailbox at one moment: its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) struct Stamp {
+    n_messages: u64,
+    /// A sum over the names.
+    names: i64,
+}
+
+impl Stamp {
+    pub(super) fn of(store: &Arc<OpenStore>, mailbox: &MailboxName) -> Result<Self, Error> {
+        check_name(mailbox)?;
+        let deadline = after(&store.clock, ANSWER_TIMEOUT);
+        let name = mailbox.clone();
+        let read = store.lanes.run(Purpose::Read, deadline, move |connection| {
+            let values = [Value::Text(name.domain()), Value::Text(name.local_part())];
+            let answer = connection.ask(&STAMP, &values, deadline)?;
+            let row = answer.row(0).ok_or_else(unexpected)?;
+            let stamp = row.count(0).zip(row.int(1));
+            let (n_messages, names) = stamp.ok_or_else(unexpected)?;
+            Ok(Self { n_messages, names })
+        });
+        read.map_err(|failure| store.failed(LIST_MESSAGES, failure))
+    }
+}

@@ -1,0 +1,475 @@
+//! Every statement, in one place. (The schema is in `schema.rs`.)
+//!
+//! Those that change what was promised set `synchronous_commit` and `client_min_messages` for their
+//! transaction, because a role may have been given others, and return the names of the synchronous
+//! standbys and the time at which the server was started: see `proof.rs`. They do nothing while no
+//! standby is named, except in a store that needs none (the parameter `$1`).
+
+use super::connection::Statement;
+
+/// Whether the flushed log is on standbys, from a place in it on: `$1`, or 0 for the place where it
+/// ends now. Returns that place, how many have it, the names and the start.
+pub(super) const PROOF: Statement = Statement {
+    name: "proof",
+    text: "with l as materialized (
+        select case when $1::int8 = 0 then pg_current_wal_flush_lsn()
+            else '0/0'::pg_lsn + $1::int8::numeric end as lsn)
+    select (l.lsn - '0/0'::pg_lsn)::int8,
+        (select count(*) from pg_stat_replication r
+            where r.sync_state in ('sync', 'quorum') and r.flush_lsn >= l.lsn),
+        current_setting('synchronous_standby_names'),
+        pg_postmaster_start_time()
+    from l",
+};
+
+/// Makes a mailbox if it is missing. It is durable when anything after it is.
+pub(super) const MAKE_MAILBOX: Statement = Statement {
+    name: "make_mailbox",
+    text: "with s as materialized (select set_config('synchronous_commit', 'local', true))
+    insert into mailbox (domain, local) select $1::text, $2::text from s
+    on conflict (domain, local) do nothing",
+};
+
+/// Delivers messages, each to its mailboxes. A mailbox gets only messages whose content this
+/// statement has added: another one has been delivered before, and may have been removed since.
+/// Nothing is done if a mailbox is missing.
+///
+/// Returns how many contents and messages were added, whether every mailbox exists, the names and
+/// the start.
+const DELIVER: Statement = Statement {
+    name: "deliver",
+    text: "with s as materialized (
+        select set_config('synchronous_commit', 'on', true),
+            set_config('client_min_messages', 'warning', true),
+            current_setting('synchronous_standby_names') as names,
+            pg_postmaster_start_time() as started),
+    w as materialized (
+        select b.id, r.name
+        from unnest($6::text[], $7::text[], $8::text[]) as r (domain, local, name)
+        left join mailbox b on b.domain = r.domain and b.local = r.local),
+    g as materialized (
+        select s.names <> '' or $1::bool as named,
+            not exists (select from w where w.id is null) as whole
+        from s),
+    c as (
+        insert into content (name, octets, wire_octets, complete, body)
+        select n.name, n.octets, n.wire_octets, true, n.body
+        from g, unnest($2::text[], $3::int8[], $4::int8[], $5::bytea[])
+            as n (name, octets, wire_octets, body)
+        where g.named and g.whole
+        on conflict (name) do nothing
+        returning name),
+    m as (
+        insert into message (mailbox, name)
+        select w.id, w.name from w join c on c.name = w.name
+        returning 1)
+    select (select count(*) from c), (select count(*) from m), g.whole, s.names, s.started
+    from s, g",
+};
+
+/// The same without the condition on the content: a planted bug.
+#[cfg(test)]
+const DELIVER_AGAIN: Statement = Statement {
+    name: "deliver_again",
+    text: "with s as materialized (
+        select set_config('synchronous_commit', 'on', true),
+            set_config('client_min_messages', 'warning', true),
+            current_setting('synchronous_standby_names') as names,
+            pg_postmaster_start_time() as started),
+    w as materialized (
+        select b.id, r.name
+        from unnest($6::text[], $7::text[], $8::text[]) as r (domain, local, name)
+        left join mailbox b on b.domain = r.domain and b.local = r.local),
+    g as materialized (
+        select s.names <> '' or $1::bool as named,
+            not exists (select from w where w.id is null) as whole
+        from s),
+    c as (
+        insert into content (name, octets, wire_octets, complete, body)
+        select n.name, n.octets, n.wire_octets, true, n.body
+        from g, unnest($2::text[], $3::int8[], $4::int8[], $5::bytea[])
+            as n (name, octets, wire_octets, body)
+        where g.named and g.whole
+        on conflict (name) do nothing
+        returning name),
+    m as (
+        insert into message (mailbox, name) select w.id, w.name from w, g where g.named and g.whole
+        on conflict do nothing
+        returning 1)
+    select (select count(*) from c), (select count(*) from m), g.whole, s.names, s.started
+    from s, g",
+};
+
+/// Adds parts of a large message, which is not complete yet.
+pub(super) const ADD_PARTS: Statement = Statement {
+    name: "add_parts",
+    text: "with s as materialized (select set_config('synchronous_commit', 'local', true)),
+    c as (
+        insert into content (name, octets, wire_octets, complete, orphan_since)
+        select $1::text, 0, 0, false, clock_timestamp() from s
+        on conflict (name) do nothing)
+    insert into part (name, n, octets)
+    select $1::text, p.n, p.octets from s, unnest($2::int4[], $3::bytea[]) as p (n, octets)
+    on conflict (name, n) do nothing",
+};
+
+/// Completes a large message, `$2`, and delivers it to its mailboxes, unless it was complete before.
+///
+/// Returns whether this statement has completed it, how many messages were added, whether every
+/// mailbox exists, whether it is complete now or was before, the names and the start.
+pub(super) const COMPLETE: Statement = Statement {
+    name: "complete",
+    text: "with s as materialized (
+        select set_config('synchronous_commit', 'on', true),
+            set_config('client_min_messages', 'warning', true),
+            current_setting('synchronous_standby_names') as names,
+            pg_postmaster_start_time() as started),
+    w as materialized (
+        select b.id
+        from unnest($5::text[], $6::text[]) as r (domain, local)
+        left join mailbox b on b.domain = r.domain and b.local = r.local),
+    g as materialized (
+        select s.names <> '' or $1::bool as named,
+            not exists (select from w where w.id is null) as whole,
+            (select coalesce(sum(octet_length(p.octets)), 0) from part p where p.name = $2::text)
+                = $3::int8 as there
+        from s),
+    c as (
+        update content
+        set complete = true, octets = $3::int8, wire_octets = $4::int8, orphan_since = null
+        from g
+        where content.name = $2::text and not content.complete
+            and g.named and g.whole and g.there
+        returning content.name),
+    m as (
+        insert into message (mailbox, name) select w.id, c.name from w, c
+        returning 1)
+    select (select count(*) from c), (select count(*) from m), g.whole,
+        exists (select from c)
+            or exists (select from content where name = $2::text and complete),
+        s.names, s.started
+    from s, g",
+};
+
+/// Gives this node a lease of 10 seconds from now, by the clock of the server.
+pub(super) const RENEW: Statement = Statement {
+    name: "renew",
+    text: "with s as materialized (select set_config('synchronous_commit', 'local', true))
+    insert into node (id, name, lease_until)
+    select $1::uuid, $2::text, clock_timestamp() + interval '10 seconds' from s
+    on conflict (id) do update set lease_until = clock_timestamp() + interval '10 seconds'",
+};
+
+/// Ends the lease of this node, and everything that it holds.
+pub(super) const LEAVE: Statement = Statement {
+    name: "leave",
+    text: "with s as materialized (select set_config('synchronous_commit', 'local', true)),
+    m as (update mailbox set holder = null where holder = $1::uuid)
+    delete from node using s where id = $1::uuid",
+};
+
+/// Forgets nodes that have not been there for a day.
+pub(super) const FORGET_NODES: Statement = Statement {
+    name: "forget_nodes",
+    text: "delete from node where lease_until < clock_timestamp() - interval '1 day'",
+};
+
+/// How long a session waits for the row of its mailbox, which others change for moments only.
+pub(super) const LOCK_TIMEOUT: Statement = Statement {
+    name: "lock_timeout",
+    text: "select set_config('lock_timeout', '2s', true)",
+};
+
+/// Locks the row of a mailbox.
+pub(super) const LOCK_MAILBOX: Statement = Statement {
+    name: "lock_mailbox",
+    text: "select id from mailbox where domain = $1::text and local = $2::text for no key update",
+};
+
+/// Claims the mailbox that was locked by the statement before it, if nobody has it whose lease is
+/// valid. A lease is valid from now to 10 seconds later and not beyond, because the clocks of two
+/// primaries may differ. It must be a statement of its own: it sees what was committed while the
+/// one before it waited for the lock.
+///
+/// Returns, for an existing mailbox, its number, its token, whether it was claimed, the names and
+/// the start.
+const CLAIM: Statement = Statement {
+    name: "claim",
+    text: "with s as materialized (
+        select set_config('synchronous_commit', 'on', true),
+            set_config('client_min_messages', 'warning', true),
+            current_setting('synchronous_standby_names') as names,
+            pg_postmaster_start_time() as started),
+    u as (
+        update mailbox set token = token + 1, holder = $4::uuid, session = $5::int8
+        from s
+        where domain = $2::text and local = $3::text and (s.names <> '' or $1::bool)
+            and (holder is null or holder = $4::uuid
+                or not exists (select from node where node.id = mailbox.holder
+                    and node.lease_until > clock_timestamp()
+                    and node.lease_until <= clock_timestamp() + interval '10 seconds'))
+        returning id, token)
+    select b.id, coalesce(u.token, b.token), u.id is not null, s.names, s.started
+    from s, mailbox b left join u on u.id = b.id
+    where b.domain = $2::text and b.local = $3::text",
+};
+
+/// Locks the mailbox and claims it in one statement: a planted bug.
+#[cfg(test)]
+const CLAIM_AT_ONCE: Statement = Statement {
+    name: "claim_at_once",
+    text: "with s as materialized (
+        select current_setting('synchronous_standby_names') as names,
+            pg_postmaster_start_time() as started),
+    l as materialized (
+        select id, holder from mailbox where domain = $2::text and local = $3::text
+        for no key update),
+    u as (
+        update mailbox set token = token + 1, holder = $4::uuid, session = $5::int8
+        from s, l
+        where mailbox.id = l.id and (s.names <> '' or $1::bool)
+            and (l.holder is null or l.holder = $4::uuid
+                or not exists (select from node where node.id = l.holder
+                    and node.lease_until > clock_timestamp()
+                    and node.lease_until <= clock_timestamp() + interval '10 seconds'))
+        returning mailbox.id, token)
+    select b.id, coalesce(u.token, b.token), u.id is not null, s.names, s.started
+    from s, mailbox b left join u on u.id = b.id
+    where b.domain = $2::text and b.local = $3::text",
+};
+
+/// Claims with the clock of the node, `$6` in microseconds: a planted bug.
+#[cfg(test)]
+const CLAIM_BY_NODE: Statement = Statement {
+    name: "claim_by_node",
+    text: "with s as materialized (
+        select current_setting('synchronous_standby_names') as names,
+            pg_postmaster_start_time() as started),
+    u as (
+        update mailbox set token = token + 1, holder = $4::uuid, session = $5::int8
+        from s
+        where domain = $2::text and local = $3::text and (s.names <> '' or $1::bool)
+            and (holder is null or holder = $4::uuid
+                or not exists (select from node where node.id = mailbox.holder
+                    and node.lease_until > to_timestamp($6::int8 / 1e6)
+                    and node.lease_until <= to_timestamp($6::int8 / 1e6) + interval '10 seconds'))
+        returning id, token)
+    select b.id, coalesce(u.token, b.token), u.id is not null, s.names, s.started
+    from s, mailbox b left join u on u.id = b.id
+    where b.domain = $2::text and b.local = $3::text",
+};
+
+/// The messages of a mailbox that this session has claimed.
+pub(super) const LIST_CLAIMED: Statement = Statement {
+    name: "list_claimed",
+    text: "select c.name, c.octets, c.wire_octets
+    from mailbox b join message m on m.mailbox = b.id join content c on c.name = m.name
+    where b.domain = $1::text and b.local = $2::text
+        and b.holder = $3::uuid and b.session = $4::int8",
+};
+
+/// The messages of a mailbox, for somebody who only looks.
+pub(super) const LIST: Statement = Statement {
+    name: "list",
+    text: "select c.name, c.octets, c.wire_octets
+    from mailbox b join message m on m.mailbox = b.id join content c on c.name = m.name
+    where b.domain = $1::text and b.local = $2::text",
+};
+
+/// Removes messages from the mailbox that this session has claimed, and ends the claim. Once the
+/// last mailbox has lost it, content waits an hour to be removed.
+///
+/// Returns whether the session still had the mailbox, how many were removed, the names and the
+/// start.
+const REMOVE: Statement = Statement {
+    name: "remove",
+    text: "with s as materialized (
+        select set_config('synchronous_commit', 'on', true),
+            set_config('client_min_messages', 'warning', true),
+            current_setting('synchronous_standby_names') as names,
+            pg_postmaster_start_time() as started),
+    r as (
+        update mailbox set holder = null from s
+        where id = $2::int8 and token = $3::int8 and session = $4::int8
+            and (s.names <> '' or $1::bool)
+        returning id),
+    d as (
+        delete from message using r
+        where message.mailbox = r.id and message.name = any ($5::text[])
+        returning message.name),
+    o as (
+        update content set orphan_since = clock_timestamp()
+        from (select name from content where name in (select name from d)
+            for no key update skip locked) as f
+        where content.name = f.name)
+    select (select count(*) from r), (select count(*) from d), s.names, s.started from s",
+};
+
+/// The same without the number of the session: a planted bug.
+#[cfg(test)]
+const REMOVE_BY_TOKEN: Statement = Statement {
+    name: "remove_by_token",
+    text: "with s as materialized (
+        select current_setting('synchronous_standby_names') as names,
+            pg_postmaster_start_time() as started),
+    r as (
+        update mailbox set holder = null from s
+        where id = $2::int8 and token = $3::int8 and $4::int8 is not null
+            and (s.names <> '' or $1::bool)
+        returning id),
+    d as (
+        delete from message using r
+        where message.mailbox = r.id and message.name = any ($5::text[])
+        returning message.name)
+    select (select count(*) from r), (select count(*) from d), s.names, s.started from s",
+};
+
+/// Ends claims of sessions that have ended. Another claim has another token.
+pub(super) const RELEASE: Statement = Statement {
+    name: "release",
+    text: "with s as materialized (select set_config('synchronous_commit', 'local', true))
+    update mailbox set holder = null
+    from s, unnest($1::int8[], $2::int8[], $3::int8[]) as r (id, token, session)
+    where mailbox.id = r.id and mailbox.token = r.token and mailbox.session = r.session",
+};
+
+/// The body of a message that is in a mailbox, NULL if it is in parts, and its octets.
+pub(super) const READ: Statement = Statement {
+    name: "read",
+    text: "select c.octets, c.body
+    from mailbox b join message m on m.mailbox = b.id join content c on c.name = m.name
+    where b.domain = $1::text and b.local = $2::text and m.name = $3::text",
+};
+
+/// One part of a message.
+pub(super) const READ_PART: Statement = Statement {
+    name: "read_part",
+    text: "select octets from part where name = $1::text and n = $2::int8::int4",
+};
+
+/// The state of a mailbox: how many messages it has, and a sum over their names, which are never
+/// used twice.
+pub(super) const STAMP: Statement = Statement {
+    name: "stamp",
+    text: "select count(*), coalesce(bit_xor(hashtextextended(m.name, 0)), 0)::int8
+    from mailbox b join message m on m.mailbox = b.id
+    where b.domain = $1::text and b.local = $2::text",
+};
+
+/// Whether a mailbox exists.
+pub(super) const HAS_MAILBOX: Statement = Statement {
+    name: "has_mailbox",
+    text: "select exists (select from mailbox where domain = $1::text and local = $2::text)",
+};
+
+/// The domains of mailboxes with this local part, two at most.
+pub(super) const WITH_LOCAL_PART: Statement = Statement {
+    name: "with_local_part",
+    text: "select domain from mailbox where local = $1::text order by domain limit 2",
+};
+
+/// The mailboxes behind one in their order, a thousand at most.
+pub(super) const MAILBOXES: Statement = Statement {
+    name: "mailboxes",
+    text: "select domain, local from mailbox where (domain, local) > ($1::text, $2::text)
+    order by domain, local limit 1000",
+};
+
+/// Tells the other nodes something.
+pub(super) const TELL: Statement = Statement {
+    name: "tell",
+    text: "select pg_notify('facteur', $1::text)",
+};
+
+/// Which of these messages are in these mailboxes.
+pub(super) const WHICH_ARE_THERE: Statement = Statement {
+    name: "which_are_there",
+    text: "select r.domain, r.local, r.name, exists (
+        select from mailbox b join message m on m.mailbox = b.id
+        where b.domain = r.domain and b.local = r.local and m.name = r.name)
+    from unnest($1::text[], $2::text[], $3::text[]) as r (domain, local, name)",
+};
+
+/// Notes content that no mailbox has, where a removal could not.
+pub(super) const FIND_ORPHANS: Statement = Statement {
+    name: "find_orphans",
+    text: "update content set orphan_since = clock_timestamp()
+    where complete and orphan_since is null
+        and not exists (select from message where message.name = content.name)",
+};
+
+/// Content that has waited long enough to be removed, a hundred at most.
+pub(super) const ORPHANS: Statement = Statement {
+    name: "orphans",
+    text: "select name from content
+    where orphan_since < clock_timestamp() - interval '1 hour'
+        and not exists (select from message where message.name = content.name)
+    limit 100",
+};
+
+/// Removes it. The references from messages hold against this.
+pub(super) const REMOVE_ORPHAN: Statement = Statement {
+    name: "remove_orphan",
+    text: "with c as (
+        delete from content
+        where name = $1::text and orphan_since < clock_timestamp() - interval '1 hour'
+        returning name)
+    delete from part using c where part.name = c.name",
+};
+
+/// Delivers messages: [`DELIVER`].
+pub(super) fn deliver() -> &'static Statement {
+    planted!(DeliveriesAreRepeated, return &DELIVER_AGAIN);
+    &DELIVER
+}
+
+/// Claims a mailbox: [`CLAIM`].
+pub(super) fn claim() -> &'static Statement {
+    planted!(ClaimsAreOneStatement, return &CLAIM_AT_ONCE);
+    planted!(LeasesGoByTheNodesClock, return &CLAIM_BY_NODE);
+    &CLAIM
+}
+
+/// Removes messages: [`REMOVE`].
+pub(super) fn remove() -> &'static Statement {
+    planted!(SessionsAreNotChecked, return &REMOVE_BY_TOKEN);
+    &REMOVE
+}
+
+/// All of them.
+pub(super) const ALL: &[&Statement] = &[
+    &PROOF,
+    &MAKE_MAILBOX,
+    &DELIVER,
+    &ADD_PARTS,
+    &COMPLETE,
+    &RENEW,
+    &LEAVE,
+    &FORGET_NODES,
+    &LOCK_TIMEOUT,
+    &LOCK_MAILBOX,
+    &CLAIM,
+    &LIST_CLAIMED,
+    &LIST,
+    &REMOVE,
+    &RELEASE,
+    &READ,
+    &READ_PART,
+    &STAMP,
+    &HAS_MAILBOX,
+    &WITH_LOCAL_PART,
+    &MAILBOXES,
+    &TELL,
+    &WHICH_ARE_THERE,
+    &FIND_ORPHANS,
+    &ORPHANS,
+    &REMOVE_ORPHAN,
+    #[cfg(test)]
+    &DELIVER_AGAIN,
+    #[cfg(test)]
+    &CLAIM_AT_ONCE,
+    #[cfg(test)]
+    &CLAIM_BY_NODE,
+    #[cfg(test)]
+    &REMOVE_BY_TOKEN,
+];
