@@ -6,7 +6,6 @@
 //! directory that the variable `FACTEUR_TEST_POSTGRES` names.
 
 use std::{
-    fmt::Write as _,
     io::Write as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -292,15 +291,6 @@ impl Cluster {
         self.first.try_sql(database, text).unwrap()
     }
 
-    /// The result of a statement on the second server.
-    pub(crate) fn sql_of_standby(&self, database: &str, text: &str) -> String {
-        self.second
-            .as_ref()
-            .unwrap()
-            .try_sql(database, text)
-            .unwrap()
-    }
-
     /// Waits until a statement has this result on the first server.
     pub(crate) fn await_that(&self, text: &str, result: &str) {
         self.first.await_that(text, result);
@@ -311,9 +301,12 @@ impl Cluster {
         self.second.as_ref().unwrap().kill();
     }
 
-    /// Starts the standby again.
-    pub(crate) fn start_standby(&self) {
+    /// Starts the standby again, if it has been ended.
+    pub(crate) fn start_standby_if_down(&self) {
         let second = self.second.as_ref().unwrap();
+        if second.held.lock().is_some() {
+            return;
+        }
         second.start(&[&SETTINGS[..], &[&self.conninfo()]].concat());
     }
 
@@ -339,16 +332,6 @@ impl Cluster {
             .try_sql("postgres", "select pg_reload_conf()")
             .unwrap();
         second.await_that("show synchronous_standby_names", "");
-    }
-
-    /// What the servers have logged.
-    pub(crate) fn log(&self) -> String {
-        let mut text = String::new();
-        for server in std::iter::once(&self.first).chain(&self.second) {
-            let log = std::fs::read_to_string(server.data.with_extension("log"));
-            write!(text, "{}", log.unwrap_or_default()).unwrap();
-        }
-        text
     }
 }
 

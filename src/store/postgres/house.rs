@@ -11,10 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    clock::Clock,
-    store::sync::{Condvar, Mutex, thread},
-};
+use crate::store::sync::{Condvar, Mutex, thread};
 
 use super::{
     connection::{Connection, Failure, UUID_OCTETS, Value},
@@ -85,17 +82,18 @@ impl End {
     }
 
     /// Asks the threads to end, and waits for that, but not for long.
-    pub(super) fn ask(&self, clock: &Clock) {
-        let until = after(clock, CLOSE_TIMEOUT);
+    pub(super) fn ask(&self) {
         let mut state = self.state.lock();
         state.is_asked = true;
         self.is_changed.notify_all();
         while state.n_threads > 0 {
-            let left = until.saturating_duration_since(clock.now());
-            if left.is_zero() {
+            if self
+                .is_changed
+                .wait_for(&mut state, CLOSE_TIMEOUT)
+                .timed_out()
+            {
                 return;
             }
-            self.is_changed.wait_for(&mut state, left);
         }
     }
 }

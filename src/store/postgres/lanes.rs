@@ -34,10 +34,7 @@ use crate::testing::bugs;
 
 use super::{
     connection::{Access, Connection, Failure},
-    limits::{
-        CLOSE_TIMEOUT, GRACE, READERS, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN, TASKS_MAX, WAIT_SLICE,
-        WRITERS,
-    },
+    limits::{CLOSE_TIMEOUT, GRACE, READERS, RETRY_PAUSE_MAX, RETRY_PAUSE_MIN, TASKS_MAX, WRITERS},
     statements,
 };
 
@@ -233,7 +230,6 @@ impl Lanes {
 
     /// Ends the threads.
     pub(super) fn close(&self) {
-        let end = self.clock.now().checked_add(CLOSE_TIMEOUT);
         for road in [&self.writers, &self.readers] {
             road.is_closed.store(true, Ordering::Release);
             road.queue.lock().tasks.clear();
@@ -242,9 +238,7 @@ impl Lanes {
         for road in [&self.writers, &self.readers] {
             let mut queue = road.queue.lock();
             while queue.n_threads > 0 {
-                let left = end.map(|end| end.saturating_duration_since(self.clock.now()));
-                let left = left.unwrap_or_default();
-                if left.is_zero() || road.is_end.wait_for(&mut queue, left).timed_out() {
+                if road.is_end.wait_for(&mut queue, CLOSE_TIMEOUT).timed_out() {
                     break;
                 }
             }
@@ -331,8 +325,7 @@ impl Lane {
         };
         count(usize::saturating_add);
         loop {
-            let until = after(&self.clock, WAIT_SLICE);
-            match connection.settle(until) {
+            match connection.settle() {
                 Ok(false) if !self.road.is_closed.load(Ordering::Acquire) => {}
                 Ok(true) => break,
                 Ok(false) | Err(_) => {

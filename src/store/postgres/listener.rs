@@ -13,7 +13,7 @@ use super::{
     hints::{Hint, parse},
     house::{self, End, node_text},
     lanes::after,
-    limits::{BATCH_LETTERS_MAX, HOUSE_TIMEOUT, RETRY_PAUSE_MAX, WAIT_SLICE},
+    limits::{BATCH_LETTERS_MAX, HOUSE_TIMEOUT, RETRY_PAUSE_MAX},
     open::OpenStore,
     statements::WHICH_ARE_THERE,
 };
@@ -50,7 +50,7 @@ pub(super) fn listen(store: &OpenStore, first: Connection, end: &End) {
 
 /// Waits a moment for hints, and looks at what they name.
 fn hear(store: &OpenStore, connection: &mut Connection, node: &str) -> Result<(), Failure> {
-    let Some(told) = connection.notifications(after(&store.clock, WAIT_SLICE))? else {
+    let Some(told) = connection.notifications()? else {
         store.hub.skip();
         return Ok(());
     };

@@ -187,7 +187,7 @@ impl PostgresStore {
     pub(super) fn close(&self) {
         self.corner.close();
         self.open.lanes.close();
-        self.end.ask(&self.open.clock);
+        self.end.ask();
     }
 
     pub(super) fn control(&self) -> Result<UnixListener, Error> {

@@ -49,10 +49,9 @@ impl Sessions {
                 return state.open.insert(key);
             }
             let left = end.saturating_duration_since(clock.now());
-            if left.is_zero() {
+            if left.is_zero() || self.is_free.wait_for(&mut state, left).timed_out() {
                 return false;
             }
-            self.is_free.wait_for(&mut state, left);
         }
     }
 

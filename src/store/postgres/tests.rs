@@ -1,1 +1,618 @@
-//! The store in a database: its rules, one by one, on real servers.
+//! The store in a database: its rules, one by one, on real servers. Where a rule protects mail, the
+//! test also shows that it would notice if the rule were broken.
+
+use std::{
+    sync::{Arc, OnceLock},
+    thread::{self, ScopedJoinHandle},
+    time::Duration,
+};
+
+use parking_lot::{Mutex, MutexGuard};
+use tempfile::TempDir;
+
+use crate::{
+    clock::{Clock, Hands, look_again},
+    mail::MailboxName,
+    store::{Access, Change, Database, Error, Kind, Maildrop, MessageStore, Secrets, Settings},
+    testing::{
+        bugs::{self, Bug},
+        model::read,
+        postgres::{Cluster, STANDBY, shared},
+    },
+};
+
+use super::{PostgresStore, limits::DELIVERY_TIMEOUT};
+
+/// A daemon's store.
+struct Node {
+    store: MessageStore,
+    hands: Arc<Hands>,
+    _directory: TempDir,
+}
+
+/// What a store is opened with.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    cluster: &'a Cluster,
+    database: &'a str,
+    is_single: bool,
+}
+
+impl<'a> Place<'a> {
+    /// A new database.
+    fn new(cluster: &'a Cluster, database: &'a str) -> Self {
+        Self {
+            cluster,
+            database,
+            is_single: false,
+        }
+    }
+
+    fn single(self) -> Self {
+        Self {
+            is_single: true,
+            ..self
+        }
+    }
+
+    fn try_open(self, clock: Clock) -> Result<(MessageStore, TempDir), Error> {
+        let access = self.cluster.access(self.database);
+        let directory = TempDir::new().unwrap();
+        let mut settings = Settings::new(directory.path().join("mail"), "host.example");
+        settings.database = Some(Database {
+            access: Access::parse(&access, Secrets::default()).unwrap(),
+            is_single: self.is_single,
+        });
+        MessageStore::open(settings, clock).map(|store| (store, directory))
+    }
+
+    /// Opens the store with the clock of the system.
+    fn open(self) -> Node {
+        self.open_with(Clock::system(), Arc::new(Hands::new()))
+    }
+
+    /// Opens the store with a clock that stands still. Pauses take no time.
+    fn open_in_still_time(self) -> Node {
+        let hands = Arc::new(Hands::new());
+        self.open_with(Clock::turned_by(Arc::clone(&hands)), hands)
+    }
+
+    fn open_with(self, clock: Clock, hands: Arc<Hands>) -> Node {
+        let (store, directory) = self.try_open(clock).unwrap();
+        Node {
+            store,
+            hands,
+            _directory: directory,
+        }
+    }
+
+    fn sql(self, text: &str) -> String {
+        self.cluster.sql(self.database, text)
+    }
+
+    /// Waits until a statement has this result.
+    fn await_that(self, text: &str, result: &str) {
+        while self.sql(text) != result {
+            look_again();
+        }
+    }
+
+    /// Waits until so many backends wait for a standby.
+    fn await_waiting(self, count: &str) {
+        self.await_that(WAITING, count);
+    }
+}
+
+/// How many backends wait for a standby.
+const WAITING: &str = "select count(*) from pg_stat_activity
+    where wait_event = 'SyncRep' and datname = current_database()";
+
+/// A part of a transaction: goes on when another backend waits for a lock of it.
+const UNTIL_BLOCKED: &str = "do $$ begin
+    while not exists (select from pg_stat_activity
+        where wait_event_type = 'Lock' and datname = current_database())
+    loop perform pg_sleep(0.005); perform pg_stat_clear_snapshot(); end loop;
+    end $$";
+
+impl Node {
+    fn postgres(&self) -> &PostgresStore {
+        match &self.store.kind {
+            Kind::Postgres(store) => store,
+            Kind::Maildir(_) => panic!("no database"),
+        }
+    }
+
+    fn deliver(&self, content: &[u8], mailbox: &MailboxName) -> Result<(), Error> {
+        let mut delivery = self.store.begin_delivery(0)?;
+        delivery.append(content)?;
+        delivery.commit(std::slice::from_ref(mailbox))
+    }
+
+    fn contents(&self, mailbox: &MailboxName) -> Vec<Vec<u8>> {
+        contents(&self.open_maildrop(mailbox))
+    }
+
+    /// Opens a maildrop, when this node has a lease and no other has the maildrop.
+    fn open_maildrop(&self, mailbox: &MailboxName) -> Maildrop {
+        loop {
+            match self.store.open_maildrop(mailbox) {
+                Ok(maildrop) => return maildrop,
+                Err(Error::InUse { .. } | Error::Io { .. }) => look_again(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// How often a batch was sent again.
+    fn n_repeats(&self) -> u64 {
+        self.postgres().open.counters.repeats.value()
+    }
+}
+
+fn contents(maildrop: &Maildrop) -> Vec<Vec<u8>> {
+    let indexes = 0..maildrop.messages().len();
+    indexes
+        .map(|index| read(maildrop, index).unwrap())
+        .collect()
+}
+
+fn ann() -> MailboxName {
+    MailboxName::from_canonical("ann", "a.example").unwrap()
+}
+
+/// A primary with a standby, for one test at a time. Whatever the test does to them is undone.
+struct Pair(MutexGuard<'static, Cluster>);
+
+impl Pair {
+    fn take() -> Self {
+        static PAIR: OnceLock<Mutex<Cluster>> = OnceLock::new();
+        Self(
+            PAIR.get_or_init(|| Mutex::new(Cluster::with_standby()))
+                .lock(),
+        )
+    }
+
+    /// Puts everything in order.
+    fn mend(&self) {
+        self.0.start_standby_if_down();
+        self.0.set_names(STANDBY);
+        self.0.await_that(
+            "select count(*) from pg_stat_replication where sync_state = 'sync'",
+            "1",
+        );
+    }
+}
+
+/// Checks that `scenario` succeeds, and fails with each of the planted `bugs`.
+fn check(bugs: &[Bug], scenario: impl Fn() -> Result<(), String>) {
+    scenario().unwrap_or_else(|fault| panic!("without a bug: {fault}"));
+    for &bug in bugs {
+        bugs::plant(Some(bug));
+        let found = scenario();
+        bugs::plant(None);
+        assert!(found.is_err(), "{bug:?} is not noticed");
+    }
+}
+
+/// An error with this text, unless `is_true`.
+fn must(is_true: bool, text: impl AsRef<str>) -> Result<(), String> {
+    is_true
+        .then_some(())
+        .ok_or_else(|| text.as_ref().to_owned())
+}
+
+/// Waits for a delivery, letting its time pass.
+fn let_time_pass<T>(node: &Node, thread: ScopedJoinHandle<'_, T>) -> T {
+    while !thread.is_finished() {
+        node.hands.pass(DELIVERY_TIMEOUT);
+        look_again();
+    }
+    thread.join().unwrap()
+}
+
+/// I1: while the only standby is away nothing is acknowledged, and neither is it when somebody
+/// takes the standby from the names, which lets what waits commit without a warning.
+#[test]
+fn a_commit_that_was_let_go_is_not_acknowledged() {
+    let pair = Pair::take();
+    check(&[Bug::ChangesAreNotProved], || {
+        pair.mend();
+        let database = pair.0.new_database();
+        let place = Place::new(&pair.0, &database);
+        let node = place.open_in_still_time();
+        node.deliver(b"with\n", &ann()).unwrap();
+        pair.0.kill_standby();
+        let result = thread::scope(|scope| {
+            let thread = scope.spawn(|| node.deliver(b"without\n", &ann()));
+            place.await_waiting("1");
+            pair.0.set_names("");
+            place.await_waiting("0");
+            let_time_pass(&node, thread)
+        });
+        must(result.is_err(), "it was acknowledged")
+    });
+    pair.mend();
+}
+
+/// The statement itself reads the names: nothing is written when there are none.
+#[test]
+fn nothing_is_written_while_no_standby_is_named() {
+    let pair = Pair::take();
+    check(&[Bug::StandbysAreReadBefore], || {
+        pair.mend();
+        let database = pair.0.new_database();
+        let place = Place::new(&pair.0, &database);
+        let node = place.open_in_still_time();
+        pair.0.set_names("");
+        must(node.deliver(b"a\n", &ann()).is_err(), "it was acknowledged")?;
+        must(
+            place.sql("select count(*) from content") == "0",
+            "it was written",
+        )
+    });
+    pair.mend();
+}
+
+/// A commit whose wait was cancelled succeeds, with a warning. It is sent again.
+#[test]
+fn a_commit_with_a_warning_counts_as_unknown() {
+    let pair = Pair::take();
+    check(&[Bug::WarningsAreIgnored], || {
+        pair.mend();
+        let database = pair.0.new_database();
+        let place = Place::new(&pair.0, &database);
+        let node = place.open_in_still_time();
+        node.deliver(b"with\n", &ann()).unwrap();
+        pair.0.kill_standby();
+        thread::scope(|scope| {
+            let thread = scope.spawn(|| node.deliver(b"without\n", &ann()));
+            place.await_waiting("1");
+            place.sql(
+                "select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'",
+            );
+            place.await_waiting("0");
+            must(let_time_pass(&node, thread).is_err(), "it was acknowledged")
+        })?;
+        must(node.n_repeats() == 1, "it was not sent again")
+    });
+    pair.mend();
+}
+
+/// I5: the outcome of a commit is not known if its server is ended in the wait. The same statement
+/// with the same names finds out.
+#[test]
+fn a_repeated_delivery_makes_no_second_copy() {
+    let pair = Pair::take();
+    check(&[Bug::RepeatsGetNewNames], || {
+        pair.mend();
+        let database = pair.0.new_database();
+        let place = Place::new(&pair.0, &database);
+        let node = place.open();
+        node.deliver(b"first\n", &ann()).unwrap();
+        pair.0.kill_standby();
+        thread::scope(|scope| {
+            let thread = scope.spawn(|| node.deliver(b"second\n", &ann()));
+            place.await_waiting("1");
+            place.sql(
+                "select pg_terminate_backend(pid) from pg_stat_activity
+                where wait_event = 'SyncRep'",
+            );
+            pair.mend();
+            must(thread.join().unwrap().is_ok(), "it was not acknowledged")
+        })?;
+        let n_copies = node.contents(&ann()).len();
+        must(n_copies == 2, format!("{n_copies} messages"))
+    });
+    pair.mend();
+}
+
+/// I2: a message that was delivered, fetched and removed while its sender waits does not come back
+/// when the delivery is sent again.
+#[test]
+fn a_repeated_delivery_does_not_bring_back_what_was_removed() {
+    let pair = Pair::take();
+    check(&[Bug::DeliveriesAreRepeated], || {
+        pair.mend();
+        let database = pair.0.new_database();
+        let place = Place::new(&pair.0, &database);
+        let node = place.open();
+        node.deliver(b"first\n", &ann()).unwrap();
+        pair.0.kill_standby();
+        thread::scope(|scope| {
+            let thread = scope.spawn(|| node.deliver(b"second\n", &ann()));
+            place.await_waiting("1");
+            // It waits for the commit, and the delivery that is sent again waits for it.
+            let remove = scope.spawn(|| {
+                place.sql(
+                    "begin; set local synchronous_commit = local; lock table content in share \
+                     mode; delete from message; commit",
+                )
+            });
+            place.await_that(
+                "select count(*) from pg_locks where not granted and mode = 'ShareLock'
+                    and relation = 'content'::regclass",
+                "1",
+            );
+            place.sql(
+                "select pg_terminate_backend(pid) from pg_stat_activity
+                where wait_event = 'SyncRep'",
+            );
+            remove.join().unwrap();
+            pair.mend();
+            must(thread.join().unwrap().is_ok(), "it was not acknowledged")
+        })?;
+        must(node.contents(&ann()).is_empty(), "it came back")
+    });
+    pair.mend();
+}
+
+/// I4: what is visible on a server, but on no standby, is not shown.
+#[test]
+fn a_message_that_may_vanish_is_not_shown() {
+    let pair = Pair::take();
+    check(&[Bug::ListingsAreNotProved], || {
+        pair.mend();
+        let database = pair.0.new_database();
+        let place = Place::new(&pair.0, &database);
+        let node = place.open_in_still_time();
+        node.deliver(b"with\n", &ann()).unwrap();
+        pair.0.kill_standby();
+        thread::scope(|scope| {
+            let thread = scope.spawn(|| node.deliver(b"without\n", &ann()));
+            place.await_waiting("1");
+            place.sql(
+                "select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'",
+            );
+            place.await_that("select count(*) from message", "2");
+            let looked = node.store.look(&ann());
+            must(looked.is_err(), "it is shown")?;
+            must(let_time_pass(&node, thread).is_err(), "it was acknowledged")
+        })
+    });
+    pair.mend();
+}
+
+/// Two nodes want the mailbox of a dead one at the same time: the second sees that the first has
+/// it, although its lease is newer than the statement that waits.
+#[test]
+fn a_claim_sees_the_lease_of_the_one_it_has_waited_for() {
+    let database = shared().new_database();
+    check(&[Bug::ClaimsAreOneStatement], || {
+        let place = Place::new(shared(), &database).single();
+        let node = place.open();
+        node.deliver(b"a\n", &ann()).unwrap();
+        let claim = format!(
+            "begin; with n as (insert into node values (gen_random_uuid(), 'other',
+                clock_timestamp() + interval '9 seconds') returning id)
+            update mailbox set token = token + 1, holder = n.id from n; {UNTIL_BLOCKED}; commit"
+        );
+        let opened = thread::scope(|scope| {
+            let other = scope.spawn(|| place.sql(&claim));
+            // Until the row is locked, the maildrop can be opened.
+            place.await_that(
+                "select count(*) from pg_locks where mode = 'RowExclusiveLock' and granted
+                    and relation = 'mailbox'::regclass",
+                "1",
+            );
+            let opened = node.store.open_maildrop(&ann());
+            other.join().unwrap();
+            opened.map(drop)
+        });
+        must(
+            matches!(opened, Err(Error::InUse { .. })),
+            format!("both have it: {opened:?}"),
+        )
+    });
+}
+
+/// A lease counts by the clock of the server, whatever time it is here.
+#[test]
+fn a_lease_goes_by_the_clock_of_the_server() {
+    let database = shared().new_database();
+    check(&[Bug::LeasesGoByTheNodesClock], || {
+        let place = Place::new(shared(), &database).single();
+        let (one, other) = (place.open(), place.open_in_still_time());
+        one.deliver(b"a\n", &ann()).unwrap();
+        let held = one.store.open_maildrop(&ann()).unwrap();
+        let opened = other.store.open_maildrop(&ann()).map(drop);
+        must(
+            matches!(opened, Err(Error::InUse { .. })),
+            format!("both have it: {opened:?}"),
+        )?;
+        drop(held);
+        // The claim ends a moment after the session.
+        while other.store.open_maildrop(&ann()).is_err() {
+            look_again();
+        }
+        Ok(())
+    });
+}
+
+/// I3: a session that has lost its mailbox removes nothing. A server that takes over may give out
+/// the same token again.
+#[test]
+fn only_the_session_that_has_the_mailbox_removes() {
+    let database = shared().new_database();
+    check(&[Bug::SessionsAreNotChecked], || {
+        let place = Place::new(shared(), &database).single();
+        let node = place.open();
+        node.deliver(b"a\n", &ann()).unwrap();
+        let n_before = place.sql("select count(*) from message");
+        let maildrop = node.store.open_maildrop(&ann()).unwrap();
+        place.sql("update mailbox set session = session + 1");
+        must(maildrop.remove(&[0]).is_err(), "it was acknowledged")?;
+        must(
+            place.sql("select count(*) from message") == n_before,
+            "it was removed",
+        )
+    });
+}
+
+/// A node that was frozen for longer than its lease finds that another has the mailbox.
+#[test]
+fn a_late_removal_removes_nothing() {
+    let database = shared().new_database();
+    let place = Place::new(shared(), &database).single();
+    let (one, other) = (place.open(), place.open());
+    one.deliver(b"a\n", &ann()).unwrap();
+    let frozen = one.store.open_maildrop(&ann()).unwrap();
+    place.sql("update node set lease_until = clock_timestamp() - interval '1 second'");
+    let taken = other.store.open_maildrop(&ann()).unwrap();
+    assert!(frozen.remove(&[0]).is_err());
+    assert_eq!(contents(&taken), [b"a\n"]);
+    taken.remove(&[0]).unwrap();
+    drop((taken, frozen));
+    assert!(other.contents(&ann()).is_empty());
+}
+
+/// A session ends when its node has lost its lease, even for a moment.
+#[test]
+fn a_session_ends_with_the_lease_of_its_node() {
+    let database = shared().new_database();
+    let place = Place::new(shared(), &database).single();
+    let node = place.open_in_still_time();
+    node.deliver(b"a\n", &ann()).unwrap();
+    let maildrop = node.store.open_maildrop(&ann()).unwrap();
+    assert_eq!(contents(&maildrop).len(), 1);
+    node.hands.pass(Duration::from_secs(8));
+    assert!(maildrop.open_message(0).is_err());
+    assert!(maildrop.remove(&[0]).is_err());
+    drop(maildrop);
+    // The housekeeping renews it, for later sessions.
+    while node.store.open_maildrop(&ann()).is_err() {
+        look_again();
+    }
+    assert_eq!(node.contents(&ann()).len(), 1);
+}
+
+/// Parts of a message that are missing are noticed before it is shown to anybody.
+#[test]
+fn a_message_in_parts_is_whole_or_not_there() {
+    let database = shared().new_database();
+    let place = Place::new(shared(), &database).single();
+    let node = place.open_in_still_time();
+    let line = [b'x'; 1023];
+    let content: Vec<u8> = [&line[..], b"\n"].concat().repeat(9 * 1024 + 77);
+    node.deliver(&content, &ann()).unwrap();
+    assert_eq!(node.contents(&ann()), [&content[..]]);
+    let mut delivery = node.store.begin_delivery(0).unwrap();
+    delivery.append(&content).unwrap();
+    place.sql(
+        "delete from part using content c where part.name = c.name and not c.complete and n = 3",
+    );
+    assert!(delivery.commit(&[ann()]).is_err());
+    assert_eq!(node.contents(&ann()).len(), 1);
+    // The same message twice, as after an unknown outcome.
+    assert_eq!(
+        place.sql("select count(*) from content where complete"),
+        "1"
+    );
+}
+
+#[test]
+fn watches_hear_of_the_changes_of_other_nodes() {
+    let database = shared().new_database();
+    let place = Place::new(shared(), &database).single();
+    let (one, other) = (place.open(), place.open());
+    let mut watch = other.store.watch(None, other.store.cursor()).unwrap();
+    let mut hear = || loop {
+        let news = watch.news(Duration::from_millis(10)).unwrap();
+        if let Some(first) = news.first() {
+            break first.change;
+        }
+    };
+    one.deliver(b"a\n", &ann()).unwrap();
+    assert_eq!(hear(), Change::Arrived);
+    one.store
+        .open_maildrop(&ann())
+        .unwrap()
+        .remove(&[0])
+        .unwrap();
+    assert_eq!(hear(), Change::Removed);
+}
+
+/// I1: what was acknowledged is there when the standby has taken over, and the store goes on there.
+#[test]
+fn a_failover_loses_nothing() {
+    let cluster = Cluster::with_standby();
+    let database = cluster.new_database();
+    let place = Place::new(&cluster, &database).single();
+    let node = place.open();
+    let deliver = |number: usize| node.deliver(format!("{number}\n").as_bytes(), &ann());
+    for number in 0..20 {
+        deliver(number).unwrap();
+    }
+    let maildrop = node.open_maildrop(&ann());
+    cluster.kill_first();
+    cluster.promote();
+    for number in 20..40 {
+        deliver(number).unwrap();
+    }
+    assert!(maildrop.messages().len() == 20);
+    drop(maildrop);
+    let maildrop = node.open_maildrop(&ann());
+    let mut found = contents(&maildrop);
+    found.sort();
+    let mut expected: Vec<Vec<u8>> = (0..40).map(|it| format!("{it}\n").into_bytes()).collect();
+    expected.sort();
+    assert_eq!(found, expected);
+    let indexes: Vec<usize> = (0..40).collect();
+    maildrop.remove(&indexes).unwrap();
+}
+
+#[test]
+fn a_database_that_promises_too_little_is_refused() {
+    let cluster = shared();
+    let database = cluster.new_database();
+    let place = Place::new(cluster, &database);
+    let refused = |place: Place<'_>| match place.try_open(Clock::system()) {
+        Err(Error::Unsafe { reason, .. }) => reason,
+        other => panic!("{:?}", other.map(drop)),
+    };
+    assert!(refused(place).contains("no synchronous standby"));
+    drop(place.single().open());
+    place.sql("insert into facteur_schema values (1000)");
+    assert!(refused(place.single()).contains("newer facteur"));
+}
+
+/// Mail goes on when a server was started again.
+#[test]
+fn connections_that_were_lost_are_made_again() {
+    let cluster = Cluster::alone();
+    let database = cluster.new_database();
+    let place = Place::new(&cluster, &database).single();
+    let node = place.open();
+    for number in 0..3 {
+        let content = format!("{number}\n");
+        node.deliver(content.as_bytes(), &ann()).unwrap();
+        cluster.kill_first();
+        cluster.start_first();
+    }
+    assert_eq!(place.sql("select count(*) from message"), "3");
+}
+
+/// Content is removed an hour after the last mailbox has lost it, and never while one has it.
+#[test]
+fn content_goes_when_no_mailbox_has_it() {
+    let database = shared().new_database();
+    let place = Place::new(shared(), &database).single();
+    let node = place.open_in_still_time();
+    let bob = MailboxName::from_canonical("bob", "a.example").unwrap();
+    let mut delivery = node.store.begin_delivery(0).unwrap();
+    delivery.append(&b"large\n".repeat(100_000)).unwrap();
+    delivery.commit(&[ann(), bob.clone()]).unwrap();
+    node.open_maildrop(&ann()).remove(&[0]).unwrap();
+    let age = "update content set orphan_since = orphan_since - interval '2 hours'";
+    place.sql(age);
+    place.sql("insert into content values ('7.a', 1, 1, true, now() - interval '2 hours', 'x')");
+    node.hands.pass(Duration::from_mins(11));
+    place.await_that("select count(*) from content", "1");
+    assert_eq!(node.contents(&bob).len(), 1);
+    node.open_maildrop(&bob).remove(&[0]).unwrap();
+    place.sql(age);
+    node.hands.pass(Duration::from_mins(11));
+    place.await_that(
+        "select (select count(*) from content) + (select count(*) from part)",
+        "0",
+    );
+}

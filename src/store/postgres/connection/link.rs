@@ -23,6 +23,15 @@ use super::{
     access::{Access, Server},
 };
 
+/// How long to wait for octets.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Until {
+    /// Until this moment.
+    Deadline(Instant),
+    /// For one slice.
+    Slice,
+}
+
 /// An open socket.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -94,7 +103,8 @@ impl Link {
 
     fn read_octet(&mut self, deadline: Instant) -> io::Result<u8> {
         let mut octet = [0];
-        self.wait_for(deadline, |stream| stream.reader().read(&mut octet))?;
+        let until = Until::Deadline(deadline);
+        self.wait_for(until, |stream| stream.reader().read(&mut octet))?;
         let [octet] = octet;
         Ok(octet)
     }
@@ -102,10 +112,10 @@ impl Link {
     /// Reads what is there, and at least one octet, into `into`.
     ///
     /// # Errors
-    /// [`ErrorKind::TimedOut`] if there is none at the deadline; the connection can still be used.
-    pub(super) fn read(&mut self, into: &mut BytesMut, deadline: Instant) -> io::Result<()> {
+    /// [`ErrorKind::TimedOut`] if there is none by then; the connection can still be used.
+    pub(super) fn read(&mut self, into: &mut BytesMut, until: Until) -> io::Result<()> {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let n_read = self.wait_for(deadline, |stream| stream.reader().read(&mut buffer));
+        let n_read = self.wait_for(until, |stream| stream.reader().read(&mut buffer));
         self.buffer = buffer;
         let read = self.buffer.get(..n_read?).unwrap_or_default();
         into.put_slice(read);
@@ -114,23 +124,30 @@ impl Link {
 
     /// Writes all of `octets`.
     pub(super) fn write(&mut self, octets: &[u8], deadline: Instant) -> io::Result<()> {
+        let until = Until::Deadline(deadline);
         let mut rest = octets;
         while !rest.is_empty() {
-            let n_written = self.wait_for(deadline, |stream| stream.writer().write(rest))?;
+            let n_written = self.wait_for(until, |stream| stream.writer().write(rest))?;
             rest = rest.get(n_written..).unwrap_or_default();
         }
-        self.wait_for(deadline, |stream| stream.writer().flush().map(|()| 1))?;
+        self.wait_for(until, |stream| stream.writer().flush().map(|()| 1))?;
         Ok(())
     }
 
     /// Calls `act` until it has moved an octet.
     fn wait_for(
         &mut self,
-        deadline: Instant,
+        until: Until,
         mut act: impl FnMut(&mut Stream) -> io::Result<usize>,
     ) -> io::Result<usize> {
+        let mut n_slices = 0_u64;
         loop {
-            let left = deadline.saturating_duration_since(self.clock.now());
+            let left = match until {
+                Until::Deadline(deadline) => deadline.saturating_duration_since(self.clock.now()),
+                Until::Slice if n_slices == 0 => WAIT_SLICE,
+                Until::Slice => Duration::ZERO,
+            };
+            n_slices = n_slices.saturating_add(1);
             if left.is_zero() {
                 return Err(ErrorKind::TimedOut.into());
             }

@@ -51,7 +51,7 @@ pub use access::{Access, AccessError, Secrets};
 pub(super) use failure::{Failure, Refusal};
 pub(super) use value::{Row, UUID_OCTETS, Value};
 
-use link::Link;
+use link::{Link, Until};
 
 /// A statement that is prepared under a name.
 #[derive(Debug)]
@@ -192,7 +192,7 @@ impl Connection {
         self.flush(deadline)?;
         let mut scram: Option<ScramSha256> = None;
         loop {
-            match self.next(deadline)? {
+            match self.next(Until::Deadline(deadline))? {
                 Message::AuthenticationOk => break,
                 Message::AuthenticationSasl(body) => {
                     let mut mechanisms = body.mechanisms();
@@ -336,12 +336,20 @@ impl Connection {
         deadline: Instant,
         keeps: &mut dyn FnMut(usize, &Row) -> bool,
     ) -> Result<Answer, Failure> {
+        self.read_answer(Until::Deadline(deadline), keeps)
+    }
+
+    fn read_answer(
+        &mut self,
+        until: Until,
+        keeps: &mut dyn FnMut(usize, &Row) -> bool,
+    ) -> Result<Answer, Failure> {
         let mut answer = Answer::default();
         let mut returned = Returned::default();
         let mut failure = None;
         let mut octets = 0_usize;
         loop {
-            match self.next(deadline)? {
+            match self.next(until)? {
                 Message::DataRow(body) => {
                     let Some(row) = Row::of(&body) else {
                         return Err(self.breaks("a row has a wrong form"));
@@ -382,13 +390,14 @@ impl Connection {
         }
     }
 
-    /// Reads, and forgets, what the server still owes. Returns whether that is everything.
+    /// Reads, and forgets, what the server still owes, waiting a moment for it. Returns whether that
+    /// is everything.
     ///
     /// # Errors
     /// [`Failure`]: it cannot be used any more.
-    pub(super) fn settle(&mut self, deadline: Instant) -> Result<bool, Failure> {
+    pub(super) fn settle(&mut self) -> Result<bool, Failure> {
         while self.owed > 0 {
-            match self.answer_with(deadline, &mut |_statement, _row| false) {
+            match self.read_answer(Until::Slice, &mut |_statement, _row| false) {
                 Ok(_) | Err(Failure::Refused(_)) => {}
                 Err(Failure::Waiting) => return Ok(false),
                 Err(Failure::Unknown(_)) if !self.is_broken() => {}
@@ -398,18 +407,14 @@ impl Connection {
         Ok(true)
     }
 
-    /// What other connections have told, waiting until `deadline` for it. `None` if something was
-    /// missed.
+    /// What other connections have told, waiting a moment for it. `None` if something was missed.
     ///
     /// # Errors
     /// [`Failure`].
-    pub(super) fn notifications(
-        &mut self,
-        deadline: Instant,
-    ) -> Result<Option<Vec<Notification>>, Failure> {
+    pub(super) fn notifications(&mut self) -> Result<Option<Vec<Notification>>, Failure> {
         self.check_free()?;
         if self.notifications.is_empty() {
-            match self.read_more(deadline) {
+            match self.read_more(Until::Slice) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::TimedOut => return Ok(Some(Vec::new())),
                 Err(error) => return Err(self.breaks(&error.to_string())),
@@ -454,12 +459,12 @@ impl Connection {
     }
 
     /// The next message that is not about the connection as a whole.
-    fn next(&mut self, deadline: Instant) -> Result<Message, Failure> {
+    fn next(&mut self, until: Until) -> Result<Message, Failure> {
         loop {
             if let Some(message) = self.parse()? {
                 return Ok(message);
             }
-            match self.read_more(deadline) {
+            match self.read_more(until) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::TimedOut => return Err(Failure::Waiting),
                 Err(error) => return Err(self.breaks(&error.to_string())),
@@ -467,8 +472,8 @@ impl Connection {
         }
     }
 
-    fn read_more(&mut self, deadline: Instant) -> io::Result<()> {
-        self.link.read(&mut self.input, deadline)
+    fn read_more(&mut self, until: Until) -> io::Result<()> {
+        self.link.read(&mut self.input, until)
     }
 
     /// The next message that was read; `None` if it is not there to its end. Notes what is about
