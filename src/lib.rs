@@ -4,8 +4,9 @@
 //! served by its own operating-system thread. facteur answers `250` only when the message will
 //! survive a power cut, returns each message as it was sent, and starts without any configuration.
 //!
-//! It is a message store, not a relay: the daemon connects to no other host, starts no program,
-//! stores a message whatever its MIME says, and adds only the trace headers of RFC 5321 §4.4.
+//! It is a message store, not a relay: the daemon connects to no other host (but to its database,
+//! where one is configured), starts no program, stores a message whatever its MIME says, and adds
+//! only the trace headers of RFC 5321 §4.4.
 //!
 //! # Overview
 //!
@@ -53,7 +54,8 @@
 //! - [`mime`]: reads a mail for display, and writes one. No I/O, no clock, no log.
 //! - [`accounts`]: who receives mail, and who may log in. No secret is logged. Uses `mail`.
 //! - [`client_settings`]: what to type into a mail program. No I/O. Uses `mail`.
-//! - [`store`]: mailboxes; `store/maildir` has a map. Uses `clock`, `counters`, `fs`, `mail`.
+//! - [`store`]: mailboxes, in Maildirs (`store/maildir` has a map) or, with the feature `postgres`,
+//!   in a database (`store/postgres` has one too). Uses `clock`, `counters`, `fs`, `mail`.
 //! - [`inbox`]: lists, searches and reads the messages of all mailboxes. Uses `clock`, `mail`,
 //!   `mime`, `store`.
 //! - [`page`]: what pages say, and the HTML of a mail as a document. No I/O, no log. Uses `mime`.
@@ -98,7 +100,7 @@
 //! | SEC-12 | replies to unknown recipients are identical, delayed, and limited | [`accounts`] |
 //! | SEC-13 | a client that does not begin with a command is disconnected | [`server`] |
 //! | SEC-14 | without accounts only this machine and `open_to` are served | [`config`] |
-//! | SEC-16 | threads that serve clients can open only the store | [`system::sandbox`] |
+//! | SEC-16 | threads that serve clients can reach only the store | [`system::sandbox`] |
 //! | SEC-17 | a panic ends one session only | [`server`] |
 //! | SEC-18 | few dependencies, each with its reason | `Cargo.toml` |
 //! | SEC-19 | every parser of untrusted input is fuzzed | `tests/fuzz` |

@@ -13,6 +13,7 @@ use crate::wire::BareOctets;
 
 use super::{
     accounts::{self, Accounts, CatchAlls, Role},
+    database::Store,
     error::Error,
     limits::{
         self, ERRORS_MAX, FAILURE_DELAY, HTTP_PORT, IN_FLIGHT_OCTETS, MESSAGE_OCTETS_MAX,
@@ -126,6 +127,8 @@ pub struct Config {
     pub starttls: StartTls,
     /// The journal.
     pub journal: Journal,
+    /// The database that has the mail instead.
+    pub store: Store,
     /// The limits.
     pub limits: Limits,
 }
@@ -207,6 +210,7 @@ impl Default for Config {
             tls: None,
             starttls: StartTls(true),
             journal: Journal::default(),
+            store: Store::default(),
             limits: Limits::default(),
         }
     }
@@ -369,6 +373,9 @@ impl Config {
             for file in [&mut tls.certificate, &mut tls.key] {
                 *file = beside(path, file);
             }
+        }
+        for file in config.store.files_mut() {
+            *file = beside(path, file);
         }
         change(&mut config)?;
         let table = accounts::table(config.account_keys(), (path, text), read);

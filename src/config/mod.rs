@@ -11,6 +11,7 @@
 mod accounts;
 mod book;
 mod consistency;
+mod database;
 mod endpoint;
 mod environment;
 mod error;
@@ -30,6 +31,7 @@ mod tests;
 pub use accounts::{Accounts, CatchAlls, Role};
 pub use book::{Book, Error as BookError};
 pub use consistency::{changes, check};
+pub use database::Store;
 pub use endpoint::{ENDPOINTS, Endpoint};
 pub use environment::Environment;
 pub use error::{Error, Lack};

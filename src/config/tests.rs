@@ -46,8 +46,10 @@ fn the_example_shows_every_key_with_a_comment() {
     let journal = known_keys("[journal]\nunknown = 1");
     assert!(top.contains(&"hostname".to_owned()) && limits.contains(&"errors".to_owned()));
     let tls = known_keys("[tls]\nunknown = 1");
-    let tables = ["tls", "journal", "limits"];
-    let keys = top.iter().chain(&tls).chain(&journal).chain(&limits);
+    let store = known_keys("[store]\nunknown = 1");
+    let tables = ["tls", "journal", "store", "limits"];
+    let keys = top.iter().chain(&tls).chain(&journal).chain(&store);
+    let keys = keys.chain(&limits);
     for key in keys.filter(|key| !tables.contains(&key.as_str())) {
         let is_this_key = |line: &&str| {
             line.trim_start_matches('#')
@@ -729,5 +731,24 @@ fn changes_that_need_a_restart_are_named() {
         ("tls = { certificate = \"a\", key = \"b\" }", &[]),
     ] {
         assert_eq!(changes(&before, &parse(text).unwrap()), expected, "{text}");
+    }
+}
+
+#[test]
+fn the_database_is_checked_where_the_program_has_one() {
+    let table = |postgres: &str| format!("[store]\npostgres = \"{postgres}\"");
+    let good = table("host=/run/postgresql dbname=mail user=facteur");
+    if cfg!(feature = "postgres") {
+        assert!(parse(&good).is_ok());
+        let complaint = complaint(&table("host=db1 dbname=mail user=facteur"));
+        assert!(complaint.contains("2: store.postgres"), "{complaint}");
+        assert!(complaint.contains("sslmode is needed"), "{complaint}");
+    } else {
+        let complaint = complaint(&good);
+        assert!(complaint.contains("2: store.postgres"), "{complaint}");
+        assert!(
+            complaint.contains("built without PostgreSQL"),
+            "{complaint}"
+        );
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! The process can access the mail directory, and can read the directories of the configuration's
 //! files: SIGHUP reads those files again, even if an editor has replaced one. The threads that
-//! serve clients can access only the mail directory; they cannot even read the private key.
+//! serve clients can access only the mail directory, or the servers of the database that has the
+//! mail; they cannot even read the private key.
 //!
 //! # Invariants
 //! The process enters the sandbox before it starts another thread.
@@ -29,10 +30,20 @@ use super::error::Error;
 #[derive(Debug)]
 pub struct Confinement {
     mail: PathBuf,
+    database: Reachable,
     /// Whether the daemon must not start without the sandbox.
     is_required: bool,
     /// `None` if the sandbox is off.
     state: Option<State>,
+}
+
+/// Where a database can be reached.
+#[derive(Clone, Debug, Default)]
+pub struct Reachable {
+    /// The ports of its servers.
+    pub ports: Vec<u16>,
+    /// The directories of their sockets.
+    pub directories: Vec<PathBuf>,
 }
 
 impl Confinement {
@@ -41,12 +52,13 @@ impl Confinement {
     ///
     /// # Errors
     /// [`Error::Sandbox`] if the sandbox is required and is incomplete.
-    pub fn enter(config: &Config, file: Option<&Path>) -> Result<Self, Error> {
+    pub fn enter(config: &Config, file: Option<&Path>, database: Reachable) -> Result<Self, Error> {
         let mail = config.mail.clone();
         let is_required = config.sandbox == config::Sandbox::Required;
         if config.sandbox == config::Sandbox::Off {
             return Ok(Self {
                 mail,
+                database,
                 is_required,
                 state: None,
             });
@@ -57,15 +69,19 @@ impl Confinement {
             .flat_map(|file| directories(file))
             .collect();
         let readable: Vec<&Path> = directories.iter().map(PathBuf::as_path).collect();
+        let sockets: Vec<&Path> = database.directories.iter().map(PathBuf::as_path).collect();
         let state = sandbox::enter(&Rules {
             writable: &mail,
             readable: &readable,
+            connects: &database.ports,
+            sockets: &sockets,
         });
         if is_required && !state.is_whole() {
             return Err(Error::Sandbox(state));
         }
         Ok(Self {
             mail,
+            database,
             is_required,
             state: Some(state),
         })
@@ -89,9 +105,13 @@ impl Confinement {
     pub fn start_within<T: Send>(&self, start: impl FnOnce() -> T + Send) -> Result<T, Error> {
         let run = || {
             if let Some(outer) = &self.state {
+                let sockets = self.database.directories.iter();
+                let sockets: Vec<&Path> = sockets.map(PathBuf::as_path).collect();
                 let inner = sandbox::enter(&Rules {
                     writable: &self.mail,
                     readable: &[],
+                    connects: &self.database.ports,
+                    sockets: &sockets,
                 });
                 if inner != *outer && self.is_required {
                     return Err(Error::Sandbox(inner));

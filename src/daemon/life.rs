@@ -30,7 +30,8 @@ use crate::{
 };
 
 use super::{
-    Banner, Confinement, Daemon, Inherited, Renewable, Sockets, store_settings, warn_of_openness,
+    Banner, Confinement, Daemon, Inherited, Reachable, Renewable, Sockets, store_settings,
+    warn_of_openness,
 };
 
 /// Where the configuration comes from.
@@ -98,6 +99,8 @@ struct Prepared {
     supervisor: Supervisor,
     hangup: Hangup,
     confinement: Confinement,
+    #[cfg(feature = "postgres")]
+    database: Option<store::Database>,
 }
 
 impl Prepared {
@@ -113,6 +116,17 @@ impl Prepared {
         }
         sockets.make_named(config)?;
         let renewable = Renewable::load(config)?;
+        #[cfg(feature = "postgres")]
+        let database = config.store.database()?;
+        #[cfg(feature = "postgres")]
+        let reachable = database
+            .as_ref()
+            .map_or_else(Reachable::default, |database| Reachable {
+                ports: database.access.ports().to_vec(),
+                directories: database.access.directories().to_vec(),
+            });
+        #[cfg(not(feature = "postgres"))]
+        let reachable = Reachable::default();
         store::make_root(&config.mail)?;
         let file = source.file;
         let has_files = file.is_some() || source.environment.names_files();
@@ -123,7 +137,9 @@ impl Prepared {
             // A manager that is notified of the end of a reload may ask for a reload.
             hangup: Hangup::for_daemon(has_files || supervisor.is_there()),
             supervisor,
-            confinement: Confinement::enter(config, file)?,
+            confinement: Confinement::enter(config, file, reachable)?,
+            #[cfg(feature = "postgres")]
+            database,
         })
     }
 }
@@ -141,6 +157,8 @@ fn serve(
         supervisor,
         hangup,
         confinement,
+        #[cfg(feature = "postgres")]
+        database,
     } = prepared;
     let mut signals = signals::Receiver::new(hangup)?;
     log_source(source.file);
@@ -155,6 +173,11 @@ fn serve(
     }
     let started = confinement.start_within(|| {
         let settings = store_settings(config, sockets.system());
+        #[cfg(feature = "postgres")]
+        let settings = store::Settings {
+            database,
+            ..settings
+        };
         let store = MessageStore::open(settings, clock.clone())?;
         let store = Arc::new(store);
         let daemon = Daemon::start(config, renewable, sockets, &store, clock)?;

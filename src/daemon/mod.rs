@@ -45,7 +45,7 @@ use crate::{
     },
 };
 
-pub use confinement::Confinement;
+pub use confinement::{Confinement, Reachable};
 pub use error::Error;
 pub use inheritance::Inherited;
 pub use life::{Failure, run};
@@ -220,6 +220,8 @@ impl Renewable {
         let mut warnings = config.warnings.clone();
         warnings.extend(config.tls.as_ref().and_then(TlsFiles::exposed_key));
         warnings.extend(config::exposure(config));
+        #[cfg(feature = "postgres")]
+        warnings.extend(config.store.exposed_secrets());
         Ok(Self {
             table: config.table.clone(),
             open_to: config.open_to.clone(),
@@ -619,6 +621,7 @@ pub fn store_settings(config: &Config, system: &System) -> store::Settings {
         },
         observer: store::Observer::new(log_store_event),
         memory: memory_of_store(config, system),
+        // The files of its secrets were read before the sandbox.
         #[cfg(feature = "postgres")]
         database: None,
     }

@@ -86,6 +86,22 @@ pub enum Event<'a> {
         /// Where the segments are now, if something that counts may have been in those blocks.
         kept_in: Option<&'a Path>,
     },
+    /// The database cannot be used: sessions end, and soon no mail is accepted.
+    #[cfg(feature = "postgres")]
+    DatabaseLost {
+        /// Why.
+        error: &'a super::Error,
+    },
+    /// The database can be used again.
+    #[cfg(feature = "postgres")]
+    DatabaseFound,
+    /// A server waits for fewer standbys than it names. If it lives on unnoticed after another has
+    /// taken over, with one of them, mail that it acknowledges is lost.
+    #[cfg(feature = "postgres")]
+    StandbysDiffer {
+        /// What `synchronous_standby_names` says.
+        names: &'a str,
+    },
     /// A start after a crash is replaying the journal.
     Replaying {
         /// Records used so far.
@@ -125,6 +141,12 @@ impl Event<'_> {
             | Self::MailboxCured { .. }
             | Self::Replaying { .. }
             | Self::Replayed { .. } => Severity::Notice,
+            #[cfg(feature = "postgres")]
+            Self::DatabaseFound => Severity::Notice,
+            #[cfg(feature = "postgres")]
+            Self::StandbysDiffer { .. } => Severity::Warning,
+            #[cfg(feature = "postgres")]
+            Self::DatabaseLost { .. } => Severity::Alarm,
             Self::MailboxAiling { .. }
             | Self::NotDelivered { .. }
             | Self::JournalFailed {
@@ -147,6 +169,10 @@ impl Event<'_> {
 
     /// The error behind it, where there is one.
     pub fn error(&self) -> Option<&super::Error> {
+        #[cfg(feature = "postgres")]
+        if let Self::DatabaseLost { error } = self {
+            return Some(error);
+        }
         let (Self::CheckpointFailed { error }
         | Self::JournalFailed { error, .. }
         | Self::MailboxAiling { error, .. }
@@ -164,6 +190,43 @@ impl Event<'_> {
             return None;
         };
         Some(error.cure()).filter(|cure| !cure.is_empty())
+    }
+
+    /// Writes what a start has replayed.
+    fn say_replayed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Replayed {
+            messages,
+            removed,
+            took,
+        } = self
+        else {
+            return Ok(());
+        };
+        let plural = if *messages == 1 { "" } else { "s" };
+        let secs = took.as_secs_f64();
+        write!(
+            f,
+            "the last run did not end cleanly: replayed {messages} message{plural} from the \
+             journal, skipped {removed} that had been removed, in {secs:.1} s"
+        )
+    }
+
+    /// Writes what is to be known of the database.
+    #[cfg(feature = "postgres")]
+    fn say_of_database(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::StandbysDiffer { names } = self {
+            return write!(
+                f,
+                "the database names more standbys than it waits for ({names}): if another server \
+                 takes over while the old one lives on unnoticed, mail is lost. Name one, or wait \
+                 for all",
+            );
+        }
+        f.write_str(if matches!(self, Self::DatabaseFound) {
+            "the database can be used again"
+        } else {
+            "the database cannot be used"
+        })
     }
 
     /// Writes that blocks of a segment cannot be read, and whether that matters.
@@ -249,22 +312,14 @@ impl fmt::Display for Event<'_> {
                 if *missing == 1 { "batch" } else { "batches" },
                 kept_in.display()
             ),
+            #[cfg(feature = "postgres")]
+            Self::DatabaseLost { .. } | Self::DatabaseFound | Self::StandbysDiffer { .. } => {
+                self.say_of_database(f)
+            }
             Self::Replaying { done, total } => {
                 write!(f, "replaying the journal: {done} of {total} records")
             }
-            Self::Replayed {
-                messages,
-                removed,
-                took,
-            } => {
-                let plural = if *messages == 1 { "" } else { "s" };
-                let secs = took.as_secs_f64();
-                write!(
-                    f,
-                    "the last run did not end cleanly: replayed {messages} message{plural} from \
-                     the journal, skipped {removed} that had been removed, in {secs:.1} s"
-                )
-            }
+            Self::Replayed { .. } => self.say_replayed(f),
         }
     }
 }

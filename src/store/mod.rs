@@ -546,12 +546,21 @@ impl Message {
     /// The number of octets that RETR sends, before dot-stuffing, if it differs from the listing
     /// because another program has edited the message.
     pub fn edited_octets(&self) -> Option<u64> {
-        on_kind!(&self.0, it => it.edited_octets())
+        match &self.0 {
+            Kind::Maildir(it) => it.edited_octets(),
+            // Nobody can edit it there.
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(_) => None,
+        }
     }
 
     /// The number of octets as they are stored, when it was opened; `None` if that is not known.
     pub fn octets_on_disk(&self) -> Option<u64> {
-        on_kind!(&self.0, it => it.octets_on_disk())
+        match &self.0 {
+            Kind::Maildir(it) => it.octets_on_disk(),
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(it) => Some(it.octets()),
+        }
     }
 
     /// Reads the octets from `offset` on, as they are stored, independently of

@@ -1,9 +1,9 @@
 //! The sandbox: the kernel enforces what threads may do of what their user may (SEC-16).
 //!
 //! A thread in the sandbox can read and write one directory, and read files in some others. It can
-//! open, create, link or remove nothing else. It can execute no program, bind or connect to no TCP
-//! port, and signal no process outside. It cannot leave, and threads that it starts are in the
-//! sandbox too. What was open before stays open.
+//! open, create, link or remove nothing else. It can execute no program, bind no TCP port, connect
+//! to none except those of a database, and signal no process outside. It cannot leave, and threads
+//! that it starts are in the sandbox too. What was open before stays open.
 //!
 //! # Theory of operation
 //! Landlock grants rights to directory trees, and to the directory itself, not to its name: a new
@@ -23,7 +23,8 @@ use std::path::Path;
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, LandlockStatus,
-    PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, Scope, make_bitflags,
+    NetPort, PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, Scope,
+    make_bitflags,
 };
 
 /// The newest version that is requested: whatever it can forbid is forbidden if the kernel can.
@@ -43,6 +44,10 @@ pub struct Rules<'a> {
     pub writable: &'a Path,
     /// The directories to read files in; missing ones are skipped.
     pub readable: &'a [&'a Path],
+    /// The TCP ports to connect to: those of the database.
+    pub connects: &'a [u16],
+    /// The directories with sockets to connect to.
+    pub sockets: &'a [&'a Path],
 }
 
 /// What the kernel enforces.
@@ -143,6 +148,15 @@ fn restrict(rules: &Rules<'_>) -> Result<State, Box<dyn std::error::Error>> {
         if let Ok(directory) = PathFd::new(directory) {
             ruleset = ruleset.add_rule(PathBeneath::new(directory, AccessFs::ReadFile))?;
         }
+    }
+    for directory in rules.sockets {
+        if let Ok(directory) = PathFd::new(directory) {
+            let rule = PathBeneath::new(directory, AccessFs::ResolveUnix);
+            ruleset = ruleset.add_rule(rule)?;
+        }
+    }
+    for port in rules.connects {
+        ruleset = ruleset.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
     }
     Ok(State::of(ruleset.restrict_self()?.landlock))
 }

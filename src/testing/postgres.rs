@@ -108,7 +108,8 @@ impl Server {
 
     /// Ends the server as if its machine had lost its power.
     fn kill(&self) {
-        if let Some(mut held) = self.held.lock().take() {
+        let held = self.held.lock().take();
+        if let Some(mut held) = held {
             let mut input = held.stdin.take().unwrap();
             input.write_all(b"keep\n").unwrap();
             drop(input);

@@ -20,8 +20,18 @@ use crate::support::{
 
 /// Calls `test` in a new thread inside a sandbox; false if there is no sandbox.
 fn within(writable: &Path, readable: &[&Path], test: impl FnOnce() + Send) -> bool {
-    let rules = Rules { writable, readable };
-    let enter_and_test = || match enter(&rules) {
+    let rules = Rules {
+        writable,
+        readable,
+        connects: &[],
+        sockets: &[],
+    };
+    within_rules(&rules, test)
+}
+
+/// The same, with these rules.
+fn within_rules(rules: &Rules<'_>, test: impl FnOnce() + Send) -> bool {
+    let enter_and_test = || match enter(rules) {
         State::Enforced { .. } => {
             test();
             true
@@ -40,6 +50,8 @@ fn is_whole() -> bool {
     let rules = Rules {
         writable: directory.path(),
         readable: &[],
+        connects: &[],
+        sockets: &[],
     };
     thread::scope(|scope| scope.spawn(|| enter(&rules).is_whole()).join().unwrap())
 }
@@ -134,6 +146,32 @@ fn replaced_files_can_be_read_but_not_written() {
             assert_eq!(fs::read_to_string(&file).unwrap(), "new");
         });
     }
+}
+
+#[test]
+fn only_the_servers_of_a_database_can_be_connected_to() {
+    if !is_whole() {
+        not_tested("this kernel cannot restrict connecting");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let sockets = tempfile::tempdir().unwrap();
+    let way = ShortWay::into(sockets.path());
+    let _local = std::os::unix::net::UnixListener::bind(way.to("database")).unwrap();
+    let [database, other] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = database.local_addr().unwrap();
+    let rules = Rules {
+        writable: directory.path(),
+        readable: &[],
+        connects: &[address.port()],
+        sockets: &[sockets.path()],
+    };
+    within_rules(&rules, || {
+        TcpStream::connect(address).unwrap();
+        std::os::unix::net::UnixStream::connect(way.to("database")).unwrap();
+        assert!(denied(TcpStream::connect(other.local_addr().unwrap())));
+        assert!(denied(TcpListener::bind("127.0.0.1:0")));
+    });
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! The mail directory of a daemon whose mail is elsewhere: its lock, and its control socket.
 
-use std::{os::unix::net::UnixListener, path::PathBuf, sync::Arc};
+use std::{
+    os::unix::net::UnixListener,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{clock::Clock, fs::Fs, store::Error};
 
@@ -26,14 +30,19 @@ impl Corner {
     /// As for a store of Maildirs there.
     pub(in crate::store) fn open(
         fs: Arc<dyn Fs>,
-        root: PathBuf,
-        clock: Clock,
+        root: &Path,
+        clock: &Clock,
     ) -> Result<Self, Error> {
         // Without a trailing slash, which would follow a symbolic link.
         let root: PathBuf = root.components().collect();
         let held = standing::settle(&*fs, &root)?;
         let file_system = fs.file_system(&root).map_err(Error::io("look at", &root))?;
-        let disk = Disk::of(fs, clock, root, (held.device(), file_system.trust()));
+        let disk = Disk::of(
+            fs,
+            clock.clone(),
+            root,
+            (held.device(), file_system.trust()),
+        );
         Ok(Self {
             disk,
             control: Control::default(),

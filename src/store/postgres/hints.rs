@@ -53,7 +53,6 @@ impl Hints {
         if std::mem::take(&mut state.has_forgotten) {
             state.lines.clear();
             text.push_str(MORE);
-            return Some(text);
         }
         while let Some(line) = state.lines.front() {
             if text.len().saturating_add(line.len()) > HINT_OCTETS_MAX {
@@ -62,6 +61,7 @@ impl Hints {
             text.push_str(line);
             state.lines.pop_front();
         }
+        drop(state);
         (text.len() > begin).then_some(text)
     }
 }

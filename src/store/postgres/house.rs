@@ -11,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::store::sync::{Condvar, Mutex, thread};
+use crate::store::{
+    Error, Event,
+    sync::{Condvar, Mutex, thread},
+};
 
 use super::{
     connection::{Connection, Failure, UUID_OCTETS, Value},
@@ -136,6 +139,7 @@ pub(super) fn keep(store: &OpenStore, first: Connection, end: &End) {
     let mut connection = Some(first);
     let mut renewal = after(&store.clock, RENEW_INTERVAL);
     let mut garbage = store.clock.now();
+    let mut is_failing = false;
     while !end.wait(HINT_PAUSE) {
         let now = store.clock.now();
         let made = match connection.take() {
@@ -155,13 +159,12 @@ pub(super) fn keep(store: &OpenStore, first: Connection, end: &End) {
             }
             Ok(made)
         });
-        match done {
-            Ok(made) => connection = Some(made),
-            Err(_) => {
-                // The lease says how long this has lasted.
-                renewal = store.clock.now();
-                end.wait(RETRY_PAUSE_MAX);
-            }
+        let failed = done.as_ref().err().map(ToString::to_string);
+        note(store, &mut is_failing, failed);
+        connection = done.ok();
+        if connection.is_none() {
+            renewal = store.clock.now();
+            end.wait(RETRY_PAUSE_MAX);
         }
     }
     if let Some(mut connection) = connection {
@@ -169,6 +172,24 @@ pub(super) fn keep(store: &OpenStore, first: Connection, end: &End) {
         let left = connection.ask(&LEAVE, &[Value::Uuid(store.lease.node)], deadline);
         // Otherwise the lease ends by itself.
         left.map(drop).unwrap_or_default();
+    }
+}
+
+/// Tells the observer when the database cannot be used, once the lease is lost, and when it can be
+/// again.
+fn note(store: &OpenStore, is_failing: &mut bool, failed: Option<String>) {
+    let is_lost = store.lease.epoch(&store.clock).is_none();
+    match failed {
+        Some(reason) if is_lost && !*is_failing => {
+            *is_failing = true;
+            let error = Error::other("use", &store.place, reason);
+            store.observer.tell(&Event::DatabaseLost { error: &error });
+        }
+        None if *is_failing => {
+            *is_failing = false;
+            store.observer.tell(&Event::DatabaseFound);
+        }
+        Some(_) | None => {}
     }
 }
 

@@ -133,22 +133,28 @@ impl<T> Slot<T> {
     /// Waits for the result until `deadline`, or a little longer if a thread has the task.
     pub(super) fn wait(&self, clock: &Clock, deadline: Instant) -> Result<T, Failure> {
         let mut state = self.state.lock();
-        loop {
-            match std::mem::replace(&mut *state, State::GivenUp) {
-                State::Done(result) => return result,
-                other => *state = other,
-            }
-            let last = match &*state {
-                State::Taken => deadline.checked_add(GRACE).unwrap_or(deadline),
-                State::Queued | State::Done(_) | State::GivenUp => deadline,
+        let result = loop {
+            let last = match std::mem::replace(&mut *state, State::GivenUp) {
+                State::Done(result) => break result,
+                State::Taken => {
+                    *state = State::Taken;
+                    deadline.checked_add(GRACE).unwrap_or(deadline)
+                }
+                State::Queued => {
+                    *state = State::Queued;
+                    deadline
+                }
+                State::GivenUp => deadline,
             };
             let left = last.saturating_duration_since(clock.now());
             if left.is_zero() {
                 *state = State::GivenUp;
-                return Err(Failure::Waiting);
+                break Err(Failure::Waiting);
             }
             self.is_done.wait_for(&mut state, left);
-        }
+        };
+        drop(state);
+        result
     }
 }
 
@@ -294,15 +300,15 @@ impl Lane {
 
     fn next(&self) -> Option<Task> {
         let mut queue = self.road.queue.lock();
-        loop {
-            if self.is_closed() {
-                return None;
-            }
-            if let Some(task) = queue.tasks.pop_front() {
-                return Some(task);
+        while !self.is_closed() {
+            let task = queue.tasks.pop_front();
+            if task.is_some() {
+                return task;
             }
             self.road.is_work.wait(&mut queue);
         }
+        drop(queue);
+        None
     }
 
     fn is_closed(&self) -> bool {
@@ -354,10 +360,9 @@ impl Lane {
                 Err(failure) => failure,
             };
             let keeps = match &failure {
-                Failure::Waiting => return Err(failure),
                 Failure::Refused(refusal) if refusal.is_passing() => true,
                 Failure::Refused(refusal) if refusal.is_of_server() => false,
-                Failure::Refused(_) => return Err(failure),
+                Failure::Refused(_) | Failure::Waiting => return Err(failure),
                 Failure::NotSent(_) | Failure::Unknown(_) => {
                     self.connection.as_ref().is_some_and(|it| !it.is_broken())
                 }

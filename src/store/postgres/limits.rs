@@ -66,13 +66,13 @@ pub(super) const TASKS_MAX: usize = 65_536;
 ///
 /// A new primary takes over in half a minute with usual settings, and RFC 5321 §4.5.3.2.6 lets a
 /// client wait ten minutes.
-pub(super) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const DELIVERY_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How long everything else may take that somebody waits for: some clients of POP3 wait a minute.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// How long a start tries to reach the database.
-pub(super) const START_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How much later than its deadline a task may end, because connections look at their deadlines
 /// only so often.
@@ -114,7 +114,7 @@ pub(super) const RENEW_INTERVAL: Duration = Duration::from_secs(3);
 pub(super) const LEASE_TRUSTED: Duration = Duration::from_secs(7);
 
 /// How long the database may be away before new mail is refused at once, and not at its deadline.
-pub(super) const AWAY_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const AWAY_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How long one task of the housekeeping may take.
 pub(super) const HOUSE_TIMEOUT: Duration = Duration::from_secs(5);

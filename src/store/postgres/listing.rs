@@ -75,13 +75,6 @@ impl Listing {
         }
     }
 
-    /// Begins again.
-    pub(super) fn clear(&mut self) {
-        self.entries.clear();
-        self.is_too_large = false;
-        self.strange = None;
-    }
-
     /// Adds the message of a row.
     pub(super) fn add(&mut self, row: &Row) {
         if self.is_too_large {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     mail::{EntryId, MailboxName, Summaries},
-    store::{Error, quota::Taken, sync::Mutex},
+    store::{Error, quota::Taken},
 };
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     maildrop::checked,
     message::Message,
     open::{OpenStore, check_name},
-    proof::{Terms, certain, unexpected},
+    proof::{certain, unexpected},
     statements::{LIST, STAMP},
 };
 
@@ -34,34 +34,24 @@ impl Look {
     pub(super) fn of(store: &Arc<OpenStore>, mailbox: &MailboxName) -> Result<Self, Error> {
         check_name(mailbox)?;
         let deadline = after(&store.clock, ANSWER_TIMEOUT);
-        let listing = Arc::new(Mutex::new(Listing::new(Taken::nothing(&store.looked))));
-        let (of_task, listing_of_task) = (Arc::clone(store), Arc::clone(&listing));
-        let name = mailbox.clone();
+        let (of_task, name) = (Arc::clone(store), mailbox.clone());
         let listed = store
             .lanes
             .run(Purpose::Write, deadline, move |connection| {
-                let mut listing = listing_of_task.lock();
-                listing.clear();
+                let mut listing = Listing::new(Taken::nothing(&of_task.looked));
                 let ask = Ask {
                     statement: &LIST,
                     values: &[Value::Text(name.domain()), Value::Text(name.local_part())],
                 };
-                let terms = Terms {
-                    shows: true,
-                    // No row is kept: it is a reading.
-                    ..of_task.terms(deadline, (0, 0))
-                };
+                // No row is kept: it is a reading.
+                let terms = of_task.terms(deadline, (0, 0));
                 certain(connection, &[ask], terms, &mut |_, row| {
                     listing.add(row);
                     false
-                })
-                .map(drop)
+                })?;
+                Ok(listing)
             });
-        listed.map_err(|failure| store.failed(LIST_MESSAGES, failure))?;
-        let listing = std::mem::replace(
-            &mut *listing.lock(),
-            Listing::new(Taken::nothing(&store.looked)),
-        );
+        let listing = listed.map_err(|failure| store.failed(LIST_MESSAGES, failure))?;
         Ok(Self {
             store: Arc::clone(store),
             mailbox: mailbox.clone(),

@@ -28,11 +28,7 @@ use std::{
 
 use crate::{
     mail::{EntryId, MailboxName, Summaries},
-    store::{
-        Change, Error,
-        quota::Taken,
-        sync::{Mutex, fill_random},
-    },
+    store::{Change, Error, quota::Taken, sync::fill_random},
 };
 
 use super::{
@@ -42,7 +38,7 @@ use super::{
     listing::{Entry, Listing},
     message::Message,
     open::{OpenStore, check_name},
-    proof::{Terms, certain, unexpected},
+    proof::{certain, unexpected},
     sessions::Claim,
     statements::{self, LIST_CLAIMED, LOCK_MAILBOX, LOCK_TIMEOUT},
 };
@@ -246,31 +242,22 @@ fn try_open(store: &Arc<OpenStore>, mailbox: &MailboxName) -> Result<(Opened, Li
     fill_random(&mut session).map_err(Error::io(OPEN, &store.place))?;
     let session = i64::from_ne_bytes(session);
     let deadline = after(&store.clock, ANSWER_TIMEOUT);
-    let listing = Arc::new(Mutex::new(Listing::new(Taken::nothing(&store.listed))));
-    let (of_task, listing_of_task) = (Arc::clone(store), Arc::clone(&listing));
-    let mailbox_of_task = mailbox.clone();
+    let (of_task, mailbox_of_task) = (Arc::clone(store), mailbox.clone());
     let opened = store
         .lanes
         .run(Purpose::Write, deadline, move |connection| {
-            let mut listing = listing_of_task.lock();
-            listing.clear();
-            let names = &mailbox_of_task;
-            claim(
-                &of_task,
-                connection,
-                (names, session, deadline),
-                &mut listing,
-            )
+            let mut listing = Listing::new(Taken::nothing(&of_task.listed));
+            let of_claim = (&mailbox_of_task, session, deadline);
+            let opened = claim(&of_task, connection, of_claim, &mut listing)?;
+            Ok((opened, listing))
         });
-    let opened = match opened {
+    let (opened, listing) = match opened {
         Ok(opened) => opened,
-        Err(Failure::Refused(refusal)) if refusal.is_locked() => Opened::InUse,
+        Err(Failure::Refused(refusal)) if refusal.is_locked() => {
+            (Opened::InUse, Listing::new(Taken::nothing(&store.listed)))
+        }
         Err(failure) => return Err(store.failed(OPEN, failure)),
     };
-    let listing = std::mem::replace(
-        &mut *listing.lock(),
-        Listing::new(Taken::nothing(&store.listed)),
-    );
     checked(store, mailbox, listing).map(|listing| (opened, listing))
 }
 
@@ -350,10 +337,7 @@ fn claim(
     ];
     let asks = asks.get(n_left_out()..).unwrap_or_default();
     let of_claim = asks.len().saturating_sub(2);
-    let terms = Terms {
-        shows: true,
-        ..store.terms(deadline, (of_claim, 3))
-    };
+    let terms = store.terms(deadline, (of_claim, 3));
     let answer = certain(connection, asks, terms, &mut |statement, row| {
         if statement > of_claim {
             listing.add(row);

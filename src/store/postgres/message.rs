@@ -92,16 +92,9 @@ impl Message {
         })
     }
 
-    #[expect(
-        clippy::unused_self,
-        reason = "other kinds of stores have edited messages"
-    )]
-    pub(in crate::store) fn edited_octets(&self) -> Option<u64> {
-        None
-    }
-
-    pub(in crate::store) fn octets_on_disk(&self) -> Option<u64> {
-        Some(self.octets)
+    /// The number of octets as they are stored.
+    pub(in crate::store) fn octets(&self) -> u64 {
+        self.octets
     }
 
     pub(in crate::store) fn cut_short(&self) -> Error {

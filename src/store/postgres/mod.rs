@@ -62,8 +62,8 @@ use crate::{
     fs::Fs,
     mail::{EntryId, MailboxName},
     store::{
-        Cursor, Error, Missed, Room, Settings, Watch, hub::Hub, maildir::Corner, quota::Quota,
-        sync::fill_random,
+        Cursor, Error, Event, Missed, Room, Settings, Watch, hub::Hub, maildir::Corner,
+        quota::Quota, sync::fill_random,
     },
 };
 
@@ -79,7 +79,7 @@ use lanes::{Lanes, Purpose, after};
 use lease::Lease;
 use limits::{ANSWER_TIMEOUT, START_TIMEOUT};
 use open::{OpenStore, check_name};
-use proof::{Copies, unexpected};
+use proof::{Copies, n_members, n_standbys, unexpected};
 use schema::Unusable;
 use statements::{HAS_MAILBOX, MAILBOXES, WITH_LOCAL_PART};
 
@@ -113,17 +113,23 @@ impl PostgresStore {
         database: &Database,
         clock: Clock,
     ) -> Result<Self, Error> {
-        let corner = Corner::open(fs, settings.root.clone(), clock.clone())?;
+        let corner = Corner::open(fs, &settings.root, &clock)?;
         let place = PathBuf::from(format!("the database {}", database.access.database));
         let failed = |failure: Failure| Error::other("open", &place, failure);
         let access = Arc::new(database.access.clone());
         let deadline = after(&clock, START_TIMEOUT);
-        schema::prepare(&access, &clock, database.is_single, deadline).map_err(|unusable| {
-            match unusable {
-                Unusable::Failed(failure) => failed(failure),
-                Unusable::Unsafe(reason) => Error::not_safe(&place, reason),
-            }
-        })?;
+        let names =
+            schema::prepare(&access, &clock, database.is_single, deadline).map_err(|unusable| {
+                match unusable {
+                    Unusable::Failed(failure) => failed(failure),
+                    Unusable::Unsafe(reason) => Error::not_safe(&place, reason),
+                }
+            })?;
+        let are_more = u64::try_from(n_members(&names)).is_ok_and(|n| n > n_standbys(&names));
+        if are_more {
+            let event = Event::StandbysDiffer { names: &names };
+            settings.observer.tell(&event);
+        }
         let (mut nonce, mut node) = ([0; 8], [0; UUID_OCTETS]);
         for octets in [&mut nonce[..], &mut node[..]] {
             fill_random(octets).map_err(Error::io("get random numbers for", &place))?;

@@ -139,7 +139,6 @@ impl OpenStore {
             clock: &self.clock,
             deadline,
             names,
-            shows: false,
         }
     }
 

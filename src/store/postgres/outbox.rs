@@ -52,7 +52,7 @@ impl Outbox {
 
     /// Takes the next batch, without those that nobody waits for any more.
     pub(super) fn take(&self) -> Vec<Letter> {
-        let mut batch = Vec::new();
+        let mut batch: Vec<Letter> = Vec::new();
         let (mut octets, mut n_messages) = (0_usize, 0_usize);
         let mut letters = self.0.lock();
         while let Some(letter) = letters.pop_front() {
@@ -63,10 +63,10 @@ impl Outbox {
                 letters.push_front(letter);
                 break;
             }
-            if letter.slot.take() {
-                batch.push(letter);
-            }
+            batch.push(letter);
         }
+        drop(letters);
+        batch.retain(|letter| letter.slot.take());
         batch
     }
 }

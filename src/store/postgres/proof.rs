@@ -83,8 +83,6 @@ pub(super) struct Terms<'a> {
     /// the column of the names, before that of the start. If there is no such row, nothing was
     /// changed, and the proof is that of a reading.
     pub(super) names: (usize, usize),
-    /// Whether what is read will be shown.
-    pub(super) shows: bool,
 }
 
 /// Carries out the statements `asks` as one transaction, and proves it. Rows that `keeps` does not
@@ -114,12 +112,6 @@ pub(super) fn certain(
         return Err(Failure::unknown(warning));
     }
     planted!(ChangesAreNotProved, return Ok(answer));
-    planted!(
-        ListingsAreNotProved,
-        if terms.shows {
-            return Ok(answer);
-        }
-    );
     let demand = answer.row(terms.names.0).map(|row| {
         let column = terms.names.1;
         let names = row.text(column).ok_or_else(unexpected)?;
@@ -130,6 +122,12 @@ pub(super) fn certain(
         );
         Demand::of(names, Some(started), terms.copies)
     });
+    planted!(
+        ListingsAreNotProved,
+        if demand.is_none() {
+            return Ok(answer);
+        }
+    );
     await_proof(
         connection,
         proved.map_err(doubted)?,

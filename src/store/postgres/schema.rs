@@ -81,7 +81,8 @@ impl From<Failure> for Unusable {
     }
 }
 
-/// Makes the tables, or changes them, and checks what the primary promises.
+/// Makes the tables, or changes them, and checks what the primary promises. Returns the names of its
+/// synchronous standbys.
 ///
 /// # Errors
 /// [`Unusable`]: do not start.
@@ -90,9 +91,14 @@ pub(super) fn prepare(
     clock: &Clock,
     is_single: bool,
     deadline: Instant,
-) -> Result<(), Unusable> {
+) -> Result<String, Unusable> {
     let mut connection = Connection::open(access, clock, deadline)?;
     let answer = connection.query(PROMISES, deadline)?;
+    let names = answer
+        .row(0)
+        .and_then(|row| row.text(3))
+        .unwrap_or_default();
+    let names = names.to_owned();
     if let Some(reason) = shortcoming(&answer, is_single) {
         return Err(Unusable::Unsafe(reason));
     }
@@ -120,7 +126,7 @@ pub(super) fn prepare(
             Err(failure) => return Err(failure.into()),
         }
     }
-    Ok(())
+    Ok(names)
 }
 
 /// What is missing from the promises of a server, if anything is.

@@ -44,15 +44,15 @@ impl Sessions {
         let end = after(clock, patience);
         let key = mailbox.clone();
         let mut state = self.state.lock();
-        loop {
-            if !state.open.contains(&key) {
-                return state.open.insert(key);
-            }
+        while state.open.contains(&key) {
             let left = end.saturating_duration_since(clock.now());
             if left.is_zero() || self.is_free.wait_for(&mut state, left).timed_out() {
                 return false;
             }
         }
+        let is_new = state.open.insert(key);
+        drop(state);
+        is_new
     }
 
     /// Ends the session of `mailbox`, and notes that its claim has to be ended.

@@ -57,7 +57,7 @@ fn known_keys(header: &str) -> Vec<String> {
 
 #[test]
 fn every_key_has_a_variable_or_is_a_table() {
-    let tables = ["tls", "journal", "limits"];
+    let tables = ["tls", "journal", "store", "limits"];
     let is_table = |key: &str| tables.contains(&key) || ONLY_IN_FILES.contains(&key);
     let mut keys = known_keys("");
     assert!(

@@ -153,7 +153,38 @@ impl Said {
     }
 }
 
+impl Said {
+    /// Checks that everything is said that is needed.
+    fn check(&self) -> Result<(), AccessError> {
+        if self.database.is_none() || self.user.is_none() {
+            return wrong("dbname and user are needed");
+        }
+        if self.hosts.is_empty() || self.hosts.len() > SERVERS_MAX {
+            return wrong(format!(
+                "host is needed: one server, or up to {SERVERS_MAX}"
+            ));
+        }
+        let are_local = self.hosts.iter().all(|host| host.starts_with('/'));
+        match self.mode.as_deref() {
+            Some("verify-full" | "disable") => Ok(()),
+            None if are_local => Ok(()),
+            Some(_) | None => wrong(
+                "sslmode is needed: verify-full, or disable for a server on this machine or in a \
+                 network of your own",
+            ),
+        }
+    }
+}
+
 impl Access {
+    /// Checks the form of `text`: see [`parse`](Self::parse).
+    ///
+    /// # Errors
+    /// [`AccessError`]: report it to the user.
+    pub fn check(text: &str) -> Result<(), AccessError> {
+        Said::of(text)?.check()
+    }
+
     /// What `text` says, in the form `host=db1,db2 port=5432 dbname=mail user=facteur
     /// sslmode=verify-full`. Names are resolved.
     ///
@@ -161,30 +192,16 @@ impl Access {
     /// [`AccessError`]: report it to the user.
     pub fn parse(text: &str, secrets: Secrets<'_>) -> Result<Self, AccessError> {
         let said = Said::of(text)?;
-        let (Some(database), Some(user)) = (said.database, said.user) else {
-            return wrong("dbname and user are needed");
-        };
-        if said.hosts.is_empty() || said.hosts.len() > SERVERS_MAX {
-            return wrong(format!(
-                "host is needed: one server, or up to {SERVERS_MAX}"
-            ));
-        }
-        let is_local = |host: &String| host.starts_with('/');
-        let tls = match said.mode.as_deref() {
-            Some("verify-full") => Some(Arc::new(tls(secrets)?)),
-            Some("disable") => None,
-            None if said.hosts.iter().all(is_local) => None,
-            Some(_) | None => {
-                return wrong(
-                    "sslmode is needed: verify-full, or disable for a server on this machine or \
-                     in a network of your own",
-                );
-            }
+        said.check()?;
+        let tls = if said.mode.as_deref() == Some("verify-full") {
+            Some(Arc::new(tls(secrets)?))
+        } else {
+            None
         };
         let mut access = Self {
             servers: Vec::new(),
-            database,
-            user,
+            database: said.database.unwrap_or_default(),
+            user: said.user.unwrap_or_default(),
             password: secrets.password.map(str::to_owned),
             tls,
             ports: Vec::new(),

@@ -176,6 +176,10 @@ impl Connection {
     }
 
     /// Logs in.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the protocol has many messages, and few matter here"
+    )]
     fn start(&mut self, access: &Access, deadline: Instant) -> Result<(), Failure> {
         let parameters = [
             ("user", &*access.user),
@@ -339,6 +343,10 @@ impl Connection {
         self.read_answer(Until::Deadline(deadline), keeps)
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the protocol has many messages, and few matter here"
+    )]
     fn read_answer(
         &mut self,
         until: Until,
@@ -363,7 +371,7 @@ impl Connection {
                     }
                 }
                 Message::CommandComplete(body) => {
-                    returned.tag = body.tag().unwrap_or_default().to_owned();
+                    body.tag().unwrap_or_default().clone_into(&mut returned.tag);
                     answer.returned.push(std::mem::take(&mut returned));
                     if answer.returned.len() > STATEMENTS_OF_GROUP_MAX {
                         return Err(self.breaks("there are too many answers"));
@@ -478,6 +486,10 @@ impl Connection {
 
     /// The next message that was read; `None` if it is not there to its end. Notes what is about
     /// the connection as a whole.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the protocol has many messages, and few matter here"
+    )]
     fn parse(&mut self) -> Result<Option<Message>, Failure> {
         loop {
             let header = backend::Header::parse(&self.input);
