@@ -80,7 +80,9 @@ pub use room::Room;
 pub use settings::{Durability, Memory, Settings};
 
 #[cfg(feature = "postgres")]
-pub use postgres::{Access, AccessError, Database, Secrets};
+pub use postgres::{Access, AccessError, Secrets};
+#[cfg(feature = "postgres")]
+pub use settings::Database;
 
 use maildir::MaildirStore;
 #[cfg(feature = "postgres")]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 #[cfg(feature = "postgres")]
-use super::postgres::Database;
+use super::postgres::Access;
 use super::{event::Observer, limits};
 
 /// The settings of the store.
@@ -37,6 +37,16 @@ impl Settings {
             database: None,
         }
     }
+}
+
+/// A database with all mailboxes.
+#[cfg(feature = "postgres")]
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// How it is reached.
+    pub access: Access,
+    /// Whether it may have one server only: then mail that was acknowledged is lost with it.
+    pub is_single: bool,
 }
 
 /// The most memory that the store may use, in octets, each for all sessions together (SEC-9).

@@ -89,12 +89,18 @@ struct Server {
 
 impl Server {
     fn start(&self, settings: &[&str]) {
+        assert!(self.starts(settings), "no port is free");
+    }
+
+    /// Starts the server. False if its port is in use.
+    fn starts(&self, settings: &[&str]) -> bool {
         let sockets = self.data.parent().unwrap();
         let mut command = command("sh");
         command.args(["-c", HOLD, "hold"]).arg(&self.data);
         command.arg(programs().join("postgres"));
         command.arg("-D").arg(&self.data);
         command.args(["-p", &self.port.to_string(), "-c", "listen_addresses="]);
+        let log = self.data.with_extension("log");
         command
             .arg("-c")
             .arg(format!("unix_socket_directories={}", sockets.display()));
@@ -103,7 +109,16 @@ impl Server {
         }
         command.stdin(Stdio::piped()).stdout(Stdio::null());
         *self.held.lock() = Some(command.spawn().unwrap());
-        self.await_that("select 1", "1");
+        while self.try_sql("postgres", "select 1").as_deref() != Ok("1") {
+            let log = std::fs::read_to_string(&log).unwrap_or_default();
+            if log.contains("could not create any TCP/IP sockets") {
+                self.kill();
+                return false;
+            }
+            assert!(!log.contains("FATAL:  could not"), "{log}");
+            look_again();
+        }
+        true
     }
 
     /// Ends the server as if its machine had lost its power.
@@ -226,6 +241,56 @@ impl Cluster {
             second: None,
             directory,
         }
+    }
+
+    /// One server that also listens on TCP, with this certificate and its key, where users need the
+    /// password with which they were made. Returns its port too.
+    pub(crate) fn with_tls(certificate: &str, key: &str) -> (Self, u16) {
+        let Self {
+            first, directory, ..
+        } = Self::alone();
+        first.kill();
+        let data = first.data.clone();
+        let rules = "local all postgres trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
+        for (name, text) in [
+            ("server.crt", certificate),
+            ("server.key", key),
+            ("pg_hba.conf", rules),
+        ] {
+            let mut write = command("sh");
+            write.args(["-c", "umask 077; cat > \"$1\"", "write"]);
+            let write = write.arg(data.join(name)).stdin(Stdio::piped());
+            let mut write = write.spawn().unwrap();
+            let mut input = write.stdin.take().unwrap();
+            input.write_all(text.as_bytes()).unwrap();
+            drop(input);
+            assert!(write.wait().unwrap().success());
+        }
+        loop {
+            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = free.local_addr().unwrap().port();
+            drop(free);
+            let first = Server {
+                data: data.clone(),
+                port,
+                held: Mutex::default(),
+            };
+            // Another process may have taken the port meanwhile.
+            if first.starts(&[&SETTINGS[..], &["listen_addresses=127.0.0.1", "ssl=on"]].concat()) {
+                let second = None;
+                let cluster = Self {
+                    first,
+                    second,
+                    directory,
+                };
+                return (cluster, port);
+            }
+        }
+    }
+
+    /// Where the sockets of its servers are.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// A server and its synchronous standby.

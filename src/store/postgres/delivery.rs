@@ -1,10 +1,10 @@
 //! A message being received and delivered.
 //!
 //! Content of up to 256 KiB is held in memory, and goes into the database together with other
-//! messages, as one statement and one transaction. More is sent in parts of that size while it comes
-//! in, without waiting for a standby: what is written later proves all of it, because the log is one
-//! sequence. The last transaction declares it complete, if every octet is there, and puts it into
-//! the mailboxes.
+//! messages, as one statement and one transaction. More is sent in parts of that size while it
+//! comes in, without waiting for a standby: what is written later proves all of it, because the log
+//! is one sequence. The last transaction declares it complete, if every octet is there, and puts it
+//! into the mailboxes.
 //!
 //! # Invariants
 //! - `Ok` only after the proof of `proof.rs` (I1).

@@ -12,19 +12,18 @@
 //! renewed by the housekeeping (`house.rs`). Watches hear of the changes of this node, and of those
 //! of others (`hints.rs`, `listener.rs`).
 //!
-//! Nothing of a message is on the disk of this machine. The mail directory has only the lock of this
-//! daemon and its control socket.
+//! Nothing of a message is on the disk of this machine. The mail directory has only the lock of
+//! this daemon and its control socket.
 //!
 //! # Invariants
-//! - No lock is held while the database is asked, except that of a listing that is being made, which
-//!   nobody else waits for.
+//! - No lock is held while the database is asked, except that of a listing that is being made,
+//!   which nobody else waits for.
 //! - Content and names are never changed: a name is given once, and so is a unique-id (I6).
 //!
-//! # Known limits
-//! Mail is as safe as the servers: `fsync` and `full_page_writes` are checked at the start only, and
-//! that one standby at most is asked to take over is up to whoever runs them. If the synchronous
-//! standbys are any of several, a primary that was replaced without noticing may acknowledge mail
-//! that is lost.
+//! # Known limits Mail is as safe as the servers: `fsync` and `full_page_writes` are checked at the
+//! start only, and that one standby at most is asked to take over is up to whoever runs them. If
+//! the synchronous standbys are any of several, a primary that was replaced without noticing may
+//! acknowledge mail that is lost.
 
 mod connection;
 mod delivery;
@@ -62,7 +61,7 @@ use crate::{
     fs::Fs,
     mail::{EntryId, MailboxName},
     store::{
-        Cursor, Error, Event, Missed, Room, Settings, Watch, hub::Hub, maildir::Corner,
+        Cursor, Database, Error, Event, Missed, Room, Settings, Watch, hub::Hub, maildir::Corner,
         quota::Quota, sync::fill_random,
     },
 };
@@ -83,15 +82,6 @@ use proof::{Copies, n_members, n_standbys, unexpected};
 use schema::Unusable;
 use statements::{HAS_MAILBOX, MAILBOXES, WITH_LOCAL_PART};
 
-/// A database with all mailboxes.
-#[derive(Clone, Debug)]
-pub struct Database {
-    /// How it is reached.
-    pub access: Access,
-    /// Whether it may have one server only: then mail that was acknowledged is lost with it.
-    pub is_single: bool,
-}
-
 /// A [`MessageStore`](super::MessageStore) in a database; see there for what its methods promise.
 #[derive(Debug)]
 pub(super) struct PostgresStore {
@@ -105,8 +95,8 @@ pub(super) struct PostgresStore {
 const FIND: &str = "find mailboxes in";
 
 impl PostgresStore {
-    /// Opens the store: makes or changes its tables, checks what the servers promise, and makes this
-    /// node known.
+    /// Opens the store: makes or changes its tables, checks what the servers promise, and makes
+    /// this node known.
     pub(super) fn open(
         fs: Arc<dyn Fs>,
         settings: Settings,

@@ -81,8 +81,8 @@ impl From<Failure> for Unusable {
     }
 }
 
-/// Makes the tables, or changes them, and checks what the primary promises. Returns the names of its
-/// synchronous standbys.
+/// Makes the tables, or changes them, and checks what the primary promises. Returns the names of
+/// its synchronous standbys.
 ///
 /// # Errors
 /// [`Unusable`]: do not start.

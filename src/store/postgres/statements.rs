@@ -113,7 +113,8 @@ pub(super) const ADD_PARTS: Statement = Statement {
     on conflict (name, n) do nothing",
 };
 
-/// Completes a large message, `$2`, and delivers it to its mailboxes, unless it was complete before.
+/// Completes a large message, `$2`, and delivers it to its mailboxes, unless it was complete
+/// before.
 ///
 /// Returns whether this statement has completed it, how many messages were added, whether every
 /// mailbox exists, whether it is complete now or was before, the names and the start.

@@ -2,12 +2,19 @@
 //! test also shows that it would notice if the rule were broken.
 
 use std::{
-    sync::{Arc, OnceLock},
+    io::{self, Read as _, Write as _},
+    net::Shutdown,
+    os::unix::net::{UnixListener, UnixStream},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::{self, ScopedJoinHandle},
     time::Duration,
 };
 
 use parking_lot::{Mutex, MutexGuard};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
 use crate::{
@@ -18,6 +25,7 @@ use crate::{
         bugs::{self, Bug},
         model::read,
         postgres::{Cluster, STANDBY, shared},
+        rng::Rng,
     },
 };
 
@@ -615,4 +623,154 @@ fn content_goes_when_no_mailbox_has_it() {
         "select (select count(*) from content) + (select count(*) from part)",
         "0",
     );
+}
+
+/// A socket in front of a server that breaks connections when they have passed on so many octets of
+/// the server.
+struct Cutter {
+    directory: TempDir,
+    /// How many are left.
+    fuse: Arc<AtomicUsize>,
+}
+
+impl Cutter {
+    fn before(cluster: &Cluster) -> Self {
+        let directory = TempDir::new().unwrap();
+        let listener = UnixListener::bind(directory.path().join(".s.PGSQL.5432")).unwrap();
+        let fuse = Arc::new(AtomicUsize::new(usize::MAX));
+        let (server, shared) = (cluster.directory().join(".s.PGSQL.5432"), Arc::clone(&fuse));
+        let accept = move || {
+            for client in listener.incoming() {
+                let (client, fuse) = (client.unwrap(), Arc::clone(&shared));
+                let server = UnixStream::connect(&server).unwrap();
+                let pass = Self::pass(client, server, fuse);
+                thread::Builder::new().spawn(pass).unwrap();
+            }
+        };
+        thread::Builder::new().spawn(accept).unwrap();
+        Self { directory, fuse }
+    }
+
+    /// Passes on what both sides say.
+    fn pass(client: UnixStream, server: UnixStream, fuse: Arc<AtomicUsize>) -> impl FnOnce() {
+        move || {
+            let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            let there = thread::Builder::new().spawn(move || {
+                io::copy(&mut from, &mut to).unwrap_or_default();
+                to.shutdown(Shutdown::Both).unwrap_or_default();
+            });
+            let mut buffer = [0; 64];
+            loop {
+                let n_read = (&server).read(&mut buffer).unwrap_or_default();
+                let left = fuse.load(Ordering::SeqCst);
+                let is_cut = n_read == 0 || left < n_read;
+                if is_cut || (&client).write_all(&buffer[..n_read]).is_err() {
+                    break;
+                }
+                if left < usize::MAX {
+                    fuse.store(left - n_read, Ordering::SeqCst);
+                }
+            }
+            for stream in [client, server] {
+                stream.shutdown(Shutdown::Both).unwrap_or_default();
+            }
+            // Lit again by the next cut only.
+            fuse.store(usize::MAX, Ordering::SeqCst);
+            there.unwrap().join().unwrap();
+        }
+    }
+}
+
+/// I5, and I1: wherever a connection breaks, each message is there once.
+#[test]
+fn a_connection_that_breaks_anywhere_makes_no_second_copy() {
+    let (cluster, database) = (shared(), shared().new_database());
+    let cutter = Cutter::before(cluster);
+    let text = format!(
+        "host={} dbname={database} user=postgres",
+        cutter.directory.path().display()
+    );
+    let directory = TempDir::new().unwrap();
+    let mut settings = Settings::new(directory.path().join("mail"), "host.example");
+    settings.database = Some(Database {
+        access: Access::parse(&text, Secrets::default()).unwrap(),
+        is_single: true,
+    });
+    let store = MessageStore::open(settings, Clock::system()).unwrap();
+    let mut rng = Rng::new(1);
+    let mut expected = Vec::new();
+    for number in 0..200 {
+        let content = format!("{number}\n").into_bytes();
+        let mut delivery = store.begin_delivery(0).unwrap();
+        delivery.append(&content).unwrap();
+        cutter.fuse.store(rng.below(400), Ordering::SeqCst);
+        delivery.commit(&[ann()]).unwrap();
+        expected.push(content);
+    }
+    cutter.fuse.store(usize::MAX, Ordering::SeqCst);
+    let Kind::Postgres(open) = &store.kind else {
+        panic!("no database");
+    };
+    assert!(open.open.counters.repeats.value() > 20, "nothing was cut");
+    let maildrop = loop {
+        match store.open_maildrop(&ann()) {
+            Ok(maildrop) => break maildrop,
+            Err(_) => look_again(),
+        }
+    };
+    let mut found = contents(&maildrop);
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+}
+
+/// Over TCP, a server is spoken to only if its certificate is that of an authority that is known,
+/// and has its name; and only one that knows the password, too.
+#[test]
+fn a_server_has_to_show_who_it_is() {
+    let [authority, other] = [(); 2].map(|()| {
+        let key = KeyPair::generate().unwrap();
+        let mut parameters = CertificateParams::default();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = parameters.self_signed(&key).unwrap().pem();
+        (pem, Issuer::new(parameters, key))
+    });
+    let key = KeyPair::generate().unwrap();
+    let parameters = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let certificate = parameters.signed_by(&key, &authority.1).unwrap().pem();
+    let (cluster, port) = Cluster::with_tls(&certificate, &key.serialize_pem());
+    cluster.sql(
+        "postgres",
+        "create role mail login superuser password 'sesame'",
+    );
+    let database = cluster.new_database();
+    let open = |host: &str, ca: &str, password: &str| {
+        let text =
+            format!("host={host} port={port} dbname={database} user=mail sslmode=verify-full");
+        let secrets = Secrets {
+            password: Some(password),
+            authorities: Some(ca.as_bytes()),
+            identity: None,
+        };
+        let access = Access::parse(&text, secrets).unwrap();
+        let clock = Clock::system();
+        let deadline = super::after(&clock, Duration::from_secs(60));
+        super::connection::Connection::open(&access, &clock, deadline)
+    };
+    let good = open("localhost", &authority.0, "sesame").map(|mut connection| {
+        let clock = Clock::system();
+        let deadline = super::after(&clock, Duration::from_secs(60));
+        let text = "select count(*)::text from pg_stat_ssl where ssl and pid = pg_backend_pid()";
+        let answer = connection.query(text, deadline).unwrap();
+        answer.row(0).and_then(|row| row.text(0).map(str::to_owned))
+    });
+    assert_eq!(good.unwrap().as_deref(), Some("1"));
+    for (host, ca, password) in [
+        ("127.0.0.1", &authority.0, "sesame"),
+        ("localhost", &other.0, "sesame"),
+        ("localhost", &authority.0, "open"),
+    ] {
+        let refused = open(host, ca, password).map(drop);
+        assert!(refused.is_err(), "{host} {password}");
+    }
 }

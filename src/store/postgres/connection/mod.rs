@@ -15,8 +15,8 @@
 //! whatever its client does.
 //!
 //! # Invariants
-//! - A [`Failure`] never claims more than is known: once the first octet of a group was written, the
-//!   group is [`Failure::Unknown`] unless the server says otherwise.
+//! - A [`Failure`] never claims more than is known: once the first octet of a group was written,
+//!   the group is [`Failure::Unknown`] unless the server says otherwise.
 //! - A message, an answer and the notifications that wait have a maximum size (SEC-8).
 //! - No password is written before the server has proved that it knows it too, except within TLS.
 
@@ -398,8 +398,8 @@ impl Connection {
         }
     }
 
-    /// Reads, and forgets, what the server still owes, waiting a moment for it. Returns whether that
-    /// is everything.
+    /// Reads, and forgets, what the server still owes, waiting a moment for it. Returns whether
+    /// that is everything.
     ///
     /// # Errors
     /// [`Failure`]: it cannot be used any more.
