@@ -208,6 +208,7 @@ impl Delivery {
             .submit(Purpose::Write, move |lane| deliver_batch(&of_task, lane));
         submitted
             .and_then(|()| slot.wait(&store.clock, deadline))
+            .inspect_err(|_| store.outbox.discard(&slot))
             .map_err(|failure| store.failed(STORE, failure))
     }
 

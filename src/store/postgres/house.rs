@@ -11,19 +11,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::store::{
-    Error, Event,
-    sync::{Condvar, Mutex, thread},
+use crate::{
+    mail::MailboxName,
+    store::{
+        Error, Event,
+        sync::{Condvar, Mutex, thread},
+    },
 };
 
 use super::{
     connection::{Connection, Failure, UUID_OCTETS, Value},
     lanes::{self, after},
     limits::{
-        CLOSE_TIMEOUT, GARBAGE_INTERVAL, HINT_PAUSE, HOUSE_TIMEOUT, RENEW_INTERVAL, RETRY_PAUSE_MAX,
+        CLOSE_TIMEOUT, GARBAGE_INTERVAL, HINT_PAUSE, HOUSE_TIMEOUT, RENEW_INTERVAL,
+        RETRY_PAUSE_MAX, SEARCH_INTERVAL,
     },
     open::OpenStore,
-    statements::{FIND_ORPHANS, FORGET_NODES, LEAVE, ORPHANS, RELEASE, REMOVE_ORPHAN, RENEW, TELL},
+    statements::{FIND_ORPHANS, FORGET_NODES, LEAVE, RELEASE, REMOVE_ORPHANS, RENEW, TELL},
 };
 
 /// Tells a thread to end, and whether it has.
@@ -116,7 +120,10 @@ pub(super) fn node_text(node: &[u8; UUID_OCTETS]) -> String {
 /// [`Failure`].
 pub(super) fn connect(store: &OpenStore, deadline: Instant) -> Result<Connection, Failure> {
     let mut connection = lanes::open(&store.access, &store.clock, deadline)?;
-    connection.query("set synchronous_commit = local", deadline)?;
+    connection.query(
+        "set synchronous_commit = local; set lock_timeout = '1s'",
+        deadline,
+    )?;
     Ok(connection)
 }
 
@@ -139,6 +146,7 @@ pub(super) fn keep(store: &OpenStore, first: Connection, end: &End) {
     let mut connection = Some(first);
     let mut renewal = after(&store.clock, RENEW_INTERVAL);
     let mut garbage = store.clock.now();
+    let mut search = after(&store.clock, SEARCH_INTERVAL);
     let mut is_failing = false;
     while !end.wait(HINT_PAUSE) {
         let now = store.clock.now();
@@ -153,9 +161,12 @@ pub(super) fn keep(store: &OpenStore, first: Connection, end: &End) {
             }
             release(store, &mut made)?;
             tell(store, &mut made, &node)?;
-            if now >= garbage {
+            if now >= search {
+                search = after(&store.clock, SEARCH_INTERVAL);
+                made.ask(&FIND_ORPHANS, &[], after(&store.clock, HOUSE_TIMEOUT))?;
+            }
+            if now >= garbage && !remove_garbage(store, &mut made)? {
                 garbage = after(&store.clock, GARBAGE_INTERVAL);
-                remove_garbage(store, &mut made)?;
             }
             Ok(made)
         });
@@ -195,22 +206,37 @@ fn note(store: &OpenStore, is_failing: &mut bool, failed: Option<String>) {
 
 /// Ends the claims of sessions that have ended.
 fn release(store: &OpenStore, connection: &mut Connection) -> Result<(), Failure> {
-    let claims = store.sessions.take_ended();
-    if claims.is_empty() {
+    let ended = store.sessions.take_ended();
+    if ended.is_empty() {
         return Ok(());
     }
-    let mailboxes: Vec<i64> = claims.iter().map(|claim| claim.mailbox).collect();
-    let tokens: Vec<i64> = claims.iter().map(|claim| claim.token).collect();
-    let sessions: Vec<i64> = claims.iter().map(|claim| claim.session).collect();
+    let domains: Vec<&str> = ended.iter().map(|(mailbox, _)| mailbox.domain()).collect();
+    let locals: Vec<&str> = ended
+        .iter()
+        .map(|(mailbox, _)| mailbox.local_part())
+        .collect();
+    let sessions: Vec<i64> = ended.iter().map(|(_, session)| *session).collect();
     let values = [
-        Value::Ints(&mailboxes),
-        Value::Ints(&tokens),
+        Value::Uuid(store.lease.node),
+        Value::Texts(&domains),
+        Value::Texts(&locals),
         Value::Ints(&sessions),
     ];
     let released = connection.ask(&RELEASE, &values, after(&store.clock, HOUSE_TIMEOUT));
-    released
-        .map(drop)
-        .inspect_err(|_| store.sessions.give_back(&claims))
+    let answer = match released {
+        Ok(answer) => answer,
+        Err(failure) => {
+            store.sessions.give_back(ended);
+            return Err(failure);
+        }
+    };
+    let rows = answer.returned.iter().flat_map(|returned| &returned.rows);
+    let left = rows.filter_map(|row| {
+        let mailbox = MailboxName::from_canonical(row.text(1)?, row.text(0)?)?;
+        Some((mailbox, row.int(2)?))
+    });
+    store.sessions.give_back(left.collect());
+    Ok(())
 }
 
 /// Tells the other nodes of changes.
@@ -223,20 +249,18 @@ fn tell(store: &OpenStore, connection: &mut Connection, node: &str) -> Result<()
     Ok(())
 }
 
-/// Removes content that no mailbox has had for an hour, some of it at a time.
-fn remove_garbage(store: &OpenStore, connection: &mut Connection) -> Result<(), Failure> {
+/// Removes content that no mailbox has had for an hour, some of it at a time. Returns whether there
+/// may be more.
+fn remove_garbage(store: &OpenStore, connection: &mut Connection) -> Result<bool, Failure> {
     let deadline = || after(&store.clock, HOUSE_TIMEOUT);
     connection.ask(&FORGET_NODES, &[], deadline())?;
-    connection.ask(&FIND_ORPHANS, &[], deadline())?;
-    let answer = connection.ask(&ORPHANS, &[], deadline())?;
-    let rows = answer.returned.iter().flat_map(|returned| &returned.rows);
-    for name in rows.filter_map(|row| row.text(0)) {
-        match connection.ask(&REMOVE_ORPHAN, &[Value::Text(name)], deadline()) {
-            Ok(_) => {}
-            // A message refers to it after all.
-            Err(Failure::Refused(refusal)) if refusal.is_referred_to() => {}
-            Err(failure) => return Err(failure),
-        }
+    match connection.ask(&REMOVE_ORPHANS, &[], deadline()) {
+        Ok(answer) => Ok(answer
+            .row(0)
+            .and_then(|row| row.count(0))
+            .is_some_and(|n| n > 0)),
+        // A message refers to some of it after all, and next time it is left out.
+        Err(Failure::Refused(refusal)) if refusal.is_referred_to() => Ok(true),
+        Err(failure) => Err(failure),
     }
-    Ok(())
 }

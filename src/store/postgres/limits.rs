@@ -71,8 +71,8 @@ pub(super) const DELIVERY_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long everything else may take that somebody waits for: some clients of POP3 wait a minute.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// How long a start tries to reach the database.
-pub(super) const START_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a start tries to reach the database, which may be starting too.
+pub(super) const START_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How much later than its deadline a task may end, because connections look at their deadlines
 /// only so often.
@@ -130,6 +130,10 @@ pub(super) const HINT_OCTETS_MAX: usize = 7_000;
 
 /// How often content that no mailbox has is removed.
 pub(super) const GARBAGE_INTERVAL: Duration = Duration::from_mins(10);
+
+/// How often content is searched that no mailbox has, and that no removal has noted: two removals
+/// of the same message at the same moment may both leave that to the other. All content is read.
+pub(super) const SEARCH_INTERVAL: Duration = Duration::from_hours(6);
 
 /// Claims that were not ended yet: as many as there can be sessions. Those beyond it end with the
 /// next session of their mailbox on this node.

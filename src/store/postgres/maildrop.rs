@@ -78,13 +78,15 @@ enum Opened {
 struct Begun<'a> {
     store: &'a OpenStore,
     mailbox: &'a MailboxName,
+    /// The number of the session whose claim there may be.
+    session: Option<i64>,
     is_kept: bool,
 }
 
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
         if !self.is_kept {
-            self.store.sessions.end(self.mailbox, None);
+            self.store.sessions.end(self.mailbox, self.session);
         }
     }
 }
@@ -107,13 +109,19 @@ impl Maildrop {
         let mut begun = Begun {
             store,
             mailbox,
+            session: None,
             is_kept: false,
         };
         let Some(epoch) = store.lease.epoch(&store.clock) else {
             return Err(store.failed(OPEN, Failure::Waiting));
         };
         loop {
-            let (opened, listing) = try_open(store, mailbox)?;
+            let mut session = [0; 8];
+            fill_random(&mut session).map_err(Error::io(OPEN, &store.place))?;
+            let session = i64::from_ne_bytes(session);
+            begun.session = Some(session);
+            let (opened, listing) = try_open(store, mailbox, session)?;
+            begun.session = None;
             let claim = match opened {
                 Opened::Claimed(claim) => Some(claim),
                 Opened::Missing => None,
@@ -207,7 +215,8 @@ impl Maildrop {
 impl Drop for Maildrop {
     fn drop(&mut self) {
         let claim = self.claim.filter(|_| !*self.is_ended.get_mut());
-        self.store.sessions.end(&self.mailbox, claim);
+        let session = claim.map(|claim| claim.session);
+        self.store.sessions.end(&self.mailbox, session);
     }
 }
 
@@ -237,10 +246,11 @@ fn take_away(
 }
 
 /// Tries once to claim and to list a mailbox.
-fn try_open(store: &Arc<OpenStore>, mailbox: &MailboxName) -> Result<(Opened, Listing), Error> {
-    let mut session = [0; 8];
-    fill_random(&mut session).map_err(Error::io(OPEN, &store.place))?;
-    let session = i64::from_ne_bytes(session);
+fn try_open(
+    store: &Arc<OpenStore>,
+    mailbox: &MailboxName,
+    session: i64,
+) -> Result<(Opened, Listing), Error> {
     let deadline = after(&store.clock, ANSWER_TIMEOUT);
     let (of_task, mailbox_of_task) = (Arc::clone(store), mailbox.clone());
     let opened = store

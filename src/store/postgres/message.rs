@@ -49,14 +49,6 @@ impl Message {
         name: &str,
     ) -> Result<Self, Error> {
         let path = store.path_of(mailbox).join(name);
-        let mut taken = Taken::nothing(&store.held);
-        if !taken.set(part_octets()) {
-            return Err(Error::other(
-                "read",
-                path,
-                "too many messages are open at the same time",
-            ));
-        }
         let deadline = after(&store.clock, ANSWER_TIMEOUT);
         let (of_task, name_of_task) = (mailbox.clone(), name.to_owned());
         let found = store.lanes.run(Purpose::Read, deadline, move |connection| {
@@ -76,6 +68,11 @@ impl Message {
         let Some((octets, body)) = found else {
             return Err(Error::MessageGone { path });
         };
+        let mut taken = Taken::nothing(&store.held);
+        if !taken.set(octets.min(part_octets())) {
+            let reason = "too many messages are open at the same time";
+            return Err(Error::other("read", path, reason));
+        }
         let part = match body {
             Some(body) => (0, Arc::new(body)),
             // None yet.

@@ -50,6 +50,15 @@ impl Outbox {
         self.0.lock().push_back(letter);
     }
 
+    /// Removes the message whose result was to be put into `slot`, if it is still there.
+    pub(super) fn discard(&self, slot: &Arc<Slot<()>>) {
+        let mut letters = self.0.lock();
+        let position = letters.iter().position(|it| Arc::ptr_eq(&it.slot, slot));
+        let gone = position.and_then(|position| letters.remove(position));
+        drop(letters);
+        drop(gone);
+    }
+
     /// Takes the next batch, without those that nobody waits for any more.
     pub(super) fn take(&self) -> Vec<Letter> {
         let mut batch: Vec<Letter> = Vec::new();

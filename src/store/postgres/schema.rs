@@ -9,7 +9,10 @@
 
 use std::time::Instant;
 
-use super::connection::{Access, Answer, Connection, Failure, Row};
+use super::{
+    connection::{Access, Answer, Connection, Failure, Row},
+    limits::RETRY_PAUSE_MAX,
+};
 use crate::clock::Clock;
 
 /// Takes the lock until the end of the transaction. The number means nothing.
@@ -92,7 +95,7 @@ pub(super) fn prepare(
     is_single: bool,
     deadline: Instant,
 ) -> Result<String, Unusable> {
-    let mut connection = Connection::open(access, clock, deadline)?;
+    let mut connection = open(access, clock, deadline)?;
     let answer = connection.query(PROMISES, deadline)?;
     let names = answer
         .row(0)
@@ -127,6 +130,24 @@ pub(super) fn prepare(
         }
     }
     Ok(names)
+}
+
+/// Connects to the primary, which may be starting.
+fn open(access: &Access, clock: &Clock, deadline: Instant) -> Result<Connection, Failure> {
+    loop {
+        let failure = match Connection::open(access, clock, deadline) {
+            Ok(connection) => return Ok(connection),
+            Err(failure) => failure,
+        };
+        let may_come = match &failure {
+            Failure::Refused(refusal) => refusal.is_of_server(),
+            Failure::NotSent(_) | Failure::Unknown(_) | Failure::Waiting => true,
+        };
+        if !may_come || clock.now() >= deadline {
+            return Err(failure);
+        }
+        clock.pause(RETRY_PAUSE_MAX);
+    }
 }
 
 /// What is missing from the promises of a server, if anything is.

@@ -25,6 +25,9 @@ pub(super) struct Claim {
     pub(super) session: i64,
 }
 
+/// A session that has ended, by its mailbox and its random number.
+pub(super) type Ended = (MailboxName, i64);
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
@@ -35,7 +38,7 @@ pub(super) struct Sessions {
 #[derive(Debug, Default)]
 struct State {
     open: HashSet<MailboxName>,
-    ended: Vec<Claim>,
+    ended: Vec<Ended>,
 }
 
 impl Sessions {
@@ -55,8 +58,10 @@ impl Sessions {
         is_new
     }
 
-    /// Ends the session of `mailbox`, and notes that its claim has to be ended.
-    pub(super) fn end(&self, mailbox: &MailboxName, claim: Option<Claim>) {
+    /// Ends the session of `mailbox`, and notes that its claim has to be ended: that of the session
+    /// with this random number, if there may be one.
+    pub(super) fn end(&self, mailbox: &MailboxName, claim: Option<i64>) {
+        let claim = claim.map(|session| (mailbox.clone(), session));
         let mut state = self.state.lock();
         let gone = state.open.take(mailbox);
         if state.ended.len() < RELEASES_MAX {
@@ -67,13 +72,13 @@ impl Sessions {
         drop(gone);
     }
 
-    /// Takes the claims that have to be ended.
-    pub(super) fn take_ended(&self) -> Vec<Claim> {
+    /// Takes the sessions whose claims have to be ended.
+    pub(super) fn take_ended(&self) -> Vec<Ended> {
         std::mem::take(&mut self.state.lock().ended)
     }
 
     /// Gives them back, because they could not be ended.
-    pub(super) fn give_back(&self, claims: &[Claim]) {
-        self.state.lock().ended.extend_from_slice(claims);
+    pub(super) fn give_back(&self, ended: Vec<Ended>) {
+        self.state.lock().ended.extend(ended);
     }
 }

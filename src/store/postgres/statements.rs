@@ -325,13 +325,25 @@ const REMOVE_BY_TOKEN: Statement = Statement {
     select (select count(*) from r), (select count(*) from d), s.names, s.started from s",
 };
 
-/// Ends claims of sessions that have ended. Another claim has another token.
+/// Ends the claims of sessions that have ended, by their random numbers. A mailbox whose row is
+/// locked is left for later: its session may be one of those, whose claim is not committed yet.
+///
+/// Returns what was left.
 pub(super) const RELEASE: Statement = Statement {
     name: "release",
-    text: "with s as materialized (select set_config('synchronous_commit', 'local', true))
-    update mailbox set holder = null
-    from s, unnest($1::int8[], $2::int8[], $3::int8[]) as r (id, token, session)
-    where mailbox.id = r.id and mailbox.token = r.token and mailbox.session = r.session",
+    text: "with s as materialized (select set_config('synchronous_commit', 'local', true)),
+    x as materialized (
+        select * from unnest($2::text[], $3::text[], $4::int8[]) as r (domain, local, session)),
+    f as materialized (
+        select b.id, b.holder, b.session, x.session as ended
+        from x join mailbox b on b.domain = x.domain and b.local = x.local
+        for no key update of b skip locked),
+    u as (
+        update mailbox set holder = null from s, f
+        where mailbox.id = f.id and f.holder = $1::uuid and f.session = f.ended)
+    select x.domain, x.local, x.session
+    from x join mailbox b on b.domain = x.domain and b.local = x.local
+    where b.id not in (select id from f)",
 };
 
 /// The body of a message that is in a mailbox, NULL if it is in parts, and its octets.
@@ -399,23 +411,19 @@ pub(super) const FIND_ORPHANS: Statement = Statement {
         and not exists (select from message where message.name = content.name)",
 };
 
-/// Content that has waited long enough to be removed, a hundred at most.
-pub(super) const ORPHANS: Statement = Statement {
-    name: "orphans",
-    text: "select name from content
-    where orphan_since < clock_timestamp() - interval '1 hour'
-        and not exists (select from message where message.name = content.name)
-    limit 100",
-};
-
-/// Removes it. The references from messages hold against this.
-pub(super) const REMOVE_ORPHAN: Statement = Statement {
-    name: "remove_orphan",
-    text: "with c as (
-        delete from content
-        where name = $1::text and orphan_since < clock_timestamp() - interval '1 hour'
-        returning name)
-    delete from part using c where part.name = c.name",
+/// Removes content that has waited long enough, some of it at a time. The references from messages
+/// hold against this. Returns how much was removed.
+pub(super) const REMOVE_ORPHANS: Statement = Statement {
+    name: "remove_orphans",
+    text: "with f as materialized (
+        select name from content
+        where orphan_since < clock_timestamp() - interval '1 hour'
+            and not exists (select from message where message.name = content.name)
+        limit 500
+        for update skip locked),
+    c as (delete from content using f where content.name = f.name returning content.name),
+    p as (delete from part using c where part.name = c.name)
+    select count(*) from c",
 };
 
 /// Delivers messages: [`DELIVER`].
@@ -463,8 +471,7 @@ pub(super) const ALL: &[&Statement] = &[
     &TELL,
     &WHICH_ARE_THERE,
     &FIND_ORPHANS,
-    &ORPHANS,
-    &REMOVE_ORPHAN,
+    &REMOVE_ORPHANS,
     #[cfg(test)]
     &DELIVER_AGAIN,
     #[cfg(test)]

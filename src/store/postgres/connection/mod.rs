@@ -44,7 +44,8 @@ use postgres_protocol::{
 use crate::clock::Clock;
 
 use super::limits::{
-    ANSWER_OCTETS_MAX, MESSAGE_OCTETS_MAX, NOTIFICATIONS_MAX, STATEMENTS_OF_GROUP_MAX,
+    ANSWER_OCTETS_MAX, CONNECT_TIMEOUT, MESSAGE_OCTETS_MAX, NOTIFICATIONS_MAX,
+    STATEMENTS_OF_GROUP_MAX,
 };
 
 pub use access::{Access, AccessError, Secrets};
@@ -129,6 +130,10 @@ impl Connection {
     pub(super) fn open(access: &Access, clock: &Clock, deadline: Instant) -> Result<Self, Failure> {
         let mut failure = Failure::not_sent(io::Error::other("no server is configured"));
         for server in &access.servers {
+            // One that hangs must not keep the others from being tried.
+            let now = clock.now();
+            let soon = now.checked_add(CONNECT_TIMEOUT).unwrap_or(now);
+            let deadline = deadline.min(soon);
             let link = Link::open(server, access, clock, deadline);
             match link.map_err(Failure::not_sent).and_then(|link| {
                 let mut connection = Self::over(link);
