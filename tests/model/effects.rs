@@ -355,6 +355,22 @@ impl World<'_> {
                 state.candidates = state.candidates.with(Set::of(standby));
             }
             Act::Promote { standby, next } => self.promote(state, standby, next),
+            Act::Return { at } => {
+                state.left.returns -= 1;
+                disconnect(state, at);
+                let wal = state.server(at).wal;
+                let upstream = state.leader;
+                *state.server_mut(at) = Server {
+                    upstream,
+                    wal,
+                    ..Server::default()
+                };
+                let leader = state.server_mut(upstream);
+                leader.confirmed[usize::from(at)] = wal.len;
+                if leader.wal.common(wal) < wal.len {
+                    leader.strangers = leader.strangers.with(Set::of(at));
+                }
+            }
             Act::Follow { standby } => follow(state, standby),
             Act::Restore { len } => restore(state, len),
         }
@@ -474,6 +490,10 @@ fn finish(state: &mut State, caller: Caller) {
     match caller {
         Caller::Message(id) => {
             state.messages[usize::from(id)].delivery = Delivery::Acknowledged;
+            let has_it = |it: &&Server| it.wal.records().any(|it| is_of(id, it));
+            if state.servers.iter().filter(has_it).count() < 2 {
+                state.seen.alone = state.seen.alone.with(Set::of(id));
+            }
             state.seen.acknowledged = state.seen.acknowledged.with(Set::of(id));
         }
         Caller::Opening(id) => {
@@ -487,6 +507,10 @@ fn finish(state: &mut State, caller: Caller) {
             over(state, id);
         }
     }
+}
+
+fn is_of(message: u8, record: Record) -> bool {
+    matches!(record, Record::Deliver(name) if name / NAMES == message)
 }
 
 fn prove_look(state: &mut State) {
@@ -525,7 +549,9 @@ fn follow(state: &mut State, standby: u8) {
     let server = state.server_mut(standby);
     server.wal.truncate(common);
     server.upstream = leader;
-    state.server_mut(leader).confirmed[usize::from(standby)] = common;
+    let leader = state.server_mut(leader);
+    leader.confirmed[usize::from(standby)] = common;
+    leader.strangers = leader.strangers.without(Set::of(standby));
 }
 
 /// The leader is set back to an older state of its log, and the others follow it.

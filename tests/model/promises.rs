@@ -13,6 +13,9 @@ impl World<'_> {
         if state.seen.is_restored {
             return None;
         }
+        if !state.seen.alone.is_empty() {
+            return Some("I1: what is acknowledged is on a standby, too");
+        }
         let with_mailbox = state
             .sessions
             .iter()

@@ -4,6 +4,7 @@
 pub(crate) const P: u8 = 0;
 pub(crate) const S1: u8 = 1;
 pub(crate) const S2: u8 = 2;
+pub(crate) const ALL: Set = Set(0b111);
 pub(crate) const SERVERS: [u8; 3] = [P, S1, S2];
 
 /// How many attempts to deliver one message have names of their own.
@@ -131,6 +132,8 @@ pub(crate) struct Server {
     /// How much of this primary's log each standby has said that it has. This stays when a standby
     /// goes.
     pub(crate) confirmed: [u8; 3],
+    /// Standbys with another history: what they confirm is their own log, and not this one.
+    pub(crate) strangers: Set,
     /// The members of `synchronous_standby_names`, and how many of them must confirm.
     pub(crate) names: Set,
     pub(crate) needed: u8,
@@ -153,10 +156,11 @@ impl Server {
         self.ended = (1 << self.wal.len) - 1;
     }
 
-    /// Whether as many synchronous standbys as `needed` have the log up to `lsn`.
-    pub(crate) fn is_confirmed(&self, lsn: u8, needed: u8) -> bool {
+    /// Whether as many of these standbys as `needed` say that they have the log up to `lsn`, and
+    /// are named.
+    pub(crate) fn is_confirmed(&self, standbys: Set, lsn: u8, needed: u8) -> bool {
         let have = |standby: &u8| self.confirmed[usize::from(*standby)] >= lsn;
-        let n = self.names.members().filter(have).count();
+        let n = self.names.and(standbys).members().filter(have).count();
         !self.is_emptied && n >= usize::from(needed)
     }
 
@@ -337,6 +341,8 @@ pub(crate) struct Failures {
     pub(crate) freezes: u8,
     /// The leader is restored from a backup.
     pub(crate) restores: u8,
+    /// An old primary returns as a standby, and keeps the log that it has.
+    pub(crate) returns: u8,
 }
 
 /// One failure, or one change of the names.
@@ -354,7 +360,7 @@ impl Failures {
     /// One of each, and as many as `all` together.
     pub(crate) const fn any(all: u8) -> Self {
         let (cuts, restarts, cancels, empties) = (all, 1, 1, 1);
-        let (promotions, renames, freezes, restores) = (1, 0, 0, 0);
+        let (promotions, renames, freezes, restores, returns) = (1, 0, 0, 0, 0);
         Self {
             all,
             cuts,
@@ -365,6 +371,7 @@ impl Failures {
             renames,
             freezes,
             restores,
+            returns,
         }
     }
 
@@ -388,10 +395,11 @@ impl Failures {
         *self.count(failure) -= 1;
         if self.all == 0 {
             // So that states that differ in nothing that can still happen are equal.
-            let (promotions, renames) = (self.promotions, self.renames);
+            let (promotions, renames, returns) = (self.promotions, self.renames, self.returns);
             *self = Self {
                 promotions,
                 renames,
+                returns,
                 ..Self::default()
             };
         }
@@ -442,6 +450,8 @@ pub(crate) struct Seen {
     pub(crate) has_missed: bool,
     /// A look showed a message whose removal was acknowledged before it began.
     pub(crate) has_revived: bool,
+    /// Messages that no standby had when they were acknowledged.
+    pub(crate) alone: Set,
     /// A backup was restored, so that mail may be missing or return.
     pub(crate) is_restored: bool,
 }

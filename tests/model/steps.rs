@@ -2,7 +2,7 @@
 //! can fail.
 
 use crate::state::{
-    Call, Caller, Delivery, Failure, Look, NAMES, Phase, Record, S1, S2, SERVERS, Server, Set,
+    ALL, Call, Caller, Delivery, Failure, Look, NAMES, Phase, Record, S1, S2, SERVERS, Server, Set,
     State,
 };
 use crate::world::{Deviation, Standbys, World};
@@ -107,6 +107,10 @@ pub(crate) enum Act {
     Promote {
         standby: u8,
         next: u8,
+    },
+    /// An old primary becomes a standby of the leader, with the log that it has.
+    Return {
+        at: u8,
     },
     /// A standby follows the leader from now on.
     Follow {
@@ -241,7 +245,14 @@ impl World<'_> {
         } else {
             server.needed
         };
-        server.is_confirmed(lsn, now) || server.is_emptied && self.has(Deviation::EmptyNamesProve)
+        let standbys = if self.has(Deviation::FlushAlone) {
+            ALL
+        } else {
+            // Nothing of this log was sent to the others.
+            ALL.without(server.strangers)
+        };
+        server.is_confirmed(standbys, lsn, now)
+            || server.is_emptied && self.has(Deviation::EmptyNamesProve)
     }
 
     fn of_look(&self, state: &State, steps: &mut Vec<Step>) {
@@ -317,9 +328,14 @@ impl World<'_> {
         if state.left.renames > 0 {
             steps.extend([Step::Manage(Act::NameBoth), Step::Manage(Act::NameOther)]);
         }
+        if state.left.returns > 0 {
+            let old = primaries(state).filter(|at| *at != state.leader);
+            steps.extend(old.map(|at| Step::Manage(Act::Return { at })));
+        }
         for standby in SERVERS {
             let it = state.server(standby);
-            let follows = !it.is_primary && it.upstream == state.leader;
+            let is_stranger = leader.strangers.has(standby);
+            let follows = !it.is_primary && it.upstream == state.leader && !is_stranger;
             let has_all = leader.confirmed[usize::from(standby)] == leader.wal.len;
             let is_named = leader.names.has(standby) && !leader.is_emptied && leader.waits;
             let may_be = state.left.promotions > 0;
@@ -329,7 +345,12 @@ impl World<'_> {
             if state.left.promotions == 0 || it.is_primary || !self.may_promote(state, standby) {
                 continue;
             }
-            let next = if standby == S2 { S1 } else { S2 };
+            let next = match standby {
+                // The old primary, or the other standby.
+                S1 if state.left.returns > 0 => state.leader,
+                S2 => S1,
+                _ => S2,
+            };
             steps.push(Step::Manage(Act::Promote { standby, next }));
         }
         if state.left.have(Failure::Restore) {
@@ -375,7 +396,13 @@ fn of_server(state: &State, at: u8, steps: &mut Vec<Step>) {
     if !server.is_primary {
         let upstream = state.server(server.upstream);
         let is_named = upstream.names.has(at);
-        if is_named && upstream.is_primary && upstream.wal.len > server.wal.len {
+        let is_stranger = upstream.strangers.has(at);
+        if is_stranger && server.upstream == state.leader {
+            // It is rewound at last.
+            steps.push(Step::Manage(Act::Follow { standby: at }));
+        }
+        let is_behind = upstream.wal.len > server.wal.len && !is_stranger;
+        if is_named && upstream.is_primary && is_behind {
             steps.push(Step::Receive { standby: at });
         }
         let is_named = is_named || state.server(state.leader).names.has(at);
@@ -394,7 +421,7 @@ fn of_server(state: &State, at: u8, steps: &mut Vec<Step>) {
         if server.has_ended(position) {
             continue;
         }
-        if server.is_confirmed(position + 1, server.needed) {
+        if server.is_confirmed(ALL, position + 1, server.needed) {
             steps.push(Step::End { at, position });
         }
         if state.left.have(Failure::Cancel) {

@@ -140,6 +140,12 @@ fn managed(state: &State, act: Act) -> String {
             let (standby, next) = (name(standby), name(next));
             format!("{standby} is promoted, with {next} as its standby; {leader} lives on")
         }
+        Act::Return { at } => {
+            format!(
+                "{} returns as a standby of {leader}, with its own log",
+                name(at)
+            )
+        }
         Act::Follow { standby } => format!("{} follows {leader}", name(standby)),
         Act::Restore { len } => format!("{leader} is restored as of record {len}"),
     }

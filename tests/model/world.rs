@@ -21,6 +21,8 @@ pub(crate) enum Standbys {
 /// A rule that is broken on purpose, or left out to see whether it is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deviation {
+    /// The proof asks what standbys have flushed, and not what was sent to them.
+    FlushAlone,
     /// An answer to the commit without a warning is enough.
     NoProof,
     /// The proof asks for as many standbys as the names asked for when the statement began.
