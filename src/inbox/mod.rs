@@ -240,7 +240,7 @@ impl Inbox {
         }
         let begin = self.clock.now();
         let has_missed = news.is_none();
-        let changes = match &news {
+        let n_news = match &news {
             Some(news) => u32::try_from(news.len()).unwrap_or(u32::MAX),
             None if is_first => 0,
             None => u32::MAX,
@@ -257,7 +257,7 @@ impl Inbox {
             self.renew(scan, mailbox, reported);
         }
         let end = self.clock.now();
-        let rest = rest_after(end.saturating_duration_since(begin), changes);
+        let rest = rest_after(end.saturating_duration_since(begin), n_news);
         scan.rests_until = end.checked_add(rest);
         scan.asked = Some(asked);
         Ok(())
