@@ -755,7 +755,10 @@ fn a_checkpoint_waits_for_what_a_failed_sync_may_have_lost() {
     let mut delivery = store.begin_delivery(0).unwrap();
     delivery.append(b"two\n").unwrap();
     let bob = [mailbox("bob@example.org")];
-    let overtaken = delivery.into_maildir().begin_commit(&bob, Ailing::SetAside).unwrap();
+    let overtaken = delivery
+        .into_maildir()
+        .begin_commit(&bob, Ailing::SetAside)
+        .unwrap();
     deliver(&store, "three\n").unwrap();
     let at = fs.n_operations() + 1;
     fs.fail(Fault {
@@ -957,7 +960,10 @@ fn operations_of(n_messages: usize) -> u64 {
         .map(|number| {
             let mut delivery = store.begin_delivery(0).unwrap();
             delivery.append(format!("{number}\n").as_bytes()).unwrap();
-            delivery.into_maildir().begin_commit(&bob, Ailing::SetAside).unwrap()
+            delivery
+                .into_maildir()
+                .begin_commit(&bob, Ailing::SetAside)
+                .unwrap()
         })
         .collect();
     for commit in commits {
