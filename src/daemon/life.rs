@@ -174,10 +174,7 @@ fn serve(
     let started = confinement.start_within(|| {
         let settings = store_settings(config, sockets.system());
         #[cfg(feature = "postgres")]
-        let settings = store::Settings {
-            database,
-            ..settings
-        };
+        let settings = in_database(settings, database);
         let store = MessageStore::open(settings, clock.clone())?;
         let store = Arc::new(store);
         let daemon = Daemon::start(config, renewable, sockets, &store, clock)?;
@@ -219,6 +216,19 @@ fn serve(
     }
     report(&sessions, &store);
     Ok(())
+}
+
+/// The settings of a store in `database`, if there is one, and else in the mail directory.
+#[cfg(feature = "postgres")]
+fn in_database(settings: store::Settings, database: Option<store::Database>) -> store::Settings {
+    if let Some(database) = &database {
+        let name = database.access.database();
+        log::info!("mail is in the database {name}");
+    }
+    store::Settings {
+        database,
+        ..settings
+    }
 }
 
 /// Logs which configuration is in force.

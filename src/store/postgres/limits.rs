@@ -86,7 +86,7 @@ pub(super) const RETRY_PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// How long the threads of the connections may take to end. One that waits for a server is left
 /// behind.
-pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Octets of content that are stored with the message. More is stored in parts of this size.
 pub(super) const PART_OCTETS: usize = 256 * 1024;

@@ -104,7 +104,7 @@ impl PostgresStore {
         clock: Clock,
     ) -> Result<Self, Error> {
         let corner = Corner::open(fs, &settings.root, &clock)?;
-        let place = PathBuf::from(format!("the database {}", database.access.database));
+        let place = PathBuf::from(format!("the database {}", database.access.database()));
         let failed = |failure: Failure| Error::other("open", &place, failure);
         let access = Arc::new(database.access.clone());
         let deadline = after(&clock, START_TIMEOUT);

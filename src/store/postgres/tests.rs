@@ -456,6 +456,48 @@ fn only_the_session_that_has_the_mailbox_removes() {
     });
 }
 
+/// I10: while the only standby is away, open sessions read on, and nothing else hangs for longer
+/// than its deadline. When it is back, everything goes on.
+#[test]
+fn sessions_read_on_while_the_standby_is_away() {
+    let pair = Pair::take();
+    pair.mend();
+    let database = pair.0.new_database();
+    let place = Place::new(&pair.0, &database);
+    let node = place.open_in_still_time();
+    node.deliver(b"a\n", &ann()).unwrap();
+    let maildrop = node.store.open_maildrop(&ann()).unwrap();
+    pair.0.kill_standby();
+    thread::scope(|scope| {
+        let quit = scope.spawn(|| maildrop.remove(&[0]));
+        place.await_waiting("1");
+        let deliveries = ["2", "3", "4"].map(|count| {
+            let thread = scope.spawn(|| node.deliver(b"b\n", &ann()));
+            place.await_waiting(count);
+            thread
+        });
+        assert_eq!(contents(&maildrop), [b"a\n"]);
+        assert!(let_time_pass(&node, quit).is_err());
+        for delivery in deliveries {
+            assert!(let_time_pass(&node, delivery).is_err());
+        }
+    });
+    drop(maildrop);
+    // All connections for changes wait: new mail is refused at once.
+    while node.store.begin_delivery(0).is_ok() {
+        look_again();
+    }
+    pair.mend();
+    while node.deliver(b"c\n", &ann()).is_err() {
+        look_again();
+    }
+    // The removal was not acknowledged, nor were the deliveries, and all have happened.
+    let mut found = node.contents(&ann());
+    found.sort();
+    assert_eq!(found, [b"b\n", b"b\n", b"b\n", b"c\n"]);
+    pair.mend();
+}
+
 /// A claim whose commit comes only after its session was refused does not keep other nodes out.
 #[test]
 fn a_claim_that_comes_late_is_ended() {

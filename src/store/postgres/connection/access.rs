@@ -46,7 +46,7 @@ pub struct Secrets<'a> {
 #[derive(Clone)]
 pub struct Access {
     pub(super) servers: Vec<Server>,
-    pub(in crate::store::postgres) database: String,
+    pub(super) database: String,
     pub(super) user: String,
     pub(super) password: Option<String>,
     pub(super) tls: Option<Arc<ClientConfig>>,
@@ -239,6 +239,11 @@ impl Access {
         self.ports.push(port);
         self.servers.push(Server::Tcp { name, addresses });
         Ok(())
+    }
+
+    /// The name of the database.
+    pub fn database(&self) -> &str {
+        &self.database
     }
 
     /// The ports of servers on TCP.
