@@ -56,6 +56,7 @@ impl Failure {
             | store::Error::NoDirectory { .. }
             | store::Error::OutOfOrder { .. }
             | store::Error::Replaced { .. }
+            | store::Error::Served { .. }
             | store::Error::StoreInUse { .. }
             | store::Error::Unsafe { .. } => {
                 Refusal::busy("The mail cannot be used now; the log of the server says why")

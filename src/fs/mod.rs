@@ -223,6 +223,16 @@ pub trait Fs: Debug + Send + Sync {
         Ok(())
     }
 
+    /// Sets the time at which the content of the file `path` was changed, in seconds since 1970
+    /// (utimensat).
+    ///
+    /// # Errors
+    /// Those of utimensat.
+    #[cfg(feature = "postgres")]
+    fn set_modified(&self, _path: &Path, _secs: u64) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Removes a name of a file (unlink).
     ///
     /// # Errors
@@ -651,6 +661,17 @@ impl Fs for RealFs {
             rustix::fs::fchmod(&file, Mode::RUSR | Mode::WUSR | Mode::RGRP)?;
         }
         Ok(())
+    }
+
+    #[cfg(feature = "postgres")]
+    fn set_modified(&self, path: &Path, secs: u64) -> io::Result<()> {
+        let time = |tv_sec, tv_nsec| Timespec { tv_sec, tv_nsec };
+        let times = Timestamps {
+            last_access: time(0, rustix::fs::UTIME_OMIT),
+            last_modification: time(i64::try_from(secs).unwrap_or(i64::MAX), 0),
+        };
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        Ok(rustix::fs::utimensat(CWD, path, &times, flags)?)
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {

@@ -95,6 +95,11 @@ pub enum Error {
         /// What was replaced.
         path: PathBuf,
     },
+    /// Another node serves the database, which is needed alone.
+    Served {
+        /// The database.
+        path: PathBuf,
+    },
     /// Another daemon serves this store (I11).
     StoreInUse {
         /// The lock that it holds.
@@ -272,6 +277,16 @@ fn cure_of_lock(error: &io::Error) -> &'static str {
     }
 }
 
+/// Text that says who serves a store.
+fn in_use(path: &Path, process: Option<u32>) -> String {
+    let process = process.map_or_else(|| "it".to_owned(), |it| format!("process {it}"));
+    let path = path.display();
+    format!(
+        "another facteur serves this mail directory ({process} holds {path}): stop it, or choose \
+         another directory"
+    )
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -329,15 +344,13 @@ impl fmt::Display for Error {
                  mail",
                 path.display()
             ),
-            Self::StoreInUse { path, process } => {
-                let process = process.map_or_else(|| "it".to_owned(), |it| format!("process {it}"));
-                let path = path.display();
-                f.write_str("another facteur serves this mail directory (")?;
-                write!(
-                    f,
-                    "{process} holds {path}): stop it, or choose another directory"
-                )
-            }
+            Self::Served { path } => write!(
+                f,
+                "a facteur serves {}: stop it on all machines (one that was killed counts for \
+                 another 10 seconds)",
+                path.display()
+            ),
+            Self::StoreInUse { path, process } => f.write_str(&in_use(path, *process)),
             Self::Unsafe {
                 path,
                 reason,

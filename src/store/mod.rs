@@ -44,12 +44,27 @@ macro_rules! planted {
     };
 }
 
+/// Fails if a test interrupts the thread here; compiled only into tests.
+#[cfg(feature = "postgres")]
+macro_rules! interruption {
+    () => {
+        #[cfg(test)]
+        if crate::testing::interruption::is_here() {
+            return Err(Error::other("go on with", "a test", "it was interrupted"));
+        }
+    };
+}
+
 mod cursor;
 mod error;
 mod event;
 mod hub;
+#[cfg(feature = "postgres")]
+mod label;
 pub mod limits;
 mod maildir;
+#[cfg(feature = "postgres")]
+mod moving;
 mod name;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -79,6 +94,8 @@ pub use maildir::{connect_control, lock_of, make_root};
 pub use room::Room;
 pub use settings::{Durability, Memory, Settings};
 
+#[cfg(feature = "postgres")]
+pub use moving::{Direction, Move, Moved};
 #[cfg(feature = "postgres")]
 pub use postgres::{Access, AccessError, Secrets};
 #[cfg(feature = "postgres")]
@@ -208,6 +225,19 @@ impl MessageStore {
                 it.close();
                 Ok(())
             }
+        }
+    }
+
+    /// Checks that messages can be stored now, as far as that shows without storing one. Only a
+    /// database can be away while this program runs.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the database cannot be reached, or its commits do not count.
+    pub fn check_ready(&self) -> Result<(), Error> {
+        match &self.kind {
+            Kind::Maildir(_) => Ok(()),
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(it) => it.check_ready(),
         }
     }
 

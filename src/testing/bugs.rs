@@ -52,6 +52,9 @@ pub(crate) enum Bug {
     MovedFilesAreMissed,
     /// The same for a file that is withdrawn because its delivery failed.
     MovedFilesAreNotTakenBack,
+    /// A message that is moved to a database counts as there if its name is.
+    #[cfg(feature = "postgres")]
+    NamesAreTrusted,
     /// A file that is missing when it is to be exchanged for its rewritten copy counts as removed.
     NotFoundAtExchangeIsRemoved,
     /// A reader without a claim does not keep withdrawn messages from being forgotten.

@@ -9,6 +9,8 @@ pub(crate) mod bugs;
 pub(crate) mod disk;
 #[path = "../../tests/transcripts/facts.rs"]
 pub(crate) mod facts;
+#[cfg(feature = "postgres")]
+pub(crate) mod interruption;
 pub(crate) mod model;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;

@@ -153,6 +153,8 @@ mod cure;
 mod delivery;
 mod disk;
 mod index;
+#[cfg(feature = "postgres")]
+mod intake;
 mod journal;
 mod known;
 mod layout;
@@ -208,6 +210,8 @@ pub use control::connect_control;
 #[cfg(feature = "postgres")]
 pub(super) use corner::Corner;
 pub(super) use delivery::Delivery;
+#[cfg(feature = "postgres")]
+pub(super) use intake::Intake;
 pub(super) use maildrop::Maildrop;
 pub use private::make_root;
 pub(super) use stamp::Stamp;
@@ -348,7 +352,7 @@ impl MaildirStore {
 
     /// Leaves the journal as it is when the store is dropped, like a crash.
     #[cfg(test)]
-    fn abandon(&self) {
+    pub(super) fn abandon(&self) {
         self.end_thread();
         self.is_abandoned
             .store(true, std::sync::atomic::Ordering::Relaxed);
@@ -382,6 +386,25 @@ impl MaildirStore {
 
     pub(super) fn report(&self, report: &mut Report) {
         self.open.report(report);
+    }
+
+    /// Ends the journal, so that the Maildirs have all messages, and checks that none waits for its
+    /// mailbox elsewhere.
+    #[cfg(feature = "postgres")]
+    pub(super) fn settle(&self) -> Result<(), Error> {
+        self.close()?;
+        let Some(mailbox) = self.open.waiting.mailboxes().into_iter().next() else {
+            return Ok(());
+        };
+        let path = self.open.disk.maildir(&mailbox)?.path;
+        let reason = "messages wait for this mailbox, because it accepts none: repair it first";
+        Err(Error::other("read all messages of", path, reason))
+    }
+
+    /// Begins to move messages to `mailbox`.
+    #[cfg(feature = "postgres")]
+    pub(super) fn intake(&self, mailbox: &MailboxName) -> Result<Intake, Error> {
+        Intake::begin(&self.open, mailbox)
     }
 
     /// Ends the thread that makes checkpoints.

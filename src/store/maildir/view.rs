@@ -45,6 +45,8 @@ use crate::{
         quota::Quota,
     },
 };
+#[cfg(feature = "postgres")]
+use crate::{fs::Kind, store::label::Label};
 
 use super::{
     apply,
@@ -399,6 +401,46 @@ impl Look {
 
     pub(in crate::store) fn arrived_secs(&self, index: usize) -> Result<u64, Error> {
         self.view.arrived_secs(index)
+    }
+
+    /// What the file of a message is called.
+    #[cfg(feature = "postgres")]
+    pub(in crate::store) fn label(&self, index: usize) -> Result<Label, Error> {
+        let arrived_secs = self.view.arrived_secs(index)?;
+        let gone = || Error::MessageGone {
+            path: self.view.maildir.path.clone(),
+        };
+        let place = self.view.listing.get(index).ok_or_else(gone)?.place();
+        Ok(Label {
+            is_seen: place.side == Side::Cur,
+            arrived_secs,
+            file_name: place.file_name.as_bytes().to_vec(),
+        })
+    }
+
+    /// How many files are not listed, because they cannot be read or are no messages.
+    ///
+    /// # Errors
+    /// Those of reading the directories.
+    #[cfg(feature = "postgres")]
+    pub(in crate::store) fn n_unlisted(&self) -> Result<u64, Error> {
+        let View {
+            store,
+            maildir,
+            listing,
+            ..
+        } = &self.view;
+        let mut n_files = 0_u64;
+        for side in [Side::New, Side::Cur] {
+            maildir.visit(&*store.disk.fs, side, &mut |entry| {
+                if entry.kind != Kind::Directory {
+                    n_files = n_files.saturating_add(1);
+                }
+            })?;
+        }
+        let listed = (0..listing.len()).filter_map(|position| listing.get(position));
+        let n_listed = listed.map(|found| found.places().count()).sum::<usize>();
+        Ok(n_files.saturating_sub(u64::try_from(n_listed).unwrap_or(u64::MAX)))
     }
 }
 

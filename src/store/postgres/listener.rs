@@ -3,10 +3,7 @@
 //! One thread listens on a connection of its own. When that is lost, something may have been missed
 //! until there is another one: then all watches begin again.
 
-use crate::{
-    mail::MailboxName,
-    store::{Change, name::Identity},
-};
+use crate::{mail::MailboxName, store::Change};
 
 use super::{
     connection::{Connection, Failure, Value},
@@ -14,6 +11,7 @@ use super::{
     house::{self, End, node_text},
     lanes::after,
     limits::{BATCH_LETTERS_MAX, HOUSE_TIMEOUT, RETRY_PAUSE_MAX},
+    listing::entry,
     open::OpenStore,
     statements::WHICH_ARE_THERE,
 };
@@ -87,8 +85,7 @@ fn look(store: &OpenStore, connection: &mut Connection, hints: &[Hint<'_>]) -> R
         let mailbox =
             mailbox.and_then(|(local, domain)| MailboxName::from_canonical(local, domain));
         let name = row.text(2).unwrap_or_default();
-        let identity = Identity::new(name.as_bytes(), true);
-        let (Some(mailbox), Some(_)) = (mailbox, identity.serial()) else {
+        let (Some(mailbox), Some(entry)) = (mailbox, entry(name, 0)) else {
             continue;
         };
         let change = if row.bool(3) == Some(true) {
@@ -96,9 +93,7 @@ fn look(store: &OpenStore, connection: &mut Connection, hints: &[Hint<'_>]) -> R
         } else {
             Change::Removed
         };
-        store
-            .hub
-            .tell(change, &mailbox, identity.entry_id(&mailbox));
+        store.hub.tell(change, &mailbox, entry.id());
     }
     Ok(())
 }

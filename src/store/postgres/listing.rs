@@ -1,8 +1,12 @@
 //! A listing: the messages of a mailbox in the order of their arrival.
+//!
+//! Nearly all are known by numbers. Those that were moved here from a Maildir with the names of
+//! their files are known by these, and take more memory.
 
 use crate::{
     mail::{EntryId, Summaries, UniqueId},
     store::{
+        label::Label,
         limits::{LISTED_MESSAGE_OCTETS, LISTED_OCTETS_FREE},
         name::{Identity, Serial},
         quota::Taken,
@@ -12,19 +16,28 @@ use crate::{
 use super::connection::Row;
 
 /// One message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
-    secs: u64,
-    nonce: u64,
-    counter: u64,
+    who: Who,
     /// Octets that RETR sends.
     sent_octets: u64,
+}
+
+/// Which message it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Who {
+    /// One that a store has delivered.
+    Own { secs: u64, nonce: u64, counter: u64 },
+    /// One that has kept the name of its file: its name in the database.
+    Filed(Box<str>),
 }
 
 /// The messages, and their share of the memory.
 #[derive(Debug)]
 pub(super) struct Listing {
     entries: Vec<Entry>,
+    /// Octets of the names of messages that have kept those of their files.
+    held_octets: usize,
     taken: Taken,
     is_too_large: bool,
     /// A name that is none.
@@ -34,33 +47,93 @@ pub(super) struct Listing {
 /// What a message with this name is; `None` if no store has given that name.
 pub(super) fn entry(name: &str, sent_octets: u64) -> Option<Entry> {
     let identity = Identity::new(name.as_bytes(), true);
-    let (secs, serial) = (identity.delivered_secs()?, identity.serial()?);
-    let entry = Entry {
-        secs,
-        nonce: serial.nonce,
-        counter: serial.counter,
-        sent_octets,
+    let own = identity.delivered_secs().zip(identity.serial());
+    let who = match own {
+        Some((secs, Serial { nonce, counter })) => Who::Own {
+            secs,
+            nonce,
+            counter,
+        },
+        None => Label::parse(name).map(|_| Who::Filed(name.into()))?,
     };
+    let entry = Entry { who, sent_octets };
     (entry.name() == name).then_some(entry)
 }
 
 impl Entry {
-    /// Its name in the database, which is its unique-id too.
+    /// Its name in the database.
     pub(super) fn name(&self) -> String {
-        let serial = Serial {
-            nonce: self.nonce,
-            counter: self.counter,
-        };
-        format!("{}.{}", self.secs, serial.render())
+        match &self.who {
+            Who::Own {
+                secs,
+                nonce,
+                counter,
+            } => {
+                let (nonce, counter) = (*nonce, *counter);
+                format!("{secs}.{}", Serial { nonce, counter }.render())
+            }
+            Who::Filed(name) => name.to_string(),
+        }
     }
 
     pub(super) fn id(&self) -> EntryId {
-        EntryId::own(self.nonce, self.counter)
+        match &self.who {
+            Who::Own { nonce, counter, .. } => EntryId::own(*nonce, *counter),
+            Who::Filed(name) => {
+                let label = Label::parse(name);
+                let id = label.map(|(mailbox, label)| label.entry_id(&mailbox));
+                // It was parsed before.
+                id.unwrap_or_else(|| EntryId::foreign(0))
+            }
+        }
     }
 
-    /// When it was delivered, in seconds since 1970.
+    fn unique_id(&self) -> Option<UniqueId<'static>> {
+        match &self.who {
+            Who::Own { .. } => UniqueId::parse(self.name()),
+            Who::Filed(name) => Label::parse(name)?.1.unique_id(),
+        }
+    }
+
+    /// When it came, in seconds since 1970.
     pub(super) fn secs(&self) -> u64 {
-        self.secs
+        let own = || self.label().map(|label| label.arrived_secs);
+        match &self.who {
+            Who::Own { secs, .. } => *secs,
+            Who::Filed(_) => own().unwrap_or(0),
+        }
+    }
+
+    /// What its file was called, if it has kept that name.
+    pub(super) fn label(&self) -> Option<Label> {
+        match &self.who {
+            Who::Own { .. } => None,
+            Who::Filed(name) => Some(Label::parse(name)?.1),
+        }
+    }
+
+    /// Where it is listed: as in a Maildir.
+    fn place(&self) -> (u64, Vec<u8>) {
+        match &self.who {
+            Who::Own { secs, .. } => (*secs, self.name().into_bytes()),
+            Who::Filed(_) => {
+                let label = self.label();
+                let place = label.map(|label| {
+                    let parsed = label.parsed();
+                    (parsed.arrival_secs, parsed.identity.octets().to_vec())
+                });
+                place.unwrap_or_default()
+            }
+        }
+    }
+
+    /// The memory that it needs elsewhere.
+    fn held_octets(&self) -> usize {
+        match &self.who {
+            Who::Own { .. } => 0,
+            // Twice, while they are sorted.
+            Who::Filed(name) => name.len().saturating_mul(2),
+        }
     }
 }
 
@@ -69,6 +142,7 @@ impl Listing {
     pub(super) fn new(taken: Taken) -> Self {
         Self {
             entries: Vec::new(),
+            held_octets: 0,
             taken,
             is_too_large: false,
             strange: None,
@@ -85,12 +159,16 @@ impl Listing {
             self.strange = Some(name.to_owned());
             return;
         };
-        if self.entries.len() == self.entries.capacity() {
+        let held_octets = self.held_octets.saturating_add(entry.held_octets());
+        if self.entries.len() == self.entries.capacity() || held_octets > self.held_octets {
+            self.held_octets = held_octets;
             // As the vector grows: twice as much, and what it has while it is copied.
-            let after = self.entries.len().saturating_mul(3).max(64);
+            let n_entries = self.entries.len().max(self.entries.capacity() / 2);
+            let after = n_entries.saturating_mul(3).max(64);
             let of_each = size_of::<Entry>().saturating_add(LISTED_MESSAGE_OCTETS);
             let octets = after
                 .saturating_mul(of_each)
+                .saturating_add(held_octets)
                 .saturating_sub(LISTED_OCTETS_FREE);
             if !self.taken.set(u64::try_from(octets).unwrap_or(u64::MAX)) {
                 self.is_too_large = true;
@@ -102,7 +180,13 @@ impl Listing {
 
     /// Puts the messages in order. False if there was too little memory for all.
     pub(super) fn finish(&mut self) -> bool {
-        self.entries.sort_unstable();
+        let is_filed = |entry: &Entry| matches!(entry.who, Who::Filed(_));
+        if self.entries.iter().any(is_filed) {
+            self.entries.sort_by_cached_key(Entry::place);
+        } else {
+            self.entries
+                .sort_unstable_by(|left, right| left.who.cmp(&right.who));
+        }
         !self.is_too_large
     }
 
@@ -130,7 +214,7 @@ impl Summaries for Listing {
     }
 
     fn unique_id(&self, position: usize) -> Option<UniqueId<'_>> {
-        UniqueId::parse(self.get(position)?.name())
+        self.get(position)?.unique_id()
     }
 }
 

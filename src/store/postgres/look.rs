@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     mail::{EntryId, MailboxName, Summaries},
-    store::{Error, quota::Taken},
+    store::{Error, label::Label, quota::Taken},
 };
 
 use super::{
@@ -78,6 +78,16 @@ impl Look {
         entry
             .map(super::listing::Entry::secs)
             .ok_or_else(|| self.gone())
+    }
+
+    /// What the file of a message was called, or what `own` says of the name of a delivery.
+    pub(in crate::store) fn label(
+        &self,
+        index: usize,
+        own: impl FnOnce(&str) -> Option<Label>,
+    ) -> Option<Label> {
+        let entry = self.listing.get(index)?;
+        entry.label().or_else(|| own(&entry.name()))
     }
 
     pub(in crate::store) fn open_message(&self, index: usize) -> Result<Message, Error> {

@@ -180,7 +180,7 @@ impl Maildrop {
     pub(in crate::store) fn remove(&self, indexes: &[usize]) -> Result<(), Error> {
         let (store, mailbox) = (&self.store, &self.mailbox);
         let entries = indexes.iter().filter_map(|&index| self.listing.get(index));
-        let entries: Vec<Entry> = entries.copied().collect();
+        let entries: Vec<Entry> = entries.cloned().collect();
         let Some(claim) = self.claim.filter(|_| !entries.is_empty()) else {
             return Ok(());
         };

@@ -73,20 +73,34 @@ impl Message {
             let reason = "too many messages are open at the same time";
             return Err(Error::other("read", path, reason));
         }
+        let found = Self::found(store, name, (octets, body));
+        Ok(Self {
+            path,
+            _taken: taken,
+            ..found
+        })
+    }
+
+    /// The content `name`, which has so many octets and this body, if it is not in parts.
+    pub(super) fn found(
+        store: &Arc<OpenStore>,
+        name: &str,
+        (octets, body): (u64, Option<Vec<u8>>),
+    ) -> Self {
         let part = match body {
             Some(body) => (0, Arc::new(body)),
             // None yet.
             None => (u64::MAX, Arc::default()),
         };
-        Ok(Self {
+        Self {
             store: Arc::clone(store),
             name: name.to_owned(),
-            path,
+            path: store.place.join(name),
             octets,
             offset: 0,
             part: Mutex::new(part),
-            _taken: taken,
-        })
+            _taken: Taken::nothing(&store.held),
+        }
     }
 
     /// The number of octets as they are stored.

@@ -29,6 +29,7 @@ mod connection;
 mod delivery;
 mod hints;
 mod house;
+mod intake;
 mod lanes;
 mod lease;
 mod limits;
@@ -68,6 +69,7 @@ use crate::{
 
 pub use connection::{Access, AccessError, Secrets};
 pub(super) use delivery::Delivery;
+pub(super) use intake::Intake;
 pub(super) use look::{Look, Stamp};
 pub(super) use maildrop::Maildrop;
 pub(super) use message::Message;
@@ -76,9 +78,9 @@ use connection::{Failure, Row, UUID_OCTETS, Value};
 use house::End;
 use lanes::{Lanes, Purpose, after};
 use lease::Lease;
-use limits::{ANSWER_TIMEOUT, START_TIMEOUT};
+use limits::{ANSWER_TIMEOUT, READY_TIMEOUT, START_TIMEOUT};
 use open::{OpenStore, check_name};
-use proof::{Copies, n_members, n_standbys, unexpected};
+use proof::{Copies, certain, n_members, n_standbys, unexpected};
 use schema::Unusable;
 use statements::{HAS_MAILBOX, MAILBOXES, WITH_LOCAL_PART};
 
@@ -86,7 +88,8 @@ use statements::{HAS_MAILBOX, MAILBOXES, WITH_LOCAL_PART};
 #[derive(Debug)]
 pub(super) struct PostgresStore {
     open: Arc<OpenStore>,
-    corner: Corner,
+    /// None if nobody but this process uses the database.
+    corner: Option<Corner>,
     /// Of the housekeeping and of the listener.
     end: Arc<End>,
 }
@@ -104,6 +107,26 @@ impl PostgresStore {
         clock: Clock,
     ) -> Result<Self, Error> {
         let corner = Corner::open(fs, &settings.root, &clock)?;
+        Self::open_with(Some(corner), settings, database, clock)
+    }
+
+    /// Opens the store without a mail directory, if no other node serves it: to move messages.
+    pub(super) fn open_alone(
+        settings: Settings,
+        database: &Database,
+        clock: Clock,
+    ) -> Result<Self, Error> {
+        let store = Self::open_with(None, settings, database, clock)?;
+        intake::check_alone(&store.open)?;
+        Ok(store)
+    }
+
+    fn open_with(
+        corner: Option<Corner>,
+        settings: Settings,
+        database: &Database,
+        clock: Clock,
+    ) -> Result<Self, Error> {
         let place = PathBuf::from(format!("the database {}", database.access.database()));
         let failed = |failure: Failure| Error::other("open", &place, failure);
         let access = Arc::new(database.access.clone());
@@ -181,13 +204,42 @@ impl PostgresStore {
     }
 
     pub(super) fn close(&self) {
-        self.corner.close();
+        if let Some(corner) = &self.corner {
+            corner.close();
+        }
         self.open.lanes.close();
         self.end.ask();
     }
 
     pub(super) fn control(&self) -> Result<UnixListener, Error> {
-        self.corner.control()
+        match &self.corner {
+            Some(corner) => corner.control(),
+            None => Err(Error::other("listen in", "no directory", "there is none")),
+        }
+    }
+
+    /// Begins to move messages to `mailbox`.
+    pub(super) fn intake(&self, mailbox: &MailboxName) -> Result<Intake, Error> {
+        Intake::begin(&self.open, mailbox)
+    }
+
+    /// Checks that a commit would count: that the standbys have all of the log.
+    pub(super) fn check_ready(&self) -> Result<(), Error> {
+        let store = Arc::clone(&self.open);
+        let failed = |failure| self.open.failed("store messages in", failure);
+        if store.lanes.is_stuck() || store.lease.epoch(&store.clock).is_none() {
+            return Err(failed(Failure::Waiting));
+        }
+        let deadline = after(&store.clock, READY_TIMEOUT);
+        let checked = self
+            .open
+            .lanes
+            .run(Purpose::Read, deadline, move |connection| {
+                // No statement: only the proof.
+                let terms = store.terms(deadline, (0, 0));
+                certain(connection, &[], terms, &mut |_, _| true).map(drop)
+            });
+        checked.map_err(failed)
     }
 
     pub(super) fn report(&self, report: &mut Report) {

@@ -22,11 +22,10 @@ pub(super) const PROOF: Statement = Statement {
     from l",
 };
 
-/// Makes a mailbox if it is missing. It is durable when anything after it is, and a delivery finds
-/// out if it is not there.
+/// Makes a mailbox if it is missing. It is durable when anything after it is.
 pub(super) const MAKE_MAILBOX: Statement = Statement {
     name: "make_mailbox",
-    text: "with s as materialized (select set_config('synchronous_commit', 'off', true))
+    text: "with s as materialized (select set_config('synchronous_commit', 'local', true))
     insert into mailbox (domain, local) select $1::text, $2::text from s
     on conflict (domain, local) do nothing",
 };
@@ -427,6 +426,64 @@ pub(super) const REMOVE_ORPHANS: Statement = Statement {
     select count(*) from c",
 };
 
+/// Whether another node serves these mailboxes.
+pub(super) const OTHER_NODES: Statement = Statement {
+    name: "other_nodes",
+    text: "select exists (
+        select from node where id <> $1::uuid and lease_until > clock_timestamp())",
+};
+
+/// The contents with these names that are there, each whether it is complete, its octets, and its
+/// body, NULL if it is in parts.
+pub(super) const CONTENTS: Statement = Statement {
+    name: "contents",
+    text: "select name, complete, octets, body from content where name = any ($1::text[])",
+};
+
+/// Removes parts of a message that were sent by a move that did not come to its end.
+pub(super) const DROP_PARTS: Statement = Statement {
+    name: "drop_parts",
+    text: "with c as (delete from content where name = $1::text and not complete returning name)
+    delete from part using c where part.name = c.name",
+};
+
+/// Puts messages that were moved here into their mailboxes. Contents and messages that are there
+/// already stay: whoever uses this has compared them.
+///
+/// Returns how many contents and messages were added, whether every mailbox exists, the names and
+/// the start.
+pub(super) const BRING: Statement = Statement {
+    name: "bring",
+    text: "with s as materialized (
+        select set_config('synchronous_commit', 'on', true),
+            set_config('client_min_messages', 'warning', true),
+            current_setting('synchronous_standby_names') as names,
+            pg_postmaster_start_time() as started),
+    w as materialized (
+        select b.id, r.name
+        from unnest($8::text[]) as r (name)
+        left join mailbox b on b.domain = $6::text and b.local = $7::text),
+    g as materialized (
+        select s.names <> '' or $1::bool as named,
+            not exists (select from w where w.id is null) as whole
+        from s),
+    c as (
+        insert into content (name, octets, wire_octets, complete, body)
+        select n.name, n.octets, n.wire_octets, true, n.body
+        from g, unnest($2::text[], $3::int8[], $4::int8[], $5::bytea[])
+            as n (name, octets, wire_octets, body)
+        where g.named and g.whole
+        on conflict (name) do nothing
+        returning name),
+    m as (
+        insert into message (mailbox, name)
+        select w.id, w.name from w, g where g.named and g.whole
+        on conflict do nothing
+        returning 1)
+    select (select count(*) from c), (select count(*) from m), g.whole, s.names, s.started
+    from s, g",
+};
+
 /// Delivers messages: [`DELIVER`].
 pub(super) fn deliver() -> &'static Statement {
     planted!(DeliveriesAreRepeated, return &DELIVER_AGAIN);
@@ -473,6 +530,10 @@ pub(super) const ALL: &[&Statement] = &[
     &WHICH_ARE_THERE,
     &FIND_ORPHANS,
     &REMOVE_ORPHANS,
+    &OTHER_NODES,
+    &CONTENTS,
+    &DROP_PARTS,
+    &BRING,
     #[cfg(test)]
     &DELIVER_AGAIN,
     #[cfg(test)]

@@ -531,17 +531,18 @@ impl Connection {
 
 /// The severity, the code and the text in the fields of an error or a notice.
 fn fields(mut fields: ErrorFields<'_>) -> (String, Refusal) {
-    let (mut severity, mut code, mut message) = (String::new(), String::new(), String::new());
+    let mut severity = String::new();
+    let mut refusal = Refusal::default();
     while let Ok(Some(field)) = fields.next() {
         let value = || String::from_utf8_lossy(field.value_bytes()).into_owned();
         match field.type_() {
             b'V' => severity = value(),
-            b'C' => code = value(),
-            b'M' => message = value(),
+            b'C' => refusal.code = value(),
+            b'M' => refusal.message = value(),
             _ => {}
         }
     }
-    (severity, Refusal::new(&code, &message))
+    (severity, refusal)
 }
 
 fn refusal(of: ErrorFields<'_>) -> Refusal {
