@@ -103,6 +103,8 @@ pub enum Command {
     HashPassword(HashPasswordArguments),
     /// List the messages of all mailboxes, the newest first
     List(ListArguments),
+    /// Move all mailboxes from a mail directory to the database of the configuration, or back
+    Migrate(MigrateArguments),
     /// Remove messages from all mailboxes that have them
     Remove(RemoveArguments),
     /// Send the message on standard input to the daemon, as programs expect of sendmail
@@ -223,10 +225,11 @@ pub struct CertArguments {
 
 const CHECK_READY_AFTER_HELP: &str = "\
 This command connects to each listener from this machine, and waits for its greeting where TLS does
-not come first. Put the options of the daemon before the command, as in
+not come first. If a database has the mail, it also asks the daemon whether that stores messages.
+Put the options of the daemon before the command, as in
 facteur --smtp 127.0.0.1:2525 check-ready.
 
-Exit codes: 0 every listener answers, 1 a listener does not.";
+Exit codes: 0 every listener answers, 1 a listener does not, or the database stores no messages.";
 
 const HASH_PASSWORD_AFTER_HELP: &str = "\
 Type the password twice at a terminal, where it is not shown, or put it on the first line of
@@ -397,6 +400,30 @@ pub struct ListArguments {
     /// Print the answer of the daemon, in the form of Mailpit
     #[arg(long)]
     pub json: bool,
+}
+
+const MIGRATE_AFTER_HELP: &str = "\
+The database is [store] postgres of the configuration. Stop every daemon that serves one of the two,
+and start none before this command has succeeded. Every message keeps its unique-id, so POP3 clients
+download nothing again. Nothing is removed or replaced, and every message is compared afterwards; if
+the command is interrupted, run it again.
+
+Exit codes: 0 everything is there, 1 failure, 2 wrong usage or configuration, 75 a daemon serves the
+mail directory or the database.";
+
+/// The arguments of `facteur migrate`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = MIGRATE_AFTER_HELP)]
+#[group(required = true, multiple = false)]
+pub struct MigrateArguments {
+    /// Mail directory whose messages are moved to the database
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
+
+    /// Mail directory to which the messages of the database are moved; it is created if it is
+    /// missing, and must not have other messages
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
 }
 
 const REMOVE_AFTER_HELP: &str = with_the_daemon!(

@@ -37,6 +37,9 @@ _facteur() {
             facteur,list)
                 cmd="facteur__subcmd__list"
                 ;;
+            facteur,migrate)
+                cmd="facteur__subcmd__migrate"
+                ;;
             facteur,remove)
                 cmd="facteur__subcmd__remove"
                 ;;
@@ -103,6 +106,9 @@ _facteur() {
             facteur__subcmd__help,list)
                 cmd="facteur__subcmd__help__subcmd__list"
                 ;;
+            facteur__subcmd__help,migrate)
+                cmd="facteur__subcmd__help__subcmd__migrate"
+                ;;
             facteur__subcmd__help,remove)
                 cmd="facteur__subcmd__help__subcmd__remove"
                 ;;
@@ -137,7 +143,7 @@ _facteur() {
 
     case "${cmd}" in
         facteur)
-            opts="-h -V --smtp --pop3 --http --lmtp --mail --durability --config --check --log-level --help --version account cert check-ready cursor hash-password list remove sendmail settings show wait help"
+            opts="-h -V --smtp --pop3 --http --lmtp --mail --durability --config --check --log-level --help --version account cert check-ready cursor hash-password list migrate remove sendmail settings show wait help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -473,7 +479,7 @@ _facteur() {
             return 0
             ;;
         facteur__subcmd__help)
-            opts="account cert check-ready cursor hash-password list remove sendmail settings show wait help"
+            opts="account cert check-ready cursor hash-password list migrate remove sendmail settings show wait help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -640,6 +646,20 @@ _facteur() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        facteur__subcmd__help__subcmd__migrate)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         facteur__subcmd__help__subcmd__remove)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -722,6 +742,36 @@ _facteur() {
                     return 0
                     ;;
                 --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mail)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        facteur__subcmd__migrate)
+            opts="-h --from --to --mail --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --to)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

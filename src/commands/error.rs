@@ -7,6 +7,9 @@ use crate::{
     system::exit,
 };
 
+#[cfg(feature = "postgres")]
+use crate::store;
+
 use super::{inbox, sendmail};
 
 /// Why a command failed.
@@ -33,8 +36,16 @@ pub enum Error {
     NoAccount(Address),
     /// This configuration allows no autoconfig file.
     NoAutoconfig(NoAutoconfig),
+    /// The configuration names no database.
+    #[cfg(feature = "postgres")]
+    NoDatabase,
+    /// This program cannot use a database.
+    #[cfg(not(feature = "postgres"))]
+    NoPostgres,
     /// The daemon does not greet: it is not running, is still starting, or is failing.
     NotReady(NotReady),
+    /// The daemon greets, but its database does not store messages.
+    NotStoring(io::Error),
     /// A path cannot be written into a configuration, which is UTF-8.
     NotUtf8 {
         /// The path.
@@ -50,12 +61,19 @@ pub enum Error {
     PasswordsDiffer,
     /// A message was not sent, or not to all its recipients.
     Sendmail(sendmail::Error),
+    /// Mailboxes cannot be moved.
+    #[cfg(feature = "postgres")]
+    Store(store::Error),
 }
 
 impl Error {
     /// The exit code: 2 for a usage error, otherwise 1; for `sendmail` those of sysexits.h, and
     /// for the commands for messages also 75 and 124.
     pub fn exit_code(&self) -> u8 {
+        #[cfg(feature = "postgres")]
+        if self.is_in_use() {
+            return exit::STORE_IN_USE;
+        }
         if let Self::Sendmail(error) = self {
             error.exit_code()
         } else if let Self::Inbox(error) = self {
@@ -67,12 +85,27 @@ impl Error {
         }
     }
 
+    /// Whether a daemon serves what the command needs for itself.
+    #[cfg(feature = "postgres")]
+    fn is_in_use(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(store::Error::StoreInUse { .. } | store::Error::Served { .. })
+        )
+    }
+
     /// Whether the command line or the configuration is wrong, so that nothing was tried.
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Accounts(error) => !matches!(error, config::BookError::Io { .. }),
             Self::Inbox(error) => error.is_usage(),
             Self::Sendmail(error) => error.is_usage(),
+            #[cfg(feature = "postgres")]
+            Self::NoDatabase => true,
+            #[cfg(feature = "postgres")]
+            Self::Store(_) => false,
+            #[cfg(not(feature = "postgres"))]
+            Self::NoPostgres => true,
             Self::CheckAndCommand
             | Self::NoConfiguration
             | Self::Config(_)
@@ -83,6 +116,7 @@ impl Error {
             Self::Certificate(_)
             | Self::Input(_)
             | Self::NotReady(_)
+            | Self::NotStoring(_)
             | Self::Output(_)
             | Self::Password(_)
             | Self::PasswordNotUtf8
@@ -113,7 +147,18 @@ impl fmt::Display for Error {
                  with an alias"
             ),
             Self::NoAutoconfig(reason) => reason.fmt(f),
+            #[cfg(feature = "postgres")]
+            Self::NoDatabase => f.write_str(
+                "the configuration names no database: set postgres in the table [store], and name \
+                 the file with --config FILE",
+            ),
+            #[cfg(not(feature = "postgres"))]
+            Self::NoPostgres => f.write_str(
+                "this facteur was built without PostgreSQL: build it with cargo build --features \
+                 postgres",
+            ),
             Self::NotReady(error) => error.fmt(f),
+            Self::NotStoring(_) => f.write_str("not ready: the database does not store messages"),
             Self::NotUtf8 { path } => write!(
                 f,
                 "{} is not UTF-8, so the configuration cannot name it: choose another directory \
@@ -128,6 +173,8 @@ impl fmt::Display for Error {
             Self::PasswordNotUtf8 => f.write_str("the password is not UTF-8"),
             Self::PasswordsDiffer => f.write_str("the two passwords differ"),
             Self::Sendmail(error) => error.fmt(f),
+            #[cfg(feature = "postgres")]
+            Self::Store(error) => error.fmt(f),
         }
     }
 }
@@ -140,8 +187,15 @@ impl std::error::Error for Error {
             Self::Config(error) => error.source(),
             Self::Inbox(error) => error.source(),
             Self::Sendmail(error) => error.source(),
+            #[cfg(feature = "postgres")]
+            Self::Store(error) => error.source(),
+            #[cfg(feature = "postgres")]
+            Self::NoDatabase => None,
+            #[cfg(not(feature = "postgres"))]
+            Self::NoPostgres => None,
             Self::Input(source)
             | Self::NotReady(NotReady { source, .. })
+            | Self::NotStoring(source)
             | Self::Output(source) => Some(source),
             Self::CheckAndCommand
             | Self::NoConfiguration

@@ -14,6 +14,8 @@ mod error;
 mod hash_password;
 mod inbox;
 mod local;
+#[cfg(feature = "postgres")]
+mod migrate;
 mod reload;
 mod sendmail;
 mod settings;
@@ -54,6 +56,10 @@ pub fn run(
         Command::Cursor => Ok(inbox::cursor(arguments, clock, output)?),
         Command::HashPassword(asked) => hash_password::run(asked, &mut StandardInput, output),
         Command::List(asked) => Ok(inbox::list(asked, arguments, clock, output)?),
+        #[cfg(feature = "postgres")]
+        Command::Migrate(asked) => migrate::run(asked, arguments, clock, output),
+        #[cfg(not(feature = "postgres"))]
+        Command::Migrate(_) => Err(Error::NoPostgres),
         Command::Remove(asked) => Ok(inbox::remove(asked, arguments, clock, output)?),
         Command::Sendmail(asked) => Ok(sendmail::run(asked, arguments, clock, output)?),
         Command::Settings(asked) => settings::run(asked, arguments, output),

@@ -26,3 +26,19 @@ fn check_is_not_for_commands() {
     assert!(matches!(error, Error::CheckAndCommand), "{error}");
     assert!(error.is_usage());
 }
+
+#[test]
+fn a_move_needs_a_database_and_one_direction() {
+    let error = run_with(&["migrate", "--from", "mail"]).unwrap_err();
+    #[cfg(feature = "postgres")]
+    assert!(matches!(error, Error::NoDatabase), "{error}");
+    #[cfg(not(feature = "postgres"))]
+    assert!(matches!(error, Error::NoPostgres), "{error}");
+    assert!(error.is_usage());
+    for wrong in [
+        &["facteur", "migrate"][..],
+        &["facteur", "migrate", "--from", "a", "--to", "b"],
+    ] {
+        assert!(Arguments::try_parse_from(wrong).is_err(), "{wrong:?}");
+    }
+}
