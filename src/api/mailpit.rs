@@ -206,6 +206,7 @@ pub(super) fn live(_: &Call<'_>) -> Result<Answer, Failure> {
 
 /// Whether mail can be listed.
 pub(super) fn ready(call: &Call<'_>) -> Result<Answer, Failure> {
+    call.api.inbox.check_ready()?;
     call.api.inbox.list()?;
     Ok(ok())
 }

@@ -4,6 +4,7 @@ use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     os::unix::net::UnixStream,
+    path::Path,
     time::Duration,
 };
 
@@ -11,7 +12,7 @@ use crate::{
     cli::Arguments,
     clock::Clock,
     config::{Config, ENDPOINTS},
-    fs,
+    fs, store,
     system::ipv6,
 };
 
@@ -23,6 +24,9 @@ use super::{
 /// Time for the whole check: long for a daemon on this machine, and shorter than the timeout of
 /// container health checks.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How the answer of a daemon that is ready begins.
+const STATUS: &[u8; 12] = b"HTTP/1.1 200";
 
 /// Octets of a greeting that are read.
 const GREETING_OCTETS_MAX: usize = 512;
@@ -80,8 +84,28 @@ pub(super) fn run(
             names.push(key);
         }
     }
+    if !config.store.postgres.is_empty() {
+        can_store(&config.mail, &left).map_err(Error::NotStoring)?;
+    }
     writeln!(output, "ready: {}", names.join(", "))?;
     Ok(())
+}
+
+/// Asks the daemon that serves this mail directory whether its database stores messages.
+fn can_store(root: &Path, left: &dyn Fn() -> Duration) -> io::Result<()> {
+    let mut stream = store::connect_control(root, left())?;
+    stream.set_read_timeout(Some(left().max(Duration::from_millis(1))))?;
+    let request = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request)?;
+    let mut octets = [0; STATUS.len()];
+    match stream.read_exact(&mut octets) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(io::ErrorKind::TimedOut.into())
+        }
+        Err(error) => Err(error),
+        Ok(()) if octets == *STATUS => Ok(()),
+        Ok(()) => Err(io::Error::other("the log of the daemon says why")),
+    }
 }
 
 /// Connects, and waits for the greeting.

@@ -157,6 +157,14 @@ impl Inbox {
         }
     }
 
+    /// Checks that messages can be stored now.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if they cannot.
+    pub fn check_ready(&self) -> Result<(), Error> {
+        self.store.check_ready()
+    }
+
     /// All messages, newest first.
     ///
     /// # Errors
