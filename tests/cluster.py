@@ -37,7 +37,6 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 sys.dont_write_bytecode = True  # leaves nothing in the source tree
 
@@ -46,7 +45,7 @@ from cluster_load import SCHEMA, Clients, Facteurs, StandIns
 from cluster_net import Machine, Network, at
 from cluster_nodes import NODES, Cluster
 from cluster_wire import Failed, Lost, Proxy
-from survival_bench import Bench, Unable
+from survival_bench import Bench
 from survival_clients import Finding, Findings, Kind
 
 # How long clients may get nothing done, in seconds: a failover, the deadline of a delivery that
