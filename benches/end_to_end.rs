@@ -20,21 +20,21 @@
     reason = "a benchmark: it prints its table, reads the clock, and stops at the first fault"
 )]
 
+#[path = "support/load.rs"]
+mod load;
 mod support;
 
-use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Barrier};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use facteur::clock::Clock;
 use facteur::config::Config;
 use facteur::daemon::{Daemon, Renewable, Sockets};
 use facteur::store::{Durability, MessageStore, Settings};
 
-use support::{BUFFER_OCTETS, Client, content, transaction};
+use load::{deliver, drain};
 
 const SIZES: [(&str, usize); 4] = [
     ("1 KiB", 1 << 10),
@@ -43,9 +43,6 @@ const SIZES: [(&str, usize); 4] = [
     ("10 MiB", 10 << 20),
 ];
 const CONNECTIONS: [usize; 3] = [1, 16, 64];
-
-/// Octets that one mailbox gets before it is drained, so that the disk does not fill.
-const MAILBOX_OCTETS_MAX: u64 = 256 << 20;
 
 fn main() {
     let seconds = std::env::var("FACTEUR_BENCH_SECONDS").ok();
@@ -61,8 +58,8 @@ fn main() {
                 [Durability::Maildir, Durability::default()].map(|durability| {
                     let directory = tempfile::tempdir_in(&parent).unwrap();
                     let server = Server::start(directory.path(), durability);
-                    let sent = server.deliver(connections, octets, seconds);
-                    let fetched = server.drain(connections);
+                    let sent = deliver(&[server.smtp], connections, octets, seconds);
+                    let fetched = drain(&[server.pop3], connections);
                     server.daemon.stop();
                     (sent, fetched)
                 });
@@ -77,26 +74,6 @@ struct Server {
     daemon: Daemon,
     smtp: SocketAddr,
     pop3: SocketAddr,
-}
-
-/// How much was moved in how much time.
-struct Rate {
-    messages: u64,
-    octets: u64,
-    elapsed: Duration,
-}
-
-impl Rate {
-    fn messages_per_second(&self) -> f64 {
-        self.messages as f64 / self.elapsed.as_secs_f64()
-    }
-}
-
-impl std::fmt::Display for Rate {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let megabytes = self.octets as f64 / self.elapsed.as_secs_f64() / 1e6;
-        write!(f, "{:.0} | {megabytes:.1}", self.messages_per_second())
-    }
 }
 
 impl Server {
@@ -116,92 +93,4 @@ impl Server {
         let (smtp, pop3) = (daemon.smtp()[0], daemon.pop3()[0]);
         Self { daemon, smtp, pop3 }
     }
-
-    /// Delivers for `duration` over `connections`, each to its own mailbox.
-    fn deliver(&self, connections: usize, octets: usize, duration: Duration) -> Rate {
-        let content = Arc::new(content(octets));
-        let smtp = self.smtp;
-        in_parallel(connections, move |connection, begin| {
-            let mut client = Client::connect_smtp(smtp);
-            let commands = transaction(&format!("user{connection}@example.com"));
-            begin.wait();
-            let start = Instant::now();
-            let (mut messages, mut sent) = (0, 0);
-            while start.elapsed() < duration && sent < MAILBOX_OCTETS_MAX {
-                client.deliver(&commands, &content);
-                messages += 1;
-                sent += content.len() as u64;
-            }
-            (messages, sent)
-        })
-    }
-
-    /// Fetches and deletes every message, one session per mailbox, with pipelined commands.
-    fn drain(&self, connections: usize) -> Rate {
-        let pop3 = self.pop3;
-        in_parallel(connections, move |connection, begin| {
-            let mut client = Client::connect(pop3, BUFFER_OCTETS);
-            client.line();
-            client.send(format!("USER user{connection}@example.com\r\nPASS x\r\n").as_bytes());
-            client.line();
-            client.line();
-            begin.wait();
-            client.send(b"STAT\r\n");
-            let count: u64 = client.line().split(' ').nth(1).unwrap().parse().unwrap();
-            let mut octets = 0;
-            for number in 1..=count {
-                client.send(format!("RETR {number}\r\n").as_bytes());
-                let announced = client.line();
-                let size: u64 = announced.split(' ').nth(1).unwrap().parse().unwrap();
-                skip_content(&mut client, size);
-                client.send(format!("DELE {number}\r\n").as_bytes());
-                client.line();
-                octets += size;
-            }
-            client.send(b"QUIT\r\n");
-            assert!(client.line().starts_with("+OK"));
-            (count, octets)
-        })
-    }
-}
-
-/// Runs `work` on this many threads; returns the sums and the time of the slowest thread.
-fn in_parallel(
-    threads: usize,
-    work: impl Fn(usize, &Barrier) -> (u64, u64) + Send + Sync + 'static,
-) -> Rate {
-    let work = Arc::new(work);
-    let begin = Arc::new(Barrier::new(threads + 1));
-    let running: Vec<_> = (0..threads)
-        .map(|index| {
-            let (work, begin) = (Arc::clone(&work), Arc::clone(&begin));
-            thread::Builder::new()
-                .spawn(move || work(index, &begin))
-                .unwrap()
-        })
-        .collect();
-    begin.wait();
-    let start = Instant::now();
-    let mut rate = Rate {
-        messages: 0,
-        octets: 0,
-        elapsed: Duration::ZERO,
-    };
-    for thread in running {
-        let (messages, octets) = thread.join().unwrap();
-        rate.messages += messages;
-        rate.octets += octets;
-    }
-    rate.elapsed = start.elapsed();
-    rate
-}
-
-/// Reads a message of `octets` octets, no line of which begins with a dot, and its end.
-fn skip_content(client: &mut Client, octets: u64) {
-    let content = octets + ".\r\n".len() as u64;
-    let read = std::io::copy(
-        &mut (&mut client.stream).take(content),
-        &mut std::io::sink(),
-    );
-    assert_eq!(read.unwrap(), content);
 }
