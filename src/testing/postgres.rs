@@ -29,7 +29,9 @@ const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Holds a server: its arguments are the directory of its data and the command of the server. Ends
 /// it at the end of the input; removes everything if that comes without the word that it is needed.
-const HOLD: &str = r#"data=$1; shift; "$@" >"$data.log" 2>&1 & read -r word; kill -QUIT $!
+/// Signals to the group of the tests do not keep it from that.
+const HOLD: &str = r#"trap : TERM INT HUP
+    data=$1; shift; "$@" >"$data.log" 2>&1 & read -r word; kill -QUIT $!
     wait $!; [ "$word" = keep ] || rm -rf "${data%/*}""#;
 
 /// Where the programs are.
