@@ -13,29 +13,46 @@ use super::{
     limits::{BATCH_LETTERS_MAX, HOUSE_TIMEOUT, RETRY_PAUSE_MAX},
     listing::entry,
     open::OpenStore,
-    statements::WHICH_ARE_THERE,
+    statements::{TIMELINE, WHICH_ARE_THERE},
 };
+
+/// A connection that listens, and the timeline of its server.
+#[derive(Debug)]
+pub(super) struct Listening {
+    connection: Connection,
+    timeline: Option<String>,
+}
 
 /// Connects and listens.
 ///
 /// # Errors
 /// [`Failure`].
-pub(super) fn connect(store: &OpenStore) -> Result<Connection, Failure> {
+pub(super) fn connect(store: &OpenStore) -> Result<Listening, Failure> {
     let deadline = after(&store.clock, HOUSE_TIMEOUT);
     let mut connection = house::connect(store, deadline)?;
     connection.query("listen facteur", deadline)?;
-    Ok(connection)
+    let answer = connection.ask(&TIMELINE, &[], deadline)?;
+    let timeline = answer.row(0).and_then(|row| row.text(0)).map(str::to_owned);
+    Ok(Listening {
+        connection,
+        timeline,
+    })
 }
 
 /// Listens until the end.
-pub(super) fn listen(store: &OpenStore, first: Connection, end: &End) {
+pub(super) fn listen(store: &OpenStore, first: Listening, end: &End) {
     let node = node_text(&store.lease.node);
-    let mut connection = Some(first);
+    let mut timeline = first.timeline;
+    let mut connection = Some(first.connection);
     while !end.is_asked() {
         let heard = match &mut connection {
             Some(connection) => hear(store, connection, &node),
             None => connect(store).map(|made| {
-                connection = Some(made);
+                connection = Some(made.connection);
+                if made.timeline != timeline {
+                    store.counters.failovers.increment();
+                    timeline = made.timeline;
+                }
                 store.hub.skip();
             }),
         };

@@ -184,7 +184,8 @@ impl Maildrop {
         let Some(claim) = self.claim.filter(|_| !entries.is_empty()) else {
             return Ok(());
         };
-        self.check_lease(REMOVE)?;
+        let fenced = || store.counters.fences.increment();
+        self.check_lease(REMOVE).inspect_err(|_| fenced())?;
         let deadline = after(&store.clock, ANSWER_TIMEOUT);
         let (of_task, mailbox_of_task) = (Arc::clone(store), mailbox.clone());
         let removed = store
@@ -202,11 +203,11 @@ impl Maildrop {
                 self.is_ended.store(true, Ordering::Relaxed);
                 Ok(())
             }
-            Ok(false) => Err(Error::other(
-                REMOVE,
-                path,
-                "another session has the mailbox now",
-            )),
+            Ok(false) => {
+                fenced();
+                let reason = "another session has the mailbox now";
+                Err(Error::other(REMOVE, path, reason))
+            }
             Err(failure) => Err(store.failed(REMOVE, failure)),
         }
     }

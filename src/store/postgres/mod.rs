@@ -253,6 +253,9 @@ impl PostgresStore {
                 ("whole", counters.whole.value()),
                 ("in_parts", counters.in_parts.value()),
                 ("repeats", counters.repeats.value()),
+                ("waits", counters.waits.value()),
+                ("fences", counters.fences.value()),
+                ("failovers", counters.failovers.value()),
             ],
         );
         let failures = [("failures", counters.commit_failures.value())];

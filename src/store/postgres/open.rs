@@ -69,6 +69,12 @@ pub(super) struct Counters {
     pub(super) commit_failures: Counter,
     /// Batches that were sent more than once.
     pub(super) repeats: Counter,
+    /// Proofs that had to wait for a standby.
+    pub(super) waits: Counter,
+    /// Removals that were refused because another session may have the mailbox.
+    pub(super) fences: Counter,
+    /// Other servers that have become the primary.
+    pub(super) failovers: Counter,
 }
 
 /// Mailboxes that exist.
@@ -139,6 +145,7 @@ impl OpenStore {
             clock: &self.clock,
             deadline,
             names,
+            waits: &self.counters.waits,
         }
     }
 

@@ -7,14 +7,16 @@
 //! (a) every statement and the commit succeeded,
 //! (b) no warning came with them,
 //! (c) a standby was named in that statement, and
-//! (d) afterwards, as many standbys as the names ask for have flushed the log to the place L where
-//!     it ended after the commit, on a server that was not started again in between.
+//! (d) afterwards, as many standbys as the names then ask for have flushed the log to the place L
+//!     where it ended after the commit, and were sent it, on a server that was not started again in
+//!     between. (A standby that has another log than this server, because it was the primary once,
+//!     says that it has flushed what nobody has sent to it.)
 //!
 //! (d) alone would do; (a) to (c) are early and cheap.
 
 use std::time::Instant;
 
-use crate::clock::Clock;
+use crate::{clock::Clock, counters::Counter};
 
 use super::{
     connection::{Answer, Ask, Connection, Failure, Row, Value},
@@ -83,6 +85,8 @@ pub(super) struct Terms<'a> {
     /// the column of the names, before that of the start. If there is no such row, nothing was
     /// changed, and the proof is that of a reading.
     pub(super) names: (usize, usize),
+    /// Counts the proofs that have to wait.
+    pub(super) waits: &'a Counter,
 }
 
 /// Carries out the statements `asks` as one transaction, and proves it. Rows that `keeps` does not
@@ -137,8 +141,9 @@ pub(super) fn certain(
     Ok(answer)
 }
 
-/// Waits until the place in the log that `proved` names is on as many standbys as `demand` says, or
-/// as are named in `proved`.
+/// Waits until the place in the log that `proved` names is on as many standbys as are named at that
+/// time. Those that were named in the statement (`demand`) are not enough: if more are named
+/// meanwhile, one that has the least of the log may take over.
 fn await_proof(
     connection: &mut Connection,
     mut proved: Answer,
@@ -147,28 +152,26 @@ fn await_proof(
 ) -> Result<(), Failure> {
     let mut pause = PROOF_PAUSE_MIN;
     let mut demand = demand;
+    let mut has_waited = false;
     loop {
         let row = proved.row(0).ok_or_else(unexpected)?;
         let place = row.int(0).ok_or_else(unexpected)?;
         let standbys = row.count(1).ok_or_else(unexpected)?;
-        let demand = if let Some(demand) = demand {
-            demand
-        } else {
-            let names = row.text(2).ok_or_else(unexpected)?;
-            *demand.insert(Demand::of(names, row.int(3), terms.copies)?)
-        };
-        if demand
-            .started
-            .is_some_and(|started| row.int(3) != Some(started))
-        {
+        let names = row.text(2).ok_or_else(unexpected)?;
+        let now = Demand::of(names, row.int(3), terms.copies)?;
+        if demand.get_or_insert(now).started != now.started {
             return Err(Failure::unknown("the server was started again"));
         }
-        if standbys >= demand.standbys {
+        if standbys >= now.standbys {
             return Ok(());
         }
         let left = terms.deadline.saturating_duration_since(terms.clock.now());
         if left.is_zero() {
             return Err(Failure::unknown("the standbys do not have it"));
+        }
+        if !has_waited {
+            terms.waits.increment();
+            has_waited = true;
         }
         terms.clock.pause(pause.min(left));
         pause = pause.saturating_mul(2).min(PROOF_PAUSE_MAX);

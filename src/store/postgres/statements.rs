@@ -16,10 +16,17 @@ pub(super) const PROOF: Statement = Statement {
             else '0/0'::pg_lsn + $1::int8::numeric end as lsn)
     select (l.lsn - '0/0'::pg_lsn)::int8,
         (select count(*) from pg_stat_replication r
-            where r.sync_state in ('sync', 'quorum') and r.flush_lsn >= l.lsn),
+            where r.sync_state in ('sync', 'quorum')
+                and r.flush_lsn >= l.lsn and r.sent_lsn >= l.lsn),
         current_setting('synchronous_standby_names'),
         pg_postmaster_start_time()
     from l",
+};
+
+/// The timeline of the log: another server that becomes the primary begins another.
+pub(super) const TIMELINE: Statement = Statement {
+    name: "timeline",
+    text: "select substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8)",
 };
 
 /// Makes a mailbox if it is missing. It is durable when anything after it is.
@@ -506,6 +513,7 @@ pub(super) fn remove() -> &'static Statement {
 /// All of them.
 pub(super) const ALL: &[&Statement] = &[
     &PROOF,
+    &TIMELINE,
     &MAKE_MAILBOX,
     &DELIVER,
     &ADD_PARTS,

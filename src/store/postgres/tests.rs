@@ -237,7 +237,9 @@ fn a_commit_that_was_let_go_is_not_acknowledged() {
             place.await_waiting("0");
             let_time_pass(&node, thread)
         });
-        must(result.is_err(), "it was acknowledged")
+        must(result.is_err(), "it was acknowledged")?;
+        let n_waits = node.postgres().open.counters.waits.value();
+        must(n_waits > 0, "the wait was not counted")
     });
     pair.mend();
 }
@@ -529,6 +531,7 @@ fn a_late_removal_removes_nothing() {
     place.sql("update node set lease_until = clock_timestamp() - interval '1 second'");
     let taken = other.store.open_maildrop(&ann()).unwrap();
     assert!(frozen.remove(&[0]).is_err());
+    assert_eq!(one.postgres().open.counters.fences.value(), 1);
     assert_eq!(contents(&taken), [b"a\n"]);
     taken.remove(&[0]).unwrap();
     drop((taken, frozen));
@@ -628,6 +631,10 @@ fn a_failover_loses_nothing() {
     assert_eq!(found, expected);
     let indexes: Vec<usize> = (0..40).collect();
     maildrop.remove(&indexes).unwrap();
+    // The connection that listens finds the new primary too.
+    while node.postgres().open.counters.failovers.value() == 0 {
+        look_again();
+    }
 }
 
 #[test]
