@@ -21,9 +21,9 @@ use crate::{
 
 use super::{
     connection::{Connection, Failure, UUID_OCTETS, Value},
-    lanes::{self, after},
+    lanes::{self, Purpose, after},
     limits::{
-        CLOSE_TIMEOUT, GARBAGE_INTERVAL, HINT_PAUSE, HOUSE_TIMEOUT, RENEW_INTERVAL,
+        ANSWER_TIMEOUT, CLOSE_TIMEOUT, GARBAGE_INTERVAL, HINT_PAUSE, HOUSE_TIMEOUT, RENEW_INTERVAL,
         RETRY_PAUSE_MAX, SEARCH_INTERVAL,
     },
     open::OpenStore,
@@ -163,7 +163,7 @@ pub(super) fn keep(store: &OpenStore, first: Connection, end: &End) {
             tell(store, &mut made, &node)?;
             if now >= search {
                 search = after(&store.clock, SEARCH_INTERVAL);
-                made.ask(&FIND_ORPHANS, &[], after(&store.clock, HOUSE_TIMEOUT))?;
+                find_orphans(store)?;
             }
             if now >= garbage && !remove_garbage(store, &mut made)? {
                 garbage = after(&store.clock, GARBAGE_INTERVAL);
@@ -247,6 +247,19 @@ fn tell(store: &OpenStore, connection: &mut Connection, node: &str) -> Result<()
         told.map(drop).inspect_err(|_| store.hints.forget())?;
     }
     Ok(())
+}
+
+/// Begins to search content that no mailbox has, on another connection: all content is read, and the
+/// lease has to be renewed meanwhile. Nobody waits for it.
+fn find_orphans(store: &OpenStore) -> Result<(), Failure> {
+    let deadline = after(&store.clock, ANSWER_TIMEOUT);
+    store.lanes.submit(Purpose::Write, move |lane| {
+        let found = lane.attempt(deadline, &mut |connection| {
+            connection.ask(&FIND_ORPHANS, &[], deadline).map(drop)
+        });
+        // What was not found now is found the next time.
+        found.unwrap_or_default();
+    })
 }
 
 /// Removes content that no mailbox has had for an hour, some of it at a time. Returns whether there

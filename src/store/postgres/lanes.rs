@@ -234,6 +234,12 @@ impl Lanes {
         queue.n_stuck >= queue.n_threads
     }
 
+    /// How many writers wait for a server that does not answer, although nobody waits for them any
+    /// more.
+    pub(super) fn n_stuck(&self) -> usize {
+        self.writers.queue.lock().n_stuck
+    }
+
     /// Ends the threads.
     pub(super) fn close(&self) {
         for road in [&self.writers, &self.readers] {
@@ -332,7 +338,10 @@ impl Lane {
         count(usize::saturating_add);
         loop {
             match connection.settle() {
-                Ok(false) if !self.road.is_closed.load(Ordering::Acquire) => {}
+                // A server that another has replaced may never answer.
+                Ok(false)
+                    if !self.road.is_closed.load(Ordering::Acquire)
+                        && !connection.is_of_the_past(&self.access) => {}
                 Ok(true) => break,
                 Ok(false) | Err(_) => {
                     self.connection = None;

@@ -10,8 +10,9 @@ pub(super) const PORT: u16 = 5432;
 /// A cluster has three to five.
 pub(super) const SERVERS_MAX: usize = 16;
 
-/// How long connecting to one address may take, so that others are tried in time.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long connecting to one server may take, so that the next one is tried before this node loses
+/// its lease.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a thread waits for a server before it looks at its deadline again.
 pub(super) const WAIT_SLICE: Duration = Duration::from_millis(500);

@@ -253,7 +253,10 @@ impl PostgresStore {
                 ("whole", counters.whole.value()),
                 ("in_parts", counters.in_parts.value()),
                 ("repeats", counters.repeats.value()),
-                ("waits", counters.waits.value()),
+                (
+                    "waiting",
+                    u64::try_from(store.lanes.n_stuck()).unwrap_or(u64::MAX),
+                ),
                 ("fences", counters.fences.value()),
                 ("failovers", counters.failovers.value()),
             ],

@@ -69,8 +69,6 @@ pub(super) struct Counters {
     pub(super) commit_failures: Counter,
     /// Batches that were sent more than once.
     pub(super) repeats: Counter,
-    /// Proofs that had to wait for a standby.
-    pub(super) waits: Counter,
     /// Removals that were refused because another session may have the mailbox.
     pub(super) fences: Counter,
     /// Other servers that have become the primary.
@@ -145,7 +143,6 @@ impl OpenStore {
             clock: &self.clock,
             deadline,
             names,
-            waits: &self.counters.waits,
         }
     }
 

@@ -16,7 +16,7 @@
 
 use std::time::Instant;
 
-use crate::{clock::Clock, counters::Counter};
+use crate::clock::Clock;
 
 use super::{
     connection::{Answer, Ask, Connection, Failure, Row, Value},
@@ -85,8 +85,6 @@ pub(super) struct Terms<'a> {
     /// the column of the names, before that of the start. If there is no such row, nothing was
     /// changed, and the proof is that of a reading.
     pub(super) names: (usize, usize),
-    /// Counts the proofs that have to wait.
-    pub(super) waits: &'a Counter,
 }
 
 /// Carries out the statements `asks` as one transaction, and proves it. Rows that `keeps` does not
@@ -152,7 +150,6 @@ fn await_proof(
 ) -> Result<(), Failure> {
     let mut pause = PROOF_PAUSE_MIN;
     let mut demand = demand;
-    let mut has_waited = false;
     loop {
         let row = proved.row(0).ok_or_else(unexpected)?;
         let place = row.int(0).ok_or_else(unexpected)?;
@@ -168,10 +165,6 @@ fn await_proof(
         let left = terms.deadline.saturating_duration_since(terms.clock.now());
         if left.is_zero() {
             return Err(Failure::unknown("the standbys do not have it"));
-        }
-        if !has_waited {
-            terms.waits.increment();
-            has_waited = true;
         }
         terms.clock.pause(pause.min(left));
         pause = pause.saturating_mul(2).min(PROOF_PAUSE_MAX);

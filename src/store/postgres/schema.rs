@@ -134,18 +134,22 @@ pub(super) fn prepare(
 
 /// Connects to the primary, which may be starting.
 fn open(access: &Access, clock: &Clock, deadline: Instant) -> Result<Connection, Failure> {
+    let mut last = None;
     loop {
         let failure = match Connection::open(access, clock, deadline) {
             Ok(connection) => return Ok(connection),
+            // The time is over: what was wrong before says more.
+            Err(failure) if clock.now() >= deadline => return Err(last.unwrap_or(failure)),
             Err(failure) => failure,
         };
         let may_come = match &failure {
             Failure::Refused(refusal) => refusal.is_of_server(),
             Failure::NotSent(_) | Failure::Unknown(_) | Failure::Waiting => true,
         };
-        if !may_come || clock.now() >= deadline {
+        if !may_come {
             return Err(failure);
         }
+        last = Some(failure);
         clock.pause(RETRY_PAUSE_MAX);
     }
 }

@@ -114,7 +114,8 @@ pub(super) const ADD_PARTS: Statement = Statement {
     c as (
         insert into content (name, octets, wire_octets, complete, orphan_since)
         select $1::text, 0, 0, false, clock_timestamp() from s
-        on conflict (name) do nothing)
+        on conflict (name) do update set orphan_since = clock_timestamp()
+            where not content.complete)
     insert into part (name, n, octets)
     select $1::text, p.n, p.octets from s, unnest($2::int4[], $3::bytea[]) as p (n, octets)
     on conflict (name, n) do nothing",
@@ -425,6 +426,7 @@ pub(super) const REMOVE_ORPHANS: Statement = Statement {
     text: "with f as materialized (
         select name from content
         where orphan_since < clock_timestamp() - interval '1 hour'
+            and (complete or orphan_since < clock_timestamp() - interval '1 day')
             and not exists (select from message where message.name = content.name)
         limit 500
         for update skip locked),

@@ -237,9 +237,7 @@ fn a_commit_that_was_let_go_is_not_acknowledged() {
             place.await_waiting("0");
             let_time_pass(&node, thread)
         });
-        must(result.is_err(), "it was acknowledged")?;
-        let n_waits = node.postgres().open.counters.waits.value();
-        must(n_waits > 0, "the wait was not counted")
+        must(result.is_err(), "it was acknowledged")
     });
     pair.mend();
 }

@@ -6,7 +6,7 @@ use std::{
     fmt,
     net::{SocketAddr, ToSocketAddrs as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicUsize},
 };
 
 use rustls::{
@@ -50,6 +50,10 @@ pub struct Access {
     pub(super) user: String,
     pub(super) password: Option<String>,
     pub(super) tls: Option<Arc<ClientConfig>>,
+    /// The index of the server that is tried first.
+    pub(super) first: Arc<AtomicUsize>,
+    /// The index of the server that was the primary when somebody connected last.
+    pub(super) primary: Arc<AtomicUsize>,
     /// The ports of servers on TCP.
     ports: Vec<u16>,
     /// The directories of servers on this machine.
@@ -204,6 +208,8 @@ impl Access {
             user: said.user.unwrap_or_default(),
             password: secrets.password.map(str::to_owned),
             tls,
+            first: Arc::default(),
+            primary: Arc::default(),
             ports: Vec::new(),
             directories: Vec::new(),
         };

@@ -28,6 +28,7 @@ mod value;
 use std::{
     collections::VecDeque,
     io::{self, ErrorKind},
+    sync::atomic::Ordering,
     time::Instant,
 };
 
@@ -109,6 +110,8 @@ pub(super) struct Notification {
 #[derive(Debug)]
 pub(super) struct Connection {
     link: Link,
+    /// The index of its server.
+    server: usize,
     input: BytesMut,
     output: BytesMut,
     /// Groups that were sent and not answered.
@@ -129,21 +132,30 @@ impl Connection {
     /// [`Failure::NotSent`], [`Failure::Refused`]: none is; the error is that of the last one.
     pub(super) fn open(access: &Access, clock: &Clock, deadline: Instant) -> Result<Self, Failure> {
         let mut failure = Failure::not_sent(io::Error::other("no server is configured"));
-        for server in &access.servers {
+        let first = access.first.load(Ordering::Relaxed) % access.servers.len().max(1);
+        let servers = access.servers.iter().enumerate();
+        for (index, server) in servers.cycle().skip(first).take(access.servers.len()) {
             // One that hangs must not keep the others from being tried.
             let now = clock.now();
+            if now >= deadline {
+                break;
+            }
             let soon = now.checked_add(CONNECT_TIMEOUT).unwrap_or(now);
             let deadline = deadline.min(soon);
             let link = Link::open(server, access, clock, deadline);
             match link.map_err(Failure::not_sent).and_then(|link| {
-                let mut connection = Self::over(link);
+                let mut connection = Self::over(link, index);
                 connection.start(access, deadline)?;
                 Ok(connection)
             }) {
                 Ok(connection) if connection.is_standby => {
                     failure = Failure::not_sent(io::Error::other("the server is a standby"));
                 }
-                Ok(connection) => return Ok(connection),
+                Ok(connection) => {
+                    access.first.store(index, Ordering::Relaxed);
+                    access.primary.store(index, Ordering::Relaxed);
+                    return Ok(connection);
+                }
                 // Nothing was asked yet.
                 Err(Failure::Unknown(reason)) => {
                     failure = Failure::not_sent(io::Error::other(reason.to_string()));
@@ -153,13 +165,17 @@ impl Connection {
                 }
                 Err(other @ (Failure::NotSent(_) | Failure::Refused(_))) => failure = other,
             }
+            access
+                .first
+                .store(index.saturating_add(1), Ordering::Relaxed);
         }
         Err(failure)
     }
 
-    fn over(link: Link) -> Self {
+    fn over(link: Link, server: usize) -> Self {
         Self {
             link,
+            server,
             input: BytesMut::new(),
             output: BytesMut::new(),
             owed: 0,
@@ -168,6 +184,11 @@ impl Connection {
             has_forgotten: false,
             is_standby: false,
         }
+    }
+
+    /// Whether another server was found to be the primary since.
+    pub(super) fn is_of_the_past(&self, access: &Access) -> bool {
+        access.primary.load(Ordering::Relaxed) != self.server
     }
 
     /// Whether it cannot be used any more.
@@ -362,7 +383,15 @@ impl Connection {
         let mut failure = None;
         let mut octets = 0_usize;
         loop {
-            match self.next(until)? {
+            let message = match self.next(until) {
+                Ok(message) => message,
+                // The server has said why, and closed the connection.
+                Err(Failure::Unknown(reason)) => {
+                    return Err(failure.map_or(Failure::Unknown(reason), Failure::of));
+                }
+                Err(other) => return Err(other),
+            };
+            match message {
                 Message::DataRow(body) => {
                     let Some(row) = Row::of(&body) else {
                         return Err(self.breaks("a row has a wrong form"));
