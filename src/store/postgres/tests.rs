@@ -650,6 +650,46 @@ fn a_database_that_promises_too_little_is_refused() {
     assert!(refused(place.single()).contains("newer facteur"));
 }
 
+/// A server that accepts connections and says nothing, as a frozen one does, is tried once, and the
+/// others are found behind it.
+#[test]
+fn a_silent_server_hides_no_other() {
+    let (cluster, database) = (shared(), shared().new_database());
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join(".s.PGSQL.5432");
+    // Nobody takes the connections.
+    let _silent = UnixListener::bind(path).unwrap();
+    let behind = cluster.access(&database);
+    let text = format!(
+        "host={},{}",
+        directory.path().display(),
+        &behind["host=".len()..]
+    );
+    let access = Access::parse(&text, Secrets::default()).unwrap();
+    let clock = Clock::system();
+    // Less than the lease of a node.
+    for seconds in [6, 1] {
+        let deadline = super::after(&clock, Duration::from_secs(seconds));
+        super::connection::Connection::open(&access, &clock, deadline).unwrap();
+    }
+}
+
+/// A start that fails says why, and not only that its time is over.
+#[test]
+fn a_database_that_is_missing_is_named() {
+    let directory = TempDir::new().unwrap();
+    let mut settings = Settings::new(directory.path().join("mail"), "host.example");
+    settings.database = Some(Database {
+        access: Access::parse(&shared().access("nowhere"), Secrets::default()).unwrap(),
+        is_single: true,
+    });
+    let error = MessageStore::open(settings, Clock::system()).unwrap_err();
+    assert!(
+        error.to_string().contains("\"nowhere\" does not exist"),
+        "{error}"
+    );
+}
+
 /// Mail goes on when a server was started again.
 #[test]
 fn connections_that_were_lost_are_made_again() {
