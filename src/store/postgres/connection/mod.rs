@@ -132,7 +132,8 @@ impl Connection {
     /// [`Failure::NotSent`], [`Failure::Refused`]: none is; the error is that of the last one.
     pub(super) fn open(access: &Access, clock: &Clock, deadline: Instant) -> Result<Self, Failure> {
         let mut failure = Failure::not_sent(io::Error::other("no server is configured"));
-        let first = access.first.load(Ordering::Relaxed) % access.servers.len().max(1);
+        let first = access.first.load(Ordering::Relaxed);
+        let first = first.checked_rem(access.servers.len()).unwrap_or(0);
         let servers = access.servers.iter().enumerate();
         for (index, server) in servers.cycle().skip(first).take(access.servers.len()) {
             // One that hangs must not keep the others from being tried.
