@@ -663,7 +663,7 @@ fn a_silent_server_hides_no_other() {
     let text = format!(
         "host={},{}",
         directory.path().display(),
-        &behind["host=".len()..]
+        behind.strip_prefix("host=").unwrap()
     );
     let access = Access::parse(&text, Secrets::default()).unwrap();
     let clock = Clock::system();
