@@ -22,6 +22,8 @@ pub enum Ending {
     /// A command has come, and the account of the client was removed, or has another password,
     /// since it logged in.
     Revoked,
+    /// A command has come, and another session may have the maildrop by now.
+    MaildropLost,
 }
 
 impl fmt::Display for Ending {
@@ -34,6 +36,7 @@ impl fmt::Display for Ending {
             Self::Displaced => "its place went to a network with fewer sessions",
             Self::NotOpen => "its network is not in open_to any more",
             Self::Revoked => "its account has changed",
+            Self::MaildropLost => "another session may have its maildrop",
         })
     }
 }

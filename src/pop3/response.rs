@@ -108,6 +108,10 @@ pub(super) const REVOKED: Response = err_with(
     Code::Auth,
     "The account was removed or its password changed; no mail was removed; log in again",
 );
+pub(super) const MAILDROP_LOST: Response = err_with(
+    Code::SysTemp,
+    "Another session may have the maildrop by now; nothing was removed; log in again",
+);
 pub(super) const OUT_OF_STEP: Response =
     err_with(Code::SysTemp, "Internal error; closing connection");
 
@@ -270,6 +274,7 @@ impl Response {
             Ending::Displaced => Some(DISPLACED),
             Ending::NotOpen => Some(NOT_OPEN),
             Ending::Revoked => Some(REVOKED),
+            Ending::MaildropLost => Some(MAILDROP_LOST),
         }
     }
 

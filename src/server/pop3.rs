@@ -213,6 +213,11 @@ impl Driver<'_> {
             maillog::revoked(self.id, self.connection.peer(), self.mailbox.as_ref());
             return Ok(Outcome::Ended(Ending::Revoked));
         }
+        let maildrop = self.maildrop.as_ref();
+        if let Some(Err(error)) = maildrop.map(|maildrop| maildrop.check_is_ours()) {
+            self.store_failed(&error);
+            return Ok(Outcome::Ended(Ending::MaildropLost));
+        }
         Ok(match read {
             LineRead::Line => Outcome::Line(self.connection.line()),
             LineRead::TooLong => Outcome::LineTooLong,

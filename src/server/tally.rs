@@ -162,7 +162,7 @@ impl Tally {
                     }
                     Ending::ShuttingDown => &ended.at_stop,
                     Ending::Displaced => &ended.displaced,
-                    Ending::NotOpen | Ending::Revoked => &ended.closed,
+                    Ending::NotOpen | Ending::Revoked | Ending::MaildropLost => &ended.closed,
                 },
                 Interruption::Unreadable
                 | Interruption::OctetsBehindStartTls

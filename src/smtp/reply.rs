@@ -398,6 +398,8 @@ impl Reply {
             Ending::Displaced => DISPLACED,
             Ending::NotOpen => NOT_OPEN,
             Ending::Revoked => REVOKED,
+            // Only sessions of POP3 have a maildrop.
+            Ending::MaildropLost => OUT_OF_STEP,
         }
     }
 

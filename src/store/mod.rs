@@ -496,6 +496,20 @@ impl Maildrop {
         }
     }
 
+    /// Checks, without asking anybody, that no other session may have the mailbox by now.
+    ///
+    /// # Errors
+    /// [`Error::Io`] says why one may: nothing can be read or removed here any more, so the session
+    /// should end.
+    pub fn check_is_ours(&self) -> Result<(), Error> {
+        match &self.0 {
+            // The lock of the mailbox is on this machine.
+            Kind::Maildir(_) => Ok(()),
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(it) => it.check_is_ours(),
+        }
+    }
+
     /// Opens the message at `index` of [`messages`](Self::messages).
     ///
     /// # Errors

@@ -412,5 +412,7 @@ fn why(ending: Ending) -> Refusal {
             "This server is no longer open to your network",
         ),
         Ending::Revoked => Refusal::login_required(),
+        // Only sessions of POP3 have a maildrop.
+        Ending::MaildropLost => Refusal::busy("Try again later"),
     }
 }

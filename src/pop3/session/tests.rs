@@ -494,6 +494,11 @@ fn a_session_that_ends_without_quit_removes_nothing() {
              in again\r\n",
         ),
         (
+            Outcome::Ended(Ending::MaildropLost),
+            "-ERR [SYS/TEMP] Another session may have the maildrop by now; nothing was removed; \
+             log in again\r\n",
+        ),
+        (
             Outcome::LineEndingFault("a bare LF"),
             "-ERR Bare CR or bare LF; end every line with CRLF; closing connection\r\n",
         ),

@@ -3,6 +3,8 @@
 pub(crate) mod client;
 mod handshakes;
 mod http;
+#[cfg(feature = "postgres")]
+mod leases;
 mod overload;
 mod proxied;
 mod recipients;

@@ -39,12 +39,12 @@ const DEADLINE: Duration = Duration::from_mins(5);
 const OCTETS: u64 = limits::IN_FLIGHT_OCTETS_MIN / 2;
 
 /// Both services, with little memory and a clock that does not advance.
-struct House {
+pub(super) struct House {
     registry: Arc<Registry>,
-    hands: Arc<Hands>,
-    store: Arc<MessageStore>,
+    pub(super) hands: Arc<Hands>,
+    pub(super) store: Arc<MessageStore>,
     smtp: SocketAddr,
-    pop3: SocketAddr,
+    pub(super) pop3: SocketAddr,
     /// The listeners run until these are dropped.
     _stops: [PipeWriter; 2],
     _threads: [JoinHandle<()>; 2],
@@ -53,12 +53,18 @@ struct House {
 
 impl House {
     fn open() -> Self {
+        Self::open_with(|_| ())
+    }
+
+    /// The same, with other settings of the store.
+    pub(super) fn open_with(set: impl FnOnce(&mut store::Settings)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let hands = Arc::new(Hands::new());
         // Late enough that no wait ends by itself.
         hands.pass(Duration::from_hours(1));
         let clock = Clock::turned_by(Arc::clone(&hands));
-        let settings = store::Settings::new(directory.path().join("mail"), "localhost");
+        let mut settings = store::Settings::new(directory.path().join("mail"), "localhost");
+        set(&mut settings);
         let store = Arc::new(MessageStore::open(settings, clock.clone()).unwrap());
         let accounts = Arc::new(Accounts::open(&accounts::Settings {
             hostname: Domain::localhost(),

@@ -27,7 +27,7 @@ use super::{
         RETRY_PAUSE_MAX, SEARCH_INTERVAL,
     },
     open::OpenStore,
-    statements::{FIND_ORPHANS, FORGET_NODES, LEAVE, RELEASE, REMOVE_ORPHANS, RENEW, TELL},
+    statements::{CLAIMS, FIND_ORPHANS, FORGET_NODES, LEAVE, RELEASE, REMOVE_ORPHANS, RENEW, TELL},
 };
 
 /// Tells a thread to end, and whether it has.
@@ -158,6 +158,7 @@ pub(super) fn keep(store: &OpenStore, first: Connection, end: &End) {
             if now >= renewal {
                 renew(store, &mut made)?;
                 renewal = after(&store.clock, RENEW_INTERVAL);
+                find_old_claims(store, &mut made)?;
             }
             release(store, &mut made)?;
             tell(store, &mut made, &node)?;
@@ -202,6 +203,28 @@ fn note(store: &OpenStore, is_failing: &mut bool, failed: Option<String>) {
         }
         Some(_) | None => {}
     }
+}
+
+/// Notes the claims of this node whose sessions it does not have: those of a lease that was lost,
+/// and those whose release was lost, or never noted.
+fn find_old_claims(store: &OpenStore, connection: &mut Connection) -> Result<(), Failure> {
+    let Some(epoch) = store.lease.epoch(&store.clock) else {
+        return Ok(());
+    };
+    let sessions: Vec<i64> = store.sessions.of_lease(epoch).into_iter().collect();
+    let values = [Value::Uuid(store.lease.node), Value::Ints(&sessions)];
+    let answer = connection.ask(&CLAIMS, &values, after(&store.clock, HOUSE_TIMEOUT))?;
+    // Again after the answer: a session is known here before it sends its claim, so that a claim
+    // that was seen has a session now, or its session has ended.
+    let sessions = store.sessions.of_lease(epoch);
+    let rows = answer.returned.iter().flat_map(|returned| &returned.rows);
+    let claims = rows.filter_map(|row| {
+        let mailbox = MailboxName::from_canonical(row.text(1)?, row.text(0)?)?;
+        Some((mailbox, row.int(2)?))
+    });
+    let old = claims.filter(|(_, session)| !sessions.contains(session));
+    store.sessions.give_back(old.collect());
+    Ok(())
 }
 
 /// Ends the claims of sessions that have ended.

@@ -140,8 +140,8 @@ pub(super) const GARBAGE_INTERVAL: Duration = Duration::from_mins(10);
 /// of the same message at the same moment may both leave that to the other. All content is read.
 pub(super) const SEARCH_INTERVAL: Duration = Duration::from_hours(6);
 
-/// Claims that were not ended yet: as many as there can be sessions. Those beyond it end with the
-/// next session of their mailbox on this node.
+/// Claims that were not ended yet: as many as there can be sessions. Those beyond it are found
+/// in the database with the next renewal of the lease.
 pub(super) const RELEASES_MAX: usize = 65_536;
 
 /// How long to wait before asking again for a maildrop that another node has.

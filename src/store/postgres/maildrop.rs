@@ -78,6 +78,7 @@ enum Opened {
 struct Begun<'a> {
     store: &'a OpenStore,
     mailbox: &'a MailboxName,
+    epoch: u64,
     /// The number of the session whose claim there may be.
     session: Option<i64>,
     is_kept: bool,
@@ -86,7 +87,9 @@ struct Begun<'a> {
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
         if !self.is_kept {
-            self.store.sessions.end(self.mailbox, self.session);
+            self.store
+                .sessions
+                .end(self.mailbox, self.epoch, self.session);
         }
     }
 }
@@ -103,34 +106,44 @@ impl Maildrop {
             mailbox: mailbox.clone(),
         };
         let end = after(&store.clock, patience);
-        if !store.sessions.begin(mailbox, &store.clock, patience) {
+        let left = || end.saturating_duration_since(store.clock.now());
+        let epoch = loop {
+            if let Some(epoch) = store.lease.epoch(&store.clock) {
+                break epoch;
+            }
+            // A node that was frozen renews its lease at once.
+            if left().is_zero() {
+                return Err(store.failed(OPEN, Failure::Waiting));
+            }
+            store.clock.pause(CLAIM_PAUSE.min(left()));
+        };
+        let is_ours = store.sessions.begin(mailbox, epoch, &store.clock, left());
+        if !is_ours {
             return Err(in_use());
         }
         let mut begun = Begun {
             store,
             mailbox,
+            epoch,
             session: None,
             is_kept: false,
-        };
-        let Some(epoch) = store.lease.epoch(&store.clock) else {
-            return Err(store.failed(OPEN, Failure::Waiting));
         };
         loop {
             let mut session = [0; 8];
             fill_random(&mut session).map_err(Error::io(OPEN, &store.place))?;
             let session = i64::from_ne_bytes(session);
             begun.session = Some(session);
+            store.sessions.claims(mailbox, epoch, session);
             let (opened, listing) = try_open(store, mailbox, session)?;
             begun.session = None;
             let claim = match opened {
                 Opened::Claimed(claim) => Some(claim),
                 Opened::Missing => None,
                 Opened::InUse => {
-                    let left = end.saturating_duration_since(store.clock.now());
-                    if left.is_zero() {
+                    if left().is_zero() {
                         return Err(in_use());
                     }
-                    store.clock.pause(CLAIM_PAUSE.min(left));
+                    store.clock.pause(CLAIM_PAUSE.min(left()));
                     continue;
                 }
             };
@@ -148,6 +161,11 @@ impl Maildrop {
 
     pub(in crate::store) fn messages(&self) -> Arc<dyn Summaries> {
         self.listing.clone()
+    }
+
+    /// Checks that no other node may have the mailbox by now.
+    pub(in crate::store) fn check_is_ours(&self) -> Result<(), Error> {
+        self.check_lease("keep the maildrop of")
     }
 
     /// Checks that this node has not lost its lease since the maildrop was opened.
@@ -217,7 +235,8 @@ impl Drop for Maildrop {
     fn drop(&mut self) {
         let claim = self.claim.filter(|_| !*self.is_ended.get_mut());
         let session = claim.map(|claim| claim.session);
-        self.store.sessions.end(&self.mailbox, session);
+        let sessions = &self.store.sessions;
+        sessions.end(&self.mailbox, self.epoch, session);
     }
 }
 

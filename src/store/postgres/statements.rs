@@ -354,6 +354,16 @@ pub(super) const RELEASE: Statement = Statement {
     where b.id not in (select id from f)",
 };
 
+/// The claims of a node, except those of these sessions; 10,000 at a time.
+pub(super) const CLAIMS: Statement = Statement {
+    name: "claims",
+    text: "select domain, local, session from mailbox
+    where holder = $1::uuid
+        and not exists (select from unnest($2::int8[]) as l (session)
+            where l.session = mailbox.session)
+    limit 10000",
+};
+
 /// The body of a message that is in a mailbox, NULL if it is in parts, and its octets.
 pub(super) const READ: Statement = Statement {
     name: "read",
@@ -530,6 +540,7 @@ pub(super) const ALL: &[&Statement] = &[
     &LIST,
     &REMOVE,
     &RELEASE,
+    &CLAIMS,
     &READ,
     &READ_PART,
     &STAMP,

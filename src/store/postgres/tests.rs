@@ -556,6 +556,50 @@ fn a_session_ends_with_the_lease_of_its_node() {
     assert_eq!(node.contents(&ann()).len(), 1);
 }
 
+/// A session that has lost its lease keeps nobody out, although its client stays, and does not end
+/// the session after it.
+#[test]
+fn a_session_without_a_lease_keeps_nobody_out() {
+    let database = shared().new_database();
+    let place = Place::new(shared(), &database).single();
+    let (one, other) = (place.open_in_still_time(), place.open());
+    one.deliver(b"a\n", &ann()).unwrap();
+    let first = one.store.open_maildrop(&ann()).unwrap();
+    one.hands.pass(Duration::from_secs(8));
+    assert_eq!(other.contents(&ann()), [b"a\n"]);
+    let second = one.open_maildrop(&ann());
+    assert!(first.check_is_ours().is_err());
+    drop(first);
+    assert!(matches!(
+        one.store.open_maildrop(&ann()),
+        Err(Error::InUse { .. })
+    ));
+    second.check_is_ours().unwrap();
+    second.remove(&[0]).unwrap();
+}
+
+/// A claim that this node does not know, such as one whose release was lost with a server, is ended
+/// with the next renewal. Those of its sessions stay.
+#[test]
+fn a_claim_without_a_session_is_ended() {
+    let database = shared().new_database();
+    let place = Place::new(shared(), &database).single();
+    let node = place.open_in_still_time();
+    let bob = MailboxName::from_canonical("bob", "a.example").unwrap();
+    for mailbox in [&ann(), &bob] {
+        node.deliver(b"a\n", mailbox).unwrap();
+    }
+    let open = node.store.open_maildrop(&bob).unwrap();
+    place.sql("update mailbox set holder = node.id, session = 1 from node where local = 'ann'");
+    node.hands.pass(Duration::from_secs(4));
+    place.await_that(
+        "select string_agg(local, ' ') from mailbox where holder is not null",
+        "bob",
+    );
+    open.check_is_ours().unwrap();
+    open.remove(&[0]).unwrap();
+}
+
 /// Parts of a message that are missing are noticed before it is shown to anybody.
 #[test]
 fn a_message_in_parts_is_whole_or_not_there() {
