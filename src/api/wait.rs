@@ -16,9 +16,21 @@
 //! were reported behind it. Messages of other programs have no place in that order, so the cursor
 //! of the API also has its time in seconds, and they count by that.
 //!
+//! Another node that has delivered a message may end before it tells of it. So its messages count
+//! by their time too, if they were not reported before the cursor; but only when the node has had
+//! [`FOREIGN_SLACK_SECONDS`] to tell. By then they are too old for a cursor that is given out, and
+//! count once.
+//!
 //! # Failures
 //! A cursor of an earlier run of the daemon, or one that is too old, is refused with 410. A client
 //! that makes its wait look at more than [`WAIT_MESSAGES_MAX`] messages is asked to say more.
+//!
+//! # Known limits
+//! A message of which another node did not tell is missed if it got its time more than
+//! [`FOREIGN_SLACK_SECONDS`] before the cursor and came to its mailbox later: it was large or had
+//! to wait for a standby, or the clocks of the nodes differ. So is one of this node that came after
+//! its delivery had failed. What other nodes delivered just before the first cursor of this one may
+//! count.
 
 use std::{
     collections::HashSet,
@@ -293,6 +305,7 @@ impl Wait {
                 self.new_of(api, &mailbox)?
             }
         };
+        let items = self.without_doubtful(api, items);
         // What was reported and is not there has been removed again.
         self.reported.clear();
         let mut found = Vec::new();
@@ -316,11 +329,37 @@ impl Wait {
         Ok(())
     }
 
-    /// Whether a message of this age and name counts, and was not looked at.
-    fn is_new(&self, seen: &Seen) -> bool {
+    /// Leaves out messages of other nodes: those that were reported before the cursor, and those
+    /// of which the nodes may still tell.
+    fn without_doubtful(&mut self, api: &Api, mut items: Vec<Item>) -> Vec<Item> {
+        let Since::Place(place, _) = self.since else {
+            return items;
+        };
+        let is_untold = |wait: &Self, seen: &Seen| {
+            seen.id.is_own() && !api.store.reports(seen.id) && !wait.reported.contains(&seen.id)
+        };
+        let end = self.began.saturating_sub(FOREIGN_SLACK_SECONDS);
+        let n_items = items.len();
+        items.retain(|item| item.seen.arrived < end || !is_untold(self, &item.seen));
+        if items.len() < n_items {
+            // They are looked at again although nothing changes.
+            self.stamp = None;
+        }
+        let untold = items.iter().filter(|item| is_untold(self, &item.seen));
+        let untold: HashSet<EntryId> = untold.map(|item| item.seen.id).collect();
+        if !untold.is_empty() {
+            self.checked
+                .extend(self.watch.arrived_before(place, &untold));
+            items.retain(|item| !self.checked.contains(&item.seen.id));
+        }
+        items
+    }
+
+    /// Whether a message of this age and name may count, and was not looked at.
+    fn is_new(&self, api: &Api, seen: &Seen) -> bool {
         let by_time = match self.since {
             Since::Time(_) => true,
-            Since::Place(..) => !seen.id.is_own(),
+            Since::Place(..) => !api.store.reports(seen.id),
         };
         let by_time = by_time && self.since.seconds() <= seen.arrived;
         (by_time || self.reported.contains(&seen.id)) && !self.checked.contains(&seen.id)
@@ -332,7 +371,7 @@ impl Wait {
         let mut new = Vec::new();
         for item in list.items.iter() {
             missing = missing.saturating_sub(usize::from(self.reported.contains(&item.seen.id)));
-            if self.is_new(&item.seen) {
+            if self.is_new(api, &item.seen) {
                 new.push(item.clone());
             }
             if missing == 0 && item.seen.arrived < self.since.seconds() {
@@ -361,7 +400,7 @@ impl Wait {
                 octets,
             };
             missing = missing.saturating_sub(usize::from(self.reported.contains(&id)));
-            if self.is_new(&seen) {
+            if self.is_new(api, &seen) {
                 let mailboxes = std::sync::Arc::clone(&mailboxes);
                 new.push(Item { seen, mailboxes });
             }

@@ -36,6 +36,14 @@ impl EntryId {
         matches!(self.0, Kind::Own { .. })
     }
 
+    /// The run of the daemon that delivered the message, if this store did.
+    pub fn run(&self) -> Option<u64> {
+        match self.0 {
+            Kind::Own { run, .. } => Some(run),
+            Kind::Foreign { .. } => None,
+        }
+    }
+
     /// Which delivery of its run this was, if this store delivered the message.
     pub fn counter(&self) -> Option<u64> {
         match self.0 {

@@ -359,6 +359,17 @@ impl MessageStore {
         on_kind!(&self.kind, it => it.watch(of, since))
     }
 
+    /// Whether watches report every message with such an ID that comes. Otherwise others bring it:
+    /// another program, or another node, which may end before it has told of it.
+    pub fn reports(&self, id: EntryId) -> bool {
+        match &self.kind {
+            // A message of an earlier run was there before.
+            Kind::Maildir(_) => id.is_own(),
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(store) => store.reports(id),
+        }
+    }
+
     /// Begins a delivery of `declared_octets`, 0 if the size is not known.
     ///
     /// # Errors

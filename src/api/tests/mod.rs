@@ -7,6 +7,8 @@ mod login;
 mod mailboxes;
 mod mailhog;
 mod mailpit;
+#[cfg(feature = "postgres")]
+mod nodes;
 mod openapi;
 mod pages;
 mod sending;

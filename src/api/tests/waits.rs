@@ -356,7 +356,7 @@ pub(super) fn content(rng: &mut Rng) -> String {
 }
 
 /// No accounts: everybody who asks sees all mail.
-fn accounts() -> Arc<Accounts> {
+pub(super) fn accounts() -> Arc<Accounts> {
     Arc::new(Accounts::open(&AccountSettings {
         hostname: Domain::localhost(),
         domains: Vec::new(),
@@ -377,12 +377,12 @@ pub(super) fn get(target: &str) -> Request {
 }
 
 /// The response that the client of a wait gets.
-fn response_of(answer: Result<Response, Failure>) -> Response {
+pub(super) fn response_of(answer: Result<Response, Failure>) -> Response {
     answer.unwrap_or_else(|failure| failure.into_refusal().into())
 }
 
 /// The JSON in a response.
-fn json_of(response: &Response) -> Value {
+pub(super) fn json_of(response: &Response) -> Value {
     match response.body() {
         Body::Octets(octets) => serde_json::from_slice(octets).unwrap(),
         body @ (Body::Stream { .. } | Body::Open) => panic!("{body:?}"),

@@ -38,7 +38,7 @@
 //! with those of all mailboxes.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     error::Error as StdError,
     fmt,
     sync::Arc,
@@ -444,6 +444,20 @@ impl Watch {
             },
         };
         found
+    }
+
+    /// Which of these messages are known to have arrived before the place `until`.
+    pub fn arrived_before(&self, until: Cursor, ids: &HashSet<EntryId>) -> Vec<EntryId> {
+        let end = until.number_in(self.hub.run).unwrap_or(0);
+        let state = self.hub.state.lock();
+        let n_before = end.saturating_sub(state.ring.first);
+        let n_before = usize::try_from(n_before).unwrap_or(usize::MAX);
+        let news = state.ring.news.iter().take(n_before);
+        let arrived = news.filter(|news| {
+            let is_watched = self.of.as_ref().is_none_or(|of| news.mailbox == *of);
+            is_watched && news.change == Change::Arrived && ids.contains(&news.id)
+        });
+        arrived.map(|news| news.id).collect()
     }
 
     /// The mailbox at whose bell it sleeps; `None` for that of all.

@@ -359,6 +359,10 @@ impl PostgresStore {
         self.open.hub.watch(of, since)
     }
 
+    pub(super) fn reports(&self, id: EntryId) -> bool {
+        id.run() == Some(self.open.nonce)
+    }
+
     pub(super) fn begin_delivery(&self) -> Result<Delivery, Error> {
         Delivery::begin(&self.open)
     }
