@@ -457,7 +457,9 @@ impl Watch {
             let is_watched = self.of.as_ref().is_none_or(|of| news.mailbox == *of);
             is_watched && news.change == Change::Arrived && ids.contains(&news.id)
         });
-        arrived.map(|news| news.id).collect()
+        let arrived = arrived.map(|news| news.id).collect();
+        drop(state);
+        arrived
     }
 
     /// The mailbox at whose bell it sleeps; `None` for that of all.
