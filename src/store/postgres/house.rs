@@ -272,8 +272,8 @@ fn tell(store: &OpenStore, connection: &mut Connection, node: &str) -> Result<()
     Ok(())
 }
 
-/// Begins to search content that no mailbox has, on another connection: all content is read, and the
-/// lease has to be renewed meanwhile. Nobody waits for it.
+/// Begins to search content that no mailbox has, on another connection: all content is read, and
+/// the lease has to be renewed meanwhile. Nobody waits for it.
 fn find_orphans(store: &OpenStore) -> Result<(), Failure> {
     let deadline = after(&store.clock, ANSWER_TIMEOUT);
     store.lanes.submit(Purpose::Write, move |lane| {
