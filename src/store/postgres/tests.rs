@@ -2,6 +2,7 @@
 //! test also shows that it would notice if the rule were broken.
 
 use std::{
+    error::Error as _,
     io::{self, Read as _, Write as _},
     net::Shutdown,
     os::unix::net::{UnixListener, UnixStream},
@@ -728,10 +729,8 @@ fn a_database_that_is_missing_is_named() {
         is_single: true,
     });
     let error = MessageStore::open(settings, Clock::system()).unwrap_err();
-    assert!(
-        error.to_string().contains("\"nowhere\" does not exist"),
-        "{error}"
-    );
+    let reason = error.source().unwrap().to_string();
+    assert!(reason.contains("\"nowhere\" does not exist"), "{reason}");
 }
 
 /// Mail goes on when a server was started again.
