@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use super::{Change, Durability, Error, Message, MessageStore, News, Settings};
 use crate::{
-    clock::Clock,
+    clock::{Clock, look_again},
     mail::{EntryId, MailboxName},
     testing::{
         model::{Fate, Model, Start},
@@ -30,7 +30,18 @@ type Open = fn(&Path) -> MessageStore;
 fn open(place: &Path, durability: Durability) -> MessageStore {
     let mut settings = Settings::new(place.join("mail"), "host.example");
     settings.durability = durability;
-    MessageStore::open(settings, Clock::system()).unwrap()
+    open_with(&settings)
+}
+
+/// Opens a store. A process that another test is starting has the descriptors of this one for a
+/// moment, and with them the lock of a store that was just closed.
+fn open_with(settings: &Settings) -> MessageStore {
+    loop {
+        match MessageStore::open(settings.clone(), Clock::system()) {
+            Err(Error::StoreInUse { .. }) => look_again(),
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 /// All kinds of stores. Add a line here for a new one.
@@ -62,7 +73,7 @@ fn open_database(place: &Path) -> MessageStore {
         access: access.unwrap(),
         is_single: true,
     });
-    MessageStore::open(settings, Clock::system()).unwrap()
+    open_with(&settings)
 }
 
 fn mailbox(address: &str) -> MailboxName {

@@ -26,7 +26,7 @@ use crate::{
 use super::{
     connection::{Ask, Connection, Failure, Value},
     lanes::{Lane, Purpose, Slot, after},
-    limits::{BATCH_OCTETS_MAX, DELIVERY_TIMEOUT, PART_OCTETS},
+    limits::{BATCH_OCTETS_MAX, DELIVERY_TIMEOUT, MAILBOXES_AT_ONCE, PART_OCTETS},
     open::{OpenStore, check_name},
     outbox::Letter,
     proof::{certain, unexpected},
@@ -288,12 +288,30 @@ fn make_mailboxes<'a>(
     deadline: Instant,
 ) -> Result<(), Failure> {
     let unknown = store.known.unknown(mailboxes);
-    for mailbox in &unknown {
-        let values = [
-            Value::Text(mailbox.domain()),
-            Value::Text(mailbox.local_part()),
-        ];
-        connection.ask(&MAKE_MAILBOX, &values, deadline)?;
+    for unknown in unknown.chunks(MAILBOXES_AT_ONCE) {
+        let values = unknown.iter().map(|mailbox| {
+            [
+                Value::Text(mailbox.domain()),
+                Value::Text(mailbox.local_part()),
+            ]
+        });
+        let values: Vec<[Value<'_>; 2]> = values.collect();
+        let statement = &MAKE_MAILBOX;
+        let asks = values.iter().map(|values| [Ask { statement, values }]);
+        let asks: Vec<[Ask<'_>; 1]> = asks.collect();
+        let groups: Vec<&[Ask<'_>]> = asks.iter().map(|ask| &ask[..]).collect();
+        connection.send(&groups, deadline)?;
+        let mut made = Ok(());
+        for _ in &groups {
+            // Every group has an answer, and that must be read.
+            match connection.answer(deadline) {
+                Ok(_) => {}
+                Err(Failure::Waiting) => return Err(Failure::Waiting),
+                Err(failure) if connection.is_broken() => return Err(failure),
+                Err(failure) => made = Err(failure),
+            }
+        }
+        made?;
     }
     store.known.add(&unknown);
     Ok(())

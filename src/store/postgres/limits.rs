@@ -35,6 +35,9 @@ pub(super) const READ_OCTETS: usize = 64 * 1024;
 /// Octets of a message of the server. A row has at most one part of a message, and its name.
 pub(super) const MESSAGE_OCTETS_MAX: usize = 1024 * 1024;
 
+/// Characters of the text of an error of the server that are kept for the log.
+pub(super) const TEXT_CHARACTERS_MAX: usize = 256;
+
 /// Octets of the rows of an answer that are kept. Listings are not kept as rows.
 pub(super) const ANSWER_OCTETS_MAX: usize = 8 * 1024 * 1024;
 
@@ -103,6 +106,9 @@ pub(super) const BATCH_OCTETS_MAX: usize = 4 * 1024 * 1024;
 
 /// Messages of one batch, and mailboxes that they go to: they are arrays of one statement.
 pub(super) const BATCH_LETTERS_MAX: usize = 1_000;
+
+/// Mailboxes that are made with one write.
+pub(super) const MAILBOXES_AT_ONCE: usize = 64;
 
 /// Mailboxes that are known to exist, so that none of them has to be made before a delivery: about
 /// 150 octets each. When there are more, all are forgotten.

@@ -19,7 +19,7 @@ use std::time::Instant;
 use crate::clock::Clock;
 
 use super::{
-    connection::{Answer, Ask, Connection, Failure, Row, Value},
+    connection::{Answer, Ask, Connection, Failure, Returned, Row, Value},
     limits::{PROOF_PAUSE_MAX, PROOF_PAUSE_MIN},
     statements::PROOF,
 };
@@ -112,6 +112,10 @@ pub(super) fn certain(
     let answer = answer?;
     if let Some(warning) = warning_of(&answer) {
         return Err(Failure::unknown(warning));
+    }
+    let is_done = |returned: &Returned| !returned.tag.is_empty();
+    if answer.returned.len() != asks.len() || !answer.returned.iter().all(is_done) {
+        return Err(unexpected());
     }
     planted!(ChangesAreNotProved, return Ok(answer));
     let demand = answer.row(terms.names.0).map(|row| {

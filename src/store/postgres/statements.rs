@@ -29,10 +29,11 @@ pub(super) const TIMELINE: Statement = Statement {
     text: "select substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8)",
 };
 
-/// Makes a mailbox if it is missing. It is durable when anything after it is.
+/// Makes a mailbox if it is missing. It is durable when anything after it is, and a delivery finds
+/// out if it is not there.
 pub(super) const MAKE_MAILBOX: Statement = Statement {
     name: "make_mailbox",
-    text: "with s as materialized (select set_config('synchronous_commit', 'local', true))
+    text: "with s as materialized (select set_config('synchronous_commit', 'off', true))
     insert into mailbox (domain, local) select $1::text, $2::text from s
     on conflict (domain, local) do nothing",
 };

@@ -2,6 +2,8 @@
 
 use std::{fmt, io, sync::Arc};
 
+use super::super::limits::TEXT_CHARACTERS_MAX;
+
 /// What is known of a statement that has no good answer.
 #[derive(Clone, Debug)]
 pub(in crate::store::postgres) enum Failure {
@@ -25,7 +27,28 @@ pub(in crate::store::postgres) struct Refusal {
     pub(in crate::store::postgres) message: String,
 }
 
+/// The text of a server in one line of the log, and not too long for one (SEC-7).
+fn in_one_line(text: &str) -> String {
+    let mut line = String::new();
+    for char in text.chars().take(TEXT_CHARACTERS_MAX) {
+        if char.is_control() {
+            line.extend(char.escape_default());
+        } else {
+            line.push(char);
+        }
+    }
+    line
+}
+
 impl Refusal {
+    /// The error with this code and this text.
+    pub(super) fn new(code: &str, message: &str) -> Self {
+        Self {
+            code: in_one_line(code),
+            message: in_one_line(message),
+        }
+    }
+
     /// Whether it leaves open whether the statement was carried out: the connection has an error
     /// (class 08), the server was stopped (57P01, 57P02), or it does not know itself (40003).
     pub(super) fn is_outcome_unknown(&self) -> bool {
@@ -110,6 +133,14 @@ impl std::error::Error for Failure {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_text_of_a_server_is_one_line() {
+        let text = "no\nsuch \u{7}table".to_owned() + &"x".repeat(1_000);
+        let refusal = Refusal::new("42P01", &text).to_string();
+        assert!(refusal.contains("no\\nsuch \\u{7}tablexx"), "{refusal}");
+        assert!(refusal.len() < 400, "{refusal}");
+    }
 
     #[test]
     fn only_some_errors_of_the_server_leave_the_outcome_open() {

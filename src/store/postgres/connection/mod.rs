@@ -561,18 +561,17 @@ impl Connection {
 
 /// The severity, the code and the text in the fields of an error or a notice.
 fn fields(mut fields: ErrorFields<'_>) -> (String, Refusal) {
-    let mut severity = String::new();
-    let mut refusal = Refusal::default();
+    let (mut severity, mut code, mut message) = (String::new(), String::new(), String::new());
     while let Ok(Some(field)) = fields.next() {
         let value = || String::from_utf8_lossy(field.value_bytes()).into_owned();
         match field.type_() {
             b'V' => severity = value(),
-            b'C' => refusal.code = value(),
-            b'M' => refusal.message = value(),
+            b'C' => code = value(),
+            b'M' => message = value(),
             _ => {}
         }
     }
-    (severity, refusal)
+    (severity, Refusal::new(&code, &message))
 }
 
 fn refusal(of: ErrorFields<'_>) -> Refusal {
