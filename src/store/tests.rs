@@ -35,7 +35,7 @@ fn open(place: &Path, durability: Durability) -> MessageStore {
 
 /// Opens a store. A process that another test is starting has the descriptors of this one for a
 /// moment, and with them the lock of a store that was just closed.
-fn open_with(settings: &Settings) -> MessageStore {
+pub(super) fn open_with(settings: &Settings) -> MessageStore {
     loop {
         match MessageStore::open(settings.clone(), Clock::system()) {
             Err(Error::StoreInUse { .. }) => look_again(),

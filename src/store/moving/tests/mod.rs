@@ -20,8 +20,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
+    clock::look_again,
     mail::EntryId,
-    store::{Access, Secrets},
+    store::{Access, Secrets, tests::open_with},
     testing::{
         bugs::{self, Bug},
         interruption,
@@ -110,17 +111,27 @@ impl Place {
     }
 
     fn maildirs(&self, name: &str) -> MessageStore {
-        MessageStore::open(self.settings(name), Clock::system()).unwrap()
+        open_with(&self.settings(name))
     }
 
     /// The database, as a daemon opens it.
     fn served(&self) -> MessageStore {
         let mut settings = self.settings("node");
         settings.database = Some(self.database.clone());
-        MessageStore::open(settings, Clock::system()).unwrap()
+        open_with(&settings)
     }
 
+    /// Waits, as `open_with` does, for a process that has the lock for a moment.
     fn open(&self, direction: &Direction) -> Result<Move, Error> {
+        loop {
+            match self.try_open(direction) {
+                Err(Error::StoreInUse { .. }) => look_again(),
+                opened => return opened,
+            }
+        }
+    }
+
+    fn try_open(&self, direction: &Direction) -> Result<Move, Error> {
         let settings = self.settings("not used");
         Move::open(&settings, &self.database, direction, &Clock::system())
     }
@@ -479,7 +490,9 @@ fn a_store_that_is_served_is_refused() {
     let place = Place::new();
     place.fill();
     let store = place.maildirs("mail");
-    assert!(matches!(place.bring(), Err(Error::StoreInUse { .. })));
+    let bring = Direction::In(place.path("mail"));
+    let refused = place.try_open(&bring).map(drop);
+    assert!(matches!(refused, Err(Error::StoreInUse { .. })));
     drop(store);
     let store = place.served();
     for moved in [place.bring(), place.take()] {
