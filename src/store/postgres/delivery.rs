@@ -26,11 +26,12 @@ use crate::{
 use super::{
     connection::{Ask, Connection, Failure, Value},
     lanes::{Lane, Purpose, Slot, after},
-    limits::{BATCH_OCTETS_MAX, DELIVERY_TIMEOUT, MAILBOXES_AT_ONCE, PART_OCTETS},
+    limits::{BATCH_OCTETS_MAX, DELIVERY_TIMEOUT, PART_OCTETS},
     open::{OpenStore, check_name},
     outbox::Letter,
     proof::{certain, unexpected},
-    statements::{self, ADD_PARTS, COMPLETE, MAKE_MAILBOX},
+    statements,
+    writing::{self, Contents},
 };
 
 /// What was being done when a delivery failed.
@@ -148,20 +149,12 @@ impl Delivery {
             n_sent: 0,
         });
         let (name, first) = (parts.name.clone(), parts.n_sent);
-        let n_parts = i32::try_from(content.len().div_ceil(PART_OCTETS)).unwrap_or(i32::MAX);
-        parts.n_sent = first.saturating_add(n_parts);
-        let numbers: Vec<i32> = (first..parts.n_sent).collect();
+        parts.n_sent = first.saturating_add(writing::n_parts(content.len()));
         let deadline = after(&store.clock, DELIVERY_TIMEOUT);
         let sent = store
             .lanes
             .run(Purpose::Write, deadline, move |connection| {
-                let octets: Vec<&[u8]> = content.chunks(PART_OCTETS).collect();
-                let values = [
-                    Value::Text(&name),
-                    Value::Shorts(&numbers),
-                    Value::Blobs(&octets),
-                ];
-                connection.ask(&ADD_PARTS, &values, deadline).map(drop)
+                writing::add_parts(connection, &name, (first, &content), deadline)
             });
         sent.map_err(|failure| self.store.failed(STORE, failure))
     }
@@ -224,26 +217,8 @@ impl Delivery {
             .lanes
             .run(Purpose::Write, deadline, move |connection| {
                 make_mailboxes(&of_task, connection, mailboxes.iter(), deadline)?;
-                let domains: Vec<&str> = mailboxes.iter().map(MailboxName::domain).collect();
-                let locals: Vec<&str> = mailboxes.iter().map(MailboxName::local_part).collect();
-                let ask = Ask {
-                    statement: &COMPLETE,
-                    values: &[
-                        of_task.single(),
-                        Value::Text(&name),
-                        Value::Int(signed(size.stored_octets())),
-                        Value::Int(signed(size.octets())),
-                        Value::Texts(&domains),
-                        Value::Texts(&locals),
-                    ],
-                };
-                let terms = of_task.terms(deadline, (0, 4));
-                let answer = certain(connection, &[ask], terms, &mut |_, _| true)?;
-                let row = answer.row(0).ok_or_else(unexpected)?;
-                check_whole(&of_task, row.bool(2))?;
-                if row.bool(3) != Some(true) {
-                    return Err(Failure::unknown("parts of the message are missing"));
-                }
+                let message = (&*name, size, &*mailboxes);
+                writing::complete(&of_task, connection, message, deadline)?;
                 let id = EntryId::own(serial.nonce, serial.counter);
                 for mailbox in &mailboxes {
                     of_task.tell(Change::Arrived, mailbox, &name, id);
@@ -256,31 +231,11 @@ impl Delivery {
     }
 
     fn given_up(&self) -> Error {
-        Error::other(
-            "store a message in",
-            &self.store.place,
-            "an earlier write failed",
-        )
+        Error::other(STORE, &self.store.place, "an earlier write failed")
     }
 }
 
-/// A size as the database has it.
-fn signed(octets: u64) -> i64 {
-    i64::try_from(octets).unwrap_or(i64::MAX)
-}
-
-/// Makes sure that what a statement says about its mailboxes is good: that all exist.
-fn check_whole(store: &OpenStore, is_whole: Option<bool>) -> Result<(), Failure> {
-    if is_whole == Some(true) {
-        return Ok(());
-    }
-    // Made on a server that has lost them since.
-    store.known.clear();
-    Err(Failure::unknown("a mailbox has just disappeared"))
-}
-
-/// Makes the mailboxes that are not known to exist, in order, each as a transaction of its own:
-/// otherwise two batches could wait for each other.
+/// Makes the mailboxes that are not known to exist.
 fn make_mailboxes<'a>(
     store: &OpenStore,
     connection: &mut Connection,
@@ -288,31 +243,7 @@ fn make_mailboxes<'a>(
     deadline: Instant,
 ) -> Result<(), Failure> {
     let unknown = store.known.unknown(mailboxes);
-    for unknown in unknown.chunks(MAILBOXES_AT_ONCE) {
-        let values = unknown.iter().map(|mailbox| {
-            [
-                Value::Text(mailbox.domain()),
-                Value::Text(mailbox.local_part()),
-            ]
-        });
-        let values: Vec<[Value<'_>; 2]> = values.collect();
-        let statement = &MAKE_MAILBOX;
-        let asks = values.iter().map(|values| [Ask { statement, values }]);
-        let asks: Vec<[Ask<'_>; 1]> = asks.collect();
-        let groups: Vec<&[Ask<'_>]> = asks.iter().map(|ask| &ask[..]).collect();
-        connection.send(&groups, deadline)?;
-        let mut made = Ok(());
-        for _ in &groups {
-            // Every group has an answer, and that must be read.
-            match connection.answer(deadline) {
-                Ok(_) => {}
-                Err(Failure::Waiting) => return Err(Failure::Waiting),
-                Err(failure) if connection.is_broken() => return Err(failure),
-                Err(failure) => made = Err(failure),
-            }
-        }
-        made?;
-    }
+    writing::make_mailboxes(connection, &unknown, deadline)?;
     store.known.add(&unknown);
     Ok(())
 }
@@ -368,15 +299,10 @@ fn put(
 ) -> Result<(), Failure> {
     let mailboxes = letters.iter().flat_map(|letter| &letter.mailboxes);
     make_mailboxes(store, connection, mailboxes, deadline)?;
-    let names: Vec<&str> = letters.iter().map(|it| &*it.name).collect();
-    let stored = letters
-        .iter()
-        .map(|it| i64::try_from(it.content.len()).unwrap_or(i64::MAX));
-    let stored: Vec<i64> = stored.collect();
-    let sent: Vec<i64> = letters.iter().map(|it| signed(it.sent_octets)).collect();
-    let bodies: Vec<&[u8]> = letters.iter().map(|it| &*it.content).collect();
+    let mut contents = Contents::default();
     let (mut domains, mut locals, mut of_message) = (Vec::new(), Vec::new(), Vec::new());
     for letter in letters {
+        contents.add(&letter.name, &letter.content, letter.sent_octets);
         for mailbox in &letter.mailboxes {
             domains.push(mailbox.domain());
             locals.push(mailbox.local_part());
@@ -387,10 +313,10 @@ fn put(
         statement: statements::deliver(),
         values: &[
             store.single(),
-            Value::Texts(&names),
-            Value::Ints(&stored),
-            Value::Ints(&sent),
-            Value::Blobs(&bodies),
+            Value::Texts(&contents.names),
+            Value::Ints(&contents.stored),
+            Value::Ints(&contents.sent),
+            Value::Blobs(&contents.bodies),
             Value::Texts(&domains),
             Value::Texts(&locals),
             Value::Texts(&of_message),
@@ -399,5 +325,5 @@ fn put(
     let terms = store.terms(deadline, (0, 3));
     let answer = certain(connection, &[ask], terms, &mut |_, _| true)?;
     let row = answer.row(0).ok_or_else(unexpected)?;
-    check_whole(store, row.bool(2))
+    writing::check_whole(store, row.bool(2))
 }

@@ -29,7 +29,8 @@ use super::{
     message::Message,
     open::{OpenStore, check_name},
     proof::{certain, unexpected},
-    statements::{ADD_PARTS, BRING, COMPLETE, CONTENTS, DROP_PARTS, MAKE_MAILBOX, OTHER_NODES},
+    statements::{BRING, CONTENTS, DROP_PARTS, OTHER_NODES},
+    writing::{self, Contents},
 };
 
 /// What was being done when it failed.
@@ -99,8 +100,7 @@ impl Intake {
         let made = store
             .lanes
             .run(Purpose::Write, deadline, move |connection| {
-                let values = [Value::Text(name.domain()), Value::Text(name.local_part())];
-                connection.ask(&MAKE_MAILBOX, &values, deadline).map(drop)
+                writing::make_mailboxes(connection, &[&name], deadline)
             });
         made.map_err(|failure| store.failed(MOVE, failure))?;
         Ok(Self {
@@ -227,22 +227,19 @@ impl Intake {
             .store
             .lanes
             .run(Purpose::Write, deadline, move |connection| {
-                let names: Vec<&str> = contents.iter().map(|it| &*it.name).collect();
-                let lengths = contents.iter().map(|it| it.content.len());
-                let stored: Vec<i64> = lengths
-                    .map(|length| i64::try_from(length).unwrap_or(i64::MAX))
-                    .collect();
-                let sent: Vec<i64> = contents.iter().map(|it| signed(it.sent_octets)).collect();
-                let bodies: Vec<&[u8]> = contents.iter().map(|it| &*it.content).collect();
+                let mut columns = Contents::default();
+                for it in &contents {
+                    columns.add(&it.name, &it.content, it.sent_octets);
+                }
                 let of_mailbox: Vec<&str> = messages.iter().map(String::as_str).collect();
                 let ask = Ask {
                     statement: &BRING,
                     values: &[
                         store.single(),
-                        Value::Texts(&names),
-                        Value::Ints(&stored),
-                        Value::Ints(&sent),
-                        Value::Blobs(&bodies),
+                        Value::Texts(&columns.names),
+                        Value::Ints(&columns.stored),
+                        Value::Ints(&columns.sent),
+                        Value::Blobs(&columns.bodies),
                         Value::Text(mailbox.domain()),
                         Value::Text(mailbox.local_part()),
                         Value::Texts(&of_mailbox),
@@ -250,7 +247,7 @@ impl Intake {
                 };
                 let terms = store.terms(deadline, (0, 3));
                 let answer = certain(connection, &[ask], terms, &mut |_, _| true)?;
-                whole(answer.row(0).and_then(|row| row.bool(2)))
+                writing::check_whole(&store, answer.row(0).and_then(|row| row.bool(2)))
             });
         done.map_err(|failure| self.store.failed(MOVE, failure))
     }
@@ -291,39 +288,17 @@ impl Intake {
                 break;
             }
             size.add(&octets);
-            let n_parts = i32::try_from(octets.len().div_ceil(PART_OCTETS)).unwrap_or(i32::MAX);
-            let after = n_sent.saturating_add(n_parts);
-            let numbers: Vec<i32> = (n_sent..after).collect();
-            n_sent = after;
+            let first = n_sent;
+            n_sent = first.saturating_add(writing::n_parts(octets.len()));
             let text = name.clone();
             self.work(move |connection, deadline| {
-                let parts: Vec<&[u8]> = octets.chunks(PART_OCTETS).collect();
-                let values = [
-                    Value::Text(&text),
-                    Value::Shorts(&numbers),
-                    Value::Blobs(&parts),
-                ];
-                connection.ask(&ADD_PARTS, &values, deadline).map(drop)
+                writing::add_parts(connection, &text, (first, &octets), deadline)
             })?;
         }
         let (store, mailbox) = (Arc::clone(&self.store), self.mailbox.clone());
         self.work(move |connection, deadline| {
-            let ask = Ask {
-                statement: &COMPLETE,
-                values: &[
-                    store.single(),
-                    Value::Text(&name),
-                    Value::Int(signed(size.stored_octets())),
-                    Value::Int(signed(size.octets())),
-                    Value::Texts(&[mailbox.domain()]),
-                    Value::Texts(&[mailbox.local_part()]),
-                ],
-            };
-            let terms = store.terms(deadline, (0, 4));
-            let answer = certain(connection, &[ask], terms, &mut |_, _| true)?;
-            let row = answer.row(0).ok_or_else(unexpected)?;
-            whole(row.bool(2))?;
-            whole(row.bool(3))
+            let message = (&*name, size, std::slice::from_ref(&mailbox));
+            writing::complete(&store, connection, message, deadline)
         })
     }
 
@@ -344,19 +319,6 @@ impl Intake {
             });
         done.map_err(|failure| self.store.failed(MOVE, failure))
     }
-}
-
-/// Checks that a statement says that nothing was missing.
-fn whole(is_whole: Option<bool>) -> Result<(), Failure> {
-    match is_whole {
-        Some(true) => Ok(()),
-        Some(false) | None => Err(Failure::unknown("a part of it has just disappeared")),
-    }
-}
-
-/// A size as the database has it.
-fn signed(octets: u64) -> i64 {
-    i64::try_from(octets).unwrap_or(i64::MAX)
 }
 
 /// The octets of a message, or, if they are more than a part, those and one more.

@@ -20,10 +20,12 @@
 //!   which nobody else waits for.
 //! - Content and names are never changed: a name is given once, and so is a unique-id (I6).
 //!
-//! # Known limits Mail is as safe as the servers: `fsync` and `full_page_writes` are checked at the
-//! start only, and that one standby at most is asked to take over is up to whoever runs them. If
-//! the synchronous standbys are any of several, a primary that was replaced without noticing may
-//! acknowledge mail that is lost.
+//! # Known limits
+//! Mail is as safe as the servers: `fsync` and `full_page_writes` are checked at the start only,
+//! and whoever runs the servers makes sure that only one standby takes over. If the synchronous
+//! standbys are any of several, a primary that was replaced without noticing may acknowledge mail
+//! that is lost. A look at a mailbox may be old while a primary that was replaced is cut off: it
+//! changes nothing there, so no standby has to confirm it.
 
 mod connection;
 mod delivery;
@@ -45,6 +47,7 @@ mod removal;
 mod schema;
 mod sessions;
 mod statements;
+mod writing;
 
 #[cfg(test)]
 mod tests;
@@ -227,7 +230,7 @@ impl PostgresStore {
     pub(super) fn check_ready(&self) -> Result<(), Error> {
         let store = Arc::clone(&self.open);
         let failed = |failure| self.open.failed("store messages in", failure);
-        if store.lanes.is_stuck() || store.lease.epoch(&store.clock).is_none() {
+        if store.is_degraded() {
             return Err(failed(Failure::Waiting));
         }
         let deadline = after(&store.clock, READY_TIMEOUT);
@@ -245,11 +248,10 @@ impl PostgresStore {
     pub(super) fn report(&self, report: &mut Report) {
         let store = &self.open;
         let counters = &store.counters;
-        let is_degraded = store.lanes.is_stuck() || store.lease.epoch(&store.clock).is_none();
         report.add(
             "store",
             [
-                ("degraded", u64::from(is_degraded)),
+                ("degraded", u64::from(store.is_degraded())),
                 ("whole", counters.whole.value()),
                 ("in_parts", counters.in_parts.value()),
                 ("repeats", counters.repeats.value()),

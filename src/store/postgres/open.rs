@@ -136,6 +136,11 @@ impl OpenStore {
         Value::Bool(self.copies == Copies::Single)
     }
 
+    /// Whether messages cannot be stored now.
+    pub(super) fn is_degraded(&self) -> bool {
+        self.lanes.is_stuck() || self.lease.epoch(&self.clock).is_none()
+    }
+
     /// What the proof of a change needs to know; `names` as in [`Terms`].
     pub(super) fn terms(&self, deadline: Instant, names: (usize, usize)) -> Terms<'_> {
         Terms {
