@@ -7,6 +7,109 @@
 
 use super::connection::Statement;
 
+/// The beginning of statements that change what was promised.
+macro_rules! promised {
+    () => {
+        "with s as materialized (
+        select set_config('synchronous_commit', 'on', true),
+            set_config('client_min_messages', 'warning', true),
+            current_setting('synchronous_standby_names') as names,
+            pg_postmaster_start_time() as started)"
+    };
+}
+
+/// The beginning of statements that need not wait for a standby.
+macro_rules! local {
+    () => {
+        "with s as materialized (select set_config('synchronous_commit', 'local', true))"
+    };
+}
+
+/// Adds contents, and puts `$messages` into `$mailboxes` if all of these exist.
+macro_rules! adds {
+    ($mailboxes:literal, $messages:literal) => {
+        concat!(
+            promised!(),
+            ",
+    w as materialized (",
+            $mailboxes,
+            "),
+    g as materialized (
+        select s.names <> '' or $1::bool as named,
+            not exists (select from w where w.id is null) as whole
+        from s),
+    c as (
+        insert into content (name, octets, wire_octets, complete, body)
+        select n.name, n.octets, n.wire_octets, true, n.body
+        from g, unnest($2::text[], $3::int8[], $4::int8[], $5::bytea[])
+            as n (name, octets, wire_octets, body)
+        where g.named and g.whole
+        on conflict (name) do nothing
+        returning name),
+    m as (
+        insert into message (mailbox, name) ",
+            $messages,
+            "
+        returning 1)
+    select (select count(*) from c), (select count(*) from m), g.whole, s.names, s.started
+    from s, g"
+        )
+    };
+}
+
+/// Claims the mailbox, by the clock `$now`.
+macro_rules! claims {
+    ($now:literal) => {
+        concat!(
+            promised!(),
+            ",
+    u as (
+        update mailbox set token = token + 1, holder = $4::uuid, session = $5::int8
+        from s
+        where domain = $2::text and local = $3::text and (s.names <> '' or $1::bool)
+            and (holder is null or holder = $4::uuid
+                or not exists (select from node where node.id = mailbox.holder
+                    and node.lease_until > ",
+            $now,
+            "
+                    and node.lease_until <= ",
+            $now,
+            " + interval '10 seconds'))
+        returning id, token)
+    select b.id, coalesce(u.token, b.token), u.id is not null, s.names, s.started
+    from s, mailbox b left join u on u.id = b.id
+    where b.domain = $2::text and b.local = $3::text"
+        )
+    };
+}
+
+/// Removes messages by the claim that `$session` checks further.
+macro_rules! removes {
+    ($session:literal) => {
+        concat!(
+            promised!(),
+            ",
+    r as (
+        update mailbox set holder = null from s
+        where id = $2::int8 and token = $3::int8 and ",
+            $session,
+            "
+            and (s.names <> '' or $1::bool)
+        returning id),
+    d as (
+        delete from message using r
+        where message.mailbox = r.id and message.name = any ($5::text[])
+        returning message.name),
+    o as (
+        update content set orphan_since = clock_timestamp()
+        from (select name from content where name in (select name from d)
+            for no key update skip locked) as f
+        where content.name = f.name)
+    select (select count(*) from r), (select count(*) from d), s.names, s.started from s"
+        )
+    };
+}
+
 /// Whether the flushed log is on standbys, from a place in it on: `$1`, or 0 for the place where it
 /// ends now. Returns that place, how many have it, the names and the start.
 pub(super) const PROOF: Statement = Statement {
@@ -46,72 +149,33 @@ pub(super) const MAKE_MAILBOX: Statement = Statement {
 /// the start.
 const DELIVER: Statement = Statement {
     name: "deliver",
-    text: "with s as materialized (
-        select set_config('synchronous_commit', 'on', true),
-            set_config('client_min_messages', 'warning', true),
-            current_setting('synchronous_standby_names') as names,
-            pg_postmaster_start_time() as started),
-    w as materialized (
-        select b.id, r.name
+    text: adds!(
+        "select b.id, r.name
         from unnest($6::text[], $7::text[], $8::text[]) as r (domain, local, name)
-        left join mailbox b on b.domain = r.domain and b.local = r.local),
-    g as materialized (
-        select s.names <> '' or $1::bool as named,
-            not exists (select from w where w.id is null) as whole
-        from s),
-    c as (
-        insert into content (name, octets, wire_octets, complete, body)
-        select n.name, n.octets, n.wire_octets, true, n.body
-        from g, unnest($2::text[], $3::int8[], $4::int8[], $5::bytea[])
-            as n (name, octets, wire_octets, body)
-        where g.named and g.whole
-        on conflict (name) do nothing
-        returning name),
-    m as (
-        insert into message (mailbox, name)
-        select w.id, w.name from w join c on c.name = w.name
-        returning 1)
-    select (select count(*) from c), (select count(*) from m), g.whole, s.names, s.started
-    from s, g",
+        left join mailbox b on b.domain = r.domain and b.local = r.local",
+        "select w.id, w.name from w join c on c.name = w.name"
+    ),
 };
 
 /// The same without the condition on the content: a planted bug.
 #[cfg(test)]
 const DELIVER_AGAIN: Statement = Statement {
     name: "deliver_again",
-    text: "with s as materialized (
-        select set_config('synchronous_commit', 'on', true),
-            set_config('client_min_messages', 'warning', true),
-            current_setting('synchronous_standby_names') as names,
-            pg_postmaster_start_time() as started),
-    w as materialized (
-        select b.id, r.name
+    text: adds!(
+        "select b.id, r.name
         from unnest($6::text[], $7::text[], $8::text[]) as r (domain, local, name)
-        left join mailbox b on b.domain = r.domain and b.local = r.local),
-    g as materialized (
-        select s.names <> '' or $1::bool as named,
-            not exists (select from w where w.id is null) as whole
-        from s),
-    c as (
-        insert into content (name, octets, wire_octets, complete, body)
-        select n.name, n.octets, n.wire_octets, true, n.body
-        from g, unnest($2::text[], $3::int8[], $4::int8[], $5::bytea[])
-            as n (name, octets, wire_octets, body)
-        where g.named and g.whole
-        on conflict (name) do nothing
-        returning name),
-    m as (
-        insert into message (mailbox, name) select w.id, w.name from w, g where g.named and g.whole
-        on conflict do nothing
-        returning 1)
-    select (select count(*) from c), (select count(*) from m), g.whole, s.names, s.started
-    from s, g",
+        left join mailbox b on b.domain = r.domain and b.local = r.local",
+        "select w.id, w.name from w, g where g.named and g.whole
+        on conflict do nothing"
+    ),
 };
 
 /// Adds parts of a large message, which is not complete yet.
 pub(super) const ADD_PARTS: Statement = Statement {
     name: "add_parts",
-    text: "with s as materialized (select set_config('synchronous_commit', 'local', true)),
+    text: concat!(
+        local!(),
+        ",
     c as (
         insert into content (name, octets, wire_octets, complete, orphan_since)
         select $1::text, 0, 0, false, clock_timestamp() from s
@@ -119,7 +183,8 @@ pub(super) const ADD_PARTS: Statement = Statement {
             where not content.complete)
     insert into part (name, n, octets)
     select $1::text, p.n, p.octets from s, unnest($2::int4[], $3::bytea[]) as p (n, octets)
-    on conflict (name, n) do nothing",
+    on conflict (name, n) do nothing"
+    ),
 };
 
 /// Completes a large message, `$2`, and delivers it to its mailboxes, unless it was complete
@@ -129,11 +194,9 @@ pub(super) const ADD_PARTS: Statement = Statement {
 /// mailbox exists, whether it is complete now or was before, the names and the start.
 pub(super) const COMPLETE: Statement = Statement {
     name: "complete",
-    text: "with s as materialized (
-        select set_config('synchronous_commit', 'on', true),
-            set_config('client_min_messages', 'warning', true),
-            current_setting('synchronous_standby_names') as names,
-            pg_postmaster_start_time() as started),
+    text: concat!(
+        promised!(),
+        ",
     w as materialized (
         select b.id
         from unnest($5::text[], $6::text[]) as r (domain, local)
@@ -158,24 +221,31 @@ pub(super) const COMPLETE: Statement = Statement {
         exists (select from c)
             or exists (select from content where name = $2::text and complete),
         s.names, s.started
-    from s, g",
+    from s, g"
+    ),
 };
 
 /// Gives this node a lease of 10 seconds from now, by the clock of the server.
 pub(super) const RENEW: Statement = Statement {
     name: "renew",
-    text: "with s as materialized (select set_config('synchronous_commit', 'local', true))
+    text: concat!(
+        local!(),
+        "
     insert into node (id, name, lease_until)
     select $1::uuid, $2::text, clock_timestamp() + interval '10 seconds' from s
-    on conflict (id) do update set lease_until = clock_timestamp() + interval '10 seconds'",
+    on conflict (id) do update set lease_until = clock_timestamp() + interval '10 seconds'"
+    ),
 };
 
 /// Ends the lease of this node, and everything that it holds.
 pub(super) const LEAVE: Statement = Statement {
     name: "leave",
-    text: "with s as materialized (select set_config('synchronous_commit', 'local', true)),
+    text: concat!(
+        local!(),
+        ",
     m as (update mailbox set holder = null where holder = $1::uuid)
-    delete from node using s where id = $1::uuid",
+    delete from node using s where id = $1::uuid"
+    ),
 };
 
 /// Forgets nodes that have not been there for a day.
@@ -205,23 +275,7 @@ pub(super) const LOCK_MAILBOX: Statement = Statement {
 /// the start.
 const CLAIM: Statement = Statement {
     name: "claim",
-    text: "with s as materialized (
-        select set_config('synchronous_commit', 'on', true),
-            set_config('client_min_messages', 'warning', true),
-            current_setting('synchronous_standby_names') as names,
-            pg_postmaster_start_time() as started),
-    u as (
-        update mailbox set token = token + 1, holder = $4::uuid, session = $5::int8
-        from s
-        where domain = $2::text and local = $3::text and (s.names <> '' or $1::bool)
-            and (holder is null or holder = $4::uuid
-                or not exists (select from node where node.id = mailbox.holder
-                    and node.lease_until > clock_timestamp()
-                    and node.lease_until <= clock_timestamp() + interval '10 seconds'))
-        returning id, token)
-    select b.id, coalesce(u.token, b.token), u.id is not null, s.names, s.started
-    from s, mailbox b left join u on u.id = b.id
-    where b.domain = $2::text and b.local = $3::text",
+    text: claims!("clock_timestamp()"),
 };
 
 /// Locks the mailbox and claims it in one statement: a planted bug.
@@ -252,21 +306,7 @@ const CLAIM_AT_ONCE: Statement = Statement {
 #[cfg(test)]
 const CLAIM_BY_NODE: Statement = Statement {
     name: "claim_by_node",
-    text: "with s as materialized (
-        select current_setting('synchronous_standby_names') as names,
-            pg_postmaster_start_time() as started),
-    u as (
-        update mailbox set token = token + 1, holder = $4::uuid, session = $5::int8
-        from s
-        where domain = $2::text and local = $3::text and (s.names <> '' or $1::bool)
-            and (holder is null or holder = $4::uuid
-                or not exists (select from node where node.id = mailbox.holder
-                    and node.lease_until > to_timestamp($6::int8 / 1e6)
-                    and node.lease_until <= to_timestamp($6::int8 / 1e6) + interval '10 seconds'))
-        returning id, token)
-    select b.id, coalesce(u.token, b.token), u.id is not null, s.names, s.started
-    from s, mailbox b left join u on u.id = b.id
-    where b.domain = $2::text and b.local = $3::text",
+    text: claims!("to_timestamp($6::int8 / 1e6)"),
 };
 
 /// The messages of a mailbox that this session has claimed.
@@ -293,45 +333,14 @@ pub(super) const LIST: Statement = Statement {
 /// start.
 const REMOVE: Statement = Statement {
     name: "remove",
-    text: "with s as materialized (
-        select set_config('synchronous_commit', 'on', true),
-            set_config('client_min_messages', 'warning', true),
-            current_setting('synchronous_standby_names') as names,
-            pg_postmaster_start_time() as started),
-    r as (
-        update mailbox set holder = null from s
-        where id = $2::int8 and token = $3::int8 and session = $4::int8
-            and (s.names <> '' or $1::bool)
-        returning id),
-    d as (
-        delete from message using r
-        where message.mailbox = r.id and message.name = any ($5::text[])
-        returning message.name),
-    o as (
-        update content set orphan_since = clock_timestamp()
-        from (select name from content where name in (select name from d)
-            for no key update skip locked) as f
-        where content.name = f.name)
-    select (select count(*) from r), (select count(*) from d), s.names, s.started from s",
+    text: removes!("session = $4::int8"),
 };
 
 /// The same without the number of the session: a planted bug.
 #[cfg(test)]
 const REMOVE_BY_TOKEN: Statement = Statement {
     name: "remove_by_token",
-    text: "with s as materialized (
-        select current_setting('synchronous_standby_names') as names,
-            pg_postmaster_start_time() as started),
-    r as (
-        update mailbox set holder = null from s
-        where id = $2::int8 and token = $3::int8 and $4::int8 is not null
-            and (s.names <> '' or $1::bool)
-        returning id),
-    d as (
-        delete from message using r
-        where message.mailbox = r.id and message.name = any ($5::text[])
-        returning message.name)
-    select (select count(*) from r), (select count(*) from d), s.names, s.started from s",
+    text: removes!("$4::int8 is not null"),
 };
 
 /// Ends the claims of sessions that have ended, by their random numbers. A mailbox whose row is
@@ -340,7 +349,9 @@ const REMOVE_BY_TOKEN: Statement = Statement {
 /// Returns what was left.
 pub(super) const RELEASE: Statement = Statement {
     name: "release",
-    text: "with s as materialized (select set_config('synchronous_commit', 'local', true)),
+    text: concat!(
+        local!(),
+        ",
     x as materialized (
         select * from unnest($2::text[], $3::text[], $4::int8[]) as r (domain, local, session)),
     f as materialized (
@@ -352,7 +363,8 @@ pub(super) const RELEASE: Statement = Statement {
         where mailbox.id = f.id and f.holder = $1::uuid and f.session = f.ended)
     select x.domain, x.local, x.session
     from x join mailbox b on b.domain = x.domain and b.local = x.local
-    where b.id not in (select id from f)",
+    where b.id not in (select id from f)"
+    ),
 };
 
 /// The claims of a node, except those of these sessions; 10,000 at a time.
@@ -474,34 +486,13 @@ pub(super) const DROP_PARTS: Statement = Statement {
 /// the start.
 pub(super) const BRING: Statement = Statement {
     name: "bring",
-    text: "with s as materialized (
-        select set_config('synchronous_commit', 'on', true),
-            set_config('client_min_messages', 'warning', true),
-            current_setting('synchronous_standby_names') as names,
-            pg_postmaster_start_time() as started),
-    w as materialized (
-        select b.id, r.name
+    text: adds!(
+        "select b.id, r.name
         from unnest($8::text[]) as r (name)
-        left join mailbox b on b.domain = $6::text and b.local = $7::text),
-    g as materialized (
-        select s.names <> '' or $1::bool as named,
-            not exists (select from w where w.id is null) as whole
-        from s),
-    c as (
-        insert into content (name, octets, wire_octets, complete, body)
-        select n.name, n.octets, n.wire_octets, true, n.body
-        from g, unnest($2::text[], $3::int8[], $4::int8[], $5::bytea[])
-            as n (name, octets, wire_octets, body)
-        where g.named and g.whole
-        on conflict (name) do nothing
-        returning name),
-    m as (
-        insert into message (mailbox, name)
-        select w.id, w.name from w, g where g.named and g.whole
-        on conflict do nothing
-        returning 1)
-    select (select count(*) from c), (select count(*) from m), g.whole, s.names, s.started
-    from s, g",
+        left join mailbox b on b.domain = $6::text and b.local = $7::text",
+        "select w.id, w.name from w, g where g.named and g.whole
+        on conflict do nothing"
+    ),
 };
 
 /// Delivers messages: [`DELIVER`].

@@ -106,6 +106,12 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// Calls a function of the server for each backend that waits for a standby.
+    fn to_waiting(self, function: &str) {
+        let waiting = "from pg_stat_activity where wait_event = 'SyncRep'";
+        self.sql(&format!("select {function}(pid) {waiting}"));
+    }
+
     /// Waits until so many backends wait for a standby.
     fn await_waiting(self, count: &str) {
         self.await_that(WAITING, count);
@@ -203,6 +209,17 @@ fn check(bugs: &[Bug], scenario: impl Fn() -> Result<(), String>) {
     }
 }
 
+/// The same on a new database of the pair, which is in order each time.
+fn check_pair(bugs: &[Bug], scenario: impl Fn(&Pair, Place<'_>) -> Result<(), String>) {
+    let pair = Pair::take();
+    check(bugs, || {
+        pair.mend();
+        let database = pair.0.new_database();
+        scenario(&pair, Place::new(&pair.0, &database))
+    });
+    pair.mend();
+}
+
 /// An error with this text, unless `is_true`.
 fn must(is_true: bool, text: impl AsRef<str>) -> Result<(), String> {
     is_true
@@ -223,11 +240,7 @@ fn let_time_pass<T>(node: &Node, thread: ScopedJoinHandle<'_, T>) -> T {
 /// takes the standby from the names, which lets what waits commit without a warning.
 #[test]
 fn a_commit_that_was_let_go_is_not_acknowledged() {
-    let pair = Pair::take();
-    check(&[Bug::ChangesAreNotProved], || {
-        pair.mend();
-        let database = pair.0.new_database();
-        let place = Place::new(&pair.0, &database);
+    check_pair(&[Bug::ChangesAreNotProved], |pair, place| {
         let node = place.open_in_still_time();
         node.deliver(b"with\n", &ann()).unwrap();
         pair.0.kill_standby();
@@ -240,17 +253,12 @@ fn a_commit_that_was_let_go_is_not_acknowledged() {
         });
         must(result.is_err(), "it was acknowledged")
     });
-    pair.mend();
 }
 
 /// The statement itself reads the names: nothing is written when there are none.
 #[test]
 fn nothing_is_written_while_no_standby_is_named() {
-    let pair = Pair::take();
-    check(&[Bug::StandbysAreReadBefore], || {
-        pair.mend();
-        let database = pair.0.new_database();
-        let place = Place::new(&pair.0, &database);
+    check_pair(&[Bug::StandbysAreReadBefore], |pair, place| {
         let node = place.open_in_still_time();
         pair.0.set_names("");
         must(node.deliver(b"a\n", &ann()).is_err(), "it was acknowledged")?;
@@ -259,71 +267,51 @@ fn nothing_is_written_while_no_standby_is_named() {
             "it was written",
         )
     });
-    pair.mend();
 }
 
 /// A commit whose wait was cancelled succeeds, with a warning. It is sent again.
 #[test]
 fn a_commit_with_a_warning_counts_as_unknown() {
-    let pair = Pair::take();
-    check(&[Bug::WarningsAreIgnored], || {
-        pair.mend();
-        let database = pair.0.new_database();
-        let place = Place::new(&pair.0, &database);
+    check_pair(&[Bug::WarningsAreIgnored], |pair, place| {
         let node = place.open_in_still_time();
         node.deliver(b"with\n", &ann()).unwrap();
         pair.0.kill_standby();
         thread::scope(|scope| {
             let thread = scope.spawn(|| node.deliver(b"without\n", &ann()));
             place.await_waiting("1");
-            place.sql(
-                "select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'",
-            );
+            place.to_waiting("pg_cancel_backend");
             place.await_waiting("0");
             must(let_time_pass(&node, thread).is_err(), "it was acknowledged")
         })?;
         must(node.n_repeats() == 1, "it was not sent again")
     });
-    pair.mend();
 }
 
 /// I5: the outcome of a commit is not known if its server is ended in the wait. The same statement
 /// with the same names finds out.
 #[test]
 fn a_repeated_delivery_makes_no_second_copy() {
-    let pair = Pair::take();
-    check(&[Bug::RepeatsGetNewNames], || {
-        pair.mend();
-        let database = pair.0.new_database();
-        let place = Place::new(&pair.0, &database);
+    check_pair(&[Bug::RepeatsGetNewNames], |pair, place| {
         let node = place.open();
         node.deliver(b"first\n", &ann()).unwrap();
         pair.0.kill_standby();
         thread::scope(|scope| {
             let thread = scope.spawn(|| node.deliver(b"second\n", &ann()));
             place.await_waiting("1");
-            place.sql(
-                "select pg_terminate_backend(pid) from pg_stat_activity
-                where wait_event = 'SyncRep'",
-            );
+            place.to_waiting("pg_terminate_backend");
             pair.mend();
             must(thread.join().unwrap().is_ok(), "it was not acknowledged")
         })?;
         let n_copies = node.contents(&ann()).len();
         must(n_copies == 2, format!("{n_copies} messages"))
     });
-    pair.mend();
 }
 
 /// I2: a message that was delivered, fetched and removed while its sender waits does not come back
 /// when the delivery is sent again.
 #[test]
 fn a_repeated_delivery_does_not_bring_back_what_was_removed() {
-    let pair = Pair::take();
-    check(&[Bug::DeliveriesAreRepeated], || {
-        pair.mend();
-        let database = pair.0.new_database();
-        let place = Place::new(&pair.0, &database);
+    check_pair(&[Bug::DeliveriesAreRepeated], |pair, place| {
         let node = place.open();
         node.deliver(b"first\n", &ann()).unwrap();
         pair.0.kill_standby();
@@ -342,43 +330,32 @@ fn a_repeated_delivery_does_not_bring_back_what_was_removed() {
                     and relation = 'content'::regclass",
                 "1",
             );
-            place.sql(
-                "select pg_terminate_backend(pid) from pg_stat_activity
-                where wait_event = 'SyncRep'",
-            );
+            place.to_waiting("pg_terminate_backend");
             remove.join().unwrap();
             pair.mend();
             must(thread.join().unwrap().is_ok(), "it was not acknowledged")
         })?;
         must(node.contents(&ann()).is_empty(), "it came back")
     });
-    pair.mend();
 }
 
 /// I4: what is visible on a server, but on no standby, is not shown.
 #[test]
 fn a_message_that_may_vanish_is_not_shown() {
-    let pair = Pair::take();
-    check(&[Bug::ListingsAreNotProved], || {
-        pair.mend();
-        let database = pair.0.new_database();
-        let place = Place::new(&pair.0, &database);
+    check_pair(&[Bug::ListingsAreNotProved], |pair, place| {
         let node = place.open_in_still_time();
         node.deliver(b"with\n", &ann()).unwrap();
         pair.0.kill_standby();
         thread::scope(|scope| {
             let thread = scope.spawn(|| node.deliver(b"without\n", &ann()));
             place.await_waiting("1");
-            place.sql(
-                "select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'",
-            );
+            place.to_waiting("pg_cancel_backend");
             place.await_that("select count(*) from message", "2");
             let looked = node.store.look(&ann());
             must(looked.is_err(), "it is shown")?;
             must(let_time_pass(&node, thread).is_err(), "it was acknowledged")
         })
     });
-    pair.mend();
 }
 
 /// Two nodes want the mailbox of a dead one at the same time: the second sees that the first has
@@ -722,13 +699,8 @@ fn a_silent_server_hides_no_other() {
 /// A start that fails says why, and not only that its time is over.
 #[test]
 fn a_database_that_is_missing_is_named() {
-    let directory = TempDir::new().unwrap();
-    let mut settings = Settings::new(directory.path().join("mail"), "host.example");
-    settings.database = Some(Database {
-        access: Access::parse(&shared().access("nowhere"), Secrets::default()).unwrap(),
-        is_single: true,
-    });
-    let error = MessageStore::open(settings, Clock::system()).unwrap_err();
+    let place = Place::new(shared(), "nowhere").single();
+    let error = place.try_open(Clock::system()).map(drop).unwrap_err();
     let reason = error.source().unwrap().to_string();
     assert!(reason.contains("\"nowhere\" does not exist"), "{reason}");
 }
