@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::inbox::Rest;
+
 /// How many messages a list has if the request does not say: as in Mailpit.
 pub const PAGE_DEFAULT: usize = 50;
 
@@ -62,16 +64,14 @@ pub const SEARCH_PART_GROWTH: usize = 8;
 /// How long a search compares messages before it looks how much mail has arrived meanwhile.
 pub const SEARCH_TURN: Duration = Duration::from_millis(1);
 
-/// How long a search rests for each message that has arrived during such a turn. In a flood hardly
-/// anything is left of a search, and beside 200 messages a second it takes twice as long.
-pub const SEARCH_REST: Duration = Duration::from_millis(5);
-
-/// It rests for at most so many times as long as the turn took: a thread that wakes up to accept
-/// mail may have to wait for the end of a time slice of a busy one, whatever its priority.
-pub const SEARCH_REST_TURNS: u32 = 40;
-
-/// Longest such rest.
-pub const SEARCH_REST_MAX: Duration = Duration::from_millis(400);
+/// How long a search rests after such a turn. In a flood hardly anything is left of a search, and
+/// beside 200 messages a second it takes twice as long. A thread that wakes up to accept mail may
+/// have to wait for the end of a time slice of a busy one, whatever its priority.
+pub const SEARCH_REST: Rest = Rest {
+    each_change: Duration::from_millis(5),
+    times: 40,
+    longest: Duration::from_millis(400),
+};
 
 /// Longest search. It may read every message from the disk, and people do not wait longer.
 pub const SEARCH_TIME: Duration = Duration::from_secs(2);

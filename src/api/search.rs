@@ -1,6 +1,6 @@
 //! Searches through the messages that the asker sees.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::{
     inbox::{Item, List, Reading, words::Words},
@@ -14,8 +14,7 @@ use super::{
     bcc::Bcc,
     call::Call,
     limits::{
-        SEARCH_PART, SEARCH_PART_GROWTH, SEARCH_REST, SEARCH_REST_MAX, SEARCH_REST_TURNS,
-        SEARCH_TIME, SEARCH_TURN, SEARCHED_MAX,
+        SEARCH_PART, SEARCH_PART_GROWTH, SEARCH_REST, SEARCH_TIME, SEARCH_TURN, SEARCHED_MAX,
     },
 };
 
@@ -149,7 +148,7 @@ impl<'a> Pace<'a> {
         let mut now = clock.now();
         let turn = now.saturating_duration_since(self.looked);
         if turn >= SEARCH_TURN {
-            let rest = rest_after(turn, store.cursor().changes_since(self.cursor));
+            let rest = SEARCH_REST.after(turn, store.cursor().changes_since(self.cursor));
             if !rest.is_zero() {
                 clock.pause(rest);
                 now = clock.now();
@@ -158,14 +157,6 @@ impl<'a> Pace<'a> {
         }
         now.saturating_duration_since(self.begin) < SEARCH_TIME
     }
-}
-
-/// How long a search rests after a turn during which so many messages have come or gone.
-fn rest_after(turn: Duration, changes: u64) -> Duration {
-    let changes = u32::try_from(changes).unwrap_or(u32::MAX);
-    let for_changes = SEARCH_REST.saturating_mul(changes);
-    let for_turn = turn.saturating_mul(SEARCH_REST_TURNS);
-    for_changes.min(for_turn).min(SEARCH_REST_MAX)
 }
 
 /// The indexes of `items`, those of one mailbox next to each other: each mailbox is then looked at
@@ -178,6 +169,8 @@ fn by_mailbox(items: &[Item]) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -194,7 +187,7 @@ mod tests {
             (ms(20), 90, ms(400)),
             (Duration::MAX, u64::MAX, ms(400)),
         ] {
-            assert_eq!(rest_after(turn, changes), rest, "{turn:?} {changes}");
+            assert_eq!(SEARCH_REST.after(turn, changes), rest, "{turn:?} {changes}");
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::rest::Rest;
+
 /// Longest search in octets. People type a line; a URL has little more room.
 pub const SEARCH_OCTETS_MAX: usize = 4_096;
 
@@ -33,18 +35,15 @@ pub const SUMMARIES_OCTETS_MAX: u64 = 32 * 1_024 * 1_024;
 /// within a second.
 pub const SCAN_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long no mailbox is listed for each message that had come or gone when mailboxes were listed:
-/// lists of the mail of tests that run in parallel hardly wait, and those in a flood as long as
-/// they may.
-pub const REST: Duration = Duration::from_millis(1);
-
-/// It is at most so many times as long as the listing took: lists take a fortieth of a processor in
-/// a flood, and SMTP seldom waits for a directory that is being read.
-pub const REST_TIMES: u32 = 39;
-
-/// Longest such rest: nobody can read what comes in a flood, and then it may take two seconds until
-/// people see it.
-pub const REST_MAX: Duration = Duration::from_secs(2);
+/// How long no mailbox is listed after mailboxes were. Lists of the mail of tests that run in
+/// parallel hardly wait. In a flood, lists take a fortieth of a processor, and SMTP seldom waits for
+/// a directory that is being read; nobody can read what comes then, and it may take two seconds
+/// until people see it.
+pub const REST: Rest = Rest {
+    each_change: Duration::from_millis(1),
+    times: 39,
+    longest: Duration::from_secs(2),
+};
 
 /// Of how many changes of our messages the inbox waits for the store's report, which comes a moment
 /// later. More at once look like changes by others: those who watch list the messages again.

@@ -27,6 +27,7 @@ pub mod marks;
 mod memory;
 mod others;
 mod paths;
+mod rest;
 mod search;
 pub mod summaries;
 pub mod words;
@@ -54,6 +55,7 @@ pub use content::{Content, Section};
 pub use index::{Item, Seen};
 pub use memory::Memory;
 pub use paths::Paths;
+pub use rest::Rest;
 pub use search::Hidden;
 
 use index::Index;
@@ -249,9 +251,9 @@ impl Inbox {
         let begin = self.clock.now();
         let has_missed = news.is_none();
         let n_news = match &news {
-            Some(news) => u32::try_from(news.len()).unwrap_or(u32::MAX),
+            Some(news) => u64::try_from(news.len()).unwrap_or(u64::MAX),
             None if is_first => 0,
-            None => u32::MAX,
+            None => u64::MAX,
         };
         let news = news.unwrap_or_default();
         let mut changed: BTreeSet<_> = news.iter().map(|news| news.mailbox.clone()).collect();
@@ -265,7 +267,8 @@ impl Inbox {
             self.renew(scan, mailbox, reported);
         }
         let end = self.clock.now();
-        let rest = rest_after(end.saturating_duration_since(begin), n_news);
+        let listing = end.saturating_duration_since(begin);
+        let rest = limits::REST.after(listing, n_news);
         scan.rests_until = end.checked_add(rest);
         scan.asked = Some(asked);
         Ok(())
@@ -573,13 +576,6 @@ impl Reading<'_> {
         let bodies = Bodies::read(&opened.message, outline, limits::SEARCHED_OCTETS_MAX)?;
         Ok(Some(bodies.readable()))
     }
-}
-
-/// How long mailboxes are not listed after a listing that took so long, for so many changes.
-fn rest_after(listing: Duration, changes: u32) -> Duration {
-    let for_changes = limits::REST.saturating_mul(changes);
-    let for_listing = listing.saturating_mul(limits::REST_TIMES);
-    for_changes.min(for_listing).min(limits::REST_MAX)
 }
 
 /// Everything that a watch can report now.

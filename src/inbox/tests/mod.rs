@@ -1,6 +1,6 @@
 //! The inbox over a real store.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{fs, sync::Arc};
 
 use jiff::tz::TimeZone;
 use tempfile::TempDir;
@@ -10,7 +10,6 @@ use super::{
     index::{Index, Seen},
     limits,
     marks::Marks,
-    rest_after,
     summaries::Summaries,
     words::{Present, Words},
 };
@@ -492,20 +491,5 @@ fn a_file_that_becomes_shorter_while_it_is_read_is_an_error() {
             assert!(end.is_none_or(|it| it.contains("1.2.elsewhere")));
             assert!(octets.len() <= length + 100, "{}", octets.len());
         }
-    }
-}
-
-#[test]
-fn lists_rest_for_the_mail_that_arrives_and_as_long_as_they_took() {
-    let ms = Duration::from_millis;
-    for (listing, changes, rest) in [
-        (ms(20), 0, ms(0)),
-        (ms(20), 1, ms(1)),
-        (ms(20), 200, ms(200)),
-        (ms(20), 8_000, ms(780)),
-        (ms(60), 8_000, ms(2_000)),
-        (Duration::MAX, u32::MAX, ms(2_000)),
-    ] {
-        assert_eq!(rest_after(listing, changes), rest, "{listing:?} {changes}");
     }
 }
