@@ -56,8 +56,7 @@ pub trait Summaries: fmt::Debug + Send + Sync {
 
     /// The octets of all messages: what [`octets`](Self::octets) gives for each, added up.
     fn total_octets(&self) -> u64 {
-        let octets = (0..self.len()).filter_map(|position| self.octets(position));
-        octets.fold(0, u64::saturating_add)
+        added_octets(self)
     }
 
     /// The name of a message beyond the session; `None` if there is no such message.
@@ -67,6 +66,12 @@ pub trait Summaries: fmt::Debug + Send + Sync {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// The octets of all messages, added up.
+pub fn added_octets(messages: &(impl Summaries + ?Sized)) -> u64 {
+    let octets = (0..messages.len()).filter_map(|position| messages.octets(position));
+    octets.fold(0, u64::saturating_add)
 }
 
 /// One message of a maildrop. A list of these is a small maildrop.

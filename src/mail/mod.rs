@@ -35,6 +35,6 @@ pub use envelope::{BodyType, Envelope, Family, Protocol};
 pub use foreign::Foreign;
 pub use link::{ChannelBindings, Link, Tls};
 pub use mailbox::{MailboxName, fold_local_part, local_part_forms};
-pub use message::{MessageSummary, Summaries, UniqueId};
+pub use message::{MessageSummary, Summaries, UniqueId, added_octets};
 pub use network::{Breadth, Network};
 pub use service::{Door, Service};

@@ -234,8 +234,9 @@ fn leave_out(
     if failures.first().is_some_and(Option::is_some) {
         envelope.first_forward_path = None;
     }
-    let recipients = &mut envelope.recipients;
-    recipients.retain(|recipient| failure(recipient).is_none());
+    let mut of_recipients = failures.iter();
+    let has_it = |_: &MailboxName| of_recipients.next().is_none_or(Option::is_none);
+    envelope.recipients.retain(has_it);
     failures
 }
 

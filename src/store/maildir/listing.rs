@@ -38,7 +38,7 @@ use std::{
 };
 
 use crate::{
-    mail::{Summaries, UniqueId},
+    mail::{Summaries, UniqueId, added_octets},
     store::{
         limits::{LISTED_MESSAGE_OCTETS, LISTED_OCTETS_FREE},
         name::{self, Identity, Parsed},
@@ -505,10 +505,7 @@ impl Summaries for Listing {
     }
 
     fn total_octets(&self) -> u64 {
-        *self.total_octets.get_or_init(|| {
-            let octets = (0..self.len()).filter_map(|position| self.octets(position));
-            octets.fold(0, u64::saturating_add)
-        })
+        *self.total_octets.get_or_init(|| added_octets(self))
     }
 
     fn unique_id(&self, position: usize) -> Option<UniqueId<'_>> {
