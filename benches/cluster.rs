@@ -29,15 +29,11 @@ mod support;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use facteur::clock::Clock;
-use facteur::config::Config;
-use facteur::daemon::{Daemon, Renewable, Sockets};
-use facteur::store::{Access, Database, MessageStore, Secrets, Settings};
+use facteur::store::{Access, Database, Secrets};
 
-use load::{Rate, deliver, drain, in_parallel};
+use load::{Rate, Server, deliver, drain, in_parallel};
 use support::Client;
 
 const SIZES: [(&str, usize); 3] = [
@@ -57,32 +53,16 @@ struct Kind {
 }
 
 struct Node {
-    daemon: Daemon,
-    smtp: SocketAddr,
-    pop3: SocketAddr,
+    server: Server,
     _mail: tempfile::TempDir,
 }
 
 impl Node {
     fn start(parent: &Path, database: Option<&Database>) -> Self {
         let mail = tempfile::tempdir_in(parent).unwrap();
-        let text = "smtp = [\"127.0.0.1:0\"]\npop3 = [\"127.0.0.1:0\"]\nhttp = \"off\"\n";
-        let mut config = Config::parse(Path::new("bench.toml"), text).unwrap();
-        config.mail = mail.path().join("mail");
-        let clock = Clock::system();
-        let sockets = Sockets::open(&config).unwrap();
-        let settings = Settings {
-            database: database.cloned(),
-            ..Settings::new(&config.mail, "localhost")
-        };
-        let store = Arc::new(MessageStore::open(settings, clock.clone()).unwrap());
-        let renewable = Renewable::load(&config).unwrap();
-        let daemon = Daemon::start(&config, renewable, sockets, &store, &clock).unwrap();
-        let (smtp, pop3) = (daemon.smtp()[0], daemon.pop3()[0]);
+        let server = Server::start(mail.path(), |it| it.database = database.cloned());
         Self {
-            daemon,
-            smtp,
-            pop3,
+            server,
             _mail: mail,
         }
     }
@@ -95,11 +75,11 @@ impl Kind {
     }
 
     fn smtp(&self) -> Vec<SocketAddr> {
-        self.nodes.iter().map(|node| node.smtp).collect()
+        self.nodes.iter().map(|node| node.server.smtp).collect()
     }
 
     fn pop3(&self) -> Vec<SocketAddr> {
-        self.nodes.iter().map(|node| node.pop3).collect()
+        self.nodes.iter().map(|node| node.server.pop3).collect()
     }
 }
 
@@ -212,6 +192,6 @@ fn main() {
         std::fs::write(file, serde_json::to_vec(&panels).unwrap()).unwrap();
     }
     for node in kinds.into_iter().flat_map(|kind| kind.nodes) {
-        node.daemon.stop();
+        node.server.daemon.stop();
     }
 }

@@ -24,17 +24,11 @@
 mod load;
 mod support;
 
-use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use facteur::clock::Clock;
-use facteur::config::Config;
-use facteur::daemon::{Daemon, Renewable, Sockets};
-use facteur::store::{Durability, MessageStore, Settings};
+use facteur::store::Durability;
 
-use load::{deliver, drain};
+use load::{Server, deliver, drain};
 
 const SIZES: [(&str, usize); 4] = [
     ("1 KiB", 1 << 10),
@@ -57,7 +51,7 @@ fn main() {
             let [direct, journal] =
                 [Durability::Maildir, Durability::default()].map(|durability| {
                     let directory = tempfile::tempdir_in(&parent).unwrap();
-                    let server = Server::start(directory.path(), durability);
+                    let server = Server::start(directory.path(), |it| it.durability = durability);
                     let sent = deliver(&[server.smtp], connections, octets, seconds);
                     let fetched = drain(&[server.pop3], connections);
                     server.daemon.stop();
@@ -67,30 +61,5 @@ fn main() {
             let ratio = sent.messages_per_second() / direct.0.messages_per_second();
             println!("| {name} | {connections} | {sent} | {ratio:.1} | {fetched} |");
         }
-    }
-}
-
-struct Server {
-    daemon: Daemon,
-    smtp: SocketAddr,
-    pop3: SocketAddr,
-}
-
-impl Server {
-    fn start(directory: &Path, durability: Durability) -> Self {
-        let text = "smtp = [\"127.0.0.1:0\"]\npop3 = [\"127.0.0.1:0\"]\nhttp = \"off\"\n";
-        let mut config = Config::parse(Path::new("bench.toml"), text).unwrap();
-        config.mail = directory.join("mail");
-        let clock = Clock::system();
-        let sockets = Sockets::open(&config).unwrap();
-        let settings = Settings {
-            durability,
-            ..Settings::new(&config.mail, "localhost")
-        };
-        let store = Arc::new(MessageStore::open(settings, clock.clone()).unwrap());
-        let renewable = Renewable::load(&config).unwrap();
-        let daemon = Daemon::start(&config, renewable, sockets, &store, &clock).unwrap();
-        let (smtp, pop3) = (daemon.smtp()[0], daemon.pop3()[0]);
-        Self { daemon, smtp, pop3 }
     }
 }

@@ -1,15 +1,46 @@
-//! Mail sent to daemons and fetched from them, as fast as it goes.
+//! Daemons, and mail sent to them and fetched from them, as fast as it goes.
 
 use std::io::Read;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use facteur::clock::Clock;
+use facteur::config::Config;
+use facteur::daemon::{Daemon, Renewable, Sockets};
+use facteur::store::{MessageStore, Settings};
 
 use crate::support::{BUFFER_OCTETS, Client, content, transaction};
 
 /// Octets that one mailbox gets before it is drained, so that the disk does not fill.
 const MAILBOX_OCTETS_MAX: u64 = 256 << 20;
+
+/// A daemon in this process.
+pub(crate) struct Server {
+    pub(crate) daemon: Daemon,
+    pub(crate) smtp: SocketAddr,
+    pub(crate) pop3: SocketAddr,
+}
+
+impl Server {
+    /// Starts one with its mail in `directory`, after `set` has changed the settings of its store.
+    pub(crate) fn start(directory: &Path, set: impl FnOnce(&mut Settings)) -> Self {
+        let text = "smtp = [\"127.0.0.1:0\"]\npop3 = [\"127.0.0.1:0\"]\nhttp = \"off\"\n";
+        let mut config = Config::parse(Path::new("bench.toml"), text).unwrap();
+        config.mail = directory.join("mail");
+        let clock = Clock::system();
+        let sockets = Sockets::open(&config).unwrap();
+        let mut settings = Settings::new(&config.mail, "localhost");
+        set(&mut settings);
+        let store = Arc::new(MessageStore::open(settings, clock.clone()).unwrap());
+        let renewable = Renewable::load(&config).unwrap();
+        let daemon = Daemon::start(&config, renewable, sockets, &store, &clock).unwrap();
+        let (smtp, pop3) = (daemon.smtp()[0], daemon.pop3()[0]);
+        Self { daemon, smtp, pop3 }
+    }
+}
 
 /// How much was moved in how much time.
 pub(crate) struct Rate {
