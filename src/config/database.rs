@@ -30,7 +30,7 @@ pub struct Store {
     pub password_file: PathBuf,
     /// The certificates of the authorities of the servers, PEM; empty means none.
     pub ca: PathBuf,
-    /// The certificate that shows who connects, PEM; empty means none.
+    /// The certificate that facteur presents, PEM; empty means none.
     pub certificate: PathBuf,
     /// Its private key, PEM.
     pub key: PathBuf,

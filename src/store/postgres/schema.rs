@@ -175,7 +175,7 @@ fn shortcoming(answer: &Answer, is_single: bool) -> Option<&'static str> {
         return Some("has full_page_writes = off, so a power cut loses mail: set it to on");
     }
     if text(5) != "UTF8" {
-        return Some("has another encoding than UTF8: make one with encoding UTF8");
+        return Some("uses an encoding other than UTF8: create one with encoding UTF8");
     }
     if text(4) != "true" {
         return Some(

@@ -232,7 +232,9 @@ impl Connection {
                         offers |= mechanism == SCRAM_SHA_256;
                     }
                     let Some(password) = access.password.as_ref().filter(|_| offers) else {
-                        return Err(self.breaks("the server asks for a password: password_file"));
+                        return Err(
+                            self.breaks("the server asks for a password: set password_file")
+                        );
                     };
                     let binding = ChannelBinding::unsupported();
                     let begun = ScramSha256::new(password.as_bytes(), binding);
