@@ -64,11 +64,13 @@ pub const SEARCH_PART_GROWTH: usize = 8;
 /// How long a search compares messages before it looks how much mail has arrived meanwhile.
 pub const SEARCH_TURN: Duration = Duration::from_millis(1);
 
-/// How long a search rests after such a turn. In a flood hardly anything is left of a search, and
-/// beside 200 messages a second it takes twice as long. A thread that wakes up to accept mail may
-/// have to wait for the end of a time slice of a busy one, whatever its priority.
+/// How long a search rests after such a turn, for each message that came during the turn and the
+/// rest before it. Beside 200 messages a second it takes twice as long; from 400 on, each rest is
+/// longer than the one before, until hardly anything is left of the search. A thread that wakes up
+/// to accept mail may have to wait for the end of a time slice of a busy one, whatever its
+/// priority.
 pub const SEARCH_REST: Rest = Rest {
-    each_change: Duration::from_millis(5),
+    each_change: Duration::from_micros(2_500),
     times: 40,
     longest: Duration::from_millis(400),
 };

@@ -127,7 +127,7 @@ struct Pace<'a> {
     begin: Instant,
     /// When it began, or last looked how much mail arrives.
     looked: Instant,
-    /// Everything that has happened since is behind this.
+    /// What has happened since it looked before, rested and went on is behind this.
     cursor: Cursor,
 }
 
@@ -148,12 +148,14 @@ impl<'a> Pace<'a> {
         let mut now = clock.now();
         let turn = now.saturating_duration_since(self.looked);
         if turn >= SEARCH_TURN {
-            let rest = SEARCH_REST.after(turn, store.cursor().changes_since(self.cursor));
+            let cursor = store.cursor();
+            // What came during the last rest counts as well, so rests grow with the rate of mail.
+            let rest = SEARCH_REST.after(turn, cursor.changes_since(self.cursor));
             if !rest.is_zero() {
                 clock.pause(rest);
                 now = clock.now();
             }
-            (self.looked, self.cursor) = (now, store.cursor());
+            (self.looked, self.cursor) = (now, cursor);
         }
         now.saturating_duration_since(self.begin) < SEARCH_TIME
     }
@@ -178,13 +180,13 @@ mod tests {
         let ms = Duration::from_millis;
         for (turn, changes, rest) in [
             (ms(1), 0, ms(0)),
-            (ms(1), 1, ms(5)),
-            (ms(1), 8, ms(40)),
-            (ms(1), 9, ms(40)),
-            (ms(5), 1, ms(5)),
-            (ms(5), 40, ms(200)),
-            (ms(5), 50, ms(200)),
-            (ms(20), 90, ms(400)),
+            (ms(1), 2, ms(5)),
+            (ms(1), 16, ms(40)),
+            (ms(1), 17, ms(40)),
+            (ms(5), 2, ms(5)),
+            (ms(5), 80, ms(200)),
+            (ms(5), 100, ms(200)),
+            (ms(20), 180, ms(400)),
             (Duration::MAX, u64::MAX, ms(400)),
         ] {
             assert_eq!(SEARCH_REST.after(turn, changes), rest, "{turn:?} {changes}");

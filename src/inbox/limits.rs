@@ -36,8 +36,8 @@ pub const SUMMARIES_OCTETS_MAX: u64 = 32 * 1_024 * 1_024;
 pub const SCAN_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long no mailbox is listed after mailboxes were. Lists of the mail of tests that run in
-/// parallel hardly wait. In a flood, lists take a fortieth of a processor, and SMTP seldom waits for
-/// a directory that is being read; nobody can read what comes then, and it may take two seconds
+/// parallel hardly wait. In a flood, lists take a fortieth of a processor, and SMTP seldom waits
+/// for a directory that is being read; nobody can read what comes then, and it may take two seconds
 /// until people see it.
 pub const REST: Rest = Rest {
     each_change: Duration::from_millis(1),
