@@ -10,7 +10,7 @@
 //!
 //! `FACTEUR_BENCH_SECONDS` sets the length of each measurement (2), `FACTEUR_BENCH_DIR` the
 //! directory whose file system the journal uses (the system's temporary one). The figures are also
-//! written to the file that `FACTEUR_BENCH_FIGURES` names, for `benches/growth.py draw`.
+//! written to the file that `FACTEUR_BENCH_FIGURES` names, for `benches/draw.py`.
 #![expect(
     clippy::unwrap_used,
     clippy::arithmetic_side_effects,
@@ -166,15 +166,13 @@ fn main() {
                 let fetched = drain(&kind.pop3(), connections);
                 [sent, fetched].map(|rate| rate.messages_per_second())
             });
-            for (which, what) in ["delivered", "fetched and deleted"].iter().enumerate() {
+            for (which, what) in ["Delivered", "Fetched and deleted"].iter().enumerate() {
                 let row: Vec<_> = rates
                     .iter()
                     .map(|rate| format!("{:.0}", rate[which]))
                     .collect();
-                println!("| {size}, {what} | {connections} | {} |", row.join(" | "));
-                let panel = panels
-                    .entry(format!("{size}, {what}, messages/s"))
-                    .or_default();
+                println!("| {what}, {size} | {connections} | {} |", row.join(" | "));
+                let panel = panels.entry(format!("{what}, {size}")).or_default();
                 for (name, rate) in names.iter().zip(&rates) {
                     let line = panel.entry(name).or_default();
                     line.push((connections, rate[which].round()));
@@ -187,9 +185,14 @@ fn main() {
         [rate.messages_per_second(), 0.0]
     });
     let row: Vec<_> = rates.iter().map(|rate| format!("{:.0}", rate[0])).collect();
-    println!("| logins | {} | {} |", CONNECTIONS[1], row.join(" | "));
+    println!("| Logins | {} | {} |", CONNECTIONS[1], row.join(" | "));
     if let Some(file) = std::env::var_os("FACTEUR_BENCH_FIGURES") {
-        std::fs::write(file, serde_json::to_vec(&panels).unwrap()).unwrap();
+        let figures = serde_json::json!({
+            "title": "Messages and connections, with a journal and with a database",
+            "unit": "/s",
+            "panels": panels,
+        });
+        std::fs::write(file, figures.to_string()).unwrap();
     }
     for node in kinds.into_iter().flat_map(|kind| kind.nodes) {
         node.server.daemon.stop();

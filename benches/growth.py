@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """How the cost of an operation grows with messages, mailboxes and connections.
 
-    python3 benches/growth.py measure target/release/facteur growth.json
-    python3 benches/growth.py measure target/release/facteur growth.json --dir /mnt --most 100000
-    python3 benches/growth.py draw growth.json benches/growth.svg
+    python3 benches/growth.py target/release/facteur growth.json
+    python3 benches/growth.py target/release/facteur growth.json --dir /mnt --most 100000
+    python3 benches/draw.py growth.json benches/growth.svg
 
 The cost is the processor time that the daemon takes for one operation, in all its threads, so it
 does not depend on how fast this client is. Each figure is the median of some repetitions. The
@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import math
 import os
 import random
 import re
@@ -48,14 +47,6 @@ errors = 0
 """
 LINES = b"Subject: growth\r\n\r\n" + b"A line of a message of about one KiB.\r\n" * 25
 STORED = LINES.replace(b"\r\n", b"\n")
-
-# What is plotted: a panel for each axis, and its operations.
-PANELS = {
-    "messages": "Messages in the maildrop",
-    "mailboxes": "Mailboxes",
-    "connections": "Connections",
-}
-
 
 class Daemon:
     """The program that is measured."""
@@ -286,11 +277,11 @@ def all_ask(clients: list[Client], command: bytes) -> None:
 
 def measure(program: Path, parent: Path | None, most: int) -> dict:
     steps = {
-        "messages": (of_messages, [1_000, 10_000, 100_000, 1_000_000]),
-        "mailboxes": (of_mailboxes, [1, 100, 10_000]),
-        "connections": (of_connections, [16, 256, 4_096]),
+        "Messages in the maildrop": (of_messages, [1_000, 10_000, 100_000, 1_000_000]),
+        "Mailboxes": (of_mailboxes, [1, 100, 10_000]),
+        "Connections": (of_connections, [16, 256, 4_096]),
     }
-    figures = {}
+    panels = {}
     for axis, (steps_of, counts) in steps.items():
         directory = Path(tempfile.mkdtemp(prefix="growth.", dir=parent))
         daemon = Daemon(program, directory)
@@ -299,112 +290,25 @@ def measure(program: Path, parent: Path | None, most: int) -> dict:
             for count, operation, cost in steps_of(daemon, [it for it in counts if it <= most]):
                 print(f"{axis} {count}: {operation}: {cost:.2f} µs", file=sys.stderr, flush=True)
                 series.setdefault(operation, []).append([count, round(cost, 2)])
-            figures[axis] = series
+            panels[axis] = series
             daemon.stop()
         finally:
             daemon.process.kill()
             shutil.rmtree(directory, ignore_errors=True)
-    return figures
-
-
-# The picture.
-
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 390, 320, 52, 118, 34, 44
-COLOURS = ["#3566a8", "#b5542b", "#2f7d4f", "#7a4a9e", "#8a6d1d", "#4d5a66"]
-
-
-def draw(figures: dict) -> str:
-    costs = [cost for panel in figures.values() for line in panel.values() for _, cost in line]
-    decades = (math.floor(math.log10(min(costs))), math.ceil(math.log10(max(costs))))
-    panels = [
-        f'<g transform="translate({WIDTH * index},0)">{panel(axis, figures[axis], decades)}</g>'
-        for index, axis in enumerate(PANELS)
-    ]
-    total = WIDTH * len(PANELS)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} {HEIGHT}" '
-        f'font-family="Helvetica, Arial, sans-serif" font-size="11" role="img">'
-        "<title>Processor time of an operation, by messages, mailboxes and connections</title>"
-        f'<rect width="{total}" height="{HEIGHT}" fill="#ffffff"/>{"".join(panels)}</svg>\n'
-    )
-
-
-def panel(axis: str, series: dict, decades: tuple[int, int]) -> str:
-    counts = sorted({count for line in series.values() for count, _ in line})
-    low, high = decades
-    span = math.log10(counts[-1] / counts[0]) or 1
-
-    def x(count: float) -> float:
-        return LEFT + math.log10(count / counts[0]) / span * (WIDTH - LEFT - RIGHT)
-
-    def y(cost: float) -> float:
-        share = (math.log10(cost) - low) / (high - low)
-        return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
-
-    parts = [text(LEFT, 18, PANELS[axis], weight="bold", fill="#222222")]
-    for decade in range(low, high + 1):
-        at = y(10.0**decade)
-        parts.append(
-            f'<path d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}" stroke="#e3e3e3" stroke-width="1"/>'
-        )
-        parts.append(text(LEFT - 6, at + 4, f"{10.0**decade:g}", anchor="end"))
-    parts.append(text(LEFT - 6, TOP - 6, "µs", anchor="end"))
-    for count in counts:
-        parts.append(text(x(count), HEIGHT - BOTTOM + 16, f"{count:,}", anchor="middle"))
-    labels = []
-    for (operation, line), colour in zip(series.items(), COLOURS, strict=False):
-        points = " ".join(f"{x(count):.1f},{y(cost):.1f}" for count, cost in line)
-        parts.append(
-            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.8"/>'
-        )
-        for count, cost in line:
-            parts.append(f'<circle cx="{x(count):.1f}" cy="{y(cost):.1f}" r="2.6" fill="{colour}"/>')
-        labels.append([y(line[-1][1]) + 4, operation, colour])
-    for at, operation, colour in spread(labels):
-        parts.append(text(WIDTH - RIGHT + 8, at, operation, fill=colour))
-    return "".join(parts)
-
-
-def spread(labels: list[list]) -> list[list]:
-    """The labels from top to bottom, moved down as far as they would overlap."""
-    labels = sorted(labels)
-    for upper, lower in zip(labels, labels[1:], strict=False):
-        lower[0] = max(lower[0], upper[0] + 13)
-    return labels
-
-
-def text(
-    x: float,
-    y: float,
-    content: str,
-    anchor: str = "start",
-    fill: str = "#555555",
-    weight: str = "normal",
-) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{fill}" '
-        f'font-weight="{weight}">{content}</text>'
-    )
+    title = "Processor time of an operation, by messages, mailboxes and connections"
+    return {"title": title, "unit": "µs", "panels": panels}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    steps = parser.add_subparsers(dest="step", required=True)
-    measured = steps.add_parser("measure", help="measure a program, and write the figures")
-    measured.add_argument("program", type=Path)
-    measured.add_argument("figures", type=Path)
-    measured.add_argument("--dir", type=Path, help="where the mail is while it is measured")
-    measured.add_argument("--most", type=int, default=1_000_000, help="leave out larger counts")
-    drawn = steps.add_parser("draw", help="draw the figures as an SVG")
-    drawn.add_argument("figures", type=Path)
-    drawn.add_argument("picture", type=Path)
+    parser.add_argument("program", type=Path)
+    parser.add_argument("figures", type=Path, help="the file that is written")
+    parser.add_argument("--dir", type=Path, help="where the mail is while it is measured")
+    parser.add_argument("--most", type=int, default=1_000_000, help="leave out larger counts")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    if given.step == "draw":
-        given.picture.write_text(draw(json.loads(given.figures.read_text())))
-        return
     figures = measure(given.program.resolve(), given.dir, given.most)
     given.figures.write_text(json.dumps(figures, indent=1) + "\n")
 
