@@ -28,9 +28,8 @@
 //! # Known limits
 //! A message of which another node did not tell is missed if it got its time more than
 //! [`FOREIGN_SLACK_SECONDS`] before the cursor and came to its mailbox later: it was large or had
-//! to wait for a standby, or the clocks of the nodes differ. So is one of this node that came after
-//! its delivery had failed. What other nodes delivered just before the first cursor of this one may
-//! count.
+//! to wait for a standby, or the clocks of the nodes differ. What other nodes delivered just before
+//! the first cursor of this one may count.
 
 use std::{
     collections::HashSet,

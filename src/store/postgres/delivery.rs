@@ -14,7 +14,8 @@
 //! - What is not acknowledged is in every mailbox or in none (I5).
 //!
 //! # Known limits
-//! After an error the message may have been delivered, if the database did not say so in time.
+//! After an error the message may have been delivered, if the database did not say so in time, or
+//! be delivered later (`doubts.rs`).
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
@@ -212,20 +213,26 @@ impl Delivery {
             return Err(self.given_up());
         };
         let deadline = after(&store.clock, DELIVERY_TIMEOUT);
-        let of_task = Arc::clone(&store);
-        let done = store
-            .lanes
-            .run(Purpose::Write, deadline, move |connection| {
+        let (slot, of_task) = (Slot::new(), Arc::clone(&store));
+        let taken = Arc::clone(&slot);
+        let submitted = store.lanes.submit(Purpose::Write, move |lane| {
+            if !taken.take() {
+                return;
+            }
+            let mut is_open = false;
+            let done = lane.attempt(deadline, &mut |connection| {
                 make_mailboxes(&of_task, connection, mailboxes.iter(), deadline)?;
                 let message = (&*name, size, &*mailboxes);
-                writing::complete(&of_task, connection, message, deadline)?;
-                let id = EntryId::own(serial.nonce, serial.counter);
-                for mailbox in &mailboxes {
-                    of_task.tell(Change::Arrived, mailbox, &name, id);
-                }
-                Ok(())
+                writing::complete(&of_task, connection, message, deadline)
+                    .inspect_err(|failure| is_open |= failure.leaves_open())
             });
-        done.map_err(|failure| store.failed(STORE, failure))?;
+            let id = EntryId::own(serial.nonce, serial.counter);
+            conclude(&of_task, (done.is_ok(), is_open), (&name, id, &mailboxes));
+            taken.put(done);
+        });
+        submitted
+            .and_then(|()| slot.wait(&store.clock, deadline))
+            .map_err(|failure| store.failed(STORE, failure))?;
         store.counters.in_parts.increment();
         Ok(())
     }
@@ -248,6 +255,22 @@ fn make_mailboxes<'a>(
     Ok(())
 }
 
+/// Tells watches of a message that was delivered, or notes that it may still come: if the outcome
+/// of any attempt is open, whatever has become of the later ones.
+fn conclude(
+    store: &OpenStore,
+    (is_delivered, is_open): (bool, bool),
+    (name, id, mailboxes): (&str, EntryId, &[MailboxName]),
+) {
+    if is_delivered {
+        for mailbox in mailboxes {
+            store.tell(Change::Arrived, mailbox, name, id);
+        }
+    } else if is_open {
+        store.doubts.add(name, id, mailboxes);
+    }
+}
+
 /// Delivers the messages that wait.
 fn deliver_batch(store: &OpenStore, lane: &mut Lane) {
     let mut letters = store.outbox.take();
@@ -255,7 +278,7 @@ fn deliver_batch(store: &OpenStore, lane: &mut Lane) {
         return;
     };
     let begin = lane.clock().now();
-    let mut n_attempts = 0_u32;
+    let (mut n_attempts, mut is_open) = (0_u32, false);
     let delivered = lane.attempt(deadline, &mut |connection| {
         n_attempts = n_attempts.saturating_add(1);
         planted!(RepeatsGetNewNames, {
@@ -265,6 +288,7 @@ fn deliver_batch(store: &OpenStore, lane: &mut Lane) {
             }
         });
         put(store, connection, &letters, deadline)
+            .inspect_err(|failure| is_open |= failure.leaves_open())
     });
     let took = lane.clock().now().saturating_duration_since(begin);
     if n_attempts > 1 {
@@ -280,12 +304,8 @@ fn deliver_batch(store: &OpenStore, lane: &mut Lane) {
         Err(_) => store.counters.commit_failures.increment(),
     }
     for letter in letters.drain(..) {
-        if delivered.is_ok() {
-            let id = letter.id();
-            for mailbox in &letter.mailboxes {
-                store.tell(Change::Arrived, mailbox, &letter.name, id);
-            }
-        }
+        let message = (&*letter.name, letter.id(), &*letter.mailboxes);
+        conclude(store, (delivered.is_ok(), is_open), message);
         letter.slot.put(delivered.clone());
     }
 }

@@ -9,11 +9,15 @@
 //! local part and the name for each message, separated by tabs, which names do not have; or one
 //! line with `*`: something was left out.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Instant};
 
 use crate::{mail::MailboxName, store::sync::Mutex};
 
-use super::limits::{HINT_OCTETS_MAX, HINTS_MAX};
+use super::{
+    connection::{Connection, Failure, Value},
+    limits::{HINT_OCTETS_MAX, HINTS_MAX},
+    statements::WHICH_ARE_THERE,
+};
 
 /// The line that says that something was left out.
 const MORE: &str = "*";
@@ -91,6 +95,28 @@ pub(super) fn parse<'a>(text: &'a str, node: &str) -> Option<Vec<Hint<'a>>> {
         words.next().is_none().then_some(hint)
     });
     hints.collect()
+}
+
+/// Whether each of the messages that `hints` name is there.
+///
+/// # Errors
+/// [`Failure`].
+pub(super) fn which_are_there(
+    connection: &mut Connection,
+    hints: &[Hint<'_>],
+    deadline: Instant,
+) -> Result<Vec<bool>, Failure> {
+    let domains: Vec<&str> = hints.iter().map(|hint| hint.domain).collect();
+    let locals: Vec<&str> = hints.iter().map(|hint| hint.local_part).collect();
+    let names: Vec<&str> = hints.iter().map(|hint| hint.name).collect();
+    let values = [
+        Value::Texts(&domains),
+        Value::Texts(&locals),
+        Value::Texts(&names),
+    ];
+    let answer = connection.ask(&WHICH_ARE_THERE, &values, deadline)?;
+    let rows = answer.returned.iter().flat_map(|returned| &returned.rows);
+    Ok(rows.map(|row| row.bool(0) == Some(true)).collect())
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! What a node does all the time: it renews its lease, ends claims, tells the other nodes of
-//! changes, and removes content that no mailbox has.
+//! changes, looks for messages that come late, and removes content that no mailbox has.
 //!
 //! One thread does all of it, on a connection of its own that does not wait for standbys. What
 //! fails is done again; nobody waits for it.
@@ -22,9 +22,10 @@ use crate::{
 use super::{
     connection::{Connection, Failure, UUID_OCTETS, Value},
     lanes::{self, Purpose, after},
+    late,
     limits::{
-        ANSWER_TIMEOUT, CLOSE_TIMEOUT, GARBAGE_INTERVAL, HINT_PAUSE, HOUSE_TIMEOUT, RENEW_INTERVAL,
-        RETRY_PAUSE_MAX, SEARCH_INTERVAL,
+        ANSWER_TIMEOUT, CLOSE_TIMEOUT, DOUBT_INTERVAL, GARBAGE_INTERVAL, HINT_PAUSE, HOUSE_TIMEOUT,
+        RENEW_INTERVAL, RETRY_PAUSE_MAX, SEARCH_INTERVAL,
     },
     open::OpenStore,
     statements::{CLAIMS, FIND_ORPHANS, FORGET_NODES, LEAVE, RELEASE, REMOVE_ORPHANS, RENEW, TELL},
@@ -147,6 +148,7 @@ pub(super) fn keep(store: &OpenStore, first: Connection, end: &End) {
     let mut renewal = after(&store.clock, RENEW_INTERVAL);
     let mut garbage = store.clock.now();
     let mut search = after(&store.clock, SEARCH_INTERVAL);
+    let (mut doubt, mut seen) = (store.clock.now(), None);
     let mut is_failing = false;
     while !end.wait(HINT_PAUSE) {
         let now = store.clock.now();
@@ -161,6 +163,10 @@ pub(super) fn keep(store: &OpenStore, first: Connection, end: &End) {
                 find_old_claims(store, &mut made)?;
             }
             release(store, &mut made)?;
+            if now >= doubt {
+                doubt = after(&store.clock, DOUBT_INTERVAL);
+                late::look(store, &mut made, &mut seen)?;
+            }
             tell(store, &mut made, &node)?;
             if now >= search {
                 search = after(&store.clock, SEARCH_INTERVAL);
@@ -175,6 +181,9 @@ pub(super) fn keep(store: &OpenStore, first: Connection, end: &End) {
         note(store, &mut is_failing, failed);
         connection = done.ok();
         if connection.is_none() {
+            if let Some(seen) = seen.take() {
+                seen.undo(store);
+            }
             renewal = store.clock.now();
             end.wait(RETRY_PAUSE_MAX);
         }

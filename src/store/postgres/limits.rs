@@ -139,6 +139,17 @@ pub(super) const HINTS_MAX: usize = 4_096;
 /// Octets of the text of a notification: the server allows 8,000.
 pub(super) const HINT_OCTETS_MAX: usize = 7_000;
 
+/// Messages that may still come although their delivery has failed, each in one mailbox: what all
+/// writers can have sent, about 200 octets each. If there are more, all watches begin again.
+pub(super) const DOUBTS_MAX: usize = 4_096;
+
+/// How often they are looked for.
+pub(super) const DOUBT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often a message has to be missing, on a server whose standbys have all of its log, before it
+/// counts as one that does not come: a minute, as long as a statement may wait for anything else.
+pub(super) const DOUBT_LOOKS: u32 = 60;
+
 /// How often content that no mailbox has is removed.
 pub(super) const GARBAGE_INTERVAL: Duration = Duration::from_mins(10);
 

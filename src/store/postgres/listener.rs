@@ -6,14 +6,14 @@
 use crate::{mail::MailboxName, store::Change};
 
 use super::{
-    connection::{Connection, Failure, Value},
-    hints::{Hint, parse},
+    connection::{Connection, Failure},
+    hints::{Hint, parse, which_are_there},
     house::{self, End, node_text},
     lanes::after,
     limits::{BATCH_LETTERS_MAX, HOUSE_TIMEOUT, RETRY_PAUSE_MAX},
     listing::entry,
     open::OpenStore,
-    statements::{TIMELINE, WHICH_ARE_THERE},
+    statements::TIMELINE,
 };
 
 /// A connection that listens, and the timeline of its server.
@@ -87,25 +87,14 @@ fn look(store: &OpenStore, connection: &mut Connection, hints: &[Hint<'_>]) -> R
     if hints.is_empty() || !store.hub.is_recording() {
         return Ok(());
     }
-    let domains: Vec<&str> = hints.iter().map(|hint| hint.domain).collect();
-    let locals: Vec<&str> = hints.iter().map(|hint| hint.local_part).collect();
-    let names: Vec<&str> = hints.iter().map(|hint| hint.name).collect();
-    let values = [
-        Value::Texts(&domains),
-        Value::Texts(&locals),
-        Value::Texts(&names),
-    ];
     let deadline = after(&store.clock, HOUSE_TIMEOUT);
-    let answer = connection.ask(&WHICH_ARE_THERE, &values, deadline)?;
-    for row in answer.returned.iter().flat_map(|returned| &returned.rows) {
-        let mailbox = row.text(1).zip(row.text(0));
-        let mailbox =
-            mailbox.and_then(|(local, domain)| MailboxName::from_canonical(local, domain));
-        let name = row.text(2).unwrap_or_default();
-        let (Some(mailbox), Some(entry)) = (mailbox, entry(name, 0)) else {
+    let are_there = which_are_there(connection, hints, deadline)?;
+    for (hint, is_there) in hints.iter().zip(are_there) {
+        let mailbox = MailboxName::from_canonical(hint.local_part, hint.domain);
+        let (Some(mailbox), Some(entry)) = (mailbox, entry(hint.name, 0)) else {
             continue;
         };
-        let change = if row.bool(3) == Some(true) {
+        let change = if is_there {
             Change::Arrived
         } else {
             Change::Removed

@@ -9,8 +9,9 @@
 //! (`connection/`) have a thread each, and carry out the tasks of sessions (`lanes.rs`). Messages
 //! that come at the same time are delivered as one batch (`delivery.rs`, `outbox.rs`). A session
 //! claims its mailbox (`maildrop.rs`) for as long as this node has a lease (`lease.rs`), which is
-//! renewed by the housekeeping (`house.rs`). Watches hear of the changes of this node, and of those
-//! of others (`hints.rs`, `listener.rs`).
+//! renewed by the housekeeping (`house.rs`). Watches hear of the changes of this node, also of
+//! those that it has given up (`doubts.rs`, `late.rs`), and of those of others (`hints.rs`,
+//! `listener.rs`).
 //!
 //! Nothing of a message is on the disk of this machine. The mail directory has only the lock of
 //! this daemon and its control socket.
@@ -29,10 +30,12 @@
 
 mod connection;
 mod delivery;
+mod doubts;
 mod hints;
 mod house;
 mod intake;
 mod lanes;
+mod late;
 mod lease;
 mod limits;
 mod listener;
@@ -167,6 +170,7 @@ impl PostgresStore {
             lease: Lease::new(node, &settings.hostname, clock.now()),
             sessions: sessions::Sessions::default(),
             hints: hints::Hints::default(),
+            doubts: doubts::Doubts::default(),
             hub: Arc::new(Hub::new(nonce, clock.clone())),
             known: open::Known::default(),
             nonce,

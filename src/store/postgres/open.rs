@@ -20,6 +20,7 @@ use crate::{
 
 use super::{
     connection::{Access, Failure, Value},
+    doubts::Doubts,
     hints::Hints,
     lanes::Lanes,
     lease::Lease,
@@ -42,6 +43,7 @@ pub(super) struct OpenStore {
     pub(super) lease: Lease,
     pub(super) sessions: Sessions,
     pub(super) hints: Hints,
+    pub(super) doubts: Doubts,
     pub(super) hub: Arc<Hub>,
     pub(super) known: Known,
     /// Random, one for each run.

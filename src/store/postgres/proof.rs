@@ -177,6 +177,35 @@ fn await_proof(
     }
 }
 
+/// Where the log of the server ends.
+///
+/// # Errors
+/// [`Failure`].
+pub(super) fn log_end(connection: &mut Connection, deadline: Instant) -> Result<i64, Failure> {
+    let answer = connection.ask(&PROOF, &[Value::Int(0)], deadline)?;
+    let row = answer.row(0).ok_or_else(unexpected)?;
+    row.int(0).ok_or_else(unexpected)
+}
+
+/// Whether as many standbys as are named now have the log to `place`. Waits for none.
+///
+/// # Errors
+/// [`Failure`].
+pub(super) fn has_log(
+    connection: &mut Connection,
+    place: i64,
+    copies: Copies,
+    deadline: Instant,
+) -> Result<bool, Failure> {
+    let answer = connection.ask(&PROOF, &[Value::Int(place)], deadline)?;
+    let row = answer.row(0).ok_or_else(unexpected)?;
+    let standbys = row.count(1).ok_or_else(unexpected)?;
+    let names = row.text(2).ok_or_else(unexpected)?;
+    // Not while none is named.
+    let demand = Demand::of(names, None, copies);
+    Ok(demand.is_ok_and(|demand| standbys >= demand.standbys))
+}
+
 /// The warning that came with an answer.
 fn warning_of(answer: &Answer) -> Option<&str> {
     planted!(WarningsAreIgnored, return None);

@@ -425,13 +425,15 @@ pub(super) const TELL: Statement = Statement {
     text: "select pg_notify('facteur', $1::text)",
 };
 
-/// Which of these messages are in these mailboxes.
+/// Whether each of these messages is in its mailbox, in their order.
 pub(super) const WHICH_ARE_THERE: Statement = Statement {
     name: "which_are_there",
-    text: "select r.domain, r.local, r.name, exists (
+    text: "select exists (
         select from mailbox b join message m on m.mailbox = b.id
         where b.domain = r.domain and b.local = r.local and m.name = r.name)
-    from unnest($1::text[], $2::text[], $3::text[]) as r (domain, local, name)",
+    from unnest($1::text[], $2::text[], $3::text[])
+        with ordinality as r (domain, local, name, position)
+    order by r.position",
 };
 
 /// Notes content that no mailbox has, where a removal could not.

@@ -30,7 +30,10 @@ use crate::{
     },
 };
 
-use super::{PostgresStore, limits::DELIVERY_TIMEOUT};
+use super::{
+    PostgresStore,
+    limits::{DELIVERY_TIMEOUT, DOUBT_INTERVAL},
+};
 
 /// A daemon's store.
 struct Node {
@@ -622,6 +625,74 @@ fn watches_hear_of_the_changes_of_other_nodes() {
         .remove(&[0])
         .unwrap();
     assert_eq!(hear(), Change::Removed);
+}
+
+/// What happens to a delivery that waits for the standby.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Nothing, until its time is over.
+    Waits,
+    /// The server commits it, and says that it does not know.
+    Ended,
+    /// The server is lost, until the time is over.
+    Lost,
+}
+
+/// What comes although its sender was told that it had failed is told to watches, and only once.
+#[test]
+fn watches_hear_once_of_what_comes_late() {
+    let pair = Pair::take();
+    let large = b"large\n".repeat(100_000);
+    for (fate, content) in [
+        (Fate::Waits, &b"b\n"[..]),
+        (Fate::Waits, &large),
+        (Fate::Ended, b"b\n"),
+        (Fate::Lost, b"b\n"),
+        (Fate::Lost, &large),
+    ] {
+        pair.mend();
+        let database = pair.0.new_database();
+        let place = Place::new(&pair.0, &database);
+        let node = place.open_in_still_time();
+        node.deliver(b"a\n", &ann()).unwrap();
+        let mut watch = node.store.watch(None, node.store.cursor()).unwrap();
+        pair.0.kill_standby();
+        let late = thread::scope(|scope| {
+            let thread = scope.spawn(|| node.deliver(content, &ann()));
+            place.await_waiting("1");
+            match fate {
+                Fate::Waits => {}
+                Fate::Ended => place.to_waiting("pg_terminate_backend"),
+                Fate::Lost => pair.0.kill_first(),
+            }
+            let_time_pass(&node, thread)
+        });
+        assert!(late.is_err(), "{fate:?}");
+        if fate == Fate::Lost {
+            pair.0.start_first();
+            // Watches begin again when the connection that listens is back.
+            while watch.news(Duration::ZERO).is_ok() {
+                look_again();
+            }
+        }
+        pair.mend();
+        let mut ids = Vec::new();
+        let mut has_next = false;
+        while ids.len() < 2 {
+            node.hands.pass(DOUBT_INTERVAL);
+            look_again();
+            let news = watch.news(Duration::ZERO).unwrap();
+            ids.extend(news.iter().map(|news| (news.change, news.id)));
+            if !ids.is_empty() && !has_next {
+                has_next = node.deliver(b"c\n", &ann()).is_ok();
+            }
+        }
+        let look = node.store.look(&ann()).unwrap();
+        let arrived = [1, 2].map(|index| (Change::Arrived, look.id(index).unwrap()));
+        assert_eq!(ids, arrived, "{fate:?}");
+        assert!(node.postgres().open.doubts.take().is_empty());
+    }
+    drop(pair);
 }
 
 /// I1: what was acknowledged is there when the standby has taken over, and the store goes on there.

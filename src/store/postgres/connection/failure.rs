@@ -93,6 +93,14 @@ impl Failure {
         Self::Unknown(Arc::from(reason.as_ref()))
     }
 
+    /// Whether the statement may have been carried out, or may still be.
+    pub(in crate::store::postgres) fn leaves_open(&self) -> bool {
+        match self {
+            Self::Unknown(_) | Self::Waiting => true,
+            Self::NotSent(_) | Self::Refused(_) => false,
+        }
+    }
+
     pub(super) fn not_sent(error: io::Error) -> Self {
         Self::NotSent(Arc::new(error))
     }
