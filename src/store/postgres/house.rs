@@ -4,23 +4,16 @@
 //! One thread does all of it, on a connection of its own that does not wait for standbys. What
 //! fails is done again; nobody waits for it.
 
-use std::{
-    fmt::Write as _,
-    io,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt::Write as _, time::Instant};
 
 use crate::{
     mail::MailboxName,
-    store::{
-        Error, Event,
-        sync::{Condvar, Mutex, thread},
-    },
+    store::{Error, Event},
 };
 
 use super::{
     connection::{Connection, Failure, UUID_OCTETS, Value},
+    end::End,
     lanes::{self, Purpose, after},
     late,
     limits::{
@@ -30,81 +23,6 @@ use super::{
     open::OpenStore,
     statements::{CLAIMS, FIND_ORPHANS, FORGET_NODES, LEAVE, RELEASE, REMOVE_ORPHANS, RENEW, TELL},
 };
-
-/// Tells a thread to end, and whether it has.
-#[derive(Debug, Default)]
-pub(super) struct End {
-    state: Mutex<State>,
-    is_changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    is_asked: bool,
-    n_threads: usize,
-}
-
-impl End {
-    /// Starts a thread that has to end when this is asked.
-    ///
-    /// # Errors
-    /// The system cannot start it.
-    pub(super) fn begin(
-        self: &Arc<Self>,
-        name: &str,
-        run: impl FnOnce(&Self) + Send + 'static,
-    ) -> io::Result<()> {
-        let end = Arc::clone(self);
-        let mut state = self.state.lock();
-        state.n_threads = state.n_threads.saturating_add(1);
-        drop(state);
-        let begun = thread::Builder::new().name(name.to_owned()).spawn(move || {
-            run(&end);
-            end.leave();
-        });
-        if begun.is_err() {
-            self.leave();
-        }
-        begun.map(drop)
-    }
-
-    fn leave(&self) {
-        let mut state = self.state.lock();
-        state.n_threads = state.n_threads.saturating_sub(1);
-        drop(state);
-        self.is_changed.notify_all();
-    }
-
-    /// Waits for this time, or until the end. Returns whether it is the end.
-    pub(super) fn wait(&self, time: Duration) -> bool {
-        let mut state = self.state.lock();
-        if !state.is_asked {
-            self.is_changed.wait_for(&mut state, time);
-        }
-        state.is_asked
-    }
-
-    /// Whether it is the end.
-    pub(super) fn is_asked(&self) -> bool {
-        self.state.lock().is_asked
-    }
-
-    /// Asks the threads to end, and waits for that, but not for long.
-    pub(super) fn ask(&self) {
-        let mut state = self.state.lock();
-        state.is_asked = true;
-        self.is_changed.notify_all();
-        while state.n_threads > 0 {
-            if self
-                .is_changed
-                .wait_for(&mut state, CLOSE_TIMEOUT)
-                .timed_out()
-            {
-                return;
-            }
-        }
-    }
-}
 
 /// The number of a node as text.
 pub(super) fn node_text(node: &[u8; UUID_OCTETS]) -> String {

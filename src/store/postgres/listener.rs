@@ -7,8 +7,9 @@ use crate::{mail::MailboxName, store::Change};
 
 use super::{
     connection::{Connection, Failure},
+    end::End,
     hints::{Hint, parse, which_are_there},
-    house::{self, End, node_text},
+    house::{self, node_text},
     lanes::after,
     limits::{BATCH_LETTERS_MAX, HOUSE_TIMEOUT, RETRY_PAUSE_MAX},
     listing::entry,

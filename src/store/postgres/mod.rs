@@ -31,6 +31,7 @@
 mod connection;
 mod delivery;
 mod doubts;
+mod end;
 mod hints;
 mod house;
 mod intake;
@@ -81,7 +82,7 @@ pub(super) use maildrop::Maildrop;
 pub(super) use message::Message;
 
 use connection::{Failure, Row, UUID_OCTETS, Value};
-use house::End;
+use end::End;
 use lanes::{Lanes, Purpose, after};
 use lease::Lease;
 use limits::{ANSWER_TIMEOUT, READY_TIMEOUT, START_TIMEOUT};
