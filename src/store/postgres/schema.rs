@@ -80,7 +80,11 @@ pub(super) enum Unusable {
 
 impl From<Failure> for Unusable {
     fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
+        let remedy = match &failure {
+            Failure::Refused(refusal) => refusal.remedy(),
+            Failure::NotSent(_) | Failure::Unknown(_) | Failure::Waiting => None,
+        };
+        remedy.map_or(Self::Failed(failure), Self::Unsafe)
     }
 }
 

@@ -776,6 +776,46 @@ fn a_database_that_is_missing_is_named() {
     assert!(reason.contains("\"nowhere\" does not exist"), "{reason}");
 }
 
+/// A database whose user may not make the tables says what to do about it.
+#[test]
+fn a_database_that_its_user_cannot_use_says_what_to_do() {
+    let cluster = shared();
+    let database = cluster.new_database();
+    let user = format!("weak_{database}");
+    cluster.sql("postgres", &format!("create role {user} login"));
+    cluster.sql(
+        "postgres",
+        &format!("grant pg_read_all_stats to {user}; alter database {database} owner to {user}"),
+    );
+    cluster.sql(
+        &database,
+        "revoke create on schema public from pg_database_owner, public",
+    );
+    let access = cluster.access(&database);
+    let access = access.replace("user=postgres", &format!("user={user}"));
+    for (setting, remedy) in [
+        ("", "make that user the owner"),
+        ("search_path = nowhere", "name it in search_path"),
+        (
+            "default_transaction_read_only = on",
+            "set default_transaction_read_only to off",
+        ),
+    ] {
+        if !setting.is_empty() {
+            cluster.sql("postgres", &format!("alter role {user} set {setting}"));
+        }
+        let directory = TempDir::new().unwrap();
+        let mut settings = Settings::new(directory.path().join("mail"), "host.example");
+        settings.database = Some(Database {
+            access: Access::parse(&access, Secrets::default()).unwrap(),
+            is_single: true,
+        });
+        let error = MessageStore::open(settings, Clock::system()).map(drop);
+        let text = error.unwrap_err().to_string();
+        assert!(text.contains(remedy), "{text}");
+    }
+}
+
 /// Mail goes on when a server was started again.
 #[test]
 fn connections_that_were_lost_are_made_again() {

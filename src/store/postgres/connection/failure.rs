@@ -76,6 +76,24 @@ impl Refusal {
         self.code.starts_with("531") || self.code == "53200"
     }
 
+    /// What is wrong with the database and what to do, as the end of a sentence, if its user may
+    /// not make the tables or use them.
+    pub(in crate::store::postgres) fn remedy(&self) -> Option<&'static str> {
+        match &*self.code {
+            "25006" => Some(
+                "is read-only for its user: set default_transaction_read_only to off for that user",
+            ),
+            "3F000" => Some(
+                "has no schema for the tables: make one, and name it in search_path for its user",
+            ),
+            "42501" => Some(
+                "does not let its user make or use the tables: make that user the owner of the \
+                 database, and of the tables if they are there",
+            ),
+            _ => None,
+        }
+    }
+
     /// Whether a row with this key is there already.
     pub(in crate::store::postgres) fn is_there_already(&self) -> bool {
         self.code == "23505"
