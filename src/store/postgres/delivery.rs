@@ -274,7 +274,8 @@ fn conclude(
 /// Delivers the messages that wait.
 fn deliver_batch(store: &OpenStore, lane: &mut Lane) {
     let mut letters = store.outbox.take();
-    let Some(deadline) = letters.iter().map(|letter| letter.deadline).min() else {
+    // Whoever has sent an older one does not wait for so long.
+    let Some(deadline) = letters.iter().map(|letter| letter.deadline).max() else {
         return;
     };
     let begin = lane.clock().now();

@@ -59,6 +59,12 @@ impl Outbox {
         drop(gone);
     }
 
+    /// How many messages wait.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+
     /// Takes the next batch, without those that nobody waits for any more.
     pub(super) fn take(&self) -> Vec<Letter> {
         let mut batch: Vec<Letter> = Vec::new();

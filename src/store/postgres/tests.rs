@@ -32,7 +32,8 @@ use crate::{
 
 use super::{
     PostgresStore,
-    limits::{DELIVERY_TIMEOUT, DOUBT_INTERVAL},
+    lanes::Purpose,
+    limits::{DELIVERY_TIMEOUT, DOUBT_INTERVAL, WRITERS},
 };
 
 /// A daemon's store.
@@ -814,6 +815,40 @@ fn a_database_that_its_user_cannot_use_says_what_to_do() {
         let text = error.unwrap_err().to_string();
         assert!(text.contains(remedy), "{text}");
     }
+}
+
+/// A message that comes late to a batch has its whole time, and not that of the oldest.
+#[test]
+fn each_message_of_a_batch_has_its_time() {
+    let database = shared().new_database();
+    let node = Place::new(shared(), &database)
+        .single()
+        .open_in_still_time();
+    let open = &node.postgres().open;
+    let await_letters = |count: usize| {
+        while open.outbox.len() < count {
+            look_again();
+        }
+    };
+    thread::scope(|scope| {
+        // Every writer is busy, so that both messages become one batch.
+        let busy = Arc::new(Mutex::new(()));
+        let held = busy.lock();
+        for _ in 0..WRITERS {
+            let busy = Arc::clone(&busy);
+            let wait = move |_: &mut _| drop(busy.lock());
+            open.lanes.submit(Purpose::Write, wait).unwrap();
+        }
+        let older = scope.spawn(|| node.deliver(b"a\n", &ann()));
+        await_letters(1);
+        node.hands.pass(DELIVERY_TIMEOUT);
+        let newer = scope.spawn(|| node.deliver(b"b\n", &ann()));
+        await_letters(2);
+        drop(held);
+        newer.join().unwrap().unwrap();
+        // Its sender may have given it up.
+        older.join().unwrap().unwrap_or_default();
+    });
 }
 
 /// Mail goes on when a server was started again.
