@@ -1,4 +1,4 @@
-//! The end of the threads that run all the time.
+//! The end of the threads that run all the time, and work for the housekeeping.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -6,16 +6,20 @@ use crate::store::sync::{Condvar, Mutex, thread};
 
 use super::limits::CLOSE_TIMEOUT;
 
-/// Tells a thread to end, and whether it has.
+/// Tells threads to end, and whether they have; and wakes the one that waits for work.
 #[derive(Debug, Default)]
 pub(super) struct End {
     state: Mutex<State>,
     is_changed: Condvar,
+    /// There is work, or it is the end.
+    is_work: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     is_asked: bool,
+    /// Whether there is work that nobody has begun.
+    has_work: bool,
     n_threads: usize,
 }
 
@@ -59,6 +63,25 @@ impl End {
         state.is_asked
     }
 
+    /// Says that there is work.
+    pub(super) fn call(&self) {
+        let had_work = std::mem::replace(&mut self.state.lock().has_work, true);
+        if !had_work {
+            self.is_work.notify_all();
+        }
+    }
+
+    /// Waits until there is work, but not longer than this time, or until the end. Returns whether
+    /// it is the end.
+    pub(super) fn wait_for_work(&self, time: Duration) -> bool {
+        let mut state = self.state.lock();
+        if !state.is_asked && !state.has_work {
+            self.is_work.wait_for(&mut state, time);
+        }
+        state.has_work = false;
+        state.is_asked
+    }
+
     /// Whether it is the end.
     pub(super) fn is_asked(&self) -> bool {
         self.state.lock().is_asked
@@ -69,6 +92,7 @@ impl End {
         let mut state = self.state.lock();
         state.is_asked = true;
         self.is_changed.notify_all();
+        self.is_work.notify_all();
         while state.n_threads > 0 {
             if self
                 .is_changed
@@ -78,5 +102,34 @@ impl End {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_and_the_end_wake_whoever_waits() {
+        let end = Arc::new(End::default());
+        // Work that comes before anybody waits is not lost, and is begun once.
+        end.call();
+        end.call();
+        assert!(!end.wait_for_work(Duration::MAX));
+        assert!(!end.wait_for_work(Duration::ZERO));
+        let done = Arc::new(Mutex::new(0));
+        let count = Arc::clone(&done);
+        let run = move |end: &End| {
+            while !end.wait_for_work(Duration::MAX) {
+                *count.lock() += 1;
+            }
+        };
+        end.begin("test", run).unwrap();
+        end.call();
+        while *done.lock() == 0 {
+            crate::clock::look_again();
+        }
+        end.ask();
+        assert!(end.wait(Duration::MAX) && end.wait_for_work(Duration::MAX));
     }
 }

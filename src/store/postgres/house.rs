@@ -1,8 +1,9 @@
 //! What a node does all the time: it renews its lease, ends claims, tells the other nodes of
 //! changes, looks for messages that come late, and removes content that no mailbox has.
 //!
-//! One thread does all of it, on a connection of its own that does not wait for standbys. What
-//! fails is done again; nobody waits for it.
+//! One thread does all of it, on a connection of its own that does not wait for standbys. It sleeps
+//! until somebody has work for it, and looks every [`WAIT_SLICE`] what is due. What fails is done
+//! again; nobody waits for it.
 
 use std::{fmt::Write as _, time::Instant};
 
@@ -18,7 +19,7 @@ use super::{
     late,
     limits::{
         ANSWER_TIMEOUT, CLOSE_TIMEOUT, DOUBT_INTERVAL, GARBAGE_INTERVAL, HINT_PAUSE, HOUSE_TIMEOUT,
-        RENEW_INTERVAL, RETRY_PAUSE_MAX, SEARCH_INTERVAL,
+        RENEW_INTERVAL, RETRY_PAUSE_MAX, SEARCH_INTERVAL, WAIT_SLICE,
     },
     open::OpenStore,
     statements::{CLAIMS, FIND_ORPHANS, FORGET_NODES, LEAVE, RELEASE, REMOVE_ORPHANS, RENEW, TELL},
@@ -68,7 +69,7 @@ pub(super) fn keep(store: &OpenStore, first: Connection, end: &End) {
     let mut search = after(&store.clock, SEARCH_INTERVAL);
     let (mut doubt, mut seen) = (store.clock.now(), None);
     let mut is_failing = false;
-    while !end.wait(HINT_PAUSE) {
+    while !end.wait_for_work(WAIT_SLICE) {
         let now = store.clock.now();
         let made = match connection.take() {
             Some(connection) => Ok(connection),
@@ -90,8 +91,12 @@ pub(super) fn keep(store: &OpenStore, first: Connection, end: &End) {
                 search = after(&store.clock, SEARCH_INTERVAL);
                 find_orphans(store)?;
             }
-            if now >= garbage && !remove_garbage(store, &mut made)? {
-                garbage = after(&store.clock, GARBAGE_INTERVAL);
+            if now >= garbage {
+                if remove_garbage(store, &mut made)? {
+                    end.call();
+                } else {
+                    garbage = after(&store.clock, GARBAGE_INTERVAL);
+                }
             }
             Ok(made)
         });
@@ -105,6 +110,8 @@ pub(super) fn keep(store: &OpenStore, first: Connection, end: &End) {
             renewal = store.clock.now();
             end.wait(RETRY_PAUSE_MAX);
         }
+        // What comes meanwhile is done together.
+        end.wait(HINT_PAUSE);
     }
     if let Some(mut connection) = connection {
         let deadline = after(&store.clock, CLOSE_TIMEOUT);

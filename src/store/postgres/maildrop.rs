@@ -88,8 +88,7 @@ impl Drop for Begun<'_> {
     fn drop(&mut self) {
         if !self.is_kept {
             self.store
-                .sessions
-                .end(self.mailbox, self.epoch, self.session);
+                .end_session(self.mailbox, self.epoch, self.session);
         }
     }
 }
@@ -235,8 +234,7 @@ impl Drop for Maildrop {
     fn drop(&mut self) {
         let claim = self.claim.filter(|_| !*self.is_ended.get_mut());
         let session = claim.map(|claim| claim.session);
-        let sessions = &self.store.sessions;
-        sessions.end(&self.mailbox, self.epoch, session);
+        self.store.end_session(&self.mailbox, self.epoch, session);
     }
 }
 

@@ -82,7 +82,6 @@ pub(super) use maildrop::Maildrop;
 pub(super) use message::Message;
 
 use connection::{Failure, Row, UUID_OCTETS, Value};
-use end::End;
 use lanes::{Lanes, Purpose, after};
 use lease::Lease;
 use limits::{ANSWER_TIMEOUT, READY_TIMEOUT, START_TIMEOUT};
@@ -97,8 +96,6 @@ pub(super) struct PostgresStore {
     open: Arc<OpenStore>,
     /// None if nobody but this process uses the database.
     corner: Option<Corner>,
-    /// Of the housekeeping and of the listener.
-    end: Arc<End>,
 }
 
 /// What was being done when the mailboxes could not be found.
@@ -172,6 +169,7 @@ impl PostgresStore {
             sessions: sessions::Sessions::default(),
             hints: hints::Hints::default(),
             doubts: doubts::Doubts::default(),
+            end: Arc::default(),
             hub: Arc::new(Hub::new(nonce, clock.clone())),
             known: open::Known::default(),
             nonce,
@@ -183,11 +181,7 @@ impl PostgresStore {
             counters: open::Counters::default(),
             clock,
         });
-        let store = Self {
-            open,
-            corner,
-            end: Arc::default(),
-        };
+        let store = Self { open, corner };
         store.begin().map_err(failed)?;
         Ok(store)
     }
@@ -201,10 +195,12 @@ impl PostgresStore {
         let listening = listener::connect(store)?;
         let not_begun = |error| Failure::NotSent(Arc::new(error));
         let (of_house, of_listener) = (Arc::clone(store), Arc::clone(store));
-        self.end
+        store
+            .end
             .begin("house", move |end| house::keep(&of_house, keeping, end))
             .map_err(not_begun)?;
-        self.end
+        store
+            .end
             .begin("listener", move |end| {
                 listener::listen(&of_listener, listening, end);
             })
@@ -216,7 +212,7 @@ impl PostgresStore {
             corner.close();
         }
         self.open.lanes.close();
-        self.end.ask();
+        self.open.end.ask();
     }
 
     pub(super) fn control(&self) -> Result<UnixListener, Error> {

@@ -21,6 +21,7 @@ use crate::{
 use super::{
     connection::{Access, Failure, Value},
     doubts::Doubts,
+    end::End,
     hints::Hints,
     lanes::Lanes,
     lease::Lease,
@@ -44,6 +45,8 @@ pub(super) struct OpenStore {
     pub(super) sessions: Sessions,
     pub(super) hints: Hints,
     pub(super) doubts: Doubts,
+    /// Of the housekeeping, which tells hints and ends claims, and of the listener.
+    pub(super) end: Arc<End>,
     pub(super) hub: Arc<Hub>,
     pub(super) known: Known,
     /// Random, one for each run.
@@ -130,6 +133,13 @@ impl OpenStore {
             self.hub.tell(change, mailbox, id);
         }
         self.hints.add(mailbox, name);
+        self.end.call();
+    }
+
+    /// Ends the session of `mailbox`, as [`Sessions::end`].
+    pub(super) fn end_session(&self, mailbox: &MailboxName, epoch: u64, claim: Option<i64>) {
+        self.sessions.end(mailbox, epoch, claim);
+        self.end.call();
     }
 
     /// The first parameter of statements that must know whether one server is enough.
