@@ -371,6 +371,13 @@ impl Cluster {
         self.second.as_ref().unwrap().kill();
     }
 
+    /// Sends a signal, such as `-STOP`, to the process of the standby that receives the log.
+    pub(crate) fn signal_receiver(&self, signal: &str) {
+        let second = self.second.as_ref().unwrap();
+        let pid = second.try_sql("postgres", "select pid from pg_stat_wal_receiver");
+        run(Command::new("kill").arg(signal).arg(pid.unwrap()));
+    }
+
     /// Starts the standby again, if it has been ended.
     pub(crate) fn start_standby_if_down(&self) {
         let second = self.second.as_ref().unwrap();

@@ -1,4 +1,15 @@
 //! The messages of a mailbox for somebody who only looks, and the state of a mailbox.
+//!
+//! # Known limits
+//! A look changes nothing, so no standby has to confirm it: what is needed is only that the
+//! standbys have everything that it may have seen. A primary that was replaced, and is cut off
+//! with this node, therefore shows its mailboxes until its log has grown: to the next renewal of a
+//! lease, [`RENEW_INTERVAL`](super::limits::RENEW_INTERVAL) at most. After that a look fails. (A
+//! record in the log for each look would close that gap, for a sync of two disks: a look at 100
+//! messages then takes twice as long.)
+//!
+//! Stamps and single messages are not proved at all. So whoever lists a mailbox again only when its
+//! stamp has changed, as the inbox does, shows there what it has listed before.
 
 use std::sync::Arc;
 

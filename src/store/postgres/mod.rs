@@ -25,8 +25,8 @@
 //! Mail is as safe as the servers: `fsync` and `full_page_writes` are checked at the start only,
 //! and whoever runs the servers makes sure that only one standby takes over. If the synchronous
 //! standbys are any of several, a primary that was replaced without noticing may acknowledge mail
-//! that is lost. A look at a mailbox may be old while a primary that was replaced is cut off: it
-//! changes nothing there, so no standby has to confirm it.
+//! that is lost. What only reads may be old on a primary that was replaced and is cut off together
+//! with this node: see `look.rs`.
 
 mod connection;
 mod delivery;

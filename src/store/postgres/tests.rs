@@ -33,7 +33,7 @@ use crate::{
 use super::{
     PostgresStore,
     lanes::Purpose,
-    limits::{DELIVERY_TIMEOUT, DOUBT_INTERVAL, WRITERS},
+    limits::{DELIVERY_TIMEOUT, DOUBT_INTERVAL, RENEW_INTERVAL, WRITERS},
 };
 
 /// A daemon's store.
@@ -359,6 +359,28 @@ fn a_message_that_may_vanish_is_not_shown() {
             must(looked.is_err(), "it is shown")?;
             must(let_time_pass(&node, thread).is_err(), "it was acknowledged")
         })
+    });
+}
+
+/// A primary without its standby, which it has not missed yet, shows its mailboxes only until a
+/// node has renewed its lease there: nobody confirms that record.
+#[test]
+fn a_look_is_hardly_older_than_the_last_renewal() {
+    check_pair(&[Bug::ListingsAreNotProved], |pair, place| {
+        let node = place.open_in_still_time();
+        node.deliver(b"a\n", &ann()).unwrap();
+        node.store.look(&ann()).unwrap();
+        pair.0.signal_receiver("-STOP");
+        let end = place.sql("select pg_current_wal_flush_lsn()");
+        node.hands.pass(RENEW_INTERVAL);
+        place.await_that(&format!("select pg_current_wal_flush_lsn() > '{end}'"), "t");
+        let looked = node.store.look(&ann());
+        pair.0.signal_receiver("-CONT");
+        must(looked.is_err(), "it may be old")?;
+        while node.store.look(&ann()).is_err() {
+            look_again();
+        }
+        Ok(())
     });
 }
 
