@@ -30,146 +30,22 @@ It needs Linux, root, util-linux, iproute2, Python 3, and on Debian `apt-get ins
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 sys.dont_write_bytecode = True  # leaves nothing in the source tree
 
 import scenarios
-from cluster_load import SCHEMA, Clients, Facteurs, StandIns
-from cluster_net import Machine, Network, at
-from cluster_nodes import NODES, Cluster
-from cluster_wire import Failed, Lost, Proxy
+from cluster_load import Clients
+from cluster_net import at
+from cluster_nodes import NODES
+from cluster_scene import LONGEST_GAP, SOME, Scene, fail_over, play_round, scene, sql_on
 from survival_bench import Bench
 from survival_clients import Finding, Findings, Kind
-
-# How long clients may get nothing done, in seconds: a failover, the deadline of a delivery that
-# hangs when it begins, and a slow machine.
-LONGEST_GAP = 120.0
-
-# How much is done before and after each disaster.
-SOME = 100
-
-FACTEURS = ["a", "b"]
-
-
-class Scene:
-    """The cluster, both facteurs or their stand-ins, and this script's own place beside them."""
-
-    def __init__(self, bench: Bench, has_proof: bool = True, with_proxy: bool = False) -> None:
-        self.bench, self.has_proof, self.with_proxy = bench, has_proof, with_proxy
-        self.proxies: list[Proxy] = []
-        self.network = Network([*NODES, *FACTEURS, "observer"])
-        try:
-            self.network.machines["observer"].enter()
-            self.cluster = Cluster(self.network, bench.directory)
-            self.cluster.start_all()
-            if bench.stand_in:
-                with self.cluster.connect(self.cluster.leader()) as database:
-                    database.ask(SCHEMA)
-            self.addresses = {self.machine(name): self.reached(name) for name in FACTEURS}
-            self.daemons = {} if bench.stand_in else self.start_daemons()
-        except BaseException:
-            self.close()
-            raise
-
-    def machine(self, name: str) -> Machine:
-        return self.network.machines[name]
-
-    def reached(self, name: str) -> list[tuple[str, int]]:
-        """Where this machine finds the servers."""
-        addresses = [(self.machine(node).address, 5432) for node in NODES]
-        if not self.with_proxy:
-            return addresses
-        machine = self.machine(name)
-        proxies: list[Proxy] = []
-        for address in addresses:
-            rng = self.bench.chance(f"proxy of {name} for {address[0]}")
-            at(machine, lambda a=address, r=rng: proxies.append(Proxy(a, r)))
-            proxies[-1].thread = machine.thread
-            machine.thread(proxies[-1].serve).start()
-        self.proxies += proxies
-        return [("127.0.0.1", proxy.port) for proxy in proxies]
-
-    def start_daemons(self) -> dict[Machine, object]:
-        daemons = {}
-        for machine, addresses in self.addresses.items():
-            hosts = ",".join(host for host, _ in addresses)
-            ports = ",".join(str(port) for _, port in addresses)
-            text = f"host={hosts} port={ports} dbname=postgres user=postgres sslmode=disable"
-            self.bench.configure(f'store.postgres = "{text}"')
-            mail = self.bench.directory / f"mail-{machine.name}"
-            daemons[machine] = self.bench.start(mail, machine.inside)
-        return daemons
-
-    def clients(self) -> Clients:
-        if self.bench.stand_in:
-            return StandIns(self.bench, self.addresses, has_proof=self.has_proof)
-        return Facteurs(self.bench, self.daemons)
-
-    def close(self) -> None:
-        for proxy in self.proxies:
-            proxy.close()
-        self.network.close()
-
-
-@contextlib.contextmanager
-def scene(bench: Bench, **options: bool) -> Iterator[Scene]:
-    it = Scene(bench, **options)
-    try:
-        yield it
-    finally:
-        it.close()
-
-
-def play_round(
-    bench: Bench, it: Scene, disaster: Callable[[Clients, random.Random], None]
-) -> None:
-    """Load, a disaster, more load, and the comparison."""
-    rng = bench.chance(f"round {bench.round}")
-    clients = it.clients()
-    begin = time.monotonic()
-    try:
-        if not clients.wait_for("acknowledged", SOME, LONGEST_GAP):
-            clients.end()
-            raise Finding(Kind.REPLY, f"not {SOME} letters in {LONGEST_GAP:.0f} s")
-        disaster(clients, rng)
-        hit = time.monotonic()
-        it.cluster.await_all()
-        for name in FACTEURS:
-            if not clients.wait_for(f"acknowledged at {name}", SOME // 2, LONGEST_GAP):
-                clients.end()
-                raise Finding(Kind.REPLY, f"{name} does not go on after {LONGEST_GAP:.0f} s")
-        gap = time.monotonic() - hit
-    finally:
-        clients.over.set()
-    clients.end()
-    if findings := clients.settle():
-        raise Findings(findings)
-    counts, seconds = clients.counts, time.monotonic() - begin
-    if it.cluster.n_renewed:
-        bench.say(f"{it.cluster.n_renewed} nodes had to begin anew")
-        it.cluster.n_renewed = 0
-    bench.say(
-        f"{counts['acknowledged']} acknowledged, {counts['visits']} visits, {counts['refused']} "
-        f"refused, all well {gap:.0f} s after it, {seconds:.0f} s in all"
-    )
-
-
-def fail_over(it: Scene, leader: str, with_network: bool) -> None:
-    """The leader's machine loses its power, and is back when there is another leader."""
-    if with_network:
-        it.network.cut([leader])
-    it.machine(leader).kill()
-    it.network.heal()
-    other = it.cluster.leader(other_than=leader)
-    it.bench.say(f"{leader} lost its power, {other} leads")
-    it.cluster.start(leader)
 
 
 def kill(bench: Bench, rounds: int) -> None:
@@ -182,18 +58,6 @@ def kill(bench: Bench, rounds: int) -> None:
                 fail_over(it, it.cluster.leader(), with_network=bench.round % 2 == 0)
 
             play_round(bench, it, disaster)
-
-
-def sql_on(it: Scene, machine: str, node: str, statement: str) -> list[list[str | None]]:
-    """Asks a node from a machine that reaches it."""
-    rows: list[list[str | None]] = []
-
-    def ask() -> None:
-        with contextlib.suppress(Lost, Failed), it.cluster.connect(node) as database:
-            rows.extend(database.ask(statement))
-
-    at(it.machine(machine), ask)
-    return rows
 
 
 WAITING = "pid <> pg_backend_pid() and wait_event = 'SyncRep'"
