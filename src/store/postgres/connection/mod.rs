@@ -131,7 +131,8 @@ impl Connection {
     /// # Errors
     /// [`Failure::NotSent`], [`Failure::Refused`]: none is; the error is that of the last one.
     pub(super) fn open(access: &Access, clock: &Clock, deadline: Instant) -> Result<Self, Failure> {
-        let mut failure = Failure::not_sent(io::Error::other("no server is configured"));
+        // Unless there is time to try a server.
+        let mut failure = Failure::not_sent(ErrorKind::TimedOut.into());
         let first = access.first.load(Ordering::Relaxed);
         let first = first.checked_rem(access.servers.len()).unwrap_or(0);
         let servers = access.servers.iter().enumerate();
@@ -585,4 +586,18 @@ fn notice(of: ErrorFields<'_>) -> Option<String> {
     let (severity, refusal) = fields(of);
     let is_harmless = ["NOTICE", "INFO", "LOG", "DEBUG"].contains(&&*severity);
     (!is_harmless).then(|| refusal.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_comes_too_late_says_so() {
+        let text = "host=127.0.0.1 dbname=a user=b sslmode=disable";
+        let access = Access::parse(text, Secrets::default()).unwrap();
+        let clock = Clock::system();
+        let late = Connection::open(&access, &clock, clock.now()).unwrap_err();
+        assert!(matches!(late, Failure::NotSent(error) if error.kind() == ErrorKind::TimedOut));
+    }
 }
