@@ -151,7 +151,7 @@ def control(bench: Bench, rounds: int) -> None:
     """Without the proof, the same loses mail."""
     bench.stand_in, asked = True, bench.stand_in
     try:
-        with scene(bench, has_proof=False) as it:
+        with scene(bench, proof=None) as it:
             for bench.round in range(1, rounds + 1):
                 try:
                     play_round(bench, it, functools.partial(empty_and_cut, it))
@@ -189,13 +189,13 @@ def proxy(bench: Bench, rounds: int) -> None:
         for bench.round in range(1, rounds + 1):
 
             def disaster(clients: Clients, _: random.Random) -> None:
-                before = sum(proxy.n_cut for proxy in it.proxies)
-                for proxy in it.proxies:
+                before = sum(proxy.n_cut for proxy in it.all_proxies())
+                for proxy in it.all_proxies():
                     proxy.chance = 0.1
                 clients.wait_for("acknowledged", 5 * SOME, LONGEST_GAP)
-                for proxy in it.proxies:
+                for proxy in it.all_proxies():
                     proxy.chance = 0.0
-                n_cut = sum(proxy.n_cut for proxy in it.proxies) - before
+                n_cut = sum(proxy.n_cut for proxy in it.all_proxies()) - before
                 if n_cut == 0:
                     raise Finding(Kind.CRASH, "no connection was cut")
                 bench.say(f"{n_cut} connections were cut")

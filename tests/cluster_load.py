@@ -61,7 +61,6 @@ m as (delete from message using s where box = '{box}' and number = any('{{{numbe
 select count(*) from m
 """
 
-# A standby with another history may say that it has flushed more than it was ever sent.
 PROOF = """
 with l as materialized (select {place} as place)
 select place, current_setting('synchronous_standby_names'),
@@ -69,6 +68,9 @@ select place, current_setting('synchronous_standby_names'),
         where sync_state in ('sync', 'quorum') and flush_lsn >= l.place and sent_lsn >= l.place)
 from l
 """
+
+# A standby with another history may say that it has flushed more than it was ever sent.
+CREDULOUS_PROOF = PROOF.replace(" and sent_lsn >= l.place", "")
 
 
 class Doubtful(Exception):
@@ -78,8 +80,8 @@ class Doubtful(Exception):
 class StandIn:
     """Does with the database what facteur does, in a few lines, one connection at a time."""
 
-    def __init__(self, addresses: list[tuple[str, int]], has_proof: bool) -> None:
-        self.addresses, self.has_proof = addresses, has_proof
+    def __init__(self, addresses: list[tuple[str, int]], proof: str | None) -> None:
+        self.addresses, self.proof = addresses, proof
         self.database: Database | None = None
 
     def connected(self, deadline: float) -> Database:
@@ -113,8 +115,8 @@ class StandIn:
         if database.warnings:
             raise Doubtful(database.warnings[0])
         place = "pg_current_wal_flush_lsn()"
-        while self.has_proof:
-            ((at, names, n_standbys),) = database.ask(PROOF.format(place=place))
+        while self.proof is not None:
+            ((at, names, n_standbys),) = database.ask(self.proof.format(place=place))
             # Patroni names one.
             if names and int(n_standbys or 0) >= 1:
                 break
@@ -131,7 +133,9 @@ class StandIn:
             try:
                 return self.certain(statement, deadline)
             except (Lost, Doubtful, Failed) as error:
-                # Failed: for example read-only, because it is a standby now.
+                if str(error).startswith("531"):
+                    raise Refused(f"452 {error}") from None
+                # For example read-only, because it is a standby now.
                 self.drop()
                 if time.monotonic() > deadline:
                     raise Refused(f"451 {error}") from None
@@ -177,6 +181,10 @@ class Clients:
             )
             return self.counts[what] >= goal
 
+    def total(self, what: str) -> int:
+        """How often it was counted until now."""
+        return self.counts[what]
+
     def end(self) -> None:
         """Waits for the clients, and raises what they found."""
         self.over.set()
@@ -201,10 +209,10 @@ class StandIns(Clients):
         bench: Bench,
         machines: dict[Machine, list[tuple[str, int]]],
         writers: int = 6,
-        has_proof: bool = True,
+        proof: str | None = PROOF,
     ) -> None:
         super().__init__(bench)
-        self.has_proof, self.machines = has_proof, machines
+        self.proof, self.machines = proof, machines
         for machine, addresses in machines.items():
             for n in range(writers):
                 name = f"round {bench.round} writer {n} of {machine.name}"
@@ -222,7 +230,7 @@ class StandIns(Clients):
     def write(
         self, machine: Machine, addresses: list[tuple[str, int]], rng: random.Random
     ) -> None:
-        stand_in = StandIn(addresses, self.has_proof)
+        stand_in = StandIn(addresses, self.proof)
         box = machine.name
         while not self.over.is_set():
             number = self.next_number()
@@ -234,8 +242,9 @@ class StandIns(Clients):
                     raise Refused("451 no names")
             except Refused as error:
                 self.count("refused")
-                if "no names" in str(error):
-                    time.sleep(0.02)
+                for place in "", f" at {box}":
+                    self.count(f"SMTP {str(error)[:3]}{place}")
+                time.sleep(0.02)
                 continue
             self.ledger.acknowledge(number, [box])
             self.count("acknowledged")
@@ -243,7 +252,7 @@ class StandIns(Clients):
         stand_in.drop()
 
     def read(self, machine: Machine, addresses: list[tuple[str, int]], rng: random.Random) -> None:
-        stand_in = StandIn(addresses, self.has_proof)
+        stand_in = StandIn(addresses, self.proof)
         box = machine.name
         while not self.over.is_set():
             kept = self.ledger.kept(box)
@@ -288,7 +297,7 @@ class StandIns(Clients):
         return findings
 
     def settled(self, box: str, addresses: list[tuple[str, int]]) -> list[Finding]:
-        stand_in = StandIn(addresses, has_proof=True)
+        stand_in = StandIn(addresses, PROOF)
         try:
             return self.ledger.settle(box, self.listed(stand_in, box))
         except Finding as finding:
@@ -302,9 +311,9 @@ class StandIns(Clients):
 class AtDaemon(Load):
     """Senders and readers on the machine of their daemon. Both daemons have the same mailboxes."""
 
-    def __init__(self, bench: Bench, daemon: Daemon, machine: Machine) -> None:
+    def __init__(self, bench: Bench, daemon: Daemon, machine: Machine, readers: int) -> None:
         self.machine = machine
-        super().__init__(bench, daemon, senders=6, readers=2, is_hit=True)
+        super().__init__(bench, daemon, senders=6, readers=readers, is_hit=True)
 
     def threads(
         self, work: Callable[[random.Random], None], count: int, name: str
@@ -316,10 +325,15 @@ class AtDaemon(Load):
 class Facteurs(Clients):
     """Two daemons, each on its machine, and their clients."""
 
-    def __init__(self, bench: Bench, daemons: dict[Machine, Daemon]) -> None:
+    def __init__(
+        self, bench: Bench, daemons: dict[Machine, Daemon], without_readers: str | None
+    ) -> None:
         super().__init__(bench)
         self.daemons = daemons
-        self.loads = [AtDaemon(bench, daemon, machine) for machine, daemon in daemons.items()]
+        self.loads = [
+            AtDaemon(bench, daemon, machine, 0 if machine.name == without_readers else 2)
+            for machine, daemon in daemons.items()
+        ]
 
     def wait_for(self, what: str, more: int, seconds: float) -> bool:
         """Of all loads together, or of the one whose machine `what` ends with."""
@@ -330,6 +344,9 @@ class Facteurs(Clients):
         return all(
             load.wait_for(what, share, max(deadline - time.monotonic(), 0)) for load in loads
         )
+
+    def total(self, what: str) -> int:
+        return sum(load.counts[what] for load in self.loads)
 
     def end(self) -> None:
         for load in self.loads:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import errno
 import http.client
 import json
 import os
@@ -16,9 +18,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from cluster_net import NETWORK, Machine, Network
-from cluster_wire import Database, Lost
-from survival_bench import Unable
-from survival_clients import Finding, Kind
+from cluster_wire import Database, Failed, Lost
+from survival_bench import Bench, Unable, run
+from survival_clients import KIB, MIB, Finding, Kind
 
 # How long the cluster may take for anything, in seconds: to start, to find another leader.
 LONGEST = 120.0
@@ -27,12 +29,29 @@ NODES = ["n1", "n2", "n3"]
 
 Found = TypeVar("Found")
 
-# Both programs are the machine's; if one of them ends, the log says so, and the other goes on.
+# Both programs are the machine's; if one of them ends, the log says so, and the other goes on. With
+# further arguments, the second is PostgreSQL itself, as somebody starts it by hand.
 SCRIPT = """
 as_postgres="setpriv --reuid=postgres --regid=postgres --init-groups --reset-env"
-$as_postgres etcd --config-file "$1/etcd.yml" > "$1/etcd.log" 2>&1 &
-$as_postgres env PATH="$2:/usr/bin:/bin" patroni "$1/patroni.yml" > "$1/patroni.log" 2>&1 &
+path=$1 binaries=$2
+shift 2
+$as_postgres etcd --config-file "$path/etcd.yml" > "$path/etcd.log" 2>&1 &
+if [ $# = 0 ]; then
+    set -- env PATH="$binaries:/usr/bin:/bin" patroni "$path/patroni.yml"
+else
+    set -- "$binaries/postgres" "$@"
+fi
+$as_postgres "$@" > "$path/patroni.log" 2>&1 &
 wait
+"""
+
+# Instead of PostgreSQL: its clock differs from that of the machine by what a file says. It begins
+# to differ a moment after the start, because Patroni compares what the server says of its start
+# with what the kernel says.
+WITH_CLOCK = """#!/bin/sh
+export LD_PRELOAD={library} FAKETIME_TIMESTAMP_FILE={path}/clock FAKETIME_CACHE_DURATION=1
+export FAKETIME_DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1 FAKETIME_START_AFTER_SECONDS=3
+exec {binaries}/postgres "$@"
 """
 
 
@@ -46,15 +65,61 @@ def binaries() -> Path:
     return found[-1].parent
 
 
+def faketime() -> Path:
+    """The library that gives a program another clock."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not found:
+        raise Unable("libfaketime is not installed")
+    return found[0]
+
+
 def is_there(member: dict[str, object], timeline: object) -> bool:
     """Whether a node runs, in the history of the leader."""
     return member.get("state") in ("running", "streaming") and member.get("timeline") == timeline
 
 
+class Volume:
+    """A file system of a fixed size for the files of one node, which can be filled."""
+
+    def __init__(self, image: Path, mount_point: Path, octets: int) -> None:
+        self.mount_point = mount_point
+        with image.open("wb") as file:
+            file.truncate(octets)
+        run("mkfs.ext4", "-q", "-F", "-m", "0", image)
+        mount_point.mkdir()
+        run("mount", "-o", "loop", image, mount_point)
+
+    def fill(self) -> None:
+        """Takes all room that is left."""
+        with (self.mount_point / "ballast").open("ab") as file:
+            octets = MIB << 10
+            while octets >= 4 * KIB:
+                try:
+                    os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), octets)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    octets //= 2
+
+    def empty(self) -> None:
+        (self.mount_point / "ballast").unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Also if a process of its machine is about to die."""
+        run("umount", "--lazy", self.mount_point)
+
+
 class Cluster:
     """Three nodes, one of which is the leader. The node behind it is its synchronous standby."""
 
-    def __init__(self, network: Network, directory: Path) -> None:
+    def __init__(
+        self,
+        network: Network,
+        bench: Bench,
+        volume_octets: int = 0,
+        segment_mib: int = 16,
+        with_clocks: bool = False,
+    ) -> None:
         for program in "etcd", "patroni", "setpriv", "unshare", "nsenter", "ip":
             if shutil.which(program) is None:
                 raise Unable(f"{program} is not installed")
@@ -62,7 +127,11 @@ class Cluster:
             self.user = pwd.getpwnam("postgres")
         except KeyError:
             raise Unable("there is no user postgres") from None
-        self.network, self.directory, self.binaries = network, directory, binaries()
+        self.network, self.bench, self.binaries = network, bench, binaries()
+        directory = self.directory = bench.directory
+        self.segment_mib, self.volume_octets = segment_mib, volume_octets
+        self.with_clocks = with_clocks
+        self.volumes: dict[str, Volume] = {}
         # How many nodes had to begin anew.
         self.n_renewed = 0
         # The user postgres must get to its files.
@@ -78,9 +147,39 @@ class Cluster:
     def path(self, name: str) -> Path:
         return self.directory / name
 
+    def data(self, name: str) -> Path:
+        return self.path(name) / "disk/data"
+
+    def programs(self, name: str) -> Path:
+        """Where the programs of PostgreSQL are for this node."""
+        if not self.with_clocks:
+            return self.binaries
+        path = self.path(name)
+        (path / "bin").mkdir()
+        for program in self.binaries.iterdir():
+            (path / "bin" / program.name).symlink_to(program)
+        (path / "bin/postgres").unlink()
+        text = WITH_CLOCK.format(library=faketime(), path=path, binaries=self.binaries)
+        (path / "bin/postgres").write_text(text)
+        (path / "bin/postgres").chmod(0o755)
+        self.set_clock(name, 0)
+        return path / "bin"
+
+    def set_clock(self, name: str, seconds: int) -> None:
+        """From the next second on, PostgreSQL of this node believes that it is so much later."""
+        new = self.path(name) / "clock.new"
+        new.write_text(f"{seconds:+}\n")
+        new.rename(new.with_name("clock"))
+
     def configure(self, name: str) -> None:
         path, address = self.path(name), self.machine(name).address
         path.mkdir()
+        if self.volume_octets:
+            volume = Volume(path / "disk.img", path / "disk", self.volume_octets)
+            self.volumes[name] = volume
+            self.bench.disks.append(volume)
+        else:
+            (path / "disk").mkdir()
         addresses = {node: self.machine(node).address for node in NODES}
         peers = ",".join(f"{node}=http://{it}:2380" for node, it in addresses.items())
         etcd = {
@@ -113,17 +212,23 @@ class Cluster:
                     "primary_start_timeout": 0,
                     "postgresql": {"use_pg_rewind": True, "use_slots": True},
                 },
-                "initdb": [{"encoding": "UTF8"}, "data-checksums"],
+                "initdb": [
+                    {"encoding": "UTF8"},
+                    {"wal-segsize": str(self.segment_mib)},
+                    "data-checksums",
+                ],
             },
             "postgresql": {
                 "listen": f"{address}:5432",
                 "connect_address": f"{address}:5432",
-                "data_dir": f"{path}/data",
-                "bin_dir": str(self.binaries),
+                "data_dir": str(self.data(name)),
+                "bin_dir": str(self.programs(name)),
                 # Otherwise such a node stays with its own history, and may even be counted as a
                 # synchronous standby for moments.
                 "remove_data_directory_on_diverged_timelines": True,
                 "remove_data_directory_on_rewind_failure": True,
+                # A copy would wait for minutes otherwise.
+                "basebackup": [{"checkpoint": "fast"}],
                 "pgpass": f"{path}/pgpass",
                 "authentication": {
                     "superuser": {"username": "postgres", "password": "x"},
@@ -140,6 +245,8 @@ class Cluster:
                     "shared_buffers": "64MB",
                     "wal_keep_size": "256MB",
                     "wal_log_hints": "on",
+                    # Large segments would take long.
+                    "wal_init_zero": "on" if self.segment_mib == 16 else "off",
                 },
             },
             "watchdog": {"mode": "off"},
@@ -147,43 +254,51 @@ class Cluster:
         # YAML includes JSON.
         (path / "etcd.yml").write_text(json.dumps(etcd))
         (path / "patroni.yml").write_text(json.dumps(patroni))
-        for file in [path, *path.iterdir()]:
+        for file in [path, path / "disk", path / "etcd.yml", path / "patroni.yml"]:
             os.chown(file, self.user.pw_uid, self.user.pw_gid)
 
-    def start(self, name: str) -> None:
-        """Starts a node, also one that was killed."""
+    def start(self, name: str, *by_hand: str) -> None:
+        """Starts a node, also one that was killed. With arguments, PostgreSQL is started with them,
+        and Patroni is not."""
         path = self.path(name)
         if (path / "etcd").exists():
             text = (path / "etcd.yml").read_text()
             (path / "etcd.yml").write_text(text.replace('"new"', '"existing"'))
         # A machine forgets its processes' numbers with its power.
-        (path / "data/postmaster.pid").unlink(missing_ok=True)
-        self.machine(name).start(SCRIPT, path / "machine.log", str(path), str(self.binaries))
+        for file in self.data(name) / "postmaster.pid", path / ".s.PGSQL.5432.lock":
+            file.unlink(missing_ok=True)
+        arguments = [str(path), str(self.binaries)]
+        if by_hand:
+            arguments += ["-D", str(self.data(name)), *by_hand]
+        self.machine(name).start(SCRIPT, path / "machine.log", *arguments)
 
     def start_all(self) -> None:
         for name in NODES:
             self.start(name)
         self.await_all()
 
-    def members(self) -> dict[str, dict[str, object]]:
-        """What the nodes that can be reached from here say of all of them."""
-        for name in NODES:
-            connection = http.client.HTTPConnection(self.machine(name).address, 8008, timeout=2)
-            try:
-                connection.request("GET", "/cluster")
-                members = json.load(connection.getresponse())["members"]
-                return {member["name"]: member for member in members}
-            except (OSError, ValueError, KeyError, http.client.HTTPException):
-                continue
-            finally:
-                connection.close()
-        return {}
+    def seen_by(self, name: str) -> dict[str, dict[str, object]]:
+        """What a node says of all of them. One that cannot reach the others says what it knew
+        last."""
+        connection = http.client.HTTPConnection(self.machine(name).address, 8008, timeout=2)
+        try:
+            connection.request("GET", "/cluster")
+            members = json.load(connection.getresponse())["members"]
+            return {member["name"]: member for member in members}
+        except (OSError, ValueError, KeyError, http.client.HTTPException):
+            return {}
+        finally:
+            connection.close()
+
+    def members(self, but: str | None = None) -> dict[str, dict[str, object]]:
+        """What the first node but this one that can be reached from here says."""
+        return next((seen for name in NODES if name != but and (seen := self.seen_by(name))), {})
 
     def leader(self, other_than: str | None = None) -> str:
         """The leader, once there is one, other than this node, that takes connections."""
 
         def found() -> str | None:
-            for name, member in self.members().items():
+            for name, member in self.members(other_than).items():
                 if member["role"] == "leader" and name != other_than:
                     with contextlib.suppress(Lost), self.connect(name) as database:
                         if database.ask("select pg_is_in_recovery()") == [["f"]]:
@@ -197,27 +312,67 @@ class Cluster:
         return [name for name, member in members if member["role"] == "sync_standby"]
 
     def missing(self) -> list[str]:
-        """The nodes that are not there yet, or the role that nobody has."""
-        members = self.members()
+        """The nodes that are not there yet, or the role that nobody has. Nobody has the role of
+        the synchronous standby unless all say so: if the leader has just named it, it cannot
+        take over yet."""
+        seen = {name: self.seen_by(name) for name in NODES}
+        members = next(filter(None, seen.values()), {})
         roles = {member["role"]: name for name, member in members.items()}
         if "leader" not in roles:
             return ["leader"]
         timeline = members[roles["leader"]].get("timeline")
         missing = [name for name in NODES if not is_there(members.get(name, {}), timeline)]
-        return missing or [role for role in ("sync_standby",) if role not in roles]
+        standby = roles.get("sync_standby")
+        agree = all(it.get(standby, {}).get("role") == "sync_standby" for it in seen.values())
+        if missing or (agree and self.standbys(roles["leader"]) == [standby]):
+            return missing
+        return ["sync_standby"]
+
+    def standbys(self, leader: str) -> list[str | None]:
+        """Those that the leader waits for."""
+        with contextlib.suppress(Lost, Failed), self.connect(leader, 2) as database:
+            statement = "application_name from pg_stat_replication where sync_state = 'sync'"
+            return [row[0] for row in database.ask(f"select {statement}")]
+        return []
 
     def await_all(self) -> None:
-        """Waits until all nodes are there, and one is a synchronous standby. A node that Patroni
-        cannot bring back begins anew, as its operator would do it."""
-        begin = time.monotonic()
-        while (missing := self.missing()) and time.monotonic() < begin + LONGEST / 3:
-            time.sleep(0.2)
-        for name in set(missing) & set(NODES):
-            self.machine(name).kill()
-            shutil.rmtree(self.path(name) / "data", ignore_errors=True)
-            self.start(name)
+        """Waits until all nodes are there, and one is a synchronous standby. What Patroni cannot
+        bring back begins anew, as its operator would do it."""
+        renewed: set[str] = set()
+        while missing := self.missing_after(LONGEST if renewed & set(NODES) else LONGEST / 3):
+            if not set(missing) - renewed:
+                raise Finding(Kind.CRASH, f"still missing: {missing}: {self.members()}")
+            renewed |= set(missing)
             self.n_renewed += 1
-        self.await_that("three nodes", lambda: None if self.missing() else True)
+            for name in set(missing) & set(NODES):
+                self.machine(name).kill()
+                shutil.rmtree(self.data(name), ignore_errors=True)
+                self.start(name)
+            if not set(missing) & set(NODES):
+                self.forget_synchronous()
+
+    def missing_after(self, seconds: float) -> list[str]:
+        """What is still missing then."""
+        deadline = time.monotonic() + seconds
+        while (missing := self.missing()) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return missing
+
+    def forget_synchronous(self) -> None:
+        """Removes the key that names the synchronous standby. A leader that comes back makes it
+        its own in versions of Patroni before 3.0.3, although another leads, and those before 3.1
+        do not notice."""
+        key = base64.b64encode(b"/service/facteur/sync").decode()
+        for name in NODES:
+            connection = http.client.HTTPConnection(self.machine(name).address, 2379, timeout=2)
+            try:
+                connection.request("POST", "/v3/kv/deleterange", json.dumps({"key": key}))
+                if connection.getresponse().status == 200:
+                    return
+            except (OSError, http.client.HTTPException):
+                continue
+            finally:
+                connection.close()
 
     def await_that(self, what: str, found: Callable[[], Found | None]) -> Found:
         deadline = time.monotonic() + LONGEST
@@ -234,7 +389,7 @@ class Cluster:
     def processes(self, name: str, pattern: str) -> list[int]:
         """The processes of PostgreSQL on a node whose title matches."""
         found = []
-        data = f"{self.path(name)}/data"
+        data = str(self.data(name))
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
                 if entry.name.isdigit() and os.readlink(entry / "cwd") == data:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
-from cluster_load import SCHEMA, Clients, Facteurs, StandIns
+from cluster_load import PROOF, SCHEMA, Clients, Facteurs, StandIns
 from cluster_net import Machine, Network, at
-from cluster_nodes import NODES, Cluster
+from cluster_nodes import NODES, Cluster, faketime
 from cluster_wire import Failed, Lost, Proxy
-from survival_bench import Bench
+from survival_bench import Bench, Daemon
 from survival_clients import Finding, Findings, Kind
 
 # How long clients may get nothing done, in seconds: a failover, the deadline of a delivery that
@@ -27,19 +29,33 @@ FACTEURS = ["a", "b"]
 class Scene:
     """The cluster, both facteurs or their stand-ins, and this script's own place beside them."""
 
-    def __init__(self, bench: Bench, has_proof: bool = True, with_proxy: bool = False) -> None:
-        self.bench, self.has_proof, self.with_proxy = bench, has_proof, with_proxy
-        self.proxies: list[Proxy] = []
+    def __init__(
+        self,
+        bench: Bench,
+        proof: str | None = PROOF,
+        with_proxy: bool = False,
+        clocks: dict[str, int] | None = None,
+        without_readers: str | None = None,
+        **of_cluster: int,
+    ) -> None:
+        self.bench, self.proof, self.with_proxy = bench, proof, with_proxy
+        self.without_readers = without_readers
+        # How many seconds the clocks of the facteurs are fast.
+        self.clocks = clocks or {}
+        self.proxies: dict[str, list[Proxy]] = {}
         self.network = Network([*NODES, *FACTEURS, "observer"])
         try:
             self.network.machines["observer"].enter()
-            self.cluster = Cluster(self.network, bench.directory)
+            with_clocks = bool(self.clocks)
+            self.cluster = Cluster(self.network, bench, with_clocks=with_clocks, **of_cluster)
             self.cluster.start_all()
             if bench.stand_in:
                 with self.cluster.connect(self.cluster.leader()) as database:
                     database.ask(SCHEMA)
             self.addresses = {self.machine(name): self.reached(name) for name in FACTEURS}
-            self.daemons = {} if bench.stand_in else self.start_daemons()
+            self.daemons: dict[Machine, Daemon] = {}
+            for machine in [] if bench.stand_in else self.addresses:
+                self.start_daemon(machine)
         except BaseException:
             self.close()
             raise
@@ -59,38 +75,66 @@ class Scene:
             at(machine, lambda a=address, r=rng: proxies.append(Proxy(a, r)))
             proxies[-1].thread = machine.thread
             machine.thread(proxies[-1].serve).start()
-        self.proxies += proxies
+        self.proxies[name] = proxies
         return [("127.0.0.1", proxy.port) for proxy in proxies]
 
-    def start_daemons(self) -> dict[Machine, object]:
-        daemons = {}
-        for machine, addresses in self.addresses.items():
-            hosts = ",".join(host for host, _ in addresses)
-            ports = ",".join(str(port) for _, port in addresses)
-            text = f"host={hosts} port={ports} dbname=postgres user=postgres sslmode=disable"
-            self.bench.configure(f'store.postgres = "{text}"')
-            mail = self.bench.directory / f"mail-{machine.name}"
-            daemons[machine] = self.bench.start(mail, machine.inside)
-        return daemons
+    def start_daemon(self, machine: Machine) -> None:
+        """Starts the facteur of this machine, also one that was killed."""
+        addresses = self.addresses[machine]
+        hosts = ",".join(host for host, _ in addresses)
+        ports = ",".join(str(port) for _, port in addresses)
+        text = f"host={hosts} port={ports} dbname=postgres user=postgres sslmode=disable"
+        self.bench.configure(f'store.postgres = "{text}"')
+        prefix = machine.inside
+        if seconds := self.clocks.get(machine.name):
+            clock = (f"LD_PRELOAD={faketime()}", f"FAKETIME={seconds:+}")
+            prefix += ("env", *clock, "FAKETIME_DONT_FAKE_MONOTONIC=1")
+        mail = self.bench.directory / f"mail-{machine.name}"
+        self.daemons[machine] = self.bench.start(mail, prefix)
+
+    def all_proxies(self) -> list[Proxy]:
+        return [proxy for proxies in self.proxies.values() for proxy in proxies]
 
     def clients(self) -> Clients:
         if self.bench.stand_in:
-            return StandIns(self.bench, self.addresses, has_proof=self.has_proof)
-        return Facteurs(self.bench, self.daemons)
+            return StandIns(self.bench, self.addresses, proof=self.proof)
+        return Facteurs(self.bench, self.daemons, self.without_readers)
 
     def close(self) -> None:
-        for proxy in self.proxies:
+        for proxy in self.all_proxies():
             proxy.close()
         self.network.close()
 
 
 @contextlib.contextmanager
-def scene(bench: Bench, **options: bool) -> Iterator[Scene]:
+def scene(bench: Bench, **options: Any) -> Iterator[Scene]:
     it = Scene(bench, **options)
     try:
         yield it
     finally:
         it.close()
+
+
+class Pauses:
+    """Measures for how long nothing was acknowledged to any client."""
+
+    def __init__(self, clients: Clients) -> None:
+        self.clients, self.longest = clients, 0.0
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+        self.thread.start()
+
+    def watch(self) -> None:
+        last, since = 0, time.monotonic()
+        while not self.over.wait(0.05):
+            count, now = self.clients.total("acknowledged"), time.monotonic()
+            self.longest = max(self.longest, now - since)
+            if count != last:
+                last, since = count, now
+
+    def end(self) -> None:
+        self.over.set()
+        self.thread.join()
 
 
 def play_round(
@@ -100,6 +144,7 @@ def play_round(
     rng = bench.chance(f"round {bench.round}")
     clients = it.clients()
     begin = time.monotonic()
+    pauses = Pauses(clients)
     try:
         if not clients.wait_for("acknowledged", SOME, LONGEST_GAP):
             clients.end()
@@ -114,16 +159,18 @@ def play_round(
         gap = time.monotonic() - hit
     finally:
         clients.over.set()
+        pauses.end()
     clients.end()
     if findings := clients.settle():
         raise Findings(findings)
     counts, seconds = clients.counts, time.monotonic() - begin
     if it.cluster.n_renewed:
-        bench.say(f"{it.cluster.n_renewed} nodes had to begin anew")
+        bench.say(f"{it.cluster.n_renewed} times something had to begin anew")
         it.cluster.n_renewed = 0
     bench.say(
-        f"{counts['acknowledged']} acknowledged, {counts['visits']} visits, {counts['refused']} "
-        f"refused, all well {gap:.0f} s after it, {seconds:.0f} s in all"
+        f"{counts['acknowledged']} acknowledged, {counts['visits']} visits, "
+        f"{counts['refused'] + counts['SMTP refused']} refused, nothing acknowledged for "
+        f"{pauses.longest:.0f} s, all well {gap:.0f} s after it, {seconds:.0f} s in all"
     )
 
 

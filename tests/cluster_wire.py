@@ -131,6 +131,10 @@ class Proxy:
         self.lock = threading.Lock()
         self.chance = 0.0
         self.n_cut = 0
+        # What is held back until it may go on, and how many connections wait for that.
+        self.held: bytes | None = None
+        self.n_held = 0
+        self.changed = threading.Condition()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
         # Set by whoever knows where its threads belong.
@@ -166,11 +170,26 @@ class Proxy:
                     self.n_cut += is_cut
                 if is_cut and how == 0:
                     is_over.set()
+                self.wait_if_held(octets)
                 server.sendall(octets)
                 if is_cut and how > 0:
                     time.sleep(pause * (how - 1))
                     break
         close(client, server)
+
+    def hold(self, octets: bytes | None) -> None:
+        """From now on, what clients send is held back if it has these octets in it. With `None` it
+        goes on."""
+        with self.changed:
+            self.held = octets
+            self.changed.notify_all()
+
+    def wait_if_held(self, octets: bytes) -> None:
+        with self.changed:
+            if self.held is not None and self.held in octets:
+                self.n_held += 1
+                self.changed.wait_for(lambda: self.held is None)
+                self.n_held -= 1
 
     def down(self, client: socket.socket, server: socket.socket, is_over: threading.Event) -> None:
         with contextlib.suppress(OSError):
