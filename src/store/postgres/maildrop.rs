@@ -14,8 +14,9 @@
 //! - Two sessions never remove messages of one mailbox at the same time.
 //!
 //! # Known limits
-//! While the database is away for longer than a lease, two nodes may have the same mailbox open for
-//! a moment. Only one of them can remove anything.
+//! While the database is away for longer than a lease, or when another server takes over or the
+//! clock of the server is set, two nodes may have the same mailbox open for a moment. Only one of
+//! them can remove anything.
 
 use std::{
     collections::HashSet,
