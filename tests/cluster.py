@@ -11,21 +11,34 @@ and fetch mail at both and keep a ledger of every reply that they read, as in su
 machines are network namespaces, so they can be killed and cut off. At the end of each round, what
 the mailboxes show is compared with the ledger.
 
-    control  a client that does without the proof loses mail: if that is not noticed, nothing that
-             follows proves anything
-    kill     the leader's machine loses its power, in every other round after its network
+    control  a client that does without the proof loses mail, and in the long form also one that
+             believes a standby what it says: if that is not noticed, nothing that follows proves
+             anything
+    kill     the leader's machine loses its power, in every other round after its network; in the
+             long form again and again, about every 30 seconds
     cut      the leader is cut off together with one facteur; waits are cancelled and ended there
     mute     the leader hears the others, who do not hear it; then the other way round
     names    synchronous_standby_names are emptied for 5, 20 and 60 ms under load, and also while
              the leader is cut off with one facteur
     standby  the synchronous standby stands still, and then loses its power
     proxy    a proxy cuts connections after a statement went out
+    frozen   a facteur stands still for longer than its lease: before QUIT comes, in the middle of
+             it, and while a removal is on its way to the server. Meanwhile the other one takes the
+             maildrops over. And a facteur dies in its sessions
+    clocks   those of the servers differ by a minute or two, and are set while they run; those of
+             the facteurs differ by two hours
+    full     the leader's disk is full; in every other round it then also ends, because it cannot
+             write its log
+    readonly the leader stays the leader, but writes nothing
+    diverged a former leader that committed alone comes back as a standby with the log that it has,
+             and is the only one
 
 With --stand-in, a few lines of Python do what facteur does with the database (cluster_load.py):
-then the surroundings are tested, and the rules that both follow.
+then the surroundings are tested, and the rules that both follow. They have no POP3 sessions, so
+frozen and clocks need a facteur.
 
-It needs Linux, root, util-linux, iproute2, Python 3, and on Debian `apt-get install
---no-install-recommends postgresql-15 patroni etcd-server etcd-client python3-etcd`.
+It needs Linux, root, util-linux, e2fsprogs, iproute2, Python 3, and on Debian `apt-get install
+--no-install-recommends postgresql-15 patroni etcd-server etcd-client python3-etcd libfaketime`.
 """
 
 from __future__ import annotations
@@ -36,16 +49,19 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 sys.dont_write_bytecode = True  # leaves nothing in the source tree
 
 import scenarios
-from cluster_load import Clients
+from cluster_load import CREDULOUS_PROOF, Clients
 from cluster_net import at
 from cluster_nodes import NODES
 from cluster_scene import LONGEST_GAP, SOME, Scene, fail_over, play_round, scene, sql_on
+from cluster_servers import SEGMENT_MIB, diverged, full, read_only, with_its_own_log
+from cluster_sessions import clocks, frozen
 from survival_bench import Bench
-from survival_clients import Finding, Findings, Kind
+from survival_clients import Finding, Findings, Kind, Ledger
 
 
 def kill(bench: Bench, rounds: int) -> None:
@@ -147,23 +163,39 @@ def names(bench: Bench, rounds: int) -> None:
             play_round(bench, it, functools.partial(empty_and_cut, it))
 
 
+# What notices that a rule is missing, and the scene of it.
+CONTROLS: list[tuple[Callable[[Scene, Clients, random.Random], None], dict[str, Any]]] = [
+    (empty_and_cut, {"proof": None}),
+    (with_its_own_log, {"proof": CREDULOUS_PROOF, "segment_mib": SEGMENT_MIB}),
+]
+
+
 def control(bench: Bench, rounds: int) -> None:
-    """Without the proof, the same loses mail."""
+    """Without the proof, or with one that believes a standby what it says, the same loses mail."""
     bench.stand_in, asked = True, bench.stand_in
     try:
-        with scene(bench, proof=None) as it:
-            for bench.round in range(1, rounds + 1):
-                try:
-                    play_round(bench, it, functools.partial(empty_and_cut, it))
-                except Findings as several:
-                    # Removals are lost, too.
-                    if any(one.kind not in (Kind.LOST, Kind.BACK) for one in several.findings):
-                        raise
-                    bench.say(f"noticed as expected: {several.findings[0]}")
-                    return
+        for disaster, options in CONTROLS if bench.is_long else CONTROLS[:1]:
+            # That of another database.
+            bench.ledger = Ledger()
+            with scene(bench, **options) as it:
+                notice(bench, rounds, it, functools.partial(disaster, it))
     finally:
         bench.stand_in = asked
-    raise Finding(Kind.CRASH, f"no loss was noticed in {rounds} rounds without the proof")
+
+
+def notice(
+    bench: Bench, rounds: int, it: Scene, disaster: Callable[[Clients, random.Random], None]
+) -> None:
+    """Plays rounds until a loss is noticed."""
+    for bench.round in range(1, rounds + 1):
+        found = scenarios.found_by(lambda: play_round(bench, it, disaster))
+        # Removals are lost, too.
+        if others := [one for one in found if one.kind not in (Kind.LOST, Kind.BACK)]:
+            raise Findings(others)
+        if found:
+            bench.say(f"noticed as expected: {found[0]}")
+            return
+    raise Finding(Kind.CRASH, f"no loss was noticed in {rounds} rounds")
 
 
 def standby(bench: Bench, rounds: int) -> None:
@@ -212,13 +244,21 @@ SCENARIOS: dict[str, scenarios.InRounds] = {
     "names": (names, 1, 10),
     "standby": (standby, 1, 6),
     "proxy": (proxy, 1, 10),
+    "frozen": (frozen, 1, 4),
+    "clocks": (clocks, 0, 4),
+    "full": (full, 0, 4),
+    "readonly": (read_only, 0, 2),
+    "diverged": (diverged, 0, 4),
 }
 
 ROUNDS_WHEN_ASKED = 2
 
+# Stand-ins have no sessions.
+ONLY_FACTEURS = {"frozen", "clocks"}
+
 
 def main() -> int:
-    arguments = scenarios.parser(__doc__, SCENARIOS, ("about five minutes", "about 40 minutes"))
+    arguments = scenarios.parser(__doc__, SCENARIOS, ("about seven minutes", "about 90 minutes"))
     arguments.add_argument("--rounds", type=int, help="instead of the form's default")
     with_stand_in = "--stand-in" in sys.argv
     arguments.add_argument("--stand-in", action="store_true", help="no facteur at all")
@@ -234,8 +274,10 @@ def main() -> int:
         work(bench, rounds)
 
     plays: dict[str, scenarios.Play] = {}
-    of_short_form = [name for name, (_, short, _) in SCENARIOS.items() if short]
-    for name in options.scenario or (list(SCENARIOS) if options.long else of_short_form):
+    can_be = {name: it for name, it in SCENARIOS.items() if name not in ONLY_FACTEURS}
+    can_be = can_be if with_stand_in else SCENARIOS
+    of_short_form = [name for name, (_, short, _) in can_be.items() if short]
+    for name in options.scenario or (list(can_be) if options.long else of_short_form):
         work, short, long = SCENARIOS[name]
         rounds = options.rounds or (long if options.long else short) or ROUNDS_WHEN_ASKED
         plays[name] = (f"{rounds} rounds", functools.partial(prepared, work, rounds))

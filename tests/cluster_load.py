@@ -185,6 +185,10 @@ class Clients:
         """How often it was counted until now."""
         return self.counts[what]
 
+    def is_over(self) -> bool:
+        """Whether one of them has found something."""
+        return self.over.is_set()
+
     def end(self) -> None:
         """Waits for the clients, and raises what they found."""
         self.over.set()
@@ -345,6 +349,9 @@ class Facteurs(Clients):
             load.wait_for(what, share, max(deadline - time.monotonic(), 0)) for load in loads
         )
 
+    def is_over(self) -> bool:
+        return any(load.over.is_set() for load in self.loads)
+
     def total(self, what: str) -> int:
         return sum(load.counts[what] for load in self.loads)
 
@@ -361,23 +368,33 @@ class Facteurs(Clients):
             raise Findings(self.findings)
 
     def settle(self) -> list[Finding]:
-        """Each daemon in turn shows the same, and exactly what it should."""
+        """Each daemon in turn shows the same, and exactly what it should. The last one removes some
+        of it, so that the mailboxes do not grow from round to round."""
         found: list[Finding] = []
-        for machine, daemon in self.daemons.items():
-            at(machine, lambda d=daemon: found.extend(settled(self.ledger, d)))
+        for n, (machine, daemon) in enumerate(self.daemons.items(), 1):
+            room = ROOM if n == len(self.daemons) else None
+            at(machine, lambda d=daemon, r=room: found.extend(settled(self.ledger, d, r)))
             daemon.check_alive()
             daemon.check_log()
         return found
 
 
-def settled(ledger: Ledger, daemon: Daemon) -> list[Finding]:
+# How many letters stay in a mailbox after a round.
+ROOM = 20
+
+
+def settled(ledger: Ledger, daemon: Daemon, room: int | None) -> list[Finding]:
     findings: list[Finding] = []
     for mailbox in sorted(ledger.mailboxes()):
         try:
             with Pop3(daemon.pop3, mailbox) as pop3:
-                there = set(pop3.see_all(ledger, mailbox))
+                seen = pop3.see_all(ledger, mailbox)
+                findings += ledger.settle(mailbox, set(seen))
+                marked = [] if room is None else sorted(seen)[: max(len(seen) - room, 0)]
+                pop3.delete([seen[number] for number in marked])
+                ledger.leave(mailbox, marked)
                 pop3.command("QUIT")
-            findings += ledger.settle(mailbox, there)
+                ledger.remove(mailbox, marked)
         except Finding as finding:
             findings.append(finding)
         except (Broken, Refused) as error:
