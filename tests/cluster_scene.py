@@ -40,6 +40,8 @@ class Scene:
     ) -> None:
         self.bench, self.proof, self.with_proxy = bench, proof, with_proxy
         self.without_readers = without_readers
+        # How often a server believed a standby that says that it has what it was not sent.
+        self.n_believed = 0
         # How many seconds the clocks of the facteurs are fast.
         self.clocks = clocks or {}
         self.proxies: dict[str, list[Proxy]] = {}
