@@ -22,10 +22,14 @@ from survival_clients import (
     Ledger,
     Pop3,
     Refused,
+    Wire,
 )
 
 # Longest time that a delivery takes, in seconds.
 DEADLINE = 60.0
+
+# A facteur refuses a delivery only then.
+Wire.patience = DEADLINE + 30
 
 SCHEMA = """
 create table content (name text primary key);

@@ -339,7 +339,7 @@ class Cluster:
         """Waits until all nodes are there, and one is a synchronous standby. What Patroni cannot
         bring back begins anew, as its operator would do it."""
         renewed: set[str] = set()
-        while missing := self.missing_after(LONGEST if renewed & set(NODES) else LONGEST / 3):
+        while missing := self.missing_after(LONGEST if renewed else LONGEST / 3):
             if not set(missing) - renewed:
                 raise Finding(Kind.CRASH, f"still missing: {missing}: {self.members()}")
             renewed |= set(missing)

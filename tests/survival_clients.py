@@ -269,6 +269,9 @@ class Ledger:
 class Wire:
     """A connection to the daemon. Every wait has a deadline, and missing it is a finding."""
 
+    # How long it waits for a reply, in seconds.
+    patience = PATIENCE
+
     def __init__(self, port: int) -> None:
         self.received = bytearray()
         self.sent = b""
@@ -308,7 +311,7 @@ class Wire:
     def some(self) -> bytes:
         """What comes next. It comes late, or never, where the kernel of a daemon that was killed
         has not told this end; so the client looks whether the daemon is still there."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while True:
             self.socket.settimeout(min(PATIENCE, LOOK))
             try:
@@ -317,7 +320,7 @@ class Wire:
                 if self.is_orphaned():
                     raise Broken("the daemon is gone, and the connection is not closed") from None
                 if time.monotonic() >= deadline:
-                    found = f"no reply in {PATIENCE:.0f} s {self.state()}"
+                    found = f"no reply in {self.patience:.0f} s {self.state()}"
                     raise Finding(Kind.REPLY, found) from None
             except OSError as error:
                 raise Broken(str(error)) from None
