@@ -173,6 +173,8 @@ class Cluster:
 
     def configure(self, name: str) -> None:
         path, address = self.path(name), self.machine(name).address
+        # That of a scene before this one.
+        shutil.rmtree(path, ignore_errors=True)
         path.mkdir()
         if self.volume_octets:
             volume = Volume(path / "disk.img", path / "disk", self.volume_octets)
