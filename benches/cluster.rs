@@ -143,11 +143,7 @@ fn main() {
             false,
             &["one node", "two nodes"][..],
         ),
-        (
-            "FACTEUR_BENCH_POSTGRES_SINGLE",
-            true,
-            &["one node, no standby"],
-        ),
+        ("FACTEUR_BENCH_POSTGRES_SINGLE", true, &["no standby"]),
     ] {
         if let Some(database) = database(variable, is_single) {
             for (count, name) in (1..).zip(names) {

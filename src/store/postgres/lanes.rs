@@ -231,7 +231,8 @@ impl Lanes {
     /// Whether every writer waits for a server that does not answer.
     pub(super) fn is_stuck(&self) -> bool {
         let queue = self.writers.queue.lock();
-        queue.n_stuck >= queue.n_threads
+        // At the end there are no writers.
+        queue.n_stuck > 0 && queue.n_stuck >= queue.n_threads
     }
 
     /// How many writers wait for a server that does not answer, although nobody waits for them any

@@ -873,6 +873,15 @@ fn each_message_of_a_batch_has_its_time() {
     });
 }
 
+/// The last counters do not say that something was wrong.
+#[test]
+fn a_store_that_was_closed_is_not_degraded() {
+    let database = shared().new_database();
+    let node = Place::new(shared(), &database).single().open();
+    node.store.close().unwrap();
+    assert!(!node.postgres().open.is_degraded());
+}
+
 /// Mail goes on when a server was started again.
 #[test]
 fn connections_that_were_lost_are_made_again() {
