@@ -9,7 +9,8 @@ make a primary and a synchronous standby, which are reached over TLS with verify
 mail, dump the database, restore it and move the mail back. A move is also killed at random
 moments, and run again. At each step, POP3 must show the same unique-ids and the same messages;
 after a restore, those of the time of the dump, and new mail must have new unique-ids. While the
-standby stands still, facteur must not be ready.
+standby stands still, facteur must not be ready. At the end all servers are stopped, and a base
+backup and the archived log become the database of an earlier moment, with a new standby.
 
 It needs root (servers run as the user postgres), Linux, PostgreSQL 15 or newer below
 /usr/lib/postgresql, openssl and Python 3. Everything is in a temporary directory, and ends with it.
@@ -46,6 +47,10 @@ BLOCKS = (
     "back",
     "backup",
     "restore",
+    "archive",
+    "base",
+    "moment",
+    "settle",
 )
 
 # Longest wait for a server or a daemon, in seconds.
@@ -88,7 +93,7 @@ class Place:
         versions = Path("/usr/lib/postgresql").glob("*/bin")
         self.bin = max(versions, key=lambda it: int(it.parent.name))
         self.names = {
-            "/var/lib/postgresql/15/main": str(root / "second"),
+            "/var/lib/postgresql/15/before": str(root / "before"),
             "/var/lib/postgresql/pgpass": str(root / "pgpass"),
             "/var/lib/facteur/mail": str(root / "mail"),
             "/var/lib/facteur/back": str(root / "back"),
@@ -96,12 +101,16 @@ class Place:
             "host=db1": "host=127.0.81.1",
             "cert db1 db2": "cert 127.0.81.1 127.0.81.2",
             "5432": str(self.port),
+            "/srv/backup": str(root / "backup"),
         }
-        self.page = {name: self.replaced(text) for name, text in blocks().items()}
+        self.page = {name: self.replaced(name, text) for name, text in blocks().items()}
 
-    def replaced(self, text: str) -> str:
-        for name, here in self.names.items():
-            text = text.replace(name, here)
+    def replaced(self, name: str, text: str) -> str:
+        # The only block for the standby; others with this path are for the primary.
+        server = "second" if name == "standby" else "first"
+        text = text.replace("/var/lib/postgresql/15/main", str(self.root / server))
+        for known, here in self.names.items():
+            text = text.replace(known, here)
         return text
 
     def environment(self) -> dict[str, str]:
@@ -162,6 +171,10 @@ class Place:
                 raise Failed(f"{what} did not happen\n{logs[-4000:]}")
             time.sleep(0.1)
 
+    def await_standby(self) -> None:
+        ready = "psql -Atc \"select application_name, sync_state from pg_stat_replication\""
+        self.await_that("the standby", ready, "db2|sync")
+
     @contextlib.contextmanager
     def server(self, name: str, address: str) -> Iterator[subprocess.Popen[bytes]]:
         options = f"-p {self.port} -c listen_addresses={address}"
@@ -218,10 +231,20 @@ class Facteur:
         return mail
 
     def session(self, address: str) -> poplib.POP3:
-        client = poplib.POP3("127.0.0.1", self.pop3, PATIENCE)
-        client.user(address)
-        client.pass_("any")
-        return client
+        """A session, as soon as the node that had the mailbox in a copy of the database is no more
+        believed to have it."""
+        begin = time.monotonic()
+        while True:
+            client = poplib.POP3("127.0.0.1", self.pop3, PATIENCE)
+            client.user(address)
+            try:
+                client.pass_("any")
+                return client
+            except poplib.error_proto as error:
+                if "[IN-USE]" not in str(error) or time.monotonic() - begin > PATIENCE:
+                    raise Failed(f"{address}: {error}") from error
+            client.close()
+            time.sleep(0.1)
 
     def remove(self, address: str, number: int) -> None:
         client = self.session(address)
@@ -275,6 +298,16 @@ def kill_moves(place: Place, mail: Mail) -> None:
         equal("moved to the database", facteur.mail(), mail)
 
 
+def new_ids(facteur: Facteur, before: Mail, later: Mail) -> None:
+    """New mail has unique-ids that no other mail ever had."""
+    facteur.deliver(3)
+    for address, mail in facteur.mail().items():
+        new = set(mail) - set(before[address])
+        if len(new) != 3 or new & set(later[address]):
+            raise Failed(f"{new} are no new unique-ids")
+    print("    new mail has new unique-ids", flush=True)
+
+
 def restore(place: Place) -> None:
     with place.facteur("facteur.toml") as facteur:
         facteur.deliver(2)
@@ -288,12 +321,7 @@ def restore(place: Place) -> None:
     (place.root / "restored.toml").write_text(restored)
     with place.facteur("restored.toml") as facteur:
         equal("restored", facteur.mail(), at_dump)
-        facteur.deliver(3)
-        for address, mail in facteur.mail().items():
-            new = set(mail) - set(at_dump[address])
-            if len(new) != 3 or new & set(later[address]):
-                raise Failed(f"{new} are no new unique-ids")
-    print("    new mail has new unique-ids", flush=True)
+        new_ids(facteur, at_dump, later)
 
 
 def readiness(place: Place, second: subprocess.Popen[bytes]) -> None:
@@ -325,6 +353,48 @@ def back(place: Place) -> None:
         equal("moved back", facteur.mail(), mail)
 
 
+def pass_moment(place: Place) -> tuple[Mail, Mail, str]:
+    """Mail comes and goes before and after a moment: the mail at that moment, and all that ever was
+    there; and the moment. The log of all that is in the archive at the end."""
+    with place.facteur("facteur.toml") as facteur:
+        place.block("base")
+        facteur.deliver(3)
+        facteur.deliver(1, size=1_500_000)
+        facteur.remove(ADDRESSES[1], 1)
+        at_moment = facteur.mail()
+        moment = place.run("psql -Atc 'select clock_timestamp()'").strip()
+        facteur.remove(ADDRESSES[0], 1)
+        facteur.deliver(3)
+        later = facteur.mail()
+    last = place.run("psql -Atc 'select pg_walfile_name(pg_switch_wal())'").strip()
+    archived = f"psql -Atc \"select last_archived_wal >= '{last}' from pg_stat_archiver\""
+    place.await_that("the archive of the log", archived, "t")
+    ever = {address: at_moment[address] | later[address] for address in ADDRESSES}
+    return at_moment, ever, moment
+
+
+def restore_moment(place: Place, at_moment: Mail, ever: Mail, moment: str) -> None:
+    """Makes the servers anew, as they were at the moment."""
+    place.page["moment"] = re.sub(
+        "(?<=recovery_target_time = ')[^']*", moment, place.page["moment"]
+    )
+    place.block("moment")
+    shutil.rmtree(place.root / "second")
+    with place.server("first", "127.0.81.1"):
+        place.await_that("the promotion", "psql -Atc 'select pg_is_in_recovery()'", "f")
+        place.block("settle")
+        place.block("standby")
+        with place.server("second", "127.0.81.2"):
+            place.block("synchronous")
+            place.await_standby()
+            with place.facteur("facteur.toml") as facteur:
+                equal("restored to a moment", facteur.mail(), at_moment)
+                new_ids(facteur, at_moment, ever)
+            position = place.run("psql -Atc 'select pg_current_wal_flush_lsn()'").strip()
+            replayed = f"psql -Atc \"select replay_lsn >= '{position}' from pg_stat_replication\""
+            place.await_that("the replay of the standby", replayed, "t")
+
+
 def prove(place: Place) -> None:
     root = place.root
     (root / "plain.toml").write_text('mail = "mail"\n')
@@ -332,7 +402,7 @@ def prove(place: Place) -> None:
     place.run(f"initdb -D {root}/first -A scram-sha-256 --pwfile=/dev/stdin --auth-local=trust "
               "-E UTF8 --no-locale -N <<'END'\nsesame\nEND")
     hba = root / "first/pg_hba.conf"
-    hba.write_text("local all all trust\nhostssl all all 127.0.0.0/8 scram-sha-256\n"
+    hba.write_text("local all,replication all trust\nhostssl all all 127.0.0.0/8 scram-sha-256\n"
                    "host replication replicator 127.0.0.0/8 scram-sha-256\n")
     place.block("certificates")
     for name in ("certificate.pem", "key.pem", "ca.pem"):
@@ -344,16 +414,19 @@ def prove(place: Place) -> None:
         place.block("role")
         password = (root / "database.password").read_text().strip()
         place.run(f"umask 077; echo '*:*:*:*:{password}' > pgpass")
+        place.block("archive")
+    with place.server("first", "127.0.81.1"):
         place.block("standby")
         with place.server("second", "127.0.81.2") as second:
             place.block("synchronous")
-            ready = "psql -Atc \"select application_name, sync_state from pg_stat_replication\""
-            place.await_that("the standby", ready, "db2|sync")
+            place.await_standby()
             (root / "facteur.toml").write_text('mail = "node"\n' + place.page["store"])
             kill_moves(place, mail)
             restore(place)
             readiness(place, second)
             back(place)
+            passed = pass_moment(place)
+    restore_moment(place, *passed)
 
 
 def main() -> int:
